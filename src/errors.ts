@@ -1,0 +1,159 @@
+/**
+ * The error catalogue: everything that can go wrong for a client, each with a stable code, an HTTP status, a
+ * title short enough for a reason phrase, and one sentence that its reader can act on.
+ */
+const CATALOGUE = {
+  'reference-invalid': {
+    status: 400,
+    title: 'Invalid image reference',
+    help: 'Write the image as [registry/]repository[:tag][@digest], for example busybox:1.36 or ghcr.io/org/app.',
+  },
+  'platform-invalid': {
+    status: 400,
+    title: 'Invalid platform',
+    help: 'Write the platform as os/architecture[/variant], for example linux/arm64 or linux/arm/v7.',
+  },
+  'parameter-unknown': {
+    status: 400,
+    title: 'Unknown parameter',
+    help: 'Remove the parameter or correct its spelling; nothing in a request is ignored.',
+  },
+  'parameter-invalid': {
+    status: 400,
+    title: 'Invalid parameter',
+    help: 'Correct the named parameter and ask again.',
+  },
+  'request-malformed': {
+    status: 400,
+    title: 'Malformed request',
+    help: 'Send a well-formed HTTP request with a percent-encoded URL.',
+  },
+  'image-not-allowed': {
+    status: 403,
+    title: 'Image not allowed here',
+    help: 'Ask the operator of this service to allow the registry or repository, or use another one.',
+  },
+  'address-refused': {
+    status: 403,
+    title: 'Address not allowed',
+    help: 'Only registries at public addresses, over HTTPS, are fetched, unless the operator has listed them.',
+  },
+  'image-too-large': {
+    status: 403,
+    title: 'Image too large',
+    help: 'Ask for fewer or smaller images, or ask the operator to raise the limit.',
+  },
+  'route-not-found': {
+    status: 404,
+    title: 'No such page',
+    help: 'Downloads are at /dl?myimage=IMAGE and at /dl/IMAGE.tar.',
+  },
+  'image-not-found': {
+    status: 404,
+    title: 'Image not found',
+    help: 'Check the spelling of the repository and the tag; private images need credentials set by the operator.',
+  },
+  'platform-not-found': {
+    status: 404,
+    title: 'No such platform',
+    help: 'Ask for one of the platforms that the image has, with &platform=os/architecture.',
+  },
+  'method-not-allowed': {
+    status: 405,
+    title: 'Method not allowed',
+    help: 'Use GET or HEAD.',
+  },
+  'range-not-satisfiable': {
+    status: 416,
+    title: 'Range not satisfiable',
+    help: 'The file ends before the range begins; a file of that length is already complete.',
+  },
+  'not-an-image': {
+    status: 422,
+    title: 'Not a container image',
+    help: 'Name a container image; charts, signatures and other artifacts cannot be loaded by a container engine.',
+  },
+  'manifest-outdated': {
+    status: 422,
+    title: 'Image format too old',
+    help: 'The image has a Docker schema 1 manifest, obsolete since 2017; its publisher has to push it again.',
+  },
+  'layer-unavailable': {
+    status: 422,
+    title: 'Layer not available',
+    help: 'The registry does not distribute one of the layers of the image, so that no complete archive can be made.',
+  },
+  'registry-rate-limited': {
+    status: 429,
+    title: 'The registry limits requests',
+    help: 'Wait for as long as Retry-After says and ask again.',
+  },
+  'internal-error': {
+    status: 500,
+    title: 'Internal error',
+    help: 'The mistake is on this side; ask again, and tell the operator if it stays.',
+  },
+  'registry-failed': {
+    status: 502,
+    title: 'Registry failed',
+    help: 'The registry could not be reached or did not answer as a registry should; ask again later.',
+  },
+  'registry-credentials-refused': {
+    status: 502,
+    title: 'Registry refused our credentials',
+    help: 'Tell the operator that the configured credentials for this registry are not accepted.',
+  },
+  'content-mismatch': {
+    status: 502,
+    title: 'Registry sent wrong content',
+    help: 'What the registry sent does not have the digest or size that it should have; ask again later.',
+  },
+  'registry-unavailable': {
+    status: 503,
+    title: 'Registry unavailable',
+    help: 'Wait for as long as Retry-After says and ask again.',
+  },
+  'registry-timeout': {
+    status: 504,
+    title: 'Registry too slow',
+    help: 'The registry did not answer in time; ask again later.',
+  },
+} as const satisfies Record<string, { status: number; title: string; help: string }>;
+
+export type ErrorCode = keyof typeof CATALOGUE;
+
+export interface ErrorDetails {
+  /** Seconds after which asking again makes sense; sent as Retry-After. */
+  retryAfter?: number;
+  /** A few words for the reason phrase, which is all that wget shows; the title where absent. */
+  reason?: string;
+  cause?: unknown;
+}
+
+/** An error of the catalogue; its message is one full sentence about this very case, fit for the client's eyes. */
+export class CatalogueError extends Error {
+  override readonly name = 'CatalogueError';
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly title: string;
+  readonly help: string;
+  readonly reason: string;
+  readonly retryAfter: number | undefined;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, { cause: details.cause });
+    const entry = CATALOGUE[code];
+    this.code = code;
+    this.status = entry.status;
+    this.title = entry.title;
+    this.help = entry.help;
+    this.reason = details.reason ?? entry.title;
+    this.retryAfter = details.retryAfter;
+  }
+}
+
+/** Shows untrusted text inside a sentence: quoted, shortened, nothing that a terminal or a log could act on. */
+export function quote(text: string): string {
+  const short = text.length > 80 ? `${text.slice(0, 77)}...` : text;
+  return `"${short.replace(/[^\x20-\x7e]|["\\]/g, '?')}"`;
+}

@@ -1,0 +1,135 @@
+import { isIPv6 } from 'node:net';
+import { CatalogueError, quote } from '../errors.ts';
+import { type Digest, parseDigest } from './digest.ts';
+
+declare const brand: unique symbol;
+
+/** An image reference in its normal form, which only {@link parseReference} makes. */
+export interface Reference {
+  readonly [brand]: 'Reference';
+  /** The registry as it is named, with its port where one was given: `docker.io`, `localhost:5000`. */
+  readonly domain: string;
+  /** The repository within the registry: `library/busybox`. */
+  readonly path: string;
+  /** `domain/path`: what allowlists match. */
+  readonly name: string;
+  /** The tag that was given, or `latest` where neither tag nor digest was. */
+  readonly tag: string | undefined;
+  /** Whether the tag was written by the user. */
+  readonly tagGiven: boolean;
+  /** The digest, which decides where both are there. */
+  readonly digest: Digest | undefined;
+}
+
+const DEFAULT_DOMAIN = 'docker.io';
+const DOCKER_HUB_ALIASES = new Set(['index.docker.io', 'registry-1.docker.io', 'registry.hub.docker.com']);
+const NAME_MAX = 255;
+
+// https://github.com/distribution/reference/blob/main/regexp.go, part by part.
+const label = '(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])';
+const host = `(?:${label}(?:\\.${label})*|\\[[a-fA-F0-9:]+\\])`;
+const component = '[a-z0-9]+(?:(?:[._]|__|[-]+)[a-z0-9]+)*';
+const DOMAIN = new RegExp(`^(${host})(?::([0-9]+))?$`);
+const PATH = new RegExp(`^${component}(?:/${component})*$`);
+const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
+
+/**
+ * Parses what a user typed by the grammar of distribution/reference and brings it to normal form: `busybox` means
+ * `docker.io/library/busybox:latest`.
+ *
+ * @throws CatalogueError `reference-invalid`, naming the part that is wrong and the rule that it breaks
+ * @see https://github.com/distribution/reference
+ */
+export function parseReference(text: string): Reference {
+  const refuse = (rule: string, reason: string): never => {
+    throw new CatalogueError('reference-invalid', `${quote(text)} is not an image reference: ${rule}`, {
+      reason,
+    });
+  };
+
+  if (text === '') refuse('it is empty.', 'Empty image reference');
+  if (text.includes('://'))
+    refuse('it must not begin with a scheme such as https://.', 'Invalid image reference');
+  if (/^[a-f0-9]{64}$/.test(text)) {
+    refuse(
+      '64 hex digits alone are an image ID; write repository@sha256:…',
+      'Image ID instead of a reference',
+    );
+  }
+
+  const { rest, digest: digestText } = splitDigestOff(text);
+  const digest = digestText === undefined ? undefined : parseDigest(digestText);
+  const { rest: nameText, tag: tagText } = splitTagOff(rest);
+  if (tagText !== undefined && !TAG.test(tagText)) {
+    refuse(
+      'a tag has 1 to 128 letters, digits, underscores, dots and hyphens, and does not begin with a dot or a hyphen.',
+      'Invalid tag',
+    );
+  }
+
+  const { domain, path } = splitDomainOff(nameText);
+  if (!isDomain(domain)) {
+    refuse('the registry must be a host name or an IP address, with an optional port.', 'Invalid registry');
+  }
+  if (path !== path.toLowerCase()) refuse('a repository must be lowercase.', 'Repository must be lowercase');
+  if (!PATH.test(path)) {
+    refuse(
+      'each part of a repository has lowercase letters and digits, separated by one dot, one or two underscores, or hyphens.',
+      'Invalid repository',
+    );
+  }
+  const name = `${domain}/${path}`;
+  if (name.length > NAME_MAX) {
+    refuse(
+      `registry and repository together have at most ${NAME_MAX} characters.`,
+      'Repository name too long',
+    );
+  }
+
+  const tag = tagText ?? (digest === undefined ? 'latest' : undefined);
+  return Object.freeze({ domain, path, name, tag, tagGiven: tagText !== undefined, digest }) as Reference;
+}
+
+/** Writes a reference in full: `docker.io/library/busybox:latest`. */
+export function formatReference({ name, tag, digest }: Reference): string {
+  return name + (tag === undefined ? '' : `:${tag}`) + (digest === undefined ? '' : `@${digest}`);
+}
+
+/** Writes a repository as people do: `busybox` for `docker.io/library/busybox`; others keep their registry. */
+export function familiarName({ domain, path, name }: Reference): string {
+  if (domain !== DEFAULT_DOMAIN) return name;
+  return /^library\/[^/]+$/.test(path) ? path.slice('library/'.length) : path;
+}
+
+function splitDigestOff(text: string): { rest: string; digest: string | undefined } {
+  const at = text.indexOf('@');
+  if (at === -1) return { rest: text, digest: undefined };
+  return { rest: text.slice(0, at), digest: text.slice(at + 1) };
+}
+
+function splitTagOff(text: string): { rest: string; tag: string | undefined } {
+  const colon = text.indexOf(':', text.lastIndexOf('/') + 1);
+  if (colon === -1) return { rest: text, tag: undefined };
+  return { rest: text.slice(0, colon), tag: text.slice(colon + 1) };
+}
+
+// https://github.com/distribution/reference/blob/main/normalize.go (splitDockerDomain)
+function splitDomainOff(name: string): { domain: string; path: string } {
+  const slash = name.indexOf('/');
+  const first = name.slice(0, Math.max(slash, 0));
+  const hasDomain = /[.:A-Z]/.test(first) || first === 'localhost';
+  const given = hasDomain ? first : DEFAULT_DOMAIN;
+  // DNS knows no case. Without a dot or a port, the uppercase letter is all that marks a domain, so it stays.
+  const lower = /[.:]/.test(given) ? given.toLowerCase() : given;
+  const domain = DOCKER_HUB_ALIASES.has(lower) ? DEFAULT_DOMAIN : lower;
+  const path = hasDomain ? name.slice(slash + 1) : name;
+  return { domain, path: domain === DEFAULT_DOMAIN && !path.includes('/') ? `library/${path}` : path };
+}
+
+function isDomain(text: string): boolean {
+  const match = DOMAIN.exec(text);
+  if (match === null) return false;
+  const [, name = '', port] = match;
+  if (port !== undefined && (Number(port) < 1 || Number(port) > 65_535)) return false;
+  return !name.startsWith('[') || isIPv6(name.slice(1, -1));
+}
