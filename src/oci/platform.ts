@@ -1,0 +1,112 @@
+import { CatalogueError, quote } from '../errors.ts';
+
+declare const brand: unique symbol;
+
+/** An operating system and processor in containerd's normal form, which only {@link parsePlatform} makes. */
+export interface Platform {
+  readonly [brand]: 'Platform';
+  readonly os: string;
+  readonly architecture: string;
+  /** `v7` in `linux/arm/v7`; absent where the architecture's common variant is meant (`arm64` is `arm64/v8`). */
+  readonly variant: string | undefined;
+}
+
+/** The platform as a registry states it in an index or a config. */
+export interface StatedPlatform {
+  readonly os: string;
+  readonly architecture: string;
+  readonly variant?: string | undefined;
+}
+
+const ARCHITECTURE_ALIASES = new Map([
+  ['x86_64', 'amd64'],
+  ['x86-64', 'amd64'],
+  ['aarch64', 'arm64'],
+  ['armhf', 'arm'],
+  ['i386', '386'],
+]);
+
+/**
+ * Parses `os/architecture[/variant]`, as `docker pull --platform` takes it.
+ *
+ * @throws CatalogueError `platform-invalid`
+ * @see https://github.com/containerd/platforms
+ */
+export function parsePlatform(text: string): Platform {
+  const match = /^([a-z][a-z0-9]{0,31})\/([a-z0-9][a-z0-9_-]{0,31})(?:\/([a-z0-9][a-z0-9_.-]{0,31}))?$/i.exec(
+    text,
+  );
+  if (match === null) {
+    throw new CatalogueError(
+      'platform-invalid',
+      `${quote(text)} is not a platform: write it as os/architecture[/variant], for example linux/arm64.`,
+    );
+  }
+  const [, os = '', architecture = '', variant] = match;
+  return normalise({ os, architecture, variant });
+}
+
+/** Writes a platform as `linux/arm64` or `linux/arm/v7`. */
+export function formatPlatform({ os, architecture, variant }: StatedPlatform): string {
+  return variant ? `${os}/${architecture}/${variant}` : `${os}/${architecture}`;
+}
+
+/** Tells whether two platforms are the same after normalisation. */
+export function samePlatform(a: StatedPlatform, b: StatedPlatform): boolean {
+  return formatPlatform(normalise(a)) === formatPlatform(normalise(b));
+}
+
+/**
+ * Picks, among candidates in a registry's order, the one that runs best on the wanted platform: the same variant,
+ * else the next older one of the same processor family; never another architecture.
+ *
+ * @see https://github.com/containerd/platforms/blob/main/compare.go (platformVector)
+ */
+export function selectPlatform<T>(
+  wanted: Platform,
+  candidates: readonly T[],
+  platformOf: (candidate: T) => StatedPlatform | undefined,
+): T | undefined {
+  for (const variant of acceptableVariants(wanted)) {
+    const exact = formatPlatform({ ...wanted, variant });
+    const found = candidates.find((candidate) => {
+      const stated = platformOf(candidate);
+      return stated !== undefined && formatPlatform(normalise(stated)) === exact;
+    });
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function normalise(stated: StatedPlatform): Platform {
+  const os = stated.os.toLowerCase();
+  const given = stated.architecture.toLowerCase();
+  const architecture = ARCHITECTURE_ALIASES.get(given) ?? given;
+  const variant = stated.variant?.toLowerCase();
+  return { os, architecture, variant: normaliseVariant(architecture, variant) } as Platform;
+}
+
+function normaliseVariant(architecture: string, variant: string | undefined): string | undefined {
+  if (architecture === 'arm') return variant ? variant.replace(/^(?=\d)/, 'v') : 'v7';
+  if (architecture === 'arm64' && (variant === 'v8' || variant === '8')) return undefined;
+  if (architecture === 'amd64' && variant === 'v1') return undefined;
+  return variant || undefined;
+}
+
+/** The oldest variant of each family that newer ones still run; absent means the first entry's own. */
+const OLDEST = new Map([
+  ['arm', 5],
+  ['arm64', 8],
+  ['amd64', 1],
+]);
+
+function acceptableVariants({ architecture, variant }: Platform): (string | undefined)[] {
+  const oldest = OLDEST.get(architecture);
+  const newest = Number(/^v(\d{1,2})$/.exec(variant ?? '')?.[1]);
+  if (oldest === undefined || Number.isNaN(newest)) return [variant];
+  const variants: (string | undefined)[] = [];
+  for (let version = newest; version >= oldest; version--) {
+    variants.push(normaliseVariant(architecture, `v${version}`));
+  }
+  return variants;
+}

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { formatPlatform, parsePlatform, samePlatform, selectPlatform } from '../../src/oci/platform.ts';
+
+suite('platforms', () => {
+  for (const [given, expected] of [
+    ['linux/amd64', 'linux/amd64'],
+    ['linux/x86_64', 'linux/amd64'],
+    ['Linux/AMD64', 'linux/amd64'],
+    ['linux/arm64/v8', 'linux/arm64'],
+    ['linux/aarch64', 'linux/arm64'],
+    ['linux/arm', 'linux/arm/v7'],
+    ['linux/arm/v6', 'linux/arm/v6'],
+    ['linux/arm/6', 'linux/arm/v6'],
+    ['windows/amd64', 'windows/amd64'],
+  ] as const) {
+    test(`${given} is ${expected}`, () => assert.equal(formatPlatform(parsePlatform(given)), expected));
+  }
+
+  for (const given of [
+    '',
+    'linux',
+    'arm64',
+    'linux/',
+    '/amd64',
+    'linux/arm64/v8/x',
+    'linux/am d64',
+    '../../etc',
+  ]) {
+    test(`${JSON.stringify(given)} is refused`, () => {
+      assert.throws(() => parsePlatform(given), { code: 'platform-invalid', status: 400 });
+    });
+  }
+
+  const select = (wanted: string, ...offered: string[]): string | undefined =>
+    selectPlatform(parsePlatform(wanted), offered, (text) => {
+      const [os = '', architecture = '', variant] = text.split('/');
+      return { os, architecture, variant };
+    });
+
+  test('arm64 and arm64/v8 are the same', () => {
+    assert.equal(select('linux/arm64', 'linux/amd64', 'linux/arm64/v8'), 'linux/arm64/v8');
+    assert.equal(select('linux/arm64/v8', 'linux/arm64'), 'linux/arm64');
+    assert.ok(
+      samePlatform(parsePlatform('linux/arm64'), { os: 'linux', architecture: 'arm64', variant: 'v8' }),
+    );
+  });
+
+  test('the same variant wins over an older one, an older one over none', () => {
+    assert.equal(select('linux/arm/v7', 'linux/arm/v5', 'linux/arm/v7'), 'linux/arm/v7');
+    assert.equal(select('linux/arm/v7', 'linux/arm/v5', 'linux/arm/v6'), 'linux/arm/v6');
+    assert.equal(select('linux/amd64/v3', 'linux/amd64', 'linux/amd64/v2'), 'linux/amd64/v2');
+  });
+
+  test('never a newer variant and never another architecture', () => {
+    assert.equal(select('linux/arm/v6', 'linux/arm/v7'), undefined);
+    assert.equal(select('linux/amd64', 'linux/amd64/v3'), undefined);
+    assert.equal(select('linux/arm64', 'linux/arm/v7', 'linux/amd64'), undefined);
+    assert.equal(select('linux/amd64', 'windows/amd64'), undefined);
+  });
+});
