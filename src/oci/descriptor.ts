@@ -1,0 +1,24 @@
+import type { Digest } from './digest.ts';
+import type { StatedPlatform } from './platform.ts';
+
+/**
+ * What points at content: its type, its digest and its exact size in bytes.
+ *
+ * @see https://github.com/opencontainers/image-spec/blob/main/descriptor.md
+ */
+export interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  /** Where a layer that the registry may not distribute can be had. */
+  readonly urls?: readonly string[];
+  readonly platform?: StatedPlatform;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** A half-open range of bytes: `start` is the first, `end` is one past the last. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}

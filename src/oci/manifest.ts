@@ -1,0 +1,185 @@
+import { CatalogueError, quote } from '../errors.ts';
+import type { Descriptor } from './descriptor.ts';
+import { isDigest } from './digest.ts';
+import { isJsonObject, type JsonObject, parseJsonObject } from './json.ts';
+import type { StatedPlatform } from './platform.ts';
+
+/**
+ * The media types that are asked for and understood.
+ *
+ * @see https://github.com/opencontainers/image-spec/blob/main/media-types.md
+ */
+export const MEDIA_TYPES = {
+  ociIndex: 'application/vnd.oci.image.index.v1+json',
+  ociManifest: 'application/vnd.oci.image.manifest.v1+json',
+  dockerIndex: 'application/vnd.docker.distribution.manifest.list.v2+json',
+  dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
+} as const;
+
+const CONFIG_TYPE = /^application\/vnd\.(?:oci\.image\.config\.v1|docker\.container\.image\.v1)\+json$/;
+const LAYER_TYPE =
+  /^application\/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar)(?:[.+](?:gzip|zstd))?$/;
+const FOREIGN_LAYER_TYPE = /\.(?:nondistributable\.v1|foreign\.diff)\.tar/;
+const SCHEMA_1_TYPE = /^application\/vnd\.docker\.distribution\.manifest\.v1\+(?:json|prettyjws)$/;
+
+/** The manifest of one image: what an archive is a function of. */
+export interface ImageManifest {
+  readonly kind: 'image';
+  readonly mediaType: string;
+  readonly config: Descriptor;
+  /** From the base upwards; the same layer may stand here several times. */
+  readonly layers: readonly Descriptor[];
+}
+
+/** An index (Docker: manifest list) of manifests for several platforms, attestations left out. */
+export interface ImageIndex {
+  readonly kind: 'index';
+  readonly mediaType: string;
+  readonly manifests: readonly Descriptor[];
+}
+
+/** What an image config says of its image, as far as anyone here needs it. */
+export interface ImageConfig {
+  readonly platform: StatedPlatform;
+  /** How many layers the root file system has. */
+  readonly layerCount: number;
+}
+
+/**
+ * Reads the bytes of a manifest or an index; `contentType` is the registry's, for bodies without a `mediaType`.
+ *
+ * @throws CatalogueError `manifest-outdated`, `not-an-image`, or `registry-failed` where it is no manifest at all
+ * @see https://github.com/opencontainers/image-spec/blob/main/manifest.md
+ * @see https://distribution.github.io/distribution/spec/manifest-v2-2/
+ */
+export function parseManifest(
+  bytes: Uint8Array,
+  contentType: string | undefined,
+): ImageManifest | ImageIndex {
+  const body = parseJsonObject(bytes);
+  if (body === undefined) throw malformed('it is not a JSON object');
+  const mediaType = mediaTypeOf(body, contentType);
+  if (body.schemaVersion === 1 || SCHEMA_1_TYPE.test(mediaType)) {
+    throw new CatalogueError(
+      'manifest-outdated',
+      'The registry has this image only in Docker schema 1 format.',
+    );
+  }
+  switch (mediaType) {
+    case MEDIA_TYPES.ociIndex:
+    case MEDIA_TYPES.dockerIndex:
+      return {
+        kind: 'index',
+        mediaType,
+        manifests: descriptors(body.manifests, 'manifests').filter(isCandidate),
+      };
+    case MEDIA_TYPES.ociManifest:
+    case MEDIA_TYPES.dockerManifest:
+      return imageManifest(body, mediaType);
+    default:
+      throw malformed(`its media type ${quote(mediaType)} is none of an image`);
+  }
+}
+
+/**
+ * Reads the bytes of an image config.
+ *
+ * @throws CatalogueError `not-an-image` where it does not describe a root file system
+ * @see https://github.com/opencontainers/image-spec/blob/main/config.md
+ */
+export function parseImageConfig(bytes: Uint8Array): ImageConfig {
+  const body = parseJsonObject(bytes);
+  const diffIds = isJsonObject(body?.rootfs) ? body.rootfs.diff_ids : undefined;
+  const platform = platformOf(body);
+  if (platform === undefined || !Array.isArray(diffIds)) {
+    throw new CatalogueError(
+      'not-an-image',
+      'The config of this manifest does not describe a container image.',
+    );
+  }
+  return { platform, layerCount: diffIds.length };
+}
+
+/** Tells whether a descriptor points at an index, so that its platforms are one level down. */
+export function isIndexType(mediaType: string): boolean {
+  return mediaType === MEDIA_TYPES.ociIndex || mediaType === MEDIA_TYPES.dockerIndex;
+}
+
+/** Tells whether a layer may be missing from the registry by intent (Windows base layers). */
+export function isForeignLayer({ mediaType }: Descriptor): boolean {
+  return FOREIGN_LAYER_TYPE.test(mediaType);
+}
+
+/** Tells whether a layer is compressed with zstd, which Docker before 23.0 cannot load. */
+export function isZstdLayer({ mediaType }: Descriptor): boolean {
+  return mediaType.endsWith('zstd');
+}
+
+function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
+  const config = descriptor(body.config, 'config');
+  const layers = descriptors(body.layers, 'layers');
+  const artifact = typeof body.artifactType === 'string' ? body.artifactType : undefined;
+  const alien = CONFIG_TYPE.test(config.mediaType)
+    ? layers.find((layer) => !LAYER_TYPE.test(layer.mediaType))?.mediaType
+    : (artifact ?? config.mediaType);
+  if (alien !== undefined) {
+    throw new CatalogueError('not-an-image', `This manifest is of an artifact of type ${quote(alien)}.`);
+  }
+  return { kind: 'image', mediaType, config, layers };
+}
+
+/** Attestations stand in an index beside the images, under a platform that none has. */
+function isCandidate({ platform, annotations }: Descriptor): boolean {
+  if (annotations?.['vnd.docker.reference.type'] === 'attestation-manifest') return false;
+  return !(platform?.os === 'unknown' && platform.architecture === 'unknown');
+}
+
+function mediaTypeOf(body: JsonObject, contentType: string | undefined): string {
+  if (typeof body.mediaType === 'string') return body.mediaType;
+  const sent = contentType?.split(';', 1)[0]?.trim().toLowerCase();
+  if (sent !== undefined && (Object.values(MEDIA_TYPES) as string[]).includes(sent)) return sent;
+  if (SCHEMA_1_TYPE.test(sent ?? '')) return sent ?? '';
+  // OCI allows a body without mediaType, and some registries send application/json: the shape tells.
+  return Array.isArray(body.manifests) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
+}
+
+function descriptors(value: unknown, field: string): Descriptor[] {
+  if (!Array.isArray(value)) throw malformed(`its field ${field} is not a list`);
+  return value.map((item, at) => descriptor(item, `${field}[${at}]`));
+}
+
+function descriptor(value: unknown, field: string): Descriptor {
+  if (!isJsonObject(value)) throw malformed(`its field ${field} is not a descriptor`);
+  const { mediaType, digest, size, urls, annotations } = value;
+  if (typeof mediaType !== 'string') throw malformed(`${field} has no media type`);
+  if (!isDigest(digest)) throw malformed(`${field} has no valid digest`);
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0)
+    throw malformed(`${field} has no valid size`);
+  const platform = platformOf(value.platform);
+  return {
+    mediaType,
+    digest,
+    size,
+    ...(Array.isArray(urls) && { urls: urls.filter((url) => typeof url === 'string') }),
+    ...(platform && { platform }),
+    ...(isJsonObject(annotations) && { annotations: stringsOf(annotations) }),
+  };
+}
+
+function platformOf(value: unknown): StatedPlatform | undefined {
+  if (!isJsonObject(value)) return undefined;
+  const { os, architecture, variant } = value;
+  if (typeof os !== 'string' || typeof architecture !== 'string' || os === '' || architecture === '')
+    return undefined;
+  return { os, architecture, ...(typeof variant === 'string' && variant !== '' && { variant }) };
+}
+
+function stringsOf(object: JsonObject): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(object).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
+}
+
+function malformed(why: string): CatalogueError {
+  return new CatalogueError('registry-failed', `The registry sent a manifest that cannot be read: ${why}.`);
+}

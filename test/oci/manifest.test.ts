@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { MEDIA_TYPES, parseImageConfig, parseManifest } from '../../src/oci/manifest.ts';
+
+const digest = (digit: string): string => `sha256:${digit.repeat(64)}`;
+const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+const config = { mediaType: 'application/vnd.oci.image.config.v1+json', digest: digest('1'), size: 100 };
+const layer = { mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest: digest('2'), size: 2000 };
+const manifest = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociManifest, config, layers: [layer] };
+
+suite('manifests', () => {
+  test('an OCI manifest, a Docker manifest and one without mediaType are images', () => {
+    assert.deepEqual(parseManifest(encode(manifest), undefined), {
+      kind: 'image',
+      mediaType: MEDIA_TYPES.ociManifest,
+      config,
+      layers: [layer],
+    });
+    const docker = {
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPES.dockerManifest,
+      config: { ...config, mediaType: 'application/vnd.docker.container.image.v1+json' },
+      layers: [{ ...layer, mediaType: 'application/vnd.docker.image.rootfs.diff.tar.gzip' }],
+    };
+    assert.equal(parseManifest(encode(docker), 'application/json').kind, 'image');
+    const bare = { schemaVersion: 2, config, layers: [layer] };
+    assert.equal(
+      parseManifest(encode(bare), `${MEDIA_TYPES.ociManifest}; charset=utf-8`).mediaType,
+      MEDIA_TYPES.ociManifest,
+    );
+    assert.equal(parseManifest(encode(bare), undefined).mediaType, MEDIA_TYPES.ociManifest);
+  });
+
+  test('an index leaves attestations out', () => {
+    const entry = { mediaType: MEDIA_TYPES.ociManifest, digest: digest('3'), size: 500 };
+    const index = {
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPES.ociIndex,
+      manifests: [
+        { ...entry, platform: { os: 'linux', architecture: 'arm64', variant: 'v8' } },
+        { ...entry, platform: { os: 'unknown', architecture: 'unknown' } },
+        { ...entry, annotations: { 'vnd.docker.reference.type': 'attestation-manifest' } },
+      ],
+    };
+    const parsed = parseManifest(encode(index), undefined);
+    assert.ok(parsed.kind === 'index');
+    assert.deepEqual(parsed.manifests, [index.manifests[0]]);
+  });
+
+  test('artifacts are no images', () => {
+    const helm = {
+      ...manifest,
+      config: { ...config, mediaType: 'application/vnd.cncf.helm.config.v1+json' },
+    };
+    assert.throws(() => parseManifest(encode(helm), undefined), { code: 'not-an-image', message: /helm/ });
+    const cosign = {
+      ...manifest,
+      layers: [{ ...layer, mediaType: 'application/vnd.dev.cosign.simplesigning.v1+json' }],
+    };
+    assert.throws(() => parseManifest(encode(cosign), undefined), {
+      code: 'not-an-image',
+      message: /cosign/,
+    });
+  });
+
+  test('Docker schema 1 is too old', () => {
+    const type = 'application/vnd.docker.distribution.manifest.v1+prettyjws';
+    assert.throws(() => parseManifest(encode({ schemaVersion: 1, fsLayers: [] }), type), {
+      code: 'manifest-outdated',
+    });
+    assert.throws(() => parseManifest(encode({ schemaVersion: 1 }), 'application/json'), {
+      code: 'manifest-outdated',
+    });
+  });
+
+  for (const [what, body] of Object.entries({
+    'a list': [],
+    'no layers': { ...manifest, layers: undefined },
+    'a negative size': { ...manifest, layers: [{ ...layer, size: -1 }] },
+    'a fractional size': { ...manifest, layers: [{ ...layer, size: 0.5 }] },
+    'an unsafe size': { ...manifest, layers: [{ ...layer, size: 2 ** 60 }] },
+    'a size in quotes': { ...manifest, layers: [{ ...layer, size: '10' }] },
+    'a digest with a path in it': { ...manifest, layers: [{ ...layer, digest: 'sha256:../../etc' }] },
+    'no media type of a layer': { ...manifest, layers: [{ ...layer, mediaType: undefined }] },
+    'an alien media type': { ...manifest, mediaType: 'text/plain' },
+  })) {
+    test(`${what} is the registry's mistake`, () => {
+      assert.throws(() => parseManifest(encode(body), undefined), { code: 'registry-failed', status: 502 });
+    });
+  }
+
+  test("bytes that are no JSON are the registry's mistake", () => {
+    assert.throws(() => parseManifest(new Uint8Array([0xff, 0xfe]), undefined), { code: 'registry-failed' });
+  });
+
+  test('a config tells its platform and how many layers belong to it', () => {
+    const body = {
+      os: 'linux',
+      architecture: 'arm64',
+      variant: 'v8',
+      rootfs: { type: 'layers', diff_ids: ['a', 'b'] },
+    };
+    assert.deepEqual(parseImageConfig(encode(body)), {
+      platform: { os: 'linux', architecture: 'arm64', variant: 'v8' },
+      layerCount: 2,
+    });
+    assert.throws(() => parseImageConfig(encode({})), { code: 'not-an-image' });
+  });
+});
