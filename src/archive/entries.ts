@@ -1,0 +1,94 @@
+import { CatalogueError } from '../errors.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { type Digest, splitDigest } from '../oci/digest.ts';
+import { MEDIA_TYPES } from '../oci/manifest.ts';
+import type { Reference } from '../oci/reference.ts';
+import type { Entry } from './layout.ts';
+
+/** `docker`: OCI layout and Docker's manifest.json in one, which every loader takes; `oci`: the OCI layout alone. */
+export type ArchiveFormat = 'docker' | 'oci';
+
+/** An image as an archive holds it. */
+export interface ArchiveImage {
+  readonly reference: Reference;
+  /** Points at `manifestBytes`. */
+  readonly manifest: Descriptor;
+  /** Byte for byte what the registry served: written anew, it would have another digest. */
+  readonly manifestBytes: Uint8Array;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+}
+
+/**
+ * Lists the files of an archive: metadata first, so that a reader learns at once what is coming, then each blob once.
+ *
+ * @throws CatalogueError `content-mismatch` where two descriptors disagree on the size of one blob
+ * @see https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+ * @see https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format
+ */
+export function archiveEntries(images: readonly ArchiveImage[], format: ArchiveFormat): Entry[] {
+  return [
+    { path: 'oci-layout', content: json({ imageLayoutVersion: '1.0.0' }) },
+    { path: 'index.json', content: json(ociIndex(images)) },
+    ...(format === 'docker' ? [{ path: 'manifest.json', content: json(images.map(dockerManifest)) }] : []),
+    ...blobEntries(images),
+  ];
+}
+
+function ociIndex(images: readonly ArchiveImage[]): unknown {
+  return {
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPES.ociIndex,
+    manifests: images.map(({ reference, manifest: { mediaType, digest, size } }) => ({
+      mediaType,
+      digest,
+      size,
+      ...(loadedName(reference) !== undefined && {
+        annotations: {
+          'io.containerd.image.name': loadedName(reference),
+          'org.opencontainers.image.ref.name': reference.tag,
+        },
+      }),
+    })),
+  };
+}
+
+function dockerManifest({ reference, config, layers }: ArchiveImage): unknown {
+  const name = loadedName(reference);
+  return {
+    Config: blobPath(config.digest),
+    RepoTags: name === undefined ? null : [name],
+    Layers: layers.map((layer) => blobPath(layer.digest)),
+  };
+}
+
+/** The name after loading, registry included. A digest can't be one: dockerd and podman refuse it in RepoTags. */
+function loadedName({ name, tag, digest }: Reference): string | undefined {
+  return tag === undefined || digest !== undefined ? undefined : `${name}:${tag}`;
+}
+
+function blobEntries(images: readonly ArchiveImage[]): Entry[] {
+  const entries = new Map<Digest, Entry>();
+  const sizes = new Map<Digest, number>();
+  const add = ({ digest, size }: Descriptor, content: Entry['content']): void => {
+    if (sizes.has(digest) && sizes.get(digest) !== size) {
+      throw new CatalogueError('content-mismatch', `The registry states two sizes for the blob ${digest}.`);
+    }
+    sizes.set(digest, size);
+    if (!entries.has(digest)) entries.set(digest, { path: blobPath(digest), content });
+  };
+  for (const { manifest, manifestBytes } of images) add(manifest, manifestBytes);
+  for (const { config } of images) add(config, config);
+  for (const { layers } of images) for (const layer of layers) add(layer, layer);
+  return [...entries.values()];
+}
+
+/** No colon in a name: tar takes what stands before one for a remote host. */
+function blobPath(digest: Digest): string {
+  const { algorithm, hex } = splitDigest(digest);
+  return `blobs/${algorithm}/${hex}`;
+}
+
+function json(value: unknown): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify(value)}\n`);
+}

@@ -1,0 +1,91 @@
+import { createHash } from 'node:crypto';
+import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
+import { concat, TAR_END, tarHeader, tarPadding } from './tar.ts';
+
+/** Bytes that are at hand, or a blob that has to be read from somewhere. */
+export type Content = Uint8Array | Descriptor;
+
+/** A file in the archive. */
+export interface Entry {
+  readonly path: string;
+  readonly content: Content;
+}
+
+/** A stretch of the archive with one origin, from `offset` on. */
+export interface Slice {
+  readonly offset: number;
+  readonly content: Content;
+}
+
+/** Everything about an archive that can be known before one blob was read. */
+export interface Layout {
+  /** Bytes of the whole file. */
+  readonly size: number;
+  /** A strong validator, quotes included: equal exactly where every byte is. */
+  readonly etag: string;
+  /** Without gaps, from the first byte to the last. */
+  readonly slices: readonly Slice[];
+}
+
+/** A part of a slice: `range` counts from the beginning of `content`. */
+export interface Piece {
+  readonly content: Content;
+  readonly range: ByteRange;
+}
+
+/**
+ * The version of the composition: what goes into an archive, in which order, with which headers. It must change with
+ * any of them, since clients and caches continue a download by its ETag.
+ */
+const LAYOUT_VERSION = 1;
+
+/** Fixes every byte's place in a tar of these entries, in their order. */
+export function layoutArchive(entries: readonly Entry[]): Layout {
+  const identity = createHash('sha256');
+  const slices: Slice[] = [];
+  let offset = 0;
+  let inline: Uint8Array[] = [];
+
+  const add = (content: Content): void => {
+    slices.push({ offset, content });
+    offset += contentSize(content);
+  };
+  const flush = (): void => {
+    const bytes = concat(inline);
+    inline = [];
+    identity.update(bytes);
+    if (bytes.length > 0) add(bytes);
+  };
+
+  for (const { path, content } of entries) {
+    const size = contentSize(content);
+    inline.push(tarHeader(path, size));
+    if (content instanceof Uint8Array) {
+      inline.push(content);
+    } else {
+      flush();
+      identity.update(content.digest);
+      add(content);
+    }
+    inline.push(tarPadding(size));
+  }
+  inline.push(TAR_END);
+  flush();
+  return { size: offset, etag: `"${LAYOUT_VERSION}-${identity.digest('hex')}"`, slices };
+}
+
+/** Cuts a range out of a layout: the pieces that, one after the other, are its bytes. */
+export function cutRange(layout: Layout, range: ByteRange): Piece[] {
+  const pieces: Piece[] = [];
+  for (const { offset, content } of layout.slices) {
+    const start = Math.max(range.start - offset, 0);
+    const end = Math.min(range.end - offset, contentSize(content));
+    if (start < end) pieces.push({ content, range: { start, end } });
+  }
+  return pieces;
+}
+
+/** Bytes of a content. */
+export function contentSize(content: Content): number {
+  return content instanceof Uint8Array ? content.length : content.size;
+}

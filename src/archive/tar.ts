@@ -1,0 +1,81 @@
+/**
+ * The few bytes of the tar format that an archive of blobs needs: ustar headers that depend on nothing but the name
+ * and the size of an entry.
+ *
+ * @see https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html (ustar and pax Interchange Format)
+ * @see https://www.gnu.org/software/tar/manual/html_node/Standard.html
+ */
+
+const BLOCK = 512;
+const NAME_MAX = 100;
+const OCTAL_SIZE_MAX = 0o77777777777;
+
+const encoder = new TextEncoder();
+
+/** The two zero blocks that end an archive. */
+export const TAR_END: Uint8Array = new Uint8Array(2 * BLOCK);
+
+/** The header, a multiple of 512 bytes, of a regular file of `size` bytes: mode 0644, owner 0, time 0. */
+export function tarHeader(name: string, size: number): Uint8Array {
+  if (name.length <= NAME_MAX) return ustarHeader(name, size, '0');
+  // A sha512 blob's name is longer than the field, so a pax header says it first.
+  const record = paxRecord('path', name);
+  const extension = ustarHeader(`pax/${name.slice(-64)}`, record.length, 'x');
+  return concat([
+    extension,
+    record,
+    tarPadding(record.length),
+    ustarHeader(name.slice(-NAME_MAX), size, '0'),
+  ]);
+}
+
+/** The zeros between the end of a file of `size` bytes and the next block: 0 to 511 bytes. */
+export function tarPadding(size: number): Uint8Array {
+  return new Uint8Array((BLOCK - (size % BLOCK)) % BLOCK);
+}
+
+/** Joins byte arrays. */
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}
+
+function ustarHeader(name: string, size: number, type: '0' | 'x'): Uint8Array {
+  const header = new Uint8Array(BLOCK);
+  const write = (text: string, at: number): void => header.set(encoder.encode(text), at);
+  write(name, 0);
+  write('0000644\0', 100);
+  write('0000000\0', 108);
+  write('0000000\0', 116);
+  writeSize(header.subarray(124, 136), size);
+  write('00000000000\0', 136);
+  write('        ', 148);
+  write(type, 156);
+  write('ustar\x0000', 257);
+  const checksum = header.reduce((sum, byte) => sum + byte, 0);
+  write(`${checksum.toString(8).padStart(6, '0')}\0 `, 148);
+  return header;
+}
+
+/** Octal up to 8 GiB; above, the base-256 form that GNU tar introduced and every reader in use knows. */
+function writeSize(field: Uint8Array, size: number): void {
+  if (size <= OCTAL_SIZE_MAX) {
+    field.set(encoder.encode(`${size.toString(8).padStart(11, '0')}\0`));
+    return;
+  }
+  field[0] = 0x80;
+  new DataView(field.buffer, field.byteOffset).setBigUint64(4, BigInt(size));
+}
+
+/** A pax record counts itself: `LENGTH path=NAME\n`. */
+function paxRecord(key: string, value: string): Uint8Array {
+  const body = ` ${key}=${value}\n`;
+  let length = body.length + 1;
+  while (String(length).length + body.length !== length) length = String(length).length + body.length;
+  return encoder.encode(`${length}${body}`);
+}

@@ -1,0 +1,12 @@
+import type { Readable } from 'node:stream';
+import type { ByteRange, Descriptor } from './descriptor.ts';
+
+/** Where the bytes of blobs come from: a registry, a cache before it, memory. */
+export interface BlobReader {
+  /**
+   * Opens a blob, or a range within it. The stream ends after exactly the bytes asked for, or fails: a whole blob that
+   * hasn't the size and digest of its descriptor fails before its last bytes are given away. Destroying the stream, or
+   * aborting the signal, ends the work behind it at once.
+   */
+  read(blob: Descriptor, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable>;
+}

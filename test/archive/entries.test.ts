@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { archiveEntries } from '../../src/archive/entries.ts';
+import { archiveFilename } from '../../src/archive/filename.ts';
+import type { Entry } from '../../src/archive/layout.ts';
+import { parsePlatform } from '../../src/oci/platform.ts';
+import { parseReference } from '../../src/oci/reference.ts';
+import { MemoryBlobs, sampleImage } from './samples.ts';
+
+const blobs = new MemoryBlobs();
+const base = blobs.add(Buffer.from('base'));
+const top = blobs.add(Buffer.from('top'));
+
+function parse(entries: readonly Entry[], path: string): unknown {
+  const content = entries.find((entry) => entry.path === path)?.content;
+  assert.ok(content instanceof Uint8Array);
+  return JSON.parse(Buffer.from(content).toString());
+}
+
+suite('the entries of an archive', () => {
+  test('metadata comes first, then manifest, config and layers', () => {
+    const image = sampleImage('busybox:1.36', blobs, [base, top]);
+    const entries = archiveEntries([image], 'docker');
+    const blob = (digest: string): string => `blobs/${digest.replace(':', '/')}`;
+    assert.deepEqual(
+      entries.map(({ path }) => path),
+      [
+        'oci-layout',
+        'index.json',
+        'manifest.json',
+        ...[image.manifest, image.config, base, top].map((d) => blob(d.digest)),
+      ],
+    );
+    assert.deepEqual(parse(entries, 'manifest.json'), [
+      {
+        Config: blob(image.config.digest),
+        RepoTags: ['docker.io/library/busybox:1.36'],
+        Layers: [blob(base.digest), blob(top.digest)],
+      },
+    ]);
+    assert.deepEqual(parse(entries, 'index.json'), {
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.index.v1+json',
+      manifests: [
+        {
+          ...image.manifest,
+          annotations: {
+            'io.containerd.image.name': 'docker.io/library/busybox:1.36',
+            'org.opencontainers.image.ref.name': '1.36',
+          },
+        },
+      ],
+    });
+  });
+
+  test('the oci format has no manifest.json', () => {
+    const entries = archiveEntries([sampleImage('busybox', blobs, [base])], 'oci');
+    assert.deepEqual(
+      entries.map(({ path }) => path.split('/')[0]),
+      ['oci-layout', 'index.json', 'blobs', 'blobs', 'blobs'],
+    );
+  });
+
+  test('a blob that images or layers share is there once', () => {
+    const images = [sampleImage('a', blobs, [base, top, base]), sampleImage('b', blobs, [base])];
+    const paths = archiveEntries(images, 'docker').map(({ path }) => path);
+    assert.equal(new Set(paths).size, paths.length);
+    const docker = parse(archiveEntries(images, 'docker'), 'manifest.json') as { Layers: string[] }[];
+    assert.deepEqual(
+      docker.map(({ Layers }) => Layers.length),
+      [3, 1],
+    );
+  });
+
+  test('an image by digest has no name, which engines would refuse', () => {
+    const entries = archiveEntries(
+      [sampleImage(`busybox:1@sha256:${'a'.repeat(64)}`, blobs, [base])],
+      'docker',
+    );
+    assert.deepEqual((parse(entries, 'manifest.json') as { RepoTags: unknown }[])[0]?.RepoTags, null);
+    assert.doesNotMatch(JSON.stringify(parse(entries, 'index.json')), /annotations/);
+  });
+
+  test('two sizes for one blob are refused', () => {
+    const image = sampleImage('a', blobs, [base, { ...base, size: 5 }]);
+    assert.throws(() => archiveEntries([image], 'docker'), { code: 'content-mismatch' });
+  });
+});
+
+suite('the name of an archive', () => {
+  const name = (platform: string | undefined, ...images: string[]): string =>
+    archiveFilename(images.map(parseReference), platform === undefined ? undefined : parsePlatform(platform));
+
+  for (const [expected, platform, ...images] of [
+    ['busybox.tar', undefined, 'busybox'],
+    ['busybox.tar', undefined, 'localhost:5000/busybox'],
+    ['busybox_1.36.tar', undefined, 'busybox:1.36'],
+    ['busybox_latest.tar', undefined, 'busybox:latest'],
+    ['busybox_1.36_linux-arm64.tar', 'linux/arm64/v8', 'busybox:1.36'],
+    ['busybox_linux-arm-v7.tar', 'linux/arm/v7', 'busybox'],
+    ['grafana_grafana.tar', undefined, 'grafana/grafana'],
+    ['org_app_v1.tar', undefined, 'ghcr.io/org/app:v1'],
+    ['busybox_sha256-aaaaaaaaaaaa.tar', undefined, `busybox@sha256:${'a'.repeat(64)}`],
+    ['busybox_1.36+alpine.tar', undefined, 'busybox:1.36', 'alpine'],
+    ['a+2-more.tar', undefined, 'a', 'b'.repeat(50), 'c'.repeat(50)],
+    ['_aux.tar', undefined, 'aux'],
+    ['_nul.x.tar', undefined, 'nul.x'],
+  ] as [string, string | undefined, ...string[]][]) {
+    test(`${images.join(' and ').slice(0, 60)} is ${expected}`, () =>
+      assert.equal(name(platform, ...images), expected));
+  }
+
+  test('long names are cut and stay apart', () => {
+    const long = `a/${'b'.repeat(240)}`;
+    const names = ['x', 'y'].map((end) => name(undefined, `${long}${end}:${'t'.repeat(128)}`));
+    assert.notEqual(names[0], names[1]);
+    for (const cut of names) assert.match(cut, /^[\w.+-]{1,200}$/);
+  });
+});
