@@ -63,6 +63,11 @@ const CATALOGUE = {
     title: 'Method not allowed',
     help: 'Use GET or HEAD.',
   },
+  'precondition-failed': {
+    status: 412,
+    title: 'Precondition failed',
+    help: 'The image has changed since; ask again without If-Match.',
+  },
   'range-not-satisfiable': {
     status: 416,
     title: 'Range not satisfiable',
@@ -125,6 +130,8 @@ export type ErrorCode = keyof typeof CATALOGUE;
 export interface ErrorDetails {
   /** Seconds after which asking again makes sense; sent as Retry-After. */
   retryAfter?: number;
+  /** Headers that belong to the answer. */
+  headers?: Readonly<Record<string, string>>;
   /** A few words for the reason phrase, which is all that wget shows; the title where absent. */
   reason?: string;
   cause?: unknown;
@@ -139,6 +146,7 @@ export class CatalogueError extends Error {
   readonly help: string;
   readonly reason: string;
   readonly retryAfter: number | undefined;
+  readonly headers: Readonly<Record<string, string>>;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, { cause: details.cause });
@@ -149,6 +157,7 @@ export class CatalogueError extends Error {
     this.help = entry.help;
     this.reason = details.reason ?? entry.title;
     this.retryAfter = details.retryAfter;
+    this.headers = details.headers ?? {};
   }
 }
 

@@ -18,8 +18,9 @@ export function archiveFilename(references: readonly Reference[], platform: Plat
   return `${stem.replace(WINDOWS_DEVICE, '_$&')}${suffix}.tar`;
 }
 
-function imageStem({ domain, path, tag, tagGiven, digest }: Reference): string {
-  const repository = domain === 'docker.io' ? path.replace(/^library\//, '') : path;
+function imageStem({ path, tag, tagGiven, digest }: Reference): string {
+  // Docker Hub's own images, wherever they are mirrored.
+  const repository = path.replace(/^library\//, '');
   const version = digest === undefined ? tag : digest.replace(':', '-').slice(0, 19);
   const versioned = tagGiven || digest !== undefined;
   return repository.replaceAll('/', '_') + (versioned ? `_${version}` : '');

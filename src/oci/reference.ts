@@ -4,13 +4,17 @@ import { type Digest, parseDigest } from './digest.ts';
 
 declare const brand: unique symbol;
 
-/** An image reference in its normal form, which only {@link parseReference} makes. */
-export interface Reference {
-  readonly [brand]: 'Reference';
+/** A repository of a registry. */
+export interface Repository {
   /** The registry as it is named, with its port where one was given: `docker.io`, `localhost:5000`. */
   readonly domain: string;
   /** The repository within the registry: `library/busybox`. */
   readonly path: string;
+}
+
+/** An image reference in its normal form, which only {@link parseReference} makes. */
+export interface Reference extends Repository {
+  readonly [brand]: 'Reference';
   /** `domain/path`: what allowlists match. */
   readonly name: string;
   /** The tag that was given, or `latest` where neither tag nor digest was. */
@@ -99,6 +103,12 @@ export function formatReference({ name, tag, digest }: Reference): string {
 export function familiarName({ domain, path, name }: Reference): string {
   if (domain !== DEFAULT_DOMAIN) return name;
   return /^library\/[^/]+$/.test(path) ? path.slice('library/'.length) : path;
+}
+
+/** Writes a reference as people do: `busybox`, `busybox:1.36`, `ghcr.io/org/app@sha256:…`. */
+export function familiarReference(reference: Reference): string {
+  const { tag, tagGiven, digest } = reference;
+  return familiarName(reference) + (tagGiven ? `:${tag}` : '') + (digest === undefined ? '' : `@${digest}`);
 }
 
 function splitDigestOff(text: string): { rest: string; digest: string | undefined } {

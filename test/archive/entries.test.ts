@@ -94,6 +94,7 @@ suite('the name of an archive', () => {
   for (const [expected, platform, ...images] of [
     ['busybox.tar', undefined, 'busybox'],
     ['busybox.tar', undefined, 'localhost:5000/busybox'],
+    ['busybox.tar', undefined, 'localhost:5000/library/busybox'],
     ['busybox_1.36.tar', undefined, 'busybox:1.36'],
     ['busybox_latest.tar', undefined, 'busybox:latest'],
     ['busybox_1.36_linux-arm64.tar', 'linux/arm64/v8', 'busybox:1.36'],
