@@ -1,0 +1,61 @@
+import type { LookupAddress } from 'node:dns';
+import ipaddr from 'ipaddr.js';
+import { CatalogueError, quote } from '../errors.ts';
+
+/**
+ * Judges addresses that someone else chose: a user's registry, a token realm, a redirect's target. Only HTTPS to
+ * public unicast addresses passes, unless the operator has listed the very origin.
+ */
+export interface Guard {
+  /**
+   * Judges a URL: its scheme and, where its host is a literal address, that address. A name passes here and is judged
+   * by {@link Guard.judgeAddresses} once it is resolved.
+   *
+   * @throws CatalogueError `address-refused`
+   */
+  judgeUrl(url: URL): void;
+  /**
+   * Judges every address that a name resolved to; one bad address refuses them all.
+   *
+   * @throws CatalogueError `address-refused`
+   */
+  judgeAddresses(hostname: string, addresses: readonly LookupAddress[]): void;
+  /** Tells whether the operator has listed this origin, such as `http://127.0.0.1:5000`. */
+  trusts(origin: string): boolean;
+}
+
+/** @param trustedOrigins origins in the URL standard's form, scheme included, default ports left out */
+export function createGuard(trustedOrigins: Iterable<string>): Guard {
+  const trusted = new Set(trustedOrigins);
+  return {
+    trusts: (origin) => trusted.has(origin),
+
+    judgeUrl(url) {
+      if (trusted.has(url.origin)) return;
+      if (url.protocol !== 'https:') throw refusal(url.host, 'it is not reached over HTTPS');
+      if (url.username !== '' || url.password !== '') throw refusal(url.host, 'its URL carries credentials');
+      // The URL parser has brought every notation (0x7f000001, 2130706433, 127.1) to one form.
+      const literal = url.hostname.replace(/^\[|\]$/g, '');
+      if (ipaddr.isValid(literal) && !isPublic(literal)) throw refusal(url.host, 'the address is not public');
+    },
+
+    judgeAddresses(hostname, addresses) {
+      if (addresses.some(({ address }) => !isPublic(address))) {
+        throw refusal(hostname, 'it resolves to an address that is not public');
+      }
+    },
+  };
+}
+
+/** Tells whether an address is globally routed unicast: not private, loopback, link-local, mapped, translated, … */
+function isPublic(address: string): boolean {
+  if (!ipaddr.isValid(address)) return false;
+  const parsed = ipaddr.parse(address);
+  if (parsed.range() !== 'unicast') return false;
+  // https://www.iana.org/assignments/ipv6-address-space: all that is assigned so far.
+  return parsed instanceof ipaddr.IPv4 || parsed.match(ipaddr.IPv6.parse('2000::'), 3);
+}
+
+function refusal(host: string, why: string): CatalogueError {
+  return new CatalogueError('address-refused', `${quote(host)} is not fetched: ${why}.`);
+}

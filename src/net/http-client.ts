@@ -1,0 +1,208 @@
+import { type LookupAddress, lookup as systemLookup } from 'node:dns';
+import type { LookupFunction } from 'node:net';
+import type { Readable } from 'node:stream';
+import { Agent, buildConnector, request as send } from 'undici';
+import { CatalogueError } from '../errors.ts';
+import type { Guard } from './guard.ts';
+import { type Hop, nextHop } from './redirect.ts';
+
+/** A request; redirects of GET and HEAD are followed, POST is not redirected. */
+export interface HttpRequest {
+  readonly method?: 'GET' | 'HEAD' | 'POST';
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+/** A response whose body the caller reads, drains or destroys. */
+export interface HttpResponse {
+  readonly status: number;
+  /** The URL that answered, after redirects. */
+  readonly url: URL;
+  header(name: string): string | undefined;
+  readonly body: Readable;
+}
+
+/** The one way out: every request, every redirect and every connection passes the guard. */
+export interface HttpClient {
+  /**
+   * Sends a request and waits for the response's headers.
+   *
+   * @throws CatalogueError `address-refused`, `registry-timeout`, `registry-failed`; AbortError
+   */
+  request(url: URL, request: HttpRequest, signal: AbortSignal): Promise<HttpResponse>;
+  close(): Promise<void>;
+}
+
+export interface HttpClientOptions {
+  readonly guard: Guard;
+  /** Resolves a name to all its addresses; the system's resolver where absent. */
+  readonly lookup?: (hostname: string) => Promise<LookupAddress[]>;
+  /** Milliseconds without progress before a connection, an answer or a body is given up. */
+  readonly idleTimeout?: number;
+  readonly userAgent: string;
+}
+
+const MAX_REDIRECTS = 5;
+const REDIRECT_BODY_LIMIT = 64 * 1024;
+const DEFAULT_IDLE_TIMEOUT = 30_000;
+
+export function createHttpClient(options: HttpClientOptions): HttpClient {
+  const { guard, userAgent, idleTimeout = DEFAULT_IDLE_TIMEOUT } = options;
+  const agent = new Agent({
+    connect: guardedConnector(options, idleTimeout),
+    headersTimeout: idleTimeout,
+    // Between two chunks; undici does not count while the reader holds the body back.
+    bodyTimeout: idleTimeout,
+    // One connection each for parallel blobs: HTTP/2 would put them all through one window.
+    allowH2: false,
+  });
+
+  const sendOnce = async (
+    hop: Hop,
+    { method = 'GET', body }: HttpRequest,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> => {
+    guard.judgeUrl(hop.url);
+    const headers = { 'user-agent': userAgent, 'accept-encoding': 'identity', ...hop.headers };
+    try {
+      const response = await send(hop.url, {
+        method,
+        headers,
+        body: body ?? null,
+        signal,
+        dispatcher: agent,
+      });
+      return {
+        status: response.statusCode,
+        url: hop.url,
+        header: (name) => first(response.headers[name]),
+        body: response.body,
+      };
+    } catch (error) {
+      throw upstreamError(error, hop.url.host);
+    }
+  };
+
+  return {
+    async request(url, request, signal) {
+      let hop: Hop = { url, headers: request.headers ?? {}, remaining: MAX_REDIRECTS };
+      for (;;) {
+        const response = await sendOnce(hop, request, signal);
+        const next =
+          request.method === 'POST' ? undefined : nextHop(hop, response.status, response.header('location'));
+        if (next === undefined) return response;
+        await drain(response);
+        hop = next;
+      }
+    },
+    close: () => agent.close(),
+  };
+}
+
+/**
+ * Reads a small body whole.
+ *
+ * @param limit bytes
+ * @throws CatalogueError `registry-failed` past the limit
+ */
+export async function readBody(response: HttpResponse, limit: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of response.body as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length > limit) {
+        throw new CatalogueError(
+          'registry-failed',
+          `${response.url.host} sent more than ${limit} bytes of metadata.`,
+        );
+      }
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw upstreamError(error, response.url.host);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Reads what is left of a short body, so that its connection can be used again; gives up on a long one. */
+export async function drain(response: HttpResponse): Promise<void> {
+  await readBody(response, REDIRECT_BODY_LIMIT).catch(() => response.body.destroy());
+}
+
+/** Turns what the network threw into an error of the catalogue that names the host; an abort stays an abort. */
+export function upstreamError(error: unknown, host: string): Error {
+  if (error instanceof CatalogueError) return error;
+  if (!(error instanceof Error))
+    return new CatalogueError('registry-failed', `${host} failed.`, { cause: error });
+  if (error.name === 'AbortError') return error;
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (/TIMEOUT|ETIMEDOUT/.test(code)) {
+    return new CatalogueError('registry-timeout', `${host} did not answer in time.`, {
+      reason: `${host} did not answer in time`,
+      cause: error,
+    });
+  }
+  const why = CONNECTION_FAILURES.get(code) ?? 'the connection failed';
+  return new CatalogueError('registry-failed', `${host} could not be read: ${why}.`, {
+    reason: `${host}: ${why}`,
+    cause: error,
+  });
+}
+
+const CONNECTION_FAILURES = new Map([
+  ['ENOTFOUND', 'there is no such host'],
+  ['EAI_AGAIN', 'its name could not be resolved'],
+  ['ECONNREFUSED', 'it refused the connection'],
+  ['ECONNRESET', 'it broke the connection off'],
+  ['UND_ERR_SOCKET', 'it broke the connection off'],
+  ['EHOSTUNREACH', 'there is no way to it'],
+  ['ENETUNREACH', 'there is no way to it'],
+  ['CERT_HAS_EXPIRED', 'its certificate has expired'],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'its certificate is self-signed'],
+  ['SELF_SIGNED_CERT_IN_CHAIN', 'its certificate is not from a trusted authority'],
+  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'its certificate is not from a trusted authority'],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', 'its certificate is for another host'],
+]);
+
+/**
+ * Connects to exactly the addresses that were judged: the look-up hook hands out what it judged, and a literal, for
+ * which no look-up happens, was judged with the URL.
+ */
+function guardedConnector(
+  { guard, lookup = lookupAll }: HttpClientOptions,
+  timeout: number,
+): buildConnector.connector {
+  const hook =
+    (judge: (hostname: string, addresses: LookupAddress[]) => void): LookupFunction =>
+    (hostname, { all }, callback) => {
+      const fail = (error: NodeJS.ErrnoException): void => callback(error, []);
+      lookup(hostname).then((addresses) => {
+        try {
+          judge(hostname, addresses);
+        } catch (error) {
+          return fail(error as CatalogueError);
+        }
+        const [first] = addresses;
+        if (all === true || first === undefined) callback(null, addresses);
+        else callback(null, first.address, first.family);
+      }, fail);
+    };
+  const shared = { timeout, allowH2: false, autoSelectFamily: true };
+  const judged = buildConnector({ ...shared, lookup: hook(guard.judgeAddresses) });
+  const trusted = buildConnector({ ...shared, lookup: hook(() => {}) });
+  return (options, callback) => {
+    const origin = new URL(`${options.protocol}//${options.host ?? options.hostname}`).origin;
+    (guard.trusts(origin) ? trusted : judged)(options, callback);
+  };
+}
+
+function lookupAll(hostname: string): Promise<LookupAddress[]> {
+  return new Promise((resolve, reject) => {
+    systemLookup(hostname, { all: true }, (error, addresses) => (error ? reject(error) : resolve(addresses)));
+  });
+}
+
+function first(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}
