@@ -1,0 +1,189 @@
+import { CatalogueError, quote } from '../errors.ts';
+import { type HttpClient, type HttpRequest, type HttpResponse, readBody } from '../net/http-client.ts';
+import { parseJsonObject } from '../oci/json.ts';
+import type { Repository } from '../oci/reference.ts';
+import { type Challenge, parseChallenges } from './challenge.ts';
+import type { CredentialStore, Credentials } from './credentials.ts';
+import { missingOrPrivate, statusError } from './status-error.ts';
+
+/** Knows which Authorization header a registry wants. */
+export interface Authorizer {
+  /** The header for the next request; undefined while nothing is known to be wanted. */
+  authorization(repository: Repository): Promise<string | undefined>;
+  /**
+   * Answers a 401: the header to try once more with, or undefined where nothing better than what was `sent` can be had.
+   *
+   * @throws CatalogueError as the token server's answer deserves
+   */
+  challenged(
+    repository: Repository,
+    wwwAuthenticate: string | undefined,
+    sent: string | undefined,
+  ): Promise<string | undefined>;
+}
+
+export interface AuthorizerOptions {
+  readonly http: HttpClient;
+  readonly credentials: CredentialStore;
+  /** Milliseconds since some fixed moment. */
+  readonly now: () => number;
+}
+
+interface Token {
+  readonly header: string;
+  /** When it must not be used any more, on the clock of `now`. */
+  readonly expires: number;
+}
+
+const TOKEN_BODY_LIMIT = 64 * 1024;
+const TOKEN_REQUEST_TIMEOUT_MS = 60_000;
+/** https://distribution.github.io/distribution/spec/auth/token/: what a token lives where its server doesn't say. */
+const DEFAULT_LIFETIME_S = 60;
+const REMEMBERED_MAX = 10_000;
+
+/**
+ * Keeps challenges by registry and tokens by repository, so that a token is asked for once, by however many requests,
+ * and renewed before it expires in the middle of an image.
+ */
+export function createAuthorizer({ http, credentials, now }: AuthorizerOptions): Authorizer {
+  const challenges = new Map<string, Challenge>();
+  const tokens = new Map<string, Promise<Token>>();
+
+  const answer = async (repository: Repository, challenge: Challenge): Promise<string | undefined> => {
+    const found = await credentials.find(repository.domain);
+    if (found?.kind === 'registry-token') return `Bearer ${found.token}`;
+    if (challenge.scheme === 'basic') return found?.kind === 'password' ? basic(found) : undefined;
+    return (await sharedToken(repository, challenge, found)).header;
+  };
+
+  const sharedToken = async (
+    repository: Repository,
+    challenge: Challenge,
+    found: Credentials | undefined,
+  ): Promise<Token> => {
+    const key = keyOf(repository);
+    const known = await tokens.get(key);
+    if (known !== undefined && known.expires > now()) return known;
+    await forget(repository, known?.header);
+    const pending = tokens.get(key) ?? fetchToken(repository, challenge, found);
+    remember(tokens, key, pending);
+    try {
+      return await pending;
+    } catch (error) {
+      if (tokens.get(key) === pending) tokens.delete(key);
+      throw error;
+    }
+  };
+
+  const fetchToken = async (
+    repository: Repository,
+    challenge: Challenge,
+    found: Credentials | undefined,
+  ): Promise<Token> => {
+    const asked = now();
+    const realm = realmOf(challenge, repository.domain);
+    const service = challenge.parameters.get('service');
+    const query = { ...(service !== undefined && { service }), scope: `repository:${repository.path}:pull` };
+    // Not a client's signal: others wait for the same token.
+    const signal = AbortSignal.timeout(TOKEN_REQUEST_TIMEOUT_MS);
+    const response = await http.request(...tokenRequest(realm, query, found), signal);
+    return readToken(response, repository, found !== undefined, asked);
+  };
+
+  /** Drops a token, unless another one has taken its place meanwhile. */
+  const forget = async (repository: Repository, header: string | undefined): Promise<void> => {
+    const key = keyOf(repository);
+    const pending = tokens.get(key);
+    const token = await pending?.catch(() => undefined);
+    if (token?.header === header && tokens.get(key) === pending) tokens.delete(key);
+  };
+
+  return {
+    async authorization(repository) {
+      const challenge = challenges.get(repository.domain);
+      return challenge && answer(repository, challenge);
+    },
+
+    async challenged(repository, wwwAuthenticate, sent) {
+      const challenge = parseChallenges(wwwAuthenticate ?? '').find(({ scheme }) =>
+        /^(?:bearer|basic)$/.test(scheme),
+      );
+      if (challenge === undefined) return undefined;
+      remember(challenges, repository.domain, challenge);
+      await forget(repository, sent);
+      const header = await answer(repository, challenge);
+      return header === sent ? undefined : header;
+    },
+  };
+}
+
+/** The GET of the token specification or, with a refresh token, the POST of its OAuth2 flavour. */
+function tokenRequest(
+  realm: URL,
+  query: Record<string, string>,
+  found: Credentials | undefined,
+): [URL, HttpRequest] {
+  if (found?.kind === 'identity-token') {
+    const form = {
+      ...query,
+      grant_type: 'refresh_token',
+      refresh_token: found.token,
+      client_id: 'dockerproxy',
+    };
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+    return [realm, { method: 'POST', headers, body: new URLSearchParams(form).toString() }];
+  }
+  const url = new URL(realm);
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+  return [url, { headers: found?.kind === 'password' ? { authorization: basic(found) } : {} }];
+}
+
+async function readToken(
+  response: HttpResponse,
+  repository: Repository,
+  withCredentials: boolean,
+  asked: number,
+): Promise<Token> {
+  const bytes = await readBody(response, TOKEN_BODY_LIMIT);
+  if (response.status === 401 || response.status === 403 || (response.status === 400 && withCredentials)) {
+    if (!withCredentials) throw missingOrPrivate(repository);
+    throw new CatalogueError(
+      'registry-credentials-refused',
+      `The credentials configured for ${repository.domain} are refused.`,
+    );
+  }
+  if (response.status !== 200) throw statusError(response);
+  const body = parseJsonObject(bytes);
+  const token = body?.token ?? body?.access_token;
+  if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
+    throw new CatalogueError('registry-failed', `The token server of ${repository.domain} sent no token.`);
+  }
+  const stated = body?.expires_in;
+  const lifetime = typeof stated === 'number' && stated > 0 ? stated : DEFAULT_LIFETIME_S;
+  // Renewed a little early, counted from before it was made: clocks and networks take their time.
+  return { header: `Bearer ${token}`, expires: asked + lifetime * 900 };
+}
+
+function realmOf(challenge: Challenge, domain: string): URL {
+  const realm = challenge.parameters.get('realm') ?? '';
+  if (!URL.canParse(realm)) {
+    throw new CatalogueError('registry-failed', `${quote(domain)} names a token server that is no URL.`);
+  }
+  return new URL(realm);
+}
+
+function basic({ username, password }: { username: string; password: string }): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+}
+
+function keyOf({ domain, path }: Repository): string {
+  return `${domain}/${path}`;
+}
+
+/** Bounded: whoever asks for many repositories makes the oldest forgotten, not the memory full. */
+function remember<T>(map: Map<string, T>, key: string, value: T): void {
+  map.delete(key);
+  map.set(key, value);
+  const [oldest] = map.keys();
+  if (map.size > REMEMBERED_MAX && oldest !== undefined) map.delete(oldest);
+}

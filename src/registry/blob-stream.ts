@@ -1,0 +1,127 @@
+import type { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { CatalogueError, type ErrorCode } from '../errors.ts';
+import { type HttpResponse, upstreamError } from '../net/http-client.ts';
+import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
+import { digestHash, finishDigest } from '../oci/digest.ts';
+import { streamFrom } from '../streams.ts';
+
+/** Asks for a range of a blob, by a Range header where it is not the whole; resolves with a 200 or a 206. */
+export type OpenRange = (range: ByteRange, signal: AbortSignal) => Promise<HttpResponse>;
+
+/** How often in a row a blob is asked for again while no byte of it comes. */
+const MAX_FAILURES = 4;
+const FIRST_PAUSE_MS = 250;
+const WORTH_ANOTHER_TRY: ReadonlySet<ErrorCode> = new Set([
+  'registry-failed',
+  'registry-timeout',
+  'registry-unavailable',
+  'registry-rate-limited',
+]);
+
+/**
+ * Streams a blob or a range of it, going on by Range where the registry breaks off. A whole blob's digest is verified
+ * before its last chunk is given away.
+ */
+export function streamBlob(
+  open: OpenRange,
+  blob: Descriptor,
+  range: ByteRange,
+  signal: AbortSignal,
+): Readable {
+  return streamFrom((ended) => verified(resumed(open, blob, range, ended), blob, range), signal);
+}
+
+async function* verified(
+  chunks: AsyncGenerator<Buffer, void>,
+  blob: Descriptor,
+  range: ByteRange,
+): AsyncGenerator<Buffer, void> {
+  const isWhole = range.start === 0 && range.end === blob.size;
+  if (!isWhole) return yield* chunks;
+  const hash = digestHash(blob.digest);
+  let held: Buffer | undefined;
+  for await (const chunk of chunks) {
+    if (held !== undefined) yield held;
+    hash.update(chunk);
+    held = chunk;
+  }
+  if (finishDigest(hash, blob.digest) !== blob.digest) {
+    throw new CatalogueError(
+      'content-mismatch',
+      `What the registry sent for ${blob.digest} has another digest.`,
+    );
+  }
+  if (held !== undefined) yield held;
+}
+
+async function* resumed(
+  open: OpenRange,
+  blob: Descriptor,
+  { start, end }: ByteRange,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer, void> {
+  let at = start;
+  let failures = 0;
+  while (at < end) {
+    try {
+      const response = await open({ start: at, end }, signal);
+      for await (const chunk of bodyFrom(response, blob, at)) {
+        if (chunk.length > end - at) throw mismatch(blob, 'is longer than the manifest says');
+        at += chunk.length;
+        failures = 0;
+        yield chunk;
+      }
+      if (at < end)
+        throw new CatalogueError(
+          'registry-failed',
+          `${response.url.host} ended the blob ${blob.digest} early.`,
+        );
+    } catch (error) {
+      signal.throwIfAborted();
+      failures += 1;
+      if (failures > MAX_FAILURES || !isWorthAnotherTry(error)) throw error;
+      await delay(FIRST_PAUSE_MS * 2 ** (failures - 1), undefined, { signal });
+    }
+  }
+}
+
+/** The bytes of a response from `at` on, also where the registry ignored the Range header and sends the whole. */
+async function* bodyFrom(response: HttpResponse, blob: Descriptor, at: number): AsyncGenerator<Buffer, void> {
+  let skip = at - checkedStart(response, blob, at);
+  try {
+    for await (const chunk of response.body as AsyncIterable<Buffer>) {
+      const skipped = Math.min(skip, chunk.length);
+      skip -= skipped;
+      if (skipped < chunk.length) yield chunk.subarray(skipped);
+    }
+  } catch (error) {
+    throw upstreamError(error, response.url.host);
+  }
+}
+
+/** Where the body begins in the blob. Destroys a body that cannot be of this blob, or of this part of it. */
+function checkedStart(response: HttpResponse, blob: Descriptor, at: number): number {
+  const fail = (why: string): never => {
+    response.body.destroy();
+    throw mismatch(blob, why);
+  };
+  if (response.status === 206) {
+    const [, first, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.header('content-range') ?? '') ?? [];
+    if (Number(first) !== at) fail('was asked for by a range and came with another one');
+    if (total !== '*' && Number(total) !== blob.size) fail(`has ${total} bytes instead of ${blob.size}`);
+    return at;
+  }
+  const length = response.header('content-length');
+  if (length !== undefined && Number(length) !== blob.size)
+    fail(`has ${length} bytes instead of ${blob.size}`);
+  return 0;
+}
+
+function mismatch({ digest }: Descriptor, why: string): CatalogueError {
+  return new CatalogueError('content-mismatch', `The blob ${digest} ${why}.`);
+}
+
+function isWorthAnotherTry(error: unknown): boolean {
+  return error instanceof CatalogueError && WORTH_ANOTHER_TRY.has(error.code);
+}

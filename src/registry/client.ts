@@ -1,0 +1,146 @@
+import { CatalogueError } from '../errors.ts';
+import { drain, type HttpClient, type HttpRequest, type HttpResponse, readBody } from '../net/http-client.ts';
+import type { BlobReader } from '../oci/blob-reader.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { type Digest, digestHash, finishDigest, isDigest, sha256 } from '../oci/digest.ts';
+import { isForeignLayer, MEDIA_TYPES } from '../oci/manifest.ts';
+import type { Repository } from '../oci/reference.ts';
+import type { Authorizer } from './authorizer.ts';
+import { type OpenRange, streamBlob } from './blob-stream.ts';
+import { missingOrPrivate, statusError } from './status-error.ts';
+
+/** A manifest as a registry served it, its digest verified. */
+export interface FetchedManifest {
+  readonly bytes: Uint8Array;
+  readonly digest: Digest;
+  readonly contentType: string | undefined;
+}
+
+/**
+ * Reads from registries that speak the distribution specification.
+ *
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+ */
+export interface RegistryClient {
+  /**
+   * Fetches the manifest or index behind a tag or a digest.
+   *
+   * @throws CatalogueError `image-not-found`, `content-mismatch`, or what the upstream's trouble is
+   */
+  manifest(repository: Repository, reference: string, signal: AbortSignal): Promise<FetchedManifest>;
+  /** Tells whether the registry itself has a blob. */
+  hasBlob(repository: Repository, blob: Descriptor, signal: AbortSignal): Promise<boolean>;
+  /** Reads blobs of one repository: verified, resumed where the upstream breaks off. */
+  blobs(repository: Repository): BlobReader;
+}
+
+export interface RegistryClientOptions {
+  readonly http: HttpClient;
+  readonly authorizer: Authorizer;
+  /** Registries that are spoken to by plain HTTP. */
+  readonly insecure: ReadonlySet<string>;
+}
+
+const MANIFEST_LIMIT = 4 * 1024 * 1024;
+const ACCEPT_MANIFESTS = Object.values(MEDIA_TYPES).join(', ');
+
+export function createRegistryClient({ http, authorizer, insecure }: RegistryClientOptions): RegistryClient {
+  const send = async (
+    repository: Repository,
+    resource: string,
+    request: HttpRequest,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> => {
+    const url = new URL(`${registryOrigin(repository.domain, insecure)}/v2/${repository.path}/${resource}`);
+    const attempt = (authorization: string | undefined): Promise<HttpResponse> =>
+      http.request(
+        url,
+        { ...request, headers: { ...request.headers, ...(authorization && { authorization }) } },
+        signal,
+      );
+
+    const known = await authorizer.authorization(repository);
+    const response = await attempt(known);
+    if (response.status !== 401) return response;
+    await drain(response);
+    const header = await authorizer.challenged(repository, response.header('www-authenticate'), known);
+    return header === undefined ? response : attempt(header);
+  };
+
+  const openBlob =
+    (repository: Repository, blob: Descriptor): OpenRange =>
+    async (range, signal) => {
+      const isWhole = range.start === 0 && range.end === blob.size;
+      const headers = isWhole ? {} : { range: `bytes=${range.start}-${range.end - 1}` };
+      const response = await send(repository, `blobs/${blob.digest}`, { headers }, signal);
+      if (response.status === 200 || response.status === 206) return response;
+      await drain(response);
+      if (response.status !== 404) throw statusError(response);
+      for (const url of isForeignLayer(blob) ? (blob.urls ?? []) : []) {
+        if (!URL.canParse(url)) continue;
+        const elsewhere = await http.request(new URL(url), { headers }, signal);
+        if (elsewhere.status === 200 || elsewhere.status === 206) return elsewhere;
+        await drain(elsewhere);
+      }
+      throw new CatalogueError(
+        'layer-unavailable',
+        `${repository.domain} does not have the blob ${blob.digest}.`,
+      );
+    };
+
+  return {
+    async manifest(repository, reference, signal) {
+      const headers = { accept: ACCEPT_MANIFESTS };
+      const response = await send(repository, `manifests/${reference}`, { headers }, signal);
+      if (response.status !== 200) {
+        await drain(response);
+        throw manifestError(response, repository, reference);
+      }
+      const bytes = await readBody(response, MANIFEST_LIMIT);
+      const stated = response.header('docker-content-digest');
+      for (const expected of [reference, stated].filter(isDigest)) verifyManifest(bytes, expected);
+      return {
+        bytes,
+        digest: isDigest(reference) ? reference : sha256(bytes),
+        contentType: response.header('content-type'),
+      };
+    },
+
+    async hasBlob(repository, blob, signal) {
+      const response = await send(repository, `blobs/${blob.digest}`, { method: 'HEAD' }, signal);
+      await drain(response);
+      if (response.status !== 200 && response.status !== 404) throw statusError(response);
+      return response.status === 200;
+    },
+
+    blobs: (repository) => ({
+      read: async (blob, range = { start: 0, end: blob.size }, signal) =>
+        streamBlob(openBlob(repository, blob), blob, range, signal),
+    }),
+  };
+}
+
+/** Where a registry's API is: Docker Hub's is not at the name that its images have. */
+export function registryOrigin(domain: string, insecure: ReadonlySet<string>): string {
+  if (domain === 'docker.io') return 'https://registry-1.docker.io';
+  return new URL(`${insecure.has(domain) ? 'http' : 'https'}://${domain}`).origin;
+}
+
+function manifestError(response: HttpResponse, repository: Repository, reference: string): CatalogueError {
+  if (response.status === 401 || response.status === 403) return missingOrPrivate(repository);
+  if (response.status !== 404) return statusError(response);
+  // Docker Hub does not tell a private repository from none at all.
+  if (repository.domain === 'docker.io') return missingOrPrivate(repository);
+  const separator = isDigest(reference) ? '@' : ':';
+  const image = `${repository.domain}/${repository.path}${separator}${reference}`;
+  return new CatalogueError('image-not-found', `There is no image ${image}.`);
+}
+
+function verifyManifest(bytes: Uint8Array, expected: Digest): void {
+  if (finishDigest(digestHash(expected).update(bytes), expected) !== expected) {
+    throw new CatalogueError(
+      'content-mismatch',
+      `The manifest that the registry sent has not the digest ${expected}.`,
+    );
+  }
+}
