@@ -1,0 +1,23 @@
+/** What may be fetched where the operator says nothing: the registries that publish for everyone. */
+export const PUBLIC_REGISTRIES: readonly string[] = [
+  'docker.io/**',
+  'ghcr.io/**',
+  'quay.io/**',
+  'gcr.io/**',
+  '*.gcr.io/**',
+  '*.pkg.dev/**',
+  'registry.k8s.io/**',
+  'mcr.microsoft.com/**',
+  'public.ecr.aws/**',
+  'registry.gitlab.com/**',
+  'lscr.io/**',
+  'nvcr.io/**',
+  'cgr.dev/**',
+  'dhi.io/**',
+  'codeberg.org/**',
+  'docker.elastic.co/**',
+  'registry.access.redhat.com/**',
+  'registry.fedoraproject.org/**',
+  'registry.opensuse.org/**',
+  'registry.suse.com/**',
+];
