@@ -1,0 +1,185 @@
+import { buffer } from 'node:stream/consumers';
+import type { ArchiveImage } from '../archive/entries.ts';
+import { CatalogueError } from '../errors.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import {
+  type ImageIndex,
+  type ImageManifest,
+  isForeignLayer,
+  isIndexType,
+  parseImageConfig,
+  parseManifest,
+} from '../oci/manifest.ts';
+import { formatPlatform, type Platform, selectPlatform } from '../oci/platform.ts';
+import { formatReference, type Reference } from '../oci/reference.ts';
+import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
+
+export interface ResolveOptions {
+  /** The platform asked for; undefined where the client left it open. */
+  readonly platform: Platform | undefined;
+  readonly defaultPlatform: Platform;
+  /** False: no blob is fetched, so that a platform that only a config could tell stays unchecked. */
+  readonly mayReadConfig: boolean;
+}
+
+export interface ResolvedImage extends ArchiveImage {
+  /** The config, where it was read on the way. */
+  readonly configBytes: Uint8Array | undefined;
+}
+
+/** A manifest that may be the one. */
+interface Candidate {
+  readonly fetched: FetchedManifest;
+  readonly manifest: ImageManifest;
+  readonly configBytes?: Uint8Array;
+}
+
+/** One way through a reference's indexes. */
+interface Search {
+  readonly client: RegistryClient;
+  readonly reference: Reference;
+  readonly wanted: Platform;
+  readonly mayReadConfig: boolean;
+  readonly signal: AbortSignal;
+  /** The platforms seen so far, for the one who asked in vain. */
+  readonly seen: Set<string>;
+  /** How many manifests may still be read. */
+  budget: number;
+}
+
+const CONFIG_LIMIT = 4 * 1024 * 1024;
+const MANIFEST_BUDGET = 16;
+
+/**
+ * Follows a reference to the manifest of one image: through indexes, nested ones too, to the wanted platform.
+ *
+ * @throws CatalogueError `image-not-found`, `platform-not-found` (listing what there is), `not-an-image`,
+ *   `manifest-outdated`, `layer-unavailable`, or what the upstream's trouble is
+ */
+export async function resolveImage(
+  client: RegistryClient,
+  reference: Reference,
+  { platform, defaultPlatform, mayReadConfig }: ResolveOptions,
+  signal: AbortSignal,
+): Promise<ResolvedImage> {
+  const wanted = platform ?? defaultPlatform;
+  const search: Search = {
+    client,
+    reference,
+    wanted,
+    mayReadConfig,
+    signal,
+    seen: new Set(),
+    budget: MANIFEST_BUDGET,
+  };
+  const fetched = await fetchManifest(search, reference.digest ?? reference.tag ?? 'latest');
+  const manifest = parseManifest(fetched.bytes, fetched.contentType);
+  // A digest without a platform means this very manifest, whatever it is for.
+  const isExact = reference.digest !== undefined && platform === undefined;
+  const found =
+    manifest.kind === 'index'
+      ? await searchIndex(search, manifest)
+      : await (isExact ? { fetched, manifest } : checkConfig(search, { fetched, manifest }));
+  if (found === undefined) throw platformNotFound(search);
+  await requireForeignLayers(search, found.manifest);
+  return toImage(reference, found);
+}
+
+async function searchIndex(search: Search, index: ImageIndex): Promise<Candidate | undefined> {
+  const images = index.manifests.filter(({ mediaType }) => !isIndexType(mediaType));
+  for (const { platform } of images) if (platform) search.seen.add(formatPlatform(platform));
+  const stated = selectPlatform(search.wanted, images, ({ platform }) => platform);
+  if (stated !== undefined) return fetchImage(search, stated);
+  for (const entry of index.manifests) {
+    const found = await searchEntry(search, entry);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Looks into an entry whose platform the index does not state. */
+async function searchEntry(search: Search, entry: Descriptor): Promise<Candidate | undefined> {
+  if (isIndexType(entry.mediaType)) {
+    const { bytes, contentType } = await fetchManifest(search, entry.digest);
+    const nested = parseManifest(bytes, contentType);
+    return nested.kind === 'index' ? searchIndex(search, nested) : undefined;
+  }
+  return entry.platform === undefined ? checkConfig(search, await fetchImage(search, entry)) : undefined;
+}
+
+async function fetchManifest(search: Search, target: string): Promise<FetchedManifest> {
+  search.budget -= 1;
+  if (search.budget < 0) {
+    throw new CatalogueError(
+      'registry-failed',
+      `The index of ${formatReference(search.reference)} is too deep.`,
+    );
+  }
+  return search.client.manifest(search.reference, target, search.signal);
+}
+
+async function fetchImage(search: Search, { digest }: Descriptor): Promise<Candidate> {
+  const fetched = await fetchManifest(search, digest);
+  const manifest = parseManifest(fetched.bytes, fetched.contentType);
+  if (manifest.kind === 'image') return { fetched, manifest };
+  throw new CatalogueError(
+    'registry-failed',
+    `The index of ${formatReference(search.reference)} contradicts itself.`,
+  );
+}
+
+/** Keeps a candidate whose config, the only place that tells, is for the wanted platform. */
+async function checkConfig(search: Search, candidate: Candidate): Promise<Candidate | undefined> {
+  const { client, reference, wanted, signal, seen } = search;
+  const { config, layers } = candidate.manifest;
+  if (!search.mayReadConfig) return candidate;
+  if (config.size > CONFIG_LIMIT) {
+    throw new CatalogueError('registry-failed', `The config of ${formatReference(reference)} is too large.`);
+  }
+  const configBytes = await buffer(await client.blobs(reference).read(config, undefined, signal));
+  const { platform, layerCount } = parseImageConfig(configBytes);
+  if (layerCount !== layers.length) {
+    throw new CatalogueError(
+      'not-an-image',
+      `Manifest and config of ${formatReference(reference)} disagree on its layers.`,
+    );
+  }
+  seen.add(formatPlatform(platform));
+  return selectPlatform(wanted, [platform], (stated) => stated) && { ...candidate, configBytes };
+}
+
+/** Layers that the registry may lack by intent are looked for before the first byte, while an error can still be told. */
+async function requireForeignLayers(
+  { client, reference, signal }: Search,
+  { layers }: ImageManifest,
+): Promise<void> {
+  for (const layer of layers) {
+    if (!isForeignLayer(layer) || layer.urls?.length) continue;
+    if (await client.hasBlob(reference, layer, signal)) continue;
+    throw new CatalogueError(
+      'layer-unavailable',
+      `${reference.domain} does not distribute the layer ${layer.digest}.`,
+    );
+  }
+}
+
+function toImage(reference: Reference, { fetched, manifest, configBytes }: Candidate): ResolvedImage {
+  const { digest, bytes } = fetched;
+  return {
+    reference,
+    manifest: { mediaType: manifest.mediaType, digest, size: bytes.length },
+    manifestBytes: bytes,
+    config: manifest.config,
+    layers: manifest.layers,
+    configBytes,
+  };
+}
+
+function platformNotFound({ reference, wanted, seen }: Search): CatalogueError {
+  const there = seen.size === 0 ? 'no image at all' : [...seen].join(', ');
+  return new CatalogueError(
+    'platform-not-found',
+    `${formatReference(reference)} is not there for ${formatPlatform(wanted)}; there is ${there}.`,
+    { reason: `No ${formatPlatform(wanted)}; there is ${there}` },
+  );
+}
