@@ -1,0 +1,136 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { parse as parseToml } from 'smol-toml';
+import { quote } from '../errors.ts';
+import {
+  type Config,
+  environmentName,
+  fileKey,
+  flagName,
+  SCHEMA,
+  type Setting,
+  type SettingName,
+} from './schema.ts';
+
+/** Where settings come from. */
+export interface Sources {
+  /** Flags, without the program. */
+  readonly argv: readonly string[];
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly home: string;
+  readonly isRoot: boolean;
+}
+
+/** Every mistake in the settings, told at once. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly mistakes: readonly string[];
+
+  constructor(mistakes: readonly string[]) {
+    super(mistakes.join('\n'));
+    this.mistakes = mistakes;
+  }
+}
+
+/** A value that was given, and where, for the sentence about its mistake. */
+interface Given {
+  readonly value: unknown;
+  readonly where: string;
+}
+type Layer = Map<string, Given>;
+
+const NAMES = Object.keys(SCHEMA) as SettingName[];
+
+/**
+ * Reads the settings: flags before environment before file before defaults.
+ *
+ * @throws ConfigError with every mistake of every source
+ */
+export function loadConfig(sources: Sources): Config {
+  const mistakes: string[] = [];
+  const flags = flagLayer(sources.argv, mistakes);
+  const environment = environmentLayer(sources.environment, mistakes);
+  const file = fileLayer(flags.get('config') ?? environment.get('config'), sources, mistakes);
+  const defaults = machineDefaults(sources);
+
+  const values = NAMES.map((name): [SettingName, unknown] => {
+    const setting: Setting<unknown> = SCHEMA[name];
+    const given = flags.get(name) ?? environment.get(name) ?? file.get(name);
+    const { value, where } = given ?? { value: defaults[name] ?? setting.default, where: name };
+    if (value === undefined) return [name, undefined];
+    try {
+      return [name, setting.type.parse(value)];
+    } catch (error) {
+      mistakes.push(`${where}: ${quote(String(value))} ${(error as Error).message}.`);
+      return [name, undefined];
+    }
+  });
+  if (mistakes.length > 0) throw new ConfigError(mistakes);
+  return Object.fromEntries(values) as unknown as Config;
+}
+
+function flagLayer(argv: readonly string[], mistakes: string[]): Layer {
+  const byFlag = new Map<string, string>([...NAMES, 'config'].map((name) => [flagName(name), name]));
+  const options = Object.fromEntries([...byFlag.keys()].map((flag) => [flag, { type: 'string' as const }]));
+  const { tokens } = parseArgs({ args: [...argv], options, strict: false, tokens: true });
+  const layer: Layer = new Map();
+  for (const token of tokens) {
+    if (token.kind === 'positional') mistakes.push(`${quote(token.value)} is not a flag; see --help.`);
+    if (token.kind !== 'option') continue;
+    const name = byFlag.get(token.name);
+    if (name === undefined) mistakes.push(`${token.rawName}: there is no such flag; see --help.`);
+    else if (token.value === undefined) mistakes.push(`${token.rawName}: a value is missing.`);
+    else layer.set(name, { value: token.value, where: token.rawName });
+  }
+  return layer;
+}
+
+function environmentLayer(environment: Sources['environment'], mistakes: string[]): Layer {
+  const byVariable = new Map<string, string>(
+    [...NAMES, 'config'].map((name) => [environmentName(name), name]),
+  );
+  const layer: Layer = new Map();
+  for (const [variable, value] of Object.entries(environment)) {
+    if (!variable.startsWith('DOCKERPROXY_')) continue;
+    const name = byVariable.get(variable);
+    if (name === undefined) mistakes.push(`${variable}: there is no such setting; see --help.`);
+    else layer.set(name, { value, where: variable });
+  }
+  return layer;
+}
+
+function fileLayer(
+  given: Given | undefined,
+  { isRoot, home, environment }: Sources,
+  mistakes: string[],
+): Layer {
+  const usual = isRoot
+    ? '/etc/dockerproxy/dockerproxy.toml'
+    : join(environment.XDG_CONFIG_HOME ?? join(home, '.config'), 'dockerproxy/dockerproxy.toml');
+  const path = given === undefined ? usual : String(given.value);
+  const layer: Layer = new Map();
+  try {
+    const byKey = new Map<string, string>(NAMES.map((name) => [fileKey(name), name]));
+    for (const [key, value] of Object.entries(parseToml(readFileSync(path, 'utf8')))) {
+      const name = byKey.get(key);
+      if (name === undefined)
+        mistakes.push(`${path}: there is no such setting as ${quote(key)}; see --help.`);
+      else layer.set(name, { value, where: `${path}: ${key}` });
+    }
+  } catch (error) {
+    const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    if (!isMissing || given !== undefined)
+      mistakes.push(`${path}: ${(error as Error).message.split('\n', 1)[0]}`);
+  }
+  return layer;
+}
+
+/** @see https://specifications.freedesktop.org/basedir-spec/latest/ */
+function machineDefaults({ isRoot, home, environment }: Sources): Partial<Record<SettingName, string>> {
+  if (isRoot) return { cacheDir: '/var/cache/dockerproxy', stateDir: '/var/lib/dockerproxy' };
+  return {
+    cacheDir: join(environment.XDG_CACHE_HOME ?? join(home, '.cache'), 'dockerproxy'),
+    stateDir: join(environment.XDG_STATE_HOME ?? join(home, '.local/state'), 'dockerproxy'),
+  };
+}

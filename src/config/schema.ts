@@ -1,0 +1,63 @@
+import { bytes, listOf, oneOf, pattern, platform, port, registry, type SettingType, text } from './types.ts';
+
+/** Everything that can be set: the one place that flags, variables, file keys and `--help` come from. */
+export interface Setting<T> {
+  readonly type: SettingType<T>;
+  /** As it would be written; absent where the default depends on the machine or on other settings. */
+  readonly default?: string;
+  /** One sentence for `--help`. */
+  readonly doc: string;
+}
+
+export const SCHEMA = {
+  host: { type: text, default: '127.0.0.1', doc: 'The address to listen on.' },
+  port: { type: port, default: '8080', doc: 'The port to listen on; 0 takes any free one.' },
+  allow: {
+    type: listOf(pattern),
+    doc: 'What may be fetched: globs over registry/repository. Default: the well-known public registries and INSECURE_REGISTRIES.',
+  },
+  deny: { type: listOf(pattern), default: '', doc: 'What may not be fetched, whatever is allowed.' },
+  insecureRegistries: {
+    type: listOf(registry),
+    default: '',
+    doc: 'Registries that are spoken to by plain HTTP, also at private addresses; name their token servers, too.',
+  },
+  defaultPlatform: {
+    type: platform,
+    default: 'linux/amd64',
+    doc: 'The platform where a request names none.',
+  },
+  maxImageSize: { type: bytes, default: '0', doc: 'The largest archive that is sent; 0 sets no limit.' },
+  logLevel: {
+    type: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
+    default: 'info',
+    doc: 'How much is logged.',
+  },
+  cacheDir: { type: text, doc: 'The folder for what can be fetched again.' },
+  stateDir: { type: text, doc: 'The folder for what must be kept.' },
+} as const satisfies Record<string, Setting<unknown>>;
+
+export type SettingName = keyof typeof SCHEMA;
+
+type Values = { readonly [Name in SettingName]: ReturnType<(typeof SCHEMA)[Name]['type']['parse']> };
+
+/** The settings in force. */
+export interface Config extends Omit<Values, 'allow'> {
+  /** Undefined: the default of the policy. */
+  readonly allow: Values['allow'] | undefined;
+}
+
+/** `maxImageSize` → `DOCKERPROXY_MAX_IMAGE_SIZE`. */
+export function environmentName(name: string): string {
+  return `DOCKERPROXY_${fileKey(name).toUpperCase()}`;
+}
+
+/** `maxImageSize` → `max-image-size`. */
+export function flagName(name: string): string {
+  return fileKey(name).replaceAll('_', '-');
+}
+
+/** `maxImageSize` → `max_image_size`. */
+export function fileKey(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}

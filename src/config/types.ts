@@ -1,0 +1,121 @@
+import { CatalogueError } from '../errors.ts';
+import { type Platform, parsePlatform } from '../oci/platform.ts';
+import { parseReference } from '../oci/reference.ts';
+
+/** How a setting is read; `parse` takes the text of a flag or a variable, or the value of a TOML key. */
+export interface SettingType<T> {
+  /** What stands for the value in `--help`. */
+  readonly placeholder: string;
+  /** @throws Error whose message ends the sentence "The value …" */
+  parse(value: unknown): T;
+}
+
+export const text: SettingType<string> = {
+  placeholder: 'TEXT',
+  parse(value) {
+    if (typeof value !== 'string' || value.trim() === '') throw new Error('must be a text that is not empty');
+    return value.trim();
+  },
+};
+
+export const port: SettingType<number> = {
+  placeholder: 'PORT',
+  parse(value) {
+    const number = typeof value === 'string' && /^\d+$/.test(value.trim()) ? Number(value) : value;
+    if (typeof number !== 'number' || !Number.isInteger(number) || number < 0 || number > 65_535) {
+      throw new Error('must be a port from 1 to 65535, or 0 for any free one');
+    }
+    return number;
+  },
+};
+
+/** A comma list or a TOML array of whatever `item` takes. */
+export function listOf<T>(item: SettingType<T>): SettingType<readonly T[]> {
+  return {
+    placeholder: `${item.placeholder},…`,
+    parse(value) {
+      const items =
+        typeof value === 'string'
+          ? value
+              .split(',')
+              .map((part) => part.trim())
+              .filter(Boolean)
+          : value;
+      if (!Array.isArray(items)) throw new Error('must be a list');
+      return items.map((part) => item.parse(part));
+    },
+  };
+}
+
+export function oneOf<T extends string>(...choices: readonly T[]): SettingType<T> {
+  return {
+    placeholder: choices.join('|'),
+    parse(value) {
+      const choice = choices.find((candidate) => candidate === value);
+      if (choice === undefined) throw new Error(`must be one of ${choices.join(', ')}`);
+      return choice;
+    },
+  };
+}
+
+const UNITS = new Map([
+  ['', 1],
+  ['B', 1],
+  ['kB', 1e3],
+  ['MB', 1e6],
+  ['GB', 1e9],
+  ['TB', 1e12],
+  ['KiB', 2 ** 10],
+  ['MiB', 2 ** 20],
+  ['GiB', 2 ** 30],
+  ['TiB', 2 ** 40],
+]);
+
+/** A number of bytes, with a unit. */
+export const bytes: SettingType<number> = {
+  placeholder: 'SIZE',
+  parse(value) {
+    const [, number, unit = ''] = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(String(value).trim()) ?? [];
+    const size = Math.floor(Number(number) * (UNITS.get(unit) ?? Number.NaN));
+    if (!Number.isSafeInteger(size)) throw new Error('must be a size such as 500MB or 20GiB');
+    return size;
+  },
+};
+
+export const platform: SettingType<Platform> = {
+  placeholder: 'OS/ARCH',
+  parse: (value) => parsed(() => parsePlatform(text.parse(value)), 'must be a platform such as linux/amd64'),
+};
+
+/** A registry as references name it, in normal form. */
+export const registry: SettingType<string> = {
+  placeholder: 'HOST:PORT',
+  parse(value) {
+    const rule = 'must be the host and port of a registry, such as registry.lan:5000';
+    const host = text.parse(value);
+    const { domain } = parsed(() => parseReference(`${host}/x`), rule);
+    if (domain !== host.toLowerCase()) throw new Error(rule);
+    return domain;
+  },
+};
+
+/** A glob over normalised names. */
+export const pattern: SettingType<string> = {
+  placeholder: 'GLOB',
+  parse(value) {
+    const glob = text.parse(value);
+    if (!glob.includes('/') && glob !== '**') {
+      throw new Error('must be a glob over registry/repository, such as docker.io/library/* or ghcr.io/**');
+    }
+    return glob;
+  },
+};
+
+function parsed<T>(parse: () => T, rule: string): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof CatalogueError) throw new Error(rule);
+    throw error;
+  }
+}
