@@ -1,0 +1,55 @@
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import type { Config } from './config/schema.ts';
+import { createServer } from './http/server.ts';
+import { createGuard } from './net/guard.ts';
+import { createHttpClient } from './net/http-client.ts';
+import { createAllowlist } from './policy/allowlist.ts';
+import { PUBLIC_REGISTRIES } from './policy/public-registries.ts';
+import { createAuthorizer } from './registry/authorizer.ts';
+import { createRegistryClient, registryOrigin } from './registry/client.ts';
+import { createDockerConfigCredentials } from './registry/credentials.ts';
+import { createRegistrySource } from './sources/registry-source.ts';
+
+/** What the application takes from the process that runs it. */
+export interface Environment {
+  readonly logger: Logger;
+  /** The folder of Docker's config.json. */
+  readonly dockerConfigFolder: string;
+  readonly version: string;
+}
+
+/** Puts the parts together. Closing the server ends them all. */
+export async function createApp(config: Config, environment: Environment): Promise<FastifyInstance> {
+  const insecure = new Set(config.insecureRegistries);
+  const allow = config.allow ?? [
+    ...PUBLIC_REGISTRIES,
+    ...config.insecureRegistries.map((domain) => `${domain}/**`),
+  ];
+  // A registry that the operator has named may be at a private address; one that a wildcard lets in may not.
+  const named = (config.allow ?? [])
+    .map((glob) => glob.split('/', 1)[0] ?? '')
+    .filter((host) => !/[*?[\]{}!]/.test(host));
+  const trusted = [...insecure, ...named].map((domain) => registryOrigin(domain, insecure));
+
+  const http = createHttpClient({
+    guard: createGuard(trusted),
+    userAgent: `DockerProxy/${environment.version}`,
+  });
+  const authorizer = createAuthorizer({
+    http,
+    credentials: createDockerConfigCredentials(environment.dockerConfigFolder),
+    now: () => performance.now(),
+  });
+  const client = createRegistryClient({ http, authorizer, insecure });
+  const source = createRegistrySource({
+    client,
+    defaultPlatform: config.defaultPlatform,
+    maxSize: config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize,
+  });
+  const allowlist = createAllowlist({ allow, deny: config.deny });
+
+  const app = await createServer({ logger: environment.logger, source, allowlist });
+  app.addHook('onClose', () => http.close());
+  return app;
+}

@@ -1,0 +1,59 @@
+import type { Readable } from 'node:stream';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { ByteRange } from '../oci/descriptor.ts';
+import { familiarReference, type Reference } from '../oci/reference.ts';
+import type { Archive } from '../sources/image-source.ts';
+
+/** The log of one download: `Downloading image: busybox` first and, when it is over, `[OK] busybox …` or why not. */
+export interface DownloadLog {
+  /** The archive is fixed and its bytes begin to flow. */
+  begin(archive: Archive, range: ByteRange | undefined, stream: Readable): void;
+  /** There will be no archive. */
+  fail(error: unknown): void;
+}
+
+interface Flow {
+  readonly archive: Archive;
+  readonly range: ByteRange;
+  readonly stream: Readable;
+}
+
+export function logDownload(
+  { log, ip, headers }: FastifyRequest,
+  reply: FastifyReply,
+  references: readonly Reference[],
+): DownloadLog {
+  const image = references.map(familiarReference).join(', ');
+  const started = performance.now();
+  let flow: Flow | undefined;
+  let failure: unknown;
+  log.info({ image, client: ip, range: headers.range }, `Downloading image: ${image}`);
+
+  reply.raw.once('close', () => {
+    const seconds = Math.round(performance.now() - started) / 1000;
+    const fields = { image, status: reply.statusCode, seconds, ...(flow && flowFields(flow)) };
+    const error = failure ?? flow?.stream.errored;
+    const isOver = reply.raw.writableFinished && !error;
+    if (isOver) log.info(fields, flow ? okLine(image, flow, seconds) : `[OK] ${image} is not modified`);
+    else if (!(error instanceof Error) || error.name === 'AbortError')
+      log.info(fields, `[LEFT] ${image}: the client went`);
+    else log.warn({ ...fields, err: error }, `[FAILED] ${image}: ${error.message}`);
+  });
+  return {
+    begin(archive, range = { start: 0, end: archive.size }, stream) {
+      flow = { archive, range, stream };
+    },
+    fail(error) {
+      failure = error;
+    },
+  };
+}
+
+function flowFields({ archive: { digests, zstd }, range }: Flow): object {
+  return { digest: digests.join(', '), bytes: range.end - range.start, offset: range.start, zstd };
+}
+
+function okLine(image: string, { archive: { digests, zstd }, range }: Flow, seconds: number): string {
+  const warning = zstd ? '; its zstd layers do not load in Docker before 23.0' : '';
+  return `[OK] ${image} ${digests.join(', ')}: ${range.end - range.start} bytes in ${seconds} s${warning}`;
+}

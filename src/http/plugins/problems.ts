@@ -1,0 +1,32 @@
+import type { FastifyError, FastifyInstance } from 'fastify';
+import { CatalogueError } from '../../errors.ts';
+import { sendProblem } from '../problem.ts';
+
+/** Answers every error, of ours or of the framework, from the catalogue. Call it on the root instance. */
+export function answerProblems(app: FastifyInstance): void {
+  app.setNotFoundHandler((request, reply) => {
+    const isReading = request.method === 'GET' || request.method === 'HEAD';
+    const error = isReading
+      ? new CatalogueError('route-not-found', 'There is nothing at this address.')
+      : new CatalogueError('method-not-allowed', 'Nothing here takes this method.', {
+          headers: { allow: 'GET, HEAD' },
+        });
+    return sendProblem(reply, error);
+  });
+
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    // The connection is gone, and with it whoever would read an answer.
+    if (error.name === 'AbortError' && reply.raw.destroyed) return reply.hijack();
+    const known = catalogued(error);
+    if (known.status >= 500) request.log.warn({ err: error, url: request.url }, known.message);
+    return sendProblem(reply, known);
+  });
+}
+
+function catalogued(error: FastifyError): CatalogueError {
+  if (error instanceof CatalogueError) return error;
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
+    return new CatalogueError('request-malformed', 'The request cannot be read.', { cause: error });
+  }
+  return new CatalogueError('internal-error', 'Something went wrong on this side.', { cause: error });
+}

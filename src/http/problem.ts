@@ -1,0 +1,59 @@
+import type { FastifyReply } from 'fastify';
+import type { CatalogueError } from '../errors.ts';
+
+const REASON_MAX = 120;
+const HTML_ESCAPES = new Map([
+  ['&', '&amp;'],
+  ['<', '&lt;'],
+  ['>', '&gt;'],
+  ['"', '&quot;'],
+]);
+
+/**
+ * Answers with an error: problem details, or HTML or plain text where the client prefers them. The reason phrase is
+ * all that wget shows of it, so it says what it can.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9457
+ */
+export function sendProblem(reply: FastifyReply, error: CatalogueError): FastifyReply {
+  // What the route has set is of the archive that was not sent.
+  for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);
+  for (const name of reply.raw.getHeaderNames()) reply.raw.removeHeader(name);
+  reply.raw.statusMessage = reasonPhrase(error.reason);
+  reply.status(error.status).headers({ ...error.headers, 'cache-control': 'no-store', vary: 'accept' });
+  if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter);
+
+  const preferred = reply.request
+    .accepts()
+    .type(['application/problem+json', 'application/json', 'text/html', 'text/plain']);
+  if (preferred === 'text/html') return reply.type('text/html; charset=utf-8').send(html(error));
+  if (preferred === 'text/plain') return reply.type('text/plain; charset=utf-8').send(plain(error));
+  return reply.type('application/problem+json').send(JSON.stringify(problem(error)));
+}
+
+function problem({ code, title, status, message, help, retryAfter }: CatalogueError): object {
+  return { type: `urn:dockerproxy:error:${code}`, title, status, detail: message, code, help, retryAfter };
+}
+
+function plain({ status, title, message, help }: CatalogueError): string {
+  return `${status} ${title}\n\n${message}\n${help}\n`;
+}
+
+function html({ status, title, message, help }: CatalogueError): string {
+  const escaped = (text: string): string => text.replace(/[&<>"]/g, (sign) => HTML_ESCAPES.get(sign) ?? '');
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${escaped(title)}</title>
+<h1>${status} ${escaped(title)}</h1>
+<p>${escaped(message)}</p>
+<p>${escaped(help)}</p>
+<p><a href="/">DockerProxy</a></p>
+`;
+}
+
+/** One line of printable ASCII: anything else would end, or forge, the head of the response. */
+function reasonPhrase(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, REASON_MAX);
+}

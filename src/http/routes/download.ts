@@ -1,0 +1,118 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { CatalogueError } from '../../errors.ts';
+import type { ByteRange } from '../../oci/descriptor.ts';
+import type { Allowlist } from '../../policy/allowlist.ts';
+import type { Archive, ImageSource } from '../../sources/image-source.ts';
+import {
+  type ArchiveQuery,
+  parseArchivePath,
+  parseArchiveQuery,
+  type QueryString,
+} from '../archive-query.ts';
+import { logDownload } from '../download-log.ts';
+import { evaluatePreconditions, isRangeValid } from '../preconditions.ts';
+import { parseRange } from '../range.ts';
+
+export interface DownloadOptions {
+  readonly source: ImageSource;
+  readonly allowlist: Allowlist;
+}
+
+const ONE_YEAR_S = 31_536_000;
+const ZSTD_NOTICE = 'zstd-compressed layers: Docker Engine before 23.0 cannot load this archive';
+
+/** `GET|HEAD /dl?myimage=REF` and `GET|HEAD /dl/REF.tar`. */
+export async function downloadRoutes(
+  app: FastifyInstance,
+  { source, allowlist }: DownloadOptions,
+): Promise<void> {
+  app.route<{ Querystring: QueryString }>({
+    method: ['GET', 'HEAD'],
+    url: '/dl',
+    handler: (request, reply) => download(request, reply, parseArchiveQuery(request.query)),
+  });
+  app.route<{ Querystring: QueryString; Params: { '*': string } }>({
+    method: ['GET', 'HEAD'],
+    url: '/dl/*',
+    handler: (request, reply) =>
+      download(request, reply, parseArchivePath(request.params['*'], request.query)),
+  });
+
+  const download = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    query: ArchiveQuery,
+  ): Promise<FastifyReply> => {
+    for (const reference of query.references) allowlist.check(reference);
+    const gone = new AbortController();
+    reply.raw.once('close', () => gone.abort());
+    if (request.method === 'HEAD') {
+      const archive = await source.open({ ...query, contentWanted: false }, gone.signal);
+      return isSettled(request, reply, archive, query)
+        ? reply
+        : reply.header('content-length', archive.size).send();
+    }
+
+    const log = logDownload(request, reply, query.references);
+    try {
+      const archive = await source.open({ ...query, contentWanted: true }, gone.signal);
+      if (isSettled(request, reply, archive, query)) return reply;
+      const range = setRangeHeaders(request, reply, archive);
+      const stream = archive.read(range, gone.signal);
+      log.begin(archive, range, stream);
+      return reply.send(stream);
+    } catch (error) {
+      log.fail(error);
+      throw error;
+    }
+  };
+}
+
+/** Sets what describes the archive and answers a conditional request; true where that was the whole answer. */
+function isSettled(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  archive: Archive,
+  query: ArchiveQuery,
+): boolean {
+  setArchiveHeaders(reply, archive, query);
+  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers;
+  const verdict = evaluatePreconditions({ ifMatch, ifNoneMatch }, archive.etag);
+  if (verdict === 'failed') {
+    throw new CatalogueError('precondition-failed', 'The archive is not the one that If-Match names.');
+  }
+  if (verdict === 'not-modified') reply.status(304).send();
+  return verdict === 'not-modified';
+}
+
+/** Sets the length and, for a 206, the range that is sent; undefined where the whole file is. */
+function setRangeHeaders(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { size, etag }: Archive,
+): ByteRange | undefined {
+  const { range: header, 'if-range': ifRange } = request.headers;
+  const range = isRangeValid(ifRange, etag) ? parseRange(header, size) : undefined;
+  if (range === 'unsatisfiable') {
+    throw new CatalogueError('range-not-satisfiable', `The archive has ${size} bytes.`, {
+      headers: { 'content-range': `bytes */${size}` },
+    });
+  }
+  const { start, end } = range ?? { start: 0, end: size };
+  reply.header('content-length', end - start);
+  if (range !== undefined) reply.status(206).header('content-range', `bytes ${start}-${end - 1}/${size}`);
+  return range;
+}
+
+function setArchiveHeaders(reply: FastifyReply, archive: Archive, { references }: ArchiveQuery): void {
+  const isPinned = references.every(({ digest }) => digest !== undefined);
+  reply.headers({
+    'content-type': 'application/x-tar',
+    'content-disposition': `attachment; filename="${archive.filename}"`,
+    'accept-ranges': 'bytes',
+    etag: archive.etag,
+    'cache-control': isPinned ? `public, max-age=${ONE_YEAR_S}, immutable` : 'public, no-cache',
+    'docker-content-digest': archive.digests.join(', '),
+    ...(archive.zstd && { 'dockerproxy-notice': ZSTD_NOTICE }),
+  });
+}
