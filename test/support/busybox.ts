@@ -1,0 +1,74 @@
+import { existsSync } from 'node:fs';
+import { chmod, copyFile, mkdir, readdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runOrThrow, temporaryFolder } from './process.ts';
+
+export type BusyboxArchitecture = 'amd64' | 'arm64';
+
+const cache = join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 'dockerproxy');
+
+/** Where the binary lies once it was fetched. */
+export const busyboxPath = (architecture: BusyboxArchitecture): string =>
+  join(cache, `busybox-static-${architecture}`);
+
+export const busyboxIsCached = (architecture: BusyboxArchitecture): boolean =>
+  existsSync(busyboxPath(architecture));
+
+/** The path of Debian's statically linked busybox for an architecture, fetched on first use; needs no root. */
+export async function busyboxBinary(architecture: BusyboxArchitecture): Promise<string> {
+  if (!busyboxIsCached(architecture)) await fetchBusybox([architecture]);
+  return busyboxPath(architecture);
+}
+
+/**
+ * Fetches busybox-static for all given architectures with one reading of the package lists. apt works in a private
+ * state, so that neither the host's lists nor its list of foreign architectures changes; the host's sources and
+ * keyrings are used as they are.
+ */
+export async function fetchBusybox(architectures: BusyboxArchitecture[]): Promise<void> {
+  await using folder = await temporaryFolder();
+  const apt = (...args: string[]) =>
+    runOrThrow('apt-get', [...privateState(folder.path, architectures), '-q', ...args], {
+      cwd: folder.path,
+      timeout: 180_000,
+    });
+  await mkdir(join(folder.path, 'lists', 'partial'), { recursive: true });
+  await mkdir(join(folder.path, 'cache', 'archives', 'partial'), { recursive: true });
+  // One third-party source that is out of reach fails the update as a whole; the download is what counts.
+  const update = await apt('update').catch((error: Error) => error);
+  await apt('download', ...architectures.map((name) => `busybox-static:${name}`)).catch((error: Error) => {
+    throw update instanceof Error ? update : error;
+  });
+  for (const name of architectures) await unpack(folder.path, name);
+}
+
+function privateState(folder: string, architectures: BusyboxArchitecture[]): string[] {
+  const settings = {
+    'Dir::State': folder,
+    'Dir::State::lists': join(folder, 'lists'),
+    'Dir::State::status': '/dev/null',
+    'Dir::Cache': join(folder, 'cache'),
+    // A value with commas replaces the list that apt takes from dpkg; `::=` would only add to it.
+    'APT::Architectures': architectures.join(','),
+    'APT::Architecture': architectures[0],
+    // The download user _apt has no way into a temporary folder of root's.
+    'APT::Sandbox::User': process.getuid?.() === 0 ? 'root' : '',
+    'Acquire::Languages': 'none',
+    'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled': 'false',
+    'Acquire::Retries': '2',
+  };
+  return Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+}
+
+/** The rename makes a binary appear whole, whichever of several test processes comes first. */
+async function unpack(folder: string, architecture: BusyboxArchitecture): Promise<void> {
+  const archive = (await readdir(folder)).find((name) => name.endsWith(`_${architecture}.deb`));
+  if (archive === undefined) throw new Error(`apt-get brought no busybox-static for ${architecture}`);
+  const root = join(folder, architecture);
+  await runOrThrow('dpkg-deb', ['-x', join(folder, archive), root]);
+  await mkdir(cache, { recursive: true });
+  const incoming = `${busyboxPath(architecture)}.${process.pid}`;
+  await copyFile(join(root, 'bin', 'busybox'), incoming);
+  await chmod(incoming, 0o755);
+  await rename(incoming, busyboxPath(architecture));
+}

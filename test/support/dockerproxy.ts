@@ -1,0 +1,113 @@
+import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type RunningProcess, spawnUntil, temporaryFolder } from './process.ts';
+
+const entryPoint = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+
+export interface DockerProxyOptions {
+  /** Added to the settings that a test needs; a DOCKERPROXY_* of the outer environment never gets in. */
+  env?: NodeJS.ProcessEnv;
+  /** What follows `src/main.ts` on the command line. */
+  args?: string[];
+  /** Milliseconds to wait for the server to listen; 20 000 unless told. */
+  timeout?: number;
+}
+
+/** One record of the JSON log. */
+export interface LogRecord {
+  level: number;
+  msg: string;
+  [field: string]: unknown;
+}
+
+export interface DockerProxy extends AsyncDisposable {
+  url: string;
+  pid: number;
+  /** The log so far. */
+  logs(): LogRecord[];
+  /** What the process wrote to stderr so far. */
+  stderr(): string;
+  /** Resident memory in bytes (Linux). */
+  memory(): number;
+  /** Sends SIGTERM and gives the exit status, null where a signal had to end it. */
+  stop(): Promise<number | null>;
+  exited: RunningProcess['exited'];
+}
+
+/** The real server as a process of its own, on a port that the kernel chose. */
+export async function startDockerProxy(options: DockerProxyOptions = {}): Promise<DockerProxy> {
+  const folder = await temporaryFolder();
+  const dockerConfig = join(folder.path, 'docker');
+  await mkdir(dockerConfig);
+  const env = {
+    ...outerEnvironment(),
+    DOCKERPROXY_HOST: '127.0.0.1',
+    DOCKERPROXY_PORT: '0',
+    DOCKERPROXY_LOG_LEVEL: 'debug',
+    DOCKER_CONFIG: dockerConfig,
+    ...options.env,
+  };
+  const { args = [], timeout = 20_000 } = options;
+  const isListening = (running: RunningProcess) => listeningUrl(running) !== undefined;
+  const running = await spawnUntil(process.execPath, [entryPoint, ...args], isListening, {
+    env,
+    timeout,
+  }).catch(async (error) => {
+    await folder[Symbol.asyncDispose]();
+    throw error;
+  });
+  const stop = async () => {
+    // Longer than the grace that the server gives to downloads under way.
+    await running.stop('SIGTERM', 40_000);
+    return (await running.exited).code;
+  };
+  return {
+    url: listeningUrl(running) ?? '',
+    pid: running.pid,
+    logs: () => parseLog(running.stdout()),
+    stderr: running.stderr,
+    memory: () => residentBytes(running.pid),
+    stop,
+    exited: running.exited,
+    [Symbol.asyncDispose]: async () => {
+      // A failed test may leave a download open, which would hold a graceful end up.
+      await running.stop('SIGTERM', 3_000);
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Also without npm's own settings, so that the server runs as it would outside of `npm test`. */
+function outerEnvironment(): NodeJS.ProcessEnv {
+  const entries = Object.entries(process.env).filter(([name]) => !/^(DOCKERPROXY_|npm_)/.test(name));
+  return Object.fromEntries(entries);
+}
+
+function listeningUrl(running: RunningProcess): string | undefined {
+  return parseLog(running.stdout())
+    .map(({ msg }) => / is listening on (http\S+)$/.exec(msg)?.[1])
+    .find((url) => url !== undefined);
+}
+
+/** A last line that is not complete yet, and anything that is no record, is left out. */
+function parseLog(text: string): LogRecord[] {
+  return text.split('\n').flatMap((line) => {
+    try {
+      const value: unknown = JSON.parse(line);
+      return isRecord(value) ? [value] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+function isRecord(value: unknown): value is LogRecord {
+  return typeof value === 'object' && value !== null && 'msg' in value && typeof value.msg === 'string';
+}
+
+/** https://man7.org/linux/man-pages/man5/proc_pid_status.5.html: VmRSS is in units of 1024 bytes. */
+function residentBytes(pid: number): number {
+  const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return Number(match?.[1] ?? Number.NaN) * 1024;
+}

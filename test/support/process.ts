@@ -1,0 +1,213 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+export interface RunOptions {
+  input?: string | Uint8Array;
+  env?: NodeJS.ProcessEnv;
+  cwd?: string;
+  /** Milliseconds after which the process is killed and the call rejects; 60 000 unless told. */
+  timeout?: number;
+  signal?: AbortSignal;
+}
+
+export interface RunResult {
+  /** The exit status, or null where a signal ended the process. */
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface RunningProcess extends AsyncDisposable {
+  pid: number;
+  /** What the process has written to stdout so far. */
+  stdout(): string;
+  stderr(): string;
+  /** Settles when the process has ended and its output is complete. */
+  exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  /** Sends the signal (SIGTERM unless told), waits for the end, and kills after `patience` milliseconds. */
+  stop(signal?: NodeJS.Signals, patience?: number): Promise<void>;
+}
+
+export interface TemporaryFolder extends AsyncDisposable {
+  path: string;
+}
+
+/** Runs a command to its end; rejects only where it cannot start, is aborted or takes too long. */
+export async function run(command: string, args: string[], options: RunOptions = {}): Promise<RunResult> {
+  const timeout = options.timeout ?? 60_000;
+  const running = start(command, args, options);
+  const expiry = AbortSignal.timeout(timeout);
+  const limit = options.signal ? AbortSignal.any([options.signal, expiry]) : expiry;
+  const kill = () => running.child.kill('SIGKILL');
+  limit.addEventListener('abort', kill, { once: true });
+  if (limit.aborted) kill();
+  running.child.stdin?.end(options.input ?? '');
+  try {
+    const { code } = await running.exited;
+    options.signal?.throwIfAborted();
+    if (limit.aborted) throw new Error(`${command} ${args.join(' ')}: not done after ${timeout} ms`);
+    return { code, stdout: running.stdout(), stderr: running.stderr() };
+  } finally {
+    limit.removeEventListener('abort', kill);
+  }
+}
+
+/** Like `run`, but any exit status other than 0 is an error that carries the output. */
+export async function runOrThrow(
+  command: string,
+  args: string[],
+  options: RunOptions = {},
+): Promise<RunResult> {
+  const result = await run(command, args, options);
+  if (result.code === 0) return result;
+  throw new Error(
+    `${command} ${args.join(' ')}: exit status ${result.code}\n${result.stderr}${result.stdout}`,
+  );
+}
+
+/** Starts a process and resolves once `ready` holds; an end before that is an error with the output. */
+export async function spawnUntil(
+  command: string,
+  args: string[],
+  ready: (running: RunningProcess) => boolean | Promise<boolean>,
+  options: RunOptions = {},
+): Promise<RunningProcess> {
+  const running = start(command, args, options);
+  running.child.stdin?.end(options.input ?? '');
+  let ended = false;
+  const output = () => `${running.stderr()}${running.stdout()}`;
+  // A process that cannot even be started rejects `exited`; the wait below reports either kind of end.
+  const end = running.exited.then(
+    ({ code, signal }) => `it ended with ${signal ?? code}`,
+    (error: Error) => error.message,
+  );
+  const early = end.then((reason) => {
+    ended = true;
+    throw new Error(`${command} did not become ready: ${reason}\n${output()}`);
+  });
+  early.catch(() => {});
+  const becameReady = waitFor(async () => ended || (await ready(running)), {
+    timeout: options.timeout ?? 30_000,
+    what: `${command} to become ready`,
+  });
+  try {
+    await Promise.race([early, becameReady]);
+    return running;
+  } catch (error) {
+    if (!ended) await running.stop('SIGTERM');
+    throw ended ? error : new Error(`${(error as Error).message}\n${output()}`);
+  }
+}
+
+export const temporaryPrefix = 'dockerproxy-test-';
+
+/**
+ * A new folder of our own; disposal also detaches whatever a container engine left mounted below it. Its name
+ * carries our pid, so that `removeAbandonedFolders` knows whose it was if we are killed.
+ */
+export async function temporaryFolder(): Promise<TemporaryFolder> {
+  const path = await mkdtemp(join(tmpdir(), `${temporaryPrefix}${process.pid}-`));
+  return { path, [Symbol.asyncDispose]: () => removeTree(path) };
+}
+
+/** A TCP port on 127.0.0.1 that was free a moment ago, for programs that cannot choose one themselves. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(0, '127.0.0.1', resolve);
+  });
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+/** Polls until the condition gives a truthy value, which it returns. An error it throws ends the wait. */
+export async function waitFor<T>(
+  condition: () => T | Promise<T>,
+  { timeout = 10_000, what = 'the condition' }: { timeout?: number; what?: string } = {},
+): Promise<NonNullable<Exclude<T, false>>> {
+  const deadline = performance.now() + timeout;
+  for (;;) {
+    const value = await condition();
+    if (value) return value as NonNullable<Exclude<T, false>>;
+    if (performance.now() > deadline) throw new Error(`waited ${timeout} ms for ${what}`);
+    await pause(10);
+  }
+}
+
+/** The path of a command, also where it lies in an sbin folder that a plain user's PATH leaves out. */
+export function findCommand(name: string): string | undefined {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return folders.map((folder) => join(folder, name)).find(isExecutable);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function start(
+  command: string,
+  args: string[],
+  options: RunOptions,
+): RunningProcess & { child: ChildProcess } {
+  const [file, ...rest] = boundToUs(findCommand(command) ?? command, args);
+  const child = spawn(file, rest, {
+    cwd: options.cwd,
+    env: options.env ?? process.env,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  const stdout = collect(child.stdout);
+  const stderr = collect(child.stderr);
+  // A process that ends without reading its input is judged by its exit status, not by EPIPE here.
+  child.stdin?.on('error', () => {});
+  const exited: RunningProcess['exited'] = new Promise((resolve, reject) => {
+    child.on('error', reject).once('close', (code, signal) => resolve({ code, signal }));
+  });
+  exited.catch(() => {});
+  const stop = async (signal: NodeJS.Signals = 'SIGTERM', patience = 15_000) => {
+    child.kill(signal);
+    const timer = setTimeout(() => child.kill('SIGKILL'), patience);
+    await exited.catch(() => {});
+    clearTimeout(timer);
+  };
+  return { child, pid: child.pid ?? -1, stdout, stderr, exited, stop, [Symbol.asyncDispose]: () => stop() };
+}
+
+/**
+ * Ties a process to this one, so that a test run that is killed leaves no daemon behind: setpriv executes the
+ * command in its own place (the pid stays) and the kernel ends it with us.
+ * https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
+ */
+function boundToUs(command: string, args: string[]): [string, ...string[]] {
+  const setpriv = process.platform === 'linux' ? findCommand('setpriv') : undefined;
+  return setpriv ? [setpriv, '--pdeathsig', 'TERM', '--', command, ...args] : [command, ...args];
+}
+
+function collect(stream: NodeJS.ReadableStream | null): () => string {
+  const chunks: Buffer[] = [];
+  stream?.on('data', (chunk: Buffer) => chunks.push(chunk));
+  return () => Buffer.concat(chunks).toString();
+}
+
+/** Removes a folder with all in it, mounts first: what is mounted there may be someone else's files. */
+export async function removeTree(path: string): Promise<void> {
+  for (const mount of (await mountsBelow(path)).reverse()) await run('umount', ['-l', mount]);
+  await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+}
+
+async function mountsBelow(path: string): Promise<string[]> {
+  const table = await readFile('/proc/self/mounts', 'utf8').catch(() => '');
+  const points = table.split('\n').map((line) => line.split(' ')[1] ?? '');
+  return points.filter((point) => point.startsWith(`${path}/`));
+}
