@@ -1,0 +1,304 @@
+import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { suite, test } from 'node:test';
+import { ConfigError, loadConfig, type Sources } from '../../src/config/loader.ts';
+import type { Config } from '../../src/config/schema.ts';
+import { formatPlatform } from '../../src/oci/platform.ts';
+import { temporaryFolder } from '../support/process.ts';
+
+const nowhere = join(import.meta.dirname, 'no-such-folder');
+
+function load(sources: Partial<Sources> = {}): Config {
+  return loadConfig({ argv: [], environment: {}, home: nowhere, isRoot: false, ...sources });
+}
+
+function mistakesOf(sources: Partial<Sources>): readonly string[] {
+  try {
+    load(sources);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    return error.mistakes;
+  }
+  return [];
+}
+
+async function fileWith(toml: string, ...path: string[]) {
+  const folder = await temporaryFolder();
+  const file = join(folder.path, ...(path.length > 0 ? path : ['settings.toml']));
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, toml);
+  return { file, folder: folder.path, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
+}
+
+suite('where settings come from', () => {
+  test('without anything, the defaults hold', () => {
+    const { defaultPlatform, ...config } = load();
+    assert.equal(formatPlatform(defaultPlatform), 'linux/amd64');
+    assert.deepEqual(config, {
+      host: '127.0.0.1',
+      port: 8080,
+      allow: undefined,
+      deny: [],
+      insecureRegistries: [],
+      maxImageSize: 0,
+      logLevel: 'info',
+      cacheDir: join(nowhere, '.cache/dockerproxy'),
+      stateDir: join(nowhere, '.local/state/dockerproxy'),
+    });
+  });
+
+  test('flags come before variables, these before the file, the file before the defaults', async () => {
+    await using made = await fileWith('host = "file"\nlog_level = "warn"\nport = 1\n');
+    const config = load({
+      argv: ['--config', made.file, '--port', '3'],
+      environment: { DOCKERPROXY_PORT: '2', DOCKERPROXY_LOG_LEVEL: 'error' },
+    });
+    assert.equal(config.port, 3);
+    assert.equal(config.logLevel, 'error');
+    assert.equal(config.host, 'file');
+    assert.equal(config.maxImageSize, 0);
+  });
+
+  test('a list of a higher source replaces a lower one, also with nothing', async () => {
+    await using made = await fileWith('allow = ["ghcr.io/**"]\ndeny = ["ghcr.io/secret/**"]\n');
+    const config = load({
+      argv: ['--config', made.file, '--deny='],
+      environment: { DOCKERPROXY_ALLOW: 'quay.io/**' },
+    });
+    assert.deepEqual(config.allow, ['quay.io/**']);
+    assert.deepEqual(config.deny, []);
+  });
+
+  test('a flag takes its value after a space or an equals sign', () => {
+    assert.equal(load({ argv: ['--max-image-size', '5'] }).maxImageSize, 5);
+    assert.equal(load({ argv: ['--max-image-size=5'] }).maxImageSize, 5);
+  });
+
+  test('DOCKERPROXY_CONFIG names the file, and --config comes before it', async () => {
+    await using one = await fileWith('port = 1\n');
+    await using other = await fileWith('port = 2\n');
+    const environment = { DOCKERPROXY_CONFIG: one.file };
+    assert.equal(load({ environment }).port, 1);
+    assert.equal(load({ environment, argv: ['--config', other.file] }).port, 2);
+  });
+
+  test('variables of other programs are none of ours', () => {
+    assert.equal(load({ environment: { PORT: 'x', DOCKER_HOST: 'y', dockerproxy_port: 'z' } }).port, 8080);
+  });
+});
+
+suite("a user's folders and root's", () => {
+  test("a user's file is in .config", async () => {
+    await using made = await fileWith('port = 7\n', '.config/dockerproxy/dockerproxy.toml');
+    assert.equal(load({ home: made.folder }).port, 7);
+  });
+
+  test('XDG folders replace those below the home folder', async () => {
+    await using made = await fileWith('port = 7\n', 'xdg/dockerproxy/dockerproxy.toml');
+    const config = load({
+      environment: {
+        XDG_CONFIG_HOME: join(made.folder, 'xdg'),
+        XDG_CACHE_HOME: '/xdg/cache',
+        XDG_STATE_HOME: '/xdg/state',
+      },
+    });
+    assert.equal(config.port, 7);
+    assert.equal(config.cacheDir, '/xdg/cache/dockerproxy');
+    assert.equal(config.stateDir, '/xdg/state/dockerproxy');
+  });
+
+  // https://specifications.freedesktop.org/basedir-spec/latest/: "either not set or empty", "must be absolute"
+  for (const value of ['', 'relative/folder']) {
+    test(`an XDG variable that is ${JSON.stringify(value)} counts as not set`, {
+      todo: 'src/config/loader.ts:110,133,134',
+    }, () => {
+      const config = load({ environment: { XDG_CACHE_HOME: value, XDG_STATE_HOME: value } });
+      assert.equal(config.cacheDir, join(nowhere, '.cache/dockerproxy'));
+      assert.equal(config.stateDir, join(nowhere, '.local/state/dockerproxy'));
+    });
+  }
+
+  test("root's folders are the system's, whatever home and XDG say", async () => {
+    await using made = await fileWith('port = 7\n', '.config/dockerproxy/dockerproxy.toml');
+    await using chosen = await fileWith('', 'empty.toml');
+    const environment = { XDG_CACHE_HOME: '/xdg', XDG_STATE_HOME: '/xdg', XDG_CONFIG_HOME: '/xdg' };
+    const root = { isRoot: true, home: made.folder, environment };
+    const config = load({ ...root, argv: ['--config', chosen.file] });
+    assert.equal(config.cacheDir, '/var/cache/dockerproxy');
+    assert.equal(config.stateDir, '/var/lib/dockerproxy');
+    assert.notEqual(load(root).port, 7);
+  });
+
+  test('a given folder replaces the usual one', () => {
+    const config = load({ argv: ['--cache-dir', '/a'], environment: { DOCKERPROXY_STATE_DIR: '/b' } });
+    assert.equal(config.cacheDir, '/a');
+    assert.equal(config.stateDir, '/b');
+  });
+});
+
+suite('values', () => {
+  test('lists are written with commas, or as TOML arrays', async () => {
+    await using made = await fileWith('allow = ["a.io/**", "b.io/x"]\ndeny = "a.io/y, b.io/z"\n');
+    const config = load({
+      argv: ['--config', made.file, '--insecure-registries', ' one.lan:5000 ,,two.lan '],
+    });
+    assert.deepEqual(config.allow, ['a.io/**', 'b.io/x']);
+    assert.deepEqual(config.deny, ['a.io/y', 'b.io/z']);
+    assert.deepEqual(config.insecureRegistries, ['one.lan:5000', 'two.lan']);
+  });
+
+  const sizes: [string, number][] = [
+    ['0', 0],
+    ['1000', 1000],
+    ['12B', 12],
+    ['500MB', 500_000_000],
+    ['1.5kB', 1500],
+    ['20 GiB', 20 * 2 ** 30],
+    ['1TiB', 2 ** 40],
+    ['0.3B', 0],
+  ];
+  for (const [given, expected] of sizes) {
+    test(`${given} is ${expected} bytes`, () => {
+      assert.equal(load({ environment: { DOCKERPROXY_MAX_IMAGE_SIZE: given } }).maxImageSize, expected);
+    });
+  }
+
+  test('TOML numbers are taken as they are', async () => {
+    await using made = await fileWith('port = 0\nmax_image_size = 1_000_000\n');
+    const config = load({ argv: ['--config', made.file] });
+    assert.equal(config.port, 0);
+    assert.equal(config.maxImageSize, 1_000_000);
+  });
+
+  const registries: [string, string][] = [
+    ['registry.lan', 'registry.lan'],
+    ['Registry.LAN:5000', 'registry.lan:5000'],
+    [' 127.0.0.1:5000 ', '127.0.0.1:5000'],
+    ['localhost', 'localhost'],
+    ['localhost:5000', 'localhost:5000'],
+    ['[::1]:5000', '[::1]:5000'],
+  ];
+  for (const [given, expected] of registries) {
+    test(`the registry ${JSON.stringify(given)} is ${expected}`, () => {
+      assert.deepEqual(load({ argv: ['--insecure-registries', given] }).insecureRegistries, [expected]);
+    });
+  }
+
+  test('platforms come in normal form', () => {
+    const { defaultPlatform } = load({ argv: ['--default-platform', 'Linux/aarch64/v8'] });
+    assert.equal(formatPlatform(defaultPlatform), 'linux/arm64');
+  });
+});
+
+suite('mistakes in settings', () => {
+  const badValues: [string, string[], RegExp][] = [
+    ['port', ['http', '65536', '-1', '80.5', '0x50', '', '1e3'], /must be a port/],
+    ['host', ['', '  '], /must be a text/],
+    ['allow', ['docker.io', 'ghcr.io/**,busybox'], /must be a glob/],
+    ['deny', ['*'], /must be a glob/],
+    [
+      'insecure-registries',
+      [
+        'registry',
+        'https://registry.lan',
+        'registry.lan/path',
+        'registry.lan:x',
+        'registry.lan:70000',
+        'index.docker.io',
+      ],
+      /must be the host and port/,
+    ],
+    ['default-platform', ['linux', 'linux/', 'linux/amd64/v1/x', ''], /must be/],
+    ['max-image-size', ['much', '-1', '5XB', '5 gib', '1e9', '99999999TiB', ''], /must be a size/],
+    ['log-level', ['verbose', 'INFO', ''], /must be one of trace, debug, info/],
+    ['cache-dir', [''], /must be a text/],
+    ['state-dir', [''], /must be a text/],
+  ];
+  for (const [flag, values, rule] of badValues) {
+    for (const value of values) {
+      test(`--${flag}=${value} is refused with its rule`, () => {
+        const [mistake = '', ...others] = mistakesOf({ argv: [`--${flag}=${value}`] });
+        assert.deepEqual(others, []);
+        assert.ok(mistake.startsWith(`--${flag}: "${value}" `), mistake);
+        assert.match(mistake, rule);
+      });
+    }
+  }
+
+  test('every mistake of every source is told at once, with its place', async () => {
+    await using made = await fileWith('prot = 80\nhost = 5\nallow = [1]\n');
+    const mistakes = mistakesOf({
+      argv: ['serve', '--prot', '80', '--config', made.file, '--port=http', '-x', '--cache-dir'],
+      environment: {
+        DOCKERPROXY_PROT: '80',
+        DOCKERPROXY_LOG_LEVEL: 'loud',
+        DOCKERPROXY_DEFAULT_PLATFORM: 'amd64',
+      },
+    });
+    const expected = [
+      /^"serve" is not a flag/,
+      /^--prot: there is no such flag/,
+      /^-x: there is no such flag/,
+      /^--cache-dir: a value is missing/,
+      /^DOCKERPROXY_PROT: there is no such setting/,
+      /settings\.toml: there is no such setting as "prot"/,
+      /^--port: "http" must be a port/,
+      /^DOCKERPROXY_LOG_LEVEL: "loud" must be one of/,
+      /^DOCKERPROXY_DEFAULT_PLATFORM: "amd64" must be a platform/,
+      /settings\.toml: host: "5" must be a text/,
+      /settings\.toml: allow: "1" must be a text/,
+    ];
+    for (const rule of expected) {
+      assert.ok(
+        mistakes.some((mistake) => rule.test(mistake)),
+        `${rule} is not among ${JSON.stringify(mistakes)}`,
+      );
+    }
+  });
+
+  test('wrong TOML types are refused', async () => {
+    await using made = await fileWith(
+      'port = true\nallow = 1\nmax_image_size = -5\nlog_level = 3\ndefault_platform = 1\n',
+    );
+    assert.equal(mistakesOf({ argv: ['--config', made.file] }).length, 5);
+  });
+
+  test('a TOML table where a value belongs is refused', { todo: 'src/config/loader.ts:65' }, async () => {
+    await using made = await fileWith('[allow]\na = 1\n');
+    assert.match(mistakesOf({ argv: ['--config', made.file] }).join(), /allow: .*must be a list/);
+  });
+
+  test('the file cannot name another file', async () => {
+    await using made = await fileWith('config = "other.toml"\n');
+    assert.match(mistakesOf({ argv: ['--config', made.file] }).join(), /no such setting as "config"/);
+  });
+
+  for (const [name, sources] of [
+    ['--config', { argv: ['--config', nowhere] }],
+    ['DOCKERPROXY_CONFIG', { environment: { DOCKERPROXY_CONFIG: nowhere } }],
+  ] as const) {
+    test(`a file that ${name} names must be there`, () => {
+      const [mistake = '', ...others] = mistakesOf(sources);
+      assert.ok(mistake.startsWith(`${nowhere}: `), mistake);
+      assert.deepEqual(others, []);
+    });
+  }
+
+  test('malformed TOML is a mistake with the path, also in the usual place', async () => {
+    await using made = await fileWith('port = = 1\n', '.config/dockerproxy/dockerproxy.toml');
+    const [mistake = '', ...others] = mistakesOf({ home: made.folder });
+    assert.match(mistake, /dockerproxy\.toml: .*TOML/);
+    assert.deepEqual(others, []);
+  });
+
+  test('malformed TOML is told with its line', { todo: 'src/config/loader.ts:124' }, async () => {
+    await using made = await fileWith('host = "h"\n\nport = = 1\n');
+    assert.match(mistakesOf({ argv: ['--config', made.file] }).join(), /\b3\b/);
+  });
+
+  test('what a mistake quotes cannot act on a terminal', () => {
+    const [mistake = ''] = mistakesOf({ argv: ['--port', '\x1b[31m\n80'] });
+    assert.match(mistake, /^[\x20-\x7e]*$/);
+  });
+});

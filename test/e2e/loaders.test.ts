@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { startDockerd, startPodman } from '../support/engines.ts';
+import { skipUnless } from '../support/packages.ts';
+import { runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+import { type StandardImages, standardImages } from '../support/standard-images.ts';
+
+/** A real container's answer to this proves that the image arrived whole and in order. */
+const GREETING = ['sh', '-c', 'busybox | head -1'];
+
+suite('archives load where images are loaded', { skip: skipUnless('docker-registry', 'wget') }, () => {
+  let registry: Registry;
+  let proxy: DockerProxy;
+  let images: StandardImages;
+  let folder: TemporaryFolder;
+
+  before(async () => {
+    registry = await startRegistry();
+    images = await standardImages(registry);
+    proxy = await startDockerProxy({ env: { DOCKERPROXY_INSECURE_REGISTRIES: registry.host } });
+    folder = await temporaryFolder();
+  });
+  after(async () => {
+    await folder[Symbol.asyncDispose]();
+    await proxy[Symbol.asyncDispose]();
+    await registry[Symbol.asyncDispose]();
+  });
+
+  /** Downloads as README shows it, and gives the file's path. */
+  const wget = async (query: string): Promise<string> => {
+    const target = await mkdtemp(join(folder.path, 'download-'));
+    const url = `${proxy.url}/dl?${query}`;
+    await runOrThrow('wget', ['--quiet', '--content-disposition', '--directory-prefix', target, url]);
+    const [file = ''] = await readdir(target);
+    return join(target, file);
+  };
+  const image = (name: string): string => `myimage=${registry.host}/${name}`;
+
+  test('docker loads busybox and runs it', { skip: skipUnless('dockerd', 'docker') }, async () => {
+    await using engine = await startDockerd();
+    const file = await wget(image('library/busybox'));
+    assert.match(file, /\/busybox\.tar$/);
+    const loaded = await engine.docker('load', '--input', file);
+    assert.match(
+      loaded.stdout,
+      new RegExp(`Loaded image: ${registry.host}/library/busybox:latest`),
+      loaded.stderr,
+    );
+    const ran = await engine.docker(
+      'run',
+      '--rm',
+      '--network=none',
+      `${registry.host}/library/busybox`,
+      ...GREETING,
+    );
+    assert.match(ran.stdout, /^BusyBox v1\.35/, ran.stderr);
+    const id = await engine.docker(
+      'image',
+      'inspect',
+      '--format',
+      '{{.Id}}',
+      `${registry.host}/library/busybox`,
+    );
+    assert.equal(id.stdout.trim(), images.busyboxAmd64.config.descriptor.digest);
+  });
+
+  test('docker loads every kind of image', { skip: skipUnless('dockerd', 'docker') }, async () => {
+    await using engine = await startDockerd();
+    for (const [query, expected] of [
+      [image('library/busybox:1.35'), /library\/busybox:1\.35/],
+      [`${image('library/busybox')}&platform=linux/arm64`, /library\/busybox:latest/],
+      [image('test/nested'), /test\/nested:latest/],
+      [image('test/no-media-type'), /test\/no-media-type:latest/],
+      [image('test/twice'), /test\/twice:latest/],
+      [image(`library/busybox@${images.busyboxAmd64.descriptor.digest}`), /Loaded image ID: sha256:/],
+      [`${image('test/shared:1')}&${image('test/shared:2')}`, /test\/shared:1[\s\S]*test\/shared:2/],
+    ] as const) {
+      const loaded = await engine.docker('load', '--input', await wget(query));
+      assert.match(loaded.stdout, expected, `${query}: ${loaded.stderr}`);
+    }
+    for (const [tag, file, content] of [
+      ['1', 'one', 'first\n'],
+      ['2', 'two', 'second\n'],
+    ] as const) {
+      const ran = await engine.docker(
+        'run',
+        '--rm',
+        '--network=none',
+        `${registry.host}/test/shared:${tag}`,
+        'cat',
+        `/etc/${file}`,
+      );
+      assert.equal(ran.stdout, content, ran.stderr);
+    }
+    const platform = await engine.docker(
+      'image',
+      'inspect',
+      '--format',
+      '{{.Architecture}}',
+      `${registry.host}/library/busybox`,
+    );
+    assert.equal(platform.stdout.trim(), 'arm64');
+  });
+
+  test('podman loads busybox and runs it, and takes zstd layers and bundles', {
+    skip: skipUnless('podman', 'crun'),
+  }, async () => {
+    await using engine = await startPodman();
+    for (const query of [
+      image('library/busybox'),
+      image('test/zstd'),
+      `${image('test/shared:1')}&${image('test/shared:2')}`,
+    ]) {
+      const loaded = await engine.podman('load', '--input', await wget(query));
+      assert.equal(loaded.code, 0, `${query}: ${loaded.stderr}`);
+    }
+    for (const name of ['library/busybox:latest', 'test/zstd:latest', 'test/shared:1', 'test/shared:2']) {
+      const ran = await engine.podman(
+        'run',
+        '--rm',
+        '--network=none',
+        `${registry.host}/${name}`,
+        ...GREETING,
+      );
+      assert.match(ran.stdout, /^BusyBox v1\.35/, `${name}: ${ran.stderr}`);
+    }
+  });
+
+  test('ctr imports both formats under the full name', { skip: skipUnless('dockerd', 'ctr') }, async () => {
+    await using engine = await startDockerd();
+    const imports = [
+      [image('library/busybox'), 'library/busybox:latest'],
+      [`${image('library/busybox:1.35')}&format=oci`, 'library/busybox:1.35'],
+      [image('test/zstd'), 'test/zstd:latest'],
+      [image('test/no-media-type'), 'test/no-media-type:latest'],
+      [`${image('test/shared:1')}&${image('test/shared:2')}`, 'test/shared:2'],
+    ] as const;
+    for (const [query, name] of imports) {
+      const imported = await engine.ctr('images', 'import', await wget(query));
+      assert.equal(imported.code, 0, `${query}: ${imported.stderr}`);
+      const listed = await engine.ctr('images', 'list', '--quiet');
+      assert.ok(listed.stdout.split('\n').includes(`${registry.host}/${name}`), listed.stdout);
+    }
+  });
+
+  test('skopeo reads the archive as docker-archive and as oci-archive', {
+    skip: skipUnless('skopeo'),
+  }, async () => {
+    const inspect = async (
+      source: string,
+    ): Promise<{ Digest: string; Architecture: string; Layers: string[] }> =>
+      JSON.parse((await runOrThrow('skopeo', ['inspect', source])).stdout);
+    const hybrid = await wget(image('library/busybox'));
+    assert.equal((await inspect(`docker-archive:${hybrid}`)).Architecture, 'amd64');
+    assert.equal((await inspect(`oci-archive:${hybrid}`)).Digest, images.busyboxAmd64.descriptor.digest);
+    const oci = await wget(`${image('library/busybox')}&platform=linux/arm64&format=oci`);
+    assert.match(oci, /\/busybox_linux-arm64\.tar$/);
+    assert.equal((await inspect(`oci-archive:${oci}`)).Digest, images.busyboxArm64.descriptor.digest);
+    const bundle = await wget(`${image('test/shared:1')}&${image('test/shared:2')}`);
+    assert.equal((await inspect(`docker-archive:${bundle}:${registry.host}/test/shared:2`)).Layers.length, 2);
+    const copied = join(folder.path, 'copied');
+    await runOrThrow('skopeo', ['copy', '--insecure-policy', `oci-archive:${hybrid}`, `dir:${copied}`]);
+    assert.ok(
+      (await readdir(copied)).includes(images.busyboxAmd64.config.descriptor.digest.slice('sha256:'.length)),
+    );
+  });
+});

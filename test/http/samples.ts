@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { Readable, Writable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { pino } from 'pino';
+import { createServer } from '../../src/http/server.ts';
+import { sha256 } from '../../src/oci/digest.ts';
+import { createAllowlist } from '../../src/policy/allowlist.ts';
+import type { Archive, ArchiveRequest, ImageSource } from '../../src/sources/image-source.ts';
+
+const DEADLINE_MS = 5000;
+
+/** A file of 10 000 bytes, no two stretches of which are alike. */
+export const FILE = Buffer.from(Array.from({ length: 2000 }, (_, at) => `${at}`.padStart(5, '0')).join(''));
+export const ETAG = '"1-file"';
+export const DIGEST = sha256(FILE);
+
+/** An archive in memory; a test replaces what it is about. */
+export function sampleArchive(parts: Partial<Archive> = {}): Archive {
+  return {
+    filename: 'busybox.tar',
+    size: FILE.length,
+    etag: ETAG,
+    digests: [DIGEST],
+    zstd: false,
+    read: (range) => Readable.from(chunksOf(FILE.subarray(range?.start, range?.end))),
+    ...parts,
+  };
+}
+
+function chunksOf(bytes: Buffer): Buffer[] {
+  return Array.from({ length: Math.ceil(bytes.length / 777) }, (_, at) =>
+    bytes.subarray(at * 777, (at + 1) * 777),
+  );
+}
+
+export interface ServerSetup {
+  open?: (request: ArchiveRequest, signal: AbortSignal) => Archive | Promise<Archive>;
+  allow?: readonly string[];
+  deny?: readonly string[];
+}
+
+export interface LogLine {
+  level: number;
+  msg: string;
+  [field: string]: unknown;
+}
+
+export interface RunningServer extends AsyncDisposable {
+  port: number;
+  /** What the source was asked for, in order. */
+  requests: ArchiveRequest[];
+  log: LogLine[];
+  /** The first log line that matches, as soon as it is there. */
+  logged(message: RegExp): Promise<LogLine>;
+  get(path: string, headers?: Record<string, string>): Promise<Answer>;
+  send(method: string, path: string, headers?: Record<string, string>): Promise<Answer>;
+}
+
+/** For what should happen at once: an end to the wait for what does not. */
+export function soon(): { signal: AbortSignal } {
+  return { signal: AbortSignal.timeout(DEADLINE_MS) };
+}
+
+/** The real server over a source in memory, on a port of the kernel's choice. */
+export async function startServer(setup: ServerSetup = {}): Promise<RunningServer> {
+  const { open = () => sampleArchive(), allow = ['**'], deny = [] } = setup;
+  const requests: ArchiveRequest[] = [];
+  const source: ImageSource = {
+    async open(request, signal) {
+      requests.push(request);
+      return open(request, signal);
+    },
+  };
+  const log: LogLine[] = [];
+  const stream = new Writable({
+    write(line: Buffer, _encoding, done) {
+      log.push(JSON.parse(line.toString()) as LogLine);
+      stream.emit('line');
+      done();
+    },
+  });
+  const app = await createServer({
+    logger: pino({ level: 'info' }, stream),
+    source,
+    allowlist: createAllowlist({ allow, deny }),
+  });
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  const address = app.server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  const { port } = address;
+  const send = (method: string, path: string, headers: Record<string, string> = {}): Promise<Answer> =>
+    speak(port, requestHead(method, path, headers));
+  return {
+    port,
+    requests,
+    log,
+    async logged(message) {
+      for (;;) {
+        const line = log.find(({ msg }) => message.test(msg));
+        if (line !== undefined) return line;
+        await once(stream, 'line', soon());
+      }
+    },
+    get: (path, headers) => send('GET', path, headers),
+    send,
+    [Symbol.asyncDispose]: async () => {
+      app.server.closeAllConnections();
+      await app.close();
+    },
+  };
+}
+
+/** An answer as it stood on the wire. */
+export interface Answer {
+  status: number;
+  reason: string;
+  /** Status line and headers, as they came. */
+  head: string;
+  header(name: string): string | undefined;
+  /** What came until the connection closed, whether or not it is as long as it should be. */
+  body: Buffer;
+}
+
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  code: string;
+  help: string;
+  retryAfter?: number;
+}
+
+export function problemOf(answer: Answer): Problem {
+  assert.match(answer.header('content-type') ?? '', /^application\/problem\+json(?:; charset=utf-8)?$/);
+  return JSON.parse(answer.body.toString()) as Problem;
+}
+
+export function requestHead(method: string, path: string, headers: Record<string, string> = {}): string {
+  const lines = Object.entries({ host: 'dl.example', connection: 'close', ...headers });
+  return `${method} ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`;
+}
+
+/** Sends bytes as they are and reads until the server closes, in whatever way. */
+export async function speak(port: number, request: string): Promise<Answer> {
+  const socket = connect(port, '127.0.0.1');
+  // A reset ends the answer as a close does; what came before it counts.
+  const chunks: Buffer[] = [];
+  socket.on('error', () => {}).on('data', (chunk: Buffer) => chunks.push(chunk));
+  socket.write(request, 'latin1');
+  await once(socket, 'close', soon());
+  return parseAnswer(await buffer(Readable.from(chunks)));
+}
+
+function parseAnswer(bytes: Buffer): Answer {
+  const end = bytes.indexOf('\r\n\r\n');
+  const head = bytes.subarray(0, end).toString('latin1');
+  const [statusLine = '', ...lines] = head.split('\r\n');
+  const [, status, reason = ''] = /^HTTP\/1\.1 (\d{3}) (.*)$/.exec(statusLine) ?? [];
+  const headers = new Map(
+    lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 2)]),
+  );
+  return {
+    status: Number(status),
+    reason,
+    head,
+    header: (name) => headers.get(name),
+    body: bytes.subarray(end + 4),
+  };
+}

@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import type { LookupAddress } from 'node:dns';
+import { suite, test } from 'node:test';
+import fc from 'fast-check';
+import { createGuard } from '../../src/net/guard.ts';
+
+const REFUSED = { code: 'address-refused', status: 403 };
+
+const judge = (url: string): void => createGuard([]).judgeUrl(new URL(url));
+
+const judgeAll = (...addresses: string[]): void =>
+  createGuard([]).judgeAddresses('name.test', addresses.map(resolved));
+
+const resolved = (address: string): LookupAddress => ({ address, family: address.includes(':') ? 6 : 4 });
+
+/** Where nothing public is, by https://www.iana.org/assignments/iana-ipv4-special-registry and multicast. */
+const SPECIAL_IPV4: [string, number][] = [
+  ['0.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.0.0.0', 24],
+  ['192.0.2.0', 24],
+  ['192.168.0.0', 16],
+  ['198.18.0.0', 15],
+  ['198.51.100.0', 24],
+  ['203.0.113.0', 24],
+  ['224.0.0.0', 4],
+  ['240.0.0.0', 4],
+];
+
+const SPECIAL_IPV6 = [
+  '::',
+  '::1',
+  '::7f00:1',
+  '::ffff:8.8.8.8',
+  '::ffff:10.0.0.1',
+  '64:ff9b::a00:1',
+  '64:ff9b:1::a00:1',
+  '100::1',
+  '2001::1',
+  '2001:2::1',
+  '2001:10::1',
+  '2001:20::1',
+  '2001:db8::1',
+  '2002:7f00:1::',
+  '2002:a00:1::1',
+  '3fff::1',
+  '4000::1',
+  '5f00::1',
+  'fc00::1',
+  'fd12:3456:789a::1',
+  'fe80::1',
+  'fec0::1',
+  'ff02::1',
+];
+
+const PUBLIC = ['8.8.8.8', '1.1.1.1', '100.128.0.1', '172.32.0.1', '2606:4700::1111', '2a00:1450:4001::8888'];
+
+suite('the guard judges URLs', () => {
+  const refused = [
+    'https://127.0.0.1',
+    'https://127.1',
+    'https://127.0.0.1.',
+    'https://2130706433',
+    'https://0x7f000001',
+    'https://0177.0.0.1',
+    'https://%31%32%37.0.0.1',
+    'https://①②⑦.0.0.1',
+    'https://0',
+    'https://169.254.169.254/latest/meta-data',
+    'https://10.0.0.1:8443',
+    'https://100.64.0.1',
+    'https://224.0.0.1',
+    'https://192.0.2.1',
+    'https://255.255.255.255',
+    'https://[::1]',
+    'https://[::ffff:10.0.0.1]',
+    'https://[0:0:0:0:0:ffff:7f00:1]',
+    'https://[::127.0.0.1]',
+    ...SPECIAL_IPV6.map((address) => `https://[${address}]`),
+  ];
+  for (const url of refused) {
+    test(`${url} is refused`, () => assert.throws(() => judge(url), REFUSED));
+  }
+
+  const passing = [
+    ...PUBLIC.map((address) => (address.includes(':') ? `https://[${address}]` : `https://${address}`)),
+    'https://8.8.8.8:8443/v2/',
+    'https://134744072',
+    'https://registry.example.org',
+    'https://127.0.0.1.example.org',
+  ];
+  for (const url of passing) {
+    test(`${url} passes`, () => judge(url));
+  }
+
+  for (const url of ['http://127.0.0.1', 'http://8.8.8.8', 'http://example.org', 'ftp://example.org']) {
+    test(`${url} is refused for its scheme`, () =>
+      assert.throws(() => judge(url), { ...REFUSED, message: /not reached over HTTPS/ }));
+  }
+
+  for (const url of [
+    'https://user:secret@example.org',
+    'https://user@example.org',
+    'https://:x@example.org',
+  ]) {
+    test(`${url} is refused for its credentials, which are not repeated`, () =>
+      assert.throws(() => judge(url), {
+        ...REFUSED,
+        message: '"example.org" is not fetched: its URL carries credentials.',
+      }));
+  }
+});
+
+suite('the guard judges what a name resolved to', () => {
+  for (const address of PUBLIC) test(`${address} passes`, () => judgeAll(address));
+
+  for (const address of SPECIAL_IPV6) {
+    test(`${address} is refused`, () => assert.throws(() => judgeAll(address), REFUSED));
+  }
+
+  for (const address of ['', 'localhost', '127.1', '8.8.8.8:53', '8.8.8.8.example.org']) {
+    test(`${JSON.stringify(address)}, which is no address, is refused`, () =>
+      assert.throws(() => judgeAll(address), REFUSED));
+  }
+
+  test('one bad address among good ones refuses them all', () => {
+    judgeAll(...PUBLIC);
+    assert.throws(() => judgeAll(...PUBLIC, '127.0.0.1'), { ...REFUSED, message: /name\.test/ });
+    assert.throws(() => judgeAll('10.0.0.1', ...PUBLIC), REFUSED);
+    assert.throws(() => judgeAll('8.8.8.8', '::1', '1.1.1.1'), REFUSED);
+  });
+
+  const special = fc
+    .tuple(fc.constantFrom(...SPECIAL_IPV4), fc.nat(0xffffffff))
+    .map(([[base, bits], host]) => dotted(numberOf(base) + (host % 2 ** (32 - bits))));
+
+  test('every IPv4 address of a range that is not public is refused, in every notation', () => {
+    fc.assert(
+      fc.property(special, (address) => {
+        const value = numberOf(address);
+        const [high, low] = [Math.floor(value / 65_536).toString(16), (value % 65_536).toString(16)];
+        assert.throws(() => judgeAll(address), REFUSED);
+        assert.throws(() => judgeAll(`::ffff:${address}`), REFUSED);
+        for (const host of [
+          address,
+          String(value),
+          `0x${value.toString(16)}`,
+          `0${value.toString(8)}`,
+          `[::ffff:${address}]`,
+          `[::ffff:${high}:${low}]`,
+          `[64:ff9b::${high}:${low}]`,
+          `[2002:${high}:${low}::1]`,
+        ]) {
+          assert.throws(() => judge(`https://${host}/v2/`), REFUSED, host);
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
+
+suite('the guard lets an origin pass that the operator has listed', () => {
+  const guard = createGuard(['http://127.0.0.1:5000', 'https://registry.test']);
+
+  for (const url of [
+    'http://127.0.0.1:5000/v2/',
+    'http://2130706433:5000/',
+    'https://registry.test:443/v2/',
+  ]) {
+    test(`${url} passes`, () => {
+      guard.judgeUrl(new URL(url));
+      assert.ok(guard.trusts(new URL(url).origin));
+    });
+  }
+
+  for (const url of [
+    'https://127.0.0.1:5000',
+    'http://127.0.0.1:5001',
+    'http://127.0.0.1',
+    'http://127.0.0.2:5000',
+    'http://registry.test',
+    'http://registry.test.:443',
+  ]) {
+    test(`${url} is another origin`, () => {
+      assert.throws(() => guard.judgeUrl(new URL(url)), REFUSED);
+      assert.equal(guard.trusts(new URL(url).origin), false);
+    });
+  }
+});
+
+function numberOf(address: string): number {
+  return address.split('.').reduce((value, part) => value * 256 + Number(part), 0);
+}
+
+function dotted(value: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
+}

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import fc from 'fast-check';
+import { parseChallenges } from '../../src/registry/challenge.ts';
+
+type Plain = [scheme: string, parameters: Record<string, string>];
+
+const parsed = (header: string): Plain[] =>
+  parseChallenges(header).map(({ scheme, parameters }) => [scheme, Object.fromEntries(parameters)]);
+
+const HUB = { realm: 'https://auth.docker.io/token', service: 'registry.docker.io' };
+
+suite('challenges', () => {
+  const table: [header: string, expected: Plain[]][] = [
+    ['', []],
+    ['Basic', [['basic', {}]]],
+    ['Basic realm="Registry"', [['basic', { realm: 'Registry' }]]],
+    [
+      'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/busybox:pull"',
+      [['bearer', { ...HUB, scope: 'repository:library/busybox:pull' }]],
+    ],
+    ['Bearer realm="https://auth.docker.io/token", service="registry.docker.io"', [['bearer', HUB]]],
+    ['bearer REALM="https://auth.docker.io/token" ,Service=registry.docker.io', [['bearer', HUB]]],
+    ['Bearer realm = "x" ,\t service= y', [['bearer', { realm: 'x', service: 'y' }]]],
+    [
+      'Bearer realm="https://quay.io/v2/auth",service="quay.io",scope="a b",error="invalid_token"',
+      [
+        [
+          'bearer',
+          { realm: 'https://quay.io/v2/auth', service: 'quay.io', scope: 'a b', error: 'invalid_token' },
+        ],
+      ],
+    ],
+    ['Bearer realm=""', [['bearer', { realm: '' }]]],
+    ['Bearer realm="a \\"b\\" \\\\ c"', [['bearer', { realm: 'a "b" \\ c' }]]],
+    ['Bearer realm="x, Basic realm=y"', [['bearer', { realm: 'x, Basic realm=y' }]]],
+    [
+      'Basic realm="a", Bearer realm="b", service="c"',
+      [
+        ['basic', { realm: 'a' }],
+        ['bearer', { realm: 'b', service: 'c' }],
+      ],
+    ],
+    [
+      'Bearer realm="b",service="c", Basic realm="a"',
+      [
+        ['bearer', { realm: 'b', service: 'c' }],
+        ['basic', { realm: 'a' }],
+      ],
+    ],
+    [', , Bearer realm="b",,service="c",', [['bearer', { realm: 'b', service: 'c' }]]],
+    ['Bearer realm="never closed', [['bearer', {}]]],
+    ['=?', []],
+    ['"Bearer" realm="x"', []],
+  ];
+  for (const [header, expected] of table) {
+    test(JSON.stringify(header), () => assert.deepEqual(parsed(header), expected));
+  }
+
+  const beside: [header: string, expected: Plain[]][] = [
+    [
+      'Negotiate, Bearer realm="b"',
+      [
+        ['negotiate', {}],
+        ['bearer', { realm: 'b' }],
+      ],
+    ],
+    [
+      'Negotiate YWJj==, Bearer realm="b"',
+      [
+        ['negotiate', {}],
+        ['bearer', { realm: 'b' }],
+      ],
+    ],
+  ];
+  for (const [header, expected] of beside) {
+    test(
+      `${JSON.stringify(header)}, a scheme without parameters before another`,
+      { todo: 'challenge.ts:12 takes a scheme only where a space or the end follows, and no token68' },
+      () => assert.deepEqual(parsed(header), expected),
+    );
+  }
+
+  const name = fc.stringMatching(/^[a-z]{1,8}$/);
+  const value = fc.string({ maxLength: 20 }).filter((text) => !/[\r\n\u2028\u2029]/.test(text));
+  const challenge = fc.record({
+    scheme: fc.stringMatching(/^[a-z]{1,8}$/),
+    parameters: fc.dictionary(name, value, { minKeys: 1, maxKeys: 4, noNullPrototype: true }),
+  });
+
+  test('whatever is written by the grammar is read back', () => {
+    fc.assert(
+      fc.property(fc.array(challenge, { maxLength: 3 }), (challenges) => {
+        const header = challenges.map(({ scheme, parameters }) => {
+          const pairs = Object.entries(parameters).map(
+            ([key, text]) => `${key}="${text.replace(/["\\]/g, '\\$&')}"`,
+          );
+          return `${scheme} ${pairs.join(',')}`;
+        });
+        assert.deepEqual(
+          parsed(header.join(', ')),
+          challenges.map(({ scheme, parameters }) => [scheme, parameters]),
+        );
+      }),
+    );
+  });
+
+  test('nothing makes it throw', () => {
+    const noise = fc.constantFrom(...'aB =,"\\\t\n\0é;:/?&'.split(''), 'Bearer ', 'realm="', 'Basic');
+    const header = fc.oneof(
+      fc.string(),
+      fc.array(noise, { maxLength: 60 }).map((parts) => parts.join('')),
+    );
+    fc.assert(
+      fc.property(header, (text) => {
+        for (const { scheme } of parseChallenges(text)) assert.match(scheme, /^[!-~]+$/);
+      }),
+      { numRuns: 10_000 },
+    );
+  });
+
+  const pumps = [
+    'a',
+    ' ',
+    ',',
+    'a ',
+    'a=',
+    'a=b',
+    'a=b ',
+    'a=b,',
+    'a="',
+    'a="\\',
+    'a="b",',
+    '=',
+    '"',
+    '\\',
+    ', ',
+  ];
+  for (const pump of pumps) {
+    test(`64 KiB of ${JSON.stringify(pump)} are read in no time`, () => {
+      const text = pump.repeat(Math.ceil(65_536 / pump.length));
+      for (const header of [text, `Bearer ${text}`, `Bearer realm="${text}`, `Bearer a=${text}!x`]) {
+        const begun = performance.now();
+        parseChallenges(header);
+        assert.ok(performance.now() - begun < 1000, header.slice(0, 20));
+      }
+    });
+  }
+});

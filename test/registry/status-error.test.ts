@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
+import { suite, test } from 'node:test';
+import type { CatalogueError } from '../../src/errors.ts';
+import { parseReference } from '../../src/oci/reference.ts';
+import { missingOrPrivate, statusError } from '../../src/registry/status-error.ts';
+
+function errorFor(status: number, headers: Record<string, string> = {}): CatalogueError {
+  return statusError({
+    status,
+    url: new URL('https://registry.test:5000/v2/a/manifests/latest?token=secret'),
+    header: (name) => headers[name],
+    body: Readable.from([]),
+  });
+}
+
+suite('what an unexpected status means', () => {
+  const table: [status: number, code: string, ours: number][] = [
+    [429, 'registry-rate-limited', 429],
+    [503, 'registry-unavailable', 503],
+    [504, 'registry-timeout', 504],
+    [500, 'registry-failed', 502],
+    [502, 'registry-failed', 502],
+    [400, 'registry-failed', 502],
+    [418, 'registry-failed', 502],
+    [204, 'registry-failed', 502],
+  ];
+  for (const [status, code, ours] of table) {
+    test(`${status} becomes ${code}`, () => {
+      const error = errorFor(status);
+      assert.equal(error.code, code);
+      assert.equal(error.status, ours);
+      assert.match(error.message, /^registry\.test:5000 [^?]+\.$/);
+      assert.match(error.reason, /registry\.test:5000/);
+    });
+  }
+
+  test('a status that nobody expected is told', () =>
+    assert.equal(errorFor(418).message, 'registry.test:5000 answered with status 418.'));
+
+  const seconds: [header: string | undefined, expected: number][] = [
+    [undefined, 60],
+    ['120', 120],
+    ['1', 1],
+    ['0', 1],
+    ['999999', 999_999],
+    ['soon', 60],
+    ['', 60],
+    ['Sun, 01 Nov 2026 00:00:30 GMT', 30],
+    ['Sunday, 01-Nov-26 00:00:30 GMT', 30],
+    ['Sun Nov  1 00:00:30 2026 GMT', 30],
+    ['Sat, 31 Oct 2026 23:00:00 GMT', 1],
+  ];
+  for (const [header, expected] of seconds) {
+    test(`Retry-After: ${header ?? '(absent)'} means ${expected} s`, (context) => {
+      context.mock.timers.enable({ apis: ['Date'], now: Date.UTC(2026, 10, 1) + 1 });
+      for (const status of [429, 503]) {
+        const { retryAfter } = errorFor(status, header === undefined ? {} : { 'retry-after': header });
+        assert.equal(retryAfter, expected);
+      }
+    });
+  }
+
+  for (const header of ['9999-12-31T00:00:00Z', '0123456']) {
+    test(
+      `Retry-After: ${header} sends nobody away for more than a day`,
+      {
+        todo: 'status-error.ts:43-45 takes what the registry says without a limit; "0123456" is read as a year',
+      },
+      () => assert.ok((errorFor(429, { 'retry-after': header }).retryAfter ?? 0) <= 86_400),
+    );
+  }
+
+  test('other statuses say nothing of a later time', () =>
+    assert.equal(errorFor(500, { 'retry-after': '5' }).retryAfter, undefined));
+
+  test('a private image is not told from a missing one', () => {
+    const error = missingOrPrivate(parseReference('busybox'));
+    assert.equal(error.code, 'image-not-found');
+    assert.equal(error.message, 'The image docker.io/library/busybox is missing or private.');
+  });
+});
