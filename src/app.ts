@@ -4,6 +4,7 @@ import type { Config } from './config/schema.ts';
 import { createServer } from './http/server.ts';
 import { createGuard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
+import { parseNamePattern } from './oci/name-pattern.ts';
 import { createAllowlist } from './policy/allowlist.ts';
 import { PUBLIC_REGISTRIES } from './policy/public-registries.ts';
 import { createAuthorizer } from './registry/authorizer.ts';
@@ -24,12 +25,10 @@ export async function createApp(config: Config, environment: Environment): Promi
   const insecure = new Set(config.insecureRegistries);
   const allow = config.allow ?? [
     ...PUBLIC_REGISTRIES,
-    ...config.insecureRegistries.map((domain) => `${domain}/**`),
+    ...config.insecureRegistries.map((domain) => parseNamePattern(`${domain}/**`)),
   ];
   // A registry that the operator has named may be at a private address; one that a wildcard lets in may not.
-  const named = (config.allow ?? [])
-    .map((glob) => glob.split('/', 1)[0] ?? '')
-    .filter((host) => !/[*?[\]{}!]/.test(host));
+  const named = (config.allow ?? []).flatMap(({ domain }) => domain ?? []);
   const trusted = [...insecure, ...named].map((domain) => registryOrigin(domain, insecure));
 
   const http = createHttpClient({

@@ -1,4 +1,5 @@
 import { CatalogueError } from '../errors.ts';
+import { type NamePattern, parseNamePattern } from '../oci/name-pattern.ts';
 import { type Platform, parsePlatform } from '../oci/platform.ts';
 import { parseReference } from '../oci/reference.ts';
 
@@ -75,7 +76,8 @@ const UNITS = new Map([
 export const bytes: SettingType<number> = {
   placeholder: 'SIZE',
   parse(value) {
-    const [, number, unit = ''] = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(String(value).trim()) ?? [];
+    const written = typeof value === 'number' || typeof value === 'string' ? `${value}`.trim() : '';
+    const [, number, unit = ''] = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(written) ?? [];
     const size = Math.floor(Number(number) * (UNITS.get(unit) ?? Number.NaN));
     if (!Number.isSafeInteger(size)) throw new Error('must be a size such as 500MB or 20GiB');
     return size;
@@ -99,16 +101,9 @@ export const registry: SettingType<string> = {
   },
 };
 
-/** A glob over normalised names. */
-export const pattern: SettingType<string> = {
+export const pattern: SettingType<NamePattern> = {
   placeholder: 'GLOB',
-  parse(value) {
-    const glob = text.parse(value);
-    if (!glob.includes('/') && glob !== '**') {
-      throw new Error('must be a glob over registry/repository, such as docker.io/library/* or ghcr.io/**');
-    }
-    return glob;
-  },
+  parse: (value) => parseNamePattern(text.parse(value)),
 };
 
 function parsed<T>(parse: () => T, rule: string): T {

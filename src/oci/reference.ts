@@ -26,7 +26,12 @@ export interface Reference extends Repository {
 }
 
 const DEFAULT_DOMAIN = 'docker.io';
-const DOCKER_HUB_ALIASES = new Set(['index.docker.io', 'registry-1.docker.io', 'registry.hub.docker.com']);
+const DOCKER_HUB_NAMES = new Set([
+  DEFAULT_DOMAIN,
+  'index.docker.io',
+  'registry-1.docker.io',
+  'registry.hub.docker.com',
+]);
 const NAME_MAX = 255;
 
 // https://github.com/distribution/reference/blob/main/regexp.go, part by part.
@@ -131,7 +136,7 @@ function splitDomainOff(name: string): { domain: string; path: string } {
   const given = hasDomain ? first : DEFAULT_DOMAIN;
   // DNS knows no case. Without a dot or a port, the uppercase letter is all that marks a domain, so it stays.
   const lower = /[.:]/.test(given) ? given.toLowerCase() : given;
-  const domain = DOCKER_HUB_ALIASES.has(lower) ? DEFAULT_DOMAIN : lower;
+  const domain = DOCKER_HUB_NAMES.has(lower.replace(/:0*443$/, '')) ? DEFAULT_DOMAIN : lower;
   const path = hasDomain ? name.slice(slash + 1) : name;
   return { domain, path: domain === DEFAULT_DOMAIN && !path.includes('/') ? `library/${path}` : path };
 }
@@ -141,5 +146,7 @@ function isDomain(text: string): boolean {
   if (match === null) return false;
   const [, name = '', port] = match;
   if (port !== undefined && (Number(port) < 1 || Number(port) > 65_535)) return false;
+  // The grammar lets through what is no host, such as 300.1.1.1.
+  if (!URL.canParse(`https://${text}`)) return false;
   return !name.startsWith('[') || isIPv6(name.slice(1, -1));
 }

@@ -1,5 +1,5 @@
-import { posix } from 'node:path';
 import { CatalogueError, quote } from '../errors.ts';
+import { matchesPattern, type NamePattern } from '../oci/name-pattern.ts';
 import type { Reference } from '../oci/reference.ts';
 
 /** Says which repositories may be fetched. */
@@ -8,29 +8,22 @@ export interface Allowlist {
   check(reference: Reference): void;
 }
 
-/**
- * Matches normalised names (`docker.io/library/busybox`) against globs: `*` stands for a part of a segment, `**` for
- * any number of segments. What `deny` matches is refused, whatever `allow` says.
- */
+/** Lets in what a pattern of `allow` matches; what `deny` matches is refused, whatever `allow` says. */
 export function createAllowlist({
   allow,
   deny,
 }: {
-  allow: readonly string[];
-  deny: readonly string[];
+  allow: readonly NamePattern[];
+  deny: readonly NamePattern[];
 }): Allowlist {
   return {
-    check({ name, domain }) {
-      // One registry under another spelling must not slip past a rule: names have no case, 443 is what goes unsaid.
-      const canonical = name.toLowerCase().replace(/^([^/]*):443\//, '$1/');
-      const matches = (pattern: string): boolean => posix.matchesGlob(canonical, pattern);
+    check(reference) {
+      const matches = (pattern: NamePattern): boolean => matchesPattern(pattern, reference);
       if (allow.some(matches) && !deny.some(matches)) return;
       throw new CatalogueError(
         'image-not-allowed',
-        `${quote(name)} may not be fetched through this service.`,
-        {
-          reason: `Images from ${domain} are not allowed here`,
-        },
+        `${quote(reference.name)} may not be fetched through this service.`,
+        { reason: `Images from ${reference.domain} are not allowed here` },
       );
     },
   };

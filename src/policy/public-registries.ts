@@ -1,5 +1,7 @@
+import { type NamePattern, parseNamePattern } from '../oci/name-pattern.ts';
+
 /** What may be fetched where the operator says nothing: the registries that publish for everyone. */
-export const PUBLIC_REGISTRIES: readonly string[] = [
+export const PUBLIC_REGISTRIES: readonly NamePattern[] = [
   'docker.io/**',
   'ghcr.io/**',
   'quay.io/**',
@@ -20,4 +22,4 @@ export const PUBLIC_REGISTRIES: readonly string[] = [
   'registry.fedoraproject.org/**',
   'registry.opensuse.org/**',
   'registry.suse.com/**',
-];
+].map(parseNamePattern);

@@ -6,6 +6,7 @@ import { buffer } from 'node:stream/consumers';
 import { pino } from 'pino';
 import { createServer } from '../../src/http/server.ts';
 import { sha256 } from '../../src/oci/digest.ts';
+import { parseNamePattern } from '../../src/oci/name-pattern.ts';
 import { createAllowlist } from '../../src/policy/allowlist.ts';
 import type { Archive, ArchiveRequest, ImageSource } from '../../src/sources/image-source.ts';
 
@@ -84,7 +85,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
   const app = await createServer({
     logger: pino({ level: 'info' }, stream),
     source,
-    allowlist: createAllowlist({ allow, deny }),
+    allowlist: createAllowlist({ allow: allow.map(parseNamePattern), deny: deny.map(parseNamePattern) }),
   });
   await app.listen({ host: '127.0.0.1', port: 0 });
   const address = app.server.address();

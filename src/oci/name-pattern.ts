@@ -1,0 +1,74 @@
+import { posix } from 'node:path';
+import { CatalogueError } from '../errors.ts';
+import { parseReference, type Reference, type Repository } from './reference.ts';
+
+declare const brand: unique symbol;
+
+/** A glob over repositories, which only {@link parseNamePattern} makes. */
+export interface NamePattern {
+  readonly [brand]: 'NamePattern';
+  /** In the form that {@link matchesPattern} compares with. */
+  readonly glob: string;
+  /** The registry that it names; undefined where a wildcard stands for it. */
+  readonly domain: string | undefined;
+}
+
+const RULE = 'must be a glob over registry/repository, such as docker.io/library/* or ghcr.io/**';
+const WILDCARD = /[*?[\]{}()!@+]/;
+
+/**
+ * Parses a pattern such as `docker.io/library/*` or `ghcr.io/**`: `*` stands for a part of a segment, `**` for any
+ * number of segments. Without a wildcard it is read as an image is, so that `docker.io/busybox` means busybox.
+ *
+ * @throws Error whose message ends the sentence "The value …"
+ */
+export function parseNamePattern(text: string): NamePattern {
+  if (text === '**') return pattern(text, undefined);
+  if (!text.includes('/')) throw new Error(RULE);
+  if (!WILDCARD.test(text.replace(/^\[[^\]]*\]/, ''))) {
+    const image = reference(text);
+    if (image === undefined || image.tagGiven || image.digest !== undefined) throw new Error(RULE);
+    return pattern(literal(canonicalName(image)), image.domain);
+  }
+  const [host = '', ...segments] = text.split('/');
+  const path = segments.join('/').toLowerCase();
+  const inRegistry = reference(`${host}/x`);
+  if (inRegistry !== undefined && /^(?:library\/)?x$/.test(inRegistry.path)) {
+    return pattern(`${literal(canonicalHost(inRegistry))}/${path}`, inRegistry.domain);
+  }
+  if (!WILDCARD.test(host)) throw new Error(RULE);
+  return pattern(`${host.toLowerCase().replace(/:443$/, '')}/${path}`, undefined);
+}
+
+/** Tells whether a repository is one that the pattern stands for, however its registry is spelt. */
+export function matchesPattern({ glob }: NamePattern, repository: Repository): boolean {
+  return posix.matchesGlob(canonicalName(repository), glob);
+}
+
+/** One form for all names that reach one repository. */
+function canonicalName(repository: Repository): string {
+  return `${canonicalHost(repository)}/${repository.path}`;
+}
+
+/** The URL parser knows every way to write a host: case, IP addresses, ports with zeros before them or left unsaid. */
+function canonicalHost({ domain }: Repository): string {
+  return new URL(`https://${domain}`).host;
+}
+
+/** The brackets of an IPv6 address would be a set of characters. */
+function literal(name: string): string {
+  return name.replaceAll('[', '[[]');
+}
+
+function reference(text: string): Reference | undefined {
+  try {
+    return parseReference(text);
+  } catch (error) {
+    if (error instanceof CatalogueError) return undefined;
+    throw error;
+  }
+}
+
+function pattern(glob: string, domain: string | undefined): NamePattern {
+  return { glob, domain } as NamePattern;
+}
