@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { parse as parseToml } from 'smol-toml';
+import { parse as parseToml, TomlError } from 'smol-toml';
 import { quote } from '../errors.ts';
 import {
   type Config,
@@ -12,6 +12,7 @@ import {
   type Setting,
   type SettingName,
 } from './schema.ts';
+import { type SettingType, text } from './types.ts';
 
 /** Where settings come from. */
 export interface Sources {
@@ -56,18 +57,25 @@ export function loadConfig(sources: Sources): Config {
 
   const values = NAMES.map((name): [SettingName, unknown] => {
     const setting: Setting<unknown> = SCHEMA[name];
-    const given = flags.get(name) ?? environment.get(name) ?? file.get(name);
-    const { value, where } = given ?? { value: defaults[name] ?? setting.default, where: name };
-    if (value === undefined) return [name, undefined];
-    try {
-      return [name, setting.type.parse(value)];
-    } catch (error) {
-      mistakes.push(`${where}: ${quote(String(value))} ${(error as Error).message}.`);
-      return [name, undefined];
-    }
+    const given = [flags, environment, file].flatMap((layer) => layer.get(name) ?? []);
+    const standard = { value: defaults[name] ?? setting.default, where: name };
+    // What a stronger source hides is read, too: a mistake is told before the day that it counts.
+    const [value] = [...given, standard].map((candidate) => parseValue(setting.type, candidate, mistakes));
+    return [name, value];
   });
   if (mistakes.length > 0) throw new ConfigError(mistakes);
   return Object.fromEntries(values) as unknown as Config;
+}
+
+function parseValue<T>(type: SettingType<T>, { value, where }: Given, mistakes: string[]): T | undefined {
+  if (value === undefined) return undefined;
+  try {
+    return type.parse(value);
+  } catch (error) {
+    const written = typeof value === 'string' ? value : JSON.stringify(value);
+    mistakes.push(`${where}: ${quote(written)} ${(error as Error).message}.`);
+    return undefined;
+  }
 }
 
 function flagLayer(argv: readonly string[], mistakes: string[]): Layer {
@@ -80,7 +88,8 @@ function flagLayer(argv: readonly string[], mistakes: string[]): Layer {
     if (token.kind !== 'option') continue;
     const name = byFlag.get(token.name);
     if (name === undefined) mistakes.push(`${token.rawName}: there is no such flag; see --help.`);
-    else if (token.value === undefined) mistakes.push(`${token.rawName}: a value is missing.`);
+    else if (token.value === undefined || (!token.inlineValue && token.value.startsWith('--')))
+      mistakes.push(`${token.rawName}: a value is missing.`);
     else layer.set(name, { value: token.value, where: token.rawName });
   }
   return layer;
@@ -107,9 +116,10 @@ function fileLayer(
 ): Layer {
   const usual = isRoot
     ? '/etc/dockerproxy/dockerproxy.toml'
-    : join(environment.XDG_CONFIG_HOME ?? join(home, '.config'), 'dockerproxy/dockerproxy.toml');
-  const path = given === undefined ? usual : String(given.value);
+    : join(xdgFolder(environment.XDG_CONFIG_HOME, join(home, '.config')), 'dockerproxy/dockerproxy.toml');
+  const path = given === undefined ? usual : parseValue(text, given, mistakes);
   const layer: Layer = new Map();
+  if (path === undefined) return layer;
   try {
     const byKey = new Map<string, string>(NAMES.map((name) => [fileKey(name), name]));
     for (const [key, value] of Object.entries(parseToml(readFileSync(path, 'utf8')))) {
@@ -120,17 +130,26 @@ function fileLayer(
     }
   } catch (error) {
     const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-    if (!isMissing || given !== undefined)
-      mistakes.push(`${path}: ${(error as Error).message.split('\n', 1)[0]}`);
+    if (isMissing && given === undefined) return layer;
+    const where = error instanceof TomlError ? `${path}: line ${error.line}` : path;
+    mistakes.push(`${where}: ${(error as Error).message.split('\n', 1)[0]}`);
   }
   return layer;
 }
 
-/** @see https://specifications.freedesktop.org/basedir-spec/latest/ */
 function machineDefaults({ isRoot, home, environment }: Sources): Partial<Record<SettingName, string>> {
   if (isRoot) return { cacheDir: '/var/cache/dockerproxy', stateDir: '/var/lib/dockerproxy' };
   return {
-    cacheDir: join(environment.XDG_CACHE_HOME ?? join(home, '.cache'), 'dockerproxy'),
-    stateDir: join(environment.XDG_STATE_HOME ?? join(home, '.local/state'), 'dockerproxy'),
+    cacheDir: join(xdgFolder(environment.XDG_CACHE_HOME, join(home, '.cache')), 'dockerproxy'),
+    stateDir: join(xdgFolder(environment.XDG_STATE_HOME, join(home, '.local/state')), 'dockerproxy'),
   };
+}
+
+/**
+ * What is empty or relative counts as not set.
+ *
+ * @see https://specifications.freedesktop.org/basedir-spec/latest/
+ */
+function xdgFolder(value: string | undefined, usual: string): string {
+  return value !== undefined && isAbsolute(value) ? value : usual;
 }

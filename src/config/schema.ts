@@ -33,8 +33,14 @@ export const SCHEMA = {
     default: 'info',
     doc: 'How much is logged.',
   },
-  cacheDir: { type: text, doc: 'The folder for what can be fetched again.' },
-  stateDir: { type: text, doc: 'The folder for what must be kept.' },
+  cacheDir: {
+    type: text,
+    doc: 'The folder for what can be fetched again. Default: /var/cache/dockerproxy for root, otherwise ~/.cache/dockerproxy.',
+  },
+  stateDir: {
+    type: text,
+    doc: 'The folder for what must be kept. Default: /var/lib/dockerproxy for root, otherwise ~/.local/state/dockerproxy.',
+  },
 } as const satisfies Record<string, Setting<unknown>>;
 
 export type SettingName = keyof typeof SCHEMA;

@@ -18,9 +18,7 @@ suite('--help', () => {
   }
 
   for (const name of ['cacheDir', 'stateDir'] as const) {
-    test(`${name}: the default that depends on the machine is told`, {
-      todo: 'src/config/schema.ts:36,37',
-    }, () => {
+    test(`${name}: the default that depends on the machine is told`, () => {
       const paragraph = paragraphs.find((text) => text.startsWith(`  --${flagName(name)} `)) ?? '';
       assert.match(paragraph, /Default: /);
     });
