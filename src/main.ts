@@ -38,7 +38,7 @@ async function serve(config: Config): Promise<void> {
   const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
   const dockerConfigFolder = process.env.DOCKER_CONFIG ?? join(homedir(), '.docker');
   const app = await createApp(config, { logger, dockerConfigFolder, version });
-  closeWithGrace({ delay: GRACE_MS, logger, skip: ['SIGHUP'] }, async ({ err }) => {
+  const closer = closeWithGrace({ delay: GRACE_MS, logger, skip: ['SIGHUP'] }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
     await app.close();
   });
@@ -49,6 +49,8 @@ async function serve(config: Config): Promise<void> {
       listenTextResolver: (url) => `DockerProxy ${version} is listening on ${url}`,
     });
   } catch (error) {
+    // It would take the end of what there was to do for a good one.
+    closer.uninstall();
     process.exitCode = 1;
     await app.close();
     logger.fatal({ err: error }, listenAdvice(error, config));

@@ -99,9 +99,7 @@ suite('the program', { timeout: 60_000 }, () => {
     assert.match(stdout, new RegExp(`Port ${taken.port} `));
   });
 
-  test('a pattern whose registry is none ends it like any bad setting', {
-    todo: 'src/app.ts:33',
-  }, async () => {
+  test('a pattern whose registry is none ends it like any bad setting', async () => {
     await using taken = await takenPort();
     const { code, stderr } = await dockerproxy(['--allow', 'a b/**', '--port', `${taken.port}`]);
     assert.equal(code, 78, stderr);
@@ -123,7 +121,7 @@ suite('the program', { timeout: 60_000 }, () => {
   });
 
   // close-with-grace takes the emptied event loop for a normal end and calls process.exit(0).
-  test('where it cannot listen it ends with 1', { todo: 'src/main.ts:47: ends with 0' }, async () => {
+  test('where it cannot listen it ends with 1', async () => {
     await using taken = await takenPort();
     assert.equal((await dockerproxy(['--port', `${taken.port}`])).code, 1);
     assert.equal((await dockerproxy(['--host', FOREIGN_ADDRESS, '--port', '0'])).code, 1);
