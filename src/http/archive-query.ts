@@ -74,5 +74,6 @@ function eachOnce(references: readonly Reference[]): Reference[] {
 }
 
 function invalid(message: string): CatalogueError {
-  return new CatalogueError('parameter-invalid', message, { reason: message.replace(/[:;.].*$/, '') });
+  // The first clause; a colon or a full stop within what the user wrote has no space behind it.
+  return new CatalogueError('parameter-invalid', message, { reason: message.replace(/[:;.](?:\s.*)?$/, '') });
 }

@@ -1,3 +1,4 @@
+import accepts from 'accepts';
 import type { FastifyReply } from 'fastify';
 import type { CatalogueError } from '../errors.ts';
 
@@ -23,9 +24,12 @@ export function sendProblem(reply: FastifyReply, error: CatalogueError): Fastify
   reply.status(error.status).headers({ ...error.headers, 'cache-control': 'no-store', vary: 'accept' });
   if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter);
 
-  const preferred = reply.request
-    .accepts()
-    .type(['application/problem+json', 'application/json', 'text/html', 'text/plain']);
+  const preferred = accepts(reply.request.raw).type([
+    'application/problem+json',
+    'application/json',
+    'text/html',
+    'text/plain',
+  ]);
   if (preferred === 'text/html') return reply.type('text/html; charset=utf-8').send(html(error));
   if (preferred === 'text/plain') return reply.type('text/plain; charset=utf-8').send(plain(error));
   return reply.type('application/problem+json').send(JSON.stringify(problem(error)));

@@ -1,7 +1,6 @@
-import accepts from '@fastify/accepts';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { portal } from './plugins/portal.ts';
-import { answerProblems } from './plugins/problems.ts';
+import { answerError, answerProblems } from './plugins/problems.ts';
 import { type DownloadOptions, downloadRoutes } from './routes/download.ts';
 import { healthRoutes } from './routes/health.ts';
 
@@ -11,8 +10,6 @@ export interface ServerOptions extends DownloadOptions {
 
 /** Milliseconds in which a request's head must have come. */
 const REQUEST_TIMEOUT_MS = 30_000;
-/** References are long: registry, repository, tag and digest. */
-const MAX_PARAM_LENGTH = 1024;
 
 /** Builds the HTTP server: routes and plugins over a source of archives. */
 export async function createServer({ logger, source, allowlist }: ServerOptions): Promise<FastifyInstance> {
@@ -21,10 +18,9 @@ export async function createServer({ logger, source, allowlist }: ServerOptions)
     logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: REQUEST_TIMEOUT_MS,
     exposeHeadRoutes: true,
-    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    frameworkErrors: answerError,
   });
   answerProblems(app);
-  await app.register(accepts);
   await app.register(healthRoutes);
   await app.register(downloadRoutes, { source, allowlist });
   await app.register(portal);

@@ -94,9 +94,7 @@ suite('the server', { timeout: 20_000 }, () => {
       assert.deepEqual(server.requests, []);
     });
 
-    test(`GET ${path} is a problem of the catalogue`, {
-      todo: 'src/http/server.ts:19: frameworkErrors',
-    }, async () => {
+    test(`GET ${path} is a problem of the catalogue`, async () => {
       await using server = await startServer();
       assert.equal(problemOf(await server.get(path)).code, 'request-malformed');
     });

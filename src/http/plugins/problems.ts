@@ -1,4 +1,4 @@
-import type { FastifyError, FastifyInstance } from 'fastify';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
 import { sendProblem } from '../problem.ts';
 
@@ -17,10 +17,15 @@ export function answerProblems(app: FastifyInstance): void {
   app.setErrorHandler((error: FastifyError, request, reply) => {
     // The connection is gone, and with it whoever would read an answer.
     if (error.name === 'AbortError' && reply.raw.destroyed) return reply.hijack();
-    const known = catalogued(error);
-    if (known.status >= 500) request.log.warn({ err: error, url: request.url }, known.message);
-    return sendProblem(reply, known);
+    return answerError(error, request, reply);
   });
+}
+
+/** Answers what went wrong, also where no route was found for it. */
+export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const known = catalogued(error);
+  if (known.status >= 500) request.log.warn({ err: error, url: request.url }, known.message);
+  return sendProblem(reply, known);
 }
 
 function catalogued(error: FastifyError): CatalogueError {
