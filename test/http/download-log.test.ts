@@ -64,6 +64,16 @@ suite('the log of a download', { timeout: 20_000 }, () => {
     assert.equal(line.status, 404);
   });
 
+  test('tells what was not allowed', async () => {
+    await using server = await startServer({ deny: ['docker.io/**'] });
+    await server.get(DL);
+    await server.logged(/^Downloading image: busybox$/);
+    const line = await server.logged(
+      /^\[FAILED\] busybox: "docker\.io\/library\/busybox" may not be fetched/,
+    );
+    assert.equal(line.status, 403);
+  });
+
   for (const length of [0, 100]) {
     test(`tells what broke it off after ${length} bytes`, async () => {
       const read = (_range: unknown, signal: AbortSignal) =>

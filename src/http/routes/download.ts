@@ -43,26 +43,21 @@ export async function downloadRoutes(
     reply: FastifyReply,
     query: ArchiveQuery,
   ): Promise<FastifyReply> => {
-    for (const reference of query.references) allowlist.check(reference);
     const gone = new AbortController();
     reply.raw.once('close', () => gone.abort());
-    if (request.method === 'HEAD') {
-      const archive = await source.open({ ...query, contentWanted: false }, gone.signal);
-      return isSettled(request, reply, archive, query)
-        ? reply
-        : reply.header('content-length', archive.size).send();
-    }
-
-    const log = logDownload(request, reply, query.references);
+    const contentWanted = request.method === 'GET';
+    const log = contentWanted ? logDownload(request, reply, query.references) : undefined;
     try {
-      const archive = await source.open({ ...query, contentWanted: true }, gone.signal);
+      for (const reference of query.references) allowlist.check(reference);
+      const archive = await source.open({ ...query, contentWanted }, gone.signal);
       if (isSettled(request, reply, archive, query)) return reply;
+      if (!contentWanted) return reply.header('content-length', archive.size).send();
       const range = setRangeHeaders(request, reply, archive);
       const stream = archive.read(range, gone.signal);
-      log.begin(archive, range, stream);
+      log?.begin(archive, range, stream);
       return reply.send(stream);
     } catch (error) {
-      log.fail(error);
+      log?.fail(error);
       throw error;
     }
   };
