@@ -75,7 +75,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       return {
         status: response.statusCode,
         url: hop.url,
-        header: (name) => first(response.headers[name]),
+        // https://www.rfc-editor.org/rfc/rfc9110#section-5.3: several lines mean one list.
+        header: (name) => [response.headers[name] ?? []].flat().join(', ') || undefined,
         body: response.body,
       };
     } catch (error) {
@@ -137,7 +138,7 @@ export function upstreamError(error: unknown, host: string): Error {
     return new CatalogueError('registry-failed', `${host} failed.`, { cause: error });
   if (error.name === 'AbortError') return error;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  if (/TIMEOUT|ETIMEDOUT/.test(code)) {
+  if (/TIMEOUT|ETIMEDOUT/.test(code) || error.name === 'TimeoutError') {
     return new CatalogueError('registry-timeout', `${host} did not answer in time.`, {
       reason: `${host} did not answer in time`,
       cause: error,
@@ -184,7 +185,9 @@ function guardedConnector(
           return fail(error as CatalogueError);
         }
         const [first] = addresses;
-        if (all === true || first === undefined) callback(null, addresses);
+        // An empty list would go unnoticed until the connection reads its first address, outside any handler.
+        if (first === undefined) return fail(Object.assign(new Error('No address'), { code: 'ENOTFOUND' }));
+        if (all === true) callback(null, addresses);
         else callback(null, first.address, first.family);
       }, fail);
     };
@@ -201,8 +204,4 @@ function lookupAll(hostname: string): Promise<LookupAddress[]> {
   return new Promise((resolve, reject) => {
     systemLookup(hostname, { all: true }, (error, addresses) => (error ? reject(error) : resolve(addresses)));
   });
-}
-
-function first(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value[0] : value;
 }

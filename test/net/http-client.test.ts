@@ -209,9 +209,7 @@ suite('the HTTP client connects where the guard allows', () => {
     assert.equal(inside.connections, 0);
   });
 
-  test('a name without any address is an upstream failure', {
-    todo: 'http-client.ts:187 hands an empty list to net.connect, whose TypeError ends the process',
-  }, async () => {
+  test('a name without any address is an upstream failure', async () => {
     const source = (name: string): string =>
       JSON.stringify(new URL(`../../src/net/${name}.ts`, import.meta.url).href);
     const script = `
@@ -401,9 +399,7 @@ suite('the HTTP client names what went wrong', () => {
     await assert.rejects(http.request(new URL(origin), {}, never), { code: 'registry-failed' });
   });
 
-  test('a timeout of the caller’s own signal is a timeout', {
-    todo: 'http-client.ts:138 knows AbortError alone: an AbortSignal.timeout, as authorizer.ts:88 has, ends as registry-failed',
-  }, async () => {
+  test('a timeout of the caller’s own signal is a timeout', async () => {
     await using server = await serve(() => {});
     const origin = `http://127.0.0.1:${server.port}`;
     await using http = clientFor([origin]);
