@@ -9,7 +9,8 @@ export interface Challenge {
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const QUOTED = '"(?:[^"\\\\]|\\\\.)*"';
 const PARAMETER = new RegExp(`[\\s,]*(${TOKEN})\\s*=\\s*(${TOKEN}|${QUOTED})\\s*(?=,|$)`, 'y');
-const SCHEME = new RegExp(`[\\s,]*(${TOKEN})(?:\\s+|$)`, 'y');
+// A scheme may stand alone, or have a token68 instead of parameters: `Negotiate YWJj==`.
+const SCHEME = new RegExp(`[\\s,]*(${TOKEN})(?=[\\s,]|$)(?:[ \\t]+[\\w.~+/-]+=*\\s*(?=,|$))?`, 'y');
 
 /**
  * Parses a `WWW-Authenticate` header, which may hold several challenges. Reads as far as the grammar goes and leaves

@@ -60,7 +60,8 @@ async function readConfig(file: string): Promise<JsonObject> {
 
 function helperFor(config: JsonObject, key: string, domain: string): string | undefined {
   const helpers = isJsonObject(config.credHelpers) ? config.credHelpers : {};
-  const name = helpers[key] ?? helpers[domain] ?? config.credsStore;
+  const owner = [key, domain].find((candidate) => Object.hasOwn(helpers, candidate));
+  const name = owner === undefined ? config.credsStore : helpers[owner];
   if (name === undefined || name === '') return undefined;
   if (typeof name !== 'string' || !/^[\w.-]+$/.test(name)) {
     throw unreadable('the name of a credential helper is not valid');
@@ -71,7 +72,8 @@ function helperFor(config: JsonObject, key: string, domain: string): string | un
 /** @see https://github.com/docker/docker-credential-helpers#development */
 async function askHelper(name: string, key: string): Promise<Credentials | undefined> {
   const program = `docker-credential-${name}`;
-  const helper = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: HELPER_TIMEOUT_MS });
+  const signal = AbortSignal.timeout(HELPER_TIMEOUT_MS);
+  const helper = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], signal });
   const exit = new Promise<number | null>((resolve, reject) =>
     helper.once('error', reject).once('close', resolve),
   );
@@ -92,7 +94,8 @@ async function askHelper(name: string, key: string): Promise<Credentials | undef
 }
 
 function fromAuths(auths: JsonObject, key: string): Credentials | undefined {
-  const match = Object.keys(auths).find((candidate) => hostOf(candidate) === hostOf(key));
+  const isSameHost = (candidate: string): boolean => hostOf(candidate) === hostOf(key);
+  const match = Object.hasOwn(auths, key) ? key : Object.keys(auths).find(isSameHost);
   const entry = match === undefined ? undefined : auths[match];
   if (!isJsonObject(entry)) return undefined;
   const { auth, identitytoken, registrytoken, username, password } = entry;
