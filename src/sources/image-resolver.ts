@@ -104,7 +104,14 @@ async function searchEntry(search: Search, entry: Descriptor): Promise<Candidate
     const nested = parseManifest(bytes, contentType);
     return nested.kind === 'index' ? searchIndex(search, nested) : undefined;
   }
-  return entry.platform === undefined ? checkConfig(search, await fetchImage(search, entry)) : undefined;
+  if (entry.platform !== undefined) return undefined;
+  try {
+    return await checkConfig(search, await fetchImage(search, entry));
+  } catch (error) {
+    // A chart or a signature beside the images is not what is looked for.
+    if (error instanceof CatalogueError && error.code === 'not-an-image') return undefined;
+    throw error;
+  }
 }
 
 async function fetchManifest(search: Search, target: string): Promise<FetchedManifest> {

@@ -170,9 +170,7 @@ suite('the registry source, from a real registry', {
       });
     });
 
-    test('an artifact in an index does not hide what else there is', {
-      todo: 'image-resolver.ts:110: an entry without a platform that is no image fails the whole search with not-an-image',
-    }, async () => {
+    test('an artifact in an index does not hide what else there is', async () => {
       const chart = await artifact();
       const list = index([chart, images.busyboxArm64]);
       await push(registry.url, 'test/mixed', 'latest', list);
