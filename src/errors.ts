@@ -103,6 +103,11 @@ const CATALOGUE = {
     title: 'Registry failed',
     help: 'The registry could not be reached or did not answer as a registry should; ask again later.',
   },
+  'registry-refused': {
+    status: 502,
+    title: 'Registry refused the request',
+    help: 'The registry does not answer what this service asks; check the reference, and tell the operator if it is right.',
+  },
   'registry-credentials-refused': {
     status: 502,
     title: 'Registry refused our credentials',

@@ -4,7 +4,7 @@ import { parseJsonObject } from '../oci/json.ts';
 import type { Repository } from '../oci/reference.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import type { CredentialStore, Credentials } from './credentials.ts';
-import { missingOrPrivate, statusError } from './status-error.ts';
+import { credentialsRefused, missingOrPrivate, statusError } from './status-error.ts';
 
 /** Knows which Authorization header a registry wants. */
 export interface Authorizer {
@@ -20,6 +20,8 @@ export interface Authorizer {
     wwwAuthenticate: string | undefined,
     sent: string | undefined,
   ): Promise<string | undefined>;
+  /** What a 401 means where nothing better can be sent: refused credentials, or a repository for others. */
+  refusal(repository: Repository): Promise<CatalogueError>;
 }
 
 export interface AuthorizerOptions {
@@ -114,6 +116,14 @@ export function createAuthorizer({ http, credentials, now }: AuthorizerOptions):
       const header = await answer(repository, challenge);
       return header === sent ? undefined : header;
     },
+
+    async refusal(repository) {
+      const found = await credentials.find(repository.domain);
+      const isBasic = challenges.get(repository.domain)?.scheme === 'basic';
+      // A token server vouches for the credentials that it took; all others went to the registry as they are.
+      const wereSent = found?.kind === 'registry-token' || (found?.kind === 'password' && isBasic);
+      return wereSent ? credentialsRefused(repository) : missingOrPrivate(repository);
+    },
   };
 }
 
@@ -146,22 +156,22 @@ async function readToken(
 ): Promise<Token> {
   const bytes = await readBody(response, TOKEN_BODY_LIMIT);
   if (response.status === 401 || response.status === 403 || (response.status === 400 && withCredentials)) {
-    if (!withCredentials) throw missingOrPrivate(repository);
-    throw new CatalogueError(
-      'registry-credentials-refused',
-      `The credentials configured for ${repository.domain} are refused.`,
-    );
+    throw withCredentials ? credentialsRefused(repository) : missingOrPrivate(repository);
   }
   if (response.status !== 200) throw statusError(response);
   const body = parseJsonObject(bytes);
-  const token = body?.token ?? body?.access_token;
-  if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
+  const token = [body?.token, body?.access_token].find(isToken);
+  if (token === undefined) {
     throw new CatalogueError('registry-failed', `The token server of ${repository.domain} sent no token.`);
   }
   const stated = body?.expires_in;
   const lifetime = typeof stated === 'number' && stated > 0 ? stated : DEFAULT_LIFETIME_S;
   // Renewed a little early, counted from before it was made: clocks and networks take their time.
   return { header: `Bearer ${token}`, expires: asked + lifetime * 900 };
+}
+
+function isToken(value: unknown): value is string {
+  return typeof value === 'string' && /^[\x21-\x7e]+$/.test(value);
 }
 
 function realmOf(challenge: Challenge, domain: string): URL {

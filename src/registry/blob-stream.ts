@@ -12,6 +12,8 @@ export type OpenRange = (range: ByteRange, signal: AbortSignal) => Promise<HttpR
 /** How often in a row a blob is asked for again while no byte of it comes. */
 const MAX_FAILURES = 4;
 const FIRST_PAUSE_MS = 250;
+/** The client at the other end gives up, too. */
+const LONGEST_PAUSE_MS = 20_000;
 const WORTH_ANOTHER_TRY: ReadonlySet<ErrorCode> = new Set([
   'registry-failed',
   'registry-timeout',
@@ -66,8 +68,7 @@ async function* resumed(
   while (at < end) {
     try {
       const response = await open({ start: at, end }, signal);
-      for await (const chunk of bodyFrom(response, blob, at)) {
-        if (chunk.length > end - at) throw mismatch(blob, 'is longer than the manifest says');
+      for await (const chunk of bodyFrom(response, blob, { start: at, end })) {
         at += chunk.length;
         failures = 0;
         yield chunk;
@@ -81,19 +82,26 @@ async function* resumed(
       signal.throwIfAborted();
       failures += 1;
       if (failures > MAX_FAILURES || !isWorthAnotherTry(error)) throw error;
-      await delay(FIRST_PAUSE_MS * 2 ** (failures - 1), undefined, { signal });
+      await delay(pauseAfter(error, failures), undefined, { signal });
     }
   }
 }
 
-/** The bytes of a response from `at` on, also where the registry ignored the Range header and sends the whole. */
-async function* bodyFrom(response: HttpResponse, blob: Descriptor, at: number): AsyncGenerator<Buffer, void> {
-  let skip = at - checkedStart(response, blob, at);
+/** The bytes of a response that are of the range, also where the registry ignored it and sends the whole blob. */
+async function* bodyFrom(
+  response: HttpResponse,
+  blob: Descriptor,
+  { start, end }: ByteRange,
+): AsyncGenerator<Buffer, void> {
+  let at = checkedStart(response, blob, start);
+  const promisedEnd = response.status === 206 ? end : blob.size;
   try {
     for await (const chunk of response.body as AsyncIterable<Buffer>) {
-      const skipped = Math.min(skip, chunk.length);
-      skip -= skipped;
-      if (skipped < chunk.length) yield chunk.subarray(skipped);
+      if (chunk.length > promisedEnd - at) throw mismatch(blob, 'is longer than the manifest says');
+      const wanted = chunk.subarray(Math.max(start - at, 0), Math.max(end - at, 0));
+      at += chunk.length;
+      if (wanted.length > 0) yield wanted;
+      if (at >= end && end < promisedEnd) return;
     }
   } catch (error) {
     throw upstreamError(error, response.url.host);
@@ -122,6 +130,12 @@ function mismatch({ digest }: Descriptor, why: string): CatalogueError {
   return new CatalogueError('content-mismatch', `The blob ${digest} ${why}.`);
 }
 
-function isWorthAnotherTry(error: unknown): boolean {
-  return error instanceof CatalogueError && WORTH_ANOTHER_TRY.has(error.code);
+function isWorthAnotherTry(error: unknown): error is CatalogueError {
+  if (!(error instanceof CatalogueError) || !WORTH_ANOTHER_TRY.has(error.code)) return false;
+  return error.code !== 'registry-rate-limited' || pauseAfter(error, 1) <= LONGEST_PAUSE_MS;
+}
+
+/** Milliseconds: what a registry that limits us asks for, otherwise twice the last pause. */
+function pauseAfter({ code, retryAfter = 0 }: CatalogueError, failures: number): number {
+  return code === 'registry-rate-limited' ? retryAfter * 1000 : FIRST_PAUSE_MS * 2 ** (failures - 1);
 }

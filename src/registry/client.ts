@@ -60,11 +60,14 @@ export function createRegistryClient({ http, authorizer, insecure }: RegistryCli
       );
 
     const known = await authorizer.authorization(repository);
-    const response = await attempt(known);
-    if (response.status !== 401) return response;
-    await drain(response);
-    const header = await authorizer.challenged(repository, response.header('www-authenticate'), known);
-    return header === undefined ? response : attempt(header);
+    const first = await attempt(known);
+    if (first.status !== 401) return first;
+    await drain(first);
+    const header = await authorizer.challenged(repository, first.header('www-authenticate'), known);
+    const second = header === undefined ? first : await attempt(header);
+    if (second.status !== 401) return second;
+    await drain(second);
+    throw await authorizer.refusal(repository);
   };
 
   const openBlob =
@@ -76,16 +79,22 @@ export function createRegistryClient({ http, authorizer, insecure }: RegistryCli
       if (response.status === 200 || response.status === 206) return response;
       await drain(response);
       if (response.status !== 404) throw statusError(response);
-      for (const url of isForeignLayer(blob) ? (blob.urls ?? []) : []) {
-        if (!URL.canParse(url)) continue;
-        const elsewhere = await http.request(new URL(url), { headers }, signal);
-        if (elsewhere.status === 200 || elsewhere.status === 206) return elsewhere;
-        await drain(elsewhere);
-      }
-      throw new CatalogueError(
+      let failure: unknown = new CatalogueError(
         'layer-unavailable',
         `${repository.domain} does not have the blob ${blob.digest}.`,
       );
+      for (const url of isForeignLayer(blob) ? (blob.urls ?? []) : []) {
+        if (!URL.canParse(url)) continue;
+        try {
+          const elsewhere = await http.request(new URL(url), { headers }, signal);
+          if (elsewhere.status === 200 || elsewhere.status === 206) return elsewhere;
+          await drain(elsewhere);
+        } catch (error) {
+          signal.throwIfAborted();
+          failure = error;
+        }
+      }
+      throw failure;
     };
 
   return {
@@ -127,7 +136,7 @@ export function registryOrigin(domain: string, insecure: ReadonlySet<string>): s
 }
 
 function manifestError(response: HttpResponse, repository: Repository, reference: string): CatalogueError {
-  if (response.status === 401 || response.status === 403) return missingOrPrivate(repository);
+  if (response.status === 403) return missingOrPrivate(repository);
   if (response.status !== 404) return statusError(response);
   // Docker Hub does not tell a private repository from none at all.
   if (repository.domain === 'docker.io') return missingOrPrivate(repository);

@@ -3,6 +3,7 @@ import type { HttpResponse } from '../net/http-client.ts';
 import type { Repository } from '../oci/reference.ts';
 
 const DEFAULT_RETRY_AFTER_S = 60;
+const MAX_RETRY_AFTER_S = 24 * 60 * 60;
 
 /** What an unexpected status of a registry or a token server means for the client. */
 export function statusError(response: HttpResponse): CatalogueError {
@@ -24,9 +25,11 @@ export function statusError(response: HttpResponse): CatalogueError {
         reason: `${host} did not answer in time`,
       });
     default:
-      return new CatalogueError('registry-failed', `${host} answered with status ${response.status}.`, {
-        reason: `${host} answered ${response.status}`,
-      });
+      return new CatalogueError(
+        isFinal(response.status) ? 'registry-refused' : 'registry-failed',
+        `${host} answered with status ${response.status}.`,
+        { reason: `${host} answered ${response.status}` },
+      );
   }
 }
 
@@ -37,10 +40,22 @@ export function missingOrPrivate({ domain, path }: Repository): CatalogueError {
   });
 }
 
+/** Credentials that were configured for a registry do not open it. */
+export function credentialsRefused({ domain }: Repository): CatalogueError {
+  return new CatalogueError(
+    'registry-credentials-refused',
+    `The credentials configured for ${domain} are refused.`,
+  );
+}
+
+/** Whether the same request would be answered the same again. */
+function isFinal(status: number): boolean {
+  return status >= 400 && status < 500 && status !== 408 && status !== 425;
+}
+
 /** @see https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3 */
 function retryAfterSeconds(value: string | undefined): number {
   if (value === undefined) return DEFAULT_RETRY_AFTER_S;
-  if (/^\d{1,6}$/.test(value)) return Math.max(Number(value), 1);
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? DEFAULT_RETRY_AFTER_S : Math.max(Math.ceil((date - Date.now()) / 1000), 1);
+  const seconds = /^\d+$/.test(value) ? Number(value) : Math.ceil((Date.parse(value) - Date.now()) / 1000);
+  return Number.isNaN(seconds) ? DEFAULT_RETRY_AFTER_S : Math.min(Math.max(seconds, 1), MAX_RETRY_AFTER_S);
 }

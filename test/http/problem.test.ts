@@ -27,6 +27,7 @@ const STATUSES: Record<ErrorCode, number> = {
   'registry-rate-limited': 429,
   'internal-error': 500,
   'registry-failed': 502,
+  'registry-refused': 502,
   'registry-credentials-refused': 502,
   'content-mismatch': 502,
   'registry-unavailable': 503,

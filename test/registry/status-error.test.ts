@@ -21,8 +21,9 @@ suite('what an unexpected status means', () => {
     [504, 'registry-timeout', 504],
     [500, 'registry-failed', 502],
     [502, 'registry-failed', 502],
-    [400, 'registry-failed', 502],
-    [418, 'registry-failed', 502],
+    [400, 'registry-refused', 502],
+    [418, 'registry-refused', 502],
+    [408, 'registry-failed', 502],
     [204, 'registry-failed', 502],
   ];
   for (const [status, code, ours] of table) {
@@ -43,7 +44,7 @@ suite('what an unexpected status means', () => {
     ['120', 120],
     ['1', 1],
     ['0', 1],
-    ['999999', 999_999],
+    ['999999', 86_400],
     ['soon', 60],
     ['', 60],
     ['Sun, 01 Nov 2026 00:00:30 GMT', 30],
@@ -62,13 +63,8 @@ suite('what an unexpected status means', () => {
   }
 
   for (const header of ['9999-12-31T00:00:00Z', '0123456']) {
-    test(
-      `Retry-After: ${header} sends nobody away for more than a day`,
-      {
-        todo: 'status-error.ts:43-45 takes what the registry says without a limit; "0123456" is read as a year',
-      },
-      () => assert.ok((errorFor(429, { 'retry-after': header }).retryAfter ?? 0) <= 86_400),
-    );
+    test(`Retry-After: ${header} sends nobody away for more than a day`, () =>
+      assert.ok((errorFor(429, { 'retry-after': header }).retryAfter ?? 0) <= 86_400));
   }
 
   test('other statuses say nothing of a later time', () =>
