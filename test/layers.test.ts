@@ -18,7 +18,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
 
 /** Parts beside the row; `app` and `main`, at its end, may use everything. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
-  telemetry: [],
+  telemetry: ['errors'],
   config: ['oci', 'errors'],
   app: [...Object.keys(LAYERS), 'config', 'telemetry'],
   main: [...Object.keys(LAYERS), 'config', 'telemetry', 'app'],

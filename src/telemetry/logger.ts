@@ -1,5 +1,6 @@
-import { type LevelWithSilent, type Logger, pino } from 'pino';
+import { type LevelWithSilent, type Logger, pino, stdSerializers } from 'pino';
 import { build as pretty } from 'pino-pretty';
+import { CatalogueError } from '../errors.ts';
 
 export interface LoggerOptions {
   readonly level: LevelWithSilent;
@@ -15,5 +16,13 @@ export function createLogger({ level, forTerminal }: LoggerOptions): Logger {
     translateTime: 'HH:MM:ss',
     ignore: 'pid,hostname,reqId,image,client,digest,bytes,offset,zstd,seconds,status,url',
   };
-  return forTerminal ? pino({ level }, pretty(options)) : pino({ level });
+  const serializers = { err: serializeError };
+  return forTerminal ? pino({ level, serializers }, pretty(options)) : pino({ level, serializers });
+}
+
+/** What a registry or a client did wrong needs no stack; what went wrong in here does. */
+function serializeError(error: Error): object {
+  if (!(error instanceof CatalogueError) || error.code === 'internal-error') return stdSerializers.err(error);
+  const { code, message, cause } = error;
+  return { type: error.name, code, message, ...(cause instanceof Error && { cause: cause.message }) };
 }

@@ -24,7 +24,7 @@ export function answerProblems(app: FastifyInstance): void {
 /** Answers what went wrong, also where no route was found for it. */
 export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const known = catalogued(error);
-  if (known.status >= 500) request.log.warn({ err: error, url: request.url }, known.message);
+  if (known.code === 'internal-error') request.log.error({ err: error, url: request.url }, known.message);
   return sendProblem(reply, known);
 }
 

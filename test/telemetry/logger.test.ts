@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { runOrThrow } from '../support/process.ts';
+
+const SOURCE = new URL('../../src/', import.meta.url).href;
+
+/** What a process of its own logs to its stdout. */
+async function logged(statement: string, forTerminal: boolean): Promise<string> {
+  const script = `
+    import { CatalogueError } from '${SOURCE}errors.ts';
+    import { createLogger } from '${SOURCE}telemetry/logger.ts';
+    const log = createLogger({ level: 'info', forTerminal: ${forTerminal} });
+    ${statement}
+  `;
+  return (await runOrThrow(process.execPath, ['--input-type=module', '--eval', script])).stdout;
+}
+
+suite('the log', () => {
+  test('is JSON lines for machines', async () => {
+    const { level, msg, image } = JSON.parse(await logged("log.info({ image: 'busybox' }, 'hello')", false));
+    assert.deepEqual({ level, msg, image }, { level: 30, msg: 'hello', image: 'busybox' });
+  });
+
+  test('is a line to read for people, without the fields that it says in words', async () => {
+    const text = await logged("log.info({ image: 'busybox', status: 200 }, 'Downloading')", true);
+    assert.match(text, /^\[\d\d:\d\d:\d\d\] .*INFO.*: .*Downloading/);
+    assert.doesNotMatch(text, /busybox|200/);
+  });
+
+  test('names what someone else did wrong by its code and cause, without a stack', async () => {
+    const thrown = "new CatalogueError('registry-failed', 'It failed.', { cause: new Error('ENOTFOUND') })";
+    const { err } = JSON.parse(await logged(`log.warn({ err: ${thrown} }, 'x')`, false));
+    assert.deepEqual(err, {
+      type: 'CatalogueError',
+      code: 'registry-failed',
+      message: 'It failed.',
+      cause: 'ENOTFOUND',
+    });
+  });
+
+  for (const thrown of ["new Error('bug')", "new CatalogueError('internal-error', 'A bug.')"]) {
+    test(`keeps the stack of ${thrown}`, async () => {
+      const { err } = JSON.parse(await logged(`log.error({ err: ${thrown} }, 'x')`, false));
+      assert.match(err.stack, /\n +at /);
+    });
+  }
+});
