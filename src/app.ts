@@ -1,7 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
-import { createServer } from './http/server.ts';
+import { createServer, type ServerOptions } from './http/server.ts';
 import { createGuard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
 import { parseNamePattern } from './oci/name-pattern.ts';
@@ -20,7 +22,11 @@ export interface Environment {
   readonly version: string;
 }
 
-/** Puts the parts together. Closing the server ends them all. */
+/**
+ * Puts the parts together. Closing the server ends them all.
+ *
+ * @throws ConfigError where a file that the settings name cannot be read
+ */
 export async function createApp(config: Config, environment: Environment): Promise<FastifyInstance> {
   const insecure = new Set(config.insecureRegistries);
   const allow = config.allow ?? [
@@ -48,7 +54,24 @@ export async function createApp(config: Config, environment: Environment): Promi
   });
   const allowlist = createAllowlist({ allow, deny: config.deny });
 
-  const app = await createServer({ logger: environment.logger, source, allowlist });
+  const app = await createServer({
+    logger: environment.logger,
+    tls: await readCertificate(config),
+    source,
+    allowlist,
+  });
   app.addHook('onClose', () => http.close());
   return app;
+}
+
+async function readCertificate({ tlsCertFile, tlsKeyFile }: Config): Promise<ServerOptions['tls']> {
+  if (tlsCertFile === undefined && tlsKeyFile === undefined) return undefined;
+  if (tlsCertFile === undefined || tlsKeyFile === undefined) {
+    throw new ConfigError(['A certificate and its key belong together: set both files or none.']);
+  }
+  try {
+    return { cert: await readFile(tlsCertFile), key: await readFile(tlsKeyFile) };
+  } catch (error) {
+    throw new ConfigError([`The certificate cannot be read: ${(error as Error).message}.`]);
+  }
 }

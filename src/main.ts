@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import closeWithGrace from 'close-with-grace';
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
 import { createApp } from './app.ts';
 import { helpText } from './config/help.ts';
 import { ConfigError, loadConfig } from './config/loader.ts';
@@ -30,14 +32,11 @@ if (argv.includes('--help')) {
 } else if (argv.includes('--version')) {
   process.stdout.write(`${version}\n`);
 } else {
-  const config = configOrExit();
-  if (config !== undefined) await serve(config);
+  await serve();
 }
 
-async function serve(config: Config): Promise<void> {
-  const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
-  const dockerConfigFolder = process.env.DOCKER_CONFIG ?? join(homedir(), '.docker');
-  const app = await createApp(config, { logger, dockerConfigFolder, version });
+async function serve(): Promise<void> {
+  const { config, app, logger } = await prepare();
   const closer = closeWithGrace({ delay: GRACE_MS, logger, skip: ['SIGHUP'] }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
     await app.close();
@@ -57,16 +56,19 @@ async function serve(config: Config): Promise<void> {
   }
 }
 
-function configOrExit(): Config | undefined {
+/** Everything that mistakes in the settings can end. */
+async function prepare(): Promise<{ config: Config; app: FastifyInstance; logger: Logger }> {
   try {
-    return loadConfig({ argv, environment: process.env, home: homedir(), isRoot: process.getuid?.() === 0 });
+    const isRoot = process.getuid?.() === 0;
+    const config = loadConfig({ argv, environment: process.env, home: homedir(), isRoot });
+    const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
+    const dockerConfigFolder = process.env.DOCKER_CONFIG ?? join(homedir(), '.docker');
+    return { config, logger, app: await createApp(config, { logger, dockerConfigFolder, version }) };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(
-      `DockerProxy cannot start:\n${error.mistakes.map((mistake) => `  ${mistake}\n`).join('')}`,
-    );
-    process.exitCode = EXIT_CONFIG;
-    return undefined;
+    const mistakes = error.mistakes.map((mistake) => `  ${mistake}\n`);
+    process.stderr.write(`DockerProxy cannot start:\n${mistakes.join('')}`);
+    process.exit(EXIT_CONFIG);
   }
 }
 

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { startDockerProxy } from './support/dockerproxy.ts';
 import { httpCall } from './support/http-request.ts';
-import { type RunResult, run, temporaryFolder, waitFor } from './support/process.ts';
+import { skipUnless } from './support/packages.ts';
+import { type RunResult, run, runOrThrow, temporaryFolder, waitFor } from './support/process.ts';
 
 const entryPoint = join(import.meta.dirname, '..', 'src', 'main.ts');
 const FATAL = 60;
@@ -135,6 +136,30 @@ suite('the program', { timeout: 60_000 }, () => {
     assert.equal(await proxy.stop(), 0);
     assert.equal(proxy.stderr(), '');
     await assert.rejects(httpCall(`${proxy.url}/healthz`), { code: 'ECONNREFUSED' });
+  });
+
+  test('with a certificate it serves HTTPS', { skip: skipUnless('openssl', 'curl') }, async () => {
+    await using folder = await temporaryFolder();
+    const [cert, key] = [join(folder.path, 'cert.pem'), join(folder.path, 'key.pem')];
+    await runOrThrow('openssl', [
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1'],
+      ...['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-out', cert, '-keyout', key],
+    ]);
+    await using proxy = await startDockerProxy({ args: ['--tls-cert-file', cert, '--tls-key-file', key] });
+    assert.match(proxy.url, /^https:/);
+    const { stdout } = await runOrThrow('curl', ['-sS', '--cacert', cert, `${proxy.url}/healthz`]);
+    assert.equal(stdout, '{"status":"ok"}');
+  });
+
+  test('a certificate without its key, or one that cannot be read, ends it with 78', async () => {
+    for (const [args, message] of [
+      [['--tls-key-file', '/k.pem'], /belong together/],
+      [['--tls-key-file', '/no/k.pem', '--tls-cert-file', '/no/c.pem'], /cannot be read: ENOENT/],
+    ] as const) {
+      const { code, stderr } = await dockerproxy([...args, '--port', '0']);
+      assert.equal(code, 78);
+      assert.match(stderr, message);
+    }
   });
 
   test('connections that are kept alive do not hold SIGTERM up', async () => {

@@ -28,6 +28,11 @@ export const SCHEMA = {
     doc: 'The platform where a request names none.',
   },
   maxImageSize: { type: bytes, default: '0', doc: 'The largest archive that is sent; 0 sets no limit.' },
+  tlsCertFile: {
+    type: text,
+    doc: 'The PEM file of a certificate and its chain; with its key, HTTPS is served.',
+  },
+  tlsKeyFile: { type: text, doc: 'The PEM file of the key of that certificate.' },
   logLevel: {
     type: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
     default: 'info',
@@ -48,9 +53,11 @@ export type SettingName = keyof typeof SCHEMA;
 type Values = { readonly [Name in SettingName]: ReturnType<(typeof SCHEMA)[Name]['type']['parse']> };
 
 /** The settings in force. */
-export interface Config extends Omit<Values, 'allow'> {
+export interface Config extends Omit<Values, 'allow' | 'tlsCertFile' | 'tlsKeyFile'> {
   /** Undefined: the default of the policy. */
   readonly allow: Values['allow'] | undefined;
+  readonly tlsCertFile: string | undefined;
+  readonly tlsKeyFile: string | undefined;
 }
 
 /** `maxImageSize` → `DOCKERPROXY_MAX_IMAGE_SIZE`. */

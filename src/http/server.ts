@@ -6,15 +6,23 @@ import { healthRoutes } from './routes/health.ts';
 
 export interface ServerOptions extends DownloadOptions {
   readonly logger: FastifyBaseLogger;
+  /** Certificate and key in PEM; without them it speaks plain HTTP. */
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
 
 /** Milliseconds in which a request's head must have come. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
 /** Builds the HTTP server: routes and plugins over a source of archives. */
-export async function createServer({ logger, source, allowlist }: ServerOptions): Promise<FastifyInstance> {
+export async function createServer({
+  logger,
+  tls,
+  source,
+  allowlist,
+}: ServerOptions): Promise<FastifyInstance> {
   const app: FastifyInstance = fastify({
     loggerInstance: logger,
+    https: tls === undefined ? null : { ...tls, minVersion: 'TLSv1.2' },
     logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: REQUEST_TIMEOUT_MS,
     exposeHeadRoutes: true,

@@ -46,6 +46,8 @@ suite('where settings come from', () => {
       deny: [],
       insecureRegistries: [],
       maxImageSize: 0,
+      tlsCertFile: undefined,
+      tlsKeyFile: undefined,
       logLevel: 'info',
       cacheDir: join(nowhere, '.cache/dockerproxy'),
       stateDir: join(nowhere, '.local/state/dockerproxy'),

@@ -83,6 +83,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     },
   });
   const app = await createServer({
+    tls: undefined,
     logger: pino({ level: 'info' }, stream),
     source,
     allowlist: createAllowlist({ allow: allow.map(parseNamePattern), deny: deny.map(parseNamePattern) }),
