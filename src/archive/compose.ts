@@ -1,38 +1,45 @@
 import type { Readable } from 'node:stream';
 import { CatalogueError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
-import { streamFrom } from '../streams.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { relay } from '../streams.ts';
 import type { Piece } from './layout.ts';
+
+/** How many blobs after the one that is sent are fetched ahead. */
+const AHEAD = 3;
 
 /**
  * Streams pieces of an archive, one after the other. The stream ends after exactly their bytes or fails, so that
  * what is broken never looks whole. Destroying it ends the read under way.
  */
 export function composeArchive(pieces: readonly Piece[], blobs: BlobReader, signal: AbortSignal): Readable {
-  return streamFrom((ended) => piecesInTurn(pieces, blobs, ended), signal);
+  let missing = 0;
+  let blob: Descriptor | undefined;
+  const pieceByPiece = async function* (ended: AbortSignal): AsyncGenerator<Uint8Array | Readable, void> {
+    for (const [index, { content, range }] of pieces.entries()) {
+      if (content instanceof Uint8Array) {
+        yield content.subarray(range.start, range.end);
+        continue;
+      }
+      for (const later of wholeBlobs(pieces.slice(index + 1)).slice(0, AHEAD)) blobs.prefetch?.(later, ended);
+      blob = content;
+      missing = range.end - range.start;
+      yield await blobs.read(content, range, ended);
+      if (missing > 0) throw wrongLength(content);
+    }
+  };
+  return relay(pieceByPiece, signal, (chunk) => {
+    missing -= chunk.length;
+    if (missing < 0 && blob !== undefined) throw wrongLength(blob);
+  });
 }
 
-async function* piecesInTurn(
-  pieces: readonly Piece[],
-  blobs: BlobReader,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  for (const { content, range } of pieces) {
-    if (content instanceof Uint8Array) {
-      yield content.subarray(range.start, range.end);
-      continue;
-    }
-    let missing = range.end - range.start;
-    for await (const chunk of (await blobs.read(content, range, signal)) as AsyncIterable<Uint8Array>) {
-      missing -= chunk.length;
-      if (missing < 0) break;
-      yield chunk;
-    }
-    if (missing !== 0) {
-      throw new CatalogueError(
-        'content-mismatch',
-        `The blob ${content.digest} is not as long as the manifest says.`,
-      );
-    }
-  }
+function wholeBlobs(pieces: readonly Piece[]): Descriptor[] {
+  return pieces.flatMap(({ content, range }) =>
+    !(content instanceof Uint8Array) && range.start === 0 && range.end === content.size ? [content] : [],
+  );
+}
+
+function wrongLength({ digest }: Descriptor): CatalogueError {
+  return new CatalogueError('content-mismatch', `The blob ${digest} is not as long as the manifest says.`);
 }

@@ -9,4 +9,9 @@ export interface BlobReader {
    * aborting the signal, ends the work behind it at once.
    */
   read(blob: Descriptor, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable>;
+  /**
+   * Begins to fetch a blob that will be asked for soon, until the signal aborts. What goes wrong will be told to whoever
+   * reads it. Absent where nothing is kept.
+   */
+  prefetch?(blob: Descriptor, signal: AbortSignal): void;
 }
