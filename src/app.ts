@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { type CacheLog, openBlobCache } from './blobs/blob-cache.ts';
 import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
 import { createServer, type ServerOptions } from './http/server.ts';
@@ -10,8 +11,10 @@ import { parseNamePattern } from './oci/name-pattern.ts';
 import { createAllowlist } from './policy/allowlist.ts';
 import { PUBLIC_REGISTRIES } from './policy/public-registries.ts';
 import { createAuthorizer } from './registry/authorizer.ts';
-import { createRegistryClient, registryOrigin } from './registry/client.ts';
+import { createCachingClient } from './registry/caching-client.ts';
+import { createRegistryClient, type RegistryClient, registryOrigin } from './registry/client.ts';
 import { createDockerConfigCredentials } from './registry/credentials.ts';
+import { createManifestStore } from './registry/manifest-store.ts';
 import { createRegistrySource } from './sources/registry-source.ts';
 
 /** What the application takes from the process that runs it. */
@@ -48,7 +51,7 @@ export async function createApp(config: Config, environment: Environment): Promi
   });
   const client = createRegistryClient({ http, authorizer, insecure });
   const source = createRegistrySource({
-    client,
+    client: await withCache(client, config, environment.logger),
     defaultPlatform: config.defaultPlatform,
     maxSize: config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize,
   });
@@ -62,6 +65,25 @@ export async function createApp(config: Config, environment: Environment): Promi
   });
   app.addHook('onClose', () => http.close());
   return app;
+}
+
+async function withCache(client: RegistryClient, config: Config, logger: Logger): Promise<RegistryClient> {
+  const { cacheDir: folder, cacheSize: limit, staleIfError } = config;
+  if (limit === 0) return client;
+  const log: CacheLog = {
+    damaged: (digest) => logger.warn({ digest }, `The cached blob ${digest} was changed; it is fetched anew`),
+    uncached: (digest, err) =>
+      logger.warn({ digest, err }, `${err.message}: ${digest} passes through uncached`),
+  };
+  try {
+    const blobs = await openBlobCache({ folder, limit, log });
+    const manifests = createManifestStore(folder);
+    return createCachingClient({ client, blobs, manifests, staleIfError, now: Date.now });
+  } catch (error) {
+    throw new ConfigError([
+      `The cache folder ${folder} cannot be used: ${(error as Error).message}. Set another one with --cache-dir, or none with --cache-size 0.`,
+    ]);
+  }
 }
 
 async function readCertificate({ tlsCertFile, tlsKeyFile }: Config): Promise<ServerOptions['tls']> {

@@ -18,7 +18,13 @@ const FOREIGN_ADDRESS = '192.0.2.1';
 /** Runs the program to its end in an environment of its own. */
 async function dockerproxy(args: string[], variables: Record<string, string> = {}): Promise<RunResult> {
   await using home = await temporaryFolder();
-  const env = { PATH: process.env.PATH, HOME: home.path, DOCKER_CONFIG: home.path, ...variables };
+  const env = {
+    PATH: process.env.PATH,
+    HOME: home.path,
+    DOCKER_CONFIG: home.path,
+    DOCKERPROXY_CACHE_DIR: home.path,
+    ...variables,
+  };
   return await run(process.execPath, [entryPoint, ...args], { env, cwd: home.path, timeout: 20_000 });
 }
 

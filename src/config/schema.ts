@@ -1,4 +1,15 @@
-import { bytes, listOf, oneOf, pattern, platform, port, registry, type SettingType, text } from './types.ts';
+import {
+  bytes,
+  duration,
+  listOf,
+  oneOf,
+  pattern,
+  platform,
+  port,
+  registry,
+  type SettingType,
+  text,
+} from './types.ts';
 
 /** Everything that can be set: the one place that flags, variables, file keys and `--help` come from. */
 export interface Setting<T> {
@@ -37,6 +48,16 @@ export const SCHEMA = {
     type: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
     default: 'info',
     doc: 'How much is logged.',
+  },
+  cacheSize: {
+    type: bytes,
+    default: '20GiB',
+    doc: 'How many bytes of blobs are kept in the cache; 0 turns it off.',
+  },
+  staleIfError: {
+    type: duration,
+    default: '24h',
+    doc: 'For how long a tag’s last known digest stands in for a registry that does not answer; 0s turns it off.',
   },
   cacheDir: {
     type: text,

@@ -84,6 +84,26 @@ export const bytes: SettingType<number> = {
   },
 };
 
+const DURATION_UNITS = new Map([
+  ['ms', 1],
+  ['s', 1000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+]);
+
+/** Milliseconds, written with a unit. */
+export const duration: SettingType<number> = {
+  placeholder: 'DURATION',
+  parse(value) {
+    const [, number, unit = ''] =
+      /^(\d+(?:\.\d+)?)([a-z]+)$/.exec(typeof value === 'string' ? value.trim() : '') ?? [];
+    const milliseconds = Number(number) * (DURATION_UNITS.get(unit) ?? Number.NaN);
+    if (!Number.isFinite(milliseconds)) throw new Error('must be a duration such as 30s, 15m, 24h or 7d');
+    return milliseconds;
+  },
+};
+
 export const platform: SettingType<Platform> = {
   placeholder: 'OS/ARCH',
   parse: (value) => parsed(() => parsePlatform(text.parse(value)), 'must be a platform such as linux/amd64'),

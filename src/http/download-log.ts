@@ -49,11 +49,18 @@ export function logDownload(
   };
 }
 
-function flowFields({ archive: { digests, zstd }, range }: Flow): object {
-  return { digest: digests.join(', '), bytes: range.end - range.start, offset: range.start, zstd };
+function flowFields({ archive: { digests, zstd, staleSince }, range }: Flow): object {
+  const bytes = range.end - range.start;
+  return { digest: digests.join(', '), bytes, offset: range.start, zstd, staleSince };
 }
 
-function okLine(image: string, { archive: { digests, zstd }, range }: Flow, seconds: number): string {
-  const warning = zstd ? '; its zstd layers do not load in Docker before 23.0' : '';
-  return `[OK] ${image} ${digests.join(', ')}: ${range.end - range.start} bytes in ${seconds} s${warning}`;
+function okLine(image: string, { archive, range }: Flow, seconds: number): string {
+  const { digests, zstd, staleSince } = archive;
+  const zstdWarning = zstd ? '; its zstd layers do not load in Docker before 23.0' : '';
+  const staleWarning =
+    staleSince === undefined
+      ? ''
+      : `; the registry does not answer, known since ${new Date(staleSince).toISOString()}`;
+  const bytes = range.end - range.start;
+  return `[OK] ${image} ${digests.join(', ')}: ${bytes} bytes in ${seconds} s${zstdWarning}${staleWarning}`;
 }

@@ -14,6 +14,11 @@ export interface FetchedManifest {
   readonly bytes: Uint8Array;
   readonly digest: Digest;
   readonly contentType: string | undefined;
+  /**
+   * Set where the registry could not be asked: when it last said that the tag points here, in milliseconds since the
+   * epoch.
+   */
+  readonly staleSince?: number;
 }
 
 /**
@@ -28,6 +33,12 @@ export interface RegistryClient {
    * @throws CatalogueError `image-not-found`, `content-mismatch`, or what the upstream's trouble is
    */
   manifest(repository: Repository, reference: string, signal: AbortSignal): Promise<FetchedManifest>;
+  /**
+   * Asks what a tag points at, which fetches nothing; undefined where the registry does not say.
+   *
+   * @throws CatalogueError as {@link RegistryClient.manifest} does
+   */
+  resolveTag(repository: Repository, tag: string, signal: AbortSignal): Promise<Digest | undefined>;
   /** Tells whether the registry itself has a blob. */
   hasBlob(repository: Repository, blob: Descriptor, signal: AbortSignal): Promise<boolean>;
   /** Reads blobs of one repository: verified, resumed where the upstream breaks off. */
@@ -113,6 +124,15 @@ export function createRegistryClient({ http, authorizer, insecure }: RegistryCli
         digest: isDigest(reference) ? reference : sha256(bytes),
         contentType: response.header('content-type'),
       };
+    },
+
+    async resolveTag(repository, tag, signal) {
+      const request = { method: 'HEAD', headers: { accept: ACCEPT_MANIFESTS } } as const;
+      const response = await send(repository, `manifests/${tag}`, request, signal);
+      await drain(response);
+      if (response.status !== 200) throw manifestError(response, repository, tag);
+      const digest = response.header('docker-content-digest');
+      return isDigest(digest) ? digest : undefined;
     },
 
     async hasBlob(repository, blob, signal) {

@@ -25,6 +25,8 @@ export interface ResolveOptions {
 export interface ResolvedImage extends ArchiveImage {
   /** The config, where it was read on the way. */
   readonly configBytes: Uint8Array | undefined;
+  /** As in {@link FetchedManifest}, of the reference. */
+  readonly staleSince: number | undefined;
 }
 
 /** A manifest that may be the one. */
@@ -82,7 +84,7 @@ export async function resolveImage(
       : await (isExact ? { fetched, manifest } : checkConfig(search, { fetched, manifest }));
   if (found === undefined) throw platformNotFound(search);
   await requireForeignLayers(search, found.manifest);
-  return toImage(reference, found);
+  return toImage(reference, found, fetched.staleSince);
 }
 
 async function searchIndex(search: Search, index: ImageIndex): Promise<Candidate | undefined> {
@@ -170,7 +172,11 @@ async function requireForeignLayers(
   }
 }
 
-function toImage(reference: Reference, { fetched, manifest, configBytes }: Candidate): ResolvedImage {
+function toImage(
+  reference: Reference,
+  { fetched, manifest, configBytes }: Candidate,
+  staleSince: number | undefined,
+): ResolvedImage {
   const { digest, bytes } = fetched;
   return {
     reference,
@@ -179,6 +185,7 @@ function toImage(reference: Reference, { fetched, manifest, configBytes }: Candi
     config: manifest.config,
     layers: manifest.layers,
     configBytes,
+    staleSince,
   };
 }
 

@@ -28,6 +28,11 @@ export interface Archive {
   /** Whether a layer is compressed with zstd, which Docker before 23.0 cannot load. */
   readonly zstd: boolean;
   /**
+   * Set where a registry could not be asked what its tag means now: when it last said so, in milliseconds since the
+   * epoch; of several images, the longest ago.
+   */
+  readonly staleSince: number | undefined;
+  /**
    * Streams the file or a range of it. The stream ends after exactly those bytes or fails; destroying it, or aborting
    * the signal, ends all upstream work.
    */

@@ -45,6 +45,7 @@ export function createRegistrySource({
         size: layout.size,
         etag: layout.etag,
         digests: images.map(({ manifest }) => manifest.digest),
+        staleSince: oldest(images.map(({ staleSince }) => staleSince)),
         zstd: images.some(({ layers }) => layers.some(isZstdLayer)),
         read: (range = { start: 0, end: layout.size }, ended) =>
           composeArchive(cutRange(layout, range), blobs, ended),
@@ -69,7 +70,13 @@ function blobsOf(client: RegistryClient, images: readonly ResolvedImage[]): Blob
       if (reader === undefined) throw new RangeError(`${blob.digest} is not of this archive`);
       return reader.read(blob, range, signal);
     },
+    prefetch: (blob, signal) => readers.get(blob.digest)?.prefetch?.(blob, signal),
   };
+}
+
+function oldest(times: readonly (number | undefined)[]): number | undefined {
+  const known = times.filter((time) => time !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
 }
 
 function inMemory(bytes: Uint8Array): BlobReader {

@@ -49,6 +49,8 @@ suite('where settings come from', () => {
       tlsCertFile: undefined,
       tlsKeyFile: undefined,
       logLevel: 'info',
+      cacheSize: 20 * 2 ** 30,
+      staleIfError: 86_400_000,
       cacheDir: join(nowhere, '.cache/dockerproxy'),
       stateDir: join(nowhere, '.local/state/dockerproxy'),
     });

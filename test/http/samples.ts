@@ -25,6 +25,7 @@ export function sampleArchive(parts: Partial<Archive> = {}): Archive {
     etag: ETAG,
     digests: [DIGEST],
     zstd: false,
+    staleSince: undefined,
     read: (range) => Readable.from(chunksOf(FILE.subarray(range?.start, range?.end))),
     ...parts,
   };

@@ -46,6 +46,7 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     DOCKERPROXY_PORT: '0',
     DOCKERPROXY_LOG_LEVEL: 'debug',
     DOCKER_CONFIG: dockerConfig,
+    DOCKERPROXY_CACHE_DIR: join(folder.path, 'cache'),
     ...options.env,
   };
   const { args = [], timeout = 20_000 } = options;

@@ -100,6 +100,13 @@ function setRangeHeaders(
 }
 
 function setArchiveHeaders(reply: FastifyReply, archive: Archive, { references }: ArchiveQuery): void {
+  const { zstd, staleSince } = archive;
+  const notices = [
+    ...(zstd ? [ZSTD_NOTICE] : []),
+    ...(staleSince === undefined
+      ? []
+      : [`the registry does not answer: the tag pointed here on ${new Date(staleSince).toISOString()}`]),
+  ];
   const isPinned = references.every(({ digest }) => digest !== undefined);
   reply.headers({
     'content-type': 'application/x-tar',
@@ -108,6 +115,6 @@ function setArchiveHeaders(reply: FastifyReply, archive: Archive, { references }
     etag: archive.etag,
     'cache-control': isPinned ? `public, max-age=${ONE_YEAR_S}, immutable` : 'public, no-cache',
     'docker-content-digest': archive.digests.join(', '),
-    ...(archive.zstd && { 'dockerproxy-notice': ZSTD_NOTICE }),
+    ...(notices.length > 0 && { 'dockerproxy-notice': notices.join('; ') }),
   });
 }

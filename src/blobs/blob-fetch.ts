@@ -1,0 +1,242 @@
+import type { Hash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, open, rm, stat } from 'node:fs/promises';
+import { uptime } from 'node:os';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { CatalogueError } from '../errors.ts';
+import type { BlobReader } from '../oci/blob-reader.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { digestHash, finishDigest } from '../oci/digest.ts';
+import { type BlobFiles, openExisting } from './blob-files.ts';
+import { tryLock } from './file-lock.ts';
+import { FileAppender, type GrowingFile, StorageFailure } from './growing-file.ts';
+import type { Room } from './room.ts';
+
+export interface FetchOptions {
+  readonly blob: Descriptor;
+  readonly files: BlobFiles;
+  readonly room: Room;
+  readonly source: BlobReader;
+  /** Called once, when nobody can join any more. */
+  readonly onEnd: (error: Error | undefined) => void;
+}
+
+/** The last bytes stay back until all are verified, so that what is wrong never looks whole. */
+const HELD_BACK = 64 * 1024;
+/** How much of a blob must be there for its fetch to go on though nobody waits for it. */
+const WORTH_FINISHING = 0.75;
+/** How often a fetch of another process is looked at. */
+const POLL_MS = 25;
+
+/**
+ * One fetch of one blob into the cache, however many read it: in this process by joining it, in others by following
+ * the file. Who holds the lock writes; where the writer dies, whoever follows goes on where it stopped.
+ */
+export class BlobFetch implements GrowingFile {
+  failure: Error | undefined;
+  readonly #options: FetchOptions;
+  readonly #opened = Promise.withResolvers<void>();
+  readonly #abandoned = new AbortController();
+  readonly #listeners = new Set<() => void>();
+  #file: FileHandle | undefined;
+  #received = 0;
+  #isVerified = false;
+  #isOver = false;
+  #readers = 0;
+
+  constructor(options: FetchOptions) {
+    this.#options = options;
+    // Whoever joins asks for it; nobody has to.
+    this.#opened.promise.catch(() => {});
+    this.#run();
+  }
+
+  get file(): FileHandle {
+    if (this.#file === undefined) throw new TypeError('The file is not open yet');
+    return this.#file;
+  }
+
+  get received(): number {
+    return this.#received;
+  }
+
+  get available(): number {
+    const { size } = this.#options.blob;
+    return this.#isVerified ? size : Math.max(Math.min(this.#received, size - HELD_BACK), 0);
+  }
+
+  onChange(call: () => void): () => void {
+    this.#listeners.add(call);
+    return () => this.#listeners.delete(call);
+  }
+
+  /**
+   * Takes part: the fetch goes on for as long as somebody does. What comes back leaves.
+   *
+   * @throws StorageFailure where there is no file to read from; CatalogueError what ended the fetch
+   */
+  async join(): Promise<() => void> {
+    this.#readers += 1;
+    const leave = (): void => {
+      this.#readers -= 1;
+      if (this.#readers > 0) return;
+      if (this.#received < this.#options.blob.size * WORTH_FINISHING) this.#abandoned.abort();
+      this.#closeUnused();
+    };
+    try {
+      await this.#opened.promise;
+    } catch (error) {
+      leave();
+      throw error;
+    }
+    return leave;
+  }
+
+  async #run(): Promise<void> {
+    const { blob, files, onEnd } = this.#options;
+    this.#abandoned.signal.addEventListener('abort', () => onEnd(undefined), { once: true });
+    try {
+      while (!(await this.#isThere())) {
+        const lock = tryLock(files.lockPath(blob.digest));
+        if (lock !== undefined) {
+          try {
+            if (!(await this.#isThere())) await this.#fill();
+          } finally {
+            lock.release();
+          }
+          break;
+        }
+        await this.#follow();
+      }
+    } catch (error) {
+      this.failure = await this.#explain(error);
+      this.#opened.reject(this.failure);
+      this.#notify();
+    }
+    if (!this.#abandoned.signal.aborted) onEnd(this.failure);
+    this.#isOver = true;
+    this.#closeUnused();
+  }
+
+  /** Ends well where the blob is in the cache, whoever put it there. */
+  async #isThere(): Promise<boolean> {
+    const file = await this.#options.files.open(this.#options.blob);
+    if (file === undefined) return false;
+    if (this.#file === undefined) this.#open(file);
+    else await file.close();
+    this.#finish();
+    return true;
+  }
+
+  /** Writes the blob, from where an earlier fetch stopped. */
+  async #fill(): Promise<void> {
+    const { blob, files, room, source } = this.#options;
+    const { signal } = this.#abandoned;
+    const path = files.incomingPath(blob);
+    const earlier = await openExisting(path);
+    if (earlier !== undefined) await earlier.close();
+    else if (!(await room.reserve(blob.size))) throw new StorageFailure('The cache has no room');
+
+    const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    try {
+      await this.#openIncoming(path);
+      const start = await this.#usableLength(file);
+      const hash = start === 0 ? undefined : await this.#rehash(file, start);
+      const stream = await source.read(blob, { start, end: blob.size }, signal);
+      // A whole blob is verified by its source.
+      if (hash !== undefined) stream.on('data', (chunk: Buffer) => hash.update(chunk));
+      await pipeline(stream, new FileAppender(file, start, (position) => this.#advance(position)), {
+        signal,
+      });
+      if (hash !== undefined && finishDigest(hash, blob.digest) !== blob.digest) {
+        throw new CatalogueError('content-mismatch', `What came for ${blob.digest} has another digest.`);
+      }
+      this.#finish();
+      await files.commit(blob, file);
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** What a process that died has left; nothing after a power cut, where a length says little of the bytes. */
+  async #usableLength(file: FileHandle): Promise<number> {
+    const { size, mtimeMs } = await file.stat();
+    const booted = Date.now() - uptime() * 1000;
+    if (size <= this.#options.blob.size && mtimeMs >= booted) return size;
+    await file.truncate();
+    return 0;
+  }
+
+  async #rehash(file: FileHandle, length: number): Promise<Hash> {
+    const hash = digestHash(this.#options.blob.digest);
+    const signal = this.#abandoned.signal;
+    const stream = file.createReadStream({ autoClose: false, start: 0, end: length - 1, signal });
+    let position = 0;
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      hash.update(chunk);
+      position += chunk.length;
+      this.#advance(position);
+    }
+    return hash;
+  }
+
+  /** Looks at what another process is writing. */
+  async #follow(): Promise<void> {
+    const path = this.#options.files.incomingPath(this.#options.blob);
+    await this.#openIncoming(path);
+    if (this.#file !== undefined) this.#advance((await this.#file.stat()).size);
+    await delay(POLL_MS, undefined, { signal: this.#abandoned.signal });
+  }
+
+  /** Opens the incoming file to read. Once bytes of it were given away, it must stay the same file. */
+  async #openIncoming(path: string): Promise<void> {
+    if (this.#file === undefined) {
+      const file = await openExisting(path);
+      if (file !== undefined) this.#open(file);
+      return;
+    }
+    const now = await stat(path).catch(() => undefined);
+    if (now !== undefined && now.ino !== (await this.#file.stat()).ino) {
+      throw new CatalogueError('content-mismatch', `The fetch of ${this.#options.blob.digest} began anew.`);
+    }
+  }
+
+  #open(file: FileHandle): void {
+    this.#file = file;
+    this.#opened.resolve();
+  }
+
+  #advance(position: number): void {
+    this.#received = Math.max(this.#received, position);
+    this.#notify();
+  }
+
+  #finish(): void {
+    this.#isVerified = true;
+    this.#advance(this.#options.blob.size);
+  }
+
+  /** Removes what cannot be gone on with. */
+  async #explain(error: unknown): Promise<Error> {
+    const { blob, files } = this.#options;
+    if (this.#abandoned.signal.aborted) return this.#abandoned.signal.reason as Error;
+    if (error instanceof CatalogueError && error.code !== 'content-mismatch') return error;
+    await rm(files.incomingPath(blob), { force: true });
+    if (error instanceof CatalogueError || error instanceof StorageFailure) return error;
+    return new StorageFailure('The cache cannot be written', { cause: error });
+  }
+
+  #notify(): void {
+    const listeners = [...this.#listeners];
+    this.#listeners.clear();
+    for (const call of listeners) call();
+  }
+
+  #closeUnused(): void {
+    if (!this.#isOver || this.#readers > 0 || this.#file === undefined) return;
+    const file = this.#file;
+    this.#file = undefined;
+    file.close().catch(() => {});
+  }
+}

@@ -1,0 +1,101 @@
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { type Digest, splitDigest } from '../oci/digest.ts';
+
+/**
+ * The folder of the cache:
+ *
+ *     blobs/sha256/ab/abcdef…               a blob, verified
+ *     incoming/sha256-abcdef….1234          a blob of 1234 bytes, as much of it as there is
+ *     incoming/sha256-abcdef….lock          held by who fetches it
+ *
+ * A blob's modification time is a seal: a moment that follows from its digest and is set when it was verified. Whoever
+ * writes to the file breaks it. Its access time says when it was last asked for.
+ */
+export interface BlobFiles {
+  readonly folder: string;
+  blobPath(digest: Digest): string;
+  incomingPath(blob: Descriptor): string;
+  lockPath(digest: Digest): string;
+  /** Opens a verified blob to read; undefined where there is none. One with a broken seal is removed. */
+  open(blob: Descriptor): Promise<FileHandle | undefined>;
+  /** Makes a verified incoming file the blob: on the disk, sealed, under its final name. */
+  commit(blob: Descriptor, incoming: FileHandle): Promise<void>;
+}
+
+export interface BlobFilesOptions {
+  readonly folder: string;
+  /** Told of a blob that is not what it was when it was verified. */
+  readonly onDamage: (digest: Digest) => void;
+}
+
+/** Seconds. Access times closer to each other than this are not worth a write. */
+const ACCESS_PRECISION_S = 1;
+
+/** Makes the folder where it is missing. */
+export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Promise<BlobFiles> {
+  await mkdir(join(folder, 'blobs'), { recursive: true, mode: 0o700 });
+  await mkdir(join(folder, 'incoming'), { recursive: true, mode: 0o700 });
+
+  const blobPath = (digest: Digest): string => {
+    const { algorithm, hex } = splitDigest(digest);
+    return join(folder, 'blobs', algorithm, hex.slice(0, 2), hex);
+  };
+  const incoming = (digest: Digest, ending: string): string =>
+    join(folder, 'incoming', `${digest.replace(':', '-')}.${ending}`);
+
+  return {
+    folder,
+    blobPath,
+    incomingPath: ({ digest, size }) => incoming(digest, `${size}`),
+    lockPath: (digest) => incoming(digest, 'lock'),
+
+    async open({ digest, size }) {
+      const path = blobPath(digest);
+      const file = await openExisting(path);
+      if (file === undefined) return undefined;
+      const { size: actual, mtimeMs, atimeMs } = await file.stat();
+      const seal = sealOf(digest);
+      if (actual === size && mtimeMs === seal * 1000) {
+        const now = Date.now() / 1000;
+        if (now - atimeMs / 1000 > ACCESS_PRECISION_S) await file.utimes(now, seal);
+        return file;
+      }
+      await file.close();
+      // A blob of another size is what it says; the descriptor is wrong, and its fetch will tell.
+      if (mtimeMs === seal * 1000) return undefined;
+      onDamage(digest);
+      await rm(path, { force: true });
+      return undefined;
+    },
+
+    async commit(blob, file) {
+      const path = blobPath(blob.digest);
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      await file.datasync();
+      await file.utimes(Date.now() / 1000, sealOf(blob.digest));
+      await rename(incoming(blob.digest, `${blob.size}`), path);
+    },
+  };
+}
+
+/** Opens a file for reading; undefined where there is none. */
+export async function openExisting(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, constants.O_RDONLY);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+export function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
+
+/** Seconds since the epoch, before 1979: no clock of a writer comes there. */
+function sealOf(digest: Digest): number {
+  return Number.parseInt(splitDigest(digest).hex.slice(0, 7), 16);
+}

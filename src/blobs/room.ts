@@ -1,0 +1,92 @@
+import { readdir, rm, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { BlobFiles } from './blob-files.ts';
+
+/** Keeps the cache within its bytes: the least recently used go first. */
+export interface Room {
+  /** Makes room for so many more bytes, which count from now on; false where there can be none. */
+  reserve(bytes: number): Promise<boolean>;
+}
+
+export interface RoomOptions {
+  readonly files: BlobFiles;
+  /** Bytes. */
+  readonly limit: number;
+  /** Tells whether this process reads or writes a file at the moment. */
+  readonly isInUse: (path: string) => boolean;
+}
+
+/** A file that counts. */
+interface Held {
+  readonly path: string;
+  readonly bytes: number;
+  /** Milliseconds since the epoch. */
+  readonly used: number;
+}
+
+/** Eviction goes on to here, so that it doesn't run for every blob. */
+const LOW_WATER = 0.9;
+/** Other processes share the folder: what they read or write was touched not longer ago than this. */
+const IN_USE_ELSEWHERE_MS = 30_000;
+/** How long a count of the folder stands; meanwhile, what this process adds is added to it. */
+const COUNT_STANDS_MS = 10_000;
+/** Of the free bytes of the disk, so that the cache never takes the last of them. */
+const SHARE_OF_FREE = 0.95;
+
+export function createRoom({ files, limit, isInUse }: RoomOptions): Room {
+  let counted = { bytes: 0, at: Number.NEGATIVE_INFINITY };
+  let turn: Promise<unknown> = Promise.resolve();
+
+  const makeRoom = async (bytes: number): Promise<boolean> => {
+    if (bytes > limit) return false;
+    if (counted.bytes + bytes <= limit && Date.now() - counted.at < COUNT_STANDS_MS) return true;
+    const held = await list(files.folder);
+    let total = held.reduce((sum, file) => sum + file.bytes, 0);
+    // Where the disk is smaller than the limit, or full of something else, what it has is the limit.
+    const { bavail, bsize } = await statfs(files.folder);
+    const most = Math.min(limit, total + bavail * bsize * SHARE_OF_FREE);
+    if (total + bytes > most) {
+      const recently = Date.now() - IN_USE_ELSEWHERE_MS;
+      const evictable = held.filter(({ path, used }) => used < recently && !isInUse(path));
+      for (const { path, bytes: freed } of evictable.sort((a, b) => a.used - b.used)) {
+        if (total + bytes <= most * LOW_WATER) break;
+        await rm(path, { force: true });
+        total -= freed;
+      }
+    }
+    counted = { bytes: total, at: Date.now() };
+    return total + bytes <= most;
+  };
+
+  return {
+    reserve(bytes) {
+      const reservation = turn.then(async () => {
+        const hasRoom = await makeRoom(bytes);
+        if (hasRoom) counted.bytes += bytes;
+        return hasRoom;
+      });
+      turn = reservation.catch(() => {});
+      return reservation;
+    },
+  };
+}
+
+/** Every blob, and every incoming file with the bytes that it will have, which its name says. */
+async function list(folder: string): Promise<Held[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const held = await Promise.all(paths.filter((path) => !path.endsWith('.lock')).map(measure));
+  return held.filter((file) => file !== undefined);
+}
+
+async function measure(path: string): Promise<Held | undefined> {
+  try {
+    const { size, atimeMs, mtimeMs } = await stat(path);
+    const [, promised] = /\/incoming\/[^/]+\.(\d+)$/.exec(path) ?? [];
+    if (promised === undefined) return { path, bytes: size, used: atimeMs };
+    return { path, bytes: Number(promised), used: mtimeMs };
+  } catch {
+    // It was evicted or renamed meanwhile.
+    return undefined;
+  }
+}

@@ -1,0 +1,44 @@
+/** Lets all who want the same at the same time share one piece of work, which ends early only when none is left. */
+export type SingleFlight<T> = (
+  key: string,
+  work: (signal: AbortSignal) => Promise<T>,
+  signal: AbortSignal,
+) => Promise<T>;
+
+interface Flight<T> {
+  readonly result: Promise<T>;
+  readonly abandoned: AbortController;
+  waiting: number;
+}
+
+export function createSingleFlight<T>(): SingleFlight<T> {
+  const flights = new Map<string, Flight<T>>();
+
+  const begin = (key: string, work: (signal: AbortSignal) => Promise<T>): Flight<T> => {
+    const abandoned = new AbortController();
+    const flight = { result: work(abandoned.signal), abandoned, waiting: 0 };
+    const land = (): void => {
+      if (flights.get(key) === flight) flights.delete(key);
+    };
+    abandoned.signal.addEventListener('abort', land, { once: true });
+    flight.result.then(land, land);
+    flights.set(key, flight);
+    return flight;
+  };
+
+  return async (key, work, signal) => {
+    const flight = flights.get(key) ?? begin(key, work);
+    const left = Promise.withResolvers<never>();
+    const leave = (): void => left.reject(signal.reason);
+    signal.addEventListener('abort', leave, { once: true });
+    flight.waiting += 1;
+    try {
+      signal.throwIfAborted();
+      return await Promise.race([flight.result, left.promise]);
+    } finally {
+      signal.removeEventListener('abort', leave);
+      flight.waiting -= 1;
+      if (flight.waiting === 0) flight.abandoned.abort();
+    }
+  };
+}
