@@ -39,6 +39,7 @@ export function relay(
   const rest = parts(AbortSignal.any([signal, closed.signal]));
   let current: Readable | undefined;
   let isWaiting = false;
+  let isWanted = false;
 
   const attach = (part: Readable): void => {
     current = part;
@@ -49,12 +50,13 @@ export function relay(
         whole.destroy(error as Error);
         return;
       }
-      if (!whole.push(chunk)) part.pause();
+      isWanted = whole.push(chunk);
+      if (!isWanted) part.pause();
     });
     part.once('error', (error) => whole.destroy(error));
     part.once('end', () => {
       current = undefined;
-      next();
+      if (isWanted) next();
     });
     part.once('close', () => {
       if (current === part) whole.destroy(new Error('A part of the stream was cut off.'));
@@ -71,7 +73,7 @@ export function relay(
           if (value instanceof Readable) value.on('error', () => {}).destroy();
         } else if (done) whole.push(null);
         else if (value instanceof Readable) attach(value);
-        else whole.push(value);
+        else isWanted = whole.push(value);
       },
       (error: Error) => whole.destroy(error),
     );
@@ -80,6 +82,7 @@ export function relay(
     highWaterMark: 1,
     signal,
     read() {
+      isWanted = true;
       if (current === undefined) next();
       else current.resume();
     },
