@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
-import { type CacheLog, openBlobCache } from './blobs/blob-cache.ts';
+import { type BlobCache, type CacheLog, openBlobCache } from './blobs/blob-cache.ts';
 import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
 import { createServer, type ServerOptions } from './http/server.ts';
@@ -12,7 +12,7 @@ import { createAllowlist } from './policy/allowlist.ts';
 import { PUBLIC_REGISTRIES } from './policy/public-registries.ts';
 import { createAuthorizer } from './registry/authorizer.ts';
 import { createCachingClient } from './registry/caching-client.ts';
-import { createRegistryClient, type RegistryClient, registryOrigin } from './registry/client.ts';
+import { createRegistryClient, registryOrigin } from './registry/client.ts';
 import { createDockerConfigCredentials } from './registry/credentials.ts';
 import { createManifestStore } from './registry/manifest-store.ts';
 import { createRegistrySource } from './sources/registry-source.ts';
@@ -49,9 +49,16 @@ export async function createApp(config: Config, environment: Environment): Promi
     credentials: createDockerConfigCredentials(environment.dockerConfigFolder),
     now: () => performance.now(),
   });
-  const client = createRegistryClient({ http, authorizer, insecure });
+  const registries = createRegistryClient({ http, authorizer, insecure });
+  const blobs = await openCache(config, environment.logger);
+  const { cacheDir, staleIfError } = config;
+  const manifests = createManifestStore(cacheDir);
+  const client =
+    blobs === undefined
+      ? registries
+      : createCachingClient({ client: registries, blobs, manifests, staleIfError, now: Date.now });
   const source = createRegistrySource({
-    client: await withCache(client, config, environment.logger),
+    client,
     defaultPlatform: config.defaultPlatform,
     maxSize: config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize,
   });
@@ -63,22 +70,23 @@ export async function createApp(config: Config, environment: Environment): Promi
     source,
     allowlist,
   });
-  app.addHook('onClose', () => http.close());
+  app.addHook('onClose', async () => {
+    blobs?.close();
+    await http.close();
+  });
   return app;
 }
 
-async function withCache(client: RegistryClient, config: Config, logger: Logger): Promise<RegistryClient> {
-  const { cacheDir: folder, cacheSize: limit, staleIfError } = config;
-  if (limit === 0) return client;
+async function openCache(config: Config, logger: Logger): Promise<BlobCache | undefined> {
+  const { cacheDir: folder, cacheSize: limit } = config;
+  if (limit === 0) return undefined;
   const log: CacheLog = {
     damaged: (digest) => logger.warn({ digest }, `The cached blob ${digest} was changed; it is fetched anew`),
     uncached: (digest, err) =>
       logger.warn({ digest, err }, `${err.message}: ${digest} passes through uncached`),
   };
   try {
-    const blobs = await openBlobCache({ folder, limit, log });
-    const manifests = createManifestStore(folder);
-    return createCachingClient({ client, blobs, manifests, staleIfError, now: Date.now });
+    return await openBlobCache({ folder, limit, log });
   } catch (error) {
     throw new ConfigError([
       `The cache folder ${folder} cannot be used: ${(error as Error).message}. Set another one with --cache-dir, or none with --cache-size 0.`,

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
+import { pipeline, type Readable, Transform } from 'node:stream';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -17,6 +17,8 @@ export interface BlobCache {
    * @param registry the registry behind it, by which fetches ahead are bounded
    */
   before(source: BlobReader, registry: string): BlobReader;
+  /** Ends every fetch; what came stays to be gone on with. */
+  close(): void;
 }
 
 export interface BlobCacheOptions {
@@ -86,8 +88,11 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
         yield stream;
         position = stream.position;
       }
-      // Where the disk failed, the rest comes past the cache.
-      if (position < end) yield await source.read(blob, { start: position, end }, ended);
+      if (position === end) return;
+      // The disk failed. A whole blob is read whole again, since only so it is verified.
+      if (start === 0 && end === blob.size)
+        yield withoutStart(await source.read(blob, undefined, ended), position);
+      else yield await source.read(blob, { start: position, end }, ended);
     }, signal);
 
   return {
@@ -110,7 +115,23 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
         );
       },
     }),
+
+    close() {
+      for (const fetch of fetches.values()) fetch.abandon();
+    },
   };
+}
+
+function withoutStart(stream: Readable, bytes: number): Readable {
+  let left = bytes;
+  const rest = new Transform({
+    transform(chunk: Buffer, _encoding, callback) {
+      const dropped = Math.min(left, chunk.length);
+      left -= dropped;
+      callback(null, chunk.subarray(dropped));
+    },
+  });
+  return pipeline(stream, rest, () => {});
 }
 
 function unlessStorage(error: unknown): undefined {

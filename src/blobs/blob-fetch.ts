@@ -81,7 +81,7 @@ export class BlobFetch implements GrowingFile {
     const leave = (): void => {
       this.#readers -= 1;
       if (this.#readers > 0) return;
-      if (this.#received < this.#options.blob.size * WORTH_FINISHING) this.#abandoned.abort();
+      if (this.#received < this.#options.blob.size * WORTH_FINISHING) this.abandon();
       this.#closeUnused();
     };
     try {
@@ -91,6 +91,11 @@ export class BlobFetch implements GrowingFile {
       throw error;
     }
     return leave;
+  }
+
+  /** Ends it, whoever reads along; what came stays to be gone on with. */
+  abandon(): void {
+    this.#abandoned.abort();
   }
 
   async #run(): Promise<void> {

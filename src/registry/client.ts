@@ -130,6 +130,7 @@ export function createRegistryClient({ http, authorizer, insecure }: RegistryCli
       const request = { method: 'HEAD', headers: { accept: ACCEPT_MANIFESTS } } as const;
       const response = await send(repository, `manifests/${tag}`, request, signal);
       await drain(response);
+      if (response.status === 405) return undefined;
       if (response.status !== 200) throw manifestError(response, repository, tag);
       const digest = response.header('docker-content-digest');
       return isDigest(digest) ? digest : undefined;
