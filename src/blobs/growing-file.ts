@@ -120,7 +120,7 @@ export class FileAppender extends Writable {
 
   /** @param onAppended told, after each write, how many bytes the file has */
   constructor(file: FileHandle, position: number, onAppended: (position: number) => void) {
-    super({ highWaterMark: 1024 * 1024 });
+    super({ highWaterMark: 256 * 1024 });
     this.#descriptor = file.fd;
     this.#position = position;
     this.#onAppended = onAppended;
