@@ -31,6 +31,7 @@ const parts = {
   xz: { needs: ['xz'], package: 'xz-utils' },
   zstd: { needs: ['zstd'], package: 'zstd' },
   openssl: { needs: ['openssl'], package: 'openssl' },
+  nginx: { needs: ['nginx'], package: 'nginx' },
   ip: { needs: ['ip'], package: 'iproute2' },
   certificates: { needs: ['/etc/ssl/certs/ca-certificates.crt'], package: 'ca-certificates' },
 } satisfies Record<string, Part>;
@@ -57,7 +58,8 @@ export function skipUnless(...names: PartName[]): string | false {
   return reasons.join('; ');
 }
 
-function whyNot(name: PartName): string | undefined {
+/** The reason why the part cannot be used; undefined where it can. */
+export function whyNot(name: PartName): string | undefined {
   if (name === 'busybox-amd64' || name === 'busybox-arm64') {
     const cached = busyboxIsCached(name === 'busybox-amd64' ? 'amd64' : 'arm64');
     return cached ? undefined : `${name} was not fetched`;
