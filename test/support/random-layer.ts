@@ -49,7 +49,8 @@ function* keystream(bytes: number, seed: string): Generator<Buffer> {
   for (let left = bytes; left > 0; left -= zeros.length) yield cipher.update(zeros.subarray(0, left));
 }
 
-const hashing = (hash: Hash) =>
+/** A step of a pipeline that hashes what passes. */
+export const hashing = (hash: Hash) =>
   async function* (source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     for await (const chunk of source) {
       hash.update(chunk);
