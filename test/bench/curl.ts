@@ -1,0 +1,69 @@
+import { type CommandCost, runMetered } from './metered-command.ts';
+
+export interface CurlOptions {
+  signal: AbortSignal;
+  /** Path of the certificate that the server has. */
+  certificate: string;
+  /** All at once instead of one after the other. */
+  parallel?: boolean;
+  /** For each transfer, as curl has it: `1M`. */
+  limitRate?: string;
+  /** After which each transfer is broken off. */
+  maxSeconds?: number;
+  /** Where the one file goes instead of /dev/null. */
+  output?: string;
+}
+
+/** One URL's transfer, as curl measured it. */
+export interface Transfer {
+  firstByteMs: number;
+  seconds: number;
+  bytes: number;
+}
+
+export interface Transfers {
+  transfers: Transfer[];
+  /** From the first request to the last byte, without curl's own start. */
+  seconds: number;
+  /** Of all transfers. */
+  bytes: number;
+  client: CommandCost;
+}
+
+/** https://curl.se/docs/manpage.html: the time given with --max-time was over. */
+const timedOut = 28;
+
+/** Downloads with one curl process, which costs the machine less than one for each client. */
+export async function curl(urls: string[], options: CurlOptions): Promise<Transfers> {
+  const { certificate, parallel = false, limitRate, maxSeconds, output = '/dev/null', signal } = options;
+  const args = [
+    // Of HTTP/2 a single connection would be shared by all.
+    ...['--silent', '--show-error', '--fail', '--http1.1', '--cacert', certificate],
+    ...['--write-out', '%{time_starttransfer} %{time_total} %{size_download}\\n'],
+    ...(parallel ? ['--parallel', '--parallel-immediate', '--parallel-max', String(urls.length)] : []),
+    ...(limitRate ? ['--limit-rate', limitRate] : []),
+    ...(maxSeconds ? ['--max-time', String(maxSeconds)] : []),
+    ...urls.flatMap((url) => ['--output', output, url]),
+  ];
+  const client = await runMetered('curl', args, { signal, accepted: maxSeconds ? [timedOut] : [] });
+  const transfers = parseTransfers(client.stdout);
+  if (transfers.length !== urls.length) throw new Error(`curl: ${transfers.length} of ${urls.length} done`);
+  const times = transfers.map(({ seconds }) => seconds);
+  return {
+    transfers,
+    seconds: parallel ? Math.max(...times) : times.reduce((sum, time) => sum + time, 0),
+    bytes: transfers.reduce((sum, { bytes }) => sum + bytes, 0),
+    client,
+  };
+}
+
+/** Reads what --write-out has printed, a line for each transfer. */
+export function parseTransfers(text: string): Transfer[] {
+  return text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => {
+      const [first = 0, total = 0, bytes = 0] = line.split(' ').map(Number);
+      return { firstByteMs: first * 1000, seconds: total, bytes };
+    });
+}

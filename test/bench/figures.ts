@@ -1,0 +1,53 @@
+/** What one way to an image has cost; a field is left out where it says nothing. */
+export type Figures = {
+  firstByteMs?: number;
+  seconds: number;
+  /** Of the image as the registry stores it, whatever else is sent, times the number of clients. */
+  imageBytes: number;
+  cpuSeconds?: number;
+  peakBytes?: number;
+  aboveIdleBytes?: number;
+  /** On the disk afterwards. */
+  diskBytes?: number;
+};
+
+/** A line of the table: measured, or absent for a reason. */
+export type Row =
+  | { id: RowId; figures: Figures; runs: number; note?: string; details?: Record<string, number> }
+  | { id: RowId; absent: string };
+
+/** The ways to an image, in the table's order. */
+export const rowNames = {
+  'dockerproxy-cold': 'DockerProxy, cold',
+  'dockerproxy-warm': 'DockerProxy, warm',
+  'dockerproxy-cold-50': 'DockerProxy, cold, 50 clients',
+  'dockerproxy-warm-50': 'DockerProxy, warm, 50 clients',
+  'dockerproxy-slow-200': 'DockerProxy, warm, 200 slow',
+  docker: 'docker pull + docker save',
+  'skopeo-docker': 'skopeo copy to docker-archive',
+  'skopeo-oci': 'skopeo copy to oci-archive',
+  blobs: 'the blobs alone, by curl',
+  'nginx-proxy': 'nginx, proxy_pass of the blobs',
+  'nginx-static': 'nginx, static file',
+  'nginx-static-50': 'nginx, static file, 50 clients',
+} as const;
+
+export type RowId = keyof typeof rowNames;
+
+export const megabytesPerSecond = ({ imageBytes, seconds }: Figures): number => imageBytes / 1e6 / seconds;
+
+export const cpuSecondsPerGigabyte = ({ cpuSeconds, imageBytes }: Figures): number | undefined =>
+  cpuSeconds === undefined ? undefined : cpuSeconds / (imageBytes / 1e9);
+
+/** The middle one, or the mean of the two in the middle. */
+export function median(values: number[]): number {
+  const sorted = values.toSorted((one, other) => one - other);
+  const [low = Number.NaN, high = low] = sorted.slice((sorted.length - 1) >> 1, (sorted.length >> 1) + 1);
+  return (low + high) / 2;
+}
+
+/** The median of each field over all that have it. */
+export function medians(runs: Partial<Record<string, number>>[]): Record<string, number> {
+  const names = new Set(runs.flatMap((run) => Object.keys(run)));
+  return Object.fromEntries([...names].map((name) => [name, median(runs.flatMap((run) => run[name] ?? []))]));
+}
