@@ -1,0 +1,17 @@
+import { join } from 'node:path';
+import { runOrThrow } from '../support/process.ts';
+
+/** Paths of PEM files. */
+export interface Certificate {
+  certificate: string;
+  key: string;
+}
+
+/** A self-signed certificate for 127.0.0.1. */
+export async function makeCertificate(folder: string): Promise<Certificate> {
+  const files = { certificate: join(folder, 'certificate.pem'), key: join(folder, 'key.pem') };
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', files.key];
+  const name = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2'];
+  await runOrThrow('openssl', ['req', '-x509', ...key, ...name, '-out', files.certificate]);
+  return files;
+}

@@ -1,0 +1,36 @@
+import { join } from 'node:path';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import type { TemporaryFolder } from '../support/process.ts';
+import type { Registry } from '../support/registry.ts';
+import { type BenchImage, platform } from './bench-image.ts';
+import type { Certificate } from './certificate.ts';
+
+/** What DockerProxy is started with. */
+export interface Surroundings {
+  registry: Registry;
+  certificate: Certificate;
+}
+
+/** DockerProxy with HTTPS, as anyone would run it, with its folders in the given one. */
+export async function startOverTls(
+  { registry, certificate }: Surroundings,
+  folder: TemporaryFolder,
+  env: NodeJS.ProcessEnv = {},
+): Promise<DockerProxy> {
+  return startDockerProxy({
+    args: [
+      ...['--tls-cert-file', certificate.certificate, '--tls-key-file', certificate.key],
+      ...['--insecure-registries', registry.host, '--allow', `${registry.host}/**`],
+      ...['--default-platform', `${platform.os}/${platform.architecture}`],
+      ...['--cache-dir', cacheFolder(folder), '--state-dir', join(folder.path, 'state')],
+    ],
+    env: { DOCKERPROXY_LOG_LEVEL: 'info', ...env },
+  });
+}
+
+export const cacheFolder = (folder: TemporaryFolder): string => join(folder.path, 'cache');
+
+/** Where it serves an image. */
+export function archiveUrl({ url }: DockerProxy, { host }: Registry, { repository }: BenchImage): string {
+  return `${url}/dl?myimage=${host}/${repository}`;
+}
