@@ -1,0 +1,56 @@
+import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { curl } from './curl.ts';
+import { diskBytes } from './disk.ts';
+import { archiveUrl, cacheFolder, startOverTls } from './dockerproxy-over-tls.ts';
+import { measureServer } from './measure-server.ts';
+import { countGets, describeGets } from './registry-gets.ts';
+import type { Stage } from './stage.ts';
+import type { Measurement, Way } from './ways.ts';
+
+/** How many come at once. */
+export const crowd = 50;
+
+/** Cold: a fresh process with an empty cache. Warm: the same process and cache, once it has sent the image. */
+export function dockerProxyWays(stage: Stage, repetitions: number): Way[] {
+  return [
+    {
+      ids: ['dockerproxy-cold', 'dockerproxy-warm'],
+      repetitions,
+      measure: () => measureColdAndWarm(stage, 'whole', 1, ['dockerproxy-cold', 'dockerproxy-warm']),
+    },
+    {
+      ids: ['dockerproxy-cold-50', 'dockerproxy-warm-50'],
+      repetitions: 1,
+      measure: () =>
+        measureColdAndWarm(stage, 'quarter', crowd, ['dockerproxy-cold-50', 'dockerproxy-warm-50']),
+    },
+  ];
+}
+
+async function measureColdAndWarm(
+  stage: Stage,
+  size: 'whole' | 'quarter',
+  clients: number,
+  [coldId, warmId]: [Measurement['id'], Measurement['id']],
+): Promise<Measurement[]> {
+  const { registry, signal } = stage;
+  const image = stage[size];
+  await using folder: TemporaryFolder = await temporaryFolder();
+  await using proxy = await startOverTls(stage, folder);
+  const server = { pid: proxy.pid, idleBytes: proxy.memory() };
+  const urls = Array.from({ length: clients }, () => archiveUrl(proxy, registry, image));
+  const measure = async (id: Measurement['id']): Promise<Measurement> => {
+    await registry.reset();
+    const { figures, details } = await measureServer(server, clients * image.bytes, () =>
+      curl(urls, { signal, certificate: stage.certificate.certificate, parallel: clients > 1 }),
+    );
+    const gets = countGets(await registry.requests(), image);
+    return {
+      id,
+      figures: { ...figures, diskBytes: await diskBytes(cacheFolder(folder)) },
+      note: describeGets(gets),
+      details: { ...details, ...gets },
+    };
+  };
+  return [await measure(coldId), await measure(warmId)];
+}

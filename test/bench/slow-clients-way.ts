@@ -1,0 +1,59 @@
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { pathToFileURL } from 'node:url';
+import { httpCall } from '../support/http-request.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { curl } from './curl.ts';
+import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
+import { measureServer } from './measure-server.ts';
+import type { Stage } from './stage.ts';
+import type { Measurement, Way } from './ways.ts';
+
+const clients = 200;
+const seconds = 15;
+const monitor = pathToFileURL(join(import.meta.dirname, 'event-loop-monitor.ts')).href;
+
+/** Many clients that each take a megabyte a second, until their time is over: what does each of them hold? */
+export function slowClientsWay(stage: Stage): Way {
+  return { ids: ['dockerproxy-slow-200'], repetitions: 1, measure: async () => [await measure(stage)] };
+}
+
+async function measure(stage: Stage): Promise<Measurement> {
+  const { registry, signal, whole, certificate } = stage;
+  await using folder: TemporaryFolder = await temporaryFolder();
+  const options = { signal, certificate: certificate.certificate };
+  {
+    // A process of its own fills the cache, so that what it holds is no part of what is idle below.
+    await using filler = await startOverTls(stage, folder);
+    await curl([archiveUrl(filler, registry, whole)], options);
+  }
+  const socket = join(folder.path, 'event-loop.sock');
+  const env = { NODE_OPTIONS: `--import=${monitor}`, EVENT_LOOP_SOCKET: socket };
+  await using proxy = await startOverTls(stage, folder, env);
+  const url = archiveUrl(proxy, registry, whole);
+  // What is loaded at the first request is no client's.
+  await httpCall(url, { method: 'HEAD' });
+  const server = { pid: proxy.pid, idleBytes: proxy.memory() };
+  await text(connect(socket));
+  const { figures, transfers, details } = await measureServer(server, 0, () =>
+    curl(
+      Array.from({ length: clients }, () => url),
+      {
+        ...options,
+        ...{ parallel: true, limitRate: '1M', maxSeconds: seconds },
+      },
+    ),
+  );
+  const eventLoopP99Ms = Number(await text(connect(socket)));
+  const bytesPerClient = (figures.aboveIdleBytes ?? Number.NaN) / clients;
+  return {
+    id: 'dockerproxy-slow-200',
+    // They stop half-way: what they got is what counts.
+    figures: { ...figures, imageBytes: transfers.bytes },
+    note:
+      `${Math.round(bytesPerClient / 1000)} KB above idle for each client; ` +
+      `event-loop delay ${eventLoopP99Ms.toFixed(1)} ms (99th percentile)`,
+    details: { ...details, eventLoopP99Ms, bytesPerClient },
+  };
+}
