@@ -1,0 +1,93 @@
+/** `npm run bench`: DockerProxy and its peers, on this machine, with one image. */
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { whyNot } from '../support/packages.ts';
+import { drawCharts } from './charts.ts';
+import { dockerProxyWays } from './dockerproxy-ways.ts';
+import { describeEnvironment, describeImage } from './environment.ts';
+import { rowNames } from './figures.ts';
+import { nginxWays } from './nginx-ways.ts';
+import { peerWays } from './peer-ways.ts';
+import { formatReport, type Report, writeOutput } from './report.ts';
+import { slowClientsWay } from './slow-clients-way.ts';
+import { setStage } from './stage.ts';
+import { compare } from './targets.ts';
+import { takeTurns } from './ways.ts';
+
+const usualMegabytes = 500;
+const repetitions = 3;
+const output = join(import.meta.dirname, '..', 'output');
+
+const help = `Measures DockerProxy against docker, skopeo and nginx, and prints a table.
+
+npm run bench -- [--json FILE] [--svg FILE]
+
+  --json FILE   the figures; test/output/bench.json unless told
+  --svg FILE    the picture; test/output/bench.svg unless told
+
+BENCH_MB is the size of the image in megabytes, ${usualMegabytes} unless told.
+`;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      json: { type: 'string', default: join(output, 'bench.json') },
+      svg: { type: 'string', default: join(output, 'bench.svg') },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return void process.stdout.write(help);
+  const megabytes = Number(process.env.BENCH_MB ?? usualMegabytes);
+  if (!(megabytes >= 1)) throw new Error('BENCH_MB is no number of megabytes');
+  for (const part of ['docker-registry', 'curl', 'openssl'] as const) {
+    const reason = whyNot(part);
+    if (reason) throw new Error(`nothing can be measured: ${reason}`);
+  }
+  const report = await withInterruption((signal) => measure(megabytes * 1e6, signal));
+  await writeOutput(values.json, `${JSON.stringify(report, undefined, 2)}\n`);
+  await writeOutput(values.svg, drawCharts(report));
+  process.stdout.write(`\n${formatReport(report)}\n\nAlso in ${values.json} and ${values.svg}\n`);
+}
+
+async function measure(bytes: number, signal: AbortSignal): Promise<Report> {
+  log(`making an image of ${bytes / 1e6} MB`);
+  await using stage = await setStage(bytes, signal);
+  const ways = [
+    ...dockerProxyWays(stage, repetitions),
+    ...nginxWays(stage, repetitions),
+    ...peerWays(stage, repetitions),
+    slowClientsWay(stage),
+  ];
+  const rows = await takeTurns(ways, log);
+  const inOrder = Object.keys(rowNames).flatMap((id) => rows.filter((row) => row.id === id));
+  const image = `${describeImage(stage.whole)}; for 50 clients, ${describeImage(stage.quarter)}`;
+  return { ...(await describeEnvironment()), image, rows: inOrder, targets: compare(inOrder) };
+}
+
+/**
+ * Ctrl-C and SIGTERM end the command that runs; everything else then ends and is removed on the way out. The listeners
+ * stay, so that an impatient second Ctrl-C does not keep that from happening.
+ */
+async function withInterruption<T>(task: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const interruption = new AbortController();
+  const abort = () => interruption.abort(new Error('Interrupted; everything has ended and is removed.'));
+  process.on('SIGINT', abort).on('SIGTERM', abort);
+  try {
+    return await task(interruption.signal);
+  } catch (error) {
+    // What was under way may fail first, as Ctrl-C reaches all processes.
+    throw interruption.signal.aborted ? interruption.signal.reason : error;
+  } finally {
+    process.off('SIGINT', abort).off('SIGTERM', abort);
+  }
+}
+
+/** Progress is no result. */
+const log = (line: string): void => void process.stderr.write(`${line}\n`);
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
+  process.exitCode = 1;
+}

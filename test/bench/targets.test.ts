@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Row } from './figures.ts';
+import { measured } from './samples.ts';
+import { compare } from './targets.ts';
+
+const find = (rows: Row[], name: string) => compare(rows).find((one) => one.name === name);
+
+test('a ratio has the better figure where it belongs', () => {
+  const rows = [
+    measured('dockerproxy-cold', { firstByteMs: 20, seconds: 2 }),
+    measured('docker', { firstByteMs: 60_000, seconds: 80 }),
+    measured('skopeo-oci', { seconds: 3 }),
+    measured('nginx-proxy', { seconds: 2 }),
+  ];
+  assert.deepEqual(find(rows, 'cold: first byte sooner than docker pull + save'), {
+    name: 'cold: first byte sooner than docker pull + save',
+    value: '3000×',
+    wanted: '≥ 300×',
+    reached: true,
+  });
+  assert.equal(find(rows, 'cold: whole file sooner than docker pull + save')?.value, '40×');
+  assert.equal(find(rows, 'cold: whole file sooner than skopeo to oci-archive')?.reached, false);
+  assert.equal(find(rows, 'cold: throughput of nginx proxy_pass')?.reached, true);
+});
+
+test('less CPU is better', () => {
+  const nginx = measured('nginx-static', { cpuSeconds: 1 });
+  const verdict = (cpuSeconds: number) =>
+    find([nginx, measured('dockerproxy-warm', { cpuSeconds })], 'warm: CPU per byte of nginx static')
+      ?.reached;
+  assert.equal(verdict(1.4), true);
+  assert.equal(verdict(1.6), false);
+});
+
+test('one GET too many misses the target', () => {
+  const gets = { blobGets: 7, blobs: 6, manifestGets: 2, manifests: 2 };
+  const rows = [measured('dockerproxy-cold-50', {}, gets)];
+  assert.deepEqual(find(rows, 'cold, 50 clients: GETs of blobs')?.reached, false);
+  assert.deepEqual(find(rows, 'cold, 50 clients: GETs of manifests')?.reached, true);
+});
+
+test('memory for each slow client has its unit', () => {
+  const rows = [measured('dockerproxy-slow-200', {}, { bytesPerClient: 150_000 })];
+  const { value, wanted, reached } = find(rows, '200 slow clients: memory of each above idle') ?? {};
+  assert.deepEqual({ value, wanted, reached }, { value: '150 KB', wanted: '≤ 300 KB', reached: true });
+});
+
+test('what an absent line would decide is undecided', () => {
+  const targets = compare([{ id: 'docker', absent: 'dockerd needs root' }]);
+  assert.ok(targets.length > 0);
+  assert.deepEqual(
+    targets.filter(({ reached, value }) => reached !== undefined || value !== '-'),
+    [],
+  );
+});

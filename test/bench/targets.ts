@@ -1,0 +1,84 @@
+import { cpuSecondsPerGigabyte, type Figures, megabytesPerSecond, type Row, type RowId } from './figures.ts';
+
+/** What DockerProxy wants to reach, and what it has. */
+export interface Target {
+  name: string;
+  /** As it was measured, and what it should be; both with their unit. */
+  value: string;
+  wanted: string;
+  /** Undefined where a line that it takes is absent. */
+  reached: boolean | undefined;
+}
+
+type Measured = Extract<Row, { figures: Figures }>;
+
+/** Compares the lines of the table. */
+export function compare(rows: Row[]): Target[] {
+  const measured = new Map<RowId, Measured>();
+  for (const row of rows) if ('figures' in row) measured.set(row.id, row);
+  const figures = (id: RowId) => measured.get(id)?.figures;
+  const detail = (id: RowId, name: string) => measured.get(id)?.details?.[name];
+
+  /** One figure of two lines, divided; the comparison says which way is good. */
+  const ratio = (
+    name: string,
+    [upper, lower]: [RowId, RowId],
+    of: (figures: Figures) => number | undefined,
+    [sign, limit]: ['≥' | '≤', number],
+  ): Target => {
+    const [one, other] = [upper, lower].map((id) => {
+      const found = figures(id);
+      return found && of(found);
+    });
+    const value = one === undefined || other === undefined ? undefined : one / other;
+    return target(name, value, [sign, limit], times);
+  };
+  const firstByte = ({ firstByteMs }: Figures) => firstByteMs;
+  const seconds = (one: Figures) => one.seconds;
+  const gets = measured.get('dockerproxy-cold-50')?.details;
+  const [cold, warm, warm50] = ['dockerproxy-cold', 'dockerproxy-warm', 'dockerproxy-warm-50'] as const;
+  return [
+    ratio('cold: first byte sooner than docker pull + save', ['docker', cold], firstByte, ['≥', 300]),
+    ratio('cold: whole file sooner than docker pull + save', ['docker', cold], seconds, ['≥', 25]),
+    ratio('cold: whole file sooner than skopeo to oci-archive', ['skopeo-oci', cold], seconds, ['≥', 2]),
+    ratio('cold: throughput of nginx proxy_pass', [cold, 'nginx-proxy'], megabytesPerSecond, ['≥', 1]),
+    ratio('warm: throughput of nginx static', [warm, 'nginx-static'], megabytesPerSecond, ['≥', 0.8]),
+    ratio('warm: CPU per byte of nginx static', [warm, 'nginx-static'], cpuSecondsPerGigabyte, ['≤', 1.5]),
+    ratio('warm, 50 clients: throughput of nginx static', [warm50, 'nginx-static-50'], megabytesPerSecond, [
+      '≥',
+      0.8,
+    ]),
+    ratio(
+      'warm, 50 clients: CPU per byte of nginx static',
+      [warm50, 'nginx-static-50'],
+      cpuSecondsPerGigabyte,
+      ['≤', 1.5],
+    ),
+    onlyOnce('cold, 50 clients: GETs of blobs', gets?.blobGets, gets?.blobs),
+    onlyOnce('cold, 50 clients: GETs of manifests', gets?.manifestGets, gets?.manifests),
+    target(
+      '200 slow clients: memory of each above idle',
+      detail('dockerproxy-slow-200', 'bytesPerClient'),
+      ['≤', 300_000],
+      (bytes) => `${Math.round(bytes / 1000)} KB`,
+    ),
+  ];
+}
+
+function onlyOnce(name: string, asked: number | undefined, all: number | undefined): Target {
+  const reached = asked === undefined || all === undefined ? undefined : asked === all;
+  return { name, value: asked === undefined ? '-' : String(asked), wanted: `= ${all ?? '-'}`, reached };
+}
+
+function target(
+  name: string,
+  value: number | undefined,
+  [sign, limit]: ['≥' | '≤', number],
+  format: (value: number) => string,
+): Target {
+  const wanted = `${sign} ${format(limit)}`;
+  if (value === undefined) return { name, value: '-', wanted, reached: undefined };
+  return { name, value: format(value), wanted, reached: sign === '≥' ? value >= limit : value <= limit };
+}
+
+const times = (value: number): string => `${Number(value.toPrecision(3))}×`;
