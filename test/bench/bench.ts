@@ -58,9 +58,9 @@ async function measure(bytes: number, signal: AbortSignal): Promise<Report> {
     ...peerWays(stage, repetitions),
     slowClientsWay(stage),
   ];
-  const rows = await takeTurns(ways, log);
+  const rows = await takeTurns(ways, signal, log);
   const inOrder = Object.keys(rowNames).flatMap((id) => rows.filter((row) => row.id === id));
-  const image = `${describeImage(stage.whole)}; for 50 clients, ${describeImage(stage.quarter)}`;
+  const image = describeImage(stage.image);
   return { ...(await describeEnvironment()), image, rows: inOrder, targets: compare(inOrder) };
 }
 

@@ -15,26 +15,25 @@ export function dockerProxyWays(stage: Stage, repetitions: number): Way[] {
   return [
     {
       ids: ['dockerproxy-cold', 'dockerproxy-warm'],
+      essential: true,
       repetitions,
-      measure: () => measureColdAndWarm(stage, 'whole', 1, ['dockerproxy-cold', 'dockerproxy-warm']),
+      measure: () => measureColdAndWarm(stage, 1, ['dockerproxy-cold', 'dockerproxy-warm']),
     },
     {
       ids: ['dockerproxy-cold-50', 'dockerproxy-warm-50'],
+      essential: true,
       repetitions: 1,
-      measure: () =>
-        measureColdAndWarm(stage, 'quarter', crowd, ['dockerproxy-cold-50', 'dockerproxy-warm-50']),
+      measure: () => measureColdAndWarm(stage, crowd, ['dockerproxy-cold-50', 'dockerproxy-warm-50']),
     },
   ];
 }
 
 async function measureColdAndWarm(
   stage: Stage,
-  size: 'whole' | 'quarter',
   clients: number,
   [coldId, warmId]: [Measurement['id'], Measurement['id']],
 ): Promise<Measurement[]> {
-  const { registry, signal } = stage;
-  const image = stage[size];
+  const { registry, signal, image } = stage;
   await using folder: TemporaryFolder = await temporaryFolder();
   await using proxy = await startOverTls(stage, folder);
   const server = { pid: proxy.pid, idleBytes: proxy.memory() };

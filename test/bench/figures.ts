@@ -1,5 +1,6 @@
 /** What one way to an image has cost; a field is left out where it says nothing. */
 export type Figures = {
+  /** The median, where there are several clients. */
   firstByteMs?: number;
   seconds: number;
   /** Of the image as the registry stores it, whatever else is sent, times the number of clients. */
@@ -7,6 +8,8 @@ export type Figures = {
   cpuSeconds?: number;
   peakBytes?: number;
   aboveIdleBytes?: number;
+  /** Of the one processor that curl can use; near 1 it is curl that sets the speed. */
+  clientCpuShare?: number;
   /** On the disk afterwards. */
   diskBytes?: number;
 };

@@ -12,7 +12,7 @@ import type { Measurement, Way } from './ways.ts';
 
 /** What else brings an image. The slow ones are measured once. */
 export function peerWays(stage: Stage, repetitions: number): Way[] {
-  const reference = `${stage.registry.host}/${stage.whole.repository}:latest`;
+  const reference = `${stage.registry.host}/${stage.image.repository}:latest`;
   const way = (part: PartName, id: Measurement['id'], times: number, measure: Way['measure']): Way => ({
     ids: [id],
     absent: whyNot(part),
@@ -27,16 +27,16 @@ export function peerWays(stage: Stage, repetitions: number): Way[] {
   ];
 }
 
-async function fetchBlobs({ whole, signal, certificate }: Stage): Promise<Measurement> {
-  const fetched = asOneImage(await curl(whole.blobUrls, { signal, certificate: certificate.certificate }));
+async function fetchBlobs({ image, signal, certificate }: Stage): Promise<Measurement> {
+  const fetched = asOneImage(await curl(image.blobUrls, { signal, certificate: certificate.certificate }));
   const { seconds, client, transfers } = fetched;
   const firstByteMs = transfers[0]?.firstByteMs ?? Number.NaN;
   const { cpuSeconds, peakBytes } = client;
-  return { id: 'blobs', figures: { firstByteMs, seconds, imageBytes: whole.bytes, cpuSeconds, peakBytes } };
+  return { id: 'blobs', figures: { firstByteMs, seconds, imageBytes: image.bytes, cpuSeconds, peakBytes } };
 }
 
 async function copyWithSkopeo(
-  { whole, signal }: Stage,
+  { image, signal }: Stage,
   reference: string,
   kind: 'docker' | 'oci',
 ): Promise<Measurement> {
@@ -45,7 +45,15 @@ async function copyWithSkopeo(
   const target = `${kind}-archive:${join(folder.path, 'image.tar')}:bench:latest`;
   const { firstByteMs, ...cost } = await runMetered(
     'skopeo',
-    ['--insecure-policy', 'copy', '--quiet', '--src-tls-verify=false', `docker://${reference}`, target],
+    [
+      '--insecure-policy',
+      'copy',
+      '--quiet',
+      '--src-tls-verify=false',
+      '--src-no-creds',
+      `docker://${reference}`,
+      target,
+    ],
     { signal, outputFolder: folder.path, env: { ...process.env, TMPDIR: scratch.path } },
   );
   const { seconds, cpuSeconds, peakBytes } = cost;
@@ -53,13 +61,13 @@ async function copyWithSkopeo(
     id: `skopeo-${kind}`,
     figures: {
       ...(firstByteMs === undefined ? {} : { firstByteMs }),
-      ...{ seconds, imageBytes: whole.bytes, cpuSeconds, peakBytes },
+      ...{ seconds, imageBytes: image.bytes, cpuSeconds, peakBytes },
       diskBytes: await diskBytes(folder.path),
     },
   };
 }
 
-async function pullAndSave({ whole, signal, registry }: Stage, reference: string): Promise<Measurement> {
+async function pullAndSave({ image, signal, registry }: Stage, reference: string): Promise<Measurement> {
   await using folder = await temporaryFolder();
   await using engine = await startDockerd({ insecureRegistries: [registry.host] });
   const home = dirname(engine.socket);
@@ -75,7 +83,7 @@ async function pullAndSave({ whole, signal, registry }: Stage, reference: string
     figures: {
       firstByteMs: pulled.seconds * 1000 + (saved.firstByteMs ?? saved.seconds * 1000),
       seconds: pulled.seconds + saved.seconds,
-      imageBytes: whole.bytes,
+      imageBytes: image.bytes,
       cpuSeconds: cpuSeconds + pulled.cpuSeconds + saved.cpuSeconds,
       ...memory,
       diskBytes: (await diskBytes(home)) + (await diskBytes(folder.path)),

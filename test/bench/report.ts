@@ -17,7 +17,8 @@ const explanation = `\
 Cold is a fresh process with an empty cache; warm is the same once it has sent the image. MB/s and CPU count the
 image as the registry stores it. CPU and memory are those of the server (of DockerProxy, nginx, or dockerd with its
 containerd and the client), for skopeo and the blobs those of the command itself. curl, the client of DockerProxy and
-nginx, writes to /dev/null; docker and skopeo write a file. DockerProxy and nginx speak TLS.`;
+nginx, writes to /dev/null, and has one processor for all its transfers: near 100 % it is curl that sets the speed.
+docker and skopeo write a file. DockerProxy and nginx speak TLS. Of many clients' first bytes it is the median.`;
 
 /** The report for people. */
 export function formatReport({ date, machine, versions, image, rows, targets }: Report): string {

@@ -12,9 +12,9 @@ test('columns are aligned, a missing figure is a dash, an absent line has its re
   assert.equal(
     text,
     `\
-                          first byte ms  total s  MB/s  CPU s/GB  peak MB  above idle MB  disk MB  runs
-DockerProxy, cold                    12     1.00  1000      3.00        -              -        0     1
-the blobs alone, by curl              -    20.00    50         -        5              -        -     1
+                          first byte ms  total s  MB/s  CPU s/GB  client CPU %  peak MB  above idle MB  disk MB  runs
+DockerProxy, cold                    12     1.00  1000      3.00             -        -              -        0     1
+the blobs alone, by curl              -    20.00    50         -             -        5              -        -     1
 
 docker pull + docker save: absent, dockerd needs root
 

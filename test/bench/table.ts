@@ -6,6 +6,7 @@ const columns: [heading: string, cell: (figures: Figures) => string][] = [
   ['total s', ({ seconds }) => digits(seconds, 2)],
   ['MB/s', (figures) => digits(megabytesPerSecond(figures))],
   ['CPU s/GB', (figures) => digits(cpuSecondsPerGigabyte(figures), 2)],
+  ['client CPU %', ({ clientCpuShare: share }) => digits(share === undefined ? undefined : share * 100)],
   ['peak MB', ({ peakBytes }) => megabytes(peakBytes)],
   ['above idle MB', ({ aboveIdleBytes }) => megabytes(aboveIdleBytes)],
   ['disk MB', ({ diskBytes }) => megabytes(diskBytes)],

@@ -3,6 +3,8 @@ import { test } from 'node:test';
 import type { RowId } from './figures.ts';
 import { takeTurns, type Way } from './ways.ts';
 
+const { signal } = new AbortController();
+
 test('ways take turns, each for its number of repetitions, and give medians', async () => {
   const order: RowId[] = [];
   const way = (id: RowId, repetitions: number, ...seconds: number[]): Way => ({
@@ -15,7 +17,7 @@ test('ways take turns, each for its number of repetitions, and give medians', as
       ];
     },
   });
-  const rows = await takeTurns([way('docker', 1, 9), way('blobs', 3, 5, 1, 2)], () => {});
+  const rows = await takeTurns([way('docker', 1, 9), way('blobs', 3, 5, 1, 2)], signal, () => {});
   assert.deepEqual(order, ['docker', 'blobs', 'blobs', 'blobs']);
   assert.deepEqual(rows, [
     { id: 'docker', figures: { seconds: 9, imageBytes: 1 }, runs: 1, note: '0 left' },
@@ -28,10 +30,33 @@ test('an absent way is not measured, and each of its lines says why', async () =
   const ids: RowId[] = ['nginx-proxy', 'nginx-static'];
   const rows = await takeTurns(
     [{ ids, absent: 'nginx is not installed', repetitions: 1, measure }],
+    signal,
     () => {},
   );
   assert.deepEqual(
     rows,
     ids.map((id) => ({ id, absent: 'nginx is not installed' })),
+  );
+});
+
+test('a way that fails is absent from then on, unless it is essential or all is over', async () => {
+  let calls = 0;
+  const failing: Way = {
+    ids: ['docker'],
+    repetitions: 3,
+    measure: async () => {
+      calls++;
+      throw new Error('no engine\nis here\n');
+    },
+  };
+  const rows = await takeTurns([failing], signal, () => {});
+  assert.deepEqual([rows, calls], [[{ id: 'docker', absent: 'it failed: no engine is here' }], 1]);
+  await assert.rejects(
+    takeTurns([{ ...failing, essential: true }], signal, () => {}),
+    /no engine/,
+  );
+  await assert.rejects(
+    takeTurns([failing], AbortSignal.abort(new Error('over')), () => {}),
+    /over/,
   );
 });
