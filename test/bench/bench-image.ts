@@ -1,12 +1,13 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { appendFile, copyFile, rm, stat } from 'node:fs/promises';
+import { appendFile, copyFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip, gzipSync } from 'node:zlib';
 import { concat, TAR_END, tarHeader, tarPadding } from '../../src/archive/tar.ts';
-import { type Blob, image, index, type Layer, layerMediaType } from '../support/images.ts';
+import { image, index, type Layer, layerMediaType } from '../support/images.ts';
+import { temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { hashing } from '../support/random-layer.ts';
 import type { Registry } from '../support/registry.ts';
@@ -22,17 +23,8 @@ export interface BenchImage {
   blobUrls: string[];
 }
 
-export interface BenchImageOptions {
-  registry: Registry;
-  repository: string;
-  /** About how many the layers have together, compressed. */
-  bytes: number;
-  /** Where the layers are made; they are removed again. */
-  folder: string;
-  signal: AbortSignal;
-}
-
-export const layerCount = 5;
+const layerCount = 5;
+const repository = 'bench/image';
 
 /** What docker, skopeo and DockerProxy choose from the index. */
 export const platform = {
@@ -40,15 +32,19 @@ export const platform = {
   architecture: process.arch === 'x64' ? 'amd64' : process.arch,
 };
 
-/** Makes an image of real files, compressed as images are, below an index, and pushes it. */
-export async function pushBenchImage(options: BenchImageOptions): Promise<BenchImage> {
-  const { registry, repository, folder, signal } = options;
-  const body = await makeBody(join(folder, 'body'), options.bytes / layerCount, signal);
+/** Makes an image of real files of about so many bytes, compressed as images are, below an index, and pushes it. */
+export async function pushBenchImage(
+  registry: Registry,
+  bytes: number,
+  signal: AbortSignal,
+): Promise<BenchImage> {
+  await using folder = await temporaryFolder();
+  const inside = (name: string) => join(folder.path, name);
+  const body = await makeBody(inside('body'), bytes / layerCount, signal);
   const layers: Layer[] = [];
-  for (let at = 0; at < layerCount; at++) layers.push(await makeLayer(body, join(folder, `layer-${at}`), at));
+  for (let at = 0; at < layerCount; at++) layers.push(await makeLayer(body, inside(`layer-${at}`), at));
   const made = image({ platform, layers, config: { Cmd: ['true'] } });
-  await push(registry.url, repository, 'latest', index([made]), { headers: registry.headers });
-  for (const path of [body.path, ...layers.map((one) => pathOf(one))]) await rm(path);
+  await push(registry.url, repository, 'latest', index([made]));
   return {
     repository,
     bytes: made.blobs.reduce((sum, { descriptor }) => sum + descriptor.size, 0),
@@ -91,9 +87,4 @@ async function makeLayer(body: Body, path: string, at: number): Promise<Layer> {
     diffId: `sha256:${body.unpacked.copy().update(plain).digest('hex')}`,
     content: { path },
   };
-}
-
-function pathOf({ content }: Blob): string {
-  if ('path' in content) return content.path;
-  throw new Error('a layer in memory');
 }

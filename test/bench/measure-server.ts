@@ -14,7 +14,7 @@ export interface ServerMeasurement {
   details: Record<string, number>;
 }
 
-/** Measures a server and its clients while these download `imageBytes` together. */
+/** Measures a server and its clients while these download at least `imageBytes` together. */
 export async function measureServer(
   { pid, idleBytes }: MeasuredServer,
   imageBytes: number,
@@ -22,6 +22,7 @@ export async function measureServer(
 ): Promise<ServerMeasurement> {
   const costSoFar = startMeter(pid, idleBytes);
   const transfers = await download();
+  if (transfers.bytes < imageBytes) throw new Error(`${transfers.bytes} of ${imageBytes} bytes came`);
   const firstBytes = transfers.transfers.map(({ firstByteMs }) => firstByteMs);
   return {
     figures: {

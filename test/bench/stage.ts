@@ -26,13 +26,7 @@ export async function setStage(bytes: number, signal: AbortSignal): Promise<Stag
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryFolder());
   const registry = stack.use(await startRegistry());
-  const image = await pushBenchImage({
-    registry,
-    repository: 'bench/image',
-    bytes,
-    folder: folder.path,
-    signal,
-  });
+  const image = await pushBenchImage(registry, bytes, signal);
   const certificate = await makeCertificate(folder.path);
   const absent = whyNot('nginx');
   const nginx = absent ?? stack.use(await startNginx({ certificate, registryUrl: registry.url }));
