@@ -28,6 +28,11 @@ const CATALOGUE = {
     title: 'Malformed request',
     help: 'Send a well-formed HTTP request with a percent-encoded URL.',
   },
+  'format-unavailable': {
+    status: 400,
+    title: 'Format not available here',
+    help: 'Ask without &format=oci: this service takes its images from a Docker engine, which saves them in its own format.',
+  },
   'image-not-allowed': {
     status: 403,
     title: 'Image not allowed here',
@@ -113,10 +118,25 @@ const CATALOGUE = {
     title: 'Registry refused our credentials',
     help: 'Tell the operator that the configured credentials for this registry are not accepted.',
   },
+  'engine-unreachable': {
+    status: 502,
+    title: 'Docker engine not reachable',
+    help: 'The engine that this service takes images from does not answer; ask again later, and tell the operator if it stays so.',
+  },
+  'engine-failed': {
+    status: 502,
+    title: 'Docker engine failed',
+    help: 'The engine that this service takes images from could not pull or save the image; tell the operator if it stays so.',
+  },
   'content-mismatch': {
     status: 502,
     title: 'Registry sent wrong content',
     help: 'What the registry sent does not have the digest or size that it should have; ask again later.',
+  },
+  'engine-busy': {
+    status: 503,
+    title: 'Too many pulls at once',
+    help: 'Wait for as long as Retry-After says and ask again.',
   },
   'registry-unavailable': {
     status: 503,

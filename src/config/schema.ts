@@ -1,5 +1,6 @@
 import {
   bytes,
+  count,
   duration,
   listOf,
   oneOf,
@@ -21,6 +22,11 @@ export interface Setting<T> {
 }
 
 export const SCHEMA = {
+  source: {
+    type: oneOf('registry', 'engine'),
+    default: 'registry',
+    doc: 'Where images come from: straight from their registries, or from a Docker Engine that pulls and saves them.',
+  },
   host: { type: text, default: '127.0.0.1', doc: 'The address to listen on.' },
   port: { type: port, default: '8080', doc: 'The port to listen on; 0 takes any free one.' },
   allow: {
@@ -52,12 +58,32 @@ export const SCHEMA = {
   cacheSize: {
     type: bytes,
     default: '20GiB',
-    doc: 'How many bytes of blobs are kept in the cache; 0 turns it off.',
+    doc: 'How many bytes of blobs and saved images are kept in the cache; 0 turns it off.',
   },
   staleIfError: {
     type: duration,
     default: '24h',
     doc: 'For how long a tag’s last known digest stands in for a registry that does not answer; 0s turns it off.',
+  },
+  pull: {
+    type: oneOf('always', 'missing', 'never'),
+    default: 'always',
+    doc: 'When the engine pulls: for each request, only what it does not have, or never. With --source engine.',
+  },
+  pulls: {
+    type: count,
+    default: '2',
+    doc: 'How many images the engine pulls at once. With --source engine.',
+  },
+  pullQueue: {
+    type: count,
+    default: '16',
+    doc: 'How many pulls may wait for their turn; more are refused for a while. With --source engine.',
+  },
+  engineKeep: {
+    type: bytes,
+    default: '20GiB',
+    doc: 'How many bytes of images that it pulled stay in the engine; others are never removed. With --source engine.',
   },
   cacheDir: {
     type: text,

@@ -30,6 +30,18 @@ export const port: SettingType<number> = {
   },
 };
 
+/** A whole number from 1 on. */
+export const count: SettingType<number> = {
+  placeholder: 'COUNT',
+  parse(value) {
+    const number = typeof value === 'string' && /^\d+$/.test(value.trim()) ? Number(value) : value;
+    if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 1) {
+      throw new Error('must be a whole number from 1 on');
+    }
+    return number;
+  },
+};
+
 /** A comma list or a TOML array of whatever `item` takes. */
 export function listOf<T>(item: SettingType<T>): SettingType<readonly T[]> {
   return {

@@ -12,6 +12,7 @@ const STATUSES: Record<ErrorCode, number> = {
   'parameter-unknown': 400,
   'parameter-invalid': 400,
   'request-malformed': 400,
+  'format-unavailable': 400,
   'image-not-allowed': 403,
   'address-refused': 403,
   'image-too-large': 403,
@@ -29,7 +30,10 @@ const STATUSES: Record<ErrorCode, number> = {
   'registry-failed': 502,
   'registry-refused': 502,
   'registry-credentials-refused': 502,
+  'engine-unreachable': 502,
+  'engine-failed': 502,
   'content-mismatch': 502,
+  'engine-busy': 503,
   'registry-unavailable': 503,
   'registry-timeout': 504,
 };
