@@ -7,7 +7,7 @@ import { relay } from '../streams.ts';
 import { BlobFetch } from './blob-fetch.ts';
 import { openBlobFiles } from './blob-files.ts';
 import { FileStream, StorageFailure } from './growing-file.ts';
-import { createRoom } from './room.ts';
+import { createRoom, type Room } from './room.ts';
 
 /** Keeps blobs on the disk, verified, by their digests: each is fetched once, for whoever asks, from whatever repository. */
 export interface BlobCache {
@@ -17,8 +17,17 @@ export interface BlobCache {
    * @param registry the registry behind it, by which fetches ahead are bounded
    */
   before(source: BlobReader, registry: string): BlobReader;
+  /** For other files in the same folder, which count like blobs and are evicted like them. */
+  readonly storage: Storage;
   /** Ends every fetch; what came stays to be gone on with. */
   close(): void;
+}
+
+/** The folder of the cache with its limit, for whoever keeps files there. */
+export interface Storage extends Room {
+  readonly folder: string;
+  /** Keeps a file from eviction until what comes back is called. */
+  hold(path: string): () => void;
 }
 
 export interface BlobCacheOptions {
@@ -115,6 +124,15 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
         );
       },
     }),
+
+    storage: {
+      folder,
+      reserve: room.reserve,
+      hold(path) {
+        add(open, path, 1);
+        return () => add(open, path, -1);
+      },
+    },
 
     close() {
       for (const fetch of fetches.values()) fetch.abandon();

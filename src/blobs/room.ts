@@ -84,7 +84,8 @@ async function measure(path: string): Promise<Held | undefined> {
     const { size, atimeMs, mtimeMs } = await stat(path);
     const [, promised] = /\/incoming\/[^/]+\.(\d+)$/.exec(path) ?? [];
     if (promised === undefined) return { path, bytes: size, used: atimeMs };
-    return { path, bytes: Number(promised), used: mtimeMs };
+    // A saved image may become larger than was thought.
+    return { path, bytes: Math.max(Number(promised), size), used: mtimeMs };
   } catch {
     // It was evicted or renamed meanwhile.
     return undefined;

@@ -1,0 +1,163 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { CatalogueError } from '../errors.ts';
+import type { ByteRange } from '../oci/descriptor.ts';
+import { relay } from '../streams.ts';
+import type { Storage } from './blob-cache.ts';
+import { FileAppender, FileStream, StorageFailure } from './growing-file.ts';
+
+/** A file that was made once and can be read in any part, for as long as nobody evicts it. */
+export interface Spool {
+  /** Bytes. */
+  readonly size: number;
+  /** A strong validator, quotes included: the same only for the same bytes. */
+  readonly etag: string;
+  /** Streams the file or a range of it. */
+  read(range: ByteRange | undefined, signal: AbortSignal): Readable;
+}
+
+export interface SpoolRequest {
+  /** Lowercase hex digits: what the file is a function of. */
+  readonly key: string;
+  /** About how many bytes there will be: room is made for them before the first comes. */
+  readonly expected: number;
+  /** Bytes at most. */
+  readonly maxSize: number;
+  /** Told, as bytes come, how many there are. */
+  readonly onProgress: (bytes: number) => void;
+}
+
+/**
+ * Keeps streams that cannot be asked for in parts, as files in the folder of the cache:
+ *
+ *     spools/<key>.<size>.<sha256>      a whole one, with what it must be in its name
+ *     incoming/spool-<uuid>.<size>      one that is written, and how large it is expected to be
+ *
+ * A name in spools/ is given only to what is complete and on the disk, so a process may be killed at any moment.
+ */
+export interface Spools {
+  /** Looks for a file; undefined where there is none. */
+  find(key: string): Promise<Spool | undefined>;
+  /**
+   * Makes a file of a stream.
+   *
+   * @throws StorageFailure where the disk has no room; CatalogueError `image-too-large`; what the stream fails with
+   */
+  fill(request: SpoolRequest, source: Readable, signal: AbortSignal): Promise<Spool>;
+}
+
+/** Bytes that are reserved at a time past what was expected. */
+const FURTHER_ROOM = 64 * 1024 * 1024;
+
+export async function openSpools(storage: Storage): Promise<Spools> {
+  const folder = join(storage.folder, 'spools');
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+
+  const spoolAt = (name: string): Spool | undefined => {
+    const [, key = '', size, hash] = /^([0-9a-f]+)\.(\d+)\.([0-9a-f]{64})$/.exec(name) ?? [];
+    if (hash === undefined) return undefined;
+    const path = join(folder, name);
+    const bytes = Number(size);
+    return {
+      size: bytes,
+      etag: `"e-${key.slice(0, 16)}-${hash}"`,
+      read: (range = { start: 0, end: bytes }, signal) => readFile(storage, path, range, signal),
+    };
+  };
+
+  return {
+    async find(key) {
+      const name = (await readdir(folder)).find((candidate) => candidate.startsWith(`${key}.`));
+      const spool = name === undefined ? undefined : spoolAt(name);
+      if (name === undefined || spool === undefined) return undefined;
+      const path = join(folder, name);
+      try {
+        const { size, mtime } = await stat(path);
+        if (size === spool.size) {
+          await utimes(path, new Date(), mtime);
+          return spool;
+        }
+        await rm(path, { force: true });
+      } catch {
+        // It was evicted meanwhile.
+      }
+      return undefined;
+    },
+
+    async fill({ key, expected, maxSize, onProgress }, source, signal) {
+      const incoming = join(storage.folder, 'incoming', `spool-${randomUUID()}.${expected}`);
+      const release = storage.hold(incoming);
+      let file: FileHandle | undefined;
+      try {
+        if (!(await storage.reserve(expected))) throw new StorageFailure('The cache has no room');
+        file = await open(incoming, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+        const hash = createHash('sha256');
+        let size = 0;
+        let reserved = expected;
+        const inspect = async function* (chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+          for await (const chunk of chunks) {
+            size += chunk.length;
+            if (size > maxSize) throw tooLarge(maxSize);
+            if (size > reserved) {
+              if (!(await storage.reserve(FURTHER_ROOM))) throw new StorageFailure('The cache has no room');
+              reserved += FURTHER_ROOM;
+            }
+            hash.update(chunk);
+            yield chunk;
+          }
+        };
+        await pipeline(source, inspect, new FileAppender(file, 0, onProgress), { signal });
+        await file.datasync();
+        const name = `${key}.${size}.${hash.digest('hex')}`;
+        await rename(incoming, join(folder, name));
+        const spool = spoolAt(name);
+        if (spool === undefined) throw new TypeError(`${key} is no key of a spool`);
+        return spool;
+      } catch (error) {
+        source.destroy();
+        await rm(incoming, { force: true });
+        throw isOfDisk(error) ? new StorageFailure('The cache cannot be written', { cause: error }) : error;
+      } finally {
+        await file?.close();
+        release();
+      }
+    },
+  };
+}
+
+/** The error of an archive that is larger than the operator lets through. */
+export function tooLarge(maxSize: number): CatalogueError {
+  return new CatalogueError(
+    'image-too-large',
+    `The archive has more than ${maxSize} bytes, which this service does not send.`,
+  );
+}
+
+function readFile(storage: Storage, path: string, range: ByteRange, signal: AbortSignal): Readable {
+  return relay(async function* (ended) {
+    const release = storage.hold(path);
+    const file = await open(path, constants.O_RDONLY).catch((error: unknown) => {
+      release();
+      throw error;
+    });
+    const onClose = (): void => {
+      release();
+      file.close().catch(() => {});
+    };
+    const source = { file, available: range.end, failure: undefined, onChange: () => () => {} };
+    yield new FileStream({ source, range, signal: ended, onClose });
+  }, signal);
+}
+
+/** https://nodejs.org/api/errors.html#errorsyscall: what the file system throws names its call, and no address. */
+function isOfDisk(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    'syscall' in error &&
+    /^(?:open|write|writev|fdatasync|rename|mkdir)$/.test(`${error.syscall}`)
+  );
+}
