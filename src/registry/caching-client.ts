@@ -2,9 +2,9 @@ import type { BlobCache } from '../blobs/blob-cache.ts';
 import { CatalogueError, type ErrorCode } from '../errors.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
+import { createSingleFlight } from '../single-flight.ts';
 import type { FetchedManifest, RegistryClient } from './client.ts';
 import type { ManifestStore } from './manifest-store.ts';
-import { createSingleFlight } from './single-flight.ts';
 
 export interface CachingClientOptions {
   readonly client: RegistryClient;
