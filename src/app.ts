@@ -5,16 +5,18 @@ import { type BlobCache, type CacheLog, openBlobCache } from './blobs/blob-cache
 import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
 import { createServer, type ServerOptions } from './http/server.ts';
-import { createGuard } from './net/guard.ts';
+import { createGuard, type Guard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
+import { judgeHost } from './net/judge-host.ts';
 import { parseNamePattern } from './oci/name-pattern.ts';
 import { createAllowlist } from './policy/allowlist.ts';
 import { PUBLIC_REGISTRIES } from './policy/public-registries.ts';
 import { createAuthorizer } from './registry/authorizer.ts';
 import { createCachingClient } from './registry/caching-client.ts';
 import { createRegistryClient, registryOrigin } from './registry/client.ts';
-import { createDockerConfigCredentials } from './registry/credentials.ts';
+import { type CredentialStore, createDockerConfigCredentials } from './registry/credentials.ts';
 import { createManifestStore } from './registry/manifest-store.ts';
+import type { ImageSource } from './sources/image-source.ts';
 import { createRegistrySource } from './sources/registry-source.ts';
 
 /** What the application takes from the process that runs it. */
@@ -22,6 +24,8 @@ export interface Environment {
   readonly logger: Logger;
   /** The folder of Docker's config.json. */
   readonly dockerConfigFolder: string;
+  /** Its variables, of which those of Docker's client tell where an engine is. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
   readonly version: string;
 }
 
@@ -40,13 +44,15 @@ export async function createApp(config: Config, environment: Environment): Promi
   const named = (config.allow ?? []).flatMap(({ domain }) => domain ?? []);
   const trusted = [...insecure, ...named].map((domain) => registryOrigin(domain, insecure));
 
+  const guard = createGuard(trusted);
+  const credentials = createDockerConfigCredentials(environment.dockerConfigFolder);
   const http = createHttpClient({
-    guard: createGuard(trusted),
+    guard,
     userAgent: `DockerProxy/${environment.version}`,
   });
   const authorizer = createAuthorizer({
     http,
-    credentials: createDockerConfigCredentials(environment.dockerConfigFolder),
+    credentials,
     now: () => performance.now(),
   });
   const registries = createRegistryClient({ http, authorizer, insecure });
@@ -57,11 +63,12 @@ export async function createApp(config: Config, environment: Environment): Promi
     blobs === undefined
       ? registries
       : createCachingClient({ client: registries, blobs, manifests, staleIfError, now: Date.now });
-  const source = createRegistrySource({
-    client,
-    defaultPlatform: config.defaultPlatform,
-    maxSize: config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize,
-  });
+  const { defaultPlatform } = config;
+  const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
+  const source =
+    config.source === 'registry'
+      ? createRegistrySource({ client, defaultPlatform, maxSize })
+      : await startEngineSource(config, environment, { credentials, guard, insecure, blobs, maxSize });
   const allowlist = createAllowlist({ allow, deny: config.deny });
 
   const app = await createServer({
@@ -75,6 +82,43 @@ export async function createApp(config: Config, environment: Environment): Promi
     await http.close();
   });
   return app;
+}
+
+interface EngineParts {
+  readonly credentials: CredentialStore;
+  readonly guard: Guard;
+  readonly insecure: ReadonlySet<string>;
+  readonly blobs: BlobCache | undefined;
+  readonly maxSize: number;
+}
+
+/** Loaded only where it is wanted: who takes images from registries has no use for a client of the engine. */
+async function startEngineSource(
+  config: Config,
+  { logger, variables, dockerConfigFolder: configFolder }: Environment,
+  { insecure, guard, blobs, ...parts }: EngineParts,
+): Promise<ImageSource> {
+  const { connectEngine } = await import('./sources/engine/connect.ts');
+  const { defaultPlatform, pull: policy, pulls, pullQueue, engineKeep: keep, stateDir } = config;
+  return connectEngine({
+    ...parts,
+    ...{ variables, configFolder, policy, pulls, pullQueue, keep, stateDir, defaultPlatform },
+    storage: blobs?.storage,
+    judge: (domain) => judgeHost(guard, new URL(registryOrigin(domain, insecure))),
+    log: {
+      connected: ({ product, apiVersion, store }, url) =>
+        logger.info(
+          { product, apiVersion, store },
+          `${product} at ${url}: API ${apiVersion}, store ${store}`,
+        ),
+      removed: (image) => logger.info({ image }, `Removed from the engine: ${image}`),
+      unspooled: (names, err) =>
+        logger.warn({ err }, `${err.message}: ${names.join(', ')} is sent without a length`),
+      untidy: (err) => logger.warn({ err }, 'The record of pulled images could not be kept up'),
+    },
+  }).catch((error: unknown) => {
+    throw new ConfigError([error instanceof Error ? error.message : `${error}`]);
+  });
 }
 
 async function openCache(config: Config, logger: Logger): Promise<BlobCache | undefined> {

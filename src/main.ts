@@ -63,7 +63,11 @@ async function prepare(): Promise<{ config: Config; app: FastifyInstance; logger
     const config = loadConfig({ argv, environment: process.env, home: homedir(), isRoot });
     const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
     const dockerConfigFolder = process.env.DOCKER_CONFIG ?? join(homedir(), '.docker');
-    return { config, logger, app: await createApp(config, { logger, dockerConfigFolder, version }) };
+    return {
+      config,
+      logger,
+      app: await createApp(config, { logger, dockerConfigFolder, variables: process.env, version }),
+    };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const mistakes = error.mistakes.map((mistake) => `  ${mistake}\n`);

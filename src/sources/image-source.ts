@@ -14,16 +14,34 @@ export interface ArchiveRequest {
   readonly format: ArchiveFormat;
   /** False where only the archive's properties are wanted (HEAD): then no blob is fetched. */
   readonly contentWanted: boolean;
+  /** True where the first bytes count more than a length: a source that has to make the archive first need not. */
+  readonly stream?: boolean;
+  /** Told how far an archive is that takes time to make. */
+  readonly onProgress?: (progress: Progress) => void;
 }
 
-/** One tar file that is fixed to the last byte, though none of it may have been fetched. */
-export interface Archive {
-  readonly filename: string;
+/** How far an archive is. */
+export type Progress =
+  /** So many others are before it. */
+  | { readonly stage: 'queued'; readonly ahead: number }
+  | { readonly stage: 'pulling'; readonly image: string; readonly layers: readonly LayerProgress[] }
+  | { readonly stage: 'saving'; readonly bytes: number };
+
+/** How far a layer is. */
+export interface LayerProgress {
+  readonly id: string;
+  /** In the engine's own words: `Downloading`, `Extracting`. */
+  readonly status: string;
   /** Bytes. */
-  readonly size: number;
-  /** A strong validator, quotes included. */
-  readonly etag: string;
-  /** The manifest of each image, in the order of the request. */
+  readonly current?: number;
+  /** Bytes. */
+  readonly total?: number;
+}
+
+/** What any archive has. */
+interface ArchiveFacts {
+  readonly filename: string;
+  /** The manifest of each image, in the order of the request; its ID where no manifest is known. */
   readonly digests: readonly Digest[];
   /** Whether a layer is compressed with zstd, which Docker before 23.0 cannot load. */
   readonly zstd: boolean;
@@ -32,6 +50,14 @@ export interface Archive {
    * epoch; of several images, the longest ago.
    */
   readonly staleSince: number | undefined;
+}
+
+/** One tar file that is fixed to the last byte, though none of it may have been fetched. */
+export interface Archive extends ArchiveFacts {
+  /** Bytes. */
+  readonly size: number;
+  /** A strong validator, quotes included. */
+  readonly etag: string;
   /**
    * Streams the file or a range of it. The stream ends after exactly those bytes or fails; destroying it, or aborting
    * the signal, ends all upstream work.
@@ -39,12 +65,25 @@ export interface Archive {
   read(range: ByteRange | undefined, signal: AbortSignal): Readable;
 }
 
+/** A tar file that is made as it is sent, so that nobody knows its length, and no part of it can be asked for. */
+export interface LiveArchive extends ArchiveFacts {
+  readonly size: undefined;
+  /**
+   * Begins to make it. The stream ends after the whole file or fails; destroying it, or aborting the signal, ends the
+   * work.
+   *
+   * @throws CatalogueError why it cannot be made
+   */
+  start(signal: AbortSignal): Promise<Readable>;
+}
+
 /** Where images come from. */
-export interface ImageSource {
+export interface ImageSource<Kind extends Archive | LiveArchive = Archive | LiveArchive> {
   /**
    * Finds the images and fixes the archive.
    *
+   * @param signal aborts when the request is over, however it ended
    * @throws CatalogueError why there is no such archive
    */
-  open(request: ArchiveRequest, signal: AbortSignal): Promise<Archive>;
+  open(request: ArchiveRequest, signal: AbortSignal): Promise<Kind>;
 }

@@ -10,7 +10,7 @@ import { isZstdLayer } from '../oci/manifest.ts';
 import { type Platform, samePlatform } from '../oci/platform.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import { type ResolvedImage, resolveImage } from './image-resolver.ts';
-import type { ImageSource } from './image-source.ts';
+import type { Archive, ImageSource } from './image-source.ts';
 
 export interface RegistrySourceOptions {
   readonly client: RegistryClient;
@@ -24,7 +24,7 @@ export function createRegistrySource({
   client,
   defaultPlatform,
   maxSize,
-}: RegistrySourceOptions): ImageSource {
+}: RegistrySourceOptions): ImageSource<Archive> {
   return {
     async open({ references, platform, format, contentWanted }, signal) {
       const options = { platform, defaultPlatform, mayReadConfig: contentWanted };

@@ -1,0 +1,333 @@
+import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { archiveFilename } from '../archive/filename.ts';
+import { StorageFailure } from '../blobs/growing-file.ts';
+import { type Spool, type Spools, tooLarge } from '../blobs/spools.ts';
+import { CatalogueError } from '../errors.ts';
+import { type Digest, isDigest } from '../oci/digest.ts';
+import type { JsonObject } from '../oci/json.ts';
+import { formatPlatform, type Platform, samePlatform, selectPlatform } from '../oci/platform.ts';
+import { formatReference, parseReference, type Reference } from '../oci/reference.ts';
+import type { CredentialStore } from '../registry/credentials.ts';
+import { createSingleFlight } from '../single-flight.ts';
+import { relay } from '../streams.ts';
+import type { Engine, EngineImage } from './engine/engine.ts';
+import type { Leases } from './engine/leases.ts';
+import { createProgressHub } from './engine/progress-hub.ts';
+import { createPullProgress } from './engine/pull-progress.ts';
+import type { PulledImages } from './engine/pulled-images.ts';
+import type { Queue } from './engine/queue.ts';
+import type { Archive, ArchiveRequest, ImageSource, LiveArchive, Progress } from './image-source.ts';
+
+export interface EngineSourceOptions {
+  readonly engine: Engine;
+  readonly leases: Leases;
+  readonly queue: Queue;
+  readonly pulled: PulledImages;
+  /** Where saved archives are kept; without it, each is sent as it is made. */
+  readonly spools: Spools | undefined;
+  readonly credentials: CredentialStore;
+  /** Refuses registries that the engine may not be sent to. */
+  readonly judge: (reference: Reference, signal: AbortSignal) => Promise<void>;
+  readonly policy: 'always' | 'missing' | 'never';
+  readonly defaultPlatform: Platform;
+  /** Bytes of an archive at most. */
+  readonly maxSize: number;
+  readonly log: EngineSourceLog;
+}
+
+export interface EngineSourceLog {
+  /** An archive cannot be kept and is sent as it is made. */
+  unspooled(names: readonly string[], reason: Error): void;
+  /** Something went wrong that no client has to know of. */
+  untidy(error: unknown): void;
+}
+
+/** One request on its way through the engine. */
+interface Job {
+  readonly names: readonly string[];
+  /** Undefined: the one that the name stands for. */
+  readonly platform: Platform | undefined;
+  readonly images: readonly EngineImage[];
+  readonly report: (progress: Progress) => void;
+}
+
+/** An image to pull. */
+interface Order {
+  readonly reference: Reference;
+  readonly platform: Platform | undefined;
+  /** Whether it is this very manifest, whatever its platform. */
+  readonly isExact: boolean;
+  readonly report: (progress: Progress) => void;
+}
+
+/** How often an archive is made anew where a name went to another image while it was saved. */
+const SAVE_TRIES = 3;
+
+/**
+ * Has a Docker engine pull images and save them. What it saves is kept on the disk, by all that its bytes depend on, so
+ * that it has a length, an ETag and ranges as any archive does.
+ */
+export function createEngineSource(options: EngineSourceOptions): ImageSource {
+  const { engine, leases, queue, pulled, spools, credentials, policy, defaultPlatform, maxSize, log } =
+    options;
+  const sharePull = createSingleFlight<EngineImage>();
+  const shareSave = createSingleFlight<Spool>();
+  const hub = createProgressHub();
+
+  /** Sees to it that the engine has an image, and describes it. */
+  const provide = async (
+    reference: Reference,
+    platform: Platform | undefined,
+    report: Job['report'],
+    signal: AbortSignal,
+  ): Promise<EngineImage> => {
+    const name = engineName(reference);
+    // A digest without a platform means this very manifest, whatever it is for; of an index, the default one.
+    const isExact = reference.digest !== undefined && platform === undefined;
+    const wanted = platform ?? defaultPlatform;
+    const isWanted = (image: EngineImage): boolean => isExact || isFor(wanted, image);
+    const look = (): Promise<EngineImage | undefined> =>
+      engine.inspect(name, isExact ? undefined : wanted, signal);
+
+    const there = await look();
+    // What a digest means never changes, so that asking again would only cost a pull.
+    const mayStay = policy !== 'always' || reference.digest !== undefined;
+    if (there !== undefined && mayStay && isWanted(there)) return noted(name, there, false, signal);
+    if (policy === 'never')
+      throw there === undefined ? notInEngine(reference) : otherPlatform(reference, wanted, there);
+
+    const order = { reference, isExact, report };
+    const image = await pull({ ...order, platform: wanted }, signal).catch((error: unknown) => {
+      const mayBeOther = error instanceof CatalogueError && error.code === 'platform-not-found' && isExact;
+      if (!mayBeOther) throw error;
+      return pull({ ...order, platform: undefined }, signal);
+    });
+    if (!isWanted(image)) throw otherPlatform(reference, wanted, image);
+    return image;
+  };
+
+  /** Pulls an image, once for however many want it at the same time. */
+  const pull = async (order: Order, signal: AbortSignal): Promise<EngineImage> => {
+    const { reference, platform, isExact, report } = order;
+    const image = formatReference(reference);
+    const name = engineName(reference);
+    const key = `${name} ${isExact ? 'exact ' : ''}${platform === undefined ? '' : formatPlatform(platform)}`;
+    const work = async (shared: AbortSignal): Promise<EngineImage> => {
+      await options.judge(reference, shared);
+      const found = await credentials.find(reference.domain);
+      const progress = createPullProgress();
+      const onLine = (line: JsonObject): string | undefined => {
+        const message = progress.take(line);
+        hub.report(key, { stage: 'pulling', image, layers: progress.layers });
+        return message;
+      };
+      const wait = (ahead: number): void => hub.report(key, { stage: 'queued', ahead });
+      return queue.run(
+        async () => {
+          const before = await engine.imageIds(shared);
+          await engine.pull({ reference, platform, credentials: found, onLine }, shared);
+          const pulledImage = await engine.inspect(name, isExact ? undefined : platform, shared);
+          if (pulledImage === undefined)
+            throw new CatalogueError('engine-failed', `The engine lost ${image} after its pull.`);
+          return noted(name, pulledImage, !before.has(pulledImage.id), shared);
+        },
+        wait,
+        shared,
+      );
+    };
+    const unwatch = hub.watch(key, report);
+    try {
+      return await sharePull(key, work, signal);
+    } finally {
+      unwatch();
+    }
+  };
+
+  /** Notes the use of an image, which may make others surplus. */
+  const noted = async (
+    name: string,
+    image: EngineImage,
+    isNew: boolean,
+    signal: AbortSignal,
+  ): Promise<EngineImage> => {
+    const { id } = await engine.describe(signal);
+    await pulled.use(id, name, image, isNew).catch(log.untidy);
+    // Nobody waits for it, and the image itself is held.
+    if (isNew) pulled.removeSurplus(id, AbortSignal.timeout(REMOVAL_PATIENCE_MS)).catch(log.untidy);
+    return image;
+  };
+
+  /** Makes sure that the names still mean what was looked at; what else was saved is not what was asked for. */
+  const stillMeans = async ({ names, images, platform }: Job, signal: AbortSignal): Promise<boolean> => {
+    const now = await Promise.all(names.map((name) => engine.inspect(name, platform, signal)));
+    return now.every((image, at) => image?.id === images[at]?.id);
+  };
+
+  const keyOf = async ({ names, images, platform }: Job, signal: AbortSignal): Promise<string> => {
+    const { product, store } = await engine.describe(signal);
+    const ids = images.map(({ id }) => id);
+    const all = { ids, names, platform: platform && formatPlatform(platform), product, store };
+    return createHash('sha256').update(JSON.stringify(all)).digest('hex');
+  };
+
+  /** Saves the images to the disk, once for however many want them at the same time. */
+  const spool = async (kept: Spools, job: Job, signal: AbortSignal): Promise<Spool> => {
+    const key = await keyOf(job, signal);
+    const found = await kept.find(key);
+    if (found !== undefined) return found;
+    const unwatch = hub.watch(key, job.report);
+    const work = async (shared: AbortSignal): Promise<Spool> => {
+      const onProgress = (bytes: number): void => hub.report(key, { stage: 'saving', bytes });
+      onProgress(0);
+      const expected = job.images.reduce((sum, { size }) => sum + size, 0);
+      const source = await engine.save(job.names, job.platform, shared);
+      return kept.fill({ key, expected, maxSize, onProgress }, source, shared);
+    };
+    try {
+      return await shareSave(key, work, signal);
+    } finally {
+      unwatch();
+    }
+  };
+
+  const open = async (
+    request: ArchiveRequest,
+    signal: AbortSignal,
+    tries: number,
+  ): Promise<Archive | LiveArchive> => {
+    const { references, onProgress: report = () => {} } = request;
+    const names = references.map(engineName);
+    const platform = platformOf(request, defaultPlatform);
+    const purpose = platform === undefined ? 'exact' : formatPlatform(platform);
+    const releases: (() => void)[] = [];
+    const release = (): void => {
+      for (const giveBack of releases.splice(0)) giveBack();
+    };
+    try {
+      // In one order for everybody, so that no two wait for each other.
+      for (const name of [...names].sort()) releases.push(await leases.take(name, purpose, signal));
+      const images: EngineImage[] = [];
+      for (const reference of references)
+        images.push(await provide(reference, request.platform, report, signal));
+      const job = { names, platform, images, report };
+      const facts = archiveFacts(request, images, defaultPlatform);
+      if (spools !== undefined && request.stream !== true) {
+        try {
+          const { size, etag, read } = await spool(spools, job, signal);
+          if (await stillMeans(job, signal)) {
+            release();
+            return { ...facts, size, etag, read };
+          }
+          release();
+          if (tries > 1) return await open(request, signal, tries - 1);
+          throw new CatalogueError(
+            'engine-failed',
+            `${names.join(', ')} did not stay the same while it was saved.`,
+          );
+        } catch (error) {
+          if (!(error instanceof StorageFailure)) throw error;
+          log.unspooled(names, error);
+        }
+      }
+      // The names have to stay what they are until the engine has begun.
+      signal.addEventListener('abort', release, { once: true });
+      return { ...facts, size: undefined, start: (ended) => start(job, ended).finally(release) };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  };
+
+  const start = async (job: Job, signal: AbortSignal): Promise<Readable> => {
+    const stream = await engine.save(job.names, job.platform, signal);
+    if (!(await stillMeans(job, signal))) {
+      stream.destroy();
+      throw new CatalogueError(
+        'engine-failed',
+        `${job.names.join(', ')} did not stay the same while it was saved.`,
+      );
+    }
+    let sent = 0;
+    const one = async function* (): AsyncGenerator<Readable, void> {
+      yield stream;
+    };
+    return relay(one, signal, (chunk) => {
+      sent += chunk.length;
+      if (sent > maxSize) throw tooLarge(maxSize);
+    });
+  };
+
+  return {
+    async open(request, signal) {
+      if (request.format === 'oci') {
+        throw new CatalogueError('format-unavailable', 'A Docker engine saves images only in format=docker.');
+      }
+      return open(request, signal, SAVE_TRIES);
+    },
+  };
+}
+
+/** Milliseconds. */
+const REMOVAL_PATIENCE_MS = 10 * 60_000;
+
+/** Always with a tag or a digest: a bare name would mean every tag of the repository. */
+function engineName({ name, tag, digest }: Reference): string {
+  return digest === undefined ? `${name}:${tag ?? 'latest'}` : `${name}@${digest}`;
+}
+
+/** The platform that is saved; undefined where digests leave none to choose. */
+function platformOf({ references, platform }: ArchiveRequest, standard: Platform): Platform | undefined {
+  const isExact = references.every(({ digest }) => digest !== undefined);
+  return platform ?? (isExact ? undefined : standard);
+}
+
+function isFor(wanted: Platform, { platform }: EngineImage): boolean {
+  return selectPlatform(wanted, [platform], (stated) => stated) !== undefined;
+}
+
+function archiveFacts(
+  { references, platform }: ArchiveRequest,
+  images: readonly EngineImage[],
+  standard: Platform,
+): Pick<Archive, 'filename' | 'digests' | 'zstd' | 'staleSince'> {
+  const isDefault = platform === undefined || samePlatform(platform, standard);
+  return {
+    filename: archiveFilename(references, isDefault ? undefined : platform),
+    digests: images.flatMap((image, at) => digestOf(image, references[at]) ?? []),
+    zstd: false,
+    staleSince: undefined,
+  };
+}
+
+/** Under what digest the repository has the image, as far as the engine knows. */
+function digestOf({ id, repoDigests }: EngineImage, reference: Reference | undefined): Digest | undefined {
+  if (reference?.digest !== undefined) return reference.digest;
+  const own = repoDigests.map(parsedOrNone).find((found) => found?.name === reference?.name)?.digest;
+  return own ?? (isDigest(id) ? id : undefined);
+}
+
+function parsedOrNone(text: string): Reference | undefined {
+  try {
+    return parseReference(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function notInEngine(reference: Reference): CatalogueError {
+  return new CatalogueError(
+    'image-not-found',
+    `The engine does not have ${formatReference(reference)}, and this service pulls nothing.`,
+    { reason: 'Image not in the engine' },
+  );
+}
+
+function otherPlatform(reference: Reference, wanted: Platform, { platform }: EngineImage): CatalogueError {
+  const there = formatPlatform(platform);
+  return new CatalogueError(
+    'platform-not-found',
+    `${formatReference(reference)} is not there for ${formatPlatform(wanted)}; there is ${there}.`,
+    { reason: `No ${formatPlatform(wanted)}; there is ${there}` },
+  );
+}

@@ -1,0 +1,89 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Storage } from '../../blobs/blob-cache.ts';
+import { openSpools } from '../../blobs/spools.ts';
+import { CatalogueError } from '../../errors.ts';
+import { createEngineSource, type EngineSourceLog, type EngineSourceOptions } from '../engine-source.ts';
+import type { ImageSource } from '../image-source.ts';
+import { findEngine } from './address.ts';
+import { createEngine, type EngineFacts } from './engine.ts';
+import { createLeases } from './leases.ts';
+import { createPulledImages } from './pulled-images.ts';
+import { createQueue } from './queue.ts';
+
+export interface ConnectOptions
+  extends Pick<EngineSourceOptions, 'credentials' | 'policy' | 'defaultPlatform' | 'maxSize'> {
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  /** The folder of Docker's config.json. */
+  readonly configFolder: string;
+  /** How many images are pulled at once, and how many may wait for it. */
+  readonly pulls: number;
+  readonly pullQueue: number;
+  /** Bytes of pulled images that stay in the engine. */
+  readonly keep: number;
+  readonly stateDir: string;
+  /** Where saved archives are kept; undefined: nowhere. */
+  readonly storage: Storage | undefined;
+  /** Refuses a registry that nobody may be sent to. */
+  readonly judge: (domain: string) => Promise<void>;
+  readonly log: ConnectLog;
+}
+
+export interface ConnectLog extends EngineSourceLog {
+  /** An engine answers. */
+  connected(facts: EngineFacts, url: string): void;
+  /** A name that was pulled earlier is no longer in the engine. */
+  removed(name: string): void;
+}
+
+/**
+ * Finds the engine and makes it a source of images.
+ *
+ * @throws Error whose message tells the operator which engine does not answer, and what to do
+ */
+export async function connectEngine(options: ConnectOptions): Promise<ImageSource> {
+  const { variables, configFolder, pulls, pullQueue, keep, stateDir, storage, judge, log, ...rest } = options;
+  const engine = createEngine(findEngine({ variables, configFolder, readFile: readIfThere }));
+  try {
+    log.connected(await engine.describe(AbortSignal.timeout(PATIENCE_MS)), engine.url);
+  } catch (error) {
+    throw new Error(absence(engine.url, error), { cause: error });
+  }
+  const leases = createLeases();
+  return createEngineSource({
+    ...rest,
+    engine,
+    leases,
+    log,
+    queue: createQueue({ atOnce: pulls, length: pullQueue }),
+    pulled: createPulledImages({
+      file: join(stateDir, 'pulled-images.json'),
+      engine,
+      leases,
+      keep,
+      now: Date.now,
+      onRemoved: log.removed,
+    }),
+    spools: storage && (await openSpools(storage)),
+    judge: ({ domain }) => judge(domain),
+  });
+}
+
+/** Milliseconds that an engine has to answer at the start. */
+const PATIENCE_MS = 30_000;
+
+function absence(url: string, error: unknown): string {
+  const cause = error instanceof CatalogueError ? error.cause : error;
+  const why = cause instanceof Error ? cause.message : `${cause}`;
+  return `No Docker engine answers at ${url} (${why}). Start it, or say in DOCKER_HOST where it is, or take images from their registries with --source registry.`;
+}
+
+function readIfThere(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
+      return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,377 @@
+import { Agent } from 'node:https';
+import type { Readable } from 'node:stream';
+import type { DialOptions } from 'docker-modem';
+import Docker from 'dockerode';
+import { CatalogueError } from '../../errors.ts';
+import { isJsonObject, type JsonObject } from '../../oci/json.ts';
+import { formatPlatform, type Platform, type StatedPlatform } from '../../oci/platform.ts';
+import type { Reference } from '../../oci/reference.ts';
+import type { Credentials } from '../../registry/credentials.ts';
+import { streamFrom } from '../../streams.ts';
+import type { EngineAddress } from './address.ts';
+import { pullError } from './pull-error.ts';
+import { jsonLines } from './pull-progress.ts';
+
+/** What an engine says of itself. */
+export interface EngineFacts {
+  /** Its own name for itself, which no other engine has. */
+  readonly id: string;
+  /** `Docker 20.10.24`, `Podman 4.3.1`. */
+  readonly product: string;
+  /** The version of the API that both sides know: `1.41`. */
+  readonly apiVersion: string;
+  /** How it keeps images, on which the bytes of what it saves depend. */
+  readonly store: string;
+  /** Whether one name can stand for images of several platforms, as in the containerd store. */
+  readonly keepsPlatforms: boolean;
+}
+
+/** An image that an engine has. */
+export interface EngineImage {
+  readonly id: string;
+  /** Bytes, unpacked. */
+  readonly size: number;
+  readonly platform: StatedPlatform;
+  readonly repoDigests: readonly string[];
+}
+
+export interface PullOrder {
+  readonly reference: Reference;
+  /** Undefined: the engine's own, or what a digest names. */
+  readonly platform: Platform | undefined;
+  readonly credentials: Credentials | undefined;
+  /** Told each line of the engine's report that is no error. */
+  readonly onLine: (line: JsonObject) => string | undefined;
+}
+
+/**
+ * A Docker engine, or what speaks its API. Everything here throws CatalogueError `engine-unreachable` where nothing
+ * answers, and `engine-failed` where what answers does not do its work.
+ *
+ * @see https://docs.docker.com/reference/api/engine/
+ */
+export interface Engine {
+  readonly url: string;
+  /** Asks who it is, once for as long as it answers. */
+  describe(signal: AbortSignal): Promise<EngineFacts>;
+  /** Looks at an image by name; undefined where it has none. Where names keep platforms, at the one for this platform. */
+  inspect(
+    name: string,
+    platform: Platform | undefined,
+    signal: AbortSignal,
+  ): Promise<EngineImage | undefined>;
+  /** The IDs of all its images. */
+  imageIds(signal: AbortSignal): Promise<ReadonlySet<string>>;
+  /** Pulls one image. @throws CatalogueError what the registry's trouble is */
+  pull(order: PullOrder, signal: AbortSignal): Promise<void>;
+  /** Saves images, from its first byte on; a stream that is no whole tar fails. */
+  save(names: readonly string[], platform: Platform | undefined, signal: AbortSignal): Promise<Readable>;
+  /** Takes a name or an ID away, and the image with its last name; false where something still needs it. */
+  remove(name: string, signal: AbortSignal): Promise<boolean>;
+}
+
+/** The newest version of the API that this client was written for. */
+const NEWEST_API = '1.51';
+const PLATFORM_ON_PULL = '1.32';
+const PLATFORM_ON_SAVE = '1.48';
+const PLATFORM_ON_INSPECT = '1.49';
+/** Milliseconds for what an engine knows without asking anybody. */
+const PATIENCE_MS = 60_000;
+/** Milliseconds: an engine unpacks a large layer, or writes a large image for saving, without a word. */
+const LONGEST_SILENCE_MS = 30 * 60_000;
+/** What a tar ends with. https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html */
+const TAR_END = 1024;
+
+interface Connection {
+  readonly docker: Docker;
+  readonly facts: EngineFacts;
+}
+
+/** Speaks to an engine by dockerode. */
+export function createEngine(address: EngineAddress): Engine {
+  const options = connectionOptions(address);
+  let connected: Promise<Connection> | undefined;
+
+  const connect = async (signal: AbortSignal): Promise<Connection> => {
+    // Not a client's signal: others wait for the same.
+    connected ??= negotiate(options);
+    const pending = connected;
+    try {
+      const connection = await pending;
+      signal.throwIfAborted();
+      return connection;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (connected === pending) connected = undefined;
+      throw failure(error, address);
+    }
+  };
+
+  /** Runs a call of the API; an engine that went may come back as another one, so that it is asked anew who it is. */
+  const call = async <T>(signal: AbortSignal, run: (connection: Connection) => Promise<T>): Promise<T> => {
+    const connection = await connect(signal);
+    try {
+      return await run(connection);
+    } catch (error) {
+      signal.throwIfAborted();
+      const known = failure(error, address);
+      if (known.code === 'engine-unreachable') connected = undefined;
+      throw known;
+    }
+  };
+
+  return {
+    url: address.url,
+    describe: (signal) => call(signal, async ({ facts }) => facts),
+
+    inspect: (name, platform, signal) =>
+      call(signal, async ({ docker, facts }) => {
+        const withPlatform =
+          platform !== undefined && facts.keepsPlatforms && isAtLeast(facts.apiVersion, PLATFORM_ON_INSPECT);
+        const query = withPlatform ? { platform: JSON.stringify(ociPlatform(platform)) } : {};
+        try {
+          return readImage(await get(docker, `/images/${name}/json`, query, signal));
+        } catch (error) {
+          if (statusOf(error) === 404) return undefined;
+          throw error;
+        }
+      }),
+
+    imageIds: (signal) =>
+      call(signal, async ({ docker }) => {
+        const images = await docker.listImages({ abortSignal: limited(signal) });
+        return new Set(images.map(({ Id }) => Id));
+      }),
+
+    pull: ({ reference, platform, credentials, onLine }, signal) =>
+      call(signal, async ({ docker, facts: { apiVersion } }) => {
+        const refused = (message: string): CatalogueError =>
+          pullError(message, { reference, platform, withCredentials: credentials !== undefined });
+        const takesPlatform = platform !== undefined && isAtLeast(apiVersion, PLATFORM_ON_PULL);
+        const query = {
+          fromImage: reference.name,
+          // Without one, the engine would pull all tags of the repository.
+          tag: reference.digest ?? reference.tag ?? 'latest',
+          ...(takesPlatform && { platform: formatPlatform(platform) }),
+          abortSignal: signal,
+        };
+        const report = await docker
+          .createImage(registryAuth(credentials, reference), query)
+          .catch((error: unknown) => {
+            throw statusOf(error) === undefined ? error : refused(messageOf(error));
+          });
+        for await (const line of jsonLines(report as AsyncIterable<Buffer>)) {
+          const message = onLine(line);
+          if (message !== undefined) throw refused(message);
+        }
+      }),
+
+    save: (names, platform, signal) =>
+      call(signal, async ({ docker, facts: { apiVersion } }) => {
+        const takesPlatform = platform !== undefined && isAtLeast(apiVersion, PLATFORM_ON_SAVE);
+        const query = { names, ...(takesPlatform && { platform: JSON.stringify(ociPlatform(platform)) }) };
+        const response = await dial(
+          docker,
+          { ...GET, path: '/images/get?', options: query, isStream: true },
+          signal,
+        );
+        const chunks = response as Readable;
+        // A failure before anybody reads must not end the process.
+        chunks.on('error', () => {});
+        return streamFrom((ended) => wholeTar(chunks, address, ended), signal);
+      }),
+
+    remove: (name, signal) =>
+      call(signal, async ({ docker }) => {
+        try {
+          await docker.getImage(name).remove({ abortSignal: limited(signal) });
+        } catch (error) {
+          if (statusOf(error) === 409) return false;
+          if (statusOf(error) !== 404) throw error;
+        }
+        return true;
+      }),
+  };
+}
+
+/** Everything is said: what is left out, dockerode takes from the environment. */
+function connectionOptions(address: EngineAddress): Docker.DockerOptions & { agent?: Agent } {
+  const timeout = LONGEST_SILENCE_MS;
+  if (address.kind === 'unix') {
+    const { socketPath } = address;
+    return { socketPath, host: undefined, port: undefined, protocol: 'http', timeout };
+  }
+  const { host, port, tls } = address;
+  const protocol = tls === undefined ? 'http' : 'https';
+  const named = `${protocol}://${host.includes(':') ? `[${host}]` : host}`;
+  const none = { socketPath: undefined, ca: undefined, cert: undefined, key: undefined };
+  if (tls === undefined) return { ...none, host: named, port, protocol, timeout };
+  const { verify, ca, cert, key } = tls;
+  return {
+    ...none,
+    host: named,
+    port,
+    protocol,
+    timeout,
+    agent: new Agent({ ca, cert, key, rejectUnauthorized: verify }),
+  };
+}
+
+/** @see https://docs.docker.com/reference/api/engine/#versioned-api-and-sdk */
+async function negotiate(options: Docker.DockerOptions): Promise<Connection> {
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const asked = await get(new Docker(options), '/version', {}, signal);
+  const offered = typeof asked.ApiVersion === 'string' ? asked.ApiVersion : NEWEST_API;
+  const apiVersion = isAtLeast(offered, NEWEST_API) ? NEWEST_API : offered;
+  const docker = new Docker({ ...options, version: `v${apiVersion}` });
+  const info = await get(docker, '/info', {}, signal);
+  const [component] = Array.isArray(asked.Components) ? (asked.Components as unknown[]) : [];
+  const isPodman = isJsonObject(component) && /podman/i.test(`${component.Name}`);
+  const keepsPlatforms = /io\.containerd\.snapshotter/.test(JSON.stringify(info.DriverStatus ?? ''));
+  return {
+    docker,
+    facts: {
+      id: `${info.ID}`,
+      product: `${isPodman ? 'Podman' : 'Docker'} ${asked.Version}`,
+      apiVersion,
+      store: `${info.Driver}${keepsPlatforms ? ' of containerd' : ''}`,
+      keepsPlatforms,
+    },
+  };
+}
+
+const GET = { method: 'GET', statusCodes: { 200: true, 404: 'not found', 500: 'server error' } } as const;
+
+/** For what dockerode has no method for, or one that passes neither query nor signal on. */
+function dial(docker: Docker, request: DialOptions, abortSignal: AbortSignal): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    docker.modem.dial({ ...request, abortSignal }, (error: unknown, data: unknown) =>
+      error ? reject(error) : resolve(data),
+    );
+  });
+}
+
+async function get(
+  docker: Docker,
+  path: string,
+  query: Record<string, string>,
+  signal: AbortSignal,
+): Promise<JsonObject> {
+  const data = await dial(docker, { ...GET, path: `${path}?`, options: query }, limited(signal));
+  if (isJsonObject(data)) return data;
+  throw new Error(`${path} is answered with something that is no JSON object`);
+}
+
+function readImage({ Id, Size, Os, Architecture, Variant, RepoDigests }: JsonObject): EngineImage {
+  if (typeof Id !== 'string' || typeof Os !== 'string' || typeof Architecture !== 'string') {
+    throw new Error('An image is described without its ID or platform');
+  }
+  return {
+    id: Id,
+    size: typeof Size === 'number' ? Size : 0,
+    platform: {
+      os: Os,
+      architecture: Architecture,
+      ...(typeof Variant === 'string' && { variant: Variant }),
+    },
+    repoDigests: Array.isArray(RepoDigests) ? RepoDigests.filter((text) => typeof text === 'string') : [],
+  };
+}
+
+/**
+ * Passes a saved archive on. What goes wrong after its first byte, dockerd appends to it as a line of JSON, and ends the
+ * response as if all were well.
+ */
+async function* wholeTar(
+  chunks: Readable,
+  address: EngineAddress,
+  ended: AbortSignal,
+): AsyncGenerator<Uint8Array, void> {
+  const stop = (): void => void chunks.destroy();
+  ended.addEventListener('abort', stop, { once: true });
+  let tail: Buffer = Buffer.alloc(0);
+  try {
+    for await (const chunk of chunks as AsyncIterable<Buffer>) {
+      tail =
+        chunk.length >= TAR_END ? chunk.subarray(-TAR_END) : Buffer.concat([tail, chunk]).subarray(-TAR_END);
+      yield chunk;
+    }
+  } catch (error) {
+    ended.throwIfAborted();
+    throw failure(error, address);
+  } finally {
+    ended.removeEventListener('abort', stop);
+    chunks.destroy();
+  }
+  if (tail.length === TAR_END && tail.every((byte) => byte === 0)) return;
+  throw new CatalogueError('engine-failed', 'The engine broke the archive off.', {
+    cause: new Error(
+      tail
+        .toString('latin1')
+        .replace(/[^\x20-\x7e]+/g, ' ')
+        .slice(-300),
+    ),
+  });
+}
+
+/** @see https://docs.docker.com/reference/api/engine/#authentication */
+function registryAuth(credentials: Credentials | undefined, { domain }: Reference): object | undefined {
+  const serveraddress = domain === 'docker.io' ? 'https://index.docker.io/v1/' : domain;
+  switch (credentials?.kind) {
+    case 'password':
+      return { username: credentials.username, password: credentials.password, serveraddress };
+    case 'identity-token':
+      return { identitytoken: credentials.token, serveraddress };
+    case 'registry-token':
+      return { registrytoken: credentials.token, serveraddress };
+    default:
+      return undefined;
+  }
+}
+
+function ociPlatform({ os, architecture, variant }: Platform): object {
+  return { os, architecture, ...(variant !== undefined && { variant }) };
+}
+
+/** Turns what dockerode threw into an error of the catalogue. */
+function failure(error: unknown, { url }: EngineAddress): CatalogueError {
+  if (error instanceof CatalogueError) return error;
+  if (statusOf(error) !== undefined) {
+    return new CatalogueError('engine-failed', 'The Docker engine refused what it was asked for.', {
+      cause: error,
+    });
+  }
+  const isOfNetwork = error instanceof Error && 'code' in error;
+  if (isOfNetwork || (error instanceof Error && /aborted|hang up|timeout/i.test(error.message))) {
+    return new CatalogueError('engine-unreachable', 'The Docker engine of this service does not answer.', {
+      cause: new Error(`${url}: ${messageOf(error)}`),
+    });
+  }
+  return new CatalogueError('engine-failed', 'The Docker engine gave an answer that cannot be read.', {
+    cause: error,
+  });
+}
+
+function statusOf(error: unknown): number | undefined {
+  const status = error instanceof Error && 'statusCode' in error ? error.statusCode : undefined;
+  return typeof status === 'number' ? status : undefined;
+}
+
+/** What the engine said, without what dockerode puts around it. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return `${error}`;
+  const said = 'json' in error && isJsonObject(error.json) ? error.json.message : undefined;
+  return typeof said === 'string' ? said : error.message;
+}
+
+function limited(signal: AbortSignal): AbortSignal {
+  return AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
+}
+
+/** Compares versions of the API, such as 1.9 and 1.41. */
+function isAtLeast(version: string, wanted: string): boolean {
+  const [[major = 0, minor = 0], [wantedMajor = 0, wantedMinor = 0]] = [version, wanted].map((text) =>
+    text.split('.').map(Number),
+  ) as [number[], number[]];
+  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
+}

@@ -1,0 +1,109 @@
+import { CatalogueError, type ErrorCode } from '../../errors.ts';
+import { formatPlatform, type Platform } from '../../oci/platform.ts';
+import { formatReference, type Reference } from '../../oci/reference.ts';
+import { credentialsRefused, missingOrPrivate } from '../../registry/status-error.ts';
+
+export interface FailedPull {
+  readonly reference: Reference;
+  readonly platform: Platform | undefined;
+  /** Whether credentials of this service went along. */
+  readonly withCredentials: boolean;
+}
+
+/** Seconds: engines keep a registry's own Retry-After to themselves. */
+const RETRY_AFTER_S = 60;
+
+/**
+ * What an engine says when it cannot pull, in the words of dockerd 20.10 and later, of its containerd store, and of
+ * podman 4; the first that matches counts.
+ */
+const WORDS: readonly (readonly [RegExp, ErrorCode])[] = [
+  [
+    /no matching manifest for|no match for platform|no image found in (?:image index|manifest list)|does not match the specified platform|does not provide the specified platform|from manifest list: Unexpectedly/i,
+    'platform-not-found',
+  ],
+  [/too ?many ?requests|rate limit/i, 'registry-rate-limited'],
+  [/schema ?(?:version )?1|manifest\.v1\+/i, 'manifest-outdated'],
+  [
+    /unsupported media ?type|unsupported image-specific operation|unknown media ?type|invalid media ?type/i,
+    'not-an-image',
+  ],
+  [
+    /verification failed|does not match expected|unexpected commit digest|digest mismatch|did not match|invalid checksum/i,
+    'content-mismatch',
+  ],
+  [
+    /unauthorized|authentication required|no basic auth credentials|incorrect username|(?:HTTP|registry|status:) 401/i,
+    'registry-credentials-refused',
+  ],
+  [/unknown blob|blob unknown|fetching blob.*\b404\b|\/blobs\/.*not found/i, 'layer-unavailable'],
+  [/no space left on device/i, 'engine-failed'],
+  [
+    /manifest unknown|name unknown|not found|does not exist|denied|insufficient.scope|HTTP (?:403|404)|registry (?:403|404)/i,
+    'image-not-found',
+  ],
+  [/\b503\b/, 'registry-unavailable'],
+  [/\b504\b|timeout|deadline exceeded|timed out/i, 'registry-timeout'],
+  [/\b429\b/, 'registry-rate-limited'],
+  [/HTTP 4\d\d|registry 4\d\d|HTTP status: 4\d\d/i, 'registry-refused'],
+  [
+    /\b5\d\d\b|dial |connect|lookup |no such host|x509|tls|certificate|\bEOF\b|i\/o|reset by peer|server gave HTTP/i,
+    'registry-failed',
+  ],
+];
+
+/** What an engine's message means for the client; the message itself, which may tell of the network inside, is the cause. */
+export function pullError(
+  message: string,
+  { reference, platform, withCredentials }: FailedPull,
+): CatalogueError {
+  // Names, ports and digests may look like any of these words.
+  const said = [reference.name, reference.domain]
+    .reduce((text, name) => text.replaceAll(name, ''), message)
+    .replace(/:\d+|[0-9a-f]{64}/g, '');
+  const code = WORDS.find(([pattern]) => pattern.test(said))?.[1] ?? 'engine-failed';
+  const cause = new Error(message);
+  const { domain } = reference;
+  const image = formatReference(reference);
+  switch (code) {
+    case 'registry-credentials-refused':
+      return withCredentials ? credentialsRefused(reference) : missingOrPrivate(reference);
+    case 'image-not-found':
+      return missingOrPrivate(reference);
+    case 'platform-not-found':
+      return new CatalogueError(code, `${image} is not there for ${platformName(platform)}.`, {
+        reason: `No image for ${platformName(platform)}`,
+        cause,
+      });
+    case 'registry-rate-limited':
+      return new CatalogueError(code, `${domain} limits how much this service may fetch.`, {
+        reason: `${domain} limits requests`,
+        retryAfter: RETRY_AFTER_S,
+        cause,
+      });
+    case 'registry-unavailable':
+      return new CatalogueError(code, `${domain} is unavailable at the moment.`, {
+        reason: `${domain} is unavailable`,
+        retryAfter: RETRY_AFTER_S,
+        cause,
+      });
+    case 'registry-timeout':
+      return new CatalogueError(code, `${domain} did not answer in time.`, { cause });
+    case 'not-an-image':
+      return new CatalogueError(code, `${image} is no container image.`, { cause });
+    case 'manifest-outdated':
+      return new CatalogueError(code, `${domain} has ${image} only in Docker schema 1 format.`, { cause });
+    case 'content-mismatch':
+      return new CatalogueError(code, `What ${domain} sent for ${image} has another digest.`, { cause });
+    case 'layer-unavailable':
+      return new CatalogueError(code, `${domain} does not have all parts of ${image}.`, { cause });
+    case 'engine-failed':
+      return new CatalogueError(code, `The engine could not pull ${image}.`, { cause });
+    default:
+      return new CatalogueError(code, `The engine could not read ${image} from ${domain}.`, { cause });
+  }
+}
+
+function platformName(platform: Platform | undefined): string {
+  return platform === undefined ? 'the engine’s platform' : formatPlatform(platform);
+}

@@ -1,0 +1,60 @@
+import { StringDecoder } from 'node:string_decoder';
+import { isJsonObject, type JsonObject, parseJsonObject } from '../../oci/json.ts';
+import type { LayerProgress } from '../image-source.ts';
+
+/** Follows what an engine says while it pulls. */
+export interface PullProgress {
+  /** The layers, in the order in which they were first named. */
+  readonly layers: readonly LayerProgress[];
+  /**
+   * Takes a line.
+   *
+   * @returns the engine's message, where the line is an error: such a one comes inside a response with status 200
+   */
+  take(line: JsonObject): string | undefined;
+}
+
+/** @see https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageCreate */
+export function createPullProgress(): PullProgress {
+  const layers = new Map<string, LayerProgress>();
+  return {
+    get layers() {
+      return [...layers.values()];
+    },
+    take({ id, status, progressDetail, errorDetail, error }) {
+      const message = isJsonObject(errorDetail) ? errorDetail.message : error;
+      if (message !== undefined || error !== undefined) return `${message ?? error}`;
+      // The first line has the tag for its ID.
+      if (typeof id !== 'string' || typeof status !== 'string' || /^Pulling from/.test(status))
+        return undefined;
+      const { current, total } = isJsonObject(progressDetail) ? progressDetail : {};
+      layers.set(id, {
+        id,
+        status,
+        ...(typeof current === 'number' && { current }),
+        ...(typeof total === 'number' && { total }),
+      });
+      return undefined;
+    },
+  };
+}
+
+/** Characters; an engine's lines have a few hundred. */
+const LONGEST_LINE = 1024 * 1024;
+
+/** Reads a stream of JSON objects, one a line; what is none is left out. */
+export async function* jsonLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<JsonObject, void> {
+  const decoder = new StringDecoder('utf8');
+  let rest = '';
+  for await (const chunk of chunks) {
+    const lines = (rest + decoder.write(Buffer.from(chunk))).split('\n');
+    rest = lines.pop() ?? '';
+    if (rest.length > LONGEST_LINE) rest = '';
+    for (const line of lines) {
+      const object = parseJsonObject(Buffer.from(line));
+      if (object !== undefined) yield object;
+    }
+  }
+  const last = parseJsonObject(Buffer.from(rest));
+  if (last !== undefined) yield last;
+}
