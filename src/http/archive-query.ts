@@ -8,6 +8,8 @@ export interface ArchiveQuery {
   readonly references: readonly Reference[];
   readonly platform: Platform | undefined;
   readonly format: ArchiveFormat;
+  /** Whether the first bytes count more than a length. */
+  readonly stream: boolean;
 }
 
 /** A parsed query string: a parameter given twice is a list. */
@@ -21,7 +23,7 @@ const MAX_IMAGES = 10;
  * @throws CatalogueError a 400 that names the parameter
  */
 export function parseArchiveQuery(query: QueryString): ArchiveQuery {
-  refuseUnknown(query, ['myimage', 'platform', 'format']);
+  refuseUnknown(query, ['myimage', 'platform', 'format', 'stream']);
   const images = [query.myimage ?? []].flat();
   if (images.length === 0)
     throw invalid('The parameter myimage is missing: name an image, as in /dl?myimage=busybox.');
@@ -41,16 +43,23 @@ export function parseArchivePath(file: string, query: QueryString): ArchiveQuery
   if (!file.endsWith('.tar')) {
     throw new CatalogueError('route-not-found', `${quote(`/dl/${file}`)} does not end in .tar.`);
   }
-  refuseUnknown(query, ['platform', 'format']);
+  refuseUnknown(query, ['platform', 'format', 'stream']);
   return { references: [parseReference(file.slice(0, -'.tar'.length))], ...options(query) };
 }
 
-function options(query: QueryString): Pick<ArchiveQuery, 'platform' | 'format'> {
+function options(query: QueryString): Omit<ArchiveQuery, 'references'> {
   const platform = single(query, 'platform');
   const format = single(query, 'format') ?? 'docker';
   if (format !== 'docker' && format !== 'oci')
     throw invalid(`The format ${quote(format)} is neither docker nor oci.`);
-  return { platform: platform === undefined ? undefined : parsePlatform(platform), format };
+  const stream = single(query, 'stream') ?? '0';
+  if (stream !== '0' && stream !== '1')
+    throw invalid(`The parameter stream is ${quote(stream)}, neither 0 nor 1.`);
+  return {
+    platform: platform === undefined ? undefined : parsePlatform(platform),
+    format,
+    stream: stream === '1',
+  };
 }
 
 function refuseUnknown(query: QueryString, known: readonly string[]): void {

@@ -2,19 +2,20 @@ import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ByteRange } from '../oci/descriptor.ts';
 import { familiarReference, type Reference } from '../oci/reference.ts';
-import type { Archive } from '../sources/image-source.ts';
+import type { Archive, LiveArchive } from '../sources/image-source.ts';
 
 /** The log of one download: `Downloading image: busybox` first and, when it is over, `[OK] busybox …` or why not. */
 export interface DownloadLog {
   /** The archive is fixed and its bytes begin to flow. */
-  begin(archive: Archive, range: ByteRange | undefined, stream: Readable): void;
+  begin(archive: Archive | LiveArchive, range: ByteRange | undefined, stream: Readable): void;
   /** There will be no archive. */
   fail(error: unknown): void;
 }
 
 interface Flow {
-  readonly archive: Archive;
-  readonly range: ByteRange;
+  readonly archive: Archive | LiveArchive;
+  /** Undefined: the whole, however long that will be. */
+  readonly range: ByteRange | undefined;
   readonly stream: Readable;
 }
 
@@ -40,8 +41,9 @@ export function logDownload(
     else log.warn({ ...fields, err: error }, `[FAILED] ${image}: ${error.message}`);
   });
   return {
-    begin(archive, range = { start: 0, end: archive.size }, stream) {
-      flow = { archive, range, stream };
+    begin(archive, range, stream) {
+      const whole = archive.size === undefined ? undefined : { start: 0, end: archive.size };
+      flow = { archive, range: range ?? whole, stream };
     },
     fail(error) {
       failure = error;
@@ -50,8 +52,8 @@ export function logDownload(
 }
 
 function flowFields({ archive: { digests, zstd, staleSince }, range }: Flow): object {
-  const bytes = range.end - range.start;
-  return { digest: digests.join(', '), bytes, offset: range.start, zstd, staleSince };
+  const part = range && { bytes: range.end - range.start, offset: range.start };
+  return { digest: digests.join(', '), ...part, zstd, staleSince };
 }
 
 function okLine(image: string, { archive, range }: Flow, seconds: number): string {
@@ -61,6 +63,6 @@ function okLine(image: string, { archive, range }: Flow, seconds: number): strin
     staleSince === undefined
       ? ''
       : `; the registry does not answer, known since ${new Date(staleSince).toISOString()}`;
-  const bytes = range.end - range.start;
+  const bytes = range === undefined ? 'all' : range.end - range.start;
   return `[OK] ${image} ${digests.join(', ')}: ${bytes} bytes in ${seconds} s${zstdWarning}${staleWarning}`;
 }

@@ -35,7 +35,8 @@ export function sendProblem(reply: FastifyReply, error: CatalogueError): Fastify
   return reply.type('application/problem+json').send(JSON.stringify(problem(error)));
 }
 
-function problem({ code, title, status, message, help, retryAfter }: CatalogueError): object {
+/** The members of problem details. */
+export function problem({ code, title, status, message, help, retryAfter }: CatalogueError): object {
   return { type: `urn:dockerproxy:error:${code}`, title, status, detail: message, code, help, retryAfter };
 }
 

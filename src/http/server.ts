@@ -3,6 +3,7 @@ import { portal } from './plugins/portal.ts';
 import { answerError, answerProblems } from './plugins/problems.ts';
 import { type DownloadOptions, downloadRoutes } from './routes/download.ts';
 import { healthRoutes } from './routes/health.ts';
+import { statusRoutes } from './routes/status.ts';
 
 export interface ServerOptions extends DownloadOptions {
   readonly logger: FastifyBaseLogger;
@@ -31,6 +32,7 @@ export async function createServer({
   answerProblems(app);
   await app.register(healthRoutes);
   await app.register(downloadRoutes, { source, allowlist });
+  await app.register(statusRoutes, { source, allowlist });
   await app.register(portal);
   return app;
 }

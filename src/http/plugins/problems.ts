@@ -28,7 +28,8 @@ export function answerError(error: FastifyError, request: FastifyRequest, reply:
   return sendProblem(reply, known);
 }
 
-function catalogued(error: FastifyError): CatalogueError {
+/** The error of the catalogue that stands for an error. */
+export function catalogued(error: Partial<FastifyError>): CatalogueError {
   if (error instanceof CatalogueError) return error;
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
     return new CatalogueError('request-malformed', 'The request cannot be read.', { cause: error });

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
 import type { ByteRange } from '../../oci/descriptor.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
-import type { Archive, ImageSource } from '../../sources/image-source.ts';
+import type { Archive, ImageSource, LiveArchive } from '../../sources/image-source.ts';
 import {
   type ArchiveQuery,
   parseArchivePath,
@@ -10,6 +10,7 @@ import {
   type QueryString,
 } from '../archive-query.ts';
 import { logDownload } from '../download-log.ts';
+import { keepAlive } from '../keep-alive.ts';
 import { evaluatePreconditions, isRangeValid } from '../preconditions.ts';
 import { parseRange } from '../range.ts';
 
@@ -49,7 +50,14 @@ export async function downloadRoutes(
     const log = contentWanted ? logDownload(request, reply, query.references) : undefined;
     try {
       for (const reference of query.references) allowlist.check(reference);
-      const archive = await source.open({ ...query, contentWanted }, gone.signal);
+      const archive = await keepAlive(reply.raw, source.open({ ...query, contentWanted }, gone.signal));
+      if (archive.size === undefined) {
+        setLiveHeaders(request, reply, archive, query);
+        if (!contentWanted) return reply.send();
+        const stream = await keepAlive(reply.raw, archive.start(gone.signal));
+        log?.begin(archive, undefined, stream);
+        return reply.send(stream);
+      }
       if (isSettled(request, reply, archive, query)) return reply;
       if (!contentWanted) return reply.header('content-length', archive.size).send();
       const range = setRangeHeaders(request, reply, archive);
@@ -80,6 +88,21 @@ function isSettled(
   return verdict === 'not-modified';
 }
 
+/** Sets what describes an archive that is made as it is sent: there is no length, no ETag, and no part of it. */
+function setLiveHeaders(
+  { headers }: FastifyRequest,
+  reply: FastifyReply,
+  archive: LiveArchive,
+  query: ArchiveQuery,
+): void {
+  const ifMatch = headers['if-match'];
+  if (ifMatch !== undefined && ifMatch.trim() !== '*') {
+    throw new CatalogueError('precondition-failed', 'The archive is made anew each time and has no ETag.');
+  }
+  setArchiveHeaders(reply, archive, query);
+  reply.header('accept-ranges', 'none').header('cache-control', 'no-store');
+}
+
 /** Sets the length and, for a 206, the range that is sent; undefined where the whole file is. */
 function setRangeHeaders(
   request: FastifyRequest,
@@ -99,7 +122,11 @@ function setRangeHeaders(
   return range;
 }
 
-function setArchiveHeaders(reply: FastifyReply, archive: Archive, { references }: ArchiveQuery): void {
+function setArchiveHeaders(
+  reply: FastifyReply,
+  archive: Archive | LiveArchive,
+  { references }: ArchiveQuery,
+): void {
   const { zstd, staleSince } = archive;
   const notices = [
     ...(zstd ? [ZSTD_NOTICE] : []),
@@ -112,7 +139,7 @@ function setArchiveHeaders(reply: FastifyReply, archive: Archive, { references }
     'content-type': 'application/x-tar',
     'content-disposition': `attachment; filename="${archive.filename}"`,
     'accept-ranges': 'bytes',
-    etag: archive.etag,
+    ...(archive.size !== undefined && { etag: archive.etag }),
     'cache-control': isPinned ? `public, max-age=${ONE_YEAR_S}, immutable` : 'public, no-cache',
     'docker-content-digest': archive.digests.join(', '),
     ...(notices.length > 0 && { 'dockerproxy-notice': notices.join('; ') }),

@@ -1,0 +1,53 @@
+import type { FastifyInstance } from 'fastify';
+import { parseArchiveQuery, type QueryString } from '../archive-query.ts';
+import { createEventStream } from '../event-stream.ts';
+import { catalogued } from '../plugins/problems.ts';
+import { problem } from '../problem.ts';
+import type { DownloadOptions } from './download.ts';
+
+/**
+ * `GET /dl/status?myimage=REF`: how far a download is that takes time to make, as server-sent events: `queued`,
+ * `pulling`, `saving` and, at the end, `ready` or `error`. Whoever watches waits for the archive as a download does, so
+ * that it is made for them, too.
+ */
+export async function statusRoutes(
+  app: FastifyInstance,
+  { source, allowlist }: DownloadOptions,
+): Promise<void> {
+  app.route<{ Querystring: QueryString }>({
+    method: 'GET',
+    url: '/dl/status',
+    exposeHeadRoute: false,
+    handler: async (request, reply) => {
+      const query = parseArchiveQuery(request.query);
+      for (const reference of query.references) allowlist.check(reference);
+      const gone = new AbortController();
+      reply.raw.once('close', () => gone.abort());
+      const events = createEventStream();
+      const watch = async (): Promise<void> => {
+        try {
+          const { filename, size, digests } = await source.open(
+            {
+              ...query,
+              contentWanted: false,
+              onProgress: ({ stage, ...rest }) => events.sendSoon(stage, rest),
+            },
+            gone.signal,
+          );
+          events.send('ready', { filename, size, digests });
+        } catch (error) {
+          if (gone.signal.aborted) return;
+          const known = catalogued(error as Error);
+          if (known.code === 'internal-error')
+            request.log.error({ err: error, url: request.url }, known.message);
+          events.send('error', problem(known));
+        }
+        events.end();
+      };
+      watch();
+      // nginx would keep the events until there are enough of them.
+      reply.headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
+      return reply.type('text/event-stream; charset=utf-8').send(events.body);
+    },
+  });
+}
