@@ -47,6 +47,7 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     DOCKERPROXY_LOG_LEVEL: 'debug',
     DOCKER_CONFIG: dockerConfig,
     DOCKERPROXY_CACHE_DIR: join(folder.path, 'cache'),
+    DOCKERPROXY_STATE_DIR: join(folder.path, 'state'),
     ...options.env,
   };
   const { args = [], timeout = 20_000 } = options;

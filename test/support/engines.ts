@@ -23,6 +23,8 @@ export interface Dockerd extends AsyncDisposable {
 }
 
 export interface Podman extends AsyncDisposable {
+  /** What every podman process of this engine needs in its environment. */
+  env: NodeJS.ProcessEnv;
   podman(...args: string[]): Promise<RunResult>;
 }
 
@@ -128,6 +130,7 @@ export async function startPodman(options: EngineOptions = {}): Promise<Podman> 
     TMPDIR: folder.path,
   };
   return {
+    env,
     podman: (...args) => run('podman', args, { env, timeout: 120_000 }),
     [Symbol.asyncDispose]: async () => {
       await run('podman', ['rm', '--all', '--force', '--time', '0'], { env });

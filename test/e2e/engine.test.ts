@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { type Dockerd, startDockerd } from '../support/engines.ts';
+import { httpCall } from '../support/http-request.ts';
+import { skipUnless } from '../support/packages.ts';
+import { runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+import { type StandardImages, standardImages } from '../support/standard-images.ts';
+
+/** A real container's answer to this proves that the image arrived whole and in order. */
+const GREETING = ['sh', '-c', 'busybox | head -1'];
+
+suite('images from a Docker engine', {
+  skip: skipUnless('dockerd', 'docker-registry', 'wget', 'curl'),
+}, () => {
+  let registry: Registry;
+  let images: StandardImages;
+  let engine: Dockerd;
+  let proxy: DockerProxy;
+  let folder: TemporaryFolder;
+
+  before(async () => {
+    registry = await startRegistry();
+    images = await standardImages(registry);
+    engine = await startDockerd();
+    folder = await temporaryFolder();
+    proxy = await startDockerProxy({ env: engineEnvironment(engine.dockerHost, registry.host) });
+  });
+  after(async () => {
+    await proxy[Symbol.asyncDispose]();
+    await engine[Symbol.asyncDispose]();
+    await folder[Symbol.asyncDispose]();
+    await registry[Symbol.asyncDispose]();
+  });
+
+  const url = (name: string, more = ''): string => `${proxy.url}/dl?myimage=${registry.host}/${name}${more}`;
+
+  test('what was agreed with the engine is in the log', () => {
+    const line = proxy.logs().find(({ apiVersion }) => apiVersion !== undefined);
+    assert.match(line?.msg ?? '', /^Docker 20\.10\.\S+ at unix:\/\/\S+: API 1\.41, store \w+$/);
+  });
+
+  test('an image is pulled, saved, loaded elsewhere and run', async () => {
+    const target = join(folder.path, 'one');
+    await runOrThrow('wget', ['--quiet', '--content-disposition', '-P', target, url('library/busybox')]);
+    assert.deepEqual(await readdir(target), ['busybox.tar']);
+    await using elsewhere = await startDockerd();
+    const loaded = await elsewhere.docker('load', '--input', join(target, 'busybox.tar'));
+    const name = `${registry.host}/library/busybox`;
+    assert.match(loaded.stdout, new RegExp(`Loaded image: ${name}:latest`), loaded.stderr);
+    const ran = await elsewhere.docker('run', '--rm', '--network=none', name, ...GREETING);
+    assert.match(ran.stdout, /^BusyBox v1\.35/, ran.stderr);
+    const id = await elsewhere.docker('image', 'inspect', '--format', '{{.Id}}', name);
+    assert.equal(id.stdout.trim(), images.busyboxAmd64.config.descriptor.digest);
+  });
+
+  test('length, ETag and ranges are as exact as from a registry', async () => {
+    const whole = await httpCall(url('library/busybox'));
+    assert.equal(whole.status, 200);
+    assert.equal(whole.headers['content-length'], `${whole.body.length}`);
+    assert.match(whole.headers.etag ?? '', /^"e-[0-9a-f]{16}-[0-9a-f]{64}"$/);
+    const part = await httpCall(url('library/busybox'), { headers: { range: 'bytes=1000-1999' } });
+    assert.equal(part.status, 206);
+    assert.deepEqual(part.body, whole.body.subarray(1000, 2000));
+    const head = await httpCall(url('library/busybox'), { method: 'HEAD' });
+    assert.equal(head.headers['content-length'], whole.headers['content-length']);
+    assert.equal(head.headers.etag, whole.headers.etag);
+    const unchanged = await httpCall(url('library/busybox'), {
+      headers: { 'if-none-match': whole.headers.etag ?? '' },
+    });
+    assert.equal(unchanged.status, 304);
+  });
+
+  test('wget -c goes on where it stopped', async () => {
+    const whole = (await httpCall(url('library/busybox'))).body;
+    const target = join(folder.path, 'resumed.tar');
+    await runOrThrow('sh', ['-c', `curl -sS -r 0-999999 -o "$1" "$2"`, 'sh', target, url('library/busybox')]);
+    await runOrThrow('wget', ['--quiet', '-c', '-O', target, url('library/busybox')]);
+    assert.ok(whole.equals(await readFile(target)));
+  });
+
+  test('with stream=1 it comes as it is made: without length, ETag and ranges', async () => {
+    const whole = await httpCall(url('library/busybox'));
+    const live = await httpCall(url('library/busybox', '&stream=1'), { headers: { range: 'bytes=5-' } });
+    assert.equal(live.status, 200);
+    assert.equal(live.headers['content-length'], undefined);
+    assert.equal(live.headers.etag, undefined);
+    assert.equal(live.headers['accept-ranges'], 'none');
+    assert.equal(live.headers['transfer-encoding'], 'chunked');
+    assert.ok(live.body.equals(whole.body));
+  });
+
+  test('a bundle, a digest, another platform', async () => {
+    for (const [query, expected] of [
+      [
+        `${registry.host}/test/shared:1&myimage=${registry.host}/test/shared:2`,
+        [['test/shared:1'], ['test/shared:2']],
+      ],
+      [`${registry.host}/library/busybox@${images.busyboxArm64.descriptor.digest}`, [null]],
+      [`${registry.host}/library/busybox@${images.busybox.descriptor.digest}`, [null]],
+      [`${registry.host}/library/busybox&platform=linux/arm64`, [['library/busybox:latest']]],
+      [`${registry.host}/library/busybox`, [['library/busybox:latest']]],
+      [`${registry.host}/library/busybox:1.35`, [['library/busybox:1.35']]],
+    ] as const) {
+      const archive = join(folder.path, 'archive.tar');
+      await runOrThrow('curl', ['-sSf', '-o', archive, `${proxy.url}/dl?myimage=${query}`]);
+      const { stdout } = await runOrThrow('tar', ['-xOf', archive, 'manifest.json']);
+      const names = (JSON.parse(stdout) as { RepoTags: string[] | null }[]).map(({ RepoTags }) => RepoTags);
+      // dockerd 20.10 saves several images in any order.
+      assert.deepEqual(
+        names.sort(),
+        expected.map((tags) => tags && tags.map((tag) => `${registry.host}/${tag}`)),
+        query,
+      );
+    }
+  });
+});
+
+function engineEnvironment(dockerHost: string, host: string): NodeJS.ProcessEnv {
+  return {
+    DOCKERPROXY_SOURCE: 'engine',
+    DOCKERPROXY_INSECURE_REGISTRIES: host,
+    DOCKER_HOST: dockerHost,
+  };
+}
