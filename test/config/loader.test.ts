@@ -40,6 +40,7 @@ suite('where settings come from', () => {
     const { defaultPlatform, ...config } = load();
     assert.equal(formatPlatform(defaultPlatform), 'linux/amd64');
     assert.deepEqual(config, {
+      source: 'registry',
       host: '127.0.0.1',
       port: 8080,
       allow: undefined,
@@ -51,6 +52,10 @@ suite('where settings come from', () => {
       logLevel: 'info',
       cacheSize: 20 * 2 ** 30,
       staleIfError: 86_400_000,
+      pull: 'always',
+      pulls: 2,
+      pullQueue: 16,
+      engineKeep: 20 * 2 ** 30,
       cacheDir: join(nowhere, '.cache/dockerproxy'),
       stateDir: join(nowhere, '.local/state/dockerproxy'),
     });

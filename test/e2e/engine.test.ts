@@ -99,8 +99,8 @@ suite('images from a Docker engine', {
         `${registry.host}/test/shared:1&myimage=${registry.host}/test/shared:2`,
         [['test/shared:1'], ['test/shared:2']],
       ],
-      [`${registry.host}/library/busybox@${images.busyboxArm64.descriptor.digest}`, [null]],
-      [`${registry.host}/library/busybox@${images.busybox.descriptor.digest}`, [null]],
+      [`${registry.host}/library/busybox@${images.busyboxArm64.descriptor.digest}`, [undefined]],
+      [`${registry.host}/library/busybox@${images.busybox.descriptor.digest}`, [undefined]],
       [`${registry.host}/library/busybox&platform=linux/arm64`, [['library/busybox:latest']]],
       [`${registry.host}/library/busybox`, [['library/busybox:latest']]],
       [`${registry.host}/library/busybox:1.35`, [['library/busybox:1.35']]],
@@ -108,11 +108,13 @@ suite('images from a Docker engine', {
       const archive = join(folder.path, 'archive.tar');
       await runOrThrow('curl', ['-sSf', '-o', archive, `${proxy.url}/dl?myimage=${query}`]);
       const { stdout } = await runOrThrow('tar', ['-xOf', archive, 'manifest.json']);
-      const names = (JSON.parse(stdout) as { RepoTags: string[] | null }[]).map(({ RepoTags }) => RepoTags);
+      const names = (JSON.parse(stdout) as { RepoTags: string[] | null }[]).map(
+        ({ RepoTags }) => RepoTags ?? undefined,
+      );
       // dockerd 20.10 saves several images in any order.
       assert.deepEqual(
         names.sort(),
-        expected.map((tags) => tags && tags.map((tag) => `${registry.host}/${tag}`)),
+        expected.map((tags) => tags?.map((tag) => `${registry.host}/${tag}`)),
         query,
       );
     }

@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   findCommand,
+  type RunningProcess,
   type RunResult,
   run,
   spawnUntil,
@@ -13,7 +14,12 @@ export interface Dockerd extends AsyncDisposable {
   /** `unix://…` */
   dockerHost: string;
   socket: string;
-  pid: number;
+  /** Of the process that runs now. */
+  readonly pid: number;
+  /** Ends it at once, as a crash would. */
+  kill(): Promise<void>;
+  /** Starts it again, at the same addresses and with its images. */
+  restart(): Promise<void>;
   /** Runs the docker client against this engine. */
   docker(...args: string[]): Promise<RunResult>;
   /** The containerd that this dockerd started. */
@@ -23,8 +29,8 @@ export interface Dockerd extends AsyncDisposable {
 }
 
 export interface Podman extends AsyncDisposable {
-  /** What every podman process of this engine needs in its environment. */
-  env: NodeJS.ProcessEnv;
+  /** Serves Docker's API, by `podman system service`, on a socket that comes back as `unix://…`. */
+  serve(): Promise<{ dockerHost: string } & AsyncDisposable>;
   podman(...args: string[]): Promise<RunResult>;
 }
 
@@ -61,10 +67,9 @@ export async function startDockerd(
     ...(options.args ?? []),
   ];
   const isReady = async () => (await docker('version')).code === 0;
-  const running = await spawnUntil('dockerd', flags, isReady, {
-    env: { ...process.env, ...options.env },
-    timeout: 60_000,
-  }).catch(async (error) => {
+  const launch = (): Promise<RunningProcess> =>
+    spawnUntil('dockerd', flags, isReady, { env: { ...process.env, ...options.env }, timeout: 60_000 });
+  let running = await launch().catch(async (error) => {
     await removeEngine(folder);
     throw error;
   });
@@ -72,7 +77,14 @@ export async function startDockerd(
   return {
     dockerHost,
     socket,
-    pid: running.pid,
+    get pid() {
+      return running.pid;
+    },
+    kill: () => running.stop('SIGKILL'),
+    restart: async () => {
+      await running.stop('SIGKILL');
+      running = await launch();
+    },
     docker,
     containerdAddress,
     ctr: (...args) =>
@@ -130,7 +142,17 @@ export async function startPodman(options: EngineOptions = {}): Promise<Podman> 
     TMPDIR: folder.path,
   };
   return {
-    env,
+    serve: async () => {
+      const socket = inside('podman.sock');
+      const service = ['system', 'service', '--time=0', `unix://${socket}`];
+      const isReady = async () =>
+        (await run('curl', ['-sS', '--unix-socket', socket, 'http://podman/_ping'])).code === 0;
+      const running = await spawnUntil('podman', service, isReady, { env });
+      return {
+        dockerHost: `unix://${socket}`,
+        [Symbol.asyncDispose]: () => running.stop('SIGTERM'),
+      };
+    },
     podman: (...args) => run('podman', args, { env, timeout: 120_000 }),
     [Symbol.asyncDispose]: async () => {
       await run('podman', ['rm', '--all', '--force', '--time', '0'], { env });

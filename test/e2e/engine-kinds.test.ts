@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { makeCertificates } from '../support/certificates.ts';
+import { startDockerProxy } from '../support/dockerproxy.ts';
+import { startDockerd, startPodman } from '../support/engines.ts';
+import { httpCall } from '../support/http-request.ts';
+import { skipUnless } from '../support/packages.ts';
+import { freePort, run, runOrThrow, temporaryFolder } from '../support/process.ts';
+import { type Registry, registryUser, startRegistry } from '../support/registry.ts';
+import { type StandardImages, standardImages } from '../support/standard-images.ts';
+
+suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', 'curl') }, () => {
+  let registry: Registry;
+  let images: StandardImages;
+  before(async () => {
+    registry = await startRegistry();
+    images = await standardImages(registry);
+  });
+  after(() => registry[Symbol.asyncDispose]());
+
+  test('dockerd over TCP and TLS, with a certificate of its client', {
+    skip: skipUnless('openssl'),
+  }, async () => {
+    await using folder = await temporaryFolder();
+    const { server, client } = await makeCertificates(folder.path);
+    const port = await freePort();
+    const address = `tcp://127.0.0.1:${port}`;
+    const pem = (name: string): string => join(server, name);
+    await using engine = await startDockerd({
+      args: [
+        ...[`--host=${address}`, '--tlsverify', `--tlscacert=${pem('ca.pem')}`],
+        ...[`--tlscert=${pem('cert.pem')}`, `--tlskey=${pem('key.pem')}`],
+      ],
+    });
+    const env = {
+      DOCKERPROXY_SOURCE: 'engine',
+      DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
+      DOCKER_HOST: address,
+      DOCKER_TLS_VERIFY: '1',
+    };
+    await using proxy = await startDockerProxy({ env: { ...env, DOCKER_CERT_PATH: client } });
+    const archive = await httpCall(`${proxy.url}/dl?myimage=${registry.host}/library/busybox`);
+    assert.equal(archive.status, 200, `${archive.body}`);
+    const { stdout } = await engine.docker('image', 'ls', '--quiet');
+    assert.notEqual(stdout, '', 'it is this engine that pulled');
+
+    // By a context instead of variables.
+    const config = join(folder.path, 'config');
+    const id = (await runOrThrow('sh', ['-c', 'printf tls | sha256sum'])).stdout.slice(0, 64);
+    await mkdir(join(config, 'contexts/meta', id), { recursive: true });
+    await mkdir(join(config, 'contexts/tls', id, 'docker'), { recursive: true });
+    await writeFile(join(config, 'config.json'), JSON.stringify({ currentContext: 'tls' }));
+    const meta = {
+      Name: 'tls',
+      Metadata: {},
+      Endpoints: { docker: { Host: address, SkipTLSVerify: false } },
+    };
+    await writeFile(join(config, 'contexts/meta', id, 'meta.json'), JSON.stringify(meta));
+    for (const name of ['ca.pem', 'cert.pem', 'key.pem']) {
+      await writeFile(join(config, 'contexts/tls', id, 'docker', name), readFileSync(join(client, name)));
+    }
+    const { DOCKER_HOST: _, DOCKER_TLS_VERIFY: __, ...others } = env;
+    const listed = await run('docker', ['--config', config, 'image', 'ls', '--quiet'], {
+      env: { PATH: process.env.PATH },
+    });
+    assert.equal(listed.stdout, stdout, `Docker's own client reads the context, too: ${listed.stderr}`);
+    const byContext = { ...others, DOCKER_CONFIG: config, DOCKER_HOST: '' };
+    await using second = await startDockerProxy({ env: byContext });
+    assert.equal((await httpCall(`${second.url}/dl?myimage=${registry.host}/library/busybox`)).status, 200);
+
+    await assert.rejects(
+      startDockerProxy({ env: { ...env, DOCKER_CERT_PATH: server } }),
+      /No Docker engine answers at tcp:/,
+    );
+  });
+
+  test('podman', { skip: skipUnless('podman', 'crun') }, async () => {
+    await using podman = await startPodman({ insecureRegistries: [registry.host] });
+    await using service = await podman.serve();
+    await using folder = await temporaryFolder();
+    await using proxy = await startDockerProxy({
+      env: {
+        DOCKERPROXY_SOURCE: 'engine',
+        DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
+        DOCKER_HOST: service.dockerHost,
+      },
+    });
+    assert.match(proxy.logs().find(({ apiVersion }) => apiVersion)?.msg ?? '', /^Podman 4\.\S+ at unix:/);
+    const at = `${proxy.url}/dl?myimage=${registry.host}`;
+    await using elsewhere = await startDockerd();
+    for (const [query, expected] of [
+      ['library/busybox', /Loaded image: \S+\/library\/busybox:latest/],
+      ['library/busybox&platform=linux/arm64', /Loaded image: \S+\/library\/busybox:latest/],
+      [`library/busybox@${images.busyboxArm64.descriptor.digest}`, /Loaded image ID: sha256:/],
+      [`test/shared:1&myimage=${registry.host}/test/shared:2`, /test\/shared:[12][\s\S]*test\/shared:[12]/],
+    ] as const) {
+      const file = join(folder.path, 'image.tar');
+      await runOrThrow('curl', ['-sSf', '-o', file, `${at}/${query}`]);
+      const loaded = await elsewhere.docker('load', '--input', file);
+      assert.match(loaded.stdout, expected, `${query}: ${loaded.stderr}`);
+    }
+    const name = `${registry.host}/test/shared:1`;
+    const ran = await elsewhere.docker('run', '--rm', '--network=none', name, 'cat', '/etc/one');
+    assert.equal(ran.stdout, 'first\n', ran.stderr);
+
+    for (const [query, status, code] of [
+      ['test/none', 404, 'image-not-found'],
+      ['library/busybox:none', 404, 'image-not-found'],
+      ['library/busybox&platform=linux/s390x', 404, 'platform-not-found'],
+      ['test/arm-only', 404, 'platform-not-found'],
+      ['test/helm', 422, 'not-an-image'],
+    ] as const) {
+      const answer = await httpCall(`${at}/${query}`);
+      assert.deepEqual([answer.status, JSON.parse(`${answer.body}`).code], [status, code], `${answer.body}`);
+    }
+  });
+
+  test('credentials of config.json go along, to their registry', async () => {
+    await using locked = await startRegistry({ auth: 'htpasswd' });
+    await standardImages(locked);
+    await using engine = await startDockerd();
+    await using folder = await temporaryFolder();
+    const { name, password } = registryUser;
+    const login = async (secret: string): Promise<void> => {
+      const auth = Buffer.from(`${name}:${secret}`).toString('base64');
+      await writeFile(
+        join(folder.path, 'config.json'),
+        JSON.stringify({ auths: { [locked.host]: { auth } } }),
+      );
+    };
+    await login(password);
+    await using proxy = await startDockerProxy({
+      env: {
+        DOCKERPROXY_SOURCE: 'engine',
+        DOCKERPROXY_INSECURE_REGISTRIES: locked.host,
+        DOCKER_HOST: engine.dockerHost,
+        DOCKER_CONFIG: folder.path,
+      },
+    });
+    const url = `${proxy.url}/dl?myimage=${locked.host}/library/busybox`;
+    assert.equal((await httpCall(url)).status, 200);
+    await login('wrong');
+    const refused = await httpCall(url);
+    assert.deepEqual(
+      [refused.status, JSON.parse(`${refused.body}`).code],
+      [502, 'registry-credentials-refused'],
+    );
+  });
+});

@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { type Dockerd, startDockerd } from '../support/engines.ts';
+import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
+import { httpCall } from '../support/http-request.ts';
+import { image, layer } from '../support/images.ts';
+import { skipUnless } from '../support/packages.ts';
+import { freePort } from '../support/process.ts';
+import { push } from '../support/push.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+import { type StandardImages, standardImages } from '../support/standard-images.ts';
+
+/** What is asked for, with what both sources have to answer. */
+type Row = readonly [path: string, status: number, code?: string];
+
+const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
+
+suite('the same request, from either source', {
+  skip: skipUnless('dockerd', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
+}, () => {
+  let registry: Registry;
+  let locked: Registry;
+  let fault: FaultProxy;
+  let images: StandardImages;
+  let engine: Dockerd;
+  let proxies: Record<'registry' | 'engine', DockerProxy>;
+  let closed: string;
+
+  before(async () => {
+    registry = await startRegistry();
+    locked = await startRegistry({ auth: 'htpasswd' });
+    images = await standardImages(registry);
+    fault = await startFaultProxy(registry.url);
+    engine = await startDockerd();
+    closed = `127.0.0.1:${await freePort()}`;
+    const start = (source: string): Promise<DockerProxy> =>
+      startDockerProxy({
+        env: {
+          DOCKERPROXY_SOURCE: source,
+          DOCKERPROXY_ALLOW: '**',
+          DOCKERPROXY_DENY: 'docker.io/denied/**',
+          DOCKERPROXY_INSECURE_REGISTRIES: [registry.host, locked.host, fault.host, closed].join(),
+          DOCKER_HOST: engine.dockerHost,
+        },
+      });
+    proxies = { registry: await start('registry'), engine: await start('engine') };
+  });
+  after(async () => {
+    for (const proxy of Object.values(proxies)) await proxy[Symbol.asyncDispose]();
+    for (const part of [engine, fault, locked, registry]) await part[Symbol.asyncDispose]();
+  });
+
+  const check = async ([path, status, code]: Row, method = 'GET'): Promise<void> => {
+    for (const [source, { url }] of Object.entries(proxies)) {
+      const answer = await httpCall(url + path, { method });
+      const found = answer.status < 400 || method === 'HEAD' ? undefined : JSON.parse(`${answer.body}`).code;
+      const expected = method === 'HEAD' ? undefined : code;
+      assert.deepEqual(
+        [answer.status, found],
+        [status, expected],
+        `${source}: ${method} ${path}: ${answer.body}`,
+      );
+      if (answer.status === 200 && method === 'GET') assert.ok(answer.body.length > 512);
+    }
+  };
+
+  test('what can be had is had', async () => {
+    const at = `/dl?myimage=${registry.host}`;
+    const { busybox, busyboxArm64 } = images;
+    for (const path of [
+      `${at}/library/busybox`,
+      `${at}/library/busybox:1.35`,
+      `${at}/library/busybox&platform=linux/arm64`,
+      `${at}/library/busybox&platform=linux/arm64/v8`,
+      `${at}/library/busybox@${busybox.descriptor.digest}`,
+      `${at}/library/busybox@${busyboxArm64.descriptor.digest}`,
+      `${at}/library/busybox:nonsense@${busybox.descriptor.digest}`,
+      `${at}/test/no-media-type`,
+      `${at}/test/twice`,
+      `${at}/test/zstd`,
+      `${at}/test/arm-only&platform=linux/arm64`,
+      `${at}/test/shared:1&myimage=${registry.host}/test/shared:2`,
+      `${at}/library/busybox&stream=1`,
+      `/dl/${registry.host}/library/busybox.tar`,
+    ]) {
+      await check([path, 200]);
+      await check([path, 200], 'HEAD');
+    }
+  });
+
+  test('what is wrong is wrong in the same way', async () => {
+    const at = `/dl?myimage=${registry.host}`;
+    const rows: Row[] = [
+      ['/dl', 400, 'parameter-invalid'],
+      ['/dl?myimage=', 400, 'reference-invalid'],
+      ['/dl?myimage=BusyBox', 400, 'reference-invalid'],
+      [`${at}/library/busybox&platform=linux`, 400, 'platform-invalid'],
+      [`${at}/library/busybox&format=zip`, 400, 'parameter-invalid'],
+      [`${at}/library/busybox&stream=yes`, 400, 'parameter-invalid'],
+      [`${at}/library/busybox&color=red`, 400, 'parameter-unknown'],
+      ['/dl?myimage=denied/image', 403, 'image-not-allowed'],
+      ['/dl?myimage=10.255.255.1/image', 403, 'address-refused'],
+      ['/dl?myimage=localhost/image', 403, 'address-refused'],
+      ['/dl/busybox', 404, 'route-not-found'],
+      [`${at}/library/busybox:none`, 404, 'image-not-found'],
+      [`${at}/test/none`, 404, 'image-not-found'],
+      [`${at}/library/busybox@${NO_DIGEST}`, 404, 'image-not-found'],
+      [`/dl?myimage=${locked.host}/library/busybox`, 404, 'image-not-found'],
+      [`${at}/library/busybox&platform=linux/s390x`, 404, 'platform-not-found'],
+      [`${at}/library/busybox:1.35&platform=linux/arm64`, 404, 'platform-not-found'],
+      [`${at}/test/arm-only`, 404, 'platform-not-found'],
+      [
+        `${at}/library/busybox@${images.busyboxArm64.descriptor.digest}&platform=linux/amd64`,
+        404,
+        'platform-not-found',
+      ],
+      [`${at}/test/helm`, 422, 'not-an-image'],
+      [`${at}/library/busybox&myimage=${registry.host}/test/none`, 404, 'image-not-found'],
+      [`/dl?myimage=${closed}/image`, 502, 'registry-failed'],
+      ['/dl?myimage=registry.invalid/image', 502, 'registry-failed'],
+    ];
+    for (const row of rows) await check(row);
+    // A registry's HEAD reads no config, the only place that tells the platform of a single manifest.
+    for (const row of rows.filter(([, , code]) => code !== 'platform-not-found')) await check(row, 'HEAD');
+  });
+
+  const answers: [status: number, body: string, expected: number, code: string][] = [
+    [400, '', 502, 'registry-refused'],
+    [401, '', 404, 'image-not-found'],
+    [403, '', 404, 'image-not-found'],
+    [
+      403,
+      '{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}',
+      404,
+      'image-not-found',
+    ],
+    [404, '', 404, 'image-not-found'],
+    [429, '', 429, 'registry-rate-limited'],
+    [429, '{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}', 429, 'registry-rate-limited'],
+    [500, '', 502, 'registry-failed'],
+    [502, '', 502, 'registry-failed'],
+    [503, '', 503, 'registry-unavailable'],
+    [504, '', 504, 'registry-timeout'],
+  ];
+  for (const [status, body, expected, code] of answers) {
+    test(`a registry that answers ${status} ${body}`, async () => {
+      fault.inject(() => ({ kind: 'answer', status, headers: {}, body: Buffer.from(body) }));
+      await check([`/dl?myimage=${fault.host}/test/shared:1`, expected, code]);
+    });
+  }
+
+  test('a config that is missing, or another one', async () => {
+    const platform = { os: 'linux', architecture: 'amd64' };
+    for (const [name, injected, status, code] of [
+      ['missing', { kind: 'answer', status: 404, body: '' }, 422, 'layer-unavailable'],
+      ['other', { kind: 'flip', at: 100 }, 502, 'content-mismatch'],
+    ] as const) {
+      const made = image({ platform, layers: [await layer({ files: { name } })] });
+      await push(registry.url, `test/${name}`, 'latest', made);
+      const { digest } = made.config.descriptor;
+      fault.inject(({ path }) => (path.endsWith(digest) ? injected : undefined));
+      await check([`/dl?myimage=${fault.host}/test/${name}`, status, code]);
+    }
+  });
+
+  test('where they differ, it is on purpose', async () => {
+    const answer = async (source: keyof typeof proxies, path: string): Promise<unknown[]> => {
+      const { status, body } = await httpCall(`${proxies[source].url}/dl?myimage=${registry.host}/${path}`);
+      return [status, status < 400 ? undefined : JSON.parse(`${body}`).code];
+    };
+    // An engine saves in its own format alone.
+    assert.deepEqual(await answer('registry', 'library/busybox&format=oci'), [200, undefined]);
+    assert.deepEqual(await answer('engine', 'library/busybox&format=oci'), [400, 'format-unavailable']);
+    // dockerd 20.10 and podman 4 do not look into an index within an index.
+    assert.deepEqual(await answer('registry', 'test/nested'), [200, undefined]);
+    assert.deepEqual(await answer('engine', 'test/nested'), [404, 'platform-not-found']);
+  });
+});
