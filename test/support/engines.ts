@@ -80,9 +80,13 @@ export async function startDockerd(
     get pid() {
       return running.pid;
     },
-    kill: () => running.stop('SIGKILL'),
+    kill: async () => {
+      await killEngine(folder);
+      await running.exited;
+    },
     restart: async () => {
-      await running.stop('SIGKILL');
+      await killEngine(folder);
+      await running.exited;
       running = await launch();
     },
     docker,
@@ -161,11 +165,14 @@ export async function startPodman(options: EngineOptions = {}): Promise<Podman> 
   };
 }
 
-/**
- * Ends what outlived its engine (shims, a containerd whose dockerd was killed) and removes the folder. The name of
- * our temporary folder in a command line is what proves that a process is ours.
- */
+/** Ends what outlived its engine (shims, a containerd whose dockerd was killed) and removes the folder. */
 async function removeEngine(folder: TemporaryFolder): Promise<void> {
+  await killEngine(folder);
+  await folder[Symbol.asyncDispose]();
+}
+
+/** The name of our temporary folder in a command line is what proves that a process is ours. */
+async function killEngine(folder: TemporaryFolder): Promise<void> {
   for (const pid of await processesNaming(folder.path)) {
     try {
       process.kill(pid, 'SIGKILL');
@@ -173,7 +180,6 @@ async function removeEngine(folder: TemporaryFolder): Promise<void> {
       // It has ended by itself.
     }
   }
-  await folder[Symbol.asyncDispose]();
 }
 
 async function processesNaming(path: string): Promise<number[]> {
