@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   findCommand,
@@ -87,6 +87,8 @@ export async function startDockerd(
     restart: async () => {
       await killEngine(folder);
       await running.exited;
+      // Where nobody reaps orphans, the killed containerd is a zombie, and dockerd would wait for it.
+      await rm(inside('exec/containerd/containerd.pid'), { force: true });
       running = await launch();
     },
     docker,
