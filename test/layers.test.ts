@@ -26,8 +26,13 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
 
 const ALLOWED: Readonly<Record<string, readonly string[]>> = { ...LAYERS, ...BESIDE };
 
-/** Packages that one part alone may know. */
-const OWNERS: Readonly<Record<string, string>> = { undici: 'net', dockerode: 'sources', greenlock: 'tls' };
+/** Packages that one part, or one file, alone may know. */
+const OWNERS: Readonly<Record<string, string>> = {
+  undici: 'net',
+  dockerode: 'sources/engine/engine.ts',
+  'docker-modem': 'sources/engine/engine.ts',
+  greenlock: 'tls',
+};
 
 interface Import {
   readonly file: string;
@@ -70,9 +75,21 @@ suite('the layers of src/', () => {
   test('each package with an owner is imported by its owner alone', () => {
     const strangers = imports.filter(({ file, specifier }) => {
       const owner = OWNERS[packageOf(specifier)];
-      return owner !== undefined && partOf(file) !== owner;
+      return owner !== undefined && ![file, partOf(file)].includes(owner);
     });
     assert.deepEqual(strangers.map(describe), []);
+  });
+
+  test('a client of the engine is loaded only where it is wanted', () => {
+    const reached = new Set<string>();
+    const walk = (file: string): void => {
+      if (reached.has(file)) return;
+      reached.add(file);
+      for (const { target } of staticImportsOf(file)) if (target !== undefined) walk(target);
+    };
+    walk('main.ts');
+    assert.ok(reached.has('app.ts') && reached.has('sources/registry-source.ts'));
+    assert.equal(reached.has('sources/engine/engine.ts'), false);
   });
 
   test('only main.ts touches the process', () => {
@@ -179,6 +196,12 @@ function importsOf(file: string, source: string): Import[] {
     const target = isLocal ? relative(root, join(root, dirname(file), specifier)) : undefined;
     return { file, specifier, target };
   });
+}
+
+/** What is loaded with a file: neither types nor what is imported when it is called for. */
+function staticImportsOf(file: string): Import[] {
+  const source = (sources.get(file) ?? '').replace(/^import type [^;]*;/gm, '').replace(/\bimport\(/g, '(');
+  return importsOf(file, source);
 }
 
 /** Source without its comments and without what stands in double quotes. */

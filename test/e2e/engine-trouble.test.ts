@@ -78,7 +78,7 @@ function codeOf({ body }: { body: Buffer }): string {
 }
 
 suite('an engine in trouble, and one with much to do', {
-  skip: skipUnless('dockerd', 'docker-registry', 'curl', 'wget'),
+  skip: skipUnless('dockerd', 'docker-registry', 'curl', 'ip'),
   timeout: 300_000,
 }, () => {
   test('twenty clients at once for one image are one pull', async () => {

@@ -54,6 +54,10 @@ suite('the query of /dl', () => {
     assert.equal(query.platform && formatPlatform(query.platform), 'linux/arm/v7');
     assert.equal(query.format, 'oci');
     assert.equal(parseArchiveQuery({ myimage: 'a', format: 'docker' }).format, 'docker');
+    assert.equal(parseArchiveQuery({ myimage: 'a' }).stream, false);
+    assert.equal(parseArchiveQuery({ myimage: 'a', stream: '0' }).stream, false);
+    assert.equal(parseArchivePath('a.tar', { stream: '1' }).stream, true);
+    assert.throws(() => parseArchiveQuery({ myimage: 'a', stream: 'true' }), { code: 'parameter-invalid' });
   });
 
   test('no image is a mistake that shows how to name one', () => {

@@ -8,7 +8,7 @@ import { createServer } from '../../src/http/server.ts';
 import { sha256 } from '../../src/oci/digest.ts';
 import { parseNamePattern } from '../../src/oci/name-pattern.ts';
 import { createAllowlist } from '../../src/policy/allowlist.ts';
-import type { Archive, ArchiveRequest, ImageSource } from '../../src/sources/image-source.ts';
+import type { Archive, ArchiveRequest, ImageSource, LiveArchive } from '../../src/sources/image-source.ts';
 
 const DEADLINE_MS = 5000;
 
@@ -37,8 +37,10 @@ function chunksOf(bytes: Buffer): Buffer[] {
   );
 }
 
+type Archived = Archive | LiveArchive;
+
 export interface ServerSetup {
-  open?: (request: ArchiveRequest, signal: AbortSignal) => Archive | Promise<Archive>;
+  open?: (request: ArchiveRequest, signal: AbortSignal) => Archived | Promise<Archived>;
   allow?: readonly string[];
   deny?: readonly string[];
 }
