@@ -300,11 +300,12 @@ function archiveFacts(
   };
 }
 
-/** Under what digest the repository has the image, as far as the engine knows. */
+/** Under what digest the repository has the image, where the engine knows of one alone; else the image's ID. */
 function digestOf({ id, repoDigests }: EngineImage, reference: Reference | undefined): Digest | undefined {
   if (reference?.digest !== undefined) return reference.digest;
-  const own = repoDigests.map(parsedOrNone).find((found) => found?.name === reference?.name)?.digest;
-  return own ?? (isDigest(id) ? id : undefined);
+  // Two manifests, of two tags or two types, may be of one image.
+  const own = repoDigests.map(parsedOrNone).filter((found) => found?.name === reference?.name);
+  return (own.length === 1 ? own[0]?.digest : undefined) ?? (isDigest(id) ? id : undefined);
 }
 
 function parsedOrNone(text: string): Reference | undefined {

@@ -74,6 +74,17 @@ suite('images from a Docker engine', {
     assert.equal(unchanged.status, 304);
   });
 
+  test('the digest is that of the repository, or the ID where several are of one image', async () => {
+    const head = async (name: string): Promise<unknown> =>
+      (await httpCall(url(name), { method: 'HEAD' })).headers['docker-content-digest'];
+    const { busybox, busyboxAmd64, busyboxArm64 } = images;
+    assert.equal(await head('library/busybox'), busybox.descriptor.digest);
+    const exact = `library/busybox@${busyboxArm64.descriptor.digest}`;
+    assert.equal(await head(exact), busyboxArm64.descriptor.digest);
+    await head('library/busybox:1.35');
+    assert.equal(await head('library/busybox'), busyboxAmd64.config.descriptor.digest);
+  });
+
   test('wget -c goes on where it stopped', async () => {
     const whole = (await httpCall(url('library/busybox'))).body;
     const target = join(folder.path, 'resumed.tar');
