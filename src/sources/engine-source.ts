@@ -206,7 +206,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
     };
     try {
       // In one order for everybody, so that no two wait for each other.
-      for (const name of [...names].sort()) releases.push(await leases.take(name, purpose, signal));
+      for (const name of [...new Set(names)].sort()) releases.push(await leases.take(name, purpose, signal));
       const images: EngineImage[] = [];
       for (const reference of references)
         images.push(await provide(reference, request.platform, report, signal));
@@ -231,6 +231,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
         }
       }
       // The names have to stay what they are until the engine has begun.
+      signal.throwIfAborted();
       signal.addEventListener('abort', release, { once: true });
       return { ...facts, size: undefined, start: (ended) => start(job, ended).finally(release) };
     } catch (error) {

@@ -42,20 +42,34 @@ interface Pulled {
 
 export function createPulledImages(options: PulledImagesOptions): PulledImages {
   const { file, engine, leases, keep, now, onRemoved } = options;
-  let known: Promise<Pulled[]> | undefined;
+  let known: Promise<readonly Pulled[]> | undefined;
   let turn: Promise<unknown> = Promise.resolve();
+  let removal: Promise<unknown> = Promise.resolve();
 
   /** One change after the other, each on the disk before the next begins. */
-  const change = (make: (pulled: readonly Pulled[]) => Promise<Pulled[]>): Promise<void> => {
+  const change = (make: (pulled: readonly Pulled[]) => readonly Pulled[]): Promise<readonly Pulled[]> => {
     const changed = turn.then(async () => {
       known ??= readRecord(file);
       const before = await known;
-      const after = await make(before);
+      const after = make(before);
       known = Promise.resolve(after);
-      await writeRecord(file, after);
+      if (after !== before) await writeRecord(file, after);
+      return after;
     });
     turn = changed.catch(() => {});
     return changed;
+  };
+
+  /** Between the changes, so that no request waits until an engine has removed an image. */
+  const removeOldest = async (engineId: string, signal: AbortSignal): Promise<void> => {
+    let left = (await change((pulled) => pulled)).filter((entry) => entry.engine === engineId);
+    for (const entry of [...left].sort((a, b) => a.used - b.used)) {
+      if (totalSize(left) <= keep) return;
+      if (!(await remove(entry, signal))) continue;
+      left = left.filter((other) => other !== entry);
+      // Had it been pulled again meanwhile, it would have another entry.
+      await change((pulled) => pulled.filter((other) => other !== entry));
+    }
   };
 
   const remove = async ({ name, id }: Pulled, signal: AbortSignal): Promise<boolean> => {
@@ -73,34 +87,28 @@ export function createPulledImages(options: PulledImagesOptions): PulledImages {
   };
 
   return {
-    use: (engineId, name, { id, size }, isNew) =>
-      change(async (pulled) => {
+    async use(engineId, name, { id, size }, isNew) {
+      await change((pulled) => {
         const isOurs = isNew || pulled.some((entry) => entry.engine === engineId && entry.id === id);
-        if (!isOurs) return [...pulled];
+        if (!isOurs) return pulled;
         const others = pulled.filter(
           (entry) => !(entry.engine === engineId && entry.name === name && entry.id === id),
         );
         return [...others, { engine: engineId, name, id, size, used: now() }];
-      }),
+      });
+    },
 
-    removeSurplus: (engineId, signal) =>
-      change(async (pulled) => {
-        let left = [...pulled];
-        const oldestFirst = pulled
-          .filter((entry) => entry.engine === engineId)
-          .sort((a, b) => a.used - b.used);
-        for (const entry of oldestFirst) {
-          if (totalSize(left, engineId) <= keep) break;
-          if (await remove(entry, signal)) left = left.filter((other) => other !== entry);
-        }
-        return left;
-      }),
+    removeSurplus(engineId, signal) {
+      const removed = removal.then(() => removeOldest(engineId, signal));
+      removal = removed.catch(() => {});
+      return removed;
+    },
   };
 }
 
 /** An image counts once, however many names it has. */
-function totalSize(pulled: readonly Pulled[], engineId: string): number {
-  const sizes = new Map(pulled.filter(({ engine }) => engine === engineId).map(({ id, size }) => [id, size]));
+function totalSize(pulled: readonly Pulled[]): number {
+  const sizes = new Map(pulled.map(({ id, size }) => [id, size]));
   return [...sizes.values()].reduce((sum, size) => sum + size, 0);
 }
 
