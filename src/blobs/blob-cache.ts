@@ -6,6 +6,7 @@ import type { Digest } from '../oci/digest.ts';
 import { relay } from '../streams.ts';
 import { BlobFetch } from './blob-fetch.ts';
 import { openBlobFiles } from './blob-files.ts';
+import { createBufferPool } from './buffer-pool.ts';
 import { FileStream, StorageFailure } from './growing-file.ts';
 import { createRoom } from './room.ts';
 
@@ -35,12 +36,15 @@ export interface CacheLog {
   uncached(digest: Digest, reason: Error): void;
 }
 
+/** Bytes of buffers of each size that lie ready for the next chunk. */
+const BUFFERS_KEPT = 8 * 1024 * 1024;
 /** How many blobs of one registry are fetched at once for the fetching ahead to go on. */
 const FETCHES_PER_REGISTRY = 8;
 
 /** Opens the cache in its folder, which is made where it is missing. */
 export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): Promise<BlobCache> {
   const files = await openBlobFiles({ folder, onDamage: log.damaged });
+  const buffers = createBufferPool(BUFFERS_KEPT);
   const fetches = new Map<Digest, BlobFetch>();
   const busy = new Map<string, number>();
   const open = new Map<string, number>();
@@ -69,7 +73,7 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       file.close().catch(() => {});
     };
     const source = { file, available: blob.size, failure: undefined, onChange: () => () => {} };
-    return new FileStream({ source, range, signal, onClose });
+    return new FileStream({ source, range, buffers, signal, onClose });
   };
 
   const readMiss = (
@@ -84,7 +88,13 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       const joined = fetch();
       const onClose = await joined.join().catch(unlessStorage);
       if (onClose !== undefined) {
-        const stream = new FileStream({ source: joined, range: { start, end }, signal: ended, onClose });
+        const stream = new FileStream({
+          source: joined,
+          range: { start, end },
+          buffers,
+          signal: ended,
+          onClose,
+        });
         yield stream;
         position = stream.position;
       }

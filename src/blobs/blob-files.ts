@@ -39,6 +39,9 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
   await mkdir(join(folder, 'blobs'), { recursive: true, mode: 0o700 });
   await mkdir(join(folder, 'incoming'), { recursive: true, mode: 0o700 });
 
+  // One after the other: on a slow disk, several would take all of Node's few threads for files, and no reader got one.
+  let lastSync: Promise<void> = Promise.resolve();
+
   const blobPath = (digest: Digest): string => {
     const { algorithm, hex } = splitDigest(digest);
     return join(folder, 'blobs', algorithm, hex.slice(0, 2), hex);
@@ -74,7 +77,9 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
     async commit(blob, file) {
       const path = blobPath(blob.digest);
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      await file.datasync();
+      const synced = lastSync.then(() => file.datasync());
+      lastSync = synced.catch(() => {});
+      await synced;
       await file.utimes(Date.now() / 1000, sealOf(blob.digest));
       await rename(incoming(blob.digest, `${blob.size}`), path);
     },

@@ -16,8 +16,7 @@ export interface FileLock {
  * @see https://www.sqlite.org/lockingv3.html
  */
 export function tryLock(path: string): FileLock | undefined {
-  closeSync(openSync(path, 'a', 0o600));
-  const before = inode(path);
+  const before = inode(path) ?? make(path);
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
     database.exec('BEGIN EXCLUSIVE');
@@ -36,6 +35,16 @@ export function tryLock(path: string): FileLock | undefined {
 function release(path: string, database: DatabaseSync): void {
   rmSync(path, { force: true });
   database.close();
+}
+
+/** Only where it is missing: to close a file that this process has locked would unlock it (fcntl(2), POSIX). */
+function make(path: string): number | undefined {
+  try {
+    closeSync(openSync(path, 'wx', 0o600));
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+  }
+  return inode(path);
 }
 
 function inode(path: string): number | undefined {
