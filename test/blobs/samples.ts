@@ -75,6 +75,9 @@ export function memorySource(...blobs: readonly SampleBlob[]): MemorySource {
           while (at < range.end) {
             if (at === hold?.at) await unlessAborted(hold.until, ended);
             if (at === fail?.at) throw fail.error;
+            if (blob.size !== content.length) {
+              throw new CatalogueError('content-mismatch', `${blob.digest} has another size.`);
+            }
             const stop = Math.min(...[hold?.at, fail?.at].filter((stop) => (stop ?? 0) > at).map(Number));
             const end = Math.min(at + CHUNK, range.end, stop);
             if (isWhole && end === range.end && sha256(bytes) !== blob.digest) {
