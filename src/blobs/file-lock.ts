@@ -16,14 +16,17 @@ export interface FileLock {
  * @see https://www.sqlite.org/lockingv3.html
  */
 export function tryLock(path: string): FileLock | undefined {
-  const before = inode(path) ?? make(path);
+  makeMissing(path);
+  const before = inode(path);
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
-    database.exec('BEGIN EXCLUSIVE');
+    // With its journal in memory it works on a disk that is full, too.
+    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
     // The last holder removed its file while we opened it: what is locked now has no name any more.
     if (before !== undefined && inode(path) === before) return { release: () => release(path, database) };
   } catch (error) {
-    if (!isBusy(error)) {
+    // SQLite takes a file that is removed under it for a broken disk.
+    if (!isBusy(error) && inode(path) === before) {
       database.close();
       throw error;
     }
@@ -37,14 +40,13 @@ function release(path: string, database: DatabaseSync): void {
   database.close();
 }
 
-/** Only where it is missing: to close a file that this process has locked would unlock it (fcntl(2), POSIX). */
-function make(path: string): number | undefined {
+/** A file that is there is not opened: closing it would give back the lock that this process may have, see fcntl(2). */
+function makeMissing(path: string): void {
   try {
     closeSync(openSync(path, 'wx', 0o600));
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
   }
-  return inode(path);
 }
 
 function inode(path: string): number | undefined {

@@ -52,9 +52,7 @@ suite('a lock of a file', () => {
     assert.equal(await elsewhere(path), 'locked');
   });
 
-  test('stays held though somebody else of the same process tries', {
-    todo: 'file-lock.ts: closeSync(openSync(path)) drops the lock of the whole process, as close(2) does with fcntl locks',
-  }, async () => {
+  test('stays held though somebody else of the same process tries', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'lock');
     const lock = tryLock(path);
@@ -79,9 +77,7 @@ suite('a lock of a file', () => {
     assert.deepEqual(await readdir(folder.path), []);
   });
 
-  test('is held by one at a time, whoever else wants it and however often', {
-    todo: 'file-lock.ts: while another process releases, BEGIN EXCLUSIVE may throw SQLITE_IOERR_FSTAT (1802), which is not taken for busy',
-  }, async () => {
+  test('is held by one at a time, whoever else wants it and however often', async () => {
     await using folder = await temporaryFolder();
     // An exclusive file beside the lock shows two holders at once.
     const contend = script(`
