@@ -81,7 +81,8 @@ export class BlobFetch implements GrowingFile {
     const leave = (): void => {
       this.#readers -= 1;
       if (this.#readers > 0) return;
-      if (this.#received < this.#options.blob.size * WORTH_FINISHING) this.abandon();
+      const isUnfinished = this.#received < this.#options.blob.size * WORTH_FINISHING;
+      if (isUnfinished && this.failure === undefined) this.#abandoned.abort();
       this.#closeUnused();
     };
     try {
@@ -227,7 +228,8 @@ export class BlobFetch implements GrowingFile {
     const { blob, files } = this.#options;
     if (this.#abandoned.signal.aborted) return this.#abandoned.signal.reason as Error;
     if (error instanceof CatalogueError && error.code !== 'content-mismatch') return error;
-    await rm(files.incomingPath(blob), { force: true });
+    // Where it cannot be removed, the next fetch finds out again.
+    await rm(files.incomingPath(blob), { force: true }).catch(() => {});
     if (error instanceof CatalogueError || error instanceof StorageFailure) return error;
     return new StorageFailure('The cache cannot be written', { cause: error });
   }

@@ -63,7 +63,8 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
       const seal = sealOf(digest);
       if (actual === size && mtimeMs === seal * 1000) {
         const now = Date.now() / 1000;
-        if (now - atimeMs / 1000 > ACCESS_PRECISION_S) await file.utimes(now, seal);
+        // Where it cannot be written, as on a disk mounted read-only, the blob is as good.
+        if (now - atimeMs / 1000 > ACCESS_PRECISION_S) await file.utimes(now, seal).catch(() => {});
         return file;
       }
       await file.close();

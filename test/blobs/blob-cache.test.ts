@@ -552,9 +552,7 @@ suite('fetching ahead', () => {
     assert.equal(source.reads.length, 9);
   });
 
-  test('stays bounded after blobs that found no room', {
-    todo: 'blob-fetch.ts: onEnd is called again when the last reader leaves a fetch that has ended, so that the count of the registry drops twice',
-  }, async () => {
+  test('stays bounded after blobs that found no room', async () => {
     const source = memorySource(...many, sample);
     const gate = Promise.withResolvers<void>();
     source.behave(({ digest }) =>
@@ -613,23 +611,27 @@ suite('a cache that cannot keep a blob', () => {
     assert.deepEqual(await whole, bytes);
   });
 
-  for (const [what, where] of [
-    ['of the blob', blobFile(descriptor.digest)],
-    ['of the incoming file', incomingFile(descriptor)],
-  ] as const) {
-    test(`lets it pass through where a folder stands in the place ${what}`, {
-      todo: 'blob-cache.ts: a trouble of the disk in files.open fails the download; blob-fetch.ts: rm throws in #explain: an unhandled rejection, which ends the server, and readers that wait for ever',
-    }, async () => {
-      await using setup = await sampleCache();
-      await mkdir(join(setup.folder, where), { recursive: true });
-      // Where it is not handled, the rejection of the fetch would be this test's.
-      const stream = await setup.cache
-        .before(memorySource(sample), REGISTRY)
-        .read(descriptor, undefined, always);
-      const limit = setTimeout(() => stream.destroy(new Error('it waits for ever')), 2000);
-      assert.deepEqual(await buffer(stream).finally(() => clearTimeout(limit)), bytes);
-    });
-  }
+  const inTheWay = async (where: string): Promise<void> => {
+    await using setup = await sampleCache();
+    await mkdir(join(setup.folder, where), { recursive: true });
+    const reader = setup.cache.before(memorySource(sample), REGISTRY);
+    const stream = await reader.read(descriptor, undefined, always);
+    const limit = setTimeout(() => stream.destroy(new Error('it waits for ever')), 5000);
+    assert.deepEqual(await buffer(stream).finally(() => clearTimeout(limit)), bytes);
+    assert.equal(setup.uncached.length, 1);
+  };
+
+  // An error that nobody handles, which would end the server, fails the test.
+  test('lets it pass through where a folder stands in the place of the incoming file', () =>
+    inTheWay(incomingFile(descriptor)));
+
+  test(
+    'lets it pass through where a folder stands in the place of the blob',
+    {
+      todo: 'blob-cache.ts: an error of files.open, here EISDIR of its rm, fails the download: nothing is tried past the cache',
+    },
+    () => inTheWay(blobFile(descriptor.digest)),
+  );
 });
 
 suite('eviction', () => {

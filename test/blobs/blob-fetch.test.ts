@@ -59,9 +59,7 @@ suite('one fetch of one blob', () => {
     assert.deepEqual(setup.ends, [undefined]);
   });
 
-  test('ends once, with its failure, though readers leave later', {
-    todo: 'blob-fetch.ts: leaving aborts also a fetch that is over, which calls onEnd a second time',
-  }, async () => {
+  test('ends once, with its failure, though readers leave later', async () => {
     await using setup = await begin(memorySource());
     const leave = await setup.fetch.join();
     await waitFor(() => setup.fetch.failure !== undefined);
@@ -71,9 +69,7 @@ suite('one fetch of one blob', () => {
     assert.equal(setup.ends[0], setup.fetch.failure);
   });
 
-  test('ends once where there is no room, however many have joined', {
-    todo: 'blob-fetch.ts: leaving aborts also a fetch that is over, which calls onEnd a second time',
-  }, async () => {
+  test('ends once where there is no room, however many have joined', async () => {
     await using setup = await begin(memorySource(sample), full);
     const joined = await Promise.allSettled([setup.fetch.join(), setup.fetch.join()]);
     await turn();

@@ -166,9 +166,7 @@ suite('a cache on a disk that is full', {
     assert.deepEqual(temporary, []);
   });
 
-  test('that is mounted read-only: what is there and what is not can be downloaded', {
-    todo: 'blob-files.ts: utimes throws in open(), which fails the download and leaves its file open; blob-fetch.ts: rm throws in #explain: an unhandled rejection, which ends the server',
-  }, async () => {
+  test('that is mounted read-only: what is there and what is not can be downloaded', async () => {
     bed.reset();
     const folder = await disk(64);
     await using proxy = await bed.start(folder);
@@ -336,7 +334,7 @@ suite('the folder of the cache', { skip: parts }, () => {
   });
 
   test('may be replaced by a file while the server runs: downloads stay right', {
-    todo: 'blob-cache.ts: ENOTDIR in files.open fails the download; blob-fetch.ts: rm throws in #explain: an unhandled rejection, which ends the server',
+    todo: 'blob-cache.ts: an error of files.open, here ENOTDIR, fails the download: nothing is tried past the cache',
   }, async () => {
     bed.reset();
     const folder = await bed.newFolder();
