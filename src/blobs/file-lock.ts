@@ -1,4 +1,4 @@
-import { closeSync, openSync, rmSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, rmSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 
 /** A lock that the kernel takes back when its process dies, however that happens. */
@@ -17,16 +17,25 @@ export interface FileLock {
  */
 export function tryLock(path: string): FileLock | undefined {
   makeMissing(path);
-  const before = inode(path);
+  const named = openNamed(path);
+  if (named === undefined) return undefined;
+  try {
+    return lockNamed(path, () => inode(path) === fstatSync(named).ino);
+  } finally {
+    closeSync(named);
+  }
+}
+
+/** @param isNamed tells whether the file still is the one that had the name: a last holder may remove it meanwhile */
+function lockNamed(path: string, isNamed: () => boolean): FileLock | undefined {
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
     // With its journal in memory it works on a disk that is full, too.
     database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
-    // The last holder removed its file while we opened it: what is locked now has no name any more.
-    if (before !== undefined && inode(path) === before) return { release: () => release(path, database) };
+    if (isNamed()) return { release: () => release(path, database) };
   } catch (error) {
     // SQLite takes a file that is removed under it for a broken disk.
-    if (!isBusy(error) && inode(path) === before) {
+    if (!isBusy(error) && isNamed()) {
       database.close();
       throw error;
     }
@@ -45,8 +54,24 @@ function makeMissing(path: string): void {
   try {
     closeSync(openSync(path, 'wx', 0o600));
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    if (!hasCode(error, 'EEXIST')) throw error;
   }
+}
+
+/** open(2): a descriptor that keeps the inode from being used again, and gives no lock back when it is closed. */
+const O_PATH = 0o10000000;
+
+function openNamed(path: string): number | undefined {
+  try {
+    return openSync(path, O_PATH);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
 }
 
 function inode(path: string): number | undefined {
