@@ -85,6 +85,20 @@ suite('work that is shared', () => {
     assert.equal(await later, 'B');
   });
 
+  test('that all have left is not joined, though it has not ended yet', async () => {
+    const share = createSingleFlight<string>();
+    const { begun, run } = work();
+    const leaving = new AbortController();
+    const left = share('a', run, leaving.signal);
+    leaving.abort(new Error('left'));
+    await assert.rejects(left, /left/);
+    const next = share('a', run, always);
+    assert.equal(begun.length, 2);
+    begun[1]?.result.resolve('A');
+    assert.equal(await next, 'A');
+    begun[0]?.result.reject(new Error('nobody hears this'));
+  });
+
   test('is not waited for by one who has left before', async () => {
     const share = createSingleFlight<string>();
     const { begun, run } = work();
