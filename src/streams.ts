@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { Readable, type Writable } from 'node:stream';
+import { addAbortSignal, Readable, type Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 
 /**
@@ -82,9 +82,11 @@ class Relay extends DirectStream {
     signal: AbortSignal,
     inspect: Inspect | undefined,
   ) {
-    super({ highWaterMark: 1, signal });
+    super({ highWaterMark: 1 });
     this.#parts = parts(AbortSignal.any([signal, this.#closed.signal]));
     this.#inspect = inspect;
+    // Last: a signal that has aborted already destroys at once what must be complete.
+    addAbortSignal(signal, this);
   }
 
   async sendTo(sink: Writable, inspect?: Inspect): Promise<void> {

@@ -34,11 +34,15 @@ function lockNamed(path: string, isNamed: () => boolean): FileLock | undefined {
     database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
     if (isNamed()) return { release: () => release(path, database) };
   } catch (error) {
-    // SQLite takes a file that is removed under it for a broken disk.
-    if (!isBusy(error) && isNamed()) {
-      database.close();
-      throw error;
+    database.close();
+    if (hasSqliteCode(error, SQLITE_NOTADB)) {
+      // Something else stands in its place.
+      rmSync(path, { force: true });
+      return tryLock(path);
     }
+    // SQLite takes a file that is removed under it for a broken disk.
+    if (hasSqliteCode(error, SQLITE_BUSY) || !isNamed()) return undefined;
+    throw error;
   }
   database.close();
   return undefined;
@@ -78,9 +82,10 @@ function inode(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.ino;
 }
 
-/** https://www.sqlite.org/rescode.html#busy */
+// https://www.sqlite.org/rescode.html
 const SQLITE_BUSY = 5;
+const SQLITE_NOTADB = 26;
 
-function isBusy(error: unknown): boolean {
-  return error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY;
+function hasSqliteCode(error: unknown, code: number): boolean {
+  return error instanceof Error && 'errcode' in error && error.errcode === code;
 }

@@ -1,6 +1,6 @@
-import { read, write, writev } from 'node:fs';
+import { read, writev } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { Writable } from 'node:stream';
+import { addAbortSignal, Writable } from 'node:stream';
 import type { ByteRange } from '../oci/descriptor.ts';
 import { DirectStream } from '../streams.ts';
 import type { BufferPool } from './buffer-pool.ts';
@@ -66,13 +66,15 @@ export class FileStream extends DirectStream {
   #windowPosition: number;
 
   constructor({ source, range, buffers, signal, onClose }: FileStreamOptions) {
-    super({ highWaterMark: 1, signal });
+    super({ highWaterMark: 1 });
     this.position = range.start;
     this.#windowPosition = range.start;
     this.#source = source;
     this.#end = range.end;
     this.#onClose = onClose;
     this.#buffers = buffers;
+    // Last: a signal that has aborted already destroys at once what must be complete.
+    addAbortSignal(signal, this);
   }
 
   override _read(): void {
@@ -166,6 +168,7 @@ export class FileAppender extends Writable {
   readonly #descriptor: number;
   readonly #onAppended: (position: number) => void;
   #position: number;
+  #isWriting = false;
 
   /** @param onAppended told, after each write, how many bytes the file has */
   constructor(file: FileHandle, position: number, onAppended: (position: number) => void) {
@@ -176,22 +179,31 @@ export class FileAppender extends Writable {
   }
 
   override _write(chunk: Buffer, _encoding: string, callback: (error?: Error | null) => void): void {
-    write(this.#descriptor, chunk, 0, chunk.length, this.#position, (error, written) => {
-      if (error !== null) return callback(error);
-      this.#advance(written);
-      if (written < chunk.length) this._write(chunk.subarray(written), _encoding, callback);
-      else callback();
-    });
+    this.#append([chunk], callback);
   }
 
   override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
-    const buffers = chunks.map(({ chunk }) => chunk);
-    const length = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
+    this.#append(
+      chunks.map(({ chunk }) => chunk),
+      callback,
+    );
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    // The descriptor must outlive the write under way.
+    if (this.#isWriting) this.once('write-settled', () => callback(error));
+    else callback(error);
+  }
+
+  #append(buffers: Buffer[], callback: (error?: Error | null) => void): void {
+    this.#isWriting = true;
     writev(this.#descriptor, buffers, this.#position, (error, written) => {
-      if (error !== null) return callback(error);
-      this.#advance(written);
-      if (written < length) this._write(Buffer.concat(buffers).subarray(written), 'buffer', callback);
-      else callback();
+      this.#isWriting = false;
+      if (error === null) this.#advance(written);
+      this.emit('write-settled');
+      const length = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
+      if (error !== null || written === length || this.destroyed) callback(error);
+      else this.#append([Buffer.concat(buffers).subarray(written)], callback);
     });
   }
 

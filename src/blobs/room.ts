@@ -4,8 +4,12 @@ import type { BlobFiles } from './blob-files.ts';
 
 /** Keeps the cache within its bytes: the least recently used go first. */
 export interface Room {
-  /** Makes room for so many more bytes, which count from now on; false where there can be none. */
-  reserve(bytes: number): Promise<boolean>;
+  /**
+   * Makes room for so many more bytes; false where there can be none.
+   *
+   * @param occupy makes the file that stands for the bytes, before anyone else gets room
+   */
+  reserve(bytes: number, occupy: () => Promise<void>): Promise<boolean>;
 }
 
 export interface RoomOptions {
@@ -59,11 +63,12 @@ export function createRoom({ files, limit, isInUse }: RoomOptions): Room {
   };
 
   return {
-    reserve(bytes) {
+    reserve(bytes, occupy) {
       const reservation = turn.then(async () => {
-        const hasRoom = await makeRoom(bytes);
-        if (hasRoom) counted.bytes += bytes;
-        return hasRoom;
+        if (!(await makeRoom(bytes))) return false;
+        await occupy();
+        counted.bytes += bytes;
+        return true;
       });
       turn = reservation.catch(() => {});
       return reservation;

@@ -264,9 +264,7 @@ suite('what goes wrong upstream', () => {
     await leavesNothingOpen(setup);
   });
 
-  test('a descriptor that lies about the size does not spoil the blob for others', {
-    todo: 'blob-cache.ts: fetches are shared by digest alone; who asks with the right size joins the fetch of a wrong one and fails with it',
-  }, async () => {
+  test('a descriptor that lies about the size does not spoil the blob for others', async () => {
     const source = memorySource(sample);
     const gate = Promise.withResolvers<void>();
     source.behave(({ range }) =>
@@ -284,9 +282,7 @@ suite('what goes wrong upstream', () => {
     assert.ok((await honest).equals(bytes));
   });
 
-  test('a repository that lacks the blob does not spoil it for one that has it', {
-    todo: 'blob-cache.ts: whoever joins a fetch fails with its source, though its own source may have the blob',
-  }, async () => {
+  test('a repository that lacks the blob does not spoil it for one that has it', async () => {
     const gate = Promise.withResolvers<void>();
     const lacking: BlobReader = {
       read: async () => {
@@ -348,9 +344,7 @@ suite('readers that leave', () => {
     await leavesNothingOpen(setup);
   });
 
-  test('one that has left before it began leaves nothing behind', {
-    todo: 'growing-file.ts: a FileStream made with an aborted signal never tells its end: its file and its place in the fetch are kept for ever',
-  }, async () => {
+  test('one that has left before it began leaves nothing behind', async () => {
     await using setup = await sampleCache();
     const reader = setup.cache.before(memorySource(sample), REGISTRY);
     await download(reader);
@@ -365,9 +359,7 @@ suite('readers that leave', () => {
     });
   });
 
-  test('one that leaves while its fetch begins ends it', {
-    todo: 'growing-file.ts: a FileStream made with an aborted signal never leaves the fetch, which goes on for nobody',
-  }, async () => {
+  test('one that leaves while its fetch begins ends it', async () => {
     const blobs = Array.from({ length: 20 }, (_, at) => sampleBlob(256 * KIB, `leaving ${at}`));
     const source = memorySource(...blobs);
     source.behave(() => ({ hold: { at: 0, until: new Promise(() => {}) } }));
@@ -625,13 +617,8 @@ suite('a cache that cannot keep a blob', () => {
   test('lets it pass through where a folder stands in the place of the incoming file', () =>
     inTheWay(incomingFile(descriptor)));
 
-  test(
-    'lets it pass through where a folder stands in the place of the blob',
-    {
-      todo: 'blob-cache.ts: an error of files.open, here EISDIR of its rm, fails the download: nothing is tried past the cache',
-    },
-    () => inTheWay(blobFile(descriptor.digest)),
-  );
+  test('lets it pass through where a folder stands in the place of the blob', () =>
+    inTheWay(blobFile(descriptor.digest)));
 });
 
 suite('eviction', () => {
@@ -674,9 +661,7 @@ suite('eviction', () => {
     stream.destroy();
   });
 
-  test('never removes one whose fetch is over while a reader that followed it still reads', {
-    todo: 'blob-cache.ts: only the fetch, not its readers, keeps a blob in use; its bytes count as free though the disk still holds them',
-  }, async () => {
+  test('never removes one whose fetch is over while a reader that followed it still reads', async () => {
     await using setup = await sampleCache({ limit });
     const reader = setup.cache.before(memorySource(a, b, c), REGISTRY);
     const stream = await reader.read(a.descriptor, undefined, always);

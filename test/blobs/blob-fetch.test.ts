@@ -7,10 +7,15 @@ import { StorageFailure } from '../../src/blobs/growing-file.ts';
 import type { Room } from '../../src/blobs/room.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
-import { memorySource, sampleBlob } from './samples.ts';
+import { always, memorySource, sampleBlob } from './samples.ts';
 
 const sample = sampleBlob(2_000_000, 'fetch');
-const boundless: Room = { reserve: async () => true };
+const boundless: Room = {
+  reserve: async (_bytes, occupy) => {
+    await occupy();
+    return true;
+  },
+};
 const full: Room = { reserve: async () => false };
 
 interface Setup extends AsyncDisposable {
@@ -33,7 +38,7 @@ suite('one fetch of one blob', () => {
     const source = memorySource(sample);
     source.behave(() => ({ hold: { at: 1_990_000, until: gate.promise } }));
     await using setup = await begin(source);
-    const leave = await setup.fetch.join();
+    const leave = await setup.fetch.join(always);
     await waitFor(() => setup.fetch.received === 1_990_000);
     assert.equal(setup.fetch.available, 2_000_000 - 64 * 1024);
     gate.resolve();
@@ -48,7 +53,7 @@ suite('one fetch of one blob', () => {
     const source = memorySource(sample);
     source.behave(() => ({ hold: { at: 500_000, until: new Promise(() => {}) } }));
     await using setup = await begin(source);
-    const [one, other] = await Promise.all([setup.fetch.join(), setup.fetch.join()]);
+    const [one, other] = await Promise.all([setup.fetch.join(always), setup.fetch.join(always)]);
     await waitFor(() => setup.fetch.received === 500_000);
     one();
     assert.deepEqual(setup.ends, []);
@@ -61,9 +66,7 @@ suite('one fetch of one blob', () => {
 
   test('ends once, with its failure, though readers leave later', async () => {
     await using setup = await begin(memorySource());
-    const leave = await setup.fetch.join();
-    await waitFor(() => setup.fetch.failure !== undefined);
-    leave();
+    await assert.rejects(setup.fetch.join(always));
     await turn();
     assert.equal(setup.ends.length, 1);
     assert.equal(setup.ends[0], setup.fetch.failure);
@@ -71,7 +74,7 @@ suite('one fetch of one blob', () => {
 
   test('ends once where there is no room, however many have joined', async () => {
     await using setup = await begin(memorySource(sample), full);
-    const joined = await Promise.allSettled([setup.fetch.join(), setup.fetch.join()]);
+    const joined = await Promise.allSettled([setup.fetch.join(always), setup.fetch.join(always)]);
     await turn();
     for (const one of joined) assert.ok(one.status === 'rejected' && one.reason instanceof StorageFailure);
     assert.equal(setup.ends.length, 1);
