@@ -105,6 +105,7 @@ class Relay extends DirectStream {
         await send(part, sink, inspectBoth);
         this.#current = undefined;
       }
+      this.destroy();
     } catch (error) {
       this.on('error', () => {}).destroy(error as Error);
       throw error;

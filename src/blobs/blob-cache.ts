@@ -19,7 +19,7 @@ export interface BlobCache {
    */
   before(source: BlobReader, registry: string): BlobReader;
   /** Ends every fetch; what came stays to be gone on with. */
-  close(): void;
+  close(): Promise<void>;
 }
 
 export interface BlobCacheOptions {
@@ -155,8 +155,8 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       },
     }),
 
-    close() {
-      for (const fetch of fetches.values()) fetch.abandon();
+    async close() {
+      await Promise.all([...fetches.values()].map((fetch) => fetch.close()));
     },
   };
 }

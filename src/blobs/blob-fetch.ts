@@ -8,7 +8,7 @@ import { CatalogueError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
-import { type BlobFiles, openExisting } from './blob-files.ts';
+import { type BlobFiles, isSealed, openExisting } from './blob-files.ts';
 import { tryLock } from './file-lock.ts';
 import { FileAppender, type GrowingFile, StorageFailure } from './growing-file.ts';
 import type { Room } from './room.ts';
@@ -38,6 +38,7 @@ export class BlobFetch implements GrowingFile {
   readonly #options: FetchOptions;
   /** Settled when the first bytes are there, or nothing will come. */
   readonly #begun = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<void>();
   readonly #abandoned = new AbortController();
   readonly #listeners = new Set<() => void>();
   #file: FileHandle | undefined;
@@ -83,7 +84,7 @@ export class BlobFetch implements GrowingFile {
       this.#readers -= 1;
       if (this.#readers > 0) return;
       const isUnfinished = this.#received < this.#options.blob.size * WORTH_FINISHING;
-      if (isUnfinished && this.failure === undefined) this.abandon();
+      if (isUnfinished && this.failure === undefined) this.#abandoned.abort();
       this.#closeUnused();
     };
     const gone = Promise.withResolvers<never>();
@@ -101,9 +102,10 @@ export class BlobFetch implements GrowingFile {
     return leave;
   }
 
-  /** Ends it, whoever reads along; what came stays to be gone on with. */
-  abandon(): void {
-    this.#abandoned.abort();
+  /** Ends it, whoever reads along; what came stays to be gone on with. What is complete gets its name before. */
+  async close(): Promise<void> {
+    if (!this.#isVerified) this.#abandoned.abort();
+    await this.#ended.promise;
   }
 
   async #run(): Promise<void> {
@@ -130,6 +132,7 @@ export class BlobFetch implements GrowingFile {
     if (!this.#abandoned.signal.aborted) onEnd(this.failure);
     this.#isOver = true;
     this.#closeUnused();
+    this.#ended.resolve();
   }
 
   /** Ends well where the blob is in the cache, whoever put it there. */
@@ -177,8 +180,9 @@ export class BlobFetch implements GrowingFile {
   /** What a process that died has left; nothing after a power cut, where a length says little of the bytes. */
   async #usableLength(file: FileHandle): Promise<number> {
     const { size, mtimeMs } = await file.stat();
-    const booted = Date.now() - uptime() * 1000;
-    if (size <= this.#options.blob.size && mtimeMs >= booted) return size;
+    const { blob } = this.#options;
+    const isOnDisk = mtimeMs >= Date.now() - uptime() * 1000 || isSealed(blob.digest, mtimeMs);
+    if (size <= blob.size && isOnDisk) return size;
     await file.truncate();
     return 0;
   }
