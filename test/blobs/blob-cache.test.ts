@@ -1,5 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, readlink, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import {
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -447,6 +458,28 @@ suite('what an earlier process left', () => {
     assert.equal(source.reads[0]?.range.start, 0);
     await isKept(setup);
     assert.equal((await stat(join(setup.folder, blobFile(descriptor.digest)))).size, bytes.length);
+  });
+
+  test('a blob that was verified and sealed, and not yet renamed, is not fetched again', {
+    todo: 'blob-fetch.ts: #usableLength takes the seal, a time before 1979, for a time before the machine started',
+  }, async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    await download(reader);
+    await isKept(setup);
+    await rename(
+      join(setup.folder, blobFile(descriptor.digest)),
+      join(setup.folder, incomingFile(descriptor)),
+    );
+    assert.deepEqual(await download(reader), bytes);
+    assert.deepEqual(
+      source.reads
+        .slice(1)
+        .map(({ given }) => given)
+        .filter(Boolean),
+      [],
+    );
   });
 
   test('bytes from before the machine started are discarded, for a power cut may have left holes', async () => {

@@ -159,11 +159,9 @@ export async function openFiles({ pid }: DockerProxy, folder: string): Promise<n
 /** Checks that nothing is left of readers and fetches: no open file, no lock; and that the process lives well. */
 export async function isQuiet(proxy: DockerProxy, folder: string): Promise<void> {
   await waitFor(async () => (await openFiles(proxy, folder)) === 0, { what: 'all files to be closed' });
-  const incoming = await readdir(join(folder, 'incoming')).catch(() => []);
-  assert.deepEqual(
-    incoming.filter((name) => name.includes('.lock')),
-    [],
-  );
+  const locks = async () =>
+    (await readdir(join(folder, 'incoming')).catch(() => [])).filter((name) => name.includes('.lock'));
+  await waitFor(async () => (await locks()).length === 0, { what: 'all locks to be gone' });
   livesWell(proxy);
 }
 

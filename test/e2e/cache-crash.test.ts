@@ -154,6 +154,7 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
     leaving.leave();
     for (const client of staying) isRight(await client.done, large);
     isOneBlobInAll();
+    await isKept(folder, layer);
     for (const proxy of [one, other]) await isQuiet(proxy, folder);
   });
 

@@ -4,6 +4,7 @@ import { download } from '../support/download.ts';
 import { skipUnless } from '../support/packages.ts';
 import { waitFor } from '../support/process.ts';
 import {
+  blobPath,
   type CacheBed,
   incomingPath,
   isKept,
@@ -204,7 +205,9 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     await onlyVerified(folder);
   });
 
-  test('clients that leave before anything was sent leave nothing open', async () => {
+  test('clients that leave before anything was sent leave nothing open', {
+    todo: 'growing-file.ts: a FileStream made with an aborted signal never closes its file (seen in about one run of four)',
+  }, async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);
@@ -236,5 +239,21 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     release();
     assert.equal(await stopped, 0);
     await onlyVerified(folder);
+  });
+
+  test('SIGTERM when the last client has its bytes loses nothing of them', {
+    todo: 'app.ts: closing does not wait for blobs that are verified and not yet renamed; blob-fetch.ts: one that is sealed by then is discarded',
+  }, async () => {
+    for (let round = 0; round < 5; round++) {
+      bed.reset();
+      const folder = await bed.newFolder();
+      {
+        await using proxy = await bed.start(folder);
+        await bed.check(proxy, layered);
+        assert.equal(await proxy.stop(), 0);
+      }
+      for (const { digest } of layered.layers)
+        assert.ok((await sizeOf(blobPath(folder, digest))) !== undefined, digest);
+    }
   });
 });

@@ -4,7 +4,14 @@ import type { DockerProxy } from '../support/dockerproxy.ts';
 import type { Fault } from '../support/fault-proxy.ts';
 import { skipUnless } from '../support/packages.ts';
 import { waitFor } from '../support/process.ts';
-import { type CacheBed, isRight, livesWell, type PublishedImage, startCacheBed } from './cache-bed.ts';
+import {
+  type CacheBed,
+  isKept,
+  isRight,
+  livesWell,
+  type PublishedImage,
+  startCacheBed,
+} from './cache-bed.ts';
 
 suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
   let bed: CacheBed;
@@ -70,6 +77,9 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
     {
       await using proxy = await bed.start(folder);
       await bed.check(proxy, published);
+      for (const digest of [published.config, ...published.layers.map((layer) => layer.digest)]) {
+        await isKept(folder, { digest });
+      }
     }
     await bed.registry.stop();
     try {
