@@ -1,6 +1,6 @@
 import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BlobFiles } from './blob-files.ts';
+import { type BlobFiles, isMissing } from './blob-files.ts';
 
 /** Keeps the cache within its bytes: the least recently used go first. */
 export interface Room {
@@ -76,22 +76,46 @@ export function createRoom({ files, limit, isInUse }: RoomOptions): Room {
   };
 }
 
-/** Every blob, and every incoming file with the bytes that it will have, which its name says. */
+/**
+ * Every file that counts; an incoming one with the bytes that it will have, which its name says. Incoming files are
+ * looked at first: one that gets its final name meanwhile is then seen at least once.
+ */
 async function list(folder: string): Promise<Held[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-  const held = await Promise.all(paths.filter((path) => !path.endsWith('.lock')).map(measure));
-  return held.filter((file) => file !== undefined);
+  const incoming = await Promise.all((await filesBelow(join(folder, 'incoming'))).map(measureIncoming));
+  const all = await filesBelow(folder);
+  const kept = await Promise.all(all.filter((path) => !path.includes('/incoming/')).map(measure));
+  const held = [...incoming, ...kept].filter((file) => file !== undefined);
+  return [...new Map(held.map((file) => [identity(file.path), file])).values()];
+}
+
+/** The digits of the digest, in both names of a blob. */
+function identity(path: string): string {
+  return /([0-9a-f]{64,})(?:\.\d+)?$/.exec(path)?.[1] ?? path;
+}
+
+async function filesBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(noneIfMissing);
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}
+
+function noneIfMissing(error: unknown): [] {
+  if (isMissing(error)) return [];
+  throw error;
 }
 
 async function measure(path: string): Promise<Held | undefined> {
   try {
-    const { size, atimeMs, mtimeMs } = await stat(path);
-    const [, promised] = /\/incoming\/[^/]+\.(\d+)$/.exec(path) ?? [];
-    if (promised === undefined) return { path, bytes: size, used: atimeMs };
-    return { path, bytes: Number(promised), used: mtimeMs };
+    const { size, atimeMs } = await stat(path);
+    return { path, bytes: size, used: atimeMs };
   } catch {
-    // It was evicted or renamed meanwhile.
+    // It was evicted meanwhile.
     return undefined;
   }
+}
+
+async function measureIncoming(path: string): Promise<Held | undefined> {
+  const [, promised] = /\.(\d+)$/.exec(path) ?? [];
+  if (promised === undefined) return undefined;
+  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }));
+  return { path, bytes: Number(promised), used: mtimeMs };
 }
