@@ -22,15 +22,15 @@ export interface GrowingFile {
 }
 
 const SMALLEST_CHUNK = 32 * 1024;
-const FIRST_CHUNK = 64 * 1024;
 const LARGEST_CHUNK = 256 * 1024;
 /**
  * A chunk is about what its reader takes in this many milliseconds: large ones make fast readers fast, small ones keep
  * the memory of slow readers small.
  */
 const CHUNK_MS = 10;
-/** How fast a reader is shows over this many milliseconds: at first, and in bursts, it only fills the buffers between. */
+/** How fast a reader is shows after this many milliseconds or bytes: before, it may only fill the buffers between. */
 const PACE_WINDOW_MS = 1000;
+const PACE_WINDOW_BYTES = 16 * 1024 * 1024;
 
 /** Who takes the chunks of a stream. */
 interface Consumer {
@@ -61,7 +61,7 @@ export class FileStream extends DirectStream {
   readonly #buffers: BufferPool;
   #takeBack: (() => void) | undefined;
   #isReading = false;
-  #chunkSize = FIRST_CHUNK;
+  #chunkSize = SMALLEST_CHUNK;
   #windowStart = performance.now();
   #windowPosition: number;
 
@@ -152,8 +152,9 @@ export class FileStream extends DirectStream {
 
   #nextChunkSize(): number {
     const elapsed = performance.now() - this.#windowStart;
-    if (elapsed >= PACE_WINDOW_MS) {
-      const wanted = ((this.position - this.#windowPosition) / elapsed) * CHUNK_MS;
+    const sent = this.position - this.#windowPosition;
+    if (elapsed >= PACE_WINDOW_MS || sent >= PACE_WINDOW_BYTES) {
+      const wanted = (sent / elapsed) * CHUNK_MS;
       // Powers of two, so that buffers fit whoever needs one next.
       this.#chunkSize = Math.min(Math.max(2 ** Math.floor(Math.log2(wanted)), SMALLEST_CHUNK), LARGEST_CHUNK);
       this.#windowStart += elapsed;
