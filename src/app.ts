@@ -78,7 +78,7 @@ export async function createApp(config: Config, environment: Environment): Promi
     allowlist,
   });
   app.addHook('onClose', async () => {
-    blobs?.close();
+    await blobs?.close();
     await http.close();
   });
   return app;

@@ -1,4 +1,6 @@
-import { Readable } from 'node:stream';
+import { once } from 'node:events';
+import { addAbortSignal, Readable, type Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 
 /**
  * Makes a stream of what a generator yields. Unlike Readable.from, destroying it aborts the generator's signal at
@@ -24,6 +26,35 @@ export function streamFrom(
   });
 }
 
+/** A stream that can also write itself to a sink, with buffers that it uses again once the sink is done with them. */
+export abstract class DirectStream extends Readable {
+  /**
+   * Writes what is left to the sink, which stays open. Takes the place of reading the stream.
+   *
+   * @param inspect sees each chunk before it is written; what it throws ends it
+   */
+  abstract sendTo(sink: Writable, inspect?: Inspect): Promise<void>;
+}
+
+type Inspect = (chunk: Uint8Array) => void;
+
+/** Writes a stream to a sink, which stays open; destroying the stream, or the sink, ends it. */
+export async function send(stream: Readable, sink: Writable, inspect?: Inspect): Promise<void> {
+  if (stream instanceof DirectStream) return stream.sendTo(sink, inspect);
+  stream.on('data', (chunk: Uint8Array) => {
+    try {
+      inspect?.(chunk);
+    } catch (error) {
+      // Closed before the pipe, which hears of the chunk next, can write it.
+      sink.destroy();
+      stream.destroy(error as Error);
+    }
+  });
+  const over = finished(stream, { writable: false });
+  stream.pipe(sink, { end: false });
+  await over;
+}
+
 /**
  * Makes one stream of parts, one after the other, as they are asked for. Chunks pass as events: no promise is made
  * for each. A part that is cut off, and any failure, destroys the whole.
@@ -33,66 +64,105 @@ export function streamFrom(
 export function relay(
   parts: (signal: AbortSignal) => AsyncGenerator<Uint8Array | Readable, void>,
   signal: AbortSignal,
-  inspect?: (chunk: Uint8Array) => void,
+  inspect?: Inspect,
 ): Readable {
-  const closed = new AbortController();
-  const rest = parts(AbortSignal.any([signal, closed.signal]));
-  let current: Readable | undefined;
-  let isWaiting = false;
-  let isWanted = false;
+  return new Relay(parts, signal, inspect);
+}
 
-  const attach = (part: Readable): void => {
-    current = part;
-    part.on('data', (chunk: Uint8Array) => {
-      try {
-        inspect?.(chunk);
-      } catch (error) {
-        whole.destroy(error as Error);
-        return;
+class Relay extends DirectStream {
+  readonly #closed = new AbortController();
+  readonly #parts: AsyncGenerator<Uint8Array | Readable, void>;
+  readonly #inspect: Inspect | undefined;
+  #current: Readable | undefined;
+  #isWaiting = false;
+  #isWanted = false;
+
+  constructor(
+    parts: (signal: AbortSignal) => AsyncGenerator<Uint8Array | Readable, void>,
+    signal: AbortSignal,
+    inspect: Inspect | undefined,
+  ) {
+    super({ highWaterMark: 1 });
+    this.#parts = parts(AbortSignal.any([signal, this.#closed.signal]));
+    this.#inspect = inspect;
+    // Last: a signal that has aborted already destroys at once what must be complete.
+    addAbortSignal(signal, this);
+  }
+
+  async sendTo(sink: Writable, inspect?: Inspect): Promise<void> {
+    const inspectBoth = (chunk: Uint8Array): void => {
+      this.#inspect?.(chunk);
+      inspect?.(chunk);
+    };
+    try {
+      for await (const part of this.#parts) {
+        if (part instanceof Uint8Array) {
+          if (!sink.write(part)) await once(sink, 'drain', { signal: this.#closed.signal });
+          continue;
+        }
+        this.#current = part;
+        if (this.destroyed) part.destroy();
+        await send(part, sink, inspectBoth);
+        this.#current = undefined;
       }
-      isWanted = whole.push(chunk);
-      if (!isWanted) part.pause();
-    });
-    part.once('error', (error) => whole.destroy(error));
-    part.once('end', () => {
-      current = undefined;
-      if (isWanted) next();
-    });
-    part.once('close', () => {
-      if (current === part) whole.destroy(new Error('A part of the stream was cut off.'));
-    });
-  };
-  const next = (): void => {
-    if (isWaiting) return;
-    isWaiting = true;
-    rest.next().then(
+      this.destroy();
+    } catch (error) {
+      this.on('error', () => {}).destroy(error as Error);
+      throw error;
+    }
+  }
+
+  override _read(): void {
+    this.#isWanted = true;
+    if (this.#current === undefined) this.#next();
+    else this.#current.resume();
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    this.#closed.abort();
+    const part = this.#current;
+    this.#current = undefined;
+    part?.destroy();
+    callback(error);
+  }
+
+  #next(): void {
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
+    this.#parts.next().then(
       ({ done, value }) => {
-        isWaiting = false;
-        if (whole.destroyed) {
+        this.#isWaiting = false;
+        if (this.destroyed) {
           // Nobody will hear its error, which would end the process.
           if (value instanceof Readable) value.on('error', () => {}).destroy();
-        } else if (done) whole.push(null);
-        else if (value instanceof Readable) attach(value);
-        else isWanted = whole.push(value);
+        } else if (done) this.push(null);
+        else if (value instanceof Readable) this.#attach(value);
+        else this.#isWanted = this.push(value);
       },
-      (error: Error) => whole.destroy(error),
+      (error: Error) => this.destroy(error),
     );
-  };
-  const whole: Readable = new Readable({
-    highWaterMark: 1,
-    signal,
-    read() {
-      isWanted = true;
-      if (current === undefined) next();
-      else current.resume();
-    },
-    destroy(error, callback) {
-      closed.abort();
-      const part = current;
-      current = undefined;
-      part?.destroy();
-      callback(error);
-    },
-  });
-  return whole;
+  }
+
+  #attach(part: Readable): void {
+    this.#current = part;
+    part.on('data', (chunk: Uint8Array) => {
+      try {
+        this.#inspect?.(chunk);
+      } catch (error) {
+        this.destroy(error as Error);
+        return;
+      }
+      // Whoever takes it may have paused us meanwhile: then what comes next stays where it is.
+      this.#isWanted = this.push(chunk) && this.readableFlowing !== false;
+      if (!this.#isWanted) part.pause();
+    });
+    part.once('error', (error) => this.destroy(error));
+    part.once('end', () => {
+      this.#current = undefined;
+      if (this.#isWanted) this.#next();
+    });
+    part.once('close', () => {
+      if (this.#current === part) this.destroy(new Error('A part of the stream was cut off.'));
+    });
+  }
 }

@@ -6,6 +6,7 @@ import type { Digest } from '../oci/digest.ts';
 import { relay } from '../streams.ts';
 import { BlobFetch } from './blob-fetch.ts';
 import { openBlobFiles } from './blob-files.ts';
+import { type BufferPool, createBufferPool } from './buffer-pool.ts';
 import { FileStream, StorageFailure } from './growing-file.ts';
 import { createRoom, type Room } from './room.ts';
 
@@ -20,12 +21,13 @@ export interface BlobCache {
   /** For other files in the same folder, which count like blobs and are evicted like them. */
   readonly storage: Storage;
   /** Ends every fetch; what came stays to be gone on with. */
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** The folder of the cache with its limit, for whoever keeps files there. */
 export interface Storage extends Room {
   readonly folder: string;
+  readonly buffers: BufferPool;
   /** Keeps a file from eviction until what comes back is called. */
   hold(path: string): () => void;
 }
@@ -44,98 +46,130 @@ export interface CacheLog {
   uncached(digest: Digest, reason: Error): void;
 }
 
+/** Bytes of buffers of each size that lie ready for the next chunk. */
+const BUFFERS_KEPT = 8 * 1024 * 1024;
 /** How many blobs of one registry are fetched at once for the fetching ahead to go on. */
 const FETCHES_PER_REGISTRY = 8;
 
 /** Opens the cache in its folder, which is made where it is missing. */
 export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): Promise<BlobCache> {
   const files = await openBlobFiles({ folder, onDamage: log.damaged });
-  const fetches = new Map<Digest, BlobFetch>();
+  const buffers = createBufferPool(BUFFERS_KEPT);
+  // By digest and size: what a wrong descriptor asks for is another thing.
+  const fetches = new Map<string, BlobFetch>();
   const busy = new Map<string, number>();
   const open = new Map<string, number>();
   const room = createRoom({ files, limit, isInUse: (path) => open.has(path) });
 
   const begin = (blob: Descriptor, source: BlobReader, registry: string): BlobFetch => {
     add(busy, registry, 1);
-    const paths = [files.blobPath(blob.digest), files.incomingPath(blob)];
+    const key = files.incomingPath(blob);
+    const paths = [files.blobPath(blob.digest), key];
     for (const path of paths) add(open, path, 1);
     const onEnd = (error: Error | undefined): void => {
-      if (fetches.get(blob.digest) === fetch) fetches.delete(blob.digest);
+      if (fetches.get(key) === fetch) fetches.delete(key);
       add(busy, registry, -1);
       for (const path of paths) add(open, path, -1);
       if (error instanceof StorageFailure) log.uncached(blob.digest, error);
     };
     const fetch = new BlobFetch({ blob, files, room, source, onEnd });
-    fetches.set(blob.digest, fetch);
+    fetches.set(key, fetch);
     return fetch;
+  };
+  const running = (blob: Descriptor): BlobFetch | undefined => fetches.get(files.incomingPath(blob));
+  const openBlob = async (blob: Descriptor): Promise<FileHandle | undefined> => {
+    try {
+      return await files.open(blob);
+    } catch {
+      // The fetch meets the same obstacle, tells it, and lets the blob pass through.
+      return undefined;
+    }
+  };
+
+  /** Keeps a file from eviction until what comes back is called. */
+  const inUse = (path: string, onClose: () => void): (() => void) => {
+    add(open, path, 1);
+    return () => {
+      add(open, path, -1);
+      onClose();
+    };
   };
 
   const readHit = (file: FileHandle, blob: Descriptor, range: ByteRange, signal: AbortSignal): Readable => {
-    const path = files.blobPath(blob.digest);
-    add(open, path, 1);
-    const onClose = (): void => {
-      add(open, path, -1);
-      file.close().catch(() => {});
-    };
+    const onClose = inUse(files.blobPath(blob.digest), () => file.close().catch(() => {}));
     const source = { file, available: blob.size, failure: undefined, onChange: () => () => {} };
-    return new FileStream({ source, range, signal, onClose });
+    return new FileStream({ source, range, buffers, signal, onClose });
   };
 
-  const readMiss = (
-    fetch: () => BlobFetch,
-    source: BlobReader,
+  /** Joins the fetch of a blob, or begins it; undefined where it cannot be kept. */
+  const joinFetch = async (
     blob: Descriptor,
-    { start, end }: ByteRange,
+    source: BlobReader,
+    registry: string,
+    signal: AbortSignal,
+  ): Promise<{ fetch: BlobFetch; leave: () => void } | undefined> => {
+    for (;;) {
+      const known = running(blob);
+      const fetch = known ?? begin(blob, source, registry);
+      try {
+        return { fetch, leave: await fetch.join(signal) };
+      } catch (error) {
+        if (error instanceof StorageFailure) return undefined;
+        // That another repository does not have it says nothing of this one.
+        if (known === undefined || signal.aborted) throw error;
+      }
+    }
+  };
+
+  /** Reads along with a fetch and, where the disk fails, the rest past the cache. */
+  const readMiss = (
+    blob: Descriptor,
+    range: ByteRange,
+    source: BlobReader,
+    registry: string,
     signal: AbortSignal,
   ): Readable =>
     relay(async function* (ended) {
-      let position = start;
-      const joined = fetch();
-      const onClose = await joined.join().catch(unlessStorage);
-      if (onClose !== undefined) {
-        const stream = new FileStream({ source: joined, range: { start, end }, signal: ended, onClose });
+      let { start: position } = range;
+      const joined = await joinFetch(blob, source, registry, ended);
+      if (joined !== undefined) {
+        const onClose = inUse(files.blobPath(blob.digest), joined.leave);
+        const stream = new FileStream({ source: joined.fetch, range, buffers, signal: ended, onClose });
         yield stream;
         position = stream.position;
       }
-      if (position === end) return;
+      if (position === range.end) return;
       // The disk failed. A whole blob is read whole again, since only so it is verified.
-      if (start === 0 && end === blob.size)
-        yield withoutStart(await source.read(blob, undefined, ended), position);
-      else yield await source.read(blob, { start: position, end }, ended);
+      const isWhole = range.start === 0 && range.end === blob.size;
+      if (isWhole) yield withoutStart(await source.read(blob, undefined, ended), position);
+      else yield await source.read(blob, { start: position, end: range.end }, ended);
     }, signal);
 
   return {
     before: (source, registry) => ({
       async read(blob, range = { start: 0, end: blob.size }, signal) {
-        const file = await files.open(blob);
+        const file = await openBlob(blob);
         if (file !== undefined) return readHit(file, blob, range, signal);
         // What begins inside a blob that is not there need not wait for what stands before it.
-        if (range.start > (fetches.get(blob.digest)?.received ?? 0)) return source.read(blob, range, signal);
-        const fetch = (): BlobFetch => fetches.get(blob.digest) ?? begin(blob, source, registry);
-        return readMiss(fetch, source, blob, range, signal);
+        if (range.start > (running(blob)?.received ?? 0)) return source.read(blob, range, signal);
+        return readMiss(blob, range, source, registry, signal);
       },
 
       prefetch(blob, signal) {
         if ((busy.get(registry) ?? 0) >= FETCHES_PER_REGISTRY) return;
-        const fetch = fetches.get(blob.digest) ?? begin(blob, source, registry);
-        fetch.join().then(
+        const fetch = running(blob) ?? begin(blob, source, registry);
+        fetch.join(signal).then(
           (leave) => (signal.aborted ? leave() : signal.addEventListener('abort', leave, { once: true })),
           () => {},
         );
       },
     }),
 
-    storage: {
-      folder,
-      reserve: room.reserve,
-      hold(path) {
-        add(open, path, 1);
-        return () => add(open, path, -1);
-      },
-    },
+    storage: { folder, buffers, reserve: room.reserve, hold: (path) => inUse(path, () => {}) },
 
-    close() {
-      for (const fetch of fetches.values()) fetch.abandon();
+    async close() {
+      await Promise.all([...fetches.values()].map((fetch) => fetch.close()));
+    },
     },
   };
 }
@@ -150,10 +184,6 @@ function withoutStart(stream: Readable, bytes: number): Readable {
     },
   });
   return pipeline(stream, rest, () => {});
-}
-
-function unlessStorage(error: unknown): undefined {
-  if (!(error instanceof StorageFailure)) throw error;
 }
 
 function add(counts: Map<string, number>, key: string, more: number): void {

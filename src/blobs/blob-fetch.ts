@@ -8,7 +8,7 @@ import { CatalogueError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
-import { type BlobFiles, openExisting } from './blob-files.ts';
+import { type BlobFiles, isSealed, openExisting } from './blob-files.ts';
 import { tryLock } from './file-lock.ts';
 import { FileAppender, type GrowingFile, StorageFailure } from './growing-file.ts';
 import type { Room } from './room.ts';
@@ -36,7 +36,9 @@ const POLL_MS = 25;
 export class BlobFetch implements GrowingFile {
   failure: Error | undefined;
   readonly #options: FetchOptions;
-  readonly #opened = Promise.withResolvers<void>();
+  /** Settled when the first bytes are there, or nothing will come. */
+  readonly #begun = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<void>();
   readonly #abandoned = new AbortController();
   readonly #listeners = new Set<() => void>();
   #file: FileHandle | undefined;
@@ -48,7 +50,7 @@ export class BlobFetch implements GrowingFile {
   constructor(options: FetchOptions) {
     this.#options = options;
     // Whoever joins asks for it; nobody has to.
-    this.#opened.promise.catch(() => {});
+    this.#begun.promise.catch(() => {});
     this.#run();
   }
 
@@ -72,30 +74,38 @@ export class BlobFetch implements GrowingFile {
   }
 
   /**
-   * Takes part: the fetch goes on for as long as somebody does. What comes back leaves.
+   * Takes part: the fetch goes on for as long as somebody does. Waits for the first bytes; what comes back leaves.
    *
-   * @throws StorageFailure where there is no file to read from; CatalogueError what ended the fetch
+   * @throws StorageFailure where there is no file to read from; CatalogueError why nothing came
    */
-  async join(): Promise<() => void> {
+  async join(signal: AbortSignal): Promise<() => void> {
     this.#readers += 1;
     const leave = (): void => {
       this.#readers -= 1;
       if (this.#readers > 0) return;
-      if (this.#received < this.#options.blob.size * WORTH_FINISHING) this.abandon();
+      const isUnfinished = this.#received < this.#options.blob.size * WORTH_FINISHING;
+      if (isUnfinished && this.failure === undefined) this.#abandoned.abort();
       this.#closeUnused();
     };
+    const gone = Promise.withResolvers<never>();
+    const onAbort = (): void => gone.reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
     try {
-      await this.#opened.promise;
+      signal.throwIfAborted();
+      await Promise.race([this.#begun.promise, gone.promise]);
     } catch (error) {
       leave();
       throw error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
     }
     return leave;
   }
 
-  /** Ends it, whoever reads along; what came stays to be gone on with. */
-  abandon(): void {
-    this.#abandoned.abort();
+  /** Ends it, whoever reads along; what came stays to be gone on with. What is complete gets its name before. */
+  async close(): Promise<void> {
+    if (!this.#isVerified) this.#abandoned.abort();
+    await this.#ended.promise;
   }
 
   async #run(): Promise<void> {
@@ -116,19 +126,20 @@ export class BlobFetch implements GrowingFile {
       }
     } catch (error) {
       this.failure = await this.#explain(error);
-      this.#opened.reject(this.failure);
+      this.#begun.reject(this.failure);
       this.#notify();
     }
     if (!this.#abandoned.signal.aborted) onEnd(this.failure);
     this.#isOver = true;
     this.#closeUnused();
+    this.#ended.resolve();
   }
 
   /** Ends well where the blob is in the cache, whoever put it there. */
   async #isThere(): Promise<boolean> {
     const file = await this.#options.files.open(this.#options.blob);
     if (file === undefined) return false;
-    if (this.#file === undefined) this.#open(file);
+    if (this.#file === undefined) this.#file = file;
     else await file.close();
     this.#finish();
     return true;
@@ -139,11 +150,13 @@ export class BlobFetch implements GrowingFile {
     const { blob, files, room, source } = this.#options;
     const { signal } = this.#abandoned;
     const path = files.incomingPath(blob);
+    const openToWrite = (): Promise<FileHandle> => open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     const earlier = await openExisting(path);
+    const occupy = async (): Promise<void> => (await openToWrite()).close();
     if (earlier !== undefined) await earlier.close();
-    else if (!(await room.reserve(blob.size))) throw new StorageFailure('The cache has no room');
+    else if (!(await room.reserve(blob.size, occupy))) throw new StorageFailure('The cache has no room');
 
-    const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    const file = await openToWrite();
     try {
       await this.#openIncoming(path);
       const start = await this.#usableLength(file);
@@ -167,8 +180,9 @@ export class BlobFetch implements GrowingFile {
   /** What a process that died has left; nothing after a power cut, where a length says little of the bytes. */
   async #usableLength(file: FileHandle): Promise<number> {
     const { size, mtimeMs } = await file.stat();
-    const booted = Date.now() - uptime() * 1000;
-    if (size <= this.#options.blob.size && mtimeMs >= booted) return size;
+    const { blob } = this.#options;
+    const isOnDisk = mtimeMs >= Date.now() - uptime() * 1000 || isSealed(blob.digest, mtimeMs);
+    if (size <= blob.size && isOnDisk) return size;
     await file.truncate();
     return 0;
   }
@@ -197,8 +211,7 @@ export class BlobFetch implements GrowingFile {
   /** Opens the incoming file to read. Once bytes of it were given away, it must stay the same file. */
   async #openIncoming(path: string): Promise<void> {
     if (this.#file === undefined) {
-      const file = await openExisting(path);
-      if (file !== undefined) this.#open(file);
+      this.#file = await openExisting(path);
       return;
     }
     const now = await stat(path).catch(() => undefined);
@@ -207,13 +220,9 @@ export class BlobFetch implements GrowingFile {
     }
   }
 
-  #open(file: FileHandle): void {
-    this.#file = file;
-    this.#opened.resolve();
-  }
-
   #advance(position: number): void {
     this.#received = Math.max(this.#received, position);
+    if (this.#received > 0 || this.#isVerified) this.#begun.resolve();
     this.#notify();
   }
 
@@ -227,7 +236,8 @@ export class BlobFetch implements GrowingFile {
     const { blob, files } = this.#options;
     if (this.#abandoned.signal.aborted) return this.#abandoned.signal.reason as Error;
     if (error instanceof CatalogueError && error.code !== 'content-mismatch') return error;
-    await rm(files.incomingPath(blob), { force: true });
+    // Where it cannot be removed, the next fetch finds out again.
+    await rm(files.incomingPath(blob), { force: true }).catch(() => {});
     if (error instanceof CatalogueError || error instanceof StorageFailure) return error;
     return new StorageFailure('The cache cannot be written', { cause: error });
   }

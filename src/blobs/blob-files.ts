@@ -39,6 +39,9 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
   await mkdir(join(folder, 'blobs'), { recursive: true, mode: 0o700 });
   await mkdir(join(folder, 'incoming'), { recursive: true, mode: 0o700 });
 
+  // One after the other: on a slow disk, several would take all of Node's few threads for files, and no reader got one.
+  let lastSync: Promise<void> = Promise.resolve();
+
   const blobPath = (digest: Digest): string => {
     const { algorithm, hex } = splitDigest(digest);
     return join(folder, 'blobs', algorithm, hex.slice(0, 2), hex);
@@ -57,15 +60,16 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
       const file = await openExisting(path);
       if (file === undefined) return undefined;
       const { size: actual, mtimeMs, atimeMs } = await file.stat();
-      const seal = sealOf(digest);
-      if (actual === size && mtimeMs === seal * 1000) {
+      const isIntact = isSealed(digest, mtimeMs);
+      if (actual === size && isIntact) {
         const now = Date.now() / 1000;
-        if (now - atimeMs / 1000 > ACCESS_PRECISION_S) await file.utimes(now, seal);
+        // Where it cannot be written, as on a disk mounted read-only, the blob is as good.
+        if (now - atimeMs / 1000 > ACCESS_PRECISION_S) await file.utimes(now, sealOf(digest)).catch(() => {});
         return file;
       }
       await file.close();
       // A blob of another size is what it says; the descriptor is wrong, and its fetch will tell.
-      if (mtimeMs === seal * 1000) return undefined;
+      if (isIntact) return undefined;
       onDamage(digest);
       await rm(path, { force: true });
       return undefined;
@@ -74,7 +78,9 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
     async commit(blob, file) {
       const path = blobPath(blob.digest);
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      await file.datasync();
+      const synced = lastSync.then(() => file.datasync());
+      lastSync = synced.catch(() => {});
+      await synced;
       await file.utimes(Date.now() / 1000, sealOf(blob.digest));
       await rename(incoming(blob.digest, `${blob.size}`), path);
     },
@@ -93,6 +99,11 @@ export async function openExisting(path: string): Promise<FileHandle | undefined
 
 export function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
+
+/** Tells whether a modification time, in milliseconds, is the seal of a blob. */
+export function isSealed(digest: Digest, mtimeMs: number): boolean {
+  return mtimeMs === sealOf(digest) * 1000;
 }
 
 /** Seconds since the epoch, before 1979: no clock of a writer comes there. */

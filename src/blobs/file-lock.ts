@@ -1,4 +1,4 @@
-import { closeSync, openSync, rmSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, rmSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 
 /** A lock that the kernel takes back when its process dies, however that happens. */
@@ -16,18 +16,33 @@ export interface FileLock {
  * @see https://www.sqlite.org/lockingv3.html
  */
 export function tryLock(path: string): FileLock | undefined {
-  closeSync(openSync(path, 'a', 0o600));
-  const before = inode(path);
+  makeMissing(path);
+  const named = openNamed(path);
+  if (named === undefined) return undefined;
+  try {
+    return lockNamed(path, () => inode(path) === fstatSync(named).ino);
+  } finally {
+    closeSync(named);
+  }
+}
+
+/** @param isNamed tells whether the file still is the one that had the name: a last holder may remove it meanwhile */
+function lockNamed(path: string, isNamed: () => boolean): FileLock | undefined {
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
-    database.exec('BEGIN EXCLUSIVE');
-    // The last holder removed its file while we opened it: what is locked now has no name any more.
-    if (before !== undefined && inode(path) === before) return { release: () => release(path, database) };
+    // With its journal in memory it works on a disk that is full, too.
+    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
+    if (isNamed()) return { release: () => release(path, database) };
   } catch (error) {
-    if (!isBusy(error)) {
-      database.close();
-      throw error;
+    database.close();
+    if (hasSqliteCode(error, SQLITE_NOTADB)) {
+      // Something else stands in its place.
+      rmSync(path, { force: true });
+      return tryLock(path);
     }
+    // SQLite takes a file that is removed under it for a broken disk.
+    if (hasSqliteCode(error, SQLITE_BUSY) || !isNamed()) return undefined;
+    throw error;
   }
   database.close();
   return undefined;
@@ -38,13 +53,39 @@ function release(path: string, database: DatabaseSync): void {
   database.close();
 }
 
+/** A file that is there is not opened: closing it would give back the lock that this process may have, see fcntl(2). */
+function makeMissing(path: string): void {
+  try {
+    closeSync(openSync(path, 'wx', 0o600));
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error;
+  }
+}
+
+/** open(2): a descriptor that keeps the inode from being used again, and gives no lock back when it is closed. */
+const O_PATH = 0o10000000;
+
+function openNamed(path: string): number | undefined {
+  try {
+    return openSync(path, O_PATH);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
 function inode(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.ino;
 }
 
-/** https://www.sqlite.org/rescode.html#busy */
+// https://www.sqlite.org/rescode.html
 const SQLITE_BUSY = 5;
+const SQLITE_NOTADB = 26;
 
-function isBusy(error: unknown): boolean {
-  return error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY;
+function hasSqliteCode(error: unknown, code: number): boolean {
+  return error instanceof Error && 'errcode' in error && error.errcode === code;
 }

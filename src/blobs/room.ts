@@ -1,11 +1,15 @@
 import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BlobFiles } from './blob-files.ts';
+import { type BlobFiles, isMissing } from './blob-files.ts';
 
 /** Keeps the cache within its bytes: the least recently used go first. */
 export interface Room {
-  /** Makes room for so many more bytes, which count from now on; false where there can be none. */
-  reserve(bytes: number): Promise<boolean>;
+  /**
+   * Makes room for so many more bytes; false where there can be none.
+   *
+   * @param occupy makes the file that stands for the bytes, before anyone else gets room
+   */
+  reserve(bytes: number, occupy: () => Promise<void>): Promise<boolean>;
 }
 
 export interface RoomOptions {
@@ -59,11 +63,12 @@ export function createRoom({ files, limit, isInUse }: RoomOptions): Room {
   };
 
   return {
-    reserve(bytes) {
+    reserve(bytes, occupy) {
       const reservation = turn.then(async () => {
-        const hasRoom = await makeRoom(bytes);
-        if (hasRoom) counted.bytes += bytes;
-        return hasRoom;
+        if (!(await makeRoom(bytes))) return false;
+        await occupy();
+        counted.bytes += bytes;
+        return true;
       });
       turn = reservation.catch(() => {});
       return reservation;
@@ -71,23 +76,47 @@ export function createRoom({ files, limit, isInUse }: RoomOptions): Room {
   };
 }
 
-/** Every blob, and every incoming file with the bytes that it will have, which its name says. */
+/**
+ * Every file that counts; an incoming one with the bytes that it will have, which its name says. Incoming files are
+ * looked at first: one that gets its final name meanwhile is then seen at least once.
+ */
 async function list(folder: string): Promise<Held[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-  const held = await Promise.all(paths.filter((path) => !path.endsWith('.lock')).map(measure));
-  return held.filter((file) => file !== undefined);
+  const incoming = await Promise.all((await filesBelow(join(folder, 'incoming'))).map(measureIncoming));
+  const all = await filesBelow(folder);
+  const kept = await Promise.all(all.filter((path) => !path.includes('/incoming/')).map(measure));
+  const held = [...incoming, ...kept].filter((file) => file !== undefined);
+  return [...new Map(held.map((file) => [identity(file.path), file])).values()];
+}
+
+/** The digits of the digest, in both names of a blob. */
+function identity(path: string): string {
+  return /\/(?:blobs\/\w+\/\w+\/|incoming\/\w+-)([0-9a-f]{64,})/.exec(path)?.[1] ?? path;
+}
+
+async function filesBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(noneIfMissing);
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}
+
+function noneIfMissing(error: unknown): [] {
+  if (isMissing(error)) return [];
+  throw error;
 }
 
 async function measure(path: string): Promise<Held | undefined> {
   try {
-    const { size, atimeMs, mtimeMs } = await stat(path);
-    const [, promised] = /\/incoming\/[^/]+\.(\d+)$/.exec(path) ?? [];
-    if (promised === undefined) return { path, bytes: size, used: atimeMs };
-    // A saved image may become larger than was thought.
-    return { path, bytes: Math.max(Number(promised), size), used: mtimeMs };
+    const { size, atimeMs } = await stat(path);
+    return { path, bytes: size, used: atimeMs };
   } catch {
-    // It was evicted or renamed meanwhile.
+    // It was evicted meanwhile.
     return undefined;
   }
+}
+
+async function measureIncoming(path: string): Promise<Held | undefined> {
+  const [, promised] = /\.(\d+)$/.exec(path) ?? [];
+  if (promised === undefined) return undefined;
+  const { size, mtimeMs } = await stat(path).catch(() => ({ size: 0, mtimeMs: Date.now() }));
+  // A saved image may become larger than was thought.
+  return { path, bytes: Math.max(Number(promised), size), used: mtimeMs };
 }

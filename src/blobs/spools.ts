@@ -91,10 +91,15 @@ export async function openSpools(storage: Storage): Promise<Spools> {
     async fill({ key, expected, maxSize, onProgress }, source, signal) {
       const incoming = join(storage.folder, 'incoming', `spool-${randomUUID()}.${expected}`);
       const release = storage.hold(incoming);
-      let file: FileHandle | undefined;
+      let opened: FileHandle | undefined;
       try {
-        if (!(await storage.reserve(expected))) throw new StorageFailure('The cache has no room');
-        file = await open(incoming, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+        let file: FileHandle | undefined;
+        const occupy = async (): Promise<void> => {
+          file = await open(incoming, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+        };
+        const hasRoom = await storage.reserve(expected, occupy);
+        opened = file;
+        if (!hasRoom || opened === undefined) throw new StorageFailure('The cache has no room');
         const hash = createHash('sha256');
         let size = 0;
         let reserved = expected;
@@ -103,15 +108,15 @@ export async function openSpools(storage: Storage): Promise<Spools> {
             size += chunk.length;
             if (size > maxSize) throw tooLarge(maxSize);
             if (size > reserved) {
-              if (!(await storage.reserve(FURTHER_ROOM))) throw new StorageFailure('The cache has no room');
+              if (!(await storage.reserve(FURTHER_ROOM, async () => {}))) throw new StorageFailure('The cache has no room');
               reserved += FURTHER_ROOM;
             }
             hash.update(chunk);
             yield chunk;
           }
         };
-        await pipeline(source, inspect, new FileAppender(file, 0, onProgress), { signal });
-        await file.datasync();
+        await pipeline(source, inspect, new FileAppender(opened, 0, onProgress), { signal });
+        await opened.datasync();
         const name = `${key}.${size}.${hash.digest('hex')}`;
         await rename(incoming, join(folder, name));
         const spool = spoolAt(name);
@@ -122,7 +127,7 @@ export async function openSpools(storage: Storage): Promise<Spools> {
         await rm(incoming, { force: true });
         throw isOfDisk(error) ? new StorageFailure('The cache cannot be written', { cause: error }) : error;
       } finally {
-        await file?.close();
+        await opened?.close();
         release();
       }
     },
@@ -149,7 +154,7 @@ function readFile(storage: Storage, path: string, range: ByteRange, signal: Abor
       file.close().catch(() => {});
     };
     const source = { file, available: range.end, failure: undefined, onChange: () => () => {} };
-    yield new FileStream({ source, range, signal: ended, onClose });
+    yield new FileStream({ source, range, buffers: storage.buffers, signal: ended, onClose });
   }, signal);
 }
 

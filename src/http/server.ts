@@ -13,6 +13,8 @@ export interface ServerOptions extends DownloadOptions {
 
 /** Milliseconds in which a request's head must have come. */
 const REQUEST_TIMEOUT_MS = 30_000;
+/** Bytes that wait before a socket at most, beside the last chunk: a slow client must not make two wait. */
+const SOCKET_BUFFER = 16 * 1024;
 
 /** Builds the HTTP server: routes and plugins over a source of archives. */
 export async function createServer({
@@ -23,7 +25,7 @@ export async function createServer({
 }: ServerOptions): Promise<FastifyInstance> {
   const app: FastifyInstance = fastify({
     loggerInstance: logger,
-    https: tls === undefined ? null : { ...tls, minVersion: 'TLSv1.2' },
+    https: tls === undefined ? null : { ...tls, minVersion: 'TLSv1.2', highWaterMark: SOCKET_BUFFER },
     logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: REQUEST_TIMEOUT_MS,
     exposeHeadRoutes: true,

@@ -71,7 +71,7 @@ export function createCachingClient(options: CachingClientOptions): RegistryClie
       return await confirmed(repository, tag, await moved);
     } catch (error) {
       const isOutage = error instanceof CatalogueError && OUTAGES.has(error.code);
-      if (!isOutage || now() - known.confirmed > staleIfError) throw error;
+      if (!isOutage || now() - known.confirmed >= staleIfError) throw error;
       return { ...kept, staleSince: known.confirmed };
     }
   };

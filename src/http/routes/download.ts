@@ -1,8 +1,10 @@
+import type { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
 import type { ByteRange } from '../../oci/descriptor.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { Archive, ImageSource, LiveArchive } from '../../sources/image-source.ts';
+import { send } from '../../streams.ts';
 import {
   type ArchiveQuery,
   parseArchivePath,
@@ -63,12 +65,34 @@ export async function downloadRoutes(
       const range = setRangeHeaders(request, reply, archive);
       const stream = archive.read(range, gone.signal);
       log?.begin(archive, range, stream);
-      return reply.send(stream);
+      await sendArchive(reply, stream);
+      return reply;
     } catch (error) {
       log?.fail(error);
       throw error;
     }
   };
+}
+
+/** Writes the archive past Fastify, so that its buffers can be used again. What fails before the first byte is thrown. */
+async function sendArchive(reply: FastifyReply, stream: Readable): Promise<void> {
+  const response = reply.raw;
+  response.once('close', () => stream.destroy());
+  response.statusCode = reply.statusCode;
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (value !== undefined) response.setHeader(name, value);
+  }
+  try {
+    await send(stream, response);
+  } catch (error) {
+    if (!response.headersSent) throw error;
+    // What is broken must look broken: no end, and fewer bytes than announced.
+    response.destroy();
+    reply.hijack();
+    return;
+  }
+  reply.hijack();
+  response.end();
 }
 
 /** Sets what describes the archive and answers a conditional request; true where that was the whole answer. */

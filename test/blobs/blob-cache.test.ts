@@ -1,0 +1,729 @@
+import assert from 'node:assert/strict';
+import {
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { suite, test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { CatalogueError } from '../../src/errors.ts';
+import type { BlobReader } from '../../src/oci/blob-reader.ts';
+import type { ByteRange } from '../../src/oci/descriptor.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
+import {
+  always,
+  blobFile,
+  incomingFile,
+  memorySource,
+  type SampleBlob,
+  type SampleCache,
+  sampleBlob,
+  sampleCache,
+} from './samples.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const sample = sampleBlob(2 * MIB, 'cache');
+const { descriptor, bytes } = sample;
+const REGISTRY = 'registry.example';
+
+async function download(
+  reader: BlobReader,
+  blob: SampleBlob = sample,
+  range?: ByteRange,
+  signal: AbortSignal = always,
+): Promise<Buffer> {
+  return buffer(await reader.read(blob.descriptor, range, signal));
+}
+
+/** Readers are done when a blob is verified; its final name comes a moment later. */
+async function isKept(setup: SampleCache, { descriptor: { digest } }: SampleBlob = sample): Promise<void> {
+  const isThere = async () =>
+    (await setup.files()).includes(blobFile(digest)) && (await setup.locks()).length === 0;
+  await waitFor(isThere, { what: `${digest} to be kept` });
+}
+
+/** Waits for the incoming file to have so many bytes. */
+async function isWritten(setup: SampleCache, length: number): Promise<void> {
+  const path = join(setup.folder, incomingFile(descriptor));
+  const has = async () => (await stat(path).catch(() => undefined))?.size === length;
+  await waitFor(has, { what: `${length} bytes to be written` });
+}
+
+/** Reads until so many bytes came, and holds there. */
+async function readSome(stream: Readable, least: number): Promise<void> {
+  let seen = 0;
+  stream.on('data', (chunk: Buffer) => {
+    seen += chunk.length;
+    if (seen >= least) stream.pause();
+  });
+  await waitFor(() => seen >= least, { what: `${least} bytes` });
+}
+
+/** Files of this process that are open in a folder, with those that were removed (Linux). */
+async function openIn(folder: string): Promise<number> {
+  const links = await Promise.all(
+    (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+  );
+  return links.filter((link) => link.startsWith(folder)).length;
+}
+
+async function leavesNothingOpen({ folder, locks }: SampleCache): Promise<void> {
+  await waitFor(async () => (await openIn(folder)) === 0, { what: 'all files to be closed' });
+  assert.deepEqual(await locks(), []);
+}
+
+suite('a blob through the cache', () => {
+  for (const size of [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 128 * KIB, 3_000_001]) {
+    test(`of ${size} bytes is fetched once and then read from the disk`, async () => {
+      const blob = sampleBlob(size, `size ${size}`);
+      const source = memorySource(blob);
+      await using setup = await sampleCache();
+      const reader = setup.cache.before(source, REGISTRY);
+      for (let round = 0; round < 3; round++) assert.deepEqual(await download(reader, blob), blob.bytes);
+      await isKept(setup, blob);
+      assert.deepEqual(await download(reader, blob), blob.bytes);
+      assert.equal(source.reads.length, 1);
+      assert.deepEqual(await setup.files(), [blobFile(blob.descriptor.digest)]);
+      assert.deepEqual(await readFile(join(setup.folder, blobFile(blob.descriptor.digest))), blob.bytes);
+      await leavesNothingOpen(setup);
+    });
+  }
+
+  test('is there for whoever opens the folder next, and through any repository', async () => {
+    await using folder = await temporaryFolder();
+    await using first = await sampleCache({ folder: folder.path });
+    await download(first.cache.before(memorySource(sample), REGISTRY));
+    await isKept(first);
+    await using second = await sampleCache({ folder: folder.path });
+    const nothing = memorySource();
+    assert.deepEqual(await download(second.cache.before(nothing, 'other.example')), bytes);
+    assert.equal(nothing.reads.length, 0);
+  });
+
+  test('gives any range from the disk', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    await download(reader);
+    await isKept(setup);
+    for (const [start, end] of [
+      [0, 1],
+      [1, 2],
+      [100_000, 1_000_000],
+      [bytes.length - 1, bytes.length],
+      [7, 7],
+    ] as const) {
+      assert.deepEqual(await download(reader, sample, { start, end }), bytes.subarray(start, end));
+    }
+    assert.equal(source.reads.length, 1);
+  });
+
+  test('a range that begins inside a blob that is not there goes straight upstream', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const range = { start: 500_000, end: 600_000 };
+    assert.deepEqual(await download(reader, sample, range), bytes.subarray(500_000, 600_000));
+    assert.deepEqual(
+      source.reads.map((read) => read.range),
+      [range],
+    );
+    assert.deepEqual(await setup.files(), []);
+  });
+
+  test('a range from the first byte on is enough for the cache to be filled', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const range = { start: 0, end: bytes.length - 100_000 };
+    assert.deepEqual(await download(reader, sample, range), bytes.subarray(0, range.end));
+    await isKept(setup);
+    assert.deepEqual(await download(reader), bytes);
+    assert.equal(source.reads.length, 1);
+  });
+
+  test('a range that a fetch under way has reached joins it', async () => {
+    const gate = Promise.withResolvers<void>();
+    const source = memorySource(sample);
+    source.behave(() => ({ hold: { at: MIB, until: gate.promise } }));
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const whole = download(reader);
+    await waitFor(() => source.reads[0]?.given === MIB);
+    const start = 300_000;
+    await waitFor(async () => (await setup.files()).length === 1);
+    const joined = await reader.read(descriptor, { start, end: bytes.length }, always);
+    const rest = buffer(joined);
+    gate.resolve();
+    assert.deepEqual(await rest, bytes.subarray(start));
+    assert.deepEqual(await whole, bytes);
+    await leavesNothingOpen(setup);
+  });
+
+  test('is fetched once by however many ask for it at once', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const all = await Promise.all(Array.from({ length: 50 }, () => download(reader)));
+    for (const one of all) assert.ok(one.equals(bytes));
+    assert.equal(source.reads.length, 1);
+    await leavesNothingOpen(setup);
+  });
+
+  test('is fetched once by two caches of one folder, as two processes have it', async () => {
+    await using folder = await temporaryFolder();
+    const source = memorySource(sample);
+    const gate = Promise.withResolvers<void>();
+    source.behave(() => ({ hold: { at: MIB, until: gate.promise } }));
+    await using one = await sampleCache({ folder: folder.path });
+    await using other = await sampleCache({ folder: folder.path });
+    const readers = [one, other].map(({ cache }) => cache.before(source, REGISTRY));
+    const all = readers.flatMap((reader) => Array.from({ length: 5 }, () => download(reader)));
+    await waitFor(() => source.reads[0]?.given === MIB);
+    gate.resolve();
+    for (const content of await Promise.all(all)) assert.ok(content.equals(bytes));
+    assert.equal(source.reads.length, 1);
+    await leavesNothingOpen(one);
+  });
+
+  test('a reader that stops reading holds up neither the fetch nor the others', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const slow = await reader.read(descriptor, undefined, always);
+    await readSome(slow, 1);
+    assert.deepEqual(await download(reader), bytes);
+    assert.equal(source.reads[0]?.state, 'ended');
+    slow.destroy();
+    await leavesNothingOpen(setup);
+  });
+});
+
+suite('what goes wrong upstream', () => {
+  test('the last bytes stay back until all are verified, and a wrong blob gets no name', async () => {
+    const source = memorySource(sample);
+    // The source of the rest of a blob cannot verify it: the cache has to.
+    const written = Promise.withResolvers<void>();
+    source.behave((read) =>
+      read.range.start === 0
+        ? { hold: { at: MIB, until: written.promise }, fail: { at: MIB, error: gone() } }
+        : { flip: 1_500_000 },
+    );
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const failed = assert.rejects(download(reader), { code: 'registry-failed' });
+    await isWritten(setup, MIB);
+    written.resolve();
+    await failed;
+    assert.deepEqual(await setup.files(), [incomingFile(descriptor)]);
+
+    let received = 0;
+    const stream = await reader.read(descriptor, undefined, always);
+    stream.on('data', (chunk: Buffer) => {
+      received += chunk.length;
+    });
+    await assert.rejects(buffer(stream), { code: 'content-mismatch' });
+    assert.ok(received < bytes.length, `${received} bytes of ${bytes.length}`);
+    assert.deepEqual(await setup.files(), [], 'what is wrong is not gone on with');
+
+    source.behave(undefined);
+    assert.deepEqual(await download(reader), bytes);
+    await leavesNothingOpen(setup);
+  });
+
+  test('what came before a failure is gone on with by Range', async () => {
+    const source = memorySource(sample);
+    const written = Promise.withResolvers<void>();
+    const hold = { at: MIB, until: written.promise };
+    source.behave(() => ({ hold, fail: { at: MIB, error: gone() } }));
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const failed = assert.rejects(download(reader), { code: 'registry-failed' });
+    await isWritten(setup, MIB);
+    written.resolve();
+    await failed;
+    source.behave(undefined);
+    assert.deepEqual(await download(reader), bytes);
+    assert.deepEqual(
+      source.reads.map(({ range }) => range.start),
+      [0, MIB],
+    );
+  });
+
+  test('a failure is told to all who read, and the next request begins anew', async () => {
+    const source = memorySource();
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    for (let round = 0; round < 3; round++) {
+      const all = await Promise.allSettled([1, 2, 3].map(() => download(reader)));
+      for (const one of all) {
+        assert.equal(one.status === 'rejected' && one.reason.code, 'layer-unavailable');
+      }
+    }
+    assert.deepEqual(setup.uncached, []);
+    await leavesNothingOpen(setup);
+  });
+
+  test('a descriptor that lies about the size does not spoil the blob for others', async () => {
+    const source = memorySource(sample);
+    const gate = Promise.withResolvers<void>();
+    source.behave(({ range }) =>
+      range.end === bytes.length ? undefined : { hold: { at: 0, until: gate.promise } },
+    );
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const lie = { ...descriptor, size: MIB };
+    const lied = buffer(await reader.read(lie, undefined, always)).catch((error) => error);
+    await waitFor(() => source.reads.length === 1);
+    const honest = download(reader);
+    await turn();
+    gate.resolve();
+    assert.equal((await lied).code, 'content-mismatch');
+    assert.ok((await honest).equals(bytes));
+  });
+
+  test('a repository that lacks the blob does not spoil it for one that has it', async () => {
+    const gate = Promise.withResolvers<void>();
+    const lacking: BlobReader = {
+      read: async () => {
+        await gate.promise;
+        throw new CatalogueError('layer-unavailable', 'It is not here.');
+      },
+    };
+    await using setup = await sampleCache();
+    const failed = assert.rejects(download(setup.cache.before(lacking, REGISTRY)));
+    await waitFor(async () => (await setup.files()).length > 0);
+    const served = download(setup.cache.before(memorySource(sample), REGISTRY));
+    await turn();
+    gate.resolve();
+    await failed;
+    assert.ok((await served).equals(bytes));
+  });
+});
+
+suite('readers that leave', () => {
+  test('the fetch ends when the last has gone, and the next goes on by Range', async () => {
+    const source = memorySource(sample);
+    source.behave(({ range }) =>
+      range.start === 0 ? { hold: { at: MIB, until: new Promise(() => {}) } } : undefined,
+    );
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const [one, other] = await Promise.all([1, 2].map(() => reader.read(descriptor, undefined, always)));
+    await Promise.all([one, other].map((stream) => stream && readSome(stream, 500_000)));
+    await isWritten(setup, MIB);
+    one?.destroy();
+    await turn();
+    assert.equal(source.reads[0]?.state, 'open', 'the other one still reads');
+    other?.destroy();
+    await waitFor(() => source.reads[0]?.state === 'aborted');
+    assert.deepEqual(await download(reader), bytes);
+    assert.deepEqual(
+      source.reads.map(({ range }) => range),
+      [
+        { start: 0, end: bytes.length },
+        { start: MIB, end: bytes.length },
+      ],
+    );
+    await leavesNothingOpen(setup);
+  });
+
+  test('the fetch goes on when most is there', async () => {
+    const source = memorySource(sample);
+    const gate = Promise.withResolvers<void>();
+    source.behave(() => ({ hold: { at: 1_800_000, until: gate.promise } }));
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const stream = await reader.read(descriptor, undefined, always);
+    await readSome(stream, 1_700_000);
+    stream.destroy();
+    await turn();
+    assert.equal(source.reads[0]?.state, 'open');
+    gate.resolve();
+    await isKept(setup);
+    await leavesNothingOpen(setup);
+  });
+
+  test('one that has left before it began leaves nothing behind', async () => {
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(memorySource(sample), REGISTRY);
+    await download(reader);
+    await isKept(setup);
+    const leaving = new AbortController();
+    const opened = reader.read(descriptor, undefined, leaving.signal);
+    leaving.abort();
+    await assert.rejects(opened.then((stream) => buffer(stream)));
+    await waitFor(async () => (await openIn(setup.folder)) === 0, {
+      timeout: 2000,
+      what: 'the file to be closed',
+    });
+  });
+
+  test('one that leaves while its fetch begins ends it', async () => {
+    const blobs = Array.from({ length: 20 }, (_, at) => sampleBlob(256 * KIB, `leaving ${at}`));
+    const source = memorySource(...blobs);
+    source.behave(() => ({ hold: { at: 0, until: new Promise(() => {}) } }));
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    for (const [at, blob] of blobs.entries()) {
+      const leaving = new AbortController();
+      const stream = await reader.read(blob.descriptor, undefined, leaving.signal);
+      stream.on('error', () => {}).resume();
+      for (let turns = 0; turns < at; turns++) await turn();
+      leaving.abort();
+    }
+    await waitFor(() => source.reads.every(({ state }) => state !== 'open'), {
+      timeout: 2000,
+      what: 'the fetch to end',
+    });
+    await waitFor(async () => (await openIn(setup.folder)) === 0, { timeout: 2000, what: 'no open file' });
+  });
+
+  test('come and go as they like: the next ones get the right bytes', async () => {
+    const blob = sampleBlob(5 * MIB, 'come and go');
+    const source = memorySource(blob);
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    for (let round = 0; round < 40; round++) {
+      const leaving = await reader.read(blob.descriptor, undefined, always);
+      await readSome(leaving, ((round * 37) % 64) * 50 * KIB + 1);
+      // One that joins in the very turn in which the last one leaves, and one a turn later.
+      leaving.destroy();
+      const joining = await reader.read(blob.descriptor, undefined, always);
+      await readSome(joining, 1);
+      joining.destroy();
+      await turn();
+      assert.ok((await download(reader, blob)).equals(blob.bytes), `round ${round}`);
+      await rm(join(setup.folder, blobFile(blob.descriptor.digest)), { force: true });
+    }
+    assert.deepEqual(setup.uncached, []);
+    assert.deepEqual(setup.damaged, []);
+    await leavesNothingOpen(setup);
+  });
+});
+
+suite('what an earlier process left', () => {
+  const leave = async ({ folder }: SampleCache, content: Uint8Array): Promise<string> => {
+    const path = join(folder, incomingFile(descriptor));
+    await mkdir(join(folder, 'incoming'), { recursive: true });
+    await writeFile(path, content);
+    return path;
+  };
+
+  for (const length of [0, 1, 64 * KIB, MIB, bytes.length - 1, bytes.length]) {
+    test(`${length} bytes of a blob are hashed again, and the rest is fetched`, async () => {
+      const source = memorySource(sample);
+      await using setup = await sampleCache();
+      await leave(setup, bytes.subarray(0, length));
+      const reader = setup.cache.before(source, REGISTRY);
+      assert.deepEqual(await download(reader), bytes);
+      const fetched = source.reads.reduce((sum, { range }) => sum + range.end - range.start, 0);
+      assert.equal(fetched, bytes.length - length);
+      await isKept(setup);
+      assert.deepEqual(await setup.files(), [blobFile(descriptor.digest)]);
+    });
+  }
+
+  for (const [what, content] of [
+    ['other bytes', Buffer.alloc(MIB, 7)],
+    ['a whole blob with one wrong bit', withWrongBit()],
+  ] as const) {
+    test(`${what} never get the name of the blob, and the next download is right`, async () => {
+      const source = memorySource(sample);
+      await using setup = await sampleCache();
+      await leave(setup, content);
+      const reader = setup.cache.before(source, REGISTRY);
+      await assert.rejects(download(reader), { code: 'content-mismatch' });
+      assert.deepEqual(await setup.files(), []);
+      assert.deepEqual(await download(reader), bytes);
+    });
+  }
+
+  test('more bytes than the blob has are discarded', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    await leave(setup, Buffer.concat([bytes, bytes]));
+    assert.deepEqual(await download(setup.cache.before(source, REGISTRY)), bytes);
+    assert.equal(source.reads[0]?.range.start, 0);
+    await isKept(setup);
+    assert.equal((await stat(join(setup.folder, blobFile(descriptor.digest)))).size, bytes.length);
+  });
+
+  test('a blob that was verified and sealed, and not yet renamed, is not fetched again', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    await download(reader);
+    await isKept(setup);
+    await rename(
+      join(setup.folder, blobFile(descriptor.digest)),
+      join(setup.folder, incomingFile(descriptor)),
+    );
+    assert.deepEqual(await download(reader), bytes);
+    assert.deepEqual(
+      source.reads
+        .slice(1)
+        .map(({ given }) => given)
+        .filter(Boolean),
+      [],
+    );
+  });
+
+  test('bytes from before the machine started are discarded, for a power cut may have left holes', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    const path = await leave(setup, Buffer.alloc(MIB));
+    await utimes(path, new Date('2020-01-01'), new Date('2020-01-01'));
+    assert.deepEqual(await download(setup.cache.before(source, REGISTRY)), bytes);
+    assert.equal(source.reads[0]?.range.start, 0);
+  });
+});
+
+suite('a blob that was changed on the disk', () => {
+  for (const [what, change] of [
+    ['overwritten', (path: string) => writeFile(path, Buffer.alloc(bytes.length))],
+    ['cut short', (path: string) => truncate(path, 1000)],
+    ['removed', (path: string) => rm(path)],
+  ] as const) {
+    test(`is fetched anew: ${what}`, async () => {
+      const source = memorySource(sample);
+      await using setup = await sampleCache();
+      const reader = setup.cache.before(source, REGISTRY);
+      await download(reader);
+      await isKept(setup);
+      await change(join(setup.folder, blobFile(descriptor.digest)));
+      assert.deepEqual(await download(reader), bytes);
+      await isKept(setup);
+      assert.deepEqual(await download(reader), bytes);
+      assert.equal(source.reads.length, 2);
+      assert.deepEqual(setup.damaged, what === 'removed' ? [] : [descriptor.digest]);
+    });
+  }
+
+  test('breaks the download that is reading it when it gets shorter', async () => {
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(memorySource(sample), REGISTRY);
+    await download(reader);
+    await isKept(setup);
+    const stream = await reader.read(descriptor, undefined, always);
+    await readSome(stream, 1);
+    await truncate(join(setup.folder, blobFile(descriptor.digest)), 400_000);
+    await assert.rejects(buffer(stream), /shorter/);
+    assert.deepEqual(await download(reader), bytes);
+  });
+});
+
+suite('fetching ahead', () => {
+  test('begins a blob that nobody reads yet, for whoever reads it then', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    reader.prefetch?.(descriptor, always);
+    await isKept(setup);
+    assert.deepEqual(await download(reader), bytes);
+    assert.equal(source.reads.length, 1);
+  });
+
+  test('ends with the download that wanted it', async () => {
+    const source = memorySource(sample);
+    source.behave(() => ({ hold: { at: MIB, until: new Promise(() => {}) } }));
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const leaving = new AbortController();
+    reader.prefetch?.(descriptor, leaving.signal);
+    await waitFor(() => source.reads[0]?.given === MIB);
+    leaving.abort();
+    await waitFor(() => source.reads[0]?.state === 'aborted');
+    await leavesNothingOpen(setup);
+  });
+
+  test('what goes wrong disturbs nobody who does not read it', async () => {
+    await using setup = await sampleCache();
+    const source = memorySource();
+    const reader = setup.cache.before(source, REGISTRY);
+    reader.prefetch?.(descriptor, always);
+    await waitFor(() => source.reads.length === 1);
+    await turn();
+    await assert.rejects(download(reader), { code: 'layer-unavailable' });
+  });
+
+  const many = Array.from({ length: 20 }, (_, at) => sampleBlob(64 * KIB, `ahead ${at}`));
+
+  test('is bounded for each registry', async () => {
+    const source = memorySource(...many);
+    const gate = Promise.withResolvers<void>();
+    source.behave(() => ({ hold: { at: 0, until: gate.promise } }));
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    for (const blob of many) reader.prefetch?.(blob.descriptor, always);
+    const elsewhere = setup.cache.before(source, 'other.example');
+    elsewhere.prefetch?.(many[19]?.descriptor ?? descriptor, always);
+    await waitFor(() => source.reads.length === 9);
+    gate.resolve();
+    await waitFor(async () => (await setup.files()).filter((file) => file.startsWith('blobs')).length === 9);
+    assert.equal(source.reads.length, 9);
+  });
+
+  test('stays bounded after blobs that found no room', async () => {
+    const source = memorySource(...many, sample);
+    const gate = Promise.withResolvers<void>();
+    source.behave(({ digest }) =>
+      digest === descriptor.digest ? undefined : { hold: { at: 0, until: gate.promise } },
+    );
+    // Twenty of them have room in it, the sample has none.
+    await using setup = await sampleCache({ limit: sample.bytes.length - 1 });
+    const reader = setup.cache.before(source, REGISTRY);
+    for (const blob of many.slice(0, 5)) reader.prefetch?.(blob.descriptor, always);
+    await waitFor(() => source.reads.length === 5);
+    for (let round = 0; round < 3; round++) assert.deepEqual(await download(reader), bytes);
+    const before = source.reads.length;
+    for (const blob of many.slice(5, 8)) reader.prefetch?.(blob.descriptor, always);
+    await waitFor(() => source.reads.length === before + 3);
+    for (const blob of many.slice(8)) reader.prefetch?.(blob.descriptor, always);
+    // One of another registry shows that whatever was to begin has begun.
+    setup.cache.before(source, 'other.example').prefetch?.(many[19]?.descriptor ?? descriptor, always);
+    await waitFor(() => source.reads.some(({ digest }) => digest === many[19]?.descriptor.digest));
+    assert.equal(source.reads.length, before + 4);
+    gate.resolve();
+  });
+});
+
+suite('a cache that cannot keep a blob', () => {
+  test('lets it pass through where it is larger than the cache, and says so', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache({ limit: MIB });
+    const reader = setup.cache.before(source, REGISTRY);
+    assert.deepEqual(await download(reader), bytes);
+    assert.deepEqual(await setup.files(), []);
+    assert.deepEqual(
+      setup.uncached.map(({ digest, reason }) => [digest, reason.message]),
+      [[descriptor.digest, 'The cache has no room']],
+    );
+    await leavesNothingOpen(setup);
+  });
+
+  test('lets it pass through where the folder has gone meanwhile', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    await rm(setup.folder, { recursive: true });
+    assert.deepEqual(await download(reader), bytes);
+    assert.ok(setup.uncached.length > 0);
+  });
+
+  test('gives all that is being read where the folder goes meanwhile', async () => {
+    const source = memorySource(sample);
+    const gate = Promise.withResolvers<void>();
+    source.behave(() => ({ hold: { at: MIB, until: gate.promise } }));
+    await using setup = await sampleCache();
+    const whole = download(setup.cache.before(source, REGISTRY));
+    await waitFor(() => source.reads[0]?.given === MIB);
+    await rm(setup.folder, { recursive: true });
+    gate.resolve();
+    assert.deepEqual(await whole, bytes);
+  });
+
+  const inTheWay = async (where: string): Promise<void> => {
+    await using setup = await sampleCache();
+    await mkdir(join(setup.folder, where), { recursive: true });
+    const reader = setup.cache.before(memorySource(sample), REGISTRY);
+    const stream = await reader.read(descriptor, undefined, always);
+    const limit = setTimeout(() => stream.destroy(new Error('it waits for ever')), 5000);
+    assert.deepEqual(await buffer(stream).finally(() => clearTimeout(limit)), bytes);
+    assert.equal(setup.uncached.length, 1);
+  };
+
+  // An error that nobody handles, which would end the server, fails the test.
+  test('lets it pass through where a folder stands in the place of the incoming file', () =>
+    inTheWay(incomingFile(descriptor)));
+
+  test('lets it pass through where a folder stands in the place of the blob', () =>
+    inTheWay(blobFile(descriptor.digest)));
+});
+
+suite('eviction', () => {
+  const limit = 10 * MIB;
+  const age = async ({ folder }: SampleCache, { descriptor: { digest } }: SampleBlob): Promise<void> => {
+    const path = join(folder, blobFile(digest));
+    await utimes(path, new Date(Date.now() - 3_600_000), (await stat(path)).mtime);
+  };
+  const keep = async (setup: SampleCache, reader: BlobReader, blob: SampleBlob): Promise<void> => {
+    assert.ok((await download(reader, blob)).equals(blob.bytes));
+    await isKept(setup, blob);
+  };
+  const has = async (setup: SampleCache, { descriptor: { digest } }: SampleBlob): Promise<boolean> =>
+    (await setup.files()).includes(blobFile(digest));
+  const [a, b, c] = ['a', 'b', 'c'].map((seed) => sampleBlob(4 * MIB, seed)) as [
+    SampleBlob,
+    SampleBlob,
+    SampleBlob,
+  ];
+
+  test('removes the blob that was not asked for for longest', async () => {
+    await using setup = await sampleCache({ limit });
+    const reader = setup.cache.before(memorySource(a, b, c), REGISTRY);
+    for (const blob of [a, b]) await keep(setup, reader, blob);
+    for (const blob of [a, b]) await age(setup, blob);
+    await download(reader, a);
+    await keep(setup, reader, c);
+    assert.deepEqual(await Promise.all([a, b, c].map((blob) => has(setup, blob))), [true, false, true]);
+  });
+
+  test('never removes one that is read from the disk', async () => {
+    await using setup = await sampleCache({ limit });
+    const reader = setup.cache.before(memorySource(a, b, c), REGISTRY);
+    for (const blob of [a, b]) await keep(setup, reader, blob);
+    const stream = await reader.read(a.descriptor, undefined, always);
+    await readSome(stream, 1);
+    for (const blob of [a, b]) await age(setup, blob);
+    await keep(setup, reader, c);
+    assert.deepEqual(await Promise.all([a, b, c].map((blob) => has(setup, blob))), [true, false, true]);
+    stream.destroy();
+  });
+
+  test('never removes one whose fetch is over while a reader that followed it still reads', async () => {
+    await using setup = await sampleCache({ limit });
+    const reader = setup.cache.before(memorySource(a, b, c), REGISTRY);
+    const stream = await reader.read(a.descriptor, undefined, always);
+    await readSome(stream, 1);
+    await isKept(setup, a);
+    await keep(setup, reader, b);
+    for (const blob of [a, b]) await age(setup, blob);
+    await keep(setup, reader, c);
+    assert.deepEqual(await Promise.all([a, b, c].map((blob) => has(setup, blob))), [true, false, true]);
+    stream.destroy();
+  });
+
+  test('a blob that finds no room passes through and is kept the next time, when there is some', async () => {
+    await using setup = await sampleCache({ limit });
+    const source = memorySource(a, b, c);
+    const reader = setup.cache.before(source, REGISTRY);
+    for (const blob of [a, b]) await keep(setup, reader, blob);
+    assert.ok((await download(reader, c)).equals(c.bytes));
+    assert.equal(await has(setup, c), false);
+    assert.equal(setup.uncached.length, 1);
+    for (const blob of [a, b]) await age(setup, blob);
+    await keep(setup, reader, c);
+  });
+});
+
+function gone(): CatalogueError {
+  return new CatalogueError('registry-failed', 'The registry is gone.');
+}
+
+function withWrongBit(): Buffer {
+  const wrong = Buffer.from(bytes);
+  wrong[1_234_567] = (wrong[1_234_567] ?? 0) ^ 1;
+  return wrong;
+}

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { mkdir, open, readFile, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { suite, test } from 'node:test';
+import { type BlobFiles, openBlobFiles } from '../../src/blobs/blob-files.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import { parseDigest } from '../../src/oci/digest.ts';
+import { temporaryFolder } from '../support/process.ts';
+import { blobFile, filesIn, incomingFile, type SampleBlob, sampleBlob } from './samples.ts';
+
+const sample = sampleBlob(100_000, 'files');
+const { descriptor, bytes } = sample;
+
+interface Setup extends AsyncDisposable {
+  readonly files: BlobFiles;
+  readonly folder: string;
+  readonly damaged: Digest[];
+}
+
+async function setUp(): Promise<Setup> {
+  const temporary = await temporaryFolder();
+  const folder = join(temporary.path, 'a', 'cache');
+  const damaged: Digest[] = [];
+  const files = await openBlobFiles({ folder, onDamage: (digest) => void damaged.push(digest) });
+  return { files, folder, damaged, [Symbol.asyncDispose]: () => temporary[Symbol.asyncDispose]() };
+}
+
+async function commit(files: BlobFiles, { descriptor: blob, bytes: content }: SampleBlob): Promise<void> {
+  const incoming = await open(files.incomingPath(blob), 'w');
+  try {
+    await incoming.write(content);
+    await files.commit(blob, incoming);
+  } finally {
+    await incoming.close();
+  }
+}
+
+async function contentOf(files: BlobFiles, blob = descriptor): Promise<Buffer | undefined> {
+  const file = await files.open(blob);
+  try {
+    return await file?.readFile();
+  } finally {
+    await file?.close();
+  }
+}
+
+suite('the folder of the cache', () => {
+  test('is made where it is missing, for its owner alone', async () => {
+    await using setup = await setUp();
+    for (const name of ['blobs', 'incoming']) {
+      assert.equal((await stat(join(setup.folder, name))).mode & 0o777, 0o700);
+    }
+  });
+
+  test('may be there already', async () => {
+    await using setup = await setUp();
+    await commit(setup.files, sample);
+    const again = await openBlobFiles({ folder: setup.folder, onDamage: () => {} });
+    assert.deepEqual(await contentOf(again), bytes);
+  });
+
+  test('cannot be where a file is', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'file');
+    await writeFile(path, '');
+    await assert.rejects(openBlobFiles({ folder: path, onDamage: () => {} }));
+  });
+
+  test('has blobs under their digests and incoming ones under digest and size', async () => {
+    await using setup = await setUp();
+    const { files, folder } = setup;
+    assert.equal(files.blobPath(descriptor.digest), join(folder, blobFile(descriptor.digest)));
+    assert.equal(files.incomingPath(descriptor), join(folder, incomingFile(descriptor)));
+    assert.notEqual(files.incomingPath(descriptor), files.incomingPath({ ...descriptor, size: 1 }));
+    const long = parseDigest(`sha512:${'ab'.repeat(64)}`);
+    assert.equal(files.blobPath(long), join(folder, 'blobs', 'sha512', 'ab', 'ab'.repeat(64)));
+  });
+});
+
+suite('a blob on the disk', () => {
+  test('is not there until it is committed, and then has its final name alone', async () => {
+    await using setup = await setUp();
+    assert.equal(await contentOf(setup.files), undefined);
+    await writeFile(setup.files.incomingPath(descriptor), bytes);
+    assert.equal(await contentOf(setup.files), undefined);
+    await commit(setup.files, sample);
+    assert.deepEqual(await filesIn(setup.folder), [blobFile(descriptor.digest)]);
+    assert.deepEqual(await contentOf(setup.files), bytes);
+    assert.deepEqual(setup.damaged, []);
+  });
+
+  for (const [what, change] of [
+    ['whose bytes were changed', (path: string) => writeFile(path, Buffer.alloc(bytes.length))],
+    ['that was cut short', (path: string) => truncate(path, bytes.length - 1)],
+    ['that was emptied', (path: string) => truncate(path, 0)],
+    ['that was made longer', (path: string) => writeFile(path, 'more', { flag: 'a' })],
+  ] as const) {
+    test(`${what} is noticed and removed`, async () => {
+      await using setup = await setUp();
+      await commit(setup.files, sample);
+      await change(setup.files.blobPath(descriptor.digest));
+      assert.equal(await contentOf(setup.files), undefined);
+      assert.deepEqual(setup.damaged, [descriptor.digest]);
+      assert.deepEqual(await filesIn(setup.folder), []);
+    });
+  }
+
+  test('that somebody put there without verifying it is none', async () => {
+    await using setup = await setUp();
+    const path = setup.files.blobPath(descriptor.digest);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, bytes);
+    assert.equal(await contentOf(setup.files), undefined);
+    assert.ok(!existsSync(path));
+  });
+
+  test('of another size than the descriptor says is not given, and stays', async () => {
+    await using setup = await setUp();
+    await commit(setup.files, sample);
+    assert.equal(await contentOf(setup.files, { ...descriptor, size: descriptor.size - 1 }), undefined);
+    assert.deepEqual(await contentOf(setup.files), bytes);
+    assert.deepEqual(setup.damaged, []);
+  });
+
+  test('has the time of its last use as its access time, and keeps its seal', async () => {
+    await using setup = await setUp();
+    await commit(setup.files, sample);
+    const path = setup.files.blobPath(descriptor.digest);
+    const { mtime } = await stat(path);
+    // Within a day, reading alone does not move it: see relatime in mount(8).
+    const before = Date.now();
+    await utimes(path, new Date(before - 3_600_000), mtime);
+    await (await setup.files.open(descriptor))?.close();
+    const after = await stat(path);
+    assert.ok(after.atimeMs >= before - 1, after.atime.toISOString());
+    assert.equal(after.mtimeMs, mtime.getTime());
+  });
+
+  test('stays readable for who has it open when it is replaced or removed', async () => {
+    await using setup = await setUp();
+    await commit(setup.files, sample);
+    const file = await setup.files.open(descriptor);
+    await commit(setup.files, sample);
+    assert.deepEqual(await file?.readFile(), bytes);
+    await file?.close();
+    assert.deepEqual(await readFile(setup.files.blobPath(descriptor.digest)), bytes);
+  });
+});

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { createBufferPool } from '../../src/blobs/buffer-pool.ts';
+
+suite('a pool of buffers', () => {
+  test('gives the last one back first, and only one of the right size', () => {
+    const pool = createBufferPool(1024);
+    const [first, second, other] = [pool.take(256), pool.take(256), pool.take(128)];
+    pool.give(first);
+    pool.give(second);
+    pool.give(other);
+    assert.equal(pool.take(256), second);
+    assert.equal(pool.take(128), other);
+    assert.equal(pool.take(256), first);
+    assert.equal(pool.take(256).length, 256);
+  });
+
+  test('keeps no more of a size than it may', () => {
+    const pool = createBufferPool(512);
+    const buffers = [pool.take(256), pool.take(256), pool.take(256)];
+    for (const buffer of buffers) pool.give(buffer);
+    const again = [pool.take(256), pool.take(256), pool.take(256)];
+    assert.equal(again.filter((buffer) => buffers.includes(buffer)).length, 2);
+  });
+});

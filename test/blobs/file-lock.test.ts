@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { existsSync, writeFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { tryLock } from '../../src/blobs/file-lock.ts';
+import { run, runOrThrow, spawnUntil, temporaryFolder, waitFor } from '../support/process.ts';
+
+const source = join(import.meta.dirname, '..', '..', 'src', 'blobs', 'file-lock.ts');
+const script = (body: string): string[] => [
+  '--input-type=module-typescript',
+  '--disable-warning=ExperimentalWarning',
+  '--eval',
+  `import { tryLock } from ${JSON.stringify(source)};\nconst path = process.argv[1];\n${body}`,
+];
+const tryIt = script("console.log(tryLock(path) === undefined ? 'refused' : 'locked');");
+const holdIt = script(
+  "console.log(tryLock(path) === undefined ? 'refused' : 'locked');\nsetInterval(() => {}, 1000);",
+);
+
+/** What another process gets. */
+const elsewhere = async (path: string): Promise<string> =>
+  (await runOrThrow(process.execPath, [...tryIt, path])).stdout.trim();
+
+suite('a lock of a file', () => {
+  test('is held by one, and by the next after its release', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'lock');
+    const lock = tryLock(path);
+    assert.ok(lock);
+    assert.equal(tryLock(path), undefined);
+    lock.release();
+    const next = tryLock(path);
+    assert.ok(next);
+    next.release();
+  });
+
+  test('leaves no file behind', async () => {
+    await using folder = await temporaryFolder();
+    const lock = tryLock(join(folder.path, 'lock'));
+    assert.ok((await readdir(folder.path)).includes('lock'));
+    lock?.release();
+    assert.deepEqual(await readdir(folder.path), []);
+  });
+
+  test('keeps other processes out, for as long as it is held', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'lock');
+    const lock = tryLock(path);
+    assert.equal(await elsewhere(path), 'refused');
+    lock?.release();
+    assert.equal(await elsewhere(path), 'locked');
+  });
+
+  test('stays held though somebody else of the same process tries', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'lock');
+    const lock = tryLock(path);
+    assert.equal(tryLock(path), undefined);
+    assert.equal(await elsewhere(path), 'refused');
+    lock?.release();
+  });
+
+  test('is free again when its holder is killed', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'lock');
+    await using holder = await spawnUntil(process.execPath, [...holdIt, path], ({ stdout }) =>
+      stdout().includes('\n'),
+    );
+    assert.equal(holder.stdout().trim(), 'locked');
+    assert.equal(tryLock(path), undefined);
+    await holder.stop('SIGKILL');
+    assert.ok(existsSync(path), 'nobody removed it');
+    const lock = tryLock(path);
+    assert.ok(lock);
+    lock.release();
+    assert.deepEqual(await readdir(folder.path), []);
+  });
+
+  test('is held by one at a time, whoever else wants it and however often', async () => {
+    await using folder = await temporaryFolder();
+    // An exclusive file beside the lock shows two holders at once.
+    const contend = script(`
+      import { closeSync, openSync, rmSync } from 'node:fs';
+      const until = performance.now() + 700;
+      let times = 0;
+      while (performance.now() < until) {
+        const lock = tryLock(path);
+        if (lock === undefined) continue;
+        closeSync(openSync(path + '.held', 'wx'));
+        rmSync(path + '.held');
+        times += 1;
+        lock.release();
+      }
+      console.log(times);
+    `);
+    const path = join(folder.path, 'lock');
+    const results = await Promise.all([1, 2, 3].map(() => run(process.execPath, [...contend, path])));
+    for (const { code, stderr } of results) assert.equal(code, 0, stderr);
+    const times = results.map(({ stdout }) => Number(stdout)).reduce((sum, count) => sum + count);
+    assert.ok(times > 0);
+    const lock = tryLock(path);
+    assert.ok(lock, 'nobody holds it any more');
+    lock.release();
+  });
+
+  test('of a file that somebody else removed is given to the next', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'lock');
+    writeFileSync(path, '');
+    const lock = tryLock(path);
+    assert.ok(lock);
+    lock.release();
+    await waitFor(() => !existsSync(path));
+  });
+
+  test('fails where there can be no file', async () => {
+    await using folder = await temporaryFolder();
+    assert.throws(() => tryLock(join(folder.path, 'missing', 'lock')), { code: 'ENOENT' });
+  });
+
+  test('takes no notice of what stands in its file', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'lock');
+    writeFileSync(path, 'x'.repeat(4096));
+    const lock = tryLock(path);
+    assert.ok(lock);
+    lock.release();
+  });
+});

@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
+import { suite, test } from 'node:test';
+import { createBufferPool } from '../../src/blobs/buffer-pool.ts';
+import { FileAppender, FileStream, type GrowingFile, StorageFailure } from '../../src/blobs/growing-file.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
+import { always, sampleBlob } from './samples.ts';
+
+const buffers = createBufferPool(1_000_000);
+const { bytes } = sampleBlob(1_000_000, 'growing');
+
+interface Sample extends GrowingFile, AsyncDisposable {
+  /** Adds bytes, which may be read at once. */
+  grow(to: number): Promise<void>;
+  fail(error: Error): void;
+  listeners(): number;
+}
+
+async function growing(): Promise<Sample> {
+  const folder = await temporaryFolder();
+  const file = await open(join(folder.path, 'file'), 'w+');
+  const listeners = new Set<() => void>();
+  let available = 0;
+  let failure: Error | undefined;
+  const notify = (): void => {
+    const calls = [...listeners];
+    listeners.clear();
+    for (const call of calls) call();
+  };
+  return {
+    file,
+    get available() {
+      return available;
+    },
+    get failure() {
+      return failure;
+    },
+    onChange: (call) => {
+      listeners.add(call);
+      return () => listeners.delete(call);
+    },
+    grow: async (to) => {
+      await file.write(bytes, available, to - available, available);
+      available = to;
+      notify();
+    },
+    fail: (error) => {
+      failure = error;
+      notify();
+    },
+    listeners: () => listeners.size,
+    [Symbol.asyncDispose]: async () => {
+      await file.close();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function read(source: GrowingFile, start: number, end: number, signal = always) {
+  let closed = 0;
+  const stream = new FileStream({
+    source,
+    range: { start, end },
+    buffers,
+    signal,
+    onClose: () => (closed += 1),
+  });
+  return { stream, closed: () => closed };
+}
+
+suite('reading a file that grows', () => {
+  test('gives what is there and waits for the rest', async () => {
+    await using source = await growing();
+    await source.grow(100_000);
+    const { stream, closed } = read(source, 0, bytes.length);
+    const whole = buffer(stream);
+    await waitFor(() => stream.position === 100_000 && source.listeners() === 1);
+    for (const to of [100_001, 500_000, bytes.length]) await source.grow(to);
+    assert.deepEqual(await whole, bytes);
+    assert.equal(closed(), 1);
+    assert.equal(source.listeners(), 0);
+  });
+
+  for (const [start, end] of [
+    [0, 1],
+    [0, 0],
+    [5, 5],
+    [65_535, 65_537],
+    [999_999, 1_000_000],
+    [123_456, 876_543],
+  ] as const) {
+    test(`gives exactly bytes ${start} to ${end}`, async () => {
+      await using source = await growing();
+      await source.grow(bytes.length);
+      const { stream, closed } = read(source, start, end);
+      assert.deepEqual(await buffer(stream), bytes.subarray(start, end));
+      await waitFor(() => closed() === 1);
+    });
+  }
+
+  test('a reader that does not read holds up neither the others nor the file', async () => {
+    await using source = await growing();
+    const slow = read(source, 0, bytes.length);
+    const fast = read(source, 0, bytes.length);
+    await source.grow(300_000);
+    const whole = buffer(fast.stream);
+    await source.grow(bytes.length);
+    assert.deepEqual(await whole, bytes);
+    assert.equal(slow.stream.position, 0);
+    assert.deepEqual(await buffer(slow.stream), bytes);
+  });
+
+  test('ends where a failure of the disk keeps the rest from coming, after all that came', async () => {
+    await using source = await growing();
+    await source.grow(250_000);
+    const { stream, closed } = read(source, 0, bytes.length);
+    source.fail(new StorageFailure('full'));
+    assert.deepEqual(await buffer(stream), bytes.subarray(0, 250_000));
+    assert.equal(stream.position, 250_000);
+    assert.equal(closed(), 1);
+  });
+
+  test('fails with any other failure, after all that came', async () => {
+    await using source = await growing();
+    await source.grow(250_000);
+    const { stream, closed } = read(source, 0, bytes.length);
+    const gone = assert.rejects(buffer(stream), /the registry is gone/);
+    await waitFor(() => stream.position === 250_000);
+    source.fail(new Error('the registry is gone'));
+    await gone;
+    assert.equal(closed(), 1);
+  });
+
+  test('fails where the file has become shorter', async () => {
+    await using source = await growing();
+    await source.grow(bytes.length);
+    await source.file.truncate(100_000);
+    await assert.rejects(buffer(read(source, 0, bytes.length).stream), /shorter/);
+  });
+
+  test('is over when it is destroyed, also while it waits', async () => {
+    await using source = await growing();
+    const { stream, closed } = read(source, 0, bytes.length);
+    stream.resume();
+    await waitFor(() => source.listeners() === 1);
+    stream.destroy();
+    await waitFor(() => closed() === 1);
+    assert.equal(source.listeners(), 0);
+  });
+
+  test('is over when its signal aborts', async () => {
+    await using source = await growing();
+    const gone = new AbortController();
+    const { stream, closed } = read(source, 0, bytes.length, gone.signal);
+    const failed = assert.rejects(buffer(stream), { name: 'AbortError' });
+    gone.abort();
+    await failed;
+    assert.equal(closed(), 1);
+  });
+
+  test('tells its end where the signal has aborted before it began', async () => {
+    await using source = await growing();
+    await source.grow(bytes.length);
+    const { stream, closed } = read(source, 0, bytes.length, AbortSignal.abort());
+    const [error] = await once(stream, 'error', { signal: AbortSignal.timeout(5000) });
+    assert.equal((error as Error).name, 'AbortError');
+    assert.equal(closed(), 1);
+  });
+
+  test('tells its end only when no read is under way, so that the file may be closed then', async () => {
+    await using source = await growing();
+    await source.grow(bytes.length);
+    const over = Promise.withResolvers<boolean>();
+    let isReading = true;
+    const range = { start: 0, end: bytes.length };
+    const onClose = (): void => over.resolve(isReading);
+    const stream = new FileStream({ source, range, buffers, signal: always, onClose });
+    stream.once('read-settled', () => {
+      isReading = false;
+    });
+    stream.read(0);
+    stream.destroy();
+    assert.equal(await over.promise, false);
+  });
+});
+
+suite('appending to a file', () => {
+  const target = async (): Promise<{ file: FileHandle } & AsyncDisposable> => {
+    const folder = await temporaryFolder();
+    const file = await open(join(folder.path, 'file'), 'w+');
+    const dispose = async () => {
+      await file.close();
+      await folder[Symbol.asyncDispose]();
+    };
+    return { file, [Symbol.asyncDispose]: dispose };
+  };
+
+  test('writes what comes, in order, from a position on, and tells how far it is', async () => {
+    await using place = await target();
+    await place.file.write(bytes, 0, 1000, 0);
+    const told: number[] = [];
+    const chunks = Array.from({ length: 1000 }, (_, at) =>
+      bytes.subarray(1000 + at * 999, 1000 + (at + 1) * 999),
+    );
+    await pipeline(chunks, new FileAppender(place.file, 1000, (position) => void told.push(position)));
+    assert.deepEqual(await place.file.readFile(), bytes);
+    assert.deepEqual(
+      told,
+      [...told].sort((a, b) => a - b),
+    );
+    assert.equal(told.at(-1), bytes.length);
+  });
+
+  test('fails where the disk is full', async () => {
+    const file = await open('/dev/full', 'r+');
+    try {
+      const appended = pipeline([bytes], new FileAppender(file, 0, () => {}));
+      await assert.rejects(appended, { code: 'ENOSPC' });
+    } finally {
+      await file.close();
+    }
+  });
+
+  test('closes only when no write is under way, so that the file may be closed then', async () => {
+    await using place = await target();
+    let told = 0;
+    const appender = new FileAppender(place.file, 0, (position) => {
+      told = position;
+    });
+    appender.write(Buffer.alloc(64 * 1024 * 1024));
+    appender.destroy();
+    await once(appender, 'close');
+    assert.equal(told, 64 * 1024 * 1024);
+  });
+});

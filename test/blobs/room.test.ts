@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { mkdir, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { suite, test } from 'node:test';
+import { openBlobFiles } from '../../src/blobs/blob-files.ts';
+import { createRoom, type Room } from '../../src/blobs/room.ts';
+import { temporaryFolder } from '../support/process.ts';
+import { filesIn } from './samples.ts';
+
+const MINUTE_MS = 60_000;
+
+interface Setup extends AsyncDisposable {
+  readonly folder: string;
+  readonly room: Room;
+  readonly inUse: Set<string>;
+  /** Adds a file that was used so many minutes ago. */
+  add(path: string, bytes: number, minutesAgo: number): Promise<string>;
+  /** The names of the blobs that are left. */
+  left(): Promise<string>;
+}
+
+async function setUp(limit: number): Promise<Setup> {
+  const temporary = await temporaryFolder();
+  const folder = join(temporary.path, 'cache');
+  const files = await openBlobFiles({ folder, onDamage: () => {} });
+  const inUse = new Set<string>();
+  return {
+    folder,
+    room: createRoom({ files, limit, isInUse: (path) => inUse.has(path) }),
+    inUse,
+    add: async (path, bytes, minutesAgo) => {
+      const absolute = join(folder, path);
+      await mkdir(dirname(absolute), { recursive: true });
+      await writeFile(absolute, '');
+      await truncate(absolute, bytes);
+      const used = new Date(Date.now() - minutesAgo * MINUTE_MS);
+      // Of a blob the access time counts, of an incoming file the time of the last write.
+      const written = path.startsWith('blobs/') ? new Date(1000) : used;
+      await utimes(absolute, path.startsWith('blobs/') ? used : new Date(1000), written);
+      return absolute;
+    },
+    left: async () => (await filesIn(folder)).map((path) => path.split('/').at(-1)).join(' '),
+    [Symbol.asyncDispose]: () => temporary[Symbol.asyncDispose](),
+  };
+}
+
+const nothing = async (): Promise<void> => {};
+
+suite('room in the cache', () => {
+  test('is there up to the limit', async () => {
+    await using setup = await setUp(1000);
+    assert.equal(await setup.room.reserve(1001, nothing), false);
+    assert.equal(await setup.room.reserve(1000, nothing), true);
+  });
+
+  test('is there for nothing, too', async () => {
+    await using setup = await setUp(1000);
+    assert.equal(await setup.room.reserve(0, nothing), true);
+  });
+
+  test('is made by removing what was not used for longest, down to the low-water mark', async () => {
+    await using setup = await setUp(1000);
+    for (const [name, minutesAgo] of [
+      ['a', 5],
+      ['b', 40],
+      ['c', 10],
+      ['d', 30],
+      ['e', 20],
+    ] as const) {
+      await setup.add(`blobs/sha256/00/${name}`, 200, minutesAgo);
+    }
+    assert.equal(await setup.room.reserve(101, nothing), true);
+    assert.equal(await setup.left(), 'a c e', '600 and 101 are below 900; 800 and 101 are not');
+  });
+
+  test('is not made where there is enough', async () => {
+    await using setup = await setUp(1000);
+    await setup.add('blobs/sha256/00/a', 900, 60);
+    assert.equal(await setup.room.reserve(100, nothing), true);
+    assert.equal(await setup.left(), 'a');
+  });
+
+  test('takes nothing that is in use here', async () => {
+    await using setup = await setUp(1000);
+    setup.inUse.add(await setup.add('blobs/sha256/00/old', 500, 60));
+    await setup.add('blobs/sha256/00/new', 400, 10);
+    assert.equal(await setup.room.reserve(400, nothing), true);
+    assert.equal(await setup.left(), 'old');
+    assert.equal(await setup.room.reserve(600, nothing), false, 'what is left is in use');
+    assert.equal(await setup.left(), 'old');
+  });
+
+  test('takes nothing that another process may use: what was touched a moment ago', async () => {
+    await using setup = await setUp(1000);
+    await setup.add('blobs/sha256/00/read', 500, 0);
+    await setup.add(`incoming/sha256-aa.500`, 100, 0);
+    assert.equal(await setup.room.reserve(100, nothing), false);
+    assert.equal(await setup.left(), 'read sha256-aa.500');
+  });
+
+  test('takes what a fetch left that nobody went on with, like any other', async () => {
+    await using setup = await setUp(1000);
+    await setup.add('incoming/sha256-aa.600', 1, 60);
+    await setup.add('blobs/sha256/00/a', 300, 50);
+    assert.equal(await setup.room.reserve(200, nothing), true);
+    assert.equal(await setup.left(), 'a');
+  });
+
+  test('an incoming file counts with the bytes that it will have', async () => {
+    await using setup = await setUp(1000);
+    await setup.add('incoming/sha256-aa.600', 1, 0);
+    assert.equal(await setup.room.reserve(401, nothing), false);
+    assert.equal(await setup.room.reserve(400, nothing), true);
+  });
+
+  test('manifests and tags count and go like blobs, locks do not', async () => {
+    await using setup = await setUp(1000);
+    await setup.add('incoming/sha256-aa.lock', 5000, 60);
+    const manifest = await setup.add('manifests/00/m', 500, 50);
+    await utimes(manifest, new Date(Date.now() - 50 * MINUTE_MS), new Date());
+    assert.equal(await setup.room.reserve(600, nothing), true);
+    assert.equal(await setup.left(), 'sha256-aa.lock');
+  });
+
+  test('what is reserved counts at once for whoever comes next', async () => {
+    await using setup = await setUp(1000);
+    const reserve = (name: string): Promise<boolean> =>
+      setup.room.reserve(800, async () => {
+        await setup.add(`incoming/sha256-${name}.800`, 1, 0);
+      });
+    assert.deepEqual(await Promise.all([reserve('aa'), reserve('bb')]), [true, false]);
+  });
+
+  test('what was reserved is free again when it did not come and time has passed', async (t) => {
+    await using setup = await setUp(1000);
+    assert.equal(await setup.room.reserve(600, nothing), true);
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 60 * MINUTE_MS });
+    assert.equal(await setup.room.reserve(600, nothing), true);
+  });
+
+  test('is not more than the disk has', async () => {
+    await using setup = await setUp(Number.MAX_SAFE_INTEGER);
+    assert.equal(await setup.room.reserve(Number.MAX_SAFE_INTEGER, nothing), false);
+    assert.equal(await setup.room.reserve(1000, nothing), true);
+  });
+
+  test('a file that goes while it is counted disturbs nobody', async () => {
+    await using setup = await setUp(1000);
+    const path = await setup.add('blobs/sha256/00/a', 900, 60);
+    assert.deepEqual(await Promise.all([1, 2, 3].map(() => setup.room.reserve(300, nothing))), [
+      true,
+      true,
+      true,
+    ]);
+    assert.ok(!existsSync(path));
+    assert.ok((await stat(setup.folder)).isDirectory());
+  });
+
+  test('a folder that is gone is an error, and the next time it is there again it works', async () => {
+    await using setup = await setUp(1000);
+    await using elsewhere = await temporaryFolder();
+    const files = await openBlobFiles({ folder: join(elsewhere.path, 'cache'), onDamage: () => {} });
+    const room = createRoom({ files, limit: 1000, isInUse: () => false });
+    await elsewhere[Symbol.asyncDispose]();
+    await assert.rejects(room.reserve(1, nothing), { code: 'ENOENT' });
+    await mkdir(files.folder, { recursive: true });
+    assert.equal(await room.reserve(1, nothing), true);
+    assert.equal(await setup.room.reserve(1, nothing), true);
+  });
+});

@@ -1,0 +1,170 @@
+import { createCipheriv, createHash } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type BlobCache, openBlobCache } from '../../src/blobs/blob-cache.ts';
+import { CatalogueError } from '../../src/errors.ts';
+import type { BlobReader } from '../../src/oci/blob-reader.ts';
+import type { ByteRange, Descriptor } from '../../src/oci/descriptor.ts';
+import { type Digest, sha256 } from '../../src/oci/digest.ts';
+import { streamFrom } from '../../src/streams.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+
+/** Never aborted. */
+export const always = new AbortController().signal;
+
+export interface SampleBlob {
+  readonly descriptor: Descriptor;
+  readonly bytes: Buffer;
+}
+
+/** A blob of random bytes, the same for the same seed. */
+export function sampleBlob(size: number, seed: string): SampleBlob {
+  const key = createHash('sha256').update(seed).digest();
+  const bytes = createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(size));
+  return { descriptor: { mediaType: 'application/octet-stream', digest: sha256(bytes), size }, bytes };
+}
+
+/** What becomes of a read; offsets count bytes of the blob. */
+export interface Behaviour {
+  /** Gives the bytes before `at`, and the rest when the promise settles. */
+  readonly hold?: { readonly at: number; readonly until: Promise<unknown> };
+  /** Fails when the bytes before `at` are given. */
+  readonly fail?: { readonly at: number; readonly error: Error };
+  /** Inverts one bit of the byte at this offset. */
+  readonly flip?: number;
+}
+
+export interface SourceRead {
+  readonly digest: Digest;
+  readonly range: ByteRange;
+  /** Bytes given so far. */
+  given: number;
+  state: 'open' | 'ended' | 'failed' | 'aborted';
+}
+
+export interface MemorySource extends BlobReader {
+  readonly reads: SourceRead[];
+  /** Decides what becomes of each read from now on. */
+  behave(decide: ((read: SourceRead) => Behaviour | undefined) | undefined): void;
+}
+
+const CHUNK = 64 * 1024;
+
+/** Blobs from memory, by the contract of BlobReader: a whole blob is verified before its last bytes are given away. */
+export function memorySource(...blobs: readonly SampleBlob[]): MemorySource {
+  const contents = new Map(blobs.map(({ descriptor, bytes }) => [descriptor.digest, bytes]));
+  const reads: SourceRead[] = [];
+  let decide: ((read: SourceRead) => Behaviour | undefined) | undefined;
+  return {
+    reads,
+    behave: (next) => {
+      decide = next;
+    },
+    async read(blob, range = { start: 0, end: blob.size }, signal) {
+      const read: SourceRead = { digest: blob.digest, range, given: 0, state: 'open' };
+      reads.push(read);
+      const { hold, fail, flip } = decide?.(read) ?? {};
+      const content = contents.get(blob.digest);
+      if (content === undefined) throw new CatalogueError('layer-unavailable', `No ${blob.digest}.`);
+      const bytes = Buffer.from(content);
+      if (flip !== undefined) bytes[flip] = (bytes[flip] ?? 0) ^ 1;
+      const isWhole = range.start === 0 && range.end === blob.size;
+      const generate = async function* (ended: AbortSignal): AsyncGenerator<Buffer, void> {
+        try {
+          let at = range.start;
+          while (at < range.end) {
+            if (at === hold?.at) await unlessAborted(hold.until, ended);
+            if (at === fail?.at) throw fail.error;
+            if (blob.size !== content.length) {
+              throw new CatalogueError('content-mismatch', `${blob.digest} has another size.`);
+            }
+            const stop = Math.min(...[hold?.at, fail?.at].filter((stop) => (stop ?? 0) > at).map(Number));
+            const end = Math.min(at + CHUNK, range.end, stop);
+            if (isWhole && end === range.end && sha256(bytes) !== blob.digest) {
+              throw new CatalogueError('content-mismatch', `${blob.digest} has another digest.`);
+            }
+            read.given += end - at;
+            yield bytes.subarray(at, end);
+            at = end;
+          }
+          read.state = 'ended';
+        } catch (error) {
+          read.state = ended.aborted ? 'aborted' : 'failed';
+          throw error;
+        }
+      };
+      const stream = streamFrom(generate, signal);
+      stream.once('close', () => {
+        if (read.state === 'open') read.state = 'aborted';
+      });
+      return stream;
+    },
+  };
+}
+
+function unlessAborted(wanted: Promise<unknown>, signal: AbortSignal): Promise<unknown> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
+  return Promise.race([wanted, aborted.promise]).finally(() => signal.removeEventListener('abort', abort));
+}
+
+export interface SampleCache extends AsyncDisposable {
+  readonly folder: string;
+  readonly cache: BlobCache;
+  /** What was logged. */
+  readonly damaged: Digest[];
+  readonly uncached: { digest: Digest; reason: Error }[];
+  /** All files but locks, relative to the folder, in order. */
+  files(): Promise<string[]>;
+  locks(): Promise<string[]>;
+}
+
+/** A cache in a folder of its own, or in one that is given and stays. */
+export async function sampleCache(options: { limit?: number; folder?: string } = {}): Promise<SampleCache> {
+  const { limit = 2 ** 30 } = options;
+  const own: TemporaryFolder | undefined = options.folder === undefined ? await temporaryFolder() : undefined;
+  const folder = options.folder ?? join(own?.path ?? '', 'cache');
+  const damaged: Digest[] = [];
+  const uncached: { digest: Digest; reason: Error }[] = [];
+  const log = {
+    damaged: (digest: Digest) => void damaged.push(digest),
+    uncached: (digest: Digest, reason: Error) => void uncached.push({ digest, reason }),
+  };
+  const cache = await openBlobCache({ folder, limit, log });
+  return {
+    folder,
+    cache,
+    damaged,
+    uncached,
+    files: async () => (await filesIn(folder)).filter((file) => !isLock(file)),
+    locks: async () => (await filesIn(folder)).filter((file) => isLock(file)),
+    [Symbol.asyncDispose]: async () => own?.[Symbol.asyncDispose](),
+  };
+}
+
+/** With the journal that SQLite puts beside it. */
+function isLock(file: string): boolean {
+  return /\.lock(-journal)?$/.test(file);
+}
+
+/** The paths of all files below a folder, relative to it, in order. */
+export async function filesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+    .sort();
+}
+
+/** Where a verified blob is, relative to the cache's folder. */
+export function blobFile(digest: string): string {
+  const hex = digest.slice(digest.indexOf(':') + 1);
+  return join('blobs', 'sha256', hex.slice(0, 2), hex);
+}
+
+/** Where a blob is while it comes, relative to the cache's folder. */
+export function incomingFile({ digest, size }: { digest: string; size: number }): string {
+  return join('incoming', `${digest.replace(':', '-')}.${size}`);
+}

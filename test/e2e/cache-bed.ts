@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdtemp, readdir, readFile, readlink, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { type Download, download, type OngoingDownload, startDownload } from '../support/download.ts';
+import { type FaultProxy, type ProxiedRequest, startFaultProxy } from '../support/fault-proxy.ts';
+import { image, type Layer } from '../support/images.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
+import { push } from '../support/push.ts';
+import { randomLayer } from '../support/random-layer.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+
+/** An image of random layers, and what a download of it has to be. */
+export interface PublishedImage {
+  name: string;
+  layers: { digest: string; size: number }[];
+  config: string;
+  manifest: string;
+  expected: Pick<Download, 'sha256' | 'size'>;
+}
+
+/** A registry behind a proxy that breaks things, and DockerProxies with their cache folders. */
+export interface CacheBed extends AsyncDisposable {
+  registry: Registry;
+  upstream: FaultProxy;
+  /** Pushes an image with layers of about so many bytes and forgets the requests for it. */
+  publish(name: string, sizes: readonly number[], tag?: string): Promise<PublishedImage>;
+  /** The name of a new cache folder, which is made by whoever uses it. */
+  newFolder(): Promise<string>;
+  start(folder: string, env?: NodeJS.ProcessEnv): Promise<DockerProxy>;
+  url(proxy: DockerProxy, published: PublishedImage): string;
+  get(proxy: DockerProxy, published: PublishedImage): Promise<Download>;
+  begin(proxy: DockerProxy, published: PublishedImage, pauseAt?: number): OngoingDownload;
+  /** GET requests for a blob or a manifest, in order. */
+  gets(reference: string): ProxiedRequest[];
+  /** Downloads and checks that every byte is right. */
+  check(proxy: DockerProxy, published: PublishedImage): Promise<void>;
+  /** Forgets the faults and requests so far. */
+  reset(): void;
+}
+
+const platform = { os: 'linux', architecture: 'amd64' };
+
+export async function startCacheBed(): Promise<CacheBed> {
+  await using stack = new AsyncDisposableStack();
+  const registry = stack.use(await startRegistry());
+  const upstream = stack.use(await startFaultProxy(registry.url));
+  const folder = stack.use(await temporaryFolder());
+  const env = { DOCKERPROXY_INSECURE_REGISTRIES: upstream.host };
+  const reference = stack.use(await startDockerProxy({ env: { ...env, DOCKERPROXY_CACHE_SIZE: '0' } }));
+  const made = new Map<string, Layer>();
+  const layerOf = async (size: number, seed: string): Promise<Layer> => {
+    const known = made.get(`${seed} ${size}`);
+    if (known !== undefined) return known;
+    const layer = bed.use(await randomLayer(size, seed));
+    made.set(`${seed} ${size}`, layer);
+    return layer;
+  };
+  const url = (proxy: DockerProxy, { name }: { name: string }): string =>
+    `${proxy.url}/dl?myimage=${upstream.host}/${name}`;
+  const reset = (): void => {
+    upstream.inject(undefined);
+    upstream.requests.length = 0;
+  };
+  const bed = stack.move();
+  return {
+    registry,
+    upstream,
+    publish: async (name, sizes, tag = 'latest') => {
+      const layers: Layer[] = [];
+      for (const [at, size] of sizes.entries()) layers.push(await layerOf(size, `${name} ${at}`));
+      const pushed = image({ platform, layers });
+      await push(registry.url, name, tag, pushed);
+      const { sha256, size } = await download(url(reference, { name: `${name}:${tag}` }));
+      reset();
+      return {
+        name: tag === 'latest' ? name : `${name}:${tag}`,
+        layers: pushed.layers.map(({ descriptor }) => descriptor),
+        config: pushed.config.descriptor.digest,
+        manifest: pushed.descriptor.digest,
+        expected: { sha256, size },
+      };
+    },
+    newFolder: async () => join(await mkdtemp(join(folder.path, 'cache-')), 'folder'),
+    start: (cache, more = {}) => startDockerProxy({ env: { ...env, DOCKERPROXY_CACHE_DIR: cache, ...more } }),
+    url,
+    get: (proxy, published) => download(url(proxy, published)),
+    begin: (proxy, published, pauseAt) =>
+      startDownload(url(proxy, published), pauseAt === undefined ? {} : { pauseAt }),
+    gets: (wanted) =>
+      upstream.requests.filter(({ method, path }) => method === 'GET' && path.endsWith(`/${wanted}`)),
+    check: async (proxy, published) => isRight(await download(url(proxy, published)), published),
+    reset,
+    [Symbol.asyncDispose]: () => bed.disposeAsync(),
+  };
+}
+
+export function isRight({ status, sha256, size }: Download, { expected }: PublishedImage): void {
+  assert.deepEqual({ status, sha256, size }, { status: 200, ...expected });
+}
+
+/** Ends a process as a crash would. */
+export async function kill(proxy: DockerProxy): Promise<void> {
+  process.kill(proxy.pid, 'SIGKILL');
+  await proxy.exited;
+}
+
+/** All files below a folder with their bytes, without locks; what goes meanwhile is left out. */
+export async function filesOf(folder: string): Promise<Map<string, number>> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const sizes = await Promise.all(paths.map(async (path) => (await stat(path).catch(() => undefined))?.size));
+  return new Map(
+    paths.flatMap((path, at) => {
+      const size = sizes[at];
+      return size === undefined || /\.lock(-journal)?$/.test(path)
+        ? []
+        : [[path.slice(folder.length + 1), size]];
+    }),
+  );
+}
+
+/** Checks that whatever has the final name of a blob is that blob. */
+export async function onlyVerified(folder: string): Promise<void> {
+  for (const file of (await filesOf(folder)).keys()) {
+    if (!file.startsWith('blobs/')) continue;
+    const hash = createHash('sha256').update(await readFile(join(folder, file)));
+    assert.equal(hash.digest('hex'), file.split('/').at(-1), 'a blob that is not what its name says');
+  }
+}
+
+export function blobPath(folder: string, digest: string): string {
+  const hex = digest.slice('sha256:'.length);
+  return join(folder, 'blobs', 'sha256', hex.slice(0, 2), hex);
+}
+
+export function incomingPath(folder: string, { digest, size }: { digest: string; size: number }): string {
+  return join(folder, 'incoming', `${digest.replace(':', '-')}.${size}`);
+}
+
+/** Bytes of a file; undefined where there is none. */
+export async function sizeOf(path: string): Promise<number | undefined> {
+  return (await stat(path).catch(() => undefined))?.size;
+}
+
+export async function isKept(folder: string, { digest }: { digest: string }): Promise<void> {
+  const path = blobPath(folder, digest);
+  await waitFor(async () => (await sizeOf(path)) !== undefined, { what: `${digest} to be kept` });
+}
+
+/** How many files of a folder a process has open, with those that were removed. */
+export async function openFiles({ pid }: DockerProxy, folder: string): Promise<number> {
+  const descriptors = await readdir(`/proc/${pid}/fd`);
+  const links = await Promise.all(descriptors.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));
+  return links.filter((link) => link.startsWith(folder)).length;
+}
+
+/** Checks that nothing is left of readers and fetches: no open file, no lock; and that the process lives well. */
+export async function isQuiet(proxy: DockerProxy, folder: string): Promise<void> {
+  await waitFor(async () => (await openFiles(proxy, folder)) === 0, { what: 'all files to be closed' });
+  const locks = async () =>
+    (await readdir(join(folder, 'incoming')).catch(() => [])).filter((name) => name.includes('.lock'));
+  await waitFor(async () => (await locks()).length === 0, { what: 'all locks to be gone' });
+  livesWell(proxy);
+}
+
+export function livesWell(proxy: DockerProxy): void {
+  process.kill(proxy.pid, 0);
+  const fatal = proxy.logs().filter(({ level }) => level >= 50);
+  assert.deepEqual(fatal, [], 'errors in the log');
+}
+
+/** The Range of a request as its first byte; 0 without one. */
+export function startOf({ headers }: ProxiedRequest): number {
+  return Number(/^bytes=(\d+)-/.exec(headers.range ?? '')?.[1] ?? 0);
+}

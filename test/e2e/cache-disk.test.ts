@@ -1,0 +1,335 @@
+import assert from 'node:assert/strict';
+import { mkdir, open, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import type { DockerProxy } from '../support/dockerproxy.ts';
+import { skipUnless } from '../support/packages.ts';
+import { runOrThrow, waitFor } from '../support/process.ts';
+import {
+  blobPath,
+  type CacheBed,
+  filesOf,
+  incomingPath,
+  isKept,
+  isQuiet,
+  isRight,
+  livesWell,
+  onlyVerified,
+  openFiles,
+  type PublishedImage,
+  sizeOf,
+  startCacheBed,
+} from './cache-bed.ts';
+
+const MIB = 2 ** 20;
+const canMount = process.platform === 'linux' && process.getuid?.() === 0;
+const parts = skipUnless('docker-registry');
+
+suite('a cache on a disk that is full', {
+  skip: parts || (canMount ? false : 'a small disk is mounted, which needs root'),
+}, () => {
+  let bed: CacheBed;
+  let large: PublishedImage;
+  let small: PublishedImage;
+  let layer: { digest: string; size: number };
+
+  before(async () => {
+    bed = await startCacheBed();
+    large = await bed.publish('test/large', [20_000_000]);
+    small = await bed.publish('test/small', [100_000]);
+    layer = large.layers[0] ?? { digest: '', size: 0 };
+  });
+  after(() => bed[Symbol.asyncDispose]());
+
+  /** A disk of so many MiB as the cache's folder; the bed's folder takes it along. */
+  const disk = async (mebibytes: number): Promise<string> => {
+    const folder = await bed.newFolder();
+    await mkdir(folder, { recursive: true });
+    await runOrThrow('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', folder]);
+    return folder;
+  };
+  /** Takes all the free space. */
+  const fill = async (folder: string): Promise<void> => {
+    const file = await open(join(folder, 'ballast'), 'w');
+    try {
+      for (let size = MIB; size >= 1; ) {
+        const isFull = await file.write(Buffer.alloc(size)).then(() => false, isNoSpace);
+        if (isFull) size /= 2;
+      }
+    } finally {
+      await file.close();
+    }
+  };
+  const warnings = (proxy: DockerProxy): string[] =>
+    proxy.logs().flatMap(({ level, msg }) => (level === 40 && msg.includes('uncached') ? [msg] : []));
+  const holdLayer = (bytes: number): (() => void) => {
+    const gate = Promise.withResolvers<void>();
+    let isFirst = true;
+    bed.upstream.inject(({ path }) => {
+      if (!isFirst || !path.endsWith(layer.digest)) return undefined;
+      isFirst = false;
+      return { kind: 'stall', after: bytes, until: gate.promise };
+    });
+    return gate.resolve;
+  };
+
+  test('from the start: downloads pass through with a warning', async () => {
+    bed.reset();
+    const folder = await disk(16);
+    await using proxy = await bed.start(folder);
+    await fill(folder);
+    for (const published of [large, small, large]) await bed.check(proxy, published);
+    assert.ok(warnings(proxy).some((warning) => warning.includes(layer.digest)));
+    assert.equal(await sizeOf(incomingPath(folder, layer)), undefined);
+    await waitFor(async () => (await openFiles(proxy, folder)) === 0, { what: 'all files to be closed' });
+    livesWell(proxy);
+    await rm(join(folder, 'ballast'));
+    await bed.check(proxy, small);
+    const kept = small.layers[0];
+    if (kept) await isKept(folder, kept);
+  });
+
+  test('because it is smaller than the blob: that one passes through, others are kept', async () => {
+    bed.reset();
+    const folder = await disk(16);
+    await using proxy = await bed.start(folder);
+    await Promise.all([1, 2, 3].map(() => bed.check(proxy, large)));
+    await bed.check(proxy, small);
+    assert.ok(warnings(proxy).length > 0);
+    const kept = small.layers[0];
+    if (kept) await isKept(folder, kept);
+    assert.equal(await sizeOf(incomingPath(folder, layer)), undefined);
+    await onlyVerified(folder);
+    await isQuiet(proxy, folder);
+  });
+
+  test('in the middle of a fetch: those who read, fast and slow, get the rest past the cache', async () => {
+    bed.reset();
+    const folder = await disk(32);
+    await using proxy = await bed.start(folder);
+    const release = holdLayer(6_000_000);
+    const slow = bed.begin(proxy, large, 1);
+    const fast = [bed.begin(proxy, large), bed.begin(proxy, large)];
+    await waitFor(() => fast.every((client) => client.received() > 5_000_000));
+    await fill(folder);
+    release();
+    for (const client of fast) isRight(await client.done, large);
+    slow.resume();
+    isRight(await slow.done, large);
+    assert.ok(warnings(proxy).some((warning) => warning.includes(layer.digest)));
+    assert.equal(await sizeOf(blobPath(folder, layer.digest)), undefined);
+    await waitFor(async () => (await sizeOf(incomingPath(folder, layer))) === undefined);
+    await isQuiet(proxy, folder);
+    await rm(join(folder, 'ballast'));
+    await bed.check(proxy, large);
+    await isKept(folder, layer);
+    await onlyVerified(folder);
+  });
+
+  test('requests while it is full leave no lock files', async () => {
+    bed.reset();
+    const folder = await disk(16);
+    await using proxy = await bed.start(folder);
+    await fill(folder);
+    await bed.check(proxy, small);
+    await isQuiet(proxy, folder);
+  });
+
+  test('requests while it is full leave no temporary files', async () => {
+    bed.reset();
+    const folder = await disk(16);
+    await using proxy = await bed.start(folder);
+    await bed.check(proxy, small);
+    await fill(folder);
+    for (let round = 0; round < 5; round++) await bed.check(proxy, small);
+    const temporary = [...(await filesOf(folder)).keys()].filter((path) => /\.[0-9a-f-]{36}$/.test(path));
+    assert.deepEqual(temporary, []);
+  });
+
+  test('that is mounted read-only: what is there and what is not can be downloaded', async () => {
+    bed.reset();
+    const folder = await disk(64);
+    await using proxy = await bed.start(folder);
+    await bed.check(proxy, small);
+    // An incoming file that cannot be removed, and a blob that was not used for a while.
+    holdLayer(6_000_000);
+    const leaving = bed.begin(proxy, large);
+    await waitFor(() => leaving.received() > 1_000_000);
+    leaving.leave();
+    await isQuiet(proxy, folder);
+    for (const { digest } of small.layers) {
+      const path = blobPath(folder, digest);
+      await waitFor(async () => (await sizeOf(path)) !== undefined);
+      await utimes(path, new Date(Date.now() - 60_000), (await stat(path)).mtime);
+    }
+    await runOrThrow('mount', ['-o', 'remount,ro', folder]);
+    try {
+      await bed.check(proxy, small);
+      await bed.check(proxy, large);
+      livesWell(proxy);
+    } finally {
+      await runOrThrow('mount', ['-o', 'remount,rw', folder]);
+    }
+  });
+});
+
+suite('the folder of the cache', { skip: parts }, () => {
+  let bed: CacheBed;
+  let images: PublishedImage[];
+
+  before(async () => {
+    bed = await startCacheBed();
+    images = [];
+    for (let at = 0; at < 6; at++) images.push(await bed.publish(`test/image-${at}`, [3_000_000, 1_000_000]));
+  });
+  after(() => bed[Symbol.asyncDispose]());
+
+  const LIMIT = 10_000_000;
+  const first = (): PublishedImage => images[0] as PublishedImage;
+  /** As if nothing had been asked for for an hour. */
+  const age = async (folder: string): Promise<void> => {
+    const hourAgo = new Date(Date.now() - 3_600_000);
+    for (const path of (await filesOf(folder)).keys()) {
+      const file = join(folder, path);
+      const status = await stat(file).catch(() => undefined);
+      if (status && path.startsWith('blobs')) await utimes(file, hourAgo, status.mtime).catch(() => {});
+    }
+  };
+  const bytesOf = async (folder: string): Promise<number> =>
+    [...(await filesOf(folder)).values()].reduce((sum, size) => sum + size, 0);
+  const has = async (folder: string, { layers }: PublishedImage): Promise<boolean> => {
+    const sizes = await Promise.all(layers.map(({ digest }) => sizeOf(blobPath(folder, digest))));
+    return sizes.every((size) => size !== undefined);
+  };
+
+  test('stays about within its limit while clients of all speeds read more than it holds', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder, { DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
+    let most = 0;
+    let isOver = false;
+    const watching = waitFor(
+      async () => {
+        most = Math.max(most, await bytesOf(folder));
+        return isOver;
+      },
+      { timeout: 60_000 },
+    );
+    for (let round = 0; round < 3; round++) {
+      for (const published of images) {
+        await age(folder);
+        const slow = bed.begin(proxy, published, 1_000_000);
+        const fast = [bed.begin(proxy, published), bed.begin(proxy, first())];
+        for (const client of fast) await client.done;
+        slow.resume();
+        isRight(await slow.done, published);
+        isRight(await (fast[0] ?? slow).done, published);
+        isRight(await (fast[1] ?? slow).done, first());
+      }
+    }
+    isOver = true;
+    await watching;
+    assert.ok(most <= LIMIT * 1.1, `${most} bytes at most`);
+    assert.ok(most > LIMIT / 2, `${most} bytes at most`);
+    await onlyVerified(folder);
+    await isQuiet(proxy, folder);
+  });
+
+  test('stays about within its limit when fetches begin together', async () => {
+    for (let round = 0; round < 5; round++) {
+      bed.reset();
+      const folder = await bed.newFolder();
+      await using proxy = await bed.start(folder, { DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
+      await Promise.all(images.map((published) => bed.check(proxy, published)));
+      const all = await bytesOf(folder);
+      assert.ok(all <= LIMIT * 1.1, `${all} bytes`);
+    }
+  });
+
+  test('loses the images that nobody asked for, and keeps those that somebody did', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder, { DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
+    const [a, b, c] = images as [PublishedImage, PublishedImage, PublishedImage];
+    for (const published of [a, b]) await bed.check(proxy, published);
+    await waitFor(async () => (await has(folder, a)) && (await has(folder, b)));
+    await age(folder);
+    await bed.check(proxy, a);
+    await bed.check(proxy, c);
+    await waitFor(() => has(folder, c));
+    assert.deepEqual([await has(folder, a), await has(folder, b)], [true, false]);
+    bed.reset();
+    for (const published of [a, c]) await bed.check(proxy, published);
+    assert.deepEqual(
+      bed.upstream.requests.map(({ method }) => method),
+      ['HEAD', 'HEAD'],
+    );
+  });
+
+  test('keeps a blob for as long as it is read, however old', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder, { DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
+    const large = await bed.publish('test/long', [9_000_000]);
+    const layer = large.layers[0] ?? { digest: '', size: 0 };
+    await bed.check(proxy, large);
+    await isKept(folder, layer);
+    const slow = bed.begin(proxy, large, 1);
+    await waitFor(() => slow.received() > 0);
+    for (const published of images.slice(0, 3)) {
+      await age(folder);
+      await bed.check(proxy, published);
+    }
+    assert.ok((await openFiles(proxy, folder)) > 0, 'it is being read');
+    assert.equal(await sizeOf(blobPath(folder, layer.digest)), layer.size);
+    slow.resume();
+    isRight(await slow.done, large);
+  });
+
+  test('is not made where the cache is turned off, and nothing is written anywhere', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder, { DOCKERPROXY_CACHE_SIZE: '0' });
+    for (let round = 0; round < 2; round++) await bed.check(proxy, first());
+    assert.equal(bed.gets(first().layers[0]?.digest ?? '').length, 2);
+    await assert.rejects(readdir(folder), { code: 'ENOENT' });
+    assert.deepEqual(await readdir(dirname(folder)), []);
+  });
+
+  test('may be deleted while the server runs: downloads stay right', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    await bed.check(proxy, first());
+    const slow = bed.begin(proxy, first(), 1);
+    await waitFor(() => slow.received() > 0);
+    await rm(folder, { recursive: true });
+    slow.resume();
+    isRight(await slow.done, first());
+    for (const published of images) await bed.check(proxy, published);
+    assert.ok(proxy.logs().some(({ level, msg }) => level === 40 && msg.includes('uncached')));
+    livesWell(proxy);
+  });
+
+  test('may be replaced by a file while the server runs: downloads stay right', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    await rm(folder, { recursive: true });
+    await writeFile(folder, '');
+    await bed.check(proxy, first());
+    livesWell(proxy);
+  });
+
+  test('that cannot be used is told at the start', async () => {
+    const folder = await bed.newFolder();
+    await writeFile(folder, '');
+    const started = bed.start(join(folder, 'cache'));
+    await assert.rejects(started, /it ended with 78[\s\S]*The cache folder .* cannot be used/);
+  });
+});
+
+function isNoSpace(error: NodeJS.ErrnoException): boolean {
+  if (error.code !== 'ENOSPC') throw error;
+  return true;
+}

@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { after, before, suite, test } from 'node:test';
+import type { FaultHook } from '../support/fault-proxy.ts';
+import { skipUnless } from '../support/packages.ts';
+import { waitFor } from '../support/process.ts';
+import {
+  blobPath,
+  type CacheBed,
+  filesOf,
+  incomingPath,
+  isKept,
+  isQuiet,
+  isRight,
+  onlyVerified,
+  type PublishedImage,
+  sizeOf,
+  startCacheBed,
+  startOf,
+} from './cache-bed.ts';
+
+const SIZE = 8_000_000;
+const HALF = 4_000_000;
+
+suite('a registry that breaks off or lies', { skip: skipUnless('docker-registry') }, () => {
+  let bed: CacheBed;
+  let published: PublishedImage;
+  let other: PublishedImage;
+  let layer: { digest: string; size: number };
+
+  before(async () => {
+    bed = await startCacheBed();
+    published = await bed.publish('test/faulty', [SIZE]);
+    other = await bed.publish('test/other', [SIZE]);
+    layer = published.layers[0] ?? { digest: '', size: 0 };
+  });
+  after(() => bed[Symbol.asyncDispose]());
+
+  const forLayer =
+    (decide: FaultHook): FaultHook =>
+    (request) =>
+      request.method === 'GET' && request.path.endsWith(layer.digest) ? decide(request) : undefined;
+
+  const faults: [string, () => FaultHook][] = [
+    ['inverts a bit early', () => () => ({ kind: 'flip', at: 1000 })],
+    ['inverts a bit of the last byte', () => () => ({ kind: 'flip', at: layer.size - 1 })],
+    ['ends the body early, and then says 404', () => cutThen({ kind: 'answer', status: 404 })],
+    ['ends the body early, and inverts a bit of the rest', () => cutThen({ kind: 'flip', at: 500_000 })],
+    [
+      'ends the body early, and then sends another range',
+      () =>
+        cutThen({
+          kind: 'answer',
+          status: 206,
+          headers: { 'content-range': `bytes 0-${layer.size - 1}/${layer.size}` },
+          body: Buffer.alloc(layer.size),
+        }),
+    ],
+    [
+      'sends a shorter blob',
+      () => () => ({
+        kind: 'answer',
+        status: 200,
+        headers: { 'content-length': `${layer.size - 1}` },
+        body: Buffer.alloc(layer.size - 1),
+      }),
+    ],
+    [
+      'sends a longer blob',
+      () => () => ({ kind: 'answer', status: 200, body: Buffer.alloc(layer.size + 1) }),
+    ],
+    ['sends other bytes', () => () => ({ kind: 'answer', status: 200, body: Buffer.alloc(layer.size) })],
+    [
+      'sends more than there is, in chunks',
+      () => () => ({
+        kind: 'answer',
+        status: 200,
+        headers: { 'transfer-encoding': 'chunked' },
+        body: Buffer.alloc(layer.size + 1),
+      }),
+    ],
+  ];
+  for (const [what, makeHook] of faults) {
+    test(`that ${what}: the clients see a broken download, nothing wrong is kept, the next one is right`, async () => {
+      bed.reset();
+      const folder = await bed.newFolder();
+      await using proxy = await bed.start(folder);
+      bed.upstream.inject(forLayer(makeHook()));
+      const clients = [1, 2, 3].map(() => bed.begin(proxy, published));
+      for (const client of clients) {
+        await assert.rejects(client.done);
+        assert.ok(client.received() < published.expected.size);
+      }
+      assert.equal(await sizeOf(blobPath(folder, layer.digest)), undefined);
+      await onlyVerified(folder);
+      bed.upstream.inject(undefined);
+      await bed.check(proxy, published);
+      await isKept(folder, layer);
+      await onlyVerified(folder);
+      await isQuiet(proxy, folder);
+    });
+  }
+
+  /** Cuts the first answer in its middle; what is asked for then gets the other fault. */
+  function cutThen(fault: ReturnType<FaultHook>): FaultHook {
+    return (request) => (startOf(request) === 0 ? { kind: 'cut', after: HALF } : fault);
+  }
+
+  test('that breaks off again and again: the download goes on by Range, and the whole is kept', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    bed.upstream.inject(forLayer(() => ({ kind: 'cut', after: 3_000_000 })));
+    await bed.check(proxy, published);
+    assert.equal(bed.gets(layer.digest).length, 3);
+    await isKept(folder, layer);
+    await onlyVerified(folder);
+  });
+
+  test('that ignores ranges: what is there is not taken twice', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    bed.upstream.inject(
+      forLayer((request) =>
+        startOf(request) === 0 ? { kind: 'cut', after: HALF } : { kind: 'ignore-range' },
+      ),
+    );
+    await bed.check(proxy, published);
+    await isKept(folder, layer);
+    await onlyVerified(folder);
+  });
+
+  test('that goes away in the middle of a layer and comes back: nobody notices', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    const gate = Promise.withResolvers<void>();
+    bed.upstream.inject(
+      forLayer(() => {
+        const times = bed.gets(layer.digest).length;
+        if (times === 1) return { kind: 'cut', after: HALF };
+        return times === 2 ? { kind: 'hold', until: gate.promise } : undefined;
+      }),
+    );
+    const clients = [1, 2].map(() => bed.begin(proxy, published));
+    await waitFor(() => bed.gets(layer.digest).length === 2, { what: 'a request for the rest' });
+    await bed.registry.stop();
+    gate.resolve();
+    await waitFor(() => bed.gets(layer.digest).length === 3, { what: 'another one' });
+    await bed.registry.restart();
+    for (const client of clients) isRight(await client.done, published);
+    await isKept(folder, layer);
+    await onlyVerified(folder);
+    await isQuiet(proxy, folder);
+  });
+
+  test('that sends a shorter blob and does not say so: what came is found to be wrong, and not gone on with', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    bed.upstream.inject(
+      forLayer((request) =>
+        startOf(request) === 0
+          ? { kind: 'answer', status: 200, body: Buffer.alloc(layer.size - 1) }
+          : { kind: 'answer', status: 404 },
+      ),
+    );
+    await assert.rejects(bed.get(proxy, published));
+    bed.upstream.inject(undefined);
+    // Its bytes are there to be gone on with; only the last one shows that they are wrong.
+    await assert.rejects(bed.get(proxy, published));
+    await onlyVerified(folder);
+    await bed.check(proxy, published);
+    await isKept(folder, layer);
+    await isQuiet(proxy, folder);
+  });
+
+  test('that stays away breaks the download, which the next client goes on with', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    bed.upstream.inject(
+      forLayer((request) => (startOf(request) === 0 ? { kind: 'cut', after: HALF } : { kind: 'drop' })),
+    );
+    await assert.rejects(bed.get(proxy, published));
+    const left = (await sizeOf(incomingPath(folder, layer))) ?? 0;
+    assert.ok(left > HALF - 1_000_000, `${left} bytes are left`);
+    bed.reset();
+    await bed.check(proxy, published);
+    assert.deepEqual(bed.gets(layer.digest).map(startOf), [left]);
+  });
+
+  test('that is refused by one blob still gives the others', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    bed.upstream.inject(forLayer(() => ({ kind: 'answer', status: 404 })));
+    await assert.rejects(bed.get(proxy, published));
+    await bed.check(proxy, other);
+    await isQuiet(proxy, folder);
+  });
+
+  test('what is wrong on the disk is fetched anew, and the log says so', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    await bed.check(proxy, published);
+    await isKept(folder, layer);
+    await writeFile(blobPath(folder, layer.digest), Buffer.alloc(layer.size));
+    await bed.check(proxy, published);
+    assert.equal(bed.gets(layer.digest).length, 2);
+    const warnings = proxy.logs().filter(({ level, msg }) => level === 40 && msg.includes('was changed'));
+    assert.deepEqual([...new Set(warnings.map(({ digest }) => digest))], [layer.digest]);
+    await isKept(folder, layer);
+    await onlyVerified(folder);
+    assert.ok((await filesOf(folder)).size > 0);
+  });
+});

@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import { download } from '../support/download.ts';
+import { skipUnless } from '../support/packages.ts';
+import { waitFor } from '../support/process.ts';
+import {
+  blobPath,
+  type CacheBed,
+  incomingPath,
+  isKept,
+  isQuiet,
+  isRight,
+  livesWell,
+  onlyVerified,
+  openFiles,
+  type PublishedImage,
+  sizeOf,
+  startCacheBed,
+  startOf,
+} from './cache-bed.ts';
+
+const SIZE = 24_000_000;
+
+suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, () => {
+  let bed: CacheBed;
+  let large: PublishedImage;
+  let layered: PublishedImage;
+  let layer: { digest: string; size: number };
+
+  before(async () => {
+    bed = await startCacheBed();
+    large = await bed.publish('test/large', [SIZE]);
+    layered = await bed.publish('test/layered', [1, 70_000, 2_000_000, 0, 3_000_000, 65_536, 1_000_000]);
+    layer = large.layers[0] ?? { digest: '', size: 0 };
+  });
+  after(() => bed[Symbol.asyncDispose]());
+
+  /** Holds the first request for the layer back after so many bytes, for ever unless what comes back is called. */
+  const holdFirst = (bytes: number): (() => void) => {
+    const gate = Promise.withResolvers<void>();
+    let isFirst = true;
+    bed.upstream.inject(({ path }) => {
+      if (!isFirst || !path.endsWith(layer.digest)) return undefined;
+      isFirst = false;
+      return { kind: 'stall', after: bytes, until: gate.promise };
+    });
+    return gate.resolve;
+  };
+
+  test('50 cold clients of one image cost one request for each blob and one for the manifest', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    await Promise.all(Array.from({ length: 50 }, () => bed.check(proxy, layered)));
+    for (const { digest } of layered.layers) assert.equal(bed.gets(digest).length, 1, digest);
+    assert.equal(bed.gets(layered.config).length, 1);
+    const manifests = bed.upstream.requests.filter(({ path }) => path.includes('/manifests/'));
+    assert.equal(manifests.filter(({ method }) => method === 'GET').length, 1);
+    await isQuiet(proxy, folder);
+    await onlyVerified(folder);
+    // All of it is there now.
+    bed.reset();
+    await bed.check(proxy, layered);
+    assert.deepEqual(
+      bed.upstream.requests.map(({ method, path }) => `${method} ${path.split('/').at(-1)}`),
+      ['HEAD latest'],
+    );
+  });
+
+  test('a client that does not read holds up neither the fetch nor a faster one', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    const slow = bed.begin(proxy, large, 1);
+    await waitFor(() => slow.received() > 0);
+    await bed.check(proxy, large);
+    await isKept(folder, layer);
+    assert.deepEqual(
+      bed.gets(layer.digest).map(({ state }) => state),
+      ['finished'],
+    );
+    assert.ok(slow.received() < SIZE / 2);
+    slow.resume();
+    isRight(await slow.done, large);
+    await isQuiet(proxy, folder);
+  });
+
+  test('clients of all speeds get the right bytes', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    const clients = [1, 5_000_000, 10_000_000, 20_000_000].map((pauseAt) => bed.begin(proxy, large, pauseAt));
+    await Promise.all(clients.map((client, at) => waitFor(() => client.received() > at)));
+    for (const until of [12_000_000, 22_000_000]) {
+      for (const client of clients) if (client.received() < until) client.resume(until);
+      await waitFor(() => clients.every((client) => client.received() >= until));
+    }
+    for (const client of clients) client.resume();
+    for (const client of clients) isRight(await client.done, large);
+    assert.equal(bed.gets(layer.digest).length, 1);
+    await isQuiet(proxy, folder);
+  });
+
+  test('a client that leaves early ends the request upstream, and the next one goes on by Range', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    holdFirst(SIZE / 3);
+    const leaving = [bed.begin(proxy, large), bed.begin(proxy, large)];
+    await waitFor(() => leaving.every((client) => client.received() > SIZE / 4));
+    leaving[0]?.leave();
+    await waitFor(() => proxy.logs().some(({ msg }) => msg.startsWith('[LEFT]')));
+    assert.equal(bed.gets(layer.digest)[0]?.state, 'open', 'the other one still reads');
+    leaving[1]?.leave();
+    await waitFor(() => bed.gets(layer.digest)[0]?.state === 'aborted by client');
+    await isQuiet(proxy, folder);
+    const left = await sizeOf(incomingPath(folder, layer));
+    assert.ok(left !== undefined && left > SIZE / 4 && left < layer.size);
+    await bed.check(proxy, large);
+    assert.deepEqual(bed.gets(layer.digest).map(startOf), [0, left]);
+    await isKept(folder, layer);
+  });
+
+  test('a client that leaves when most is there lets the fetch finish', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    const release = holdFirst(SIZE * 0.9);
+    const leaving = bed.begin(proxy, large);
+    await waitFor(() => leaving.received() > SIZE * 0.8);
+    leaving.leave();
+    await waitFor(() => proxy.logs().some(({ msg }) => msg.startsWith('[LEFT]')));
+    assert.equal(bed.gets(layer.digest)[0]?.state, 'open');
+    release();
+    await isKept(folder, layer);
+    await isQuiet(proxy, folder);
+    await bed.check(proxy, large);
+    assert.equal(bed.gets(layer.digest).length, 1);
+  });
+
+  test('a range inside a blob that is not there goes straight upstream', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    const range = `bytes=${SIZE / 2}-${SIZE / 2 + 999_999}`;
+    const part = await download(bed.url(proxy, large), { headers: { range } });
+    assert.deepEqual([part.status, part.size], [206, 1_000_000]);
+    const [asked] = bed.gets(layer.digest);
+    assert.ok(asked && startOf(asked) > SIZE / 3);
+    assert.ok(asked.sent <= 1_000_000, `${asked.sent} bytes`);
+    assert.equal(await sizeOf(incomingPath(folder, layer)), undefined);
+    await bed.check(proxy, large);
+    const again = await download(bed.url(proxy, large), { headers: { range } });
+    assert.equal(again.sha256, part.sha256);
+  });
+
+  test('the next layers are fetched ahead, a few at a time, and end with their client', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    const [first] = layered.layers;
+    const blobs = new Set(layered.layers.map(({ digest }) => digest));
+    bed.upstream.inject(({ path }) =>
+      blobs.has(path.split('/').at(-1) ?? '') ? { kind: 'stall', after: 0 } : undefined,
+    );
+    const client = bed.begin(proxy, layered);
+    const asked = () => layered.layers.filter(({ digest }) => bed.gets(digest).length > 0).length;
+    // The first, and three after it, of which the empty one needs no request.
+    await waitFor(() => asked() >= 3 && first !== undefined && bed.gets(first.digest).length === 1);
+    assert.ok(asked() <= 4, `${asked()} at once`);
+    client.leave();
+    await waitFor(() => bed.upstream.requests.every(({ state }) => state !== 'open'));
+    await isQuiet(proxy, folder);
+  });
+
+  test('clients that come and go at any moment leave nothing open, and do not disturb who stays', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    for (let round = 0; round < 6; round++) {
+      const staying = bed.begin(proxy, large);
+      const leaving = Array.from({ length: 10 }, (_, at) => ({
+        client: bed.begin(proxy, at % 2 === 0 ? large : layered),
+        at: (at * 2_300_000) % SIZE,
+      }));
+      await Promise.all(
+        leaving.map(async ({ client, at }) => {
+          const isOver = client.done.then(
+            () => true,
+            () => true,
+          );
+          let over = false;
+          isOver.then(() => {
+            over = true;
+          });
+          await waitFor(() => over || client.received() >= at);
+          client.leave();
+        }),
+      );
+      if (round % 2 === 0) staying.leave();
+      else isRight(await staying.done, large);
+    }
+    await bed.check(proxy, large);
+    await isQuiet(proxy, folder);
+    await onlyVerified(folder);
+  });
+
+  test('clients that leave before anything was sent leave nothing open', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    await bed.check(proxy, layered);
+    for (let round = 0; round < 300; round++) {
+      const client = bed.begin(proxy, layered);
+      if (round % 3 > 0) await new Promise((resolve) => setImmediate(resolve));
+      if (round % 3 > 1) await waitFor(() => client.received() > 0);
+      client.leave();
+    }
+    await bed.check(proxy, layered);
+    livesWell(proxy);
+    await waitFor(async () => (await openFiles(proxy, folder)) === 0, {
+      timeout: 3000,
+      what: 'no open file',
+    });
+  });
+
+  test('SIGTERM while a fetch goes on for nobody ends the process', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder);
+    const release = holdFirst(SIZE * 0.9);
+    const leaving = bed.begin(proxy, large);
+    await waitFor(() => leaving.received() > SIZE * 0.8);
+    leaving.leave();
+    await waitFor(() => proxy.logs().some(({ msg }) => msg.startsWith('[LEFT]')));
+    const stopped = proxy.stop();
+    release();
+    assert.equal(await stopped, 0);
+    await onlyVerified(folder);
+  });
+
+  test('SIGTERM when the last client has its bytes loses nothing of them', async () => {
+    for (let round = 0; round < 5; round++) {
+      bed.reset();
+      const folder = await bed.newFolder();
+      {
+        await using proxy = await bed.start(folder);
+        await bed.check(proxy, layered);
+        assert.equal(await proxy.stop(), 0);
+      }
+      for (const { digest } of layered.layers)
+        assert.ok((await sizeOf(blobPath(folder, digest))) !== undefined, digest);
+    }
+  });
+});

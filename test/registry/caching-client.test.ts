@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { openBlobCache } from '../../src/blobs/blob-cache.ts';
+import { CatalogueError, type ErrorCode } from '../../src/errors.ts';
+import { type Digest, sha256 } from '../../src/oci/digest.ts';
+import type { Repository } from '../../src/oci/reference.ts';
+import { createCachingClient } from '../../src/registry/caching-client.ts';
+import type { FetchedManifest, RegistryClient } from '../../src/registry/client.ts';
+import { createManifestStore } from '../../src/registry/manifest-store.ts';
+import { memorySource } from '../blobs/samples.ts';
+import { temporaryFolder } from '../support/process.ts';
+
+const HOUR_MS = 3_600_000;
+const always = new AbortController().signal;
+const repository: Repository = { domain: 'registry.example', path: 'org/app' };
+const [first, second] = [manifestOf('first'), manifestOf('second')];
+
+interface Setup extends AsyncDisposable {
+  readonly client: RegistryClient;
+  /** What the registry was asked: `GET latest`, `HEAD latest`. */
+  readonly asked: string[];
+  readonly tags: Map<string, FetchedManifest>;
+  /** What goes wrong with each request from now on. */
+  fault: Error | undefined;
+  /** What goes wrong with GET alone. */
+  getFault: Error | undefined;
+  /** Holds answers back. */
+  until: Promise<unknown> | undefined;
+  statesDigest: boolean;
+  now: number;
+}
+
+async function setUp(staleIfError = 24 * HOUR_MS): Promise<Setup> {
+  const folder = await temporaryFolder();
+  const asked: string[] = [];
+  const tags = new Map([['latest', first]]);
+  const manifests = new Map([first, second].map((manifest) => [manifest.digest as string, manifest]));
+  const answer = async (method: string, reference: string): Promise<FetchedManifest> => {
+    asked.push(`${method} ${reference}`);
+    await setup.until;
+    if (setup.fault !== undefined) throw setup.fault;
+    if (method === 'GET' && setup.getFault !== undefined) throw setup.getFault;
+    const found = tags.get(reference) ?? manifests.get(reference);
+    if (found === undefined) throw failure('image-not-found');
+    return found;
+  };
+  const registry: RegistryClient = {
+    manifest: (_repository, reference) => answer('GET', reference),
+    resolveTag: async (_repository, tag) => {
+      const { digest } = await answer('HEAD', tag);
+      return setup.statesDigest ? digest : undefined;
+    },
+    hasBlob: async () => true,
+    blobs: () => memorySource(),
+  };
+  const log = { damaged: () => {}, uncached: () => {} };
+  const blobs = await openBlobCache({ folder: folder.path, limit: 2 ** 30, log });
+  const client = createCachingClient({
+    client: registry,
+    blobs,
+    manifests: createManifestStore(folder.path),
+    staleIfError,
+    now: () => setup.now,
+  });
+  const setup: Setup = {
+    client,
+    asked,
+    tags,
+    fault: undefined,
+    getFault: undefined,
+    until: undefined,
+    statesDigest: true,
+    now: Date.UTC(2026, 0, 1),
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+  };
+  return setup;
+}
+
+const latest = async ({ client }: Setup): Promise<[Digest, number | undefined]> => {
+  const { digest, staleSince } = await client.manifest(repository, 'latest', always);
+  return [digest, staleSince];
+};
+
+suite('a manifest by digest', () => {
+  test('is fetched once', async () => {
+    await using setup = await setUp();
+    for (let round = 0; round < 3; round++) {
+      const { bytes, contentType } = await setup.client.manifest(repository, first.digest, always);
+      assert.deepEqual(Buffer.from(bytes), first.bytes);
+      assert.equal(contentType, first.contentType);
+    }
+    assert.deepEqual(setup.asked, [`GET ${first.digest}`]);
+  });
+
+  test('is fetched for each repository, for not each may have it', async () => {
+    await using setup = await setUp();
+    await setup.client.manifest(repository, first.digest, always);
+    await setup.client.manifest({ ...repository, path: 'org/other' }, first.digest, always);
+    assert.equal(setup.asked.length, 2);
+  });
+
+  test('needs no registry once it is there, and is not stale', async () => {
+    await using setup = await setUp();
+    await latest(setup);
+    setup.fault = failure('registry-failed');
+    const { staleSince } = await setup.client.manifest(repository, first.digest, always);
+    assert.equal(staleSince, undefined);
+    assert.deepEqual(setup.asked, ['GET latest']);
+  });
+});
+
+suite('a tag', () => {
+  test('costs a GET the first time and a HEAD from then on', async () => {
+    await using setup = await setUp();
+    for (let round = 0; round < 3; round++) assert.deepEqual(await latest(setup), [first.digest, undefined]);
+    assert.deepEqual(setup.asked, ['GET latest', 'HEAD latest', 'HEAD latest']);
+  });
+
+  test('that moved is followed, and its new manifest fetched once', async () => {
+    await using setup = await setUp();
+    await latest(setup);
+    setup.tags.set('latest', second);
+    for (let round = 0; round < 2; round++) assert.deepEqual(await latest(setup), [second.digest, undefined]);
+    setup.tags.set('latest', first);
+    assert.deepEqual(await latest(setup), [first.digest, undefined]);
+    assert.deepEqual(setup.asked, [
+      'GET latest',
+      'HEAD latest',
+      `GET ${second.digest}`,
+      'HEAD latest',
+      'HEAD latest',
+    ]);
+  });
+
+  test('of a registry that states no digest costs a GET each time', async () => {
+    await using setup = await setUp();
+    setup.statesDigest = false;
+    await latest(setup);
+    setup.tags.set('latest', second);
+    assert.deepEqual(await latest(setup), [second.digest, undefined]);
+    assert.deepEqual(setup.asked, ['GET latest', 'HEAD latest', 'GET latest']);
+  });
+
+  test('is resolved once for all who want it at the same time', async () => {
+    await using setup = await setUp();
+    const all = await Promise.all(Array.from({ length: 20 }, () => latest(setup)));
+    assert.equal(new Set(all.map(String)).size, 1);
+    await Promise.all(Array.from({ length: 20 }, () => latest(setup)));
+    assert.deepEqual(setup.asked, ['GET latest', 'HEAD latest']);
+  });
+
+  test('is resolved to the end though one of those who want it leaves', async () => {
+    await using setup = await setUp();
+    const gate = Promise.withResolvers<void>();
+    setup.until = gate.promise;
+    const leaving = new AbortController();
+    const left = setup.client.manifest(repository, 'latest', leaving.signal);
+    const staying = latest(setup);
+    leaving.abort();
+    await assert.rejects(left, { name: 'AbortError' });
+    gate.resolve();
+    assert.deepEqual(await staying, [first.digest, undefined]);
+    assert.equal(setup.asked.length, 1);
+  });
+});
+
+suite('a tag while the registry does not answer', () => {
+  for (const code of [
+    'registry-failed',
+    'registry-timeout',
+    'registry-unavailable',
+    'registry-rate-limited',
+  ] as const) {
+    test(`is what it last was: ${code}`, async () => {
+      await using setup = await setUp();
+      const known = setup.now;
+      await latest(setup);
+      setup.fault = failure(code);
+      setup.now += 23 * HOUR_MS;
+      assert.deepEqual(await latest(setup), [first.digest, known]);
+      setup.fault = undefined;
+      assert.deepEqual(await latest(setup), [first.digest, undefined]);
+    });
+  }
+
+  for (const code of [
+    'image-not-found',
+    'registry-refused',
+    'registry-credentials-refused',
+    'content-mismatch',
+    'address-refused',
+  ] as const) {
+    test(`is not made up where the registry has answered: ${code}`, async () => {
+      await using setup = await setUp();
+      await latest(setup);
+      setup.fault = failure(code);
+      await assert.rejects(latest(setup), { code });
+    });
+  }
+
+  test('is stale, too, where it moved and the new manifest cannot be had', async () => {
+    await using setup = await setUp();
+    const known = setup.now;
+    await latest(setup);
+    setup.tags.set('latest', second);
+    setup.getFault = failure('registry-rate-limited');
+    setup.now += HOUR_MS;
+    assert.deepEqual(await latest(setup), [first.digest, known]);
+    setup.getFault = undefined;
+    assert.deepEqual(await latest(setup), [second.digest, undefined]);
+  });
+
+  test('is known for as long as the settings say since it was last confirmed', async () => {
+    await using setup = await setUp(HOUR_MS);
+    await latest(setup);
+    setup.now += HOUR_MS / 2;
+    const confirmed = setup.now;
+    await latest(setup);
+    setup.fault = failure('registry-unavailable');
+    setup.now += HOUR_MS - 1;
+    assert.deepEqual(await latest(setup), [first.digest, confirmed]);
+    setup.now += 1;
+    await assert.rejects(latest(setup), { code: 'registry-unavailable' });
+  });
+
+  test('is not known where the settings turn that off', async () => {
+    await using setup = await setUp(0);
+    await latest(setup);
+    setup.fault = failure('registry-unavailable');
+    await assert.rejects(latest(setup), { code: 'registry-unavailable' });
+  });
+
+  test('fails where it was never known', async () => {
+    await using setup = await setUp();
+    setup.fault = failure('registry-unavailable');
+    await assert.rejects(latest(setup), { code: 'registry-unavailable' });
+  });
+
+  test('is not known to another repository', async () => {
+    await using setup = await setUp();
+    await latest(setup);
+    setup.fault = failure('registry-unavailable');
+    const other = { ...repository, path: 'org/other' };
+    await assert.rejects(setup.client.manifest(other, 'latest', always), { code: 'registry-unavailable' });
+  });
+});
+
+function manifestOf(content: string): FetchedManifest {
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, content }));
+  return { bytes, digest: sha256(bytes), contentType: 'application/json' };
+}
+
+function failure(code: ErrorCode): CatalogueError {
+  return new CatalogueError(code, `It is ${code}.`);
+}

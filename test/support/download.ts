@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto';
+import { get, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+
+/** What came, whole. */
+export interface Download {
+  status: number;
+  headers: IncomingHttpHeaders;
+  sha256: string;
+  /** Bytes. */
+  size: number;
+}
+
+/** A client that can stop reading, go on and leave, and keeps nothing of what it gets but its hash. */
+export interface OngoingDownload {
+  /** Bytes so far. */
+  received(): number;
+  /** Reads on from a pause, up to so many bytes in all; to the end unless told. */
+  resume(until?: number): void;
+  leave(): void;
+  /** Rejects where the body is broken off or the client has left. */
+  done: Promise<Download>;
+}
+
+export interface DownloadOptions {
+  headers?: Record<string, string>;
+  /** Bytes after which it stops reading; 0 reads nothing at first. */
+  pauseAt?: number;
+}
+
+/** Begins a download; a broken one rejects `done`, which nobody has to hear. */
+export function startDownload(url: string, options: DownloadOptions = {}): OngoingDownload {
+  const hash = createHash('sha256');
+  let size = 0;
+  let limit = options.pauseAt ?? Number.POSITIVE_INFINITY;
+  let response: IncomingMessage | undefined;
+  const result = Promise.withResolvers<Download>();
+  result.promise.catch(() => {});
+  const request = get(url, { agent: false, headers: options.headers ?? {} });
+  request.once('error', result.reject);
+  request.once('response', (message) => {
+    response = message;
+    message.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      hash.update(chunk);
+      if (size >= limit) message.pause();
+    });
+    if (limit === 0) message.pause();
+    message.once('error', result.reject);
+    message.once('end', () => {
+      const { statusCode: status = 0, headers } = message;
+      result.resolve({ status, headers, sha256: hash.digest('hex'), size });
+    });
+  });
+  return {
+    received: () => size,
+    resume: (until = Number.POSITIVE_INFINITY) => {
+      limit = until;
+      response?.resume();
+    },
+    leave: () => {
+      request.destroy();
+      result.reject(new Error('the client has left'));
+    },
+    done: result.promise,
+  };
+}
+
+/** A whole download; rejects where its body is broken off. */
+export function download(url: string, options?: DownloadOptions): Promise<Download> {
+  return startDownload(url, options).done;
+}
