@@ -170,7 +170,6 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
     async close() {
       await Promise.all([...fetches.values()].map((fetch) => fetch.close()));
     },
-    },
   };
 }
 

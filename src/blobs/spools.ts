@@ -108,7 +108,8 @@ export async function openSpools(storage: Storage): Promise<Spools> {
             size += chunk.length;
             if (size > maxSize) throw tooLarge(maxSize);
             if (size > reserved) {
-              if (!(await storage.reserve(FURTHER_ROOM, async () => {}))) throw new StorageFailure('The cache has no room');
+              if (!(await storage.reserve(FURTHER_ROOM, async () => {})))
+                throw new StorageFailure('The cache has no room');
               reserved += FURTHER_ROOM;
             }
             hash.update(chunk);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { createSingleFlight } from '../../src/registry/single-flight.ts';
+import { createSingleFlight } from '../src/single-flight.ts';
 
 const always = new AbortController().signal;
 
