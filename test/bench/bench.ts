@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { whyNot } from '../support/packages.ts';
 import { drawCharts } from './charts.ts';
 import { dockerProxyWays } from './dockerproxy-ways.ts';
+import { engineWay } from './engine-way.ts';
 import { describeEnvironment, describeImage } from './environment.ts';
 import { rowNames } from './figures.ts';
 import { nginxWays } from './nginx-ways.ts';
@@ -54,6 +55,7 @@ async function measure(bytes: number, signal: AbortSignal): Promise<Report> {
   await using stage = await setStage(bytes, signal);
   const ways = [
     ...dockerProxyWays(stage, repetitions),
+    engineWay(stage),
     ...nginxWays(stage, repetitions),
     ...peerWays(stage, repetitions),
     slowClientsWay(stage),

@@ -26,6 +26,8 @@ export const rowNames = {
   'dockerproxy-cold-50': 'DockerProxy, cold, 50 clients',
   'dockerproxy-warm-50': 'DockerProxy, warm, 50 clients',
   'dockerproxy-slow-200': 'DockerProxy, warm, 200 slow',
+  'dockerproxy-engine': 'DockerProxy, by the engine',
+  'dockerproxy-engine-again': 'DockerProxy, by the engine, again',
   docker: 'docker pull + docker save',
   'skopeo-docker': 'skopeo copy to docker-archive',
   'skopeo-oci': 'skopeo copy to oci-archive',
