@@ -1,10 +1,11 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CatalogueError, type ErrorCode } from '../errors.ts';
+import { CatalogueError } from '../errors.ts';
 import { type HttpResponse, upstreamError } from '../net/http-client.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
 import { streamFrom } from '../streams.ts';
+import { isOutage } from './status-error.ts';
 
 /** Asks for a range of a blob, by a Range header where it is not the whole; resolves with a 200 or a 206. */
 export type OpenRange = (range: ByteRange, signal: AbortSignal) => Promise<HttpResponse>;
@@ -14,12 +15,6 @@ const MAX_FAILURES = 4;
 const FIRST_PAUSE_MS = 250;
 /** The client at the other end gives up, too. */
 const LONGEST_PAUSE_MS = 20_000;
-const WORTH_ANOTHER_TRY: ReadonlySet<ErrorCode> = new Set([
-  'registry-failed',
-  'registry-timeout',
-  'registry-unavailable',
-  'registry-rate-limited',
-]);
 
 /**
  * Streams a blob or a range of it, going on by Range where the registry breaks off. A whole blob's digest is verified
@@ -131,7 +126,7 @@ function mismatch({ digest }: Descriptor, why: string): CatalogueError {
 }
 
 function isWorthAnotherTry(error: unknown): error is CatalogueError {
-  if (!(error instanceof CatalogueError) || !WORTH_ANOTHER_TRY.has(error.code)) return false;
+  if (!isOutage(error)) return false;
   return error.code !== 'registry-rate-limited' || pauseAfter(error, 1) <= LONGEST_PAUSE_MS;
 }
 

@@ -1,10 +1,10 @@
 import type { BlobCache } from '../blobs/blob-cache.ts';
-import { CatalogueError, type ErrorCode } from '../errors.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { createSingleFlight } from '../single-flight.ts';
 import type { FetchedManifest, RegistryClient } from './client.ts';
 import type { ManifestStore } from './manifest-store.ts';
+import { isOutage } from './status-error.ts';
 
 export interface CachingClientOptions {
   readonly client: RegistryClient;
@@ -18,12 +18,6 @@ export interface CachingClientOptions {
 
 /** Milliseconds that a registry has to say what a tag points at, where an older answer could stand in. */
 const PATIENCE_MS = 5_000;
-const OUTAGES: ReadonlySet<ErrorCode> = new Set([
-  'registry-failed',
-  'registry-timeout',
-  'registry-unavailable',
-  'registry-rate-limited',
-]);
 
 /**
  * Puts memory before a registry client. A manifest is fetched once for each digest and repository. A tag costs a HEAD,
@@ -70,8 +64,7 @@ export function createCachingClient(options: CachingClientOptions): RegistryClie
         digest === undefined ? fetch(repository, tag, signal) : byDigest(repository, digest, signal);
       return await confirmed(repository, tag, await moved);
     } catch (error) {
-      const isOutage = error instanceof CatalogueError && OUTAGES.has(error.code);
-      if (!isOutage || now() - known.confirmed >= staleIfError) throw error;
+      if (!isOutage(error) || now() - known.confirmed >= staleIfError) throw error;
       return { ...kept, staleSince: known.confirmed };
     }
   };

@@ -1,9 +1,21 @@
-import { CatalogueError } from '../errors.ts';
+import { CatalogueError, type ErrorCode } from '../errors.ts';
 import type { HttpResponse } from '../net/http-client.ts';
 import type { Repository } from '../oci/reference.ts';
 
 const DEFAULT_RETRY_AFTER_S = 60;
 const MAX_RETRY_AFTER_S = 24 * 60 * 60;
+
+const OUTAGES: ReadonlySet<ErrorCode> = new Set([
+  'registry-failed',
+  'registry-timeout',
+  'registry-unavailable',
+  'registry-rate-limited',
+]);
+
+/** Tells whether a registry gives no answer at the moment, rather than a bad one. */
+export function isOutage(error: unknown): error is CatalogueError {
+  return error instanceof CatalogueError && OUTAGES.has(error.code);
+}
 
 /** What an unexpected status of a registry or a token server means for the client. */
 export function statusError(response: HttpResponse): CatalogueError {
