@@ -4,11 +4,14 @@ import type { Logger } from 'pino';
 import { type BlobCache, type CacheLog, openBlobCache } from './blobs/blob-cache.ts';
 import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
+import { MAX_IMAGES } from './http/archive-query.ts';
+import type { ServiceInfo } from './http/routes/info.ts';
 import { createServer, type ServerOptions } from './http/server.ts';
 import { createGuard, type Guard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
 import { judgeHost } from './net/judge-host.ts';
-import { parseNamePattern } from './oci/name-pattern.ts';
+import { type NamePattern, parseNamePattern } from './oci/name-pattern.ts';
+import { formatPlatform } from './oci/platform.ts';
 import { createAllowlist } from './policy/allowlist.ts';
 import { PUBLIC_REGISTRIES } from './policy/public-registries.ts';
 import { createAuthorizer } from './registry/authorizer.ts';
@@ -73,6 +76,7 @@ export async function createApp(config: Config, environment: Environment): Promi
 
   const app = await createServer({
     logger: environment.logger,
+    info: serviceInfo(config, allow, environment.version),
     tls: await readCertificate(config),
     source,
     allowlist,
@@ -82,6 +86,21 @@ export async function createApp(config: Config, environment: Environment): Promi
     await http.close();
   });
   return app;
+}
+
+function serviceInfo(config: Config, allow: readonly NamePattern[], version: string): ServiceInfo {
+  const { operatorName, operatorContact, source, deny, maxImageSize, defaultPlatform } = config;
+  return {
+    version,
+    operator: { name: operatorName ?? null, contact: operatorContact ?? null },
+    source,
+    defaultPlatform: formatPlatform(defaultPlatform),
+    allowed: allow.map(({ glob }) => glob),
+    denied: deny.map(({ glob }) => glob),
+    maxImageSize: maxImageSize === 0 ? null : maxImageSize,
+    maxImages: MAX_IMAGES,
+    search: false,
+  };
 }
 
 interface EngineParts {

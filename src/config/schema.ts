@@ -1,5 +1,6 @@
 import {
   bytes,
+  contact,
   count,
   duration,
   listOf,
@@ -50,6 +51,11 @@ export const SCHEMA = {
     doc: 'The PEM file of a certificate and its chain; with its key, HTTPS is served.',
   },
   tlsKeyFile: { type: text, doc: 'The PEM file of the key of that certificate.' },
+  operatorName: { type: text, doc: 'Who runs this service, as the page names them.' },
+  operatorContact: {
+    type: contact,
+    doc: 'Where the operator can be reached: an e-mail address or an https:// URL, shown by the page.',
+  },
   logLevel: {
     type: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
     default: 'info',
@@ -99,12 +105,17 @@ export type SettingName = keyof typeof SCHEMA;
 
 type Values = { readonly [Name in SettingName]: ReturnType<(typeof SCHEMA)[Name]['type']['parse']> };
 
+/** Texts without a default. */
+type OptionalName = 'tlsCertFile' | 'tlsKeyFile' | 'operatorName' | 'operatorContact';
+
 /** The settings in force. */
-export interface Config extends Omit<Values, 'allow' | 'tlsCertFile' | 'tlsKeyFile'> {
+export interface Config extends Omit<Values, 'allow' | OptionalName> {
   /** Undefined: the default of the policy. */
   readonly allow: Values['allow'] | undefined;
   readonly tlsCertFile: string | undefined;
   readonly tlsKeyFile: string | undefined;
+  readonly operatorName: string | undefined;
+  readonly operatorContact: string | undefined;
 }
 
 /** `maxImageSize` → `DOCKERPROXY_MAX_IMAGE_SIZE`. */

@@ -19,6 +19,17 @@ export const text: SettingType<string> = {
   },
 };
 
+/** Where a person can be reached: an e-mail address, which becomes a `mailto:` URL, or an `https:` URL. */
+export const contact: SettingType<string> = {
+  placeholder: 'ADDRESS',
+  parse(value) {
+    const address = text.parse(value).replace(/^mailto:/i, '');
+    if (/^[^\s@<>"]+@[^\s@<>"]+$/.test(address)) return `mailto:${address}`;
+    if (URL.canParse(address) && new URL(address).protocol === 'https:') return new URL(address).href;
+    throw new Error('must be an e-mail address or a URL that begins with https://');
+  },
+};
+
 export const port: SettingType<number> = {
   placeholder: 'PORT',
   parse(value) {

@@ -15,7 +15,8 @@ export interface ArchiveQuery {
 /** A parsed query string: a parameter given twice is a list. */
 export type QueryString = Readonly<Record<string, string | string[] | undefined>>;
 
-const MAX_IMAGES = 10;
+/** Images in one archive. */
+export const MAX_IMAGES = 10;
 
 /**
  * Reads the query of `/dl?myimage=…`.

@@ -3,10 +3,12 @@ import { portal } from './plugins/portal.ts';
 import { answerError, answerProblems } from './plugins/problems.ts';
 import { type DownloadOptions, downloadRoutes } from './routes/download.ts';
 import { healthRoutes } from './routes/health.ts';
+import { infoRoutes, type ServiceInfo } from './routes/info.ts';
 import { statusRoutes } from './routes/status.ts';
 
 export interface ServerOptions extends DownloadOptions {
   readonly logger: FastifyBaseLogger;
+  readonly info: ServiceInfo;
   /** Certificate and key in PEM; without them it speaks plain HTTP. */
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
@@ -19,6 +21,7 @@ const SOCKET_BUFFER = 16 * 1024;
 /** Builds the HTTP server: routes and plugins over a source of archives. */
 export async function createServer({
   logger,
+  info,
   tls,
   source,
   allowlist,
@@ -30,11 +33,14 @@ export async function createServer({
     requestTimeout: REQUEST_TIMEOUT_MS,
     exposeHeadRoutes: true,
     frameworkErrors: answerError,
+    // Nothing in a request is ignored: what a schema does not know is refused, not removed.
+    ajv: { customOptions: { removeAdditional: false } },
   });
   answerProblems(app);
   await app.register(healthRoutes);
   await app.register(downloadRoutes, { source, allowlist });
   await app.register(statusRoutes, { source, allowlist });
+  await app.register(infoRoutes, { info });
   await app.register(portal);
   return app;
 }

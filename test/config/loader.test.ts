@@ -47,6 +47,8 @@ suite('where settings come from', () => {
       deny: [],
       insecureRegistries: [],
       maxImageSize: 0,
+      operatorName: undefined,
+      operatorContact: undefined,
       tlsCertFile: undefined,
       tlsKeyFile: undefined,
       logLevel: 'info',
@@ -196,6 +198,17 @@ suite('values', () => {
     });
   }
 
+  const contacts: [string, string][] = [
+    ['images@example.org', 'mailto:images@example.org'],
+    ['mailto:images@example.org', 'mailto:images@example.org'],
+    ['https://example.org/help', 'https://example.org/help'],
+  ];
+  for (const [given, expected] of contacts) {
+    test(`the contact ${given} is the link ${expected}`, () => {
+      assert.equal(load({ argv: ['--operator-contact', given] }).operatorContact, expected);
+    });
+  }
+
   test('platforms come in normal form', () => {
     const { defaultPlatform } = load({ argv: ['--default-platform', 'Linux/aarch64/v8'] });
     assert.equal(formatPlatform(defaultPlatform), 'linux/arm64');
@@ -225,6 +238,11 @@ suite('mistakes in settings', () => {
     ['log-level', ['verbose', 'INFO', ''], /must be one of trace, debug, info/],
     ['cache-dir', [''], /must be a text/],
     ['state-dir', [''], /must be a text/],
+    [
+      'operator-contact',
+      ['someone', 'javascript:alert(1)', 'http://a.example', 'a b@c.example', ''],
+      /must be/,
+    ],
   ];
   for (const [flag, values, rule] of badValues) {
     for (const value of values) {

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pino } from 'pino';
+import type { ServiceInfo } from '../../src/http/routes/info.ts';
 import { createServer } from '../../src/http/server.ts';
 import { sha256 } from '../../src/oci/digest.ts';
 import { parseNamePattern } from '../../src/oci/name-pattern.ts';
@@ -16,6 +17,18 @@ const DEADLINE_MS = 5000;
 export const FILE = Buffer.from(Array.from({ length: 2000 }, (_, at) => `${at}`.padStart(5, '0')).join(''));
 export const ETAG = '"1-file"';
 export const DIGEST = sha256(FILE);
+
+export const INFO: ServiceInfo = {
+  version: '1.2.3',
+  operator: { name: 'Example Labs', contact: 'mailto:images@example.org' },
+  source: 'registry',
+  defaultPlatform: 'linux/amd64',
+  allowed: ['**'],
+  denied: [],
+  maxImageSize: null,
+  maxImages: 10,
+  search: false,
+};
 
 /** An archive in memory; a test replaces what it is about. */
 export function sampleArchive(parts: Partial<Archive> = {}): Archive {
@@ -87,6 +100,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
   });
   const app = await createServer({
     tls: undefined,
+    info: INFO,
     logger: pino({ level: 'info' }, stream),
     source,
     allowlist: createAllowlist({ allow: allow.map(parseNamePattern), deny: deny.map(parseNamePattern) }),

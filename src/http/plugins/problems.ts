@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
 import { sendProblem } from '../problem.ts';
+import { validationError } from '../validation-error.ts';
 
 /** Answers every error, of ours or of the framework, from the catalogue. Call it on the root instance. */
 export function answerProblems(app: FastifyInstance): void {
@@ -31,6 +32,7 @@ export function answerError(error: FastifyError, request: FastifyRequest, reply:
 /** The error of the catalogue that stands for an error. */
 export function catalogued(error: Partial<FastifyError>): CatalogueError {
   if (error instanceof CatalogueError) return error;
+  if (error.validation !== undefined) return validationError(error.validation);
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
     return new CatalogueError('request-malformed', 'The request cannot be read.', { cause: error });
   }
