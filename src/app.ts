@@ -1,19 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { type Access, createAccess } from './access.ts';
 import { type BlobCache, type CacheLog, openBlobCache } from './blobs/blob-cache.ts';
 import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
 import { MAX_IMAGES } from './http/archive-query.ts';
 import type { ServiceInfo } from './http/routes/info.ts';
 import { createServer, type ServerOptions } from './http/server.ts';
-import { createGuard, type Guard } from './net/guard.ts';
+import type { Guard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
 import { judgeHost } from './net/judge-host.ts';
-import { type NamePattern, parseNamePattern } from './oci/name-pattern.ts';
 import { formatPlatform } from './oci/platform.ts';
-import { createAllowlist } from './policy/allowlist.ts';
-import { PUBLIC_REGISTRIES } from './policy/public-registries.ts';
 import { createAuthorizer } from './registry/authorizer.ts';
 import { createCachingClient } from './registry/caching-client.ts';
 import { createRegistryClient, registryOrigin } from './registry/client.ts';
@@ -32,22 +30,24 @@ export interface Environment {
   readonly version: string;
 }
 
+/** The parts, put together. */
+export interface App {
+  /** Closing it ends all parts. */
+  readonly server: FastifyInstance;
+  /** Reads anew what may change while it runs; what has a mistake stays as it was, and the log says so. */
+  reload(): void;
+}
+
 /**
- * Puts the parts together. Closing the server ends them all.
+ * Puts the parts together.
  *
  * @throws ConfigError where a file that the settings name cannot be read
  */
-export async function createApp(config: Config, environment: Environment): Promise<FastifyInstance> {
+export async function createApp(config: Config, environment: Environment): Promise<App> {
+  const { logger } = environment;
   const insecure = new Set(config.insecureRegistries);
-  const allow = config.allow ?? [
-    ...PUBLIC_REGISTRIES,
-    ...config.insecureRegistries.map((domain) => parseNamePattern(`${domain}/**`)),
-  ];
-  // A registry that the operator has named may be at a private address; one that a wildcard lets in may not.
-  const named = (config.allow ?? []).flatMap(({ domain }) => domain ?? []);
-  const trusted = [...insecure, ...named].map((domain) => registryOrigin(domain, insecure));
-
-  const guard = createGuard(trusted);
+  const access = createAccess(config);
+  const { guard, allowlist, clients } = access;
   const credentials = createDockerConfigCredentials(environment.dockerConfigFolder);
   const http = createHttpClient({
     guard,
@@ -59,7 +59,7 @@ export async function createApp(config: Config, environment: Environment): Promi
     now: () => performance.now(),
   });
   const registries = createRegistryClient({ http, authorizer, insecure });
-  const blobs = await openCache(config, environment.logger);
+  const blobs = await openCache(config, logger);
   const { cacheDir, staleIfError } = config;
   const manifests = createManifestStore(cacheDir);
   const client =
@@ -72,24 +72,39 @@ export async function createApp(config: Config, environment: Environment): Promi
     config.source === 'registry'
       ? createRegistrySource({ client, defaultPlatform, maxSize })
       : await startEngineSource(config, environment, { credentials, guard, insecure, blobs, maxSize });
-  const allowlist = createAllowlist({ allow, deny: config.deny });
 
-  const app = await createServer({
-    logger: environment.logger,
-    info: serviceInfo(config, allow, environment.version),
+  const server = await createServer({
+    logger,
+    info: () => serviceInfo(config, access.patterns(), environment.version),
     tls: await readCertificate(config),
+    trustProxy: config.trustProxy,
+    clients,
     source,
     allowlist,
   });
-  app.addHook('onClose', async () => {
+  server.addHook('onClose', async () => {
     await blobs?.close();
     await http.close();
   });
-  return app;
+  return {
+    server,
+    reload() {
+      try {
+        access.reload();
+        logger.info('The lists of who may fetch what were read anew');
+      } catch (err) {
+        logger.error({ err }, 'The lists of who may fetch what stay as they were');
+      }
+    },
+  };
 }
 
-function serviceInfo(config: Config, allow: readonly NamePattern[], version: string): ServiceInfo {
-  const { operatorName, operatorContact, source, deny, maxImageSize, defaultPlatform } = config;
+function serviceInfo(
+  config: Config,
+  { allow, deny }: ReturnType<Access['patterns']>,
+  version: string,
+): ServiceInfo {
+  const { operatorName, operatorContact, source, maxImageSize, defaultPlatform } = config;
   return {
     version,
     operator: { name: operatorName ?? null, contact: operatorContact ?? null },

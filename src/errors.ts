@@ -48,6 +48,11 @@ const CATALOGUE = {
     title: 'Image too large',
     help: 'Ask for fewer or smaller images, or ask the operator to raise the limit.',
   },
+  'client-not-allowed': {
+    status: 403,
+    title: 'Client not allowed',
+    help: 'This service is not open to your address; ask its operator.',
+  },
   'route-not-found': {
     status: 404,
     title: 'No such page',

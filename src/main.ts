@@ -5,9 +5,8 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import closeWithGrace from 'close-with-grace';
-import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
-import { createApp } from './app.ts';
+import { type App, createApp } from './app.ts';
 import { helpText } from './config/help.ts';
 import { ConfigError, loadConfig } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
@@ -39,10 +38,11 @@ async function serve(): Promise<void> {
   const { config, app, logger } = await prepare();
   const closer = closeWithGrace({ delay: GRACE_MS, logger, skip: ['SIGHUP'] }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
-    await app.close();
+    await app.server.close();
   });
+  process.on('SIGHUP', () => app.reload());
   try {
-    await app.listen({
+    await app.server.listen({
       host: config.host,
       port: config.port,
       listenTextResolver: (url) => `DockerProxy ${version} is listening on ${url}`,
@@ -51,13 +51,13 @@ async function serve(): Promise<void> {
     // It would take the end of what there was to do for a good one.
     closer.uninstall();
     process.exitCode = 1;
-    await app.close();
+    await app.server.close();
     logger.fatal({ err: error }, listenAdvice(error, config));
   }
 }
 
 /** Everything that mistakes in the settings can end. */
-async function prepare(): Promise<{ config: Config; app: FastifyInstance; logger: Logger }> {
+async function prepare(): Promise<{ config: Config; app: App; logger: Logger }> {
   try {
     const isRoot = process.getuid?.() === 0;
     const config = loadConfig({ argv, environment: process.env, home: homedir(), isRoot });

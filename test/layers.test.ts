@@ -8,7 +8,7 @@ import { suite, test } from 'node:test';
  * its own. A new part has to be given its place here.
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
-  ['errors', 'streams', 'single-flight'],
+  ['errors', 'streams', 'single-flight', 'ip-address'],
   ['oci'],
   ['archive', 'net', 'blobs', 'policy'],
   ['registry'],
@@ -19,8 +19,9 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
 /** Parts beside the row; `app` and `main`, at its end, may use everything. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   telemetry: ['errors'],
-  config: ['oci', 'errors'],
-  app: [...Object.keys(LAYERS), 'config', 'telemetry'],
+  config: ['oci', 'errors', 'ip-address'],
+  access: [...Object.keys(LAYERS), 'config'],
+  app: [...Object.keys(LAYERS), 'config', 'telemetry', 'access'],
   main: [...Object.keys(LAYERS), 'config', 'telemetry', 'app'],
 };
 

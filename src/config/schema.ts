@@ -1,4 +1,5 @@
 import {
+  addressRange,
   bytes,
   contact,
   count,
@@ -35,6 +36,34 @@ export const SCHEMA = {
     doc: 'What may be fetched: globs over registry/repository. Default: the well-known public registries and INSECURE_REGISTRIES.',
   },
   deny: { type: listOf(pattern), default: '', doc: 'What may not be fetched, whatever is allowed.' },
+  allowFile: {
+    type: text,
+    doc: 'A file with more of ALLOW, one a line, read anew on SIGHUP; # begins a comment.',
+  },
+  denyFile: { type: text, doc: 'A file with more of DENY, one a line, read anew on SIGHUP.' },
+  allowClients: {
+    type: listOf(addressRange),
+    default: '',
+    doc: 'Who may use the service, by address: ranges in CIDR notation; without any, everyone.',
+  },
+  denyClients: {
+    type: listOf(addressRange),
+    default: '',
+    doc: 'Who may not use the service, whoever is allowed.',
+  },
+  allowClientsFile: {
+    type: text,
+    doc: 'A file with more of ALLOW_CLIENTS, one a line, read anew on SIGHUP.',
+  },
+  denyClientsFile: {
+    type: text,
+    doc: 'A file with more of DENY_CLIENTS, one a line, read anew on SIGHUP.',
+  },
+  trustProxy: {
+    type: listOf(addressRange),
+    default: '',
+    doc: 'Proxies in front of the service, by address: only from them does X-Forwarded-For tell who the client is.',
+  },
   insecureRegistries: {
     type: listOf(registry),
     default: '',
@@ -105,18 +134,20 @@ export type SettingName = keyof typeof SCHEMA;
 
 type Values = { readonly [Name in SettingName]: ReturnType<(typeof SCHEMA)[Name]['type']['parse']> };
 
-/** Texts without a default. */
-type OptionalName = 'tlsCertFile' | 'tlsKeyFile' | 'operatorName' | 'operatorContact';
+/** Settings without a default of their own. */
+type Optional =
+  | 'allow'
+  | 'allowFile'
+  | 'denyFile'
+  | 'allowClientsFile'
+  | 'denyClientsFile'
+  | 'tlsCertFile'
+  | 'tlsKeyFile'
+  | 'operatorName'
+  | 'operatorContact';
 
-/** The settings in force. */
-export interface Config extends Omit<Values, 'allow' | OptionalName> {
-  /** Undefined: the default of the policy. */
-  readonly allow: Values['allow'] | undefined;
-  readonly tlsCertFile: string | undefined;
-  readonly tlsKeyFile: string | undefined;
-  readonly operatorName: string | undefined;
-  readonly operatorContact: string | undefined;
-}
+/** The settings in force; of those that have no default, what was not given is undefined. */
+export type Config = Omit<Values, Optional> & { readonly [Name in Optional]: Values[Name] | undefined };
 
 /** `maxImageSize` → `DOCKERPROXY_MAX_IMAGE_SIZE`. */
 export function environmentName(name: string): string {

@@ -1,4 +1,5 @@
 import { CatalogueError } from '../errors.ts';
+import { type AddressRange, parseAddressRange } from '../ip-address.ts';
 import { type NamePattern, parseNamePattern } from '../oci/name-pattern.ts';
 import { type Platform, parsePlatform } from '../oci/platform.ts';
 import { parseReference } from '../oci/reference.ts';
@@ -147,6 +148,11 @@ export const registry: SettingType<string> = {
 export const pattern: SettingType<NamePattern> = {
   placeholder: 'GLOB',
   parse: (value) => parseNamePattern(text.parse(value)),
+};
+
+export const addressRange: SettingType<AddressRange> = {
+  placeholder: 'CIDR',
+  parse: (value) => parseAddressRange(text.parse(value)),
 };
 
 function parsed<T>(parse: () => T, rule: string): T {

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ByteRange } from '../oci/descriptor.ts';
 import { familiarReference, type Reference } from '../oci/reference.ts';
 import type { Archive, LiveArchive } from '../sources/image-source.ts';
+import { clientAddress } from './client-address.ts';
 
 /** The log of one download: `Downloading image: busybox` first and, when it is over, `[OK] busybox …` or why not. */
 export interface DownloadLog {
@@ -20,15 +21,16 @@ interface Flow {
 }
 
 export function logDownload(
-  { log, ip, headers }: FastifyRequest,
+  request: FastifyRequest,
   reply: FastifyReply,
   references: readonly Reference[],
 ): DownloadLog {
   const image = references.map(familiarReference).join(', ');
+  const { log, headers } = request;
   const started = performance.now();
   let flow: Flow | undefined;
   let failure: unknown;
-  log.info({ image, client: ip, range: headers.range }, `Downloading image: ${image}`);
+  log.info({ image, client: clientAddress(request), range: headers.range }, `Downloading image: ${image}`);
 
   reply.raw.once('close', () => {
     const seconds = Math.round(performance.now() - started) / 1000;

@@ -1,4 +1,7 @@
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import type { AddressRange } from '../ip-address.ts';
+import type { ClientList } from '../policy/client-list.ts';
+import { admitClients } from './plugins/clients.ts';
 import { portal } from './plugins/portal.ts';
 import { answerError, answerProblems } from './plugins/problems.ts';
 import { type DownloadOptions, downloadRoutes } from './routes/download.ts';
@@ -8,7 +11,10 @@ import { statusRoutes } from './routes/status.ts';
 
 export interface ServerOptions extends DownloadOptions {
   readonly logger: FastifyBaseLogger;
-  readonly info: ServiceInfo;
+  readonly info: () => ServiceInfo;
+  /** Proxies whose X-Forwarded-For tells who the client is. */
+  readonly trustProxy: readonly AddressRange[];
+  readonly clients: ClientList;
   /** Certificate and key in PEM; without them it speaks plain HTTP. */
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
@@ -23,6 +29,8 @@ export async function createServer({
   logger,
   info,
   tls,
+  trustProxy,
+  clients,
   source,
   allowlist,
 }: ServerOptions): Promise<FastifyInstance> {
@@ -35,8 +43,11 @@ export async function createServer({
     frameworkErrors: answerError,
     // Nothing in a request is ignored: what a schema does not know is refused, not removed.
     ajv: { customOptions: { removeAdditional: false } },
+    // Never a number of hops: whoever reaches the server past the proxy could claim any address.
+    trustProxy: trustProxy.length > 0 && trustProxy.map(({ cidr }) => cidr),
   });
   answerProblems(app);
+  admitClients(app, clients);
   await app.register(healthRoutes);
   await app.register(downloadRoutes, { source, allowlist });
   await app.register(statusRoutes, { source, allowlist });

@@ -45,6 +45,13 @@ suite('where settings come from', () => {
       port: 8080,
       allow: undefined,
       deny: [],
+      allowFile: undefined,
+      denyFile: undefined,
+      allowClients: [],
+      denyClients: [],
+      allowClientsFile: undefined,
+      denyClientsFile: undefined,
+      trustProxy: [],
       insecureRegistries: [],
       maxImageSize: 0,
       operatorName: undefined,
@@ -209,6 +216,28 @@ suite('values', () => {
     });
   }
 
+  const ranges: [string, string][] = [
+    ['192.0.2.7', '192.0.2.7/32'],
+    ['10.0.0.0/8', '10.0.0.0/8'],
+    ['0.0.0.0/0', '0.0.0.0/0'],
+    ['2001:DB8:0::/32', '2001:db8::/32'],
+    ['::1', '::1/128'],
+    ['::ffff:10.0.0.0/104', '10.0.0.0/8'],
+  ];
+  for (const [given, expected] of ranges) {
+    test(`the range ${given} is ${expected}`, () => {
+      const { trustProxy, allowClients, denyClients } = load({
+        argv: [`--trust-proxy=${given}`, `--allow-clients=${given}`, `--deny-clients=${given}`],
+      });
+      for (const list of [trustProxy, allowClients, denyClients]) {
+        assert.deepEqual(
+          list.map(({ cidr }) => cidr),
+          [expected],
+        );
+      }
+    });
+  }
+
   test('platforms come in normal form', () => {
     const { defaultPlatform } = load({ argv: ['--default-platform', 'Linux/aarch64/v8'] });
     assert.equal(formatPlatform(defaultPlatform), 'linux/arm64');
@@ -236,6 +265,11 @@ suite('mistakes in settings', () => {
     ['default-platform', ['linux', 'linux/', 'linux/amd64/v1/x', ''], /must be/],
     ['max-image-size', ['much', '-1', '5XB', '5 gib', '1e9', '99999999TiB', ''], /must be a size/],
     ['log-level', ['verbose', 'INFO', ''], /must be one of trace, debug, info/],
+    [
+      'trust-proxy',
+      ['1', 'loopback', '10.0.0.0/33', '10.0.0.0/', '10.1.0.0/8', '127.1', '2001:db8::/129', 'proxy.lan'],
+      /must be an address or a range/,
+    ],
     ['cache-dir', [''], /must be a text/],
     ['state-dir', [''], /must be a text/],
     [

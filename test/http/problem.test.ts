@@ -16,6 +16,7 @@ const STATUSES: Record<ErrorCode, number> = {
   'image-not-allowed': 403,
   'address-refused': 403,
   'image-too-large': 403,
+  'client-not-allowed': 403,
   'route-not-found': 404,
   'image-not-found': 404,
   'platform-not-found': 404,

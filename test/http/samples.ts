@@ -6,9 +6,11 @@ import { buffer } from 'node:stream/consumers';
 import { pino } from 'pino';
 import type { ServiceInfo } from '../../src/http/routes/info.ts';
 import { createServer } from '../../src/http/server.ts';
+import { parseAddressRange } from '../../src/ip-address.ts';
 import { sha256 } from '../../src/oci/digest.ts';
 import { parseNamePattern } from '../../src/oci/name-pattern.ts';
 import { createAllowlist } from '../../src/policy/allowlist.ts';
+import { type ClientList, createClientList } from '../../src/policy/client-list.ts';
 import type { Archive, ArchiveRequest, ImageSource, LiveArchive } from '../../src/sources/image-source.ts';
 
 const DEADLINE_MS = 5000;
@@ -56,6 +58,8 @@ export interface ServerSetup {
   open?: (request: ArchiveRequest, signal: AbortSignal) => Archived | Promise<Archived>;
   allow?: readonly string[];
   deny?: readonly string[];
+  trustProxy?: readonly string[];
+  clients?: ClientList;
 }
 
 export interface LogLine {
@@ -82,7 +86,8 @@ export function soon(): { signal: AbortSignal } {
 
 /** The real server over a source in memory, on a port of the kernel's choice. */
 export async function startServer(setup: ServerSetup = {}): Promise<RunningServer> {
-  const { open = () => sampleArchive(), allow = ['**'], deny = [] } = setup;
+  const { open = () => sampleArchive(), allow = ['**'], deny = [], trustProxy = [] } = setup;
+  const { clients = createClientList({ allow: undefined, deny: [] }) } = setup;
   const requests: ArchiveRequest[] = [];
   const source: ImageSource = {
     async open(request, signal) {
@@ -100,7 +105,9 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
   });
   const app = await createServer({
     tls: undefined,
-    info: INFO,
+    info: () => INFO,
+    trustProxy: trustProxy.map(parseAddressRange),
+    clients,
     logger: pino({ level: 'info' }, stream),
     source,
     allowlist: createAllowlist({ allow: allow.map(parseNamePattern), deny: deny.map(parseNamePattern) }),

@@ -31,7 +31,7 @@ export const ServiceInfo = Type.Object(
 export type ServiceInfo = Static<typeof ServiceInfo>;
 
 /** `GET /api/v1/info`: what this service is, and what may be fetched. */
-export const infoRoutes: FastifyPluginAsyncTypebox<{ info: ServiceInfo }> = async (app, { info }) => {
+export const infoRoutes: FastifyPluginAsyncTypebox<{ info: () => ServiceInfo }> = async (app, { info }) => {
   app.get(
     '/api/v1/info',
     {
@@ -42,6 +42,6 @@ export const infoRoutes: FastifyPluginAsyncTypebox<{ info: ServiceInfo }> = asyn
         response: { 200: ServiceInfo },
       },
     },
-    async (_request, reply) => reply.header('cache-control', 'public, max-age=300').send(info),
+    async (_request, reply) => reply.header('cache-control', 'public, max-age=300').send(info()),
   );
 };

@@ -1,0 +1,59 @@
+import { readLists } from './config/lists.ts';
+import type { Config } from './config/schema.ts';
+import { createGuard, type Guard } from './net/guard.ts';
+import { type NamePattern, parseNamePattern } from './oci/name-pattern.ts';
+import { type Allowlist, createAllowlist } from './policy/allowlist.ts';
+import { type ClientList, createClientList } from './policy/client-list.ts';
+import { PUBLIC_REGISTRIES } from './policy/public-registries.ts';
+import { registryOrigin } from './registry/client.ts';
+
+/** Who may fetch what, and from where, by what the operator's lists say now. */
+export interface Access {
+  readonly guard: Guard;
+  readonly allowlist: Allowlist;
+  readonly clients: ClientList;
+  /** The patterns in force. */
+  patterns(): { readonly allow: readonly NamePattern[]; readonly deny: readonly NamePattern[] };
+  /**
+   * Reads the files of lists anew.
+   *
+   * @throws ConfigError where there is a mistake in one of them; then all stays as it was
+   */
+  reload(): void;
+}
+
+/** @throws ConfigError where there is a mistake in a file of lists */
+export function createAccess(config: Config): Access {
+  let current = rulesOf(config);
+  return {
+    guard: {
+      judgeUrl: (url) => current.guard.judgeUrl(url),
+      judgeAddresses: (hostname, addresses) => current.guard.judgeAddresses(hostname, addresses),
+      trusts: (origin) => current.guard.trusts(origin),
+    },
+    allowlist: { check: (reference) => current.allowlist.check(reference) },
+    clients: { check: (address) => current.clients.check(address) },
+    patterns: () => current.patterns,
+    reload() {
+      current = rulesOf(config);
+    },
+  };
+}
+
+function rulesOf(config: Config) {
+  const { allow: listed, deny, allowClients, denyClients } = readLists(config);
+  const insecure = new Set(config.insecureRegistries);
+  const allow = listed ?? [
+    ...PUBLIC_REGISTRIES,
+    ...config.insecureRegistries.map((domain) => parseNamePattern(`${domain}/**`)),
+  ];
+  // A registry that the operator has named may be at a private address; one that a wildcard lets in may not.
+  const named = (listed ?? []).flatMap(({ domain }) => domain ?? []);
+  const trusted = [...insecure, ...named].map((domain) => registryOrigin(domain, insecure));
+  return {
+    patterns: { allow, deny },
+    guard: createGuard(trusted),
+    allowlist: createAllowlist({ allow, deny }),
+    clients: createClientList({ allow: allowClients, deny: denyClients }),
+  };
+}

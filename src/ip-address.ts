@@ -1,0 +1,59 @@
+import ipaddr from 'ipaddr.js';
+
+/** An IP address; one that IPv6 maps from IPv4 is the IPv4 address. */
+export type IpAddress = ipaddr.IPv4 | ipaddr.IPv6;
+
+declare const brand: unique symbol;
+
+/** A range of addresses, which only {@link parseAddressRange} makes. */
+export interface AddressRange {
+  readonly [brand]: 'AddressRange';
+  /** In normal form: `192.0.2.0/24`, `2001:db8::/32`. */
+  readonly cidr: string;
+  contains(address: IpAddress): boolean;
+}
+
+const RANGE_RULE = 'must be an address or a range of them, such as 192.0.2.0/24 or 2001:db8::/32';
+
+/** Parses an address; undefined where the text is none. A zone (`fe80::1%eth0`) is left out. */
+export function parseIpAddress(text: string): IpAddress | undefined {
+  // IPv4 as everyone writes it: 127.1 and 0x7f000001 mean different things to different readers.
+  if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text);
+  const withoutZone = text.replace(/%.*$/s, '');
+  if (!ipaddr.IPv6.isValid(withoutZone)) return undefined;
+  const address = ipaddr.IPv6.parse(withoutZone);
+  return address.isIPv4MappedAddress() ? address.toIPv4Address() : address;
+}
+
+/**
+ * Parses a range in CIDR notation, or one address.
+ *
+ * @throws Error whose message ends the sentence "The value …"
+ * @see https://www.rfc-editor.org/rfc/rfc4632#section-3.1
+ */
+export function parseAddressRange(text: string): AddressRange {
+  const [first = '', length, ...more] = text.split('/');
+  const address = parseIpAddress(first);
+  if (address === undefined || first.includes('%') || more.length > 0) throw new Error(RANGE_RULE);
+  const most = address.kind() === 'ipv4' ? 32 : 128;
+  // The prefix of a mapped address counts the 96 bits that say that it is one.
+  const mapped = address.kind() === 'ipv4' && first.includes(':') ? 96 : 0;
+  const prefix = length === undefined ? most : Number(length) - mapped;
+  if (length !== undefined && !/^\d{1,3}$/.test(length)) throw new Error(RANGE_RULE);
+  if (prefix < 0 || prefix > most) throw new Error(RANGE_RULE);
+  const network = networkOf(address, prefix);
+  if (network !== address.toString()) throw new Error(`means ${network}/${prefix}; ${RANGE_RULE}`);
+  return {
+    cidr: `${network}/${prefix}`,
+    contains: (other) => other.kind() === address.kind() && other.match(address, prefix),
+  } as AddressRange;
+}
+
+/** The address whose bits behind the prefix are zero: `2001:db8:1:2:3::4`, 64 → `2001:db8:1:2::`. */
+export function networkOf(address: IpAddress, prefix: number): string {
+  const bytes = address.toByteArray().map((byte, at) => {
+    const kept = Math.min(Math.max(prefix - at * 8, 0), 8);
+    return byte & (0xff00 >> kept);
+  });
+  return ipaddr.fromByteArray(bytes).toString();
+}

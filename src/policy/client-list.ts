@@ -1,0 +1,31 @@
+import { CatalogueError } from '../errors.ts';
+import { type AddressRange, parseIpAddress } from '../ip-address.ts';
+
+/** Says who may use the service. */
+export interface ClientList {
+  /** @throws CatalogueError `client-not-allowed` */
+  check(address: string): void;
+}
+
+/** Lets in whom a range of `allow` holds, or everyone where there is none; whom `deny` holds is refused in any case. */
+export function createClientList({
+  allow,
+  deny,
+}: {
+  /** Undefined: everyone. */
+  allow: readonly AddressRange[] | undefined;
+  deny: readonly AddressRange[];
+}): ClientList {
+  const isEveryone = allow === undefined && deny.length === 0;
+  return {
+    check(text) {
+      if (isEveryone) return;
+      const address = parseIpAddress(text);
+      const isIn = (range: AddressRange): boolean => address !== undefined && range.contains(address);
+      if ((allow?.some(isIn) ?? true) && !deny.some(isIn) && address !== undefined) return;
+      throw new CatalogueError('client-not-allowed', `Your address, ${text}, may not use this service.`, {
+        reason: 'Your address may not use this service',
+      });
+    },
+  };
+}

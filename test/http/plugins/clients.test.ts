@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { parseAddressRange } from '../../../src/ip-address.ts';
+import { createClientList } from '../../../src/policy/client-list.ts';
+import { problemOf, type ServerSetup, startServer } from '../samples.ts';
+
+const DL = '/dl?myimage=busybox';
+const PROXY = '127.0.0.1';
+
+function except(...denied: string[]): ServerSetup {
+  return { clients: createClientList({ allow: undefined, deny: denied.map(parseAddressRange) }) };
+}
+
+suite('a client that is not let in', { timeout: 20_000 }, () => {
+  test('gets a 403 everywhere, and nothing is fetched for it', async () => {
+    await using server = await startServer(except('127.0.0.0/8'));
+    for (const path of [DL, '/dl/busybox.tar', '/dl/status?myimage=busybox', '/', '/nothing']) {
+      const answer = await server.get(path);
+      assert.equal(answer.status, 403, path);
+      assert.equal(problemOf(answer).code, 'client-not-allowed');
+      assert.equal(answer.reason, 'Your address may not use this service');
+    }
+    assert.deepEqual(server.requests, []);
+  });
+
+  test('may ask whether the service is well', async () => {
+    await using server = await startServer(except('127.0.0.1'));
+    assert.equal((await server.get('/healthz')).status, 200);
+    assert.equal((await server.send('HEAD', '/healthz')).status, 200);
+  });
+});
+
+suite('X-Forwarded-For', { timeout: 20_000 }, () => {
+  const isLetIn = async (setup: ServerSetup, forwarded: string): Promise<boolean> => {
+    await using server = await startServer(setup);
+    const { status } = await server.get(DL, { 'x-forwarded-for': forwarded });
+    assert.ok(status === 200 || status === 403);
+    return status === 200;
+  };
+
+  test('changes nothing where no proxy is trusted, or another one', async () => {
+    for (const trustProxy of [[], ['192.0.2.1']]) {
+      assert.equal(await isLetIn({ ...except('198.51.100.7'), trustProxy }, '198.51.100.7'), true);
+      assert.equal(await isLetIn({ ...except(PROXY), trustProxy }, '198.51.100.7'), false);
+    }
+  });
+
+  test('of a trusted proxy tells who the client is', async () => {
+    for (const trustProxy of [[PROXY], ['127.0.0.0/8'], ['10.0.0.0/8', '::ffff:127.0.0.1/128']]) {
+      const setup = { ...except('198.51.100.7', '2001:db8::/32'), trustProxy };
+      for (const refused of [
+        '198.51.100.7',
+        '::ffff:198.51.100.7',
+        '198.51.100.7:4711',
+        '[2001:db8::1]:4711',
+      ])
+        assert.equal(await isLetIn(setup, refused), false, refused);
+      for (const welcome of ['198.51.100.8', '2001:db9::1'])
+        assert.equal(await isLetIn(setup, welcome), true, welcome);
+    }
+  });
+
+  test('counts from its end: what the client itself has written before it changes nothing', async () => {
+    const setup = { ...except('198.51.100.7'), trustProxy: [PROXY, '10.0.0.0/8'] };
+    for (const forged of ['192.0.2.1', '127.0.0.1', 'garbage', '', '10.0.0.1, 192.0.2.1']) {
+      assert.equal(await isLetIn(setup, `${forged}, 198.51.100.7`), false, forged);
+      assert.equal(await isLetIn(setup, `${forged}, 198.51.100.7, 10.9.9.9`), false, forged);
+      assert.equal(await isLetIn(setup, `198.51.100.7, ${forged}, 192.0.2.1`), true, forged);
+    }
+  });
+
+  test('that is no address counts as the address of the proxy', async () => {
+    for (const garbage of ['unknown', '_hidden', '999.1.1.1', '192.0.2.1 ; drop', '-'])
+      assert.equal(await isLetIn({ ...except(PROXY), trustProxy: [PROXY] }, garbage), false, garbage);
+  });
+});
