@@ -93,6 +93,11 @@ const CATALOGUE = {
     title: 'Image format too old',
     help: 'The image has a Docker schema 1 manifest, obsolete since 2017; its publisher has to push it again.',
   },
+  'too-many-layers': {
+    status: 422,
+    title: 'Too many layers',
+    help: 'No container engine loads an image of so many layers; its publisher has to build it with fewer.',
+  },
   'layer-unavailable': {
     status: 422,
     title: 'Layer not available',

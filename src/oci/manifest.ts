@@ -20,6 +20,12 @@ const CONFIG_TYPE = /^application\/vnd\.(?:oci\.image\.config\.v1|docker\.contai
 const LAYER_TYPE =
   /^application\/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar)(?:[.+](?:gzip|zstd))?$/;
 const FOREIGN_LAYER_TYPE = /\.(?:nondistributable\.v1|foreign\.diff)\.tar/;
+/** Engines take 125 to 500 layers; the largest indexes have some dozens of images. */
+const LAYERS_MAX = 1000;
+const INDEX_MAX = 1000;
+/** Each is asked in turn: a manifest must not make this service send requests by the thousand. */
+const URLS_MAX = 3;
+const PLATFORM_WORD = /^[A-Za-z0-9][\w.+-]{0,63}$/;
 const SCHEMA_1_TYPE = /^application\/vnd\.docker\.distribution\.manifest\.v1\+(?:json|prettyjws)$/;
 
 /** The manifest of one image: what an archive is a function of. */
@@ -48,7 +54,8 @@ export interface ImageConfig {
 /**
  * Reads the bytes of a manifest or an index; `contentType` is the registry's, for bodies without a `mediaType`.
  *
- * @throws CatalogueError `manifest-outdated`, `not-an-image`, or `registry-failed` where it is no manifest at all
+ * @throws CatalogueError `manifest-outdated`, `not-an-image`, `too-many-layers`, or `registry-failed` where it is no
+ *   manifest at all
  * @see https://github.com/opencontainers/image-spec/blob/main/manifest.md
  * @see https://distribution.github.io/distribution/spec/manifest-v2-2/
  */
@@ -71,7 +78,7 @@ export function parseManifest(
       return {
         kind: 'index',
         mediaType,
-        manifests: descriptors(body.manifests, 'manifests').filter(isCandidate),
+        manifests: descriptors(body.manifests, 'manifests', INDEX_MAX).filter(isCandidate),
       };
     case MEDIA_TYPES.ociManifest:
     case MEDIA_TYPES.dockerManifest:
@@ -117,7 +124,13 @@ export function isZstdLayer({ mediaType }: Descriptor): boolean {
 
 function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
   const config = descriptor(body.config, 'config');
-  const layers = descriptors(body.layers, 'layers');
+  if (Array.isArray(body.layers) && body.layers.length > LAYERS_MAX) {
+    throw new CatalogueError(
+      'too-many-layers',
+      `The image has ${body.layers.length} layers; at most ${LAYERS_MAX} are put into an archive.`,
+    );
+  }
+  const layers = descriptors(body.layers, 'layers', LAYERS_MAX);
   const artifact = typeof body.artifactType === 'string' ? body.artifactType : undefined;
   const alien = CONFIG_TYPE.test(config.mediaType)
     ? layers.find((layer) => !LAYER_TYPE.test(layer.mediaType))?.mediaType
@@ -143,8 +156,9 @@ function mediaTypeOf(body: JsonObject, contentType: string | undefined): string 
   return Array.isArray(body.manifests) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
 }
 
-function descriptors(value: unknown, field: string): Descriptor[] {
+function descriptors(value: unknown, field: string, most: number): Descriptor[] {
   if (!Array.isArray(value)) throw malformed(`its field ${field} is not a list`);
+  if (value.length > most) throw malformed(`its field ${field} has more than ${most} entries`);
   return value.map((item, at) => descriptor(item, `${field}[${at}]`));
 }
 
@@ -160,7 +174,7 @@ function descriptor(value: unknown, field: string): Descriptor {
     mediaType,
     digest,
     size,
-    ...(Array.isArray(urls) && { urls: urls.filter((url) => typeof url === 'string') }),
+    ...(Array.isArray(urls) && { urls: urls.filter((url) => typeof url === 'string').slice(0, URLS_MAX) }),
     ...(platform && { platform }),
     ...(isJsonObject(annotations) && { annotations: stringsOf(annotations) }),
   };
@@ -169,9 +183,13 @@ function descriptor(value: unknown, field: string): Descriptor {
 function platformOf(value: unknown): StatedPlatform | undefined {
   if (!isJsonObject(value)) return undefined;
   const { os, architecture, variant } = value;
-  if (typeof os !== 'string' || typeof architecture !== 'string' || os === '' || architecture === '')
-    return undefined;
-  return { os, architecture, ...(typeof variant === 'string' && variant !== '' && { variant }) };
+  // They are shown to people and in logs, so that only plain words pass.
+  if (!isPlatformWord(os) || !isPlatformWord(architecture)) return undefined;
+  return { os, architecture, ...(isPlatformWord(variant) && { variant }) };
+}
+
+function isPlatformWord(value: unknown): value is string {
+  return typeof value === 'string' && PLATFORM_WORD.test(value);
 }
 
 function stringsOf(object: JsonObject): Record<string, string> {

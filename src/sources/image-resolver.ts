@@ -47,10 +47,15 @@ interface Search {
   readonly seen: Set<string>;
   /** How many manifests may still be read. */
   budget: number;
+  /** How many bytes they may have together. */
+  bytes: number;
 }
 
 const CONFIG_LIMIT = 4 * 1024 * 1024;
 const MANIFEST_BUDGET = 16;
+const MANIFEST_BYTES = 16 * 1024 * 1024;
+/** How many platforms are listed for the one who asked for another. */
+const PLATFORMS_SHOWN = 20;
 
 /**
  * Follows a reference to the manifest of one image: through indexes, nested ones too, to the wanted platform.
@@ -73,6 +78,7 @@ export async function resolveImage(
     signal,
     seen: new Set(),
     budget: MANIFEST_BUDGET,
+    bytes: MANIFEST_BYTES,
   };
   const fetched = await fetchManifest(search, reference.digest ?? reference.tag ?? 'latest');
   const manifest = parseManifest(fetched.bytes, fetched.contentType);
@@ -118,13 +124,14 @@ async function searchEntry(search: Search, entry: Descriptor): Promise<Candidate
 
 async function fetchManifest(search: Search, target: string): Promise<FetchedManifest> {
   search.budget -= 1;
-  if (search.budget < 0) {
-    throw new CatalogueError(
-      'registry-failed',
-      `The index of ${formatReference(search.reference)} is too deep.`,
-    );
-  }
-  return search.client.manifest(search.reference, target, search.signal);
+  const fetched =
+    search.budget < 0 ? undefined : await search.client.manifest(search.reference, target, search.signal);
+  search.bytes -= fetched?.bytes.length ?? 0;
+  if (fetched !== undefined && search.bytes >= 0) return fetched;
+  throw new CatalogueError(
+    'registry-failed',
+    `The index of ${formatReference(search.reference)} is too deep.`,
+  );
 }
 
 async function fetchImage(search: Search, { digest }: Descriptor): Promise<Candidate> {
@@ -190,7 +197,9 @@ function toImage(
 }
 
 function platformNotFound({ reference, wanted, seen }: Search): CatalogueError {
-  const there = seen.size === 0 ? 'no image at all' : [...seen].join(', ');
+  const shown = [...seen].slice(0, PLATFORMS_SHOWN).join(', ');
+  const more = seen.size > PLATFORMS_SHOWN ? ` and ${seen.size - PLATFORMS_SHOWN} more` : '';
+  const there = seen.size === 0 ? 'no image at all' : `${shown}${more}`;
   return new CatalogueError(
     'platform-not-found',
     `${formatReference(reference)} is not there for ${formatPlatform(wanted)}; there is ${there}.`,

@@ -89,6 +89,43 @@ suite('manifests', () => {
     });
   }
 
+  test('an index of more images than any has is the registry’s mistake', () => {
+    const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex };
+    const entry = { ...layer, mediaType: MEDIA_TYPES.ociManifest };
+    const largest = parseManifest(encode({ ...index, manifests: Array(1000).fill(entry) }), undefined);
+    assert.equal(largest.kind === 'index' && largest.manifests.length, 1000);
+    assert.throws(() => parseManifest(encode({ ...index, manifests: Array(1001).fill(entry) }), undefined), {
+      code: 'registry-failed',
+    });
+  });
+
+  test('an image of more layers than any engine loads is not put into an archive', () => {
+    const largest = parseManifest(encode({ ...manifest, layers: Array(1000).fill(layer) }), undefined);
+    assert.equal(largest.kind === 'image' && largest.layers.length, 1000);
+    assert.throws(
+      () => parseManifest(encode({ ...manifest, layers: Array(10_000).fill(layer) }), undefined),
+      {
+        code: 'too-many-layers',
+        message: /10000 layers/,
+      },
+    );
+  });
+
+  test('of a layer’s URLs the first few count, so that nobody is flooded with requests', () => {
+    const urls = Array.from({ length: 1000 }, (_, at) => `https://victim.test/${at}`);
+    const parsed = parseManifest(encode({ ...manifest, layers: [{ ...layer, urls }] }), undefined);
+    assert.deepEqual(parsed.kind === 'image' && parsed.layers[0]?.urls, urls.slice(0, 3));
+  });
+
+  for (const os of ['', '\u001b[31mlinux', 'linux\n[OK] busybox', '<script>', 'x'.repeat(65)]) {
+    test(`a platform that is no plain word, ${JSON.stringify(os.slice(0, 20))}, is as if it were not stated`, () => {
+      const entry = { ...layer, mediaType: MEDIA_TYPES.ociManifest, platform: { os, architecture: 'amd64' } };
+      const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: [entry] };
+      const parsed = parseManifest(encode(index), undefined);
+      assert.equal(parsed.kind === 'index' && parsed.manifests[0]?.platform, undefined);
+    });
+  }
+
   test("bytes that are no JSON are the registry's mistake", () => {
     assert.throws(() => parseManifest(new Uint8Array([0xff, 0xfe]), undefined), { code: 'registry-failed' });
   });
