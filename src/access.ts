@@ -27,9 +27,9 @@ export function createAccess(config: Config): Access {
   let current = rulesOf(config);
   return {
     guard: {
-      judgeUrl: (url) => current.guard.judgeUrl(url),
+      judgeUrl: (url, chosenBy) => current.guard.judgeUrl(url, chosenBy),
       judgeAddresses: (hostname, addresses) => current.guard.judgeAddresses(hostname, addresses),
-      trusts: (origin) => current.guard.trusts(origin),
+      trusts: (origin, chosenBy) => current.guard.trusts(origin, chosenBy),
     },
     allowlist: { check: (reference) => current.allowlist.check(reference) },
     clients: { check: (address) => current.clients.check(address) },

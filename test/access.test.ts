@@ -4,6 +4,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
+import { createAccess } from '../src/access.ts';
+import { loadConfig } from '../src/config/loader.ts';
 import { type DockerProxy, startDockerProxy } from './support/dockerproxy.ts';
 import { httpCall } from './support/http-request.ts';
 import { temporaryFolder, waitFor } from './support/process.ts';
@@ -94,5 +96,29 @@ suite('who may fetch what, by lists in files', { timeout: 60_000 }, () => {
 
   test('a file that is not there at the start ends it', async () => {
     await assert.rejects(startDockerProxy({ args: ['--deny-file', '/no/such/list'] }), /ended with 78/);
+  });
+});
+
+suite('the guard that the settings make', () => {
+  const argv = ['--insecure-registries', '127.0.0.1:5000', '--allow', 'registry.lan/**,*.example/**'];
+  const { guard } = createAccess(loadConfig({ argv, environment: {}, home: '/nowhere', isRoot: false }));
+  const listed = ['http://127.0.0.1:5000', 'https://registry.lan'];
+
+  test('lets listed registries lead to each other', () => {
+    for (const origin of listed) {
+      assert.ok(guard.trusts(origin));
+      for (const other of listed) {
+        assert.ok(guard.trusts(origin, other));
+        guard.judgeUrl(new URL(origin), other);
+      }
+    }
+  });
+
+  test('lets nobody else lead there', () => {
+    for (const origin of listed) assert.equal(guard.trusts(origin, 'https://evil.example'), false);
+    assert.throws(() => guard.judgeUrl(new URL('http://127.0.0.1:5000'), 'https://evil.example'), {
+      code: 'address-refused',
+    });
+    assert.equal(guard.trusts('https://evil.example'), false, 'a wildcard lists no origin');
   });
 });

@@ -8,7 +8,7 @@ import { suite, test } from 'node:test';
  * its own. A new part has to be given its place here.
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
-  ['errors', 'streams', 'single-flight', 'ip-address'],
+  ['errors', 'pace', 'streams', 'single-flight', 'ip-address'],
   ['oci'],
   ['archive', 'net', 'blobs', 'policy'],
   ['registry'],

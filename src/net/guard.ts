@@ -11,27 +11,34 @@ export interface Guard {
    * Judges a URL: its scheme and, where its host is a literal address, that address. A name passes here and is judged
    * by {@link Guard.judgeAddresses} once it is resolved.
    *
+   * @param chosenBy as {@link Guard.trusts} takes it
    * @throws CatalogueError `address-refused`
    */
-  judgeUrl(url: URL): void;
+  judgeUrl(url: URL, chosenBy?: string): void;
   /**
    * Judges every address that a name resolved to; one bad address refuses them all.
    *
    * @throws CatalogueError `address-refused`
    */
   judgeAddresses(hostname: string, addresses: readonly LookupAddress[]): void;
-  /** Tells whether the operator has listed this origin, such as `http://127.0.0.1:5000`. */
-  trusts(origin: string): boolean;
+  /**
+   * Tells whether the operator has listed this origin, such as `http://127.0.0.1:5000`, and the one that leads there:
+   * what is listed is no way to the inside for those who are not.
+   *
+   * @param chosenBy the origin of the registry that named it, as a realm or a redirect; the origin itself where absent
+   */
+  trusts(origin: string, chosenBy?: string): boolean;
 }
 
 /** @param trustedOrigins origins in the URL standard's form, scheme included, default ports left out */
 export function createGuard(trustedOrigins: Iterable<string>): Guard {
   const trusted = new Set(trustedOrigins);
+  const trusts: Guard['trusts'] = (origin, chosenBy = origin) => trusted.has(origin) && trusted.has(chosenBy);
   return {
-    trusts: (origin) => trusted.has(origin),
+    trusts,
 
-    judgeUrl(url) {
-      if (trusted.has(url.origin)) return;
+    judgeUrl(url, chosenBy) {
+      if (trusts(url.origin, chosenBy)) return;
       if (url.protocol !== 'https:') throw refusal(url.host, 'it is not reached over HTTPS');
       if (url.username !== '' || url.password !== '') throw refusal(url.host, 'its URL carries credentials');
       // The URL parser has brought every notation (0x7f000001, 2130706433, 127.1) to one form.

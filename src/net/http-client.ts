@@ -11,7 +11,12 @@ export interface HttpRequest {
   readonly method?: 'GET' | 'HEAD' | 'POST';
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** Who chose the URL: the origin of the registry that named it, or {@link ANYONE}. Absent where the URL is a registry's own. */
+  readonly chosenBy?: string;
 }
+
+/** Chose a URL that stands in an image: no origin that the operator could have listed. */
+export const ANYONE = 'anyone';
 
 /** A response whose body the caller reads, drains or destroys. */
 export interface HttpResponse {
@@ -44,25 +49,30 @@ export interface HttpClientOptions {
 
 const MAX_REDIRECTS = 5;
 const REDIRECT_BODY_LIMIT = 64 * 1024;
+const DRAIN_TIMEOUT_MS = 5_000;
 const DEFAULT_IDLE_TIMEOUT = 30_000;
 
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { guard, userAgent, idleTimeout = DEFAULT_IDLE_TIMEOUT } = options;
-  const agent = new Agent({
-    connect: guardedConnector(options, idleTimeout),
-    headersTimeout: idleTimeout,
-    // Between two chunks; undici does not count while the reader holds the body back.
-    bodyTimeout: idleTimeout,
-    // One connection each for parallel blobs: HTTP/2 would put them all through one window.
-    allowH2: false,
-  });
+  const agentFor = (connect: buildConnector.connector): Agent =>
+    new Agent({
+      connect,
+      headersTimeout: idleTimeout,
+      // Between two chunks; undici does not count while the reader holds the body back.
+      bodyTimeout: idleTimeout,
+      // One connection each for parallel blobs: HTTP/2 would put them all through one window.
+      allowH2: false,
+    });
+  // Apart, so that nobody gets a connection that another one was allowed.
+  const judged = agentFor(connectorFor(options, idleTimeout, guard.judgeAddresses));
+  const trusted = agentFor(connectorFor(options, idleTimeout, () => {}));
 
   const sendOnce = async (
     hop: Hop,
-    { method = 'GET', body }: HttpRequest,
+    { method = 'GET', body, chosenBy }: HttpRequest,
     signal: AbortSignal,
   ): Promise<HttpResponse> => {
-    guard.judgeUrl(hop.url);
+    guard.judgeUrl(hop.url, chosenBy);
     const headers = { 'user-agent': userAgent, 'accept-encoding': 'identity', ...hop.headers };
     try {
       const response = await send(hop.url, {
@@ -70,7 +80,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         headers,
         body: body ?? null,
         signal,
-        dispatcher: agent,
+        dispatcher: guard.trusts(hop.url.origin, chosenBy) ? trusted : judged,
       });
       return {
         status: response.statusCode,
@@ -85,7 +95,9 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   };
 
   return {
-    async request(url, request, signal) {
+    async request(url, given, signal) {
+      // Whoever chose the first URL has chosen where it redirects to.
+      const request = { chosenBy: url.origin, ...given };
       let hop: Hop = { url, headers: request.headers ?? {}, remaining: MAX_REDIRECTS };
       for (;;) {
         const response = await sendOnce(hop, request, signal);
@@ -96,7 +108,9 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         hop = next;
       }
     },
-    close: () => agent.close(),
+    async close() {
+      await Promise.all([judged.close(), trusted.close()]);
+    },
   };
 }
 
@@ -126,9 +140,11 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
   return Buffer.concat(chunks);
 }
 
-/** Reads what is left of a short body, so that its connection can be used again; gives up on a long one. */
-export async function drain(response: HttpResponse): Promise<void> {
+/** Reads what is left of a short body, so that its connection can be used again; gives up on a long or slow one. */
+export async function drain(response: HttpResponse, timeout = DRAIN_TIMEOUT_MS): Promise<void> {
+  const timer = setTimeout(() => response.body.destroy(), timeout);
   await readBody(response, REDIRECT_BODY_LIMIT).catch(() => response.body.destroy());
+  clearTimeout(timer);
 }
 
 /** Turns what the network threw into an error of the catalogue that names the host; an abort stays an abort. */
@@ -170,34 +186,27 @@ const CONNECTION_FAILURES = new Map([
  * Connects to exactly the addresses that were judged: the look-up hook hands out what it judged, and a literal, for
  * which no look-up happens, was judged with the URL.
  */
-function guardedConnector(
-  { guard, lookup = lookupAll }: HttpClientOptions,
+function connectorFor(
+  { lookup = lookupAll }: HttpClientOptions,
   timeout: number,
+  judge: Guard['judgeAddresses'],
 ): buildConnector.connector {
-  const hook =
-    (judge: (hostname: string, addresses: LookupAddress[]) => void): LookupFunction =>
-    (hostname, { all }, callback) => {
-      const fail = (error: NodeJS.ErrnoException): void => callback(error, []);
-      lookup(hostname).then((addresses) => {
-        try {
-          judge(hostname, addresses);
-        } catch (error) {
-          return fail(error as CatalogueError);
-        }
-        const [first] = addresses;
-        // An empty list would go unnoticed until the connection reads its first address, outside any handler.
-        if (first === undefined) return fail(Object.assign(new Error('No address'), { code: 'ENOTFOUND' }));
-        if (all === true) callback(null, addresses);
-        else callback(null, first.address, first.family);
-      }, fail);
-    };
-  const shared = { timeout, allowH2: false, autoSelectFamily: true };
-  const judged = buildConnector({ ...shared, lookup: hook(guard.judgeAddresses) });
-  const trusted = buildConnector({ ...shared, lookup: hook(() => {}) });
-  return (options, callback) => {
-    const origin = new URL(`${options.protocol}//${options.host ?? options.hostname}`).origin;
-    (guard.trusts(origin) ? trusted : judged)(options, callback);
+  const hook: LookupFunction = (hostname, { all }, callback) => {
+    const fail = (error: NodeJS.ErrnoException): void => callback(error, []);
+    lookup(hostname).then((addresses) => {
+      try {
+        judge(hostname, addresses);
+      } catch (error) {
+        return fail(error as CatalogueError);
+      }
+      const [first] = addresses;
+      // An empty list would go unnoticed until the connection reads its first address, outside any handler.
+      if (first === undefined) return fail(Object.assign(new Error('No address'), { code: 'ENOTFOUND' }));
+      if (all === true) callback(null, addresses);
+      else callback(null, first.address, first.family);
+    }, fail);
   };
+  return buildConnector({ timeout, allowH2: false, autoSelectFamily: true, lookup: hook });
 }
 
 function lookupAll(hostname: string): Promise<LookupAddress[]> {

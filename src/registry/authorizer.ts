@@ -11,12 +11,15 @@ export interface Authorizer {
   /** The header for the next request; undefined while nothing is known to be wanted. */
   authorization(repository: Repository): Promise<string | undefined>;
   /**
-   * Answers a 401: the header to try once more with, or undefined where nothing better than what was `sent` can be had.
+   * Answers a 401 of the registry itself: the header to try once more with, or undefined where nothing better than what
+   * was `sent` can be had. What another origin asks for, behind a redirect, must not come here.
    *
+   * @param origin the registry's, by which the token server that it names is judged
    * @throws CatalogueError as the token server's answer deserves
    */
   challenged(
     repository: Repository,
+    origin: string,
     wwwAuthenticate: string | undefined,
     sent: string | undefined,
   ): Promise<string | undefined>;
@@ -31,6 +34,12 @@ export interface AuthorizerOptions {
   readonly now: () => number;
 }
 
+/** What a registry asked for last. */
+interface KnownChallenge extends Challenge {
+  /** The registry's. */
+  readonly origin: string;
+}
+
 interface Token {
   readonly header: string;
   /** When it must not be used any more, on the clock of `now`. */
@@ -41,17 +50,19 @@ const TOKEN_BODY_LIMIT = 64 * 1024;
 const TOKEN_REQUEST_TIMEOUT_MS = 60_000;
 /** https://distribution.github.io/distribution/spec/auth/token/: what a token lives where its server doesn't say. */
 const DEFAULT_LIFETIME_S = 60;
-const REMEMBERED_MAX = 10_000;
+/** Characters. A header of more is refused by most servers, and 2000 of them are remembered. */
+const TOKEN_MAX = 16 * 1024;
+const REMEMBERED_MAX = 2_000;
 
 /**
  * Keeps challenges by registry and tokens by repository, so that a token is asked for once, by however many requests,
  * and renewed before it expires in the middle of an image.
  */
 export function createAuthorizer({ http, credentials, now }: AuthorizerOptions): Authorizer {
-  const challenges = new Map<string, Challenge>();
+  const challenges = new Map<string, KnownChallenge>();
   const tokens = new Map<string, Promise<Token>>();
 
-  const answer = async (repository: Repository, challenge: Challenge): Promise<string | undefined> => {
+  const answer = async (repository: Repository, challenge: KnownChallenge): Promise<string | undefined> => {
     const found = await credentials.find(repository.domain);
     if (found?.kind === 'registry-token') return `Bearer ${found.token}`;
     if (challenge.scheme === 'basic') return found?.kind === 'password' ? basic(found) : undefined;
@@ -60,7 +71,7 @@ export function createAuthorizer({ http, credentials, now }: AuthorizerOptions):
 
   const sharedToken = async (
     repository: Repository,
-    challenge: Challenge,
+    challenge: KnownChallenge,
     found: Credentials | undefined,
   ): Promise<Token> => {
     const key = keyOf(repository);
@@ -79,7 +90,7 @@ export function createAuthorizer({ http, credentials, now }: AuthorizerOptions):
 
   const fetchToken = async (
     repository: Repository,
-    challenge: Challenge,
+    challenge: KnownChallenge,
     found: Credentials | undefined,
   ): Promise<Token> => {
     const asked = now();
@@ -88,7 +99,8 @@ export function createAuthorizer({ http, credentials, now }: AuthorizerOptions):
     const query = { ...(service !== undefined && { service }), scope: `repository:${repository.path}:pull` };
     // Not a client's signal: others wait for the same token.
     const signal = AbortSignal.timeout(TOKEN_REQUEST_TIMEOUT_MS);
-    const response = await http.request(...tokenRequest(realm, query, found), signal);
+    const [url, request] = tokenRequest(realm, query, found);
+    const response = await http.request(url, { ...request, chosenBy: challenge.origin }, signal);
     return readToken(response, repository, found !== undefined, asked);
   };
 
@@ -106,14 +118,15 @@ export function createAuthorizer({ http, credentials, now }: AuthorizerOptions):
       return challenge && answer(repository, challenge);
     },
 
-    async challenged(repository, wwwAuthenticate, sent) {
+    async challenged(repository, origin, wwwAuthenticate, sent) {
       const challenge = parseChallenges(wwwAuthenticate ?? '').find(({ scheme }) =>
         /^(?:bearer|basic)$/.test(scheme),
       );
       if (challenge === undefined) return undefined;
-      remember(challenges, repository.domain, challenge);
+      const known = { ...challenge, origin };
+      remember(challenges, repository.domain, known);
       await forget(repository, sent);
-      const header = await answer(repository, challenge);
+      const header = await answer(repository, known);
       return header === sent ? undefined : header;
     },
 
@@ -171,7 +184,7 @@ async function readToken(
 }
 
 function isToken(value: unknown): value is string {
-  return typeof value === 'string' && /^[\x21-\x7e]+$/.test(value);
+  return typeof value === 'string' && value.length <= TOKEN_MAX && /^[\x21-\x7e]+$/.test(value);
 }
 
 function realmOf(challenge: Challenge, domain: string): URL {

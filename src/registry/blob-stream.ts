@@ -4,6 +4,7 @@ import { CatalogueError } from '../errors.ts';
 import { type HttpResponse, upstreamError } from '../net/http-client.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
+import { createPace, type PaceLimits } from '../pace.ts';
 import { streamFrom } from '../streams.ts';
 import { isOutage } from './status-error.ts';
 
@@ -15,6 +16,8 @@ const MAX_FAILURES = 4;
 const FIRST_PAUSE_MS = 250;
 /** The client at the other end gives up, too. */
 const LONGEST_PAUSE_MS = 20_000;
+/** A registry that drips, or breaks off after each byte, holds a connection and a client for nothing. */
+export const SLOWEST_REGISTRY: PaceLimits = { bytesPerSecond: 1024, patience: 60_000 };
 
 /**
  * Streams a blob or a range of it, going on by Range where the registry breaks off. A whole blob's digest is verified
@@ -25,8 +28,9 @@ export function streamBlob(
   blob: Descriptor,
   range: ByteRange,
   signal: AbortSignal,
+  slowest: PaceLimits = SLOWEST_REGISTRY,
 ): Readable {
-  return streamFrom((ended) => verified(resumed(open, blob, range, ended), blob, range), signal);
+  return streamFrom((ended) => verified(resumed(open, blob, range, ended, slowest), blob, range), signal);
 }
 
 async function* verified(
@@ -57,16 +61,24 @@ async function* resumed(
   blob: Descriptor,
   { start, end }: ByteRange,
   signal: AbortSignal,
+  slowest: PaceLimits,
 ): AsyncGenerator<Buffer, void> {
+  const pace = createPace(slowest);
   let at = start;
   let failures = 0;
+  let waitsSince = performance.now();
+  let isTooSlow = false;
   while (at < end) {
     try {
       const response = await open({ start: at, end }, signal);
       for await (const chunk of bodyFrom(response, blob, { start: at, end })) {
         at += chunk.length;
         failures = 0;
+        isTooSlow = !pace.count(performance.now() - waitsSince, chunk.length);
+        if (isTooSlow) throw tooSlow(response);
         yield chunk;
+        // For as long as the reader took, nobody waited for the registry.
+        waitsSince = performance.now();
       }
       if (at < end)
         throw new CatalogueError(
@@ -76,7 +88,7 @@ async function* resumed(
     } catch (error) {
       signal.throwIfAborted();
       failures += 1;
-      if (failures > MAX_FAILURES || !isWorthAnotherTry(error)) throw error;
+      if (isTooSlow || failures > MAX_FAILURES || !isWorthAnotherTry(error)) throw error;
       await delay(pauseAfter(error, failures), undefined, { signal });
     }
   }
@@ -112,13 +124,20 @@ function checkedStart(response: HttpResponse, blob: Descriptor, at: number): num
   if (response.status === 206) {
     const [, first, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.header('content-range') ?? '') ?? [];
     if (Number(first) !== at) fail('was asked for by a range and came with another one');
-    if (total !== '*' && Number(total) !== blob.size) fail(`has ${total} bytes instead of ${blob.size}`);
+    if (total !== '*' && Number(total) !== blob.size)
+      fail(`has ${Number(total)} bytes instead of ${blob.size}`);
     return at;
   }
   const length = response.header('content-length');
   if (length !== undefined && Number(length) !== blob.size)
-    fail(`has ${length} bytes instead of ${blob.size}`);
+    fail(`has ${Number(length)} bytes instead of ${blob.size}`);
   return 0;
+}
+
+function tooSlow({ url }: HttpResponse): CatalogueError {
+  return new CatalogueError('registry-timeout', `${url.host} sends too slowly.`, {
+    reason: `${url.host} sends too slowly`,
+  });
 }
 
 function mismatch({ digest }: Descriptor, why: string): CatalogueError {

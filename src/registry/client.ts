@@ -1,10 +1,18 @@
 import { CatalogueError } from '../errors.ts';
-import { drain, type HttpClient, type HttpRequest, type HttpResponse, readBody } from '../net/http-client.ts';
+import {
+  ANYONE,
+  drain,
+  type HttpClient,
+  type HttpRequest,
+  type HttpResponse,
+  readBody,
+} from '../net/http-client.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { type Digest, digestHash, finishDigest, isDigest, sha256 } from '../oci/digest.ts';
 import { isForeignLayer, MEDIA_TYPES } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
+import type { PaceLimits } from '../pace.ts';
 import type { Authorizer } from './authorizer.ts';
 import { type OpenRange, streamBlob } from './blob-stream.ts';
 import { missingOrPrivate, statusError } from './status-error.ts';
@@ -50,12 +58,26 @@ export interface RegistryClientOptions {
   readonly authorizer: Authorizer;
   /** Registries that are spoken to by plain HTTP. */
   readonly insecure: ReadonlySet<string>;
+  /** How slowly blobs may come; {@link SLOWEST_REGISTRY} where absent. */
+  readonly slowest?: PaceLimits;
+  /** Milliseconds in which a manifest must be there, whole; 60 000 where absent. */
+  readonly metadataTimeout?: number;
 }
 
 const MANIFEST_LIMIT = 4 * 1024 * 1024;
+const METADATA_TIMEOUT_MS = 60_000;
 const ACCEPT_MANIFESTS = Object.values(MEDIA_TYPES).join(', ');
 
-export function createRegistryClient({ http, authorizer, insecure }: RegistryClientOptions): RegistryClient {
+export function createRegistryClient({
+  http,
+  authorizer,
+  insecure,
+  slowest,
+  metadataTimeout = METADATA_TIMEOUT_MS,
+}: RegistryClientOptions): RegistryClient {
+  const soon = (signal: AbortSignal): AbortSignal =>
+    AbortSignal.any([signal, AbortSignal.timeout(metadataTimeout)]);
+
   const send = async (
     repository: Repository,
     resource: string,
@@ -74,7 +96,10 @@ export function createRegistryClient({ http, authorizer, insecure }: RegistryCli
     const first = await attempt(known);
     if (first.status !== 401) return first;
     await drain(first);
-    const header = await authorizer.challenged(repository, first.header('www-authenticate'), known);
+    // Credentials are for the registry: whoever it redirects to must not say where they go (CVE-2020-15157).
+    if (first.url.origin !== url.origin) throw await authorizer.refusal(repository);
+    const wwwAuthenticate = first.header('www-authenticate');
+    const header = await authorizer.challenged(repository, url.origin, wwwAuthenticate, known);
     const second = header === undefined ? first : await attempt(header);
     if (second.status !== 401) return second;
     await drain(second);
@@ -97,7 +122,7 @@ export function createRegistryClient({ http, authorizer, insecure }: RegistryCli
       for (const url of isForeignLayer(blob) ? (blob.urls ?? []) : []) {
         if (!URL.canParse(url)) continue;
         try {
-          const elsewhere = await http.request(new URL(url), { headers }, signal);
+          const elsewhere = await http.request(new URL(url), { headers, chosenBy: ANYONE }, signal);
           if (elsewhere.status === 200 || elsewhere.status === 206) return elsewhere;
           await drain(elsewhere);
         } catch (error) {
@@ -111,7 +136,7 @@ export function createRegistryClient({ http, authorizer, insecure }: RegistryCli
   return {
     async manifest(repository, reference, signal) {
       const headers = { accept: ACCEPT_MANIFESTS };
-      const response = await send(repository, `manifests/${reference}`, { headers }, signal);
+      const response = await send(repository, `manifests/${reference}`, { headers }, soon(signal));
       if (response.status !== 200) {
         await drain(response);
         throw manifestError(response, repository, reference);
@@ -128,7 +153,7 @@ export function createRegistryClient({ http, authorizer, insecure }: RegistryCli
 
     async resolveTag(repository, tag, signal) {
       const request = { method: 'HEAD', headers: { accept: ACCEPT_MANIFESTS } } as const;
-      const response = await send(repository, `manifests/${tag}`, request, signal);
+      const response = await send(repository, `manifests/${tag}`, request, soon(signal));
       await drain(response);
       if (response.status === 405) return undefined;
       if (response.status !== 200) throw manifestError(response, repository, tag);
@@ -137,7 +162,7 @@ export function createRegistryClient({ http, authorizer, insecure }: RegistryCli
     },
 
     async hasBlob(repository, blob, signal) {
-      const response = await send(repository, `blobs/${blob.digest}`, { method: 'HEAD' }, signal);
+      const response = await send(repository, `blobs/${blob.digest}`, { method: 'HEAD' }, soon(signal));
       await drain(response);
       if (response.status !== 200 && response.status !== 404) throw statusError(response);
       return response.status === 200;
@@ -145,7 +170,7 @@ export function createRegistryClient({ http, authorizer, insecure }: RegistryCli
 
     blobs: (repository) => ({
       read: async (blob, range = { start: 0, end: blob.size }, signal) =>
-        streamBlob(openBlob(repository, blob), blob, range, signal),
+        streamBlob(openBlob(repository, blob), blob, range, signal, slowest),
     }),
   };
 }

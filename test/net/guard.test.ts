@@ -177,6 +177,22 @@ suite('the guard lets an origin pass that the operator has listed', () => {
     });
   }
 
+  test('it is no way there for those who are not listed themselves', () => {
+    for (const url of ['http://127.0.0.1:5000/v2/', 'https://registry.test/token']) {
+      const { origin } = new URL(url);
+      for (const listed of ['http://127.0.0.1:5000', 'https://registry.test']) {
+        guard.judgeUrl(new URL(url), listed);
+        assert.ok(guard.trusts(origin, listed));
+      }
+      for (const stranger of ['https://evil.example', 'https://registry.test:8443', 'anyone', '']) {
+        assert.equal(guard.trusts(origin, stranger), false);
+      }
+    }
+    assert.throws(() => guard.judgeUrl(new URL('http://127.0.0.1:5000'), 'https://evil.example'), REFUSED);
+    // A name is judged once it is resolved, like anyone's.
+    guard.judgeUrl(new URL('https://registry.test'), 'https://evil.example');
+  });
+
   for (const url of [
     'https://127.0.0.1:5000',
     'http://127.0.0.1:5001',

@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
 import { createGuard, type Guard } from '../../src/net/guard.ts';
 import {
+  ANYONE,
   createHttpClient,
   drain,
   type HttpClient,
@@ -167,6 +168,80 @@ suite('the HTTP client connects where the guard allows', () => {
       await assert.rejects(http.request(new URL(`${origin}/${at}`), {}, never), { code: 'address-refused' });
     }
     assert.equal(inside.connections, 0);
+  });
+
+  test('a redirect to what the operator has listed counts for listed registries alone', async () => {
+    const hosts: (string | undefined)[] = [];
+    await using inside = await serve((request, response) => {
+      hosts.push(request.headers.host);
+      response.end('inside');
+    });
+    const target = `http://registry.test:${inside.port}`;
+    await using stranger = await serve((_request, response) => {
+      response.writeHead(302, { location: `${target}/secret` }).end();
+    });
+    const origin = `http://stranger.test:${stranger.port}`;
+    const listed = createGuard([target]);
+    // 127.0.0.1 plays a public address for the stranger alone.
+    const guard: Guard = {
+      ...listed,
+      judgeUrl: (url, chosenBy) => (url.origin === origin ? undefined : listed.judgeUrl(url, chosenBy)),
+      judgeAddresses: (hostname, addresses) =>
+        hostname === 'stranger.test' ? undefined : listed.judgeAddresses(hostname, addresses),
+    };
+    const lookup = async () => [LOOPBACK];
+    await using http = clientFor([], { guard, lookup });
+    await assert.rejects(http.request(new URL(origin), {}, never), { code: 'address-refused' });
+    assert.equal(inside.connections, 0);
+
+    await using both = clientFor([target, origin], { lookup });
+    assert.equal(String(await readBody(await both.request(new URL(origin), {}, never), 100)), 'inside');
+    assert.deepEqual(hosts, [`registry.test:${inside.port}`]);
+  });
+
+  test('a connection that is open for one who may is not for one who may not', async () => {
+    await using inside = await hello('inside');
+    const origin = `http://registry.test:${inside.port}`;
+    const listed = createGuard([origin]);
+    const guard: Guard = { ...listed, judgeUrl: () => {} };
+    await using http = clientFor([], { guard, lookup: async () => [LOOPBACK] });
+    await readBody(await http.request(new URL(origin), {}, never), 100);
+    assert.equal(inside.connections, 1);
+    for (const chosenBy of ['https://stranger.test', ANYONE]) {
+      await assert.rejects(http.request(new URL(origin), { chosenBy }, never), { code: 'address-refused' });
+    }
+    assert.equal(inside.connections, 1);
+  });
+
+  test('no proxy of the environment comes between, which would resolve names by itself', async () => {
+    await using server = await hello();
+    let used = 0;
+    await using proxy = await serve((_request, response) => {
+      used += 1;
+      response.end('proxied');
+    });
+    const module = (name: string): string =>
+      JSON.stringify(new URL(`../../src/net/${name}.ts`, import.meta.url).href);
+    const script = `
+        import { createGuard } from ${module('guard')};
+        import { createHttpClient, readBody } from ${module('http-client')};
+        const origin = 'http://127.0.0.1:${server.port}';
+        const http = createHttpClient({ guard: createGuard([origin]), userAgent: 'test' });
+        const response = await http.request(new URL(origin), {}, new AbortController().signal);
+        process.stdout.write(await readBody(response, 100));
+        await http.close();
+      `;
+    const proxies = ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY', 'ALL_PROXY'];
+    const url = `http://127.0.0.1:${proxy.port}`;
+    const env = {
+      ...process.env,
+      ...Object.fromEntries(proxies.map((name) => [name, url])),
+      ...{ NODE_USE_ENV_PROXY: '1', NO_PROXY: '', no_proxy: '' },
+    };
+    const args = ['--input-type=module', '--eval', script];
+    const { stdout } = await run(process.execPath, args, { env });
+    assert.equal(stdout, 'hello');
+    assert.equal(used, 0);
   });
 
   test('the connection goes to the very address that was judged, and the name is looked up once for it', async () => {
@@ -340,6 +415,21 @@ suite('the HTTP client does not wait for ever', () => {
     await using http = clientFor([origin], { idleTimeout: 50 });
     const response = await http.request(new URL(origin), {}, never);
     await assert.rejects(readBody(response, 1000), { code: 'registry-timeout' });
+  });
+
+  test('what is left of a body that only drips, before the next request', { timeout: 20_000 }, async () => {
+    let closed = false;
+    await using server = await serve((_request, response) => {
+      const drip = setInterval(() => response.write('x'), 50);
+      response.once('close', () => {
+        closed = true;
+        clearInterval(drip);
+      });
+    });
+    const origin = `http://127.0.0.1:${server.port}`;
+    await using http = clientFor([origin]);
+    await drain(await http.request(new URL(origin), {}, never), 200);
+    await waitFor(() => closed, { what: 'the end of the connection' });
   });
 
   test('a TLS handshake that is not answered', async () => {

@@ -402,6 +402,65 @@ suite('a token server that misbehaves', () => {
     assert.deepEqual(elsewhere.authorizations, [undefined]);
   });
 
+  suite('credentials stay with the registry that they belong to', () => {
+    /** A registry that sends its blobs elsewhere, where another one asks for credentials. */
+    async function redirecting(challenge: (origin: string) => string) {
+      const thief = await startOdd({}, challenge);
+      const server = createServer((_request, response) => {
+        response.writeHead(307, { location: `http://${thief.host}/blob` }).end();
+      });
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      return {
+        thief,
+        host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+        async [Symbol.asyncDispose]() {
+          server.closeAllConnections();
+          await new Promise((resolve) => server.close(resolve));
+          await thief[Symbol.asyncDispose]();
+        },
+      };
+    }
+
+    for (const [title, challenge] of [
+      ['a token server of its own', (origin: string) => `Bearer realm="${origin}/token",service="s"`],
+      ['a password', () => 'Basic realm="give"'],
+    ] as const) {
+      test(`whom it redirects to asks for ${title} in vain (CVE-2020-15157)`, async () => {
+        await using registry = await redirecting(challenge);
+        const trusted = [`http://${registry.thief.host}`];
+        await assert.rejects(pull(registry.host, { trusted, credentials: alice }), { status: 404 });
+        assert.deepEqual(registry.thief.requests, ['GET /blob']);
+        assert.deepEqual(registry.thief.authorizations, [undefined]);
+      });
+    }
+  });
+
+  suite('what the operator has listed is no way inside for those who are not', () => {
+    test('a realm at a listed registry, named by one that is not listed', async () => {
+      await using inside = await startOdd({});
+      await using stranger = await startOdd({}, () => `Bearer realm="http://${inside.host}/token"`);
+      const origin = `http://${stranger.host}`;
+      // Public, as far as the guard can see, and yet not listed.
+      await using ours = createStack({ hosts: [stranger.host], listed: [inside.host], open: [origin] });
+      await assert.rejects(ours.client.manifest(parseReference(`${stranger.host}/a/b`), 'latest', never), {
+        code: 'address-refused',
+      });
+      assert.deepEqual(inside.requests, []);
+    });
+
+    test('the same realm, named by a listed registry, is where its tokens come from', async () => {
+      await using inside = await startOdd({});
+      await using registry = await startOdd({}, () => `Bearer realm="http://${inside.host}/token"`);
+      await pull(registry.host, { trusted: [`http://${inside.host}`] });
+      assert.equal(inside.requests.length, 1);
+    });
+  });
+
+  test('a token of a size that no header has is no token', async () => {
+    await using odd = await startOdd({ body: JSON.stringify({ token: 'x'.repeat(17_000) }) });
+    await assert.rejects(pull(odd.host), { code: 'registry-failed' });
+  });
+
   test('a token without a lifetime has a minute', async () => {
     await using odd = await startOdd({});
     let time = 0;

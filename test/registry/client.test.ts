@@ -235,6 +235,35 @@ suite('the registry client, against a real registry behind faults', {
       assert.equal(proxy.requests.length, 7);
     });
 
+    test('a registry that breaks off after every few bytes is given up', async () => {
+      await using ours = createStack({
+        hosts: [proxy.host],
+        slowest: { bytesPerSecond: 1024, patience: 500 },
+      });
+      proxy.inject(({ path }) => (path.includes('/blobs/') ? { kind: 'cut', after: 10 } : undefined));
+      const stream = await ours.client.blobs(repository()).read(big, undefined, never);
+      await assert.rejects(buffer(stream), {
+        code: 'registry-timeout',
+        message: `${proxy.host} sends too slowly.`,
+      });
+      assert.ok(proxy.requests.length > 1, 'it is asked to go on meanwhile');
+    });
+
+    test('a reader that takes its time is not the registry’s fault', async () => {
+      await using ours = createStack({
+        hosts: [proxy.host],
+        slowest: { bytesPerSecond: 1e9, patience: 2_000 },
+      });
+      const stream = await ours.client.blobs(repository()).read(big, undefined, never);
+      const begun = performance.now();
+      let length = 0;
+      for await (const chunk of stream as AsyncIterable<Buffer>) {
+        length += chunk.length;
+        await waitFor(() => performance.now() - begun > 2_500);
+      }
+      assert.equal(length, big.size);
+    });
+
     test('are continued where the registry ended them cleanly, but early', async () => {
       const headers = { 'content-type': 'application/octet-stream', 'transfer-encoding': 'chunked' };
       const body = bytes.subarray(0, 123_456);
@@ -584,8 +613,8 @@ suite('the registry client, against a real registry behind faults', {
       urls,
     });
 
-    const readFrom = async (what: Descriptor, trusted: string[]): Promise<Buffer> => {
-      await using ours = createStack({ hosts: [proxy.host], trusted });
+    const readFrom = async (what: Descriptor, open: string[], trusted: string[] = []): Promise<Buffer> => {
+      await using ours = createStack({ hosts: [proxy.host], open, trusted });
       return await buffer(await ours.client.blobs(repository()).read(what, undefined, never));
     };
 
@@ -632,6 +661,19 @@ suite('the registry client, against a real registry behind faults', {
         assert.equal(proxy.requests.length, 1, 'not tried again');
       });
     }
+
+    test('are not fetched from an origin that the operator has listed, as an image’s author chose it', async () => {
+      let asked = 0;
+      await using vendor = await startVendor((_request, response) => {
+        asked += 1;
+        response.end(content);
+      });
+      const refused = { code: 'address-refused' };
+      await assert.rejects(readFrom(foreign(`${vendor.url}/layer`), [], [vendor.url]), refused);
+      await assert.rejects(readFrom(foreign(`${proxy.url}/v2/test/image/manifests/oci`), []), refused);
+      assert.equal(asked, 0);
+      assert.ok(proxy.requests.every(({ path }) => path.includes('/blobs/')));
+    });
 
     test('that nobody has are not available', async () => {
       await assert.rejects(readFrom(foreign(), []), { code: 'layer-unavailable' });

@@ -1,5 +1,6 @@
-import { createGuard } from '../../src/net/guard.ts';
+import { createGuard, type Guard } from '../../src/net/guard.ts';
 import { createHttpClient, type HttpClient } from '../../src/net/http-client.ts';
+import type { PaceLimits } from '../../src/pace.ts';
 import { type Authorizer, createAuthorizer } from '../../src/registry/authorizer.ts';
 import { createRegistryClient, type RegistryClient } from '../../src/registry/client.ts';
 import type { CredentialStore, Credentials } from '../../src/registry/credentials.ts';
@@ -15,22 +16,45 @@ export interface StackOptions {
   hosts: string[];
   /** Further origins that the guard lets pass: a token server, the target of redirects. */
   trusted?: string[];
+  /** The hosts that the guard lets pass, where these are not all of them. */
+  listed?: string[];
+  /** Origins of this machine that play public ones. */
+  open?: string[];
   credentials?: Credentials | undefined;
   /** Milliseconds. */
   now?: () => number;
   idleTimeout?: number;
+  slowest?: PaceLimits;
+  metadataTimeout?: number;
 }
 
 /** The registry client as src/app.ts puts it together. */
-export function createStack({ hosts, trusted = [], credentials, now, idleTimeout }: StackOptions): Stack {
-  const origins = [...hosts.map((host) => `http://${host}`), ...trusted.map((url) => new URL(url).origin)];
+export function createStack(options: StackOptions): Stack {
+  const {
+    hosts,
+    listed = hosts,
+    trusted = [],
+    open = [],
+    credentials,
+    now,
+    idleTimeout,
+    ...limits
+  } = options;
+  const origins = [...listed.map((host) => `http://${host}`), ...trusted.map((url) => new URL(url).origin)];
+  const guard = createGuard(origins);
+  const openGuard: Guard = {
+    ...guard,
+    judgeUrl: (url, chosenBy) => {
+      if (!open.includes(url.origin)) guard.judgeUrl(url, chosenBy);
+    },
+  };
   const http = createHttpClient({
-    guard: createGuard(origins),
+    guard: openGuard,
     userAgent: 'test',
     ...(idleTimeout !== undefined && { idleTimeout }),
   });
   const store: CredentialStore = { find: async () => credentials };
   const authorizer = createAuthorizer({ http, credentials: store, now: now ?? (() => performance.now()) });
-  const client = createRegistryClient({ http, authorizer, insecure: new Set(hosts) });
+  const client = createRegistryClient({ http, authorizer, insecure: new Set(hosts), ...limits });
   return { http, authorizer, client, [Symbol.asyncDispose]: () => http.close() };
 }
