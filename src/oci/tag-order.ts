@@ -79,10 +79,8 @@ function compareNumbers(a: string | undefined, b: string | undefined): number {
 
 /** Words in the order of the alphabet, the numbers between them from the highest down; the shorter text first. */
 function compareTexts(a: string, b: string): number {
-  const [one, other] = [a, b].map((text) => text.toLowerCase().match(/\d+|\D+/g) ?? []) as [
-    string[],
-    string[],
-  ];
+  const one = partsOf(a);
+  const other = partsOf(b);
   for (const [at, part] of one.entries()) {
     const opposite = other[at];
     if (opposite === undefined) return 1;
@@ -98,4 +96,8 @@ function compareParts(a: string, b: string): number {
     return compareNumbers(b.replace(/^0+(?=\d)/, ''), a.replace(/^0+(?=\d)/, ''));
   if (isNumber !== isOtherNumber) return isNumber ? 1 : -1;
   return a < b ? -1 : Number(a > b);
+}
+
+function partsOf(text: string): readonly string[] {
+  return text.toLowerCase().match(/\d+|\D+/g) ?? [];
 }

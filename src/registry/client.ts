@@ -16,6 +16,7 @@ import type { PaceLimits } from '../pace.ts';
 import type { Authorizer } from './authorizer.ts';
 import { type OpenRange, streamBlob } from './blob-stream.ts';
 import { missingOrPrivate, statusError } from './status-error.ts';
+import { listTags, type TagList } from './tag-list.ts';
 
 /** A manifest as a registry served it, its digest verified. */
 export interface FetchedManifest {
@@ -47,6 +48,8 @@ export interface RegistryClient {
    * @throws CatalogueError as {@link RegistryClient.manifest} does
    */
   resolveTag(repository: Repository, tag: string, signal: AbortSignal): Promise<Digest | undefined>;
+  /** Lists the tags of a repository. @throws CatalogueError as {@link RegistryClient.manifest} does */
+  tags(repository: Repository, signal: AbortSignal): Promise<TagList>;
   /** Tells whether the registry itself has a blob. */
   hasBlob(repository: Repository, blob: Descriptor, signal: AbortSignal): Promise<boolean>;
   /** Reads blobs of one repository: verified, resumed where the upstream breaks off. */
@@ -160,6 +163,9 @@ export function createRegistryClient({
       const digest = response.header('docker-content-digest');
       return isDigest(digest) ? digest : undefined;
     },
+
+    tags: (repository, signal) =>
+      listTags(repository, (query) => send(repository, `tags/list${query}`, {}, signal)),
 
     async hasBlob(repository, blob, signal) {
       const response = await send(repository, `blobs/${blob.digest}`, { method: 'HEAD' }, soon(signal));

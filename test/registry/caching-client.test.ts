@@ -46,6 +46,7 @@ async function setUp(staleIfError = 24 * HOUR_MS): Promise<Setup> {
   };
   const registry: RegistryClient = {
     manifest: (_repository, reference) => answer('GET', reference),
+    tags: async () => ({ tags: [], isComplete: true }),
     resolveTag: async (_repository, tag) => {
       const { digest } = await answer('HEAD', tag);
       return setup.statesDigest ? digest : undefined;
