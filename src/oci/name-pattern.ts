@@ -1,6 +1,5 @@
 import { posix } from 'node:path';
-import { CatalogueError } from '../errors.ts';
-import { parseReference, type Reference, type Repository } from './reference.ts';
+import { type Repository, referenceOrNone } from './reference.ts';
 
 declare const brand: unique symbol;
 
@@ -26,13 +25,13 @@ export function parseNamePattern(text: string): NamePattern {
   if (text === '**') return pattern(text, undefined);
   if (!text.includes('/')) throw new Error(RULE);
   if (!WILDCARD.test(text.replace(/^\[[^\]]*\]/, ''))) {
-    const image = reference(text);
+    const image = referenceOrNone(text);
     if (image === undefined || image.tagGiven || image.digest !== undefined) throw new Error(RULE);
     return pattern(literal(canonicalName(image)), image.domain);
   }
   const [host = '', ...segments] = text.split('/');
   const path = segments.join('/').toLowerCase();
-  const inRegistry = reference(`${host}/x`);
+  const inRegistry = referenceOrNone(`${host}/x`);
   if (inRegistry !== undefined && /^(?:library\/)?x$/.test(inRegistry.path)) {
     return pattern(`${literal(canonicalHost(inRegistry))}/${path}`, inRegistry.domain);
   }
@@ -58,15 +57,6 @@ function canonicalHost({ domain }: Repository): string {
 /** The brackets of an IPv6 address would be a set of characters. */
 function literal(name: string): string {
   return name.replaceAll('[', '[[]');
-}
-
-function reference(text: string): Reference | undefined {
-  try {
-    return parseReference(text);
-  } catch (error) {
-    if (error instanceof CatalogueError) return undefined;
-    throw error;
-  }
 }
 
 function pattern(glob: string, domain: string | undefined): NamePattern {

@@ -43,7 +43,7 @@ export function parsePlatform(text: string): Platform {
     );
   }
   const [, os = '', architecture = '', variant] = match;
-  return normalise({ os, architecture, variant });
+  return normalisePlatform({ os, architecture, variant });
 }
 
 /** Writes a platform as `linux/arm64` or `linux/arm/v7`. */
@@ -53,7 +53,7 @@ export function formatPlatform({ os, architecture, variant }: StatedPlatform): s
 
 /** Tells whether two platforms are the same after normalisation. */
 export function samePlatform(a: StatedPlatform, b: StatedPlatform): boolean {
-  return formatPlatform(normalise(a)) === formatPlatform(normalise(b));
+  return formatPlatform(normalisePlatform(a)) === formatPlatform(normalisePlatform(b));
 }
 
 /**
@@ -71,14 +71,15 @@ export function selectPlatform<T>(
     const exact = formatPlatform({ ...wanted, variant });
     const found = candidates.find((candidate) => {
       const stated = platformOf(candidate);
-      return stated !== undefined && formatPlatform(normalise(stated)) === exact;
+      return stated !== undefined && formatPlatform(normalisePlatform(stated)) === exact;
     });
     if (found !== undefined) return found;
   }
   return undefined;
 }
 
-function normalise(stated: StatedPlatform): Platform {
+/** Brings a stated platform to normal form: `linux/arm64/v8` is `linux/arm64`. */
+export function normalisePlatform(stated: StatedPlatform): Platform {
   const os = stated.os.toLowerCase();
   const given = stated.architecture.toLowerCase();
   const architecture = ARCHITECTURE_ALIASES.get(given) ?? given;

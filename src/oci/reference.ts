@@ -99,6 +99,16 @@ export function parseReference(text: string): Reference {
   return Object.freeze({ domain, path, name, tag, tagGiven: tagText !== undefined, digest }) as Reference;
 }
 
+/** Parses what may be no reference at all; undefined where it is none. */
+export function referenceOrNone(text: string): Reference | undefined {
+  try {
+    return parseReference(text);
+  } catch (error) {
+    if (error instanceof CatalogueError) return undefined;
+    throw error;
+  }
+}
+
 /** Writes a reference in full: `docker.io/library/busybox:latest`. */
 export function formatReference({ name, tag, digest }: Reference): string {
   return name + (tag === undefined ? '' : `:${tag}`) + (digest === undefined ? '' : `@${digest}`);

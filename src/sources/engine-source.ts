@@ -7,7 +7,7 @@ import { CatalogueError } from '../errors.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import type { JsonObject } from '../oci/json.ts';
 import { formatPlatform, type Platform, samePlatform, selectPlatform } from '../oci/platform.ts';
-import { formatReference, parseReference, type Reference } from '../oci/reference.ts';
+import { formatReference, type Reference, referenceOrNone } from '../oci/reference.ts';
 import type { CredentialStore } from '../registry/credentials.ts';
 import { createSingleFlight } from '../single-flight.ts';
 import { relay } from '../streams.ts';
@@ -273,7 +273,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
 const REMOVAL_PATIENCE_MS = 10 * 60_000;
 
 /** Always with a tag or a digest: a bare name would mean every tag of the repository. */
-function engineName({ name, tag, digest }: Reference): string {
+export function engineName({ name, tag, digest }: Reference): string {
   return digest === undefined ? `${name}:${tag ?? 'latest'}` : `${name}@${digest}`;
 }
 
@@ -283,7 +283,8 @@ function platformOf({ references, platform }: ArchiveRequest, standard: Platform
   return platform ?? (isExact ? undefined : standard);
 }
 
-function isFor(wanted: Platform, { platform }: EngineImage): boolean {
+/** Tells whether an image runs on a platform. */
+export function isFor(wanted: Platform, { platform }: EngineImage): boolean {
   return selectPlatform(wanted, [platform], (stated) => stated) !== undefined;
 }
 
@@ -302,22 +303,18 @@ function archiveFacts(
 }
 
 /** Under what digest the repository has the image, where the engine knows of one alone; else the image's ID. */
-function digestOf({ id, repoDigests }: EngineImage, reference: Reference | undefined): Digest | undefined {
+export function digestOf(
+  { id, repoDigests }: EngineImage,
+  reference: Reference | undefined,
+): Digest | undefined {
   if (reference?.digest !== undefined) return reference.digest;
   // Two manifests, of two tags or two types, may be of one image.
-  const own = repoDigests.map(parsedOrNone).filter((found) => found?.name === reference?.name);
+  const own = repoDigests.map(referenceOrNone).filter((found) => found?.name === reference?.name);
   return (own.length === 1 ? own[0]?.digest : undefined) ?? (isDigest(id) ? id : undefined);
 }
 
-function parsedOrNone(text: string): Reference | undefined {
-  try {
-    return parseReference(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function notInEngine(reference: Reference): CatalogueError {
+/** What is not there and may not be pulled. */
+export function notInEngine(reference: Reference): CatalogueError {
   return new CatalogueError(
     'image-not-found',
     `The engine does not have ${formatReference(reference)}, and this service pulls nothing.`,
@@ -325,7 +322,12 @@ function notInEngine(reference: Reference): CatalogueError {
   );
 }
 
-function otherPlatform(reference: Reference, wanted: Platform, { platform }: EngineImage): CatalogueError {
+/** What is there, but for another platform. */
+export function otherPlatform(
+  reference: Reference,
+  wanted: Platform,
+  { platform }: EngineImage,
+): CatalogueError {
   const there = formatPlatform(platform);
   return new CatalogueError(
     'platform-not-found',

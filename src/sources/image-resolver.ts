@@ -2,6 +2,7 @@ import { buffer } from 'node:stream/consumers';
 import type { ArchiveImage } from '../archive/entries.ts';
 import { CatalogueError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
 import {
   type ImageIndex,
   type ImageManifest,
@@ -10,7 +11,7 @@ import {
   parseImageConfig,
   parseManifest,
 } from '../oci/manifest.ts';
-import { formatPlatform, type Platform, selectPlatform } from '../oci/platform.ts';
+import { formatPlatform, type Platform, type StatedPlatform, selectPlatform } from '../oci/platform.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
 
@@ -25,6 +26,10 @@ export interface ResolveOptions {
 export interface ResolvedImage extends ArchiveImage {
   /** The config, where it was read on the way. */
   readonly configBytes: Uint8Array | undefined;
+  /** The index that the reference names, where it names one. */
+  readonly indexDigest: Digest | undefined;
+  /** What it is there for, as far as that was seen: all that the index states, or what the config does. */
+  readonly platforms: readonly StatedPlatform[];
   /** As in {@link FetchedManifest}, of the reference. */
   readonly staleSince: number | undefined;
 }
@@ -44,7 +49,7 @@ interface Search {
   readonly mayReadConfig: boolean;
   readonly signal: AbortSignal;
   /** The platforms seen so far, for the one who asked in vain. */
-  readonly seen: Set<string>;
+  readonly seen: Map<string, StatedPlatform>;
   /** How many manifests may still be read. */
   budget: number;
   /** How many bytes they may have together. */
@@ -76,7 +81,7 @@ export async function resolveImage(
     wanted,
     mayReadConfig,
     signal,
-    seen: new Set(),
+    seen: new Map(),
     budget: MANIFEST_BUDGET,
     bytes: MANIFEST_BYTES,
   };
@@ -90,12 +95,17 @@ export async function resolveImage(
       : await (isExact ? { fetched, manifest } : checkConfig(search, { fetched, manifest }));
   if (found === undefined) throw platformNotFound(search);
   await requireForeignLayers(search, found.manifest);
-  return toImage(reference, found, fetched.staleSince);
+  return {
+    ...toImage(reference, found),
+    indexDigest: manifest.kind === 'index' ? fetched.digest : undefined,
+    platforms: [...search.seen.values()],
+    staleSince: fetched.staleSince,
+  };
 }
 
 async function searchIndex(search: Search, index: ImageIndex): Promise<Candidate | undefined> {
   const images = index.manifests.filter(({ mediaType }) => !isIndexType(mediaType));
-  for (const { platform } of images) if (platform) search.seen.add(formatPlatform(platform));
+  for (const { platform } of images) if (platform) search.seen.set(formatPlatform(platform), platform);
   const stated = selectPlatform(search.wanted, images, ({ platform }) => platform);
   if (stated !== undefined) return fetchImage(search, stated);
   for (const entry of index.manifests) {
@@ -144,15 +154,25 @@ async function fetchImage(search: Search, { digest }: Descriptor): Promise<Candi
   );
 }
 
+/** Reads the config of an image. @throws CatalogueError `registry-failed` where it is too large */
+export async function readConfig(
+  client: RegistryClient,
+  reference: Reference,
+  config: Descriptor,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  if (config.size > CONFIG_LIMIT) {
+    throw new CatalogueError('registry-failed', `The config of ${formatReference(reference)} is too large.`);
+  }
+  return buffer(await client.blobs(reference).read(config, undefined, signal));
+}
+
 /** Keeps a candidate whose config, the only place that tells, is for the wanted platform. */
 async function checkConfig(search: Search, candidate: Candidate): Promise<Candidate | undefined> {
   const { client, reference, wanted, signal, seen } = search;
   const { config, layers } = candidate.manifest;
   if (!search.mayReadConfig) return candidate;
-  if (config.size > CONFIG_LIMIT) {
-    throw new CatalogueError('registry-failed', `The config of ${formatReference(reference)} is too large.`);
-  }
-  const configBytes = await buffer(await client.blobs(reference).read(config, undefined, signal));
+  const configBytes = await readConfig(client, reference, config, signal);
   const { platform, layerCount } = parseImageConfig(configBytes);
   if (layerCount !== layers.length) {
     throw new CatalogueError(
@@ -160,7 +180,7 @@ async function checkConfig(search: Search, candidate: Candidate): Promise<Candid
       `Manifest and config of ${formatReference(reference)} disagree on its layers.`,
     );
   }
-  seen.add(formatPlatform(platform));
+  seen.set(formatPlatform(platform), platform);
   return selectPlatform(wanted, [platform], (stated) => stated) && { ...candidate, configBytes };
 }
 
@@ -182,8 +202,7 @@ async function requireForeignLayers(
 function toImage(
   reference: Reference,
   { fetched, manifest, configBytes }: Candidate,
-  staleSince: number | undefined,
-): ResolvedImage {
+): Omit<ResolvedImage, 'indexDigest' | 'platforms' | 'staleSince'> {
   const { digest, bytes } = fetched;
   return {
     reference,
@@ -192,12 +211,11 @@ function toImage(
     config: manifest.config,
     layers: manifest.layers,
     configBytes,
-    staleSince,
   };
 }
 
 function platformNotFound({ reference, wanted, seen }: Search): CatalogueError {
-  const shown = [...seen].slice(0, PLATFORMS_SHOWN).join(', ');
+  const shown = [...seen.keys()].slice(0, PLATFORMS_SHOWN).join(', ');
   const more = seen.size > PLATFORMS_SHOWN ? ` and ${seen.size - PLATFORMS_SHOWN} more` : '';
   const there = seen.size === 0 ? 'no image at all' : `${shown}${more}`;
   return new CatalogueError(

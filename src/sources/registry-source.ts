@@ -32,12 +32,7 @@ export function createRegistrySource({
         references.map((reference) => resolveImage(client, reference, options, ended)),
       );
       const layout = layoutArchive(archiveEntries(images, format));
-      if (layout.size > maxSize) {
-        throw new CatalogueError(
-          'image-too-large',
-          `The archive would have ${layout.size} bytes; this service sends at most ${maxSize}.`,
-        );
-      }
+      requireSize(layout.size, maxSize);
       const blobs = blobsOf(client, images);
       const isDefault = platform === undefined || samePlatform(platform, defaultPlatform);
       return {
@@ -52,6 +47,15 @@ export function createRegistrySource({
       };
     },
   };
+}
+
+/** @throws CatalogueError `image-too-large` */
+export function requireSize(size: number, maxSize: number): void {
+  if (size <= maxSize) return;
+  throw new CatalogueError(
+    'image-too-large',
+    `The archive would have ${size} bytes; this service sends at most ${maxSize}.`,
+  );
 }
 
 /** Reads each blob from the repository of an image that has it; a config that is known already, from memory. */

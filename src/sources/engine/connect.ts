@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import type { Storage } from '../../blobs/blob-cache.ts';
 import { openSpools } from '../../blobs/spools.ts';
 import { CatalogueError } from '../../errors.ts';
+import { createEngineCatalogue } from '../engine-catalogue.ts';
 import { createEngineSource, type EngineSourceLog, type EngineSourceOptions } from '../engine-source.ts';
+import type { ImageCatalogue } from '../image-catalogue.ts';
 import type { ImageSource } from '../image-source.ts';
 import { findEngine } from './address.ts';
 import { createEngine, type EngineFacts } from './engine.ts';
@@ -26,6 +28,8 @@ export interface ConnectOptions
   readonly storage: Storage | undefined;
   /** Refuses a registry that nobody may be sent to. */
   readonly judge: (domain: string) => Promise<void>;
+  /** Tells what the engine would pull. */
+  readonly registries: ImageCatalogue;
   readonly log: ConnectLog;
 }
 
@@ -36,13 +40,31 @@ export interface ConnectLog extends EngineSourceLog {
   removed(name: string): void;
 }
 
+/** What an engine gives and tells. */
+export interface ConnectedEngine {
+  readonly source: ImageSource;
+  readonly catalogue: ImageCatalogue;
+}
+
 /**
  * Finds the engine and makes it a source of images.
  *
  * @throws Error whose message tells the operator which engine does not answer, and what to do
  */
-export async function connectEngine(options: ConnectOptions): Promise<ImageSource> {
-  const { variables, configFolder, pulls, pullQueue, keep, stateDir, storage, judge, log, ...rest } = options;
+export async function connectEngine(options: ConnectOptions): Promise<ConnectedEngine> {
+  const {
+    variables,
+    configFolder,
+    pulls,
+    pullQueue,
+    keep,
+    stateDir,
+    storage,
+    judge,
+    registries,
+    log,
+    ...rest
+  } = options;
   const engine = createEngine(findEngine({ variables, configFolder, readFile: readIfThere }));
   try {
     log.connected(await engine.describe(AbortSignal.timeout(PATIENCE_MS)), engine.url);
@@ -50,7 +72,7 @@ export async function connectEngine(options: ConnectOptions): Promise<ImageSourc
     throw new Error(absence(engine.url, error), { cause: error });
   }
   const leases = createLeases();
-  return createEngineSource({
+  const source = createEngineSource({
     ...rest,
     engine,
     leases,
@@ -67,6 +89,7 @@ export async function connectEngine(options: ConnectOptions): Promise<ImageSourc
     spools: storage && (await openSpools(storage)),
     judge: ({ domain }) => judge(domain),
   });
+  return { source, catalogue: createEngineCatalogue({ ...rest, engine, registries }) };
 }
 
 /** Milliseconds that an engine has to answer at the start. */

@@ -3,9 +3,10 @@ import type { Readable } from 'node:stream';
 import type { DialOptions } from 'docker-modem';
 import Docker from 'dockerode';
 import { CatalogueError } from '../../errors.ts';
+import { type ConfigSummary, parseTimestamp, summariseConfig } from '../../oci/config-summary.ts';
 import { isJsonObject, type JsonObject } from '../../oci/json.ts';
 import { formatPlatform, type Platform, type StatedPlatform } from '../../oci/platform.ts';
-import type { Reference } from '../../oci/reference.ts';
+import { type Reference, type Repository, referenceOrNone } from '../../oci/reference.ts';
 import type { Credentials } from '../../registry/credentials.ts';
 import { streamFrom } from '../../streams.ts';
 import type { EngineAddress } from './address.ts';
@@ -33,6 +34,8 @@ export interface EngineImage {
   readonly size: number;
   readonly platform: StatedPlatform;
   readonly repoDigests: readonly string[];
+  readonly created: Date | undefined;
+  readonly config: ConfigSummary;
 }
 
 export interface PullOrder {
@@ -60,6 +63,8 @@ export interface Engine {
     platform: Platform | undefined,
     signal: AbortSignal,
   ): Promise<EngineImage | undefined>;
+  /** The tags that its images have in a repository. */
+  tags(repository: Repository, signal: AbortSignal): Promise<readonly string[]>;
   /** The IDs of all its images. */
   imageIds(signal: AbortSignal): Promise<ReadonlySet<string>>;
   /** Pulls one image. @throws CatalogueError what the registry's trouble is */
@@ -135,6 +140,16 @@ export function createEngine(address: EngineAddress): Engine {
           if (statusOf(error) === 404) return undefined;
           throw error;
         }
+      }),
+
+    tags: (repository, signal) =>
+      call(signal, async ({ docker }) => {
+        const images = await docker.listImages({ abortSignal: limited(signal) });
+        // One without a name is listed as <none>:<none>.
+        const tagged = images.flatMap(({ RepoTags }) => RepoTags ?? []).map(referenceOrNone);
+        const isOfIt = (found: Reference | undefined): boolean =>
+          found?.domain === repository.domain && found.path === repository.path;
+        return tagged.filter(isOfIt).flatMap((found) => found?.tag ?? []);
       }),
 
     imageIds: (signal) =>
@@ -262,7 +277,8 @@ async function get(
   throw new Error(`${path} is answered with something that is no JSON object`);
 }
 
-function readImage({ Id, Size, Os, Architecture, Variant, RepoDigests }: JsonObject): EngineImage {
+function readImage(inspected: JsonObject): EngineImage {
+  const { Id, Size, Os, Architecture, Variant, RepoDigests, Created, Config } = inspected;
   if (typeof Id !== 'string' || typeof Os !== 'string' || typeof Architecture !== 'string') {
     throw new Error('An image is described without its ID or platform');
   }
@@ -275,6 +291,8 @@ function readImage({ Id, Size, Os, Architecture, Variant, RepoDigests }: JsonObj
       ...(typeof Variant === 'string' && { variant: Variant }),
     },
     repoDigests: Array.isArray(RepoDigests) ? RepoDigests.filter((text) => typeof text === 'string') : [],
+    created: parseTimestamp(Created),
+    config: summariseConfig(Config),
   };
 }
 

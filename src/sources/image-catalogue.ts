@@ -1,0 +1,44 @@
+import type { ArchiveFormat } from '../archive/entries.ts';
+import type { ConfigSummary } from '../oci/config-summary.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Platform } from '../oci/platform.ts';
+import type { Reference, Repository } from '../oci/reference.ts';
+import type { TagList } from '../registry/tag-list.ts';
+
+/** An image that someone wants to know about before they download it. */
+export interface DetailsRequest {
+  readonly reference: Reference;
+  /** Where absent: the server's default, or exactly what a digest names. */
+  readonly platform: Platform | undefined;
+  readonly format: ArchiveFormat;
+}
+
+/** What is known of an image without any of its layers. */
+export interface ImageDetails {
+  /** Of the manifest of the image, or its ID where no manifest is known. */
+  readonly digest: Digest | undefined;
+  /** Of the index that the reference names, where it names one. */
+  readonly indexDigest: Digest | undefined;
+  readonly platform: string;
+  /** All that there is, attestations left out, in the order of the index. */
+  readonly platforms: readonly string[];
+  readonly filename: string;
+  /** Bytes of the archive and its strong validator; undefined where they follow only from making it. */
+  readonly size: number | undefined;
+  readonly etag: string | undefined;
+  /** From the base upwards, with their bytes as they are compressed; undefined where only an engine knows. */
+  readonly layers: readonly { readonly digest: Digest; readonly size: number }[] | undefined;
+  readonly created: Date | undefined;
+  readonly config: ConfigSummary;
+  readonly zstd: boolean;
+  /** As in an archive. */
+  readonly staleSince: number | undefined;
+}
+
+/** Tells what images there are and what they are like. */
+export interface ImageCatalogue {
+  /** Describes one image. @throws CatalogueError why there is no archive of it */
+  describe(request: DetailsRequest, signal: AbortSignal): Promise<ImageDetails>;
+  /** Lists the tags of a repository, newest version first. @throws CatalogueError */
+  tags(repository: Repository, signal: AbortSignal): Promise<TagList>;
+}

@@ -1,0 +1,50 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface SearchServer extends AsyncDisposable {
+  url: string;
+  /** What was searched for, in order. */
+  queries: string[];
+  /** Replaces the answer from the next request on; undefined leaves requests without one. */
+  answer(body: string | undefined, status?: number): void;
+}
+
+/** One result as Docker Hub gives it. */
+export interface HubResult {
+  repo_name: unknown;
+  short_description?: unknown;
+  star_count?: unknown;
+  is_official?: unknown;
+}
+
+/** Docker Hub's search as far as we know it, for there is no other to run. Finds, of `repositories`, what has the query in its name. */
+export async function startSearch(repositories: HubResult[]): Promise<SearchServer> {
+  const queries: string[] = [];
+  let fixed: { body: string | undefined; status: number } | undefined;
+  const server = createServer((request, response) => {
+    const query = new URL(request.url ?? '', 'http://search').searchParams.get('query') ?? '';
+    queries.push(query);
+    const results = repositories.filter(({ repo_name }) => `${repo_name}`.includes(query));
+    const { body, status } = fixed ?? {
+      status: 200,
+      body: JSON.stringify({ count: results.length, results }),
+    };
+    if (body === undefined) return;
+    response.writeHead(status, { 'content-type': 'application/json' }).end(body);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v2/search/repositories/`,
+    queries,
+    answer: (body, status = 200) => {
+      fixed = { body, status };
+    },
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
