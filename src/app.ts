@@ -8,17 +8,22 @@ import type { Config } from './config/schema.ts';
 import { MAX_IMAGES } from './http/archive-query.ts';
 import type { ServiceInfo } from './http/routes/info.ts';
 import { createServer, type ServerOptions } from './http/server.ts';
-import type { Guard } from './net/guard.ts';
+import { createGuard, type Guard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
 import { judgeHost } from './net/judge-host.ts';
+import type { NamePattern } from './oci/name-pattern.ts';
 import { formatPlatform } from './oci/platform.ts';
 import { createAuthorizer } from './registry/authorizer.ts';
 import { createCachingClient } from './registry/caching-client.ts';
 import { createRegistryClient, registryOrigin } from './registry/client.ts';
 import { type CredentialStore, createDockerConfigCredentials } from './registry/credentials.ts';
 import { createManifestStore } from './registry/manifest-store.ts';
-import type { ImageSource } from './sources/image-source.ts';
+import { createBriefCatalogue } from './sources/brief-catalogue.ts';
+import type { ConnectedEngine } from './sources/engine/connect.ts';
+import type { ImageCatalogue } from './sources/image-catalogue.ts';
+import { createRegistryCatalogue } from './sources/registry-catalogue.ts';
 import { createRegistrySource } from './sources/registry-source.ts';
+import { createRepositorySearch, type RepositorySearch } from './sources/repository-search.ts';
 
 /** What the application takes from the process that runs it. */
 export interface Environment {
@@ -58,20 +63,22 @@ export async function createApp(config: Config, environment: Environment): Promi
     credentials,
     now: () => performance.now(),
   });
-  const registries = createRegistryClient({ http, authorizer, insecure });
+  const direct = createRegistryClient({ http, authorizer, insecure });
   const blobs = await openCache(config, logger);
   const { cacheDir, staleIfError } = config;
   const manifests = createManifestStore(cacheDir);
   const client =
     blobs === undefined
-      ? registries
-      : createCachingClient({ client: registries, blobs, manifests, staleIfError, now: Date.now });
+      ? direct
+      : createCachingClient({ client: direct, blobs, manifests, staleIfError, now: Date.now });
   const { defaultPlatform } = config;
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
-  const source =
+  const registries = createRegistryCatalogue({ client, defaultPlatform, maxSize });
+  const { source, catalogue } =
     config.source === 'registry'
-      ? createRegistrySource({ client, defaultPlatform, maxSize })
-      : await startEngineSource(config, environment, { credentials, guard, insecure, blobs, maxSize });
+      ? { source: createRegistrySource({ client, defaultPlatform, maxSize }), catalogue: registries }
+      : await startEngine(config, environment, { credentials, guard, insecure, blobs, maxSize, registries });
+  const search = createSearch(config, environment);
 
   const server = await createServer({
     logger,
@@ -80,11 +87,14 @@ export async function createApp(config: Config, environment: Environment): Promi
     trustProxy: config.trustProxy,
     clients,
     source,
+    catalogue: createBriefCatalogue({ catalogue, now: () => performance.now() }),
+    search: search?.find,
     allowlist,
   });
   server.addHook('onClose', async () => {
     await blobs?.close();
     await http.close();
+    await search?.close();
   });
   return {
     server,
@@ -104,7 +114,7 @@ function serviceInfo(
   { allow, deny }: ReturnType<Access['patterns']>,
   version: string,
 ): ServiceInfo {
-  const { operatorName, operatorContact, source, maxImageSize, defaultPlatform } = config;
+  const { operatorName, operatorContact, source, maxImageSize, defaultPlatform, searchUrl } = config;
   return {
     version,
     operator: { name: operatorName ?? null, contact: operatorContact ?? null },
@@ -114,8 +124,23 @@ function serviceInfo(
     denied: deny.map(({ glob }) => glob),
     maxImageSize: maxImageSize === 0 ? null : maxImageSize,
     maxImages: MAX_IMAGES,
-    search: false,
+    search: searchUrl !== undefined && allow.some(mayBeOnDockerHub),
   };
+}
+
+function mayBeOnDockerHub({ domain = 'docker.io' }: NamePattern): boolean {
+  return domain === 'docker.io';
+}
+
+/** Its address is the operator's, and leads nobody else anywhere: it has a guard and connections of its own. */
+function createSearch(
+  { searchUrl: url }: Config,
+  { version }: Environment,
+): { readonly find: RepositorySearch; close(): Promise<void> } | undefined {
+  if (url === undefined) return undefined;
+  const http = createHttpClient({ guard: createGuard([url.origin]), userAgent: `DockerProxy/${version}` });
+  const find = createRepositorySearch({ http, url, now: () => performance.now() });
+  return { find, close: () => http.close() };
 }
 
 interface EngineParts {
@@ -124,14 +149,15 @@ interface EngineParts {
   readonly insecure: ReadonlySet<string>;
   readonly blobs: BlobCache | undefined;
   readonly maxSize: number;
+  readonly registries: ImageCatalogue;
 }
 
 /** Loaded only where it is wanted: who takes images from registries has no use for a client of the engine. */
-async function startEngineSource(
+async function startEngine(
   config: Config,
   { logger, variables, dockerConfigFolder: configFolder }: Environment,
   { insecure, guard, blobs, ...parts }: EngineParts,
-): Promise<ImageSource> {
+): Promise<ConnectedEngine> {
   const { connectEngine } = await import('./sources/engine/connect.ts');
   const { defaultPlatform, pull: policy, pulls, pullQueue, engineKeep: keep, stateDir } = config;
   return connectEngine({

@@ -12,6 +12,7 @@ import {
   registry,
   type SettingType,
   text,
+  urlOrOff,
 } from './types.ts';
 
 /** Everything that can be set: the one place that flags, variables, file keys and `--help` come from. */
@@ -80,6 +81,11 @@ export const SCHEMA = {
     doc: 'The PEM file of a certificate and its chain; with its key, HTTPS is served.',
   },
   tlsKeyFile: { type: text, doc: 'The PEM file of the key of that certificate.' },
+  searchUrl: {
+    type: urlOrOff,
+    default: 'https://hub.docker.com/v2/search/repositories/',
+    doc: 'Where the page finds repositories as one types: the search of Docker Hub, or what answers as it does; off turns it off.',
+  },
   operatorName: { type: text, doc: 'Who runs this service, as the page names them.' },
   operatorContact: {
     type: contact,

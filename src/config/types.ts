@@ -20,6 +20,18 @@ export const text: SettingType<string> = {
   },
 };
 
+/** An address of the web, or `off`, which is undefined. */
+export const urlOrOff: SettingType<URL | undefined> = {
+  placeholder: 'URL|off',
+  parse(value) {
+    const address = text.parse(value);
+    if (address === 'off') return undefined;
+    const url = URL.canParse(address) ? new URL(address) : undefined;
+    if (url?.protocol === 'https:' || url?.protocol === 'http:') return url;
+    throw new Error('must be a URL that begins with https:// or http://, or off');
+  },
+};
+
 /** Where a person can be reached: an e-mail address, which becomes a `mailto:` URL, or an `https:` URL. */
 export const contact: SettingType<string> = {
   placeholder: 'ADDRESS',

@@ -6,10 +6,13 @@ import { portal } from './plugins/portal.ts';
 import { answerError, answerProblems } from './plugins/problems.ts';
 import { type DownloadOptions, downloadRoutes } from './routes/download.ts';
 import { healthRoutes } from './routes/health.ts';
+import { type CatalogueOptions, imageRoutes } from './routes/image.ts';
 import { infoRoutes, type ServiceInfo } from './routes/info.ts';
+import { type SearchOptions, searchRoutes } from './routes/search.ts';
 import { statusRoutes } from './routes/status.ts';
+import { tagsRoutes } from './routes/tags.ts';
 
-export interface ServerOptions extends DownloadOptions {
+export interface ServerOptions extends DownloadOptions, CatalogueOptions, SearchOptions {
   readonly logger: FastifyBaseLogger;
   readonly info: () => ServiceInfo;
   /** Proxies whose X-Forwarded-For tells who the client is. */
@@ -32,6 +35,8 @@ export async function createServer({
   trustProxy,
   clients,
   source,
+  catalogue,
+  search,
   allowlist,
 }: ServerOptions): Promise<FastifyInstance> {
   const app: FastifyInstance = fastify({
@@ -52,6 +57,9 @@ export async function createServer({
   await app.register(downloadRoutes, { source, allowlist });
   await app.register(statusRoutes, { source, allowlist });
   await app.register(infoRoutes, { info });
+  await app.register(imageRoutes, { catalogue, allowlist });
+  await app.register(tagsRoutes, { catalogue, allowlist });
+  await app.register(searchRoutes, { search, allowlist });
   await app.register(portal);
   return app;
 }

@@ -165,7 +165,7 @@ export function createRegistryClient({
     },
 
     tags: (repository, signal) =>
-      listTags(repository, (query) => send(repository, `tags/list${query}`, {}, signal)),
+      listTags(repository, (query) => send(repository, `tags/list${query}`, {}, soon(signal))),
 
     async hasBlob(repository, blob, signal) {
       const response = await send(repository, `blobs/${blob.digest}`, { method: 'HEAD' }, soon(signal));

@@ -42,7 +42,12 @@ const FAILURE_TTL_MS = 20_000;
 /** Searches by Docker Hub's API: `GET ?query=WORDS` → `{"results": [{"repo_name", "short_description", …}]}`. */
 export function createRepositorySearch({ http, url, now }: RepositorySearchOptions): RepositorySearch {
   type Answer = { readonly found: readonly FoundRepository[] | undefined };
-  const known = new LRUCache<string, Answer>({ max: REMEMBERED_MAX, ttl: TTL_MS, ttlResolution: 0, perf: { now } });
+  const known = new LRUCache<string, Answer>({
+    max: REMEMBERED_MAX,
+    ttl: TTL_MS,
+    ttlResolution: 0,
+    perf: { now },
+  });
   const share = createSingleFlight<Answer>();
   let failedAt = Number.NEGATIVE_INFINITY;
 

@@ -54,6 +54,7 @@ suite('where settings come from', () => {
       trustProxy: [],
       insecureRegistries: [],
       maxImageSize: 0,
+      searchUrl: new URL('https://hub.docker.com/v2/search/repositories/'),
       operatorName: undefined,
       operatorContact: undefined,
       tlsCertFile: undefined,
@@ -210,6 +211,12 @@ suite('values', () => {
     ['mailto:images@example.org', 'mailto:images@example.org'],
     ['https://example.org/help', 'https://example.org/help'],
   ];
+  test('the search is where it is said, or nowhere', () => {
+    assert.equal(load({}).searchUrl?.host, 'hub.docker.com');
+    assert.equal(load({ argv: ['--search-url', 'http://a.lan/find'] }).searchUrl?.href, 'http://a.lan/find');
+    assert.equal(load({ argv: ['--search-url', 'off'] }).searchUrl, undefined);
+  });
+
   for (const [given, expected] of contacts) {
     test(`the contact ${given} is the link ${expected}`, () => {
       assert.equal(load({ argv: ['--operator-contact', given] }).operatorContact, expected);
@@ -272,6 +279,7 @@ suite('mistakes in settings', () => {
     ],
     ['cache-dir', [''], /must be a text/],
     ['state-dir', [''], /must be a text/],
+    ['search-url', ['on', 'file:///etc/passwd', ''], /must be/],
     [
       'operator-contact',
       ['someone', 'javascript:alert(1)', 'http://a.example', 'a b@c.example', ''],

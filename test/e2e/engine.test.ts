@@ -104,6 +104,52 @@ suite('images from a Docker engine', {
     assert.ok(live.body.equals(whole.body));
   });
 
+  interface Told {
+    size: number | null;
+    layers: unknown[] | null;
+    platforms: string[];
+    digest: string;
+    filename: string;
+    config: { command: string[] };
+    tags: string[];
+    code: string;
+  }
+
+  const told = async (service: DockerProxy, path: string): Promise<Told> =>
+    JSON.parse((await httpCall(`${service.url}/api/v1/${path}`)).body.toString()) as Told;
+
+  test('an image is described before it is pulled, as far as that can be known', async () => {
+    const before = (await engine.docker('image', 'ls', '--quiet')).stdout;
+    const details = await told(proxy, `image?myimage=${registry.host}/test/zstd`);
+    assert.equal(details.size, null);
+    assert.deepEqual(details.config.command, ['sh']);
+    assert.equal(details.layers?.length, 1);
+    assert.equal(details.filename, 'test_zstd.tar');
+    const index = await told(proxy, `image?myimage=${registry.host}/library/busybox`);
+    assert.deepEqual(index.platforms, ['linux/amd64', 'linux/arm64']);
+    const { tags } = await told(proxy, `tags?repository=${registry.host}/library/busybox`);
+    assert.deepEqual(tags, ['latest', '1.35']);
+    assert.equal((await engine.docker('image', 'ls', '--quiet')).stdout, before);
+  });
+
+  test('where nothing is pulled, the engine alone tells what there is', async () => {
+    const env = engineEnvironment(engine.dockerHost, registry.host);
+    await using service = await startDockerProxy({ env: { ...env, DOCKERPROXY_PULL: 'never' } });
+    const here = `${registry.host}/only/here`;
+    await engine.docker('pull', `${registry.host}/library/busybox`);
+    for (const tag of ['1', '2']) {
+      await engine.docker('tag', `${registry.host}/library/busybox`, `${here}:${tag}`);
+    }
+    const details = await told(service, `image?myimage=${here}:1`);
+    assert.deepEqual(details.platforms, ['linux/amd64']);
+    assert.deepEqual([details.size, details.layers], [null, null]);
+    assert.deepEqual(details.config.command, ['sh']);
+    assert.deepEqual((await told(service, `tags?repository=${here}`)).tags, ['2', '1']);
+    assert.equal((await told(service, `image?myimage=${registry.host}/test/helm`)).code, 'image-not-found');
+    const other = await told(service, `image?myimage=${here}:1&platform=linux/arm64`);
+    assert.equal(other.code, 'platform-not-found');
+  });
+
   test('a bundle, a digest, another platform', async () => {
     for (const [query, expected] of [
       [

@@ -11,7 +11,10 @@ import { sha256 } from '../../src/oci/digest.ts';
 import { parseNamePattern } from '../../src/oci/name-pattern.ts';
 import { createAllowlist } from '../../src/policy/allowlist.ts';
 import { type ClientList, createClientList } from '../../src/policy/client-list.ts';
+import type { TagList } from '../../src/registry/tag-list.ts';
+import type { ImageCatalogue, ImageDetails } from '../../src/sources/image-catalogue.ts';
 import type { Archive, ArchiveRequest, ImageSource, LiveArchive } from '../../src/sources/image-source.ts';
+import type { RepositorySearch } from '../../src/sources/repository-search.ts';
 
 const DEADLINE_MS = 5000;
 
@@ -52,6 +55,37 @@ function chunksOf(bytes: Buffer): Buffer[] {
   );
 }
 
+/** What is known of an image; a test replaces what it is about. */
+export function sampleDetails(parts: Partial<ImageDetails> = {}): ImageDetails {
+  return {
+    digest: DIGEST,
+    indexDigest: undefined,
+    platform: 'linux/amd64',
+    platforms: ['linux/amd64', 'linux/arm64'],
+    filename: 'busybox.tar',
+    size: FILE.length,
+    etag: ETAG,
+    layers: [{ digest: DIGEST, size: FILE.length }],
+    created: new Date('2026-01-01T00:00:00Z'),
+    config: {
+      ...{
+        entrypoint: undefined,
+        command: ['sh'],
+        workingDir: '/',
+        user: undefined,
+        exposedPorts: ['80/tcp'],
+      },
+    },
+    zstd: false,
+    staleSince: undefined,
+    ...parts,
+  };
+}
+
+export function sampleTags(tags: readonly string[]): TagList {
+  return { tags, isComplete: true };
+}
+
 type Archived = Archive | LiveArchive;
 
 export interface ServerSetup {
@@ -60,6 +94,8 @@ export interface ServerSetup {
   deny?: readonly string[];
   trustProxy?: readonly string[];
   clients?: ClientList;
+  catalogue?: Partial<ImageCatalogue>;
+  search?: RepositorySearch;
 }
 
 export interface LogLine {
@@ -110,6 +146,12 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     clients,
     logger: pino({ level: 'info' }, stream),
     source,
+    catalogue: {
+      describe: async () => sampleDetails(),
+      tags: async () => sampleTags([]),
+      ...setup.catalogue,
+    },
+    search: setup.search,
     allowlist: createAllowlist({ allow: allow.map(parseNamePattern), deny: deny.map(parseNamePattern) }),
   });
   await app.listen({ host: '127.0.0.1', port: 0 });

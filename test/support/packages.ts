@@ -31,6 +31,7 @@ const parts = {
   xz: { needs: ['xz'], package: 'xz-utils' },
   zstd: { needs: ['zstd'], package: 'zstd' },
   openssl: { needs: ['openssl'], package: 'openssl' },
+  chromium: { needs: ['chromium'], package: 'chromium' },
   nginx: { needs: ['nginx'], package: 'nginx' },
   ip: { needs: ['ip'], package: 'iproute2' },
   certificates: { needs: ['/etc/ssl/certs/ca-certificates.crt'], package: 'ca-certificates' },

@@ -1,0 +1,27 @@
+import { type Static, Type } from 'typebox';
+
+/** How every error is told. @see https://www.rfc-editor.org/rfc/rfc9457 */
+export const Problem = Type.Object(
+  {
+    type: Type.String({ description: '`urn:dockerproxy:error:` and the code.' }),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String({ description: 'What went wrong in this very case.' }),
+    code: Type.String({ description: 'Stable, for programs.' }),
+    help: Type.String({ description: 'What to do about it.' }),
+    retryAfter: Type.Optional(
+      Type.Integer({ description: 'Seconds after which asking again makes sense, as in Retry-After.' }),
+    ),
+  },
+  { title: 'Problem', description: 'Problem details (RFC 9457).' },
+);
+
+export type Problem = Static<typeof Problem>;
+
+/** The responses of any route that can fail, for its schema. */
+export const problemResponses = {
+  default: {
+    description: 'What went wrong, as problem details.',
+    content: { 'application/problem+json': { schema: Problem } },
+  },
+} as const;

@@ -1,0 +1,141 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { type Static, Type } from 'typebox';
+import { parsePlatform } from '../../oci/platform.ts';
+import { familiarReference, formatReference, parseReference } from '../../oci/reference.ts';
+import type { Allowlist } from '../../policy/allowlist.ts';
+import type { ImageDetails as Details, ImageCatalogue } from '../../sources/image-catalogue.ts';
+import { downloadUrl } from '../download-url.ts';
+import { whenGone } from '../gone.ts';
+import { problemResponses } from '../problem-schema.ts';
+
+const ImageQuery = Type.Object(
+  {
+    myimage: Type.String({
+      description: 'The image, as in a download: `nginx:1.27`.',
+      examples: ['busybox'],
+    }),
+    platform: Type.Optional(
+      Type.String({ description: 'os/architecture[/variant]; absent: the default, or what a digest names.' }),
+    ),
+    format: Type.Optional(
+      Type.Union([Type.Literal('docker'), Type.Literal('oci')], {
+        description: 'As in a download: `docker`.',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const maybe = <T extends Parameters<typeof Type.Union>[0][number]>(type: T, description: string) =>
+  Type.Union([type, Type.Null()], { description });
+
+/** What is known of an image before it is downloaded. */
+export const ImageDetails = Type.Object(
+  {
+    reference: Type.String({ description: 'In full: `docker.io/library/nginx:1.27`.' }),
+    name: Type.String({ description: 'As people write it: `nginx:1.27`.' }),
+    digest: maybe(Type.String(), 'Of the manifest of this image, or its ID where no manifest is known.'),
+    indexDigest: maybe(Type.String(), 'Of the index that the reference names, where it names one.'),
+    pinned: maybe(Type.String(), 'A reference to exactly this, for ever: `nginx@sha256:…`.'),
+    platform: Type.String({ examples: ['linux/amd64'] }),
+    platforms: Type.Array(Type.String(), { description: 'All that there is to choose from.' }),
+    filename: Type.String({ examples: ['nginx_1.27.tar'] }),
+    size: maybe(
+      Type.Integer({ minimum: 0 }),
+      'Bytes of the archive, exactly; null where only making it tells.',
+    ),
+    etag: maybe(Type.String(), 'The strong validator of the archive; null where only making it tells.'),
+    layers: maybe(
+      Type.Array(Type.Object({ digest: Type.String(), size: Type.Integer({ minimum: 0 }) })),
+      'From the base upwards, with their bytes as the registry serves them; null where only an engine knows.',
+    ),
+    created: maybe(Type.String({ format: 'date-time' }), 'When it was built, by its publisher.'),
+    config: Type.Object(
+      {
+        entrypoint: maybe(Type.Array(Type.String()), 'What runs.'),
+        command: maybe(
+          Type.Array(Type.String()),
+          'Its arguments, or what runs where there is no entrypoint.',
+        ),
+        workingDir: maybe(Type.String(), 'Where it runs.'),
+        user: maybe(Type.String(), 'As whom; root where null.'),
+        exposedPorts: Type.Array(Type.String(), { examples: [['80/tcp']] }),
+      },
+      { description: 'How the image runs, by its publisher.' },
+    ),
+    zstd: Type.Boolean({ description: 'Whether Docker before 23.0 cannot load it.' }),
+    staleSince: maybe(
+      Type.String({ format: 'date-time' }),
+      'When its registry last said that the tag means this; null where it says so now.',
+    ),
+    downloadUrl: Type.String({ description: 'Relative to this service.', examples: ['/dl?myimage=busybox'] }),
+  },
+  { title: 'ImageDetails' },
+);
+
+export type ImageDetails = Static<typeof ImageDetails>;
+
+export interface CatalogueOptions {
+  readonly catalogue: ImageCatalogue;
+  readonly allowlist: Allowlist;
+}
+
+/** `GET /api/v1/image?myimage=REF`: what an image is, and how large its archive. */
+export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
+  app,
+  { catalogue, allowlist },
+) => {
+  app.get(
+    '/api/v1/image',
+    {
+      schema: {
+        summary: 'What an image is, and how large its archive',
+        description: 'Reads its manifest and its config, and no layer.',
+        tags: ['API'],
+        querystring: ImageQuery,
+        response: { 200: ImageDetails, ...problemResponses },
+      },
+    },
+    async ({ query }, reply) => {
+      const reference = parseReference(query.myimage);
+      const platform = query.platform === undefined ? undefined : parsePlatform(query.platform);
+      allowlist.check(reference);
+      const request = { reference, platform, format: query.format ?? 'docker' } as const;
+      const details = await catalogue.describe(request, whenGone(reply));
+      const { digest, indexDigest } = details;
+      const fixed = indexDigest ?? digest;
+      return reply.header('cache-control', 'private, max-age=30').send({
+        ...onWire(details),
+        reference: formatReference(reference),
+        name: familiarReference(reference),
+        pinned: fixed === undefined ? null : familiarReference(parseReference(`${reference.name}@${fixed}`)),
+        downloadUrl: downloadUrl(query),
+      });
+    },
+  );
+};
+
+type OnWire = Omit<ImageDetails, 'reference' | 'name' | 'pinned' | 'downloadUrl'>;
+
+function onWire(details: Details): OnWire {
+  const { digest, indexDigest, size, etag, layers, created, config, staleSince, ...rest } = details;
+  const { entrypoint, command, workingDir, user, exposedPorts } = config;
+  return {
+    ...rest,
+    digest: digest ?? null,
+    indexDigest: indexDigest ?? null,
+    platforms: [...details.platforms],
+    size: size ?? null,
+    etag: etag ?? null,
+    layers: layers === undefined ? null : [...layers],
+    created: created?.toISOString() ?? null,
+    config: {
+      entrypoint: entrypoint === undefined ? null : [...entrypoint],
+      command: command === undefined ? null : [...command],
+      workingDir: workingDir ?? null,
+      user: user ?? null,
+      exposedPorts: [...exposedPorts],
+    },
+    staleSince: staleSince === undefined ? null : new Date(staleSince).toISOString(),
+  };
+}
