@@ -2,6 +2,7 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import type { AddressRange } from '../ip-address.ts';
 import type { ClientList } from '../policy/client-list.ts';
 import { admitClients } from './plugins/clients.ts';
+import { openapi } from './plugins/openapi.ts';
 import { portal } from './plugins/portal.ts';
 import { answerError, answerProblems } from './plugins/problems.ts';
 import { type DownloadOptions, downloadRoutes } from './routes/download.ts';
@@ -53,6 +54,7 @@ export async function createServer({
   });
   answerProblems(app);
   admitClients(app, clients);
+  await openapi(app, info().version);
   await app.register(healthRoutes);
   await app.register(downloadRoutes, { source, allowlist });
   await app.register(statusRoutes, { source, allowlist });

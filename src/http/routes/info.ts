@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { type Static, Type } from 'typebox';
+import { problemResponses } from '../problem-schema.ts';
 
 /** What a client may know of this service before it asks for anything. */
 export const ServiceInfo = Type.Object(
@@ -25,7 +26,7 @@ export const ServiceInfo = Type.Object(
     maxImages: Type.Integer({ minimum: 1, description: 'Images in one archive at most.' }),
     search: Type.Boolean({ description: 'Whether repositories can be searched for here.' }),
   },
-  { description: 'What this service is and lets one fetch.' },
+  { title: 'ServiceInfo', description: 'What this service is and lets one fetch.' },
 );
 
 export type ServiceInfo = Static<typeof ServiceInfo>;
@@ -39,7 +40,7 @@ export const infoRoutes: FastifyPluginAsyncTypebox<{ info: () => ServiceInfo }> 
         summary: 'What this service is',
         tags: ['API'],
         querystring: Type.Object({}, { additionalProperties: false }),
-        response: { 200: ServiceInfo },
+        response: { 200: ServiceInfo, ...problemResponses },
       },
     },
     async (_request, reply) => reply.header('cache-control', 'public, max-age=300').send(info()),

@@ -1,0 +1,123 @@
+import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger';
+import type { FastifyInstance } from 'fastify';
+import { type TSchema, Type } from 'typebox';
+import { MAX_IMAGES } from '../archive-query.ts';
+import { problemResponses } from '../problem-schema.ts';
+
+const PLATFORM = Type.Optional(Type.String({ description: 'os/architecture[/variant]: `linux/arm64`.' }));
+const FORMAT = Type.Optional(
+  Type.Union([Type.Literal('docker'), Type.Literal('oci')], {
+    description: '`oci` leaves the `manifest.json` of Docker out. Default: `docker`.',
+  }),
+);
+const STREAM = Type.Optional(
+  Type.Union([Type.Literal('0'), Type.Literal('1')], {
+    description: '`1` where the first bytes count more than a length; it matters to an engine alone.',
+  }),
+);
+const DOWNLOAD_QUERY = { platform: PLATFORM, format: FORMAT, stream: STREAM };
+const IMAGES = Type.Array(Type.String(), {
+  minItems: 1,
+  maxItems: MAX_IMAGES,
+  description: 'An image; several, each as a parameter of its own, make a bundle.',
+  examples: [['busybox']],
+});
+
+const TAR = {
+  description:
+    'The archive, with Content-Length, a strong ETag, Docker-Content-Digest and Content-Disposition.',
+  content: { 'application/x-tar': { schema: Type.String({ contentMediaType: 'application/x-tar' }) } },
+};
+const PART = { ...TAR, description: 'The part that Range asks for.' };
+
+interface Documentation {
+  readonly url?: string;
+  readonly schema: Readonly<Record<string, unknown>>;
+}
+
+/** Routes that read their own queries, to the letter, and so have no schema that could check them. */
+const DOCUMENTED: Readonly<Record<string, Documentation>> = {
+  '/dl': {
+    schema: {
+      summary: 'One image, or several, as one tar file',
+      description: 'Any byte range can be asked for, and conditions are kept. HEAD fetches no layer.',
+      tags: ['Download'],
+      querystring: Type.Object({ myimage: IMAGES, ...DOWNLOAD_QUERY }),
+      response: { 200: TAR, 206: PART, ...problemResponses },
+    },
+  },
+  '/dl/*': {
+    url: '/dl/{image}.tar',
+    schema: {
+      summary: 'An image as a tar file, by its path',
+      description: 'For clients that take the name of the file from the URL.',
+      tags: ['Download'],
+      params: Type.Object({
+        image: Type.String({ description: 'It may have slashes: `ghcr.io/org/app:1.2`.' }),
+      }),
+      querystring: Type.Object(DOWNLOAD_QUERY),
+      response: { 200: TAR, 206: PART, ...problemResponses },
+    },
+  },
+  '/dl/status': {
+    schema: {
+      summary: 'How far a download is that takes time to make',
+      description:
+        'Events: `queued` {ahead}, `pulling` {image, layers}, `saving` {bytes}, then `ready` {filename, size, digests} or `error`, a problem. Close it then.',
+      tags: ['Download'],
+      querystring: Type.Object({ myimage: IMAGES, ...DOWNLOAD_QUERY }),
+      response: {
+        200: {
+          description: 'Server-sent events.',
+          content: { 'text/event-stream': { schema: Type.String() as TSchema } },
+        },
+        ...problemResponses,
+      },
+    },
+  },
+  '/healthz': {
+    schema: {
+      summary: 'Whether the service answers',
+      tags: ['Service'],
+      response: {
+        200: {
+          description: 'It does.',
+          content: { 'application/json': { schema: Type.Object({ status: Type.Literal('ok') }) } },
+        },
+      },
+    },
+  },
+};
+
+/**
+ * Describes all routes at `/openapi.json`, from the schemas that they are checked by. Register it before them.
+ *
+ * @see https://spec.openapis.org/oas/v3.1.0
+ */
+export async function openapi(app: FastifyInstance, version: string): Promise<void> {
+  const transform: FastifyDynamicSwaggerOptions['transform'] = ({ schema, url }) => {
+    const documented = DOCUMENTED[url];
+    if (documented !== undefined) return { schema: documented.schema, url: documented.url ?? url };
+    return { schema: schema?.summary === undefined ? { ...schema, hide: true } : schema, url };
+  };
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'DockerProxy',
+        version,
+        description:
+          'Any container image as one tar file. No key, no account; every error is problem details (RFC 9457).',
+      },
+      tags: [
+        { name: 'Download', description: 'The files.' },
+        { name: 'API', description: 'What can be known before a download.' },
+        { name: 'Service', description: 'For who runs it.' },
+      ],
+    },
+    transform,
+  });
+  app.get('/openapi.json', async (_request, reply) =>
+    reply.header('cache-control', 'public, max-age=300').send(app.swagger()),
+  );
+}
