@@ -17,7 +17,23 @@ export function createLogger({ level, forTerminal }: LoggerOptions): Logger {
     ignore: 'pid,hostname,reqId,image,client,digest,bytes,offset,zstd,seconds,status,url',
   };
   const serializers = { err: serializeError };
-  return forTerminal ? pino({ level, serializers }, pretty(options)) : pino({ level, serializers });
+  const settings = { level, serializers, hooks: { streamWrite: forTerminal ? harmless : escaped } };
+  return forTerminal ? pino(settings, pretty(options)) : pino(settings);
+}
+
+/** Control characters above ASCII and marks that turn text around, which JSON leaves as they are. */
+const UNSAFE = /[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
+/** For whoever looks at the lines with a terminal: what is in them stays, and does nothing. */
+function escaped(line: string): string {
+  return line.replace(UNSAFE, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** For a terminal itself, which would get back what JSON has escaped. Line feeds stay: stacks have some. */
+function harmless(line: string): string {
+  return line
+    .replace(UNSAFE, '?')
+    .replace(/\\(?:u00[01][0-9a-f]|[bfr]|.)/g, (sign) => (/^\\[bfru]/.test(sign) ? '?' : sign));
 }
 
 /** What a registry or a client did wrong needs no stack; what went wrong in here does. */

@@ -38,6 +38,28 @@ suite('the log', () => {
     });
   });
 
+  const hostile =
+    '\'\\x1b[31m\\x1b]0;title\\x07 \\x9b2J \\u202e \\r\\b back\\\\u001bslash \\u0000 "quoted"\'';
+
+  for (const forTerminal of [true, false]) {
+    test(`gives nothing to act on to ${forTerminal ? 'a terminal' : 'who shows its lines on one'}`, async () => {
+      const thrown = `Object.assign(new Error(${hostile}), { data: ${hostile} })`;
+      const text = await logged(
+        `log.warn({ range: ${hostile}, err: ${thrown}, ${hostile}: 1 }, ${hostile})`,
+        forTerminal,
+      );
+      assert.doesNotMatch(text, /[^\n\x20-\x7e]/);
+      assert.match(text, /quoted/);
+      if (forTerminal) return;
+      const { range, msg } = JSON.parse(text) as { range: string; msg: string };
+      assert.equal(range, msg);
+      assert.ok(
+        msg.startsWith('\x1b[31m\x1b]0;title\x07 \x9b2J \u202e \r\b back\\u001bslash \0'),
+        'what was there is there',
+      );
+    });
+  }
+
   for (const thrown of ["new Error('bug')", "new CatalogueError('internal-error', 'A bug.')"]) {
     test(`keeps the stack of ${thrown}`, async () => {
       const { err } = JSON.parse(await logged(`log.error({ err: ${thrown} }, 'x')`, false));
