@@ -6,6 +6,7 @@ import { type BlobCache, type CacheLog, openBlobCache } from './blobs/blob-cache
 import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
 import { MAX_IMAGES } from './http/archive-query.ts';
+import type { ConnectionLimits } from './http/connections.ts';
 import type { ServiceInfo } from './http/routes/info.ts';
 import { createServer, type ServerOptions } from './http/server.ts';
 import { createGuard, type Guard } from './net/guard.ts';
@@ -86,6 +87,7 @@ export async function createApp(config: Config, environment: Environment): Promi
     tls: await readCertificate(config),
     trustProxy: config.trustProxy,
     clients,
+    connections: connectionLimits(config),
     source,
     catalogue: createBriefCatalogue({ catalogue, now: () => performance.now() }),
     search: search?.find,
@@ -196,6 +198,16 @@ async function openCache(config: Config, logger: Logger): Promise<BlobCache | un
       `The cache folder ${folder} cannot be used: ${(error as Error).message}. Set another one with --cache-dir, or none with --cache-size 0.`,
     ]);
   }
+}
+
+function connectionLimits(config: Config): ConnectionLimits {
+  const { maxConnections, connectionsPerClient, minClientSpeed, minClientSpeedWindow } = config;
+  return {
+    maxConnections,
+    connectionsPerClient,
+    exempt: config.trustProxy,
+    slowestClient: { bytesPerSecond: minClientSpeed, patience: minClientSpeedWindow },
+  };
 }
 
 async function readCertificate({ tlsCertFile, tlsKeyFile }: Config): Promise<ServerOptions['tls']> {

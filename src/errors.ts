@@ -73,10 +73,20 @@ const CATALOGUE = {
     title: 'Method not allowed',
     help: 'Use GET or HEAD.',
   },
+  'request-timeout': {
+    status: 408,
+    title: 'Request too slow',
+    help: 'Send the request at once and whole.',
+  },
   'precondition-failed': {
     status: 412,
     title: 'Precondition failed',
     help: 'The image has changed since; ask again without If-Match.',
+  },
+  'url-too-long': {
+    status: 414,
+    title: 'URL too long',
+    help: 'Ask for fewer images at once.',
   },
   'range-not-satisfiable': {
     status: 416,
@@ -107,6 +117,11 @@ const CATALOGUE = {
     status: 429,
     title: 'The registry limits requests',
     help: 'Wait for as long as Retry-After says and ask again.',
+  },
+  'headers-too-large': {
+    status: 431,
+    title: 'Headers too large',
+    help: 'Send fewer or shorter headers; a browser that sends too many cookies can be told to forget them.',
   },
   'internal-error': {
     status: 500,
@@ -146,6 +161,11 @@ const CATALOGUE = {
   'engine-busy': {
     status: 503,
     title: 'Too many pulls at once',
+    help: 'Wait for as long as Retry-After says and ask again.',
+  },
+  overloaded: {
+    status: 503,
+    title: 'Too busy at the moment',
     help: 'Wait for as long as Retry-After says and ask again.',
   },
   'registry-unavailable': {

@@ -3,6 +3,7 @@ import {
   bytes,
   contact,
   count,
+  countOrNone,
   duration,
   listOf,
   oneOf,
@@ -64,6 +65,26 @@ export const SCHEMA = {
     type: listOf(addressRange),
     default: '',
     doc: 'Proxies in front of the service, by address: only from them does X-Forwarded-For tell who the client is.',
+  },
+  maxConnections: {
+    type: countOrNone,
+    default: '10000',
+    doc: 'How many connections there may be at once; 0 sets no limit.',
+  },
+  connectionsPerClient: {
+    type: countOrNone,
+    default: '256',
+    doc: 'How many of them one client may have, by IPv4 address or IPv6 /64; proxies of TRUST_PROXY are exempt; 0 sets no limit.',
+  },
+  minClientSpeed: {
+    type: bytes,
+    default: '1KiB',
+    doc: 'The bytes a second below which a client is cut off; 0 sets no limit.',
+  },
+  minClientSpeedWindow: {
+    type: duration,
+    default: '2m',
+    doc: 'For how long a client may be slower than that, pauses included.',
   },
   insecureRegistries: {
     type: listOf(registry),

@@ -55,16 +55,23 @@ export const port: SettingType<number> = {
 };
 
 /** A whole number from 1 on. */
-export const count: SettingType<number> = {
-  placeholder: 'COUNT',
-  parse(value) {
-    const number = typeof value === 'string' && /^\d+$/.test(value.trim()) ? Number(value) : value;
-    if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 1) {
-      throw new Error('must be a whole number from 1 on');
-    }
-    return number;
-  },
-};
+export const count: SettingType<number> = wholeNumber(1);
+
+/** A whole number from 0 on, which means none or no limit. */
+export const countOrNone: SettingType<number> = wholeNumber(0);
+
+function wholeNumber(least: number): SettingType<number> {
+  return {
+    placeholder: 'COUNT',
+    parse(value) {
+      const number = typeof value === 'string' && /^\d+$/.test(value.trim()) ? Number(value) : value;
+      if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < least) {
+        throw new Error(`must be a whole number from ${least} on`);
+      }
+      return number;
+    },
+  };
+}
 
 /** A comma list or a TOML array of whatever `item` takes. */
 export function listOf<T>(item: SettingType<T>): SettingType<readonly T[]> {

@@ -2,6 +2,19 @@ import accepts from 'accepts';
 import type { FastifyReply } from 'fastify';
 import type { CatalogueError } from '../errors.ts';
 
+/** What a route may have set of the archive that was not sent. */
+const ARCHIVE_HEADERS = [
+  'accept-ranges',
+  'cache-control',
+  'content-disposition',
+  'content-length',
+  'content-range',
+  'content-type',
+  'docker-content-digest',
+  'dockerproxy-notice',
+  'etag',
+  'x-accel-buffering',
+];
 const REASON_MAX = 120;
 const HTML_ESCAPES = new Map([
   ['&', '&amp;'],
@@ -17,9 +30,10 @@ const HTML_ESCAPES = new Map([
  * @see https://www.rfc-editor.org/rfc/rfc9457
  */
 export function sendProblem(reply: FastifyReply, error: CatalogueError): FastifyReply {
-  // What the route has set is of the archive that was not sent.
-  for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);
-  for (const name of reply.raw.getHeaderNames()) reply.raw.removeHeader(name);
+  for (const name of ARCHIVE_HEADERS) {
+    reply.removeHeader(name);
+    reply.raw.removeHeader(name);
+  }
   reply.raw.statusMessage = reasonPhrase(error.reason);
   reply.status(error.status).headers({ ...error.headers, 'cache-control': 'no-store', vary: 'accept' });
   if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter);

@@ -1,10 +1,15 @@
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { AddressRange } from '../ip-address.ts';
 import type { ClientList } from '../policy/client-list.ts';
+import { answerClientErrors } from './client-error.ts';
+import { type ConnectionLimits, limitConnections } from './connections.ts';
 import { admitClients } from './plugins/clients.ts';
+import { type PressureLimits, shedLoad, standardPressureLimits } from './plugins/load-shedding.ts';
 import { openapi } from './plugins/openapi.ts';
 import { portal } from './plugins/portal.ts';
 import { answerError, answerProblems } from './plugins/problems.ts';
+import { securityHeaders } from './plugins/security-headers.ts';
+import { refuseOddRequests } from './plugins/strict-requests.ts';
 import { type DownloadOptions, downloadRoutes } from './routes/download.ts';
 import { healthRoutes } from './routes/health.ts';
 import { type CatalogueOptions, imageRoutes } from './routes/image.ts';
@@ -19,12 +24,27 @@ export interface ServerOptions extends DownloadOptions, CatalogueOptions, Search
   /** Proxies whose X-Forwarded-For tells who the client is. */
   readonly trustProxy: readonly AddressRange[];
   readonly clients: ClientList;
+  readonly connections: ConnectionLimits;
+  readonly pressure?: PressureLimits;
+  readonly timeouts?: RequestTimeouts;
   /** Certificate and key in PEM; without them it speaks plain HTTP. */
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
 
-/** Milliseconds in which a request's head must have come. */
-const REQUEST_TIMEOUT_MS = 30_000;
+/** Milliseconds, from the connection or the last answer on. */
+export interface RequestTimeouts {
+  /** In which a request's head must have come. */
+  readonly head: number;
+  /** In which all of a request must have come, also while it is answered. */
+  readonly request: number;
+  /** How often is looked for those that have not. */
+  readonly look: number;
+}
+
+const TIMEOUTS: RequestTimeouts = { head: 20_000, request: 30_000, look: 5_000 };
+const TLS_HANDSHAKE_TIMEOUT_MS = 15_000;
+/** Bytes. */
+const MAX_HEADER_SIZE = 16 * 1024;
 /** Bytes that wait before a socket at most, beside the last chunk: a slow client must not make two wait. */
 const SOCKET_BUFFER = 16 * 1024;
 
@@ -35,16 +55,38 @@ export async function createServer({
   tls,
   trustProxy,
   clients,
+  connections,
+  pressure = standardPressureLimits(),
+  timeouts = TIMEOUTS,
   source,
   catalogue,
   search,
   allowlist,
 }: ServerOptions): Promise<FastifyInstance> {
+  const clientErrors = answerClientErrors(logger);
+  const http = {
+    // Whatever the process was started with: two readers of one request must not understand it in two ways.
+    insecureHTTPParser: false,
+    // A request without one gets a problem, like all others.
+    requireHostHeader: false,
+    maxHeaderSize: MAX_HEADER_SIZE,
+    headersTimeout: timeouts.head,
+    requestTimeout: timeouts.request,
+    connectionsCheckingInterval: timeouts.look,
+  };
+  const https = tls && {
+    ...http,
+    ...tls,
+    minVersion: 'TLSv1.2' as const,
+    highWaterMark: SOCKET_BUFFER,
+    handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS,
+  };
   const app: FastifyInstance = fastify({
     loggerInstance: logger,
-    https: tls === undefined ? null : { ...tls, minVersion: 'TLSv1.2', highWaterMark: SOCKET_BUFFER },
+    ...(https === undefined ? { http } : { https }),
+    clientErrorHandler: clientErrors.handler,
     logController: new LogController({ disableRequestLogging: true }),
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: timeouts.request,
     exposeHeadRoutes: true,
     frameworkErrors: answerError,
     // Nothing in a request is ignored: what a schema does not know is refused, not removed.
@@ -52,9 +94,14 @@ export async function createServer({
     // Never a number of hops: whoever reaches the server past the proxy could claim any address.
     trustProxy: trustProxy.length > 0 && trustProxy.map(({ cidr }) => cidr),
   });
+  clientErrors.watch(app.server);
+  limitConnections(app.server, connections, logger);
   answerProblems(app);
+  await securityHeaders(app);
+  refuseOddRequests(app);
   admitClients(app, clients);
   await openapi(app, info().version);
+  await shedLoad(app, pressure);
   await app.register(healthRoutes);
   await app.register(downloadRoutes, { source, allowlist });
   await app.register(statusRoutes, { source, allowlist });

@@ -4,8 +4,10 @@ import { connect } from 'node:net';
 import { Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pino } from 'pino';
+import type { ConnectionLimits } from '../../src/http/connections.ts';
+import type { PressureLimits } from '../../src/http/plugins/load-shedding.ts';
 import type { ServiceInfo } from '../../src/http/routes/info.ts';
-import { createServer } from '../../src/http/server.ts';
+import { createServer, type RequestTimeouts } from '../../src/http/server.ts';
 import { parseAddressRange } from '../../src/ip-address.ts';
 import { sha256 } from '../../src/oci/digest.ts';
 import { parseNamePattern } from '../../src/oci/name-pattern.ts';
@@ -96,7 +98,19 @@ export interface ServerSetup {
   clients?: ClientList;
   catalogue?: Partial<ImageCatalogue>;
   search?: RepositorySearch;
+  connections?: Partial<ConnectionLimits>;
+  pressure?: PressureLimits;
+  timeouts?: RequestTimeouts;
+  tls?: { cert: Buffer; key: Buffer };
+  logLevel?: 'info' | 'debug';
 }
+
+const NO_LIMITS: ConnectionLimits = {
+  maxConnections: 0,
+  connectionsPerClient: 0,
+  exempt: [],
+  slowestClient: { bytesPerSecond: 0, patience: 0 },
+};
 
 export interface LogLine {
   level: number;
@@ -124,6 +138,7 @@ export function soon(): { signal: AbortSignal } {
 export async function startServer(setup: ServerSetup = {}): Promise<RunningServer> {
   const { open = () => sampleArchive(), allow = ['**'], deny = [], trustProxy = [] } = setup;
   const { clients = createClientList({ allow: undefined, deny: [] }) } = setup;
+  const { connections, tls, pressure, timeouts, logLevel = 'info' } = setup;
   const requests: ArchiveRequest[] = [];
   const source: ImageSource = {
     async open(request, signal) {
@@ -140,11 +155,14 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     },
   });
   const app = await createServer({
-    tls: undefined,
+    tls,
+    connections: { ...NO_LIMITS, ...connections },
+    ...(pressure && { pressure }),
+    ...(timeouts && { timeouts }),
     info: () => INFO,
     trustProxy: trustProxy.map(parseAddressRange),
     clients,
-    logger: pino({ level: 'info' }, stream),
+    logger: pino({ level: logLevel }, stream),
     source,
     catalogue: {
       describe: async () => sampleDetails(),

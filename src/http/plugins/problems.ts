@@ -5,15 +5,9 @@ import { validationError } from '../validation-error.ts';
 
 /** Answers every error, of ours or of the framework, from the catalogue. Call it on the root instance. */
 export function answerProblems(app: FastifyInstance): void {
-  app.setNotFoundHandler((request, reply) => {
-    const isReading = request.method === 'GET' || request.method === 'HEAD';
-    const error = isReading
-      ? new CatalogueError('route-not-found', 'There is nothing at this address.')
-      : new CatalogueError('method-not-allowed', 'Nothing here takes this method.', {
-          headers: { allow: 'GET, HEAD' },
-        });
-    return sendProblem(reply, error);
-  });
+  app.setNotFoundHandler((_request, reply) =>
+    sendProblem(reply, new CatalogueError('route-not-found', 'There is nothing at this address.')),
+  );
 
   app.setErrorHandler((error: FastifyError, request, reply) => {
     // The connection is gone, and with it whoever would read an answer.

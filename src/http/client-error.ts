@@ -1,0 +1,62 @@
+import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FastifyBaseLogger } from 'fastify';
+import { CatalogueError } from '../errors.ts';
+import { problem } from './problem.ts';
+
+/** Answers what the parser refused: there is no request that a route could answer. */
+export type ClientErrorHandler = (error: Error & { code?: string }, socket: Socket) => void;
+
+/** Call {@link AnswerWatch.watch} on the server before it listens. */
+export interface AnswerWatch {
+  watch(server: Server): void;
+  readonly handler: ClientErrorHandler;
+}
+
+/**
+ * Answers bytes that are no request, and requests that do not come, with a problem; or, where an answer is under way on
+ * the connection, by its end: whatever is written then would be taken for a part of that answer.
+ */
+export function answerClientErrors(log: FastifyBaseLogger): AnswerWatch {
+  const answering = new WeakMap<Socket, number>();
+  const add = (socket: Socket, more: number): void => {
+    answering.set(socket, (answering.get(socket) ?? 0) + more);
+  };
+  return {
+    watch(server) {
+      server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+        add(socket, 1);
+        response.once('close', () => add(socket, -1));
+      });
+    },
+    handler(error, socket) {
+      if (socket.destroyed || error.code === 'ECONNRESET') return;
+      const known = catalogued(error.code);
+      log.debug({ client: socket.remoteAddress, code: known.code, cause: error.code }, known.message);
+      if (!socket.writable || (answering.get(socket) ?? 0) > 0) socket.destroy();
+      else socket.end(answer(known), () => socket.destroy());
+    },
+  };
+}
+
+function catalogued(code: string | undefined): CatalogueError {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new CatalogueError('request-timeout', 'The request did not come in time.');
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return new CatalogueError('headers-too-large', 'The head of the request is too large.');
+  return new CatalogueError('request-malformed', 'The request cannot be read.');
+}
+
+function answer(error: CatalogueError): string {
+  const body = JSON.stringify(problem(error));
+  return [
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`,
+    'connection: close',
+    'content-type: application/problem+json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'cache-control: no-store',
+    'x-content-type-options: nosniff',
+    '',
+    body,
+  ].join('\r\n');
+}

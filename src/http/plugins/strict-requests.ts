@@ -1,0 +1,52 @@
+import type { Socket } from 'node:net';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { CatalogueError } from '../../errors.ts';
+
+/** Characters. Ten of the longest references, percent-encoded, fit. */
+const URL_MAX = 8 * 1024;
+
+/**
+ * Refuses what no client of this service has a reason to send, and what two readers of one request could understand in
+ * two ways: other methods, bodies, several hosts. Call it on the root instance.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-11.2
+ */
+export function refuseOddRequests(app: FastifyInstance): void {
+  const closing = new WeakSet<Socket>();
+
+  /** What is left on the connection is neither waited for nor read as a request. */
+  const end = ({ raw }: FastifyRequest, reply: FastifyReply): void => {
+    closing.add(raw.socket);
+    reply.header('connection', 'close');
+  };
+
+  app.addHook('onRequest', async (request, reply) => {
+    const { method, raw } = request;
+    const isOdd = closing.has(raw.socket) || hasBody(request) || !hasOneHost(request);
+    if (isOdd) end(request, reply);
+    if (method !== 'GET' && method !== 'HEAD') {
+      throw new CatalogueError('method-not-allowed', 'Nothing here takes this method.', {
+        headers: { allow: 'GET, HEAD' },
+      });
+    }
+    if (isOdd) {
+      throw new CatalogueError(
+        'request-malformed',
+        'The request has a body, or not exactly one Host header.',
+      );
+    }
+    if ((raw.url ?? '').length > URL_MAX) {
+      throw new CatalogueError('url-too-long', `The URL has more than ${URL_MAX} characters.`);
+    }
+  });
+}
+
+function hasBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
+}
+
+function hasOneHost({ raw: { headersDistinct, httpVersion } }: FastifyRequest): boolean {
+  const { host } = headersDistinct;
+  // HTTP/1.0 knows no such header, and some of its clients are still there.
+  return host === undefined ? httpVersion === '1.0' : host.length === 1;
+}

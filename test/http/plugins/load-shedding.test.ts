@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { standardPressureLimits } from '../../../src/http/plugins/load-shedding.ts';
+import { waitFor } from '../../support/process.ts';
+import { problemOf, startServer } from '../samples.ts';
+
+const DL = '/dl?myimage=busybox';
+const IDLE = { maxDelay: 10_000, maxHeap: Number.MAX_SAFE_INTEGER, interval: 200 };
+
+suite('under pressure', { timeout: 30_000 }, () => {
+  test('new requests are told to come again, health checks are answered, and the log says why', async () => {
+    await using server = await startServer({ pressure: { ...IDLE, maxHeap: 1 } });
+    const answer = await waitFor(async () => {
+      const one = await server.get(DL);
+      return one.status === 503 && one;
+    });
+    assert.equal(problemOf(answer).code, 'overloaded');
+    assert.equal(answer.header('retry-after'), '10');
+    assert.equal((await server.get('/')).status, 503);
+    assert.equal((await server.get('/healthz')).status, 200);
+    assert.equal((await server.logged(/Overloaded/)).type, 'heapUsedBytes');
+    assert.equal(server.log.filter(({ msg }) => /Overloaded/.test(msg)).length, 1, 'once in a while');
+  });
+
+  test('an event loop that is late refuses, and one that is not any more answers again', async () => {
+    await using server = await startServer({ pressure: { ...IDLE, maxDelay: 30 } });
+    const busy = setInterval(() => {
+      const begun = performance.now();
+      while (performance.now() - begun < 100);
+    }, 1);
+    try {
+      await waitFor(async () => (await server.get(DL)).status === 503);
+      assert.equal((await server.get('/healthz')).status, 200);
+    } finally {
+      clearInterval(busy);
+    }
+    await waitFor(async () => (await server.get(DL)).status === 200);
+  });
+
+  test('what an idle process needs is far from the limits', async () => {
+    const { maxHeap, maxDelay } = standardPressureLimits();
+    assert.ok(process.memoryUsage().heapUsed < maxHeap / 2);
+    assert.ok(maxDelay >= 100);
+  });
+});
