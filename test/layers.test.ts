@@ -21,7 +21,8 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   telemetry: ['errors'],
   config: ['oci', 'errors', 'ip-address'],
   access: [...Object.keys(LAYERS), 'config'],
-  app: [...Object.keys(LAYERS), 'config', 'telemetry', 'access'],
+  images: [...Object.keys(LAYERS), 'config'],
+  app: [...Object.keys(LAYERS), 'config', 'telemetry', 'access', 'images'],
   main: [...Object.keys(LAYERS), 'config', 'telemetry', 'app'],
 };
 

@@ -1,0 +1,124 @@
+import type { Logger } from 'pino';
+import { type BlobCache, type CacheLog, openBlobCache } from './blobs/blob-cache.ts';
+import { ConfigError } from './config/loader.ts';
+import type { Config } from './config/schema.ts';
+import type { Guard } from './net/guard.ts';
+import { createHttpClient } from './net/http-client.ts';
+import { judgeHost } from './net/judge-host.ts';
+import { createAuthorizer } from './registry/authorizer.ts';
+import { createCachingClient } from './registry/caching-client.ts';
+import { createRegistryClient, registryOrigin } from './registry/client.ts';
+import { type CredentialStore, createDockerConfigCredentials } from './registry/credentials.ts';
+import { createManifestStore } from './registry/manifest-store.ts';
+import type { ConnectedEngine } from './sources/engine/connect.ts';
+import type { ImageCatalogue } from './sources/image-catalogue.ts';
+import type { ImageSource } from './sources/image-source.ts';
+import { createRegistryCatalogue } from './sources/registry-catalogue.ts';
+import { createRegistrySource } from './sources/registry-source.ts';
+
+/** What the application takes from the process that runs them. */
+export interface Environment {
+  readonly logger: Logger;
+  /** The folder of Docker's config.json. */
+  readonly dockerConfigFolder: string;
+  /** Its variables, of which those of Docker's client tell where an engine is. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+}
+
+/** Where images come from, with everything behind it: the cache, the registries, the engine. */
+export interface Images {
+  readonly source: ImageSource;
+  readonly catalogue: ImageCatalogue;
+  /** Ends every fetch; what came stays in the cache to be gone on with. */
+  close(): Promise<void>;
+}
+
+/**
+ * Puts together what archives come from, by the settings.
+ *
+ * @throws ConfigError where the folder of the cache, or the engine, cannot be used
+ */
+export async function openImages(config: Config, environment: Environment, guard: Guard): Promise<Images> {
+  const insecure = new Set(config.insecureRegistries);
+  const credentials = createDockerConfigCredentials(environment.dockerConfigFolder);
+  const http = createHttpClient({ guard, userAgent: `DockerProxy/${environment.version}` });
+  const authorizer = createAuthorizer({ http, credentials, now: () => performance.now() });
+  const direct = createRegistryClient({ http, authorizer, insecure });
+  const blobs = await openCache(config, environment.logger);
+  const { cacheDir, staleIfError, defaultPlatform } = config;
+  const manifests = createManifestStore(cacheDir);
+  const client =
+    blobs === undefined
+      ? direct
+      : createCachingClient({ client: direct, blobs, manifests, staleIfError, now: Date.now });
+  const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
+  const registries = createRegistryCatalogue({ client, defaultPlatform, maxSize });
+  const { source, catalogue } =
+    config.source === 'registry'
+      ? { source: createRegistrySource({ client, defaultPlatform, maxSize }), catalogue: registries }
+      : await startEngine(config, environment, { credentials, guard, insecure, blobs, maxSize, registries });
+  return {
+    source,
+    catalogue,
+    async close() {
+      await blobs?.close();
+      await http.close();
+    },
+  };
+}
+
+interface EngineParts {
+  readonly credentials: CredentialStore;
+  readonly guard: Guard;
+  readonly insecure: ReadonlySet<string>;
+  readonly blobs: BlobCache | undefined;
+  readonly maxSize: number;
+  readonly registries: ImageCatalogue;
+}
+
+/** Loaded only where it is wanted: who takes images from registries has no use for a client of the engine. */
+async function startEngine(
+  config: Config,
+  { logger, variables, dockerConfigFolder: configFolder }: Environment,
+  { insecure, guard, blobs, ...parts }: EngineParts,
+): Promise<ConnectedEngine> {
+  const { connectEngine } = await import('./sources/engine/connect.ts');
+  const { defaultPlatform, pull: policy, pulls, pullQueue, engineKeep: keep, stateDir } = config;
+  return connectEngine({
+    ...parts,
+    ...{ variables, configFolder, policy, pulls, pullQueue, keep, stateDir, defaultPlatform },
+    storage: blobs?.storage,
+    judge: (domain) => judgeHost(guard, new URL(registryOrigin(domain, insecure))),
+    log: {
+      connected: ({ product, apiVersion, store }, url) =>
+        logger.info(
+          { product, apiVersion, store },
+          `${product} at ${url}: API ${apiVersion}, store ${store}`,
+        ),
+      removed: (image) => logger.info({ image }, `Removed from the engine: ${image}`),
+      unspooled: (names, err) =>
+        logger.warn({ err }, `${err.message}: ${names.join(', ')} is sent without a length`),
+      untidy: (err) => logger.warn({ err }, 'The record of pulled images could not be kept up'),
+    },
+  }).catch((error: unknown) => {
+    throw new ConfigError([error instanceof Error ? error.message : `${error}`]);
+  });
+}
+
+async function openCache(config: Config, logger: Logger): Promise<BlobCache | undefined> {
+  const { cacheDir: folder, cacheSize: limit } = config;
+  if (limit === 0) return undefined;
+  const log: CacheLog = {
+    damaged: (digest) => logger.warn({ digest }, `The cached blob ${digest} was changed; it is fetched anew`),
+    uncached: (digest, err) =>
+      logger.warn({ digest, err }, `${err.message}: ${digest} passes through uncached`),
+  };
+  try {
+    return await openBlobCache({ folder, limit, log });
+  } catch (error) {
+    throw new ConfigError([
+      `The cache folder ${folder} cannot be used: ${(error as Error).message}. Set another one with --cache-dir, or none with --cache-size 0.`,
+    ]);
+  }
+}
