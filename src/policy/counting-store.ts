@@ -1,0 +1,52 @@
+/**
+ * Where limits are counted. Every call is atomic, also among processes that share the store, so that none of them lets
+ * through what only another one knows of. What is counted may be lost with the store: limits protect, they do not bill.
+ */
+export interface CountingStore {
+  /**
+   * Adds to counters and tells, in the same order, what they are then. A counter begins with its first amount and anew
+   * when its window is over; an amount of 0 only reads.
+   */
+  add(additions: readonly Addition[]): Promise<Count[]>;
+  /** Takes a lease, or holds it longer, unless that would be more than `limits` allow. */
+  acquire(lease: Lease, limits: LeaseLimits): Promise<Acquisition>;
+  /** Holds leases of one's own longer, and takes those anew that have expired. */
+  renew(leases: readonly Lease[]): Promise<void>;
+  /** Gives a lease back; one that is not held is none to give. */
+  release(lease: Lease): Promise<void>;
+  /** Downloads that a client has under way. */
+  active(client: string): Promise<number>;
+  close(): void;
+}
+
+export interface Addition {
+  readonly counter: string;
+  readonly amount: number;
+  /** Milliseconds. */
+  readonly window: number;
+}
+
+export interface Count {
+  readonly value: number;
+  /** Milliseconds until the counter begins anew. */
+  readonly resetsIn: number;
+}
+
+/** A process's part in a client's download. Several may have a part in one download: it counts once. */
+export interface Lease {
+  readonly client: string;
+  readonly archive: string;
+  /** The process. */
+  readonly holder: string;
+}
+
+/** Downloads at most; 0 sets no limit. */
+export interface LeaseLimits {
+  readonly perClient: number;
+  readonly total: number;
+}
+
+export type Acquisition = 'granted' | 'client-full' | 'service-full';
+
+/** Milliseconds after which a lease ends that nobody has renewed: its process has died. */
+export const LEASE_MS = 30_000;

@@ -1,0 +1,157 @@
+import { rmSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import {
+  type Acquisition,
+  type Addition,
+  type Count,
+  type CountingStore,
+  LEASE_MS,
+  type Lease,
+  type LeaseLimits,
+} from './counting-store.ts';
+
+/** Milliseconds that a process waits for another one's transaction, each of which takes microseconds. */
+const BUSY_TIMEOUT_MS = 200;
+/** Rows at most; past it those go that would begin anew first. */
+const MOST_COUNTERS = 1_000_000;
+/** Milliseconds between looks for counters whose window is over. */
+const SWEEP_MS = 60_000;
+
+// A process may be killed at any time: the log stays whole. What only a power failure can lose need not be waited for.
+const SETUP = `
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = OFF;
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL, resets INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS counters_by_reset ON counters (resets);
+CREATE TABLE IF NOT EXISTS leases (
+  client TEXT NOT NULL, archive TEXT NOT NULL, holder TEXT NOT NULL, ends INTEGER NOT NULL,
+  PRIMARY KEY (client, archive, holder)
+) WITHOUT ROWID;
+`;
+// A reset that is further away than the window is from before the clock was set back.
+const ADD = `
+INSERT INTO counters (name, value, resets) VALUES (:name, :amount, :now + :window)
+ON CONFLICT (name) DO UPDATE SET
+  value = iif(resets <= :now OR resets > excluded.resets, 0, value) + :amount,
+  resets = iif(resets <= :now OR resets > excluded.resets, excluded.resets, resets)
+RETURNING value, resets`;
+const READ =
+  'SELECT value, resets FROM counters WHERE name = :name AND resets BETWEEN :now + 1 AND :now + :window';
+
+/**
+ * Counts in a file of SQLite, which the processes of one machine share and which outlives them.
+ *
+ * @param path the file; its folder has to exist
+ * @param now milliseconds since the epoch
+ * @throws Error of SQLite, also from every method
+ */
+export function openSqliteCountingStore(path: string, now: () => number): CountingStore {
+  const database = open(path);
+  const add = database.prepare(ADD);
+  const read = database.prepare(READ);
+  const removeOver = database.prepare('DELETE FROM counters WHERE resets <= ?');
+  const removeMost = database.prepare(
+    'DELETE FROM counters WHERE name IN (SELECT name FROM counters ORDER BY resets LIMIT max((SELECT count(*) FROM counters) - ?, 0))',
+  );
+  const removeEnded = database.prepare('DELETE FROM leases WHERE ends <= ? OR ends > ?');
+  const isHeld = database.prepare('SELECT 1 FROM leases WHERE client = ? AND archive = ?');
+  const countOwn = database.prepare(
+    'SELECT count(DISTINCT archive) AS count FROM leases WHERE client = ? AND ends > ?',
+  );
+  const countAll = database.prepare(
+    'SELECT count(*) AS count FROM (SELECT DISTINCT client, archive FROM leases)',
+  );
+  const hold = database.prepare('INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)');
+  const release = database.prepare('DELETE FROM leases WHERE client = ? AND archive = ? AND holder = ?');
+  let swept = Number.NEGATIVE_INFINITY;
+
+  const atOnce = <T>(work: () => T): T => {
+    database.exec('BEGIN IMMEDIATE');
+    try {
+      const result = work();
+      database.exec('COMMIT');
+      return result;
+    } catch (error) {
+      if (database.isTransaction) database.exec('ROLLBACK');
+      throw error;
+    }
+  };
+  const sweep = (at: number): void => {
+    if (Math.abs(at - swept) < SWEEP_MS) return;
+    swept = at;
+    removeOver.run(at);
+    removeMost.run(MOST_COUNTERS);
+  };
+  const addOne = ({ counter: name, amount, window }: Addition): Count => {
+    const at = now();
+    const row =
+      amount === 0 ? read.get({ name, now: at, window }) : add.get({ name, amount, now: at, window });
+    if (row === undefined) return { value: 0, resetsIn: window };
+    return { value: row.value as number, resetsIn: (row.resets as number) - at };
+  };
+  const count = (row: Record<string, unknown> | undefined): number => row?.count as number;
+  const holdOne = ({ client, archive, holder }: Lease): void => {
+    hold.run(client, archive, holder, now() + LEASE_MS);
+  };
+
+  return {
+    async add(additions) {
+      if (additions.every(({ amount }) => amount === 0)) return additions.map(addOne);
+      return atOnce(() => {
+        sweep(now());
+        return additions.map(addOne);
+      });
+    },
+    acquire: async (lease, { perClient, total }: LeaseLimits): Promise<Acquisition> =>
+      atOnce(() => {
+        const { client, archive } = lease;
+        removeEnded.run(now(), now() + LEASE_MS);
+        if (isHeld.get(client, archive) === undefined) {
+          if (perClient > 0 && count(countOwn.get(client, now())) >= perClient) return 'client-full';
+          if (total > 0 && count(countAll.get()) >= total) return 'service-full';
+        }
+        holdOne(lease);
+        return 'granted';
+      }),
+    async renew(held) {
+      if (held.length > 0) atOnce(() => held.forEach(holdOne));
+    },
+    async release({ client, archive, holder }) {
+      release.run(client, archive, holder);
+    },
+    active: async (client) => count(countOwn.get(client, now())),
+    close: () => database.close(),
+  };
+}
+
+/** Opens the file; one that is broken is made anew, as nothing in it is worth more than the service. */
+function open(path: string): DatabaseSync {
+  try {
+    return openAsIs(path);
+  } catch (error) {
+    if (!isBroken(error)) throw error;
+    for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+    return openAsIs(path);
+  }
+}
+
+function openAsIs(path: string): DatabaseSync {
+  const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
+  try {
+    database.exec(SETUP);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+// https://www.sqlite.org/rescode.html
+const SQLITE_ERROR = 1;
+const SQLITE_CORRUPT = 11;
+const SQLITE_NOTADB = 26;
+
+function isBroken(error: unknown): boolean {
+  if (!(error instanceof Error && 'errcode' in error)) return false;
+  return [SQLITE_ERROR, SQLITE_CORRUPT, SQLITE_NOTADB].includes(error.errcode as number);
+}

@@ -1,0 +1,291 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import fc from 'fast-check';
+import { type CountingStore, LEASE_MS, type Lease } from '../../src/policy/counting-store.ts';
+import { createFallbackCountingStore } from '../../src/policy/fallback-counting-store.ts';
+import { createMemoryCountingStore } from '../../src/policy/memory-counting-store.ts';
+import { openSqliteCountingStore } from '../../src/policy/sqlite-counting-store.ts';
+import { temporaryFolder } from '../support/process.ts';
+
+const MINUTE = 60_000;
+const NO_LIMIT = { perClient: 0, total: 0 };
+
+/** A store whose clock stands until a test moves it. */
+interface Fixture extends AsyncDisposable {
+  store: CountingStore;
+  clock: { now: number };
+}
+
+const kinds: Record<string, () => Promise<Fixture>> = {
+  async memory() {
+    const clock = { now: Date.now() };
+    const store = createMemoryCountingStore(() => clock.now);
+    return { store, clock, [Symbol.asyncDispose]: async () => store.close() };
+  },
+  async sqlite() {
+    const folder = await temporaryFolder();
+    const clock = { now: Date.now() };
+    const store = openSqliteCountingStore(join(folder.path, 'limits.sqlite'), () => clock.now);
+    return {
+      store,
+      clock,
+      async [Symbol.asyncDispose]() {
+        store.close();
+        await folder[Symbol.asyncDispose]();
+      },
+    };
+  },
+};
+
+async function addOne(store: CountingStore, counter: string, amount: number, window = MINUTE) {
+  const [count] = await store.add([{ counter, amount, window }]);
+  assert.ok(count !== undefined);
+  return count;
+}
+
+function lease(client: string, archive: string, holder = 'one'): Lease {
+  return { client, archive, holder };
+}
+
+for (const [kind, open] of Object.entries(kinds)) {
+  suite(`the counting store: ${kind}`, { timeout: 60_000 }, () => {
+    test('a counter adds up until its window is over, then begins anew', async () => {
+      await using fixture = await open();
+      const { store, clock } = fixture;
+      assert.deepEqual(await addOne(store, 'a', 2), { value: 2, resetsIn: MINUTE });
+      clock.now += 20_000;
+      assert.deepEqual(await addOne(store, 'a', 3), { value: 5, resetsIn: 40_000 });
+      clock.now += 39_999;
+      assert.deepEqual(await addOne(store, 'a', 1), { value: 6, resetsIn: 1 });
+      clock.now += 1;
+      assert.deepEqual(await addOne(store, 'a', 1), { value: 1, resetsIn: MINUTE });
+    });
+
+    test('an amount of 0 reads and begins nothing', async () => {
+      await using fixture = await open();
+      const { store, clock } = fixture;
+      assert.deepEqual(await addOne(store, 'a', 0), { value: 0, resetsIn: MINUTE });
+      clock.now += 1000;
+      await addOne(store, 'a', 7);
+      clock.now += 1000;
+      assert.deepEqual(await addOne(store, 'a', 0), { value: 7, resetsIn: MINUTE - 1000 });
+      clock.now += MINUTE;
+      assert.deepEqual(await addOne(store, 'a', 0), { value: 0, resetsIn: MINUTE });
+    });
+
+    test('several counters at once keep their order, and have windows of their own', async () => {
+      await using fixture = await open();
+      const { store, clock } = fixture;
+      const additions = [
+        { counter: 'a', amount: 1, window: MINUTE },
+        { counter: 'b', amount: 2 ** 40, window: 24 * 60 * MINUTE },
+        { counter: 'a', amount: 1, window: MINUTE },
+      ];
+      const values = async () => (await store.add(additions)).map(({ value }) => value);
+      assert.deepEqual(await values(), [1, 2 ** 40, 2]);
+      clock.now += MINUTE;
+      assert.deepEqual(await values(), [1, 2 ** 41, 2]);
+      assert.deepEqual(await store.add([]), []);
+    });
+
+    test('whatever is added in whatever order, the sum is the counter', async () => {
+      await using fixture = await open();
+      const amounts = fc.array(fc.tuple(fc.constantFrom('x', 'y'), fc.nat(2 ** 40)), { maxLength: 20 });
+      let run = 0;
+      await fc.assert(
+        fc.asyncProperty(amounts, async (all) => {
+          run += 1;
+          const sums = new Map([
+            ['x', 0],
+            ['y', 0],
+          ]);
+          await Promise.all(all.map(([name, amount]) => addOne(fixture.store, `${run}${name}`, amount)));
+          for (const [name, amount] of all) sums.set(name, (sums.get(name) ?? 0) + amount);
+          for (const [name, sum] of sums)
+            assert.equal((await addOne(fixture.store, `${run}${name}`, 0)).value, sum);
+        }),
+      );
+    });
+
+    test('a client gets as many leases as the limit says, and another one when one ends', async () => {
+      await using fixture = await open();
+      const { store } = fixture;
+      const limits = { perClient: 2, total: 0 };
+      assert.equal(await store.acquire(lease('c', 'a'), limits), 'granted');
+      assert.equal(await store.acquire(lease('c', 'b'), limits), 'granted');
+      assert.equal(await store.acquire(lease('c', 'd'), limits), 'client-full');
+      assert.equal(await store.acquire(lease('other', 'd'), limits), 'granted');
+      assert.equal(await store.active('c'), 2);
+      await store.release(lease('c', 'a'));
+      assert.equal(await store.acquire(lease('c', 'd'), limits), 'granted');
+      assert.equal(await store.active('c'), 2);
+      assert.equal(await store.active('nobody'), 0);
+    });
+
+    test('all clients together get as many as the total says', async () => {
+      await using fixture = await open();
+      const { store } = fixture;
+      const limits = { perClient: 0, total: 2 };
+      assert.equal(await store.acquire(lease('c', 'a'), limits), 'granted');
+      assert.equal(await store.acquire(lease('d', 'a'), limits), 'granted');
+      assert.equal(await store.acquire(lease('e', 'a'), limits), 'service-full');
+      assert.equal(await store.acquire(lease('c', 'a'), limits), 'granted', 'it has that one');
+      await store.release(lease('d', 'a'));
+      assert.equal(await store.acquire(lease('e', 'a'), limits), 'granted');
+    });
+
+    test('parts that processes have in one download are one, which ends with the last of them', async () => {
+      await using fixture = await open();
+      const { store } = fixture;
+      const limits = { perClient: 1, total: 1 };
+      assert.equal(await store.acquire(lease('c', 'a', 'one'), limits), 'granted');
+      assert.equal(await store.acquire(lease('c', 'a', 'two'), limits), 'granted');
+      assert.equal(await store.active('c'), 1);
+      await store.release(lease('c', 'a', 'one'));
+      assert.equal(await store.acquire(lease('c', 'b', 'one'), limits), 'client-full');
+      await store.release(lease('c', 'a', 'two'));
+      assert.equal(await store.acquire(lease('c', 'b', 'one'), limits), 'granted');
+    });
+
+    test('a lease that nobody renews ends by itself', async () => {
+      await using fixture = await open();
+      const { store, clock } = fixture;
+      const limits = { perClient: 2, total: 2 };
+      await store.acquire(lease('c', 'a'), limits);
+      await store.acquire(lease('c', 'b'), limits);
+      clock.now += LEASE_MS - 1;
+      await store.renew([lease('c', 'b')]);
+      assert.equal(await store.active('c'), 2);
+      clock.now += 1;
+      assert.equal(await store.active('c'), 1);
+      assert.equal(await store.acquire(lease('c', 'd'), limits), 'granted');
+      assert.equal(await store.acquire(lease('c', 'a'), limits), 'client-full');
+      clock.now += LEASE_MS;
+      assert.equal(await store.active('c'), 0);
+    });
+
+    test('a lease that expired while its process was held up is taken anew, and giving back nothing is nothing', async () => {
+      await using fixture = await open();
+      const { store, clock } = fixture;
+      await store.acquire(lease('c', 'a'), NO_LIMIT);
+      clock.now += 10 * LEASE_MS;
+      await store.acquire(lease('d', 'a'), NO_LIMIT);
+      await store.renew([lease('c', 'a')]);
+      assert.equal(await store.active('c'), 1);
+      await store.renew([]);
+      await store.release(lease('c', 'none'));
+      assert.equal(await store.active('c'), 1);
+    });
+  });
+}
+
+suite('what processes of one machine share', { timeout: 60_000 }, () => {
+  test('counts and leases are there for who opens the file next, and for who has it open', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    const one = openSqliteCountingStore(path, Date.now);
+    const other = openSqliteCountingStore(path, Date.now);
+    await addOne(one, 'a', 5);
+    await one.acquire(lease('c', 'x', 'one'), { perClient: 1, total: 0 });
+    assert.equal((await addOne(other, 'a', 1)).value, 6);
+    assert.equal(await other.acquire(lease('c', 'y', 'two'), { perClient: 1, total: 0 }), 'client-full');
+    one.close();
+    other.close();
+    const next = openSqliteCountingStore(path, Date.now);
+    assert.equal((await addOne(next, 'a', 0)).value, 6);
+    assert.equal(await next.active('c'), 1);
+    next.close();
+  });
+
+  test('nothing is lost where many write at once', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    openSqliteCountingStore(path, Date.now).close();
+    const source = `
+      const { parentPort, workerData } = require('node:worker_threads');
+      import(workerData.module).then(async ({ openSqliteCountingStore }) => {
+        const store = openSqliteCountingStore(workerData.path, Date.now);
+        for (let i = 0; i < 500; i += 1) await store.add([{ counter: 'a', amount: 1, window: ${MINUTE} }]);
+        store.close();
+      });`;
+    const module = import.meta.resolve('../../src/policy/sqlite-counting-store.ts');
+    const workers = Array.from(
+      { length: 4 },
+      () => new Worker(source, { eval: true, workerData: { module, path } }),
+    );
+    await Promise.all(workers.map((worker) => once(worker, 'exit')));
+    const store = openSqliteCountingStore(path, Date.now);
+    assert.equal((await addOne(store, 'a', 0)).value, 2000);
+    store.close();
+  });
+
+  test('a clock that was set back does not keep anybody waiting', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    const ahead = openSqliteCountingStore(path, () => Date.now() + 365 * 24 * 60 * MINUTE);
+    await addOne(ahead, 'a', 100);
+    await ahead.acquire(lease('c', 'x', 'dead'), NO_LIMIT);
+    ahead.close();
+    const store = openSqliteCountingStore(path, Date.now);
+    assert.deepEqual((await addOne(store, 'a', 0)).value, 0);
+    assert.deepEqual((await addOne(store, 'a', 1)).value, 1);
+    assert.equal(await store.acquire(lease('c', 'y'), { perClient: 1, total: 0 }), 'granted');
+    store.close();
+  });
+
+  test('a file that is broken is made anew', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    await writeFile(path, 'no database at all '.repeat(1000));
+    const store = openSqliteCountingStore(path, Date.now);
+    assert.equal((await addOne(store, 'a', 1)).value, 1);
+    store.close();
+  });
+});
+
+suite('a store that fails', () => {
+  test('is stood in for, and that is told once until it works again', async () => {
+    const memory = createMemoryCountingStore(Date.now);
+    let isBroken = true;
+    const failing: CountingStore = {
+      ...memory,
+      add: (additions) =>
+        isBroken
+          ? Promise.reject(new Error('disk full'))
+          : Promise.resolve(additions.map(() => ({ value: 9, resetsIn: 1 }))),
+    };
+    const told: string[] = [];
+    const store = createFallbackCountingStore(failing, memory, ({ message }) => told.push(message));
+    assert.equal((await addOne(store, 'a', 1)).value, 1);
+    assert.equal((await addOne(store, 'a', 1)).value, 2);
+    assert.deepEqual(told, ['disk full']);
+    isBroken = false;
+    assert.equal((await addOne(store, 'a', 1)).value, 9);
+    isBroken = true;
+    await addOne(store, 'a', 1);
+    assert.deepEqual(told, ['disk full', 'disk full']);
+  });
+
+  test('a folder that is not there, or a file that is none of ours to write, is an error at once', () => {
+    assert.throws(() => openSqliteCountingStore('/no/such/folder/limits.sqlite', Date.now), /unable to open/);
+  });
+});
+
+suite('the memory of the memory store', () => {
+  test('is bounded: the oldest counters are forgotten, not the service', async () => {
+    const store = createMemoryCountingStore(Date.now);
+    await addOne(store, 'first', 1);
+    const many = Array.from({ length: 150_000 }, (_, at) => ({
+      counter: `${at}`,
+      amount: 1,
+      window: MINUTE,
+    }));
+    await store.add(many);
+    assert.equal((await addOne(store, 'first', 0)).value, 0);
+    assert.equal((await addOne(store, '149999', 0)).value, 1);
+  });
+});
