@@ -1,5 +1,9 @@
+import { randomUUID } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
 import { type Access, createAccess } from './access.ts';
 import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
@@ -12,6 +16,11 @@ import { createGuard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
 import type { NamePattern } from './oci/name-pattern.ts';
 import { formatPlatform } from './oci/platform.ts';
+import type { CountingStore } from './policy/counting-store.ts';
+import { createFallbackCountingStore } from './policy/fallback-counting-store.ts';
+import { createLimits } from './policy/limits.ts';
+import { createMemoryCountingStore } from './policy/memory-counting-store.ts';
+import { openSqliteCountingStore } from './policy/sqlite-counting-store.ts';
 import { createBriefCatalogue } from './sources/brief-catalogue.ts';
 import { createRepositorySearch, type RepositorySearch } from './sources/repository-search.ts';
 
@@ -35,12 +44,20 @@ export async function createApp(config: Config, environment: Environment): Promi
   const images = await openImages(config, environment, guard);
   const search = createSearch(config, environment);
 
+  const limits = createLimits(config, {
+    store: openCountingStore(config, logger),
+    holder: randomUUID(),
+    uptime: () => performance.now(),
+  });
+
   const server = await createServer({
     logger,
     info: () => serviceInfo(config, access.patterns(), environment.version),
     tls: await readCertificate(config),
     trustProxy: config.trustProxy,
     clients,
+    limits,
+    headCosts: config.source === 'engine',
     connections: connectionLimits(config),
     source: images.source,
     catalogue: createBriefCatalogue({ catalogue: images.catalogue, now: () => performance.now() }),
@@ -48,6 +65,7 @@ export async function createApp(config: Config, environment: Environment): Promi
     allowlist,
   });
   server.addHook('onClose', async () => {
+    await limits.close();
     await images.close();
     await search?.close();
   });
@@ -106,6 +124,22 @@ function connectionLimits(config: Config): ConnectionLimits {
     exempt: config.trustProxy,
     slowestClient: { bytesPerSecond: minClientSpeed, patience: minClientSpeedWindow },
   };
+}
+
+/** Limits hold in any case: where the file cannot be used, this process counts by itself. */
+function openCountingStore({ stateDir, limitsStore }: Config, logger: Logger): CountingStore {
+  const memory = createMemoryCountingStore(Date.now);
+  if (limitsStore === 'memory') return memory;
+  const onFailure = (err: Error): void =>
+    logger.warn({ err }, `Limits are counted in memory, for this process alone: ${err.message}`);
+  try {
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+    const shared = openSqliteCountingStore(join(stateDir, 'limits.sqlite'), Date.now);
+    return createFallbackCountingStore(shared, memory, onFailure);
+  } catch (error) {
+    onFailure(error as Error);
+    return memory;
+  }
 }
 
 async function readCertificate({ tlsCertFile, tlsKeyFile }: Config): Promise<ServerOptions['tls']> {

@@ -123,6 +123,26 @@ const CATALOGUE = {
     title: 'Headers too large',
     help: 'Send fewer or shorter headers; a browser that sends too many cookies can be told to forget them.',
   },
+  'too-many-requests': {
+    status: 429,
+    title: 'Too many requests',
+    help: 'Wait for as long as Retry-After says; /api/v1/limits tells what your address has left.',
+  },
+  'too-many-downloads': {
+    status: 429,
+    title: 'Too many downloads at once',
+    help: 'Fetch one image after the other; several connections for one image count once.',
+  },
+  'daily-bytes-used': {
+    status: 429,
+    title: 'Daily bytes used up',
+    help: 'Wait for as long as Retry-After says; a download that was begun can be continued meanwhile, as with wget -c.',
+  },
+  'service-full': {
+    status: 429,
+    title: 'Too many downloads here',
+    help: 'The limit is that of the whole service, not yours: ask again after as long as Retry-After says.',
+  },
   'internal-error': {
     status: 500,
     title: 'Internal error',
@@ -189,6 +209,8 @@ export interface ErrorDetails {
   headers?: Readonly<Record<string, string>>;
   /** A few words for the reason phrase, which is all that wget shows; the title where absent. */
   reason?: string;
+  /** Further members of the problem details. */
+  members?: Readonly<Record<string, unknown>>;
   cause?: unknown;
 }
 
@@ -202,6 +224,7 @@ export class CatalogueError extends Error {
   readonly reason: string;
   readonly retryAfter: number | undefined;
   readonly headers: Readonly<Record<string, string>>;
+  readonly members: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, { cause: details.cause });
@@ -213,6 +236,7 @@ export class CatalogueError extends Error {
     this.reason = details.reason ?? entry.title;
     this.retryAfter = details.retryAfter;
     this.headers = details.headers ?? {};
+    this.members = details.members ?? {};
   }
 }
 

@@ -97,6 +97,7 @@ class Relay extends DirectStream {
     try {
       for await (const part of this.#parts) {
         if (part instanceof Uint8Array) {
+          inspect?.(part);
           if (!sink.write(part)) await once(sink, 'drain', { signal: this.#closed.signal });
           continue;
         }

@@ -23,6 +23,7 @@ async function dockerproxy(args: string[], variables: Record<string, string> = {
     HOME: home.path,
     DOCKER_CONFIG: home.path,
     DOCKERPROXY_CACHE_DIR: home.path,
+    DOCKERPROXY_STATE_DIR: home.path,
     ...variables,
   };
   return await run(process.execPath, [entryPoint, ...args], { env, cwd: home.path, timeout: 20_000 });

@@ -10,6 +10,7 @@ import {
   pattern,
   platform,
   port,
+  rate,
   registry,
   type SettingType,
   text,
@@ -85,6 +86,36 @@ export const SCHEMA = {
     type: duration,
     default: '2m',
     doc: 'For how long a client may be slower than that, pauses included.',
+  },
+  rateLimit: {
+    type: rate,
+    default: '60/minute',
+    doc: 'How many requests for downloads and the API a client may make, misses included; 0 sets no limit. A client is an IPv4 address or an IPv6 /64.',
+  },
+  downloadsPerIp: {
+    type: countOrNone,
+    default: '4',
+    doc: 'How many downloads a client may have at once, however many connections each of them has; 0 sets no limit.',
+  },
+  maxDownloads: {
+    type: countOrNone,
+    default: '1000',
+    doc: 'How many downloads all clients together may have at once; 0 sets no limit.',
+  },
+  dailyBytes: {
+    type: bytes,
+    default: '100GiB',
+    doc: 'How many bytes a client may fetch in 24 hours, counted as they are sent; a download that was begun may end. 0 sets no limit.',
+  },
+  bandwidthPerIp: {
+    type: bytes,
+    default: '0',
+    doc: 'How many bytes a second a client gets, over all its connections to a process; 0 sets no limit.',
+  },
+  limitsStore: {
+    type: oneOf('sqlite', 'memory'),
+    default: 'sqlite',
+    doc: 'Where limits are counted: in a file of STATE_DIR that processes share and that outlives them, or in each process.',
   },
   insecureRegistries: {
     type: listOf(registry),

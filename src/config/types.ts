@@ -73,6 +73,30 @@ function wholeNumber(least: number): SettingType<number> {
   };
 }
 
+const PERIODS = new Map([
+  ['second', 1000],
+  ['minute', 60_000],
+  ['hour', 3_600_000],
+  ['day', 86_400_000],
+]);
+
+/** So many in a window of milliseconds, written as `60/minute`; 0 for no limit. */
+export const rate: SettingType<{ readonly limit: number; readonly window: number }> = {
+  placeholder: 'COUNT/PERIOD',
+  parse(value) {
+    if (value === 0 || value === '0') return { limit: 0, window: 60_000 };
+    const [, count, period = ''] =
+      /^([1-9]\d{0,8})\s*\/\s*([a-z]+)$/.exec(typeof value === 'string' ? value.trim() : '') ?? [];
+    const window = PERIODS.get(period);
+    if (count === undefined || window === undefined) {
+      throw new Error(
+        `must be a rate such as 60/minute (per ${[...PERIODS.keys()].join(', ')}), or 0 for no limit`,
+      );
+    }
+    return { limit: Number(count), window };
+  },
+};
+
 /** A comma list or a TOML array of whatever `item` takes. */
 export function listOf<T>(item: SettingType<T>): SettingType<readonly T[]> {
   return {

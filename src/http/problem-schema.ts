@@ -12,6 +12,13 @@ export const Problem = Type.Object(
     retryAfter: Type.Optional(
       Type.Integer({ description: 'Seconds after which asking again makes sense, as in Retry-After.' }),
     ),
+    'violated-policies': Type.Optional(
+      Type.Array(Type.String(), {
+        description:
+          'The limits that refuse, as RateLimit-Policy names them, or `service`: that of all clients.',
+      }),
+    ),
+    limit: Type.Optional(Type.Integer({ description: 'How much that limit allows.' })),
   },
   { title: 'Problem', description: 'Problem details (RFC 9457).' },
 );

@@ -50,8 +50,17 @@ export function sendProblem(reply: FastifyReply, error: CatalogueError): Fastify
 }
 
 /** The members of problem details. */
-export function problem({ code, title, status, message, help, retryAfter }: CatalogueError): object {
-  return { type: `urn:dockerproxy:error:${code}`, title, status, detail: message, code, help, retryAfter };
+export function problem({ code, title, status, message, help, retryAfter, members }: CatalogueError): object {
+  return {
+    type: `urn:dockerproxy:error:${code}`,
+    title,
+    status,
+    detail: message,
+    code,
+    help,
+    retryAfter,
+    ...members,
+  };
 }
 
 function plain({ status, title, message, help }: CatalogueError): string {

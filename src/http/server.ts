@@ -4,6 +4,7 @@ import type { ClientList } from '../policy/client-list.ts';
 import { answerClientErrors } from './client-error.ts';
 import { type ConnectionLimits, limitConnections } from './connections.ts';
 import { admitClients } from './plugins/clients.ts';
+import { limitRequests } from './plugins/limits.ts';
 import { type PressureLimits, shedLoad, standardPressureLimits } from './plugins/load-shedding.ts';
 import { openapi } from './plugins/openapi.ts';
 import { portal } from './plugins/portal.ts';
@@ -14,6 +15,7 @@ import { type DownloadOptions, downloadRoutes } from './routes/download.ts';
 import { healthRoutes } from './routes/health.ts';
 import { type CatalogueOptions, imageRoutes } from './routes/image.ts';
 import { infoRoutes, type ServiceInfo } from './routes/info.ts';
+import { limitsRoutes } from './routes/limits.ts';
 import { type SearchOptions, searchRoutes } from './routes/search.ts';
 import { statusRoutes } from './routes/status.ts';
 import { tagsRoutes } from './routes/tags.ts';
@@ -62,6 +64,8 @@ export async function createServer({
   catalogue,
   search,
   allowlist,
+  limits,
+  headCosts,
 }: ServerOptions): Promise<FastifyInstance> {
   const clientErrors = answerClientErrors(logger);
   const http = {
@@ -96,19 +100,20 @@ export async function createServer({
   });
   clientErrors.watch(app.server);
   limitConnections(app.server, connections, logger);
-  answerProblems(app);
   await securityHeaders(app);
   refuseOddRequests(app);
   admitClients(app, clients);
+  answerProblems(app, await limitRequests(app, limits));
   await openapi(app, info().version);
   await shedLoad(app, pressure);
   await app.register(healthRoutes);
-  await app.register(downloadRoutes, { source, allowlist });
-  await app.register(statusRoutes, { source, allowlist });
+  await app.register(downloadRoutes, { source, allowlist, limits, headCosts });
+  await app.register(statusRoutes, { source, allowlist, limits });
   await app.register(infoRoutes, { info });
   await app.register(imageRoutes, { catalogue, allowlist });
   await app.register(tagsRoutes, { catalogue, allowlist });
   await app.register(searchRoutes, { search, allowlist });
+  await app.register(limitsRoutes, { limits });
   await app.register(portal);
   return app;
 }

@@ -56,6 +56,12 @@ suite('where settings come from', () => {
       connectionsPerClient: 256,
       minClientSpeed: 1024,
       minClientSpeedWindow: 120_000,
+      rateLimit: { limit: 60, window: 60_000 },
+      downloadsPerIp: 4,
+      maxDownloads: 1000,
+      dailyBytes: 100 * 2 ** 30,
+      bandwidthPerIp: 0,
+      limitsStore: 'sqlite',
       insecureRegistries: [],
       maxImageSize: 0,
       searchUrl: new URL('https://hub.docker.com/v2/search/repositories/'),
@@ -227,6 +233,19 @@ suite('values', () => {
     });
   }
 
+  const rates: [string, number, number][] = [
+    ['60/minute', 60, 60_000],
+    [' 5 / second ', 5, 1000],
+    ['1000/hour', 1000, 3_600_000],
+    ['1/day', 1, 86_400_000],
+    ['0', 0, 60_000],
+  ];
+  for (const [given, limit, window] of rates) {
+    test(`the rate ${given} is ${limit} in ${window} ms`, () => {
+      assert.deepEqual(load({ argv: [`--rate-limit=${given}`] }).rateLimit, { limit, window });
+    });
+  }
+
   const ranges: [string, string][] = [
     ['192.0.2.7', '192.0.2.7/32'],
     ['10.0.0.0/8', '10.0.0.0/8'],
@@ -281,6 +300,12 @@ suite('mistakes in settings', () => {
       ['1', 'loopback', '10.0.0.0/33', '10.0.0.0/', '10.1.0.0/8', '127.1', '2001:db8::/129', 'proxy.lan'],
       /must be an address or a range/,
     ],
+    [
+      'rate-limit',
+      ['60', '60/fortnight', '-1/minute', '0/minute', '1.5/minute', 'minute', ''],
+      /must be a rate/,
+    ],
+    ['downloads-per-ip', ['-1', 'many', '1.5', ''], /must be a whole number from 0 on/],
     ['cache-dir', [''], /must be a text/],
     ['state-dir', [''], /must be a text/],
     ['search-url', ['on', 'file:///etc/passwd', ''], /must be/],

@@ -13,6 +13,9 @@ import { sha256 } from '../../src/oci/digest.ts';
 import { parseNamePattern } from '../../src/oci/name-pattern.ts';
 import { createAllowlist } from '../../src/policy/allowlist.ts';
 import { type ClientList, createClientList } from '../../src/policy/client-list.ts';
+import type { CountingStore } from '../../src/policy/counting-store.ts';
+import { createLimits, type LimitOptions } from '../../src/policy/limits.ts';
+import { createMemoryCountingStore } from '../../src/policy/memory-counting-store.ts';
 import type { TagList } from '../../src/registry/tag-list.ts';
 import type { ImageCatalogue, ImageDetails } from '../../src/sources/image-catalogue.ts';
 import type { Archive, ArchiveRequest, ImageSource, LiveArchive } from '../../src/sources/image-source.ts';
@@ -103,13 +106,25 @@ export interface ServerSetup {
   timeouts?: RequestTimeouts;
   tls?: { cert: Buffer; key: Buffer };
   logLevel?: 'info' | 'debug';
+  /** Limits to set; there are none otherwise. */
+  limits?: Partial<LimitOptions>;
+  store?: CountingStore;
+  headCosts?: boolean;
 }
 
-const NO_LIMITS: ConnectionLimits = {
+const NO_CONNECTION_LIMITS: ConnectionLimits = {
   maxConnections: 0,
   connectionsPerClient: 0,
   exempt: [],
   slowestClient: { bytesPerSecond: 0, patience: 0 },
+};
+
+const NO_LIMITS: LimitOptions = {
+  rateLimit: { limit: 0, window: 60_000 },
+  downloadsPerIp: 0,
+  maxDownloads: 0,
+  dailyBytes: 0,
+  bandwidthPerIp: 0,
 };
 
 export interface LogLine {
@@ -139,6 +154,11 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
   const { open = () => sampleArchive(), allow = ['**'], deny = [], trustProxy = [] } = setup;
   const { clients = createClientList({ allow: undefined, deny: [] }) } = setup;
   const { connections, tls, pressure, timeouts, logLevel = 'info' } = setup;
+  const { store = createMemoryCountingStore(Date.now) } = setup;
+  const limits = createLimits(
+    { ...NO_LIMITS, ...setup.limits },
+    { store, holder: 'test', uptime: () => performance.now() },
+  );
   const requests: ArchiveRequest[] = [];
   const source: ImageSource = {
     async open(request, signal) {
@@ -156,12 +176,14 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
   });
   const app = await createServer({
     tls,
-    connections: { ...NO_LIMITS, ...connections },
+    connections: { ...NO_CONNECTION_LIMITS, ...connections },
     ...(pressure && { pressure }),
     ...(timeouts && { timeouts }),
     info: () => INFO,
     trustProxy: trustProxy.map(parseAddressRange),
     clients,
+    limits,
+    headCosts: setup.headCosts ?? false,
     logger: pino({ level: logLevel }, stream),
     source,
     catalogue: {

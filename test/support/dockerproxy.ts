@@ -48,6 +48,10 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     DOCKER_CONFIG: dockerConfig,
     DOCKERPROXY_CACHE_DIR: join(folder.path, 'cache'),
     DOCKERPROXY_STATE_DIR: join(folder.path, 'state'),
+    // Every test is the same client; those about limits set their own.
+    DOCKERPROXY_RATE_LIMIT: '0',
+    DOCKERPROXY_DOWNLOADS_PER_IP: '0',
+    DOCKERPROXY_DAILY_BYTES: '0',
     ...options.env,
   };
   const { args = [], timeout = 20_000 } = options;

@@ -2,10 +2,16 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { CatalogueError } from '../../errors.ts';
 import { sendProblem } from '../problem.ts';
 import { validationError } from '../validation-error.ts';
+import type { CountRequest } from './limits.ts';
 
-/** Answers every error, of ours or of the framework, from the catalogue. Call it on the root instance. */
-export function answerProblems(app: FastifyInstance): void {
-  app.setNotFoundHandler((_request, reply) =>
+/**
+ * Answers every error, of ours or of the framework, from the catalogue. Call it on the root instance.
+ *
+ * @param countMiss counts a request that finds nothing
+ */
+export function answerProblems(app: FastifyInstance, countMiss: CountRequest): void {
+  // The files of the portal are looked for once a request has passed the hooks that count.
+  app.setNotFoundHandler({ preHandler: countMiss }, (_request, reply) =>
     sendProblem(reply, new CatalogueError('route-not-found', 'There is nothing at this address.')),
   );
 

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
 import type { ByteRange } from '../../oci/descriptor.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
+import type { Limits } from '../../policy/limits.ts';
 import type { Archive, ImageSource, LiveArchive } from '../../sources/image-source.ts';
 import { send } from '../../streams.ts';
 import {
@@ -11,6 +12,7 @@ import {
   parseArchiveQuery,
   type QueryString,
 } from '../archive-query.ts';
+import { downloadLimits, type Sending } from '../download-limits.ts';
 import { logDownload } from '../download-log.ts';
 import { keepAlive } from '../keep-alive.ts';
 import { evaluatePreconditions, isRangeValid } from '../preconditions.ts';
@@ -19,6 +21,9 @@ import { parseRange } from '../range.ts';
 export interface DownloadOptions {
   readonly source: ImageSource;
   readonly allowlist: Allowlist;
+  readonly limits: Limits;
+  /** Whether a source has to make an archive before it knows it, so that a HEAD costs what a GET does. */
+  readonly headCosts: boolean;
 }
 
 const ONE_YEAR_S = 31_536_000;
@@ -27,7 +32,7 @@ const ZSTD_NOTICE = 'zstd-compressed layers: Docker Engine before 23.0 cannot lo
 /** `GET|HEAD /dl?myimage=REF` and `GET|HEAD /dl/REF.tar`. */
 export async function downloadRoutes(
   app: FastifyInstance,
-  { source, allowlist }: DownloadOptions,
+  { source, allowlist, limits, headCosts }: DownloadOptions,
 ): Promise<void> {
   app.route<{ Querystring: QueryString }>({
     method: ['GET', 'HEAD'],
@@ -50,22 +55,27 @@ export async function downloadRoutes(
     reply.raw.once('close', () => gone.abort());
     const contentWanted = request.method === 'GET';
     const log = contentWanted ? logDownload(request, reply, query.references) : undefined;
+    const allowance = downloadLimits(limits, request, gone.signal);
     try {
       for (const reference of query.references) allowlist.check(reference);
+      if (contentWanted || headCosts) await allowance.takeSlot(query);
       const archive = await keepAlive(reply.raw, source.open({ ...query, contentWanted }, gone.signal));
       if (archive.size === undefined) {
         setLiveHeaders(request, reply, archive, query);
         if (!contentWanted) return reply.send();
+        const sending = await allowance.admit(archive, undefined);
         const stream = await keepAlive(reply.raw, archive.start(gone.signal));
         log?.begin(archive, undefined, stream);
-        return reply.send(stream);
+        await sendArchive(reply, stream, sending);
+        return reply;
       }
       if (isSettled(request, reply, archive, query)) return reply;
       if (!contentWanted) return reply.header('content-length', archive.size).send();
       const range = setRangeHeaders(request, reply, archive);
+      const sending = await allowance.admit(archive, range);
       const stream = archive.read(range, gone.signal);
       log?.begin(archive, range, stream);
-      await sendArchive(reply, stream);
+      await sendArchive(reply, stream, sending);
       return reply;
     } catch (error) {
       log?.fail(error);
@@ -75,16 +85,24 @@ export async function downloadRoutes(
 }
 
 /** Writes the archive past Fastify, so that its buffers can be used again. What fails before the first byte is thrown. */
-async function sendArchive(reply: FastifyReply, stream: Readable): Promise<void> {
+async function sendArchive(
+  reply: FastifyReply,
+  stream: Readable,
+  { inspect, through }: Sending,
+): Promise<void> {
   const response = reply.raw;
   response.once('close', () => stream.destroy());
   response.statusCode = reply.statusCode;
   for (const [name, value] of Object.entries(reply.getHeaders())) {
     if (value !== undefined) response.setHeader(name, value);
   }
+  const { sink, flushed } = through(response);
   try {
-    await send(stream, response);
+    await send(stream, sink, inspect);
+    await flushed();
   } catch (error) {
+    // What waits in between must not come after the answer that takes its place.
+    if (sink !== response) sink.destroy();
     if (!response.headersSent) throw error;
     // What is broken must look broken: no end, and fewer bytes than announced.
     response.destroy();

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { parseArchiveQuery, type QueryString } from '../archive-query.ts';
+import { downloadLimits } from '../download-limits.ts';
 import { createEventStream } from '../event-stream.ts';
 import { catalogued } from '../plugins/problems.ts';
 import { problem } from '../problem.ts';
@@ -12,7 +13,7 @@ import type { DownloadOptions } from './download.ts';
  */
 export async function statusRoutes(
   app: FastifyInstance,
-  { source, allowlist }: DownloadOptions,
+  { source, allowlist, limits }: Pick<DownloadOptions, 'source' | 'allowlist' | 'limits'>,
 ): Promise<void> {
   app.route<{ Querystring: QueryString }>({
     method: 'GET',
@@ -23,6 +24,7 @@ export async function statusRoutes(
       for (const reference of query.references) allowlist.check(reference);
       const gone = new AbortController();
       reply.raw.once('close', () => gone.abort());
+      await downloadLimits(limits, request, gone.signal).takeSlot(query);
       const events = createEventStream();
       const watch = async (): Promise<void> => {
         try {

@@ -41,6 +41,7 @@ suite('/openapi.json', { timeout: 20_000 }, () => {
       '/api/v1/image',
       '/api/v1/tags',
       '/api/v1/search',
+      '/api/v1/limits',
     ]) {
       assert.ok(paths[path]?.get?.summary, path);
     }

@@ -1,0 +1,79 @@
+import { hash } from 'node:crypto';
+import type { Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import type { FastifyRequest } from 'fastify';
+import type { ByteRange } from '../oci/descriptor.ts';
+import { formatPlatform } from '../oci/platform.ts';
+import { formatReference } from '../oci/reference.ts';
+import type { Limits } from '../policy/limits.ts';
+import type { Archive, LiveArchive } from '../sources/image-source.ts';
+import type { ArchiveQuery } from './archive-query.ts';
+import { clientOf } from './plugins/limits.ts';
+import { throttle } from './throttle.ts';
+
+/** What a request takes of its client's limits; all of it is given back when the request is over. */
+export interface DownloadLimits {
+  /**
+   * Makes the request a part of one of the client's downloads at once. Before there is an archive: to make it may be
+   * most of the work.
+   *
+   * @throws CatalogueError `too-many-downloads` or `service-full`
+   */
+  takeSlot(query: ArchiveQuery): Promise<void>;
+  /**
+   * Lets bytes of an archive be sent.
+   *
+   * @throws CatalogueError `daily-bytes-used`
+   */
+  admit(archive: Archive | LiveArchive, range: ByteRange | undefined): Promise<Sending>;
+}
+
+/** How bytes are sent that count. */
+export interface Sending {
+  /** To be told each chunk; undefined where nothing is counted. */
+  readonly inspect: ((chunk: Uint8Array) => void) | undefined;
+  /** Gives what to write to in place of a sink, which it keeps to the client's bandwidth. */
+  through(sink: Writable): { readonly sink: Writable; flushed(): Promise<void> };
+}
+
+/** @param over aborts when the request is over, however it ended */
+export function downloadLimits(limits: Limits, request: FastifyRequest, over: AbortSignal): DownloadLimits {
+  const client = clientOf(request);
+  const whenOver = (work: () => void): void => {
+    if (over.aborted) work();
+    else over.addEventListener('abort', work, { once: true });
+  };
+  return {
+    async takeSlot(query) {
+      whenOver(await limits.downloads.take(client, nameOf(query)));
+    },
+    async admit(archive, range) {
+      const meter = await limits.bytes?.admit(client, partOf(archive, range));
+      if (meter !== undefined) whenOver(() => meter.end());
+      const { bandwidth } = limits;
+      return {
+        inspect: meter && ((chunk) => meter.sent(chunk.length)),
+        through(sink) {
+          if (bandwidth === undefined) return { sink, flushed: async () => {} };
+          const throttled = throttle(sink, bandwidth.open(client), bandwidth.rate);
+          whenOver(() => throttled.destroy());
+          return { sink: throttled, flushed: () => finished(throttled.end()) };
+        },
+      };
+    },
+  };
+}
+
+function partOf(archive: Archive | LiveArchive, range: ByteRange | undefined) {
+  if (archive.size === undefined) return { etag: undefined, size: 0, start: 0, length: 0 };
+  const { etag, size } = archive;
+  const { start, end } = range ?? { start: 0, end: size };
+  return { etag, size, start, length: end - start };
+}
+
+/** One name for all requests that mean one archive, however they are written. */
+function nameOf({ references, platform, format }: ArchiveQuery): string {
+  const images = references.map(formatReference).join(' ');
+  const all = `${images} ${platform === undefined ? '' : formatPlatform(platform)} ${format}`;
+  return hash('sha256', all, 'base64url').slice(0, 22);
+}

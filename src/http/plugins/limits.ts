@@ -1,0 +1,85 @@
+import rateLimit from '@fastify/rate-limit';
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  onRequestAsyncHookHandler,
+  preHandlerAsyncHookHandler,
+} from 'fastify';
+import { clientKey } from '../../policy/client-key.ts';
+import type { Limits } from '../../policy/limits.ts';
+import type { RequestLimit } from '../../policy/request-limit.ts';
+import { clientAddress } from '../client-address.ts';
+
+/** Counts a request, or throws where it is one too many. */
+export type CountRequest = (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
+
+/** Whose limits count for a request. */
+export function clientOf(request: FastifyRequest): string {
+  return clientKey(clientAddress(request));
+}
+
+/**
+ * Counts the requests of each client for downloads and the API, and those that find nothing, and tells in RateLimit
+ * headers what is left. Call it on the root instance before there are routes.
+ *
+ * @returns what counts a request that only its handler knows to be a miss; one that is counted is not counted again
+ */
+export async function limitRequests(app: FastifyInstance, limits: Limits): Promise<CountRequest> {
+  const policies = policyHeader(limits);
+  const limiter = limits.requests && (await createLimiter(app, limits.requests));
+  const count: CountRequest = async (request, reply) => {
+    if (policies !== '') reply.header('ratelimit-policy', policies);
+    if (limiter === undefined) return;
+    await limiter.call(app, request, reply);
+    const [remaining, reset] = ['remaining', 'reset'].map((name) => reply.getHeader(`ratelimit-${name}`));
+    reply.header('ratelimit', `"requests";r=${remaining};t=${reset}`);
+  };
+  const hook: onRequestAsyncHookHandler = async (request, reply) => {
+    const { is404, routeOptions } = request;
+    if (is404 || /^\/(?:dl|api)(?:\/|$)/.test(routeOptions.url ?? '')) await count(request, reply);
+  };
+  app.addHook('onRequest', hook);
+  return count;
+}
+
+async function createLimiter(
+  app: FastifyInstance,
+  requests: RequestLimit,
+): Promise<preHandlerAsyncHookHandler> {
+  type Incremented = (error: Error | null, result?: { current: number; ttl: number }) => void;
+  class Store {
+    incr(client: string, done: Incremented): void {
+      requests
+        .count(client)
+        .then(({ value, resetsIn }) => done(null, { current: value, ttl: resetsIn }), done);
+    }
+    child(): Store {
+      return this;
+    }
+  }
+  await app.register(rateLimit, {
+    global: false,
+    max: requests.limit,
+    timeWindow: requests.window,
+    store: Store,
+    keyGenerator: clientOf,
+    // RateLimit-Limit, -Remaining and -Reset without X-: those of the draft's versions up to 07.
+    enableDraftSpec: true,
+    errorResponseBuilder: (_request, { ttl }) => requests.refusal(ttl),
+  });
+  return app.rateLimit();
+}
+
+/**
+ * What every client may have, as the draft's newer versions write it.
+ *
+ * @see https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-10#section-3
+ */
+function policyHeader({ requests, downloads, bytes }: Limits): string {
+  return [
+    ...(requests ? [`"requests";q=${requests.limit};w=${Math.ceil(requests.window / 1000)}`] : []),
+    ...(downloads.perClient > 0 ? [`"downloads";q=${downloads.perClient};qu="concurrent-requests"`] : []),
+    ...(bytes ? [`"bytes";q=${bytes.limit};w=86400;qu="content-bytes"`] : []),
+  ].join(', ');
+}

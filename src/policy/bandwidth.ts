@@ -1,0 +1,41 @@
+/** Shares out the bytes a second that each client gets, over all its connections. */
+export interface Bandwidth {
+  /** Bytes a second. */
+  readonly rate: number;
+  /** A connection of a client. */
+  open(client: string): Share;
+}
+
+export interface Share {
+  /** Milliseconds to wait before these bytes may be sent; they count as sent from then on. */
+  delay(bytes: number): number;
+  close(): void;
+}
+
+/** Milliseconds' worth of bytes that a client which was idle may catch up on. */
+const BURST_MS = 250;
+
+/** @param now milliseconds that never go back */
+export function createBandwidth(rate: number, now: () => number): Bandwidth {
+  /** When each client's next byte is due. */
+  const clients = new Map<string, { due: number; connections: number }>();
+  return {
+    rate,
+    open(client) {
+      const share = clients.get(client) ?? { due: Number.NEGATIVE_INFINITY, connections: 0 };
+      clients.set(client, share);
+      share.connections += 1;
+      return {
+        delay(bytes) {
+          const at = now();
+          share.due = Math.max(share.due, at - BURST_MS) + (bytes / rate) * 1000;
+          return Math.max(share.due - at, 0);
+        },
+        close() {
+          share.connections -= 1;
+          if (share.connections === 0) clients.delete(client);
+        },
+      };
+    },
+  };
+}

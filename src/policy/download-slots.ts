@@ -1,0 +1,94 @@
+import type { CatalogueError } from '../errors.ts';
+import {
+  type Acquisition,
+  type CountingStore,
+  LEASE_MS,
+  type Lease,
+  type LeaseLimits,
+} from './counting-store.ts';
+import { limitError } from './limit-error.ts';
+
+/** How many downloads may be under way at once. Connections of one client to one archive are one download. */
+export interface DownloadSlots extends LeaseLimits {
+  /**
+   * Takes part in a client's download of an archive, until what it returns is called.
+   *
+   * @throws CatalogueError `too-many-downloads` or `service-full`
+   */
+  take(client: string, archive: string): Promise<() => void>;
+  /** Downloads that a client has under way. */
+  active(client: string): Promise<number>;
+}
+
+/** Nobody knows when a download ends; asking again after this many milliseconds harms nobody. */
+const TRY_AGAIN_MS = 30_000;
+
+interface Slot {
+  readonly lease: Lease;
+  readonly acquisition: Promise<Acquisition>;
+  connections: number;
+}
+
+/** @param holder names this process among those that share the store */
+export function createDownloadSlots(
+  store: CountingStore,
+  { perClient, total }: LeaseLimits,
+  holder: string,
+): DownloadSlots {
+  const limits = { perClient, total };
+  const slots = new Map<string, Slot>();
+  let renewal: NodeJS.Timeout | undefined;
+
+  const open = (key: string, lease: Lease): Slot => {
+    const slot = { lease, acquisition: store.acquire(lease, limits), connections: 0 };
+    slots.set(key, slot);
+    renewal ??= setInterval(() => store.renew([...slots.values()].map((held) => held.lease)), LEASE_MS / 3);
+    renewal.unref();
+    return slot;
+  };
+  const leave = (key: string, slot: Slot): void => {
+    slot.connections -= 1;
+    if (slot.connections > 0) return;
+    slots.delete(key);
+    store.release(slot.lease);
+    if (slots.size > 0) return;
+    clearInterval(renewal);
+    renewal = undefined;
+  };
+
+  return {
+    ...limits,
+    async take(client, archive) {
+      if (perClient === 0 && total === 0) return () => {};
+      const key = `${client} ${archive}`;
+      const slot = slots.get(key) ?? open(key, { client, archive, holder });
+      slot.connections += 1;
+      const acquisition = await slot.acquisition;
+      if (acquisition === 'granted') return () => leave(key, slot);
+      leave(key, slot);
+      throw refusal(acquisition, limits);
+    },
+    active: (client) => store.active(client),
+  };
+}
+
+function refusal(
+  acquisition: 'client-full' | 'service-full',
+  { perClient, total }: LeaseLimits,
+): CatalogueError {
+  if (acquisition === 'client-full') {
+    const downloads = perClient === 1 ? '1 download' : `${perClient} downloads`;
+    return limitError(
+      'too-many-downloads',
+      { name: 'downloads', limit: perClient, freesIn: TRY_AGAIN_MS },
+      `Your address has ${downloads} under way, and no more at once are allowed (DOWNLOADS_PER_IP); there is room as soon as one of them ends.`,
+      `${downloads} at once are the limit; wait until one ends`,
+    );
+  }
+  return limitError(
+    'service-full',
+    { name: 'service', limit: total, freesIn: TRY_AGAIN_MS },
+    `This service has ${total} downloads under way, and no more at once (MAX_DOWNLOADS); there is room as soon as one of them ends.`,
+    'All download slots of this service are taken; try again soon',
+  );
+}

@@ -1,0 +1,57 @@
+import { CatalogueError, type ErrorCode } from '../errors.ts';
+
+/** The limits as RateLimit headers name them. */
+export type LimitName = 'requests' | 'downloads' | 'bytes' | 'service';
+
+/** A limit that refuses a request. */
+export interface ExceededLimit {
+  readonly name: LimitName;
+  readonly limit: number;
+  /** Milliseconds until it frees, or until it makes sense to try again. */
+  readonly freesIn: number;
+}
+
+/**
+ * The error of a limit: besides its sentence, RateLimit headers and the members that say which limit it is.
+ *
+ * @param reason for the reason phrase
+ * @see https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-10
+ */
+export function limitError(
+  code: ErrorCode,
+  { name, limit, freesIn }: ExceededLimit,
+  message: string,
+  reason: string,
+): CatalogueError {
+  const seconds = Math.max(Math.ceil(freesIn / 1000), 1);
+  return new CatalogueError(code, message, {
+    reason,
+    retryAfter: seconds,
+    members: { 'violated-policies': [name], limit },
+    headers: {
+      ratelimit: `"${name}";r=0;t=${seconds}`,
+      // The fields of the draft's first versions, which most clients know.
+      'ratelimit-limit': `${limit}`,
+      'ratelimit-remaining': '0',
+      'ratelimit-reset': `${seconds}`,
+    },
+  });
+}
+
+/** Writes milliseconds as people do, rounded up: `34 s`, `12 min`, `3 h 20 min`. */
+export function formatDuration(milliseconds: number): string {
+  const seconds = Math.max(Math.ceil(milliseconds / 1000), 1);
+  if (seconds < 100) return `${seconds} s`;
+  const minutes = Math.ceil(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const rest = minutes % 60;
+  return `${Math.floor(minutes / 60)} h${rest === 0 ? '' : ` ${rest} min`}`;
+}
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+/** Writes bytes as settings do: `100 GiB`, `1.5 MiB`. */
+export function formatBytes(bytes: number): string {
+  const step = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), UNITS.length - 1);
+  return `${Number((bytes / 1024 ** step).toFixed(1))} ${UNITS[step]}`;
+}

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { rm, stat, truncate } from 'node:fs/promises';
+import { get, type IncomingMessage } from 'node:http';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { type DockerProxy, type DockerProxyOptions, startDockerProxy } from '../support/dockerproxy.ts';
+import { httpCall } from '../support/http-request.ts';
+import { image } from '../support/images.ts';
+import { skipUnless } from '../support/packages.ts';
+import { run, type TemporaryFolder, temporaryFolder, waitFor } from '../support/process.ts';
+import { push } from '../support/push.ts';
+import { randomLayer } from '../support/random-layer.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+
+/** Bytes of each image's one layer: more than what sockets take from a server that is then killed. */
+const SIZE = 30_000_000;
+const IMAGES = ['one', 'two', 'three'];
+
+interface ClientLimits {
+  downloads: { active: number };
+  bytes: { remaining: number };
+}
+
+async function limitsOf({ url }: DockerProxy): Promise<ClientLimits> {
+  const { status, body } = await httpCall(`${url}/api/v1/limits`);
+  assert.equal(status, 200);
+  return JSON.parse(body.toString()) as ClientLimits;
+}
+
+/** Begins a download and takes no more than its first bytes. */
+async function begin(url: string): Promise<IncomingMessage> {
+  const [response] = (await once(get(url, { agent: false }), 'response')) as [IncomingMessage];
+  response.on('error', () => {}).pause();
+  return response;
+}
+
+suite('limits, as clients meet them', {
+  skip: skipUnless('docker-registry', 'wget', 'aria2c'),
+  timeout: 120_000,
+}, () => {
+  let registry: Registry;
+  let folder: TemporaryFolder;
+
+  before(async () => {
+    registry = await startRegistry();
+    folder = await temporaryFolder();
+    const platform = { os: 'linux', architecture: 'amd64' };
+    for (const name of IMAGES) {
+      await using layer = await randomLayer(SIZE, name);
+      await push(registry.url, `test/${name}`, 'latest', image({ platform, layers: [layer] }));
+    }
+  });
+  after(async () => {
+    await folder[Symbol.asyncDispose]();
+    await registry[Symbol.asyncDispose]();
+  });
+
+  const start = (settings: NodeJS.ProcessEnv, options: DockerProxyOptions = {}): Promise<DockerProxy> =>
+    startDockerProxy({ ...options, env: { DOCKERPROXY_INSECURE_REGISTRIES: registry.host, ...settings } });
+  const urlOf = ({ url }: DockerProxy, name: string): string =>
+    `${url}/dl?myimage=${registry.host}/test/${name}`;
+
+  test('wget shows why it is refused, and continues what was begun though the day is used up', async () => {
+    await using proxy = await start({ DOCKERPROXY_DAILY_BYTES: '25MB' });
+    const target = join(folder.path, 'wget.tar');
+    const wget = (name: string, ...more: string[]) =>
+      run('wget', ['--tries=1', ...more, '-O', target, urlOf(proxy, name)]);
+    assert.equal((await wget('one')).code, 0);
+    const { size } = await stat(target);
+    await truncate(target, 10_000_000);
+    assert.equal((await wget('one', '-c')).code, 0);
+    assert.equal((await stat(target)).size, size);
+
+    const refused = await wget('two');
+    assert.equal(refused.code, 8);
+    assert.match(refused.stderr, /ERROR 429: 23\.8 MiB a day are the limit; go on in 24 h\./);
+    assert.deepEqual((await limitsOf(proxy)).bytes.remaining, 0);
+  });
+
+  test('aria2c with eight connections is one download, within the usual rate of requests', async () => {
+    await using proxy = await start({
+      DOCKERPROXY_DOWNLOADS_PER_IP: '1',
+      DOCKERPROXY_RATE_LIMIT: '60/minute',
+      DOCKERPROXY_DAILY_BYTES: '20MB',
+    });
+    const aria2c = await run('aria2c', [
+      ...['-x8', '-s8', '-k1M', '--no-conf', '--quiet', '--allow-overwrite=true', '--max-tries=1'],
+      ...['--dir', folder.path, '--out', 'aria2.tar', urlOf(proxy, 'one')],
+    ]);
+    assert.equal(aria2c.code, 0, aria2c.stdout);
+    const connections = proxy.logs().filter(({ msg }) => /^Downloading image: /.test(msg));
+    assert.ok(connections.length >= 8, `${connections.length} connections`);
+    await waitFor(async () => (await limitsOf(proxy)).downloads.active === 0);
+  });
+
+  test('are shared by the processes of a machine', async () => {
+    const state = join(folder.path, 'shared');
+    const settings = { DOCKERPROXY_STATE_DIR: state, DOCKERPROXY_DOWNLOADS_PER_IP: '1' };
+    const all = { ...settings, DOCKERPROXY_RATE_LIMIT: '10/hour', DOCKERPROXY_DAILY_BYTES: '1GiB' };
+    await using one = await start(all);
+    await using other = await start(all);
+    const response = await begin(urlOf(one, 'one'));
+    const refused = await httpCall(urlOf(other, 'two'));
+    assert.equal(refused.status, 429);
+    assert.match(`${refused.headers['ratelimit-policy']}`, /^"requests";.*, "downloads";.*, "bytes";/);
+    const same = await begin(urlOf(other, 'one'));
+    assert.equal(same.statusCode, 200, 'another connection of the same download');
+    assert.equal((await limitsOf(other)).downloads.active, 1);
+    for (const open of [response, same]) open.destroy();
+    await waitFor(async () => (await limitsOf(one)).downloads.active === 0);
+    const answers = await Promise.all(
+      [0, 1, 2, 3, 4, 5].map((at) => httpCall(`${[one, other][at % 2]?.url}/dl`)),
+    );
+    const statuses = answers.map(({ status }) => status);
+    assert.ok(statuses.includes(429) && statuses.includes(400), `${statuses}`);
+  });
+
+  test('are still known after a process was killed, whose downloads can be continued at once', async () => {
+    const settings = {
+      DOCKERPROXY_STATE_DIR: join(folder.path, 'killed'),
+      DOCKERPROXY_DAILY_BYTES: '1GiB',
+      DOCKERPROXY_DOWNLOADS_PER_IP: '1',
+    };
+    let left = 0;
+    {
+      await using proxy = await start(settings);
+      await httpCall(urlOf(proxy, 'one'));
+      left = (await limitsOf(proxy)).bytes.remaining;
+      assert.ok(left <= 2 ** 30 - SIZE && left > 2 ** 30 - 2 * SIZE, `${left}`);
+      const response = await begin(urlOf(proxy, 'two'));
+      process.kill(proxy.pid, 'SIGKILL');
+      await proxy.exited;
+      response.destroy();
+    }
+    await using proxy = await start(settings);
+    assert.ok((await limitsOf(proxy)).bytes.remaining <= left);
+    const resumed = await httpCall(urlOf(proxy, 'two'), { headers: { range: 'bytes=1000-' } });
+    assert.equal(resumed.status, 206);
+  });
+
+  test('hold without their file, and the log says that they are counted in memory', async () => {
+    const state = join(folder.path, 'no-folder');
+    await run('touch', [state]);
+    await using proxy = await start({ DOCKERPROXY_STATE_DIR: state, DOCKERPROXY_RATE_LIMIT: '1/hour' });
+    assert.equal((await httpCall(`${proxy.url}/dl`)).status, 400);
+    assert.equal((await httpCall(`${proxy.url}/dl`)).status, 429);
+    assert.ok(proxy.logs().some(({ msg }) => msg.startsWith('Limits are counted in memory')));
+    await rm(state);
+  });
+});

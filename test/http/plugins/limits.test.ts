@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { CatalogueError } from '../../../src/errors.ts';
+import { createMemoryCountingStore } from '../../../src/policy/memory-counting-store.ts';
+import { type Answer, problemOf, type RunningServer, type ServerSetup, startServer } from '../samples.ts';
+
+const DL = '/dl?myimage=busybox';
+const limits = { rateLimit: { limit: 3, window: 60_000 } };
+
+async function statuses(server: RunningServer, paths: string[], headers: Record<string, string> = {}) {
+  const all: number[] = [];
+  for (const path of paths) all.push((await server.get(path, headers)).status);
+  return all;
+}
+
+function assertRefused(answer: Answer): void {
+  assert.equal(answer.status, 429, answer.head);
+  const problem = problemOf(answer) as ReturnType<typeof problemOf> & { 'violated-policies': string[] };
+  const seconds = Number(answer.header('retry-after'));
+  assert.ok(seconds > 0 && seconds <= 60, answer.head);
+  assert.equal(problem.code, 'too-many-requests');
+  assert.equal(problem.retryAfter, seconds);
+  assert.deepEqual(problem['violated-policies'], ['requests']);
+  assert.match(problem.detail, /3 requests in 60 s \(RATE_LIMIT\).* in \d+ s\.$/);
+  assert.match(answer.reason, /^More than 3 requests in 60 s; go on in \d+ s$/);
+  assert.equal(answer.header('ratelimit-limit'), '3');
+  assert.equal(answer.header('ratelimit-remaining'), '0');
+  assert.equal(answer.header('ratelimit-reset'), `${seconds}`);
+  assert.equal(answer.header('ratelimit'), `"requests";r=0;t=${seconds}`);
+  assert.equal(answer.header('ratelimit-policy'), '"requests";q=3;w=60');
+  assert.equal(answer.header('cache-control'), 'no-store');
+}
+
+suite('the rate of requests', { timeout: 20_000 }, () => {
+  test('is told with each answer, and past it comes a 429 that says when to go on', async () => {
+    await using server = await startServer({ limits });
+    for (const left of [2, 1, 0]) {
+      const answer = await server.get(DL);
+      assert.equal(answer.status, 200);
+      assert.equal(answer.header('ratelimit-limit'), '3');
+      assert.equal(answer.header('ratelimit-remaining'), `${left}`);
+      assert.match(answer.header('ratelimit-reset') ?? '', /^(60|59)$/);
+      assert.match(answer.header('ratelimit') ?? '', new RegExp(`^"requests";r=${left};t=(60|59)$`));
+      assert.equal(answer.header('retry-after'), undefined);
+    }
+    assertRefused(await server.get(DL));
+    assertRefused(await server.get('/dl/busybox.tar'));
+    assertRefused(await server.get('/api/v1/info'));
+    assert.equal(server.requests.length, 3);
+  });
+
+  test('counts downloads, HEAD, progress, the API, and whatever finds nothing', async () => {
+    for (const path of [
+      '/dl/busybox.tar',
+      '/dl/status?myimage=busybox',
+      '/dl?myimage=UPPER',
+      '/dl/x',
+      '/api/v1/info',
+      '/api/v1/limits',
+      '/api/v1/none',
+      '/nothing',
+      '/web/none.js',
+    ]) {
+      await using server = await startServer({ limits });
+      await server.get(path);
+      const answer = await server.send('HEAD', DL);
+      assert.equal(answer.header('ratelimit-remaining'), '1', path);
+    }
+  });
+
+  test('counts neither health checks nor the page, which answer past it, too', async () => {
+    await using server = await startServer({ limits });
+    assert.deepEqual(await statuses(server, Array(5).fill('/healthz')), Array(5).fill(200));
+    assert.deepEqual(await statuses(server, Array(5).fill('/')), Array(5).fill(200));
+    assert.deepEqual(
+      await statuses(server, [DL, DL, DL, DL, '/healthz', '/']),
+      [200, 200, 200, 429, 200, 200],
+    );
+    assert.equal((await server.get('/healthz')).header('ratelimit-limit'), undefined);
+  });
+
+  test('is told with refusals of other kinds, too', async () => {
+    await using server = await startServer({
+      limits,
+      open: () => Promise.reject(new CatalogueError('image-not-found', 'Not there.')),
+    });
+    const answer = await server.get(DL);
+    assert.equal(answer.status, 404);
+    assert.equal(answer.header('ratelimit-remaining'), '2');
+    assert.equal((await server.get('/nothing')).header('ratelimit-remaining'), '1');
+  });
+
+  test('begins anew when its window is over', async () => {
+    const clock = { now: Date.now() };
+    await using server = await startServer({ limits, store: createMemoryCountingStore(() => clock.now) });
+    assert.deepEqual(await statuses(server, [DL, DL, DL, DL]), [200, 200, 200, 429]);
+    clock.now += 60_000;
+    assert.deepEqual(await statuses(server, [DL]), [200]);
+  });
+
+  test('is without headers where there is no limit', async () => {
+    await using server = await startServer();
+    const answer = await server.get(DL);
+    assert.doesNotMatch(answer.head, /ratelimit/i);
+  });
+});
+
+suite('who is one client', { timeout: 20_000 }, () => {
+  const behindProxy: ServerSetup = { limits, trustProxy: ['127.0.0.1'] };
+  const left = async (server: RunningServer, client: string): Promise<string | undefined> =>
+    (await server.get(DL, { 'x-forwarded-for': client })).header('ratelimit-remaining');
+
+  test('an IPv4 address, however it is written, and an IPv6 /64', async () => {
+    await using server = await startServer(behindProxy);
+    assert.equal(await left(server, '192.0.2.7'), '2');
+    assert.equal(await left(server, '::ffff:192.0.2.7'), '1');
+    assert.equal(await left(server, '192.0.2.8'), '2');
+    assert.equal(await left(server, '2001:db8:0:1::1'), '2');
+    assert.equal(await left(server, '2001:db8:0:1:ffff::'), '1');
+    assert.equal(await left(server, '2001:db8:0:2::1'), '2');
+  });
+
+  test('is nothing that a header can change where no proxy is trusted', async () => {
+    await using server = await startServer({ limits });
+    const headers = [
+      'x-forwarded-for',
+      'x-real-ip',
+      'forwarded',
+      'x-client-ip',
+      'true-client-ip',
+      'cf-connecting-ip',
+    ];
+    for (const [at, name] of headers.entries()) {
+      const { status } = await server.get(DL, { [name]: `192.0.2.${at}` });
+      assert.equal(status, at < 3 ? 200 : 429, name);
+    }
+  });
+
+  test('is nothing that a client can write before what its proxy adds', async () => {
+    await using server = await startServer(behindProxy);
+    for (const [at, left] of ['2', '1', '0'].entries()) {
+      const answer = await server.get(DL, { 'x-forwarded-for': `203.0.113.${at}, 192.0.2.7` });
+      assert.equal(answer.header('ratelimit-remaining'), left);
+    }
+    assert.equal((await server.get(DL, { 'x-forwarded-for': '10.0.0.1, 192.0.2.7' })).status, 429);
+  });
+});

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { problemOf, type RunningServer, startServer } from '../samples.ts';
+
+interface ClientLimits {
+  client: string;
+  requests: { limit: number; remaining: number; resetsInSeconds: number; windowSeconds: number } | null;
+  downloads: { limit: number; active: number } | null;
+  bytes: { limit: number; remaining: number; resetsInSeconds: number } | null;
+}
+
+async function limitsOf(server: RunningServer, headers = {}): Promise<ClientLimits> {
+  const answer = await server.get('/api/v1/limits', headers);
+  assert.equal(answer.status, 200, answer.head);
+  assert.equal(answer.header('cache-control'), 'no-store');
+  return JSON.parse(answer.body.toString()) as ClientLimits;
+}
+
+suite('GET /api/v1/limits', { timeout: 20_000 }, () => {
+  test('tells the client what it has left', async () => {
+    const limits = { rateLimit: { limit: 60, window: 60_000 }, downloadsPerIp: 4, dailyBytes: 100_000 };
+    await using server = await startServer({ limits });
+    assert.equal((await server.get('/dl?myimage=busybox')).status, 200);
+    const { client, requests, downloads, bytes } = await limitsOf(server);
+    assert.equal(client, '127.0.0.1');
+    assert.deepEqual(
+      { ...requests, resetsInSeconds: 0 },
+      {
+        limit: 60,
+        remaining: 58,
+        resetsInSeconds: 0,
+        windowSeconds: 60,
+      },
+    );
+    assert.ok(requests && requests.resetsInSeconds > 50 && requests.resetsInSeconds <= 60);
+    assert.deepEqual(downloads, { limit: 4, active: 0 });
+    assert.deepEqual(
+      { ...bytes, resetsInSeconds: 0 },
+      { limit: 100_000, remaining: 90_000, resetsInSeconds: 0 },
+    );
+    assert.ok(bytes && bytes.resetsInSeconds > 86_300 && bytes.resetsInSeconds <= 86_400);
+  });
+
+  test('says null where there is no limit', async () => {
+    await using server = await startServer({ trustProxy: ['127.0.0.1'] });
+    assert.deepEqual(await limitsOf(server, { 'x-forwarded-for': '2001:db8:1:2:3::4' }), {
+      client: '2001:db8:1:2::/64',
+      requests: null,
+      downloads: null,
+      bytes: null,
+    });
+  });
+
+  test('takes no parameters', async () => {
+    await using server = await startServer();
+    const answer = await server.get('/api/v1/limits?client=192.0.2.1');
+    assert.equal(answer.status, 400);
+    assert.equal(problemOf(answer).status, 400);
+  });
+});
