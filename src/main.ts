@@ -7,13 +7,23 @@ import { setFlagsFromString } from 'node:v8';
 import closeWithGrace from 'close-with-grace';
 import type { Logger } from 'pino';
 import { type App, createApp } from './app.ts';
+import { describeConfig } from './cli/check-config.ts';
+import { CommandError } from './cli/command-error.ts';
+import { checkHealth } from './cli/healthcheck.ts';
+import { guardFor, save } from './cli/save.ts';
+import { parseSaveArguments } from './cli/save-arguments.ts';
 import { helpText } from './config/help.ts';
-import { ConfigError, loadConfig } from './config/loader.ts';
+import { readLists } from './config/lists.ts';
+import { ConfigError, loadConfig, type Sources } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
+import { CatalogueError } from './errors.ts';
+import { type Environment, openImages } from './images.ts';
 import { createLogger } from './telemetry/logger.ts';
 
 /** https://man.openbsd.org/sysexits: EX_CONFIG */
 const EXIT_CONFIG = 78;
+/** What shells make of SIGINT. */
+const EXIT_INTERRUPTED = 130;
 /** Milliseconds that downloads under way have to end after SIGTERM. */
 const GRACE_MS = 30_000;
 
@@ -24,18 +34,71 @@ setFlagsFromString('--scavenger-max-new-space-capacity-mb=2');
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
-const argv = process.argv.slice(2);
 
-if (argv.includes('--help')) {
-  process.stdout.write(helpText());
-} else if (argv.includes('--version')) {
-  process.stdout.write(`${version}\n`);
-} else {
-  await serve();
+type Command = (args: readonly string[]) => Promise<void>;
+const COMMANDS: Readonly<Record<string, Command>> = {
+  serve,
+  save: saveArchive,
+  'check-config': checkConfig,
+  healthcheck,
+};
+
+await run(process.argv.slice(2));
+
+/** What is no command is a flag of `serve`. */
+async function run(argv: readonly string[]): Promise<void> {
+  const [first = 'serve', ...rest] = argv;
+  const named = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
+  if (argv.includes('--help')) process.stdout.write(helpText());
+  else if (argv.includes('--version')) process.stdout.write(`${version}\n`);
+  else await (named?.(rest) ?? serve(argv)).catch(explain);
 }
 
-async function serve(): Promise<void> {
-  const { config, app, logger } = await prepare();
+/** Tells what a person can act on; anything else is a bug, and ends the process with its stack. */
+function explain(error: unknown): void {
+  if (error instanceof ConfigError) {
+    const mistakes = error.mistakes.map((mistake) => `  ${mistake}\n`);
+    process.stderr.write(`DockerProxy cannot start:\n${mistakes.join('')}`);
+    process.exitCode = EXIT_CONFIG;
+  } else if (error instanceof CatalogueError || error instanceof CommandError) {
+    const help = error instanceof CatalogueError ? `${error.help}\n` : '';
+    process.stderr.write(`${error.message}\n${help}`);
+    process.exitCode = 1;
+  } else {
+    throw error;
+  }
+}
+
+async function saveArchive(args: readonly string[]): Promise<void> {
+  const { settings, ...what } = parseSaveArguments(args);
+  const interrupted = new AbortController();
+  const interrupt = (): void => interrupted.abort();
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  // Whoever saves an image is their own operator, and root no more than any other.
+  const config = loadConfig({ ...sources(settings), isRoot: false });
+  const logger = createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
+  const images = await openImages(config, environment(logger), guardFor(what.query.references, config));
+  try {
+    await save(what, images.source, process, interrupted.signal);
+  } catch (error) {
+    if (!interrupted.signal.aborted) throw error;
+    process.exitCode = EXIT_INTERRUPTED;
+  } finally {
+    await images.close();
+  }
+}
+
+async function checkConfig(args: readonly string[]): Promise<void> {
+  readLists(loadConfig(sources(args)));
+  process.stdout.write(describeConfig(sources(args)));
+}
+
+async function healthcheck(args: readonly string[]): Promise<void> {
+  await checkHealth(loadConfig(sources(args)));
+}
+
+async function serve(args: readonly string[]): Promise<void> {
+  const { config, app, logger } = await prepare(args);
   const closer = closeWithGrace({ delay: GRACE_MS, logger, skip: ['SIGHUP'] }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
     await app.server.close();
@@ -56,24 +119,19 @@ async function serve(): Promise<void> {
   }
 }
 
-/** Everything that mistakes in the settings can end. */
-async function prepare(): Promise<{ config: Config; app: App; logger: Logger }> {
-  try {
-    const isRoot = process.getuid?.() === 0;
-    const config = loadConfig({ argv, environment: process.env, home: homedir(), isRoot });
-    const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
-    const dockerConfigFolder = process.env.DOCKER_CONFIG ?? join(homedir(), '.docker');
-    return {
-      config,
-      logger,
-      app: await createApp(config, { logger, dockerConfigFolder, variables: process.env, version }),
-    };
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    const mistakes = error.mistakes.map((mistake) => `  ${mistake}\n`);
-    process.stderr.write(`DockerProxy cannot start:\n${mistakes.join('')}`);
-    process.exit(EXIT_CONFIG);
-  }
+async function prepare(args: readonly string[]): Promise<{ config: Config; app: App; logger: Logger }> {
+  const config = loadConfig(sources(args));
+  const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
+  return { config, logger, app: await createApp(config, environment(logger)) };
+}
+
+function sources(argv: readonly string[]): Sources {
+  return { argv, environment: process.env, home: homedir(), isRoot: process.getuid?.() === 0 };
+}
+
+function environment(logger: Logger): Environment {
+  const dockerConfigFolder = process.env.DOCKER_CONFIG ?? join(homedir(), '.docker');
+  return { logger, dockerConfigFolder, variables: process.env, version };
 }
 
 function listenAdvice(error: unknown, { host, port }: Config): string {

@@ -16,14 +16,15 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
   ['http'],
 ]);
 
-/** Parts beside the row; `app` and `main`, at its end, may use everything. */
+/** Parts beside the row; `app`, `cli` and `main`, at its end, may use everything. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   telemetry: ['errors'],
   config: ['oci', 'errors', 'ip-address'],
   access: [...Object.keys(LAYERS), 'config'],
   images: [...Object.keys(LAYERS), 'config'],
   app: [...Object.keys(LAYERS), 'config', 'telemetry', 'access', 'images'],
-  main: [...Object.keys(LAYERS), 'config', 'telemetry', 'app'],
+  cli: [...Object.keys(LAYERS), 'config'],
+  main: [...Object.keys(LAYERS), 'config', 'telemetry', 'images', 'cli', 'app'],
 };
 
 const ALLOWED: Readonly<Record<string, readonly string[]>> = { ...LAYERS, ...BESIDE };

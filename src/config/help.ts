@@ -11,7 +11,15 @@ export function helpText(): string {
   );
   return `DockerProxy: any container image as one tar file
 
-Usage: npm start -- [flags]
+Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
+
+  serve           serves images over HTTP; what is done without a command
+  save IMAGE…     writes images to one tar file, without a server; what was broken off goes on from the cache
+      -o, --output FILE        a file, a folder, or - for stdout; default: the image's name, here
+      --platform OS/ARCH       default: --default-platform
+      --format docker|oci      default: docker, which is both
+  check-config    prints the settings in force and where each comes from
+  healthcheck     ends with 0 if the service with these settings answers on this machine
 
 Flags come before environment variables, these before the file, the file before the defaults.
 

@@ -43,28 +43,50 @@ type Layer = Map<string, Given>;
 
 const NAMES = Object.keys(SCHEMA) as SettingName[];
 
+/** A setting as it is in force. */
+export interface EffectiveSetting {
+  readonly name: SettingName;
+  /** Parsed; undefined where it was not given and has no default. */
+  readonly value: unknown;
+  /** As it was written, in text or TOML. */
+  readonly written: unknown;
+  /** The flag, the variable, the key of the file, or `default`. */
+  readonly where: string;
+}
+
 /**
  * Reads the settings: flags before environment before file before defaults.
  *
  * @throws ConfigError with every mistake of every source
  */
 export function loadConfig(sources: Sources): Config {
+  const settings = effectiveSettings(sources).map(({ name, value }) => [name, value]);
+  return Object.fromEntries(settings) as unknown as Config;
+}
+
+/**
+ * Reads the settings like {@link loadConfig} and tells where each comes from.
+ *
+ * @throws ConfigError with every mistake of every source
+ */
+export function effectiveSettings(sources: Sources): EffectiveSetting[] {
   const mistakes: string[] = [];
   const flags = flagLayer(sources.argv, mistakes);
   const environment = environmentLayer(sources.environment, mistakes);
   const file = fileLayer(flags.get('config') ?? environment.get('config'), sources, mistakes);
   const defaults = machineDefaults(sources);
 
-  const values = NAMES.map((name): [SettingName, unknown] => {
+  const settings = NAMES.map((name): EffectiveSetting => {
     const setting: Setting<unknown> = SCHEMA[name];
-    const given = [flags, environment, file].flatMap((layer) => layer.get(name) ?? []);
-    const standard = { value: defaults[name] ?? setting.default, where: name };
+    const standard: Given = { value: defaults[name] ?? setting.default, where: 'default' };
+    const given = [...[flags, environment, file].flatMap((layer) => layer.get(name) ?? []), standard];
     // What a stronger source hides is read, too: a mistake is told before the day that it counts.
-    const [value] = [...given, standard].map((candidate) => parseValue(setting.type, candidate, mistakes));
-    return [name, value];
+    const [value] = given.map((candidate) => parseValue(setting.type, candidate, mistakes));
+    const { value: written, where } = given[0] ?? standard;
+    return { name, value, written, where };
   });
   if (mistakes.length > 0) throw new ConfigError(mistakes);
-  return Object.fromEntries(values) as unknown as Config;
+  return settings;
 }
 
 function parseValue<T>(type: SettingType<T>, { value, where }: Given, mistakes: string[]): T | undefined {
@@ -84,7 +106,8 @@ function flagLayer(argv: readonly string[], mistakes: string[]): Layer {
   const { tokens } = parseArgs({ args: [...argv], options, strict: false, tokens: true });
   const layer: Layer = new Map();
   for (const token of tokens) {
-    if (token.kind === 'positional') mistakes.push(`${quote(token.value)} is not a flag; see --help.`);
+    if (token.kind === 'positional')
+      mistakes.push(`${quote(token.value)} is neither a command nor a flag; see --help.`);
     if (token.kind !== 'option') continue;
     const name = byFlag.get(token.name);
     if (name === undefined) mistakes.push(`${token.rawName}: there is no such flag; see --help.`);

@@ -6,19 +6,24 @@ export interface LoggerOptions {
   readonly level: LevelWithSilent;
   /** Whether a person is looking: then lines to read instead of JSON. */
   readonly forTerminal: boolean;
+  /** Where stdout is for something else. */
+  readonly toStderr?: boolean;
 }
 
-/** Logs to stdout. */
-export function createLogger({ level, forTerminal }: LoggerOptions): Logger {
+export function createLogger({ level, forTerminal, toStderr = false }: LoggerOptions): Logger {
+  const destination = toStderr ? 2 : 1;
   // Sync: what was logged is there, whatever happens to the process next.
   const options = {
     sync: true,
+    destination,
     translateTime: 'HH:MM:ss',
     ignore: 'pid,hostname,reqId,image,client,digest,bytes,offset,zstd,seconds,status,url',
   };
   const serializers = { err: serializeError };
   const settings = { level, serializers, hooks: { streamWrite: forTerminal ? harmless : escaped } };
-  return forTerminal ? pino(settings, pretty(options)) : pino(settings);
+  return forTerminal
+    ? pino(settings, pretty(options))
+    : pino(settings, pino.destination({ dest: destination, sync: true }));
 }
 
 /** Control characters above ASCII and marks that turn text around, which JSON leaves as they are. */

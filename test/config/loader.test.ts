@@ -337,7 +337,7 @@ suite('mistakes in settings', () => {
       },
     });
     const expected = [
-      /^"serve" is not a flag/,
+      /^"serve" is neither a command nor a flag/,
       /^--prot: there is no such flag/,
       /^-x: there is no such flag/,
       /^--cache-dir: a value is missing/,

@@ -15,6 +15,7 @@ import {
 import { downloadLimits, type Sending } from '../download-limits.ts';
 import { logDownload } from '../download-log.ts';
 import { keepAlive } from '../keep-alive.ts';
+import { archiveNotices } from '../notices.ts';
 import { evaluatePreconditions, isRangeValid } from '../preconditions.ts';
 import { parseRange } from '../range.ts';
 
@@ -27,7 +28,6 @@ export interface DownloadOptions {
 }
 
 const ONE_YEAR_S = 31_536_000;
-const ZSTD_NOTICE = 'zstd-compressed layers: Docker Engine before 23.0 cannot load this archive';
 
 /** `GET|HEAD /dl?myimage=REF` and `GET|HEAD /dl/REF.tar`. */
 export async function downloadRoutes(
@@ -169,13 +169,7 @@ function setArchiveHeaders(
   archive: Archive | LiveArchive,
   { references }: ArchiveQuery,
 ): void {
-  const { zstd, staleSince } = archive;
-  const notices = [
-    ...(zstd ? [ZSTD_NOTICE] : []),
-    ...(staleSince === undefined
-      ? []
-      : [`the registry does not answer: the tag pointed here on ${new Date(staleSince).toISOString()}`]),
-  ];
+  const notices = archiveNotices(archive);
   const isPinned = references.every(({ digest }) => digest !== undefined);
   reply.headers({
     'content-type': 'application/x-tar',

@@ -1,0 +1,23 @@
+import { stringify } from 'smol-toml';
+import { type EffectiveSetting, effectiveSettings, type Sources } from '../config/loader.ts';
+import { fileKey } from '../config/schema.ts';
+
+/**
+ * Tells the settings in force, as a TOML file that says where each of them comes from; secrets are masked.
+ *
+ * @throws ConfigError with every mistake of every source
+ */
+export function describeConfig(sources: Sources): string {
+  return effectiveSettings(sources).map(describeSetting).join('');
+}
+
+function describeSetting({ name, written, where }: EffectiveSetting): string {
+  if (written === undefined) return `# ${fileKey(name)} is not set\n`;
+  return `${stringify({ [fileKey(name)]: mask(written) }).trimEnd()}  # ${where}\n`;
+}
+
+/** Hides the credentials of URLs. */
+function mask(written: unknown): unknown {
+  if (Array.isArray(written)) return written.map(mask);
+  return typeof written === 'string' ? written.replace(/(:\/\/)[^/?#]*@/g, '$1***@') : written;
+}

@@ -1,0 +1,28 @@
+import { get } from 'node:http';
+import { isIPv6 } from 'node:net';
+import type { Config } from '../config/schema.ts';
+import { CommandError } from './command-error.ts';
+
+const TIMEOUT_MS = 5_000;
+/** Addresses to listen on that mean all of them. */
+const ANY: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
+
+/**
+ * Asks the service that runs with these settings on this machine whether it answers.
+ *
+ * @throws CommandError why it does not
+ */
+export async function checkHealth({ host, port }: Config): Promise<void> {
+  if (port === 0) throw new CommandError('The port is any free one: set it with --port.');
+  const address = ANY[host] ?? host;
+  const url = `http://${isIPv6(address) ? `[${address}]` : address}:${port}/healthz`;
+  const status = await new Promise<number | undefined>((resolve, reject) => {
+    get(url, { signal: AbortSignal.timeout(TIMEOUT_MS), agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    }).once('error', (error) =>
+      reject(new CommandError(`${url} does not answer: ${error.message}.`, { cause: error })),
+    );
+  });
+  if (status !== 200) throw new CommandError(`${url} answers ${status}.`);
+}

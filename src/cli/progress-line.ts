@@ -1,0 +1,44 @@
+/** How far a download is. */
+export interface DownloadProgress {
+  readonly filename: string;
+  /** Bytes. */
+  readonly done: number;
+  /** Bytes; undefined where nobody knows. */
+  readonly total: number | undefined;
+  /** Bytes a second. */
+  readonly speed: number;
+}
+
+const BAR_WIDTH = 24;
+
+/** One line for a terminal, no wider than `columns`: `busybox.tar ━━━━━━──────  42 %  0.9 of 2.2 MB  12 MB/s  0:01`. */
+export function progressLine({ filename, done, total, speed }: DownloadProgress, columns: number): string {
+  const pace = `${formatBytes(speed)}/s`;
+  if (total === undefined) return `${filename}  ${formatBytes(done)}  ${pace}`.slice(0, columns);
+  const share = total === 0 ? 1 : done / total;
+  const filled = Math.floor(share * BAR_WIDTH);
+  const bar = '━'.repeat(filled) + '─'.repeat(BAR_WIDTH - filled);
+  const left = speed > 0 ? formatTime((total - done) / speed) : '-:--';
+  const figures = `${`${Math.floor(share * 100)}`.padStart(3)} %  ${formatBytes(done)} of ${formatBytes(total)}  ${pace}  ${left}`;
+  // The bar goes first where there is little room, then the name.
+  const [widest, withoutBar] = [`${filename} ${bar} ${figures}`, `${filename} ${figures}`];
+  if (widest.length <= columns) return widest;
+  return (withoutBar.length <= columns ? withoutBar : figures.trimStart()).slice(0, columns);
+}
+
+/** `0 B`, `999 kB`, `2.2 MB`, `530 MB`: powers of ten, as registries and disks count. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const magnitude = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
+  const value = bytes / 1000 ** magnitude;
+  const digits = magnitude > 0 && value < 10 ? 1 : 0;
+  return `${value.toFixed(digits)} ${units[magnitude]}`;
+}
+
+/** `0:07`, `12:30`, `1:02:03`. */
+function formatTime(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const shown = parts[0] === 0 ? parts.slice(1) : parts;
+  return shown.map((part, at) => (at === 0 ? `${part}` : `${part}`.padStart(2, '0'))).join(':');
+}

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import fc from 'fast-check';
+import { formatBytes, progressLine } from '../../src/cli/progress-line.ts';
+
+suite('the line of progress', () => {
+  const half = { filename: 'busybox.tar', done: 1_100_000, total: 2_200_000, speed: 550_000 };
+
+  test('it tells the name, the share, the bytes, the speed and the time left', () => {
+    assert.equal(
+      progressLine(half, 100),
+      'busybox.tar ━━━━━━━━━━━━────────────  50 %  1.1 MB of 2.2 MB  550 kB/s  0:02',
+    );
+  });
+
+  test('without a length it tells what came', () => {
+    assert.equal(progressLine({ ...half, total: undefined }, 100), 'busybox.tar  1.1 MB  550 kB/s');
+  });
+
+  test('with little room the bar goes, then the name', () => {
+    assert.equal(progressLine(half, 60), 'busybox.tar  50 %  1.1 MB of 2.2 MB  550 kB/s  0:02');
+    assert.equal(progressLine(half, 45), '50 %  1.1 MB of 2.2 MB  550 kB/s  0:02');
+  });
+
+  test('hours are told, and nothing where nothing comes', () => {
+    assert.match(progressLine({ ...half, total: 5e9, speed: 1e6 }, 100), / 1:23:19$/);
+    assert.match(progressLine({ ...half, speed: 0 }, 100), / -:--$/);
+  });
+
+  test('it is never wider than the terminal', () => {
+    const progress = fc.record({
+      filename: fc.string({ maxLength: 60 }),
+      total: fc.option(fc.nat(), { nil: undefined }),
+      share: fc.double({ min: 0, max: 1, noNaN: true }),
+      speed: fc.nat(),
+    });
+    fc.assert(
+      fc.property(progress, fc.integer({ min: 0, max: 200 }), ({ share, total, ...rest }, columns) => {
+        const done = Math.floor(share * (total ?? 1e9));
+        assert.ok(progressLine({ ...rest, total, done }, columns).length <= columns);
+      }),
+    );
+  });
+
+  test('bytes are told in powers of ten', () => {
+    const told = [0, 999, 1000, 9_940, 12_345, 530_000_000, 2_200_000_000].map(formatBytes);
+    assert.deepEqual(told, ['0 B', '999 B', '1.0 kB', '9.9 kB', '12 kB', '530 MB', '2.2 GB']);
+  });
+});

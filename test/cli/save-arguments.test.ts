@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { parseSaveArguments } from '../../src/cli/save-arguments.ts';
+import { ConfigError } from '../../src/config/loader.ts';
+import { formatPlatform } from '../../src/oci/platform.ts';
+import { formatReference } from '../../src/oci/reference.ts';
+
+suite('the arguments of save', () => {
+  test('images, what is its own, and what is a setting are told apart, in any order', () => {
+    const { query, output, settings } = parseSaveArguments([
+      ...['--cache-dir', '/c', 'busybox', '-o', '-', '--insecure-registries=r.lan:5000'],
+      ...['--platform', 'linux/arm64', 'r.lan:5000/a:1', '--format=oci'],
+    ]);
+    assert.deepEqual(query.references.map(formatReference), [
+      'docker.io/library/busybox:latest',
+      'r.lan:5000/a:1',
+    ]);
+    assert.equal(output, '-');
+    assert.equal(query.platform && formatPlatform(query.platform), 'linux/arm64');
+    assert.equal(query.format, 'oci');
+    assert.deepEqual(settings, ['--cache-dir', '/c', '--insecure-registries=r.lan:5000']);
+  });
+
+  test('what is unknown is left to the settings, which refuse it', () => {
+    assert.deepEqual(parseSaveArguments(['busybox', '--nope']).settings, ['--nope']);
+    assert.deepEqual(parseSaveArguments(['busybox', '--port']).settings, ['--port']);
+  });
+
+  for (const [what, args, mistake] of [
+    ['no image', ['-o', 'x.tar'], /^No image is named/],
+    ['an image that is none', ['BUSYBOX'], /BUSYBOX/],
+    ['a platform that is none', ['busybox', '--platform', 'arm64'], /platform/],
+    ['a format that is none', ['busybox', '--format', 'zip'], /format/],
+    ['an output without a value', ['busybox', '-o'], /^-o: a value is missing/],
+  ] as const) {
+    test(`${what} is a mistake in words`, () => {
+      const refuse = (error: unknown): boolean => error instanceof ConfigError && mistake.test(error.message);
+      assert.throws(() => parseSaveArguments(args), refuse);
+    });
+  }
+});

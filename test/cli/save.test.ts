@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
+import { httpCall } from '../support/http-request.ts';
+import { image } from '../support/images.ts';
+import { skipUnless } from '../support/packages.ts';
+import {
+  type RunResult,
+  run,
+  spawnUntil,
+  type TemporaryFolder,
+  temporaryFolder,
+} from '../support/process.ts';
+import { push } from '../support/push.ts';
+import { randomLayer } from '../support/random-layer.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+import { standardImages } from '../support/standard-images.ts';
+
+const entryPoint = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+const SIZE = 6_000_000;
+const STALLED_AT = 2_000_000;
+
+suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_000 }, () => {
+  let registry: Registry;
+  let upstream: FaultProxy;
+  let proxy: DockerProxy;
+  let home: TemporaryFolder;
+
+  before(async () => {
+    registry = await startRegistry();
+    await standardImages(registry);
+    await using random = await randomLayer(SIZE, 'save');
+    const platform = { os: 'linux', architecture: 'amd64' };
+    await push(registry.url, 'test/random', 'latest', image({ platform, layers: [random] }));
+    upstream = await startFaultProxy(registry.url);
+    proxy = await startDockerProxy({ env: { DOCKERPROXY_INSECURE_REGISTRIES: upstream.host } });
+    home = await temporaryFolder();
+  });
+  after(async () => {
+    for (const part of [home, proxy, upstream, registry]) await part[Symbol.asyncDispose]();
+  });
+
+  const environment = () => ({
+    PATH: process.env.PATH,
+    HOME: home.path,
+    DOCKERPROXY_INSECURE_REGISTRIES: upstream.host,
+  });
+  const commandLine = (args: string[]) => [entryPoint, 'save', ...args];
+  const save = (cwd: string, ...args: string[]): Promise<RunResult> =>
+    run(process.execPath, commandLine(args), { env: environment(), cwd });
+  const served = async (query: string): Promise<string> =>
+    sha256((await httpCall(`${proxy.url}/dl?${query}`)).body);
+
+  test('the file is the one that the server sends, under its name', async () => {
+    await using folder = await temporaryFolder();
+    const { code, stdout, stderr } = await save(folder.path, `${upstream.host}/library/busybox`);
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, '');
+    assert.match(stderr, /^busybox\.tar: [\d.]+ MB, sha256:[0-9a-f]{64}, in [\d.]+ s\n$/);
+    const bytes = await readFile(join(folder.path, 'busybox.tar'));
+    assert.equal(sha256(bytes), await served(`myimage=${upstream.host}/library/busybox`));
+    assert.deepEqual(await readdir(folder.path), ['busybox.tar']);
+  });
+
+  test('several images, a platform and a format go the same way', async () => {
+    await using folder = await temporaryFolder();
+    const images = [`${upstream.host}/library/busybox`, `${upstream.host}/test/shared:1`];
+    const flags = ['--platform', 'linux/amd64', '--format', 'oci', '-o', 'two.tar'];
+    const { code, stderr } = await save(folder.path, ...images, ...flags);
+    assert.equal(code, 0, stderr);
+    const query = `myimage=${images.join('&myimage=')}&platform=linux/amd64&format=oci`;
+    assert.equal(sha256(await readFile(join(folder.path, 'two.tar'))), await served(query));
+  });
+
+  test('- is stdout, and the words go to stderr', async () => {
+    await using folder = await temporaryFolder();
+    const line = `"$0" "$@" | sha256sum`;
+    const args = [
+      '-c',
+      line,
+      process.execPath,
+      ...commandLine([`${upstream.host}/library/busybox`, '-o', '-']),
+    ];
+    const { stdout } = await run('sh', args, { env: environment(), cwd: folder.path });
+    assert.equal(stdout.split(' ', 1)[0], await served(`myimage=${upstream.host}/library/busybox`));
+    assert.deepEqual(await readdir(folder.path), []);
+  });
+
+  test('into a folder it goes under its name, and replaces what was there', async () => {
+    await using folder = await temporaryFolder();
+    await mkdir(join(folder.path, 'images'));
+    await writeFile(join(folder.path, 'images', 'busybox.tar'), 'old');
+    const { code, stderr } = await save(folder.path, `${upstream.host}/library/busybox`, '-o', 'images');
+    assert.equal(code, 0, stderr);
+    assert.ok((await stat(join(folder.path, 'images', 'busybox.tar'))).size > 100_000);
+  });
+
+  test('a device is written to, not replaced', async () => {
+    await using folder = await temporaryFolder();
+    const { code } = await save(folder.path, `${upstream.host}/library/busybox`, '-o', '/dev/null');
+    assert.equal(code, 0);
+    assert.ok((await stat('/dev/null')).isCharacterDevice());
+  });
+
+  test('an interrupted save leaves no file and goes on where it stopped', async () => {
+    await using folder = await temporaryFolder();
+    const name = `${upstream.host}/test/random`;
+    upstream.inject(({ method, path }) =>
+      method === 'GET' && path.includes('/blobs/') ? { kind: 'stall', after: STALLED_AT } : undefined,
+    );
+    const isStalled = (): boolean => upstream.requests.some(({ sent }) => sent >= STALLED_AT);
+    const options = { env: environment(), cwd: folder.path };
+    await using first = await spawnUntil(process.execPath, commandLine([name]), isStalled, options);
+    await first.stop('SIGINT');
+    assert.equal((await first.exited).code, 130);
+    assert.deepEqual(await readdir(folder.path), []);
+
+    upstream.inject(undefined);
+    upstream.requests.length = 0;
+    const { code, stderr } = await save(folder.path, name, '-o', 'random.tar');
+    assert.equal(code, 0, stderr);
+    assert.equal(sha256(await readFile(join(folder.path, 'random.tar'))), await served(`myimage=${name}`));
+    const ranges = upstream.requests.flatMap(({ headers: { range } }) => range ?? []);
+    assert.match(ranges.join(), /^bytes=\d+-/);
+  });
+
+  test('what cannot be had, or written, is told in words', async () => {
+    await using folder = await temporaryFolder();
+    const missing = await save(folder.path, `${upstream.host}/no/such`);
+    assert.equal(missing.code, 1);
+    assert.match(missing.stderr, /no\/such.*\nCheck the spelling/);
+    const unwritable = await save(
+      folder.path,
+      `${upstream.host}/library/busybox`,
+      '-o',
+      'no/such/folder.tar',
+    );
+    assert.equal(unwritable.code, 1);
+    assert.match(unwritable.stderr, /^no\/such\/folder\.tar cannot be written: ENOENT/);
+    const unnamed = await save(folder.path);
+    assert.equal(unnamed.code, 78);
+    assert.deepEqual(await readdir(folder.path), []);
+  });
+
+  test('healthcheck tells whether the service answers', async () => {
+    const { port } = new URL(proxy.url);
+    const check = (flags: string[]) =>
+      run(process.execPath, [entryPoint, 'healthcheck', ...flags], { env: environment() });
+    assert.deepEqual(await check(['--port', port]), { code: 0, stdout: '', stderr: '' });
+    assert.equal((await check(['--host', '0.0.0.0', '--port', port])).code, 0);
+    const registryPort = new URL(registry.url).port;
+    const other = await check(['--port', registryPort]);
+    assert.equal(other.code, 1);
+    assert.match(other.stderr, /\/healthz answers 404/);
+  });
+});
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
