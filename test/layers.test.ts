@@ -8,9 +8,9 @@ import { suite, test } from 'node:test';
  * its own. A new part has to be given its place here.
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
-  ['errors', 'pace', 'streams', 'single-flight', 'ip-address'],
+  ['errors', 'pace', 'streams', 'single-flight', 'ip-address', 'replace-file'],
   ['oci'],
-  ['archive', 'net', 'blobs', 'policy'],
+  ['archive', 'net', 'blobs', 'policy', 'tls', 'telemetry'],
   ['registry'],
   ['sources'],
   ['http'],
@@ -18,13 +18,13 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
 
 /** Parts beside the row; `app`, `cli` and `main`, at its end, may use everything. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
-  telemetry: ['errors'],
   config: ['oci', 'errors', 'ip-address'],
   access: [...Object.keys(LAYERS), 'config'],
+  certificates: ['tls', 'telemetry', 'config'],
   images: [...Object.keys(LAYERS), 'config'],
-  app: [...Object.keys(LAYERS), 'config', 'telemetry', 'access', 'images'],
+  app: [...Object.keys(LAYERS), 'config', 'access', 'certificates', 'images'],
   cli: [...Object.keys(LAYERS), 'config'],
-  main: [...Object.keys(LAYERS), 'config', 'telemetry', 'images', 'cli', 'app'],
+  main: [...Object.keys(LAYERS), 'config', 'images', 'cli', 'app'],
 };
 
 const ALLOWED: Readonly<Record<string, readonly string[]>> = { ...LAYERS, ...BESIDE };
@@ -35,6 +35,8 @@ const OWNERS: Readonly<Record<string, string>> = {
   dockerode: 'sources/engine/engine.ts',
   'docker-modem': 'sources/engine/engine.ts',
   greenlock: 'tls',
+  '@root/acme': 'tls',
+  '@root/greenlock': 'tls',
 };
 
 interface Import {

@@ -1,9 +1,10 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { readFile, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type Digest, digestHash, finishDigest, isDigest } from '../oci/digest.ts';
 import { parseJsonObject } from '../oci/json.ts';
 import type { Repository } from '../oci/reference.ts';
+import { replaceFile } from '../replace-file.ts';
 import type { FetchedManifest } from './client.ts';
 
 /** What a tag pointed at when its registry was last asked. */
@@ -47,7 +48,7 @@ export function createManifestStore(folder: string): ManifestStore {
 
     async putManifest(repository, { bytes, digest, contentType = '' }) {
       const head = Buffer.from(`${contentType.replaceAll('\n', ' ')}\n`);
-      await replace(pathOf('manifests', repository, digest), Buffer.concat([head, bytes]));
+      await replaceFile(pathOf('manifests', repository, digest), Buffer.concat([head, bytes]));
     },
 
     async tag(repository, tag) {
@@ -58,7 +59,7 @@ export function createManifestStore(folder: string): ManifestStore {
     },
 
     async putTag(repository, tag, known) {
-      await replace(pathOf('tags', repository, tag), Buffer.from(JSON.stringify(known)));
+      await replaceFile(pathOf('tags', repository, tag), Buffer.from(JSON.stringify(known)));
     },
   };
 }
@@ -71,18 +72,5 @@ async function readIfThere(path: string): Promise<Buffer | undefined> {
     return content;
   } catch {
     return undefined;
-  }
-}
-
-/** Whole or not at all, whoever else writes the same. */
-async function replace(path: string, content: Uint8Array): Promise<void> {
-  const temporary = `${path}.${randomUUID()}`;
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  try {
-    await writeFile(temporary, content, { mode: 0o600 });
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
   }
 }

@@ -1,7 +1,6 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { isJsonObject, parseJsonObject } from '../../oci/json.ts';
+import { replaceFile } from '../../replace-file.ts';
 import type { Engine, EngineImage } from './engine.ts';
 import type { Leases } from './leases.ts';
 
@@ -53,7 +52,7 @@ export function createPulledImages(options: PulledImagesOptions): PulledImages {
       const before = await known;
       const after = make(before);
       known = Promise.resolve(after);
-      if (after !== before) await writeRecord(file, after);
+      if (after !== before) await replaceFile(file, `${JSON.stringify({ images: after }, null, 1)}\n`);
       return after;
     });
     turn = changed.catch(() => {});
@@ -122,12 +121,4 @@ function isPulled(value: unknown): value is Pulled {
   if (!isJsonObject(value)) return false;
   const { engine, name, id, size, used } = value;
   return [engine, name, id].every((text) => typeof text === 'string') && [size, used].every(Number.isFinite);
-}
-
-/** Whole or not at all. */
-async function writeRecord(file: string, images: readonly Pulled[]): Promise<void> {
-  const temporary = `${file}.${randomUUID()}`;
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  await writeFile(temporary, `${JSON.stringify({ images }, null, 1)}\n`, { mode: 0o600 });
-  await rename(temporary, file);
 }
