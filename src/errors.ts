@@ -241,7 +241,7 @@ export class CatalogueError extends Error {
 }
 
 /** Shows untrusted text inside a sentence: quoted, shortened, nothing that a terminal or a log could act on. */
-export function quote(text: string): string {
-  const short = text.length > 80 ? `${text.slice(0, 77)}...` : text;
+export function quote(text: string, longest = 80): string {
+  const short = text.length > longest ? `${text.slice(0, longest - 3)}...` : text;
   return `"${short.replace(/[^\x20-\x7e]|["\\]/g, '?')}"`;
 }

@@ -1,0 +1,52 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+
+/** A certificate with its key, of which it was seen that they belong together. */
+export interface Certificate {
+  /** PEM: the certificate and, after it, its chain. */
+  readonly cert: string;
+  /** PEM. */
+  readonly key: string;
+  /** The DNS names and IP addresses that it is for. */
+  readonly names: readonly string[];
+  /** Milliseconds since the epoch. */
+  readonly notBefore: number;
+  readonly notAfter: number;
+  /** SHA-256 of the certificate, as openssl shows it. */
+  readonly fingerprint: string;
+}
+
+/**
+ * Reads a certificate and its key, both PEM.
+ *
+ * @throws Error whose message ends the sentence "The certificate …"
+ */
+export function parseCertificate(cert: string, key: string): Certificate {
+  const leaf = attempt(() => new X509Certificate(cert), 'is no certificate in PEM');
+  const privateKey = attempt(() => createPrivateKey(key), 'has a key that is none in PEM, or is encrypted');
+  if (!leaf.checkPrivateKey(privateKey)) throw new Error('does not belong to its key');
+  return {
+    cert,
+    key,
+    names: [...(leaf.subjectAltName ?? '').matchAll(/(?:DNS|IP Address):([^,\s]+)/g)].map(
+      ([, name = '']) => name,
+    ),
+    notBefore: leaf.validFromDate.getTime(),
+    notAfter: leaf.validToDate.getTime(),
+    fingerprint: leaf.fingerprint256,
+  };
+}
+
+/** Tells whether a certificate is for each of these DNS names and IP addresses. */
+export function isFor({ cert }: Certificate, names: readonly string[]): boolean {
+  const leaf = new X509Certificate(cert);
+  return names.every((name) => (isIP(name) === 0 ? leaf.checkHost(name) : leaf.checkIP(name)) !== undefined);
+}
+
+function attempt<T>(parse: () => T, message: string): T {
+  try {
+    return parse();
+  } catch (cause) {
+    throw new Error(message, { cause });
+  }
+}

@@ -1,0 +1,89 @@
+import { unwatchFile, watchFile } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { type Certificate, parseCertificate } from './certificate.ts';
+import { type CertificateFailure, type CertificateProvider, stateOf } from './certificate-provider.ts';
+
+export interface FilesProviderOptions {
+  /** Paths of PEM files. */
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly log: FilesLog;
+}
+
+export interface FilesLog {
+  reloaded(certificate: Certificate): void;
+  /** The files hold nothing that can be served; the certificate in use stays. */
+  kept(failure: CertificateFailure): void;
+}
+
+/**
+ * Milliseconds. Files are looked at, not listened to: a certificate comes by a rename, through links that move, or over
+ * a network, of which the kernel tells each in another way or not at all.
+ */
+const INTERVAL_MS = 2000;
+
+/**
+ * Serves a certificate that others look after, and each that they put in its place.
+ *
+ * @throws Error with a full sentence where the files cannot be served to begin with
+ */
+export async function createFilesProvider(options: FilesProviderOptions): Promise<CertificateProvider> {
+  const { certFile, keyFile, now, log } = options;
+  let certificate = await readCertificate(certFile, keyFile);
+  let lastFailure: CertificateFailure | undefined;
+  let use: (certificate: Certificate) => void = () => {};
+
+  const reload = async (): Promise<void> => {
+    try {
+      const found = await readCertificate(certFile, keyFile);
+      lastFailure = undefined;
+      if (found.fingerprint === certificate.fingerprint) return;
+      certificate = found;
+      use(found);
+      log.reloaded(found);
+    } catch (error) {
+      lastFailure = { at: now(), code: 'files-unusable', message: (error as Error).message };
+      log.kept(lastFailure);
+    }
+  };
+  const watched = [certFile, keyFile];
+  const onChange = (): void => void reload();
+
+  return {
+    certificate,
+    start(show) {
+      use = show;
+      for (const file of watched) watchFile(file, { interval: INTERVAL_MS, persistent: false }, onChange);
+    },
+    reload,
+    status: () => ({
+      state: stateOf(certificate, now()),
+      notAfter: certificate.notAfter,
+      lastFailure,
+      nextAttempt: undefined,
+    }),
+    async close() {
+      for (const file of watched) unwatchFile(file, onChange);
+    },
+  };
+}
+
+async function readCertificate(certFile: string, keyFile: string): Promise<Certificate> {
+  const cert = await readText(certFile);
+  const key = await readText(keyFile);
+  try {
+    return parseCertificate(cert, key);
+  } catch (error) {
+    throw new Error(`The certificate in ${certFile} ${(error as Error).message} (${keyFile}).`);
+  }
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new Error(`The certificate cannot be read: ${(error as Error).message}.`);
+  }
+}

@@ -1,0 +1,64 @@
+import type { Certificate } from './certificate.ts';
+
+/** The part of a certificate's lifetime that is left when the next one is asked for, and how much earlier at most. */
+const LEFT_AT_RENEWAL = 1 / 3;
+const JITTER = 1 / 30;
+
+const SECOND_MS = 1000;
+const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+
+/** Milliseconds between a failure and the next attempt: the first, the second … failure in a row. */
+const DELAYS_MS = [15 * SECOND_MS, 4 * MINUTE_MS, 16 * MINUTE_MS, HOUR_MS, 4 * HOUR_MS] as const;
+const LONGEST_DELAY_MS = 24 * HOUR_MS;
+const DELAY_JITTER = 0.2;
+
+/**
+ * Let's Encrypt takes five failed validations of a name in an hour.
+ *
+ * @see https://letsencrypt.org/docs/rate-limits/#authorization-failures-per-hostname-per-account
+ */
+const ATTEMPTS = 5;
+export const WINDOW_MS = HOUR_MS;
+
+/**
+ * When the next certificate is asked for, in milliseconds since the epoch: when a third of the lifetime is left, or a
+ * little earlier, so that certificates that began together do not end together.
+ *
+ * @param random from 0 to 1
+ */
+export function renewalTime(
+  { notBefore, notAfter }: Pick<Certificate, 'notBefore' | 'notAfter'>,
+  random: number,
+): number {
+  const lifetime = notAfter - notBefore;
+  return notAfter - lifetime * (LEFT_AT_RENEWAL + JITTER * random);
+}
+
+export interface FailedAttempts {
+  /** How many in a row since the process began. */
+  readonly failures: number;
+  /** When attempts began that did not succeed, over restarts; milliseconds since the epoch. */
+  readonly attempts: readonly number[];
+  /** Milliseconds that the authority asks to wait. */
+  readonly retryAfter: number | undefined;
+}
+
+/**
+ * When to try again after a failure, in milliseconds since the epoch: later each time, not before the authority wants
+ * it, and never a sixth time within an hour, however often the process is restarted.
+ *
+ * @param random from 0 to 1
+ */
+export function retryTime(
+  { failures, attempts, retryAfter = 0 }: FailedAttempts,
+  now: number,
+  random: number,
+): number {
+  const usual = failures === 0 ? 0 : (DELAYS_MS[Math.min(failures, DELAYS_MS.length) - 1] ?? 0);
+  const delay = Math.max(usual * (1 + DELAY_JITTER * random), Math.min(retryAfter, LONGEST_DELAY_MS));
+  // A time in the future is that of a clock which was wrong.
+  const recent = attempts.filter((at) => at > now - WINDOW_MS && at <= now);
+  const oldest = recent.at(-ATTEMPTS);
+  return Math.max(now + delay, oldest === undefined ? 0 : oldest + WINDOW_MS);
+}

@@ -1,0 +1,35 @@
+import { constants } from 'node:crypto';
+import type { SecureContextOptions } from 'node:tls';
+import type { Certificate } from './certificate.ts';
+
+/**
+ * What is neither forward secret nor authenticated is left out, and so is what only clients before 2014 need.
+ *
+ * @see https://wiki.mozilla.org/Security/Server_Side_TLS, "intermediate", without DHE
+ */
+const CIPHERS = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':');
+
+/**
+ * How the server speaks TLS with a certificate. Each context brings fresh keys for session tickets, so that a renewal
+ * changes them, too.
+ */
+export function secureContextOptions({ cert, key }: Certificate): SecureContextOptions {
+  return {
+    cert,
+    key,
+    minVersion: 'TLSv1.2',
+    ciphers: CIPHERS,
+    // Node lets a client of TLS 1.2 renegotiate three times, which is work for the server and of no use to anybody.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION,
+  };
+}

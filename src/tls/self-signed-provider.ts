@@ -1,0 +1,86 @@
+import { createAlarm } from './alarm.ts';
+import { type Certificate, isFor } from './certificate.ts';
+import { type CertificateFailure, type CertificateProvider, stateOf } from './certificate-provider.ts';
+import type { CertificateStore } from './certificate-store.ts';
+import { renewalTime } from './schedule.ts';
+import { makeSelfSigned } from './self-signed.ts';
+
+export interface SelfSignedProviderOptions {
+  /** DNS names and IP addresses. */
+  readonly names: readonly string[];
+  readonly store: CertificateStore;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** From 0 to 1. */
+  readonly random: () => number;
+  readonly log: SelfSignedLog;
+}
+
+export interface SelfSignedLog {
+  made(certificate: Certificate): void;
+  /** It is served, but a restart will make another one. */
+  unsaved(failure: CertificateFailure): void;
+}
+
+const AUTHORITY = 'self-signed';
+/** Milliseconds: a year, which every client takes. */
+const LIFETIME_MS = 365 * 86_400_000;
+/** Milliseconds by which the clocks of clients may be behind. */
+const BACKDATE_MS = 3_600_000;
+
+/** Serves a certificate of its own making, the same after each restart, so that who has looked at it once may trust it. */
+export async function createSelfSignedProvider(
+  options: SelfSignedProviderOptions,
+): Promise<CertificateProvider> {
+  const { names, store, now, random, log } = options;
+  let lastFailure: CertificateFailure | undefined;
+  let use: (certificate: Certificate) => void = () => {};
+
+  const make = async (): Promise<Certificate> => {
+    const made = temporaryCertificate(names, now());
+    log.made(made);
+    lastFailure = undefined;
+    await store.putCertificate(AUTHORITY, made).catch((error: Error) => {
+      lastFailure = {
+        at: now(),
+        code: 'store-failed',
+        message: `The certificate cannot be saved: ${error.message}.`,
+      };
+      log.unsaved(lastFailure);
+    });
+    return made;
+  };
+  const stored = await store.certificate(AUTHORITY);
+  const isStoredGood = stored !== undefined && isFor(stored, names) && renewalTime(stored, 1) > now();
+  let certificate = isStoredGood ? stored : await make();
+
+  let nextAttempt = renewalTime(certificate, random());
+  const alarm = createAlarm(now, async () => {
+    certificate = await make();
+    use(certificate);
+    nextAttempt = renewalTime(certificate, random());
+    alarm.set(nextAttempt);
+  });
+  return {
+    certificate,
+    start(show) {
+      use = show;
+      alarm.set(nextAttempt);
+    },
+    async reload() {},
+    status: () => ({
+      state: stateOf(certificate, now()),
+      notAfter: certificate.notAfter,
+      lastFailure,
+      nextAttempt,
+    }),
+    async close() {
+      alarm.clear();
+    },
+  };
+}
+
+/** A self-signed certificate that is valid from now on. */
+export function temporaryCertificate(names: readonly string[], now: number): Certificate {
+  return makeSelfSigned({ names, notBefore: now - BACKDATE_MS, notAfter: now + LIFETIME_MS });
+}

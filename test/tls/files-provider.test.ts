@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { rename, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import type { Certificate } from '../../src/tls/certificate.ts';
+import type { CertificateFailure } from '../../src/tls/certificate-provider.ts';
+import { createFilesProvider } from '../../src/tls/files-provider.ts';
+import { temporaryCertificate } from '../../src/tls/self-signed-provider.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
+
+async function startProvider() {
+  const folder = await temporaryFolder();
+  const [certFile, keyFile] = [join(folder.path, 'fullchain.pem'), join(folder.path, 'privkey.pem')];
+  const put = async (certificate: Certificate): Promise<void> => {
+    await writeFile(certFile, certificate.cert);
+    await writeFile(keyFile, certificate.key);
+  };
+  const first = temporaryCertificate(['a.example'], Date.now());
+  await put(first);
+  const kept: CertificateFailure[] = [];
+  const used: string[] = [];
+  const provider = await createFilesProvider({
+    ...{ certFile, keyFile, now: Date.now },
+    log: { reloaded: () => {}, kept: (failure) => kept.push(failure) },
+  });
+  provider.start(({ fingerprint }) => used.push(fingerprint));
+  const dispose = async (): Promise<void> => {
+    await provider.close();
+    await folder[Symbol.asyncDispose]();
+  };
+  return {
+    provider,
+    first,
+    put,
+    used,
+    kept,
+    certFile,
+    keyFile,
+    folder: folder.path,
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+suite('a certificate of files', { timeout: 30_000 }, () => {
+  test('is reloaded when the files change, also behind links that move', async () => {
+    await using made = await startProvider();
+    const next = temporaryCertificate(['b.example'], Date.now());
+    await writeFile(join(made.folder, 'cert2.pem'), next.cert);
+    await writeFile(join(made.folder, 'key2.pem'), next.key);
+    for (const [target, path] of [
+      ['cert2.pem', made.certFile],
+      ['key2.pem', made.keyFile],
+    ] as const) {
+      await symlink(target, `${path}.new`);
+      await rename(`${path}.new`, path);
+    }
+    await waitFor(() => made.used.includes(next.fingerprint), { what: 'the new certificate' });
+    assert.equal(made.provider.status().lastFailure, undefined);
+    assert.equal(made.provider.status().notAfter, next.notAfter);
+  });
+
+  test('what cannot be served changes nothing and shows, until it is mended', async () => {
+    await using made = await startProvider();
+    const next = temporaryCertificate(['b.example'], Date.now());
+    await writeFile(made.certFile, next.cert);
+    await made.provider.reload();
+    assert.match(made.kept[0]?.message ?? '', /does not belong to its key/);
+    assert.equal(made.provider.status().lastFailure?.code, 'files-unusable');
+    assert.equal(made.provider.status().notAfter, made.first.notAfter);
+    assert.deepEqual(made.used, []);
+    await writeFile(made.keyFile, next.key);
+    await made.provider.reload();
+    assert.deepEqual(made.used, [next.fingerprint]);
+    assert.equal(made.provider.status().lastFailure, undefined);
+  });
+
+  test('the same certificate again is no news', async () => {
+    await using made = await startProvider();
+    await made.put(made.first);
+    await made.provider.reload();
+    assert.deepEqual(made.used, []);
+  });
+
+  test('an end that has come shows', async () => {
+    await using made = await startProvider();
+    const over = temporaryCertificate(['a.example'], Date.now() - 400 * 86_400_000);
+    await made.put(over);
+    await made.provider.reload();
+    assert.equal(made.provider.status().state, 'expired');
+  });
+});
