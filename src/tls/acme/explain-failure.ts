@@ -1,0 +1,93 @@
+import { quote } from '../../errors.ts';
+import type { FailureCode, IssueFailure } from './issuer.ts';
+import type { AcmeProblem } from './transport.ts';
+
+export interface WhatHappened {
+  readonly error: Error;
+  /** What the authority complained of, where it did. */
+  readonly problem: AcmeProblem | undefined;
+  /** The directory URL of the authority. */
+  readonly directory: string;
+}
+
+/** Why an authority could not validate a domain, by the last part of the problem's type. */
+const CHALLENGE_HINTS = new Map([
+  ['connection', 'it could not connect: port 80 of every address of the domain must lead here'],
+  ['dns', 'the domain has no address that it can find: check its A and AAAA records'],
+  [
+    'unauthorized',
+    'another server answered: check the A and AAAA records of the domain, and what else has port 80',
+  ],
+  [
+    'incorrectResponse',
+    'another server answered: check the A and AAAA records of the domain, and what else has port 80',
+  ],
+  ['tls', 'it was sent on to HTTPS by something in front of this server'],
+]);
+
+const REFUSALS = new Map([
+  ['rejectedIdentifier', 'it does not issue for this domain'],
+  ['unsupportedIdentifier', 'it does not issue for this domain'],
+  ['caa', 'a CAA record of the domain allows other authorities only'],
+  [
+    'externalAccountRequired',
+    'it wants an external account binding, which is not supported here; take another one',
+  ],
+  ['invalidContact', 'it does not take the e-mail address'],
+  ['unsupportedContact', 'it does not take the e-mail address'],
+  ['userActionRequired', 'its terms of service have changed'],
+]);
+
+const DISK_CODES = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES', 'EPERM', 'ENOTDIR', 'EIO']);
+
+/** Makes of what went wrong with an order a sentence that its operator can act on. */
+export function explainFailure({ error, problem, directory }: WhatHappened): IssueFailure {
+  const authority = URL.parse(directory)?.host ?? directory;
+  return problem === undefined ? explainError(error, authority) : explainProblem(problem, authority);
+}
+
+function explainProblem({ type, detail, status, retryAfter }: AcmeProblem, authority: string): IssueFailure {
+  const kind = type.replace(/^.*:/, '');
+  const said = detail === '' ? '' : ` It says ${quote(detail, 300)}.`;
+  const failure = (code: FailureCode, message: string): IssueFailure => ({
+    code,
+    message: `${message}${said}`,
+    retryAfter,
+  });
+
+  if (kind === 'rateLimited' || status === 429) {
+    return failure('ca-rate-limited', `${authority} takes no more requests for now.`);
+  }
+  if (status >= 500 || kind === 'serverInternal' || kind === 'badNonce') {
+    return failure('ca-failed', `${authority} failed with status ${status}.`);
+  }
+  const hint = CHALLENGE_HINTS.get(kind);
+  if (hint !== undefined)
+    return failure('challenge-failed', `${authority} could not validate the domain: ${hint}.`);
+  const refusal = REFUSALS.get(kind) ?? `its answer had status ${status}`;
+  return failure('ca-refused', `${authority} refuses the certificate: ${refusal}.`);
+}
+
+function explainError(error: Error, authority: string): IssueFailure {
+  const failure = (code: FailureCode, message: string): IssueFailure => ({
+    code,
+    message,
+    retryAfter: undefined,
+  });
+  if (error.name === 'TimeoutError') return failure('ca-slow', `${authority} did not answer in time.`);
+  const cause = error.cause instanceof Error ? error.cause : error;
+  const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
+  if (DISK_CODES.has(code)) {
+    return failure(
+      'store-failed',
+      `The state folder cannot be written: ${error.message}; make room in it, or make it writable.`,
+    );
+  }
+  if (error.message === 'fetch failed') {
+    return failure(
+      'ca-unreachable',
+      `${authority} cannot be reached (${code || cause.message}): check this machine’s DNS, its firewall and --acme-directory.`,
+    );
+  }
+  return failure('ca-failed', `The order at ${authority} failed: ${quote(error.message, 300)}.`);
+}

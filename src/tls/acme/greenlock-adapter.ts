@@ -1,0 +1,130 @@
+/**
+ * Makes greenlock 4 keep to RFC 8555 and to itself. It is for the thread that greenlock runs in: it changes modules
+ * of greenlock and of Node, before greenlock is loaded. All that it relies on is checked first, so that a version that
+ * is built otherwise fails at once and loudly.
+ */
+import dns from 'node:dns';
+import { type AcmeProblem, AcmeProblemError, type AcmeResponse, acmeFetch, problemOf } from './transport.ts';
+
+type Greenlock = typeof import('greenlock');
+type JwsRequest = typeof import('@root/acme/utils.js')['_jwsRequest'];
+type SignedRequest = Parameters<JwsRequest>[1];
+
+export interface ContainedGreenlock {
+  readonly greenlock: Greenlock;
+  /** What the authority complained of last: greenlock's own errors leave most of it out. */
+  lastProblem(): AcmeProblem | undefined;
+  /** What kept the last request from being answered. */
+  lastError(): Error | undefined;
+}
+
+/** Answers to a challenge, or to finalize, are polled for this long: a second apart. */
+const POLLS = 120;
+/** How often a request is made again whose nonce was refused. greenlock itself gives up after three. */
+const NONCE_ATTEMPTS = 4;
+/** Milliseconds that `@root/acme` waits for DNS records, which an HTTP challenge does not have. */
+const DNS_WAIT_MS = 5000;
+
+/** Loads greenlock, contained. */
+export async function containGreenlock(): Promise<ContainedGreenlock> {
+  // It looks up whether the mail host of its maintainer exists, and ends the process where DNS does not answer.
+  dns.resolveMx = Object.assign(
+    (_host: string, callback: (error: null, records: dns.MxRecord[]) => void) => callback(null, []),
+    { __promisify__: dns.resolveMx.__promisify__ },
+  );
+  const { default: acme } = await import('@root/acme');
+  const { default: utils } = await import('@root/acme/utils.js');
+  const { default: maintainers } = await import('@root/acme/maintainers.js');
+  const { default: rc } = await import('@root/greenlock/lib/rc.js');
+  expectFunctions({
+    'acme.create': acme.create,
+    'acme._wait': acme._wait,
+    'utils._jwsRequest': utils._jwsRequest,
+  });
+  expectFunctions({ 'maintainers.init': maintainers.init, 'rc._initSync': rc._initSync });
+
+  // It tells the maintainer of greenlock who runs it, and where.
+  maintainers.init = () => {};
+  // It writes a file into the folder of the package.
+  rc._initSync = (_folder, manager, configDir) => ({ manager, configDir });
+  const wait = acme._wait;
+  acme._wait = (milliseconds) => (milliseconds === DNS_WAIT_MS ? Promise.resolve() : wait(milliseconds));
+
+  let problem: AcmeProblem | undefined;
+  let failure: Error | undefined;
+  const create = acme.create;
+  acme.create = (options) =>
+    create({
+      ...options,
+      retryPoll: POLLS,
+      // It would ask this machine for its own challenge first, which a NAT without a way back in does not let through.
+      // The authority is the only judge that counts.
+      skipDryRun: true,
+      skipChallengeTest: true,
+      __request: async (request) => {
+        problem = undefined;
+        failure = undefined;
+        try {
+          const response = await acmeFetch(request);
+          // Of a challenge or an order that has failed.
+          const { error } = Object(response.body) as { error?: unknown };
+          if (error) problem = { ...problemOf(error), status: response.statusCode, retryAfter: undefined };
+          return response;
+        } catch (error) {
+          if (error instanceof AcmeProblemError) problem = error.problem;
+          else failure = error as Error;
+          throw error;
+        }
+      },
+    });
+  utils._jwsRequest = pollingRight(utils._jwsRequest);
+  const { default: greenlock } = await import('greenlock');
+  return { greenlock, lastProblem: () => problem, lastError: () => failure };
+}
+
+/**
+ * `@root/acme` posts its answer to a challenge again while that is `pending`, and finalizes an order again while that
+ * is `processing`. RFC 8555 wants both polled by POST-as-GET: a challenge at its own URL, an order at the one of the
+ * Location header.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.5.1
+ * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.4
+ */
+export function pollingRight(jwsRequest: JwsRequest): JwsRequest {
+  /** Finalize URLs that were posted to → the URL of their order. */
+  const orders = new Map<string, string>();
+  return async (acme, request) => {
+    const order = orders.get(request.url);
+    const actual = order === undefined ? request : { ...request, url: order, payload: '' };
+    const response = await withFreshNonces(() => jwsRequest(acme, actual), actual);
+    const { status, type, finalize } = (response.body ?? {}) as Record<string, unknown>;
+    if (typeof finalize === 'string' && finalize === request.url && response.headers.location !== undefined) {
+      orders.set(finalize, response.headers.location);
+    }
+    const isAnsweredChallenge = typeof type === 'string' && status === 'pending';
+    return isAnsweredChallenge ? withStatus(response, 'processing') : response;
+  };
+}
+
+async function withFreshNonces<T>(post: () => Promise<T>, request: SignedRequest): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await post();
+    } catch (error) {
+      const isNonce = error instanceof AcmeProblemError && error.urn.endsWith(':badNonce');
+      if (!isNonce || attempt >= NONCE_ATTEMPTS) throw error;
+      request._retries = 0;
+    }
+  }
+}
+
+function withStatus(response: AcmeResponse, status: string): AcmeResponse {
+  return { ...response, body: { ...(response.body as object), status } };
+}
+
+function expectFunctions(functions: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(functions)) {
+    if (typeof value !== 'function')
+      throw new Error(`greenlock is not built as expected: there is no ${name}`);
+  }
+}

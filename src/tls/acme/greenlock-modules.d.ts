@@ -1,0 +1,50 @@
+/** What is used of packages that bring no types. */
+
+declare module 'greenlock' {
+  interface Certificates {
+    readonly cert: string;
+    readonly chain: string;
+    readonly privkey: string;
+  }
+  interface Greenlock {
+    order(site: { readonly subject: string; readonly altnames: readonly string[] }): Promise<Certificates>;
+  }
+  const greenlock: { create(options: object): Greenlock };
+  export = greenlock;
+}
+
+declare module '@root/greenlock/lib/rc.js' {
+  const rc: { _initSync(folder: string, manager: object, configDir: string): object };
+  export = rc;
+}
+
+declare module '@root/acme' {
+  interface Acme {
+    skipDryRun?: boolean;
+    skipChallengeTest?: boolean;
+    retryPoll?: number;
+    retryPending?: number;
+    __request?: (
+      request: import('./transport.ts').AcmeRequest,
+    ) => Promise<import('./transport.ts').AcmeResponse>;
+  }
+  const acme: { create(options: Acme): Acme; _wait(milliseconds?: number): Promise<void> };
+  export = acme;
+}
+
+declare module '@root/acme/utils.js' {
+  interface SignedRequest {
+    url: string;
+    payload: string | Uint8Array;
+    _retries?: number;
+  }
+  const utils: {
+    _jwsRequest(acme: object, request: SignedRequest): Promise<import('./transport.ts').AcmeResponse>;
+  };
+  export = utils;
+}
+
+declare module '@root/acme/maintainers.js' {
+  const maintainers: { init(acme: object): void };
+  export = maintainers;
+}

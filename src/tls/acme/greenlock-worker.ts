@@ -1,0 +1,82 @@
+/** The thread that greenlock lives in: it goes through one order, tells how that went, and is ended. */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parentPort, workerData } from 'node:worker_threads';
+import { createDiskStore } from '../certificate-store.ts';
+import { explainFailure } from './explain-failure.ts';
+import { containGreenlock } from './greenlock-adapter.ts';
+import type { CertificateOrder, IssueFailure } from './issuer.ts';
+import { AcmeProblemError } from './transport.ts';
+
+/** What the thread is started with. */
+export interface WorkerTask {
+  readonly order: CertificateOrder;
+  /** Where accounts and challenges are kept. */
+  readonly folder: string;
+}
+
+/** What it tells, by `postMessage`. */
+export type WorkerMessage =
+  | { readonly kind: 'event'; readonly event: string; readonly details: string }
+  | { readonly kind: 'issued'; readonly cert: string; readonly key: string }
+  | { readonly kind: 'failed'; readonly failure: IssueFailure };
+
+const { order, folder } = workerData as WorkerTask;
+const { directory, email, domains } = order;
+const tell = (message: WorkerMessage): void => parentPort?.postMessage(message);
+const plugin = (name: string): string => fileURLToPath(new URL(`./greenlock-${name}.ts`, import.meta.url));
+
+const { greenlock, lastProblem, lastError } = await containGreenlock();
+const authority = greenlock.create({
+  packageRoot: fileURLToPath(new URL('../../..', import.meta.url)),
+  configDir: folder,
+  maintainerEmail: email,
+  renew: false,
+  manager: {
+    module: plugin('manager'),
+    defaults: {
+      directoryUrl: directory,
+      subscriberEmail: email,
+      agreeToTerms: true,
+      store: { module: plugin('store'), folder },
+      challenges: { 'http-01': { module: plugin('challenge'), folder: join(folder, 'challenges') } },
+      accountKeyType: 'EC-P256',
+      serverKeyType: 'EC-P256',
+      // Of no effect, as it manages nothing; without them it says what it takes instead.
+      renewOffset: '-45d',
+      renewStagger: '3d',
+    },
+  },
+  notify: (event: string, details: unknown) => tell({ kind: 'event', event, details: describe(details) }),
+});
+
+try {
+  const { cert, chain, privkey } = await orderOnce();
+  tell({ kind: 'issued', cert: `${cert.trim()}\n${chain.trim()}\n`, key: privkey });
+} catch (error) {
+  tell({
+    kind: 'failed',
+    failure: explainFailure({ error: lastError() ?? (error as Error), problem: lastProblem(), directory }),
+  });
+}
+
+/** An authority that has forgotten the account gets to know its key anew. */
+async function orderOnce() {
+  const [subject = ''] = domains;
+  const site = { subject, altnames: domains };
+  try {
+    return await authority.order(site);
+  } catch (error) {
+    const store = createDiskStore({ folder, onDamage: () => {} });
+    const account = await store.account(directory);
+    if (!lastProblem()?.type.endsWith(':accountDoesNotExist') || account === undefined) throw error;
+    await store.putAccount(directory, { key: account.key, url: undefined });
+    return authority.order(site);
+  }
+}
+
+function describe(details: unknown): string {
+  if (details instanceof AcmeProblemError) return details.message;
+  if (details instanceof Error) return details.stack ?? details.message;
+  return JSON.stringify(details);
+}

@@ -1,0 +1,48 @@
+import type { Certificate } from '../certificate.ts';
+
+/** Gets certificates from an ACME authority. */
+export interface CertificateIssuer {
+  /**
+   * Goes through one order, from the account to the certificate.
+   *
+   * @throws IssueError where that fails, or is aborted
+   */
+  issue(order: CertificateOrder, signal: AbortSignal): Promise<Certificate>;
+}
+
+export interface CertificateOrder {
+  /** The directory URL of the authority. */
+  readonly directory: string;
+  readonly email: string;
+  readonly domains: readonly string[];
+}
+
+/** Everything that an order can fail with; the README tells the operator what each means. */
+export type FailureCode =
+  | 'ca-unreachable'
+  | 'ca-slow'
+  | 'ca-rate-limited'
+  | 'ca-failed'
+  | 'ca-refused'
+  | 'challenge-failed'
+  | 'store-failed'
+  | 'worker-ended';
+
+/** Why there is no certificate; it survives the way between threads. */
+export interface IssueFailure {
+  readonly code: FailureCode;
+  /** One full sentence that the operator can act on. */
+  readonly message: string;
+  /** Milliseconds that the authority asks to wait. */
+  readonly retryAfter: number | undefined;
+}
+
+export class IssueError extends Error {
+  override readonly name = 'IssueError';
+  readonly failure: IssueFailure;
+
+  constructor(failure: IssueFailure, options: ErrorOptions = {}) {
+    super(failure.message, options);
+    this.failure = failure;
+  }
+}
