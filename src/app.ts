@@ -1,16 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { Server as HttpsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { type Access, createAccess } from './access.ts';
-import { ConfigError } from './config/loader.ts';
+import { createCertificates } from './certificates.ts';
 import type { Config } from './config/schema.ts';
 import { MAX_IMAGES } from './http/archive-query.ts';
 import type { ConnectionLimits } from './http/connections.ts';
+import { createRedirectServer } from './http/redirect-server.ts';
 import type { ServiceInfo } from './http/routes/info.ts';
-import { createServer, type ServerOptions } from './http/server.ts';
+import { createServer } from './http/server.ts';
 import { type Environment, openImages } from './images.ts';
 import { createGuard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
@@ -23,11 +24,15 @@ import { createMemoryCountingStore } from './policy/memory-counting-store.ts';
 import { openSqliteCountingStore } from './policy/sqlite-counting-store.ts';
 import { createBriefCatalogue } from './sources/brief-catalogue.ts';
 import { createRepositorySearch, type RepositorySearch } from './sources/repository-search.ts';
+import { createReadiness } from './telemetry/readiness.ts';
+import { secureContextOptions } from './tls/secure-context.ts';
 
 /** The parts, put together. */
 export interface App {
-  /** Closing it ends all parts. */
-  readonly server: FastifyInstance;
+  /** Begins to serve, and to look after the certificate. */
+  listen(): Promise<void>;
+  /** Ends all parts; downloads under way end first. */
+  close(): Promise<void>;
   /** Reads anew what may change while it runs; what has a mistake stays as it was, and the log says so. */
   reload(): void;
 }
@@ -43,6 +48,10 @@ export async function createApp(config: Config, environment: Environment): Promi
   const { guard, allowlist, clients } = access;
   const images = await openImages(config, environment, guard);
   const search = createSearch(config, environment);
+  const certificates = await createCertificates(config, logger);
+  const { provider, challenge } = certificates;
+  const readiness = createReadiness({ certificate: certificates.check });
+  const connections = connectionLimits(config);
 
   const limits = createLimits(config, {
     store: openCountingStore(config, logger),
@@ -53,12 +62,16 @@ export async function createApp(config: Config, environment: Environment): Promi
   const server = await createServer({
     logger,
     info: () => serviceInfo(config, access.patterns(), environment.version),
-    tls: await readCertificate(config),
+    tls: provider.certificate && {
+      context: secureContextOptions(provider.certificate),
+      isTrusted: config.tls === 'files' || (config.tls === 'acme' && !config.acmeStaging),
+    },
+    readiness,
     trustProxy: config.trustProxy,
     clients,
     limits,
     headCosts: config.source === 'engine',
-    connections: connectionLimits(config),
+    connections,
     source: images.source,
     catalogue: createBriefCatalogue({ catalogue: images.catalogue, now: () => performance.now() }),
     search: search?.find,
@@ -69,8 +82,29 @@ export async function createApp(config: Config, environment: Environment): Promi
     await images.close();
     await search?.close();
   });
+  const redirect =
+    provider.certificate &&
+    (await createRedirectServer({
+      ...{ logger, connections, readiness, challenge, domains: config.domains },
+      httpsPort: () => (server.server.address() as AddressInfo).port,
+    }));
+  const { host, port, httpsPort } = config;
   return {
-    server,
+    async listen() {
+      const welcome = (url: string): string => `DockerProxy ${environment.version} is listening on ${url}`;
+      await server.listen({ host, port: redirect ? httpsPort : port, listenTextResolver: welcome });
+      await redirect?.listen({ host, port, listenTextResolver: (url) => `${url} leads to HTTPS` });
+      provider.start((certificate) => {
+        if (server.server instanceof HttpsServer) {
+          server.server.setSecureContext(secureContextOptions(certificate));
+        }
+      });
+    },
+    async close() {
+      await provider.close();
+      await redirect?.close();
+      await server.close();
+    },
     reload() {
       try {
         access.reload();
@@ -78,6 +112,7 @@ export async function createApp(config: Config, environment: Environment): Promi
       } catch (err) {
         logger.error({ err }, 'The lists of who may fetch what stay as they were');
       }
+      provider.reload().catch((err) => logger.error({ err }, 'The certificate stays as it was'));
     },
   };
 }
@@ -139,17 +174,5 @@ function openCountingStore({ stateDir, limitsStore }: Config, logger: Logger): C
   } catch (error) {
     onFailure(error as Error);
     return memory;
-  }
-}
-
-async function readCertificate({ tlsCertFile, tlsKeyFile }: Config): Promise<ServerOptions['tls']> {
-  if (tlsCertFile === undefined && tlsKeyFile === undefined) return undefined;
-  if (tlsCertFile === undefined || tlsKeyFile === undefined) {
-    throw new ConfigError(['A certificate and its key belong together: set both files or none.']);
-  }
-  try {
-    return { cert: await readFile(tlsCertFile), key: await readFile(tlsKeyFile) };
-  } catch (error) {
-    throw new ConfigError([`The certificate cannot be read: ${(error as Error).message}.`]);
   }
 }

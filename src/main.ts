@@ -101,20 +101,16 @@ async function serve(args: readonly string[]): Promise<void> {
   const { config, app, logger } = await prepare(args);
   const closer = closeWithGrace({ delay: GRACE_MS, logger, skip: ['SIGHUP'] }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
-    await app.server.close();
+    await app.close();
   });
   process.on('SIGHUP', () => app.reload());
   try {
-    await app.server.listen({
-      host: config.host,
-      port: config.port,
-      listenTextResolver: (url) => `DockerProxy ${version} is listening on ${url}`,
-    });
+    await app.listen();
   } catch (error) {
     // It would take the end of what there was to do for a good one.
     closer.uninstall();
     process.exitCode = 1;
-    await app.server.close();
+    await app.close();
     logger.fatal({ err: error }, listenAdvice(error, config));
   }
 }
@@ -134,12 +130,16 @@ function environment(logger: Logger): Environment {
   return { logger, dockerConfigFolder, variables: process.env, version };
 }
 
-function listenAdvice(error: unknown, { host, port }: Config): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code === 'EADDRINUSE') return `Port ${port} of ${host} is taken; choose another one with --port`;
+function listenAdvice(error: unknown, config: Config): string {
+  const { code, port } = error as { code?: unknown; port?: unknown };
+  const isHttps = config.tls !== 'off' && port === config.httpsPort;
+  const { host } = config;
+  const [number, flag] = isHttps ? [config.httpsPort, '--https-port'] : [config.port, '--port'];
+  if (code === 'EADDRINUSE') return `Port ${number} of ${host} is taken; choose another one with ${flag}`;
   if (code === 'EACCES')
-    return `Port ${port} may not be opened by this user; choose one above 1023 with --port`;
+    return `Port ${number} may not be opened by this user; choose one above 1023 with ${flag}`;
   if (code === 'EADDRNOTAVAIL')
     return `${host} is no address of this machine; choose another one with --host`;
-  return `Cannot listen on ${host}:${port}`;
+  if (code === 'EAFNOSUPPORT') return 'This machine has no IPv6; set --host 0.0.0.0';
+  return `Cannot listen on ${host}:${number}`;
 }

@@ -124,7 +124,7 @@ suite('the program', { timeout: 60_000 }, () => {
   });
 
   test('an address of another machine ends it with advice', async () => {
-    const { stdout } = await dockerproxy(['--host', FOREIGN_ADDRESS, '--port', '0']);
+    const { stdout } = await dockerproxy(['--host', FOREIGN_ADDRESS, '--port', '0', '--tls', 'off']);
     assert.match(stdout, /192\.0\.2\.1 is no address of this machine; choose another one with --host/);
   });
 
@@ -132,7 +132,7 @@ suite('the program', { timeout: 60_000 }, () => {
   test('where it cannot listen it ends with 1', async () => {
     await using taken = await takenPort();
     assert.equal((await dockerproxy(['--port', `${taken.port}`])).code, 1);
-    assert.equal((await dockerproxy(['--host', FOREIGN_ADDRESS, '--port', '0'])).code, 1);
+    assert.equal((await dockerproxy(['--host', FOREIGN_ADDRESS, '--port', '0', '--tls', 'off'])).code, 1);
   });
 
   test('it says where it listens, answers, and ends with 0 on SIGTERM', async () => {

@@ -8,10 +8,12 @@ import {
   environmentName,
   fileKey,
   flagName,
+  type GivenSettings,
   SCHEMA,
   type Setting,
   type SettingName,
 } from './schema.ts';
+import { settleTls } from './tls.ts';
 import { type SettingType, text } from './types.ts';
 
 /** Where settings come from. */
@@ -86,7 +88,13 @@ export function effectiveSettings(sources: Sources): EffectiveSetting[] {
     return { name, value, written, where };
   });
   if (mistakes.length > 0) throw new ConfigError(mistakes);
-  return settings;
+  const given = Object.fromEntries(settings.map(({ name, value }) => [name, value]));
+  const settled: Partial<Config> = settleTls(given as unknown as GivenSettings, mistakes);
+  if (mistakes.length > 0) throw new ConfigError(mistakes);
+  return settings.map((setting) => {
+    const value = settled[setting.name] ?? setting.value;
+    return { ...setting, value, written: setting.written ?? settled[setting.name] };
+  });
 }
 
 function parseValue<T>(type: SettingType<T>, { value, where }: Given, mistakes: string[]): T | undefined {

@@ -4,7 +4,10 @@ import {
   contact,
   count,
   countOrNone,
+  domain,
   duration,
+  email,
+  httpsUrl,
   listOf,
   oneOf,
   pattern,
@@ -14,6 +17,7 @@ import {
   registry,
   type SettingType,
   text,
+  toggle,
   urlOrOff,
 } from './types.ts';
 
@@ -32,8 +36,40 @@ export const SCHEMA = {
     default: 'registry',
     doc: 'Where images come from: straight from their registries, or from a Docker Engine that pulls and saves them.',
   },
-  host: { type: text, default: '127.0.0.1', doc: 'The address to listen on.' },
-  port: { type: port, default: '8080', doc: 'The port to listen on; 0 takes any free one.' },
+  host: {
+    type: text,
+    doc: 'The address to listen on. Default: all addresses with --tls acme, otherwise 127.0.0.1.',
+  },
+  port: {
+    type: port,
+    doc: 'The port for HTTP; 0 takes any free one. With TLS it answers challenges and health checks and sends all else to HTTPS. Default: 80 with --tls acme, otherwise 8080.',
+  },
+  httpsPort: {
+    type: port,
+    doc: 'The port for HTTPS; 0 takes any free one. Default: 443 with --tls acme, otherwise 8443.',
+  },
+  tls: {
+    type: oneOf('acme', 'files', 'self-signed', 'off'),
+    doc: 'Where the certificate comes from: Let’s Encrypt or another ACME authority, files, made here, or off for plain HTTP, as behind a proxy. Default: acme with --domains, files with --tls-cert-file, off on a loopback --host.',
+  },
+  domains: {
+    type: listOf(domain),
+    default: '',
+    doc: 'The host names that the certificate is for, the first of them before all; each must lead here.',
+  },
+  acmeEmail: {
+    type: email,
+    doc: 'Where the authority may write to. With --tls acme; giving it accepts the authority’s terms of service.',
+  },
+  acmeDirectory: {
+    type: httpsUrl,
+    doc: 'The ACME directory of the authority. Default: that of Let’s Encrypt.',
+  },
+  acmeStaging: {
+    type: toggle,
+    default: 'false',
+    doc: 'Whether to take Let’s Encrypt’s staging directory, which has generous limits and certificates that nobody trusts.',
+  },
   allow: {
     type: listOf(pattern),
     doc: 'What may be fetched: globs over registry/repository. Default: the well-known public registries and INSECURE_REGISTRIES.',
@@ -130,9 +166,9 @@ export const SCHEMA = {
   maxImageSize: { type: bytes, default: '0', doc: 'The largest archive that is sent; 0 sets no limit.' },
   tlsCertFile: {
     type: text,
-    doc: 'The PEM file of a certificate and its chain; with its key, HTTPS is served.',
+    doc: 'The PEM file of a certificate and its chain, read again when it changes. With --tls files.',
   },
-  tlsKeyFile: { type: text, doc: 'The PEM file of the key of that certificate.' },
+  tlsKeyFile: { type: text, doc: 'The PEM file of the key of that certificate. With --tls files.' },
   searchUrl: {
     type: urlOrOff,
     default: 'https://hub.docker.com/v2/search/repositories/',
@@ -199,6 +235,7 @@ type Optional =
   | 'denyFile'
   | 'allowClientsFile'
   | 'denyClientsFile'
+  | 'acmeEmail'
   | 'tlsCertFile'
   | 'tlsKeyFile'
   | 'operatorName'
@@ -206,6 +243,9 @@ type Optional =
 
 /** The settings in force; of those that have no default, what was not given is undefined. */
 export type Config = Omit<Values, Optional> & { readonly [Name in Optional]: Values[Name] | undefined };
+
+/** The settings as they were given, before those whose default depends on others are settled. */
+export type GivenSettings = { readonly [Name in SettingName]: Values[Name] | undefined };
 
 /** `maxImageSize` → `DOCKERPROXY_MAX_IMAGE_SIZE`. */
 export function environmentName(name: string): string {

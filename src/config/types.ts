@@ -1,3 +1,5 @@
+import { isIP } from 'node:net';
+import { domainToASCII } from 'node:url';
 import { CatalogueError } from '../errors.ts';
 import { type AddressRange, parseAddressRange } from '../ip-address.ts';
 import { type NamePattern, parseNamePattern } from '../oci/name-pattern.ts';
@@ -125,6 +127,52 @@ export function oneOf<T extends string>(...choices: readonly T[]): SettingType<T
     },
   };
 }
+
+/** `true` or `false`. */
+export const toggle: SettingType<boolean> = {
+  placeholder: 'true|false',
+  parse(value) {
+    if (value === true || value === 'true') return true;
+    if (value === false || value === 'false') return false;
+    throw new Error('must be true or false');
+  },
+};
+
+const HOST_NAME =
+  /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** A full host name as DNS has it, in lower case; what is not ASCII becomes punycode. */
+export const domain: SettingType<string> = {
+  placeholder: 'DOMAIN',
+  parse(value) {
+    const name = domainToASCII(text.parse(value));
+    if (!HOST_NAME.test(name) || isIP(name) !== 0) {
+      throw new Error('must be a full host name such as dl.example.org, without a wildcard');
+    }
+    return name;
+  },
+};
+
+export const email: SettingType<string> = {
+  placeholder: 'EMAIL',
+  parse(value) {
+    const address = text.parse(value);
+    if (!/^[^\s@<>"',;:]+@[^\s@<>"',;:]+\.[^\s@<>"',;:]+$/.test(address)) {
+      throw new Error('must be an e-mail address such as ops@example.org');
+    }
+    return address;
+  },
+};
+
+/** An https:// URL. */
+export const httpsUrl: SettingType<string> = {
+  placeholder: 'URL',
+  parse(value) {
+    const url = URL.parse(text.parse(value));
+    if (url?.protocol !== 'https:') throw new Error('must be a URL that begins with https://');
+    return url.href;
+  },
+};
 
 const UNITS = new Map([
   ['', 1],

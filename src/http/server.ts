@@ -1,8 +1,10 @@
+import type { SecureContextOptions } from 'node:tls';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { AddressRange } from '../ip-address.ts';
 import type { ClientList } from '../policy/client-list.ts';
 import { answerClientErrors } from './client-error.ts';
 import { type ConnectionLimits, limitConnections } from './connections.ts';
+import { parserOptions, type RequestTimeouts, TIMEOUTS } from './parser-options.ts';
 import { admitClients } from './plugins/clients.ts';
 import { limitRequests } from './plugins/limits.ts';
 import { type PressureLimits, shedLoad, standardPressureLimits } from './plugins/load-shedding.ts';
@@ -11,8 +13,9 @@ import { portal } from './plugins/portal.ts';
 import { answerError, answerProblems } from './plugins/problems.ts';
 import { securityHeaders } from './plugins/security-headers.ts';
 import { refuseOddRequests } from './plugins/strict-requests.ts';
+import { demandHttps } from './plugins/strict-transport.ts';
 import { type DownloadOptions, downloadRoutes } from './routes/download.ts';
-import { healthRoutes } from './routes/health.ts';
+import { type HealthOptions, healthRoutes } from './routes/health.ts';
 import { type CatalogueOptions, imageRoutes } from './routes/image.ts';
 import { infoRoutes, type ServiceInfo } from './routes/info.ts';
 import { limitsRoutes } from './routes/limits.ts';
@@ -20,7 +23,7 @@ import { type SearchOptions, searchRoutes } from './routes/search.ts';
 import { statusRoutes } from './routes/status.ts';
 import { tagsRoutes } from './routes/tags.ts';
 
-export interface ServerOptions extends DownloadOptions, CatalogueOptions, SearchOptions {
+export interface ServerOptions extends DownloadOptions, CatalogueOptions, SearchOptions, HealthOptions {
   readonly logger: FastifyBaseLogger;
   readonly info: () => ServiceInfo;
   /** Proxies whose X-Forwarded-For tells who the client is. */
@@ -29,24 +32,17 @@ export interface ServerOptions extends DownloadOptions, CatalogueOptions, Search
   readonly connections: ConnectionLimits;
   readonly pressure?: PressureLimits;
   readonly timeouts?: RequestTimeouts;
-  /** Certificate and key in PEM; without them it speaks plain HTTP. */
-  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  /** Without it, it speaks plain HTTP. */
+  readonly tls: TlsOptions | undefined;
 }
 
-/** Milliseconds, from the connection or the last answer on. */
-export interface RequestTimeouts {
-  /** In which a request's head must have come. */
-  readonly head: number;
-  /** In which all of a request must have come, also while it is answered. */
-  readonly request: number;
-  /** How often is looked for those that have not. */
-  readonly look: number;
+export interface TlsOptions {
+  readonly context: SecureContextOptions;
+  /** Whether browsers may rely on it: then they are told to come by HTTPS alone. */
+  readonly isTrusted: boolean;
 }
 
-const TIMEOUTS: RequestTimeouts = { head: 20_000, request: 30_000, look: 5_000 };
 const TLS_HANDSHAKE_TIMEOUT_MS = 15_000;
-/** Bytes. */
-const MAX_HEADER_SIZE = 16 * 1024;
 /** Bytes that wait before a socket at most, beside the last chunk: a slow client must not make two wait. */
 const SOCKET_BUFFER = 16 * 1024;
 
@@ -55,6 +51,7 @@ export async function createServer({
   logger,
   info,
   tls,
+  readiness,
   trustProxy,
   clients,
   connections,
@@ -68,20 +65,10 @@ export async function createServer({
   headCosts,
 }: ServerOptions): Promise<FastifyInstance> {
   const clientErrors = answerClientErrors(logger);
-  const http = {
-    // Whatever the process was started with: two readers of one request must not understand it in two ways.
-    insecureHTTPParser: false,
-    // A request without one gets a problem, like all others.
-    requireHostHeader: false,
-    maxHeaderSize: MAX_HEADER_SIZE,
-    headersTimeout: timeouts.head,
-    requestTimeout: timeouts.request,
-    connectionsCheckingInterval: timeouts.look,
-  };
+  const http = parserOptions(timeouts);
   const https = tls && {
     ...http,
-    ...tls,
-    minVersion: 'TLSv1.2' as const,
+    ...tls.context,
     highWaterMark: SOCKET_BUFFER,
     handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS,
   };
@@ -101,12 +88,13 @@ export async function createServer({
   clientErrors.watch(app.server);
   limitConnections(app.server, connections, logger);
   await securityHeaders(app);
+  if (tls?.isTrusted) demandHttps(app);
   refuseOddRequests(app);
   admitClients(app, clients);
   answerProblems(app, await limitRequests(app, limits));
   await openapi(app, info().version);
   await shedLoad(app, pressure);
-  await app.register(healthRoutes);
+  await app.register(healthRoutes, { readiness });
   await app.register(downloadRoutes, { source, allowlist, limits, headCosts });
   await app.register(statusRoutes, { source, allowlist, limits });
   await app.register(infoRoutes, { info });

@@ -67,6 +67,12 @@ suite('where settings come from', () => {
       searchUrl: new URL('https://hub.docker.com/v2/search/repositories/'),
       operatorName: undefined,
       operatorContact: undefined,
+      httpsPort: 8443,
+      tls: 'off',
+      domains: [],
+      acmeEmail: undefined,
+      acmeDirectory: 'https://acme-v02.api.letsencrypt.org/directory',
+      acmeStaging: false,
       tlsCertFile: undefined,
       tlsKeyFile: undefined,
       logLevel: 'info',
@@ -82,14 +88,14 @@ suite('where settings come from', () => {
   });
 
   test('flags come before variables, these before the file, the file before the defaults', async () => {
-    await using made = await fileWith('host = "file"\nlog_level = "warn"\nport = 1\n');
+    await using made = await fileWith('host = "127.0.0.9"\nlog_level = "warn"\nport = 1\n');
     const config = load({
       argv: ['--config', made.file, '--port', '3'],
       environment: { DOCKERPROXY_PORT: '2', DOCKERPROXY_LOG_LEVEL: 'error' },
     });
     assert.equal(config.port, 3);
     assert.equal(config.logLevel, 'error');
-    assert.equal(config.host, 'file');
+    assert.equal(config.host, '127.0.0.9');
     assert.equal(config.maxImageSize, 0);
   });
 

@@ -5,9 +5,10 @@ import { Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pino } from 'pino';
 import type { ConnectionLimits } from '../../src/http/connections.ts';
+import type { RequestTimeouts } from '../../src/http/parser-options.ts';
 import type { PressureLimits } from '../../src/http/plugins/load-shedding.ts';
 import type { ServiceInfo } from '../../src/http/routes/info.ts';
-import { createServer, type RequestTimeouts } from '../../src/http/server.ts';
+import { createServer } from '../../src/http/server.ts';
 import { parseAddressRange } from '../../src/ip-address.ts';
 import { sha256 } from '../../src/oci/digest.ts';
 import { parseNamePattern } from '../../src/oci/name-pattern.ts';
@@ -20,6 +21,7 @@ import type { TagList } from '../../src/registry/tag-list.ts';
 import type { ImageCatalogue, ImageDetails } from '../../src/sources/image-catalogue.ts';
 import type { Archive, ArchiveRequest, ImageSource, LiveArchive } from '../../src/sources/image-source.ts';
 import type { RepositorySearch } from '../../src/sources/repository-search.ts';
+import { createReadiness } from '../../src/telemetry/readiness.ts';
 
 const DEADLINE_MS = 5000;
 
@@ -112,7 +114,7 @@ export interface ServerSetup {
   headCosts?: boolean;
 }
 
-const NO_CONNECTION_LIMITS: ConnectionLimits = {
+export const NO_CONNECTION_LIMITS: ConnectionLimits = {
   maxConnections: 0,
   connectionsPerClient: 0,
   exempt: [],
@@ -175,10 +177,11 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     },
   });
   const app = await createServer({
-    tls,
+    tls: tls && { context: tls, isTrusted: true },
     connections: { ...NO_CONNECTION_LIMITS, ...connections },
     ...(pressure && { pressure }),
     ...(timeouts && { timeouts }),
+    readiness: createReadiness({}),
     info: () => INFO,
     trustProxy: trustProxy.map(parseAddressRange),
     clients,

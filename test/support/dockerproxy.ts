@@ -44,6 +44,7 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     ...outerEnvironment(),
     DOCKERPROXY_HOST: '127.0.0.1',
     DOCKERPROXY_PORT: '0',
+    DOCKERPROXY_HTTPS_PORT: '0',
     DOCKERPROXY_LOG_LEVEL: 'debug',
     DOCKER_CONFIG: dockerConfig,
     DOCKERPROXY_CACHE_DIR: join(folder.path, 'cache'),

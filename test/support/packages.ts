@@ -32,6 +32,7 @@ const parts = {
   zstd: { needs: ['zstd'], package: 'zstd' },
   openssl: { needs: ['openssl'], package: 'openssl' },
   chromium: { needs: ['chromium'], package: 'chromium' },
+  pebble: { needs: ['pebble', 'pebble-challtestsrv'], package: 'pebble' },
   nginx: { needs: ['nginx'], package: 'nginx' },
   ip: { needs: ['ip'], package: 'iproute2' },
   certificates: { needs: ['/etc/ssl/certs/ca-certificates.crt'], package: 'ca-certificates' },

@@ -1,0 +1,143 @@
+import { isIP } from 'node:net';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { ConfigError } from './config/loader.ts';
+import type { Config } from './config/schema.ts';
+import type { ReadinessCheck } from './telemetry/readiness.ts';
+import type { Certificate } from './tls/certificate.ts';
+import {
+  type CertificateFailure,
+  type CertificateProvider,
+  createNoCertificate,
+} from './tls/certificate-provider.ts';
+import { type CertificateStore, createDiskStore } from './tls/certificate-store.ts';
+import { createDiskChallenges } from './tls/challenge-store.ts';
+import { createFilesProvider } from './tls/files-provider.ts';
+import { createSelfSignedProvider } from './tls/self-signed-provider.ts';
+
+/** Where the certificate comes from, and what goes with it. */
+export interface Certificates {
+  readonly provider: CertificateProvider;
+  /** The answer to a challenge of an ACME authority. */
+  readonly challenge: (token: string) => Promise<string | undefined>;
+  readonly check: () => ReadinessCheck;
+}
+
+/** @throws ConfigError where there is no certificate to begin with */
+export async function createCertificates(config: Config, logger: Logger): Promise<Certificates> {
+  const folder = join(config.stateDir, 'tls');
+  const challenges = createDiskChallenges(join(folder, 'challenges'));
+  if (config.tls === 'acme') await challenges.removeAbandoned(Date.now());
+  try {
+    const provider = await createProvider(config, folder, logger);
+    return { provider, challenge: (token) => challenges.get(token), check: () => checkOf(provider) };
+  } catch (error) {
+    const { message } = error as Error;
+    throw new ConfigError([
+      config.tls === 'files'
+        ? message
+        : `The state folder ${config.stateDir} cannot be used: ${message}. Set another one with --state-dir.`,
+    ]);
+  }
+}
+
+async function createProvider(config: Config, folder: string, logger: Logger): Promise<CertificateProvider> {
+  const { tls, tlsCertFile: certFile, tlsKeyFile: keyFile } = config;
+  const clock = { now: Date.now, random: Math.random };
+  const store = (): CertificateStore =>
+    createDiskStore({
+      folder,
+      onDamage: (path, err) =>
+        logger.warn(
+          { err },
+          `${path} is damaged and was put aside as ${path}.damaged; there will be a new one`,
+        ),
+    });
+  if (tls === 'files' && certFile !== undefined && keyFile !== undefined) {
+    return createFilesProvider({ ...clock, certFile, keyFile, log: filesLog(logger) });
+  }
+  if (tls === 'self-signed') {
+    const log = {
+      made: (made: Certificate) =>
+        logger.warn(`A self-signed certificate was made, ${describe(made)}, SHA-256 ${made.fingerprint}`),
+      unsaved: ({ message }: CertificateFailure) => logger.warn(`${message} A restart will make another one`),
+    };
+    return createSelfSignedProvider({ ...clock, names: selfSignedNames(config), store: store(), log });
+  }
+  return tls === 'acme' ? startAcme(config, folder, store(), logger) : createNoCertificate();
+}
+
+/** Loaded only where it is wanted; greenlock itself is loaded by its own thread. */
+async function startAcme(
+  { acmeDirectory: directory, acmeEmail: email = '', domains }: Config,
+  folder: string,
+  store: CertificateStore,
+  logger: Logger,
+): Promise<CertificateProvider> {
+  const { createAcmeProvider } = await import('./tls/acme/acme-provider.ts');
+  const { createGreenlockIssuer } = await import('./tls/acme/greenlock-issuer.ts');
+  return createAcmeProvider({
+    order: { directory, email, domains },
+    issuer: createGreenlockIssuer({ folder, onOutput: (line) => logger.debug(`greenlock: ${line}`) }),
+    store,
+    now: Date.now,
+    random: Math.random,
+    log: {
+      temporary: () =>
+        logger.warn(
+          `There is no certificate for ${domains.join(', ')} yet: HTTPS begins with a temporary self-signed one, until ${directory} has issued another`,
+        ),
+      issued: (certificate) => logger.info(`New certificate: ${describe(certificate)}`),
+      failed: ({ code, message }, next) =>
+        logger.error(
+          { code },
+          `${message} [${code}] The certificate in use stays; next attempt ${iso(next)}`,
+        ),
+    },
+  });
+}
+
+function filesLog(logger: Logger) {
+  return {
+    reloaded: (certificate: Certificate) => logger.info(`New certificate: ${describe(certificate)}`),
+    kept: ({ code, message }: CertificateFailure) =>
+      logger.error({ code }, `${message} [${code}] The certificate in use stays`),
+  };
+}
+
+/** By which a server may be called that has no name of its own in DNS. */
+function selfSignedNames({ domains, host }: Config): readonly string[] {
+  const isAddress = isIP(host) !== 0 && host !== '0.0.0.0' && host !== '::';
+  const names = [
+    ...domains,
+    hostname().toLowerCase(),
+    'localhost',
+    '127.0.0.1',
+    '::1',
+    ...(isAddress ? [host] : []),
+  ];
+  return [...new Set(names)];
+}
+
+function checkOf(provider: CertificateProvider): ReadinessCheck {
+  const { state, notAfter, lastFailure, nextAttempt } = provider.status();
+  return {
+    isReady: state === 'valid' || state === 'off',
+    details: {
+      state,
+      ...(notAfter !== undefined && { notAfter: iso(notAfter) }),
+      ...(nextAttempt !== undefined && { nextAttempt: iso(nextAttempt) }),
+      // The sentence is for the log: it may tell of folders.
+      ...(lastFailure !== undefined && { lastFailure: { code: lastFailure.code, at: iso(lastFailure.at) } }),
+    },
+  };
+}
+
+function describe({ names, notAfter }: Certificate): string {
+  return `for ${names.join(', ')}, valid until ${iso(notAfter)}`;
+}
+
+function iso(time: number): string {
+  return new Date(time).toISOString();
+}

@@ -1,0 +1,78 @@
+import { isIP } from 'node:net';
+import type { Config, GivenSettings } from './schema.ts';
+
+type TlsMode = Config['tls'];
+type TlsSettings = Pick<Config, 'tls' | 'host' | 'port' | 'httpsPort' | 'acmeDirectory'>;
+
+const LETS_ENCRYPT = 'https://acme-v02.api.letsencrypt.org/directory';
+const LETS_ENCRYPT_STAGING = 'https://acme-staging-v02.api.letsencrypt.org/directory';
+
+/** Where it listens with a certificate from an authority, which asks port 80, and with any other or none. */
+const ADDRESSES = {
+  acme: { host: '::', port: 80, httpsPort: 443 },
+  other: { host: '127.0.0.1', port: 8080, httpsPort: 8443 },
+};
+
+/**
+ * Settles what depends on where the certificate comes from. Plain HTTP for other machines has to be asked for: it is
+ * right behind a proxy that speaks TLS, and nowhere else.
+ *
+ * @param mistakes takes a sentence for each setting that is missing or contradicts another
+ */
+export function settleTls(given: GivenSettings, mistakes: string[]): TlsSettings {
+  const tls = given.tls ?? usualMode(given, mistakes);
+  const usual = tls === 'acme' ? ADDRESSES.acme : ADDRESSES.other;
+  const { host = usual.host, port = usual.port, httpsPort = usual.httpsPort } = given;
+  if (tls === 'acme') checkAcme(given, mistakes);
+  if (tls === 'files' || given.tlsCertFile !== undefined || given.tlsKeyFile !== undefined) {
+    checkFiles(tls, given, mistakes);
+  }
+  if (tls !== 'off' && port === httpsPort && port !== 0) {
+    mistakes.push(`--port and --https-port are both ${port}: HTTP and HTTPS need a port each.`);
+  }
+  const standard = given.acmeStaging ? LETS_ENCRYPT_STAGING : LETS_ENCRYPT;
+  return { tls, host, port, httpsPort, acmeDirectory: given.acmeDirectory ?? standard };
+}
+
+function usualMode(
+  { domains = [], tlsCertFile, tlsKeyFile, host }: GivenSettings,
+  mistakes: string[],
+): TlsMode {
+  const hasFiles = tlsCertFile !== undefined || tlsKeyFile !== undefined;
+  if (hasFiles && domains.length > 0) {
+    mistakes.push('Both --domains and --tls-cert-file are set: say --tls acme or --tls files.');
+  }
+  if (hasFiles) return 'files';
+  if (domains.length > 0) return 'acme';
+  if (host !== undefined && !isLoopback(host)) {
+    mistakes.push(
+      `--host ${host} is for other machines: set --domains and --acme-email for HTTPS with a certificate from Let’s Encrypt, or --tls files, or --tls self-signed, or --tls off for plain HTTP behind a proxy.`,
+    );
+  }
+  return 'off';
+}
+
+function checkAcme(
+  { domains = [], acmeEmail, acmeDirectory, acmeStaging }: GivenSettings,
+  mistakes: string[],
+): void {
+  if (domains.length === 0) mistakes.push('--tls acme needs --domains: the host names of the certificate.');
+  if (acmeEmail === undefined) {
+    mistakes.push('--tls acme needs --acme-email: an address that the authority may write to.');
+  }
+  if (acmeDirectory !== undefined && acmeStaging) {
+    mistakes.push('--acme-directory and --acme-staging name two directories: set one of them.');
+  }
+}
+
+function checkFiles(tls: TlsMode, { tlsCertFile, tlsKeyFile }: GivenSettings, mistakes: string[]): void {
+  if (tls !== 'files') {
+    mistakes.push(`--tls-cert-file and --tls-key-file are for --tls files, not for --tls ${tls}.`);
+  } else if (tlsCertFile === undefined || tlsKeyFile === undefined) {
+    mistakes.push('A certificate and its key belong together: set both --tls-cert-file and --tls-key-file.');
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}

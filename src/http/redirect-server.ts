@@ -1,0 +1,66 @@
+import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import { CatalogueError } from '../errors.ts';
+import { answerClientErrors } from './client-error.ts';
+import { type ConnectionLimits, limitConnections } from './connections.ts';
+import { parserOptions, TIMEOUTS } from './parser-options.ts';
+import { answerError } from './plugins/problems.ts';
+import { type ChallengeOptions, challengeRoutes } from './routes/challenge.ts';
+import { type HealthOptions, healthRoutes } from './routes/health.ts';
+
+export interface RedirectServerOptions extends ChallengeOptions, HealthOptions {
+  readonly logger: FastifyBaseLogger;
+  readonly connections: ConnectionLimits;
+  /** The hosts that may be redirected to, the first of them where a request names another; without any, all may. */
+  readonly domains: readonly string[];
+  /** Where HTTPS is served, known once it is. */
+  readonly httpsPort: () => number;
+}
+
+const HTTPS_PORT = 443;
+/** A host name or an address, with or without a port: nothing else of a header gets into another one. */
+const HOST = /^(?<host>[a-z0-9](?:[a-z0-9.-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/;
+
+/** Builds the server for plain HTTP beside HTTPS: challenges, health, and the way to HTTPS for all else. */
+export async function createRedirectServer(options: RedirectServerOptions): Promise<FastifyInstance> {
+  const { logger, connections, domains, httpsPort, challenge, readiness } = options;
+  const clientErrors = answerClientErrors(logger);
+  const app: FastifyInstance = fastify({
+    loggerInstance: logger,
+    http: parserOptions(TIMEOUTS),
+    clientErrorHandler: clientErrors.handler,
+    logController: new LogController({ disableRequestLogging: true }),
+    requestTimeout: TIMEOUTS.request,
+    exposeHeadRoutes: true,
+    frameworkErrors: answerError,
+  });
+  clientErrors.watch(app.server);
+  limitConnections(app.server, connections, logger);
+  app.setErrorHandler(answerError);
+  app.setNotFoundHandler((request, reply) => {
+    const host = targetHost(request.headers.host, domains);
+    if (host === undefined) {
+      throw new CatalogueError('request-malformed', 'The Host header names no host to be redirected to.');
+    }
+    const port = httpsPort();
+    const origin = `https://${host}${port === HTTPS_PORT ? '' : `:${port}`}`;
+    // 308 keeps the method; by name, so that caches keep what is for ever no longer than the operator wants.
+    return reply.header('cache-control', 'no-store').redirect(`${origin}${targetPath(request.url)}`, 308);
+  });
+  await app.register(healthRoutes, { readiness });
+  await app.register(challengeRoutes, { challenge });
+  return app;
+}
+
+/** The host of the new address: one of ours, or, where none is set, what the client has asked. */
+function targetHost(header: string | undefined, domains: readonly string[]): string | undefined {
+  const host = HOST.exec((header ?? '').toLowerCase())?.groups?.host;
+  if (domains.length === 0) return host;
+  return domains.find((domain) => domain === host) ?? domains[0];
+}
+
+/** Path and query, as they came; of a whole URL, as clients send it to proxies, no more than these. */
+function targetPath(url: string): string {
+  if (url.startsWith('/')) return url;
+  const { pathname = '/', search = '' } = URL.parse(url) ?? {};
+  return `${pathname}${search}`;
+}

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { ConfigError, loadConfig } from '../../src/config/loader.ts';
+import type { Config } from '../../src/config/schema.ts';
+
+const home = join(import.meta.dirname, 'no-such-folder');
+const EMAIL = ['--acme-email', 'ops@example.org'];
+const FILES = ['--tls-cert-file', '/c.pem', '--tls-key-file', '/k.pem'];
+
+function load(argv: readonly string[]): Config {
+  return loadConfig({ argv, environment: {}, home, isRoot: false });
+}
+
+function addresses(argv: readonly string[]): unknown[] {
+  const { tls, host, port, httpsPort } = load(argv);
+  return [tls, host, port, httpsPort];
+}
+
+function mistakesOf(argv: readonly string[]): readonly string[] {
+  try {
+    load(argv);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    return error.mistakes;
+  }
+  return [];
+}
+
+suite('where the certificate comes from', () => {
+  const modes: [string, string[], unknown[]][] = [
+    ['nothing', [], ['off', '127.0.0.1', 8080, 8443]],
+    ['a domain', ['--domains', 'dl.example.org', ...EMAIL], ['acme', '::', 80, 443]],
+    [
+      'a domain on a host',
+      ['--domains', 'a.example', '--host', '192.0.2.7', ...EMAIL],
+      ['acme', '192.0.2.7', 80, 443],
+    ],
+    ['files', FILES, ['files', '127.0.0.1', 8080, 8443]],
+    [
+      'files with domains',
+      [...FILES, '--tls', 'files', '--domains', 'a.example'],
+      ['files', '127.0.0.1', 8080, 8443],
+    ],
+    ['self-signed for all', ['--tls', 'self-signed', '--host', '::'], ['self-signed', '::', 8080, 8443]],
+    ['off for all', ['--tls', 'off', '--host', '0.0.0.0'], ['off', '0.0.0.0', 8080, 8443]],
+    ['a loopback host', ['--host', '127.9.9.9'], ['off', '127.9.9.9', 8080, 8443]],
+    ['localhost', ['--host', 'localhost'], ['off', 'localhost', 8080, 8443]],
+    [
+      'ports',
+      ['--domains', 'a.example', ...EMAIL, '--port', '8080', '--https-port', '1'],
+      ['acme', '::', 8080, 1],
+    ],
+  ];
+  for (const [what, argv, expected] of modes) {
+    test(`${what}: ${expected.join(' ')}`, () => assert.deepEqual(addresses(argv), expected));
+  }
+
+  test('plain HTTP for other machines has to be asked for', () => {
+    for (const host of ['0.0.0.0', '::', '192.0.2.7', 'dl.example.org']) {
+      const [mistake = '', ...others] = mistakesOf(['--host', host]);
+      assert.deepEqual(others, []);
+      for (const way of ['--domains', '--acme-email', '--tls files', '--tls self-signed', '--tls off']) {
+        assert.ok(mistake.includes(way), mistake);
+      }
+    }
+  });
+
+  const mistakes: [string[], RegExp][] = [
+    [['--tls', 'acme', ...EMAIL], /needs --domains/],
+    [['--domains', 'dl.example.org'], /needs --acme-email/],
+    [['--tls', 'files'], /belong together/],
+    [['--tls-cert-file', '/c.pem'], /belong together/],
+    [['--tls', 'off', ...FILES], /are for --tls files, not for --tls off/],
+    [['--domains', 'a.example', ...EMAIL, ...FILES], /say --tls acme or --tls files/],
+    [['--tls', 'self-signed', '--port', '9', '--https-port', '9'], /both 9/],
+    [
+      [
+        '--domains',
+        'a.example',
+        ...EMAIL,
+        '--acme-staging',
+        'true',
+        '--acme-directory',
+        'https://ca.example/d',
+      ],
+      /two directories/,
+    ],
+  ];
+  for (const [argv, rule] of mistakes) {
+    test(`${argv.join(' ')} is refused`, () => assert.match(mistakesOf(argv).join('\n'), rule));
+  }
+});
+
+suite('domains and the authority', () => {
+  test('domains are in lower case and in punycode', () => {
+    const { domains } = load(['--domains', 'DL.Example.org, bücher.example', ...EMAIL]);
+    assert.deepEqual(domains, ['dl.example.org', 'xn--bcher-kva.example']);
+  });
+
+  for (const value of [
+    'localhost',
+    '*.example.org',
+    '192.0.2.7',
+    '[::1]',
+    'a..example',
+    '-a.example',
+    'a_b.example',
+    'https://a.example',
+  ]) {
+    test(`${value} is no domain`, () => {
+      assert.match(mistakesOf(['--domains', value, ...EMAIL]).join(), /must be a full host name/);
+    });
+  }
+
+  test('the directory is that of Let’s Encrypt, its staging one, or the one that is set', () => {
+    assert.match(load([]).acmeDirectory, /^https:\/\/acme-v02\.api\.letsencrypt\.org\//);
+    assert.match(load(['--acme-staging', 'true']).acmeDirectory, /^https:\/\/acme-staging-v02\./);
+    assert.equal(load(['--acme-directory', 'https://ca.example/d']).acmeDirectory, 'https://ca.example/d');
+    assert.match(
+      mistakesOf(['--acme-directory', 'http://ca.example/d']).join(),
+      /must be a URL that begins with https/,
+    );
+  });
+
+  for (const value of ['ops', 'ops@', '@example.org', 'ops@example', 'a b@example.org', 'a@b.c,d@e.f']) {
+    test(`${value} is no e-mail address`, () => {
+      assert.match(mistakesOf(['--acme-email', value]).join(), /must be an e-mail address/);
+    });
+  }
+});

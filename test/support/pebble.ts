@@ -1,0 +1,116 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { makeCertificates } from './certificates.ts';
+import { httpCall } from './http-request.ts';
+import { freePort, type RunningProcess, spawnUntil, temporaryFolder } from './process.ts';
+
+export interface PebbleOptions {
+  /** The port on 127.0.0.1 at which every domain is asked for its challenges. */
+  httpPort: number;
+  /** Seconds that certificates are valid; 90 days unless told. */
+  lifetime?: number;
+  /** How many of a hundred good nonces are refused; 20 unless told. */
+  refusedNonces?: number;
+}
+
+/** A running ACME authority. */
+export interface Pebble extends AsyncDisposable {
+  directory: string;
+  /** Where it listens, for whoever stands in between. */
+  port: number;
+  /** Path of the PEM file of the certificate that signs its own; for NODE_EXTRA_CA_CERTS. */
+  caFile: string;
+  /** Path of the PEM file of the root that its certificates lead to. */
+  rootFile: string;
+  /** Its own HTTPS certificate and key, for whoever stands in between. */
+  server: { cert: string; key: string };
+  /** How many certificates it has issued. */
+  issued(): number;
+  log(): string;
+  stop(): Promise<void>;
+}
+
+const NINETY_DAYS_S = 7_776_000;
+
+/**
+ * Let's Encrypt's ACME server for tests, with a DNS that leads every name to 127.0.0.1. Without the waits between
+ * which its validation would otherwise look.
+ *
+ * @see https://github.com/letsencrypt/pebble
+ */
+export async function startPebble(options: PebbleOptions): Promise<Pebble> {
+  const { httpPort, lifetime = NINETY_DAYS_S, refusedNonces = 20 } = options;
+  const folder = await temporaryFolder();
+  const { server } = await makeCertificates(folder.path);
+  const own = { cert: join(server, 'cert.pem'), key: join(server, 'key.pem') };
+  const [port, managementPort, dnsPort] = [await freePort(), await freePort(), await freePort()];
+  const configFile = join(folder.path, 'pebble.json');
+  await writeFile(
+    configFile,
+    JSON.stringify({
+      pebble: {
+        listenAddress: `127.0.0.1:${port}`,
+        managementListenAddress: `127.0.0.1:${managementPort}`,
+        certificate: own.cert,
+        privateKey: own.key,
+        httpPort,
+        tlsPort: 1,
+        certificateValidityPeriod: lifetime,
+      },
+    }),
+  );
+  const started: RunningProcess[] = [];
+  const dispose = async (): Promise<void> => {
+    await Promise.all(started.map((running) => running.stop()));
+    await folder[Symbol.asyncDispose]();
+  };
+  try {
+    started.push(await startDns(dnsPort));
+    const pebble = await startServer(configFile, { dnsPort, refusedNonces });
+    started.push(pebble);
+    const rootFile = join(folder.path, 'root.pem');
+    await writeFile(rootFile, (await httpCall(`https://127.0.0.1:${managementPort}/roots/0`)).body);
+    const log = (): string => `${pebble.stdout()}${pebble.stderr()}`;
+    return {
+      directory: `https://127.0.0.1:${port}/dir`,
+      port,
+      caFile: join(folder.path, 'ca.pem'),
+      rootFile,
+      server: own,
+      issued: () => log().match(/Issued certificate serial/g)?.length ?? 0,
+      log,
+      stop: () => pebble.stop(),
+      [Symbol.asyncDispose]: dispose,
+    };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+function startDns(port: number): Promise<RunningProcess> {
+  const off = ['-http01', '', '-https01', '', '-tlsalpn01', '', '-management', ''];
+  return spawnUntil(
+    'pebble-challtestsrv',
+    ['-defaultIPv4', '127.0.0.1', '-defaultIPv6', '', '-dns01', `127.0.0.1:${port}`, ...off],
+    (running) => /Starting challenge servers/.test(`${running.stdout()}${running.stderr()}`),
+  );
+}
+
+function startServer(
+  configFile: string,
+  { dnsPort, refusedNonces }: { dnsPort: number; refusedNonces: number },
+): Promise<RunningProcess> {
+  const env = {
+    ...process.env,
+    PEBBLE_VA_NOSLEEP: '1',
+    PEBBLE_WFE_NONCEREJECT: `${refusedNonces}`,
+    PEBBLE_AUTHZREUSE: '0',
+  };
+  return spawnUntil(
+    'pebble',
+    ['-config', configFile, '-dnsserver', `127.0.0.1:${dnsPort}`],
+    (running) => /ACME directory available/.test(`${running.stdout()}${running.stderr()}`),
+    { env },
+  );
+}
