@@ -38,6 +38,8 @@ export interface AuthorizerOptions {
 interface KnownChallenge extends Challenge {
   /** The registry's. */
   readonly origin: string;
+  /** For which repository, by {@link keyOf}; others may be asked for something else. */
+  readonly key: string;
 }
 
 interface Token {
@@ -115,7 +117,15 @@ export function createAuthorizer({ http, credentials, now }: AuthorizerOptions):
   return {
     async authorization(repository) {
       const challenge = challenges.get(repository.domain);
-      return challenge && answer(repository, challenge);
+      if (challenge === undefined) return undefined;
+      try {
+        return await answer(repository, challenge);
+      } catch (error) {
+        if (challenge.key === keyOf(repository) || !leadsNowhere(error)) throw error;
+        // What was asked for another repository leads nowhere: the registry shall say what it wants for this one.
+        if (challenges.get(repository.domain) === challenge) challenges.delete(repository.domain);
+        return undefined;
+      }
     },
 
     async challenged(repository, origin, wwwAuthenticate, sent) {
@@ -123,7 +133,7 @@ export function createAuthorizer({ http, credentials, now }: AuthorizerOptions):
         /^(?:bearer|basic)$/.test(scheme),
       );
       if (challenge === undefined) return undefined;
-      const known = { ...challenge, origin };
+      const known = { ...challenge, origin, key: keyOf(repository) };
       remember(challenges, repository.domain, known);
       await forget(repository, sent);
       const header = await answer(repository, known);
@@ -201,6 +211,12 @@ function basic({ username, password }: { username: string; password: string }): 
 
 function keyOf({ domain, path }: Repository): string {
   return `${domain}/${path}`;
+}
+
+/** Tells whether a token server is the wrong one, rather than one that says no. */
+function leadsNowhere(error: unknown): boolean {
+  if (!(error instanceof CatalogueError)) return false;
+  return ['address-refused', 'registry-failed', 'registry-timeout'].includes(error.code);
 }
 
 /** Bounded: whoever asks for many repositories makes the oldest forgotten, not the memory full. */

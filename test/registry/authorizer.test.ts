@@ -456,6 +456,24 @@ suite('a token server that misbehaves', () => {
     });
   });
 
+  test('a challenge for one repository that leads nowhere does not spoil the others', async () => {
+    await using odd = await startOdd({}, (origin) =>
+      odd.requests.length === 1
+        ? 'Bearer realm="http://127.0.0.1:9/token"'
+        : `Bearer realm="${origin}/token"`,
+    );
+    await using ours = createStack({ hosts: [odd.host] });
+    const pullFrom = (path: string) =>
+      ours.client.manifest(parseReference(`${odd.host}/${path}`), 'latest', never);
+    await assert.rejects(pullFrom('evil/a'), { code: 'address-refused' });
+    await pullFrom('good/a');
+    assert.deepEqual(odd.requests.slice(1), [
+      'GET /v2/good/a/manifests/latest',
+      'GET /token?scope=repository%3Agood%2Fa%3Apull',
+      'GET /v2/good/a/manifests/latest',
+    ]);
+  });
+
   test('a token of a size that no header has is no token', async () => {
     await using odd = await startOdd({ body: JSON.stringify({ token: 'x'.repeat(17_000) }) });
     await assert.rejects(pull(odd.host), { code: 'registry-failed' });
