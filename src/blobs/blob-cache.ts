@@ -3,6 +3,7 @@ import { pipeline, type Readable, Transform } from 'node:stream';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
+import { isForeignLayer } from '../oci/manifest.ts';
 import { relay } from '../streams.ts';
 import { BlobFetch } from './blob-fetch.ts';
 import { openBlobFiles } from './blob-files.ts';
@@ -10,12 +11,12 @@ import { type BufferPool, createBufferPool } from './buffer-pool.ts';
 import { FileStream, StorageFailure } from './growing-file.ts';
 import { createRoom, type Room } from './room.ts';
 
-/** Keeps blobs on the disk, verified, by their digests: each is fetched once, for whoever asks, from whatever repository. */
+/** Keeps blobs on the disk, verified, by their digests: each is fetched once from a registry, for whoever asks, from whatever repository. */
 export interface BlobCache {
   /**
    * Puts the cache before a reader.
    *
-   * @param registry the registry behind it, by which fetches ahead are bounded
+   * @param registry the registry behind it, whose fetches of one blob are one, and are bounded where they go ahead
    */
   before(source: BlobReader, registry: string): BlobReader;
   /** For other files in the same folder, which count like blobs and are evicted like them. */
@@ -55,7 +56,7 @@ const FETCHES_PER_REGISTRY = 8;
 export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): Promise<BlobCache> {
   const files = await openBlobFiles({ folder, onDamage: log.damaged });
   const buffers = createBufferPool(BUFFERS_KEPT);
-  // By digest and size: what a wrong descriptor asks for is another thing.
+  // By digest, size and supplier: what a wrong descriptor asks for is another thing, and so is what a stranger sends.
   const fetches = new Map<string, BlobFetch>();
   const busy = new Map<string, number>();
   const open = new Map<string, number>();
@@ -63,7 +64,8 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
 
   const begin = (blob: Descriptor, source: BlobReader, registry: string): BlobFetch => {
     add(busy, registry, 1);
-    const key = files.incomingPath(blob);
+    const supplier = supplierOf(blob, registry);
+    const key = files.incomingPath(blob, supplier);
     const paths = [files.blobPath(blob.digest), key];
     for (const path of paths) add(open, path, 1);
     const onEnd = (error: Error | undefined): void => {
@@ -72,11 +74,12 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       for (const path of paths) add(open, path, -1);
       if (error instanceof StorageFailure) log.uncached(blob.digest, error);
     };
-    const fetch = new BlobFetch({ blob, files, room, source, onEnd });
+    const fetch = new BlobFetch({ blob, supplier, files, room, source, onEnd });
     fetches.set(key, fetch);
     return fetch;
   };
-  const running = (blob: Descriptor): BlobFetch | undefined => fetches.get(files.incomingPath(blob));
+  const running = (blob: Descriptor, registry: string): BlobFetch | undefined =>
+    fetches.get(files.incomingPath(blob, supplierOf(blob, registry)));
   const openBlob = async (blob: Descriptor): Promise<FileHandle | undefined> => {
     try {
       return await files.open(blob);
@@ -109,7 +112,7 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
     signal: AbortSignal,
   ): Promise<{ fetch: BlobFetch; leave: () => void } | undefined> => {
     for (;;) {
-      const known = running(blob);
+      const known = running(blob, registry);
       const fetch = known ?? begin(blob, source, registry);
       try {
         return { fetch, leave: await fetch.join(signal) };
@@ -151,13 +154,13 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
         const file = await openBlob(blob);
         if (file !== undefined) return readHit(file, blob, range, signal);
         // What begins inside a blob that is not there need not wait for what stands before it.
-        if (range.start > (running(blob)?.received ?? 0)) return source.read(blob, range, signal);
+        if (range.start > (running(blob, registry)?.received ?? 0)) return source.read(blob, range, signal);
         return readMiss(blob, range, source, registry, signal);
       },
 
       prefetch(blob, signal) {
         if ((busy.get(registry) ?? 0) >= FETCHES_PER_REGISTRY) return;
-        const fetch = running(blob) ?? begin(blob, source, registry);
+        const fetch = running(blob, registry) ?? begin(blob, source, registry);
         fetch.join(signal).then(
           (leave) => (signal.aborted ? leave() : signal.addEventListener('abort', leave, { once: true })),
           () => {},
@@ -171,6 +174,11 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       await Promise.all([...fetches.values()].map((fetch) => fetch.close()));
     },
   };
+}
+
+/** Who sends a blob: its registry or, where an image says so, whoever is at the URLs that its author wrote. */
+function supplierOf(blob: Descriptor, registry: string): string {
+  return isForeignLayer(blob) ? [registry, ...(blob.urls ?? [])].join(' ') : registry;
 }
 
 function withoutStart(stream: Readable, bytes: number): Readable {

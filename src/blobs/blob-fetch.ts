@@ -15,6 +15,8 @@ import type { Room } from './room.ts';
 
 export interface FetchOptions {
   readonly blob: Descriptor;
+  /** Who sends it: its fetches, of all processes, are one. */
+  readonly supplier: string;
   readonly files: BlobFiles;
   readonly room: Room;
   readonly source: BlobReader;
@@ -109,11 +111,11 @@ export class BlobFetch implements GrowingFile {
   }
 
   async #run(): Promise<void> {
-    const { blob, files, onEnd } = this.#options;
+    const { blob, supplier, files, onEnd } = this.#options;
     this.#abandoned.signal.addEventListener('abort', () => onEnd(undefined), { once: true });
     try {
       while (!(await this.#isThere())) {
-        const lock = tryLock(files.lockPath(blob.digest));
+        const lock = tryLock(files.lockPath(blob.digest, supplier));
         if (lock !== undefined) {
           try {
             if (!(await this.#isThere())) await this.#fill();
@@ -147,9 +149,9 @@ export class BlobFetch implements GrowingFile {
 
   /** Writes the blob, from where an earlier fetch stopped. */
   async #fill(): Promise<void> {
-    const { blob, files, room, source } = this.#options;
+    const { blob, supplier, files, room, source } = this.#options;
     const { signal } = this.#abandoned;
-    const path = files.incomingPath(blob);
+    const path = files.incomingPath(blob, supplier);
     const openToWrite = (): Promise<FileHandle> => open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     const earlier = await openExisting(path);
     const occupy = async (): Promise<void> => (await openToWrite()).close();
@@ -171,7 +173,7 @@ export class BlobFetch implements GrowingFile {
         throw new CatalogueError('content-mismatch', `What came for ${blob.digest} has another digest.`);
       }
       this.#finish();
-      await files.commit(blob, file);
+      await files.commit(blob, supplier, file);
     } finally {
       await file.close();
     }
@@ -202,7 +204,8 @@ export class BlobFetch implements GrowingFile {
 
   /** Looks at what another process is writing. */
   async #follow(): Promise<void> {
-    const path = this.#options.files.incomingPath(this.#options.blob);
+    const { blob, supplier, files } = this.#options;
+    const path = files.incomingPath(blob, supplier);
     await this.#openIncoming(path);
     if (this.#file !== undefined) this.#advance((await this.#file.stat()).size);
     await delay(POLL_MS, undefined, { signal: this.#abandoned.signal });
@@ -233,11 +236,11 @@ export class BlobFetch implements GrowingFile {
 
   /** Removes what cannot be gone on with. */
   async #explain(error: unknown): Promise<Error> {
-    const { blob, files } = this.#options;
+    const { blob, supplier, files } = this.#options;
     if (this.#abandoned.signal.aborted) return this.#abandoned.signal.reason as Error;
     if (error instanceof CatalogueError && error.code !== 'content-mismatch') return error;
     // Where it cannot be removed, the next fetch finds out again.
-    await rm(files.incomingPath(blob), { force: true }).catch(() => {});
+    await rm(files.incomingPath(blob, supplier), { force: true }).catch(() => {});
     if (error instanceof CatalogueError || error instanceof StorageFailure) return error;
     return new StorageFailure('The cache cannot be written', { cause: error });
   }

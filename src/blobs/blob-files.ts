@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -7,9 +8,12 @@ import { type Digest, splitDigest } from '../oci/digest.ts';
 /**
  * The folder of the cache:
  *
- *     blobs/sha256/ab/abcdef…               a blob, verified
- *     incoming/sha256-abcdef….1234          a blob of 1234 bytes, as much of it as there is
- *     incoming/sha256-abcdef….lock          held by who fetches it
+ *     blobs/sha256/ab/abcdef…                 a blob, verified
+ *     incoming/sha256-abcdef….0123….1234      a blob of 1234 bytes, as much of it as there is
+ *     incoming/sha256-abcdef….0123….lock      held by who fetches it
+ *
+ * What is incoming belongs to whoever sends it, its supplier, which has a hash of its name in the file's: what one
+ * registry sends slowly, or wrong, must not be what another one's readers wait for.
  *
  * A blob's modification time is a seal: a moment that follows from its digest and is set when it was verified. Whoever
  * writes to the file breaks it. Its access time says when it was last asked for.
@@ -17,12 +21,12 @@ import { type Digest, splitDigest } from '../oci/digest.ts';
 export interface BlobFiles {
   readonly folder: string;
   blobPath(digest: Digest): string;
-  incomingPath(blob: Descriptor): string;
-  lockPath(digest: Digest): string;
+  incomingPath(blob: Descriptor, supplier: string): string;
+  lockPath(digest: Digest, supplier: string): string;
   /** Opens a verified blob to read; undefined where there is none. One with a broken seal is removed. */
   open(blob: Descriptor): Promise<FileHandle | undefined>;
   /** Makes a verified incoming file the blob: on the disk, sealed, under its final name. */
-  commit(blob: Descriptor, incoming: FileHandle): Promise<void>;
+  commit(blob: Descriptor, supplier: string, incoming: FileHandle): Promise<void>;
 }
 
 export interface BlobFilesOptions {
@@ -46,14 +50,16 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
     const { algorithm, hex } = splitDigest(digest);
     return join(folder, 'blobs', algorithm, hex.slice(0, 2), hex);
   };
-  const incoming = (digest: Digest, ending: string): string =>
-    join(folder, 'incoming', `${digest.replace(':', '-')}.${ending}`);
+  const incoming = (digest: Digest, supplier: string, ending: string): string => {
+    const hash = createHash('sha256').update(supplier).digest('hex').slice(0, 16);
+    return join(folder, 'incoming', `${digest.replace(':', '-')}.${hash}.${ending}`);
+  };
 
   return {
     folder,
     blobPath,
-    incomingPath: ({ digest, size }) => incoming(digest, `${size}`),
-    lockPath: (digest) => incoming(digest, 'lock'),
+    incomingPath: ({ digest, size }, supplier) => incoming(digest, supplier, `${size}`),
+    lockPath: (digest, supplier) => incoming(digest, supplier, 'lock'),
 
     async open({ digest, size }) {
       const path = blobPath(digest);
@@ -75,14 +81,14 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
       return undefined;
     },
 
-    async commit(blob, file) {
+    async commit(blob, supplier, file) {
       const path = blobPath(blob.digest);
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       const synced = lastSync.then(() => file.datasync());
       lastSync = synced.catch(() => {});
       await synced;
       await file.utimes(Date.now() / 1000, sealOf(blob.digest));
-      await rename(incoming(blob.digest, `${blob.size}`), path);
+      await rename(incoming(blob.digest, supplier, `${blob.size}`), path);
     },
   };
 }

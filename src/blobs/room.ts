@@ -84,8 +84,9 @@ async function list(folder: string): Promise<Held[]> {
   const incoming = await Promise.all((await filesBelow(join(folder, 'incoming'))).map(measureIncoming));
   const all = await filesBelow(folder);
   const kept = await Promise.all(all.filter((path) => !path.includes('/incoming/')).map(measure));
-  const held = [...incoming, ...kept].filter((file) => file !== undefined);
-  return [...new Map(held.map((file) => [identity(file.path), file])).values()];
+  const names = new Set(kept.flatMap((file) => (file === undefined ? [] : identity(file.path))));
+  const stillIncoming = incoming.filter((file) => file !== undefined && !names.has(identity(file.path)));
+  return [...stillIncoming, ...kept].filter((file) => file !== undefined);
 }
 
 /** The digits of the digest, in both names of a blob. */

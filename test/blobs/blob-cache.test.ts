@@ -18,13 +18,14 @@ import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { CatalogueError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
-import type { ByteRange } from '../../src/oci/descriptor.ts';
+import type { ByteRange, Descriptor } from '../../src/oci/descriptor.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import {
   always,
   blobFile,
   incomingFile,
   memorySource,
+  REGISTRY,
   type SampleBlob,
   type SampleCache,
   sampleBlob,
@@ -35,7 +36,6 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const sample = sampleBlob(2 * MIB, 'cache');
 const { descriptor, bytes } = sample;
-const REGISTRY = 'registry.example';
 
 async function download(
   reader: BlobReader,
@@ -309,6 +309,51 @@ suite('what goes wrong upstream', () => {
     gate.resolve();
     await failed;
     assert.ok((await served).equals(bytes));
+  });
+});
+
+suite('a blob that a stranger sends', () => {
+  const foreign = (author: string): Descriptor => ({
+    ...descriptor,
+    mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar',
+    urls: [`https://${author}.example/layer`],
+  });
+
+  for (const [title, supplier, what] of [
+    ['another registry', 'evil.example', descriptor],
+    ['whom an image names', REGISTRY, foreign('evil')],
+  ] as const) {
+    test(`and never whole is not what others wait for: ${title}`, async () => {
+      const source = memorySource(sample);
+      source.behave(() => ({ hold: { at: MIB, until: new Promise(() => {}) } }));
+      await using setup = await sampleCache();
+      const slow = await setup.cache.before(source, supplier).read(what, undefined, always);
+      await readSome(slow, 1);
+      const honest = memorySource(sample);
+      assert.deepEqual(await download(setup.cache.before(honest, REGISTRY)), bytes);
+      assert.equal(honest.reads.length, 1);
+      slow.destroy();
+      await waitFor(() => source.reads[0]?.state === 'aborted');
+    });
+
+    test(`and left half done is not gone on with: ${title}`, async () => {
+      const source = memorySource(sample);
+      source.behave(() => ({ flip: 5, fail: { at: MIB, error: gone() } }));
+      await using setup = await sampleCache();
+      const stream = await setup.cache.before(source, supplier).read(what, undefined, always);
+      await assert.rejects(buffer(stream), { code: 'registry-failed' });
+      assert.deepEqual(await download(setup.cache.before(memorySource(sample), REGISTRY)), bytes);
+    });
+  }
+
+  test('is fetched once for all images that name the same place', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    await Promise.all(
+      [1, 2, 3].map(async () => buffer(await reader.read(foreign('vendor'), undefined, always))),
+    );
+    assert.equal(source.reads.length, 1);
   });
 });
 

@@ -28,7 +28,14 @@ async function begin(source: BlobReader, room = boundless): Promise<Setup> {
   const files = await openBlobFiles({ folder: folder.path, onDamage: () => {} });
   const ends: (Error | undefined)[] = [];
   const onEnd = (error: Error | undefined): void => void ends.push(error);
-  const fetch = new BlobFetch({ blob: sample.descriptor, files, room, source, onEnd });
+  const fetch = new BlobFetch({
+    blob: sample.descriptor,
+    supplier: 'registry.example',
+    files,
+    room,
+    source,
+    onEnd,
+  });
   return { fetch, ends, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
 }
 

@@ -7,7 +7,7 @@ import { type BlobFiles, openBlobFiles } from '../../src/blobs/blob-files.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { temporaryFolder } from '../support/process.ts';
-import { blobFile, filesIn, incomingFile, type SampleBlob, sampleBlob } from './samples.ts';
+import { blobFile, filesIn, incomingFile, REGISTRY, type SampleBlob, sampleBlob } from './samples.ts';
 
 const sample = sampleBlob(100_000, 'files');
 const { descriptor, bytes } = sample;
@@ -27,10 +27,10 @@ async function setUp(): Promise<Setup> {
 }
 
 async function commit(files: BlobFiles, { descriptor: blob, bytes: content }: SampleBlob): Promise<void> {
-  const incoming = await open(files.incomingPath(blob), 'w');
+  const incoming = await open(files.incomingPath(blob, REGISTRY), 'w');
   try {
     await incoming.write(content);
-    await files.commit(blob, incoming);
+    await files.commit(blob, REGISTRY, incoming);
   } finally {
     await incoming.close();
   }
@@ -67,12 +67,18 @@ suite('the folder of the cache', () => {
     await assert.rejects(openBlobFiles({ folder: path, onDamage: () => {} }));
   });
 
-  test('has blobs under their digests and incoming ones under digest and size', async () => {
+  test('has blobs under their digests and incoming ones under digest, supplier and size', async () => {
     await using setup = await setUp();
     const { files, folder } = setup;
     assert.equal(files.blobPath(descriptor.digest), join(folder, blobFile(descriptor.digest)));
-    assert.equal(files.incomingPath(descriptor), join(folder, incomingFile(descriptor)));
-    assert.notEqual(files.incomingPath(descriptor), files.incomingPath({ ...descriptor, size: 1 }));
+    const incoming = files.incomingPath(descriptor, REGISTRY);
+    assert.equal(incoming, join(folder, incomingFile(descriptor)));
+    assert.notEqual(incoming, files.incomingPath({ ...descriptor, size: 1 }, REGISTRY));
+    assert.notEqual(incoming, files.incomingPath(descriptor, 'other.example'));
+    assert.notEqual(
+      files.lockPath(descriptor.digest, REGISTRY),
+      files.lockPath(descriptor.digest, 'other.example'),
+    );
     const long = parseDigest(`sha512:${'ab'.repeat(64)}`);
     assert.equal(files.blobPath(long), join(folder, 'blobs', 'sha512', 'ab', 'ab'.repeat(64)));
   });
@@ -82,7 +88,7 @@ suite('a blob on the disk', () => {
   test('is not there until it is committed, and then has its final name alone', async () => {
     await using setup = await setUp();
     assert.equal(await contentOf(setup.files), undefined);
-    await writeFile(setup.files.incomingPath(descriptor), bytes);
+    await writeFile(setup.files.incomingPath(descriptor, REGISTRY), bytes);
     assert.equal(await contentOf(setup.files), undefined);
     await commit(setup.files, sample);
     assert.deepEqual(await filesIn(setup.folder), [blobFile(descriptor.digest)]);

@@ -164,7 +164,14 @@ export function blobFile(digest: string): string {
   return join('blobs', 'sha256', hex.slice(0, 2), hex);
 }
 
+/** Whose blobs the samples are. */
+export const REGISTRY = 'registry.example';
+
 /** Where a blob is while it comes, relative to the cache's folder. */
-export function incomingFile({ digest, size }: { digest: string; size: number }): string {
-  return join('incoming', `${digest.replace(':', '-')}.${size}`);
+export function incomingFile(
+  { digest, size }: { digest: string; size: number },
+  supplier: string = REGISTRY,
+): string {
+  const hash = createHash('sha256').update(supplier).digest('hex').slice(0, 16);
+  return join('incoming', `${digest.replace(':', '-')}.${hash}.${size}`);
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
@@ -136,7 +137,10 @@ export function blobPath(folder: string, digest: string): string {
 }
 
 export function incomingPath(folder: string, { digest, size }: { digest: string; size: number }): string {
-  return join(folder, 'incoming', `${digest.replace(':', '-')}.${size}`);
+  const incoming = join(folder, 'incoming');
+  const pattern = new RegExp(`^${digest.replace(':', '-')}\\.[0-9a-f]{16}\\.${size}$`);
+  const name = existsSync(incoming) && readdirSync(incoming).find((file) => pattern.test(file));
+  return join(incoming, name || 'nothing');
 }
 
 /** Bytes of a file; undefined where there is none. */
