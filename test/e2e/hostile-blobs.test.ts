@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { answering, flooding, raw } from '../support/hostile-registry.ts';
+import { blob, image } from '../support/images.ts';
+import {
+  broken,
+  byReference,
+  digest,
+  type HostileBed,
+  type How,
+  LAYER,
+  MEBIBYTE,
+  startHostileBed,
+} from './hostile-bed.ts';
+
+for (const [title, cacheSize] of [
+  ['with the cache', '20GiB'],
+  ['without it', '0'],
+]) {
+  suite(`a registry that lies about layers, ${title}`, { concurrency: 8, timeout: 180_000 }, () => {
+    let bed: HostileBed;
+    const breaks = (what: string, how: How): void => broken(() => bed, what, how);
+
+    before(async () => {
+      bed = await startHostileBed({ DOCKERPROXY_CACHE_SIZE: cacheSize });
+    });
+    after(() => bed.close());
+
+    breaks('longer than the manifest says', () => ({ layer: answering(Buffer.alloc(1_000_000)) }));
+    breaks('shorter than the manifest says', () => ({ layer: answering(Buffer.alloc(5)) }));
+    breaks('no end of it', () => ({ layer: flooding() }));
+    breaks('other bytes', ({ layers: [layer] }) => ({
+      layer: answering(Buffer.alloc(layer?.descriptor.size ?? 0)),
+    }));
+    breaks('other bytes of 200 MB, of which the last are kept back', ({ layers: [layer] }) => ({
+      layer: flooding(layer?.descriptor.size),
+    }));
+    breaks('a close before the end, each time', ({ layers: [layer] }) => ({
+      layer: raw(`HTTP/1.1 200 OK\r\ncontent-length: ${layer?.descriptor.size}\r\n\r\nx`),
+    }));
+    breaks('a body shorter than its Content-Length', ({ layers: [layer] }) => ({
+      layer: raw(`HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: ${layer?.descriptor.size}\r\n\r\n`),
+    }));
+    breaks('chunks that are none', () => ({
+      layer: raw('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n'),
+    }));
+    breaks('another part than was asked for', () => ({
+      layer: (_request, response) =>
+        void response.writeHead(206, { 'content-range': 'bytes 7-9/10', 'content-length': 3 }).end('abc'),
+    }));
+    breaks('nothing', () => ({ layer: (_request, response) => void response.writeHead(404).end() }));
+    breaks('no HTTP', () => ({ layer: raw('SSH-2.0-OpenSSH_9.2\r\n') }));
+
+    test('a gzip bomb passes as it is, and nobody unpacks it', { timeout: 60_000 }, async () => {
+      const bomb = gzipSync(Buffer.alloc(256 * MEBIBYTE));
+      const bombed = { ...blob(LAYER, bomb), diffId: digest('bomb') };
+      const made = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [bombed] });
+      const contents = [made.config, bombed].map(({ descriptor, content }) => [descriptor.digest, content]);
+      const result = await bed.suffer(() => ({
+        manifest: answering(made.bytes),
+        blob: byReference(Object.fromEntries(contents) as Record<string, Uint8Array>, {
+          'content-encoding': 'gzip',
+        }),
+      }));
+      assert.ok('end' in result && result.end === 'whole' && result.size < bomb.length + 20_000);
+    });
+  });
+}
