@@ -42,7 +42,10 @@ export interface HttpClientOptions {
   readonly guard: Guard;
   /** Resolves a name to all its addresses; the system's resolver where absent. */
   readonly lookup?: (hostname: string) => Promise<LookupAddress[]>;
-  /** Milliseconds without progress before a connection, an answer or a body is given up. */
+  /**
+   * Milliseconds without progress before a connection, an answer or a body is given up; a connection and the head of
+   * its answer have twice that together.
+   */
   readonly idleTimeout?: number;
   readonly userAgent: string;
 }
@@ -74,12 +77,15 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   ): Promise<HttpResponse> => {
     guard.judgeUrl(hop.url, chosenBy);
     const headers = { 'user-agent': userAgent, 'accept-encoding': 'identity', ...hop.headers };
+    // Interim answers count as progress with undici, for ever.
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(new DOMException('', 'TimeoutError')), 2 * idleTimeout);
     try {
       const response = await send(hop.url, {
         method,
         headers,
         body: body ?? null,
-        signal,
+        signal: AbortSignal.any([signal, deadline.signal]),
         dispatcher: guard.trusts(hop.url.origin, chosenBy) ? trusted : judged,
       });
       return {
@@ -91,6 +97,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       };
     } catch (error) {
       throw upstreamError(error, hop.url.host);
+    } finally {
+      clearTimeout(timer);
     }
   };
 

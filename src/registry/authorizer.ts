@@ -32,6 +32,8 @@ export interface AuthorizerOptions {
   readonly credentials: CredentialStore;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
+  /** Milliseconds in which a token must be there, whole; 60 000 where absent. */
+  readonly timeout?: number;
 }
 
 /** What a registry asked for last. */
@@ -60,7 +62,12 @@ const REMEMBERED_MAX = 2_000;
  * Keeps challenges by registry and tokens by repository, so that a token is asked for once, by however many requests,
  * and renewed before it expires in the middle of an image.
  */
-export function createAuthorizer({ http, credentials, now }: AuthorizerOptions): Authorizer {
+export function createAuthorizer({
+  http,
+  credentials,
+  now,
+  timeout = TOKEN_REQUEST_TIMEOUT_MS,
+}: AuthorizerOptions): Authorizer {
   const challenges = new Map<string, KnownChallenge>();
   const tokens = new Map<string, Promise<Token>>();
 
@@ -100,7 +107,7 @@ export function createAuthorizer({ http, credentials, now }: AuthorizerOptions):
     const service = challenge.parameters.get('service');
     const query = { ...(service !== undefined && { service }), scope: `repository:${repository.path}:pull` };
     // Not a client's signal: others wait for the same token.
-    const signal = AbortSignal.timeout(TOKEN_REQUEST_TIMEOUT_MS);
+    const signal = AbortSignal.timeout(timeout);
     const [url, request] = tokenRequest(realm, query, found);
     const response = await http.request(url, { ...request, chosenBy: challenge.origin }, signal);
     return readToken(response, repository, found !== undefined, asked);

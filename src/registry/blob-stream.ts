@@ -90,6 +90,8 @@ async function* resumed(
       failures += 1;
       if (isTooSlow || failures > MAX_FAILURES || !isWorthAnotherTry(error)) throw error;
       await delay(pauseAfter(error, failures), undefined, { signal });
+      // It asked for that pause.
+      if (error.code === 'registry-rate-limited') waitsSince = performance.now();
     }
   }
 }

@@ -54,7 +54,12 @@ export function createStack(options: StackOptions): Stack {
     ...(idleTimeout !== undefined && { idleTimeout }),
   });
   const store: CredentialStore = { find: async () => credentials };
-  const authorizer = createAuthorizer({ http, credentials: store, now: now ?? (() => performance.now()) });
+  const authorizer = createAuthorizer({
+    http,
+    credentials: store,
+    now: now ?? (() => performance.now()),
+    ...(limits.metadataTimeout !== undefined && { timeout: limits.metadataTimeout }),
+  });
   const client = createRegistryClient({ http, authorizer, insecure: new Set(hosts), ...limits });
   return { http, authorizer, client, [Symbol.asyncDispose]: () => http.close() };
 }
