@@ -9,6 +9,7 @@ import { createCertificates } from './certificates.ts';
 import type { Config } from './config/schema.ts';
 import { MAX_IMAGES } from './http/archive-query.ts';
 import type { ConnectionLimits } from './http/connections.ts';
+import { createMetricsServer } from './http/metrics-server.ts';
 import { createRedirectServer } from './http/redirect-server.ts';
 import type { ServiceInfo } from './http/routes/info.ts';
 import { createServer } from './http/server.ts';
@@ -24,6 +25,7 @@ import { createMemoryCountingStore } from './policy/memory-counting-store.ts';
 import { openSqliteCountingStore } from './policy/sqlite-counting-store.ts';
 import { createBriefCatalogue } from './sources/brief-catalogue.ts';
 import { createRepositorySearch, type RepositorySearch } from './sources/repository-search.ts';
+import { createMetrics } from './telemetry/metrics.ts';
 import { createReadiness } from './telemetry/readiness.ts';
 import { secureContextOptions } from './tls/secure-context.ts';
 
@@ -46,10 +48,15 @@ export async function createApp(config: Config, environment: Environment): Promi
   const { logger } = environment;
   const access = createAccess(config);
   const { guard, allowlist, clients } = access;
-  const images = await openImages(config, environment, guard);
-  const search = createSearch(config, environment);
   const certificates = await createCertificates(config, logger);
   const { provider, challenge } = certificates;
+  const metrics = createMetrics({
+    version: environment.version,
+    isKnownRegistry: knownRegistries(config, access),
+    certificateEnd: () => provider.status().notAfter,
+  });
+  const images = await openImages(config, environment, guard, metrics);
+  const search = createSearch(config, environment);
   const readiness = createReadiness({ certificate: certificates.check });
   const connections = connectionLimits(config);
 
@@ -76,6 +83,7 @@ export async function createApp(config: Config, environment: Environment): Promi
     catalogue: createBriefCatalogue({ catalogue: images.catalogue, now: () => performance.now() }),
     search: search?.find,
     allowlist,
+    meter: metrics.http,
   });
   server.addHook('onClose', async () => {
     await limits.close();
@@ -88,12 +96,17 @@ export async function createApp(config: Config, environment: Environment): Promi
       ...{ logger, connections, readiness, challenge, domains: config.domains },
       httpsPort: () => (server.server.address() as AddressInfo).port,
     }));
-  const { host, port, httpsPort } = config;
+  const metricsServer = createMetricsServer(metrics, logger);
+  const { host, port, httpsPort, metricsHost, metricsPort } = config;
   return {
     async listen() {
       const welcome = (url: string): string => `DockerProxy ${environment.version} is listening on ${url}`;
       await server.listen({ host, port: redirect ? httpsPort : port, listenTextResolver: welcome });
       await redirect?.listen({ host, port, listenTextResolver: (url) => `${url} leads to HTTPS` });
+      if (metricsPort !== undefined) {
+        const listenTextResolver = (url: string): string => `Metrics are at ${url}/metrics`;
+        await metricsServer.listen({ host: metricsHost, port: metricsPort, listenTextResolver });
+      }
       provider.start((certificate) => {
         if (server.server instanceof HttpsServer) {
           server.server.setSecureContext(secureContextOptions(certificate));
@@ -104,6 +117,7 @@ export async function createApp(config: Config, environment: Environment): Promi
       await provider.close();
       await redirect?.close();
       await server.close();
+      await metricsServer.close();
     },
     reload() {
       try {
@@ -138,6 +152,13 @@ function serviceInfo(
 
 function mayBeOnDockerHub({ domain = 'docker.io' }: NamePattern): boolean {
   return domain === 'docker.io';
+}
+
+/** Tells which hosts may be told apart: those that are named, not those that a wildcard lets in. */
+function knownRegistries({ insecureRegistries }: Config, { patterns }: Access): (host: string) => boolean {
+  const hub = ['registry-1.docker.io', 'auth.docker.io', 'production.cloudfront.docker.com'];
+  const fixed = new Set([...hub, ...insecureRegistries]);
+  return (host) => fixed.has(host) || patterns().allow.some(({ domain }) => domain === host);
 }
 
 /** Its address is the operator's, and leads nobody else anywhere: it has a guard and connections of its own. */

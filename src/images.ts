@@ -3,7 +3,7 @@ import { type BlobCache, type CacheLog, openBlobCache } from './blobs/blob-cache
 import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
 import type { Guard } from './net/guard.ts';
-import { createHttpClient } from './net/http-client.ts';
+import { createHttpClient, type HttpClientOptions } from './net/http-client.ts';
 import { judgeHost } from './net/judge-host.ts';
 import { createAuthorizer } from './registry/authorizer.ts';
 import { createCachingClient } from './registry/caching-client.ts';
@@ -26,6 +26,12 @@ export interface Environment {
   readonly version: string;
 }
 
+/** What is told of the work behind images, to whoever measures. */
+export interface ImageMeter {
+  readonly upstream: NonNullable<HttpClientOptions['onAnswer']>;
+  readonly cache: NonNullable<CacheLog['read']>;
+}
+
 /** Where images come from, with everything behind it: the cache, the registries, the engine. */
 export interface Images {
   readonly source: ImageSource;
@@ -39,13 +45,19 @@ export interface Images {
  *
  * @throws ConfigError where the folder of the cache, or the engine, cannot be used
  */
-export async function openImages(config: Config, environment: Environment, guard: Guard): Promise<Images> {
+export async function openImages(
+  config: Config,
+  environment: Environment,
+  guard: Guard,
+  meter?: ImageMeter,
+): Promise<Images> {
   const insecure = new Set(config.insecureRegistries);
   const credentials = createDockerConfigCredentials(environment.dockerConfigFolder);
-  const http = createHttpClient({ guard, userAgent: `DockerProxy/${environment.version}` });
+  const userAgent = `DockerProxy/${environment.version}`;
+  const http = createHttpClient({ guard, userAgent, ...(meter && { onAnswer: meter.upstream }) });
   const authorizer = createAuthorizer({ http, credentials, now: () => performance.now() });
   const direct = createRegistryClient({ http, authorizer, insecure });
-  const blobs = await openCache(config, environment.logger);
+  const blobs = await openCache(config, environment.logger, meter);
   const { cacheDir, staleIfError, defaultPlatform } = config;
   const manifests = createManifestStore(cacheDir);
   const client =
@@ -106,10 +118,11 @@ async function startEngine(
   });
 }
 
-async function openCache(config: Config, logger: Logger): Promise<BlobCache | undefined> {
+async function openCache(config: Config, logger: Logger, meter?: ImageMeter): Promise<BlobCache | undefined> {
   const { cacheDir: folder, cacheSize: limit } = config;
   if (limit === 0) return undefined;
   const log: CacheLog = {
+    ...(meter && { read: meter.cache }),
     damaged: (digest) => logger.warn({ digest }, `The cached blob ${digest} was changed; it is fetched anew`),
     uncached: (digest, err) =>
       logger.warn({ digest, err }, `${err.message}: ${digest} passes through uncached`),

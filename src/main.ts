@@ -24,8 +24,6 @@ import { createLogger } from './telemetry/logger.ts';
 const EXIT_CONFIG = 78;
 /** What shells make of SIGINT. */
 const EXIT_INTERRUPTED = 130;
-/** Milliseconds that downloads under way have to end after SIGTERM. */
-const GRACE_MS = 30_000;
 
 // Each 64 KiB read from a registry is young garbage a moment later. V8 lets about twice its young space pile up outside
 // the heap before it collects: 64 MiB by default, and slower for it, as the caches of the processor are smaller.
@@ -99,7 +97,7 @@ async function healthcheck(args: readonly string[]): Promise<void> {
 
 async function serve(args: readonly string[]): Promise<void> {
   const { config, app, logger } = await prepare(args);
-  const closer = closeWithGrace({ delay: GRACE_MS, logger, skip: ['SIGHUP'] }, async ({ err }) => {
+  const closer = closeWithGrace({ delay: config.drain, logger, skip: ['SIGHUP'] }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
     await app.close();
   });
@@ -131,15 +129,18 @@ function environment(logger: Logger): Environment {
 }
 
 function listenAdvice(error: unknown, config: Config): string {
-  const { code, port } = error as { code?: unknown; port?: unknown };
-  const isHttps = config.tls !== 'off' && port === config.httpsPort;
-  const { host } = config;
-  const [number, flag] = isHttps ? [config.httpsPort, '--https-port'] : [config.port, '--port'];
-  if (code === 'EADDRINUSE') return `Port ${number} of ${host} is taken; choose another one with ${flag}`;
+  const { code, address, port } = error as { code?: unknown; address?: unknown; port?: unknown };
+  const [flag, hostFlag] =
+    config.tls !== 'off' && port === config.httpsPort
+      ? ['--https-port', '--host']
+      : config.metricsPort !== undefined && port === config.metricsPort
+        ? ['--metrics-port', '--metrics-host']
+        : ['--port', '--host'];
+  if (code === 'EADDRINUSE') return `Port ${port} of ${address} is taken; choose another one with ${flag}`;
   if (code === 'EACCES')
-    return `Port ${number} may not be opened by this user; choose one above 1023 with ${flag}`;
+    return `Port ${port} may not be opened by this user; choose one above 1023 with ${flag}`;
   if (code === 'EADDRNOTAVAIL')
-    return `${host} is no address of this machine; choose another one with --host`;
+    return `${address} is no address of this machine; choose another one with ${hostFlag}`;
   if (code === 'EAFNOSUPPORT') return 'This machine has no IPv6; set --host 0.0.0.0';
-  return `Cannot listen on ${host}:${number}`;
+  return `Cannot listen on ${address}:${port}`;
 }

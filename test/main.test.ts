@@ -123,6 +123,24 @@ suite('the program', { timeout: 60_000 }, () => {
     assert.match(stdout, new RegExp(`"level":${FATAL}`));
   });
 
+  test('metrics are served on a listener of their own, and only there', async () => {
+    await using proxy = await startDockerProxy({ args: ['--metrics-port', '0'] });
+    const listening = /^Metrics are at (http:\/\/127\.0\.0\.1:\d+\/metrics)$/;
+    const addressOf = () => proxy.logs().flatMap(({ msg }) => listening.exec(msg) ?? [])[1];
+    const url = await waitFor(addressOf, { what: 'the address of the metrics' });
+    const { status, headers, body } = await httpCall(url);
+    assert.equal(status, 200);
+    assert.match(`${headers['content-type']}`, /^text\/plain; version=0\.0\.4/);
+    assert.match(body.toString(), /^dockerproxy_build_info\{version="[\d.]+"\} 1$/m);
+    assert.equal((await httpCall(`${proxy.url}/metrics`)).status, 404);
+  });
+
+  test('a port for metrics that is taken ends it with advice', async () => {
+    await using taken = await takenPort();
+    const { stdout } = await dockerproxy(['--port', '0', '--metrics-port', `${taken.port}`]);
+    assert.match(stdout, /is taken; choose another one with --metrics-port/);
+  });
+
   test('an address of another machine ends it with advice', async () => {
     const { stdout } = await dockerproxy(['--host', FOREIGN_ADDRESS, '--port', '0', '--tls', 'off']);
     assert.match(stdout, /192\.0\.2\.1 is no address of this machine; choose another one with --host/);

@@ -43,6 +43,8 @@ export interface BlobCacheOptions {
 export interface CacheLog {
   /** A blob on the disk is not what it was when it was verified. */
   damaged(digest: Digest): void;
+  /** Bytes of a blob were asked for, and are here or not. */
+  read?(result: 'hit' | 'miss', bytes: number): void;
   /** A blob cannot be kept and passes through. */
   uncached(digest: Digest, reason: Error): void;
 }
@@ -152,6 +154,7 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
     before: (source, registry) => ({
       async read(blob, range = { start: 0, end: blob.size }, signal) {
         const file = await openBlob(blob);
+        log.read?.(file === undefined ? 'miss' : 'hit', range.end - range.start);
         if (file !== undefined) return readHit(file, blob, range, signal);
         // What begins inside a blob that is not there need not wait for what stands before it.
         if (range.start > (running(blob, registry)?.received ?? 0)) return source.read(blob, range, signal);

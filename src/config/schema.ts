@@ -13,6 +13,7 @@ import {
   pattern,
   platform,
   port,
+  portOrOff,
   rate,
   registry,
   type SettingType,
@@ -178,6 +179,21 @@ export const SCHEMA = {
   operatorContact: {
     type: contact,
     doc: 'Where the operator can be reached: an e-mail address or an https:// URL, shown by the page.',
+  },
+  metricsHost: {
+    type: text,
+    default: '127.0.0.1',
+    doc: 'The address to serve metrics on; what they tell is nobody else’s business.',
+  },
+  metricsPort: {
+    type: portOrOff,
+    default: 'off',
+    doc: 'The port to serve metrics for Prometheus on, at /metrics; 0 takes any free one.',
+  },
+  drain: {
+    type: duration,
+    default: '30s',
+    doc: 'For how long downloads under way may go on once the service has to stop.',
   },
   logLevel: {
     type: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),

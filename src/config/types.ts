@@ -56,6 +56,12 @@ export const port: SettingType<number> = {
   },
 };
 
+/** A port, or `off`, which is undefined. */
+export const portOrOff: SettingType<number | undefined> = {
+  placeholder: 'PORT|off',
+  parse: (value) => (value === 'off' ? undefined : port.parse(value)),
+};
+
 /** A whole number from 1 on. */
 export const count: SettingType<number> = wholeNumber(1);
 

@@ -34,6 +34,7 @@ export function sendProblem(reply: FastifyReply, error: CatalogueError): Fastify
     reply.removeHeader(name);
     reply.raw.removeHeader(name);
   }
+  reply.problem = error;
   reply.raw.statusMessage = reasonPhrase(error.reason);
   reply.status(error.status).headers({ ...error.headers, 'cache-control': 'no-store', vary: 'accept' });
   if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter);

@@ -8,6 +8,7 @@ import { parserOptions, type RequestTimeouts, TIMEOUTS } from './parser-options.
 import { admitClients } from './plugins/clients.ts';
 import { limitRequests } from './plugins/limits.ts';
 import { type PressureLimits, shedLoad, standardPressureLimits } from './plugins/load-shedding.ts';
+import { measureRequests } from './plugins/measure.ts';
 import { openapi } from './plugins/openapi.ts';
 import { portal } from './plugins/portal.ts';
 import { answerError, answerProblems } from './plugins/problems.ts';
@@ -63,6 +64,7 @@ export async function createServer({
   allowlist,
   limits,
   headCosts,
+  meter,
 }: ServerOptions): Promise<FastifyInstance> {
   const clientErrors = answerClientErrors(logger);
   const http = parserOptions(timeouts);
@@ -87,6 +89,7 @@ export async function createServer({
   });
   clientErrors.watch(app.server);
   limitConnections(app.server, connections, logger);
+  measureRequests(app, meter);
   await securityHeaders(app);
   if (tls?.isTrusted) demandHttps(app);
   refuseOddRequests(app);
@@ -95,7 +98,7 @@ export async function createServer({
   await openapi(app, info().version);
   await shedLoad(app, pressure);
   await app.register(healthRoutes, { readiness });
-  await app.register(downloadRoutes, { source, allowlist, limits, headCosts });
+  await app.register(downloadRoutes, { source, allowlist, limits, headCosts, meter });
   await app.register(statusRoutes, { source, allowlist, limits });
   await app.register(infoRoutes, { info });
   await app.register(imageRoutes, { catalogue, allowlist });

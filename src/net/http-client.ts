@@ -48,6 +48,8 @@ export interface HttpClientOptions {
    */
   readonly idleTimeout?: number;
   readonly userAgent: string;
+  /** Told of every answer, redirects included; without a status where there was none. */
+  readonly onAnswer?: (host: string, status: number | undefined, header: HttpResponse['header']) => void;
 }
 
 const MAX_REDIRECTS = 5;
@@ -56,7 +58,7 @@ const DRAIN_TIMEOUT_MS = 5_000;
 const DEFAULT_IDLE_TIMEOUT = 30_000;
 
 export function createHttpClient(options: HttpClientOptions): HttpClient {
-  const { guard, userAgent, idleTimeout = DEFAULT_IDLE_TIMEOUT } = options;
+  const { guard, userAgent, idleTimeout = DEFAULT_IDLE_TIMEOUT, onAnswer = () => {} } = options;
   const agentFor = (connect: buildConnector.connector): Agent =>
     new Agent({
       connect,
@@ -88,14 +90,13 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         signal: AbortSignal.any([signal, deadline.signal]),
         dispatcher: guard.trusts(hop.url.origin, chosenBy) ? trusted : judged,
       });
-      return {
-        status: response.statusCode,
-        url: hop.url,
-        // https://www.rfc-editor.org/rfc/rfc9110#section-5.3: several lines mean one list.
-        header: (name) => [response.headers[name] ?? []].flat().join(', ') || undefined,
-        body: response.body,
-      };
+      // https://www.rfc-editor.org/rfc/rfc9110#section-5.3: several lines mean one list.
+      const header = (name: string): string | undefined =>
+        [response.headers[name] ?? []].flat().join(', ') || undefined;
+      onAnswer(hop.url.host, response.statusCode, header);
+      return { status: response.statusCode, url: hop.url, header, body: response.body };
     } catch (error) {
+      if (!signal.aborted) onAnswer(hop.url.host, undefined, () => undefined);
       throw upstreamError(error, hop.url.host);
     } finally {
       clearTimeout(timer);

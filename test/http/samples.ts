@@ -5,6 +5,7 @@ import { Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pino } from 'pino';
 import type { ConnectionLimits } from '../../src/http/connections.ts';
+import type { HttpMeter } from '../../src/http/meter.ts';
 import type { RequestTimeouts } from '../../src/http/parser-options.ts';
 import type { PressureLimits } from '../../src/http/plugins/load-shedding.ts';
 import type { ServiceInfo } from '../../src/http/routes/info.ts';
@@ -21,6 +22,7 @@ import type { TagList } from '../../src/registry/tag-list.ts';
 import type { ImageCatalogue, ImageDetails } from '../../src/sources/image-catalogue.ts';
 import type { Archive, ArchiveRequest, ImageSource, LiveArchive } from '../../src/sources/image-source.ts';
 import type { RepositorySearch } from '../../src/sources/repository-search.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { createReadiness } from '../../src/telemetry/readiness.ts';
 
 const DEADLINE_MS = 5000;
@@ -112,6 +114,7 @@ export interface ServerSetup {
   limits?: Partial<LimitOptions>;
   store?: CountingStore;
   headCosts?: boolean;
+  meter?: HttpMeter;
 }
 
 export const NO_CONNECTION_LIMITS: ConnectionLimits = {
@@ -187,6 +190,9 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     clients,
     limits,
     headCosts: setup.headCosts ?? false,
+    meter:
+      setup.meter ??
+      createMetrics({ version: '0', isKnownRegistry: () => false, certificateEnd: () => undefined }).http,
     logger: pino({ level: logLevel }, stream),
     source,
     catalogue: {

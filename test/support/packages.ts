@@ -33,6 +33,7 @@ const parts = {
   openssl: { needs: ['openssl'], package: 'openssl' },
   chromium: { needs: ['chromium'], package: 'chromium' },
   pebble: { needs: ['pebble', 'pebble-challtestsrv'], package: 'pebble' },
+  promtool: { needs: ['promtool'], package: 'prometheus' },
   nginx: { needs: ['nginx'], package: 'nginx' },
   ip: { needs: ['ip'], package: 'iproute2' },
   certificates: { needs: ['/etc/ssl/certs/ca-certificates.crt'], package: 'ca-certificates' },

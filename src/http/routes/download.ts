@@ -13,8 +13,9 @@ import {
   type QueryString,
 } from '../archive-query.ts';
 import { downloadLimits, type Sending } from '../download-limits.ts';
-import { logDownload } from '../download-log.ts';
+import { type DownloadObserver, observeDownload } from '../download-observer.ts';
 import { keepAlive } from '../keep-alive.ts';
+import type { HttpMeter } from '../meter.ts';
 import { archiveNotices } from '../notices.ts';
 import { evaluatePreconditions, isRangeValid } from '../preconditions.ts';
 import { parseRange } from '../range.ts';
@@ -25,6 +26,7 @@ export interface DownloadOptions {
   readonly limits: Limits;
   /** Whether a source has to make an archive before it knows it, so that a HEAD costs what a GET does. */
   readonly headCosts: boolean;
+  readonly meter: HttpMeter;
 }
 
 const ONE_YEAR_S = 31_536_000;
@@ -32,7 +34,7 @@ const ONE_YEAR_S = 31_536_000;
 /** `GET|HEAD /dl?myimage=REF` and `GET|HEAD /dl/REF.tar`. */
 export async function downloadRoutes(
   app: FastifyInstance,
-  { source, allowlist, limits, headCosts }: DownloadOptions,
+  { source, allowlist, limits, headCosts, meter }: DownloadOptions,
 ): Promise<void> {
   app.route<{ Querystring: QueryString }>({
     method: ['GET', 'HEAD'],
@@ -54,7 +56,7 @@ export async function downloadRoutes(
     const gone = new AbortController();
     reply.raw.once('close', () => gone.abort());
     const contentWanted = request.method === 'GET';
-    const log = contentWanted ? logDownload(request, reply, query.references) : undefined;
+    const observer = contentWanted ? observeDownload(request, reply, query.references, meter) : undefined;
     const allowance = downloadLimits(limits, request, gone.signal);
     try {
       for (const reference of query.references) allowlist.check(reference);
@@ -65,8 +67,8 @@ export async function downloadRoutes(
         if (!contentWanted) return reply.send();
         const sending = await allowance.admit(archive, undefined);
         const stream = await keepAlive(reply.raw, archive.start(gone.signal));
-        log?.begin(archive, undefined, stream);
-        await sendArchive(reply, stream, sending);
+        observer?.begin(archive, undefined, stream);
+        await sendArchive(reply, stream, sending, observer);
         return reply;
       }
       if (isSettled(request, reply, archive, query)) return reply;
@@ -74,11 +76,11 @@ export async function downloadRoutes(
       const range = setRangeHeaders(request, reply, archive);
       const sending = await allowance.admit(archive, range);
       const stream = archive.read(range, gone.signal);
-      log?.begin(archive, range, stream);
-      await sendArchive(reply, stream, sending);
+      observer?.begin(archive, range, stream);
+      await sendArchive(reply, stream, sending, observer);
       return reply;
     } catch (error) {
-      log?.fail(error);
+      observer?.fail(error);
       throw error;
     }
   };
@@ -89,6 +91,7 @@ async function sendArchive(
   reply: FastifyReply,
   stream: Readable,
   { inspect, through }: Sending,
+  observer: DownloadObserver | undefined,
 ): Promise<void> {
   const response = reply.raw;
   response.once('close', () => stream.destroy());
@@ -98,7 +101,10 @@ async function sendArchive(
   }
   const { sink, flushed } = through(response);
   try {
-    await send(stream, sink, inspect);
+    await send(stream, sink, (chunk) => {
+      observer?.sent(chunk.length);
+      inspect?.(chunk);
+    });
     await flushed();
   } catch (error) {
     // What waits in between must not come after the answer that takes its place.

@@ -1,0 +1,31 @@
+/** What the HTTP side tells of itself to whoever measures. Labels have few values: none grows with images or clients. */
+export interface HttpMeter {
+  /**
+   * A request is over.
+   *
+   * @param route the pattern of its route, or `none`
+   * @param status 499, as nginx has it, where the client went before there was an answer
+   */
+  answered(route: string, method: string, status: number): void;
+  /**
+   * A request was refused, or failed.
+   *
+   * @param code of the error catalogue
+   * @param limit which of a client's limits it was
+   */
+  refused(code: string, limit: string | undefined): void;
+  /** The bytes of an archive begin to flow. */
+  download(): DownloadMeter;
+}
+
+/** One download that is under way. */
+export interface DownloadMeter {
+  /** @param seconds since the request */
+  firstByte(seconds: number): void;
+  sent(bytes: number): void;
+  /** @param seconds since the request */
+  end(result: DownloadResult, seconds: number): void;
+}
+
+/** `left`: by the client. */
+export type DownloadResult = 'ok' | 'left' | 'failed';

@@ -1,0 +1,29 @@
+import type { FastifyInstance } from 'fastify';
+import type { CatalogueError } from '../../errors.ts';
+import type { HttpMeter } from '../meter.ts';
+
+declare module 'fastify' {
+  interface FastifyReply {
+    /** What a request was answered with in place of what it asked for. */
+    problem: CatalogueError | undefined;
+  }
+}
+
+const CLIENT_CLOSED_REQUEST = 499;
+
+/** Counts requests and refusals. Call it on the root instance, before other hooks. */
+export function measureRequests(app: FastifyInstance, meter: HttpMeter): void {
+  app.decorateReply('problem', undefined);
+  app.addHook('onRequest', (request, reply, done) => {
+    // Not onResponse, which does not come where a client went.
+    reply.raw.once('close', () => {
+      const status = reply.raw.headersSent ? reply.raw.statusCode : CLIENT_CLOSED_REQUEST;
+      meter.answered(request.routeOptions.url ?? 'none', request.method, status);
+      if (reply.problem === undefined) return;
+      const { code, members } = reply.problem;
+      const limit = [members['violated-policies'] ?? []].flat()[0];
+      meter.refused(code, typeof limit === 'string' ? limit : undefined);
+    });
+    done();
+  });
+}

@@ -1,0 +1,167 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** What is measured, for Prometheus. */
+export interface Metrics {
+  readonly http: {
+    answered(route: string, method: string, status: number): void;
+    refused(code: string, limit: string | undefined): void;
+    download(): {
+      firstByte(seconds: number): void;
+      sent(bytes: number): void;
+      end(result: string, seconds: number): void;
+    };
+  };
+  /** A host other than a known registry answered, or (without a status) did not. */
+  upstream(host: string, status: number | undefined, header: (name: string) => string | undefined): void;
+  /** Bytes were asked of the cache, which had them or not. */
+  cache(result: 'hit' | 'miss', bytes: number): void;
+  /** @see https://prometheus.io/docs/instrumenting/exposition_formats */
+  text(): Promise<string>;
+  readonly contentType: string;
+}
+
+export interface MetricsOptions {
+  readonly version: string;
+  /** Hosts that may stand as a label, such as those that the operator allows; all others are one. */
+  readonly isKnownRegistry: (host: string) => boolean;
+  /** When the certificate in use ends, in milliseconds since the epoch; undefined where there is none. */
+  readonly certificateEnd: () => number | undefined;
+}
+
+const DOCKER_HUB = 'registry-1.docker.io';
+const FIRST_BYTE_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+const TOTAL_BUCKETS_S = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400];
+
+/** Makes a set of metrics of its own, beside those of Node.js: event-loop delay, memory, CPU, descriptors. */
+export function createMetrics({ version, isKnownRegistry, certificateEnd }: MetricsOptions): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  for (const kind of ['handles', 'requests', 'resources']) {
+    // Gauges with the name of a counter, which Prometheus' own check objects to.
+    registry.removeSingleMetric(`nodejs_active_${kind}_total`);
+  }
+  new Gauge({
+    name: 'dockerproxy_build_info',
+    help: 'Always 1; the version is a label.',
+    labelNames: ['version'],
+    registers,
+  }).set({ version }, 1);
+
+  const requests = new Counter({
+    name: 'dockerproxy_http_requests_total',
+    help: 'Requests that are over, by route, method and status; 499: the client went before there was an answer.',
+    labelNames: ['route', 'method', 'status'],
+    registers,
+  });
+  const refusals = new Counter({
+    name: 'dockerproxy_refusals_total',
+    help: 'Requests that were refused or failed, by the code of the error and, where it was one, the limit.',
+    labelNames: ['code', 'limit'],
+    registers,
+  });
+  const active = new Gauge({
+    name: 'dockerproxy_downloads_active',
+    help: 'Downloads whose bytes are flowing.',
+    registers,
+  });
+  let sent = 0;
+  new Counter({
+    name: 'dockerproxy_download_bytes_total',
+    help: 'Bytes of archives that were given to clients.',
+    registers,
+    // A number is cheaper on the way of every chunk than a metric.
+    collect() {
+      this.reset();
+      this.inc(sent);
+    },
+  });
+  const firstByte = new Histogram({
+    name: 'dockerproxy_download_first_byte_seconds',
+    help: 'Time from the request to the first byte of the archive.',
+    buckets: FIRST_BYTE_BUCKETS_S,
+    registers,
+  });
+  const total = new Histogram({
+    name: 'dockerproxy_download_seconds',
+    help: 'Time from the request to its end: ok, left by the client, or failed.',
+    labelNames: ['result'],
+    buckets: TOTAL_BUCKETS_S,
+    registers,
+  });
+  const reads = new Counter({
+    name: 'dockerproxy_cache_reads_total',
+    help: 'Blobs, or ranges of them, that were asked of the cache: a miss comes from the registry.',
+    labelNames: ['result'],
+    registers,
+  });
+  const readBytes = new Counter({
+    name: 'dockerproxy_cache_read_bytes_total',
+    help: 'Bytes that were asked of the cache.',
+    labelNames: ['result'],
+    registers,
+  });
+  const upstream = new Counter({
+    name: 'dockerproxy_upstream_requests_total',
+    help: 'Requests to registries and the hosts that they lead to, by status; none: it did not answer.',
+    labelNames: ['registry', 'status'],
+    registers,
+  });
+  const pulls = {
+    limit: new Gauge({
+      name: 'dockerproxy_dockerhub_pulls_limit',
+      help: 'Pulls that Docker Hub allows this address, or account, in a window.',
+      registers,
+    }),
+    remaining: new Gauge({
+      name: 'dockerproxy_dockerhub_pulls_remaining',
+      help: 'Pulls that Docker Hub has left for this address, or account, in this window.',
+      registers,
+    }),
+  };
+  new Gauge({
+    name: 'dockerproxy_certificate_expiry_timestamp_seconds',
+    help: 'When the certificate in use ends, in seconds since the epoch.',
+    registers,
+    collect() {
+      const end = certificateEnd();
+      this.remove();
+      if (end !== undefined) this.set(end / 1000);
+    },
+  });
+
+  return {
+    http: {
+      answered: (route, method, status) => requests.inc({ route, method, status }),
+      refused: (code, limit = '') => refusals.inc({ code, limit }),
+      download() {
+        active.inc();
+        return {
+          firstByte: (seconds) => firstByte.observe(seconds),
+          sent: (bytes) => {
+            sent += bytes;
+          },
+          end(result, seconds) {
+            active.dec();
+            total.observe({ result }, seconds);
+          },
+        };
+      },
+    },
+    upstream(host, status, header) {
+      upstream.inc({ registry: isKnownRegistry(host) ? host : 'other', status: status ?? 'none' });
+      if (host !== DOCKER_HUB) return;
+      for (const name of ['limit', 'remaining'] as const) {
+        // https://docs.docker.com/docker-hub/usage/pulls: `76;w=21600`
+        const [, count] = /^(\d+);/.exec(header(`ratelimit-${name}`) ?? '') ?? [];
+        if (count !== undefined) pulls[name].set(Number(count));
+      }
+    },
+    cache(result, bytes) {
+      reads.inc({ result });
+      readBytes.inc({ result }, bytes);
+    },
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}
