@@ -1,14 +1,13 @@
-import { environmentName, fileKey, flagName, SCHEMA, type Setting } from './schema.ts';
+import { environmentName, fileKey, flagName, SCHEMA, SECTIONS, type Setting } from './schema.ts';
 
 /** The text of `--help`, made from the schema. */
 export function helpText(): string {
-  const settings = Object.entries<Setting<unknown>>(SCHEMA).map(([name, { type, default: standard, doc }]) =>
-    [
-      `  --${flagName(name)} ${type.placeholder}`,
-      `      ${doc}${standard ? ` Default: ${standard}.` : ''}`,
-      `      ${environmentName(name)}, or ${fileKey(name)} in the file`,
-    ].join('\n'),
-  );
+  const sections = Object.entries(SECTIONS).map(([section, title]) => {
+    const settings = Object.entries<Setting<unknown>>(SCHEMA).filter(
+      ([, setting]) => setting.section === section,
+    );
+    return `${title}:\n\n${settings.map(describe).join('\n')}`;
+  });
   return `DockerProxy: any container image as one tar file
 
 Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
@@ -23,10 +22,21 @@ Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
 
 Flags come before environment variables, these before the file, the file before the defaults.
 
-${settings.join('\n')}
+${sections.join('\n\n')}
+
+And:
+
   --config FILE
       The TOML file. Default: /etc/dockerproxy/dockerproxy.toml for root, otherwise ~/.config/dockerproxy/dockerproxy.toml.
       DOCKERPROXY_CONFIG
   --help, --version
 `;
+}
+
+function describe([name, { type, default: standard, doc }]: [string, Setting<unknown>]): string {
+  return [
+    `  --${flagName(name)} ${type.placeholder}`,
+    `      ${doc}${standard ? ` Default: ${standard}.` : ''}`,
+    `      ${environmentName(name)}, or ${fileKey(name)} in the file`,
+  ].join('\n');
 }

@@ -29,214 +29,318 @@ export interface Setting<T> {
   readonly default?: string;
   /** One sentence for `--help`. */
   readonly doc: string;
+  /** What it belongs to. */
+  readonly section: keyof typeof SECTIONS;
+  /** A value for the example file, where no default is one. */
+  readonly example?: string;
 }
 
+/** In the order of `--help` and of the reference. */
+export const SECTIONS = {
+  listening: 'Listening',
+  https: 'HTTPS',
+  images: 'What may be fetched',
+  clients: 'Clients and their limits',
+  cache: 'The cache and what is kept',
+  engine: 'Where images come from',
+  page: 'The page',
+  watching: 'Watching it run',
+} as const;
+
 export const SCHEMA = {
-  source: {
-    type: oneOf('registry', 'engine'),
-    default: 'registry',
-    doc: 'Where images come from: straight from their registries, or from a Docker Engine that pulls and saves them.',
-  },
   host: {
+    section: 'listening',
     type: text,
     doc: 'The address to listen on. Default: all addresses with --tls acme, otherwise 127.0.0.1.',
+    example: '0.0.0.0',
   },
   port: {
+    section: 'listening',
     type: port,
     doc: 'The port for HTTP; 0 takes any free one. With TLS it answers challenges and health checks and sends all else to HTTPS. Default: 80 with --tls acme, otherwise 8080.',
+    example: '80',
   },
   httpsPort: {
+    section: 'listening',
     type: port,
     doc: 'The port for HTTPS; 0 takes any free one. Default: 443 with --tls acme, otherwise 8443.',
-  },
-  tls: {
-    type: oneOf('acme', 'files', 'self-signed', 'off'),
-    doc: 'Where the certificate comes from: Let’s Encrypt or another ACME authority, files, made here, or off for plain HTTP, as behind a proxy. Default: acme with --domains, files with --tls-cert-file, off on a loopback --host.',
-  },
-  domains: {
-    type: listOf(domain),
-    default: '',
-    doc: 'The host names that the certificate is for, the first of them before all; each must lead here.',
-  },
-  acmeEmail: {
-    type: email,
-    doc: 'Where the authority may write to. With --tls acme; giving it accepts the authority’s terms of service.',
-  },
-  acmeDirectory: {
-    type: httpsUrl,
-    doc: 'The ACME directory of the authority. Default: that of Let’s Encrypt.',
-  },
-  acmeStaging: {
-    type: toggle,
-    default: 'false',
-    doc: 'Whether to take Let’s Encrypt’s staging directory, which has generous limits and certificates that nobody trusts.',
-  },
-  allow: {
-    type: listOf(pattern),
-    doc: 'What may be fetched: globs over registry/repository. Default: the well-known public registries and INSECURE_REGISTRIES.',
-  },
-  deny: { type: listOf(pattern), default: '', doc: 'What may not be fetched, whatever is allowed.' },
-  allowFile: {
-    type: text,
-    doc: 'A file with more of ALLOW, one a line, read anew on SIGHUP; # begins a comment.',
-  },
-  denyFile: { type: text, doc: 'A file with more of DENY, one a line, read anew on SIGHUP.' },
-  allowClients: {
-    type: listOf(addressRange),
-    default: '',
-    doc: 'Who may use the service, by address: ranges in CIDR notation; without any, everyone.',
-  },
-  denyClients: {
-    type: listOf(addressRange),
-    default: '',
-    doc: 'Who may not use the service, whoever is allowed.',
-  },
-  allowClientsFile: {
-    type: text,
-    doc: 'A file with more of ALLOW_CLIENTS, one a line, read anew on SIGHUP.',
-  },
-  denyClientsFile: {
-    type: text,
-    doc: 'A file with more of DENY_CLIENTS, one a line, read anew on SIGHUP.',
+    example: '443',
   },
   trustProxy: {
+    section: 'listening',
     type: listOf(addressRange),
     default: '',
     doc: 'Proxies in front of the service, by address: only from them does X-Forwarded-For tell who the client is.',
+    example: '127.0.0.1,10.0.0.0/8',
   },
   maxConnections: {
+    section: 'listening',
     type: countOrNone,
     default: '10000',
     doc: 'How many connections there may be at once; 0 sets no limit.',
   },
   connectionsPerClient: {
+    section: 'listening',
     type: countOrNone,
     default: '256',
     doc: 'How many of them one client may have, by IPv4 address or IPv6 /64; proxies of TRUST_PROXY are exempt; 0 sets no limit.',
   },
   minClientSpeed: {
+    section: 'listening',
     type: bytes,
     default: '1KiB',
     doc: 'The bytes a second below which a client is cut off; 0 sets no limit.',
   },
   minClientSpeedWindow: {
+    section: 'listening',
     type: duration,
     default: '2m',
     doc: 'For how long a client may be slower than that, pauses included.',
   },
+  drain: {
+    section: 'listening',
+    type: duration,
+    default: '30s',
+    doc: 'For how long downloads under way may go on once the service has to stop.',
+  },
+  tls: {
+    section: 'https',
+    type: oneOf('acme', 'files', 'self-signed', 'off'),
+    doc: 'Where the certificate comes from: Let’s Encrypt or another ACME authority, files, made here, or off for plain HTTP, as behind a proxy. Default: acme with --domains, files with --tls-cert-file, off on a loopback --host.',
+    example: 'acme',
+  },
+  domains: {
+    section: 'https',
+    type: listOf(domain),
+    default: '',
+    doc: 'The host names that the certificate is for, the first of them before all; each must lead here.',
+    example: 'dl.example.org',
+  },
+  acmeEmail: {
+    section: 'https',
+    type: email,
+    doc: 'Where the authority may write to. With --tls acme; giving it accepts the authority’s terms of service.',
+    example: 'ops@example.org',
+  },
+  acmeDirectory: {
+    section: 'https',
+    type: httpsUrl,
+    doc: 'The ACME directory of the authority. Default: that of Let’s Encrypt.',
+    example: 'https://acme-v02.api.letsencrypt.org/directory',
+  },
+  acmeStaging: {
+    section: 'https',
+    type: toggle,
+    default: 'false',
+    doc: 'Whether to take Let’s Encrypt’s staging directory, which has generous limits and certificates that nobody trusts.',
+  },
+  tlsCertFile: {
+    section: 'https',
+    type: text,
+    doc: 'The PEM file of a certificate and its chain, read again when it changes. With --tls files.',
+    example: '/etc/dockerproxy/fullchain.pem',
+  },
+  tlsKeyFile: {
+    section: 'https',
+    type: text,
+    doc: 'The PEM file of the key of that certificate. With --tls files.',
+    example: '/etc/dockerproxy/privkey.pem',
+  },
+  allow: {
+    section: 'images',
+    type: listOf(pattern),
+    doc: 'What may be fetched: globs over registry/repository. Default: the well-known public registries and INSECURE_REGISTRIES.',
+    example: 'docker.io/library/*,ghcr.io/my-organisation/**',
+  },
+  deny: {
+    section: 'images',
+    type: listOf(pattern),
+    default: '',
+    doc: 'What may not be fetched, whatever is allowed.',
+    example: 'docker.io/library/wordpress',
+  },
+  allowFile: {
+    section: 'images',
+    type: text,
+    doc: 'A file with more of ALLOW, one a line, read anew on SIGHUP; # begins a comment.',
+    example: '/etc/dockerproxy/allow',
+  },
+  denyFile: {
+    section: 'images',
+    type: text,
+    doc: 'A file with more of DENY, one a line, read anew on SIGHUP.',
+    example: '/etc/dockerproxy/deny',
+  },
+  insecureRegistries: {
+    section: 'images',
+    type: listOf(registry),
+    default: '',
+    doc: 'Registries that are spoken to by plain HTTP, also at private addresses; name their token servers, too.',
+    example: 'registry.lan:5000',
+  },
+  defaultPlatform: {
+    section: 'images',
+    type: platform,
+    default: 'linux/amd64',
+    doc: 'The platform where a request names none.',
+  },
+  maxImageSize: {
+    section: 'images',
+    type: bytes,
+    default: '0',
+    doc: 'The largest archive that is sent; 0 sets no limit.',
+  },
+  allowClients: {
+    section: 'clients',
+    type: listOf(addressRange),
+    default: '',
+    doc: 'Who may use the service, by address: ranges in CIDR notation; without any, everyone.',
+    example: '192.0.2.0/24,2001:db8::/32',
+  },
+  denyClients: {
+    section: 'clients',
+    type: listOf(addressRange),
+    default: '',
+    doc: 'Who may not use the service, whoever is allowed.',
+    example: '192.0.2.7',
+  },
+  allowClientsFile: {
+    section: 'clients',
+    type: text,
+    doc: 'A file with more of ALLOW_CLIENTS, one a line, read anew on SIGHUP.',
+    example: '/etc/dockerproxy/allow-clients',
+  },
+  denyClientsFile: {
+    section: 'clients',
+    type: text,
+    doc: 'A file with more of DENY_CLIENTS, one a line, read anew on SIGHUP.',
+    example: '/etc/dockerproxy/deny-clients',
+  },
   rateLimit: {
+    section: 'clients',
     type: rate,
     default: '60/minute',
     doc: 'How many requests for downloads and the API a client may make, misses included; 0 sets no limit. A client is an IPv4 address or an IPv6 /64.',
   },
   downloadsPerIp: {
+    section: 'clients',
     type: countOrNone,
     default: '4',
     doc: 'How many downloads a client may have at once, however many connections each of them has; 0 sets no limit.',
   },
   maxDownloads: {
+    section: 'clients',
     type: countOrNone,
     default: '1000',
     doc: 'How many downloads all clients together may have at once; 0 sets no limit.',
   },
   dailyBytes: {
+    section: 'clients',
     type: bytes,
     default: '100GiB',
     doc: 'How many bytes a client may fetch in 24 hours, counted as they are sent; a download that was begun may end. 0 sets no limit.',
   },
   bandwidthPerIp: {
+    section: 'clients',
     type: bytes,
     default: '0',
     doc: 'How many bytes a second a client gets, over all its connections to a process; 0 sets no limit.',
   },
   limitsStore: {
+    section: 'clients',
     type: oneOf('sqlite', 'memory'),
     default: 'sqlite',
     doc: 'Where limits are counted: in a file of STATE_DIR that processes share and that outlives them, or in each process.',
   },
-  insecureRegistries: {
-    type: listOf(registry),
-    default: '',
-    doc: 'Registries that are spoken to by plain HTTP, also at private addresses; name their token servers, too.',
-  },
-  defaultPlatform: {
-    type: platform,
-    default: 'linux/amd64',
-    doc: 'The platform where a request names none.',
-  },
-  maxImageSize: { type: bytes, default: '0', doc: 'The largest archive that is sent; 0 sets no limit.' },
-  tlsCertFile: {
-    type: text,
-    doc: 'The PEM file of a certificate and its chain, read again when it changes. With --tls files.',
-  },
-  tlsKeyFile: { type: text, doc: 'The PEM file of the key of that certificate. With --tls files.' },
-  searchUrl: {
-    type: urlOrOff,
-    default: 'https://hub.docker.com/v2/search/repositories/',
-    doc: 'Where the page finds repositories as one types: the search of Docker Hub, or what answers as it does; off turns it off.',
-  },
-  operatorName: { type: text, doc: 'Who runs this service, as the page names them.' },
-  operatorContact: {
-    type: contact,
-    doc: 'Where the operator can be reached: an e-mail address or an https:// URL, shown by the page.',
-  },
-  metricsHost: {
-    type: text,
-    default: '127.0.0.1',
-    doc: 'The address to serve metrics on; what they tell is nobody else’s business.',
-  },
-  metricsPort: {
-    type: portOrOff,
-    default: 'off',
-    doc: 'The port to serve metrics for Prometheus on, at /metrics; 0 takes any free one.',
-  },
-  drain: {
-    type: duration,
-    default: '30s',
-    doc: 'For how long downloads under way may go on once the service has to stop.',
-  },
-  logLevel: {
-    type: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
-    default: 'info',
-    doc: 'How much is logged.',
-  },
   cacheSize: {
+    section: 'cache',
     type: bytes,
     default: '20GiB',
     doc: 'How many bytes of blobs and saved images are kept in the cache; 0 turns it off.',
   },
+  cacheDir: {
+    section: 'cache',
+    type: text,
+    doc: 'The folder for what can be fetched again. Default: /var/cache/dockerproxy for root, otherwise ~/.cache/dockerproxy.',
+    example: '/var/cache/dockerproxy',
+  },
+  stateDir: {
+    section: 'cache',
+    type: text,
+    doc: 'The folder for what must be kept. Default: /var/lib/dockerproxy for root, otherwise ~/.local/state/dockerproxy.',
+    example: '/var/lib/dockerproxy',
+  },
   staleIfError: {
+    section: 'cache',
     type: duration,
     default: '24h',
     doc: 'For how long a tag’s last known digest stands in for a registry that does not answer; 0s turns it off.',
   },
+  source: {
+    section: 'engine',
+    type: oneOf('registry', 'engine'),
+    default: 'registry',
+    doc: 'Where images come from: straight from their registries, or from a Docker Engine that pulls and saves them.',
+  },
   pull: {
+    section: 'engine',
     type: oneOf('always', 'missing', 'never'),
     default: 'always',
     doc: 'When the engine pulls: for each request, only what it does not have, or never. With --source engine.',
   },
   pulls: {
+    section: 'engine',
     type: count,
     default: '2',
     doc: 'How many images the engine pulls at once. With --source engine.',
   },
   pullQueue: {
+    section: 'engine',
     type: count,
     default: '16',
     doc: 'How many pulls may wait for their turn; more are refused for a while. With --source engine.',
   },
   engineKeep: {
+    section: 'engine',
     type: bytes,
     default: '20GiB',
     doc: 'How many bytes of images that it pulled stay in the engine; others are never removed. With --source engine.',
   },
-  cacheDir: {
+  operatorName: {
+    section: 'page',
     type: text,
-    doc: 'The folder for what can be fetched again. Default: /var/cache/dockerproxy for root, otherwise ~/.cache/dockerproxy.',
+    doc: 'Who runs this service, as the page names them.',
+    example: 'Example Labs',
   },
-  stateDir: {
+  operatorContact: {
+    section: 'page',
+    type: contact,
+    doc: 'Where the operator can be reached: an e-mail address or an https:// URL, shown by the page.',
+    example: 'images@example.org',
+  },
+  searchUrl: {
+    section: 'page',
+    type: urlOrOff,
+    default: 'https://hub.docker.com/v2/search/repositories/',
+    doc: 'Where the page finds repositories as one types: the search of Docker Hub, or what answers as it does; off turns it off.',
+  },
+  logLevel: {
+    section: 'watching',
+    type: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
+    default: 'info',
+    doc: 'How much is logged.',
+  },
+  metricsPort: {
+    section: 'watching',
+    type: portOrOff,
+    default: 'off',
+    doc: 'The port to serve metrics for Prometheus on, at /metrics; 0 takes any free one.',
+  },
+  metricsHost: {
+    section: 'watching',
     type: text,
-    doc: 'The folder for what must be kept. Default: /var/lib/dockerproxy for root, otherwise ~/.local/state/dockerproxy.',
+    default: '127.0.0.1',
+    doc: 'The address to serve metrics on; what they tell is nobody else’s business.',
   },
 } as const satisfies Record<string, Setting<unknown>>;
 

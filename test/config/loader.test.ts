@@ -389,11 +389,6 @@ suite('mistakes in settings', () => {
     assert.match(mistakes.join('\n'), /^--cache-dir: a value is missing/);
   });
 
-  test('the example of deploy/ holds what its comments say', () => {
-    const example = join(import.meta.dirname, '../../deploy/dockerproxy.example.toml');
-    assert.equal(load({ argv: ['--config', example] }).maxImageSize, 20 * 2 ** 30);
-  });
-
   test('the file cannot name another file', async () => {
     await using made = await fileWith('config = "other.toml"\n');
     assert.match(mistakesOf({ argv: ['--config', made.file] }).join(), /no such setting as "config"/);
