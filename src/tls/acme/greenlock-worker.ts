@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
 import { createDiskStore } from '../certificate-store.ts';
+import { createDiskChallenges } from '../challenge-store.ts';
 import { explainFailure } from './explain-failure.ts';
 import { containGreenlock } from './greenlock-adapter.ts';
 import type { CertificateOrder, IssueFailure } from './issuer.ts';
@@ -26,6 +27,9 @@ const { directory, email, domains } = order;
 const tell = (message: WorkerMessage): void => parentPort?.postMessage(message);
 const plugin = (name: string): string => fileURLToPath(new URL(`./greenlock-${name}.ts`, import.meta.url));
 
+const challengeFolder = join(folder, 'challenges');
+const tokens = new Set<string>();
+
 const { greenlock, lastProblem, lastError } = await containGreenlock();
 const authority = greenlock.create({
   packageRoot: fileURLToPath(new URL('../../..', import.meta.url)),
@@ -39,7 +43,7 @@ const authority = greenlock.create({
       subscriberEmail: email,
       agreeToTerms: true,
       store: { module: plugin('store'), folder },
-      challenges: { 'http-01': { module: plugin('challenge'), folder: join(folder, 'challenges') } },
+      challenges: { 'http-01': { module: plugin('challenge'), folder: challengeFolder } },
       accountKeyType: 'EC-P256',
       serverKeyType: 'EC-P256',
       // Of no effect, as it manages nothing; without them it says what it takes instead.
@@ -47,11 +51,14 @@ const authority = greenlock.create({
       renewStagger: '3d',
     },
   },
-  notify: (event: string, details: unknown) => tell({ kind: 'event', event, details: describe(details) }),
+  notify(event: string, details: object) {
+    if ('keyAuthorization' in details) tokens.add(`${details.keyAuthorization}`.replace(/\..*/, ''));
+    tell({ kind: 'event', event, details: describe(details) });
+  },
 });
 
 try {
-  const { cert, chain, privkey } = await orderOnce();
+  const { cert, chain, privkey } = await orderOnce().finally(removeChallenges);
   tell({ kind: 'issued', cert: `${cert.trim()}\n${chain.trim()}\n`, key: privkey });
 } catch (error) {
   tell({
@@ -73,6 +80,12 @@ async function orderOnce() {
     await store.putAccount(directory, { key: account.key, url: undefined });
     return authority.order(site);
   }
+}
+
+/** greenlock removes those that were good. */
+async function removeChallenges(): Promise<void> {
+  const challenges = createDiskChallenges(challengeFolder);
+  for (const token of tokens) await challenges.remove(token);
 }
 
 function describe(details: unknown): string {

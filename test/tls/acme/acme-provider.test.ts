@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { suite, type TestContext, test } from 'node:test';
+import { setImmediate as settle } from 'node:timers/promises';
+import { createAcmeProvider } from '../../../src/tls/acme/acme-provider.ts';
+import { IssueError } from '../../../src/tls/acme/issuer.ts';
+import type { Certificate } from '../../../src/tls/certificate.ts';
+import type { CertificateStore } from '../../../src/tls/certificate-store.ts';
+import { makeSelfSigned } from '../../../src/tls/self-signed.ts';
+
+const START = Date.UTC(2027, 0, 1);
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+const order = { directory: 'https://ca.example/dir', email: 'ops@example.org', domains: ['dl.example.org'] };
+
+/** A store in memory whose disk can be full. */
+function createStore() {
+  const state = {
+    isFull: false,
+    certificate: undefined as Certificate | undefined,
+    attempts: [] as readonly number[],
+  };
+  const write = (change: () => void): void => {
+    if (state.isFull) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+    change();
+  };
+  const store: CertificateStore = {
+    certificate: async () => state.certificate,
+    putCertificate: async (_authority, certificate) => write(() => Object.assign(state, { certificate })),
+    account: async () => undefined,
+    putAccount: async () => {},
+    attempts: async () => state.attempts,
+    putAttempts: async (_authority, attempts) => write(() => Object.assign(state, { attempts })),
+  };
+  return { store, state };
+}
+
+/** A provider in a time of its own, with an authority that does as it is told. */
+async function startProvider({ mock }: TestContext, { days = 90, store = createStore() } = {}) {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START });
+  const orders: number[] = [];
+  const used: Certificate[] = [];
+  const failures: string[] = [];
+  const authority = { fails: false, onIssue: () => {} };
+  const open = async () => {
+    const provider = await createAcmeProvider({
+      order,
+      store: store.store,
+      now: Date.now,
+      random: () => 0.5,
+      issuer: {
+        async issue() {
+          orders.push(Date.now());
+          if (authority.fails) {
+            throw new IssueError({ code: 'challenge-failed', message: 'It failed.', retryAfter: undefined });
+          }
+          authority.onIssue();
+          return makeSelfSigned({
+            names: order.domains,
+            notBefore: Date.now(),
+            notAfter: Date.now() + days * DAY_MS,
+          });
+        },
+      },
+      log: { temporary: () => {}, issued: () => {}, failed: ({ code }) => failures.push(code) },
+    });
+    provider.start((certificate) => used.push(certificate));
+    return provider;
+  };
+  /** Lets time go by, and what it starts be done. */
+  const pass = async (milliseconds: number, step = milliseconds): Promise<void> => {
+    for (let passed = 0; passed < milliseconds; passed += step) {
+      mock.timers.tick(step);
+      for (let turn = 0; turn < 10; turn += 1) await settle();
+    }
+  };
+  const provider = await open();
+  await pass(1);
+  return { provider, open, pass, orders, used, failures, authority, disk: store.state };
+}
+
+suite('the certificate over the years', () => {
+  for (const days of [90, 45, 6]) {
+    test(`a certificate of ${days} days is renewed each time that a third is left`, async (t) => {
+      const { provider, pass, orders, used } = await startProvider(t, { days });
+      await pass(days * 3 * DAY_MS, HOUR_MS);
+      const gaps = orders.slice(1).map((at, index) => (at - (orders[index] ?? 0)) / DAY_MS / days);
+      assert.ok(gaps.length >= 4, `${gaps}`);
+      for (const gap of gaps) assert.ok(gap > 0.63 && gap < 0.6667, `${gap}`);
+      assert.equal(used.length, orders.length);
+      assert.equal(provider.status().state, 'valid');
+      await provider.close();
+    });
+  }
+
+  test('an authority that fails for ever: what is in use stays, until it is over, and never six attempts an hour', async (t) => {
+    const { provider, open, pass, orders, used, authority } = await startProvider(t, { days: 6 });
+    authority.fails = true;
+    await pass(4 * DAY_MS, HOUR_MS);
+    assert.equal(provider.status().state, 'valid');
+    assert.equal(provider.status().lastFailure?.code, 'challenge-failed');
+    assert.ok((provider.status().nextAttempt ?? 0) > Date.now());
+    await pass(3 * DAY_MS, HOUR_MS);
+    assert.equal(provider.status().state, 'expired');
+    assert.equal(used.length, 1);
+    assert.ok(orders.length > 10);
+    await provider.close();
+
+    // Restarted by an impatient operator, every five minutes.
+    for (let restart = 0; restart < 24; restart += 1) {
+      const again = await open();
+      await pass(5 * MINUTE_MS, 1000);
+      await again.close();
+    }
+    orders.forEach((at, index) => {
+      const sixth = orders[index + 5];
+      assert.ok(sixth === undefined || sixth - at >= HOUR_MS, `${index}`);
+    });
+
+    authority.fails = false;
+    const last = await open();
+    await pass(HOUR_MS, MINUTE_MS);
+    assert.equal(last.status().state, 'valid');
+    assert.equal(last.status().lastFailure, undefined);
+    await last.close();
+  });
+
+  test('a disk that is full by then: the new certificate is served from memory, and saved later without another order', async (t) => {
+    const { provider, pass, orders, used, authority, failures, disk } = await startProvider(t);
+    authority.onIssue = () => {
+      disk.isFull = true;
+    };
+    await pass(61 * DAY_MS, HOUR_MS);
+    assert.equal(used.length, 2);
+    assert.ok(failures.length > 0 && failures.every((code) => code === 'store-failed'));
+    assert.equal(provider.status().lastFailure?.code, 'store-failed');
+    assert.notEqual(disk.certificate?.fingerprint, used[1]?.fingerprint);
+    disk.isFull = false;
+    await pass(HOUR_MS, MINUTE_MS);
+    assert.equal(disk.certificate?.fingerprint, used[1]?.fingerprint);
+    assert.equal(provider.status().lastFailure, undefined);
+    assert.equal(orders.length, 2);
+    await provider.close();
+  });
+
+  test('a disk that is full before: nobody is asked', async (t) => {
+    const store = createStore();
+    store.state.isFull = true;
+    const { provider, orders, failures } = await startProvider(t, { store });
+    assert.deepEqual(orders, []);
+    assert.deepEqual(failures, ['store-failed']);
+    assert.equal(provider.status().state, 'temporary');
+    await provider.close();
+  });
+
+  test('a reload tries again after a failure, and leaves alone what is well', async (t) => {
+    const { provider, pass, orders, authority } = await startProvider(t);
+    await provider.reload();
+    await pass(MINUTE_MS);
+    assert.equal(orders.length, 1);
+    authority.fails = true;
+    await pass(60 * DAY_MS, HOUR_MS);
+    const before = orders.length;
+    authority.fails = false;
+    await provider.reload();
+    await pass(1);
+    assert.equal(orders.length, before + 1);
+    assert.equal(provider.status().state, 'valid');
+    await provider.close();
+  });
+});

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { explainFailure } from '../../../src/tls/acme/explain-failure.ts';
+import { parseRetryAfter } from '../../../src/tls/acme/transport.ts';
+
+const directory = 'https://ca.example/directory';
+const error = new Error('order failed');
+const ACME = 'urn:ietf:params:acme:error:';
+
+suite('what an authority complains of', () => {
+  const problems: [string, number, string, RegExp][] = [
+    ['rateLimited', 429, 'ca-rate-limited', /takes no more requests/],
+    ['serverInternal', 500, 'ca-failed', /failed with status 500/],
+    ['badNonce', 400, 'ca-failed', /failed with status 400/],
+    ['connection', 400, 'challenge-failed', /port 80 of every address/],
+    ['dns', 400, 'challenge-failed', /A and AAAA records/],
+    ['unauthorized', 403, 'challenge-failed', /another server answered/],
+    ['incorrectResponse', 403, 'challenge-failed', /another server answered/],
+    ['caa', 403, 'ca-refused', /CAA record/],
+    ['rejectedIdentifier', 400, 'ca-refused', /does not issue for this domain/],
+    ['externalAccountRequired', 403, 'ca-refused', /external account binding, which is not supported/],
+    ['invalidContact', 400, 'ca-refused', /e-mail address/],
+    ['somethingNew', 418, 'ca-refused', /status 418/],
+  ];
+  for (const [kind, status, code, rule] of problems) {
+    test(`${kind} is ${code}`, () => {
+      const problem = { type: `${ACME}${kind}`, detail: 'Because.', status, retryAfter: 5000 };
+      const failure = explainFailure({ error, problem, directory });
+      assert.equal(failure.code, code);
+      assert.match(failure.message, rule);
+      assert.match(failure.message, /^ca\.example .*\. It says "Because\."\.$/);
+      assert.equal(failure.retryAfter, 5000);
+    });
+  }
+
+  test('what it says cannot act on a terminal, nor fill the log', () => {
+    const problem = { type: '', detail: `\x1b[31m\n${'x'.repeat(5000)}`, status: 400, retryAfter: undefined };
+    const { message } = explainFailure({ error, problem, directory });
+    assert.match(message, /^[\x20-\x7e]{1,500}$/);
+  });
+});
+
+suite('what keeps an authority from answering', () => {
+  const withCause = (code: string): Error =>
+    new TypeError('fetch failed', { cause: Object.assign(new Error(`connect ${code}`), { code }) });
+  const causes: [Error, string, RegExp][] = [
+    [withCause('ECONNREFUSED'), 'ca-unreachable', /cannot be reached \(ECONNREFUSED\)/],
+    [withCause('ENOTFOUND'), 'ca-unreachable', /\(ENOTFOUND\): check this machine’s DNS/],
+    [withCause('SELF_SIGNED_CERT_IN_CHAIN'), 'ca-unreachable', /SELF_SIGNED_CERT_IN_CHAIN/],
+    [new DOMException('too late', 'TimeoutError'), 'ca-slow', /did not answer in time/],
+    [Object.assign(new Error('ENOSPC: no space'), { code: 'ENOSPC' }), 'store-failed', /make room/],
+    [new Error('greenlock is lost'), 'ca-failed', /"greenlock is lost"/],
+  ];
+  for (const [cause, code, rule] of causes) {
+    test(`${cause.message} is ${code}`, () => {
+      const failure = explainFailure({ error: cause, problem: undefined, directory });
+      assert.equal(failure.code, code);
+      assert.match(failure.message, rule);
+    });
+  }
+});
+
+suite('Retry-After', () => {
+  const NOW = Date.UTC(2026, 10, 24);
+  const headers: [string | null, number | undefined][] = [
+    ['120', 120_000],
+    ['0', 0],
+    [new Date(NOW + 60_000).toUTCString(), 60_000],
+    [new Date(NOW - 60_000).toUTCString(), undefined],
+    ['soon', undefined],
+    ['-5', undefined],
+    [null, undefined],
+  ];
+  for (const [header, expected] of headers) {
+    test(`${header} is ${expected} ms`, () => assert.equal(parseRetryAfter(header, NOW), expected));
+  }
+});

@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { pollingRight } from '../../../src/tls/acme/greenlock-adapter.ts';
+import {
+  createGreenlockIssuer,
+  type GreenlockIssuerOptions,
+} from '../../../src/tls/acme/greenlock-issuer.ts';
+import { IssueError, type IssueFailure } from '../../../src/tls/acme/issuer.ts';
+import { AcmeProblemError, type AcmeResponse } from '../../../src/tls/acme/transport.ts';
+import { temporaryFolder, waitFor } from '../../support/process.ts';
+
+const root = join(import.meta.dirname, '../../..');
+
+interface Setup extends Partial<Pick<GreenlockIssuerOptions, 'timeout'>> {
+  directory?: string;
+  /** The module that the thread runs in the place of greenlock's. */
+  worker?: string;
+}
+
+/** What an order fails with. */
+async function failureOf({ directory = 'https://127.0.0.1:1/dir', worker, ...options }: Setup) {
+  await using folder = await temporaryFolder();
+  const script = join(folder.path, 'worker.mjs');
+  if (worker !== undefined) await writeFile(script, worker);
+  const output: string[] = [];
+  const issuer = createGreenlockIssuer({
+    ...options,
+    folder: join(folder.path, 'tls'),
+    onOutput: (line) => output.push(line),
+    ...(worker !== undefined && { worker: pathToFileURL(script) }),
+  });
+  const order = { directory, email: 'ops@example.org', domains: ['dl.example.org'] };
+  const error = await issuer.issue(order, new AbortController().signal).then(
+    () => assert.fail('it was issued'),
+    (error: unknown) => error,
+  );
+  assert.ok(error instanceof IssueError, String(error));
+  return { ...error.failure, output } satisfies IssueFailure & { output: string[] };
+}
+
+suite('greenlock in its thread', { timeout: 60_000 }, () => {
+  test('a thread that exits, throws, or runs out of memory ends the order alone', async () => {
+    const ends: [string, RegExp][] = [
+      ['process.exit(7)', /greenlock ended with exit code 7/],
+      ['throw new Error("lost")', /greenlock ended with an error: lost/],
+      ['const all = []; for (;;) all.push(new Array(10_000).fill({}));', /out of memory|memory limit/i],
+    ];
+    for (const [worker, rule] of ends) {
+      const { code, message } = await failureOf({ worker });
+      assert.equal(code, 'worker-ended');
+      assert.match(message, rule);
+    }
+  });
+
+  test('what it prints is passed on, and nothing gets to our own output', async () => {
+    const { output } = await failureOf({ worker: 'console.log("one"); console.error("two");' });
+    await waitFor(() => output.length === 2, { what: 'what it printed' });
+    assert.deepEqual(output.sort(), ['one', 'two']);
+  });
+
+  test('it knows nothing of our environment', async () => {
+    const { output } = await failureOf({ worker: 'console.log(JSON.stringify(process.env));' });
+    await waitFor(() => output.length === 1, { what: 'what it printed' });
+    assert.deepEqual(output, ['{}']);
+  });
+
+  test('an authority that takes connections and does not answer is given up', async () => {
+    const server = createServer(() => {});
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const { port } = server.address() as AddressInfo;
+    const failure = await failureOf({ directory: `https://127.0.0.1:${port}/dir`, timeout: 3000 });
+    server.close();
+    assert.equal(failure.code, 'ca-slow');
+    assert.match(failure.message, /was not done in time/);
+  });
+
+  test('an authority that is not there; and greenlock writes no file of its own', async () => {
+    const before = await readdir(root);
+    const { code } = await failureOf({});
+    assert.equal(code, 'ca-unreachable');
+    assert.deepEqual(await readdir(root), before);
+  });
+
+  test('an order that is broken off ends its thread', async () => {
+    await using folder = await temporaryFolder();
+    await mkdir(join(folder.path, 'tls'));
+    const issuer = createGreenlockIssuer({ folder: folder.path, onOutput: () => {} });
+    const order = { directory: 'https://127.0.0.1:1/dir', email: 'a@b.example', domains: ['a.example'] };
+    const stopped = new AbortController();
+    const issued = issuer.issue(order, stopped.signal);
+    stopped.abort();
+    await assert.rejects(issued, IssueError);
+  });
+
+  test('the versions are those that the adapter was made for', async () => {
+    const versions = new Map([
+      ['greenlock', '4.0.4'],
+      ['@root/greenlock', '4.0.5'],
+      ['@root/acme', '3.1.0'],
+      ['@root/keypairs', '0.10.3'],
+      ['@root/csr', '0.8.1'],
+    ]);
+    for (const [name, expected] of versions) {
+      const { version } = JSON.parse(
+        await readFile(join(root, 'node_modules', name, 'package.json'), 'utf8'),
+      );
+      assert.equal(
+        version,
+        expected,
+        `${name}: look at src/tls/acme/greenlock-adapter.ts before this is raised`,
+      );
+    }
+  });
+});
+
+suite('polling by RFC 8555', () => {
+  const answer = (body: object, headers: Record<string, string> = {}): AcmeResponse => ({
+    statusCode: 200,
+    headers,
+    body,
+  });
+  const post = (url: string, payload = '{}') => ({ url, payload });
+
+  test('a challenge that was answered and is pending is asked for again, not answered again', async () => {
+    const request = pollingRight(async () => answer({ type: 'http-01', status: 'pending' }));
+    assert.deepEqual((await request({}, post('/challenge'))).body, { type: 'http-01', status: 'processing' });
+  });
+
+  test('an authorization that is pending stays so', async () => {
+    const body = { status: 'pending', identifier: {}, challenges: [] };
+    const request = pollingRight(async () => answer(body));
+    assert.deepEqual((await request({}, post('/authorization'))).body, body);
+  });
+
+  test('an order is finalized once, and then polled at its own URL without a payload', async () => {
+    const seen: object[] = [];
+    const request = pollingRight(async (_acme, { url, payload }) => {
+      seen.push({ url, payload });
+      return answer({ status: 'processing', finalize: '/finalize' }, { location: '/order/1' });
+    });
+    await request({}, post('/finalize', 'csr'));
+    await request({}, post('/finalize', 'csr'));
+    await request({}, post('/finalize', 'csr'));
+    assert.deepEqual(seen, [
+      { url: '/finalize', payload: 'csr' },
+      { url: '/order/1', payload: '' },
+      { url: '/order/1', payload: '' },
+    ]);
+  });
+
+  test('nonces that are refused are tried again, but not for ever; other problems are not', async () => {
+    const refusing = (type: string, times: number) => {
+      let count = 0;
+      const request = pollingRight(async () => {
+        count += 1;
+        if (count <= times)
+          throw new AcmeProblemError({ type, detail: '', status: 400, retryAfter: undefined });
+        return answer({});
+      });
+      return { request, count: () => count };
+    };
+    const badNonce = 'urn:ietf:params:acme:error:badNonce';
+    const few = refusing(badNonce, 3);
+    await few.request({}, post('/a'));
+    assert.equal(few.count(), 4);
+    const many = refusing(badNonce, 100);
+    await assert.rejects(many.request({}, post('/a')), AcmeProblemError);
+    assert.ok(many.count() < 10);
+    const other = refusing('urn:ietf:params:acme:error:malformed', 1);
+    await assert.rejects(other.request({}, post('/a')), AcmeProblemError);
+    assert.equal(other.count(), 1);
+  });
+});
