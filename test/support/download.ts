@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { get, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import { get as getOverTls, type RequestOptions } from 'node:https';
 
 /** What came, whole. */
 export interface Download {
@@ -25,6 +26,8 @@ export interface DownloadOptions {
   headers?: Record<string, string>;
   /** Bytes after which it stops reading; 0 reads nothing at first. */
   pauseAt?: number;
+  /** Of the connection, for https:// alone: who is trusted, and where names lead. */
+  tls?: Pick<RequestOptions, 'ca' | 'lookup'>;
 }
 
 /** Begins a download; a broken one rejects `done`, which nobody has to hear. */
@@ -35,7 +38,10 @@ export function startDownload(url: string, options: DownloadOptions = {}): Ongoi
   let response: IncomingMessage | undefined;
   const result = Promise.withResolvers<Download>();
   result.promise.catch(() => {});
-  const request = get(url, { agent: false, headers: options.headers ?? {} });
+  const common = { agent: false as const, headers: options.headers ?? {} };
+  const request = url.startsWith('https:')
+    ? getOverTls(url, { ...common, ...options.tls })
+    : get(url, common);
   request.once('error', result.reject);
   request.once('response', (message) => {
     response = message;

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import type { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { readdir, readFile, rm } from 'node:fs/promises';
+import type { LookupFunction } from 'node:net';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
+import { type AcmeProxy, startAcmeProxy } from '../support/acme-proxy.ts';
+import { type DockerProxy, type LogRecord, startDockerProxy } from '../support/dockerproxy.ts';
+import { httpCall } from '../support/http-request.ts';
+import { type Pebble, type PebbleOptions, startPebble } from '../support/pebble.ts';
+import { freePort, temporaryFolder, waitFor } from '../support/process.ts';
+
+export const DOMAIN = 'dl.dockerproxy.test';
+const ISSUE_MS = 60_000;
+
+/** A pebble, a proxy in front of it that breaks things, and DockerProxies that get their certificates from there. */
+export interface AcmeBed extends AsyncDisposable {
+  pebble: Pebble;
+  authority: AcmeProxy;
+  /** The state folder, the same for all. */
+  stateDir: string;
+  start(env?: NodeJS.ProcessEnv): Promise<DockerProxy>;
+  /** Starts one and waits for its certificate. */
+  startWithCertificate(env?: NodeJS.ProcessEnv): Promise<DockerProxy>;
+  /** The files of one kind in the state folder, as paths. */
+  files(kind: 'certificates' | 'accounts' | 'attempts' | 'challenges'): Promise<string[]>;
+  /** What a client needs to trust pebble's root and to find the domain. */
+  client(): Promise<{ ca: Buffer; lookup: LookupFunction }>;
+}
+
+export interface CertificateReport {
+  ready: boolean;
+  state: string;
+  notAfter: string;
+  nextAttempt: string;
+  lastFailure?: { code: string; at: string };
+}
+
+export async function startAcmeBed(
+  options: Partial<PebbleOptions> & { stateDir?: string } = {},
+): Promise<AcmeBed> {
+  await using stack = new AsyncDisposableStack();
+  const httpPort = await freePort();
+  const folder = stack.use(await temporaryFolder());
+  const stateDir = options.stateDir ?? join(folder.path, 'state');
+  const pebble = stack.use(await startPebble({ httpPort, ...options }));
+  const authority = stack.use(await startAcmeProxy(pebble));
+  const start = (env: NodeJS.ProcessEnv = {}): Promise<DockerProxy> =>
+    startDockerProxy({
+      env: {
+        DOCKERPROXY_PORT: `${httpPort}`,
+        DOCKERPROXY_DOMAINS: DOMAIN,
+        DOCKERPROXY_ACME_EMAIL: 'ops@example.org',
+        DOCKERPROXY_ACME_DIRECTORY: authority.directory,
+        DOCKERPROXY_STATE_DIR: stateDir,
+        NODE_EXTRA_CA_CERTS: pebble.caFile,
+        ...env,
+      },
+    });
+  const bed = stack.move();
+  return {
+    pebble,
+    authority,
+    stateDir,
+    start,
+    async startWithCertificate(env) {
+      const proxy = await start(env);
+      await waitFor(async () => (await certificateOf(proxy)).state === 'valid', {
+        timeout: ISSUE_MS,
+        what: 'a certificate',
+      });
+      return proxy;
+    },
+    async files(kind) {
+      const names = await readdir(join(stateDir, 'tls', kind)).catch(() => []);
+      return names.sort().map((name) => join(stateDir, 'tls', kind, name));
+    },
+    client: async () => ({
+      ca: await readFile(pebble.rootFile),
+      lookup: (_host, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]),
+    }),
+    [Symbol.asyncDispose]: () => bed.disposeAsync(),
+  };
+}
+
+/** What readiness tells of the certificate, which goes with the status. */
+export async function certificateOf(proxy: DockerProxy): Promise<CertificateReport> {
+  const { status, body } = await httpCall(`${proxy.url}/readyz`);
+  const { certificate } = JSON.parse(body.toString()).checks as { certificate: CertificateReport };
+  assert.equal(status === 200, certificate.ready);
+  return certificate;
+}
+
+/** The certificate that a new connection gets, whoever has signed it. */
+export async function shownBy(proxy: DockerProxy): Promise<X509Certificate> {
+  const { port } = new URL(proxy.url);
+  const socket = connect({
+    host: '127.0.0.1',
+    port: Number(port),
+    servername: DOMAIN,
+    rejectUnauthorized: false,
+  });
+  await once(socket, 'secureConnect');
+  const certificate = socket.getPeerX509Certificate();
+  socket.destroy();
+  assert.ok(certificate !== undefined);
+  return certificate;
+}
+
+/** The line of the log that tells of a failure, once it is there. */
+export function failureOf(proxy: DockerProxy, code: string): Promise<LogRecord> {
+  const found = (): LogRecord | undefined => proxy.logs().find((line) => line.code === code);
+  return waitFor(found, { timeout: ISSUE_MS, what: `the failure ${code}` });
+}
+
+/** Asks for a new certificate although the old one is good, as the README tells how. */
+export async function forceRenewal(bed: AcmeBed, proxy: DockerProxy): Promise<void> {
+  for (const file of await bed.files('certificates')) await rm(file);
+  process.kill(proxy.pid, 'SIGHUP');
+}

@@ -1,0 +1,298 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import type { DockerProxy } from '../support/dockerproxy.ts';
+import { type OngoingDownload, startDownload } from '../support/download.ts';
+import { httpCall } from '../support/http-request.ts';
+import { image } from '../support/images.ts';
+import { skipUnless } from '../support/packages.ts';
+import { run, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
+import { push } from '../support/push.ts';
+import { randomLayer } from '../support/random-layer.ts';
+import { startRegistry } from '../support/registry.ts';
+import {
+  type AcmeBed,
+  certificateOf,
+  DOMAIN,
+  failureOf,
+  forceRenewal,
+  shownBy,
+  startAcmeBed,
+} from './acme-bed.ts';
+
+const DOWNLOADS = 20;
+const LAYER_BYTES = 24 * 2 ** 20;
+const FIRST_BYTES = 2 ** 20;
+
+/** An image that is too large for the buffers between, and downloads of it that stand still. */
+async function startRegistryWithImage() {
+  await using stack = new AsyncDisposableStack();
+  const registry = stack.use(await startRegistry());
+  const layer = stack.use(await randomLayer(LAYER_BYTES, 'tls'));
+  await push(
+    registry.url,
+    'large',
+    'latest',
+    image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [layer] }),
+  );
+  const owned = stack.move();
+  return {
+    env: { DOCKERPROXY_INSECURE_REGISTRIES: registry.host },
+    async begin(bed: AcmeBed, proxy: DockerProxy): Promise<OngoingDownload[]> {
+      const { port } = new URL(proxy.url);
+      const url = `https://${DOMAIN}:${port}/dl?myimage=${registry.host}/large`;
+      const tls = await bed.client();
+      const downloads = Array.from({ length: DOWNLOADS }, () =>
+        startDownload(url, { tls, pauseAt: FIRST_BYTES }),
+      );
+      await waitFor(() => downloads.every((download) => download.received() >= FIRST_BYTES), {
+        timeout: 30_000,
+        what: 'the beginning of every download',
+      });
+      return downloads;
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+async function allAreRight(downloads: readonly OngoingDownload[]): Promise<void> {
+  for (const download of downloads) download.resume();
+  const done = await Promise.all(downloads.map((download) => download.done));
+  assert.equal(done.length, DOWNLOADS);
+  for (const { status, size, sha256, headers } of done) {
+    assert.equal(status, 200);
+    assert.equal(`${size}`, headers['content-length']);
+    assert.equal(sha256, done[0]?.sha256);
+    assert.match(headers['strict-transport-security'] ?? '', /^max-age=/);
+  }
+}
+
+const skip = skipUnless('pebble', 'openssl');
+
+suite('a certificate from an ACME authority', { skip, concurrency: 3, timeout: 120_000 }, () => {
+  test('the first: HTTPS at once with a temporary one, then the real one, and nothing else left behind', async () => {
+    await using bed = await startAcmeBed();
+    bed.authority.fault = { status: 503 };
+    await using proxy = await bed.start();
+    assert.ok(proxy.logs().some(({ level, msg }) => level === 40 && /temporary self-signed/.test(msg)));
+    assert.equal((await certificateOf(proxy)).state, 'temporary');
+    assert.equal((await shownBy(proxy)).issuer, `CN=${DOMAIN}`);
+    await failureOf(proxy, 'ca-failed');
+    bed.authority.fault = undefined;
+    process.kill(proxy.pid, 'SIGHUP');
+    await waitFor(async () => (await certificateOf(proxy)).state === 'valid', { timeout: 60_000 });
+
+    const { stdout } = await run('openssl', [
+      ...['s_client', '-connect', new URL(proxy.url).host, '-servername', DOMAIN],
+      ...['-CAfile', bed.pebble.rootFile, '-verify_hostname', DOMAIN],
+    ]);
+    assert.match(stdout, /Verify return code: 0 \(ok\)/);
+    assert.match(stdout, /Server public key is 256 bit/);
+    assert.equal((await certificateOf(proxy)).lastFailure, undefined);
+    assert.deepEqual(await bed.files('challenges'), []);
+    const [account = '', ...others] = await bed.files('accounts');
+    assert.deepEqual(others, []);
+    for (const file of [account, ...(await bed.files('certificates'))]) {
+      assert.equal((await stat(file)).mode & 0o777, 0o600);
+    }
+    const folders = await readdir(join(bed.stateDir, 'tls'));
+    assert.deepEqual(folders.sort(), ['accounts', 'attempts', 'certificates', 'challenges']);
+  });
+
+  test('a restart orders nothing, and serves the same certificate at once', async () => {
+    await using bed = await startAcmeBed();
+    const first = await bed.startWithCertificate();
+    const before = await shownBy(first);
+    assert.equal(await first.stop(), 0);
+    bed.authority.requests.length = 0;
+    await using second = await bed.start();
+    assert.equal((await certificateOf(second)).state, 'valid');
+    assert.equal((await shownBy(second)).fingerprint256, before.fingerprint256);
+    assert.deepEqual(bed.authority.requests, []);
+    assert.equal(bed.pebble.issued(), 1);
+  });
+
+  test('a forced renewal breaks none of 20 downloads, and uses the account again', {
+    skip: skipUnless('docker-registry'),
+  }, async () => {
+    await using bed = await startAcmeBed();
+    await using registry = await startRegistryWithImage();
+    await using proxy = await bed.startWithCertificate(registry.env);
+    const before = await shownBy(proxy);
+    const downloads = await registry.begin(bed, proxy);
+    await forceRenewal(bed, proxy);
+    await waitFor(async () => (await shownBy(proxy)).fingerprint256 !== before.fingerprint256, {
+      timeout: 60_000,
+    });
+    await allAreRight(downloads);
+    const after = await shownBy(proxy);
+    assert.notEqual(
+      after.publicKey.export({ type: 'spki', format: 'pem' }),
+      before.publicKey.export({ type: 'spki', format: 'pem' }),
+    );
+    assert.equal(bed.authority.requests.filter((request) => /sign-me-up/.test(request)).length > 0, true);
+    assert.equal(bed.pebble.log().match(/There are now \d+ accounts/g)?.length, 1);
+    await waitFor(async () => (await bed.files('certificates')).length === 1, {
+      what: 'the saved certificate',
+    });
+  });
+
+  test('a certificate of seconds is renewed again and again, and breaks none of 20 downloads', {
+    skip: skipUnless('docker-registry'),
+  }, async () => {
+    await using bed = await startAcmeBed({ lifetime: 18 });
+    await using registry = await startRegistryWithImage();
+    await using proxy = await bed.startWithCertificate(registry.env);
+    const downloads = await registry.begin(bed, proxy);
+    const seen = new Set<string>();
+    await waitFor(
+      async () => {
+        const shown = await shownBy(proxy);
+        assert.ok(Date.now() < shown.validToDate.getTime(), 'a certificate that is over was shown');
+        seen.add(shown.fingerprint256);
+        for (const download of downloads) download.resume(FIRST_BYTES + seen.size * 2 ** 20);
+        return seen.size >= 4;
+      },
+      { timeout: 90_000, what: 'four certificates' },
+    );
+    await allAreRight(downloads);
+    assert.equal(proxy.logs().filter(({ level }) => level >= 50).length, 0);
+  });
+
+  test('several domains are in one certificate; after a change the old one stays until the new one is there', async () => {
+    await using bed = await startAcmeBed();
+    const first = await bed.startWithCertificate();
+    const before = await shownBy(first);
+    await first.stop();
+    bed.authority.fault = { status: 503 };
+    await using second = await bed.start({ DOCKERPROXY_DOMAINS: `${DOMAIN},www.dockerproxy.test` });
+    await failureOf(second, 'ca-failed');
+    assert.equal((await shownBy(second)).fingerprint256, before.fingerprint256);
+    bed.authority.fault = undefined;
+    process.kill(second.pid, 'SIGHUP');
+    const shown = await waitFor(
+      async () => {
+        const certificate = await shownBy(second);
+        return certificate.fingerprint256 !== before.fingerprint256 && certificate;
+      },
+      { timeout: 60_000 },
+    );
+    assert.ok(shown.checkHost(DOMAIN) && shown.checkHost('www.dockerproxy.test'));
+  });
+});
+
+suite('what can go wrong with an ACME authority', { skip, concurrency: 3, timeout: 120_000 }, () => {
+  test('one that fails, or takes no more requests, changes nothing that is in use', async () => {
+    await using bed = await startAcmeBed();
+    await using proxy = await bed.startWithCertificate();
+    const before = await shownBy(proxy);
+    bed.authority.fault = { status: 503 };
+    await forceRenewal(bed, proxy);
+    assert.match(
+      (await failureOf(proxy, 'ca-failed')).msg,
+      /failed with status 503.*certificate in use stays; next attempt/,
+    );
+
+    bed.authority.fault = {
+      ...{ status: 429, headers: { 'retry-after': '7200' } },
+      problem: 'urn:ietf:params:acme:error:rateLimited',
+    };
+    process.kill(proxy.pid, 'SIGHUP');
+    assert.match(
+      (await failureOf(proxy, 'ca-rate-limited')).msg,
+      /takes no more requests for now\. It says "Come back later\."/,
+    );
+    const report = await certificateOf(proxy);
+    assert.equal(report.lastFailure?.code, 'ca-rate-limited');
+    assert.ok(Date.parse(report.nextAttempt) - Date.parse(report.lastFailure?.at ?? '') >= 7_200_000);
+    assert.equal(report.state, 'valid');
+    assert.equal((await shownBy(proxy)).fingerprint256, before.fingerprint256);
+  });
+
+  test('one that is down', async () => {
+    await using bed = await startAcmeBed();
+    await bed.authority[Symbol.asyncDispose]();
+    await using proxy = await bed.start();
+    assert.match(
+      (await failureOf(proxy, 'ca-unreachable')).msg,
+      /cannot be reached \(ECONNREFUSED\): check this machine’s DNS/,
+    );
+    assert.equal((await httpCall(`${proxy.url}/healthz`)).status, 200);
+  });
+
+  test('one whose own certificate is not trusted', async () => {
+    await using bed = await startAcmeBed();
+    await using proxy = await bed.start({ NODE_EXTRA_CA_CERTS: bed.pebble.rootFile });
+    assert.match((await failureOf(proxy, 'ca-unreachable')).msg, /UNABLE_TO_|SELF_SIGNED/);
+  });
+
+  test('a challenge that it cannot reach', async () => {
+    await using bed = await startAcmeBed({ httpPort: 1 });
+    await using proxy = await bed.start();
+    const { msg } = await failureOf(proxy, 'challenge-failed');
+    assert.match(
+      msg,
+      /could not connect: port 80 of every address of the domain must lead here\. It says ".*refused/i,
+    );
+    assert.deepEqual(await bed.files('challenges'), []);
+  });
+
+  test('an account that it has forgotten is made anew with the same key', async () => {
+    await using bed = await startAcmeBed();
+    const first = await bed.startWithCertificate();
+    await first.stop();
+    const [file = ''] = await bed.files('accounts');
+    const account = JSON.parse(await readFile(file, 'utf8'));
+    await writeFile(file, JSON.stringify({ ...account, url: `${account.url}0` }));
+    await using second = await bed.start();
+    await forceRenewal(bed, second);
+    await waitFor(() => bed.pebble.issued() === 2, { timeout: 60_000, what: 'the second certificate' });
+    assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), account);
+  });
+
+  test('a damaged store is put aside, said, and replaced', async () => {
+    await using bed = await startAcmeBed();
+    const first = await bed.startWithCertificate();
+    const before = await shownBy(first);
+    await first.stop();
+    for (const kind of ['certificates', 'accounts', 'attempts'] as const) {
+      for (const file of await bed.files(kind)) await writeFile(file, (await readFile(file)).subarray(0, 40));
+    }
+    await using second = await bed.startWithCertificate();
+    assert.notEqual((await shownBy(second)).fingerprint256, before.fingerprint256);
+    const said = second.logs().filter(({ msg }) => /is damaged and was put aside/.test(msg));
+    assert.ok(said.length >= 1);
+    for (const kind of ['certificates', 'accounts'] as const) {
+      assert.ok(
+        (await bed.files(kind)).some((file) => file.endsWith('.damaged')),
+        kind,
+      );
+    }
+    const [good = ''] = (await bed.files('certificates')).filter((file) => file.endsWith('.pem'));
+    assert.ok(new X509Certificate(await readFile(good)).checkHost(DOMAIN));
+  });
+
+  test('a full disk: nobody is asked in vain, and with room again there is a certificate', {
+    skip: process.getuid?.() === 0 ? false : 'a small disk is mounted, which needs root',
+  }, async () => {
+    await using folder = await temporaryFolder();
+    const stateDir = join(folder.path, 'state');
+    await mkdir(stateDir);
+    await runOrThrow('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', stateDir]);
+    await using bed = await startAcmeBed({ stateDir });
+    const filler = join(stateDir, 'filler');
+    await writeFile(filler, Buffer.alloc(65_536)).catch(() => {});
+    await using proxy = await bed.start();
+    assert.match(
+      (await failureOf(proxy, 'store-failed')).msg,
+      /The state folder cannot be written: ENOSPC.*make room in it/,
+    );
+    assert.equal(bed.pebble.log().includes('Added order'), false);
+    await writeFile(filler, '');
+    process.kill(proxy.pid, 'SIGHUP');
+    await waitFor(async () => (await certificateOf(proxy)).state === 'valid', { timeout: 60_000 });
+    assert.equal((await bed.files('certificates')).length, 1);
+  });
+});

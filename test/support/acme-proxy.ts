@@ -1,0 +1,53 @@
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { createServer, request } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Pebble } from './pebble.ts';
+
+/** What an authority in trouble does with every request. */
+export type AcmeFault =
+  | { status: number; headers?: Record<string, string>; problem?: string }
+  /** It takes the request and never answers. */
+  | 'silent';
+
+/** Stands between an ACME client and pebble, and is in trouble on demand. */
+export interface AcmeProxy extends AsyncDisposable {
+  directory: string;
+  /** Undefined passes requests on. */
+  fault: AcmeFault | undefined;
+  /** Methods and paths of all requests so far. */
+  requests: string[];
+}
+
+export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
+  const [cert, key] = [await readFile(pebble.server.cert), await readFile(pebble.server.key)];
+  const state: Pick<AcmeProxy, 'fault' | 'requests'> = { fault: undefined, requests: [] };
+  const server = createServer({ cert, key }, (incoming, outgoing) => {
+    state.requests.push(`${incoming.method} ${incoming.url}`);
+    const { fault } = state;
+    if (fault === 'silent') return;
+    if (fault !== undefined) {
+      outgoing.writeHead(fault.status, { 'content-type': 'application/problem+json', ...fault.headers });
+      outgoing.end(JSON.stringify({ type: fault.problem ?? 'about:blank', detail: 'Come back later.' }));
+      return;
+    }
+    // The Host stays: pebble makes its URLs of it, and signed requests name them.
+    const { method, url: path, headers } = incoming;
+    const target = { host: '127.0.0.1', port: pebble.port, method, path, headers, rejectUnauthorized: false };
+    const forwarded = request({ ...target, agent: false }, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(outgoing);
+    });
+    forwarded.once('error', () => outgoing.destroy());
+    incoming.pipe(forwarded);
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  return Object.assign(state, {
+    directory: `https://127.0.0.1:${port}/dir`,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((done) => server.close(done));
+    },
+  });
+}
