@@ -1,6 +1,7 @@
 import accepts from 'accepts';
 import type { FastifyReply } from 'fastify';
 import type { CatalogueError } from '../errors.ts';
+import { escapeHtml } from './html.ts';
 
 /** What a route may have set of the archive that was not sent. */
 const ARCHIVE_HEADERS = [
@@ -16,12 +17,6 @@ const ARCHIVE_HEADERS = [
   'x-accel-buffering',
 ];
 const REASON_MAX = 120;
-const HTML_ESCAPES = new Map([
-  ['&', '&amp;'],
-  ['<', '&lt;'],
-  ['>', '&gt;'],
-  ['"', '&quot;'],
-]);
 
 /**
  * Answers with an error: problem details, or HTML or plain text where the client prefers them. The reason phrase is
@@ -69,15 +64,14 @@ function plain({ status, title, message, help }: CatalogueError): string {
 }
 
 function html({ status, title, message, help }: CatalogueError): string {
-  const escaped = (text: string): string => text.replace(/[&<>"]/g, (sign) => HTML_ESCAPES.get(sign) ?? '');
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>${escaped(title)}</title>
-<h1>${status} ${escaped(title)}</h1>
-<p>${escaped(message)}</p>
-<p>${escaped(help)}</p>
+<title>${escapeHtml(title)}</title>
+<h1>${status} ${escapeHtml(title)}</h1>
+<p>${escapeHtml(message)}</p>
+<p>${escapeHtml(help)}</p>
 <p><a href="/">DockerProxy</a></p>
 `;
 }

@@ -105,6 +105,6 @@ export async function createServer({
   await app.register(tagsRoutes, { catalogue, allowlist });
   await app.register(searchRoutes, { search, allowlist });
   await app.register(limitsRoutes, { limits });
-  await app.register(portal);
+  await app.register(portal, { defaultPlatform: info().defaultPlatform });
   return app;
 }

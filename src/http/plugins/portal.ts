@@ -1,8 +1,52 @@
 import { fileURLToPath } from 'node:url';
+import { constants } from 'node:zlib';
+import compress from '@fastify/compress';
 import fastifyStatic from '@fastify/static';
+import accepts from 'accepts';
 import type { FastifyInstance } from 'fastify';
+import { hashAssets, isAsset, LANGUAGES, renderPages } from '../portal-page.ts';
+import { evaluatePreconditions } from '../preconditions.ts';
 
-/** Serves the portal page and its files from web/. */
-export async function portal(app: FastifyInstance): Promise<void> {
-  await app.register(fastifyStatic, { root: fileURLToPath(new URL('../../../web', import.meta.url)) });
+export interface PortalOptions {
+  readonly defaultPlatform: string;
+}
+
+const ROOT = fileURLToPath(new URL('../../../web/', import.meta.url));
+
+/**
+ * Serves the portal from web/: the page at `/`, in the language that the browser prefers or `?lang=` says, and its
+ * assets under a hash of their content, to be kept for ever.
+ */
+export async function portal(app: FastifyInstance, { defaultPlatform }: PortalOptions): Promise<void> {
+  const assets = `/assets/${hashAssets(ROOT)}`;
+  const pages = renderPages({ root: ROOT, assets, defaultPlatform });
+  // Archives are compressed inside; nothing outside this plugin is.
+  await app.register(compress, {
+    encodings: ['br', 'gzip'],
+    threshold: 256,
+    brotliOptions: { params: { [constants.BROTLI_PARAM_QUALITY]: 5 } },
+  });
+  await app.register(fastifyStatic, {
+    root: ROOT,
+    prefix: assets,
+    wildcard: false,
+    index: false,
+    decorateReply: false,
+    maxAge: '365d',
+    immutable: true,
+    allowedPath: (path) => isAsset(path.replace(/^\//, '')),
+  });
+  app.get<{ Querystring: Record<string, string | string[] | undefined> }>('/', async (request, reply) => {
+    const page = pages.get(`${request.query.lang}`) ?? pages.get(preferredLanguage(request.raw));
+    if (page === undefined) throw new RangeError('There is no page');
+    reply.headers({ 'cache-control': 'no-cache', etag: `W/${page.etag}`, vary: 'accept-language' });
+    const { 'if-none-match': ifNoneMatch } = request.headers;
+    const verdict = evaluatePreconditions({ ifMatch: undefined, ifNoneMatch }, page.etag);
+    if (verdict === 'not-modified') return reply.status(304).send();
+    return reply.type('text/html; charset=utf-8').send(page.html);
+  });
+}
+
+function preferredLanguage(request: Parameters<typeof accepts>[0]): string {
+  return accepts(request).language([...LANGUAGES]) || LANGUAGES[0];
 }

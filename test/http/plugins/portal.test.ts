@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
+import { LANGUAGES } from '../../../src/http/portal-page.ts';
+import { httpCall } from '../../support/http-request.ts';
+import { problemOf, type RunningServer, startServer } from '../samples.ts';
+
+const WEB = join(import.meta.dirname, '../../../web');
+/** Bytes that one visitor gets, before images; uncompressed. */
+const BUDGET = 40_000;
+/** Loaded by none but those whose images an engine has to make. */
+const RARE = 'progress.js';
+
+/** The page and the URL that its assets are below. */
+async function pageOf(
+  server: RunningServer,
+  path = '/',
+  headers = {},
+): Promise<{ html: string; assets: string }> {
+  const answer = await server.get(path, headers);
+  assert.equal(answer.status, 200);
+  const html = answer.body.toString();
+  return { html, assets: /"(\/assets\/[\w-]+)\/app\.js"/.exec(html)?.[1] ?? '' };
+}
+
+suite('the page', { timeout: 20_000 }, () => {
+  const preferred: [accept: string | undefined, lang: string][] = [
+    [undefined, 'en'],
+    ['fa-IR,fa;q=0.9,en;q=0.8', 'fa'],
+    ['zh-TW,en;q=0.5', 'zh'],
+    ['de-DE,es;q=0.7,en;q=0.3', 'es'],
+    ['tlh', 'en'],
+  ];
+  for (const [accept, lang] of preferred) {
+    test(`Accept-Language: ${accept} gives ${lang}`, async () => {
+      await using server = await startServer();
+      const { html } = await pageOf(server, '/', accept === undefined ? {} : { 'accept-language': accept });
+      assert.match(html, new RegExp(`<html lang="${lang}" dir="${lang === 'fa' ? 'rtl' : 'ltr'}">`));
+      assert.doesNotMatch(html, /\{\{|undefined/);
+    });
+  }
+
+  test('?lang= comes before what the browser prefers, where there is that language', async () => {
+    await using server = await startServer();
+    const headers = { 'accept-language': 'ru' };
+    assert.match((await pageOf(server, '/?lang=es', headers)).html, /<html lang="es"/);
+    for (const lang of ['xx', '../en', 'constructor']) {
+      assert.match((await pageOf(server, `/?lang=${lang}`, headers)).html, /<html lang="ru"/);
+    }
+  });
+
+  test('it is asked for anew each time, and sent where it has changed', async () => {
+    await using server = await startServer();
+    const first = await server.get('/');
+    assert.equal(first.header('cache-control'), 'no-cache');
+    assert.match(first.header('vary') ?? '', /accept-language/i);
+    const etag = first.header('etag') ?? '';
+    assert.match(etag, /^W\/"[\w-]+"$/);
+    assert.equal((await server.get('/', { 'if-none-match': etag })).status, 304);
+    assert.equal((await server.get('/?lang=ru', { 'if-none-match': etag })).status, 200);
+  });
+
+  test('its assets are kept for ever, under a hash of their content', async () => {
+    await using server = await startServer();
+    const { html, assets } = await pageOf(server);
+    const named = [...html.matchAll(/(?:src|href)="(\/assets[^"]+)"/g)].map(([, path = '']) => path);
+    assert.ok(named.length >= 4, html);
+    for (const path of named) {
+      assert.ok(path.startsWith(`${assets}/`), path);
+      const answer = await server.get(path);
+      assert.equal(answer.status, 200, path);
+      assert.equal(answer.header('cache-control'), 'public, max-age=31536000, immutable');
+      assert.ok(answer.header('etag'));
+    }
+    assert.equal(problemOf(await server.get('/assets/other-hash/app.js')).code, 'route-not-found');
+  });
+
+  test('what is for its developers is not served', async () => {
+    await using server = await startServer();
+    const { assets } = await pageOf(server);
+    for (const name of [
+      'tsconfig.json',
+      'portal.d.ts',
+      'index.html',
+      'languages/en.json',
+      '',
+      '..%2fpackage.json',
+    ]) {
+      assert.equal((await server.get(`${assets}/${name}`)).status, 404, name);
+    }
+  });
+
+  test('it is sent compressed, and downloads never are', async () => {
+    await using server = await startServer();
+    const { html, assets } = await pageOf(server);
+    const brotli = await server.get('/', { 'accept-encoding': 'gzip, br' });
+    assert.equal(brotli.header('content-encoding'), 'br');
+    assert.equal(brotliDecompressSync(brotli.body).toString(), html);
+    const gzip = await httpCall(`http://127.0.0.1:${server.port}${assets}/app.js`, {
+      headers: { 'accept-encoding': 'gzip' },
+    });
+    assert.equal(gzip.headers['content-encoding'], 'gzip');
+    assert.match(gunzipSync(gzip.body).toString(), /^import /);
+    const archive = await server.get('/dl?myimage=busybox', { 'accept-encoding': 'gzip, br' });
+    assert.equal(archive.header('content-encoding'), undefined);
+    assert.equal(archive.header('content-length'), `${archive.body.length}`);
+  });
+
+  for (const lang of LANGUAGES) {
+    test(`all that a visitor gets in ${lang} has at most 40 kB`, async () => {
+      await using server = await startServer();
+      const { html, assets } = await pageOf(server, `/?lang=${lang}`);
+      const modules = readdirSync(WEB).filter((name) => name.endsWith('.js') && name !== RARE);
+      const sizes: Record<string, number> = { html: Buffer.byteLength(html) };
+      for (const name of [...modules, 'portal.css', `strings/${lang}.json`]) {
+        sizes[name] = (await server.get(`${assets}/${name}`)).body.length;
+      }
+      const total = Object.values(sizes).reduce((sum, size) => sum + size, 0);
+      assert.ok(total <= BUDGET, `${total} bytes: ${JSON.stringify(sizes)}`);
+    });
+  }
+
+  test('nothing in it comes from elsewhere, and nothing is inline', async () => {
+    await using server = await startServer();
+    const { html } = await pageOf(server);
+    assert.doesNotMatch(html, /(?:src|href)="(?:https?:)?\/\//);
+    assert.doesNotMatch(html, /<style|\sstyle=|\son\w+=|<script(?![^>]* src=)/);
+  });
+});

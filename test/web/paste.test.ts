@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { parseReference } from '../../src/oci/reference.ts';
+import { fullName, parsePaste } from '../../web/paste.js';
+
+const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
+
+const pasted: [text: string, images: string[], platform?: string][] = [
+  ['busybox', ['busybox']],
+  ['  nginx:1.27\n', ['nginx:1.27']],
+  ['Nginx:RC1', ['nginx:RC1']],
+  ['docker pull nginx:1.27', ['nginx:1.27']],
+  ['$ sudo docker pull ghcr.io/org/app:1.2', ['ghcr.io/org/app:1.2']],
+  ['docker image pull --quiet nginx', ['nginx']],
+  ['docker pull --platform linux/arm64 nginx', ['nginx'], 'linux/arm64'],
+  ['docker pull --platform=linux/arm/v7 nginx', ['nginx'], 'linux/arm/v7'],
+  ['docker run -it --rm --name web -p 80:80 -e A=b nginx:1.27 nginx -g daemon', ['nginx:1.27']],
+  ['podman run --rm docker.io/library/busybox echo hi', ['docker.io/library/busybox']],
+  ['ctr -n k8s.io images pull registry.k8s.io/pause:3.9', ['registry.k8s.io/pause:3.9']],
+  ['skopeo copy docker://quay.io/org/app:2 oci:dir', ['quay.io/org/app:2']],
+  ['FROM --platform=linux/amd64 node:24-slim AS build', ['node:24-slim'], 'linux/amd64'],
+  ['    image: "redis:7"', ['redis:7']],
+  ['busybox alpine:3.20', ['busybox', 'alpine:3.20']],
+  ['docker pull busybox\ndocker pull alpine\ndocker pull busybox', ['busybox', 'alpine']],
+  ['registry.lan:5000/a/b:1', ['registry.lan:5000/a/b:1']],
+  [`busybox@${DIGEST}`, [`busybox@${DIGEST}`]],
+  [`busybox:1.36 ${DIGEST}`, [`busybox@${DIGEST}`]],
+  [`busybox ${DIGEST.slice(7)}`, [`busybox@${DIGEST}`]],
+  ['https://hub.docker.com/_/nginx', ['nginx']],
+  ['https://hub.docker.com/_/nginx/tags?name=alpine', ['nginx']],
+  ['hub.docker.com/r/grafana/grafana/', ['grafana/grafana']],
+  ['https://hub.docker.com/repository/docker/me/app/general', ['me/app']],
+  [
+    'https://hub.docker.com/layers/library/nginx/1.27/images/sha256-0?context=explore',
+    ['library/nginx:1.27'],
+  ],
+  ['https://github.com/Org/Repo/pkgs/container/app', ['ghcr.io/org/app']],
+  ['https://github.com/org/repo/pkgs/container/repo%2Fapp/123456?tag=1.2', ['ghcr.io/org/repo/app:1.2']],
+  ['https://github.com/orgs/org/packages/container/package/app', ['ghcr.io/org/app']],
+  ['https://quay.io/repository/org/app?tab=tags&tag=v1', ['quay.io/org/app:v1']],
+  ['https://ghcr.io/org/app:1.2', ['ghcr.io/org/app:1.2']],
+];
+
+suite('what people paste', () => {
+  for (const [text, images, platform] of pasted) {
+    test(JSON.stringify(text), () => {
+      const found = parsePaste(text);
+      assert.deepEqual(found.images, images);
+      assert.equal(found.platform, platform);
+      assert.equal(found.problem, undefined);
+    });
+
+    test(`${JSON.stringify(text)}: names in full are as the server reads them`, () => {
+      for (const image of images) {
+        const { name, tag, digest } = parseReference(image);
+        assert.equal(fullName(image), name + (digest === undefined ? `:${tag}` : `@${digest}`));
+      }
+    });
+  }
+
+  for (const text of [DIGEST, DIGEST.slice(7)]) {
+    test(`${text.slice(0, 12)}… alone has no repository`, () => {
+      assert.deepEqual(parsePaste(text), { images: [], problem: 'digest' });
+    });
+  }
+
+  for (const text of ['???', 'https://github.com/org/repo', 'https://[', '<script>', 'nginx:', '/']) {
+    test(`${text} is either a name or told to be none`, () => {
+      const { images, problem } = parsePaste(text);
+      if (problem === undefined) for (const image of images) parseReference(image);
+      else assert.equal(problem, 'unreadable');
+    });
+  }
+
+  test('nothing is nothing', () => assert.deepEqual(parsePaste(' \n '), { images: [] }));
+});
