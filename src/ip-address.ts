@@ -49,6 +49,11 @@ export function parseAddressRange(text: string): AddressRange {
   } as AddressRange;
 }
 
+/** Tells whether an address is of this machine or of a network that is not the internet. */
+export function isLocalAddress(address: IpAddress): boolean {
+  return ['loopback', 'private', 'linkLocal', 'uniqueLocal', 'carrierGradeNat'].includes(address.range());
+}
+
 /** The address whose bits behind the prefix are zero: `2001:db8:1:2:3::4`, 64 → `2001:db8:1:2::`. */
 export function networkOf(address: IpAddress, prefix: number): string {
   const bytes = address.toByteArray().map((byte, at) => {

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { BlockList, isIP } from 'node:net';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { networkOf, parseAddressRange, parseIpAddress } from '../src/ip-address.ts';
+import {
+  type IpAddress,
+  isLocalAddress,
+  networkOf,
+  parseAddressRange,
+  parseIpAddress,
+} from '../src/ip-address.ts';
 
 function isIn(cidr: string, text: string): boolean {
   const address = parseIpAddress(text);
@@ -38,6 +44,15 @@ suite('addresses', () => {
   test('any text is an address or none, and one of Node is one of ours', () => {
     const texts = fc.oneof(fc.string(), fc.ipV4(), fc.ipV6());
     fc.assert(fc.property(texts, (text) => (parseIpAddress(text) !== undefined) === (isIP(text) !== 0)));
+  });
+});
+
+suite('local addresses', () => {
+  test('are those of this machine and of private networks', () => {
+    for (const text of ['127.0.0.1', '::1', '10.1.2.3', '192.168.0.1', '100.64.0.1', 'fd00::1', 'fe80::1'])
+      assert.ok(isLocalAddress(parseIpAddress(text) as IpAddress), text);
+    for (const text of ['192.0.2.1', '8.8.8.8', '2001:4860::1'])
+      assert.ok(!isLocalAddress(parseIpAddress(text) as IpAddress), text);
   });
 });
 

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { closeSync, openSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import {
   type Acquisition,
@@ -136,6 +136,8 @@ function open(path: string): DatabaseSync {
 }
 
 function openAsIs(path: string): DatabaseSync {
+  // It holds addresses of clients. What SQLite puts beside it gets the same permissions.
+  closeSync(openSync(path, 'a', 0o600));
   const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
   try {
     database.exec(SETUP);

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { Agent, get, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import type { LiveArchive } from '../../src/sources/image-source.ts';
 import { waitFor } from '../support/process.ts';
@@ -128,6 +130,18 @@ suite('downloads of a client at once', { timeout: 20_000 }, () => {
       }
       await waitFor(async () => (await activeDownloads(server)) === 0);
     }
+  });
+
+  test('that follow each other on one connection are never two', async () => {
+    await using server = await startServer({ limits: { downloadsPerIp: 1 } });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    for (let at = 0; at < 20; at += 1) {
+      const asked = get({ port: server.port, path: `/dl?myimage=a/${at}`, agent });
+      const [response] = (await once(asked, 'response', soon())) as [IncomingMessage];
+      assert.equal(response.statusCode, 200);
+      assert.ok((await buffer(response)).equals(FILE));
+    }
+    agent.destroy();
   });
 
   test('include those whose image is still looked for, and who watches it', async () => {

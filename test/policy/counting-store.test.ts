@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
@@ -237,6 +237,16 @@ suite('what processes of one machine share', { timeout: 60_000 }, () => {
     store.close();
   });
 
+  test('the file is for its user alone', async () => {
+    await using folder = await temporaryFolder();
+    const store = openSqliteCountingStore(join(folder.path, 'limits.sqlite'), Date.now);
+    await addOne(store, 'a', 1);
+    const files = await readdir(folder.path);
+    assert.equal(files.length, 3, files.join());
+    for (const file of files) assert.equal((await stat(join(folder.path, file))).mode & 0o777, 0o600, file);
+    store.close();
+  });
+
   test('a file that is broken is made anew', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'limits.sqlite');
@@ -271,7 +281,7 @@ suite('a store that fails', () => {
   });
 
   test('a folder that is not there, or a file that is none of ours to write, is an error at once', () => {
-    assert.throws(() => openSqliteCountingStore('/no/such/folder/limits.sqlite', Date.now), /unable to open/);
+    assert.throws(() => openSqliteCountingStore('/no/such/folder/limits.sqlite', Date.now), /ENOENT/);
   });
 });
 

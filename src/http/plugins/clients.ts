@@ -1,13 +1,34 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify';
+import { isLocalAddress, parseIpAddress } from '../../ip-address.ts';
 import type { ClientList } from '../../policy/client-list.ts';
 import { clientAddress } from '../client-address.ts';
 
 /** Answers only whom the list lets in; health checks are answered to everyone. Call it on the root instance. */
 export function admitClients(app: FastifyInstance, clients: ClientList): void {
+  const warn = warnOfUntrustedProxies(app.log);
   app.addHook('onRequest', async (request) => {
+    warn(request);
     if (isHealthCheck(request.routeOptions.url)) return;
     clients.check(clientAddress(request));
   });
+}
+
+/**
+ * Says once that everyone behind a proxy counts as one client: an operator's proxy is near, and who forges the header
+ * from afar is none.
+ */
+function warnOfUntrustedProxies(log: FastifyBaseLogger): (request: FastifyRequest) => void {
+  let isSaid = false;
+  return ({ ip, headers, socket: { remoteAddress } }) => {
+    if (isSaid || headers['x-forwarded-for'] === undefined || ip !== remoteAddress) return;
+    const address = parseIpAddress(ip);
+    if (address === undefined || !isLocalAddress(address)) return;
+    isSaid = true;
+    log.warn(
+      { client: ip },
+      `X-Forwarded-For from ${ip} does not count; if that is a proxy of yours, name it with --trust-proxy`,
+    );
+  };
 }
 
 export function isHealthCheck(route: string | undefined): boolean {

@@ -50,9 +50,12 @@ async function createLimiter(
   type Incremented = (error: Error | null, result?: { current: number; ttl: number }) => void;
   class Store {
     incr(client: string, done: Incremented): void {
-      requests
-        .count(client)
-        .then(({ value, resetsIn }) => done(null, { current: value, ttl: resetsIn }), done);
+      requests.count(client).then(({ value, resetsIn }) => {
+        // One line for a client and a window, however often it asks.
+        if (value === requests.limit + 1)
+          app.log.info({ client }, `${client} has reached the rate of requests`);
+        done(null, { current: value, ttl: resetsIn });
+      }, done);
     }
     child(): Store {
       return this;

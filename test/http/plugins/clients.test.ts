@@ -69,6 +69,21 @@ suite('X-Forwarded-For', { timeout: 20_000 }, () => {
     }
   });
 
+  test('that does not count is told to the operator, once', async () => {
+    await using server = await startServer();
+    for (let time = 0; time < 3; time += 1) await server.get(DL, { 'x-forwarded-for': '198.51.100.7' });
+    const warnings = server.log.filter(({ level }) => level === 40);
+    assert.deepEqual(
+      warnings.map(({ msg }) => msg),
+      [
+        'X-Forwarded-For from 127.0.0.1 does not count; if that is a proxy of yours, name it with --trust-proxy',
+      ],
+    );
+    await using behindProxy = await startServer({ trustProxy: [PROXY] });
+    await behindProxy.get(DL, { 'x-forwarded-for': '198.51.100.7' });
+    assert.ok(behindProxy.log.every(({ level }) => level < 40));
+  });
+
   test('that is no address counts as the address of the proxy', async () => {
     for (const garbage of ['unknown', '_hidden', '999.1.1.1', '192.0.2.1 ; drop', '-'])
       assert.equal(await isLetIn({ ...except(PROXY), trustProxy: [PROXY] }, garbage), false, garbage);

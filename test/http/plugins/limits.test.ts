@@ -47,6 +47,8 @@ suite('the rate of requests', { timeout: 20_000 }, () => {
     assertRefused(await server.get('/dl/busybox.tar'));
     assertRefused(await server.get('/api/v1/info'));
     assert.equal(server.requests.length, 3);
+    const lines = server.log.filter(({ msg }) => msg === '127.0.0.1 has reached the rate of requests');
+    assert.equal(lines.length, 1);
   });
 
   test('counts downloads, HEAD, progress, the API, and whatever finds nothing', async () => {
