@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { relay } from '../src/streams.ts';
+import { relay, send } from '../src/streams.ts';
 
 const never = new AbortController().signal;
 
@@ -60,6 +60,19 @@ suite('a relay of streams', () => {
     whole.on('data', (chunk) => passed.push(String(chunk)));
     await assert.rejects(new Promise((_, reject) => whole.once('error', reject)), /inspected/);
     assert.deepEqual(passed, ['good']);
+  });
+
+  test('that is sent shows each chunk, whatever part it is of', async () => {
+    const whole = relay(async function* () {
+      yield Buffer.from('head');
+      yield Readable.from([Buffer.from('b'), Buffer.from('ody')]);
+      yield Buffer.from('tail');
+    }, never);
+    const seen: string[] = [];
+    const sink = new PassThrough();
+    await send(whole, sink, (chunk) => seen.push(String(chunk)));
+    assert.deepEqual(seen, ['head', 'b', 'ody', 'tail']);
+    assert.equal(await text(sink.end()), 'headbodytail');
   });
 
   test('ends what is under way when it is destroyed', async () => {

@@ -32,7 +32,7 @@ export interface DownloadLimits {
 export interface Sending {
   /** To be told each chunk; undefined where nothing is counted. */
   readonly inspect: ((chunk: Uint8Array) => void) | undefined;
-  /** Gives what to write to in place of a sink, which it keeps to the client's bandwidth. */
+  /** Gives what to write to in place of a sink, which it keeps to the client's bandwidth; to be destroyed on failure. */
   through(sink: Writable): { readonly sink: Writable; flushed(): Promise<void> };
 }
 
@@ -56,7 +56,6 @@ export function downloadLimits(limits: Limits, request: FastifyRequest, over: Ab
         through(sink) {
           if (bandwidth === undefined) return { sink, flushed: async () => {} };
           const throttled = throttle(sink, bandwidth.open(client), bandwidth.rate);
-          whenOver(() => throttled.destroy());
           return { sink: throttled, flushed: () => finished(throttled.end()) };
         },
       };

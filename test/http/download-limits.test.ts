@@ -5,6 +5,8 @@ import { connect, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
+import type { CountingStore } from '../../src/policy/counting-store.ts';
+import { createMemoryCountingStore } from '../../src/policy/memory-counting-store.ts';
 import type { LiveArchive } from '../../src/sources/image-source.ts';
 import { waitFor } from '../support/process.ts';
 import {
@@ -160,6 +162,28 @@ suite('downloads of a client at once', { timeout: 20_000 }, () => {
     await waitFor(async () => (await activeDownloads(server)) === 0);
   });
 
+  test('are given back by clients that went while they waited for one', async () => {
+    const memory = createMemoryCountingStore(Date.now);
+    const asked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    const store: CountingStore = {
+      ...memory,
+      async acquire(lease, most) {
+        asked.resolve();
+        await answer.promise;
+        return memory.acquire(lease, most);
+      },
+    };
+    await using server = await startServer({ store, limits: { downloadsPerIp: 1 } });
+    const socket = connect(server.port, '127.0.0.1');
+    socket.on('error', () => {}).write(requestHead('GET', DL));
+    await asked.promise;
+    socket.destroy();
+    await server.logged(/^\[LEFT\] busybox/);
+    answer.resolve();
+    await waitFor(async () => (await activeDownloads(server)) === 0 && server.requests.length === 1);
+  });
+
   test('do not include HEAD, unless it costs what a download does', async () => {
     for (const headCosts of [false, true]) {
       await using server = await startServer({ ...ENDLESS, headCosts, limits: { downloadsPerIp: 1 } });
@@ -204,10 +228,24 @@ suite('bytes of a day', { timeout: 20_000 }, () => {
     assert.equal(await bytesLeft(server), 4_800);
   });
 
+  test('are saved when a download ends', async () => {
+    const store = createMemoryCountingStore(Date.now);
+    await using server = await startServer({ limits, store });
+    await server.get(DL);
+    await waitFor(async () => {
+      const [count] = await store.add([{ counter: 'bytes 127.0.0.1', amount: 0, window: 86_400_000 }]);
+      return count?.value === 10_000;
+    });
+  });
+
   test('count what was sent of a download that broke off', async () => {
     await using server = await startServer({ ...ENDLESS, limits });
-    (await begin(server, DL)).destroy();
-    await waitFor(async () => (await bytesLeft(server)) === 14_900);
+    // What was not sent is not due any more, either: nine thousand bytes each would be too many.
+    for (let times = 1; times <= 4; times += 1) {
+      (await begin(server, DL)).destroy();
+      await waitFor(() => server.log.filter(({ msg }) => msg.startsWith('[LEFT]')).length === times);
+      assert.equal(await bytesLeft(server), 15_000 - times * 100);
+    }
   });
 
   test('that are used up refuse what begins, and say when they are back', async () => {
@@ -300,19 +338,23 @@ suite('the bandwidth of a client', { timeout: 20_000 }, () => {
     await server.logged(/^\[FAILED\] busybox: cut/);
   });
 
-  test('keeps back what waits where a problem is the answer', async () => {
+  test('is owed nothing for what waits where a problem is the answer', async () => {
+    let times = 0;
     const read = (): Readable => {
+      times += 1;
+      if (times > 1) return Readable.from([FILE.subarray(0, 1)]);
       const stream = endless();
-      // The first chunk has come, and waits: 100 bytes at 1 byte a second.
+      // The first chunk has come, and waits for ten seconds.
       stream.once('data', () => setImmediate(() => stream.destroy(new Error('cut'))));
       return stream;
     };
     await using server = await startServer({
       open: () => sampleArchive({ read }),
-      limits: { bandwidthPerIp: 1 },
+      limits: { bandwidthPerIp: 10 },
     });
     const answer = await server.get(DL);
     assert.equal(answer.status, 500);
     assert.equal(answer.header('content-length'), `${answer.body.length}`);
+    assert.equal((await server.get(DL, { range: 'bytes=0-0' })).status, 206);
   });
 });

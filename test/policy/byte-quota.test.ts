@@ -118,6 +118,17 @@ suite('bytes a day', () => {
     assert.ok(await isLetThrough(quota, whole('a', 300)), 'what was not sent is free again');
   });
 
+  test('that a connection did not send are free as soon as it ends, though others go on', async () => {
+    const { quota } = start();
+    const one = await quota.admit('c', whole('a', 600));
+    const other = await quota.admit('c', whole('b', 600));
+    assert.equal(await isLetThrough(quota, whole('d', 1)), undefined);
+    one.sent(10);
+    one.end();
+    assert.ok(await isLetThrough(quota, whole('d', 1)));
+    other.end();
+  });
+
   test('ranges again and again give no more than twice an archive', async () => {
     const { quota } = start();
     await send(quota, whole('a', LIMIT), LIMIT);

@@ -149,6 +149,10 @@ for (const [kind, open] of Object.entries(kinds)) {
       assert.equal(await store.acquire(lease('c', 'b', 'one'), limits), 'client-full');
       await store.release(lease('c', 'a', 'two'));
       assert.equal(await store.acquire(lease('c', 'b', 'one'), limits), 'granted');
+      await store.acquire(lease('c', 'b', 'two'), limits);
+      const two = { perClient: 0, total: 2 };
+      assert.equal(await store.acquire(lease('d', 'a', 'one'), two), 'granted');
+      assert.equal(await store.acquire(lease('e', 'a', 'one'), two), 'service-full');
     });
 
     test('a lease that nobody renews ends by itself', async () => {

@@ -23,7 +23,7 @@ export function clientOf(request: FastifyRequest): string {
  * Counts the requests of each client for downloads and the API, and those that find nothing, and tells in RateLimit
  * headers what is left. Call it on the root instance before there are routes.
  *
- * @returns what counts a request that only its handler knows to be a miss; one that is counted is not counted again
+ * @returns what counts a request that finds nothing; one that is counted is not counted again
  */
 export async function limitRequests(app: FastifyInstance, limits: Limits): Promise<CountRequest> {
   const policies = policyHeader(limits);
@@ -36,8 +36,7 @@ export async function limitRequests(app: FastifyInstance, limits: Limits): Promi
     reply.header('ratelimit', `"requests";r=${remaining};t=${reset}`);
   };
   const hook: onRequestAsyncHookHandler = async (request, reply) => {
-    const { is404, routeOptions } = request;
-    if (is404 || /^\/(?:dl|api)(?:\/|$)/.test(routeOptions.url ?? '')) await count(request, reply);
+    if (/^\/(?:dl|api)(?:\/|$)/.test(request.routeOptions.url ?? '')) await count(request, reply);
   };
   app.addHook('onRequest', hook);
   return count;

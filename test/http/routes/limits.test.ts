@@ -51,6 +51,16 @@ suite('GET /api/v1/limits', { timeout: 20_000 }, () => {
     });
   });
 
+  test('tells clients of IPv6 apart as they are counted', async () => {
+    const rateLimit = { limit: 10, window: 60_000 };
+    await using server = await startServer({ trustProxy: ['127.0.0.1'], limits: { rateLimit } });
+    const left = async (client: string) =>
+      (await limitsOf(server, { 'x-forwarded-for': client })).requests?.remaining;
+    assert.equal(await left('2001:db8:1:2:3::4'), 9);
+    assert.equal(await left('2001:db8:1:2:5::6'), 8);
+    assert.equal(await left('2001:db8:1:3::'), 9);
+  });
+
   test('takes no parameters', async () => {
     await using server = await startServer();
     const answer = await server.get('/api/v1/limits?client=192.0.2.1');
