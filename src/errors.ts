@@ -202,6 +202,19 @@ const CATALOGUE = {
 
 export type ErrorCode = keyof typeof CATALOGUE;
 
+/** An entry of the catalogue, for who documents it. */
+export interface ErrorEntry {
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly title: string;
+  readonly help: string;
+}
+
+/** All that can go wrong, in the order of their status. */
+export function listErrors(): readonly ErrorEntry[] {
+  return Object.entries(CATALOGUE).map(([code, entry]) => ({ code: code as ErrorCode, ...entry }));
+}
+
 export interface ErrorDetails {
   /** Seconds after which asking again makes sense; sent as Retry-After. */
   retryAfter?: number;

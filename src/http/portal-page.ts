@@ -35,6 +35,11 @@ export interface Page {
   readonly etag: string;
 }
 
+/** Gives a page its validator. */
+export function pageOf(html: string): Page {
+  return { html, etag: `"${createHash('sha256').update(html).digest('base64url').slice(0, 22)}"` };
+}
+
 export interface PageOptions {
   /** The folder web/. */
   readonly root: string;
@@ -65,8 +70,7 @@ export function renderPages({ root, assets, defaultPlatform }: PageOptions): Rea
         languageLinks: links.join(''),
       };
       const html = template.replace(/\{\{(\w+)\}\}/g, (_, key: string) => values[key] ?? missing(lang, key));
-      const etag = `"${createHash('sha256').update(html).digest('base64url').slice(0, 22)}"`;
-      return [lang, { html, etag }];
+      return [lang, pageOf(html)];
     }),
   );
 }

@@ -3,8 +3,10 @@ import { constants } from 'node:zlib';
 import compress from '@fastify/compress';
 import fastifyStatic from '@fastify/static';
 import accepts from 'accepts';
-import type { FastifyInstance } from 'fastify';
-import { hashAssets, isAsset, LANGUAGES, renderPages } from '../portal-page.ts';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { listErrors } from '../../errors.ts';
+import { type ApiDocument, renderApiPage } from '../api-page.ts';
+import { hashAssets, isAsset, LANGUAGES, type Page, pageOf, renderPages } from '../portal-page.ts';
 import { evaluatePreconditions } from '../preconditions.ts';
 
 export interface PortalOptions {
@@ -39,12 +41,21 @@ export async function portal(app: FastifyInstance, { defaultPlatform }: PortalOp
   app.get<{ Querystring: Record<string, string | string[] | undefined> }>('/', async (request, reply) => {
     const page = pages.get(`${request.query.lang}`) ?? pages.get(preferredLanguage(request.raw));
     if (page === undefined) throw new RangeError('There is no page');
-    reply.headers({ 'cache-control': 'no-cache', etag: `W/${page.etag}`, vary: 'accept-language' });
-    const { 'if-none-match': ifNoneMatch } = request.headers;
-    const verdict = evaluatePreconditions({ ifMatch: undefined, ifNoneMatch }, page.etag);
-    if (verdict === 'not-modified') return reply.status(304).send();
-    return reply.type('text/html; charset=utf-8').send(page.html);
+    return sendPage(request, reply.header('vary', 'accept-language'), page);
   });
+  // All routes are known once the server is ready, and not before.
+  let apiPage: Page | undefined;
+  app.get('/api', async (request, reply) => {
+    apiPage ??= pageOf(renderApiPage(app.swagger() as ApiDocument, listErrors(), assets));
+    return sendPage(request, reply, apiPage);
+  });
+}
+
+function sendPage({ headers }: FastifyRequest, reply: FastifyReply, { html, etag }: Page): FastifyReply {
+  reply.headers({ 'cache-control': 'no-cache', etag: `W/${etag}` });
+  const preconditions = { ifMatch: undefined, ifNoneMatch: headers['if-none-match'] };
+  if (evaluatePreconditions(preconditions, etag) === 'not-modified') return reply.status(304).send();
+  return reply.type('text/html; charset=utf-8').send(html);
 }
 
 function preferredLanguage(request: Parameters<typeof accepts>[0]): string {

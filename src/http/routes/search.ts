@@ -8,7 +8,14 @@ import { whenGone } from '../gone.ts';
 import { problemResponses } from '../problem-schema.ts';
 
 const SearchQuery = Type.Object(
-  { q: Type.String({ minLength: 2, maxLength: 100, description: 'A part of a name, or words.' }) },
+  {
+    q: Type.String({
+      minLength: 2,
+      maxLength: 100,
+      description: 'A part of a name, or words.',
+      examples: ['nginx'],
+    }),
+  },
   { additionalProperties: false },
 );
 

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
+import { listErrors } from '../../../src/errors.ts';
 import { LANGUAGES } from '../../../src/http/portal-page.ts';
 import { httpCall } from '../../support/http-request.ts';
 import { problemOf, type RunningServer, startServer } from '../samples.ts';
@@ -127,5 +128,30 @@ suite('the page', { timeout: 20_000 }, () => {
     const { html } = await pageOf(server);
     assert.doesNotMatch(html, /(?:src|href)="(?:https?:)?\/\//);
     assert.doesNotMatch(html, /<style|\sstyle=|\son\w+=|<script(?![^>]* src=)/);
+  });
+});
+
+suite('the page of the API', { timeout: 20_000 }, () => {
+  test('tells of every route and every error, without a script', async () => {
+    await using server = await startServer();
+    const answer = await server.get('/api');
+    assert.equal(answer.status, 200);
+    assert.match(answer.header('content-type') ?? '', /^text\/html/);
+    const html = answer.body.toString();
+    const document = JSON.parse((await server.get('/openapi.json')).body.toString()) as { paths: object };
+    for (const path of Object.keys(document.paths)) assert.ok(html.includes(`GET ${path}<`), path);
+    for (const { code } of listErrors()) assert.ok(html.includes(`<code>${code}</code>`), code);
+    assert.doesNotMatch(html, /<script|<style|undefined|\[object/);
+    assert.equal((await server.get('/api', { 'if-none-match': answer.header('etag') ?? '' })).status, 304);
+  });
+
+  test('its links can be followed', async () => {
+    await using server = await startServer();
+    const html = (await server.get('/api')).body.toString();
+    const links = [...html.matchAll(/(?:href|src)="([^"]+)"/g)].map(([, path = '']) => path);
+    assert.ok(links.length > 6);
+    for (const path of new Set(links)) {
+      assert.equal((await server.get(path.replaceAll('&amp;', '&'))).status, 200, path);
+    }
   });
 });
