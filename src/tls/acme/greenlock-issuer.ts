@@ -1,3 +1,4 @@
+import { extname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Worker } from 'node:worker_threads';
 import { type Certificate, isFor, parseCertificate } from '../certificate.ts';
@@ -25,7 +26,7 @@ const LARGEST_HEAP_MB = 128;
  */
 export function createGreenlockIssuer(options: GreenlockIssuerOptions): CertificateIssuer {
   const { folder, onOutput, timeout = TIMEOUT_MS } = options;
-  const script = options.worker ?? new URL('./greenlock-worker.ts', import.meta.url);
+  const script = options.worker ?? new URL(`./greenlock-worker${extname(import.meta.url)}`, import.meta.url);
   return {
     async issue(order, signal) {
       signal.throwIfAborted();

@@ -1,5 +1,5 @@
 /** The thread that greenlock lives in: it goes through one order, tells how that went, and is ended. */
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
 import { createDiskStore } from '../certificate-store.ts';
@@ -25,7 +25,8 @@ export type WorkerMessage =
 const { order, folder } = workerData as WorkerTask;
 const { directory, email, domains } = order;
 const tell = (message: WorkerMessage): void => parentPort?.postMessage(message);
-const plugin = (name: string): string => fileURLToPath(new URL(`./greenlock-${name}.ts`, import.meta.url));
+const plugin = (name: string): string =>
+  fileURLToPath(new URL(`./greenlock-${name}${extname(import.meta.url)}`, import.meta.url));
 
 const challengeFolder = join(folder, 'challenges');
 const tokens = new Set<string>();

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { download } from '../support/download.ts';
+import { skipUnless } from '../support/packages.ts';
+import { run, runOrThrow, spawnUntil, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+import { standardImages } from '../support/standard-images.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+
+suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'), timeout: 240_000 }, () => {
+  let folder: TemporaryFolder;
+  let registry: Registry;
+  let program: string;
+
+  before(async () => {
+    folder = await temporaryFolder();
+    registry = await startRegistry();
+    await standardImages(registry);
+    // From a copy: packing compiles into the folder, where other tests are at work.
+    const copy = join(folder.path, 'copy');
+    await runOrThrow('git', ['clone', '--quiet', root, copy]);
+    await runOrThrow('ln', ['-s', join(root, 'node_modules'), join(copy, 'node_modules')]);
+    await runOrThrow('npm', ['pack', '--silent', '--pack-destination', folder.path], {
+      cwd: copy,
+      timeout: 120_000,
+    });
+    const packed = (await readdir(folder.path)).filter((name) => name.endsWith('.tgz'));
+    assert.equal(packed.length, 1);
+    await writeFile(join(folder.path, 'package.json'), '{"private":true}');
+    const flags = ['--no-audit', '--no-fund', '--prefer-offline', '--ignore-scripts', '--silent'];
+    await runOrThrow('npm', ['install', ...flags, `./${packed[0]}`], { cwd: folder.path, timeout: 180_000 });
+    program = join(folder.path, 'node_modules', '.bin', 'dockerproxy');
+  });
+  after(async () => {
+    await registry[Symbol.asyncDispose]();
+    await folder[Symbol.asyncDispose]();
+  });
+
+  const env = () => ({ ...process.env, HOME: folder.path, DOCKERPROXY_INSECURE_REGISTRIES: registry.host });
+
+  test('it saves an image', async () => {
+    const image = `${registry.host}/library/busybox`;
+    const { stderr } = await runOrThrow(program, ['save', image], { env: env(), cwd: folder.path });
+    assert.match(stderr, /^busybox\.tar: /);
+  });
+
+  test('it serves the same one, and the page', async () => {
+    const isListening = ({ stdout }: { stdout(): string }) => /is listening on/.test(stdout());
+    await using server = await spawnUntil(program, ['--port', '0'], isListening, { env: env() });
+    const [, url = ''] = /is listening on (http:\/\/[\d.:]+)/.exec(server.stdout()) ?? [];
+    const { size } = await download(`${url}/dl?myimage=${registry.host}/library/busybox`);
+    assert.ok(size > 1_000_000);
+    assert.equal((await fetch(url)).status, 200);
+  });
+
+  test('on a Node.js that is too old it runs on the one that came with it', async () => {
+    // Whatever the first argument is: only the version that it tells counts.
+    const old = join(folder.path, 'old.mjs');
+    const launcher = join(folder.path, 'node_modules', 'dockerproxy', 'bin', 'dockerproxy.js');
+    await writeFile(
+      old,
+      `Object.defineProperty(process.versions, 'node', { value: '18.0.0' });\nawait import('file://${launcher}');\n`,
+    );
+    const { code, stdout } = await run(process.execPath, [old, '--version'], { env: env() });
+    assert.equal(code, 0);
+    assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+  });
+});
