@@ -64,8 +64,8 @@ suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'),
       old,
       `Object.defineProperty(process.versions, 'node', { value: '18.0.0' });\nawait import('file://${launcher}');\n`,
     );
-    const { code, stdout } = await run(process.execPath, [old, '--version'], { env: env() });
-    assert.equal(code, 0);
+    const { code, stdout, stderr } = await run(process.execPath, [old, '--version'], { env: env() });
+    assert.equal(code, 0, stderr);
     assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
   });
 });
