@@ -191,7 +191,7 @@ function openCountingStore({ stateDir, limitsStore }: Config, logger: Logger): C
   try {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
     const shared = openSqliteCountingStore(join(stateDir, 'limits.sqlite'), Date.now);
-    return createFallbackCountingStore(shared, memory, onFailure);
+    return createFallbackCountingStore(shared, memory, { onFailure, now: Date.now });
   } catch (error) {
     onFailure(error as Error);
     return memory;

@@ -1,23 +1,30 @@
 import type { CountingStore } from './counting-store.ts';
 
-/**
- * Counts in the first store and, where that fails, in the second one, so that neither limits nor the service end with a
- * disk. A failure is told once, and once more after the store has worked again.
- */
+/** Milliseconds that a store which failed is left alone: one that hangs must not hold up each request anew. */
+const REST_MS = 5000;
+
+export interface FallbackOptions {
+  /** Told when the first store begins to fail, not each time that it does. */
+  readonly onFailure: (error: Error) => void;
+  readonly now: () => number;
+}
+
+/** Counts in the first store and, while that fails, in the second one: neither limits nor the service end with a disk. */
 export function createFallbackCountingStore(
   first: CountingStore,
   second: CountingStore,
-  onFailure: (error: Error) => void,
+  { onFailure, now }: FallbackOptions,
 ): CountingStore {
-  let isFailing = false;
+  let failed: number | undefined;
   const attempt = async <T>(call: (store: CountingStore) => Promise<T>): Promise<T> => {
+    if (failed !== undefined && Math.abs(now() - failed) < REST_MS) return call(second);
     try {
       const result = await call(first);
-      isFailing = false;
+      failed = undefined;
       return result;
     } catch (error) {
-      if (!isFailing) onFailure(error as Error);
-      isFailing = true;
+      if (failed === undefined) onFailure(error as Error);
+      failed = now();
       return call(second);
     }
   };

@@ -12,10 +12,13 @@ import {
 
 /** Milliseconds that a process waits for another one's transaction, each of which takes microseconds. */
 const BUSY_TIMEOUT_MS = 200;
-/** Rows at most; past it those go that would begin anew first. */
-const MOST_COUNTERS = 1_000_000;
-/** Milliseconds between looks for counters whose window is over. */
-const SWEEP_MS = 60_000;
+/** Counters at most, some 65 MB of them; past it those go that would begin anew first. */
+const MOST_COUNTERS = 500_000;
+/** Counters whose window is over go a few at a time: nothing waits for a million of them. */
+const SWEEP_MS = 1000;
+const SWEEP_COUNTERS = 1000;
+/** Milliseconds between counts of the counters. */
+const CENSUS_MS = 60_000;
 
 // A process may be killed at any time: the log stays whole. What only a power failure can lose need not be waited for.
 const SETUP = `
@@ -49,10 +52,10 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
   const database = open(path);
   const add = database.prepare(ADD);
   const read = database.prepare(READ);
-  const removeOver = database.prepare('DELETE FROM counters WHERE resets <= ?');
-  const removeMost = database.prepare(
-    'DELETE FROM counters WHERE name IN (SELECT name FROM counters ORDER BY resets LIMIT max((SELECT count(*) FROM counters) - ?, 0))',
+  const removeFirst = database.prepare(
+    'DELETE FROM counters WHERE name IN (SELECT name FROM counters WHERE resets <= ? ORDER BY resets LIMIT ?)',
   );
+  const countCounters = database.prepare('SELECT count(*) AS count FROM counters');
   const removeEnded = database.prepare('DELETE FROM leases WHERE ends <= ? OR ends > ?');
   const isHeld = database.prepare('SELECT 1 FROM leases WHERE client = ? AND archive = ?');
   const countOwn = database.prepare(
@@ -64,6 +67,8 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
   const hold = database.prepare('INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)');
   const release = database.prepare('DELETE FROM leases WHERE client = ? AND archive = ? AND holder = ?');
   let swept = Number.NEGATIVE_INFINITY;
+  let counted = Number.NEGATIVE_INFINITY;
+  let excess = 0;
 
   const atOnce = <T>(work: () => T): T => {
     database.exec('BEGIN IMMEDIATE');
@@ -76,11 +81,18 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
       throw error;
     }
   };
+  const count = (row: Record<string, unknown> | undefined): number => row?.count as number;
   const sweep = (at: number): void => {
     if (Math.abs(at - swept) < SWEEP_MS) return;
     swept = at;
-    removeOver.run(at);
-    removeMost.run(MOST_COUNTERS);
+    removeFirst.run(at, SWEEP_COUNTERS);
+    if (Math.abs(at - counted) >= CENSUS_MS) {
+      counted = at;
+      excess = count(countCounters.get()) - MOST_COUNTERS;
+    }
+    if (excess <= 0) return;
+    removeFirst.run(Number.MAX_SAFE_INTEGER, SWEEP_COUNTERS);
+    excess -= SWEEP_COUNTERS;
   };
   const addOne = ({ counter: name, amount, window }: Addition): Count => {
     const at = now();
@@ -89,7 +101,6 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
     if (row === undefined) return { value: 0, resetsIn: window };
     return { value: row.value as number, resetsIn: (row.resets as number) - at };
   };
-  const count = (row: Record<string, unknown> | undefined): number => row?.count as number;
   const holdOne = ({ client, archive, holder }: Lease): void => {
     hold.run(client, archive, holder, now() + LEASE_MS);
   };

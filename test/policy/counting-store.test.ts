@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { suite, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
@@ -227,6 +228,28 @@ suite('what processes of one machine share', { timeout: 60_000 }, () => {
     store.close();
   });
 
+  test('what is over goes from the file, a few at a time', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    const clock = { now: Date.now() };
+    const store = openSqliteCountingStore(path, () => clock.now);
+    const many = (count: number) =>
+      Array.from({ length: count }, (_, at) => ({ counter: `${at}`, amount: 1, window: MINUTE }));
+    await store.add(many(2500));
+    const reader = new DatabaseSync(path, { readOnly: true });
+    const left = () => reader.prepare('SELECT count(*) AS count FROM counters').get()?.count;
+    const seen = [left()];
+    clock.now += MINUTE;
+    for (let sweep = 0; sweep < 4; sweep += 1) {
+      clock.now += 1000;
+      await addOne(store, 'kept', 1);
+      seen.push(left());
+    }
+    assert.deepEqual(seen, [2500, 1501, 501, 1, 1]);
+    reader.close();
+    store.close();
+  });
+
   test('a clock that was set back does not keep anybody waiting', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'limits.sqlite');
@@ -262,25 +285,37 @@ suite('what processes of one machine share', { timeout: 60_000 }, () => {
 });
 
 suite('a store that fails', () => {
-  test('is stood in for, and that is told once until it works again', async () => {
+  test('is stood in for, is left alone for a while, and that is told once until it works again', async () => {
     const memory = createMemoryCountingStore(Date.now);
     let isBroken = true;
+    let calls = 0;
     const failing: CountingStore = {
       ...memory,
-      add: (additions) =>
-        isBroken
-          ? Promise.reject(new Error('disk full'))
-          : Promise.resolve(additions.map(() => ({ value: 9, resetsIn: 1 }))),
+      async add(additions) {
+        calls += 1;
+        if (isBroken) throw new Error('disk full');
+        return additions.map(() => ({ value: 99, resetsIn: 1 }));
+      },
     };
     const told: string[] = [];
-    const store = createFallbackCountingStore(failing, memory, ({ message }) => told.push(message));
-    assert.equal((await addOne(store, 'a', 1)).value, 1);
-    assert.equal((await addOne(store, 'a', 1)).value, 2);
-    assert.deepEqual(told, ['disk full']);
+    const clock = { now: 0 };
+    const store = createFallbackCountingStore(failing, memory, {
+      onFailure: ({ message }) => told.push(message),
+      now: () => clock.now,
+    });
+    const next = async (): Promise<number> => (await addOne(store, 'a', 1)).value;
+    assert.deepEqual([await next(), await next(), await next()], [1, 2, 3]);
+    assert.equal(calls, 1);
+    clock.now += 5000;
+    assert.equal(await next(), 4);
+    assert.equal(calls, 2);
     isBroken = false;
-    assert.equal((await addOne(store, 'a', 1)).value, 9);
+    assert.equal(await next(), 5);
+    clock.now += 5000;
+    assert.equal(await next(), 99);
+    assert.deepEqual(told, ['disk full']);
     isBroken = true;
-    await addOne(store, 'a', 1);
+    assert.equal(await next(), 6);
     assert.deepEqual(told, ['disk full', 'disk full']);
   });
 
