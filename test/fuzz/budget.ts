@@ -1,0 +1,28 @@
+/**
+ * How many inputs each edge gets in the tests' own run: what parses the bytes of strangers, by the file that tries it.
+ * `npm run fuzz` multiplies them by FUZZ, 20 unless told.
+ */
+export const BUDGET = {
+  addresses: 20_000,
+  references: 20_000,
+  queries: 10_000,
+  requests: 3_000,
+  ranges: 10_000,
+  preconditions: 5_000,
+  platforms: 5_000,
+  challenges: 15_000,
+  links: 5_000,
+  retryAfter: 5_000,
+  manifests: 12_000,
+  indexes: 8_000,
+  configs: 8_000,
+  bytes: 5_000,
+  dockerConfigs: 2_000,
+  tarNames: 2_000,
+  forwarded: 5_000,
+} as const;
+
+/** The runs of an edge, for fast-check. */
+export function runs(edge: keyof typeof BUDGET): { numRuns: number } {
+  return { numRuns: BUDGET[edge] * Number(process.env.FUZZ ?? 1) };
+}
