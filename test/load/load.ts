@@ -1,0 +1,160 @@
+import { createCipheriv } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import process from 'node:process';
+import { text } from 'node:stream/consumers';
+import { setTimeout as pause } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import { memoryOf } from '../bench/proc.ts';
+import { formatTargets } from '../bench/table.ts';
+import type { Target } from '../bench/targets.ts';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { type HostileRegistry, startHostileRegistry } from '../support/hostile-registry.ts';
+import { blob, type Image, image, layerMediaType, sha256 } from '../support/images.ts';
+import { temporaryFolder } from '../support/process.ts';
+import { hostileKinds } from './kinds.ts';
+import type { Resources } from './resources-monitor.ts';
+import { type SlowClients, startSlowClients } from './slow-clients.ts';
+import { createCaller, sendTraffic, type Tally } from './traffic.ts';
+
+/** How long, how many slow downloads at once, how many other requests a second. */
+const seconds = Number(process.env.LOAD_SECONDS ?? 45);
+const downloads = Number(process.env.LOAD_DOWNLOADS ?? 1000);
+const rate = Number(process.env.LOAD_RATE ?? 500);
+/** Bytes a second that a slow client takes: a poor line, and far above the floor. */
+const PACE = 16 * 1024;
+const LAYER_BYTES = 32 * 1024 * 1024;
+const SETTLE_MS = 20_000;
+const monitor = pathToFileURL(join(import.meta.dirname, 'resources-monitor.ts')).href;
+
+await using folder = await temporaryFolder();
+await using registry = await startHostileRegistry();
+const socket = join(folder.path, 'resources.sock');
+await using proxy = await startDockerProxy({
+  env: {
+    DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
+    DOCKERPROXY_CONNECTIONS_PER_CLIENT: '0',
+    DOCKERPROXY_LOG_LEVEL: 'info',
+    ...{ NODE_OPTIONS: `--import=${monitor}`, RESOURCES_SOCKET: socket },
+  },
+});
+process.stdout.write(`${downloads} slow downloads and ${rate} requests/s for ${seconds} s on loopback …\n\n`);
+const targets = await run(proxy, registry);
+process.stdout.write(`${formatTargets(targets)}\n`);
+if (targets.some(({ reached }) => reached === false)) process.exitCode = 1;
+
+async function run({ url, pid }: DockerProxy, registry: HostileRegistry): Promise<Target[]> {
+  const origin = new URL(url);
+  const served = serveLargeImage(registry);
+  const archive = `/dl?myimage=${registry.host}/large@${served.descriptor.digest}`;
+  const caller = createCaller(origin);
+  const kinds = hostileKinds({ origin, registry, archive, caller });
+  // What is loaded at the first request, and the layer in the cache, are no part of the load.
+  await caller.call('GET', archive);
+  await sendTraffic(kinds, 50, 4);
+  await settled(() => true);
+  const before = { ...(await resources()), descriptors: descriptors(pid) };
+
+  const slow = await startSlowClients(new URL(archive, origin), downloads, PACE);
+  const memory: number[] = [];
+  const watch = setInterval(() => memory.push(memoryOf(pid, 'VmRSS')), 500);
+  const tally = await sendTraffic(kinds, rate, seconds);
+  clearInterval(watch);
+  const under = await resources();
+  const result = verdicts(tally, slow, memory, under);
+  slow.leave();
+  caller.close();
+  const after = await settled(
+    ({ active }) => descriptors(pid) <= before.descriptors && timers(active) <= timers(before.active),
+  );
+  return [
+    ...result,
+    most('descriptors left behind', descriptors(pid) - before.descriptors, 0),
+    most('timers left behind', timers(after.active) - timers(before.active), 0),
+    most('MB of heap left behind', (after.heap - before.heap) / 1e6, 20),
+  ];
+
+  async function settled(isCalm: (now: Resources) => boolean): Promise<Resources> {
+    const deadline = performance.now() + SETTLE_MS;
+    // Idle connections to registries close by themselves.
+    await pause(6_000);
+    for (;;) {
+      const now = await resources();
+      if (isCalm(now) || performance.now() > deadline) return now;
+      await pause(500);
+    }
+  }
+}
+
+function verdicts(tally: Tally, slow: SlowClients, memory: number[], { lateMs }: Resources): Target[] {
+  const half = memory.slice(memory.length / 2);
+  const third = Math.ceil(half.length / 3);
+  const growth = mean(half.slice(-third)) / mean(half.slice(0, third)) - 1;
+  const latencies = tally.latencies.toSorted((a, b) => a - b);
+  const wrong = [...tally.wrong].map(([what, count]) => `${what} (${count})`);
+  if (wrong.length > 0) process.stdout.write(`Not as they should be: ${wrong.join(', ')}\n\n`);
+  return [
+    least('slow downloads that are still served', slow.alive(), downloads),
+    least('KB that the slowest of them got', slow.fewest() / 1000, (PACE * seconds * 0.5) / 1000),
+    least('other requests a second', tally.answered / seconds, rate * 0.9),
+    most('errors of our own', tally.ours, 0),
+    most(
+      'answers that are not as they should be',
+      [...tally.wrong.values()].reduce((a, b) => a + b, 0),
+      0,
+    ),
+    most(
+      'ms, the 99th percentile of good answers',
+      latencies[Math.floor(latencies.length * 0.99)] ?? 0,
+      2000,
+    ),
+    most('ms, event loop late (99th percentile)', lateMs, 500),
+    most('MB of memory at most', Math.max(...memory) / 1e6, 1000),
+    most('% that memory grew in the last half', growth * 100, 10),
+  ];
+}
+
+function serveLargeImage(registry: HostileRegistry): Image {
+  const bytes = createCipheriv('aes-256-ctr', Buffer.alloc(32), Buffer.alloc(16)).update(
+    Buffer.alloc(LAYER_BYTES),
+  );
+  const layer = { ...blob(layerMediaType.gzip, bytes), diffId: sha256(bytes) };
+  const made = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [layer] });
+  const contents = new Map(
+    [made.config, layer].map((one) => [one.descriptor.digest, one.content as Uint8Array]),
+  );
+  registry.misbehave('large', {
+    manifest: (_request, response) => void response.end(made.bytes),
+    blob: (request, response) => void response.end(contents.get((request.url ?? '').replace(/.*\//, ''))),
+  });
+  return made;
+}
+
+async function resources(): Promise<Resources> {
+  return JSON.parse(await text(connect(socket))) as Resources;
+}
+
+function descriptors(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+function timers(active: Resources['active']): number {
+  return active.Timeout ?? 0;
+}
+
+function mean(values: number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
+}
+
+function least(name: string, value: number, limit: number): Target {
+  return { name, value: shown(value), wanted: `≥ ${shown(limit)}`, reached: value >= limit };
+}
+
+function most(name: string, value: number, limit: number): Target {
+  return { name, value: shown(value), wanted: `≤ ${shown(limit)}`, reached: value <= limit };
+}
+
+function shown(value: number): string {
+  return String(Math.round(value * 10) / 10);
+}

@@ -1,0 +1,53 @@
+import { once } from 'node:events';
+import { connect, type Socket, type TcpNetConnectOpts } from 'node:net';
+import type { ReadableOptions } from 'node:stream';
+
+/** Clients that each take a few kilobytes a second of a download, for as long as they are let. */
+export interface SlowClients {
+  /** How many are still served. */
+  alive(): number;
+  /** Bytes that the one got that got the fewest. */
+  fewest(): number;
+  leave(): void;
+}
+
+const TICK_MS = 250;
+/** So that not all come at once: nobody's clients do. */
+const AT_ONCE = 50;
+
+/** Begins downloads, each over a connection of its own, and reads from them at a pace in bytes a second. */
+export async function startSlowClients(url: URL, count: number, pace: number): Promise<SlowClients> {
+  const taken = new Map<Socket, number>();
+  for (let begun = 0; begun < count; begun += AT_ONCE) {
+    const sockets = Array.from({ length: Math.min(AT_ONCE, count - begun) }, () => download(url));
+    for (const socket of sockets) taken.set(socket, 0);
+    await Promise.all(sockets.map((socket) => once(socket, 'readable')));
+  }
+  const timer = setInterval(() => {
+    for (const [socket, bytes] of taken) {
+      const chunk = (socket.read(pace * (TICK_MS / 1000)) ?? socket.read()) as Buffer | null;
+      if (chunk !== null) taken.set(socket, bytes + chunk.length);
+    }
+  }, TICK_MS);
+  return {
+    alive: () => [...taken.keys()].filter((socket) => !socket.destroyed && !socket.readableEnded).length,
+    fewest: () => Math.min(...taken.values()),
+    leave() {
+      clearInterval(timer);
+      for (const socket of taken.keys()) socket.destroy();
+    },
+  };
+}
+
+function download({ hostname, port, pathname, search }: URL): Socket {
+  // A small buffer: what Node has read ahead, the server takes for read.
+  const options: TcpNetConnectOpts & ReadableOptions = {
+    host: hostname,
+    port: Number(port),
+    highWaterMark: 8192,
+  };
+  const socket = connect(options);
+  socket.on('error', () => {}).on('readable', () => {});
+  socket.write(`GET ${pathname}${search} HTTP/1.1\r\nhost: load.test\r\nconnection: close\r\n\r\n`);
+  return socket;
+}
