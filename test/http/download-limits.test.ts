@@ -292,6 +292,46 @@ suite('bytes of a day', { timeout: 20_000 }, () => {
   });
 });
 
+suite('a crowd that comes and goes', { timeout: 60_000 }, () => {
+  test('holds nothing once it is gone, and every byte that arrived was counted', async () => {
+    const clients = Array.from({ length: 10 }, (_, at) => `192.0.2.${at}`);
+    const limits = { downloadsPerIp: 3, maxDownloads: 20, dailyBytes: 2 ** 40, bandwidthPerIp: 500_000 };
+    const sent = new Map<string, number>(clients.map((client) => [client, 0]));
+    const store = createMemoryCountingStore(Date.now);
+    await using server = await startServer({ store, limits, trustProxy: ['127.0.0.1'] });
+    const visit = async (at: number): Promise<void> => {
+      const client = clients[at % clients.length] ?? '';
+      const headers = { 'x-forwarded-for': client, range: `bytes=${at * 7}-` };
+      const asked = get({ port: server.port, path: `/dl?myimage=a/${at % 7}`, headers, agent: false });
+      const isLeaving = at % 3 === 0;
+      if (isLeaving && at % 2 === 0) setImmediate(() => asked.destroy());
+      const response = await once(asked, 'response', soon()).then(
+        ([came]) => came as IncomingMessage,
+        () => undefined,
+      );
+      if (isLeaving || response === undefined) {
+        asked.destroy();
+        return;
+      }
+      const body = await buffer(response);
+      assert.ok(response.statusCode === 206 || response.statusCode === 429, `${response.statusCode}`);
+      if (response.statusCode === 206) sent.set(client, (sent.get(client) ?? 0) + body.length);
+    };
+    await Promise.all(Array.from({ length: 300 }, (_, at) => visit(at)));
+
+    for (const client of clients) {
+      await waitFor(async () => (await store.active(client)) === 0, { what: `${client} to be gone` });
+      const { body } = await server.get('/api/v1/limits', { 'x-forwarded-for': client });
+      const { bytes } = JSON.parse(body.toString()) as { bytes: { remaining: number } };
+      // Who left may have been sent more than anybody received.
+      assert.ok(2 ** 40 - bytes.remaining >= (sent.get(client) ?? 0), client);
+    }
+    assert.ok([...sent.values()].some((bytes) => bytes > 0));
+    const answer = await server.get('/dl?myimage=a/new', { 'x-forwarded-for': clients[0] ?? '' });
+    assert.equal(answer.status, 200);
+  });
+});
+
 suite('the bandwidth of a client', { timeout: 20_000 }, () => {
   test('is kept to over all its connections, and the bytes stay right', async () => {
     await using server = await startServer({ limits: { bandwidthPerIp: 40_000 } });
