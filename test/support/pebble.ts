@@ -88,11 +88,13 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
   }
 }
 
-function startDns(port: number): Promise<RunningProcess> {
-  const off = ['-http01', '', '-https01', '', '-tlsalpn01', '', '-management', ''];
+async function startDns(port: number): Promise<RunningProcess> {
+  // Its management cannot be turned off: without an address it takes port 80.
+  const management = ['-management', `127.0.0.1:${await freePort()}`];
+  const off = ['-http01', '', '-https01', '', '-tlsalpn01', ''];
   return spawnUntil(
     'pebble-challtestsrv',
-    ['-defaultIPv4', '127.0.0.1', '-defaultIPv6', '', '-dns01', `127.0.0.1:${port}`, ...off],
+    ['-defaultIPv4', '127.0.0.1', '-defaultIPv6', '', '-dns01', `127.0.0.1:${port}`, ...off, ...management],
     (running) => /Starting challenge servers/.test(`${running.stdout()}${running.stderr()}`),
   );
 }

@@ -17,6 +17,8 @@ export interface RegistryOptions {
   auth?: 'htpasswd' | TokenAuth;
   /** A loopback address; 127.0.0.1 unless told. */
   address?: string;
+  /** Chosen by the kernel unless told. */
+  port?: number;
   /** Paths of PEM files; with them the registry speaks TLS. */
   tls?: { certificate: string; key: string };
   /** Makes it a read-through mirror of another registry's URL. */
@@ -71,7 +73,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
     });
   };
 
-  let running = await launch(0).catch(async (error) => {
+  let running = await launch(options.port ?? 0).catch(async (error) => {
     await folder[Symbol.asyncDispose]();
     throw error;
   });
