@@ -54,6 +54,7 @@ export async function createApp(config: Config, environment: Environment): Promi
     version: environment.version,
     isKnownRegistry: knownRegistries(config, access),
     certificateEnd: () => provider.status().notAfter,
+    isCertificateFailing: () => provider.status().lastFailure !== undefined,
   });
   const images = await openImages(config, environment, guard, metrics);
   const search = createSearch(config, environment);

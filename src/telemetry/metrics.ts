@@ -26,6 +26,8 @@ export interface MetricsOptions {
   readonly isKnownRegistry: (host: string) => boolean;
   /** When the certificate in use ends, in milliseconds since the epoch; undefined where there is none. */
   readonly certificateEnd: () => number | undefined;
+  /** Whether the last attempt to get the next certificate has failed. */
+  readonly isCertificateFailing: () => boolean;
 }
 
 const DOCKER_HUB = 'registry-1.docker.io';
@@ -33,7 +35,7 @@ const FIRST_BYTE_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 
 const TOTAL_BUCKETS_S = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400];
 
 /** Makes a set of metrics of its own, beside those of Node.js: event-loop delay, memory, CPU, descriptors. */
-export function createMetrics({ version, isKnownRegistry, certificateEnd }: MetricsOptions): Metrics {
+export function createMetrics({ version, isKnownRegistry, ...certificate }: MetricsOptions): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -124,9 +126,17 @@ export function createMetrics({ version, isKnownRegistry, certificateEnd }: Metr
     help: 'When the certificate in use ends, in seconds since the epoch.',
     registers,
     collect() {
-      const end = certificateEnd();
+      const end = certificate.certificateEnd();
       this.remove();
       if (end !== undefined) this.set(end / 1000);
+    },
+  });
+  new Gauge({
+    name: 'dockerproxy_certificate_failing',
+    help: 'Whether (1) or not (0) the last attempt to get the next certificate has failed.',
+    registers,
+    collect() {
+      this.set(certificate.isCertificateFailing() ? 1 : 0);
     },
   });
 

@@ -56,6 +56,20 @@ suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'),
     assert.equal((await fetch(url)).status, 200);
   });
 
+  test('it asks for certificates, in the thread that they come from', async () => {
+    const hasAsked = ({ stdout }: { stdout(): string }) => /ca-unreachable/.test(stdout());
+    await using _server = await spawnUntil(
+      program,
+      [
+        ...['--host', '127.0.0.1', '--port', '0', '--https-port', '0', '--state-dir', folder.path],
+        ...['--domains', 'dl.example.org', '--acme-email', 'ops@example.org'],
+        ...['--acme-directory', 'https://127.0.0.1:1/directory'],
+      ],
+      hasAsked,
+      { env: env() },
+    );
+  });
+
   test('on a Node.js that is too old it runs on the one that came with it', async () => {
     // Whatever the first argument is: only the version that it tells counts.
     const old = join(folder.path, 'old.mjs');

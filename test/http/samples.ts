@@ -192,7 +192,12 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     headCosts: setup.headCosts ?? false,
     meter:
       setup.meter ??
-      createMetrics({ version: '0', isKnownRegistry: () => false, certificateEnd: () => undefined }).http,
+      createMetrics({
+        version: '0',
+        isKnownRegistry: () => false,
+        certificateEnd: () => undefined,
+        isCertificateFailing: () => false,
+      }).http,
     logger: pino({ level: logLevel }, stream),
     source,
     catalogue: {

@@ -9,11 +9,12 @@ import { runOrThrow, waitFor } from '../support/process.ts';
 
 const DL = '/dl?myimage=busybox';
 
-function metricsOf(certificateEnd?: number): Metrics {
+function metricsOf(certificateEnd?: number, isCertificateFailing = false): Metrics {
   return createMetrics({
     version: '1.2.3',
     isKnownRegistry: (host) => host === 'ghcr.io',
     certificateEnd: () => certificateEnd,
+    isCertificateFailing: () => isCertificateFailing,
   });
 }
 
@@ -137,6 +138,12 @@ suite('metrics of what is behind', () => {
     const series = 'dockerproxy_certificate_expiry_timestamp_seconds';
     assert.equal(await sample(metricsOf(5000), series), 5);
     assert.equal(await sample(metricsOf(), series), undefined);
+  });
+
+  test('a certificate that cannot be had is told', async () => {
+    const series = 'dockerproxy_certificate_failing';
+    assert.equal(await sample(metricsOf(5000), series), 0);
+    assert.equal(await sample(metricsOf(5000, true), series), 1);
   });
 
   test('two sets in one process are two', async () => {
