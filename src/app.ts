@@ -58,7 +58,7 @@ export async function createApp(config: Config, environment: Environment): Promi
   });
   const images = await openImages(config, environment, guard, metrics);
   const search = createSearch(config, environment);
-  const readiness = createReadiness({ certificate: certificates.check });
+  const readiness = createReadiness({ certificate: certificates.check, ...images.checks });
   const connections = connectionLimits(config);
 
   const limits = createLimits(config, {

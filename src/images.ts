@@ -1,3 +1,5 @@
+import { constants } from 'node:fs';
+import { access, statfs } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { type BlobCache, type CacheLog, openBlobCache } from './blobs/blob-cache.ts';
 import { ConfigError } from './config/loader.ts';
@@ -15,6 +17,7 @@ import type { ImageCatalogue } from './sources/image-catalogue.ts';
 import type { ImageSource } from './sources/image-source.ts';
 import { createRegistryCatalogue } from './sources/registry-catalogue.ts';
 import { createRegistrySource } from './sources/registry-source.ts';
+import type { Check, ReadinessCheck } from './telemetry/readiness.ts';
 
 /** What the application takes from the process that runs them. */
 export interface Environment {
@@ -36,6 +39,8 @@ export interface ImageMeter {
 export interface Images {
   readonly source: ImageSource;
   readonly catalogue: ImageCatalogue;
+  /** Whether they can be had: the folder of the cache, and the engine. */
+  readonly checks: Readonly<Record<string, Check>>;
   /** Ends every fetch; what came stays in the cache to be gone on with. */
   close(): Promise<void>;
 }
@@ -66,13 +71,19 @@ export async function openImages(
       : createCachingClient({ client: direct, blobs, manifests, staleIfError, now: Date.now });
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
   const registries = createRegistryCatalogue({ client, defaultPlatform, maxSize });
-  const { source, catalogue } =
+  const { source, catalogue, check } =
     config.source === 'registry'
-      ? { source: createRegistrySource({ client, defaultPlatform, maxSize }), catalogue: registries }
+      ? {
+          source: createRegistrySource({ client, defaultPlatform, maxSize }),
+          catalogue: registries,
+          // Registries are many, and none of them is needed for the images of the others.
+          check: () => ({ isReady: true, details: { kind: 'registry' } }),
+        }
       : await startEngine(config, environment, { credentials, guard, insecure, blobs, maxSize, registries });
   return {
     source,
     catalogue,
+    checks: { source: check, ...(blobs && { cache: () => checkFolder(cacheDir) }) },
     async close() {
       await blobs?.close();
       await http.close();
@@ -134,4 +145,11 @@ async function openCache(config: Config, logger: Logger, meter?: ImageMeter): Pr
       `The cache folder ${folder} cannot be used: ${(error as Error).message}. Set another one with --cache-dir, or none with --cache-size 0.`,
     ]);
   }
+}
+
+/** A full disk is no reason to turn clients away: what cannot be kept passes through. */
+async function checkFolder(folder: string): Promise<ReadinessCheck> {
+  await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+  const { bavail, bsize } = await statfs(folder);
+  return { isReady: true, details: { folder, freeBytes: bavail * bsize } };
 }

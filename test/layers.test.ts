@@ -21,7 +21,7 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   config: ['oci', 'errors', 'ip-address'],
   access: [...Object.keys(LAYERS), 'config'],
   certificates: ['tls', 'telemetry', 'config'],
-  images: [...Object.keys(LAYERS), 'config'],
+  images: [...Object.keys(LAYERS), 'config', 'telemetry'],
   app: [...Object.keys(LAYERS), 'config', 'access', 'certificates', 'images'],
   cli: [...Object.keys(LAYERS), 'config'],
   main: [...Object.keys(LAYERS), 'config', 'images', 'cli', 'app'],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
@@ -121,6 +121,21 @@ suite('the program', { timeout: 60_000 }, () => {
       new RegExp(`Port ${taken.port} of 127\\.0\\.0\\.1 is taken; choose another one with --port`),
     );
     assert.match(stdout, new RegExp(`"level":${FATAL}`));
+  });
+
+  test('it is ready for as long as the folder of its cache can be used', async () => {
+    await using folder = await temporaryFolder();
+    const cache = join(folder.path, 'cache');
+    await using proxy = await startDockerProxy({ env: { DOCKERPROXY_CACHE_DIR: cache } });
+    const ready = await httpCall(`${proxy.url}/readyz`);
+    assert.equal(ready.status, 200);
+    const { checks } = JSON.parse(ready.body.toString());
+    assert.equal(checks.source.kind, 'registry');
+    assert.ok(checks.cache.freeBytes > 0);
+    await rm(cache, { recursive: true });
+    const unready = await httpCall(`${proxy.url}/readyz`);
+    assert.equal(unready.status, 503);
+    assert.match(unready.body.toString(), /ENOENT/);
   });
 
   test('metrics are served on a listener of their own, and only there', async () => {

@@ -10,13 +10,26 @@ export interface ReadinessReport {
   readonly checks: Readonly<Record<string, ReadinessCheck>>;
 }
 
+/** Looks at one part; what it throws is why the part cannot do its work. */
+export type Check = () => ReadinessCheck | Promise<ReadinessCheck>;
+
 /** Tells how it stands at this moment. */
-export type Readiness = () => ReadinessReport;
+export type Readiness = () => Promise<ReadinessReport>;
 
 /** Makes one report of checks by name; the service is ready where all of its parts are. */
-export function createReadiness(checks: Readonly<Record<string, () => ReadinessCheck>>): Readiness {
-  return () => {
-    const results = Object.entries(checks).map(([name, check]) => [name, check()] as const);
+export function createReadiness(checks: Readonly<Record<string, Check>>): Readiness {
+  return async () => {
+    const results = await Promise.all(
+      Object.entries(checks).map(async ([name, check]) => [name, await outcome(check)] as const),
+    );
     return { isReady: results.every(([, { isReady }]) => isReady), checks: Object.fromEntries(results) };
   };
+}
+
+async function outcome(check: Check): Promise<ReadinessCheck> {
+  try {
+    return await check();
+  } catch (error) {
+    return { isReady: false, details: { failure: error instanceof Error ? error.message : `${error}` } };
+  }
 }

@@ -180,6 +180,16 @@ suite('an engine in trouble, and one with much to do', {
     assert.equal((await httpCall(parts.url('test/killed'))).status, 200);
   });
 
+  test('the service is ready for as long as the engine answers', async () => {
+    await using parts = await startParts();
+    const readiness = async (): Promise<number> => (await httpCall(`${parts.proxy.url}/readyz`)).status;
+    assert.equal(await readiness(), 200);
+    await parts.engine.kill();
+    assert.equal(await readiness(), 503);
+    await parts.engine.restart();
+    assert.equal(await readiness(), 200);
+  });
+
   test('an engine that is killed while it saves leaves nothing that looks whole', async () => {
     await using cache = await temporaryFolder();
     await using parts = await startParts({ DOCKERPROXY_CACHE_DIR: cache.path });

@@ -14,7 +14,7 @@ export async function healthRoutes(app: FastifyInstance, { readiness }: HealthOp
     reply.header('cache-control', 'no-store').send({ status: 'ok' }),
   );
   app.get('/readyz', async (_request, reply) => {
-    const { isReady, checks } = readiness();
+    const { isReady, checks } = await readiness();
     const parts = Object.entries(checks).map(([name, { isReady: ready, details }]) => [
       name,
       { ready, ...details },

@@ -44,6 +44,8 @@ export interface ConnectLog extends EngineSourceLog {
 export interface ConnectedEngine {
   readonly source: ImageSource;
   readonly catalogue: ImageCatalogue;
+  /** Asks the engine whether it answers; throws why it does not. */
+  check(): Promise<{ readonly isReady: true; readonly details: Readonly<Record<string, unknown>> }>;
 }
 
 /**
@@ -89,11 +91,22 @@ export async function connectEngine(options: ConnectOptions): Promise<ConnectedE
     spools: storage && (await openSpools(storage)),
     judge: ({ domain }) => judge(domain),
   });
-  return { source, catalogue: createEngineCatalogue({ ...rest, engine, registries }) };
+  return {
+    source,
+    catalogue: createEngineCatalogue({ ...rest, engine, registries }),
+    async check() {
+      const signal = AbortSignal.timeout(CHECK_PATIENCE_MS);
+      await engine.ping(signal);
+      const { product, apiVersion } = await engine.describe(signal);
+      return { isReady: true, details: { kind: 'engine', url: engine.url, product, apiVersion } };
+    },
+  };
 }
 
 /** Milliseconds that an engine has to answer at the start. */
 const PATIENCE_MS = 30_000;
+/** And at a check: whoever asks for it has little patience. */
+const CHECK_PATIENCE_MS = 2_000;
 
 function absence(url: string, error: unknown): string {
   const cause = error instanceof CatalogueError ? error.cause : error;

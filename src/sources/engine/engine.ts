@@ -57,6 +57,8 @@ export interface Engine {
   readonly url: string;
   /** Asks who it is, once for as long as it answers. */
   describe(signal: AbortSignal): Promise<EngineFacts>;
+  /** Asks whether it answers. */
+  ping(signal: AbortSignal): Promise<void>;
   /** Looks at an image by name; undefined where it has none. Where names keep platforms, at the one for this platform. */
   inspect(
     name: string,
@@ -128,6 +130,11 @@ export function createEngine(address: EngineAddress): Engine {
   return {
     url: address.url,
     describe: (signal) => call(signal, async ({ facts }) => facts),
+
+    ping: (signal) =>
+      call(signal, async ({ docker }) => {
+        await get(docker, '/version', {}, signal);
+      }),
 
     inspect: (name, platform, signal) =>
       call(signal, async ({ docker, facts }) => {
