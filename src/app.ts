@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { type Access, createAccess } from './access.ts';
 import { createCertificates } from './certificates.ts';
+import type { PassedSockets } from './config/passed-sockets.ts';
 import type { Config } from './config/schema.ts';
 import { MAX_IMAGES } from './http/archive-query.ts';
 import type { ConnectionLimits } from './http/connections.ts';
@@ -31,8 +32,13 @@ import { secureContextOptions } from './tls/secure-context.ts';
 
 /** The parts, put together. */
 export interface App {
-  /** Begins to serve, and to look after the certificate. */
-  listen(): Promise<void>;
+  /**
+   * Begins to serve, and to look after the certificate.
+   *
+   * @param sockets to listen on in place of the addresses of the settings
+   * @returns where it serves, as a URL
+   */
+  listen(sockets?: PassedSockets): Promise<string>;
   /** Ends all parts; downloads under way end first. */
   close(): Promise<void>;
   /** Reads anew what may change while it runs; what has a mistake stays as it was, and the log says so. */
@@ -100,19 +106,27 @@ export async function createApp(config: Config, environment: Environment): Promi
   const metricsServer = createMetricsServer(metrics, logger);
   const { host, port, httpsPort, metricsHost, metricsPort } = config;
   return {
-    async listen() {
-      const welcome = (url: string): string => `DockerProxy ${environment.version} is listening on ${url}`;
-      await server.listen({ host, port: redirect ? httpsPort : port, listenTextResolver: welcome });
-      await redirect?.listen({ host, port, listenTextResolver: (url) => `${url} leads to HTTPS` });
-      if (metricsPort !== undefined) {
-        const listenTextResolver = (url: string): string => `Metrics are at ${url}/metrics`;
-        await metricsServer.listen({ host: metricsHost, port: metricsPort, listenTextResolver });
+    async listen({ http, https, metrics: metricsSocket } = {}) {
+      const url = await server.listen({
+        ...(redirect ? listenAt(host, httpsPort, https) : listenAt(host, port, http)),
+        listenTextResolver: (address) => `DockerProxy ${environment.version} is listening on ${address}`,
+      });
+      await redirect?.listen({
+        ...listenAt(host, port, http),
+        listenTextResolver: (address) => `${address} leads to HTTPS`,
+      });
+      if (metricsPort !== undefined || metricsSocket !== undefined) {
+        await metricsServer.listen({
+          ...listenAt(metricsHost, metricsPort ?? 0, metricsSocket),
+          listenTextResolver: (address) => `Metrics are at ${address}/metrics`,
+        });
       }
       provider.start((certificate) => {
         if (server.server instanceof HttpsServer) {
           server.server.setSecureContext(secureContextOptions(certificate));
         }
       });
+      return url;
     },
     async close() {
       await provider.close();
@@ -130,6 +144,12 @@ export async function createApp(config: Config, environment: Environment): Promi
       provider.reload().catch((err) => logger.error({ err }, 'The certificate stays as it was'));
     },
   };
+}
+
+/** A socket that listens already comes before an address to open one at. */
+function listenAt(host: string, port: number, fd: number | undefined) {
+  // Fastify would open more for localhost, beside the socket that is there.
+  return fd === undefined ? { host, port } : { host: '', fd };
 }
 
 function serviceInfo(

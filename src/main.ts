@@ -6,7 +6,7 @@ import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import closeWithGrace from 'close-with-grace';
 import type { Logger } from 'pino';
-import { type App, createApp } from './app.ts';
+import { createApp } from './app.ts';
 import { describeConfig } from './cli/check-config.ts';
 import { CommandError } from './cli/command-error.ts';
 import { checkHealth } from './cli/healthcheck.ts';
@@ -15,13 +15,17 @@ import { parseSaveArguments } from './cli/save-arguments.ts';
 import { helpText } from './config/help.ts';
 import { readLists } from './config/lists.ts';
 import { ConfigError, loadConfig, type Sources } from './config/loader.ts';
+import { passedSockets } from './config/passed-sockets.ts';
 import type { Config } from './config/schema.ts';
 import { CatalogueError } from './errors.ts';
 import { type Environment, openImages } from './images.ts';
 import { createLogger } from './telemetry/logger.ts';
+import { createServiceManager } from './telemetry/service-manager.ts';
 
 /** https://man.openbsd.org/sysexits: EX_CONFIG */
 const EXIT_CONFIG = 78;
+/** What the service manager gives beyond the time for downloads, to end everything else. */
+const MANAGER_GRACE_MS = 10_000;
 /** What shells make of SIGINT. */
 const EXIT_INTERRUPTED = 130;
 
@@ -96,14 +100,24 @@ async function healthcheck(args: readonly string[]): Promise<void> {
 }
 
 async function serve(args: readonly string[]): Promise<void> {
-  const { config, app, logger } = await prepare(args);
+  const variables = takeManagerVariables();
+  const config = loadConfig(sources(args));
+  const sockets = passedSockets(variables, process.pid, config);
+  const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
+  const app = await createApp(config, environment(logger));
+  const manager = createServiceManager({
+    variables,
+    pid: process.pid,
+    onFailure: (err) => logger.warn({ err }, `The service manager could not be told: ${err.message}`),
+  });
   const closer = closeWithGrace({ delay: config.drain, logger, skip: ['SIGHUP'] }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
-    await app.close();
+    await Promise.all([manager.stopping(config.drain + MANAGER_GRACE_MS), app.close()]);
   });
   process.on('SIGHUP', () => app.reload());
   try {
-    await app.listen();
+    const url = await app.listen(sockets);
+    await manager.ready(`Listening on ${url}`);
   } catch (error) {
     // It would take the end of what there was to do for a good one.
     closer.uninstall();
@@ -113,10 +127,13 @@ async function serve(args: readonly string[]): Promise<void> {
   }
 }
 
-async function prepare(args: readonly string[]): Promise<{ config: Config; app: App; logger: Logger }> {
-  const config = loadConfig(sources(args));
-  const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
-  return { config, logger, app: await createApp(config, environment(logger)) };
+/** What a service manager says to this process is not for those that it starts, such as credential helpers. */
+function takeManagerVariables(): Sources['environment'] {
+  const variables = { ...process.env };
+  for (const name of Object.keys(variables)) {
+    if (/^(?:LISTEN_|WATCHDOG_|NOTIFY_SOCKET$)/.test(name)) delete process.env[name];
+  }
+  return variables;
 }
 
 function sources(argv: readonly string[]): Sources {
@@ -138,7 +155,7 @@ function listenAdvice(error: unknown, config: Config): string {
         : ['--port', '--host'];
   if (code === 'EADDRINUSE') return `Port ${port} of ${address} is taken; choose another one with ${flag}`;
   if (code === 'EACCES')
-    return `Port ${port} may not be opened by this user; choose one above 1023 with ${flag}`;
+    return `Port ${port} may not be opened by this user; choose one above 1023 with ${flag}, or let systemd open it by dockerproxy.socket`;
   if (code === 'EADDRNOTAVAIL')
     return `${address} is no address of this machine; choose another one with ${hostFlag}`;
   if (code === 'EAFNOSUPPORT') return 'This machine has no IPv6; set --host 0.0.0.0';

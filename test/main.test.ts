@@ -8,7 +8,15 @@ import { suite, test } from 'node:test';
 import { startDockerProxy } from './support/dockerproxy.ts';
 import { httpCall } from './support/http-request.ts';
 import { skipUnless } from './support/packages.ts';
-import { type RunResult, run, runOrThrow, temporaryFolder, waitFor } from './support/process.ts';
+import {
+  freePort,
+  type RunResult,
+  run,
+  runOrThrow,
+  spawnUntil,
+  temporaryFolder,
+  waitFor,
+} from './support/process.ts';
 
 const entryPoint = join(import.meta.dirname, '..', 'src', 'main.ts');
 const FATAL = 60;
@@ -223,5 +231,76 @@ suite('the program', { timeout: 60_000 }, () => {
     upstream.writeHead(404).end();
     assert.equal((await answer).status, 404);
     assert.equal(await ended, 0);
+  });
+});
+
+suite('under systemd', { skip: skipUnless('systemd'), timeout: 60_000 }, () => {
+  /** Listens as systemd does, and begins the program on the first connection. */
+  async function activate(name: string, args: string[], variables: Record<string, string> = {}) {
+    const folder = await temporaryFolder();
+    const port = await freePort();
+    const set = {
+      DOCKERPROXY_CACHE_DIR: folder.path,
+      DOCKERPROXY_STATE_DIR: folder.path,
+      DOCKER_CONFIG: folder.path,
+      ...variables,
+    };
+    const assignments = Object.entries(set).map(([variable, value]) => `--setenv=${variable}=${value}`);
+    const listen = [`--listen=127.0.0.1:${port}`, `--fdname=${name}`, ...assignments];
+    const running = await spawnUntil(
+      'systemd-socket-activate',
+      [...listen, '--', process.execPath, entryPoint, ...args],
+      (process) => process.stderr().includes('Listening on'),
+    );
+    return {
+      url: `http://127.0.0.1:${port}`,
+      folder: folder.path,
+      running,
+      [Symbol.asyncDispose]: async () => {
+        await running.stop();
+        await folder[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  test('the socket that it passes on is listened on, not the one of the settings', async () => {
+    await using taken = await takenPort();
+    await using service = await activate('http', ['--port', `${taken.port}`]);
+    assert.equal((await httpCall(`${service.url}/healthz`)).status, 200);
+  });
+
+  test('a socket for metrics is enough for them to be served', async () => {
+    await using service = await activate('metrics', ['--port', '0']);
+    assert.match((await httpCall(`${service.url}/metrics`)).body.toString(), /^dockerproxy_build_info/m);
+  });
+
+  test('a socket for nothing ends it with 78', async () => {
+    await using service = await activate('nothing', []);
+    await assert.rejects(httpCall(`${service.url}/healthz`));
+    assert.equal((await service.running.exited).code, 78);
+    assert.match(service.running.stderr(), /LISTEN_FDNAMES: "nothing" does not say/);
+  });
+
+  test('programs that it starts hear nothing of it', async () => {
+    await using registry = await listening(
+      createHttpServer((_request, response) => {
+        response.writeHead(401, { 'www-authenticate': 'Basic realm="test"' }).end();
+      }),
+    );
+    const domain = `127.0.0.1:${registry.port}`;
+    await using tools = await temporaryFolder();
+    const seen = join(tools.path, 'seen');
+    const helper = `#!/bin/sh\nenv > ${seen}\necho credentials not found\nexit 1\n`;
+    await writeFile(join(tools.path, 'docker-credential-spy'), helper, { mode: 0o755 });
+    const variables = {
+      PATH: `${tools.path}:${process.env.PATH}`,
+      NOTIFY_SOCKET: join(tools.path, 'no-one'),
+    };
+    await using service = await activate('http', ['--insecure-registries', domain], variables);
+    await writeFile(join(service.folder, 'config.json'), JSON.stringify({ credsStore: 'spy' }));
+    await httpCall(`${service.url}/dl/${domain}/a.tar`);
+    const variablesSeen = await readFile(seen, 'utf8');
+    assert.match(variablesSeen, /^DOCKER_CONFIG=/m);
+    assert.doesNotMatch(variablesSeen, /^(?:LISTEN_|NOTIFY_SOCKET)/m);
   });
 });

@@ -35,6 +35,8 @@ const parts = {
   pebble: { needs: ['pebble', 'pebble-challtestsrv'], package: 'pebble' },
   promtool: { needs: ['promtool'], package: 'prometheus' },
   nginx: { needs: ['nginx'], package: 'nginx' },
+  systemd: { needs: ['systemd-analyze', 'systemd-notify', 'systemd-socket-activate'], package: 'systemd' },
+  perl: { needs: ['perl'], package: 'perl' },
   ip: { needs: ['ip'], package: 'iproute2' },
   certificates: { needs: ['/etc/ssl/certs/ca-certificates.crt'], package: 'ca-certificates' },
 } satisfies Record<string, Part>;
