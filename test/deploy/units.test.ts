@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { effectiveSettings } from '../../src/config/loader.ts';
+import { skipUnless } from '../support/packages.ts';
+import { runOrThrow, temporaryFolder } from '../support/process.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+const units = join(root, 'deploy', 'systemd');
+/** Of ten; 1.5 is what a service may have that the network reaches. */
+const MOST_EXPOSURE = 1.5;
+
+suite('the units', { skip: skipUnless('systemd'), timeout: 60_000 }, () => {
+  test('systemd has nothing to say about them', async () => {
+    await using folder = await temporaryFolder();
+    const names = (await readdir(units)).filter((name) => /\.(?:service|socket)$/.test(name));
+    for (const name of names) {
+      const text = await readFile(join(units, name), 'utf8');
+      // Programs have to be there to be found good.
+      await writeFile(join(folder.path, name), text.replaceAll('/opt/dockerproxy', root));
+    }
+    assert.deepEqual(names.sort(), [
+      'dockerproxy-metrics.socket',
+      'dockerproxy.service',
+      'dockerproxy.socket',
+    ]);
+    const files = names.map((name) => join(folder.path, name));
+    const { stdout, stderr } = await runOrThrow('systemd-analyze', ['verify', '--man=no', ...files]);
+    assert.equal(`${stdout}${stderr}`, '');
+  });
+
+  test('the service is exposed to little', async () => {
+    const service = join(units, 'dockerproxy.service');
+    const threshold = `--threshold=${MOST_EXPOSURE * 10}`;
+    const { stdout } = await runOrThrow('systemd-analyze', [
+      ...['security', '--offline=true', '--no-pager', threshold, service],
+    ]);
+    assert.match(stdout, /Overall exposure level for dockerproxy\.service: 1\.[0-5] OK/);
+  });
+
+  test('it gets more time to stop than its downloads have to end', async () => {
+    const [, seconds] =
+      /^TimeoutStopSec=(\d+)s$/m.exec(await readFile(join(units, 'dockerproxy.service'), 'utf8')) ?? [];
+    const settings = effectiveSettings({ argv: [], environment: {}, home: '/nowhere', isRoot: false });
+    const drain = settings.find(({ name }) => name === 'drain')?.value;
+    assert.ok(typeof drain === 'number' && Number(seconds) * 1000 > drain, `${seconds} s, ${drain} ms`);
+  });
+});
