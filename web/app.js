@@ -210,5 +210,4 @@ addEventListener('popstate', readAddress);
 keepLanguage();
 showRecent();
 if (info) showService(info);
-showLimits();
 readAddress();

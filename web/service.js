@@ -8,9 +8,9 @@ export const showService = ({ operator: { name, contact }, allowed, denied, vers
     allowed.join(', ') + (denied.length > 0 ? t('except', { list: denied.join(', ') }) : '');
   byId('allowed').hidden = false;
   const said = byId('operator');
-  if (name) said.append(t('operator', { name }), ' ');
-  if (contact) said.append(make('a', { href: contact, textContent: t('contact') }), ' · ');
-  said.append(make('bdi', { textContent: `DockerProxy ${version}` }), ' ·');
+  said.append(make('bdi', { textContent: `DockerProxy ${version}` }));
+  if (name) said.append(' · ', t('operator', { name }));
+  if (contact) said.append(' ', make('a', { href: contact, textContent: t('contact') }));
 };
 
 /** Shows what is left; a service without limits has nothing to tell. */

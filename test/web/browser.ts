@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import axe from 'axe-core';
+import {
+  type Browser,
+  type BrowserContextOptions,
+  chromium,
+  type Download,
+  type Page,
+} from 'playwright-core';
+import { findCommand, temporaryFolder } from '../support/process.ts';
+
+/** Screenshots of each state, for people to look at. */
+export const OUTPUT = join(import.meta.dirname, '../output');
+const WCAG_2_2_AA = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
+
+/** Debian's Chromium; none of its own traffic, and an empty profile for each context. */
+export async function startChromium(): Promise<Browser & AsyncDisposable> {
+  await mkdir(OUTPUT, { recursive: true });
+  const profile = await temporaryFolder();
+  const browser = await chromium.launch({
+    executablePath: findCommand('chromium') ?? 'chromium',
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+    downloadsPath: profile.path,
+  });
+  return Object.assign(browser, {
+    [Symbol.asyncDispose]: async () => {
+      await browser.close();
+      await profile[Symbol.asyncDispose]();
+    },
+  });
+}
+
+export interface Visit extends AsyncDisposable {
+  page: Page;
+  /** What the browser complained of: errors of scripts, and of the policy for content. */
+  complaints: string[];
+}
+
+/** Someone with a browser of their own; a response that is no success is no complaint. */
+export async function visit(
+  browser: Browser,
+  url: string,
+  options: BrowserContextOptions = {},
+): Promise<Visit> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  context.setDefaultTimeout(20_000);
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) {
+      complaints.push(message.text());
+    }
+  });
+  await page.goto(url);
+  return { page, complaints, [Symbol.asyncDispose]: () => context.close() };
+}
+
+/** Waits until the page has shown what it knows of an image. */
+export async function untilShown(page: Page): Promise<void> {
+  await page.locator('#result').waitFor();
+  await page.locator('#result h2').first().waitFor();
+}
+
+/**
+ * Asserts that axe finds nothing against WCAG 2.2 AA, and keeps a picture. Playwright evaluates past the policy for
+ * content, as a browser's own tools do.
+ */
+export async function assertAccessible(page: Page, name: string): Promise<void> {
+  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
+  await page.screenshot({ path: join(OUTPUT, `${name}.png`), fullPage: true });
+  await page.evaluate(axe.source);
+  const violations = await page.evaluate(async (tags) => {
+    const { violations: found } = await (globalThis as unknown as { axe: typeof axe }).axe.run(document, {
+      runOnly: { type: 'tag', values: tags },
+    });
+    return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+  }, WCAG_2_2_AA);
+  assert.deepEqual(violations, [], name);
+}
+
+/** Asserts that nothing has to be scrolled sideways. */
+export async function assertFits(page: Page): Promise<void> {
+  const { scroll, client } = await page.evaluate(() => ({
+    scroll: document.documentElement.scrollWidth,
+    client: document.documentElement.clientWidth,
+  }));
+  assert.ok(scroll <= client, `${scroll} px in ${client} px`);
+}
+
+/** The digest of what a browser has saved, in hex. */
+export async function sha256Of(download: Download): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(await download.path()), hash);
+  return hash.digest('hex');
+}

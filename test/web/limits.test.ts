@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { skipUnless } from '../support/packages.ts';
+import { startBed } from './bed.ts';
+import { assertAccessible, startChromium, untilShown, visit } from './browser.ts';
+
+suite('the page under limits', {
+  skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
+}, () => {
+  test('what is left is told; past it, a countdown says when to go on', async () => {
+    await using bed = await startBed({ DOCKERPROXY_RATE_LIMIT: '8/minute' });
+    await using chromium = await startChromium();
+    await using visited = await visit(chromium, `${bed.url}/?image=${bed.busybox}`);
+    const { page, complaints } = visited;
+    await untilShown(page);
+    await page.locator('#limits', { hasText: /Requests left: \d of 8\./ }).waitFor();
+    const status = page.locator('#status');
+    // Each another one: the browser remembers what it has asked for.
+    for (const tag of ['1.35', '1.36', '1.36.1', '1.37.0-rc1', 'musl', 'latest']) {
+      if (await page.locator('#problem').isVisible()) break;
+      await page.locator('#image').fill(`${bed.busybox}:${tag}`);
+      await page.keyboard.press('Enter');
+      await status.filter({ hasNotText: 'Looking it up' }).waitFor({ state: 'attached' });
+    }
+    await page.getByRole('heading', { name: 'Too many requests for now.' }).waitFor();
+    const again = page.getByRole('button', { name: 'Try again' });
+    assert.equal(await again.isDisabled(), true);
+    const timer = page.getByRole('timer');
+    const first = await timer.textContent();
+    assert.match(first ?? '', /^You can try again in \d+ \w+\.$/);
+    await assertAccessible(page, 'countdown');
+    // The page's own clock, so that nobody waits for a minute.
+    await page.clock.install();
+    await page.clock.fastForward(5000);
+    await page.waitForFunction(
+      (before) => document.querySelector('[role=timer]')?.textContent !== before,
+      first,
+    );
+    await page.clock.fastForward(90_000);
+    await page.locator('#problem button:enabled').waitFor();
+    assert.equal(await timer.textContent(), '');
+    assert.deepEqual(complaints, []);
+  });
+});

@@ -1,0 +1,342 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, suite, type TestContext, test } from 'node:test';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { skipUnless } from '../support/packages.ts';
+import { push } from '../support/push.ts';
+import { type Bed, startBed } from './bed.ts';
+import {
+  assertAccessible,
+  assertFits,
+  OUTPUT,
+  sha256Of,
+  startChromium,
+  untilShown,
+  visit,
+} from './browser.ts';
+
+suite('the page in Chromium', {
+  concurrency: 3,
+  skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
+}, () => {
+  let bed: Bed;
+  let chromium: Browser & AsyncDisposable;
+
+  before(async () => {
+    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
+    const { registry, images } = bed;
+    for (let at = 0; at < 60; at++) await push(registry.url, 'test/many', `1.${at}`, images.shared1);
+  });
+  after(async () => {
+    await chromium[Symbol.asyncDispose]();
+    await bed[Symbol.asyncDispose]();
+  });
+
+  const open = async (t: TestContext, path = '/', options: BrowserContextOptions = {}): Promise<Page> => {
+    const opened = await visit(chromium, bed.url + path, options);
+    t.after(async () => {
+      await opened[Symbol.asyncDispose]();
+      assert.deepEqual(opened.complaints, []);
+    });
+    return opened.page;
+  };
+  const image = (name: string): string => `image=${bed.registry.host}/${name}`;
+  const busybox = (): string => `/?${image('library/busybox')}`;
+  const download = async (page: Page, how: () => Promise<void>): Promise<[name: string, sha256: string]> => {
+    const started = page.waitForEvent('download');
+    await how();
+    const saved = await started;
+    return [saved.suggestedFilename(), await sha256Of(saved)];
+  };
+
+  test('from typing to a file on the disk whose bytes are right', async (t) => {
+    const page = await open(t);
+    await page.getByRole('combobox', { name: 'Image name' }).pressSequentially(bed.busybox);
+    await page.locator('#names', { hasText: `${bed.busybox}:latest` }).waitFor();
+    await page.getByRole('button', { name: 'Show' }).click();
+    await untilShown(page);
+    const [name, sha256] = await download(page, () => page.locator('#download').click());
+    assert.equal(name, 'busybox.tar');
+    assert.equal(sha256, await bed.expected(`/dl?myimage=${bed.busybox}`));
+  });
+
+  test('by the keyboard alone', async (t) => {
+    const page = await open(t);
+    await page.keyboard.press('Tab');
+    assert.equal(await page.evaluate(() => document.activeElement?.className), 'skip');
+    await page.keyboard.press('Enter');
+    await page.keyboard.type(`${bed.busybox}:1.3`);
+    await page.getByRole('option', { name: '1.36.1' }).waitFor();
+    await page.keyboard.press('ArrowUp');
+    await page.keyboard.press('Escape');
+    assert.equal(await page.locator('#options').isVisible(), false);
+    await page.keyboard.press('ArrowDown');
+    await page.getByRole('option').first().waitFor();
+    await page.keyboard.press('ArrowDown');
+    assert.equal(await page.locator('[aria-selected=true]').textContent(), '1.37.0-rc1');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('Enter');
+    await untilShown(page);
+    assert.equal(await page.locator('h2').textContent(), `${bed.busybox}:1.36`);
+    const order: string[] = [];
+    while (order.at(-1) !== 'download' && order.length < 20) {
+      await page.keyboard.press('Tab');
+      order.push(await page.evaluate(() => document.activeElement?.id ?? ''));
+    }
+    assert.deepEqual(order.slice(-4), ['platform', 'format', 'pin', 'download']);
+    const [name, sha256] = await download(page, () => page.keyboard.press('Enter'));
+    assert.equal(name, 'busybox_1.36.tar');
+    assert.equal(sha256, await bed.expected(`/dl?myimage=${bed.busybox}:1.36`));
+  });
+
+  test('without JavaScript the same form downloads', async (t) => {
+    const page = await open(t, '/', { javaScriptEnabled: false });
+    await page.getByLabel('Image name').fill(bed.busybox);
+    await page.locator('select[name=platform]').selectOption('linux/arm64');
+    await page.screenshot({ path: join(OUTPUT, 'without-scripts.png') });
+    const [name, sha256] = await download(page, () => page.getByRole('button', { name: 'Download' }).click());
+    assert.equal(name, 'busybox_linux-arm64.tar');
+    assert.equal(sha256, await bed.expected(`/dl?myimage=${bed.busybox}&platform=linux/arm64`));
+    assert.equal(await page.locator('.js').first().isVisible(), false);
+  });
+
+  test('a deep link shows what it names, and pasted text what it means', async (t) => {
+    const page = await open(t, `${busybox()}&platform=linux/arm64`);
+    await untilShown(page);
+    assert.equal(await page.locator('#platform').inputValue(), 'linux/arm64');
+    assert.match(
+      (await page.locator('#line').textContent()) ?? '',
+      /busybox_linux-arm64\.tar '.*platform=linux\/arm64'$/,
+    );
+    await page.locator('#image').fill(`docker pull --platform linux/amd64 ${bed.busybox}:1.35`);
+    await page.keyboard.press('Enter');
+    await page.locator('h2', { hasText: `${bed.busybox}:1.35` }).waitFor();
+    assert.equal(new URL(page.url()).search, `?${image('library/busybox:1.35')}&platform=linux/amd64`);
+    await page.goBack();
+    await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
+    assert.equal(await page.locator('#platform').inputValue(), 'linux/arm64');
+  });
+
+  test('another platform is another file; a pin turns the tag into its digest', async (t) => {
+    const page = await open(t, busybox());
+    await untilShown(page);
+    assert.deepEqual(await page.locator('#platform option').allTextContents(), [
+      'linux/amd64',
+      'linux/arm64',
+    ]);
+    await page.locator('#platform').selectOption('linux/arm64');
+    await page.locator('#file', { hasText: 'busybox_linux-arm64.tar' }).waitFor();
+    await page.locator('#pin').check();
+    const { digest } = bed.images.busybox.descriptor;
+    await page.locator('h2', { hasText: `${bed.busybox}@${digest}` }).waitFor();
+    const href = (await page.locator('#download').getAttribute('href')) ?? '';
+    assert.equal(href, `/dl?myimage=${bed.busybox}@${digest}&platform=linux/arm64`);
+    const size = (await page.locator('[data-is=size]').textContent()) ?? '';
+    const { headers } = await page.request
+      .head(bed.url + href)
+      .then((answer) => ({ headers: answer.headers() }));
+    assert.ok(size.includes(Number(headers['content-length']).toLocaleString('en')), size);
+    await page.locator('#pin').uncheck();
+    await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
+  });
+
+  test('several images are one file of exactly the size that is told', async (t) => {
+    const page = await open(t, `/?${image('test/shared:1')}`);
+    await untilShown(page);
+    await page.getByRole('button', { name: 'Add an image' }).click();
+    await page.keyboard.type(`${bed.registry.host}/test/shared:2`);
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Enter');
+    await page.locator('h2').nth(1).waitFor();
+    const [name, sha256] = await download(page, () => page.locator('#download').click());
+    assert.equal(name, await page.locator('#file').textContent());
+    const shared = `${bed.registry.host}/test/shared`;
+    assert.equal(sha256, await bed.expected(`/dl?myimage=${shared}:1&myimage=${shared}:2`));
+    await page.getByRole('button', { name: `Remove ${shared}:1` }).click();
+    await page.locator('h2').nth(1).waitFor({ state: 'detached' });
+    assert.equal(await page.locator('h2').textContent(), `${shared}:2`);
+  });
+
+  test('repositories are suggested where there is a search, and tags page by page', async (t) => {
+    const page = await open(t);
+    await page.locator('#image').pressSequentially('ngin');
+    const options = page.getByRole('option');
+    await options.first().waitFor();
+    assert.deepEqual(await page.locator('#options bdi').allTextContents(), ['nginx', 'bitnami/nginx']);
+    await page.locator('#image').fill(`${bed.registry.host}/test/many:`);
+    await page.getByRole('option', { name: '1.59' }).waitFor();
+    assert.equal(await options.count(), 51);
+    await options.last().click();
+    await page.getByRole('option', { name: '1.0', exact: true }).waitFor();
+    assert.equal(await options.count(), 60);
+    await page.locator('#image').fill(`${bed.registry.host}/test/many:5`);
+    await page.waitForFunction(() => document.querySelectorAll('#options li').length === 15);
+    await options.first().click();
+    await untilShown(page);
+    assert.equal(await page.locator('h2').textContent(), `${bed.registry.host}/test/many:1.59`);
+  });
+
+  test('what was used last is one click away, and gone with another', async (t) => {
+    const page = await open(t, busybox());
+    await untilShown(page);
+    await page.goto(bed.url);
+    await page.locator('#recent button').first().click();
+    await untilShown(page);
+    await page.getByRole('button', { name: 'Clear list' }).click();
+    assert.equal(await page.locator('#recent').isVisible(), false);
+    await page.goto(bed.url);
+    await page.locator('#operator a').waitFor();
+    assert.equal(await page.locator('#recent').isVisible(), false);
+  });
+
+  test('commands are for the shell, resume, and can be copied', async (t) => {
+    const page = await open(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
+    await untilShown(page);
+    const url = `${bed.url}/dl?myimage=${bed.busybox}`;
+    const lines: Record<string, string> = {
+      wget: `wget -c -O busybox.tar '${url}'`,
+      curl: `curl -fL -C - -o busybox.tar '${url}'`,
+      aria2c: `aria2c -c -x4 -s4 -o busybox.tar '${url}'`,
+      'docker load': `curl -fL '${url}' | docker load`,
+      podman: `curl -fL '${url}' | podman load`,
+      ctr: `curl -fL '${url}' | ctr images import -`,
+    };
+    for (const [tool, line] of Object.entries(lines)) {
+      await page.getByLabel(tool, { exact: true }).check();
+      assert.equal(await page.locator('#line').textContent(), line);
+    }
+    await page.getByRole('button', { name: 'Copy', exact: true }).click();
+    await page.getByRole('button', { name: 'Copied' }).waitFor();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), lines.ctr);
+  });
+
+  test('the operator, the contact and what may be fetched are told', async (t) => {
+    const page = await open(t);
+    await page.getByText('Run by Example Labs.').waitFor();
+    assert.equal(
+      await page.getByRole('link', { name: 'Contact' }).getAttribute('href'),
+      'mailto:images@example.org',
+    );
+    await page.getByText('What can be fetched here').click();
+    assert.match((await page.locator('#patterns').textContent()) ?? '', /docker\.io\/\*\*/);
+  });
+
+  test('errors say what to do, and offer it', async (t) => {
+    const page = await open(t, `${busybox()}&platform=linux/s390x`);
+    await page.getByRole('heading', { name: 'The image is not available for this platform.' }).waitFor();
+    await assertAccessible(page, 'error');
+    await page.getByRole('button', { name: 'linux/arm64' }).click();
+    await untilShown(page);
+    assert.equal(await page.locator('#problem').isVisible(), false);
+    for (const [text, sentence] of [
+      [`${bed.registry.host}/test/nothing`, /no such image/],
+      [`${bed.registry.host}/test/helm`, /not an image that can be loaded/],
+      ['evil.example/app', /cannot be fetched here/],
+    ] as const) {
+      await page.locator('#image').fill(text);
+      await page.keyboard.press('Enter');
+      await page.getByRole('heading', { name: sentence }).waitFor();
+    }
+  });
+
+  test('what is no name is told before anything is asked', async (t) => {
+    const page = await open(t);
+    for (const [text, sentence] of [
+      [`sha256:${'0'.repeat(64)}`, /which repository it belongs to/],
+      ['???', /No image name/],
+      ['a b c d e f g h i j k', /at most 10/],
+    ] as const) {
+      await page.locator('#image').fill(text);
+      await page.keyboard.press('Enter');
+      await page.locator('#names', { hasText: sentence }).waitFor();
+      assert.equal(await page.locator('#image').getAttribute('aria-invalid'), 'true');
+    }
+  });
+
+  test('the language is that of the browser, or the one that was chosen', async (t) => {
+    const page = await open(t, '/', { locale: 'ru-RU' });
+    assert.equal(await page.locator('html').getAttribute('lang'), 'ru');
+    await page.locator('#languages summary').click();
+    await page.getByRole('link', { name: 'فارسی' }).click();
+    await page.locator('html[lang=fa][dir=rtl]').waitFor();
+    await page.goto(bed.url + busybox());
+    await page.locator('html[lang=fa]').waitFor();
+    await untilShown(page);
+  });
+
+  const states: [name: string, path: () => string, options: BrowserContextOptions][] = [
+    ['empty', () => '/', {}],
+    ['details', busybox, {}],
+    ['dark', busybox, { colorScheme: 'dark' }],
+    ['persian', busybox, { locale: 'fa-IR' }],
+    [
+      'persian-dark-narrow',
+      busybox,
+      { locale: 'fa-IR', colorScheme: 'dark', viewport: { width: 320, height: 640 } },
+    ],
+    ['narrow', busybox, { viewport: { width: 320, height: 640 } }],
+    ['zoom-200', busybox, { viewport: { width: 640, height: 450 }, deviceScaleFactor: 2 }],
+    ['wide', busybox, { viewport: { width: 1920, height: 1080 } }],
+    ['russian-narrow', busybox, { locale: 'ru-RU', viewport: { width: 320, height: 640 } }],
+    ['spanish', busybox, { locale: 'es-ES', reducedMotion: 'reduce' }],
+    ['chinese', busybox, { locale: 'zh-CN' }],
+    ['bundle', () => `/?${image('test/shared:1')}&${image('test/zstd')}`, {}],
+  ];
+  for (const [name, path, options] of states) {
+    test(`WCAG 2.2 AA: ${name}`, async (t) => {
+      const page = await open(t, path(), { reducedMotion: 'reduce', ...options });
+      if (path() !== '/') await untilShown(page);
+      await page.locator('#operator a').waitFor();
+      await assertAccessible(page, name);
+      await assertFits(page);
+    });
+  }
+
+  test('WCAG 2.2 AA: suggestions, in light and dark', async (t) => {
+    for (const colorScheme of ['light', 'dark'] as const) {
+      const page = await open(t, '/', { colorScheme });
+      await page.locator('#image').pressSequentially(`${bed.busybox}:`);
+      await page.getByRole('option').first().waitFor();
+      await page.keyboard.press('ArrowDown');
+      await assertAccessible(page, `suggestions-${colorScheme}`);
+    }
+  });
+
+  test('WCAG 2.2 AA: the page of the API', async (t) => {
+    for (const colorScheme of ['light', 'dark'] as const) {
+      const page = await open(t, '/api', { colorScheme, viewport: { width: 360, height: 640 } });
+      await assertAccessible(page, `api-${colorScheme}`);
+      await assertFits(page);
+    }
+  });
+
+  test('what is pasted is looked up at once', async (t) => {
+    const page = await open(t, '/', { permissions: ['clipboard-read', 'clipboard-write'] });
+    const text = `docker run --rm -it ${bed.busybox}:1.35 sh`;
+    await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
+    await page.locator('#image').press('Control+V');
+    await page.locator('h2', { hasText: `${bed.busybox}:1.35` }).waitFor();
+  });
+
+  test('the first load takes less than 100 ms of scripting, and nothing moves', async (t) => {
+    const durations: number[] = [];
+    for (let load = 0; load < 5; load++) {
+      const page = await open(t, '/', { locale: 'fa-IR' });
+      const session = await page.context().newCDPSession(page);
+      await session.send('Performance.enable');
+      await page.reload();
+      await page.locator('#operator a').waitFor();
+      const { metrics } = await session.send('Performance.getMetrics');
+      durations.push((metrics.find(({ name }) => name === 'ScriptDuration')?.value ?? Number.NaN) * 1000);
+      const shifts = await page.evaluate(() => {
+        const observer = new PerformanceObserver(() => {});
+        observer.observe({ type: 'layout-shift', buffered: true });
+        return observer.takeRecords().map((shift) => JSON.stringify(shift));
+      });
+      assert.deepEqual(shifts, []);
+    }
+    const best = Math.min(...durations);
+    t.diagnostic(`scripting: ${best.toFixed(1)} ms`);
+    assert.ok(best < 100, durations.join());
+  });
+});
