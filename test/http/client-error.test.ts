@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
 import { formatReference } from '../../src/oci/reference.ts';
+import { waitFor } from '../support/process.ts';
 import {
   problemOf,
   type RunningServer,
@@ -81,6 +82,36 @@ suite('requests that two readers could understand in two ways', { timeout: 60_00
       problemOf(answer);
     });
   }
+
+  test('many requests before the first answer are not all worked on', async () => {
+    const never = new Promise<never>(() => {});
+    await using server = await startServer({ open: () => never });
+    const socket = connect(server.port, '127.0.0.1');
+    const one = requestHead('GET', '/dl?myimage=busybox', { connection: 'keep-alive' });
+    socket.on('error', () => {}).write(one.repeat(200));
+    await waitFor(() => server.requests.length >= 8);
+    // The next one on the same connection would have come before an answer on another one.
+    assert.equal((await server.get('/healthz')).status, 200);
+    assert.equal(server.requests.length, 8);
+    socket.destroy();
+  });
+
+  test('requests one after the other may be as many as they like', async () => {
+    await using server = await startServer();
+    const socket = connect(server.port, '127.0.0.1');
+    let text = '';
+    socket
+      .on('error', () => {})
+      .on('data', (bytes: Buffer) => {
+        text += bytes;
+      });
+    for (let answered = 1; answered <= 30; answered++) {
+      socket.write(requestHead('HEAD', '/healthz', { connection: 'keep-alive' }));
+      await waitFor(() => text.split('HTTP/1.1 200').length === answered + 1);
+    }
+    assert.doesNotMatch(text, /HTTP\/1\.1 [^2]/);
+    socket.destroy();
+  });
 
   test('a request for a proxy, with the whole URL, is answered by its path', async () => {
     await using server = await startServer();

@@ -4,15 +4,23 @@ import { CatalogueError } from '../../errors.ts';
 
 /** Characters. Ten of the longest references, percent-encoded, fit. */
 const URL_MAX = 8 * 1024;
+/** Requests that one connection may have under way: all that are sent before the first answer are worked on at once. */
+const PIPELINED_MAX = 8;
 
 /**
  * Refuses what no client of this service has a reason to send, and what two readers of one request could understand in
- * two ways: other methods, bodies, several hosts. Call it on the root instance.
+ * two ways: other methods, bodies, several hosts, dozens of requests before an answer. Call it on the root instance.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-11.2
  */
 export function refuseOddRequests(app: FastifyInstance): void {
   const closing = new WeakSet<Socket>();
+  const underWay = new WeakMap<Socket, number>();
+  const count = (socket: Socket, more: number): number => {
+    const now = (underWay.get(socket) ?? 0) + more;
+    underWay.set(socket, now);
+    return now;
+  };
 
   /** What is left on the connection is neither waited for nor read as a request. */
   const end = ({ raw }: FastifyRequest, reply: FastifyReply): void => {
@@ -22,7 +30,9 @@ export function refuseOddRequests(app: FastifyInstance): void {
 
   app.addHook('onRequest', async (request, reply) => {
     const { method, raw } = request;
-    const isOdd = closing.has(raw.socket) || hasBody(request) || !hasOneHost(request);
+    const isOneTooMany = count(raw.socket, 1) > PIPELINED_MAX;
+    reply.raw.once('close', () => count(raw.socket, -1));
+    const isOdd = isOneTooMany || closing.has(raw.socket) || hasBody(request) || !hasOneHost(request);
     if (isOdd) end(request, reply);
     if (method !== 'GET' && method !== 'HEAD') {
       throw new CatalogueError('method-not-allowed', 'Nothing here takes this method.', {
@@ -32,7 +42,7 @@ export function refuseOddRequests(app: FastifyInstance): void {
     if (isOdd) {
       throw new CatalogueError(
         'request-malformed',
-        'The request has a body, or not exactly one Host header.',
+        'The request has a body, or not exactly one Host header, or too many before it.',
       );
     }
     if ((raw.url ?? '').length > URL_MAX) {
