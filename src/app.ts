@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { Server as HttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { type Access, createAccess } from './access.ts';
@@ -104,7 +105,8 @@ export async function createApp(config: Config, environment: Environment): Promi
       httpsPort: () => (server.server.address() as AddressInfo).port,
     }));
   const metricsServer = createMetricsServer(metrics, logger);
-  const { host, port, httpsPort, metricsHost, metricsPort } = config;
+  const { port, httpsPort, metricsHost, metricsPort } = config;
+  const host = listenHost(config);
   return {
     async listen({ http, https, metrics: metricsSocket } = {}) {
       const url = await server.listen({
@@ -150,6 +152,14 @@ export async function createApp(config: Config, environment: Environment): Promi
 function listenAt(host: string, port: number, fd: number | undefined) {
   // Fastify would open more for localhost, beside the socket that is there.
   return fd === undefined ? { host, port } : { host: '', fd };
+}
+
+/** All addresses are those of IPv6 and IPv4, or of IPv4 alone on a machine without IPv6. */
+function listenHost({ host }: Config): string {
+  const hasIpv6 = Object.values(networkInterfaces()).some((addresses) =>
+    addresses?.some(({ family }) => family === 'IPv6'),
+  );
+  return host === '::' && !hasIpv6 ? '0.0.0.0' : host;
 }
 
 function serviceInfo(

@@ -155,9 +155,8 @@ function listenAdvice(error: unknown, config: Config): string {
         : ['--port', '--host'];
   if (code === 'EADDRINUSE') return `Port ${port} of ${address} is taken; choose another one with ${flag}`;
   if (code === 'EACCES')
-    return `Port ${port} may not be opened by this user; choose one above 1023 with ${flag}, or let systemd open it by dockerproxy.socket`;
+    return `Port ${port} may not be opened by this user; choose one above 1023 with ${flag}, run it as root, or let systemd open it by dockerproxy.socket`;
   if (code === 'EADDRNOTAVAIL')
     return `${address} is no address of this machine; choose another one with ${hostFlag}`;
-  if (code === 'EAFNOSUPPORT') return 'This machine has no IPv6; set --host 0.0.0.0';
   return `Cannot listen on ${address}:${port}`;
 }
