@@ -28,8 +28,8 @@ export interface Certificates {
 export async function createCertificates(config: Config, logger: Logger): Promise<Certificates> {
   const folder = join(config.stateDir, 'tls');
   const challenges = createDiskChallenges(join(folder, 'challenges'));
-  if (config.tls === 'acme') await challenges.removeAbandoned(Date.now());
   try {
+    if (config.tls === 'acme') await challenges.removeAbandoned(Date.now());
     const provider = await createProvider(config, folder, logger);
     return { provider, challenge: (token) => challenges.get(token), check: () => checkOf(provider) };
   } catch (error) {

@@ -35,6 +35,21 @@ export function renewalTime(
   return notAfter - lifetime * (LEFT_AT_RENEWAL + JITTER * random);
 }
 
+/**
+ * When the certificate after one that was just issued is asked for. Where the clock of this machine is ahead, each looks
+ * old at once: then some of its lifetime is waited for, so that the authority is not asked without end.
+ *
+ * @param random from 0 to 1
+ */
+export function nextRenewalTime(
+  certificate: Pick<Certificate, 'notBefore' | 'notAfter'>,
+  now: number,
+  random: number,
+): number {
+  const lifetime = certificate.notAfter - certificate.notBefore;
+  return Math.max(renewalTime(certificate, random), now + lifetime * JITTER);
+}
+
 export interface FailedAttempts {
   /** How many in a row since the process began. */
   readonly failures: number;

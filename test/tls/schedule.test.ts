@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { renewalTime, retryTime } from '../../src/tls/schedule.ts';
+import { nextRenewalTime, renewalTime, retryTime } from '../../src/tls/schedule.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -17,6 +17,13 @@ suite('renewal', () => {
       assert.ok(renewalTime(certificate, 0.5) > earliest && renewalTime(certificate, 0.5) < latest);
     });
   }
+
+  test('with a clock that is a year ahead, the authority is not asked without end', () => {
+    const certificate = { notBefore: START, notAfter: START + 90 * DAY_MS };
+    assert.equal(nextRenewalTime(certificate, START, 0.5), renewalTime(certificate, 0.5));
+    const ahead = START + 365 * DAY_MS;
+    assert.equal(nextRenewalTime(certificate, ahead, 0.5) - ahead, 3 * DAY_MS);
+  });
 
   test('a failing authority is asked often enough before a certificate of 6 days ends', () => {
     const notAfter = START + 6 * DAY_MS;

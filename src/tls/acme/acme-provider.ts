@@ -2,7 +2,7 @@ import { createAlarm } from '../alarm.ts';
 import { type Certificate, isFor } from '../certificate.ts';
 import { type CertificateFailure, type CertificateProvider, stateOf } from '../certificate-provider.ts';
 import type { CertificateStore } from '../certificate-store.ts';
-import { renewalTime, retryTime, WINDOW_MS } from '../schedule.ts';
+import { nextRenewalTime, renewalTime, retryTime, WINDOW_MS } from '../schedule.ts';
 import { temporaryCertificate } from '../self-signed-provider.ts';
 import { type CertificateIssuer, type CertificateOrder, IssueError } from './issuer.ts';
 
@@ -41,6 +41,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   let nextAttempt: number | undefined;
   let attempts = await store.attempts(directory);
 
+  // For its damage alone, which is told here: greenlock reads it in its thread.
+  await store.account(directory);
   const stored = await store.certificate(directory);
   // After a change of the domains, the old certificate is still right for some of them.
   const isStoredOfUse = stored !== undefined && domains.some((domain) => isFor(stored, [domain]));
@@ -62,7 +64,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
 
   /** What is served already is served from memory where the disk does not take it. */
   const save = async (fresh: Certificate): Promise<void> => {
-    const renewal = renewalTime(fresh, random());
+    const renewal = nextRenewalTime(fresh, now(), random());
     try {
       unsaved = fresh;
       await store.putCertificate(directory, fresh);

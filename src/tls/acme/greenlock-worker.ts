@@ -52,8 +52,9 @@ const authority = greenlock.create({
       renewStagger: '3d',
     },
   },
-  notify(event: string, details: object) {
-    if ('keyAuthorization' in details) tokens.add(`${details.keyAuthorization}`.replace(/\..*/, ''));
+  notify(event: string, details: unknown) {
+    const { keyAuthorization } = Object(details) as { keyAuthorization?: unknown };
+    if (typeof keyAuthorization === 'string') tokens.add(keyAuthorization.replace(/\..*/, ''));
     tell({ kind: 'event', event, details: describe(details) });
   },
 });
