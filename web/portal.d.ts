@@ -70,6 +70,8 @@ declare global {
 
     /** A text in the language of the page, with values put in. */
     type Text = (key: string, values?: Record<string, string | number>) => string;
+    /** Which sentence tells of a problem: the part of its key behind the exclamation mark. */
+    type SentenceOf = (code: string, status: number | undefined) => string;
     /** Shows what went wrong and what to do, and when that makes sense; gives what happened, in one sentence. */
     type ShowProblem = (
       problem: Problem,

@@ -1,44 +1,31 @@
+import { sentenceOf } from './sentences.js';
 import { duration, t } from './text.js';
 import { byId, make } from './view.js';
 
-/** Which sentence tells of which codes. */
-const SENTENCES = {
-  offline: /^offline/,
-  invalid: /^(?:reference|parameter|request)-/,
-  platform: /^platform-/,
-  forbidden: /not-allowed$|^address-/,
-  large: /-too-large$/,
-  missing: /^image-not-found/,
-  artifact: /^(?:not-an-image|manifest-|layer-)/,
-  engine: /^engine-/,
-  registry: /^(?:registry|content)-/,
-};
-
 /** @type {Portal.ShowProblem} */
 export const showProblem = ({ code = '', detail = '', status, retryAfter }, { retry, choose }) => {
-  const known = Object.entries(SENTENCES).find(([, codes]) => codes.test(code))?.[0] ?? 'internal';
-  const [title = '', advice] = t(`! ${status === 429 ? 'limited' : known}`).split(' | ');
+  const known = sentenceOf(code, status);
+  const [title = '', advice = ''] = t(`! ${known}`).split(' | ');
+  const section = byId('problem');
   const chips = make('p', { className: 'chips' });
   const button = (/** @type {string} */ textContent, /** @type {() => void} */ onclick) => {
     const made = make('button', { type: 'button', textContent, onclick });
     chips.append(made);
     return made;
   };
-  const parts = [
+  section.replaceChildren(
     make('h2', { textContent: title }),
-    make('p', { textContent: advice ?? '' }),
+    make('p', { textContent: advice }),
     make('code', { textContent: detail, lang: 'en', dir: 'ltr' }),
     chips,
-  ];
-  byId('problem').replaceChildren(...parts);
-  byId('problem').hidden = false;
-
+  );
+  section.hidden = false;
   const [, there = ''] = known === 'platform' ? detail.split('; there is ') : [];
   for (const [platform] of there.matchAll(/[a-z]+\/[\w/]+/g)) button(platform, () => choose(platform));
   if (!retryAfter && !/registry|engine|internal|offline/.test(known)) return title;
   const again = button(t('again'), retry);
-  const timer = make('span', { role: 'timer' });
-  chips.append(timer);
+  const timer = make('p', { role: 'timer' });
+  section.append(timer);
   const end = Date.now() + (retryAfter ?? 0) * 1000;
   const tick = () => {
     const left = Math.ceil((end - Date.now()) / 1000);

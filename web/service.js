@@ -33,7 +33,7 @@ export const keepLanguage = () => {
     if (query.has('lang')) localStorage.setItem('lang', lang);
     else if (kept && kept !== lang) location.replace(`?${query}${query.size > 0 ? '&' : ''}lang=${kept}`);
   } catch {
-    // Where nothing is kept, the browser's language is the one.
+    // Then the browser's language is the one.
   }
   byId('languages').ontoggle = () => {
     for (const link of byId('languages').getElementsByTagName('a')) {

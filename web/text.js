@@ -12,17 +12,19 @@ const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'];
 /** `2.2 MB` @param {number} bytes */
 export const size = (bytes) => {
   const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), 4);
-  return exact(bytes / 1000 ** power, UNITS[power], 'short');
+  return exact(bytes / 1000 ** power, UNITS[power], true);
 };
 
 /** @param {number} value */
-export const exact = (value, unit = 'byte', unitDisplay = /** @type {'long' | 'short'} */ ('long')) =>
-  value.toLocaleString(lang, {
+export const exact = (value, unit = 'byte', isShort = false) => {
+  const unitDisplay = isShort ? 'short' : 'long';
+  return value.toLocaleString(lang, {
     style: 'unit',
     unit,
     unitDisplay,
     maximumFractionDigits: value < 100 ? 1 : 0,
   });
+};
 
 /** @param {string} time */
 export const date = (time) => new Date(time).toLocaleDateString(lang, { dateStyle: 'long' });

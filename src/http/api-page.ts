@@ -105,7 +105,7 @@ ${table(
     inline(told),
   ]),
 )}
-${type === 'application/json' ? table(['Answer', '', ''], rowsOf(schema)) : `<p><code>${escapeHtml(type ?? '')}</code>: ${inline(answer?.description ?? '')}</p>`}
+${type === 'application/json' ? table(['Answer', ''], rowsOf(schema)) : `<p><code>${escapeHtml(type ?? '')}</code>: ${inline(answer?.description ?? '')}</p>`}
 ${example(path, parameters)}
 </article>`;
 }
@@ -126,11 +126,8 @@ function rowsOf({ properties = {} }: Schema, prefix = ''): string[][] {
     const inner = [schema, ...(schema.anyOf ?? [])].find((one) => one.properties ?? one.items?.properties);
     const below = inner?.properties === undefined ? inner?.items : inner;
     const path = `${prefix}${name}${inner?.items === undefined ? '' : '[]'}`;
-    const row = [
-      `<code>${escapeHtml(path)}</code>`,
-      escapeHtml(typeOf(schema)),
-      inline(schema.description ?? ''),
-    ];
+    const first = `<code>${escapeHtml(path)}</code><small>${escapeHtml(typeOf(schema))}</small>`;
+    const row = [first, inline(schema.description ?? '')];
     return [row, ...(below === undefined ? [] : rowsOf(below, `${path}.`))];
   });
 }

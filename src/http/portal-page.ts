@@ -6,7 +6,7 @@ import { escapeHtml } from './html.ts';
 /** The languages of the page, the first where none is asked for. */
 export const LANGUAGES = ['en', 'es', 'fa', 'ru', 'zh'] as const;
 const RIGHT_TO_LEFT: ReadonlySet<string> = new Set(['fa']);
-const PLATFORMS = ['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/386', 'linux/ppc64le', 'linux/s390x'];
+const PLATFORMS = ['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/386'];
 
 /** What of web/ browsers are given: its other files are for who works on it, or for the page itself. */
 export function isAsset(path: string): boolean {
