@@ -213,18 +213,18 @@ function connectionLimits(config: Config): ConnectionLimits {
   };
 }
 
-/** Limits hold in any case: where the file cannot be used, this process counts by itself. */
+/** Limits hold in any case: while the file cannot be used, this process counts by itself. */
 function openCountingStore({ stateDir, limitsStore }: Config, logger: Logger): CountingStore {
   const memory = createMemoryCountingStore(Date.now);
   if (limitsStore === 'memory') return memory;
-  const onFailure = (err: Error): void =>
-    logger.warn({ err }, `Limits are counted in memory, for this process alone: ${err.message}`);
-  try {
-    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-    const shared = openSqliteCountingStore(join(stateDir, 'limits.sqlite'), Date.now);
-    return createFallbackCountingStore(shared, memory, { onFailure, now: Date.now });
-  } catch (error) {
-    onFailure(error as Error);
-    return memory;
-  }
+  return createFallbackCountingStore({
+    open() {
+      mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+      return openSqliteCountingStore(join(stateDir, 'limits.sqlite'), Date.now);
+    },
+    substitute: memory,
+    onFailure: (err) =>
+      logger.warn({ err }, `Limits are counted in memory, for this process alone: ${err.message}`),
+    now: Date.now,
+  });
 }

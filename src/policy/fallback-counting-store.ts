@@ -4,30 +4,49 @@ import type { CountingStore } from './counting-store.ts';
 const REST_MS = 5000;
 
 export interface FallbackOptions {
-  /** Told when the first store begins to fail, not each time that it does. */
+  /** Opens the store that is wanted; again after each failure. */
+  readonly open: () => CountingStore;
+  /** Counts while that one fails, and does not fail itself. */
+  readonly substitute: CountingStore;
+  /** Told when the wanted store begins to fail, not each time that it does. */
   readonly onFailure: (error: Error) => void;
   readonly now: () => number;
 }
 
-/** Counts in the first store and, while that fails, in the second one: neither limits nor the service end with a disk. */
-export function createFallbackCountingStore(
-  first: CountingStore,
-  second: CountingStore,
-  { onFailure, now }: FallbackOptions,
-): CountingStore {
+/** A store that never fails, so that neither limits nor the service end with a disk. */
+export function createFallbackCountingStore({
+  open,
+  substitute,
+  onFailure,
+  now,
+}: FallbackOptions): CountingStore {
+  let wanted: CountingStore | undefined;
   let failed: number | undefined;
+
+  const fail = (error: Error): void => {
+    if (failed === undefined) onFailure(error);
+    failed = now();
+    wanted?.close();
+    wanted = undefined;
+  };
   const attempt = async <T>(call: (store: CountingStore) => Promise<T>): Promise<T> => {
-    if (failed !== undefined && Math.abs(now() - failed) < REST_MS) return call(second);
+    if (failed !== undefined && Math.abs(now() - failed) < REST_MS) return call(substitute);
     try {
-      const result = await call(first);
+      wanted ??= open();
+      const result = await call(wanted);
       failed = undefined;
       return result;
     } catch (error) {
-      if (failed === undefined) onFailure(error as Error);
-      failed = now();
-      return call(second);
+      fail(error as Error);
+      return call(substitute);
     }
   };
+
+  try {
+    wanted = open();
+  } catch (error) {
+    fail(error as Error);
+  }
   return {
     add: (additions) => attempt((store) => store.add(additions)),
     acquire: (lease, limits) => attempt((store) => store.acquire(lease, limits)),
@@ -35,8 +54,8 @@ export function createFallbackCountingStore(
     release: (lease) => attempt((store) => store.release(lease)),
     active: (client) => attempt((store) => store.active(client)),
     close() {
-      first.close();
-      second.close();
+      wanted?.close();
+      substitute.close();
     },
   };
 }

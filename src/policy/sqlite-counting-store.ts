@@ -137,26 +137,29 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
 
 /** Opens the file; one that is broken is made anew, as nothing in it is worth more than the service. */
 function open(path: string): DatabaseSync {
-  try {
-    return openAsIs(path);
-  } catch (error) {
-    if (!isBroken(error)) throw error;
-    for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
-    return openAsIs(path);
-  }
+  const database = openAsIs(path);
+  if (database !== undefined) return database;
+  for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+  const made = openAsIs(path);
+  if (made === undefined) throw new Error(`${path} is broken as soon as it is made`);
+  return made;
 }
 
-function openAsIs(path: string): DatabaseSync {
+/** Undefined where the file is broken. */
+function openAsIs(path: string): DatabaseSync | undefined {
   // It holds addresses of clients. What SQLite puts beside it gets the same permissions.
   closeSync(openSync(path, 'a', 0o600));
   const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
   try {
     database.exec(SETUP);
-    return database;
+    if (database.prepare('PRAGMA quick_check(1)').get()?.quick_check === 'ok') return database;
   } catch (error) {
     database.close();
+    if (isBroken(error)) return undefined;
     throw error;
   }
+  database.close();
+  return undefined;
 }
 
 // https://www.sqlite.org/rescode.html

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { rm, stat, truncate } from 'node:fs/promises';
+import { readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
@@ -139,13 +139,18 @@ suite('limits, as clients meet them', {
     assert.equal(resumed.status, 206);
   });
 
-  test('hold without their file, and the log says that they are counted in memory', async () => {
+  test('hold without their file, which is used again as soon as it can be', async () => {
     const state = join(folder.path, 'no-folder');
-    await run('touch', [state]);
+    await writeFile(state, '');
     await using proxy = await start({ DOCKERPROXY_STATE_DIR: state, DOCKERPROXY_RATE_LIMIT: '1/hour' });
     assert.equal((await httpCall(`${proxy.url}/dl`)).status, 400);
     assert.equal((await httpCall(`${proxy.url}/dl`)).status, 429);
-    assert.ok(proxy.logs().some(({ msg }) => msg.startsWith('Limits are counted in memory')));
+    const lines = proxy.logs().filter(({ msg }) => msg.startsWith('Limits are counted in memory'));
+    assert.equal(lines.length, 1);
     await rm(state);
+    // Counted in the file, it is the first one again.
+    await waitFor(async () => (await httpCall(`${proxy.url}/dl`)).status === 400, { timeout: 20_000 });
+    assert.equal((await httpCall(`${proxy.url}/dl`)).status, 429);
+    assert.ok((await readdir(state)).includes('limits.sqlite'));
   });
 });

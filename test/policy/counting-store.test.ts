@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readdir, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test } from 'node:test';
@@ -277,46 +277,74 @@ suite('what processes of one machine share', { timeout: 60_000 }, () => {
   test('a file that is broken is made anew', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'limits.sqlite');
-    await writeFile(path, 'no database at all '.repeat(1000));
-    const store = openSqliteCountingStore(path, Date.now);
-    assert.equal((await addOne(store, 'a', 1)).value, 1);
-    store.close();
+    for (const damage of [
+      () => writeFile(path, 'no database at all '.repeat(1000)),
+      // The head is right, what follows is not: as after a loss of power.
+      async () => writeFile(path, (await readFile(path)).fill(7, 5000, 9000)),
+    ]) {
+      await damage();
+      const store = openSqliteCountingStore(path, Date.now);
+      assert.equal((await addOne(store, 'a', 1)).value, 1);
+      await store.add(
+        Array.from({ length: 1000 }, (_, at) => ({ counter: `${at}`, amount: 1, window: MINUTE })),
+      );
+      store.close();
+    }
   });
 });
 
 suite('a store that fails', () => {
-  test('is stood in for, is left alone for a while, and that is told once until it works again', async () => {
-    const memory = createMemoryCountingStore(Date.now);
-    let isBroken = true;
-    let calls = 0;
-    const failing: CountingStore = {
-      ...memory,
-      async add(additions) {
-        calls += 1;
-        if (isBroken) throw new Error('disk full');
-        return additions.map(() => ({ value: 99, resetsIn: 1 }));
-      },
+  /** A store that can be broken, behind one that stands in for it. */
+  const startFallback = (isBroken = false) => {
+    const state = { isBroken, opened: 0, closed: 0, calls: 0, now: 0, told: [] as string[] };
+    const open = (): CountingStore => {
+      state.opened += 1;
+      if (state.isBroken) throw new Error('disk full');
+      return {
+        ...createMemoryCountingStore(Date.now),
+        async add(additions) {
+          state.calls += 1;
+          if (state.isBroken) throw new Error('disk full');
+          return additions.map(() => ({ value: 99, resetsIn: 1 }));
+        },
+        close: () => {
+          state.closed += 1;
+        },
+      };
     };
-    const told: string[] = [];
-    const clock = { now: 0 };
-    const store = createFallbackCountingStore(failing, memory, {
-      onFailure: ({ message }) => told.push(message),
-      now: () => clock.now,
+    const store = createFallbackCountingStore({
+      open,
+      substitute: createMemoryCountingStore(Date.now),
+      onFailure: ({ message }) => state.told.push(message),
+      now: () => state.now,
     });
-    const next = async (): Promise<number> => (await addOne(store, 'a', 1)).value;
-    assert.deepEqual([await next(), await next(), await next()], [1, 2, 3]);
-    assert.equal(calls, 1);
-    clock.now += 5000;
-    assert.equal(await next(), 4);
-    assert.equal(calls, 2);
-    isBroken = false;
-    assert.equal(await next(), 5);
-    clock.now += 5000;
+    return { state, next: async () => (await addOne(store, 'a', 1)).value };
+  };
+
+  test('is stood in for, left alone for a while and opened again; that is told once until it works', async () => {
+    const { state, next } = startFallback();
     assert.equal(await next(), 99);
-    assert.deepEqual(told, ['disk full']);
-    isBroken = true;
+    state.isBroken = true;
+    assert.deepEqual([await next(), await next(), await next()], [1, 2, 3]);
+    assert.deepEqual([state.calls, state.opened, state.closed], [2, 1, 1]);
+    state.now += 5000;
+    assert.equal(await next(), 4);
+    assert.deepEqual([state.opened, state.closed], [2, 1]);
+    state.isBroken = false;
+    assert.equal(await next(), 5);
+    state.now += 5000;
+    assert.equal(await next(), 99);
+    assert.deepEqual(state.told, ['disk full']);
+    state.isBroken = true;
     assert.equal(await next(), 6);
-    assert.deepEqual(told, ['disk full', 'disk full']);
+    assert.deepEqual(state.told, ['disk full', 'disk full']);
+  });
+
+  test('at once is stood in for at once', async () => {
+    const { state, next } = startFallback(true);
+    assert.deepEqual(state.told, ['disk full']);
+    assert.equal(await next(), 1);
+    assert.equal(state.opened, 1);
   });
 
   test('a folder that is not there, or a file that is none of ours to write, is an error at once', () => {
