@@ -64,6 +64,7 @@ const lookUp = async () => {
   }
   platform = pasted.platform ?? platform;
   say(t('looking'));
+  names.textContent = t('looking');
   const ofPlatform = { ...(platform && { platform }), format: formats.value };
   const describe = (/** @type {string} */ myimage) => ask('image', { myimage, ...ofPlatform }, signal);
   try {
@@ -133,6 +134,7 @@ const fail = (error) => {
     lookUp();
   };
   result.hidden = true;
+  showNames();
   say(showProblem(told, { retry: lookUp, choose }));
 };
 

@@ -317,4 +317,56 @@ suite('the page in Chromium', {
     await page.locator('#image').press('Control+V');
     await page.locator('h2', { hasText: `${bed.busybox}:1.35` }).waitFor();
   });
+
+  test('while it is looked up, the page says so', async (t) => {
+    const page = await open(t);
+    const answer = Promise.withResolvers<void>();
+    await page.route('**/api/v1/image?*', async (route) => {
+      await answer.promise;
+      await route.continue();
+    });
+    await page.locator('#image').fill(bed.busybox);
+    await page.keyboard.press('Enter');
+    await page.locator('#names', { hasText: 'Looking it up' }).waitFor();
+    answer.resolve();
+    await untilShown(page);
+    assert.equal(await page.locator('#names').textContent(), `${bed.busybox}:latest`);
+  });
+
+  test('another tag is chosen from those that there are', async (t) => {
+    const page = await open(t, busybox());
+    await untilShown(page);
+    await page.getByRole('button', { name: 'Choose a tag' }).click();
+    await page.getByRole('option', { name: 'musl' }).click();
+    await page.locator('h2', { hasText: `${bed.busybox}:musl` }).waitFor();
+  });
+
+  test('an OCI layout is loaded by other tools, and its link says what it is', async (t) => {
+    const page = await open(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
+    await untilShown(page);
+    await page.locator('#format').selectOption('oci');
+    await page.locator('#download[href*="format=oci"]').waitFor();
+    assert.equal(await page.getByLabel('docker load', { exact: true }).count(), 0);
+    await page.getByText('How to load the file').click();
+    assert.match(
+      (await page.locator('#loading').textContent()) ?? '',
+      /^skopeo copy oci-archive:busybox\.tar /m,
+    );
+    await page.getByRole('button', { name: 'Copy link' }).click();
+    await page.getByRole('button', { name: 'Copied' }).waitFor();
+    const link = await page.evaluate(() => navigator.clipboard.readText());
+    assert.equal(link, `${bed.url}/?image=${bed.busybox}&format=oci`);
+    const other = await open(t, link.slice(bed.url.length));
+    await untilShown(other);
+    assert.equal(await other.locator('#format').inputValue(), 'oci');
+  });
+
+  test('who has an old Docker is warned of layers that it cannot load', async (t) => {
+    const page = await open(t, `/?${image('test/zstd')}`);
+    await untilShown(page);
+    await page.getByText('Docker before version 23 cannot load this image').waitFor();
+    await page.goto(bed.url + busybox());
+    await untilShown(page);
+    assert.equal(await page.locator('#notice').isVisible(), false);
+  });
 });
