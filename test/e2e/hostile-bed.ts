@@ -51,7 +51,7 @@ export async function startHostileBed(env: NodeJS.ProcessEnv = {}): Promise<Host
   });
   await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
   const proxy = await startDockerProxy({
-    env: { DOCKERPROXY_INSECURE_REGISTRIES: registry.host, ...env },
+    env: { DOCKERPROXY_INSECURE_REGISTRIES: registry.host, DOCKERPROXY_LOG_LEVEL: 'info', ...env },
   });
   const download = (repository: string): Promise<Outcome> =>
     outcome(`${proxy.url}/dl?myimage=${registry.host}/${repository}`);
@@ -69,18 +69,21 @@ export async function startHostileBed(env: NodeJS.ProcessEnv = {}): Promise<Host
       const repository = `evil/${number}`;
       registry.misbehave(repository, how(registry.honest(repository)));
       const result = await download(repository);
-      const line = new RegExp(`^\\[(?:OK|FAILED)\\] .*/${repository}(?![0-9])`);
-      const isLogged = (): boolean => proxy.logs().some(({ msg }) => line.test(msg));
-      await waitFor(isLogged, { what: `a line about ${repository}` });
       const next = await download(`good/${number}`);
       assert.ok('end' in next && next.end === 'whole', `the next one works: ${JSON.stringify(next)}`);
+      const line = new RegExp(`^\\[(?:OK|FAILED)\\] .*/${repository}(?![0-9])`);
+      const isLogged = (): boolean => proxy.logs().some(({ msg }) => line.test(msg));
+      await waitFor(isLogged, { timeout: TEST_MS, what: `a line about ${repository}` });
       return result;
     },
     async close() {
       await registry[Symbol.asyncDispose]();
       listener.close();
       try {
-        await waitFor(async () => (await descriptors()) <= before, { what: 'all descriptors to be closed' });
+        await waitFor(async () => (await descriptors()) <= before, {
+          timeout: TEST_MS,
+          what: 'all descriptors to be closed',
+        });
         assert.equal(visits, 0, 'nobody got inside');
         assert.ok(proxy.memory() < MEMORY_MAX, `${proxy.memory()} bytes of memory`);
         assert.deepEqual(
