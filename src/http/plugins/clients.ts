@@ -31,6 +31,6 @@ function warnOfUntrustedProxies(log: FastifyBaseLogger): (request: FastifyReques
   };
 }
 
-export function isHealthCheck(route: string | undefined): boolean {
+function isHealthCheck(route: string | undefined): boolean {
   return route === '/healthz' || route === '/readyz';
 }
