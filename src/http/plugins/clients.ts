@@ -31,6 +31,6 @@ function warnOfUntrustedProxies(log: FastifyBaseLogger): (request: FastifyReques
   };
 }
 
-function isHealthCheck(route: string | undefined): boolean {
+export function isHealthCheck(route: string | undefined): boolean {
   return route === '/healthz' || route === '/readyz';
 }
