@@ -64,7 +64,7 @@ export async function openImages(
   const direct = createRegistryClient({ http, authorizer, insecure });
   const blobs = await openCache(config, environment.logger, meter);
   const { cacheDir, staleIfError, defaultPlatform } = config;
-  const manifests = createManifestStore(cacheDir);
+  const manifests = createManifestStore(cacheDir, blobs?.storage.reserve);
   const client =
     blobs === undefined
       ? direct

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Room } from '../blobs/room.ts';
 import { type Digest, digestHash, finishDigest, isDigest } from '../oci/digest.ts';
 import { parseJsonObject } from '../oci/json.ts';
 import type { Repository } from '../oci/reference.ts';
@@ -25,13 +26,21 @@ export interface ManifestStore {
   putTag(repository: Repository, tag: string, known: KnownTag): Promise<void>;
 }
 
+/** Bytes. */
+const LARGE = 64 * 1024;
+
 /**
  * Keeps them in files beside the blobs, with names that tell nothing and need no escaping:
  *
  *     manifests/0c/0c1d…    the media type, a line feed, the manifest
  *     tags/5e/5eaf…         {"digest": "sha256:…", "confirmed": 1795472635262}
+ *
+ * @param reserve makes room for so many bytes; false where there can be none
  */
-export function createManifestStore(folder: string): ManifestStore {
+export function createManifestStore(
+  folder: string,
+  reserve: Room['reserve'] = async () => true,
+): ManifestStore {
   const pathOf = (kind: 'manifests' | 'tags', { domain, path }: Repository, reference: string): string => {
     const name = createHash('sha256').update(`${domain}/${path}\n${reference}`).digest('hex');
     return join(folder, kind, name.slice(0, 2), name);
@@ -47,6 +56,8 @@ export function createManifestStore(folder: string): ManifestStore {
     },
 
     async putManifest(repository, { bytes, digest, contentType = '' }) {
+      // Most are far smaller, and no download waits for their room; those of the largest size could fill a disk.
+      if (bytes.length > LARGE && !(await reserve(bytes.length, async () => {}))) return;
       const head = Buffer.from(`${contentType.replaceAll('\n', ' ')}\n`);
       await replaceFile(pathOf('manifests', repository, digest), Buffer.concat([head, bytes]));
     },

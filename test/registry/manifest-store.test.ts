@@ -34,6 +34,28 @@ suite('the store of manifests', () => {
     }
   });
 
+  test('makes room for what is large, and does without where there is none', async () => {
+    await using folder = await temporaryFolder();
+    const asked: number[] = [];
+    let isRoom = true;
+    const store = createManifestStore(folder.path, async (size) => {
+      asked.push(size);
+      return isRoom;
+    });
+    const large = (fill: string) => {
+      const content = Buffer.alloc(100_000, fill);
+      return { bytes: content, digest: sha256(content), contentType: undefined };
+    };
+    await store.putManifest(repository, manifest);
+    assert.deepEqual(asked, []);
+    await store.putManifest(repository, large('a'));
+    isRoom = false;
+    await store.putManifest(repository, large('b'));
+    assert.deepEqual(asked, [100_000, 100_000]);
+    assert.ok(await store.manifest(repository, large('a').digest));
+    assert.equal(await store.manifest(repository, large('b').digest), undefined);
+  });
+
   test('gives nothing of one repository to another', async () => {
     await using folder = await temporaryFolder();
     const store = createManifestStore(folder.path);
