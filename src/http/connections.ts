@@ -1,8 +1,9 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyBaseLogger } from 'fastify';
-import { type AddressRange, networkOf, parseIpAddress } from '../ip-address.ts';
+import { type AddressRange, parseIpAddress } from '../ip-address.ts';
 import { createPace, type Pace, type PaceLimits } from '../pace.ts';
+import { clientKey } from '../policy/client-key.ts';
 
 /** What connections may take of this machine. */
 export interface ConnectionLimits {
@@ -53,7 +54,7 @@ function limitEachClient(
   server.on('connection', (socket: Socket) => {
     const address = parseIpAddress(socket.remoteAddress ?? '');
     if (address === undefined || exempt.some((range) => range.contains(address))) return;
-    const client = networkOf(address, address.kind() === 'ipv4' ? 32 : 64);
+    const client = clientKey(address.toString());
     const count = (open.get(client) ?? 0) + 1;
     if (count > connectionsPerClient) {
       onRefused();
