@@ -7,7 +7,7 @@ import { recall, remember } from './recent.js';
 import { keepLanguage, showLimits, showService } from './service.js';
 import { suggest } from './suggestions.js';
 import { date, size, t } from './text.js';
-import { byId, fillPlatforms, make, makeCard, showCommands } from './view.js';
+import { byId, fillPlatforms, makeButton, makeCard, showCommands } from './view.js';
 
 const [input, platforms, formats, pin] = [byId('image'), byId('platform'), byId('format'), byId('pin')];
 const [link, names, result, problem] = [byId('download'), byId('names'), byId('result'), byId('problem')];
@@ -15,6 +15,7 @@ const hint = names.textContent ?? '';
 
 const info = await ask('info').catch(() => undefined);
 const isEngine = info?.source === 'engine';
+byId('formats').hidden = isEngine;
 let platform = '';
 let looking = new AbortController();
 
@@ -140,16 +141,14 @@ const fail = (error) => {
 
 const showRecent = () => {
   const used = recall();
-  const chip = (/** @type {string} */ textContent, /** @type {() => void} */ onclick) =>
-    make('button', { type: 'button', textContent, onclick });
   const clear = () => {
     remember();
     showRecent();
     input.focus();
   };
   byId('recent').replaceChildren(
-    ...used.map((name) => chip(name, () => open(name))),
-    chip(t('clear'), clear),
+    ...used.map((name) => makeButton(name, () => open(name))),
+    makeButton(t('clear'), clear),
   );
   byId('recent').hidden = used.length === 0;
 };
@@ -158,7 +157,7 @@ const readAddress = () => {
   const query = new URLSearchParams(location.search);
   const images = query.getAll('image').join(' ');
   platform = query.get('platform') ?? '';
-  formats.value = query.get('format') ?? 'docker';
+  formats.value = (!isEngine && query.get('format')) || 'docker';
   setField(images || input.value);
   if (images) lookUp();
   else result.hidden = problem.hidden = true;

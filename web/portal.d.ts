@@ -80,6 +80,8 @@ declare global {
     /** Follows an archive that an engine has to make, until it is there. @throws Refusal */
     type Watch = (url: string) => Promise<void>;
 
+    /** A button that does something here, which is not to send a form. */
+    type MakeButton = (text: string, onclick: () => void) => HTMLButtonElement;
     interface Elements {
       image: HTMLInputElement;
       platform: HTMLSelectElement;

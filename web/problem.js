@@ -1,6 +1,6 @@
 import { sentenceOf } from './sentences.js';
 import { duration, t } from './text.js';
-import { byId, make } from './view.js';
+import { byId, make, makeButton } from './view.js';
 
 /** @type {Portal.ShowProblem} */
 export const showProblem = ({ code = '', detail = '', status, retryAfter }, { retry, choose }) => {
@@ -8,11 +8,6 @@ export const showProblem = ({ code = '', detail = '', status, retryAfter }, { re
   const [title = '', advice = ''] = t(`! ${known}`).split(' | ');
   const section = byId('problem');
   const chips = make('p', { className: 'chips' });
-  const button = (/** @type {string} */ textContent, /** @type {() => void} */ onclick) => {
-    const made = make('button', { type: 'button', textContent, onclick });
-    chips.append(made);
-    return made;
-  };
   section.replaceChildren(
     make('h2', { textContent: title }),
     make('p', { textContent: advice }),
@@ -21,9 +16,11 @@ export const showProblem = ({ code = '', detail = '', status, retryAfter }, { re
   );
   section.hidden = false;
   const [, there = ''] = known === 'platform' ? detail.split('; there is ') : [];
-  for (const [platform] of there.matchAll(/[a-z]+\/[\w/]+/g)) button(platform, () => choose(platform));
+  for (const [platform] of there.matchAll(/[a-z]+\/[\w/]+/g))
+    chips.append(makeButton(platform, () => choose(platform)));
   if (!retryAfter && !/registry|engine|internal|offline/.test(known)) return title;
-  const again = button(t('again'), retry);
+  const again = makeButton(t('again'), retry);
+  chips.append(again);
   const timer = make('p', { role: 'timer' });
   section.append(timer);
   const end = Date.now() + (retryAfter ?? 0) * 1000;

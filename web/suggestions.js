@@ -1,6 +1,6 @@
 import { make } from './view.js';
 
-const PAUSE_MS = 200;
+const PAUSE_MS = 300;
 
 /** @see https://www.w3.org/WAI/ARIA/apg/patterns/combobox/ @type {Portal.Suggest} */
 export const suggest = (input, list, load) => {

@@ -4,6 +4,9 @@ import { date, exact, size, t } from './text.js';
 /** @type {Portal.Make} */
 export const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
 
+/** @type {Portal.MakeButton} */
+export const makeButton = (textContent, onclick) => make('button', { type: 'button', textContent, onclick });
+
 /** @type {Portal.ById} */
 export const byId = (id) => /** @type {never} */ (document.getElementById(id));
 

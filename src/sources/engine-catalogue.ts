@@ -9,6 +9,7 @@ import {
   isFor,
   notInEngine,
   otherPlatform,
+  requireDockerFormat,
 } from './engine-source.ts';
 import type { DetailsRequest, ImageCatalogue, ImageDetails } from './image-catalogue.ts';
 
@@ -62,6 +63,7 @@ export function createEngineCatalogue({
 
   return {
     async describe(request, signal) {
+      requireDockerFormat(request.format);
       const there = policy === 'always' ? undefined : await inEngine(request, signal);
       if (there !== undefined) return there;
       if (policy === 'never') throw notInEngine(request.reference);

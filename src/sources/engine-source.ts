@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import type { ArchiveFormat } from '../archive/entries.ts';
 import { archiveFilename } from '../archive/filename.ts';
 import { StorageFailure } from '../blobs/growing-file.ts';
 import { type Spool, type Spools, tooLarge } from '../blobs/spools.ts';
@@ -261,9 +262,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
 
   return {
     async open(request, signal) {
-      if (request.format === 'oci') {
-        throw new CatalogueError('format-unavailable', 'A Docker engine saves images only in format=docker.');
-      }
+      requireDockerFormat(request.format);
       return open(request, signal, SAVE_TRIES);
     },
   };
@@ -271,6 +270,12 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
 
 /** Milliseconds. */
 const REMOVAL_PATIENCE_MS = 10 * 60_000;
+
+/** @throws CatalogueError `format-unavailable` */
+export function requireDockerFormat(format: ArchiveFormat): void {
+  if (format === 'docker') return;
+  throw new CatalogueError('format-unavailable', 'A Docker engine saves images only in format=docker.');
+}
 
 /** Always with a tag or a digest: a bare name would mean every tag of the repository. */
 export function engineName({ name, tag, digest }: Reference): string {

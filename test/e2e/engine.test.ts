@@ -119,17 +119,21 @@ suite('images from a Docker engine', {
     JSON.parse((await httpCall(`${service.url}/api/v1/${path}`)).body.toString()) as Told;
 
   test('an image is described before it is pulled, as far as that can be known', async () => {
-    const before = (await engine.docker('image', 'ls', '--quiet')).stdout;
+    const images = async (): Promise<string[]> =>
+      (await engine.docker('image', 'ls', '--quiet')).stdout.split('\n').sort();
+    const before = await images();
     const details = await told(proxy, `image?myimage=${registry.host}/test/zstd`);
     assert.equal(details.size, null);
     assert.deepEqual(details.config.command, ['sh']);
     assert.equal(details.layers?.length, 1);
     assert.equal(details.filename, 'test_zstd.tar');
+    const layout = await told(proxy, `image?myimage=${registry.host}/test/zstd&format=oci`);
+    assert.equal(layout.code, 'format-unavailable');
     const index = await told(proxy, `image?myimage=${registry.host}/library/busybox`);
     assert.deepEqual(index.platforms, ['linux/amd64', 'linux/arm64']);
     const { tags } = await told(proxy, `tags?repository=${registry.host}/library/busybox`);
     assert.deepEqual(tags, ['latest', '1.35']);
-    assert.equal((await engine.docker('image', 'ls', '--quiet')).stdout, before);
+    assert.deepEqual(await images(), before);
   });
 
   test('where nothing is pulled, the engine alone tells what there is', async () => {

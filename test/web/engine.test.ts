@@ -16,6 +16,7 @@ suite('the page over a Docker engine', {
     const { page, complaints } = visited;
     await untilShown(page);
     assert.match((await page.locator('[data-is=size]').textContent()) ?? '', /known once/);
+    assert.equal(await page.locator('#format').isVisible(), false, 'an engine has one format');
     const stages: string[] = [];
     await page.exposeFunction('told', (stage: string) => stages.push(stage));
     await page.locator('#stage').evaluate((stage) => {

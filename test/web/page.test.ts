@@ -38,6 +38,9 @@ suite('the page in Chromium', {
       await opened[Symbol.asyncDispose]();
       assert.deepEqual(opened.complaints, []);
     });
+    // What its last module does: until then, it is the page without scripts.
+    const hasScripts = options.javaScriptEnabled !== false && path !== '/api';
+    if (hasScripts) await opened.page.locator('#operator a').waitFor();
     return opened.page;
   };
   const image = (name: string): string => `image=${bed.registry.host}/${name}`;
@@ -189,27 +192,6 @@ suite('the page in Chromium', {
     assert.equal(await page.locator('#recent').isVisible(), false);
   });
 
-  test('commands are for the shell, resume, and can be copied', async (t) => {
-    const page = await open(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
-    await untilShown(page);
-    const url = `${bed.url}/dl?myimage=${bed.busybox}`;
-    const lines: Record<string, string> = {
-      wget: `wget -c -O busybox.tar '${url}'`,
-      curl: `curl -fL -C - -o busybox.tar '${url}'`,
-      aria2c: `aria2c -c -x4 -s4 -o busybox.tar '${url}'`,
-      'docker load': `curl -fL '${url}' | docker load`,
-      podman: `curl -fL '${url}' | podman load`,
-      ctr: `curl -fL '${url}' | ctr images import -`,
-    };
-    for (const [tool, line] of Object.entries(lines)) {
-      await page.getByLabel(tool, { exact: true }).check();
-      assert.equal(await page.locator('#line').textContent(), line);
-    }
-    await page.getByRole('button', { name: 'Copy', exact: true }).click();
-    await page.getByRole('button', { name: 'Copied' }).waitFor();
-    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), lines.ctr);
-  });
-
   test('the operator, the contact and what may be fetched are told', async (t) => {
     const page = await open(t);
     await page.getByText('Run by Example Labs.').waitFor();
@@ -310,14 +292,6 @@ suite('the page in Chromium', {
     }
   });
 
-  test('what is pasted is looked up at once', async (t) => {
-    const page = await open(t, '/', { permissions: ['clipboard-read', 'clipboard-write'] });
-    const text = `docker run --rm -it ${bed.busybox}:1.35 sh`;
-    await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
-    await page.locator('#image').press('Control+V');
-    await page.locator('h2', { hasText: `${bed.busybox}:1.35` }).waitFor();
-  });
-
   test('while it is looked up, the page says so', async (t) => {
     const page = await open(t);
     const answer = Promise.withResolvers<void>();
@@ -341,26 +315,6 @@ suite('the page in Chromium', {
     await page.locator('h2', { hasText: `${bed.busybox}:musl` }).waitFor();
   });
 
-  test('an OCI layout is loaded by other tools, and its link says what it is', async (t) => {
-    const page = await open(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
-    await untilShown(page);
-    await page.locator('#format').selectOption('oci');
-    await page.locator('#download[href*="format=oci"]').waitFor();
-    assert.equal(await page.getByLabel('docker load', { exact: true }).count(), 0);
-    await page.getByText('How to load the file').click();
-    assert.match(
-      (await page.locator('#loading').textContent()) ?? '',
-      /^skopeo copy oci-archive:busybox\.tar /m,
-    );
-    await page.getByRole('button', { name: 'Copy link' }).click();
-    await page.getByRole('button', { name: 'Copied' }).waitFor();
-    const link = await page.evaluate(() => navigator.clipboard.readText());
-    assert.equal(link, `${bed.url}/?image=${bed.busybox}&format=oci`);
-    const other = await open(t, link.slice(bed.url.length));
-    await untilShown(other);
-    assert.equal(await other.locator('#format').inputValue(), 'oci');
-  });
-
   test('who has an old Docker is warned of layers that it cannot load', async (t) => {
     const page = await open(t, `/?${image('test/zstd')}`);
     await untilShown(page);
@@ -368,5 +322,57 @@ suite('the page in Chromium', {
     await page.goto(bed.url + busybox());
     await untilShown(page);
     assert.equal(await page.locator('#notice').isVisible(), false);
+  });
+
+  // All contexts have one clipboard.
+  suite('the clipboard', { concurrency: 1 }, () => {
+    test('commands are for the shell, resume, and can be copied', async (t) => {
+      const page = await open(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
+      await untilShown(page);
+      const url = `${bed.url}/dl?myimage=${bed.busybox}`;
+      const lines: Record<string, string> = {
+        wget: `wget -c -O busybox.tar '${url}'`,
+        curl: `curl -fL -C - -o busybox.tar '${url}'`,
+        aria2c: `aria2c -c -x4 -s4 -o busybox.tar '${url}'`,
+        'docker load': `curl -fL '${url}' | docker load`,
+        podman: `curl -fL '${url}' | podman load`,
+        ctr: `curl -fL '${url}' | ctr images import -`,
+      };
+      for (const [tool, line] of Object.entries(lines)) {
+        await page.getByLabel(tool, { exact: true }).check();
+        assert.equal(await page.locator('#line').textContent(), line);
+      }
+      await page.getByRole('button', { name: 'Copy', exact: true }).click();
+      await page.getByRole('button', { name: 'Copied' }).waitFor();
+      assert.equal(await page.evaluate(() => navigator.clipboard.readText()), lines.ctr);
+    });
+
+    test('what is pasted is looked up at once', async (t) => {
+      const page = await open(t, '/', { permissions: ['clipboard-read', 'clipboard-write'] });
+      const text = `docker run --rm -it ${bed.busybox}:1.35 sh`;
+      await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
+      await page.locator('#image').press('Control+V');
+      await page.locator('h2', { hasText: `${bed.busybox}:1.35` }).waitFor();
+    });
+
+    test('an OCI layout is loaded by other tools, and its link says what it is', async (t) => {
+      const page = await open(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
+      await untilShown(page);
+      await page.locator('#format').selectOption('oci');
+      await page.locator('#download[href*="format=oci"]').waitFor();
+      assert.equal(await page.getByLabel('docker load', { exact: true }).count(), 0);
+      await page.getByText('How to load the file').click();
+      assert.match(
+        (await page.locator('#loading').textContent()) ?? '',
+        /^skopeo copy oci-archive:busybox\.tar /m,
+      );
+      await page.getByRole('button', { name: 'Copy link' }).click();
+      await page.getByRole('button', { name: 'Copied' }).waitFor();
+      const link = await page.evaluate(() => navigator.clipboard.readText());
+      assert.equal(link, `${bed.url}/?image=${bed.busybox}&format=oci`);
+      const other = await open(t, link.slice(bed.url.length));
+      await untilShown(other);
+      assert.equal(await other.locator('#format').inputValue(), 'oci');
+    });
   });
 });

@@ -14,6 +14,7 @@ import {
 } from '../archive-query.ts';
 import { downloadLimits, type Sending } from '../download-limits.ts';
 import { type DownloadObserver, observeDownload } from '../download-observer.ts';
+import { whenGone } from '../gone.ts';
 import { keepAlive } from '../keep-alive.ts';
 import type { HttpMeter } from '../meter.ts';
 import { archiveNotices } from '../notices.ts';
@@ -53,20 +54,19 @@ export async function downloadRoutes(
     reply: FastifyReply,
     query: ArchiveQuery,
   ): Promise<FastifyReply> => {
-    const gone = new AbortController();
-    reply.raw.once('close', () => gone.abort());
+    const gone = whenGone(reply);
     const contentWanted = request.method === 'GET';
     const observer = contentWanted ? observeDownload(request, reply, query.references, meter) : undefined;
-    const allowance = downloadLimits(limits, request, gone.signal);
+    const allowance = downloadLimits(limits, request, gone);
     try {
       for (const reference of query.references) allowlist.check(reference);
       if (contentWanted || headCosts) await allowance.takeSlot(query);
-      const archive = await keepAlive(reply.raw, source.open({ ...query, contentWanted }, gone.signal));
+      const archive = await keepAlive(reply.raw, source.open({ ...query, contentWanted }, gone));
       if (archive.size === undefined) {
         setLiveHeaders(request, reply, archive, query);
         if (!contentWanted) return reply.send();
         const sending = await allowance.admit(archive, undefined);
-        const stream = await keepAlive(reply.raw, archive.start(gone.signal));
+        const stream = await keepAlive(reply.raw, archive.start(gone));
         observer?.begin(archive, undefined, stream);
         await sendArchive(reply, stream, sending, observer);
         return reply;
@@ -75,7 +75,7 @@ export async function downloadRoutes(
       if (!contentWanted) return reply.header('content-length', archive.size).send();
       const range = setRangeHeaders(request, reply, archive);
       const sending = await allowance.admit(archive, range);
-      const stream = archive.read(range, gone.signal);
+      const stream = archive.read(range, gone);
       observer?.begin(archive, range, stream);
       await sendArchive(reply, stream, sending, observer);
       return reply;

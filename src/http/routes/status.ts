@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { parseArchiveQuery, type QueryString } from '../archive-query.ts';
 import { downloadLimits } from '../download-limits.ts';
 import { createEventStream } from '../event-stream.ts';
+import { whenGone } from '../gone.ts';
 import { catalogued } from '../plugins/problems.ts';
 import { problem } from '../problem.ts';
 import type { DownloadOptions } from './download.ts';
@@ -22,9 +23,8 @@ export async function statusRoutes(
     handler: async (request, reply) => {
       const query = parseArchiveQuery(request.query);
       for (const reference of query.references) allowlist.check(reference);
-      const gone = new AbortController();
-      reply.raw.once('close', () => gone.abort());
-      await downloadLimits(limits, request, gone.signal).takeSlot(query);
+      const gone = whenGone(reply);
+      await downloadLimits(limits, request, gone).takeSlot(query);
       const events = createEventStream();
       const watch = async (): Promise<void> => {
         try {
@@ -34,11 +34,11 @@ export async function statusRoutes(
               contentWanted: false,
               onProgress: ({ stage, ...rest }) => events.sendSoon(stage, rest),
             },
-            gone.signal,
+            gone,
           );
           events.send('ready', { filename, size, digests });
         } catch (error) {
-          if (gone.signal.aborted) return;
+          if (gone.aborted) return;
           const known = catalogued(error as Error);
           if (known.code === 'internal-error')
             request.log.error({ err: error, url: request.url }, known.message);
