@@ -23,6 +23,8 @@ export interface AcmeBed extends AsyncDisposable {
   start(env?: NodeJS.ProcessEnv): Promise<DockerProxy>;
   /** Starts one and waits for its certificate. */
   startWithCertificate(env?: NodeJS.ProcessEnv): Promise<DockerProxy>;
+  /** Waits until there is a certificate, and saved: it is shown before. */
+  issued(proxy: DockerProxy): Promise<void>;
   /** The files of one kind in the state folder, as paths. */
   files(kind: 'certificates' | 'accounts' | 'attempts' | 'challenges'): Promise<string[]>;
   /** What a client needs to trust pebble's root and to find the domain. */
@@ -62,6 +64,12 @@ export async function startAcmeBed(
     const names = await readdir(join(stateDir, 'tls', kind)).catch(() => []);
     return names.sort().map((name) => join(stateDir, 'tls', kind, name));
   };
+  const issued = async (proxy: DockerProxy): Promise<void> => {
+    await untilIssued(proxy, async () => {
+      const isSaved = (await files('certificates')).some((file) => file.endsWith('.pem'));
+      return isSaved && (await certificateOf(proxy)).state === 'valid';
+    });
+  };
   const bed = stack.move();
   return {
     pebble,
@@ -70,13 +78,10 @@ export async function startAcmeBed(
     start,
     async startWithCertificate(env) {
       const proxy = await start(env);
-      // It is shown before it is saved.
-      await untilIssued(proxy, async () => {
-        const isSaved = (await files('certificates')).some((file) => file.endsWith('.pem'));
-        return isSaved && (await certificateOf(proxy)).state === 'valid';
-      });
+      await issued(proxy);
       return proxy;
     },
+    issued,
     files,
     client: async () => ({
       ca: await readFile(pebble.rootFile),

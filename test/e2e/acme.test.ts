@@ -83,7 +83,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     await failureOf(proxy, 'ca-failed');
     bed.authority.fault = undefined;
     process.kill(proxy.pid, 'SIGHUP');
-    await untilIssued(proxy, async () => (await certificateOf(proxy)).state === 'valid');
+    await bed.issued(proxy);
 
     const { stdout } = await run('openssl', [
       ...['s_client', '-connect', new URL(proxy.url).host, '-servername', DOMAIN],
@@ -281,7 +281,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     assert.equal(bed.pebble.log().includes('Added order'), false);
     await writeFile(filler, '');
     process.kill(proxy.pid, 'SIGHUP');
-    await untilIssued(proxy, async () => (await certificateOf(proxy)).state === 'valid');
+    await bed.issued(proxy);
     assert.equal((await bed.files('certificates')).length, 1);
   });
 });

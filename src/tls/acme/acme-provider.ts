@@ -86,6 +86,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       await store.putAttempts(directory, attempts);
       const fresh = await issuer.issue(order, closed.signal);
       failures = 0;
+      lastFailure = undefined;
       isTemporary = false;
       certificate = fresh;
       use(fresh);
