@@ -143,7 +143,8 @@ export function byReference(
   };
 }
 
-function outcome(url: string): Promise<Outcome> {
+/** Downloads and tells what came of it. */
+export function outcome(url: string): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const request = get(url, { agent: false });
     request.once('error', reject).once('response', (response) => {

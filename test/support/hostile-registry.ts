@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { blob, type Image, image, sha256 } from './images.ts';
 
@@ -19,8 +20,8 @@ export interface HostileRegistry extends AsyncDisposable {
   url: string;
   /** What a repository serves unless it misbehaves: an image that no other one has. */
   honest(repository: string): Image;
-  /** Requests of a repository so far. */
-  requests(repository: string): IncomingMessage[];
+  /** Requests so far, of a repository or all. */
+  requests(repository?: string): IncomingMessage[];
   misbehave(repository: string, how: Misbehaviour): void;
   /** For paths outside the API: a token server, the target of a redirect. */
   at(path: string, handler: Handler): void;
@@ -28,10 +29,20 @@ export interface HostileRegistry extends AsyncDisposable {
   sent(prefix: string): number;
 }
 
+export interface HostileRegistryOptions {
+  /** 127.0.0.1 unless told. */
+  address?: string;
+  /** In PEM; without them it speaks plain HTTP. */
+  tls?: { cert: Buffer; key: Buffer };
+}
+
 const PATH = /^\/v2\/([^?]+)\/(manifests|blobs)\/([^/?]+)$/;
 
 /** A registry that lies as it is told, over a real socket: no real registry could be made to. */
-export async function startHostileRegistry(): Promise<HostileRegistry> {
+export async function startHostileRegistry({
+  address = '127.0.0.1',
+  tls,
+}: HostileRegistryOptions = {}): Promise<HostileRegistry> {
   const repositories = new Map<string, Misbehaviour>();
   const paths = new Map<string, Handler>();
   const requests: IncomingMessage[] = [];
@@ -62,17 +73,18 @@ export async function startHostileRegistry(): Promise<HostileRegistry> {
     response.end(request.method === 'HEAD' ? undefined : body);
   };
 
-  const server = createServer({ keepAlive: true }, serve);
+  const server = tls === undefined ? createServer(serve) : createTlsServer(tls, serve);
   server.on('clientError', (_error, socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(0, '127.0.0.1', resolve);
+    server.once('error', reject).listen(0, address, resolve);
   });
-  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const host = `${address}:${(server.address() as AddressInfo).port}`;
   return {
     host,
-    url: `http://${host}`,
+    url: `${tls === undefined ? 'http' : 'https'}://${host}`,
     honest: honestImage,
-    requests: (repository) => requests.filter(({ url }) => url?.startsWith(`/v2/${repository}/`)),
+    requests: (repository) =>
+      requests.filter(({ url }) => repository === undefined || url?.startsWith(`/v2/${repository}/`)),
     misbehave: (repository, how) => void repositories.set(repository, how),
     at: (path, handler) => void paths.set(path, handler),
     sent: (prefix) =>

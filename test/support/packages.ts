@@ -38,6 +38,7 @@ const parts = {
   systemd: { needs: ['systemd-analyze', 'systemd-notify', 'systemd-socket-activate'], package: 'systemd' },
   perl: { needs: ['perl'], package: 'perl' },
   ip: { needs: ['ip'], package: 'iproute2' },
+  namespaces: { needs: ['ip', 'unshare', 'mount'], package: 'iproute2', root: true },
   certificates: { needs: ['/etc/ssl/certs/ca-certificates.crt'], package: 'ca-certificates' },
 } satisfies Record<string, Part>;
 

@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { skipUnless } from '../support/packages.ts';
+import { runOrThrow, temporaryFolder } from '../support/process.ts';
+
+const SCENE = join(import.meta.dirname, 'guard-scene.ts');
+
+/** Namespaces of the network and of mounts, which end with the process: nothing leaves this machine. */
+const STAGE = `
+  ip link set lo up
+  ip address add 9.9.9.9/32 dev lo
+  ip address add 10.0.0.1/32 dev lo
+  mount --bind "$1/hosts" /etc/hosts
+  exec "$2" "$3" "$1"
+`;
+
+suite('the guard, in a network where there is an inside and an outside', {
+  skip: skipUnless('namespaces', 'openssl'),
+  timeout: 120_000,
+}, () => {
+  test('what is public is fetched, what is inside is not, whoever leads there', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'hosts'), '');
+    const names = ['public.test', 'inside.test', 'both.test', 'rebound.test'].map((name) => `DNS:${name}`);
+    await runOrThrow('openssl', [
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1'],
+      ...['-subj', '/CN=test', '-addext', `subjectAltName=${[...names, 'IP:9.9.9.9', 'IP:10.0.0.1'].join()}`],
+      ...['-keyout', join(folder.path, 'key.pem'), '-out', join(folder.path, 'cert.pem')],
+    ]);
+    const stage = [
+      '--net',
+      '--mount',
+      'sh',
+      '-e',
+      '-c',
+      STAGE,
+      'stage',
+      folder.path,
+      process.execPath,
+      SCENE,
+    ];
+    const { stdout } = await runOrThrow('unshare', stage, { timeout: 100_000 });
+    assert.deepEqual(JSON.parse(stdout), {
+      outcomes: {
+        'a public registry, by its name': 'whole',
+        'a public registry, by its address': 'whole',
+        'a registry inside, by its name': 'address-refused',
+        'a registry inside, by its address': 'address-refused',
+        'a name for both': 'address-refused',
+        'a redirect to the inside': 'address-refused',
+        'a redirect to a listed registry': 'address-refused',
+        'a realm at a listed registry': 'address-refused',
+        'a foreign layer at a listed registry': 'broken',
+        'a name that is public at first': 'whole',
+        'and inside afterwards': 'address-refused',
+        'the listed registry itself': 'whole',
+      },
+      visits: 0,
+    });
+  });
+});
