@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import { Check } from 'typebox/schema';
+import { httpCall } from '../support/http-request.ts';
+import { skipUnless } from '../support/packages.ts';
+import { type Bed, startBed } from './bed.ts';
+
+interface Response {
+  readonly content: Readonly<Record<string, { readonly schema: object }>>;
+}
+
+/** OpenAPI, as far as it is looked at here. */
+interface Document {
+  readonly paths: Readonly<
+    Record<string, { readonly get: { readonly responses: Record<string, Response> } }>
+  >;
+}
+
+suite('the API of the running service keeps to its own document', {
+  skip: skipUnless('docker-registry', 'busybox-amd64', 'busybox-arm64'),
+}, () => {
+  let bed: Bed;
+  let document: Document;
+
+  before(async () => {
+    bed = await startBed();
+    document = JSON.parse((await httpCall(`${bed.url}/openapi.json`)).body.toString()) as Document;
+  });
+  after(() => bed[Symbol.asyncDispose]());
+
+  const here = (name: string): string => `${bed.registry.host}/${name}`;
+  const requests: [path: string, query: () => string, status: number][] = [
+    ['/healthz', () => '', 200],
+    ['/api/v1/info', () => '', 200],
+    ['/api/v1/limits', () => '', 200],
+    ['/api/v1/search', () => '?q=ngin', 200],
+    ['/api/v1/search', () => '?q=', 400],
+    ['/api/v1/tags', () => `?repository=${bed.busybox}`, 200],
+    ['/api/v1/tags', () => `?repository=${bed.busybox}&filter=1.3&after=1.36`, 200],
+    ['/api/v1/tags', () => `?repository=${here('test/nothing')}`, 404],
+    ['/api/v1/image', () => `?myimage=${bed.busybox}`, 200],
+    ['/api/v1/image', () => `?myimage=${bed.busybox}&platform=linux/arm64&format=oci`, 200],
+    ['/api/v1/image', () => `?myimage=${here('test/zstd')}`, 200],
+    ['/api/v1/image', () => `?myimage=${bed.busybox}&platform=linux/s390x`, 404],
+    ['/api/v1/image', () => `?myimage=${here('test/helm')}`, 422],
+    ['/api/v1/image', () => '?myimage=evil.example/a', 403],
+    ['/api/v1/image', () => '', 400],
+    ['/dl', () => '?myimage=UPPER', 400],
+  ];
+  for (const [path, query, expected] of requests) {
+    test(`${path} answers with ${expected}, as it is documented`, async () => {
+      const { status, headers, body } = await httpCall(bed.url + path + query());
+      assert.equal(status, expected, body.toString());
+      const { responses } = document.paths[path]?.get ?? { responses: {} };
+      const { content } = responses[`${status}`] ?? responses.default ?? { content: {} };
+      const type = headers['content-type']?.split(';', 1)[0] ?? '';
+      const schema = content[type]?.schema;
+      assert.ok(schema, `${type} is not documented`);
+      assert.ok(Check(schema, JSON.parse(body.toString())), body.toString());
+    });
+  }
+
+  test('the details are those of the download', async () => {
+    const { body } = await httpCall(`${bed.url}/api/v1/image?myimage=${bed.busybox}&platform=linux/arm64`);
+    const details = JSON.parse(body.toString()) as Record<string, unknown>;
+    const { headers } = await httpCall(`${bed.url}${details.downloadUrl}`, { method: 'HEAD' });
+    assert.equal(`${details.size}`, headers['content-length']);
+    assert.equal(details.etag, headers.etag);
+    assert.equal(details.digest, headers['docker-content-digest']);
+    assert.equal(headers['content-disposition'], `attachment; filename="${details.filename}"`);
+  });
+});
