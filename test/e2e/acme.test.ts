@@ -211,6 +211,20 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     assert.equal((await httpCall(`${proxy.url}/healthz`)).status, 200);
   });
 
+  test('one that does not answer: HTTPS is served meanwhile, and SIGTERM does not wait for it', async () => {
+    await using bed = await startAcmeBed();
+    bed.authority.fault = 'silent';
+    await using proxy = await bed.start();
+    await waitFor(() => bed.authority.requests.length > 0, { timeout: 60_000, what: 'the order' });
+    assert.equal((await httpCall(`${proxy.url}/healthz`)).status, 200);
+    assert.equal((await certificateOf(proxy)).state, 'temporary');
+    const started = performance.now();
+    assert.equal(await proxy.stop(), 0);
+    // An order may take five minutes, and downloads under way half a minute.
+    assert.ok(performance.now() - started < 25_000);
+    assert.equal(proxy.stderr(), '');
+  });
+
   test('one whose own certificate is not trusted', async () => {
     await using bed = await startAcmeBed();
     await using proxy = await bed.start({ NODE_EXTRA_CA_CERTS: bed.pebble.rootFile });
