@@ -113,6 +113,24 @@ suite('requests that two readers could understand in two ways', { timeout: 60_00
     socket.destroy();
   });
 
+  test('a body that waits for leave is refused without it', async () => {
+    await using server = await startServer();
+    const headers = { expect: '100-continue', 'content-length': '10' };
+    for (const [method, status] of [
+      ['POST', 405],
+      ['GET', 400],
+    ] as const) {
+      const answer = await server.send(method, '/dl?myimage=busybox', headers);
+      assert.equal(answer.status, status, answer.head);
+      problemOf(answer);
+    }
+  });
+
+  test('an expectation that nobody knows is ignored', async () => {
+    await using server = await startServer();
+    assert.equal((await server.get('/healthz', { expect: 'the-spanish-inquisition' })).status, 200);
+  });
+
   test('a request for a proxy, with the whole URL, is answered by its path', async () => {
     await using server = await startServer();
     const { status } = await server.get('http://elsewhere.example/dl?myimage=busybox');

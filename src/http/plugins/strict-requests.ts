@@ -28,6 +28,10 @@ export function refuseOddRequests(app: FastifyInstance): void {
     reply.header('connection', 'close');
   };
 
+  // Nobody is asked to go on with a body, and an expectation that is not known is none of a download's.
+  for (const event of ['checkContinue', 'checkExpectation']) {
+    app.server.on(event, (request, response) => app.server.emit('request', request, response));
+  }
   app.addHook('onRequest', async (request, reply) => {
     const { method, raw } = request;
     const isOneTooMany = count(raw.socket, 1) > PIPELINED_MAX;
