@@ -4,8 +4,8 @@ import type { Config } from '../config/schema.ts';
 import { CommandError } from './command-error.ts';
 
 const TIMEOUT_MS = 5_000;
-/** Addresses to listen on that mean all of them. */
-const ANY: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
+/** Addresses to listen on that mean all of them, on a machine without IPv6, too. */
+const ANY: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '127.0.0.1' };
 
 /**
  * Asks the service that runs with these settings on this machine whether it answers.

@@ -151,7 +151,9 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_00
     const check = (flags: string[]) =>
       run(process.execPath, [entryPoint, 'healthcheck', ...flags], { env: environment() });
     assert.deepEqual(await check(['--port', port]), { code: 0, stdout: '', stderr: '' });
-    assert.equal((await check(['--host', '0.0.0.0', '--tls', 'off', '--port', port])).code, 0);
+    for (const all of ['0.0.0.0', '::']) {
+      assert.equal((await check(['--host', all, '--tls', 'off', '--port', port])).code, 0);
+    }
     const registryPort = new URL(registry.url).port;
     const other = await check(['--port', registryPort]);
     assert.equal(other.code, 1);
