@@ -2,6 +2,7 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import { CatalogueError } from '../errors.ts';
 import { answerClientErrors } from './client-error.ts';
 import { type ConnectionLimits, limitConnections } from './connections.ts';
+import { closeGracefully } from './graceful-close.ts';
 import { parserOptions, TIMEOUTS } from './parser-options.ts';
 import { answerError } from './plugins/problems.ts';
 import { type ChallengeOptions, challengeRoutes } from './routes/challenge.ts';
@@ -31,10 +32,12 @@ export async function createRedirectServer(options: RedirectServerOptions): Prom
     logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: TIMEOUTS.request,
     exposeHeadRoutes: true,
+    return503OnClosing: false,
     frameworkErrors: answerError,
   });
   clientErrors.watch(app.server);
   limitConnections(app.server, connections, logger);
+  closeGracefully(app);
   app.setErrorHandler(answerError);
   app.setNotFoundHandler((request, reply) => {
     const host = targetHost(request.headers.host, domains);

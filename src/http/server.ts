@@ -4,6 +4,7 @@ import type { AddressRange } from '../ip-address.ts';
 import type { ClientList } from '../policy/client-list.ts';
 import { answerClientErrors } from './client-error.ts';
 import { type ConnectionLimits, limitConnections } from './connections.ts';
+import { closeGracefully } from './graceful-close.ts';
 import { parserOptions, type RequestTimeouts, TIMEOUTS } from './parser-options.ts';
 import { admitClients } from './plugins/clients.ts';
 import { limitRequests } from './plugins/limits.ts';
@@ -81,6 +82,7 @@ export async function createServer({
     logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: timeouts.request,
     exposeHeadRoutes: true,
+    return503OnClosing: false,
     frameworkErrors: answerError,
     // Nothing in a request is ignored: what a schema does not know is refused, not removed.
     ajv: { customOptions: { removeAdditional: false } },
@@ -89,6 +91,7 @@ export async function createServer({
   });
   clientErrors.watch(app.server);
   limitConnections(app.server, connections, logger);
+  closeGracefully(app);
   measureRequests(app, meter);
   await securityHeaders(app);
   if (tls?.isTrusted) demandHttps(app);
