@@ -1,0 +1,234 @@
+#!/bin/sh
+# Installs DockerProxy as a service of systemd; `install.sh --help` tells more.
+set -eu
+
+PROGRAM=/opt/dockerproxy
+COMMAND=/usr/local/bin/dockerproxy
+UNITS=/usr/local/lib/systemd/system
+CONFIG=/etc/dockerproxy
+SETTINGS=$CONFIG/dockerproxy.toml
+# The oldest systemd that has all that the units ask for.
+SYSTEMD=252
+
+usage() {
+	cat <<-END
+		Usage: install.sh [--domain NAME [--domain NAME]… --email ADDRESS [--staging]] [--dry-run]
+		       install.sh --uninstall [--keep-data] [--dry-run]
+
+		Installs DockerProxy, with the Node.js that it runs on, from the clone or release that this file is in, into
+		$PROGRAM, and starts it. Run again, from a newer one, it upgrades: settings, certificates and cache stay.
+
+		  --domain NAME     serve HTTPS under this name, with a certificate from Let's Encrypt
+		  --email ADDRESS   where Let's Encrypt may write to; giving it accepts its terms of service
+		  --staging         certificates to try with, which nobody trusts
+		  --uninstall       remove all of it: program, settings, certificates, cache
+		  --keep-data       of these, keep settings, secrets, certificates and cache
+		  --dry-run         tell what would be done, and do nothing
+
+		What a first installation is told goes into $SETTINGS, which is edited from then on.
+	END
+}
+
+main() {
+	domains='' email='' staging='' dry_run='' uninstall='' keep_data=''
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--domain | --email)
+			case ${2-} in
+			'' | -*) fail "$1: a value is missing" ;;
+			*[!A-Za-z0-9.@_+-]*) fail "$1: $2 is none" ;;
+			esac
+			if [ "$1" = --email ]; then email=$2; else domains="$domains $2"; fi
+			shift
+			;;
+		--staging) staging=1 ;;
+		--uninstall) uninstall=1 ;;
+		--keep-data) keep_data=1 ;;
+		--dry-run) dry_run=1 ;;
+		--help | -h) usage && exit ;;
+		*) usage >&2 && fail "$1: there is no such option" ;;
+		esac
+		shift
+	done
+	[ -z "$domains" ] || [ -n "$email" ] || fail "--domain needs --email: an address that Let's Encrypt may write to"
+	[ -n "$dry_run" ] || [ "$(id -u)" = 0 ] || fail 'it has to be root who installs: use sudo'
+	if [ -n "$uninstall" ]; then remove; else install_all; fi
+}
+
+fail() {
+	printf 'install.sh: %s.\n' "$1" >&2
+	exit 1
+}
+
+# Does it, or tells it.
+run() {
+	if [ -n "$dry_run" ]; then printf '  %s\n' "$*"; else "$@"; fi
+}
+
+install_all() {
+	source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+	version=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' "$source/package.json")
+	check_machine
+	printf 'DockerProxy %s goes to %s.\n' "$version" "$PROGRAM"
+	stage=$PROGRAM.new
+	[ -n "$dry_run" ] || trap 'rm -rf "$stage"' EXIT
+	build
+	configure
+	# With what is new, before anything that runs is touched.
+	if [ -z "$dry_run" ]; then
+		settings=$("$stage/node_modules/.bin/node" "$stage/src/main.ts" check-config) ||
+			fail "correct $SETTINGS and run this again; what was installed is as it was"
+	fi
+	replace
+	start
+	[ -n "$dry_run" ] || advise
+}
+
+check_machine() {
+	case $(uname -s)/$(uname -m) in
+	Linux/x86_64 | Linux/aarch64) ;;
+	*) fail "it takes Linux on x86-64 or arm64, not $(uname -s) on $(uname -m)" ;;
+	esac
+	[ -d /run/systemd/system ] || [ -n "$dry_run" ] || fail 'systemd does not run here; deploy/README.md tells of containers'
+	found=$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
+	[ "${found:-0}" -ge $SYSTEMD ] || fail "it takes systemd $SYSTEMD or later, as in Debian 12 and Ubuntu 24.04, and here is ${found:-none}"
+}
+
+# What will be the program, beside the one that may be running.
+build() {
+	run rm -rf "$stage"
+	run mkdir -p "$stage"
+	for part in src web vendor deploy package.json package-lock.json LICENSE README.md CHANGELOG.md SECURITY.md; do
+		run cp -RP "$source/$part" "$stage/$part"
+	done
+	modules=$source/node_modules
+	if [ -x "$modules/.bin/node" ] && [ -z "$(find "$source/package-lock.json" -newer "$modules/.package-lock.json")" ]; then
+		run mkdir "$stage/node_modules"
+		[ -n "$dry_run" ] || tar -C "$modules" --exclude=./.cache -cf - . | tar -C "$stage/node_modules" -xf -
+		[ -n "$dry_run" ] || prune
+	elif command -v npm >/dev/null; then
+		(
+			run cd "$stage"
+			run npm ci --omit=dev --no-audit --no-fund --loglevel=error
+		)
+	else
+		fail 'there is no npm here: install it (apt-get install npm), or take a release, which has what npm would fetch'
+	fi
+	run chown -R 0:0 "$stage"
+	run chmod -R u=rwX,go=rX "$stage"
+	run "$stage/node_modules/.bin/node" --version >/dev/null || fail 'Node.js does not run here: is the package libstdc++6 installed?'
+}
+
+# Of a clone's packages, those that only development needs stay behind.
+prune() {
+	cd "$stage"
+	node_modules/.bin/node -e '
+		const { readFileSync, rmSync } = require("node:fs");
+		const { packages } = JSON.parse(readFileSync("node_modules/.package-lock.json", "utf8"));
+		for (const [path, { dev }] of Object.entries(packages)) if (dev) rmSync(path, { recursive: true, force: true });
+	' || fail 'the packages of this clone are not whole: run npm ci'
+	find node_modules -xtype l -path '*/.bin/*' -delete
+	find node_modules -mindepth 1 -type d -empty -delete
+	cd "$source"
+}
+
+# The settings of a first installation: all there are, as comments, and what was told.
+configure() {
+	if [ -e "$SETTINGS" ]; then
+		[ -z "$domains" ] || printf '%s is there and stays as it is; --domain, --email and --staging change nothing.\n' "$SETTINGS"
+		return
+	fi
+	printf 'The settings are in %s.\n' "$SETTINGS"
+	run mkdir -p "$CONFIG"
+	[ -z "$dry_run" ] || return 0
+	told="$(printf '%s' "$domains" | sed 's/ \([^ ]*\)/, "\1"/g; s/^, //')"
+	sed "
+		${domains:+s|^# domains = .*|domains = [$told]|
+		s|^# acme_email = .*|acme_email = \"$email\"|}
+		${staging:+s|^# acme_staging = .*|acme_staging = true|}
+	" "$source/deploy/dockerproxy.example.toml" >"$SETTINGS.new"
+	chmod 644 "$SETTINGS.new"
+	mv "$SETTINGS.new" "$SETTINGS"
+}
+
+replace() {
+	run rm -rf "$PROGRAM.old"
+	[ ! -e "$PROGRAM" ] || run mv "$PROGRAM" "$PROGRAM.old"
+	run mv "$stage" "$PROGRAM"
+	run rm -rf "$PROGRAM.old"
+	run mkdir -p "$UNITS"
+	for unit in dockerproxy.service dockerproxy.socket dockerproxy-metrics.socket; do
+		run install -m 644 "$source/deploy/systemd/$unit" "$UNITS/$unit"
+	done
+	run install -m 755 "$source/deploy/systemd/dockerproxy" "$COMMAND"
+	run systemctl daemon-reload
+}
+
+# For HTTPS at its usual port, systemd opens both; any other ports the service opens itself.
+start() {
+	run systemctl reset-failed 'dockerproxy*'
+	if [ -n "$dry_run" ]; then
+		printf '  systemctl enable --now dockerproxy.socket (where the settings have HTTPS at port 443)\n'
+	elif is_public; then
+		# systemd opens ports only for a service that does not run.
+		systemctl is-active --quiet dockerproxy.socket || systemctl stop dockerproxy.service
+		systemctl enable --quiet --now dockerproxy.socket
+	else
+		systemctl disable --quiet --now dockerproxy.socket
+	fi
+	run systemctl enable --quiet dockerproxy.service
+	run systemctl restart dockerproxy.service || {
+		journalctl --unit=dockerproxy --lines=20 --no-pager --output=cat >&2
+		fail 'it does not start; its log is above, and deploy/README.md tells what to do'
+	}
+}
+
+is_public() {
+	! setting tls | grep -qx off && setting https_port | grep -qx 443
+}
+
+# What is in force, one value a line.
+setting() {
+	printf '%s\n' "${settings-}" | sed -n "s/^$1 = \(.*\)  #.*/\1/p" | tr -d '"[] ' | tr , '\n'
+}
+
+advise() {
+	printf '\nDockerProxy %s is running. What to check now:\n\n' "$version"
+	if ! is_public; then
+		printf '  Its settings, in %s, give it no HTTPS at port 443. For everyone, set domains and\n' "$SETTINGS"
+		printf '  acme_email and run this again, or put a proxy before it; see %s/deploy/README.md.\n' "$PROGRAM"
+		printf '  dockerproxy healthcheck tells whether it answers, dockerproxy check-config what is in force.\n'
+		return
+	fi
+	names=$(setting domains)
+	here=$(hostname -I 2>/dev/null || true)
+	for name in $names; do
+		addresses=$(getent ahosts "$name" | awk '{ print $1 }' | sort -u | tr '\n' ' ' || true)
+		printf '  DNS: %s leads to %s; this machine is %s\n' "$name" "${addresses:-nowhere}" "${here:-not told}"
+	done
+	printf '  Firewall: ports 80 and 443 have to be open to everyone, also at your provider.\n'
+	printf '  Certificate: journalctl -u dockerproxy tells "New certificate" within a minute or two, or why not.\n'
+	for name in $names; do
+		printf '  Then, from elsewhere: wget --content-disposition '\''https://%s/dl?myimage=busybox'\''\n' "$name"
+	done
+}
+
+remove() {
+	run systemctl disable --quiet --now dockerproxy.socket dockerproxy-metrics.socket dockerproxy.service || true
+	for unit in dockerproxy.service dockerproxy.socket dockerproxy-metrics.socket; do
+		run rm -f "$UNITS/$unit"
+	done
+	run rmdir --parents --ignore-fail-on-non-empty "$UNITS" || true
+	run rm -rf "$PROGRAM" "$PROGRAM.new" "$PROGRAM.old" "$COMMAND"
+	if [ -z "$keep_data" ]; then
+		for folder in "$CONFIG" /etc/systemd/system/dockerproxy*.d /etc/credstore/dockerproxy.* /etc/credstore.encrypted/dockerproxy.* \
+			/var/lib/dockerproxy /var/lib/private/dockerproxy /var/cache/dockerproxy /var/cache/private/dockerproxy; do
+			if [ -e "$folder" ] || [ -L "$folder" ]; then run rm -rf "$folder"; fi
+		done
+	fi
+	run systemctl daemon-reload
+	run systemctl reset-failed 'dockerproxy*' || true
+	[ -n "$dry_run" ] || printf 'DockerProxy is removed%s.\n' "${keep_data:+; its settings, certificates and cache are kept}"
+}
+
+main "$@"

@@ -1,0 +1,293 @@
+import assert from 'node:assert/strict';
+import { copyFile, readFile } from 'node:fs/promises';
+import type { LookupFunction } from 'node:net';
+import { basename, join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { makeDebian, makeRelease } from '../support/debian.ts';
+import { type Download, download, startDownload } from '../support/download.ts';
+import { httpCall } from '../support/http-request.ts';
+import { type Machine, startMachine } from '../support/machine.ts';
+import { skipUnless } from '../support/packages.ts';
+import { type Pebble, startPebble } from '../support/pebble.ts';
+import { runOrThrow, type TemporaryFolder, temporaryFolder, waitFor } from '../support/process.ts';
+import { push } from '../support/push.ts';
+import { randomLayer } from '../support/random-layer.ts';
+import { basicCredentials, type Registry, startRegistry } from '../support/registry.ts';
+import { busyboxImage } from '../support/standard-images.ts';
+
+/**
+ * DockerProxy as an operator has it: a Debian that boots, install.sh, ports 80 and 443, a certificate of an authority. All
+ * of it has a network of its own, in which nothing else listens; what comes from outside is made before.
+ */
+const { DOCKERPROXY_TEST_RELEASE: release } = process.env;
+const DOMAIN = 'dl.dockerproxy.test';
+const IMAGE_BYTES = 64 * 1024 * 1024;
+const repository = join(import.meta.dirname, '..', '..');
+
+if (release !== undefined) inside(release);
+else {
+  const skip = skipUnless(
+    'systemd-nspawn',
+    'debootstrap',
+    'pebble',
+    'docker-registry',
+    'ip',
+    'busybox-amd64',
+  );
+  test('on a machine of its own', { skip, timeout: 900_000 }, async (context) => {
+    await using folder = await temporaryFolder();
+    await makeDebian();
+    const archive = await makeRelease(folder.path);
+    const { NODE_TEST_CONTEXT: _context, ...env } = process.env;
+    const isolate = 'ip link set lo up && exec "$@"';
+    const { stdout } = await runOrThrow(
+      'unshare',
+      ['--net', 'sh', '-c', isolate, 'sh', process.execPath, import.meta.filename],
+      { env: { ...env, DOCKERPROXY_TEST_RELEASE: archive }, timeout: 400_000 },
+    );
+    for (const line of stdout.split('\n')) context.diagnostic(line);
+  });
+}
+
+function inside(archive: string): void {
+  suite('on a machine of its own, inside', { timeout: 380_000 }, () => {
+    let stack: AsyncDisposableStack;
+    let folder: TemporaryFolder;
+    let pebble: Pebble;
+    let registry: Registry;
+    let machine: Machine;
+    let filesBefore: string;
+
+    const url = (query: string) => `https://${DOMAIN}/${query}`;
+    const image = (name: string) => url(`dl?myimage=${registry.host}/${name}`);
+    const tls = async () => {
+      const lookup: LookupFunction = (_host, _options, found) =>
+        found(null, [{ address: '127.0.0.1', family: 4 }]);
+      return { tls: { ca: await readFile(pebble.rootFile), lookup } };
+    };
+    const install = (...args: string[]) =>
+      machine.sh(`/root/release/deploy/install.sh ${args.join(' ')}`, SLOW);
+    const certificateState = async () => {
+      const { body } = await httpCall('https://127.0.0.1/readyz');
+      return JSON.parse(body.toString()).checks.certificate.state;
+    };
+
+    before(async () => {
+      stack = new AsyncDisposableStack();
+      folder = stack.use(await temporaryFolder());
+      pebble = stack.use(await startPebble({ httpPort: 80 }));
+      registry = stack.use(await startRegistry());
+      await push(registry.url, 'library/busybox', 'latest', await busyboxImage('amd64'));
+      await using random = await randomLayer(IMAGE_BYTES, 'machine');
+      await push(registry.url, 'big', 'latest', await busyboxImage('amd64', { layers: [random] }));
+      await copyFile(pebble.caFile, join(folder.path, 'authority.pem'));
+      await copyFile(pebble.rootFile, join(folder.path, 'root.pem'));
+      await copyFile(archive, join(folder.path, basename(archive)));
+      machine = stack.use(await startMachine({ '/mnt': folder.path, '/clone': repository }));
+      await machine.write('/etc/hosts', `127.0.0.1 localhost ${DOMAIN}\n`);
+      await machine.sh('mkdir /root/release && tar -xzf /mnt/*.tar.gz -C /root/release --strip-components=1');
+      filesBefore = await filesOf(machine);
+    });
+    after(() => stack[Symbol.asyncDispose]());
+
+    test('a dry run tells what would be done, and does nothing', async () => {
+      const told = await install('--dry-run', '--domain', DOMAIN, '--email', 'ops@example.org');
+      assert.match(told, /mv \/opt\/dockerproxy\.new \/opt\/dockerproxy\n/);
+      assert.equal(await filesOf(machine), filesBefore);
+    });
+
+    test('without a domain it serves this machine, and says how to go on', async () => {
+      const told = await install();
+      assert.match(told, /put domains and\n? +acme_email|set domains and/);
+      await machine.sh('dockerproxy healthcheck && systemctl is-active dockerproxy');
+      assert.equal((await httpCall('http://127.0.0.1:8080/healthz')).status, 200);
+    });
+
+    test('with a domain it has the ports of HTTP and HTTPS, and a certificate', async () => {
+      const settings = [
+        `domains = ["${DOMAIN}"]`,
+        'acme_email = "ops@example.org"',
+        `acme_directory = "${pebble.directory}"`,
+        `insecure_registries = ["${registry.host}"]`,
+        'deny_file = "/etc/dockerproxy/deny"',
+        ...['rate_limit = 0', 'downloads_per_ip = 0', 'daily_bytes = 0', ''],
+      ];
+      await machine.write('/etc/dockerproxy/dockerproxy.toml', settings.join('\n'));
+      await machine.write('/etc/dockerproxy/deny', '# nothing yet\n');
+      await machine.sh('cp /mnt/authority.pem /etc/dockerproxy/authority.pem');
+      await machine.write(
+        '/etc/systemd/system/dockerproxy.service.d/authority.conf',
+        '[Service]\nEnvironment=NODE_EXTRA_CA_CERTS=/etc/dockerproxy/authority.pem\n',
+      );
+      const told = await install();
+      assert.match(told, new RegExp(`${DOMAIN} leads to 127\\.0\\.0\\.1`));
+      assert.match(told, /ports 80 and 443/);
+      assert.equal(await machine.sh('head -c 7 /etc/dockerproxy/dockerproxy.toml'), 'domains');
+      await waitFor(async () => (await certificateState()) === 'valid', {
+        timeout: 90_000,
+        what: 'a certificate',
+      });
+    });
+
+    test('wget gets an image over TLS', async () => {
+      await machine.sh(
+        `cd /root && wget -q --ca-certificate=/mnt/root.pem --content-disposition '${image('library/busybox')}'`,
+      );
+      const sum = (await machine.sh('sha256sum /root/busybox.tar')).split(' ')[0];
+      assert.equal(sum, (await download(image('library/busybox'), await tls())).sha256);
+    });
+
+    test('it has no privilege, and what it writes is its own', async () => {
+      const status = await machine.sh('cat /proc/$(systemctl show --value -p MainPID dockerproxy)/status');
+      assert.match(status, /^CapBnd:\t0{16}$/m);
+      assert.match(status, /^NoNewPrivs:\t1$/m);
+      assert.match(status, /^Seccomp:\t2$/m);
+      assert.doesNotMatch(status, /^Uid:.*\b0\b/m);
+      const modes = await machine.sh(
+        'stat -c %a /var/lib/private/dockerproxy /var/cache/private/dockerproxy',
+      );
+      assert.equal(modes, '700\n700\n');
+    });
+
+    test('a restart under load fails no connection', async () => {
+      const [options, done] = [await tls(), new AbortController()];
+      const results: Download[] = [];
+      const client = async (): Promise<void> => {
+        while (!done.signal.aborted && results.length < 5000) {
+          results.push(await download(image('library/busybox'), options));
+        }
+      };
+      const clients = Promise.all(Array.from({ length: 8 }, client));
+      for (let round = 1; round <= 3; round++) {
+        const soFar = results.length;
+        await machine.sh('systemctl restart dockerproxy', SLOW);
+        await Promise.race([clients, waitFor(() => results.length > soFar + 20, { timeout: 30_000 })]);
+      }
+      done.abort();
+      await clients;
+      assert.deepEqual([...new Set(results.map(({ status }) => status))], [200]);
+      assert.equal(new Set(results.map(({ sha256 }) => sha256)).size, 1);
+    });
+
+    test('a reload takes lists, and refuses those with a mistake', async () => {
+      await machine.write('/etc/dockerproxy/deny', 'not a pattern\n');
+      const refused = await machine.run('systemctl', ['reload', 'dockerproxy']);
+      assert.notEqual(refused.code, 0);
+      assert.match(await log(machine), /deny: line 1: "not a pattern"/);
+      assert.equal((await download(image('library/busybox'), await tls())).status, 200);
+      await machine.write('/etc/dockerproxy/deny', `${registry.host}/big\n`);
+      await machine.sh('systemctl reload dockerproxy');
+      await waitFor(async () => (await download(image('big'), await tls())).status === 403);
+      await machine.write('/etc/dockerproxy/deny', '');
+      await machine.sh('systemctl reload dockerproxy');
+      await waitFor(async () => (await download(image('big'), await tls())).status === 200);
+    });
+
+    test('a stop lets a download under way end', async () => {
+      const ongoing = startDownload(image('big'), { ...(await tls()), pauseAt: 1 });
+      await waitFor(() => ongoing.received() > 0);
+      const stopped = machine.sh('systemctl stop dockerproxy.socket dockerproxy.service', SLOW);
+      await waitFor(async () =>
+        /deactivating/.test((await machine.run('systemctl', ['is-active', 'dockerproxy'])).stdout),
+      );
+      await waitFor(
+        async () => (await httpCall('https://127.0.0.1/healthz').catch(() => undefined)) === undefined,
+      );
+      ongoing.resume();
+      const { size } = await ongoing.done;
+      assert.ok(size > IMAGE_BYTES);
+      await stopped;
+      assert.equal((await machine.sh('systemctl show --value -p Result dockerproxy')).trim(), 'success');
+    });
+
+    test('secrets are handed over by systemd', async () => {
+      await using closed = await startRegistry({ auth: 'htpasswd' });
+      await push(closed.url, 'private', 'latest', await busyboxImage('amd64'), { headers: closed.headers });
+      const auth = basicCredentials().replace('Basic ', '');
+      const config = JSON.stringify({ auths: { [closed.host]: { auth } } });
+      await machine.write('/etc/credstore/dockerproxy.config.json', config);
+      await machine.sh(
+        `chmod 600 /etc/credstore/* && sed -i 's/^insecure_registries = ./&"${closed.host}", /' /etc/dockerproxy/dockerproxy.toml`,
+      );
+      await machine.sh('systemctl start dockerproxy.socket dockerproxy.service', SLOW);
+      const { status } = await download(url(`dl?myimage=${closed.host}/private`), await tls());
+      assert.equal(status, 200);
+    });
+
+    test('a service that hangs is started anew', async () => {
+      await machine.write(
+        '/etc/systemd/system/dockerproxy.service.d/watchdog.conf',
+        '[Service]\nWatchdogSec=3s\nRestartSec=0\n',
+      );
+      await machine.sh('systemctl daemon-reload && systemctl restart dockerproxy', SLOW);
+      const pid = await machine.sh('systemctl show --value -p MainPID dockerproxy');
+      await machine.sh(`kill -STOP ${pid}`);
+      await waitFor(async () => /Watchdog timeout/.test(await log(machine)), { timeout: 30_000 });
+      assert.equal((await httpCall('https://127.0.0.1/healthz')).status, 200);
+      assert.notEqual(await machine.sh('systemctl show --value -p MainPID dockerproxy'), pid);
+    });
+
+    test('metrics have a socket of their own', async () => {
+      await machine.sh(
+        'systemctl stop dockerproxy && systemctl start dockerproxy-metrics.socket dockerproxy',
+        SLOW,
+      );
+      assert.match(
+        (await httpCall('http://127.0.0.1:9464/metrics')).body.toString(),
+        /^dockerproxy_build_info/m,
+      );
+    });
+
+    test('an upgrade, from a clone, keeps settings and certificate and leaves what is for development', async () => {
+      const issued = pebble.issued();
+      await machine.sh('/clone/deploy/install.sh', SLOW);
+      assert.equal(await certificateState(), 'valid');
+      assert.equal(pebble.issued(), issued);
+      assert.equal(await machine.sh('head -c 7 /etc/dockerproxy/dockerproxy.toml'), 'domains');
+      const packages = await machine.sh(
+        'ls /opt/dockerproxy/node_modules /opt/dockerproxy/node_modules/.bin',
+      );
+      assert.match(packages, /^fastify$/m);
+      assert.doesNotMatch(packages, /typescript|biome|^tsc$/m);
+    });
+
+    test('after it is uninstalled nothing is left', async () => {
+      await install('--uninstall');
+      assert.deepEqual(added(filesBefore, await filesOf(machine)), []);
+      const { stdout } = await machine.run('systemctl', [
+        'list-units',
+        '--all',
+        '--plain',
+        '--no-legend',
+        'dockerproxy*',
+      ]);
+      assert.equal(stdout, '');
+      await assert.rejects(httpCall('https://127.0.0.1/healthz'));
+    });
+  });
+}
+
+const SLOW = { timeout: 120_000 };
+
+function log(machine: Machine): Promise<string> {
+  return machine.sh('journalctl --unit=dockerproxy --no-pager --output=cat');
+}
+
+/** All files of the machine but those of its own work: logs, caches, what systemd keeps of any service. */
+function filesOf(machine: Machine): Promise<string> {
+  const others = ['/proc', '/sys', '/dev', '/run', '/tmp', '/var/tmp', '/var/log', '/mnt', '/clone', '/root'];
+  const system = [
+    '/var/lib/systemd',
+    '/var/lib/private',
+    '/var/cache/private',
+    '/etc/hosts',
+    '/etc/credstore',
+  ];
+  const prune = [...others, ...system].map((path) => `-path ${path}`).join(' -o ');
+  return machine.sh(`find / \\( ${prune} \\) -prune -o -print | sort`);
+}
+
+function added(before: string, after: string): string[] {
+  const known = new Set(before.split('\n'));
+  return after.split('\n').filter((path) => !known.has(path));
+}

@@ -1,0 +1,41 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { removeTree, runOrThrow } from './process.ts';
+
+const repository = join(import.meta.dirname, '..', '..');
+const cache = join(repository, 'node_modules', '.cache', 'dockerproxy');
+const root = join(cache, 'debian');
+const PACKAGES = ['ca-certificates', 'dbus', 'systemd', 'systemd-sysv', 'wget'];
+
+/** The folder of a Debian that boots, which is nobody's to write to: made by debootstrap on first use. */
+export async function makeDebian(): Promise<string> {
+  if (existsSync(root)) return root;
+  const incoming = `${root}.${process.pid}`;
+  await mkdir(cache, { recursive: true });
+  try {
+    const flags = ['--variant=minbase', `--include=${PACKAGES.join(',')}`];
+    await runOrThrow('debootstrap', [...flags, await codename(), incoming], { timeout: 500_000 });
+    for (const unused of ['var/cache/apt', 'var/lib/apt/lists']) {
+      await rm(join(incoming, unused), { recursive: true, force: true });
+    }
+    // It appears whole, whichever of several test processes comes first.
+    await rename(incoming, root);
+  } finally {
+    await removeTree(incoming);
+  }
+  return root;
+}
+
+/** Packs a release of this tree as it is into a folder; the path of the archive. */
+export async function makeRelease(folder: string): Promise<string> {
+  const program = join(repository, 'deploy', 'release.sh');
+  return (await runOrThrow(program, [folder], { timeout: 300_000 })).stdout.trim();
+}
+
+/** Of the Debian that runs the tests. */
+async function codename(): Promise<string> {
+  const [, name] = /^VERSION_CODENAME=(\w+)$/m.exec(await readFile('/etc/os-release', 'utf8')) ?? [];
+  if (name === undefined) throw new Error('/etc/os-release tells no codename');
+  return name;
+}

@@ -1,0 +1,87 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { makeDebian } from './debian.ts';
+import { type RunOptions, type RunResult, run, runOrThrow, spawnUntil } from './process.ts';
+
+/** A booted machine that shares nothing but the network with this one; what is written in it is gone with it. */
+export interface Machine extends AsyncDisposable {
+  /** Runs a command in it, as root. */
+  run(command: string, args?: string[], options?: RunOptions): Promise<RunResult>;
+  /** Runs lines of sh in it; throws where they fail. */
+  sh(script: string, options?: RunOptions): Promise<string>;
+  /** Writes a file in it, with the folders above. */
+  write(path: string, text: string): Promise<void>;
+  /** The command line that runs another one in it. */
+  inside(command: string, args: string[]): [string, string[]];
+}
+
+/**
+ * Boots Debian with its own systemd, in the network of this process.
+ *
+ * @param shared folders of this machine, by where that one sees them
+ * @see https://www.freedesktop.org/software/systemd/man/latest/systemd-nspawn.html
+ */
+export async function startMachine(shared: Readonly<Record<string, string>>): Promise<Machine> {
+  const root = await makeDebian();
+  const flags = ['--register=no', '--keep-unit', '--console=read-only', '--volatile=overlay'];
+  const binds = Object.entries(shared).map(([seen, folder]) => `--bind-ro=${folder}:${seen}`);
+  let init = 0;
+  const isUp = async ({ pid }: { pid: number }): Promise<boolean> => {
+    init = await childNamed(pid, 'systemd');
+    if (init === 0) return false;
+    const { stdout } = await run(...enter(init, 'systemctl', ['is-system-running']));
+    return stdout.trim() === 'running';
+  };
+  const running = await spawnUntil(
+    'systemd-nspawn',
+    [...flags, ...binds, '--boot', '--directory', root],
+    isUp,
+    { timeout: 60_000 },
+  );
+  const inside: Machine['inside'] = (command, args) => enter(init, command, args);
+  return {
+    inside,
+    run: (command, args = [], options = {}) => run(...inside(command, args), options),
+    async sh(script, options = {}) {
+      return (await runOrThrow(...inside('sh', ['-euc', script]), options)).stdout;
+    },
+    async write(path, text) {
+      const script = 'mkdir -p "$(dirname "$1")" && cat > "$1"';
+      await runOrThrow(...inside('sh', ['-euc', script, 'sh', path]), { input: text });
+    },
+    [Symbol.asyncDispose]: async () => {
+      // As by its power button.
+      await running.stop('SIGTERM', 30_000);
+      await removeGroups();
+    },
+  };
+}
+
+/** Without the environment of this process, as a login there would have none of it. */
+const ENVIRONMENT = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin', 'HOME=/root', 'LANG=C.UTF-8'];
+
+function enter(pid: number, command: string, args: string[]): [string, string[]] {
+  return [
+    'nsenter',
+    ['--all', '--target', `${pid}`, 'env', '--ignore-environment', ...ENVIRONMENT, command, ...args],
+  ];
+}
+
+/** Nobody removes the control groups that it has made below that of this process; those in use stay. */
+async function removeGroups(): Promise<void> {
+  const [, own = '/'] =
+    /^(?:\d+:name=systemd|0:):(.*)$/m.exec(await readFile('/proc/self/cgroup', 'utf8')) ?? [];
+  const mounts = ['', 'systemd', 'unified'].map((hierarchy) => join('/sys/fs/cgroup', hierarchy, own));
+  const groups = mounts.flatMap((mount) => [join(mount, 'payload'), join(mount, 'supervisor')]);
+  await run('find', [...groups, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', ';']);
+}
+
+/** Its pid here, 0 where there is none yet. */
+async function childNamed(parent: number, name: string): Promise<number> {
+  const children = await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8').catch(() => '');
+  for (const pid of children.split(' ').filter(Boolean)) {
+    const found = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
+    if (found.trim() === name) return Number(pid);
+  }
+  return 0;
+}
