@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import type { TestContext } from 'node:test';
 import axe from 'axe-core';
 import {
   type Browser,
@@ -67,6 +68,24 @@ export async function visit(
   });
   await page.goto(url);
   return { page, complaints, [Symbol.asyncDispose]: () => context.close() };
+}
+
+/** Opens pages for tests, each of which fails where the browser has complained. */
+export function createOpener(
+  parts: () => { chromium: Browser; url: string },
+): (t: TestContext, path?: string, options?: BrowserContextOptions) => Promise<Page> {
+  return async (t, path = '/', options = {}) => {
+    const { chromium: browser, url } = parts();
+    const opened = await visit(browser, url + path, options);
+    t.after(async () => {
+      await opened[Symbol.asyncDispose]();
+      assert.deepEqual(opened.complaints, []);
+    });
+    // What its last module does: until then, it is the page without scripts.
+    const hasScripts = options.javaScriptEnabled !== false && path !== '/api';
+    if (hasScripts) await opened.page.locator('#operator a').waitFor();
+    return opened.page;
+  };
 }
 
 /** Waits until the page has shown what it knows of an image. */

@@ -1,19 +1,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, before, suite, type TestContext, test } from 'node:test';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { after, before, suite, test } from 'node:test';
+import type { Browser, Page } from 'playwright-core';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
 import { type Bed, startBed } from './bed.ts';
-import {
-  assertAccessible,
-  assertFits,
-  OUTPUT,
-  sha256Of,
-  startChromium,
-  untilShown,
-  visit,
-} from './browser.ts';
+import { assertAccessible, createOpener, OUTPUT, sha256Of, startChromium, untilShown } from './browser.ts';
 
 suite('the page in Chromium', {
   concurrency: 3,
@@ -32,17 +24,7 @@ suite('the page in Chromium', {
     await bed[Symbol.asyncDispose]();
   });
 
-  const open = async (t: TestContext, path = '/', options: BrowserContextOptions = {}): Promise<Page> => {
-    const opened = await visit(chromium, bed.url + path, options);
-    t.after(async () => {
-      await opened[Symbol.asyncDispose]();
-      assert.deepEqual(opened.complaints, []);
-    });
-    // What its last module does: until then, it is the page without scripts.
-    const hasScripts = options.javaScriptEnabled !== false && path !== '/api';
-    if (hasScripts) await opened.page.locator('#operator a').waitFor();
-    return opened.page;
-  };
+  const open = createOpener(() => ({ chromium, url: bed.url }));
   const image = (name: string): string => `image=${bed.registry.host}/${name}`;
   const busybox = (): string => `/?${image('library/busybox')}`;
   const download = async (page: Page, how: () => Promise<void>): Promise<[name: string, sha256: string]> => {
@@ -244,52 +226,6 @@ suite('the page in Chromium', {
     await page.goto(bed.url + busybox());
     await page.locator('html[lang=fa]').waitFor();
     await untilShown(page);
-  });
-
-  const states: [name: string, path: () => string, options: BrowserContextOptions][] = [
-    ['empty', () => '/', {}],
-    ['details', busybox, {}],
-    ['dark', busybox, { colorScheme: 'dark' }],
-    ['persian', busybox, { locale: 'fa-IR' }],
-    [
-      'persian-dark-narrow',
-      busybox,
-      { locale: 'fa-IR', colorScheme: 'dark', viewport: { width: 320, height: 640 } },
-    ],
-    ['narrow', busybox, { viewport: { width: 320, height: 640 } }],
-    ['zoom-200', busybox, { viewport: { width: 640, height: 450 }, deviceScaleFactor: 2 }],
-    ['wide', busybox, { viewport: { width: 1920, height: 1080 } }],
-    ['russian-narrow', busybox, { locale: 'ru-RU', viewport: { width: 320, height: 640 } }],
-    ['spanish', busybox, { locale: 'es-ES', reducedMotion: 'reduce' }],
-    ['chinese', busybox, { locale: 'zh-CN' }],
-    ['bundle', () => `/?${image('test/shared:1')}&${image('test/zstd')}`, {}],
-  ];
-  for (const [name, path, options] of states) {
-    test(`WCAG 2.2 AA: ${name}`, async (t) => {
-      const page = await open(t, path(), { reducedMotion: 'reduce', ...options });
-      if (path() !== '/') await untilShown(page);
-      await page.locator('#operator a').waitFor();
-      await assertAccessible(page, name);
-      await assertFits(page);
-    });
-  }
-
-  test('WCAG 2.2 AA: suggestions, in light and dark', async (t) => {
-    for (const colorScheme of ['light', 'dark'] as const) {
-      const page = await open(t, '/', { colorScheme });
-      await page.locator('#image').pressSequentially(`${bed.busybox}:`);
-      await page.getByRole('option').first().waitFor();
-      await page.keyboard.press('ArrowDown');
-      await assertAccessible(page, `suggestions-${colorScheme}`);
-    }
-  });
-
-  test('WCAG 2.2 AA: the page of the API', async (t) => {
-    for (const colorScheme of ['light', 'dark'] as const) {
-      const page = await open(t, '/api', { colorScheme, viewport: { width: 360, height: 640 } });
-      await assertAccessible(page, `api-${colorScheme}`);
-      await assertFits(page);
-    }
   });
 
   test('while it is looked up, the page says so', async (t) => {
