@@ -322,7 +322,7 @@ export const SCHEMA = {
     section: 'page',
     type: urlOrOff,
     default: 'https://hub.docker.com/v2/search/repositories/',
-    doc: 'Where the page finds repositories as one types: the search of Docker Hub, or what answers as it does; off turns it off.',
+    doc: 'Where the page finds repositories as one types: the search of Docker Hub, or what answers as it does, and so learns what is typed; off turns it off.',
   },
   logLevel: {
     section: 'watching',
