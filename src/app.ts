@@ -26,6 +26,7 @@ import { createLimits } from './policy/limits.ts';
 import { createMemoryCountingStore } from './policy/memory-counting-store.ts';
 import { openSqliteCountingStore } from './policy/sqlite-counting-store.ts';
 import { createBriefCatalogue } from './sources/brief-catalogue.ts';
+import { createChecksums } from './sources/checksums.ts';
 import { createRepositorySearch, type RepositorySearch } from './sources/repository-search.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { createReadiness } from './telemetry/readiness.ts';
@@ -88,6 +89,7 @@ export async function createApp(config: Config, environment: Environment): Promi
     headCosts: config.source === 'engine',
     connections,
     source: images.source,
+    checksums: createChecksums(config.cacheSize === 0 ? undefined : config.cacheDir),
     catalogue: createBriefCatalogue({ catalogue: images.catalogue, now: () => performance.now() }),
     search: search?.find,
     allowlist,

@@ -103,6 +103,11 @@ const CATALOGUE = {
     title: 'Image format too old',
     help: 'The image has a Docker schema 1 manifest, obsolete since 2017; its publisher has to push it again.',
   },
+  'archive-not-kept': {
+    status: 422,
+    title: 'No parts and no checksum',
+    help: 'Ask without &stream=1; where that changes nothing, this service has no room to keep what its engine saves.',
+  },
   'too-many-layers': {
     status: 422,
     title: 'Too many layers',

@@ -8,7 +8,7 @@ import { suite, test } from 'node:test';
  * its own. A new part has to be given its place here.
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
-  ['errors', 'pace', 'streams', 'single-flight', 'ip-address', 'replace-file'],
+  ['errors', 'pace', 'streams', 'single-flight', 'ip-address', 'replace-file', 'byte-size'],
   ['oci'],
   ['archive', 'net', 'blobs', 'policy', 'tls', 'telemetry'],
   ['registry'],
@@ -18,7 +18,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
 
 /** Parts beside the row; `app`, `cli` and `main`, at its end, may use everything. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
-  config: ['oci', 'errors', 'ip-address'],
+  config: ['oci', 'errors', 'ip-address', 'byte-size'],
   access: [...Object.keys(LAYERS), 'config'],
   certificates: ['tls', 'telemetry', 'config'],
   images: [...Object.keys(LAYERS), 'config', 'telemetry'],

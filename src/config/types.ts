@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
+import { parseByteSize } from '../byte-size.ts';
 import { CatalogueError } from '../errors.ts';
 import { type AddressRange, parseAddressRange } from '../ip-address.ts';
 import { type NamePattern, parseNamePattern } from '../oci/name-pattern.ts';
@@ -180,27 +181,13 @@ export const httpsUrl: SettingType<string> = {
   },
 };
 
-const UNITS = new Map([
-  ['', 1],
-  ['B', 1],
-  ['kB', 1e3],
-  ['MB', 1e6],
-  ['GB', 1e9],
-  ['TB', 1e12],
-  ['KiB', 2 ** 10],
-  ['MiB', 2 ** 20],
-  ['GiB', 2 ** 30],
-  ['TiB', 2 ** 40],
-]);
-
 /** A number of bytes, with a unit. */
 export const bytes: SettingType<number> = {
   placeholder: 'SIZE',
   parse(value) {
-    const written = typeof value === 'number' || typeof value === 'string' ? `${value}`.trim() : '';
-    const [, number, unit = ''] = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(written) ?? [];
-    const size = Math.floor(Number(number) * (UNITS.get(unit) ?? Number.NaN));
-    if (!Number.isSafeInteger(size)) throw new Error('must be a size such as 500MB or 20GiB');
+    const isWritten = typeof value === 'number' || typeof value === 'string';
+    const size = isWritten ? parseByteSize(`${value}`) : undefined;
+    if (size === undefined) throw new Error('must be a size such as 500MB or 20GiB');
     return size;
   },
 };

@@ -1,4 +1,5 @@
 import type { ArchiveFormat } from '../archive/entries.ts';
+import { parseByteSize } from '../byte-size.ts';
 import { CatalogueError, quote } from '../errors.ts';
 import { type Platform, parsePlatform } from '../oci/platform.ts';
 import { formatReference, parseReference, type Reference } from '../oci/reference.ts';
@@ -10,6 +11,20 @@ export interface ArchiveQuery {
   readonly format: ArchiveFormat;
   /** Whether the first bytes count more than a length. */
   readonly stream: boolean;
+  /** How the archive is cut; undefined: not at all. */
+  readonly parts: PartsQuery | undefined;
+  /** Whether the checksum is asked for, in place of the archive. */
+  readonly checksum: boolean;
+  /** The name that a client which knows no Content-Disposition saves the archive by; undefined where it is no name. */
+  readonly savedAs: string | undefined;
+}
+
+/** Which part of an archive. */
+export interface PartsQuery {
+  /** Each is smaller than so many bytes. */
+  readonly limit: number;
+  /** The first is 1; undefined: all, as in a list of their checksums. */
+  readonly number: number | undefined;
 }
 
 /** A parsed query string: a parameter given twice is a list. */
@@ -18,49 +33,96 @@ export type QueryString = Readonly<Record<string, string | string[] | undefined>
 /** Images in one archive. */
 export const MAX_IMAGES = 10;
 
+const OPTIONS = ['platform', 'format', 'stream', 'parts', 'part', 'checksum'];
+/** What a file is asked for by whose making is watched: the file as a whole. */
+const STATUS_OPTIONS = ['platform', 'format', 'stream'];
+/** Bytes. Smaller ones would be for nobody, and make lists long. */
+const PART_MIN = 2 ** 20;
+
 /**
  * Reads the query of `/dl?myimage=…`.
  *
  * @throws CatalogueError a 400 that names the parameter
  */
 export function parseArchiveQuery(query: QueryString): ArchiveQuery {
-  refuseUnknown(query, ['myimage', 'platform', 'format', 'stream']);
+  return parseImages(query, OPTIONS);
+}
+
+/**
+ * Reads the query of `/dl/status?myimage=…`.
+ *
+ * @throws CatalogueError a 400 that names the parameter
+ */
+export function parseStatusQuery(query: QueryString): ArchiveQuery {
+  return parseImages(query, STATUS_OPTIONS);
+}
+
+function parseImages(query: QueryString, known: readonly string[]): ArchiveQuery {
+  refuseUnknown(query, ['myimage', ...known]);
   const images = [query.myimage ?? []].flat();
   if (images.length === 0)
     throw invalid('The parameter myimage is missing: name an image, as in /dl?myimage=busybox.');
   if (images.length > MAX_IMAGES) {
     throw invalid(`There are ${images.length} images; one archive holds at most ${MAX_IMAGES}.`);
   }
-  return { references: eachOnce(images.map(parseReference)), ...options(query) };
+  return { references: eachOnce(images.map(parseReference)), ...options(query), savedAs: undefined };
 }
 
 /**
- * Reads a path such as `/dl/ghcr.io/org/app:1.2.tar` and its query.
+ * Reads a path such as `/dl/ghcr.io/org/app:1.2.tar`, or `….tar.sha256` for its checksum, and its query.
  *
  * @param file what stands behind `/dl/`, decoded
- * @throws CatalogueError a 400 that names what is wrong, or `route-not-found` where it does not end in `.tar`
+ * @throws CatalogueError a 400 that names what is wrong, or `route-not-found` where it does not end in `.tar` or `.tar.sha256`
  */
 export function parseArchivePath(file: string, query: QueryString): ArchiveQuery {
-  if (!file.endsWith('.tar')) {
+  const [, image, ending] = /^(.*)\.tar(\.sha256)?$/s.exec(file) ?? [];
+  if (image === undefined) {
     throw new CatalogueError('route-not-found', `${quote(`/dl/${file}`)} does not end in .tar.`);
   }
-  refuseUnknown(query, ['platform', 'format', 'stream']);
-  return { references: [parseReference(file.slice(0, -'.tar'.length))], ...options(query) };
+  refuseUnknown(query, OPTIONS);
+  const { checksum, ...rest } = options(query);
+  return {
+    references: [parseReference(image)],
+    ...rest,
+    checksum: checksum || ending !== undefined,
+    savedAs: Object.keys(query).length === 0 ? `${image.split('/').at(-1)}.tar` : undefined,
+  };
 }
 
-function options(query: QueryString): Omit<ArchiveQuery, 'references'> {
+function options(query: QueryString): Omit<ArchiveQuery, 'references' | 'savedAs'> {
   const platform = single(query, 'platform');
   const format = single(query, 'format') ?? 'docker';
   if (format !== 'docker' && format !== 'oci')
     throw invalid(`The format ${quote(format)} is neither docker nor oci.`);
-  const stream = single(query, 'stream') ?? '0';
-  if (stream !== '0' && stream !== '1')
-    throw invalid(`The parameter stream is ${quote(stream)}, neither 0 nor 1.`);
   return {
     platform: platform === undefined ? undefined : parsePlatform(platform),
     format,
-    stream: stream === '1',
+    stream: flag(query, 'stream'),
+    parts: partsOf(query),
+    checksum: flag(query, 'checksum'),
   };
+}
+
+function flag(query: QueryString, name: string): boolean {
+  const value = single(query, name) ?? '0';
+  if (value !== '0' && value !== '1')
+    throw invalid(`The parameter ${name} is ${quote(value)}, neither 0 nor 1.`);
+  return value === '1';
+}
+
+function partsOf(query: QueryString): PartsQuery | undefined {
+  const [parts, part] = [single(query, 'parts'), single(query, 'part')];
+  if (parts === undefined) {
+    if (part === undefined) return undefined;
+    throw invalid('The parameter parts is missing: say how large a part is, as in &part=2&parts=4GiB.');
+  }
+  const limit = parseByteSize(parts);
+  if (limit === undefined)
+    throw invalid(`The parameter parts is ${quote(parts)}, no size such as 4GiB or 25MB.`);
+  if (limit < PART_MIN) throw invalid(`The parameter parts is ${quote(parts)}; the smallest is 1MiB.`);
+  if (part !== undefined && !/^[1-9]\d{0,5}$/.test(part))
+    throw invalid(`The parameter part is ${quote(part)}, no number from 1 on.`);
+  return { limit, number: part === undefined ? undefined : Number(part) };
 }
 
 function refuseUnknown(query: QueryString, known: readonly string[]): void {

@@ -14,6 +14,7 @@ const ARCHIVE_HEADERS = [
   'docker-content-digest',
   'dockerproxy-notice',
   'etag',
+  'repr-digest',
   'x-accel-buffering',
 ];
 const REASON_MAX = 120;

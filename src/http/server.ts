@@ -60,6 +60,7 @@ export async function createServer({
   pressure = standardPressureLimits(),
   timeouts = TIMEOUTS,
   source,
+  checksums,
   catalogue,
   search,
   allowlist,
@@ -101,7 +102,7 @@ export async function createServer({
   await openapi(app, info().version);
   await shedLoad(app, pressure);
   await app.register(healthRoutes, { readiness });
-  await app.register(downloadRoutes, { source, allowlist, limits, headCosts, meter });
+  await app.register(downloadRoutes, { source, checksums, allowlist, limits, headCosts, meter });
   await app.register(statusRoutes, { source, allowlist, limits });
   await app.register(infoRoutes, { info });
   await app.register(imageRoutes, { catalogue, allowlist });

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { type ArchiveQuery, parseArchivePath, parseArchiveQuery } from '../../src/http/archive-query.ts';
+import {
+  type ArchiveQuery,
+  parseArchivePath,
+  parseArchiveQuery,
+  parseStatusQuery,
+} from '../../src/http/archive-query.ts';
 import { formatPlatform } from '../../src/oci/platform.ts';
 import { formatReference } from '../../src/oci/reference.ts';
 
@@ -58,6 +63,38 @@ suite('the query of /dl', () => {
     assert.equal(parseArchiveQuery({ myimage: 'a', stream: '0' }).stream, false);
     assert.equal(parseArchivePath('a.tar', { stream: '1' }).stream, true);
     assert.throws(() => parseArchiveQuery({ myimage: 'a', stream: 'true' }), { code: 'parameter-invalid' });
+  });
+
+  test('parts have a size, and one of them is chosen', () => {
+    assert.equal(parseArchiveQuery({ myimage: 'a' }).parts, undefined);
+    assert.deepEqual(parseArchiveQuery({ myimage: 'a', parts: '4GiB', part: '2' }).parts, {
+      limit: 2 ** 32,
+      number: 2,
+    });
+    assert.deepEqual(parseArchiveQuery({ myimage: 'a', parts: '25MB' }).parts, {
+      limit: 25_000_000,
+      number: undefined,
+    });
+    for (const [query, reason] of [
+      [{ part: '2' }, /parts is missing/],
+      [{ parts: 'large' }, /parts is "large"/],
+      [{ parts: '1kB' }, /parts is "1kB"/],
+      [{ parts: '4GiB', part: '0' }, /part is "0"/],
+      [{ parts: '4GiB', part: '1.5' }, /part is "1\.5"/],
+      [{ parts: '4GiB', part: '-1' }, /part is "-1"/],
+    ] as const) {
+      assert.throws(() => parseArchiveQuery({ myimage: 'a', ...query }), {
+        code: 'parameter-invalid',
+        reason,
+      });
+    }
+  });
+
+  test('what is watched is the whole file', () => {
+    assert.equal(parseStatusQuery({ myimage: 'a', stream: '1' }).stream, true);
+    for (const name of ['parts', 'part', 'checksum']) {
+      assert.throws(() => parseStatusQuery({ myimage: 'a', [name]: '1' }), { code: 'parameter-unknown' });
+    }
   });
 
   test('no image is a mistake that shows how to name one', () => {
@@ -145,7 +182,16 @@ suite('the path form', () => {
     assert.equal(query.format, 'oci');
   });
 
-  for (const path of ['', 'busybox', 'busybox.tar.gz', 'busybox.TAR', 'busybox.tar/']) {
+  test('a checksum is a path, too', () => {
+    const query = parseArchivePath('ghcr.io/org/app:1.2.tar.sha256', {});
+    assert.deepEqual(names(query), ['ghcr.io/org/app:1.2']);
+    assert.equal(query.checksum, true);
+    assert.equal(query.savedAs, 'app:1.2.tar');
+    assert.equal(parseArchivePath('a.tar', {}).checksum, false);
+    assert.equal(parseArchivePath('a.tar', { checksum: '1' }).checksum, true);
+  });
+
+  for (const path of ['', 'busybox', 'busybox.sha256', 'busybox.tar.gz', 'busybox.TAR', 'busybox.tar/']) {
     test(`${JSON.stringify(path)} is no download`, () => {
       assert.throws(() => parseArchivePath(path, {}), { code: 'route-not-found', status: 404 });
     });

@@ -31,6 +31,7 @@ const STATUSES: Record<ErrorCode, number> = {
   'range-not-satisfiable': 416,
   'not-an-image': 422,
   'manifest-outdated': 422,
+  'archive-not-kept': 422,
   'too-many-layers': 422,
   'layer-unavailable': 422,
   'registry-rate-limited': 429,

@@ -19,6 +19,7 @@ import type { CountingStore } from '../../src/policy/counting-store.ts';
 import { createLimits, type LimitOptions } from '../../src/policy/limits.ts';
 import { createMemoryCountingStore } from '../../src/policy/memory-counting-store.ts';
 import type { TagList } from '../../src/registry/tag-list.ts';
+import { createChecksums } from '../../src/sources/checksums.ts';
 import type { ImageCatalogue, ImageDetails } from '../../src/sources/image-catalogue.ts';
 import type { Archive, ArchiveRequest, ImageSource, LiveArchive } from '../../src/sources/image-source.ts';
 import type { RepositorySearch } from '../../src/sources/repository-search.ts';
@@ -115,6 +116,8 @@ export interface ServerSetup {
   store?: CountingStore;
   headCosts?: boolean;
   meter?: HttpMeter;
+  /** Where checksums are kept; nowhere otherwise. */
+  checksumFolder?: string;
 }
 
 export const NO_CONNECTION_LIMITS: ConnectionLimits = {
@@ -200,6 +203,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
       }).http,
     logger: pino({ level: logLevel }, stream),
     source,
+    checksums: createChecksums(setup.checksumFolder),
     catalogue: {
       describe: async () => sampleDetails(),
       tags: async () => sampleTags([]),

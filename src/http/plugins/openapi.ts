@@ -15,7 +15,22 @@ const STREAM = Type.Optional(
     description: '`1` where the first bytes count more than a length; it matters to an engine alone.',
   }),
 );
-const DOWNLOAD_QUERY = { platform: PLATFORM, format: FORMAT, stream: STREAM };
+const STATUS_QUERY = { platform: PLATFORM, format: FORMAT, stream: STREAM };
+const DOWNLOAD_QUERY = {
+  ...STATUS_QUERY,
+  parts: Type.Optional(
+    Type.String({
+      description: 'Cuts the file into parts that are each smaller than this: `4GiB`, `25MB`.',
+      examples: ['4GiB'],
+    }),
+  ),
+  part: Type.Optional(Type.Integer({ minimum: 1, description: 'Which part, from 1 on.' })),
+  checksum: Type.Optional(
+    Type.Union([Type.Literal('0'), Type.Literal('1')], {
+      description: '`1` for the sha256 of the file, or of each of its parts, in place of it.',
+    }),
+  ),
+};
 const IMAGES = Type.Array(Type.String(), {
   minItems: 1,
   maxItems: MAX_IMAGES,
@@ -26,7 +41,14 @@ const IMAGES = Type.Array(Type.String(), {
 const TAR = {
   description:
     'The archive, with Content-Length, a strong ETag, Docker-Content-Digest and Content-Disposition.',
-  content: { 'application/x-tar': { schema: Type.String({ contentMediaType: 'application/x-tar' }) } },
+  content: {
+    'application/x-tar': { schema: Type.String({ contentMediaType: 'application/x-tar' }) },
+    'text/plain': {
+      schema: Type.String({
+        description: 'A checksum, where that is asked for, as `sha256sum -c` reads it.',
+      }),
+    },
+  },
 };
 const PART = { ...TAR, description: 'The part that Range asks for.' };
 
@@ -50,7 +72,8 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
     url: '/dl/{image}.tar',
     schema: {
       summary: 'An image as a tar file, by its path',
-      description: 'For clients that take the name of the file from the URL.',
+      description:
+        'For clients that take the name of the file from the URL. With `.sha256` behind it, its checksum.',
       tags: ['Download'],
       params: Type.Object({
         image: Type.String({ description: 'It may have slashes: `ghcr.io/org/app:1.2`.' }),
@@ -65,7 +88,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
       description:
         'Events: `queued` {ahead}, `pulling` {image, layers}, `saving` {bytes}, then `ready` {filename, size, digests} or `error`, a problem. Close it then.',
       tags: ['Download'],
-      querystring: Type.Object({ myimage: IMAGES, ...DOWNLOAD_QUERY }),
+      querystring: Type.Object({ myimage: IMAGES, ...STATUS_QUERY }),
       response: {
         200: {
           description: 'Server-sent events.',

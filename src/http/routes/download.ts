@@ -1,28 +1,31 @@
 import type { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type Partition, partition, unparted } from '../../archive/parts.ts';
 import { CatalogueError } from '../../errors.ts';
-import type { ByteRange } from '../../oci/descriptor.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { Limits } from '../../policy/limits.ts';
-import type { Archive, ImageSource, LiveArchive } from '../../sources/image-source.ts';
+import { archivePart } from '../../sources/archive-part.ts';
+import type { Checksums } from '../../sources/checksums.ts';
+import type { Archive, ImageSource } from '../../sources/image-source.ts';
 import { send } from '../../streams.ts';
+import { isSettled, setDigestHeader, setLiveHeaders, setRangeHeaders } from '../archive-headers.ts';
 import {
   type ArchiveQuery,
+  type PartsQuery,
   parseArchivePath,
   parseArchiveQuery,
   type QueryString,
 } from '../archive-query.ts';
+import { answerChecksum } from '../checksum-answer.ts';
 import { downloadLimits, type Sending } from '../download-limits.ts';
 import { type DownloadObserver, observeDownload } from '../download-observer.ts';
 import { whenGone } from '../gone.ts';
 import { keepAlive } from '../keep-alive.ts';
 import type { HttpMeter } from '../meter.ts';
-import { archiveNotices } from '../notices.ts';
-import { evaluatePreconditions, isRangeValid } from '../preconditions.ts';
-import { parseRange } from '../range.ts';
 
 export interface DownloadOptions {
   readonly source: ImageSource;
+  readonly checksums: Checksums;
   readonly allowlist: Allowlist;
   readonly limits: Limits;
   /** Whether a source has to make an archive before it knows it, so that a HEAD costs what a GET does. */
@@ -30,12 +33,13 @@ export interface DownloadOptions {
   readonly meter: HttpMeter;
 }
 
-const ONE_YEAR_S = 31_536_000;
+/** A list of their checksums stays small. */
+const MAX_PARTS = 9999;
 
-/** `GET|HEAD /dl?myimage=REF` and `GET|HEAD /dl/REF.tar`. */
+/** `GET|HEAD /dl?myimage=REF`, `GET|HEAD /dl/REF.tar` and, for its checksum, `GET|HEAD /dl/REF.tar.sha256`. */
 export async function downloadRoutes(
   app: FastifyInstance,
-  { source, allowlist, limits, headCosts, meter }: DownloadOptions,
+  { source, checksums, allowlist, limits, headCosts, meter }: DownloadOptions,
 ): Promise<void> {
   app.route<{ Querystring: QueryString }>({
     method: ['GET', 'HEAD'],
@@ -56,22 +60,32 @@ export async function downloadRoutes(
   ): Promise<FastifyReply> => {
     const gone = whenGone(reply);
     const contentWanted = request.method === 'GET';
-    const observer = contentWanted ? observeDownload(request, reply, query.references, meter) : undefined;
+    const isDownload = contentWanted && !query.checksum;
+    const observer = isDownload ? observeDownload(request, reply, query.references, meter) : undefined;
     const allowance = downloadLimits(limits, request, gone);
     try {
       for (const reference of query.references) allowlist.check(reference);
       if (contentWanted || headCosts) await allowance.takeSlot(query);
-      const archive = await keepAlive(reply.raw, source.open({ ...query, contentWanted }, gone));
-      if (archive.size === undefined) {
-        setLiveHeaders(request, reply, archive, query);
+      const opened = await keepAlive(reply.raw, source.open({ ...query, contentWanted }, gone));
+      if (opened.size === undefined) {
+        if (query.checksum || query.parts !== undefined) throw notKept();
+        setLiveHeaders(request, reply, opened, query);
         if (!contentWanted) return reply.send();
-        const sending = await allowance.admit(archive, undefined);
-        const stream = await keepAlive(reply.raw, archive.start(gone));
-        observer?.begin(archive, undefined, stream);
+        const sending = await allowance.admit(opened, undefined);
+        const stream = await keepAlive(reply.raw, opened.start(gone));
+        observer?.begin(opened, undefined, stream);
         await sendArchive(reply, stream, sending, observer);
         return reply;
       }
+      const parts = query.parts === undefined ? unparted(opened.size) : cut(opened.size, query.parts);
+      if (query.checksum) {
+        const asked = { query, archive: opened, parts, checksums, limits: allowance, signal: gone };
+        return await answerChecksum(request, reply, asked);
+      }
+      const archive = chosenPart(opened, parts, query.parts);
       if (isSettled(request, reply, archive, query)) return reply;
+      const hash = (await checksums.find(opened.etag, parts))?.[(query.parts?.number ?? 1) - 1];
+      if (hash !== undefined) setDigestHeader(reply, hash);
       if (!contentWanted) return reply.header('content-length', archive.size).send();
       const range = setRangeHeaders(request, reply, archive);
       const sending = await allowance.admit(archive, range);
@@ -119,71 +133,38 @@ async function sendArchive(
   response.end();
 }
 
-/** Sets what describes the archive and answers a conditional request; true where that was the whole answer. */
-function isSettled(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  archive: Archive,
-  query: ArchiveQuery,
-): boolean {
-  setArchiveHeaders(reply, archive, query);
-  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers;
-  const verdict = evaluatePreconditions({ ifMatch, ifNoneMatch }, archive.etag);
-  if (verdict === 'failed') {
-    throw new CatalogueError('precondition-failed', 'The archive is not the one that If-Match names.');
+/** Cuts an archive as it is asked for. @throws CatalogueError `parameter-invalid` where there is no such part */
+function cut(size: number, { limit, number = 1 }: PartsQuery): Partition {
+  const parts = partition(size, limit);
+  if (parts.count > MAX_PARTS) {
+    throw new CatalogueError(
+      'parameter-invalid',
+      `There would be ${parts.count} parts; ${MAX_PARTS} are the most.`,
+      {
+        reason: `${parts.count} parts are too many`,
+      },
+    );
   }
-  if (verdict === 'not-modified') reply.status(304).send();
-  return verdict === 'not-modified';
-}
-
-/** Sets what describes an archive that is made as it is sent: there is no length, no ETag, and no part of it. */
-function setLiveHeaders(
-  { headers }: FastifyRequest,
-  reply: FastifyReply,
-  archive: LiveArchive,
-  query: ArchiveQuery,
-): void {
-  const ifMatch = headers['if-match'];
-  if (ifMatch !== undefined && ifMatch.trim() !== '*') {
-    throw new CatalogueError('precondition-failed', 'The archive is made anew each time and has no ETag.');
-  }
-  setArchiveHeaders(reply, archive, query);
-  reply.header('accept-ranges', 'none').header('cache-control', 'no-store');
-}
-
-/** Sets the length and, for a 206, the range that is sent; undefined where the whole file is. */
-function setRangeHeaders(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { size, etag }: Archive,
-): ByteRange | undefined {
-  const { range: header, 'if-range': ifRange } = request.headers;
-  const range = isRangeValid(ifRange, etag) ? parseRange(header, size) : undefined;
-  if (range === 'unsatisfiable') {
-    throw new CatalogueError('range-not-satisfiable', `The archive has ${size} bytes.`, {
-      headers: { 'content-range': `bytes */${size}` },
-    });
-  }
-  const { start, end } = range ?? { start: 0, end: size };
-  reply.header('content-length', end - start);
-  if (range !== undefined) reply.status(206).header('content-range', `bytes ${start}-${end - 1}/${size}`);
-  return range;
-}
-
-function setArchiveHeaders(
-  reply: FastifyReply,
-  archive: Archive | LiveArchive,
-  { references }: ArchiveQuery,
-): void {
-  const notices = archiveNotices(archive);
-  const isPinned = references.every(({ digest }) => digest !== undefined);
-  reply.headers({
-    'content-type': 'application/x-tar',
-    'content-disposition': `attachment; filename="${archive.filename}"`,
-    'accept-ranges': 'bytes',
-    ...(archive.size !== undefined && { etag: archive.etag }),
-    'cache-control': isPinned ? `public, max-age=${ONE_YEAR_S}, immutable` : 'public, no-cache',
-    'docker-content-digest': archive.digests.join(', '),
-    ...(notices.length > 0 && { 'dockerproxy-notice': notices.join('; ') }),
+  if (number <= parts.count) return parts;
+  const there = parts.count === 1 ? 'is 1 part' : `are ${parts.count} parts`;
+  throw new CatalogueError('parameter-invalid', `There ${there}; the parameter part is ${number}.`, {
+    reason: `There ${there}`,
   });
+}
+
+function chosenPart(archive: Archive, parts: Partition, asked: PartsQuery | undefined): Archive {
+  if (asked === undefined) return archive;
+  if (asked.number !== undefined) return archivePart(archive, parts, asked.number);
+  throw new CatalogueError(
+    'parameter-invalid',
+    `The parameter part is missing: say which of ${parts.count} parts, from &part=1 on, or ask for all their checksums with &checksum=1.`,
+    { reason: `Say which of ${parts.count} parts, as in &part=1` },
+  );
+}
+
+function notKept(): CatalogueError {
+  return new CatalogueError(
+    'archive-not-kept',
+    'The archive is made as it is sent, so that it has neither parts nor a checksum.',
+  );
 }

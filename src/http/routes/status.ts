@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { parseArchiveQuery, type QueryString } from '../archive-query.ts';
+import { parseStatusQuery, type QueryString } from '../archive-query.ts';
 import { downloadLimits } from '../download-limits.ts';
 import { createEventStream } from '../event-stream.ts';
 import { whenGone } from '../gone.ts';
@@ -21,7 +21,7 @@ export async function statusRoutes(
     url: '/dl/status',
     exposeHeadRoute: false,
     handler: async (request, reply) => {
-      const query = parseArchiveQuery(request.query);
+      const query = parseStatusQuery(request.query);
       for (const reference of query.references) allowlist.check(reference);
       const gone = whenGone(reply);
       await downloadLimits(limits, request, gone).takeSlot(query);
