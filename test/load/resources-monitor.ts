@@ -8,8 +8,8 @@ import { runInNewContext } from 'node:vm';
 export interface Resources {
   /** How many of each kind: `Timeout`, `TCPSocketWrap`, … */
   active: Record<string, number>;
-  /** Bytes, after a collection. */
-  heap: number;
+  /** Bytes in use by JavaScript and its buffers, after a collection. */
+  bytes: number;
   /** Milliseconds by which the event loop was late, 99th percentile since the last time. */
   lateMs: number;
 }
@@ -26,7 +26,8 @@ const server = createServer((client) => {
   collect();
   const active: Record<string, number> = {};
   for (const kind of process.getActiveResourcesInfo()) active[kind] = (active[kind] ?? 0) + 1;
-  const told: Resources = { active, heap: process.memoryUsage().heapUsed, lateMs };
+  const { heapUsed, external } = process.memoryUsage();
+  const told: Resources = { active, bytes: heapUsed + external, lateMs };
   client.on('error', () => {}).end(JSON.stringify(told));
   delays.reset();
 });
