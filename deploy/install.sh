@@ -127,6 +127,7 @@ prune() {
 		const { packages } = JSON.parse(readFileSync("node_modules/.package-lock.json", "utf8"));
 		for (const [path, { dev }] of Object.entries(packages)) if (dev) rmSync(path, { recursive: true, force: true });
 	' || fail 'the packages of this clone are not whole: run npm ci'
+	rm -rf node_modules/node-linux-*/include
 	find node_modules -xtype l -path '*/.bin/*' -delete
 	find node_modules -mindepth 1 -type d -empty -delete
 	cd "$source"

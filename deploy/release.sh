@@ -20,8 +20,9 @@ mkdir "$stage/$name"
 for part in src web vendor deploy package.json package-lock.json LICENSE README.md CHANGELOG.md SECURITY.md; do
 	cp -RP "$part" "$stage/$name/$part"
 done
-# On its terms alone: npm run and the like tell npm where it was called from.
 (cd "$stage/$name" && npm ci --omit=dev --os=linux --cpu="$arch" --prefer-offline --no-audit --no-fund --loglevel=error >&2)
+# For whoever compiles for it, which is nobody here.
+rm -rf "$stage/$name"/node_modules/node-linux-*/include
 tar -C "$stage" --sort=name --owner=0 --group=0 --numeric-owner -czf "$folder/$name.tar.gz.new" "$name"
 mv "$folder/$name.tar.gz.new" "$folder/$name.tar.gz"
 printf '%s\n' "$folder/$name.tar.gz"

@@ -17,6 +17,7 @@ interface Part {
 const parts = {
   dockerd: { needs: ['dockerd', 'containerd', 'runc', 'docker'], package: 'docker.io', root: true },
   docker: { needs: ['docker'], package: 'docker.io' },
+  'docker-compose': { needs: ['docker-compose'], package: 'docker-compose' },
   containerd: { needs: ['containerd', 'ctr'], package: 'containerd', root: true },
   ctr: { needs: ['ctr'], package: 'containerd', root: true },
   'docker-registry': { needs: ['docker-registry'], package: 'docker-registry' },

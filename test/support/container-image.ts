@@ -1,0 +1,58 @@
+import { cp, mkdir, realpath, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { makeDebian } from './debian.ts';
+import type { Dockerd } from './engines.ts';
+import { findCommand, run, runOrThrow, temporaryFolder } from './process.ts';
+
+const repository = join(import.meta.dirname, '..', '..');
+const BASE = 'dockerproxy-test/base';
+const BUILD = 'dockerproxy-test/build';
+
+/**
+ * Builds deploy/Dockerfile where no registry of images is in reach: on a Debian of debootstrap, with a build stage that has
+ * npm and everything that npm would fetch. The build has no network.
+ */
+export async function buildContainerImage(engine: Dockerd, name: string): Promise<void> {
+  await using folder = await temporaryFolder();
+  await importDebian(engine);
+  await fillBuildStage(folder.path);
+  const build = async (...args: string[]): Promise<void> => {
+    const flags = ['--host', engine.dockerHost, 'build', '--network=none', '--quiet', ...args];
+    await runOrThrow('docker', flags, { env: { ...process.env, DOCKER_BUILDKIT: '0' }, timeout: 300_000 });
+  };
+  await build('--tag', BUILD, folder.path);
+  await build(
+    ...['--build-arg', `BUILD=${BUILD}`, '--build-arg', `BASE=${BASE}`, '--tag', name],
+    ...['--file', join(repository, 'deploy', 'Dockerfile'), repository],
+  );
+}
+
+async function importDebian(engine: Dockerd): Promise<void> {
+  const script = 'tar -C "$1" -c . | docker --host "$2" import - "$3"';
+  const args = ['-euc', script, 'sh', await makeDebian(), engine.dockerHost, BASE];
+  await runOrThrow('sh', args, { timeout: 180_000 });
+}
+
+/** A folder to build from, with the npm and the Node.js of this machine and a cache of all packages. */
+async function fillBuildStage(folder: string): Promise<void> {
+  const npm = dirname(dirname(await realpath(findCommand('npm') ?? 'npm')));
+  const project = join(folder, 'project');
+  await mkdir(project);
+  for (const part of ['package.json', 'package-lock.json', 'vendor']) {
+    await cp(join(repository, part), join(project, part), { recursive: true });
+  }
+  const flags = ['--omit=dev', '--no-audit', '--no-fund', '--silent', `--cache=${join(folder, 'cache')}`];
+  await runOrThrow('npm', ['ci', ...flags], { cwd: project, timeout: 240_000 });
+  await run('rm', ['-rf', project]);
+  await cp(npm, join(folder, 'npm'), { recursive: true });
+  await cp(process.execPath, join(folder, 'node'));
+  const lines = [
+    `FROM ${BASE}`,
+    'COPY node /usr/local/bin/node',
+    'COPY npm /usr/local/lib/node_modules/npm',
+    'RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm',
+    'COPY cache /root/.npm',
+    'ENV npm_config_offline=true',
+  ];
+  await writeFile(join(folder, 'Dockerfile'), lines.join('\n'));
+}
