@@ -188,9 +188,13 @@ function mayBeOnDockerHub({ domain = 'docker.io' }: NamePattern): boolean {
 }
 
 /** Tells which hosts may be told apart: those that are named, not those that a wildcard lets in. */
-function knownRegistries({ insecureRegistries }: Config, { patterns }: Access): (host: string) => boolean {
+function knownRegistries(
+  { insecureRegistries, registries }: Config,
+  { patterns }: Access,
+): (host: string) => boolean {
   const hub = ['registry-1.docker.io', 'auth.docker.io', 'production.cloudfront.docker.com'];
-  const fixed = new Set([...hub, ...insecureRegistries]);
+  const mirrors = [...registries.values()].flatMap((table) => table.mirrors.map(({ host }) => host));
+  const fixed = new Set([...hub, ...insecureRegistries, ...mirrors]);
   return (host) => fixed.has(host) || patterns().allow.some(({ domain }) => domain === host);
 }
 

@@ -5,11 +5,11 @@ import { type BlobCache, type CacheLog, openBlobCache } from './blobs/blob-cache
 import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
 import type { Guard } from './net/guard.ts';
-import { createHttpClient, type HttpClientOptions } from './net/http-client.ts';
+import type { HttpClientOptions } from './net/http-client.ts';
 import { judgeHost } from './net/judge-host.ts';
-import { createAuthorizer } from './registry/authorizer.ts';
+import { openRegistries } from './registries.ts';
 import { createCachingClient } from './registry/caching-client.ts';
-import { createRegistryClient, registryOrigin } from './registry/client.ts';
+import { registryOrigin } from './registry/client.ts';
 import { type CredentialStore, createDockerConfigCredentials } from './registry/credentials.ts';
 import { createManifestStore } from './registry/manifest-store.ts';
 import type { ConnectedEngine } from './sources/engine/connect.ts';
@@ -59,16 +59,16 @@ export async function openImages(
   const insecure = new Set(config.insecureRegistries);
   const credentials = createDockerConfigCredentials(environment.dockerConfigFolder);
   const userAgent = `DockerProxy/${environment.version}`;
-  const http = createHttpClient({ guard, userAgent, ...(meter && { onAnswer: meter.upstream }) });
-  const authorizer = createAuthorizer({ http, credentials, now: () => performance.now() });
-  const direct = createRegistryClient({ http, authorizer, insecure });
+  const { logger } = environment;
+  const measured = meter && { onAnswer: meter.upstream };
+  const upstream = openRegistries(config, { guard, credentials, logger, userAgent, ...measured });
   const blobs = await openCache(config, environment.logger, meter);
   const { cacheDir, staleIfError, defaultPlatform } = config;
   const manifests = createManifestStore(cacheDir, blobs?.storage.reserve);
   const client =
     blobs === undefined
-      ? direct
-      : createCachingClient({ client: direct, blobs, manifests, staleIfError, now: Date.now });
+      ? upstream.client
+      : createCachingClient({ client: upstream.client, blobs, manifests, staleIfError, now: Date.now });
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
   const registries = createRegistryCatalogue({ client, defaultPlatform, maxSize });
   const { source, catalogue, check } =
@@ -86,7 +86,7 @@ export async function openImages(
     checks: { source: check, ...(blobs && { cache: () => checkFolder(cacheDir) }) },
     async close() {
       await blobs?.close();
-      await http.close();
+      await upstream.close();
     },
   };
 }

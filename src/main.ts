@@ -19,6 +19,7 @@ import { passedSockets } from './config/passed-sockets.ts';
 import type { Config } from './config/schema.ts';
 import { CatalogueError } from './errors.ts';
 import { type Environment, openImages } from './images.ts';
+import { readHosts } from './registries.ts';
 import { createLogger } from './telemetry/logger.ts';
 import { createServiceManager } from './telemetry/service-manager.ts';
 
@@ -91,7 +92,9 @@ async function saveArchive(args: readonly string[]): Promise<void> {
 }
 
 async function checkConfig(args: readonly string[]): Promise<void> {
-  readLists(loadConfig(sources(args)));
+  const config = loadConfig(sources(args));
+  readLists(config);
+  readHosts(config);
   process.stdout.write(describeConfig(sources(args)));
 }
 

@@ -21,10 +21,11 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   config: ['oci', 'errors', 'ip-address', 'byte-size'],
   access: [...Object.keys(LAYERS), 'config'],
   certificates: ['tls', 'telemetry', 'config'],
-  images: [...Object.keys(LAYERS), 'config', 'telemetry'],
+  registries: [...Object.keys(LAYERS), 'config'],
+  images: [...Object.keys(LAYERS), 'config', 'telemetry', 'registries'],
   app: [...Object.keys(LAYERS), 'config', 'access', 'certificates', 'images'],
   cli: [...Object.keys(LAYERS), 'config'],
-  main: [...Object.keys(LAYERS), 'config', 'images', 'cli', 'app'],
+  main: [...Object.keys(LAYERS), 'config', 'registries', 'images', 'cli', 'app'],
 };
 
 const ALLOWED: Readonly<Record<string, readonly string[]>> = { ...LAYERS, ...BESIDE };

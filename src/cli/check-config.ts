@@ -1,6 +1,6 @@
-import { stringify } from 'smol-toml';
 import { type EffectiveSetting, effectiveSettings, type Sources } from '../config/loader.ts';
 import { fileKey } from '../config/schema.ts';
+import { inlineToml } from '../config/toml.ts';
 
 /**
  * Tells the settings in force, as a TOML file that says where each of them comes from; secrets are masked.
@@ -13,7 +13,7 @@ export function describeConfig(sources: Sources): string {
 
 function describeSetting({ name, written, where }: EffectiveSetting): string {
   if (written === undefined) return `# ${fileKey(name)} is not set\n`;
-  return `${stringify({ [fileKey(name)]: mask(written) }).trimEnd()}  # ${where}\n`;
+  return `${fileKey(name)} = ${inlineToml(mask(written))}  # ${where}\n`;
 }
 
 /** Hides the credentials of URLs. */

@@ -1,4 +1,3 @@
-import { stringify } from 'smol-toml';
 import {
   environmentName,
   fileKey,
@@ -8,6 +7,7 @@ import {
   type Setting,
   type SettingName,
 } from './schema.ts';
+import { inlineToml } from './toml.ts';
 
 /** The reference of all settings, in Markdown; made from the schema by `npm run docs`. */
 export function referencePage(): string {
@@ -31,8 +31,10 @@ ${sections.join('\n')}`;
 export function exampleFile(): string {
   const sections = eachSection((title, names) => {
     const settings = names.map((name) => {
-      const { doc, default: standard, example }: Setting<unknown> = SCHEMA[name];
-      return `# ${doc}\n# ${fileKey(name)} = ${tomlValue(name, example ?? standard ?? '')}\n`;
+      const { doc, default: standard, example, fileExample }: Setting<unknown> = SCHEMA[name];
+      const value =
+        fileExample === undefined ? tomlValue(name, example ?? standard ?? '') : inlineToml(fileExample);
+      return `# ${doc}\n# ${fileKey(name)} = ${value}\n`;
     });
     return `## ${title}\n\n${settings.join('\n')}`;
   });
@@ -55,10 +57,7 @@ function eachSection(write: (title: string, names: readonly SettingName[]) => st
 /** As one writes it in a file: lists as arrays, numbers and switches without quotes. */
 function tomlValue(name: SettingName, written: string): string {
   const isList = SCHEMA[name].type.placeholder.endsWith(',…');
-  const value = isList ? written.split(',') : (tomlScalars.get(written) ?? number(written) ?? written);
-  return stringify({ value })
-    .replace(/^value = /, '')
-    .trimEnd();
+  return inlineToml(isList ? written.split(',') : (tomlScalars.get(written) ?? number(written) ?? written));
 }
 
 const tomlScalars = new Map([

@@ -16,6 +16,7 @@ import {
   portOrOff,
   rate,
   registry,
+  registryTables,
   type SettingType,
   text,
   toggle,
@@ -33,6 +34,8 @@ export interface Setting<T> {
   readonly section: keyof typeof SECTIONS;
   /** A value for the example file, where no default is one. */
   readonly example?: string;
+  /** The example as a file has it, where that is a table. */
+  readonly fileExample?: unknown;
 }
 
 /** In the order of `--help` and of the reference. */
@@ -282,6 +285,19 @@ export const SCHEMA = {
     default: 'registry',
     doc: 'Where images come from: straight from their registries, or from a Docker Engine that pulls and saves them.',
   },
+  registries: {
+    section: 'engine',
+    type: registryTables,
+    default: '',
+    doc: 'Mirrors of registries, asked in their order before the registry itself; in the file a table for each registry, with mirrors and, for authorities that only these know, ca with paths of PEM files. With --source registry.',
+    fileExample: { 'docker.io': { mirrors: ['https://mirror.lan:5000'], ca: ['/etc/dockerproxy/ca.pem'] } },
+  },
+  certsDir: {
+    section: 'engine',
+    type: text,
+    doc: 'A folder of hosts.toml files as containerd has it, with mirrors, authorities and certificates of registries; read at the start. With --source registry.',
+    example: '/etc/containerd/certs.d',
+  },
   pull: {
     section: 'engine',
     type: oneOf('always', 'missing', 'never'),
@@ -355,6 +371,7 @@ type Optional =
   | 'denyFile'
   | 'allowClientsFile'
   | 'denyClientsFile'
+  | 'certsDir'
   | 'acmeEmail'
   | 'tlsCertFile'
   | 'tlsKeyFile'

@@ -229,6 +229,62 @@ export const registry: SettingType<string> = {
   },
 };
 
+/** What is said of one registry. */
+export interface RegistryTable {
+  /** In the order in which they are asked. */
+  readonly mirrors: readonly URL[];
+  /** Paths of PEM files with the authorities of the registry and its mirrors. */
+  readonly ca: readonly string[];
+}
+
+const mirrorUrl: SettingType<URL> = {
+  placeholder: 'URL',
+  parse(value) {
+    const url = URL.parse(typeof value === 'string' ? value.trim() : '');
+    const isPlain = url?.username === '' && url.password === '' && url.search === '' && url.hash === '';
+    if (url !== null && isPlain && /^https?:$/.test(url.protocol)) return url;
+    throw new Error(
+      'must name mirrors by URLs that begin with https:// or http://, without credentials, which belong into config.json',
+    );
+  },
+};
+
+/** Tables by registry; as text, `REGISTRY=MIRROR` for each mirror. */
+export const registryTables: SettingType<ReadonlyMap<string, RegistryTable>> = {
+  placeholder: 'HOST=URL,…',
+  parse(value) {
+    const tables = typeof value === 'string' ? tablesOf(listOf(text).parse(value)) : value;
+    if (!isTable(tables)) throw new Error('must have a table for each registry');
+    return new Map(Object.entries(tables).map(([host, table]) => [registry.parse(host), parseTable(table)]));
+  },
+};
+
+function tablesOf(entries: readonly string[]): Record<string, unknown> {
+  const pairs = entries.map((entry) => {
+    const [, host, mirror] = /^([^=]+)=(.+)$/.exec(entry) ?? [];
+    if (host === undefined || mirror === undefined) {
+      throw new Error('must be a list such as docker.io=https://mirror.lan:5000');
+    }
+    return { host, mirror };
+  });
+  const byHost = Map.groupBy(pairs, ({ host }) => host);
+  return Object.fromEntries(
+    [...byHost].map(([host, named]) => [host, { mirrors: named.map(({ mirror }) => mirror) }]),
+  );
+}
+
+function parseTable(table: unknown): RegistryTable {
+  if (!isTable(table)) throw new Error('must have a table for each registry');
+  const { mirrors = [], ca = [], ...others } = table;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) throw new Error(`has the key ${unknown}: there are mirrors and ca`);
+  return { mirrors: listOf(mirrorUrl).parse(mirrors), ca: listOf(text).parse(ca) };
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+}
+
 export const pattern: SettingType<NamePattern> = {
   placeholder: 'GLOB',
   parse: (value) => parseNamePattern(text.parse(value)),

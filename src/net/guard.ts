@@ -54,6 +54,24 @@ export function createGuard(trustedOrigins: Iterable<string>): Guard {
   };
 }
 
+/**
+ * Trusts one origin more, such as a mirror: for itself alone. Where it leads is judged as before, and nobody else is
+ * trusted to lead there.
+ *
+ * @param listed in the URL standard's form, as {@link createGuard} takes it
+ */
+export function alsoTrusting(listed: string, guard: Guard): Guard {
+  const trusts: Guard['trusts'] = (origin, chosenBy = origin) =>
+    chosenBy === listed ? origin === listed || guard.trusts(origin) : guard.trusts(origin, chosenBy);
+  return {
+    trusts,
+    judgeUrl(url, chosenBy) {
+      if (!trusts(url.origin, chosenBy)) guard.judgeUrl(url, chosenBy);
+    },
+    judgeAddresses: (hostname, addresses) => guard.judgeAddresses(hostname, addresses),
+  };
+}
+
 /** Tells whether an address is globally routed unicast: not private, loopback, link-local, mapped, translated, … */
 function isPublic(address: string): boolean {
   if (!ipaddr.isValid(address)) return false;

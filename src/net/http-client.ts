@@ -1,8 +1,10 @@
 import { type LookupAddress, lookup as systemLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import type { Readable } from 'node:stream';
+import { getCACertificates } from 'node:tls';
 import { Agent, buildConnector, request as send } from 'undici';
 import { CatalogueError } from '../errors.ts';
+import type { HostTls } from '../oci/registry-host.ts';
 import type { Guard } from './guard.ts';
 import { type Hop, nextHop } from './redirect.ts';
 
@@ -48,8 +50,16 @@ export interface HttpClientOptions {
    */
   readonly idleTimeout?: number;
   readonly userAgent: string;
+  readonly own?: OwnOrigin;
   /** Told of every answer, redirects included; without a status where there was none. */
   readonly onAnswer?: (host: string, status: number | undefined, header: HttpResponse['header']) => void;
+}
+
+/** What is for one origin alone, and goes nowhere else on a redirect. */
+export interface OwnOrigin {
+  readonly origin: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly tls: HostTls;
 }
 
 const MAX_REDIRECTS = 5;
@@ -58,7 +68,7 @@ const DRAIN_TIMEOUT_MS = 5_000;
 const DEFAULT_IDLE_TIMEOUT = 30_000;
 
 export function createHttpClient(options: HttpClientOptions): HttpClient {
-  const { guard, userAgent, idleTimeout = DEFAULT_IDLE_TIMEOUT, onAnswer = () => {} } = options;
+  const { guard, userAgent, own, idleTimeout = DEFAULT_IDLE_TIMEOUT, onAnswer = () => {} } = options;
   const agentFor = (connect: buildConnector.connector): Agent =>
     new Agent({
       connect,
@@ -71,6 +81,16 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   // Apart, so that nobody gets a connection that another one was allowed.
   const judged = agentFor(connectorFor(options, idleTimeout, guard.judgeAddresses));
   const trusted = agentFor(connectorFor(options, idleTimeout, () => {}));
+  const ownAgent =
+    own && agentFor(connectorFor(options, idleTimeout, judgeUnlessTrusted(guard, own), tlsOptions(own.tls)));
+
+  /** Nobody but the origin itself leads to it by its own way. */
+  const isOwn = (origin: string, chosenBy: string | undefined): boolean =>
+    origin === own?.origin && (chosenBy ?? origin) === origin;
+  const dispatcherFor = (origin: string, chosenBy: string | undefined): Agent => {
+    if (ownAgent !== undefined && isOwn(origin, chosenBy)) return ownAgent;
+    return guard.trusts(origin, chosenBy) ? trusted : judged;
+  };
 
   const sendOnce = async (
     hop: Hop,
@@ -78,7 +98,10 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     signal: AbortSignal,
   ): Promise<HttpResponse> => {
     guard.judgeUrl(hop.url, chosenBy);
-    const headers = { 'user-agent': userAgent, 'accept-encoding': 'identity', ...hop.headers };
+    const headers = {
+      ...(isOwn(hop.url.origin, chosenBy) && own?.headers),
+      ...{ 'user-agent': userAgent, 'accept-encoding': 'identity', ...hop.headers },
+    };
     // Interim answers count as progress with undici, for ever.
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(new DOMException('', 'TimeoutError')), 2 * idleTimeout);
@@ -88,7 +111,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         headers,
         body: body ?? null,
         signal: AbortSignal.any([signal, deadline.signal]),
-        dispatcher: guard.trusts(hop.url.origin, chosenBy) ? trusted : judged,
+        dispatcher: dispatcherFor(hop.url.origin, chosenBy),
       });
       // https://www.rfc-editor.org/rfc/rfc9110#section-5.3: several lines mean one list.
       const header = (name: string): string | undefined =>
@@ -118,7 +141,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       }
     },
     async close() {
-      await Promise.all([judged.close(), trusted.close()]);
+      await Promise.all([judged, trusted, ownAgent].map((agent) => agent?.close()));
     },
   };
 }
@@ -199,6 +222,7 @@ function connectorFor(
   { lookup = lookupAll }: HttpClientOptions,
   timeout: number,
   judge: Guard['judgeAddresses'],
+  tls: ReturnType<typeof tlsOptions> = {},
 ): buildConnector.connector {
   const hook: LookupFunction = (hostname, { all }, callback) => {
     const fail = (error: NodeJS.ErrnoException): void => callback(error, []);
@@ -215,7 +239,23 @@ function connectorFor(
       else callback(null, first.address, first.family);
     }, fail);
   };
-  return buildConnector({ timeout, allowH2: false, autoSelectFamily: true, lookup: hook });
+  return buildConnector({ ...tls, timeout, allowH2: false, autoSelectFamily: true, lookup: hook });
+}
+
+/** An origin with a way of its own that the operator has not listed is judged like any other. */
+function judgeUnlessTrusted(guard: Guard, { origin }: OwnOrigin): Guard['judgeAddresses'] {
+  return (hostname, addresses) => {
+    if (!guard.trusts(origin)) guard.judgeAddresses(hostname, addresses);
+  };
+}
+
+/** Further authorities stand beside those of the system, as with containerd and Docker. */
+function tlsOptions({ authorities, certificate, key, skipVerify }: HostTls) {
+  return {
+    ...(authorities.length > 0 && { ca: [...getCACertificates('default'), ...authorities] }),
+    ...(certificate !== undefined && { cert: certificate, key: key ?? certificate }),
+    ...(skipVerify && { rejectUnauthorized: false }),
+  };
 }
 
 function lookupAll(hostname: string): Promise<LookupAddress[]> {

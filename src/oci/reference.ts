@@ -10,6 +10,8 @@ export interface Repository {
   readonly domain: string;
   /** The repository within the registry: `library/busybox`. */
   readonly path: string;
+  /** Where it is at a mirror: the registry that the mirror stands in for. */
+  readonly namespace?: string;
 }
 
 /** An image reference in its normal form, which only {@link parseReference} makes. */

@@ -29,11 +29,14 @@ export function streamBlob(
   range: ByteRange,
   signal: AbortSignal,
   slowest: PaceLimits = SLOWEST_REGISTRY,
+  retries = MAX_FAILURES,
 ): Readable {
-  return streamFrom((ended) => verified(resumed(open, blob, range, ended, slowest), blob, range), signal);
+  const chunks = (ended: AbortSignal) => resumed(open, blob, range, ended, { slowest, retries });
+  return streamFrom((ended) => verified(chunks(ended), blob, range), signal);
 }
 
-async function* verified(
+/** Passes chunks on, the last of them once the digest of the whole is right; of a range, all as they are. */
+export async function* verified(
   chunks: AsyncGenerator<Buffer, void>,
   blob: Descriptor,
   range: ByteRange,
@@ -61,7 +64,7 @@ async function* resumed(
   blob: Descriptor,
   { start, end }: ByteRange,
   signal: AbortSignal,
-  slowest: PaceLimits,
+  { slowest, retries }: { readonly slowest: PaceLimits; readonly retries: number },
 ): AsyncGenerator<Buffer, void> {
   const pace = createPace(slowest);
   let at = start;
@@ -88,7 +91,7 @@ async function* resumed(
     } catch (error) {
       signal.throwIfAborted();
       failures += 1;
-      if (isTooSlow || failures > MAX_FAILURES || !isWorthAnotherTry(error)) throw error;
+      if (isTooSlow || failures > retries || !isWorthAnotherTry(error)) throw error;
       await delay(pauseAfter(error, failures), undefined, { signal });
       // It asked for that pause.
       if (error.code === 'registry-rate-limited') waitsSince = performance.now();

@@ -61,10 +61,14 @@ export interface RegistryClientOptions {
   readonly authorizer: Authorizer;
   /** Registries that are spoken to by plain HTTP. */
   readonly insecure: ReadonlySet<string>;
+  /** Where the API of a host is that stands in for registries; by the registry's name where absent. */
+  readonly api?: URL;
   /** How slowly blobs may come; {@link SLOWEST_REGISTRY} where absent. */
   readonly slowest?: PaceLimits;
   /** Milliseconds in which a manifest must be there, whole; 60 000 where absent. */
   readonly metadataTimeout?: number;
+  /** How often in a row a blob is asked for again while no byte of it comes; 4 where absent. */
+  readonly blobRetries?: number;
 }
 
 const MANIFEST_LIMIT = 4 * 1024 * 1024;
@@ -75,8 +79,10 @@ export function createRegistryClient({
   http,
   authorizer,
   insecure,
+  api,
   slowest,
   metadataTimeout = METADATA_TIMEOUT_MS,
+  blobRetries,
 }: RegistryClientOptions): RegistryClient {
   const soon = (signal: AbortSignal): AbortSignal =>
     AbortSignal.any([signal, AbortSignal.timeout(metadataTimeout)]);
@@ -87,7 +93,9 @@ export function createRegistryClient({
     request: HttpRequest,
     signal: AbortSignal,
   ): Promise<HttpResponse> => {
-    const url = new URL(`${registryOrigin(repository.domain, insecure)}/v2/${repository.path}/${resource}`);
+    const root = api?.href.replace(/\/$/, '') ?? `${registryOrigin(repository.domain, insecure)}/v2`;
+    const url = new URL(`${root}/${repository.path}/${resource}`);
+    if (repository.namespace !== undefined) url.searchParams.set('ns', repository.namespace);
     const attempt = (authorization: string | undefined): Promise<HttpResponse> =>
       http.request(
         url,
@@ -176,7 +184,7 @@ export function createRegistryClient({
 
     blobs: (repository) => ({
       read: async (blob, range = { start: 0, end: blob.size }, signal) =>
-        streamBlob(openBlob(repository, blob), blob, range, signal, slowest),
+        streamBlob(openBlob(repository, blob), blob, range, signal, slowest, blobRetries),
     }),
   };
 }

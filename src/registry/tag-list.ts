@@ -65,6 +65,7 @@ function nextQuery(link: string | undefined, { path }: Repository, base: URL): s
   const [, target = ''] = /<([^<>]*)>\s*;[^<]*\brel="?next"?/i.exec(link ?? '') ?? [];
   if (target === '' || !URL.canParse(target, base.href)) return undefined;
   const url = new URL(target, base);
-  const isThisList = url.origin === base.origin && url.pathname === `/v2/${path}/tags/list`;
+  // The API of a mirror need not be at /v2.
+  const isThisList = url.origin === base.origin && url.pathname.endsWith(`/${path}/tags/list`);
   return isThisList ? url.search : undefined;
 }

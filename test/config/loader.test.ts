@@ -81,6 +81,8 @@ suite('where settings come from', () => {
       logLevel: 'info',
       cacheSize: 20 * 2 ** 30,
       staleIfError: 86_400_000,
+      registries: new Map(),
+      certsDir: undefined,
       pull: 'always',
       pulls: 2,
       pullQueue: 16,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { LookupAddress } from 'node:dns';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { createGuard } from '../../src/net/guard.ts';
+import { alsoTrusting, createGuard } from '../../src/net/guard.ts';
 
 const REFUSED = { code: 'address-refused', status: 403 };
 
@@ -215,3 +215,36 @@ function numberOf(address: string): number {
 function dotted(value: number): string {
   return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
 }
+
+suite('one origin more', () => {
+  const guard = createGuard(['http://listed.lan:5000', 'https://auth.lan']);
+  const also = alsoTrusting('http://10.0.0.5:5000', guard);
+
+  test('is trusted for itself', () => {
+    assert.ok(also.trusts('http://10.0.0.5:5000'));
+    also.judgeUrl(new URL('http://10.0.0.5:5000/v2/'));
+    also.judgeUrl(new URL('http://10.0.0.5:5000/v2/'), 'http://10.0.0.5:5000');
+    assert.equal(guard.trusts('http://10.0.0.5:5000'), false);
+  });
+
+  test('leads to what is listed, and to nothing else inside', () => {
+    assert.ok(also.trusts('https://auth.lan', 'http://10.0.0.5:5000'));
+    for (const inside of ['http://10.0.0.6/', 'https://10.0.0.6/', 'http://auth.lan/', 'http://10.0.0.5/']) {
+      assert.throws(() => also.judgeUrl(new URL(inside), 'http://10.0.0.5:5000'), REFUSED, inside);
+    }
+    also.judgeUrl(new URL('https://cdn.example/'), 'http://10.0.0.5:5000');
+  });
+
+  test('nobody else leads there, listed or not', () => {
+    for (const other of ['http://listed.lan:5000', 'https://evil.example', 'anyone']) {
+      assert.equal(also.trusts('http://10.0.0.5:5000', other), false, other);
+      assert.throws(() => also.judgeUrl(new URL('http://10.0.0.5:5000/'), other), REFUSED);
+    }
+  });
+
+  test('all else is as it was', () => {
+    assert.ok(also.trusts('http://listed.lan:5000'));
+    assert.equal(also.trusts('http://other.lan'), false);
+    assert.throws(() => also.judgeAddresses('name.test', [resolved('10.0.0.5')]), REFUSED);
+  });
+});

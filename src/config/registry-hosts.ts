@@ -1,0 +1,62 @@
+import { readFileSync } from 'node:fs';
+import { mirrorAt, PLAIN_TLS, type RegistryHost, type RegistryHosts } from '../oci/registry-host.ts';
+import { type HostsFolder, readHostsFolder } from './hosts-folder.ts';
+import { ConfigError } from './loader.ts';
+import type { Config } from './schema.ts';
+import type { RegistryTable } from './types.ts';
+
+/** Finds who has the images of a registry; undefined where that is the registry alone, at its usual place. */
+export type FindRegistryHosts = (domain: string) => RegistryHosts | undefined;
+
+/**
+ * Reads which mirrors registries have, and how these and they themselves are known, with the files that the settings
+ * name.
+ *
+ * @param originOf gives the usual place of a registry as an origin
+ * @throws ConfigError with every mistake of every file
+ */
+export function readRegistryHosts(
+  { registries, certsDir }: Pick<Config, 'registries' | 'certsDir'>,
+  originOf: (domain: string) => string,
+): FindRegistryHosts {
+  const mistakes: string[] = [];
+  const folder: HostsFolder =
+    certsDir === undefined
+      ? { byDomain: new Map(), usual: undefined }
+      : readHostsFolder(certsDir, originOf, mistakes);
+  const tables = new Map(
+    [...registries].map(([domain, table]) => [domain, fromTable(table, originOf(domain), mistakes)]),
+  );
+  for (const domain of tables.keys()) {
+    if (folder.byDomain.has(domain)) {
+      mistakes.push(
+        `${domain} is both in the registries of the settings and in ${certsDir}: keep one of them.`,
+      );
+    }
+  }
+  if (mistakes.length > 0) throw new ConfigError(mistakes);
+  return (domain) => tables.get(domain) ?? folder.byDomain.get(domain) ?? folder.usual;
+}
+
+function fromTable({ mirrors, ca }: RegistryTable, origin: string, mistakes: string[]): RegistryHosts {
+  const authorities = ca.flatMap((path) => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch (error) {
+      mistakes.push(`registries: ${(error as Error).message}`);
+      return [];
+    }
+  });
+  const host = (url: URL): RegistryHost => ({
+    ...mirrorAt(url),
+    canPull: true,
+    canResolve: true,
+    headers: {},
+    tls: { ...PLAIN_TLS, authorities },
+  });
+  return {
+    mirrors: mirrors.map(host),
+    origin: authorities.length === 0 ? undefined : host(new URL(origin)),
+    isOriginListed: false,
+  };
+}

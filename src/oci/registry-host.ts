@@ -1,0 +1,60 @@
+import type { Repository } from './reference.ts';
+
+/** How a host is known, and how we are known to it; all of it PEM. */
+export interface HostTls {
+  /** Authorities that are trusted there beside those of the system. */
+  readonly authorities: readonly string[];
+  readonly certificate: string | undefined;
+  /** Of the certificate; in the same text where undefined. */
+  readonly key: string | undefined;
+  /** Whether anybody may say to be this host. */
+  readonly skipVerify: boolean;
+}
+
+/** A host that has the images of a registry: the registry itself, a mirror, a pull-through cache. */
+export interface RegistryHost {
+  /** Where its API is, without a slash at the end: `https://harbor.lan/v2`. */
+  readonly api: URL;
+  /** What stands before the path of each repository there: `docker-hub/`, or nothing. */
+  readonly prefix: string;
+  /** Whether it is asked for what a digest names. */
+  readonly canPull: boolean;
+  /** Whether it is asked what a tag means. */
+  readonly canResolve: boolean;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly tls: HostTls;
+}
+
+/** Who has the images of one registry. */
+export interface RegistryHosts {
+  /** In the order in which they are asked. */
+  readonly mirrors: readonly RegistryHost[];
+  /** The registry itself, which is asked after them; undefined where it is at its usual place. */
+  readonly origin: RegistryHost | undefined;
+  /** Whether the operator wrote where the registry itself is, rather than how it is known there. */
+  readonly isOriginListed: boolean;
+}
+
+export const PLAIN_TLS: HostTls = {
+  authorities: [],
+  certificate: undefined,
+  key: undefined,
+  skipVerify: false,
+};
+
+/**
+ * Reads where a mirror is. What follows `/v2/` in its path, or the whole path where there is none, is what it puts
+ * before repositories: `https://harbor.lan/docker-hub` has `https://harbor.lan/v2/docker-hub/library/busybox`.
+ */
+export function mirrorAt(url: URL): Pick<RegistryHost, 'api' | 'prefix'> {
+  const parts = url.pathname.split('/').filter(Boolean);
+  const at = parts.indexOf('v2');
+  const root = [url.origin, ...parts.slice(0, Math.max(at, 0)), 'v2'].join('/');
+  const prefix = parts.slice(at + 1).map((part) => `${part}/`);
+  return { api: new URL(root), prefix: prefix.join('') };
+}
+
+/** Where a repository is at a mirror. */
+export function repositoryAt({ api, prefix }: RegistryHost, { domain, path }: Repository): Repository {
+  return { domain: api.host, path: `${prefix}${path}`, namespace: domain };
+}

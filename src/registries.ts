@@ -1,0 +1,144 @@
+import type { Logger } from 'pino';
+import { type FindRegistryHosts, readRegistryHosts } from './config/registry-hosts.ts';
+import type { Config } from './config/schema.ts';
+import { alsoTrusting, type Guard } from './net/guard.ts';
+import { createHttpClient, type HttpClient, type HttpClientOptions } from './net/http-client.ts';
+import { type RegistryHost, repositoryAt } from './oci/registry-host.ts';
+import { createAuthorizer } from './registry/authorizer.ts';
+import { createCircuit } from './registry/circuit.ts';
+import {
+  createRegistryClient,
+  type RegistryClient,
+  type RegistryClientOptions,
+  registryOrigin,
+} from './registry/client.ts';
+import type { CredentialStore } from './registry/credentials.ts';
+import { createMirroringClient, type Mirror } from './registry/mirroring-client.ts';
+
+export interface RegistriesOptions extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer'> {
+  readonly guard: Guard;
+  readonly credentials: CredentialStore;
+  readonly logger: Logger;
+  /** Milliseconds that a mirror has to go on; 10 000 where absent, as there is somebody else to ask. */
+  readonly mirrorPatience?: number;
+}
+
+/** Every registry, by way of its mirrors. */
+export interface Registries {
+  readonly client: RegistryClient;
+  close(): Promise<void>;
+}
+
+const MIRROR_PATIENCE_MS = 10_000;
+
+/**
+ * Puts together who speaks to registries: each mirror, and each registry with a way of its own, has connections,
+ * tokens and trust for itself.
+ *
+ * @throws ConfigError where a file about mirrors cannot be used
+ */
+export function openRegistries(config: Config, options: RegistriesOptions): Registries {
+  const { guard, credentials, logger, mirrorPatience = MIRROR_PATIENCE_MS, ...common } = options;
+  const insecure = new Set(config.insecureRegistries);
+  const hostsOf = readHosts(config);
+  const clients: HttpClient[] = [];
+  const now = (): number => performance.now();
+
+  const clientFor = (
+    http: HttpClientOptions,
+    registry: Pick<RegistryClientOptions, 'api' | 'metadataTimeout' | 'blobRetries'> = {},
+  ): RegistryClient => {
+    const client = createHttpClient(http);
+    clients.push(client);
+    const authorizer = createAuthorizer({ http: client, credentials, now });
+    return createRegistryClient({ http: client, authorizer, insecure, ...registry });
+  };
+
+  const ownOf = ({ api, headers, tls }: RegistryHost) => ({ origin: api.origin, headers, tls });
+
+  const mirrorAt = once((host: RegistryHost): Mirror => {
+    const { api, canPull, canResolve } = host;
+    warnIfUnverified(host);
+    return {
+      ...{ canPull, canResolve },
+      client: clientFor(
+        {
+          ...common,
+          guard: alsoTrusting(api.origin, guard),
+          own: ownOf(host),
+          idleTimeout: mirrorPatience,
+        },
+        { api, metadataTimeout: mirrorPatience, blobRetries: 0 },
+      ),
+      circuit: createCircuit({
+        now,
+        onOpen: (err, pause) =>
+          logger.warn(
+            { err },
+            `The mirror ${api.host} is left out for ${pause / 1000} s and longer: ${err.message}`,
+          ),
+        onClose: () => logger.info(`The mirror ${api.host} is asked again`),
+      }),
+      locate: (repository) => repositoryAt(host, repository),
+    };
+  });
+
+  const originAt = (isListed: boolean) =>
+    once((host: RegistryHost): RegistryClient => {
+      warnIfUnverified(host);
+      const trusting = isListed ? alsoTrusting(host.api.origin, guard) : guard;
+      return clientFor({ ...common, guard: trusting, own: ownOf(host) }, { api: host.api });
+    });
+  const [listedOriginAt, usualOriginAt] = [originAt(true), originAt(false)];
+
+  const warnIfUnverified = ({ api, tls }: RegistryHost): void => {
+    if (tls.skipVerify) logger.warn(`The certificate of ${api.host} is not verified, as skip_verify says`);
+  };
+
+  const usual = clientFor({ ...common, guard });
+  const direct = byRegistry((domain) => {
+    const { origin, isOriginListed } = hostsOf(domain) ?? {};
+    if (origin === undefined) return usual;
+    return isOriginListed ? listedOriginAt(origin) : usualOriginAt(origin);
+  });
+  return {
+    client: createMirroringClient({
+      client: direct,
+      mirrorsOf: (domain) => hostsOf(domain)?.mirrors.map(mirrorAt) ?? [],
+    }),
+    async close() {
+      await Promise.all(clients.map((client) => client.close()));
+    },
+  };
+}
+
+/**
+ * Reads who has the images of registries, with all the files about them.
+ *
+ * @throws ConfigError with every mistake of every file
+ */
+export function readHosts(config: Config): FindRegistryHosts {
+  const insecure = new Set(config.insecureRegistries);
+  return readRegistryHosts(config, (domain) => registryOrigin(domain, insecure));
+}
+
+/** Asks for each repository the client of its registry. */
+function byRegistry(clientOf: (domain: string) => RegistryClient): RegistryClient {
+  return {
+    manifest: (repository, ...rest) => clientOf(repository.domain).manifest(repository, ...rest),
+    resolveTag: (repository, ...rest) => clientOf(repository.domain).resolveTag(repository, ...rest),
+    tags: (repository, ...rest) => clientOf(repository.domain).tags(repository, ...rest),
+    hasBlob: (repository, ...rest) => clientOf(repository.domain).hasBlob(repository, ...rest),
+    blobs: (repository) => clientOf(repository.domain).blobs(repository),
+  };
+}
+
+/** Makes what belongs to a host when it is first asked for, and then keeps it. */
+function once<T>(make: (host: RegistryHost) => T): (host: RegistryHost) => T {
+  const made = new Map<RegistryHost, T>();
+  return (host) => {
+    const known = made.get(host) ?? make(host);
+    made.set(host, known);
+    return known;
+  };
+}

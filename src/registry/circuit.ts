@@ -1,0 +1,52 @@
+/** Tells whether a host is worth asking, by what came of it before. */
+export interface Circuit {
+  /** Whether to ask it now. After a pause one request tries; the others stay away until it is answered. */
+  admits(): boolean;
+  succeeded(): void;
+  /** @param pause milliseconds at least, such as a host that limits us asks for */
+  failed(error: Error, pause?: number): void;
+}
+
+export interface CircuitOptions {
+  /** Milliseconds since some fixed moment. */
+  readonly now: () => number;
+  /** Told once when the host is left out, with milliseconds for a start. */
+  readonly onOpen: (error: Error, pause: number) => void;
+  /** Told once when it is asked again as before. */
+  readonly onClose: () => void;
+}
+
+const FIRST_PAUSE_MS = 1_000;
+/** Milliseconds. */
+export const LONGEST_PAUSE_MS = 60_000;
+
+/** Leaves a host out after a failure: for a second, then twice as long each time, up to a minute. */
+export function createCircuit({ now, onOpen, onClose }: CircuitOptions): Circuit {
+  let failures = 0;
+  let openUntil = Number.NEGATIVE_INFINITY;
+  let isOnTrial = false;
+  const backOff = (): number => Math.min(FIRST_PAUSE_MS * 2 ** (failures - 1), LONGEST_PAUSE_MS);
+  return {
+    admits() {
+      if (failures === 0) return true;
+      if (now() < openUntil) return false;
+      openUntil = now() + backOff();
+      isOnTrial = true;
+      return true;
+    },
+    succeeded() {
+      if (failures > 0) onClose();
+      failures = 0;
+      isOnTrial = false;
+    },
+    failed(error, least = 0) {
+      const wasClosed = failures === 0;
+      // What was under way together has failed together, once.
+      if (wasClosed || isOnTrial) failures += 1;
+      isOnTrial = false;
+      const pause = Math.max(backOff(), least);
+      openUntil = Math.max(openUntil, now() + pause);
+      if (wasClosed) onOpen(error, pause);
+    },
+  };
+}

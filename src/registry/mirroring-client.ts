@@ -1,0 +1,149 @@
+import type { Readable } from 'node:stream';
+import { CatalogueError, type ErrorCode } from '../errors.ts';
+import type { BlobReader } from '../oci/blob-reader.ts';
+import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
+import { isDigest } from '../oci/digest.ts';
+import type { Repository } from '../oci/reference.ts';
+import { streamFrom } from '../streams.ts';
+import { verified } from './blob-stream.ts';
+import { type Circuit, LONGEST_PAUSE_MS } from './circuit.ts';
+import type { RegistryClient } from './client.ts';
+import { isOutage } from './status-error.ts';
+
+/** A mirror as it is asked. */
+export interface Mirror {
+  readonly client: RegistryClient;
+  readonly circuit: Circuit;
+  /** Whether it is asked for what a digest names. */
+  readonly canPull: boolean;
+  /** Whether it is asked what a tag means. */
+  readonly canResolve: boolean;
+  /** Where it has a repository. */
+  locate(repository: Repository): Repository;
+}
+
+export interface MirroringClientOptions {
+  /** Asks the registry itself, which has the last word. */
+  readonly client: RegistryClient;
+  /** The mirrors of a registry in the order in which they are asked. */
+  readonly mirrorsOf: (domain: string) => readonly Mirror[];
+}
+
+/** What makes a mirror useless for everything, as an outage does. */
+const UNUSABLE: ReadonlySet<ErrorCode> = new Set(['registry-credentials-refused', 'address-refused']);
+
+/**
+ * Asks the mirrors of a registry before the registry itself: in their order, the next one where one fails, has nothing
+ * or lies. Whatever comes is verified, whoever sends it; a blob that one of them breaks off is gone on with from the next.
+ */
+export function createMirroringClient({ client, mirrorsOf }: MirroringClientOptions): RegistryClient {
+  const ask = async <T>(
+    repository: Repository,
+    isFit: (mirror: Mirror) => boolean,
+    work: (client: RegistryClient, at: Repository) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> => {
+    for (const mirror of mirrorsOf(repository.domain)) {
+      if (!isFit(mirror) || !mirror.circuit.admits()) continue;
+      try {
+        const result = await work(mirror.client, mirror.locate(repository));
+        mirror.circuit.succeeded();
+        return result;
+      } catch (error) {
+        judge(mirror, error);
+        if (signal.aborted) throw error;
+      }
+    }
+    return work(client, repository);
+  };
+
+  const canTell = ({ canPull, canResolve }: Mirror): boolean => canPull && canResolve;
+  const canPull = (mirror: Mirror): boolean => mirror.canPull;
+  const canResolve = (mirror: Mirror): boolean => mirror.canResolve;
+
+  return {
+    manifest: (repository, reference, signal) =>
+      ask(
+        repository,
+        isDigest(reference) ? canPull : canTell,
+        (host, at) => host.manifest(at, reference, signal),
+        signal,
+      ),
+    resolveTag: (repository, tag, signal) =>
+      ask(repository, canResolve, (host, at) => host.resolveTag(at, tag, signal), signal),
+    tags: (repository, signal) => ask(repository, canResolve, (host, at) => host.tags(at, signal), signal),
+    hasBlob: async (repository, blob, signal) => {
+      // A mirror that has not fetched it yet may say no.
+      const has = await ask(repository, canPull, (host, at) => host.hasBlob(at, blob, signal), signal);
+      return has || client.hasBlob(repository, blob, signal);
+    },
+    blobs(repository) {
+      const direct = client.blobs(repository);
+      const mirrors = mirrorsOf(repository.domain).filter(canPull);
+      if (mirrors.length === 0) return direct;
+      return {
+        read: async (blob, range = { start: 0, end: blob.size }, signal) =>
+          readAcross({ repository, mirrors, direct }, blob, range, signal),
+      };
+    },
+  };
+}
+
+interface BlobHosts {
+  readonly repository: Repository;
+  readonly mirrors: readonly Mirror[];
+  readonly direct: BlobReader;
+}
+
+/** Reads a blob from the first host that has it, and what one breaks off from the next. */
+function readAcross(hosts: BlobHosts, blob: Descriptor, range: ByteRange, signal: AbortSignal): Readable {
+  const senders: Mirror[] = [];
+  return streamFrom((ended) => whole(ended), signal);
+
+  /** A digest that is wrong in the end is the fault of all that sent parts. */
+  async function* whole(ended: AbortSignal): AsyncGenerator<Buffer, void> {
+    try {
+      yield* verified(parts(ended), blob, range);
+    } catch (error) {
+      if (isMismatch(error)) for (const mirror of senders) judge(mirror, error);
+      throw error;
+    }
+  }
+
+  async function* parts(ended: AbortSignal): AsyncGenerator<Buffer, void> {
+    const { repository, mirrors, direct } = hosts;
+    let at = range.start;
+    for (const mirror of mirrors) {
+      if (!mirror.circuit.admits()) continue;
+      const reader = mirror.client.blobs(mirror.locate(repository));
+      try {
+        const rest = { start: at, end: range.end };
+        for await (const chunk of (await reader.read(blob, rest, ended)) as AsyncIterable<Buffer>) {
+          if (senders.at(-1) !== mirror) senders.push(mirror);
+          at += chunk.length;
+          yield chunk;
+        }
+        mirror.circuit.succeeded();
+        return;
+      } catch (error) {
+        ended.throwIfAborted();
+        judge(mirror, error);
+        // Bytes that are wrong were given away: nothing can be gone on with.
+        if (isMismatch(error) && at > range.start) throw error;
+      }
+    }
+    yield* (await direct.read(blob, { start: at, end: range.end }, ended)) as AsyncIterable<Buffer>;
+  }
+}
+
+/** Leaves a mirror out for what was its fault; that it does not have an image is none. */
+function judge({ circuit }: Mirror, error: unknown): void {
+  if (!(error instanceof CatalogueError)) return;
+  if (isMismatch(error) || UNUSABLE.has(error.code)) circuit.failed(error, LONGEST_PAUSE_MS);
+  else if (isOutage(error)) circuit.failed(error, (error.retryAfter ?? 0) * 1000);
+  else circuit.succeeded();
+}
+
+function isMismatch(error: unknown): boolean {
+  return error instanceof CatalogueError && error.code === 'content-mismatch';
+}
