@@ -35,6 +35,8 @@ const parts = {
   chromium: { needs: ['chromium'], package: 'chromium' },
   pebble: { needs: ['pebble', 'pebble-challtestsrv'], package: 'pebble' },
   promtool: { needs: ['promtool'], package: 'prometheus' },
+  haproxy: { needs: ['haproxy'], package: 'haproxy' },
+  caddy: { needs: ['caddy'], package: 'caddy' },
   nginx: { needs: ['nginx'], package: 'nginx' },
   systemd: { needs: ['systemd-analyze', 'systemd-notify', 'systemd-socket-activate'], package: 'systemd' },
   'systemd-nspawn': { needs: ['systemd-nspawn', 'nsenter'], package: 'systemd-container', root: true },
