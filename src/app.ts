@@ -15,7 +15,7 @@ import { createMetricsServer } from './http/metrics-server.ts';
 import { createRedirectServer } from './http/redirect-server.ts';
 import type { ServiceInfo } from './http/routes/info.ts';
 import { createServer } from './http/server.ts';
-import { type Environment, openImages } from './images.ts';
+import { type Environment, openImages, proxiesOf } from './images.ts';
 import { createGuard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
 import type { NamePattern } from './oci/name-pattern.ts';
@@ -201,10 +201,12 @@ function knownRegistries(
 /** Its address is the operator's, and leads nobody else anywhere: it has a guard and connections of its own. */
 function createSearch(
   { searchUrl: url }: Config,
-  { version }: Environment,
+  environment: Environment,
 ): { readonly find: RepositorySearch; close(): Promise<void> } | undefined {
   if (url === undefined) return undefined;
-  const http = createHttpClient({ guard: createGuard([url.origin]), userAgent: `DockerProxy/${version}` });
+  const userAgent = `DockerProxy/${environment.version}`;
+  const findProxy = proxiesOf(environment);
+  const http = createHttpClient({ guard: createGuard([url.origin]), userAgent, findProxy });
   const find = createRepositorySearch({ http, url, now: () => performance.now() });
   return { find, close: () => http.close() };
 }

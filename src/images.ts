@@ -7,6 +7,7 @@ import type { Config } from './config/schema.ts';
 import type { Guard } from './net/guard.ts';
 import type { HttpClientOptions } from './net/http-client.ts';
 import { judgeHost } from './net/judge-host.ts';
+import { type FindProxy, findProxyBy } from './net/proxies.ts';
 import { openRegistries } from './registries.ts';
 import { createCachingClient } from './registry/caching-client.ts';
 import { registryOrigin } from './registry/client.ts';
@@ -61,7 +62,10 @@ export async function openImages(
   const userAgent = `DockerProxy/${environment.version}`;
   const { logger } = environment;
   const measured = meter && { onAnswer: meter.upstream };
-  const upstream = openRegistries(config, { guard, credentials, logger, userAgent, ...measured });
+  const findProxy = proxiesOf(environment);
+  const upstream = openRegistries(config, {
+    ...{ guard, credentials, logger, userAgent, findProxy, ...measured },
+  });
   const blobs = await openCache(config, environment.logger, meter);
   const { cacheDir, staleIfError, defaultPlatform } = config;
   const manifests = createManifestStore(cacheDir, blobs?.storage.reserve);
@@ -89,6 +93,19 @@ export async function openImages(
       await upstream.close();
     },
   };
+}
+
+/**
+ * Reads which proxies lead to the internet.
+ *
+ * @throws ConfigError where a variable cannot be used
+ */
+export function proxiesOf({ variables }: Environment): FindProxy {
+  try {
+    return findProxyBy(variables);
+  } catch (error) {
+    throw new ConfigError([(error as Error).message]);
+  }
 }
 
 interface EngineParts {

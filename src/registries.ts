@@ -15,7 +15,7 @@ import {
 import type { CredentialStore } from './registry/credentials.ts';
 import { createMirroringClient, type Mirror } from './registry/mirroring-client.ts';
 
-export interface RegistriesOptions extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer'> {
+export interface RegistriesOptions extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy'> {
   readonly guard: Guard;
   readonly credentials: CredentialStore;
   readonly logger: Logger;

@@ -2,10 +2,11 @@ import { type LookupAddress, lookup as systemLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import type { Readable } from 'node:stream';
 import { getCACertificates } from 'node:tls';
-import { Agent, buildConnector, request as send } from 'undici';
+import { Agent, buildConnector, type Dispatcher, ProxyAgent, request as send } from 'undici';
 import { CatalogueError } from '../errors.ts';
 import type { HostTls } from '../oci/registry-host.ts';
 import type { Guard } from './guard.ts';
+import type { FindProxy } from './proxies.ts';
 import { type Hop, nextHop } from './redirect.ts';
 
 /** A request; redirects of GET and HEAD are followed, POST is not redirected. */
@@ -51,6 +52,8 @@ export interface HttpClientOptions {
   readonly idleTimeout?: number;
   readonly userAgent: string;
   readonly own?: OwnOrigin;
+  /** The proxies that the operator has put before the internet; none where absent. */
+  readonly findProxy?: FindProxy;
   /** Told of every answer, redirects included; without a status where there was none. */
   readonly onAnswer?: (host: string, status: number | undefined, header: HttpResponse['header']) => void;
 }
@@ -69,15 +72,15 @@ const DEFAULT_IDLE_TIMEOUT = 30_000;
 
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { guard, userAgent, own, idleTimeout = DEFAULT_IDLE_TIMEOUT, onAnswer = () => {} } = options;
-  const agentFor = (connect: buildConnector.connector): Agent =>
-    new Agent({
-      connect,
-      headersTimeout: idleTimeout,
-      // Between two chunks; undici does not count while the reader holds the body back.
-      bodyTimeout: idleTimeout,
-      // One connection each for parallel blobs: HTTP/2 would put them all through one window.
-      allowH2: false,
-    });
+  const { findProxy = () => undefined, lookup = lookupAll } = options;
+  const timeouts = {
+    headersTimeout: idleTimeout,
+    // Between two chunks; undici does not count while the reader holds the body back.
+    bodyTimeout: idleTimeout,
+    // One connection each for parallel blobs: HTTP/2 would put them all through one window.
+    allowH2: false,
+  };
+  const agentFor = (connect: buildConnector.connector): Agent => new Agent({ connect, ...timeouts });
   // Apart, so that nobody gets a connection that another one was allowed.
   const judged = agentFor(connectorFor(options, idleTimeout, guard.judgeAddresses));
   const trusted = agentFor(connectorFor(options, idleTimeout, () => {}));
@@ -87,7 +90,21 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   /** Nobody but the origin itself leads to it by its own way. */
   const isOwn = (origin: string, chosenBy: string | undefined): boolean =>
     origin === own?.origin && (chosenBy ?? origin) === origin;
-  const dispatcherFor = (origin: string, chosenBy: string | undefined): Agent => {
+  const proxied = new Map<string, ProxyAgent>();
+  const proxyAgent = ({ href: uri }: URL, withOwn: boolean): ProxyAgent => {
+    const key = `${withOwn} ${uri}`;
+    const requestTls = withOwn && own ? tlsOptions(own.tls) : {};
+    const agent =
+      proxied.get(key) ?? new ProxyAgent({ uri, requestTls, connectTimeout: idleTimeout, ...timeouts });
+    proxied.set(key, agent);
+    return agent;
+  };
+  const dispatcherFor = (
+    origin: string,
+    chosenBy: string | undefined,
+    proxy: URL | undefined,
+  ): Dispatcher => {
+    if (proxy !== undefined) return proxyAgent(proxy, isOwn(origin, chosenBy));
     if (ownAgent !== undefined && isOwn(origin, chosenBy)) return ownAgent;
     return guard.trusts(origin, chosenBy) ? trusted : judged;
   };
@@ -98,6 +115,11 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     signal: AbortSignal,
   ): Promise<HttpResponse> => {
     guard.judgeUrl(hop.url, chosenBy);
+    const proxy = findProxy(hop.url);
+    // The proxy resolves the name by itself: what it means here is all that can be judged.
+    if (proxy !== undefined && !guard.trusts(hop.url.origin, chosenBy)) {
+      await judgeName(guard, hop.url.hostname, lookup);
+    }
     const headers = {
       ...(isOwn(hop.url.origin, chosenBy) && own?.headers),
       ...{ 'user-agent': userAgent, 'accept-encoding': 'identity', ...hop.headers },
@@ -111,7 +133,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         headers,
         body: body ?? null,
         signal: AbortSignal.any([signal, deadline.signal]),
-        dispatcher: dispatcherFor(hop.url.origin, chosenBy),
+        dispatcher: dispatcherFor(hop.url.origin, chosenBy, proxy),
       });
       // https://www.rfc-editor.org/rfc/rfc9110#section-5.3: several lines mean one list.
       const header = (name: string): string | undefined =>
@@ -120,7 +142,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       return { status: response.statusCode, url: hop.url, header, body: response.body };
     } catch (error) {
       if (!signal.aborted) onAnswer(hop.url.host, undefined, () => undefined);
-      throw upstreamError(error, hop.url.host);
+      throw upstreamError(signal.aborted ? error : proxyError(error), hop.url.host, proxy !== undefined);
     } finally {
       clearTimeout(timer);
     }
@@ -141,7 +163,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       }
     },
     async close() {
-      await Promise.all([judged, trusted, ownAgent].map((agent) => agent?.close()));
+      await Promise.all([judged, trusted, ownAgent, ...proxied.values()].map((agent) => agent?.close()));
     },
   };
 }
@@ -180,7 +202,8 @@ export async function drain(response: HttpResponse, timeout = DRAIN_TIMEOUT_MS):
 }
 
 /** Turns what the network threw into an error of the catalogue that names the host; an abort stays an abort. */
-export function upstreamError(error: unknown, host: string): Error {
+export function upstreamError(error: unknown, upstream: string, isProxied = false): Error {
+  const host = isProxied ? `${upstream} (by way of a proxy)` : upstream;
   if (error instanceof CatalogueError) return error;
   if (!(error instanceof Error))
     return new CatalogueError('registry-failed', `${host} failed.`, { cause: error });
@@ -199,7 +222,18 @@ export function upstreamError(error: unknown, host: string): Error {
   });
 }
 
+/** What undici takes for an abort, though nobody aborted: a proxy that does not lead to the host. */
+function proxyError(error: unknown): unknown {
+  const isRefusal = error instanceof Error && 'code' in error && error.code === 'UND_ERR_ABORTED';
+  return isRefusal
+    ? Object.assign(new Error(error.message, { cause: error }), { code: PROXY_REFUSES })
+    : error;
+}
+
+const PROXY_REFUSES = 'PROXY_REFUSES';
+
 const CONNECTION_FAILURES = new Map([
+  [PROXY_REFUSES, 'the proxy does not lead there'],
   ['ENOTFOUND', 'there is no such host'],
   ['EAI_AGAIN', 'its name could not be resolved'],
   ['ECONNREFUSED', 'it refused the connection'],
@@ -240,6 +274,16 @@ function connectorFor(
     }, fail);
   };
   return buildConnector({ ...tls, timeout, allowH2: false, autoSelectFamily: true, lookup: hook });
+}
+
+/** Judges what a name means here, where it means anything. */
+async function judgeName(
+  guard: Guard,
+  hostname: string,
+  lookup: NonNullable<HttpClientOptions['lookup']>,
+): Promise<void> {
+  const addresses = await lookup(hostname.replace(/^\[|\]$/g, '')).catch(() => []);
+  guard.judgeAddresses(hostname, addresses);
 }
 
 /** An origin with a way of its own that the operator has not listed is judged like any other. */

@@ -213,7 +213,7 @@ suite('the HTTP client connects where the guard allows', () => {
     assert.equal(inside.connections, 1);
   });
 
-  test('no proxy of the environment comes between, which would resolve names by itself', async () => {
+  test('no proxy of the environment comes between by itself', async () => {
     await using server = await hello();
     let used = 0;
     await using proxy = await serve((_request, response) => {

@@ -86,9 +86,11 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
   };
 }
 
-/** Also without npm's own settings, so that the server runs as it would outside of `npm test`. */
+/** Also without npm's own settings, so that the server runs as it would outside of `npm test`, and without proxies. */
 function outerEnvironment(): NodeJS.ProcessEnv {
-  const entries = Object.entries(process.env).filter(([name]) => !/^(DOCKERPROXY_|npm_)/.test(name));
+  const entries = Object.entries(process.env).filter(
+    ([name]) => !/^(?:DOCKERPROXY_|npm_|\w+_proxy$)/i.test(name),
+  );
   return Object.fromEntries(entries);
 }
 

@@ -1,0 +1,65 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, request } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import type { Duplex } from 'node:stream';
+
+export interface ForwardProxyOptions {
+  /** Names that only the proxy knows, and what they mean: `127.0.0.1`. All others are refused with 403. */
+  names: Record<string, string>;
+}
+
+/** A proxy as companies have them: CONNECT for HTTPS, whole URLs for HTTP, and names resolved by itself. */
+export async function startForwardProxy({ names }: ForwardProxyOptions) {
+  /** What was asked for: `CONNECT host:port` and `GET http://host/…`. */
+  const asked: string[] = [];
+  const authorizations = new Set<string | undefined>();
+  const record = ({ method, url, headers }: IncomingMessage): URL => {
+    asked.push(`${method} ${url}`);
+    authorizations.add(headers['proxy-authorization']);
+    return new URL(method === 'CONNECT' ? `https://${url}` : (url ?? ''));
+  };
+  const sockets = new Set<Duplex>();
+  const server = createServer((client, response) => {
+    const target = record(client);
+    const host = names[target.hostname];
+    if (host === undefined) return void response.writeHead(403).end();
+    const { port, pathname, search } = target;
+    const options = { host, port, path: `${pathname}${search}`, method: client.method, agent: false };
+    const onward = request({ ...options, headers: client.headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    });
+    onward.once('error', () => response.destroy());
+    response.once('close', () => onward.destroy());
+    client.pipe(onward);
+  });
+  server.on('connection', (socket) => sockets.add(socket));
+  server.on('connect', (client: IncomingMessage, socket: Duplex) => {
+    const { hostname, port } = record(client);
+    const host = names[hostname];
+    if (host === undefined) return void socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+    const onward = connect(Number(port || 443), host, () => {
+      socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      socket.pipe(onward).pipe(socket);
+    });
+    sockets.add(onward);
+    for (const [one, other] of [
+      [socket, onward],
+      [onward, socket],
+    ] as const) {
+      one.once('error', () => other.destroy()).once('close', () => other.destroy());
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    asked,
+    authorizations,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
