@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { copyFile, readFile } from 'node:fs/promises';
+import { chmod, chown, copyFile, readFile } from 'node:fs/promises';
 import type { LookupFunction } from 'node:net';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { makeDebian, makeRelease } from '../support/debian.ts';
 import { type Download, download, startDownload } from '../support/download.ts';
+import { type Dockerd, startDockerd } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
 import { type Machine, startMachine } from '../support/machine.ts';
 import { skipUnless } from '../support/packages.ts';
@@ -55,6 +56,7 @@ function inside(archive: string): void {
     let folder: TemporaryFolder;
     let pebble: Pebble;
     let registry: Registry;
+    let engine: Dockerd;
     let machine: Machine;
     let filesBefore: string;
 
@@ -83,7 +85,9 @@ function inside(archive: string): void {
       await copyFile(pebble.caFile, join(folder.path, 'authority.pem'));
       await copyFile(pebble.rootFile, join(folder.path, 'root.pem'));
       await copyFile(archive, join(folder.path, basename(archive)));
-      machine = stack.use(await startMachine({ '/mnt': folder.path, '/clone': repository }));
+      engine = stack.use(await startDockerd());
+      const shared = { '/mnt': folder.path, '/clone': repository, '/engine': dirname(engine.socket) };
+      machine = stack.use(await startMachine(shared));
       await machine.write('/etc/hosts', `127.0.0.1 localhost ${DOMAIN}\n`);
       await machine.sh('mkdir /root/release && tar -xzf /mnt/*.tar.gz -C /root/release --strip-components=1');
       filesBefore = await filesOf(machine);
@@ -238,6 +242,36 @@ function inside(archive: string): void {
       );
     });
 
+    test('images of an engine, for who is let to its socket', async () => {
+      await machine.sh('groupadd docker');
+      await chown(engine.socket, 0, Number(await machine.sh('getent group docker | cut -d: -f3')));
+      await chmod(dirname(engine.socket), 0o755);
+      const folder = '/etc/systemd/system/dockerproxy.service.d';
+      await machine.write(
+        `${folder}/host.conf`,
+        '[Service]\nEnvironment=DOCKER_HOST=unix:///engine/docker.sock\n',
+      );
+      await machine.sh(
+        'sed -i \'1i source = "engine"\' /etc/dockerproxy/dockerproxy.toml && systemctl daemon-reload',
+      );
+      const refused = await machine.run('systemctl', ['restart', 'dockerproxy'], SLOW);
+      assert.notEqual(refused.code, 0);
+      assert.match(
+        await log(machine),
+        /No Docker engine answers at unix:\/\/\/engine\/docker\.sock .*EACCES/,
+      );
+      await machine.sh(`cp /clone/deploy/systemd/engine.conf ${folder} && systemctl daemon-reload`);
+      await machine.sh(
+        "systemctl reset-failed 'dockerproxy*' && systemctl restart dockerproxy.socket dockerproxy",
+        SLOW,
+      );
+      assert.equal((await download(image('library/busybox'), await tls())).status, 200);
+      assert.match((await engine.docker('images')).stdout, /library\/busybox/);
+      await machine.sh(
+        `rm ${folder}/engine.conf ${folder}/host.conf && sed -i 1d /etc/dockerproxy/dockerproxy.toml`,
+      );
+    });
+
     test('an upgrade, from a clone, keeps settings and certificate and leaves what is for development', async () => {
       const issued = pebble.issued();
       await machine.sh('/clone/deploy/install.sh', SLOW);
@@ -275,7 +309,19 @@ function log(machine: Machine): Promise<string> {
 
 /** All files of the machine but those of its own work: logs, caches, what systemd keeps of any service. */
 function filesOf(machine: Machine): Promise<string> {
-  const others = ['/proc', '/sys', '/dev', '/run', '/tmp', '/var/tmp', '/var/log', '/mnt', '/clone', '/root'];
+  const others = [
+    '/proc',
+    '/sys',
+    '/dev',
+    '/run',
+    '/tmp',
+    '/var/tmp',
+    '/var/log',
+    '/mnt',
+    '/clone',
+    '/engine',
+    '/root',
+  ];
   const system = [
     '/var/lib/systemd',
     '/var/lib/private',
