@@ -33,6 +33,11 @@ const CATALOGUE = {
     title: 'Format not available here',
     help: 'Ask without &format=oci: this service takes its images from a Docker engine, which saves them in its own format.',
   },
+  'delta-unavailable': {
+    status: 400,
+    title: 'No deltas here',
+    help: 'Ask without &have=: this service takes its images from a Docker engine, which saves them whole.',
+  },
   'image-not-allowed': {
     status: 403,
     title: 'Image not allowed here',

@@ -1,27 +1,64 @@
 import { createHash } from 'node:crypto';
+import type { Digest } from '../oci/digest.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Reference } from '../oci/reference.ts';
 
 const STEM_MAX = 160;
+const DELTA_STEM_MAX = 48;
 const BUNDLE_STEM_MAX = 80;
 const WINDOWS_DEVICE = /^(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|$)/i;
 
-/**
- * The name of an archive on disk: `busybox.tar`, `busybox_1.36.tar`, `busybox_1.36_linux-arm64.tar`. Letters, digits,
- * `_`, `-`, `.` and `+` only, fewer than 255, no name that Windows keeps for a device.
- *
- * @param platform where it is another one than the server's default
- */
-export function archiveFilename(references: readonly Reference[], platform: Platform | undefined): string {
-  const suffix = platform === undefined ? '' : `_${formatPlatform(platform).replaceAll('/', '-')}`;
-  const stem = shorten(bundleStem(references.map(imageStem)));
-  return `${stem.replace(WINDOWS_DEVICE, '_$&')}${suffix}.tar`;
+/** What an archive that leaves layers out is added to. */
+export interface DeltaBase {
+  readonly references: readonly Reference[];
+  /** Layers that were named one by one. */
+  readonly layers: readonly Digest[];
 }
 
-function imageStem({ path, tag, tagGiven, digest }: Reference): string {
+/**
+ * The name of an archive on disk: `busybox.tar`, `busybox_1.36.tar`, `busybox_1.36_linux-arm64.tar`,
+ * `app_2.1_delta-from-2.0.tar`. Letters, digits, `_`, `-`, `.` and `+` only, fewer than 255, no name that Windows keeps
+ * for a device.
+ *
+ * @param platform where it is another one than the server's default
+ * @param base where it is a delta: what it needs
+ */
+export function archiveFilename(
+  references: readonly Reference[],
+  platform: Platform | undefined,
+  base?: DeltaBase,
+): string {
+  const forPlatform = platform === undefined ? '' : `_${formatPlatform(platform).replaceAll('/', '-')}`;
+  const added = base === undefined ? '' : `_delta-from-${deltaStem(base, references)}`;
+  const stem = shorten(bundleStem(references.map(imageStem)), STEM_MAX - added.length);
+  return `${stem.replace(WINDOWS_DEVICE, '_$&')}${forPlatform}${added}.tar`;
+}
+
+/** Of the repository that is sent, the version alone. */
+function deltaStem({ references, layers }: DeltaBase, sent: readonly Reference[]): string {
+  const repositories = new Set(sent.map(({ name }) => name));
+  const isSame = (reference: Reference): boolean =>
+    repositories.size === 1 && repositories.has(reference.name);
+  const bases = references.map((reference) =>
+    isSame(reference) ? versionOf(reference) : imageStem(reference),
+  );
+  const named = layers.length === 0 ? [] : [layers.length === 1 ? '1-layer' : `${layers.length}-layers`];
+  const [first = '', ...others] = [...bases, ...named];
+  const all = [first, ...others].join('+');
+  return all.length <= DELTA_STEM_MAX
+    ? all
+    : shorten(others.length === 0 ? first : `${first}+${others.length}-more`, DELTA_STEM_MAX);
+}
+
+function versionOf({ tag = 'latest', digest }: Reference): string {
+  return digest === undefined ? tag : digest.replace(':', '-').slice(0, 19);
+}
+
+function imageStem(reference: Reference): string {
+  const { path, tagGiven, digest } = reference;
   // Docker Hub's own images, wherever they are mirrored.
   const repository = path.replace(/^library\//, '');
-  const version = digest === undefined ? tag : digest.replace(':', '-').slice(0, 19);
+  const version = versionOf(reference);
   const versioned = tagGiven || digest !== undefined;
   return repository.replaceAll('/', '_') + (versioned ? `_${version}` : '');
 }
@@ -32,8 +69,8 @@ function bundleStem([first = '', ...others]: readonly string[]): string {
 }
 
 /** Long names are cut, with a hash of the whole, so that two of them stay two. */
-function shorten(stem: string): string {
-  if (stem.length <= STEM_MAX) return stem;
+function shorten(stem: string, longest: number): string {
+  if (stem.length <= longest) return stem;
   const hash = createHash('sha256').update(stem).digest('hex').slice(0, 12);
-  return `${stem.slice(0, STEM_MAX - hash.length - 1)}-${hash}`;
+  return `${stem.slice(0, longest - hash.length - 1)}-${hash}`;
 }

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CatalogueError } from '../errors.ts';
 import type { ByteRange } from '../oci/descriptor.ts';
 import type { Archive, LiveArchive } from '../sources/image-source.ts';
-import type { ArchiveQuery } from './archive-query.ts';
+import { type ArchiveQuery, namedImages } from './archive-query.ts';
 import { archiveNotices } from './notices.ts';
 import { evaluatePreconditions, isRangeValid } from './preconditions.ts';
 import { parseRange } from './range.ts';
@@ -10,7 +10,10 @@ import { parseRange } from './range.ts';
 const ONE_YEAR_S = 31_536_000;
 
 /** What is sent of an archive: itself, a part of it, or a text about it. */
-export type Described = Pick<Archive | LiveArchive, 'filename' | 'digests' | 'zstd' | 'staleSince'> & {
+export type Described = Pick<
+  Archive | LiveArchive,
+  'filename' | 'digests' | 'zstd' | 'staleSince' | 'omitted'
+> & {
   readonly etag?: string | undefined;
 };
 
@@ -75,9 +78,9 @@ export function setDigestHeader(reply: FastifyReply, hash: string): void {
   reply.header('repr-digest', `sha-256=:${Buffer.from(hash, 'hex').toString('base64')}:`);
 }
 
-function setFileHeaders(reply: FastifyReply, file: Described, { references }: ArchiveQuery): void {
+function setFileHeaders(reply: FastifyReply, file: Described, query: ArchiveQuery): void {
   const notices = archiveNotices(file);
-  const isPinned = references.every(({ digest }) => digest !== undefined);
+  const isPinned = namedImages(query).every(({ digest }) => digest !== undefined);
   reply.headers({
     'content-type': 'application/x-tar',
     'content-disposition': `attachment; filename="${file.filename}"`,

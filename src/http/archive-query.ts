@@ -1,6 +1,8 @@
 import type { ArchiveFormat } from '../archive/entries.ts';
+import type { DeltaBase } from '../archive/filename.ts';
 import { parseByteSize } from '../byte-size.ts';
 import { CatalogueError, quote } from '../errors.ts';
+import { parseDigest } from '../oci/digest.ts';
 import { type Platform, parsePlatform } from '../oci/platform.ts';
 import { formatReference, parseReference, type Reference } from '../oci/reference.ts';
 
@@ -11,6 +13,8 @@ export interface ArchiveQuery {
   readonly format: ArchiveFormat;
   /** Whether the first bytes count more than a length. */
   readonly stream: boolean;
+  /** What the receiver has already; undefined: nothing. */
+  readonly have: DeltaBase | undefined;
   /** How the archive is cut; undefined: not at all. */
   readonly parts: PartsQuery | undefined;
   /** Whether the checksum is asked for, in place of the archive. */
@@ -27,13 +31,18 @@ export interface PartsQuery {
   readonly number: number | undefined;
 }
 
+/** All images that a download is about, and so must be allowed. */
+export function namedImages({ references, have }: ArchiveQuery): readonly Reference[] {
+  return [...references, ...(have?.references ?? [])];
+}
+
 /** A parsed query string: a parameter given twice is a list. */
 export type QueryString = Readonly<Record<string, string | string[] | undefined>>;
 
 /** Images in one archive. */
 export const MAX_IMAGES = 10;
 
-const OPTIONS = ['platform', 'format', 'stream', 'parts', 'part', 'checksum'];
+const OPTIONS = ['platform', 'format', 'stream', 'have', 'parts', 'part', 'checksum'];
 /** What a file is asked for by whose making is watched: the file as a whole. */
 const STATUS_OPTIONS = ['platform', 'format', 'stream'];
 /** Bytes. Smaller ones would be for nobody, and make lists long. */
@@ -98,6 +107,7 @@ function options(query: QueryString): Omit<ArchiveQuery, 'references' | 'savedAs
     platform: platform === undefined ? undefined : parsePlatform(platform),
     format,
     stream: flag(query, 'stream'),
+    have: haveOf(query),
     parts: partsOf(query),
     checksum: flag(query, 'checksum'),
   };
@@ -108,6 +118,19 @@ function flag(query: QueryString, name: string): boolean {
   if (value !== '0' && value !== '1')
     throw invalid(`The parameter ${name} is ${quote(value)}, neither 0 nor 1.`);
   return value === '1';
+}
+
+function haveOf(query: QueryString): DeltaBase | undefined {
+  const have = [query.have ?? []].flat();
+  if (have.length === 0) return undefined;
+  const isLayer = (text: string): boolean => /^sha(?:256|384|512):/.test(text);
+  const images = have.filter((text) => !isLayer(text));
+  if (images.length > MAX_IMAGES)
+    throw invalid(`There are ${images.length} images in have; at most ${MAX_IMAGES} are looked at.`);
+  return {
+    references: eachOnce(images.map(parseReference)),
+    layers: [...new Set(have.filter(isLayer).map(parseDigest))],
+  };
 }
 
 function partsOf(query: QueryString): PartsQuery | undefined {

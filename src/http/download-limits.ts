@@ -71,8 +71,9 @@ function partOf(archive: Archive | LiveArchive, range: ByteRange | undefined) {
 }
 
 /** One name for all requests that mean one archive, however they are written. */
-function nameOf({ references, platform, format }: ArchiveQuery): string {
+function nameOf({ references, platform, format, have }: ArchiveQuery): string {
   const images = references.map(formatReference).join(' ');
-  const all = `${images} ${platform === undefined ? '' : formatPlatform(platform)} ${format}`;
+  const held = have && [...have.references.map(formatReference), ...have.layers].join(' ');
+  const all = `${images} ${platform === undefined ? '' : formatPlatform(platform)} ${format} ${held ?? ''}`;
   return hash('sha256', all, 'base64url').slice(0, 22);
 }

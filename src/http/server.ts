@@ -16,6 +16,7 @@ import { answerError, answerProblems } from './plugins/problems.ts';
 import { securityHeaders } from './plugins/security-headers.ts';
 import { refuseOddRequests } from './plugins/strict-requests.ts';
 import { demandHttps } from './plugins/strict-transport.ts';
+import { deltaRoutes } from './routes/delta.ts';
 import { type DownloadOptions, downloadRoutes } from './routes/download.ts';
 import { type HealthOptions, healthRoutes } from './routes/health.ts';
 import { type CatalogueOptions, imageRoutes } from './routes/image.ts';
@@ -103,6 +104,7 @@ export async function createServer({
   await shedLoad(app, pressure);
   await app.register(healthRoutes, { readiness });
   await app.register(downloadRoutes, { source, checksums, allowlist, limits, headCosts, meter });
+  await app.register(deltaRoutes, { source, allowlist });
   await app.register(statusRoutes, { source, allowlist, limits });
   await app.register(infoRoutes, { info });
   await app.register(imageRoutes, { catalogue, allowlist });

@@ -47,8 +47,8 @@ export interface ImageIndex {
 /** What an image config says of its image, as far as anyone here needs it. */
 export interface ImageConfig {
   readonly platform: StatedPlatform;
-  /** How many layers the root file system has. */
-  readonly layerCount: number;
+  /** The digests of its layers unpacked, from the base upwards, as engines know them. */
+  readonly diffIds: readonly unknown[];
 }
 
 /**
@@ -104,7 +104,7 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
       'The config of this manifest does not describe a container image.',
     );
   }
-  return { platform, layerCount: diffIds.length };
+  return { platform, diffIds };
 }
 
 /** Tells whether a descriptor points at an index, so that its platforms are one level down. */

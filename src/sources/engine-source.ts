@@ -263,6 +263,8 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
   return {
     async open(request, signal) {
       requireDockerFormat(request.format);
+      if (request.have !== undefined)
+        throw new CatalogueError('delta-unavailable', 'A Docker engine saves images whole.');
       return open(request, signal, SAVE_TRIES);
     },
   };

@@ -173,8 +173,8 @@ async function checkConfig(search: Search, candidate: Candidate): Promise<Candid
   const { config, layers } = candidate.manifest;
   if (!search.mayReadConfig) return candidate;
   const configBytes = await readConfig(client, reference, config, signal);
-  const { platform, layerCount } = parseImageConfig(configBytes);
-  if (layerCount !== layers.length) {
+  const { platform, diffIds } = parseImageConfig(configBytes);
+  if (diffIds.length !== layers.length) {
     throw new CatalogueError(
       'not-an-image',
       `Manifest and config of ${formatReference(reference)} disagree on its layers.`,

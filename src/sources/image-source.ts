@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { ArchiveFormat } from '../archive/entries.ts';
-import type { ByteRange } from '../oci/descriptor.ts';
+import type { DeltaBase } from '../archive/filename.ts';
+import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Reference } from '../oci/reference.ts';
@@ -12,6 +13,8 @@ export interface ArchiveRequest {
   /** Where absent: the server's default, or exactly what a digest names. */
   readonly platform: Platform | undefined;
   readonly format: ArchiveFormat;
+  /** What the receiver has already, so that layers of it are left out. */
+  readonly have?: DeltaBase | undefined;
   /** False where only the archive's properties are wanted (HEAD): then no blob is fetched. */
   readonly contentWanted: boolean;
   /** True where the first bytes count more than a length: a source that has to make the archive first need not. */
@@ -50,6 +53,15 @@ interface ArchiveFacts {
    * epoch; of several images, the longest ago.
    */
   readonly staleSince: number | undefined;
+  /** Where layers are left out that the receiver has: which. */
+  readonly omitted?: Omission | undefined;
+}
+
+/** What a delta leaves out. */
+export interface Omission {
+  readonly layers: readonly Descriptor[];
+  /** Bytes of the archive that leaves nothing out. */
+  readonly fullSize: number;
 }
 
 /** One tar file that is fixed to the last byte, though none of it may have been fetched. */

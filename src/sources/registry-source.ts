@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { composeArchive } from '../archive/compose.ts';
+import { spareLayers, withoutLayers } from '../archive/delta.ts';
 import { archiveEntries } from '../archive/entries.ts';
 import { archiveFilename } from '../archive/filename.ts';
 import { cutRange, layoutArchive } from '../archive/layout.ts';
@@ -9,6 +10,7 @@ import type { Digest } from '../oci/digest.ts';
 import { isZstdLayer } from '../oci/manifest.ts';
 import { type Platform, samePlatform } from '../oci/platform.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import { resolveHoldings } from './holdings.ts';
 import { type ResolvedImage, resolveImage } from './image-resolver.ts';
 import type { Archive, ImageSource } from './image-source.ts';
 
@@ -26,21 +28,40 @@ export function createRegistrySource({
   maxSize,
 }: RegistrySourceOptions): ImageSource<Archive> {
   return {
-    async open({ references, platform, format, contentWanted }, signal) {
+    async open({ references, platform, format, have, contentWanted }, signal) {
       const options = { platform, defaultPlatform, mayReadConfig: contentWanted };
-      const images = await allOrNone(signal, (ended) =>
-        references.map((reference) => resolveImage(client, reference, options, ended)),
+      const resolved = await allOrNone(signal, (ended) =>
+        [...references, ...(have?.references ?? [])].map((reference) =>
+          resolveImage(client, reference, options, ended),
+        ),
       );
-      const layout = layoutArchive(archiveEntries(images, format));
+      const images = resolved.slice(0, references.length);
+      const held = resolved.slice(references.length);
+      const holdings = have && (await resolveHoldings(client, images, have, held, signal));
+      const entries = archiveEntries(images, format);
+      const spare =
+        holdings === undefined
+          ? []
+          : spareLayers(
+              images.map(({ layers }) => layers),
+              holdings,
+              format,
+            );
+      const layout = layoutArchive(withoutLayers(entries, spare));
       requireSize(layout.size, maxSize);
       const blobs = blobsOf(client, images);
       const isDefault = platform === undefined || samePlatform(platform, defaultPlatform);
       return {
-        filename: archiveFilename(references, isDefault ? undefined : platform),
+        filename: archiveFilename(
+          references,
+          isDefault ? undefined : platform,
+          spare.length === 0 ? undefined : have,
+        ),
         size: layout.size,
         etag: layout.etag,
         digests: images.map(({ manifest }) => manifest.digest),
         staleSince: oldest(images.map(({ staleSince }) => staleSince)),
+        omitted: have && { layers: spare, fullSize: layoutArchive(entries).size },
         zstd: images.some(({ layers }) => layers.some(isZstdLayer)),
         read: (range = { start: 0, end: layout.size }, ended) =>
           composeArchive(cutRange(layout, range), blobs, ended),

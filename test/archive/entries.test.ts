@@ -3,6 +3,7 @@ import { suite, test } from 'node:test';
 import { archiveEntries } from '../../src/archive/entries.ts';
 import { archiveFilename } from '../../src/archive/filename.ts';
 import type { Entry } from '../../src/archive/layout.ts';
+import { parseDigest } from '../../src/oci/digest.ts';
 import { parsePlatform } from '../../src/oci/platform.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { MemoryBlobs, sampleImage } from './samples.ts';
@@ -111,10 +112,33 @@ suite('the name of an archive', () => {
       assert.equal(name(platform, ...images), expected));
   }
 
+  for (const [expected, platform, image, bases, layers] of [
+    ['app_2.1_delta-from-2.0.tar', undefined, 'a.lan/app:2.1', ['a.lan/app:2.0'], 0],
+    ['app_delta-from-latest.tar', undefined, 'app', ['app'], 0],
+    ['app_2.1_delta-from-2.0+base_1.tar', undefined, 'app:2.1', ['app:2.0', 'base:1'], 0],
+    ['app_2.1_linux-arm64_delta-from-2.0.tar', 'linux/arm64', 'app:2.1', ['app:2.0'], 0],
+    ['app_2.1_delta-from-1-layer.tar', undefined, 'app:2.1', [], 1],
+    ['app_2.1_delta-from-2.0+3-layers.tar', undefined, 'app:2.1', ['app:2.0'], 3],
+    ['app_delta-from-sha256-aaaaaaaaaaaa.tar', undefined, 'app', [`app@sha256:${'a'.repeat(64)}`], 0],
+    ['app_delta-from-1+1-more.tar', undefined, 'app', ['app:1', `app:${'2'.repeat(60)}`], 0],
+  ] as [string, string | undefined, string, string[], number][]) {
+    test(`a delta is ${expected}`, () => {
+      const base = {
+        references: bases.map(parseReference),
+        layers: Array.from({ length: layers }, (_, at) => parseDigest(`sha256:${`${at}`.repeat(64)}`)),
+      };
+      const wanted = platform === undefined ? undefined : parsePlatform(platform);
+      assert.equal(archiveFilename([parseReference(image)], wanted, base), expected);
+    });
+  }
+
   test('long names are cut and stay apart', () => {
     const long = `a/${'b'.repeat(240)}`;
     const names = ['x', 'y'].map((end) => name(undefined, `${long}${end}:${'t'.repeat(128)}`));
     assert.notEqual(names[0], names[1]);
     for (const cut of names) assert.match(cut, /^[\w.+-]{1,200}$/);
+    const base = { references: [parseReference(`b/${long}:${'t'.repeat(128)}`)], layers: [] };
+    const longest = archiveFilename([parseReference(long)], parsePlatform(`linux/${'a'.repeat(32)}`), base);
+    assert.match(`${longest}.part1234of5678.sha256`, /^[\w.+-]{1,254}$/);
   });
 });

@@ -123,7 +123,7 @@ suite('whatever a registry sends', { concurrency: true }, () => {
     fc.assert(
       fc.property(mutatedJson(CONFIG), (body) => {
         const config = orRefused(() => parseImageConfig(bytesOf(body)));
-        if (config !== undefined) assert.ok(Number.isSafeInteger(config.layerCount));
+        if (config !== undefined) assert.ok(Array.isArray(config.diffIds));
         const { created, summary } = readConfigFacts(bytesOf(body));
         assert.ok(created === undefined || !Number.isNaN(created.getTime()));
         for (const text of [...(summary.entrypoint ?? []), ...summary.exposedPorts])

@@ -65,6 +65,23 @@ suite('the query of /dl', () => {
     assert.throws(() => parseArchiveQuery({ myimage: 'a', stream: 'true' }), { code: 'parameter-invalid' });
   });
 
+  test('what the receiver has are images and layers', () => {
+    assert.equal(parseArchiveQuery({ myimage: 'a' }).have, undefined);
+    const { have } = parseArchiveQuery({
+      myimage: 'a',
+      have: ['a:1', DIGEST, 'docker.io/library/a:1', DIGEST],
+    });
+    assert.deepEqual(have?.references.map(formatReference), ['docker.io/library/a:1']);
+    assert.deepEqual(have?.layers, [DIGEST]);
+    const pinned = parseArchiveQuery({ myimage: 'a', have: `a@${DIGEST}` }).have;
+    assert.deepEqual(pinned?.references.map(formatReference), [`docker.io/library/a@${DIGEST}`]);
+    const many = Array.from({ length: 11 }, (_, at) => `a:${at}`);
+    assert.throws(() => parseArchiveQuery({ myimage: 'a', have: many }), { code: 'parameter-invalid' });
+    for (const wrong of ['', 'UPPER', 'sha256:12']) {
+      assert.throws(() => parseArchiveQuery({ myimage: 'a', have: wrong }), { code: 'reference-invalid' });
+    }
+  });
+
   test('parts have a size, and one of them is chosen', () => {
     assert.equal(parseArchiveQuery({ myimage: 'a' }).parts, undefined);
     assert.deepEqual(parseArchiveQuery({ myimage: 'a', parts: '4GiB', part: '2' }).parts, {

@@ -13,6 +13,7 @@ const STATUSES: Record<ErrorCode, number> = {
   'parameter-invalid': 400,
   'request-malformed': 400,
   'format-unavailable': 400,
+  'delta-unavailable': 400,
   'image-not-allowed': 403,
   'address-refused': 403,
   'image-too-large': 403,

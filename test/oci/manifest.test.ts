@@ -139,7 +139,7 @@ suite('manifests', () => {
     };
     assert.deepEqual(parseImageConfig(encode(body)), {
       platform: { os: 'linux', architecture: 'arm64', variant: 'v8' },
-      layerCount: 2,
+      diffIds: ['a', 'b'],
     });
     assert.throws(() => parseImageConfig(encode({})), { code: 'not-an-image' });
   });

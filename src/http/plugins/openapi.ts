@@ -18,6 +18,12 @@ const STREAM = Type.Optional(
 const STATUS_QUERY = { platform: PLATFORM, format: FORMAT, stream: STREAM };
 const DOWNLOAD_QUERY = {
   ...STATUS_QUERY,
+  have: Type.Optional(
+    Type.Array(Type.String(), {
+      description:
+        'What the receiver has: images, or digests of layers. Layers of them are left out; see `/api/v1/delta`.',
+    }),
+  ),
   parts: Type.Optional(
     Type.String({
       description: 'Cuts the file into parts that are each smaller than this: `4GiB`, `25MB`.',

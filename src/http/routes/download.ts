@@ -11,6 +11,7 @@ import { send } from '../../streams.ts';
 import { isSettled, setDigestHeader, setLiveHeaders, setRangeHeaders } from '../archive-headers.ts';
 import {
   type ArchiveQuery,
+  namedImages,
   type PartsQuery,
   parseArchivePath,
   parseArchiveQuery,
@@ -64,7 +65,7 @@ export async function downloadRoutes(
     const observer = isDownload ? observeDownload(request, reply, query.references, meter) : undefined;
     const allowance = downloadLimits(limits, request, gone);
     try {
-      for (const reference of query.references) allowlist.check(reference);
+      for (const reference of namedImages(query)) allowlist.check(reference);
       if (contentWanted || headCosts) await allowance.takeSlot(query);
       const opened = await keepAlive(reply.raw, source.open({ ...query, contentWanted }, gone));
       if (opened.size === undefined) {

@@ -39,6 +39,7 @@ suite('/openapi.json', { timeout: 20_000 }, () => {
       '/healthz',
       '/api/v1/info',
       '/api/v1/image',
+      '/api/v1/delta',
       '/api/v1/tags',
       '/api/v1/search',
       '/api/v1/limits',

@@ -1,0 +1,63 @@
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { ArchiveFormat } from './entries.ts';
+import type { Entry } from './layout.ts';
+
+/** What the receiver of an archive has already. */
+export interface Holdings {
+  /** The layers of each image that is there, from the base upwards. */
+  readonly images: readonly (readonly Digest[])[];
+  /** Layers that were named one by one. */
+  readonly layers: ReadonlySet<Digest>;
+}
+
+/**
+ * Tells which layers of some images need not be sent. Docker knows a layer only by all that is below it, so that for its
+ * format a layer is left out where those below it are, too; what reads the OCI layout knows layers by themselves.
+ *
+ * @param images the layers of each image that is sent
+ * @see https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
+ */
+export function spareLayers(
+  images: readonly (readonly Descriptor[])[],
+  have: Holdings,
+  format: ArchiveFormat,
+): Descriptor[] {
+  const spare = new Map<Digest, Descriptor>();
+  const needed = new Set<Digest>();
+  for (const layers of images) {
+    const isHeld = format === 'docker' ? heldChain(layers, have) : heldAnywhere(have);
+    for (const [at, layer] of layers.entries()) {
+      if (isHeld(layer, at)) spare.set(layer.digest, layer);
+      else needed.add(layer.digest);
+    }
+  }
+  // A layer may stand in several places, and one of them be new.
+  return [...spare.values()].filter(({ digest }) => !needed.has(digest));
+}
+
+/** Leaves the files of layers out of an archive, whose metadata names them still. */
+export function withoutLayers(entries: readonly Entry[], layers: readonly Descriptor[]): Entry[] {
+  const left = new Set(layers.map(({ digest }) => digest));
+  return entries.filter(({ content }) => content instanceof Uint8Array || !left.has(content.digest));
+}
+
+type IsHeld = (layer: Descriptor, at: number) => boolean;
+
+function heldAnywhere({ images, layers }: Holdings): IsHeld {
+  const all = new Set([...layers, ...images.flat()]);
+  return ({ digest }) => all.has(digest);
+}
+
+function heldChain(chain: readonly Descriptor[], { images, layers }: Holdings): IsHeld {
+  const isNamed = (digest: Digest): boolean => layers.has(digest);
+  const depths = images.map((held) => depth(chain, (digest, at) => held[at] === digest));
+  const deepest = Math.max(depth(chain, isNamed), ...depths);
+  return (_layer, at) => at < deepest;
+}
+
+/** How many layers, from the base upwards, are held without a gap. */
+function depth(chain: readonly Descriptor[], isHeld: (digest: Digest, at: number) => boolean): number {
+  const gap = chain.findIndex(({ digest }, at) => !isHeld(digest, at));
+  return gap === -1 ? chain.length : gap;
+}

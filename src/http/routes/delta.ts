@@ -1,0 +1,95 @@
+import { readFileSync } from 'node:fs';
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { CatalogueError } from '../../errors.ts';
+import type { Allowlist } from '../../policy/allowlist.ts';
+import type { ImageSource } from '../../sources/image-source.ts';
+import { MAX_IMAGES, namedImages, parseArchiveQuery } from '../archive-query.ts';
+import { downloadUrl } from '../download-url.ts';
+import { whenGone } from '../gone.ts';
+import { problemResponses } from '../problem-schema.ts';
+
+const DeltaQuery = Type.Object(
+  {
+    myimage: Type.Array(Type.String(), {
+      minItems: 1,
+      maxItems: MAX_IMAGES,
+      description: 'What is wanted, as in a download.',
+      examples: [['app:2.1']],
+    }),
+    have: Type.Array(Type.String(), {
+      minItems: 1,
+      description:
+        'What is there: an image, or the digest of a layer, as its registry or, unpacked, an engine knows it.',
+      examples: [['app:2.0']],
+    }),
+    platform: Type.Optional(Type.String({ description: 'As in a download.' })),
+    format: Type.Optional(
+      Type.Union([Type.Literal('docker'), Type.Literal('oci')], {
+        description: 'As in a download. With `oci`, layers are left out wherever they stand in the image.',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const Delta = Type.Object(
+  {
+    filename: Type.String({ examples: ['app_2.1_delta-from-2.0.tar'] }),
+    size: Type.Integer({ minimum: 0, description: 'Bytes of the delta, exactly.' }),
+    fullSize: Type.Integer({ minimum: 0, description: 'Bytes of the archive without `have`.' }),
+    saved: Type.Integer({ minimum: 0, description: 'Bytes between the two.' }),
+    etag: Type.String({ description: 'The strong validator of the delta.' }),
+    omitted: Type.Array(Type.Object({ digest: Type.String(), size: Type.Integer({ minimum: 0 }) }), {
+      description: 'The layers that are left out.',
+    }),
+    downloadUrl: Type.String({ description: 'Relative to this service.' }),
+  },
+  { title: 'Delta' },
+);
+
+export interface DeltaOptions {
+  readonly source: ImageSource;
+  readonly allowlist: Allowlist;
+}
+
+/** `GET /api/v1/delta?myimage=REF&have=REF`: what a delta would save; `GET /delta.sh`: what completes one. */
+export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, { source, allowlist }) => {
+  app.get(
+    '/api/v1/delta',
+    {
+      schema: {
+        summary: 'What a download saves where older images are',
+        description: 'Reads manifests and configs, and no layer.',
+        tags: ['API'],
+        querystring: DeltaQuery,
+        response: { 200: Delta, ...problemResponses },
+      },
+    },
+    async (request, reply) => {
+      const query = parseArchiveQuery(request.query);
+      for (const reference of namedImages(query)) allowlist.check(reference);
+      const archive = await source.open({ ...query, contentWanted: false }, whenGone(reply));
+      if (archive.size === undefined)
+        throw new CatalogueError('delta-unavailable', 'The archive is made as it is sent, whole.');
+      const { filename, size, etag, omitted = { layers: [], fullSize: size } } = archive;
+      return reply.header('cache-control', 'private, max-age=30').send({
+        filename,
+        size,
+        etag,
+        fullSize: omitted.fullSize,
+        saved: omitted.fullSize - size,
+        omitted: omitted.layers.map((layer) => ({ digest: layer.digest, size: layer.size })),
+        downloadUrl: downloadUrl(request.query),
+      });
+    },
+  );
+
+  const script = readFileSync(new URL('../../../web/delta.sh', import.meta.url));
+  app.get('/delta.sh', { schema: { hide: true } }, async (_request, reply) =>
+    reply
+      .type('text/x-shellscript; charset=utf-8')
+      .headers({ 'cache-control': 'no-cache', 'content-disposition': 'inline; filename="delta.sh"' })
+      .send(script),
+  );
+};

@@ -1,0 +1,33 @@
+import type { Holdings } from '../archive/delta.ts';
+import type { DeltaBase } from '../archive/filename.ts';
+import { parseImageConfig } from '../oci/manifest.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import { type ResolvedImage, readConfig } from './image-resolver.ts';
+
+/**
+ * Brings what a receiver says it has to the layers of the images that it wants. A layer may be named by its digest or,
+ * as engines know it, by that of its content unpacked, which only the config tells.
+ *
+ * @param held the images of `have`, resolved
+ * @see https://github.com/opencontainers/image-spec/blob/main/config.md#layer-diffid
+ */
+export async function resolveHoldings(
+  client: RegistryClient,
+  images: readonly ResolvedImage[],
+  { layers: named }: DeltaBase,
+  held: readonly ResolvedImage[],
+  signal: AbortSignal,
+): Promise<Holdings> {
+  const layers = new Set(named);
+  const own = new Set(images.flatMap((image) => image.layers.map(({ digest }) => digest)));
+  if (named.some((digest) => !own.has(digest))) {
+    for (const { reference, config, configBytes, layers: sent } of images) {
+      const bytes = configBytes ?? (await readConfig(client, reference, config, signal));
+      const { diffIds } = parseImageConfig(bytes);
+      for (const [at, { digest }] of sent.entries()) {
+        if (named.some((name) => name === diffIds[at])) layers.add(digest);
+      }
+    }
+  }
+  return { images: held.map((image) => image.layers.map(({ digest }) => digest)), layers };
+}

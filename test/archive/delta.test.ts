@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { type Holdings, spareLayers, withoutLayers } from '../../src/archive/delta.ts';
+import { archiveEntries } from '../../src/archive/entries.ts';
+import { layoutArchive } from '../../src/archive/layout.ts';
+import type { Descriptor } from '../../src/oci/descriptor.ts';
+import { MemoryBlobs, sampleImage } from './samples.ts';
+
+const blobs = new MemoryBlobs();
+const layerOf = (text: string): Descriptor => blobs.add(new TextEncoder().encode(text));
+const [a, b, c, x] = ['a', 'b', 'c', 'x'].map(layerOf) as [Descriptor, Descriptor, Descriptor, Descriptor];
+
+const holding = (...images: Descriptor[][]): Holdings => ({
+  images: images.map((layers) => layers.map(({ digest }) => digest)),
+  layers: new Set(),
+});
+const naming = (...layers: Descriptor[]): Holdings => ({
+  images: [],
+  layers: new Set(layers.map(({ digest }) => digest)),
+});
+
+suite('the layers that a receiver has', () => {
+  test('need not be sent', () => {
+    assert.deepEqual(spareLayers([[a, b, c]], holding([a, b]), 'docker'), [a, b]);
+    assert.deepEqual(spareLayers([[a, b, c]], holding([a, b, c]), 'docker'), [a, b, c]);
+    assert.deepEqual(spareLayers([[a, b, c]], holding([x]), 'docker'), []);
+    assert.deepEqual(spareLayers([[a, b, c]], holding(), 'docker'), []);
+  });
+
+  test('of several images are the most of one of them', () => {
+    assert.deepEqual(spareLayers([[a, b, c]], holding([a], [a, b]), 'docker'), [a, b]);
+  });
+
+  test('above one that is new are sent to Docker, which knows a layer by what is below it', () => {
+    assert.deepEqual(spareLayers([[a, x, c]], holding([a, b, c]), 'docker'), [a]);
+    assert.deepEqual(spareLayers([[a, x, c]], naming(a, c), 'docker'), [a]);
+    assert.deepEqual(spareLayers([[x, a]], holding([a]), 'docker'), []);
+  });
+
+  test('are left out anywhere where layers are known by themselves', () => {
+    assert.deepEqual(spareLayers([[a, x, c]], holding([a, b, c]), 'oci'), [a, c]);
+    assert.deepEqual(spareLayers([[a, x, c]], naming(c), 'oci'), [c]);
+  });
+
+  test('are sent where they stand in a new place, too', () => {
+    assert.deepEqual(spareLayers([[a, b, a]], holding([a]), 'docker'), []);
+    assert.deepEqual(
+      spareLayers(
+        [
+          [a, b],
+          [x, b],
+        ],
+        holding([a, b]),
+        'docker',
+      ),
+      [a],
+    );
+  });
+});
+
+suite('an archive without some layers', () => {
+  const image = sampleImage('app:2', blobs, [a, b]);
+  const full = archiveEntries([image], 'docker');
+
+  test('has the same metadata and lacks only their files', () => {
+    const delta = withoutLayers(full, [a]);
+    const missing = full.filter((entry) => !delta.includes(entry));
+    assert.deepEqual(
+      missing.map(({ path }) => path),
+      [`blobs/sha256/${a.digest.slice('sha256:'.length)}`],
+    );
+  });
+
+  test('is another file, with another ETag', () => {
+    const [whole, delta] = [full, withoutLayers(full, [a])].map(layoutArchive);
+    assert.notEqual(whole?.etag, delta?.etag);
+    assert.equal((whole?.size ?? 0) - (delta?.size ?? 0), 1024, 'a header and a block');
+  });
+});

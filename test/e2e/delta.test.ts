@@ -1,0 +1,226 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { busyboxBinary } from '../support/busybox.ts';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { startDockerd, startPodman } from '../support/engines.ts';
+import { httpCall } from '../support/http-request.ts';
+import { type Image, image as imageOf, layer } from '../support/images.ts';
+import { skipUnless } from '../support/packages.ts';
+import { run, runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { push } from '../support/push.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+import { busyboxImage } from '../support/standard-images.ts';
+
+/** With what is in them: of 2.2, a new layer is below one that the older image has. */
+const VERSIONS = [
+  ['2.1', '2.1\n'],
+  ['2.2', '2.0\n'],
+] as const;
+const SHELLS = [
+  ['dash', () => '/bin/dash'],
+  ['busybox', (busybox: string) => busybox],
+] as const;
+
+suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }, () => {
+  let registry: Registry;
+  let proxy: DockerProxy;
+  let folder: TemporaryFolder;
+  let newer: Image;
+
+  before(async () => {
+    registry = await startRegistry();
+    proxy = await startDockerProxy({ env: { DOCKERPROXY_INSECURE_REGISTRIES: registry.host } });
+    folder = await temporaryFolder();
+    const one = await layer({ files: { 'etc/version': '2.0\n' } });
+    const two = await layer({ files: { 'etc/version': '2.1\n' } });
+    const moved = await layer({ files: { 'etc/moved': 'yes\n' } });
+    newer = await busyboxImage('amd64', { layers: [one, two] });
+    await push(registry.url, 'app', '2.0', await busyboxImage('amd64', { layers: [one] }));
+    await push(registry.url, 'app', '2.1', newer);
+    const platform = { os: 'linux', architecture: 'amd64' };
+    await push(registry.url, 'app', 'other', imageOf({ platform, layers: [moved] }));
+    await push(registry.url, 'app', '2.2', await busyboxImage('amd64', { layers: [moved, one] }));
+  });
+  after(async () => {
+    for (const part of [folder, proxy, registry]) await part[Symbol.asyncDispose]();
+  });
+
+  const image = (tag: string): string => `${registry.host}/app:${tag}`;
+  const wget = async (query: string): Promise<string> => {
+    const target = await mkdtemp(join(folder.path, 'download-'));
+    const url = `${proxy.url}/dl?${query}`;
+    await runOrThrow('wget', ['--quiet', '--content-disposition', '--directory-prefix', target, url]);
+    const [file = ''] = await readdir(target);
+    return join(target, file);
+  };
+  const from = (older: string, tag: string, format = 'docker'): Promise<string> =>
+    wget(`myimage=${image(tag)}&have=${image(older)}&format=${format}`);
+  const sizeOf = async (path: string): Promise<number> => (await stat(path)).size;
+
+  test('docker loads a delta where the older image is, and says what is missing where it is not', {
+    skip: skipUnless('dockerd', 'docker'),
+  }, async () => {
+    await using engine = await startDockerd();
+    const delta = await from('2.0', '2.1');
+    assert.match(delta, /\/app_2\.1_delta-from-2\.0\.tar$/);
+    assert.ok((await sizeOf(delta)) < (await sizeOf(await wget(`myimage=${image('2.1')}`))) / 10);
+    const alone = await engine.docker('load', '--input', delta);
+    assert.notEqual(alone.code, 0);
+    assert.match(alone.stderr, /no such file/);
+
+    assert.equal((await engine.docker('load', '--input', await wget(`myimage=${image('2.0')}`))).code, 0);
+    const loaded = await engine.docker('load', '--input', delta);
+    assert.match(loaded.stdout, /app:2\.1/, loaded.stderr);
+    const version = await engine.docker('run', '--rm', '--network=none', image('2.1'), 'cat', '/etc/version');
+    assert.equal(version.stdout, '2.1\n', version.stderr);
+    const id = await engine.docker('image', 'inspect', '--format', '{{.Id}}', image('2.1'));
+    assert.equal(id.stdout.trim(), newer.config.descriptor.digest);
+
+    // A layer above one that is new is in the file, since Docker could not find it.
+    assert.equal((await engine.docker('load', '--input', await from('2.0', '2.2'))).code, 0);
+
+    // What Docker has of an image, it can tell by itself: the digests of its layers, unpacked.
+    const format = '{{range .RootFS.Layers}}&have={{.}}{{end}}';
+    const have = (await engine.docker('image', 'inspect', '--format', format, image('2.0'))).stdout.trim();
+    const named = await wget(`myimage=${image('2.1')}${have}`);
+    assert.match(named, /app_2\.1_delta-from-2-layers\.tar$/);
+    assert.equal(await sizeOf(named), await sizeOf(delta));
+  });
+
+  for (const format of ['docker', 'oci']) {
+    test(`podman loads a delta in the format ${format} where the older image is, and only there`, {
+      skip: skipUnless('podman', 'crun'),
+    }, async () => {
+      await using engine = await startPodman();
+      assert.notEqual((await engine.podman('load', '--input', await from('2.0', '2.1', format))).code, 0);
+      assert.equal((await engine.podman('load', '--input', await wget(`myimage=${image('2.0')}`))).code, 0);
+      for (const [tag, version] of VERSIONS) {
+        const loaded = await engine.podman('load', '--input', await from('2.0', tag, format));
+        assert.equal(loaded.code, 0, `${tag}: ${loaded.stderr}`);
+        const ran = await engine.podman('run', '--rm', '--network=none', image(tag), 'cat', '/etc/version');
+        assert.equal(ran.stdout, version, ran.stderr);
+      }
+    });
+
+    test(`containerd imports a delta in the format ${format} where the older image is, and only there`, {
+      skip: skipUnless('dockerd', 'ctr'),
+    }, async () => {
+      await using engine = await startDockerd();
+      assert.notEqual((await engine.ctr('images', 'import', await from('2.0', '2.1', format))).code, 0);
+      assert.equal((await engine.ctr('images', 'import', await wget(`myimage=${image('2.0')}`))).code, 0);
+      for (const [tag] of VERSIONS) {
+        const imported = await engine.ctr('images', 'import', await from('2.0', tag, format));
+        assert.equal(imported.code, 0, `${tag}: ${imported.stderr}`);
+      }
+    });
+
+    test(`skopeo copies a delta in the format ${format} to a registry that has the older image, as oci-archive`, {
+      skip: skipUnless('skopeo'),
+    }, async () => {
+      await using other = await startRegistry();
+      const copy = (file: string, tag: string, transport = 'oci-archive') =>
+        run('skopeo', [
+          ...['copy', '--insecure-policy', '--dest-tls-verify=false'],
+          ...[`${transport}:${file}`, `docker://${other.host}/app:${tag}`],
+        ]);
+      const delta = await from('2.0', '2.1', format);
+      assert.notEqual((await copy(delta, '2.1')).code, 0);
+      assert.equal((await copy(await wget(`myimage=${image('2.0')}`), '2.0')).code, 0);
+      for (const [tag] of VERSIONS) {
+        const copied = await copy(await from('2.0', tag, format), tag);
+        assert.equal(copied.code, 0, `${tag}: ${copied.stderr}`);
+      }
+      const copied = await httpCall(`${other.url}/v2/app/manifests/2.1`, {
+        headers: { accept: newer.descriptor.mediaType },
+      });
+      assert.equal(copied.headers['docker-content-digest'], newer.descriptor.digest);
+      // It wants every layer of such an archive, whatever the registry has.
+      assert.match(
+        (await copy(delta, '2.1', 'docker-archive')).stderr,
+        /layer tarfiles are missing|manifest\.json: file does not exist/,
+      );
+    });
+  }
+
+  for (const [name, shell] of SHELLS) {
+    test(`delta.sh completes a delta from the older archive, in ${name}`, {
+      skip: skipUnless('skopeo'),
+    }, async () => {
+      await using own = await temporaryFolder();
+      const [script, tools] = [join(own.path, 'delta.sh'), join(own.path, 'bin')];
+      await runOrThrow('wget', ['--quiet', '-O', script, `${proxy.url}/delta.sh`]);
+      const busybox = await busyboxBinary('amd64');
+      await mkdir(tools);
+      if (name === 'busybox') await runOrThrow(busybox, ['--install', '-s', tools]);
+      const PATH = name === 'busybox' ? tools : process.env.PATH;
+      const complete = (...files: string[]) =>
+        run(shell(busybox), [...(name === 'busybox' ? ['sh'] : []), script, ...files], {
+          cwd: own.path,
+          env: { PATH, TMPDIR: own.path },
+        });
+      const [older, delta] = [await wget(`myimage=${image('2.0')}`), await from('2.0', '2.1')];
+      const made = await complete(delta, older, 'app.tar');
+      assert.equal(made.code, 0, made.stderr);
+      // The files of the archive that lacks nothing, and no other.
+      const listing = async (file: string): Promise<string[]> =>
+        (await runOrThrow('tar', ['-tf', file])).stdout
+          .split('\n')
+          .filter((path) => path !== '' && !path.endsWith('/'))
+          .sort();
+      const whole = await wget(`myimage=${image('2.1')}`);
+      assert.deepEqual(await listing(join(own.path, 'app.tar')), await listing(whole));
+      for (const transport of ['docker-archive', 'oci-archive']) {
+        const inspected = await runOrThrow('skopeo', ['inspect', `${transport}:${own.path}/app.tar`]);
+        assert.equal(JSON.parse(inspected.stdout).Layers.length, 3);
+      }
+
+      assert.match((await complete(delta, older, 'app.tar')).stderr, /app\.tar is there already/);
+      const other = await wget(`myimage=${image('other')}`);
+      const failed = await complete(delta, other, 'never.tar');
+      assert.equal(failed.code, 1);
+      assert.match(
+        failed.stderr,
+        /neither file has blobs\/sha256\/[0-9a-f]{64}: is .* what the delta is from\?/,
+      );
+      assert.match((await complete(delta)).stderr, /usage: sh delta\.sh/);
+      const names = (await readdir(own.path)).filter((file) => file !== 'bin');
+      assert.deepEqual(names.sort(), ['app.tar', 'delta.sh'], 'nothing is left behind');
+    });
+  }
+
+  test('the API tells what would be saved', async () => {
+    const path = `/api/v1/delta?myimage=${image('2.1')}&have=${image('2.0')}`;
+    const answer = JSON.parse((await httpCall(proxy.url + path)).body.toString());
+    const delta = await httpCall(proxy.url + answer.downloadUrl, { method: 'HEAD' });
+    const whole = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}`, { method: 'HEAD' });
+    assert.equal(`${answer.size}`, delta.headers['content-length']);
+    assert.equal(`${answer.fullSize}`, whole.headers['content-length']);
+    assert.equal(answer.saved, answer.fullSize - answer.size);
+    assert.equal(answer.etag, delta.headers.etag);
+    assert.equal(answer.filename, 'app_2.1_delta-from-2.0.tar');
+    assert.deepEqual(
+      answer.omitted.map(({ digest }: { digest: string }) => digest),
+      newer.layers.slice(0, 2).map(({ descriptor }) => descriptor.digest),
+    );
+    assert.match(`${delta.headers['dockerproxy-notice']}`, /a delta: it loads only where the 2 layers/);
+  });
+
+  test('without a layer in common is the archive, under its name', async () => {
+    const answer = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}&have=${image('other')}`);
+    assert.equal(answer.headers['content-disposition'], 'attachment; filename="app_2.1.tar"');
+    assert.equal(answer.headers['dockerproxy-notice'], undefined);
+    const whole = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}`);
+    assert.equal(answer.headers.etag, whole.headers.etag);
+  });
+
+  test('from what is not there, or not allowed, says so', async () => {
+    const missing = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}&have=${image('9')}`);
+    assert.deepEqual([missing.status, JSON.parse(`${missing.body}`).code], [404, 'image-not-found']);
+    const refused = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}&have=evil.example/a`);
+    assert.deepEqual([refused.status, JSON.parse(`${refused.body}`).code], [403, 'image-not-allowed']);
+    const malformed = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}&have=sha256:12`);
+    assert.deepEqual([malformed.status, JSON.parse(`${malformed.body}`).code], [400, 'reference-invalid']);
+  });
+});
