@@ -19,6 +19,8 @@ export interface ArchiveQuery {
   readonly parts: PartsQuery | undefined;
   /** Whether the checksum is asked for, in place of the archive. */
   readonly checksum: boolean;
+  /** Whether to lead to the URL by digest, in place of the archive. */
+  readonly redirect: boolean;
   /** The name that a client which knows no Content-Disposition saves the archive by; undefined where it is no name. */
   readonly savedAs: string | undefined;
 }
@@ -42,7 +44,7 @@ export type QueryString = Readonly<Record<string, string | string[] | undefined>
 /** Images in one archive. */
 export const MAX_IMAGES = 10;
 
-const OPTIONS = ['platform', 'format', 'stream', 'have', 'parts', 'part', 'checksum'];
+const OPTIONS = ['platform', 'format', 'stream', 'have', 'parts', 'part', 'checksum', 'redirect'];
 /** What a file is asked for by whose making is watched: the file as a whole. */
 const STATUS_OPTIONS = ['platform', 'format', 'stream'];
 /** Bytes. Smaller ones would be for nobody, and make lists long. */
@@ -110,6 +112,7 @@ function options(query: QueryString): Omit<ArchiveQuery, 'references' | 'savedAs
     have: haveOf(query),
     parts: partsOf(query),
     checksum: flag(query, 'checksum'),
+    redirect: flag(query, 'redirect'),
   };
 }
 

@@ -36,6 +36,11 @@ const DOWNLOAD_QUERY = {
       description: '`1` for the sha256 of the file, or of each of its parts, in place of it.',
     }),
   ),
+  redirect: Type.Optional(
+    Type.Union([Type.Literal('0'), Type.Literal('1')], {
+      description: '`1` to be led to the URL by digest, whose file never changes.',
+    }),
+  ),
 };
 const IMAGES = Type.Array(Type.String(), {
   minItems: 1,
@@ -56,6 +61,10 @@ const TAR = {
     },
   },
 };
+const REDIRECT = {
+  description: 'Where the file is by digest, if that was asked for.',
+  headers: { Location: { schema: Type.String(), description: 'Relative to this service.' } },
+};
 const PART = { ...TAR, description: 'The part that Range asks for.' };
 
 interface Documentation {
@@ -71,7 +80,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
       description: 'Any byte range can be asked for, and conditions are kept. HEAD fetches no layer.',
       tags: ['Download'],
       querystring: Type.Object({ myimage: IMAGES, ...DOWNLOAD_QUERY }),
-      response: { 200: TAR, 206: PART, ...problemResponses },
+      response: { 200: TAR, 206: PART, 307: REDIRECT, ...problemResponses },
     },
   },
   '/dl/*': {
@@ -85,7 +94,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
         image: Type.String({ description: 'It may have slashes: `ghcr.io/org/app:1.2`.' }),
       }),
       querystring: Type.Object(DOWNLOAD_QUERY),
-      response: { 200: TAR, 206: PART, ...problemResponses },
+      response: { 200: TAR, 206: PART, 307: REDIRECT, ...problemResponses },
     },
   },
   '/dl/status': {

@@ -17,6 +17,7 @@ import {
   parseArchiveQuery,
   type QueryString,
 } from '../archive-query.ts';
+import { noDigestUrl, redirectToDigests } from '../canonical-redirect.ts';
 import { answerChecksum } from '../checksum-answer.ts';
 import { downloadLimits, type Sending } from '../download-limits.ts';
 import { type DownloadObserver, observeDownload } from '../download-observer.ts';
@@ -61,11 +62,16 @@ export async function downloadRoutes(
   ): Promise<FastifyReply> => {
     const gone = whenGone(reply);
     const contentWanted = request.method === 'GET';
-    const isDownload = contentWanted && !query.checksum;
+    const isDownload = contentWanted && !query.checksum && !query.redirect;
     const observer = isDownload ? observeDownload(request, reply, query.references, meter) : undefined;
     const allowance = downloadLimits(limits, request, gone);
     try {
       for (const reference of namedImages(query)) allowlist.check(reference);
+      if (query.redirect) {
+        if (headCosts) throw noDigestUrl();
+        // As the archive itself would: a digest is for whatever platform it is for, so that is settled here.
+        return redirectToDigests(reply, query, await source.open({ ...query, contentWanted: true }, gone));
+      }
       if (contentWanted || headCosts) await allowance.takeSlot(query);
       const opened = await keepAlive(reply.raw, source.open({ ...query, contentWanted }, gone));
       if (opened.size === undefined) {

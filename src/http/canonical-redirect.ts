@@ -1,0 +1,45 @@
+import type { FastifyReply } from 'fastify';
+import { CatalogueError } from '../errors.ts';
+import { familiarName } from '../oci/reference.ts';
+import type { Archive, LiveArchive } from '../sources/image-source.ts';
+import type { ArchiveQuery } from './archive-query.ts';
+import { downloadUrl } from './download-url.ts';
+import { archiveNotices } from './notices.ts';
+
+/**
+ * Leads from what an image is called to what it is: the URL by digest, which is one for all names, tags and platforms
+ * that mean it, and whose file never changes, so that caches keep it for ever. Where it leads is asked for each time.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.4.8
+ */
+export function redirectToDigests(
+  reply: FastifyReply,
+  { references, format, parts, checksum }: ArchiveQuery,
+  archive: Archive | LiveArchive,
+): FastifyReply {
+  const notices = archiveNotices(archive);
+  const url = downloadUrl({
+    myimage: references.map((reference, at) => `${familiarName(reference)}@${archive.digests[at]}`),
+    have: archive.omitted?.layers.map(({ digest }) => digest),
+    format: format === 'docker' ? undefined : format,
+    parts: parts && `${parts.limit}`,
+    part: parts?.number === undefined ? undefined : `${parts.number}`,
+    checksum: checksum ? '1' : undefined,
+  });
+  return reply
+    .headers({
+      'cache-control': 'public, no-cache',
+      'docker-content-digest': archive.digests.join(', '),
+      ...(notices.length > 0 && { 'dockerproxy-notice': notices.join('; ') }),
+    })
+    .redirect(url, 307);
+}
+
+/** What an engine saves is not the same for ever, wherever it was pulled. */
+export function noDigestUrl(): CatalogueError {
+  return new CatalogueError(
+    'parameter-invalid',
+    'The parameter redirect is for services that take images from their registries; this one has an engine.',
+    { reason: 'No redirect here' },
+  );
+}
