@@ -8,15 +8,25 @@ import { download, startDownload } from '../support/download.ts';
 import { type Dockerd, startDockerd } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort, type RunResult, temporaryFolder, waitFor } from '../support/process.ts';
+import { freePort, type RunResult, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage } from '../support/standard-images.ts';
 
 const IMAGE = 'dockerproxy';
+const COMPOSE = join(import.meta.dirname, '..', '..', 'deploy', 'compose.yaml');
+const SLOW = { timeout: 120_000 };
 const LAYER_BYTES = 64 * 1024 * 1024;
-const skip = skipUnless('dockerd', 'debootstrap', 'docker-registry', 'busybox-amd64');
+const skip = skipUnless(
+  'dockerd',
+  'docker-compose',
+  'wget',
+  'ip',
+  'debootstrap',
+  'docker-registry',
+  'busybox-amd64',
+);
 
 suite('the container', { skip, timeout: 600_000 }, () => {
   let stack: AsyncDisposableStack;
@@ -155,5 +165,44 @@ suite('the container', { skip, timeout: 600_000 }, () => {
     assert.ok(size > 1_000_000);
     const { stdout } = await inner.docker('images', '--format={{.Repository}}');
     assert.equal(stdout.trim(), `${registry.host}/library/busybox`);
+  });
+
+  test('compose.yaml: HTTPS by itself, and behind a proxy', async () => {
+    await using bridged = await startDockerd({ bridged: true });
+    const copy = 'docker --host "$1" save "$3" | docker --host "$2" load';
+    await runOrThrow('sh', ['-euc', copy, 'sh', engine.dockerHost, bridged.dockerHost, IMAGE], SLOW);
+    const up = async (profile: string, service: string, variables: Record<string, string> = {}) => {
+      const env = {
+        ...process.env,
+        DOCKER_HOST: bridged.dockerHost,
+        COMPOSE_PROJECT_NAME: profile,
+        ...variables,
+      };
+      const compose = (...args: string[]) =>
+        runOrThrow('docker-compose', ['--file', COMPOSE, '--profile', profile, ...args], { env, ...SLOW });
+      await compose('up', '--detach', '--no-build');
+      const container = (await compose('ps', '--quiet', service)).stdout.trim();
+      const check = ['exec', container, 'node', '/opt/dockerproxy/src/main.ts', 'healthcheck'];
+      await waitFor(async () => (await bridged.docker(...check)).code === 0, {
+        timeout: 30_000,
+        what: profile,
+      });
+      return {
+        [Symbol.asyncDispose]: async () => void (await compose('down', '--volumes', '--timeout', '5')),
+      };
+    };
+    /** From the machine whose ports are published. */
+    const wget = async (...args: string[]) => {
+      const network = `--net=/proc/${bridged.pid}/ns/net`;
+      return (await runOrThrow('nsenter', [network, 'wget', '-q', '-O-', '--tries=1', ...args], SLOW)).stdout;
+    };
+    const own = { DOCKERPROXY_DOMAINS: 'dl.dockerproxy.test', DOCKERPROXY_ACME_EMAIL: 'ops@example.org' };
+    await using _direct = await up('direct', 'direct', { ...own, DOCKERPROXY_ACME_STAGING: 'true' });
+    assert.equal(await wget('http://127.0.0.1/healthz'), '{"status":"ok"}');
+    assert.equal(await wget('--no-check-certificate', 'https://127.0.0.1/healthz'), '{"status":"ok"}');
+    await using _proxied = await up('proxy', 'proxied');
+    const client = '198.51.100.7';
+    const told = await wget(`--header=X-Forwarded-For: ${client}`, 'http://127.0.0.1:8080/api/v1/limits');
+    assert.equal(JSON.parse(told).client, client);
   });
 });

@@ -39,9 +39,20 @@ export interface EngineOptions {
   insecureRegistries?: string[];
 }
 
-/** A Docker engine of its own: no bridge, no firewall rules, all state in a temporary folder. Needs root. */
+/** What runs an engine where its bridges and its firewall rules are nobody else's. */
+const OWN_NETWORK = [
+  'unshare',
+  '--net',
+  'sh',
+  '-c',
+  'ip link set lo up && exec "$@"',
+  'sh',
+  'dockerd',
+] as const;
+
+/** A Docker engine of its own: unless `bridged`, no bridge, no firewall rules, all state in a temporary folder. Needs root. */
 export async function startDockerd(
-  options: EngineOptions & { args?: string[]; env?: NodeJS.ProcessEnv } = {},
+  options: EngineOptions & { args?: string[]; env?: NodeJS.ProcessEnv; bridged?: true } = {},
 ): Promise<Dockerd> {
   const folder = await temporaryFolder();
   const inside = (name: string) => join(folder.path, name);
@@ -60,15 +71,17 @@ export async function startDockerd(
     `--exec-root=${inside('exec')}`,
     `--pidfile=${inside('docker.pid')}`,
     `--host=${dockerHost}`,
-    '--bridge=none',
-    '--iptables=false',
-    '--ip6tables=false',
+    ...(options.bridged ? [] : ['--bridge=none', '--iptables=false', '--ip6tables=false']),
     ...(options.insecureRegistries ?? []).map((host) => `--insecure-registry=${host}`),
     ...(options.args ?? []),
   ];
   const isReady = async () => (await docker('version')).code === 0;
+  const [command, ...prefix] = options.bridged ? OWN_NETWORK : (['dockerd'] as const);
   const launch = (): Promise<RunningProcess> =>
-    spawnUntil('dockerd', flags, isReady, { env: { ...process.env, ...options.env }, timeout: 60_000 });
+    spawnUntil(command, [...prefix, ...flags], isReady, {
+      env: { ...process.env, ...options.env },
+      timeout: 60_000,
+    });
   let running = await launch().catch(async (error) => {
     await removeEngine(folder);
     throw error;
