@@ -19,6 +19,22 @@ export interface ArchiveImage {
   readonly layers: readonly Descriptor[];
 }
 
+/** A manifest with its bytes, as an archive holds it. */
+export interface StoredManifest {
+  readonly descriptor: Descriptor;
+  readonly bytes: Uint8Array;
+}
+
+/** Everything below one manifest or index, whatever it is of. */
+export interface ArchiveTree {
+  readonly reference: Reference;
+  /** Points at the first of `manifests`. */
+  readonly root: Descriptor;
+  readonly manifests: readonly [StoredManifest, ...StoredManifest[]];
+  readonly configs: readonly Descriptor[];
+  readonly layers: readonly Descriptor[];
+}
+
 /**
  * Lists the files of an archive: metadata first, so that a reader learns at once what is coming, then each blob once.
  *
@@ -27,19 +43,36 @@ export interface ArchiveImage {
  * @see https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format
  */
 export function archiveEntries(images: readonly ArchiveImage[], format: ArchiveFormat): Entry[] {
+  const trees = images.map(treeOf);
   return [
-    { path: 'oci-layout', content: json({ imageLayoutVersion: '1.0.0' }) },
-    { path: 'index.json', content: json(ociIndex(images)) },
+    ...layoutEntries(trees),
     ...(format === 'docker' ? [{ path: 'manifest.json', content: json(images.map(dockerManifest)) }] : []),
-    ...blobEntries(images),
+    ...blobEntries(trees),
   ];
 }
 
-function ociIndex(images: readonly ArchiveImage[]): unknown {
+/** Lists the files of an OCI image layout of whole trees. @throws CatalogueError as {@link archiveEntries} does */
+export function treeEntries(trees: readonly ArchiveTree[]): Entry[] {
+  return [...layoutEntries(trees), ...blobEntries(trees)];
+}
+
+function treeOf({ reference, manifest, manifestBytes, config, layers }: ArchiveImage): ArchiveTree {
+  const manifests = [{ descriptor: manifest, bytes: manifestBytes }] as const;
+  return { reference, root: manifest, manifests, configs: [config], layers };
+}
+
+function layoutEntries(trees: readonly ArchiveTree[]): Entry[] {
+  return [
+    { path: 'oci-layout', content: json({ imageLayoutVersion: '1.0.0' }) },
+    { path: 'index.json', content: json(ociIndex(trees)) },
+  ];
+}
+
+function ociIndex(trees: readonly ArchiveTree[]): unknown {
   return {
     schemaVersion: 2,
     mediaType: MEDIA_TYPES.ociIndex,
-    manifests: images.map(({ reference, manifest: { mediaType, digest, size } }) => ({
+    manifests: trees.map(({ reference, root: { mediaType, digest, size } }) => ({
       mediaType,
       digest,
       size,
@@ -67,7 +100,7 @@ function loadedName({ name, tag, digest }: Reference): string | undefined {
   return tag === undefined || digest !== undefined ? undefined : `${name}:${tag}`;
 }
 
-function blobEntries(images: readonly ArchiveImage[]): Entry[] {
+function blobEntries(trees: readonly ArchiveTree[]): Entry[] {
   const entries = new Map<Digest, Entry>();
   const sizes = new Map<Digest, number>();
   const add = ({ digest, size }: Descriptor, content: Entry['content']): void => {
@@ -77,9 +110,9 @@ function blobEntries(images: readonly ArchiveImage[]): Entry[] {
     sizes.set(digest, size);
     if (!entries.has(digest)) entries.set(digest, { path: blobPath(digest), content });
   };
-  for (const { manifest, manifestBytes } of images) add(manifest, manifestBytes);
-  for (const { config } of images) add(config, config);
-  for (const { layers } of images) for (const layer of layers) add(layer, layer);
+  for (const { manifests } of trees) for (const { descriptor, bytes } of manifests) add(descriptor, bytes);
+  for (const { configs } of trees) for (const config of configs) add(config, config);
+  for (const { layers } of trees) for (const layer of layers) add(layer, layer);
   return [...entries.values()];
 }
 

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../oci/digest.ts';
-import { formatPlatform, type Platform } from '../oci/platform.ts';
+import { formatPlatform, type Platform, type Platforms } from '../oci/platform.ts';
 import type { Reference } from '../oci/reference.ts';
 
 const STEM_MAX = 160;
 const DELTA_STEM_MAX = 48;
+const PLATFORMS_STEM_MAX = 98;
 const BUNDLE_STEM_MAX = 80;
 const WINDOWS_DEVICE = /^(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|$)/i;
 
@@ -25,13 +26,20 @@ export interface DeltaBase {
  */
 export function archiveFilename(
   references: readonly Reference[],
-  platform: Platform | undefined,
+  platform: Platform | Platforms | undefined,
   base?: DeltaBase,
 ): string {
-  const forPlatform = platform === undefined ? '' : `_${formatPlatform(platform).replaceAll('/', '-')}`;
+  const forPlatform = platform === undefined ? '' : `_${platformStem(platform)}`;
   const added = base === undefined ? '' : `_delta-from-${deltaStem(base, references)}`;
   const stem = shorten(bundleStem(references.map(imageStem)), STEM_MAX - added.length);
   return `${stem.replace(WINDOWS_DEVICE, '_$&')}${forPlatform}${added}.tar`;
+}
+
+function platformStem(platform: Platform | Platforms): string {
+  if (platform === 'all') return 'all-platforms';
+  const names = [platform].flat().map((one) => formatPlatform(one).replaceAll('/', '-'));
+  const all = names.join('+');
+  return all.length <= PLATFORMS_STEM_MAX ? all : `${names.length}-platforms`;
 }
 
 /** Of the repository that is sent, the version alone. */

@@ -3,13 +3,15 @@ import type { DeltaBase } from '../archive/filename.ts';
 import { parseByteSize } from '../byte-size.ts';
 import { CatalogueError, quote } from '../errors.ts';
 import { parseDigest } from '../oci/digest.ts';
-import { type Platform, parsePlatform } from '../oci/platform.ts';
+import { formatPlatform, type Platform, type Platforms, parsePlatform } from '../oci/platform.ts';
 import { formatReference, parseReference, type Reference } from '../oci/reference.ts';
 
 /** A download as its URL asks for it. */
 export interface ArchiveQuery {
   readonly references: readonly Reference[];
   readonly platform: Platform | undefined;
+  /** Several platforms; undefined: the one above. */
+  readonly platforms: Platforms | undefined;
   readonly format: ArchiveFormat;
   /** Whether the first bytes count more than a length. */
   readonly stream: boolean;
@@ -102,11 +104,15 @@ export function parseArchivePath(file: string, query: QueryString): ArchiveQuery
 
 function options(query: QueryString): Omit<ArchiveQuery, 'references' | 'savedAs'> {
   const platform = single(query, 'platform');
+  const platforms = platformsOf(platform);
   const format = single(query, 'format') ?? 'docker';
   if (format !== 'docker' && format !== 'oci')
     throw invalid(`The format ${quote(format)} is neither docker nor oci.`);
+  if (platforms !== undefined && format !== 'oci')
+    throw invalid('Several platforms need &format=oci; in the format of Docker, an archive is for one.');
   return {
-    platform: platform === undefined ? undefined : parsePlatform(platform),
+    platform: platform === undefined || platforms !== undefined ? undefined : parsePlatform(platform),
+    platforms,
     format,
     stream: flag(query, 'stream'),
     have: haveOf(query),
@@ -114,6 +120,14 @@ function options(query: QueryString): Omit<ArchiveQuery, 'references' | 'savedAs
     checksum: flag(query, 'checksum'),
     redirect: flag(query, 'redirect'),
   };
+}
+
+/** Several platforms: `all`, or a comma list. */
+function platformsOf(text: string | undefined): Platforms | undefined {
+  if (text === 'all') return 'all';
+  if (text === undefined || !text.includes(',')) return undefined;
+  const listed = text.split(',').map(parsePlatform);
+  return [...new Map(listed.map((platform) => [formatPlatform(platform), platform])).values()];
 }
 
 function flag(query: QueryString, name: string): boolean {

@@ -71,9 +71,10 @@ function partOf(archive: Archive | LiveArchive, range: ByteRange | undefined) {
 }
 
 /** One name for all requests that mean one archive, however they are written. */
-function nameOf({ references, platform, format, have }: ArchiveQuery): string {
+function nameOf({ references, platform, platforms, format, have }: ArchiveQuery): string {
   const images = references.map(formatReference).join(' ');
   const held = have && [...have.references.map(formatReference), ...have.layers].join(' ');
-  const all = `${images} ${platform === undefined ? '' : formatPlatform(platform)} ${format} ${held ?? ''}`;
+  const several = platforms === 'all' ? platforms : [platforms ?? platform ?? []].flat().map(formatPlatform);
+  const all = `${images} ${several} ${format} ${held ?? ''}`;
   return hash('sha256', all, 'base64url').slice(0, 22);
 }

@@ -78,7 +78,7 @@ export function parseManifest(
       return {
         kind: 'index',
         mediaType,
-        manifests: descriptors(body.manifests, 'manifests', INDEX_MAX).filter(isCandidate),
+        manifests: descriptors(body.manifests, 'manifests', INDEX_MAX).filter(isImageEntry),
       };
     case MEDIA_TYPES.ociManifest:
     case MEDIA_TYPES.dockerManifest:
@@ -86,6 +86,50 @@ export function parseManifest(
     default:
       throw malformed(`its media type ${quote(mediaType)} is none of an image`);
   }
+}
+
+/** What a manifest or an index, of whatever kind, names. */
+export type ManifestLinks =
+  | { readonly kind: 'index'; readonly mediaType: string; readonly manifests: readonly Descriptor[] }
+  | {
+      readonly kind: 'manifest';
+      readonly mediaType: string;
+      readonly config: Descriptor;
+      readonly layers: readonly Descriptor[];
+    };
+
+/**
+ * Reads what a manifest or an index names, attestations and other artifacts included.
+ *
+ * @throws CatalogueError `registry-failed` where it cannot be read
+ */
+export function parseManifestLinks(bytes: Uint8Array, contentType: string | undefined): ManifestLinks {
+  const body = parseJsonObject(bytes);
+  if (body === undefined) throw malformed('it is not a JSON object');
+  const mediaType = mediaTypeOf(body, contentType);
+  if (isIndexType(mediaType))
+    return { kind: 'index', mediaType, manifests: descriptors(body.manifests, 'manifests', INDEX_MAX) };
+  const config = descriptor(body.config, 'config');
+  return { kind: 'manifest', mediaType, config, layers: descriptors(body.layers, 'layers', LAYERS_MAX) };
+}
+
+/** Tells whether a descriptor in an index points at an image, or at an index of some. */
+export function isImageEntry({ platform, annotations }: Descriptor): boolean {
+  // Attestations stand in an index beside the images, under a platform that none has.
+  if (annotations?.['vnd.docker.reference.type'] === 'attestation-manifest') return false;
+  return !(platform?.os === 'unknown' && platform.architecture === 'unknown');
+}
+
+/**
+ * Writes an index anew with some of its entries, and all else as it was.
+ *
+ * @param isKept tells it of each entry
+ */
+export function filterIndex(bytes: Uint8Array, isKept: (entry: Descriptor) => boolean): Uint8Array {
+  const body = parseJsonObject(bytes);
+  if (body === undefined || !Array.isArray(body.manifests)) throw malformed('it is no index');
+  const manifests = body.manifests.filter((entry, at) => isKept(descriptor(entry, `manifests[${at}]`)));
+  return new TextEncoder().encode(JSON.stringify({ ...body, manifests }));
 }
 
 /**
@@ -139,12 +183,6 @@ function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
     throw new CatalogueError('not-an-image', `This manifest is of an artifact of type ${quote(alien)}.`);
   }
   return { kind: 'image', mediaType, config, layers };
-}
-
-/** Attestations stand in an index beside the images, under a platform that none has. */
-function isCandidate({ platform, annotations }: Descriptor): boolean {
-  if (annotations?.['vnd.docker.reference.type'] === 'attestation-manifest') return false;
-  return !(platform?.os === 'unknown' && platform.architecture === 'unknown');
 }
 
 function mediaTypeOf(body: JsonObject, contentType: string | undefined): string {

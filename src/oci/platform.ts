@@ -18,6 +18,9 @@ export interface StatedPlatform {
   readonly variant?: string | undefined;
 }
 
+/** Several platforms at once: all that there are, or those that are named. */
+export type Platforms = 'all' | readonly Platform[];
+
 const ARCHITECTURE_ALIASES = new Map([
   ['x86_64', 'amd64'],
   ['x86-64', 'amd64'],

@@ -185,9 +185,9 @@ async function checkConfig(search: Search, candidate: Candidate): Promise<Candid
 }
 
 /** Layers that the registry may lack by intent are looked for before the first byte, while an error can still be told. */
-async function requireForeignLayers(
-  { client, reference, signal }: Search,
-  { layers }: ImageManifest,
+export async function requireForeignLayers(
+  { client, reference, signal }: Pick<Search, 'client' | 'reference' | 'signal'>,
+  { layers }: Pick<ImageManifest, 'layers'>,
 ): Promise<void> {
   for (const layer of layers) {
     if (!isForeignLayer(layer) || layer.urls?.length) continue;
@@ -214,7 +214,12 @@ function toImage(
   };
 }
 
-function platformNotFound({ reference, wanted, seen }: Search): CatalogueError {
+/** The error of an image that is not there for a platform, with those that it is there for. */
+export function platformNotFound({
+  reference,
+  wanted,
+  seen,
+}: Pick<Search, 'reference' | 'wanted' | 'seen'>): CatalogueError {
   const shown = [...seen.keys()].slice(0, PLATFORMS_SHOWN).join(', ');
   const more = seen.size > PLATFORMS_SHOWN ? ` and ${seen.size - PLATFORMS_SHOWN} more` : '';
   const there = seen.size === 0 ? 'no image at all' : `${shown}${more}`;

@@ -3,7 +3,7 @@ import type { ArchiveFormat } from '../archive/entries.ts';
 import type { DeltaBase } from '../archive/filename.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Platform } from '../oci/platform.ts';
+import type { Platform, Platforms } from '../oci/platform.ts';
 import type { Reference } from '../oci/reference.ts';
 
 /** What a client asks for. */
@@ -12,6 +12,8 @@ export interface ArchiveRequest {
   readonly references: readonly Reference[];
   /** Where absent: the server's default, or exactly what a digest names. */
   readonly platform: Platform | undefined;
+  /** Several platforms, as only an OCI layout can hold them; then `platform` does not count. */
+  readonly platforms?: Platforms | undefined;
   readonly format: ArchiveFormat;
   /** What the receiver has already, so that layers of it are left out. */
   readonly have?: DeltaBase | undefined;

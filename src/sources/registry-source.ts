@@ -1,18 +1,21 @@
 import { Readable } from 'node:stream';
 import { composeArchive } from '../archive/compose.ts';
-import { spareLayers, withoutLayers } from '../archive/delta.ts';
-import { archiveEntries } from '../archive/entries.ts';
+import { type Holdings, spareLayers, withoutLayers } from '../archive/delta.ts';
+import { type ArchiveTree, archiveEntries, treeEntries } from '../archive/entries.ts';
 import { archiveFilename } from '../archive/filename.ts';
-import { cutRange, layoutArchive } from '../archive/layout.ts';
+import { cutRange, type Entry, layoutArchive } from '../archive/layout.ts';
 import { CatalogueError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isZstdLayer } from '../oci/manifest.ts';
-import { type Platform, samePlatform } from '../oci/platform.ts';
+import { type Platform, type Platforms, samePlatform } from '../oci/platform.ts';
+import type { Reference } from '../oci/reference.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import { resolveHoldings } from './holdings.ts';
-import { type ResolvedImage, resolveImage } from './image-resolver.ts';
-import type { Archive, ImageSource } from './image-source.ts';
+import { resolveImage } from './image-resolver.ts';
+import type { Archive, ArchiveRequest, ImageSource } from './image-source.ts';
+import { resolveTree } from './tree-resolver.ts';
 
 export interface RegistrySourceOptions {
   readonly client: RegistryClient;
@@ -27,47 +30,94 @@ export function createRegistrySource({
   defaultPlatform,
   maxSize,
 }: RegistrySourceOptions): ImageSource<Archive> {
+  const findImages = async (request: ArchiveRequest, signal: AbortSignal): Promise<Found> => {
+    const { platform, format, have, contentWanted } = request;
+    const options = { platform, defaultPlatform, mayReadConfig: contentWanted };
+    const [images, held] = await withHeld(request, signal, (reference, ended) =>
+      resolveImage(client, reference, options, ended),
+    );
+    return {
+      entries: archiveEntries(images, format),
+      layers: images.map(({ layers }) => layers),
+      roots: images.map(({ manifest, staleSince }) => ({ digest: manifest.digest, staleSince })),
+      holdings: have && (await resolveHoldings(client, images, have, held, signal)),
+      blobs: blobsOf(
+        client,
+        images.map((image) => ({ ...image, configs: [image.config] })),
+      ),
+      suffix: platform === undefined || samePlatform(platform, defaultPlatform) ? undefined : platform,
+    };
+  };
+
+  const findTrees = async (
+    request: ArchiveRequest,
+    platforms: Platforms,
+    signal: AbortSignal,
+  ): Promise<Found> => {
+    const [trees, held] = await withHeld(request, signal, (reference, ended) =>
+      resolveTree(client, reference, platforms, ended),
+    );
+    const holdings = {
+      images: held.map(({ layers }) => layers.map(({ digest }) => digest)),
+      layers: new Set(request.have?.layers),
+    };
+    return {
+      entries: treeEntries(trees),
+      layers: trees.map(({ layers }) => layers),
+      roots: trees.map(({ root, staleSince }) => ({ digest: root.digest, staleSince })),
+      holdings: request.have && holdings,
+      blobs: blobsOf(client, trees),
+      suffix: platforms,
+    };
+  };
+
   return {
-    async open({ references, platform, format, have, contentWanted }, signal) {
-      const options = { platform, defaultPlatform, mayReadConfig: contentWanted };
-      const resolved = await allOrNone(signal, (ended) =>
-        [...references, ...(have?.references ?? [])].map((reference) =>
-          resolveImage(client, reference, options, ended),
-        ),
-      );
-      const images = resolved.slice(0, references.length);
-      const held = resolved.slice(references.length);
-      const holdings = have && (await resolveHoldings(client, images, have, held, signal));
-      const entries = archiveEntries(images, format);
-      const spare =
-        holdings === undefined
-          ? []
-          : spareLayers(
-              images.map(({ layers }) => layers),
-              holdings,
-              format,
-            );
+    async open(request, signal) {
+      const { references, platforms, format, have } = request;
+      const found = await (platforms === undefined
+        ? findImages(request, signal)
+        : findTrees(request, platforms, signal));
+      const { entries, layers, roots, holdings, blobs } = found;
+      const spare = holdings === undefined ? [] : spareLayers(layers, holdings, format);
       const layout = layoutArchive(withoutLayers(entries, spare));
       requireSize(layout.size, maxSize);
-      const blobs = blobsOf(client, images);
-      const isDefault = platform === undefined || samePlatform(platform, defaultPlatform);
       return {
-        filename: archiveFilename(
-          references,
-          isDefault ? undefined : platform,
-          spare.length === 0 ? undefined : have,
-        ),
+        filename: archiveFilename(references, found.suffix, spare.length === 0 ? undefined : have),
         size: layout.size,
         etag: layout.etag,
-        digests: images.map(({ manifest }) => manifest.digest),
-        staleSince: oldest(images.map(({ staleSince }) => staleSince)),
+        digests: roots.map(({ digest }) => digest),
+        staleSince: oldest(roots.map(({ staleSince }) => staleSince)),
         omitted: have && { layers: spare, fullSize: layoutArchive(entries).size },
-        zstd: images.some(({ layers }) => layers.some(isZstdLayer)),
+        zstd: layers.flat().some(isZstdLayer),
         read: (range = { start: 0, end: layout.size }, ended) =>
           composeArchive(cutRange(layout, range), blobs, ended),
       };
     },
   };
+}
+
+/** What goes into an archive. */
+interface Found {
+  readonly entries: readonly Entry[];
+  /** Of each image. */
+  readonly layers: readonly (readonly Descriptor[])[];
+  /** What each reference points at. */
+  readonly roots: readonly { readonly digest: Digest; readonly staleSince: number | undefined }[];
+  readonly holdings: Holdings | undefined;
+  readonly blobs: BlobReader;
+  /** The platforms that the name tells. */
+  readonly suffix: Platform | Platforms | undefined;
+}
+
+/** Looks for what is wanted and, at the same time, for what is there already. */
+async function withHeld<T>(
+  { references, have }: ArchiveRequest,
+  signal: AbortSignal,
+  resolve: (reference: Reference, signal: AbortSignal) => Promise<T>,
+): Promise<[wanted: T[], held: T[]]> {
+  const all = [...references, ...(have?.references ?? [])];
+  const resolved = await allOrNone(signal, (ended) => all.map((reference) => resolve(reference, ended)));
+  return [resolved.slice(0, references.length), resolved.slice(references.length)];
 }
 
 /** @throws CatalogueError `image-too-large` */
@@ -79,15 +129,22 @@ export function requireSize(size: number, maxSize: number): void {
   );
 }
 
+/** What is in one repository. */
+interface Source extends Pick<ArchiveTree, 'reference' | 'configs' | 'layers'> {
+  /** The first config, where it is known already. */
+  readonly configBytes?: Uint8Array | undefined;
+}
+
 /** Reads each blob from the repository of an image that has it; a config that is known already, from memory. */
-function blobsOf(client: RegistryClient, images: readonly ResolvedImage[]): BlobReader {
+function blobsOf(client: RegistryClient, sources: readonly Source[]): BlobReader {
   const readers = new Map<Digest, BlobReader>();
-  for (const { reference, config, layers } of images) {
+  for (const { reference, configs, layers } of sources) {
     const reader = client.blobs(reference);
-    for (const { digest } of [config, ...layers]) readers.set(digest, reader);
+    for (const { digest } of [...configs, ...layers]) readers.set(digest, reader);
   }
-  for (const { config, configBytes } of images) {
-    if (configBytes !== undefined) readers.set(config.digest, inMemory(configBytes));
+  for (const { configs, configBytes } of sources) {
+    const [config] = configs;
+    if (config !== undefined && configBytes !== undefined) readers.set(config.digest, inMemory(configBytes));
   }
   return {
     read(blob, range, signal) {

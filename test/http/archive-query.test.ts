@@ -65,6 +65,27 @@ suite('the query of /dl', () => {
     assert.throws(() => parseArchiveQuery({ myimage: 'a', stream: 'true' }), { code: 'parameter-invalid' });
   });
 
+  test('several platforms are all, or a list, and need the format oci', () => {
+    const platforms = (platform: string) => parseArchiveQuery({ myimage: 'a', platform, format: 'oci' });
+    assert.equal(platforms('all').platforms, 'all');
+    assert.equal(platforms('all').platform, undefined);
+    const list = platforms('linux/amd64,linux/arm64,linux/arm64/v8').platforms;
+    assert.deepEqual(
+      [list ?? []].flat().map((one) => (typeof one === 'string' ? one : formatPlatform(one))),
+      ['linux/amd64', 'linux/arm64'],
+    );
+    assert.equal(platforms('linux/amd64').platforms, undefined);
+    for (const platform of ['all', 'linux/amd64,linux/arm64']) {
+      assert.throws(() => parseArchiveQuery({ myimage: 'a', platform }), {
+        code: 'parameter-invalid',
+        reason: 'Several platforms need &format=oci',
+      });
+    }
+    for (const platform of ['all,linux/amd64', 'linux/amd64,', 'ALL']) {
+      assert.throws(() => platforms(platform), { code: 'platform-invalid' });
+    }
+  });
+
   test('what the receiver has are images and layers', () => {
     assert.equal(parseArchiveQuery({ myimage: 'a' }).have, undefined);
     const { have } = parseArchiveQuery({

@@ -4,7 +4,12 @@ import { type TSchema, Type } from 'typebox';
 import { MAX_IMAGES } from '../archive-query.ts';
 import { problemResponses } from '../problem-schema.ts';
 
-const PLATFORM = Type.Optional(Type.String({ description: 'os/architecture[/variant]: `linux/arm64`.' }));
+const PLATFORM = Type.Optional(
+  Type.String({
+    description:
+      'os/architecture[/variant]: `linux/arm64`. With `format=oci` also several, separated by commas, or `all`: the index with all below it.',
+  }),
+);
 const FORMAT = Type.Optional(
   Type.Union([Type.Literal('docker'), Type.Literal('oci')], {
     description: '`oci` leaves the `manifest.json` of Docker out. Default: `docker`.',

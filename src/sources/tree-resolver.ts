@@ -1,0 +1,138 @@
+import type { ArchiveTree, StoredManifest } from '../archive/entries.ts';
+import { CatalogueError } from '../errors.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { type Digest, sha256 } from '../oci/digest.ts';
+import {
+  filterIndex,
+  isImageEntry,
+  parseImageConfig,
+  parseManifest,
+  parseManifestLinks,
+} from '../oci/manifest.ts';
+import { formatPlatform, type Platforms, type StatedPlatform, selectPlatform } from '../oci/platform.ts';
+import { formatReference, type Reference } from '../oci/reference.ts';
+import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
+import { platformNotFound, readConfig, requireForeignLayers } from './image-resolver.ts';
+
+export interface ResolvedTree extends ArchiveTree {
+  /** As in {@link FetchedManifest}, of the reference. */
+  readonly staleSince: number | undefined;
+}
+
+/** A manifest as its registry served it. */
+type Served = Pick<FetchedManifest, 'bytes' | 'digest' | 'contentType'>;
+
+/** An index of all platforms that anyone builds for, with an attestation for each, has some dozens. */
+const MANIFESTS_MAX = 200;
+const MANIFEST_BYTES = 32 * 1024 * 1024;
+/** Manifests that are asked for at once. */
+const AT_ONCE = 4;
+
+/**
+ * Follows a reference to all that is below it, for all platforms or for some. All of them are what the registry serves,
+ * byte for byte; of some, the index is written anew, and names these and their attestations alone.
+ *
+ * @throws CatalogueError as {@link resolveImage} does
+ */
+export async function resolveTree(
+  client: RegistryClient,
+  reference: Reference,
+  platforms: Platforms,
+  signal: AbortSignal,
+): Promise<ResolvedTree> {
+  const target = reference.digest ?? reference.tag ?? 'latest';
+  const fetched = await client.manifest(reference, target, signal);
+  // Of charts and other artifacts there is no archive; below an index they are what belongs to its images.
+  parseManifest(fetched.bytes, fetched.contentType);
+  const links = parseManifestLinks(fetched.bytes, fetched.contentType);
+  const manifests: StoredManifest[] = [];
+  const configs: Descriptor[] = [];
+  const layers: Descriptor[] = [];
+  const seen = new Set<Digest>();
+  let bytes = 0;
+
+  const add = async (found: Served): Promise<void> => {
+    const own = parseManifestLinks(found.bytes, found.contentType);
+    bytes += found.bytes.length;
+    if (manifests.length >= MANIFESTS_MAX || bytes > MANIFEST_BYTES) throw tooLarge(reference);
+    const { digest } = found;
+    manifests.push({
+      descriptor: { mediaType: own.mediaType, digest, size: found.bytes.length },
+      bytes: found.bytes,
+    });
+    if (own.kind === 'index') return descend(own.manifests);
+    await requireForeignLayers({ client, reference, signal }, own);
+    configs.push(own.config);
+    layers.push(...own.layers);
+  };
+  const descend = async (entries: readonly Descriptor[]): Promise<void> => {
+    const fresh = entries.filter(({ digest }) => !seen.has(digest) && seen.add(digest));
+    if (manifests.length + fresh.length > MANIFESTS_MAX) throw tooLarge(reference);
+    for (let at = 0; at < fresh.length; at += AT_ONCE) {
+      const batch = fresh.slice(at, at + AT_ONCE);
+      const found = await Promise.all(batch.map(({ digest }) => client.manifest(reference, digest, signal)));
+      // One after the other: the order of the files is that of the index.
+      for (const one of found) await add(one);
+    }
+  };
+
+  if (platforms !== 'all' && links.kind === 'index') {
+    await add(chosen(reference, fetched, links.manifests, platforms));
+  } else {
+    if (platforms !== 'all' && links.kind === 'manifest') await requireOneOf(links.config, platforms);
+    await add(fetched);
+  }
+  const [root, ...others] = manifests;
+  if (root === undefined) throw new RangeError('A tree has a root');
+  return {
+    reference,
+    root: root.descriptor,
+    manifests: [root, ...others],
+    configs,
+    layers,
+    staleSince: fetched.staleSince,
+  };
+
+  async function requireOneOf(config: Descriptor, wanted: Exclude<Platforms, 'all'>): Promise<void> {
+    const { platform } = parseImageConfig(await readConfig(client, reference, config, signal));
+    for (const one of wanted) {
+      if (selectPlatform(one, [platform], (stated) => stated) === undefined)
+        throw platformNotFound({ reference, wanted: one, seen: seenOf([platform]) });
+    }
+  }
+}
+
+/** The index with the images for some platforms, and what attests these. */
+function chosen(
+  reference: Reference,
+  { bytes, digest, contentType }: FetchedManifest,
+  entries: readonly Descriptor[],
+  platforms: Exclude<Platforms, 'all'>,
+): Served {
+  const images = entries.filter(isImageEntry);
+  const kept = new Set<string>();
+  for (const wanted of platforms) {
+    const found = selectPlatform(wanted, images, ({ platform }) => platform);
+    if (found === undefined) {
+      const seen = seenOf(images.flatMap(({ platform }) => platform ?? []));
+      throw platformNotFound({ reference, wanted, seen });
+    }
+    kept.add(found.digest);
+  }
+  const isKept = ({ digest: own, annotations }: Descriptor): boolean =>
+    kept.has(own) || kept.has(annotations?.['vnd.docker.reference.digest'] ?? '');
+  if (entries.every(isKept)) return { bytes, digest, contentType };
+  const filtered = filterIndex(bytes, isKept);
+  return { bytes: filtered, digest: sha256(filtered), contentType };
+}
+
+function tooLarge(reference: Reference): CatalogueError {
+  return new CatalogueError(
+    'registry-failed',
+    `The index of ${formatReference(reference)} has more than ${MANIFESTS_MAX} manifests, or too large ones.`,
+  );
+}
+
+function seenOf(platforms: readonly StatedPlatform[]): Map<string, StatedPlatform> {
+  return new Map(platforms.map((platform) => [formatPlatform(platform), platform]));
+}
