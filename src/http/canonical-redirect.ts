@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify';
 import { CatalogueError } from '../errors.ts';
+import { formatPlatform } from '../oci/platform.ts';
 import { familiarName } from '../oci/reference.ts';
 import type { Archive, LiveArchive } from '../sources/image-source.ts';
 import type { ArchiveQuery } from './archive-query.ts';
@@ -14,13 +15,16 @@ import { archiveNotices } from './notices.ts';
  */
 export function redirectToDigests(
   reply: FastifyReply,
-  { references, format, parts, checksum }: ArchiveQuery,
+  { references, platforms, format, parts, checksum }: ArchiveQuery,
   archive: Archive | LiveArchive,
 ): FastifyReply {
   const notices = archiveNotices(archive);
   const url = downloadUrl({
     myimage: references.map((reference, at) => `${familiarName(reference)}@${archive.digests[at]}`),
     have: archive.omitted?.layers.map(({ digest }) => digest),
+    // A digest of one image says what it is for; that of an index leaves it open.
+    platform:
+      platforms === undefined || platforms === 'all' ? platforms : platforms.map(formatPlatform).join(),
     format: format === 'docker' ? undefined : format,
     parts: parts && `${parts.limit}`,
     part: parts?.number === undefined ? undefined : `${parts.number}`,

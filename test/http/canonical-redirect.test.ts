@@ -10,6 +10,11 @@ suite('redirect=1', { timeout: 20_000 }, () => {
     ['/dl?myimage=docker.io/library/busybox:1.36&platform=linux/arm64', `/dl?myimage=busybox@${DIGEST}`],
     [`/dl?myimage=busybox:1.36@${OTHER}&stream=1`, `/dl?myimage=busybox@${DIGEST}`],
     ['/dl?myimage=ghcr.io/org/app&format=oci', `/dl?myimage=ghcr.io/org/app@${DIGEST}&format=oci`],
+    ['/dl?myimage=app/x&format=oci&platform=all', `/dl?myimage=app/x@${DIGEST}&platform=all&format=oci`],
+    [
+      '/dl?myimage=app/x&format=oci&platform=linux/arm64,linux/amd64',
+      `/dl?myimage=app/x@${DIGEST}&platform=linux/arm64%2Clinux/amd64&format=oci`,
+    ],
     ['/dl/org/app:1.tar?', `/dl?myimage=org/app@${DIGEST}`],
     ['/dl/busybox.tar.sha256?', `/dl?myimage=busybox@${DIGEST}&checksum=1`],
     ['/dl?myimage=busybox&parts=1MiB&part=2', `/dl?myimage=busybox@${DIGEST}&parts=1048576&part=2`],
