@@ -99,7 +99,7 @@ build() {
 	run rm -rf "$stage"
 	run mkdir -p "$stage"
 	for part in src web vendor deploy package.json package-lock.json LICENSE README.md CHANGELOG.md SECURITY.md; do
-		run cp -RP "$source/$part" "$stage/$part"
+		run cp -RPp "$source/$part" "$stage/$part"
 	done
 	modules=$source/node_modules
 	if [ -x "$modules/.bin/node" ] && [ -z "$(find "$source/package-lock.json" -newer "$modules/.package-lock.json")" ]; then
@@ -114,6 +114,8 @@ build() {
 	else
 		fail 'there is no npm here: install it (apt-get install npm), or take a release, which has what npm would fetch'
 	fi
+	# For whoever compiles for Node.js, which is nobody here.
+	run rm -rf "$stage"/node_modules/node-linux-*/include
 	run chown -R 0:0 "$stage"
 	run chmod -R u=rwX,go=rX "$stage"
 	run "$stage/node_modules/.bin/node" --version >/dev/null || fail 'Node.js does not run here: is the package libstdc++6 installed?'
@@ -127,7 +129,6 @@ prune() {
 		const { packages } = JSON.parse(readFileSync("node_modules/.package-lock.json", "utf8"));
 		for (const [path, { dev }] of Object.entries(packages)) if (dev) rmSync(path, { recursive: true, force: true });
 	' || fail 'the packages of this clone are not whole: run npm ci'
-	rm -rf node_modules/node-linux-*/include
 	find node_modules -xtype l -path '*/.bin/*' -delete
 	find node_modules -mindepth 1 -type d -empty -delete
 	cd "$source"

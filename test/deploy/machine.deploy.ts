@@ -123,7 +123,8 @@ function inside(archive: string): void {
         '/etc/systemd/system/dockerproxy.service.d/authority.conf',
         '[Service]\nEnvironment=NODE_EXTRA_CA_CERTS=/etc/dockerproxy/authority.pem\n',
       );
-      const told = await install();
+      // Run again, as it says: also what was installed can do that.
+      const told = await machine.sh('/opt/dockerproxy/deploy/install.sh', SLOW);
       assert.match(told, new RegExp(`${DOMAIN} leads to 127\\.0\\.0\\.1`));
       assert.match(told, /ports 80 and 443/);
       assert.equal(await machine.sh('head -c 7 /etc/dockerproxy/dockerproxy.toml'), 'domains');
