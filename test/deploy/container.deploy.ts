@@ -15,6 +15,7 @@ import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage } from '../support/standard-images.ts';
 
 const IMAGE = 'dockerproxy';
+const OWN_NODE = 'dockerproxy:own-node';
 const COMPOSE = join(import.meta.dirname, '..', '..', 'deploy', 'compose.yaml');
 const SLOW = { timeout: 120_000 };
 const LAYER_BYTES = 64 * 1024 * 1024;
@@ -40,7 +41,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
     await push(registry.url, 'library/busybox', 'latest', await busyboxImage('amd64'));
     await using random = await randomLayer(LAYER_BYTES, 'container');
     await push(registry.url, 'big', 'latest', await busyboxImage('amd64', { layers: [random] }));
-    await buildContainerImage(engine, IMAGE);
+    await buildContainerImage(engine, IMAGE, OWN_NODE);
   });
   after(() => stack[Symbol.asyncDispose]());
 
@@ -104,6 +105,14 @@ suite('the container', { skip, timeout: 600_000 }, () => {
     const added = Number(await bytes) - Number(await base);
     context.diagnostic(`${Math.round(added / 2 ** 20)} MiB on top of its base`);
     assert.ok(added < 200 * 2 ** 20);
+  });
+
+  test('it runs on the Node.js of its base, where it is built so', async () => {
+    const run = (...args: string[]) => docker('run', '--rm', '--network=none', ...args);
+    assert.match(await run(OWN_NODE, '--version'), /^\d+\.\d+\.\d+$/);
+    const where = ['-e', 'console.log(process.execPath)'];
+    assert.equal(await run('--entrypoint=node', OWN_NODE, ...where), '/usr/local/bin/node');
+    assert.match(await run('--entrypoint=node', IMAGE, ...where), /^\/opt\/dockerproxy\/node_modules\//);
   });
 
   test('a service that does not answer is unhealthy', async () => {

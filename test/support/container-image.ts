@@ -11,8 +11,10 @@ const BUILD = 'dockerproxy-test/build';
 /**
  * Builds deploy/Dockerfile where no registry of images is in reach: on a Debian of debootstrap, with a build stage that has
  * npm and everything that npm would fetch. The build has no network.
+ *
+ * @param ownNode the name of a second image, which runs on the Node.js of its base
  */
-export async function buildContainerImage(engine: Dockerd, name: string): Promise<void> {
+export async function buildContainerImage(engine: Dockerd, name: string, ownNode: string): Promise<void> {
   await using folder = await temporaryFolder();
   await importDebian(engine);
   await fillBuildStage(folder.path);
@@ -21,10 +23,16 @@ export async function buildContainerImage(engine: Dockerd, name: string): Promis
     await runOrThrow('docker', flags, { env: { ...process.env, DOCKER_BUILDKIT: '0' }, timeout: 300_000 });
   };
   await build('--tag', BUILD, folder.path);
-  await build(
-    ...['--build-arg', `BUILD=${BUILD}`, '--build-arg', `BASE=${BASE}`, '--tag', name],
-    ...['--file', join(repository, 'deploy', 'Dockerfile'), repository],
-  );
+  const file = [
+    '--build-arg',
+    `BUILD=${BUILD}`,
+    '--file',
+    join(repository, 'deploy', 'Dockerfile'),
+    repository,
+  ];
+  await build('--tag', name, '--build-arg', `BASE=${BASE}`, ...file);
+  const flags = ['--build-arg', `BASE=${BUILD}`, '--build-arg', 'NPM_FLAGS=--omit=optional'];
+  await build('--tag', ownNode, ...flags, ...file);
 }
 
 async function importDebian(engine: Dockerd): Promise<void> {
