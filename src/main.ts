@@ -18,6 +18,7 @@ import { ConfigError, loadConfig, type Sources } from './config/loader.ts';
 import { passedSockets } from './config/passed-sockets.ts';
 import type { Config } from './config/schema.ts';
 import { CatalogueError } from './errors.ts';
+import { namedImages } from './http/archive-query.ts';
 import { type Environment, openImages } from './images.ts';
 import { readHosts } from './registries.ts';
 import { createLogger } from './telemetry/logger.ts';
@@ -80,7 +81,7 @@ async function saveArchive(args: readonly string[]): Promise<void> {
   // Whoever saves an image is their own operator, and root no more than any other.
   const config = loadConfig({ ...sources(settings), isRoot: false });
   const logger = createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
-  const images = await openImages(config, environment(logger), guardFor(what.query.references, config));
+  const images = await openImages(config, environment(logger), guardFor(namedImages(what.query), config));
   try {
     await save(what, images.source, process, interrupted.signal);
   } catch (error) {

@@ -17,6 +17,10 @@ const OWN = {
   output: { type: 'string', short: 'o' },
   platform: { type: 'string' },
   format: { type: 'string' },
+  have: { type: 'string' },
+  parts: { type: 'string' },
+  part: { type: 'string' },
+  checksum: { type: 'boolean' },
 } as const;
 
 /**
@@ -35,16 +39,19 @@ export function parseSaveArguments(args: readonly string[]): SaveArguments {
   const images: string[] = [];
   const settings: string[] = [];
   const own = new Map<string, string>();
+  const have: string[] = [];
   for (const token of tokens) {
     if (token.kind === 'positional') images.push(token.value);
     if (token.kind !== 'option') continue;
     if (!(token.name in OWN)) settings.push(...writtenAgain(token));
+    else if (token.name === 'checksum') own.set(token.name, token.value ?? '1');
     else if (token.value === undefined) throw new ConfigError([`${token.rawName}: a value is missing.`]);
+    else if (token.name === 'have') have.push(token.value);
     else own.set(token.name, token.value);
   }
   if (images.length === 0)
     throw new ConfigError(['No image is named, as in: dockerproxy save busybox -o busybox.tar']);
-  return { query: queryOf(images, own), output: own.get('output'), settings };
+  return { query: queryOf(images, have, own), output: own.get('output'), settings };
 }
 
 function writtenAgain(token: {
@@ -57,12 +64,16 @@ function writtenAgain(token: {
   return inlineValue ? [`${rawName}=${value}`] : [rawName, value];
 }
 
-function queryOf(images: string[], own: ReadonlyMap<string, string>): ArchiveQuery {
+function queryOf(images: string[], have: string[], own: ReadonlyMap<string, string>): ArchiveQuery {
   try {
     return parseArchiveQuery({
       myimage: images,
+      have,
       platform: own.get('platform'),
       format: own.get('format'),
+      parts: own.get('parts'),
+      part: own.get('part'),
+      checksum: own.get('checksum'),
     });
   } catch (error) {
     if (!(error instanceof CatalogueError)) throw error;

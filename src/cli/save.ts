@@ -1,17 +1,21 @@
-import { createWriteStream } from 'node:fs';
-import { rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { Transform, type Writable } from 'node:stream';
+import { createHash, type Hash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { type Partition, partFilename, partition, partRange } from '../archive/parts.ts';
 import type { Config } from '../config/schema.ts';
+import type { ArchiveQuery } from '../http/archive-query.ts';
 import { archiveNotices } from '../http/notices.ts';
 import { createGuard, type Guard } from '../net/guard.ts';
 import type { Reference } from '../oci/reference.ts';
 import { registryOrigin } from '../registry/client.ts';
+import { archivePart } from '../sources/archive-part.ts';
 import type { Archive, ImageSource, LiveArchive } from '../sources/image-source.ts';
 import { CommandError } from './command-error.ts';
 import { formatBytes, progressLine } from './progress-line.ts';
 import type { SaveArguments } from './save-arguments.ts';
+import { findPlace, openTarget } from './save-target.ts';
 
 /** Where a command writes to. */
 export interface Terminal {
@@ -30,8 +34,8 @@ export function guardFor(references: readonly Reference[], { insecureRegistries 
 }
 
 /**
- * Writes an archive to a file or to stdout. A file gets its name when it is complete; a save that was broken off goes on
- * from the cache.
+ * Writes an archive to a file, to parts of it, or to stdout, and its checksum beside it. A file gets its name when it is
+ * complete; a save that was broken off goes on from the cache.
  *
  * @throws CatalogueError why there is no such archive; CommandError why it cannot be written
  */
@@ -41,63 +45,96 @@ export async function save(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<void> {
-  if (output === '-' && terminal.stdout.isTTY)
-    throw new CommandError('An archive is nothing for a terminal: name a file with -o, or use a pipe.');
-  const archive = await source.open({ ...query, contentWanted: true }, signal);
-  const target = await openTarget(output, archive.filename, terminal);
+  if (output === '-') refuseOnStdout(query, terminal);
+  const opened = await source.open({ ...query, contentWanted: true }, signal);
+  const { archive, parts } = cutArchive(opened, query);
+  const place = await findPlace(output, archive.filename);
   for (const notice of archiveNotices(archive)) terminal.stderr.write(`Note: ${notice}\n`);
   const stream = archive.size === undefined ? await archive.start(signal) : archive.read(undefined, signal);
   const meter = showProgress(archive, terminal.stderr);
+  const take = splitter(meter.count(stream));
+  const lines: string[] = [];
   try {
-    await pipeline(stream, meter.counter, target.sink, { signal, end: target.isOurs });
-    await target.commit();
-  } catch (error) {
-    await target.discard();
-    throw error;
+    for (const { name, size } of filesOf(place.name, parts)) {
+      const target = await openTarget({ ...place, name }, terminal.stdout);
+      const hash = createHash('sha256');
+      const hashed = query.checksum ? hashing(hash, take(size)) : take(size);
+      try {
+        await pipeline(hashed, target.sink, { signal, end: target.isOurs });
+        await target.commit();
+      } catch (error) {
+        await target.discard();
+        throw error;
+      }
+      lines.push(`${hash.digest('hex')}  ${basename(name)}\n`);
+    }
+    if (query.checksum) await writeFile(`${place.name}.sha256`, lines.join(''));
   } finally {
+    stream.destroy();
     meter.stop();
   }
   const seconds = (meter.milliseconds() / 1000).toFixed(1);
+  const inParts = lines.length > 1 ? ` in ${lines.length} parts` : '';
   const what = `${formatBytes(meter.bytes())}, ${archive.digests.join(', ')}`;
-  terminal.stderr.write(`${target.name}: ${what}, in ${seconds} s\n`);
+  terminal.stderr.write(`${place.name}${inParts}: ${what}, in ${seconds} s\n`);
 }
 
-/** What an archive is written to. */
-interface Target {
-  /** As people are told. */
-  readonly name: string;
-  readonly sink: Writable;
-  /** Whether it ends with the archive. */
-  readonly isOurs: boolean;
-  commit(): Promise<void>;
-  discard(): Promise<void>;
+function refuseOnStdout({ checksum, parts }: ArchiveQuery, { stdout }: Terminal): void {
+  if (stdout.isTTY)
+    throw new CommandError('An archive is nothing for a terminal: name a file with -o, or use a pipe.');
+  if (checksum || (parts !== undefined && parts.number === undefined))
+    throw new CommandError('Several files do not go to stdout: name a file or a folder with -o.');
 }
 
-async function openTarget(output: string | undefined, filename: string, terminal: Terminal): Promise<Target> {
-  const nothing = async (): Promise<void> => {};
-  if (output === '-') {
-    return { name: filename, sink: terminal.stdout, isOurs: false, commit: nothing, discard: nothing };
-  }
-  const named = output ?? filename;
-  const kind = await stat(named).catch(() => undefined);
-  const path = kind?.isDirectory() ? join(named, filename) : named;
-  // A device or a pipe must not be replaced by a file.
-  const isSpecial = kind !== undefined && !kind.isFile() && !kind.isDirectory();
-  const written = isSpecial ? path : `${path}.part`;
-  const sink = createWriteStream(written);
-  await new Promise<void>((resolve, reject) => {
-    sink.once('open', () => resolve());
-    sink.once('error', (error) =>
-      reject(new CommandError(`${path} cannot be written: ${error.message}.`, { cause: error })),
-    );
+/** The archive, or the part of it, that is read, and the parts that it is written to; undefined: one file of any length. */
+function cutArchive(
+  opened: Archive | LiveArchive,
+  { parts: asked }: ArchiveQuery,
+): { readonly archive: Archive | LiveArchive; readonly parts: Partition | undefined } {
+  if (asked === undefined) return { archive: opened, parts: undefined };
+  if (opened.size === undefined)
+    throw new CommandError('The engine makes the archive as it is sent, so that it has no parts.');
+  const parts = partition(opened.size, asked.limit);
+  if (asked.number === undefined) return { archive: opened, parts };
+  if (asked.number > parts.count)
+    throw new CommandError(`There ${parts.count === 1 ? 'is 1 part' : `are ${parts.count} parts`}.`);
+  return { archive: archivePart(opened, parts, asked.number), parts: undefined };
+}
+
+function filesOf(
+  name: string,
+  parts: Partition | undefined,
+): readonly { readonly name: string; readonly size: number }[] {
+  if (parts === undefined) return [{ name, size: Number.POSITIVE_INFINITY }];
+  return Array.from({ length: parts.count }, (_, at) => {
+    const { start, end } = partRange(parts, at + 1);
+    return { name: partFilename(name, at + 1, parts), size: end - start };
   });
-  return {
-    name: path,
-    sink,
-    isOurs: true,
-    commit: isSpecial ? nothing : () => rename(written, path),
-    discard: isSpecial ? nothing : () => rm(written, { force: true }),
+}
+
+/** Gives a stream away in pieces, so many bytes at a time. */
+function splitter(stream: AsyncIterator<Uint8Array>): (size: number) => AsyncGenerator<Uint8Array, void> {
+  let rest: Uint8Array | undefined;
+  return async function* (size) {
+    for (let missing = size; missing > 0; ) {
+      if (rest === undefined) {
+        const { done, value } = await stream.next();
+        if (done) return;
+        rest = value;
+      }
+      const own: Uint8Array = rest.length > missing ? rest.subarray(0, missing) : rest;
+      rest = own === rest ? undefined : rest.subarray(missing);
+      missing -= own.length;
+      yield own;
+    }
   };
+}
+
+async function* hashing(hash: Hash, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  for await (const chunk of chunks) {
+    hash.update(chunk);
+    yield chunk;
+  }
 }
 
 /** Counts what passes and, on a terminal, draws how far it is. */
@@ -105,12 +142,12 @@ function showProgress({ filename, size }: Archive | LiveArchive, stderr: Termina
   let done = 0;
   const start = performance.now();
   const milliseconds = (): number => performance.now() - start;
-  const counter = new Transform({
-    transform(chunk: Uint8Array, _encoding, callback) {
+  const count = async function* (chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+    for await (const chunk of chunks) {
       done += chunk.length;
-      callback(null, chunk);
-    },
-  });
+      yield chunk;
+    }
+  };
   const draw = (): void => {
     const speed = (done / Math.max(milliseconds(), 1)) * 1000;
     const line = progressLine({ filename, done, total: size, speed }, (stderr.columns ?? 80) - 1);
@@ -118,7 +155,7 @@ function showProgress({ filename, size }: Archive | LiveArchive, stderr: Termina
   };
   const timer = stderr.isTTY ? setInterval(draw, REDRAW_MS) : undefined;
   return {
-    counter,
+    count,
     bytes: () => done,
     milliseconds,
     stop() {

@@ -15,8 +15,11 @@ Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
   serve           serves images over HTTP; what is done without a command
   save IMAGE…     writes images to one tar file, without a server; what was broken off goes on from the cache
       -o, --output FILE        a file, a folder, or - for stdout; default: the image's name, here
-      --platform OS/ARCH       default: --default-platform
+      --platform OS/ARCH       default: --default-platform; with --format oci also a comma list, or all
       --format docker|oci      default: docker, which is both
+      --have IMAGE|DIGEST      leaves out layers that the receiver has; may be given several times
+      --parts SIZE             writes parts, each smaller than that; with --part N only one of them
+      --checksum               writes FILE.sha256 beside it, for sha256sum -c
   check-config    prints the settings in force and where each comes from
   healthcheck     ends with 0 if the service with these settings answers on this machine
 

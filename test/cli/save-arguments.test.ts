@@ -21,6 +21,26 @@ suite('the arguments of save', () => {
     assert.deepEqual(settings, ['--cache-dir', '/c', '--insecure-registries=r.lan:5000']);
   });
 
+  test('what a download has as parameters are flags', () => {
+    const { query, settings } = parseSaveArguments([
+      ...['app:2.1', '--have', 'app:2.0', '--have=base', '--parts', '4GiB', '--part=2', '--checksum'],
+      ...['--platform', 'all', '--format', 'oci', '--cache-dir', '/c'],
+    ]);
+    assert.deepEqual(query.references.map(formatReference), ['docker.io/library/app:2.1']);
+    assert.deepEqual(query.have?.references.map(formatReference), [
+      'docker.io/library/app:2.0',
+      'docker.io/library/base:latest',
+    ]);
+    assert.deepEqual(query.parts, { limit: 2 ** 32, number: 2 });
+    assert.equal(query.checksum, true);
+    assert.equal(query.platforms, 'all');
+    assert.deepEqual(settings, ['--cache-dir', '/c']);
+    // Not the value of the flag before it.
+    assert.deepEqual(parseSaveArguments(['--checksum', 'app']).query.references.map(formatReference), [
+      'docker.io/library/app:latest',
+    ]);
+  });
+
   test('what is unknown is left to the settings, which refuse it', () => {
     assert.deepEqual(parseSaveArguments(['busybox', '--nope']).settings, ['--nope']);
     assert.deepEqual(parseSaveArguments(['busybox', '--port']).settings, ['--port']);
@@ -31,6 +51,8 @@ suite('the arguments of save', () => {
     ['an image that is none', ['BUSYBOX'], /BUSYBOX/],
     ['a platform that is none', ['busybox', '--platform', 'arm64'], /platform/],
     ['a format that is none', ['busybox', '--format', 'zip'], /format/],
+    ['several platforms in the format of Docker', ['busybox', '--platform', 'all'], /format=oci/],
+    ['a size that is none', ['busybox', '--parts', 'large'], /parts/],
     ['an output without a value', ['busybox', '-o'], /^-o: a value is missing/],
   ] as const) {
     test(`${what} is a mistake in words`, () => {

@@ -128,6 +128,56 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_00
     assert.match(ranges.join(), /^bytes=\d+-/);
   });
 
+  test('parts, their checksums, a delta and all platforms are what the server sends', async () => {
+    await using folder = await temporaryFolder();
+    const name = `${upstream.host}/test/random`;
+    const parts = await save(folder.path, name, '--parts', '2MiB', '--checksum');
+    assert.equal(parts.code, 0, parts.stderr);
+    assert.match(parts.stderr, /^test_random\.tar in 3 parts: 6\.0 MB/);
+    const numbers = [1, 2, 3];
+    const files = numbers.map((number) => `test_random.tar.part0${number}of03`);
+    assert.deepEqual((await readdir(folder.path)).sort(), [...files, 'test_random.tar.sha256']);
+    const lines = await Promise.all(
+      numbers.map(async (number) => {
+        const bytes = await readFile(join(folder.path, files[number - 1] ?? ''));
+        assert.equal(sha256(bytes), await served(`myimage=${name}&parts=2MiB&part=${number}`));
+        return `${sha256(bytes)}  ${files[number - 1]}\n`;
+      }),
+    );
+    assert.equal(await readFile(join(folder.path, 'test_random.tar.sha256'), 'utf8'), lines.join(''));
+
+    const one = await save(folder.path, name, '--parts', '2MiB', '--part', '2', '-o', 'two');
+    assert.equal(one.code, 0, one.stderr);
+    assert.deepEqual(
+      await readFile(join(folder.path, 'two')),
+      await readFile(join(folder.path, files[1] ?? '')),
+    );
+
+    const [older, newer] = ['1', '2'].map((tag) => `${upstream.host}/test/shared:${tag}`);
+    const delta = await save(folder.path, `${newer}`, '--have', `${older}`, '--checksum');
+    assert.equal(delta.code, 0, delta.stderr);
+    assert.match(delta.stderr, /^Note: a delta: it loads only where the layer/);
+    const file = 'test_shared_2_delta-from-1.tar';
+    const bytes = await readFile(join(folder.path, file));
+    assert.equal(sha256(bytes), await served(`myimage=${newer}&have=${older}`));
+    assert.equal(await readFile(join(folder.path, `${file}.sha256`), 'utf8'), `${sha256(bytes)}  ${file}\n`);
+
+    const all = ['--platform', 'all', '--format', 'oci', '-o', '-'];
+    const piped = await save(folder.path, `${upstream.host}/library/busybox`, ...all, '--checksum');
+    assert.equal(piped.code, 1);
+    assert.match(piped.stderr, /^Several files do not go to stdout/);
+    const busybox = await save(folder.path, `${upstream.host}/library/busybox`, ...all.slice(0, 4));
+    assert.equal(busybox.code, 0, busybox.stderr);
+    assert.equal(
+      sha256(await readFile(join(folder.path, 'busybox_all-platforms.tar'))),
+      await served(`myimage=${upstream.host}/library/busybox&platform=all&format=oci`),
+    );
+    assert.match(
+      (await save(folder.path, name, '--parts', '1GiB', '--part', '2')).stderr,
+      /^There is 1 part/,
+    );
+  });
+
   test('what cannot be had, or written, is told in words', async () => {
     await using folder = await temporaryFolder();
     const missing = await save(folder.path, `${upstream.host}/no/such`);

@@ -1,0 +1,52 @@
+import { createWriteStream } from 'node:fs';
+import { rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Writable } from 'node:stream';
+import { CommandError } from './command-error.ts';
+
+/** Where an archive is saved. */
+export interface Place {
+  /** As people are told: a path, or the archive's name where it goes to stdout. */
+  readonly name: string;
+  readonly kind: 'file' | 'device' | 'stdout';
+}
+
+/** What a file is written to. */
+export interface Target {
+  readonly sink: Writable;
+  /** Whether it ends with the file. */
+  readonly isOurs: boolean;
+  commit(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+/** @param output a file, a folder, or `-` for stdout; undefined: the archive's own name, here */
+export async function findPlace(output: string | undefined, filename: string): Promise<Place> {
+  if (output === '-') return { name: filename, kind: 'stdout' };
+  const named = output ?? filename;
+  const found = await stat(named).catch(() => undefined);
+  if (found?.isDirectory()) return { name: join(named, filename), kind: 'file' };
+  // A device or a pipe must not be replaced by a file.
+  return { name: named, kind: found === undefined || found.isFile() ? 'file' : 'device' };
+}
+
+/** Opens it; a file gets its name when it is committed. @throws CommandError why it cannot be written */
+export async function openTarget({ name, kind }: Place, stdout: Writable): Promise<Target> {
+  const nothing = async (): Promise<void> => {};
+  if (kind === 'stdout') return { sink: stdout, isOurs: false, commit: nothing, discard: nothing };
+  const written = kind === 'device' ? name : `${name}.part`;
+  const sink = createWriteStream(written);
+  await new Promise<void>((resolve, reject) => {
+    sink.once('open', () => resolve());
+    sink.once('error', (error) =>
+      reject(new CommandError(`${name} cannot be written: ${error.message}.`, { cause: error })),
+    );
+  });
+  if (kind === 'device') return { sink, isOurs: true, commit: nothing, discard: nothing };
+  return {
+    sink,
+    isOurs: true,
+    commit: () => rename(written, name),
+    discard: () => rm(written, { force: true }),
+  };
+}
