@@ -24,7 +24,8 @@ type Served = Pick<FetchedManifest, 'bytes' | 'digest' | 'contentType'>;
 
 /** An index of all platforms that anyone builds for, with an attestation for each, has some dozens. */
 const MANIFESTS_MAX = 200;
-const MANIFEST_BYTES = 32 * 1024 * 1024;
+const MANIFEST_BYTES = 8 * 1024 * 1024;
+const LAYERS_MAX = 5000;
 /** Manifests that are asked for at once. */
 const AT_ONCE = 4;
 
@@ -64,6 +65,7 @@ export async function resolveTree(
     await requireForeignLayers({ client, reference, signal }, own);
     configs.push(own.config);
     layers.push(...own.layers);
+    if (layers.length > LAYERS_MAX) throw tooLarge(reference);
   };
   const descend = async (entries: readonly Descriptor[]): Promise<void> => {
     const fresh = entries.filter(({ digest }) => !seen.has(digest) && seen.add(digest));
@@ -129,7 +131,7 @@ function chosen(
 function tooLarge(reference: Reference): CatalogueError {
   return new CatalogueError(
     'registry-failed',
-    `The index of ${formatReference(reference)} has more than ${MANIFESTS_MAX} manifests, or too large ones.`,
+    `The index of ${formatReference(reference)} has more than ${MANIFESTS_MAX} manifests, or too much in them.`,
   );
 }
 

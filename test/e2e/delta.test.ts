@@ -89,6 +89,18 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     assert.equal(await sizeOf(named), await sizeOf(delta));
   });
 
+  test('docker loads what cat puts together of parts', {
+    skip: skipUnless('dockerd', 'docker'),
+  }, async () => {
+    await using engine = await startDockerd();
+    const query = `myimage=${image('2.1')}&parts=1MiB`;
+    const parts = [await wget(`${query}&part=1`), await wget(`${query}&part=2`)];
+    const joined = join(folder.path, 'joined.tar');
+    await runOrThrow('sh', ['-c', 'cat "$1" "$2" > "$0"', joined, ...parts]);
+    const loaded = await engine.docker('load', '--input', joined);
+    assert.match(loaded.stdout, /app:2\.1/, loaded.stderr);
+  });
+
   for (const format of ['docker', 'oci']) {
     test(`podman loads a delta in the format ${format} where the older image is, and only there`, {
       skip: skipUnless('podman', 'crun'),

@@ -7,7 +7,14 @@ import { CatalogueError, type ErrorCode } from '../../src/errors.ts';
 import { readConfigFacts } from '../../src/oci/config-summary.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { isDigest, sha256 } from '../../src/oci/digest.ts';
-import { type ImageManifest, MEDIA_TYPES, parseImageConfig, parseManifest } from '../../src/oci/manifest.ts';
+import {
+  filterIndex,
+  type ImageManifest,
+  MEDIA_TYPES,
+  parseImageConfig,
+  parseManifest,
+  parseManifestLinks,
+} from '../../src/oci/manifest.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { bytesOf, mutatedJson } from './arbitraries.ts';
 import { runs } from './budget.ts';
@@ -138,6 +145,8 @@ suite('whatever a registry sends', { concurrency: true }, () => {
     fc.assert(
       fc.property(bytes, contentType, (body, type) => {
         assertParsed(body, type);
+        orRefused(() => parseManifestLinks(body, type));
+        orRefused(() => filterIndex(body, () => true));
         orRefused(() => parseImageConfig(body));
         readConfigFacts(body);
       }),
