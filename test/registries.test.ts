@@ -146,6 +146,21 @@ suite('registries by way of their mirrors', {
     assert.deepEqual(log, []);
   });
 
+  test('a mirror that does not say what a tag means, or has no blob, is no answer', async () => {
+    const { client } = await open(mirrored(mirror.url));
+    mirror.inject(({ path }) =>
+      path.includes('/blobs/')
+        ? { kind: 'answer', status: 404 }
+        : { kind: 'strip', headers: ['docker-content-digest'] },
+    );
+    assert.equal(await client.resolveTag(named(), 'one', never), published.descriptor.digest);
+    assert.equal(await client.hasBlob(named(), layer, never), true);
+    const nothing = { ...layer, digest: parseDigest(`sha256:${'0'.repeat(64)}`) };
+    origin.requests.length = 0;
+    assert.equal(await client.hasBlob(named(), nothing, never), false);
+    assert.equal(origin.requests.length, 1, 'the registry is asked once');
+  });
+
   for (const [what, fault] of [
     ['breaks off before it answers', { kind: 'drop' }],
     ['fails', { kind: 'answer', status: 502 }],

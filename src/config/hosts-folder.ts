@@ -58,8 +58,11 @@ export function readHostsFolder(
 
 /** Where a name cannot have a colon, `registry.lan_5000_` stands for `registry.lan:5000`. */
 function domainOf(name: string): string {
+  if (DOCKER_HUB.test(name)) return 'docker.io';
   return registry.parse(name.replace(/_(\d+)_$/, ':$1'));
 }
+
+const DOCKER_HUB = /^(?:(?:index\.|registry-1\.)?docker\.io|registry\.hub\.docker\.com)$/;
 
 function readRegistryFolder(folder: string, origin: string | undefined): RegistryHosts | undefined {
   const file = resolve(folder, 'hosts.toml');

@@ -42,13 +42,14 @@ export function createMirroringClient({ client, mirrorsOf }: MirroringClientOpti
     isFit: (mirror: Mirror) => boolean,
     work: (client: RegistryClient, at: Repository) => Promise<T>,
     signal: AbortSignal,
+    isAnswer: (result: T) => boolean = () => true,
   ): Promise<T> => {
     for (const mirror of mirrorsOf(repository.domain)) {
       if (!isFit(mirror) || !mirror.circuit.admits()) continue;
       try {
         const result = await work(mirror.client, mirror.locate(repository));
         mirror.circuit.succeeded();
-        return result;
+        if (isAnswer(result)) return result;
       } catch (error) {
         judge(mirror, error);
         if (signal.aborted) throw error;
@@ -70,13 +71,23 @@ export function createMirroringClient({ client, mirrorsOf }: MirroringClientOpti
         signal,
       ),
     resolveTag: (repository, tag, signal) =>
-      ask(repository, canResolve, (host, at) => host.resolveTag(at, tag, signal), signal),
+      ask(
+        repository,
+        canResolve,
+        (host, at) => host.resolveTag(at, tag, signal),
+        signal,
+        (digest) => digest !== undefined,
+      ),
     tags: (repository, signal) => ask(repository, canResolve, (host, at) => host.tags(at, signal), signal),
-    hasBlob: async (repository, blob, signal) => {
-      // A mirror that has not fetched it yet may say no.
-      const has = await ask(repository, canPull, (host, at) => host.hasBlob(at, blob, signal), signal);
-      return has || client.hasBlob(repository, blob, signal);
-    },
+    hasBlob: (repository, blob, signal) =>
+      ask(
+        repository,
+        canPull,
+        (host, at) => host.hasBlob(at, blob, signal),
+        signal,
+        // One that has not fetched it yet may say no.
+        (has) => has,
+      ),
     blobs(repository) {
       const direct = client.blobs(repository);
       const mirrors = mirrorsOf(repository.domain).filter(canPull);

@@ -91,16 +91,17 @@ suite('a folder of hosts.toml files', () => {
     assert.equal(isOriginListed, false, 'nobody wrote where it is');
   });
 
-  test('stands for all other registries in _default, and for a port in two ways', async () => {
+  test('stands for all other registries in _default, and a registry may be written in two ways', async () => {
     const mirror = '[host."https://m.lan"]\n';
     const { byDomain, usual } = await read({
       '_default/hosts.toml': mirror,
       'one.lan:5000/hosts.toml': mirror,
       'two.lan_5000_/hosts.toml': mirror,
+      'registry-1.docker.io/hosts.toml': mirror,
       '.hidden/hosts.toml': 'not TOML',
       'README.md': 'no folder',
     });
-    assert.deepEqual([...byDomain.keys()].sort(), ['one.lan:5000', 'two.lan:5000']);
+    assert.deepEqual([...byDomain.keys()].sort(), ['docker.io', 'one.lan:5000', 'two.lan:5000']);
     assert.equal(usual?.mirrors.length, 1);
     assert.equal(usual?.origin, undefined);
   });
