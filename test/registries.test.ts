@@ -226,6 +226,15 @@ suite('registries by way of their mirrors', {
     assert.equal(mirror.requests.length, 1);
   });
 
+  test('where one breaks off and the next one lies of the size, the registry goes on', async () => {
+    await using liar = await startFaultProxy(registry.url, {
+      hook: ({ path }) => (path.includes('/blobs/') ? { kind: 'answer', status: 200, body: 'x' } : undefined),
+    });
+    mirror.inject(({ path }) => (path.includes('/blobs/') ? { kind: 'cut', after: MEBIBYTE } : undefined));
+    await check(await open(mirrored(mirror.url, liar.url)));
+    assert.match(origin.requests.at(-1)?.headers.range ?? '', /^bytes=\d+-/);
+  });
+
   test('a lie of a mirror that breaks off is told from what the registry sends after it', async () => {
     mirror.inject(({ path }) =>
       path.includes('/blobs/')

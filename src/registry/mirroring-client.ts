@@ -139,8 +139,6 @@ function readAcross(hosts: BlobHosts, blob: Descriptor, range: ByteRange, signal
       } catch (error) {
         ended.throwIfAborted();
         judge(mirror, error);
-        // Bytes that are wrong were given away: nothing can be gone on with.
-        if (isMismatch(error) && at > range.start) throw error;
       }
     }
     yield* (await direct.read(blob, { start: at, end: range.end }, ended)) as AsyncIterable<Buffer>;

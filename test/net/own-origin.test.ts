@@ -89,6 +89,31 @@ suite('what belongs to one origin', { skip: skipUnless('openssl') }, () => {
     }
   });
 
+  test('nobody else leads to it by its own way, whatever its name resolves to', async () => {
+    let connections = 0;
+    await using host = await listening(createHttpServer().on('connection', () => connections++));
+    const origin = `https://mirror.test:${host.port}`;
+    const http = createHttpClient({
+      guard: alsoTrusting(origin, createGuard([])),
+      userAgent: 'test',
+      lookup: async () => [{ address: '127.0.0.1', family: 4 }],
+      own: {
+        origin,
+        headers: {},
+        tls: { authorities: [], certificate: undefined, key: undefined, skipVerify: true },
+      },
+    });
+    for (const chosenBy of [ANYONE, 'https://other.example']) {
+      const led = http.request(new URL(origin), { chosenBy }, never);
+      await assert.rejects(led, { code: 'address-refused' });
+    }
+    assert.equal(connections, 0);
+    // It speaks no TLS; what counts is that it was asked.
+    await assert.rejects(http.request(new URL(origin), {}, never), { code: 'registry-failed' });
+    assert.equal(connections, 1);
+    await http.close();
+  });
+
   test('skip_verify is for it alone, too', async () => {
     await using folder = await temporaryFolder();
     const { server } = await makeCertificates(folder.path);
