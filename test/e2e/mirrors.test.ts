@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { download } from '../support/download.ts';
-import { startFaultProxy } from '../support/fault-proxy.ts';
+import { type Fault, startFaultProxy } from '../support/fault-proxy.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
@@ -13,11 +13,11 @@ import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { startRegistry } from '../support/registry.ts';
 
-suite('an image of Docker Hub from a mirror', {
+suite('a mirror', {
   skip: skipUnless('docker-registry'),
   timeout: 60_000,
 }, () => {
-  test('comes without a word to Docker Hub, once for many clients and services', async () => {
+  test('gives what Docker Hub would, without a word to it, once for many clients and services', async () => {
     await using layer = await randomLayer(3_000_000, 'hub');
     await using registry = await startRegistry();
     const made = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [layer] });
@@ -47,5 +47,38 @@ suite('an image of Docker Hub from a mirror', {
       method === 'GET' && path.includes(digest);
     assert.equal(mirror.requests.filter(isBlob).length, 2, 'each service asks the mirror once');
     assert.equal((await registry.requests()).filter(isBlob).length, 0, 'the mirror has it for both');
+  });
+
+  test('dies, lies or goes away, and every file that ends well is right', async () => {
+    await using layer = await randomLayer(3_000_000, 'faults');
+    await using registry = await startRegistry();
+    const made = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [layer] });
+    await push(registry.url, 'team/app', 'one', made);
+    await using origin = await startFaultProxy(registry.url);
+    await using pullThrough = await startRegistry({ mirrorOf: registry.url });
+    await using folder = await temporaryFolder();
+    const path = `/dl?myimage=${origin.host}/team/app:one`;
+    const env = { DOCKERPROXY_INSECURE_REGISTRIES: origin.host };
+    await using direct = await startDockerProxy({ env });
+    const expected = (await download(`${direct.url}${path}`)).sha256;
+
+    const isBlob = ({ path }: { path: string }): boolean => path.includes(layer.descriptor.digest);
+    const faults: Record<string, Fault> = {
+      dies: { kind: 'cut', after: 1_000_000 },
+      lies: { kind: 'flip', at: 1_000_000 },
+    };
+    for (const [what, fault] of Object.entries(faults)) {
+      await using mirror = await startFaultProxy(pullThrough.url);
+      mirror.inject((request) => (isBlob(request) ? fault : undefined));
+      const settings = join(folder.path, `${what}.toml`);
+      await writeFile(settings, `[registries."${origin.host}"]\nmirrors = ["${mirror.url}"]\n`);
+      await using proxy = await startDockerProxy({ env, args: ['--config', settings] });
+      const first = download(`${proxy.url}${path}`);
+      if (what === 'lies') await assert.rejects(first, 'what is wrong must not look whole');
+      else assert.equal((await first).sha256, expected, what);
+      assert.equal((await download(`${proxy.url}${path}`)).sha256, expected, `${what}, then`);
+      await mirror.close();
+      assert.equal((await download(`${proxy.url}${path}`)).sha256, expected, `${what}, and is away`);
+    }
   });
 });
