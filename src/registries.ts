@@ -56,6 +56,19 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
 
   const ownOf = ({ api, headers, tls }: RegistryHost) => ({ origin: api.origin, headers, tls });
 
+  // One for a host, whichever registries it stands in for.
+  const circuitOf = once((host: string) =>
+    createCircuit({
+      now,
+      onOpen: (err, pause) =>
+        logger.warn(
+          { err },
+          `The mirror ${host} is left out for ${pause / 1000} s and longer: ${err.message}`,
+        ),
+      onClose: () => logger.info(`The mirror ${host} is asked again`),
+    }),
+  );
+
   const mirrorAt = once((host: RegistryHost): Mirror => {
     const { api, canPull, canResolve } = host;
     warnIfUnverified(host);
@@ -70,15 +83,7 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
         },
         { api, metadataTimeout: mirrorPatience, blobRetries: 0 },
       ),
-      circuit: createCircuit({
-        now,
-        onOpen: (err, pause) =>
-          logger.warn(
-            { err },
-            `The mirror ${api.host} is left out for ${pause / 1000} s and longer: ${err.message}`,
-          ),
-        onClose: () => logger.info(`The mirror ${api.host} is asked again`),
-      }),
+      circuit: circuitOf(api.host),
       locate: (repository) => repositoryAt(host, repository),
     };
   });
@@ -134,8 +139,8 @@ function byRegistry(clientOf: (domain: string) => RegistryClient): RegistryClien
 }
 
 /** Makes what belongs to a host when it is first asked for, and then keeps it. */
-function once<T>(make: (host: RegistryHost) => T): (host: RegistryHost) => T {
-  const made = new Map<RegistryHost, T>();
+function once<Host, T>(make: (host: Host) => T): (host: Host) => T {
+  const made = new Map<Host, T>();
   return (host) => {
     const known = made.get(host) ?? make(host);
     made.set(host, known);

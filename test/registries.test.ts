@@ -183,6 +183,18 @@ suite('registries by way of their mirrors', {
     assert.match(log[0] ?? '', /^The mirror 127\.0\.0\.1:9 is left out for 1 s and longer: .*refused/);
   });
 
+  test('a mirror of two registries is left out for both', async () => {
+    await using other = await startFaultProxy(registry.url);
+    mirror.inject(() => ({ kind: 'answer', status: 500 }));
+    const both = `${mirrored(mirror.url)}[registries."${other.host}"]\nmirrors = ["${mirror.url}"]\n`;
+    const { client } = await open(both);
+    await client.manifest(named(), 'one', never);
+    // Nobody has listed it as one of plain HTTP, so that it fails; its mirror was not asked before.
+    await assert.rejects(client.manifest(parseReference(`${other.host}/team/app:one`), 'one', never));
+    assert.equal(mirror.requests.length, 1);
+    assert.equal(log.length, 1);
+  });
+
   test('a mirror that dies in the middle of a blob is followed by the registry from there on', async () => {
     mirror.inject(({ path }) => (path.includes('/blobs/') ? { kind: 'cut', after: MEBIBYTE } : undefined));
     await check(await open(mirrored(mirror.url)));
