@@ -134,6 +134,7 @@ function byRegistry(clientOf: (domain: string) => RegistryClient): RegistryClien
     resolveTag: (repository, ...rest) => clientOf(repository.domain).resolveTag(repository, ...rest),
     tags: (repository, ...rest) => clientOf(repository.domain).tags(repository, ...rest),
     hasBlob: (repository, ...rest) => clientOf(repository.domain).hasBlob(repository, ...rest),
+    referrers: (repository, ...rest) => clientOf(repository.domain).referrers(repository, ...rest),
     blobs: (repository) => clientOf(repository.domain).blobs(repository),
   };
 }

@@ -33,6 +33,8 @@ export interface ArchiveTree {
   readonly manifests: readonly [StoredManifest, ...StoredManifest[]];
   readonly configs: readonly Descriptor[];
   readonly layers: readonly Descriptor[];
+  /** What is in the repository under tags of its own and belongs to it: signatures. */
+  readonly companions?: readonly { readonly tag: string; readonly root: Descriptor }[];
 }
 
 /**
@@ -72,18 +74,20 @@ function ociIndex(trees: readonly ArchiveTree[]): unknown {
   return {
     schemaVersion: 2,
     mediaType: MEDIA_TYPES.ociIndex,
-    manifests: trees.map(({ reference, root: { mediaType, digest, size } }) => ({
-      mediaType,
-      digest,
-      size,
-      ...(loadedName(reference) !== undefined && {
-        annotations: {
-          'io.containerd.image.name': loadedName(reference),
-          'org.opencontainers.image.ref.name': reference.tag,
-        },
-      }),
-    })),
+    manifests: trees.flatMap(({ reference, root, companions = [] }) => [
+      layoutEntry(root, loadedName(reference), reference.tag),
+      ...companions.map(({ tag, root: own }) => layoutEntry(own, `${reference.name}:${tag}`, tag)),
+    ]),
   };
+}
+
+function layoutEntry(
+  { mediaType, digest, size }: Descriptor,
+  name: string | undefined,
+  tag: string | undefined,
+): unknown {
+  const annotations = { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': tag };
+  return { mediaType, digest, size, ...(name !== undefined && { annotations }) };
 }
 
 function dockerManifest({ reference, config, layers }: ArchiveImage): unknown {

@@ -21,6 +21,7 @@ const OWN = {
   parts: { type: 'string' },
   part: { type: 'string' },
   checksum: { type: 'boolean' },
+  referrers: { type: 'boolean' },
 } as const;
 
 /**
@@ -44,7 +45,7 @@ export function parseSaveArguments(args: readonly string[]): SaveArguments {
     if (token.kind === 'positional') images.push(token.value);
     if (token.kind !== 'option') continue;
     if (!(token.name in OWN)) settings.push(...writtenAgain(token));
-    else if (token.name === 'checksum') own.set(token.name, token.value ?? '1');
+    else if (OWN[token.name as keyof typeof OWN].type === 'boolean') own.set(token.name, token.value ?? '1');
     else if (token.value === undefined) throw new ConfigError([`${token.rawName}: a value is missing.`]);
     else if (token.name === 'have') have.push(token.value);
     else own.set(token.name, token.value);
@@ -74,6 +75,7 @@ function queryOf(images: string[], have: string[], own: ReadonlyMap<string, stri
       parts: own.get('parts'),
       part: own.get('part'),
       checksum: own.get('checksum'),
+      referrers: own.get('referrers'),
     });
   } catch (error) {
     if (!(error instanceof CatalogueError)) throw error;

@@ -17,6 +17,7 @@ Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
       -o, --output FILE        a file, a folder, or - for stdout; default: the image's name, here
       --platform OS/ARCH       default: --default-platform; with --format oci also a comma list, or all
       --format docker|oci      default: docker, which is both
+      --referrers              with --platform all: signatures, too
       --have IMAGE|DIGEST      leaves out layers that the receiver has; may be given several times
       --parts SIZE             writes parts, each smaller than that; with --part N only one of them
       --checksum               writes FILE.sha256 beside it, for sha256sum -c

@@ -12,6 +12,8 @@ export interface ArchiveQuery {
   readonly platform: Platform | undefined;
   /** Several platforms; undefined: the one above. */
   readonly platforms: Platforms | undefined;
+  /** Whether signatures come with all platforms. */
+  readonly referrers: boolean;
   readonly format: ArchiveFormat;
   /** Whether the first bytes count more than a length. */
   readonly stream: boolean;
@@ -46,7 +48,17 @@ export type QueryString = Readonly<Record<string, string | string[] | undefined>
 /** Images in one archive. */
 export const MAX_IMAGES = 10;
 
-const OPTIONS = ['platform', 'format', 'stream', 'have', 'parts', 'part', 'checksum', 'redirect'];
+const OPTIONS = [
+  'platform',
+  'format',
+  'stream',
+  'referrers',
+  'have',
+  'parts',
+  'part',
+  'checksum',
+  'redirect',
+];
 /** What a file is asked for by whose making is watched: the file as a whole. */
 const STATUS_OPTIONS = ['platform', 'format', 'stream'];
 /** Bytes. Smaller ones would be for nobody, and make lists long. */
@@ -108,11 +120,15 @@ function options(query: QueryString): Omit<ArchiveQuery, 'references' | 'savedAs
   const format = single(query, 'format') ?? 'docker';
   if (format !== 'docker' && format !== 'oci')
     throw invalid(`The format ${quote(format)} is neither docker nor oci.`);
+  const referrers = flag(query, 'referrers');
+  if (referrers && platforms !== 'all')
+    throw invalid('The parameter referrers needs &platform=all&format=oci, which has what they refer to.');
   if (platforms !== undefined && format !== 'oci')
     throw invalid('Several platforms need &format=oci; in the format of Docker, an archive is for one.');
   return {
     platform: platform === undefined || platforms !== undefined ? undefined : parsePlatform(platform),
     platforms,
+    referrers,
     format,
     stream: flag(query, 'stream'),
     have: haveOf(query),

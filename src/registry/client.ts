@@ -52,6 +52,17 @@ export interface RegistryClient {
   tags(repository: Repository, signal: AbortSignal): Promise<TagList>;
   /** Tells whether the registry itself has a blob. */
   hasBlob(repository: Repository, blob: Descriptor, signal: AbortSignal): Promise<boolean>;
+  /**
+   * Lists what refers to a manifest, such as signatures, as an index; undefined where the registry has no such list.
+   *
+   * @throws CatalogueError what the upstream's trouble is
+   * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+   */
+  referrers(
+    repository: Repository,
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<FetchedManifest | undefined>;
   /** Reads blobs of one repository: verified, resumed where the upstream breaks off. */
   blobs(repository: Repository): BlobReader;
 }
@@ -180,6 +191,23 @@ export function createRegistryClient({
       await drain(response);
       if (response.status !== 200 && response.status !== 404) throw statusError(response);
       return response.status === 200;
+    },
+
+    async referrers(repository, digest, signal) {
+      const headers = { accept: MEDIA_TYPES.ociIndex };
+      const response = await send(repository, `referrers/${digest}`, { headers }, soon(signal));
+      // Registries without the list answer with one of many mistakes of the client.
+      if (response.status >= 400 && response.status < 500 && response.status !== 429) {
+        await drain(response);
+        return undefined;
+      }
+      if (response.status !== 200 || response.header('link') !== undefined) {
+        await drain(response);
+        if (response.status !== 200) throw statusError(response);
+        throw new CatalogueError('registry-failed', `More refers to ${digest} than fits on a page.`);
+      }
+      const bytes = await readBody(response, MANIFEST_LIMIT);
+      return { bytes, digest: sha256(bytes), contentType: MEDIA_TYPES.ociIndex };
     },
 
     blobs: (repository) => ({

@@ -88,6 +88,14 @@ export function createMirroringClient({ client, mirrorsOf }: MirroringClientOpti
         // One that has not fetched it yet may say no.
         (has) => has,
       ),
+    referrers: (repository, digest, signal) =>
+      ask(
+        repository,
+        canResolve,
+        (host, at) => host.referrers(at, digest, signal),
+        signal,
+        (found) => found !== undefined,
+      ),
     blobs(repository) {
       const direct = client.blobs(repository);
       const mirrors = mirrorsOf(repository.domain).filter(canPull);

@@ -14,6 +14,8 @@ export interface ArchiveRequest {
   readonly platform: Platform | undefined;
   /** Several platforms, as only an OCI layout can hold them; then `platform` does not count. */
   readonly platforms?: Platforms | undefined;
+  /** Whether signatures and whatever else refers to the images come with them, where there are several platforms. */
+  readonly referrers?: boolean | undefined;
   readonly format: ArchiveFormat;
   /** What the receiver has already, so that layers of it are left out. */
   readonly have?: DeltaBase | undefined;

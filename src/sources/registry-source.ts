@@ -55,7 +55,7 @@ export function createRegistrySource({
     signal: AbortSignal,
   ): Promise<Found> => {
     const [trees, held] = await withHeld(request, signal, (reference, ended) =>
-      resolveTree(client, reference, platforms, ended),
+      resolveTree(client, reference, { platforms, withReferrers: request.referrers === true }, ended),
     );
     const holdings = {
       images: held.map(({ layers }) => layers.map(({ digest }) => digest)),

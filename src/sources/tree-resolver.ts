@@ -19,6 +19,12 @@ export interface ResolvedTree extends ArchiveTree {
   readonly staleSince: number | undefined;
 }
 
+export interface TreeOptions {
+  readonly platforms: Platforms;
+  /** Whether what refers to the index and its images, such as signatures, comes with them. */
+  readonly withReferrers?: boolean;
+}
+
 /** A manifest as its registry served it. */
 type Served = Pick<FetchedManifest, 'bytes' | 'digest' | 'contentType'>;
 
@@ -38,7 +44,7 @@ const AT_ONCE = 4;
 export async function resolveTree(
   client: RegistryClient,
   reference: Reference,
-  platforms: Platforms,
+  { platforms, withReferrers = false }: TreeOptions,
   signal: AbortSignal,
 ): Promise<ResolvedTree> {
   const target = reference.digest ?? reference.tag ?? 'latest';
@@ -49,6 +55,7 @@ export async function resolveTree(
   const manifests: StoredManifest[] = [];
   const configs: Descriptor[] = [];
   const layers: Descriptor[] = [];
+  const attests = new Set<Digest>();
   const seen = new Set<Digest>();
   let bytes = 0;
 
@@ -68,6 +75,7 @@ export async function resolveTree(
     if (layers.length > LAYERS_MAX) throw tooLarge(reference);
   };
   const descend = async (entries: readonly Descriptor[]): Promise<void> => {
+    for (const entry of entries) if (!isImageEntry(entry)) attests.add(entry.digest);
     const fresh = entries.filter(({ digest }) => !seen.has(digest) && seen.add(digest));
     if (manifests.length + fresh.length > MANIFESTS_MAX) throw tooLarge(reference);
     for (let at = 0; at < fresh.length; at += AT_ONCE) {
@@ -84,6 +92,22 @@ export async function resolveTree(
     if (platforms !== 'all' && links.kind === 'manifest') await requireOneOf(links.config, platforms);
     await add(fetched);
   }
+  const images = manifests
+    .slice(1)
+    .map(({ descriptor }) => descriptor.digest)
+    .filter((digest) => !attests.has(digest));
+  const companions: { tag: string; root: Descriptor }[] = [];
+  for (const subject of withReferrers ? [fetched.digest, ...images] : []) {
+    for (const { tag, found } of await findCompanions(client, reference, subject, signal)) {
+      const at = manifests.length;
+      if (!seen.has(found.digest)) {
+        seen.add(found.digest);
+        await add(found);
+      }
+      const stored = manifests[at] ?? manifests.find(({ descriptor }) => descriptor.digest === found.digest);
+      if (stored !== undefined) companions.push({ tag, root: stored.descriptor });
+    }
+  }
   const [root, ...others] = manifests;
   if (root === undefined) throw new RangeError('A tree has a root');
   return {
@@ -92,6 +116,7 @@ export async function resolveTree(
     manifests: [root, ...others],
     configs,
     layers,
+    companions,
     staleSince: fetched.staleSince,
   };
 
@@ -102,6 +127,42 @@ export async function resolveTree(
         throw platformNotFound({ reference, wanted: one, seen: seenOf([platform]) });
     }
   }
+}
+
+/** The tags under which cosign keeps what belongs to a manifest, behind its digest. */
+const COSIGN_SUFFIXES = ['.sig', '.att', '.sbom'];
+
+/**
+ * Looks for what refers to a manifest: by the list of its registry or the tag that stands for it, and by cosign's tags.
+ * Each is given by the tag under which any registry can have it.
+ *
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
+ * @see https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
+ */
+async function findCompanions(
+  client: RegistryClient,
+  reference: Reference,
+  subject: Digest,
+  signal: AbortSignal,
+): Promise<{ readonly tag: string; readonly found: Served }[]> {
+  const base = subject.replace(':', '-');
+  const tagged = (tag: string): Promise<Served | undefined> =>
+    client.manifest(reference, tag, signal).catch((error: unknown) => {
+      if (error instanceof CatalogueError && error.code === 'image-not-found') return undefined;
+      throw error;
+    });
+  const listed = async (): Promise<Served | undefined> =>
+    (await client.referrers(reference, subject, signal)) ?? tagged(base);
+  const found = await Promise.all([listed(), ...COSIGN_SUFFIXES.map((suffix) => tagged(`${base}${suffix}`))]);
+  return found.flatMap((one, at) => {
+    if (one === undefined || isEmptyIndex(one)) return [];
+    return [{ tag: at === 0 ? base : `${base}${COSIGN_SUFFIXES[at - 1]}`, found: one }];
+  });
+}
+
+function isEmptyIndex({ bytes, contentType }: Served): boolean {
+  const links = parseManifestLinks(bytes, contentType);
+  return links.kind === 'index' && links.manifests.length === 0;
 }
 
 /** The index with the images for some platforms, and what attests these. */

@@ -5,7 +5,7 @@ import { after, before, suite, test } from 'node:test';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { startDockerd } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
-import { index, type Manifest } from '../support/images.ts';
+import { blob, index, type Manifest, manifest } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { runOrThrow, temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
@@ -52,10 +52,10 @@ suite('an image with all its platforms', {
       ...['copy', '--all', '--insecure-policy', '--dest-tls-verify=false'],
       ...[`oci-archive:${join(folder.path, name)}`, `docker://${other.host}/carried:latest`],
     ]);
-    const manifest = await httpCall(`${other.url}/v2/carried/manifests/latest`, {
+    const there = await httpCall(`${other.url}/v2/carried/manifests/latest`, {
       headers: { accept: `${images.busybox.descriptor.mediaType}, ${list.descriptor.mediaType}` },
     });
-    return { digest: manifest.headers['docker-content-digest'], body: JSON.parse(`${manifest.body}`) };
+    return { digest: there.headers['docker-content-digest'], body: JSON.parse(`${there.body}`) };
   }
 
   test('is in another registry, by skopeo copy --all, what it is upstream, attestations included', async () => {
@@ -93,6 +93,42 @@ suite('an image with all its platforms', {
     assert.equal(nested.headers['docker-content-digest'], images.nested.descriptor.digest);
     const whole = await httpCall(url('library/busybox', 'platform=all'), { method: 'HEAD' });
     assert.ok(Number(nested.headers['content-length']) > Number(whole.headers['content-length']));
+  });
+
+  test('comes with its signatures, and what else refers to it, under the tags that any registry can have', async () => {
+    const subject = images.busybox.descriptor.digest;
+    const base = subject.replace(':', '-');
+    const manifestType = images.busyboxAmd64.descriptor.mediaType;
+    const config = blob('application/vnd.oci.image.config.v1+json', Buffer.from('{}'));
+    const payload = blob('application/vnd.dev.cosign.simplesigning.v1+json', Buffer.from('{"critical":{}}'));
+    const artifactOf = (more: object): Manifest => {
+      const body = { schemaVersion: 2, mediaType: manifestType, config: config.descriptor, ...more };
+      return manifest(manifestType, { ...body, layers: [payload.descriptor] }, [config, payload], []);
+    };
+    const signature = artifactOf({});
+    const referring = artifactOf({ subject: { mediaType: manifestType, digest: subject, size: 1 } });
+    const referrers = index([referring]);
+    await push(registry.url, 'library/busybox', `${base}.sig`, signature);
+    await push(registry.url, 'library/busybox', base, referrers);
+
+    await using folder = await temporaryFolder();
+    await using other = await startRegistry();
+    const file = join(folder.path, 'all.tar');
+    const query = 'platform=all&referrers=1';
+    await runOrThrow('wget', ['--quiet', '-O', file, url('library/busybox', query)]);
+    for (const [tag, carriedManifest] of [
+      ['latest', images.busybox],
+      [`${base}.sig`, signature],
+      [base, referrers],
+    ] as const) {
+      await runOrThrow('skopeo', [
+        ...['copy', '--all', '--insecure-policy', '--dest-tls-verify=false'],
+        ...[`oci-archive:${file}:${tag}`, `docker://${other.host}/carried:${tag}`],
+      ]);
+      const { mediaType: accept, digest } = carriedManifest.descriptor;
+      const there = await httpCall(`${other.url}/v2/carried/manifests/${tag}`, { headers: { accept } });
+      assert.equal(there.headers['docker-content-digest'], digest, tag);
+    }
   });
 
   test('is imported by ctr for all platforms', { skip: skipUnless('dockerd', 'ctr') }, async () => {

@@ -81,6 +81,13 @@ suite('the query of /dl', () => {
         reason: 'Several platforms need &format=oci',
       });
     }
+    assert.equal(
+      parseArchiveQuery({ myimage: 'a', platform: 'all', format: 'oci', referrers: '1' }).referrers,
+      true,
+    );
+    assert.throws(() => parseArchiveQuery({ myimage: 'a', referrers: '1' }), {
+      reason: 'The parameter referrers needs &platform=all&format=oci, which has what they refer to',
+    });
     for (const platform of ['all,linux/amd64', 'linux/amd64,', 'ALL']) {
       assert.throws(() => platforms(platform), { code: 'platform-invalid' });
     }

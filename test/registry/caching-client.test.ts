@@ -52,6 +52,7 @@ async function setUp(staleIfError = 24 * HOUR_MS): Promise<Setup> {
       return setup.statesDigest ? digest : undefined;
     },
     hasBlob: async () => true,
+    referrers: async () => undefined,
     blobs: () => memorySource(),
   };
   const log = { damaged: () => {}, uncached: () => {} };

@@ -40,7 +40,7 @@ suite('all that is below an index of a registry that means no good', { timeout: 
     resolveTree(
       stack.client,
       parseReference(`${registry.host}/${repository}`),
-      platforms === 'all' ? platforms : [parsePlatform(platforms)],
+      { platforms: platforms === 'all' ? platforms : [parsePlatform(platforms)] },
       never,
     );
 
@@ -92,6 +92,38 @@ suite('all that is below an index of a registry that means no good', { timeout: 
     const image = imageWith(2, 'twice');
     serve('twice', [index([image, image]), image]);
     assert.equal((await resolve('twice')).manifests.length, 2);
+  });
+
+  test('has what refers to it by the list of its registry, where that has one', async () => {
+    const [image, signature] = [imageWith(1, 'signed'), imageWith(1, 'signature')];
+    const { digest } = image.descriptor;
+    const list = index([signature]);
+    registry.misbehave('signed', {
+      manifest: (request, response) => {
+        const asked = request.url?.split('/').at(-1);
+        const found =
+          asked === 'latest' ? image : asked === signature.descriptor.digest ? signature : undefined;
+        if (found === undefined) return void response.writeHead(404).end();
+        response.writeHead(200, { 'content-type': found.descriptor.mediaType }).end(found.bytes);
+      },
+    });
+    const reference = parseReference(`${registry.host}/signed`);
+    const options = { platforms: 'all', withReferrers: true } as const;
+    const without = await resolveTree(stack.client, reference, options, never);
+    assert.deepEqual(without.companions, []);
+    registry.at(`/v2/signed/referrers/${digest}`, (_request, response) => {
+      response.writeHead(200, { 'content-type': INDEX }).end(list.bytes);
+    });
+    const { companions = [], manifests } = await resolveTree(stack.client, reference, options, never);
+    assert.deepEqual(
+      companions.map(({ tag, root }) => [tag, root.digest]),
+      [[digest.replace(':', '-'), list.descriptor.digest]],
+    );
+    assert.equal(manifests.length, 3);
+    registry.at(`/v2/signed/referrers/${digest}`, (_request, response) => {
+      response.writeHead(500).end();
+    });
+    await assert.rejects(resolveTree(stack.client, reference, options, never), { code: /^registry-/ });
   });
 
   test('that is an artifact is refused', async () => {

@@ -23,6 +23,12 @@ const STREAM = Type.Optional(
 const STATUS_QUERY = { platform: PLATFORM, format: FORMAT, stream: STREAM };
 const DOWNLOAD_QUERY = {
   ...STATUS_QUERY,
+  referrers: Type.Optional(
+    Type.Union([Type.Literal('0'), Type.Literal('1')], {
+      description:
+        '`1` for signatures and whatever else refers to the images, with `platform=all&format=oci`.',
+    }),
+  ),
   have: Type.Optional(
     Type.Array(Type.String(), {
       description:
