@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { after, before, suite, test } from 'node:test';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type Dockerd, startDockerd } from '../support/engines.ts';
@@ -175,5 +176,26 @@ suite('the same request, from either source', {
     // dockerd 20.10 and podman 4 do not look into an index within an index.
     assert.deepEqual(await answer('registry', 'test/nested'), [200, undefined]);
     assert.deepEqual(await answer('engine', 'test/nested'), [404, 'platform-not-found']);
+    // What an engine saves is whole, and for one platform.
+    const delta = `test/shared:2&have=${registry.host}/test/shared:1`;
+    assert.deepEqual(await answer('registry', delta), [200, undefined]);
+    assert.deepEqual(await answer('engine', delta), [400, 'delta-unavailable']);
+    const all = 'library/busybox&format=oci&platform=all';
+    assert.deepEqual(await answer('registry', all), [200, undefined]);
+    assert.deepEqual(await answer('engine', all), [400, 'format-unavailable']);
+  });
+
+  test('checksums and parts are those of the file, whoever made it', async () => {
+    for (const { url } of Object.values(proxies)) {
+      const query = `${url}/dl?myimage=${registry.host}/library/busybox`;
+      const get = async (more = ''): Promise<Buffer> => (await httpCall(query + more)).body;
+      const whole = await get();
+      const hash = createHash('sha256').update(whole).digest('hex');
+      assert.equal(`${await get('&checksum=1')}`, `${hash}  busybox.tar\n`);
+      const parts = [await get('&parts=1MiB&part=1'), await get('&parts=1MiB&part=2')];
+      assert.deepEqual(Buffer.concat(parts), whole.subarray(0, 2 * (2 ** 20 - 512)));
+      const { headers } = await httpCall(query, { method: 'HEAD' });
+      assert.equal(headers['repr-digest'], `sha-256=:${Buffer.from(hash, 'hex').toString('base64')}:`);
+    }
   });
 });
