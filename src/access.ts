@@ -15,11 +15,11 @@ export interface Access {
   /** The patterns in force. */
   patterns(): { readonly allow: readonly NamePattern[]; readonly deny: readonly NamePattern[] };
   /**
-   * Reads the files of lists anew.
+   * Takes the lists of other settings, and reads the files of lists anew.
    *
    * @throws ConfigError where there is a mistake in one of them; then all stays as it was
    */
-  reload(): void;
+  reload(config: Config): void;
 }
 
 /** @throws ConfigError where there is a mistake in a file of lists */
@@ -34,8 +34,8 @@ export function createAccess(config: Config): Access {
     allowlist: { check: (reference) => current.allowlist.check(reference) },
     clients: { check: (address) => current.clients.check(address) },
     patterns: () => current.patterns,
-    reload() {
-      current = rulesOf(config);
+    reload(fresh) {
+      current = rulesOf(fresh);
     },
   };
 }

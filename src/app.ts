@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { type Access, createAccess } from './access.ts';
 import { createCertificates } from './certificates.ts';
 import type { PassedSockets } from './config/passed-sockets.ts';
+import { reloadConfig } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
 import { MAX_IMAGES } from './http/archive-query.ts';
 import type { ConnectionLimits } from './http/connections.ts';
@@ -43,8 +44,12 @@ export interface App {
   listen(sockets?: PassedSockets): Promise<string>;
   /** Ends all parts; downloads under way end first. */
   close(): Promise<void>;
-  /** Reads anew what may change while it runs; what has a mistake stays as it was, and the log says so. */
-  reload(): void;
+  /**
+   * Reads anew what may change while it runs; what has a mistake stays as it was, and the log says so.
+   *
+   * @param load reads the settings
+   */
+  reload(load: () => Config): void;
 }
 
 /**
@@ -54,6 +59,7 @@ export interface App {
  */
 export async function createApp(config: Config, environment: Environment): Promise<App> {
   const { logger } = environment;
+  let current = config;
   const access = createAccess(config);
   const { guard, allowlist, clients } = access;
   const certificates = await createCertificates(config, logger);
@@ -77,7 +83,7 @@ export async function createApp(config: Config, environment: Environment): Promi
 
   const server = await createServer({
     logger,
-    info: () => serviceInfo(config, access.patterns(), environment.version),
+    info: () => serviceInfo(current, access.patterns(), environment.version),
     tls: provider.certificate && {
       context: secureContextOptions(provider.certificate),
       isTrusted: config.tls === 'files' || (config.tls === 'acme' && !config.acmeStaging),
@@ -138,12 +144,17 @@ export async function createApp(config: Config, environment: Environment): Promi
       await server.close();
       await metricsServer.close();
     },
-    reload() {
+    reload(load) {
       try {
-        access.reload();
-        logger.info('The lists of who may fetch what were read anew');
+        const { config: fresh, needRestart } = reloadConfig(current, load());
+        access.reload(fresh);
+        current = fresh;
+        logger.level = fresh.logLevel;
+        logger.info('The settings and the lists of who may fetch what were read anew');
+        if (needRestart.length > 0)
+          logger.warn(`These settings have changed and need a restart: ${needRestart.join(', ')}`);
       } catch (err) {
-        logger.error({ err }, 'The lists of who may fetch what stay as they were');
+        logger.error({ err }, 'The settings and the lists of who may fetch what stay as they were');
       }
       provider.reload().catch((err) => logger.error({ err }, 'The certificate stays as it was'));
     },

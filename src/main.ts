@@ -118,7 +118,7 @@ async function serve(args: readonly string[]): Promise<void> {
     if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
     await Promise.all([manager.stopping(config.drain + MANAGER_GRACE_MS), app.close()]);
   });
-  process.on('SIGHUP', () => app.reload());
+  process.on('SIGHUP', () => app.reload(() => loadConfig(sources(args))));
   try {
     const url = await app.listen(sockets);
     await manager.ready(`Listening on ${url}`);

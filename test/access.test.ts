@@ -27,7 +27,8 @@ async function codeOf({ url }: DockerProxy, image: string): Promise<string> {
 
 /** Sends SIGHUP and waits until the log tells what came of it. */
 async function reload({ pid, logs }: DockerProxy): Promise<string> {
-  const said = () => logs().filter(({ msg }) => /^The lists of who may fetch what /.test(msg));
+  const said = () =>
+    logs().filter(({ msg }) => /^The settings and the lists of who may fetch what /.test(msg));
   const before = said().length;
   process.kill(pid, 'SIGHUP');
   await waitFor(() => said().length > before, { what: 'the lists to be read anew' });
@@ -56,6 +57,28 @@ suite('who may fetch what, by lists in files', { timeout: 60_000 }, () => {
     await reload(proxy);
     assert.equal(await codeOf(proxy, image), 'image-not-allowed');
     assert.equal(await codeOf(proxy, `${registry.host}/a/c`), 'image-not-found');
+  });
+
+  test('is as the settings of the file say after SIGHUP; what needs a restart is named', async () => {
+    await using folder = await temporaryFolder();
+    await using registry = await emptyRegistry();
+    const file = join(folder.path, 'settings.toml');
+    const settings = (lines: string): Promise<void> =>
+      writeFile(file, `insecure_registries = ["${registry.host}"]\n${lines}`);
+    await settings(`allow = ["${registry.host}/a/**"]\n`);
+    await using proxy = await startDockerProxy({ args: ['--config', file] });
+    const image = `${registry.host}/b/c`;
+    assert.equal(await codeOf(proxy, image), 'image-not-allowed');
+
+    await settings(`allow = ["${registry.host}/b/**"]\noperator_name = "New"\nmax_image_size = "1GB"\n`);
+    await reload(proxy);
+    assert.equal(await codeOf(proxy, image), 'image-not-found');
+    assert.match((await httpCall(`${proxy.url}/api/v1/info`)).body.toString(), /"name":"New"/);
+    assert.ok(proxy.logs().some(({ msg }) => /need a restart: max_image_size$/.test(msg)));
+
+    await settings('allow = 5\n');
+    assert.match(await reload(proxy), /settings\.toml: allow: .*stay as they were/);
+    assert.equal(await codeOf(proxy, image), 'image-not-found', 'a mistake changes nothing');
   });
 
   test('stays as it was where a file has a mistake, and the log says which', async () => {

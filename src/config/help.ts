@@ -37,10 +37,10 @@ And:
 `;
 }
 
-function describe([name, { type, default: standard, doc }]: [string, Setting<unknown>]): string {
+function describe([name, { type, default: standard, doc, reloads }]: [string, Setting<unknown>]): string {
   return [
     `  --${flagName(name)} ${type.placeholder}`,
-    `      ${doc}${standard ? ` Default: ${standard}.` : ''}`,
+    `      ${doc}${standard ? ` Default: ${standard}.` : ''}${reloads ? ' Read anew on SIGHUP.' : ''}`,
     `      ${environmentName(name)}, or ${fileKey(name)} in the file`,
   ].join('\n');
 }

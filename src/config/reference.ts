@@ -13,9 +13,9 @@ import { inlineToml } from './toml.ts';
 export function referencePage(): string {
   const sections = eachSection((title, names) => {
     const settings = names.map((name) => {
-      const { type, default: standard, doc }: Setting<unknown> = SCHEMA[name];
+      const { type, default: standard, doc, reloads }: Setting<unknown> = SCHEMA[name];
       const names = `\`--${flagName(name)}\`, \`${environmentName(name)}\`, \`${fileKey(name)}\``;
-      const value = `Value: \`${type.placeholder}\`.${standard ? ` Default: \`${standard}\`.` : ''}`;
+      const value = `Value: \`${type.placeholder}\`.${standard ? ` Default: \`${standard}\`.` : ''}${reloads ? ' Read anew on SIGHUP.' : ''}`;
       return `### ${fileKey(name)}\n\n${names}\n\n${doc} ${value}\n`;
     });
     return `## ${title}\n\n${settings.join('\n')}`;

@@ -32,6 +32,8 @@ export interface Setting<T> {
   readonly doc: string;
   /** What it belongs to. */
   readonly section: keyof typeof SECTIONS;
+  /** Whether a change takes effect on SIGHUP; all others need a restart. */
+  readonly reloads?: true;
   /** A value for the example file, where no default is one. */
   readonly example?: string;
   /** The example as a file has it, where that is a table. */
@@ -151,12 +153,14 @@ export const SCHEMA = {
   },
   allow: {
     section: 'images',
+    reloads: true,
     type: listOf(pattern),
     doc: 'What may be fetched: globs over registry/repository. Default: the well-known public registries and INSECURE_REGISTRIES.',
     example: 'docker.io/library/*,ghcr.io/my-organisation/**',
   },
   deny: {
     section: 'images',
+    reloads: true,
     type: listOf(pattern),
     default: '',
     doc: 'What may not be fetched, whatever is allowed.',
@@ -164,14 +168,16 @@ export const SCHEMA = {
   },
   allowFile: {
     section: 'images',
+    reloads: true,
     type: text,
-    doc: 'A file with more of ALLOW, one a line, read anew on SIGHUP; # begins a comment.',
+    doc: 'A file with more of ALLOW, one a line; # begins a comment.',
     example: '/etc/dockerproxy/allow',
   },
   denyFile: {
     section: 'images',
+    reloads: true,
     type: text,
-    doc: 'A file with more of DENY, one a line, read anew on SIGHUP.',
+    doc: 'A file with more of DENY, one a line.',
     example: '/etc/dockerproxy/deny',
   },
   insecureRegistries: {
@@ -195,6 +201,7 @@ export const SCHEMA = {
   },
   allowClients: {
     section: 'clients',
+    reloads: true,
     type: listOf(addressRange),
     default: '',
     doc: 'Who may use the service, by address: ranges in CIDR notation; without any, everyone.',
@@ -202,6 +209,7 @@ export const SCHEMA = {
   },
   denyClients: {
     section: 'clients',
+    reloads: true,
     type: listOf(addressRange),
     default: '',
     doc: 'Who may not use the service, whoever is allowed.',
@@ -209,14 +217,16 @@ export const SCHEMA = {
   },
   allowClientsFile: {
     section: 'clients',
+    reloads: true,
     type: text,
-    doc: 'A file with more of ALLOW_CLIENTS, one a line, read anew on SIGHUP.',
+    doc: 'A file with more of ALLOW_CLIENTS, one a line.',
     example: '/etc/dockerproxy/allow-clients',
   },
   denyClientsFile: {
     section: 'clients',
+    reloads: true,
     type: text,
-    doc: 'A file with more of DENY_CLIENTS, one a line, read anew on SIGHUP.',
+    doc: 'A file with more of DENY_CLIENTS, one a line.',
     example: '/etc/dockerproxy/deny-clients',
   },
   rateLimit: {
@@ -324,12 +334,14 @@ export const SCHEMA = {
   },
   operatorName: {
     section: 'page',
+    reloads: true,
     type: text,
     doc: 'Who runs this service, as the page names them.',
     example: 'Example Labs',
   },
   operatorContact: {
     section: 'page',
+    reloads: true,
     type: contact,
     doc: 'Where the operator can be reached: an e-mail address or an https:// URL, shown by the page.',
     example: 'images@example.org',
@@ -342,6 +354,7 @@ export const SCHEMA = {
   },
   logLevel: {
     section: 'watching',
+    reloads: true,
     type: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
     default: 'info',
     doc: 'How much is logged.',
