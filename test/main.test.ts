@@ -199,6 +199,12 @@ suite('the program', { timeout: 60_000 }, () => {
     await assert.rejects(httpCall(`${proxy.url}/healthz`), { code: 'ECONNREFUSED' });
   });
 
+  test('SIGABRT, by which a watchdog ends a service that hangs, is not waited for', async () => {
+    await using proxy = await startDockerProxy();
+    process.kill(proxy.pid, 'SIGABRT');
+    assert.deepEqual(await proxy.exited, { code: null, signal: 'SIGABRT' });
+  });
+
   test('with a certificate it serves HTTPS', { skip: skipUnless('openssl', 'curl') }, async () => {
     await using folder = await temporaryFolder();
     const [cert, key] = [join(folder.path, 'cert.pem'), join(folder.path, 'key.pem')];
