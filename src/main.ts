@@ -28,16 +28,8 @@ import { createServiceManager } from './telemetry/service-manager.ts';
 const EXIT_CONFIG = 78;
 /** What the service manager gives beyond the time for downloads, to end everything else. */
 const MANAGER_GRACE_MS = 10_000;
-/** SIGHUP reloads. The others tell of a process that is broken, such as the watchdog's of one that hangs: it would never hear them. */
-const UNGRACEFUL: NodeJS.Signals[] = [
-  'SIGHUP',
-  'SIGABRT',
-  'SIGBUS',
-  'SIGFPE',
-  'SIGILL',
-  'SIGSEGV',
-  'SIGTRAP',
-];
+/** SIGHUP reloads; the others are of a process that is broken: one that hangs would never hear its watchdog's SIGABRT. */
+const UNGRACEFUL = ['SIGHUP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGTRAP'] as const;
 /** What shells make of SIGINT. */
 const EXIT_INTERRUPTED = 130;
 
@@ -124,7 +116,7 @@ async function serve(args: readonly string[]): Promise<void> {
     pid: process.pid,
     onFailure: (err) => logger.warn({ err }, `The service manager could not be told: ${err.message}`),
   });
-  const closer = closeWithGrace({ delay: config.drain, logger, skip: UNGRACEFUL }, async ({ err }) => {
+  const closer = closeWithGrace({ delay: config.drain, logger, skip: [...UNGRACEFUL] }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
     await Promise.all([manager.stopping(config.drain + MANAGER_GRACE_MS), app.close()]);
   });
