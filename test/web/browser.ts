@@ -81,11 +81,15 @@ export function createOpener(
       await opened[Symbol.asyncDispose]();
       assert.deepEqual(opened.complaints, []);
     });
-    // What its last module does: until then, it is the page without scripts.
     const hasScripts = options.javaScriptEnabled !== false && path !== '/api';
-    if (hasScripts) await opened.page.locator('#operator a').waitFor();
+    if (hasScripts) await untilReady(opened.page);
     return opened.page;
   };
+}
+
+/** Waits for what the last module of the page does: until then, it is the page without scripts. */
+export async function untilReady(page: Page): Promise<void> {
+  await page.locator('#operator a').waitFor();
 }
 
 /** Waits until the page has shown what it knows of an image. */

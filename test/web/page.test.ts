@@ -5,7 +5,15 @@ import type { Browser, Page } from 'playwright-core';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
 import { type Bed, startBed } from './bed.ts';
-import { assertAccessible, createOpener, OUTPUT, sha256Of, startChromium, untilShown } from './browser.ts';
+import {
+  assertAccessible,
+  createOpener,
+  OUTPUT,
+  sha256Of,
+  startChromium,
+  untilReady,
+  untilShown,
+} from './browser.ts';
 
 suite('the page in Chromium', {
   concurrency: 3,
@@ -223,6 +231,7 @@ suite('the page in Chromium', {
     await page.locator('#languages summary').click();
     await page.getByRole('link', { name: 'فارسی' }).click();
     await page.locator('html[lang=fa][dir=rtl]').waitFor();
+    await untilReady(page);
     await page.goto(bed.url + busybox());
     await page.locator('html[lang=fa]').waitFor();
     await untilShown(page);
