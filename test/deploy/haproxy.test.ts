@@ -1,55 +1,19 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { get } from 'node:https';
-import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
-import { makeCertificate } from '../bench/certificate.ts';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { startDownload } from '../support/download.ts';
+import { startHaproxy } from '../support/haproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort, spawnUntil, temporaryFolder, waitFor } from '../support/process.ts';
+import { waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { startRegistry } from '../support/registry.ts';
-
-const FILE = join(import.meta.dirname, '..', '..', 'deploy', 'haproxy', 'haproxy.cfg');
-
-/** HAProxy by the file of deploy/, in front of two services. */
-async function startHaproxy(one: string, two: string) {
-  await using stack = new AsyncDisposableStack();
-  const folder = stack.use(await temporaryFolder());
-  const { certificate, key } = await makeCertificate(folder.path);
-  const both = Buffer.concat([await readFile(certificate), await readFile(key)]);
-  const pem = join(folder.path, 'both.pem');
-  await writeFile(pem, both);
-  const port = await freePort();
-  const settings = (await readFile(FILE, 'utf8'))
-    // Its descriptors are those of whoever runs the tests.
-    .replace('maxconn 20000', 'maxconn 200')
-    .replace('/run/haproxy/admin.sock', join(folder.path, 'admin.sock'))
-    .replace('bind :443', `bind 127.0.0.1:${port}`)
-    .replace('/etc/ssl/dl.example.org.pem', pem)
-    .replace('10.0.0.11:8080', new URL(one).host)
-    .replace('10.0.0.12:8080', new URL(two).host)
-    // So that a test sees which of them answers.
-    .replace('    balance uri', '    http-response set-header x-server %s\n    balance uri');
-  const file = join(folder.path, 'haproxy.cfg');
-  await writeFile(file, settings);
-  const url = `https://127.0.0.1:${port}`;
-  const answers = () =>
-    httpCall(`${url}/healthz`).then(
-      ({ status }) => status === 200,
-      () => false,
-    );
-  stack.use(await spawnUntil('haproxy', ['-db', '-f', file], answers));
-  const held = stack.move();
-  return { url, ca: await readFile(certificate), [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
-}
 
 suite('HAProxy in front of two services, as deploy/haproxy has it', {
   skip: skipUnless('haproxy', 'docker-registry', 'openssl'),
@@ -63,7 +27,7 @@ suite('HAProxy in front of two services, as deploy/haproxy has it', {
     const env = { DOCKERPROXY_INSECURE_REGISTRIES: registry.host, DOCKERPROXY_TRUST_PROXY: '127.0.0.1' };
     await using one = await startDockerProxy({ env });
     await using two = await startDockerProxy({ env });
-    await using front = await startHaproxy(one.url, two.url);
+    await using front = await startHaproxy([one.url, two.url]);
 
     const url = `${front.url}/dl?myimage=${registry.host}/team/app:one`;
     const serverOf = async (): Promise<string> => {
@@ -91,7 +55,7 @@ suite('HAProxy in front of two services, as deploy/haproxy has it', {
     const env = { DOCKERPROXY_TRUST_PROXY: '127.0.0.1' };
     await using one = await startDockerProxy({ env });
     await using two = await startDockerProxy({ env });
-    await using front = await startHaproxy(one.url, two.url);
+    await using front = await startHaproxy([one.url, two.url]);
     const asked = get(`${front.url}/api/v1/limits`, {
       ...{ agent: false, ca: front.ca, localAddress: '127.0.0.2' },
       headers: { 'x-forwarded-for': '198.51.100.7' },
