@@ -29,9 +29,9 @@ interface Held {
 }
 
 /** Eviction goes on to here, so that it doesn't run for every blob. */
-const LOW_WATER = 0.9;
+export const LOW_WATER = 0.9;
 /** Other processes share the folder: what they read or write was touched not longer ago than this. */
-const IN_USE_ELSEWHERE_MS = 30_000;
+export const IN_USE_ELSEWHERE_MS = 30_000;
 /** How long a count of the folder stands; meanwhile, what this process adds is added to it. */
 const COUNT_STANDS_MS = 10_000;
 /** Of the free bytes of the disk, so that the cache never takes the last of them. */

@@ -11,6 +11,8 @@ export interface Chart {
   bars: Bar[];
   /** The text at the end of a bar. */
   format: (value: number) => string;
+  /** What the longest bar there may be stands for; the largest value unless told. */
+  full?: number;
 }
 
 export interface Picture {
@@ -68,9 +70,9 @@ ${parts.join('\n')}
 `;
 }
 
-function drawChart({ title, bars, format }: Chart, x: number, y: number): string {
+function drawChart({ title, bars, format, full = 0 }: Chart, x: number, y: number): string {
   const values = bars.flatMap(({ value }) => (typeof value === 'number' ? [value] : []));
-  const scale = barWidth / Math.max(...values, Number.MIN_VALUE);
+  const scale = barWidth / Math.max(...values, full, Number.MIN_VALUE);
   const rows = bars.map(({ label, value, accent }, at) => {
     const top = y + titleHeight + at * rowHeight;
     const baseline = top + 13;

@@ -41,7 +41,7 @@ export function formatTargets(targets: Target[]): string {
 }
 
 /** Names to the left, everything else to the right. */
-function align(lines: string[][]): string {
+export function align(lines: string[][]): string {
   const width = (at: number) => Math.max(...lines.map((line) => line[at]?.length ?? 0));
   const widths = (lines[0] ?? []).map((_, at) => width(at));
   return lines

@@ -1,0 +1,105 @@
+import { createImageCatalogue } from './image-catalogue.ts';
+import { createLruModel } from './lru-model.ts';
+import { createRandom, createZipf } from './random.ts';
+
+export interface Stream {
+  readonly images: number;
+  readonly downloadsPerDay: number;
+  readonly seed: number;
+}
+
+export interface SimulationOptions extends Stream {
+  /** Of Zipf's law: how much more the popular images are asked for. */
+  readonly exponent: number;
+  /** Bytes. */
+  readonly cacheSizes: readonly number[];
+}
+
+/** What a cache of one size does in a day, once it is full. */
+export interface HitRate {
+  /** Bytes. */
+  readonly cacheSize: number;
+  /** Of the downloads, those of which everything was there. */
+  readonly downloads: number;
+  /** Of the bytes, those that were there. */
+  readonly bytes: number;
+  /** GETs of layers and manifests. */
+  readonly upstreamGets: number;
+  /** Of these, those of manifests, which Docker Hub counts as pulls. */
+  readonly pulls: number;
+  readonly upstreamBytes: number;
+}
+
+export interface Simulation {
+  readonly exponent: number;
+  /** Of all blobs that were asked for. */
+  readonly distinctBytes: number;
+  /** Of an image, on average over the downloads. */
+  readonly bytesPerDownload: number;
+  readonly layersPerDownload: number;
+  readonly rates: readonly HitRate[];
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+/** One to fill the cache, one to count. */
+const DAYS = 2;
+
+/** Sends one stream of downloads through a cache of each size. */
+export function simulate(options: SimulationOptions): Simulation {
+  const { images, downloadsPerDay, seed, exponent, cacheSizes } = options;
+  const catalogue = createImageCatalogue(images, createRandom(seed));
+  const draw = createZipf(images, exponent, createRandom(seed + 1));
+  const downloads = Array.from({ length: DAYS * downloadsPerDay }, (_, at) =>
+    catalogue.blobsOf(draw(), at / downloadsPerDay),
+  );
+  const sizes = Float64Array.from(catalogue.sizes);
+  const counted = downloads.slice((DAYS - 1) * downloadsPerDay);
+  const bytes = counted.reduce((sum, blobs) => sum + sizeOf(blobs, sizes), 0);
+  const layers = counted.reduce((sum, blobs) => sum + blobs.length - 1, 0);
+  return {
+    exponent,
+    distinctBytes: sizes.reduce((sum, size) => sum + size, 0),
+    bytesPerDownload: bytes / downloadsPerDay,
+    layersPerDownload: layers / downloadsPerDay,
+    rates: cacheSizes.map((cacheSize) => run(downloads, sizes, cacheSize, downloadsPerDay)),
+  };
+}
+
+function run(
+  downloads: readonly (readonly number[])[],
+  sizes: Float64Array,
+  cacheSize: number,
+  downloadsPerDay: number,
+): HitRate {
+  const cache = createLruModel({ limit: cacheSize, sizes });
+  const start = (DAYS - 1) * downloadsPerDay;
+  let [whole, bytes, missedBytes, gets, pulls] = [0, 0, 0, 0, 0];
+  downloads.forEach((blobs, at) => {
+    const now = (at / downloadsPerDay) * DAY_MS;
+    let missed = 0;
+    blobs.forEach((blob, place) => {
+      const isThere = cache.use(blob, now);
+      if (at < start) return;
+      bytes += sizes[blob] ?? 0;
+      if (isThere) return;
+      missed++;
+      missedBytes += sizes[blob] ?? 0;
+      if (place === 0) pulls++;
+    });
+    if (at < start) return;
+    gets += missed;
+    if (missed === 0) whole++;
+  });
+  return {
+    cacheSize,
+    downloads: whole / downloadsPerDay,
+    bytes: 1 - missedBytes / bytes,
+    upstreamGets: gets,
+    pulls,
+    upstreamBytes: missedBytes,
+  };
+}
+
+function sizeOf(blobs: readonly number[], sizes: Float64Array): number {
+  return blobs.reduce((sum, blob) => sum + (sizes[blob] ?? 0), 0);
+}
