@@ -100,8 +100,8 @@ function dockerManifest({ reference, config, layers }: ArchiveImage): unknown {
 }
 
 /** The name after loading, registry included. A digest can't be one: dockerd and podman refuse it in RepoTags. */
-function loadedName({ name, tag, digest }: Reference): string | undefined {
-  return tag === undefined || digest !== undefined ? undefined : `${name}:${tag}`;
+function loadedName({ name, tag }: Reference): string | undefined {
+  return tag === undefined ? undefined : `${name}:${tag}`;
 }
 
 function blobEntries(trees: readonly ArchiveTree[]): Entry[] {

@@ -37,7 +37,7 @@ export interface Piece {
  * The version of the composition: what goes into an archive, in which order, with which headers. It must change with
  * any of them, since clients and caches continue a download by its ETag.
  */
-const LAYOUT_VERSION = 1;
+const LAYOUT_VERSION = 2;
 
 /** Fixes every byte's place in a tar of these entries, in their order. */
 export function layoutArchive(entries: readonly Entry[]): Layout {

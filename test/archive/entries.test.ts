@@ -73,13 +73,19 @@ suite('the entries of an archive', () => {
     );
   });
 
-  test('an image by digest has no name, which engines would refuse', () => {
+  test('an image by digest alone has no name, which engines would refuse', () => {
     const entries = archiveEntries(
-      [sampleImage(`busybox:1@sha256:${'a'.repeat(64)}`, blobs, [base])],
+      [sampleImage(`busybox@sha256:${'a'.repeat(64)}`, blobs, [base])],
       'docker',
     );
     assert.deepEqual((parse(entries, 'manifest.json') as { RepoTags: unknown }[])[0]?.RepoTags, null);
     assert.doesNotMatch(JSON.stringify(parse(entries, 'index.json')), /annotations/);
+  });
+
+  test('an image by tag and digest is, byte for byte, that of the tag', () => {
+    const tagged = sampleImage('busybox:1', blobs, [base]);
+    const pinned = { ...tagged, reference: parseReference(`busybox:1@sha256:${'a'.repeat(64)}`) };
+    assert.deepEqual(archiveEntries([pinned], 'docker'), archiveEntries([tagged], 'docker'));
   });
 
   test('two sizes for one blob are refused', () => {

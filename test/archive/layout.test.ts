@@ -165,7 +165,7 @@ suite('the layout of an archive', () => {
       { path: 'x', content: bytes('1') },
       { path: 'y', content: a },
     ]);
-    assert.match(base, /^"1-[0-9a-f]{64}"$/);
+    assert.match(base, /^"2-[0-9a-f]{64}"$/);
     assert.equal(
       of([
         { path: 'x', content: bytes('1') },
