@@ -7,7 +7,7 @@ import { startDockerd } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
 import { blob, index, type Manifest, manifest } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { run, runOrThrow, temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage, type StandardImages, standardImages } from '../support/standard-images.ts';
@@ -63,6 +63,30 @@ suite('an image with all its platforms', {
     const { digest, body } = await carried('library/busybox', 'platform=all', name);
     assert.equal(digest, images.busybox.descriptor.digest);
     assert.equal(body.manifests.length, 4);
+  });
+
+  test('is whole where an index is in an index, which skopeo copies from nowhere', async () => {
+    await using folder = await temporaryFolder();
+    await using other = await startRegistry();
+    const file = join(folder.path, 'nested.tar');
+    await runOrThrow('wget', ['--quiet', '-O', file, url('test/nested', 'platform=all')]);
+    const copies = [`oci-archive:${file}`, `docker://${registry.host}/test/nested:latest`].map((from) =>
+      run('skopeo', [
+        ...['copy', '--all', '--insecure-policy', '--src-tls-verify=false', '--dest-tls-verify=false'],
+        ...[from, `docker://${other.host}/carried:latest`],
+      ]),
+    );
+    for (const { code, stderr } of await Promise.all(copies)) {
+      assert.equal(code, 1);
+      assert.match(stderr, /copying image 1\/1 from manifest list: Unexpectedly received a manifest list/);
+    }
+    await runOrThrow('tar', ['-xf', file, '-C', folder.path]);
+    const blobs = join(folder.path, 'blobs', 'sha256');
+    const names = await readdir(blobs);
+    const checked = names.map((name) => `${name}  ${name}\n`).join('');
+    await runOrThrow('sha256sum', ['--check', '--quiet'], { cwd: blobs, input: checked });
+    for (const { descriptor } of [images.nested, images.busybox, ...images.busybox.children])
+      assert.ok(names.includes(descriptor.digest.slice('sha256:'.length)), descriptor.digest);
   });
 
   test('of a manifest list of Docker, too', async () => {
