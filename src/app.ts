@@ -95,6 +95,7 @@ export async function createApp(config: Config, environment: Environment): Promi
     headCosts: config.source === 'engine',
     connections,
     source: images.source,
+    addresses: () => ({ replicas: current.replicas, domains: current.domains }),
     checksums: createChecksums(config.cacheSize === 0 ? undefined : config.cacheDir),
     catalogue: createBriefCatalogue({ catalogue: images.catalogue, now: () => performance.now() }),
     search: search?.find,

@@ -26,6 +26,24 @@ export function partition(size: number, limit: number): Partition {
   return { size, partSize, count: Math.max(Math.ceil(size / partSize), 1) };
 }
 
+/** Bytes of a piece at least. */
+const PIECE_MIN = 2 ** 20;
+/** So that a list of them stays small. */
+const PIECES_MAX = 2000;
+
+/**
+ * How a file is hashed in one pass: whole and, where it has several, in pieces of a power of two bytes, by which a
+ * damaged one can be mended.
+ *
+ * @param all bytes of the file and all others on the same list, as parts of an archive are
+ */
+export function hashedAs(size: number, all = size): readonly [whole: Partition, ...pieces: Partition[]] {
+  let partSize = PIECE_MIN;
+  while (all > partSize * PIECES_MAX) partSize *= 2;
+  const whole = unparted(size);
+  return size <= partSize ? [whole] : [whole, { size, partSize, count: Math.ceil(size / partSize) }];
+}
+
 /** Where a part lies in the file. The first part is 1. */
 export function partRange({ size, partSize }: Partition, number: number): ByteRange {
   return { start: (number - 1) * partSize, end: Math.min(number * partSize, size) };

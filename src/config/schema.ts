@@ -17,6 +17,7 @@ import {
   rate,
   registry,
   registryTables,
+  replica,
   type SettingType,
   text,
   toggle,
@@ -77,6 +78,14 @@ export const SCHEMA = {
     default: '',
     doc: 'Proxies in front of the service, by address: only from them does X-Forwarded-For tell who the client is.',
     example: '127.0.0.1,10.0.0.0/8',
+  },
+  replicas: {
+    section: 'listening',
+    reloads: true,
+    type: listOf(replica),
+    default: '',
+    doc: 'The public addresses of all services that send the same, this one among them: metalinks and Link headers name them. A country may stand behind each.',
+    example: 'https://dl1.example.org,https://dl2.example.org de',
   },
   maxConnections: {
     section: 'listening',

@@ -192,6 +192,27 @@ export const bytes: SettingType<number> = {
   },
 };
 
+/** A service that sends the same bytes, and the country that it is in. */
+export interface Replica {
+  /** `https://dl.example.org` */
+  readonly origin: string;
+  /** ISO 3166-1, in lower case. */
+  readonly location: string | undefined;
+}
+
+export const replica: SettingType<Replica> = {
+  placeholder: 'URL',
+  parse(value) {
+    const [, address = '', location] = /^(\S+)(?:\s+([a-z]{2}))?$/i.exec(text.parse(value)) ?? [];
+    const url = URL.parse(address);
+    const isOrigin = url !== null && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`;
+    if (isOrigin) return { origin: url.origin, location: location?.toLowerCase() };
+    throw new Error(
+      'must name services by URLs without a path, such as https://dl.example.org, each with a country behind it or none: https://dl.example.org de',
+    );
+  },
+};
+
 const DURATION_UNITS = new Map([
   ['ms', 1],
   ['s', 1000],

@@ -15,6 +15,10 @@ export type Described = Pick<
   'filename' | 'digests' | 'zstd' | 'staleSince' | 'omitted'
 > & {
   readonly etag?: string | undefined;
+  /** Where it is not the archive itself. */
+  readonly contentType?: string;
+  /** Where its own is not as the digests of the images say. */
+  readonly cacheControl?: string | undefined;
 };
 
 /** Sets what describes a file and answers a conditional request; true where that was the whole answer. */
@@ -69,24 +73,29 @@ export function setRangeHeaders(
 }
 
 /**
- * Sets the digest of the whole file, whatever part of it is sent.
+ * Sets the digest of the whole file, whatever part of it is sent; also by the older header, the one that metalinks by
+ * HTTP know.
  *
  * @param hash sha256 in hex digits
  * @see https://www.rfc-editor.org/rfc/rfc9530#section-3
+ * @see https://www.rfc-editor.org/rfc/rfc6249#section-6
  */
 export function setDigestHeader(reply: FastifyReply, hash: string): void {
-  reply.header('repr-digest', `sha-256=:${Buffer.from(hash, 'hex').toString('base64')}:`);
+  const digest = Buffer.from(hash, 'hex').toString('base64');
+  reply.headers({ 'repr-digest': `sha-256=:${digest}:`, digest: `SHA-256=${digest}` });
 }
 
 function setFileHeaders(reply: FastifyReply, file: Described, query: ArchiveQuery): void {
   const notices = archiveNotices(file);
-  const isPinned = namedImages(query).every(({ digest }) => digest !== undefined);
+  // Of signatures there may be more tomorrow, whatever the digest.
+  const isPinned = !query.referrers && namedImages(query).every(({ digest }) => digest !== undefined);
+  const pinnedOrNot = isPinned ? `public, max-age=${ONE_YEAR_S}, immutable` : 'public, no-cache';
   reply.headers({
-    'content-type': 'application/x-tar',
+    'content-type': file.contentType ?? 'application/x-tar',
     'content-disposition': `attachment; filename="${file.filename}"`,
     'accept-ranges': 'bytes',
     ...(file.etag !== undefined && { etag: file.etag }),
-    'cache-control': isPinned ? `public, max-age=${ONE_YEAR_S}, immutable` : 'public, no-cache',
+    'cache-control': file.cacheControl ?? pinnedOrNot,
     'docker-content-digest': file.digests.join(', '),
     ...(notices.length > 0 && { 'dockerproxy-notice': notices.join('; ') }),
   });

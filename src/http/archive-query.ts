@@ -23,6 +23,8 @@ export interface ArchiveQuery {
   readonly parts: PartsQuery | undefined;
   /** Whether the checksum is asked for, in place of the archive. */
   readonly checksum: boolean;
+  /** Whether the metalink is asked for, in place of the archive. */
+  readonly metalink: boolean;
   /** Whether to lead to the URL by digest, in place of the archive. */
   readonly redirect: boolean;
   /** The name that a client which knows no Content-Disposition saves the archive by; undefined where it is no name. */
@@ -57,6 +59,7 @@ const OPTIONS = [
   'parts',
   'part',
   'checksum',
+  'metalink',
   'redirect',
 ];
 /** What a file is asked for by whose making is watched: the file as a whole. */
@@ -94,22 +97,25 @@ function parseImages(query: QueryString, known: readonly string[]): ArchiveQuery
 }
 
 /**
- * Reads a path such as `/dl/ghcr.io/org/app:1.2.tar`, or `….tar.sha256` for its checksum, and its query.
+ * Reads a path such as `/dl/ghcr.io/org/app:1.2.tar`, `….tar.sha256` for its checksum, or `….tar.meta4` for its metalink,
+ * and its query.
  *
  * @param file what stands behind `/dl/`, decoded
- * @throws CatalogueError a 400 that names what is wrong, or `route-not-found` where it does not end in `.tar` or `.tar.sha256`
+ * @throws CatalogueError a 400 that names what is wrong, or `route-not-found` where it ends in none of these
  */
 export function parseArchivePath(file: string, query: QueryString): ArchiveQuery {
-  const [, image, ending] = /^(.*)\.tar(\.sha256)?$/s.exec(file) ?? [];
+  const [, image, ending] = /^(.*)\.tar(\.sha256|\.meta4)?$/s.exec(file) ?? [];
   if (image === undefined) {
     throw new CatalogueError('route-not-found', `${quote(`/dl/${file}`)} does not end in .tar.`);
   }
   refuseUnknown(query, OPTIONS);
-  const { checksum, ...rest } = options(query);
   return {
     references: [parseReference(image)],
-    ...rest,
-    checksum: checksum || ending !== undefined,
+    ...options({
+      ...query,
+      ...(ending === '.sha256' && { checksum: '1' }),
+      ...(ending === '.meta4' && { metalink: '1' }),
+    }),
     savedAs: Object.keys(query).length === 0 ? `${image.split('/').at(-1)}.tar` : undefined,
   };
 }
@@ -120,6 +126,11 @@ function options(query: QueryString): Omit<ArchiveQuery, 'references' | 'savedAs
   const format = single(query, 'format') ?? 'docker';
   if (format !== 'docker' && format !== 'oci')
     throw invalid(`The format ${quote(format)} is neither docker nor oci.`);
+  const [checksum, metalink] = [flag(query, 'checksum'), flag(query, 'metalink')];
+  if (checksum && metalink)
+    throw invalid(
+      'The parameters checksum and metalink ask for two files; a metalink has the checksum in it.',
+    );
   const referrers = flag(query, 'referrers');
   if (referrers && platforms !== 'all')
     throw invalid('The parameter referrers needs &platform=all&format=oci, which has what they refer to.');
@@ -133,7 +144,8 @@ function options(query: QueryString): Omit<ArchiveQuery, 'references' | 'savedAs
     stream: flag(query, 'stream'),
     have: haveOf(query),
     parts: partsOf(query),
-    checksum: flag(query, 'checksum'),
+    checksum,
+    metalink,
     redirect: flag(query, 'redirect'),
   };
 }

@@ -1,9 +1,9 @@
 import type { FastifyReply } from 'fastify';
 import { CatalogueError } from '../errors.ts';
-import { formatPlatform } from '../oci/platform.ts';
 import { familiarName } from '../oci/reference.ts';
 import type { Archive, LiveArchive } from '../sources/image-source.ts';
 import type { ArchiveQuery } from './archive-query.ts';
+import { digestQuery } from './digest-query.ts';
 import { downloadUrl } from './download-url.ts';
 import { archiveNotices } from './notices.ts';
 
@@ -15,20 +15,14 @@ import { archiveNotices } from './notices.ts';
  */
 export function redirectToDigests(
   reply: FastifyReply,
-  { references, platforms, format, parts, checksum }: ArchiveQuery,
+  query: ArchiveQuery,
   archive: Archive | LiveArchive,
 ): FastifyReply {
   const notices = archiveNotices(archive);
   const url = downloadUrl({
-    myimage: references.map((reference, at) => `${familiarName(reference)}@${archive.digests[at]}`),
-    have: archive.omitted?.layers.map(({ digest }) => digest),
-    // A digest of one image says what it is for; that of an index leaves it open.
-    platform:
-      platforms === undefined || platforms === 'all' ? platforms : platforms.map(formatPlatform).join(),
-    format: format === 'docker' ? undefined : format,
-    parts: parts && `${parts.limit}`,
-    part: parts?.number === undefined ? undefined : `${parts.number}`,
-    checksum: checksum ? '1' : undefined,
+    ...digestQuery(query, archive, familiarName),
+    checksum: query.checksum ? '1' : undefined,
+    metalink: query.metalink ? '1' : undefined,
   });
   return reply
     .headers({

@@ -1,19 +1,21 @@
 /** What a download is asked for by. */
-interface DownloadQuery {
+export interface DownloadQuery {
   /** Several make a bundle. */
   readonly myimage: string | readonly string[];
   readonly have?: string | readonly string[] | undefined;
   readonly platform?: string | undefined;
   readonly format?: string | undefined;
+  readonly referrers?: string | undefined;
   readonly parts?: string | undefined;
   readonly part?: string | undefined;
   readonly checksum?: string | undefined;
+  readonly metalink?: string | undefined;
 }
 
 /** The path and query of a download, as people would write them: `/dl?myimage=ghcr.io/org/app:1.2`. */
 export function downloadUrl(query: DownloadQuery): string {
-  const { myimage, have, platform, format, parts, part, checksum } = query;
-  const ordered = { myimage, have, platform, format, parts, part, checksum };
+  const { myimage, have, platform, format, referrers, parts, part, checksum, metalink } = query;
+  const ordered = { myimage, have, platform, format, referrers, parts, part, checksum, metalink };
   const parameters = Object.entries(ordered).flatMap(([name, given]) =>
     [given ?? []].flat().map((value) => `${name}=${readable(value)}`),
   );

@@ -5,7 +5,7 @@ const ESCAPES = new Map([
   ['"', '&quot;'],
 ]);
 
-/** Makes a text safe between tags and in quoted attributes of HTML. */
+/** Makes a text safe between tags and in quoted attributes of HTML, and of XML. */
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"]/g, (sign) => ESCAPES.get(sign) ?? '');
 }

@@ -11,9 +11,11 @@ const ARCHIVE_HEADERS = [
   'content-length',
   'content-range',
   'content-type',
+  'digest',
   'docker-content-digest',
   'dockerproxy-notice',
   'etag',
+  'link',
   'repr-digest',
   'x-accel-buffering',
 ];

@@ -3,6 +3,7 @@ import { CatalogueError } from '../errors.ts';
 import { answerClientErrors } from './client-error.ts';
 import { type ConnectionLimits, limitConnections } from './connections.ts';
 import { closeGracefully } from './graceful-close.ts';
+import { HOST } from './host-header.ts';
 import { parserOptions, TIMEOUTS } from './parser-options.ts';
 import { answerError } from './plugins/problems.ts';
 import { type ChallengeOptions, challengeRoutes } from './routes/challenge.ts';
@@ -18,8 +19,6 @@ export interface RedirectServerOptions extends ChallengeOptions, HealthOptions {
 }
 
 const HTTPS_PORT = 443;
-/** A host name or an address, with or without a port: nothing else of a header gets into another one. */
-const HOST = /^(?<host>[a-z0-9](?:[a-z0-9.-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/;
 
 /** Builds the server for plain HTTP beside HTTPS: challenges, health, and the way to HTTPS for all else. */
 export async function createRedirectServer(options: RedirectServerOptions): Promise<FastifyInstance> {

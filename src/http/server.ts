@@ -68,6 +68,7 @@ export async function createServer({
   limits,
   headCosts,
   meter,
+  addresses,
 }: ServerOptions): Promise<FastifyInstance> {
   const clientErrors = answerClientErrors(logger);
   const http = parserOptions(timeouts);
@@ -103,7 +104,10 @@ export async function createServer({
   await openapi(app, info().version);
   await shedLoad(app, pressure);
   await app.register(healthRoutes, { readiness });
-  await app.register(downloadRoutes, { source, checksums, allowlist, limits, headCosts, meter });
+  await app.register(downloadRoutes, {
+    ...{ source, checksums, allowlist, limits, headCosts, meter, addresses },
+    generator: `DockerProxy/${info().version}`,
+  });
   await app.register(deltaRoutes, { source, allowlist });
   await app.register(statusRoutes, { source, allowlist, limits });
   await app.register(infoRoutes, { info });

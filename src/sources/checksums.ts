@@ -1,4 +1,4 @@
-import { createHash, hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { readFile, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -7,9 +7,7 @@ import { replaceFile } from '../replace-file.ts';
 import { createSingleFlight } from '../single-flight.ts';
 import { send } from '../streams.ts';
 import type { Archive } from './image-source.ts';
-
-/** The sha256 of an archive, or of each of its parts, in lowercase hex digits, in their order. */
-export type PartHashes = readonly [string, ...string[]];
+import { createPartHasher, isSome, type PartHashes } from './part-hasher.ts';
 
 /** What is told of the bytes that are hashed, to whoever counts them. */
 export type OnChunk = (chunk: Uint8Array) => void;
@@ -22,17 +20,19 @@ export interface Checksums {
   /** What was computed before; undefined where nothing was. */
   find(etag: string, partition: Partition): Promise<PartHashes | undefined>;
   /**
-   * Reads the archive and hashes it, once for however many want it at the same time.
+   * Reads the archive and hashes it in each of several partitions, in one pass, once for however many want the same at
+   * the same time.
    *
    * @param onChunk sees what is read for as long as this caller waits
+   * @returns the hashes by each partition, in their order
    * @throws what reading the archive fails with
    */
   compute(
     archive: Archive,
-    partition: Partition,
+    partitions: readonly Partition[],
     onChunk: OnChunk | undefined,
     signal: AbortSignal,
-  ): Promise<PartHashes>;
+  ): Promise<readonly PartHashes[]>;
 }
 
 /**
@@ -43,47 +43,53 @@ export interface Checksums {
  * @param folder undefined: nothing is kept
  */
 export function createChecksums(folder: string | undefined): Checksums {
-  const share = createSingleFlight<PartHashes>();
+  const share = createSingleFlight<readonly PartHashes[]>();
   const waiting = new Map<string, Set<OnChunk>>();
 
-  const find = async (key: string, { count }: Partition): Promise<PartHashes | undefined> => {
+  const find = async (etag: string, partition: Partition): Promise<PartHashes | undefined> => {
     if (folder === undefined) return undefined;
-    const path = pathOf(folder, key);
+    const path = pathOf(folder, keyOf(etag, partition));
     const text = await readFile(path, 'utf8').catch(() => '');
     const hashes = text.split('\n').filter((line) => /^[0-9a-f]{64}$/.test(line));
-    if (hashes.length !== count || !isSome(hashes)) return undefined;
+    if (hashes.length !== partition.count || !isSome(hashes)) return undefined;
     const now = new Date();
     // Where it cannot be written, as on a disk mounted read-only, it is as good.
     await utimes(path, now, now).catch(() => {});
     return hashes;
   };
 
-  const compute = async (
-    key: string,
-    archive: Archive,
-    partition: Partition,
-    signal: AbortSignal,
-  ): Promise<PartHashes> => {
-    const known = await find(key, partition);
-    if (known !== undefined) return known;
-    const hashes = await hashParts(archive, partition, signal, (chunk) => {
-      for (const onChunk of waiting.get(key) ?? []) onChunk(chunk);
-    });
+  const keep = async (etag: string, partition: Partition, hashes: PartHashes | undefined): Promise<void> => {
+    if (folder === undefined || hashes === undefined) return;
     // Without it, the next one who asks has it computed again: no reason to fail this one.
-    if (folder !== undefined)
-      await replaceFile(pathOf(folder, key), `${hashes.join('\n')}\n`).catch(() => {});
+    await replaceFile(pathOf(folder, keyOf(etag, partition)), `${hashes.join('\n')}\n`).catch(() => {});
+  };
+
+  const compute = async (
+    archive: Archive,
+    partitions: readonly Partition[],
+    onChunk: OnChunk,
+    signal: AbortSignal,
+  ): Promise<readonly PartHashes[]> => {
+    const { etag } = archive;
+    const known = await Promise.all(partitions.map((partition) => find(etag, partition)));
+    if (areAll(known)) return known;
+    const hashes = await hashArchive(archive, partitions, signal, onChunk);
+    await Promise.all(partitions.map((partition, at) => keep(etag, partition, hashes[at])));
     return hashes;
   };
 
   return {
-    find: (etag, partition) => find(keyOf(etag, partition), partition),
+    find,
 
-    async compute(archive, partition, onChunk = () => {}, signal) {
-      const key = keyOf(archive.etag, partition);
+    async compute(archive, partitions, onChunk = () => {}, signal) {
+      const key = partitions.map((partition) => keyOf(archive.etag, partition)).join(' ');
       const listeners = waiting.get(key) ?? new Set();
       waiting.set(key, listeners.add(onChunk));
+      const tellAll = (chunk: Uint8Array): void => {
+        for (const listener of waiting.get(key) ?? []) listener(chunk);
+      };
       try {
-        return await share(key, (shared) => compute(key, archive, partition, shared), signal);
+        return await share(key, (shared) => compute(archive, partitions, tellAll, shared), signal);
       } finally {
         listeners.delete(onChunk);
         if (listeners.size === 0) waiting.delete(key);
@@ -93,35 +99,19 @@ export function createChecksums(folder: string | undefined): Checksums {
 }
 
 /** Hashes what passes, a chunk in a turn of the event loop, so that nobody else waits for more than that. */
-async function hashParts(
+async function hashArchive(
   archive: Archive,
-  { partSize, count }: Partition,
+  partitions: readonly Partition[],
   signal: AbortSignal,
   onChunk: OnChunk,
-): Promise<PartHashes> {
-  const hashes: string[] = [];
-  let part = createHash('sha256');
-  let missing = partSize;
-  const add = (chunk: Uint8Array): void => {
-    for (let rest = chunk; rest.length > 0; ) {
-      const own = rest.subarray(0, missing);
-      part.update(own);
-      rest = rest.subarray(own.length);
-      missing -= own.length;
-      if (missing > 0) continue;
-      hashes.push(part.digest('hex'));
-      part = createHash('sha256');
-      missing = partSize;
-    }
-  };
+): Promise<readonly PartHashes[]> {
+  const hashers = partitions.map(createPartHasher);
   const nowhere = new Writable({ highWaterMark: 1, write: (_chunk, _encoding, done) => setImmediate(done) });
   await send(archive.read(undefined, signal), nowhere, (chunk) => {
     onChunk(chunk);
-    add(chunk);
+    for (const hasher of hashers) hasher.update(chunk);
   });
-  if (hashes.length < count) hashes.push(part.digest('hex'));
-  if (!isSome(hashes)) throw new RangeError('There is no archive without a part');
-  return hashes;
+  return hashers.map((hasher) => hasher.digest());
 }
 
 function keyOf(etag: string, { partSize, count }: Partition): string {
@@ -132,6 +122,6 @@ function pathOf(folder: string, key: string): string {
   return join(folder, 'checksums', key.slice(0, 2), key);
 }
 
-function isSome(hashes: readonly string[]): hashes is PartHashes {
-  return hashes.length > 0;
+function areAll(known: readonly (PartHashes | undefined)[]): known is readonly PartHashes[] {
+  return known.every((hashes) => hashes !== undefined);
 }

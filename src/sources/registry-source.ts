@@ -39,7 +39,7 @@ export function createRegistrySource({
     return {
       entries: archiveEntries(images, format),
       layers: images.map(({ layers }) => layers),
-      roots: images.map(({ manifest, staleSince }) => ({ digest: manifest.digest, staleSince })),
+      roots: images.map(({ manifest: { digest }, staleSince }) => ({ digest, upstream: digest, staleSince })),
       holdings: have && (await resolveHoldings(client, images, have, held, signal)),
       blobs: blobsOf(
         client,
@@ -64,7 +64,7 @@ export function createRegistrySource({
     return {
       entries: treeEntries(trees),
       layers: trees.map(({ layers }) => layers),
-      roots: trees.map(({ root, staleSince }) => ({ digest: root.digest, staleSince })),
+      roots: trees.map(({ root, upstream, staleSince }) => ({ digest: root.digest, upstream, staleSince })),
       holdings: request.have && holdings,
       blobs: blobsOf(client, trees),
       suffix: platforms,
@@ -86,6 +86,7 @@ export function createRegistrySource({
         size: layout.size,
         etag: layout.etag,
         digests: roots.map(({ digest }) => digest),
+        upstream: roots.map(({ upstream }) => upstream),
         staleSince: oldest(roots.map(({ staleSince }) => staleSince)),
         omitted: have && { layers: spare, fullSize: layoutArchive(entries).size },
         zstd: layers.flat().some(isZstdLayer),
@@ -96,13 +97,21 @@ export function createRegistrySource({
   };
 }
 
+/** What a reference points at. */
+interface Root {
+  readonly digest: Digest;
+  /** In its registry, which does not have an index that was made anew. */
+  readonly upstream: Digest;
+  readonly staleSince: number | undefined;
+}
+
 /** What goes into an archive. */
 interface Found {
   readonly entries: readonly Entry[];
   /** Of each image. */
   readonly layers: readonly (readonly Descriptor[])[];
   /** What each reference points at. */
-  readonly roots: readonly { readonly digest: Digest; readonly staleSince: number | undefined }[];
+  readonly roots: readonly Root[];
   readonly holdings: Holdings | undefined;
   readonly blobs: BlobReader;
   /** The platforms that the name tells. */

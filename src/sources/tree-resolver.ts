@@ -15,6 +15,8 @@ import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
 import { platformNotFound, readConfig, requireForeignLayers } from './image-resolver.ts';
 
 export interface ResolvedTree extends ArchiveTree {
+  /** What the reference points at in its registry, where `root` may be an index made anew. */
+  readonly upstream: Digest;
   /** As in {@link FetchedManifest}, of the reference. */
   readonly staleSince: number | undefined;
 }
@@ -117,6 +119,7 @@ export async function resolveTree(
     configs,
     layers,
     companions,
+    upstream: fetched.digest,
     staleSince: fetched.staleSince,
   };
 

@@ -52,6 +52,7 @@ suite('where settings come from', () => {
       allowClientsFile: undefined,
       denyClientsFile: undefined,
       trustProxy: [],
+      replicas: [],
       maxConnections: 10_000,
       connectionsPerClient: 256,
       minClientSpeed: 1024,
@@ -279,6 +280,14 @@ suite('values', () => {
     });
   }
 
+  test('replicas are origins, each with a country or none', () => {
+    const { replicas } = load({ argv: ['--replicas', 'https://DL1.example.org/, http://10.0.0.2:8080 DE'] });
+    assert.deepEqual(replicas, [
+      { origin: 'https://dl1.example.org', location: undefined },
+      { origin: 'http://10.0.0.2:8080', location: 'de' },
+    ]);
+  });
+
   test('platforms come in normal form', () => {
     const { defaultPlatform } = load({ argv: ['--default-platform', 'Linux/aarch64/v8'] });
     assert.equal(formatPlatform(defaultPlatform), 'linux/arm64');
@@ -291,6 +300,11 @@ suite('mistakes in settings', () => {
     ['host', ['', '  '], /must be a text/],
     ['allow', ['docker.io', 'ghcr.io/**,busybox'], /must be a glob/],
     ['deny', ['*'], /must be a glob/],
+    [
+      'replicas',
+      ['dl.example.org', 'https://a.example/dl', 'https://u@a.example', 'ftp://a', 'https://a.example deu'],
+      /must name services by URLs/,
+    ],
     [
       'insecure-registries',
       [

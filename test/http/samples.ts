@@ -8,6 +8,7 @@ import type { ConnectionLimits } from '../../src/http/connections.ts';
 import type { HttpMeter } from '../../src/http/meter.ts';
 import type { RequestTimeouts } from '../../src/http/parser-options.ts';
 import type { PressureLimits } from '../../src/http/plugins/load-shedding.ts';
+import type { Addresses } from '../../src/http/replicas.ts';
 import type { ServiceInfo } from '../../src/http/routes/info.ts';
 import { createServer } from '../../src/http/server.ts';
 import { parseAddressRange } from '../../src/ip-address.ts';
@@ -118,6 +119,7 @@ export interface ServerSetup {
   meter?: HttpMeter;
   /** Where checksums are kept; nowhere otherwise. */
   checksumFolder?: string;
+  addresses?: Addresses;
 }
 
 export const NO_CONNECTION_LIMITS: ConnectionLimits = {
@@ -204,6 +206,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     logger: pino({ level: logLevel }, stream),
     source,
     checksums: createChecksums(setup.checksumFolder),
+    addresses: () => setup.addresses ?? { replicas: [], domains: [] },
     catalogue: {
       describe: async () => sampleDetails(),
       tags: async () => sampleTags([]),

@@ -42,6 +42,7 @@ const parts = {
   'systemd-nspawn': { needs: ['systemd-nspawn', 'nsenter'], package: 'systemd-container', root: true },
   debootstrap: { needs: ['debootstrap'], package: 'debootstrap', root: true },
   shellcheck: { needs: ['shellcheck'], package: 'shellcheck' },
+  xmllint: { needs: ['xmllint'], package: 'libxml2-utils' },
   perl: { needs: ['perl'], package: 'perl' },
   ip: { needs: ['ip'], package: 'iproute2' },
   namespaces: { needs: ['ip', 'unshare', 'mount'], package: 'iproute2', root: true },

@@ -2,6 +2,7 @@ import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
 import { type TSchema, Type } from 'typebox';
 import { MAX_IMAGES } from '../archive-query.ts';
+import { METALINK_TYPE } from '../metalink.ts';
 import { problemResponses } from '../problem-schema.ts';
 
 const PLATFORM = Type.Optional(
@@ -47,6 +48,12 @@ const DOWNLOAD_QUERY = {
       description: '`1` for the sha256 of the file, or of each of its parts, in place of it.',
     }),
   ),
+  metalink: Type.Optional(
+    Type.Union([Type.Literal('0'), Type.Literal('1')], {
+      description:
+        '`1` for a metalink in place of the file: its sha256, those of its pieces, and its URLs by digest at all replicas. Without `part`, it is of all parts.',
+    }),
+  ),
   redirect: Type.Optional(
     Type.Union([Type.Literal('0'), Type.Literal('1')], {
       description: '`1` to be led to the URL by digest, whose file never changes.',
@@ -62,13 +69,16 @@ const IMAGES = Type.Array(Type.String(), {
 
 const TAR = {
   description:
-    'The archive, with Content-Length, a strong ETag, Docker-Content-Digest and Content-Disposition.',
+    'The archive, with Content-Length, a strong ETag, Docker-Content-Digest, Content-Disposition, and Link headers for its metalink and its replicas (RFC 6249).',
   content: {
     'application/x-tar': { schema: Type.String({ contentMediaType: 'application/x-tar' }) },
     'text/plain': {
       schema: Type.String({
         description: 'A checksum, where that is asked for, as `sha256sum -c` reads it.',
       }),
+    },
+    [METALINK_TYPE]: {
+      schema: Type.String({ description: 'A metalink (RFC 5854), where that is asked for.' }),
     },
   },
 };
@@ -99,7 +109,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
     schema: {
       summary: 'An image as a tar file, by its path',
       description:
-        'For clients that take the name of the file from the URL. With `.sha256` behind it, its checksum.',
+        'For clients that take the name of the file from the URL. With `.sha256` behind it, its checksum; with `.meta4`, its metalink.',
       tags: ['Download'],
       params: Type.Object({
         image: Type.String({ description: 'It may have slashes: `ghcr.io/org/app:1.2`.' }),

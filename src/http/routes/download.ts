@@ -18,12 +18,16 @@ import {
   type QueryString,
 } from '../archive-query.ts';
 import { noDigestUrl, redirectToDigests } from '../canonical-redirect.ts';
-import { answerChecksum } from '../checksum-answer.ts';
+import { checksumText } from '../checksum-answer.ts';
 import { downloadLimits, type Sending } from '../download-limits.ts';
 import { type DownloadObserver, observeDownload } from '../download-observer.ts';
+import { addressesOf, setLinkHeader } from '../file-addresses.ts';
 import { whenGone } from '../gone.ts';
+import { answerHashed } from '../hashed-answer.ts';
 import { keepAlive } from '../keep-alive.ts';
+import { metalinkText } from '../metalink-answer.ts';
 import type { HttpMeter } from '../meter.ts';
+import type { Addresses } from '../replicas.ts';
 
 export interface DownloadOptions {
   readonly source: ImageSource;
@@ -32,17 +36,24 @@ export interface DownloadOptions {
   readonly limits: Limits;
   /** Whether a source has to make an archive before it knows it, so that a HEAD costs what a GET does. */
   readonly headCosts: boolean;
+  readonly addresses: () => Addresses;
   readonly meter: HttpMeter;
 }
 
 /** A list of their checksums stays small. */
 const MAX_PARTS = 9999;
 
-/** `GET|HEAD /dl?myimage=REF`, `GET|HEAD /dl/REF.tar` and, for its checksum, `GET|HEAD /dl/REF.tar.sha256`. */
+/**
+ * `GET|HEAD /dl?myimage=REF`, `GET|HEAD /dl/REF.tar`, for its checksum `GET|HEAD /dl/REF.tar.sha256`, and for its metalink
+ * `GET|HEAD /dl/REF.tar.meta4`.
+ *
+ * @param options.generator what metalinks say that they are made by: `DockerProxy/1.0.0`
+ */
 export async function downloadRoutes(
   app: FastifyInstance,
-  { source, checksums, allowlist, limits, headCosts, meter }: DownloadOptions,
+  options: DownloadOptions & { readonly generator: string },
 ): Promise<void> {
+  const { source, checksums, allowlist, limits, headCosts, meter, generator } = options;
   app.route<{ Querystring: QueryString }>({
     method: ['GET', 'HEAD'],
     url: '/dl',
@@ -62,7 +73,8 @@ export async function downloadRoutes(
   ): Promise<FastifyReply> => {
     const gone = whenGone(reply);
     const contentWanted = request.method === 'GET';
-    const isDownload = contentWanted && !query.checksum && !query.redirect;
+    const isAbout = query.checksum || query.metalink;
+    const isDownload = contentWanted && !isAbout && !query.redirect;
     const observer = isDownload ? observeDownload(request, reply, query.references, meter) : undefined;
     const allowance = downloadLimits(limits, request, gone);
     try {
@@ -75,7 +87,7 @@ export async function downloadRoutes(
       if (contentWanted || headCosts) await allowance.takeSlot(query);
       const opened = await keepAlive(reply.raw, source.open({ ...query, contentWanted }, gone));
       if (opened.size === undefined) {
-        if (query.checksum || query.parts !== undefined) throw notKept();
+        if (isAbout || query.parts !== undefined) throw notKept();
         setLiveHeaders(request, reply, opened, query);
         if (!contentWanted) return reply.send();
         const sending = await allowance.admit(opened, undefined);
@@ -85,13 +97,22 @@ export async function downloadRoutes(
         return reply;
       }
       const parts = query.parts === undefined ? unparted(opened.size) : cut(opened.size, query.parts);
-      if (query.checksum) {
-        const asked = { query, archive: opened, parts, checksums, limits: allowance, signal: gone };
-        return await answerChecksum(request, reply, asked);
+      const places = { addresses: options.addresses(), isReproducible: !headCosts };
+      const addresses = addressesOf(request, query, opened, places);
+      if (isAbout) {
+        const text = query.checksum
+          ? checksumText(query, opened, parts)
+          : metalinkText(query, opened, parts, { addresses, generator });
+        const asked = { query, archive: opened, checksums, limits: allowance, signal: gone };
+        return await answerHashed(request, reply, text, asked);
       }
       const archive = chosenPart(opened, parts, query.parts);
+      setLinkHeader(reply, addresses);
       if (isSettled(request, reply, archive, query)) return reply;
-      const hash = (await checksums.find(opened.etag, parts))?.[(query.parts?.number ?? 1) - 1];
+      const [hash] =
+        (await checksums.find(archive.etag, unparted(archive.size))) ??
+        (await checksums.find(opened.etag, parts))?.slice((query.parts?.number ?? 1) - 1) ??
+        [];
       if (hash !== undefined) setDigestHeader(reply, hash);
       if (!contentWanted) return reply.header('content-length', archive.size).send();
       const range = setRangeHeaders(request, reply, archive);
@@ -172,6 +193,6 @@ function chosenPart(archive: Archive, parts: Partition, asked: PartsQuery | unde
 function notKept(): CatalogueError {
   return new CatalogueError(
     'archive-not-kept',
-    'The archive is made as it is sent, so that it has neither parts nor a checksum.',
+    'The archive is made as it is sent, so that it has neither parts nor a checksum or metalink.',
   );
 }

@@ -1,0 +1,54 @@
+import { formatPlatform } from '../oci/platform.ts';
+import { familiarName, familiarReference, type Reference } from '../oci/reference.ts';
+import type { Archive, LiveArchive } from '../sources/image-source.ts';
+import type { ArchiveQuery, PartsQuery } from './archive-query.ts';
+import type { DownloadQuery } from './download-url.ts';
+
+/** The query that means an archive by the digests of its images and layers, whatever its tags come to mean. */
+export function digestQuery(
+  { references, platforms, format, referrers, parts }: ArchiveQuery,
+  { digests, upstream = digests, omitted }: Archive | LiveArchive,
+  nameOf: (reference: Reference) => string,
+): DownloadQuery {
+  return {
+    myimage: references.map((reference, at) => `${nameOf(reference)}@${upstream[at]}`),
+    have: omitted?.layers.map(({ digest }) => digest),
+    // A digest of one image says what it is for; that of an index leaves it open.
+    platform:
+      platforms === undefined || platforms === 'all' ? platforms : platforms.map(formatPlatform).join(),
+    ...sharedOf(format, referrers, parts),
+  };
+}
+
+/** As {@link digestQuery}, of the very same bytes: the tag stays, as the archive has it in it. */
+export function pinnedQuery(query: ArchiveQuery, archive: Archive): DownloadQuery {
+  return digestQuery(query, archive, (reference) => {
+    const { tag } = reference;
+    return familiarName(reference) + (tag === undefined ? '' : `:${tag}`);
+  });
+}
+
+/** The query that means an archive by the names that it was asked for by. */
+export function namedQuery(query: ArchiveQuery): DownloadQuery {
+  const { references, have, platform, platforms, format, referrers, parts } = query;
+  const several = platforms === 'all' ? platforms : platforms?.map(formatPlatform).join();
+  return {
+    myimage: references.map(familiarReference),
+    have: have && [...have.references.map(familiarReference), ...have.layers],
+    platform: several ?? (platform && formatPlatform(platform)),
+    ...sharedOf(format, referrers, parts),
+  };
+}
+
+function sharedOf(
+  format: ArchiveQuery['format'],
+  referrers: boolean,
+  parts: PartsQuery | undefined,
+): Omit<DownloadQuery, 'myimage'> {
+  return {
+    format: format === 'docker' ? undefined : format,
+    referrers: referrers ? '1' : undefined,
+    parts: parts && `${parts.limit}`,
+    part: parts?.number === undefined ? undefined : `${parts.number}`,
+  };
+}
