@@ -1,4 +1,13 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import {
+  type Aggregator,
+  Counter,
+  collectDefaultMetrics,
+  Gauge,
+  Histogram,
+  type MetricObjectWithValues,
+  type MetricValue,
+  Registry,
+} from 'prom-client';
 
 /** What is measured, for Prometheus. */
 export interface Metrics {
@@ -15,10 +24,15 @@ export interface Metrics {
   upstream(host: string, status: number | undefined, header: (name: string) => string | undefined): void;
   /** Bytes were asked of the cache, which had them or not. */
   cache(result: 'hit' | 'miss', bytes: number): void;
+  /** All of it at this moment, to be summed up with that of other processes. */
+  snapshot(): Promise<MetricsSnapshot>;
   /** @see https://prometheus.io/docs/instrumenting/exposition_formats */
   text(): Promise<string>;
   readonly contentType: string;
 }
+
+/** Metrics with their values, each of which says how it is summed up; made to be cloned between processes. */
+export type MetricsSnapshot = readonly MetricObjectWithValues<MetricValue<string>>[];
 
 export interface MetricsOptions {
   readonly version: string;
@@ -29,6 +43,18 @@ export interface MetricsOptions {
   /** Whether the last attempt to get the next certificate has failed. */
   readonly isCertificateFailing: () => boolean;
 }
+
+/** Of the metrics of Node.js that would say nothing as a sum or an average: the worst process is what matters. */
+const AGGREGATORS: Readonly<Record<string, Aggregator>> = {
+  process_start_time_seconds: 'min',
+  process_max_fds: 'min',
+  nodejs_eventloop_lag_seconds: 'max',
+  nodejs_eventloop_lag_mean_seconds: 'max',
+  nodejs_eventloop_lag_stddev_seconds: 'max',
+  nodejs_eventloop_lag_p50_seconds: 'max',
+  nodejs_eventloop_lag_p90_seconds: 'max',
+  nodejs_eventloop_lag_p99_seconds: 'max',
+};
 
 const DOCKER_HUB = 'registry-1.docker.io';
 const FIRST_BYTE_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
@@ -47,6 +73,7 @@ export function createMetrics({ version, isKnownRegistry, ...certificate }: Metr
     name: 'dockerproxy_build_info',
     help: 'Always 1; the version is a label.',
     labelNames: ['version'],
+    aggregator: 'first',
     registers,
   }).set({ version }, 1);
 
@@ -113,17 +140,20 @@ export function createMetrics({ version, isKnownRegistry, ...certificate }: Metr
     limit: new Gauge({
       name: 'dockerproxy_dockerhub_pulls_limit',
       help: 'Pulls that Docker Hub allows this address, or account, in a window.',
+      aggregator: 'max',
       registers,
     }),
     remaining: new Gauge({
       name: 'dockerproxy_dockerhub_pulls_remaining',
       help: 'Pulls that Docker Hub has left for this address, or account, in this window.',
+      aggregator: 'min',
       registers,
     }),
   };
   new Gauge({
     name: 'dockerproxy_certificate_expiry_timestamp_seconds',
     help: 'When the certificate in use ends, in seconds since the epoch.',
+    aggregator: 'min',
     registers,
     collect() {
       const end = certificate.certificateEnd();
@@ -134,6 +164,7 @@ export function createMetrics({ version, isKnownRegistry, ...certificate }: Metr
   new Gauge({
     name: 'dockerproxy_certificate_failing',
     help: 'Whether (1) or not (0) the last attempt to get the next certificate has failed.',
+    aggregator: 'max',
     registers,
     collect() {
       this.set(certificate.isCertificateFailing() ? 1 : 0);
@@ -170,6 +201,13 @@ export function createMetrics({ version, isKnownRegistry, ...certificate }: Metr
     cache(result, bytes) {
       reads.inc({ result });
       readBytes.inc({ result }, bytes);
+    },
+    async snapshot() {
+      const metrics = await registry.getMetricsAsJSON();
+      return metrics.map((metric) => ({
+        ...metric,
+        aggregator: AGGREGATORS[metric.name] ?? metric.aggregator,
+      }));
     },
     text: () => registry.metrics(),
     contentType: registry.contentType,

@@ -1,0 +1,47 @@
+import type { PassedSockets } from '../config/passed-sockets.ts';
+import type { MetricsSnapshot } from '../telemetry/metrics.ts';
+import type { ReadinessCheck } from '../telemetry/readiness.ts';
+import type { Certificate } from '../tls/certificate.ts';
+
+/** What the primary says to a worker; the key of the certificate, too, as the pipe is between the two alone. */
+export type ToWorker =
+  | { readonly type: 'prepare'; readonly part: WorkerPart }
+  /** The first worker opens what they listen on, and where that fails, it is told once. */
+  | { readonly type: 'listen' }
+  | { readonly type: 'certificate'; readonly certificate: Certificate }
+  /** How it stands with the certificate, as the worker has asked. */
+  | { readonly type: 'standing'; readonly check: ReadinessCheck }
+  | { readonly type: 'measure' }
+  | { readonly type: 'reload' }
+  | { readonly type: 'stop' };
+
+/** What a worker says to the primary. */
+export type ToPrimary =
+  | { readonly type: 'prepared' }
+  | { readonly type: 'listening'; readonly url: string; readonly lines: readonly string[] }
+  | { readonly type: 'failed'; readonly failure: StartFailure }
+  | { readonly type: 'check-certificate' }
+  | { readonly type: 'measured'; readonly snapshot: MetricsSnapshot }
+  /** It takes no more connections, and ends once those that it has are done. */
+  | { readonly type: 'stopping' };
+
+/** What a worker has to know of the whole. */
+export interface WorkerPart {
+  /** How many share the work. */
+  readonly workers: number;
+  readonly sockets: PassedSockets;
+  /** Undefined where plain HTTP is served. */
+  readonly certificate: Certificate | undefined;
+}
+
+/** Why a worker cannot start: mistakes in the settings, or else one sentence that the operator can act on. */
+export type StartFailure = { readonly mistakes: readonly string[] } | { readonly message: string };
+
+/** The other end of the pipe. */
+export interface Peer<Incoming, Outgoing> {
+  /** Settles once it is on its way; what is sent to one that has gone is lost. */
+  send(message: Outgoing): Promise<void>;
+  onMessage(take: (message: Incoming) => void): void;
+  /** The other process has ended, or will not speak again. */
+  onGone(gone: () => void): void;
+}

@@ -1,0 +1,53 @@
+import cluster, { type Worker } from 'node:cluster';
+import type { Peer, ToPrimary, ToWorker } from './messages.ts';
+
+/** The primary, as a worker has it; undefined in any other process. */
+export function primaryOf(): Peer<ToWorker, ToPrimary> | undefined {
+  const { worker } = cluster;
+  if (worker === undefined || !cluster.isWorker) return undefined;
+  return {
+    ...peerOf<ToWorker, ToPrimary>(worker),
+    onGone(gone) {
+      worker.on('disconnect', () => {
+        // Otherwise Node.js ends the process here and now, with the downloads that are under way.
+        worker.exitedAfterDisconnect = true;
+        gone();
+      });
+    },
+  };
+}
+
+/** A worker, as the primary has it. */
+export interface WorkerProcess extends Peer<ToPrimary, ToWorker> {
+  readonly pid: number;
+  kill(): void;
+  onExit(exit: (code: number | null, signal: string | null) => void): void;
+}
+
+/** Starts another process with the arguments and variables of this one. */
+export function forkWorker(): WorkerProcess {
+  // NaN, and whatever else is in metrics, is not for JSON.
+  cluster.setupPrimary({ serialization: 'advanced' });
+  const worker = cluster.fork();
+  return {
+    ...peerOf<ToPrimary, ToWorker>(worker),
+    pid: worker.process.pid ?? 0,
+    kill: () => worker.process.kill('SIGKILL'),
+    onExit: (exit) => worker.process.once('exit', exit),
+    onGone: (gone) => worker.once('disconnect', gone),
+  };
+}
+
+function peerOf<Incoming, Outgoing extends object>(
+  worker: Worker,
+): Pick<Peer<Incoming, Outgoing>, 'send' | 'onMessage'> {
+  return {
+    send(message) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      if (!worker.isConnected()) return Promise.resolve();
+      worker.send(message, () => resolve());
+      return promise;
+    },
+    onMessage: (take) => worker.on('message', take),
+  };
+}

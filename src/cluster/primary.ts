@@ -1,0 +1,113 @@
+import type { FastifyInstance } from 'fastify';
+import { createCertificates } from '../certificates.ts';
+import { readLists } from '../config/lists.ts';
+import type { PassedSockets } from '../config/passed-sockets.ts';
+import { reloadConfig } from '../config/reload.ts';
+import type { Config } from '../config/schema.ts';
+import { listenAt } from '../http/listen-at.ts';
+import { createMetricsServer } from '../http/metrics-server.ts';
+import type { Environment } from '../images.ts';
+import type { Service } from '../service.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
+import { createMetricsSum } from '../telemetry/metrics-sum.ts';
+import { createWorkerMetrics } from '../telemetry/worker-metrics.ts';
+import { createCrew } from './crew.ts';
+import type { WorkerProcess } from './peers.ts';
+
+export interface PrimaryOptions {
+  /** How many processes serve. */
+  readonly workers: number;
+  readonly sockets: PassedSockets;
+  readonly fork: () => WorkerProcess;
+}
+
+/** Milliseconds beyond the time for downloads, in which a worker ends by itself. */
+const GRACE_MS = 5_000;
+
+/**
+ * Does once what workers share: it orders the certificate, serves the metrics, and replaces the workers that end. It
+ * hears no request itself; node:cluster accepts connections here and gives them to the workers in turn.
+ *
+ * `listen` throws StartError where none of them can start.
+ *
+ * @throws ConfigError where a file that the settings name cannot be read
+ */
+export async function createPrimary(
+  config: Config,
+  environment: Environment,
+  { workers, sockets, fork }: PrimaryOptions,
+): Promise<Service> {
+  const { logger, version } = environment;
+  const { provider, check } = await createCertificates(config, logger);
+  let current = config;
+  let certificate = provider.certificate;
+
+  const own = createMetrics({
+    version,
+    isKnownRegistry: () => false,
+    certificateEnd: () => provider.status().notAfter,
+    isCertificateFailing: () => provider.status().lastFailure !== undefined,
+  });
+  const sum = createMetricsSum();
+  const workerMetrics = createWorkerMetrics(() => crew.serving());
+  const crew = createCrew({
+    ...{ size: workers, fork, logger, uptime: () => performance.now() },
+    part: () => ({ type: 'prepare', part: { workers, sockets, certificate } }),
+    answer: async () => ({ type: 'standing', check: await check() }),
+    onLost: () => workerMetrics.lost(),
+    onEnd: (last) => sum.retire(last),
+  });
+  const metricsServer = createMetricsServer(
+    {
+      contentType: own.contentType,
+      text: async () => {
+        await crew.measure();
+        const here = [await own.snapshot(), await workerMetrics.snapshot()];
+        // At one moment: who ends between this and that would count twice, or not at all.
+        return sum.text([...here, ...crew.snapshots()]);
+      },
+    },
+    logger,
+  );
+
+  return {
+    async listen() {
+      await listenForMetrics(metricsServer, config, sockets.metrics);
+      const { url, lines } = await crew.start();
+      logger.info(`${workers} workers serve`);
+      for (const line of lines) logger.info(line);
+      provider.start((next) => {
+        certificate = next;
+        crew.tell({ type: 'certificate', certificate: next });
+      });
+      return url;
+    },
+    isServing: () => crew.serving() > 0,
+    reload(loaded) {
+      const { config: fresh, needRestart } = reloadConfig(current, loaded);
+      readLists(fresh);
+      current = fresh;
+      logger.level = fresh.logLevel;
+      crew.tell({ type: 'reload' });
+      return needRestart;
+    },
+    reloadCertificate: () => provider.reload(),
+    async close() {
+      const [endedWell] = await Promise.all([crew.stop(config.drain + GRACE_MS), provider.close()]);
+      await metricsServer.close();
+      if (!endedWell) throw new Error('Not all workers have ended well');
+    },
+  };
+}
+
+async function listenForMetrics(
+  server: FastifyInstance,
+  { metricsHost, metricsPort }: Config,
+  socket: number | undefined,
+): Promise<void> {
+  if (metricsPort === undefined && socket === undefined) return;
+  await server.listen({
+    ...listenAt(metricsHost, metricsPort ?? 0, socket),
+    listenTextResolver: (address) => `Metrics are at ${address}/metrics`,
+  });
+}

@@ -1,0 +1,130 @@
+import { type App, createApp } from '../app.ts';
+import { followCertificates } from '../certificates.ts';
+import { ConfigError } from '../config/loader.ts';
+import type { Config } from '../config/schema.ts';
+import type { Environment } from '../images.ts';
+import type { ReadinessCheck } from '../telemetry/readiness.ts';
+import { createCertificateFollower } from './certificate-follower.ts';
+import type { Peer, StartFailure, ToPrimary, ToWorker, WorkerPart } from './messages.ts';
+
+/** One of several processes that serve together. */
+export interface WorkerService {
+  /** Settles once it serves, or once it is clear that it will not: then with why, which the primary knows already. */
+  readonly started: Promise<unknown>;
+  /** Takes no more connections, and settles once those that it has are done. */
+  close(): Promise<void>;
+}
+
+export interface WorkerOptions {
+  readonly primary: Peer<ToWorker, ToPrimary>;
+  readonly config: Config;
+  readonly environment: Environment;
+  /** Reads the settings anew. */
+  readonly load: () => Config;
+  /** Why it cannot listen, for the operator. */
+  readonly explain: (error: unknown) => string;
+  /** The service ends, or the primary has gone: it shall be closed, and the process ended. */
+  readonly onStop: () => void;
+}
+
+/** Milliseconds that the primary has for an answer. */
+const PATIENCE_MS = 2_000;
+
+/** Serves what the primary hands over, and leaves to it what is done once: the certificate, metrics, the manager. */
+export function startWorker(options: WorkerOptions): WorkerService {
+  const { primary, config, environment, load, explain, onStop } = options;
+  const { logger } = environment;
+  const started = Promise.withResolvers<unknown>();
+  const invited = Promise.withResolvers<void>();
+  const follower = Promise.withResolvers<ReturnType<typeof createCertificateFollower>>();
+  let asked: PromiseWithResolvers<ReadinessCheck> | undefined;
+  let app: App | undefined;
+
+  /** How it stands with the certificate is known where it is looked after. */
+  const checkCertificate = async (): Promise<ReadinessCheck> => {
+    if (asked === undefined) {
+      const question = Promise.withResolvers<ReadinessCheck>();
+      const timer = setTimeout(
+        () => question.reject(new Error('the primary process does not answer')),
+        PATIENCE_MS,
+      );
+      asked = question;
+      const settle = (): void => {
+        clearTimeout(timer);
+        asked = undefined;
+      };
+      question.promise.then(settle, settle);
+      primary.send({ type: 'check-certificate' });
+    }
+    return asked.promise;
+  };
+  const fail = async (error: unknown): Promise<void> => {
+    const failure: StartFailure =
+      error instanceof ConfigError ? { mistakes: error.mistakes } : { message: explain(error) };
+    await primary.send({ type: 'failed', failure });
+    started.resolve(error);
+  };
+  const start = async ({ workers, sockets, certificate }: WorkerPart): Promise<void> => {
+    const provider = createCertificateFollower(certificate, Date.now);
+    follower.resolve(provider);
+    const lines: string[] = [];
+    app = await createApp(shareOf(config, workers), environment, {
+      certificates: followCertificates(config, provider, checkCertificate),
+      announce: (line) => lines.push(line),
+    });
+    primary.send({ type: 'prepared' });
+    await invited.promise;
+    const { metrics: _primarys, ...passed } = sockets;
+    const url = await app.listen(passed);
+    primary.send({ type: 'listening', url, lines });
+    started.resolve(undefined);
+  };
+  const reload = (): void => {
+    try {
+      app?.reload(load());
+    } catch (err) {
+      logger.error({ err }, 'A worker could not read the settings anew; they stay as they were');
+    }
+  };
+
+  primary.onGone(onStop);
+  primary.onMessage((message) => {
+    switch (message.type) {
+      case 'prepare':
+        return void start(message.part).catch(fail);
+      case 'listen':
+        return invited.resolve();
+      case 'certificate':
+        return void follower.promise.then((provider) => provider.follow(message.certificate));
+      case 'standing':
+        return asked?.resolve(message.check);
+      case 'measure':
+        return void measure();
+      case 'reload':
+        return reload();
+      case 'stop':
+        return onStop();
+    }
+  });
+  const measure = async (): Promise<void> =>
+    primary.send({ type: 'measured', snapshot: (await app?.measured()) ?? [] });
+
+  return {
+    started: started.promise,
+    async close() {
+      await primary.send({ type: 'stopping' });
+      await app?.close();
+      // For what was counted last.
+      await measure();
+    },
+  };
+}
+
+/** What the settings give to the whole service is shared out; what is listened on for metrics is the primary's. */
+function shareOf(config: Config, workers: number): Config {
+  return {
+    ...config,
+    maxConnections: Math.ceil(config.maxConnections / workers),
+    metricsPort: undefined,
+  };
+}

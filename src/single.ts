@@ -1,0 +1,27 @@
+import { createApp } from './app.ts';
+import { createCertificates } from './certificates.ts';
+import type { PassedSockets } from './config/passed-sockets.ts';
+import type { Config } from './config/schema.ts';
+import type { Environment } from './images.ts';
+import type { Service } from './service.ts';
+
+/**
+ * The service in one process.
+ *
+ * @throws ConfigError where a file that the settings name cannot be read
+ */
+export async function createSingle(
+  config: Config,
+  environment: Environment,
+  sockets: PassedSockets,
+): Promise<Service> {
+  const certificates = await createCertificates(config, environment.logger);
+  const app = await createApp(config, environment, { certificates });
+  return {
+    listen: () => app.listen(sockets),
+    isServing: () => true,
+    reload: (fresh) => app.reload(fresh),
+    reloadCertificate: () => certificates.provider.reload(),
+    close: () => app.close(),
+  };
+}

@@ -1,0 +1,29 @@
+import { Counter, Gauge, Registry } from 'prom-client';
+import type { MetricsSnapshot } from './metrics.ts';
+
+/** What is measured of the processes that serve. */
+export interface WorkerMetrics {
+  /** One has ended that was not asked to. */
+  lost(): void;
+  snapshot(): Promise<MetricsSnapshot>;
+}
+
+/** @param serving tells how many serve */
+export function createWorkerMetrics(serving: () => number): WorkerMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  new Gauge({
+    name: 'dockerproxy_workers',
+    help: 'Processes that serve.',
+    registers,
+    collect() {
+      this.set(serving());
+    },
+  });
+  const lost = new Counter({
+    name: 'dockerproxy_workers_lost_total',
+    help: 'Processes that have ended without being asked to, and were replaced.',
+    registers,
+  });
+  return { lost: () => lost.inc(), snapshot: () => registry.getMetricsAsJSON() };
+}

@@ -1,0 +1,30 @@
+import { readFileSync } from 'node:fs';
+import { processTree } from '../bench/proc.ts';
+import type { DockerProxy } from '../support/dockerproxy.ts';
+import { waitFor } from '../support/process.ts';
+
+/** The processes that serve. */
+export function workersOf({ pid }: Pick<DockerProxy, 'pid'>): number[] {
+  return processTree(pid)
+    .filter(({ pid: one, parent }) => parent === pid && commandOf(one).includes('main.ts'))
+    .map((one) => one.pid);
+}
+
+/** Whether a process runs; one that has ended and waits for its parent does not. */
+export function isRunning(pid: number): boolean {
+  return commandOf(pid) !== '';
+}
+
+/** Waits until so many workers were replaced since the start. */
+export async function untilReplaced(proxy: DockerProxy, times = 1): Promise<void> {
+  const replacements = () => proxy.logs().filter(({ msg }) => msg === 'Another worker serves');
+  await waitFor(() => replacements().length >= times, { what: 'another worker', timeout: 20_000 });
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+}

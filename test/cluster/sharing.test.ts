@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import { type CacheBed, isKept, onlyVerified, type PublishedImage, startCacheBed } from '../e2e/cache-bed.ts';
+import type { DockerProxy } from '../support/dockerproxy.ts';
+import { startDownload } from '../support/download.ts';
+import { httpCall } from '../support/http-request.ts';
+import { skipUnless } from '../support/packages.ts';
+import { waitFor } from '../support/process.ts';
+
+const SIZE = 20_000_000;
+const WORKERS = { DOCKERPROXY_WORKERS: '2' };
+
+/** Which processes have begun a download. */
+function servers(proxy: DockerProxy): Set<unknown> {
+  const begun = proxy.logs().filter(({ msg }) => /^Downloading image: /.test(msg));
+  return new Set(begun.map(({ pid }) => pid));
+}
+
+/** How many of the answers have each status. */
+function tally(statuses: readonly number[]): Record<number, number> {
+  return Object.fromEntries(
+    [...new Set(statuses)].sort().map((one) => [one, statuses.filter((status) => status === one).length]),
+  );
+}
+
+async function limitsOf({ url }: DockerProxy) {
+  const { body } = await httpCall(`${url}/api/v1/limits`);
+  return JSON.parse(body.toString()) as { downloads: { active: number }; bytes: { remaining: number } };
+}
+
+suite('what several processes share', { skip: skipUnless('docker-registry'), timeout: 120_000 }, () => {
+  let bed: CacheBed;
+  let large: PublishedImage;
+  let layered: PublishedImage;
+  let tags: PublishedImage[];
+
+  before(async () => {
+    bed = await startCacheBed();
+    large = await bed.publish('test/large', [SIZE]);
+    layered = await bed.publish('test/layered', [1, 70_000, 2_000_000, 0, 3_000_000]);
+    const names = Array.from({ length: 8 }, (_, at) => `v${at}`);
+    tags = await Promise.all(names.map((tag) => bed.publish('test/large', [SIZE], tag)));
+  });
+  after(() => bed[Symbol.asyncDispose]());
+
+  const start = async (settings: NodeJS.ProcessEnv): Promise<DockerProxy> =>
+    bed.start(await bed.newFolder(), { ...WORKERS, ...settings });
+
+  test('each blob and the manifest cost the registry one request, however many want them', async () => {
+    bed.reset();
+    const folder = await bed.newFolder();
+    await using proxy = await bed.start(folder, WORKERS);
+    await Promise.all(Array.from({ length: 20 }, () => bed.check(proxy, layered)));
+    assert.equal(servers(proxy).size, 2, 'both have served');
+    for (const { digest } of layered.layers) assert.equal(bed.gets(digest).length, 1, digest);
+    assert.equal(bed.gets(layered.config).length, 1);
+    for (const layer of layered.layers) await isKept(folder, layer);
+    await onlyVerified(folder);
+  });
+
+  test('requests are counted to the last one over all connections', async () => {
+    await using proxy = await start({ DOCKERPROXY_RATE_LIMIT: '20/hour' });
+    const answers = await Promise.all(Array.from({ length: 60 }, () => httpCall(`${proxy.url}/dl`)));
+    assert.deepEqual(tally(answers.map(({ status }) => status)), { 400: 20, 429: 40 });
+  });
+
+  test('downloads at once are counted to the last one over all connections', async () => {
+    await using proxy = await start({ DOCKERPROXY_DOWNLOADS_PER_IP: '3' });
+    const downloads = tags.map((tag) => startDownload(bed.url(proxy, tag), { pauseAt: 1 }));
+    await waitFor(() => downloads.every((one) => one.received() > 0), { what: 'all answers' });
+    assert.equal((await limitsOf(proxy)).downloads.active, 3);
+    for (const one of downloads) one.resume();
+    const statuses = await Promise.all(downloads.map(async ({ done }) => (await done).status));
+    assert.deepEqual(tally(statuses), { 200: 3, 429: 5 });
+    await waitFor(async () => (await limitsOf(proxy)).downloads.active === 0);
+  });
+
+  test('the bytes of a day are counted over all connections', async () => {
+    const day = 2 * large.expected.size;
+    await using proxy = await start({ DOCKERPROXY_DAILY_BYTES: `${day}` });
+    await bed.check(proxy, large);
+    await bed.check(proxy, large);
+    await waitFor(async () => (await limitsOf(proxy)).bytes.remaining === 0);
+    const answers = await Promise.all(Array.from({ length: 8 }, () => httpCall(bed.url(proxy, layered))));
+    assert.deepEqual(tally(answers.map(({ status }) => status)), { 429: 8 });
+  });
+});
