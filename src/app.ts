@@ -4,14 +4,16 @@ import { Server as HttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { type Access, createAccess } from './access.ts';
-import { createCertificates } from './certificates.ts';
+import type { Certificates } from './certificates.ts';
 import type { PassedSockets } from './config/passed-sockets.ts';
 import { reloadConfig } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
 import { MAX_IMAGES } from './http/archive-query.ts';
 import type { ConnectionLimits } from './http/connections.ts';
+import { type ListenAt, listenAt } from './http/listen-at.ts';
 import { createMetricsServer } from './http/metrics-server.ts';
 import { createRedirectServer } from './http/redirect-server.ts';
 import type { ServiceInfo } from './http/routes/info.ts';
@@ -29,7 +31,7 @@ import { openSqliteCountingStore } from './policy/sqlite-counting-store.ts';
 import { createBriefCatalogue } from './sources/brief-catalogue.ts';
 import { createChecksums } from './sources/checksums.ts';
 import { createRepositorySearch, type RepositorySearch } from './sources/repository-search.ts';
-import { createMetrics } from './telemetry/metrics.ts';
+import { createMetrics, type MetricsSnapshot } from './telemetry/metrics.ts';
 import { createReadiness } from './telemetry/readiness.ts';
 import { secureContextOptions } from './tls/secure-context.ts';
 
@@ -45,11 +47,21 @@ export interface App {
   /** Ends all parts; downloads under way end first. */
   close(): Promise<void>;
   /**
-   * Reads anew what may change while it runs; what has a mistake stays as it was, and the log says so.
+   * Takes over what may change while it runs, and reads the files of lists anew.
    *
-   * @param load reads the settings
+   * @returns keys of the settings that have changed and need a restart
+   * @throws ConfigError where a list has a mistake; then all stays as it was
    */
-  reload(load: () => Config): void;
+  reload(fresh: Config): readonly string[];
+  /** What was measured until now. */
+  measured(): Promise<MetricsSnapshot>;
+}
+
+/** What a process that shares the work with others has from elsewhere. */
+export interface AppPorts {
+  readonly certificates: Certificates;
+  /** Takes the lines that say where it serves; unless told, the log does. */
+  readonly announce?: ((line: string) => void) | undefined;
 }
 
 /**
@@ -57,12 +69,15 @@ export interface App {
  *
  * @throws ConfigError where a file that the settings name cannot be read
  */
-export async function createApp(config: Config, environment: Environment): Promise<App> {
+export async function createApp(
+  config: Config,
+  environment: Environment,
+  { certificates, announce }: AppPorts,
+): Promise<App> {
   const { logger } = environment;
   let current = config;
   const access = createAccess(config);
   const { guard, allowlist, clients } = access;
-  const certificates = await createCertificates(config, logger);
   const { provider, challenge } = certificates;
   const metrics = createMetrics({
     version: environment.version,
@@ -116,16 +131,28 @@ export async function createApp(config: Config, environment: Environment): Promi
   const metricsServer = createMetricsServer(metrics, logger);
   const { port, httpsPort, metricsHost, metricsPort } = config;
   const host = listenHost(config);
+  /** Fastify logs where it listens, whatever it is told: what is announced elsewhere is not said twice. */
+  const listen = async (app: FastifyInstance, at: ListenAt, text: (address: string) => string) => {
+    const { level } = logger;
+    if (announce !== undefined) logger.level = 'warn';
+    const listenTextResolver = (address: string): string => {
+      const line = text(address);
+      announce?.(line);
+      return line;
+    };
+    return app.listen({ ...at, listenTextResolver }).finally(() => {
+      logger.level = level;
+    });
+  };
   return {
     async listen({ http, https, metrics: metricsSocket } = {}) {
-      const url = await server.listen({
-        ...(redirect ? listenAt(host, httpsPort, https) : listenAt(host, port, http)),
-        listenTextResolver: (address) => `DockerProxy ${environment.version} is listening on ${address}`,
-      });
-      await redirect?.listen({
-        ...listenAt(host, port, http),
-        listenTextResolver: (address) => `${address} leads to HTTPS`,
-      });
+      const url = await listen(
+        server,
+        redirect ? listenAt(host, httpsPort, https) : listenAt(host, port, http),
+        (address) => `DockerProxy ${environment.version} is listening on ${address}`,
+      );
+      if (redirect)
+        await listen(redirect, listenAt(host, port, http), (address) => `${address} leads to HTTPS`);
       if (metricsPort !== undefined || metricsSocket !== undefined) {
         await metricsServer.listen({
           ...listenAt(metricsHost, metricsPort ?? 0, metricsSocket),
@@ -145,27 +172,15 @@ export async function createApp(config: Config, environment: Environment): Promi
       await server.close();
       await metricsServer.close();
     },
-    reload(load) {
-      try {
-        const { config: fresh, needRestart } = reloadConfig(current, load());
-        access.reload(fresh);
-        current = fresh;
-        logger.level = fresh.logLevel;
-        logger.info('The settings and the lists of who may fetch what were read anew');
-        if (needRestart.length > 0)
-          logger.warn(`These settings have changed and need a restart: ${needRestart.join(', ')}`);
-      } catch (err) {
-        logger.error({ err }, 'The settings and the lists of who may fetch what stay as they were');
-      }
-      provider.reload().catch((err) => logger.error({ err }, 'The certificate stays as it was'));
+    reload(loaded) {
+      const { config: fresh, needRestart } = reloadConfig(current, loaded);
+      access.reload(fresh);
+      current = fresh;
+      logger.level = fresh.logLevel;
+      return needRestart;
     },
+    measured: () => metrics.snapshot(),
   };
-}
-
-/** A socket that listens already comes before an address to open one at. */
-function listenAt(host: string, port: number, fd: number | undefined) {
-  // Fastify would open more for localhost, beside the socket that is there.
-  return fd === undefined ? { host, port } : { host: '', fd };
 }
 
 /** All addresses are those of IPv6 and IPv4, or of IPv4 alone on a machine without IPv6. */

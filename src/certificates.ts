@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
-import type { ReadinessCheck } from './telemetry/readiness.ts';
+import type { Check, ReadinessCheck } from './telemetry/readiness.ts';
 import type { Certificate } from './tls/certificate.ts';
 import {
   type CertificateFailure,
@@ -21,13 +21,23 @@ export interface Certificates {
   readonly provider: CertificateProvider;
   /** The answer to a challenge of an ACME authority. */
   readonly challenge: (token: string) => Promise<string | undefined>;
-  readonly check: () => ReadinessCheck;
+  readonly check: Check;
+}
+
+/** Where the certificate of another process, who looks after it, is shown. */
+export function followCertificates(
+  config: Config,
+  provider: CertificateProvider,
+  check: Check,
+): Certificates {
+  const challenges = createDiskChallenges(challengesOf(config));
+  return { provider, challenge: (token) => challenges.get(token), check };
 }
 
 /** @throws ConfigError where there is no certificate to begin with */
 export async function createCertificates(config: Config, logger: Logger): Promise<Certificates> {
   const folder = join(config.stateDir, 'tls');
-  const challenges = createDiskChallenges(join(folder, 'challenges'));
+  const challenges = createDiskChallenges(challengesOf(config));
   try {
     if (config.tls === 'acme') await challenges.removeAbandoned(Date.now());
     const provider = await createProvider(config, folder, logger);
@@ -40,6 +50,11 @@ export async function createCertificates(config: Config, logger: Logger): Promis
         : `The state folder ${config.stateDir} cannot be used: ${message}. Set another one with --state-dir.`,
     ]);
   }
+}
+
+/** All processes that answer for a domain share the folder. */
+function challengesOf({ stateDir }: Config): string {
+  return join(stateDir, 'tls', 'challenges');
 }
 
 async function createProvider(config: Config, folder: string, logger: Logger): Promise<CertificateProvider> {

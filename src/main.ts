@@ -1,26 +1,32 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { availableParallelism, homedir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import closeWithGrace from 'close-with-grace';
 import type { Logger } from 'pino';
-import { createApp } from './app.ts';
 import { describeConfig } from './cli/check-config.ts';
 import { CommandError } from './cli/command-error.ts';
 import { checkHealth } from './cli/healthcheck.ts';
 import { guardFor, save } from './cli/save.ts';
 import { parseSaveArguments } from './cli/save-arguments.ts';
+import { StartError } from './cluster/crew.ts';
+import { forkWorker, primaryOf } from './cluster/peers.ts';
+import { createPrimary } from './cluster/primary.ts';
+import { startWorker } from './cluster/worker.ts';
 import { helpText } from './config/help.ts';
 import { readLists } from './config/lists.ts';
 import { ConfigError, loadConfig, type Sources } from './config/loader.ts';
 import { passedSockets } from './config/passed-sockets.ts';
 import type { Config } from './config/schema.ts';
+import { countWorkers } from './config/workers.ts';
 import { CatalogueError } from './errors.ts';
 import { namedImages } from './http/archive-query.ts';
 import { type Environment, openImages } from './images.ts';
 import { readHosts } from './registries.ts';
+import { reportReload } from './service.ts';
+import { createSingle } from './single.ts';
 import { createLogger } from './telemetry/logger.ts';
 import { createServiceManager } from './telemetry/service-manager.ts';
 
@@ -106,31 +112,84 @@ async function healthcheck(args: readonly string[]): Promise<void> {
 }
 
 async function serve(args: readonly string[]): Promise<void> {
+  const primary = primaryOf();
+  if (primary !== undefined) return work(primary, args);
   const variables = takeManagerVariables();
   const config = loadConfig(sources(args));
   const sockets = passedSockets(variables, process.pid, config);
   const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
-  const app = await createApp(config, environment(logger));
+  const workers = countWorkers(config, { cores: availableParallelism(), memory: memoryLimit() });
+  const service =
+    workers === 1
+      ? await createSingle(config, environment(logger), sockets)
+      : await createPrimary(config, environment(logger), { workers, sockets, fork: forkWorker });
   const manager = createServiceManager({
     variables,
     pid: process.pid,
+    isAlive: () => service.isServing(),
     onFailure: (err) => logger.warn({ err }, `The service manager could not be told: ${err.message}`),
   });
-  const closer = closeWithGrace({ delay: config.drain, logger, skip: [...UNGRACEFUL] }, async ({ err }) => {
+  // Each worker ends by itself when the time for downloads is over; the primary sees them off.
+  const delay = workers === 1 ? config.drain : config.drain + MANAGER_GRACE_MS;
+  const closer = closeWithGrace({ delay, logger, skip: [...UNGRACEFUL] }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
-    await Promise.all([manager.stopping(config.drain + MANAGER_GRACE_MS), app.close()]);
+    await Promise.all([manager.stopping(config.drain + MANAGER_GRACE_MS), service.close()]);
   });
-  process.on('SIGHUP', () => app.reload(() => loadConfig(sources(args))));
+  process.on('SIGHUP', () => {
+    reportReload(logger, () => service.reload(loadConfig(sources(args))));
+    service.reloadCertificate().catch((err) => logger.error({ err }, 'The certificate stays as it was'));
+  });
   try {
-    const url = await app.listen(sockets);
+    const url = await service.listen();
     await manager.ready(`Listening on ${url}`);
   } catch (error) {
     // It would take the end of what there was to do for a good one.
     closer.uninstall();
     process.exitCode = 1;
-    await app.close();
-    logger.fatal({ err: error }, listenAdvice(error, config));
+    await service.close().catch(() => {});
+    if (error instanceof StartError) explainStart(error, logger);
+    else logger.fatal({ err: error }, listenAdvice(error, config));
   }
+}
+
+/** One of several processes that serve together; what it cannot do, the primary tells. */
+async function work(
+  primary: NonNullable<ReturnType<typeof primaryOf>>,
+  args: readonly string[],
+): Promise<void> {
+  const load = (): Config => loadConfig(sources(args));
+  const config = load();
+  const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
+  const worker = startWorker({
+    ...{ primary, config, load, environment: environment(logger) },
+    explain: (error) => listenAdvice(error, config),
+    onStop: () => closer.close(),
+  });
+  const closer = closeWithGrace(
+    { delay: config.drain, logger, skip: [...UNGRACEFUL, 'SIGINT'] },
+    ({ err }) => {
+      if (err) logger.fatal({ err }, 'A worker stops after an error');
+      return worker.close();
+    },
+  );
+  // A terminal sends them to all processes: the primary says what is to be done.
+  process.on('SIGINT', () => {}).on('SIGHUP', () => {});
+  const error = await worker.started;
+  if (error !== undefined) process.exit(error instanceof ConfigError ? EXIT_CONFIG : 1);
+}
+
+/** Tells, once for all workers, why the first of them cannot start. */
+function explainStart({ failure, exitCode }: StartError, logger: Logger): void {
+  process.exitCode = exitCode;
+  if (failure === undefined)
+    logger.fatal(`The first worker has ended with ${exitCode} before it could serve`);
+  else if ('message' in failure) logger.fatal(failure.message);
+  else explain(new ConfigError(failure.mistakes));
+}
+
+/** Bytes that this process and those that it starts may have together. */
+function memoryLimit(): number {
+  return Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
 }
 
 /** What a service manager says to this process is not for those that it starts, such as credential helpers. */

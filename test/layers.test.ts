@@ -16,7 +16,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
   ['http'],
 ]);
 
-/** Parts beside the row; `app`, `cli` and `main`, at its end, may use everything. */
+/** Parts beside the row; `app`, `cluster`, `cli` and `main`, at its end, may use everything. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   config: ['oci', 'errors', 'ip-address', 'byte-size'],
   access: [...Object.keys(LAYERS), 'config'],
@@ -24,8 +24,11 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   registries: [...Object.keys(LAYERS), 'config'],
   images: [...Object.keys(LAYERS), 'config', 'telemetry', 'registries'],
   app: [...Object.keys(LAYERS), 'config', 'access', 'certificates', 'images'],
+  service: ['config'],
+  single: ['app', 'certificates', 'config', 'images', 'service'],
+  cluster: [...Object.keys(LAYERS), 'config', 'certificates', 'images', 'app', 'service'],
   cli: [...Object.keys(LAYERS), 'config'],
-  main: [...Object.keys(LAYERS), 'config', 'registries', 'images', 'cli', 'app'],
+  main: [...Object.keys(LAYERS), 'config', 'registries', 'images', 'cli', 'service', 'single', 'cluster'],
 };
 
 const ALLOWED: Readonly<Record<string, readonly string[]>> = { ...LAYERS, ...BESIDE };
@@ -38,6 +41,7 @@ const OWNERS: Readonly<Record<string, string>> = {
   greenlock: 'tls',
   '@root/acme': 'tls',
   '@root/greenlock': 'tls',
+  'node:cluster': 'cluster/peers.ts',
 };
 
 interface Import {
@@ -56,7 +60,7 @@ const imports = [...sources].flatMap(([file, source]) => importsOf(file, source)
 suite('the layers of src/', () => {
   test('there is something to look at', () => {
     assert.ok(files.includes('main.ts') && files.length > 20, files.join());
-    assert.ok(imports.some(({ file, target }) => file === 'main.ts' && target === 'app.ts'));
+    assert.ok(imports.some(({ file, target }) => file === 'main.ts' && target === 'single.ts'));
     assert.ok(imports.some(({ specifier }) => specifier === 'undici'));
   });
 
@@ -169,6 +173,7 @@ suite('how the layers are read', () => {
       '// process.exit',
       "f('process.exit')",
       'const processed = 1;',
+      'worker.process.pid;',
       'const a = `the process`;',
     ]) {
       assert.equal(touchesProcess(source), false, source);
@@ -224,7 +229,8 @@ function touchesProcess(source: string): boolean {
   const withoutTexts = bare
     .replace(/'(?:\\.|[^'\\\n])*'/g, "''")
     .replace(/`(?:\\.|[^`\\])*`/g, (text) => (text.match(/\$\{[^}]*\}/g) ?? []).join(' '));
-  return /(?<![\w$-])process(?![\w$-])/.test(withoutTexts);
+  // That of another process is a property: `worker.process`.
+  return /(?<![\w$-]|\bworker\.)process(?![\w$-])/.test(withoutTexts);
 }
 
 /** The first way from a file back to itself. */

@@ -15,6 +15,7 @@ import {
 } from './schema.ts';
 import { settleTls } from './tls.ts';
 import { type SettingType, text } from './types.ts';
+import { settleWorkers } from './workers.ts';
 
 /** Where settings come from. */
 export interface Sources {
@@ -88,8 +89,11 @@ export function effectiveSettings(sources: Sources): EffectiveSetting[] {
     return { name, value, written, where };
   });
   if (mistakes.length > 0) throw new ConfigError(mistakes);
-  const given = Object.fromEntries(settings.map(({ name, value }) => [name, value]));
-  const settled: Partial<Config> = settleTls(given as unknown as GivenSettings, mistakes);
+  const given = Object.fromEntries(
+    settings.map(({ name, value }) => [name, value]),
+  ) as unknown as GivenSettings;
+  const tls = settleTls(given, mistakes);
+  const settled: Partial<Config> = { ...tls, workers: settleWorkers(given, tls, mistakes) };
   if (mistakes.length > 0) throw new ConfigError(mistakes);
   return settings.map((setting) => {
     const value = settled[setting.name] ?? setting.value;

@@ -3,6 +3,7 @@ import {
   bytes,
   contact,
   count,
+  countOrAuto,
   countOrNone,
   domain,
   duration,
@@ -91,13 +92,13 @@ export const SCHEMA = {
     section: 'listening',
     type: countOrNone,
     default: '10000',
-    doc: 'How many connections there may be at once; 0 sets no limit.',
+    doc: 'How many connections there may be at once, shared out evenly among WORKERS; 0 sets no limit.',
   },
   connectionsPerClient: {
     section: 'listening',
     type: countOrNone,
     default: '256',
-    doc: 'How many of them one client may have, by IPv4 address or IPv6 /64; proxies of TRUST_PROXY are exempt; 0 sets no limit.',
+    doc: 'How many of them one client may have with each worker, by IPv4 address or IPv6 /64; proxies of TRUST_PROXY are exempt; 0 sets no limit.',
   },
   minClientSpeed: {
     section: 'listening',
@@ -116,6 +117,12 @@ export const SCHEMA = {
     type: duration,
     default: '30s',
     doc: 'For how long downloads under way may go on once the service has to stop.',
+  },
+  workers: {
+    section: 'listening',
+    type: countOrAuto,
+    doc: 'How many processes serve, each with a core of its own and some 100 MB; auto: as many as there are cores, and 256 MiB for each. Default: auto with --source registry on addresses of other machines, otherwise 1.',
+    example: 'auto',
   },
   tls: {
     section: 'https',

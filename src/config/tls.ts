@@ -73,6 +73,7 @@ function checkFiles(tls: TlsMode, { tlsCertFile, tlsKeyFile }: GivenSettings, mi
   }
 }
 
-function isLoopback(host: string): boolean {
+/** Whether only this machine reaches a host. */
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }

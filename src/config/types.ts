@@ -82,6 +82,12 @@ function wholeNumber(least: number): SettingType<number> {
   };
 }
 
+/** A whole number from 1 on, or `auto`, which leaves it to the machine. */
+export const countOrAuto: SettingType<number | 'auto'> = {
+  placeholder: 'COUNT|auto',
+  parse: (value) => (value === 'auto' ? value : count.parse(value)),
+};
+
 const PERIODS = new Map([
   ['second', 1000],
   ['minute', 60_000],

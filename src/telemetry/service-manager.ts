@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 
 /** Tells whoever has started the service how it is. */
 export interface ServiceManager {
-  /** It serves; from now on the manager hears, as often as it wants, that the event loop turns. */
+  /** It serves; from now on the manager hears, as often as it wants, that the event loop turns and the service lives. */
   ready(status: string): Promise<void>;
   /** It ends, and may take so many milliseconds for it. */
   stopping(patience: number): Promise<void>;
@@ -12,6 +12,8 @@ export interface ServiceManager {
 export interface ServiceManagerOptions {
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly pid: number;
+  /** Whether the service does its work; unless told, it does while the event loop turns. */
+  readonly isAlive?: () => boolean;
   readonly onFailure: (error: Error) => void;
 }
 
@@ -24,7 +26,12 @@ const NOTIFY_TIMEOUT_MS = 10_000;
  *
  * @see https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
  */
-export function createServiceManager({ variables, pid, onFailure }: ServiceManagerOptions): ServiceManager {
+export function createServiceManager({
+  variables,
+  pid,
+  isAlive = () => true,
+  onFailure,
+}: ServiceManagerOptions): ServiceManager {
   const { NOTIFY_SOCKET, PATH, WATCHDOG_PID, WATCHDOG_USEC } = variables;
   let watchdog: NodeJS.Timeout | undefined;
 
@@ -43,7 +50,10 @@ export function createServiceManager({ variables, pid, onFailure }: ServiceManag
       await notify('READY=1', `STATUS=${status}`);
       const isWatched = WATCHDOG_PID === undefined || WATCHDOG_PID === `${pid}`;
       const patience = isWatched ? Number(WATCHDOG_USEC ?? 0) / 1000 : 0;
-      if (patience > 0) watchdog = setInterval(() => void notify('WATCHDOG=1'), patience / 2).unref();
+      const tell = (): void => {
+        if (isAlive()) notify('WATCHDOG=1');
+      };
+      if (patience > 0) watchdog = setInterval(tell, patience / 2).unref();
     },
     async stopping(patience) {
       clearInterval(watchdog);

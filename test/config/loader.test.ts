@@ -43,6 +43,7 @@ suite('where settings come from', () => {
       source: 'registry',
       host: '127.0.0.1',
       port: 8080,
+      workers: 1,
       allow: undefined,
       deny: [],
       allowFile: undefined,
