@@ -94,6 +94,8 @@ class Relay extends DirectStream {
       this.#inspect?.(chunk);
       inspect?.(chunk);
     };
+    // What it ends with is told by the promise; an event that nobody hears would end the process.
+    this.on('error', () => {});
     try {
       for await (const part of this.#parts) {
         if (part instanceof Uint8Array) {
@@ -108,7 +110,7 @@ class Relay extends DirectStream {
       }
       this.destroy();
     } catch (error) {
-      this.on('error', () => {}).destroy(error as Error);
+      this.destroy(error as Error);
       throw error;
     }
   }

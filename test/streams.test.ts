@@ -75,6 +75,17 @@ suite('a relay of streams', () => {
     assert.equal(await text(sink.end()), 'headbodytail');
   });
 
+  test('whose signal has aborted before it is sent fails by its promise, and by no event that nobody hears', async () => {
+    const gone = new AbortController();
+    gone.abort();
+    const whole = relay(async function* (signal) {
+      await turn();
+      signal.throwIfAborted();
+      yield Buffer.from('never');
+    }, gone.signal);
+    await assert.rejects(send(whole, new PassThrough()), { name: 'AbortError' });
+  });
+
   test('ends what is under way when it is destroyed', async () => {
     const part = new Readable({ read() {} });
     const whole = relay(async function* (signal) {
