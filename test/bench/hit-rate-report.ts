@@ -11,13 +11,13 @@ export function formatHitRates(stream: Stream, results: readonly Simulation[]): 
 
 const explanation = `\
 bytes and downloads: those that come from the cache (of a download, all of it). Upstream TB, GETs (of layers and
-manifests) and pulls (of manifests, as Docker Hub counts them) are those of a day, after a day to fill the cache.`;
+manifests) and pulls (of manifests, as Docker Hub counts them) are of one day, after others that filled the cache.`;
 
 function formatOne({ exponent, rates, ...stream }: Simulation): string {
-  const { distinctBytes, bytesPerDownload, layersPerDownload } = stream;
+  const { distinctBytes, bytesPerDownload, layersPerDownload, newImages } = stream;
   const title = `Exponent ${exponent}: ${tera(distinctBytes)} TB of distinct blobs; a download has ${Math.round(
     bytesPerDownload / 1e6,
-  )} MB in ${layersPerDownload.toFixed(1)} layers`;
+  )} MB in ${layersPerDownload.toFixed(1)} layers; ${newImages} images are new`;
   const lines = rates.map(({ cacheSize, bytes, downloads, upstreamBytes, upstreamGets, pulls }) => [
     sizeName(cacheSize),
     percent(bytes),

@@ -6,7 +6,7 @@ import officialImages from './official-images.json' with { type: 'json' };
 import { createRandom, createZipf } from './random.ts';
 import { simulate } from './simulation.ts';
 
-const stream = { images: 300, downloadsPerDay: 2_000, seed: 3 };
+const stream = { images: 300, downloadsPerDay: 2_000, daysBefore: 1, seed: 3 };
 
 suite('the stream of downloads', () => {
   test('the images are as large as Docker Hub says', () => {
@@ -73,6 +73,7 @@ suite('the simulation', () => {
     );
     const { pulls, bytes } = result.rates.at(-1) ?? assert.fail();
     // What was built on that day, and what nobody has wanted on the day before.
+    assert.equal(pulls, result.newImages);
     assert.ok(pulls < 60, `${pulls} pulls`);
     assert.ok(bytes > 0.97, `${bytes}`);
   });
@@ -87,7 +88,10 @@ suite('the simulation', () => {
 
   test('the table has a line for each size', () => {
     const text = formatHitRates(stream, [result]);
-    assert.match(text, /^Exponent 1: .* TB of distinct blobs; a download has \d+ MB in [\d.]+ layers$/m);
+    assert.match(
+      text,
+      /^Exponent 1: .* TB of distinct blobs; a download has \d+ MB in [\d.]+ layers; \d+ images are new$/m,
+    );
     assert.equal(text.match(/^[\d.]+ [GT]iB .* %/gm)?.length, cacheSizes.length);
   });
 });

@@ -5,6 +5,8 @@ import { createRandom, createZipf } from './random.ts';
 export interface Stream {
   readonly images: number;
   readonly downloadsPerDay: number;
+  /** To fill the cache, before the day that counts. */
+  readonly daysBefore: number;
   readonly seed: number;
 }
 
@@ -37,30 +39,32 @@ export interface Simulation {
   /** Of an image, on average over the downloads. */
   readonly bytesPerDownload: number;
   readonly layersPerDownload: number;
+  /** Of the images on the day that counts, those that nobody had wanted before: fewer pulls there cannot be. */
+  readonly newImages: number;
   readonly rates: readonly HitRate[];
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-/** One to fill the cache, one to count. */
-const DAYS = 2;
 
 /** Sends one stream of downloads through a cache of each size. */
 export function simulate(options: SimulationOptions): Simulation {
-  const { images, downloadsPerDay, seed, exponent, cacheSizes } = options;
+  const { images, downloadsPerDay, daysBefore, seed, exponent, cacheSizes } = options;
   const catalogue = createImageCatalogue(images, createRandom(seed));
   const draw = createZipf(images, exponent, createRandom(seed + 1));
-  const downloads = Array.from({ length: DAYS * downloadsPerDay }, (_, at) =>
+  const downloads = Array.from({ length: (daysBefore + 1) * downloadsPerDay }, (_, at) =>
     catalogue.blobsOf(draw(), at / downloadsPerDay),
   );
   const sizes = Float64Array.from(catalogue.sizes);
-  const counted = downloads.slice((DAYS - 1) * downloadsPerDay);
+  const counted = downloads.slice(daysBefore * downloadsPerDay);
   const bytes = counted.reduce((sum, blobs) => sum + sizeOf(blobs, sizes), 0);
   const layers = counted.reduce((sum, blobs) => sum + blobs.length - 1, 0);
+  const before = new Set(downloads.slice(0, daysBefore * downloadsPerDay));
   return {
     exponent,
     distinctBytes: sizes.reduce((sum, size) => sum + size, 0),
     bytesPerDownload: bytes / downloadsPerDay,
     layersPerDownload: layers / downloadsPerDay,
+    newImages: [...new Set(counted)].filter((blobs) => !before.has(blobs)).length,
     rates: cacheSizes.map((cacheSize) => run(downloads, sizes, cacheSize, downloadsPerDay)),
   };
 }
@@ -72,7 +76,7 @@ function run(
   downloadsPerDay: number,
 ): HitRate {
   const cache = createLruModel({ limit: cacheSize, sizes });
-  const start = (DAYS - 1) * downloadsPerDay;
+  const start = downloads.length - downloadsPerDay;
   let [whole, bytes, missedBytes, gets, pulls] = [0, 0, 0, 0, 0];
   downloads.forEach((blobs, at) => {
     const now = (at / downloadsPerDay) * DAY_MS;
