@@ -10,7 +10,7 @@ import { suite, test } from 'node:test';
 const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
   ['errors', 'pace', 'streams', 'single-flight', 'ip-address', 'replace-file', 'byte-size'],
   ['oci'],
-  ['archive', 'net', 'blobs', 'policy', 'tls', 'telemetry'],
+  ['archive', 'net', 'blobs', 'policy', 'trust', 'tls', 'telemetry'],
   ['registry'],
   ['sources'],
   ['http'],
@@ -18,7 +18,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
 
 /** Parts beside the row; `app`, `cluster`, `cli` and `main`, at its end, may use everything. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
-  config: ['oci', 'errors', 'ip-address', 'byte-size'],
+  config: ['oci', 'trust', 'errors', 'ip-address', 'byte-size'],
   access: [...Object.keys(LAYERS), 'config'],
   certificates: ['tls', 'telemetry', 'config'],
   registries: [...Object.keys(LAYERS), 'config'],

@@ -14,6 +14,8 @@ export interface Descriptor {
   /** Where a layer that the registry may not distribute can be had. */
   readonly urls?: readonly string[];
   readonly platform?: StatedPlatform;
+  /** Of what refers to a manifest: what it is. */
+  readonly artifactType?: string;
   readonly annotations?: Readonly<Record<string, string>>;
 }
 

@@ -202,7 +202,7 @@ function descriptors(value: unknown, field: string, most: number): Descriptor[] 
 
 function descriptor(value: unknown, field: string): Descriptor {
   if (!isJsonObject(value)) throw malformed(`its field ${field} is not a descriptor`);
-  const { mediaType, digest, size, urls, annotations } = value;
+  const { mediaType, digest, size, urls, artifactType, annotations } = value;
   if (typeof mediaType !== 'string') throw malformed(`${field} has no media type`);
   if (!isDigest(digest)) throw malformed(`${field} has no valid digest`);
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0)
@@ -214,6 +214,7 @@ function descriptor(value: unknown, field: string): Descriptor {
     size,
     ...(Array.isArray(urls) && { urls: urls.filter((url) => typeof url === 'string').slice(0, URLS_MAX) }),
     ...(platform && { platform }),
+    ...(typeof artifactType === 'string' && { artifactType }),
     ...(isJsonObject(annotations) && { annotations: stringsOf(annotations) }),
   };
 }

@@ -20,6 +20,7 @@ export const BUDGET = {
   dockerConfigs: 2_000,
   tarNames: 2_000,
   forwarded: 5_000,
+  signatures: 1_000,
 } as const;
 
 /** The runs of an edge, for fast-check. */

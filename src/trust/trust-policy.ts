@@ -1,0 +1,28 @@
+import { matchesPattern, type NamePattern } from '../oci/name-pattern.ts';
+import type { Repository } from '../oci/reference.ts';
+import type { SigningKey } from './signing-key.ts';
+
+/** What is asked of the images of some repositories. */
+export interface TrustRule {
+  readonly images: readonly NamePattern[];
+  /** Whether an image without a signature that counts is refused; otherwise it is only said to have none. */
+  readonly isRequired: boolean;
+  /** Any one of them will do; without any, nothing is looked for. */
+  readonly keys: readonly SigningKey[];
+}
+
+/** Says which images need a signature, and whose. */
+export interface TrustPolicy {
+  /** The first rule for a repository, in the order of the file; undefined where nothing is asked of its images. */
+  ruleFor(repository: Repository): TrustRule | undefined;
+  /** Where whoever wrote it can be reached: a `mailto:` or `https:` URL. */
+  contact(): string | undefined;
+}
+
+export function createTrustPolicy(rules: readonly TrustRule[], contact?: string): TrustPolicy {
+  return {
+    ruleFor: (repository) =>
+      rules.find(({ images }) => images.some((pattern) => matchesPattern(pattern, repository))),
+    contact: () => contact,
+  };
+}

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { suite, test } from 'node:test';
+import { parseSigningKey } from '../../src/trust/signing-key.ts';
+import { createSigner, type SigningAlgorithm } from '../support/signatures.ts';
+
+const MESSAGE = Buffer.from('what is signed');
+
+suite('public keys', () => {
+  const kinds: [SigningAlgorithm, hashes: readonly (string | undefined)[]][] = [
+    ['P-256', ['sha256']],
+    ['P-384', ['sha384', 'sha256']],
+    ['P-521', ['sha512', 'sha256']],
+    ['RSA-2048', ['sha256']],
+    ['Ed25519', [undefined]],
+  ];
+  for (const [algorithm, hashes] of kinds) {
+    test(`of ${algorithm} know what they have signed, and nothing else`, async () => {
+      await using signer = await createSigner('team', algorithm);
+      const key = parseSigningKey('team', signer.pem);
+      assert.match(key.fingerprint, /^[0-9a-f]{64}$/);
+      for (const hash of hashes) {
+        const signature = Buffer.from(await signer.sign(MESSAGE, hash), 'base64');
+        assert.equal(key.verifies(MESSAGE, signature), true, hash);
+        assert.equal(key.verifies(Buffer.from('what is not'), signature), false, hash);
+        assert.equal(key.verifies(MESSAGE, signature.subarray(1)), false, hash);
+        assert.equal(key.verifies(MESSAGE, Buffer.alloc(0)), false, hash);
+      }
+    });
+  }
+
+  test('are one key, however they are called and wrapped', async () => {
+    await using signer = await createSigner();
+    const { fingerprint } = parseSigningKey('a', signer.pem);
+    assert.equal(parseSigningKey('b', `A comment.\n${signer.pem}\n`).fingerprint, fingerprint);
+  });
+
+  test('that are none, or too weak, are refused in words', async () => {
+    await using signer = await createSigner();
+    await using weak = await createSigner('weak', 'RSA-1024');
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'secp256k1' });
+    const pem = (label: string, content = 'AAAA'): string =>
+      `-----BEGIN ${label}-----\n${content}\n-----END ${label}-----\n`;
+    const refusals: [text: string, rule: RegExp][] = [
+      [readFileSync(signer.privateKey, 'utf8'), /^holds a private key/],
+      [pem('ENCRYPTED SIGSTORE PRIVATE KEY'), /^holds a private key/],
+      [weak.pem, /^holds an RSA key of 1024 bits; 2048 are the least$/],
+      [publicKey.export({ type: 'spki', format: 'pem' }).toString(), /^must hold a key of ECDSA \(P-256/],
+      [signer.pem + signer.pem, /^must hold one public key in PEM/],
+      [pem('CERTIFICATE'), /^must hold one public key in PEM/],
+      ['ssh-ed25519 AAAA', /^must hold one public key in PEM/],
+      ['', /^must hold one public key in PEM/],
+      [pem('PUBLIC KEY'), /^holds a public key that cannot be read$/],
+    ];
+    for (const [text, message] of refusals) assert.throws(() => parseSigningKey('x', text), { message });
+  });
+});
