@@ -196,6 +196,13 @@ export const SCHEMA = {
     doc: 'A file with more of DENY, one a line.',
     example: '/etc/dockerproxy/deny',
   },
+  policy: {
+    section: 'images',
+    reloads: true,
+    type: text,
+    doc: 'A TOML file that says which images have to be signed, and with which keys. With --source registry.',
+    example: '/etc/dockerproxy/policy.toml',
+  },
   insecureRegistries: {
     section: 'images',
     type: listOf(registry),
@@ -400,6 +407,7 @@ type Optional =
   | 'denyFile'
   | 'allowClientsFile'
   | 'denyClientsFile'
+  | 'policy'
   | 'certsDir'
   | 'acmeEmail'
   | 'tlsCertFile'

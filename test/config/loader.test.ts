@@ -48,6 +48,7 @@ suite('where settings come from', () => {
       deny: [],
       allowFile: undefined,
       denyFile: undefined,
+      policy: undefined,
       allowClients: [],
       denyClients: [],
       allowClientsFile: undefined,

@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { copyFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { ConfigError, loadConfig } from '../../src/config/loader.ts';
+import { readTrustRules } from '../../src/config/trust-rules.ts';
+import type { TrustRule } from '../../src/trust/trust-policy.ts';
+import { temporaryFolder } from '../support/process.ts';
+import { createSigner } from '../support/signatures.ts';
+
+/** A folder with a policy and the keys `team.pub` and `keys/release.pem`. */
+async function policyFolder(policy: string) {
+  const folder = await temporaryFolder();
+  const file = join(folder.path, 'policy.toml');
+  await using signer = await createSigner();
+  await copyFile(signer.publicKey, join(folder.path, 'team.pub'));
+  await copyFile(signer.publicKey, join(folder.path, 'release.pem'));
+  await copyFile(signer.privateKey, join(folder.path, 'private.key'));
+  await writeFile(file, policy);
+  return { file, path: folder.path, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
+}
+
+function rules(...argv: string[]): readonly TrustRule[] {
+  return readTrustRules(loadConfig({ argv, environment: {}, home: '/nowhere', isRoot: false }));
+}
+
+async function mistakesOf(policy: string, ...more: string[]): Promise<readonly string[]> {
+  await using folder = await policyFolder(policy);
+  try {
+    rules('--policy', folder.file, ...more);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    return error.mistakes.map((mistake) => mistake.replaceAll(folder.path, ''));
+  }
+  return [];
+}
+
+suite('the file of the policy', () => {
+  test('has rules in their order, with keys by absolute or relative paths', async () => {
+    assert.deepEqual(rules(), []);
+    await using folder = await policyFolder('');
+    await writeFile(
+      folder.file,
+      `[[rules]]
+       images = ["busybox/x", "ghcr.io/org/**"]
+       keys = ["team.pub", "${folder.path}/release.pem"]
+       [[rules]]
+       images = ["**"]
+       require = "none"`,
+    );
+    const found = rules('--policy', folder.file).map(({ images, isRequired, keys }) => ({
+      images: images.map(({ glob }) => glob),
+      isRequired,
+      keys: keys.map(({ name }) => name),
+    }));
+    assert.deepEqual(found, [
+      { images: ['docker.io/busybox/x', 'ghcr.io/org/**'], isRequired: true, keys: ['team', 'release'] },
+      { images: ['**'], isRequired: false, keys: [] },
+    ]);
+  });
+
+  test('may be empty, and be about what is only shown', async () => {
+    assert.deepEqual(await mistakesOf(''), []);
+    assert.deepEqual(
+      await mistakesOf('[[rules]]\nimages = ["**"]\nrequire = "none"\nkeys = ["team.pub"]'),
+      [],
+    );
+  });
+
+  test('is told all its mistakes at once, with the rule and what is wrong', async () => {
+    const policy = `
+      extra = 1
+      [[rules]]
+      images = ["busybox"]
+      keys = ["team.pub", "private.key", "missing.pub"]
+      [[rules]]
+      images = []
+      require = "love"
+      key = "team.pub"
+      [[rules]]
+      images = ["**"]
+      [[rules]]
+      keys = []`;
+    assert.deepEqual(await mistakesOf(policy), [
+      '/policy.toml: there is no such entry as "extra"; there is rules.',
+      '/policy.toml: rule 1: images "[?busybox?]" must be a glob over registry/repository, such as docker.io/library/* or ghcr.io/**.',
+      '/policy.toml: rule 1: /private.key holds a private key, which belongs to whoever signs: only its public half is for here.',
+      "/policy.toml: rule 1: ENOENT: no such file or directory, open '/missing.pub'.",
+      '/policy.toml: rule 2: there is no such entry as "key"; there is images, require and keys.',
+      '/policy.toml: rule 2: images names no image.',
+      '/policy.toml: rule 2: require "love" must be one of signature, none.',
+      '/policy.toml: rule 3: keys is missing: files of public keys, one of which has to have signed an image.',
+      '/policy.toml: rule 4: images must be a list.',
+      '/policy.toml: rule 4: keys names no file.',
+    ]);
+  });
+
+  test('is told the line where it is no TOML, and that it is not there', async () => {
+    assert.match((await mistakesOf('[[rules]]\nimages = [')).join(), /^\/policy\.toml: line \d: /);
+    assert.match((await mistakesOf('rules = 1')).join(), /^\/policy\.toml: rules must be a list of tables/);
+    assert.match((await mistakesOf('rules = [1]')).join(), /^\/policy\.toml: rule 1: images must be a list/);
+    assert.throws(() => rules('--policy', '/nowhere/policy'), { message: /^\/nowhere\/policy: ENOENT/ });
+  });
+
+  test('is not for an engine, which says so', async () => {
+    assert.match((await mistakesOf('', '--source', 'engine')).join(), /^--policy is for --source registry/);
+  });
+});
