@@ -218,6 +218,7 @@ suite('deploy/kubernetes and the program', { timeout: 60_000 }, () => {
   test('the settings are right, and fit the ports, the folders and the volumes', async () => {
     const config = await podConfig(settings);
     assert.equal(config.tls, 'off');
+    assert.equal(config.workers, Number(container.resources?.requests?.cpu));
     assert.equal(config.port, portOf('http'));
     assert.equal(config.metricsPort, portOf('metrics'));
     assert.equal(config.metricsHost, '127.0.0.1');
