@@ -77,7 +77,7 @@ export async function createApp(
   const { logger } = environment;
   let current = config;
   const access = createAccess(config);
-  const { guard, allowlist, clients } = access;
+  const { allowlist, clients } = access;
   const { provider, challenge } = certificates;
   const metrics = createMetrics({
     version: environment.version,
@@ -85,7 +85,7 @@ export async function createApp(
     certificateEnd: () => provider.status().notAfter,
     isCertificateFailing: () => provider.status().lastFailure !== undefined,
   });
-  const images = await openImages(config, environment, guard, metrics);
+  const images = await openImages(config, environment, access, metrics);
   const search = createSearch(config, environment);
   const readiness = createReadiness({ certificate: certificates.check, ...images.checks });
   const connections = connectionLimits(config);
@@ -193,7 +193,7 @@ function listenHost({ host }: Config): string {
 
 function serviceInfo(
   config: Config,
-  { allow, deny }: ReturnType<Access['patterns']>,
+  { allow, deny, trust }: ReturnType<Access['patterns']>,
   version: string,
 ): ServiceInfo {
   const { operatorName, operatorContact, source, maxImageSize, defaultPlatform, searchUrl } = config;
@@ -204,6 +204,11 @@ function serviceInfo(
     defaultPlatform: formatPlatform(defaultPlatform),
     allowed: allow.map(({ glob }) => glob),
     denied: deny.map(({ glob }) => glob),
+    policy: trust.map(({ images, isRequired, keys }) => ({
+      images: images.map(({ glob }) => glob),
+      require: isRequired ? 'signature' : 'none',
+      keys: keys.map(({ name }) => name),
+    })),
     maxImageSize: maxImageSize === 0 ? null : maxImageSize,
     maxImages: MAX_IMAGES,
     search: searchUrl !== undefined && allow.some(mayBeOnDockerHub),

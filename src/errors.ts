@@ -58,6 +58,16 @@ const CATALOGUE = {
     title: 'Client not allowed',
     help: 'This service is not open to your address; ask its operator.',
   },
+  'signature-required': {
+    status: 403,
+    title: 'Image not signed',
+    help: 'Ask its publisher to sign it with cosign and a key that this service knows, or the operator of this service to ask for no signature.',
+  },
+  'signature-invalid': {
+    status: 403,
+    title: 'No valid signature',
+    help: 'Do not trust this image before its publisher has told you why; the operator of this service says whose signatures count.',
+  },
   'route-not-found': {
     status: 404,
     title: 'No such page',

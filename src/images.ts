@@ -15,10 +15,12 @@ import { type CredentialStore, createDockerConfigCredentials } from './registry/
 import { createManifestStore } from './registry/manifest-store.ts';
 import type { ConnectedEngine } from './sources/engine/connect.ts';
 import type { ImageCatalogue } from './sources/image-catalogue.ts';
+import { createImageSignatures } from './sources/image-signatures.ts';
 import type { ImageSource } from './sources/image-source.ts';
 import { createRegistryCatalogue } from './sources/registry-catalogue.ts';
 import { createRegistrySource } from './sources/registry-source.ts';
 import type { Check, ReadinessCheck } from './telemetry/readiness.ts';
+import type { TrustPolicy } from './trust/trust-policy.ts';
 
 /** What the application takes from the process that runs them. */
 export interface Environment {
@@ -54,7 +56,7 @@ export interface Images {
 export async function openImages(
   config: Config,
   environment: Environment,
-  guard: Guard,
+  { guard, policy }: { readonly guard: Guard; readonly policy: TrustPolicy },
   meter?: ImageMeter,
 ): Promise<Images> {
   const insecure = new Set(config.insecureRegistries);
@@ -74,11 +76,12 @@ export async function openImages(
       ? upstream.client
       : createCachingClient({ client: upstream.client, blobs, manifests, staleIfError, now: Date.now });
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
-  const registries = createRegistryCatalogue({ client, defaultPlatform, maxSize });
+  const signatures = createImageSignatures({ client, policy });
+  const registries = createRegistryCatalogue({ client, defaultPlatform, maxSize, signatures });
   const { source, catalogue, check } =
     config.source === 'registry'
       ? {
-          source: createRegistrySource({ client, defaultPlatform, maxSize }),
+          source: createRegistrySource({ client, defaultPlatform, maxSize, signatures }),
           catalogue: registries,
           // Registries are many, and none of them is needed for the images of the others.
           check: () => ({ isReady: true, details: { kind: 'registry' } }),

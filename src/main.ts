@@ -20,6 +20,7 @@ import { readLists } from './config/lists.ts';
 import { ConfigError, loadConfig, type Sources } from './config/loader.ts';
 import { passedSockets } from './config/passed-sockets.ts';
 import type { Config } from './config/schema.ts';
+import { readTrustRules } from './config/trust-rules.ts';
 import { countWorkers } from './config/workers.ts';
 import { CatalogueError } from './errors.ts';
 import { namedImages } from './http/archive-query.ts';
@@ -29,6 +30,7 @@ import { reportReload } from './service.ts';
 import { createSingle } from './single.ts';
 import { createLogger } from './telemetry/logger.ts';
 import { createServiceManager } from './telemetry/service-manager.ts';
+import { createTrustPolicy } from './trust/trust-policy.ts';
 
 /** https://man.openbsd.org/sysexits: EX_CONFIG */
 const EXIT_CONFIG = 78;
@@ -89,7 +91,10 @@ async function saveArchive(args: readonly string[]): Promise<void> {
   // Whoever saves an image is their own operator, and root no more than any other.
   const config = loadConfig({ ...sources(settings), isRoot: false });
   const logger = createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
-  const images = await openImages(config, environment(logger), guardFor(namedImages(what.query), config));
+  const images = await openImages(config, environment(logger), {
+    guard: guardFor(namedImages(what.query), config),
+    policy: createTrustPolicy(readTrustRules(config), config.operatorContact),
+  });
   try {
     await save(what, images.source, process, interrupted.signal);
   } catch (error) {
@@ -103,6 +108,7 @@ async function saveArchive(args: readonly string[]): Promise<void> {
 async function checkConfig(args: readonly string[]): Promise<void> {
   const config = loadConfig(sources(args));
   readLists(config);
+  readTrustRules(config);
   readHosts(config);
   process.stdout.write(describeConfig(sources(args)));
 }

@@ -4,7 +4,7 @@ const SENTENCES = {
   offline: /^offline/,
   invalid: /^(?:reference|parameter|url)-/,
   platform: /^platform-/,
-  forbidden: /not-allowed$|^address-/,
+  forbidden: /not-allowed$|^(?:address|signature)-/,
   large: /-too-large$/,
   missing: /^image-not-found/,
   artifact: /^not-an-image|^manifest-|layer/,

@@ -6,16 +6,17 @@ import type { DownloadQuery } from './download-url.ts';
 
 /** The query that means an archive by the digests of its images and layers, whatever its tags come to mean. */
 export function digestQuery(
-  { references, platforms, format, referrers, parts }: ArchiveQuery,
+  { references, platform, platforms, format, referrers, parts }: ArchiveQuery,
   { digests, upstream = digests, omitted }: Archive | LiveArchive,
   nameOf: (reference: Reference) => string,
 ): DownloadQuery {
+  const isOfIndex = upstream.some((digest, at) => digest !== digests[at]);
+  const chosen = platform && isOfIndex ? formatPlatform(platform) : undefined;
   return {
     myimage: references.map((reference, at) => `${nameOf(reference)}@${upstream[at]}`),
     have: omitted?.layers.map(({ digest }) => digest),
     // A digest of one image says what it is for; that of an index leaves it open.
-    platform:
-      platforms === undefined || platforms === 'all' ? platforms : platforms.map(formatPlatform).join(),
+    platform: platforms === 'all' ? platforms : (platforms?.map(formatPlatform).join() ?? chosen),
     ...sharedOf(format, referrers, parts),
   };
 }

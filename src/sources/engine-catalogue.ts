@@ -12,6 +12,7 @@ import {
   requireDockerFormat,
 } from './engine-source.ts';
 import type { DetailsRequest, ImageCatalogue, ImageDetails } from './image-catalogue.ts';
+import { NOT_CHECKED } from './image-signatures.ts';
 
 export interface EngineCatalogueOptions extends Pick<EngineSourceOptions, 'policy' | 'defaultPlatform'> {
   readonly engine: Engine;
@@ -52,7 +53,7 @@ export function createEngineCatalogue({
         etag: undefined,
         layers: undefined,
       },
-      ...{ created, config, zstd: false, staleSince: undefined },
+      ...{ created, config, zstd: false, signature: NOT_CHECKED, staleSince: undefined },
     };
   };
 

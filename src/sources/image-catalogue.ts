@@ -4,6 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
 import type { TagList } from '../registry/tag-list.ts';
+import type { SignatureDetails } from './image-signatures.ts';
 
 /** An image that someone wants to know about before they download it. */
 export interface DetailsRequest {
@@ -31,6 +32,7 @@ export interface ImageDetails {
   readonly created: Date | undefined;
   readonly config: ConfigSummary;
   readonly zstd: boolean;
+  readonly signature: SignatureDetails;
   /** As in an archive. */
   readonly staleSince: number | undefined;
 }

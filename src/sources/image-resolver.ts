@@ -103,6 +103,11 @@ export async function resolveImage(
   };
 }
 
+/** What a signature of an image may be of: the index that its reference names, and its own manifest. */
+export function signableDigests({ indexDigest, manifest }: ResolvedImage): readonly Digest[] {
+  return indexDigest === undefined ? [manifest.digest] : [indexDigest, manifest.digest];
+}
+
 async function searchIndex(search: Search, index: ImageIndex): Promise<Candidate | undefined> {
   const images = index.manifests.filter(({ mediaType }) => !isIndexType(mediaType));
   for (const { platform } of images) if (platform) search.seen.set(formatPlatform(platform), platform);

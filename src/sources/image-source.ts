@@ -50,7 +50,10 @@ interface ArchiveFacts {
   readonly filename: string;
   /** The manifest of each image, in the order of the request; its ID where no manifest is known. */
   readonly digests: readonly Digest[];
-  /** What to ask the registry for in place of each reference, where that is not what the archive has: an index made anew. */
+  /**
+   * What to ask the registry for in place of each reference, where that is not what the archive has: the index that an
+   * index made anew comes from, or by which alone an image is signed.
+   */
   readonly upstream?: readonly Digest[];
   /** Whether a layer is compressed with zstd, which Docker before 23.0 cannot load. */
   readonly zstd: boolean;

@@ -6,7 +6,7 @@ import { isZstdLayer } from '../oci/manifest.ts';
 import { formatPlatform, normalisePlatform, type StatedPlatform, samePlatform } from '../oci/platform.ts';
 import { compareTags } from '../oci/tag-order.ts';
 import type { ImageCatalogue } from './image-catalogue.ts';
-import { readConfig, resolveImage } from './image-resolver.ts';
+import { readConfig, resolveImage, signableDigests } from './image-resolver.ts';
 import { type RegistrySourceOptions, requireSize } from './registry-source.ts';
 
 /** Describes images by what their registries say: manifest and config, no layer. */
@@ -14,6 +14,7 @@ export function createRegistryCatalogue({
   client,
   defaultPlatform,
   maxSize,
+  signatures,
 }: RegistrySourceOptions): ImageCatalogue {
   return {
     async describe({ reference, platform, format }, signal) {
@@ -37,6 +38,7 @@ export function createRegistryCatalogue({
         created,
         config: summary,
         zstd: image.layers.some(isZstdLayer),
+        signature: await signatures.describe(reference, signableDigests(image), signal),
         staleSince: image.staleSince,
       };
     },

@@ -13,7 +13,8 @@ import { type Platform, type Platforms, samePlatform } from '../oci/platform.ts'
 import type { Reference } from '../oci/reference.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import { resolveHoldings } from './holdings.ts';
-import { resolveImage } from './image-resolver.ts';
+import { resolveImage, signableDigests } from './image-resolver.ts';
+import type { ImageSignatures } from './image-signatures.ts';
 import type { Archive, ArchiveRequest, ImageSource } from './image-source.ts';
 import { resolveTree } from './tree-resolver.ts';
 
@@ -22,6 +23,7 @@ export interface RegistrySourceOptions {
   readonly defaultPlatform: Platform;
   /** Bytes of an archive at most. */
   readonly maxSize: number;
+  readonly signatures: ImageSignatures;
 }
 
 /** Composes archives from registry blobs as they are: no daemon, nothing staged. */
@@ -29,6 +31,7 @@ export function createRegistrySource({
   client,
   defaultPlatform,
   maxSize,
+  signatures,
 }: RegistrySourceOptions): ImageSource<Archive> {
   const findImages = async (request: ArchiveRequest, signal: AbortSignal): Promise<Found> => {
     const { platform, format, have, contentWanted } = request;
@@ -36,10 +39,16 @@ export function createRegistrySource({
     const [images, held] = await withHeld(request, signal, (reference, ended) =>
       resolveImage(client, reference, options, ended),
     );
+    const signed = await allOrNone(signal, (ended) =>
+      images.map((image) => signatures.require(image.reference, signableDigests(image), ended)),
+    );
     return {
       entries: archiveEntries(images, format),
       layers: images.map(({ layers }) => layers),
-      roots: images.map(({ manifest: { digest }, staleSince }) => ({ digest, upstream: digest, staleSince })),
+      roots: images.map(({ manifest: { digest }, staleSince }, at) => ({
+        ...{ digest, staleSince },
+        upstream: signed[at] ?? digest,
+      })),
       holdings: have && (await resolveHoldings(client, images, have, held, signal)),
       blobs: blobsOf(
         client,
@@ -56,6 +65,10 @@ export function createRegistrySource({
   ): Promise<Found> => {
     const [trees, held] = await withHeld(request, signal, (reference, ended) =>
       resolveTree(client, reference, { platforms, withReferrers: request.referrers === true }, ended),
+    );
+    // It is the index that says which images there are, so that a signature of each of them would not do.
+    await allOrNone(signal, (ended) =>
+      trees.map(({ reference, upstream }) => signatures.require(reference, [upstream], ended)),
     );
     const holdings = {
       images: held.map(({ layers }) => layers.map(({ digest }) => digest)),
@@ -100,7 +113,7 @@ export function createRegistrySource({
 /** What a reference points at. */
 interface Root {
   readonly digest: Digest;
-  /** In its registry, which does not have an index that was made anew. */
+  /** In its registry, which does not have an index that was made anew; where an index is what is signed, that. */
   readonly upstream: Digest;
   readonly staleSince: number | undefined;
 }

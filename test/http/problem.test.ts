@@ -18,6 +18,8 @@ const STATUSES: Record<ErrorCode, number> = {
   'address-refused': 403,
   'image-too-large': 403,
   'client-not-allowed': 403,
+  'signature-required': 403,
+  'signature-invalid': 403,
   'too-many-requests': 429,
   'too-many-downloads': 429,
   'daily-bytes-used': 429,

@@ -22,6 +22,7 @@ import { createMemoryCountingStore } from '../../src/policy/memory-counting-stor
 import type { TagList } from '../../src/registry/tag-list.ts';
 import { createChecksums } from '../../src/sources/checksums.ts';
 import type { ImageCatalogue, ImageDetails } from '../../src/sources/image-catalogue.ts';
+import { NOT_CHECKED } from '../../src/sources/image-signatures.ts';
 import type { Archive, ArchiveRequest, ImageSource, LiveArchive } from '../../src/sources/image-source.ts';
 import type { RepositorySearch } from '../../src/sources/repository-search.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
@@ -41,6 +42,7 @@ export const INFO: ServiceInfo = {
   defaultPlatform: 'linux/amd64',
   allowed: ['**'],
   denied: [],
+  policy: [],
   maxImageSize: null,
   maxImages: 10,
   search: false,
@@ -88,6 +90,7 @@ export function sampleDetails(parts: Partial<ImageDetails> = {}): ImageDetails {
       },
     },
     zstd: false,
+    signature: NOT_CHECKED,
     staleSince: undefined,
     ...parts,
   };

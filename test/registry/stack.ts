@@ -4,11 +4,15 @@ import type { PaceLimits } from '../../src/pace.ts';
 import { type Authorizer, createAuthorizer } from '../../src/registry/authorizer.ts';
 import { createRegistryClient, type RegistryClient } from '../../src/registry/client.ts';
 import type { CredentialStore, Credentials } from '../../src/registry/credentials.ts';
+import { createImageSignatures, type ImageSignatures } from '../../src/sources/image-signatures.ts';
+import { createTrustPolicy } from '../../src/trust/trust-policy.ts';
 
 export interface Stack extends AsyncDisposable {
   http: HttpClient;
   authorizer: Authorizer;
   client: RegistryClient;
+  /** Of which nothing is asked. */
+  signatures: ImageSignatures;
 }
 
 export interface StackOptions {
@@ -61,5 +65,6 @@ export function createStack(options: StackOptions): Stack {
     ...(limits.metadataTimeout !== undefined && { timeout: limits.metadataTimeout }),
   });
   const client = createRegistryClient({ http, authorizer, insecure: new Set(hosts), ...limits });
-  return { http, authorizer, client, [Symbol.asyncDispose]: () => http.close() };
+  const signatures = createImageSignatures({ client, policy: createTrustPolicy([]) });
+  return { http, authorizer, client, signatures, [Symbol.asyncDispose]: () => http.close() };
 }

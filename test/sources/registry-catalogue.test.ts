@@ -28,7 +28,7 @@ suite('what a real registry tells of an image', {
     registry = await startRegistry();
     images = await standardImages(registry);
     stack = createStack({ hosts: [registry.host] });
-    catalogue = createRegistryCatalogue({ client: stack.client, defaultPlatform, maxSize: 1e9 });
+    catalogue = createRegistryCatalogue({ ...stack, defaultPlatform, maxSize: 1e9 });
   });
   after(async () => {
     await stack.http.close();
@@ -52,7 +52,7 @@ suite('what a real registry tells of an image', {
     ['test/nested', 'linux/arm64'],
   ] as const) {
     test(`${name} for ${platform ?? 'the default'} is described as it would be downloaded`, async () => {
-      const source = createRegistrySource({ client: stack.client, defaultPlatform, maxSize: 1e9 });
+      const source = createRegistrySource({ ...stack, defaultPlatform, maxSize: 1e9 });
       const archive = await source.open(
         { ...request(name, platform), references: [request(name).reference], contentWanted: false },
         never,
@@ -118,7 +118,7 @@ suite('what a real registry tells of an image', {
     await assert.rejects(describe('library/busybox', 'linux/s390x'), { code: 'platform-not-found' });
     await assert.rejects(describe('test/helm'), { code: 'not-an-image' });
     await assert.rejects(describe('test/nothing'), { code: 'image-not-found' });
-    const small = createRegistryCatalogue({ client: stack.client, defaultPlatform, maxSize: 1000 });
+    const small = createRegistryCatalogue({ ...stack, defaultPlatform, maxSize: 1000 });
     await assert.rejects(small.describe(request('library/busybox'), never), { code: 'image-too-large' });
   });
 

@@ -55,8 +55,9 @@ suite('the registry source, from a real registry', {
       ...asked
     }: Asked = {},
   ): Promise<Archive> => {
-    const { client } = from.stack;
-    const source = createRegistrySource({ client, maxSize, defaultPlatform: parsePlatform('linux/amd64') });
+    const { client, signatures } = from.stack;
+    const defaultPlatform = parsePlatform('linux/amd64');
+    const source = createRegistrySource({ client, maxSize, defaultPlatform, signatures });
     const request: ArchiveRequest = {
       references: [names].flat().map((name) => parseReference(`${from.host}/${name}`)),
       platform: platform === undefined ? undefined : parsePlatform(platform),

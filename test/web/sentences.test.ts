@@ -16,6 +16,8 @@ const EXPECTED: Record<string, string> = {
   'parameter-invalid': 'invalid',
   'image-not-allowed': 'forbidden',
   'address-refused': 'forbidden',
+  'signature-required': 'forbidden',
+  'signature-invalid': 'forbidden',
   'image-too-large': 'large',
   'image-not-found': 'missing',
   'platform-not-found': 'platform',

@@ -64,6 +64,18 @@ export const ImageDetails = Type.Object(
       { description: 'How the image runs, by its publisher.' },
     ),
     zstd: Type.Boolean({ description: 'Whether Docker before 23.0 cannot load it.' }),
+    signature: Type.Object(
+      {
+        state: Type.Union([Type.Literal('signed'), Type.Literal('unsigned'), Type.Literal('not-checked')], {
+          description:
+            'Whether a key that counts here has signed the image, or the index that the reference names.',
+        }),
+        keys: Type.Array(Type.String(), { description: 'The names of the keys that have.' }),
+        isRequired: Type.Boolean({ description: 'Whether it is refused unless it is signed.' }),
+        reason: maybe(Type.String(), 'Why it is not signed, or could not be checked.'),
+      },
+      { description: 'By the policy of this service: `not-checked` where that has no key for the image.' },
+    ),
     staleSince: maybe(
       Type.String({ format: 'date-time' }),
       'When its registry last said that the tag means this; null where it says so now.',
@@ -118,7 +130,8 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
 type OnWire = Omit<ImageDetails, 'reference' | 'name' | 'pinned' | 'downloadUrl'>;
 
 function onWire(details: Details): OnWire {
-  const { digest, indexDigest, size, etag, layers, created, config, staleSince, ...rest } = details;
+  const { digest, indexDigest, size, etag, layers, created, config, signature, staleSince, ...rest } =
+    details;
   const { entrypoint, command, workingDir, user, exposedPorts } = config;
   return {
     ...rest,
@@ -136,6 +149,7 @@ function onWire(details: Details): OnWire {
       user: user ?? null,
       exposedPorts: [...exposedPorts],
     },
+    signature: { ...signature, keys: [...signature.keys], reason: signature.reason ?? null },
     staleSince: staleSince === undefined ? null : new Date(staleSince).toISOString(),
   };
 }

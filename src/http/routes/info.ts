@@ -20,6 +20,19 @@ export const ServiceInfo = Type.Object(
       description: 'Globs over registry/repository that say what may be fetched.',
     }),
     denied: Type.Array(Type.String(), { description: 'What may not, whatever is allowed.' }),
+    policy: Type.Array(
+      Type.Object({
+        images: Type.Array(Type.String(), { description: 'Globs over registry/repository.' }),
+        require: Type.Union([Type.Literal('signature'), Type.Literal('none')]),
+        keys: Type.Array(Type.String(), {
+          description: 'The names of the keys that count, any one of them.',
+        }),
+      }),
+      {
+        description:
+          'Which images have to be signed: the first rule for an image decides, and without any nothing is asked.',
+      },
+    ),
     maxImageSize: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()], {
       description: 'Bytes of an archive at most; null without a limit.',
     }),
