@@ -4,6 +4,7 @@ import { readLists } from '../config/lists.ts';
 import type { PassedSockets } from '../config/passed-sockets.ts';
 import { reloadConfig } from '../config/reload.ts';
 import type { Config } from '../config/schema.ts';
+import { readTrustRules } from '../config/trust-rules.ts';
 import { listenAt } from '../http/listen-at.ts';
 import { createMetricsServer } from '../http/metrics-server.ts';
 import type { Environment } from '../images.ts';
@@ -86,6 +87,7 @@ export async function createPrimary(
     reload(loaded) {
       const { config: fresh, needRestart } = reloadConfig(current, loaded);
       readLists(fresh);
+      readTrustRules(fresh);
       current = fresh;
       logger.level = fresh.logLevel;
       crew.tell({ type: 'reload' });
