@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { type CacheBed, isRight, type PublishedImage, startCacheBed } from '../e2e/cache-bed.ts';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import type { OngoingDownload } from '../support/download.ts';
+import { httpCall } from '../support/http-request.ts';
+import { skipUnless } from '../support/packages.ts';
+import { run, temporaryFolder, waitFor } from '../support/process.ts';
+import { isRunning, untilReplaced, workersOf } from './processes.ts';
+
+/** More than what sockets take from a server that is then killed. */
+const SIZE = 30_000_000;
+const CLIENTS = 6;
+const WORKERS = { DOCKERPROXY_WORKERS: '2' };
+
+async function accepts(url: string): Promise<boolean> {
+  return httpCall(`${url}/healthz`).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The end of a download: its bytes are right, or it is broken. */
+async function outcome({ done }: OngoingDownload, image: PublishedImage): Promise<'right' | 'broken'> {
+  const whole = await done.catch(() => undefined);
+  if (whole === undefined) return 'broken';
+  isRight(whole, image);
+  return 'right';
+}
+
+suite('several processes, as they come and go', {
+  skip: skipUnless('docker-registry', 'wget'),
+  timeout: 180_000,
+  concurrency: 3,
+}, () => {
+  let bed: CacheBed;
+  let image: PublishedImage;
+
+  before(async () => {
+    bed = await startCacheBed();
+    image = await bed.publish('test/large', [SIZE]);
+  });
+  after(() => bed[Symbol.asyncDispose]());
+
+  const start = async (settings: NodeJS.ProcessEnv = {}): Promise<DockerProxy> =>
+    bed.start(await bed.newFolder(), { ...WORKERS, ...settings });
+  /** Downloads that wait in their middle, shared out between two workers. */
+  const begin = async (proxy: DockerProxy): Promise<OngoingDownload[]> => {
+    const downloads = Array.from({ length: CLIENTS }, () => bed.begin(proxy, image, 1));
+    await waitFor(() => downloads.every((one) => one.received() > 0), { what: 'all downloads' });
+    return downloads;
+  };
+  const resume = (downloads: readonly OngoingDownload[]): Promise<('right' | 'broken')[]> => {
+    for (const one of downloads) one.resume();
+    return Promise.all(downloads.map((one) => outcome(one, image)));
+  };
+
+  test('a worker that is killed loses its own downloads alone, which wget -c finishes, and is replaced', async () => {
+    await using proxy = await start({ DOCKERPROXY_METRICS_PORT: '0' });
+    await using folder = await temporaryFolder();
+    const files = Array.from({ length: CLIENTS }, (_, at) => join(folder.path, `${at}.tar`));
+    const wget = (file: string, ...more: string[]) =>
+      run('wget', ['-q', '--tries=1', ...more, '-O', file, bed.url(proxy, image)]);
+    const slow = files.map((file) => wget(file, '--limit-rate=15m'));
+    const begun = () => proxy.logs().filter(({ msg }) => /^Downloading image: /.test(msg));
+    await waitFor(() => begun().length === CLIENTS);
+    const [victim = 0] = workersOf(proxy);
+    const lost = begun().filter(({ pid }) => pid === victim).length;
+    assert.ok(lost > 0 && lost < CLIENTS, `${lost} of ${CLIENTS}`);
+    process.kill(victim, 'SIGKILL');
+    const codes = (await Promise.all(slow)).map(({ code }) => code);
+    assert.equal(codes.filter((code) => code !== 0).length, lost);
+    await untilReplaced(proxy);
+    assert.equal(workersOf(proxy).length, 2);
+
+    for (const [at, file] of files.entries()) {
+      if (codes[at] !== 0) assert.equal((await wget(file, '-c')).code, 0);
+      assert.equal(hash('sha256', await readFile(file)), image.expected.sha256);
+    }
+    const metrics = proxy.logs().flatMap(({ msg }) => /^Metrics are at (\S+)$/.exec(msg)?.[1] ?? [])[0];
+    const page = (await httpCall(metrics ?? '')).body.toString();
+    assert.match(page, /^dockerproxy_workers 2$/m);
+    assert.match(page, /^dockerproxy_workers_lost_total 1$/m);
+  });
+
+  test('on SIGTERM all take no more connections, finish what they have begun, and end', async () => {
+    await using proxy = await start();
+    const workers = workersOf(proxy);
+    const downloads = await begin(proxy);
+    const ended = proxy.stop();
+    await waitFor(async () => !(await accepts(proxy.url)), { what: 'no more connections' });
+    assert.deepEqual(new Set(await resume(downloads)), new Set(['right']));
+    assert.equal(await ended, 0);
+    assert.deepEqual(workers.filter(isRunning), []);
+  });
+
+  test('Ctrl-C, which a terminal sends to all of them, is one stop', async () => {
+    await using proxy = await start();
+    const downloads = await begin(proxy);
+    for (const pid of [...workersOf(proxy), proxy.pid]) process.kill(pid, 'SIGINT');
+    await waitFor(async () => !(await accepts(proxy.url)), { what: 'no more connections' });
+    assert.deepEqual(new Set(await resume(downloads)), new Set(['right']));
+    assert.equal((await proxy.exited).code, 0);
+  });
+
+  test('a worker that is asked to end finishes what it has begun while another takes its place', async () => {
+    await using proxy = await start();
+    const downloads = await begin(proxy);
+    const [leaving = 0] = workersOf(proxy);
+    process.kill(leaving, 'SIGTERM');
+    await untilReplaced(proxy);
+    assert.ok(isRunning(leaving));
+    const answers = Array.from({ length: 20 }, () => httpCall(`${proxy.url}/healthz`));
+    assert.deepEqual(new Set((await Promise.all(answers)).map(({ status }) => status)), new Set([200]));
+    assert.deepEqual(new Set(await resume(downloads)), new Set(['right']));
+    await waitFor(() => !isRunning(leaving), { what: 'its end' });
+    assert.equal(workersOf(proxy).length, 2);
+  });
+
+  test('without their primary, workers finish what they have begun, and none stays', async () => {
+    await using proxy = await start();
+    const workers = workersOf(proxy);
+    const downloads = await begin(proxy);
+    process.kill(proxy.pid, 'SIGKILL');
+    await waitFor(async () => !(await accepts(proxy.url)), { what: 'no more connections' });
+    assert.deepEqual(new Set(await resume(downloads)), new Set(['right']));
+    await waitFor(() => !workers.some(isRunning), { what: 'the end of all' });
+  });
+
+  test('no request is lost while workers come and go', async () => {
+    await using proxy = await start();
+    let isOver = false;
+    const statuses: number[] = [];
+    const clients = Array.from({ length: 8 }, async () => {
+      while (!isOver) statuses.push((await httpCall(`${proxy.url}/healthz`)).status);
+    });
+    for (const [times, pid] of workersOf(proxy).entries()) {
+      process.kill(pid, 'SIGTERM');
+      await untilReplaced(proxy, times + 1);
+    }
+    isOver = true;
+    await Promise.all(clients);
+    assert.deepEqual(new Set(statuses), new Set([200]));
+  });
+
+  test('SIGHUP reaches all of them, and is told once', async () => {
+    await using folder = await temporaryFolder();
+    const list = join(folder.path, 'deny-clients');
+    await writeFile(list, '');
+    await using proxy = await start({ DOCKERPROXY_DENY_CLIENTS_FILE: list });
+    const answers = async () => {
+      const all = await Promise.all(Array.from({ length: 6 }, () => httpCall(`${proxy.url}/dl`)));
+      return [...new Set(all.map(({ status }) => status))];
+    };
+    const told = (line: string) => proxy.logs().filter(({ msg }) => msg.includes(line)).length;
+    assert.deepEqual(await answers(), [400]);
+    await writeFile(list, '127.0.0.1\n');
+    process.kill(proxy.pid, 'SIGHUP');
+    await waitFor(async () => (await answers()).join() === '403', { what: 'the new list in all workers' });
+    assert.equal(told('were read anew'), 1);
+    await writeFile(list, 'nonsense\n');
+    process.kill(proxy.pid, 'SIGHUP');
+    await waitFor(() => told('stay as they were') === 1);
+    assert.deepEqual(await answers(), [403]);
+  });
+});
+
+suite('several processes that cannot start', { timeout: 60_000 }, () => {
+  const failing = async (settings: NodeJS.ProcessEnv): Promise<string> => {
+    const error = await startDockerProxy({ env: { ...WORKERS, ...settings } }).then(
+      async (proxy) => {
+        await proxy.stop();
+        return undefined;
+      },
+      (failure: Error) => failure,
+    );
+    return error?.message ?? 'it has started';
+  };
+
+  test('a port that is taken is told once, with advice', async () => {
+    const taken = createServer();
+    await once(taken.listen(0, '127.0.0.1'), 'listening');
+    const address = taken.address();
+    assert.ok(address !== null && typeof address === 'object');
+    const output = await failing({ DOCKERPROXY_PORT: `${address.port}` });
+    taken.close();
+    assert.match(output, /it ended with 1\n/);
+    assert.equal(output.match(/is taken; choose another one with --port/g)?.length, 1, output);
+  });
+
+  test('a mistake in a file that the settings name is told once, with 78', async () => {
+    await using folder = await temporaryFolder();
+    const list = join(folder.path, 'allow');
+    await writeFile(list, 'a b/**\n');
+    const output = await failing({ DOCKERPROXY_ALLOW_FILE: list });
+    assert.match(output, /it ended with 78\n/);
+    assert.equal(output.match(/DockerProxy cannot start:/g)?.length, 1, output);
+  });
+});
