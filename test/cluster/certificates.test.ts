@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { suite, test } from 'node:test';
+import { makeCertificate } from '../bench/certificate.ts';
+import { certificateOf, forceRenewal, shownBy, startAcmeBed, untilIssued } from '../e2e/acme-bed.ts';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { skipUnless } from '../support/packages.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
+
+const WORKERS = { DOCKERPROXY_WORKERS: '2' };
+/** Connections, which the workers get in turn. */
+const CONNECTIONS = 6;
+
+/** The fingerprints of what all workers show. */
+async function allShownBy(proxy: DockerProxy): Promise<string[]> {
+  const shown = await Promise.all(Array.from({ length: CONNECTIONS }, () => shownBy(proxy)));
+  return [...new Set(shown.map(({ fingerprint256 }) => fingerprint256))];
+}
+
+suite('the certificate of several processes', { skip: skipUnless('openssl'), timeout: 60_000 }, () => {
+  test('is read anew once, and shown by all of them', async () => {
+    await using folder = await temporaryFolder();
+    await using next = await temporaryFolder();
+    const files = await makeCertificate(folder.path);
+    const made = await makeCertificate(next.path);
+    const args = ['--tls-cert-file', files.certificate, '--tls-key-file', files.key];
+    await using proxy = await startDockerProxy({ args, env: WORKERS });
+    const { fingerprint256: first } = new X509Certificate(await readFile(files.certificate));
+    const { fingerprint256: second } = new X509Certificate(await readFile(made.certificate));
+    assert.deepEqual(await allShownBy(proxy), [first]);
+    await writeFile(files.certificate, await readFile(made.certificate));
+    await writeFile(files.key, await readFile(made.key));
+    process.kill(proxy.pid, 'SIGHUP');
+    await waitFor(async () => (await allShownBy(proxy)).join() === second, { what: 'the new one in all' });
+    assert.equal(proxy.logs().filter(({ msg }) => msg.startsWith('New certificate: ')).length, 1);
+  });
+});
+
+suite('the certificate of several processes, from an authority', {
+  skip: skipUnless('pebble', 'openssl'),
+  timeout: 200_000,
+}, () => {
+  test('is ordered by one of them, shown by all, and all tell how it stands', async () => {
+    await using bed = await startAcmeBed();
+    await using proxy = await bed.start(WORKERS);
+    assert.equal((await certificateOf(proxy)).state, 'temporary');
+    await bed.issued(proxy);
+    const issued = () => proxy.logs().filter(({ msg }) => msg.startsWith('New certificate: '));
+    const [first = '', ...others] = await allShownBy(proxy);
+    assert.deepEqual(others, []);
+    await forceRenewal(bed, proxy);
+    await untilIssued(proxy, async () => issued().length === 2);
+    await waitFor(async () => !(await allShownBy(proxy)).includes(first), { what: 'the new one in all' });
+    const reports = await Promise.all(Array.from({ length: CONNECTIONS }, () => certificateOf(proxy)));
+    assert.deepEqual([...new Set(reports.map(({ state }) => state))], ['valid']);
+    assert.deepEqual([...new Set(reports.map(({ nextAttempt }) => nextAttempt))].length, 1);
+    assert.equal(issued().length, 2);
+    assert.equal(new Set(issued().map(({ pid }) => pid)).size, 1);
+  });
+});
