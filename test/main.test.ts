@@ -293,6 +293,15 @@ suite('under systemd', { skip: skipUnless('systemd'), timeout: 60_000 }, () => {
     assert.match((await httpCall(`${service.url}/metrics`)).body.toString(), /^dockerproxy_build_info/m);
   });
 
+  test('several processes serve on the sockets that are passed on, and metrics are those of all', async () => {
+    await using service = await activate('http', ['--workers', '2', '--port', '1']);
+    const answers = Array.from({ length: 6 }, () => httpCall(`${service.url}/healthz`));
+    assert.deepEqual(new Set((await Promise.all(answers)).map(({ status }) => status)), new Set([200]));
+    await using metrics = await activate('metrics', ['--workers', '2', '--port', '0']);
+    const { body } = await httpCall(`${metrics.url}/metrics`);
+    assert.match(body.toString(), /^dockerproxy_workers \d$/m);
+  });
+
   test('a socket for nothing ends it with 78', async () => {
     await using service = await activate('nothing', []);
     await assert.rejects(httpCall(`${service.url}/healthz`));

@@ -1,4 +1,5 @@
 import cluster, { type Worker } from 'node:cluster';
+import { once } from 'node:events';
 import type { Peer, ToPrimary, ToWorker } from './messages.ts';
 
 /** The primary, as a worker has it; undefined in any other process. */
@@ -18,9 +19,10 @@ export function primaryOf(): Peer<ToWorker, ToPrimary> | undefined {
 }
 
 /** A worker, as the primary has it. */
-export interface WorkerProcess extends Peer<ToPrimary, ToWorker> {
+export interface WorkerProcess extends Pick<Peer<ToPrimary, ToWorker>, 'send' | 'onMessage'> {
   readonly pid: number;
   kill(): void;
+  /** It has ended, and all that it said has been heard. */
   onExit(exit: (code: number | null, signal: string | null) => void): void;
 }
 
@@ -33,8 +35,11 @@ export function forkWorker(): WorkerProcess {
     ...peerOf<ToPrimary, ToWorker>(worker),
     pid: worker.process.pid ?? 0,
     kill: () => worker.process.kill('SIGKILL'),
-    onExit: (exit) => worker.process.once('exit', exit),
-    onGone: (gone) => worker.once('disconnect', gone),
+    onExit(exit) {
+      // Its last words may come after its end.
+      const silent = once(worker.process, 'disconnect');
+      worker.process.once('exit', (code, signal) => void silent.then(() => exit(code, signal)));
+    },
   };
 }
 

@@ -53,6 +53,19 @@ suite('what systemd is told', { skip: skipUnless('perl', 'systemd'), timeout: 30
     await manager.stopping(0);
   });
 
+  test('nothing more while the service does not do its work, so that it is started anew', async () => {
+    await using reader = await startReader();
+    const variables = { ...reader.variables, WATCHDOG_PID: `${PID}`, WATCHDOG_USEC: '100000' };
+    let looks = 0;
+    const isAlive = () => ++looks < 3;
+    const manager = createServiceManager({ variables, pid: PID, isAlive, onFailure: fail });
+    await manager.ready('');
+    await waitFor(() => looks >= 5);
+    await manager.stopping(0);
+    await waitFor(() => reader.sent().includes('STOPPING=1'));
+    assert.equal(reader.sent().match(/WATCHDOG=1/g)?.length, 2);
+  });
+
   test('nothing where the watchdog is another process’s', async () => {
     await using reader = await startReader();
     const variables = { ...reader.variables, WATCHDOG_PID: '1', WATCHDOG_USEC: '2' };
