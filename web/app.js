@@ -200,13 +200,10 @@ copyOn('share', () => location.href);
 link.onclick = async (event) => {
   if (!isEngine || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
-  byId('progress').hidden = false;
   const { watch } = await import('./progress.js');
-  const go = () => {
-    location.href = link.href;
-  };
-  await watch(link.getAttribute('href') ?? '').then(go, fail);
+  watch(link.href).catch(fail);
 };
+byId('sum').onclick = async () => (await import('./checksum.js')).showChecksum(link.href, say);
 addEventListener('popstate', readAddress);
 keepLanguage();
 showRecent();

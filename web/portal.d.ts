@@ -77,8 +77,11 @@ declare global {
       problem: Problem,
       actions: { retry(): void; choose(platform: string): void },
     ) => string;
-    /** Follows an archive that an engine has to make, until it is there. @throws Refusal */
+    /** Follows an archive that an engine has to make, and downloads it when it is there. @throws Refusal */
     type Watch = (url: string) => Promise<void>;
+
+    /** Has the checksum of a download computed, which may take long, and shows it for as long as that is the download. */
+    type ShowChecksum = (url: string, say: (text: string) => void) => Promise<void>;
 
     /** A button that does something here, which is not to send a form. */
     type MakeButton = (text: string, onclick: () => void) => HTMLButtonElement;
@@ -88,6 +91,7 @@ declare global {
       format: HTMLSelectElement;
       pin: HTMLInputElement;
       download: HTMLAnchorElement;
+      metalink: HTMLAnchorElement;
       bar: HTMLProgressElement;
       card: HTMLTemplateElement;
     }

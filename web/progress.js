@@ -6,7 +6,8 @@ import { byId } from './view.js';
 export const watch = (url) =>
   new Promise((/** @type {() => void} */ resolve, reject) => {
     const bar = byId('bar');
-    const events = new EventSource(url.replace('/dl', '/dl/status'));
+    byId('progress').hidden = false;
+    const events = new EventSource(url.replace('/dl?', '/dl/status?'));
     const on = (/** @type {string} */ name, /** @type {(data: any) => string | void} */ told) =>
       events.addEventListener(name, ({ data }) => {
         bar.removeAttribute('value');
@@ -28,6 +29,7 @@ export const watch = (url) =>
       events.close();
       bar.value = 1;
       resolve();
+      location.href = url;
       return t('ready');
     });
     on('error', (problem) => {

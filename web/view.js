@@ -42,10 +42,12 @@ export const fillPlatforms = (select, [first, ...others]) => {
 /** @type {Portal.ShowCommands} */
 export const showCommands = (url, file, format) => {
   const lines = fetchCommands(url, file, format);
+  byId('metalink').href = `${url}&metalink=1`;
   const chosen = byId('tools').querySelector('input:checked')?.getAttribute('value') ?? '';
   const show = (/** @type {string} */ tool) => {
     byId('line').textContent = lines[tool] ?? '';
     byId('resume').hidden = !/^(?:wget|curl|aria2c)$/.test(tool);
+    byId('metalink').hidden = tool !== 'aria2c';
   };
   const first = chosen in lines ? chosen : 'wget';
   const radios = Object.keys(lines).map((tool) => {

@@ -269,6 +269,53 @@ suite('the page in Chromium', {
     assert.equal(await page.locator('#notice').isVisible(), false);
   });
 
+  test('the checksum is computed on demand, by the keyboard too, for as long as the file is the same', async (t) => {
+    const page = await open(t, busybox());
+    await untilShown(page);
+    const answer = Promise.withResolvers<void>();
+    await page.route(/checksum=1$/, async (route) => {
+      await answer.promise;
+      await route.continue();
+    });
+    await page.getByRole('button', { name: 'SHA-256' }).press('Enter');
+    await page
+      .locator('#status', { hasText: 'Computing; a large image takes a while…' })
+      .waitFor({ state: 'attached' });
+    assert.equal(await page.getByRole('button', { name: 'SHA-256' }).getAttribute('aria-busy'), 'true');
+    answer.resolve();
+    const expected = await bed.expected(`/dl?myimage=${bed.busybox}`);
+    await page.getByText(expected, { exact: true }).waitFor();
+    await page.locator('#status', { hasText: `SHA-256 ${expected}` }).waitFor({ state: 'attached' });
+    await assertAccessible(page, 'checksum');
+    const file = await page.getByRole('link', { name: '.sha256' }).getAttribute('href');
+    assert.equal(file, `${bed.url}/dl?myimage=${bed.busybox}&checksum=1`);
+    await page.locator('#platform').selectOption('linux/arm64');
+    await page.locator('#download[href*=arm64]').waitFor();
+    await page.getByText(expected, { exact: true }).waitFor({ state: 'detached' });
+  });
+
+  test('a checksum that cannot be had is told, and the download stays', async (t) => {
+    const page = await open(t, busybox());
+    await untilShown(page);
+    const problem = JSON.stringify({ code: 'daily-bytes-used', detail: 'x', status: 429, retryAfter: 60 });
+    await page.route(/checksum=1$/, (route) =>
+      route.fulfill({ status: 429, contentType: 'application/problem+json', body: problem }),
+    );
+    await page.getByRole('button', { name: 'SHA-256' }).click();
+    await page.getByRole('heading', { name: 'Too many requests' }).waitFor();
+    assert.equal(await page.locator('#download').isVisible(), true);
+  });
+
+  test('the metalink is beside the line for aria2c', async (t) => {
+    const page = await open(t, busybox());
+    await untilShown(page);
+    const link = page.getByRole('link', { name: 'Metalink' });
+    assert.equal(await link.isVisible(), false);
+    await page.getByLabel('aria2c', { exact: true }).check();
+    assert.equal(await link.getAttribute('href'), `${bed.url}/dl?myimage=${bed.busybox}&metalink=1`);
+    await assertAccessible(page, 'metalink');
+  });
+
   // All contexts have one clipboard.
   suite('the clipboard', { concurrency: 1 }, () => {
     test('commands are for the shell, resume, and can be copied', async (t) => {
