@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { createWorkerMetrics } from '../../src/telemetry/worker-metrics.ts';
 import { skipUnless } from '../support/packages.ts';
 import { runOrThrow } from '../support/process.ts';
 
@@ -23,6 +24,7 @@ suite('what deploy/monitoring watches', () => {
           type === 'histogram' ? [`${metric}_bucket`, `${metric}_count`, `${metric}_sum`] : [metric],
         ),
       );
+      for (const worker of await createWorkerMetrics(() => 2).snapshot()) known.add(worker.name);
       const used = read(name).match(/\b(?:dockerproxy|nodejs|process)_\w+/g) ?? [];
       assert.ok(used.length > 5);
       assert.deepEqual(
