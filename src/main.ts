@@ -96,7 +96,12 @@ async function saveArchive(args: readonly string[]): Promise<void> {
     policy: createTrustPolicy(readTrustRules(config), config.operatorContact),
   });
   try {
-    await save(what, images.source, process, interrupted.signal);
+    const publication = {
+      replicas: config.replicas,
+      isReproducible: config.source === 'registry',
+      generator: `DockerProxy/${version}`,
+    };
+    await save(what, images.source, process, publication, interrupted.signal);
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;
     process.exitCode = EXIT_INTERRUPTED;

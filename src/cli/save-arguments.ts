@@ -21,6 +21,7 @@ const OWN = {
   parts: { type: 'string' },
   part: { type: 'string' },
   checksum: { type: 'boolean' },
+  metalink: { type: 'boolean' },
   referrers: { type: 'boolean' },
 } as const;
 
@@ -75,6 +76,7 @@ function queryOf(images: string[], have: string[], own: ReadonlyMap<string, stri
       parts: own.get('parts'),
       part: own.get('part'),
       checksum: own.get('checksum'),
+      metalink: own.get('metalink'),
       referrers: own.get('referrers'),
     });
   } catch (error) {

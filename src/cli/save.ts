@@ -1,6 +1,3 @@
-import { createHash, type Hash } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
-import { basename } from 'node:path';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Partition, partFilename, partition, partRange } from '../archive/parts.ts';
@@ -15,6 +12,7 @@ import type { Archive, ImageSource, LiveArchive } from '../sources/image-source.
 import { CommandError } from './command-error.ts';
 import { formatBytes, progressLine } from './progress-line.ts';
 import type { SaveArguments } from './save-arguments.ts';
+import { createCompanions, type Publication, requirePublication, type SavedFile } from './save-companions.ts';
 import { findPlace, openTarget } from './save-target.ts';
 
 /** Where a command writes to. */
@@ -34,7 +32,7 @@ export function guardFor(references: readonly Reference[], { insecureRegistries 
 }
 
 /**
- * Writes an archive to a file, to parts of it, or to stdout, and its checksum beside it. A file gets its name when it is
+ * Writes an archive to a file, to parts of it, or to stdout, and its checksum or metalink beside it. A file gets its name when it is
  * complete; a save that was broken off goes on from the cache.
  *
  * @throws CatalogueError why there is no such archive; CommandError why it cannot be written
@@ -43,8 +41,10 @@ export async function save(
   { query, output }: Omit<SaveArguments, 'settings'>,
   source: ImageSource,
   terminal: Terminal,
+  publication: Publication,
   signal: AbortSignal,
 ): Promise<void> {
+  requirePublication(query, publication);
   if (output === '-') refuseOnStdout(query, terminal);
   const opened = await source.open({ ...query, contentWanted: true }, signal);
   const { archive, parts } = cutArchive(opened, query);
@@ -53,12 +53,15 @@ export async function save(
   const stream = archive.size === undefined ? await archive.start(signal) : archive.read(undefined, signal);
   const meter = showProgress(archive, terminal.stderr);
   const take = splitter(meter.count(stream));
-  const lines: string[] = [];
+  const isHashed = query.checksum || query.metalink;
+  const companions = createCompanions(query, opened, publication);
+  const files = filesOf(place.name, archive, parts);
   try {
-    for (const { name, size } of filesOf(place.name, parts)) {
-      const target = await openTarget({ ...place, name }, terminal.stdout);
-      const hash = createHash('sha256');
-      const hashed = query.checksum ? hashing(hash, take(size)) : take(size);
+    for (const file of files) {
+      const target = await openTarget({ ...place, name: file.name }, terminal.stdout);
+      // What is in one file is read to its end, whatever its size should be.
+      const chunks = take(file.number === undefined ? Number.POSITIVE_INFINITY : (file.size ?? 0));
+      const hashed = isHashed ? companions.hash(file, chunks) : chunks;
       try {
         await pipeline(hashed, target.sink, { signal, end: target.isOurs });
         await target.commit();
@@ -66,23 +69,22 @@ export async function save(
         await target.discard();
         throw error;
       }
-      lines.push(`${hash.digest('hex')}  ${basename(name)}\n`);
     }
-    if (query.checksum) await writeFile(`${place.name}.sha256`, lines.join(''));
+    await companions.write(place.name);
   } finally {
     stream.destroy();
     meter.stop();
   }
   const seconds = (meter.milliseconds() / 1000).toFixed(1);
-  const inParts = lines.length > 1 ? ` in ${lines.length} parts` : '';
+  const inParts = files.length > 1 ? ` in ${files.length} parts` : '';
   const what = `${formatBytes(meter.bytes())}, ${archive.digests.join(', ')}`;
   terminal.stderr.write(`${place.name}${inParts}: ${what}, in ${seconds} s\n`);
 }
 
-function refuseOnStdout({ checksum, parts }: ArchiveQuery, { stdout }: Terminal): void {
+function refuseOnStdout({ checksum, metalink, parts }: ArchiveQuery, { stdout }: Terminal): void {
   if (stdout.isTTY)
     throw new CommandError('An archive is nothing for a terminal: name a file with -o, or use a pipe.');
-  if (checksum || (parts !== undefined && parts.number === undefined))
+  if (checksum || metalink || (parts !== undefined && parts.number === undefined))
     throw new CommandError('Several files do not go to stdout: name a file or a folder with -o.');
 }
 
@@ -103,12 +105,13 @@ function cutArchive(
 
 function filesOf(
   name: string,
+  { size }: Archive | LiveArchive,
   parts: Partition | undefined,
-): readonly { readonly name: string; readonly size: number }[] {
-  if (parts === undefined) return [{ name, size: Number.POSITIVE_INFINITY }];
+): readonly SavedFile[] {
+  if (parts === undefined) return [{ name, size, number: undefined }];
   return Array.from({ length: parts.count }, (_, at) => {
     const { start, end } = partRange(parts, at + 1);
-    return { name: partFilename(name, at + 1, parts), size: end - start };
+    return { name: partFilename(name, at + 1, parts), size: end - start, number: at + 1 };
   });
 }
 
@@ -128,13 +131,6 @@ function splitter(stream: AsyncIterator<Uint8Array>): (size: number) => AsyncGen
       yield own;
     }
   };
-}
-
-async function* hashing(hash: Hash, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
-  for await (const chunk of chunks) {
-    hash.update(chunk);
-    yield chunk;
-  }
 }
 
 /** Counts what passes and, on a terminal, draws how far it is. */

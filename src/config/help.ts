@@ -21,6 +21,7 @@ Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
       --have IMAGE|DIGEST      leaves out layers that the receiver has; may be given several times
       --parts SIZE             writes parts, each smaller than that; with --part N only one of them
       --checksum               writes FILE.sha256 beside it, for sha256sum -c
+      --metalink               writes FILE.meta4 beside it, for aria2c; with --replicas
   check-config    prints the settings in force and where each comes from
   healthcheck     ends with 0 if the service with these settings answers on this machine
 

@@ -126,11 +126,6 @@ function options(query: QueryString): Omit<ArchiveQuery, 'references' | 'savedAs
   const format = single(query, 'format') ?? 'docker';
   if (format !== 'docker' && format !== 'oci')
     throw invalid(`The format ${quote(format)} is neither docker nor oci.`);
-  const [checksum, metalink] = [flag(query, 'checksum'), flag(query, 'metalink')];
-  if (checksum && metalink)
-    throw invalid(
-      'The parameters checksum and metalink ask for two files; a metalink has the checksum in it.',
-    );
   const referrers = flag(query, 'referrers');
   if (referrers && platforms !== 'all')
     throw invalid('The parameter referrers needs &platform=all&format=oci, which has what they refer to.');
@@ -144,8 +139,8 @@ function options(query: QueryString): Omit<ArchiveQuery, 'references' | 'savedAs
     stream: flag(query, 'stream'),
     have: haveOf(query),
     parts: partsOf(query),
-    checksum,
-    metalink,
+    checksum: flag(query, 'checksum'),
+    metalink: flag(query, 'metalink'),
     redirect: flag(query, 'redirect'),
   };
 }

@@ -23,7 +23,17 @@ suite('the arguments of save', () => {
 
   test('what a download has as parameters are flags', () => {
     const { query, settings } = parseSaveArguments([
-      ...['app:2.1', '--have', 'app:2.0', '--have=base', '--parts', '4GiB', '--part=2', '--checksum'],
+      ...[
+        'app:2.1',
+        '--have',
+        'app:2.0',
+        '--have=base',
+        '--parts',
+        '4GiB',
+        '--part=2',
+        '--checksum',
+        '--metalink',
+      ],
       ...['--platform', 'all', '--format', 'oci', '--cache-dir', '/c'],
     ]);
     assert.deepEqual(query.references.map(formatReference), ['docker.io/library/app:2.1']);
@@ -32,7 +42,7 @@ suite('the arguments of save', () => {
       'docker.io/library/base:latest',
     ]);
     assert.deepEqual(query.parts, { limit: 2 ** 32, number: 2 });
-    assert.equal(query.checksum, true);
+    assert.deepEqual([query.checksum, query.metalink], [true, true]);
     assert.equal(query.platforms, 'all');
     assert.deepEqual(settings, ['--cache-dir', '/c']);
     // Not the value of the flag before it.

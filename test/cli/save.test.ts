@@ -178,6 +178,23 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_00
     );
   });
 
+  test('a metalink beside the file has the hashes of the server, and its addresses', async () => {
+    await using folder = await temporaryFolder();
+    const name = `${upstream.host}/test/random`;
+    for (const [parts, query] of [
+      [[], ''],
+      [['--parts', '2MiB'], '&parts=2097152'],
+    ] as const) {
+      const saved = await save(folder.path, name, ...parts, '--metalink', '--replicas', proxy.url);
+      assert.equal(saved.code, 0, saved.stderr);
+      const expected = (await httpCall(`${proxy.url}/dl?myimage=${name}${query}&metalink=1`)).body.toString();
+      const file = await readFile(join(folder.path, 'test_random.tar.meta4'), 'utf8');
+      assert.equal(file, expected.replaceAll('priority="1"', 'priority="2"'));
+    }
+    const nowhere = await save(folder.path, name, '--metalink');
+    assert.match(nowhere.stderr, /^A metalink says where the file is: name the services with --replicas/);
+  });
+
   test('what cannot be had, or written, is told in words', async () => {
     await using folder = await temporaryFolder();
     const missing = await save(folder.path, `${upstream.host}/no/such`);

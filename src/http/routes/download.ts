@@ -78,6 +78,7 @@ export async function downloadRoutes(
     const observer = isDownload ? observeDownload(request, reply, query.references, meter) : undefined;
     const allowance = downloadLimits(limits, request, gone);
     try {
+      if (query.checksum && query.metalink) throw twoFiles();
       for (const reference of namedImages(query)) allowlist.check(reference);
       if (query.redirect) {
         if (headCosts) throw noDigestUrl();
@@ -187,6 +188,14 @@ function chosenPart(archive: Archive, parts: Partition, asked: PartsQuery | unde
     'parameter-invalid',
     `The parameter part is missing: say which of ${parts.count} parts, from &part=1 on, or ask for all their checksums with &checksum=1.`,
     { reason: `Say which of ${parts.count} parts, as in &part=1` },
+  );
+}
+
+function twoFiles(): CatalogueError {
+  return new CatalogueError(
+    'parameter-invalid',
+    'The parameters checksum and metalink ask for two files; a metalink has the checksum in it.',
+    { reason: 'Ask for checksum or metalink, not both' },
   );
 }
 
