@@ -147,14 +147,11 @@ function namesOf(keys: readonly SigningKey[]): string[] {
 
 function why(reference: Reference, found: number, { keys }: TrustRule): string {
   const counted = namesOf(keys).join(', ');
-  const those = keys.length === 1 ? `the key ${counted}` : `one of the keys ${counted}`;
+  const theirs = keys.length === 1 ? `by the key ${counted}` : `by one of the keys ${counted}`;
   const image = formatReference(reference);
-  if (found === 0) return `${image} is not signed; here it counts only if it is, with ${those}.`;
-  const there =
-    found === 1
-      ? 'has one signature, and it is not a valid one'
-      : `has ${found} signatures, and none is a valid one`;
-  return `${image} ${there} of exactly this image by ${those}.`;
+  if (found === 0) return `${image} is not signed; what counts here is a signature ${theirs}.`;
+  const there = found === 1 ? 'a signature' : `${found} signatures`;
+  return `${image} has ${there}, but no valid one of exactly this image ${theirs}.`;
 }
 
 function refusal(

@@ -111,7 +111,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
     const digest = parseDigest(subject.descriptor.digest);
     const refused = fresh({}, 'mailto:ops@example.org').require(referenceTo('several'), [digest], never);
     await assert.rejects(refused, {
-      message: `${registry.host}/several:latest has 2 signatures, and none is a valid one of exactly this image by the key team. Questions go to ops@example.org.`,
+      message: `${registry.host}/several:latest has 2 signatures, but no valid one of exactly this image by the key team. Questions go to ops@example.org.`,
     });
   });
 
