@@ -71,6 +71,9 @@ const lookUp = async () => {
   try {
     let found = await Promise.all(images.map(describe));
     if (pin.checked) found = await Promise.all(found.map(({ pinned, name }) => describe(pinned ?? name)));
+    for (const { signature } of found)
+      if (signature.isRequired && signature.reason)
+        throw new Refusal({ code: 'signature-', detail: signature.reason });
     await show(images, found, signal);
     remember(images.join(' '));
     showRecent();
@@ -118,7 +121,7 @@ const show = async (images, found, signal) => {
   problem.hidden = true;
   result.hidden = false;
   names.textContent = found.map(({ reference }) => reference).join(', ');
-  say(t('found', { name: called.join(' + '), size: bytes === null ? t('later') : size(bytes) }));
+  say(`${called.join(' + ')}: ${bytes === null ? t('later') : size(bytes)}`);
 
   const query = called.map((name) => `image=${escaped(name)}`);
   if (platform) query.push(`platform=${escaped(platform)}`);

@@ -11,19 +11,20 @@ export const makeButton = (textContent, onclick) => make('button', { type: 'butt
 export const byId = (id) => /** @type {never} */ (document.getElementById(id));
 
 /** @type {Portal.MakeCard} */
-export const makeCard = ({ size: bytes, layers, created, config, name, ...image }, remove) => {
+export const makeCard = ({ size: bytes, layers, created, config, name, signature, ...image }, remove) => {
   const card = /** @type {DocumentFragment} */ (byId('card').content.cloneNode(true));
   const runs = [...(config.entrypoint ?? []), ...(config.command ?? [])].map(quoted).join(' ');
   const packed = layers?.reduce((sum, layer) => sum + layer.size, 0) ?? 0;
-  /** @type {Record<string, string | null>} */
+  /** @type {Record<string, unknown>} */
   const values = {
-    ...{ reference: image.reference, platform: image.platform, digest: image.digest, runs },
+    ...{ ...image, runs },
+    signature: t(signature.state, { keys: signature.keys.join(', ') }),
     size: bytes === null ? t('later') : `${size(bytes)} (${exact(bytes)})`,
     layers: layers ? t('packed', { n: layers.length, size: size(packed) }) : t('later'),
     created: created && date(created),
   };
   for (const field of card.querySelectorAll('[data-is]')) {
-    field.textContent = values[field.getAttribute('data-is') ?? ''] || t('unknown');
+    field.textContent = `${values[field.getAttribute('data-is') ?? ''] || t('unknown')}`;
   }
   const button = card.querySelector('button');
   if (button && remove)
