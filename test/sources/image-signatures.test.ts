@@ -178,6 +178,28 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
     assert.equal((await shown.describe(referenceTo('one'), [digest], never)).state, 'signed');
   });
 
+  test('are found by the list that a registry has of referrers, too', async () => {
+    // Debian's registry has no such list.
+    const { descriptor } = subject;
+    const found = await signedBundle(team, descriptor);
+    const blobs = new Map(found.blobs.map(({ descriptor: { digest }, content }) => [digest, content]));
+    hostile.at(`/v2/listed/app/referrers/${descriptor.digest}`, answering(referrersOf([found]).bytes));
+    hostile.misbehave('listed/app', {
+      manifest: (request, response) => {
+        if (request.url?.endsWith(found.descriptor.digest)) return answering(found.bytes)(request, response);
+        response.writeHead(404).end();
+      },
+      blob: (request, response) => {
+        const content = blobs.get(request.url?.split('/').at(-1) ?? '');
+        assert.ok(content instanceof Uint8Array);
+        answering(content)(request, response);
+      },
+    });
+    assert.equal(await verdictOn('listed/app', fresh(), hostile.host), 'signed');
+    const asked = hostile.requests('listed/app').map(({ method, url }) => `${method} ${url?.split('/')[4]}`);
+    assert.deepEqual(asked, ['HEAD manifests', 'GET referrers', 'GET manifests', 'GET blobs']);
+  });
+
   suite('at a registry that means no good', () => {
     const payload = (): Buffer => simpleSigning(subject.descriptor.digest);
     /** Serves a manifest of signatures under cosign's tag, and nothing else. */
