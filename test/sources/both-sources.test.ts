@@ -192,6 +192,7 @@ suite('the same request, from either source', {
       const whole = await get();
       const hash = createHash('sha256').update(whole).digest('hex');
       assert.equal(`${await get('&checksum=1')}`, `${hash}  busybox.tar\n`);
+      assert.ok(`${await get('&metalink=1')}`.includes(`<hash type="sha-256">${hash}</hash>`));
       const parts = [await get('&parts=1MiB&part=1'), await get('&parts=1MiB&part=2')];
       assert.deepEqual(Buffer.concat(parts), whole.subarray(0, 2 * (2 ** 20 - 512)));
       const { headers } = await httpCall(query, { method: 'HEAD' });
