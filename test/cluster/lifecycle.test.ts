@@ -61,7 +61,7 @@ suite('several processes, as they come and go', {
   };
 
   test('a worker that is killed loses its own downloads alone, which wget -c finishes, and is replaced', async () => {
-    await using proxy = await start({ DOCKERPROXY_METRICS_PORT: '0' });
+    await using proxy = await start();
     await using folder = await temporaryFolder();
     const files = Array.from({ length: CLIENTS }, (_, at) => join(folder.path, `${at}.tar`));
     const wget = (file: string, ...more: string[]) =>
@@ -82,10 +82,30 @@ suite('several processes, as they come and go', {
       if (codes[at] !== 0) assert.equal((await wget(file, '-c')).code, 0);
       assert.equal(hash('sha256', await readFile(file)), image.expected.sha256);
     }
-    const metrics = proxy.logs().flatMap(({ msg }) => /^Metrics are at (\S+)$/.exec(msg)?.[1] ?? [])[0];
-    const page = (await httpCall(metrics ?? '')).body.toString();
-    assert.match(page, /^dockerproxy_workers 2$/m);
-    assert.match(page, /^dockerproxy_workers_lost_total 1$/m);
+  });
+
+  test('metrics are the sum of all, and do not go back when one is killed', async () => {
+    await using proxy = await start({ DOCKERPROXY_METRICS_PORT: '0' });
+    const url = proxy.logs().flatMap(({ msg }) => /^Metrics are at (\S+)$/.exec(msg)?.[1] ?? [])[0] ?? '';
+    const metric = async (series: string): Promise<number> => {
+      const lines = (await httpCall(url)).body.toString().split('\n');
+      return Number(lines.find((line) => line.startsWith(`${series} `))?.slice(series.length));
+    };
+    const requests = 'dockerproxy_http_requests_total{route="/healthz",method="GET",status="200"}';
+    const ask = (times: number) =>
+      Promise.all(Array.from({ length: times }, () => httpCall(`${proxy.url}/healthz`)));
+    const counted = (times: number) =>
+      waitFor(async () => (await metric(requests)) === times, { what: `${times} requests` });
+    await ask(40);
+    await counted(40);
+    const [victim = 0] = workersOf(proxy);
+    process.kill(victim, 'SIGKILL');
+    await untilReplaced(proxy);
+    assert.equal(await metric(requests), 40);
+    assert.equal(await metric('dockerproxy_workers'), 2);
+    assert.equal(await metric('dockerproxy_workers_lost_total'), 1);
+    await ask(10);
+    await counted(50);
   });
 
   test('on SIGTERM all take no more connections, finish what they have begun, and end', async () => {
