@@ -14,6 +14,7 @@ import { slowClientsWay } from './slow-clients-way.ts';
 import { setStage } from './stage.ts';
 import { compare } from './targets.ts';
 import { takeTurns } from './ways.ts';
+import { workersWays } from './workers-way.ts';
 
 const usualMegabytes = 500;
 const repetitions = 3;
@@ -21,8 +22,9 @@ const output = join(import.meta.dirname, '..', 'output');
 
 const help = `Measures DockerProxy against docker, skopeo and nginx, and prints a table.
 
-npm run bench -- [--json FILE] [--svg FILE]
+npm run bench -- [--only TEXT] [--json FILE] [--svg FILE]
 
+  --only TEXT   the lines alone whose name has it, such as workers or small
   --json FILE   the figures; test/output/bench.json unless told
   --svg FILE    the picture; test/output/bench.svg unless told
 
@@ -32,6 +34,7 @@ BENCH_MB is the size of the image in megabytes, ${usualMegabytes} unless told.
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
+      only: { type: 'string', default: '' },
       json: { type: 'string', default: join(output, 'bench.json') },
       svg: { type: 'string', default: join(output, 'bench.svg') },
       help: { type: 'boolean', default: false },
@@ -44,13 +47,13 @@ async function main(): Promise<void> {
     const reason = whyNot(part);
     if (reason) throw new Error(`nothing can be measured: ${reason}`);
   }
-  const report = await withInterruption((signal) => measure(megabytes * 1e6, signal));
+  const report = await withInterruption((signal) => measure(megabytes * 1e6, values.only, signal));
   await writeOutput(values.json, `${JSON.stringify(report, undefined, 2)}\n`);
   await writeOutput(values.svg, drawCharts(report));
   process.stdout.write(`\n${formatReport(report)}\n\nAlso in ${values.json} and ${values.svg}\n`);
 }
 
-async function measure(bytes: number, signal: AbortSignal): Promise<Report> {
+async function measure(bytes: number, only: string, signal: AbortSignal): Promise<Report> {
   log(`making an image of ${bytes / 1e6} MB`);
   await using stage = await setStage(bytes, signal);
   const ways = [
@@ -59,8 +62,11 @@ async function measure(bytes: number, signal: AbortSignal): Promise<Report> {
     ...nginxWays(stage, repetitions),
     ...peerWays(stage, repetitions),
     slowClientsWay(stage),
+    ...workersWays(stage, repetitions),
   ];
-  const rows = await takeTurns(ways, signal, log);
+  const wanted = ways.filter(({ ids }) => ids.some((id) => rowNames[id].includes(only)));
+  if (wanted.length === 0) throw new Error(`no line has ${only} in its name`);
+  const rows = await takeTurns(wanted, signal, log);
   const inOrder = Object.keys(rowNames).flatMap((id) => rows.filter((row) => row.id === id));
   const image = describeImage(stage.image);
   return { ...(await describeEnvironment()), image, rows: inOrder, targets: compare(inOrder) };

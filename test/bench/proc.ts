@@ -9,7 +9,7 @@ export interface ProcessUsage {
 }
 
 /** Linux counts in hundredths of a second for every program, whatever the kernel's own clock is. */
-const ticksPerSecond = 100;
+export const ticksPerSecond = 100;
 
 /** Reads a line of /proc/PID/stat; the name in it may have blanks and parentheses of its own. */
 export function parseStat(line: string): ProcessUsage {

@@ -10,6 +10,9 @@ export interface Target {
   reached: boolean | undefined;
 }
 
+/** Of a core: less is what a machine has to do besides. */
+const LEFT_CORES = 0.1;
+
 type Measured = Extract<Row, { figures: Figures }>;
 
 /** Compares the lines of the table. */
@@ -33,6 +36,12 @@ export function compare(rows: Row[]): Target[] {
     const value = one === undefined || other === undefined ? undefined : one / other;
     return target(name, value, [sign, limit], times);
   };
+  /** Nothing follows from a second worker for which there was no core. */
+  const workers = (name: string, [two, one]: [RowId, RowId]): Target => {
+    const found = ratio(name, [two, one], megabytesPerSecond, ['≥', 1.7]);
+    const wasCoreLeft = (detail(two, 'idleCores') ?? 0) >= LEFT_CORES;
+    return found.reached || wasCoreLeft ? found : { ...found, reached: undefined };
+  };
   const firstByte = ({ firstByteMs }: Figures) => firstByteMs;
   const seconds = (one: Figures) => one.seconds;
   const gets = measured.get('dockerproxy-cold-50')?.details;
@@ -54,6 +63,14 @@ export function compare(rows: Row[]): Target[] {
       cpuSecondsPerGigabyte,
       ['≤', 1.5],
     ),
+    workers('whole cores: throughput of 2 workers over 1', [
+      'dockerproxy-workers-2',
+      'dockerproxy-workers-1',
+    ]),
+    workers('small cores: throughput of 2 workers over 1', [
+      'dockerproxy-small-cores-2',
+      'dockerproxy-small-cores-1',
+    ]),
     onlyOnce('cold, 50 clients: GETs of blobs', gets?.blobGets, gets?.blobs),
     onlyOnce('cold, 50 clients: GETs of manifests', gets?.manifestGets, gets?.manifests),
     target(
