@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { copyFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { ConfigError, loadConfig } from '../../src/config/loader.ts';
@@ -100,6 +100,21 @@ suite('the file of the policy', () => {
     assert.match((await mistakesOf('rules = 1')).join(), /^\/policy\.toml: rules must be a list of tables/);
     assert.match((await mistakesOf('rules = [1]')).join(), /^\/policy\.toml: rule 1: images must be a list/);
     assert.throws(() => rules('--policy', '/nowhere/policy'), { message: /^\/nowhere\/policy: ENOENT/ });
+  });
+
+  test('is as the example has it, but for the keys that only an operator has', async () => {
+    const example = await readFile(join(import.meta.dirname, '../../deploy/policy.example.toml'), 'utf8');
+    const own = example.replaceAll(/"[^"]*\.pub"/g, '"team.pub"').replaceAll(/^# (?=\[\[|images|keys)/gm, '');
+    await using folder = await policyFolder(own);
+    const found = rules('--policy', folder.file);
+    assert.deepEqual(
+      found.map(({ isRequired, keys }) => [isRequired, keys.length]),
+      [
+        [false, 1],
+        [true, 2],
+        [true, 1],
+      ],
+    );
   });
 
   test('is not for an engine, which says so', async () => {
