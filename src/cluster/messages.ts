@@ -1,4 +1,5 @@
 import type { PassedSockets } from '../config/passed-sockets.ts';
+import type { Config } from '../config/schema.ts';
 import type { MetricsSnapshot } from '../telemetry/metrics.ts';
 import type { ReadinessCheck } from '../telemetry/readiness.ts';
 import type { Certificate } from '../tls/certificate.ts';
@@ -29,6 +30,8 @@ export type ToPrimary =
 export interface WorkerPart {
   /** How many share the work. */
   readonly workers: number;
+  /** Settings of those that run, which need a restart to change. */
+  readonly settings: Partial<Config>;
   readonly sockets: PassedSockets;
   /** Undefined where plain HTTP is served. */
   readonly certificate: Certificate | undefined;

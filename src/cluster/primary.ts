@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { createCertificates } from '../certificates.ts';
 import { readLists } from '../config/lists.ts';
 import type { PassedSockets } from '../config/passed-sockets.ts';
-import { reloadConfig } from '../config/reload.ts';
+import { reloadConfig, settledSettings } from '../config/reload.ts';
 import type { Config } from '../config/schema.ts';
 import { readTrustRules } from '../config/trust-rules.ts';
 import { listenAt } from '../http/listen-at.ts';
@@ -53,7 +53,10 @@ export async function createPrimary(
   const workerMetrics = createWorkerMetrics(() => crew.serving());
   const crew = createCrew({
     ...{ size: workers, fork, logger, uptime: () => performance.now() },
-    part: () => ({ type: 'prepare', part: { workers, sockets, certificate } }),
+    part: () => ({
+      type: 'prepare',
+      part: { workers, settings: settledSettings(config), sockets, certificate },
+    }),
     answer: async () => ({ type: 'standing', check: await check() }),
     onLost: () => workerMetrics.lost(),
     onEnd: (last) => sum.retire(last),

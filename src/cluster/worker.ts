@@ -64,12 +64,13 @@ export function startWorker(options: WorkerOptions): WorkerService {
     await primary.send({ type: 'failed', failure });
     started.resolve(error);
   };
-  const start = async ({ workers, sockets, certificate }: WorkerPart): Promise<void> => {
+  const start = async ({ workers, settings, sockets, certificate }: WorkerPart): Promise<void> => {
     const provider = createCertificateFollower(certificate, Date.now);
     follower.resolve(provider);
     const lines: string[] = [];
-    app = await createApp(shareOf(config, workers), environment, {
-      certificates: followCertificates(config, provider, checkCertificate),
+    const whole = { ...config, ...settings };
+    app = await createApp(shareOf(whole, workers), environment, {
+      certificates: followCertificates(whole, provider, checkCertificate),
       announce: (line) => lines.push(line),
     });
     primary.send({ type: 'prepared' });

@@ -19,3 +19,22 @@ export function reloadConfig(running: Config, fresh: Config): Reloaded {
     needRestart: changed.filter((name) => !taken.includes(name)).map(fileKey),
   };
 }
+
+/**
+ * What a process that joins later has to take over from those that run: settings that need a restart may have changed in
+ * the file meanwhile. Only values that can be cloned between processes; of the others it has what is in the file.
+ */
+export function settledSettings(running: Config): Partial<Config> {
+  const names = (Object.keys(SCHEMA) as SettingName[]).filter((name) => {
+    const { reloads }: Setting<unknown> = SCHEMA[name];
+    return !reloads && isPlain(running[name]);
+  });
+  return Object.fromEntries(names.map((name) => [name, running[name]]));
+}
+
+function isPlain(value: unknown): boolean {
+  if (typeof value === 'function') return false;
+  if (typeof value !== 'object' || value === null) return true;
+  const isBare = Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
+  return isBare && Object.values(value).every(isPlain);
+}

@@ -53,7 +53,10 @@ function startCrew({ mock }: TestContext, size = 2) {
   };
   const crew = createCrew({
     ...{ size, fork, uptime: () => now, logger: pino({ level: 'silent' }) },
-    part: () => ({ type: 'prepare', part: { workers: size, sockets: {}, certificate: undefined } }),
+    part: () => ({
+      type: 'prepare',
+      part: { workers: size, settings: {}, sockets: {}, certificate: undefined },
+    }),
     answer: async () => ({ type: 'standing', check: { isReady: true, details: {} } }),
     onLost: () => lost.push('lost'),
     onEnd() {},

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { loadConfig } from '../../src/config/loader.ts';
-import { reloadConfig } from '../../src/config/reload.ts';
+import { reloadConfig, settledSettings } from '../../src/config/reload.ts';
 
 const load = (...argv: string[]) => loadConfig({ argv, environment: {}, home: '/nowhere', isRoot: false });
 
@@ -12,6 +12,24 @@ suite('settings that are read anew', () => {
     const { config, needRestart } = reloadConfig(running, fresh);
     assert.deepEqual(config, { ...running, allow: fresh.allow, logLevel: 'debug' });
     assert.deepEqual(needRestart, ['port', 'cache_size']);
+  });
+
+  test('who joins later takes over what needs a restart', () => {
+    const running = load(
+      '--port',
+      '1',
+      '--rate-limit',
+      '5/hour',
+      '--log-level',
+      'debug',
+      '--allow',
+      'a.b/**',
+    );
+    const settled = structuredClone(settledSettings(running));
+    const joined = { ...load('--port', '2', '--log-level', 'warn', '--max-downloads', '3'), ...settled };
+    assert.deepEqual([joined.port, joined.rateLimit, joined.maxDownloads], [1, running.rateLimit, 1000]);
+    assert.deepEqual([joined.logLevel, joined.allow], ['warn', undefined]);
+    assert.ok(joined.searchUrl instanceof URL);
   });
 
   test('settings that are the same change nothing', () => {
