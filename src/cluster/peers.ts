@@ -28,6 +28,9 @@ export interface WorkerProcess extends Pick<Peer<ToPrimary, ToWorker>, 'send' | 
 
 /** Starts another process with the arguments and variables of this one. */
 export function forkWorker(): WorkerProcess {
+  // Each worker accepts by itself. Where the primary does it for them, a connection that is on its way to a worker which
+  // ends stays in the primary, and its client waits for ever; and whoever is busy is given as many as who is not.
+  cluster.schedulingPolicy = cluster.SCHED_NONE;
   // NaN, and whatever else is in metrics, is not for JSON.
   cluster.setupPrimary({ serialization: 'advanced' });
   const worker = cluster.fork();

@@ -27,7 +27,7 @@ const GRACE_MS = 5_000;
 
 /**
  * Does once what workers share: it orders the certificate, serves the metrics, and replaces the workers that end. It
- * hears no request itself; node:cluster accepts connections here and gives them to the workers in turn.
+ * hears no request itself: node:cluster opens what the workers listen on here, and each of them accepts by itself.
  *
  * `listen` throws StartError where none of them can start.
  *

@@ -39,8 +39,6 @@ const LOG_PAUSE_MS = 60_000;
  */
 export function limitConnections(server: Server, limits: ConnectionLimits, log: FastifyBaseLogger): void {
   if (limits.maxConnections > 0) server.maxConnections = limits.maxConnections;
-  // Without it, a worker that is full gives a connection back, and where all are full it goes round among them for ever.
-  Object.assign(server, { dropMaxConnection: true });
   const refused = createTally((count) => log.warn({ count }, `Too many connections: ${count} refused`));
   server.on('drop', refused);
   if (limits.connectionsPerClient > 0) limitEachClient(server, limits, refused);

@@ -9,8 +9,8 @@ import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 
 const WORKERS = { DOCKERPROXY_WORKERS: '2' };
-/** Connections, which the workers get in turn. */
-const CONNECTIONS = 6;
+/** Connections, so many that each worker has some. */
+const CONNECTIONS = 16;
 
 /** The fingerprints of what all workers show. */
 async function allShownBy(proxy: DockerProxy): Promise<string[]> {
