@@ -254,7 +254,7 @@ function connectionLimits(config: Config): ConnectionLimits {
 }
 
 /** Limits hold in any case: while the file cannot be used, this process counts by itself. */
-function openCountingStore({ stateDir, limitsStore }: Config, logger: Logger): CountingStore {
+export function openCountingStore({ stateDir, limitsStore }: Config, logger: Logger): CountingStore {
   const memory = createMemoryCountingStore(Date.now);
   if (limitsStore === 'memory') return memory;
   return createFallbackCountingStore({

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { openCountingStore } from '../app.ts';
 import { createCertificates } from '../certificates.ts';
 import { readLists } from '../config/lists.ts';
 import type { PassedSockets } from '../config/passed-sockets.ts';
@@ -40,6 +41,9 @@ export async function createPrimary(
 ): Promise<Service> {
   const { logger, version } = environment;
   const { provider, check } = await createCertificates(config, logger);
+  // Made by one: of several processes that make the file at once, SQLite lets one wait for nobody, and that one would
+  // count by itself for a while.
+  openCountingStore(config, logger).close();
   let current = config;
   let certificate = provider.certificate;
 

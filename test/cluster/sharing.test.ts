@@ -66,6 +66,10 @@ suite('what several processes share', { skip: skipUnless('docker-registry'), tim
 
   test('downloads at once are counted to the last one over all connections', async () => {
     await using proxy = await start({ DOCKERPROXY_DOWNLOADS_PER_IP: '3' });
+    assert.deepEqual(
+      proxy.logs().filter(({ level }) => level >= 40),
+      [],
+    );
     const downloads = tags.map((tag) => startDownload(bed.url(proxy, tag), { pauseAt: 1 }));
     await waitFor(() => downloads.every((one) => one.received() > 0), { what: 'all answers' });
     assert.equal((await limitsOf(proxy)).downloads.active, 3);
