@@ -57,10 +57,10 @@ test('what an absent line would decide is undecided', () => {
 
 test('nothing follows from a second worker for which no core was left', () => {
   const rows = (speed: number, idleCores: number) => [
-    measured('dockerproxy-workers-1', {}),
-    measured('dockerproxy-workers-2', { seconds: 1 / speed }, { idleCores }),
+    measured('dockerproxy-workers-1', {}, { idleCores, serverCores: 1, clientCores: 1 }),
+    measured('dockerproxy-workers-2', { seconds: 1 / speed }),
   ];
   const verdict = (speed: number, idleCores: number) =>
     find(rows(speed, idleCores), 'whole cores: throughput of 2 workers over 1')?.reached;
-  assert.deepEqual([verdict(1.8, 0), verdict(1.2, 0), verdict(1.2, 0.5)], [true, undefined, false]);
+  assert.deepEqual([verdict(1.8, 0), verdict(1.2, 1.3), verdict(1.2, 1.5)], [true, undefined, false]);
 });

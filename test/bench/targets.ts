@@ -10,9 +10,6 @@ export interface Target {
   reached: boolean | undefined;
 }
 
-/** Of a core: less is what a machine has to do besides. */
-const LEFT_CORES = 0.1;
-
 type Measured = Extract<Row, { figures: Figures }>;
 
 /** Compares the lines of the table. */
@@ -36,11 +33,12 @@ export function compare(rows: Row[]): Target[] {
     const value = one === undefined || other === undefined ? undefined : one / other;
     return target(name, value, [sign, limit], times);
   };
-  /** Nothing follows from a second worker for which there was no core. */
+  /** Nothing follows where one worker and its clients left too little for as much again. */
   const workers = (name: string, [two, one]: [RowId, RowId]): Target => {
     const found = ratio(name, [two, one], megabytesPerSecond, ['≥', 1.7]);
-    const wasCoreLeft = (detail(two, 'idleCores') ?? 0) >= LEFT_CORES;
-    return found.reached || wasCoreLeft ? found : { ...found, reached: undefined };
+    const taken = (detail(one, 'serverCores') ?? 0) + (detail(one, 'clientCores') ?? 0);
+    const wasRoom = (detail(one, 'idleCores') ?? 0) >= 0.7 * taken;
+    return found.reached || wasRoom ? found : { ...found, reached: undefined };
   };
   const firstByte = ({ firstByteMs }: Figures) => firstByteMs;
   const seconds = (one: Figures) => one.seconds;
