@@ -9,7 +9,7 @@ import { suite, test } from 'node:test';
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
   ['errors', 'pace', 'streams', 'single-flight', 'ip-address', 'replace-file', 'byte-size'],
-  ['oci'],
+  ['oci', 'redis'],
   ['archive', 'net', 'blobs', 'policy', 'trust', 'tls', 'telemetry'],
   ['registry'],
   ['sources'],
@@ -18,7 +18,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
 
 /** Parts beside the row; `app`, `cluster`, `cli` and `main`, at its end, may use everything. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
-  config: ['oci', 'trust', 'errors', 'ip-address', 'byte-size'],
+  config: ['oci', 'redis', 'trust', 'errors', 'ip-address', 'byte-size'],
   access: [...Object.keys(LAYERS), 'config'],
   certificates: ['tls', 'telemetry', 'config'],
   registries: [...Object.keys(LAYERS), 'config'],
@@ -42,6 +42,7 @@ const OWNERS: Readonly<Record<string, string>> = {
   '@root/acme': 'tls',
   '@root/greenlock': 'tls',
   'node:cluster': 'cluster/peers.ts',
+  ioredis: 'redis/connect.ts',
 };
 
 interface Import {
@@ -90,7 +91,7 @@ suite('the layers of src/', () => {
     assert.deepEqual(strangers.map(describe), []);
   });
 
-  test('a client of the engine is loaded only where it is wanted', () => {
+  test('clients of the engine and of Redis are loaded only where they are wanted', () => {
     const reached = new Set<string>();
     const walk = (file: string): void => {
       if (reached.has(file)) return;
@@ -100,6 +101,7 @@ suite('the layers of src/', () => {
     walk('main.ts');
     assert.ok(reached.has('app.ts') && reached.has('sources/registry-source.ts'));
     assert.equal(reached.has('sources/engine/engine.ts'), false);
+    assert.equal(reached.has('redis/connect.ts'), false);
   });
 
   test('only main.ts touches the process', () => {

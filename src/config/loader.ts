@@ -3,6 +3,7 @@ import { isAbsolute, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import { quote } from '../errors.ts';
+import { settleRedis } from './redis.ts';
 import {
   type Config,
   environmentName,
@@ -93,11 +94,17 @@ export function effectiveSettings(sources: Sources): EffectiveSetting[] {
     settings.map(({ name, value }) => [name, value]),
   ) as unknown as GivenSettings;
   const tls = settleTls(given, mistakes);
-  const settled: Partial<Config> = { ...tls, workers: settleWorkers(given, tls, mistakes) };
+  const settled: Partial<Config> = {
+    ...tls,
+    ...settleRedis(given, tls, mistakes),
+    workers: settleWorkers(given, tls, mistakes),
+  };
   if (mistakes.length > 0) throw new ConfigError(mistakes);
   return settings.map((setting) => {
-    const value = settled[setting.name] ?? setting.value;
-    return { ...setting, value, written: setting.written ?? settled[setting.name] };
+    const { write }: SettingType<unknown> = SCHEMA[setting.name].type;
+    const usual = settled[setting.name];
+    const written = usual === undefined ? usual : (write?.(usual) ?? usual);
+    return { ...setting, value: usual ?? setting.value, written: setting.written ?? written };
   });
 }
 

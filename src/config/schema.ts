@@ -1,3 +1,4 @@
+import { redisUrl } from './redis-url.ts';
 import {
   addressRange,
   bytes,
@@ -50,6 +51,7 @@ export const SECTIONS = {
   clients: 'Clients and their limits',
   cache: 'The cache and what is kept',
   engine: 'Where images come from',
+  replicas: 'Replicas',
   page: 'The page',
   watching: 'Watching it run',
 } as const;
@@ -286,7 +288,7 @@ export const SCHEMA = {
     section: 'clients',
     type: oneOf('sqlite', 'memory'),
     default: 'sqlite',
-    doc: 'Where limits are counted: in a file of STATE_DIR that processes share and that outlives them, or in each process.',
+    doc: 'Where limits are counted: in a file of STATE_DIR that processes share and that outlives them, or in each process. With --redis-url: while Redis is away.',
   },
   cacheSize: {
     section: 'cache',
@@ -355,6 +357,30 @@ export const SCHEMA = {
     default: '20GiB',
     doc: 'How many bytes of images that it pulled stay in the engine; others are never removed. With --source engine.',
   },
+  redisUrl: {
+    section: 'replicas',
+    type: redisUrl,
+    doc: 'The Redis, or Valkey, that all replicas share: limits are exact across them, one orders the certificate, and what a tag means is asked once. redis://HOST, rediss://USER:PASSWORD@HOST (TLS), redis-sentinel://HOST,HOST/0#MASTER or redis-cluster://HOST,HOST.',
+    example: 'redis://redis.lan:6379/0',
+  },
+  redisPasswordFile: {
+    section: 'replicas',
+    type: text,
+    doc: 'A file with the password of that Redis, in place of one in its URL.',
+    example: '/etc/dockerproxy/redis-password',
+  },
+  redisKeyFile: {
+    section: 'replicas',
+    type: text,
+    doc: 'A file of at least 32 characters that nobody guesses, the same for all replicas: the key of the certificate is encrypted with it in Redis. With --tls acme.',
+    example: '/etc/dockerproxy/redis-key',
+  },
+  tagTtl: {
+    section: 'replicas',
+    type: duration,
+    doc: 'For how long nobody asks a registry again what a tag means. Default: 10s with --redis-url, otherwise 0s, which asks for each download.',
+    example: '30s',
+  },
   operatorName: {
     section: 'page',
     reloads: true,
@@ -409,6 +435,9 @@ type Optional =
   | 'denyClientsFile'
   | 'policy'
   | 'certsDir'
+  | 'redisUrl'
+  | 'redisPasswordFile'
+  | 'redisKeyFile'
   | 'acmeEmail'
   | 'tlsCertFile'
   | 'tlsKeyFile'

@@ -13,6 +13,8 @@ export interface SettingType<T> {
   readonly placeholder: string;
   /** @throws Error whose message ends the sentence "The value …" */
   parse(value: unknown): T;
+  /** Writes a value so that it can be read again; absent where it can as it is. */
+  write?(value: T): string;
 }
 
 export const text: SettingType<string> = {
@@ -237,6 +239,7 @@ export const duration: SettingType<number> = {
     if (!Number.isFinite(milliseconds)) throw new Error('must be a duration such as 30s, 15m, 24h or 7d');
     return milliseconds;
   },
+  write: (milliseconds) => `${milliseconds}ms`,
 };
 
 export const platform: SettingType<Platform> = {

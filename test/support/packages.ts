@@ -36,6 +36,7 @@ const parts = {
   pebble: { needs: ['pebble', 'pebble-challtestsrv'], package: 'pebble' },
   promtool: { needs: ['promtool'], package: 'prometheus' },
   haproxy: { needs: ['haproxy'], package: 'haproxy' },
+  'redis-server': { needs: ['redis-server', 'redis-cli'], package: 'redis-server' },
   caddy: { needs: ['caddy'], package: 'caddy' },
   nginx: { needs: ['nginx'], package: 'nginx' },
   systemd: { needs: ['systemd-analyze', 'systemd-notify', 'systemd-socket-activate'], package: 'systemd' },

@@ -1,0 +1,40 @@
+/**
+ * What replicas of the service share: a Redis, as much of it as is used. Every call ends within a second, and throws
+ * where Redis is away: nobody waits for it, and each caller has something to do without it.
+ */
+export interface Redis {
+  /** Whether it answers, as far as is known. */
+  readonly isConnected: boolean;
+  get(key: string): Promise<Buffer | undefined>;
+  /** @param ttl milliseconds, after which it is forgotten; undefined: never */
+  set(key: string, value: Buffer | string, ttl?: number): Promise<void>;
+  remove(key: string): Promise<void>;
+  /** Runs a script of Lua, which is atomic; its keys have to be in one slot of a Cluster. */
+  run(script: RedisScript, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
+  /** Has it told each time that Redis answers again. */
+  onReturn(returned: () => void): void;
+  close(): Promise<void>;
+}
+
+/** A script of Lua, sent once and then named by its hash. */
+export interface RedisScript {
+  readonly lua: string;
+  /** SHA-1 of it, in hex. */
+  readonly hash: string;
+}
+
+/** Where a Redis is, and how to speak to it. */
+export interface RedisAddress {
+  readonly kind: 'server' | 'sentinel' | 'cluster';
+  /** The server, or those who know where it is. */
+  readonly nodes: readonly { readonly host: string; readonly port: number }[];
+  /** The name that Sentinels have for it; empty for the other kinds. */
+  readonly master: string;
+  readonly database: number;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+  readonly isTls: boolean;
+}
+
+/** What begins every key, so that others may use the same Redis. */
+export const KEY_PREFIX = 'dockerproxy:';

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { redisUrl } from '../../src/config/redis-url.ts';
+import { connectRedis } from '../../src/redis/connect.ts';
+import type { Redis } from '../../src/redis/redis.ts';
+import { redisScript } from '../../src/redis/script.ts';
+import { skipUnless } from '../support/packages.ts';
+import { freePort, waitFor } from '../support/process.ts';
+import { startRedis, startRedisCluster, startRedisSentinel } from '../support/redis.ts';
+
+const ECHO = redisScript('return {KEYS[1], ARGV[1]}');
+
+/** A connection, and what it has told. */
+async function connect(url: string): Promise<{ redis: Redis; told: string[] } & AsyncDisposable> {
+  const told: string[] = [];
+  const redis = await connectRedis(redisUrl.parse(url), {
+    lost: ({ message }) => told.push(`lost: ${message}`),
+    returned: () => told.push('returned'),
+  });
+  return { redis, told, [Symbol.asyncDispose]: () => redis.close() };
+}
+
+async function isRoundTrip(redis: Redis): Promise<boolean> {
+  await redis.set('a', Buffer.of(0, 255));
+  return (await redis.get('a'))?.equals(Buffer.of(0, 255)) === true;
+}
+
+suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout: 90_000 }, () => {
+  test('keeps bytes, forgets them in time, and runs scripts that it knows or has forgotten', async () => {
+    await using server = await startRedis({ password: 'geheim%20' });
+    await using connection = await connect(
+      `redis://:${encodeURIComponent('geheim%20')}@127.0.0.1:${server.port}/3`,
+    );
+    const { redis, told } = connection;
+    assert.equal(redis.isConnected, true);
+    assert.ok(await isRoundTrip(redis));
+    await redis.remove('a');
+    assert.equal(await redis.get('a'), undefined);
+    await redis.set('short', 'text', 60_000);
+    assert.ok(Number(await server.cli('-n', '3', 'pttl', 'short')) > 50_000);
+    for (const _ of ['new', 'known']) assert.deepEqual(await redis.run(ECHO, ['k'], ['v']), ['k', 'v']);
+    await server.cli('script', 'flush');
+    assert.deepEqual(await redis.run(ECHO, ['k'], [1]), ['k', '1']);
+    assert.deepEqual(told, []);
+  });
+
+  test('that is away from the start keeps nobody waiting, and is there once it is', async () => {
+    const port = await freePort();
+    await using connection = await connect(`redis://127.0.0.1:${port}`);
+    const { redis, told } = connection;
+    assert.equal(redis.isConnected, false);
+    await assert.rejects(redis.get('a'));
+    assert.equal(told.length, 1);
+    assert.match(`${told[0]}`, /^lost: .*ECONNREFUSED/);
+  });
+
+  test('that goes away and comes back is told once each, and has what it had', async () => {
+    await using server = await startRedis();
+    await using connection = await connect(server.url);
+    const { redis, told } = connection;
+    let returns = 0;
+    redis.onReturn(() => {
+      returns += 1;
+    });
+    await isRoundTrip(redis);
+    await server.stop();
+    await waitFor(() => !redis.isConnected);
+    for (let times = 0; times < 3; times += 1) await assert.rejects(redis.get('a'));
+    assert.equal(told.length, 1);
+    await server.start();
+    await waitFor(() => redis.isConnected, { what: 'the next connection' });
+    assert.deepEqual([told.length, told.at(-1), returns], [2, 'returned', 1]);
+    assert.ok((await redis.get('a')) !== undefined);
+  });
+
+  test('that hangs is given up after a second', async () => {
+    await using server = await startRedis();
+    await using connection = await connect(server.url);
+    const { redis } = connection;
+    process.kill(server.pid, 'SIGSTOP');
+    try {
+      await assert.rejects(redis.get('a'), /timed out/i);
+    } finally {
+      process.kill(server.pid, 'SIGCONT');
+    }
+    assert.ok(await isRoundTrip(redis), 'and is asked again');
+  });
+
+  test('may be a Cluster, whose nodes have slots of their own', async () => {
+    await using cluster = await startRedisCluster();
+    await using connection = await connect(cluster.url);
+    const { redis, told } = connection;
+    assert.ok(await isRoundTrip(redis));
+    for (let at = 0; at < 20; at += 1) {
+      await redis.set(`key ${at}`, `${at}`);
+      assert.deepEqual(await redis.run(ECHO, [`key ${at}`], [at]), [`key ${at}`, `${at}`]);
+    }
+    const sizes = await Promise.all(cluster.servers.map(({ cli }) => cli('dbsize')));
+    assert.ok(
+      sizes.every((size) => Number(size) > 0),
+      sizes.join(),
+    );
+    assert.deepEqual(told, []);
+  });
+
+  test('may be what Sentinels say it is, also after the master has died', async () => {
+    await using sentinel = await startRedisSentinel();
+    await using connection = await connect(sentinel.url);
+    const { redis, told } = connection;
+    assert.ok(await isRoundTrip(redis));
+    await waitFor(async () => (await sentinel.replica.cli('exists', 'a')) === '1');
+    await sentinel.master.stop('SIGKILL');
+    await waitFor(() => told.includes('returned'), { what: 'the next master', timeout: 30_000 });
+    assert.ok((await redis.get('a')) !== undefined, 'it has what the first one had');
+    assert.ok(await isRoundTrip(redis));
+  });
+});
