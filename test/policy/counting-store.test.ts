@@ -6,11 +6,17 @@ import { DatabaseSync } from 'node:sqlite';
 import { suite, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
+import { redisUrl } from '../../src/config/redis-url.ts';
 import { type CountingStore, LEASE_MS, type Lease } from '../../src/policy/counting-store.ts';
 import { createFallbackCountingStore } from '../../src/policy/fallback-counting-store.ts';
 import { createMemoryCountingStore } from '../../src/policy/memory-counting-store.ts';
+import { createRedisCountingStore } from '../../src/policy/redis-counting-store.ts';
 import { openSqliteCountingStore } from '../../src/policy/sqlite-counting-store.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { connectRedis } from '../../src/redis/connect.ts';
+import type { Redis } from '../../src/redis/redis.ts';
+import { skipUnless } from '../support/packages.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
+import { type RedisServer, startRedis } from '../support/redis.ts';
 
 const MINUTE = 60_000;
 const NO_LIMIT = { perClient: 0, total: 0 };
@@ -40,7 +46,20 @@ const kinds: Record<string, () => Promise<Fixture>> = {
       },
     };
   },
+  async redis() {
+    await using stack = new AsyncDisposableStack();
+    const server = stack.use(await startRedis());
+    const redis = stack.adopt(await connectTo(server), (client) => client.close());
+    const clock = { now: Date.now() };
+    const store = createRedisCountingStore(redis, () => clock.now);
+    const held = stack.move();
+    return { store, clock, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
+  },
 };
+
+function connectTo({ url }: RedisServer): Promise<Redis> {
+  return connectRedis(redisUrl.parse(url), { lost() {}, returned() {} });
+}
 
 async function addOne(store: CountingStore, counter: string, amount: number, window = MINUTE) {
   const [count] = await store.add([{ counter, amount, window }]);
@@ -53,7 +72,8 @@ function lease(client: string, archive: string, holder = 'one'): Lease {
 }
 
 for (const [kind, open] of Object.entries(kinds)) {
-  suite(`the counting store: ${kind}`, { timeout: 60_000 }, () => {
+  const skip = kind === 'redis' && skipUnless('redis-server');
+  suite(`the counting store: ${kind}`, { skip, timeout: 60_000 }, () => {
     test('a counter adds up until its window is over, then begins anew', async () => {
       await using fixture = await open();
       const { store, clock } = fixture;
@@ -293,6 +313,46 @@ suite('what processes of one machine share', { timeout: 60_000 }, () => {
   });
 });
 
+suite('what replicas share in Redis', { skip: skipUnless('redis-server'), timeout: 60_000 }, () => {
+  test('counts and leases are the same for all of them, by one clock, and go in time', async () => {
+    await using stack = new AsyncDisposableStack();
+    const server = stack.use(await startRedis());
+    const [one, other] = await Promise.all(
+      [1, 2].map(async () =>
+        createRedisCountingStore(stack.adopt(await connectTo(server), (redis) => redis.close())),
+      ),
+    );
+    assert.ok(one && other);
+    await Promise.all(Array.from({ length: 100 }, (_, at) => addOne(at % 2 ? one : other, 'a', 1)));
+    const { value, resetsIn } = await addOne(one, 'a', 0);
+    assert.equal(value, 100);
+    assert.ok(resetsIn <= MINUTE && resetsIn > MINUTE / 2, `${resetsIn}`);
+    const limits = { perClient: 3, total: 0 };
+    const asked = Array.from({ length: 12 }, (_, at) =>
+      (at % 2 ? one : other).acquire(lease('c', `archive ${at}`, `${at % 2}`), limits),
+    );
+    const granted = (await Promise.all(asked)).filter((answer) => answer === 'granted');
+    assert.equal(granted.length, 3);
+    assert.equal(await other.active('c'), 3);
+    await addOne(one, 'brief', 1, 50);
+    await waitFor(async () => (await server.cli('--scan', '--pattern', '*brief')) === '');
+    const lasting = (await server.cli('--scan')).split('\n');
+    for (const key of lasting) assert.ok(Number(await server.cli('pttl', key)) > 0, `${key} stays`);
+  });
+
+  test('a thousand leases are renewed, and expired ones leave nothing behind', async () => {
+    await using fixture = await kinds.redis?.();
+    assert.ok(fixture);
+    const { store, clock } = fixture;
+    const many = Array.from({ length: 1000 }, (_, at) => lease(`client ${at % 10}`, `${at}`));
+    await store.renew(many);
+    assert.equal(await store.active('client 3'), 100);
+    clock.now += LEASE_MS;
+    assert.equal(await store.active('client 3'), 0);
+    assert.equal(await store.acquire(lease('c', 'a'), { perClient: 1, total: 1 }), 'granted');
+  });
+});
+
 suite('a store that fails', () => {
   /** A store that can be broken, behind one that stands in for it. */
   const startFallback = (isBroken = false) => {
@@ -338,6 +398,60 @@ suite('a store that fails', () => {
     state.isBroken = true;
     assert.equal(await next(), 6);
     assert.deepEqual(state.told, ['disk full', 'disk full']);
+  });
+
+  test('is told what was counted, held and given back meanwhile', async () => {
+    const clock = { now: Date.now() };
+    const real = createMemoryCountingStore(() => clock.now);
+    let isBroken = false;
+    const told: string[] = [];
+    const whenWhole =
+      <A extends unknown[], T>(call: (...args: A) => Promise<T>) =>
+      async (...args: A): Promise<T> => {
+        if (isBroken) throw new Error('away');
+        return call(...args);
+      };
+    const { add, acquire, renew, release, active } = real;
+    const store = createFallbackCountingStore({
+      open: () => ({
+        ...{ add: whenWhole(add), acquire: whenWhole(acquire), renew: whenWhole(renew) },
+        ...{ release: whenWhole(release), active: whenWhole(active), close() {} },
+      }),
+      substitute: createMemoryCountingStore(() => clock.now),
+      onFailure: () => told.push('away'),
+      onReturn: () => told.push('back'),
+      now: () => clock.now,
+    });
+    const limits = { perClient: 2, total: 0 };
+    await addOne(store, 'bytes', 1000, 24 * 60 * MINUTE);
+    await store.acquire(lease('c', 'first'), limits);
+    await store.acquire(lease('c', 'second'), limits);
+
+    isBroken = true;
+    await addOne(store, 'bytes', 10, 24 * 60 * MINUTE);
+    await addOne(store, 'requests', 5);
+    await store.release(lease('c', 'second'));
+    assert.equal(await store.acquire(lease('c', 'third'), limits), 'granted');
+    assert.equal(await store.acquire(lease('c', 'fourth'), limits), 'client-full', 'what was held counts');
+    clock.now += 5000;
+    await addOne(store, 'bytes', 1, 24 * 60 * MINUTE);
+
+    isBroken = false;
+    await store.catchUp();
+    assert.deepEqual(told, ['away', 'back']);
+    assert.equal((await addOne(real, 'bytes', 0, 24 * 60 * MINUTE)).value, 1011);
+    assert.equal((await addOne(real, 'requests', 0)).value, 5);
+    assert.equal(await real.acquire(lease('c', 'fifth', 'another'), limits), 'client-full');
+    await store.release(lease('c', 'first'));
+    await store.release(lease('c', 'third'));
+    assert.equal(await real.active('c'), 0);
+
+    isBroken = true;
+    await addOne(store, 'requests', 7);
+    clock.now += MINUTE;
+    isBroken = false;
+    await store.catchUp();
+    assert.equal((await addOne(real, 'requests', 0)).value, 0, 'a window that is over stays over');
   });
 
   test('at once is stood in for at once', async () => {
