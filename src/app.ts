@@ -85,7 +85,7 @@ export async function createApp(
     certificateEnd: () => provider.status().notAfter,
     isCertificateFailing: () => provider.status().lastFailure !== undefined,
   });
-  const images = await openImages(config, environment, access, metrics);
+  const images = await openImages(config, environment, access, { meter: metrics });
   const search = createSearch(config, environment);
   const readiness = createReadiness({ certificate: certificates.check, ...images.checks });
   const connections = connectionLimits(config);

@@ -2,17 +2,23 @@ import { constants } from 'node:fs';
 import { access, statfs } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { type BlobCache, type CacheLog, openBlobCache } from './blobs/blob-cache.ts';
+import { createFileTurns } from './blobs/file-turns.ts';
 import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
 import type { Guard } from './net/guard.ts';
 import type { HttpClientOptions } from './net/http-client.ts';
 import { judgeHost } from './net/judge-host.ts';
 import { type FindProxy, findProxyBy } from './net/proxies.ts';
+import type { Redis } from './redis/redis.ts';
+import { createRedisTurns } from './redis/redis-turns.ts';
 import { openRegistries } from './registries.ts';
-import { createCachingClient } from './registry/caching-client.ts';
+import { type CachingClientOptions, createCachingClient } from './registry/caching-client.ts';
 import { registryOrigin } from './registry/client.ts';
 import { type CredentialStore, createDockerConfigCredentials } from './registry/credentials.ts';
-import { createManifestStore } from './registry/manifest-store.ts';
+import { createDiskShelf } from './registry/disk-shelf.ts';
+import { createManifestStore, type Shelf } from './registry/manifest-store.ts';
+import { createRedisShelf } from './registry/redis-shelf.ts';
+import { createSharedManifestStore } from './registry/shared-manifest-store.ts';
 import type { ConnectedEngine } from './sources/engine/connect.ts';
 import type { ImageCatalogue } from './sources/image-catalogue.ts';
 import { createImageSignatures } from './sources/image-signatures.ts';
@@ -31,6 +37,9 @@ export interface Environment {
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly version: string;
 }
+
+/** Milliseconds for which a tag's answer is there for those who wait for it. */
+const LEAST_TAG_MS = 60_000;
 
 /** What is told of the work behind images, to whoever measures. */
 export interface ImageMeter {
@@ -57,7 +66,7 @@ export async function openImages(
   config: Config,
   environment: Environment,
   { guard, policy }: { readonly guard: Guard; readonly policy: TrustPolicy },
-  meter?: ImageMeter,
+  { meter, redis }: { readonly meter?: ImageMeter; readonly redis?: Redis | undefined } = {},
 ): Promise<Images> {
   const insecure = new Set(config.insecureRegistries);
   const credentials = createDockerConfigCredentials(environment.dockerConfigFolder);
@@ -69,12 +78,14 @@ export async function openImages(
     ...{ guard, credentials, logger, userAgent, findProxy, ...measured },
   });
   const blobs = await openCache(config, environment.logger, meter);
-  const { cacheDir, staleIfError, defaultPlatform } = config;
-  const manifests = createManifestStore(cacheDir, blobs?.storage.reserve);
+  const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;
   const client =
     blobs === undefined
       ? upstream.client
-      : createCachingClient({ client: upstream.client, blobs, manifests, staleIfError, now: Date.now });
+      : createCachingClient({
+          ...{ client: upstream.client, blobs, staleIfError, tagTtl, now: Date.now },
+          ...rememberedBy(createDiskShelf(cacheDir, blobs.storage.reserve), config, redis),
+        });
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
   const signatures = createImageSignatures({ client, policy });
   const registries = createRegistryCatalogue({ client, defaultPlatform, maxSize, signatures });
@@ -95,6 +106,22 @@ export async function openImages(
       await blobs?.close();
       await upstream.close();
     },
+  };
+}
+
+/** What manifests and tags are remembered by: what processes of one machine have on its disk, and what replicas share. */
+function rememberedBy(
+  disk: Shelf,
+  { cacheDir, staleIfError, tagTtl }: Config,
+  redis: Redis | undefined,
+): Pick<CachingClientOptions, 'manifests' | 'turns'> {
+  const uptime = (): number => performance.now();
+  const own = createManifestStore(disk);
+  if (redis === undefined) return { manifests: own, turns: createFileTurns(cacheDir, uptime) };
+  const shared = createManifestStore(createRedisShelf(redis, Math.max(staleIfError, tagTtl, LEAST_TAG_MS)));
+  return {
+    manifests: createSharedManifestStore(own, shared),
+    turns: createRedisTurns(redis, uptime),
   };
 }
 

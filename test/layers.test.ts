@@ -8,7 +8,7 @@ import { suite, test } from 'node:test';
  * its own. A new part has to be given its place here.
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
-  ['errors', 'pace', 'streams', 'single-flight', 'ip-address', 'replace-file', 'byte-size'],
+  ['errors', 'pace', 'streams', 'single-flight', 'ip-address', 'replace-file', 'byte-size', 'turns'],
   ['oci', 'redis'],
   ['archive', 'net', 'blobs', 'policy', 'trust', 'tls', 'telemetry'],
   ['registry'],

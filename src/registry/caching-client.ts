@@ -2,6 +2,7 @@ import type { BlobCache } from '../blobs/blob-cache.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { createSingleFlight } from '../single-flight.ts';
+import type { Turns } from '../turns.ts';
 import type { FetchedManifest, RegistryClient } from './client.ts';
 import type { ManifestStore } from './manifest-store.ts';
 import { isOutage } from './status-error.ts';
@@ -12,12 +13,18 @@ export interface CachingClientOptions {
   readonly manifests: ManifestStore;
   /** Milliseconds for which a tag's last answer stands in for a registry that gives none (as in RFC 5861). */
   readonly staleIfError: number;
+  /** Milliseconds for which a tag's last answer is as good as a new one. */
+  readonly tagTtl: number;
+  /** By which one of several processes asks, and the others take its answer. */
+  readonly turns: Turns;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
 
 /** Milliseconds that a registry has to say what a tag points at, where an older answer could stand in. */
 const PATIENCE_MS = 5_000;
+/** Milliseconds by which the clocks of replicas may differ. */
+const MOST_SKEW_MS = 5_000;
 
 /**
  * Puts memory before a registry client. A manifest is fetched once for each digest and repository. A tag costs a HEAD,
@@ -26,7 +33,7 @@ const PATIENCE_MS = 5_000;
  * @see https://docs.docker.com/docker-hub/usage/pulls/
  */
 export function createCachingClient(options: CachingClientOptions): RegistryClient {
-  const { client, blobs, manifests, staleIfError, now } = options;
+  const { client, blobs, manifests, staleIfError, tagTtl, turns, now } = options;
   const share = createSingleFlight<FetchedManifest>();
 
   const fetch = async (
@@ -40,22 +47,57 @@ export function createCachingClient(options: CachingClientOptions): RegistryClie
     return fetched;
   };
 
+  const inTurn = async <T>(name: string, work: () => Promise<T>, signal: AbortSignal): Promise<T> => {
+    const end = await turns.wait(name, signal);
+    try {
+      return await work();
+    } finally {
+      end();
+    }
+  };
+
   const byDigest = async (
     repository: Repository,
     digest: Digest,
     signal: AbortSignal,
-  ): Promise<FetchedManifest> =>
-    (await manifests.manifest(repository, digest)) ?? (await fetch(repository, digest, signal));
+  ): Promise<FetchedManifest> => {
+    const find = (): Promise<FetchedManifest | undefined> => manifests.manifest(repository, digest);
+    const work = async (): Promise<FetchedManifest> =>
+      (await find()) ?? (await fetch(repository, digest, signal));
+    return (await find()) ?? (await inTurn(keyOf(repository, digest), work, signal));
+  };
+
+  const remember = async (repository: Repository, tag: string): Promise<Remembered | undefined> => {
+    const known = await manifests.tag(repository, tag);
+    const manifest = known && (await manifests.manifest(repository, known.digest));
+    return manifest && { manifest, confirmed: known.confirmed };
+  };
 
   const byTag = async (
     repository: Repository,
     tag: string,
     signal: AbortSignal,
   ): Promise<FetchedManifest> => {
-    const known = await manifests.tag(repository, tag);
-    const kept = known && (await manifests.manifest(repository, known.digest));
-    if (known === undefined || kept === undefined)
-      return confirmed(repository, tag, await fetch(repository, tag, signal));
+    const since = now() - tagTtl;
+    const isNew = ({ confirmed }: Remembered): boolean =>
+      confirmed > since && confirmed < now() + MOST_SKEW_MS;
+    const known = await remember(repository, tag);
+    if (known !== undefined && isNew(known)) return known.manifest;
+    if (known !== undefined && tagTtl === 0) return confirm(repository, tag, known, signal);
+    const work = async (): Promise<FetchedManifest> => {
+      const learned = await remember(repository, tag);
+      if (learned === undefined) return confirmed(repository, tag, await fetch(repository, tag, signal));
+      return isNew(learned) ? learned.manifest : confirm(repository, tag, learned, signal);
+    };
+    return inTurn(keyOf(repository, tag), work, signal);
+  };
+
+  const confirm = async (
+    repository: Repository,
+    tag: string,
+    { manifest: kept, confirmed: last }: Remembered,
+    signal: AbortSignal,
+  ): Promise<FetchedManifest> => {
     try {
       const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
       const digest = await client.resolveTag(repository, tag, patience);
@@ -64,8 +106,8 @@ export function createCachingClient(options: CachingClientOptions): RegistryClie
         digest === undefined ? fetch(repository, tag, signal) : byDigest(repository, digest, signal);
       return await confirmed(repository, tag, await moved);
     } catch (error) {
-      if (!isOutage(error) || now() - known.confirmed >= staleIfError) throw error;
-      return { ...kept, staleSince: known.confirmed };
+      if (!isOutage(error) || now() - last >= staleIfError) throw error;
+      return { ...kept, staleSince: last };
     }
   };
 
@@ -81,11 +123,21 @@ export function createCachingClient(options: CachingClientOptions): RegistryClie
   return {
     ...client,
     manifest(repository, reference, signal) {
-      const key = `${repository.domain}/${repository.path} ${reference}`;
       const work = (shared: AbortSignal): Promise<FetchedManifest> =>
         isDigest(reference) ? byDigest(repository, reference, shared) : byTag(repository, reference, shared);
-      return share(key, work, signal);
+      return share(keyOf(repository, reference), work, signal);
     },
     blobs: (repository) => blobs.before(client.blobs(repository), repository.domain),
   };
+}
+
+/** What a tag meant when it was last asked for. */
+interface Remembered {
+  readonly manifest: FetchedManifest;
+  /** Milliseconds since the epoch. */
+  readonly confirmed: number;
+}
+
+function keyOf({ domain, path }: Repository, reference: string): string {
+  return `${domain}/${path} ${reference}`;
 }

@@ -54,6 +54,7 @@ suite('what several processes share', { skip: skipUnless('docker-registry'), tim
     assert.equal(servers(proxy).size, 2, 'both have served');
     for (const { digest } of layered.layers) assert.equal(bed.gets(digest).length, 1, digest);
     assert.equal(bed.gets(layered.config).length, 1);
+    assert.equal([...bed.gets('latest'), ...bed.gets(layered.manifest)].length, 1, 'GETs of the manifest');
     for (const layer of layered.layers) await isKept(folder, layer);
     await onlyVerified(folder);
   });

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { openBlobCache } from '../../src/blobs/blob-cache.ts';
+import { createFileTurns } from '../../src/blobs/file-turns.ts';
 import { CatalogueError, type ErrorCode } from '../../src/errors.ts';
 import { type Digest, sha256 } from '../../src/oci/digest.ts';
 import type { Repository } from '../../src/oci/reference.ts';
 import { createCachingClient } from '../../src/registry/caching-client.ts';
 import type { FetchedManifest, RegistryClient } from '../../src/registry/client.ts';
+import { createDiskShelf } from '../../src/registry/disk-shelf.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
 import { memorySource } from '../blobs/samples.ts';
 import { temporaryFolder } from '../support/process.ts';
@@ -30,7 +32,7 @@ interface Setup extends AsyncDisposable {
   now: number;
 }
 
-async function setUp(staleIfError = 24 * HOUR_MS): Promise<Setup> {
+async function setUp(staleIfError = 24 * HOUR_MS, tagTtl = 0): Promise<Setup> {
   const folder = await temporaryFolder();
   const asked: string[] = [];
   const tags = new Map([['latest', first]]);
@@ -60,8 +62,10 @@ async function setUp(staleIfError = 24 * HOUR_MS): Promise<Setup> {
   const client = createCachingClient({
     client: registry,
     blobs,
-    manifests: createManifestStore(folder.path),
+    manifests: createManifestStore(createDiskShelf(folder.path)),
     staleIfError,
+    tagTtl,
+    turns: createFileTurns(folder.path, () => performance.now()),
     now: () => setup.now,
   });
   const setup: Setup = {
@@ -116,6 +120,24 @@ suite('a tag', () => {
     await using setup = await setUp();
     for (let round = 0; round < 3; round++) assert.deepEqual(await latest(setup), [first.digest, undefined]);
     assert.deepEqual(setup.asked, ['GET latest', 'HEAD latest', 'HEAD latest']);
+  });
+
+  test('is asked for once in a while where the settings say so', async () => {
+    await using setup = await setUp(HOUR_MS, 10_000);
+    await latest(setup);
+    setup.tags.set('latest', second);
+    setup.now += 9_999;
+    assert.deepEqual(await latest(setup), [first.digest, undefined]);
+    assert.deepEqual(setup.asked, ['GET latest']);
+    setup.now += 1;
+    assert.deepEqual(await latest(setup), [second.digest, undefined]);
+    setup.now -= HOUR_MS;
+    assert.deepEqual(
+      await latest(setup),
+      [second.digest, undefined],
+      'a clock that was ahead is not believed',
+    );
+    assert.deepEqual(setup.asked, ['GET latest', 'HEAD latest', `GET ${second.digest}`, 'HEAD latest']);
   });
 
   test('that moved is followed, and its new manifest fetched once', async () => {

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import { sha256 } from '../../src/oci/digest.ts';
 import type { Repository } from '../../src/oci/reference.ts';
+import { createDiskShelf } from '../../src/registry/disk-shelf.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
 import { filesIn } from '../blobs/samples.ts';
 import { temporaryFolder } from '../support/process.ts';
@@ -15,14 +16,17 @@ const manifest = { bytes, digest: sha256(bytes), contentType: 'application/vnd.o
 suite('the store of manifests', () => {
   test('gives what was put, byte by byte, to whoever opens the folder', async () => {
     await using folder = await temporaryFolder();
-    await createManifestStore(folder.path).putManifest(repository, manifest);
-    const found = await createManifestStore(folder.path).manifest(repository, manifest.digest);
+    await createManifestStore(createDiskShelf(folder.path)).putManifest(repository, manifest);
+    const found = await createManifestStore(createDiskShelf(folder.path)).manifest(
+      repository,
+      manifest.digest,
+    );
     assert.deepEqual({ ...found, bytes: Buffer.from(found?.bytes ?? '') }, manifest);
   });
 
   test('keeps that there was no media type, and a strange one harmless', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(folder.path);
+    const store = createManifestStore(createDiskShelf(folder.path));
     for (const [given, kept] of [
       [undefined, undefined],
       ['a\nb', 'a b'],
@@ -38,10 +42,11 @@ suite('the store of manifests', () => {
     await using folder = await temporaryFolder();
     const asked: number[] = [];
     let isRoom = true;
-    const store = createManifestStore(folder.path, async (size) => {
+    const shelf = createDiskShelf(folder.path, async (size) => {
       asked.push(size);
       return isRoom;
     });
+    const store = createManifestStore(shelf);
     const large = (fill: string) => {
       const content = Buffer.alloc(100_000, fill);
       return { bytes: content, digest: sha256(content), contentType: undefined };
@@ -51,14 +56,14 @@ suite('the store of manifests', () => {
     await store.putManifest(repository, large('a'));
     isRoom = false;
     await store.putManifest(repository, large('b'));
-    assert.deepEqual(asked, [100_000, 100_000]);
+    assert.deepEqual(asked, [100_001, 100_001]);
     assert.ok(await store.manifest(repository, large('a').digest));
     assert.equal(await store.manifest(repository, large('b').digest), undefined);
   });
 
   test('gives nothing of one repository to another', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(folder.path);
+    const store = createManifestStore(createDiskShelf(folder.path));
     await store.putManifest(repository, manifest);
     await store.putTag(repository, 'latest', { digest: manifest.digest, confirmed: 1 });
     for (const other of [
@@ -78,7 +83,7 @@ suite('the store of manifests', () => {
   ] as const) {
     test(`a manifest that was ${what} is as if it had never been there`, async () => {
       await using folder = await temporaryFolder();
-      const store = createManifestStore(folder.path);
+      const store = createManifestStore(createDiskShelf(folder.path));
       await store.putManifest(repository, manifest);
       const [file = ''] = await filesIn(folder.path);
       const path = join(folder.path, file);
@@ -91,7 +96,7 @@ suite('the store of manifests', () => {
 
   test('replaces what a tag points at', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(folder.path);
+    const store = createManifestStore(createDiskShelf(folder.path));
     const newer = { digest: sha256(Buffer.from('newer')), confirmed: 2 };
     await store.putTag(repository, 'latest', { digest: manifest.digest, confirmed: 1 });
     await store.putTag(repository, 'latest', newer);
@@ -102,7 +107,7 @@ suite('the store of manifests', () => {
   for (const content of ['', 'no json', '[]', '{}', '{"digest":"sha256:no","confirmed":1}', 'null']) {
     test(`a tag whose file says ${JSON.stringify(content)} is not known`, async () => {
       await using folder = await temporaryFolder();
-      const store = createManifestStore(folder.path);
+      const store = createManifestStore(createDiskShelf(folder.path));
       await store.putTag(repository, 'latest', { digest: manifest.digest, confirmed: 1 });
       const [file = ''] = await filesIn(folder.path);
       await writeFile(join(folder.path, file), content);
@@ -112,7 +117,7 @@ suite('the store of manifests', () => {
 
   test('remembers when something was last asked for, by which it is evicted', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(folder.path);
+    const store = createManifestStore(createDiskShelf(folder.path));
     await store.putManifest(repository, manifest);
     const [file = ''] = await filesIn(folder.path);
     const path = join(folder.path, file);
@@ -124,7 +129,7 @@ suite('the store of manifests', () => {
 
   test('many who write the same at once leave one whole file', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(folder.path);
+    const store = createManifestStore(createDiskShelf(folder.path));
     await Promise.all(
       Array.from({ length: 20 }, async (_, at) => {
         await store.putManifest(repository, manifest);
@@ -138,7 +143,7 @@ suite('the store of manifests', () => {
 
   test('makes its folders again where they were removed', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(join(folder.path, 'cache'));
+    const store = createManifestStore(createDiskShelf(join(folder.path, 'cache')));
     await store.putManifest(repository, manifest);
     await rm(join(folder.path, 'cache'), { recursive: true });
     assert.equal(await store.manifest(repository, manifest.digest), undefined);
@@ -148,7 +153,7 @@ suite('the store of manifests', () => {
 
   test('leaves no temporary file where it cannot write', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(folder.path);
+    const store = createManifestStore(createDiskShelf(folder.path));
     await store.putManifest(repository, manifest);
     const [file = ''] = await filesIn(folder.path);
     await rm(join(folder.path, file));

@@ -1,0 +1,36 @@
+import type { KnownTag, ManifestStore } from './manifest-store.ts';
+
+/** Remembers on the own disk, and what other replicas have learned since. */
+export function createSharedManifestStore(own: ManifestStore, shared: ManifestStore): ManifestStore {
+  return {
+    async manifest(repository, digest) {
+      const known = await own.manifest(repository, digest);
+      if (known !== undefined) return known;
+      const found = await shared.manifest(repository, digest);
+      // Without it, it is found there again.
+      if (found !== undefined) await own.putManifest(repository, found).catch(() => {});
+      return found;
+    },
+    async putManifest(repository, manifest) {
+      await both([own.putManifest(repository, manifest), shared.putManifest(repository, manifest)]);
+    },
+    async tag(repository, tag) {
+      const [here, there] = await Promise.all([own.tag(repository, tag), shared.tag(repository, tag)]);
+      return later(here, there);
+    },
+    async putTag(repository, tag, known) {
+      await both([own.putTag(repository, tag, known), shared.putTag(repository, tag, known)]);
+    },
+  };
+}
+
+function later(one: KnownTag | undefined, other: KnownTag | undefined): KnownTag | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return other.confirmed > one.confirmed ? other : one;
+}
+
+/** Waits for both, whatever comes of either. */
+async function both(writes: readonly Promise<void>[]): Promise<void> {
+  const results = await Promise.allSettled(writes);
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}

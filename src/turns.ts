@@ -1,0 +1,42 @@
+import { setTimeout as pause } from 'node:timers/promises';
+
+/** Lets one of several processes do what each of them wants done. */
+export interface Turns {
+  /**
+   * Takes the turn, unless somebody else has it.
+   *
+   * @returns what ends it; undefined where somebody else has it. One whose process dies ends by itself.
+   * @throws Error where that cannot be told
+   */
+  take(name: string): Promise<EndTurn | undefined>;
+  /**
+   * Waits for the turn, or as long as that makes sense: after five seconds, or where nobody can tell whose turn it is,
+   * everyone does the work.
+   *
+   * @throws the reason of the signal where it aborts
+   */
+  wait(name: string, signal: AbortSignal): Promise<EndTurn>;
+}
+
+export type EndTurn = () => void;
+
+const PATIENCE_MS = 5_000;
+/** Milliseconds between two looks, at first; each time a half more. */
+const FIRST_LOOK_MS = 20;
+const LONGEST_LOOK_MS = 250;
+
+/** @param now milliseconds that never go back */
+export function createTurns(take: Turns['take'], now: () => number): Turns {
+  return {
+    take,
+    async wait(name, signal) {
+      const end = now() + PATIENCE_MS;
+      for (let look = FIRST_LOOK_MS; now() < end; look = Math.min(look * 1.5, LONGEST_LOOK_MS)) {
+        const turn = await take(name).catch(() => () => {});
+        if (turn !== undefined) return turn;
+        await pause(look, undefined, { signal }).catch(() => signal.throwIfAborted());
+      }
+      return () => {};
+    },
+  };
+}
