@@ -127,7 +127,7 @@ export class BlobFetch implements GrowingFile {
         await this.#follow();
       }
     } catch (error) {
-      this.failure = await this.#explain(error);
+      this.failure = this.#explain(error);
       this.#begun.reject(this.failure);
       this.#notify();
     }
@@ -153,6 +153,7 @@ export class BlobFetch implements GrowingFile {
     const { signal } = this.#abandoned;
     const path = files.incomingPath(blob, supplier);
     const openToWrite = (): Promise<FileHandle> => open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    if (this.#file !== undefined && !(await this.#isStill(path))) throw this.#beganAnew();
     const earlier = await openExisting(path);
     const occupy = async (): Promise<void> => (await openToWrite()).close();
     if (earlier !== undefined) await earlier.close();
@@ -160,7 +161,7 @@ export class BlobFetch implements GrowingFile {
 
     const file = await openToWrite();
     try {
-      await this.#openIncoming(path);
+      this.#file ??= await openExisting(path);
       const start = await this.#usableLength(file);
       const hash = start === 0 ? undefined : await this.#rehash(file, start);
       const stream = await source.read(blob, { start, end: blob.size }, signal);
@@ -174,6 +175,11 @@ export class BlobFetch implements GrowingFile {
       }
       this.#finish();
       await files.commit(blob, supplier, file);
+    } catch (error) {
+      // Only by who has the lock: to whoever followed, the file may be another one already. Where it cannot be
+      // removed, the next fetch finds out again.
+      if (!this.#isWorthGoingOn(error)) await rm(path, { force: true }).catch(() => {});
+      throw error;
     } finally {
       await file.close();
     }
@@ -206,21 +212,21 @@ export class BlobFetch implements GrowingFile {
   async #follow(): Promise<void> {
     const { blob, supplier, files } = this.#options;
     const path = files.incomingPath(blob, supplier);
-    await this.#openIncoming(path);
+    if (this.#file === undefined) this.#file = await openExisting(path);
+    // Gone is good: it may have its final name now.
+    else if ((await this.#isStill(path)) === false) throw this.#beganAnew();
     if (this.#file !== undefined) this.#advance((await this.#file.stat()).size);
     await delay(POLL_MS, undefined, { signal: this.#abandoned.signal });
   }
 
-  /** Opens the incoming file to read. Once bytes of it were given away, it must stay the same file. */
-  async #openIncoming(path: string): Promise<void> {
-    if (this.#file === undefined) {
-      this.#file = await openExisting(path);
-      return;
-    }
+  /** Whether a path still is the file of which bytes were given away; undefined where it is none any more. */
+  async #isStill(path: string): Promise<boolean | undefined> {
     const now = await stat(path).catch(() => undefined);
-    if (now !== undefined && now.ino !== (await this.#file.stat()).ino) {
-      throw new CatalogueError('content-mismatch', `The fetch of ${this.#options.blob.digest} began anew.`);
-    }
+    return now && now.ino === (await this.file.stat()).ino;
+  }
+
+  #beganAnew(): CatalogueError {
+    return new CatalogueError('content-mismatch', `The fetch of ${this.#options.blob.digest} began anew.`);
   }
 
   #advance(position: number): void {
@@ -234,13 +240,14 @@ export class BlobFetch implements GrowingFile {
     this.#advance(this.#options.blob.size);
   }
 
-  /** Removes what cannot be gone on with. */
-  async #explain(error: unknown): Promise<Error> {
-    const { blob, supplier, files } = this.#options;
+  /** Whether what came is right as far as it goes. */
+  #isWorthGoingOn(error: unknown): boolean {
+    if (this.#abandoned.signal.aborted) return true;
+    return error instanceof CatalogueError && error.code !== 'content-mismatch';
+  }
+
+  #explain(error: unknown): Error {
     if (this.#abandoned.signal.aborted) return this.#abandoned.signal.reason as Error;
-    if (error instanceof CatalogueError && error.code !== 'content-mismatch') return error;
-    // Where it cannot be removed, the next fetch finds out again.
-    await rm(files.incomingPath(blob, supplier), { force: true }).catch(() => {});
     if (error instanceof CatalogueError || error instanceof StorageFailure) return error;
     return new StorageFailure('The cache cannot be written', { cause: error });
   }

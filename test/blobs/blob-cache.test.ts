@@ -210,6 +210,34 @@ suite('a blob through the cache', () => {
   });
 });
 
+suite('two processes with one folder', () => {
+  test('one that followed a wrong fetch leaves alone what the other fetches anew', async () => {
+    await using folder = await temporaryFolder();
+    await using one = await sampleCache({ folder: folder.path });
+    await using other = await sampleCache({ folder: folder.path });
+    const source = memorySource(sample);
+    const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const;
+    source.behave(() => ({ flip: 5, hold: { at: MIB, until: gates[0].promise } }));
+    const reader = one.cache.before(source, REGISTRY);
+    const wrong = assert.rejects(download(reader), { code: 'content-mismatch' });
+    await isWritten(one, MIB);
+    const nothing = memorySource();
+    const follower = await other.cache.before(nothing, REGISTRY).read(descriptor, undefined, always);
+    await readSome(follower, 1);
+    source.behave(() => ({ hold: { at: MIB, until: gates[1].promise } }));
+    gates[0].resolve();
+    await wrong;
+    const again = download(reader);
+    await waitFor(() => source.reads.length === 2);
+    await assert.rejects(buffer(follower), { code: 'content-mismatch' });
+    gates[1].resolve();
+    assert.deepEqual(await again, bytes);
+    await isKept(one);
+    assert.deepEqual(one.uncached, []);
+    await leavesNothingOpen(one);
+  });
+});
+
 suite('what goes wrong upstream', () => {
   test('the last bytes stay back until all are verified, and a wrong blob gets no name', async () => {
     const source = memorySource(sample);
