@@ -150,6 +150,21 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       else yield await source.read(blob, { start: position, end: range.end }, ended);
     }, signal);
 
+  const fetchAhead = async (
+    blob: Descriptor,
+    source: BlobReader,
+    registry: string,
+    signal: AbortSignal,
+  ): Promise<void> => {
+    const isBusy = (): boolean => (busy.get(registry) ?? 0) >= FETCHES_PER_REGISTRY;
+    if (isBusy()) return;
+    // Opened, it counts as used now, so that it stays until it is read.
+    const kept = await openBlob(blob);
+    await kept?.close();
+    if (kept !== undefined || isBusy() || signal.aborted) return;
+    await (running(blob, registry) ?? begin(blob, source, registry)).attend(signal);
+  };
+
   return {
     before: (source, registry) => ({
       async read(blob, range = { start: 0, end: blob.size }, signal) {
@@ -162,12 +177,8 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       },
 
       prefetch(blob, signal) {
-        if ((busy.get(registry) ?? 0) >= FETCHES_PER_REGISTRY) return;
-        const fetch = running(blob, registry) ?? begin(blob, source, registry);
-        fetch.join(signal).then(
-          (leave) => (signal.aborted ? leave() : signal.addEventListener('abort', leave, { once: true })),
-          () => {},
-        );
+        // What goes wrong is told to whoever reads it.
+        fetchAhead(blob, source, registry, signal).catch(() => {});
       },
     }),
 

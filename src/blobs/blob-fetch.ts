@@ -89,19 +89,19 @@ export class BlobFetch implements GrowingFile {
       if (isUnfinished && this.failure === undefined) this.#abandoned.abort();
       this.#closeUnused();
     };
-    const gone = Promise.withResolvers<never>();
-    const onAbort = (): void => gone.reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
     try {
-      signal.throwIfAborted();
-      await Promise.race([this.#begun.promise, gone.promise]);
+      await unlessAborted(this.#begun.promise, signal);
     } catch (error) {
       leave();
       throw error;
-    } finally {
-      signal.removeEventListener('abort', onAbort);
     }
     return leave;
+  }
+
+  /** Takes part without reading, until it is over or the signal aborts. @throws as {@link join} does */
+  async attend(signal: AbortSignal): Promise<void> {
+    const leave = await this.join(signal);
+    await unlessAborted(this.#ended.promise, signal).finally(leave);
   }
 
   /** Ends it, whoever reads along; what came stays to be gone on with. What is complete gets its name before. */
@@ -263,5 +263,17 @@ export class BlobFetch implements GrowingFile {
     const file = this.#file;
     this.#file = undefined;
     file.close().catch(() => {});
+  }
+}
+
+async function unlessAborted(wanted: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    await Promise.race([aborted.promise, wanted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }

@@ -70,6 +70,12 @@ async function readSome(stream: Readable, least: number): Promise<void> {
   await waitFor(() => seen >= least, { what: `${least} bytes` });
 }
 
+/** As if nobody had asked for it for an hour. */
+async function age({ folder }: SampleCache, { descriptor: { digest } }: SampleBlob): Promise<void> {
+  const path = join(folder, blobFile(digest));
+  await utimes(path, new Date(Date.now() - 3_600_000), (await stat(path)).mtime);
+}
+
 /** Files of this process that are open in a folder, with those that were removed (Linux). */
 async function openIn(folder: string): Promise<number> {
   const links = await Promise.all(
@@ -621,6 +627,24 @@ suite('fetching ahead', () => {
     await leavesNothingOpen(setup);
   });
 
+  test('keeps no file open of what is there, or has come', async () => {
+    const there = sampleBlob(64 * KIB, 'there');
+    const source = memorySource(there, sample);
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    await download(reader, there);
+    await isKept(setup, there);
+    await leavesNothingOpen(setup);
+    await age(setup, there);
+    const path = join(setup.folder, blobFile(there.descriptor.digest));
+    const { atimeMs } = await stat(path);
+    for (const { descriptor: blob } of [there, sample]) reader.prefetch?.(blob, always);
+    await isKept(setup);
+    await leavesNothingOpen(setup);
+    assert.equal(source.reads.length, 2);
+    assert.ok((await stat(path)).atimeMs > atimeMs, 'what is announced is in use');
+  });
+
   test('what goes wrong disturbs nobody who does not read it', async () => {
     await using setup = await sampleCache();
     const source = memorySource();
@@ -727,10 +751,6 @@ suite('a cache that cannot keep a blob', () => {
 
 suite('eviction', () => {
   const limit = 10 * MIB;
-  const age = async ({ folder }: SampleCache, { descriptor: { digest } }: SampleBlob): Promise<void> => {
-    const path = join(folder, blobFile(digest));
-    await utimes(path, new Date(Date.now() - 3_600_000), (await stat(path)).mtime);
-  };
   const keep = async (setup: SampleCache, reader: BlobReader, blob: SampleBlob): Promise<void> => {
     assert.ok((await download(reader, blob)).equals(blob.bytes));
     await isKept(setup, blob);
