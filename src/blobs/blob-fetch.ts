@@ -28,6 +28,8 @@ export interface FetchOptions {
 const HELD_BACK = 64 * 1024;
 /** How much of a blob must be there for its fetch to go on though nobody waits for it. */
 const WORTH_FINISHING = 0.75;
+/** For how long it then goes on at most. */
+const LINGER_MS = 3 * 60_000;
 /** How often a fetch of another process is looked at. */
 const POLL_MS = 25;
 
@@ -48,6 +50,7 @@ export class BlobFetch implements GrowingFile {
   #isVerified = false;
   #isOver = false;
   #readers = 0;
+  #lingering: NodeJS.Timeout | undefined;
 
   constructor(options: FetchOptions) {
     this.#options = options;
@@ -82,12 +85,10 @@ export class BlobFetch implements GrowingFile {
    */
   async join(signal: AbortSignal): Promise<() => void> {
     this.#readers += 1;
+    clearTimeout(this.#lingering);
     const leave = (): void => {
       this.#readers -= 1;
-      if (this.#readers > 0) return;
-      const isUnfinished = this.#received < this.#options.blob.size * WORTH_FINISHING;
-      if (isUnfinished && this.failure === undefined) this.#abandoned.abort();
-      this.#closeUnused();
+      if (this.#readers === 0) this.#goOnAlone();
     };
     try {
       await unlessAborted(this.#begun.promise, signal);
@@ -102,6 +103,15 @@ export class BlobFetch implements GrowingFile {
   async attend(signal: AbortSignal): Promise<void> {
     const leave = await this.join(signal);
     await unlessAborted(this.#ended.promise, signal).finally(leave);
+  }
+
+  /** Goes on where that is soon over. */
+  #goOnAlone(): void {
+    if (this.#isOver) this.#closeUnused();
+    if (this.#isOver || this.failure !== undefined) return;
+    const isMostlyDone = this.#received >= this.#options.blob.size * WORTH_FINISHING;
+    if (isMostlyDone) this.#lingering = setTimeout(() => this.#abandoned.abort(), LINGER_MS);
+    else this.#abandoned.abort();
   }
 
   /** Ends it, whoever reads along; what came stays to be gone on with. What is complete gets its name before. */
@@ -133,6 +143,7 @@ export class BlobFetch implements GrowingFile {
     }
     if (!this.#abandoned.signal.aborted) onEnd(this.failure);
     this.#isOver = true;
+    clearTimeout(this.#lingering);
     this.#closeUnused();
     this.#ended.resolve();
   }

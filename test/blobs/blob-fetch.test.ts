@@ -71,6 +71,26 @@ suite('one fetch of one blob', () => {
     assert.deepEqual(setup.ends, [undefined]);
   });
 
+  test('goes on when it is mostly done and nobody waits, but not for ever', async (t) => {
+    const source = memorySource(sample);
+    source.behave(() => ({ hold: { at: 1_900_000, until: new Promise(() => {}) } }));
+    await using setup = await begin(source);
+    const one = await setup.fetch.join(always);
+    await waitFor(() => setup.fetch.received === 1_900_000);
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    one();
+    const other = await setup.fetch.join(always);
+    t.mock.timers.tick(3_600_000);
+    assert.deepEqual(setup.ends, [], 'whoever joins is waited for');
+    other();
+    t.mock.timers.tick(60_000);
+    assert.deepEqual(setup.ends, [], 'it may soon be over');
+    t.mock.timers.tick(300_000);
+    assert.deepEqual(setup.ends, [undefined]);
+    t.mock.timers.reset();
+    await waitFor(() => source.reads[0]?.state === 'aborted');
+  });
+
   test('ends once, with its failure, though readers leave later', async () => {
     await using setup = await begin(memorySource());
     await assert.rejects(setup.fetch.join(always));
