@@ -153,6 +153,8 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     });
     await allAreRight(downloads);
     assert.equal(proxy.logs().filter(({ level }) => level >= 50).length, 0);
+    // One in five: of the forty and more that it took, hardly none.
+    assert.ok(bed.authority.problems.some((type) => type.endsWith(':badNonce')));
   });
 
   test('several domains are in one certificate; after a change the old one stays until the new one is there', async () => {
@@ -198,6 +200,15 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     assert.ok(Date.parse(report.nextAttempt) - Date.parse(report.lastFailure?.at ?? '') >= 7_200_000);
     assert.equal(report.state, 'valid');
     assert.equal((await shownBy(proxy)).fingerprint256, before.fingerprint256);
+  });
+
+  test('one that refuses every nonce is not asked without end', async () => {
+    await using bed = await startAcmeBed({ refusedNonces: 100 });
+    await using proxy = await bed.start();
+    assert.match((await failureOf(proxy, 'ca-failed')).msg, /^127\.0\.0\.1:\d+ refuses every nonce/);
+    const { requests, problems } = bed.authority;
+    assert.ok(problems.length > 3 && problems.every((type) => type.endsWith(':badNonce')), `${problems}`);
+    assert.ok(requests.length < 40, `${requests.length}`);
   });
 
   test('one that is down', async () => {

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
 import { createServer, request } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import type { Pebble } from './pebble.ts';
 
 /** What an authority in trouble does with every request. */
@@ -17,11 +19,17 @@ export interface AcmeProxy extends AsyncDisposable {
   fault: AcmeFault | undefined;
   /** Methods and paths of all requests so far. */
   requests: string[];
+  /** Types of the problems that pebble itself has answered with so far. */
+  problems: string[];
 }
 
 export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
   const [cert, key] = [await readFile(pebble.server.cert), await readFile(pebble.server.key)];
-  const state: Pick<AcmeProxy, 'fault' | 'requests'> = { fault: undefined, requests: [] };
+  const state: Pick<AcmeProxy, 'fault' | 'requests' | 'problems'> = {
+    fault: undefined,
+    requests: [],
+    problems: [],
+  };
   const server = createServer({ cert, key }, (incoming, outgoing) => {
     state.requests.push(`${incoming.method} ${incoming.url}`);
     const { fault } = state;
@@ -34,9 +42,12 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
     // The Host stays: pebble makes its URLs of it, and signed requests name them.
     const { method, url: path, headers } = incoming;
     const target = { host: '127.0.0.1', port: pebble.port, method, path, headers, rejectUnauthorized: false };
-    const forwarded = request({ ...target, agent: false }, (answer) => {
+    const forwarded = request({ ...target, agent: false }, async (answer) => {
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(outgoing);
+      if (!isProblem(answer)) return answer.pipe(outgoing);
+      const body = await text(answer);
+      state.problems.push(JSON.parse(body).type);
+      return outgoing.end(body);
     });
     forwarded.once('error', () => outgoing.destroy());
     incoming.pipe(forwarded);
@@ -50,4 +61,8 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
       await new Promise((done) => server.close(done));
     },
   });
+}
+
+function isProblem({ headers }: IncomingMessage): boolean {
+  return headers['content-type']?.startsWith('application/problem+json') ?? false;
 }

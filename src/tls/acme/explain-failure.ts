@@ -58,7 +58,13 @@ function explainProblem({ type, detail, status, retryAfter }: AcmeProblem, autho
   if (kind === 'rateLimited' || status === 429) {
     return failure('ca-rate-limited', `${authority} takes no more requests for now.`);
   }
-  if (status >= 500 || kind === 'serverInternal' || kind === 'badNonce') {
+  if (kind === 'badNonce') {
+    return failure(
+      'ca-failed',
+      `${authority} refuses every nonce, though it has given each of them out itself a moment before.`,
+    );
+  }
+  if (status >= 500 || kind === 'serverInternal') {
     return failure('ca-failed', `${authority} failed with status ${status}.`);
   }
   const hint = CHALLENGE_HINTS.get(kind);

@@ -20,8 +20,10 @@ export interface ContainedGreenlock {
 
 /** Answers to a challenge, or to finalize, are polled for this long: a second apart. */
 const POLLS = 120;
-/** How often a request is made again whose nonce was refused. greenlock itself gives up after three. */
-const NONCE_ATTEMPTS = 4;
+/** How often a request is made whose nonce is refused; with one refused in two, one order in four hundred fails. */
+const NONCE_ATTEMPTS = 12;
+/** Retries after which `@root/acme` makes none. Its own come through the function that is wrapped here, so that they would multiply. */
+const NO_RETRIES = 2;
 /** Milliseconds that `@root/acme` waits for DNS records, which an HTTP challenge does not have. */
 const DNS_WAIT_MS = 5000;
 
@@ -108,12 +110,12 @@ export function pollingRight(jwsRequest: JwsRequest): JwsRequest {
 
 async function withFreshNonces<T>(post: () => Promise<T>, request: SignedRequest): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
+    request._retries = NO_RETRIES;
     try {
       return await post();
     } catch (error) {
       const isNonce = error instanceof AcmeProblemError && error.urn.endsWith(':badNonce');
       if (!isNonce || attempt >= NONCE_ATTEMPTS) throw error;
-      request._retries = 0;
     }
   }
 }

@@ -11,7 +11,7 @@ suite('what an authority complains of', () => {
   const problems: [string, number, string, RegExp][] = [
     ['rateLimited', 429, 'ca-rate-limited', /takes no more requests/],
     ['serverInternal', 500, 'ca-failed', /failed with status 500/],
-    ['badNonce', 400, 'ca-failed', /failed with status 400/],
+    ['badNonce', 400, 'ca-failed', /refuses every nonce/],
     ['connection', 400, 'challenge-failed', /port 80 of every address/],
     ['dns', 400, 'challenge-failed', /A and AAAA records/],
     ['unauthorized', 403, 'challenge-failed', /another server answered/],

@@ -14,6 +14,8 @@ import { IssueError, type IssueFailure } from '../../../src/tls/acme/issuer.ts';
 import { AcmeProblemError, type AcmeResponse } from '../../../src/tls/acme/transport.ts';
 import { temporaryFolder, waitFor } from '../../support/process.ts';
 
+type JwsRequest = ReturnType<typeof pollingRight>;
+
 const root = join(import.meta.dirname, '../../..');
 
 interface Setup extends Partial<Pick<GreenlockIssuerOptions, 'timeout'>> {
@@ -153,13 +155,17 @@ suite('polling by RFC 8555', () => {
   });
 
   test('nonces that are refused are tried again, but not for ever; other problems are not', async () => {
+    /** As `@root/acme` does, whose own retries come through the function that takes its place. */
     const refusing = (type: string, times: number) => {
       let count = 0;
-      const request = pollingRight(async () => {
+      const request: JwsRequest = pollingRight(async (acme, posted) => {
         count += 1;
-        if (count <= times)
+        if (count > times) return answer({});
+        const { _retries = 0 } = posted;
+        if (!type.endsWith('badNonce') || _retries >= 2)
           throw new AcmeProblemError({ type, detail: '', status: 400, retryAfter: undefined });
-        return answer({});
+        posted._retries = _retries + 1;
+        return request(acme, posted);
       });
       return { request, count: () => count };
     };
@@ -169,7 +175,7 @@ suite('polling by RFC 8555', () => {
     assert.equal(few.count(), 4);
     const many = refusing(badNonce, 100);
     await assert.rejects(many.request({}, post('/a')), AcmeProblemError);
-    assert.ok(many.count() < 10);
+    assert.equal(many.count(), 12);
     const other = refusing('urn:ietf:params:acme:error:malformed', 1);
     await assert.rejects(other.request({}, post('/a')), AcmeProblemError);
     assert.equal(other.count(), 1);
