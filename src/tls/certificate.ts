@@ -1,7 +1,8 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
+import { createSecureContext } from 'node:tls';
 
-/** A certificate with its key, of which it was seen that they belong together. */
+/** A certificate with its key, of which it was seen that they belong together and that TLS takes them. */
 export interface Certificate {
   /** PEM: the certificate and, after it, its chain. */
   readonly cert: string;
@@ -25,6 +26,7 @@ export function parseCertificate(cert: string, key: string): Certificate {
   const leaf = attempt(() => new X509Certificate(cert), 'is no certificate in PEM');
   const privateKey = attempt(() => createPrivateKey(key), 'has a key that is none in PEM, or is encrypted');
   if (!leaf.checkPrivateKey(privateKey)) throw new Error('does not belong to its key');
+  demandServable(cert, key);
   return {
     cert,
     key,
@@ -41,6 +43,16 @@ export function parseCertificate(cert: string, key: string): Certificate {
 export function isFor({ cert }: Certificate, names: readonly string[]): boolean {
   const leaf = new X509Certificate(cert);
   return names.every((name) => (isIP(name) === 0 ? leaf.checkHost(name) : leaf.checkIP(name)) !== undefined);
+}
+
+/** Until here only the leaf was read: a chain that is cut off, or a key that is too short, would end whoever shows it. */
+function demandServable(cert: string, key: string): void {
+  try {
+    createSecureContext({ cert, key });
+  } catch (cause) {
+    const { reason, message } = cause as Error & { reason?: string };
+    throw new Error(`cannot be served with its chain: ${reason ?? message}`, { cause });
+  }
 }
 
 function attempt<T>(parse: () => T, message: string): T {

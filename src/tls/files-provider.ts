@@ -40,8 +40,8 @@ export async function createFilesProvider(options: FilesProviderOptions): Promis
       const found = await readCertificate(certFile, keyFile);
       lastFailure = undefined;
       if (found.fingerprint === certificate.fingerprint) return;
-      certificate = found;
       use(found);
+      certificate = found;
       log.reloaded(found);
     } catch (error) {
       lastFailure = { at: now(), code: 'files-unusable', message: (error as Error).message };

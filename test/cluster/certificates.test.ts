@@ -7,6 +7,7 @@ import { certificateOf, forceRenewal, shownBy, startAcmeBed, untilIssued } from 
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
+import { workersOf } from './processes.ts';
 
 const WORKERS = { DOCKERPROXY_WORKERS: '2' };
 /** Connections, so many that each worker has some. */
@@ -34,6 +35,27 @@ suite('the certificate of several processes', { skip: skipUnless('openssl'), tim
     process.kill(proxy.pid, 'SIGHUP');
     await waitFor(async () => (await allShownBy(proxy)).join() === second, { what: 'the new one in all' });
     assert.equal(proxy.logs().filter(({ msg }) => msg.startsWith('New certificate: ')).length, 1);
+  });
+
+  test('one whose chain is half-written ends none of them, and is shown once it is whole', async () => {
+    await using folder = await temporaryFolder();
+    await using next = await temporaryFolder();
+    const files = await makeCertificate(folder.path);
+    const made = await makeCertificate(next.path);
+    const args = ['--tls-cert-file', files.certificate, '--tls-key-file', files.key];
+    await using proxy = await startDockerProxy({ args, env: WORKERS });
+    const workers = workersOf(proxy);
+    const before = await allShownBy(proxy);
+    const pem = await readFile(made.certificate, 'utf8');
+    await writeFile(files.key, await readFile(made.key));
+    await writeFile(files.certificate, `${pem}${pem.slice(0, 300)}`);
+    const said = () => proxy.logs().find(({ msg }) => /cannot be served with its chain: /.test(msg));
+    assert.equal((await waitFor(said, { what: 'the failure' })).code, 'files-unusable');
+    assert.deepEqual(await allShownBy(proxy), before);
+    await writeFile(files.certificate, `${pem}${pem}`);
+    const { fingerprint256 } = new X509Certificate(pem);
+    await waitFor(async () => (await allShownBy(proxy)).join() === fingerprint256, { what: 'the new one' });
+    assert.deepEqual(workersOf(proxy), workers);
   });
 });
 

@@ -124,6 +124,17 @@ suite('HTTPS with a certificate from files', { skip: skipUnless('openssl'), time
     assert.match(stdout, /Verify return code: 0 \(ok\)/);
   });
 
+  test('a chain that is cut off is a mistake in the settings, and said in one sentence', async () => {
+    await using folder = await temporaryFolder();
+    const { certificate, key } = await makeCertificate(folder.path);
+    const pem = await readFile(certificate, 'utf8');
+    await writeFile(certificate, `${pem}${pem.slice(0, 300)}`);
+    await assert.rejects(
+      startDockerProxy({ args: ['--tls-cert-file', certificate, '--tls-key-file', key] }),
+      /ended with 78\nDockerProxy cannot start:\n {2}The certificate in \S+ cannot be served with its chain: .*\n$/,
+    );
+  });
+
   test('readiness tells until when it is valid', async () => {
     await using server = await startWithFiles();
     const { status, body } = await httpCall(`${server.proxy.url}/readyz`);

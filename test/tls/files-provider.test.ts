@@ -6,12 +6,13 @@ import type { Certificate } from '../../src/tls/certificate.ts';
 import type { CertificateFailure } from '../../src/tls/certificate-provider.ts';
 import { createFilesProvider } from '../../src/tls/files-provider.ts';
 import { temporaryCertificate } from '../../src/tls/self-signed-provider.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
+import { skipUnless } from '../support/packages.ts';
+import { runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
 
 async function startProvider() {
   const folder = await temporaryFolder();
   const [certFile, keyFile] = [join(folder.path, 'fullchain.pem'), join(folder.path, 'privkey.pem')];
-  const put = async (certificate: Certificate): Promise<void> => {
+  const put = async (certificate: Pick<Certificate, 'cert' | 'key'>): Promise<void> => {
     await writeFile(certFile, certificate.cert);
     await writeFile(keyFile, certificate.key);
   };
@@ -19,10 +20,12 @@ async function startProvider() {
   await put(first);
   const kept: CertificateFailure[] = [];
   const used: string[] = [];
-  const provider = await createFilesProvider({
-    ...{ certFile, keyFile, now: Date.now },
-    log: { reloaded: () => {}, kept: (failure) => kept.push(failure) },
-  });
+  const open = () =>
+    createFilesProvider({
+      ...{ certFile, keyFile, now: Date.now },
+      log: { reloaded: () => {}, kept: (failure) => kept.push(failure) },
+    });
+  const provider = await open();
   provider.start(({ fingerprint }) => used.push(fingerprint));
   const dispose = async (): Promise<void> => {
     await provider.close();
@@ -30,6 +33,7 @@ async function startProvider() {
   };
   return {
     provider,
+    open,
     first,
     put,
     used,
@@ -40,6 +44,8 @@ async function startProvider() {
     [Symbol.asyncDispose]: dispose,
   };
 }
+
+const next = (): Certificate => temporaryCertificate(['b.example'], Date.now());
 
 suite('a certificate of files', { timeout: 30_000 }, () => {
   test('is reloaded when the files change, also behind links that move', async () => {
@@ -72,6 +78,48 @@ suite('a certificate of files', { timeout: 30_000 }, () => {
     await made.provider.reload();
     assert.deepEqual(made.used, [next.fingerprint]);
     assert.equal(made.provider.status().lastFailure, undefined);
+  });
+
+  for (const [what, follows] of [
+    ['is cut off', next().cert.slice(0, 300)],
+    ['has garbage', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'],
+  ] as const) {
+    test(`a chain that ${what} changes nothing, and is no way to start`, async () => {
+      await using made = await startProvider();
+      const { cert, key } = next();
+      await made.put({ cert: `${cert}${follows}`, key });
+      await made.provider.reload();
+      const { lastFailure, notAfter } = made.provider.status();
+      assert.match(lastFailure?.message ?? '', /^The certificate in .* cannot be served with its chain: /);
+      assert.equal(notAfter, made.first.notAfter);
+      assert.deepEqual(made.used, []);
+      await assert.rejects(made.open(), /cannot be served with its chain/);
+    });
+  }
+
+  test('a key that is too short for TLS changes nothing', { skip: skipUnless('openssl') }, async () => {
+    await using made = await startProvider();
+    await runOrThrow('openssl', [
+      ...['req', '-x509', '-newkey', 'rsa:1024', '-nodes', '-subj', '/CN=a.example'],
+      ...['-keyout', made.keyFile, '-out', made.certFile],
+    ]);
+    await made.provider.reload();
+    assert.match(made.provider.status().lastFailure?.message ?? '', /key too small/);
+    assert.deepEqual(made.used, []);
+  });
+
+  test('one that cannot be shown is tried again', async () => {
+    await using made = await startProvider();
+    const fresh = next();
+    await made.put(fresh);
+    made.provider.start(() => {
+      throw new Error('There is no such curve.');
+    });
+    await made.provider.reload();
+    assert.equal(made.provider.status().lastFailure?.message, 'There is no such curve.');
+    made.provider.start(({ fingerprint }) => made.used.push(fingerprint));
+    await made.provider.reload();
+    assert.deepEqual(made.used, [fresh.fingerprint]);
   });
 
   test('the same certificate again is no news', async () => {
