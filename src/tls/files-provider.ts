@@ -39,7 +39,8 @@ export async function createFilesProvider(options: FilesProviderOptions): Promis
     try {
       const found = await readCertificate(certFile, keyFile);
       lastFailure = undefined;
-      if (found.fingerprint === certificate.fingerprint) return;
+      // With the same leaf the chain may be another one.
+      if (found.cert === certificate.cert && found.key === certificate.key) return;
       use(found);
       certificate = found;
       log.reloaded(found);

@@ -129,6 +129,15 @@ suite('a certificate of files', { timeout: 30_000 }, () => {
     assert.deepEqual(made.used, []);
   });
 
+  test('the same certificate with another chain is shown anew', async () => {
+    await using made = await startProvider();
+    await made.put({ ...made.first, cert: `${made.first.cert}${next().cert}` });
+    await made.provider.reload();
+    assert.deepEqual(made.used, [made.first.fingerprint]);
+    await made.provider.reload();
+    assert.equal(made.used.length, 1);
+  });
+
   test('an end that has come shows', async () => {
     await using made = await startProvider();
     const over = temporaryCertificate(['a.example'], Date.now() - 400 * 86_400_000);
