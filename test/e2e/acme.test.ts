@@ -266,6 +266,19 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), account);
   });
 
+  test('one that keeps authorizations is not asked to validate again', async () => {
+    await using bed = await startAcmeBed({ keptAuthorizations: 100 });
+    await using proxy = await bed.startWithCertificate();
+    const validations = (): number => bed.pebble.log().match(/authz \S+ set VALID/g)?.length ?? 0;
+    const before = validations();
+    assert.ok(before > 0);
+    await forceRenewal(bed, proxy);
+    await untilIssued(proxy, async () => bed.pebble.issued() === 2);
+    await bed.issued(proxy);
+    assert.equal((await certificateOf(proxy)).lastFailure, undefined);
+    assert.equal(validations(), before);
+  });
+
   test('a damaged store is put aside, said, and replaced', async () => {
     await using bed = await startAcmeBed();
     const first = await bed.startWithCertificate();

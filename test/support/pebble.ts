@@ -11,6 +11,8 @@ export interface PebbleOptions {
   lifetime?: number;
   /** How many of a hundred good nonces are refused; 20 unless told. */
   refusedNonces?: number;
+  /** How many of a hundred orders get an authorization that is valid already, where there is one; none unless told. */
+  keptAuthorizations?: number;
 }
 
 /** A running ACME authority. */
@@ -39,7 +41,7 @@ const NINETY_DAYS_S = 7_776_000;
  * @see https://github.com/letsencrypt/pebble
  */
 export async function startPebble(options: PebbleOptions): Promise<Pebble> {
-  const { httpPort, lifetime = NINETY_DAYS_S, refusedNonces = 20 } = options;
+  const { httpPort, lifetime = NINETY_DAYS_S, refusedNonces = 20, keptAuthorizations = 0 } = options;
   const folder = await temporaryFolder();
   const { server } = await makeCertificates(folder.path);
   const own = { cert: join(server, 'cert.pem'), key: join(server, 'key.pem') };
@@ -66,7 +68,7 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
   };
   try {
     started.push(await startDns(dnsPort));
-    const pebble = await startServer(configFile, { dnsPort, refusedNonces });
+    const pebble = await startServer(configFile, { dnsPort, refusedNonces, keptAuthorizations });
     started.push(pebble);
     const rootFile = join(folder.path, 'root.pem');
     // It says that it listens before it does.
@@ -112,13 +114,17 @@ async function startDns(port: number): Promise<RunningProcess> {
 
 function startServer(
   configFile: string,
-  { dnsPort, refusedNonces }: { dnsPort: number; refusedNonces: number },
+  {
+    dnsPort,
+    refusedNonces,
+    keptAuthorizations,
+  }: Record<'dnsPort' | 'refusedNonces' | 'keptAuthorizations', number>,
 ): Promise<RunningProcess> {
   const env = {
     ...process.env,
     PEBBLE_VA_NOSLEEP: '1',
     PEBBLE_WFE_NONCEREJECT: `${refusedNonces}`,
-    PEBBLE_AUTHZREUSE: '0',
+    PEBBLE_AUTHZREUSE: `${keptAuthorizations}`,
   };
   return spawnUntil(
     'pebble',

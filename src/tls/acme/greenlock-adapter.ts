@@ -87,7 +87,7 @@ export async function containGreenlock(): Promise<ContainedGreenlock> {
 /**
  * `@root/acme` posts its answer to a challenge again while that is `pending`, and finalizes an order again while that
  * is `processing`. RFC 8555 wants both polled by POST-as-GET: a challenge at its own URL, an order at the one of the
- * Location header.
+ * Location header. It answers challenges that are valid, too, of an authorization that the authority has kept.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.5.1
  * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.4
@@ -95,17 +95,28 @@ export async function containGreenlock(): Promise<ContainedGreenlock> {
 export function pollingRight(jwsRequest: JwsRequest): JwsRequest {
   /** Finalize URLs that were posted to → the URL of their order. */
   const orders = new Map<string, string>();
+  /** URLs of challenges that need no answer. */
+  const valid = new Set<string>();
   return async (acme, request) => {
     const order = orders.get(request.url);
-    const actual = order === undefined ? request : { ...request, url: order, payload: '' };
+    const isRead = order !== undefined || valid.has(request.url);
+    const actual = isRead ? { ...request, url: order ?? request.url, payload: '' } : request;
     const response = await withFreshNonces(() => jwsRequest(acme, actual), actual);
-    const { status, type, finalize } = (response.body ?? {}) as Record<string, unknown>;
+    const { status, type, finalize, challenges } = (response.body ?? {}) as Record<string, unknown>;
+    for (const url of validOf(challenges)) valid.add(url);
     if (typeof finalize === 'string' && finalize === request.url && response.headers.location !== undefined) {
       orders.set(finalize, response.headers.location);
     }
     const isAnsweredChallenge = typeof type === 'string' && status === 'pending';
     return isAnsweredChallenge ? withStatus(response, 'processing') : response;
   };
+}
+
+/** The URLs of challenges that are valid. */
+function validOf(challenges: unknown): string[] {
+  if (!Array.isArray(challenges)) return [];
+  const valid = (challenges as { url: string; status: string }[]).filter(({ status }) => status === 'valid');
+  return valid.map(({ url }) => url);
 }
 
 async function withFreshNonces<T>(post: () => Promise<T>, request: SignedRequest): Promise<T> {

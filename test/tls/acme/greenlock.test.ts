@@ -154,6 +154,25 @@ suite('polling by RFC 8555', () => {
     ]);
   });
 
+  test('a challenge that is valid already is read, not answered', async () => {
+    const seen: object[] = [];
+    const challenges = [
+      { type: 'http-01', url: '/challenge/1', status: 'valid' },
+      { type: 'dns-01', url: '/challenge/2', status: 'pending' },
+    ];
+    const request = pollingRight(async (_acme, { url, payload }) => {
+      seen.push({ url, payload });
+      return answer(url === '/authorization' ? { status: 'valid', challenges } : {});
+    });
+    await request({}, post('/authorization', ''));
+    await request({}, post('/challenge/1'));
+    await request({}, post('/challenge/2'));
+    assert.deepEqual(seen.slice(1), [
+      { url: '/challenge/1', payload: '' },
+      { url: '/challenge/2', payload: '{}' },
+    ]);
+  });
+
   test('nonces that are refused are tried again, but not for ever; other problems are not', async () => {
     /** As `@root/acme` does, whose own retries come through the function that takes its place. */
     const refusing = (type: string, times: number) => {
