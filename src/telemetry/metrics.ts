@@ -150,6 +150,8 @@ export function createMetrics({ version, isKnownRegistry, ...certificate }: Metr
       registers,
     }),
   };
+  // A gauge without labels begins at 0, which would be the least of all processes until each has heard from Docker Hub.
+  for (const gauge of Object.values(pulls)) gauge.remove();
   new Gauge({
     name: 'dockerproxy_certificate_expiry_timestamp_seconds',
     help: 'When the certificate in use ends, in seconds since the epoch.',

@@ -54,6 +54,17 @@ suite('metrics of several processes', () => {
     assert.equal(sample(text, 'process_start_time_seconds'), started);
   });
 
+  test('who has heard nothing from Docker Hub says nothing of what it has left', async () => {
+    const [quiet, other] = [metricsOf(), metricsOf()];
+    const pulls = async () => {
+      const text = await createMetricsSum().text([await quiet.snapshot(), await other.snapshot()]);
+      return ['remaining', 'limit'].map((name) => sample(text, `dockerproxy_dockerhub_pulls_${name}`));
+    };
+    assert.deepEqual(await pulls(), [undefined, undefined]);
+    other.upstream('registry-1.docker.io', 200, () => '76;w=21600');
+    assert.deepEqual(await pulls(), [76, 76]);
+  });
+
   test('what a process has counted stays when it ends, and what it held goes', async () => {
     const sum = createMetricsSum();
     const living = metricsOf();
