@@ -3,6 +3,7 @@ import {
   Counter,
   collectDefaultMetrics,
   Gauge,
+  type GaugeConfiguration,
   Histogram,
   type MetricObjectWithValues,
   type MetricValue,
@@ -42,6 +43,8 @@ export interface MetricsOptions {
   readonly certificateEnd: () => number | undefined;
   /** Whether the last attempt to get the next certificate has failed. */
   readonly isCertificateFailing: () => boolean;
+  /** Milliseconds that never go back. */
+  readonly uptime?: () => number;
 }
 
 /** Of the metrics of Node.js that would say nothing as a sum or an average: the worst process is what matters. */
@@ -57,11 +60,13 @@ const AGGREGATORS: Readonly<Record<string, Aggregator>> = {
 };
 
 const DOCKER_HUB = 'registry-1.docker.io';
+const DOCKER_HUB_WINDOW_S = 21_600;
 const FIRST_BYTE_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const TOTAL_BUCKETS_S = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400];
 
 /** Makes a set of metrics of its own, beside those of Node.js: event-loop delay, memory, CPU, descriptors. */
-export function createMetrics({ version, isKnownRegistry, ...certificate }: MetricsOptions): Metrics {
+export function createMetrics(options: MetricsOptions): Metrics {
+  const { version, isKnownRegistry, uptime = () => performance.now(), ...certificate } = options;
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -137,21 +142,25 @@ export function createMetrics({ version, isKnownRegistry, ...certificate }: Metr
     registers,
   });
   const pulls = {
-    limit: new Gauge({
-      name: 'dockerproxy_dockerhub_pulls_limit',
-      help: 'Pulls that Docker Hub allows this address, or account, in a window.',
-      aggregator: 'max',
-      registers,
-    }),
-    remaining: new Gauge({
-      name: 'dockerproxy_dockerhub_pulls_remaining',
-      help: 'Pulls that Docker Hub has left for this address, or account, in this window.',
-      aggregator: 'min',
-      registers,
-    }),
+    limit: passingGauge(
+      {
+        name: 'dockerproxy_dockerhub_pulls_limit',
+        help: 'Pulls that Docker Hub allows this address, or account, in a window; none: it has not told in that time.',
+        aggregator: 'max',
+        registers,
+      },
+      uptime,
+    ),
+    remaining: passingGauge(
+      {
+        name: 'dockerproxy_dockerhub_pulls_remaining',
+        help: 'Pulls that Docker Hub has left for this address, or account, in this window; none: it has not told in that time.',
+        aggregator: 'min',
+        registers,
+      },
+      uptime,
+    ),
   };
-  // A gauge without labels begins at 0, which would be the least of all processes until each has heard from Docker Hub.
-  for (const gauge of Object.values(pulls)) gauge.remove();
   new Gauge({
     name: 'dockerproxy_certificate_expiry_timestamp_seconds',
     help: 'When the certificate in use ends, in seconds since the epoch.',
@@ -196,8 +205,9 @@ export function createMetrics({ version, isKnownRegistry, ...certificate }: Metr
       if (host !== DOCKER_HUB) return;
       for (const name of ['limit', 'remaining'] as const) {
         // https://docs.docker.com/docker-hub/usage/pulls: `76;w=21600`
-        const [, count] = /^(\d+);/.exec(header(`ratelimit-${name}`) ?? '') ?? [];
-        if (count !== undefined) pulls[name].set(Number(count));
+        const [, count, window = DOCKER_HUB_WINDOW_S] =
+          /^(\d+)(?:;w=(\d+))?/.exec(header(`ratelimit-${name}`) ?? '') ?? [];
+        if (count !== undefined) pulls[name](Number(count), Number(window) * 1000);
       }
     },
     cache(result, bytes) {
@@ -213,5 +223,28 @@ export function createMetrics({ version, isKnownRegistry, ...certificate }: Metr
     },
     text: () => registry.metrics(),
     contentType: registry.contentType,
+  };
+}
+
+/**
+ * A gauge that has a value for as long as that holds. One without labels begins at 0, and keeps what it was told last:
+ * of several processes, one that has heard nothing, or nothing for hours, would speak for all.
+ *
+ * @returns sets it, for so many milliseconds
+ */
+function passingGauge(
+  configuration: GaugeConfiguration<string>,
+  uptime: () => number,
+): (value: number, lifetime: number) => void {
+  let end = Number.NEGATIVE_INFINITY;
+  const gauge = new Gauge({
+    ...configuration,
+    collect() {
+      if (uptime() >= end) this.remove();
+    },
+  });
+  return (value, lifetime) => {
+    end = uptime() + lifetime;
+    gauge.set(value);
   };
 }

@@ -9,8 +9,13 @@ import { runOrThrow, waitFor } from '../support/process.ts';
 
 const DL = '/dl?myimage=busybox';
 
-function metricsOf(certificateEnd?: number, isCertificateFailing = false): Metrics {
+function metricsOf(
+  certificateEnd?: number,
+  isCertificateFailing = false,
+  uptime = () => performance.now(),
+): Metrics {
   return createMetrics({
+    uptime,
     version: '1.2.3',
     isKnownRegistry: (host) => host === 'ghcr.io',
     certificateEnd: () => certificateEnd,
@@ -122,6 +127,17 @@ suite('metrics of what is behind', () => {
     metrics.upstream('registry-1.docker.io', 200, header);
     assert.equal(await sample(metrics, 'dockerproxy_dockerhub_pulls_limit'), 100);
     assert.equal(await sample(metrics, 'dockerproxy_dockerhub_pulls_remaining'), 76);
+  });
+
+  test('what Docker Hub has left is unknown again when its window is over', async () => {
+    let now = 0;
+    const metrics = metricsOf(undefined, false, () => now);
+    metrics.upstream('registry-1.docker.io', 200, () => '3;w=21600');
+    now = 21_600_000 - 1;
+    assert.equal(await sample(metrics, 'dockerproxy_dockerhub_pulls_remaining'), 3);
+    now += 1;
+    assert.equal(await sample(metrics, 'dockerproxy_dockerhub_pulls_remaining'), undefined);
+    assert.equal(await sample(metrics, 'dockerproxy_dockerhub_pulls_limit'), undefined);
   });
 
   test('the cache tells hits, misses and their bytes', async () => {
