@@ -8,8 +8,9 @@ import { relay } from '../streams.ts';
 import { BlobFetch } from './blob-fetch.ts';
 import { openBlobFiles } from './blob-files.ts';
 import { type BufferPool, createBufferPool } from './buffer-pool.ts';
-import { FileStream, StorageFailure } from './growing-file.ts';
+import { FileStream, type GrowingFile, StorageFailure } from './growing-file.ts';
 import { createRoom, type Room } from './room.ts';
+import { verifiedParts } from './verified-parts.ts';
 
 /** Keeps blobs on the disk, verified, by their digests: each is fetched once from a registry, for whoever asks, from whatever repository. */
 export interface BlobCache {
@@ -126,20 +127,26 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
     }
   };
 
-  /** Reads along with a fetch and, where the disk fails, the rest past the cache. */
+  /**
+   * Reads along with a fetch and, where the disk fails, the rest past the cache.
+   *
+   * @param guarded whether nothing may be read of the blob before all of it is verified
+   */
   const readMiss = (
     blob: Descriptor,
     range: ByteRange,
     source: BlobReader,
     registry: string,
     signal: AbortSignal,
+    guarded: boolean,
   ): Readable =>
     relay(async function* (ended) {
       let { start: position } = range;
       const joined = await joinFetch(blob, source, registry, ended);
       if (joined !== undefined) {
         const onClose = inUse(files.blobPath(blob.digest), joined.leave);
-        const stream = new FileStream({ source: joined.fetch, range, buffers, signal: ended, onClose });
+        const growing = guarded ? onceVerified(joined.fetch) : joined.fetch;
+        const stream = new FileStream({ source: growing, range, buffers, signal: ended, onClose });
         yield stream;
         position = stream.position;
       }
@@ -147,7 +154,10 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       // The disk failed. A whole blob is read whole again, since only so it is verified.
       const isWhole = range.start === 0 && range.end === blob.size;
       if (isWhole) yield withoutStart(await source.read(blob, undefined, ended), position);
-      else yield await source.read(blob, { start: position, end: range.end }, ended);
+      else {
+        const rest = guarded ? verifiedParts(source) : source;
+        yield await rest.read(blob, { start: position, end: range.end }, ended);
+      }
     }, signal);
 
   const fetchAhead = async (
@@ -173,7 +183,14 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
         if (file !== undefined) return readHit(file, blob, range, signal);
         // What begins inside a blob that is not there need not wait for what stands before it.
         if (range.start > (running(blob, registry)?.received ?? 0)) return source.read(blob, range, signal);
-        return readMiss(blob, range, source, registry, signal);
+        return readMiss(blob, range, source, registry, signal, false);
+      },
+
+      async readVerified(blob, range = { start: 0, end: blob.size }, signal) {
+        const file = await openBlob(blob);
+        log.read?.(file === undefined ? 'miss' : 'hit', range.end - range.start);
+        if (file !== undefined) return readHit(file, blob, range, signal);
+        return readMiss(blob, range, source, registry, signal, true);
       },
 
       prefetch(blob, signal) {
@@ -187,6 +204,22 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
     async close() {
       await Promise.all([...fetches.values()].map((fetch) => fetch.close()));
     },
+  };
+}
+
+/** All of a file that a fetch fills, or nothing. */
+function onceVerified(fetch: BlobFetch): GrowingFile {
+  return {
+    get file() {
+      return fetch.file;
+    },
+    get available() {
+      return fetch.isVerified ? fetch.available : 0;
+    },
+    get failure() {
+      return fetch.failure;
+    },
+    onChange: (call) => fetch.onChange(call),
   };
 }
 

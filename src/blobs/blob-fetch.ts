@@ -73,6 +73,11 @@ export class BlobFetch implements GrowingFile {
     return this.#isVerified ? size : Math.max(Math.min(this.#received, size - HELD_BACK), 0);
   }
 
+  /** Whether all of it is here, and right. */
+  get isVerified(): boolean {
+    return this.#isVerified;
+  }
+
   onChange(call: () => void): () => void {
     this.#listeners.add(call);
     return () => this.#listeners.delete(call);

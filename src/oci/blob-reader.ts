@@ -10,6 +10,11 @@ export interface BlobReader {
    */
   read(blob: Descriptor, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable>;
   /**
+   * As {@link BlobReader.read}, but gives away no byte, not even of a range, before the whole blob is here and verified.
+   * Absent where nothing is kept.
+   */
+  readVerified?(blob: Descriptor, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable>;
+  /**
    * Begins to fetch a blob that will be asked for soon, until the signal aborts. What goes wrong will be told to whoever
    * reads it. Absent where nothing is kept.
    */

@@ -4,6 +4,7 @@ import { type Holdings, spareLayers, withoutLayers } from '../archive/delta.ts';
 import { type ArchiveTree, archiveEntries, treeEntries } from '../archive/entries.ts';
 import { archiveFilename } from '../archive/filename.ts';
 import { cutRange, type Entry, layoutArchive } from '../archive/layout.ts';
+import { verifiedParts } from '../blobs/verified-parts.ts';
 import { CatalogueError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -52,7 +53,11 @@ export function createRegistrySource({
       holdings: have && (await resolveHoldings(client, images, have, held, signal)),
       blobs: blobsOf(
         client,
-        images.map((image) => ({ ...image, configs: [image.config] })),
+        images.map((image, at) => ({
+          ...image,
+          configs: [image.config],
+          isSigned: signed[at] !== undefined,
+        })),
       ),
       suffix: platform === undefined || samePlatform(platform, defaultPlatform) ? undefined : platform,
     };
@@ -67,7 +72,7 @@ export function createRegistrySource({
       resolveTree(client, reference, { platforms, withReferrers: request.referrers === true }, ended),
     );
     // It is the index that says which images there are, so that a signature of each of them would not do.
-    await allOrNone(signal, (ended) =>
+    const signed = await allOrNone(signal, (ended) =>
       trees.map(({ reference, upstream }) => signatures.require(reference, [upstream], ended)),
     );
     const holdings = {
@@ -79,7 +84,10 @@ export function createRegistrySource({
       layers: trees.map(({ layers }) => layers),
       roots: trees.map(({ root, upstream, staleSince }) => ({ digest: root.digest, upstream, staleSince })),
       holdings: request.have && holdings,
-      blobs: blobsOf(client, trees),
+      blobs: blobsOf(
+        client,
+        trees.map((tree, at) => ({ ...tree, isSigned: signed[at] !== undefined })),
+      ),
       suffix: platforms,
     };
   };
@@ -155,13 +163,17 @@ export function requireSize(size: number, maxSize: number): void {
 interface Source extends Pick<ArchiveTree, 'reference' | 'configs' | 'layers'> {
   /** The first config, where it is known already. */
   readonly configBytes?: Uint8Array | undefined;
+  /** Whether nothing but what was signed may leave, which a signature is required for. */
+  readonly isSigned: boolean;
 }
 
 /** Reads each blob from the repository of an image that has it; a config that is known already, from memory. */
 function blobsOf(client: RegistryClient, sources: readonly Source[]): BlobReader {
   const readers = new Map<Digest, BlobReader>();
-  for (const { reference, configs, layers } of sources) {
-    const reader = client.blobs(reference);
+  // What one of them has to be signed for is not read past that for another one.
+  for (const { reference, configs, layers, isSigned } of sources.toSorted(signedLast)) {
+    const direct = client.blobs(reference);
+    const reader = isSigned ? verifiedParts(direct) : direct;
     for (const { digest } of [...configs, ...layers]) readers.set(digest, reader);
   }
   for (const { configs, configBytes } of sources) {
@@ -176,6 +188,10 @@ function blobsOf(client: RegistryClient, sources: readonly Source[]): BlobReader
     },
     prefetch: (blob, signal) => readers.get(blob.digest)?.prefetch?.(blob, signal),
   };
+}
+
+function signedLast(one: Source, other: Source): number {
+  return Number(one.isSigned) - Number(other.isSigned);
 }
 
 function oldest(times: readonly (number | undefined)[]): number | undefined {

@@ -3,11 +3,13 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
 import { type HttpRequest, httpCall } from '../support/http-request.ts';
 import { type Image, image, index, layer, type Manifest } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { run, type TemporaryFolder, temporaryFolder, waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
+import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import {
   createSigner,
@@ -142,6 +144,53 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 1
     assert.equal(await codeOf('/dl?myimage=REF', 'team/unsigned', range), '403 signature-required');
     const status = await ask('/dl/status?myimage=REF', 'team/unsigned');
     assert.match(`${status.body}`, /^event: error\ndata: .*signature-required/m);
+  });
+
+  test('send nothing of a layer by ranges and parts that is not what was signed', async () => {
+    await using fault = await startFaultProxy(registry.url);
+    await using own = await temporaryFolder();
+    await using large = await randomLayer(4_000_000, 'signed');
+    const only = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [large] });
+    const { digest } = only.descriptor;
+    await push(registry.url, 'team/large', 'latest', only);
+    await push(registry.url, 'team/large', signatureTag(digest), await signed(team, digest));
+    const file = join(own.path, 'policy.toml');
+    await writeFile(file, `[[rules]]\nimages = ["${fault.host}/**"]\nkeys = ["${team.publicKey}"]\n`);
+    const env = { DOCKERPROXY_INSECURE_REGISTRIES: fault.host, DOCKERPROXY_POLICY: file };
+    await using kept = await startDockerProxy({ env });
+    await using bare = await startDockerProxy({ env: { ...env, DOCKERPROXY_CACHE_SIZE: '0' } });
+    const url = `/dl?myimage=${fault.host}/team/large`;
+    const ways: [query: string, headers: Record<string, string>][] = [
+      ...[1, 2, 3].map((part): [string, Record<string, string>] => [`&parts=1MiB&part=${part}`, {}]),
+      ['', { range: 'bytes=100000-100000' }],
+      ['', { range: 'bytes=2000000-' }],
+      ['&parts=2MiB&part=2', { range: 'bytes=1000-2000' }],
+    ];
+    const isLayer = (path: string): boolean => path.includes(large.descriptor.digest);
+    // Far from what is asked for: each range by itself is just as it should be.
+    fault.inject(({ path }) => (isLayer(path) ? { kind: 'flip', at: 3_900_000 } : undefined));
+    const wrong: string[] = [];
+    for (const [query, headers] of ways) {
+      for (const service of [kept, bare]) {
+        const answer = await httpCall(`${service.url}${url}${query}`, { headers }).catch(() => undefined);
+        if (answer !== undefined && answer.status < 400) wrong.push(`${service === kept} ${query}`);
+      }
+    }
+    assert.deepEqual(wrong, [], 'complete answers with what nobody has signed');
+    const middle = await httpCall(`${kept.url}${url}`, { headers: { range: 'bytes=2000000-2000009' } });
+    assert.deepEqual([middle.status, JSON.parse(`${middle.body}`).code], [502, 'content-mismatch']);
+
+    fault.inject(undefined);
+    fault.requests.length = 0;
+    const part = await httpCall(`${kept.url}${url}&parts=1MiB&part=2`);
+    const whole = (await httpCall(`${kept.url}${url}`)).body;
+    const size = 1_048_064;
+    assert.ok(part.body.equals(whole.subarray(size, 2 * size)));
+    const some = await httpCall(`${bare.url}${url}`, { headers: { range: 'bytes=2000000-2000009' } });
+    assert.equal(some.status, 206);
+    assert.ok(some.body.equals(whole.subarray(2_000_000, 2_000_010)));
+    const asked = fault.requests.filter(({ path, status }) => isLayer(path) && status === 200);
+    assert.equal(asked.length, 2, 'whole, once for the cache and once for whoever has none');
   });
 
   test('of which one platform is signed pass for that one alone', async () => {

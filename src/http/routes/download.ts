@@ -120,7 +120,8 @@ export async function downloadRoutes(
       const sending = await allowance.admit(archive, range);
       const stream = archive.read(range, gone);
       observer?.begin(archive, range, stream);
-      await sendArchive(reply, stream, sending, observer);
+      // A part of an image that has to be signed waits for all of a layer.
+      await keepAlive(reply.raw, sendArchive(reply, stream, sending, observer));
       return reply;
     } catch (error) {
       observer?.fail(error);
