@@ -12,7 +12,7 @@ const ONE_YEAR_S = 31_536_000;
 /** What is sent of an archive: itself, a part of it, or a text about it. */
 export type Described = Pick<
   Archive | LiveArchive,
-  'filename' | 'digests' | 'zstd' | 'staleSince' | 'omitted'
+  'filename' | 'digests' | 'platform' | 'zstd' | 'staleSince' | 'omitted'
 > & {
   readonly etag?: string | undefined;
   /** Where it is not the archive itself. */
@@ -87,8 +87,9 @@ export function setDigestHeader(reply: FastifyReply, hash: string): void {
 
 function setFileHeaders(reply: FastifyReply, file: Described, query: ArchiveQuery): void {
   const notices = archiveNotices(file);
-  // Of signatures there may be more tomorrow, whatever the digest.
-  const isPinned = !query.referrers && namedImages(query).every(({ digest }) => digest !== undefined);
+  // Of signatures there may be more tomorrow, whatever the digest, and another service may choose for another platform.
+  const isOpen = query.referrers || (file.platform !== undefined && query.platform === undefined);
+  const isPinned = !isOpen && namedImages(query).every(({ digest }) => digest !== undefined);
   const pinnedOrNot = isPinned ? `public, max-age=${ONE_YEAR_S}, immutable` : 'public, no-cache';
   reply.headers({
     'content-type': file.contentType ?? 'application/x-tar',

@@ -4,17 +4,22 @@ import type { Archive, LiveArchive } from '../sources/image-source.ts';
 import type { ArchiveQuery, PartsQuery } from './archive-query.ts';
 import type { DownloadQuery } from './download-url.ts';
 
-/** The query that means an archive by the digests of its images and layers, whatever its tags come to mean. */
+/**
+ * The query that means an archive by the digests of its images, whatever its tags come to mean. A delta is named by what
+ * is there, not by the layers that it leaves out: which these are depends on where they stand in what is there.
+ */
 export function digestQuery(
-  { references, platform, platforms, format, referrers, parts }: ArchiveQuery,
-  { digests, upstream = digests, omitted }: Archive | LiveArchive,
+  { references, have, platforms, format, referrers, parts }: ArchiveQuery,
+  { digests, upstream = digests, omitted, platform }: Archive | LiveArchive,
   nameOf: (reference: Reference) => string,
 ): DownloadQuery {
   const isOfIndex = upstream.some((digest, at) => digest !== digests[at]);
   const chosen = platform && isOfIndex ? formatPlatform(platform) : undefined;
+  const held = (have?.references ?? []).map((one, at) => `${familiarName(one)}@${omitted?.held[at]}`);
+  const isDelta = omitted !== undefined && omitted.layers.length > 0;
   return {
     myimage: references.map((reference, at) => `${nameOf(reference)}@${upstream[at]}`),
-    have: omitted?.layers.map(({ digest }) => digest),
+    have: isDelta ? [...new Set([...held, ...(have?.layers ?? [])])] : undefined,
     // A digest of one image says what it is for; that of an index leaves it open.
     platform: platforms === 'all' ? platforms : (platforms?.map(formatPlatform).join() ?? chosen),
     ...sharedOf(format, referrers, parts),

@@ -19,6 +19,8 @@ export interface ResolveOptions {
   /** The platform asked for; undefined where the client left it open. */
   readonly platform: Platform | undefined;
   readonly defaultPlatform: Platform;
+  /** Whether a digest means its very manifest where a platform is asked for, too: what is there is there. */
+  readonly digestDecides?: boolean;
   /** False: no blob is fetched, so that a platform that only a config could tell stays unchecked. */
   readonly mayReadConfig: boolean;
 }
@@ -71,7 +73,7 @@ const PLATFORMS_SHOWN = 20;
 export async function resolveImage(
   client: RegistryClient,
   reference: Reference,
-  { platform, defaultPlatform, mayReadConfig }: ResolveOptions,
+  { platform, defaultPlatform, digestDecides = false, mayReadConfig }: ResolveOptions,
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
   const wanted = platform ?? defaultPlatform;
@@ -88,7 +90,7 @@ export async function resolveImage(
   const fetched = await fetchManifest(search, reference.digest ?? reference.tag ?? 'latest');
   const manifest = parseManifest(fetched.bytes, fetched.contentType);
   // A digest without a platform means this very manifest, whatever it is for.
-  const isExact = reference.digest !== undefined && platform === undefined;
+  const isExact = reference.digest !== undefined && (platform === undefined || digestDecides);
   const found =
     manifest.kind === 'index'
       ? await searchIndex(search, manifest)

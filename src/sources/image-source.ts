@@ -55,6 +55,11 @@ interface ArchiveFacts {
    * index made anew comes from, or by which alone an image is signed.
    */
   readonly upstream?: readonly Digest[];
+  /**
+   * The platform that an image, of those that are sent or those that are there, was chosen for in an index: what was asked
+   * for or, where that was left open, the server's default. Undefined where nothing was chosen by it.
+   */
+  readonly platform?: Platform | undefined;
   /** Whether a layer is compressed with zstd, which Docker before 23.0 cannot load. */
   readonly zstd: boolean;
   /**
@@ -71,6 +76,8 @@ export interface Omission {
   readonly layers: readonly Descriptor[];
   /** Bytes of the archive that leaves nothing out. */
   readonly fullSize: number;
+  /** What each image that is there already is in its registry, in the order of the request. */
+  readonly held: readonly Digest[];
 }
 
 /** One tar file that is fixed to the last byte, though none of it may have been fetched. */

@@ -37,9 +37,10 @@ export function createRegistrySource({
   const findImages = async (request: ArchiveRequest, signal: AbortSignal): Promise<Found> => {
     const { platform, format, have, contentWanted } = request;
     const options = { platform, defaultPlatform, mayReadConfig: contentWanted };
-    const [images, held] = await withHeld(request, signal, (reference, ended) =>
-      resolveImage(client, reference, options, ended),
+    const [images, held] = await withHeld(request, signal, (reference, ended, digestDecides) =>
+      resolveImage(client, reference, { ...options, digestDecides }, ended),
     );
+    const isChosen = [...images, ...held].some(({ indexDigest }) => indexDigest !== undefined);
     const signed = await allOrNone(signal, (ended) =>
       images.map((image) => signatures.require(image.reference, signableDigests(image), ended)),
     );
@@ -51,6 +52,8 @@ export function createRegistrySource({
         upstream: signed[at] ?? digest,
       })),
       holdings: have && (await resolveHoldings(client, images, have, held, signal)),
+      held: held.map(({ manifest: { digest } }) => digest),
+      platform: isChosen ? (platform ?? defaultPlatform) : undefined,
       blobs: blobsOf(
         client,
         images.map((image, at) => ({
@@ -84,6 +87,8 @@ export function createRegistrySource({
       layers: trees.map(({ layers }) => layers),
       roots: trees.map(({ root, upstream, staleSince }) => ({ digest: root.digest, upstream, staleSince })),
       holdings: request.have && holdings,
+      held: held.map(({ upstream }) => upstream),
+      platform: undefined,
       blobs: blobsOf(
         client,
         trees.map((tree, at) => ({ ...tree, isSigned: signed[at] !== undefined })),
@@ -98,7 +103,7 @@ export function createRegistrySource({
       const found = await (platforms === undefined
         ? findImages(request, signal)
         : findTrees(request, platforms, signal));
-      const { entries, layers, roots, holdings, blobs } = found;
+      const { entries, layers, roots, holdings, held, platform, blobs } = found;
       const spare = holdings === undefined ? [] : spareLayers(layers, holdings, format);
       const layout = layoutArchive(withoutLayers(entries, spare));
       requireSize(layout.size, maxSize);
@@ -108,8 +113,9 @@ export function createRegistrySource({
         etag: layout.etag,
         digests: roots.map(({ digest }) => digest),
         upstream: roots.map(({ upstream }) => upstream),
+        platform,
         staleSince: oldest(roots.map(({ staleSince }) => staleSince)),
-        omitted: have && { layers: spare, fullSize: layoutArchive(entries).size },
+        omitted: have && { layers: spare, fullSize: layoutArchive(entries).size, held },
         zstd: layers.flat().some(isZstdLayer),
         read: (range = { start: 0, end: layout.size }, ended) =>
           composeArchive(cutRange(layout, range), blobs, ended),
@@ -134,6 +140,10 @@ interface Found {
   /** What each reference points at. */
   readonly roots: readonly Root[];
   readonly holdings: Holdings | undefined;
+  /** What each image of `have` is in its registry. */
+  readonly held: readonly Digest[];
+  /** As in {@link Archive}. */
+  readonly platform: Platform | undefined;
   readonly blobs: BlobReader;
   /** The platforms that the name tells. */
   readonly suffix: Platform | Platforms | undefined;
@@ -143,10 +153,12 @@ interface Found {
 async function withHeld<T>(
   { references, have }: ArchiveRequest,
   signal: AbortSignal,
-  resolve: (reference: Reference, signal: AbortSignal) => Promise<T>,
+  resolve: (reference: Reference, signal: AbortSignal, isHeld: boolean) => Promise<T>,
 ): Promise<[wanted: T[], held: T[]]> {
   const all = [...references, ...(have?.references ?? [])];
-  const resolved = await allOrNone(signal, (ended) => all.map((reference) => resolve(reference, ended)));
+  const resolved = await allOrNone(signal, (ended) =>
+    all.map((reference, at) => resolve(reference, ended, at >= references.length)),
+  );
   return [resolved.slice(0, references.length), resolved.slice(references.length)];
 }
 

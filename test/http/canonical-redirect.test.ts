@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { parsePlatform } from '../../src/oci/platform.ts';
 import { DIGEST, sampleArchive, startServer } from './samples.ts';
 
 const OTHER = `sha256:${'b'.repeat(64)}`;
@@ -51,15 +52,20 @@ suite('redirect=1', { timeout: 20_000 }, () => {
     assert.equal(file.header('vary'), undefined);
   });
 
-  test('names of a delta the layers that are left out, whatever image has them', async () => {
-    const layers = [{ mediaType: 'application/octet-stream', digest: OTHER, size: 1 }] as never;
+  test('names of a delta what is there, by digest, and the layers that were named; nothing where none is left out', async () => {
+    const layer = { mediaType: 'application/octet-stream', digest: DIGEST, size: 1 };
+    let layers = [layer];
     await using server = await startServer({
-      open: () => ({ ...sampleArchive(), omitted: { layers, fullSize: 1 } }),
+      open: () => sampleArchive({ omitted: { layers, fullSize: 1, held: [OTHER as never] } }),
     });
-    const answer = await server.get('/dl?myimage=busybox&have=busybox:1.35&redirect=1');
-    assert.equal(answer.header('location'), `/dl?myimage=busybox@${DIGEST}&have=${OTHER}`);
+    const asked = `/dl?myimage=busybox&have=busybox:1.35&have=${DIGEST}&redirect=1`;
+    const answer = await server.get(asked);
+    const there = `have=busybox@${OTHER}&have=${DIGEST}`;
+    assert.equal(answer.header('location'), `/dl?myimage=busybox@${DIGEST}&${there}`);
     const file = await server.get(answer.header('location') ?? '');
     assert.equal(file.header('cache-control'), 'public, max-age=31536000, immutable');
+    layers = [];
+    assert.equal((await server.get(asked)).header('location'), `/dl?myimage=busybox@${DIGEST}`);
   });
 
   test('takes none of the downloads at once', async () => {
@@ -113,6 +119,14 @@ suite('what caches are told', { timeout: 20_000 }, () => {
       assert.equal(answer.header('vary'), undefined);
       assert.equal(answer.header('set-cookie'), undefined);
     }
+  });
+
+  test('a file of an index is for ever where the URL says for which platform', async () => {
+    const platform = parsePlatform('linux/arm64');
+    await using server = await startServer({ open: () => sampleArchive({ platform }) });
+    const cacheControl = async (url: string) => (await server.get(url)).header('cache-control');
+    assert.equal(await cacheControl(PINNED), 'public, no-cache', 'the default of this service chose');
+    assert.match((await cacheControl(`${PINNED}&platform=linux/arm64`)) ?? '', /immutable$/);
   });
 
   test('a refusal is kept by nobody', async () => {
