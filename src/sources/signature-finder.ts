@@ -18,6 +18,13 @@ const REFERRER_TYPES: ReadonlySet<string> = new Set([
   'application/vnd.dev.cosign.artifact.sig.v1+json',
   BUNDLE_TYPE,
 ]);
+/**
+ * What an entry has that does not say what it is: where a registry has no list, cosign 3.0 keeps one under a tag, with the
+ * type of its bundles' empty config and without annotations. Only the manifest tells then.
+ *
+ * @see https://github.com/sigstore/cosign/issues/4641
+ */
+const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 /** Whoever may push can put there what they like: only so much of it is looked at. */
 const SIGNATURES_MAX = 50;
 const REFERRERS_MAX = 10;
@@ -101,11 +108,13 @@ function isMissing(error: unknown): boolean {
 function referrersOf(listed: FetchedManifest | undefined): readonly Descriptor[] {
   const links = listed && linksOf(listed);
   if (links?.kind !== 'index') return [];
-  const isSignature = ({ artifactType = '', annotations }: Descriptor): boolean =>
-    REFERRER_TYPES.has(artifactType) &&
-    // What a key attests is no signature, and need not be fetched where that is said before.
-    (annotations?.[PREDICATE_ANNOTATION] ?? SIGNED_PREDICATE) === SIGNED_PREDICATE;
-  return links.manifests.filter(isSignature).slice(0, REFERRERS_MAX);
+  // What a key attests is no signature, and need not be fetched where that is said before.
+  const signatures = links.manifests.filter(
+    ({ annotations }) => (annotations?.[PREDICATE_ANNOTATION] ?? SIGNED_PREDICATE) === SIGNED_PREDICATE,
+  );
+  const stated = signatures.filter(({ artifactType = '' }) => REFERRER_TYPES.has(artifactType));
+  const unstated = signatures.filter(({ artifactType = EMPTY_TYPE }) => artifactType === EMPTY_TYPE);
+  return [...stated, ...unstated].slice(0, REFERRERS_MAX);
 }
 
 /** The layers that are signatures; undefined where that cannot be read. */

@@ -147,6 +147,38 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
     assert.equal(await verdictOn('charts'), 'signature-required');
   });
 
+  test('are found where the list of what refers to an image does not say what it is, as cosign 3.0 writes it', async () => {
+    const { descriptor } = subject;
+    const bundle = await signedBundle(team, descriptor);
+    const bundles = await Promise.all(Array.from({ length: 10 }, () => signedBundle(stranger, descriptor)));
+    const EMPTY = 'application/vnd.oci.empty.v1+json';
+    const verdictOf = async (name: string, entries: readonly [Manifest, artifactType?: string][]) => {
+      const mediaType = 'application/vnd.oci.image.index.v1+json';
+      const manifests = entries.map(([one, artifactType]) => ({
+        ...one.descriptor,
+        ...(artifactType !== undefined && { artifactType }),
+      }));
+      const body = { schemaVersion: 2, mediaType, manifests };
+      const list = manifest(mediaType, body, [], [...new Set(entries.map(([one]) => one))]);
+      await push(registry.url, name, descriptor.digest.replace(':', '-'), list);
+      return verdictOn(name);
+    };
+    assert.equal(await verdictOf('cosign30/empty', [[bundle, EMPTY]]), 'signed');
+    assert.equal(await verdictOf('cosign30/absent', [[bundle]]), 'signed');
+    const chart: [Manifest, string] = [bundles[0] ?? assert.fail(), 'application/x-other'];
+    assert.equal(await verdictOf('cosign30/beside', [chart, [bundle, EMPTY]]), 'signed');
+    const others = bundles.map((one): [Manifest, string] => [one, EMPTY]);
+    assert.equal(await verdictOf('cosign30/many', [...others, [bundle, EMPTY]]), 'signature-invalid');
+    const stated: [Manifest, string] = [bundle, 'application/vnd.dev.sigstore.bundle.v0.3+json'];
+    assert.equal(
+      await verdictOf('cosign30/stated', [...others, stated]),
+      'signed',
+      'what says so comes first',
+    );
+    const attestation = await signedBundle(team, descriptor, 'https://slsa.dev/provenance/v1');
+    assert.equal(await verdictOf('cosign30/attested', [[attestation, EMPTY]]), 'signature-invalid');
+  });
+
   test('are remembered by repository, digest and key, and only that they count', async () => {
     const checks = fresh();
     assert.equal(await verdictOn('late', checks), 'signature-required');
