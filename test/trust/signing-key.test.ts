@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { parseSigningKey } from '../../src/trust/signing-key.ts';
@@ -29,6 +29,19 @@ suite('public keys', () => {
       }
     });
   }
+
+  test('of Ed25519 do not know the variant that hashes first, which Node.js does not', () => {
+    // https://www.rfc-editor.org/rfc/rfc8032#section-7.3
+    const x = Buffer.from('ec172b93ad5e563bf4932c70e1245034c35467ef2efd4d64ebf819683467e2bf', 'hex');
+    const signature = Buffer.from(
+      '98a70222f0b8121aa9d30f813d683f809e462b469c7ff87639499bb94e6dae41' +
+        '31f85042463c2a355a2003d062adf5aaa10b8c61e636062aaad11c2a26083406',
+      'hex',
+    );
+    const jwk = { kty: 'OKP', crv: 'Ed25519', x: x.toString('base64url') };
+    const pem = createPublicKey({ key: jwk, format: 'jwk' }).export({ type: 'spki', format: 'pem' });
+    assert.equal(parseSigningKey('team', `${pem}`).verifies(Buffer.from('abc'), signature), false);
+  });
 
   test('are one key, however they are called and wrapped', async () => {
     await using signer = await createSigner();
