@@ -17,7 +17,8 @@ const WILDCARD = /[*?[\]{}()!@+]/;
 
 /**
  * Parses a pattern such as `docker.io/library/*` or `ghcr.io/**`: `*` stands for a part of a segment, `**` for any
- * number of segments. Without a wildcard it is read as an image is, so that `docker.io/busybox` means busybox.
+ * number of segments. It is read as an image is: `docker.io/busybox`, `docker.io/busy*` and `library/busy*` mean what they
+ * do of Docker's own images, all of which are in `docker.io/library`.
  *
  * @throws Error whose message ends the sentence "The value …"
  */
@@ -32,8 +33,11 @@ export function parseNamePattern(text: string): NamePattern {
   const [host = '', ...segments] = text.split('/');
   const path = segments.join('/').toLowerCase();
   const inRegistry = referenceOrNone(`${host}/x`);
-  if (inRegistry !== undefined && /^(?:library\/)?x$/.test(inRegistry.path)) {
+  if (inRegistry?.path === 'x')
     return pattern(`${literal(canonicalHost(inRegistry))}/${path}`, inRegistry.domain);
+  if (inRegistry?.path === 'library/x') {
+    const inHub = host === 'library' ? `library/${path}` : hubPath(path);
+    return pattern(`${canonicalHost(inRegistry)}/${inHub}`, inRegistry.domain);
   }
   if (!WILDCARD.test(host)) throw new Error(RULE);
   return pattern(`${host.toLowerCase().replace(/:443$/, '')}/${path}`, undefined);
@@ -42,6 +46,13 @@ export function parseNamePattern(text: string): NamePattern {
 /** Tells whether a repository is one that the pattern stands for, however its registry is spelt. */
 export function matchesPattern({ glob }: NamePattern, repository: Repository): boolean {
   return posix.matchesGlob(canonicalName(repository), glob);
+}
+
+/** Where Docker Hub has what a path without a slash means; also of alternatives, as in `{nginx,grafana/*}`. */
+function hubPath(path: string): string {
+  const [, alternatives] = /^\{([^{}]*)\}$/.exec(path) ?? [];
+  if (alternatives !== undefined) return `{${alternatives.split(',').map(hubPath).join()}}`;
+  return path.includes('/') || path === '**' ? path : `library/${path}`;
 }
 
 /** One form for all names that reach one repository. */

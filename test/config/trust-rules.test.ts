@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { ConfigError, loadConfig } from '../../src/config/loader.ts';
 import { readTrustRules } from '../../src/config/trust-rules.ts';
-import type { TrustRule } from '../../src/trust/trust-policy.ts';
+import { parseReference } from '../../src/oci/reference.ts';
+import { createTrustPolicy, type TrustRule } from '../../src/trust/trust-policy.ts';
 import { temporaryFolder } from '../support/process.ts';
 import { createSigner } from '../support/signatures.ts';
 
@@ -57,6 +58,15 @@ suite('the file of the policy', () => {
       { images: ['docker.io/busybox/x', 'ghcr.io/org/**'], isRequired: true, keys: ['team', 'release'] },
       { images: ['**'], isRequired: false, keys: [] },
     ]);
+  });
+
+  test("names Docker's own images as people do", async () => {
+    for (const written of ['docker.io/*', 'docker.io/ngin*', 'library/*', 'library/ngin*']) {
+      await using folder = await policyFolder(`[[rules]]\nimages = ["${written}"]\nkeys = ["team.pub"]`);
+      const policy = createTrustPolicy(rules('--policy', folder.file));
+      assert.equal(policy.ruleFor(parseReference('nginx'))?.isRequired, true, written);
+      assert.equal(policy.ruleFor(parseReference('nginx/nginx')), undefined, written);
+    }
   });
 
   test('may be empty, and be about what is only shown', async () => {
