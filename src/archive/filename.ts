@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../oci/digest.ts';
 import { formatPlatform, type Platform, type Platforms } from '../oci/platform.ts';
-import type { Reference } from '../oci/reference.ts';
+import { formatReference, type Reference } from '../oci/reference.ts';
 
 const STEM_MAX = 160;
 const DELTA_STEM_MAX = 48;
@@ -18,7 +18,7 @@ export interface DeltaBase {
 
 /**
  * The name of an archive on disk: `busybox.tar`, `busybox_1.36.tar`, `busybox_1.36_linux-arm64.tar`,
- * `app_2.1_delta-from-2.0.tar`. Letters, digits, `_`, `-`, `.` and `+` only, fewer than 255, no name that Windows keeps
+ * `app_2.1_delta-from-2.0.tar`. What it only counts, as in `a+2-more-84405245.tar`, is told apart by a hash. Letters, digits, `_`, `-`, `.` and `+` only, fewer than 255, no name that Windows keeps
  * for a device.
  *
  * @param platform where it is another one than the server's default
@@ -31,7 +31,7 @@ export function archiveFilename(
 ): string {
   const forPlatform = platform === undefined ? '' : `_${platformStem(platform)}`;
   const added = base === undefined ? '' : `_delta-from-${deltaStem(base, references)}`;
-  const stem = shorten(bundleStem(references.map(imageStem)), STEM_MAX - added.length);
+  const stem = shorten(bundleStem(references), STEM_MAX - added.length);
   return `${stem.replace(WINDOWS_DEVICE, '_$&')}${forPlatform}${added}.tar`;
 }
 
@@ -39,7 +39,7 @@ function platformStem(platform: Platform | Platforms): string {
   if (platform === 'all') return 'all-platforms';
   const names = [platform].flat().map((one) => formatPlatform(one).replaceAll('/', '-'));
   const all = names.join('+');
-  return all.length <= PLATFORMS_STEM_MAX ? all : `${names.length}-platforms`;
+  return all.length <= PLATFORMS_STEM_MAX ? all : `${names.length}-platforms-${mark(names)}`;
 }
 
 /** Of the repository that is sent, the version alone. */
@@ -50,12 +50,14 @@ function deltaStem({ references, layers }: DeltaBase, sent: readonly Reference[]
   const bases = references.map((reference) =>
     isSame(reference) ? versionOf(reference) : imageStem(reference),
   );
-  const named = layers.length === 0 ? [] : [layers.length === 1 ? '1-layer' : `${layers.length}-layers`];
+  const count = layers.length === 1 ? '1-layer' : `${layers.length}-layers`;
+  const named = layers.length === 0 ? [] : [`${count}-${mark(layers.toSorted())}`];
   const [first = '', ...others] = [...bases, ...named];
   const all = [first, ...others].join('+');
-  return all.length <= DELTA_STEM_MAX
-    ? all
-    : shorten(others.length === 0 ? first : `${first}+${others.length}-more`, DELTA_STEM_MAX);
+  if (all.length <= DELTA_STEM_MAX) return all;
+  if (others.length === 0) return shorten(first, DELTA_STEM_MAX);
+  const whole = [...references.map(formatReference), ...layers].toSorted();
+  return shorten(`${first}+${others.length}-more-${mark(whole)}`, DELTA_STEM_MAX);
 }
 
 function versionOf({ tag = 'latest', digest }: Reference): string {
@@ -71,9 +73,16 @@ function imageStem(reference: Reference): string {
   return repository.replaceAll('/', '_') + (versioned ? `_${version}` : '');
 }
 
-function bundleStem([first = '', ...others]: readonly string[]): string {
+function bundleStem(references: readonly Reference[]): string {
+  const [first = '', ...others] = references.map(imageStem);
   const all = [first, ...others].join('+');
-  return others.length === 0 || all.length <= BUNDLE_STEM_MAX ? all : `${first}+${others.length}-more`;
+  if (others.length === 0 || all.length <= BUNDLE_STEM_MAX) return all;
+  return `${first}+${others.length}-more-${mark(references.map(formatReference))}`;
+}
+
+/** Tells lists apart of which a name has no more than the length. */
+function mark(names: readonly string[]): string {
+  return createHash('sha256').update(names.join('\n')).digest('hex').slice(0, 8);
 }
 
 /** Long names are cut, with a hash of the whole, so that two of them stay two. */

@@ -110,7 +110,7 @@ suite('the name of an archive', () => {
     ['org_app_v1.tar', undefined, 'ghcr.io/org/app:v1'],
     ['busybox_sha256-aaaaaaaaaaaa.tar', undefined, `busybox@sha256:${'a'.repeat(64)}`],
     ['busybox_1.36+alpine.tar', undefined, 'busybox:1.36', 'alpine'],
-    ['a+2-more.tar', undefined, 'a', 'b'.repeat(50), 'c'.repeat(50)],
+    ['a+2-more-84405245.tar', undefined, 'a', 'b'.repeat(50), 'c'.repeat(50)],
     ['_aux.tar', undefined, 'aux'],
     ['_nul.x.tar', undefined, 'nul.x'],
   ] as [string, string | undefined, ...string[]][]) {
@@ -123,10 +123,10 @@ suite('the name of an archive', () => {
     ['app_delta-from-latest.tar', undefined, 'app', ['app'], 0],
     ['app_2.1_delta-from-2.0+base_1.tar', undefined, 'app:2.1', ['app:2.0', 'base:1'], 0],
     ['app_2.1_linux-arm64_delta-from-2.0.tar', 'linux/arm64', 'app:2.1', ['app:2.0'], 0],
-    ['app_2.1_delta-from-1-layer.tar', undefined, 'app:2.1', [], 1],
-    ['app_2.1_delta-from-2.0+3-layers.tar', undefined, 'app:2.1', ['app:2.0'], 3],
+    ['app_2.1_delta-from-1-layer-e191bc1a.tar', undefined, 'app:2.1', [], 1],
+    ['app_2.1_delta-from-2.0+3-layers-4144c3b0.tar', undefined, 'app:2.1', ['app:2.0'], 3],
     ['app_delta-from-sha256-aaaaaaaaaaaa.tar', undefined, 'app', [`app@sha256:${'a'.repeat(64)}`], 0],
-    ['app_delta-from-1+1-more.tar', undefined, 'app', ['app:1', `app:${'2'.repeat(60)}`], 0],
+    ['app_delta-from-1+1-more-06fa3833.tar', undefined, 'app', ['app:1', `app:${'2'.repeat(60)}`], 0],
   ] as [string, string | undefined, string, string[], number][]) {
     test(`a delta is ${expected}`, () => {
       const base = {
@@ -137,6 +137,31 @@ suite('the name of an archive', () => {
       assert.equal(archiveFilename([parseReference(image)], wanted, base), expected);
     });
   }
+
+  test('names that count tell apart what they count', () => {
+    const layer = (digit: string) => parseDigest(`sha256:${digit.repeat(64)}`);
+    const delta = (...digits: string[]) =>
+      archiveFilename([parseReference('app')], undefined, { references: [], layers: digits.map(layer) });
+    assert.notEqual(delta('1', '2'), delta('1', '3'));
+    assert.equal(delta('1', '2'), delta('2', '1'), 'the delta is the same');
+    const far = 'x'.repeat(60);
+    const from = (...names: string[]) =>
+      archiveFilename([parseReference('app')], undefined, {
+        references: names.map(parseReference),
+        layers: [],
+      });
+    assert.notEqual(from('app:1', `app:a${far}`), from('app:1', `app:b${far}`));
+    assert.notEqual(name(undefined, 'a', `b${far}`, far), name(undefined, 'a', `c${far}`, far));
+    const sites = ['a.lan', 'b.lan'].map((site) => name(undefined, 'a', `${site}/${far}`, far));
+    assert.notEqual(sites[0], sites[1], 'from another registry');
+    const platforms = (...variants: string[]) =>
+      archiveFilename(
+        [parseReference('app')],
+        variants.map((variant) => parsePlatform(`linux/arm/${'v'.repeat(29)}${variant}`)),
+      );
+    assert.match(platforms('a', 'b', 'c', 'd'), /^app_4-platforms-[0-9a-f]{8}\.tar$/);
+    assert.notEqual(platforms('a', 'b', 'c', 'd'), platforms('a', 'b', 'c', 'e'));
+  });
 
   test('long names are cut and stay apart', () => {
     const long = `a/${'b'.repeat(240)}`;
