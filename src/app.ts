@@ -27,7 +27,9 @@ import type { CountingStore } from './policy/counting-store.ts';
 import { createFallbackCountingStore } from './policy/fallback-counting-store.ts';
 import { createLimits } from './policy/limits.ts';
 import { createMemoryCountingStore } from './policy/memory-counting-store.ts';
+import { createRedisCountingStore } from './policy/redis-counting-store.ts';
 import { openSqliteCountingStore } from './policy/sqlite-counting-store.ts';
+import type { Redis } from './redis/redis.ts';
 import { createBriefCatalogue } from './sources/brief-catalogue.ts';
 import { createChecksums } from './sources/checksums.ts';
 import { createRepositorySearch, type RepositorySearch } from './sources/repository-search.ts';
@@ -60,6 +62,8 @@ export interface App {
 /** What a process that shares the work with others has from elsewhere. */
 export interface AppPorts {
   readonly certificates: Certificates;
+  /** What replicas share. */
+  readonly redis?: Redis | undefined;
   /** Takes the lines that say where it serves; unless told, the log does. */
   readonly announce?: ((line: string) => void) | undefined;
 }
@@ -72,7 +76,7 @@ export interface AppPorts {
 export async function createApp(
   config: Config,
   environment: Environment,
-  { certificates, announce }: AppPorts,
+  { certificates, redis, announce }: AppPorts,
 ): Promise<App> {
   const { logger } = environment;
   let current = config;
@@ -84,14 +88,20 @@ export async function createApp(
     isKnownRegistry: knownRegistries(config, access),
     certificateEnd: () => provider.status().notAfter,
     isCertificateFailing: () => provider.status().lastFailure !== undefined,
+    ...(redis && { isRedisConnected: () => redis.isConnected }),
   });
-  const images = await openImages(config, environment, access, { meter: metrics });
+  const images = await openImages(config, environment, access, { meter: metrics, redis });
   const search = createSearch(config, environment);
-  const readiness = createReadiness({ certificate: certificates.check, ...images.checks });
+  const readiness = createReadiness({
+    certificate: certificates.check,
+    ...images.checks,
+    // Without it the service goes on.
+    ...(redis && { redis: () => ({ isReady: true, details: { connected: redis.isConnected } }) }),
+  });
   const connections = connectionLimits(config);
 
   const limits = createLimits(config, {
-    store: openCountingStore(config, logger),
+    store: openCountingStore(config, logger, redis),
     holder: randomUUID(),
     uptime: () => performance.now(),
   });
@@ -253,8 +263,23 @@ function connectionLimits(config: Config): ConnectionLimits {
   };
 }
 
-/** Limits hold in any case: while the file cannot be used, this process counts by itself. */
-export function openCountingStore({ stateDir, limitsStore }: Config, logger: Logger): CountingStore {
+/** Limits hold in any case: while Redis is away, this machine counts by itself. */
+function openCountingStore(config: Config, logger: Logger, redis: Redis | undefined): CountingStore {
+  const local = openLocalCountingStore(config, logger);
+  if (redis === undefined) return local;
+  const store = createFallbackCountingStore({
+    open: () => createRedisCountingStore(redis),
+    substitute: local,
+    onFailure: (err) => logger.error({ err }, `Limits are counted by this machine alone: ${err.message}`),
+    onReturn: () => logger.warn('Limits are counted in Redis again, with what was counted meanwhile'),
+    now: Date.now,
+  });
+  redis.onReturn(() => void store.catchUp());
+  return store;
+}
+
+/** While the file cannot be used, this process counts by itself. */
+export function openLocalCountingStore({ stateDir, limitsStore }: Config, logger: Logger): CountingStore {
   const memory = createMemoryCountingStore(Date.now);
   if (limitsStore === 'memory') return memory;
   return createFallbackCountingStore({

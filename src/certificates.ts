@@ -3,7 +3,10 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { ConfigError } from './config/loader.ts';
+import { redisKeyOf } from './config/redis-secrets.ts';
 import type { Config } from './config/schema.ts';
+import type { Redis } from './redis/redis.ts';
+import { createRedisTurns } from './redis/redis-turns.ts';
 import type { Check, ReadinessCheck } from './telemetry/readiness.ts';
 import type { Certificate } from './tls/certificate.ts';
 import {
@@ -11,10 +14,13 @@ import {
   type CertificateProvider,
   createNoCertificate,
 } from './tls/certificate-provider.ts';
-import { type CertificateStore, createDiskStore } from './tls/certificate-store.ts';
-import { createDiskChallenges } from './tls/challenge-store.ts';
+import { type CertificateStore, createCertificateStore, createDiskStore } from './tls/certificate-store.ts';
+import { type ChallengeStore, createDiskChallenges, createSharedChallenges } from './tls/challenge-store.ts';
 import { createFilesProvider } from './tls/files-provider.ts';
+import { createRedisVault, SharedStoreError } from './tls/redis-vault.ts';
 import { createSelfSignedProvider } from './tls/self-signed-provider.ts';
+import { createSharedCertificateStore } from './tls/shared-certificate-store.ts';
+import type { EndTurn } from './turns.ts';
 
 /** Where the certificate comes from, and what goes with it. */
 export interface Certificates {
@@ -29,20 +35,30 @@ export function followCertificates(
   config: Config,
   provider: CertificateProvider,
   check: Check,
+  redis: Redis | undefined,
 ): Certificates {
-  const challenges = createDiskChallenges(challengesOf(config));
+  const challenges = challengesOf(config, redis);
   return { provider, challenge: (token) => challenges.get(token), check };
 }
 
-/** @throws ConfigError where there is no certificate to begin with */
-export async function createCertificates(config: Config, logger: Logger): Promise<Certificates> {
-  const folder = join(config.stateDir, 'tls');
-  const challenges = createDiskChallenges(challengesOf(config));
+/**
+ * Begins to look after a certificate.
+ *
+ * @param redis where replicas share it
+ * @throws ConfigError where there is no certificate to begin with
+ */
+export async function createCertificates(
+  config: Config,
+  logger: Logger,
+  redis: Redis | undefined,
+): Promise<Certificates> {
+  const challenges = challengesOf(config, redis);
   try {
     if (config.tls === 'acme') await challenges.removeAbandoned(Date.now());
-    const provider = await createProvider(config, folder, logger);
+    const provider = await createProvider(config, challenges, logger, redis);
     return { provider, challenge: (token) => challenges.get(token), check: () => checkOf(provider) };
   } catch (error) {
+    if (error instanceof ConfigError) throw error;
     const { message } = error as Error;
     throw new ConfigError([
       config.tls === 'files'
@@ -52,12 +68,19 @@ export async function createCertificates(config: Config, logger: Logger): Promis
   }
 }
 
-/** All processes that answer for a domain share the folder. */
-function challengesOf({ stateDir }: Config): string {
-  return join(stateDir, 'tls', 'challenges');
+/** All processes that answer for a domain share the folder, or a Redis. */
+function challengesOf({ stateDir }: Config, redis: Redis | undefined): ChallengeStore {
+  const own = createDiskChallenges(join(stateDir, 'tls', 'challenges'));
+  return redis === undefined ? own : createSharedChallenges(redis, own);
 }
 
-async function createProvider(config: Config, folder: string, logger: Logger): Promise<CertificateProvider> {
+async function createProvider(
+  config: Config,
+  challenges: ChallengeStore,
+  logger: Logger,
+  redis: Redis | undefined,
+): Promise<CertificateProvider> {
+  const folder = join(config.stateDir, 'tls');
   const { tls, tlsCertFile: certFile, tlsKeyFile: keyFile } = config;
   const clock = { now: Date.now, random: Math.random };
   const store = (): CertificateStore =>
@@ -80,22 +103,63 @@ async function createProvider(config: Config, folder: string, logger: Logger): P
     };
     return createSelfSignedProvider({ ...clock, names: selfSignedNames(config), store: store(), log });
   }
-  return tls === 'acme' ? startAcme(config, folder, store(), logger) : createNoCertificate();
+  if (tls !== 'acme') return createNoCertificate();
+  return startAcme(config, await shareStore(config, store(), logger, redis), challenges, logger);
+}
+
+/** What is kept of certificates, and who orders the next one. */
+interface SharedOrders {
+  readonly store: CertificateStore;
+  /** Undefined where nobody else does. */
+  readonly turn: (() => Promise<EndTurn | undefined>) | undefined;
+}
+
+async function shareStore(
+  config: Config,
+  own: CertificateStore,
+  logger: Logger,
+  redis: Redis | undefined,
+): Promise<SharedOrders> {
+  const key = redisKeyOf(config);
+  if (redis === undefined || key === undefined) return { store: own, turn: undefined };
+  const { acmeDirectory: directory } = config;
+  const shared = createCertificateStore(createRedisVault(redis, key));
+  const store = createSharedCertificateStore(shared, own);
+  const fill = (): Promise<void> =>
+    store.fill(directory).catch((err) => logger.warn({ err }, `${err.message}: it stays with this replica`));
+  await fill();
+  redis.onReturn(() => void fill());
+  const turns = createRedisTurns(redis, () => performance.now());
+  return {
+    store,
+    async turn() {
+      // Who cannot read what the others have got would only order the same again.
+      await shared.certificate(directory);
+      return turns.take(`certificate ${directory}`).catch((cause: Error) => {
+        throw new SharedStoreError(`Redis cannot be asked who orders: ${cause.message}`, { cause });
+      });
+    },
+  };
 }
 
 /** Loaded only where it is wanted; greenlock itself is loaded by its own thread. */
 async function startAcme(
-  { acmeDirectory: directory, acmeEmail: email = '', domains }: Config,
-  folder: string,
-  store: CertificateStore,
+  { acmeDirectory: directory, acmeEmail: email = '', domains, stateDir }: Config,
+  { store, turn }: SharedOrders,
+  challenges: ChallengeStore,
   logger: Logger,
 ): Promise<CertificateProvider> {
   const { createAcmeProvider } = await import('./tls/acme/acme-provider.ts');
   const { createGreenlockIssuer } = await import('./tls/acme/greenlock-issuer.ts');
   return createAcmeProvider({
     order: { directory, email, domains },
-    issuer: createGreenlockIssuer({ folder, onOutput: (line) => logger.debug(`greenlock: ${line}`) }),
+    issuer: createGreenlockIssuer({
+      folder: join(stateDir, 'tls'),
+      stores: { accounts: store, challenges },
+      onOutput: (line) => logger.debug(`greenlock: ${line}`),
+    }),
     store,
+    turn,
     now: Date.now,
     random: Math.random,
     log: {
@@ -104,6 +168,8 @@ async function startAcme(
           `There is no certificate for ${domains.join(', ')} yet: HTTPS begins with a temporary self-signed one, until ${directory} has issued another`,
         ),
       issued: (certificate) => logger.info(`New certificate: ${describe(certificate)}`),
+      adopted: (certificate) =>
+        logger.info(`New certificate, ordered by another replica: ${describe(certificate)}`),
       failed: ({ code, message }, next) =>
         logger.error(
           { code },

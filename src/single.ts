@@ -4,6 +4,7 @@ import type { PassedSockets } from './config/passed-sockets.ts';
 import type { Config } from './config/schema.ts';
 import type { Environment } from './images.ts';
 import type { Service } from './service.ts';
+import { openSharedRedis } from './shared-redis.ts';
 
 /**
  * The service in one process.
@@ -15,13 +16,17 @@ export async function createSingle(
   environment: Environment,
   sockets: PassedSockets,
 ): Promise<Service> {
-  const certificates = await createCertificates(config, environment.logger);
-  const app = await createApp(config, environment, { certificates });
+  const redis = await openSharedRedis(config, environment.logger);
+  const certificates = await createCertificates(config, environment.logger, redis);
+  const app = await createApp(config, environment, { certificates, redis });
   return {
     listen: () => app.listen(sockets),
     isServing: () => true,
     reload: (fresh) => app.reload(fresh),
     reloadCertificate: () => certificates.provider.reload(),
-    close: () => app.close(),
+    async close() {
+      await app.close();
+      await redis?.close();
+    },
   };
 }

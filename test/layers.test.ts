@@ -20,13 +20,14 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   config: ['oci', 'redis', 'trust', 'errors', 'ip-address', 'byte-size'],
   access: [...Object.keys(LAYERS), 'config'],
-  certificates: ['tls', 'telemetry', 'config'],
+  certificates: ['tls', 'telemetry', 'config', 'redis', 'turns'],
   registries: [...Object.keys(LAYERS), 'config'],
   images: [...Object.keys(LAYERS), 'config', 'telemetry', 'registries'],
   app: [...Object.keys(LAYERS), 'config', 'access', 'certificates', 'images'],
   service: ['config'],
-  single: ['app', 'certificates', 'config', 'images', 'service'],
-  cluster: [...Object.keys(LAYERS), 'config', 'certificates', 'images', 'app', 'service'],
+  'shared-redis': ['redis', 'config'],
+  single: ['app', 'certificates', 'config', 'images', 'service', 'shared-redis'],
+  cluster: [...Object.keys(LAYERS), 'config', 'certificates', 'images', 'app', 'service', 'shared-redis'],
   cli: [...Object.keys(LAYERS), 'config'],
   main: [...Object.keys(LAYERS), 'config', 'registries', 'images', 'cli', 'service', 'single', 'cluster'],
 };

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { openCountingStore } from '../app.ts';
+import { openLocalCountingStore } from '../app.ts';
 import { createCertificates } from '../certificates.ts';
 import { readLists } from '../config/lists.ts';
 import type { PassedSockets } from '../config/passed-sockets.ts';
@@ -10,6 +10,7 @@ import { listenAt } from '../http/listen-at.ts';
 import { createMetricsServer } from '../http/metrics-server.ts';
 import type { Environment } from '../images.ts';
 import type { Service } from '../service.ts';
+import { openSharedRedis } from '../shared-redis.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { createMetricsSum } from '../telemetry/metrics-sum.ts';
 import { createWorkerMetrics } from '../telemetry/worker-metrics.ts';
@@ -40,10 +41,11 @@ export async function createPrimary(
   { workers, sockets, fork }: PrimaryOptions,
 ): Promise<Service> {
   const { logger, version } = environment;
-  const { provider, check } = await createCertificates(config, logger);
+  const redis = await openSharedRedis(config, logger);
+  const { provider, check } = await createCertificates(config, logger, redis);
   // Made by one: of several processes that make the file at once, SQLite lets one wait for nobody, and that one would
   // count by itself for a while.
-  openCountingStore(config, logger).close();
+  openLocalCountingStore(config, logger).close();
   let current = config;
   let certificate = provider.certificate;
 
@@ -52,6 +54,7 @@ export async function createPrimary(
     isKnownRegistry: () => false,
     certificateEnd: () => provider.status().notAfter,
     isCertificateFailing: () => provider.status().lastFailure !== undefined,
+    ...(redis && { isRedisConnected: () => redis.isConnected }),
   });
   const sum = createMetricsSum();
   const workerMetrics = createWorkerMetrics(() => crew.serving());
@@ -104,6 +107,7 @@ export async function createPrimary(
     async close() {
       const [endedWell] = await Promise.all([crew.stop(config.drain + GRACE_MS), provider.close()]);
       await metricsServer.close();
+      await redis?.close();
       if (!endedWell) throw new Error('Not all workers have ended well');
     },
   };

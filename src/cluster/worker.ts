@@ -3,6 +3,8 @@ import { followCertificates } from '../certificates.ts';
 import { ConfigError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
 import type { Environment } from '../images.ts';
+import type { Redis } from '../redis/redis.ts';
+import { openSharedRedis } from '../shared-redis.ts';
 import type { ReadinessCheck } from '../telemetry/readiness.ts';
 import { createCertificateFollower } from './certificate-follower.ts';
 import type { Peer, StartFailure, ToPrimary, ToWorker, WorkerPart } from './messages.ts';
@@ -39,6 +41,7 @@ export function startWorker(options: WorkerOptions): WorkerService {
   const follower = Promise.withResolvers<ReturnType<typeof createCertificateFollower>>();
   let asked: PromiseWithResolvers<ReadinessCheck> | undefined;
   let app: App | undefined;
+  let redis: Redis | undefined;
 
   /** How it stands with the certificate is known where it is looked after. */
   const checkCertificate = async (): Promise<ReadinessCheck> => {
@@ -69,8 +72,10 @@ export function startWorker(options: WorkerOptions): WorkerService {
     follower.resolve(provider);
     const lines: string[] = [];
     const whole = { ...config, ...settings };
+    redis = await openSharedRedis(whole, logger);
     app = await createApp(shareOf(whole, workers), environment, {
-      certificates: followCertificates(whole, provider, checkCertificate),
+      redis,
+      certificates: followCertificates(whole, provider, checkCertificate, redis),
       announce: (line) => lines.push(line),
     });
     primary.send({ type: 'prepared' });
@@ -115,6 +120,7 @@ export function startWorker(options: WorkerOptions): WorkerService {
     async close() {
       await primary.send({ type: 'stopping' });
       await app?.close();
+      await redis?.close();
       // For what was counted last.
       await measure();
     },

@@ -43,6 +43,8 @@ export interface MetricsOptions {
   readonly certificateEnd: () => number | undefined;
   /** Whether the last attempt to get the next certificate has failed. */
   readonly isCertificateFailing: () => boolean;
+  /** Whether the Redis that replicas share answers; absent where there is none. */
+  readonly isRedisConnected?: () => boolean;
   /** Milliseconds that never go back. */
   readonly uptime?: () => number;
 }
@@ -66,7 +68,13 @@ const TOTAL_BUCKETS_S = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400];
 
 /** Makes a set of metrics of its own, beside those of Node.js: event-loop delay, memory, CPU, descriptors. */
 export function createMetrics(options: MetricsOptions): Metrics {
-  const { version, isKnownRegistry, uptime = () => performance.now(), ...certificate } = options;
+  const {
+    version,
+    isKnownRegistry,
+    isRedisConnected,
+    uptime = () => performance.now(),
+    ...certificate
+  } = options;
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -181,6 +189,17 @@ export function createMetrics(options: MetricsOptions): Metrics {
       this.set(certificate.isCertificateFailing() ? 1 : 0);
     },
   });
+  if (isRedisConnected !== undefined) {
+    new Gauge({
+      name: 'dockerproxy_redis_connected',
+      help: 'Whether (1) or not (0) the Redis that replicas share answers.',
+      aggregator: 'min',
+      registers,
+      collect() {
+        this.set(isRedisConnected() ? 1 : 0);
+      },
+    });
+  }
 
   return {
     http: {

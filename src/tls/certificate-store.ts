@@ -26,6 +26,19 @@ export interface CertificateStore {
   putAttempts(authority: string, attempts: readonly number[]): Promise<void>;
 }
 
+/** Where a certificate store keeps its texts, each of a kind and an authority, whole or not at all. */
+export interface Vault {
+  /**
+   * Reads a text; undefined where there is none, or none of use.
+   *
+   * @param parse throws where it is of no use
+   */
+  load<T>(kind: VaultKind, authority: string, parse: (content: string) => T): Promise<T | undefined>;
+  save(kind: VaultKind, authority: string, content: string): Promise<void>;
+}
+
+export type VaultKind = 'certificates' | 'accounts' | 'attempts';
+
 export interface DiskStoreOptions {
   readonly folder: string;
   /** Told of a file that holds nothing of use and was put aside, as `….damaged`. */
@@ -35,49 +48,51 @@ export interface DiskStoreOptions {
 const KEY_BLOCK = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----\n?/;
 
 /**
- * Keeps it in files that only their user can read:
- *
- *     certificates/acme-v02.api.letsencrypt.org-1a2b3c4d.pem    the key, the certificate, its chain
- *     accounts/acme-v02.api.letsencrypt.org-1a2b3c4d.json       {"directory": "https://…", "url": "https://…", "key": {…}}
- *     attempts/acme-v02.api.letsencrypt.org-1a2b3c4d.json       [1795472635262]
- *
- * A certificate and its key are one file, so that they are never of two minds.
+ * Writes a certificate as its key and its chain, in one PEM text, so that they are never of two minds; an account as
+ * `{"directory": "https://…", "url": "https://…", "key": {…}}`, and attempts as `[1795472635262]`.
  */
-export function createDiskStore({ folder, onDamage }: DiskStoreOptions): CertificateStore {
-  const certificatePath = (authority: string): string =>
-    join(folder, 'certificates', `${fileName(authority)}.pem`);
-  const jsonPath = (kind: 'accounts' | 'attempts', authority: string): string =>
-    join(folder, kind, `${fileName(authority)}.json`);
-
-  /** Undefined where there is no file, or none of use. */
-  const load = async <T>(path: string, parse: (content: string) => T): Promise<T | undefined> => {
-    const content = await readIfThere(path);
-    if (content === undefined) return undefined;
-    try {
-      return parse(content);
-    } catch (error) {
-      // Kept for whoever can make sense of it; where that fails, it is overwritten when there is something better.
-      await rename(path, `${path}.damaged`).catch(() => {});
-      onDamage(path, error as Error);
-      return undefined;
-    }
-  };
-  const save = (path: string, content: string): Promise<void> =>
-    replaceFile(path, content, { isDurable: true });
-
+export function createCertificateStore({ load, save }: Vault): CertificateStore {
   return {
-    certificate: (authority) => load(certificatePath(authority), parsePem),
-    putCertificate: (authority, { key, cert }) => save(certificatePath(authority), `${key.trim()}\n${cert}`),
-    account: (authority) => load(jsonPath('accounts', authority), parseAccount),
+    certificate: (authority) => load('certificates', authority, parsePem),
+    putCertificate: (authority, { key, cert }) => save('certificates', authority, `${key.trim()}\n${cert}`),
+    account: (authority) => load('accounts', authority, parseAccount),
     putAccount: (authority, { url, key }) =>
-      save(jsonPath('accounts', authority), JSON.stringify({ directory: authority, url, key })),
-    attempts: async (authority) => (await load(jsonPath('attempts', authority), parseAttempts)) ?? [],
-    putAttempts: (authority, attempts) => save(jsonPath('attempts', authority), JSON.stringify(attempts)),
+      save('accounts', authority, JSON.stringify({ directory: authority, url, key })),
+    attempts: async (authority) => (await load('attempts', authority, parseAttempts)) ?? [],
+    putAttempts: (authority, attempts) => save('attempts', authority, JSON.stringify(attempts)),
   };
 }
 
-/** Where a person sees whose it is, and no two authorities meet. */
-function fileName(authority: string): string {
+/**
+ * Keeps it in files that only their user can read:
+ *
+ *     certificates/acme-v02.api.letsencrypt.org-1a2b3c4d.pem
+ *     accounts/acme-v02.api.letsencrypt.org-1a2b3c4d.json
+ *     attempts/acme-v02.api.letsencrypt.org-1a2b3c4d.json
+ */
+export function createDiskStore({ folder, onDamage }: DiskStoreOptions): CertificateStore {
+  const pathOf = (kind: VaultKind, authority: string): string =>
+    join(folder, kind, `${authorityName(authority)}.${kind === 'certificates' ? 'pem' : 'json'}`);
+  return createCertificateStore({
+    async load(kind, authority, parse) {
+      const path = pathOf(kind, authority);
+      const content = await readIfThere(path);
+      if (content === undefined) return undefined;
+      try {
+        return parse(content);
+      } catch (error) {
+        // Kept for whoever can make sense of it; where that fails, it is overwritten when there is something better.
+        await rename(path, `${path}.damaged`).catch(() => {});
+        onDamage(path, error as Error);
+        return undefined;
+      }
+    },
+    save: (kind, authority, content) => replaceFile(pathOf(kind, authority), content, { isDurable: true }),
+  });
+}
+
+/** A name by which a person sees whose it is, and no two authorities meet. */
+export function authorityName(authority: string): string {
   const host = URL.parse(authority)?.hostname ?? '';
   const hash = createHash('sha256').update(authority).digest('hex').slice(0, 8);
   return host === '' ? authority : `${host.replace(/[^a-z0-9.-]/g, '_')}-${hash}`;

@@ -1,6 +1,8 @@
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { KEY_PREFIX, type Redis } from '../redis/redis.ts';
 import { replaceFile } from '../replace-file.ts';
+import { SharedStoreError } from './redis-vault.ts';
 
 /**
  * What an ACME authority wants to read at `/.well-known/acme-challenge/TOKEN`.
@@ -20,6 +22,30 @@ export interface ChallengeStore {
 const TOKEN = /^[A-Za-z0-9_-]{1,256}$/;
 /** Milliseconds. No authority takes that long. */
 const ABANDONED_MS = 86_400_000;
+
+/** Keeps challenges in a Redis, too, so that each replica can answer for the one that orders. */
+export function createSharedChallenges(redis: Redis, own: ChallengeStore): ChallengeStore {
+  const keyOf = (token: string): string => `${KEY_PREFIX}tls:challenge:${token}`;
+  return {
+    async get(token) {
+      if (!TOKEN.test(token)) return undefined;
+      const here = await own.get(token);
+      return here ?? (await redis.get(keyOf(token)).catch(() => undefined))?.toString();
+    },
+    async set(token, keyAuthorization) {
+      await own.set(token, keyAuthorization);
+      await redis.set(keyOf(token), keyAuthorization, ABANDONED_MS).catch((cause: Error) => {
+        throw new SharedStoreError(`Redis cannot be written: ${cause.message}`, { cause });
+      });
+    },
+    async remove(token) {
+      await own.remove(token);
+      // It goes by itself.
+      await redis.remove(keyOf(token)).catch(() => {});
+    },
+    removeAbandoned: (now) => own.removeAbandoned(now),
+  };
+}
 
 /** Keeps challenges in files, so that whoever has the folder can answer: `TOKEN` → the key authorization. */
 export function createDiskChallenges(folder: string): ChallengeStore {

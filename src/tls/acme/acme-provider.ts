@@ -1,7 +1,9 @@
+import type { EndTurn } from '../../turns.ts';
 import { createAlarm } from '../alarm.ts';
 import { type Certificate, isFor } from '../certificate.ts';
 import { type CertificateFailure, type CertificateProvider, stateOf } from '../certificate-provider.ts';
 import type { CertificateStore } from '../certificate-store.ts';
+import { SharedStoreError } from '../redis-vault.ts';
 import { nextRenewalTime, renewalTime, retryTime, WINDOW_MS } from '../schedule.ts';
 import { temporaryCertificate } from '../self-signed-provider.ts';
 import { type CertificateIssuer, type CertificateOrder, IssueError } from './issuer.ts';
@@ -14,6 +16,11 @@ export interface AcmeProviderOptions {
   readonly now: () => number;
   /** From 0 to 1. */
   readonly random: () => number;
+  /**
+   * Where others share the store: lets one of them order, and throws where that cannot be told. It stays with who has
+   * it until there is a certificate, so that one process knows how often and why that fails.
+   */
+  readonly turn?: (() => Promise<EndTurn | undefined>) | undefined;
   readonly log: AcmeLog;
 }
 
@@ -21,16 +28,22 @@ export interface AcmeLog {
   /** A self-signed certificate is shown until there is a real one. */
   temporary(certificate: Certificate): void;
   issued(certificate: Certificate): void;
+  /** Another process has got one. */
+  adopted(certificate: Certificate): void;
   /** An attempt has failed; the next one is at that time. */
   failed(failure: CertificateFailure, next: number): void;
 }
 
 /** Milliseconds until a certificate that could not be saved is saved again. */
 const SAVE_AGAIN_MS = 600_000;
+/** Milliseconds between two looks at what others do. */
+const LOOK_MS = 10_000;
+/** Milliseconds until a store that others share is tried again. */
+const SHARE_AGAIN_MS = 60_000;
 
 /** Serves a certificate of an ACME authority and renews it in time, for years. */
 export async function createAcmeProvider(options: AcmeProviderOptions): Promise<CertificateProvider> {
-  const { order, issuer, store, now, random, log } = options;
+  const { order, issuer, store, now, random, turn, log } = options;
   const { directory, domains } = order;
   const closed = new AbortController();
   let use: (certificate: Certificate) => void = () => {};
@@ -39,6 +52,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   let unsaved: Certificate | undefined;
   let lastFailure: CertificateFailure | undefined;
   let nextAttempt: number | undefined;
+  let endTurn: EndTurn | undefined;
   let attempts = await store.attempts(directory);
 
   // For its damage alone, which is told here: greenlock reads it in its thread.
@@ -78,6 +92,27 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     }
   };
 
+  const show = (fresh: Certificate): void => {
+    failures = 0;
+    lastFailure = undefined;
+    isTemporary = false;
+    certificate = fresh;
+    use(fresh);
+    endTurn?.();
+    endTurn = undefined;
+  };
+
+  /** Takes what another process has got meanwhile; false where there is nothing better. */
+  const adopt = async (): Promise<boolean> => {
+    const found = await store.certificate(directory);
+    if (found === undefined || !isFor(found, domains)) return false;
+    if (!isTemporary && isFor(certificate, domains) && found.notAfter <= certificate.notAfter) return false;
+    show(found);
+    log.adopted(found);
+    sleepUntil(nextRenewalTime(found, now(), random()));
+    return true;
+  };
+
   const attempt = async (): Promise<void> => {
     failures += 1;
     attempts = [...attempts.filter((at) => at > now() - WINDOW_MS), now()];
@@ -85,11 +120,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       // Before anyone is asked: a process that ends in the middle has tried, too.
       await store.putAttempts(directory, attempts);
       const fresh = await issuer.issue(order, closed.signal);
-      failures = 0;
-      lastFailure = undefined;
-      isTemporary = false;
-      certificate = fresh;
-      use(fresh);
+      show(fresh);
       log.issued(fresh);
       await save(fresh);
     } catch (error) {
@@ -98,19 +129,42 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     }
   };
 
+  /** Has a certificate ordered by one of those who share the store. */
+  const attemptInTurn = async (take: NonNullable<typeof turn>): Promise<void> => {
+    try {
+      if (await adopt()) return;
+      endTurn ??= await take();
+      if (endTurn === undefined) return sleepUntil(now() + LOOK_MS);
+      attempts = await store.attempts(directory);
+      const earliest = retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0);
+      if (earliest > now()) return sleepUntil(earliest);
+    } catch (error) {
+      return fail(error, () => now() + SHARE_AGAIN_MS);
+    }
+    await attempt();
+  };
+  const getNext = (): Promise<void> => (turn === undefined ? attempt() : attemptInTurn(turn));
+
   const isDue = (): boolean => renewalTime(certificate, 1) <= now();
   const work = (): Promise<void> => {
-    running ??= (unsaved !== undefined && !isDue() ? save(unsaved) : attempt()).finally(() => {
+    running ??= (unsaved !== undefined && !isDue() ? save(unsaved) : getNext()).finally(() => {
       running = undefined;
     });
     return running;
   };
   const alarm = createAlarm(now, () => void work());
+  const look = async (): Promise<void> => {
+    // What cannot be read now is looked at again soon, and told when something is due.
+    if (running === undefined) await adopt().catch(() => {});
+    if (!closed.signal.aborted) looks.set(now() + LOOK_MS);
+  };
+  const looks = createAlarm(now, () => void look());
 
   return {
     certificate,
-    start(show) {
-      use = show;
+    start(shown) {
+      use = shown;
+      if (turn !== undefined) looks.set(now() + LOOK_MS);
       const isFirst = isTemporary || !isFor(certificate, domains);
       const due = isFirst ? now() : renewalTime(certificate, random());
       sleepUntil(Math.max(due, retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0)));
@@ -131,7 +185,9 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     async close() {
       closed.abort();
       alarm.clear();
+      looks.clear();
       await running;
+      endTurn?.();
     },
   };
 }
@@ -139,6 +195,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
 function failureOf(error: unknown): IssueError['failure'] {
   if (error instanceof IssueError) return error.failure;
   const { message } = error as Error;
+  if (error instanceof SharedStoreError)
+    return { code: 'store-failed', message: `${message}.`, retryAfter: undefined };
   return {
     code: 'store-failed',
     message: `The state folder cannot be written: ${message}; make room in it, or make it writable.`,

@@ -1,4 +1,5 @@
 import { quote } from '../../errors.ts';
+import { SHARED_STORE_FAILED } from '../redis-vault.ts';
 import type { FailureCode, IssueFailure } from './issuer.ts';
 import type { AcmeProblem } from './transport.ts';
 
@@ -89,6 +90,7 @@ function explainError(error: Error, authority: string): IssueFailure {
       `The state folder cannot be written: ${error.message}; make room in it, or make it writable.`,
     );
   }
+  if (code === SHARED_STORE_FAILED) return failure('store-failed', `${cause.message}.`);
   if (error.message === 'fetch failed') {
     return failure(
       'ca-unreachable',

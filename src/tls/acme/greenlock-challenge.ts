@@ -1,4 +1,4 @@
-import { createDiskChallenges } from '../challenge-store.ts';
+import { storesFrom, threadPort } from './thread-stores.ts';
 
 /** A challenge as greenlock passes it. */
 interface Posed {
@@ -6,8 +6,8 @@ interface Posed {
 }
 
 /** greenlock's view of the challenge store, from which the HTTP server answers. */
-export function create({ folder }: { readonly folder: string }) {
-  const challenges = createDiskChallenges(folder);
+export function create() {
+  const { challenges } = storesFrom(threadPort());
   return {
     async init() {
       return null;

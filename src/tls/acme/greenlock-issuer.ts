@@ -4,10 +4,12 @@ import { Worker } from 'node:worker_threads';
 import { type Certificate, isFor, parseCertificate } from '../certificate.ts';
 import type { WorkerMessage, WorkerTask } from './greenlock-worker.ts';
 import { type CertificateIssuer, type CertificateOrder, IssueError, type IssueFailure } from './issuer.ts';
+import { answerCalls, type OrderStores } from './thread-stores.ts';
 
 export interface GreenlockIssuerOptions {
-  /** Where accounts and challenges are kept. */
+  /** A folder of its own, in case that greenlock writes something. */
   readonly folder: string;
+  readonly stores: OrderStores;
   /** Takes what greenlock tells and prints. */
   readonly onOutput: (line: string) => void;
   /** Milliseconds that an order may take; five minutes unless told. */
@@ -25,7 +27,7 @@ const LARGEST_HEAP_MB = 128;
  * where it sees no other way, prints what it likes, and is of use for seconds in a month.
  */
 export function createGreenlockIssuer(options: GreenlockIssuerOptions): CertificateIssuer {
-  const { folder, onOutput, timeout = TIMEOUT_MS } = options;
+  const { folder, stores, onOutput, timeout = TIMEOUT_MS } = options;
   const script = options.worker ?? new URL(`./greenlock-worker${extname(import.meta.url)}`, import.meta.url);
   return {
     async issue(order, signal) {
@@ -41,6 +43,7 @@ export function createGreenlockIssuer(options: GreenlockIssuerOptions): Certific
         stderr: true,
         resourceLimits: { maxOldGenerationSizeMb: LARGEST_HEAP_MB },
       });
+      answerCalls(worker, stores);
       for (const input of [worker.stdout, worker.stderr]) createInterface({ input }).on('line', onOutput);
       try {
         return await outcome(
@@ -72,7 +75,7 @@ function outcome(
   worker.on('message', (message: WorkerMessage) => {
     if (message.kind === 'event') onOutput(`${message.event} ${message.details}`);
     else if (message.kind === 'failed') reject(new IssueError(message.failure));
-    else {
+    else if (message.kind === 'issued') {
       try {
         resolve(checked(message, order));
       } catch (error) {

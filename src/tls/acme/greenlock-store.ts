@@ -1,4 +1,5 @@
-import { type AcmeAccount, createDiskStore } from '../certificate-store.ts';
+import type { AcmeAccount } from '../certificate-store.ts';
+import { storesFrom, threadPort } from './thread-stores.ts';
 
 /** A key pair as greenlock makes it, of which the JSON Web Key is enough. */
 interface Keypair {
@@ -11,16 +12,15 @@ interface Issued {
 }
 
 export interface GreenlockStoreOptions {
-  readonly folder: string;
   readonly directoryUrl: string;
 }
 
 /**
  * greenlock's view of the certificate store. The account is in it, so that its key is kept and used again. The
- * certificate is in memory only: the server shows it first and saves it then, whatever the state of its disk.
+ * certificate is in memory only: the server shows it first and saves it then, whatever the state of its store.
  */
-export function create({ folder, directoryUrl }: GreenlockStoreOptions) {
-  const store = createDiskStore({ folder, onDamage: () => {} });
+export function create({ directoryUrl }: GreenlockStoreOptions) {
+  const { accounts } = storesFrom(threadPort());
   let account: AcmeAccount | undefined;
   let certificateKey: Keypair | undefined;
   let issued: Issued | undefined;
@@ -29,7 +29,7 @@ export function create({ folder, directoryUrl }: GreenlockStoreOptions) {
   return {
     accounts: {
       async check() {
-        account = await store.account(directoryUrl);
+        account = await accounts.account(directoryUrl);
         if (account?.url === undefined) return null;
         return { keypair: { privateKeyJwk: account.key }, key: { kid: account.url } };
       },
@@ -38,12 +38,12 @@ export function create({ folder, directoryUrl }: GreenlockStoreOptions) {
       },
       async setKeypair(_query: object, { privateKeyJwk: key }: Keypair) {
         account = { key, url: undefined };
-        await store.putAccount(directoryUrl, account);
+        await accounts.putAccount(directoryUrl, account);
         return null;
       },
       async set(_query: object, { keypair, kid: url }: { keypair: Keypair; kid: string }) {
         account = { key: keypair.privateKeyJwk, url };
-        await store.putAccount(directoryUrl, account);
+        await accounts.putAccount(directoryUrl, account);
         return null;
       },
     },

@@ -1,18 +1,17 @@
 /** The thread that greenlock lives in: it goes through one order, tells how that went, and is ended. */
-import { extname, join } from 'node:path';
+import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parentPort, workerData } from 'node:worker_threads';
-import { createDiskStore } from '../certificate-store.ts';
-import { createDiskChallenges } from '../challenge-store.ts';
+import { workerData } from 'node:worker_threads';
 import { explainFailure } from './explain-failure.ts';
 import { containGreenlock } from './greenlock-adapter.ts';
 import type { CertificateOrder, IssueFailure } from './issuer.ts';
+import { storesFrom, threadPort } from './thread-stores.ts';
 import { AcmeProblemError } from './transport.ts';
 
 /** What the thread is started with. */
 export interface WorkerTask {
   readonly order: CertificateOrder;
-  /** Where accounts and challenges are kept. */
+  /** For what greenlock wants to write; it has nothing to. */
   readonly folder: string;
 }
 
@@ -24,11 +23,12 @@ export type WorkerMessage =
 
 const { order, folder } = workerData as WorkerTask;
 const { directory, email, domains } = order;
-const tell = (message: WorkerMessage): void => parentPort?.postMessage(message);
+const port = threadPort();
+const { accounts, challenges } = storesFrom(port);
+const tell = (message: WorkerMessage): void => port.postMessage(message);
 const plugin = (name: string): string =>
   fileURLToPath(new URL(`./greenlock-${name}${extname(import.meta.url)}`, import.meta.url));
 
-const challengeFolder = join(folder, 'challenges');
 const tokens = new Set<string>();
 
 const { greenlock, lastProblem, lastError } = await containGreenlock();
@@ -43,8 +43,8 @@ const authority = greenlock.create({
       directoryUrl: directory,
       subscriberEmail: email,
       agreeToTerms: true,
-      store: { module: plugin('store'), folder },
-      challenges: { 'http-01': { module: plugin('challenge'), folder: challengeFolder } },
+      store: { module: plugin('store') },
+      challenges: { 'http-01': { module: plugin('challenge') } },
       accountKeyType: 'EC-P256',
       serverKeyType: 'EC-P256',
       // Of no effect, as it manages nothing; without them it says what it takes instead.
@@ -76,17 +76,15 @@ async function orderOnce() {
   try {
     return await authority.order(site);
   } catch (error) {
-    const store = createDiskStore({ folder, onDamage: () => {} });
-    const account = await store.account(directory);
+    const account = await accounts.account(directory);
     if (!lastProblem()?.type.endsWith(':accountDoesNotExist') || account === undefined) throw error;
-    await store.putAccount(directory, { key: account.key, url: undefined });
+    await accounts.putAccount(directory, { key: account.key, url: undefined });
     return authority.order(site);
   }
 }
 
 /** greenlock removes those that were good. */
 async function removeChallenges(): Promise<void> {
-  const challenges = createDiskChallenges(challengeFolder);
   for (const token of tokens) await challenges.remove(token);
 }
 

@@ -62,7 +62,12 @@ async function startProvider({ mock }: TestContext, { days = 90, store = createS
           });
         },
       },
-      log: { temporary: () => {}, issued: () => {}, failed: ({ code }) => failures.push(code) },
+      log: {
+        temporary: () => {},
+        issued: () => {},
+        adopted: () => {},
+        failed: ({ code }) => failures.push(code),
+      },
     });
     provider.start((certificate) => used.push(certificate));
     return provider;

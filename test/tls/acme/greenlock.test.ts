@@ -11,7 +11,10 @@ import {
   type GreenlockIssuerOptions,
 } from '../../../src/tls/acme/greenlock-issuer.ts';
 import { IssueError, type IssueFailure } from '../../../src/tls/acme/issuer.ts';
+import type { OrderStores } from '../../../src/tls/acme/thread-stores.ts';
 import { AcmeProblemError, type AcmeResponse } from '../../../src/tls/acme/transport.ts';
+import { createDiskStore } from '../../../src/tls/certificate-store.ts';
+import { createDiskChallenges } from '../../../src/tls/challenge-store.ts';
 import { temporaryFolder, waitFor } from '../../support/process.ts';
 
 type JwsRequest = ReturnType<typeof pollingRight>;
@@ -24,6 +27,13 @@ interface Setup extends Partial<Pick<GreenlockIssuerOptions, 'timeout'>> {
   worker?: string;
 }
 
+function storesIn(folder: string): OrderStores {
+  return {
+    accounts: createDiskStore({ folder, onDamage: () => {} }),
+    challenges: createDiskChallenges(join(folder, 'challenges')),
+  };
+}
+
 /** What an order fails with. */
 async function failureOf({ directory = 'https://127.0.0.1:1/dir', worker, ...options }: Setup) {
   await using folder = await temporaryFolder();
@@ -33,6 +43,7 @@ async function failureOf({ directory = 'https://127.0.0.1:1/dir', worker, ...opt
   const issuer = createGreenlockIssuer({
     ...options,
     folder: join(folder.path, 'tls'),
+    stores: storesIn(join(folder.path, 'tls')),
     onOutput: (line) => output.push(line),
     ...(worker !== undefined && { worker: pathToFileURL(script) }),
   });
@@ -90,7 +101,11 @@ suite('greenlock in its thread', { timeout: 60_000 }, () => {
   test('an order that is broken off ends its thread', async () => {
     await using folder = await temporaryFolder();
     await mkdir(join(folder.path, 'tls'));
-    const issuer = createGreenlockIssuer({ folder: folder.path, onOutput: () => {} });
+    const issuer = createGreenlockIssuer({
+      folder: folder.path,
+      stores: storesIn(folder.path),
+      onOutput: () => {},
+    });
     const order = { directory: 'https://127.0.0.1:1/dir', email: 'a@b.example', domains: ['a.example'] };
     const stopped = new AbortController();
     const issued = issuer.issue(order, stopped.signal);

@@ -1,0 +1,53 @@
+import type { CertificateStore } from './certificate-store.ts';
+
+/** A store that replicas share, with a copy at each for the time that it is away. */
+export interface SharedCertificateStore extends CertificateStore {
+  /** Gives the shared store what it does not have, as when it is new, or has forgotten. */
+  fill(authority: string): Promise<void>;
+}
+
+/**
+ * Keeps everything twice. What the shared store says counts, also that it has nothing; while it cannot be read, the own
+ * copy does. What cannot be written to it fails: what others do not see, they do again.
+ */
+export function createSharedCertificateStore(
+  shared: CertificateStore,
+  own: CertificateStore,
+): SharedCertificateStore {
+  let copied: string | undefined;
+  const here = async <T>(read: (store: CertificateStore) => Promise<T>): Promise<T> => {
+    try {
+      return await read(shared);
+    } catch {
+      return read(own);
+    }
+  };
+  const twice = async (write: (store: CertificateStore) => Promise<void>): Promise<void> => {
+    await write(own);
+    await write(shared);
+  };
+  return {
+    async certificate(authority) {
+      const found = await here((store) => store.certificate(authority));
+      if (found !== undefined && found.fingerprint !== copied) {
+        // For a start without the others; where it cannot be written, this one goes well all the same.
+        await own.putCertificate(authority, found).catch(() => {});
+        copied = found.fingerprint;
+      }
+      return found;
+    },
+    putCertificate: (authority, certificate) =>
+      twice((store) => store.putCertificate(authority, certificate)),
+    account: (authority) => here((store) => store.account(authority)),
+    putAccount: (authority, account) => twice((store) => store.putAccount(authority, account)),
+    attempts: (authority) => here((store) => store.attempts(authority)),
+    putAttempts: (authority, attempts) => twice((store) => store.putAttempts(authority, attempts)),
+    async fill(authority) {
+      const [account, certificate] = [await own.account(authority), await own.certificate(authority)];
+      if (account !== undefined && (await shared.account(authority)) === undefined)
+        await shared.putAccount(authority, account);
+      if (certificate !== undefined && (await shared.certificate(authority)) === undefined)
+        await shared.putCertificate(authority, certificate);
+    },
+  };
+}
