@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import { setImmediate as settle } from 'node:timers/promises';
-import { createAcmeProvider } from '../../../src/tls/acme/acme-provider.ts';
+import { type AcmeProviderOptions, createAcmeProvider } from '../../../src/tls/acme/acme-provider.ts';
 import { IssueError } from '../../../src/tls/acme/issuer.ts';
 import type { Certificate } from '../../../src/tls/certificate.ts';
 import type { CertificateStore } from '../../../src/tls/certificate-store.ts';
+import { SharedStoreError } from '../../../src/tls/redis-vault.ts';
 import { makeSelfSigned } from '../../../src/tls/self-signed.ts';
 
 const START = Date.UTC(2027, 0, 1);
@@ -35,8 +36,17 @@ function createStore() {
   return { store, state };
 }
 
+interface ProviderSetup {
+  readonly days?: number;
+  readonly store?: ReturnType<typeof createStore>;
+  readonly turn?: AcmeProviderOptions['turn'];
+}
+
 /** A provider in a time of its own, with an authority that does as it is told. */
-async function startProvider({ mock }: TestContext, { days = 90, store = createStore() } = {}) {
+async function startProvider(
+  { mock }: TestContext,
+  { days = 90, store = createStore(), turn }: ProviderSetup = {},
+) {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START });
   const orders: number[] = [];
   const used: Certificate[] = [];
@@ -48,6 +58,7 @@ async function startProvider({ mock }: TestContext, { days = 90, store = createS
       store: store.store,
       now: Date.now,
       random: () => 0.5,
+      turn,
       issuer: {
         async issue() {
           orders.push(Date.now());
@@ -171,6 +182,82 @@ suite('the certificate over the years', () => {
     await pass(1);
     assert.equal(orders.length, before + 1);
     assert.equal(provider.status().state, 'valid');
+    await provider.close();
+  });
+});
+
+suite('the certificate of replicas', () => {
+  /** A turn that one of them has. */
+  const createTurn = () => {
+    const state = { isTaken: false, isAway: false };
+    const turn = async () => {
+      if (state.isAway) throw new SharedStoreError('Redis cannot be asked');
+      if (state.isTaken) return undefined;
+      state.isTaken = true;
+      return () => {
+        state.isTaken = false;
+      };
+    };
+    return { state, turn };
+  };
+
+  test('is ordered by one and shown by all, at first and at each renewal', async (t) => {
+    const { turn, state } = createTurn();
+    const { provider, open, pass, orders, used } = await startProvider(t, { turn });
+    const other = await open();
+    const shown = () => [provider, other].map((one) => one.status().notAfter);
+    await pass(MINUTE_MS, 1000);
+    assert.deepEqual(
+      [orders.length, used.length, state.isTaken],
+      [1, 1, false],
+      'the other one has it at once',
+    );
+    for (let renewals = 2; renewals < 5; renewals += 1) {
+      await pass(60 * DAY_MS, HOUR_MS);
+      await pass(MINUTE_MS, 1000);
+      assert.equal(orders.length, renewals);
+      assert.equal(new Set(shown()).size, 1);
+    }
+    assert.equal(used.length, 7);
+    await Promise.all([provider.close(), other.close()]);
+  });
+
+  test('that fails stays with the one that orders; when it ends, another one goes on within the same limits', async (t) => {
+    const { turn, state } = createTurn();
+    const { provider, open, pass, orders, failures, authority } = await startProvider(t, { turn, days: 6 });
+    const other = await open();
+    await pass(MINUTE_MS, 1000);
+    authority.fails = true;
+    await pass(4 * DAY_MS, MINUTE_MS);
+    assert.ok(failures.length > 3);
+    const failing = [provider, other].filter((one) => one.status().lastFailure !== undefined);
+    assert.equal(failing.length, 1);
+    await pass(5 * HOUR_MS, MINUTE_MS);
+    assert.equal(state.isTaken, true);
+    await failing[0]?.close();
+    assert.equal(state.isTaken, false);
+    await pass(12 * HOUR_MS, MINUTE_MS);
+    const left = failing[0] === provider ? other : provider;
+    assert.equal(left.status().lastFailure?.code, 'challenge-failed');
+    orders.forEach((at, index) => {
+      const sixth = orders[index + 5];
+      assert.ok(sixth === undefined || sixth - at >= HOUR_MS, `${index}`);
+    });
+    await left.close();
+  });
+
+  test('is not ordered while nobody can tell whose turn it is, and is as soon as that is known', async (t) => {
+    const { turn, state } = createTurn();
+    state.isAway = true;
+    const { provider, pass, orders, failures } = await startProvider(t, { turn });
+    await pass(10 * MINUTE_MS, 1000);
+    assert.equal(orders.length, 0);
+    assert.equal(provider.status().lastFailure?.message, 'Redis cannot be asked.');
+    assert.equal(failures.length, 11, 'it is asked again each minute');
+    state.isAway = false;
+    await pass(2 * MINUTE_MS, 1000);
+    assert.equal(orders.length, 1);
+    assert.equal(provider.status().lastFailure, undefined);
     await provider.close();
   });
 });
