@@ -139,7 +139,8 @@ export class BlobFetch implements GrowingFile {
           }
           break;
         }
-        await this.#follow();
+        if (await this.#follow()) break;
+        await delay(POLL_MS, undefined, { signal: this.#abandoned.signal });
       }
     } catch (error) {
       this.failure = this.#explain(error);
@@ -170,15 +171,18 @@ export class BlobFetch implements GrowingFile {
     const path = files.incomingPath(blob, supplier);
     const openToWrite = (): Promise<FileHandle> => open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     if (this.#file !== undefined && !(await this.#isStill(path))) throw this.#beganAnew();
-    const earlier = await openExisting(path);
-    const occupy = async (): Promise<void> => (await openToWrite()).close();
-    if (earlier !== undefined) await earlier.close();
-    else if (!(await room.reserve(blob.size, occupy))) throw new StorageFailure('The cache has no room');
+    this.#file ??= await this.#openIncoming(path);
+    if (this.#file === undefined) {
+      // A new file: who follows must see that it is not the one that was there.
+      await rm(path, { force: true });
+      const occupy = async (): Promise<void> => (await openToWrite()).close();
+      if (!(await room.reserve(blob.size, occupy))) throw new StorageFailure('The cache has no room');
+    }
 
     const file = await openToWrite();
     try {
       this.#file ??= await openExisting(path);
-      const start = await this.#usableLength(file);
+      const { size: start } = await file.stat();
       const hash = start === 0 ? undefined : await this.#rehash(file, start);
       const stream = await source.read(blob, { start, end: blob.size }, signal);
       // A whole blob is verified by its source.
@@ -201,14 +205,19 @@ export class BlobFetch implements GrowingFile {
     }
   }
 
-  /** What a process that died has left; nothing after a power cut, where a length says little of the bytes. */
-  async #usableLength(file: FileHandle): Promise<number> {
-    const { size, mtimeMs } = await file.stat();
-    const { blob } = this.#options;
-    const isOnDisk = mtimeMs >= Date.now() - uptime() * 1000 || isSealed(blob.digest, mtimeMs);
-    if (size <= blob.size && isOnDisk) return size;
-    await file.truncate();
-    return 0;
+  /**
+   * Opens what an earlier fetch has left, or another process is writing; undefined where there is nothing that can be
+   * gone on with. After a power cut, a file's length says little of its bytes, and its modification time, which may be
+   * its seal, nothing of when they were written.
+   */
+  async #openIncoming(path: string): Promise<FileHandle | undefined> {
+    const file = await openExisting(path);
+    if (file === undefined) return undefined;
+    const { size, ctimeMs } = await file.stat();
+    const isOfThisBoot = ctimeMs >= Date.now() - uptime() * 1000;
+    if (size <= this.#options.blob.size && isOfThisBoot) return file;
+    await file.close();
+    return undefined;
   }
 
   async #rehash(file: FileHandle, length: number): Promise<Hash> {
@@ -224,15 +233,19 @@ export class BlobFetch implements GrowingFile {
     return hash;
   }
 
-  /** Looks at what another process is writing. */
-  async #follow(): Promise<void> {
+  /** Looks at what another process is writing. Ends well where that one has verified it, see {@link BlobFiles.commit}. */
+  async #follow(): Promise<boolean> {
     const { blob, supplier, files } = this.#options;
     const path = files.incomingPath(blob, supplier);
-    if (this.#file === undefined) this.#file = await openExisting(path);
+    if (this.#file === undefined) this.#file = await this.#openIncoming(path);
     // Gone is good: it may have its final name now.
     else if ((await this.#isStill(path)) === false) throw this.#beganAnew();
-    if (this.#file !== undefined) this.#advance((await this.#file.stat()).size);
-    await delay(POLL_MS, undefined, { signal: this.#abandoned.signal });
+    if (this.#file === undefined) return false;
+    const { size, mtimeMs } = await this.#file.stat();
+    const isVerified = size === blob.size && isSealed(blob.digest, mtimeMs);
+    if (isVerified) this.#finish();
+    else this.#advance(size);
+    return isVerified;
   }
 
   /** Whether a path still is the file of which bytes were given away; undefined where it is none any more. */

@@ -25,7 +25,10 @@ export interface BlobFiles {
   lockPath(digest: Digest, supplier: string): string;
   /** Opens a verified blob to read; undefined where there is none. One with a broken seal is removed. */
   open(blob: Descriptor): Promise<FileHandle | undefined>;
-  /** Makes a verified incoming file the blob: on the disk, sealed, under its final name. */
+  /**
+   * Makes a verified incoming file the blob: sealed, on the disk, under its final name. Sealed first, so that those who
+   * follow it in other processes know that it is verified while the disk still takes its time.
+   */
   commit(blob: Descriptor, supplier: string, incoming: FileHandle): Promise<void>;
 }
 
@@ -84,10 +87,10 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
     async commit(blob, supplier, file) {
       const path = blobPath(blob.digest);
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      await file.utimes(Date.now() / 1000, sealOf(blob.digest));
       const synced = lastSync.then(() => file.datasync());
       lastSync = synced.catch(() => {});
       await synced;
-      await file.utimes(Date.now() / 1000, sealOf(blob.digest));
       await rename(incoming(blob.digest, supplier, `${blob.size}`), path);
     },
   };
@@ -112,7 +115,7 @@ export function isSealed(digest: Digest, mtimeMs: number): boolean {
   return mtimeMs === sealOf(digest) * 1000;
 }
 
-/** Seconds since the epoch, before 1979: no clock of a writer comes there. */
-function sealOf(digest: Digest): number {
+/** The modification time of a blob: seconds since the epoch, before 1979, where no clock of a writer comes. */
+export function sealOf(digest: Digest): number {
   return Number.parseInt(splitDigest(digest).hex.slice(0, 7), 16);
 }

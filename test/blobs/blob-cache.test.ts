@@ -11,11 +11,14 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises';
+import { uptime } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import { sealOf } from '../../src/blobs/blob-files.ts';
+import { tryLock } from '../../src/blobs/file-lock.ts';
 import { CatalogueError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../../src/oci/descriptor.ts';
@@ -23,6 +26,7 @@ import { temporaryFolder, waitFor } from '../support/process.ts';
 import {
   always,
   blobFile,
+  fileHandlePrototype,
   incomingFile,
   memorySource,
   REGISTRY,
@@ -30,6 +34,7 @@ import {
   type SampleCache,
   sampleBlob,
   sampleCache,
+  slowDisk,
 } from './samples.ts';
 
 const KIB = 1024;
@@ -240,6 +245,29 @@ suite('two processes with one folder', () => {
     assert.deepEqual(await again, bytes);
     await isKept(one);
     assert.deepEqual(one.uncached, []);
+    await leavesNothingOpen(one);
+  });
+
+  test('the readers of both have the blob once it is verified, however long the disk takes', {
+    timeout: 10_000,
+  }, async (t) => {
+    await using folder = await temporaryFolder();
+    await using one = await sampleCache({ folder: folder.path });
+    await using other = await sampleCache({ folder: folder.path });
+    const source = memorySource(sample);
+    const gate = Promise.withResolvers<void>();
+    source.behave(() => ({ hold: { at: MIB, until: gate.promise } }));
+    const disk = await slowDisk(t, folder.path);
+    const both = [one, other].map(({ cache }) => download(cache.before(source, REGISTRY)));
+    await waitFor(() => source.reads[0]?.given === MIB);
+    gate.resolve();
+    for (const content of await Promise.all(both)) assert.ok(content.equals(bytes));
+    assert.ok(!(await one.files()).includes(blobFile(descriptor.digest)), 'it is not on the disk yet');
+    // One that comes meanwhile neither waits nor asks the registry.
+    assert.deepEqual(await download(other.cache.before(source, REGISTRY)), bytes);
+    disk.finish();
+    await isKept(one);
+    assert.equal(source.reads.length, 1);
     await leavesNothingOpen(one);
   });
 });
@@ -559,12 +587,34 @@ suite('what an earlier process left', () => {
     );
   });
 
-  test('bytes from before the machine started are discarded, for a power cut may have left holes', async () => {
-    const source = memorySource(sample);
+  for (const [what, written] of [
+    ['bytes', () => new Date()],
+    ['a blob that was sealed', () => sealOf(descriptor.digest)],
+  ] as const) {
+    test(`${what} from before the machine started: discarded, for a power cut may have left holes`, async (t) => {
+      const source = memorySource(sample);
+      await using setup = await sampleCache();
+      const path = await leave(setup, Buffer.alloc(bytes.length));
+      await utimes(path, new Date(), written());
+      // What was changed last before the start of a machine that started just now.
+      t.mock.timers.enable({ apis: ['Date'], now: Date.now() + uptime() * 1000 + 60_000 });
+      assert.deepEqual(await download(setup.cache.before(source, REGISTRY)), bytes);
+      assert.equal(source.reads[0]?.range.start, 0);
+    });
+  }
+
+  test('whoever follows is given nothing from before the machine started', { timeout: 10_000 }, async (t) => {
     await using setup = await sampleCache();
-    const path = await leave(setup, Buffer.alloc(MIB));
-    await utimes(path, new Date('2020-01-01'), new Date('2020-01-01'));
-    assert.deepEqual(await download(setup.cache.before(source, REGISTRY)), bytes);
+    const path = await leave(setup, Buffer.alloc(bytes.length));
+    await utimes(path, new Date(), sealOf(descriptor.digest));
+    const lock = tryLock(path.replace(/\d+$/, 'lock'));
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() + uptime() * 1000 + 60_000 });
+    const looks = t.mock.method(await fileHandlePrototype(setup.folder), 'stat').mock;
+    const source = memorySource(sample);
+    const followed = download(setup.cache.before(source, REGISTRY));
+    await waitFor(() => looks.callCount() > 2);
+    lock?.release();
+    assert.deepEqual(await followed, bytes);
     assert.equal(source.reads[0]?.range.start, 0);
   });
 });

@@ -6,8 +6,16 @@ import { suite, test } from 'node:test';
 import { type BlobFiles, openBlobFiles } from '../../src/blobs/blob-files.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
-import { temporaryFolder } from '../support/process.ts';
-import { blobFile, filesIn, incomingFile, REGISTRY, type SampleBlob, sampleBlob } from './samples.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
+import {
+  blobFile,
+  filesIn,
+  incomingFile,
+  REGISTRY,
+  type SampleBlob,
+  sampleBlob,
+  slowDisk,
+} from './samples.ts';
 
 const sample = sampleBlob(100_000, 'files');
 const { descriptor, bytes } = sample;
@@ -94,6 +102,27 @@ suite('a blob on the disk', () => {
     assert.deepEqual(await filesIn(setup.folder), [blobFile(descriptor.digest)]);
     assert.deepEqual(await contentOf(setup.files), bytes);
     assert.deepEqual(setup.damaged, []);
+  });
+
+  test('has its final name only once it is on the disk', async (t) => {
+    await using setup = await setUp();
+    const disk = await slowDisk(t, setup.folder);
+    const committed = commit(setup.files, sample);
+    await waitFor(() => disk.syncs === 1);
+    assert.deepEqual(await filesIn(setup.folder), [incomingFile(descriptor)]);
+    disk.finish();
+    await committed;
+    assert.deepEqual(await filesIn(setup.folder), [blobFile(descriptor.digest)]);
+  });
+
+  test('that cannot be brought to the disk gets no final name', async (t) => {
+    await using setup = await setUp();
+    const disk = await slowDisk(t, setup.folder);
+    const committed = assert.rejects(commit(setup.files, sample), { code: 'EIO' });
+    await waitFor(() => disk.syncs === 1);
+    disk.finish(Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' }));
+    await committed;
+    assert.deepEqual(await filesIn(setup.folder), [incomingFile(descriptor)]);
   });
 
   for (const [what, change] of [

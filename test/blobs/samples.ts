@@ -1,6 +1,7 @@
 import { createCipheriv, createHash } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { TestContext } from 'node:test';
 import { type BlobCache, openBlobCache } from '../../src/blobs/blob-cache.ts';
 import { CatalogueError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
@@ -174,4 +175,36 @@ export function incomingFile(
 ): string {
   const hash = createHash('sha256').update(supplier).digest('hex').slice(0, 16);
   return join('incoming', `${digest.replace(':', '-')}.${hash}.${size}`);
+}
+
+export interface SlowDisk {
+  /** How often something had to be brought to it. */
+  readonly syncs: number;
+  /** Everything is on it now; or nothing ever will be. */
+  finish(error?: Error): void;
+}
+
+/** Makes bringing files to the disk take until the test says so: no real disk can be told to. */
+export async function slowDisk(t: TestContext, folder: string): Promise<SlowDisk> {
+  const prototype = await fileHandlePrototype(folder);
+  const gate = Promise.withResolvers<void>();
+  gate.promise.catch(() => {});
+  const datasync = prototype.datasync;
+  const mock = t.mock.method(prototype, 'datasync', async function (this: FileHandle) {
+    await gate.promise;
+    await datasync.call(this);
+  });
+  return {
+    get syncs() {
+      return mock.mock.callCount();
+    },
+    finish: (error) => (error === undefined ? gate.resolve() : gate.reject(error)),
+  };
+}
+
+/** What all open files have in common, for tests to look in. */
+export async function fileHandlePrototype(folder: string): Promise<FileHandle> {
+  const handle = await open(folder);
+  await handle.close();
+  return Object.getPrototypeOf(handle);
 }
