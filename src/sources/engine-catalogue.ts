@@ -2,10 +2,10 @@ import { archiveFilename } from '../archive/filename.ts';
 import { formatPlatform, normalisePlatform, type Platform, samePlatform } from '../oci/platform.ts';
 import { compareTags } from '../oci/tag-order.ts';
 import type { Engine } from './engine/engine.ts';
+import { engineName } from './engine/engine-name.ts';
 import {
   digestOf,
   type EngineSourceOptions,
-  engineName,
   isFor,
   notInEngine,
   otherPlatform,
@@ -37,7 +37,7 @@ export function createEngineCatalogue({
     const { reference, platform } = request;
     const isExact = reference.digest !== undefined && platform === undefined;
     const wanted = platform ?? defaultPlatform;
-    const image = await engine.inspect(engineName(reference), isExact ? undefined : wanted, signal);
+    const image = await engine.inspect(engineName(reference), wanted, signal);
     if (image === undefined) return undefined;
     if (!isExact && !isFor(wanted, image)) {
       if (policy === 'never') throw otherPlatform(reference, wanted, image);

@@ -13,6 +13,7 @@ import type { CredentialStore } from '../registry/credentials.ts';
 import { createSingleFlight } from '../single-flight.ts';
 import { relay } from '../streams.ts';
 import type { Engine, EngineImage } from './engine/engine.ts';
+import { engineName } from './engine/engine-name.ts';
 import type { Leases } from './engine/leases.ts';
 import { createProgressHub } from './engine/progress-hub.ts';
 import { createPullProgress } from './engine/pull-progress.ts';
@@ -47,8 +48,6 @@ export interface EngineSourceLog {
 /** One request on its way through the engine. */
 interface Job {
   readonly names: readonly string[];
-  /** Undefined: the one that the name stands for. */
-  readonly platform: Platform | undefined;
   readonly images: readonly EngineImage[];
   readonly report: (progress: Progress) => void;
 }
@@ -88,13 +87,14 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
     const isExact = reference.digest !== undefined && platform === undefined;
     const wanted = platform ?? defaultPlatform;
     const isWanted = (image: EngineImage): boolean => isExact || isFor(wanted, image);
-    const look = (): Promise<EngineImage | undefined> =>
-      engine.inspect(name, isExact ? undefined : wanted, signal);
 
-    const there = await look();
+    const there = await engine.inspect(name, wanted, signal);
     // What a digest means never changes, so that asking again would only cost a pull.
     const mayStay = policy !== 'always' || reference.digest !== undefined;
-    if (there !== undefined && mayStay && isWanted(there)) return noted(name, there, false, signal);
+    if (there !== undefined && mayStay && isWanted(there)) {
+      await note((engineId) => pulled.used(engineId, there), signal);
+      return there;
+    }
     if (policy === 'never')
       throw there === undefined ? notInEngine(reference) : otherPlatform(reference, wanted, there);
 
@@ -126,12 +126,15 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
       const wait = (ahead: number): void => hub.report(key, { stage: 'queued', ahead });
       return queue.run(
         async () => {
-          const before = await engine.imageIds(shared);
+          const before = await engine.images(shared);
           await engine.pull({ reference, platform, credentials: found, onLine }, shared);
-          const pulledImage = await engine.inspect(name, isExact ? undefined : platform, shared);
-          if (pulledImage === undefined)
+          const made = await engine.inspect(name, platform, shared);
+          if (made === undefined)
             throw new CatalogueError('engine-failed', `The engine lost ${image} after its pull.`);
-          return noted(name, pulledImage, !before.has(pulledImage.id), shared);
+          const engineId = await note((id) => pulled.pulled(id, name, made, before), shared);
+          // Nobody waits for it, and the image itself is held.
+          pulled.removeSurplus(engineId, AbortSignal.timeout(REMOVAL_PATIENCE_MS)).catch(log.untidy);
+          return made;
         },
         wait,
         shared,
@@ -145,30 +148,24 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
     }
   };
 
-  /** Notes the use of an image, which may make others surplus. */
-  const noted = async (
-    name: string,
-    image: EngineImage,
-    isNew: boolean,
-    signal: AbortSignal,
-  ): Promise<EngineImage> => {
+  /** Keeps the record of what was pulled; that it cannot be kept is no client's trouble. */
+  const note = async (record: (engineId: string) => Promise<void>, signal: AbortSignal): Promise<string> => {
     const { id } = await engine.describe(signal);
-    await pulled.use(id, name, image, isNew).catch(log.untidy);
-    // Nobody waits for it, and the image itself is held.
-    if (isNew) pulled.removeSurplus(id, AbortSignal.timeout(REMOVAL_PATIENCE_MS)).catch(log.untidy);
-    return image;
+    await record(id).catch(log.untidy);
+    return id;
   };
 
   /** Makes sure that the names still mean what was looked at; what else was saved is not what was asked for. */
-  const stillMeans = async ({ names, images, platform }: Job, signal: AbortSignal): Promise<boolean> => {
-    const now = await Promise.all(names.map((name) => engine.inspect(name, platform, signal)));
+  const stillMeans = async ({ names, images }: Job, signal: AbortSignal): Promise<boolean> => {
+    const now = await Promise.all(names.map((name, at) => engine.inspect(name, images[at]?.chosen, signal)));
     return now.every((image, at) => image?.id === images[at]?.id);
   };
 
-  const keyOf = async ({ names, images, platform }: Job, signal: AbortSignal): Promise<string> => {
+  const keyOf = async ({ names, images }: Job, signal: AbortSignal): Promise<string> => {
     const { product, store } = await engine.describe(signal);
     const ids = images.map(({ id }) => id);
-    const all = { ids, names, platform: platform && formatPlatform(platform), product, store };
+    const chosen = chosenPlatform(images);
+    const all = { ids, names, platform: chosen && formatPlatform(chosen), product, store };
     return createHash('sha256').update(JSON.stringify(all)).digest('hex');
   };
 
@@ -182,7 +179,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
       const onProgress = (bytes: number): void => hub.report(key, { stage: 'saving', bytes });
       onProgress(0);
       const expected = job.images.reduce((sum, { size }) => sum + size, 0);
-      const source = await engine.save(job.names, job.platform, shared);
+      const source = await engine.save(job.names, chosenPlatform(job.images), shared);
       return kept.fill({ key, expected, maxSize, onProgress }, source, shared);
     };
     try {
@@ -211,7 +208,10 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
       const images: EngineImage[] = [];
       for (const reference of references)
         images.push(await provide(reference, request.platform, report, signal));
-      const job = { names, platform, images, report };
+      // Nobody removes, by another name, what is about to be saved.
+      for (const id of [...new Set(images.map(({ listedId }) => listedId))].sort())
+        releases.push(await leases.take(id, 'saved', signal));
+      const job = { names, images, report };
       const facts = archiveFacts(request, images, defaultPlatform);
       if (spools !== undefined && request.stream !== true) {
         try {
@@ -242,7 +242,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
   };
 
   const start = async (job: Job, signal: AbortSignal): Promise<Readable> => {
-    const stream = await engine.save(job.names, job.platform, signal);
+    const stream = await engine.save(job.names, chosenPlatform(job.images), signal);
     if (!(await stillMeans(job, signal))) {
       stream.destroy();
       throw new CatalogueError(
@@ -279,15 +279,17 @@ export function requireDockerFormat(format: ArchiveFormat): void {
   throw new CatalogueError('format-unavailable', 'A Docker engine saves images only in format=docker.');
 }
 
-/** Always with a tag or a digest: a bare name would mean every tag of the repository. */
-export function engineName({ name, tag, digest }: Reference): string {
-  return digest === undefined ? `${name}:${tag ?? 'latest'}` : `${name}@${digest}`;
-}
-
-/** The platform that is saved; undefined where digests leave none to choose. */
+/** The platform that names are held for; undefined where digests leave none to choose. */
 function platformOf({ references, platform }: ArchiveRequest, standard: Platform): Platform | undefined {
   const isExact = references.every(({ digest }) => digest !== undefined);
   return platform ?? (isExact ? undefined : standard);
+}
+
+/** The platform to save, where all images were chosen by one; else each comes with all that the engine has of it. */
+function chosenPlatform(images: readonly EngineImage[]): Platform | undefined {
+  const [first, ...others] = images.map(({ chosen }) => chosen);
+  const isShared = others.every((other) => first && other && samePlatform(first, other));
+  return isShared ? first : undefined;
 }
 
 /** Tells whether an image runs on a platform. */

@@ -7,8 +7,11 @@ import { makeCertificates } from '../support/certificates.ts';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { startDockerd, startPodman } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
+import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort, run, runOrThrow, temporaryFolder } from '../support/process.ts';
+import { freePort, run, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
+import { push } from '../support/push.ts';
+import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, registryUser, startRegistry } from '../support/registry.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
 
@@ -116,6 +119,55 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
       const answer = await httpCall(`${at}/${query}`);
       assert.deepEqual([answer.status, JSON.parse(`${answer.body}`).code], [status, code], `${answer.body}`);
     }
+  });
+
+  test('podman: what was pulled goes again, by tag, digest and ID; what has another tag stays', {
+    skip: skipUnless('podman', 'crun'),
+  }, async () => {
+    await using podman = await startPodman({ insecureRegistries: [registry.host] });
+    await using service = await podman.serve();
+    await using proxy = await startDockerProxy({
+      env: {
+        DOCKERPROXY_SOURCE: 'engine',
+        DOCKERPROXY_ENGINE_KEEP: '1.5MiB',
+        DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
+        DOCKER_HOST: service.dockerHost,
+      },
+    });
+    const publish = async (name: string, content: string): Promise<string> => {
+      await using random = await randomLayer(2 ** 20, content);
+      const platform = { os: 'linux', architecture: 'amd64' };
+      return await push(registry.url, name, 'latest', image({ platform, layers: [random] }));
+    };
+    const fetched = async (name: string): Promise<void> => {
+      const answer = await httpCall(`${proxy.url}/dl?myimage=${registry.host}/${name}`);
+      assert.equal(answer.status, 200, `${answer.body}`);
+    };
+    const isLeft = async (...names: string[]): Promise<void> => {
+      const there = async (): Promise<string> => {
+        const { stdout } = await podman.podman('image', 'ls', '--format', '{{.Repository}}:{{.Tag}}');
+        return stdout.replaceAll(`${registry.host}/`, '').split('\n').filter(Boolean).sort().join();
+      };
+      await waitFor(async () => (await there()) === names.sort().join()).catch(async (error) => {
+        throw new Error(`There is ${await there()}, not ${names}`, { cause: error });
+      });
+    };
+    await publish('keep/a', 'first');
+    await fetched('keep/a');
+    await podman.podman('tag', `${registry.host}/keep/a`, 'localhost/mine/keep:1');
+    await publish('keep/a', 'second');
+    await fetched('keep/a');
+    await isLeft('keep/a:latest', 'localhost/mine/keep:1');
+    const digest = await publish('keep/b', 'of b');
+    await fetched(`keep/b@${digest}`);
+    await isLeft('keep/b:<none>', 'localhost/mine/keep:1');
+    await publish('keep/c', 'of c');
+    await fetched('keep/c');
+    await isLeft('keep/c:latest', 'localhost/mine/keep:1');
+    // Its name goes to another image, which leaves the ID alone.
+    await publish('keep/c', 'newer');
+    await fetched('keep/c');
+    await isLeft('keep/c:latest', 'localhost/mine/keep:1');
   });
 
   test('credentials of config.json go along, to their registry', async () => {

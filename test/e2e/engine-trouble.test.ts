@@ -56,8 +56,8 @@ async function publishSmall({ registry }: Parts, name: string, content = name): 
   );
 }
 
-async function publishLarge({ registry }: Parts, name: string, bytes: number): Promise<void> {
-  await using random = await randomLayer(bytes, name);
+async function publishLarge({ registry }: Parts, name: string, bytes: number, content = name): Promise<void> {
+  await using random = await randomLayer(bytes, content);
   await push(registry.url, name, 'latest', image({ platform: PLATFORM, layers: [random] }));
 }
 
@@ -309,6 +309,59 @@ suite('an engine in trouble, and one with much to do', {
     assert.equal((await httpCall(parts.url('test/d').replace(parts.proxy.url, again.url))).status, 200);
     await waitFor(async () => !(await there()).includes('test/a'), { what: 'the older of the two to go' });
     assert.deepEqual(await there(), ['test/c', 'test/d', 'test/theirs']);
+  });
+
+  test('what somebody else gave a tag stays, whoever pulled it', async () => {
+    await using state = await temporaryFolder();
+    await using parts = await startParts({
+      DOCKERPROXY_ENGINE_KEEP: '1.5MiB',
+      DOCKERPROXY_STATE_DIR: state.path,
+    });
+    const { engine, line } = parts;
+    /** How many images there are, and all tags. */
+    const there = async (): Promise<string> => {
+      const listed = async (...args: string[]): Promise<string[]> =>
+        (await engine.docker('image', 'ls', ...args)).stdout.split('\n').filter(Boolean);
+      const tags = (await listed('--format', '{{.Repository}}:{{.Tag}}')).filter(
+        (tag) => !/<none>$/.test(tag),
+      );
+      const named = tags.map((tag) => tag.replace(`${line.host}/`, '')).sort();
+      return [new Set(await listed('--quiet')).size, ...named].join(' ');
+    };
+    const fetched = async (name: string, content: string): Promise<void> => {
+      await publishLarge(parts, name, MIB, content);
+      assert.equal((await httpCall(parts.url(name))).status, 200);
+    };
+    const isLeft = async (wanted: string): Promise<void> => {
+      await waitFor(async () => (await there()) === wanted).catch(async (error) => {
+        throw new Error(`There is ${await there()}, not ${wanted}`, { cause: error });
+      });
+    };
+
+    // Ours, tagged by the operator: neither its tag nor, once the registry has another one, its ID is removed.
+    await fetched('test/a', 'first');
+    await engine.docker('tag', `${line.host}/test/a`, 'mine/keep:1');
+    await fetched('test/b', 'of b');
+    await fetched('test/a', 'second');
+    await isLeft('2 mine/keep:1 test/a:latest');
+
+    // The operator's tag, which our pull gave another image: the tag stays, and goes on to count for nothing.
+    await publishLarge(parts, 'test/theirs', MIB, 'theirs');
+    await engine.docker('pull', `${line.host}/test/theirs`);
+    await fetched('test/theirs', 'newer');
+    await fetched('test/c', 'of c');
+    await isLeft('4 mine/keep:1 test/c:latest test/theirs:latest');
+    // What it had from us has no name then, and goes; what it had before is not ours.
+    await fetched('test/theirs', 'newest');
+    await fetched('test/d', 'of d');
+    await isLeft('4 mine/keep:1 test/d:latest test/theirs:latest');
+
+    // Two names that we pulled are one image, and go both.
+    await fetched('test/e', 'the same');
+    await fetched('test/f', 'the same');
+    await isLeft('4 mine/keep:1 test/e:latest test/f:latest test/theirs:latest');
+    await fetched('test/g', 'of g');
+    await isLeft('4 mine/keep:1 test/g:latest test/theirs:latest');
   });
 
   test('two platforms of one name at once are two archives', async () => {

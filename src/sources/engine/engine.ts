@@ -5,11 +5,12 @@ import Docker from 'dockerode';
 import { CatalogueError } from '../../errors.ts';
 import { type ConfigSummary, parseTimestamp, summariseConfig } from '../../oci/config-summary.ts';
 import { isJsonObject, type JsonObject } from '../../oci/json.ts';
-import { formatPlatform, type Platform, type StatedPlatform } from '../../oci/platform.ts';
+import { formatPlatform, type Platform, type StatedPlatform, samePlatform } from '../../oci/platform.ts';
 import { type Reference, type Repository, referenceOrNone } from '../../oci/reference.ts';
 import type { Credentials } from '../../registry/credentials.ts';
 import { streamFrom } from '../../streams.ts';
 import type { EngineAddress } from './address.ts';
+import { fullName } from './engine-name.ts';
 import { pullError } from './pull-error.ts';
 import { jsonLines } from './pull-progress.ts';
 
@@ -27,15 +28,28 @@ export interface EngineFacts {
   readonly keepsPlatforms: boolean;
 }
 
-/** An image that an engine has. */
+/** An image that an engine has, for one platform. */
 export interface EngineImage {
+  /** Another one for other content: where names keep platforms, the digest of the platform's manifest. */
   readonly id: string;
-  /** Bytes, unpacked. */
+  /** What the engine lists and removes it by: where names keep platforms, the digest of the index with all of them. */
+  readonly listedId: string;
+  /** The platform that it has to be asked for by; undefined where its name has no other one. */
+  readonly chosen: Platform | undefined;
+  /** Bytes, unpacked, unless the engine keeps images packed. */
   readonly size: number;
   readonly platform: StatedPlatform;
   readonly repoDigests: readonly string[];
   readonly created: Date | undefined;
   readonly config: ConfigSummary;
+}
+
+/** An image as an engine lists it, with whatever platforms it has. */
+export interface ListedImage {
+  /** Bytes of all its platforms. */
+  readonly size: number;
+  /** In full: `docker.io/library/busybox:latest`. */
+  readonly tags: readonly string[];
 }
 
 export interface PullOrder {
@@ -59,7 +73,10 @@ export interface Engine {
   describe(signal: AbortSignal): Promise<EngineFacts>;
   /** Asks whether it answers. */
   ping(signal: AbortSignal): Promise<void>;
-  /** Looks at an image by name; undefined where it has none. Where names keep platforms, at the one for this platform. */
+  /**
+   * Looks at an image by name; undefined where it has none. Where names keep platforms, at the one for this platform, or
+   * at what the engine takes the name for where it has not got that one.
+   */
   inspect(
     name: string,
     platform: Platform | undefined,
@@ -67,11 +84,15 @@ export interface Engine {
   ): Promise<EngineImage | undefined>;
   /** The tags that its images have in a repository. */
   tags(repository: Repository, signal: AbortSignal): Promise<readonly string[]>;
-  /** The IDs of all its images. */
-  imageIds(signal: AbortSignal): Promise<ReadonlySet<string>>;
+  /** All its images, by their IDs. */
+  images(signal: AbortSignal): Promise<ReadonlyMap<string, ListedImage>>;
   /** Pulls one image. @throws CatalogueError what the registry's trouble is */
   pull(order: PullOrder, signal: AbortSignal): Promise<void>;
-  /** Saves images, from its first byte on; a stream that is no whole tar fails. */
+  /**
+   * Saves images, from its first byte on; a stream that is no whole tar fails.
+   *
+   * @param platform the one that all of them were chosen by, if any
+   */
   save(names: readonly string[], platform: Platform | undefined, signal: AbortSignal): Promise<Readable>;
   /** Takes a name or an ID away, and the image with its last name; false where something still needs it. */
   remove(name: string, signal: AbortSignal): Promise<boolean>;
@@ -80,6 +101,7 @@ export interface Engine {
 /** The newest version of the API that this client was written for. */
 const NEWEST_API = '1.51';
 const PLATFORM_ON_PULL = '1.32';
+/** On an engine that does not keep platforms it says nothing new, so that only the others are told. */
 const PLATFORM_ON_SAVE = '1.48';
 const PLATFORM_ON_INSPECT = '1.49';
 /** Milliseconds for what an engine knows without asking anybody. */
@@ -138,31 +160,30 @@ export function createEngine(address: EngineAddress): Engine {
 
     inspect: (name, platform, signal) =>
       call(signal, async ({ docker, facts }) => {
-        const withPlatform =
-          platform !== undefined && facts.keepsPlatforms && isAtLeast(facts.apiVersion, PLATFORM_ON_INSPECT);
-        const query = withPlatform ? { platform: JSON.stringify(ociPlatform(platform)) } : {};
-        try {
-          return readImage(await get(docker, `/images/${name}/json`, query, signal));
-        } catch (error) {
-          if (statusOf(error) === 404) return undefined;
-          throw error;
-        }
+        const look = (query: Record<string, string>): Promise<EngineImage | undefined> =>
+          get(docker, `/images/${name}/json`, query, signal).then(readImage, noneIfMissing);
+        const image = await look({});
+        const hasOthers = facts.keepsPlatforms && isAtLeast(facts.apiVersion, PLATFORM_ON_SAVE);
+        if (image === undefined || platform === undefined || !hasOthers) return image;
+        if (!isAtLeast(facts.apiVersion, PLATFORM_ON_INSPECT))
+          return samePlatform(platform, image.platform) ? { ...image, chosen: platform } : image;
+        const own = await look({ platform: JSON.stringify(ociPlatform(platform)) });
+        return own === undefined ? image : { ...own, listedId: image.listedId, chosen: platform };
       }),
 
     tags: (repository, signal) =>
       call(signal, async ({ docker }) => {
         const images = await docker.listImages({ abortSignal: limited(signal) });
-        // One without a name is listed as <none>:<none>.
-        const tagged = images.flatMap(({ RepoTags }) => RepoTags ?? []).map(referenceOrNone);
+        const tagged = images.flatMap(({ RepoTags }) => tagsIn(RepoTags)).map(referenceOrNone);
         const isOfIt = (found: Reference | undefined): boolean =>
           found?.domain === repository.domain && found.path === repository.path;
         return tagged.filter(isOfIt).flatMap((found) => found?.tag ?? []);
       }),
 
-    imageIds: (signal) =>
+    images: (signal) =>
       call(signal, async ({ docker }) => {
         const images = await docker.listImages({ abortSignal: limited(signal) });
-        return new Set(images.map(({ Id }) => Id));
+        return new Map(images.map(({ Id, Size, RepoTags }) => [Id, { size: Size, tags: tagsIn(RepoTags) }]));
       }),
 
     pull: ({ reference, platform, credentials, onLine }, signal) =>
@@ -189,9 +210,8 @@ export function createEngine(address: EngineAddress): Engine {
       }),
 
     save: (names, platform, signal) =>
-      call(signal, async ({ docker, facts: { apiVersion } }) => {
-        const takesPlatform = platform !== undefined && isAtLeast(apiVersion, PLATFORM_ON_SAVE);
-        const query = { names, ...(takesPlatform && { platform: JSON.stringify(ociPlatform(platform)) }) };
+      call(signal, async ({ docker }) => {
+        const query = { names, ...(platform && { platform: JSON.stringify(ociPlatform(platform)) }) };
         const response = await dial(
           docker,
           { ...GET, path: '/images/get?', options: query, isStream: true },
@@ -286,21 +306,31 @@ async function get(
 
 function readImage(inspected: JsonObject): EngineImage {
   const { Id, Size, Os, Architecture, Variant, RepoDigests, Created, Config } = inspected;
-  if (typeof Id !== 'string' || typeof Os !== 'string' || typeof Architecture !== 'string') {
-    throw new Error('An image is described without its ID or platform');
-  }
+  if (typeof Id !== 'string') throw new Error('An image is described without its ID');
   return {
     id: Id,
+    listedId: Id,
+    chosen: undefined,
     size: typeof Size === 'number' ? Size : 0,
     platform: {
-      os: Os,
-      architecture: Architecture,
+      // The containerd store has indexes none of whose platforms was pulled.
+      os: typeof Os === 'string' && Os !== '' ? Os : 'unknown',
+      architecture: typeof Architecture === 'string' && Architecture !== '' ? Architecture : 'unknown',
       ...(typeof Variant === 'string' && { variant: Variant }),
     },
     repoDigests: Array.isArray(RepoDigests) ? RepoDigests.filter((text) => typeof text === 'string') : [],
     created: parseTimestamp(Created),
     config: summariseConfig(Config),
   };
+}
+
+function noneIfMissing(error: unknown): undefined {
+  if (statusOf(error) !== 404) throw error;
+}
+
+/** One without a name is listed as <none>:<none>, as nothing, or as null. */
+function tagsIn(listed: readonly string[] | null | undefined): readonly string[] {
+  return (listed ?? []).filter((name) => !name.startsWith('<none>')).map(fullName);
 }
 
 /**

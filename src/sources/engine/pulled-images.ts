@@ -1,16 +1,25 @@
 import { readFile } from 'node:fs/promises';
 import { isJsonObject, parseJsonObject } from '../../oci/json.ts';
 import { replaceFile } from '../../replace-file.ts';
-import type { Engine, EngineImage } from './engine.ts';
+import type { Engine, EngineImage, ListedImage } from './engine.ts';
 import type { Leases } from './leases.ts';
 
-/** Remembers, over restarts, what this service pulled into an engine, and removes what was not asked for longest. */
+type Listing = ReadonlyMap<string, ListedImage>;
+
+/**
+ * Remembers, over restarts, what this service pulled into an engine, and removes what was not asked for longest. An
+ * image is ours where its ID came with one of our pulls, and a tag where our pull made it; an image that has anybody
+ * else's tag stays, and does not count.
+ */
 export interface PulledImages {
+  /** Notes that an image was asked for. */
+  used(engineId: string, image: EngineImage): Promise<void>;
   /**
-   * Notes that an image was asked for. One that the service did not pull itself, now or earlier, is not noted, and so
-   * never removed.
+   * Notes what a pull has given a name.
+   *
+   * @param before what the engine had before the pull
    */
-  use(engineId: string, name: string, image: EngineImage, isNew: boolean): Promise<void>;
+  pulled(engineId: string, name: string, image: EngineImage, before: Listing): Promise<void>;
   /** Removes images until the rest has no more than the bytes to keep. */
   removeSurplus(engineId: string, signal: AbortSignal): Promise<void>;
 }
@@ -19,7 +28,7 @@ export interface PulledImagesOptions {
   /** Where the record is kept. */
   readonly file: string;
   readonly engine: Engine;
-  /** Names that are held are not removed. */
+  /** Names and IDs that are held are not removed. */
   readonly leases: Leases;
   /** Bytes. */
   readonly keep: number;
@@ -28,13 +37,14 @@ export interface PulledImagesOptions {
   readonly onRemoved: (name: string) => void;
 }
 
-/** A name that an image got by being pulled. */
+/** An image that came with our pull of a name. */
 interface Pulled {
   readonly engine: string;
   readonly name: string;
+  /** By which the engine lists it. */
   readonly id: string;
-  /** Bytes, unpacked. */
-  readonly size: number;
+  /** Whether the name, too, is ours: it was not somebody else's before. */
+  readonly isNameOurs: boolean;
   /** Milliseconds since the epoch. */
   readonly used: number;
 }
@@ -58,42 +68,67 @@ export function createPulledImages(options: PulledImagesOptions): PulledImages {
     turn = changed.catch(() => {});
     return changed;
   };
+  // Had it been used or pulled meanwhile, it would have another entry.
+  const forget = (gone: readonly Pulled[]): Promise<unknown> =>
+    change((all) => (gone.length === 0 ? all : all.filter((entry) => !gone.includes(entry))));
 
   /** Between the changes, so that no request waits until an engine has removed an image. */
   const removeOldest = async (engineId: string, signal: AbortSignal): Promise<void> => {
-    let left = (await change((pulled) => pulled)).filter((entry) => entry.engine === engineId);
-    for (const entry of [...left].sort((a, b) => a.used - b.used)) {
-      if (totalSize(left) <= keep) return;
-      if (!(await remove(entry, signal))) continue;
-      left = left.filter((other) => other !== entry);
-      // Had it been pulled again meanwhile, it would have another entry.
-      await change((pulled) => pulled.filter((other) => other !== entry));
+    const tried = new Set<string>();
+    for (;;) {
+      const record = (await change((all) => all)).filter((entry) => entry.engine === engineId);
+      if (record.length === 0) return;
+      const there = await engine.images(signal);
+      await forget(record.filter(({ id }) => !there.has(id)));
+      const ours = record.filter(({ id }) => isOurs(there.get(id), record, id));
+      if (totalSize(ours, there) <= keep) return;
+      const untried = ours.filter((entry) => !tried.has(keyOf(entry)));
+      const [oldest] = untried.sort((a, b) => a.used - b.used);
+      if (oldest === undefined) return;
+      tried.add(keyOf(oldest));
+      if (await remove(oldest, there.get(oldest.id)?.tags ?? [], signal)) await forget([oldest]);
     }
   };
 
-  const remove = async ({ name, id }: Pulled, signal: AbortSignal): Promise<boolean> => {
-    const release = leases.tryTake(name);
-    if (release === undefined) return false;
+  /** False where something still needs it. */
+  const remove = async (
+    { name, id }: Pulled,
+    tags: readonly string[],
+    signal: AbortSignal,
+  ): Promise<boolean> => {
+    const hasName = tags.includes(name);
+    // A name that went to another image left this one to its other names, which are ours, too.
+    if (!hasName && tags.length > 0) return true;
+    const held = (hasName ? [name, id] : [id]).map(leases.tryTake);
     try {
-      const current = await engine.inspect(name, undefined, signal);
-      // A name that went to another image left this one without: then only its ID is left to remove it by.
-      const isRemoved = await engine.remove(current?.id === id ? name : id, signal);
+      if (held.includes(undefined)) return false;
+      const isRemoved = await engine.remove(hasName ? name : id, signal);
       if (isRemoved) onRemoved(name);
       return isRemoved;
     } finally {
-      release();
+      for (const release of held) release?.();
     }
   };
 
   return {
-    async use(engineId, name, { id, size }, isNew) {
-      await change((pulled) => {
-        const isOurs = isNew || pulled.some((entry) => entry.engine === engineId && entry.id === id);
-        if (!isOurs) return pulled;
-        const others = pulled.filter(
+    async used(engineId, { listedId }) {
+      await change((all) => touched(all, engineId, listedId, now()));
+    },
+
+    async pulled(engineId, name, { listedId: id }, before) {
+      await change((all) => {
+        const own = all.filter((entry) => entry.engine === engineId);
+        const mine = own.some((entry) => entry.id === id);
+        if (before.has(id) && !mine) return all;
+        const used = now();
+        const rest = touched(all, engineId, id, used);
+        const [idBefore] = [...before].find(([, { tags }]) => tags.includes(name)) ?? [];
+        const isNameOurs = idBefore === undefined || own.some(isOwnerOf(name, idBefore));
+        if (rest.some((entry) => entry.engine === engineId && isOwnerOf(name, id)(entry))) return rest;
+        const others = rest.filter(
           (entry) => !(entry.engine === engineId && entry.name === name && entry.id === id),
         );
-        return [...others, { engine: engineId, name, id, size, used: now() }];
+        return [...others, { engine: engineId, name, id, isNameOurs, used }];
       });
     },
 
@@ -105,10 +140,29 @@ export function createPulledImages(options: PulledImagesOptions): PulledImages {
   };
 }
 
+function isOwnerOf(name: string, id: string): (entry: Pulled) => boolean {
+  return (entry) => entry.isNameOurs && entry.name === name && entry.id === id;
+}
+
+/** Whether all tags that an image has are ours. */
+function isOurs(image: ListedImage | undefined, record: readonly Pulled[], id: string): boolean {
+  return image?.tags.every((tag) => record.some(isOwnerOf(tag, id))) ?? false;
+}
+
+function keyOf({ name, id }: Pulled): string {
+  return `${name} ${id}`;
+}
+
+/** An image is as recent as the latest use of any of its names. */
+function touched(all: readonly Pulled[], engineId: string, id: string, used: number): readonly Pulled[] {
+  if (!all.some((entry) => entry.engine === engineId && entry.id === id)) return all;
+  return all.map((entry) => (entry.engine === engineId && entry.id === id ? { ...entry, used } : entry));
+}
+
 /** An image counts once, however many names it has. */
-function totalSize(pulled: readonly Pulled[]): number {
-  const sizes = new Map(pulled.map(({ id, size }) => [id, size]));
-  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
+function totalSize(pulled: readonly Pulled[], there: Listing): number {
+  const ids = new Set(pulled.map(({ id }) => id));
+  return [...ids].reduce((sum, id) => sum + (there.get(id)?.size ?? 0), 0);
 }
 
 async function readRecord(file: string): Promise<Pulled[]> {
@@ -119,6 +173,10 @@ async function readRecord(file: string): Promise<Pulled[]> {
 
 function isPulled(value: unknown): value is Pulled {
   if (!isJsonObject(value)) return false;
-  const { engine, name, id, size, used } = value;
-  return [engine, name, id].every((text) => typeof text === 'string') && [size, used].every(Number.isFinite);
+  const { engine, name, id, isNameOurs, used } = value;
+  return (
+    [engine, name, id].every((text) => typeof text === 'string') &&
+    typeof isNameOurs === 'boolean' &&
+    Number.isFinite(used)
+  );
 }

@@ -1,0 +1,264 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { pack } from 'tar-stream';
+import { sha256 } from './images.ts';
+import { temporaryFolder } from './process.ts';
+
+export interface FakeEngineOptions {
+  /** The newest version of the API that it speaks, and the oldest. */
+  apiVersion: string;
+  minApiVersion?: string;
+  /** In the containerd store a name stands for an index, whose platforms come one by one. */
+  store: 'overlay2' | 'containerd';
+  /** Its own name for itself. */
+  id?: string;
+}
+
+export interface FakeEngine extends AsyncDisposable {
+  /** `unix://…` */
+  dockerHost: string;
+  socketPath: string;
+  /** `GET /v1.51/images/json`, with the query decoded, in the order in which they came. */
+  requests: string[];
+  /** What the registry has under a name (`docker.io/library/a:latest`) from now on. */
+  publish(name: string, platforms: string[], content?: string): Published;
+  /** Pulls for somebody else. */
+  pull(name: string, platform?: string): void;
+  tag(from: string, to: string): void;
+  /** Its images by name, and those without one by their ID alone. */
+  images(): string[];
+  /** Is another engine from now on, at the same address and with the same images. */
+  become(options: FakeEngineOptions): void;
+  /** Answers nothing from now on that the test does not let through. */
+  hang(is?: (request: string) => boolean): void;
+}
+
+export interface Published {
+  /** Of the index. */
+  digest: string;
+  /** Platform → digest. */
+  manifests: Map<string, string>;
+}
+
+interface Stored extends Published {
+  /** The platforms that were pulled. */
+  present: Set<string>;
+}
+
+const HOST_PLATFORM = 'linux/amd64';
+const SIZE = 2 ** 20;
+
+/**
+ * An engine of any version, over a socket, as far as this service speaks to it: no machine has them all. Its answers are
+ * those of moby's daemon/images and daemon/containerd.
+ */
+export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeEngine> {
+  const folder = await temporaryFolder();
+  const socketPath = join(folder.path, 'engine.sock');
+  const published = new Map<string, Published>();
+  const stored = new Map<string, Stored>();
+  const names = new Map<string, string>();
+  const requests: string[] = [];
+  let options = initial;
+  let hangs = (_request: string): boolean => false;
+
+  const isContainerd = (): boolean => options.store === 'containerd';
+  const named = (name: string): [id: string, image: Stored] | undefined => {
+    const id = stored.has(name) ? name : names.get(name);
+    const image = id === undefined ? undefined : stored.get(id);
+    return id === undefined || image === undefined ? undefined : [id, image];
+  };
+  const tagsOf = (id: string): string[] =>
+    [...names].flatMap(([name, at]) => (at === id && (isContainerd() || !name.includes('@')) ? [name] : []));
+
+  const pull = (name: string, wanted?: string): string | undefined => {
+    const found = published.get(name);
+    if (found === undefined) return `manifest for ${name} not found: manifest unknown`;
+    // A single manifest is what it is, unless another platform is asked for.
+    const [only] = found.manifests.size === 1 ? found.manifests.keys() : [];
+    const platform = wanted ?? only ?? HOST_PLATFORM;
+    const manifest = found.manifests.get(platform);
+    if (manifest === undefined) return `no matching manifest for ${platform} in the manifest list entries`;
+    const id = isContainerd() ? found.digest : sha256(Buffer.from(`config of ${manifest}`));
+    const image = stored.get(id) ?? { ...found, present: new Set() };
+    image.present.add(platform);
+    stored.set(id, image);
+    names.set(name, id);
+    return undefined;
+  };
+
+  const inspect = (name: string, platform: string | undefined): Answer => {
+    const [id, image] = named(name) ?? [];
+    if (id === undefined || image === undefined) return noSuchImage(name);
+    const isChosen = platform !== undefined && isContainerd();
+    if (isChosen && !image.present.has(platform)) return noSuchImage(`${name} for ${platform}`);
+    const own = isChosen ? platform : [...image.present].sort()[0];
+    const [os, architecture] = own?.split('/') ?? [];
+    const Id = isChosen ? image.manifests.get(platform) : id;
+    return json({
+      Id,
+      Size: SIZE,
+      Os: os,
+      Architecture: architecture,
+      RepoTags: tagsOf(id),
+      RepoDigests: [],
+    });
+  };
+
+  const remove = (name: string): Answer => {
+    const [id] = named(name) ?? [];
+    if (id === undefined) return noSuchImage(name);
+    const tags = [...names].flatMap(([tag, at]) => (at === id ? [tag] : []));
+    if (name === id && tags.length > 1)
+      return refuse(409, 'conflict: image is referenced in multiple repositories');
+    for (const tag of name === id ? tags : [name]) names.delete(tag);
+    if (![...names.values()].includes(id)) stored.delete(id);
+    return json([]);
+  };
+
+  const save = async (wanted: string[], platform: string | undefined): Promise<Answer> => {
+    const tar = pack();
+    for (const name of wanted) {
+      const [id, image] = named(name) ?? [];
+      const content =
+        platform === undefined ? id : image?.present.has(platform) && image.manifests.get(platform);
+      if (!content) return noSuchImage(name);
+      tar.entry({ name: `${content}.json` }, name);
+    }
+    tar.finalize();
+    return { status: 200, body: await buffer(tar) };
+  };
+
+  const answer = (method: string, path: string, query: URLSearchParams): Answer | Promise<Answer> => {
+    const [, version, rest = path] = /^\/v(1\.\d+)(\/.*)$/.exec(path) ?? [];
+    const refusal = version === undefined ? undefined : versionRefusal(version, options);
+    if (refusal !== undefined) return refuse(400, refusal);
+    const speaks = (wanted: string): boolean => minor(version ?? options.apiVersion) >= minor(wanted);
+    const image = /^\/images\/(.+?)(\/json)?$/.exec(rest);
+    if (rest === '/version')
+      return json({ ApiVersion: options.apiVersion, Version: `of ${options.apiVersion}` });
+    if (rest === '/info') return json(infoOf(options));
+    if (rest === '/images/json') {
+      return json(
+        [...stored.keys()].map((Id) => ({ Id, Size: SIZE, RepoTags: tagsOf(Id), RepoDigests: [] })),
+      );
+    }
+    if (rest === '/images/create') {
+      const [tag = '', platform] = [query.get('tag') ?? '', query.get('platform') ?? undefined];
+      const error = pull(`${query.get('fromImage')}${tag.includes(':') ? '@' : ':'}${tag}`, platform);
+      return error === undefined ? json({ status: 'Pulled' }) : refuse(404, error);
+    }
+    if (rest === '/images/get')
+      return save(query.getAll('names'), platformIn(query, isContainerd() && speaks('1.48')));
+    if (image?.[2] !== undefined) return inspect(image[1] ?? '', platformIn(query, speaks('1.49')));
+    if (image !== null && method === 'DELETE') return remove(image[1] ?? '');
+    return refuse(500, `${method} ${rest} is nothing that this engine knows`);
+  };
+
+  const serve = async (
+    { method = '', url = '' }: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> => {
+    const { pathname, searchParams } = new URL(url, 'http://engine');
+    const path = decodeURIComponent(pathname);
+    const query = [...searchParams].map(([name, value]) => `${name}=${value}`).join('&');
+    const request = `${method} ${path}${query && '?'}${query}`;
+    requests.push(request);
+    if (hangs(request)) return;
+    const { status, body } = await answer(method, path, searchParams);
+    response.writeHead(status, { 'content-type': 'application/json' }).end(body);
+  };
+  const server = createServer((request, response) => void serve(request, response));
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+
+  return {
+    dockerHost: `unix://${socketPath}`,
+    socketPath,
+    requests,
+    publish(name, platforms, content = name) {
+      const digestOf = (what: string): string => sha256(Buffer.from(`${content} ${what}`));
+      const manifests = new Map(platforms.map((platform) => [platform, digestOf(platform)]));
+      const digest = digestOf('index');
+      const repository = name.replace(/:[^/]*$/, '');
+      for (const each of [name, `${repository}@${digest}`]) published.set(each, { digest, manifests });
+      // A digest of one platform's manifest is an image of that platform alone.
+      for (const [platform, manifest] of manifests) {
+        const only = new Map([[platform, manifest]]);
+        published.set(`${repository}@${manifest}`, { digest: manifest, manifests: only });
+      }
+      return { digest, manifests };
+    },
+    pull(name, platform) {
+      const error = pull(name, platform);
+      if (error !== undefined) throw new Error(error);
+    },
+    tag(from, to) {
+      const [id] = named(from) ?? [];
+      if (id === undefined) throw new Error(`There is no ${from}`);
+      names.set(to, id);
+    },
+    images: () => {
+      const nameless = [...stored.keys()].filter((id) => ![...names.values()].includes(id));
+      return [...names.keys(), ...nameless].sort();
+    },
+    become(next) {
+      options = next;
+    },
+    hang(is = () => true) {
+      hangs = is;
+    },
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+interface Answer {
+  status: number;
+  body: string | Buffer;
+}
+
+function json(value: unknown, status = 200): Answer {
+  return { status, body: JSON.stringify(value) };
+}
+
+function refuse(status: number, message: string): Answer {
+  return json({ message }, status);
+}
+
+function noSuchImage(name: string): Answer {
+  return refuse(404, `No such image: ${name}`);
+}
+
+function infoOf({ store, id = 'engine' }: FakeEngineOptions): object {
+  return store === 'containerd'
+    ? { ID: id, Driver: 'overlayfs', DriverStatus: [['driver-type', 'io.containerd.snapshotter.v1']] }
+    : { ID: id, Driver: store, DriverStatus: [['Backing Filesystem', 'extfs']] };
+}
+
+/** In the words of moby's version middleware. */
+function versionRefusal(
+  version: string,
+  { apiVersion, minApiVersion = '1.12' }: FakeEngineOptions,
+): string | undefined {
+  if (minor(version) > minor(apiVersion))
+    return `client version ${version} is too new. Maximum supported API version is ${apiVersion}`;
+  if (minor(version) < minor(minApiVersion))
+    return `client version ${version} is too old. Minimum supported API version is ${minApiVersion}, please upgrade your client to a newer version`;
+  return undefined;
+}
+
+function minor(version: string): number {
+  return Number(version.split('.')[1]);
+}
+
+/** What an engine does not know in a query, it passes over. */
+function platformIn(query: URLSearchParams, isKnown: boolean): string | undefined {
+  const text = query.get('platform');
+  if (!isKnown || text === null) return undefined;
+  const { os, architecture } = JSON.parse(text) as { os: string; architecture: string };
+  return `${os}/${architecture}`;
+}
