@@ -178,6 +178,8 @@ suite('an engine in trouble, and one with much to do', {
     release();
     await parts.engine.restart();
     assert.equal((await httpCall(parts.url('test/killed'))).status, 200);
+    const agreed = parts.proxy.logs().filter(({ apiVersion }) => apiVersion === '1.41');
+    assert.equal(agreed.length, 2, 'what was agreed is in the log each time');
   });
 
   test('the service is ready for as long as the engine answers', async () => {

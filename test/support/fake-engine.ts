@@ -30,8 +30,8 @@ export interface FakeEngine extends AsyncDisposable {
   images(): string[];
   /** Is another engine from now on, at the same address and with the same images. */
   become(options: FakeEngineOptions): void;
-  /** Answers nothing from now on that the test does not let through. */
-  hang(is?: (request: string) => boolean): void;
+  /** Answers nothing that comes from now on before this. */
+  hang(until: Promise<void>): void;
 }
 
 export interface Published {
@@ -61,7 +61,7 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
   const names = new Map<string, string>();
   const requests: string[] = [];
   let options = initial;
-  let hangs = (_request: string): boolean => false;
+  let silence = Promise.resolve();
 
   const isContainerd = (): boolean => options.store === 'containerd';
   const named = (name: string): [id: string, image: Stored] | undefined => {
@@ -165,7 +165,7 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
     const query = [...searchParams].map(([name, value]) => `${name}=${value}`).join('&');
     const request = `${method} ${path}${query && '?'}${query}`;
     requests.push(request);
-    if (hangs(request)) return;
+    await silence;
     const { status, body } = await answer(method, path, searchParams);
     response.writeHead(status, { 'content-type': 'application/json' }).end(body);
   };
@@ -205,8 +205,8 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
     become(next) {
       options = next;
     },
-    hang(is = () => true) {
-      hangs = is;
+    hang(until) {
+      silence = until;
     },
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();

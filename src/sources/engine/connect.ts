@@ -34,7 +34,7 @@ export interface ConnectOptions
 }
 
 export interface ConnectLog extends EngineSourceLog {
-  /** An engine answers. */
+  /** An engine answers that did not before, or as somebody else. */
   connected(facts: EngineFacts, url: string): void;
   /** A name that was pulled earlier is no longer in the engine. */
   removed(name: string): void;
@@ -67,9 +67,13 @@ export async function connectEngine(options: ConnectOptions): Promise<ConnectedE
     log,
     ...rest
   } = options;
-  const engine = createEngine(findEngine({ variables, configFolder, readFile: readIfThere }));
+  const engine = createEngine({
+    find: () => findEngine({ variables, configFolder, readFile: readIfThere }),
+    onConnected: log.connected,
+    now: performance.now.bind(performance),
+  });
   try {
-    log.connected(await engine.describe(AbortSignal.timeout(PATIENCE_MS)), engine.url);
+    await engine.describe(AbortSignal.timeout(PATIENCE_MS));
   } catch (error) {
     throw new Error(absence(engine.url, error), { cause: error });
   }

@@ -111,46 +111,80 @@ const LONGEST_SILENCE_MS = 30 * 60_000;
 /** What a tar ends with. https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html */
 const TAR_END = 1024;
 
+/** Milliseconds after which an engine is asked anew who it is: another one may have taken its place in silence. */
+const FACTS_STAND_MS = 60_000;
+
+export interface EngineOptions {
+  /**
+   * Tells where it is, whenever it is connected to: certificates may have been renewed.
+   *
+   * @throws Error whose message is a sentence about what cannot be used
+   */
+  readonly find: () => EngineAddress;
+  /** Told who answers, each time that it is somebody else or was away. */
+  readonly onConnected: (facts: EngineFacts, url: string) => void;
+  /** Milliseconds. */
+  readonly now: () => number;
+}
+
 interface Connection {
   readonly docker: Docker;
   readonly facts: EngineFacts;
+  /** Milliseconds, by the clock of the options. */
+  readonly since: number;
 }
 
-/** Speaks to an engine by dockerode. */
-export function createEngine(address: EngineAddress): Engine {
-  const options = connectionOptions(address);
-  let connected: Promise<Connection> | undefined;
+/** Speaks to an engine by dockerode. @throws Error what is said of where it is cannot be used */
+export function createEngine({ find, onConnected, now }: EngineOptions): Engine {
+  const { url } = find();
+  let connecting: Promise<Connection> | undefined;
+  let current: Connection | undefined;
+  let told: string | undefined;
 
+  const begin = async (): Promise<Connection> => {
+    const { docker, facts } = await negotiate(connectionOptions(addressFrom(find)));
+    current = { docker, facts, since: now() };
+    const text = JSON.stringify(facts);
+    if (text !== told) onConnected(facts, url);
+    told = text;
+    return current;
+  };
   const connect = async (signal: AbortSignal): Promise<Connection> => {
-    // Not a client's signal: others wait for the same.
-    connected ??= negotiate(options);
-    const pending = connected;
-    try {
-      const connection = await pending;
-      signal.throwIfAborted();
-      return connection;
-    } catch (error) {
-      signal.throwIfAborted();
-      if (connected === pending) connected = undefined;
-      throw failure(error, address);
-    }
+    if (current !== undefined && now() - current.since < FACTS_STAND_MS) return current;
+    // Not ended by a client's signal: others wait for the same.
+    connecting ??= begin().finally(() => {
+      connecting = undefined;
+    });
+    return unlessAborted(connecting, signal);
+  };
+  const forget = (connection: Connection | undefined): void => {
+    if (connection !== current) return;
+    current = undefined;
+    told = undefined;
   };
 
   /** Runs a call of the API; an engine that went may come back as another one, so that it is asked anew who it is. */
-  const call = async <T>(signal: AbortSignal, run: (connection: Connection) => Promise<T>): Promise<T> => {
-    const connection = await connect(signal);
+  const call = async <T>(
+    signal: AbortSignal,
+    run: (connection: Connection) => Promise<T>,
+    isAgain = false,
+  ): Promise<T> => {
+    let connection: Connection | undefined;
     try {
+      connection = await connect(signal);
       return await run(connection);
     } catch (error) {
       signal.throwIfAborted();
-      const known = failure(error, address);
-      if (known.code === 'engine-unreachable') connected = undefined;
+      const known = failure(error, url);
+      const isOther = isOfOtherVersion(error);
+      if (isOther || known.code === 'engine-unreachable') forget(connection ?? current);
+      if (isOther && !isAgain) return call(signal, run, true);
       throw known;
     }
   };
 
   return {
-    url: address.url,
+    url,
     describe: (signal) => call(signal, async ({ facts }) => facts),
 
     ping: (signal) =>
@@ -201,7 +235,9 @@ export function createEngine(address: EngineAddress): Engine {
         const report = await docker
           .createImage(registryAuth(credentials, reference), query)
           .catch((error: unknown) => {
-            throw statusOf(error) === undefined ? error : refused(messageOf(error));
+            throw statusOf(error) === undefined || isOfOtherVersion(error)
+              ? error
+              : refused(messageOf(error));
           });
         for await (const line of jsonLines(report as AsyncIterable<Buffer>)) {
           const message = onLine(line);
@@ -220,7 +256,7 @@ export function createEngine(address: EngineAddress): Engine {
         const chunks = response as Readable;
         // A failure before anybody reads must not end the process.
         chunks.on('error', () => {});
-        return streamFrom((ended) => wholeTar(chunks, address, ended), signal);
+        return streamFrom((ended) => wholeTar(chunks, url, ended), signal);
       }),
 
     remove: (name, signal) =>
@@ -259,8 +295,18 @@ function connectionOptions(address: EngineAddress): Docker.DockerOptions & { age
   };
 }
 
+function addressFrom(find: EngineOptions['find']): EngineAddress {
+  try {
+    return find();
+  } catch (error) {
+    throw new CatalogueError('engine-unreachable', 'The Docker engine of this service cannot be found.', {
+      cause: error,
+    });
+  }
+}
+
 /** @see https://docs.docker.com/reference/api/engine/#versioned-api-and-sdk */
-async function negotiate(options: Docker.DockerOptions): Promise<Connection> {
+async function negotiate(options: Docker.DockerOptions): Promise<Omit<Connection, 'since'>> {
   const signal = AbortSignal.timeout(PATIENCE_MS);
   const asked = await get(new Docker(options), '/version', {}, signal);
   const offered = typeof asked.ApiVersion === 'string' ? asked.ApiVersion : NEWEST_API;
@@ -339,7 +385,7 @@ function tagsIn(listed: readonly string[] | null | undefined): readonly string[]
  */
 async function* wholeTar(
   chunks: Readable,
-  address: EngineAddress,
+  url: string,
   ended: AbortSignal,
 ): AsyncGenerator<Uint8Array, void> {
   const stop = (): void => void chunks.destroy();
@@ -353,7 +399,7 @@ async function* wholeTar(
     }
   } catch (error) {
     ended.throwIfAborted();
-    throw failure(error, address);
+    throw failure(error, url);
   } finally {
     ended.removeEventListener('abort', stop);
     chunks.destroy();
@@ -389,7 +435,7 @@ function ociPlatform({ os, architecture, variant }: Platform): object {
 }
 
 /** Turns what dockerode threw into an error of the catalogue. */
-function failure(error: unknown, { url }: EngineAddress): CatalogueError {
+function failure(error: unknown, url: string): CatalogueError {
   if (error instanceof CatalogueError) return error;
   if (statusOf(error) !== undefined) {
     return new CatalogueError('engine-failed', 'The Docker engine refused what it was asked for.', {
@@ -405,6 +451,25 @@ function failure(error: unknown, { url }: EngineAddress): CatalogueError {
   return new CatalogueError('engine-failed', 'The Docker engine gave an answer that cannot be read.', {
     cause: error,
   });
+}
+
+/** Refused in the words of moby's version middleware, as after the engine became an older or a newer one. */
+function isOfOtherVersion(error: unknown): boolean {
+  return statusOf(error) === 400 && /client version \S+ is too (?:old|new)/.test(messageOf(error));
+}
+
+/** Waits no longer than the signal lets. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const left = Promise.withResolvers<never>();
+  const leave = (): void => left.reject(signal.reason);
+  signal.addEventListener('abort', leave, { once: true });
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([work, left.promise]);
+  } finally {
+    signal.removeEventListener('abort', leave);
+    work.catch(() => {});
+  }
 }
 
 function statusOf(error: unknown): number | undefined {

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { parseReference } from '../../../src/oci/reference.ts';
+import { createEngine, type Engine, type EngineFacts } from '../../../src/sources/engine/engine.ts';
+import { type FakeEngine, type FakeEngineOptions, startFakeEngine } from '../../support/fake-engine.ts';
+
+const never = new AbortController().signal;
+const OLD: FakeEngineOptions = { apiVersion: '1.41', store: 'overlay2' };
+const NEW: FakeEngineOptions = { apiVersion: '1.51', minApiVersion: '1.44', store: 'containerd' };
+
+interface Client {
+  engine: Engine;
+  /** Whom it told us to have connected to. */
+  told: EngineFacts[];
+  /** Lets so many milliseconds pass. */
+  pass(time: number): void;
+}
+
+function clientOf({ dockerHost: url, socketPath }: FakeEngine): Client {
+  let now = 0;
+  const told: EngineFacts[] = [];
+  const engine = createEngine({
+    find: () => ({ kind: 'unix', url, socketPath }),
+    onConnected: (facts) => told.push(facts),
+    now: () => now,
+  });
+  return { engine, told, pass: (time) => (now += time) };
+}
+
+suite('a connection to an engine', () => {
+  for (const [way, first, then] of [
+    ['newer', OLD, NEW],
+    ['older', NEW, OLD],
+  ] as const) {
+    test(`an engine that became ${way} is asked anew what it speaks`, async () => {
+      await using fake = await startFakeEngine(first);
+      const { engine, told } = clientOf(fake);
+      fake.publish('127.0.0.1:1/a:latest', ['linux/amd64']);
+      const reference = parseReference('127.0.0.1:1/a');
+      const calls: ((engine: Engine) => Promise<unknown>)[] = [
+        (one) => one.ping(never),
+        (one) => one.images(never),
+        (one) => one.inspect('127.0.0.1:1/none', undefined, never),
+        (one) => one.tags(reference, never),
+        (one) => one.remove('127.0.0.1:1/none', never),
+        async (one) => {
+          const order = { reference, platform: undefined, credentials: undefined, onLine: () => undefined };
+          await one.pull(order, never);
+        },
+        async (one) => (await one.save(['127.0.0.1:1/a:latest'], undefined, never)).destroy(),
+      ];
+      for (const [at, call] of calls.entries()) {
+        fake.become(at % 2 === 0 ? first : then);
+        await call(engine);
+        fake.become(at % 2 === 0 ? then : first);
+        await call(engine);
+      }
+      assert.deepEqual(
+        told.slice(0, 2).map(({ apiVersion }) => apiVersion),
+        [first, then].map(({ apiVersion }) => apiVersion),
+      );
+    });
+  }
+
+  test('one that speaks no version of ours is an error, not a loop', async () => {
+    await using fake = await startFakeEngine(OLD);
+    const { engine } = clientOf(fake);
+    await engine.ping(never);
+    fake.become({ apiVersion: '1.90', minApiVersion: '1.80', store: 'containerd' });
+    const from = fake.requests.length;
+    await assert.rejects(engine.images(never), { code: 'engine-failed' });
+    assert.ok(fake.requests.length - from < 6, fake.requests.join('\n'));
+  });
+
+  test('another one that takes its place in silence is noticed within a minute', async () => {
+    await using fake = await startFakeEngine(OLD);
+    const { engine, told, pass } = clientOf(fake);
+    assert.equal((await engine.describe(never)).store, 'overlay2');
+    fake.become({ ...OLD, store: 'containerd' });
+    pass(30_000);
+    assert.equal((await engine.describe(never)).store, 'overlay2');
+    pass(30_000);
+    assert.equal((await engine.describe(never)).store, 'overlayfs of containerd');
+    pass(60_000);
+    await engine.describe(never);
+    assert.deepEqual(
+      told.map(({ store }) => store),
+      ['overlay2', 'overlayfs of containerd'],
+      'the same one is told of once',
+    );
+  });
+
+  test('who waits for an engine that says nothing goes when they want to, and others wait on', async () => {
+    await using fake = await startFakeEngine(OLD);
+    const { engine } = clientOf(fake);
+    const { promise: answered, resolve: answer } = Promise.withResolvers<void>();
+    fake.hang(answered);
+    const patient = engine.ping(never);
+    const impatience = new AbortController();
+    const impatient = engine.ping(impatience.signal);
+    impatience.abort(new Error('enough'));
+    await assert.rejects(impatient, /enough/);
+    answer();
+    await patient;
+  });
+});
