@@ -8,6 +8,7 @@ import { CatalogueError } from '../errors.ts';
 import type { ByteRange } from '../oci/descriptor.ts';
 import { relay } from '../streams.ts';
 import type { Storage } from './blob-cache.ts';
+import { isMissing } from './blob-files.ts';
 import { FileAppender, FileStream, StorageFailure } from './growing-file.ts';
 
 /** A file that was made once and can be read in any part, for as long as nobody evicts it. */
@@ -16,7 +17,9 @@ export interface Spool {
   readonly size: number;
   /** A strong validator, quotes included: the same only for the same bytes. */
   readonly etag: string;
-  /** Streams the file or a range of it. */
+  /** Keeps it from eviction until the signal aborts. */
+  hold(signal: AbortSignal): void;
+  /** Streams the file or a range of it; fails with CatalogueError `engine-failed` where somebody has removed it. */
   read(range: ByteRange | undefined, signal: AbortSignal): Readable;
 }
 
@@ -55,7 +58,12 @@ const FURTHER_ROOM = 64 * 1024 * 1024;
 
 export async function openSpools(storage: Storage): Promise<Spools> {
   const folder = join(storage.folder, 'spools');
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const incomingFolder = join(storage.folder, 'incoming');
+  // Again before each use: somebody may delete the folder of the cache while it is used.
+  const makeFolders = async (): Promise<void> => {
+    for (const path of [folder, incomingFolder]) await mkdir(path, { recursive: true, mode: 0o700 });
+  };
+  await makeFolders();
 
   const spoolAt = (name: string): Spool | undefined => {
     const [, key = '', size, hash] = /^([0-9a-f]+)\.(\d+)\.([0-9a-f]{64})$/.exec(name) ?? [];
@@ -65,13 +73,19 @@ export async function openSpools(storage: Storage): Promise<Spools> {
     return {
       size: bytes,
       etag: `"e-${key.slice(0, 16)}-${hash}"`,
+      hold(signal) {
+        const release = storage.hold(path);
+        if (signal.aborted) release();
+        else signal.addEventListener('abort', release, { once: true });
+      },
       read: (range = { start: 0, end: bytes }, signal) => readFile(storage, path, range, signal),
     };
   };
 
   return {
     async find(key) {
-      const name = (await readdir(folder)).find((candidate) => candidate.startsWith(`${key}.`));
+      const names = await readdir(folder).catch(() => []);
+      const name = names.find((candidate) => candidate.startsWith(`${key}.`));
       const spool = name === undefined ? undefined : spoolAt(name);
       if (name === undefined || spool === undefined) return undefined;
       const path = join(folder, name);
@@ -89,7 +103,7 @@ export async function openSpools(storage: Storage): Promise<Spools> {
     },
 
     async fill({ key, expected, maxSize, onProgress }, source, signal) {
-      const incoming = join(storage.folder, 'incoming', `spool-${randomUUID()}.${expected}`);
+      const incoming = join(incomingFolder, `spool-${randomUUID()}.${expected}`);
       const release = storage.hold(incoming);
       let opened: FileHandle | undefined;
       try {
@@ -97,6 +111,7 @@ export async function openSpools(storage: Storage): Promise<Spools> {
         const occupy = async (): Promise<void> => {
           file = await open(incoming, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
         };
+        await makeFolders();
         const hasRoom = await storage.reserve(expected, occupy);
         opened = file;
         if (!hasRoom || opened === undefined) throw new StorageFailure('The cache has no room');
@@ -118,6 +133,8 @@ export async function openSpools(storage: Storage): Promise<Spools> {
         };
         await pipeline(source, inspect, new FileAppender(opened, 0, onProgress), { signal });
         await opened.datasync();
+        // It was begun long ago, maybe, but is used from now on.
+        await opened.utimes(new Date(), new Date());
         const name = `${key}.${size}.${hash.digest('hex')}`;
         await rename(incoming, join(folder, name));
         const spool = spoolAt(name);
@@ -143,12 +160,17 @@ export function tooLarge(maxSize: number): CatalogueError {
   );
 }
 
+function wentAway(cause: unknown): CatalogueError {
+  const message = 'What the engine had saved went away before it could be sent; ask again.';
+  return new CatalogueError('engine-failed', message, { cause });
+}
+
 function readFile(storage: Storage, path: string, range: ByteRange, signal: AbortSignal): Readable {
   return relay(async function* (ended) {
     const release = storage.hold(path);
     const file = await open(path, constants.O_RDONLY).catch((error: unknown) => {
       release();
-      throw error;
+      throw isMissing(error) ? wentAway(error) : error;
     });
     const onClose = (): void => {
       release();
@@ -164,6 +186,6 @@ function isOfDisk(error: unknown): boolean {
   return (
     error instanceof Error &&
     'syscall' in error &&
-    /^(?:open|write|writev|fdatasync|rename|mkdir)$/.test(`${error.syscall}`)
+    /^(?:open|write|writev|fdatasync|futime|rename|mkdir|statfs)$/.test(`${error.syscall}`)
   );
 }

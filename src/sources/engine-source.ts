@@ -173,7 +173,10 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
   const spool = async (kept: Spools, job: Job, signal: AbortSignal): Promise<Spool> => {
     const key = await keyOf(job, signal);
     const found = await kept.find(key);
-    if (found !== undefined) return found;
+    if (found !== undefined) {
+      found.hold(signal);
+      return found;
+    }
     const unwatch = hub.watch(key, job.report);
     const work = async (shared: AbortSignal): Promise<Spool> => {
       const onProgress = (bytes: number): void => hub.report(key, { stage: 'saving', bytes });
@@ -183,7 +186,9 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
       return kept.fill({ key, expected, maxSize, onProgress }, source, shared);
     };
     try {
-      return await shareSave(key, work, signal);
+      const made = await shareSave(key, work, signal);
+      made.hold(signal);
+      return made;
     } finally {
       unwatch();
     }

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { rm, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { suite, test } from 'node:test';
+import { type BlobCache, openBlobCache } from '../../src/blobs/blob-cache.ts';
+import { parsePlatform } from '../../src/oci/platform.ts';
+import { parseReference } from '../../src/oci/reference.ts';
+import { type ConnectOptions, connectEngine } from '../../src/sources/engine/connect.ts';
+import type { Archive, ArchiveRequest, ImageSource } from '../../src/sources/image-source.ts';
+import { filesIn } from '../blobs/samples.ts';
+import { type FakeEngine, startFakeEngine } from '../support/fake-engine.ts';
+import { temporaryFolder } from '../support/process.ts';
+
+const AMD64 = 'linux/amd64';
+const IMAGE = '127.0.0.1:1/a';
+
+interface Parts extends AsyncDisposable {
+  fake: FakeEngine;
+  cache: BlobCache;
+  folder: string;
+  source: ImageSource;
+  /** Opens the archive of an image that is kept on the disk. */
+  open(signal: AbortSignal, image?: string): Promise<Archive>;
+}
+
+/** A source with all its parts; only the engine is none of those that there are. */
+async function startParts(options: Partial<ConnectOptions> & { limit?: number } = {}): Promise<Parts> {
+  const { limit = 2 ** 30, ...more } = options;
+  const stack = new AsyncDisposableStack();
+  const fake = stack.use(await startFakeEngine({ apiVersion: '1.51', store: 'containerd' }));
+  const folder = stack.use(await temporaryFolder());
+  const cacheFolder = join(folder.path, 'cache');
+  const cacheLog = { damaged: () => {}, uncached: () => {} };
+  const cache = await openBlobCache({ folder: cacheFolder, limit, log: cacheLog });
+  const notHere = async (): Promise<never> => assert.fail('nobody is asked but the engine');
+  const { source } = await connectEngine({
+    variables: { DOCKER_HOST: fake.dockerHost },
+    configFolder: folder.path,
+    credentials: { find: async () => undefined },
+    policy: 'always',
+    defaultPlatform: parsePlatform(AMD64),
+    maxSize: 2 ** 40,
+    ...{ pulls: 2, pullQueue: 2, keep: 2 ** 40, stateDir: folder.path, storage: cache.storage },
+    judge: async () => {},
+    registries: { describe: notHere, tags: notHere },
+    log: { connected: () => {}, removed: () => {}, unspooled: () => {}, untidy: assert.ifError },
+    ...more,
+  });
+  const open = async (signal: AbortSignal, image = IMAGE): Promise<Archive> => {
+    const opened = await source.open(requestOf(image), signal);
+    assert.ok(opened.size !== undefined, 'it is kept');
+    return opened;
+  };
+  fake.publish(`${IMAGE}:latest`, [AMD64]);
+  return {
+    ...{ fake, cache, folder: cacheFolder, source, open },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+function requestOf(image: string): ArchiveRequest {
+  return { references: [parseReference(image)], platform: undefined, format: 'docker', contentWanted: true };
+}
+
+suite('archives of an engine', () => {
+  test('what was opened is there to be read, however full the cache becomes meanwhile', async () => {
+    await using parts = await startParts({ limit: 2 ** 20 + 1 });
+    const gone = new AbortController();
+    const archive = await parts.open(gone.signal);
+    const makeRoom = async (): Promise<boolean> => {
+      for (const name of await filesIn(parts.folder)) {
+        const path = join(parts.folder, name);
+        await utimes(path, new Date(0), (await stat(path)).mtime);
+      }
+      return parts.cache.storage.reserve(2 ** 20, async () => {});
+    };
+    assert.equal(await makeRoom(), false);
+    assert.equal((await buffer(archive.read(undefined, gone.signal))).length, archive.size);
+    // Another request finds it, and holds it by itself.
+    const second = new AbortController();
+    await parts.open(second.signal);
+    gone.abort();
+    assert.equal(await makeRoom(), false);
+    second.abort();
+    assert.equal(await makeRoom(), true);
+  });
+
+  test('the folder of the cache may be deleted while it runs', async () => {
+    await using parts = await startParts();
+    const { signal } = new AbortController();
+    const first = await parts.open(signal);
+    await rm(parts.folder, { recursive: true });
+    const second = await parts.open(signal);
+    assert.equal(second.etag, first.etag);
+    assert.equal((await buffer(second.read(undefined, signal))).length, second.size);
+  });
+});
