@@ -1,4 +1,3 @@
-import { posix } from 'node:path';
 import { type Repository, referenceOrNone } from './reference.ts';
 
 declare const brand: unique symbol;
@@ -6,7 +5,7 @@ declare const brand: unique symbol;
 /** A glob over repositories, which only {@link parseNamePattern} makes. */
 export interface NamePattern {
   readonly [brand]: 'NamePattern';
-  /** In the form that {@link matchesPattern} compares with. */
+  /** Over names as {@link canonicalName} writes them. */
   readonly glob: string;
   /** The registry that it names; undefined where a wildcard stands for it. */
   readonly domain: string | undefined;
@@ -43,11 +42,6 @@ export function parseNamePattern(text: string): NamePattern {
   return pattern(`${host.toLowerCase().replace(/:443$/, '')}/${path}`, undefined);
 }
 
-/** Tells whether a repository is one that the pattern stands for, however its registry is spelt. */
-export function matchesPattern({ glob }: NamePattern, repository: Repository): boolean {
-  return posix.matchesGlob(canonicalName(repository), glob);
-}
-
 /** Where Docker Hub has what a path without a slash means; also of alternatives, as in `{nginx,grafana/*}`. */
 function hubPath(path: string): string {
   const [, alternatives] = /^\{([^{}]*)\}$/.exec(path) ?? [];
@@ -55,8 +49,8 @@ function hubPath(path: string): string {
   return path.includes('/') || path === '**' ? path : `library/${path}`;
 }
 
-/** One form for all names that reach one repository. */
-function canonicalName(repository: Repository): string {
+/** The one form of all names that reach a repository, which globs are about. */
+export function canonicalName(repository: Repository): string {
   return `${canonicalHost(repository)}/${repository.path}`;
 }
 

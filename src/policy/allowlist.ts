@@ -1,5 +1,6 @@
 import { CatalogueError, quote } from '../errors.ts';
-import { matchesPattern, type NamePattern } from '../oci/name-pattern.ts';
+import type { NamePattern } from '../oci/name-pattern.ts';
+import { indexPatterns } from '../oci/pattern-index.ts';
 import type { Reference } from '../oci/reference.ts';
 
 /** Says which repositories may be fetched. */
@@ -16,10 +17,11 @@ export function createAllowlist({
   allow: readonly NamePattern[];
   deny: readonly NamePattern[];
 }): Allowlist {
+  const allowed = indexPatterns(allow);
+  const denied = indexPatterns(deny);
   return {
     check(reference) {
-      const matches = (pattern: NamePattern): boolean => matchesPattern(pattern, reference);
-      if (allow.some(matches) && !deny.some(matches)) return;
+      if (allowed(reference) !== undefined && denied(reference) === undefined) return;
       throw new CatalogueError(
         'image-not-allowed',
         `${quote(reference.name)} may not be fetched through this service.`,

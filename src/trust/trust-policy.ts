@@ -1,4 +1,5 @@
-import { matchesPattern, type NamePattern } from '../oci/name-pattern.ts';
+import type { NamePattern } from '../oci/name-pattern.ts';
+import { indexPatterns } from '../oci/pattern-index.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { SigningKey } from './signing-key.ts';
 
@@ -20,9 +21,13 @@ export interface TrustPolicy {
 }
 
 export function createTrustPolicy(rules: readonly TrustRule[], contact?: string): TrustPolicy {
+  const ruleOfEach = rules.flatMap((rule) => rule.images.map(() => rule));
+  const find = indexPatterns(rules.flatMap(({ images }) => images));
   return {
-    ruleFor: (repository) =>
-      rules.find(({ images }) => images.some((pattern) => matchesPattern(pattern, repository))),
+    ruleFor(repository) {
+      const place = find(repository);
+      return place === undefined ? undefined : ruleOfEach[place];
+    },
     contact: () => contact,
   };
 }

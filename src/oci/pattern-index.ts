@@ -1,0 +1,97 @@
+import { posix } from 'node:path';
+import { type GlobSegment, parseGlob } from './glob.ts';
+import { canonicalName, type NamePattern } from './name-pattern.ts';
+import type { Repository } from './reference.ts';
+
+/**
+ * Finds the first of many patterns that stands for a repository, however its registry is spelt; undefined where none does.
+ * It is looked up segment by segment, so that ten thousand patterns cost about what one does, but for those that begin
+ * alike and go on with a `*` within a segment.
+ */
+export type FindPattern = (repository: Repository) => number | undefined;
+
+/** What patterns that begin alike have in common. */
+interface Node {
+  readonly literal: Map<string, Node>;
+  /** By the source of what matches, as many patterns may share it. */
+  readonly wild: Map<string, { readonly matcher: RegExp; readonly node: Node }>;
+  /** Where `**` leads. */
+  any: Node | undefined;
+  /** The first pattern that ends here. */
+  first: number | undefined;
+}
+
+/** Makes a list of patterns ready to be looked up in; what is found is a place in it. */
+export function indexPatterns(patterns: readonly NamePattern[]): FindPattern {
+  const root = emptyNode();
+  const others: { readonly glob: string; readonly place: number }[] = [];
+  for (const [place, { glob }] of patterns.entries()) {
+    const alternatives = parseGlob(glob);
+    if (alternatives === undefined) others.push({ glob, place });
+    else for (const segments of alternatives) insert(root, segments, place);
+  }
+  return (repository) => {
+    const name = canonicalName(repository);
+    const found = lookUp(root, name.split('/'));
+    // They are few: nobody lists a thousand organisations by +(a|b).
+    const other = others.find(({ glob }) => posix.matchesGlob(name, glob))?.place;
+    return earlier(found, other);
+  };
+}
+
+function insert(root: Node, segments: readonly GlobSegment[], place: number): void {
+  let node = root;
+  for (const [at, segment] of segments.entries()) {
+    // Two of them in a row say no more than one.
+    if (segment.kind === 'any' && segments[at - 1]?.kind === 'any') continue;
+    node = childFor(node, segment);
+  }
+  node.first ??= place;
+}
+
+function childFor(node: Node, segment: GlobSegment): Node {
+  if (segment.kind === 'any') {
+    node.any ??= emptyNode();
+    return node.any;
+  }
+  if (segment.kind === 'literal') {
+    const child = node.literal.get(segment.text) ?? emptyNode();
+    node.literal.set(segment.text, child);
+    return child;
+  }
+  const { matcher } = segment;
+  const known = node.wild.get(matcher.source) ?? { matcher, node: emptyNode() };
+  node.wild.set(matcher.source, known);
+  return known.node;
+}
+
+/** Goes all ways at once, so that no segment is looked at twice. */
+function lookUp(root: Node, segments: readonly string[]): number | undefined {
+  let first: number | undefined;
+  let exact = new Set([root]);
+  /** Where a `**` has led, from which any segment may follow. */
+  const open = new Set<Node>();
+  for (const segment of segments) {
+    for (const { any } of exact) if (any !== undefined) open.add(any);
+    // What ends with `**` has at least this segment to stand for.
+    for (const node of open) first = earlier(first, node.first);
+    const next = new Set<Node>();
+    for (const { literal, wild } of [...exact, ...open]) {
+      const child = literal.get(segment);
+      if (child !== undefined) next.add(child);
+      for (const { matcher, node } of wild.values()) if (matcher.test(segment)) next.add(node);
+    }
+    exact = next;
+  }
+  for (const node of exact) first = earlier(first, node.first);
+  return first;
+}
+
+function earlier(one: number | undefined, other: number | undefined): number | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return Math.min(one, other);
+}
+
+function emptyNode(): Node {
+  return { literal: new Map(), wild: new Map(), any: undefined, first: undefined };
+}
