@@ -92,7 +92,10 @@ export async function createApp(
   });
   const images = await openImages(config, environment, access, { meter: metrics, redis });
   const search = createSearch(config, environment);
+  let isStopping = false;
   const readiness = createReadiness({
+    // Who was let in before and asks only now shall go elsewhere next.
+    service: () => ({ isReady: !isStopping, details: { state: isStopping ? 'stopping' : 'serving' } }),
     certificate: certificates.check,
     ...images.checks,
     // Without it the service goes on.
@@ -177,6 +180,7 @@ export async function createApp(
       return url;
     },
     async close() {
+      isStopping = true;
       await provider.close();
       await redirect?.close();
       await server.close();

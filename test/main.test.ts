@@ -4,6 +4,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { startDockerProxy } from './support/dockerproxy.ts';
 import { httpCall } from './support/http-request.ts';
@@ -237,6 +238,26 @@ suite('the program', { timeout: 60_000 }, () => {
     assert.equal(await proxy.stop(), 0);
     socket.destroy();
   });
+
+  for (const workers of ['1', '2']) {
+    test(`who was let in before SIGTERM and asks then is told that it is not ready; workers: ${workers}`, async () => {
+      await using proxy = await startDockerProxy({ args: ['--workers', workers] });
+      const sockets = Array.from({ length: 8 }, () => connect(Number(new URL(proxy.url).port), '127.0.0.1'));
+      await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+      // Accepted in their order.
+      await Promise.all(sockets.map(() => httpCall(`${proxy.url}/readyz`)));
+      const ended = proxy.stop();
+      await waitFor(async () => !(await accepts(proxy.url)), { what: 'no more connections' });
+      const answers = sockets.map((socket) => {
+        socket.write('GET /readyz HTTP/1.1\r\nHost: dl.example\r\n\r\n');
+        return text(socket);
+      });
+      for (const answer of await Promise.all(answers)) {
+        assert.match(answer, /^HTTP\/1\.1 503 .*"service":\{"ready":false,"state":"stopping"\}/s);
+      }
+      assert.equal(await ended, 0);
+    });
+  }
 
   test('a request under way on SIGTERM gets its answer', async () => {
     const asked = Promise.withResolvers<ServerResponse>();
