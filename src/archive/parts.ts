@@ -49,8 +49,21 @@ export function partRange({ size, partSize }: Partition, number: number): ByteRa
   return { start: (number - 1) * partSize, end: Math.min(number * partSize, size) };
 }
 
-/** The name of a part: `app.tar.part02of05`. Names sort as the parts follow each other, so that `cat app.tar.part*` is the file. */
+/**
+ * The name of a part: `app.tar.part02of05`. Names sort as the parts follow each other, so that `cat app.tar.part*of05` is the
+ * file, whatever lies beside them.
+ */
 export function partFilename(filename: string, number: number, { count }: Partition): string {
   const width = Math.max(`${count}`.length, 2);
   return `${filename}.part${`${number}`.padStart(width, '0')}of${`${count}`.padStart(width, '0')}`;
+}
+
+/**
+ * What a list of all parts is named after: `app.tar.5-parts`, which is no name of the file, of one of its parts, or of parts
+ * of another size, and nothing that `app.tar.part*` finds. A single part needs no list.
+ */
+export function partsFilename(filename: string, partition: Partition): string {
+  return partition.count === 1
+    ? partFilename(filename, 1, partition)
+    : `${filename}.${partition.count}-parts`;
 }

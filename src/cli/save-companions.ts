@@ -33,7 +33,7 @@ export interface SavedFile {
 export interface Companions {
   /** Hashes a file as it passes. */
   hash(file: SavedFile, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void>;
-  /** Writes them, named after the archive. */
+  /** Writes them, named after the archive, or after all its parts. */
   write(name: string): Promise<void>;
 }
 

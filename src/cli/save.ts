@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { type Partition, partFilename, partition, partRange } from '../archive/parts.ts';
+import { type Partition, partFilename, partition, partRange, partsFilename } from '../archive/parts.ts';
 import type { Config } from '../config/schema.ts';
 import type { ArchiveQuery } from '../http/archive-query.ts';
 import { archiveNotices } from '../http/notices.ts';
@@ -70,7 +70,7 @@ export async function save(
         throw error;
       }
     }
-    await companions.write(place.name);
+    await companions.write(parts === undefined ? place.name : partsFilename(place.name, parts));
   } finally {
     stream.destroy();
     meter.stop();

@@ -1,4 +1,4 @@
-import { hashedAs, type Partition, partFilename } from '../archive/parts.ts';
+import { hashedAs, type Partition, partFilename, partsFilename } from '../archive/parts.ts';
 import type { Archive } from '../sources/image-source.ts';
 import type { ArchiveQuery } from './archive-query.ts';
 import type { HashedText } from './hashed-answer.ts';
@@ -40,5 +40,6 @@ function checksumFile(
     const only = line(asked.number);
     return { name: only.filename, lines: [only] };
   }
-  return { name: filename, lines: Array.from({ length: parts.count }, (_, at) => line(at + 1)) };
+  const lines = Array.from({ length: parts.count }, (_, at) => line(at + 1));
+  return { name: partsFilename(filename, parts), lines };
 }

@@ -1,4 +1,4 @@
-import { hashedAs, type Partition } from '../archive/parts.ts';
+import { hashedAs, type Partition, partsFilename } from '../archive/parts.ts';
 import { CatalogueError } from '../errors.ts';
 import { archivePart } from '../sources/archive-part.ts';
 import type { Archive } from '../sources/image-source.ts';
@@ -34,8 +34,8 @@ export function metalinkText(
     archive: file,
     partitions: hashedAs(file.size, archive.size),
   }));
-  const [only] = files;
-  const name = files.length === 1 && only !== undefined ? only.file.filename : archive.filename;
+  const [only, ...others] = files;
+  const name = others.length > 0 ? partsFilename(archive.filename, parts) : only.file.filename;
   return {
     filename: `${name}.meta4`,
     contentType: METALINK_TYPE,
@@ -60,16 +60,23 @@ export function metalinkText(
   };
 }
 
-/** The files that are asked for, each with the number of its part. */
+interface AskedFile {
+  readonly file: Archive;
+  /** Of the part; undefined: the whole. */
+  readonly number: number | undefined;
+}
+
+/** The files that are asked for. */
 function filesOf(
   { parts: asked }: ArchiveQuery,
   archive: Archive,
   parts: Partition,
-): readonly { readonly file: Archive; readonly number: number | undefined }[] {
+): readonly [AskedFile, ...AskedFile[]] {
   if (asked === undefined) return [{ file: archive, number: undefined }];
-  const part = (number: number) => ({ file: archivePart(archive, parts, number), number });
+  const part = (number: number): AskedFile => ({ file: archivePart(archive, parts, number), number });
   if (asked.number !== undefined) return [part(asked.number)];
-  if (parts.count <= MAX_FILES) return Array.from({ length: parts.count }, (_, at) => part(at + 1));
+  if (parts.count <= MAX_FILES)
+    return [part(1), ...Array.from({ length: parts.count - 1 }, (_, at) => part(at + 2))];
   throw new CatalogueError(
     'parameter-invalid',
     `There would be ${parts.count} parts; a metalink has at most ${MAX_FILES}. Ask for larger parts, or for one of them with &part=1.`,

@@ -136,7 +136,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_00
     assert.match(parts.stderr, /^test_random\.tar in 3 parts: 6\.0 MB/);
     const numbers = [1, 2, 3];
     const files = numbers.map((number) => `test_random.tar.part0${number}of03`);
-    assert.deepEqual((await readdir(folder.path)).sort(), [...files, 'test_random.tar.sha256']);
+    assert.deepEqual((await readdir(folder.path)).sort(), ['test_random.tar.3-parts.sha256', ...files]);
     const lines = await Promise.all(
       numbers.map(async (number) => {
         const bytes = await readFile(join(folder.path, files[number - 1] ?? ''));
@@ -144,7 +144,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_00
         return `${sha256(bytes)}  ${files[number - 1]}\n`;
       }),
     );
-    assert.equal(await readFile(join(folder.path, 'test_random.tar.sha256'), 'utf8'), lines.join(''));
+    assert.equal(await readFile(join(folder.path, 'test_random.tar.3-parts.sha256'), 'utf8'), lines.join(''));
 
     const one = await save(folder.path, name, '--parts', '2MiB', '--part', '2', '-o', 'two');
     assert.equal(one.code, 0, one.stderr);
@@ -181,14 +181,14 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_00
   test('a metalink beside the file has the hashes of the server, and its addresses', async () => {
     await using folder = await temporaryFolder();
     const name = `${upstream.host}/test/random`;
-    for (const [parts, query] of [
-      [[], ''],
-      [['--parts', '2MiB'], '&parts=2097152'],
+    for (const [parts, query, list] of [
+      [[], '', 'test_random.tar.meta4'],
+      [['--parts', '2MiB'], '&parts=2097152', 'test_random.tar.3-parts.meta4'],
     ] as const) {
       const saved = await save(folder.path, name, ...parts, '--metalink', '--replicas', proxy.url);
       assert.equal(saved.code, 0, saved.stderr);
       const expected = (await httpCall(`${proxy.url}/dl?myimage=${name}${query}&metalink=1`)).body.toString();
-      const file = await readFile(join(folder.path, 'test_random.tar.meta4'), 'utf8');
+      const file = await readFile(join(folder.path, list), 'utf8');
       assert.equal(file, expected.replaceAll('priority="1"', 'priority="2"'));
     }
     const nowhere = await save(folder.path, name, '--metalink');

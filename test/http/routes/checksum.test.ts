@@ -143,7 +143,13 @@ suite('parts of a download', { timeout: 20_000 }, () => {
   test('have a list of checksums, and each its own', async () => {
     await using folder = await temporaryFolder();
     await using server = await startServer({ open: largeArchive, checksumFolder: folder.path });
-    const list = (await server.get(`${DL}&parts=1MiB&checksum=1`)).body.toString().split('\n');
+    const answer = await server.get(`${DL}&parts=1MiB&checksum=1`);
+    assert.equal(
+      answer.header('content-disposition'),
+      'attachment; filename="busybox.tar.3-parts.sha256"',
+      'not that of the whole, nor anything that `busybox.tar.part*` finds',
+    );
+    const list = answer.body.toString().split('\n');
     assert.equal(list.length, 4);
     for (const number of [1, 2, 3]) {
       const answer = await server.get(part(number));
@@ -170,6 +176,8 @@ suite('parts of a download', { timeout: 20_000 }, () => {
     const answer = await server.get(`${DL}&parts=4GiB&part=1`);
     assert.ok(answer.body.equals(FILE));
     assert.equal(answer.header('content-disposition'), 'attachment; filename="busybox.tar.part01of01"');
+    const list = await server.get(`${DL}&parts=4GiB&checksum=1`);
+    assert.equal(list.header('content-disposition'), 'attachment; filename="busybox.tar.part01of01.sha256"');
   });
 
   test('of what is made as it is sent are none, nor is a checksum', async () => {

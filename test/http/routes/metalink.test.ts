@@ -137,6 +137,7 @@ suite('the metalink of a download', { timeout: 20_000 }, () => {
     assert.equal(one.header('content-disposition'), 'attachment; filename="busybox.tar.part02of02.meta4"');
 
     const all = await server.get(`${part}&metalink=1`);
+    assert.equal(all.header('content-disposition'), 'attachment; filename="busybox.tar.2-parts.meta4"');
     assert.deepEqual(
       [...all.body.toString().matchAll(/<file name="([^"]*)">/g)].map(([, name]) => name),
       ['busybox.tar.part01of02', 'busybox.tar.part02of02'],
