@@ -15,6 +15,7 @@ import type { Repository } from '../oci/reference.ts';
 import type { PaceLimits } from '../pace.ts';
 import type { Authorizer } from './authorizer.ts';
 import { type OpenRange, streamBlob } from './blob-stream.ts';
+import { listReferrers } from './referrer-list.ts';
 import { missingOrPrivate, statusError } from './status-error.ts';
 import { listTags, type TagList } from './tag-list.ts';
 
@@ -195,19 +196,10 @@ export function createRegistryClient({
 
     async referrers(repository, digest, signal) {
       const headers = { accept: MEDIA_TYPES.ociIndex };
-      const response = await send(repository, `referrers/${digest}`, { headers }, soon(signal));
-      // Registries without the list answer with one of many mistakes of the client.
-      if (response.status >= 400 && response.status < 500 && response.status !== 429) {
-        await drain(response);
-        return undefined;
-      }
-      if (response.status !== 200 || response.header('link') !== undefined) {
-        await drain(response);
-        if (response.status !== 200) throw statusError(response);
-        throw new CatalogueError('registry-failed', `More refers to ${digest} than fits on a page.`);
-      }
-      const bytes = await readBody(response, MANIFEST_LIMIT);
-      return { bytes, digest: sha256(bytes), contentType: MEDIA_TYPES.ociIndex };
+      const bytes = await listReferrers(repository, digest, (query) =>
+        send(repository, `referrers/${digest}${query}`, { headers }, soon(signal)),
+      );
+      return bytes && { bytes, digest: sha256(bytes), contentType: MEDIA_TYPES.ociIndex };
     },
 
     blobs: (repository) => ({

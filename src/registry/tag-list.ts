@@ -2,6 +2,7 @@ import { CatalogueError } from '../errors.ts';
 import { drain, type HttpResponse, readBody } from '../net/http-client.ts';
 import { parseJsonObject } from '../oci/json.ts';
 import type { Repository } from '../oci/reference.ts';
+import { nextPage } from './next-page.ts';
 import { missingOrPrivate, statusError } from './status-error.ts';
 
 /** The tags of a repository in the registry's order. */
@@ -38,9 +39,9 @@ export async function listTags(repository: Repository, ask: AskForTags): Promise
       throw [403, 404].includes(response.status) ? missingOrPrivate(repository) : statusError(response);
     }
     for (const tag of parsePage(await readBody(response, PAGE_LIMIT), response)) tags.add(tag);
-    const next = nextQuery(response.header('link'), repository, response.url);
-    // A registry that sends us in a circle has told all it will.
-    query = next === undefined || asked.has(next) ? undefined : next;
+    const next = nextPage(response.header('link'), repository, 'tags/list', response.url);
+    // A registry that sends us in a circle, or elsewhere, has told all it will.
+    query = next === undefined || next === 'astray' || asked.has(next) ? undefined : next;
   }
   return { tags: [...tags].slice(0, MAX_TAGS), isComplete: query === undefined && tags.size <= MAX_TAGS };
 }
@@ -53,19 +54,4 @@ function parsePage(bytes: Uint8Array, { url }: HttpResponse): string[] {
     throw new CatalogueError('registry-failed', `${url.host} sent a list of tags that cannot be read.`);
   }
   return tags.filter((tag) => typeof tag === 'string' && TAG.test(tag));
-}
-
-/**
- * The query of the next page. A registry has no say in where it is: a link to another origin, or to anything but this
- * list, is none.
- *
- * @see https://www.rfc-editor.org/rfc/rfc8288
- */
-function nextQuery(link: string | undefined, { path }: Repository, base: URL): string | undefined {
-  const [, target = ''] = /<([^<>]*)>\s*;[^<]*\brel="?next"?/i.exec(link ?? '') ?? [];
-  if (target === '' || !URL.canParse(target, base.href)) return undefined;
-  const url = new URL(target, base);
-  // The API of a mirror need not be at /v2.
-  const isThisList = url.origin === base.origin && url.pathname.endsWith(`/${path}/tags/list`);
-  return isThisList ? url.search : undefined;
 }

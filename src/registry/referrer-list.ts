@@ -1,0 +1,65 @@
+import { CatalogueError } from '../errors.ts';
+import { drain, type HttpResponse, readBody } from '../net/http-client.ts';
+import type { Digest } from '../oci/digest.ts';
+import { parseJsonObject } from '../oci/json.ts';
+import type { Repository } from '../oci/reference.ts';
+import { nextPage } from './next-page.ts';
+import { statusError } from './status-error.ts';
+
+/** Asks for the list of referrers with a query such as `?last=…`, or with none. */
+export type AskForReferrers = (query: string) => Promise<HttpResponse>;
+
+const MAX_PAGES = 20;
+/** Bytes of all pages. */
+const LIST_LIMIT = 4 * 1024 * 1024;
+
+/**
+ * Reads the index of what refers to a manifest, all its pages in one; undefined where the registry has no such list. A single page
+ * stays byte for byte what it is.
+ *
+ * @throws CatalogueError `registry-failed` where it has no end in sight, or what the upstream's trouble is
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+ */
+export async function listReferrers(
+  repository: Repository,
+  digest: Digest,
+  ask: AskForReferrers,
+): Promise<Uint8Array | undefined> {
+  const pages: Buffer[] = [];
+  const asked = new Set<string>();
+  let left = LIST_LIMIT;
+  let query: string | undefined = '';
+  while (query !== undefined) {
+    asked.add(query);
+    const response = await ask(query);
+    if (response.status !== 200) {
+      await drain(response);
+      // Registries without the list answer with one of many mistakes of the client.
+      const isUnknown = response.status >= 400 && response.status < 500 && response.status !== 429;
+      if (pages.length === 0 && isUnknown) return undefined;
+      throw statusError(response);
+    }
+    const page = await readBody(response, left);
+    left -= page.length;
+    pages.push(page);
+    query = nextPage(response.header('link'), repository, `referrers/${digest}`, response.url);
+    // What is missing could be the signature that is looked for: a part is not taken for the whole.
+    if (query !== undefined && (query === 'astray' || asked.has(query) || pages.length >= MAX_PAGES))
+      throw new CatalogueError(
+        'registry-failed',
+        `${response.url.host} lists what refers to ${digest} without an end.`,
+      );
+  }
+  return merged(pages, digest);
+}
+
+function merged(pages: readonly Buffer[], digest: Digest): Uint8Array {
+  const [only, ...others] = pages;
+  if (only !== undefined && others.length === 0) return only;
+  const bodies = pages.map((page) => parseJsonObject(page) ?? {});
+  const manifests = bodies.flatMap(({ manifests: own }): unknown[] => {
+    if (Array.isArray(own)) return own;
+    throw new CatalogueError('registry-failed', `A page of what refers to ${digest} cannot be read.`);
+  });
+  return new TextEncoder().encode(JSON.stringify({ ...bodies[0], manifests }));
+}
