@@ -10,6 +10,7 @@ export function archiveNotices({
 }: Pick<Archive | LiveArchive, 'zstd' | 'staleSince' | 'omitted'>): string[] {
   return [
     ...(omitted && omitted.layers.length > 0 ? [deltaNotice(omitted)] : []),
+    ...(omitted && omitted.unknown > 0 ? [unknownNotice(omitted)] : []),
     ...(zstd ? [ZSTD_NOTICE] : []),
     ...(staleSince === undefined
       ? []
@@ -21,4 +22,11 @@ function deltaNotice({ layers }: Omission): string {
   const what =
     layers.length === 1 ? 'layer that it leaves out is' : `${layers.length} layers that it leaves out are`;
   return `a delta: it loads only where the ${what} already`;
+}
+
+function unknownNotice({ layers, unknown }: Omission): string {
+  const which = unknown === 1 ? '1 digest in have is' : `${unknown} digests in have are`;
+  // Of what an engine has, some layers are just not in the other image.
+  const hint = layers.length > 0 ? '' : ': that of an image needs its name, as in app@sha256:...';
+  return `${which} of no layer here${hint}`;
 }

@@ -4,6 +4,12 @@ import { parseImageConfig } from '../oci/manifest.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import { type ResolvedImage, readConfig } from './image-resolver.ts';
 
+/** What a receiver has, as far as it matters. */
+export interface ResolvedHoldings extends Holdings {
+  /** How many of the digests that were named one by one are those of no layer that is wanted. */
+  readonly unknown: number;
+}
+
 /**
  * Brings what a receiver says it has to the layers of the images that it wants. A layer may be named by its digest or,
  * as engines know it, by that of its content unpacked, which only the config tells.
@@ -17,17 +23,22 @@ export async function resolveHoldings(
   { layers: named }: DeltaBase,
   held: readonly ResolvedImage[],
   signal: AbortSignal,
-): Promise<Holdings> {
+): Promise<ResolvedHoldings> {
   const layers = new Set(named);
-  const own = new Set(images.flatMap((image) => image.layers.map(({ digest }) => digest)));
-  if (named.some((digest) => !own.has(digest))) {
+  const known = new Set<unknown>(images.flatMap((image) => image.layers.map(({ digest }) => digest)));
+  if (named.some((digest) => !known.has(digest))) {
     for (const { reference, config, configBytes, layers: sent } of images) {
       const bytes = configBytes ?? (await readConfig(client, reference, config, signal));
       const { diffIds } = parseImageConfig(bytes);
       for (const [at, { digest }] of sent.entries()) {
+        known.add(diffIds[at]);
         if (named.some((name) => name === diffIds[at])) layers.add(digest);
       }
     }
   }
-  return { images: held.map((image) => image.layers.map(({ digest }) => digest)), layers };
+  return {
+    images: held.map((image) => image.layers.map(({ digest }) => digest)),
+    layers,
+    unknown: named.filter((digest) => !known.has(digest)).length,
+  };
 }

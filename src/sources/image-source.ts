@@ -78,6 +78,8 @@ export interface Omission {
   readonly fullSize: number;
   /** What each image that is there already is in its registry, in the order of the request. */
   readonly held: readonly Digest[];
+  /** How many of the layers that are there already, by their digests, are none of what is sent. */
+  readonly unknown: number;
 }
 
 /** One tar file that is fixed to the last byte, though none of it may have been fetched. */

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { composeArchive } from '../archive/compose.ts';
-import { type Holdings, spareLayers, withoutLayers } from '../archive/delta.ts';
+import { spareLayers, withoutLayers } from '../archive/delta.ts';
 import { type ArchiveTree, archiveEntries, treeEntries } from '../archive/entries.ts';
 import { archiveFilename } from '../archive/filename.ts';
 import { cutRange, type Entry, layoutArchive } from '../archive/layout.ts';
@@ -13,7 +13,7 @@ import { isZstdLayer } from '../oci/manifest.ts';
 import { type Platform, type Platforms, samePlatform } from '../oci/platform.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { RegistryClient } from '../registry/client.ts';
-import { resolveHoldings } from './holdings.ts';
+import { type ResolvedHoldings, resolveHoldings } from './holdings.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import type { ImageSignatures } from './image-signatures.ts';
 import type { Archive, ArchiveRequest, ImageSource } from './image-source.ts';
@@ -78,9 +78,12 @@ export function createRegistrySource({
     const signed = await allOrNone(signal, (ended) =>
       trees.map(({ reference, upstream }) => signatures.require(reference, [upstream], ended)),
     );
+    const named = request.have?.layers ?? [];
+    const known = new Set(trees.flatMap(({ layers }) => layers.map(({ digest }) => digest)));
     const holdings = {
       images: held.map(({ layers }) => layers.map(({ digest }) => digest)),
-      layers: new Set(request.have?.layers),
+      layers: new Set(named),
+      unknown: named.filter((digest) => !known.has(digest)).length,
     };
     return {
       entries: treeEntries(trees),
@@ -106,6 +109,7 @@ export function createRegistrySource({
       const { entries, layers, roots, holdings, held, platform, blobs } = found;
       const spare = holdings === undefined ? [] : spareLayers(layers, holdings, format);
       const layout = layoutArchive(withoutLayers(entries, spare));
+      const fullSize = layoutArchive(entries).size;
       requireSize(layout.size, maxSize);
       return {
         filename: archiveFilename(references, found.suffix, spare.length === 0 ? undefined : have),
@@ -115,7 +119,7 @@ export function createRegistrySource({
         upstream: roots.map(({ upstream }) => upstream),
         platform,
         staleSince: oldest(roots.map(({ staleSince }) => staleSince)),
-        omitted: have && { layers: spare, fullSize: layoutArchive(entries).size, held },
+        omitted: holdings && { layers: spare, fullSize, held, unknown: holdings.unknown },
         zstd: layers.flat().some(isZstdLayer),
         read: (range = { start: 0, end: layout.size }, ended) =>
           composeArchive(cutRange(layout, range), blobs, ended),
@@ -139,7 +143,7 @@ interface Found {
   readonly layers: readonly (readonly Descriptor[])[];
   /** What each reference points at. */
   readonly roots: readonly Root[];
-  readonly holdings: Holdings | undefined;
+  readonly holdings: ResolvedHoldings | undefined;
   /** What each image of `have` is in its registry. */
   readonly held: readonly Digest[];
   /** As in {@link Archive}. */

@@ -227,6 +227,32 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     assert.equal(answer.headers.etag, whole.headers.etag);
   });
 
+  test('tells of digests that are of no layer, and how to name an image by one', async () => {
+    const older = await busyboxImage('amd64');
+    const noticeOf = async (...have: string[]): Promise<string | undefined> => {
+      const named = have.map((digest) => `&have=${digest}`).join('');
+      const answer = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}${named}`, { method: 'HEAD' });
+      return answer.headers['dockerproxy-notice'] as string | undefined;
+    };
+    const [base] = newer.layers;
+    assert.ok(base);
+    assert.equal(
+      await noticeOf(newer.descriptor.digest),
+      '1 digest in have is of no layer here: that of an image needs its name, as in app@sha256:...',
+    );
+    const other = `sha256:${'0'.repeat(64)}`;
+    for (const known of [base.descriptor.digest, base.diffId]) {
+      assert.match((await noticeOf(known)) ?? '', /^a delta: [^;]*$/);
+      assert.match(
+        (await noticeOf(known, other, older.descriptor.digest)) ?? '',
+        /; 2 digests in have are of no layer here$/,
+      );
+    }
+    const tree = `${proxy.url}/dl?myimage=${image('2.1')}&platform=all&format=oci&have=${other}`;
+    const { headers } = await httpCall(tree, { method: 'HEAD' });
+    assert.match(`${headers['dockerproxy-notice']}`, /^1 digest in have is of no layer here: /);
+  });
+
   test('from what is not there, or not allowed, says so', async () => {
     const missing = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}&have=${image('9')}`);
     assert.deepEqual([missing.status, JSON.parse(`${missing.body}`).code], [404, 'image-not-found']);

@@ -43,6 +43,10 @@ const Delta = Type.Object(
     omitted: Type.Array(Type.Object({ digest: Type.String(), size: Type.Integer({ minimum: 0 }) }), {
       description: 'The layers that are left out.',
     }),
+    unknown: Type.Integer({
+      minimum: 0,
+      description: 'How many of the digests in `have` are those of no layer of what is wanted.',
+    }),
     downloadUrl: Type.String({ description: 'Relative to this service.' }),
   },
   { title: 'Delta' },
@@ -72,14 +76,16 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
       const archive = await source.open({ ...query, contentWanted: false }, whenGone(reply));
       if (archive.size === undefined)
         throw new CatalogueError('delta-unavailable', 'The archive is made as it is sent, whole.');
-      const { filename, size, etag, omitted = { layers: [], fullSize: size } } = archive;
+      const { filename, size, etag, omitted } = archive;
+      const { layers, fullSize, unknown } = omitted ?? { layers: [], fullSize: size, unknown: 0 };
       return reply.header('cache-control', 'private, max-age=30').send({
         filename,
         size,
         etag,
-        fullSize: omitted.fullSize,
-        saved: omitted.fullSize - size,
-        omitted: omitted.layers.map((layer) => ({ digest: layer.digest, size: layer.size })),
+        fullSize,
+        saved: fullSize - size,
+        omitted: layers.map((layer) => ({ digest: layer.digest, size: layer.size })),
+        unknown,
         downloadUrl: downloadUrl(request.query),
       });
     },

@@ -9,7 +9,7 @@ const LAYER = { mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest
 
 suite('/api/v1/delta', { timeout: 20_000 }, () => {
   test('tells what a delta leaves out, and fetches nothing', async () => {
-    const omitted = { layers: [LAYER], fullSize: FILE.length + 5000, held: [] };
+    const omitted = { layers: [LAYER], fullSize: FILE.length + 5000, held: [], unknown: 2 };
     await using server = await startServer({ open: () => sampleArchive({ omitted }) });
     const answer = await server.get(`${DELTA}&have=${DIGEST}&platform=linux/arm64&format=oci`);
     assert.deepEqual(JSON.parse(answer.body.toString()), {
@@ -19,6 +19,7 @@ suite('/api/v1/delta', { timeout: 20_000 }, () => {
       saved: 5000,
       etag: ETAG,
       omitted: [{ digest: DIGEST, size: 5000 }],
+      unknown: 2,
       downloadUrl: `/dl?myimage=app:2.1&have=app:2.0&have=${DIGEST}&platform=linux/arm64&format=oci`,
     });
     const [request] = server.requests;
@@ -54,7 +55,7 @@ suite('/api/v1/delta', { timeout: 20_000 }, () => {
 
 suite('a delta', { timeout: 20_000 }, () => {
   test('says in a header what it needs, and is pinned where all that it is made from is', async () => {
-    const omitted = { layers: [LAYER], fullSize: FILE.length + 5000, held: [] };
+    const omitted = { layers: [LAYER], fullSize: FILE.length + 5000, held: [], unknown: 0 };
     await using server = await startServer({ open: () => sampleArchive({ omitted }) });
     const [image, older] = [`a@${DIGEST}`, `b@${DIGEST}`];
     const delta = await server.get(`/dl?myimage=${image}&have=${older}`);
