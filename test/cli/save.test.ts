@@ -18,7 +18,8 @@ import {
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
-import { standardImages } from '../support/standard-images.ts';
+import { createSigner, signatureTag, signed } from '../support/signatures.ts';
+import { type StandardImages, standardImages } from '../support/standard-images.ts';
 
 const entryPoint = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const SIZE = 6_000_000;
@@ -26,13 +27,14 @@ const STALLED_AT = 2_000_000;
 
 suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_000 }, () => {
   let registry: Registry;
+  let images: StandardImages;
   let upstream: FaultProxy;
   let proxy: DockerProxy;
   let home: TemporaryFolder;
 
   before(async () => {
     registry = await startRegistry();
-    await standardImages(registry);
+    images = await standardImages(registry);
     await using random = await randomLayer(SIZE, 'save');
     const platform = { os: 'linux', architecture: 'amd64' };
     await push(registry.url, 'test/random', 'latest', image({ platform, layers: [random] }));
@@ -176,6 +178,34 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_00
       (await save(folder.path, name, '--parts', '1GiB', '--part', '2')).stderr,
       /^There is 1 part/,
     );
+  });
+
+  test('signatures come with all platforms where they are asked for', async () => {
+    await using folder = await temporaryFolder();
+    await using team = await createSigner();
+    const signature = await signed(team, images.busybox.descriptor.digest);
+    const tag = signatureTag(images.busybox.descriptor.digest);
+    await push(registry.url, 'library/busybox', tag, signature);
+    const name = `${upstream.host}/library/busybox`;
+    const all = ['--platform', 'all', '--format', 'oci'];
+    const saved = await save(folder.path, name, ...all, '--referrers', '-o', 'signed.tar');
+    assert.equal(saved.code, 0, saved.stderr);
+    const query = `myimage=${name}&platform=all&format=oci`;
+    const bytes = await readFile(join(folder.path, 'signed.tar'));
+    assert.equal(sha256(bytes), await served(`${query}&referrers=1`));
+    assert.notEqual(sha256(bytes), await served(query));
+    const { stdout } = await run('tar', ['-xOf', 'signed.tar', 'index.json'], { cwd: folder.path });
+    const roots: { digest: string; annotations: Record<string, string> }[] = JSON.parse(stdout).manifests;
+    assert.deepEqual(
+      roots.map(({ digest, annotations }) => [digest, annotations['org.opencontainers.image.ref.name']]),
+      [
+        [images.busybox.descriptor.digest, 'latest'],
+        [signature.descriptor.digest, tag],
+      ],
+    );
+    const alone = await save(folder.path, name, '--referrers');
+    assert.equal(alone.code, 78);
+    assert.match(alone.stderr, /referrers needs &platform=all&format=oci/);
   });
 
   test('a metalink beside the file has the hashes of the server, and its addresses', async () => {

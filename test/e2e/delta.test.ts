@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { busyboxBinary } from '../support/busybox.ts';
@@ -217,6 +217,18 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
       newer.layers.slice(0, 2).map(({ descriptor }) => descriptor.digest),
     );
     assert.match(`${delta.headers['dockerproxy-notice']}`, /a delta: it loads only where the 2 layers/);
+  });
+
+  test('are as small as README says', async () => {
+    const readme = await readFile(join(import.meta.dirname, '../../README.md'), 'utf8');
+    const figures =
+      /image of ([\d,]+) bytes with a new file on top is a delta of ([\d,]+)\./.exec(readme) ?? [];
+    const [full = 0, small = 0] = figures.slice(1).map((figure) => Number(figure.replaceAll(',', '')));
+    const path = `/api/v1/delta?myimage=${image('2.1')}&have=${image('2.0')}`;
+    const { size, fullSize } = JSON.parse((await httpCall(proxy.url + path)).body.toString());
+    assert.equal(size, small);
+    // The busybox in it is that of the distribution, which may have a newer one.
+    assert.ok(Math.abs(fullSize - full) < full / 50, `${fullSize} bytes instead of ${full}`);
   });
 
   test('without a layer in common is the archive, under its name', async () => {
