@@ -185,13 +185,39 @@ function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
   return { kind: 'image', mediaType, config, layers };
 }
 
+/**
+ * What a body is: an index or a manifest, and never what could be read as either.
+ *
+ * @see https://github.com/opencontainers/distribution-spec/security/advisories/GHSA-mc8v-mgrf-8f4m CVE-2021-41190
+ */
 function mediaTypeOf(body: JsonObject, contentType: string | undefined): string {
-  if (typeof body.mediaType === 'string') return body.mediaType;
-  const sent = contentType?.split(';', 1)[0]?.trim().toLowerCase();
-  if (sent !== undefined && (Object.values(MEDIA_TYPES) as string[]).includes(sent)) return sent;
-  if (SCHEMA_1_TYPE.test(sent ?? '')) return sent ?? '';
+  const mediaType = statedType(body, contentType);
+  const hasManifests = body.manifests != null;
+  const hasContent = body.config != null || body.layers != null;
+  if (hasManifests && hasContent) throw malformed('it has both manifests and layers');
+  if (isIndexType(mediaType) && hasContent) throw malformed('it says that it is an index and has layers');
+  if (isManifestType(mediaType) && hasManifests)
+    throw malformed('it says that it is a manifest and has manifests');
+  return mediaType;
+}
+
+function statedType(body: JsonObject, contentType: string | undefined): string {
+  const sent = contentType?.split(';', 1)[0]?.trim().toLowerCase() ?? '';
+  if (typeof body.mediaType === 'string') {
+    const isOther =
+      (isIndexType(sent) && isManifestType(body.mediaType)) ||
+      (isManifestType(sent) && isIndexType(body.mediaType));
+    if (isOther)
+      throw malformed('it came as an index and says that it is a manifest, or the other way round');
+    return body.mediaType;
+  }
+  if (isIndexType(sent) || isManifestType(sent) || SCHEMA_1_TYPE.test(sent)) return sent;
   // OCI allows a body without mediaType, and some registries send application/json: the shape tells.
   return Array.isArray(body.manifests) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
+}
+
+function isManifestType(mediaType: string): boolean {
+  return mediaType === MEDIA_TYPES.ociManifest || mediaType === MEDIA_TYPES.dockerManifest;
 }
 
 function descriptors(value: unknown, field: string, most: number): Descriptor[] {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { MEDIA_TYPES, parseImageConfig, parseManifest } from '../../src/oci/manifest.ts';
+import { MEDIA_TYPES, parseImageConfig, parseManifest, parseManifestLinks } from '../../src/oci/manifest.ts';
 
 const digest = (digit: string): string => `sha256:${digit.repeat(64)}`;
 const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
@@ -88,6 +88,40 @@ suite('manifests', () => {
       assert.throws(() => parseManifest(encode(body), undefined), { code: 'registry-failed', status: 502 });
     });
   }
+
+  test('what could be read as an index and as a manifest is neither (CVE-2021-41190)', () => {
+    const manifests = [{ mediaType: MEDIA_TYPES.ociManifest, digest: digest('3'), size: 500 }];
+    const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests };
+    const { mediaType: _, ...bare } = manifest;
+    const bodies: [body: object, contentType?: string][] = [
+      [{ ...manifest, manifests }],
+      [{ ...manifest, manifests: [] }],
+      [{ ...index, layers: [layer] }],
+      [{ ...index, config }],
+      [{ ...bare, manifests }, MEDIA_TYPES.ociManifest],
+      [{ ...bare, manifests }, 'application/json'],
+      [bare, MEDIA_TYPES.ociIndex],
+      [{ schemaVersion: 2, manifests }, MEDIA_TYPES.dockerManifest],
+      [{ ...manifest, mediaType: MEDIA_TYPES.dockerIndex }],
+      [{ ...index, mediaType: MEDIA_TYPES.dockerManifest }],
+      [manifest, MEDIA_TYPES.ociIndex],
+      [manifest, `${MEDIA_TYPES.dockerIndex}; charset=utf-8`],
+      [index, MEDIA_TYPES.ociManifest],
+    ];
+    for (const [body, contentType] of bodies) {
+      for (const parse of [parseManifest, parseManifestLinks]) {
+        assert.throws(
+          () => parse(encode(body), contentType),
+          { code: 'registry-failed' },
+          JSON.stringify([body, contentType]),
+        );
+      }
+    }
+    // Members that are there and say nothing are no contradiction, nor is another name for the same thing.
+    const empty = { ...index, config: null, layers: null };
+    assert.equal(parseManifest(encode(empty), undefined).kind, 'index');
+    assert.equal(parseManifest(encode(manifest), MEDIA_TYPES.dockerManifest).kind, 'image');
+  });
 
   test('an index of more images than any has is the registry’s mistake', () => {
     const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex };
