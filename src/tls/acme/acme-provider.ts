@@ -86,6 +86,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       await store.putAttempts(directory, attempts);
       unsaved = undefined;
       lastFailure = undefined;
+      leaveTurn();
       sleepUntil(renewal);
     } catch (error) {
       fail(error, () => Math.min(renewal, now() + SAVE_AGAIN_MS));
@@ -98,6 +99,9 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     isTemporary = false;
     certificate = fresh;
     use(fresh);
+  };
+  /** Once the others can see what there is to see. */
+  const leaveTurn = (): void => {
     endTurn?.();
     endTurn = undefined;
   };
@@ -108,6 +112,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     if (found === undefined || !isFor(found, domains)) return false;
     if (!isTemporary && isFor(certificate, domains) && found.notAfter <= certificate.notAfter) return false;
     show(found);
+    leaveTurn();
     log.adopted(found);
     sleepUntil(nextRenewalTime(found, now(), random()));
     return true;
@@ -132,9 +137,10 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   /** Has a certificate ordered by one of those who share the store. */
   const attemptInTurn = async (take: NonNullable<typeof turn>): Promise<void> => {
     try {
-      if (await adopt()) return;
       endTurn ??= await take();
       if (endTurn === undefined) return sleepUntil(now() + LOOK_MS);
+      // Whoever had it before may have left what was wanted.
+      if (await adopt()) return;
       attempts = await store.attempts(directory);
       const earliest = retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0);
       if (earliest > now()) return sleepUntil(earliest);
@@ -187,7 +193,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       alarm.clear();
       looks.clear();
       await running;
-      endTurn?.();
+      leaveTurn();
     },
   };
 }
