@@ -28,7 +28,8 @@ export async function startHaproxy(services: readonly string[]): Promise<Haproxy
   const servers = services.map((url, at) => `    server ${NAMES[at]} ${new URL(url).host}\n`);
   const settings = (await readFile(FILE, 'utf8'))
     // Its descriptors are those of whoever runs the tests.
-    .replace('maxconn 20000', 'maxconn 200')
+    // And what is on its way through it is little, so that a test sees who breaks off.
+    .replace('maxconn 20000', 'maxconn 200\n    tune.rcvbuf.server 65536\n    tune.sndbuf.client 65536')
     .replace('/run/haproxy/admin.sock', join(folder.path, 'admin.sock'))
     .replace('bind :443', `bind 127.0.0.1:${port}`)
     .replace('/etc/ssl/dl.example.org.pem', pem)
