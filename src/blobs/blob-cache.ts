@@ -1,4 +1,4 @@
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, utimes } from 'node:fs/promises';
 import { pipeline, type Readable, Transform } from 'node:stream';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
@@ -9,6 +9,7 @@ import { BlobFetch } from './blob-fetch.ts';
 import { openBlobFiles } from './blob-files.ts';
 import { type BufferPool, createBufferPool } from './buffer-pool.ts';
 import { FileStream, type GrowingFile, StorageFailure } from './growing-file.ts';
+import { createInUse } from './in-use.ts';
 import { createRoom, type Room } from './room.ts';
 import { verifiedParts } from './verified-parts.ts';
 
@@ -62,19 +63,19 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
   // By digest, size and supplier: what a wrong descriptor asks for is another thing, and so is what a stranger sends.
   const fetches = new Map<string, BlobFetch>();
   const busy = new Map<string, number>();
-  const open = new Map<string, number>();
-  const room = createRoom({ files, limit, isInUse: (path) => open.has(path) });
+  const inUse = createInUse();
+  const room = createRoom({ files, limit, isInUse: inUse.has });
 
   const begin = (blob: Descriptor, source: BlobReader, registry: string): BlobFetch => {
     add(busy, registry, 1);
     const supplier = supplierOf(blob, registry);
     const key = files.incomingPath(blob, supplier);
-    const paths = [files.blobPath(blob.digest), key];
-    for (const path of paths) add(open, path, 1);
+    // To other processes, its lock tells it.
+    const releases = [files.blobPath(blob.digest), key].map((path) => inUse.hold(path));
     const onEnd = (error: Error | undefined): void => {
       if (fetches.get(key) === fetch) fetches.delete(key);
       add(busy, registry, -1);
-      for (const path of paths) add(open, path, -1);
+      for (const release of releases) release();
       if (error instanceof StorageFailure) log.uncached(blob.digest, error);
     };
     const fetch = new BlobFetch({ blob, supplier, files, room, source, onEnd });
@@ -92,17 +93,15 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
     }
   };
 
-  /** Keeps a file from eviction until what comes back is called. */
-  const inUse = (path: string, onClose: () => void): (() => void) => {
-    add(open, path, 1);
-    return () => {
-      add(open, path, -1);
-      onClose();
-    };
-  };
+  const holdBlob = (digest: Digest): (() => void) =>
+    inUse.hold(files.blobPath(digest), () => files.touch(digest));
 
   const readHit = (file: FileHandle, blob: Descriptor, range: ByteRange, signal: AbortSignal): Readable => {
-    const onClose = inUse(files.blobPath(blob.digest), () => file.close().catch(() => {}));
+    const release = holdBlob(blob.digest);
+    const onClose = (): void => {
+      release();
+      file.close().catch(() => {});
+    };
     const source = { file, available: blob.size, failure: undefined, onChange: () => () => {} };
     return new FileStream({ source, range, buffers, signal, onClose });
   };
@@ -144,7 +143,11 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       let { start: position } = range;
       const joined = await joinFetch(blob, source, registry, ended);
       if (joined !== undefined) {
-        const onClose = inUse(files.blobPath(blob.digest), joined.leave);
+        const release = holdBlob(blob.digest);
+        const onClose = (): void => {
+          release();
+          joined.leave();
+        };
         const growing = guarded ? onceVerified(joined.fetch) : joined.fetch;
         const stream = new FileStream({ source: growing, range, buffers, signal: ended, onClose });
         yield stream;
@@ -199,7 +202,12 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       },
     }),
 
-    storage: { folder, buffers, reserve: room.reserve, hold: (path) => inUse(path, () => {}) },
+    storage: {
+      folder,
+      buffers,
+      reserve: room.reserve,
+      hold: (path) => inUse.hold(path, () => utimes(path, new Date(), new Date())),
+    },
 
     async close() {
       await Promise.all([...fetches.values()].map((fetch) => fetch.close()));

@@ -8,7 +8,7 @@ import { CatalogueError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
-import { type BlobFiles, isSealed, openExisting } from './blob-files.ts';
+import { type BlobFiles, isSealed, lockOf, openExisting } from './blob-files.ts';
 import { tryLock } from './file-lock.ts';
 import { FileAppender, type GrowingFile, StorageFailure } from './growing-file.ts';
 import type { Room } from './room.ts';
@@ -130,7 +130,7 @@ export class BlobFetch implements GrowingFile {
     this.#abandoned.signal.addEventListener('abort', () => onEnd(undefined), { once: true });
     try {
       while (!(await this.#isThere())) {
-        const lock = tryLock(files.lockPath(blob.digest, supplier));
+        const lock = tryLock(lockOf(files.incomingPath(blob, supplier)));
         if (lock !== undefined) {
           try {
             if (!(await this.#isThere())) await this.#fill();

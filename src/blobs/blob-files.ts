@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { type Digest, splitDigest } from '../oci/digest.ts';
@@ -22,9 +22,10 @@ export interface BlobFiles {
   readonly folder: string;
   blobPath(digest: Digest): string;
   incomingPath(blob: Descriptor, supplier: string): string;
-  lockPath(digest: Digest, supplier: string): string;
   /** Opens a verified blob to read; undefined where there is none. One with a broken seal is removed. */
   open(blob: Descriptor): Promise<FileHandle | undefined>;
+  /** Sets the access time of a blob that is there and whose seal is whole to now. */
+  touch(digest: Digest): Promise<void>;
   /**
    * Makes a verified incoming file the blob: sealed, on the disk, under its final name. Sealed first, so that those who
    * follow it in other processes know that it is verified while the disk still takes its time.
@@ -53,16 +54,15 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
     const { algorithm, hex } = splitDigest(digest);
     return join(folder, 'blobs', algorithm, hex.slice(0, 2), hex);
   };
-  const incoming = (digest: Digest, supplier: string, ending: string): string => {
+  const incomingPath = ({ digest, size }: Descriptor, supplier: string): string => {
     const hash = createHash('sha256').update(supplier).digest('hex').slice(0, 16);
-    return join(folder, 'incoming', `${digest.replace(':', '-')}.${hash}.${ending}`);
+    return join(folder, 'incoming', `${digest.replace(':', '-')}.${hash}.${size}`);
   };
 
   return {
     folder,
     blobPath,
-    incomingPath: ({ digest, size }, supplier) => incoming(digest, supplier, `${size}`),
-    lockPath: (digest, supplier) => incoming(digest, supplier, 'lock'),
+    incomingPath,
 
     async open({ digest, size }) {
       const path = blobPath(digest);
@@ -84,6 +84,13 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
       return undefined;
     },
 
+    async touch(digest) {
+      const path = blobPath(digest);
+      const { mtimeMs } = await stat(path);
+      // One that was changed must not get its seal back.
+      if (isSealed(digest, mtimeMs)) await utimes(path, Date.now() / 1000, sealOf(digest));
+    },
+
     async commit(blob, supplier, file) {
       const path = blobPath(blob.digest);
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -91,9 +98,14 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
       const synced = lastSync.then(() => file.datasync());
       lastSync = synced.catch(() => {});
       await synced;
-      await rename(incoming(blob.digest, supplier, `${blob.size}`), path);
+      await rename(incomingPath(blob, supplier), path);
     },
   };
+}
+
+/** The lock of an incoming file: whoever writes or removes it has it. */
+export function lockOf(incomingPath: string): string {
+  return incomingPath.replace(/\.\d+$/, '.lock');
 }
 
 /** Opens a file for reading; undefined where there is none. */

@@ -1,11 +1,15 @@
 import { readdir, rm, stat, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
-import { type BlobFiles, isMissing } from './blob-files.ts';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type BlobFiles, isMissing, lockOf } from './blob-files.ts';
+import { type FileLock, tryLock } from './file-lock.ts';
+import { readTally, type Tally, writeTally } from './tally.ts';
 
 /** Keeps the cache within its bytes: the least recently used go first. */
 export interface Room {
   /**
-   * Makes room for so many more bytes; false where there can be none.
+   * Makes room for so many more bytes; false where there can be none. All processes that share the folder share its
+   * room, and get it one after the other.
    *
    * @param occupy makes the file that stands for the bytes, before anyone else gets room
    */
@@ -30,50 +34,127 @@ interface Held {
 
 /** Eviction goes on to here, so that it doesn't run for every blob. */
 export const LOW_WATER = 0.9;
-/** Other processes share the folder: what they read or write was touched not longer ago than this. */
+/** Other processes share the folder: what they read was touched not longer ago than this. */
 export const IN_USE_ELSEWHERE_MS = 30_000;
-/** How long a count of the folder stands; meanwhile, what this process adds is added to it. */
-const COUNT_STANDS_MS = 10_000;
+/** How long a count of the files stands; meanwhile, what is reserved is added to it, and small files are not. */
+const COUNT_STANDS_MS = 10 * 60_000;
 /** Of the free bytes of the disk, so that the cache never takes the last of them. */
 const SHARE_OF_FREE = 0.95;
+/** In the folder: who has the lock counts, and writes down what has come out. */
+const [LOCK, TALLY] = ['room.lock', 'room.tally'] as const;
+/** How often a lock that another process has is tried. */
+const POLL_MS = 5;
 
-export function createRoom({ files, limit, isInUse }: RoomOptions): Room {
-  let counted = { bytes: 0, at: Number.NEGATIVE_INFINITY };
+export function createRoom({ files: { folder }, limit, isInUse }: RoomOptions): Room {
+  const incoming = join(folder, 'incoming');
+  const tallyPath = join(folder, TALLY);
   let turn: Promise<unknown> = Promise.resolve();
+  let isCounting = false;
 
-  const makeRoom = async (bytes: number): Promise<boolean> => {
-    if (bytes > limit) return false;
-    if (counted.bytes + bytes <= limit && Date.now() - counted.at < COUNT_STANDS_MS) return true;
-    const held = await list(files.folder);
-    let total = held.reduce((sum, file) => sum + file.bytes, 0);
-    // Where the disk is smaller than the limit, or full of something else, what it has is the limit.
-    const { bavail, bsize } = await statfs(files.folder);
-    const most = Math.min(limit, total + bavail * bsize * SHARE_OF_FREE);
-    if (total + bytes > most) {
-      const recently = Date.now() - IN_USE_ELSEWHERE_MS;
-      const evictable = held.filter(({ path, used }) => used < recently && !isInUse(path));
-      for (const { path, bytes: freed } of evictable.sort((a, b) => a.used - b.used)) {
-        if (total + bytes <= most * LOW_WATER) break;
-        await rm(path, { force: true });
-        total -= freed;
-      }
+  /** Lets no other process count meanwhile. */
+  const alone = async <T>(work: () => Promise<T>): Promise<T> => {
+    const lock = await waitForLock(join(folder, LOCK));
+    try {
+      return await work();
+    } finally {
+      lock.release();
     }
-    counted = { bytes: total, at: Date.now() };
-    return total + bytes <= most;
+  };
+  /** On a full disk it may be lost: then the files are counted the next time. */
+  const write = (tally: Tally): Promise<void> => writeTally(tallyPath, tally).catch(() => {});
+
+  const reserveAlone = async (bytes: number, occupy: () => Promise<void>): Promise<boolean> => {
+    let tally = await readTally(tallyPath);
+    let free = await freeBytes(folder);
+    if (tally === undefined || tally.bytes + bytes > limit || bytes > free) {
+      tally = { bytes: await makeRoom(bytes, free), counted: Date.now() };
+      free = await freeBytes(folder);
+    }
+    const hasRoom = tally.bytes + bytes <= limit && bytes <= free;
+    if (hasRoom) await occupy();
+    const now = { ...tally, bytes: tally.bytes + (hasRoom ? bytes : 0) };
+    await write(now);
+    if (Date.now() - now.counted >= COUNT_STANDS_MS) countAgain(now);
+    return hasRoom;
+  };
+
+  /** Removes what was used longest ago until there is room. Returns the bytes that are left. */
+  const makeRoom = async (bytes: number, free: number): Promise<number> => {
+    const held = await list(folder);
+    let total = sumOf(held);
+    // Where the disk is smaller than the limit, or full of something else, what it has is the limit.
+    const most = Math.min(limit, total + free);
+    if (total + bytes <= most) return total;
+    for (const file of held.sort((a, b) => a.used - b.used)) {
+      if (total + bytes <= most * LOW_WATER) break;
+      if (await evict(file)) total -= file.bytes;
+    }
+    return total;
+  };
+
+  const isIdle = ({ path, used }: Held): boolean => used < Date.now() - IN_USE_ELSEWHERE_MS && !isInUse(path);
+
+  const evict = async (file: Held): Promise<boolean> => {
+    if (!isIdle(file)) return false;
+    const isIncoming = dirname(file.path) === incoming;
+    const lock = isIncoming ? tryLock(lockOf(file.path)) : undefined;
+    if (isIncoming && lock === undefined) return false;
+    try {
+      // Somebody may have asked for it since it was looked at.
+      const now = isIncoming ? await measureIncoming(file.path) : await measure(file.path);
+      if (now !== undefined && !isIdle(now)) return false;
+      await rm(file.path, { force: true });
+      return true;
+    } finally {
+      lock?.release();
+    }
+  };
+
+  /** Counts while downloads go on, for files whose bytes were never reserved, or never came. */
+  const countAgain = (before: Tally): void => {
+    if (isCounting) return;
+    isCounting = true;
+    const count = async (): Promise<void> => {
+      const bytes = sumOf(await list(folder));
+      await alone(async () => {
+        const tally = await readTally(tallyPath);
+        // What another process has found out meanwhile is as good.
+        if (tally?.counted !== before.counted) return;
+        await write({ bytes: tally.bytes + bytes - before.bytes, counted: Date.now() });
+      });
+    };
+    count()
+      .catch(() => {})
+      .finally(() => {
+        isCounting = false;
+      });
   };
 
   return {
     reserve(bytes, occupy) {
-      const reservation = turn.then(async () => {
-        if (!(await makeRoom(bytes))) return false;
-        await occupy();
-        counted.bytes += bytes;
-        return true;
-      });
+      if (bytes > limit) return Promise.resolve(false);
+      const reservation = turn.then(() => alone(() => reserveAlone(bytes, occupy)));
       turn = reservation.catch(() => {});
       return reservation;
     },
   };
+}
+
+async function waitForLock(path: string): Promise<FileLock> {
+  for (;;) {
+    const lock = tryLock(path);
+    if (lock !== undefined) return lock;
+    await delay(POLL_MS);
+  }
+}
+
+async function freeBytes(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize * SHARE_OF_FREE;
+}
+
+function sumOf(held: readonly Held[]): number {
+  return held.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 /**
@@ -81,17 +162,37 @@ export function createRoom({ files, limit, isInUse }: RoomOptions): Room {
  * looked at first: one that gets its final name meanwhile is then seen at least once.
  */
 async function list(folder: string): Promise<Held[]> {
-  const incoming = await Promise.all((await filesBelow(join(folder, 'incoming'))).map(measureIncoming));
-  const all = await filesBelow(folder);
-  const kept = await Promise.all(all.filter((path) => !path.includes('/incoming/')).map(measure));
-  const names = new Set(kept.flatMap((file) => (file === undefined ? [] : identity(file.path))));
-  const stillIncoming = incoming.filter((file) => file !== undefined && !names.has(identity(file.path)));
-  return [...stillIncoming, ...kept].filter((file) => file !== undefined);
+  const incomingFolder = join(folder, 'incoming');
+  const incoming = await eachInTurn(await filesBelow(incomingFolder), measureIncoming);
+  const own = new Set([LOCK, TALLY].map((name) => join(folder, name)));
+  const others = (await filesBelow(folder)).filter(
+    (path) => dirname(path) !== incomingFolder && !own.has(path),
+  );
+  const kept = await eachInTurn(others, measure);
+  const names = new Set(kept.map(({ path }) => identity(path)));
+  return [...incoming.filter(({ path }) => !names.has(identity(path))), ...kept];
 }
 
 /** The digits of the digest, in both names of a blob. */
 function identity(path: string): string {
   return /\/(?:blobs\/\w+\/\w+\/|incoming\/\w+-)([0-9a-f]{64,})/.exec(path)?.[1] ?? path;
+}
+
+/** Two at a time: downloads read their files by the same few threads. */
+async function eachInTurn(
+  paths: readonly string[],
+  look: (path: string) => Promise<Held | undefined>,
+): Promise<Held[]> {
+  const left = paths.values();
+  const found: Held[] = [];
+  const walk = async (): Promise<void> => {
+    for (const path of left) {
+      const held = await look(path);
+      if (held !== undefined) found.push(held);
+    }
+  };
+  await Promise.all([walk(), walk()]);
+  return found;
 }
 
 async function filesBelow(folder: string): Promise<string[]> {

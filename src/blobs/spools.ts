@@ -8,7 +8,8 @@ import { CatalogueError } from '../errors.ts';
 import type { ByteRange } from '../oci/descriptor.ts';
 import { relay } from '../streams.ts';
 import type { Storage } from './blob-cache.ts';
-import { isMissing } from './blob-files.ts';
+import { isMissing, lockOf } from './blob-files.ts';
+import { type FileLock, tryLock } from './file-lock.ts';
 import { FileAppender, FileStream, StorageFailure } from './growing-file.ts';
 
 /** A file that was made once and can be read in any part, for as long as nobody evicts it. */
@@ -106,12 +107,14 @@ export async function openSpools(storage: Storage): Promise<Spools> {
       const incoming = join(incomingFolder, `spool-${randomUUID()}.${expected}`);
       const release = storage.hold(incoming);
       let opened: FileHandle | undefined;
+      let lock: FileLock | undefined;
       try {
         let file: FileHandle | undefined;
         const occupy = async (): Promise<void> => {
           file = await open(incoming, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
         };
         await makeFolders();
+        lock = tryLock(lockOf(incoming));
         const hasRoom = await storage.reserve(expected, occupy);
         opened = file;
         if (!hasRoom || opened === undefined) throw new StorageFailure('The cache has no room');
@@ -146,6 +149,7 @@ export async function openSpools(storage: Storage): Promise<Spools> {
         throw isOfDisk(error) ? new StorageFailure('The cache cannot be written', { cause: error }) : error;
       } finally {
         await opened?.close();
+        lock?.release();
         release();
       }
     },

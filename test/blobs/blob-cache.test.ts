@@ -848,6 +848,25 @@ suite('eviction', () => {
     stream.destroy();
   });
 
+  test('never removes one that is read in another process, however slowly', async (t) => {
+    t.mock.timers.enable({ apis: ['setInterval'] });
+    await using folder = await temporaryFolder();
+    await using setup = await sampleCache({ limit, folder: folder.path });
+    await using other = await sampleCache({ limit, folder: folder.path });
+    const source = memorySource(a, b, c);
+    const reader = setup.cache.before(source, REGISTRY);
+    for (const blob of [a, b]) await keep(setup, reader, blob);
+    const hit = await other.cache.before(source, REGISTRY).read(a.descriptor, undefined, always);
+    await readSome(hit, 1);
+    for (const blob of [a, b]) await age(setup, blob);
+    t.mock.timers.tick(10_000);
+    const path = join(setup.folder, blobFile(a.descriptor.digest));
+    await waitFor(async () => (await stat(path)).atimeMs > Date.now() - 30_000, { what: 'it to be touched' });
+    await keep(setup, reader, c);
+    assert.deepEqual(await Promise.all([a, b, c].map((blob) => has(setup, blob))), [true, false, true]);
+    hit.destroy();
+  });
+
   test('a blob that finds no room passes through and is kept the next time, when there is some', async () => {
     await using setup = await sampleCache({ limit });
     const source = memorySource(a, b, c);

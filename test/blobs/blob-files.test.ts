@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, open, readFile, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
-import { type BlobFiles, openBlobFiles } from '../../src/blobs/blob-files.ts';
+import { type BlobFiles, lockOf, openBlobFiles } from '../../src/blobs/blob-files.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
@@ -83,10 +83,8 @@ suite('the folder of the cache', () => {
     assert.equal(incoming, join(folder, incomingFile(descriptor)));
     assert.notEqual(incoming, files.incomingPath({ ...descriptor, size: 1 }, REGISTRY));
     assert.notEqual(incoming, files.incomingPath(descriptor, 'other.example'));
-    assert.notEqual(
-      files.lockPath(descriptor.digest, REGISTRY),
-      files.lockPath(descriptor.digest, 'other.example'),
-    );
+    assert.notEqual(lockOf(incoming), lockOf(files.incomingPath(descriptor, 'other.example')));
+    assert.equal(lockOf(incoming), lockOf(files.incomingPath({ ...descriptor, size: 1 }, REGISTRY)));
     const long = parseDigest(`sha512:${'ab'.repeat(64)}`);
     assert.equal(files.blobPath(long), join(folder, 'blobs', 'sha512', 'ab', 'ab'.repeat(64)));
   });
@@ -170,6 +168,21 @@ suite('a blob on the disk', () => {
     const after = await stat(path);
     assert.ok(after.atimeMs >= before - 1, after.atime.toISOString());
     assert.equal(after.mtimeMs, mtime.getTime());
+  });
+
+  test('that is touched counts as used now, and gets no seal that it has lost', async () => {
+    await using setup = await setUp();
+    await commit(setup.files, sample);
+    const path = setup.files.blobPath(descriptor.digest);
+    const { mtime } = await stat(path);
+    const before = Date.now();
+    await utimes(path, new Date(before - 3_600_000), mtime);
+    await setup.files.touch(descriptor.digest);
+    assert.ok((await stat(path)).atimeMs >= before - 1);
+    assert.deepEqual(await contentOf(setup.files), bytes);
+    await writeFile(path, Buffer.alloc(bytes.length));
+    await setup.files.touch(descriptor.digest);
+    assert.equal(await contentOf(setup.files), undefined);
   });
 
   test('stays readable for who has it open when it is replaced or removed', async () => {

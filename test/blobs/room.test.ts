@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
+import { createHook } from 'node:async_hooks';
 import { existsSync } from 'node:fs';
 import { mkdir, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
-import { openBlobFiles } from '../../src/blobs/blob-files.ts';
+import { lockOf, openBlobFiles } from '../../src/blobs/blob-files.ts';
+import { tryLock } from '../../src/blobs/file-lock.ts';
 import { createRoom, type Room } from '../../src/blobs/room.ts';
-import { temporaryFolder } from '../support/process.ts';
-import { filesIn } from './samples.ts';
+import { readTally } from '../../src/blobs/tally.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
+import { filesIn, TALLY_FILE } from './samples.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -40,9 +43,28 @@ async function setUp(limit: number): Promise<Setup> {
       await utimes(absolute, path.startsWith('blobs/') ? used : new Date(1000), written);
       return absolute;
     },
-    left: async () => (await filesIn(folder)).map((path) => path.split('/').at(-1)).join(' '),
+    left: async () =>
+      (await filesIn(folder))
+        .filter((path) => path !== TALLY_FILE)
+        .map((path) => path.split('/').at(-1))
+        .join(' '),
     [Symbol.asyncDispose]: () => temporary[Symbol.asyncDispose](),
   };
+}
+
+/** Counts what is asked of the file system by promises: how much in all, and how much at once. */
+function watchFiles(): { all(): number; most(): number } & Disposable {
+  const active = new Set<number>();
+  let [all, most] = [0, 0];
+  const hook = createHook({
+    init: (id, type) => {
+      if (type !== 'FSREQPROMISE') return;
+      all += 1;
+      most = Math.max(most, active.add(id).size);
+    },
+    before: (id) => void active.delete(id),
+  }).enable();
+  return { all: () => all, most: () => most, [Symbol.dispose]: () => hook.disable() };
 }
 
 const nothing = async (): Promise<void> => {};
@@ -137,6 +159,61 @@ suite('room in the cache', () => {
     assert.equal(await setup.room.reserve(600, nothing), true);
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 60 * MINUTE_MS });
     assert.equal(await setup.room.reserve(600, nothing), true);
+  });
+
+  test('is one for all processes of a folder, exactly', async () => {
+    await using setup = await setUp(1000);
+    const files = await openBlobFiles({ folder: setup.folder, onDamage: () => {} });
+    const rooms = [setup.room, createRoom({ files, limit: 1000, isInUse: () => false })];
+    const reserve = (at: number, bytes: number): Promise<boolean> | undefined =>
+      rooms[at % 2]?.reserve(bytes, async () => {
+        await setup.add(`incoming/sha256-${at}.${bytes}`, 1, 0);
+      });
+    assert.deepEqual([await reserve(0, 50), await reserve(1, 50)], [true, true]);
+    const together = await Promise.all([2, 3, 4, 5, 6, 7].map((at) => reserve(at, 250)));
+    assert.deepEqual(together.filter(Boolean), [true, true, true]);
+    assert.equal(await reserve(8, 151), false);
+    assert.deepEqual(
+      [await reserve(9, 100), await reserve(10, 50), await reserve(11, 1)],
+      [true, true, false],
+    );
+  });
+
+  test('looks at few files at once, and at all of them only when it must', async () => {
+    await using setup = await setUp(1000);
+    for (let at = 0; at < 200; at++) await setup.add(`tags/${at % 10}/${at}`, 1, 60);
+    {
+      using watched = watchFiles();
+      assert.equal(await setup.room.reserve(1, nothing), true);
+      assert.ok(watched.all() > 200);
+      assert.ok(watched.most() <= 2, `${watched.most()} at once`);
+    }
+    using watched = watchFiles();
+    assert.equal(await setup.room.reserve(1, nothing), true);
+    assert.ok(watched.all() < 20, `${watched.all()} in all`);
+  });
+
+  test('files whose bytes nobody reserved count after a while', async (t) => {
+    await using setup = await setUp(1000);
+    const bytes = async (): Promise<number> => (await readTally(join(setup.folder, TALLY_FILE)))?.bytes ?? 0;
+    assert.equal(await setup.room.reserve(100, nothing), true);
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 30 * MINUTE_MS });
+    await setup.add('blobs/sha256/00/a', 850, 0);
+    assert.equal(await setup.room.reserve(1, nothing), true);
+    await waitFor(async () => (await bytes()) === 850, { what: 'the files to be counted' });
+    assert.equal(await setup.room.reserve(151, nothing), false);
+    assert.equal(await setup.room.reserve(150, nothing), true);
+  });
+
+  test('what another process writes at the moment stays, however long nothing came', async () => {
+    await using setup = await setUp(1000);
+    const path = await setup.add('incoming/sha256-aa.600', 1, 60);
+    const lock = tryLock(lockOf(path));
+    assert.equal(await setup.room.reserve(500, nothing), false);
+    assert.equal(await setup.left(), 'sha256-aa.600 sha256-aa.lock');
+    lock?.release();
+    assert.equal(await setup.room.reserve(500, nothing), true);
+    assert.equal(await setup.left(), '');
   });
 
   test('is not more than the disk has', async () => {

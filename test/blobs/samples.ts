@@ -117,7 +117,7 @@ export interface SampleCache extends AsyncDisposable {
   /** What was logged. */
   readonly damaged: Digest[];
   readonly uncached: { digest: Digest; reason: Error }[];
-  /** All files but locks, relative to the folder, in order. */
+  /** All files but locks and the tally, relative to the folder, in order. */
   files(): Promise<string[]>;
   locks(): Promise<string[]>;
 }
@@ -139,11 +139,14 @@ export async function sampleCache(options: { limit?: number; folder?: string } =
     cache,
     damaged,
     uncached,
-    files: async () => (await filesIn(folder)).filter((file) => !isLock(file)),
+    files: async () => (await filesIn(folder)).filter((file) => !isLock(file) && file !== TALLY_FILE),
     locks: async () => (await filesIn(folder)).filter((file) => isLock(file)),
     [Symbol.asyncDispose]: async () => own?.[Symbol.asyncDispose](),
   };
 }
+
+/** Where it stands how many bytes there are, relative to the folder. */
+export const TALLY_FILE = 'room.tally';
 
 /** With the journal that SQLite puts beside it. */
 function isLock(file: string): boolean {

@@ -1,0 +1,49 @@
+/** What this process reads or writes at the moment; other processes see it by its access time. */
+export interface InUse {
+  has(path: string): boolean;
+  /**
+   * Keeps a file from eviction until what comes back is called.
+   *
+   * @param touch sets the file's access time; absent where something else tells other processes that it is in use
+   */
+  hold(path: string, touch?: () => Promise<void>): () => void;
+}
+
+interface Hold {
+  count: number;
+  touch: (() => Promise<void>) | undefined;
+}
+
+/** How often access times are set: they count for {@link IN_USE_ELSEWHERE_MS}. */
+const TOUCH_MS = 10_000;
+
+export function createInUse(): InUse {
+  const holds = new Map<string, Hold>();
+  let timer: NodeJS.Timeout | undefined;
+
+  const touchAll = async (): Promise<void> => {
+    for (const { touch } of [...holds.values()]) {
+      // Where it cannot be written, or is gone, it is as good to who has it open.
+      await touch?.().catch(() => {});
+    }
+  };
+  return {
+    has: (path) => holds.has(path),
+    hold(path, touch) {
+      const known = holds.get(path);
+      const hold = known ?? { count: 0, touch };
+      hold.count += 1;
+      hold.touch ??= touch;
+      holds.set(path, hold);
+      timer ??= setInterval(touchAll, TOUCH_MS).unref();
+      return () => {
+        hold.count -= 1;
+        if (hold.count > 0) return;
+        holds.delete(path);
+        if (holds.size > 0) return;
+        clearInterval(timer);
+        timer = undefined;
+      };
+    },
+  };
+}
