@@ -84,6 +84,11 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
   };
   const running = (blob: Descriptor, registry: string): BlobFetch | undefined =>
     fetches.get(files.incomingPath(blob, supplierOf(blob, registry)));
+  /** How much of a blob is there already. */
+  const reach = async (blob: Descriptor, registry: string): Promise<number> => {
+    const written = await files.incomingLength(blob, supplierOf(blob, registry));
+    return Math.max(running(blob, registry)?.received ?? 0, written);
+  };
   const openBlob = async (blob: Descriptor): Promise<FileHandle | undefined> => {
     try {
       return await files.open(blob);
@@ -184,8 +189,9 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
         const file = await openBlob(blob);
         log.read?.(file === undefined ? 'miss' : 'hit', range.end - range.start);
         if (file !== undefined) return readHit(file, blob, range, signal);
-        // What begins inside a blob that is not there need not wait for what stands before it.
-        if (range.start > (running(blob, registry)?.received ?? 0)) return source.read(blob, range, signal);
+        // What begins behind what is there of a blob need not wait for what is missing before it.
+        if (range.start > 0 && range.start > (await reach(blob, registry)))
+          return source.read(blob, range, signal);
         return readMiss(blob, range, source, registry, signal, false);
       },
 

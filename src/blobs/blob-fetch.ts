@@ -1,14 +1,13 @@
 import type { Hash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open, rm, stat } from 'node:fs/promises';
-import { uptime } from 'node:os';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CatalogueError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
-import { type BlobFiles, isSealed, lockOf, openExisting } from './blob-files.ts';
+import { type BlobFiles, isSealed, isUsable, lockOf, openExisting } from './blob-files.ts';
 import { tryLock } from './file-lock.ts';
 import { FileAppender, type GrowingFile, StorageFailure } from './growing-file.ts';
 import type { Room } from './room.ts';
@@ -205,17 +204,11 @@ export class BlobFetch implements GrowingFile {
     }
   }
 
-  /**
-   * Opens what an earlier fetch has left, or another process is writing; undefined where there is nothing that can be
-   * gone on with. After a power cut, a file's length says little of its bytes, and its modification time, which may be
-   * its seal, nothing of when they were written.
-   */
+  /** Opens what an earlier fetch has left, or another process is writing; undefined where that is of no use. */
   async #openIncoming(path: string): Promise<FileHandle | undefined> {
     const file = await openExisting(path);
     if (file === undefined) return undefined;
-    const { size, ctimeMs } = await file.stat();
-    const isOfThisBoot = ctimeMs >= Date.now() - uptime() * 1000;
-    if (size <= this.#options.blob.size && isOfThisBoot) return file;
+    if (isUsable(this.#options.blob, await file.stat())) return file;
     await file.close();
     return undefined;
   }

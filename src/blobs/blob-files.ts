@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat, utimes } from 'node:fs/promises';
+import { uptime } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { type Digest, splitDigest } from '../oci/digest.ts';
@@ -22,6 +23,8 @@ export interface BlobFiles {
   readonly folder: string;
   blobPath(digest: Digest): string;
   incomingPath(blob: Descriptor, supplier: string): string;
+  /** How many bytes of an incoming file can be gone on with. */
+  incomingLength(blob: Descriptor, supplier: string): Promise<number>;
   /** Opens a verified blob to read; undefined where there is none. One with a broken seal is removed. */
   open(blob: Descriptor): Promise<FileHandle | undefined>;
   /** Sets the access time of a blob that is there and whose seal is whole to now. */
@@ -63,6 +66,11 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
     folder,
     blobPath,
     incomingPath,
+
+    async incomingLength(blob, supplier) {
+      const status = await stat(incomingPath(blob, supplier)).catch(() => undefined);
+      return status !== undefined && isUsable(blob, status) ? status.size : 0;
+    },
 
     async open({ digest, size }) {
       const path = blobPath(digest);
@@ -106,6 +114,15 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
 /** The lock of an incoming file: whoever writes or removes it has it. */
 export function lockOf(incomingPath: string): string {
   return incomingPath.replace(/\.\d+$/, '.lock');
+}
+
+/**
+ * Whether what came of a blob can be gone on with. After a power cut, a file's length says little of its bytes, and its
+ * modification time, which may be its seal, nothing of when they were written.
+ */
+export function isUsable(blob: Descriptor, { size, ctimeMs }: Pick<Stats, 'size' | 'ctimeMs'>): boolean {
+  const isOfThisBoot = ctimeMs >= Date.now() - uptime() * 1000;
+  return size <= blob.size && isOfThisBoot;
 }
 
 /** Opens a file for reading; undefined where there is none. */

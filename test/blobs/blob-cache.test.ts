@@ -542,6 +542,24 @@ suite('what an earlier process left', () => {
     });
   }
 
+  test('a range that begins in it has the rest fetched, for everyone, and one that begins behind it has not', async () => {
+    const source = memorySource(sample);
+    await using setup = await sampleCache();
+    await leave(setup, bytes.subarray(0, MIB));
+    const reader = setup.cache.before(source, REGISTRY);
+    const ranges = [MIB + 1, MIB].map((start) => ({ start, end: bytes.length }));
+    for (const range of ranges) {
+      assert.deepEqual(await download(reader, sample, range), bytes.subarray(range.start));
+    }
+    assert.deepEqual(
+      source.reads.map((read) => read.range),
+      ranges,
+    );
+    await isKept(setup);
+    assert.deepEqual(await download(reader), bytes);
+    assert.equal(source.reads.length, 2);
+  });
+
   for (const [what, content] of [
     ['other bytes', Buffer.alloc(MIB, 7)],
     ['a whole blob with one wrong bit', withWrongBit()],
