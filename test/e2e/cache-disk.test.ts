@@ -221,6 +221,8 @@ suite('the folder of the cache', { skip: parts }, () => {
         const slow = bed.begin(proxy, published, 1_000_000);
         const fast = [bed.begin(proxy, published), bed.begin(proxy, first())];
         for (const client of fast) await client.done;
+        // What was just read came in the place of another image, and what is being read stayed.
+        for (const read of [published, first()]) await waitFor(() => has(folder, read), { what: read.name });
         slow.resume();
         isRight(await slow.done, published);
         isRight(await (fast[0] ?? slow).done, published);
@@ -231,6 +233,8 @@ suite('the folder of the cache', { skip: parts }, () => {
     await watching;
     assert.ok(most <= LIMIT * 1.1, `${most} bytes at most`);
     assert.ok(most > LIMIT / 2, `${most} bytes at most`);
+    const kept = await Promise.all(images.map((published) => has(folder, published)));
+    assert.ok(kept.filter(Boolean).length <= 2, 'two images are all that it holds');
     await onlyVerified(folder);
     await isQuiet(proxy, folder);
   });
