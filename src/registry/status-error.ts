@@ -46,17 +46,19 @@ export function statusError(response: HttpResponse): CatalogueError {
 }
 
 /** Registries do not tell strangers whether a repository is private or not there at all. */
-export function missingOrPrivate({ domain, path }: Repository): CatalogueError {
+export function missingOrPrivate({ domain, path }: Repository, cause?: unknown): CatalogueError {
   return new CatalogueError('image-not-found', `The image ${domain}/${path} is missing or private.`, {
     reason: 'Image missing or private',
+    cause,
   });
 }
 
 /** Credentials that were configured for a registry do not open it. */
-export function credentialsRefused({ domain }: Repository): CatalogueError {
+export function credentialsRefused({ domain }: Repository, cause?: unknown): CatalogueError {
   return new CatalogueError(
     'registry-credentials-refused',
     `The credentials configured for ${domain} are refused.`,
+    { cause },
   );
 }
 

@@ -6,7 +6,6 @@ import { StorageFailure } from '../blobs/growing-file.ts';
 import { type Spool, type Spools, tooLarge } from '../blobs/spools.ts';
 import { CatalogueError } from '../errors.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
-import type { JsonObject } from '../oci/json.ts';
 import { formatPlatform, type Platform, samePlatform, selectPlatform } from '../oci/platform.ts';
 import { formatReference, type Reference, referenceOrNone } from '../oci/reference.ts';
 import type { CredentialStore } from '../registry/credentials.ts';
@@ -16,7 +15,7 @@ import type { Engine, EngineImage } from './engine/engine.ts';
 import { engineName } from './engine/engine-name.ts';
 import type { Leases } from './engine/leases.ts';
 import { createProgressHub } from './engine/progress-hub.ts';
-import { createPullProgress } from './engine/pull-progress.ts';
+import type { PullProgress } from './engine/pull-progress.ts';
 import type { PulledImages } from './engine/pulled-images.ts';
 import type { Queue } from './engine/queue.ts';
 import type { Archive, ArchiveRequest, ImageSource, LiveArchive, Progress } from './image-source.ts';
@@ -117,17 +116,16 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
     const work = async (shared: AbortSignal): Promise<EngineImage> => {
       await options.judge(reference, shared);
       const found = await credentials.find(reference.domain);
-      const progress = createPullProgress();
-      const onLine = (line: JsonObject): string | undefined => {
-        const message = progress.take(line);
-        hub.report(key, { stage: 'pulling', image, layers: progress.layers });
-        return message;
+      const onProgress = ({ layers, size }: PullProgress): void => {
+        hub.report(key, { stage: 'pulling', image, layers });
+        // What is saved of them is hardly smaller: an image that is too large need not come whole.
+        if (size > maxSize) throw tooLarge(maxSize);
       };
       const wait = (ahead: number): void => hub.report(key, { stage: 'queued', ahead });
       return queue.run(
         async () => {
           const before = await engine.images(shared);
-          await engine.pull({ reference, platform, credentials: found, onLine }, shared);
+          await engine.pull({ reference, platform, credentials: found, onProgress }, shared);
           const made = await engine.inspect(name, platform, shared);
           if (made === undefined)
             throw new CatalogueError('engine-failed', `The engine lost ${image} after its pull.`);

@@ -32,6 +32,10 @@ export interface FakeEngine extends AsyncDisposable {
   become(options: FakeEngineOptions): void;
   /** Answers nothing that comes from now on before this. */
   hang(until: Promise<void>): void;
+  /** Says this of the next pull, before it waits and ends. */
+  report(lines: object[], until: Promise<void>): void;
+  /** How many answers are on their way. */
+  answering(): number;
 }
 
 export interface Published {
@@ -62,6 +66,8 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
   const requests: string[] = [];
   let options = initial;
   let silence = Promise.resolve();
+  let said: { lines: object[]; until: Promise<void> } | undefined;
+  const responses = new Set<ServerResponse>();
 
   const isContainerd = (): boolean => options.store === 'containerd';
   const named = (name: string): [id: string, image: Stored] | undefined => {
@@ -125,6 +131,7 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
         platform === undefined ? id : image?.present.has(platform) && image.manifests.get(platform);
       if (!content) return noSuchImage(name);
       tar.entry({ name: `${content}.json` }, name);
+      tar.entry({ name: content }, Buffer.alloc(SIZE));
     }
     tar.finalize();
     return { status: 200, body: await buffer(tar) };
@@ -165,9 +172,19 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
     const query = [...searchParams].map(([name, value]) => `${name}=${value}`).join('&');
     const request = `${method} ${path}${query && '?'}${query}`;
     requests.push(request);
+    responses.add(response);
+    response.once('close', () => responses.delete(response));
     await silence;
+    if (path.endsWith('/images/create') && said !== undefined) {
+      const { lines, until } = said;
+      said = undefined;
+      for (const line of lines) response.write(`${JSON.stringify(line)}\n`);
+      await until;
+    }
     const { status, body } = await answer(method, path, searchParams);
-    response.writeHead(status, { 'content-type': 'application/json' }).end(body);
+    // What was said already had a status.
+    if (!response.headersSent) response.writeHead(status, { 'content-type': 'application/json' });
+    response.end(body);
   };
   const server = createServer((request, response) => void serve(request, response));
   await new Promise<void>((resolve) => server.listen(socketPath, resolve));
@@ -208,6 +225,10 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
     hang(until) {
       silence = until;
     },
+    report(lines, until) {
+      said = { lines, until };
+    },
+    answering: () => responses.size,
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

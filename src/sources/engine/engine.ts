@@ -10,9 +10,12 @@ import { type Reference, type Repository, referenceOrNone } from '../../oci/refe
 import type { Credentials } from '../../registry/credentials.ts';
 import { streamFrom } from '../../streams.ts';
 import type { EngineAddress } from './address.ts';
+import { engineError, isOfOtherVersion, messageOf, statusOf } from './engine-error.ts';
 import { fullName } from './engine-name.ts';
 import { pullError } from './pull-error.ts';
-import { jsonLines } from './pull-progress.ts';
+import { createPullProgress, jsonLines, type PullProgress } from './pull-progress.ts';
+import { createSilenceLimit } from './silence-limit.ts';
+import { wholeTar } from './whole-tar.ts';
 
 /** What an engine says of itself. */
 export interface EngineFacts {
@@ -57,8 +60,8 @@ export interface PullOrder {
   /** Undefined: the engine's own, or what a digest names. */
   readonly platform: Platform | undefined;
   readonly credentials: Credentials | undefined;
-  /** Told each line of the engine's report that is no error. */
-  readonly onLine: (line: JsonObject) => string | undefined;
+  /** Told whenever the engine tells how far it is; what it throws ends the pull. */
+  readonly onProgress: (progress: PullProgress) => void;
 }
 
 /**
@@ -108,9 +111,10 @@ const PLATFORM_ON_INSPECT = '1.49';
 const PATIENCE_MS = 60_000;
 /** Milliseconds: an engine unpacks a large layer, or writes a large image for saving, without a word. */
 const LONGEST_SILENCE_MS = 30 * 60_000;
-/** What a tar ends with. https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html */
-const TAR_END = 1024;
-
+/** Milliseconds: dockerd itself waits without end for a registry that takes a connection and says nothing. */
+const REGISTRY_PATIENCE_MS = 120_000;
+/** What that is called. */
+const SILENCE = 'timeout: the engine heard nothing of the registry';
 /** Milliseconds after which an engine is asked anew who it is: another one may have taken its place in silence. */
 const FACTS_STAND_MS = 60_000;
 
@@ -125,6 +129,8 @@ export interface EngineOptions {
   readonly onConnected: (facts: EngineFacts, url: string) => void;
   /** Milliseconds. */
   readonly now: () => number;
+  /** Milliseconds that an engine may wait for a registry without a word; 120 000 unless told. */
+  readonly registryPatience?: number;
 }
 
 interface Connection {
@@ -135,7 +141,12 @@ interface Connection {
 }
 
 /** Speaks to an engine by dockerode. @throws Error what is said of where it is cannot be used */
-export function createEngine({ find, onConnected, now }: EngineOptions): Engine {
+export function createEngine({
+  find,
+  onConnected,
+  now,
+  registryPatience = REGISTRY_PATIENCE_MS,
+}: EngineOptions): Engine {
   const { url } = find();
   let connecting: Promise<Connection> | undefined;
   let current: Connection | undefined;
@@ -175,7 +186,7 @@ export function createEngine({ find, onConnected, now }: EngineOptions): Engine 
       return await run(connection);
     } catch (error) {
       signal.throwIfAborted();
-      const known = failure(error, url);
+      const known = engineError(error, url);
       const isOther = isOfOtherVersion(error);
       if (isOther || known.code === 'engine-unreachable') forget(connection ?? current);
       if (isOther && !isAgain) return call(signal, run, true);
@@ -220,28 +231,38 @@ export function createEngine({ find, onConnected, now }: EngineOptions): Engine 
         return new Map(images.map(({ Id, Size, RepoTags }) => [Id, { size: Size, tags: tagsIn(RepoTags) }]));
       }),
 
-    pull: ({ reference, platform, credentials, onLine }, signal) =>
+    pull: ({ reference, platform, credentials, onProgress }, signal) =>
       call(signal, async ({ docker, facts: { apiVersion } }) => {
         const refused = (message: string): CatalogueError =>
           pullError(message, { reference, platform, withCredentials: credentials !== undefined });
         const takesPlatform = platform !== undefined && isAtLeast(apiVersion, PLATFORM_ON_PULL);
+        const silence = createSilenceLimit(registryPatience);
         const query = {
           fromImage: reference.name,
           // Without one, the engine would pull all tags of the repository.
           tag: reference.digest ?? reference.tag ?? 'latest',
           ...(takesPlatform && { platform: formatPlatform(platform) }),
-          abortSignal: signal,
+          abortSignal: AbortSignal.any([signal, silence.signal]),
         };
-        const report = await docker
-          .createImage(registryAuth(credentials, reference), query)
-          .catch((error: unknown) => {
-            throw statusOf(error) === undefined || isOfOtherVersion(error)
-              ? error
-              : refused(messageOf(error));
-          });
-        for await (const line of jsonLines(report as AsyncIterable<Buffer>)) {
-          const message = onLine(line);
-          if (message !== undefined) throw refused(message);
+        const progress = createPullProgress();
+        try {
+          const report = await docker
+            .createImage(registryAuth(credentials, reference), query)
+            .catch((error: unknown) => {
+              throw statusOf(error) === undefined || isOfOtherVersion(error)
+                ? error
+                : refused(messageOf(error));
+            });
+          for await (const line of jsonLines(report as AsyncIterable<Buffer>)) {
+            const message = progress.take(line);
+            if (message !== undefined) throw refused(message);
+            silence.heard(progress.isFetching ? registryPatience : LONGEST_SILENCE_MS);
+            onProgress(progress);
+          }
+        } catch (error) {
+          throw silence.signal.aborted ? refused(SILENCE) : error;
+        } finally {
+          silence.end();
         }
       }),
 
@@ -256,7 +277,9 @@ export function createEngine({ find, onConnected, now }: EngineOptions): Engine 
         const chunks = response as Readable;
         // A failure before anybody reads must not end the process.
         chunks.on('error', () => {});
-        return streamFrom((ended) => wholeTar(chunks, url, ended), signal);
+        const stream = streamFrom((ended) => wholeTar(chunks, url, ended), signal);
+        // One that nobody reads never comes to where it ends the response.
+        return stream.once('close', () => chunks.destroy());
       }),
 
     remove: (name, signal) =>
@@ -379,42 +402,6 @@ function tagsIn(listed: readonly string[] | null | undefined): readonly string[]
   return (listed ?? []).filter((name) => !name.startsWith('<none>')).map(fullName);
 }
 
-/**
- * Passes a saved archive on. What goes wrong after its first byte, dockerd appends to it as a line of JSON, and ends the
- * response as if all were well.
- */
-async function* wholeTar(
-  chunks: Readable,
-  url: string,
-  ended: AbortSignal,
-): AsyncGenerator<Uint8Array, void> {
-  const stop = (): void => void chunks.destroy();
-  ended.addEventListener('abort', stop, { once: true });
-  let tail: Buffer = Buffer.alloc(0);
-  try {
-    for await (const chunk of chunks as AsyncIterable<Buffer>) {
-      tail =
-        chunk.length >= TAR_END ? chunk.subarray(-TAR_END) : Buffer.concat([tail, chunk]).subarray(-TAR_END);
-      yield chunk;
-    }
-  } catch (error) {
-    ended.throwIfAborted();
-    throw failure(error, url);
-  } finally {
-    ended.removeEventListener('abort', stop);
-    chunks.destroy();
-  }
-  if (tail.length === TAR_END && tail.every((byte) => byte === 0)) return;
-  throw new CatalogueError('engine-failed', 'The engine broke the archive off.', {
-    cause: new Error(
-      tail
-        .toString('latin1')
-        .replace(/[^\x20-\x7e]+/g, ' ')
-        .slice(-300),
-    ),
-  });
-}
-
 /** @see https://docs.docker.com/reference/api/engine/#authentication */
 function registryAuth(credentials: Credentials | undefined, { domain }: Reference): object | undefined {
   const serveraddress = domain === 'docker.io' ? 'https://index.docker.io/v1/' : domain;
@@ -434,30 +421,6 @@ function ociPlatform({ os, architecture, variant }: Platform): object {
   return { os, architecture, ...(variant !== undefined && { variant }) };
 }
 
-/** Turns what dockerode threw into an error of the catalogue. */
-function failure(error: unknown, url: string): CatalogueError {
-  if (error instanceof CatalogueError) return error;
-  if (statusOf(error) !== undefined) {
-    return new CatalogueError('engine-failed', 'The Docker engine refused what it was asked for.', {
-      cause: error,
-    });
-  }
-  const isOfNetwork = error instanceof Error && 'code' in error;
-  if (isOfNetwork || (error instanceof Error && /aborted|hang up|timeout/i.test(error.message))) {
-    return new CatalogueError('engine-unreachable', 'The Docker engine of this service does not answer.', {
-      cause: new Error(`${url}: ${messageOf(error)}`),
-    });
-  }
-  return new CatalogueError('engine-failed', 'The Docker engine gave an answer that cannot be read.', {
-    cause: error,
-  });
-}
-
-/** Refused in the words of moby's version middleware, as after the engine became an older or a newer one. */
-function isOfOtherVersion(error: unknown): boolean {
-  return statusOf(error) === 400 && /client version \S+ is too (?:old|new)/.test(messageOf(error));
-}
-
 /** Waits no longer than the signal lets. */
 async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const left = Promise.withResolvers<never>();
@@ -470,18 +433,6 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
     signal.removeEventListener('abort', leave);
     work.catch(() => {});
   }
-}
-
-function statusOf(error: unknown): number | undefined {
-  const status = error instanceof Error && 'statusCode' in error ? error.statusCode : undefined;
-  return typeof status === 'number' ? status : undefined;
-}
-
-/** What the engine said, without what dockerode puts around it. */
-function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return `${error}`;
-  const said = 'json' in error && isJsonObject(error.json) ? error.json.message : undefined;
-  return typeof said === 'string' ? said : error.message;
 }
 
 function limited(signal: AbortSignal): AbortSignal {

@@ -23,53 +23,56 @@ const WORDS: readonly (readonly [RegExp, ErrorCode])[] = [
     'platform-not-found',
   ],
   [/too ?many ?requests|rate limit/i, 'registry-rate-limited'],
-  [/schema ?(?:version )?1|manifest\.v1\+/i, 'manifest-outdated'],
+  // Of those only manifests of schema 1 speak.
+  [/schema ?(?:version )?1|manifest\.v1\+|FSLayers|missing signature key/i, 'manifest-outdated'],
   [
     /unsupported media ?type|unsupported image-specific operation|unknown media ?type|invalid media ?type/i,
     'not-an-image',
   ],
   [
-    /verification failed|does not match expected|unexpected commit digest|digest mismatch|did not match|invalid checksum/i,
+    /verification failed|does not match (?:expected|provided)|unexpected commit digest|digest mismatch|did not match|invalid checksum/i,
     'content-mismatch',
   ],
+  [/max depth exceeded/i, 'too-many-layers'],
   [
-    /unauthorized|authentication required|no basic auth credentials|incorrect username|(?:HTTP|registry|status:) 401/i,
+    /unauthorized|authentication required|no basic auth credentials|incorrect username|fetch \w+ token.*\b40[013]\b/i,
     'registry-credentials-refused',
   ],
-  [/unknown blob|blob unknown|fetching blob.*\b404\b|\/blobs\/.*not found/i, 'layer-unavailable'],
+  [/unknown blob|blob unknown|fetching blob.*\b404\b|\(blob\).*not found/i, 'layer-unavailable'],
   [/no space left on device/i, 'engine-failed'],
-  [
-    /manifest unknown|name unknown|not found|does not exist|denied|insufficient.scope|HTTP (?:403|404)|registry (?:403|404)/i,
-    'image-not-found',
-  ],
-  [/\b503\b/, 'registry-unavailable'],
-  [/\b504\b|timeout|deadline exceeded|timed out/i, 'registry-timeout'],
-  [/\b429\b/, 'registry-rate-limited'],
-  [/HTTP 4\d\d|registry 4\d\d|HTTP status: 4\d\d/i, 'registry-refused'],
-  [
-    /\b5\d\d\b|dial |connect|lookup |no such host|x509|tls|certificate|\bEOF\b|i\/o|reset by peer|server gave HTTP/i,
-    'registry-failed',
-  ],
+  [/manifest unknown|name unknown|not found|does not exist|denied|insufficient.scope/i, 'image-not-found'],
+  [/timeout|deadline exceeded|timed out|Client\.Timeout/i, 'registry-timeout'],
 ];
+/** A registry's status, where there are no words with it. */
+const STATUS = /\b[45]\d\d\b/;
+const STATUSES: Readonly<Record<string, ErrorCode>> = {
+  401: 'registry-credentials-refused',
+  403: 'image-not-found',
+  404: 'image-not-found',
+  408: 'registry-timeout',
+  429: 'registry-rate-limited',
+  503: 'registry-unavailable',
+  504: 'registry-timeout',
+};
+/** Words of a network in trouble, or of an answer that is none of a registry. */
+const TROUBLE =
+  /dial |connect|lookup |no such host|x509|tls|certificate|\bEOF\b|i\/o|reset by peer|server gave HTTP|Content-Length|invalid character|unmarshal/i;
 
 /** What an engine's message means for the client; the message itself, which may tell of the network inside, is the cause. */
 export function pullError(
   message: string,
   { reference, platform, withCredentials }: FailedPull,
 ): CatalogueError {
-  // Names, ports and digests may look like any of these words.
-  const said = [reference.name, reference.domain]
-    .reduce((text, name) => text.replaceAll(name, ''), message)
-    .replace(/:\d+|[0-9a-f]{64}/g, '');
-  const code = WORDS.find(([pattern]) => pattern.test(said))?.[1] ?? 'engine-failed';
+  const said = withoutNames(message, reference);
+  const code = WORDS.find(([pattern]) => pattern.test(said))?.[1] ?? codeOfStatus(said);
   const cause = new Error(message);
   const { domain } = reference;
   const image = formatReference(reference);
   switch (code) {
     case 'registry-credentials-refused':
-      return withCredentials ? credentialsRefused(reference) : missingOrPrivate(reference);
+      return withCredentials ? credentialsRefused(reference, cause) : missingOrPrivate(reference, cause);
     case 'image-not-found':
-      return missingOrPrivate(reference);
+      return missingOrPrivate(reference, cause);
     case 'platform-not-found':
       return new CatalogueError(code, `${image} is not there for ${platformName(platform)}.`, {
         reason: `No image for ${platformName(platform)}`,
@@ -97,6 +100,10 @@ export function pullError(
       return new CatalogueError(code, `What ${domain} sent for ${image} has another digest.`, { cause });
     case 'layer-unavailable':
       return new CatalogueError(code, `${domain} does not have all parts of ${image}.`, { cause });
+    case 'too-many-layers':
+      return new CatalogueError(code, `${image} has more layers than the engine can put together.`, {
+        cause,
+      });
     case 'engine-failed':
       return new CatalogueError(code, `The engine could not pull ${image}.`, { cause });
     default:
@@ -106,4 +113,23 @@ export function pullError(
 
 function platformName(platform: Platform | undefined): string {
   return platform === undefined ? 'the engine’s platform' : formatPlatform(platform);
+}
+
+function codeOfStatus(said: string): ErrorCode {
+  const [status] = STATUS.exec(said) ?? [];
+  if (status === undefined) return TROUBLE.test(said) ? 'registry-failed' : 'engine-failed';
+  return STATUSES[status] ?? (status.startsWith('4') ? 'registry-refused' : 'registry-failed');
+}
+
+/** Without what may look like any of the words above and is none: URLs, the image's names, ports and digests. */
+function withoutNames(message: string, { name, domain, path, tag }: Reference): string {
+  const names = [name, path, path.replace(/^library\//, '')];
+  const tagged = tag === undefined ? [] : names.map((each) => `${each}:${tag}`);
+  return [...tagged, ...names, domain]
+    .reduce(
+      (text, each) =>
+        text.replace(new RegExp(`(?<![\\w./-])${each.replace(/[.[\]]/g, '\\$&')}(?![\\w/-])`, 'g'), ''),
+      message.replace(/https?:\/\/[^\s"]+/g, (url) => (url.includes('/blobs/') ? '(blob)' : '')),
+    )
+    .replace(/:\d+|[0-9a-f]{64}/g, '');
 }

@@ -6,6 +6,10 @@ import type { LayerProgress } from '../image-source.ts';
 export interface PullProgress {
   /** The layers, in the order in which they were first named. */
   readonly layers: readonly LayerProgress[];
+  /** Bytes of all layers that there are to fetch, as far as the engine has told. */
+  readonly size: number;
+  /** Whether the engine does nothing but fetch layers, and tells how many bytes of them it has. */
+  readonly isFetching: boolean;
   /**
    * Takes a line.
    *
@@ -17,9 +21,18 @@ export interface PullProgress {
 /** @see https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageCreate */
 export function createPullProgress(): PullProgress {
   const layers = new Map<string, LayerProgress>();
+  const sizes = new Map<string, number>();
   return {
     get layers() {
       return [...layers.values()];
+    },
+    get size() {
+      return [...sizes.values()].reduce((sum, size) => sum + size, 0);
+    },
+    get isFetching() {
+      const all = [...layers.values()];
+      const isAtWork = all.some(({ status }) => /^(?:Verifying|Extracting)/.test(status));
+      return !isAtWork && all.some(({ status, total }) => status === 'Downloading' && total !== undefined);
     },
     take({ id, status, progressDetail, errorDetail, error }) {
       const message = isJsonObject(errorDetail) ? errorDetail.message : error;
@@ -28,6 +41,7 @@ export function createPullProgress(): PullProgress {
       if (typeof id !== 'string' || typeof status !== 'string' || /^Pulling from/.test(status))
         return undefined;
       const { current, total } = isJsonObject(progressDetail) ? progressDetail : {};
+      if (typeof total === 'number') sizes.set(id, total);
       layers.set(id, {
         id,
         status,

@@ -3,6 +3,7 @@ import { suite, test } from 'node:test';
 import { parseReference } from '../../../src/oci/reference.ts';
 import { createEngine, type Engine, type EngineFacts } from '../../../src/sources/engine/engine.ts';
 import { type FakeEngine, type FakeEngineOptions, startFakeEngine } from '../../support/fake-engine.ts';
+import { waitFor } from '../../support/process.ts';
 
 const never = new AbortController().signal;
 const OLD: FakeEngineOptions = { apiVersion: '1.41', store: 'overlay2' };
@@ -16,13 +17,14 @@ interface Client {
   pass(time: number): void;
 }
 
-function clientOf({ dockerHost: url, socketPath }: FakeEngine): Client {
+function clientOf({ dockerHost: url, socketPath }: FakeEngine, registryPatience?: number): Client {
   let now = 0;
   const told: EngineFacts[] = [];
   const engine = createEngine({
     find: () => ({ kind: 'unix', url, socketPath }),
     onConnected: (facts) => told.push(facts),
     now: () => now,
+    ...(registryPatience !== undefined && { registryPatience }),
   });
   return { engine, told, pass: (time) => (now += time) };
 }
@@ -44,7 +46,7 @@ suite('a connection to an engine', () => {
         (one) => one.tags(reference, never),
         (one) => one.remove('127.0.0.1:1/none', never),
         async (one) => {
-          const order = { reference, platform: undefined, credentials: undefined, onLine: () => undefined };
+          const order = { reference, platform: undefined, credentials: undefined, onProgress: () => {} };
           await one.pull(order, never);
         },
         async (one) => (await one.save(['127.0.0.1:1/a:latest'], undefined, never)).destroy(),
@@ -102,5 +104,47 @@ suite('a connection to an engine', () => {
     await assert.rejects(impatient, /enough/);
     answer();
     await patient;
+  });
+});
+
+suite('a pull and a save', () => {
+  const reference = parseReference('127.0.0.1:1/a');
+  const order = { reference, platform: undefined, credentials: undefined, onProgress: () => {} };
+  const { promise: forever } = Promise.withResolvers<void>();
+  const downloading = { id: 'a', status: 'Downloading', progressDetail: { current: 1, total: 9 } };
+
+  for (const [what, lines] of [
+    ['says nothing', []],
+    ['falls silent in the middle of a layer', [downloading]],
+  ] as const) {
+    test(`where a registry ${what}, the pull is given up`, async () => {
+      await using fake = await startFakeEngine(OLD);
+      const { engine } = clientOf(fake, 50);
+      fake.report([...lines], forever);
+      await assert.rejects(engine.pull(order, never), { code: 'registry-timeout', status: 504 });
+      await waitFor(() => fake.answering() === 0, { what: 'the engine to hear of it' });
+    });
+  }
+
+  test('while a layer is unpacked, silence means nothing', async () => {
+    await using fake = await startFakeEngine(OLD);
+    fake.publish('127.0.0.1:1/a:latest', ['linux/amd64']);
+    const { engine } = clientOf(fake, 50);
+    const { promise: longer, resolve } = Promise.withResolvers<void>();
+    const extracting = { id: 'b', status: 'Extracting', progressDetail: { current: 1, total: 9 } };
+    fake.report([downloading, extracting], longer);
+    setTimeout(resolve, 200);
+    await engine.pull(order, never);
+  });
+
+  test('a saved archive that nobody reads leaves nothing open', async () => {
+    await using fake = await startFakeEngine(OLD);
+    fake.publish('127.0.0.1:1/a:latest', ['linux/amd64']);
+    const { engine } = clientOf(fake);
+    await engine.pull(order, never);
+    const saved = await engine.save(['127.0.0.1:1/a:latest'], undefined, never);
+    assert.equal(fake.answering(), 1);
+    saved.destroy();
+    await waitFor(() => fake.answering() === 0, { what: 'the response to be closed' });
   });
 });

@@ -1,0 +1,39 @@
+import { CatalogueError } from '../../errors.ts';
+import { isJsonObject } from '../../oci/json.ts';
+
+/** Turns what dockerode threw into an error of the catalogue. */
+export function engineError(error: unknown, url: string): CatalogueError {
+  if (error instanceof CatalogueError) return error;
+  if (statusOf(error) !== undefined) {
+    return new CatalogueError('engine-failed', 'The Docker engine refused what it was asked for.', {
+      cause: error,
+    });
+  }
+  const isOfNetwork = error instanceof Error && 'code' in error;
+  if (isOfNetwork || (error instanceof Error && /aborted|hang up|timeout/i.test(error.message))) {
+    return new CatalogueError('engine-unreachable', 'The Docker engine of this service does not answer.', {
+      cause: new Error(`${url}: ${messageOf(error)}`),
+    });
+  }
+  return new CatalogueError('engine-failed', 'The Docker engine gave an answer that cannot be read.', {
+    cause: error,
+  });
+}
+
+/** Refused in the words of moby's version middleware, as after the engine became an older or a newer one. */
+export function isOfOtherVersion(error: unknown): boolean {
+  return statusOf(error) === 400 && /client version \S+ is too (?:old|new)/.test(messageOf(error));
+}
+
+/** The status with which an engine refused. */
+export function statusOf(error: unknown): number | undefined {
+  const status = error instanceof Error && 'statusCode' in error ? error.statusCode : undefined;
+  return typeof status === 'number' ? status : undefined;
+}
+
+/** What the engine said, without what dockerode puts around it. */
+export function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return `${error}`;
+  const said = 'json' in error && isJsonObject(error.json) ? error.json.message : undefined;
+  return typeof said === 'string' ? said : error.message.replace(/^\(HTTP code \d+\) [^-]*- /, '').trim();
+}

@@ -1,0 +1,24 @@
+/** Aborts its signal where nothing is heard for long. */
+export interface SilenceLimit {
+  readonly signal: AbortSignal;
+  /** Begins anew, with so many milliseconds until the next word. */
+  heard(patience: number): void;
+  /** Nothing more is waited for. */
+  end(): void;
+}
+
+/** @param patience milliseconds until the first word */
+export function createSilenceLimit(patience: number): SilenceLimit {
+  const limit = new AbortController();
+  const listen = (time: number): NodeJS.Timeout => setTimeout(() => limit.abort(), time);
+  let timer = listen(patience);
+  const end = (): void => clearTimeout(timer);
+  return {
+    signal: limit.signal,
+    heard(next) {
+      end();
+      timer = listen(next);
+    },
+    end,
+  };
+}
