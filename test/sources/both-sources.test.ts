@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type Dockerd, startDockerd } from '../support/engines.ts';
@@ -7,21 +9,26 @@ import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort } from '../support/process.ts';
+import { freePort, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
-import { type Registry, startRegistry } from '../support/registry.ts';
+import { randomLayer } from '../support/random-layer.ts';
+import { basicCredentials, type Registry, startRegistry } from '../support/registry.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
 
 /** What is asked for, with what both sources have to answer. */
 type Row = readonly [path: string, status: number, code?: string];
 
 const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
+const AMD64 = { os: 'linux', architecture: 'amd64' };
 
 suite('the same request, from either source', {
   skip: skipUnless('dockerd', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
   let registry: Registry;
   let locked: Registry;
+  /** One that does not take the credentials that we have for it. */
+  let refusing: Registry;
+  let config: TemporaryFolder;
   let fault: FaultProxy;
   let images: StandardImages;
   let engine: Dockerd;
@@ -31,29 +38,41 @@ suite('the same request, from either source', {
   before(async () => {
     registry = await startRegistry();
     locked = await startRegistry({ auth: 'htpasswd' });
+    refusing = await startRegistry({ auth: 'htpasswd' });
+    config = await temporaryFolder();
+    const wrong = basicCredentials({ name: 'alice', password: 'wrong' }).replace('Basic ', '');
+    await writeFile(
+      join(config.path, 'config.json'),
+      JSON.stringify({ auths: { [refusing.host]: { auth: wrong } } }),
+    );
     images = await standardImages(registry);
     fault = await startFaultProxy(registry.url);
     engine = await startDockerd();
     closed = `127.0.0.1:${await freePort()}`;
-    const start = (source: string): Promise<DockerProxy> =>
-      startDockerProxy({
-        env: {
-          DOCKERPROXY_SOURCE: source,
-          DOCKERPROXY_ALLOW: '**',
-          DOCKERPROXY_DENY: 'docker.io/denied/**',
-          DOCKERPROXY_INSECURE_REGISTRIES: [registry.host, locked.host, fault.host, closed].join(),
-          DOCKER_HOST: engine.dockerHost,
-        },
-      });
     proxies = { registry: await start('registry'), engine: await start('engine') };
   });
   after(async () => {
     for (const proxy of Object.values(proxies)) await proxy[Symbol.asyncDispose]();
-    for (const part of [engine, fault, locked, registry]) await part[Symbol.asyncDispose]();
+    for (const part of [engine, fault, locked, refusing, registry, config]) await part[Symbol.asyncDispose]();
   });
 
-  const check = async ([path, status, code]: Row, method = 'GET'): Promise<void> => {
-    for (const [source, { url }] of Object.entries(proxies)) {
+  const start = (source: string, more: NodeJS.ProcessEnv = {}): Promise<DockerProxy> => {
+    const registries = [registry.host, locked.host, refusing.host, fault.host, closed];
+    return startDockerProxy({
+      env: {
+        DOCKERPROXY_SOURCE: source,
+        DOCKERPROXY_ALLOW: '**',
+        DOCKERPROXY_DENY: 'docker.io/denied/**',
+        DOCKERPROXY_INSECURE_REGISTRIES: registries.join(),
+        DOCKER_CONFIG: config.path,
+        DOCKER_HOST: engine.dockerHost,
+        ...more,
+      },
+    });
+  };
+
+  const check = async ([path, status, code]: Row, method = 'GET', both = proxies): Promise<void> => {
+    const ask = async ([source, { url }]: [string, DockerProxy]): Promise<void> => {
       const answer = await httpCall(url + path, { method });
       const found = answer.status < 400 || method === 'HEAD' ? undefined : JSON.parse(`${answer.body}`).code;
       const expected = method === 'HEAD' ? undefined : code;
@@ -63,7 +82,8 @@ suite('the same request, from either source', {
         `${source}: ${method} ${path}: ${answer.body}`,
       );
       if (answer.status === 200 && method === 'GET') assert.ok(answer.body.length > 512);
-    }
+    };
+    await Promise.all(Object.entries(both).map(ask));
   };
 
   test('what can be had is had', async () => {
@@ -120,6 +140,7 @@ suite('the same request, from either source', {
       [`${at}/library/busybox&myimage=${registry.host}/test/none`, 404, 'image-not-found'],
       [`/dl?myimage=${closed}/image`, 502, 'registry-failed'],
       ['/dl?myimage=registry.invalid/image', 502, 'registry-failed'],
+      [`/dl?myimage=${refusing.host}/library/busybox`, 502, 'registry-credentials-refused'],
     ];
     for (const row of rows) await check(row);
     // A registry's HEAD reads no config, the only place that tells the platform of a single manifest.
@@ -151,13 +172,57 @@ suite('the same request, from either source', {
     });
   }
 
+  test('a registry that takes the connection and says nothing', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    fault.inject(() => ({ kind: 'hold', until: promise }));
+    await check([`/dl?myimage=${fault.host}/test/shared:1`, 504, 'registry-timeout']);
+    resolve();
+  });
+
+  test('a manifest of schema 1', async () => {
+    const type = 'application/vnd.docker.distribution.manifest.v1+prettyjws';
+    const body = JSON.stringify({
+      schemaVersion: 1,
+      name: 'test/old',
+      tag: 'latest',
+      fsLayers: [],
+      history: [],
+    });
+    const headers = { 'content-type': type, 'content-length': `${body.length}` };
+    fault.inject(({ path, method }) =>
+      path.includes('/manifests/')
+        ? { kind: 'answer', status: 200, headers, body: method === 'HEAD' ? '' : body }
+        : undefined,
+    );
+    await check([`/dl?myimage=${fault.host}/test/old`, 422, 'manifest-outdated']);
+  });
+
+  test('more layers than anybody can load', async () => {
+    const one = await layer({ files: { a: '' } });
+    const layers = Array.from({ length: 1001 }, () => one);
+    await push(registry.url, 'test/many', 'latest', image({ platform: AMD64, layers }));
+    await check([`/dl?myimage=${registry.host}/test/many`, 422, 'too-many-layers']);
+  });
+
+  test('an image that is larger than may be', async () => {
+    await using random = await randomLayer(2 ** 22, 'large');
+    await push(registry.url, 'test/large', 'latest', image({ platform: AMD64, layers: [random] }));
+    const limit = { DOCKERPROXY_MAX_IMAGE_SIZE: '2MiB' };
+    await using limited = await start('registry', limit);
+    await using limitedEngine = await start('engine', limit);
+    const both = { registry: limited, engine: limitedEngine };
+    await check([`/dl?myimage=${registry.host}/test/large`, 403, 'image-too-large'], 'GET', both);
+    const { stdout } = await engine.docker('image', 'ls', '--quiet', `${registry.host}/test/large`);
+    assert.equal(stdout, '', 'it was not even pulled whole');
+    await check([`/dl?myimage=${registry.host}/library/busybox`, 200], 'GET', both);
+  });
+
   test('a config that is missing, or another one', async () => {
-    const platform = { os: 'linux', architecture: 'amd64' };
     for (const [name, injected, status, code] of [
       ['missing', { kind: 'answer', status: 404, body: '' }, 422, 'layer-unavailable'],
       ['other', { kind: 'flip', at: 100 }, 502, 'content-mismatch'],
     ] as const) {
-      const made = image({ platform, layers: [await layer({ files: { name } })] });
+      const made = image({ platform: AMD64, layers: [await layer({ files: { name } })] });
       await push(registry.url, `test/${name}`, 'latest', made);
       const { digest } = made.config.descriptor;
       fault.inject(({ path }) => (path.endsWith(digest) ? injected : undefined));
@@ -180,6 +245,21 @@ suite('the same request, from either source', {
     const delta = `test/shared:2&have=${registry.host}/test/shared:1`;
     assert.deepEqual(await answer('registry', delta), [200, undefined]);
     assert.deepEqual(await answer('engine', delta), [400, 'delta-unavailable']);
+    // A registry's archive is on its way before its layers come, so that what is wrong with them breaks it off.
+    for (const [name, injected, refusal] of [
+      ['no-layer', { kind: 'answer', status: 404, body: '' }, [422, 'layer-unavailable']],
+      ['other-layer', { kind: 'flip', at: 30 }, [502, 'content-mismatch']],
+    ] as const) {
+      const made = image({ platform: AMD64, layers: [await layer({ files: { name } })] });
+      await push(registry.url, `test/${name}`, 'latest', made);
+      fault.inject(({ path }) =>
+        path.endsWith(made.layers[0]?.descriptor.digest ?? '') ? injected : undefined,
+      );
+      const at = `/dl?myimage=${fault.host}/test/${name}`;
+      await assert.rejects(httpCall(proxies.registry.url + at), /aborted|hang up|ECONNRESET/);
+      const { status, body } = await httpCall(proxies.engine.url + at);
+      assert.deepEqual([status, JSON.parse(`${body}`).code], refusal);
+    }
     const all = 'library/busybox&format=oci&platform=all';
     assert.deepEqual(await answer('registry', all), [200, undefined]);
     assert.deepEqual(await answer('engine', all), [400, 'format-unavailable']);
