@@ -77,8 +77,10 @@ export async function startAcmeBed(
     stateDir,
     start,
     async startWithCertificate(env) {
-      const proxy = await start(env);
+      await using stack = new AsyncDisposableStack();
+      const proxy = stack.use(await start(env));
       await issued(proxy);
+      stack.move();
       return proxy;
     },
     issued,

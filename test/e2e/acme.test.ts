@@ -279,6 +279,13 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     assert.equal(validations(), before);
   });
 
+  test('one whose directory has no meta, which it need not have', async () => {
+    await using bed = await startAcmeBed();
+    bed.authority.hidesMeta = true;
+    await using proxy = await bed.startWithCertificate();
+    assert.equal((await certificateOf(proxy)).lastFailure, undefined);
+  });
+
   test('a damaged store is put aside, said, and replaced', async () => {
     await using bed = await startAcmeBed();
     const first = await bed.startWithCertificate();

@@ -17,6 +17,8 @@ export interface AcmeProxy extends AsyncDisposable {
   directory: string;
   /** Undefined passes requests on. */
   fault: AcmeFault | undefined;
+  /** Whether the directory lacks its `meta`, which RFC 8555 leaves to the authority. */
+  hidesMeta: boolean;
   /** Methods and paths of all requests so far. */
   requests: string[];
   /** Types of the problems that pebble itself has answered with so far. */
@@ -25,8 +27,9 @@ export interface AcmeProxy extends AsyncDisposable {
 
 export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
   const [cert, key] = [await readFile(pebble.server.cert), await readFile(pebble.server.key)];
-  const state: Pick<AcmeProxy, 'fault' | 'requests' | 'problems'> = {
+  const state: Omit<AcmeProxy, 'directory' | keyof AsyncDisposable> = {
     fault: undefined,
+    hidesMeta: false,
     requests: [],
     problems: [],
   };
@@ -43,6 +46,10 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
     const { method, url: path, headers } = incoming;
     const target = { host: '127.0.0.1', port: pebble.port, method, path, headers, rejectUnauthorized: false };
     const forwarded = request({ ...target, agent: false }, async (answer) => {
+      if (state.hidesMeta && path === '/dir') {
+        const { meta: _hidden, ...rest } = JSON.parse(await text(answer));
+        return outgoing.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(rest));
+      }
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       if (!isProblem(answer)) return answer.pipe(outgoing);
       const body = await text(answer);

@@ -67,7 +67,7 @@ export async function containGreenlock(): Promise<ContainedGreenlock> {
         problem = undefined;
         failure = undefined;
         try {
-          const response = await acmeFetch(request);
+          const response = withMeta(await acmeFetch(request));
           // Of a challenge or an order that has failed.
           const { error } = Object(response.body) as { error?: unknown };
           if (error) problem = { ...problemOf(error), status: response.statusCode, retryAfter: undefined };
@@ -129,6 +129,16 @@ async function withFreshNonces<T>(post: () => Promise<T>, request: SignedRequest
       if (!isNonce || attempt >= NONCE_ATTEMPTS) throw error;
     }
   }
+}
+
+/**
+ * `@root/acme` reads the `meta` of a directory, which an authority may leave out.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.1.1
+ */
+function withMeta(response: AcmeResponse): AcmeResponse {
+  const body = Object(response.body) as object;
+  return 'newNonce' in body ? { ...response, body: { meta: {}, ...body } } : response;
 }
 
 function withStatus(response: AcmeResponse, status: string): AcmeResponse {
