@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { availableParallelism, homedir, totalmem } from 'node:os';
 import { join } from 'node:path';
@@ -133,7 +134,7 @@ async function serve(args: readonly string[]): Promise<void> {
   const service =
     workers === 1
       ? await createSingle(config, environment(logger), sockets)
-      : await createPrimary(config, environment(logger), { workers, sockets, fork: forkWorker });
+      : await createPrimary(config, environment(logger), { workers, sockets, fork: forkWorker, randomBytes });
   const manager = createServiceManager({
     variables,
     pid: process.pid,

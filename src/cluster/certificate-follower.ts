@@ -19,8 +19,9 @@ export function createCertificateFollower(
     certificate: first,
     start(show) {
       use = show;
-      // It may have come while the server was made.
-      if (shown !== first) use(shown);
+      // Another one may have come while the server was made. And as it began to listen, node:cluster has given it the
+      // ticket keys that the first worker of all began with.
+      use(shown);
     },
     follow(next) {
       shown = next;

@@ -14,6 +14,7 @@ import { openSharedRedis } from '../shared-redis.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { createMetricsSum } from '../telemetry/metrics-sum.ts';
 import { createWorkerMetrics } from '../telemetry/worker-metrics.ts';
+import type { Certificate } from '../tls/certificate.ts';
 import { createCrew } from './crew.ts';
 import type { WorkerProcess } from './peers.ts';
 
@@ -22,10 +23,13 @@ export interface PrimaryOptions {
   readonly workers: number;
   readonly sockets: PassedSockets;
   readonly fork: () => WorkerProcess;
+  /** So many random bytes. */
+  readonly randomBytes: (size: number) => Buffer;
 }
 
 /** Milliseconds beyond the time for downloads, in which a worker ends by itself. */
 const GRACE_MS = 5_000;
+const TICKET_KEYS_BYTES = 48;
 
 /**
  * Does once what workers share: it orders the certificate, serves the metrics, and replaces the workers that end. It
@@ -38,7 +42,7 @@ const GRACE_MS = 5_000;
 export async function createPrimary(
   config: Config,
   environment: Environment,
-  { workers, sockets, fork }: PrimaryOptions,
+  { workers, sockets, fork, randomBytes }: PrimaryOptions,
 ): Promise<Service> {
   const { logger, version } = environment;
   const redis = await openSharedRedis(config, logger);
@@ -47,7 +51,12 @@ export async function createPrimary(
   // count by itself for a while.
   openLocalCountingStore(config, logger).close();
   let current = config;
-  let certificate = provider.certificate;
+  /** By which each worker resumes the sessions of all. */
+  const withTicketKeys = (one: Certificate): Certificate => ({
+    ...one,
+    ticketKeys: randomBytes(TICKET_KEYS_BYTES),
+  });
+  let certificate = provider.certificate && withTicketKeys(provider.certificate);
 
   const own = createMetrics({
     version,
@@ -88,8 +97,8 @@ export async function createPrimary(
       logger.info(`${workers} workers serve`);
       for (const line of lines) logger.info(line);
       provider.start((next) => {
-        certificate = next;
-        crew.tell({ type: 'certificate', certificate: next });
+        certificate = withTicketKeys(next);
+        crew.tell({ type: 'certificate', certificate });
       });
       return url;
     },

@@ -15,6 +15,8 @@ export interface Certificate {
   readonly notAfter: number;
   /** SHA-256 of the certificate, as openssl shows it. */
   readonly fingerprint: string;
+  /** 48 bytes that seal session tickets, where several processes show it; each makes its own otherwise. */
+  readonly ticketKeys?: Buffer;
 }
 
 /**

@@ -20,13 +20,14 @@ const CIPHERS = [
 ].join(':');
 
 /**
- * How the server speaks TLS with a certificate. Each context brings fresh keys for session tickets, so that a renewal
- * changes them, too.
+ * How the server speaks TLS with a certificate. Each certificate brings fresh keys for session tickets, so that a
+ * renewal changes them, too.
  */
-export function secureContextOptions({ cert, key }: Certificate): SecureContextOptions {
+export function secureContextOptions({ cert, key, ticketKeys }: Certificate): SecureContextOptions {
   return {
     cert,
     key,
+    ...(ticketKeys && { ticketKeys }),
     minVersion: 'TLSv1.2',
     ciphers: CIPHERS,
     // Node lets a client of TLS 1.2 renegotiate three times, which is work for the server and of no use to anybody.

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { suite, test } from 'node:test';
+import { connect, type SecureVersion, type TLSSocket } from 'node:tls';
 import { makeCertificate } from '../bench/certificate.ts';
 import { certificateOf, forceRenewal, shownBy, startAcmeBed, untilIssued } from '../e2e/acme-bed.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
-import { workersOf } from './processes.ts';
+import { untilReplaced, workersOf } from './processes.ts';
 
 const WORKERS = { DOCKERPROXY_WORKERS: '2' };
 /** Connections, so many that each worker has some. */
@@ -17,6 +19,26 @@ const CONNECTIONS = 16;
 async function allShownBy(proxy: DockerProxy): Promise<string[]> {
   const shown = await Promise.all(Array.from({ length: CONNECTIONS }, () => shownBy(proxy)));
   return [...new Set(shown.map(({ fingerprint256 }) => fingerprint256))];
+}
+
+/** How many connections, so many that each worker has some, resume the session of another one. */
+async function resumedAt(proxy: DockerProxy, maxVersion: SecureVersion): Promise<number> {
+  const open = async (session?: Buffer): Promise<TLSSocket> => {
+    const { hostname: host, port } = new URL(proxy.url);
+    const options = { host, port: Number(port), rejectUnauthorized: false, maxVersion };
+    const socket = connect({ ...options, ...(session && { session }) });
+    await once(socket, 'secureConnect');
+    return socket;
+  };
+  const first = await open();
+  // The tickets of TLS 1.3 come after the handshake.
+  const [session] = (maxVersion === 'TLSv1.2' ? [first.getSession()] : await once(first, 'session')) as [
+    Buffer,
+  ];
+  const others = await Promise.all(Array.from({ length: CONNECTIONS }, () => open(session)));
+  const resumed = others.filter((socket) => socket.isSessionReused());
+  for (const socket of [first, ...others]) socket.destroy();
+  return resumed.length;
 }
 
 suite('the certificate of several processes', { skip: skipUnless('openssl'), timeout: 60_000 }, () => {
@@ -36,6 +58,29 @@ suite('the certificate of several processes', { skip: skipUnless('openssl'), tim
     await waitFor(async () => (await allShownBy(proxy)).join() === second, { what: 'the new one in all' });
     assert.equal(proxy.logs().filter(({ msg }) => msg.startsWith('New certificate: ')).length, 1);
   });
+
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    test(`a session is resumed by each of them, also after a new certificate and a new worker: ${version}`, async () => {
+      await using folder = await temporaryFolder();
+      await using next = await temporaryFolder();
+      const files = await makeCertificate(folder.path);
+      const made = await makeCertificate(next.path);
+      const args = ['--tls-cert-file', files.certificate, '--tls-key-file', files.key];
+      await using proxy = await startDockerProxy({ args, env: WORKERS });
+      assert.equal(await resumedAt(proxy, version), CONNECTIONS);
+      await writeFile(files.certificate, await readFile(made.certificate));
+      await writeFile(files.key, await readFile(made.key));
+      process.kill(proxy.pid, 'SIGHUP');
+      const { fingerprint256: second } = new X509Certificate(await readFile(made.certificate));
+      await waitFor(async () => (await allShownBy(proxy)).join() === second, { what: 'the new one in all' });
+      assert.equal(await resumedAt(proxy, version), CONNECTIONS);
+
+      const [worker = 0] = workersOf(proxy);
+      process.kill(worker, 'SIGKILL');
+      await untilReplaced(proxy);
+      assert.equal(await resumedAt(proxy, version), CONNECTIONS);
+    });
+  }
 
   test('one whose chain is half-written ends none of them, and is shown once it is whole', async () => {
     await using folder = await temporaryFolder();
