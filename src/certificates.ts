@@ -18,6 +18,7 @@ import { type CertificateStore, createCertificateStore, createDiskStore } from '
 import { type ChallengeStore, createDiskChallenges, createSharedChallenges } from './tls/challenge-store.ts';
 import { createFilesProvider } from './tls/files-provider.ts';
 import { createRedisVault, SharedStoreError } from './tls/redis-vault.ts';
+import { ATTEMPTS } from './tls/schedule.ts';
 import { createSelfSignedProvider } from './tls/self-signed-provider.ts';
 import { createSharedCertificateStore } from './tls/shared-certificate-store.ts';
 import type { EndTurn } from './turns.ts';
@@ -175,6 +176,8 @@ async function startAcme(
           { code },
           `${message} [${code}] The certificate in use stays; next attempt ${iso(next)}`,
         ),
+      exhausted: ({ code }, next) =>
+        logger.warn({ code }, `${ATTEMPTS} attempts in the last hour have failed; next attempt ${iso(next)}`),
     },
   });
 }

@@ -18,7 +18,7 @@ const DELAY_JITTER = 0.2;
  *
  * @see https://letsencrypt.org/docs/rate-limits/#authorization-failures-per-hostname-per-account
  */
-const ATTEMPTS = 5;
+export const ATTEMPTS = 5;
 export const WINDOW_MS = HOUR_MS;
 
 /**

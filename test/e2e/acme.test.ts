@@ -211,6 +211,29 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     assert.ok(requests.length < 40, `${requests.length}`);
   });
 
+  test('five attempts within an hour: a restart and SIGHUP say until when they wait', async () => {
+    await using bed = await startAcmeBed();
+    bed.authority.fault = { status: 503 };
+    const first = await bed.start();
+    await failureOf(first, 'ca-failed');
+    await first.stop();
+    const [file = ''] = await bed.files('attempts');
+    const attempts = [5, 4, 3, 2, 1].map((minutes) => Date.now() - minutes * 60_000);
+    await writeFile(file, JSON.stringify(attempts));
+    bed.authority.requests.length = 0;
+
+    await using proxy = await bed.start();
+    const said = () => proxy.logs().filter(({ code }) => code === 'too-many-attempts');
+    const next = new Date((attempts[0] ?? 0) + 3_600_000).toISOString();
+    await waitFor(() => said().length === 1);
+    assert.equal(said()[0]?.msg, `5 attempts in the last hour have failed; next attempt ${next}`);
+    const { lastFailure, nextAttempt } = await certificateOf(proxy);
+    assert.deepEqual([lastFailure?.code, nextAttempt], ['too-many-attempts', next]);
+    process.kill(proxy.pid, 'SIGHUP');
+    await waitFor(() => said().length === 2);
+    assert.deepEqual(bed.authority.requests, []);
+  });
+
   test('one that is down', async () => {
     await using bed = await startAcmeBed();
     await bed.authority[Symbol.asyncDispose]();

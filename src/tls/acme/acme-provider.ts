@@ -4,7 +4,7 @@ import { type Certificate, isFor } from '../certificate.ts';
 import { type CertificateFailure, type CertificateProvider, stateOf } from '../certificate-provider.ts';
 import type { CertificateStore } from '../certificate-store.ts';
 import { SharedStoreError } from '../redis-vault.ts';
-import { nextRenewalTime, renewalTime, retryTime, WINDOW_MS } from '../schedule.ts';
+import { ATTEMPTS, nextRenewalTime, renewalTime, retryTime, WINDOW_MS } from '../schedule.ts';
 import { temporaryCertificate } from '../self-signed-provider.ts';
 import { type CertificateIssuer, type CertificateOrder, IssueError } from './issuer.ts';
 
@@ -32,6 +32,8 @@ export interface AcmeLog {
   adopted(certificate: Certificate): void;
   /** An attempt has failed; the next one is at that time. */
   failed(failure: CertificateFailure, next: number): void;
+  /** Too many attempts have failed for another one at once; the next one is at that time. */
+  exhausted(failure: CertificateFailure, next: number): void;
 }
 
 /** Milliseconds until a certificate that could not be saved is saved again. */
@@ -67,6 +69,19 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   const sleepUntil = (time: number): void => {
     nextAttempt = time;
     if (!closed.signal.aborted) alarm.set(time);
+  };
+  /** As soon as it is due, unless too many attempts have failed, of which this process may know by the store alone. */
+  const sleepUntilAllowed = (due: number): void => {
+    const earliest = Math.max(due, now());
+    const allowed = retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0);
+    sleepUntil(Math.max(due, allowed));
+    if (allowed <= earliest) return;
+    lastFailure ??= {
+      at: attempts.at(-1) ?? now(),
+      code: 'too-many-attempts',
+      message: `${ATTEMPTS} attempts in the last hour have failed.`,
+    };
+    log.exhausted(lastFailure, allowed);
   };
   const fail = (error: unknown, next: (retryAfter: number | undefined) => number): void => {
     const { code, message, retryAfter } = failureOf(error);
@@ -143,7 +158,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       if (await adopt()) return;
       attempts = await store.attempts(directory);
       const earliest = retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0);
-      if (earliest > now()) return sleepUntil(earliest);
+      if (earliest > now()) return sleepUntilAllowed(now());
     } catch (error) {
       return fail(error, () => now() + SHARE_AGAIN_MS);
     }
@@ -173,14 +188,14 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       if (turn !== undefined) looks.set(now() + LOOK_MS);
       const isFirst = isTemporary || !isFor(certificate, domains);
       const due = isFirst ? now() : renewalTime(certificate, random());
-      sleepUntil(Math.max(due, retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0)));
+      sleepUntilAllowed(due);
     },
     async reload() {
       // What is under way ends with an alarm of its own, which would take the place of this one.
       await running;
       const isGone = (await store.certificate(directory)) === undefined;
       if (!isGone && lastFailure === undefined) return;
-      sleepUntil(retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0));
+      sleepUntilAllowed(now());
     },
     status: () => ({
       state: isTemporary ? 'temporary' : stateOf(certificate, now()),

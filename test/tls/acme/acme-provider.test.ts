@@ -51,6 +51,7 @@ async function startProvider(
   const orders: number[] = [];
   const used: Certificate[] = [];
   const failures: string[] = [];
+  const exhausted: { code: string; next: number }[] = [];
   const authority = { fails: false, onIssue: () => {} };
   const open = async () => {
     const provider = await createAcmeProvider({
@@ -78,6 +79,7 @@ async function startProvider(
         issued: () => {},
         adopted: () => {},
         failed: ({ code }) => failures.push(code),
+        exhausted: ({ code }, next) => exhausted.push({ code, next }),
       },
     });
     provider.start((certificate) => used.push(certificate));
@@ -92,7 +94,7 @@ async function startProvider(
   };
   const provider = await open();
   await pass(1);
-  return { provider, open, pass, orders, used, failures, authority, disk: store.state };
+  return { provider, open, pass, orders, used, failures, exhausted, authority, disk: store.state };
 }
 
 suite('the certificate over the years', () => {
@@ -166,6 +168,34 @@ suite('the certificate over the years', () => {
     assert.deepEqual(orders, []);
     assert.deepEqual(failures, ['store-failed']);
     assert.equal(provider.status().state, 'temporary');
+    await provider.close();
+  });
+
+  test('after five attempts in an hour, a reload and a restart say until when they wait', async (t) => {
+    const store = createStore();
+    store.state.attempts = [50, 40, 30, 20, 10].map((minutes) => START - minutes * MINUTE_MS);
+    const next = START + 10 * MINUTE_MS;
+    const { provider, pass, orders, exhausted, authority } = await startProvider(t, { store });
+    assert.deepEqual(orders, []);
+    assert.deepEqual(exhausted, [{ code: 'too-many-attempts', next }]);
+    assert.deepEqual(provider.status().lastFailure, {
+      at: START - 10 * MINUTE_MS,
+      code: 'too-many-attempts',
+      message: '5 attempts in the last hour have failed.',
+    });
+    assert.equal(provider.status().nextAttempt, next);
+    await provider.reload();
+    assert.equal(exhausted.length, 2);
+
+    authority.fails = true;
+    await pass(10 * MINUTE_MS, MINUTE_MS);
+    assert.equal(orders.length, 1);
+    await provider.reload();
+    assert.deepEqual(exhausted[2], { code: 'challenge-failed', next: next + 10 * MINUTE_MS });
+    authority.fails = false;
+    await pass(10 * MINUTE_MS, MINUTE_MS);
+    assert.equal(provider.status().lastFailure, undefined);
+    assert.equal(provider.status().state, 'valid');
     await provider.close();
   });
 
@@ -244,6 +274,19 @@ suite('the certificate of replicas', () => {
       assert.ok(sixth === undefined || sixth - at >= HOUR_MS, `${index}`);
     });
     await left.close();
+  });
+
+  test('that was tried too often by another one waits, and says so', async (t) => {
+    const { turn } = createTurn();
+    const store = createStore();
+    const { provider, pass, orders, exhausted, authority } = await startProvider(t, { store, turn });
+    authority.fails = true;
+    const due = provider.status().nextAttempt ?? 0;
+    store.state.attempts = Array.from({ length: 5 }, () => due - MINUTE_MS);
+    await pass(due - START, HOUR_MS / 2);
+    assert.equal(orders.length, 1);
+    assert.deepEqual(exhausted, [{ code: 'too-many-attempts', next: due - MINUTE_MS + HOUR_MS }]);
+    await provider.close();
   });
 
   test('is not ordered while nobody can tell whose turn it is, and is as soon as that is known', async (t) => {
