@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
+import type { AcmeFault } from '../support/acme-proxy.ts';
 import type { DockerProxy } from '../support/dockerproxy.ts';
 import { type OngoingDownload, startDownload } from '../support/download.ts';
 import { httpCall } from '../support/http-request.ts';
@@ -69,6 +70,11 @@ async function allAreRight(downloads: readonly OngoingDownload[]): Promise<void>
     assert.match(headers['strict-transport-security'] ?? '', /^max-age=/);
   }
 }
+
+const LIMITED = {
+  ...{ status: 429, headers: { 'retry-after': '7200' } },
+  problem: 'urn:ietf:params:acme:error:rateLimited',
+};
 
 const skip = skipUnless('pebble', 'openssl');
 
@@ -186,10 +192,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
       /failed with status 503.*certificate in use stays; next attempt/,
     );
 
-    bed.authority.fault = {
-      ...{ status: 429, headers: { 'retry-after': '7200' } },
-      problem: 'urn:ietf:params:acme:error:rateLimited',
-    };
+    bed.authority.fault = LIMITED;
     process.kill(proxy.pid, 'SIGHUP');
     assert.match(
       (await failureOf(proxy, 'ca-rate-limited')).msg,
@@ -214,9 +217,10 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
   test('five attempts within an hour: a restart and SIGHUP say until when they wait', async () => {
     await using bed = await startAcmeBed();
     bed.authority.fault = { status: 503 };
-    const first = await bed.start();
-    await failureOf(first, 'ca-failed');
-    await first.stop();
+    {
+      await using first = await bed.start();
+      await failureOf(first, 'ca-failed');
+    }
     const [file = ''] = await bed.files('attempts');
     const attempts = [5, 4, 3, 2, 1].map((minutes) => Date.now() - minutes * 60_000);
     await writeFile(file, JSON.stringify(attempts));
@@ -234,6 +238,27 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     assert.deepEqual(bed.authority.requests, []);
   });
 
+  const mid: [string, RegExp, AcmeFault, string, RegExp][] = [
+    ['an order', /order-plz/, LIMITED, 'ca-rate-limited', /takes no more requests for now/],
+    ['a nonce', /nonce-plz/, { status: 503 }, 'ca-failed', /failed with status 503/],
+    ['the answer to a challenge', /chalZ/, { status: 503 }, 'ca-failed', /failed with status 503/],
+    ['finalization', /finalize-order/, { status: 500 }, 'ca-failed', /failed with status 500/],
+    ['the certificate', /certZ/, { status: 503 }, 'ca-failed', /failed with status 503/],
+  ];
+  for (const [what, path, fault, code, sentence] of mid) {
+    test(`one that fails where it is asked for ${what}: nothing is left, and the next attempt goes well`, async () => {
+      await using bed = await startAcmeBed();
+      bed.authority.fault = { ...fault, path };
+      await using proxy = await bed.start();
+      assert.match((await failureOf(proxy, code)).msg, sentence);
+      assert.equal((await certificateOf(proxy)).state, 'temporary');
+      assert.deepEqual(await bed.files('challenges'), []);
+      bed.authority.fault = undefined;
+      process.kill(proxy.pid, 'SIGHUP');
+      await bed.issued(proxy);
+    });
+  }
+
   test('one that is down', async () => {
     await using bed = await startAcmeBed();
     await bed.authority[Symbol.asyncDispose]();
@@ -247,7 +272,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
 
   test('one that does not answer: HTTPS is served meanwhile, and SIGTERM does not wait for it', async () => {
     await using bed = await startAcmeBed();
-    bed.authority.fault = 'silent';
+    bed.authority.fault = {};
     await using proxy = await bed.start();
     await waitFor(() => bed.authority.requests.length > 0, { timeout: 60_000, what: 'the order' });
     assert.equal((await httpCall(`${proxy.url}/healthz`)).status, 200);

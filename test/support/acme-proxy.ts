@@ -6,11 +6,15 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { Pebble } from './pebble.ts';
 
-/** What an authority in trouble does with every request. */
-export type AcmeFault =
-  | { status: number; headers?: Record<string, string>; problem?: string }
-  /** It takes the request and never answers. */
-  | 'silent';
+/** How an authority in trouble answers. */
+export interface AcmeFault {
+  /** Of the requests that it is in trouble with; all are unless told. */
+  path?: RegExp;
+  /** Without one, it takes the request and never answers. */
+  status?: number;
+  headers?: Record<string, string>;
+  problem?: string;
+}
 
 /** Stands between an ACME client and pebble, and is in trouble on demand. */
 export interface AcmeProxy extends AsyncDisposable {
@@ -36,8 +40,8 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
   const server = createServer({ cert, key }, (incoming, outgoing) => {
     state.requests.push(`${incoming.method} ${incoming.url}`);
     const { fault } = state;
-    if (fault === 'silent') return;
-    if (fault !== undefined) {
+    if (fault !== undefined && (fault.path?.test(incoming.url ?? '') ?? true)) {
+      if (fault.status === undefined) return;
       outgoing.writeHead(fault.status, { 'content-type': 'application/problem+json', ...fault.headers });
       outgoing.end(JSON.stringify({ type: fault.problem ?? 'about:blank', detail: 'Come back later.' }));
       return;
