@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { createServer, request } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Pebble } from './pebble.ts';
 
 /** How an authority in trouble answers. */
@@ -23,6 +24,8 @@ export interface AcmeProxy extends AsyncDisposable {
   fault: AcmeFault | undefined;
   /** Whether the directory lacks its `meta`, which RFC 8555 leaves to the authority. */
   hidesMeta: boolean;
+  /** Milliseconds that each request waits before it is passed on. */
+  delay: number;
   /** Methods and paths of all requests so far. */
   requests: string[];
   /** Types of the problems that pebble itself has answered with so far. */
@@ -34,10 +37,11 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
   const state: Omit<AcmeProxy, 'directory' | keyof AsyncDisposable> = {
     fault: undefined,
     hidesMeta: false,
+    delay: 0,
     requests: [],
     problems: [],
   };
-  const server = createServer({ cert, key }, (incoming, outgoing) => {
+  const server = createServer({ cert, key }, async (incoming, outgoing) => {
     state.requests.push(`${incoming.method} ${incoming.url}`);
     const { fault } = state;
     if (fault !== undefined && (fault.path?.test(incoming.url ?? '') ?? true)) {
@@ -46,6 +50,7 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
       outgoing.end(JSON.stringify({ type: fault.problem ?? 'about:blank', detail: 'Come back later.' }));
       return;
     }
+    await pause(state.delay);
     // The Host stays: pebble makes its URLs of it, and signed requests name them.
     const { method, url: path, headers } = incoming;
     const target = { host: '127.0.0.1', port: pebble.port, method, path, headers, rejectUnauthorized: false };

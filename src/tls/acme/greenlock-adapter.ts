@@ -27,8 +27,12 @@ const NO_RETRIES = 2;
 /** Milliseconds that `@root/acme` waits for DNS records, which an HTTP challenge does not have. */
 const DNS_WAIT_MS = 5000;
 
-/** Loads greenlock, contained. */
-export async function containGreenlock(): Promise<ContainedGreenlock> {
+/**
+ * Loads greenlock, contained.
+ *
+ * @param requestTimeout milliseconds that one request to the authority may take
+ */
+export async function containGreenlock(requestTimeout: number): Promise<ContainedGreenlock> {
   // It looks up whether the mail host of its maintainer exists, and ends the process where DNS does not answer.
   dns.resolveMx = Object.assign(
     (_host: string, callback: (error: null, records: dns.MxRecord[]) => void) => callback(null, []),
@@ -67,7 +71,7 @@ export async function containGreenlock(): Promise<ContainedGreenlock> {
         problem = undefined;
         failure = undefined;
         try {
-          const response = withMeta(await acmeFetch(request));
+          const response = withMeta(await acmeFetch(request, requestTimeout));
           // Of a challenge or an order that has failed.
           const { error } = Object(response.body) as { error?: unknown };
           if (error) problem = { ...problemOf(error), status: response.statusCode, retryAfter: undefined };

@@ -14,11 +14,14 @@ export interface GreenlockIssuerOptions {
   readonly onOutput: (line: string) => void;
   /** Milliseconds that an order may take; five minutes unless told. */
   readonly timeout?: number;
+  /** Milliseconds that one request may take, from the connection to the last byte; half a minute unless told. */
+  readonly requestTimeout?: number;
   /** The module that the thread runs; greenlock's unless told. */
   readonly worker?: URL;
 }
 
 const TIMEOUT_MS = 300_000;
+const REQUEST_TIMEOUT_MS = 30_000;
 /** greenlock takes some 20 MiB; a slow leak ends its thread. (A fast one can end the process before V8 notices.) */
 const LARGEST_HEAP_MB = 128;
 
@@ -27,12 +30,12 @@ const LARGEST_HEAP_MB = 128;
  * where it sees no other way, prints what it likes, and is of use for seconds in a month.
  */
 export function createGreenlockIssuer(options: GreenlockIssuerOptions): CertificateIssuer {
-  const { folder, stores, onOutput, timeout = TIMEOUT_MS } = options;
+  const { folder, stores, onOutput, timeout = TIMEOUT_MS, requestTimeout = REQUEST_TIMEOUT_MS } = options;
   const script = options.worker ?? new URL(`./greenlock-worker${extname(import.meta.url)}`, import.meta.url);
   return {
     async issue(order, signal) {
       signal.throwIfAborted();
-      const task: WorkerTask = { order, folder };
+      const task: WorkerTask = { order, folder, requestTimeout };
       const worker = new Worker(script, {
         workerData: task,
         // It takes its staging directory where ENV or a flag of the server looks like it.

@@ -13,6 +13,8 @@ export interface WorkerTask {
   readonly order: CertificateOrder;
   /** For what greenlock wants to write; it has nothing to. */
   readonly folder: string;
+  /** Milliseconds that one request may take. */
+  readonly requestTimeout: number;
 }
 
 /** What it tells, by `postMessage`. */
@@ -21,7 +23,7 @@ export type WorkerMessage =
   | { readonly kind: 'issued'; readonly cert: string; readonly key: string }
   | { readonly kind: 'failed'; readonly failure: IssueFailure };
 
-const { order, folder } = workerData as WorkerTask;
+const { order, folder, requestTimeout } = workerData as WorkerTask;
 const { directory, email, domains } = order;
 const port = threadPort();
 const { accounts, challenges } = storesFrom(port);
@@ -31,7 +33,7 @@ const plugin = (name: string): string =>
 
 const tokens = new Set<string>();
 
-const { greenlock, lastProblem, lastError } = await containGreenlock();
+const { greenlock, lastProblem, lastError } = await containGreenlock(requestTimeout);
 const authority = greenlock.create({
   packageRoot: fileURLToPath(new URL('../../..', import.meta.url)),
   configDir: folder,

@@ -42,8 +42,6 @@ export class AcmeProblemError extends Error {
   }
 }
 
-/** Milliseconds that one request may take, from the connection to the last byte. */
-const TIMEOUT_MS = 30_000;
 /** Bytes. A chain of certificates has a few thousand. */
 const LARGEST_BODY = 1 << 20;
 
@@ -51,15 +49,14 @@ const LARGEST_BODY = 1 << 20;
  * Makes one request to the authority. Unlike the transport that `@root/acme` brings, it gives up on one that does not
  * answer or does not end, and takes every status from 400 on for an error.
  *
+ * @param timeout milliseconds, from the connection to the last byte
  * @throws AcmeProblemError, or what `fetch` throws
  */
-export async function acmeFetch({
-  url,
-  method = 'GET',
-  headers = {},
-  body,
-}: AcmeRequest): Promise<AcmeResponse> {
-  const signal = AbortSignal.timeout(TIMEOUT_MS);
+export async function acmeFetch(
+  { url, method = 'GET', headers = {}, body }: AcmeRequest,
+  timeout: number,
+): Promise<AcmeResponse> {
+  const signal = AbortSignal.timeout(timeout);
   const response = await fetch(url, { method, headers, body: body ?? null, signal, redirect: 'error' });
   const text = await readBody(response);
   const isJson = /[/+]json\b/.test(response.headers.get('content-type') ?? '');

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { suite, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { pollingRight } from '../../../src/tls/acme/greenlock-adapter.ts';
@@ -15,13 +16,17 @@ import type { OrderStores } from '../../../src/tls/acme/thread-stores.ts';
 import { AcmeProblemError, type AcmeResponse } from '../../../src/tls/acme/transport.ts';
 import { createDiskStore } from '../../../src/tls/certificate-store.ts';
 import { createDiskChallenges } from '../../../src/tls/challenge-store.ts';
+import { startAcmeProxy } from '../../support/acme-proxy.ts';
+import { skipUnless } from '../../support/packages.ts';
+import { startPebble } from '../../support/pebble.ts';
 import { temporaryFolder, waitFor } from '../../support/process.ts';
 
 type JwsRequest = ReturnType<typeof pollingRight>;
 
+const DOMAIN = 'dl.example.org';
 const root = join(import.meta.dirname, '../../..');
 
-interface Setup extends Partial<Pick<GreenlockIssuerOptions, 'timeout'>> {
+interface Setup extends Partial<Pick<GreenlockIssuerOptions, 'timeout' | 'requestTimeout'>> {
   directory?: string;
   /** The module that the thread runs in the place of greenlock's. */
   worker?: string;
@@ -32,6 +37,16 @@ function storesIn(folder: string): OrderStores {
     accounts: createDiskStore({ folder, onDamage: () => {} }),
     challenges: createDiskChallenges(join(folder, 'challenges')),
   };
+}
+
+/** A program that trusts one more authority before it goes on with another one. */
+function trusting(caFile: string, program: URL): string {
+  return `
+    import { readFileSync } from 'node:fs';
+    import { setDefaultCACertificates } from 'node:tls';
+    setDefaultCACertificates([readFileSync(${JSON.stringify(caFile)}, 'utf8')]);
+    await import(${JSON.stringify(program.href)});
+  `;
 }
 
 /** What an order fails with. */
@@ -47,7 +62,7 @@ async function failureOf({ directory = 'https://127.0.0.1:1/dir', worker, ...opt
     onOutput: (line) => output.push(line),
     ...(worker !== undefined && { worker: pathToFileURL(script) }),
   });
-  const order = { directory, email: 'ops@example.org', domains: ['dl.example.org'] };
+  const order = { directory, email: 'ops@example.org', domains: [DOMAIN] };
   const error = await issuer.issue(order, new AbortController().signal).then(
     () => assert.fail('it was issued'),
     (error: unknown) => error,
@@ -89,6 +104,51 @@ suite('greenlock in its thread', { timeout: 60_000 }, () => {
     server.close();
     assert.equal(failure.code, 'ca-slow');
     assert.match(failure.message, /was not done in time/);
+  });
+
+  for (const [what, answer] of [
+    ['answered', undefined],
+    ['answered to its end', 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{'],
+  ] as const) {
+    test(`a request that is not ${what} is given up`, async () => {
+      await using server = createServer((socket) => {
+        socket.on('error', () => {}).resume();
+        if (answer !== undefined) socket.write(answer);
+      });
+      await once(server.listen(0, '127.0.0.1'), 'listening');
+      const { port } = server.address() as AddressInfo;
+      const failure = await failureOf({ directory: `http://127.0.0.1:${port}/dir`, requestTimeout: 300 });
+      assert.equal(failure.code, 'ca-slow');
+      assert.match(failure.message, /^127\.0\.0\.1:\d+ did not answer in time/);
+    });
+  }
+
+  test('an authority that is slow issues its certificate, one that is too slow is given up', {
+    skip: skipUnless('pebble', 'openssl'),
+  }, async () => {
+    await using folder = await temporaryFolder();
+    const stores = storesIn(join(folder.path, 'tls'));
+    await using web = createHttpServer(async ({ url = '' }, response) => {
+      response.end(await stores.challenges.get(basename(url)));
+    });
+    await once(web.listen(0, '127.0.0.1'), 'listening');
+    await using pebble = await startPebble({ httpPort: (web.address() as AddressInfo).port });
+    await using authority = await startAcmeProxy(pebble);
+    authority.delay = 300;
+    const worker = join(folder.path, 'worker.mjs');
+    const greenlock = new URL('../../../src/tls/acme/greenlock-worker.ts', import.meta.url);
+    await writeFile(worker, trusting(pebble.caFile, greenlock));
+    const issue = (requestTimeout: number) => {
+      const program = { stores, onOutput: () => {}, worker: pathToFileURL(worker) };
+      const issuer = createGreenlockIssuer({ folder: folder.path, ...program, requestTimeout });
+      const { directory } = authority;
+      return issuer.issue(
+        { directory, email: 'ops@example.org', domains: [DOMAIN] },
+        new AbortController().signal,
+      );
+    };
+    assert.deepEqual((await issue(5000)).names, [DOMAIN]);
+    await assert.rejects(issue(200), /did not answer in time/);
   });
 
   test('an authority that is not there; and greenlock writes no file of its own', async () => {
