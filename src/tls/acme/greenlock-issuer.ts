@@ -46,7 +46,8 @@ export function createGreenlockIssuer(options: GreenlockIssuerOptions): Certific
         stderr: true,
         resourceLimits: { maxOldGenerationSizeMb: LARGEST_HEAP_MB },
       });
-      answerCalls(worker, stores);
+      const challenges = removable(stores.challenges);
+      answerCalls(worker, { ...stores, challenges });
       for (const input of [worker.stdout, worker.stderr]) createInterface({ input }).on('line', onOutput);
       try {
         return await outcome(
@@ -57,7 +58,30 @@ export function createGreenlockIssuer(options: GreenlockIssuerOptions): Certific
         );
       } finally {
         await worker.terminate();
+        await challenges.removeRest();
       }
+    },
+  };
+}
+
+/**
+ * Remembers what is set, as greenlock removes only those challenges that were good, and none where it is ended. What
+ * cannot be removed stays: it is no reason to do without the certificate.
+ */
+function removable({ get, set, remove }: OrderStores['challenges']) {
+  const left = new Set<string>();
+  return {
+    get,
+    async set(token: string, keyAuthorization: string) {
+      left.add(token);
+      await set(token, keyAuthorization);
+    },
+    async remove(token: string) {
+      await remove(token);
+      left.delete(token);
+    },
+    async removeRest() {
+      for (const token of left) await remove(token).catch(() => {});
     },
   };
 }

@@ -26,12 +26,10 @@ export type WorkerMessage =
 const { order, folder, requestTimeout } = workerData as WorkerTask;
 const { directory, email, domains } = order;
 const port = threadPort();
-const { accounts, challenges } = storesFrom(port);
+const { accounts } = storesFrom(port);
 const tell = (message: WorkerMessage): void => port.postMessage(message);
 const plugin = (name: string): string =>
   fileURLToPath(new URL(`./greenlock-${name}${extname(import.meta.url)}`, import.meta.url));
-
-const tokens = new Set<string>();
 
 const { greenlock, lastProblem, lastError } = await containGreenlock(requestTimeout);
 const authority = greenlock.create({
@@ -55,14 +53,12 @@ const authority = greenlock.create({
     },
   },
   notify(event: string, details: unknown) {
-    const { keyAuthorization } = Object(details) as { keyAuthorization?: unknown };
-    if (typeof keyAuthorization === 'string') tokens.add(keyAuthorization.replace(/\..*/, ''));
     tell({ kind: 'event', event, details: describe(details) });
   },
 });
 
 try {
-  const { cert, chain, privkey } = await orderOnce().finally(removeChallenges);
+  const { cert, chain, privkey } = await orderOnce();
   tell({ kind: 'issued', cert: `${cert.trim()}\n${chain.trim()}\n`, key: privkey });
 } catch (error) {
   tell({
@@ -83,11 +79,6 @@ async function orderOnce() {
     await accounts.putAccount(directory, { key: account.key, url: undefined });
     return authority.order(site);
   }
-}
-
-/** greenlock removes those that were good. */
-async function removeChallenges(): Promise<void> {
-  for (const token of tokens) await challenges.remove(token);
 }
 
 function describe(details: unknown): string {

@@ -16,6 +16,7 @@ import type { OrderStores } from '../../../src/tls/acme/thread-stores.ts';
 import { AcmeProblemError, type AcmeResponse } from '../../../src/tls/acme/transport.ts';
 import { createDiskStore } from '../../../src/tls/certificate-store.ts';
 import { createDiskChallenges } from '../../../src/tls/challenge-store.ts';
+import { temporaryCertificate } from '../../../src/tls/self-signed-provider.ts';
 import { startAcmeProxy } from '../../support/acme-proxy.ts';
 import { skipUnless } from '../../support/packages.ts';
 import { startPebble } from '../../support/pebble.ts';
@@ -88,6 +89,43 @@ suite('greenlock in its thread', { timeout: 60_000 }, () => {
     const { output } = await failureOf({ worker: 'console.log("one"); console.error("two");' });
     await waitFor(() => output.length === 2, { what: 'what it printed' });
     assert.deepEqual(output.sort(), ['one', 'two']);
+  });
+
+  /** An order in whose course a challenge is set, and then something else happens. */
+  async function orderWithChallenge(folder: string, then: string, stores = storesIn(folder)) {
+    const worker = join(folder, 'worker.mjs');
+    const call = { kind: 'call', id: '1', name: 'set', args: ['token', 'token.thumbprint'] };
+    await writeFile(
+      worker,
+      `import { parentPort } from 'node:worker_threads';
+       parentPort.on('message', () => { ${then} }).postMessage(${JSON.stringify(call)});`,
+    );
+    const program = { folder, stores, onOutput: () => {}, worker: pathToFileURL(worker) };
+    const issued = createGreenlockIssuer({ ...program, timeout: 3000 }).issue(
+      { directory: 'https://127.0.0.1:1/dir', email: 'ops@example.org', domains: [DOMAIN] },
+      new AbortController().signal,
+    );
+    issued.catch(() => {});
+    await waitFor(() => stores.challenges.get('token'), { what: 'the challenge' });
+    return { issued, stores };
+  }
+
+  test('challenges of an order that took too long are removed', async () => {
+    await using folder = await temporaryFolder();
+    const { issued, stores } = await orderWithChallenge(folder.path, '');
+    await assert.rejects(issued, /was not done in time/);
+    assert.equal(await stores.challenges.get('token'), undefined);
+  });
+
+  test('a challenge that cannot be removed is no reason to do without the certificate', async () => {
+    await using folder = await temporaryFolder();
+    const { cert, key, fingerprint } = temporaryCertificate([DOMAIN], Date.now());
+    const issue = `parentPort.postMessage(${JSON.stringify({ kind: 'issued', cert, key })})`;
+    const { accounts, challenges } = storesIn(folder.path);
+    const remove = () => Promise.reject(new Error('EROFS: read-only file system'));
+    const stores = { accounts, challenges: { ...challenges, remove } };
+    const { issued } = await orderWithChallenge(folder.path, issue, stores);
+    assert.equal((await issued).fingerprint, fingerprint);
   });
 
   test('it knows nothing of our environment', async () => {
