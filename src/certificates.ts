@@ -7,6 +7,7 @@ import { redisKeyOf } from './config/redis-secrets.ts';
 import type { Config } from './config/schema.ts';
 import type { Redis } from './redis/redis.ts';
 import { createRedisTurns } from './redis/redis-turns.ts';
+import { removeUnfinished } from './replace-file.ts';
 import type { Check, ReadinessCheck } from './telemetry/readiness.ts';
 import type { Certificate } from './tls/certificate.ts';
 import {
@@ -22,6 +23,9 @@ import { ATTEMPTS } from './tls/schedule.ts';
 import { createSelfSignedProvider } from './tls/self-signed-provider.ts';
 import { createSharedCertificateStore } from './tls/shared-certificate-store.ts';
 import type { EndTurn } from './turns.ts';
+
+/** Milliseconds. Nothing takes that long to write. */
+const UNFINISHED_MS = 3_600_000;
 
 /** Where the certificate comes from, and what goes with it. */
 export interface Certificates {
@@ -55,6 +59,7 @@ export async function createCertificates(
 ): Promise<Certificates> {
   const challenges = challengesOf(config, redis);
   try {
+    await removeUnfinished(join(config.stateDir, 'tls'), Date.now() - UNFINISHED_MS);
     if (config.tls === 'acme') await challenges.removeAbandoned(Date.now());
     const provider = await createProvider(config, challenges, logger, redis);
     return { provider, challenge: (token) => challenges.get(token), check: () => checkOf(provider) };

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
 export interface ReplaceOptions {
   /** Whether the file must be there after a loss of power; what can be had again need not. */
@@ -29,6 +29,23 @@ export async function replaceFile(
     throw error;
   }
   if (isDurable) await syncFolder(dirname(path));
+}
+
+/** What a file is called until it is whole: its name, a dot, and a UUID. */
+const UNFINISHED = /\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/;
+
+/**
+ * Removes what writers have left in a folder, and below it, who were killed before a certain time.
+ *
+ * @param before milliseconds since the epoch
+ */
+export async function removeUnfinished(folder: string, before: number): Promise<void> {
+  for (const name of await readdir(folder, { recursive: true }).catch(() => [])) {
+    if (!UNFINISHED.test(name)) continue;
+    const path = join(folder, name);
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: before }));
+    if (mtimeMs < before) await rm(path, { force: true });
+  }
 }
 
 /** The name is in the folder, which is on the disk once it was synced. */

@@ -20,7 +20,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   config: ['oci', 'redis', 'trust', 'errors', 'ip-address', 'byte-size'],
   access: [...Object.keys(LAYERS), 'config'],
-  certificates: ['tls', 'telemetry', 'config', 'redis', 'turns'],
+  certificates: ['replace-file', 'tls', 'telemetry', 'config', 'redis', 'turns'],
   registries: [...Object.keys(LAYERS), 'config'],
   images: [...Object.keys(LAYERS), 'config', 'telemetry', 'registries'],
   app: [...Object.keys(LAYERS), 'config', 'access', 'certificates', 'images'],

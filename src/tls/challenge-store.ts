@@ -20,8 +20,8 @@ export interface ChallengeStore {
 
 /** base64url, by RFC 8555; so it is a safe file name, too. */
 const TOKEN = /^[A-Za-z0-9_-]{1,256}$/;
-/** Milliseconds. No authority takes that long. */
-const ABANDONED_MS = 86_400_000;
+/** Milliseconds. No order takes that long. */
+const ABANDONED_MS = 3_600_000;
 
 /** Keeps challenges in a Redis, too, so that each replica can answer for the one that orders. */
 export function createSharedChallenges(redis: Redis, own: ChallengeStore): ChallengeStore {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, readFile, utimes, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import { makeCertificate } from '../bench/certificate.ts';
 import { startDockerProxy } from '../support/dockerproxy.ts';
@@ -150,6 +151,11 @@ suite('HTTPS with a certificate of its own', { timeout: 60_000 }, () => {
     await using folder = await temporaryFolder();
     const start = () => startDockerProxy({ args: ['--tls', 'self-signed', '--state-dir', folder.path] });
     const fingerprints: (string | undefined)[] = [];
+    // Of a process that was killed as it wrote.
+    const unfinished = join(folder.path, 'tls', 'certificates', `self-signed.pem.${randomUUID()}`);
+    await mkdir(dirname(unfinished), { recursive: true });
+    await writeFile(unfinished, '');
+    await utimes(unfinished, 0, 0);
     for (const round of [1, 2]) {
       await using proxy = await start();
       const { status, headers } = await httpCall(`${proxy.url}/readyz`);
