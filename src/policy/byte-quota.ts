@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import type { CatalogueError } from '../errors.ts';
 import type { Addition, Count, CountingStore } from './counting-store.ts';
 import { formatBytes, formatDuration, limitError } from './limit-error.ts';
+import { countOutstanding, isCovered, type Outstanding } from './outstanding.ts';
 
 /** How many bytes a client may fetch in a day, counted as they are sent. */
 export interface ByteQuota {
@@ -33,6 +34,11 @@ export interface ArchivePart {
 
 /** Counts one connection. */
 export interface Meter {
+  /**
+   * To be told before they are sent.
+   *
+   * @throws CatalogueError `daily-bytes-used` where they are more than anybody is given past the day's
+   */
   sent(bytes: number): void;
   /** To be called once, however the connection ended. */
   end(): void;
@@ -44,18 +50,30 @@ const SAVE_BYTES = 64 * 2 ** 20;
 const SAVE_MS = 5000;
 /** An archive may be lost on the way once: so often its size is sent past the quota and before it, together. */
 const SENDS_OF_AN_ARCHIVE = 2;
+const NOTHING: Count = { value: 0, resetsIn: DAY_MS };
 
-/** What this process knows and the store does not yet. */
+/** Bytes that were sent. */
 interface Tally {
+  /** What the store knows, as of the last look at it. */
+  saved: number;
   unsaved: number;
-  /** Bytes that connections still have to send. */
-  due: number;
 }
 
 interface Account extends Tally {
   connections: number;
   /** By counter. */
-  readonly archives: Map<string, Tally>;
+  readonly archives: Map<string, ArchiveTally>;
+}
+
+interface ArchiveTally extends Tally {
+  readonly flows: Set<Flow>;
+}
+
+/** What a connection has still to send of an archive. */
+interface Flow extends Outstanding {
+  at: number;
+  /** Whether something of the day was left when it began, or when that began which it is another connection of. */
+  readonly isWithinDay: boolean;
 }
 
 export function createByteQuota(store: CountingStore, limit: number): ByteQuota {
@@ -64,25 +82,31 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
 
   const save = async (clients: Iterable<[string, Account]>): Promise<void> => {
     const additions: Addition[] = [];
+    const tallies: Tally[] = [];
     for (const [client, account] of clients) {
       for (const [counter, tally] of [[bytesCounter(client), account] as const, ...account.archives]) {
-        if (tally.unsaved > 0) additions.push({ counter, amount: tally.unsaved, window: DAY_MS });
+        if (tally.unsaved === 0) continue;
+        additions.push({ counter, amount: tally.unsaved, window: DAY_MS });
+        tallies.push(tally);
+        tally.saved += tally.unsaved;
         tally.unsaved = 0;
       }
     }
-    if (additions.length > 0) await store.add(additions);
+    if (additions.length === 0) return;
+    const counts = await store.add(additions);
+    for (const [at, tally] of tallies.entries()) tally.saved = counts[at]?.value ?? tally.saved;
   };
-  const open = (client: string): Account => {
-    const account = { unsaved: 0, due: 0, connections: 0, archives: new Map<string, Tally>() };
+  const enter = (client: string, account: Account): void => {
+    account.connections += 1;
     accounts.set(client, account);
     saving ??= setInterval(() => save(accounts), SAVE_MS);
     saving.unref();
-    return account;
   };
   const leave = (client: string, account: Account): void => {
     account.connections -= 1;
     save([[client, account]]);
-    for (const [counter, { due }] of account.archives) if (due === 0) account.archives.delete(counter);
+    for (const [counter, { flows }] of account.archives)
+      if (flows.size === 0) account.archives.delete(counter);
     if (account.connections > 0) return;
     accounts.delete(client);
     if (accounts.size > 0) return;
@@ -90,68 +114,87 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
     saving = undefined;
   };
 
-  const measure = (client: string, counter: string | undefined, length: number): Meter => {
-    const account = accounts.get(client) ?? open(client);
-    const tallies: Tally[] = [account];
-    if (counter !== undefined) {
-      const archive = account.archives.get(counter) ?? { unsaved: 0, due: 0 };
-      account.archives.set(counter, archive);
-      tallies.push(archive);
-    }
-    account.connections += 1;
-    for (const tally of tallies) tally.due += length;
-    let left = length;
-    const settle = (bytes: number): void => {
-      left -= bytes;
-      for (const tally of tallies) tally.due -= bytes;
-    };
-    return {
-      sent(bytes) {
-        settle(Math.min(bytes, left));
-        for (const tally of tallies) tally.unsaved += bytes;
-        if (account.unsaved >= SAVE_BYTES) save([[client, account]]);
-      },
-      end() {
-        settle(left);
-        leave(client, account);
-      },
-    };
+  const look = async (...counters: string[]): Promise<[all: Count, ofArchive: Count]> => {
+    const counts = await store.add(counters.map((counter) => ({ counter, amount: 0, window: DAY_MS })));
+    const [all = NOTHING, ofArchive = NOTHING] = counts;
+    return [all, ofArchive];
   };
-
-  const read = async (client: string, counter?: string): Promise<{ all: Count; ofArchive: number }> => {
-    const counters = [bytesCounter(client), ...(counter === undefined ? [] : [counter])];
-    const [all = { value: 0, resetsIn: DAY_MS }, ofArchive] = await store.add(
-      counters.map((name) => ({ counter: name, amount: 0, window: DAY_MS })),
-    );
-    const account = accounts.get(client);
-    const unsaved = (counter !== undefined && account?.archives.get(counter)?.unsaved) || 0;
-    return {
-      all: { value: all.value + (account?.unsaved ?? 0), resetsIn: all.resetsIn },
-      ofArchive: (ofArchive?.value ?? 0) + unsaved,
-    };
+  /** Brings what is known of a client up to date; whoever is new is not kept yet. */
+  const accountOf = (client: string, { value }: Count): Account => {
+    const account = accounts.get(client) ?? { saved: 0, unsaved: 0, connections: 0, archives: new Map() };
+    account.saved = value;
+    return account;
+  };
+  const archiveOf = ({ archives }: Account, counter: string | undefined, { value }: Count): ArchiveTally => {
+    const known = counter === undefined ? undefined : archives.get(counter);
+    const archive = known ?? { saved: 0, unsaved: 0, flows: new Set() };
+    archive.saved = value;
+    return archive;
   };
 
   return {
     limit,
     async admit(client, { etag, size, start, length }) {
       const counter = etag === undefined ? undefined : archiveCounter(client, etag);
-      const { all, ofArchive } = await read(client, counter);
-      const account = accounts.get(client);
+      const counters = [bytesCounter(client), ...(counter === undefined ? [] : [counter])];
+      const [all, ofArchive] = await look(...counters);
+      // From here on nothing waits, so that no other connection is let through meanwhile.
+      const account = accountOf(client, all);
+      const archive = archiveOf(account, counter, ofArchive);
+      const range = { at: start, end: start + length };
+      const begun = [...archive.flows];
+      /** Whoever has begun a thousand archives does not get a thousand. */
+      const mostInAll = 2 * limit + size;
+      const mostOfArchive = SENDS_OF_AN_ARCHIVE * size;
       // What is on its way counts, too: or any number of connections could begin while a byte is left.
-      const used = all.value + (account?.due ?? 0);
-      const begun = ofArchive + ((counter !== undefined && account?.archives.get(counter)?.due) || 0);
+      const used = sentOf(account) + dueOf(account);
+      const withinDay = begun.filter(({ isWithinDay }) => isWithinDay);
+      const isWithinDay = used < limit || isCovered(range, withinDay);
       const isContinued =
-        start > 0 &&
-        begun > 0 &&
-        begun + length <= SENDS_OF_AN_ARCHIVE * size &&
-        // Whoever has begun a thousand archives does not get a thousand.
-        used + length <= 2 * limit + size;
-      if (used >= limit && !isContinued) throw refusal(limit, all.resetsIn);
-      return measure(client, counter, length);
+        (sentOf(archive) > 0 && sentOf(archive) < mostOfArchive && used < mostInAll) ||
+        isCovered(range, begun);
+      if (!isWithinDay && !isContinued) throw refusal(limit, all.resetsIn);
+
+      const flow: Flow = { ...range, isWithinDay };
+      const tallies: Tally[] = [account];
+      enter(client, account);
+      if (counter !== undefined) {
+        tallies.push(archive);
+        account.archives.set(counter, archive);
+        archive.flows.add(flow);
+      }
+      return {
+        sent(bytes) {
+          flow.at += bytes;
+          for (const tally of tallies) tally.unsaved += bytes;
+          if (account.unsaved >= SAVE_BYTES) save([[client, account]]);
+          // What each connection was let through for may come several times over all of them.
+          const isTooMuch = sentOf(account) > mostInAll || (!isWithinDay && sentOf(archive) > mostOfArchive);
+          if (counter !== undefined && isTooMuch) throw refusal(limit, all.resetsIn);
+        },
+        end() {
+          archive.flows.delete(flow);
+          leave(client, account);
+        },
+      };
     },
-    read: async (client) => (await read(client)).all,
+    async read(client) {
+      const [all] = await look(bytesCounter(client));
+      return { value: sentOf(accountOf(client, all)), resetsIn: all.resetsIn };
+    },
     close: () => save(accounts),
   };
+}
+
+function sentOf({ saved, unsaved }: Tally): number {
+  return saved + unsaved;
+}
+
+/** Bytes that the connections of a client have still to send. */
+function dueOf({ archives }: Account): number {
+  let due = 0;
+  for (const { flows } of archives.values()) due += countOutstanding(flows);
+  return due;
 }
 
 function bytesCounter(client: string): string {

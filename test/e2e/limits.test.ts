@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { type DockerProxy, type DockerProxyOptions, startDockerProxy } from '../support/dockerproxy.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
@@ -82,7 +83,9 @@ suite('limits, as clients meet them', {
     await using proxy = await start({
       DOCKERPROXY_DOWNLOADS_PER_IP: '1',
       DOCKERPROXY_RATE_LIMIT: '60/minute',
-      DOCKERPROXY_DAILY_BYTES: '20MB',
+      // A sixth of the image, the whole of which aria2c asks for before it asks for ranges.
+      DOCKERPROXY_DAILY_BYTES: '5MB',
+      DOCKERPROXY_BANDWIDTH_PER_IP: '20MB',
     });
     const aria2c = await run('aria2c', [
       ...['-x8', '-s8', '-k1M', '--no-conf', '--quiet', '--allow-overwrite=true', '--max-tries=1'],
@@ -91,7 +94,37 @@ suite('limits, as clients meet them', {
     assert.equal(aria2c.code, 0, aria2c.stdout);
     const connections = proxy.logs().filter(({ msg }) => /^Downloading image: /.test(msg));
     assert.ok(connections.length >= 8, `${connections.length} connections`);
+    const refused = proxy.logs().filter(({ msg }) => msg.startsWith('[FAILED]'));
+    assert.deepEqual(refused, []);
     await waitFor(async () => (await limitsOf(proxy)).downloads.active === 0);
+  });
+
+  test('aria2c continues what was begun though the day is used up', async () => {
+    await using proxy = await start({
+      DOCKERPROXY_DAILY_BYTES: '10MB',
+      // Or what sockets on loopback take, and nobody receives, would be most of the image.
+      DOCKERPROXY_BANDWIDTH_PER_IP: '20MB',
+    });
+    await using line = await startFaultProxy(proxy.url);
+    const path = urlOf(proxy, 'one').slice(proxy.url.length);
+    const aria2c = (...more: string[]) =>
+      run('aria2c', [
+        ...['-x8', '-s8', '-k1M', '--no-conf', '--quiet', '--max-tries=1', '--file-allocation=none', ...more],
+        ...['--dir', folder.path, '--out', 'resumed.tar', line.url + path],
+      ]);
+    line.inject(({ method }) => (method === 'GET' ? { kind: 'cut', after: 500_000 } : undefined));
+    assert.notEqual((await aria2c()).code, 0);
+    const target = join(folder.path, 'resumed.tar');
+    assert.ok((await stat(target)).size > 0);
+    line.inject(undefined);
+    const { status } = await httpCall(urlOf(proxy, 'two'), { headers: { range: 'bytes=0-9999999' } });
+    assert.equal(status, 206);
+    await waitFor(async () => (await limitsOf(proxy)).bytes.remaining === 0);
+    assert.equal((await httpCall(urlOf(proxy, 'three'))).status, 429);
+    assert.equal((await aria2c('-c')).code, 0);
+    await using unlimited = await start({});
+    const { body } = await httpCall(urlOf(unlimited, 'one'));
+    assert.ok(body.equals(await readFile(target)));
   });
 
   test('are shared by the processes of a machine', async () => {

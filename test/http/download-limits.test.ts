@@ -268,13 +268,50 @@ suite('bytes of a day', { timeout: 20_000 }, () => {
     });
     await server.get('/dl?myimage=a/a', { range: 'bytes=0-5999' });
     await server.get('/dl?myimage=a/b', { range: 'bytes=0-5999' });
-    assert.equal((await server.get('/dl?myimage=a/a')).status, 429);
+    assert.equal((await server.get('/dl?myimage=a/d')).status, 429);
     for (const image of ['a/a', 'a/b']) {
       const answer = await server.get(`/dl?myimage=${image}`, { range: 'bytes=6000-' });
       assert.equal(answer.status, 206);
       assert.ok(answer.body.equals(FILE.subarray(6000)));
     }
     assert.equal((await server.get('/dl?myimage=a/d', { range: 'bytes=6000-' })).status, 429);
+  });
+
+  test('that are used up give a client no more than twice what it has begun', async () => {
+    await using server = await startServer({ limits: { dailyBytes: 9_000 } });
+    assert.equal((await server.get(DL)).status, 200);
+    assert.ok((await server.get(DL)).body.equals(FILE), 'who asks for the whole again may have lost it');
+    assertRefused(await server.get(DL), 'daily-bytes-used', 'bytes');
+    assertRefused(await server.get(DL, { range: 'bytes=9999-' }), 'daily-bytes-used', 'bytes');
+  });
+
+  test('break a download off past what is given in all, and it looks broken', async () => {
+    const streams: Readable[] = [];
+    const read = (): Readable => {
+      const stream = endless();
+      streams.push(stream);
+      return stream;
+    };
+    const store = createMemoryCountingStore(Date.now);
+    await using server = await startServer({
+      store,
+      limits: { dailyBytes: 3_000 },
+      open: () => sampleArchive({ read }),
+    });
+    await begin(server, DL);
+    const second = await begin(server, DL);
+    const closed = once(second, 'close', soon());
+    for (const stream of streams)
+      for (let at = 100; at < FILE.length; at += 100) stream.push(FILE.subarray(at, at + 100));
+    streams[0]?.push(null);
+    await closed;
+    await server.logged(/^\[FAILED\] busybox: Your address has fetched its 2\.9 KiB of a day/);
+    assert.ok(second.bytesRead < FILE.length, `${second.bytesRead}`);
+    await waitFor(async () => {
+      const [count] = await store.add([{ counter: 'bytes 127.0.0.1', amount: 0, window: 86_400_000 }]);
+      // Twice the limit and the archive, and the chunk that would have been too much.
+      return count?.value === 16_100;
+    });
   });
 
   test('count an archive that is made as it is sent', async () => {

@@ -1,0 +1,24 @@
+/** A range of an archive, of which a connection has still to send what it has not passed. */
+export interface Outstanding {
+  readonly at: number;
+  readonly end: number;
+}
+
+/**
+ * Counts the bytes that any of several ranges has still to send, each byte once: aria2c begins with the whole file and
+ * goes on with ranges of it, of which the first connection then sends none.
+ */
+export function countOutstanding(ranges: Iterable<Outstanding>): number {
+  let bytes = 0;
+  let reached = 0;
+  for (const { at, end } of [...ranges].sort((one, other) => one.at - other.at)) {
+    bytes += Math.max(end - Math.max(at, reached), 0);
+    reached = Math.max(reached, end);
+  }
+  return bytes;
+}
+
+/** Tells whether others have to send all of a range, too. */
+export function isCovered(range: Outstanding, others: readonly Outstanding[]): boolean {
+  return others.length > 0 && countOutstanding([...others, range]) === countOutstanding(others);
+}
