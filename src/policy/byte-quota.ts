@@ -45,6 +45,8 @@ export interface Meter {
 }
 
 const DAY_MS = 86_400_000;
+/** What was begun is known for longer than the day in which it was: it may break in the next one. */
+const ARCHIVE_MS = 2 * DAY_MS;
 /** What is counted is saved after so many bytes, and after so many milliseconds: no chunk waits for it. */
 const SAVE_BYTES = 64 * 2 ** 20;
 const SAVE_MS = 5000;
@@ -84,9 +86,13 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
     const additions: Addition[] = [];
     const tallies: Tally[] = [];
     for (const [client, account] of clients) {
-      for (const [counter, tally] of [[bytesCounter(client), account] as const, ...account.archives]) {
+      const own = [
+        [bytesCounter(client), DAY_MS, account] as const,
+        ...[...account.archives].map(([counter, tally]) => [counter, ARCHIVE_MS, tally] as const),
+      ];
+      for (const [counter, window, tally] of own) {
         if (tally.unsaved === 0) continue;
-        additions.push({ counter, amount: tally.unsaved, window: DAY_MS });
+        additions.push({ counter, amount: tally.unsaved, window });
         tallies.push(tally);
         tally.saved += tally.unsaved;
         tally.unsaved = 0;
@@ -114,10 +120,11 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
     saving = undefined;
   };
 
-  const look = async (...counters: string[]): Promise<[all: Count, ofArchive: Count]> => {
-    const counts = await store.add(counters.map((counter) => ({ counter, amount: 0, window: DAY_MS })));
-    const [all = NOTHING, ofArchive = NOTHING] = counts;
-    return [all, ofArchive];
+  const look = async (client: string, archive?: string): Promise<[all: Count, ofArchive: Count]> => {
+    const ofClient = { counter: bytesCounter(client), amount: 0, window: DAY_MS };
+    const ofArchive = archive && { counter: archive, amount: 0, window: ARCHIVE_MS };
+    const counts = await store.add(ofArchive ? [ofClient, ofArchive] : [ofClient]);
+    return [counts[0] ?? NOTHING, counts[1] ?? NOTHING];
   };
   /** Brings what is known of a client up to date; whoever is new is not kept yet. */
   const accountOf = (client: string, { value }: Count): Account => {
@@ -136,8 +143,7 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
     limit,
     async admit(client, { etag, size, start, length }) {
       const counter = etag === undefined ? undefined : archiveCounter(client, etag);
-      const counters = [bytesCounter(client), ...(counter === undefined ? [] : [counter])];
-      const [all, ofArchive] = await look(...counters);
+      const [all, ofArchive] = await look(client, counter);
       // From here on nothing waits, so that no other connection is let through meanwhile.
       const account = accountOf(client, all);
       const archive = archiveOf(account, counter, ofArchive);
@@ -179,7 +185,7 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
       };
     },
     async read(client) {
-      const [all] = await look(bytesCounter(client));
+      const [all] = await look(client);
       return { value: sentOf(accountOf(client, all)), resetsIn: all.resetsIn };
     },
     close: () => save(accounts),

@@ -156,6 +156,15 @@ suite('bytes a day', () => {
     assert.equal(meters.filter(Boolean).length, 8);
   });
 
+  test('it is also continued on the next day, whose bytes are used up again', async () => {
+    const { quota, clock } = start();
+    await send(quota, whole('big', 2 * LIMIT), 10);
+    clock.now += DAY + 1;
+    await send(quota, whole('other', LIMIT));
+    assert.equal(await isLetThrough(quota, whole('third', 1)), undefined);
+    assert.ok(await isLetThrough(quota, rest('big', 2 * LIMIT, 10)));
+  });
+
   test('it is also continued after a restart', async () => {
     const { quota, store } = start();
     await send(quota, whole('big', 2 * LIMIT), LIMIT + 1);
