@@ -92,7 +92,10 @@ export async function openImages(
   const { source, catalogue, check } =
     config.source === 'registry'
       ? {
-          source: createRegistrySource({ client, defaultPlatform, maxSize, signatures }),
+          source: createRegistrySource({
+            ...{ client, defaultPlatform, maxSize, signatures },
+            now: () => performance.now(),
+          }),
           catalogue: registries,
           // Registries are many, and none of them is needed for the images of the others.
           check: () => ({ isReady: true, details: { kind: 'registry' } }),

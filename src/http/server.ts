@@ -108,7 +108,7 @@ export async function createServer({
     ...{ source, checksums, allowlist, limits, headCosts, meter, addresses },
     generator: `DockerProxy/${info().version}`,
   });
-  await app.register(deltaRoutes, { source, allowlist });
+  await app.register(deltaRoutes, { source, allowlist, limits });
   await app.register(statusRoutes, { source, allowlist, limits });
   await app.register(infoRoutes, { info });
   await app.register(imageRoutes, { catalogue, allowlist });

@@ -15,7 +15,7 @@ export function createRegistryCatalogue({
   defaultPlatform,
   maxSize,
   signatures,
-}: RegistrySourceOptions): ImageCatalogue {
+}: Omit<RegistrySourceOptions, 'now'>): ImageCatalogue {
   return {
     async describe({ reference, platform, format }, signal) {
       const options = { platform, defaultPlatform, mayReadConfig: true };

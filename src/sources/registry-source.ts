@@ -13,6 +13,7 @@ import { isZstdLayer } from '../oci/manifest.ts';
 import { type Platform, type Platforms, samePlatform } from '../oci/platform.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import { createCompanions } from './companions.ts';
 import { type ResolvedHoldings, resolveHoldings } from './holdings.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import type { ImageSignatures } from './image-signatures.ts';
@@ -25,6 +26,8 @@ export interface RegistrySourceOptions {
   /** Bytes of an archive at most. */
   readonly maxSize: number;
   readonly signatures: ImageSignatures;
+  /** Milliseconds since some fixed moment. */
+  readonly now: () => number;
 }
 
 /** Composes archives from registry blobs as they are: no daemon, nothing staged. */
@@ -33,7 +36,10 @@ export function createRegistrySource({
   defaultPlatform,
   maxSize,
   signatures,
+  now,
 }: RegistrySourceOptions): ImageSource<Archive> {
+  const searchCompanions = createCompanions({ client, now });
+
   const findImages = async (request: ArchiveRequest, signal: AbortSignal): Promise<Found> => {
     const { platform, format, have, contentWanted } = request;
     const options = { platform, defaultPlatform, mayReadConfig: contentWanted };
@@ -71,8 +77,9 @@ export function createRegistrySource({
     platforms: Platforms,
     signal: AbortSignal,
   ): Promise<Found> => {
+    const findCompanions = request.referrers === true ? searchCompanions() : undefined;
     const [trees, held] = await withHeld(request, signal, (reference, ended) =>
-      resolveTree(client, reference, { platforms, withReferrers: request.referrers === true }, ended),
+      resolveTree(client, reference, { platforms, findCompanions }, ended),
     );
     // It is the index that says which images there are, so that a signature of each of them would not do.
     const signed = await allOrNone(signal, (ended) =>

@@ -12,6 +12,7 @@ import {
 import { formatPlatform, type Platforms, type StatedPlatform, selectPlatform } from '../oci/platform.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
+import type { FindCompanions, Served } from './companions.ts';
 import { platformNotFound, readConfig, requireForeignLayers } from './image-resolver.ts';
 
 export interface ResolvedTree extends ArchiveTree {
@@ -23,12 +24,9 @@ export interface ResolvedTree extends ArchiveTree {
 
 export interface TreeOptions {
   readonly platforms: Platforms;
-  /** Whether what refers to the index and its images, such as signatures, comes with them. */
-  readonly withReferrers?: boolean;
+  /** Looks for what refers to the index and its images, such as signatures, which then comes with them. */
+  readonly findCompanions?: FindCompanions | undefined;
 }
-
-/** A manifest as its registry served it. */
-type Served = Pick<FetchedManifest, 'bytes' | 'digest' | 'contentType'>;
 
 /** An index of all platforms that anyone builds for, with an attestation for each, has some dozens. */
 const MANIFESTS_MAX = 200;
@@ -46,7 +44,7 @@ const AT_ONCE = 4;
 export async function resolveTree(
   client: RegistryClient,
   reference: Reference,
-  { platforms, withReferrers = false }: TreeOptions,
+  { platforms, findCompanions }: TreeOptions,
   signal: AbortSignal,
 ): Promise<ResolvedTree> {
   const target = reference.digest ?? reference.tag ?? 'latest';
@@ -99,16 +97,14 @@ export async function resolveTree(
     .map(({ descriptor }) => descriptor.digest)
     .filter((digest) => !attests.has(digest));
   const companions: { tag: string; root: Descriptor }[] = [];
-  for (const subject of withReferrers ? [fetched.digest, ...images] : []) {
-    for (const { tag, found } of await findCompanions(client, reference, subject, signal)) {
-      const at = manifests.length;
-      if (!seen.has(found.digest)) {
-        seen.add(found.digest);
-        await add(found);
-      }
-      const stored = manifests[at] ?? manifests.find(({ descriptor }) => descriptor.digest === found.digest);
-      if (stored !== undefined) companions.push({ tag, root: stored.descriptor });
+  for await (const { tag, found } of findCompanions?.(reference, [fetched.digest, ...images], signal) ?? []) {
+    const at = manifests.length;
+    if (!seen.has(found.digest)) {
+      seen.add(found.digest);
+      await add(found);
     }
+    const stored = manifests[at] ?? manifests.find(({ descriptor }) => descriptor.digest === found.digest);
+    if (stored !== undefined) companions.push({ tag, root: stored.descriptor });
   }
   const [root, ...others] = manifests;
   if (root === undefined) throw new RangeError('A tree has a root');
@@ -130,42 +126,6 @@ export async function resolveTree(
         throw platformNotFound({ reference, wanted: one, seen: seenOf([platform]) });
     }
   }
-}
-
-/** The tags under which cosign keeps what belongs to a manifest, behind its digest. */
-const COSIGN_SUFFIXES = ['.sig', '.att', '.sbom'];
-
-/**
- * Looks for what refers to a manifest: by the list of its registry or the tag that stands for it, and by cosign's tags.
- * Each is given by the tag under which any registry can have it.
- *
- * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
- * @see https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
- */
-async function findCompanions(
-  client: RegistryClient,
-  reference: Reference,
-  subject: Digest,
-  signal: AbortSignal,
-): Promise<{ readonly tag: string; readonly found: Served }[]> {
-  const base = subject.replace(':', '-');
-  const tagged = (tag: string): Promise<Served | undefined> =>
-    client.manifest(reference, tag, signal).catch((error: unknown) => {
-      if (error instanceof CatalogueError && error.code === 'image-not-found') return undefined;
-      throw error;
-    });
-  const listed = async (): Promise<Served | undefined> =>
-    (await client.referrers(reference, subject, signal)) ?? tagged(base);
-  const found = await Promise.all([listed(), ...COSIGN_SUFFIXES.map((suffix) => tagged(`${base}${suffix}`))]);
-  return found.flatMap((one, at) => {
-    if (one === undefined || isEmptyIndex(one)) return [];
-    return [{ tag: at === 0 ? base : `${base}${COSIGN_SUFFIXES[at - 1]}`, found: one }];
-  });
-}
-
-function isEmptyIndex({ bytes, contentType }: Served): boolean {
-  const links = parseManifestLinks(bytes, contentType);
-  return links.kind === 'index' && links.manifests.length === 0;
 }
 
 /** The index with the images for some platforms, and what attests these. */

@@ -122,6 +122,7 @@ suite('the URL of an archive by digests', () => {
             defaultPlatform: parsePlatform(`linux/${architecture}`),
             maxSize: Number.MAX_SAFE_INTEGER,
             signatures: isSigned ? indexSigned : unsigned,
+            now: Date.now,
           });
         const [here, there] = ARCHITECTURES.map(at);
         assert.ok(here && there);

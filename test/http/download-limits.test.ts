@@ -194,6 +194,27 @@ suite('downloads of a client at once', { timeout: 20_000 }, () => {
     }
   });
 
+  test('include whatever is asked about several platforms, which is hundreds of requests to a registry', async () => {
+    const all = '&platform=all&format=oci';
+    await using server = await startServer({ ...ENDLESS, limits: { downloadsPerIp: 1 } });
+    const socket = await begin(server, '/dl?myimage=a');
+    const asked = server.requests.length;
+    for (const [method, path] of [
+      ['HEAD', `/dl?myimage=b${all}`],
+      ['HEAD', `/dl?myimage=b${all}&referrers=1`],
+      ['HEAD', '/dl?myimage=b&platform=linux/amd64,linux/arm64&format=oci'],
+      ['HEAD', `/dl?myimage=b${all}&checksum=1`],
+      ['GET', `/dl?myimage=b${all}&redirect=1`],
+      ['GET', `/api/v1/delta?myimage=b&have=c${all}`],
+    ] as const)
+      assert.equal((await server.send(method, path)).status, 429, `${method} ${path}`);
+    assert.equal(server.requests.length, asked);
+    socket.destroy();
+    await waitFor(async () => (await activeDownloads(server)) === 0);
+    assert.equal((await server.send('HEAD', `/dl?myimage=b${all}&referrers=1`)).status, 200);
+    await waitFor(async () => (await activeDownloads(server)) === 0);
+  });
+
   test('of different clients do not count together, except for the whole service', async () => {
     const limits = { downloadsPerIp: 1, maxDownloads: 2 };
     await using server = await startServer({ ...ENDLESS, trustProxy: ['127.0.0.1'], limits });

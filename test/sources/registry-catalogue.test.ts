@@ -52,7 +52,7 @@ suite('what a real registry tells of an image', {
     ['test/nested', 'linux/arm64'],
   ] as const) {
     test(`${name} for ${platform ?? 'the default'} is described as it would be downloaded`, async () => {
-      const source = createRegistrySource({ ...stack, defaultPlatform, maxSize: 1e9 });
+      const source = createRegistrySource({ ...stack, defaultPlatform, maxSize: 1e9, now: Date.now });
       const archive = await source.open(
         { ...request(name, platform), references: [request(name).reference], contentWanted: false },
         never,

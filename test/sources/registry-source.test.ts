@@ -57,7 +57,7 @@ suite('the registry source, from a real registry', {
   ): Promise<Archive> => {
     const { client, signatures } = from.stack;
     const defaultPlatform = parsePlatform('linux/amd64');
-    const source = createRegistrySource({ client, maxSize, defaultPlatform, signatures });
+    const source = createRegistrySource({ client, maxSize, defaultPlatform, signatures, now: Date.now });
     const request: ArchiveRequest = {
       references: [names].flat().map((name) => parseReference(`${from.host}/${name}`)),
       platform: platform === undefined ? undefined : parsePlatform(platform),

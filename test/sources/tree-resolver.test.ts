@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { parsePlatform } from '../../src/oci/platform.ts';
 import { parseReference } from '../../src/oci/reference.ts';
+import { createCompanions } from '../../src/sources/companions.ts';
 import { type ResolvedTree, resolveTree } from '../../src/sources/tree-resolver.ts';
 import { createStack, type Stack } from '../registry/stack.ts';
 import { type HostileRegistry, startHostileRegistry } from '../support/hostile-registry.ts';
@@ -108,13 +109,17 @@ suite('all that is below an index of a registry that means no good', { timeout: 
       },
     });
     const reference = parseReference(`${registry.host}/signed`);
-    const options = { platforms: 'all', withReferrers: true } as const;
-    const without = await resolveTree(stack.client, reference, options, never);
+    const clock = { now: 1000 };
+    const search = createCompanions({ client: stack.client, now: () => clock.now });
+    const resolveAll = () =>
+      resolveTree(stack.client, reference, { platforms: 'all', findCompanions: search() }, never);
+    const without = await resolveAll();
     assert.deepEqual(without.companions, []);
     registry.at(`/v2/signed/referrers/${digest}`, (_request, response) => {
       response.writeHead(200, { 'content-type': INDEX }).end(list.bytes);
     });
-    const { companions = [], manifests } = await resolveTree(stack.client, reference, options, never);
+    clock.now += 30_001;
+    const { companions = [], manifests } = await resolveAll();
     assert.deepEqual(
       companions.map(({ tag, root }) => [tag, root.digest]),
       [[digest.replace(':', '-'), list.descriptor.digest]],
@@ -123,7 +128,7 @@ suite('all that is below an index of a registry that means no good', { timeout: 
     registry.at(`/v2/signed/referrers/${digest}`, (_request, response) => {
       response.writeHead(500).end();
     });
-    await assert.rejects(resolveTree(stack.client, reference, options, never), { code: /^registry-/ });
+    await assert.rejects(resolveAll(), { code: /^registry-/ });
   });
 
   test('that is an artifact is refused', async () => {

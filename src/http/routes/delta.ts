@@ -3,8 +3,10 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { CatalogueError } from '../../errors.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
+import type { Limits } from '../../policy/limits.ts';
 import type { ImageSource } from '../../sources/image-source.ts';
 import { MAX_IMAGES, namedImages, parseArchiveQuery } from '../archive-query.ts';
+import { downloadLimits } from '../download-limits.ts';
 import { downloadUrl } from '../download-url.ts';
 import { whenGone } from '../gone.ts';
 import { problemResponses } from '../problem-schema.ts';
@@ -55,10 +57,12 @@ const Delta = Type.Object(
 export interface DeltaOptions {
   readonly source: ImageSource;
   readonly allowlist: Allowlist;
+  readonly limits: Limits;
 }
 
 /** `GET /api/v1/delta?myimage=REF&have=REF`: what a delta would save; `GET /delta.sh`: what completes one. */
-export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, { source, allowlist }) => {
+export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, options) => {
+  const { source, allowlist, limits } = options;
   app.get(
     '/api/v1/delta',
     {
@@ -73,7 +77,9 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
     async (request, reply) => {
       const query = parseArchiveQuery(request.query);
       for (const reference of namedImages(query)) allowlist.check(reference);
-      const archive = await source.open({ ...query, contentWanted: false }, whenGone(reply));
+      const gone = whenGone(reply);
+      if (query.platforms !== undefined) await downloadLimits(limits, request, gone).takeSlot(query);
+      const archive = await source.open({ ...query, contentWanted: false }, gone);
       if (archive.size === undefined)
         throw new CatalogueError('delta-unavailable', 'The archive is made as it is sent, whole.');
       const { filename, size, etag, omitted } = archive;

@@ -80,12 +80,14 @@ export async function downloadRoutes(
     try {
       if (query.checksum && query.metalink) throw twoFiles();
       for (const reference of namedImages(query)) allowlist.check(reference);
+      if (query.redirect && headCosts) throw noDigestUrl();
+      // All platforms are hundreds of requests to a registry, for a HEAD as well.
+      const isCostly = headCosts || query.platforms !== undefined;
+      if (isCostly || (contentWanted && !query.redirect)) await allowance.takeSlot(query);
       if (query.redirect) {
-        if (headCosts) throw noDigestUrl();
         // As the archive itself would: a digest is for whatever platform it is for, so that is settled here.
         return redirectToDigests(reply, query, await source.open({ ...query, contentWanted: true }, gone));
       }
-      if (contentWanted || headCosts) await allowance.takeSlot(query);
       const opened = await keepAlive(reply.raw, source.open({ ...query, contentWanted }, gone));
       if (opened.size === undefined) {
         if (isAbout || query.parts !== undefined) throw notKept();

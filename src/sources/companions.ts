@@ -1,0 +1,107 @@
+import { LRUCache } from 'lru-cache';
+import { CatalogueError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import { parseManifestLinks } from '../oci/manifest.ts';
+import { formatReference, type Reference } from '../oci/reference.ts';
+import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
+
+/** A manifest as its registry served it. */
+export type Served = Pick<FetchedManifest, 'bytes' | 'digest' | 'contentType'>;
+
+/** What refers to a manifest, by the tag under which any registry can have it. */
+export interface Companion {
+  readonly tag: string;
+  readonly found: Served;
+}
+
+/**
+ * Looks for what refers to some manifests of a repository, one of them after the other.
+ *
+ * @throws CatalogueError `parameter-invalid` where they are too many, or what the upstream's trouble is
+ */
+export type FindCompanions = (
+  reference: Reference,
+  subjects: readonly Digest[],
+  signal: AbortSignal,
+) => AsyncGenerator<Companion, void>;
+
+export interface CompanionsOptions {
+  readonly client: RegistryClient;
+  /** Milliseconds since some fixed moment. */
+  readonly now: () => number;
+}
+
+/** The tags under which cosign keeps what belongs to a manifest, behind its digest. */
+const COSIGN_SUFFIXES = ['.sig', '.att', '.sbom'];
+/** Manifests of a request, each of which costs up to five requests to its registry: all platforms of a few images. */
+const SUBJECTS_MAX = 100;
+/** Milliseconds for which it stays true that there is nothing: short enough for someone who signs. */
+const ALONE_MS = 30_000;
+/** Some 200 bytes each. */
+const ALONE_MAX = 10_000;
+
+/**
+ * Looks for what refers to manifests: by the list of their registry or the tag that stands for it, and by cosign's tags.
+ * What most have, nothing, is remembered for a short time.
+ *
+ * @returns what begins a request, all of whose manifests count together
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
+ * @see https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
+ */
+export function createCompanions({ client, now }: CompanionsOptions): () => FindCompanions {
+  const alone = new LRUCache<string, true>({
+    max: ALONE_MAX,
+    ttl: ALONE_MS,
+    ttlResolution: 0,
+    perf: { now },
+  });
+
+  return () => {
+    let left = SUBJECTS_MAX;
+    return async function* (reference, subjects, signal) {
+      left -= subjects.length;
+      if (left < 0) throw tooMany(reference, subjects.length);
+      for (const subject of subjects) {
+        const key = `${reference.name}@${subject}`;
+        if (alone.get(key)) continue;
+        const found = await companionsOf(client, reference, subject, signal);
+        if (found.length === 0) alone.set(key, true);
+        yield* found;
+      }
+    };
+  };
+}
+
+async function companionsOf(
+  client: RegistryClient,
+  reference: Reference,
+  subject: Digest,
+  signal: AbortSignal,
+): Promise<readonly Companion[]> {
+  const base = subject.replace(':', '-');
+  const tagged = (tag: string): Promise<Served | undefined> =>
+    client.manifest(reference, tag, signal).catch((error: unknown) => {
+      if (error instanceof CatalogueError && error.code === 'image-not-found') return undefined;
+      throw error;
+    });
+  const listed = async (): Promise<Served | undefined> =>
+    (await client.referrers(reference, subject, signal)) ?? tagged(base);
+  const found = await Promise.all([listed(), ...COSIGN_SUFFIXES.map((suffix) => tagged(`${base}${suffix}`))]);
+  return found.flatMap((one, at) => {
+    if (one === undefined || isEmptyIndex(one)) return [];
+    return [{ tag: at === 0 ? base : `${base}${COSIGN_SUFFIXES[at - 1]}`, found: one }];
+  });
+}
+
+function isEmptyIndex({ bytes, contentType }: Served): boolean {
+  const links = parseManifestLinks(bytes, contentType);
+  return links.kind === 'index' && links.manifests.length === 0;
+}
+
+function tooMany(reference: Reference, count: number): CatalogueError {
+  return new CatalogueError(
+    'parameter-invalid',
+    `What refers to ${formatReference(reference)} would be looked for of ${count} images and indexes; ${SUBJECTS_MAX} in a request are the most. Ask without &referrers=1, or for fewer images at once.`,
+    { reason: `Too many images for referrers: ${SUBJECTS_MAX} are the most` },
+  );
+}
