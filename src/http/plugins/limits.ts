@@ -14,14 +14,17 @@ import { clientAddress } from '../client-address.ts';
 /** Counts a request, or throws where it is one too many. */
 export type CountRequest = (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
 
+/** Answers past the limits, too, as they are what it tells. */
+export const LIMITS_URL = '/api/v1/limits';
+
 /** Whose limits count for a request. */
 export function clientOf(request: FastifyRequest): string {
   return clientKey(clientAddress(request));
 }
 
 /**
- * Counts the requests of each client for downloads and the API, and those that find nothing, and tells in RateLimit
- * headers what is left. Call it on the root instance before there are routes.
+ * Counts the requests of each client for downloads and the API, but for the question what is left, and those that find
+ * nothing, and tells in RateLimit headers what is left. Call it on the root instance before there are routes.
  *
  * @returns what counts a request that finds nothing; one that is counted is not counted again
  */
@@ -36,7 +39,8 @@ export async function limitRequests(app: FastifyInstance, limits: Limits): Promi
     reply.header('ratelimit', `"requests";r=${remaining};t=${reset}`);
   };
   const hook: onRequestAsyncHookHandler = async (request, reply) => {
-    if (/^\/(?:dl|api)(?:\/|$)/.test(request.routeOptions.url ?? '')) await count(request, reply);
+    const { url = '' } = request.routeOptions;
+    if (url !== LIMITS_URL && /^\/(?:dl|api)(?:\/|$)/.test(url)) await count(request, reply);
   };
   app.addHook('onRequest', hook);
   return count;

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { type Static, Type } from 'typebox';
 import type { Limits } from '../../policy/limits.ts';
-import { clientOf } from '../plugins/limits.ts';
+import { clientOf, LIMITS_URL } from '../plugins/limits.ts';
 import { problemResponses } from '../problem-schema.ts';
 
 const count = (description: string) => Type.Integer({ minimum: 0, description });
@@ -46,10 +46,11 @@ const ClientLimits = Type.Object(
 /** `GET /api/v1/limits`: what the client that asks has left. */
 export const limitsRoutes: FastifyPluginAsyncTypebox<{ limits: Limits }> = async (app, { limits }) => {
   app.get(
-    '/api/v1/limits',
+    LIMITS_URL,
     {
       schema: {
         summary: 'What is left of your limits',
+        description: 'To ask counts as no request, and is answered past the limits, too.',
         tags: ['API'],
         querystring: Type.Object({}, { additionalProperties: false }),
         response: { 200: ClientLimits, ...problemResponses },
