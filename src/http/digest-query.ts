@@ -1,5 +1,5 @@
 import { formatPlatform } from '../oci/platform.ts';
-import { familiarName, familiarReference, type Reference } from '../oci/reference.ts';
+import { familiarName, familiarReference, type Reference, taggedName } from '../oci/reference.ts';
 import type { Archive, LiveArchive } from '../sources/image-source.ts';
 import type { ArchiveQuery, PartsQuery } from './archive-query.ts';
 import type { DownloadQuery } from './download-url.ts';
@@ -28,10 +28,7 @@ export function digestQuery(
 
 /** As {@link digestQuery}, of the very same bytes: the tag stays, as the archive has it in it. */
 export function pinnedQuery(query: ArchiveQuery, archive: Archive): DownloadQuery {
-  return digestQuery(query, archive, (reference) => {
-    const { tag } = reference;
-    return familiarName(reference) + (tag === undefined ? '' : `:${tag}`);
-  });
+  return digestQuery(query, archive, taggedName);
 }
 
 /** The query that means an archive by the names that it was asked for by. */

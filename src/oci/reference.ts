@@ -128,6 +128,11 @@ export function familiarReference(reference: Reference): string {
   return familiarName(reference) + (tagGiven ? `:${tag}` : '') + (digest === undefined ? '' : `@${digest}`);
 }
 
+/** Writes the name that an archive has in it, as people do: `busybox:latest`, with the tag also where none was written. */
+export function taggedName(reference: Reference): string {
+  return familiarName(reference) + (reference.tag === undefined ? '' : `:${reference.tag}`);
+}
+
 function splitDigestOff(text: string): { rest: string; digest: string | undefined } {
   const at = text.indexOf('@');
   if (at === -1) return { rest: text, digest: undefined };

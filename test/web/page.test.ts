@@ -121,9 +121,9 @@ suite('the page in Chromium', {
     await page.locator('#file', { hasText: 'busybox_linux-arm64.tar' }).waitFor();
     await page.locator('#pin').check();
     const { digest } = bed.images.busybox.descriptor;
-    await page.locator('h2', { hasText: `${bed.busybox}@${digest}` }).waitFor();
+    await page.locator('h2', { hasText: `${bed.busybox}:latest@${digest}` }).waitFor();
     const href = (await page.locator('#download').getAttribute('href')) ?? '';
-    assert.equal(href, `/dl?myimage=${bed.busybox}@${digest}&platform=linux/arm64`);
+    assert.equal(href, `/dl?myimage=${bed.busybox}:latest@${digest}&platform=linux/arm64`);
     const size = (await page.locator('[data-is=size]').textContent()) ?? '';
     const { headers } = await page.request
       .head(bed.url + href)

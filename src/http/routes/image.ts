@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { type Static, Type } from 'typebox';
 import { parsePlatform } from '../../oci/platform.ts';
-import { familiarReference, formatReference, parseReference } from '../../oci/reference.ts';
+import { familiarReference, formatReference, parseReference, taggedName } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageDetails as Details, ImageCatalogue } from '../../sources/image-catalogue.ts';
 import { downloadUrl } from '../download-url.ts';
@@ -36,7 +36,10 @@ export const ImageDetails = Type.Object(
     name: Type.String({ description: 'As people write it: `nginx:1.27`.' }),
     digest: maybe(Type.String(), 'Of the manifest of this image, or its ID where no manifest is known.'),
     indexDigest: maybe(Type.String(), 'Of the index that the reference names, where it names one.'),
-    pinned: maybe(Type.String(), 'A reference to exactly this, for ever: `nginx@sha256:…`.'),
+    pinned: maybe(
+      Type.String(),
+      'A reference to exactly this, for ever, which keeps its name: `nginx:1.27@sha256:…`.',
+    ),
     platform: Type.String({ examples: ['linux/amd64'] }),
     platforms: Type.Array(Type.String(), { description: 'All that there is to choose from.' }),
     filename: Type.String({ examples: ['nginx_1.27.tar'] }),
@@ -120,7 +123,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
         ...onWire(details),
         reference: formatReference(reference),
         name: familiarReference(reference),
-        pinned: fixed === undefined ? null : familiarReference(parseReference(`${reference.name}@${fixed}`)),
+        pinned: fixed === undefined ? null : `${taggedName(reference)}@${fixed}`,
         downloadUrl: downloadUrl(query),
       });
     },

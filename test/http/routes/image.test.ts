@@ -23,7 +23,7 @@ suite('GET /api/v1/image', { timeout: 20_000 }, () => {
     const details = await detailsAt(server, `${IMAGE}&platform=linux/amd64`);
     assert.equal(details.reference, 'docker.io/library/busybox:1.36');
     assert.equal(details.name, 'busybox:1.36');
-    assert.equal(details.pinned, `busybox@${DIGEST}`);
+    assert.equal(details.pinned, `busybox:1.36@${DIGEST}`);
     assert.equal(details.created, '2026-01-01T00:00:00.000Z');
     assert.deepEqual(details.config.command, ['sh']);
     assert.equal(details.downloadUrl, '/dl?myimage=busybox:1.36&platform=linux/amd64');
@@ -55,9 +55,24 @@ suite('GET /api/v1/image', { timeout: 20_000 }, () => {
       catalogue: { describe: async () => sampleDetails({ indexDigest }) },
     });
     const { pinned, digest } = await detailsAt(server, IMAGE);
-    assert.equal(pinned, `busybox@${indexDigest}`);
+    assert.equal(pinned, `busybox:1.36@${indexDigest}`);
     assert.equal(digest, DIGEST);
   });
+
+  const pins: [reference: string, pinned: string][] = [
+    ['busybox', `busybox:latest@${DIGEST}`],
+    ['ghcr.io/org/app:1.2', `ghcr.io/org/app:1.2@${DIGEST}`],
+    [`busybox@${DIGEST}`, `busybox@${DIGEST}`],
+    [`busybox:1.36@${DIGEST}`, `busybox:1.36@${DIGEST}`],
+  ];
+  for (const [reference, expected] of pins) {
+    test(`${reference} is pinned by the name that its archive has in it`, async () => {
+      await using server = await startServer();
+      const { pinned } = await detailsAt(server, `/api/v1/image?myimage=${reference}`);
+      assert.equal(pinned, expected);
+      assert.equal((await detailsAt(server, `/api/v1/image?myimage=${expected}`)).pinned, expected);
+    });
+  }
 
   test('what only the making of the archive tells is null', async () => {
     const unknown = {
