@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import { ETAG, startServer } from '../samples.ts';
 
 const POLICY =
-  "default-src 'none';script-src 'self';style-src 'self';img-src 'self' data:;connect-src 'self';form-action 'self';base-uri 'none';frame-ancestors 'none';manifest-src 'self'";
+  "default-src 'none';script-src 'self';style-src 'self';img-src 'self';connect-src 'self';form-action 'self';base-uri 'none';frame-ancestors 'none'";
 
 suite('security headers', { timeout: 20_000 }, () => {
   const answers: [method: string, path: string, headers: Record<string, string>, status: number][] = [
