@@ -1,25 +1,25 @@
 export class Refusal extends Error {
-  /** @param {Portal.Problem} problem */
-  constructor(problem) {
-    super(problem.detail);
-    this.problem = problem;
-  }
+	/** @param {Portal.Problem} problem */
+	constructor(problem) {
+		super(problem.detail);
+		this.problem = problem;
+	}
 }
 
 /** @type {Portal.Ask} */
 export const ask = async (name, query, signal) => {
-  const url = `/api/v1/${name}?${new URLSearchParams(query)}`;
-  return (await request(url, { ...(signal && { signal }) })).json();
+	const url = `/api/v1/${name}?${new URLSearchParams(query)}`;
+	return (await request(url, { ...(signal && { signal }) })).json();
 };
 
 /** @type {Portal.Request} */
 export const request = async (url, options) => {
-  const headers = { accept: 'application/json' };
-  const response = await fetch(url, { headers, ...options }).catch((error) => {
-    throw error.name === 'AbortError' ? error : new Refusal({ code: 'offline' });
-  });
-  if (response.ok) return response;
-  const retryAfter = Number(response.headers.get('retry-after'));
-  const problem = await response.json().catch(() => ({}));
-  throw new Refusal({ retryAfter, ...problem, status: response.status });
+	const headers = { accept: 'application/json' };
+	const response = await fetch(url, { headers, ...options }).catch((error) => {
+		throw error.name === 'AbortError' ? error : new Refusal({ code: 'offline' });
+	});
+	if (response.ok) return response;
+	const retryAfter = Number(response.headers.get('retry-after'));
+	const problem = await response.json().catch(() => ({}));
+	throw new Refusal({ retryAfter, ...problem, status: response.status });
 };

@@ -1,37 +1,37 @@
 /** @type {Portal.DownloadUrl} */
 export const downloadUrl = ({ images, platform, format }) => {
-  const query = images.map((image) => `myimage=${escaped(image)}`);
-  if (platform) query.push(`platform=${escaped(platform)}`);
-  if (format !== 'docker') query.push(`format=${format}`);
-  return `/dl?${query.join('&')}`;
+	const query = images.map((image) => `myimage=${escaped(image)}`);
+	if (platform) query.push(`platform=${escaped(platform)}`);
+	if (format !== 'docker') query.push(`format=${format}`);
+	return `/dl?${query.join('&')}`;
 };
 
 /** Leaves as it is what names have in them, for people to read. @param {string} value */
 export const escaped = (value) =>
-  encodeURIComponent(value)
-    .replace(/%(?:2F|3A|40)/g, decodeURIComponent)
-    .replaceAll("'", '%27');
+	encodeURIComponent(value)
+		.replace(/%(?:2F|3A|40)/g, decodeURIComponent)
+		.replaceAll("'", '%27');
 
 /** @type {Portal.FetchCommands} */
 export const fetchCommands = (url, file, format) => {
-  const pipe = `curl -fL '${url}' |`;
-  return {
-    wget: `wget -c -O ${file} '${url}'`,
-    curl: `curl -fL -C - -o ${file} '${url}'`,
-    aria2c: `aria2c -c -x4 -s4 -o ${file} '${url}'`,
-    ...(format === 'docker' && { 'docker load': `${pipe} docker load` }),
-    podman: `${pipe} podman load`,
-    ctr: `${pipe} ctr images import -`,
-  };
+	const pipe = `curl -fL '${url}' |`;
+	return {
+		wget: `wget -c -O ${file} '${url}'`,
+		curl: `curl -fL -C - -o ${file} '${url}'`,
+		aria2c: `aria2c -c -x4 -s4 -o ${file} '${url}'`,
+		...(format === 'docker' && { 'docker load': `${pipe} docker load` }),
+		podman: `${pipe} podman load`,
+		ctr: `${pipe} ctr images import -`,
+	};
 };
 
 /** @type {Portal.LoadCommands} */
 export const loadCommands = (file, format) => {
-  const lines = [
-    `docker load -i ${file}`,
-    `podman load -i ${file}`,
-    `ctr images import ${file}`,
-    `skopeo copy ${format}-archive:${file} docker://registry.lan/name:tag`,
-  ];
-  return lines.slice(format === 'docker' ? 0 : 1).join('\n');
+	const lines = [
+		`docker load -i ${file}`,
+		`podman load -i ${file}`,
+		`ctr images import ${file}`,
+		`skopeo copy ${format}-archive:${file} docker://registry.lan/name:tag`,
+	];
+	return lines.slice(format === 'docker' ? 0 : 1).join('\n');
 };

@@ -3,25 +3,25 @@ import { t } from './text.js';
 
 /** @type {Portal.Find} */
 export const find = async (text, signal, { search, fill, show }) => {
-  const word = /\S*$/.exec(text)?.[0] ?? '';
-  const put = (/** @type {string} */ name) => () => fill(text.slice(0, text.length - word.length) + name);
-  const [, repository, filter = ''] = /^([^@]*[^@:/]):([\w.-]*)$/.exec(word) ?? [];
+	const word = /\S*$/.exec(text)?.[0] ?? '';
+	const put = (/** @type {string} */ name) => () => fill(text.slice(0, text.length - word.length) + name);
+	const [, repository, filter = ''] = /^([^@]*[^@:/]):([\w.-]*)$/.exec(word) ?? [];
 
-  const tags = async (/** @type {Portal.Option[]} */ before, after = '') => {
-    const query = { repository: repository ?? '', filter, ...(after && { after }) };
-    const { tags: page, next, total } = await ask('tags', query, signal);
-    const all = [...before, ...page.map((tag) => ({ label: tag, choose: put(`${repository}:${tag}`) }))];
-    const more = async () => show(await tags(all, next ?? ''), all.length);
-    return next ? [...all, { label: t('more', { n: total - all.length }), choose: more }] : all;
-  };
-  if (repository) return tags([]);
+	const tags = async (/** @type {Portal.Option[]} */ before, after = '') => {
+		const query = { repository: repository ?? '', filter, ...(after && { after }) };
+		const { tags: page, next, total } = await ask('tags', query, signal);
+		const all = [...before, ...page.map((tag) => ({ label: tag, choose: put(`${repository}:${tag}`) }))];
+		const more = async () => show(await tags(all, next ?? ''), all.length);
+		return next ? [...all, { label: t('more', { n: total - all.length }), choose: more }] : all;
+	};
+	if (repository) return tags([]);
 
-  // A host before a slash is no matter of Docker Hub's.
-  if (!search || !/^[a-z0-9][a-z0-9._/-]+$/.test(word) || /^[^/]*\.[^/]*\//.test(word)) return [];
-  const { results } = await ask('search', { q: word }, signal);
-  return results.map(({ name, description, official }) => ({
-    label: name,
-    note: [official ? t('official') : '', description].filter(Boolean).join(' · '),
-    choose: put(name),
-  }));
+	// A host before a slash is no matter of Docker Hub's.
+	if (!search || !/^[a-z0-9][a-z0-9._/-]+$/.test(word) || /^[^/]*\.[^/]*\//.test(word)) return [];
+	const { results } = await ask('search', { q: word }, signal);
+	return results.map(({ name, description, official }) => ({
+		label: name,
+		note: [official ? t('official') : '', description].filter(Boolean).join(' · '),
+		choose: put(name),
+	}));
 };

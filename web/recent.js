@@ -1,18 +1,18 @@
 /** The images used last, the latest first. @returns {string[]} */
 export const recall = () => {
-  try {
-    return JSON.parse(localStorage.getItem('recent') ?? '').map(String);
-  } catch {
-    return [];
-  }
+	try {
+		return JSON.parse(localStorage.getItem('recent') ?? '').map(String);
+	} catch {
+		return [];
+	}
 };
 
 /** @param {string[]} names */
 export const remember = (...names) => {
-  const all = names.length > 0 ? [...new Set([...names, ...recall()])] : [];
-  try {
-    localStorage.setItem('recent', JSON.stringify(all.slice(0, 6)));
-  } catch {
-    // A private window may have no room for it.
-  }
+	const all = names.length > 0 ? [...new Set([...names, ...recall()])] : [];
+	try {
+		localStorage.setItem('recent', JSON.stringify(all.slice(0, 6)));
+	} catch {
+		// A private window may have no room for it.
+	}
 };

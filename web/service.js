@@ -4,42 +4,42 @@ import { byId, make } from './view.js';
 
 /** Shows who runs the service and what may be fetched. @param {Portal.Info} info */
 export const showService = ({ operator: { name, contact }, allowed, denied, version }) => {
-  byId('patterns').textContent =
-    allowed.join(', ') + (denied.length > 0 ? t('except', { list: denied.join(', ') }) : '');
-  byId('allowed').hidden = false;
-  const said = byId('operator');
-  said.append(make('bdi', { textContent: `DockerProxy ${version}` }));
-  if (name) said.append(' · ', t('operator', { name }));
-  if (contact) said.append(' ', make('a', { href: contact, textContent: t('contact') }));
+	byId('patterns').textContent =
+		allowed.join(', ') + (denied.length > 0 ? t('except', { list: denied.join(', ') }) : '');
+	byId('allowed').hidden = false;
+	const said = byId('operator');
+	said.append(make('bdi', { textContent: `DockerProxy ${version}` }));
+	if (name) said.append(' · ', t('operator', { name }));
+	if (contact) said.append(' ', make('a', { href: contact, textContent: t('contact') }));
 };
 
 /** Shows what is left; a service without limits has nothing to tell. */
 export const showLimits = async () => {
-  const { requests, bytes, downloads } = (await ask('limits').catch(() => null)) ?? {};
-  const said = [
-    requests && t('requests', { n: requests.remaining, limit: requests.limit }),
-    bytes && t('bytes', { n: size(bytes.remaining), limit: size(bytes.limit) }),
-    downloads && t('downloads', { n: downloads.active, limit: downloads.limit }),
-  ];
-  byId('limits').textContent = said.filter(Boolean).join(' ');
+	const { requests, bytes, downloads } = (await ask('limits').catch(() => null)) ?? {};
+	const said = [
+		requests && t('requests', { n: requests.remaining, limit: requests.limit }),
+		bytes && t('bytes', { n: size(bytes.remaining), limit: size(bytes.limit) }),
+		downloads && t('downloads', { n: downloads.active, limit: downloads.limit }),
+	];
+	byId('limits').textContent = said.filter(Boolean).join(' ');
 };
 
 /** Keeps the language that was chosen, and what the page shows with it. */
 export const keepLanguage = () => {
-  const { lang } = document.documentElement;
-  const query = new URLSearchParams(location.search);
-  try {
-    const kept = localStorage.getItem('lang');
-    if (query.has('lang')) localStorage.setItem('lang', lang);
-    else if (kept && kept !== lang) location.replace(`?${query}${query.size > 0 ? '&' : ''}lang=${kept}`);
-  } catch {
-    // Then the browser's language is the one.
-  }
-  byId('languages').ontoggle = () => {
-    for (const link of byId('languages').getElementsByTagName('a')) {
-      const there = new URLSearchParams(location.search);
-      there.set('lang', link.lang);
-      link.search = `${there}`;
-    }
-  };
+	const { lang } = document.documentElement;
+	const query = new URLSearchParams(location.search);
+	try {
+		const kept = localStorage.getItem('lang');
+		if (query.has('lang')) localStorage.setItem('lang', lang);
+		else if (kept && kept !== lang) location.replace(`?${query}${query.size > 0 ? '&' : ''}lang=${kept}`);
+	} catch {
+		// Then the browser's language is the one.
+	}
+	byId('languages').ontoggle = () => {
+		for (const link of byId('languages').getElementsByTagName('a')) {
+			const there = new URLSearchParams(location.search);
+			there.set('lang', link.lang);
+			link.search = `${there}`;
+		}
+	};
 };

@@ -12,57 +12,57 @@ export const byId = (id) => /** @type {never} */ (document.getElementById(id));
 
 /** @type {Portal.MakeCard} */
 export const makeCard = ({ size: bytes, layers, created, config, name, signature, ...image }, remove) => {
-  const card = /** @type {DocumentFragment} */ (byId('card').content.cloneNode(true));
-  const runs = [...(config.entrypoint ?? []), ...(config.command ?? [])].map(quoted).join(' ');
-  const packed = layers?.reduce((sum, layer) => sum + layer.size, 0) ?? 0;
-  /** @type {Record<string, unknown>} */
-  const values = {
-    ...{ ...image, runs },
-    signature: t(signature.state, { keys: signature.keys.join(', ') }),
-    size: bytes === null ? t('later') : `${size(bytes)} (${exact(bytes)})`,
-    layers: layers ? t('packed', { n: layers.length, size: size(packed) }) : t('later'),
-    created: created && date(created),
-  };
-  for (const field of card.querySelectorAll('[data-is]')) {
-    field.textContent = `${values[field.getAttribute('data-is') ?? ''] || t('unknown')}`;
-  }
-  const button = card.querySelector('button');
-  if (button && remove)
-    Object.assign(button, { hidden: false, ariaLabel: t('remove', { name }), onclick: remove });
-  return card;
+	const card = /** @type {DocumentFragment} */ (byId('card').content.cloneNode(true));
+	const runs = [...(config.entrypoint ?? []), ...(config.command ?? [])].map(quoted).join(' ');
+	const packed = layers?.reduce((sum, layer) => sum + layer.size, 0) ?? 0;
+	/** @type {Record<string, unknown>} */
+	const values = {
+		...{ ...image, runs },
+		signature: t(signature.state, { keys: signature.keys.join(', ') }),
+		size: bytes === null ? t('later') : `${size(bytes)} (${exact(bytes)})`,
+		layers: layers ? t('packed', { n: layers.length, size: size(packed) }) : t('later'),
+		created: created && date(created),
+	};
+	for (const field of card.querySelectorAll('[data-is]')) {
+		field.textContent = `${values[field.getAttribute('data-is') ?? ''] || t('unknown')}`;
+	}
+	const button = card.querySelector('button');
+	if (button && remove)
+		Object.assign(button, { hidden: false, ariaLabel: t('remove', { name }), onclick: remove });
+	return card;
 };
 
 /** @type {Portal.FillPlatforms} */
 export const fillPlatforms = (select, [first, ...others]) => {
-  const common = first?.platforms.filter((one) => others.every(({ platforms }) => platforms.includes(one)));
-  select.replaceChildren(
-    ...(common ?? []).map((one) => new Option(one, one, false, one === first?.platform)),
-  );
+	const common = first?.platforms.filter((one) => others.every(({ platforms }) => platforms.includes(one)));
+	select.replaceChildren(
+		...(common ?? []).map((one) => new Option(one, one, false, one === first?.platform)),
+	);
 };
 
 /** @type {Portal.ShowCommands} */
 export const showCommands = (url, file, format) => {
-  const lines = fetchCommands(url, file, format);
-  byId('metalink').href = `${url}&metalink=1`;
-  const chosen = byId('tools').querySelector('input:checked')?.getAttribute('value') ?? '';
-  const show = (/** @type {string} */ tool) => {
-    byId('line').textContent = lines[tool] ?? '';
-    byId('resume').hidden = !/^(?:wget|curl|aria2c)$/.test(tool);
-    byId('metalink').hidden = tool !== 'aria2c';
-  };
-  const first = chosen in lines ? chosen : 'wget';
-  const radios = Object.keys(lines).map((tool) => {
-    const label = make('label');
-    const onchange = () => show(tool);
-    label.append(
-      make('input', { type: 'radio', name: 'tool', value: tool, checked: tool === first, onchange }),
-      tool,
-    );
-    return label;
-  });
-  byId('tools').replaceChildren(...radios);
-  show(first);
-  byId('loading').textContent = loadCommands(file, format);
+	const lines = fetchCommands(url, file, format);
+	byId('metalink').href = `${url}&metalink=1`;
+	const chosen = byId('tools').querySelector('input:checked')?.getAttribute('value') ?? '';
+	const show = (/** @type {string} */ tool) => {
+		byId('line').textContent = lines[tool] ?? '';
+		byId('resume').hidden = !/^(?:wget|curl|aria2c)$/.test(tool);
+		byId('metalink').hidden = tool !== 'aria2c';
+	};
+	const first = chosen in lines ? chosen : 'wget';
+	const radios = Object.keys(lines).map((tool) => {
+		const label = make('label');
+		const onchange = () => show(tool);
+		label.append(
+			make('input', { type: 'radio', name: 'tool', value: tool, checked: tool === first, onchange }),
+			tool,
+		);
+		return label;
+	});
+	byId('tools').replaceChildren(...radios);
+	show(first);
+	byId('loading').textContent = loadCommands(file, format);
 };
 
 /** As a shell would take it. @param {string} word */
