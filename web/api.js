@@ -1,3 +1,5 @@
+import { lang, t } from './text.js';
+
 export class Refusal extends Error {
 	/** @param {Portal.Problem} problem */
 	constructor(problem) {
@@ -14,12 +16,24 @@ export const ask = async (name, query, signal) => {
 
 /** @type {Portal.Request} */
 export const request = async (url, options) => {
-	const headers = { accept: 'application/json' };
+	const headers = { accept: 'application/json', 'accept-language': lang };
 	const response = await fetch(url, { headers, ...options }).catch((error) => {
-		throw error.name === 'AbortError' ? error : new Refusal({ code: 'offline' });
+		const offline = { title: t('offline'), help: t('connection') };
+		throw error.name === 'AbortError' ? error : new Refusal(offline);
 	});
 	if (response.ok) return response;
 	const retryAfter = Number(response.headers.get('retry-after'));
 	const problem = await response.json().catch(() => ({}));
 	throw new Refusal({ retryAfter, ...problem, status: response.status });
+};
+
+/** @type {Portal.Peek} */
+export const peek = async (url, signal) => {
+	const { headers } = await request(url, { method: 'HEAD', signal }).catch(async () => {
+		// Why it is refused stands in the body that a HEAD has not.
+		const answer = await request(url, { signal });
+		answer.body?.cancel();
+		return answer;
+	});
+	return headers;
 };

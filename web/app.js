@@ -1,4 +1,4 @@
-import { ask, Refusal, request } from './api.js';
+import { ask, peek, Refusal } from './api.js';
 import { downloadUrl, escaped } from './commands.js';
 import { find } from './finder.js';
 import { fullName, parsePaste, repositoryOf } from './paste.js';
@@ -71,9 +71,6 @@ const lookUp = async () => {
 	try {
 		let found = await Promise.all(images.map(describe));
 		if (pin.checked) found = await Promise.all(found.map(({ pinned, name }) => describe(pinned ?? name)));
-		for (const { signature } of found)
-			if (signature.isRequired && signature.reason)
-				throw new Refusal({ code: 'signature-', detail: signature.reason });
 		await show(images, found, signal);
 		remember(images.join(' '));
 		showRecent();
@@ -92,9 +89,10 @@ const show = async (images, found, signal) => {
 	const called = found.map(({ name }) => name);
 	const url = downloadUrl({ images: called, platform, format });
 	let { filename: file, size: bytes } = only;
-	if (found.length > 1) {
-		// An engine would make the file for it.
-		const head = isEngine ? undefined : (await request(url, { method: 'HEAD', signal })).headers;
+	const mayBeRefused = found.some(({ signature }) => signature.isRequired && signature.reason);
+	// An engine would make the file for it.
+	const head = mayBeRefused || (images[1] && !isEngine) ? await peek(url, signal) : undefined;
+	if (images[1]) {
 		file = head?.get('content-disposition')?.split('"')[1] ?? 'images.tar';
 		bytes = head ? Number(head.get('content-length')) : null;
 	}

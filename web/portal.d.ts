@@ -26,6 +26,8 @@ declare global {
 		) => Promise<Answers[Name]>;
 		/** A request whose answer is no refusal. @throws Refusal */
 		type Request = (url: string, options?: RequestInit) => Promise<Response>;
+		/** The headers that a download will have, or why it will be refused. @throws Refusal */
+		type Peek = (url: string, signal: AbortSignal) => Promise<Headers>;
 
 		/** What someone meant by a text: images as people write them, in lower case but for the tag. */
 		interface Pasted {
@@ -70,8 +72,6 @@ declare global {
 
 		/** A text in the language of the page, with values put in. */
 		type Text = (key: string, values?: Record<string, string | number>) => string;
-		/** Which sentence tells of a problem: the part of its key behind the exclamation mark. */
-		type SentenceOf = (code: string, status: number | undefined) => string;
 		/** Shows what went wrong and what to do, and when that makes sense; gives what happened, in one sentence. */
 		type ShowProblem = (
 			problem: Problem,

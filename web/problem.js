@@ -1,24 +1,21 @@
-import { sentenceOf } from './sentences.js';
 import { duration, t } from './text.js';
 import { byId, make, makeButton } from './view.js';
 
 /** @type {Portal.ShowProblem} */
-export const showProblem = ({ code = '', detail = '', status, retryAfter }, { retry, choose }) => {
-	const known = sentenceOf(code, status);
-	const [title = '', advice = ''] = t(`! ${known}`).split(' | ');
+export const showProblem = (problem, { retry, choose }) => {
+	const { title = t('failed'), help = '', detail = '', platforms = [], status, retryAfter } = problem;
 	const section = byId('problem');
 	const chips = make('p', { className: 'chips' });
 	section.replaceChildren(
 		make('h2', { textContent: title }),
-		make('p', { textContent: advice }),
+		make('p', { textContent: help }),
 		make('code', { textContent: detail, lang: 'en', dir: 'ltr' }),
 		chips,
 	);
 	section.hidden = false;
-	const [, there = ''] = known === 'platform' ? detail.split('; there is ') : [];
-	for (const [platform] of there.matchAll(/[a-z]+\/[\w/]+/g))
-		chips.append(makeButton(platform, () => choose(platform)));
-	if (!retryAfter && !/registry|engine|internal|offline/.test(known)) return title;
+	chips.append(...platforms.map((name) => makeButton(name, () => choose(name))));
+	// Without a status, nothing has answered.
+	if (!retryAfter && status && status < 500) return title;
 	const again = makeButton(t('again'), retry);
 	chips.append(again);
 	const timer = make('p', { role: 'timer' });

@@ -11,7 +11,7 @@ export const watch = (url) =>
 		const on = (/** @type {string} */ name, /** @type {(data: any) => string | void} */ told) =>
 			events.addEventListener(name, ({ data }) => {
 				bar.removeAttribute('value');
-				byId('stage').textContent = told(JSON.parse(data ?? '{"code":"offline"}')) ?? '';
+				byId('stage').textContent = told(JSON.parse(data ?? '{}')) ?? '';
 			});
 		on('queued', ({ ahead }) => t('queued', { n: ahead }));
 		on('pulling', ({ layers }) => {

@@ -1,4 +1,4 @@
-const { lang } = document.documentElement;
+export const { lang } = document.documentElement;
 const strings = await (await fetch(new URL(`strings/${lang}.json`, import.meta.url))).json();
 
 /** @type {Portal.Text} */

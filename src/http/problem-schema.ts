@@ -4,11 +4,14 @@ import { type Static, Type } from 'typebox';
 export const Problem = Type.Object(
   {
     type: Type.String({ description: '`urn:dockerproxy:error:` and the code.' }),
-    title: Type.String(),
+    title: Type.String({
+      description:
+        'What happened: in the language of Accept-Language where that is one of the portal, for people.',
+    }),
     status: Type.Integer(),
     detail: Type.String({ description: 'What went wrong in this very case.' }),
     code: Type.String({ description: 'Stable, for programs.' }),
-    help: Type.String({ description: 'What to do about it.' }),
+    help: Type.String({ description: 'What to do about it, in the same language.' }),
     retryAfter: Type.Optional(
       Type.Integer({ description: 'Seconds after which asking again makes sense, as in Retry-After.' }),
     ),
@@ -17,6 +20,9 @@ export const Problem = Type.Object(
         description:
           'The limits that refuse, as RateLimit-Policy names them, or `service`: that of all clients.',
       }),
+    ),
+    platforms: Type.Optional(
+      Type.Array(Type.String(), { description: 'Those that the image has in place of the one asked for.' }),
     ),
     limit: Type.Optional(Type.Integer({ description: 'How much that limit allows.' })),
   },

@@ -1,7 +1,15 @@
 import accepts from 'accepts';
 import type { FastifyReply } from 'fastify';
 import type { CatalogueError } from '../errors.ts';
-import { escapeHtml } from './html.ts';
+import type { Explain, Explanation } from './explanations.ts';
+import type { RenderProblem } from './problem-page.ts';
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    explainProblem: Explain;
+    renderProblem: RenderProblem;
+  }
+}
 
 /** What a route may have set of the archive that was not sent. */
 const ARCHIVE_HEADERS = [
@@ -34,22 +42,31 @@ export function sendProblem(reply: FastifyReply, error: CatalogueError): Fastify
   }
   reply.problem = error;
   reply.raw.statusMessage = reasonPhrase(error.reason);
-  reply.status(error.status).headers({ ...error.headers, 'cache-control': 'no-store', vary: 'accept' });
+  const varying = { 'cache-control': 'no-store', vary: 'accept, accept-language' };
+  reply.status(error.status).headers({ ...error.headers, ...varying });
   if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter);
 
-  const preferred = accepts(reply.request.raw).type([
+  const { request, server } = reply;
+  const preferred = accepts(request.raw).type([
     'application/problem+json',
     'application/json',
     'text/html',
     'text/plain',
   ]);
-  if (preferred === 'text/html') return reply.type('text/html; charset=utf-8').send(html(error));
+  const explanation = server.explainProblem(error, request.raw);
+  if (preferred === 'text/html') {
+    return reply.type('text/html; charset=utf-8').send(server.renderProblem(error, explanation, request));
+  }
   if (preferred === 'text/plain') return reply.type('text/plain; charset=utf-8').send(plain(error));
-  return reply.type('application/problem+json').send(JSON.stringify(problem(error)));
+  return reply.type('application/problem+json').send(JSON.stringify(problem(error, explanation)));
 }
 
-/** The members of problem details. */
-export function problem({ code, title, status, message, help, retryAfter, members }: CatalogueError): object {
+/** The members of problem details, explained in a language, or as the catalogue has it. */
+export function problem(
+  error: CatalogueError,
+  { title, help }: Pick<Explanation, 'title' | 'help'> = error,
+): object {
+  const { code, status, message, retryAfter, members } = error;
   return {
     type: `urn:dockerproxy:error:${code}`,
     title,
@@ -64,19 +81,6 @@ export function problem({ code, title, status, message, help, retryAfter, member
 
 function plain({ status, title, message, help }: CatalogueError): string {
   return `${status} ${title}\n\n${message}\n${help}\n`;
-}
-
-function html({ status, title, message, help }: CatalogueError): string {
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>${escapeHtml(title)}</title>
-<h1>${status} ${escapeHtml(title)}</h1>
-<p>${escapeHtml(message)}</p>
-<p>${escapeHtml(help)}</p>
-<p><a href="/">DockerProxy</a></p>
-`;
 }
 
 /** One line of printable ASCII: anything else would end, or forge, the head of the response. */

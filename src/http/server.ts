@@ -25,6 +25,7 @@ import { limitsRoutes } from './routes/limits.ts';
 import { type SearchOptions, searchRoutes } from './routes/search.ts';
 import { statusRoutes } from './routes/status.ts';
 import { tagsRoutes } from './routes/tags.ts';
+import { readWebFolder } from './web-folder.ts';
 
 export interface ServerOptions extends DownloadOptions, CatalogueOptions, SearchOptions, HealthOptions {
   readonly logger: FastifyBaseLogger;
@@ -100,7 +101,8 @@ export async function createServer({
   if (tls?.isTrusted) demandHttps(app);
   refuseOddRequests(app);
   admitClients(app, clients);
-  answerProblems(app, await limitRequests(app, limits));
+  const web = readWebFolder();
+  answerProblems(app, await limitRequests(app, limits), web);
   await openapi(app, info().version);
   await shedLoad(app, pressure);
   await app.register(healthRoutes, { readiness });
@@ -115,6 +117,6 @@ export async function createServer({
   await app.register(tagsRoutes, { catalogue, allowlist });
   await app.register(searchRoutes, { search, allowlist });
   await app.register(limitsRoutes, { limits });
-  await app.register(portal, { defaultPlatform: info().defaultPlatform });
+  await app.register(portal, { web, defaultPlatform: info().defaultPlatform });
   return app;
 }

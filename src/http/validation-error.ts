@@ -2,7 +2,8 @@ import type { FastifySchemaValidationError } from 'fastify/types/schema.js';
 import { CatalogueError, quote } from '../errors.ts';
 
 /** Says which parameter of a request breaks the schema of its route, and how. */
-export function validationError([first]: readonly FastifySchemaValidationError[]): CatalogueError {
+export function validationError(errors: readonly FastifySchemaValidationError[]): CatalogueError {
+  const [first] = errors;
   const { keyword, params = {}, instancePath = '', message = 'is wrong' } = first ?? {};
   if (keyword === 'additionalProperties') {
     const name = quote(`${params.additionalProperty}`);
@@ -12,7 +13,20 @@ export function validationError([first]: readonly FastifySchemaValidationError[]
   }
   if (keyword === 'required') return invalid(`The parameter ${params.missingProperty} is missing`);
   const [, name = ''] = instancePath.split('/');
-  return invalid(`The parameter ${name} ${message}`);
+  return invalid(`The parameter ${name} ${rule(errors) ?? message}`);
+}
+
+/** The rule that a parameter breaks, where the validator has no words for people. */
+function rule(errors: readonly FastifySchemaValidationError[]): string | undefined {
+  const [{ keyword = '', params = {} } = {}] = errors;
+  // A union of texts has an error for each.
+  const allowed = errors.flatMap(({ params: { allowedValue } }) => allowedValue ?? []);
+  if (keyword === 'const') return `has to be ${allowed.join(' or ')}`;
+  if (keyword === 'type') return 'is given more than once';
+  if (keyword === 'minLength') return `has to have at least ${params.limit} characters`;
+  if (keyword === 'maxLength') return `has to have at most ${params.limit} characters`;
+  if (keyword === 'maxItems') return `may be given at most ${params.limit} times`;
+  return undefined;
 }
 
 function invalid(sentence: string): CatalogueError {

@@ -344,6 +344,6 @@ export function otherPlatform(
   return new CatalogueError(
     'platform-not-found',
     `${formatReference(reference)} is not there for ${formatPlatform(wanted)}; there is ${there}.`,
-    { reason: `No ${formatPlatform(wanted)}; there is ${there}` },
+    { reason: `No ${formatPlatform(wanted)}; there is ${there}`, members: { platforms: [there] } },
   );
 }

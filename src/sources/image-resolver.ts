@@ -227,12 +227,12 @@ export function platformNotFound({
   wanted,
   seen,
 }: Pick<Search, 'reference' | 'wanted' | 'seen'>): CatalogueError {
-  const shown = [...seen.keys()].slice(0, PLATFORMS_SHOWN).join(', ');
+  const platforms = [...seen.keys()].slice(0, PLATFORMS_SHOWN);
   const more = seen.size > PLATFORMS_SHOWN ? ` and ${seen.size - PLATFORMS_SHOWN} more` : '';
-  const there = seen.size === 0 ? 'no image at all' : `${shown}${more}`;
+  const there = seen.size === 0 ? 'no image at all' : `${platforms.join(', ')}${more}`;
   return new CatalogueError(
     'platform-not-found',
     `${formatReference(reference)} is not there for ${formatPlatform(wanted)}; there is ${there}.`,
-    { reason: `No ${formatPlatform(wanted)}; there is ${there}` },
+    { reason: `No ${formatPlatform(wanted)}; there is ${there}`, members: { platforms } },
   );
 }

@@ -8,12 +8,12 @@ suite('the page under limits', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
   test('what is left is told; past it, a countdown says when to go on', async () => {
-    await using bed = await startBed({ DOCKERPROXY_RATE_LIMIT: '8/minute' });
+    await using bed = await startBed({ DOCKERPROXY_RATE_LIMIT: '5/minute' });
     await using chromium = await startChromium();
     await using visited = await visit(chromium, `${bed.url}/?image=${bed.busybox}`);
     const { page, complaints } = visited;
     await untilShown(page);
-    await page.locator('#limits', { hasText: /Requests left: \d of 8\./ }).waitFor();
+    await page.locator('#limits', { hasText: /Requests left: \d of 5\./ }).waitFor();
     const status = page.locator('#status');
     // Each another one: the browser remembers what it has asked for.
     for (const tag of ['1.35', '1.36', '1.36.1', '1.37.0-rc1', 'musl', 'latest']) {
@@ -22,7 +22,8 @@ suite('the page under limits', {
       await page.keyboard.press('Enter');
       await status.filter({ hasNotText: 'Looking it up' }).waitFor({ state: 'attached' });
     }
-    await page.getByRole('heading', { name: 'Too many requests for now.' }).waitFor();
+    await page.getByRole('heading', { name: 'You have sent too many requests.' }).waitFor();
+    await page.locator('#limits', { hasText: 'Requests left: 0 of 5.' }).waitFor();
     const again = page.getByRole('button', { name: 'Try again' });
     assert.equal(await again.isDisabled(), true);
     const timer = page.getByRole('timer');

@@ -7,6 +7,7 @@ import { push } from '../support/push.ts';
 import { type Bed, startBed } from './bed.ts';
 import {
   assertAccessible,
+  assertFits,
   createOpener,
   OUTPUT,
   sha256Of,
@@ -202,13 +203,29 @@ suite('the page in Chromium', {
     assert.equal(await page.locator('#problem').isVisible(), false);
     for (const [text, sentence] of [
       [`${bed.registry.host}/test/nothing`, /no such image/],
-      [`${bed.registry.host}/test/helm`, /not an image that can be loaded/],
+      [`${bed.registry.host}/test/helm`, /not a container image/],
       ['evil.example/app', /cannot be fetched here/],
     ] as const) {
       await page.locator('#image').fill(text);
       await page.keyboard.press('Enter');
       await page.getByRole('heading', { name: sentence }).waitFor();
     }
+  });
+
+  test('errors are in the language of the page, whatever that of the browser is', async (t) => {
+    const page = await open(t, `/?lang=ru&${image('test/nothing')}`, { locale: 'es-ES' });
+    await page.getByRole('heading', { name: 'Такого образа нет, или он закрытый.' }).waitFor();
+  });
+
+  test('a refused download shows a page that leads back to the image', async (t) => {
+    const page = await open(t, '/', { viewport: { width: 320, height: 640 } });
+    await page.goto(`${bed.url}/dl?myimage=${bed.busybox}&platform=linux/s390x`);
+    await page.getByRole('heading', { name: 'The image is not available for this platform.' }).waitFor();
+    await assertAccessible(page, 'refused-download');
+    await assertFits(page);
+    await page.goto(`${bed.url}/dl?myimage=docker+pull+${bed.busybox}`);
+    await page.getByRole('link', { name: 'Back to the page' }).click();
+    await untilShown(page);
   });
 
   test('what is no name is told before anything is asked', async (t) => {
@@ -297,12 +314,13 @@ suite('the page in Chromium', {
   test('a checksum that cannot be had is told, and the download stays', async (t) => {
     const page = await open(t, busybox());
     await untilShown(page);
-    const problem = JSON.stringify({ code: 'daily-bytes-used', detail: 'x', status: 429, retryAfter: 60 });
+    const title = 'You have used up your data for today.';
+    const body = JSON.stringify({ title, detail: 'x', status: 429, retryAfter: 60 });
     await page.route(/checksum=1$/, (route) =>
-      route.fulfill({ status: 429, contentType: 'application/problem+json', body: problem }),
+      route.fulfill({ status: 429, contentType: 'application/problem+json', body }),
     );
     await page.getByRole('button', { name: 'SHA-256' }).click();
-    await page.getByRole('heading', { name: 'Too many requests' }).waitFor();
+    await page.getByRole('heading', { name: title }).waitFor();
     assert.equal(await page.locator('#download').isVisible(), true);
   });
 

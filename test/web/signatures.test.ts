@@ -49,7 +49,7 @@ suite('the page of a service with a policy', {
     }
 
     const page = await open(t, path('library/busybox:1.35'));
-    await page.getByRole('heading', { name: 'This image cannot be fetched here.' }).waitFor();
+    await page.getByRole('heading', { name: 'This image is not signed.' }).waitFor();
     await page
       .getByText('library/busybox:1.35 is not signed; what counts here is a signature by the key team')
       .waitFor();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { LANGUAGES } from '../../src/http/portal-page.ts';
+import { LANGUAGES } from '../../src/http/web-folder.ts';
 
 const WEB = join(import.meta.dirname, '../../web');
 
@@ -15,7 +15,7 @@ function valuesIn(text: string): string[] {
 }
 
 suite('the texts of the page', () => {
-  for (const folder of ['languages', 'strings']) {
+  for (const folder of ['languages', 'strings', 'problems']) {
     const english = textsOf(folder, 'en');
 
     test(`${folder}: there is a file for each language and no other`, () => {
@@ -42,7 +42,7 @@ suite('the texts of the page', () => {
     const modules = readdirSync(WEB).filter((name) => name.endsWith('.js'));
     const code = modules.map((name) => readFileSync(join(WEB, name), 'utf8')).join('\n');
     const used = new Set([...code.matchAll(/\bt\('(\w+)'/g)].map(([, key = '']) => key));
-    const there = Object.keys(textsOf('strings', 'en')).filter((key) => !key.startsWith('!'));
+    const there = Object.keys(textsOf('strings', 'en'));
     // What parsePaste calls a problem is the name of its text, and so is what the API says of signatures.
     const named = ['unreadable', 'signed', 'unsigned', 'not-checked'];
     assert.deepEqual([...used, ...named].sort(), there.sort());

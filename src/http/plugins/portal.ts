@@ -1,27 +1,24 @@
-import { fileURLToPath } from 'node:url';
 import { constants } from 'node:zlib';
 import compress from '@fastify/compress';
 import fastifyStatic from '@fastify/static';
-import accepts from 'accepts';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { listErrors } from '../../errors.ts';
 import { type ApiDocument, renderApiPage } from '../api-page.ts';
-import { hashAssets, isAsset, LANGUAGES, type Page, pageOf, renderPages } from '../portal-page.ts';
+import { type Page, pageOf, renderPages } from '../portal-page.ts';
 import { evaluatePreconditions } from '../preconditions.ts';
+import { isAsset, LANGUAGES, preferredLanguage, type WebFolder } from '../web-folder.ts';
 
 export interface PortalOptions {
+  readonly web: WebFolder;
   readonly defaultPlatform: string;
 }
-
-const ROOT = fileURLToPath(new URL('../../../web/', import.meta.url));
 
 /**
  * Serves the portal from web/: the page at `/`, in the language that the browser prefers or `?lang=` says, and its
  * assets under a hash of their content, to be kept for ever.
  */
-export async function portal(app: FastifyInstance, { defaultPlatform }: PortalOptions): Promise<void> {
-  const assets = `/assets/${hashAssets(ROOT)}`;
-  const pages = renderPages({ root: ROOT, assets, defaultPlatform });
+export async function portal(app: FastifyInstance, { web, defaultPlatform }: PortalOptions): Promise<void> {
+  const pages = renderPages(web, defaultPlatform);
   // Archives are compressed inside; nothing outside this plugin is.
   await app.register(compress, {
     encodings: ['br', 'gzip'],
@@ -29,8 +26,8 @@ export async function portal(app: FastifyInstance, { defaultPlatform }: PortalOp
     brotliOptions: { params: { [constants.BROTLI_PARAM_QUALITY]: 5 } },
   });
   await app.register(fastifyStatic, {
-    root: ROOT,
-    prefix: assets,
+    root: web.root,
+    prefix: web.assets,
     wildcard: false,
     index: false,
     decorateReply: false,
@@ -39,14 +36,14 @@ export async function portal(app: FastifyInstance, { defaultPlatform }: PortalOp
     allowedPath: (path) => isAsset(path.replace(/^\//, '')),
   });
   app.get<{ Querystring: Record<string, string | string[] | undefined> }>('/', async (request, reply) => {
-    const page = pages.get(`${request.query.lang}`) ?? pages.get(preferredLanguage(request.raw));
-    if (page === undefined) throw new RangeError('There is no page');
+    const asked = LANGUAGES.find((lang) => lang === request.query.lang);
+    const page = pages[asked ?? preferredLanguage(request.raw) ?? LANGUAGES[0]];
     return sendPage(request, reply.header('vary', 'accept-language'), page);
   });
   // All routes are known once the server is ready, and not before.
   let apiPage: Page | undefined;
   app.get('/api', async (request, reply) => {
-    apiPage ??= pageOf(renderApiPage(app.swagger() as ApiDocument, listErrors(), assets));
+    apiPage ??= pageOf(renderApiPage(app.swagger() as ApiDocument, listErrors(), web.assets));
     return sendPage(request, reply, apiPage);
   });
 }
@@ -56,8 +53,4 @@ function sendPage({ headers }: FastifyRequest, reply: FastifyReply, { html, etag
   const preconditions = { ifMatch: undefined, ifNoneMatch: headers['if-none-match'] };
   if (evaluatePreconditions(preconditions, etag) === 'not-modified') return reply.status(304).send();
   return reply.type('text/html; charset=utf-8').send(html);
-}
-
-function preferredLanguage(request: Parameters<typeof accepts>[0]): string {
-  return accepts(request).language([...LANGUAGES]) || LANGUAGES[0];
 }

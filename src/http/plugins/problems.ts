@@ -1,7 +1,10 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
+import { createExplain } from '../explanations.ts';
 import { sendProblem } from '../problem.ts';
+import { createRenderProblem } from '../problem-page.ts';
 import { validationError } from '../validation-error.ts';
+import type { WebFolder } from '../web-folder.ts';
 import type { CountRequest } from './limits.ts';
 
 /**
@@ -9,7 +12,9 @@ import type { CountRequest } from './limits.ts';
  *
  * @param countMiss counts a request that finds nothing
  */
-export function answerProblems(app: FastifyInstance, countMiss: CountRequest): void {
+export function answerProblems(app: FastifyInstance, countMiss: CountRequest, web: WebFolder): void {
+  app.decorate('explainProblem', createExplain(web));
+  app.decorate('renderProblem', createRenderProblem(web));
   // The files of the portal are looked for once a request has passed the hooks that count.
   app.setNotFoundHandler({ preHandler: countMiss }, (_request, reply) =>
     sendProblem(reply, new CatalogueError('route-not-found', 'There is nothing at this address.')),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { listErrors } from '../../../src/errors.ts';
-import { LANGUAGES } from '../../../src/http/portal-page.ts';
+import { LANGUAGES } from '../../../src/http/web-folder.ts';
 import { httpCall } from '../../support/http-request.ts';
 import { problemOf, type RunningServer, startServer } from '../samples.ts';
 

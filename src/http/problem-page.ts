@@ -1,0 +1,74 @@
+import type { FastifyRequest } from 'fastify';
+import type { CatalogueError } from '../errors.ts';
+import type { Explanation } from './explanations.ts';
+import { escapeHtml } from './html.ts';
+import { directionOf, type WebFolder } from './web-folder.ts';
+
+/** Renders an error as a page that looks like the portal and leads back to it. */
+export type RenderProblem = (
+  error: CatalogueError,
+  explanation: Explanation,
+  request: FastifyRequest,
+) => string;
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+
+/** Renders problems with the style sheet and the texts of web/. */
+export function createRenderProblem({
+  assets,
+  languages,
+}: Pick<WebFolder, 'assets' | 'languages'>): RenderProblem {
+  return ({ message, retryAfter, status }, { lang, title, help }, request) => {
+    const { wait = '', again = '', back = '' } = languages[lang].problems;
+    const waiting = retryAfter && wait.replace('{time}', duration(lang, retryAfter));
+    const mayPass = retryAfter !== undefined || status >= 500;
+    return `<!doctype html>
+<html lang="${lang}" dir="${directionOf(lang)}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${escapeHtml(title)}</title>
+<link rel="icon" href="${assets}/icon.svg">
+<link rel="stylesheet" href="${assets}/portal.css">
+</head>
+<body>
+<header><a class="brand" href="/" dir="ltr"><img src="${assets}/icon.svg" alt="" width="28" height="28">DockerProxy</a></header>
+<main>
+<section id="problem" class="card">
+<h1>${escapeHtml(title)}</h1>
+<p>${escapeHtml(help)}</p>
+<p lang="en" dir="ltr"><code>${status}: ${escapeHtml(message)}</code></p>
+${waiting ? `<p>${escapeHtml(waiting)}</p>` : ''}
+<p class="tools"><a class="primary" href="${escapeHtml(portalOf(request))}">${escapeHtml(back)}</a>
+${mayPass ? `<a class="button" href="">${escapeHtml(again)}</a>` : ''}</p>
+</section>
+</main>
+</body>
+</html>
+`;
+  };
+}
+
+/** The portal, with what was asked for in it: `/?image=busybox&platform=linux/arm64`. */
+function portalOf({ query, params, routeOptions }: FastifyRequest): string {
+  const isDownload = routeOptions.url?.startsWith('/dl') === true;
+  const asked = isDownload ? { ...(query as object), ...(params as object) } : {};
+  const { myimage = [], platform, format, '*': file } = asked as Record<string, string | string[]>;
+  const named = file === undefined ? [myimage].flat() : [`${file}`.replace(/\.tar(?:\.\w+)?$/, '')];
+  const link = new URLSearchParams(named.map((image): [string, string] => ['image', image]));
+  if (typeof platform === 'string') link.set('platform', platform);
+  if (typeof format === 'string') link.set('format', format);
+  return link.size === 0 ? '/' : `/?${link}`;
+}
+
+/** As people say it: `59 seconds`, `3 minutes`, `14 hours`. */
+function duration(lang: string, seconds: number): string {
+  const [amount, unit] =
+    seconds < MINUTE
+      ? [seconds, 'second']
+      : seconds < HOUR
+        ? [seconds / MINUTE, 'minute']
+        : [seconds / HOUR, 'hour'];
+  return Math.ceil(amount).toLocaleString(lang, { style: 'unit', unit, unitDisplay: 'long' });
+}

@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import accepts from 'accepts';
+
+/** The languages of the pages, the first where none is asked for. */
+export const LANGUAGES = ['en', 'es', 'fa', 'ru', 'zh'] as const;
+export type Language = (typeof LANGUAGES)[number];
+
+/** Texts by their keys. */
+export type Texts = Readonly<Record<string, string>>;
+
+/** What web/ has in it, read once. */
+export interface WebFolder {
+  readonly root: string;
+  /** Where browsers find the assets: `/assets/HASH`. */
+  readonly assets: string;
+  /** The page, with the keys of its texts in place of them. */
+  readonly template: string;
+  readonly languages: Readonly<Record<Language, WebTexts>>;
+}
+
+export interface WebTexts {
+  /** Of the page itself. */
+  readonly page: Texts;
+  /** Of its modules. */
+  readonly strings: Texts;
+  /** Of errors, by their codes. */
+  readonly problems: Texts;
+}
+
+const ROOT = fileURLToPath(new URL('../../web/', import.meta.url));
+const RIGHT_TO_LEFT: ReadonlySet<string> = new Set(['fa']);
+
+/** Reads web/. */
+export function readWebFolder(): WebFolder {
+  const textsOf = (folder: string, lang: Language): Texts =>
+    JSON.parse(readFileSync(join(ROOT, folder, `${lang}.json`), 'utf8')) as Texts;
+  const languages = LANGUAGES.map((lang) => [
+    lang,
+    {
+      page: textsOf('languages', lang),
+      strings: textsOf('strings', lang),
+      problems: textsOf('problems', lang),
+    },
+  ]);
+  return {
+    root: ROOT,
+    assets: `/assets/${hashAssets(ROOT)}`,
+    template: readFileSync(join(ROOT, 'index.html'), 'utf8').replace(/\n\s*/g, '\n'),
+    languages: Object.fromEntries(languages) as Record<Language, WebTexts>,
+  };
+}
+
+/** What of web/ browsers are given: its other files are for who works on it, or for the pages themselves. */
+export function isAsset(path: string): boolean {
+  return /^(?:[\w-]+\.(?:js|css|svg)|strings\/\w+\.json)$/.test(path);
+}
+
+/** Which of the languages a browser prefers; undefined where it says nothing, as programs do, or knows none. */
+export function preferredLanguage(request: IncomingMessage): Language | undefined {
+  const asked = request.headers['accept-language'];
+  if (asked === undefined || asked === '*') return undefined;
+  const preferred = accepts(request).language([...LANGUAGES]);
+  return LANGUAGES.find((lang) => lang === preferred);
+}
+
+/** The direction that a language is written in, as HTML has it. */
+export function directionOf(lang: Language): 'ltr' | 'rtl' {
+  return RIGHT_TO_LEFT.has(lang) ? 'rtl' : 'ltr';
+}
+
+/** A hash for a URL that changes with any asset: modules name each other by relative paths, so that they move together. */
+function hashAssets(root: string): string {
+  const paths = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(isAsset).sort();
+  const hash = createHash('sha256');
+  for (const path of paths)
+    hash
+      .update(`${path}\n`)
+      .update(readFileSync(join(root, path)))
+      .update('\n');
+  return hash.digest('base64url').slice(0, 16);
+}
