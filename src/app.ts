@@ -13,6 +13,7 @@ import { reloadConfig } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
 import { MAX_IMAGES } from './http/archive-query.ts';
 import type { ConnectionLimits } from './http/connections.ts';
+import { createDrain } from './http/drain.ts';
 import { type ListenAt, listenAt } from './http/listen-at.ts';
 import { createMetricsServer } from './http/metrics-server.ts';
 import { createRedirectServer } from './http/redirect-server.ts';
@@ -46,7 +47,7 @@ export interface App {
    * @returns where it serves, as a URL
    */
   listen(sockets?: PassedSockets): Promise<string>;
-  /** Ends all parts; downloads under way end first. */
+  /** Ends all parts; downloads under way end first, and when their time is over, they are broken off. */
   close(): Promise<void>;
   /**
    * Takes over what may change while it runs, and reads the files of lists anew.
@@ -102,6 +103,7 @@ export async function createApp(
     ...(redis && { redis: () => ({ isReady: true, details: { connected: redis.isConnected } }) }),
   });
   const connections = connectionLimits(config);
+  const drain = createDrain();
 
   const limits = createLimits(config, {
     store: openCountingStore(config, logger, redis),
@@ -122,6 +124,7 @@ export async function createApp(
     limits,
     headCosts: config.source === 'engine',
     connections,
+    drain,
     source: images.source,
     addresses: () => ({ replicas: current.replicas, domains: current.domains }),
     checksums: createChecksums(config.cacheSize === 0 ? undefined : config.cacheDir),
@@ -138,7 +141,7 @@ export async function createApp(
   const redirect =
     provider.certificate &&
     (await createRedirectServer({
-      ...{ logger, connections, readiness, challenge, domains: config.domains },
+      ...{ logger, connections, drain, readiness, challenge, domains: config.domains },
       httpsPort: () => (server.server.address() as AddressInfo).port,
     }));
   const metricsServer = createMetricsServer(metrics, logger);
@@ -181,9 +184,13 @@ export async function createApp(
     },
     async close() {
       isStopping = true;
-      await provider.close();
-      await redirect?.close();
-      await server.close();
+      const timer = setTimeout(() => {
+        const count = drain.end();
+        logger.warn({ count }, `Downloads that are broken off, as their time (drain) is over: ${count}`);
+      }, config.drain);
+      await Promise.all([provider.close(), redirect?.close(), server.close()]);
+      await drain.settled();
+      clearTimeout(timer);
       await metricsServer.close();
     },
     reload(loaded) {

@@ -37,6 +37,8 @@ import { createTrustPolicy } from './trust/trust-policy.ts';
 const EXIT_CONFIG = 78;
 /** What the service manager gives beyond the time for downloads, to end everything else. */
 const MANAGER_GRACE_MS = 10_000;
+/** How long a process that serves may take for everything else, beyond the time for downloads. */
+const END_GRACE_MS = 3_000;
 /** SIGHUP reloads; the others are of a process that is broken: one that hangs would never hear its watchdog's SIGABRT. */
 const UNGRACEFUL = ['SIGHUP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGTRAP'] as const;
 /** What shells make of SIGINT. */
@@ -141,8 +143,8 @@ async function serve(args: readonly string[]): Promise<void> {
     isAlive: () => service.isServing(),
     onFailure: (err) => logger.warn({ err }, `The service manager could not be told: ${err.message}`),
   });
-  // Each worker ends by itself when the time for downloads is over; the primary sees them off.
-  const delay = workers === 1 ? config.drain : config.drain + MANAGER_GRACE_MS;
+  // The service breaks off by itself what is left when the time for downloads is over: this is for one that hangs.
+  const delay = config.drain + (workers === 1 ? END_GRACE_MS : MANAGER_GRACE_MS);
   const closer = closeWithGrace({ delay, logger, skip: [...UNGRACEFUL] }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
     await Promise.all([manager.stopping(config.drain + MANAGER_GRACE_MS), service.close()]);
@@ -178,7 +180,7 @@ async function work(
     onStop: () => closer.close(),
   });
   const closer = closeWithGrace(
-    { delay: config.drain, logger, skip: [...UNGRACEFUL, 'SIGINT'] },
+    { delay: config.drain + END_GRACE_MS, logger, skip: [...UNGRACEFUL, 'SIGINT'] },
     ({ err }) => {
       if (err) logger.fatal({ err }, 'A worker stops after an error');
       return worker.close();

@@ -20,7 +20,7 @@ export interface Service {
   reload(fresh: Config): readonly string[];
   /** Looks again at once at the certificate. */
   reloadCertificate(): Promise<void>;
-  /** Ends all parts; downloads under way end first. */
+  /** Ends all parts; downloads under way end first, and when their time is over, they are broken off. */
   close(): Promise<void>;
 }
 

@@ -4,6 +4,7 @@ import type { ByteRange } from '../oci/descriptor.ts';
 import { familiarReference, type Reference } from '../oci/reference.ts';
 import type { Archive, LiveArchive } from '../sources/image-source.ts';
 import { clientAddress } from './client-address.ts';
+import type { Drain } from './drain.ts';
 import type { DownloadMeter, DownloadResult, HttpMeter } from './meter.ts';
 
 /** One download in the log and the metrics: `Downloading image: busybox` first and, when it is over, `[OK] busybox …` or why not. */
@@ -27,7 +28,7 @@ export function observeDownload(
   request: FastifyRequest,
   reply: FastifyReply,
   references: readonly Reference[],
-  meter: HttpMeter,
+  { meter, drain }: { readonly meter: HttpMeter; readonly drain: Drain },
 ): DownloadObserver {
   const image = references.map(familiarReference).join(', ');
   const { log, headers } = request;
@@ -37,14 +38,17 @@ export function observeDownload(
   let hasBegun = false;
   log.info({ image, client: clientAddress(request), range: headers.range }, `Downloading image: ${image}`);
 
+  drain.add(reply);
   reply.raw.once('close', () => {
     const seconds = secondsSince(started);
     const fields = { image, status: reply.statusCode, seconds, ...(flow && flowFields(flow)) };
     const error = failure ?? flow?.stream.errored;
     const isOver = reply.raw.writableFinished && !error;
-    const result: DownloadResult = isOver ? 'ok' : isOurs(error) ? 'failed' : 'left';
+    const isBrokenOff = !isOver && drain.over.aborted;
+    const result: DownloadResult = isOver ? 'ok' : isBrokenOff || isOurs(error) ? 'failed' : 'left';
     flow?.meter.end(result, seconds);
     if (isOver) log.info(fields, flow ? okLine(image, flow, seconds) : `[OK] ${image} is not modified`);
+    else if (isBrokenOff) log.warn(fields, `[FAILED] ${image}: the service stops`);
     else if (isOurs(error)) log.warn({ ...fields, err: error }, `[FAILED] ${image}: ${error.message}`);
     else log.info(fields, `[LEFT] ${image}: the client went`);
   });

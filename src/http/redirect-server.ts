@@ -2,6 +2,7 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import { CatalogueError } from '../errors.ts';
 import { answerClientErrors } from './client-error.ts';
 import { type ConnectionLimits, limitConnections } from './connections.ts';
+import type { Drain } from './drain.ts';
 import { closeGracefully } from './graceful-close.ts';
 import { HOST } from './host-header.ts';
 import { parserOptions, TIMEOUTS } from './parser-options.ts';
@@ -12,6 +13,7 @@ import { type HealthOptions, healthRoutes } from './routes/health.ts';
 export interface RedirectServerOptions extends ChallengeOptions, HealthOptions {
   readonly logger: FastifyBaseLogger;
   readonly connections: ConnectionLimits;
+  readonly drain: Pick<Drain, 'over'>;
   /** The hosts that may be redirected to, the first of them where a request names another; without any, all may. */
   readonly domains: readonly string[];
   /** Where HTTPS is served, known once it is. */
@@ -22,7 +24,7 @@ const HTTPS_PORT = 443;
 
 /** Builds the server for plain HTTP beside HTTPS: challenges, health, and the way to HTTPS for all else. */
 export async function createRedirectServer(options: RedirectServerOptions): Promise<FastifyInstance> {
-  const { logger, connections, domains, httpsPort, challenge, readiness } = options;
+  const { logger, connections, drain, domains, httpsPort, challenge, readiness } = options;
   const clientErrors = answerClientErrors(logger);
   const app: FastifyInstance = fastify({
     loggerInstance: logger,
@@ -36,7 +38,7 @@ export async function createRedirectServer(options: RedirectServerOptions): Prom
   });
   clientErrors.watch(app.server);
   limitConnections(app.server, connections, logger);
-  closeGracefully(app);
+  closeGracefully(app, drain);
   app.setErrorHandler(answerError);
   app.setNotFoundHandler((request, reply) => {
     const host = targetHost(request.headers.host, domains);

@@ -69,6 +69,7 @@ export async function createServer({
   limits,
   headCosts,
   meter,
+  drain,
   addresses,
 }: ServerOptions): Promise<FastifyInstance> {
   const clientErrors = answerClientErrors(logger);
@@ -95,7 +96,7 @@ export async function createServer({
   });
   clientErrors.watch(app.server);
   limitConnections(app.server, connections, logger);
-  closeGracefully(app);
+  closeGracefully(app, drain);
   measureRequests(app, meter);
   await securityHeaders(app);
   if (tls?.isTrusted) demandHttps(app);
@@ -107,7 +108,7 @@ export async function createServer({
   await shedLoad(app, pressure);
   await app.register(healthRoutes, { readiness });
   await app.register(downloadRoutes, {
-    ...{ source, checksums, allowlist, limits, headCosts, meter, addresses },
+    ...{ source, checksums, allowlist, limits, headCosts, meter, drain, addresses },
     generator: `DockerProxy/${info().version}`,
   });
   await app.register(deltaRoutes, { source, allowlist, limits });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
@@ -120,6 +120,35 @@ suite('several processes, as they come and go', {
     assert.equal(await ended, 0);
     assert.deepEqual(workers.filter(isRunning), []);
   });
+
+  for (const workers of [1, 2]) {
+    test(`what has not ended when the time is over is broken off, and told; workers: ${workers}`, async () => {
+      const folder = await bed.newFolder();
+      await using proxy = await start({
+        DOCKERPROXY_WORKERS: `${workers}`,
+        DOCKERPROXY_DRAIN: '500ms',
+        DOCKERPROXY_STATE_DIR: folder,
+        DOCKERPROXY_RATE_LIMIT: '1000/second',
+      });
+      const downloads = await begin(proxy);
+      assert.equal(await proxy.stop(), 0);
+      assert.deepEqual(new Set(await resume(downloads)), new Set(['broken']));
+      const told = proxy.logs().filter(({ msg }) => / are broken off, /.test(msg));
+      assert.ok(told.length > 0 && told.length <= workers);
+      assert.equal(
+        told.reduce((sum, { count }) => sum + Number(count), 0),
+        CLIENTS,
+      );
+      const failed = proxy.logs().filter(({ msg }) => /^\[FAILED\] .*: the service stops$/.test(msg));
+      assert.equal(failed.length, CLIENTS);
+      // No log of a database that was not closed: nothing was skipped.
+      assert.deepEqual(await readdir(folder), ['limits.sqlite']);
+      assert.deepEqual(
+        proxy.logs().filter(({ level }) => level >= 50),
+        [],
+      );
+    });
+  }
 
   test('Ctrl-C, which a terminal sends to all of them, is one stop', async () => {
     await using proxy = await start();

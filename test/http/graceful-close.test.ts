@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import { suite, test } from 'node:test';
 import fastify from 'fastify';
+import { createDrain } from '../../src/http/drain.ts';
 import { closeGracefully } from '../../src/http/graceful-close.ts';
 import { waitFor } from '../support/process.ts';
 
@@ -13,7 +14,9 @@ const REQUEST = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 async function start(patience: number) {
   const app = fastify({ return503OnClosing: false });
   app.get('/', async () => 'hello');
-  closeGracefully(app, patience);
+  app.get('/never', (_request, reply) => void reply.hijack().raw.write('he'));
+  const drain = createDrain();
+  closeGracefully(app, drain, patience);
   await app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = app.server.address() as AddressInfo;
   const open = async () => {
@@ -27,7 +30,7 @@ async function start(patience: number) {
       const socket = connect(port, '127.0.0.1', () => resolve(false)).on('error', () => resolve(true));
       socket.once('connect', () => socket.destroy());
     });
-  return { app, open, isClosed };
+  return { app, drain, open, isClosed };
 }
 
 suite('the end of a server', { timeout: 20_000 }, () => {
@@ -60,5 +63,15 @@ suite('the end of a server', { timeout: 20_000 }, () => {
     const socket = await open();
     await app.close();
     await once(socket.resume(), 'close');
+  });
+
+  test('when the time for answers is over, none is waited for, and nobody who has not asked', async () => {
+    const { app, drain, open } = await start(NEVER);
+    const [answered, silent] = [await open(), await open()];
+    answered.write('GET /never HTTP/1.1\r\nHost: a\r\n\r\n');
+    await once(answered, 'data');
+    const closed = app.close();
+    drain.end();
+    await Promise.all([closed, ...[answered, silent].map((socket) => once(socket.resume(), 'close'))]);
   });
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { pino } from 'pino';
+import { createDrain } from '../../src/http/drain.ts';
 import { createRedirectServer } from '../../src/http/redirect-server.ts';
 import { createReadiness } from '../../src/telemetry/readiness.ts';
 import { type Answer, NO_CONNECTION_LIMITS, problemOf, requestHead, speak } from './samples.ts';
@@ -9,6 +10,7 @@ async function startServer({ domains = ['dl.example.org', 'images.example.org'],
   const app = await createRedirectServer({
     logger: pino({ level: 'silent' }),
     connections: NO_CONNECTION_LIMITS,
+    drain: createDrain(),
     domains,
     httpsPort: () => httpsPort,
     challenge: async (token) => (token === 'token' ? 'token.thumbprint' : undefined),

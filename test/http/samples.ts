@@ -5,6 +5,7 @@ import { Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pino } from 'pino';
 import type { ConnectionLimits } from '../../src/http/connections.ts';
+import { createDrain, type Drain } from '../../src/http/drain.ts';
 import type { HttpMeter } from '../../src/http/meter.ts';
 import type { RequestTimeouts } from '../../src/http/parser-options.ts';
 import type { PressureLimits } from '../../src/http/plugins/load-shedding.ts';
@@ -123,6 +124,7 @@ export interface ServerSetup {
   /** Where checksums are kept; nowhere otherwise. */
   checksumFolder?: string;
   addresses?: Addresses;
+  drain?: Drain;
 }
 
 export const NO_CONNECTION_LIMITS: ConnectionLimits = {
@@ -206,6 +208,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
         certificateEnd: () => undefined,
         isCertificateFailing: () => false,
       }).http,
+    drain: setup.drain ?? createDrain(),
     logger: pino({ level: logLevel }, stream),
     source,
     checksums: createChecksums(setup.checksumFolder),

@@ -21,6 +21,7 @@ import { noDigestUrl, redirectToDigests } from '../canonical-redirect.ts';
 import { checksumText } from '../checksum-answer.ts';
 import { downloadLimits, type Sending } from '../download-limits.ts';
 import { type DownloadObserver, observeDownload } from '../download-observer.ts';
+import type { Drain } from '../drain.ts';
 import { addressesOf, setLinkHeader } from '../file-addresses.ts';
 import { whenGone } from '../gone.ts';
 import { answerHashed } from '../hashed-answer.ts';
@@ -38,6 +39,7 @@ export interface DownloadOptions {
   readonly headCosts: boolean;
   readonly addresses: () => Addresses;
   readonly meter: HttpMeter;
+  readonly drain: Drain;
 }
 
 /** A list of their checksums stays small. */
@@ -53,7 +55,7 @@ export async function downloadRoutes(
   app: FastifyInstance,
   options: DownloadOptions & { readonly generator: string },
 ): Promise<void> {
-  const { source, checksums, allowlist, limits, headCosts, meter, generator } = options;
+  const { source, checksums, allowlist, limits, headCosts, generator } = options;
   app.route<{ Querystring: QueryString }>({
     method: ['GET', 'HEAD'],
     url: '/dl',
@@ -75,7 +77,7 @@ export async function downloadRoutes(
     const contentWanted = request.method === 'GET';
     const isAbout = query.checksum || query.metalink;
     const isDownload = contentWanted && !isAbout && !query.redirect;
-    const observer = isDownload ? observeDownload(request, reply, query.references, meter) : undefined;
+    const observer = isDownload ? observeDownload(request, reply, query.references, options) : undefined;
     const allowance = downloadLimits(limits, request, gone);
     try {
       if (query.checksum && query.metalink) throw twoFiles();
