@@ -64,7 +64,7 @@ async function accepts(url: string): Promise<boolean> {
   }
 }
 
-suite('the program', { timeout: 60_000 }, () => {
+suite('the program', { timeout: 120_000 }, () => {
   test('--help tells the settings and ends well, whatever else is given', async () => {
     for (const args of [['--help'], ['--port', 'http', '--help']]) {
       const { code, stdout, stderr } = await dockerproxy(args);
