@@ -1,4 +1,5 @@
 import { type EffectiveSetting, effectiveSettings, type Sources } from '../config/loader.ts';
+import { mask } from '../config/mask.ts';
 import { fileKey } from '../config/schema.ts';
 import { inlineToml } from '../config/toml.ts';
 
@@ -14,10 +15,4 @@ export function describeConfig(sources: Sources): string {
 function describeSetting({ name, written, where }: EffectiveSetting): string {
   if (written === undefined) return `# ${fileKey(name)} is not set\n`;
   return `${fileKey(name)} = ${inlineToml(mask(written))}  # ${where}\n`;
-}
-
-/** Hides the credentials of URLs. */
-function mask(written: unknown): unknown {
-  if (Array.isArray(written)) return written.map(mask);
-  return typeof written === 'string' ? written.replace(/(:\/\/)[^/?#]*@/g, '$1***@') : written;
 }

@@ -3,6 +3,7 @@ import { isAbsolute, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import { quote } from '../errors.ts';
+import { mask } from './mask.ts';
 import { settleRedis } from './redis.ts';
 import {
   type Config,
@@ -113,7 +114,8 @@ function parseValue<T>(type: SettingType<T>, { value, where }: Given, mistakes: 
   try {
     return type.parse(value);
   } catch (error) {
-    const written = typeof value === 'string' ? value : JSON.stringify(value);
+    const shown = mask(value);
+    const written = typeof shown === 'string' ? shown : JSON.stringify(shown);
     mistakes.push(`${where}: ${quote(written)} ${(error as Error).message}.`);
     return undefined;
   }
@@ -126,7 +128,7 @@ function flagLayer(argv: readonly string[], mistakes: string[]): Layer {
   const layer: Layer = new Map();
   for (const token of tokens) {
     if (token.kind === 'positional')
-      mistakes.push(`${quote(token.value)} is neither a command nor a flag; see --help.`);
+      mistakes.push(`${quote(`${mask(token.value)}`)} is neither a command nor a flag; see --help.`);
     if (token.kind !== 'option') continue;
     const name = byFlag.get(token.name);
     if (name === undefined) mistakes.push(`${token.rawName}: there is no such flag; see --help.`);

@@ -38,9 +38,15 @@ suite('check-config', () => {
   });
 
   test('the credentials of a URL are masked', () => {
-    const argv = ['--search-url', 'https://me:s3cret@search.example/v2?q=a@b'];
+    const argv = [
+      ...['--search-url', 'https://me:s3cret@search.example/v2'],
+      ...['--redis-url', 'redis://me:s3c#ret?@redis.lan'],
+      ...['--operator-contact', 'https://social.example/@me'],
+    ];
     const text = describeConfig({ ...nowhere, argv });
-    assert.equal(parse(text).search_url, 'https://***@search.example/v2?q=a@b');
-    assert.doesNotMatch(text, /s3cret/);
+    const { search_url, redis_url, operator_contact } = parse(text);
+    assert.equal(search_url, 'https://***@search.example/v2');
+    assert.equal(redis_url, 'redis://***@redis.lan');
+    assert.equal(operator_contact, 'https://social.example/@me');
   });
 });

@@ -3,6 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import { ConfigError, loadConfig, type Sources } from '../../src/config/loader.ts';
+import { mask } from '../../src/config/mask.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { formatPlatform } from '../../src/oci/platform.ts';
 import { temporaryFolder } from '../support/process.ts';
@@ -351,7 +352,7 @@ suite('mistakes in settings', () => {
       test(`--${flag}=${value} is refused with its rule`, () => {
         const [mistake = '', ...others] = mistakesOf({ argv: [`--${flag}=${value}`] });
         assert.deepEqual(others, []);
-        assert.ok(mistake.startsWith(`--${flag}: "${value}" `), mistake);
+        assert.ok(mistake.startsWith(`--${flag}: "${mask(value)}" `), mistake);
         assert.match(mistake, rule);
       });
     }
@@ -437,6 +438,30 @@ suite('mistakes in settings', () => {
   test('malformed TOML is told with its line', async () => {
     await using made = await fileWith('host = "h"\n\nport = = 1\n');
     assert.match(mistakesOf({ argv: ['--config', made.file] }).join(), /\b3\b/);
+  });
+
+  test('what a mistake quotes has no credentials, also where these are the mistake', () => {
+    const urls = [
+      'redis:/me:s3cret@redis.lan',
+      'redis://me:s3/c#r?et@redis.lan',
+      'redis://me:s3c@ret@redis.lan',
+    ];
+    const mistakes = [
+      ...urls.flatMap((url) => mistakesOf({ argv: ['--redis-url', url] })),
+      ...mistakesOf({ environment: { DOCKERPROXY_REPLICAS: 'https://me:s3cret@one,https://me:s3cret@two' } }),
+      ...mistakesOf({ argv: ['redis://me:s3cret@redis.lan'] }),
+    ];
+    assert.equal(mistakes.length, 5);
+    for (const mistake of mistakes) assert.match(mistake, /"(?:redis|https):\/+\*\*\*@(?:redis\.lan|two)"/);
+    assert.doesNotMatch(mistakes.join(), /me:|s3|ret@/);
+  });
+
+  test('credentials in a table of the file are none to be quoted', async () => {
+    await using made = await fileWith(
+      '[registries."docker.io"]\nmirrors = ["https://me:s3cret@mirror.lan"]\n',
+    );
+    const [mistake = ''] = mistakesOf({ argv: ['--config', made.file] });
+    assert.match(mistake, /https:\/\/\*\*\*@mirror\.lan/);
   });
 
   test('what a mistake quotes cannot act on a terminal', () => {
