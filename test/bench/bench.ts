@@ -9,6 +9,7 @@ import { describeEnvironment, describeImage } from './environment.ts';
 import { rowNames } from './figures.ts';
 import { nginxWays } from './nginx-ways.ts';
 import { peerWays } from './peer-ways.ts';
+import { redisWays } from './redis-way.ts';
 import { formatReport, type Report, writeOutput } from './report.ts';
 import { slowClientsWay } from './slow-clients-way.ts';
 import { setStage } from './stage.ts';
@@ -63,6 +64,7 @@ async function measure(bytes: number, only: string, signal: AbortSignal): Promis
     ...peerWays(stage, repetitions),
     slowClientsWay(stage),
     ...workersWays(stage, repetitions),
+    ...redisWays(stage, repetitions),
   ];
   const wanted = ways.filter(({ ids }) => ids.some((id) => rowNames[id].includes(only)));
   if (wanted.length === 0) throw new Error(`no line has ${only} in its name`);

@@ -3,7 +3,7 @@ export type Figures = {
   /** The median, where there are several clients. */
   firstByteMs?: number;
   seconds: number;
-  /** Of the image as the registry stores it, whatever else is sent, times the number of clients. */
+  /** Of the image as the registry stores it, whatever else is sent, times the number of clients; 0 where none is sent. */
   imageBytes: number;
   cpuSeconds?: number;
   peakBytes?: number;
@@ -30,6 +30,8 @@ export const rowNames = {
   'dockerproxy-small-cores-1': 'DockerProxy, 1 worker, small core',
   'dockerproxy-small-cores-2': 'DockerProxy, 2 workers, small cores',
   'dockerproxy-slow-200': 'DockerProxy, warm, 200 slow',
+  'dockerproxy-requests': 'DockerProxy, requests',
+  'dockerproxy-requests-redis': 'DockerProxy, requests, with Redis',
   'dockerproxy-engine': 'DockerProxy, by the engine',
   'dockerproxy-engine-again': 'DockerProxy, by the engine, again',
   docker: 'docker pull + docker save',
@@ -43,10 +45,11 @@ export const rowNames = {
 
 export type RowId = keyof typeof rowNames;
 
-export const megabytesPerSecond = ({ imageBytes, seconds }: Figures): number => imageBytes / 1e6 / seconds;
+export const megabytesPerSecond = ({ imageBytes, seconds }: Figures): number | undefined =>
+  imageBytes === 0 ? undefined : imageBytes / 1e6 / seconds;
 
 export const cpuSecondsPerGigabyte = ({ cpuSeconds, imageBytes }: Figures): number | undefined =>
-  cpuSeconds === undefined ? undefined : cpuSeconds / (imageBytes / 1e9);
+  cpuSeconds === undefined || imageBytes === 0 ? undefined : cpuSeconds / (imageBytes / 1e9);
 
 /** The middle one, or the mean of the two in the middle. */
 export function median(values: number[]): number {

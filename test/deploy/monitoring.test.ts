@@ -18,6 +18,7 @@ suite('what deploy/monitoring watches', () => {
         isKnownRegistry: () => false,
         certificateEnd: () => 0,
         isCertificateFailing: () => false,
+        isRedisConnected: () => true,
       });
       const known = new Set(
         [...(await metrics.text()).matchAll(/^# TYPE (\w+) (\w+)$/gm)].flatMap(([, metric, type]) =>
