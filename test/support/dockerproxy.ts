@@ -10,7 +10,7 @@ export interface DockerProxyOptions {
   env?: NodeJS.ProcessEnv;
   /** What follows `src/main.ts` on the command line. */
   args?: string[];
-  /** Milliseconds to wait for the server to listen; 20 000 unless told. */
+  /** Milliseconds to wait for the server to listen; 60 000 unless told. */
   timeout?: number;
 }
 
@@ -56,7 +56,7 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     DOCKERPROXY_DAILY_BYTES: '0',
     ...options.env,
   };
-  const { args = [], timeout = 20_000 } = options;
+  const { args = [], timeout = 60_000 } = options;
   const isListening = (running: RunningProcess) => listeningUrl(running) !== undefined;
   const running = await spawnUntil(process.execPath, [entryPoint, ...args], isListening, {
     env,
