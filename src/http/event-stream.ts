@@ -5,7 +5,10 @@ export interface EventStream {
   readonly body: Readable;
   /** Sends an event whose data is JSON. */
   send(event: string, data: object): void;
-  /** Sends an event soon; of several meanwhile, only the last, so that no reader is flooded. */
+  /**
+   * Sends an event soon, and not before its reader has taken what came before; of several of one name meanwhile, only
+   * the last, so that no reader is flooded and a slow one costs no memory.
+   */
   sendSoon(event: string, data: object): void;
   end(): void;
 }
@@ -14,36 +17,56 @@ export interface EventStream {
 const PACE_MS = 200;
 /** Milliseconds between comments, which keep the connection open while nothing happens. */
 const COMMENT_MS = 15_000;
+const COMMENT = ':\n\n';
 
 /** @see https://html.spec.whatwg.org/multipage/server-sent-events.html */
 export function createEventStream(): EventStream {
-  let later: { event: string; data: object } | undefined;
+  /** By name, in the order of their last. */
+  const later = new Map<string, object>();
   let lastSent = Number.NEGATIVE_INFINITY;
   let pace: NodeJS.Timeout | undefined;
+  let isBehind = false;
 
+  const push = (text: string): void => {
+    isBehind = !body.push(text);
+  };
   const write = (event: string, data: object): void => {
     lastSent = performance.now();
-    body.push(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+    push(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
   };
   const flush = (): void => {
     clearTimeout(pace);
     pace = undefined;
-    if (later !== undefined) write(later.event, later.data);
-    later = undefined;
+    const events = [...later];
+    later.clear();
+    for (const [event, data] of events) write(event, data);
   };
-  const comments = setInterval(() => body.push(':\n\n'), COMMENT_MS);
+  const flushSoon = (): void => {
+    if (isBehind || later.size === 0) return;
+    const wait = lastSent + PACE_MS - performance.now();
+    if (wait <= 0) flush();
+    else pace ??= setTimeout(flush, wait);
+  };
+  const comments = setInterval(() => {
+    if (!isBehind) push(COMMENT);
+  }, COMMENT_MS);
   const stop = (): void => {
     clearInterval(comments);
     clearTimeout(pace);
   };
   const body = new Readable({
-    read() {},
+    read() {
+      isBehind = false;
+      flushSoon();
+    },
     destroy(error, callback) {
       stop();
       callback(error);
     },
   });
 
+  // Headers leave with the first byte, so that the reader knows at once that it is heard.
+  push(COMMENT);
   return {
     body,
     send(event, data) {
@@ -51,11 +74,11 @@ export function createEventStream(): EventStream {
       write(event, data);
     },
     sendSoon(event, data) {
-      if (later !== undefined && later.event !== event) flush();
-      later = { event, data };
-      const wait = lastSent + PACE_MS - performance.now();
-      if (wait <= 0) flush();
-      else pace ??= setTimeout(flush, wait);
+      // Another stage begins: how the last one ended comes first.
+      if (later.size > 0 && !later.has(event) && !isBehind) flush();
+      later.delete(event);
+      later.set(event, data);
+      flushSoon();
     },
     end() {
       flush();

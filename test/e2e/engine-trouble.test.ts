@@ -132,7 +132,7 @@ suite('an engine in trouble, and one with much to do', {
     await using parts = await startParts();
     const events = listen(parts.url('test/none').replace('/dl?', '/dl/status?'));
     await events.ended;
-    const [, data = ''] = /^event: error\ndata: (.*)\n\n$/.exec(events.text()) ?? [];
+    const [, data = ''] = /^:\n\nevent: error\ndata: (.*)\n\n$/.exec(events.text()) ?? [];
     const { status, code } = JSON.parse(data);
     assert.deepEqual([status, code], [404, 'image-not-found']);
   });
