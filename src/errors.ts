@@ -200,7 +200,7 @@ const CATALOGUE = {
   },
   'engine-busy': {
     status: 503,
-    title: 'Too many pulls at once',
+    title: 'Engine busy',
     help: 'Wait for as long as Retry-After says and ask again.',
   },
   overloaded: {

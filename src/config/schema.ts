@@ -343,13 +343,13 @@ export const SCHEMA = {
     section: 'engine',
     type: count,
     default: '2',
-    doc: 'How many images the engine pulls at once. With --source engine.',
+    doc: 'How many images the engine pulls at once, and how many it saves at once. With --source engine.',
   },
   pullQueue: {
     section: 'engine',
     type: count,
     default: '16',
-    doc: 'How many pulls may wait for their turn; more are refused for a while. With --source engine.',
+    doc: 'How many images may wait to be pulled, and as many to be saved; more are refused for a while. With --source engine.',
   },
   engineKeep: {
     section: 'engine',

@@ -23,7 +23,8 @@ import type { Archive, ArchiveRequest, ImageSource, LiveArchive, Progress } from
 export interface EngineSourceOptions {
   readonly engine: Engine;
   readonly leases: Leases;
-  readonly queue: Queue;
+  /** Each lets a few pulls, or saves, run at once. */
+  readonly queues: { readonly pulls: Queue; readonly saves: Queue };
   readonly pulled: PulledImages;
   /** Where saved archives are kept; without it, each is sent as it is made. */
   readonly spools: Spools | undefined;
@@ -68,7 +69,7 @@ const SAVE_TRIES = 3;
  * that it has a length, an ETag and ranges as any archive does.
  */
 export function createEngineSource(options: EngineSourceOptions): ImageSource {
-  const { engine, leases, queue, pulled, spools, credentials, policy, defaultPlatform, maxSize, log } =
+  const { engine, leases, queues, pulled, spools, credentials, policy, defaultPlatform, maxSize, log } =
     options;
   const sharePull = createSingleFlight<EngineImage>();
   const shareSave = createSingleFlight<Spool>();
@@ -122,7 +123,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
         if (size > maxSize) throw tooLarge(maxSize);
       };
       const wait = (ahead: number): void => hub.report(key, { stage: 'queued', ahead });
-      return queue.run(
+      return queues.pulls.run(
         async () => {
           const before = await engine.images(shared);
           await engine.pull({ reference, platform, credentials: found, onProgress }, shared);
@@ -178,10 +179,17 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
     const unwatch = hub.watch(key, job.report);
     const work = async (shared: AbortSignal): Promise<Spool> => {
       const onProgress = (bytes: number): void => hub.report(key, { stage: 'saving', bytes });
-      onProgress(0);
-      const expected = job.images.reduce((sum, { size }) => sum + size, 0);
-      const source = await engine.save(job.names, chosenPlatform(job.images), shared);
-      return kept.fill({ key, expected, maxSize, onProgress }, source, shared);
+      const wait = (ahead: number): void => hub.report(key, { stage: 'queued', ahead });
+      return queues.saves.run(
+        async () => {
+          onProgress(0);
+          const expected = job.images.reduce((sum, { size }) => sum + size, 0);
+          const source = await engine.save(job.names, chosenPlatform(job.images), shared);
+          return kept.fill({ key, expected, maxSize, onProgress }, source, shared);
+        },
+        wait,
+        shared,
+      );
     };
     try {
       const made = await shareSave(key, work, signal);

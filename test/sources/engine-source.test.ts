@@ -7,13 +7,14 @@ import { type BlobCache, openBlobCache } from '../../src/blobs/blob-cache.ts';
 import { parsePlatform } from '../../src/oci/platform.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { type ConnectOptions, connectEngine } from '../../src/sources/engine/connect.ts';
-import type { Archive, ArchiveRequest, ImageSource } from '../../src/sources/image-source.ts';
+import type { Archive, ArchiveRequest, ImageSource, Progress } from '../../src/sources/image-source.ts';
 import { filesIn } from '../blobs/samples.ts';
 import { type FakeEngine, startFakeEngine } from '../support/fake-engine.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
 
 const AMD64 = 'linux/amd64';
 const IMAGE = '127.0.0.1:1/a';
+const MIB = 2 ** 20;
 
 interface Parts extends AsyncDisposable {
   fake: FakeEngine;
@@ -65,7 +66,7 @@ function requestOf(image: string): ArchiveRequest {
 
 suite('archives of an engine', () => {
   test('what was opened is there to be read, however full the cache becomes meanwhile', async () => {
-    await using parts = await startParts({ limit: 2 ** 20 + 1 });
+    await using parts = await startParts({ limit: 70 * MIB });
     const gone = new AbortController();
     const archive = await parts.open(gone.signal);
     const makeRoom = async (): Promise<boolean> => {
@@ -73,7 +74,7 @@ suite('archives of an engine', () => {
         const path = join(parts.folder, name);
         await utimes(path, new Date(0), (await stat(path)).mtime);
       }
-      return parts.cache.storage.reserve(2 ** 20, async () => {});
+      return parts.cache.storage.reserve(69.5 * MIB, async () => {});
     };
     assert.equal(await makeRoom(), false);
     assert.equal((await buffer(archive.read(undefined, gone.signal))).length, archive.size);
@@ -94,5 +95,28 @@ suite('archives of an engine', () => {
     const second = await parts.open(signal);
     assert.equal(second.etag, first.etag);
     assert.equal((await buffer(second.read(undefined, signal))).length, second.size);
+  });
+
+  test('a few are saved at once, the others wait, and past that they are told to come again', async () => {
+    await using parts = await startParts({ pulls: 1, pullQueue: 1, policy: 'missing' });
+    const { signal } = new AbortController();
+    const { promise: saved, resolve: save } = Promise.withResolvers<void>();
+    for (const name of ['b', 'c', 'd']) {
+      parts.fake.publish(`127.0.0.1:1/${name}:latest`, [AMD64]);
+      parts.fake.pull(`127.0.0.1:1/${name}:latest`);
+    }
+    const saves = (): number => parts.fake.requests.filter((request) => /images\/get/.test(request)).length;
+    parts.fake.hang(saved, (request) => /images\/get/.test(request));
+    const first = parts.open(signal, '127.0.0.1:1/b');
+    await waitFor(() => saves() === 1, { what: 'the first save' });
+    const stages: string[] = [];
+    const onProgress = ({ stage }: Progress): void => void stages.push(stage);
+    const second = parts.source.open({ ...requestOf('127.0.0.1:1/c'), onProgress }, signal);
+    await waitFor(() => stages.includes('queued'), { what: 'the second to wait' });
+    await assert.rejects(parts.open(signal, '127.0.0.1:1/d'), { code: 'engine-busy', status: 503 });
+    assert.equal(saves(), 1);
+    save();
+    await Promise.all([first, second]);
+    assert.deepEqual(stages.slice(0, 2), ['queued', 'saving']);
   });
 });

@@ -30,8 +30,8 @@ export interface FakeEngine extends AsyncDisposable {
   images(): string[];
   /** Is another engine from now on, at the same address and with the same images. */
   become(options: FakeEngineOptions): void;
-  /** Answers nothing that comes from now on before this. */
-  hang(until: Promise<void>): void;
+  /** Answers nothing of these requests, or of all, that comes from now on before this. */
+  hang(until: Promise<void>, is?: (request: string) => boolean): void;
   /** Says this of the next pull, before it waits and ends. */
   report(lines: object[], until: Promise<void>): void;
   /** How many answers are on their way. */
@@ -65,7 +65,7 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
   const names = new Map<string, string>();
   const requests: string[] = [];
   let options = initial;
-  let silence = Promise.resolve();
+  let silence = { until: Promise.resolve(), is: (_request: string): boolean => false };
   let said: { lines: object[]; until: Promise<void> } | undefined;
   const responses = new Set<ServerResponse>();
 
@@ -174,7 +174,7 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
     requests.push(request);
     responses.add(response);
     response.once('close', () => responses.delete(response));
-    await silence;
+    if (silence.is(request)) await silence.until;
     if (path.endsWith('/images/create') && said !== undefined) {
       const { lines, until } = said;
       said = undefined;
@@ -222,8 +222,8 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
     become(next) {
       options = next;
     },
-    hang(until) {
-      silence = until;
+    hang(until, is = () => true) {
+      silence = { until, is };
     },
     report(lines, until) {
       said = { lines, until };

@@ -18,7 +18,7 @@ export interface ConnectOptions
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** The folder of Docker's config.json. */
   readonly configFolder: string;
-  /** How many images are pulled at once, and how many may wait for it. */
+  /** How many images are pulled at once, and saved at once, and how many may wait for either. */
   readonly pulls: number;
   readonly pullQueue: number;
   /** Bytes of pulled images that stay in the engine. */
@@ -83,7 +83,10 @@ export async function connectEngine(options: ConnectOptions): Promise<ConnectedE
     engine,
     leases,
     log,
-    queue: createQueue({ atOnce: pulls, length: pullQueue }),
+    queues: {
+      pulls: createQueue({ atOnce: pulls, length: pullQueue }),
+      saves: createQueue({ atOnce: pulls, length: pullQueue }),
+    },
     pulled: createPulledImages({
       file: join(stateDir, 'pulled-images.json'),
       engine,

@@ -65,7 +65,7 @@ export function createQueue({ atOnce, length }: QueueOptions): Queue {
       } else if (waiting.length < length) {
         await turn(onWait, signal);
       } else {
-        throw new CatalogueError('engine-busy', `${waiting.length} other images wait to be pulled already.`, {
+        throw new CatalogueError('engine-busy', `${waiting.length} others wait for the engine already.`, {
           retryAfter: RETRY_AFTER_S,
         });
       }
