@@ -107,7 +107,10 @@ async function createProvider(
         logger.warn(`A self-signed certificate was made, ${describe(made)}, SHA-256 ${made.fingerprint}`),
       unsaved: ({ message }: CertificateFailure) => logger.warn(`${message} A restart will make another one`),
     };
-    return createSelfSignedProvider({ ...clock, names: selfSignedNames(config), store: store(), log });
+    const names = selfSignedNames(config, [hostname().toLowerCase()]);
+    // A container that is made anew has another name, but whoever trusts its certificate does so by the fingerprint.
+    const neededNames = selfSignedNames(config, []);
+    return createSelfSignedProvider({ ...clock, names, neededNames, store: store(), log });
   }
   if (tls !== 'acme') return createNoCertificate();
   return startAcme(config, await shareStore(config, store(), logger, redis), challenges, logger);
@@ -196,16 +199,9 @@ function filesLog(logger: Logger) {
 }
 
 /** By which a server may be called that has no name of its own in DNS. */
-function selfSignedNames({ domains, host }: Config): readonly string[] {
+function selfSignedNames({ domains, host }: Config, own: readonly string[]): readonly string[] {
   const isAddress = isIP(host) !== 0 && host !== '0.0.0.0' && host !== '::';
-  const names = [
-    ...domains,
-    hostname().toLowerCase(),
-    'localhost',
-    '127.0.0.1',
-    '::1',
-    ...(isAddress ? [host] : []),
-  ];
+  const names = [...domains, ...own, 'localhost', '127.0.0.1', '::1', ...(isAddress ? [host] : [])];
   return [...new Set(names)];
 }
 

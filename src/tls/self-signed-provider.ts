@@ -6,8 +6,10 @@ import { renewalTime } from './schedule.ts';
 import { makeSelfSigned } from './self-signed.ts';
 
 export interface SelfSignedProviderOptions {
-  /** DNS names and IP addresses. */
+  /** DNS names and IP addresses that a new one is for. */
   readonly names: readonly string[];
+  /** Those of them without which a stored one is not served. */
+  readonly neededNames: readonly string[];
   readonly store: CertificateStore;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -32,7 +34,7 @@ const BACKDATE_MS = 3_600_000;
 export async function createSelfSignedProvider(
   options: SelfSignedProviderOptions,
 ): Promise<CertificateProvider> {
-  const { names, store, now, random, log } = options;
+  const { names, neededNames, store, now, random, log } = options;
   let lastFailure: CertificateFailure | undefined;
   let use: (certificate: Certificate) => void = () => {};
 
@@ -51,7 +53,7 @@ export async function createSelfSignedProvider(
     return made;
   };
   const stored = await store.certificate(AUTHORITY);
-  const isStoredGood = stored !== undefined && isFor(stored, names) && renewalTime(stored, 1) > now();
+  const isStoredGood = stored !== undefined && isFor(stored, neededNames) && renewalTime(stored, 1) > now();
   let certificate = isStoredGood ? stored : await make();
 
   let nextAttempt = renewalTime(certificate, random());

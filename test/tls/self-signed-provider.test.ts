@@ -13,11 +13,13 @@ async function open(
   folder: TemporaryFolder,
   names: readonly string[],
   parts: Partial<CertificateStore> = {},
+  neededNames = names,
 ) {
   const made: Certificate[] = [];
   const unsaved: string[] = [];
   const provider = await createSelfSignedProvider({
     names,
+    neededNames,
     store: { ...createDiskStore({ folder: join(folder.path, 'tls'), onDamage: () => {} }), ...parts },
     now: Date.now,
     random: () => 0.5,
@@ -42,6 +44,15 @@ suite('a certificate of our own', { timeout: 30_000 }, () => {
     const third = await open(folder, ['a.example', 'b.example']);
     assert.equal(third.made.length, 1);
     assert.ok(third.provider.certificate && isFor(third.provider.certificate, ['a.example', 'b.example']));
+  });
+
+  test('stays where a name has changed that nobody needs, as that of a container', async () => {
+    await using folder = await temporaryFolder();
+    const needed = ['a.example', '127.0.0.1'];
+    const first = await open(folder, [...needed, '0123456789ab'], {}, needed);
+    const second = await open(folder, [...needed, 'ba9876543210'], {}, needed);
+    assert.equal(second.provider.certificate?.fingerprint, first.provider.certificate?.fingerprint);
+    assert.ok(second.provider.certificate && isFor(second.provider.certificate, ['0123456789ab']));
   });
 
   test('is made anew before it ends, while it is in use', async (t) => {
