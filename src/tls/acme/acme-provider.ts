@@ -3,9 +3,9 @@ import { createAlarm } from '../alarm.ts';
 import { type Certificate, isFor } from '../certificate.ts';
 import { type CertificateFailure, type CertificateProvider, stateOf } from '../certificate-provider.ts';
 import type { CertificateStore } from '../certificate-store.ts';
-import { SharedStoreError } from '../redis-vault.ts';
 import { ATTEMPTS, nextRenewalTime, renewalTime, retryTime, WINDOW_MS } from '../schedule.ts';
 import { temporaryCertificate } from '../self-signed-provider.ts';
+import { explainStoreError } from './explain-failure.ts';
 import { type CertificateIssuer, type CertificateOrder, IssueError } from './issuer.ts';
 
 export interface AcmeProviderOptions {
@@ -215,12 +215,12 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
 
 function failureOf(error: unknown): IssueError['failure'] {
   if (error instanceof IssueError) return error.failure;
+  const storeFailure = explainStoreError(error as Error);
+  if (storeFailure !== undefined) return storeFailure;
   const { message } = error as Error;
-  if (error instanceof SharedStoreError)
-    return { code: 'store-failed', message: `${message}.`, retryAfter: undefined };
   return {
-    code: 'store-failed',
-    message: `The state folder cannot be written: ${message}; make room in it, or make it writable.`,
+    code: 'unexpected',
+    message: `DockerProxy has made a mistake: ${message}.`,
     retryAfter: undefined,
   };
 }

@@ -39,12 +39,30 @@ const REFUSALS = new Map([
   ['userActionRequired', 'its terms of service have changed'],
 ]);
 
-const DISK_CODES = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES', 'EPERM', 'ENOTDIR', 'EIO']);
+const DISK_CODES = new Set([
+  ...['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EACCES', 'EPERM', 'EIO', 'ESTALE', 'EBUSY', 'EMFILE', 'ENFILE'],
+  ...['ENOENT', 'ENOTDIR', 'EISDIR', 'EEXIST', 'ELOOP'],
+]);
 
 /** Makes of what went wrong with an order a sentence that its operator can act on. */
 export function explainFailure({ error, problem, directory }: WhatHappened): IssueFailure {
   const authority = URL.parse(directory)?.host ?? directory;
   return problem === undefined ? explainError(error, authority) : explainProblem(problem, authority);
+}
+
+/** Says of an error of a store what to do; undefined for any other. */
+export function explainStoreError(error: Error): IssueFailure | undefined {
+  const code = codeOf(error);
+  const failure = (message: string): IssueFailure => ({
+    code: 'store-failed',
+    message,
+    retryAfter: undefined,
+  });
+  if (code === SHARED_STORE_FAILED) return failure(`${error.message}.`);
+  if (!DISK_CODES.has(code)) return undefined;
+  return failure(
+    `The state folder cannot be written: ${error.message}; make room in it, or make it writable.`,
+  );
 }
 
 function explainProblem({ type, detail, status, retryAfter }: AcmeProblem, authority: string): IssueFailure {
@@ -83,19 +101,18 @@ function explainError(error: Error, authority: string): IssueFailure {
   });
   if (error.name === 'TimeoutError') return failure('ca-slow', `${authority} did not answer in time.`);
   const cause = error.cause instanceof Error ? error.cause : error;
-  const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
-  if (DISK_CODES.has(code)) {
-    return failure(
-      'store-failed',
-      `The state folder cannot be written: ${error.message}; make room in it, or make it writable.`,
-    );
-  }
-  if (code === SHARED_STORE_FAILED) return failure('store-failed', `${cause.message}.`);
+  // A firewall refuses with codes that files have, too.
   if (error.message === 'fetch failed') {
     return failure(
       'ca-unreachable',
-      `${authority} cannot be reached (${code || cause.message}): check this machine’s DNS, its firewall and --acme-directory.`,
+      `${authority} cannot be reached (${codeOf(cause) || cause.message}): check this machine’s DNS, its firewall and --acme-directory.`,
     );
   }
+  const storeFailure = explainStoreError(cause);
+  if (storeFailure !== undefined) return storeFailure;
   return failure('ca-failed', `The order at ${authority} failed: ${quote(error.message, 300)}.`);
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : '';
 }

@@ -26,7 +26,8 @@ export type FailureCode =
   | 'ca-refused'
   | 'challenge-failed'
   | 'store-failed'
-  | 'worker-ended';
+  | 'worker-ended'
+  | 'unexpected';
 
 /** Why there is no certificate; it survives the way between threads. */
 export interface IssueFailure {

@@ -171,6 +171,17 @@ suite('the certificate over the years', () => {
     await provider.close();
   });
 
+  test('what is no trouble of the disk is not taken for one', async (t) => {
+    const { provider, pass, authority, failures } = await startProvider(t);
+    authority.onIssue = () => {
+      throw new TypeError('x is not a function');
+    };
+    await pass(61 * DAY_MS, HOUR_MS);
+    assert.ok(failures.length > 0 && failures.every((code) => code === 'unexpected'), failures.join());
+    assert.match(provider.status().lastFailure?.message ?? '', /x is not a function/);
+    await provider.close();
+  });
+
   test('after five attempts in an hour, a reload and a restart say until when they wait', async (t) => {
     const store = createStore();
     store.state.attempts = [50, 40, 30, 20, 10].map((minutes) => START - minutes * MINUTE_MS);

@@ -45,6 +45,7 @@ suite('what keeps an authority from answering', () => {
     new TypeError('fetch failed', { cause: Object.assign(new Error(`connect ${code}`), { code }) });
   const causes: [Error, string, RegExp][] = [
     [withCause('ECONNREFUSED'), 'ca-unreachable', /cannot be reached \(ECONNREFUSED\)/],
+    [withCause('EPERM'), 'ca-unreachable', /cannot be reached \(EPERM\): .* its firewall/],
     [withCause('ENOTFOUND'), 'ca-unreachable', /\(ENOTFOUND\): check this machine’s DNS/],
     [withCause('SELF_SIGNED_CERT_IN_CHAIN'), 'ca-unreachable', /SELF_SIGNED_CERT_IN_CHAIN/],
     [new DOMException('too late', 'TimeoutError'), 'ca-slow', /did not answer in time/],
