@@ -9,15 +9,26 @@ import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
 import { type RunResult, run, temporaryFolder, waitFor } from '../support/process.ts';
 
-const STRONG = [
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-];
-const WEAK = [
-  'ECDHE-ECDSA-AES128-SHA',
-  'ECDHE-ECDSA-AES128-SHA256',
-  'ECDHE-ECDSA-AES256-CCM8',
+/** Suites of TLS 1.2 by the kind of the certificate's key, of which a server has to take some and refuse others. */
+const SUITES = {
+  ec: {
+    strong: [
+      'ECDHE-ECDSA-AES128-GCM-SHA256',
+      'ECDHE-ECDSA-AES256-GCM-SHA384',
+      'ECDHE-ECDSA-CHACHA20-POLY1305',
+    ],
+    weak: ['ECDHE-ECDSA-AES128-SHA', 'ECDHE-ECDSA-AES128-SHA256', 'ECDHE-ECDSA-AES256-CCM8'],
+  },
+  rsa: {
+    strong: ['ECDHE-RSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES256-GCM-SHA384', 'ECDHE-RSA-CHACHA20-POLY1305'],
+    weak: [
+      ...['ECDHE-RSA-AES128-SHA', 'ECDHE-RSA-AES128-SHA256', 'ECDHE-RSA-AES256-SHA384'],
+      ...['AES128-SHA', 'AES128-SHA256', 'AES256-GCM-SHA384', 'AES128-CCM', 'CAMELLIA128-SHA'],
+      ...['DHE-RSA-AES128-SHA', 'DHE-RSA-AES256-GCM-SHA384', 'DHE-RSA-CHACHA20-POLY1305'],
+    ],
+  },
+};
+const ALWAYS_WEAK = [
   'AES128-GCM-SHA256',
   'DHE-RSA-AES128-GCM-SHA256',
   'AECDH-AES128-SHA',
@@ -27,9 +38,9 @@ const WEAK = [
 ];
 
 /** The server with a certificate from files, and openssl as its client. */
-async function startWithFiles() {
+async function startWithFiles(kind: keyof typeof SUITES = 'ec') {
   const folder = await temporaryFolder();
-  const { certificate, key } = await makeCertificate(folder.path);
+  const { certificate, key } = await makeCertificate(folder.path, kind);
   const proxy = await startDockerProxy({ args: ['--tls-cert-file', certificate, '--tls-key-file', key] });
   const plain = (): string => {
     const line = proxy.logs().find(({ msg }) => / leads to HTTPS$/.test(msg))?.msg ?? '';
@@ -52,24 +63,27 @@ async function startWithFiles() {
 }
 
 suite('TLS, as openssl sees it', { skip: skipUnless('openssl'), timeout: 60_000 }, () => {
-  test('versions 1.2 and 1.3 alone, with forward secrecy and authenticated encryption', async () => {
-    await using server = await startWithFiles();
-    for (const version of ['-tls1', '-tls1_1']) {
-      const { code, stderr } = await server.openssl([version, '-cipher', 'ALL:@SECLEVEL=0']);
-      assert.notEqual(code, 0);
-      assert.match(stderr, /alert protocol version/, version);
-    }
-    for (const cipher of STRONG) {
-      const { stdout } = await server.openssl(['-tls1_2', '-cipher', cipher]);
-      assert.match(stdout, new RegExp(`New, TLSv1\\.2, Cipher is ${cipher}`));
-    }
-    for (const cipher of WEAK) {
-      const { code, stderr } = await server.openssl(['-tls1_2', '-cipher', `${cipher}:@SECLEVEL=0`]);
-      assert.notEqual(code, 0, cipher);
-      assert.match(stderr, /handshake failure|no cipher match|no ciphers available/, cipher);
-    }
-    assert.match((await server.openssl(['-tls1_3'])).stdout, /New, TLSv1\.3, Cipher is TLS_/);
-  });
+  for (const kind of ['ec', 'rsa'] as const) {
+    test(`versions 1.2 and 1.3 alone, with forward secrecy and authenticated encryption: ${kind}`, async () => {
+      await using server = await startWithFiles(kind);
+      for (const version of ['-tls1', '-tls1_1']) {
+        const { code, stderr } = await server.openssl([version, '-cipher', 'ALL:@SECLEVEL=0']);
+        assert.notEqual(code, 0);
+        assert.match(stderr, /alert protocol version/, version);
+      }
+      const { strong, weak } = SUITES[kind];
+      for (const cipher of strong) {
+        const { stdout } = await server.openssl(['-tls1_2', '-cipher', cipher]);
+        assert.match(stdout, new RegExp(`New, TLSv1\\.2, Cipher is ${cipher}`));
+      }
+      for (const cipher of [...weak, ...ALWAYS_WEAK]) {
+        const { code, stderr } = await server.openssl(['-tls1_2', '-cipher', `${cipher}:@SECLEVEL=0`]);
+        assert.notEqual(code, 0, cipher);
+        assert.match(stderr, /handshake failure|no cipher match|no ciphers available/, cipher);
+      }
+      assert.match((await server.openssl(['-tls1_3'])).stdout, /New, TLSv1\.3, Cipher is TLS_/);
+    });
+  }
 
   test('an elliptic-curve key, ALPN, no compression, no renegotiation', async () => {
     await using server = await startWithFiles();
