@@ -71,6 +71,13 @@ async function allAreRight(downloads: readonly OngoingDownload[]): Promise<void>
   }
 }
 
+/** What the service tells of itself, by the name of a metric. */
+async function metricOf(proxy: DockerProxy, name: string): Promise<number> {
+  const url = proxy.logs().flatMap(({ msg }) => /^Metrics are at (\S+)$/.exec(msg)?.[1] ?? [])[0] ?? '';
+  const { body } = await httpCall(url);
+  return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(body.toString())?.[1]);
+}
+
 const LIMITED = {
   ...{ status: 429, headers: { 'retry-after': '7200' } },
   problem: 'urn:ietf:params:acme:error:rateLimited',
@@ -121,28 +128,33 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     assert.equal(bed.pebble.issued(), 1);
   });
 
-  test('a forced renewal breaks none of 20 downloads, and uses the account again', {
-    skip: skipUnless('docker-registry'),
-  }, async () => {
-    await using bed = await startAcmeBed();
-    await using registry = await startRegistryWithImage();
-    await using proxy = await bed.startWithCertificate(registry.env);
-    const before = await shownBy(proxy);
-    const downloads = await registry.begin(bed, proxy);
-    await forceRenewal(bed, proxy);
-    await untilIssued(proxy, async () => (await shownBy(proxy)).fingerprint256 !== before.fingerprint256);
-    await allAreRight(downloads);
-    const after = await shownBy(proxy);
-    assert.notEqual(
-      after.publicKey.export({ type: 'spki', format: 'pem' }),
-      before.publicKey.export({ type: 'spki', format: 'pem' }),
-    );
-    assert.equal(bed.authority.requests.filter((request) => /sign-me-up/.test(request)).length > 0, true);
-    assert.equal(bed.pebble.log().match(/There are now \d+ accounts/g)?.length, 1);
-    await waitFor(async () => (await bed.files('certificates')).length === 1, {
-      what: 'the saved certificate',
+  for (const workers of [1, 2]) {
+    test(`a forced renewal breaks none of 20 downloads, and uses the account again: workers ${workers}`, {
+      skip: skipUnless('docker-registry'),
+    }, async () => {
+      await using bed = await startAcmeBed();
+      await using registry = await startRegistryWithImage();
+      const env = { ...registry.env, DOCKERPROXY_WORKERS: `${workers}` };
+      await using proxy = await bed.startWithCertificate(env);
+      const before = await shownBy(proxy);
+      const downloads = await registry.begin(bed, proxy);
+      const begun = proxy.logs().filter(({ msg }) => /^Downloading image: /.test(msg));
+      assert.equal(new Set(begun.map(({ pid }) => pid)).size, workers);
+      await forceRenewal(bed, proxy);
+      await untilIssued(proxy, async () => (await shownBy(proxy)).fingerprint256 !== before.fingerprint256);
+      await allAreRight(downloads);
+      const after = await shownBy(proxy);
+      assert.notEqual(
+        after.publicKey.export({ type: 'spki', format: 'pem' }),
+        before.publicKey.export({ type: 'spki', format: 'pem' }),
+      );
+      assert.equal(bed.authority.requests.filter((request) => /sign-me-up/.test(request)).length > 0, true);
+      assert.equal(bed.pebble.log().match(/There are now \d+ accounts/g)?.length, 1);
+      await waitFor(async () => (await bed.files('certificates')).length === 1, {
+        what: 'the saved certificate',
+      });
     });
-  });
+  }
 
   test('a certificate of seconds is renewed again and again, and breaks none of 20 downloads', {
     skip: skipUnless('docker-registry'),
@@ -183,7 +195,8 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
 
   test('one that fails, or takes no more requests, changes nothing that is in use', async () => {
     await using bed = await startAcmeBed();
-    await using proxy = await bed.startWithCertificate();
+    await using proxy = await bed.startWithCertificate({ DOCKERPROXY_METRICS_PORT: '0' });
+    assert.equal(await metricOf(proxy, 'dockerproxy_certificate_failing'), 0);
     const before = await shownBy(proxy);
     bed.authority.fault = { status: 503 };
     await forceRenewal(bed, proxy);
@@ -203,6 +216,15 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
     assert.ok(Date.parse(report.nextAttempt) - Date.parse(report.lastFailure?.at ?? '') >= 7_200_000);
     assert.equal(report.state, 'valid');
     assert.equal((await shownBy(proxy)).fingerprint256, before.fingerprint256);
+    assert.equal(await metricOf(proxy, 'dockerproxy_certificate_failing'), 1);
+    const end = await metricOf(proxy, 'dockerproxy_certificate_expiry_timestamp_seconds');
+    assert.equal(end, before.validToDate.getTime() / 1000);
+
+    bed.authority.fault = undefined;
+    process.kill(proxy.pid, 'SIGHUP');
+    await untilIssued(proxy, async () => bed.pebble.issued() === 2);
+    await bed.issued(proxy);
+    assert.equal(await metricOf(proxy, 'dockerproxy_certificate_failing'), 0);
   });
 
   test('one that refuses every nonce is not asked without end', async () => {
