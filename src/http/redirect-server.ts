@@ -7,6 +7,7 @@ import { closeGracefully } from './graceful-close.ts';
 import { HOST } from './host-header.ts';
 import { parserOptions, TIMEOUTS } from './parser-options.ts';
 import { answerError } from './plugins/problems.ts';
+import { refuseOddRequests } from './plugins/strict-requests.ts';
 import { type ChallengeOptions, challengeRoutes } from './routes/challenge.ts';
 import { type HealthOptions, healthRoutes } from './routes/health.ts';
 
@@ -39,6 +40,7 @@ export async function createRedirectServer(options: RedirectServerOptions): Prom
   clientErrors.watch(app.server);
   limitConnections(app.server, connections, logger);
   closeGracefully(app, drain);
+  refuseOddRequests(app);
   app.setErrorHandler(answerError);
   app.setNotFoundHandler((request, reply) => {
     const host = targetHost(request.headers.host, domains);
@@ -47,7 +49,7 @@ export async function createRedirectServer(options: RedirectServerOptions): Prom
     }
     const port = httpsPort();
     const origin = `https://${host}${port === HTTPS_PORT ? '' : `:${port}`}`;
-    // 308 keeps the method; by name, so that caches keep what is for ever no longer than the operator wants.
+    // It is for ever, but caches keep it no longer than the operator wants.
     return reply.header('cache-control', 'no-store').redirect(`${origin}${targetPath(request.url)}`, 308);
   });
   await app.register(healthRoutes, { readiness });

@@ -5,6 +5,7 @@ import { createDrain } from '../../src/http/drain.ts';
 import { createRedirectServer } from '../../src/http/redirect-server.ts';
 import { createReadiness } from '../../src/telemetry/readiness.ts';
 import { type Answer, NO_CONNECTION_LIMITS, problemOf, requestHead, speak } from './samples.ts';
+import { assertRefusedOnce, SMUGGLING } from './smuggling.ts';
 
 async function startServer({ domains = ['dl.example.org', 'images.example.org'], httpsPort = 443 } = {}) {
   const app = await createRedirectServer({
@@ -87,16 +88,38 @@ suite('plain HTTP beside HTTPS', { timeout: 20_000 }, () => {
     assert.equal(location(await server.raw('GET /a HTTP/1.0\r\n\r\n')), 'https://dl.example.org/a');
   });
 
-  for (const method of ['HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS']) {
-    test(`${method} keeps its method by 308`, async () => {
+  test('HEAD is sent on, too', async () => {
+    await using server = await startServer();
+    const answer = await server.send('HEAD', '/dl?myimage=a', { host: 'dl.example.org' });
+    assert.equal(location(answer), 'https://dl.example.org/dl?myimage=a');
+  });
+
+  for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE']) {
+    test(`${method} is not, as nothing takes it there`, async () => {
       await using server = await startServer();
-      const answer = await server.send(method, '/dl?myimage=a', {
-        'content-length': '0',
-        host: 'dl.example.org',
-      });
-      assert.equal(location(answer), 'https://dl.example.org/dl?myimage=a');
+      const answer = await server.send(method, '/dl?myimage=a', { 'content-length': '0' });
+      assert.equal(answer.status, 405);
+      assert.equal(answer.header('allow'), 'GET, HEAD');
+      assert.equal(answer.header('location'), undefined);
+      problemOf(answer);
     });
   }
+
+  for (const [title, bytes] of Object.entries(SMUGGLING)) {
+    test(`what two readers could understand in two ways is refused once: ${title}`, async () => {
+      await using server = await startServer();
+      assertRefusedOnce(await server.raw(bytes));
+    });
+  }
+
+  test('no more than eight requests before the first answer are worked on', async () => {
+    await using server = await startServer();
+    const one = requestHead('GET', '/a', { connection: 'keep-alive' });
+    const { head, body } = await server.raw(one.repeat(100));
+    const answers = `${head}\r\n\r\n${body}`.match(/HTTP\/1\.1 \d{3}/g) ?? [];
+    assert.ok(answers.length <= 9, `${answers.length} answers`);
+    assert.equal(answers.at(-1), 'HTTP/1.1 400');
+  });
 
   test('challenges are answered, and no others', async () => {
     await using server = await startServer();
