@@ -1,5 +1,7 @@
 import { createCipheriv } from 'node:crypto';
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -28,6 +30,7 @@ const LAYER_BYTES = 32 * 1024 * 1024;
 const SETTLE_MS = 20_000;
 /** Bytes: buffers that lie ready for the next download. */
 const LEFT_MAX = 50e6;
+const HUGE = 900_000_000;
 const monitor = pathToFileURL(join(import.meta.dirname, 'resources-monitor.ts')).href;
 
 await using folder = await temporaryFolder();
@@ -36,7 +39,12 @@ const socket = join(folder.path, 'resources.sock');
 await using proxy = await startDockerProxy({
   env: {
     DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
-    DOCKERPROXY_CONNECTIONS_PER_CLIENT: '0',
+    // Limits that nobody reaches, so that all is counted as it would be.
+    DOCKERPROXY_CONNECTIONS_PER_CLIENT: '100000',
+    DOCKERPROXY_RATE_LIMIT: `${HUGE}/hour`,
+    DOCKERPROXY_DOWNLOADS_PER_IP: `${HUGE}`,
+    DOCKERPROXY_MAX_DOWNLOADS: `${HUGE}`,
+    DOCKERPROXY_DAILY_BYTES: `${HUGE}MiB`,
     DOCKERPROXY_LOG_LEVEL: 'info',
     ...{ NODE_OPTIONS: `--import=${monitor}`, RESOURCES_SOCKET: socket },
   },
@@ -65,7 +73,10 @@ async function run({ url, pid }: DockerProxy, registry: HostileRegistry): Promis
   const tally = await sendTraffic(kinds, rate, seconds);
   clearInterval(watch);
   const under = await resources();
-  const result = verdicts(tally, slow, memory, await halfTime, under);
+  const result = [
+    ...verdicts(tally, slow, memory, await halfTime, under),
+    ...(await countedVerdicts(origin, tally, slow)),
+  ];
   slow.leave();
   caller.close();
   const after = await settled(
@@ -123,6 +134,43 @@ function verdicts(
     // What the process holds of the system's memory depends on when it collects; what is in use does not.
     most('% that memory in use grew in the last half', (end.bytes / half.bytes - 1) * 100, 10),
   ];
+}
+
+/** What a client has left, as it is told. */
+interface ClientLimits {
+  requests: { limit: number; remaining: number };
+  downloads: { active: number };
+  bytes: { limit: number; remaining: number };
+}
+
+/** Whether the limits have seen what was done. */
+async function countedVerdicts(origin: URL, tally: Tally, slow: SlowClients): Promise<Target[]> {
+  const busy = await limitsOf(origin, '127.0.0.1');
+  const each = await Promise.all(
+    slow.some().map(async ({ address, bytes }) => ({ bytes, limits: await limitsOf(origin, address) })),
+  );
+  const missing = each.map(({ bytes, limits }) => bytes - used(limits.bytes));
+  return [
+    // The page, health checks and what is no request count for nobody.
+    least('requests that were counted', used(busy.requests), tally.sent * 0.7),
+    least('MB of their answers that were counted', used(busy.bytes) / 1e6, (tally.sent * 0.2 * 65_536) / 1e6),
+    least('slow clients of 10 whose one download is counted', each.filter(hasOne).length, each.length),
+    most('bytes of theirs that were not counted', Math.max(...missing, 0), 0),
+  ];
+
+  function hasOne({ limits: { downloads, requests } }: (typeof each)[number]): boolean {
+    return downloads.active === 1 && used(requests) >= 1;
+  }
+}
+
+function used({ limit, remaining }: { limit: number; remaining: number }): number {
+  return limit - remaining;
+}
+
+async function limitsOf(origin: URL, localAddress: string): Promise<ClientLimits> {
+  const asked = get(new URL('/api/v1/limits', origin), { localAddress, agent: false });
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  return JSON.parse(await text(response)) as ClientLimits;
 }
 
 function serveLargeImage(registry: HostileRegistry): Image {

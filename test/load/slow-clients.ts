@@ -8,18 +8,23 @@ export interface SlowClients {
   alive(): number;
   /** Bytes that the one got that got the fewest. */
   fewest(): number;
+  /** A few of them: their addresses and the bytes that each got. */
+  some(): readonly { address: string; bytes: number }[];
   leave(): void;
 }
 
 const TICK_MS = 250;
 /** So that not all come at once: nobody's clients do. */
 const AT_ONCE = 50;
+const SOME = 10;
 
-/** Begins downloads, each over a connection of its own, and reads from them at a pace in bytes a second. */
+/** Begins downloads, each from an address of its own on loopback, and reads from them at a pace in bytes a second. */
 export async function startSlowClients(url: URL, count: number, pace: number): Promise<SlowClients> {
   const taken = new Map<Socket, number>();
   for (let begun = 0; begun < count; begun += AT_ONCE) {
-    const sockets = Array.from({ length: Math.min(AT_ONCE, count - begun) }, () => download(url));
+    const sockets = Array.from({ length: Math.min(AT_ONCE, count - begun) }, (_, at) =>
+      download(url, addressOf(begun + at)),
+    );
     for (const socket of sockets) taken.set(socket, 0);
     await Promise.all(sockets.map((socket) => once(socket, 'readable')));
   }
@@ -32,6 +37,7 @@ export async function startSlowClients(url: URL, count: number, pace: number): P
   return {
     alive: () => [...taken.keys()].filter((socket) => !socket.destroyed && !socket.readableEnded).length,
     fewest: () => Math.min(...taken.values()),
+    some: () => [...taken.values()].slice(0, SOME).map((bytes, at) => ({ address: addressOf(at), bytes })),
     leave() {
       clearInterval(timer);
       for (const socket of taken.keys()) socket.destroy();
@@ -39,11 +45,16 @@ export async function startSlowClients(url: URL, count: number, pace: number): P
   };
 }
 
-function download({ hostname, port, pathname, search }: URL): Socket {
+function addressOf(at: number): string {
+  return `127.1.${at >> 8}.${at & 255}`;
+}
+
+function download({ hostname, port, pathname, search }: URL, localAddress: string): Socket {
   // A small buffer: what Node has read ahead, the server takes for read.
   const options: TcpNetConnectOpts & ReadableOptions = {
     host: hostname,
     port: Number(port),
+    localAddress,
     highWaterMark: 8192,
   };
   const socket = connect(options);
