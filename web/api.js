@@ -1,4 +1,5 @@
-import { lang, t } from './text.js';
+import { lang } from './page.js';
+import { t } from './text.js';
 
 export class Refusal extends Error {
 	/** @param {Portal.Problem} problem */

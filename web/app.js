@@ -1,26 +1,26 @@
 import { ask, peek, Refusal } from './api.js';
 import { downloadUrl, escaped } from './commands.js';
 import { find } from './finder.js';
+import { byId, data, makeButton } from './page.js';
 import { fullName, parsePaste, repositoryOf } from './paste.js';
 import { showProblem } from './problem.js';
 import { recall, remember } from './recent.js';
-import { keepLanguage, showLimits, showService } from './service.js';
+import { keepLanguage, showLimits } from './service.js';
 import { suggest } from './suggestions.js';
 import { date, size, t } from './text.js';
-import { byId, fillPlatforms, makeButton, makeCard, showCommands } from './view.js';
+import { fillPlatforms, makeCard, showCommands } from './view.js';
 
 const [input, platforms, formats, pin] = [byId('image'), byId('platform'), byId('format'), byId('pin')];
 const [link, names, result, problem] = [byId('download'), byId('names'), byId('result'), byId('problem')];
 const hint = names.textContent ?? '';
 
-const info = await ask('info').catch(() => undefined);
-const isEngine = info?.source === 'engine';
+const { isEngine, maxImages, search } = data;
 byId('formats').hidden = isEngine;
 let platform = '';
 let looking = new AbortController();
 
 const suggestions = suggest(input, byId('options'), (text, signal) =>
-	find(text, signal, { search: info?.search ?? false, fill: open, show: suggestions.show }),
+	find(text, signal, { search, fill: open, show: suggestions.show }),
 );
 
 /** @param {string} text */
@@ -56,8 +56,9 @@ const lookUp = async () => {
 	suggestions.close();
 	const pasted = parsePaste(input.value);
 	const { images } = pasted;
-	const most = info?.maxImages ?? 10;
-	const mistake = pasted.problem ? t(pasted.problem) : images.length > most && t('tooMany', { n: most });
+	const mistake = pasted.problem
+		? t(pasted.problem)
+		: images.length > maxImages && t('tooMany', { n: maxImages });
 	if (mistake || images.length === 0) {
 		input.ariaInvalid = 'true';
 		names.textContent = mistake || hint;
@@ -156,7 +157,8 @@ const showRecent = () => {
 
 const readAddress = () => {
 	const query = new URLSearchParams(location.search);
-	const images = query.getAll('image').join(' ');
+	// The form sends the other name, where it is sent before this module is there.
+	const images = [...query.getAll('image'), ...query.getAll('myimage')].join(' ');
 	platform = query.get('platform') ?? '';
 	formats.value = (!isEngine && query.get('format')) || 'docker';
 	setField(images || input.value);
@@ -208,5 +210,4 @@ byId('sum').onclick = async () => (await import('./checksum.js')).showChecksum(l
 addEventListener('popstate', readAddress);
 keepLanguage();
 showRecent();
-if (info) showService(info);
 readAddress();

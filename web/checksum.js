@@ -1,7 +1,7 @@
 import { Refusal, request } from './api.js';
+import { byId, make } from './page.js';
 import { showProblem } from './problem.js';
 import { t } from './text.js';
-import { byId, make } from './view.js';
 
 const shown = make('p', { className: 'hint', dir: 'auto' });
 let asked = new AbortController();

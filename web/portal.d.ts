@@ -1,6 +1,6 @@
+import type { PageData } from '../src/http/portal-page.ts';
 import type { Problem as ProblemDetails } from '../src/http/problem-schema.ts';
 import type { ImageDetails } from '../src/http/routes/image.ts';
-import type { ServiceInfo } from '../src/http/routes/info.ts';
 import type { SearchResults } from '../src/http/routes/search.ts';
 import type { TagPage } from '../src/http/routes/tags.ts';
 
@@ -9,14 +9,15 @@ declare global {
 	namespace Portal {
 		type Problem = Partial<ProblemDetails>;
 		type Image = ImageDetails;
-		type Info = ServiceInfo;
+		/** What the page has in it for its modules. */
+		type Data = PageData;
 		type Quota = { limit: number; remaining: number };
 		type Limits = {
 			requests: Quota | null;
 			downloads: { limit: number; active: number } | null;
 			bytes: Quota | null;
 		};
-		type Answers = { info: Info; image: Image; tags: TagPage; search: SearchResults; limits: Limits };
+		type Answers = { image: Image; tags: TagPage; search: SearchResults; limits: Limits };
 
 		/** Asks the API of this service. @throws Refusal */
 		type Ask = <Name extends keyof Answers>(
@@ -94,6 +95,7 @@ declare global {
 			metalink: HTMLAnchorElement;
 			bar: HTMLProgressElement;
 			card: HTMLTemplateElement;
+			data: HTMLTemplateElement;
 		}
 		/** An element of the page, which has it. */
 		type ById = <Id extends string>(id: Id) => Id extends keyof Elements ? Elements[Id] : HTMLElement;

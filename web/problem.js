@@ -1,5 +1,5 @@
+import { byId, make, makeButton } from './page.js';
 import { duration, t } from './text.js';
-import { byId, make, makeButton } from './view.js';
 
 /** @type {Portal.ShowProblem} */
 export const showProblem = (problem, { retry, choose }) => {

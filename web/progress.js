@@ -1,6 +1,6 @@
 import { Refusal } from './api.js';
+import { byId } from './page.js';
 import { size, t } from './text.js';
-import { byId } from './view.js';
 
 /** @type {Portal.Watch} */
 export const watch = (url) =>

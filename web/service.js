@@ -1,17 +1,6 @@
 import { ask } from './api.js';
+import { byId } from './page.js';
 import { size, t } from './text.js';
-import { byId, make } from './view.js';
-
-/** Shows who runs the service and what may be fetched. @param {Portal.Info} info */
-export const showService = ({ operator: { name, contact }, allowed, denied, version }) => {
-	byId('patterns').textContent =
-		allowed.join(', ') + (denied.length > 0 ? t('except', { list: denied.join(', ') }) : '');
-	byId('allowed').hidden = false;
-	const said = byId('operator');
-	said.append(make('bdi', { textContent: `DockerProxy ${version}` }));
-	if (name) said.append(' · ', t('operator', { name }));
-	if (contact) said.append(' ', make('a', { href: contact, textContent: t('contact') }));
-};
 
 /** Shows what is left; a service without limits has nothing to tell. */
 export const showLimits = async () => {

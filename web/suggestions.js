@@ -1,4 +1,4 @@
-import { make } from './view.js';
+import { make } from './page.js';
 
 const PAUSE_MS = 300;
 

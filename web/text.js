@@ -1,9 +1,8 @@
-export const { lang } = document.documentElement;
-const strings = await (await fetch(new URL(`strings/${lang}.json`, import.meta.url))).json();
+import { data, lang } from './page.js';
 
 /** @type {Portal.Text} */
 export const t = (key, values = {}) =>
-	(strings[key] ?? '').replace(/\{(\w+)\}/g, (/** @type {string} */ _, /** @type {string} */ name) =>
+	(data.strings[key] ?? '').replace(/\{(\w+)\}/g, (/** @type {string} */ _, /** @type {string} */ name) =>
 		(values[name] ?? '').toLocaleString(lang),
 	);
 

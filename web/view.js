@@ -1,14 +1,6 @@
 import { fetchCommands, loadCommands } from './commands.js';
+import { byId, make } from './page.js';
 import { date, exact, size, t } from './text.js';
-
-/** @type {Portal.Make} */
-export const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
-
-/** @type {Portal.MakeButton} */
-export const makeButton = (textContent, onclick) => make('button', { type: 'button', textContent, onclick });
-
-/** @type {Portal.ById} */
-export const byId = (id) => /** @type {never} */ (document.getElementById(id));
 
 /** @type {Portal.MakeCard} */
 export const makeCard = ({ size: bytes, layers, created, config, name, signature, ...image }, remove) => {

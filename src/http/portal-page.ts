@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { escapeHtml } from './html.ts';
-import { directionOf, LANGUAGES, type Language, type WebFolder } from './web-folder.ts';
+import type { ServiceInfo } from './routes/info.ts';
+import { directionOf, LANGUAGES, type Language, type Texts, type WebFolder } from './web-folder.ts';
 
 const PLATFORMS = ['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/386'];
 
@@ -16,30 +17,69 @@ export function pageOf(html: string): Page {
   return { html, etag: `"${createHash('sha256').update(html).digest('base64url').slice(0, 22)}"` };
 }
 
+/** What the modules of the page know of the service, and say. */
+export interface PageData extends Pick<ServiceInfo, 'defaultPlatform' | 'maxImages' | 'search'> {
+  readonly isEngine: boolean;
+  readonly strings: Texts;
+}
+
+/** The page in a language. */
+export interface Pages {
+  readonly plain: Page;
+  /** For whoever comes with an image: it has the room for what will be shown from the start, so that nothing moves. */
+  readonly deep: Page;
+}
+
 /** Renders the page in each language, so that it is whole before a script runs, and where none does. */
-export function renderPages(web: WebFolder, defaultPlatform: string): Readonly<Record<Language, Page>> {
-  const { template, assets, languages } = web;
-  const options = [...new Set([defaultPlatform, ...PLATFORMS])].map(
-    (name) => `<option>${escapeHtml(name)}</option>`,
-  );
+export function renderPages(web: WebFolder, info: ServiceInfo): Readonly<Record<Language, Pages>> {
   const links = LANGUAGES.map(
     (lang) =>
-      `<a href="?lang=${lang}" lang="${lang}">${escapeHtml(languages[lang].page.languageName ?? '')}</a>`,
-  );
+      `<a href="?lang=${lang}" lang="${lang}">${escapeHtml(web.languages[lang].page.languageName ?? '')}</a>`,
+  ).join('');
   const pages = LANGUAGES.map((lang) => {
-    const words = Object.entries(languages[lang].page);
+    const { page: words, strings } = web.languages[lang];
     const values: Record<string, string> = {
-      ...Object.fromEntries(words.map(([key, text]) => [key, escapeHtml(text)])),
+      ...Object.fromEntries(Object.entries(words).map(([key, text]) => [key, escapeHtml(text)])),
       lang,
       dir: directionOf(lang),
-      assets,
-      platformOptions: options.join(''),
-      languageLinks: links.join(''),
+      assets: web.assets,
+      languageLinks: links,
+      ...serviceValues(info, words),
+      data: dataOf(info, strings),
     };
-    const html = template.replace(/\{\{(\w+)\}\}/g, (_, key: string) => values[key] ?? missing(lang, key));
-    return [lang, pageOf(html)];
+    const render = (look: string): Page =>
+      pageOf(fill(web.template, (key) => (key === 'look' ? look : (values[key] ?? missing(lang, key)))));
+    return [lang, { plain: render(''), deep: render('tall') }];
   });
-  return Object.fromEntries(pages) as Record<Language, Page>;
+  return Object.fromEntries(pages) as Record<Language, Pages>;
+}
+
+/** Who runs the service, and what may be fetched. */
+function serviceValues(info: ServiceInfo, words: Texts): Record<string, string> {
+  const { operator, allowed, denied, version, defaultPlatform } = info;
+  const { operator: runBy = '', contact = '', except = '' } = words;
+  const named =
+    operator.name === null ? '' : ` · ${escapeHtml(runBy.replace('{name}', () => `${operator.name}`))}`;
+  const reached =
+    operator.contact === null ? '' : ` <a href="${escapeHtml(operator.contact)}">${escapeHtml(contact)}</a>`;
+  const refused = denied.length === 0 ? '' : except.replace('{list}', () => denied.join(', '));
+  return {
+    version: escapeHtml(version),
+    operator: named + reached,
+    patterns: escapeHtml(allowed.join(', ') + refused),
+    platformOptions: [...new Set([defaultPlatform, ...PLATFORMS])]
+      .map((name) => `<option>${escapeHtml(name)}</option>`)
+      .join(''),
+  };
+}
+
+function dataOf({ source, defaultPlatform, maxImages, search }: ServiceInfo, strings: Texts): string {
+  const data: PageData = { defaultPlatform, maxImages, search, isEngine: source === 'engine', strings };
+  return escapeHtml(JSON.stringify(data)).replaceAll('&quot;', '"');
+}
+
+function fill(template: string, value: (key: string) => string): string {
+  return template.replace(/\{\{(\w+)\}\}/g, (_, key: string) => value(key));
 }
 
 function missing(lang: string, key: string): never {

@@ -118,6 +118,6 @@ export async function createServer({
   await app.register(tagsRoutes, { catalogue, allowlist });
   await app.register(searchRoutes, { search, allowlist });
   await app.register(limitsRoutes, { limits });
-  await app.register(portal, { web, defaultPlatform: info().defaultPlatform });
+  await app.register(portal, { web, info });
   return app;
 }

@@ -56,7 +56,7 @@ export function readWebFolder(): WebFolder {
 
 /** What of web/ browsers are given: its other files are for who works on it, or for the pages themselves. */
 export function isAsset(path: string): boolean {
-  return /^(?:[\w-]+\.(?:js|css|svg)|strings\/\w+\.json)$/.test(path);
+  return /^[\w-]+\.(?:js|css|svg)$/.test(path);
 }
 
 /** Which of the languages a browser prefers; undefined where it says nothing, as programs do, or knows none. */

@@ -125,6 +125,7 @@ export interface ServerSetup {
   checksumFolder?: string;
   addresses?: Addresses;
   drain?: Drain;
+  info?: () => ServiceInfo;
 }
 
 export const NO_CONNECTION_LIMITS: ConnectionLimits = {
@@ -195,7 +196,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     ...(pressure && { pressure }),
     ...(timeouts && { timeouts }),
     readiness: createReadiness({}),
-    info: () => INFO,
+    info: setup.info ?? (() => INFO),
     trustProxy: trustProxy.map(parseAddressRange),
     clients,
     limits,

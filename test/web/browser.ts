@@ -87,9 +87,9 @@ export function createOpener(
   };
 }
 
-/** Waits for what the last module of the page does: until then, it is the page without scripts. */
+/** Waits for what the last module of the page does: until then, its form is sent to the service. */
 export async function untilReady(page: Page): Promise<void> {
-  await page.locator('#operator a').waitFor();
+  await page.waitForFunction(() => document.forms[0]?.onsubmit);
 }
 
 /** Waits until the page has shown what it knows of an image. */

@@ -88,10 +88,40 @@ suite('the page in Chromium', {
     await page.getByLabel('Image name').fill(bed.busybox);
     await page.locator('select[name=platform]').selectOption('linux/arm64');
     await page.screenshot({ path: join(OUTPUT, 'without-scripts.png') });
-    const [name, sha256] = await download(page, () => page.getByRole('button', { name: 'Download' }).click());
-    assert.equal(name, 'busybox_linux-arm64.tar');
-    assert.equal(sha256, await bed.expected(`/dl?myimage=${bed.busybox}&platform=linux/arm64`));
-    assert.equal(await page.locator('.js').first().isVisible(), false);
+    for (const how of [
+      () => page.getByRole('button', { name: 'Download' }).click(),
+      () => page.getByLabel('Image name').press('Enter'),
+    ]) {
+      const [name, sha256] = await download(page, how);
+      assert.equal(name, 'busybox_linux-arm64.tar');
+      assert.equal(sha256, await bed.expected(`/dl?myimage=${bed.busybox}&platform=linux/arm64`));
+    }
+  });
+
+  test('without JavaScript the page promises nothing that needs it, and tells who runs it', async (t) => {
+    const page = await open(t, '/', { javaScriptEnabled: false });
+    const shown = await page.locator('body').innerText();
+    assert.doesNotMatch(shown, /docker pull|page on Docker Hub|Several|Show/);
+    assert.match(shown, /One name at a time/);
+    assert.match(shown, /Run by Example Labs\. Contact/);
+    await page.getByText('What can be fetched here').click();
+    await page.getByText('docker.io/**').waitFor();
+  });
+
+  test('who presses Enter before the modules are there gets the same', async (t) => {
+    const page = await open(t);
+    const modules = Promise.withResolvers<void>();
+    await page.route('**/app.js', async (route) => {
+      await modules.promise;
+      await route.continue().catch(() => {});
+    });
+    await page.goto(`${bed.url}/?lang=en`, { waitUntil: 'commit' });
+    await page.locator('#image').fill(`docker pull ${bed.busybox}`);
+    await page.locator('#image').press('Enter');
+    await page.waitForURL(/myimage=/, { waitUntil: 'commit' });
+    modules.resolve();
+    await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
+    assert.equal(new URL(page.url()).search, `?${image('library/busybox')}`);
   });
 
   test('a deep link shows what it names, and pasted text what it means', async (t) => {
@@ -179,7 +209,7 @@ suite('the page in Chromium', {
     await page.getByRole('button', { name: 'Clear list' }).click();
     assert.equal(await page.locator('#recent').isVisible(), false);
     await page.goto(bed.url);
-    await page.locator('#operator a').waitFor();
+    await untilReady(page);
     assert.equal(await page.locator('#recent').isVisible(), false);
   });
 

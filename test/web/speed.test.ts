@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { skipUnless } from '../support/packages.ts';
 import { startBed } from './bed.ts';
-import { startChromium, visit } from './browser.ts';
+import { startChromium, untilReady, visit } from './browser.ts';
 
 /** Milliseconds. */
 const SCRIPTING_LIMIT = 100;
@@ -35,7 +35,7 @@ suite('the speed of the page', {
       const { page } = visited;
       await chromium.startTracing(page, { categories: ['devtools.timeline', 'v8', '__metadata'] });
       await page.goto(bed.url);
-      await page.locator('#operator a').waitFor();
+      await untilReady(page);
       const trace = JSON.parse((await chromium.stopTracing()).toString()) as { traceEvents: TraceEvent[] };
       durations.push(scripting(trace.traceEvents));
       const shifts = await page.evaluate(() => {

@@ -45,7 +45,6 @@ suite('the page in every state', {
     test(`WCAG 2.2 AA: ${name}`, async (t) => {
       const page = await open(t, path(), { reducedMotion: 'reduce', ...options });
       if (path() !== '/') await untilShown(page);
-      await page.locator('#operator a').waitFor();
       await assertAccessible(page, name);
       await assertFits(page);
     });

@@ -6,19 +6,20 @@ import { listErrors } from '../../errors.ts';
 import { type ApiDocument, renderApiPage } from '../api-page.ts';
 import { type Page, pageOf, renderPages } from '../portal-page.ts';
 import { evaluatePreconditions } from '../preconditions.ts';
+import type { ServiceInfo } from '../routes/info.ts';
 import { isAsset, LANGUAGES, preferredLanguage, type WebFolder } from '../web-folder.ts';
 
 export interface PortalOptions {
   readonly web: WebFolder;
-  readonly defaultPlatform: string;
+  readonly info: () => ServiceInfo;
 }
 
 /**
  * Serves the portal from web/: the page at `/`, in the language that the browser prefers or `?lang=` says, and its
  * assets under a hash of their content, to be kept for ever.
  */
-export async function portal(app: FastifyInstance, { web, defaultPlatform }: PortalOptions): Promise<void> {
-  const pages = renderPages(web, defaultPlatform);
+export async function portal(app: FastifyInstance, { web, info }: PortalOptions): Promise<void> {
+  const pages = renewed(info, (current) => renderPages(web, current));
   // Archives are compressed inside; nothing outside this plugin is.
   await app.register(compress, {
     encodings: ['br', 'gzip'],
@@ -37,7 +38,9 @@ export async function portal(app: FastifyInstance, { web, defaultPlatform }: Por
   });
   app.get<{ Querystring: Record<string, string | string[] | undefined> }>('/', async (request, reply) => {
     const asked = LANGUAGES.find((lang) => lang === request.query.lang);
-    const page = pages[asked ?? preferredLanguage(request.raw) ?? LANGUAGES[0]];
+    const { plain, deep } = pages()[asked ?? preferredLanguage(request.raw) ?? LANGUAGES[0]];
+    const { image, myimage } = request.query;
+    const page = image === undefined && myimage === undefined ? plain : deep;
     return sendPage(request, reply.header('vary', 'accept-language'), page);
   });
   // All routes are known once the server is ready, and not before.
@@ -46,6 +49,17 @@ export async function portal(app: FastifyInstance, { web, defaultPlatform }: Por
     apiPage ??= pageOf(renderApiPage(app.swagger() as ApiDocument, listErrors(), web.assets));
     return sendPage(request, reply, apiPage);
   });
+}
+
+/** Makes something anew whenever what it is made from has changed, as by a SIGHUP. */
+function renewed<From, Made>(from: () => From, make: (current: From) => Made): () => Made {
+  let made: { key: string; value: Made } | undefined;
+  return () => {
+    const current = from();
+    const key = JSON.stringify(current);
+    if (made?.key !== key) made = { key, value: make(current) };
+    return made.value;
+  };
 }
 
 function sendPage({ headers }: FastifyRequest, reply: FastifyReply, { html, etag }: Page): FastifyReply {

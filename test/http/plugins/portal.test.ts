@@ -4,15 +4,14 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { listErrors } from '../../../src/errors.ts';
+import type { ServiceInfo } from '../../../src/http/routes/info.ts';
 import { LANGUAGES } from '../../../src/http/web-folder.ts';
 import { httpCall } from '../../support/http-request.ts';
-import { problemOf, type RunningServer, startServer } from '../samples.ts';
+import { INFO, problemOf, type RunningServer, startServer } from '../samples.ts';
 
 const WEB = join(import.meta.dirname, '../../../web');
 /** Bytes that one visitor gets, before images; uncompressed. */
 const BUDGET = 40_000;
-/** Loaded by none but those whose images an engine has to make, and those who ask for a checksum. */
-const RARE = new Set(['progress.js', 'checksum.js']);
 
 /** The page and the URL that its assets are below. */
 async function pageOf(
@@ -63,6 +62,24 @@ suite('the page', { timeout: 20_000 }, () => {
     assert.equal((await server.get('/?lang=ru', { 'if-none-match': etag })).status, 200);
   });
 
+  test('who runs the service and what may be fetched stands in it, as it is now', async () => {
+    let info: ServiceInfo = { ...INFO, operator: { name: 'A & "B" <C>', contact: 'https://a.example/?b&c' } };
+    await using server = await startServer({ info: () => info });
+    const { html } = await pageOf(server);
+    assert.ok(html.includes('Run by A &amp; &quot;B&quot; &lt;C&gt;.'), html);
+    assert.ok(html.includes('<a href="https://a.example/?b&amp;c">Contact</a>'), html);
+    assert.ok(html.includes('<bdi id="patterns">**</bdi>'), html);
+    info = {
+      ...INFO,
+      operator: { name: null, contact: null },
+      allowed: ['ghcr.io/**'],
+      denied: ['ghcr.io/a/*'],
+    };
+    const { html: later } = await pageOf(server);
+    assert.ok(later.includes('<bdi id="patterns">ghcr.io/**; except ghcr.io/a/*</bdi>'), later);
+    assert.doesNotMatch(later, /Run by|Contact/);
+  });
+
   test('its assets are kept for ever, under a hash of their content', async () => {
     await using server = await startServer();
     const { html, assets } = await pageOf(server);
@@ -86,6 +103,8 @@ suite('the page', { timeout: 20_000 }, () => {
       'portal.d.ts',
       'index.html',
       'languages/en.json',
+      'strings/en.json',
+      'problems/en.json',
       '',
       '..%2fpackage.json',
     ]) {
@@ -113,9 +132,9 @@ suite('the page', { timeout: 20_000 }, () => {
     test(`all that a visitor gets in ${lang} has at most 40 kB`, async () => {
       await using server = await startServer();
       const { html, assets } = await pageOf(server, `/?lang=${lang}`);
-      const modules = readdirSync(WEB).filter((name) => name.endsWith('.js') && !RARE.has(name));
+      const modules = readdirSync(WEB).filter((name) => name.endsWith('.js'));
       const sizes: Record<string, number> = { html: Buffer.byteLength(html) };
-      for (const name of [...modules, 'portal.css', `strings/${lang}.json`]) {
+      for (const name of [...modules, 'portal.css']) {
         sizes[name] = (await server.get(`${assets}/${name}`)).body.length;
       }
       const total = Object.values(sizes).reduce((sum, size) => sum + size, 0);

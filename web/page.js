@@ -1,0 +1,13 @@
+/** @type {Portal.ById} */
+export const byId = (id) => /** @type {never} */ (document.getElementById(id));
+
+/** @type {Portal.Make} */
+export const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
+
+/** @type {Portal.MakeButton} */
+export const makeButton = (textContent, onclick) => make('button', { type: 'button', textContent, onclick });
+
+export const { lang } = document.documentElement;
+
+/** @type {Portal.Data} */
+export const data = JSON.parse(byId('data').content.textContent ?? '');
