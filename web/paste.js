@@ -1,38 +1,60 @@
 const PROGRAM = /^(?:docker|podman|nerdctl|ctr|crictl|skopeo|crane|buildah)$/;
-const COMMAND = /^(?:container|images?|pull|run|create|copy|inspect|save|manifest)$/;
-/** Flags of `docker run` that no value follows. */
-const ALONE = /^(?:--(?:rm|detach|interactive|tty|init|privileged|read-only|quiet|.*=.*)|-[ditqPa]+)$/;
+/** What they do to an image; of anything else, such as `docker compose up`, none is to be fetched. */
+const COMMAND =
+	/^(?:container|images?|pull|push|tag|run|create|copy|from|inspect|history|save|manifest|buildx|imagetools|digest|export)$/;
+/** Flags that no value follows. */
+const ALONE =
+	/^(?:--(?:rm|detach|interactive|tty|init|privileged|read-only|quiet|no-healthcheck|publish-all|all-tags|replace|.*=.*)|-[ditqPa]+)$/;
+const PLATFORM = /\s--platform[=\s]([a-z\d]+\/[\w/]+)/;
 const DIGEST = /^(?:sha256:)?[0-9a-f]{64}$/;
 const NAME =
 	/^(?:[a-z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@\w+:[0-9a-f]{32,})?$/;
 const WEB = /^(?:https?:\/\/|hub\.docker\.com\/|github\.com\/|quay\.io\/repository\/)/;
+const DOCKER_HUB = /^(?:(?:index\.|registry-1\.)?docker\.io|registry\.hub\.docker\.com)\//;
 
 /** @type {Portal.ParsePaste} */
 export const parsePaste = (text) => {
 	/** @type {Portal.Pasted} */
 	const pasted = { images: [] };
-	for (const line of text.split('\n')) readLine(line.split(/[\s,;"'`]+/).filter(Boolean), pasted);
+	const lines = text
+		.replace(/\\\r?\n/g, ' ')
+		.split(/[\n;|]|&&/)
+		.map(readLine);
+	const marked = lines.filter(({ isMarked }) => isMarked);
+	const noImages = ['scratch', ...lines.map(({ stage }) => stage)];
+	// Of a file, only some lines tell of images.
+	for (const { named, platform, isMarked } of marked[0] ? marked : lines) {
+		if (platform) pasted.platform = platform;
+		for (const word of named) if (!isMarked || !noImages.includes(word)) readWord(word, pasted);
+	}
 	if (text.trim() && pasted.images.length === 0) pasted.problem ??= 'unreadable';
 	pasted.images = [...new Set(pasted.images)];
 	return pasted;
 };
 
-/** @param {string[]} words @param {Portal.Pasted} pasted */
-const readLine = (words, pasted) => {
+/** Which words of a line may be images, and what else it tells. @param {string} line */
+const readLine = (line) => {
+	const words = line.split(/[\s,"'`]+/).filter(Boolean);
 	while (/^(?:[$#>-]|sudo)$/.test(words[0] ?? '')) words.shift();
 	const [first = ''] = words;
 	const isCommand = PROGRAM.test(first) && words.length > 1;
-	const isLine = isCommand || (/^(?:from|image:)$/i.test(first) && words.length > 1);
-	for (let at = isLine ? 1 : 0; at < words.length; at++) {
+	const isMarked = isCommand || (/^(?:from|image:)$/i.test(first) && words.length > 1);
+	const named = [];
+	let isKnown = !isCommand;
+	for (let at = isMarked ? 1 : 0; at < words.length; at++) {
 		const word = words[at] ?? '';
-		const [flag, value = words[at + 1]] = word.split('=');
-		if (flag === '--platform' && value) pasted.platform = value;
-		if (word.startsWith('-') && !ALONE.test(word)) at++;
-		if (word.startsWith('-') || (isCommand && COMMAND.test(word))) continue;
-		readWord(word, pasted);
-		// What follows is what runs in it, or where it goes.
-		if (isLine) return;
+		if (word.startsWith('-')) {
+			// The image comes after all flags, so that the last word is none's value.
+			if (!ALONE.test(word) && (words[at + 2] || word === '--platform')) at++;
+		} else if (isCommand && COMMAND.test(word)) isKnown = true;
+		else {
+			if (isKnown) named.push(word);
+			// What follows is what runs in it, or where it goes.
+			if (isMarked) break;
+		}
 	}
+	const stage = /^as$/i.test(words.at(-2) ?? '') ? words.at(-1) : '';
+	return { named, isMarked, stage, platform: PLATFORM.exec(line)?.[1] };
 };
 
 /** @param {string} word @param {Portal.Pasted} pasted */
@@ -44,37 +66,38 @@ const readWord = (word, pasted) => {
 		else pasted.problem = 'digest';
 		return;
 	}
-	for (const found of WEB.test(word) ? fromUrl(word) : [word]) {
-		const plain = found.replace(/^[a-z-]+:\/\//, '').replace(/[.:/]+$/, '');
-		// Whatever a keyboard makes of it.
-		const name = repositoryOf(plain).toLowerCase() + plain.slice(repositoryOf(plain).length);
-		if (NAME.test(name)) images.push(name);
-		else pasted.problem = 'unreadable';
-	}
+	const found = WEB.test(word) ? fromUrl(word) : word;
+	const plain = found.replace(/^[a-z-]+:\/\//, '').replace(/[.:/]+$/, '');
+	// Whatever a keyboard makes of it.
+	const name = repositoryOf(plain).toLowerCase() + plain.slice(repositoryOf(plain).length);
+	if (NAME.test(name)) images.push(name);
+	else pasted.problem = 'unreadable';
 };
 
-/** What the address of a web page stands for. @param {string} text */
+/** What the address of a web page stands for; a question mark where that is no image. @param {string} text */
 const fromUrl = (text) => {
 	const address = text.replace(/^(?!https?:)/, 'https://');
-	if (!URL.canParse(address)) return ['?'];
+	if (!URL.canParse(address)) return '?';
 	const { host, pathname, searchParams } = new URL(address);
-	const path = pathname.replace(/%2F/gi, '/').split('/').filter(Boolean);
+	const path = pathname.replace(/%2F/gi, '/').replace(/%3A/gi, ':').split('/').filter(Boolean);
 	const [a = '', b = '', c = '', d = ''] = path;
 	const tag = searchParams.get('tag');
-	const tagged = (/** @type {string} */ name) => [tag ? `${name}:${tag}` : name];
+	const digest = path.find((part) => part.startsWith('sha256:'));
+	const version = digest ? `@${digest}` : tag ? `:${tag}` : '';
 	if (host === 'hub.docker.com') {
-		if (a === '_') return [b];
-		if (a === 'layers') return [`${b}/${c}:${d}`];
-		return [a === 'repository' ? `${c}/${d}` : `${b}/${c}`];
+		if (a === '_') return b;
+		if (a === 'layers') return `${b}/${c}:${d}`;
+		if (a === 'repository') return `${c}/${d}`;
+		return a === 'r' ? `${b}/${c}` : '?';
 	}
 	if (host === 'github.com') {
 		const owner = /^(?:orgs|users)$/.test(a) ? b : a;
 		const rest = path.slice(path.indexOf('container') + 1);
 		const name = rest.filter((part) => !/^(?:package|versions|\d+)$/.test(part));
-		return path.includes('container') ? tagged(`ghcr.io/${owner}/${name.join('/')}`) : ['?'];
+		return path.includes('container') ? `ghcr.io/${owner}/${name.join('/')}${version}` : '?';
 	}
-	if (host === 'quay.io' && a === 'repository') return tagged(`${host}/${b}/${c}`);
-	return [`${host}/${path.join('/')}`];
+	if (host === 'quay.io' && a === 'repository') return `${host}/${b}/${c}${version}`;
+	return `${host}/${path.join('/')}`;
 };
 
 /** Without tag and digest. @param {string} name */
@@ -82,8 +105,8 @@ export const repositoryOf = (name) => name.replace(/@.*/, '').replace(/:[^/]*$/,
 
 /** `nginx` → `docker.io/library/nginx:latest`, as the server will read it. @param {string} image */
 export const fullName = (image) => {
-	const [first = '', ...rest] = image.split('/');
-	const hasHost = rest.length > 0 && /[.:]|^localhost$/.test(first);
-	const path = hasHost ? image : `docker.io/${rest.length > 0 ? '' : 'library/'}${image}`;
+	const short = image.replace(DOCKER_HUB, '');
+	const isElsewhere = short === image && /^(?:[^/]*[.:][^/]*|localhost)\//.test(image);
+	const path = isElsewhere ? image : `docker.io/${short.includes('/') ? '' : 'library/'}${short}`;
 	return /@|:[^/]*$/.test(path) ? path : `${path}:latest`;
 };

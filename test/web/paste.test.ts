@@ -39,6 +39,42 @@ const pasted: [text: string, images: string[], platform?: string][] = [
   ['https://github.com/orgs/org/packages/container/package/app', ['ghcr.io/org/app']],
   ['https://quay.io/repository/org/app?tab=tags&tag=v1', ['quay.io/org/app:v1']],
   ['https://ghcr.io/org/app:1.2', ['ghcr.io/org/app:1.2']],
+  [`https://quay.io/repository/org/app/manifest/${DIGEST}`, [`quay.io/org/app@${DIGEST}`]],
+  ['https://hub.docker.com/r/grafana/grafana/tags', ['grafana/grafana']],
+  ['docker.io/nginx', ['docker.io/nginx']],
+  ['index.docker.io/nginx:1.27', ['index.docker.io/nginx:1.27']],
+  ['registry-1.docker.io/org/app', ['registry-1.docker.io/org/app']],
+  ['registry.hub.docker.com/library/nginx', ['registry.hub.docker.com/library/nginx']],
+  ['docker push ghcr.io/org/app:1', ['ghcr.io/org/app:1']],
+  ['docker tag busybox:1.36 registry.lan/busybox', ['busybox:1.36']],
+  ['docker buildx imagetools inspect nginx:1.27', ['nginx:1.27']],
+  ['crane digest ghcr.io/org/app', ['ghcr.io/org/app']],
+  ['docker run --no-healthcheck nginx', ['nginx']],
+  ['docker run --no-healthcheck nginx nginx -g daemon', ['nginx']],
+  ['docker run --some-new-flag nginx', ['nginx']],
+  ['docker pull nginx --platform linux/arm64', ['nginx'], 'linux/arm64'],
+  ['docker run \\\n  -p 80:80 \\\n  nginx:1.27', ['nginx:1.27']],
+  ['docker pull busybox && docker pull alpine; docker pull nginx | cat', ['busybox', 'alpine', 'nginx']],
+  [
+    '# a file\nFROM --platform=$BUILDPLATFORM node:24 AS build\nRUN npm ci\nFROM build AS test\nFROM scratch\nFROM nginx',
+    ['node:24', 'nginx'],
+  ],
+  [
+    'services:\n  web:\n    image: nginx:1.27\n    ports: ["80:80"]\n  db:\n    image: "redis:7"',
+    ['nginx:1.27', 'redis:7'],
+  ],
+];
+
+/** What names no image that could be fetched, and must not be taken for one. */
+const NO_IMAGES = [
+  'docker compose up -d',
+  'docker compose pull web',
+  'docker build -t app .',
+  'docker login ghcr.io',
+  'https://hub.docker.com/u/grafana',
+  'https://hub.docker.com/search?q=nginx',
+  'https://hub.docker.com/constructor/a/b',
+  'https://github.com/org/repo',
 ];
 
 suite('what people paste', () => {
@@ -64,7 +100,13 @@ suite('what people paste', () => {
     });
   }
 
-  for (const text of ['???', 'https://github.com/org/repo', 'https://[', '<script>', 'nginx:', '/']) {
+  for (const text of NO_IMAGES) {
+    test(`${text} names no image`, () => {
+      assert.deepEqual(parsePaste(text), { images: [], problem: 'unreadable' });
+    });
+  }
+
+  for (const text of ['???', 'https://[', '<script>', 'nginx:', '/']) {
     test(`${text} is either a name or told to be none`, () => {
       const { images, problem } = parsePaste(text);
       if (problem === undefined) for (const image of images) parseReference(image);
