@@ -216,6 +216,8 @@ export class BlobFetch implements GrowingFile {
   async #rehash(file: FileHandle, length: number): Promise<Hash> {
     const hash = digestHash(this.#options.blob.digest);
     const signal = this.#abandoned.signal;
+    // Of a stream whose signal has aborted already, nobody would hear the error, and it would end the process.
+    signal.throwIfAborted();
     const stream = file.createReadStream({ autoClose: false, start: 0, end: length - 1, signal });
     let position = 0;
     for await (const chunk of stream as AsyncIterable<Buffer>) {

@@ -605,6 +605,19 @@ suite('what an earlier process left', () => {
     );
   });
 
+  test('a fetch that goes on with them ends with the cache, at whatever moment', async () => {
+    for (let turns = 0; turns < 20; turns++) {
+      await using setup = await sampleCache();
+      await leave(setup, bytes.subarray(0, MIB));
+      const read = download(setup.cache.before(memorySource(sample), REGISTRY));
+      for (let turned = 0; turned < turns; turned++) await turn();
+      await setup.cache.close();
+      // Right, or broken off; and nothing that nobody hears, which would end the process.
+      const come = await read.catch(() => bytes);
+      assert.deepEqual(come, bytes);
+    }
+  });
+
   for (const [what, written] of [
     ['bytes', () => new Date()],
     ['a blob that was sealed', () => sealOf(descriptor.digest)],
