@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8';
 import closeWithGrace from 'close-with-grace';
 import type { Logger } from 'pino';
 import { describeConfig } from './cli/check-config.ts';
-import { CommandError } from './cli/command-error.ts';
+import { CommandError, ReaderGoneError } from './cli/command-error.ts';
 import { checkHealth } from './cli/healthcheck.ts';
 import { guardFor, save } from './cli/save.ts';
 import { parseSaveArguments } from './cli/save-arguments.ts';
@@ -41,8 +41,9 @@ const MANAGER_GRACE_MS = 10_000;
 const END_GRACE_MS = 3_000;
 /** SIGHUP reloads; the others are of a process that is broken: one that hangs would never hear its watchdog's SIGABRT. */
 const UNGRACEFUL = ['SIGHUP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGTRAP'] as const;
-/** What shells make of SIGINT. */
+/** What shells make of SIGINT, and of SIGPIPE. */
 const EXIT_INTERRUPTED = 130;
+const EXIT_READER_GONE = 141;
 
 // Each 64 KiB read from a registry is young garbage a moment later. V8 lets about twice its young space pile up outside
 // the heap before it collects: 64 MiB by default, and slower for it, as the caches of the processor are smaller.
@@ -81,6 +82,8 @@ function explain(error: unknown): void {
     const help = error instanceof CatalogueError ? `${error.help}\n` : '';
     process.stderr.write(`${error.message}\n${help}`);
     process.exitCode = 1;
+  } else if (error instanceof ReaderGoneError) {
+    process.exitCode = EXIT_READER_GONE;
   } else {
     throw error;
   }

@@ -2,3 +2,8 @@
 export class CommandError extends Error {
   override readonly name = 'CommandError';
 }
+
+/** Whoever reads what a command writes has enough of it: there is nobody to be told. */
+export class ReaderGoneError extends Error {
+  override readonly name = 'ReaderGoneError';
+}

@@ -9,6 +9,7 @@ import type { Replica } from '../http/replicas.ts';
 import type { Archive, LiveArchive } from '../sources/image-source.ts';
 import { createPartHasher } from '../sources/part-hasher.ts';
 import { CommandError } from './command-error.ts';
+import { explainWriting } from './save-target.ts';
 
 /** What a metalink says beside the hashes of files. */
 export interface Publication {
@@ -77,8 +78,14 @@ export function createCompanions(
       });
     },
     async write(name) {
-      if (query.checksum) await writeFile(`${name}.sha256`, lines.join(''));
-      if (query.metalink) await writeFile(`${name}.meta4`, renderMetalink(files, generator));
+      if (query.checksum) await writeWhole(`${name}.sha256`, lines.join(''));
+      if (query.metalink) await writeWhole(`${name}.meta4`, renderMetalink(files, generator));
     },
   };
+}
+
+async function writeWhole(name: string, text: string): Promise<void> {
+  await writeFile(name, text).catch((error: unknown) => {
+    throw explainWriting(name, error);
+  });
 }

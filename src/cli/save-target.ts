@@ -2,7 +2,7 @@ import { createWriteStream } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
-import { CommandError } from './command-error.ts';
+import { CommandError, ReaderGoneError } from './command-error.ts';
 
 /** Where an archive is saved. */
 export interface Place {
@@ -30,6 +30,16 @@ export async function findPlace(output: string | undefined, filename: string): P
   return { name: named, kind: found === undefined || found.isFile() ? 'file' : 'device' };
 }
 
+/** What the operating system says where it takes no more. */
+const WRITING = new Set(['open', 'write', 'writev', 'close', 'rename']);
+
+/** Makes a sentence of what the operating system says when something cannot be written; any other error stays as it is. */
+export function explainWriting(name: string, error: unknown): unknown {
+  if (!(error instanceof Error) || !('syscall' in error) || !WRITING.has(`${error.syscall}`)) return error;
+  if ('code' in error && error.code === 'EPIPE') return new ReaderGoneError(error.message, { cause: error });
+  return new CommandError(`${name} cannot be written: ${error.message}.`, { cause: error });
+}
+
 /** Opens it; a file gets its name when it is committed. @throws CommandError why it cannot be written */
 export async function openTarget({ name, kind }: Place, stdout: Writable): Promise<Target> {
   const nothing = async (): Promise<void> => {};
@@ -38,9 +48,7 @@ export async function openTarget({ name, kind }: Place, stdout: Writable): Promi
   const sink = createWriteStream(written);
   await new Promise<void>((resolve, reject) => {
     sink.once('open', () => resolve());
-    sink.once('error', (error) =>
-      reject(new CommandError(`${name} cannot be written: ${error.message}.`, { cause: error })),
-    );
+    sink.once('error', (error) => reject(explainWriting(name, error)));
   });
   if (kind === 'device') return { sink, isOurs: true, commit: nothing, discard: nothing };
   return {

@@ -13,7 +13,7 @@ import { CommandError } from './command-error.ts';
 import { formatBytes, progressLine } from './progress-line.ts';
 import type { SaveArguments } from './save-arguments.ts';
 import { createCompanions, type Publication, requirePublication, type SavedFile } from './save-companions.ts';
-import { findPlace, openTarget } from './save-target.ts';
+import { explainWriting, findPlace, openTarget } from './save-target.ts';
 
 /** Where a command writes to. */
 export interface Terminal {
@@ -67,7 +67,7 @@ export async function save(
         await target.commit();
       } catch (error) {
         await target.discard();
-        throw error;
+        throw explainWriting(place.kind === 'stdout' ? 'stdout' : file.name, error);
       }
     }
     await companions.write(parts === undefined ? place.name : partsFilename(place.name, parts));

@@ -243,6 +243,42 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_00
     assert.deepEqual(await readdir(folder.path), []);
   });
 
+  test('what takes no more is told in words, and a reader that has enough is no mistake', async () => {
+    await using folder = await temporaryFolder();
+    const name = `${upstream.host}/test/random`;
+    const full = await save(folder.path, name, '-o', '/dev/full');
+    assert.deepEqual([full.code, full.stdout], [1, '']);
+    assert.match(full.stderr, /^\/dev\/full cannot be written: ENOSPC[^\n]*\.\n$/);
+    const shell = (line: string) =>
+      run('sh', ['-c', line, process.execPath, ...commandLine([name, '-o', '-'])], {
+        env: environment(),
+        cwd: folder.path,
+      });
+    const piped = await shell('{ "$0" "$@"; echo "$?" >&2; } | head -c 1000 | wc -c');
+    assert.deepEqual([piped.stdout.trim(), piped.stderr], ['1000', '141\n']);
+    const redirected = await shell('"$0" "$@" > /dev/full');
+    assert.equal(redirected.code, 1);
+    assert.match(redirected.stderr, /^stdout cannot be written: ENOSPC[^\n]*\.\n$/);
+  });
+
+  test('a disk that is full while it saves is told in words, and nothing is left', {
+    skip: skipUnless('namespaces'),
+  }, async () => {
+    await using folder = await temporaryFolder();
+    const mounted = 'mount -t tmpfs -o size=1m none . && cd "$PWD" && "$0" "$@"; echo "$?"; ls';
+    const args = [
+      '--mount',
+      'sh',
+      '-c',
+      mounted,
+      process.execPath,
+      ...commandLine([`${upstream.host}/test/random`]),
+    ];
+    const { stdout, stderr } = await run('unshare', args, { env: environment(), cwd: folder.path });
+    assert.equal(stdout, '1\n');
+    assert.match(stderr, /^test_random\.tar cannot be written: ENOSPC[^\n]*\.\n$/);
+  });
+
   test('healthcheck tells whether the service answers', async () => {
     const { port } = new URL(proxy.url);
     const check = (flags: string[]) =>
