@@ -98,7 +98,7 @@ check_machine() {
 build() {
 	run rm -rf "$stage"
 	run mkdir -p "$stage"
-	for part in src web vendor deploy package.json package-lock.json LICENSE README.md CHANGELOG.md SECURITY.md; do
+	for part in src web vendor deploy docs package.json package-lock.json LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md; do
 		run cp -RPp "$source/$part" "$stage/$part"
 	done
 	modules=$source/node_modules

@@ -17,7 +17,7 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 
 mkdir "$stage/$name"
-for part in src web vendor deploy package.json package-lock.json LICENSE README.md CHANGELOG.md SECURITY.md; do
+for part in src web vendor deploy docs package.json package-lock.json LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md; do
 	cp -RP "$part" "$stage/$name/$part"
 done
 (cd "$stage/$name" && npm ci --omit=dev --os=linux --cpu="$arch" --prefer-offline --no-audit --no-fund --loglevel=error >&2)

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { suite, test } from 'node:test';
 import { skipUnless } from '../support/packages.ts';
 import { run, runOrThrow } from '../support/process.ts';
 
-const deploy = join(import.meta.dirname, '..', '..', 'deploy');
+const root = join(import.meta.dirname, '..', '..');
+const deploy = join(root, 'deploy');
 const install = (...args: string[]) => run('sh', [join(deploy, 'install.sh'), ...args]);
 
 suite('install.sh', { timeout: 60_000 }, () => {
@@ -40,6 +42,33 @@ suite('install.sh', { timeout: 60_000 }, () => {
     assert.doesNotMatch((await install('--uninstall', '--keep-data', '--dry-run')).stdout, kept);
   });
 
+  test('what it takes has all that its documents and units lead to, and is in a release', () => {
+    const partsOf = (script: string): string[] =>
+      (/^\s*for part in (.*); do$/m.exec(readFileSync(join(deploy, script), 'utf8'))?.[1] ?? '').split(' ');
+    const parts = partsOf('install.sh');
+    assert.deepEqual(partsOf('release.sh'), parts);
+    const isTaken = (path: string): boolean => parts.includes(relative(root, path).split('/')[0] ?? '');
+    const documents = parts.flatMap((part) =>
+      part.endsWith('.md') ? part : ['deploy', 'docs'].includes(part) ? documentsOf(part) : [],
+    );
+    const links = documents.flatMap((document) => {
+      const text = readFileSync(join(root, document), 'utf8');
+      const found = text.matchAll(/\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)|src="(?!https?:)([^"]+)"/g);
+      return [...found].map(([, link = '', source = link]) => join(root, dirname(document), source));
+    });
+    const units = readdirSync(join(deploy, 'systemd')).flatMap((unit) => {
+      const text = readFileSync(join(deploy, 'systemd', unit), 'utf8');
+      return [...text.matchAll(/^Documentation=file:\/opt\/dockerproxy\/(.*)$/gm)].map(([, path = '']) =>
+        join(root, path),
+      );
+    });
+    assert.ok(links.length > 40 && units.length === 3);
+    assert.deepEqual(
+      [...links, ...units].filter((path) => !existsSync(path) || !isTaken(path)),
+      [],
+    );
+  });
+
   test('what it puts into the settings are lines of the example', async () => {
     const example = await readFile(join(deploy, 'dockerproxy.example.toml'), 'utf8');
     for (const name of ['domains', 'acme_email', 'acme_staging']) {
@@ -47,3 +76,8 @@ suite('install.sh', { timeout: 60_000 }, () => {
     }
   });
 });
+
+function documentsOf(folder: string): string[] {
+  const files = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' });
+  return files.filter((file) => file.endsWith('.md')).map((file) => join(folder, file));
+}
