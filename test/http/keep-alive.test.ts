@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, get } from 'node:http';
+import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
 import { keepAlive } from '../../src/http/keep-alive.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, temporaryFolder } from '../support/process.ts';
-import { speak } from './samples.ts';
+import { run, temporaryFolder, waitFor } from '../support/process.ts';
+import { FILE, sampleArchive, speak, startServer } from './samples.ts';
 
 /** A server whose answers take until so many interim responses could have been sent. */
 async function slowServer(interval: number, interims: number) {
@@ -59,4 +60,43 @@ suite('an answer that takes its time', () => {
       assert.equal(status, 200, head);
     }
   });
+
+  for (const [what, path] of [
+    ['a download waits for its archive', '/dl?myimage=busybox'],
+    ['a download waits for what is made as it is sent', '/dl?myimage=busybox&stream=1'],
+    ['a checksum waits for its archive', '/dl?myimage=busybox&checksum=1'],
+  ] as const) {
+    test(`${what}, and is told so every 45 seconds`, async (context) => {
+      const { promise: made, resolve: make } = Promise.withResolvers<void>();
+      let isWaiting = false;
+      const wait = async (): Promise<void> => {
+        isWaiting = true;
+        await made;
+      };
+      await using server = await startServer({
+        open: async ({ stream }) => {
+          if (!stream) await wait();
+          if (!stream) return sampleArchive();
+          const start = () => wait().then(() => Readable.from([FILE]));
+          return { ...sampleArchive(), size: undefined, start };
+        },
+      });
+      context.mock.timers.enable({ apis: ['setInterval'] });
+      const headers = { 'user-agent': 'Wget/1.21.3' };
+      const interims: (number | undefined)[] = [];
+      const request = get({ host: '127.0.0.1', port: server.port, path, headers, agent: false });
+      request.on('information', ({ statusCode }) => interims.push(statusCode));
+      const answered = once(request, 'response');
+      await waitFor(() => isWaiting, { what: 'the work' });
+      for (const times of [1, 2]) {
+        context.mock.timers.tick(45_000);
+        await waitFor(() => interims.length === times, { what: 'the interim response' });
+      }
+      assert.deepEqual(interims, [102, 102]);
+      make();
+      const [response] = await answered;
+      assert.equal(response.statusCode, 200);
+      response.resume();
+    });
+  }
 });
