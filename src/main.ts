@@ -20,6 +20,7 @@ import { helpText } from './config/help.ts';
 import { readLists } from './config/lists.ts';
 import { ConfigError, loadConfig, type Sources } from './config/loader.ts';
 import { passedSockets } from './config/passed-sockets.ts';
+import { redisAddressOf, redisKeyOf } from './config/redis-secrets.ts';
 import type { Config } from './config/schema.ts';
 import { readTrustRules } from './config/trust-rules.ts';
 import { countWorkers } from './config/workers.ts';
@@ -121,6 +122,8 @@ async function checkConfig(args: readonly string[]): Promise<void> {
   readLists(config);
   readTrustRules(config);
   readHosts(config);
+  redisAddressOf(config);
+  redisKeyOf(config);
   process.stdout.write(describeConfig(sources(args)));
 }
 

@@ -122,6 +122,26 @@ suite('the program', { timeout: 120_000 }, () => {
     assert.equal(code, 78, stderr);
   });
 
+  test('a secret of Redis that cannot be used ends it with 78, and check-config, too', async () => {
+    await using folder = await temporaryFolder();
+    const key = join(folder.path, 'key');
+    await writeFile(key, 'short');
+    const settings = ['--redis-url', 'redis://127.0.0.1:1', '--redis-key-file', key];
+    const acme = ['--domains', 'dl.example.org', '--acme-email', 'ops@example.org', '--port', '0'];
+    for (const args of [
+      ['check-config', ...settings],
+      ['--redis-url', 'redis://127.0.0.1:1', '--redis-password-file', join(folder.path, 'none')],
+      [...settings, ...acme, '--https-port', '0', '--state-dir', folder.path, '--host', '127.0.0.1'],
+    ]) {
+      const { code, stderr } = await dockerproxy(args);
+      assert.deepEqual(
+        [code, /cannot start:\n {2}.*(?:at least 32 characters|ENOENT)/.test(stderr)],
+        [78, true],
+        stderr,
+      );
+    }
+  });
+
   test('a port that is taken ends it with advice', async () => {
     await using taken = await takenPort();
     const { stdout } = await dockerproxy(['--port', `${taken.port}`]);
