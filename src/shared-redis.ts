@@ -23,3 +23,13 @@ export async function openSharedRedis(config: Config, logger: Logger): Promise<R
     returned: () => logger.warn(`Redis at ${where} answers again`),
   });
 }
+
+/** Starts what uses it; where that cannot start, no connection keeps the process from ending. */
+export async function startWith<T>(redis: Redis | undefined, start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    await redis?.close();
+    throw error;
+  }
+}

@@ -4,7 +4,7 @@ import type { PassedSockets } from './config/passed-sockets.ts';
 import type { Config } from './config/schema.ts';
 import type { Environment } from './images.ts';
 import type { Service } from './service.ts';
-import { openSharedRedis } from './shared-redis.ts';
+import { openSharedRedis, startWith } from './shared-redis.ts';
 
 /**
  * The service in one process.
@@ -17,8 +17,13 @@ export async function createSingle(
   sockets: PassedSockets,
 ): Promise<Service> {
   const redis = await openSharedRedis(config, environment.logger);
-  const certificates = await createCertificates(config, environment.logger, redis);
-  const app = await createApp(config, environment, { certificates, redis });
+  const { certificates, app } = await startWith(redis, async () => {
+    const provided = await createCertificates(config, environment.logger, redis);
+    return {
+      certificates: provided,
+      app: await createApp(config, environment, { certificates: provided, redis }),
+    };
+  });
   return {
     listen: () => app.listen(sockets),
     isServing: () => true,

@@ -10,7 +10,7 @@ import { listenAt } from '../http/listen-at.ts';
 import { createMetricsServer } from '../http/metrics-server.ts';
 import type { Environment } from '../images.ts';
 import type { Service } from '../service.ts';
-import { openSharedRedis } from '../shared-redis.ts';
+import { openSharedRedis, startWith } from '../shared-redis.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { createMetricsSum } from '../telemetry/metrics-sum.ts';
 import { createWorkerMetrics } from '../telemetry/worker-metrics.ts';
@@ -46,7 +46,7 @@ export async function createPrimary(
 ): Promise<Service> {
   const { logger, version } = environment;
   const redis = await openSharedRedis(config, logger);
-  const { provider, check } = await createCertificates(config, logger, redis);
+  const { provider, check } = await startWith(redis, () => createCertificates(config, logger, redis));
   // Made by one: of several processes that make the file at once, SQLite lets one wait for nobody, and that one would
   // count by itself for a while.
   openLocalCountingStore(config, logger).close();
