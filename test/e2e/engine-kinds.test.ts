@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { makeCertificates } from '../support/certificates.ts';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { startDockerd, startPodman } from '../support/engines.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
@@ -29,15 +30,8 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
   }, async () => {
     await using folder = await temporaryFolder();
     const { server, client } = await makeCertificates(folder.path);
-    const port = await freePort();
-    const address = `tcp://127.0.0.1:${port}`;
-    const pem = (name: string): string => join(server, name);
-    await using engine = await startDockerd({
-      args: [
-        ...[`--host=${address}`, '--tlsverify', `--tlscacert=${pem('ca.pem')}`],
-        ...[`--tlscert=${pem('cert.pem')}`, `--tlskey=${pem('key.pem')}`],
-      ],
-    });
+    const address = `tcp://127.0.0.1:${await freePort()}`;
+    await using engine = await startDockerd({ args: listeningByTls(address, server) });
     const env = {
       DOCKERPROXY_SOURCE: 'engine',
       DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
@@ -49,6 +43,14 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
     assert.equal(archive.status, 200, `${archive.body}`);
     const { stdout } = await engine.docker('image', 'ls', '--quiet');
     assert.notEqual(stdout, '', 'it is this engine that pulled');
+    const file = join(folder.path, 'busybox.tar');
+    await writeFile(file, archive.body);
+    await using elsewhere = await startDockerd();
+    const loaded = await elsewhere.docker('load', '--input', file);
+    assert.equal(loaded.code, 0, loaded.stderr);
+    const name = `${registry.host}/library/busybox`;
+    const ran = await elsewhere.docker('run', '--rm', '--network=none', name, 'echo', 'it runs');
+    assert.equal(ran.stdout, 'it runs\n', ran.stderr);
 
     // By a context instead of variables.
     const config = join(folder.path, 'config');
@@ -78,6 +80,48 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
       startDockerProxy({ env: { ...env, DOCKER_CERT_PATH: server } }),
       /No Docker engine answers at tcp:/,
     );
+  });
+
+  test('dockerd over TCP and TLS, killed while it pulls, comes back with other certificates', {
+    skip: skipUnless('openssl'),
+  }, async () => {
+    await using folder = await temporaryFolder();
+    await using line = await startFaultProxy(registry.url);
+    const { server, client } = await makeCertificates(folder.path);
+    const address = `tcp://127.0.0.1:${await freePort()}`;
+    await using engine = await startDockerd({ args: listeningByTls(address, server) });
+    await using proxy = await startDockerProxy({
+      env: {
+        DOCKERPROXY_SOURCE: 'engine',
+        DOCKERPROXY_INSECURE_REGISTRIES: line.host,
+        DOCKER_HOST: address,
+        DOCKER_TLS_VERIFY: '1',
+        DOCKER_CERT_PATH: client,
+      },
+    });
+    const url = `${proxy.url}/dl?myimage=${line.host}/library/busybox`;
+    const isBlob = ({ path }: { path: string }): boolean => path.includes('/blobs/');
+    const { promise: dead, resolve: die } = Promise.withResolvers<void>();
+    line.inject((request) => (isBlob(request) ? { kind: 'hold', until: dead } : undefined));
+    const answer = httpCall(url);
+    await waitFor(() => line.requests.some(isBlob), { what: 'the pull to begin' });
+    await engine.kill();
+    die();
+    line.inject(undefined);
+    for (const broken of [await answer, await httpCall(url)]) {
+      assert.deepEqual([broken.status, JSON.parse(`${broken.body}`).code], [502, 'engine-unreachable']);
+    }
+
+    // Under another authority, whose files take the places of the old ones.
+    const renewed = join(folder.path, 'renewed');
+    await mkdir(renewed);
+    const others = await makeCertificates(renewed);
+    for (const name of ['ca.pem', 'cert.pem', 'key.pem']) {
+      await copyFile(join(others.server, name), join(server, name));
+      await copyFile(join(others.client, name), join(client, name));
+    }
+    await engine.restart();
+    assert.equal((await httpCall(url)).status, 200);
   });
 
   test('podman', { skip: skipUnless('podman', 'crun') }, async () => {
@@ -202,3 +246,12 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
     );
   });
 });
+
+/** Flags of dockerd for a listener that speaks TLS to clients of its authority alone. */
+function listeningByTls(address: string, certificates: string): string[] {
+  const pem = (name: string): string => join(certificates, name);
+  return [
+    ...[`--host=${address}`, '--tlsverify', `--tlscacert=${pem('ca.pem')}`],
+    ...[`--tlscert=${pem('cert.pem')}`, `--tlskey=${pem('key.pem')}`],
+  ];
+}

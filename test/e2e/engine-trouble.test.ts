@@ -128,6 +128,31 @@ suite('an engine in trouble, and one with much to do', {
     );
   });
 
+  test('while it pulls, each layer is told with its bytes, and how many there will be', async () => {
+    await using parts = await startParts();
+    await publishLarge(parts, 'test/large', 5 * MIB);
+    const { promise: enough, resolve: goOn } = Promise.withResolvers<void>();
+    parts.line.inject((request) => {
+      return isBlob(request) ? { kind: 'stall', after: 3 * MIB, until: enough } : undefined;
+    });
+    const events = listen(parts.url('test/large').replace('/dl?', '/dl/status?'));
+    const told = (): { current: number; total: number } | undefined => {
+      const [, data] = [...events.text().matchAll(/^event: pulling\ndata: (.*)$/gm)].at(-1) ?? [];
+      return (
+        data && JSON.parse(data).layers.find(({ status }: { status: string }) => status === 'Downloading')
+      );
+    };
+    await waitFor(told, { what: 'some bytes' });
+    const { current, total } = told() ?? { current: 0, total: 0 };
+    assert.ok(
+      current > 0 && current <= 3 * MIB && total > 5 * MIB && total < 5.1 * MIB,
+      `${current} of ${total}`,
+    );
+    goOn();
+    await events.ended;
+    assert.match(events.text(), /event: ready\n/);
+  });
+
   test('the status of what cannot be had ends with the problem', async () => {
     await using parts = await startParts();
     const events = listen(parts.url('test/none').replace('/dl?', '/dl/status?'));

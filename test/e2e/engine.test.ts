@@ -91,6 +91,14 @@ suite('images from a Docker engine', {
     await runOrThrow('sh', ['-c', `curl -sS -r 0-999999 -o "$1" "$2"`, 'sh', target, url('library/busybox')]);
     await runOrThrow('wget', ['--quiet', '-c', '-O', target, url('library/busybox')]);
     assert.ok(whole.equals(await readFile(target)));
+    const resumed = proxy.logs().filter(({ status, msg }) => status === 206 && msg.startsWith('[OK]'));
+    assert.deepEqual(
+      resumed.slice(-2).map(({ offset, bytes }) => [offset, bytes]),
+      [
+        [0, 1_000_000],
+        [1_000_000, whole.length - 1_000_000],
+      ],
+    );
   });
 
   test('with stream=1 it comes as it is made: without length, ETag and ranges', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { rm, stat, utimes } from 'node:fs/promises';
+import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
@@ -9,7 +9,7 @@ import { parseReference } from '../../src/oci/reference.ts';
 import { type ConnectOptions, connectEngine } from '../../src/sources/engine/connect.ts';
 import type { Archive, ArchiveRequest, ImageSource, Progress } from '../../src/sources/image-source.ts';
 import { filesIn } from '../blobs/samples.ts';
-import { type FakeEngine, startFakeEngine } from '../support/fake-engine.ts';
+import { type FakeEngine, type FakeEngineOptions, startFakeEngine } from '../support/fake-engine.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 
 const AMD64 = 'linux/amd64';
@@ -25,13 +25,20 @@ interface Parts extends AsyncDisposable {
   open(signal: AbortSignal, image?: string): Promise<Archive>;
 }
 
+interface Options extends Partial<ConnectOptions> {
+  limit?: number;
+  fakeEngine?: Partial<FakeEngineOptions>;
+  cacheFolder?: string;
+}
+
 /** A source with all its parts; only the engine is none of those that there are. */
-async function startParts(options: Partial<ConnectOptions> & { limit?: number } = {}): Promise<Parts> {
-  const { limit = 2 ** 30, ...more } = options;
+async function startParts(options: Options = {}): Promise<Parts> {
+  const { limit = 2 ** 30, fakeEngine = {}, cacheFolder: given, ...more } = options;
   const stack = new AsyncDisposableStack();
-  const fake = stack.use(await startFakeEngine({ apiVersion: '1.51', store: 'containerd' }));
+  const kind: FakeEngineOptions = { apiVersion: '1.51', store: 'containerd', ...fakeEngine };
+  const fake = stack.use(await startFakeEngine(kind));
   const folder = stack.use(await temporaryFolder());
-  const cacheFolder = join(folder.path, 'cache');
+  const cacheFolder = given ?? join(folder.path, 'cache');
   const cacheLog = { damaged: () => {}, uncached: () => {} };
   const cache = await openBlobCache({ folder: cacheFolder, limit, log: cacheLog });
   const notHere = async (): Promise<never> => assert.fail('nobody is asked but the engine');
@@ -95,6 +102,26 @@ suite('archives of an engine', () => {
     const second = await parts.open(signal);
     assert.equal(second.etag, first.etag);
     assert.equal((await buffer(second.read(undefined, signal))).length, second.size);
+  });
+
+  test('what another engine, store or platform makes of an image is another file', async () => {
+    await using folder = await temporaryFolder();
+    const { signal } = new AbortController();
+    const spools = async (): Promise<number> => (await readdir(join(folder.path, 'spools'))).length;
+    for (const [at, fakeEngine] of [
+      { store: 'overlay2' },
+      { store: 'btrfs' },
+      { store: 'overlay2', apiVersion: '1.44' },
+    ].entries()) {
+      for (const _ of ['made', 'found']) {
+        await using parts = await startParts({
+          fakeEngine: fakeEngine as Partial<FakeEngineOptions>,
+          cacheFolder: folder.path,
+        });
+        await parts.open(signal);
+        assert.equal(await spools(), at + 1);
+      }
+    }
   });
 
   test('a few are saved at once, the others wait, and past that they are told to come again', async () => {

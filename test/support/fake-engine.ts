@@ -10,7 +10,7 @@ export interface FakeEngineOptions {
   apiVersion: string;
   minApiVersion?: string;
   /** In the containerd store a name stands for an index, whose platforms come one by one. */
-  store: 'overlay2' | 'containerd';
+  store: 'overlay2' | 'btrfs' | 'containerd';
   /** Its own name for itself. */
   id?: string;
 }
