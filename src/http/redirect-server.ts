@@ -60,7 +60,8 @@ export async function createRedirectServer(options: RedirectServerOptions): Prom
 /** The host of the new address: one of ours, or, where none is set, what the client has asked. */
 function targetHost(header: string | undefined, domains: readonly string[]): string | undefined {
   const host = HOST.exec((header ?? '').toLowerCase())?.groups?.host;
-  if (domains.length === 0) return host;
+  // It may look like one and be none, such as [:1].
+  if (domains.length === 0) return host && URL.parse(`https://${host}`)?.hostname;
   return domains.find((domain) => domain === host) ?? domains[0];
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import process from 'node:process';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
@@ -20,6 +21,30 @@ const CONFIG = {
     'third.example:5000': { identitytoken: 'refresh' },
   },
 };
+
+/** The folder is the only one in which programs are looked for, until it is disposed of. */
+function searchPath(folder: string): AsyncDisposable {
+  const before = process.env.PATH;
+  process.env.PATH = folder;
+  return {
+    async [Symbol.asyncDispose]() {
+      process.env.PATH = before;
+    },
+  };
+}
+
+/** What a config.json names for a registry, whatever it is. */
+function helperOf(
+  { credHelpers, credsStore }: { credHelpers?: unknown; credsStore?: unknown },
+  domain: string,
+): unknown {
+  const isObject = typeof credHelpers === 'object' && credHelpers !== null && !Array.isArray(credHelpers);
+  const own = new Map(Object.entries(isObject ? credHelpers : {}));
+  const key = [domain === 'docker.io' ? 'https://index.docker.io/v1/' : domain, domain].find((one) =>
+    own.has(one),
+  );
+  return key === undefined ? credsStore : own.get(key);
+}
 
 suite('whatever stands in a file', () => {
   test('Docker’s config.json: credentials go to nobody whom it does not name', async () => {
@@ -42,6 +67,80 @@ suite('whatever stands in a file', () => {
         }
       }),
       runs('dockerConfigs'),
+    );
+  });
+
+  test('a helper that Docker’s config.json names is asked for its own registry alone, and has a plain name', async () => {
+    await using folder = await temporaryFolder();
+    // Where no helper is, none is started.
+    await using _ = searchPath(folder.path);
+    const store = createDockerConfigCredentials(folder.path);
+    const helper = fc.oneof(
+      fc.constantFrom('absent', '', '.', '..', '../absent', 'a b', '-x', 'a;b', '$(x)', '__proto__'),
+      fc.jsonValue({ maxDepth: 1 }),
+    );
+    const host = fc.constantFrom(
+      'registry.example',
+      'other.example',
+      'https://index.docker.io/v1/',
+      '__proto__',
+    );
+    const config = fc.record(
+      {
+        auths: fc.constant(CONFIG.auths),
+        credsStore: helper,
+        credHelpers: fc.oneof(fc.dictionary(host, helper, { maxKeys: 3 }), fc.jsonValue({ maxDepth: 1 })),
+      },
+      { requiredKeys: ['auths'] },
+    );
+    await fc.assert(
+      fc.asyncProperty(config, fc.constantFrom('registry.example', 'docker.io'), async (value, domain) => {
+        await writeFile(join(folder.path, 'config.json'), JSON.stringify(value));
+        const named = helperOf(JSON.parse(JSON.stringify(value)), domain);
+        const answer = store.find(domain);
+        if (named === undefined || named === '') {
+          assert.equal((await answer)?.kind, domain === 'docker.io' ? undefined : 'password');
+          return;
+        }
+        // What the operator has left to a helper is not looked for elsewhere.
+        await assert.rejects(answer, ({ code, message, cause }: CatalogueError) => {
+          assert.equal(code, 'internal-error');
+          assert.doesNotMatch(message, /wonderland|absent/);
+          const isPlain = typeof named === 'string' && /^[\w.-]+$/.test(named);
+          assert.match(`${cause}`, isPlain ? /ENOENT/ : /name of a credential helper is not valid/);
+          return true;
+        });
+      }),
+      runs('credentialHelpers'),
+    );
+  });
+
+  test('whatever a credential helper says: credentials, or an error that tells nothing of them', async () => {
+    await using folder = await temporaryFolder();
+    await using _ = searchPath(folder.path);
+    await writeFile(join(folder.path, 'config.json'), '{"credsStore":"ours"}');
+    const [said, program] = ['said', 'docker-credential-ours'].map((name) => join(folder.path, name));
+    assert.ok(said !== undefined && program !== undefined);
+    await writeFile(program, `#!/bin/sh\n/bin/cat '${said}'\n`, { mode: 0o700 });
+    const store = createDockerConfigCredentials(folder.path);
+    const answer = fc.oneof(
+      mutatedJson({ ServerURL: 'registry.example', Username: 'alice', Secret: 'wonderland' }),
+      fc.constant({ Username: '<token>', Secret: 'wonderland' }),
+    );
+    await fc.assert(
+      fc.asyncProperty(answer, fc.nat(5), async (value, cut) => {
+        const json = JSON.stringify(value) ?? '';
+        await writeFile(said, cut === 0 ? json.slice(0, -1) : json);
+        try {
+          const found = await store.find('registry.example');
+          assert.ok(found?.kind === 'password' || found?.kind === 'identity-token');
+          for (const text of Object.values(found)) assert.equal(typeof text, 'string');
+        } catch (error) {
+          assert.ok(error instanceof CatalogueError && error.code === 'internal-error', `${error}`);
+          assert.doesNotMatch(`${error.message}${error.cause}`, /wonderland/);
+        }
+      }),
+      runs('helperAnswers'),
     );
   });
 

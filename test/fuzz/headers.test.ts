@@ -1,29 +1,19 @@
 import assert from 'node:assert/strict';
-import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { evaluatePreconditions, isRangeValid } from '../../src/http/preconditions.ts';
 import { parseRange } from '../../src/http/range.ts';
-import type { HttpResponse } from '../../src/net/http-client.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { parseChallenges } from '../../src/registry/challenge.ts';
 import { statusError } from '../../src/registry/status-error.ts';
 import { listTags } from '../../src/registry/tag-list.ts';
 import { hostileText, mutated } from './arbitraries.ts';
 import { runs } from './budget.ts';
+import { responseWith } from './response.ts';
 
 const ETAG = '"1-file"';
 /** https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2 */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-
-function responseWith(status: number, headers: Record<string, string>, body = ''): HttpResponse {
-  return {
-    status,
-    url: new URL('https://registry.example/v2/a/b/tags/list'),
-    header: (name) => headers[name],
-    body: Readable.from(body === '' ? [] : [Buffer.from(body)]),
-  };
-}
 
 suite('whatever stands in a header', { concurrency: true }, () => {
   test('Range: is a range within the file, none that can be had, or the whole file', () => {

@@ -3,7 +3,12 @@ import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { archiveFilename } from '../../src/archive/filename.ts';
 import { CatalogueError } from '../../src/errors.ts';
-import { parseArchivePath, parseArchiveQuery } from '../../src/http/archive-query.ts';
+import {
+  type ArchiveQuery,
+  namedImages,
+  parseArchivePath,
+  parseArchiveQuery,
+} from '../../src/http/archive-query.ts';
 import { formatPlatform, parsePlatform } from '../../src/oci/platform.ts';
 import { formatReference, parseReference, type Reference } from '../../src/oci/reference.ts';
 import { registryOrigin } from '../../src/registry/client.ts';
@@ -57,6 +62,21 @@ function assertHarmless(reference: Reference): void {
   assert.match(archiveFilename([reference], undefined), /^(?!\.)[\w.+-]{1,250}\.tar$/);
 }
 
+/** A query that is taken asks for a few harmless images, in parts that have an end. */
+function assertAsked(query: ArchiveQuery): void {
+  const { references, have, parts, platforms, format, referrers } = query;
+  assert.ok(references.length > 0 && references.length <= 10);
+  assert.ok((have?.references.length ?? 0) <= 10);
+  namedImages(query).forEach(assertHarmless);
+  for (const layer of have?.layers ?? []) assert.match(layer, /^sha(?:256|384|512):[0-9a-f]{64,128}$/);
+  if (platforms !== undefined) assert.equal(format, 'oci');
+  if (referrers) assert.equal(platforms, 'all');
+  if (parts === undefined) return;
+  assert.ok(Number.isSafeInteger(parts.limit) && parts.limit >= 2 ** 20, `${parts.limit}`);
+  const { number = 1 } = parts;
+  assert.ok(Number.isSafeInteger(number) && number >= 1 && number < 1e6, `${number}`);
+}
+
 suite('whatever is typed', { concurrency: true }, () => {
   test('as a reference is refused, or leads to its registry’s own API', () => {
     fc.assert(
@@ -69,23 +89,63 @@ suite('whatever is typed', { concurrency: true }, () => {
   });
 
   test('as a query is refused, or asks for at most ten harmless images', () => {
+    const names = [
+      ...['myimage', 'platform', 'format', 'stream', 'have', 'parts', 'part', 'referrers'],
+      ...['checksum', 'metalink', 'redirect'],
+    ];
     const name = fc.oneof(
-      fc.constantFrom('myimage', 'platform', 'format', 'stream', '__proto__', 'constructor'),
-      hostileText(['myimage'], 3),
+      { weight: 8, arbitrary: fc.constantFrom(...names) },
+      { weight: 1, arbitrary: fc.constantFrom('__proto__', 'constructor') },
+      { weight: 1, arbitrary: hostileText(['myimage'], 3) },
     );
-    const value = fc.oneof(text, fc.constantFrom('linux/arm64', 'oci', 'docker', '0', '1', ''));
-    const query = fc.dictionary(name, fc.oneof(value, fc.array(value, { maxLength: 12 })), { maxKeys: 4 });
+    const size = hostileText(['4', 'GiB', '25MB', '1MiB', '0', '1e9', '-', '.5'], 3);
+    const value = fc.oneof(
+      text,
+      size,
+      fc.constantFrom('linux/arm64', 'linux/amd64,linux/arm64', 'all', 'oci', 'docker', '0', '1', '2', ''),
+    );
+    const query = fc.oneof(
+      fc.dictionary(name, fc.oneof(value, fc.array(value, { maxLength: 12 })), { maxKeys: 4 }),
+      // What each may be, so that all of them get so far together.
+      fc.record(
+        {
+          myimage: fc.oneof(fc.constant('busybox'), text),
+          platform: fc.constantFrom('all', 'linux/arm64', 'linux/amd64,linux/arm64'),
+          format: fc.constantFrom('oci', 'docker'),
+          have: fc.array(fc.oneof(fc.constantFrom('busybox:1.35', `sha256:${HEX}`), text), { maxLength: 12 }),
+          parts: fc.oneof(fc.constantFrom('4GiB', '1MiB'), size),
+          part: fc.constantFrom('1', '999999', '0', '1000000', '01', '1.5'),
+          stream: fc.constantFrom('0', '1'),
+          referrers: fc.constantFrom('0', '1', '2'),
+          checksum: fc.constantFrom('0', '1'),
+          metalink: fc.constantFrom('0', '1'),
+          redirect: fc.constantFrom('0', '1'),
+        },
+        { requiredKeys: ['myimage'] },
+      ),
+    );
+    const taken = new Set<string>();
     fc.assert(
-      fc.property(query, text, (typed, file) => {
-        const parsed = orRefused(() => parseArchiveQuery(typed), 400);
-        assert.ok(parsed === undefined || (parsed.references.length > 0 && parsed.references.length <= 10));
-        parsed?.references.forEach(assertHarmless);
-        if (file.endsWith('.tar')) {
-          orRefused(() => parseArchivePath(file, typed), 400)?.references.forEach(assertHarmless);
-        }
-      }),
+      fc.property(
+        query,
+        text,
+        fc.constantFrom('.tar', '.tar.sha256', '.tar.meta4'),
+        (typed, file, ending) => {
+          const parsed = orRefused(() => parseArchiveQuery(typed), 400);
+          if (parsed !== undefined) {
+            assertAsked(parsed);
+            for (const key of Object.keys(typed)) taken.add(key);
+          }
+          const { myimage: _, ...others } = typed;
+          const byPath = orRefused(() => parseArchivePath(`${file}${ending}`, others), 400);
+          if (byPath === undefined) return;
+          assertAsked(byPath);
+          if (ending !== '.tar') assert.equal(byPath.checksum || byPath.metalink, true);
+        },
+      ),
       runs('queries'),
     );
+    for (const known of names) assert.ok(taken.has(known), `${known} was never taken`);
   });
 
   test('as a platform is refused, or is written as it is read', () => {

@@ -72,7 +72,7 @@ suite('plain HTTP beside HTTPS', { timeout: 20_000 }, () => {
     for (const host of ['dl.lan', '192.0.2.7', '[2001:db8::1]']) {
       assert.equal(location(await server.get('/a', `${host}:8080`)), `https://${host}:8443/a`);
     }
-    for (const host of ['a b', 'a@b.example', 'a/b', '<script>', '[::1']) {
+    for (const host of ['a b', 'a@b.example', 'a/b', '<script>', '[::1', '[:1]', '1.2.3.4.5']) {
       const answer = await server.get('/a', host);
       assert.equal(answer.status, 400, host);
       assert.equal(answer.header('location'), undefined);

@@ -1,0 +1,16 @@
+import { Readable } from 'node:stream';
+import type { HttpResponse } from '../../src/net/http-client.ts';
+
+/** An answer of a registry, or of whatever else is asked. */
+export function responseWith(
+  status: number,
+  headers: Record<string, string>,
+  body: string | Uint8Array = '',
+): HttpResponse {
+  return {
+    status,
+    url: new URL('https://registry.example/v2/a/b/tags/list'),
+    header: (name) => headers[name],
+    body: Readable.from(body.length === 0 ? [] : [Buffer.from(body)]),
+  };
+}
