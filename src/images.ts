@@ -23,6 +23,7 @@ import type { ConnectedEngine } from './sources/engine/connect.ts';
 import type { ImageCatalogue } from './sources/image-catalogue.ts';
 import { createImageSignatures } from './sources/image-signatures.ts';
 import type { ImageSource } from './sources/image-source.ts';
+import { punctualCatalogue, punctualSource } from './sources/punctual.ts';
 import { createRegistryCatalogue } from './sources/registry-catalogue.ts';
 import { createRegistrySource } from './sources/registry-source.ts';
 import type { Check, ReadinessCheck } from './telemetry/readiness.ts';
@@ -88,14 +89,18 @@ export async function openImages(
         });
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
   const signatures = createImageSignatures({ client, policy });
-  const registries = createRegistryCatalogue({ client, defaultPlatform, maxSize, signatures });
+  const registries = punctualCatalogue(
+    createRegistryCatalogue({ client, defaultPlatform, maxSize, signatures }),
+  );
   const { source, catalogue, check } =
     config.source === 'registry'
       ? {
-          source: createRegistrySource({
-            ...{ client, defaultPlatform, maxSize, signatures },
-            now: () => performance.now(),
-          }),
+          source: punctualSource(
+            createRegistrySource({
+              ...{ client, defaultPlatform, maxSize, signatures },
+              now: () => performance.now(),
+            }),
+          ),
           catalogue: registries,
           // Registries are many, and none of them is needed for the images of the others.
           check: () => ({ isReady: true, details: { kind: 'registry' } }),

@@ -61,6 +61,8 @@ interface Search {
 const CONFIG_LIMIT = 4 * 1024 * 1024;
 const MANIFEST_BUDGET = 16;
 const MANIFEST_BYTES = 16 * 1024 * 1024;
+/** Layers that a registry is asked for at once. */
+const LAYERS_AT_ONCE = 8;
 /** How many platforms are listed for the one who asked for another. */
 const PLATFORMS_SHOWN = 20;
 
@@ -196,12 +198,16 @@ export async function requireForeignLayers(
   { client, reference, signal }: Pick<Search, 'client' | 'reference' | 'signal'>,
   { layers }: Pick<ImageManifest, 'layers'>,
 ): Promise<void> {
-  for (const layer of layers) {
-    if (!isForeignLayer(layer) || layer.urls?.length) continue;
-    if (await client.hasBlob(reference, layer, signal)) continue;
+  const foreign = layers.filter((layer) => isForeignLayer(layer) && !layer.urls?.length);
+  const each = [...new Map(foreign.map((layer) => [layer.digest, layer])).values()];
+  for (let at = 0; at < each.length; at += LAYERS_AT_ONCE) {
+    const few = each.slice(at, at + LAYERS_AT_ONCE);
+    const isThere = await Promise.all(few.map((layer) => client.hasBlob(reference, layer, signal)));
+    const missing = few.find((_, place) => !isThere[place]);
+    if (missing === undefined) continue;
     throw new CatalogueError(
       'layer-unavailable',
-      `${reference.domain} does not distribute the layer ${layer.digest}.`,
+      `${reference.domain} does not distribute the layer ${missing.digest}.`,
     );
   }
 }

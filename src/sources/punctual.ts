@@ -1,0 +1,67 @@
+import { CatalogueError } from '../errors.ts';
+import { formatReference } from '../oci/reference.ts';
+import type { ImageCatalogue } from './image-catalogue.ts';
+import type { Archive, ImageSource } from './image-source.ts';
+
+/**
+ * Milliseconds in which all must be known that an archive is made of. Each request to a registry has a limit of its own,
+ * and there may be hundreds of them.
+ */
+const RESOLVE_TIMEOUT_MS = 180_000;
+
+/** Gives a source up that does not find out in time what an archive has in it. Sending it takes as long as it takes. */
+export function punctualSource(
+  source: ImageSource<Archive>,
+  timeout = RESOLVE_TIMEOUT_MS,
+): ImageSource<Archive> {
+  return {
+    open: (request, signal) =>
+      inTime(
+        request.references.map(formatReference).join(', '),
+        (ended) => source.open(request, ended),
+        signal,
+        timeout,
+      ),
+  };
+}
+
+/** Gives a catalogue up that does not find out in time what it is asked. */
+export function punctualCatalogue(catalogue: ImageCatalogue, timeout = RESOLVE_TIMEOUT_MS): ImageCatalogue {
+  return {
+    describe: (request, signal) =>
+      inTime(
+        formatReference(request.reference),
+        (ended) => catalogue.describe(request, ended),
+        signal,
+        timeout,
+      ),
+    tags: (repository, signal) =>
+      inTime(
+        `${repository.domain}/${repository.path}`,
+        (ended) => catalogue.tags(repository, ended),
+        signal,
+        timeout,
+      ),
+  };
+}
+
+async function inTime<T>(
+  what: string,
+  work: (signal: AbortSignal) => Promise<T>,
+  signal: AbortSignal,
+  timeout: number,
+): Promise<T> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), timeout);
+  try {
+    return await work(AbortSignal.any([signal, late.signal]));
+  } catch (error) {
+    if (signal.aborted || !late.signal.aborted) throw error;
+    throw new CatalogueError(
+      'registry-timeout',
+      `It takes more than ${Math.ceil(timeout / 1000)} s to find out what there is of ${what}. What was found is remembered, so ask again.`,
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}
