@@ -39,6 +39,14 @@ suite('the units', { skip: skipUnless('systemd'), timeout: 60_000 }, () => {
     assert.match(stdout, /Overall exposure level for dockerproxy\.service: 1\.[0-5] OK/);
   });
 
+  // https://www.freedesktop.org/software/systemd/man/latest/systemd.socket.html#ListenStream=
+  test('its ports are opened on a machine without IPv6, too, as a number alone says', async () => {
+    const text = await readFile(join(units, 'dockerproxy.socket'), 'utf8');
+    const addresses = [...text.matchAll(/^ListenStream=(.*)$/gm)].map(([, address]) => address);
+    assert.deepEqual(addresses, ['80', '443']);
+    assert.match(text, /^BindIPv6Only=both$/m);
+  });
+
   test('it gets more time to stop than its downloads have to end', async () => {
     const [, seconds] =
       /^TimeoutStopSec=(\d+)s$/m.exec(await readFile(join(units, 'dockerproxy.service'), 'utf8')) ?? [];
