@@ -161,13 +161,13 @@ export const SCHEMA = {
     section: 'https',
     type: text,
     doc: 'The PEM file of a certificate and its chain, read again when it changes. With --tls files.',
-    example: '/etc/dockerproxy/fullchain.pem',
+    example: '/run/credentials/dockerproxy.service/tls.crt',
   },
   tlsKeyFile: {
     section: 'https',
     type: text,
     doc: 'The PEM file of the key of that certificate. With --tls files.',
-    example: '/etc/dockerproxy/privkey.pem',
+    example: '/run/credentials/dockerproxy.service/tls.key',
   },
   allow: {
     section: 'images',
@@ -367,13 +367,13 @@ export const SCHEMA = {
     section: 'replicas',
     type: text,
     doc: 'A file with the password of that Redis, in place of one in its URL.',
-    example: '/etc/dockerproxy/redis-password',
+    example: '/run/credentials/dockerproxy.service/redis-password',
   },
   redisKeyFile: {
     section: 'replicas',
     type: text,
     doc: 'A file of at least 32 characters that nobody guesses, the same for all replicas: the key of the certificate is encrypted with it in Redis. With --tls acme.',
-    example: '/etc/dockerproxy/redis-key',
+    example: '/run/credentials/dockerproxy.service/redis-key',
   },
   tagTtl: {
     section: 'replicas',
