@@ -78,6 +78,7 @@ install_all() {
 	if [ -z "$dry_run" ]; then
 		settings=$("$stage/node_modules/.bin/node" "$stage/src/main.ts" check-config) ||
 			fail "correct $SETTINGS and run this again; what was installed is as it was"
+		! is_public || check_ports
 	fi
 	replace
 	start
@@ -153,6 +154,20 @@ configure() {
 	mv "$SETTINGS.new" "$SETTINGS"
 }
 
+# Another server's ports are nothing that systemd can open.
+check_ports() {
+	! systemctl is-active --quiet dockerproxy.socket || return 0
+	main=$(systemctl show --value --property=MainPID dockerproxy.service)
+	for port in 80 443; do
+		# Listening sockets, as the kernel tells of them: address:port in hexadecimal, state, inode.
+		inodes=$(awk -v port="$(printf '%04X' $port)" '$4 == "0A" && $2 ~ ":" port "$" { print $10 }' /proc/net/tcp*)
+		for inode in $inodes; do
+			[ -z "$(find "/proc/$main/fd" -lname "socket:\[$inode\]" 2>/dev/null)" ] || continue
+			fail "port $port is taken: ss -ltnp 'sport = :$port' tells by whom. Stop that, or go behind it, as $source/deploy/README.md tells, and run this again; what was installed is as it was"
+		done
+	done
+}
+
 replace() {
 	run rm -rf "$PROGRAM.old"
 	[ ! -e "$PROGRAM" ] || run mv "$PROGRAM" "$PROGRAM.old"
@@ -174,7 +189,8 @@ start() {
 	elif is_public; then
 		# systemd opens ports only for a service that does not run.
 		systemctl is-active --quiet dockerproxy.socket || systemctl stop dockerproxy.service
-		systemctl enable --quiet --now dockerproxy.socket
+		systemctl enable --quiet --now dockerproxy.socket ||
+			fail "systemd cannot open ports 80 and 443: ss -ltnp 'sport = :80 or sport = :443' tells who has them, and systemctl status dockerproxy.socket why not; then run this again"
 	else
 		systemctl disable --quiet --now dockerproxy.socket
 	fi
