@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { chmod, chown, copyFile, readFile } from 'node:fs/promises';
-import type { LookupFunction } from 'node:net';
+import { createServer, type LookupFunction } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { makeDebian, makeRelease } from '../support/debian.ts';
@@ -8,6 +10,7 @@ import { type Download, download, startDownload } from '../support/download.ts';
 import { type Dockerd, startDockerd } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
 import { type Machine, startMachine } from '../support/machine.ts';
+import { makeOfflineNpm } from '../support/offline-npm.ts';
 import { skipUnless } from '../support/packages.ts';
 import { type Pebble, startPebble } from '../support/pebble.ts';
 import { runOrThrow, type TemporaryFolder, temporaryFolder, waitFor } from '../support/process.ts';
@@ -20,10 +23,11 @@ import { busyboxImage } from '../support/standard-images.ts';
  * DockerProxy as an operator has it: a Debian that boots, install.sh, ports 80 and 443, a certificate of an authority. All
  * of it has a network of its own, in which nothing else listens; what comes from outside is made before.
  */
-const { DOCKERPROXY_TEST_RELEASE: release } = process.env;
+const { DOCKERPROXY_TEST_RELEASE: release, DOCKERPROXY_TEST_NPM: npm = '' } = process.env;
 const DOMAIN = 'dl.dockerproxy.test';
 const IMAGE_BYTES = 64 * 1024 * 1024;
 const repository = join(import.meta.dirname, '..', '..');
+const guide = readFileSync(join(repository, 'deploy', 'README.md'), 'utf8');
 
 if (release !== undefined) inside(release);
 else {
@@ -39,19 +43,24 @@ else {
     await using folder = await temporaryFolder();
     await makeDebian();
     const archive = await makeRelease(folder.path);
+    await using offline = await temporaryFolder();
+    await makeOfflineNpm(offline.path);
     const { NODE_TEST_CONTEXT: _context, ...env } = process.env;
     const isolate = 'ip link set lo up && exec "$@"';
     const { stdout } = await runOrThrow(
       'unshare',
       ['--net', 'sh', '-c', isolate, 'sh', process.execPath, import.meta.filename],
-      { env: { ...env, DOCKERPROXY_TEST_RELEASE: archive }, timeout: 400_000 },
+      {
+        env: { ...env, DOCKERPROXY_TEST_RELEASE: archive, DOCKERPROXY_TEST_NPM: offline.path },
+        timeout: 600_000,
+      },
     );
     for (const line of stdout.split('\n')) context.diagnostic(line);
   });
 }
 
 function inside(archive: string): void {
-  suite('on a machine of its own, inside', { timeout: 380_000 }, () => {
+  suite('on a machine of its own, inside', { timeout: 580_000 }, () => {
     let stack: AsyncDisposableStack;
     let folder: TemporaryFolder;
     let pebble: Pebble;
@@ -69,6 +78,26 @@ function inside(archive: string): void {
     };
     const install = (...args: string[]) =>
       machine.sh(`/root/release/deploy/install.sh ${args.join(' ')}`, SLOW);
+    /** Whatever it begins with: also in the middle of a restart, somebody is let in. */
+    const underLoad = async (work: (served: () => number) => Promise<void>): Promise<void> => {
+      const [options, done] = [await tls(), new AbortController()];
+      const results: Download[] = [];
+      const client = async (): Promise<void> => {
+        while (!done.signal.aborted && results.length < 5000) {
+          results.push(await download(image('library/busybox'), options));
+        }
+      };
+      const clients = Promise.all(Array.from({ length: 8 }, client));
+      await Promise.race([clients, work(() => results.length)]);
+      done.abort();
+      await clients;
+      assert.deepEqual([...new Set(results.map(({ status }) => status))], [200]);
+      assert.equal(new Set(results.map(({ sha256 }) => sha256)).size, 1);
+    };
+    const hasMetrics = async () => {
+      const { body } = await httpCall('http://127.0.0.1:9464/metrics');
+      assert.match(body.toString(), /^dockerproxy_build_info/m);
+    };
     const certificateState = async () => {
       const { body } = await httpCall('https://127.0.0.1/readyz');
       return JSON.parse(body.toString()).checks.certificate.state;
@@ -86,10 +115,16 @@ function inside(archive: string): void {
       await copyFile(pebble.rootFile, join(folder.path, 'root.pem'));
       await copyFile(archive, join(folder.path, basename(archive)));
       engine = stack.use(await startDockerd());
-      const shared = { '/mnt': folder.path, '/clone': repository, '/engine': dirname(engine.socket) };
+      const shared = {
+        '/mnt': folder.path,
+        '/clone': repository,
+        '/npm': npm,
+        '/engine': dirname(engine.socket),
+      };
       machine = stack.use(await startMachine(shared));
       await machine.write('/etc/hosts', `127.0.0.1 localhost ${DOMAIN}\n`);
       await machine.sh('mkdir /root/release && tar -xzf /mnt/*.tar.gz -C /root/release --strip-components=1');
+      await machine.sh('cd /usr/local/bin && ln -s /npm/node . && ln -s /npm/npm/bin/npm-cli.js npm');
       filesBefore = await filesOf(machine);
     });
     after(() => stack[Symbol.asyncDispose]());
@@ -123,6 +158,16 @@ function inside(archive: string): void {
         '/etc/systemd/system/dockerproxy.service.d/authority.conf',
         '[Service]\nEnvironment=NODE_EXTRA_CA_CERTS=/etc/dockerproxy/authority.pem\n',
       );
+      // Where somebody else has them, that is told, and what runs goes on.
+      const taken = createServer();
+      await once(taken.listen(443, '127.0.0.1'), 'listening');
+      const refused = await machine.run('/opt/dockerproxy/deploy/install.sh', [], SLOW);
+      taken.close();
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, /port 443 is taken: ss -ltnp 'sport = :443' tells by whom/);
+      assert.equal((await httpCall('http://127.0.0.1:8080/healthz')).status, 200);
+      assert.equal((await machine.run('ls', ['/opt/dockerproxy.new'])).code, 2);
+
       // Run again, as it says: also what was installed can do that.
       const told = await machine.sh('/opt/dockerproxy/deploy/install.sh', SLOW);
       assert.match(told, new RegExp(`${DOMAIN} leads to 127\\.0\\.0\\.1`));
@@ -132,6 +177,16 @@ function inside(archive: string): void {
         timeout: 90_000,
         what: 'a certificate',
       });
+    });
+
+    test('whoever asks for its settings is told those of the service', async () => {
+      const told = await machine.sh('runuser -u nobody -- dockerproxy check-config');
+      assert.match(
+        told,
+        new RegExp(`^domains = \\[ "${DOMAIN}" \\]  # /etc/dockerproxy/dockerproxy\\.toml`, 'm'),
+      );
+      assert.match(told, /^cache_dir = "\/var\/cache\/dockerproxy"/m);
+      await machine.sh('runuser -u nobody -- dockerproxy healthcheck');
     });
 
     test('wget gets an image over TLS', async () => {
@@ -154,25 +209,14 @@ function inside(archive: string): void {
       assert.equal(modes, '700\n700\n');
     });
 
-    test('a restart under load fails no connection', async () => {
-      const [options, done] = [await tls(), new AbortController()];
-      const results: Download[] = [];
-      const client = async (): Promise<void> => {
-        while (!done.signal.aborted && results.length < 5000) {
-          results.push(await download(image('library/busybox'), options));
+    test('a restart under load fails no connection', () =>
+      underLoad(async (served) => {
+        for (let round = 1; round <= 3; round++) {
+          const soFar = served();
+          await machine.sh('systemctl restart dockerproxy', SLOW);
+          await waitFor(() => served() > soFar + 20, { timeout: 30_000 });
         }
-      };
-      const clients = Promise.all(Array.from({ length: 8 }, client));
-      for (let round = 1; round <= 3; round++) {
-        const soFar = results.length;
-        await machine.sh('systemctl restart dockerproxy', SLOW);
-        await Promise.race([clients, waitFor(() => results.length > soFar + 20, { timeout: 30_000 })]);
-      }
-      done.abort();
-      await clients;
-      assert.deepEqual([...new Set(results.map(({ status }) => status))], [200]);
-      assert.equal(new Set(results.map(({ sha256 }) => sha256)).size, 1);
-    });
+      }));
 
     test('a reload takes lists, and refuses those with a mistake', async () => {
       await machine.write('/etc/dockerproxy/deny', 'not a pattern\n');
@@ -217,8 +261,29 @@ function inside(archive: string): void {
         `chmod 600 /etc/credstore/* && sed -i 's/^insecure_registries = ./&"${closed.host}", /' /etc/dockerproxy/dockerproxy.toml`,
       );
       await machine.sh('systemctl start dockerproxy.socket dockerproxy.service', SLOW);
-      const { status } = await download(url(`dl?myimage=${closed.host}/private`), await tls());
-      assert.equal(status, 200);
+      const status = async () =>
+        (await download(url(`dl?myimage=${closed.host}/private`), await tls())).status;
+      assert.equal(await status(), 200);
+
+      await machine.sh(
+        'mkdir -p /etc/credstore.encrypted && cd /etc/credstore && systemd-creds encrypt --name=config.json dockerproxy.config.json /etc/credstore.encrypted/dockerproxy.config.json && rm dockerproxy.config.json',
+      );
+      await machine.sh('systemctl restart dockerproxy', SLOW);
+      assert.notEqual(await status(), 200);
+      await machine.write(
+        '/etc/systemd/system/dockerproxy.service.d/encrypted.conf',
+        example('ini', 'LoadCredentialEncrypted='),
+      );
+      for (const name of ['redis-password', 'redis-key']) {
+        await machine.write(`/etc/credstore/dockerproxy.${name}`, name);
+      }
+      await machine.sh('systemctl daemon-reload && systemctl restart dockerproxy', SLOW);
+      assert.equal(await status(), 200);
+      const folder = '/run/credentials/dockerproxy.service';
+      assert.equal(
+        await machine.sh(`cat ${folder}/redis-password ${folder}/redis-key`),
+        'redis-passwordredis-key',
+      );
     });
 
     test('a service that hangs is started anew', async () => {
@@ -234,15 +299,20 @@ function inside(archive: string): void {
       assert.notEqual(await machine.sh('systemctl show --value -p MainPID dockerproxy'), pid);
     });
 
-    test('metrics have a socket of their own', async () => {
-      await machine.sh(
-        'systemctl stop dockerproxy && systemctl start dockerproxy-metrics.socket dockerproxy',
-        SLOW,
-      );
-      assert.match(
-        (await httpCall('http://127.0.0.1:9464/metrics')).body.toString(),
-        /^dockerproxy_build_info/m,
-      );
+    test('metrics have a socket of their own, which is opened while others wait', async () => {
+      const [, recipe = ''] = /\*\*Metrics:\*\* `([^`]+)`/.exec(guide) ?? [];
+      await underLoad(async () => void (await machine.sh(recipe, SLOW)));
+      await hasMetrics();
+    });
+
+    test('after the machine was off, all is back by itself', async () => {
+      const units = 'dockerproxy.service dockerproxy.socket dockerproxy-metrics.socket';
+      assert.equal(await machine.sh(`systemctl is-enabled ${units}`), 'enabled\n'.repeat(3));
+      const issued = pebble.issued();
+      await machine.restart();
+      assert.equal((await download(image('library/busybox'), await tls())).status, 200);
+      assert.equal(pebble.issued(), issued);
+      await hasMetrics();
     });
 
     test('images of an engine, for who is let to its socket', async () => {
@@ -288,6 +358,33 @@ function inside(archive: string): void {
       assert.doesNotMatch(packages, /typescript|biome|^tsc$/m);
     });
 
+    test('what is one’s own may stay, for who installs it again: here by npm, from a clone alone', async () => {
+      await install('--uninstall', '--keep-data');
+      const kept = [
+        ...['/etc/dockerproxy/dockerproxy.toml', '/etc/credstore/dockerproxy.redis-key'],
+        ...['/etc/credstore.encrypted/dockerproxy.config.json', '/var/lib/private/dockerproxy/tls'],
+        ...[
+          '/var/cache/private/dockerproxy/blobs',
+          '/etc/systemd/system/dockerproxy.service.d/authority.conf',
+        ],
+      ];
+      const left = added(filesBefore, await filesOf(machine));
+      for (const path of kept) assert.ok(left.includes(path), path);
+      const own = /^\/(?:etc\/(?:dockerproxy|credstore|systemd\/system\/dockerproxy)|var\/(?:lib|cache)\/)/;
+      assert.deepEqual(
+        left.filter((path) => !own.test(path)),
+        [],
+      );
+      const issued = pebble.issued();
+      await machine.sh(
+        'mkdir /root/clone && tar -C /clone --exclude=./node_modules --exclude=./.git -c . | tar -C /root/clone -x && cp -R /npm/cache /root/.npm',
+      );
+      await machine.sh('npm_config_offline=true /root/clone/deploy/install.sh', SLOW);
+      assert.equal((await download(image('library/busybox'), await tls())).status, 200);
+      assert.equal(await certificateState(), 'valid');
+      assert.equal(pebble.issued(), issued);
+    });
+
     test('after it is uninstalled nothing is left', async () => {
       await install('--uninstall');
       assert.deepEqual(added(filesBefore, await filesOf(machine)), []);
@@ -310,6 +407,15 @@ function log(machine: Machine): Promise<string> {
   return machine.sh('journalctl --unit=dockerproxy --no-pager --output=cat');
 }
 
+/** The one example of the guide in this language that begins so, as a file. */
+function example(language: string, line: string): string {
+  const found = [...guide.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].filter(
+    ([, name, text = '']) => name === language && text.includes(line),
+  );
+  assert.equal(found.length, 1);
+  return found[0]?.[2] ?? '';
+}
+
 /** All files of the machine but those of its own work: logs, caches, what systemd keeps of any service. */
 function filesOf(machine: Machine): Promise<string> {
   const others = [
@@ -320,20 +426,16 @@ function filesOf(machine: Machine): Promise<string> {
     '/tmp',
     '/var/tmp',
     '/var/log',
-    '/mnt',
-    '/clone',
-    '/engine',
     '/root',
-  ];
-  const system = [
     '/var/lib/systemd',
-    '/var/lib/private',
-    '/var/cache/private',
-    '/etc/hosts',
-    '/etc/credstore',
   ];
-  const prune = [...others, ...system].map((path) => `-path ${path}`).join(' -o ');
-  return machine.sh(`find / \\( ${prune} \\) -prune -o -print | sort`);
+  const shared = ['/mnt', '/clone', '/npm', '/engine'];
+  // Who makes them first is nobody's business; what is in them is.
+  const folders = ['/var/lib/private', '/var/cache/private', '/etc/credstore', '/etc/credstore.encrypted'];
+  const any = (paths: readonly string[]) => paths.map((path) => `-path ${path}`).join(' -o ');
+  return machine.sh(
+    `find / \\( ${any([...others, ...shared])} \\) -prune -o ! \\( ${any([...folders, '/etc/hosts'])} \\) -print | sort`,
+  );
 }
 
 function added(before: string, after: string): string[] {

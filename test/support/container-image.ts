@@ -1,8 +1,9 @@
-import { cp, mkdir, realpath, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { makeDebian } from './debian.ts';
 import type { Dockerd } from './engines.ts';
-import { findCommand, run, runOrThrow, temporaryFolder } from './process.ts';
+import { makeOfflineNpm } from './offline-npm.ts';
+import { runOrThrow, temporaryFolder } from './process.ts';
 
 const repository = join(import.meta.dirname, '..', '..');
 const BASE = 'dockerproxy-test/base';
@@ -41,19 +42,8 @@ async function importDebian(engine: Dockerd): Promise<void> {
   await runOrThrow('sh', args, { timeout: 180_000 });
 }
 
-/** A folder to build from, with the npm and the Node.js of this machine and a cache of all packages. */
 async function fillBuildStage(folder: string): Promise<void> {
-  const npm = dirname(dirname(await realpath(findCommand('npm') ?? 'npm')));
-  const project = join(folder, 'project');
-  await mkdir(project);
-  for (const part of ['package.json', 'package-lock.json', 'vendor']) {
-    await cp(join(repository, part), join(project, part), { recursive: true });
-  }
-  const flags = ['--omit=dev', '--no-audit', '--no-fund', '--silent', `--cache=${join(folder, 'cache')}`];
-  await runOrThrow('npm', ['ci', ...flags], { cwd: project, timeout: 240_000 });
-  await run('rm', ['-rf', project]);
-  await cp(npm, join(folder, 'npm'), { recursive: true });
-  await cp(process.execPath, join(folder, 'node'));
+  await makeOfflineNpm(folder);
   const lines = [
     `FROM ${BASE}`,
     'COPY node /usr/local/bin/node',

@@ -1,7 +1,15 @@
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeDebian } from './debian.ts';
-import { type RunOptions, type RunResult, run, runOrThrow, spawnUntil } from './process.ts';
+import {
+  type RunningProcess,
+  type RunOptions,
+  type RunResult,
+  run,
+  runOrThrow,
+  spawnUntil,
+  temporaryFolder,
+} from './process.ts';
 
 /** A booted machine that shares nothing but the network with this one; what is written in it is gone with it. */
 export interface Machine extends AsyncDisposable {
@@ -11,6 +19,8 @@ export interface Machine extends AsyncDisposable {
   sh(script: string, options?: RunOptions): Promise<string>;
   /** Writes a file in it, with the folders above. */
   write(path: string, text: string): Promise<void>;
+  /** Turns it off and on again, with all that was written to its disk. */
+  restart(): Promise<void>;
   /** The command line that runs another one in it. */
   inside(command: string, args: string[]): [string, string[]];
 }
@@ -22,8 +32,9 @@ export interface Machine extends AsyncDisposable {
  * @see https://www.freedesktop.org/software/systemd/man/latest/systemd-nspawn.html
  */
 export async function startMachine(shared: Readonly<Record<string, string>>): Promise<Machine> {
-  const root = await makeDebian();
-  const flags = ['--register=no', '--keep-unit', '--console=read-only', '--volatile=overlay'];
+  await using stack = new AsyncDisposableStack();
+  const root = stack.use(await overlay(await makeDebian()));
+  const flags = ['--register=no', '--keep-unit', '--console=read-only'];
   const binds = Object.entries(shared).map(([seen, folder]) => `--bind-ro=${folder}:${seen}`);
   let init = 0;
   const isUp = async ({ pid }: { pid: number }): Promise<boolean> => {
@@ -32,12 +43,18 @@ export async function startMachine(shared: Readonly<Record<string, string>>): Pr
     const { stdout } = await run(...enter(init, 'systemctl', ['is-system-running']));
     return stdout.trim() === 'running';
   };
-  const running = await spawnUntil(
-    'systemd-nspawn',
-    [...flags, ...binds, '--boot', '--directory', root],
-    isUp,
-    { timeout: 60_000 },
-  );
+  const boot = (): Promise<RunningProcess> =>
+    spawnUntil('systemd-nspawn', [...flags, ...binds, '--boot', '--directory', root.path], isUp, {
+      timeout: 60_000,
+    });
+  let running = await boot();
+  const turnOff = async (): Promise<void> => {
+    // As by its power button.
+    await running.stop('SIGTERM', 30_000);
+    await removeGroups();
+  };
+  stack.defer(turnOff);
+  const held = stack.move();
   const inside: Machine['inside'] = (command, args) => enter(init, command, args);
   return {
     inside,
@@ -49,12 +66,25 @@ export async function startMachine(shared: Readonly<Record<string, string>>): Pr
       const script = 'mkdir -p "$(dirname "$1")" && cat > "$1"';
       await runOrThrow(...inside('sh', ['-euc', script, 'sh', path]), { input: text });
     },
-    [Symbol.asyncDispose]: async () => {
-      // As by its power button.
-      await running.stop('SIGTERM', 30_000);
-      await removeGroups();
+    async restart() {
+      await turnOff();
+      running = await boot();
     },
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
   };
+}
+
+/** A folder with what is in another one, to be written to in memory. */
+async function overlay(lower: string): Promise<{ readonly path: string } & AsyncDisposable> {
+  const folder = await temporaryFolder();
+  const [written, path] = [join(folder.path, 'written'), join(folder.path, 'root')];
+  const [upper, work] = [join(written, 'upper'), join(written, 'work')];
+  await mkdir(written);
+  await runOrThrow('mount', ['-t', 'tmpfs', 'none', written]);
+  for (const made of [upper, work, path]) await mkdir(made);
+  const folders = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
+  await runOrThrow('mount', ['-t', 'overlay', '-o', folders, 'none', path]);
+  return { path, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
 }
 
 /** Without the environment of this process, as a login there would have none of it. */
