@@ -19,7 +19,7 @@ import { createMetricsServer } from './http/metrics-server.ts';
 import { createRedirectServer } from './http/redirect-server.ts';
 import type { ServiceInfo } from './http/routes/info.ts';
 import { createServer } from './http/server.ts';
-import { type Environment, openImages, proxiesOf } from './images.ts';
+import { type Environment, freeBytesOf, openImages, proxiesOf } from './images.ts';
 import { createGuard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
 import type { NamePattern } from './oci/name-pattern.ts';
@@ -90,6 +90,7 @@ export async function createApp(
     certificateEnd: () => provider.status().notAfter,
     isCertificateFailing: () => provider.status().lastFailure !== undefined,
     ...(redis && { isRedisConnected: () => redis.isConnected }),
+    ...(config.cacheSize > 0 && { freeBytes: () => freeBytesOf(config.cacheDir).catch(() => undefined) }),
   });
   const images = await openImages(config, environment, access, { meter: metrics, redis });
   const search = createSearch(config, environment);

@@ -205,6 +205,11 @@ async function openCache(config: Config, logger: Logger, meter?: ImageMeter): Pr
 /** A full disk is no reason to turn clients away: what cannot be kept passes through. */
 async function checkFolder(folder: string): Promise<ReadinessCheck> {
   await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+  return { isReady: true, details: { folder, freeBytes: await freeBytesOf(folder) } };
+}
+
+/** Tells how many bytes the disk of a folder has left for this user. */
+export async function freeBytesOf(folder: string): Promise<number> {
   const { bavail, bsize } = await statfs(folder);
-  return { isReady: true, details: { folder, freeBytes: bavail * bsize } };
+  return bavail * bsize;
 }

@@ -176,6 +176,7 @@ suite('the program', { timeout: 120_000 }, () => {
     assert.equal(status, 200);
     assert.match(`${headers['content-type']}`, /^text\/plain; version=0\.0\.4/);
     assert.match(body.toString(), /^dockerproxy_build_info\{version="[\d.]+"\} 1$/m);
+    assert.match(body.toString(), /^dockerproxy_cache_free_bytes [1-9]\d+$/m);
     assert.equal((await httpCall(`${proxy.url}/metrics`)).status, 404);
   });
 

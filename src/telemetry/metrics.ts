@@ -45,6 +45,8 @@ export interface MetricsOptions {
   readonly isCertificateFailing: () => boolean;
   /** Whether the Redis that replicas share answers; absent where there is none. */
   readonly isRedisConnected?: () => boolean;
+  /** How many bytes the disk of the cache has left; undefined where nobody knows. */
+  readonly freeBytes?: () => Promise<number | undefined>;
   /** Milliseconds that never go back. */
   readonly uptime?: () => number;
 }
@@ -72,6 +74,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     version,
     isKnownRegistry,
     isRedisConnected,
+    freeBytes,
     uptime = () => performance.now(),
     ...certificate
   } = options;
@@ -102,6 +105,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
     labelNames: ['code', 'limit'],
     registers,
   });
+  // What begins with its first event has not grown by it: one mistake of ours shall be seen, too.
+  refusals.inc({ code: 'internal-error', limit: '' }, 0);
   const active = new Gauge({
     name: 'dockerproxy_downloads_active',
     help: 'Downloads whose bytes are flowing.',
@@ -143,6 +148,19 @@ export function createMetrics(options: MetricsOptions): Metrics {
     labelNames: ['result'],
     registers,
   });
+  if (freeBytes !== undefined) {
+    new Gauge({
+      name: 'dockerproxy_cache_free_bytes',
+      help: 'Bytes that the disk of the cache has left.',
+      aggregator: 'min',
+      registers,
+      async collect() {
+        const bytes = await freeBytes();
+        this.remove();
+        if (bytes !== undefined) this.set(bytes);
+      },
+    });
+  }
   const upstream = new Counter({
     name: 'dockerproxy_upstream_requests_total',
     help: 'Requests to registries and the hosts that they lead to, by status; none: it did not answer.',

@@ -96,6 +96,11 @@ suite('metrics of requests', { timeout: 30_000 }, () => {
     await reaches(bed.metrics, 'dockerproxy_refusals_total{code="too-many-requests",limit="requests"}', 1);
   });
 
+  test('a mistake of ours counts from 0 on, so that the first one is seen to be one more', async () => {
+    const series = 'dockerproxy_refusals_total{code="internal-error",limit=""}';
+    assert.equal(await sample(metricsOf(), series), 0);
+  });
+
   test('labels do not grow with what strangers ask for', async () => {
     await using bed = await measured();
     for (const path of ['/a', '/b/c', '/dl/one.tar', '/dl/two.tar']) await bed.server.get(path);
