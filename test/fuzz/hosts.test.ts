@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { pino } from 'pino';
+import { createDrain } from '../../src/http/drain.ts';
 import { createRedirectServer } from '../../src/http/redirect-server.ts';
 import { createReadiness } from '../../src/telemetry/readiness.ts';
 import { NO_CONNECTION_LIMITS, requestHead, speak, startServer } from '../http/samples.ts';
@@ -35,6 +36,7 @@ const ORIGIN = /^https?:\/\/(?:[a-z0-9][a-z0-9.-]*|\[[0-9a-f:.]+\])(?::\d{1,5})?
 async function startRedirects(domains: readonly string[]): Promise<{ port: number } & AsyncDisposable> {
   const app = await createRedirectServer({
     logger: pino({ level: 'silent' }),
+    drain: createDrain(),
     connections: NO_CONNECTION_LIMITS,
     domains,
     httpsPort: () => 8443,
