@@ -14,6 +14,7 @@ import { relay } from '../streams.ts';
 import type { Engine, EngineImage } from './engine/engine.ts';
 import { engineName } from './engine/engine-name.ts';
 import type { Leases } from './engine/leases.ts';
+import { type ImageName, nameImages } from './engine/name-images.ts';
 import { createProgressHub } from './engine/progress-hub.ts';
 import type { PullProgress } from './engine/pull-progress.ts';
 import type { PulledImages } from './engine/pulled-images.ts';
@@ -49,6 +50,8 @@ export interface EngineSourceLog {
 interface Job {
   readonly names: readonly string[];
   readonly images: readonly EngineImage[];
+  /** What engines save without a name, though it was asked for by one. */
+  readonly nameless: readonly ImageName[];
   readonly report: (progress: Progress) => void;
 }
 
@@ -160,12 +163,17 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
     return now.every((image, at) => image?.id === images[at]?.id);
   };
 
-  const keyOf = async ({ names, images }: Job, signal: AbortSignal): Promise<string> => {
+  const keyOf = async ({ names, images, nameless }: Job, signal: AbortSignal): Promise<string> => {
     const { product, store } = await engine.describe(signal);
     const ids = images.map(({ id }) => id);
     const chosen = chosenPlatform(images);
-    const all = { ids, names, platform: chosen && formatPlatform(chosen), product, store };
+    const all = { ids, names, nameless, platform: chosen && formatPlatform(chosen), product, store };
     return createHash('sha256').update(JSON.stringify(all)).digest('hex');
+  };
+
+  const save = async ({ names, images, nameless }: Job, signal: AbortSignal): Promise<Readable> => {
+    const saved = await engine.save(names, chosenPlatform(images), signal);
+    return nameless.length === 0 ? saved : nameImages(saved, nameless, signal);
   };
 
   /** Saves the images to the disk, once for however many want them at the same time. */
@@ -184,7 +192,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
         async () => {
           onProgress(0);
           const expected = job.images.reduce((sum, { size }) => sum + size, 0);
-          const source = await engine.save(job.names, chosenPlatform(job.images), shared);
+          const source = await save(job, shared);
           return kept.fill({ key, expected, maxSize, onProgress }, source, shared);
         },
         wait,
@@ -222,7 +230,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
       // Nobody removes, by another name, what is about to be saved.
       for (const id of [...new Set(images.map(({ listedId }) => listedId))].sort())
         releases.push(await leases.take(id, 'saved', signal));
-      const job = { names, images, report };
+      const job = { names, images, nameless: namesBeside(references, images), report };
       const facts = archiveFacts(request, images, defaultPlatform);
       if (spools !== undefined && request.stream !== true) {
         try {
@@ -253,7 +261,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
   };
 
   const start = async (job: Job, signal: AbortSignal): Promise<Readable> => {
-    const stream = await engine.save(job.names, chosenPlatform(job.images), signal);
+    const stream = await save(job, signal);
     if (!(await stillMeans(job, signal))) {
       stream.destroy();
       throw new CatalogueError(
@@ -301,6 +309,15 @@ function chosenPlatform(images: readonly EngineImage[]): Platform | undefined {
   const [first, ...others] = images.map(({ chosen }) => chosen);
   const isShared = others.every((other) => first && other && samePlatform(first, other));
   return isShared ? first : undefined;
+}
+
+/** The tags that were given beside digests, which decide what is saved. */
+function namesBeside(references: readonly Reference[], images: readonly EngineImage[]): ImageName[] {
+  return references.flatMap(({ name, tag, digest }, at) => {
+    const image = images[at];
+    if (tag === undefined || digest === undefined || image === undefined) return [];
+    return [{ id: image.id, name: `${name}:${tag}` }];
+  });
 }
 
 /** Tells whether an image runs on a platform. */

@@ -142,6 +142,14 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
       ['library/busybox', /Loaded image: \S+\/library\/busybox:latest/],
       ['library/busybox&platform=linux/arm64', /Loaded image: \S+\/library\/busybox:latest/],
       [`library/busybox@${images.busyboxArm64.descriptor.digest}`, /Loaded image ID: sha256:/],
+      [
+        `library/busybox:7@${images.busyboxArm64.descriptor.digest}`,
+        /Loaded image: \S+\/library\/busybox:7\n/,
+      ],
+      [
+        `library/busybox:8@${images.busybox.descriptor.digest}&stream=1`,
+        /Loaded image: \S+\/library\/busybox:8\n/,
+      ],
       [`test/shared:1&myimage=${registry.host}/test/shared:2`, /test\/shared:[12][\s\S]*test\/shared:[12]/],
     ] as const) {
       const file = join(folder.path, 'image.tar');

@@ -170,6 +170,15 @@ suite('images from a Docker engine', {
       ],
       [`${registry.host}/library/busybox@${images.busyboxArm64.descriptor.digest}`, [undefined]],
       [`${registry.host}/library/busybox@${images.busybox.descriptor.digest}`, [undefined]],
+      [`${registry.host}/library/busybox:1@${images.busybox.descriptor.digest}`, [['library/busybox:1']]],
+      [
+        `${registry.host}/library/busybox:1@${images.busyboxArm64.descriptor.digest}&myimage=${registry.host}/test/shared:2`,
+        [['library/busybox:1'], ['test/shared:2']],
+      ],
+      [
+        `${registry.host}/library/busybox:1.35&myimage=${registry.host}/library/busybox:2@${images.busybox135.descriptor.digest}`,
+        [['library/busybox:1.35', 'library/busybox:2']],
+      ],
       [`${registry.host}/library/busybox&platform=linux/arm64`, [['library/busybox:latest']]],
       [`${registry.host}/library/busybox`, [['library/busybox:latest']]],
       [`${registry.host}/library/busybox:1.35`, [['library/busybox:1.35']]],
@@ -187,6 +196,25 @@ suite('images from a Docker engine', {
         query,
       );
     }
+  });
+
+  test('an image by tag and digest has the name of the tag, and the engine itself no such tag', async () => {
+    await using elsewhere = await startDockerd();
+    const { digest } = images.busyboxAmd64.descriptor;
+    for (const [tag, more] of [
+      ['kept', ''],
+      ['live', '&stream=1'],
+    ]) {
+      const file = join(folder.path, 'tagged.tar');
+      await runOrThrow('curl', ['-sSf', '-o', file, url(`library/busybox:${tag}@${digest}`, more)]);
+      const loaded = await elsewhere.docker('load', '--input', file);
+      const name = `${registry.host}/library/busybox:${tag}`;
+      assert.equal(loaded.stdout.trim(), `Loaded image: ${name}`, loaded.stderr);
+      const ran = await elsewhere.docker('run', '--rm', '--network=none', name, ...GREETING);
+      assert.match(ran.stdout, /^BusyBox v1\.35/, ran.stderr);
+    }
+    const { stdout } = await engine.docker('image', 'ls', '--format', '{{.Tag}}');
+    assert.doesNotMatch(stdout, /kept|live/);
   });
 });
 

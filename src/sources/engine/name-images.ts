@@ -1,0 +1,92 @@
+import type { Readable } from 'node:stream';
+import { rewriteTar } from '../../archive/rewrite-tar.ts';
+import { isJsonObject, type JsonObject } from '../../oci/json.ts';
+import { streamFrom } from '../../streams.ts';
+
+/** An image that was saved by its digest, and the tag that was asked for beside it. */
+export interface ImageName {
+  /** By which the archive may know it: of its config, or of its manifest. */
+  readonly id: string;
+  /** In full: `docker.io/library/busybox:1.36`. */
+  readonly name: string;
+}
+
+const CONTAINERD_NAME = 'io.containerd.image.name';
+const OCI_NAME = 'org.opencontainers.image.ref.name';
+
+/**
+ * Gives images their names in a saved archive: engines save without one what is asked for by its digest. To tag it for
+ * that time would be wrong: others would see the tag, and to take it away again removes the image from dockerd, where it
+ * is the last one.
+ */
+export function nameImages(saved: Readable, names: readonly ImageName[], signal: AbortSignal): Readable {
+  const rewrite = (file: string, content: Buffer): Uint8Array | undefined => {
+    const json = parse(content);
+    if (file === 'manifest.json' && Array.isArray(json)) return write(nameEntries(json, names, dockerEntry));
+    if (file !== 'index.json' || !isJsonObject(json) || !Array.isArray(json.manifests)) return undefined;
+    return write({ ...json, manifests: nameEntries(json.manifests, names, ociEntry) });
+  };
+  const files = new Set(['manifest.json', 'index.json']);
+  const stream = streamFrom(() => rewriteTar(saved, files, rewrite), signal);
+  return stream.once('close', () => saved.destroy());
+}
+
+/** How a list of images names one, in a file of an archive. */
+interface Entry {
+  /** Whether the image of this ID is meant. */
+  is(entry: JsonObject, id: string): boolean;
+  hasName(entry: JsonObject): boolean;
+  named(entry: JsonObject, name: string): JsonObject;
+}
+
+const dockerEntry: Entry = {
+  is: ({ Config }, id) => typeof Config === 'string' && Config.includes(digitsOf(id)),
+  hasName: ({ RepoTags }) => Array.isArray(RepoTags) && RepoTags.length > 0,
+  named: (entry, name) => {
+    const tags: unknown[] = Array.isArray(entry.RepoTags) ? entry.RepoTags : [];
+    return { ...entry, RepoTags: tags.includes(name) ? tags : [...tags, name] };
+  },
+};
+
+const ociEntry: Entry = {
+  is: ({ digest }, id) => digest === id,
+  hasName: ({ annotations }) => isJsonObject(annotations) && CONTAINERD_NAME in annotations,
+  named: (entry, name) => {
+    // One entry has one name.
+    if (ociEntry.hasName(entry)) return entry;
+    const others = isJsonObject(entry.annotations) ? entry.annotations : {};
+    const tag = name.slice(name.lastIndexOf(':') + 1);
+    return { ...entry, annotations: { ...others, [CONTAINERD_NAME]: name, [OCI_NAME]: tag } };
+  },
+};
+
+function nameEntries(
+  entries: readonly unknown[],
+  names: readonly ImageName[],
+  { is, hasName, named }: Entry,
+): unknown[] {
+  const nameless = entries.filter((entry) => isJsonObject(entry) && !hasName(entry));
+  return entries.map((entry) => {
+    if (!isJsonObject(entry)) return entry;
+    const own = names.filter(({ id }) => is(entry, id));
+    // Known by neither ID, it is the only one that can be meant.
+    const isOnly = own.length === 0 && names.length === 1 && nameless.length === 1 && nameless[0] === entry;
+    return (isOnly ? names : own).reduce((known, { name }) => named(known, name), entry);
+  });
+}
+
+function digitsOf(digest: string): string {
+  return digest.slice(digest.indexOf(':') + 1);
+}
+
+function parse(content: Buffer): unknown {
+  try {
+    return JSON.parse(content.toString());
+  } catch {
+    return undefined;
+  }
+}
+
+function write(value: unknown): Uint8Array {
+  return Buffer.from(JSON.stringify(value));
+}
