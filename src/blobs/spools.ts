@@ -54,8 +54,8 @@ export interface Spools {
   fill(request: SpoolRequest, source: Readable, signal: AbortSignal): Promise<Spool>;
 }
 
-/** Bytes that are reserved at a time past what was expected. */
-const FURTHER_ROOM = 64 * 1024 * 1024;
+/** Bytes that are reserved at a time past what was expected: as many again as there are, but not fewer or more. */
+const [LEAST_FURTHER, MOST_FURTHER] = [1024 * 1024, 64 * 1024 * 1024] as const;
 
 export async function openSpools(storage: Storage): Promise<Spools> {
   const folder = join(storage.folder, 'spools');
@@ -126,9 +126,10 @@ export async function openSpools(storage: Storage): Promise<Spools> {
             size += chunk.length;
             if (size > maxSize) throw tooLarge(maxSize);
             if (size > reserved) {
-              if (!(await storage.reserve(FURTHER_ROOM, async () => {})))
+              const further = Math.min(Math.max(size, LEAST_FURTHER), MOST_FURTHER);
+              if (!(await storage.reserve(further, async () => {})))
                 throw new StorageFailure('The cache has no room');
-              reserved += FURTHER_ROOM;
+              reserved += further;
             }
             hash.update(chunk);
             yield chunk;

@@ -91,6 +91,12 @@ suite('spools', () => {
     assert.deepEqual(await made.files(), []);
   });
 
+  test('one that is larger than was thought takes as much room as it needs, and little more', async () => {
+    await using made = await openIn(8 * MIB);
+    const pieces = Array.from({ length: 5 }, () => Buffer.alloc(MIB));
+    assert.equal((await fill(made.spools, Readable.from(pieces), { expected: 10 })).size, 5 * MIB);
+  });
+
   test('a file that was written to is made anew', async () => {
     await using made = await openIn();
     await fill(made.spools, Readable.from([BYTES]));
