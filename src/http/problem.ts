@@ -6,8 +6,9 @@ import type { RenderProblem } from './problem-page.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
-    explainProblem: Explain;
-    renderProblem: RenderProblem;
+    /** Absent where there are only the catalogue's own words, and no page. */
+    explainProblem?: Explain;
+    renderProblem?: RenderProblem;
   }
 }
 
@@ -53,11 +54,12 @@ export function sendProblem(reply: FastifyReply, error: CatalogueError): Fastify
     'text/html',
     'text/plain',
   ]);
-  const explanation = server.explainProblem(error, request.raw);
-  if (preferred === 'text/html') {
+  const explanation = server.explainProblem?.(error, request.raw);
+  if (preferred === 'text/html' && explanation !== undefined && server.renderProblem !== undefined) {
     return reply.type('text/html; charset=utf-8').send(server.renderProblem(error, explanation, request));
   }
-  if (preferred === 'text/plain') return reply.type('text/plain; charset=utf-8').send(plain(error));
+  if (preferred === 'text/plain' || preferred === 'text/html')
+    return reply.type('text/plain; charset=utf-8').send(plain(error));
   return reply.type('application/problem+json').send(JSON.stringify(problem(error, explanation)));
 }
 

@@ -121,6 +121,14 @@ suite('plain HTTP beside HTTPS', { timeout: 20_000 }, () => {
     assert.equal(answers.at(-1), 'HTTP/1.1 400');
   });
 
+  test('people read in plain words what is wrong, as the page is at HTTPS', async () => {
+    await using server = await startServer();
+    const answer = await server.send('POST', '/', { accept: 'text/html', 'content-length': '0' });
+    assert.equal(answer.status, 405);
+    assert.equal(answer.header('content-type'), 'text/plain; charset=utf-8');
+    assert.match(answer.body.toString(), /^405 Method not allowed\n/);
+  });
+
   test('challenges are answered, and no others', async () => {
     await using server = await startServer();
     const answer = await server.get('/.well-known/acme-challenge/token');

@@ -42,7 +42,7 @@ export async function statusRoutes(
           const known = catalogued(error as Error);
           if (known.code === 'internal-error')
             request.log.error({ err: error, url: request.url }, known.message);
-          events.send('error', problem(known, app.explainProblem(known, request.raw)));
+          events.send('error', problem(known, app.explainProblem?.(known, request.raw)));
         }
         events.end();
       };
