@@ -7,17 +7,27 @@ import { runOrThrow, temporaryFolder } from './process.ts';
 
 const repository = join(import.meta.dirname, '..', '..');
 const BASE = 'dockerproxy-test/base';
+/** A whole Debian, in each engine that an image was built with. */
+export const DEBIAN = 'dockerproxy-test/debian';
 const BUILD = 'dockerproxy-test/build';
 
+/** All that its default base has and Node.js needs, by patterns of paths. */
+const LEAST = [
+  'lib*/ld-linux-*.so.*',
+  ...['c', 'm', 'dl', 'pthread', 'gcc_s', 'stdc++'].map((name) => `usr/lib/*-linux-gnu/lib${name}.so.[0-9]`),
+  'etc/ssl/certs/ca-certificates.crt',
+];
+
 /**
- * Builds deploy/Dockerfile where no registry of images is in reach: on a Debian of debootstrap, with a build stage that has
- * npm and everything that npm would fetch. The build has no network.
+ * Builds deploy/Dockerfile where no registry of images is in reach: on what a Debian of debootstrap has of its default base,
+ * without a shell, with a build stage that has npm and everything that npm would fetch. The build has no network.
  *
  * @param ownNode the name of a second image, which runs on the Node.js of its base
  */
 export async function buildContainerImage(engine: Dockerd, name: string, ownNode: string): Promise<void> {
   await using folder = await temporaryFolder();
-  await importDebian(engine);
+  await importDebian(engine, DEBIAN);
+  await importDebian(engine, BASE, LEAST);
   await fillBuildStage(folder.path);
   const build = async (...args: string[]): Promise<void> => {
     const flags = ['--host', engine.dockerHost, 'build', '--network=none', '--quiet', ...args];
@@ -36,16 +46,20 @@ export async function buildContainerImage(engine: Dockerd, name: string, ownNode
   await build('--tag', ownNode, ...flags, ...file);
 }
 
-async function importDebian(engine: Dockerd): Promise<void> {
-  const script = 'tar -C "$1" -c . | docker --host "$2" import - "$3"';
-  const args = ['-euc', script, 'sh', await makeDebian(), engine.dockerHost, BASE];
+/** @param patterns of the files that it takes; all unless told */
+async function importDebian(engine: Dockerd, name: string, patterns?: readonly string[]): Promise<void> {
+  // What is found by a symbolic link is a file there.
+  const files = patterns === undefined ? '.' : `--dereference ${patterns.join(' ')}`;
+  const script = `cd "$1" && tar -c ${files} | docker --host "$2" import - "$3"`;
+  const args = ['-euc', script, 'sh', await makeDebian(), engine.dockerHost, name];
   await runOrThrow('sh', args, { timeout: 180_000 });
 }
 
+/** A folder to build from, with the npm and the Node.js of this machine and a cache of all packages. */
 async function fillBuildStage(folder: string): Promise<void> {
   await makeOfflineNpm(folder);
   const lines = [
-    `FROM ${BASE}`,
+    `FROM ${DEBIAN}`,
     'COPY node /usr/local/bin/node',
     'COPY npm /usr/local/lib/node_modules/npm',
     'RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm',
