@@ -8,6 +8,7 @@ import { createAuthorizer } from './registry/authorizer.ts';
 import { createCircuit } from './registry/circuit.ts';
 import {
   createRegistryClient,
+  type DirectClient,
   type RegistryClient,
   type RegistryClientOptions,
   registryOrigin,
@@ -47,7 +48,7 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
   const clientFor = (
     http: HttpClientOptions,
     registry: Pick<RegistryClientOptions, 'api' | 'metadataTimeout' | 'blobRetries'> = {},
-  ): RegistryClient => {
+  ): DirectClient => {
     const client = createHttpClient(http);
     clients.push(client);
     const authorizer = createAuthorizer({ http: client, credentials, now });
@@ -89,7 +90,7 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
   });
 
   const originAt = (isListed: boolean) =>
-    once((host: RegistryHost): RegistryClient => {
+    once((host: RegistryHost): DirectClient => {
       warnIfUnverified(host);
       const trusting = isListed ? alsoTrusting(host.api.origin, guard) : guard;
       return clientFor({ ...common, guard: trusting, own: ownOf(host) }, { api: host.api });
@@ -128,7 +129,7 @@ export function readHosts(config: Config): FindRegistryHosts {
 }
 
 /** Asks for each repository the client of its registry. */
-function byRegistry(clientOf: (domain: string) => RegistryClient): RegistryClient {
+function byRegistry(clientOf: (domain: string) => DirectClient): DirectClient {
   return {
     manifest: (repository, ...rest) => clientOf(repository.domain).manifest(repository, ...rest),
     resolveTag: (repository, ...rest) => clientOf(repository.domain).resolveTag(repository, ...rest),
@@ -136,6 +137,7 @@ function byRegistry(clientOf: (domain: string) => RegistryClient): RegistryClien
     hasBlob: (repository, ...rest) => clientOf(repository.domain).hasBlob(repository, ...rest),
     referrers: (repository, ...rest) => clientOf(repository.domain).referrers(repository, ...rest),
     blobs: (repository) => clientOf(repository.domain).blobs(repository),
+    blobHost: (repository, blob) => clientOf(repository.domain).blobHost(repository, blob),
   };
 }
 

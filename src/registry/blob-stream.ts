@@ -1,17 +1,31 @@
-import type { Readable } from 'node:stream';
+import type { Hash } from 'node:crypto';
+import { addAbortSignal, type Readable, type Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CatalogueError } from '../errors.ts';
 import { type HttpResponse, upstreamError } from '../net/http-client.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
-import { createPace, type PaceLimits } from '../pace.ts';
-import { streamFrom } from '../streams.ts';
+import { createPace, type Pace, type PaceLimits } from '../pace.ts';
+import { DirectStream } from '../streams.ts';
 import { isOutage } from './status-error.ts';
 
 /** Asks for a range of a blob, by a Range header where it is not the whole; resolves with a 200 or a 206. */
 export type OpenRange = (range: ByteRange, signal: AbortSignal) => Promise<HttpResponse>;
 
-/** How often in a row a blob is asked for again while no byte of it comes. */
+/** Who may have a blob, and how patiently it is asked. */
+export interface BlobHost {
+  readonly open: OpenRange;
+  /** How often in a row it is asked again while no byte comes; 4 where absent. */
+  readonly retries?: number | undefined;
+  /** How slowly it may send; {@link SLOWEST_REGISTRY} where absent. */
+  readonly slowest?: PaceLimits | undefined;
+  /** Whether it is worth asking now; it always is where absent. */
+  readonly admits?: () => boolean;
+  readonly succeeded?: () => void;
+  /** Told why it is given up, also when that only shows in the end: where the digest of all is wrong. */
+  readonly failed?: (error: unknown) => void;
+}
+
 const MAX_FAILURES = 4;
 const FIRST_PAUSE_MS = 250;
 /** The client at the other end gives up, too. */
@@ -20,103 +34,214 @@ const LONGEST_PAUSE_MS = 20_000;
 export const SLOWEST_REGISTRY: PaceLimits = { bytesPerSecond: 1024, patience: 60_000 };
 
 /**
- * Streams a blob or a range of it, going on by Range where the registry breaks off. A whole blob's digest is verified
- * before its last chunk is given away.
+ * Streams a blob or a range of it: from the first host that has it, going on by Range where one breaks off and, where
+ * one is given up, from the next. A whole blob's digest is verified before its last chunk is given away.
  */
 export function streamBlob(
-  open: OpenRange,
+  hosts: readonly BlobHost[],
   blob: Descriptor,
   range: ByteRange,
   signal: AbortSignal,
-  slowest: PaceLimits = SLOWEST_REGISTRY,
-  retries = MAX_FAILURES,
 ): Readable {
-  const chunks = (ended: AbortSignal) => resumed(open, blob, range, ended, { slowest, retries });
-  return streamFrom((ended) => verified(chunks(ended), blob, range), signal);
+  return new BlobStream(hosts, blob, range, signal);
 }
 
-/** Passes chunks on, the last of them once the digest of the whole is right; of a range, all as they are. */
-export async function* verified(
-  chunks: AsyncGenerator<Buffer, void>,
-  blob: Descriptor,
-  range: ByteRange,
-): AsyncGenerator<Buffer, void> {
-  const isWhole = range.start === 0 && range.end === blob.size;
-  if (!isWhole) return yield* chunks;
-  const hash = digestHash(blob.digest);
-  let held: Buffer | undefined;
-  for await (const chunk of chunks) {
-    if (held !== undefined) yield held;
-    hash.update(chunk);
-    held = chunk;
+/** Takes the chunks of a stream. */
+interface Consumer {
+  /** Answers whether it wants the next one at once; otherwise it will ask the stream to go on. */
+  take(chunk: Buffer): boolean;
+  end(): void;
+}
+
+class BlobStream extends DirectStream {
+  readonly #hosts: readonly BlobHost[];
+  readonly #blob: Descriptor;
+  readonly #end: number;
+  /** Of a whole blob. */
+  readonly #hash: Hash | undefined;
+  readonly #signal: AbortSignal;
+  readonly #closed = new AbortController();
+  /** Those of which bytes are in what was given away. */
+  readonly #senders = new Set<BlobHost>();
+  /** How far it has come. */
+  #at: number;
+  /** Of a whole blob, the last chunk that came: it is given away when there is another one, or all are verified. */
+  #held: Buffer | undefined;
+  #consumer: Consumer | undefined;
+  #body: Readable | undefined;
+  #isWanted = true;
+  /** Since when nobody but the registry is waited for. */
+  #waitsSince = 0;
+  #isTooSlow = false;
+
+  constructor(hosts: readonly BlobHost[], blob: Descriptor, range: ByteRange, signal: AbortSignal) {
+    super({ highWaterMark: 1 });
+    this.#hosts = hosts;
+    this.#blob = blob;
+    this.#at = range.start;
+    this.#end = range.end;
+    this.#hash = range.start === 0 && range.end === blob.size ? digestHash(blob.digest) : undefined;
+    this.#signal = AbortSignal.any([signal, this.#closed.signal]);
+    // Last: a signal that has aborted already destroys at once what must be complete.
+    addAbortSignal(signal, this);
   }
-  if (finishDigest(hash, blob.digest) !== blob.digest) {
-    throw new CatalogueError(
-      'content-mismatch',
-      `What the registry sent for ${blob.digest} has another digest.`,
+
+  override _read(): void {
+    if (this.#consumer === undefined) {
+      this.#begin({ take: (chunk) => this.push(chunk), end: () => this.push(null) });
+    } else this.#goOn();
+  }
+
+  sendTo(sink: Writable, inspect?: (chunk: Uint8Array) => void): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.on('error', reject).once('close', () => reject(new Error('The stream was closed.')));
+    const goOn = (): void => this.#goOn();
+    this.#begin({
+      take: (chunk) => {
+        inspect?.(chunk);
+        const isReady = sink.write(chunk);
+        if (!isReady) sink.once('drain', goOn);
+        return isReady;
+      },
+      end: () => {
+        resolve();
+        this.destroy();
+      },
+    });
+    return promise;
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    this.#closed.abort();
+    this.#body?.destroy();
+    callback(error);
+  }
+
+  #begin(consumer: Consumer): void {
+    this.#consumer = consumer;
+    this.#fetch().then(
+      () => this.#finish(consumer),
+      (error: Error) => this.destroy(error),
     );
   }
-  if (held !== undefined) yield held;
-}
 
-async function* resumed(
-  open: OpenRange,
-  blob: Descriptor,
-  { start, end }: ByteRange,
-  signal: AbortSignal,
-  { slowest, retries }: { readonly slowest: PaceLimits; readonly retries: number },
-): AsyncGenerator<Buffer, void> {
-  const pace = createPace(slowest);
-  let at = start;
-  let failures = 0;
-  let waitsSince = performance.now();
-  let isTooSlow = false;
-  while (at < end) {
-    try {
-      const response = await open({ start: at, end }, signal);
-      for await (const chunk of bodyFrom(response, blob, { start: at, end })) {
-        at += chunk.length;
-        failures = 0;
-        isTooSlow = !pace.count(performance.now() - waitsSince, chunk.length);
-        if (isTooSlow) throw tooSlow(response);
-        yield chunk;
-        // For as long as the reader took, nobody waited for the registry.
-        waitsSince = performance.now();
+  #goOn(): void {
+    if (this.#isWanted) return;
+    this.#isWanted = true;
+    this.#waitsSince = performance.now();
+    this.#body?.resume();
+  }
+
+  async #fetch(): Promise<void> {
+    for (const [index, host] of this.#hosts.entries()) {
+      if (host.admits?.() === false) continue;
+      try {
+        await this.#fetchFrom(host);
+        host.succeeded?.();
+        return;
+      } catch (error) {
+        this.#signal.throwIfAborted();
+        host.failed?.(error);
+        if (index === this.#hosts.length - 1) throw error;
+        // The next one sends it again: it may be all that a host sent which lies.
+        this.#at -= this.#held?.length ?? 0;
+        this.#held = undefined;
       }
-      if (at < end)
-        throw new CatalogueError(
-          'registry-failed',
-          `${response.url.host} ended the blob ${blob.digest} early.`,
-        );
-    } catch (error) {
-      signal.throwIfAborted();
-      failures += 1;
-      if (isTooSlow || failures > retries || !isWorthAnotherTry(error)) throw error;
-      await delay(pauseAfter(error, failures), undefined, { signal });
-      // It asked for that pause.
-      if (error.code === 'registry-rate-limited') waitsSince = performance.now();
     }
   }
-}
 
-/** The bytes of a response that are of the range, also where the registry ignored it and sends the whole blob. */
-async function* bodyFrom(
-  response: HttpResponse,
-  blob: Descriptor,
-  { start, end }: ByteRange,
-): AsyncGenerator<Buffer, void> {
-  let at = checkedStart(response, blob, start);
-  const promisedEnd = response.status === 206 ? end : blob.size;
-  try {
-    for await (const chunk of response.body as AsyncIterable<Buffer>) {
-      if (chunk.length > promisedEnd - at) throw mismatch(blob, 'is longer than the manifest says');
-      const wanted = chunk.subarray(Math.max(start - at, 0), Math.max(end - at, 0));
-      at += chunk.length;
-      if (wanted.length > 0) yield wanted;
-      if (at >= end && end < promisedEnd) return;
+  async #fetchFrom(host: BlobHost): Promise<void> {
+    const { retries = MAX_FAILURES, slowest = SLOWEST_REGISTRY } = host;
+    const pace = createPace(slowest);
+    let failures = 0;
+    this.#isTooSlow = false;
+    this.#waitsSince = performance.now();
+    while (this.#at < this.#end) {
+      const before = this.#at;
+      try {
+        const response = await host.open({ start: this.#at, end: this.#end }, this.#signal);
+        await this.#receive(response, host, pace);
+        if (this.#at < this.#end) throw endedEarly(response, this.#blob);
+      } catch (error) {
+        this.#signal.throwIfAborted();
+        failures = this.#at > before ? 1 : failures + 1;
+        if (this.#isTooSlow || failures > retries || !isWorthAnotherTry(error)) throw error;
+        await delay(pauseAfter(error, failures), undefined, { signal: this.#signal });
+        // It asked for that pause.
+        if (error.code === 'registry-rate-limited') this.#waitsSince = performance.now();
+      }
     }
-  } catch (error) {
-    throw upstreamError(error, response.url.host);
+  }
+
+  /** Takes the bytes of a response that are wanted, also where the registry ignored the range and sends the whole blob. */
+  async #receive(response: HttpResponse, host: BlobHost, pace: Pace): Promise<void> {
+    const { body, url } = response;
+    let position = checkedStart(response, this.#blob, this.#at);
+    const promisedEnd = response.status === 206 ? this.#end : this.#blob.size;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    body.on('data', (chunk: Buffer) => {
+      try {
+        if (chunk.length > promisedEnd - position)
+          throw mismatch(this.#blob, 'is longer than the manifest says');
+        const wanted = chunk.subarray(Math.max(this.#at - position, 0), Math.max(this.#end - position, 0));
+        position += chunk.length;
+        if (wanted.length > 0) {
+          this.#senders.add(host);
+          this.#isTooSlow = !pace.count(performance.now() - this.#waitsSince, wanted.length);
+          if (this.#isTooSlow) throw tooSlow(response);
+          this.#take(wanted);
+        }
+        if (position >= this.#end && this.#end < promisedEnd) resolve();
+      } catch (error) {
+        reject(error);
+      }
+    });
+    body.once('end', resolve).once('error', reject);
+    // Whoever destroys it knows why, and says so first.
+    body.once('close', () => reject(new Error('The body was cut off.')));
+    this.#body = body;
+    if (!this.#isWanted) body.pause();
+    try {
+      await promise;
+    } catch (error) {
+      throw upstreamError(error, url.host);
+    } finally {
+      this.#body = undefined;
+      body.destroy();
+    }
+  }
+
+  #take(chunk: Buffer): void {
+    this.#at += chunk.length;
+    const next = this.#hash === undefined ? chunk : this.#held;
+    if (this.#hash !== undefined) this.#held = chunk;
+    if (next !== undefined) this.#give(next);
+    // For as long as the reader took, nobody waited for the registry.
+    this.#waitsSince = performance.now();
+  }
+
+  #give(chunk: Buffer): void {
+    this.#hash?.update(chunk);
+    if (this.#consumer?.take(chunk) !== false) return;
+    this.#isWanted = false;
+    this.#body?.pause();
+  }
+
+  #finish(consumer: Consumer): void {
+    const { digest } = this.#blob;
+    if (this.#held !== undefined) this.#hash?.update(this.#held);
+    if (this.#hash !== undefined && finishDigest(this.#hash, digest) !== digest) {
+      const error = new CatalogueError(
+        'content-mismatch',
+        `What the registry sent for ${digest} has another digest.`,
+      );
+      // It is the fault of all that sent parts.
+      for (const sender of this.#senders) sender.failed?.(error);
+      this.destroy(error);
+      return;
+    }
+    if (this.#held !== undefined) consumer.take(this.#held);
+    consumer.end();
   }
 }
 
@@ -143,6 +268,10 @@ function tooSlow({ url }: HttpResponse): CatalogueError {
   return new CatalogueError('registry-timeout', `${url.host} sends too slowly.`, {
     reason: `${url.host} sends too slowly`,
   });
+}
+
+function endedEarly({ url }: HttpResponse, { digest }: Descriptor): CatalogueError {
+  return new CatalogueError('registry-failed', `${url.host} ended the blob ${digest} early.`);
 }
 
 function mismatch({ digest }: Descriptor, why: string): CatalogueError {

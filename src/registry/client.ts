@@ -14,7 +14,7 @@ import { isForeignLayer, MEDIA_TYPES } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { PaceLimits } from '../pace.ts';
 import type { Authorizer } from './authorizer.ts';
-import { type OpenRange, streamBlob } from './blob-stream.ts';
+import { type BlobHost, type OpenRange, streamBlob } from './blob-stream.ts';
 import { listReferrers } from './referrer-list.ts';
 import { missingOrPrivate, statusError } from './status-error.ts';
 import { listTags, type TagList } from './tag-list.ts';
@@ -68,6 +68,12 @@ export interface RegistryClient {
   blobs(repository: Repository): BlobReader;
 }
 
+/** A registry client that speaks to hosts itself. */
+export interface DirectClient extends RegistryClient {
+  /** Whom it reads a blob from, for whoever has others to ask as well. */
+  blobHost(repository: Repository, blob: Descriptor): BlobHost;
+}
+
 export interface RegistryClientOptions {
   readonly http: HttpClient;
   readonly authorizer: Authorizer;
@@ -95,7 +101,7 @@ export function createRegistryClient({
   slowest,
   metadataTimeout = METADATA_TIMEOUT_MS,
   blobRetries,
-}: RegistryClientOptions): RegistryClient {
+}: RegistryClientOptions): DirectClient {
   const soon = (signal: AbortSignal): AbortSignal =>
     AbortSignal.any([signal, AbortSignal.timeout(metadataTimeout)]);
 
@@ -156,6 +162,12 @@ export function createRegistryClient({
       throw failure;
     };
 
+  const blobHost = (repository: Repository, blob: Descriptor): BlobHost => ({
+    open: openBlob(repository, blob),
+    retries: blobRetries,
+    slowest,
+  });
+
   return {
     async manifest(repository, reference, signal) {
       const headers = { accept: ACCEPT_MANIFESTS };
@@ -204,8 +216,9 @@ export function createRegistryClient({
 
     blobs: (repository) => ({
       read: async (blob, range = { start: 0, end: blob.size }, signal) =>
-        streamBlob(openBlob(repository, blob), blob, range, signal, slowest, blobRetries),
+        streamBlob([blobHost(repository, blob)], blob, range, signal),
     }),
+    blobHost,
   };
 }
 

@@ -1,18 +1,15 @@
-import type { Readable } from 'node:stream';
 import { CatalogueError, type ErrorCode } from '../errors.ts';
-import type { BlobReader } from '../oci/blob-reader.ts';
-import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import { isDigest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
-import { streamFrom } from '../streams.ts';
-import { verified } from './blob-stream.ts';
+import { type BlobHost, streamBlob } from './blob-stream.ts';
 import { type Circuit, LONGEST_PAUSE_MS } from './circuit.ts';
-import type { RegistryClient } from './client.ts';
+import type { DirectClient, RegistryClient } from './client.ts';
 import { isOutage } from './status-error.ts';
 
 /** A mirror as it is asked. */
 export interface Mirror {
-  readonly client: RegistryClient;
+  readonly client: DirectClient;
   readonly circuit: Circuit;
   /** Whether it is asked for what a digest names. */
   readonly canPull: boolean;
@@ -24,7 +21,7 @@ export interface Mirror {
 
 export interface MirroringClientOptions {
   /** Asks the registry itself, which has the last word. */
-  readonly client: RegistryClient;
+  readonly client: DirectClient;
   /** The mirrors of a registry in the order in which they are asked. */
   readonly mirrorsOf: (domain: string) => readonly Mirror[];
 }
@@ -96,61 +93,24 @@ export function createMirroringClient({ client, mirrorsOf }: MirroringClientOpti
         signal,
         (found) => found !== undefined,
       ),
-    blobs(repository) {
-      const direct = client.blobs(repository);
-      const mirrors = mirrorsOf(repository.domain).filter(canPull);
-      if (mirrors.length === 0) return direct;
-      return {
-        read: async (blob, range = { start: 0, end: blob.size }, signal) =>
-          readAcross({ repository, mirrors, direct }, blob, range, signal),
-      };
-    },
+    blobs: (repository) => ({
+      read: async (blob, range = { start: 0, end: blob.size }, signal) => {
+        const mirrors = mirrorsOf(repository.domain).filter(canPull);
+        const hosts = mirrors.map((mirror) => hostAt(mirror, repository, blob));
+        return streamBlob([...hosts, client.blobHost(repository, blob)], blob, range, signal);
+      },
+    }),
   };
 }
 
-interface BlobHosts {
-  readonly repository: Repository;
-  readonly mirrors: readonly Mirror[];
-  readonly direct: BlobReader;
-}
-
-/** Reads a blob from the first host that has it, and what one breaks off from the next. */
-function readAcross(hosts: BlobHosts, blob: Descriptor, range: ByteRange, signal: AbortSignal): Readable {
-  const senders: Mirror[] = [];
-  return streamFrom((ended) => whole(ended), signal);
-
-  /** A digest that is wrong in the end is the fault of all that sent parts. */
-  async function* whole(ended: AbortSignal): AsyncGenerator<Buffer, void> {
-    try {
-      yield* verified(parts(ended), blob, range);
-    } catch (error) {
-      if (isMismatch(error)) for (const mirror of senders) judge(mirror, error);
-      throw error;
-    }
-  }
-
-  async function* parts(ended: AbortSignal): AsyncGenerator<Buffer, void> {
-    const { repository, mirrors, direct } = hosts;
-    let at = range.start;
-    for (const mirror of mirrors) {
-      if (!mirror.circuit.admits()) continue;
-      const reader = mirror.client.blobs(mirror.locate(repository));
-      try {
-        const rest = { start: at, end: range.end };
-        for await (const chunk of (await reader.read(blob, rest, ended)) as AsyncIterable<Buffer>) {
-          if (senders.at(-1) !== mirror) senders.push(mirror);
-          at += chunk.length;
-          yield chunk;
-        }
-        mirror.circuit.succeeded();
-        return;
-      } catch (error) {
-        ended.throwIfAborted();
-        judge(mirror, error);
-      }
-    }
-    yield* (await direct.read(blob, { start: at, end: range.end }, ended)) as AsyncIterable<Buffer>;
-  }
+function hostAt(mirror: Mirror, repository: Repository, blob: Descriptor): BlobHost {
+  const { client, circuit } = mirror;
+  return {
+    ...client.blobHost(mirror.locate(repository), blob),
+    admits: circuit.admits,
+    succeeded: circuit.succeeded,
+    failed: (error) => judge(mirror, error),
+  };
 }
 
 /** Leaves a mirror out for what was its fault; that it does not have an image is none. */

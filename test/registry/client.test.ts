@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import { finished } from 'node:stream/promises';
 import { after, afterEach, before, beforeEach, suite, test } from 'node:test';
 import type { HttpClient } from '../../src/net/http-client.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
@@ -12,6 +13,7 @@ import { parseReference } from '../../src/oci/reference.ts';
 import type { Authorizer } from '../../src/registry/authorizer.ts';
 import { createRegistryClient, type RegistryClient, registryOrigin } from '../../src/registry/client.ts';
 import { missingOrPrivate } from '../../src/registry/status-error.ts';
+import { send } from '../../src/streams.ts';
 import { type Fault, type FaultProxy, type ProxiedRequest, startFaultProxy } from '../support/fault-proxy.ts';
 import { blob, type Image, image, index, layer, layerMediaType, manifest } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
@@ -574,6 +576,36 @@ suite('the registry client, against a real registry behind faults', {
       await new Promise((resolve) => stream.once('readable', resolve));
       assert.ok(stream.readableLength < big.size / 4);
       stream.destroy();
+    });
+
+    test('a slow sink holds the upstream back, too, and gets every byte', async () => {
+      proxy.inject(undefined);
+      const taken: Buffer[] = [];
+      const gate = Promise.withResolvers<void>();
+      const sink = new Writable({
+        highWaterMark: 1,
+        write: (chunk: Buffer, _encoding, done) => {
+          taken.push(Buffer.from(chunk));
+          gate.promise.then(() => setImmediate(done));
+        },
+      });
+      const sent = send(await open(), sink);
+      await waitFor(() => taken.length === 1);
+      assert.ok(sink.writableLength < big.size / 4);
+      gate.resolve();
+      await sent;
+      await finished(sink.end());
+      assert.ok(Buffer.concat(taken).equals(bytes));
+    });
+
+    test('a sink that breaks ends the upstream request where its owner destroys the stream', async () => {
+      const stream = await open();
+      const sink = new PassThrough().on('close', () => stream.destroy());
+      const sent = assert.rejects(send(stream, sink));
+      await waitFor(() => proxy.requests.at(-1)?.sent === 100_000);
+      sink.destroy();
+      await sent;
+      await isGone();
     });
   });
 
