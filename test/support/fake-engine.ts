@@ -130,8 +130,9 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
       const content =
         platform === undefined ? id : image?.present.has(platform) && image.manifests.get(platform);
       if (!content) return noSuchImage(name);
-      tar.entry({ name: `${content}.json` }, name);
-      tar.entry({ name: content }, Buffer.alloc(SIZE));
+      // The same image is the same bytes, whenever it is saved.
+      tar.entry({ name: `${content}.json`, mtime: new Date(0) }, name);
+      tar.entry({ name: content, mtime: new Date(0) }, Buffer.alloc(SIZE));
     }
     tar.finalize();
     return { status: 200, body: await buffer(tar) };
