@@ -30,9 +30,12 @@ export interface Access {
   reload(config: Config): void;
 }
 
-/** @throws ConfigError where there is a mistake in a file of lists, or of the policy */
-export function createAccess(config: Config): Access {
-  let current = rulesOf(config);
+/**
+ * @param ownAddresses as {@link createGuard} takes them
+ * @throws ConfigError where there is a mistake in a file of lists, or of the policy
+ */
+export function createAccess(config: Config, ownAddresses: () => readonly string[]): Access {
+  let current = rulesOf(config, ownAddresses);
   return {
     guard: {
       judgeUrl: (url, chosenBy) => current.guard.judgeUrl(url, chosenBy),
@@ -47,12 +50,12 @@ export function createAccess(config: Config): Access {
     },
     patterns: () => current.patterns,
     reload(fresh) {
-      current = rulesOf(fresh);
+      current = rulesOf(fresh, ownAddresses);
     },
   };
 }
 
-function rulesOf(config: Config) {
+function rulesOf(config: Config, ownAddresses: () => readonly string[]) {
   const { allow: listed, deny, allowClients, denyClients } = readLists(config);
   const trust = readTrustRules(config);
   const insecure = new Set(config.insecureRegistries);
@@ -65,7 +68,7 @@ function rulesOf(config: Config) {
   const trusted = [...insecure, ...named].map((domain) => registryOrigin(domain, insecure));
   return {
     patterns: { allow, deny, trust },
-    guard: createGuard(trusted),
+    guard: createGuard(trusted, ownAddresses),
     allowlist: createAllowlist({ allow, deny }),
     clients: createClientList({ allow: allowClients, deny: denyClients }),
     policy: createTrustPolicy(trust, config.operatorContact),

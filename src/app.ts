@@ -81,7 +81,7 @@ export async function createApp(
 ): Promise<App> {
   const { logger } = environment;
   let current = config;
-  const access = createAccess(config);
+  const access = createAccess(config, ownAddresses);
   const { allowlist, clients } = access;
   const { provider, challenge } = certificates;
   const metrics = createMetrics({
@@ -203,6 +203,13 @@ export async function createApp(
     },
     measured: () => metrics.snapshot(),
   };
+}
+
+/** They may change: the one that IPv6 chooses for privacy does each day. */
+function ownAddresses(): readonly string[] {
+  return Object.values(networkInterfaces()).flatMap(
+    (addresses) => addresses?.map(({ address }) => address) ?? [],
+  );
 }
 
 /** All addresses are those of IPv6 and IPv4, or of IPv4 alone on a machine without IPv6. */

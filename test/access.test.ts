@@ -124,7 +124,10 @@ suite('who may fetch what, by lists in files', { timeout: 60_000 }, () => {
 
 suite('the guard that the settings make', () => {
   const argv = ['--insecure-registries', '127.0.0.1:5000', '--allow', 'registry.lan/**,*.example/**'];
-  const { guard } = createAccess(loadConfig({ argv, environment: {}, home: '/nowhere', isRoot: false }));
+  const { guard } = createAccess(
+    loadConfig({ argv, environment: {}, home: '/nowhere', isRoot: false }),
+    () => [],
+  );
   const listed = ['http://127.0.0.1:5000', 'https://registry.lan'];
 
   test('lets listed registries lead to each other', () => {

@@ -82,7 +82,7 @@ suite('registries by way of their mirrors', {
       isRoot: false,
     });
     const registries = openRegistries(config, {
-      guard: createAccess(config).guard,
+      guard: createAccess(config, () => []).guard,
       credentials: createDockerConfigCredentials(folder.path),
       logger: pino(
         { level: 'info' },

@@ -4,7 +4,7 @@ import { CatalogueError, quote } from '../errors.ts';
 
 /**
  * Judges addresses that someone else chose: a user's registry, a token realm, a redirect's target. Only HTTPS to
- * public unicast addresses passes, unless the operator has listed the very origin.
+ * public unicast addresses of other machines passes, unless the operator has listed the very origin.
  */
 export interface Guard {
   /**
@@ -30,9 +30,21 @@ export interface Guard {
   trusts(origin: string, chosenBy?: string): boolean;
 }
 
-/** @param trustedOrigins origins in the URL standard's form, scheme included, default ports left out */
-export function createGuard(trustedOrigins: Iterable<string>): Guard {
+/**
+ * @param trustedOrigins origins in the URL standard's form, scheme included, default ports left out
+ * @param ownAddresses those of this machine at the moment, which are its inside though they may be public: what listens
+ *   there may be for itself alone
+ */
+export function createGuard(
+  trustedOrigins: Iterable<string>,
+  ownAddresses: () => readonly string[] = () => [],
+): Guard {
   const trusted = new Set(trustedOrigins);
+  const refuseInside = (host: string, address: string, is: string): void => {
+    if (!isPublic(address)) throw refusal(host, `${is} not public`);
+    const isOwn = ownAddresses().some((own) => ipaddr.isValid(own) && isSame(own, address));
+    if (isOwn) throw refusal(host, `${is} one of this machine itself`);
+  };
   const trusts: Guard['trusts'] = (origin, chosenBy = origin) => trusted.has(origin) && trusted.has(chosenBy);
   return {
     trusts,
@@ -43,13 +55,12 @@ export function createGuard(trustedOrigins: Iterable<string>): Guard {
       if (url.username !== '' || url.password !== '') throw refusal(url.host, 'its URL carries credentials');
       // The URL parser has brought every notation (0x7f000001, 2130706433, 127.1) to one form.
       const literal = url.hostname.replace(/^\[|\]$/g, '');
-      if (ipaddr.isValid(literal) && !isPublic(literal)) throw refusal(url.host, 'the address is not public');
+      if (ipaddr.isValid(literal)) refuseInside(url.host, literal, 'the address is');
     },
 
     judgeAddresses(hostname, addresses) {
-      if (addresses.some(({ address }) => !isPublic(address))) {
-        throw refusal(hostname, 'it resolves to an address that is not public');
-      }
+      for (const { address } of addresses)
+        refuseInside(hostname, address, 'it resolves to an address that is');
     },
   };
 }
@@ -79,6 +90,10 @@ function isPublic(address: string): boolean {
   if (parsed.range() !== 'unicast') return false;
   // https://www.iana.org/assignments/ipv6-address-space: all that is assigned so far.
   return parsed instanceof ipaddr.IPv4 || parsed.match(ipaddr.IPv6.parse('2000::'), 3);
+}
+
+function isSame(one: string, other: string): boolean {
+  return ipaddr.parse(one).toNormalizedString() === ipaddr.parse(other).toNormalizedString();
 }
 
 function refusal(host: string, why: string): CatalogueError {

@@ -1,6 +1,7 @@
 /**
  * Plays in a network namespace of its own, where 9.9.9.9 and 10.0.0.1 are this machine: a public registry that nobody
- * has listed, one inside that the operator has, and one inside that nobody has. Tells the outcomes in JSON.
+ * has listed, one inside that the operator has, and one inside that nobody has. DockerProxy is in another one, at
+ * 9.9.9.8. Tells the outcomes in JSON.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,9 +12,10 @@ import { byReference, outcome, withLayer } from './hostile-bed.ts';
 
 export const PUBLIC = '9.9.9.9';
 export const INSIDE = '10.0.0.1';
+const OWN = '9.9.9.8';
 const HOSTS = '/etc/hosts';
 
-const [folder = ''] = process.argv.slice(2);
+const [folder = '', network = ''] = process.argv.slice(2);
 const certificate = join(folder, 'cert.pem');
 const tls = { cert: await readFile(certificate), key: await readFile(join(folder, 'key.pem')) };
 
@@ -22,6 +24,7 @@ const names = (rebound: string): string =>
     `${PUBLIC} public.test both.test`,
     `${INSIDE} inside.test both.test`,
     `${rebound} rebound.test`,
+    `${OWN} own.test`,
     '127.0.0.1 localhost',
     '',
   ].join('\n');
@@ -31,7 +34,10 @@ await using stranger = await startHostileRegistry({ address: PUBLIC, tls });
 await using hidden = await startHostileRegistry({ address: INSIDE, tls });
 await using listed = await startHostileRegistry({ address: INSIDE });
 await using proxy = await startDockerProxy({
+  via: ['nsenter', `--net=${network}`],
   env: {
+    DOCKERPROXY_HOST: '192.0.2.2',
+    DOCKERPROXY_TLS: 'off',
     DOCKERPROXY_ALLOW: '**',
     DOCKERPROXY_INSECURE_REGISTRIES: listed.host,
     NODE_EXTRA_CA_CERTS: certificate,
@@ -71,6 +77,8 @@ const outcomes: Record<string, string> = {
   'a registry inside, by its name': await download(`inside.test:${hiddenPort}/good/a`),
   'a registry inside, by its address': await download(`${INSIDE}:${hiddenPort}/good/b`),
   'a name for both': await download(`both.test:${port}/good/c`),
+  'this machine itself, by its name': await download(`own.test:${port}/good/e`),
+  'this machine itself, by its public address': await download(`${OWN}:${port}/good/f`),
   'a redirect to the inside': await download(`public.test:${port}/evil/hidden`),
   'a redirect to a listed registry': await download(`public.test:${port}/evil/redirect`),
   'a realm at a listed registry': await download(`public.test:${port}/evil/realm`),

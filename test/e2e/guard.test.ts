@@ -7,13 +7,30 @@ import { runOrThrow, temporaryFolder } from '../support/process.ts';
 
 const SCENE = join(import.meta.dirname, 'guard-scene.ts');
 
-/** Namespaces of the network and of mounts, which end with the process: nothing leaves this machine. */
+/**
+ * Namespaces of the network and of mounts, which end with the process: nothing leaves this machine. DockerProxy has a
+ * network of its own, which knows the other one alone, and a public address.
+ */
 const STAGE = `
   ip link set lo up
   ip address add 9.9.9.9/32 dev lo
   ip address add 10.0.0.1/32 dev lo
   mount --bind "$1/hosts" /etc/hosts
-  exec "$2" "$3" "$1"
+  unshare --net sleep 300 >/dev/null &
+  other=$!
+  trap 'kill $other' EXIT
+  until [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/$$/ns/net)" ]; do sleep 0.05; done
+  ip link add here type veth peer name there netns $other
+  ip address add 192.0.2.1/30 dev here
+  ip link set here up
+  nsenter --net=/proc/$other/ns/net sh -e -c '
+    ip link set lo up
+    ip address add 192.0.2.2/30 dev there
+    ip address add 9.9.9.8/32 dev there
+    ip link set there up
+    ip route add default via 192.0.2.1
+  '
+  "$2" "$3" "$1" /proc/$other/ns/net
 `;
 
 suite('the guard, in a network where there is an inside and an outside', {
@@ -49,6 +66,8 @@ suite('the guard, in a network where there is an inside and an outside', {
         'a registry inside, by its name': 'address-refused',
         'a registry inside, by its address': 'address-refused',
         'a name for both': 'address-refused',
+        'this machine itself, by its name': 'address-refused',
+        'this machine itself, by its public address': 'address-refused',
         'a redirect to the inside': 'address-refused',
         'a redirect to a listed registry': 'address-refused',
         'a realm at a listed registry': 'address-refused',

@@ -208,6 +208,42 @@ suite('the guard lets an origin pass that the operator has listed', () => {
   }
 });
 
+suite('this machine, as others see it', () => {
+  const own = ['127.0.0.1', '9.9.9.8', '2620:fe:0::9', 'fe80::1%eth0'];
+  const guard = createGuard(['https://listed.test', 'https://9.9.9.8:5000'], () => own);
+
+  for (const url of [
+    'https://9.9.9.8/',
+    'https://0x09090908:444/',
+    'https://[2620:fe::9]/',
+    'https://[2620:fe:0:0::9]/',
+  ])
+    test(`${url} is refused`, () => {
+      assert.throws(() => guard.judgeUrl(new URL(url)), REFUSED);
+      assert.throws(() => guard.judgeUrl(new URL(url), 'https://listed.test'), REFUSED);
+    });
+
+  test('a name of it is refused, one of another machine is not', () => {
+    for (const address of ['9.9.9.8', '2620:fe::9'])
+      assert.throws(
+        () => guard.judgeAddresses('own.test', [resolved('1.1.1.1'), resolved(address)]),
+        REFUSED,
+      );
+    guard.judgeUrl(new URL('https://9.9.9.9/'));
+    guard.judgeAddresses('other.test', [resolved('9.9.9.9'), resolved('2620:fe::fe')]);
+  });
+
+  test('a registry there that the operator has listed passes', () => {
+    guard.judgeUrl(new URL('https://9.9.9.8:5000/v2/'));
+    assert.ok(guard.trusts('https://listed.test'));
+  });
+
+  test('its addresses may change', () => {
+    own.push('8.8.8.8');
+    assert.throws(() => guard.judgeUrl(new URL('https://8.8.8.8/')), REFUSED);
+  });
+});
+
 function numberOf(address: string): number {
   return address.split('.').reduce((value, part) => value * 256 + Number(part), 0);
 }

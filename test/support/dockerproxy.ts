@@ -10,6 +10,8 @@ export interface DockerProxyOptions {
   env?: NodeJS.ProcessEnv;
   /** What follows `src/main.ts` on the command line. */
   args?: string[];
+  /** A program and its arguments that start it elsewhere, as nsenter does. */
+  via?: string[];
   /** Milliseconds to wait for the server to listen; 60 000 unless told. */
   timeout?: number;
 }
@@ -56,9 +58,10 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     DOCKERPROXY_DAILY_BYTES: '0',
     ...options.env,
   };
-  const { args = [], timeout = 60_000 } = options;
+  const { args = [], via = [], timeout = 60_000 } = options;
+  const [program = '', ...words] = [...via, process.execPath, entryPoint, ...args];
   const isListening = (running: RunningProcess) => listeningUrl(running) !== undefined;
-  const running = await spawnUntil(process.execPath, [entryPoint, ...args], isListening, {
+  const running = await spawnUntil(program, words, isListening, {
     env,
     timeout,
   }).catch(async (error) => {
