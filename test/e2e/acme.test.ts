@@ -170,7 +170,8 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
       return seen.size >= 4;
     });
     await allAreRight(downloads);
-    assert.equal(proxy.logs().filter(({ level }) => level >= 50).length, 0);
+    const errors = proxy.logs().filter(({ level }) => level >= 50);
+    assert.deepEqual(errors, []);
     // One in five: of the forty and more that it took, hardly none.
     assert.ok(bed.authority.problems.some((type) => type.endsWith(':badNonce')));
   });
@@ -283,8 +284,8 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
 
   test('one that is down', async () => {
     await using bed = await startAcmeBed();
-    await bed.authority[Symbol.asyncDispose]();
-    await using proxy = await bed.start();
+    // A port that was open a moment ago may be somebody else's by now.
+    await using proxy = await bed.start({ DOCKERPROXY_ACME_DIRECTORY: 'https://127.0.0.1:1/dir' });
     assert.match(
       (await failureOf(proxy, 'ca-unreachable')).msg,
       /cannot be reached \(ECONNREFUSED\): check this machine’s DNS/,
