@@ -35,7 +35,7 @@ import { createBriefCatalogue } from './sources/brief-catalogue.ts';
 import { createChecksums } from './sources/checksums.ts';
 import { createRepositorySearch, type RepositorySearch } from './sources/repository-search.ts';
 import { createMetrics, type MetricsSnapshot } from './telemetry/metrics.ts';
-import { createReadiness } from './telemetry/readiness.ts';
+import { brieflyRemembered, createReadiness } from './telemetry/readiness.ts';
 import { secureContextOptions } from './tls/secure-context.ts';
 
 /** The parts, put together. */
@@ -99,7 +99,12 @@ export async function createApp(
     // Who was let in before and asks only now shall go elsewhere next.
     service: () => ({ isReady: !isStopping, details: { state: isStopping ? 'stopping' : 'serving' } }),
     certificate: certificates.check,
-    ...images.checks,
+    ...Object.fromEntries(
+      Object.entries(images.checks).map(([name, check]) => [
+        name,
+        brieflyRemembered(check, () => performance.now()),
+      ]),
+    ),
     // Without it the service goes on.
     ...(redis && { redis: () => ({ isReady: true, details: { connected: redis.isConnected } }) }),
   });

@@ -162,8 +162,11 @@ suite('the program', { timeout: 120_000 }, () => {
     assert.equal(checks.source.kind, 'registry');
     assert.ok(checks.cache.freeBytes > 0);
     await rm(cache, { recursive: true });
-    const unready = await httpCall(`${proxy.url}/readyz`);
-    assert.equal(unready.status, 503);
+    // It is looked at once a second.
+    const unready = await waitFor(async () => {
+      const answer = await httpCall(`${proxy.url}/readyz`);
+      return answer.status === 503 && answer;
+    });
     assert.match(unready.body.toString(), /ENOENT/);
   });
 

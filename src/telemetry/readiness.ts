@@ -26,6 +26,22 @@ export function createReadiness(checks: Readonly<Record<string, Check>>): Readin
   };
 }
 
+/** Milliseconds for which a look at the disk or at an engine is good. */
+const BRIEF_MS = 1000;
+
+/**
+ * Looks at a part once a second at most, and once for all who ask meanwhile: everybody may ask, and looking is work.
+ *
+ * @param now milliseconds since some fixed moment
+ */
+export function brieflyRemembered(check: Check, now: () => number): Check {
+  let last: { readonly result: Promise<ReadinessCheck>; readonly at: number } | undefined;
+  return () => {
+    if (last === undefined || now() - last.at >= BRIEF_MS) last = { result: outcome(check), at: now() };
+    return last.result;
+  };
+}
+
 async function outcome(check: Check): Promise<ReadinessCheck> {
   try {
     return await check();

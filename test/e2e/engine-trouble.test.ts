@@ -212,9 +212,10 @@ suite('an engine in trouble, and one with much to do', {
     const readiness = async (): Promise<number> => (await httpCall(`${parts.proxy.url}/readyz`)).status;
     assert.equal(await readiness(), 200);
     await parts.engine.kill();
-    assert.equal(await readiness(), 503);
+    // It is looked at once a second.
+    await waitFor(async () => (await readiness()) === 503);
     await parts.engine.restart();
-    assert.equal(await readiness(), 200);
+    await waitFor(async () => (await readiness()) === 200);
   });
 
   test('an engine that is killed while it saves leaves nothing that looks whole', async () => {

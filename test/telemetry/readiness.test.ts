@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { createReadiness } from '../../src/telemetry/readiness.ts';
+import { brieflyRemembered, createReadiness } from '../../src/telemetry/readiness.ts';
 
 suite('readiness', () => {
   const fine = () => ({ isReady: true, details: { state: 'valid' } });
@@ -23,5 +23,24 @@ suite('readiness', () => {
     const { isReady, checks } = await createReadiness({ one: fine, broken })();
     assert.equal(isReady, false);
     assert.deepEqual(checks.broken, { isReady: false, details: { failure: 'no such folder' } });
+  });
+
+  test('a part is looked at once a second at most, however many ask, also where it fails', async () => {
+    const clock = { now: 0 };
+    let looks = 0;
+    const look = async () => {
+      looks += 1;
+      if (looks === 1) throw new Error('no such folder');
+      return fine();
+    };
+    const readiness = createReadiness({ part: brieflyRemembered(look, () => clock.now) });
+    const all = await Promise.all(Array.from({ length: 10 }, () => readiness()));
+    assert.deepEqual(new Set(all.map(({ isReady }) => isReady)), new Set([false]));
+    clock.now += 999;
+    assert.equal((await readiness()).isReady, false);
+    assert.equal(looks, 1);
+    clock.now += 1;
+    assert.equal((await readiness()).isReady, true);
+    assert.equal(looks, 2);
   });
 });
