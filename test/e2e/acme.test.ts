@@ -9,7 +9,7 @@ import { type OngoingDownload, startDownload } from '../support/download.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
+import { freePort, run, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { startRegistry } from '../support/registry.ts';
@@ -284,8 +284,9 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 1
 
   test('one that is down', async () => {
     await using bed = await startAcmeBed();
-    // A port that was open a moment ago may be somebody else's by now.
-    await using proxy = await bed.start({ DOCKERPROXY_ACME_DIRECTORY: 'https://127.0.0.1:1/dir' });
+    // The port of one that was there a moment ago may be somebody else's by now.
+    const directory = `https://127.0.0.1:${await freePort()}/dir`;
+    await using proxy = await bed.start({ DOCKERPROXY_ACME_DIRECTORY: directory });
     assert.match(
       (await failureOf(proxy, 'ca-unreachable')).msg,
       /cannot be reached \(ECONNREFUSED\): check this machine’s DNS/,
