@@ -41,6 +41,7 @@ const OWNERS: Readonly<Record<string, string>> = {
   'docker-modem': 'sources/engine/engine.ts',
   greenlock: 'tls',
   '@root/acme': 'tls',
+  '@root/csr': 'tls',
   '@root/greenlock': 'tls',
   'node:cluster': 'cluster/peers.ts',
   ioredis: 'redis/connect.ts',

@@ -27,12 +27,15 @@ const NO_RETRIES = 2;
 /** Milliseconds that `@root/acme` waits for DNS records, which an HTTP challenge does not have. */
 const DNS_WAIT_MS = 5000;
 
-/**
- * Loads greenlock, contained.
- *
- * @param requestTimeout milliseconds that one request to the authority may take
- */
-export async function containGreenlock(requestTimeout: number): Promise<ContainedGreenlock> {
+/** What it is contained for. */
+export interface ContainedOrder {
+  readonly domains: readonly string[];
+  /** Milliseconds that one request to the authority may take. */
+  readonly requestTimeout: number;
+}
+
+/** Loads greenlock, contained. */
+export async function containGreenlock(order: ContainedOrder): Promise<ContainedGreenlock> {
   // It looks up whether the mail host of its maintainer exists, and ends the process where DNS does not answer.
   dns.resolveMx = Object.assign(
     (_host: string, callback: (error: null, records: dns.MxRecord[]) => void) => callback(null, []),
@@ -41,11 +44,13 @@ export async function containGreenlock(requestTimeout: number): Promise<Containe
   const { default: acme } = await import('@root/acme');
   const { default: utils } = await import('@root/acme/utils.js');
   const { default: maintainers } = await import('@root/acme/maintainers.js');
+  const { default: csr } = await import('@root/csr');
   const { default: rc } = await import('@root/greenlock/lib/rc.js');
   expectFunctions({
     'acme.create': acme.create,
     'acme._wait': acme._wait,
     'utils._jwsRequest': utils._jwsRequest,
+    'csr._info': csr._info,
   });
   expectFunctions({ 'maintainers.init': maintainers.init, 'rc._initSync': rc._initSync });
 
@@ -53,6 +58,9 @@ export async function containGreenlock(requestTimeout: number): Promise<Containe
   maintainers.init = () => {};
   // It writes a file into the folder of the package.
   rc._initSync = (_folder, manager, configDir) => ({ manager, configDir });
+  // It reads again what it has just written, to compare the domains, and takes one public key in 170, whose bytes happen
+  // to be DER, for a structure. The certificate is looked at when it is there.
+  csr._info = () => ({ subject: order.domains[0] ?? '', altnames: order.domains });
   const wait = acme._wait;
   acme._wait = (milliseconds) => (milliseconds === DNS_WAIT_MS ? Promise.resolve() : wait(milliseconds));
 
@@ -71,7 +79,7 @@ export async function containGreenlock(requestTimeout: number): Promise<Containe
         problem = undefined;
         failure = undefined;
         try {
-          const response = withMeta(await acmeFetch(request, requestTimeout));
+          const response = withMeta(await acmeFetch(request, order.requestTimeout));
           // Of a challenge or an order that has failed.
           const { error } = Object(response.body) as { error?: unknown };
           if (error) problem = { ...problemOf(error), status: response.statusCode, retryAfter: undefined };

@@ -44,6 +44,11 @@ declare module '@root/acme/utils.js' {
   export = utils;
 }
 
+declare module '@root/csr' {
+  const csr: { _info(csr: Uint8Array | string): { subject: string; altnames: readonly string[] } };
+  export = csr;
+}
+
 declare module '@root/acme/maintainers.js' {
   const maintainers: { init(acme: object): void };
   export = maintainers;

@@ -31,7 +31,7 @@ const tell = (message: WorkerMessage): void => port.postMessage(message);
 const plugin = (name: string): string =>
   fileURLToPath(new URL(`./greenlock-${name}${extname(import.meta.url)}`, import.meta.url));
 
-const { greenlock, lastProblem, lastError } = await containGreenlock(requestTimeout);
+const { greenlock, lastProblem, lastError } = await containGreenlock({ domains, requestTimeout });
 const authority = greenlock.create({
   packageRoot: fileURLToPath(new URL('../../..', import.meta.url)),
   configDir: folder,

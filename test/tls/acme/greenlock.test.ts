@@ -40,14 +40,43 @@ function storesIn(folder: string): OrderStores {
   };
 }
 
-/** A program that trusts one more authority before it goes on with another one. */
-function trusting(caFile: string, program: URL): string {
-  return `
-    import { readFileSync } from 'node:fs';
-    import { setDefaultCACertificates } from 'node:tls';
-    setDefaultCACertificates([readFileSync(${JSON.stringify(caFile)}, 'utf8')]);
-    await import(${JSON.stringify(program.href)});
-  `;
+/** A pebble, and orders there without a whole server. */
+async function startIssuerBed(prelude = '') {
+  await using stack = new AsyncDisposableStack();
+  const folder = stack.use(await temporaryFolder());
+  const stores = storesIn(join(folder.path, 'tls'));
+  const web = stack.use(
+    createHttpServer(async ({ url = '' }, response) => {
+      response.end(await stores.challenges.get(basename(url)));
+    }),
+  );
+  await once(web.listen(0, '127.0.0.1'), 'listening');
+  const pebble = stack.use(await startPebble({ httpPort: (web.address() as AddressInfo).port }));
+  const authority = stack.use(await startAcmeProxy(pebble));
+  const script = join(folder.path, 'worker.mjs');
+  const greenlock = new URL('../../../src/tls/acme/greenlock-worker.ts', import.meta.url).href;
+  await writeFile(
+    script,
+    `import { readFileSync } from 'node:fs';
+     import { createRequire } from 'node:module';
+     import { setDefaultCACertificates } from 'node:tls';
+     setDefaultCACertificates([readFileSync(${JSON.stringify(pebble.caFile)}, 'utf8')]);
+     const require = createRequire(${JSON.stringify(greenlock)});
+     ${prelude}
+     await import(${JSON.stringify(greenlock)});`,
+  );
+  const bed = stack.move();
+  return {
+    authority,
+    issue(options: Pick<GreenlockIssuerOptions, 'requestTimeout'> = {}) {
+      const program = { stores, onOutput: () => {}, worker: pathToFileURL(script) };
+      const issuer = createGreenlockIssuer({ folder: folder.path, ...program, ...options });
+      const { directory } = authority;
+      const order = { directory, email: 'ops@example.org', domains: [DOMAIN] };
+      return issuer.issue(order, new AbortController().signal);
+    },
+    [Symbol.asyncDispose]: () => bed.disposeAsync(),
+  };
 }
 
 /** What an order fails with. */
@@ -164,29 +193,27 @@ suite('greenlock in its thread', { timeout: 60_000 }, () => {
   test('an authority that is slow issues its certificate, one that is too slow is given up', {
     skip: skipUnless('pebble', 'openssl'),
   }, async () => {
-    await using folder = await temporaryFolder();
-    const stores = storesIn(join(folder.path, 'tls'));
-    await using web = createHttpServer(async ({ url = '' }, response) => {
-      response.end(await stores.challenges.get(basename(url)));
-    });
-    await once(web.listen(0, '127.0.0.1'), 'listening');
-    await using pebble = await startPebble({ httpPort: (web.address() as AddressInfo).port });
-    await using authority = await startAcmeProxy(pebble);
-    authority.delay = 300;
-    const worker = join(folder.path, 'worker.mjs');
-    const greenlock = new URL('../../../src/tls/acme/greenlock-worker.ts', import.meta.url);
-    await writeFile(worker, trusting(pebble.caFile, greenlock));
-    const issue = (requestTimeout: number) => {
-      const program = { stores, onOutput: () => {}, worker: pathToFileURL(worker) };
-      const issuer = createGreenlockIssuer({ folder: folder.path, ...program, requestTimeout });
-      const { directory } = authority;
-      return issuer.issue(
-        { directory, email: 'ops@example.org', domains: [DOMAIN] },
-        new AbortController().signal,
-      );
-    };
-    assert.deepEqual((await issue(5000)).names, [DOMAIN]);
-    await assert.rejects(issue(200), /did not answer in time/);
+    await using bed = await startIssuerBed();
+    bed.authority.delay = 300;
+    assert.deepEqual((await bed.issue({ requestTimeout: 5000 })).names, [DOMAIN]);
+    await assert.rejects(bed.issue({ requestTimeout: 200 }), /did not answer in time/);
+  });
+
+  test('a key that its own parser cannot read is as good as any', {
+    skip: skipUnless('pebble', 'openssl'),
+  }, async () => {
+    await using bed = await startIssuerBed(`
+      const keypairs = require('@root/keypairs');
+      const { generate } = keypairs;
+      keypairs.generate = async (options) => {
+        for (;;) {
+          const pair = await generate(options);
+          // The uncompressed point, 04 3f …, is an octet string of 63 bytes.
+          if (Buffer.from(pair.private.x, 'base64url')[0] === 0x3f) return pair;
+        }
+      };
+    `);
+    assert.deepEqual((await bed.issue()).names, [DOMAIN]);
   });
 
   test('an authority that is not there; and greenlock writes no file of its own', async () => {
