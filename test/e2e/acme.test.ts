@@ -85,7 +85,7 @@ const LIMITED = {
 
 const skip = skipUnless('pebble', 'openssl');
 
-suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 180_000 }, () => {
+suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 300_000 }, () => {
   test('the first: HTTPS at once with a temporary one, then the real one, and nothing else left behind', async () => {
     await using bed = await startAcmeBed();
     bed.authority.fault = { status: 503 };
