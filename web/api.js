@@ -1,4 +1,3 @@
-import { lang } from './page.js';
 import { t } from './text.js';
 
 export class Refusal extends Error {
@@ -17,11 +16,8 @@ export const ask = async (name, query, signal) => {
 
 /** @type {Portal.Request} */
 export const request = async (url, options) => {
-	const headers = { accept: 'application/json', 'accept-language': lang };
-	const response = await fetch(url, { headers, ...options }).catch((error) => {
-		const offline = { title: t('offline'), help: t('connection') };
-		throw error.name === 'AbortError' ? error : new Refusal(offline);
-	});
+	const headers = { accept: 'application/json' };
+	const response = await fetch(url, { headers, ...options }).catch(unreachable);
 	if (response.ok) return response;
 	const retryAfter = Number(response.headers.get('retry-after'));
 	const problem = await response.json().catch(() => ({}));
@@ -37,4 +33,9 @@ export const peek = async (url, signal) => {
 		return answer;
 	});
 	return headers;
+};
+
+/** @type {Portal.Unreachable} */
+export const unreachable = (error) => {
+	throw error?.name === 'AbortError' ? error : new Refusal({ title: t('offline') });
 };

@@ -1,22 +1,24 @@
 import { ask, peek, Refusal } from './api.js';
-import { downloadUrl, escaped } from './commands.js';
+import { downloadUrl } from './commands.js';
 import { find } from './finder.js';
-import { byId, data, makeButton } from './page.js';
+import { byId, data, make, makeButton } from './page.js';
 import { fullName, parsePaste, repositoryOf } from './paste.js';
 import { showProblem } from './problem.js';
 import { recall, remember } from './recent.js';
-import { keepLanguage, showLimits } from './service.js';
+import { keepImages, showLimits } from './service.js';
 import { suggest } from './suggestions.js';
 import { date, size, t } from './text.js';
 import { fillPlatforms, makeCard, showCommands } from './view.js';
 
-const [input, platforms, formats, pin] = [byId('image'), byId('platform'), byId('format'), byId('pin')];
-const [link, names, result, problem] = [byId('download'), byId('names'), byId('result'), byId('problem')];
+const [form, input, names] = [byId('form'), byId('image'), byId('names')];
+const [platforms, formats, pin] = [byId('platform'), byId('format'), byId('pin')];
+const [link, result, problem] = [byId('download'), byId('result'), byId('problem')];
 const hint = names.textContent ?? '';
-
+const { title } = document;
 const { isEngine, maxImages, search } = data;
 byId('formats').hidden = isEngine;
 let platform = '';
+/** Whatever belongs to what is shown ends with it. */
 let looking = new AbortController();
 
 const suggestions = suggest(input, byId('options'), (text, signal) =>
@@ -48,12 +50,18 @@ function open(text) {
 	lookUp();
 }
 
-/** Looks up what the field says, and shows it. */
-const lookUp = async () => {
+/** Ends what was looked up, watched or computed. */
+const startAnew = () => {
 	looking.abort();
 	looking = new AbortController();
-	const { signal } = looking;
 	suggestions.close();
+	byId('progress').hidden = true;
+	return looking.signal;
+};
+
+/** @type {Portal.LookUp} */
+const lookUp = async (put = 'pushState') => {
+	const signal = startAnew();
 	const pasted = parsePaste(input.value);
 	const { images } = pasted;
 	const mistake = pasted.problem
@@ -66,24 +74,26 @@ const lookUp = async () => {
 	}
 	platform = pasted.platform ?? platform;
 	say(t('looking'));
-	names.textContent = t('looking');
+	form.ariaBusy = 'true';
+	byId('main').className = 'tall';
 	const ofPlatform = { ...(platform && { platform }), format: formats.value };
 	const describe = (/** @type {string} */ myimage) => ask('image', { myimage, ...ofPlatform }, signal);
 	try {
 		let found = await Promise.all(images.map(describe));
 		if (pin.checked) found = await Promise.all(found.map(({ pinned, name }) => describe(pinned ?? name)));
-		await show(images, found, signal);
+		await show(images, found, signal, put);
 		remember(images.join(' '));
 		showRecent();
 	} catch (error) {
 		if (signal.aborted) return;
 		fail(error);
 	}
+	form.ariaBusy = 'false';
 	showLimits();
 };
 
-/** @type {(images: string[], found: Portal.Image[], signal: AbortSignal) => Promise<void>} */
-const show = async (images, found, signal) => {
+/** @type {Portal.Show} */
+const show = async (images, found, signal, put) => {
 	const [only] = found;
 	if (!only) return;
 	const format = formats.value;
@@ -109,37 +119,41 @@ const show = async (images, found, signal) => {
 	byId('file').textContent = file;
 	byId('size').textContent = bytes === null ? '' : size(bytes);
 	const since = found.find(({ staleSince }) => staleSince)?.staleSince;
-	byId('notice').textContent = [
-		since && t('stale', { date: date(since) }),
-		found.some(({ zstd }) => zstd) && t('zstd'),
-	]
-		.filter(Boolean)
-		.join(' ');
-	byId('progress').hidden = true;
+	const stale = since ? `${t('stale', { date: date(since) })} ` : '';
+	byId('notice').textContent = stale + (found.some(({ zstd }) => zstd) ? t('zstd') : '');
 	showCommands(location.origin + url, file, format);
 	problem.hidden = true;
 	result.hidden = false;
 	names.textContent = found.map(({ reference }) => reference).join(', ');
+	document.title = `${called.join(' + ')} · DockerProxy`;
 	say(`${called.join(' + ')}: ${bytes === null ? t('later') : size(bytes)}`);
-
-	const query = called.map((name) => `image=${escaped(name)}`);
-	if (platform) query.push(`platform=${escaped(platform)}`);
-	if (format !== 'docker') query.push(`format=${format}`);
-	const address = `?${query.join('&')}`;
-	if (address !== location.search) history.pushState(null, '', address);
+	const address = url.slice(3).replaceAll('myimage=', 'image=');
+	if (address !== location.search) history[put](null, '', address);
 };
 
-/** @param {unknown} error */
-const fail = (error) => {
+/** @type {Portal.Fail} */
+const fail = (error, again) => {
 	const told = error instanceof Refusal ? error.problem : {};
 	const choose = (/** @type {string} */ other) => {
 		platform = other;
 		lookUp();
 	};
-	result.hidden = true;
-	showNames();
-	say(showProblem(told, { retry: lookUp, choose }));
+	byId('progress').hidden = true;
+	result.hidden = !again;
+	say(showProblem(told, { retry: again ?? (() => lookUp()), choose }));
+	// What the next image is not to fail by, too.
+	if (told.code?.startsWith('platform-')) platform = '';
 };
+
+/** @param {Portal.Task} task */
+const run = (task) => {
+	const { signal } = looking;
+	problem.hidden = true;
+	task(link.href, signal, say).catch((error) => error.name === 'AbortError' || fail(error, () => run(task)));
+};
+
+/** @type {Portal.Load} */
+const load = (module, url) => module.then(({ task }) => run(task)).catch(() => location.assign(url));
 
 const showRecent = () => {
 	const used = recall();
@@ -160,10 +174,15 @@ const readAddress = () => {
 	// The form sends the other name, where it is sent before this module is there.
 	const images = [...query.getAll('image'), ...query.getAll('myimage')].join(' ');
 	platform = query.get('platform') ?? '';
-	formats.value = (!isEngine && query.get('format')) || 'docker';
+	formats.value = !isEngine && query.get('format') === 'oci' ? 'oci' : 'docker';
+	pin.checked = false;
 	setField(images || input.value);
-	if (images) lookUp();
-	else result.hidden = problem.hidden = true;
+	if (images) lookUp('replaceState');
+	else {
+		startAnew();
+		document.title = title;
+		result.hidden = problem.hidden = true;
+	}
 };
 
 /** @type {(id: string, text: () => string | null) => void} */
@@ -171,24 +190,46 @@ const copyOn = (id, text) => {
 	const button = byId(id);
 	const label = button.textContent;
 	button.onclick = async () => {
-		await navigator.clipboard.writeText(text() ?? '');
+		const value = text() ?? '';
+		try {
+			await navigator.clipboard.writeText(value);
+		} catch {
+			// Pages by plain HTTP have none.
+			const field = make('textarea', { className: 'off', value });
+			button.after(field);
+			field.select();
+			document.execCommand('copy');
+			field.remove();
+			button.focus();
+		}
 		button.textContent = t('copied');
 		say(t('copied'));
 		setTimeout(() => Object.assign(button, { textContent: label }), 2000);
 	};
 };
 
-byId('form').onsubmit = (event) => {
+form.onsubmit = (event) => {
 	event.preventDefault();
 	lookUp();
 };
 input.addEventListener('input', showNames);
-input.onpaste = () => setTimeout(() => parsePaste(input.value).images.length > 0 && lookUp());
+input.onpaste = (event) => {
+	const text = event.clipboardData?.getData('text') ?? '';
+	const pasted = parsePaste(text);
+	// The field would make one line of several.
+	if (/\n./.test(text) && pasted.images[0]) {
+		event.preventDefault();
+		input.setRangeText(pasted.images.join(' '), input.selectionStart ?? 0, input.selectionEnd ?? 0, 'end');
+		platform = pasted.platform ?? platform;
+		showNames();
+	}
+	setTimeout(() => parsePaste(input.value).images.length > 0 && lookUp());
+};
 platforms.onchange = () => {
 	platform = platforms.value;
 	lookUp();
 };
-formats.onchange = pin.onchange = lookUp;
+formats.onchange = pin.onchange = () => lookUp();
 byId('another').onclick = () => {
 	setField(`${input.value.trim()} `);
 	input.focus();
@@ -200,14 +241,16 @@ byId('tags').onclick = () => {
 };
 copyOn('copy', () => byId('line').textContent);
 copyOn('share', () => location.href);
-link.onclick = async (event) => {
+link.onclick = (event) => {
 	if (!isEngine || event.ctrlKey || event.metaKey) return;
 	event.preventDefault();
-	const { watch } = await import('./progress.js');
-	watch(link.href).catch(fail);
+	load(import('./progress.js'), link.href);
 };
-byId('sum').onclick = async () => (await import('./checksum.js')).showChecksum(link.href, say);
-addEventListener('popstate', readAddress);
-keepLanguage();
+byId('sum').onclick = () => load(import('./checksum.js'), `${link.href}&checksum=1`);
+addEventListener('popstate', () => {
+	input.value = '';
+	readAddress();
+});
+byId('languages').ontoggle = keepImages;
 showRecent();
 readAddress();

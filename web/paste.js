@@ -1,10 +1,10 @@
 const PROGRAM = /^(?:docker|podman|nerdctl|ctr|crictl|skopeo|crane|buildah)$/;
-/** What they do to an image; of anything else, such as `docker compose up`, none is to be fetched. */
+/** Of other commands, such as `docker compose up`, no image is to be fetched. */
 const COMMAND =
-	/^(?:container|images?|pull|push|tag|run|create|copy|from|inspect|history|save|manifest|buildx|imagetools|digest|export)$/;
+	/^(?:container|images?|pull|push|tag|run|create|copy|inspect|save|manifest|buildx|imagetools|digest)$/;
 /** Flags that no value follows. */
 const ALONE =
-	/^(?:--(?:rm|detach|interactive|tty|init|privileged|read-only|quiet|no-healthcheck|publish-all|all-tags|replace|.*=.*)|-[ditqPa]+)$/;
+	/^(?:--(?:rm|detach|interactive|tty|init|privileged|read-only|quiet|no-healthcheck|.*=.*)|-[ditqPa]+)$/;
 const PLATFORM = /\s--platform[=\s]([a-z\d]+\/[\w/]+)/;
 const DIGEST = /^(?:sha256:)?[0-9a-f]{64}$/;
 const NAME =
@@ -44,7 +44,7 @@ const readLine = (line) => {
 	for (let at = isMarked ? 1 : 0; at < words.length; at++) {
 		const word = words[at] ?? '';
 		if (word.startsWith('-')) {
-			// The image comes after all flags, so that the last word is none's value.
+			// An image comes after all flags: the last word is no value of one.
 			if (!ALONE.test(word) && (words[at + 2] || word === '--platform')) at++;
 		} else if (isCommand && COMMAND.test(word)) isKnown = true;
 		else {
@@ -57,7 +57,7 @@ const readLine = (line) => {
 	return { named, isMarked, stage, platform: PLATFORM.exec(line)?.[1] };
 };
 
-/** @param {string} word @param {Portal.Pasted} pasted */
+/** @type {Portal.ReadWord} */
 const readWord = (word, pasted) => {
 	const { images } = pasted;
 	if (DIGEST.test(word)) {
@@ -74,7 +74,7 @@ const readWord = (word, pasted) => {
 	else pasted.problem = 'unreadable';
 };
 
-/** What the address of a web page stands for; a question mark where that is no image. @param {string} text */
+/** What a web page is about, if that is an image. @param {string} text */
 const fromUrl = (text) => {
 	const address = text.replace(/^(?!https?:)/, 'https://');
 	if (!URL.canParse(address)) return '?';

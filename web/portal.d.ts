@@ -30,6 +30,9 @@ declare global {
 		/** The headers that a download will have, or why it will be refused. @throws Refusal */
 		type Peek = (url: string, signal: AbortSignal) => Promise<Headers>;
 
+		/** Says that nothing answers, unless nobody wants an answer any more. @throws Refusal */
+		type Unreachable = (error?: Error) => never;
+
 		/** What someone meant by a text: images as people write them, in lower case but for the tag. */
 		interface Pasted {
 			images: string[];
@@ -38,6 +41,8 @@ declare global {
 		}
 		/** Reads names, commands, lines of a Dockerfile or a YAML file, and addresses of web pages. */
 		type ParsePaste = (text: string) => Pasted;
+
+		type ReadWord = (word: string, pasted: Pasted) => void;
 
 		interface Download {
 			images: string[];
@@ -71,18 +76,31 @@ declare global {
 			how: { search: boolean; fill(text: string): void; show(options: Option[], active: number): void },
 		) => Promise<Option[]>;
 
+		/** Looks up what the field says, and shows it; the address becomes another one, or is written anew. */
+		type LookUp = (put?: 'pushState' | 'replaceState') => Promise<void>;
+		/** Shows images by the names that they were asked for by. @throws Refusal */
+		type Show = (
+			images: string[],
+			found: Image[],
+			signal: AbortSignal,
+			put: 'pushState' | 'replaceState',
+		) => Promise<void>;
+		/** Tells what went wrong, in place of what was looked up; above it, where something else can be tried again. */
+		type Fail = (error: unknown, again?: () => void) => void;
+
 		/** A text in the language of the page, with values put in. */
 		type Text = (key: string, values?: Record<string, string | number>) => string;
+		/** With its unit, in the language of the page. */
+		type Exact = (value: number, unit?: string | undefined, unitDisplay?: 'long' | 'short') => string;
 		/** Shows what went wrong and what to do, and when that makes sense; gives what happened, in one sentence. */
 		type ShowProblem = (
 			problem: Problem,
 			actions: { retry(): void; choose(platform: string): void },
 		) => string;
-		/** Follows an archive that an engine has to make, and downloads it when it is there. @throws Refusal */
-		type Watch = (url: string) => Promise<void>;
-
-		/** Has the checksum of a download computed, which may take long, and shows it for as long as that is the download. */
-		type ShowChecksum = (url: string, say: (text: string) => void) => Promise<void>;
+		/** Does something with a download, until the signal says that another one is shown. @throws Refusal */
+		type Task = (url: string, signal: AbortSignal, say: (text: string) => void) => Promise<void>;
+		/** Runs the task of a module that few need; goes where it would lead, where a newer service has it no more. */
+		type Load = (module: Promise<{ task: Task }>, url: string) => void;
 
 		/** A button that does something here, which is not to send a form. */
 		type MakeButton = (text: string, onclick: () => void) => HTMLButtonElement;

@@ -1,5 +1,5 @@
 import { byId, make, makeButton } from './page.js';
-import { duration, t } from './text.js';
+import { clock, t } from './text.js';
 
 /** @type {Portal.ShowProblem} */
 export const showProblem = (problem, { retry, choose }) => {
@@ -13,6 +13,7 @@ export const showProblem = (problem, { retry, choose }) => {
 		chips,
 	);
 	section.hidden = false;
+	section.scrollIntoView({ block: 'nearest' });
 	chips.append(...platforms.map((name) => makeButton(name, () => choose(name))));
 	// Without a status, nothing has answered.
 	if (!retryAfter && status && status < 500) return title;
@@ -24,7 +25,7 @@ export const showProblem = (problem, { retry, choose }) => {
 	const tick = () => {
 		const left = Math.ceil((end - Date.now()) / 1000);
 		again.disabled = left > 0;
-		timer.textContent = left > 0 ? t('wait', { time: duration(left) }) : '';
+		timer.textContent = left > 0 ? t('wait', { time: clock(left) }) : '';
 		if (left > 0 && timer.isConnected) setTimeout(tick, 250);
 	};
 	tick();

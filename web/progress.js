@@ -1,17 +1,24 @@
-import { Refusal } from './api.js';
+import { peek, Refusal, unreachable } from './api.js';
 import { byId } from './page.js';
 import { size, t } from './text.js';
 
-/** @type {Portal.Watch} */
-export const watch = (url) =>
-	new Promise((/** @type {() => void} */ resolve, reject) => {
+let watching = new AbortController();
+
+/** Follows an archive that an engine has to make, and downloads it when it is there. @type {Portal.Task} */
+export const task = (url, signal) =>
+	new Promise((resolve, reject) => {
+		watching.abort();
+		watching = new AbortController();
+		const status = url.replace('/dl?', '/dl/status?');
+		const events = new EventSource(status);
 		const bar = byId('bar');
-		byId('progress').hidden = false;
-		const events = new EventSource(url.replace('/dl?', '/dl/status?'));
-		const on = (/** @type {string} */ name, /** @type {(data: any) => string | void} */ told) =>
+		const end = () => events.close();
+		AbortSignal.any([signal, watching.signal]).addEventListener('abort', end);
+		const on = (/** @type {string} */ name, /** @type {(told: any) => string | void} */ say) =>
 			events.addEventListener(name, ({ data }) => {
+				byId('progress').hidden = false;
 				bar.removeAttribute('value');
-				byId('stage').textContent = told(JSON.parse(data ?? '{}')) ?? '';
+				byId('stage').textContent = say(data && JSON.parse(data)) ?? '';
 			});
 		on('queued', ({ ahead }) => t('queued', { n: ahead }));
 		on('pulling', ({ layers }) => {
@@ -26,14 +33,18 @@ export const watch = (url) =>
 		on('saving', ({ bytes }) => t('saving', { done: size(bytes) }));
 		// Left open, it would begin again by itself, and the engine with it.
 		on('ready', () => {
-			events.close();
+			end();
 			bar.value = 1;
-			resolve();
 			location.href = url;
+			resolve();
 			return t('ready');
 		});
 		on('error', (problem) => {
-			events.close();
-			reject(new Refusal(problem));
+			end();
+			if (problem) return reject(new Refusal(problem));
+			// An event has nothing of a refusal in it.
+			peek(status, signal)
+				.then(() => unreachable())
+				.catch(reject);
 		});
 	});

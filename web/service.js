@@ -2,7 +2,7 @@ import { ask } from './api.js';
 import { byId } from './page.js';
 import { size, t } from './text.js';
 
-/** Shows what is left; a service without limits has nothing to tell. */
+/** Shows what is left, where there are limits. */
 export const showLimits = async () => {
 	const { requests, bytes, downloads } = (await ask('limits').catch(() => null)) ?? {};
 	const said = [
@@ -13,22 +13,8 @@ export const showLimits = async () => {
 	byId('limits').textContent = said.filter(Boolean).join(' ');
 };
 
-/** Keeps the language that was chosen, and what the page shows with it. */
-export const keepLanguage = () => {
-	const { lang } = document.documentElement;
-	const query = new URLSearchParams(location.search);
-	try {
-		const kept = localStorage.getItem('lang');
-		if (query.has('lang')) localStorage.setItem('lang', lang);
-		else if (kept && kept !== lang) location.replace(`?${query}${query.size > 0 ? '&' : ''}lang=${kept}`);
-	} catch {
-		// Then the browser's language is the one.
-	}
-	byId('languages').ontoggle = () => {
-		for (const link of byId('languages').getElementsByTagName('a')) {
-			const there = new URLSearchParams(location.search);
-			there.set('lang', link.lang);
-			link.search = `${there}`;
-		}
-	};
+/** Another language shows the same images. */
+export const keepImages = () => {
+	const images = location.search.replace(/&?lang=\w+/, '');
+	for (const link of byId('languages').getElementsByTagName('a')) link.search = `${images}&lang=${link.lang}`;
 };

@@ -11,23 +11,24 @@ const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'];
 /** `2.2 MB` @param {number} bytes */
 export const size = (bytes) => {
 	const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), 4);
-	return exact(bytes / 1000 ** power, UNITS[power], true);
+	return exact(bytes / 1000 ** power, UNITS[power], 'short');
 };
 
-/** @param {number} value */
-export const exact = (value, unit = 'byte', isShort = false) => {
-	const unitDisplay = isShort ? 'short' : 'long';
-	return value.toLocaleString(lang, {
+/** `2,150,400 bytes` @type {Portal.Exact} */
+export const exact = (value, unit = 'byte', unitDisplay = 'long') =>
+	value.toLocaleString(lang, {
 		style: 'unit',
 		unit,
 		unitDisplay,
 		maximumFractionDigits: value < 100 ? 1 : 0,
 	});
-};
 
 /** @param {string} time */
 export const date = (time) => new Date(time).toLocaleDateString(lang, { dateStyle: 'long' });
 
-/** @param {number} seconds */
-export const duration = (seconds) =>
-	seconds < 60 ? exact(seconds, 'second') : exact(Math.ceil(seconds / 60), 'minute');
+/** `1:02:03` @param {number} seconds */
+export const clock = (seconds) => {
+	const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+	if (!parts[0]) parts.shift();
+	return parts.map((part, at) => part.toLocaleString(lang, { minimumIntegerDigits: at ? 2 : 1 })).join(':');
+};

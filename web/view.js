@@ -11,12 +11,15 @@ export const makeCard = ({ size: bytes, layers, created, config, name, signature
 	const values = {
 		...{ ...image, runs },
 		signature: t(signature.state, { keys: signature.keys.join(', ') }),
-		size: bytes === null ? t('later') : `${size(bytes)} (${exact(bytes)})`,
+		size: bytes === null ? t('later') : `${size(bytes)}\n${exact(bytes)}`,
 		layers: layers ? t('packed', { n: layers.length, size: size(packed) }) : t('later'),
 		created: created && date(created),
 	};
 	for (const field of card.querySelectorAll('[data-is]')) {
-		field.textContent = `${values[field.getAttribute('data-is') ?? ''] || t('unknown')}`;
+		const [first = '', ...more] = `${values[field.getAttribute('data-is') ?? ''] || t('unknown')}`.split(
+			'\n',
+		);
+		field.replaceChildren(first, ...more.map((textContent) => make('small', { textContent })));
 	}
 	const button = card.querySelector('button');
 	if (button && remove)

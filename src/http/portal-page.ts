@@ -18,7 +18,7 @@ export function pageOf(html: string): Page {
 }
 
 /** What the modules of the page know of the service, and say. */
-export interface PageData extends Pick<ServiceInfo, 'defaultPlatform' | 'maxImages' | 'search'> {
+export interface PageData extends Pick<ServiceInfo, 'maxImages' | 'search'> {
   readonly isEngine: boolean;
   readonly strings: Texts;
 }
@@ -73,8 +73,8 @@ function serviceValues(info: ServiceInfo, words: Texts): Record<string, string> 
   };
 }
 
-function dataOf({ source, defaultPlatform, maxImages, search }: ServiceInfo, strings: Texts): string {
-  const data: PageData = { defaultPlatform, maxImages, search, isEngine: source === 'engine', strings };
+function dataOf({ source, maxImages, search }: ServiceInfo, strings: Texts): string {
+  const data: PageData = { maxImages, search, isEngine: source === 'engine', strings };
   return escapeHtml(JSON.stringify(data)).replaceAll('&quot;', '"');
 }
 

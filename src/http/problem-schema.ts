@@ -5,8 +5,7 @@ export const Problem = Type.Object(
   {
     type: Type.String({ description: '`urn:dockerproxy:error:` and the code.' }),
     title: Type.String({
-      description:
-        'What happened: in the language of Accept-Language where that is one of the portal, for people.',
+      description: 'What happened, in the language of Accept-Language where the portal has it.',
     }),
     status: Type.Integer(),
     detail: Type.String({ description: 'What went wrong in this very case.' }),

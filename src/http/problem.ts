@@ -43,7 +43,7 @@ export function sendProblem(reply: FastifyReply, error: CatalogueError): Fastify
   }
   reply.problem = error;
   reply.raw.statusMessage = reasonPhrase(error.reason);
-  const varying = { 'cache-control': 'no-store', vary: 'accept, accept-language' };
+  const varying = { 'cache-control': 'no-store', vary: 'accept, accept-language, cookie' };
   reply.status(error.status).headers({ ...error.headers, ...varying });
   if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter);
 

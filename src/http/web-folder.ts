@@ -59,12 +59,26 @@ export function isAsset(path: string): boolean {
   return /^[\w-]+\.(?:js|css|svg)$/.test(path);
 }
 
-/** Which of the languages a browser prefers; undefined where it says nothing, as programs do, or knows none. */
+/**
+ * Which of the languages someone has chosen, or their browser prefers; undefined where it says nothing, as programs do,
+ * or knows none of them.
+ */
 export function preferredLanguage(request: IncomingMessage): Language | undefined {
-  const asked = request.headers['accept-language'];
-  if (asked === undefined || asked === '*') return undefined;
-  const preferred = accepts(request).language([...LANGUAGES]);
-  return LANGUAGES.find((lang) => lang === preferred);
+  const { cookie = '', 'accept-language': asked = '*' } = request.headers;
+  const [, chosen] = /(?:^|; )lang=(\w+)/.exec(cookie) ?? [];
+  return (
+    languageOf(chosen) ?? (asked === '*' ? undefined : languageOf(accepts(request).language([...LANGUAGES])))
+  );
+}
+
+/** The language of that code, where it is one of the pages. */
+export function languageOf(code: unknown): Language | undefined {
+  return LANGUAGES.find((lang) => lang === code);
+}
+
+/** Has the browser keep the language that was chosen. */
+export function languageCookie(lang: Language): string {
+  return `lang=${lang}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly`;
 }
 
 /** The direction that a language is written in, as HTML has it. */

@@ -70,10 +70,17 @@ suite('errors explained to people', { timeout: 20_000 }, () => {
       const problem = problemOf(answer);
       assert.equal(problem.title, title);
       assert.equal(problem.detail, 'It went like this.');
-      assert.equal(answer.header('vary'), 'accept, accept-language');
+      assert.equal(answer.header('vary'), 'accept, accept-language, cookie');
       assert.equal(answer.reason, 'Daily bytes used up', 'the reason phrase is ASCII');
     });
   }
+
+  test('a language that was chosen on the page comes first', async () => {
+    await using server = await startServer(failing('daily-bytes-used'));
+    const headers = { 'accept-language': 'en', cookie: 'lang=es' };
+    const { title } = problemOf(await server.get('/dl?myimage=busybox', headers));
+    assert.equal(title, 'Has agotado tus datos de hoy.');
+  });
 
   test('whoever watches a download is told in the same way', async () => {
     await using server = await startServer(failing('daily-bytes-used'));

@@ -76,7 +76,7 @@ suite('problems', { timeout: 20_000 }, () => {
       assert.match(problem.help, /^[A-Z].{10,150}\.$/);
       assert.equal(answer.reason, problem.title);
       assert.equal(answer.header('cache-control'), 'no-store');
-      assert.equal(answer.header('vary'), 'accept, accept-language');
+      assert.equal(answer.header('vary'), 'accept, accept-language, cookie');
     });
   }
 

@@ -11,12 +11,15 @@ import {
   type BrowserContextOptions,
   chromium,
   type Download,
+  type Locator,
   type Page,
 } from 'playwright-core';
 import { findCommand, temporaryFolder } from '../support/process.ts';
 
 /** Screenshots of each state, for people to look at. */
 export const OUTPUT = join(import.meta.dirname, '../output');
+/** A host on loopback that browsers do not trust as they trust 127.0.0.1. */
+export const PLAIN_HOST = 'plain.test';
 const WCAG_2_2_AA = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 
 /** Debian's Chromium; none of its own traffic, and an empty profile for each context. */
@@ -33,6 +36,7 @@ export async function startChromium(): Promise<Browser & AsyncDisposable> {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      `--host-resolver-rules=MAP ${PLAIN_HOST} 127.0.0.1`,
     ],
     downloadsPath: profile.path,
   });
@@ -50,7 +54,10 @@ export interface Visit extends AsyncDisposable {
   complaints: string[];
 }
 
-/** Someone with a browser of their own; a response that is no success is no complaint. */
+/** What is no complaint about the page: a response that is no success, a header that needs HTTPS. */
+const HARMLESS = /^(?:Failed to load resource|The Cross-Origin-Opener-Policy header has been ignored)/;
+
+/** Someone with a browser of their own. */
 export async function visit(
   browser: Browser,
   url: string,
@@ -62,9 +69,7 @@ export async function visit(
   const complaints: string[] = [];
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('console', (message) => {
-    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) {
-      complaints.push(message.text());
-    }
+    if (message.type() === 'error' && !HARMLESS.test(message.text())) complaints.push(message.text());
   });
   await page.goto(url);
   return { page, complaints, [Symbol.asyncDispose]: () => context.close() };
@@ -122,6 +127,15 @@ export async function assertFits(page: Page): Promise<void> {
     client: document.documentElement.clientWidth,
   }));
   assert.ok(scroll <= client, `${scroll} px in ${client} px`);
+}
+
+/** Where an element that is shown is. */
+export async function boxOf(
+  element: Locator,
+): Promise<Exclude<Awaited<ReturnType<Locator['boundingBox']>>, null>> {
+  const box = await element.boundingBox();
+  assert.ok(box, 'it is shown');
+  return box;
 }
 
 /** The digest of what a browser has saved, in hex. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import type { Request } from 'playwright-core';
 import { startDockerd } from '../support/engines.ts';
 import { skipUnless } from '../support/packages.ts';
 import { startBed } from './bed.ts';
@@ -33,13 +34,64 @@ suite('the page over a Docker engine', {
       stages.some((stage) => /^(?:Waiting|Fetching|Packing)/.test(stage)),
       stages.join(),
     );
-    const asked = bed.proxy.logs().filter(({ msg }) => msg.includes('status'));
-    assert.ok(asked.length <= 1, 'the events are asked for once');
     assert.deepEqual(complaints, []);
 
     await page.locator('#image').fill(`${bed.registry.host}/test/helm`);
     await page.keyboard.press('Enter');
     await page.locator('#problem h2').waitFor();
     assert.deepEqual(complaints, []);
+  });
+
+  test('one download is watched at a time, and none of an image that is shown no more', async () => {
+    await using engine = await startDockerd();
+    await using bed = await startBed({ DOCKERPROXY_SOURCE: 'engine', DOCKER_HOST: engine.dockerHost });
+    await using chromium = await startChromium();
+    await using visited = await visit(chromium, `${bed.url}/?image=${bed.busybox}`);
+    const { page } = visited;
+    await untilShown(page);
+    // What would otherwise be over before anyone could click again.
+    await page.route(/\/dl\/status\?/, () => {});
+    const isEvents = (request: Request) => request.url().includes('/dl/status');
+    const asks = async (act: () => Promise<unknown>) => {
+      const [request] = await Promise.all([page.waitForEvent('request', isEvents), act()]);
+      return request;
+    };
+    const ends = async (request: Request, act: () => Promise<unknown>) => {
+      const ended = page.waitForEvent('requestfailed', (one) => one === request);
+      const acted = await act();
+      await ended;
+      return acted;
+    };
+    const click = () => page.locator('#download').click();
+    const first = await asks(click);
+    const second = (await ends(first, () => asks(click))) as Request;
+    await ends(second, () => page.locator('#platform').selectOption('linux/arm64'));
+    await page.locator('#download[href*=arm64]').waitFor();
+    assert.equal(await page.locator('#progress').isVisible(), false);
+
+    await page.unroute(/\/dl\/status\?/);
+    const title = 'You have too many downloads running.';
+    const body = JSON.stringify({ title, detail: 'x', status: 429, retryAfter: 60 });
+    await page.route(/\/dl\/status\?/, (route) =>
+      route.fulfill({ status: 429, contentType: 'application/problem+json', body }),
+    );
+    await click();
+    await page.getByRole('heading', { name: title }).waitFor();
+    await page
+      .getByRole('timer')
+      .filter({ hasText: /You can try again in (?:1:00|0:\d\d)\./ })
+      .waitFor();
+    assert.equal(await page.locator('#download').isVisible(), true);
+
+    await page.route('**/progress.js', (route) => route.fulfill({ status: 404 }));
+    await page.reload();
+    await untilShown(page);
+    const started = page.waitForEvent('download');
+    await click();
+    assert.equal(
+      (await started).suggestedFilename(),
+      'busybox_linux-arm64.tar',
+      'a newer service has no such module',
+    );
   });
 });

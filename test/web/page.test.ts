@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { expectedArchive } from '../support/expected-archive.ts';
+import { image as imageOf, sha256 as sha256Of } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
 import { type Bed, startBed } from './bed.ts';
@@ -10,7 +12,8 @@ import {
   assertFits,
   createOpener,
   OUTPUT,
-  sha256Of,
+  PLAIN_HOST,
+  sha256Of as sha256OfFile,
   startChromium,
   untilReady,
   untilShown,
@@ -40,18 +43,125 @@ suite('the page in Chromium', {
     const started = page.waitForEvent('download');
     await how();
     const saved = await started;
-    return [saved.suggestedFilename(), await sha256Of(saved)];
+    return [saved.suggestedFilename(), await sha256OfFile(saved)];
   };
 
-  test('from typing to a file on the disk whose bytes are right', async (t) => {
-    const page = await open(t);
-    await page.getByRole('combobox', { name: 'Image name' }).pressSequentially(bed.busybox);
-    await page.locator('#names', { hasText: `${bed.busybox}:latest` }).waitFor();
-    await page.getByRole('button', { name: 'Show' }).click();
+  const ways: [name: string, options: BrowserContextOptions][] = [
+    ['on a desk', {}],
+    ['in the dark', { colorScheme: 'dark' }],
+    ['from right to left', { locale: 'fa-IR' }],
+    ['on 320 px', { viewport: { width: 320, height: 640 }, hasTouch: true, isMobile: true }],
+  ];
+  for (const [way, options] of ways) {
+    test(`from typing to a file on the disk whose bytes are right, ${way}`, async (t) => {
+      const page = await open(t, '/', options);
+      await page.locator('#image').pressSequentially(`${bed.busybox}:1.3`);
+      await page.getByRole('option', { name: '1.36.1' }).click();
+      await untilShown(page);
+      await page.locator('#image').fill(bed.busybox);
+      await page.locator('#names', { hasText: `${bed.busybox}:latest` }).waitFor();
+      await page.locator('#form button').click();
+      await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
+      const [name, sha256] = await download(page, () => page.locator('#download').click());
+      assert.equal(name, 'busybox.tar');
+      const expected = expectedArchive(`${bed.busybox}:latest`, bed.images.busyboxAmd64);
+      assert.equal(`sha256:${sha256}`, sha256Of(expected));
+      await assertFits(page);
+    });
+  }
+
+  test('the card tells what the image is', async (t) => {
+    const [base] = bed.images.shared1.layers;
+    assert.ok(base);
+    const config = { Entrypoint: ['/bin/sh', '-c'], Cmd: ["echo it's"] };
+    const platform = { os: 'linux', architecture: 'amd64' };
+    const made = imageOf({ platform, layers: [...bed.images.shared1.layers], config });
+    const name = `${bed.registry.host}/test/card:1.2`;
+    await push(bed.registry.url, 'test/card', '1.2', made);
+    const page = await open(t, `/?image=${name}`);
     await untilShown(page);
-    const [name, sha256] = await download(page, () => page.locator('#download').click());
-    assert.equal(name, 'busybox.tar');
-    assert.equal(sha256, await bed.expected(`/dl?myimage=${bed.busybox}`));
+    const { length } = expectedArchive(name, made);
+    const packed = made.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+    const shown = await page
+      .locator('[data-is]')
+      .evaluateAll((fields) =>
+        fields.map((field) => [field.getAttribute('data-is'), (field as HTMLElement).innerText]),
+      );
+    assert.deepEqual(Object.fromEntries(shown), {
+      reference: name,
+      size: `1.1 MB\n${length.toLocaleString('en')} bytes`,
+      layers: `2\n${(packed / 1e6).toFixed(1)} MB compressed`,
+      created: 'January 1, 2026',
+      signature: 'not checked',
+      platform: 'linux/amd64',
+      runs: "/bin/sh -c 'echo it'\\''s'",
+      digest: made.descriptor.digest,
+    });
+    assert.equal(await page.title(), `${name} · DockerProxy`);
+  });
+
+  test('Back leads to where one was, from links in any spelling', async (t) => {
+    const page = await open(t);
+    await page.goto(`${bed.url}/?image=${encodeURIComponent(bed.busybox)}&lang=en`);
+    await page.waitForURL(`${bed.url}${busybox()}`);
+    await page.locator('#image').fill(`${bed.busybox}:musl`);
+    await page.keyboard.press('Enter');
+    await page.waitForURL(`${bed.url}${busybox()}:musl`);
+    await page.goBack();
+    await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
+    assert.equal(await page.locator('#image').inputValue(), bed.busybox);
+    await page.goBack();
+    await page.waitForURL(`${bed.url}/`);
+    assert.equal(await page.locator('#result').isVisible(), false);
+    await page.goForward();
+    await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
+  });
+
+  for (const [wrong, sentence] of [
+    ['platform=foo', /not a platform/],
+    ['platform=linux/s390x', /not available for this platform/],
+    ['format=tar', undefined],
+  ] as const) {
+    test(`a link with ${wrong} is no dead end`, async (t) => {
+      const page = await open(t, `${busybox()}&${wrong}`);
+      if (sentence) await page.getByRole('heading', { name: sentence }).waitFor();
+      else await untilShown(page);
+      await page.locator('#image').fill(`${bed.busybox}:1.35`);
+      await page.keyboard.press('Enter');
+      await page.locator('h2', { hasText: `${bed.busybox}:1.35` }).waitFor();
+      assert.equal(await page.locator('#platform').inputValue(), 'linux/amd64');
+      assert.equal(new URL(page.url()).search, `?${image('library/busybox:1.35')}`);
+    });
+  }
+
+  test('what a newer service has no more is left to the browser', async (t) => {
+    const page = await open(t, busybox());
+    await untilShown(page);
+    await page.route('**/checksum.js', (route) => route.fulfill({ status: 404 }));
+    const [name] = await download(page, () => page.getByRole('button', { name: 'SHA-256' }).click());
+    assert.equal(name, 'busybox.tar.sha256');
+  });
+
+  test('a service without a search, and one whose search fails, work as well', async (t) => {
+    await using off = await startBed({ DOCKERPROXY_SEARCH_URL: 'off' });
+    await using failing = await startBed();
+    failing.search.answer('<html>', 500);
+    for (const { url, search, busybox: name } of [off, failing]) {
+      const page = await open(t, '/');
+      const asked: string[] = [];
+      page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+      await page.goto(url);
+      await untilReady(page);
+      const answered = url === failing.url && page.waitForResponse(/api\/v1\/search/);
+      await page.locator('#image').fill('ngin');
+      await page.keyboard.press('ArrowDown');
+      await answered;
+      await page.locator('#image').fill(`${name}:1.3`);
+      await page.getByRole('option', { name: '1.36.1' }).click();
+      await untilShown(page);
+      assert.equal(asked.includes('/api/v1/search'), url === failing.url);
+      assert.deepEqual(search.queries, url === failing.url ? ['ngin'] : []);
+    }
   });
 
   test('by the keyboard alone', async (t) => {
@@ -102,7 +212,6 @@ suite('the page in Chromium', {
     const page = await open(t, '/', { javaScriptEnabled: false });
     const shown = await page.locator('body').innerText();
     assert.doesNotMatch(shown, /docker pull|page on Docker Hub|Several|Show/);
-    assert.match(shown, /One name at a time/);
     assert.match(shown, /Run by Example Labs\. Contact/);
     await page.getByText('What can be fetched here').click();
     await page.getByText('docker.io/**').waitFor();
@@ -293,9 +402,11 @@ suite('the page in Chromium', {
     });
     await page.locator('#image').fill(bed.busybox);
     await page.keyboard.press('Enter');
-    await page.locator('#names', { hasText: 'Looking it up' }).waitFor();
+    await page.locator('#status', { hasText: 'Looking it up' }).waitFor({ state: 'attached' });
+    await page.locator('#form[aria-busy=true]').waitFor();
     answer.resolve();
     await untilShown(page);
+    await page.locator('#form[aria-busy=false]').waitFor();
     assert.equal(await page.locator('#names').textContent(), `${bed.busybox}:latest`);
   });
 
@@ -393,6 +504,30 @@ suite('the page in Chromium', {
       await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
       await page.locator('#image').press('Control+V');
       await page.locator('h2', { hasText: `${bed.busybox}:1.35` }).waitFor();
+    });
+
+    test('of several lines that are pasted, each is understood', async (t) => {
+      const page = await open(t, '/', { permissions: ['clipboard-read', 'clipboard-write'] });
+      const shared = `${bed.registry.host}/test/shared`;
+      const text = `services:\r\n  a:\r\n    image: ${shared}:1\r\n  b:\r\n    image: "${shared}:2"\r\n`;
+      await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
+      await page.locator('#image').press('Control+V');
+      await page.locator('h2').nth(1).waitFor();
+      assert.equal(await page.locator('#image').inputValue(), `${shared}:1 ${shared}:2`);
+      assert.deepEqual(await page.locator('h2').allTextContents(), [`${shared}:1`, `${shared}:2`]);
+    });
+
+    test('by plain HTTP, where pages have no clipboard of their own, commands can be copied, too', async (t) => {
+      const page = await open(t);
+      await page.goto(`${bed.url.replace('127.0.0.1', PLAIN_HOST)}${busybox()}`);
+      await untilShown(page);
+      assert.equal(await page.evaluate(() => 'clipboard' in navigator), false);
+      await page.getByRole('button', { name: 'Copy', exact: true }).click();
+      await page.getByRole('button', { name: 'Copied' }).waitFor();
+      const line = await page.locator('#line').textContent();
+      await page.locator('#image').fill('');
+      await page.locator('#image').press('Control+V');
+      assert.equal(await page.locator('#image').inputValue(), line);
     });
 
     test('an OCI layout is loaded by other tools, and its link says what it is', async (t) => {

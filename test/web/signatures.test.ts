@@ -34,13 +34,13 @@ suite('the page of a service with a policy', {
     const path = (name: string): string => `/?image=${bed.registry.host}/${name}`;
 
     for (const [name, state] of [
-      ['library/busybox', 'signed (team)'],
+      ['library/busybox', 'signed\nteam'],
       ['test/shared:1', 'unsigned'],
       ['test/zstd', 'not checked'],
     ] as const) {
       const page = await open(t, path(name));
       await untilShown(page);
-      assert.equal(await page.locator('[data-is=signature]').textContent(), state);
+      assert.equal(await page.locator('[data-is=signature]').innerText(), state);
     }
     for (const locale of ['en-GB', 'fa-IR']) {
       const shown = await open(t, path('library/busybox'), { locale });

@@ -7,7 +7,14 @@ import { type ApiDocument, renderApiPage } from '../api-page.ts';
 import { type Page, pageOf, renderPages } from '../portal-page.ts';
 import { evaluatePreconditions } from '../preconditions.ts';
 import type { ServiceInfo } from '../routes/info.ts';
-import { isAsset, LANGUAGES, preferredLanguage, type WebFolder } from '../web-folder.ts';
+import {
+  isAsset,
+  LANGUAGES,
+  languageCookie,
+  languageOf,
+  preferredLanguage,
+  type WebFolder,
+} from '../web-folder.ts';
 
 export interface PortalOptions {
   readonly web: WebFolder;
@@ -37,11 +44,12 @@ export async function portal(app: FastifyInstance, { web, info }: PortalOptions)
     allowedPath: (path) => isAsset(path.replace(/^\//, '')),
   });
   app.get<{ Querystring: Record<string, string | string[] | undefined> }>('/', async (request, reply) => {
-    const asked = LANGUAGES.find((lang) => lang === request.query.lang);
-    const { plain, deep } = pages()[asked ?? preferredLanguage(request.raw) ?? LANGUAGES[0]];
-    const { image, myimage } = request.query;
+    const { lang, image, myimage } = request.query;
+    const chosen = languageOf(lang);
+    if (chosen !== undefined) reply.header('set-cookie', languageCookie(chosen));
+    const { plain, deep } = pages()[chosen ?? preferredLanguage(request.raw) ?? LANGUAGES[0]];
     const page = image === undefined && myimage === undefined ? plain : deep;
-    return sendPage(request, reply.header('vary', 'accept-language'), page);
+    return sendPage(request, reply.header('vary', 'accept-language, cookie'), page);
   });
   // All routes are known once the server is ready, and not before.
   let apiPage: Page | undefined;

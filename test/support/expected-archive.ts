@@ -1,0 +1,57 @@
+import type { Image } from './images.ts';
+
+/**
+ * What the archive of an image has to be, byte for byte, made from what was pushed and without any code of the service:
+ * an OCI layout with Docker's manifest.json, in ustar, everything that could vary set to nothing.
+ *
+ * @param name in full, with the tag
+ */
+export function expectedArchive(name: string, { descriptor, bytes, config, layers }: Image): Buffer {
+  const { mediaType, digest, size } = descriptor;
+  const [, tag] = /:([^:/]+)$/.exec(name) ?? [];
+  const path = (of: string): string => `blobs/${of.replace(':', '/')}`;
+  const annotations = { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': tag };
+  const index = {
+    schemaVersion: 2,
+    mediaType: 'application/vnd.oci.image.index.v1+json',
+    manifests: [{ mediaType, digest, size, annotations }],
+  };
+  const manifest = {
+    Config: path(config.descriptor.digest),
+    RepoTags: [name],
+    Layers: layers.map((layer) => path(layer.descriptor.digest)),
+  };
+  return Buffer.concat([
+    file('oci-layout', json({ imageLayoutVersion: '1.0.0' })),
+    file('index.json', json(index)),
+    file('manifest.json', json([manifest])),
+    file(path(digest), bytes),
+    ...[config, ...layers].map((blob) => file(path(blob.descriptor.digest), blob.content as Uint8Array)),
+    Buffer.alloc(1024),
+  ]);
+}
+
+function json(value: unknown): Buffer {
+  return Buffer.from(`${JSON.stringify(value)}\n`);
+}
+
+/** https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html, table 4-14. */
+function file(name: string, content: Uint8Array): Buffer {
+  const octal = (value: number, digits: number): string => `${value.toString(8).padStart(digits, '0')}\0`;
+  const fields: [at: number, text: string][] = [
+    [0, name],
+    [100, octal(0o644, 7)],
+    [108, octal(0, 7)],
+    [116, octal(0, 7)],
+    [124, octal(content.length, 11)],
+    [136, octal(0, 11)],
+    [148, ' '.repeat(8)],
+    [156, '0'],
+    [257, 'ustar\x0000'],
+  ];
+  const header = Buffer.alloc(512);
+  for (const [at, text] of fields) header.write(text, at, 'latin1');
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  header.write(`${octal(sum, 6)} `, 148, 'latin1');
+  return Buffer.concat([header, content, Buffer.alloc(-content.length & 511)]);
+}
