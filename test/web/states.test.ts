@@ -1,8 +1,9 @@
+import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
-import type { Browser, BrowserContextOptions } from 'playwright-core';
+import type { Browser, BrowserContextOptions, Locator } from 'playwright-core';
 import { skipUnless } from '../support/packages.ts';
 import { type Bed, startBed } from './bed.ts';
-import { assertAccessible, assertFits, createOpener, startChromium, untilShown } from './browser.ts';
+import { assertAccessible, assertFits, boxOf, createOpener, startChromium, untilShown } from './browser.ts';
 
 suite('the page in every state', {
   concurrency: 3,
@@ -58,6 +59,72 @@ suite('the page in every state', {
       await page.keyboard.press('ArrowDown');
       await assertAccessible(page, `suggestions-${colorScheme}`);
     }
+  });
+
+  test('WCAG 2.2 AA: the languages, each whole and on one line', async (t) => {
+    for (const [locale, width] of [
+      ['en-GB', 320],
+      ['fa-IR', 700],
+    ] as const) {
+      const page = await open(t, '/', { locale, viewport: { width, height: 420 } });
+      await page.locator('#languages summary').click();
+      await assertAccessible(page, `languages-${locale}`);
+      await assertFits(page);
+      for (const link of await page.locator('#languages a').all()) {
+        const { x, y, width: wide, height } = await boxOf(link);
+        assert.ok(height < 48 && x >= 0 && x + wide <= width && y + height <= 420, await link.innerText());
+      }
+    }
+  });
+
+  test('WCAG 2.2 AA: what is no name looks like it', async (t) => {
+    const page = await open(t);
+    const border = () => page.locator('.field').evaluate((field) => getComputedStyle(field).borderColor);
+    const valid = await border();
+    await page.locator('#image').fill('???');
+    await page.keyboard.press('Enter');
+    await page.locator('#image[aria-invalid=true]').waitFor();
+    assert.notEqual(await border(), valid);
+    await assertAccessible(page, 'invalid');
+  });
+
+  test('on a narrow screen nothing covers the name of an image in a bundle', async (t) => {
+    const path = `/?${image('test/shared:1')}&${image('test/zstd')}`;
+    const page = await open(t, path, { viewport: { width: 320, height: 640 } });
+    await untilShown(page);
+    await assertAccessible(page, 'bundle-narrow');
+    await assertFits(page);
+    const card = page.locator('article').first();
+    const [button, name] = [await boxOf(card.locator('button')), card.locator('h2 bdi')];
+    const lines = await name.evaluate((one) =>
+      [...one.getClientRects()].map(({ right, top, bottom }) => ({ right, top, bottom })),
+    );
+    const top = (await boxOf(card)).y;
+    assert.ok(lines.length > 1, 'the name takes several lines');
+    const scrolled = await page.evaluate(() => scrollY);
+    for (const { right, top: from } of lines)
+      assert.ok(
+        right <= button.x || from + scrolled >= button.y + button.height,
+        `${right} ${button.x} ${top}`,
+      );
+  });
+
+  test('from right to left, what is in another script begins at the right, too', async (t) => {
+    const page = await open(t, busybox(), { locale: 'fa-IR' });
+    await untilShown(page);
+    const atRight = async (part: Locator, whole: Locator) => {
+      const [inner, outer] = [await boxOf(part), await boxOf(whole)];
+      const gap = outer.x + outer.width - inner.x - inner.width;
+      assert.ok(gap >= 0 && gap <= 16, `${await part.innerText()}: ${gap}`);
+    };
+    await atRight(page.locator('#tools label').first(), page.locator('#tools'));
+    await page.locator('footer summary').click();
+    await atRight(page.locator('#patterns'), page.locator('footer'));
+    await page.locator('#image').fill('ngin');
+    await page.keyboard.press('ArrowDown');
+    const official = page.locator('#options li').first();
+    assert.match(await official.innerText(), /ایمیج رسمی · \u2068Official build of Nginx\.\u2069/);
+    await assertAccessible(page, 'suggestions-persian');
   });
 
   test('WCAG 2.2 AA: the page of the API', async (t) => {
