@@ -19,7 +19,7 @@ suite('the server', { timeout: 20_000 }, () => {
     const answer = await server.get('/');
     assert.equal(answer.status, 200);
     assert.match(answer.header('content-type') ?? '', /^text\/html/);
-    assert.match(answer.body.toString(), /<form[^>]* action="\/dl"/);
+    assert.match(answer.body.toString(), / formaction="\/dl"/);
     assert.match(answer.body.toString(), / name="myimage"/);
   });
 
