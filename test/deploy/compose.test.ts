@@ -35,7 +35,7 @@ suite('compose.yaml', { skip: skipUnless('docker-compose'), timeout: 60_000 }, (
 
   test('its settings are some that there are', async () => {
     const text = await readFile(file, 'utf8');
-    const names = new Set(text.match(/DOCKERPROXY_(?!IMAGE)\w+/g));
+    const names = new Set(text.match(/DOCKERPROXY_(?!(?:ENGINE_)?IMAGE)\w+/g));
     assert.ok(names.has('DOCKERPROXY_TLS') && names.size > 3);
     const { mistakes = [] } = await mistakesOf([...names]);
     assert.deepEqual(

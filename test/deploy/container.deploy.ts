@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { chmod, readFile } from 'node:fs/promises';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { makeCertificates } from '../support/certificates.ts';
 import { buildContainerImage } from '../support/container-image.ts';
 import { download, startDownload } from '../support/download.ts';
+import { buildEngineImage } from '../support/engine-image.ts';
 import { type Dockerd, startDockerd } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
@@ -16,7 +17,9 @@ import { busyboxImage } from '../support/standard-images.ts';
 
 const IMAGE = 'dockerproxy';
 const OWN_NODE = 'dockerproxy:own-node';
-const COMPOSE = join(import.meta.dirname, '..', '..', 'deploy', 'compose.yaml');
+const ENGINE = 'dockerproxy-test/engine';
+const deploy = join(import.meta.dirname, '..', '..', 'deploy');
+const COMPOSE = join(deploy, 'compose.yaml');
 const SLOW = { timeout: 120_000 };
 const LAYER_BYTES = 64 * 1024 * 1024;
 const skip = skipUnless(
@@ -99,6 +102,11 @@ suite('the container', { skip, timeout: 600_000 }, () => {
     assert.match(process, /^Uid:\t65532\t65532\t65532\t65532$/m);
     assert.match(process, /^CapBnd:\t0{16}$/m);
     assert.equal(await docker('diff', container.name), '');
+    // What it is built on has neither.
+    for (const name of ['sh', 'ls']) {
+      const { stdout, stderr } = await engine.docker('exec', container.name, name);
+      assert.match(`${stdout}${stderr}`, /executable file not found/);
+    }
     const [bytes, base] = [IMAGE, 'dockerproxy-test/base'].map((name) =>
       docker('inspect', '--format={{.Size}}', name),
     );
@@ -115,10 +123,19 @@ suite('the container', { skip, timeout: 600_000 }, () => {
     assert.match(await run('--entrypoint=node', IMAGE, ...where), /^\/opt\/dockerproxy\/node_modules\//);
   });
 
-  test('a service that does not answer is unhealthy', async () => {
+  test('a service that does not answer, or hangs, is unhealthy', async () => {
     const soon = ['--health-start-period=1s', '--health-retries=2'];
     await using container = await start({ DOCKERPROXY_PORT: '0' }, soon);
     assert.notEqual(await container.inspect('{{.State.Health.Status}}'), 'healthy');
+    await using hanging = await start({}, soon);
+    const health = () => hanging.inspect('{{.State.Health.Status}}');
+    assert.equal(await health(), 'healthy');
+    // All of them: without their primary, workers serve.
+    const [, ...pids] = (await docker('top', hanging.name, '-eo', 'pid')).split('\n').map(Number);
+    for (const pid of pids) process.kill(pid, 'SIGSTOP');
+    await waitFor(async () => (await health()) === 'unhealthy', { timeout: 60_000, what: 'unhealthy' });
+    const told = await hanging.inspect('{{range .State.Health.Log}}{{.Output}}{{end}}');
+    assert.match(told, /\/healthz does not answer/);
   });
 
   test('its volumes outlive it', async () => {
@@ -176,42 +193,99 @@ suite('the container', { skip, timeout: 600_000 }, () => {
     assert.equal(stdout.trim(), `${registry.host}/library/busybox`);
   });
 
-  test('compose.yaml: HTTPS by itself, and behind a proxy', async () => {
-    await using bridged = await startDockerd({ bridged: true });
-    const copy = 'docker --host "$1" save "$3" | docker --host "$2" load';
-    await runOrThrow('sh', ['-euc', copy, 'sh', engine.dockerHost, bridged.dockerHost, IMAGE], SLOW);
-    const up = async (profile: string, service: string, variables: Record<string, string> = {}) => {
+  suite('by compose.yaml', () => {
+    let bridged: Dockerd;
+
+    before(async () => {
+      bridged = stack.use(await startDockerd({ bridged: true }));
+      await buildEngineImage(engine, ENGINE);
+      const copy = 'docker --host "$1" save "$3" "$4" | docker --host "$2" load';
+      const images = [IMAGE, ENGINE];
+      await runOrThrow('sh', ['-euc', copy, 'sh', engine.dockerHost, bridged.dockerHost, ...images], SLOW);
+    });
+
+    /** @param more what a file beside it says */
+    async function up(profile: string, service: string, variables: Record<string, string>, more = '') {
+      await using made = new AsyncDisposableStack();
+      const folder = made.use(await temporaryFolder());
+      const override = join(folder.path, 'compose.override.yaml');
+      if (more !== '') await writeFile(override, more);
       const env = {
         ...process.env,
         DOCKER_HOST: bridged.dockerHost,
         COMPOSE_PROJECT_NAME: profile,
+        DOCKERPROXY_ENGINE_IMAGE: ENGINE,
         ...variables,
       };
+      const files = [COMPOSE, ...(more === '' ? [] : [override])].map((file) => `--file=${file}`);
       const compose = (...args: string[]) =>
-        runOrThrow('docker-compose', ['--file', COMPOSE, '--profile', profile, ...args], { env, ...SLOW });
+        runOrThrow('docker-compose', [...files, '--profile', profile, ...args], { env, ...SLOW });
+      made.defer(async () => void (await compose('down', '--volumes', '--timeout', '5')));
       await compose('up', '--detach', '--no-build');
-      const container = (await compose('ps', '--quiet', service)).stdout.trim();
-      const check = ['exec', container, 'node', '/opt/dockerproxy/src/main.ts', 'healthcheck'];
-      await waitFor(async () => (await bridged.docker(...check)).code === 0, {
+      const containerOf = async (name: string) => (await compose('ps', '--quiet', name)).stdout.trim();
+      const check = ['node', '/opt/dockerproxy/src/main.ts', 'healthcheck'];
+      const container = await containerOf(service);
+      await waitFor(async () => (await bridged.docker('exec', container, ...check)).code === 0, {
         timeout: 30_000,
         what: profile,
       });
-      return {
-        [Symbol.asyncDispose]: async () => void (await compose('down', '--volumes', '--timeout', '5')),
-      };
-    };
+      const held = made.move();
+      return { containerOf, [Symbol.asyncDispose]: () => held.disposeAsync() };
+    }
     /** From the machine whose ports are published. */
-    const wget = async (...args: string[]) => {
+    async function wget(...args: string[]): Promise<string> {
       const network = `--net=/proc/${bridged.pid}/ns/net`;
       return (await runOrThrow('nsenter', [network, 'wget', '-q', '-O-', '--tries=1', ...args], SLOW)).stdout;
-    };
-    const own = { DOCKERPROXY_DOMAINS: 'dl.dockerproxy.test', DOCKERPROXY_ACME_EMAIL: 'ops@example.org' };
-    await using _direct = await up('direct', 'direct', { ...own, DOCKERPROXY_ACME_STAGING: 'true' });
-    assert.equal(await wget('http://127.0.0.1/healthz'), '{"status":"ok"}');
-    assert.equal(await wget('--no-check-certificate', 'https://127.0.0.1/healthz'), '{"status":"ok"}');
-    await using _proxied = await up('proxy', 'proxied');
-    const client = '198.51.100.7';
-    const told = await wget(`--header=X-Forwarded-For: ${client}`, 'http://127.0.0.1:8080/api/v1/limits');
-    assert.equal(JSON.parse(told).client, client);
+    }
+
+    test('HTTPS by itself, with metrics as the guide has them', async () => {
+      const guide = await readFile(join(deploy, 'README.md'), 'utf8');
+      const [, metrics = ''] = /^ {2}```yaml\n([\s\S]*?)^ {2}```$/m.exec(guide) ?? [];
+      const own = { DOCKERPROXY_DOMAINS: 'dl.dockerproxy.test', DOCKERPROXY_ACME_EMAIL: 'ops@example.org' };
+      await using _direct = await up(
+        'direct',
+        'direct',
+        { ...own, DOCKERPROXY_ACME_STAGING: 'true' },
+        metrics,
+      );
+      assert.equal(await wget('http://127.0.0.1/healthz'), '{"status":"ok"}');
+      assert.equal(await wget('--no-check-certificate', 'https://127.0.0.1/healthz'), '{"status":"ok"}');
+      assert.match(await wget('http://127.0.0.1:9464/metrics'), /^dockerproxy_build_info/m);
+    });
+
+    test('behind a proxy', async () => {
+      await using _proxied = await up('proxy', 'proxied', {});
+      const client = '198.51.100.7';
+      const told = await wget(`--header=X-Forwarded-For: ${client}`, 'http://127.0.0.1:8080/api/v1/limits');
+      assert.equal(JSON.parse(told).client, client);
+    });
+
+    test('with an engine in a container, by the certificates that this makes', async () => {
+      const image = `${registry.host}/library/busybox`;
+      const more = JSON.stringify({
+        services: {
+          // It has no network that leads to the registry of the test: what it has is what it gives.
+          'with-engine': {
+            environment: { DOCKERPROXY_PULL: 'never', DOCKERPROXY_INSECURE_REGISTRIES: registry.host },
+          },
+          // Who runs the tests in a container may not give away all capabilities; these are enough where it starts none.
+          docker: {
+            privileged: false,
+            cap_add: ['SYS_ADMIN'],
+            security_opt: ['seccomp:unconfined', 'apparmor:unconfined'],
+          },
+        },
+      });
+      await using shape = await up('engine', 'with-engine', {}, more);
+      await docker('pull', '--quiet', image);
+      const load = 'docker --host "$1" save "$3" | docker --host "$2" exec -i "$4" docker load';
+      const inner = await shape.containerOf('docker');
+      await runOrThrow('sh', ['-euc', load, 'sh', engine.dockerHost, bridged.dockerHost, image, inner], SLOW);
+      await using folder = await temporaryFolder();
+      const file = join(folder.path, 'busybox.tar');
+      await wget(`--output-document=${file}`, `http://127.0.0.1:8080/dl?myimage=${image}`);
+      const { stdout } = await runOrThrow('tar', ['-xOf', file, 'manifest.json']);
+      assert.ok(stdout.includes(`"RepoTags":["${image}:latest"]`), stdout);
+    });
   });
 });

@@ -8,7 +8,7 @@ export interface Certificates {
   client: string;
 }
 
-/** An authority with a certificate for 127.0.0.1 and one for a client, made by openssl for a day. */
+/** An authority with a certificate for 127.0.0.1, or `docker`, and one for a client, made by openssl for a day. */
 export async function makeCertificates(folder: string): Promise<Certificates> {
   const authority = { cert: join(folder, 'ca.pem'), key: join(folder, 'ca-key.pem') };
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
@@ -32,7 +32,10 @@ export async function makeCertificates(folder: string): Promise<Certificates> {
     return target;
   };
   return {
-    server: await issue('server', 'subjectAltName = IP:127.0.0.1\nextendedKeyUsage = serverAuth\n'),
+    server: await issue(
+      'server',
+      'subjectAltName = IP:127.0.0.1, DNS:docker\nextendedKeyUsage = serverAuth\n',
+    ),
     client: await issue('client', 'extendedKeyUsage = clientAuth\n'),
   };
 }
