@@ -33,6 +33,10 @@ const parts = {
   zstd: { needs: ['zstd'], package: 'zstd' },
   openssl: { needs: ['openssl'], package: 'openssl' },
   chromium: { needs: ['chromium'], package: 'chromium' },
+  'chinese-font': {
+    needs: ['/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf'],
+    package: 'fonts-droid-fallback',
+  },
   pebble: { needs: ['pebble', 'pebble-challtestsrv'], package: 'pebble' },
   promtool: { needs: ['promtool'], package: 'prometheus' },
   haproxy: { needs: ['haproxy'], package: 'haproxy' },
