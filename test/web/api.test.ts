@@ -23,7 +23,11 @@ suite('the API of the running service keeps to its own document', {
   let document: Document;
 
   before(async () => {
-    bed = await startBed();
+    bed = await startBed({
+      DOCKERPROXY_RATE_LIMIT: '600/minute',
+      DOCKERPROXY_DOWNLOADS_PER_IP: '8',
+      DOCKERPROXY_DAILY_BYTES: '1GiB',
+    });
     document = JSON.parse((await httpCall(`${bed.url}/openapi.json`)).body.toString()) as Document;
   });
   after(() => bed[Symbol.asyncDispose]());
@@ -45,7 +49,10 @@ suite('the API of the running service keeps to its own document', {
     ['/api/v1/image', () => `?myimage=${here('test/helm')}`, 422],
     ['/api/v1/image', () => '?myimage=evil.example/a', 403],
     ['/api/v1/image', () => '', 400],
+    ['/api/v1/delta', () => `?myimage=${here('test/shared:2')}&have=${here('test/shared:1')}`, 200],
+    ['/api/v1/delta', () => `?myimage=${bed.busybox}`, 400],
     ['/dl', () => '?myimage=UPPER', 400],
+    ['/dl/status', () => '?myimage=UPPER', 400],
   ];
   for (const [path, query, expected] of requests) {
     test(`${path} answers with ${expected}, as it is documented`, async () => {
@@ -56,7 +63,10 @@ suite('the API of the running service keeps to its own document', {
       const type = headers['content-type']?.split(';', 1)[0] ?? '';
       const schema = content[type]?.schema;
       assert.ok(schema, `${type} is not documented`);
-      assert.ok(Check(schema, JSON.parse(body.toString())), body.toString());
+      const answer: unknown = JSON.parse(body.toString());
+      assert.ok(Check(schema, answer), body.toString());
+      if (path === '/api/v1/limits')
+        assert.ok(!Object.values(answer as object).includes(null), 'it has limits');
     });
   }
 

@@ -18,7 +18,7 @@ const FORMAT = Type.Optional(
 );
 const STREAM = Type.Optional(
   Type.Union([Type.Literal('0'), Type.Literal('1')], {
-    description: '`1` where the first bytes count more than a length; it matters to an engine alone.',
+    description: '`1` to have the first bytes early rather than a length; only an engine makes a difference.',
   }),
 );
 const STATUS_QUERY = { platform: PLATFORM, format: FORMAT, stream: STREAM };
@@ -56,7 +56,7 @@ const DOWNLOAD_QUERY = {
   ),
   redirect: Type.Optional(
     Type.Union([Type.Literal('0'), Type.Literal('1')], {
-      description: '`1` to be led to the URL by digest, whose file never changes.',
+      description: '`1` for a redirect to the URL by digest, whose file never changes.',
     }),
   ),
 };
@@ -98,7 +98,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
   '/dl': {
     schema: {
       summary: 'One image, or several, as one tar file',
-      description: 'Any byte range can be asked for, and conditions are kept. HEAD fetches no layer.',
+      description: 'Ranges and conditional requests work as RFC 9110 has them. HEAD fetches no layer.',
       tags: ['Download'],
       querystring: Type.Object({ myimage: IMAGES, ...DOWNLOAD_QUERY }),
       response: { 200: TAR, 206: PART, 307: REDIRECT, ...problemResponses },
@@ -120,9 +120,9 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
   },
   '/dl/status': {
     schema: {
-      summary: 'How far a download is that takes time to make',
+      summary: 'The progress of a download that takes time to prepare',
       description:
-        'Events: `queued` {ahead}, `pulling` {image, layers}, `saving` {bytes}, then `ready` {filename, size, digests} or `error`, a problem. Close it then.',
+        'Events: `queued` {ahead}, `pulling` {image, layers}, `saving` {bytes}, then `ready` {filename, size, digests} or `error`, a problem. Close the connection then: an EventSource would begin again.',
       tags: ['Download'],
       querystring: Type.Object({ myimage: IMAGES, ...STATUS_QUERY }),
       response: {
@@ -136,11 +136,11 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
   },
   '/healthz': {
     schema: {
-      summary: 'Whether the service answers',
+      summary: 'Whether the service is up',
       tags: ['Service'],
       response: {
         200: {
-          description: 'It does.',
+          description: 'It is.',
           content: { 'application/json': { schema: Type.Object({ status: Type.Literal('ok') }) } },
         },
       },
@@ -169,9 +169,9 @@ export async function openapi(app: FastifyInstance, version: string): Promise<vo
           'Any container image as one tar file. No key, no account; every error is problem details (RFC 9457).',
       },
       tags: [
-        { name: 'Download', description: 'The files.' },
-        { name: 'API', description: 'What can be known before a download.' },
-        { name: 'Service', description: 'For who runs it.' },
+        { name: 'Download', description: 'The archives themselves.' },
+        { name: 'API', description: 'What can be known of an image before it is downloaded.' },
+        { name: 'Service', description: 'For operators.' },
       ],
     },
     transform,

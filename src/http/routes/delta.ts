@@ -22,7 +22,7 @@ const DeltaQuery = Type.Object(
     have: Type.Array(Type.String(), {
       minItems: 1,
       description:
-        'What is there: an image, or the digest of a layer, as its registry or, unpacked, an engine knows it.',
+        'What the receiver has: an image, or the digest of a layer, as a registry or, unpacked, an engine has it.',
       examples: [['app:2.0']],
     }),
     platform: Type.Optional(Type.String({ description: 'As in a download.' })),
@@ -67,7 +67,7 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
     '/api/v1/delta',
     {
       schema: {
-        summary: 'What a download saves where older images are',
+        summary: 'How much a delta would save',
         description: 'Reads manifests and configs, and no layer.',
         tags: ['API'],
         querystring: DeltaQuery,

@@ -7,7 +7,7 @@ import { problemResponses } from '../problem-schema.ts';
 const count = (description: string) => Type.Integer({ minimum: 0, description });
 
 /** What a client has left. */
-const ClientLimits = Type.Object(
+export const ClientLimits = Type.Object(
   {
     client: Type.String({
       description: 'Who is counted as one client: an IPv4 address or an IPv6 network, `2001:db8::/64`.',
@@ -50,7 +50,7 @@ export const limitsRoutes: FastifyPluginAsyncTypebox<{ limits: Limits }> = async
     {
       schema: {
         summary: 'What is left of your limits',
-        description: 'To ask counts as no request, and is answered past the limits, too.',
+        description: 'Counts as no request, and is answered past the limits, too.',
         tags: ['API'],
         querystring: Type.Object({}, { additionalProperties: false }),
         response: { 200: ClientLimits, ...problemResponses },

@@ -51,7 +51,7 @@ export const searchRoutes: FastifyPluginAsyncTypebox<SearchOptions> = async (app
     {
       schema: {
         summary: 'Repositories of Docker Hub, by name or words',
-        description: 'A convenience: where the search is away, there are no results, and that is no error.',
+        description: 'Where the search does not answer, there are no results, and no error.',
         tags: ['API'],
         querystring: SearchQuery,
         response: { 200: SearchResults, ...problemResponses },

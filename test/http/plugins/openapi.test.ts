@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
-import { startServer } from '../samples.ts';
+import { problemOf, startServer } from '../samples.ts';
 
 interface Operation {
   summary?: string;
-  parameters?: { name: string; description?: string }[];
+  description?: string;
+  parameters?: { name: string; in: string; description?: string }[];
   responses: Record<string, object>;
 }
 
@@ -58,6 +59,21 @@ suite('/openapi.json', { timeout: 20_000 }, () => {
         for (const { name, description } of parameters) assert.ok(description, `${path} ${name}`);
         if (path.startsWith('/api/')) assert.ok(responses.default, path);
       }
+    }
+  });
+
+  test('the parameters of downloads are those that there are, and no other', async () => {
+    await using server = await startServer();
+    const { paths } = await documentOf();
+    for (const [documented, path] of [
+      ['/dl', '/dl?myimage=a&'],
+      ['/dl/{image}.tar', '/dl/a.tar?'],
+      ['/dl/status', '/dl/status?myimage=a&'],
+    ] as const) {
+      const { detail } = problemOf(await server.get(`${path}unknown=1`));
+      const [, list = ''] = /there is ([\w, ]+)\.$/.exec(detail) ?? [];
+      const query = paths[documented]?.get?.parameters?.filter((one) => one.in === 'query') ?? [];
+      assert.deepEqual(query.map(({ name }) => name).sort(), list.split(', ').sort(), documented);
     }
   });
 

@@ -1,19 +1,17 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import type { Static } from 'typebox';
+import { Value } from 'typebox/value';
+import { ClientLimits } from '../../../src/http/routes/limits.ts';
 import { problemOf, type RunningServer, startServer } from '../samples.ts';
 
-interface ClientLimits {
-  client: string;
-  requests: { limit: number; remaining: number; resetsInSeconds: number; windowSeconds: number } | null;
-  downloads: { limit: number; active: number } | null;
-  bytes: { limit: number; remaining: number; resetsInSeconds: number } | null;
-}
-
-async function limitsOf(server: RunningServer, headers = {}): Promise<ClientLimits> {
+async function limitsOf(server: RunningServer, headers = {}): Promise<Static<typeof ClientLimits>> {
   const answer = await server.get('/api/v1/limits', headers);
   assert.equal(answer.status, 200, answer.head);
   assert.equal(answer.header('cache-control'), 'no-store');
-  return JSON.parse(answer.body.toString()) as ClientLimits;
+  const body: unknown = JSON.parse(answer.body.toString());
+  assert.ok(Value.Check(ClientLimits, body), JSON.stringify([...Value.Errors(ClientLimits, body)]));
+  return body;
 }
 
 suite('GET /api/v1/limits', { timeout: 20_000 }, () => {

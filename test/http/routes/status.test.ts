@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { Value } from 'typebox/value';
 import { CatalogueError } from '../../../src/errors.ts';
+import { Problem } from '../../../src/http/problem-schema.ts';
 import { FILE, problemOf, sampleArchive, startServer } from '../samples.ts';
 
 const STATUS = '/dl/status?myimage=busybox';
@@ -42,6 +44,15 @@ suite('how far a download is', { timeout: 20_000 }, () => {
       events.map(([name]) => name),
       ['queued', 'pulling', 'saving', 'ready'],
     );
+    const document = JSON.parse((await server.get('/openapi.json')).body.toString()) as {
+      paths: { '/dl/status': { get: { description: string } } };
+    };
+    const told = document.paths['/dl/status'].get.description.matchAll(/`(\w+)` \{([^}]*)\}/g);
+    assert.deepEqual(
+      events.map(([name, data]) => [name, Object.keys(data as object)]),
+      [...told].map(([, name, members = '']) => [name, members.split(', ')]),
+      'as it is documented',
+    );
     assert.deepEqual(events[1]?.[1], {
       image: 'docker.io/library/busybox:latest',
       layers: [{ id: 'abc', status: 'Downloading', current: 3, total: 3 }],
@@ -55,6 +66,7 @@ suite('how far a download is', { timeout: 20_000 }, () => {
     assert.equal(name, 'error');
     const { code, status, retryAfter, detail } = data as Record<string, unknown>;
     assert.deepEqual([code, status, retryAfter, detail], ['engine-busy', 503, 60, 'Full.']);
+    assert.ok(Value.Check(Problem, data), JSON.stringify(data));
   });
 
   test('what is wrong with the request itself is told by status', async () => {
