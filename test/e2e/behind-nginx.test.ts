@@ -61,11 +61,19 @@ interface ClientLimits {
   requests: { remaining: number };
 }
 
-/** What a client at an address of this machine is told that it has left. */
-async function limitsOf(url: string, localAddress: string, headers: RequestOptions['headers'] = {}) {
-  const asked = get(`${url}/api/v1/limits`, { localAddress, headers, agent: false });
+type Client = [url: string, localAddress: string, headers?: RequestOptions['headers']];
+
+async function ask(path: string, [url, localAddress, headers = {}]: Client): Promise<IncomingMessage> {
+  const asked = get(`${url}${path}`, { localAddress, headers, agent: false });
   const [response] = (await once(asked, 'response')) as [IncomingMessage];
-  return { response, limits: (await json(response)) as ClientLimits };
+  return response;
+}
+
+/** Makes a request that counts, and asks what is left then, which does not. */
+async function limitsOf(...client: Client): Promise<{ response: IncomingMessage; limits: ClientLimits }> {
+  const response = await ask('/dl', client);
+  response.resume();
+  return { response, limits: (await json(await ask('/api/v1/limits', client))) as ClientLimits };
 }
 
 suite('behind nginx', { skip: skipUnless('nginx'), timeout: 60_000 }, () => {
@@ -74,7 +82,7 @@ suite('behind nginx', { skip: skipUnless('nginx'), timeout: 60_000 }, () => {
       env: { DOCKERPROXY_TRUST_PROXY: '127.0.0.1', DOCKERPROXY_RATE_LIMIT: '3/hour' },
     });
     await using nginx = await startNginx(proxy.url);
-    const told = async (...asked: Parameters<typeof limitsOf>): Promise<unknown> => {
+    const told = async (...asked: Client): Promise<unknown> => {
       const { client, requests } = (await limitsOf(...asked)).limits;
       return [client, requests.remaining];
     };
