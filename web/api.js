@@ -1,13 +1,5 @@
 import { t } from './text.js';
 
-export class Refusal extends Error {
-	/** @param {Portal.Problem} problem */
-	constructor(problem) {
-		super(problem.detail);
-		this.problem = problem;
-	}
-}
-
 /** @type {Portal.Ask} */
 export const ask = async (name, query, signal) => {
 	const url = `/api/v1/${name}?${new URLSearchParams(query)}`;
@@ -21,7 +13,7 @@ export const request = async (url, options) => {
 	if (response.ok) return response;
 	const retryAfter = Number(response.headers.get('retry-after'));
 	const problem = await response.json().catch(() => ({}));
-	throw new Refusal({ retryAfter, ...problem, status: response.status });
+	throw new Error('', { cause: { retryAfter, ...problem, status: response.status } });
 };
 
 /** @type {Portal.Peek} */
@@ -37,5 +29,5 @@ export const peek = async (url, signal) => {
 
 /** @type {Portal.Unreachable} */
 export const unreachable = (error) => {
-	throw error?.name === 'AbortError' ? error : new Refusal({ title: t('offline') });
+	throw error?.name === 'AbortError' ? error : new Error('', { cause: { title: t('offline') } });
 };

@@ -1,11 +1,11 @@
-import { ask, peek, Refusal } from './api.js';
+import { ask, peek } from './api.js';
 import { downloadUrl } from './commands.js';
 import { find } from './finder.js';
 import { byId, data, make, makeButton } from './page.js';
 import { fullName, parsePaste, repositoryOf } from './paste.js';
 import { showProblem } from './problem.js';
 import { recall, remember } from './recent.js';
-import { keepImages, showLimits } from './service.js';
+import { showLimits } from './service.js';
 import { suggest } from './suggestions.js';
 import { date, size, t } from './text.js';
 import { fillPlatforms, makeCard, showCommands } from './view.js';
@@ -133,7 +133,7 @@ const show = async (images, found, signal, put) => {
 
 /** @type {Portal.Fail} */
 const fail = (error, again) => {
-	const told = error instanceof Refusal ? error.problem : {};
+	const told = /** @type {Portal.Problem} */ (error instanceof Error && error.cause) || {};
 	const choose = (/** @type {string} */ other) => {
 		platform = other;
 		lookUp();
@@ -171,7 +171,7 @@ const showRecent = () => {
 
 const readAddress = () => {
 	const query = new URLSearchParams(location.search);
-	// The form sends the other name, where it is sent before this module is there.
+	// The form's own name is from before this module was there.
 	const images = [...query.getAll('image'), ...query.getAll('myimage')].join(' ');
 	platform = query.get('platform') ?? '';
 	formats.value = !isEngine && query.get('format') === 'oci' ? 'oci' : 'docker';
@@ -251,6 +251,10 @@ addEventListener('popstate', () => {
 	input.value = '';
 	readAddress();
 });
-byId('languages').ontoggle = keepImages;
+byId('languages').ontoggle = () => {
+	const images = location.search.replace(/&?lang=\w+/, '');
+	for (const there of byId('languages').getElementsByTagName('a'))
+		there.search = `${images}&lang=${there.lang}`;
+};
 showRecent();
 readAddress();

@@ -21,7 +21,7 @@ export const find = async (text, signal, { search, fill, show }) => {
 	const { results } = await ask('search', { q: word }, signal);
 	return results.map(({ name, description, official }) => ({
 		label: name,
-		// Isolated, as it is in a language and a direction of its own.
+		// In a direction of its own.
 		note: (official ? `${t('official')} · ` : '') + (description && `\u2068${description}\u2069`),
 		choose: put(name),
 	}));

@@ -19,18 +19,18 @@ declare global {
 		};
 		type Answers = { image: Image; tags: TagPage; search: SearchResults; limits: Limits };
 
-		/** Asks the API of this service. @throws Refusal */
+		/** Asks the API of this service. @throws Error with the problem as its cause */
 		type Ask = <Name extends keyof Answers>(
 			name: Name,
 			query?: Record<string, string>,
 			signal?: AbortSignal,
 		) => Promise<Answers[Name]>;
-		/** A request whose answer is no refusal. @throws Refusal */
+		/** A request whose answer is no refusal. @throws Error with the problem as its cause */
 		type Request = (url: string, options?: RequestInit) => Promise<Response>;
-		/** The headers that a download will have, or why it will be refused. @throws Refusal */
+		/** The headers that a download will have, or why it will be refused. @throws Error with the problem as its cause */
 		type Peek = (url: string, signal: AbortSignal) => Promise<Headers>;
 
-		/** Says that nothing answers, unless nobody wants an answer any more. @throws Refusal */
+		/** Says that nothing answers, unless nobody wants an answer any more. @throws Error with the problem as its cause */
 		type Unreachable = (error?: Error) => never;
 
 		/** What someone meant by a text: images as people write them, in lower case but for the tag. */
@@ -78,7 +78,7 @@ declare global {
 
 		/** Looks up what the field says, and shows it; the address becomes another one, or is written anew. */
 		type LookUp = (put?: 'pushState' | 'replaceState') => Promise<void>;
-		/** Shows images by the names that they were asked for by. @throws Refusal */
+		/** Shows images by the names that they were asked for by. @throws Error with the problem as its cause */
 		type Show = (
 			images: string[],
 			found: Image[],
@@ -97,7 +97,7 @@ declare global {
 			problem: Problem,
 			actions: { retry(): void; choose(platform: string): void },
 		) => string;
-		/** Does something with a download, until the signal says that another one is shown. @throws Refusal */
+		/** Does something with a download, until the signal says that another one is shown. @throws Error with the problem as its cause */
 		type Task = (url: string, signal: AbortSignal, say: (text: string) => void) => Promise<void>;
 		/** Runs the task of a module that few need; goes where it would lead, where a newer service has it no more. */
 		type Load = (module: Promise<{ task: Task }>, url: string) => void;

@@ -15,8 +15,8 @@ export const showProblem = (problem, { retry, choose }) => {
 	section.hidden = false;
 	section.scrollIntoView({ block: 'nearest' });
 	chips.append(...platforms.map((name) => makeButton(name, () => choose(name))));
-	// Without a status, nothing has answered.
-	if (!retryAfter && status && status < 500) return title;
+	const mayPass = retryAfter || !status || status >= 500;
+	if (!mayPass) return title;
 	const again = makeButton(t('again'), retry);
 	chips.append(again);
 	const timer = make('p', { role: 'timer' });

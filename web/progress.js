@@ -1,4 +1,4 @@
-import { peek, Refusal, unreachable } from './api.js';
+import { peek, unreachable } from './api.js';
 import { byId } from './page.js';
 import { size, t } from './text.js';
 
@@ -41,7 +41,7 @@ export const task = (url, signal) =>
 		});
 		on('error', (problem) => {
 			end();
-			if (problem) return reject(new Refusal(problem));
+			if (problem) return reject(new Error('', { cause: problem }));
 			// An event has nothing of a refusal in it.
 			peek(status, signal)
 				.then(() => unreachable())

@@ -12,9 +12,3 @@ export const showLimits = async () => {
 	];
 	byId('limits').textContent = said.filter(Boolean).join(' ');
 };
-
-/** Another language shows the same images. */
-export const keepImages = () => {
-	const images = location.search.replace(/&?lang=\w+/, '');
-	for (const link of byId('languages').getElementsByTagName('a')) link.search = `${images}&lang=${link.lang}`;
-};

@@ -16,10 +16,11 @@ export const makeCard = ({ size: bytes, layers, created, config, name, signature
 		created: created && date(created),
 	};
 	for (const field of card.querySelectorAll('[data-is]')) {
-		const [first = '', ...more] = `${values[field.getAttribute('data-is') ?? ''] || t('unknown')}`.split(
-			'\n',
-		);
-		field.replaceChildren(first, ...more.map((textContent) => make('small', { textContent })));
+		const text = `${values[field.getAttribute('data-is') ?? ''] || t('unknown')}`;
+		const [first = '', ...more] = text.split('\n');
+		// Names break where their parts end.
+		field.append(...first.split(/(?<=[/:@])/).flatMap((part) => [part, make('wbr')]));
+		field.append(...more.map((textContent) => make('small', { textContent })));
 	}
 	const button = card.querySelector('button');
 	if (button && remove)

@@ -5,6 +5,9 @@ import { directionOf, LANGUAGES, type Language, type Texts, type WebFolder } fro
 
 const PLATFORMS = ['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/386'];
 
+/** What is said only where an engine makes the archives. */
+const OF_ENGINES: ReadonlySet<string> = new Set(['queued', 'pulling', 'saving', 'ready', 'later']);
+
 /** A page that is rendered, with its weak validator. */
 export interface Page {
   readonly html: string;
@@ -73,8 +76,10 @@ function serviceValues(info: ServiceInfo, words: Texts): Record<string, string> 
   };
 }
 
-function dataOf({ source, maxImages, search }: ServiceInfo, strings: Texts): string {
-  const data: PageData = { maxImages, search, isEngine: source === 'engine', strings };
+function dataOf({ source, maxImages, search }: ServiceInfo, texts: Texts): string {
+  const isEngine = source === 'engine';
+  const said = Object.entries(texts).filter(([key]) => isEngine || !OF_ENGINES.has(key));
+  const data: PageData = { maxImages, search, isEngine, strings: Object.fromEntries(said) };
   return escapeHtml(JSON.stringify(data)).replaceAll('&quot;', '"');
 }
 

@@ -6,6 +6,7 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { listErrors } from '../../../src/errors.ts';
 import type { ServiceInfo } from '../../../src/http/routes/info.ts';
 import { LANGUAGES } from '../../../src/http/web-folder.ts';
+import { PUBLIC_REGISTRIES } from '../../../src/policy/public-registries.ts';
 import { httpCall } from '../../support/http-request.ts';
 import { INFO, problemOf, type RunningServer, startServer } from '../samples.ts';
 
@@ -147,9 +148,10 @@ suite('the page', { timeout: 20_000 }, () => {
   });
 
   for (const lang of LANGUAGES) {
-    test(`all that a visitor gets in ${lang} has at most 40 kB`, async () => {
-      await using server = await startServer();
-      const { html, assets } = await pageOf(server, `/?lang=${lang}`);
+    test(`all that a visitor gets in ${lang} has at most 40 kB, also where the operator has set nothing`, async () => {
+      const info = { ...INFO, allowed: PUBLIC_REGISTRIES.map(({ glob }) => glob) };
+      await using server = await startServer({ info: () => info });
+      const { html, assets } = await pageOf(server, `/?lang=${lang}&image=a`);
       const modules = readdirSync(WEB).filter((name) => name.endsWith('.js') && !RARE.has(name));
       const sizes: Record<string, number> = { html: Buffer.byteLength(html) };
       for (const name of [...modules, 'portal.css']) {
