@@ -56,6 +56,7 @@ const startAnew = () => {
 	looking = new AbortController();
 	suggestions.close();
 	byId('progress').hidden = true;
+	form.ariaBusy = 'false';
 	return looking.signal;
 };
 

@@ -19,7 +19,7 @@ export const makeCard = ({ size: bytes, layers, created, config, name, signature
 		const text = `${values[field.getAttribute('data-is') ?? ''] || t('unknown')}`;
 		const [first = '', ...more] = text.split('\n');
 		// Names break where their parts end.
-		field.append(...first.split(/(?<=[/:@])/).flatMap((part) => [part, make('wbr')]));
+		field.append(...first.split(/(?<=\/)/).flatMap((part) => [part, make('wbr')]));
 		field.append(...more.map((textContent) => make('small', { textContent })));
 	}
 	const button = card.querySelector('button');

@@ -408,6 +408,14 @@ suite('the page in Chromium', {
     await untilShown(page);
     await page.locator('#form[aria-busy=false]').waitFor();
     assert.equal(await page.locator('#names').textContent(), `${bed.busybox}:latest`);
+    // What is no name ends the look-up before it, and the page waits for nothing any more.
+    await page.route('**/api/v1/image?*', () => {});
+    await page.locator('#image').fill(`${bed.busybox}:1.35`);
+    await page.keyboard.press('Enter');
+    await page.locator('#form[aria-busy=true]').waitFor();
+    await page.locator('#image').fill('???');
+    await page.keyboard.press('Enter');
+    await page.locator('#form[aria-busy=false]').waitFor();
   });
 
   test('another tag is chosen from those that there are', async (t) => {
