@@ -159,14 +159,19 @@ function inside(archive: string): void {
         '[Service]\nEnvironment=NODE_EXTRA_CA_CERTS=/etc/dockerproxy/authority.pem\n',
       );
       // Where somebody else has them, that is told, and what runs goes on.
-      const taken = createServer();
-      await once(taken.listen(443, '127.0.0.1'), 'listening');
-      const refused = await machine.run('/opt/dockerproxy/deploy/install.sh', [], SLOW);
-      taken.close();
-      assert.equal(refused.code, 1);
-      assert.match(refused.stderr, /port 443 is taken: ss -ltnp 'sport = :443' tells by whom/);
-      assert.equal((await httpCall('http://127.0.0.1:8080/healthz')).status, 200);
-      assert.equal((await machine.run('ls', ['/opt/dockerproxy.new'])).code, 2);
+      {
+        await using taken = createServer();
+        await once(taken.listen(443, '127.0.0.1'), 'listening');
+        const refused = await machine.run('/opt/dockerproxy/deploy/install.sh', [], SLOW);
+        assert.equal(refused.code, 1);
+        assert.match(refused.stderr, /port 443 is taken: ss -ltnp 'sport = :443' tells by whom/);
+        assert.equal((await httpCall('http://127.0.0.1:8080/healthz')).status, 200);
+        assert.equal((await machine.run('ls', ['/opt/dockerproxy.new'])).code, 2);
+        // What systemd says of them is what the guide explains.
+        await machine.sh('systemctl stop dockerproxy.service', SLOW);
+        assert.notEqual((await machine.run('systemctl', ['start', 'dockerproxy.socket'])).code, 0);
+        assert.match(await log(machine, 'dockerproxy.socket'), /Failed to create listening socket/);
+      }
 
       // Run again, as it says: also what was installed can do that.
       const told = await machine.sh('/opt/dockerproxy/deploy/install.sh', SLOW);
@@ -403,8 +408,8 @@ function inside(archive: string): void {
 
 const SLOW = { timeout: 120_000 };
 
-function log(machine: Machine): Promise<string> {
-  return machine.sh('journalctl --unit=dockerproxy --no-pager --output=cat');
+function log(machine: Machine, unit = 'dockerproxy.service'): Promise<string> {
+  return machine.sh(`journalctl --unit=${unit} --no-pager --output=cat`);
 }
 
 /** The one example of the guide in this language that begins so, as a file. */
