@@ -49,12 +49,14 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   const { directory, domains } = order;
   const closed = new AbortController();
   let use: (certificate: Certificate) => void = () => {};
-  let running: Promise<void> | undefined;
+  /** What is under way: one thing at a time, as each goes by what the one before has left. */
+  let running: Promise<void> = Promise.resolve();
   let failures = 0;
   let unsaved: Certificate | undefined;
   let lastFailure: CertificateFailure | undefined;
   let nextAttempt: number | undefined;
   let endTurn: EndTurn | undefined;
+  let isForced = false;
   let attempts = await store.attempts(directory);
 
   // For its damage alone, which is told here: greenlock reads it in its thread.
@@ -112,6 +114,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     failures = 0;
     lastFailure = undefined;
     isTemporary = false;
+    isForced = false;
     certificate = fresh;
     use(fresh);
   };
@@ -124,8 +127,9 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   /** Takes what another process has got meanwhile; false where there is nothing better. */
   const adopt = async (): Promise<boolean> => {
     const found = await store.certificate(directory);
-    if (found === undefined || !isFor(found, domains)) return false;
-    if (!isTemporary && isFor(certificate, domains) && found.notAfter <= certificate.notAfter) return false;
+    if (found === undefined || !isFor(found, domains) || found.fingerprint === certificate.fingerprint)
+      return false;
+    if (!isTemporary && isFor(certificate, domains) && found.notAfter < certificate.notAfter) return false;
     show(found);
     leaveTurn();
     log.adopted(found);
@@ -151,6 +155,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
 
   /** Has a certificate ordered by one of those who share the store. */
   const attemptInTurn = async (take: NonNullable<typeof turn>): Promise<void> => {
+    // Another one may have got it while this was to begin.
+    if (!isWanted()) return;
     try {
       endTurn ??= await take();
       if (endTurn === undefined) return sleepUntil(now() + LOOK_MS);
@@ -167,16 +173,17 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   const getNext = (): Promise<void> => (turn === undefined ? attempt() : attemptInTurn(turn));
 
   const isDue = (): boolean => renewalTime(certificate, 1) <= now();
-  const work = (): Promise<void> => {
-    running ??= (unsaved !== undefined && !isDue() ? save(unsaved) : getNext()).finally(() => {
-      running = undefined;
-    });
+  const isWanted = (): boolean => isTemporary || isForced || isDue() || !isFor(certificate, domains);
+  const inOrder = (job: () => Promise<void>): Promise<void> => {
+    running = running.then(job);
     return running;
   };
+  const work = (): Promise<void> =>
+    inOrder(() => (unsaved !== undefined && !isDue() ? save(unsaved) : getNext()));
   const alarm = createAlarm(now, () => void work());
   const look = async (): Promise<void> => {
     // What cannot be read now is looked at again soon, and told when something is due.
-    if (running === undefined) await adopt().catch(() => {});
+    await inOrder(async () => void (await adopt().catch(() => {})));
     if (!closed.signal.aborted) looks.set(now() + LOOK_MS);
   };
   const looks = createAlarm(now, () => void look());
@@ -195,6 +202,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       await running;
       const isGone = (await store.certificate(directory)) === undefined;
       if (!isGone && lastFailure === undefined) return;
+      isForced ||= isGone;
       sleepUntilAllowed(now());
     },
     status: () => ({
