@@ -124,10 +124,13 @@ suite('the container', { skip, timeout: 600_000 }, () => {
   });
 
   test('a service that does not answer, or hangs, is unhealthy', async () => {
-    const soon = ['--health-start-period=1s', '--health-retries=2'];
-    await using container = await start({ DOCKERPROXY_PORT: '0' }, soon);
-    assert.notEqual(await container.inspect('{{.State.Health.Status}}'), 'healthy');
-    await using hanging = await start({}, soon);
+    await using both = new AsyncDisposableStack();
+    const [silent, hanging] = await Promise.all([
+      start({ DOCKERPROXY_PORT: '0' }, ['--health-retries=2', '--health-start-period=1s']),
+      start({}, ['--health-retries=2']),
+    ]);
+    for (const container of [silent, hanging]) both.use(container);
+    assert.notEqual(await silent.inspect('{{.State.Health.Status}}'), 'healthy');
     const health = () => hanging.inspect('{{.State.Health.Status}}');
     assert.equal(await health(), 'healthy');
     // All of them: without their primary, workers serve.
