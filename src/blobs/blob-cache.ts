@@ -10,6 +10,7 @@ import { openBlobFiles } from './blob-files.ts';
 import { type BufferPool, createBufferPool } from './buffer-pool.ts';
 import { FileStream, type GrowingFile, StorageFailure } from './growing-file.ts';
 import { createInUse } from './in-use.ts';
+import { createReaderPaces, type ReaderPaces } from './reader-pace.ts';
 import { createRoom, type Room } from './room.ts';
 import { verifiedParts } from './verified-parts.ts';
 
@@ -31,6 +32,7 @@ export interface BlobCache {
 export interface Storage extends Room {
   readonly folder: string;
   readonly buffers: BufferPool;
+  readonly paces: ReaderPaces;
   /** Keeps a file from eviction until what comes back is called. */
   hold(path: string): () => void;
 }
@@ -60,6 +62,7 @@ const FETCHES_PER_REGISTRY = 8;
 export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): Promise<BlobCache> {
   const files = await openBlobFiles({ folder, onDamage: log.damaged });
   const buffers = createBufferPool(BUFFERS_KEPT);
+  const paces = createReaderPaces();
   // By digest, size and supplier: what a wrong descriptor asks for is another thing, and so is what a stranger sends.
   const fetches = new Map<string, BlobFetch>();
   const busy = new Map<string, number>();
@@ -78,7 +81,7 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       for (const release of releases) release();
       if (error instanceof StorageFailure) log.uncached(blob.digest, error);
     };
-    const fetch = new BlobFetch({ blob, supplier, files, room, source, onEnd });
+    const fetch = new BlobFetch({ blob, supplier, files, room, buffers, source, onEnd });
     fetches.set(key, fetch);
     return fetch;
   };
@@ -108,7 +111,7 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       file.close().catch(() => {});
     };
     const source = { file, available: blob.size, failure: undefined, onChange: () => () => {} };
-    return new FileStream({ source, range, buffers, signal, onClose });
+    return new FileStream({ source, range, buffers, paces, signal, onClose });
   };
 
   /** Joins the fetch of a blob, or begins it; undefined where it cannot be kept. */
@@ -154,7 +157,7 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
           joined.leave();
         };
         const growing = guarded ? onceVerified(joined.fetch) : joined.fetch;
-        const stream = new FileStream({ source: growing, range, buffers, signal: ended, onClose });
+        const stream = new FileStream({ source: growing, range, buffers, paces, signal: ended, onClose });
         yield stream;
         position = stream.position;
       }
@@ -209,8 +212,7 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
     }),
 
     storage: {
-      folder,
-      buffers,
+      ...{ folder, buffers, paces },
       reserve: room.reserve,
       hold: (path) => inUse.hold(path, () => utimes(path, new Date(), new Date())),
     },

@@ -1,15 +1,19 @@
 import type { Hash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open, rm, stat } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
+import type { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CatalogueError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
+import { send } from '../streams.ts';
 import { type BlobFiles, isSealed, isUsable, lockOf, openExisting } from './blob-files.ts';
+import type { BufferPool } from './buffer-pool.ts';
+import { FileAppender } from './file-appender.ts';
 import { tryLock } from './file-lock.ts';
-import { FileAppender, type GrowingFile, StorageFailure } from './growing-file.ts';
+import { type GrowingFile, StorageFailure } from './growing-file.ts';
 import type { Room } from './room.ts';
 
 export interface FetchOptions {
@@ -18,6 +22,7 @@ export interface FetchOptions {
   readonly supplier: string;
   readonly files: BlobFiles;
   readonly room: Room;
+  readonly buffers: BufferPool;
   readonly source: BlobReader;
   /** Called once, when nobody can join any more. */
   readonly onEnd: (error: Error | undefined) => void;
@@ -185,10 +190,7 @@ export class BlobFetch implements GrowingFile {
       const hash = start === 0 ? undefined : await this.#rehash(file, start);
       const stream = await source.read(blob, { start, end: blob.size }, signal);
       // A whole blob is verified by its source.
-      if (hash !== undefined) stream.on('data', (chunk: Buffer) => hash.update(chunk));
-      await pipeline(stream, new FileAppender(file, start, (position) => this.#advance(position)), {
-        signal,
-      });
+      await this.#append(stream, file, start, hash && ((chunk) => void hash.update(chunk)));
       if (hash !== undefined && finishDigest(hash, blob.digest) !== blob.digest) {
         throw new CatalogueError('content-mismatch', `What came for ${blob.digest} has another digest.`);
       }
@@ -201,6 +203,25 @@ export class BlobFetch implements GrowingFile {
       throw error;
     } finally {
       await file.close();
+    }
+  }
+
+  /** Appends what comes, also what came before it fails. */
+  async #append(
+    stream: Readable,
+    file: FileHandle,
+    position: number,
+    inspect: ((chunk: Uint8Array) => void) | undefined,
+  ): Promise<void> {
+    const onAppended = (end: number): void => this.#advance(end);
+    const appender = new FileAppender({ file, position, buffers: this.#options.buffers, onAppended });
+    const written = finished(appender);
+    written.catch((error: Error) => stream.destroy(error));
+    try {
+      await send(stream, appender, inspect);
+    } finally {
+      appender.end();
+      await written;
     }
   }
 

@@ -1,9 +1,10 @@
-import { read, writev } from 'node:fs';
+import { read } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { addAbortSignal, Writable } from 'node:stream';
+import { addAbortSignal, type Writable } from 'node:stream';
 import type { ByteRange } from '../oci/descriptor.ts';
 import { DirectStream } from '../streams.ts';
 import type { BufferPool } from './buffer-pool.ts';
+import { createReaderPace, type ReaderPace, type ReaderPaces } from './reader-pace.ts';
 
 /** The disk, not the registry, is why a blob cannot be kept: what is missing can still come from the registry. */
 export class StorageFailure extends Error {
@@ -21,19 +22,10 @@ export interface GrowingFile {
   onChange(call: () => void): () => void;
 }
 
-const SMALLEST_CHUNK = 32 * 1024;
-const LARGEST_CHUNK = 256 * 1024;
-/**
- * A chunk is about what its reader takes in this many milliseconds: large ones make fast readers fast, small ones keep
- * the memory of slow readers small.
- */
-const CHUNK_MS = 10;
-/** How fast a reader is shows after this many milliseconds or bytes: before, it may only fill the buffers between. */
-const PACE_WINDOW_MS = 1000;
-const PACE_WINDOW_BYTES = 16 * 1024 * 1024;
-
 /** Who takes the chunks of a stream. */
 interface Consumer {
+  readonly pace: ReaderPace;
+  /** A buffer to read into, which comes back by `deliver`. */
   take(size: number): Buffer;
   deliver(chunk: Buffer, buffer: Buffer): void;
   end(): void;
@@ -43,6 +35,7 @@ export interface FileStreamOptions {
   readonly source: GrowingFile;
   readonly range: ByteRange;
   readonly buffers: BufferPool;
+  readonly paces: ReaderPaces;
   readonly signal: AbortSignal;
   /** Called once, when the stream is over, however it ended. */
   readonly onClose: () => void;
@@ -59,36 +52,39 @@ export class FileStream extends DirectStream {
   readonly #end: number;
   readonly #onClose: () => void;
   readonly #buffers: BufferPool;
+  readonly #paces: ReaderPaces;
+  readonly #reader: Consumer;
   #takeBack: (() => void) | undefined;
   #isReading = false;
-  #chunkSize = SMALLEST_CHUNK;
-  #windowStart = performance.now();
-  #windowPosition: number;
 
-  constructor({ source, range, buffers, signal, onClose }: FileStreamOptions) {
+  constructor({ source, range, buffers, paces, signal, onClose }: FileStreamOptions) {
     super({ highWaterMark: 1 });
     this.position = range.start;
-    this.#windowPosition = range.start;
     this.#source = source;
     this.#end = range.end;
     this.#onClose = onClose;
     this.#buffers = buffers;
+    this.#paces = paces;
+    this.#reader = {
+      pace: createReaderPace(),
+      // Whoever reads it keeps it.
+      take: Buffer.allocUnsafeSlow,
+      deliver: (chunk) => this.push(chunk),
+      end: () => this.push(null),
+    };
     // Last: a signal that has aborted already destroys at once what must be complete.
     addAbortSignal(signal, this);
   }
 
   override _read(): void {
-    this.#readNext({
-      take: Buffer.allocUnsafeSlow,
-      deliver: (chunk) => this.push(chunk),
-      end: () => this.push(null),
-    });
+    this.#readNext(this.#reader);
   }
 
   sendTo(sink: Writable, inspect?: (chunk: Uint8Array) => void): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.on('error', reject).once('close', () => reject(new Error('The stream was closed.')));
     const consumer: Consumer = {
+      pace: this.#paces(sink),
       take: this.#buffers.take,
       deliver: (chunk, buffer) => {
         inspect?.(chunk);
@@ -117,7 +113,7 @@ export class FileStream extends DirectStream {
   #readNext(consumer: Consumer): void {
     if (this.destroyed) return;
     const { available, failure, file } = this.#source;
-    const size = this.#nextChunkSize();
+    const size = consumer.pace.chunkSize();
     const length = Math.min(available - this.position, this.#end - this.position, size);
     if (this.position >= this.#end || (length <= 0 && failure instanceof StorageFailure)) {
       consumer.end();
@@ -143,73 +139,11 @@ export class FileStream extends DirectStream {
       return;
     }
     this.position += bytesRead;
+    consumer.pace.count(bytesRead);
     try {
       consumer.deliver(buffer.subarray(0, bytesRead), buffer);
     } catch (thrown) {
       this.destroy(thrown as Error);
     }
-  }
-
-  #nextChunkSize(): number {
-    const elapsed = performance.now() - this.#windowStart;
-    const sent = this.position - this.#windowPosition;
-    if (elapsed >= PACE_WINDOW_MS || sent >= PACE_WINDOW_BYTES) {
-      const wanted = (sent / elapsed) * CHUNK_MS;
-      // Powers of two, so that buffers fit whoever needs one next.
-      this.#chunkSize = Math.min(Math.max(2 ** Math.floor(Math.log2(wanted)), SMALLEST_CHUNK), LARGEST_CHUNK);
-      this.#windowStart += elapsed;
-      this.#windowPosition = this.position;
-    }
-    return this.#chunkSize;
-  }
-}
-
-/** Appends to a file from a position on, several chunks at a time where they come faster than the disk takes them. */
-export class FileAppender extends Writable {
-  readonly #descriptor: number;
-  readonly #onAppended: (position: number) => void;
-  #position: number;
-  #isWriting = false;
-
-  /** @param onAppended told, after each write, how many bytes the file has */
-  constructor(file: FileHandle, position: number, onAppended: (position: number) => void) {
-    super({ highWaterMark: 256 * 1024 });
-    this.#descriptor = file.fd;
-    this.#position = position;
-    this.#onAppended = onAppended;
-  }
-
-  override _write(chunk: Buffer, _encoding: string, callback: (error?: Error | null) => void): void {
-    this.#append([chunk], callback);
-  }
-
-  override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
-    this.#append(
-      chunks.map(({ chunk }) => chunk),
-      callback,
-    );
-  }
-
-  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    // The descriptor must outlive the write under way.
-    if (this.#isWriting) this.once('write-settled', () => callback(error));
-    else callback(error);
-  }
-
-  #append(buffers: Buffer[], callback: (error?: Error | null) => void): void {
-    this.#isWriting = true;
-    writev(this.#descriptor, buffers, this.#position, (error, written) => {
-      this.#isWriting = false;
-      if (error === null) this.#advance(written);
-      this.emit('write-settled');
-      const length = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
-      if (error !== null || written === length || this.destroyed) callback(error);
-      else this.#append([Buffer.concat(buffers).subarray(written)], callback);
-    });
-  }
-
-  #advance(written: number): void {
-    this.#position += written;
-    this.#onAppended(this.#position);
   }
 }

@@ -9,8 +9,9 @@ import type { ByteRange } from '../oci/descriptor.ts';
 import { relay } from '../streams.ts';
 import type { Storage } from './blob-cache.ts';
 import { isMissing, lockOf } from './blob-files.ts';
+import { FileAppender } from './file-appender.ts';
 import { type FileLock, tryLock } from './file-lock.ts';
-import { FileAppender, FileStream, StorageFailure } from './growing-file.ts';
+import { FileStream, StorageFailure } from './growing-file.ts';
 
 /** A file that was made once and can be read in any part, for as long as nobody evicts it. */
 export interface Spool {
@@ -135,7 +136,9 @@ export async function openSpools(storage: Storage): Promise<Spools> {
             yield chunk;
           }
         };
-        await pipeline(source, inspect, new FileAppender(opened, 0, onProgress), { signal });
+        const { buffers } = storage;
+        const appender = new FileAppender({ file: opened, position: 0, buffers, onAppended: onProgress });
+        await pipeline(source, inspect, appender, { signal });
         await opened.datasync();
         // It was begun long ago, maybe, but is used from now on.
         await opened.utimes(new Date(), new Date());
@@ -182,7 +185,8 @@ function readFile(storage: Storage, path: string, range: ByteRange, signal: Abor
       file.close().catch(() => {});
     };
     const source = { file, available: range.end, failure: undefined, onChange: () => () => {} };
-    yield new FileStream({ source, range, buffers: storage.buffers, signal: ended, onClose });
+    const { buffers, paces } = storage;
+    yield new FileStream({ source, range, buffers, paces, signal: ended, onClose });
   }, signal);
 }
 

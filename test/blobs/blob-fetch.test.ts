@@ -3,6 +3,7 @@ import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { BlobFetch } from '../../src/blobs/blob-fetch.ts';
 import { openBlobFiles } from '../../src/blobs/blob-files.ts';
+import { createBufferPool } from '../../src/blobs/buffer-pool.ts';
 import { StorageFailure } from '../../src/blobs/growing-file.ts';
 import type { Room } from '../../src/blobs/room.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
@@ -33,6 +34,7 @@ async function begin(source: BlobReader, room = boundless): Promise<Setup> {
     supplier: 'registry.example',
     files,
     room,
+    buffers: createBufferPool(1_000_000),
     source,
     onEnd,
   });

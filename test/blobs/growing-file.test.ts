@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { type FileHandle, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { pipeline } from 'node:stream/promises';
 import { suite, test } from 'node:test';
 import { createBufferPool } from '../../src/blobs/buffer-pool.ts';
-import { FileAppender, FileStream, type GrowingFile, StorageFailure } from '../../src/blobs/growing-file.ts';
+import { FileStream, type GrowingFile, StorageFailure } from '../../src/blobs/growing-file.ts';
+import { createReaderPaces } from '../../src/blobs/reader-pace.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import { always, sampleBlob } from './samples.ts';
 
 const buffers = createBufferPool(1_000_000);
+const paces = createReaderPaces();
 const { bytes } = sampleBlob(1_000_000, 'growing');
 
 interface Sample extends GrowingFile, AsyncDisposable {
@@ -66,6 +67,7 @@ function read(source: GrowingFile, start: number, end: number, signal = always) 
     source,
     range: { start, end },
     buffers,
+    paces,
     signal,
     onClose: () => (closed += 1),
   });
@@ -178,62 +180,12 @@ suite('reading a file that grows', () => {
     let isReading = true;
     const range = { start: 0, end: bytes.length };
     const onClose = (): void => over.resolve(isReading);
-    const stream = new FileStream({ source, range, buffers, signal: always, onClose });
+    const stream = new FileStream({ source, range, buffers, paces, signal: always, onClose });
     stream.once('read-settled', () => {
       isReading = false;
     });
     stream.read(0);
     stream.destroy();
     assert.equal(await over.promise, false);
-  });
-});
-
-suite('appending to a file', () => {
-  const target = async (): Promise<{ file: FileHandle } & AsyncDisposable> => {
-    const folder = await temporaryFolder();
-    const file = await open(join(folder.path, 'file'), 'w+');
-    const dispose = async () => {
-      await file.close();
-      await folder[Symbol.asyncDispose]();
-    };
-    return { file, [Symbol.asyncDispose]: dispose };
-  };
-
-  test('writes what comes, in order, from a position on, and tells how far it is', async () => {
-    await using place = await target();
-    await place.file.write(bytes, 0, 1000, 0);
-    const told: number[] = [];
-    const chunks = Array.from({ length: 1000 }, (_, at) =>
-      bytes.subarray(1000 + at * 999, 1000 + (at + 1) * 999),
-    );
-    await pipeline(chunks, new FileAppender(place.file, 1000, (position) => void told.push(position)));
-    assert.deepEqual(await place.file.readFile(), bytes);
-    assert.deepEqual(
-      told,
-      [...told].sort((a, b) => a - b),
-    );
-    assert.equal(told.at(-1), bytes.length);
-  });
-
-  test('fails where the disk is full', async () => {
-    const file = await open('/dev/full', 'r+');
-    try {
-      const appended = pipeline([bytes], new FileAppender(file, 0, () => {}));
-      await assert.rejects(appended, { code: 'ENOSPC' });
-    } finally {
-      await file.close();
-    }
-  });
-
-  test('closes only when no write is under way, so that the file may be closed then', async () => {
-    await using place = await target();
-    let told = 0;
-    const appender = new FileAppender(place.file, 0, (position) => {
-      told = position;
-    });
-    appender.write(Buffer.alloc(64 * 1024 * 1024));
-    appender.destroy();
-    await once(appender, 'close');
-    assert.equal(told, 64 * 1024 * 1024);
   });
 });

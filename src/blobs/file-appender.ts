@@ -1,0 +1,119 @@
+import { write } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { Writable } from 'node:stream';
+import type { BufferPool } from './buffer-pool.ts';
+
+export interface FileAppenderOptions {
+  readonly file: FileHandle;
+  /** Where the first byte goes. */
+  readonly position: number;
+  readonly buffers: BufferPool;
+  /** Told, after each write, how many bytes the file has. */
+  readonly onAppended: (position: number) => void;
+}
+
+/** Bytes that are written at a time where they come fast: a write costs as much as copying hundreds of kilobytes. */
+const BATCH = 1024 * 1024;
+/** Milliseconds for which bytes wait for others to be written with. */
+const PATIENCE_MS = 5;
+
+/**
+ * Appends to a file, in large pieces where the bytes come fast, and soon where they come slowly. Whoever follows the
+ * file sees no gaps: a piece is written once the one before it is. Chunks are copied, so that they can be forgotten at
+ * once: the collector finds them young.
+ */
+export class FileAppender extends Writable {
+  readonly #descriptor: number;
+  readonly #buffers: BufferPool;
+  readonly #onAppended: (position: number) => void;
+  #position: number;
+  #batch: Buffer | undefined;
+  /** Bytes of the batch that came. */
+  #filled = 0;
+  #isWriting = false;
+  #timer: NodeJS.Timeout | undefined;
+  #onIdle: (() => void) | undefined;
+
+  constructor({ file, position, buffers, onAppended }: FileAppenderOptions) {
+    super({ highWaterMark: BATCH });
+    this.#descriptor = file.fd;
+    this.#position = position;
+    this.#buffers = buffers;
+    this.#onAppended = onAppended;
+  }
+
+  override _write(chunk: Buffer, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    this.#batch ??= this.#buffers.take(BATCH);
+    const copied = chunk.copy(this.#batch, this.#filled);
+    this.#filled += copied;
+    if (this.#filled < BATCH) {
+      this.#flushSoon();
+      callback();
+      return;
+    }
+    this.#whenIdle(() => {
+      this.#flush();
+      if (copied === chunk.length) callback();
+      else this._write(chunk.subarray(copied), encoding, callback);
+    });
+  }
+
+  override _final(callback: (error?: Error | null) => void): void {
+    this.#whenIdle(() => {
+      this.#flush();
+      this.#whenIdle(callback);
+    });
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    clearTimeout(this.#timer);
+    if (this.#batch !== undefined) this.#buffers.give(this.#batch);
+    this.#batch = undefined;
+    this.#filled = 0;
+    // The descriptor must outlive the write under way.
+    this.#whenIdle(() => callback(error));
+  }
+
+  /** Calls when no write is under way: of all that want it, the last one alone, as the others have ended. */
+  #whenIdle(call: () => void): void {
+    if (this.#isWriting) this.#onIdle = call;
+    else call();
+  }
+
+  #flushSoon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      if (this.#isWriting) this.#flushSoon();
+      else this.#flush();
+    }, PATIENCE_MS);
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const batch = this.#batch;
+    if (batch === undefined) return;
+    const length = this.#filled;
+    this.#batch = undefined;
+    this.#filled = 0;
+    this.#isWriting = true;
+    this.#write(batch, 0, length);
+  }
+
+  #write(batch: Buffer, start: number, end: number): void {
+    write(this.#descriptor, batch, start, end - start, this.#position, (error, written) => {
+      if (error === null) this.#position += written;
+      if (error === null && start + written < end) {
+        this.#write(batch, start + written, end);
+        return;
+      }
+      this.#isWriting = false;
+      this.#buffers.give(batch);
+      if (error === null) this.#onAppended(this.#position);
+      const onIdle = this.#onIdle;
+      this.#onIdle = undefined;
+      if (error !== null && !this.destroyed) this.destroy(error);
+      else onIdle?.();
+    });
+  }
+}

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { finished, pipeline } from 'node:stream/promises';
+import { suite, test } from 'node:test';
+import { createBufferPool } from '../../src/blobs/buffer-pool.ts';
+import { FileAppender } from '../../src/blobs/file-appender.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
+import { sampleBlob } from './samples.ts';
+
+const MIB = 2 ** 20;
+const buffers = createBufferPool(4 * MIB);
+const { bytes } = sampleBlob(1_000_000, 'appending');
+
+function appender(
+  file: FileHandle,
+  position: number,
+  onAppended: (position: number) => void = () => {},
+): FileAppender {
+  return new FileAppender({ file, position, buffers, onAppended });
+}
+
+suite('appending to a file', () => {
+  const target = async (): Promise<{ file: FileHandle } & AsyncDisposable> => {
+    const folder = await temporaryFolder();
+    const file = await open(join(folder.path, 'file'), 'w+');
+    const dispose = async () => {
+      await file.close();
+      await folder[Symbol.asyncDispose]();
+    };
+    return { file, [Symbol.asyncDispose]: dispose };
+  };
+
+  test('writes what comes, in order, from a position on, and tells how far it is', async () => {
+    await using place = await target();
+    await place.file.write(bytes, 0, 1000, 0);
+    const told: number[] = [];
+    const chunks = Array.from({ length: 1000 }, (_, at) =>
+      bytes.subarray(1000 + at * 999, 1000 + (at + 1) * 999),
+    );
+    await pipeline(
+      chunks,
+      appender(place.file, 1000, (position) => void told.push(position)),
+    );
+    assert.deepEqual(await place.file.readFile(), bytes);
+    assert.deepEqual(
+      told,
+      [...told].sort((a, b) => a - b),
+    );
+    assert.equal(told.at(-1), bytes.length);
+  });
+
+  test('fails where the disk is full', async () => {
+    const file = await open('/dev/full', 'r+');
+    try {
+      const appended = pipeline([bytes], appender(file, 0));
+      await assert.rejects(appended, { code: 'ENOSPC' });
+    } finally {
+      await file.close();
+    }
+  });
+
+  test('closes only when no write is under way, so that the file may be closed then', async () => {
+    await using place = await target();
+    let told = 0;
+    const appending = appender(place.file, 0, (position) => {
+      told = position;
+    });
+    appending.write(Buffer.alloc(MIB));
+    appending.destroy();
+    assert.equal(told, 0, 'it is being written');
+    await once(appending, 'close');
+    assert.equal(told, MIB);
+  });
+
+  test('writes soon what comes slowly', async () => {
+    await using place = await target();
+    const told: number[] = [];
+    const appending = appender(place.file, 0, (position) => void told.push(position));
+    for (const end of [10, 1000]) {
+      appending.write(bytes.subarray(told.at(-1) ?? 0, end));
+      await waitFor(() => told.at(-1) === end);
+    }
+    assert.deepEqual(await place.file.readFile(), bytes.subarray(0, 1000));
+    await finished(appending.end());
+  });
+
+  test('writes in large pieces what comes fast', async () => {
+    await using place = await target();
+    const told: number[] = [];
+    const appending = appender(place.file, 0, (position) => void told.push(position));
+    for (let chunk = 0; chunk < 64; chunk++) appending.write(Buffer.alloc(64 * 1024, chunk));
+    await finished(appending.end());
+    assert.deepEqual(told, [MIB, 2 * MIB, 3 * MIB, 4 * MIB]);
+    const written = await place.file.readFile();
+    assert.ok(written.every((byte, at) => byte === at >> 16));
+  });
+
+  test('holds back who sends more than the disk takes', async () => {
+    await using place = await target();
+    const appending = appender(place.file, 0);
+    const isReady = [1, 2, 3, 4].map(() => appending.write(Buffer.alloc(MIB)));
+    assert.equal(isReady.at(-1), false);
+    await once(appending, 'drain');
+    await finished(appending.end());
+    assert.equal((await place.file.stat()).size, 4 * MIB);
+  });
+});
