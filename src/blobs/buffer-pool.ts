@@ -4,9 +4,10 @@ export interface BufferPool {
   give(buffer: Buffer): void;
 }
 
-/** @param keep how many bytes of buffers of one size lie ready at most */
+/** @param keep how many bytes of buffers lie ready at most; those of the size that comes back stay, of others they go */
 export function createBufferPool(keep: number): BufferPool {
   const bySize = new Map<number, Buffer[]>();
+  let kept = 0;
   const ready = (size: number): Buffer[] => {
     const known = bySize.get(size);
     if (known !== undefined) return known;
@@ -14,12 +15,25 @@ export function createBufferPool(keep: number): BufferPool {
     bySize.set(size, buffers);
     return buffers;
   };
+  const makeRoomFor = (size: number): void => {
+    for (const [other, buffers] of bySize) {
+      while (other !== size && kept + size > keep && buffers.pop()) kept -= other;
+    }
+  };
   return {
     // The last that was given is the one that the processor's cache still has.
-    take: (size) => ready(size).pop() ?? Buffer.allocUnsafeSlow(size),
+    take(size) {
+      const buffer = ready(size).pop();
+      if (buffer === undefined) return Buffer.allocUnsafeSlow(size);
+      kept -= size;
+      return buffer;
+    },
     give(buffer) {
-      const buffers = ready(buffer.length);
-      if ((buffers.length + 1) * buffer.length <= keep) buffers.push(buffer);
+      const size = buffer.length;
+      makeRoomFor(size);
+      if (kept + size > keep) return;
+      ready(size).push(buffer);
+      kept += size;
     },
   };
 }

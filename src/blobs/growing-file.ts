@@ -83,14 +83,17 @@ export class FileStream extends DirectStream {
   sendTo(sink: Writable, inspect?: (chunk: Uint8Array) => void): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.on('error', reject).once('close', () => reject(new Error('The stream was closed.')));
+    const { pace, end } = this.#paces.begin(sink);
+    this.once('close', end);
     const consumer: Consumer = {
-      pace: this.#paces(sink),
+      pace,
       take: this.#buffers.take,
       deliver: (chunk, buffer) => {
         inspect?.(chunk);
-        const isReady = sink.write(chunk, () => this.#buffers.give(buffer));
-        if (isReady) this.#readNext(consumer);
-        else sink.once('drain', () => this.#readNext(consumer));
+        sink.write(chunk, (error) => {
+          this.#buffers.give(buffer);
+          if (!error) this.#readNext(consumer);
+        });
       },
       end: () => {
         resolve();

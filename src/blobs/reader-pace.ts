@@ -8,13 +8,19 @@ export interface ReaderPace {
   count(bytes: number): void;
 }
 
-/** The paces of readers, each known for as long as the sink is there that it reads by. */
-export type ReaderPaces = (sink: Writable) => ReaderPace;
+/** The paces of readers. */
+export interface ReaderPaces {
+  /** A reader begins, which is known by its sink for as long as that is there; it is one of all until `end` is called. */
+  begin(sink: Writable): { readonly pace: ReaderPace; readonly end: () => void };
+}
 
-/** Before a reader's pace is known. */
-const FIRST_CHUNK = 32 * 1024;
 const SMALLEST_CHUNK = 16 * 1024;
 const LARGEST_CHUNK = 1024 * 1024;
+/** Where the pace is not known yet. */
+const FIRST_CHUNK = 128 * 1024;
+/** All readers together have so many bytes at a time, or each of them the smallest chunk. */
+const ALL_CHUNKS = 16 * 1024 * 1024;
+const ALL_FIRST_CHUNKS = 1024 * 1024;
 /**
  * A chunk is about what its reader takes in this many milliseconds: large ones make fast readers fast, small ones keep
  * the memory of slow readers small.
@@ -22,33 +28,49 @@ const LARGEST_CHUNK = 1024 * 1024;
 const CHUNK_MS = 10;
 /** How fast a reader is shows after this many milliseconds or bytes: before, it may only fill the buffers between. */
 const WINDOW_MS = 1000;
-const WINDOW_BYTES = 16 * 1024 * 1024;
+const WINDOW_BYTES = 4 * 1024 * 1024;
 
 export function createReaderPaces(): ReaderPaces {
   const paces = new WeakMap<Writable, ReaderPace>();
-  return (sink) => {
-    const pace = paces.get(sink) ?? createReaderPace();
-    paces.set(sink, pace);
-    return pace;
+  let readers = 0;
+  return {
+    begin(sink) {
+      const pace = paces.get(sink) ?? createReaderPace(() => readers);
+      paces.set(sink, pace);
+      readers += 1;
+      const end = (): void => {
+        readers -= 1;
+      };
+      return { pace, end };
+    },
   };
 }
 
-/** @param now milliseconds since some fixed moment */
-export function createReaderPace(now: () => number = () => performance.now()): ReaderPace {
-  let size = FIRST_CHUNK;
+/**
+ * @param readers how many there are
+ * @param now milliseconds since some fixed moment
+ */
+export function createReaderPace(
+  readers: () => number = () => 1,
+  now: () => number = () => performance.now(),
+): ReaderPace {
+  let wanted: number | undefined;
   let windowStart = now();
   let taken = 0;
   return {
     chunkSize() {
       const elapsed = now() - windowStart;
       if (elapsed >= WINDOW_MS || taken >= WINDOW_BYTES) {
-        const wanted = (taken / elapsed) * CHUNK_MS;
-        // Powers of two, so that buffers fit whoever needs one next.
-        size = Math.min(Math.max(2 ** Math.floor(Math.log2(wanted)), SMALLEST_CHUNK), LARGEST_CHUNK);
+        wanted = (taken / elapsed) * CHUNK_MS;
         windowStart += elapsed;
         taken = 0;
       }
-      return size;
+      const size =
+        wanted === undefined
+          ? Math.min(FIRST_CHUNK, ALL_FIRST_CHUNKS / readers())
+          : Math.min(wanted, LARGEST_CHUNK, ALL_CHUNKS / readers());
+      // Powers of two, so that buffers fit whoever needs one next.
+      return Math.max(2 ** Math.floor(Math.log2(size)), SMALLEST_CHUNK);
     },
     count(bytes) {
       taken += bytes;

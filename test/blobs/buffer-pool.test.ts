@@ -15,11 +15,20 @@ suite('a pool of buffers', () => {
     assert.equal(pool.take(256).length, 256);
   });
 
-  test('keeps no more of a size than it may', () => {
+  test('keeps no more than it may', () => {
     const pool = createBufferPool(512);
     const buffers = [pool.take(256), pool.take(256), pool.take(256)];
     for (const buffer of buffers) pool.give(buffer);
     const again = [pool.take(256), pool.take(256), pool.take(256)];
     assert.equal(again.filter((buffer) => buffers.includes(buffer)).length, 2);
+  });
+
+  test('lets those of other sizes go for what comes back', () => {
+    const pool = createBufferPool(512);
+    const [large, small] = [pool.take(512), pool.take(128)];
+    pool.give(large);
+    pool.give(small);
+    assert.equal(pool.take(128), small);
+    assert.notEqual(pool.take(512), large);
   });
 });

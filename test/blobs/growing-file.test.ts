@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { createBufferPool } from '../../src/blobs/buffer-pool.ts';
@@ -114,6 +115,27 @@ suite('reading a file that grows', () => {
     assert.deepEqual(await whole, bytes);
     assert.equal(slow.stream.position, 0);
     assert.deepEqual(await buffer(slow.stream), bytes);
+  });
+
+  test('gives a sink nothing more before it has what it was given, so that one chunk waits for a slow one', async () => {
+    await using source = await growing();
+    await source.grow(bytes.length);
+    const { stream } = read(source, 0, bytes.length);
+    const came: Buffer[] = [];
+    let mostWaiting = 0;
+    const sink = new Writable({
+      highWaterMark: 10 * bytes.length,
+      write(chunk: Buffer, _encoding, callback) {
+        came.push(Buffer.from(chunk));
+        setImmediate(() => {
+          mostWaiting = Math.max(mostWaiting, sink.writableLength - chunk.length);
+          callback();
+        });
+      },
+    });
+    await stream.sendTo(sink);
+    assert.deepEqual(Buffer.concat(came), bytes);
+    assert.equal(mostWaiting, 0);
   });
 
   test('ends where a failure of the disk keeps the rest from coming, after all that came', async () => {

@@ -5,11 +5,12 @@ import { createReaderPace, createReaderPaces } from '../../src/blobs/reader-pace
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
+const one = (): number => 1;
 
 /** What a reader is given at a time after some seconds in which it takes so many bytes each. */
 function sizeAt(bytesPerSecond: number, seconds = 5): number {
   let now = 0;
-  const pace = createReaderPace(() => now);
+  const pace = createReaderPace(one, () => now);
   for (; now < seconds * 1000; now += 10) {
     pace.chunkSize();
     pace.count(bytesPerSecond / 100);
@@ -19,7 +20,7 @@ function sizeAt(bytesPerSecond: number, seconds = 5): number {
 
 suite('the pace of a reader', () => {
   test('is not known at first', () => {
-    assert.equal(createReaderPace(() => 0).chunkSize(), 32 * KIB);
+    assert.equal(createReaderPace(one, () => 0).chunkSize(), 128 * KIB);
   });
 
   for (const [bytesPerSecond, size] of [
@@ -38,18 +39,48 @@ suite('the pace of a reader', () => {
 
   test('is no pace where buffers between are only filled', () => {
     let now = 0;
-    const pace = createReaderPace(() => now);
-    for (; now < 100; now++) {
-      assert.equal(pace.chunkSize(), 32 * KIB);
+    const pace = createReaderPace(one, () => now);
+    for (; now < 40; now++) {
+      assert.equal(pace.chunkSize(), 128 * KIB);
       pace.count(100 * KIB);
     }
   });
 
+  for (const [readers, first, fast] of [
+    [8, 128 * KIB, MIB],
+    [50, 16 * KIB, 256 * KIB],
+    [200, 16 * KIB, 64 * KIB],
+    [5000, 16 * KIB, 16 * KIB],
+  ] as const) {
+    test(`of each of ${readers} is ${first} at a time at first, and ${fast} at most`, () => {
+      let now = 0;
+      const pace = createReaderPace(
+        () => readers,
+        () => now,
+      );
+      assert.equal(pace.chunkSize(), first);
+      pace.count(2 ** 30);
+      now = 100;
+      assert.equal(pace.chunkSize(), fast);
+    });
+  }
+
   test('goes with its sink, from blob to blob', () => {
     const paces = createReaderPaces();
     const [fast, other] = [new PassThrough(), new PassThrough()];
-    paces(fast).count(2 ** 30);
-    assert.equal(paces(fast).chunkSize(), MIB);
-    assert.equal(paces(other).chunkSize(), 32 * KIB);
+    const first = paces.begin(fast);
+    first.pace.count(2 ** 30);
+    first.end();
+    assert.equal(paces.begin(fast).pace.chunkSize(), MIB);
+    assert.equal(paces.begin(other).pace.chunkSize(), 128 * KIB);
+  });
+
+  test('is shared with those alone that still read', () => {
+    const paces = createReaderPaces();
+    const others = Array.from({ length: 64 }, () => paces.begin(new PassThrough()));
+    const { pace } = paces.begin(new PassThrough());
+    assert.equal(pace.chunkSize(), 16 * KIB);
+    for (const { end } of others) end();
+    assert.equal(pace.chunkSize(), 128 * KIB);
   });
 });
