@@ -54,7 +54,7 @@ export interface CacheLog {
 }
 
 /** Bytes of buffers that lie ready for the next chunk. */
-const BUFFERS_KEPT = 8 * 1024 * 1024;
+const BUFFERS_KEPT = 4 * 1024 * 1024;
 /** How many blobs of one registry are fetched at once for the fetching ahead to go on. */
 const FETCHES_PER_REGISTRY = 8;
 

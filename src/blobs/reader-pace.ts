@@ -17,7 +17,7 @@ export interface ReaderPaces {
 const SMALLEST_CHUNK = 16 * 1024;
 const LARGEST_CHUNK = 1024 * 1024;
 /** Where the pace is not known yet. */
-const FIRST_CHUNK = 128 * 1024;
+const FIRST_CHUNK = 256 * 1024;
 /** All readers together have so many bytes at a time, or each of them the smallest chunk. */
 const ALL_CHUNKS = 16 * 1024 * 1024;
 const ALL_FIRST_CHUNKS = 1024 * 1024;
@@ -28,7 +28,7 @@ const ALL_FIRST_CHUNKS = 1024 * 1024;
 const CHUNK_MS = 10;
 /** How fast a reader is shows after this many milliseconds or bytes: before, it may only fill the buffers between. */
 const WINDOW_MS = 1000;
-const WINDOW_BYTES = 4 * 1024 * 1024;
+const WINDOW_BYTES = 8 * 1024 * 1024;
 
 export function createReaderPaces(): ReaderPaces {
   const paces = new WeakMap<Writable, ReaderPace>();

@@ -20,7 +20,7 @@ function sizeAt(bytesPerSecond: number, seconds = 5): number {
 
 suite('the pace of a reader', () => {
   test('is not known at first', () => {
-    assert.equal(createReaderPace(one, () => 0).chunkSize(), 128 * KIB);
+    assert.equal(createReaderPace(one, () => 0).chunkSize(), 256 * KIB);
   });
 
   for (const [bytesPerSecond, size] of [
@@ -41,12 +41,13 @@ suite('the pace of a reader', () => {
     let now = 0;
     const pace = createReaderPace(one, () => now);
     for (; now < 40; now++) {
-      assert.equal(pace.chunkSize(), 128 * KIB);
-      pace.count(100 * KIB);
+      assert.equal(pace.chunkSize(), 256 * KIB);
+      pace.count(200 * KIB);
     }
   });
 
   for (const [readers, first, fast] of [
+    [4, 256 * KIB, MIB],
     [8, 128 * KIB, MIB],
     [50, 16 * KIB, 256 * KIB],
     [200, 16 * KIB, 64 * KIB],
@@ -72,7 +73,7 @@ suite('the pace of a reader', () => {
     first.pace.count(2 ** 30);
     first.end();
     assert.equal(paces.begin(fast).pace.chunkSize(), MIB);
-    assert.equal(paces.begin(other).pace.chunkSize(), 128 * KIB);
+    assert.equal(paces.begin(other).pace.chunkSize(), 256 * KIB);
   });
 
   test('is shared with those alone that still read', () => {
@@ -81,6 +82,6 @@ suite('the pace of a reader', () => {
     const { pace } = paces.begin(new PassThrough());
     assert.equal(pace.chunkSize(), 16 * KIB);
     for (const { end } of others) end();
-    assert.equal(pace.chunkSize(), 128 * KIB);
+    assert.equal(pace.chunkSize(), 256 * KIB);
   });
 });
