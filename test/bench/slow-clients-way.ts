@@ -2,7 +2,6 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
-import { httpCall } from '../support/http-request.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 import { curl } from './curl.ts';
 import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
@@ -37,8 +36,8 @@ async function measure(stage: Stage): Promise<Measurement> {
   const env = { NODE_OPTIONS: `--import=${monitor}`, EVENT_LOOP_SOCKET: socket };
   await using proxy = await startOverTls(stage, folder, env);
   const url = archiveUrl(proxy, registry, image);
-  // What is loaded at the first request is no client's.
-  await httpCall(url, { method: 'HEAD' });
+  // What is loaded and compiled for the first client is not the others'.
+  await curl([url], options);
   const server = { pid: proxy.pid, idleBytes: proxy.memory() };
   await text(connect(socket));
   const { figures, transfers, details } = await measureServer(server, 0, () =>
