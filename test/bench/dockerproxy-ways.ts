@@ -2,6 +2,7 @@ import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 import { curl } from './curl.ts';
 import { diskBytes } from './disk.ts';
 import { archiveUrl, cacheFolder, startOverTls } from './dockerproxy-over-tls.ts';
+import { describeDelay, watchEventLoop } from './event-loop.ts';
 import { measureServer } from './measure-server.ts';
 import { countGets, describeGets } from './registry-gets.ts';
 import type { Stage } from './stage.ts';
@@ -35,20 +36,23 @@ async function measureColdAndWarm(
 ): Promise<Measurement[]> {
   const { registry, signal, image } = stage;
   await using folder: TemporaryFolder = await temporaryFolder();
-  await using proxy = await startOverTls(stage, folder);
+  const loop = watchEventLoop(folder);
+  await using proxy = await startOverTls(stage, folder, loop.env);
   const server = { pid: proxy.pid, idleBytes: proxy.memory() };
   const urls = Array.from({ length: clients }, () => archiveUrl(proxy, registry, image));
   const measure = async (id: Measurement['id']): Promise<Measurement> => {
     await registry.reset();
+    await loop.delay();
     const { figures, details } = await measureServer(server, clients * image.bytes, () =>
       curl(urls, { signal, certificate: stage.certificate.certificate, parallel: clients > 1 }),
     );
+    const eventLoopP99Ms = await loop.delay();
     const gets = countGets(await registry.requests(), image);
     return {
       id,
       figures: { ...figures, diskBytes: await diskBytes(cacheFolder(folder)) },
-      note: describeGets(gets),
-      details: { ...details, ...gets },
+      note: `${describeGets(gets)}; ${describeDelay(eventLoopP99Ms)}`,
+      details: { ...details, ...gets, eventLoopP99Ms },
     };
   };
   return [await measure(coldId), await measure(warmId)];

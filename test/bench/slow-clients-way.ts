@@ -1,17 +1,13 @@
-import { connect } from 'node:net';
-import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
-import { pathToFileURL } from 'node:url';
 import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 import { curl } from './curl.ts';
 import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
+import { describeDelay, watchEventLoop } from './event-loop.ts';
 import { measureServer } from './measure-server.ts';
 import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
 const clients = 200;
 const seconds = 15;
-const monitor = pathToFileURL(join(import.meta.dirname, 'event-loop-monitor.ts')).href;
 
 /** Many clients that each take a megabyte a second, until their time is over: what does each of them hold? */
 export function slowClientsWay(stage: Stage): Way {
@@ -32,14 +28,13 @@ async function measure(stage: Stage): Promise<Measurement> {
     await using filler = await startOverTls(stage, folder);
     await curl([archiveUrl(filler, registry, image)], options);
   }
-  const socket = join(folder.path, 'event-loop.sock');
-  const env = { NODE_OPTIONS: `--import=${monitor}`, EVENT_LOOP_SOCKET: socket };
-  await using proxy = await startOverTls(stage, folder, env);
+  const loop = watchEventLoop(folder);
+  await using proxy = await startOverTls(stage, folder, loop.env);
   const url = archiveUrl(proxy, registry, image);
   // What is loaded and compiled for the first client is not the others'.
   await curl([url], options);
   const server = { pid: proxy.pid, idleBytes: proxy.memory() };
-  await text(connect(socket));
+  await loop.delay();
   const { figures, transfers, details } = await measureServer(server, 0, () =>
     curl(
       Array.from({ length: clients }, () => url),
@@ -49,15 +44,13 @@ async function measure(stage: Stage): Promise<Measurement> {
       },
     ),
   );
-  const eventLoopP99Ms = Number(await text(connect(socket)));
+  const eventLoopP99Ms = await loop.delay();
   const bytesPerClient = (figures.aboveIdleBytes ?? Number.NaN) / clients;
   return {
     id: 'dockerproxy-slow-200',
     // They stop half-way: what they got is what counts.
     figures: { ...figures, imageBytes: transfers.bytes },
-    note:
-      `${Math.round(bytesPerClient / 1000)} KB above idle for each client; ` +
-      `event-loop delay ${eventLoopP99Ms.toFixed(1)} ms (99th percentile)`,
+    note: `${Math.round(bytesPerClient / 1000)} KB above idle for each client; ${describeDelay(eventLoopP99Ms)}`,
     details: { ...details, eventLoopP99Ms, bytesPerClient },
   };
 }

@@ -46,6 +46,17 @@ test('memory for each slow client has its unit', () => {
   assert.deepEqual({ value, wanted, reached }, { value: '150 KB', wanted: '≤ 300 KB', reached: true });
 });
 
+test('the event loop is late by no more than it may', () => {
+  const verdict = (eventLoopP99Ms: number) =>
+    find(
+      [measured('dockerproxy-warm-50', {}, { eventLoopP99Ms })],
+      'warm, 50 clients: delay of the event loop (99th percentile)',
+    );
+  assert.equal(verdict(49)?.reached, true);
+  assert.equal(verdict(51)?.reached, false);
+  assert.equal(verdict(7.23)?.value, '7.2 ms');
+});
+
 test('what an absent line would decide is undecided', () => {
   const targets = compare([{ id: 'docker', absent: 'dockerd needs root' }]);
   assert.ok(targets.length > 0);

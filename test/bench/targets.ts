@@ -40,6 +40,13 @@ export function compare(rows: Row[]): Target[] {
     const wasRoom = (detail(one, 'idleCores') ?? 0) >= 0.7 * taken;
     return found.reached || wasRoom ? found : { ...found, reached: undefined };
   };
+  const delay = (name: string, id: RowId): Target =>
+    target(
+      `${name}: delay of the event loop (99th percentile)`,
+      detail(id, 'eventLoopP99Ms'),
+      ['≤', 50],
+      (milliseconds) => `${Number(milliseconds.toPrecision(2))} ms`,
+    );
   const firstByte = ({ firstByteMs }: Figures) => firstByteMs;
   const seconds = (one: Figures) => one.seconds;
   const gets = measured.get('dockerproxy-cold-50')?.details;
@@ -77,6 +84,9 @@ export function compare(rows: Row[]): Target[] {
       ['≤', 300_000],
       (bytes) => `${Math.round(bytes / 1000)} KB`,
     ),
+    delay('cold, 50 clients', 'dockerproxy-cold-50'),
+    delay('warm, 50 clients', warm50),
+    delay('200 slow clients', 'dockerproxy-slow-200'),
   ];
 }
 
