@@ -19,13 +19,13 @@ const LARGEST_CHUNK = 1024 * 1024;
 /** Where the pace is not known yet. */
 const FIRST_CHUNK = 256 * 1024;
 /** All readers together have so many bytes at a time, or each of them the smallest chunk. */
-const ALL_CHUNKS = 16 * 1024 * 1024;
+const ALL_CHUNKS = 8 * 1024 * 1024;
 const ALL_FIRST_CHUNKS = 1024 * 1024;
 /**
  * A chunk is about what its reader takes in this many milliseconds: large ones make fast readers fast, small ones keep
  * the memory of slow readers small.
  */
-const CHUNK_MS = 10;
+const CHUNK_MS = 30;
 /** How fast a reader is shows after this many milliseconds or bytes: before, it may only fill the buffers between. */
 const WINDOW_MS = 1000;
 const WINDOW_BYTES = 8 * 1024 * 1024;

@@ -26,10 +26,10 @@ suite('the pace of a reader', () => {
   for (const [bytesPerSecond, size] of [
     [0, 16 * KIB],
     [100_000, 16 * KIB],
-    [MIB, 16 * KIB],
-    [5 * MIB, 32 * KIB],
-    [30 * MIB, 256 * KIB],
-    [110 * MIB, MIB],
+    [1_000_000, 16 * KIB],
+    [3 * MIB, 64 * KIB],
+    [10 * MIB, 256 * KIB],
+    [40 * MIB, MIB],
     [2000 * MIB, MIB],
   ] as const) {
     test(`of ${bytesPerSecond} bytes a second is ${size} at a time`, () => {
@@ -49,8 +49,8 @@ suite('the pace of a reader', () => {
   for (const [readers, first, fast] of [
     [4, 256 * KIB, MIB],
     [8, 128 * KIB, MIB],
-    [50, 16 * KIB, 256 * KIB],
-    [200, 16 * KIB, 64 * KIB],
+    [50, 16 * KIB, 128 * KIB],
+    [200, 16 * KIB, 32 * KIB],
     [5000, 16 * KIB, 16 * KIB],
   ] as const) {
     test(`of each of ${readers} is ${first} at a time at first, and ${fast} at most`, () => {
