@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { setTimeout as pause } from 'node:timers/promises';
 import { workersOf } from '../cluster/processes.ts';
 import { temporaryFolder } from '../support/process.ts';
 import { curl, type Transfers } from './curl.ts';
@@ -14,7 +15,9 @@ import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
 /** A curl has one core, and must not be what sets the speed. */
-const CURLS = 2;
+const CURLS = 10;
+/** Between two curls: all at one moment would be the clients of whichever worker has its share of a core just then. */
+const APART_MS = 70;
 const SECONDS = 5;
 /** Seconds in which each worker gets to know what it does. */
 const WARM_UP_SECONDS = 1;
@@ -55,7 +58,11 @@ async function measure(
   const urls = Array.from({ length: crowd / CURLS }, () => url);
   const download = async (maxSeconds: number): Promise<Transfers> => {
     const all = { ...options, parallel: true, maxSeconds };
-    return together(await Promise.all(Array.from({ length: CURLS }, () => curl(urls, all))));
+    const comesAt = async (at: number): Promise<Transfers> => {
+      await pause(at * APART_MS);
+      return curl(urls, all);
+    };
+    return together(await Promise.all(Array.from({ length: CURLS }, (_, at) => comesAt(at))));
   };
   await download(WARM_UP_SECONDS);
   const idleSoFar = startIdleMeter();
