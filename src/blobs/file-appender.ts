@@ -12,8 +12,8 @@ export interface FileAppenderOptions {
   readonly onAppended: (position: number) => void;
 }
 
-/** Bytes that are written at a time where they come fast: a write costs as much as copying hundreds of kilobytes. */
-const BATCH = 1024 * 1024;
+/** Bytes that are written at a time where they come fast: a write costs as much as copying them. */
+const BATCH = 256 * 1024;
 /** Milliseconds for which bytes wait for others to be written with. */
 const PATIENCE_MS = 5;
 

@@ -15,7 +15,7 @@ export interface ReaderPaces {
 }
 
 const SMALLEST_CHUNK = 16 * 1024;
-const LARGEST_CHUNK = 1024 * 1024;
+const LARGEST_CHUNK = 512 * 1024;
 /** Where the pace is not known yet. */
 const FIRST_CHUNK = 256 * 1024;
 /** All readers together have so many bytes at a time, or each of them the smallest chunk. */

@@ -11,9 +11,6 @@ export interface Surroundings {
   certificate: Certificate;
 }
 
-/** As `npm start`, the unit and the image have it. */
-const NODE_OPTIONS = '--max-semi-space-size=16';
-
 /** DockerProxy with HTTPS, as anyone would run it, with its folders in the given one. */
 export async function startOverTls(
   { registry, certificate }: Surroundings,
@@ -27,11 +24,7 @@ export async function startOverTls(
       ...['--default-platform', `${platform.os}/${platform.architecture}`],
       ...['--cache-dir', cacheFolder(folder), '--state-dir', join(folder.path, 'state')],
     ],
-    env: {
-      DOCKERPROXY_LOG_LEVEL: 'info',
-      ...env,
-      NODE_OPTIONS: [NODE_OPTIONS, env.NODE_OPTIONS].filter(Boolean).join(' '),
-    },
+    env: { DOCKERPROXY_LOG_LEVEL: 'info', ...env },
   });
 }
 

@@ -9,8 +9,9 @@ import { FileAppender } from '../../src/blobs/file-appender.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import { sampleBlob } from './samples.ts';
 
-const MIB = 2 ** 20;
-const buffers = createBufferPool(4 * MIB);
+/** What is written at a time. */
+const BATCH = 256 * 1024;
+const buffers = createBufferPool(4 * BATCH);
 const { bytes } = sampleBlob(1_000_000, 'appending');
 
 function appender(
@@ -67,11 +68,11 @@ suite('appending to a file', () => {
     const appending = appender(place.file, 0, (position) => {
       told = position;
     });
-    appending.write(Buffer.alloc(MIB));
+    appending.write(Buffer.alloc(BATCH));
     appending.destroy();
     assert.equal(told, 0, 'it is being written');
     await once(appending, 'close');
-    assert.equal(told, MIB);
+    assert.equal(told, BATCH);
   });
 
   test('writes soon what comes slowly', async () => {
@@ -90,9 +91,9 @@ suite('appending to a file', () => {
     await using place = await target();
     const told: number[] = [];
     const appending = appender(place.file, 0, (position) => void told.push(position));
-    for (let chunk = 0; chunk < 64; chunk++) appending.write(Buffer.alloc(64 * 1024, chunk));
+    for (let chunk = 0; chunk < 16; chunk++) appending.write(Buffer.alloc(64 * 1024, chunk));
     await finished(appending.end());
-    assert.deepEqual(told, [MIB, 2 * MIB, 3 * MIB, 4 * MIB]);
+    assert.deepEqual(told, [BATCH, 2 * BATCH, 3 * BATCH, 4 * BATCH]);
     const written = await place.file.readFile();
     assert.ok(written.every((byte, at) => byte === at >> 16));
   });
@@ -100,10 +101,10 @@ suite('appending to a file', () => {
   test('holds back who sends more than the disk takes', async () => {
     await using place = await target();
     const appending = appender(place.file, 0);
-    const isReady = [1, 2, 3, 4].map(() => appending.write(Buffer.alloc(MIB)));
+    const isReady = [1, 2, 3, 4].map(() => appending.write(Buffer.alloc(BATCH)));
     assert.equal(isReady.at(-1), false);
     await once(appending, 'drain');
     await finished(appending.end());
-    assert.equal((await place.file.stat()).size, 4 * MIB);
+    assert.equal((await place.file.stat()).size, 4 * BATCH);
   });
 });

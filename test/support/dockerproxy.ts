@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { type RunningProcess, spawnUntil, temporaryFolder } from './process.ts';
 
 const entryPoint = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+/** As `npm start`, the unit and the image have it. */
+const nodeOptions = ['--max-semi-space-size=16'];
 
 export interface DockerProxyOptions {
   /** Added to the settings that a test needs; a DOCKERPROXY_* of the outer environment never gets in. */
@@ -59,7 +61,7 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     ...options.env,
   };
   const { args = [], via = [], timeout = 60_000 } = options;
-  const [program = '', ...words] = [...via, process.execPath, entryPoint, ...args];
+  const [program = '', ...words] = [...via, process.execPath, ...nodeOptions, entryPoint, ...args];
   const isListening = (running: RunningProcess) => listeningUrl(running) !== undefined;
   const running = await spawnUntil(program, words, isListening, {
     env,
