@@ -18,7 +18,7 @@ import { type Registry, startRegistry } from '../support/registry.ts';
 
 /** Names that HAProxy has for them. */
 export const NAMES = ['one', 'two', 'three'] as const;
-const WORKERS = 2;
+export const WORKERS = 2;
 const IMAGES = 12;
 const BASE_BYTES = 4_000_000;
 const LAYER_BYTES = 12_000_000;
