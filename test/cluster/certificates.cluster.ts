@@ -42,9 +42,11 @@ async function startBalancer(port: number) {
   };
 }
 
-function httpPortOf(replica: DockerProxy): number {
-  const line = replica.logs().find(({ msg }) => msg.endsWith(' leads to HTTPS'));
-  return Number(new URL(line?.msg.split(' ')[0] ?? '').port);
+/** Told after it listens for HTTPS, which is all that its start waits for. */
+async function httpPortOf(replica: DockerProxy): Promise<number> {
+  const line = () => replica.logs().find(({ msg }) => msg.endsWith(' leads to HTTPS'));
+  const { msg } = await waitFor(line, { what: 'the port of HTTP' });
+  return Number(new URL(msg.split(' ')[0] ?? '').port);
 }
 
 /** The fingerprints of what all workers of all of them show. */
@@ -83,7 +85,7 @@ suite('the certificate of three replicas', {
         }),
       );
     const replicas = await Promise.all(Array.from({ length: REPLICAS }, (_, at) => start(`${at}`)));
-    balancer.lead(replicas.map(httpPortOf));
+    balancer.lead(await Promise.all(replicas.map(httpPortOf)));
     const [one] = replicas;
     assert.ok(one);
     const allAreValid = async (): Promise<boolean> => {
