@@ -13,7 +13,10 @@ export interface FileAppenderOptions {
 }
 
 /** Bytes that are written at a time where they come fast: a write costs as much as copying them. */
-const BATCH = 256 * 1024;
+const LARGEST_BATCH = 256 * 1024;
+/** And where they come slowly: of many that do, each holds one. */
+const SMALLEST_BATCH = 16 * 1024;
+const FIRST_BATCH = 64 * 1024;
 /** Milliseconds for which bytes wait for others to be written with. */
 const PATIENCE_MS = 5;
 
@@ -28,6 +31,8 @@ export class FileAppender extends Writable {
   readonly #onAppended: (position: number) => void;
   #position: number;
   #batch: Buffer | undefined;
+  /** Bytes of the next batch. */
+  #size = FIRST_BATCH;
   /** Bytes of the batch that came. */
   #filled = 0;
   #isWriting = false;
@@ -35,7 +40,7 @@ export class FileAppender extends Writable {
   #onIdle: (() => void) | undefined;
 
   constructor({ file, position, buffers, onAppended }: FileAppenderOptions) {
-    super({ highWaterMark: BATCH });
+    super({ highWaterMark: LARGEST_BATCH });
     this.#descriptor = file.fd;
     this.#position = position;
     this.#buffers = buffers;
@@ -43,10 +48,10 @@ export class FileAppender extends Writable {
   }
 
   override _write(chunk: Buffer, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    this.#batch ??= this.#buffers.take(BATCH);
+    this.#batch ??= this.#buffers.take(this.#size);
     const copied = chunk.copy(this.#batch, this.#filled);
     this.#filled += copied;
-    if (this.#filled < BATCH) {
+    if (this.#filled < this.#batch.length) {
       this.#flushSoon();
       callback();
       return;
@@ -94,6 +99,9 @@ export class FileAppender extends Writable {
     const batch = this.#batch;
     if (batch === undefined) return;
     const length = this.#filled;
+    // Twice the size where it was full in time, and half of it where most stayed empty: what the pool has fits.
+    if (length === batch.length) this.#size = Math.min(2 * length, LARGEST_BATCH);
+    else if (length <= batch.length / 4) this.#size = Math.max(batch.length / 2, SMALLEST_BATCH);
     this.#batch = undefined;
     this.#filled = 0;
     this.#isWriting = true;

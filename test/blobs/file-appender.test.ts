@@ -72,7 +72,7 @@ suite('appending to a file', () => {
     appending.destroy();
     assert.equal(told, 0, 'it is being written');
     await once(appending, 'close');
-    assert.equal(told, BATCH);
+    assert.equal(told, BATCH / 4);
   });
 
   test('writes soon what comes slowly', async () => {
@@ -93,7 +93,9 @@ suite('appending to a file', () => {
     const appending = appender(place.file, 0, (position) => void told.push(position));
     for (let chunk = 0; chunk < 16; chunk++) appending.write(Buffer.alloc(64 * 1024, chunk));
     await finished(appending.end());
-    assert.deepEqual(told, [BATCH, 2 * BATCH, 3 * BATCH, 4 * BATCH]);
+    const pieces = told.map((end, at) => end - (told[at - 1] ?? 0));
+    assert.deepEqual(pieces.slice(0, -1), [BATCH / 4, BATCH / 2, BATCH, BATCH, BATCH]);
+    assert.equal(told.at(-1), 4 * BATCH);
     const written = await place.file.readFile();
     assert.ok(written.every((byte, at) => byte === at >> 16));
   });
