@@ -8,7 +8,17 @@ import { suite, test } from 'node:test';
  * its own. A new part has to be given its place here.
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
-  ['errors', 'pace', 'streams', 'single-flight', 'ip-address', 'replace-file', 'byte-size', 'turns'],
+  [
+    'errors',
+    'pace',
+    'streams',
+    'single-flight',
+    'ip-address',
+    'replace-file',
+    'byte-size',
+    'turns',
+    'buffer-pool',
+  ],
   ['oci', 'redis'],
   ['archive', 'net', 'blobs', 'policy', 'trust', 'tls', 'telemetry'],
   ['registry'],

@@ -1,5 +1,6 @@
 import { type FileHandle, utimes } from 'node:fs/promises';
 import { pipeline, type Readable, Transform } from 'node:stream';
+import { type BufferPool, createBufferPool } from '../buffer-pool.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -7,7 +8,6 @@ import { isForeignLayer } from '../oci/manifest.ts';
 import { relay } from '../streams.ts';
 import { BlobFetch } from './blob-fetch.ts';
 import { openBlobFiles } from './blob-files.ts';
-import { type BufferPool, createBufferPool } from './buffer-pool.ts';
 import { FileStream, type GrowingFile, StorageFailure } from './growing-file.ts';
 import { createInUse } from './in-use.ts';
 import { createReaderPaces, type ReaderPaces } from './reader-pace.ts';

@@ -4,8 +4,8 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { finished, pipeline } from 'node:stream/promises';
 import { suite, test } from 'node:test';
-import { createBufferPool } from '../../src/blobs/buffer-pool.ts';
 import { FileAppender } from '../../src/blobs/file-appender.ts';
+import { createBufferPool } from '../../src/buffer-pool.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import { sampleBlob } from './samples.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { createBufferPool } from '../../src/blobs/buffer-pool.ts';
+import { createBufferPool } from '../src/buffer-pool.ts';
 
 suite('a pool of buffers', () => {
   test('gives the last one back first, and only one of the right size', () => {
