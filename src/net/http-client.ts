@@ -7,6 +7,7 @@ import { CatalogueError } from '../errors.ts';
 import type { HostTls } from '../oci/registry-host.ts';
 import type { Guard } from './guard.ts';
 import type { FindProxy } from './proxies.ts';
+import { createReadBuffers } from './read-buffers.ts';
 import { type Hop, nextHop } from './redirect.ts';
 
 /** A request; redirects of GET and HEAD are followed, POST is not redirected. */
@@ -28,6 +29,8 @@ export interface HttpResponse {
   readonly url: URL;
   header(name: string): string | undefined;
   readonly body: Readable;
+  /** Gives back the memory of a chunk of the body, see {@link ReadBuffers.release}; nobody has to. */
+  release(chunk: Uint8Array): void;
 }
 
 /** The one way out: every request, every redirect and every connection passes the guard. */
@@ -69,6 +72,7 @@ const MAX_REDIRECTS = 5;
 const REDIRECT_BODY_LIMIT = 64 * 1024;
 const DRAIN_TIMEOUT_MS = 5_000;
 const DEFAULT_IDLE_TIMEOUT = 30_000;
+const READ_BUFFERS_KEPT = 1024 * 1024;
 
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { guard, userAgent, own, idleTimeout = DEFAULT_IDLE_TIMEOUT, onAnswer = () => {} } = options;
@@ -80,12 +84,16 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     // One connection each for parallel blobs: HTTP/2 would put them all through one window.
     allowH2: false,
   };
-  const agentFor = (connect: buildConnector.connector): Agent => new Agent({ connect, ...timeouts });
+  const { onread, release } = createReadBuffers(READ_BUFFERS_KEPT);
+  const agentFor = (judge: Guard['judgeAddresses'], tls?: ReturnType<typeof tlsOptions>): Agent =>
+    new Agent({
+      connect: connectorFor(options, { timeout: idleTimeout, onread, ...tls }, judge),
+      ...timeouts,
+    });
   // Apart, so that nobody gets a connection that another one was allowed.
-  const judged = agentFor(connectorFor(options, idleTimeout, guard.judgeAddresses));
-  const trusted = agentFor(connectorFor(options, idleTimeout, () => {}));
-  const ownAgent =
-    own && agentFor(connectorFor(options, idleTimeout, judgeUnlessTrusted(guard, own), tlsOptions(own.tls)));
+  const judged = agentFor(guard.judgeAddresses);
+  const trusted = agentFor(() => {});
+  const ownAgent = own && agentFor(judgeUnlessTrusted(guard, own), tlsOptions(own.tls));
 
   /** Nobody but the origin itself leads to it by its own way. */
   const isOwn = (origin: string, chosenBy: string | undefined): boolean =>
@@ -139,7 +147,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       const header = (name: string): string | undefined =>
         [response.headers[name] ?? []].flat().join(', ') || undefined;
       onAnswer(hop.url.host, response.statusCode, header);
-      return { status: response.statusCode, url: hop.url, header, body: response.body };
+      return { status: response.statusCode, url: hop.url, header, body: response.body, release };
     } catch (error) {
       if (!signal.aborted) onAnswer(hop.url.host, undefined, () => undefined);
       throw upstreamError(signal.aborted ? error : proxyError(error), hop.url.host, proxy !== undefined);
@@ -254,9 +262,8 @@ const CONNECTION_FAILURES = new Map([
  */
 function connectorFor(
   { lookup = lookupAll }: HttpClientOptions,
-  timeout: number,
+  options: buildConnector.BuildOptions,
   judge: Guard['judgeAddresses'],
-  tls: ReturnType<typeof tlsOptions> = {},
 ): buildConnector.connector {
   const hook: LookupFunction = (hostname, { all }, callback) => {
     const fail = (error: NodeJS.ErrnoException): void => callback(error, []);
@@ -273,7 +280,7 @@ function connectorFor(
       else callback(null, first.address, first.family);
     }, fail);
   };
-  return buildConnector({ ...tls, timeout, allowH2: false, autoSelectFamily: true, lookup: hook });
+  return buildConnector({ ...options, allowH2: false, autoSelectFamily: true, lookup: hook });
 }
 
 /** Judges what a name means here, where it means anything. */

@@ -69,6 +69,8 @@ class BlobStream extends DirectStream {
   #held: Buffer | undefined;
   #consumer: Consumer | undefined;
   #body: Readable | undefined;
+  /** Gives a chunk's memory back to who sent it. */
+  #release: HttpResponse['release'] = () => {};
   #isWanted = true;
   /** Since when nobody but the registry is waited for. */
   #waitsSince = 0;
@@ -99,7 +101,8 @@ class BlobStream extends DirectStream {
     this.#begin({
       take: (chunk) => {
         inspect?.(chunk);
-        const isReady = sink.write(chunk);
+        const release = this.#release;
+        const isReady = sink.write(chunk, () => release(chunk));
         if (!isReady) sink.once('drain', goOn);
         return isReady;
       },
@@ -200,6 +203,7 @@ class BlobStream extends DirectStream {
     // Whoever destroys it knows why, and says so first.
     body.once('close', () => reject(new Error('The body was cut off.')));
     this.#body = body;
+    this.#release = response.release;
     if (!this.#isWanted) body.pause();
     try {
       await promise;

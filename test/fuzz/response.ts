@@ -12,5 +12,6 @@ export function responseWith(
     url: new URL('https://registry.example/v2/a/b/tags/list'),
     header: (name) => headers[name],
     body: Readable.from(body.length === 0 ? [] : [Buffer.from(body)]),
+    release() {},
   };
 }

@@ -762,7 +762,7 @@ suite('where a registry is', () => {
     const http: HttpClient = {
       request: async (url) => {
         asked.push(url.href);
-        return { status: 404, url, header: () => undefined, body: Readable.from([]) };
+        return { status: 404, url, header: () => undefined, body: Readable.from([]), release() {} };
       },
       close: async () => {},
     };

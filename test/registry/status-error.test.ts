@@ -11,6 +11,7 @@ function errorFor(status: number, headers: Record<string, string> = {}): Catalog
     url: new URL('https://registry.test:5000/v2/a/manifests/latest?token=secret'),
     header: (name) => headers[name],
     body: Readable.from([]),
+    release() {},
   });
 }
 
