@@ -65,7 +65,10 @@ class BlobStream extends DirectStream {
   readonly #senders = new Set<BlobHost>();
   /** How far it has come. */
   #at: number;
-  /** Of a whole blob, the last chunk that came: it is given away when there is another one, or all are verified. */
+  /**
+   * Of a whole blob, the last chunk, which is given away when all are verified; or the first one until there is another:
+   * a host that sends a page instead ends there.
+   */
   #held: Buffer | undefined;
   #consumer: Consumer | undefined;
   #body: Readable | undefined;
@@ -216,10 +219,11 @@ class BlobStream extends DirectStream {
   }
 
   #take(chunk: Buffer): void {
+    const isFirst = this.#at === 0;
     this.#at += chunk.length;
-    const next = this.#hash === undefined ? chunk : this.#held;
-    if (this.#hash !== undefined) this.#held = chunk;
-    if (next !== undefined) this.#give(next);
+    if (this.#held !== undefined) this.#give(this.#held);
+    this.#held = this.#hash !== undefined && (isFirst || this.#at === this.#end) ? chunk : undefined;
+    if (this.#held === undefined) this.#give(chunk);
     // For as long as the reader took, nobody waited for the registry.
     this.#waitsSince = performance.now();
   }

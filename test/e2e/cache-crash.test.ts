@@ -18,7 +18,7 @@ import {
 
 const SIZE = 16_000_000;
 const STOP = 6_000_000;
-/** Bytes that may be on their way through the process: the last chunk waits for the next one. */
+/** Bytes that may be on their way through the process: what waits to be written with more. */
 const UNDER_WAY = 128 * 1024;
 
 suite('the cache survives its processes', { skip: skipUnless('docker-registry') }, () => {
