@@ -12,18 +12,36 @@ export interface ReadBuffers {
   release(chunk: Uint8Array): void;
 }
 
-/** Where bytes come fast: each turn of the event loop, and each call of the kernel, costs the same for few and many. */
+/** Where bytes flow: each turn of the event loop, and each call of the kernel, costs the same for few and for many. */
 const LARGEST = 256 * 1024;
-/** Where they come slowly: every connection holds one. */
-const SMALLEST = 16 * 1024;
+/** Until it shows that they flow. */
 const FIRST = 64 * 1024;
+/** Where they do not: every connection holds one, and further ones with what waits for its reader. */
+const SMALLEST = 16 * 1024;
+/** Milliseconds after which a connection has paused: nothing came, or its reader let nothing come. */
+const PAUSE_MS = 50;
+/** Bytes flow where so many came without a pause: fewer may just have filled the buffers before a slow reader. */
+const FLOW_BYTES = 4 * 1024 * 1024;
 
-/** @param keep how many bytes of buffers lie ready at most */
-export function createReadBuffers(keep: number): ReadBuffers {
+/**
+ * @param keep how many bytes of buffers lie ready at most
+ * @param now milliseconds since some fixed moment
+ */
+export function createReadBuffers(keep: number, now: () => number = () => performance.now()): ReadBuffers {
   const pool = createBufferPool(keep);
   const lent = new WeakMap<ArrayBufferLike, { readonly buffer: Buffer; bytes: number }>();
-  let next: Buffer | undefined;
+  const flows = new WeakMap<Socket, { at: number; bytes: number }>();
+  /** Counts bytes that came; answers how many did since the last pause. */
+  const count = (socket: Socket, bytes: number): number => {
+    const at = now();
+    const flow = flows.get(socket) ?? { at: Number.NEGATIVE_INFINITY, bytes: 0 };
+    flow.bytes = at - flow.at > PAUSE_MS ? 0 : flow.bytes + bytes;
+    flow.at = at;
+    flows.set(socket, flow);
+    return flow.bytes;
+  };
 
+  let next: Buffer | undefined;
   const buffer = (): Buffer => {
     const taken = next ?? pool.take(FIRST);
     next = undefined;
@@ -41,7 +59,7 @@ export function createReadBuffers(keep: number): ReadBuffers {
       lent.set(filled.buffer, { buffer: filled, bytes: length });
     }
     const wantsMore = this.push(chunk);
-    next = pool.take(nextSize(filled, length));
+    next = pool.take(nextSize(filled, length, count(this, length)));
     return wantsMore;
   }
 
@@ -60,7 +78,9 @@ export function createReadBuffers(keep: number): ReadBuffers {
 
 const isMostlyEmpty = (buffer: Buffer, filled: number): boolean => filled <= buffer.length / 4;
 
-function nextSize(buffer: Buffer, filled: number): number {
-  if (filled === buffer.length) return Math.min(2 * filled, LARGEST);
-  return isMostlyEmpty(buffer, filled) ? Math.max(buffer.length / 2, SMALLEST) : buffer.length;
+function nextSize(buffer: Buffer, filled: number, flowed: number): number {
+  if (flowed === 0) return SMALLEST;
+  if (isMostlyEmpty(buffer, filled)) return Math.max(buffer.length / 2, SMALLEST);
+  if (filled < buffer.length) return buffer.length;
+  return Math.min(2 * filled, flowed < FLOW_BYTES ? FIRST : LARGEST);
 }

@@ -6,6 +6,7 @@ import { connect as connectTls, createServer as createTlsServer } from 'node:tls
 import { createReadBuffers, type ReadBuffers } from '../../src/net/read-buffers.ts';
 import { makeSelfSigned } from '../../src/tls/self-signed.ts';
 import { sampleBlob } from '../blobs/samples.ts';
+import { waitFor } from '../support/process.ts';
 
 const { bytes } = sampleBlob(5_000_000, 'reading');
 
@@ -75,24 +76,23 @@ suite('memory that connections read into', () => {
   }
 
   test('is used again once all of a chunk is given back, and not before', async () => {
-    const buffers = createReadBuffers(1_000_000);
+    const buffers = createReadBuffers(1_000_000, () => 0);
     await using connected = await connection(buffers);
     const { near, far } = connected;
-    let sent = 0;
-    /** Sends 60 000 bytes and reads them as one chunk. */
-    const exchange = async (): Promise<Buffer> => {
-      sent += 1;
-      far.write(Buffer.alloc(60_000, sent));
+    const exchange = async (fill: number): Promise<Buffer> => {
+      far.write(Buffer.alloc(10_000, fill));
       return nextChunk(near);
     };
-    const first = await exchange();
+    // The buffer of the very first is too large for it to be lent.
+    await exchange(0);
+    const first = await exchange(1);
     buffers.release(first.subarray(0, 1));
-    const others = [await exchange(), await exchange()];
+    const others = [await exchange(2), await exchange(3)];
     assert(others.every(({ buffer }) => buffer !== first.buffer));
     assert(first.every((byte) => byte === 1));
 
     buffers.release(first.subarray(1));
-    const again = [await exchange(), await exchange()];
+    const again = [await exchange(4), await exchange(5)];
     assert(again.some(({ buffer }) => buffer === first.buffer));
   });
 
@@ -107,6 +107,29 @@ suite('memory that connections read into', () => {
     assert(chunks.every((chunk) => chunk.equals(Buffer.from('small'))));
     const held = new Set(chunks.map(({ buffer }) => buffer));
     assert(held.size <= 2, `${held.size} buffers`);
+  });
+
+  test('what flows comes in large chunks, and after a pause in small ones', async () => {
+    let time = 0;
+    const buffers = createReadBuffers(1_000_000, () => time);
+    await using connected = await connection(buffers);
+    const lengths: number[] = [];
+    connected.near.on('data', (chunk: Buffer) => {
+      lengths.push(chunk.length);
+      buffers.release(chunk);
+    });
+    /** Sends as much and reads it; gives the length of the largest chunk. */
+    const largestOf = async (length: number): Promise<number> => {
+      lengths.length = 0;
+      connected.far.write(Buffer.alloc(length));
+      await waitFor(() => lengths.reduce((sum, each) => sum + each, 0) === length);
+      return Math.max(...lengths);
+    };
+    assert((await largestOf(4_000_000)) <= 64 * 1024);
+    assert((await largestOf(20_000_000)) > 64 * 1024);
+    time += 1000;
+    await largestOf(1);
+    assert((await largestOf(50_000)) <= 32 * 1024);
   });
 
   test('a reader that waits holds up the sender', async () => {
