@@ -1,5 +1,5 @@
 import { type LookupAddress, lookup as systemLookup } from 'node:dns';
-import type { LookupFunction } from 'node:net';
+import type { LookupFunction, OnReadOpts } from 'node:net';
 import type { Readable } from 'node:stream';
 import { getCACertificates } from 'node:tls';
 import { Agent, buildConnector, type Dispatcher, ProxyAgent, request as send } from 'undici';
@@ -87,7 +87,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { onread, release } = createReadBuffers(READ_BUFFERS_KEPT);
   const agentFor = (judge: Guard['judgeAddresses'], tls?: ReturnType<typeof tlsOptions>): Agent =>
     new Agent({
-      connect: connectorFor(options, { timeout: idleTimeout, onread, ...tls }, judge),
+      connect: connectorFor(options, { timeout: idleTimeout, ...tls }, onread, judge),
       ...timeouts,
     });
   // Apart, so that nobody gets a connection that another one was allowed.
@@ -263,6 +263,7 @@ const CONNECTION_FAILURES = new Map([
 function connectorFor(
   { lookup = lookupAll }: HttpClientOptions,
   options: buildConnector.BuildOptions,
+  onread: OnReadOpts,
   judge: Guard['judgeAddresses'],
 ): buildConnector.connector {
   const hook: LookupFunction = (hostname, { all }, callback) => {
@@ -280,7 +281,11 @@ function connectorFor(
       else callback(null, first.address, first.family);
     }, fail);
   };
-  return buildConnector({ ...options, allowH2: false, autoSelectFamily: true, lookup: hook });
+  const shared = { ...options, allowH2: false, autoSelectFamily: true, lookup: hook };
+  const plain = buildConnector({ ...shared, onread });
+  // Records of TLS are so small that to lend their memory takes longer than to have it fresh.
+  const secure = buildConnector(shared);
+  return (target, callback) => (target.protocol === 'https:' ? secure : plain)(target, callback);
 }
 
 /** Judges what a name means here, where it means anything. */

@@ -3,7 +3,7 @@ import { createBufferPool } from '../buffer-pool.ts';
 
 /** Memory that connections read into: fresh for each chunk costs page faults, the processor's cache and collections. */
 export interface ReadBuffers {
-  /** For `net.connect` and `tls.connect`: what comes is read from the socket as from any other. */
+  /** For `net.connect`: what comes is read from the socket as from any other. */
   readonly onread: OnReadOpts;
   /**
    * Takes back the memory of a chunk, or of a part of one, which its reader is done with: once for each byte. What

@@ -3,9 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type LookupFunction, type Socket } from 'node:net';
 import { suite, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { createReadBuffers, type ReadBuffers } from '../../src/net/read-buffers.ts';
-import { makeSelfSigned } from '../../src/tls/self-signed.ts';
 import { sampleBlob } from '../blobs/samples.ts';
 import { waitFor } from '../support/process.ts';
 
@@ -17,14 +15,8 @@ interface Connection extends AsyncDisposable {
   readonly far: Socket;
 }
 
-async function connection({ onread }: ReadBuffers, protocol: 'tcp' | 'tls' = 'tcp'): Promise<Connection> {
-  const { cert, key } = makeSelfSigned({
-    names: ['localhost'],
-    notBefore: Date.now() - 60_000,
-    notAfter: Date.now() + 60_000,
-  });
-  const isTls = protocol === 'tls';
-  const server = isTls ? createTlsServer({ cert, key }) : createServer();
+async function connection({ onread }: ReadBuffers): Promise<Connection> {
+  const server = createServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -34,10 +26,8 @@ async function connection({ onread }: ReadBuffers, protocol: 'tcp' | 'tls' = 'tc
       { address: '::1', family: 6 },
       { address: '127.0.0.1', family: 4 },
     ]);
-  const options = { host: 'localhost', port, lookup, autoSelectFamily: true, onread };
-  const accepted = once(server, isTls ? 'secureConnection' : 'connection');
-  const near = isTls ? connectTls({ ...options, ca: cert }) : connect(options);
-  const [far] = (await accepted) as [Socket];
+  const near = connect({ host: 'localhost', port, lookup, autoSelectFamily: true, onread });
+  const [far] = (await once(server, 'connection')) as [Socket];
   return {
     near,
     far,
@@ -60,21 +50,19 @@ async function nextChunk(near: Socket): Promise<Buffer> {
 }
 
 suite('memory that connections read into', () => {
-  for (const protocol of ['tcp', 'tls'] as const) {
-    test(`loses nothing, whether it is given back or not (${protocol})`, async () => {
-      for (const isGivenBack of [true, false]) {
-        const buffers = createReadBuffers(1_000_000);
-        await using connected = await connection(buffers, protocol);
-        connected.far.end(bytes);
-        const chunks: Buffer[] = [];
-        for await (const chunk of connected.near as AsyncIterable<Buffer>) {
-          chunks.push(isGivenBack ? Buffer.from(chunk) : chunk);
-          if (isGivenBack) buffers.release(chunk);
-        }
-        assert(Buffer.concat(chunks).equals(bytes));
+  test('loses nothing, whether it is given back or not', async () => {
+    for (const isGivenBack of [true, false]) {
+      const buffers = createReadBuffers(1_000_000);
+      await using connected = await connection(buffers);
+      connected.far.end(bytes);
+      const chunks: Buffer[] = [];
+      for await (const chunk of connected.near as AsyncIterable<Buffer>) {
+        chunks.push(isGivenBack ? Buffer.from(chunk) : chunk);
+        if (isGivenBack) buffers.release(chunk);
       }
-    });
-  }
+      assert(Buffer.concat(chunks).equals(bytes));
+    }
+  });
 
   test('is used again once all of a chunk is given back, and not before', async () => {
     const buffers = createReadBuffers(1_000_000, () => 0);
