@@ -9,15 +9,8 @@ import { suite, test } from 'node:test';
 import { startDockerProxy } from './support/dockerproxy.ts';
 import { httpCall } from './support/http-request.ts';
 import { skipUnless } from './support/packages.ts';
-import {
-  freePort,
-  type RunResult,
-  run,
-  runOrThrow,
-  spawnUntil,
-  temporaryFolder,
-  waitFor,
-} from './support/process.ts';
+import { type RunResult, run, runOrThrow, spawnUntil, temporaryFolder, waitFor } from './support/process.ts';
+import { reservePort } from './support/reserve-port.ts';
 
 const entryPoint = join(import.meta.dirname, '..', 'src', 'main.ts');
 const FATAL = 60;
@@ -302,7 +295,7 @@ suite('under systemd', { skip: skipUnless('systemd'), timeout: 60_000 }, () => {
   /** Listens as systemd does, and begins the program on the first connection. */
   async function activate(name: string, args: string[], variables: Record<string, string> = {}) {
     const folder = await temporaryFolder();
-    const port = await freePort();
+    const port = await reservePort();
     const set = {
       DOCKERPROXY_CACHE_DIR: folder.path,
       DOCKERPROXY_STATE_DIR: folder.path,

@@ -1,7 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { httpCall } from '../support/http-request.ts';
-import { freePort, spawnUntil, temporaryFolder } from '../support/process.ts';
+import { spawnUntil, temporaryFolder } from '../support/process.ts';
+import { reservePort } from '../support/reserve-port.ts';
 import type { Certificate } from './certificate.ts';
 import { residentBytes } from './server-meter.ts';
 
@@ -25,7 +26,7 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
   const folder = await temporaryFolder();
   const root = join(folder.path, 'root');
   await mkdir(root);
-  const port = await freePort();
+  const port = await reservePort();
   const url = `https://127.0.0.1:${port}`;
   const configFile = join(folder.path, 'nginx.conf');
   await writeFile(configFile, configuration(options, folder.path, root, port));

@@ -7,8 +7,9 @@ import { suite, test } from 'node:test';
 import { type AcmeBed, certificateOf, shownBy, startAcmeBed, untilIssued } from '../e2e/acme-bed.ts';
 import type { DockerProxy } from '../support/dockerproxy.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort, temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
+import { reservePort } from '../support/reserve-port.ts';
 
 const REPLICAS = 3;
 /** Connections, so many that each worker has some. */
@@ -69,7 +70,7 @@ suite('the certificate of three replicas', {
     await using folder = await temporaryFolder();
     const key = join(folder.path, 'key');
     await writeFile(key, 'a secret that has more than 32 characters');
-    const port = await freePort();
+    const port = await reservePort();
     await using redis = await startRedis();
     await using bed: AcmeBed = await startAcmeBed({ httpPort: port });
     await using balancer = await startBalancer(port);

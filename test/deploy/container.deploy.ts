@@ -9,10 +9,11 @@ import { buildEngineImage } from '../support/engine-image.ts';
 import { type Dockerd, startDockerd } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort, type RunResult, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
+import { type RunResult, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
+import { reservePort } from '../support/reserve-port.ts';
 import { busyboxImage } from '../support/standard-images.ts';
 
 const IMAGE = 'dockerproxy';
@@ -50,7 +51,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
 
   /** As compose.yaml runs it, but with the network of this machine. */
   async function start(variables: Record<string, string> = {}, flags: string[] = []) {
-    const port = await freePort();
+    const port = await reservePort();
     const settings = {
       DOCKERPROXY_TLS: 'off',
       DOCKERPROXY_PORT: `${port}`,
@@ -174,7 +175,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
     for (const name of ['ca.pem', 'cert.pem', 'key.pem']) await chmod(join(client, name), 0o644);
     await chmod(client, 0o755);
     await chmod(folder.path, 0o755);
-    const port = await freePort();
+    const port = await reservePort();
     const address = `tcp://127.0.0.1:${port}`;
     await using inner = await startDockerd({
       args: [

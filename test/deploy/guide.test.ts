@@ -11,7 +11,8 @@ import { makeCertificate } from '../bench/certificate.ts';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort, spawnUntil, temporaryFolder } from '../support/process.ts';
+import { spawnUntil, temporaryFolder } from '../support/process.ts';
+import { reservePort } from '../support/reserve-port.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const guide = readFileSync(join(root, 'deploy', 'README.md'), 'utf8');
@@ -76,7 +77,7 @@ suite('the proxies of the guide', { timeout: 60_000 }, () => {
         env: { DOCKERPROXY_TRUST_PROXY: '127.0.0.1', DOCKERPROXY_RATE_LIMIT: '9/hour' },
       }),
     );
-    const port = await freePort();
+    const port = await reservePort();
     const file = join(folder.path, 'settings');
     await writeFile(file, adapt({ port, pem, upstream: new URL(proxy.url).host, folder: folder.path }));
     const url = `https://127.0.0.1:${port}`;

@@ -15,7 +15,8 @@ import { parse as parseYaml } from 'yaml';
 import { ConfigError, loadConfig } from '../../src/config/loader.ts';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
-import { freePort, temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/process.ts';
+import { reservePort } from '../support/reserve-port.ts';
 import { type Manifest, mistakesOf, parseManifests, readManifests } from './kubernetes-manifests.ts';
 
 const deploy = join(import.meta.dirname, '..', '..', 'deploy');
@@ -257,7 +258,7 @@ suite('deploy/kubernetes and the program', { timeout: 60_000 }, () => {
     await using place = await temporaryFolder();
     const path = join(place.path, 'dockerproxy.toml');
     await writeFile(path, settings);
-    const metricsPort = String(await freePort());
+    const metricsPort = String(await reservePort());
     const { DOCKERPROXY_METRICS_HOST } = variables;
     await using service = await startDockerProxy({
       env: {

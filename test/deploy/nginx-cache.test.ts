@@ -8,10 +8,11 @@ import { type Download, download } from '../support/download.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort, spawnUntil, temporaryFolder } from '../support/process.ts';
+import { spawnUntil, temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
+import { reservePort } from '../support/reserve-port.ts';
 
 const FILE = join(import.meta.dirname, '..', '..', 'deploy', 'nginx', 'dockerproxy.conf');
 const SLICE = 256 * 1024;
@@ -46,7 +47,7 @@ suite('nginx with a cache in slices, as deploy/nginx has it', {
     const folder = stack.use(await temporaryFolder());
     const { certificate, key } = await makeCertificate(folder.path);
     ca = await readFile(certificate);
-    const port = await freePort();
+    const port = await reservePort();
     front = `https://127.0.0.1:${port}`;
     const site = (await readFile(FILE, 'utf8'))
       .replace('/var/cache/nginx/dockerproxy', join(folder.path, 'cache'))

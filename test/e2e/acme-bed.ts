@@ -9,7 +9,8 @@ import { type AcmeProxy, startAcmeProxy } from '../support/acme-proxy.ts';
 import { type DockerProxy, type LogRecord, startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { type Pebble, type PebbleOptions, startPebble } from '../support/pebble.ts';
-import { freePort, temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
+import { reservePort } from '../support/reserve-port.ts';
 
 export const DOMAIN = 'dl.dockerproxy.test';
 const ISSUE_MS = 90_000;
@@ -43,7 +44,7 @@ export async function startAcmeBed(
   options: Partial<PebbleOptions> & { stateDir?: string } = {},
 ): Promise<AcmeBed> {
   await using stack = new AsyncDisposableStack();
-  const httpPort = await freePort();
+  const httpPort = await reservePort();
   const folder = stack.use(await temporaryFolder());
   const stateDir = options.stateDir ?? join(folder.path, 'state');
   const pebble = stack.use(await startPebble({ httpPort, ...options }));

@@ -9,10 +9,11 @@ import { type OngoingDownload, startDownload } from '../support/download.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort, run, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
+import { run, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { startRegistry } from '../support/registry.ts';
+import { reservePort } from '../support/reserve-port.ts';
 import {
   type AcmeBed,
   certificateOf,
@@ -284,8 +285,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 3
 
   test('one that is down', async () => {
     await using bed = await startAcmeBed();
-    // The port of one that was there a moment ago may be somebody else's by now.
-    const directory = `https://127.0.0.1:${await freePort()}/dir`;
+    const directory = `https://127.0.0.1:${await reservePort()}/dir`;
     await using proxy = await bed.start({ DOCKERPROXY_ACME_DIRECTORY: directory });
     assert.match(
       (await failureOf(proxy, 'ca-unreachable')).msg,

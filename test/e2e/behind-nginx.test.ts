@@ -8,12 +8,13 @@ import { suite, test } from 'node:test';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort, spawnUntil, temporaryFolder } from '../support/process.ts';
+import { spawnUntil, temporaryFolder } from '../support/process.ts';
+import { reservePort } from '../support/reserve-port.ts';
 
 /** Debian's nginx in front of a server, as its documentation says a proxy should be. */
 async function startNginx(upstream: string) {
   const folder = await temporaryFolder();
-  const port = await freePort();
+  const port = await reservePort();
   const file = join(folder.path, 'nginx.conf');
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `${name}_temp_path ${join(folder.path, name)};`,

@@ -10,10 +10,11 @@ import { startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort, run, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
+import { run, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, registryUser, startRegistry } from '../support/registry.ts';
+import { reservePort } from '../support/reserve-port.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
 
 suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', 'curl') }, () => {
@@ -30,7 +31,7 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
   }, async () => {
     await using folder = await temporaryFolder();
     const { server, client } = await makeCertificates(folder.path);
-    const address = `tcp://127.0.0.1:${await freePort()}`;
+    const address = `tcp://127.0.0.1:${await reservePort()}`;
     await using engine = await startDockerd({ args: listeningByTls(address, server) });
     const env = {
       DOCKERPROXY_SOURCE: 'engine',
@@ -88,7 +89,7 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
     await using folder = await temporaryFolder();
     await using line = await startFaultProxy(registry.url);
     const { server, client } = await makeCertificates(folder.path);
-    const address = `tcp://127.0.0.1:${await freePort()}`;
+    const address = `tcp://127.0.0.1:${await reservePort()}`;
     await using engine = await startDockerd({ args: listeningByTls(address, server) });
     await using proxy = await startDockerProxy({
       env: {

@@ -16,6 +16,7 @@ import {
   upstreamError,
 } from '../../src/net/http-client.ts';
 import { run, waitFor } from '../support/process.ts';
+import { reservePort } from '../support/reserve-port.ts';
 
 const LOOPBACK: LookupAddress = { address: '127.0.0.1', family: 4 };
 const never = new AbortController().signal;
@@ -443,14 +444,13 @@ suite('the HTTP client does not wait for ever', () => {
 
 suite('the HTTP client names what went wrong', () => {
   test('a refused connection', async () => {
-    const gone = await hello();
-    await gone[Symbol.asyncDispose]();
-    const origin = `http://127.0.0.1:${gone.port}`;
+    const port = await reservePort();
+    const origin = `http://127.0.0.1:${port}`;
     await using http = clientFor([origin]);
     await assert.rejects(http.request(new URL(origin), {}, never), {
       code: 'registry-failed',
-      message: `127.0.0.1:${gone.port} could not be read: it refused the connection.`,
-      reason: `127.0.0.1:${gone.port}: it refused the connection`,
+      message: `127.0.0.1:${port} could not be read: it refused the connection.`,
+      reason: `127.0.0.1:${port}: it refused the connection`,
     });
   });
 

@@ -5,8 +5,9 @@ import { connectRedis } from '../../src/redis/connect.ts';
 import type { Redis } from '../../src/redis/redis.ts';
 import { redisScript } from '../../src/redis/script.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort, waitFor } from '../support/process.ts';
+import { waitFor } from '../support/process.ts';
 import { startRedis, startRedisCluster, startRedisSentinel } from '../support/redis.ts';
+import { reservePort } from '../support/reserve-port.ts';
 
 const ECHO = redisScript('return {KEYS[1], ARGV[1]}');
 
@@ -45,7 +46,7 @@ suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout
   });
 
   test('that is away from the start keeps nobody waiting, and is there once it is', async () => {
-    const port = await freePort();
+    const port = await reservePort();
     await using connection = await connect(`redis://127.0.0.1:${port}`);
     const { redis, told } = connection;
     assert.equal(redis.isConnected, false);

@@ -9,10 +9,11 @@ import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { freePort, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { basicCredentials, type Registry, startRegistry } from '../support/registry.ts';
+import { reservePort } from '../support/reserve-port.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
 
 /** What is asked for, with what both sources have to answer. */
@@ -48,7 +49,7 @@ suite('the same request, from either source', {
     images = await standardImages(registry);
     fault = await startFaultProxy(registry.url);
     engine = await startDockerd();
-    closed = `127.0.0.1:${await freePort()}`;
+    closed = `127.0.0.1:${await reservePort()}`;
     proxies = { registry: await start('registry'), engine: await start('engine') };
   });
   after(async () => {

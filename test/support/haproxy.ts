@@ -2,7 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeCertificate } from '../bench/certificate.ts';
 import { httpCall } from './http-request.ts';
-import { freePort, spawnUntil, temporaryFolder } from './process.ts';
+import { spawnUntil, temporaryFolder } from './process.ts';
+import { reservePort } from './reserve-port.ts';
 
 /** HAProxy with a certificate of its own; each answer says in `X-Server` who gave it. */
 export interface Haproxy extends AsyncDisposable {
@@ -24,7 +25,7 @@ export async function startHaproxy(services: readonly string[]): Promise<Haproxy
   const both = Buffer.concat([await readFile(certificate), await readFile(key)]);
   const pem = join(folder.path, 'both.pem');
   await writeFile(pem, both);
-  const port = await freePort();
+  const port = await reservePort();
   const servers = services.map((url, at) => `    server ${NAMES[at]} ${new URL(url).host}\n`);
   const settings = (await readFile(FILE, 'utf8'))
     // Its descriptors are those of whoever runs the tests.

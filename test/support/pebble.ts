@@ -2,7 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeCertificates } from './certificates.ts';
 import { httpCall } from './http-request.ts';
-import { freePort, type RunningProcess, spawnUntil, temporaryFolder, waitFor } from './process.ts';
+import { type RunningProcess, spawnUntil, temporaryFolder, waitFor } from './process.ts';
+import { reservePort } from './reserve-port.ts';
 
 export interface PebbleOptions {
   /** The port on 127.0.0.1 at which every domain is asked for its challenges. */
@@ -45,7 +46,9 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
   const folder = await temporaryFolder();
   const { server } = await makeCertificates(folder.path);
   const own = { cert: join(server, 'cert.pem'), key: join(server, 'key.pem') };
-  const [port, managementPort, dnsPort] = [await freePort(), await freePort(), await freePort()];
+  const port = await reservePort();
+  const managementPort = await reservePort();
+  const dnsPort = await reservePort();
   const configFile = join(folder.path, 'pebble.json');
   await writeFile(
     configFile,
@@ -103,7 +106,7 @@ function answerOf(url: string): Promise<Buffer> {
 
 async function startDns(port: number): Promise<RunningProcess> {
   // Its management cannot be turned off: without an address it takes port 80.
-  const management = ['-management', `127.0.0.1:${await freePort()}`];
+  const management = ['-management', `127.0.0.1:${await reservePort()}`];
   const off = ['-http01', '', '-https01', '', '-tlsalpn01', ''];
   return spawnUntil(
     'pebble-challtestsrv',

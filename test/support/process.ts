@@ -1,8 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { accessSync, constants } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -114,23 +112,6 @@ export const temporaryPrefix = 'dockerproxy-test-';
 export async function temporaryFolder(): Promise<TemporaryFolder> {
   const path = await mkdtemp(join(tmpdir(), `${temporaryPrefix}${process.pid}-`));
   return { path, [Symbol.asyncDispose]: () => removeTree(path) };
-}
-
-/** Below those that the kernel gives to connections, which could take the port before its program does. */
-const FREE_PORTS = { from: 10_000, to: 32_768 };
-
-/** A TCP port on 127.0.0.1 that was free a moment ago, for programs that cannot choose one themselves. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(FREE_PORTS.from, FREE_PORTS.to);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (!isFree) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
 }
 
 /** Polls until the condition gives a truthy value, which it returns. An error it throws ends the wait. */

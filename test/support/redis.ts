@@ -1,14 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  freePort,
-  type RunningProcess,
-  run,
-  runOrThrow,
-  spawnUntil,
-  temporaryFolder,
-  waitFor,
-} from './process.ts';
+import { type RunningProcess, run, runOrThrow, spawnUntil, temporaryFolder, waitFor } from './process.ts';
+import { reservePort } from './reserve-port.ts';
 
 export interface RedisServer extends AsyncDisposable {
   url: string;
@@ -30,7 +23,7 @@ export interface RedisServerOptions {
 /** Debian's redis-server, which writes what it knows down when it is asked to end. */
 export async function startRedis({ args = [], password }: RedisServerOptions = {}): Promise<RedisServer> {
   const folder = await temporaryFolder();
-  const port = await freePort();
+  const port = await reservePort();
   const withPassword = password === undefined ? [] : ['--requirepass', password];
   const all = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', folder.path, '--save', '3600 1'];
   const cli = async (...command: string[]): Promise<string> => {
@@ -72,7 +65,7 @@ export async function startRedisCluster(): Promise<
   const servers: RedisServer[] = [];
   for (let at = 0; at < 3; at += 1) {
     // The port between nodes is 10,000 above, where that is one.
-    const busPort = `${await freePort()}`;
+    const busPort = `${await reservePort()}`;
     const args = ['--cluster-enabled', 'yes', '--cluster-port', busPort, '--cluster-node-timeout', '2000'];
     servers.push(stack.use(await startRedis({ args })));
   }
@@ -104,7 +97,7 @@ export async function startRedisSentinel(): Promise<
   });
   const folder = stack.use(await temporaryFolder());
   const file = join(folder.path, 'sentinel.conf');
-  const port = await freePort();
+  const port = await reservePort();
   await writeFile(
     file,
     [

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { httpCall } from './http-request.ts';
 import { type RunningProcess, spawnUntil, temporaryFolder, waitFor } from './process.ts';
 import type { PushHeaders } from './push.ts';
+import { reservePort } from './reserve-port.ts';
 
 export interface TokenAuth {
   realm: string;
@@ -17,7 +18,7 @@ export interface RegistryOptions {
   auth?: 'htpasswd' | TokenAuth;
   /** A loopback address; 127.0.0.1 unless told. */
   address?: string;
-  /** Chosen by the kernel unless told. */
+  /** A reserved port by default, which no other program gets while the registry restarts. */
   port?: number;
   /** Paths of PEM files; with them the registry speaks TLS. */
   tls?: { certificate: string; key: string };
@@ -56,7 +57,7 @@ export const registryUser = { name: 'alice', password: 'wonderland' };
 /** bcrypt of the password above: the only form that the registry takes from an htpasswd file. */
 const passwordHash = '$2b$05$dockerproxytestsalt.oOIfaXysGoI9RjQ2z1VUgiYa6UrVMCiP.';
 
-/** Debian's docker-registry (distribution 2.8) on a port that the kernel chose. */
+/** Starts Debian's docker-registry (distribution 2.8) on a port that the kernel chose. */
 export async function startRegistry(options: RegistryOptions = {}): Promise<Registry> {
   const folder = await temporaryFolder();
   const dir = join(folder.path, 'storage');
@@ -65,20 +66,18 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   await writeFile(join(folder.path, 'htpasswd'), `${registryUser.name}:${passwordHash}\n`);
   const address = options.address ?? '127.0.0.1';
 
-  const launch = async (port: number): Promise<RunningProcess> => {
-    // JSON is YAML, and needs no library.
-    await writeFile(configFile, JSON.stringify(configuration(options, folder.path, `${address}:${port}`)));
-    return spawnUntil('docker-registry', ['serve', configFile], (running) => portOf(running) !== undefined, {
-      env: withoutOverrides(),
-    });
-  };
+  const port = options.port ?? (await reservePort(address));
+  const host = `${address}:${port}`;
+  // JSON is YAML, and needs no library.
+  await writeFile(configFile, JSON.stringify(configuration(options, folder.path, host)));
 
-  let running = await launch(options.port ?? 0).catch(async (error) => {
+  const launch = (): Promise<RunningProcess> =>
+    spawnUntil('docker-registry', ['serve', configFile], isListening, { env: withoutOverrides() });
+
+  let running = await launch().catch(async (error) => {
     await folder[Symbol.asyncDispose]();
     throw error;
   });
-  const port = portOf(running) ?? 0;
-  const host = `${address}:${port}`;
   const url = `${options.tls ? 'https' : 'http'}://${host}`;
   let seen = 0;
   let marks = 0;
@@ -110,7 +109,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
     restart: async () => {
       await running.stop();
       seen = 0;
-      running = await launch(port);
+      running = await launch();
     },
     [Symbol.asyncDispose]: async () => {
       await running.stop();
@@ -158,9 +157,8 @@ function withoutOverrides(): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(entries), OTEL_TRACES_EXPORTER: 'none' };
 }
 
-function portOf(running: RunningProcess): number | undefined {
-  const match = /"listening on [^"]*:(\d+)/.exec(`${running.stderr()}${running.stdout()}`);
-  return match ? Number(match[1]) : undefined;
+function isListening(running: RunningProcess): boolean {
+  return /"listening on [^"]*:\d+/.test(`${running.stderr()}${running.stdout()}`);
 }
 
 /** Apache's combined format: `127.0.0.1 - - [date] "GET /v2/ HTTP/1.1" 200 2 "referer" "agent"`. */
