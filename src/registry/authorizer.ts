@@ -2,7 +2,7 @@ import { CatalogueError, quote } from '../errors.ts';
 import { type HttpClient, type HttpRequest, type HttpResponse, readBody } from '../net/http-client.ts';
 import { parseJsonObject } from '../oci/json.ts';
 import type { Repository } from '../oci/reference.ts';
-import { type Challenge, parseChallenges } from './challenge.ts';
+import { type Challenge, parseChallenges, preferredChallenge } from './challenge.ts';
 import type { CredentialStore, Credentials } from './credentials.ts';
 import { credentialsRefused, missingOrPrivate, statusError } from './status-error.ts';
 
@@ -109,7 +109,10 @@ export function createAuthorizer({
     // Not a client's signal: others wait for the same token.
     const signal = AbortSignal.timeout(timeout);
     const [url, request] = tokenRequest(realm, query, found);
-    const response = await http.request(url, { ...request, chosenBy: challenge.origin }, signal);
+    const chosenBy = challenge.origin;
+    const response = await http.request(url, { ...request, chosenBy }, signal).catch((error: unknown) => {
+      throw tokenServerError(error, realm, repository.domain);
+    });
     return readToken(response, repository, found !== undefined, asked);
   };
 
@@ -136,9 +139,7 @@ export function createAuthorizer({
     },
 
     async challenged(repository, origin, wwwAuthenticate, sent) {
-      const challenge = parseChallenges(wwwAuthenticate ?? '').find(({ scheme }) =>
-        /^(?:bearer|basic)$/.test(scheme),
-      );
+      const challenge = preferredChallenge(parseChallenges(wwwAuthenticate ?? ''));
       if (challenge === undefined) return undefined;
       const known = { ...challenge, origin, key: keyOf(repository) };
       remember(challenges, repository.domain, known);
@@ -210,6 +211,16 @@ function realmOf(challenge: Challenge, domain: string): URL {
     throw new CatalogueError('registry-failed', `${quote(domain)} names a token server that is no URL.`);
   }
   return new URL(realm);
+}
+
+/** Names the token server that the guard refuses: the registry itself may be at an address that is fine. */
+function tokenServerError(cause: unknown, { protocol, host }: URL, domain: string): unknown {
+  if (!(cause instanceof CatalogueError) || cause.code !== 'address-refused') return cause;
+  return new CatalogueError(
+    'address-refused',
+    `The token server of ${domain}, ${quote(`${protocol}//${host}`)}, is refused. ${cause.message}`,
+    { reason: `The token server of ${domain} is refused`, cause },
+  );
 }
 
 function basic({ username, password }: { username: string; password: string }): string {

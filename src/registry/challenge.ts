@@ -8,13 +8,18 @@ export interface Challenge {
 
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const QUOTED = '"(?:[^"\\\\]|\\\\.)*"';
-const PARAMETER = new RegExp(`[\\s,]*(${TOKEN})\\s*=\\s*(${TOKEN}|${QUOTED})\\s*(?=,|$)`, 'y');
+// A value without quotes is more than a token where a registry leaves the quotes of its realm out.
+const BARE = '[^\\s,"=][^\\s,"]*';
+const PARAMETER = new RegExp(`[\\s,]*(${TOKEN})\\s*=\\s*(${QUOTED}|${BARE})(?=[\\s,]|$)`, 'y');
 // A scheme may stand alone, or have a token68 instead of parameters: `Negotiate YWJj==`.
 const SCHEME = new RegExp(`[\\s,]*(${TOKEN})(?=[\\s,]|$)(?:[ \\t]+[\\w.~+/-]+=*\\s*(?=,|$))?`, 'y');
+/** Ends at the next comma outside of quotes. A quote that never closes matches nothing, which keeps parsing linear. */
+const UNREADABLE = new RegExp(`[\\s,]*(?:${QUOTED}|[^,"])+`, 'y');
+const SUPPORTED = ['bearer', 'basic'];
 
 /**
- * Parses a `WWW-Authenticate` header, which may hold several challenges. Reads as far as the grammar goes and leaves
- * out the rest.
+ * Parses a `WWW-Authenticate` header, which may list several challenges. Skips what does not follow the grammar, up to
+ * the next comma.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
  */
@@ -27,16 +32,33 @@ export function parseChallenges(header: string): Challenge[] {
     if (match !== null) at = pattern.lastIndex;
     return match;
   };
-  for (let scheme = take(SCHEME); scheme !== null; scheme = take(SCHEME)) {
-    const parameters = new Map<string, string>();
-    for (let pair = take(PARAMETER); pair !== null; pair = take(PARAMETER)) {
-      const [, name = '', value = ''] = pair;
-      parameters.set(
-        name.toLowerCase(),
-        value.startsWith('"') ? value.slice(1, -1).replace(/\\(.)/g, '$1') : value,
-      );
+  do {
+    for (let scheme = take(SCHEME); scheme !== null; scheme = take(SCHEME)) {
+      const parameters = new Map<string, string>();
+      for (let pair = take(PARAMETER); pair !== null; pair = take(PARAMETER)) {
+        const [, name = '', value = ''] = pair;
+        parameters.set(name.toLowerCase(), unquote(value));
+      }
+      challenges.push({ scheme: (scheme[1] ?? '').toLowerCase(), parameters });
     }
-    challenges.push({ scheme: (scheme[1] ?? '').toLowerCase(), parameters });
-  }
+  } while (take(UNREADABLE) !== null);
   return challenges;
+}
+
+/**
+ * Chooses the challenge to answer: Bearer before Basic, whatever their order, because a token needs no password and
+ * Docker, containerd and skopeo choose it too. A Bearer challenge without a realm comes last. Other schemes are not
+ * supported.
+ */
+export function preferredChallenge(challenges: readonly Challenge[]): Challenge | undefined {
+  const rank = ({ scheme, parameters }: Challenge): number =>
+    scheme === 'bearer' && !parameters.has('realm') ? SUPPORTED.length : SUPPORTED.indexOf(scheme);
+  const [first] = challenges
+    .filter(({ scheme }) => SUPPORTED.includes(scheme))
+    .sort((one, other) => rank(one) - rank(other));
+  return first;
+}
+
+function unquote(value: string): string {
+  return value.startsWith('"') ? value.slice(1, -1).replace(/\\(.)/g, '$1') : value;
 }

@@ -515,6 +515,39 @@ suite('a token server that misbehaves', () => {
     await pull(odd.host);
   });
 
+  for (const [how, listed] of [
+    ['in one header', (realm: string) => `Basic realm="r", Bearer realm="${realm}",service="s"`],
+    ['in two header lines', (realm: string) => ['Basic realm="r"', `Bearer realm="${realm}",service="s"`]],
+  ] as const) {
+    test(`Basic listed before Bearer, ${how}, gets a token without credentials`, async () => {
+      await using odd = await startOdd({}, (origin) => [listed(`${origin}/token`)].flat());
+      await pull(odd.host);
+      assert.deepEqual(odd.authorizations, [undefined, undefined, 'Bearer good']);
+    });
+
+    test(`Basic listed before Bearer, ${how}, gets a token with the password`, async () => {
+      await using odd = await startOdd({}, (origin) => [listed(`${origin}/token`)].flat());
+      await pull(odd.host, { credentials: alice });
+      const sent = `Basic ${btoa(`${username}:${password}`)}`;
+      assert.deepEqual(odd.authorizations, [undefined, sent, 'Bearer good']);
+    });
+  }
+
+  test('Basic without credentials is missing or private, after one request', async () => {
+    await using odd = await startOdd({}, () => 'Basic realm="r"');
+    await assert.rejects(pull(odd.host), { code: 'image-not-found', message: /missing or private/ });
+    assert.equal(odd.requests.length, 1);
+  });
+
+  test('a realm by plain HTTP is refused by a message that names the token server', async () => {
+    await using odd = await startOdd({}, () => 'Bearer realm="http://auth.test/token",service="s"');
+    await assert.rejects(pull(odd.host, { credentials: alice }), {
+      code: 'address-refused',
+      message: `The token server of ${odd.host}, "http://auth.test", is refused. "auth.test" is not fetched: it is not reached over HTTPS.`,
+    });
+    assert.deepEqual(odd.authorizations, [undefined]);
+  });
+
   test('a challenge in a second header line counts too', async () => {
     await using odd = await startOdd({}, (origin) => ['Negotiate', `Bearer realm="${origin}/token"`]);
     await pull(odd.host);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { parseChallenges } from '../../src/registry/challenge.ts';
+import { parseChallenges, preferredChallenge } from '../../src/registry/challenge.ts';
 
 type Plain = [scheme: string, parameters: Record<string, string>];
 
@@ -52,6 +52,41 @@ suite('challenges', () => {
     ['Bearer realm="never closed', [['bearer', {}]]],
     ['=?', []],
     ['"Bearer" realm="x"', []],
+    [
+      'Bearer realm=https://auth.test/token,service=s',
+      [['bearer', { realm: 'https://auth.test/token', service: 's' }]],
+    ],
+    ['Bearer realm="x" service="y"', [['bearer', { realm: 'x', service: 'y' }]]],
+    [
+      'Basic realm="a" Bearer realm="b"',
+      [
+        ['basic', { realm: 'a' }],
+        ['bearer', { realm: 'b' }],
+      ],
+    ],
+    [
+      'Digest qop="auth, auth-int", nonce=a/b, Bearer realm="b"',
+      [
+        ['digest', { qop: 'auth, auth-int', nonce: 'a/b' }],
+        ['bearer', { realm: 'b' }],
+      ],
+    ],
+    [
+      'Negotiate =?; "x, y", Bearer realm="b"',
+      [
+        ['negotiate', {}],
+        ['bearer', { realm: 'b' }],
+      ],
+    ],
+    [
+      'NTLM, Negotiate, Basic realm="a, b", charset="UTF-8", BEARER Realm="b"',
+      [
+        ['ntlm', {}],
+        ['negotiate', {}],
+        ['basic', { realm: 'a, b', charset: 'UTF-8' }],
+        ['bearer', { realm: 'b' }],
+      ],
+    ],
   ];
   for (const [header, expected] of table) {
     test(JSON.stringify(header), () => assert.deepEqual(parsed(header), expected));
@@ -76,6 +111,24 @@ suite('challenges', () => {
   for (const [header, expected] of beside) {
     test(`${JSON.stringify(header)}, a scheme without parameters before another`, () =>
       assert.deepEqual(parsed(header), expected));
+  }
+
+  const preferred: [header: string, expected: string | undefined][] = [
+    ['Basic realm="a", Bearer realm="b"', 'bearer b'],
+    ['Bearer realm="b", Basic realm="a"', 'bearer b'],
+    ['Negotiate, Basic realm="a"', 'basic a'],
+    ['Bearer realm="b", Bearer realm="c"', 'bearer b'],
+    ['Bearer error="x", Basic realm="a"', 'basic a'],
+    ['Bearer error="x", Bearer realm="b"', 'bearer b'],
+    ['Bearer error="x"', 'bearer undefined'],
+    ['Negotiate, Digest realm="a"', undefined],
+    ['', undefined],
+  ];
+  for (const [header, expected] of preferred) {
+    test(`${JSON.stringify(header)} prefers ${expected}`, () => {
+      const chosen = preferredChallenge(parseChallenges(header));
+      assert.equal(chosen && `${chosen.scheme} ${chosen.parameters.get('realm')}`, expected);
+    });
   }
 
   const name = fc.stringMatching(/^[a-z]{1,8}$/);
@@ -131,6 +184,8 @@ suite('challenges', () => {
     '=',
     '"',
     '\\',
+    '\\"',
+    '\\",',
     ', ',
   ];
   for (const pump of pumps) {
