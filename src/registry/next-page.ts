@@ -1,10 +1,22 @@
 import type { Repository } from '../oci/reference.ts';
 
+const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
+// Each run of spaces matches in one way only, so that a header without an end is refused in linear time.
+const PARAMETER = `\\s*;(?:\\s*${TOKEN}(?:\\s*=\\s*(?:"(?:[^"\\\\]|\\\\.)*"|[^\\s,;"]*))?)?`;
+// Docker and skopeo take a target without its brackets, too.
+const LINK = new RegExp(`(?:<([^<>]*)>|([^\\s<>;,"]+))((?:${PARAMETER})*)\\s*(?:,[\\s,]*|$)`, 'y');
+/** Stands for a target that cannot be read: no URL is like it. */
+const UNREADABLE = 'http://[';
+const REL = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s,;"]*))/i;
+
 /**
- * The query of the next page of a list, such as `?n=1000&last=1.27`; undefined where there is none, and `'astray'` where the
- * link leads elsewhere: a registry has no say in where it is, so that only this list at this origin is asked for it.
+ * Finds the query of the next page of a list, such as `?n=1000&last=1.27`. Only the query counts, and only of a link to
+ * the same list: a registry behind a proxy names itself by another scheme or host, and it has no say in which host is
+ * asked next.
  *
  * @param resource the list in its repository, such as `tags/list`
+ * @param base the URL that answered
+ * @returns undefined on the last page, `'astray'` where the link does not name the same list
  * @see https://www.rfc-editor.org/rfc/rfc8288
  */
 export function nextPage(
@@ -13,10 +25,45 @@ export function nextPage(
   resource: string,
   base: URL,
 ): `?${string}` | '' | 'astray' | undefined {
-  const [, target = ''] = /<([^<>]*)>\s*;[^<]*\brel="?next"?/i.exec(link ?? '') ?? [];
-  if (target === '') return undefined;
+  const target = nextTarget(link ?? '');
+  if (target === undefined) return undefined;
   const url = URL.parse(target, base.href);
-  // The API of a mirror need not be at /v2.
-  const isThisList = url?.origin === base.origin && url.pathname.endsWith(`/${path}/${resource}`);
-  return isThisList ? (url.search as `?${string}` | '') : 'astray';
+  const named = url && decoded(url.pathname);
+  // The API of a mirror need not be at /v2, and another registry may have answered by way of a redirect.
+  const isThisList = named?.endsWith(`/${path}/${resource}`) || named === decoded(base.pathname);
+  return url && isThisList ? (url.search as `?${string}` | '') : 'astray';
+}
+
+/**
+ * Reads the target of the first link to a next page. A link without `rel` counts, because Docker, skopeo and crane ignore
+ * `rel`. A header that cannot be read to its end has a target that is no URL.
+ */
+function nextTarget(header: string): string | undefined {
+  let end = /^[\s,]*/.exec(header)?.[0].length ?? 0;
+  while (end < header.length) {
+    LINK.lastIndex = end;
+    const link = LINK.exec(header);
+    if (link === null) return UNREADABLE;
+    end = LINK.lastIndex;
+    const [, bracketed, plain = '', parameters = ''] = link;
+    const [, quoted, bare] = REL.exec(withoutOtherTexts(parameters)) ?? [];
+    const relations = (quoted ?? bare ?? 'next').toLowerCase().split(/\s+/);
+    if (relations.includes('next')) return bracketed ?? plain;
+  }
+  return undefined;
+}
+
+/** Empties quoted values other than that of `rel`, which could hold something that looks like a parameter. */
+function withoutOtherTexts(parameters: string): string {
+  return parameters.replace(/([^\s;=]+)(\s*=\s*)"(?:[^"\\]|\\.)*"/g, (whole, name: string, equals: string) =>
+    name.toLowerCase() === 'rel' ? whole : `${name}${equals}""`,
+  );
+}
+
+function decoded(pathname: string): string {
+  try {
+    return decodeURIComponent(pathname);
+  } catch {
+    return pathname;
+  }
 }

@@ -16,13 +16,15 @@ export interface TagList {
 export type AskForTags = (query: string) => Promise<HttpResponse>;
 
 const PAGE_SIZE = 1000;
+const FIRST_PAGE = `?n=${PAGE_SIZE}`;
 const MAX_PAGES = 40;
 const MAX_TAGS = 20_000;
 const PAGE_LIMIT = 4 * 1024 * 1024;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
 /**
- * Reads the tags of a repository page by page, up to a limit.
+ * Reads the tags of a repository page by page, up to a limit. A full page without a link goes on by `last`, because some
+ * registries cut the list without a word.
  *
  * @throws CatalogueError `image-not-found`, `registry-failed`, or what the upstream's trouble is
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags
@@ -30,28 +32,51 @@ const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 export async function listTags(repository: Repository, ask: AskForTags): Promise<TagList> {
   const tags = new Set<string>();
   const asked = new Set<string>();
-  let query: string | undefined = `?n=${PAGE_SIZE}`;
-  while (query !== undefined && asked.size < MAX_PAGES && tags.size < MAX_TAGS) {
+  const listed = (isComplete: boolean): TagList => ({
+    tags: [...tags].slice(0, MAX_TAGS),
+    isComplete: isComplete && tags.size <= MAX_TAGS,
+  });
+  let query = FIRST_PAGE;
+  let isGuess = false;
+  let takesLast = false;
+  while (!asked.has(query) && asked.size < MAX_PAGES && tags.size < MAX_TAGS) {
     asked.add(query);
     const response = await ask(query);
     if (response.status !== 200) {
       await drain(response);
+      // The registry never offered this page.
+      if (isGuess) return listed(false);
       throw [403, 404].includes(response.status) ? missingOrPrivate(repository) : statusError(response);
     }
-    for (const tag of parsePage(await readBody(response, PAGE_LIMIT), response)) tags.add(tag);
+    const page = parsePage(await readBody(response, PAGE_LIMIT), response);
+    const known = tags.size;
+    for (const tag of page) if (isTag(tag)) tags.add(tag);
+    const isNew = tags.size > known;
     const next = nextPage(response.header('link'), repository, 'tags/list', response.url);
-    // A registry that sends us in a circle, or elsewhere, has told all it will.
-    query = next === undefined || next === 'astray' || asked.has(next) ? undefined : next;
+    if (next === 'astray') return listed(false);
+    if (next === undefined) {
+      // More than a page was asked for means that the registry has sent all, whatever is asked for.
+      if (page.length !== PAGE_SIZE) return listed(true);
+      // Nothing new is the end only for a registry that was seen to take `last`.
+      if (!isNew) return listed(takesLast);
+    }
+    takesLast ||= isGuess;
+    isGuess = next === undefined;
+    query = next ?? `${FIRST_PAGE}&last=${encodeURIComponent(`${page.at(-1)}`)}`;
   }
-  return { tags: [...tags].slice(0, MAX_TAGS), isComplete: query === undefined && tags.size <= MAX_TAGS };
+  return listed(false);
 }
 
-function parsePage(bytes: Uint8Array, { url }: HttpResponse): string[] {
+function isTag(value: unknown): value is string {
+  return typeof value === 'string' && TAG.test(value);
+}
+
+function parsePage(bytes: Uint8Array, { url }: HttpResponse): unknown[] {
   const body = parseJsonObject(bytes);
   // An empty repository has null for a list with some registries.
   const tags = body === undefined ? undefined : (body.tags ?? []);
   if (!Array.isArray(tags)) {
     throw new CatalogueError('registry-failed', `${url.host} sent a list of tags that cannot be read.`);
   }
-  return tags.filter((tag) => typeof tag === 'string' && TAG.test(tag));
+  return tags;
 }

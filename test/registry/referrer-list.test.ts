@@ -66,6 +66,12 @@ suite('the list of what refers to a manifest', () => {
     assert.equal(registry.requests('pages').length, 3);
   });
 
+  test('on several pages is that of all of them where the links name another host', async () => {
+    const link = next('renamed', 1).replace('<', '<http://registry.internal:5000');
+    serve('renamed', (last) => (last === '' ? { body: indexOf(1), link } : { body: indexOf(2) }));
+    assert.deepEqual(await entriesOf('renamed'), [1, 2].map(entry));
+  });
+
   test('is none where the registry has no such list', async () => {
     for (const status of [400, 404, 405]) {
       serve('none', () => ({ body: '', status }));

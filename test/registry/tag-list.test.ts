@@ -62,7 +62,7 @@ suite('the tags of a repository, from a real registry', {
   });
 
   const bad: [what: string, link: (host: string, elsewhere: string) => string][] = [
-    ['of another origin', (_host, elsewhere) => `${elsewhere}/v2/test/pages/tags/list?last=a`],
+    ['of another origin and list', (_host, elsewhere) => `${elsewhere}/v2/test/other/tags/list?last=a`],
     ['of another list', (host) => `http://${host}/v2/test/other/tags/list?last=a`],
     ['out of the list', () => '/v2/test/pages/tags/list/../../manifests/latest?last=a'],
     ['at what is no URL', () => 'http://['],
@@ -72,10 +72,101 @@ suite('the tags of a repository, from a real registry', {
     test(`a link ${what} is not followed`, async () => {
       const link = `<${linkOf(proxy.host, proxy.elsewhere)}>; rel="next"`;
       proxy.inject(() => answer({ tags: ['a'] }, { link }));
-      assert.deepEqual((await tagsOf('test/pages')).tags, ['a']);
+      assert.deepEqual(await tagsOf('test/pages'), { tags: ['a'], isComplete: false });
       assert.equal(proxy.requests.length, 1);
     });
   }
+
+  const renamed: [what: string, origin: (host: string, elsewhere: string) => string][] = [
+    ['another scheme', (host) => `https://${host}`],
+    ['another host', (_host, elsewhere) => elsewhere],
+    ['a host without a scheme', () => '//registry.internal:5000'],
+  ];
+  for (const [what, originOf] of renamed) {
+    test(`a link of ${what} is followed at the registry itself`, async () => {
+      const link = `<${originOf(proxy.host, proxy.elsewhere)}/v2/test/pages/tags/list?last=a>; rel="next"`;
+      proxy.inject(({ path }) =>
+        path.includes('last=a') ? answer({ tags: ['b'] }) : answer({ tags: ['a'] }, { link }),
+      );
+      assert.deepEqual(await tagsOf('test/pages'), { tags: ['a', 'b'], isComplete: true });
+      assert.deepEqual(
+        proxy.requests.map(({ origin, path }) => [origin, path]),
+        [
+          ['registry', '/v2/test/pages/tags/list?n=1000'],
+          ['registry', '/v2/test/pages/tags/list?last=a'],
+        ],
+      );
+    });
+  }
+
+  suite('without links', () => {
+    const all = Array.from({ length: 2500 }, (_, at) => `v${`${at}`.padStart(4, '0')}`);
+    const lastOf = (path: string): string | null => new URL(path, proxy.url).searchParams.get('last');
+    const asked = (): (string | null)[] => proxy.requests.map(({ path }) => lastOf(path));
+    /** As `crane registry serve` answers: past the last tag, it begins again. */
+    const cutLikeCrane = (tags: readonly string[]): void =>
+      proxy.inject(({ path }) => {
+        const last = lastOf(path);
+        const from =
+          last === null
+            ? 0
+            : Math.max(
+                tags.findIndex((tag) => tag > last),
+                0,
+              );
+        return answer({ tags: tags.slice(from, from + 1000) });
+      });
+
+    test('a full page goes on by its last tag', async () => {
+      cutLikeCrane(all);
+      assert.deepEqual(await tagsOf('test/pages'), { tags: all, isComplete: true });
+      assert.deepEqual(asked(), [null, 'v0999', 'v1999']);
+    });
+
+    test('a full last page is the end where nothing new follows', async () => {
+      cutLikeCrane(all.slice(0, 2000));
+      assert.deepEqual(await tagsOf('test/pages'), { tags: all.slice(0, 2000), isComplete: true });
+      assert.deepEqual(asked(), [null, 'v0999', 'v1999']);
+    });
+
+    test('an empty page is the end', async () => {
+      proxy.inject(({ path }) => answer({ tags: lastOf(path) === null ? all.slice(0, 1000) : [] }));
+      assert.deepEqual(await tagsOf('test/pages'), { tags: all.slice(0, 1000), isComplete: true });
+    });
+
+    test('a page that is not full is the end', async () => {
+      cutLikeCrane(all.slice(0, 999));
+      assert.equal((await tagsOf('test/pages')).isComplete, true);
+      assert.deepEqual(asked(), [null]);
+    });
+
+    test('more than was asked for is all that there is', async () => {
+      proxy.inject(() => answer({ tags: all }));
+      assert.deepEqual(await tagsOf('test/pages'), { tags: all, isComplete: true });
+      assert.deepEqual(asked(), [null]);
+    });
+
+    const stuck: [what: string, fault: Fault][] = [
+      ['ignores it', answer({ tags: all.slice(0, 1000) })],
+      ['refuses it', { kind: 'answer', status: 400 }],
+    ];
+    for (const [what, fault] of stuck) {
+      test(`a registry that ${what} is said to have more`, async () => {
+        proxy.inject(({ path }) => (lastOf(path) === null ? answer({ tags: all.slice(0, 1000) }) : fault));
+        assert.deepEqual(await tagsOf('test/pages'), { tags: all.slice(0, 1000), isComplete: false });
+        assert.deepEqual(asked(), [null, 'v0999']);
+      });
+    }
+
+    test('a list without an end is read up to a limit, and says so', async () => {
+      proxy.inject(() => {
+        const page = proxy.requests.length;
+        return answer({ tags: all.slice(0, 1000).map((tag) => `${tag}-${page}`) });
+      });
+      const { tags, isComplete } = await tagsOf('test/pages');
+      assert.deepEqual([tags.length, isComplete, proxy.requests.length], [20_000, false, 20]);
+    });
+  });
 
   test('a list without an end is read up to a limit, and says so', async () => {
     let page = 0;
