@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
-import { concat, TAR_END, tarHeader, tarPadding } from './tar.ts';
+import { concat, TAR_END, tarFolder, tarHeader, tarPadding } from './tar.ts';
 
 /** Bytes that are at hand, or a blob that has to be read from somewhere. */
 export type Content = Uint8Array | Descriptor;
@@ -37,14 +37,18 @@ export interface Piece {
  * The version of the composition: what goes into an archive, in which order, with which headers. It must change with
  * any of them, since clients and caches continue a download by its ETag.
  */
-const LAYOUT_VERSION = 2;
+const LAYOUT_VERSION = 3;
 
-/** Fixes every byte's place in a tar of these entries, in their order. */
+/**
+ * Fixes every byte's place in a tar of these entries, in their order. Each folder has an entry before the first file in
+ * it, because Apptainer and other readers create no folder that the archive does not name.
+ */
 export function layoutArchive(entries: readonly Entry[]): Layout {
   const identity = createHash('sha256');
   const slices: Slice[] = [];
   let offset = 0;
   let inline: Uint8Array[] = [];
+  const folders = new Set<string>();
 
   const add = (content: Content): void => {
     slices.push({ offset, content });
@@ -59,6 +63,10 @@ export function layoutArchive(entries: readonly Entry[]): Layout {
 
   for (const { path, content } of entries) {
     const size = contentSize(content);
+    for (const folder of foldersOf(path)) {
+      if (!folders.has(folder)) inline.push(tarFolder(folder));
+      folders.add(folder);
+    }
     inline.push(tarHeader(path, size));
     if (content instanceof Uint8Array) {
       inline.push(content);
@@ -83,6 +91,11 @@ export function cutRange(layout: Layout, range: ByteRange): Piece[] {
     if (start < end) pieces.push({ content, range: { start, end } });
   }
   return pieces;
+}
+
+/** The folders that a path lies in, outermost first: `blobs/`, `blobs/sha256/`. */
+function foldersOf(path: string): string[] {
+  return [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index + 1));
 }
 
 /** Bytes of a content. */

@@ -3,6 +3,8 @@ import { tarHeader, tarPadding } from './tar.ts';
 /** Bytes; what is larger than this is nothing that somebody would want to rewrite. */
 const LARGEST = 4 * 1024 * 1024;
 const BLOCK = 512;
+/** Links, devices, folders and pipes: no content follows them, whatever size their header states. */
+const HEADER_ONLY = new Set(['1', '2', '3', '4', '5', '6']);
 
 /** New content for a file of the archive; undefined leaves it as it is. */
 export type Rewrite = (name: string, content: Buffer) => Uint8Array | undefined;
@@ -30,7 +32,7 @@ export async function* rewriteTar(
       yield* input.pass(Number.POSITIVE_INFINITY);
       return;
     }
-    const size = stated ?? entry.size;
+    const size = HEADER_ONLY.has(entry.type) ? 0 : (stated ?? entry.size);
     const padded = size + tarPadding(size).length;
     const isNamed = entry.type === '0' && stated === undefined && names.has(entry.name);
     if (entry.type === 'x' && size <= LARGEST) {
@@ -96,7 +98,8 @@ function readHeader(header: Buffer): { name: string; size: number; type: string 
   if (size === undefined || !Number.isSafeInteger(size)) return undefined;
   const name = header.toString('latin1', 0, 100).replace(/\0.*$/s, '').replace(/^\.\//, '');
   const hasPrefix = header[345] !== 0;
-  return { name: hasPrefix ? '' : name, size, type: String.fromCharCode(header[156] || 0x30) };
+  const type = String.fromCharCode(header[156] || 0x30);
+  return { name: hasPrefix ? '' : name, size, type };
 }
 
 /** Octal, or the base-256 form that GNU tar introduced. */

@@ -1,6 +1,6 @@
 /**
- * The few bytes of the tar format that an archive of blobs needs: ustar headers that depend on nothing but the name
- * and the size of an entry.
+ * The few bytes of the tar format that an archive of blobs needs: ustar headers that depend on nothing but the type,
+ * the name and the size of an entry.
  *
  * @see https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html (ustar and pax Interchange Format)
  * @see https://www.gnu.org/software/tar/manual/html_node/Standard.html
@@ -9,6 +9,8 @@
 const BLOCK = 512;
 const NAME_MAX = 100;
 const OCTAL_SIZE_MAX = 0o77777777777;
+/** Types of entries (a file, a folder, a pax header) and their permissions. */
+const MODES = { '0': '0000644\0', '5': '0000755\0', x: '0000644\0' } as const;
 
 const encoder = new TextEncoder();
 
@@ -17,16 +19,12 @@ export const TAR_END: Uint8Array = new Uint8Array(2 * BLOCK);
 
 /** The header, a multiple of 512 bytes, of a regular file of `size` bytes: mode 0644, owner 0, time 0. */
 export function tarHeader(name: string, size: number): Uint8Array {
-  if (name.length <= NAME_MAX) return ustarHeader(name, size, '0');
-  // A sha512 blob's name is longer than the field, so a pax header says it first.
-  const record = paxRecord('path', name);
-  const extension = ustarHeader(`pax/${name.slice(-64)}`, record.length, 'x');
-  return concat([
-    extension,
-    record,
-    tarPadding(record.length),
-    ustarHeader(name.slice(-NAME_MAX), size, '0'),
-  ]);
+  return header(name, size, '0');
+}
+
+/** The header, a multiple of 512 bytes, of a folder: mode 0755, owner 0, time 0. The name ends with a slash. */
+export function tarFolder(name: string): Uint8Array {
+  return header(name, 0, '5');
 }
 
 /** The zeros between the end of a file of `size` bytes and the next block: 0 to 511 bytes. */
@@ -45,21 +43,34 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
   return joined;
 }
 
-function ustarHeader(name: string, size: number, type: '0' | 'x'): Uint8Array {
-  const header = new Uint8Array(BLOCK);
-  const write = (text: string, at: number): void => header.set(encoder.encode(text), at);
+function header(name: string, size: number, type: keyof typeof MODES): Uint8Array {
+  if (name.length <= NAME_MAX) return ustarHeader(name, size, type);
+  // A sha512 blob's name is longer than the field, so a pax header says it first.
+  const record = paxRecord('path', name);
+  const extension = ustarHeader(`pax/${name.slice(-64)}`, record.length, 'x');
+  return concat([
+    extension,
+    record,
+    tarPadding(record.length),
+    ustarHeader(name.slice(-NAME_MAX), size, type),
+  ]);
+}
+
+function ustarHeader(name: string, size: number, type: keyof typeof MODES): Uint8Array {
+  const block = new Uint8Array(BLOCK);
+  const write = (text: string, at: number): void => block.set(encoder.encode(text), at);
   write(name, 0);
-  write('0000644\0', 100);
+  write(MODES[type], 100);
   write('0000000\0', 108);
   write('0000000\0', 116);
-  writeSize(header.subarray(124, 136), size);
+  writeSize(block.subarray(124, 136), size);
   write('00000000000\0', 136);
   write('        ', 148);
   write(type, 156);
   write('ustar\x0000', 257);
-  const checksum = header.reduce((sum, byte) => sum + byte, 0);
+  const checksum = block.reduce((sum, byte) => sum + byte, 0);
   write(`${checksum.toString(8).padStart(6, '0')}\0 `, 148);
-  return header;
+  return block;
 }
 
 /** Octal up to 8 GiB; above, the base-256 form that GNU tar introduced and every reader in use knows. */

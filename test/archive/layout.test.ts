@@ -10,10 +10,12 @@ import { pipeline } from 'node:stream/promises';
 import { suite, test } from 'node:test';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
-import { extract } from 'tar-stream';
+import { extract, type Header } from 'tar-stream';
 import { composeArchive } from '../../src/archive/compose.ts';
 import { contentSize, cutRange, type Entry, layoutArchive } from '../../src/archive/layout.ts';
 import { tarHeader, tarPadding } from '../../src/archive/tar.ts';
+import { temporaryFolder } from '../support/process.ts';
+import { untarStrictly } from '../support/strict-untar.ts';
 import { MemoryBlobs } from './samples.ts';
 
 const signal = new AbortController().signal;
@@ -41,13 +43,23 @@ function build(shapes: readonly { inline: boolean; algorithm: string; bytes: Uin
   return { entries: unique, layout, read };
 }
 
-async function readByTarStream(archive: Buffer): Promise<{ name: string; size: number; bytes: Buffer }[]> {
-  const files: { name: string; size: number; bytes: Buffer }[] = [];
+/** The names and sizes that a tar of these entries has: each folder stands before the first file in it. */
+function withFolders(entries: readonly Entry[]): [name: string, size: number][] {
+  const named = new Map<string, number>();
+  for (const { path, content } of entries) {
+    const [, algorithm] = /^blobs\/(\w+)\//.exec(path) ?? [];
+    for (const folder of algorithm === undefined ? [] : ['blobs/', `blobs/${algorithm}/`])
+      named.set(folder, 0);
+    named.set(path, contentSize(content));
+  }
+  return [...named];
+}
+
+async function readByTarStream(archive: Buffer): Promise<{ header: Header; bytes: Buffer }[]> {
+  const files: { header: Header; bytes: Buffer }[] = [];
   const reader = extract();
   const done = (async () => {
-    for await (const entry of reader) {
-      files.push({ name: entry.header.name, size: entry.header.size ?? -1, bytes: await buffer(entry) });
-    }
+    for await (const entry of reader) files.push({ header: entry.header, bytes: await buffer(entry) });
   })();
   await Promise.all([pipeline(Readable.from([archive]), reader), done]);
   return files;
@@ -91,11 +103,17 @@ suite('the layout of an archive', () => {
         const whole = await read(0, layout.size);
         assert.equal(whole.length, layout.size);
         assert.equal(whole.length % 512, 0);
-        const files = await readByTarStream(whole);
+        const found = await readByTarStream(whole);
         assert.deepEqual(
-          files.map(({ name, size }) => [name, size]),
-          entries.map(({ path, content }) => [path, contentSize(content)]),
+          found.map(({ header: { name, size } }) => [name, size]),
+          withFolders(entries),
         );
+        for (const { header } of found) {
+          const isFolder = header.name.endsWith('/');
+          assert.equal(header.type, isFolder ? 'directory' : 'file');
+          assert.equal(header.mode, isFolder ? 0o755 : 0o644);
+        }
+        const files = found.filter(({ header }) => header.type === 'file');
         for (const [index, { bytes }] of files.entries()) {
           const content = entries[index]?.content;
           if (content instanceof Uint8Array) assert.deepEqual(bytes, Buffer.from(content));
@@ -121,14 +139,29 @@ suite('the layout of an archive', () => {
         const lines = listing.trim().split('\n').filter(Boolean);
         assert.deepEqual(
           lines.map((line) => line.split(/\s+/)),
-          entries.map(({ path, content }) => [
-            '-rw-r--r--',
+          withFolders(entries).map(([name, size]) => [
+            name.endsWith('/') ? 'drwxr-xr-x' : '-rw-r--r--',
             '0/0',
-            String(contentSize(content)),
+            String(size),
             '1970-01-01',
             '00:00:00',
-            path,
+            name,
           ]),
+        );
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  test('each folder has one entry, before what is in it, for a reader that creates none', async () => {
+    await fc.assert(
+      fc.asyncProperty(entryShapes, async (shapes) => {
+        const { entries, layout, read } = build(shapes);
+        await using folder = await temporaryFolder();
+        const names = await untarStrictly(await read(0, layout.size), folder.path);
+        assert.deepEqual(
+          names,
+          withFolders(entries).map(([name]) => name),
         );
       }),
       { numRuns: 20 },
@@ -165,7 +198,7 @@ suite('the layout of an archive', () => {
       { path: 'x', content: bytes('1') },
       { path: 'y', content: a },
     ]);
-    assert.match(base, /^"2-[0-9a-f]{64}"$/);
+    assert.match(base, /^"3-[0-9a-f]{64}"$/);
     assert.equal(
       of([
         { path: 'x', content: bytes('1') },

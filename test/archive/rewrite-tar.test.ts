@@ -80,6 +80,20 @@ suite('a file inside a tar', () => {
     }
   });
 
+  test('is found behind a folder whose header states a size, which no content follows', async () => {
+    const tar = pack();
+    tar.entry({ name: 'blobs/', type: 'directory', size: 0 });
+    tar.finalize();
+    const folder = (await buffer(tar)).subarray(0, 512);
+    folder.write('00000010000', 124, 'latin1');
+    folder.write('        ', 148, 'latin1');
+    const sum = folder.reduce((total, byte) => total + byte, 0);
+    folder.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
+    const other = await rewritten(Buffer.concat([folder, await tarOf(FILES)]), () => Buffer.from('[2]'));
+    assert.deepEqual(other.subarray(0, 512), folder);
+    assert.deepEqual(await contentsOf(other.subarray(512)), { ...FILES, 'manifest.json': '[2]' });
+  });
+
   test('is not changed where the tar breaks off in it', async () => {
     const tar = await tarOf({ 'manifest.json': longer });
     const half = tar.subarray(0, 1024);

@@ -12,10 +12,11 @@ import { createStack, type Stack } from '../registry/stack.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { artifact, blob, image, index, layer, type Manifest, manifest, sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { waitFor } from '../support/process.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage, type StandardImages, standardImages } from '../support/standard-images.ts';
+import { untarStrictly } from '../support/strict-untar.ts';
 
 const never = new AbortController().signal;
 const INDEX = 'application/vnd.oci.image.index.v1+json';
@@ -258,6 +259,8 @@ suite('the registry source, from a real registry', {
           'oci-layout',
           'index.json',
           'manifest.json',
+          'blobs/',
+          'blobs/sha256/',
           ...[descriptor, config.descriptor, ...layers.map((one) => one.descriptor)].map(({ digest }) =>
             blobPath(digest),
           ),
@@ -265,7 +268,7 @@ suite('the registry source, from a real registry', {
       );
       assert.deepEqual(entries.get(blobPath(descriptor.digest)), bytes);
       for (const [path, content] of entries) {
-        if (path.startsWith('blobs/')) assert.equal(blobPath(sha256(content)), path);
+        if (/^blobs\/.*[^/]$/.test(path)) assert.equal(blobPath(sha256(content)), path);
       }
       assert.deepEqual(JSON.parse(String(entries.get('manifest.json'))), [
         {
@@ -274,6 +277,27 @@ suite('the registry source, from a real registry', {
           Layers: layers.map((one) => blobPath(one.descriptor.digest)),
         },
       ]);
+    });
+
+    test('unpacks where only an entry of its own creates a folder, whatever is asked for', async () => {
+      const have = { references: [parseReference(`${registry.host}/library/busybox`)], layers: [] };
+      for (const [names, asked] of [
+        ['library/busybox', {}],
+        ['library/busybox', { format: 'oci' }],
+        ['library/busybox', { format: 'oci', platforms: 'all' }],
+        [['test/shared:1', 'test/shared:2'], {}],
+        ['test/shared:1', { have }],
+      ] as const) {
+        await using folder = await temporaryFolder();
+        const entries = await untarStrictly(
+          await bytesOf(await open([...[names].flat()], asked)),
+          folder.path,
+        );
+        assert.deepEqual(
+          entries.filter((name) => name.endsWith('/')),
+          ['blobs/', 'blobs/sha256/'],
+        );
+      }
     });
 
     test('asked for twice is the same twice', async () => {
@@ -335,7 +359,7 @@ suite('the registry source, from a real registry', {
       );
       assert.equal(layers.size, 3);
       assert.deepEqual((await requested()).sort(), [...layers].map((digest) => `blobs/${digest}`).sort());
-      assert.equal([...entries.keys()].filter((path) => path.startsWith('blobs/')).length, 2 + 2 + 3);
+      assert.equal([...entries.keys()].filter((path) => /^blobs\/.*[^/]$/.test(path)).length, 2 + 2 + 3);
     });
 
     test('of images in several repositories reads each blob where it is', async () => {

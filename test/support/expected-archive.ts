@@ -25,6 +25,8 @@ export function expectedArchive(name: string, { descriptor, bytes, config, layer
     file('oci-layout', json({ imageLayoutVersion: '1.0.0' })),
     file('index.json', json(index)),
     file('manifest.json', json([manifest])),
+    header('blobs/', 0, 'folder'),
+    header('blobs/sha256/', 0, 'folder'),
     file(path(digest), bytes),
     ...[config, ...layers].map((blob) => file(path(blob.descriptor.digest), blob.content as Uint8Array)),
     Buffer.alloc(1024),
@@ -36,22 +38,26 @@ function json(value: unknown): Buffer {
 }
 
 /** https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html, table 4-14. */
-function file(name: string, content: Uint8Array): Buffer {
+function header(name: string, size: number, type: 'file' | 'folder'): Buffer {
   const octal = (value: number, digits: number): string => `${value.toString(8).padStart(digits, '0')}\0`;
   const fields: [at: number, text: string][] = [
     [0, name],
-    [100, octal(0o644, 7)],
+    [100, octal(type === 'file' ? 0o644 : 0o755, 7)],
     [108, octal(0, 7)],
     [116, octal(0, 7)],
-    [124, octal(content.length, 11)],
+    [124, octal(size, 11)],
     [136, octal(0, 11)],
     [148, ' '.repeat(8)],
-    [156, '0'],
+    [156, type === 'file' ? '0' : '5'],
     [257, 'ustar\x0000'],
   ];
-  const header = Buffer.alloc(512);
-  for (const [at, text] of fields) header.write(text, at, 'latin1');
-  const sum = header.reduce((total, byte) => total + byte, 0);
-  header.write(`${octal(sum, 6)} `, 148, 'latin1');
-  return Buffer.concat([header, content, Buffer.alloc(-content.length & 511)]);
+  const block = Buffer.alloc(512);
+  for (const [at, text] of fields) block.write(text, at, 'latin1');
+  const sum = block.reduce((total, byte) => total + byte, 0);
+  block.write(`${octal(sum, 6)} `, 148, 'latin1');
+  return block;
+}
+
+function file(name: string, content: Uint8Array): Buffer {
+  return Buffer.concat([header(name, content.length, 'file'), content, Buffer.alloc(-content.length & 511)]);
 }
