@@ -9,6 +9,7 @@ import type { Guard } from './net/guard.ts';
 import type { HttpClientOptions } from './net/http-client.ts';
 import { judgeHost } from './net/judge-host.ts';
 import { type FindProxy, findProxyBy } from './net/proxies.ts';
+import type { Allowlist } from './policy/allowlist.ts';
 import type { Redis } from './redis/redis.ts';
 import { createRedisTurns } from './redis/redis-turns.ts';
 import { openRegistries } from './registries.ts';
@@ -48,6 +49,14 @@ export interface ImageMeter {
   readonly cache: NonNullable<CacheLog['read']>;
 }
 
+/** What may be fetched, and from where. */
+export interface ImageAccess {
+  readonly guard: Guard;
+  readonly policy: TrustPolicy;
+  /** Absent for the owner of the credentials, who may fetch anything. */
+  readonly allowlist?: Allowlist;
+}
+
 /** Where images come from, with everything behind it: the cache, the registries, the engine. */
 export interface Images {
   readonly source: ImageSource;
@@ -66,7 +75,7 @@ export interface Images {
 export async function openImages(
   config: Config,
   environment: Environment,
-  { guard, policy }: { readonly guard: Guard; readonly policy: TrustPolicy },
+  { guard, policy, allowlist }: ImageAccess,
   { meter, redis }: { readonly meter?: ImageMeter; readonly redis?: Redis | undefined } = {},
 ): Promise<Images> {
   const insecure = new Set(config.insecureRegistries);
@@ -76,7 +85,7 @@ export async function openImages(
   const measured = meter && { onAnswer: meter.upstream };
   const findProxy = proxiesOf(environment);
   const upstream = openRegistries(config, {
-    ...{ guard, credentials, logger, userAgent, findProxy, ...measured },
+    ...{ guard, credentials, allowlist, logger, userAgent, findProxy, ...measured },
   });
   const blobs = await openCache(config, environment.logger, meter);
   const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;

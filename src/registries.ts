@@ -3,7 +3,9 @@ import { type FindRegistryHosts, readRegistryHosts } from './config/registry-hos
 import type { Config } from './config/schema.ts';
 import { alsoTrusting, type Guard } from './net/guard.ts';
 import { createHttpClient, type HttpClient, type HttpClientOptions } from './net/http-client.ts';
+import type { Reference } from './oci/reference.ts';
 import { type RegistryHost, repositoryAt } from './oci/registry-host.ts';
+import type { Allowlist } from './policy/allowlist.ts';
 import { createAuthorizer } from './registry/authorizer.ts';
 import { createCircuit } from './registry/circuit.ts';
 import {
@@ -19,6 +21,8 @@ import { createMirroringClient, type Mirror } from './registry/mirroring-client.
 export interface RegistriesOptions extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy'> {
   readonly guard: Guard;
   readonly credentials: CredentialStore;
+  /** What clients may fetch; anything where absent, as for the owner of the credentials. */
+  readonly allowlist?: Allowlist | undefined;
   readonly logger: Logger;
   /** Milliseconds that a mirror has to go on; 10 000 where absent, as there is somebody else to ask. */
   readonly mirrorPatience?: number;
@@ -39,11 +43,18 @@ const MIRROR_PATIENCE_MS = 10_000;
  * @throws ConfigError where a file about mirrors cannot be used
  */
 export function openRegistries(config: Config, options: RegistriesOptions): Registries {
-  const { guard, credentials, logger, mirrorPatience = MIRROR_PATIENCE_MS, ...common } = options;
+  const { guard, credentials, allowlist, logger, mirrorPatience = MIRROR_PATIENCE_MS, ...common } = options;
   const insecure = new Set(config.insecureRegistries);
   const hostsOf = readHosts(config);
   const clients: HttpClient[] = [];
   const now = (): number => performance.now();
+
+  /** Credentials are for where the operator says that their registry is, and for what clients may fetch there anyway. */
+  const mayUseCredentials = (target: Reference, origin: string): boolean => {
+    const { origin: written } = hostsOf(target.domain) ?? {};
+    const own = written?.api.origin ?? registryOrigin(target.domain, insecure);
+    return origin === own && (allowlist === undefined || allows(allowlist, target));
+  };
 
   const clientFor = (
     http: HttpClientOptions,
@@ -51,7 +62,7 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
   ): DirectClient => {
     const client = createHttpClient(http);
     clients.push(client);
-    const authorizer = createAuthorizer({ http: client, credentials, now });
+    const authorizer = createAuthorizer({ http: client, credentials, mayUseCredentials, now });
     return createRegistryClient({ http: client, authorizer, insecure, ...registry });
   };
 
@@ -126,6 +137,15 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
 export function readHosts(config: Config): FindRegistryHosts {
   const insecure = new Set(config.insecureRegistries);
   return readRegistryHosts(config, (domain) => registryOrigin(domain, insecure));
+}
+
+function allows(allowlist: Allowlist, reference: Reference): boolean {
+  try {
+    allowlist.check(reference);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Asks for each repository the client of its registry. */

@@ -20,6 +20,7 @@ import { skipUnless } from './support/packages.ts';
 import { type TemporaryFolder, temporaryFolder } from './support/process.ts';
 import { push } from './support/push.ts';
 import { randomLayer } from './support/random-layer.ts';
+import { startRedirector } from './support/redirector.ts';
 import { basicCredentials, type Registry, registryUser, startRegistry } from './support/registry.ts';
 
 const never = new AbortController().signal;
@@ -71,9 +72,9 @@ suite('registries by way of their mirrors', {
   afterEach(() => Promise.all(opened.map((registries) => registries.close())));
 
   /** The registries by the text of a settings file. */
-  async function open(toml: string, configJson = '{}'): Promise<Registries> {
+  async function open(toml: string, configJson = '{}', insecure = [origin.host]): Promise<Registries> {
     const file = join(folder.path, 'settings.toml');
-    await writeFile(file, `insecure_registries = ["${origin.host}"]\n${toml}`);
+    await writeFile(file, `insecure_registries = ${JSON.stringify(insecure)}\n${toml}`);
     await writeFile(join(folder.path, 'config.json'), configJson);
     const config: Config = loadConfig({
       argv: ['--config', file],
@@ -81,8 +82,9 @@ suite('registries by way of their mirrors', {
       home: folder.path,
       isRoot: false,
     });
+    const { guard, allowlist } = createAccess(config, () => []);
     const registries = openRegistries(config, {
-      guard: createAccess(config, () => []).guard,
+      ...{ guard, allowlist },
       credentials: createDockerConfigCredentials(folder.path),
       logger: pino(
         { level: 'info' },
@@ -344,6 +346,24 @@ suite('registries by way of their mirrors', {
       assert.match(mistakes.join('\n'), /ENOENT.*such\.pem.*\n.* is both in the registries/);
       return true;
     });
+  });
+
+  test('a redirect opens a private repository of another registry only where clients may fetch it there', async () => {
+    await using hidden = await startRegistry({ auth: 'htpasswd' });
+    await using first = await startRedirector();
+    await push(hidden.url, 'team/app', 'one', published, { headers: hidden.headers });
+    first.target = `${hidden.url}/v2/team/app`;
+    const auth = btoa(`${registryUser.name}:${registryUser.password}`);
+    const credentials = JSON.stringify({ auths: { [hidden.host]: { auth } } });
+    const read = async (...allow: string[]): Promise<string> => {
+      const insecure = [origin.host, first.host, hidden.host];
+      const { client } = await open(`allow = ${JSON.stringify(allow)}\n`, credentials, insecure);
+      return (await client.manifest(parseReference(`${first.host}/any/app`), 'one', never)).digest;
+    };
+    const { digest } = published.descriptor;
+    assert.equal(await read(`${first.host}/**`, `${hidden.host}/team/**`), digest);
+    await assert.rejects(read(`${first.host}/**`), { code: 'image-not-found' });
+    await assert.rejects(read(`${first.host}/**`, `${hidden.host}/other/**`), { code: 'image-not-found' });
   });
 
   test('the real mirror asks the registry once for each blob', async () => {

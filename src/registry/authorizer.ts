@@ -1,7 +1,7 @@
 import { CatalogueError, quote } from '../errors.ts';
 import { type HttpClient, type HttpRequest, type HttpResponse, readBody } from '../net/http-client.ts';
 import { parseJsonObject } from '../oci/json.ts';
-import type { Repository } from '../oci/reference.ts';
+import type { Reference, Repository } from '../oci/reference.ts';
 import { type Challenge, parseChallenges, preferredChallenge } from './challenge.ts';
 import type { CredentialStore, Credentials } from './credentials.ts';
 import { credentialsRefused, missingOrPrivate, statusError } from './status-error.ts';
@@ -27,9 +27,24 @@ export interface Authorizer {
   refusal(repository: Repository): Promise<CatalogueError>;
 }
 
+/** Knows which Authorization header a registry wants, and those wanted where it redirects to another registry. */
+export interface RegistryAuthorizer extends Authorizer {
+  /**
+   * Chooses who answers a registry that a redirect has reached, with tokens apart from those of direct requests.
+   *
+   * @param origin of the registry that the redirect has reached
+   */
+  redirected(target: Reference, origin: string): Authorizer;
+}
+
 export interface AuthorizerOptions {
   readonly http: HttpClient;
   readonly credentials: CredentialStore;
+  /**
+   * Tells whether clients may read a repository by its registry's credentials where another registry redirects to it;
+   * anonymous only where absent. Otherwise any registry could open the private repositories of another one.
+   */
+  readonly mayUseCredentials?: (target: Reference, origin: string) => boolean;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
   /** Milliseconds in which a token must be there, whole; 60 000 where absent. */
@@ -58,16 +73,32 @@ const DEFAULT_LIFETIME_S = 60;
 const TOKEN_MAX = 16 * 1024;
 const REMEMBERED_MAX = 2_000;
 
+const NO_CREDENTIALS: CredentialStore = { find: async () => undefined };
+
 /**
  * Keeps challenges by registry and tokens by repository, so that a token is asked for once, by however many requests,
  * and renewed before it expires in the middle of an image.
  */
 export function createAuthorizer({
+  mayUseCredentials = () => false,
+  ...options
+}: AuthorizerOptions): RegistryAuthorizer {
+  const [withCredentials, anonymous] = [
+    createKeeper(options),
+    createKeeper({ ...options, credentials: NO_CREDENTIALS }),
+  ];
+  return {
+    ...createKeeper(options),
+    redirected: (target, origin) => (mayUseCredentials(target, origin) ? withCredentials : anonymous),
+  };
+}
+
+function createKeeper({
   http,
   credentials,
   now,
   timeout = TOKEN_REQUEST_TIMEOUT_MS,
-}: AuthorizerOptions): Authorizer {
+}: Omit<AuthorizerOptions, 'mayUseCredentials'>): Authorizer {
   const challenges = new Map<string, KnownChallenge>();
   const tokens = new Map<string, Promise<Token>>();
 

@@ -13,7 +13,8 @@ import { type Digest, digestHash, finishDigest, isDigest, sha256 } from '../oci/
 import { isForeignLayer, MEDIA_TYPES } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { PaceLimits } from '../pace.ts';
-import type { Authorizer } from './authorizer.ts';
+import { requestAuthorized } from './authorized-request.ts';
+import type { RegistryAuthorizer } from './authorizer.ts';
 import { type BlobHost, type OpenRange, streamBlob } from './blob-stream.ts';
 import { listReferrers } from './referrer-list.ts';
 import { missingOrPrivate, statusError } from './status-error.ts';
@@ -76,7 +77,7 @@ export interface DirectClient extends RegistryClient {
 
 export interface RegistryClientOptions {
   readonly http: HttpClient;
-  readonly authorizer: Authorizer;
+  readonly authorizer: RegistryAuthorizer;
   /** Registries that are spoken to by plain HTTP. */
   readonly insecure: ReadonlySet<string>;
   /** Where the API of a host is that stands in for registries; by the registry's name where absent. */
@@ -114,25 +115,7 @@ export function createRegistryClient({
     const root = api?.href.replace(/\/$/, '') ?? `${registryOrigin(repository.domain, insecure)}/v2`;
     const url = new URL(`${root}/${repository.path}/${resource}`);
     if (repository.namespace !== undefined) url.searchParams.set('ns', repository.namespace);
-    const attempt = (authorization: string | undefined): Promise<HttpResponse> =>
-      http.request(
-        url,
-        { ...request, headers: { ...request.headers, ...(authorization && { authorization }) } },
-        signal,
-      );
-
-    const known = await authorizer.authorization(repository);
-    const first = await attempt(known);
-    if (first.status !== 401) return first;
-    await drain(first);
-    // Credentials are for the registry: whoever it redirects to must not say where they go (CVE-2020-15157).
-    if (first.url.origin !== url.origin) throw await authorizer.refusal(repository);
-    const wwwAuthenticate = first.header('www-authenticate');
-    const header = await authorizer.challenged(repository, url.origin, wwwAuthenticate, known);
-    const second = header === undefined ? first : await attempt(header);
-    if (second.status !== 401) return second;
-    await drain(second);
-    throw await authorizer.refusal(repository);
+    return requestAuthorized({ http, authorizer }, repository, url, request, signal);
   };
 
   const openBlob =

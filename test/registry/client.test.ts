@@ -10,7 +10,7 @@ import type { HttpClient } from '../../src/net/http-client.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { parseDigest, sha256 } from '../../src/oci/digest.ts';
 import { parseReference } from '../../src/oci/reference.ts';
-import type { Authorizer } from '../../src/registry/authorizer.ts';
+import type { Authorizer, RegistryAuthorizer } from '../../src/registry/authorizer.ts';
 import { createRegistryClient, type RegistryClient, registryOrigin } from '../../src/registry/client.ts';
 import { missingOrPrivate } from '../../src/registry/status-error.ts';
 import { send } from '../../src/streams.ts';
@@ -766,11 +766,12 @@ suite('where a registry is', () => {
       },
       close: async () => {},
     };
-    const authorizer: Authorizer = {
+    const anonymous: Authorizer = {
       authorization: async () => undefined,
       challenged: async () => undefined,
       refusal: async (image) => missingOrPrivate(image),
     };
+    const authorizer: RegistryAuthorizer = { ...anonymous, redirected: () => anonymous };
     const client: RegistryClient = createRegistryClient({ http, authorizer, insecure });
     await assert.rejects(client.manifest(parseReference('busybox'), 'latest', never), {
       code: 'image-not-found',

@@ -1,7 +1,11 @@
 import { createGuard, type Guard } from '../../src/net/guard.ts';
 import { createHttpClient, type HttpClient } from '../../src/net/http-client.ts';
 import type { PaceLimits } from '../../src/pace.ts';
-import { type Authorizer, createAuthorizer } from '../../src/registry/authorizer.ts';
+import {
+  type AuthorizerOptions,
+  createAuthorizer,
+  type RegistryAuthorizer,
+} from '../../src/registry/authorizer.ts';
 import { createRegistryClient, type RegistryClient } from '../../src/registry/client.ts';
 import type { CredentialStore, Credentials } from '../../src/registry/credentials.ts';
 import { createImageSignatures, type ImageSignatures } from '../../src/sources/image-signatures.ts';
@@ -9,7 +13,7 @@ import { createTrustPolicy } from '../../src/trust/trust-policy.ts';
 
 export interface Stack extends AsyncDisposable {
   http: HttpClient;
-  authorizer: Authorizer;
+  authorizer: RegistryAuthorizer;
   client: RegistryClient;
   /** Of which nothing is asked. */
   signatures: ImageSignatures;
@@ -25,6 +29,9 @@ export interface StackOptions {
   /** Origins of this machine that play public ones. */
   open?: string[];
   credentials?: Credentials | undefined;
+  /** Credentials by registry, in place of those for any. */
+  credentialsOf?: CredentialStore['find'];
+  mayUseCredentials?: AuthorizerOptions['mayUseCredentials'];
   /** Milliseconds. */
   now?: () => number;
   idleTimeout?: number;
@@ -40,6 +47,8 @@ export function createStack(options: StackOptions): Stack {
     trusted = [],
     open = [],
     credentials,
+    credentialsOf = async () => credentials,
+    mayUseCredentials,
     now,
     idleTimeout,
     ...limits
@@ -57,11 +66,12 @@ export function createStack(options: StackOptions): Stack {
     userAgent: 'test',
     ...(idleTimeout !== undefined && { idleTimeout }),
   });
-  const store: CredentialStore = { find: async () => credentials };
+  const store: CredentialStore = { find: credentialsOf };
   const authorizer = createAuthorizer({
     http,
     credentials: store,
     now: now ?? (() => performance.now()),
+    ...(mayUseCredentials && { mayUseCredentials }),
     ...(limits.metadataTimeout !== undefined && { timeout: limits.metadataTimeout }),
   });
   const client = createRegistryClient({ http, authorizer, insecure: new Set(hosts), ...limits });

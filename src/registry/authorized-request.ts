@@ -1,0 +1,65 @@
+import { CatalogueError } from '../errors.ts';
+import { drain, type HttpClient, type HttpRequest, type HttpResponse } from '../net/http-client.ts';
+import { type Reference, type Repository, referenceOrNone } from '../oci/reference.ts';
+import type { Authorizer, RegistryAuthorizer } from './authorizer.ts';
+import { missingOrPrivate } from './status-error.ts';
+
+/** A path of the registry API: anything, `/v2/`, a repository, and something in it. */
+const RESOURCE = /^(?:\/.*?)?\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\/[^/]+$/;
+
+/**
+ * Sends a request of a registry's API with the authorization that the registry asks for. Where the registry redirects to
+ * another registry, that one is asked with an authorization of its own: credentials never travel with a redirect
+ * (CVE-2020-15157).
+ *
+ * @returns an answer with any status but 401
+ * @throws CatalogueError `image-not-found` or `registry-credentials-refused` for 401; as {@link HttpClient.request} and
+ *   {@link Authorizer.challenged} do
+ */
+export async function requestAuthorized(
+  { http, authorizer }: { readonly http: HttpClient; readonly authorizer: RegistryAuthorizer },
+  repository: Repository,
+  url: URL,
+  request: HttpRequest,
+  signal: AbortSignal,
+): Promise<HttpResponse> {
+  const attempt = (at: URL, authorization: string | undefined): Promise<HttpResponse> => {
+    const headers = { ...request.headers, ...(authorization && { authorization }) };
+    return http.request(at, { ...request, chosenBy: url.origin, headers }, signal);
+  };
+
+  /** Answers the challenge of one registry, once. What another origin asks for is not answered. */
+  const exchange = async (by: Authorizer, from: Repository, at: URL, refused?: HttpResponse) => {
+    const known = await by.authorization(from);
+    const first = known === undefined && refused ? refused : await attempt(at, known);
+    if (first.status !== 401 || first.url.origin !== at.origin) return first;
+    await drain(first);
+    const header = await by.challenged(from, at.origin, first.header('www-authenticate'), known);
+    return header === undefined ? first : attempt(at, header);
+  };
+
+  const first = await exchange(authorizer, repository, url);
+  if (first.status !== 401) return first;
+  await drain(first);
+  const target = first.url.origin === url.origin ? undefined : repositoryOf(first.url);
+  if (target === undefined) throw await authorizer.refusal(repository);
+  const theirs = authorizer.redirected(target, first.url.origin);
+  try {
+    const second = await exchange(theirs, target, first.url, first);
+    if (second.status !== 401) return second;
+    await drain(second);
+    throw await theirs.refusal(target);
+  } catch (error) {
+    const isMissing = error instanceof CatalogueError && error.code === 'image-not-found';
+    // The client asked for the repository that redirects.
+    throw isMissing ? missingOrPrivate(repository, error) : error;
+  }
+}
+
+/** Reads which repository a URL is of; undefined where it is not of a registry's API. */
+function repositoryOf({ host, pathname }: URL): Reference | undefined {
+  // A name without a dot or a port would be read as a repository of Docker Hub.
+  if (!/[.:]/.test(host)) return undefined;
+  const [, path] = RESOURCE.exec(pathname) ?? [];
+  return path === undefined ? undefined : referenceOrNone(`${host}/${path}`);
+}

@@ -1,0 +1,37 @@
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** A registry that has nothing: it sends clients to another one. */
+export interface Redirector extends AsyncDisposable {
+  host: string;
+  requests: IncomingMessage[];
+  /** The URL that takes the place of `/v2/any/app` in the next requests. */
+  target: string;
+  /** The authorization without which it sends nobody anywhere, and the realm that has it. */
+  wants: { authorization: string; challenge: string } | undefined;
+}
+
+export async function startRedirector(): Promise<Redirector> {
+  const requests: IncomingMessage[] = [];
+  const server = createServer((request, response) => {
+    requests.push(request);
+    const { wants } = redirector;
+    if (wants !== undefined && request.headers.authorization !== wants.authorization) {
+      return void response.writeHead(401, { 'www-authenticate': wants.challenge }).end();
+    }
+    const location = (request.url ?? '').replace(/^\/v2\/any\/app/, redirector.target);
+    response.writeHead(307, { location }).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const redirector: Redirector = {
+    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    requests,
+    target: '',
+    wants: undefined,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+  return redirector;
+}
