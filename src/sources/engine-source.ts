@@ -19,6 +19,7 @@ import { createProgressHub } from './engine/progress-hub.ts';
 import type { PullProgress } from './engine/pull-progress.ts';
 import type { PulledImages } from './engine/pulled-images.ts';
 import type { Queue } from './engine/queue.ts';
+import { wholeArchive } from './engine/whole-archive.ts';
 import type { Archive, ArchiveRequest, ImageSource, LiveArchive, Progress } from './image-source.ts';
 
 export interface EngineSourceOptions {
@@ -66,6 +67,8 @@ interface Order {
 
 /** How often an archive is made anew where a name went to another image while it was saved. */
 const SAVE_TRIES = 3;
+/** Raise it with what is required of a saved archive: files that were kept before it are made again. */
+const CHECK_VERSION = 1;
 
 /**
  * Has a Docker engine pull images and save them. What it saves is kept on the disk, by all that its bytes depend on, so
@@ -167,13 +170,23 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
     const { product, store } = await engine.describe(signal);
     const ids = images.map(({ id }) => id);
     const chosen = chosenPlatform(images);
-    const all = { ids, names, nameless, platform: chosen && formatPlatform(chosen), product, store };
+    const all = {
+      ids,
+      names,
+      nameless,
+      platform: chosen && formatPlatform(chosen),
+      product,
+      store,
+      check: CHECK_VERSION,
+    };
     return createHash('sha256').update(JSON.stringify(all)).digest('hex');
   };
 
   const save = async ({ names, images, nameless }: Job, signal: AbortSignal): Promise<Readable> => {
     const saved = await engine.save(names, chosenPlatform(images), signal);
-    return nameless.length === 0 ? saved : nameImages(saved, nameless, signal);
+    const asked = images.map(({ id, listedId, platform }) => ({ ids: [id, listedId], platform }));
+    const whole = wholeArchive(saved, asked, signal);
+    return nameless.length === 0 ? whole : nameImages(whole, nameless, signal);
   };
 
   /** Saves the images to the disk, once for however many want them at the same time. */

@@ -14,6 +14,8 @@ const ARM64 = 'linux/arm64';
 /** Images have 1 MiB each: one may stay. */
 const KEEP = '1.5MiB';
 
+const ADVICE = 'An engine that has a layer in another compression does not pull it again.';
+
 interface Parts extends AsyncDisposable {
   engine: FakeEngine;
   proxy: DockerProxy;
@@ -162,5 +164,30 @@ suite('engines of any version', () => {
       requests().filter((request) => request.includes('/images/get')),
       [`GET /v1.51/images/get?names=a:latest&names=${exact}`],
     );
+  });
+
+  test('a blob that the engine leaves out is a 502 with the reason, in the log too', async () => {
+    await using parts = await startParts({ apiVersion: '1.51', store: 'containerd' });
+    const { layers } = parts.engine.publish(full('a:latest'), [AMD64, ARM64]);
+    const layer = layers.get(AMD64)?.replace('sha256:', '') ?? '';
+    parts.engine.leaveOut((file) => file.endsWith(layer));
+    const answers: HttpResponse[] = [];
+    // A busy machine sheds load at first.
+    const isAnswered = async (): Promise<boolean> => {
+      answers.unshift(await parts.get('a'));
+      return answers[0]?.status !== 503;
+    };
+    await waitFor(isAnswered, { what: 'an answer' });
+    assert.equal(answers[0]?.status, 502);
+    assert.match(`${answers[0].body}`, new RegExp(`does not contain, such as \\\\"blobs/sha256/${layer}`));
+    const told = (): string[] => {
+      const lines = parts.proxy.logs().map((record) => JSON.stringify(record));
+      return lines.filter((line) => line.includes(`blobs/sha256/${layer}`) && line.includes(ADVICE));
+    };
+    await waitFor(() => told().length === 1, { what: 'the reason in the log' });
+    await assert.rejects(parts.get('a&stream=1'), 'the connection breaks');
+    await waitFor(() => told().length === 2, { what: 'the reason in the log, with stream=1' });
+    parts.engine.leaveOut(() => false);
+    assert.equal((await parts.get('a')).status, 200);
   });
 });

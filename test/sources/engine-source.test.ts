@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { type BlobCache, openBlobCache } from '../../src/blobs/blob-cache.ts';
+import { CatalogueError } from '../../src/errors.ts';
 import { parsePlatform } from '../../src/oci/platform.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { type ConnectOptions, connectEngine } from '../../src/sources/engine/connect.ts';
@@ -145,5 +146,80 @@ suite('archives of an engine', () => {
     save();
     await Promise.all([first, second]);
     assert.deepEqual(stages.slice(0, 2), ['queued', 'saving']);
+  });
+});
+
+suite('an archive that an engine saves without all blobs', () => {
+  for (const [engine, store, apiVersion] of [
+    ['Docker 20.10', 'overlay2', '1.41'],
+    ['Docker 29', 'overlay2', '1.51'],
+    ['the containerd store of Docker 29', 'containerd', '1.51'],
+    ['the containerd store of Docker 28', 'containerd', '1.48'],
+  ] as const) {
+    test(`of ${engine} is an error, and is not kept; what comes whole afterwards is`, async () => {
+      await using parts = await startParts({ fakeEngine: { store, apiVersion } });
+      const { signal } = new AbortController();
+      const published = parts.fake.publish(`${IMAGE}:latest`, [AMD64, 'linux/arm64']);
+      const config = published.configs.get(AMD64)?.slice('sha256:'.length) ?? '';
+      const layer = published.layers.get(AMD64)?.slice('sha256:'.length) ?? '';
+      const lost = new Set([`blobs/sha256/${config}`, `blobs/sha256/${layer}`, `${config}/layer.tar`]);
+      const spools = (): Promise<string[]> => readdir(join(parts.folder, 'spools'));
+      for (const file of lost) {
+        parts.fake.leaveOut((saved) => saved === file);
+        if (file.startsWith('blobs') === (store === 'overlay2' && apiVersion === '1.41')) continue;
+        await assert.rejects(parts.open(signal), (error) => {
+          assert.ok(error instanceof CatalogueError);
+          assert.equal(error.status, 502);
+          assert.match(error.message, new RegExp(`does not contain, such as "${file}"`));
+          assert.match(`${error.cause}`, /compression/);
+          return true;
+        });
+        assert.deepEqual(await spools(), []);
+      }
+      parts.fake.leaveOut(() => false);
+      await parts.open(signal);
+      assert.equal((await spools()).length, 1);
+    });
+  }
+
+  test('breaks off before its end where it is sent as it is made', async () => {
+    await using parts = await startParts();
+    const { signal } = new AbortController();
+    const open = async (): Promise<[Buffer, unknown]> => {
+      const archive = await parts.source.open({ ...requestOf(IMAGE), stream: true }, signal);
+      assert.ok(archive.size === undefined);
+      const chunks: Buffer[] = [];
+      try {
+        for await (const chunk of await archive.start(signal)) chunks.push(chunk as Buffer);
+      } catch (error) {
+        return [Buffer.concat(chunks), error];
+      }
+      return [Buffer.concat(chunks), undefined];
+    };
+    const [whole, nothing] = await open();
+    assert.equal(nothing, undefined);
+    assert.deepEqual(whole.subarray(-1024), Buffer.alloc(1024));
+    parts.fake.leaveOut((file) => file === 'blobs/sha256/none' || file.startsWith('oci-layout'));
+    assert.equal((await open())[1], undefined, 'it names no such file');
+    const { layers } = parts.fake.publish(`${IMAGE}:latest`, [AMD64]);
+    parts.fake.leaveOut((file) => file.endsWith(layers.get(AMD64)?.slice('sha256:'.length) ?? '-'));
+    const [broken, error] = await open();
+    assert.ok(error instanceof CatalogueError && error.code === 'engine-failed');
+    assert.ok(broken.length > 0 && broken.length < whole.length);
+    assert.notDeepEqual(broken.subarray(-1024), Buffer.alloc(1024));
+  });
+
+  test('of a bundle of two platforms is an error', async () => {
+    await using parts = await startParts();
+    const { signal } = new AbortController();
+    const { manifests, layers } = parts.fake.publish(`${IMAGE}:latest`, [AMD64, 'linux/arm64']);
+    const references = [...manifests.values()].map((digest) => parseReference(`${IMAGE}@${digest}`));
+    const request = { ...requestOf(IMAGE), references };
+    const whole = await parts.source.open(request, signal);
+    assert.equal(whole.digests.length, 2);
+    parts.fake.leaveOut((file) => file.endsWith(layers.get('linux/arm64')?.slice('sha256:'.length) ?? '-'));
+    await assert.rejects(parts.source.open({ ...request, references: references.toReversed() }, signal), {
+      code: 'engine-failed',
+    });
   });
 });

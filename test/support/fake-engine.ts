@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
@@ -34,6 +35,8 @@ export interface FakeEngine extends AsyncDisposable {
   hang(until: Promise<void>, is?: (request: string) => boolean): void;
   /** Says this of the next pull, before it waits and ends. */
   report(lines: object[], until: Promise<void>): void;
+  /** Leaves these files out of what it saves from now on. */
+  leaveOut(is: (file: string) => boolean): void;
   /** How many answers are on their way. */
   answering(): number;
 }
@@ -43,6 +46,9 @@ export interface Published {
   digest: string;
   /** Platform → digest. */
   manifests: Map<string, string>;
+  /** Platform → digests of the config, which is the image's ID in graph drivers, and of the only layer. */
+  configs: Map<string, string>;
+  layers: Map<string, string>;
 }
 
 interface Stored extends Published {
@@ -52,6 +58,8 @@ interface Stored extends Published {
 
 const HOST_PLATFORM = 'linux/amd64';
 const SIZE = 2 ** 20;
+const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
+const INDEX_TYPE = 'application/vnd.oci.image.index.v1+json';
 
 /**
  * An engine of any version, over a socket, as far as this service speaks to it: no machine has them all. Its answers are
@@ -63,6 +71,8 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
   const published = new Map<string, Published>();
   const stored = new Map<string, Stored>();
   const names = new Map<string, string>();
+  const blobs = new Map<string, Buffer>();
+  let isLeftOut = (_file: string): boolean => false;
   const requests: string[] = [];
   let options = initial;
   let silence = { until: Promise.resolve(), is: (_request: string): boolean => false };
@@ -86,7 +96,7 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
     const platform = wanted ?? only ?? HOST_PLATFORM;
     const manifest = found.manifests.get(platform);
     if (manifest === undefined) return `no matching manifest for ${platform} in the manifest list entries`;
-    const id = isContainerd() ? found.digest : sha256(Buffer.from(`config of ${manifest}`));
+    const id = isContainerd() ? found.digest : (found.configs.get(platform) ?? '');
     const image = stored.get(id) ?? { ...found, present: new Set() };
     image.present.add(platform);
     stored.set(id, image);
@@ -123,20 +133,66 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
     return json([]);
   };
 
-  const save = async (wanted: string[], platform: string | undefined): Promise<Answer> => {
-    const tar = pack();
+  const save = async (wanted: string[], platform: string | undefined, version: string): Promise<Answer> => {
+    const files = new Map<string, Buffer>();
     for (const name of wanted) {
       const [id, image] = named(name) ?? [];
-      const content =
-        platform === undefined ? id : image?.present.has(platform) && image.manifests.get(platform);
-      if (!content) return noSuchImage(name);
+      if (id === undefined || image === undefined) return noSuchImage(name);
+      if (platform !== undefined && !image.present.has(platform)) return noSuchImage(name);
+      saveImage(files, { name, id, image, platform, version });
+    }
+    const tar = pack();
+    for (const [name, content] of [...files].sort()) {
       // The same image is the same bytes, whenever it is saved.
-      tar.entry({ name: `${content}.json`, mtime: new Date(0) }, name);
-      tar.entry({ name: content, mtime: new Date(0) }, Buffer.alloc(SIZE));
+      if (!isLeftOut(name)) tar.entry({ name, mtime: new Date(0) }, content);
     }
     tar.finalize();
     return { status: 200, body: await buffer(tar) };
   };
+
+  const blob = (digest: string): Buffer => blobs.get(digest) ?? assert.fail(`no blob ${digest}`);
+
+  const saveImage = (files: Map<string, Buffer>, { name, id, image, platform, version }: Saved): void => {
+    const append = (file: string, entry: object): void => {
+      const others = JSON.parse(`${files.get(file) ?? '[]'}`) as object[];
+      files.set(file, Buffer.from(JSON.stringify([...others, entry])));
+    };
+    const [first = ''] = [...image.present].sort();
+    const [config = '', layer = '', manifest = ''] = [image.configs, image.layers, image.manifests].map(
+      (digests) => digests.get(platform ?? first) ?? '',
+    );
+    const RepoTags = name.includes('@') ? null : [name];
+    // As daemon/images and image/tarexport of Docker 20.10 have it.
+    if (!isContainerd() && minor(version) < minor('1.44')) {
+      const hex = config.slice('sha256:'.length);
+      files.set(`${hex}.json`, blob(config));
+      files.set(`${hex}/layer.tar`, blob(layer));
+      append('manifest.json', { Config: `${hex}.json`, RepoTags, Layers: [`${hex}/layer.tar`] });
+      return;
+    }
+    const isWhole = isContainerd() && platform === undefined && image.digest !== manifest;
+    const manifests = isWhole
+      ? [...image.present].map((each) => image.manifests.get(each) ?? '')
+      : [manifest];
+    const present = isWhole ? [...image.present] : [platform ?? first];
+    const contents = present.flatMap((each) => [image.configs.get(each) ?? '', image.layers.get(each) ?? '']);
+    for (const digest of [...(isWhole ? [id] : []), ...manifests, ...contents])
+      files.set(blobPath(digest), blob(digest));
+    append('manifest.json', { Config: blobPath(config), RepoTags, Layers: [blobPath(layer)] });
+    files.set('oci-layout', Buffer.from('{"imageLayoutVersion":"1.0.0"}'));
+    const root = { ...descriptor(isWhole ? id : manifest), mediaType: isWhole ? INDEX_TYPE : MANIFEST_TYPE };
+    const annotations = RepoTags === null ? {} : { 'io.containerd.image.name': name };
+    const others = JSON.parse(`${files.get('index.json') ?? '{"manifests":[]}'}`) as { manifests: object[] };
+    const all = { schemaVersion: 2, manifests: [...others.manifests, { ...root, annotations }] };
+    files.set('index.json', Buffer.from(JSON.stringify(all)));
+  };
+
+  const keep = (content: Buffer): string => {
+    const digest = sha256(content);
+    blobs.set(digest, content);
+    return digest;
+  };
+  const descriptor = (digest: string): object => ({ digest, size: blob(digest).length });
 
   const answer = (method: string, path: string, query: URLSearchParams): Answer | Promise<Answer> => {
     const [, version, rest = path] = /^\/v(1\.\d+)(\/.*)$/.exec(path) ?? [];
@@ -158,7 +214,11 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
       return error === undefined ? json({ status: 'Pulled' }) : refuse(404, error);
     }
     if (rest === '/images/get')
-      return save(query.getAll('names'), platformIn(query, isContainerd() && speaks('1.48')));
+      return save(
+        query.getAll('names'),
+        platformIn(query, isContainerd() && speaks('1.48')),
+        options.apiVersion,
+      );
     if (image?.[2] !== undefined) return inspect(image[1] ?? '', platformIn(query, speaks('1.49')));
     if (image !== null && method === 'DELETE') return remove(image[1] ?? '');
     return refuse(500, `${method} ${rest} is nothing that this engine knows`);
@@ -195,17 +255,36 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
     socketPath,
     requests,
     publish(name, platforms, content = name) {
-      const digestOf = (what: string): string => sha256(Buffer.from(`${content} ${what}`));
-      const manifests = new Map(platforms.map((platform) => [platform, digestOf(platform)]));
-      const digest = digestOf('index');
+      const [manifests, configs, layers] = [1, 2, 3].map(() => new Map<string, string>()) as Maps;
+      for (const platform of platforms) {
+        const [os, architecture] = platform.split('/');
+        const layer = keep(Buffer.alloc(SIZE, `${content} ${platform}`));
+        const rootfs = { type: 'layers', diff_ids: [layer] };
+        const config = keep(Buffer.from(JSON.stringify({ os, architecture, config: {}, rootfs })));
+        const manifest = {
+          schemaVersion: 2,
+          mediaType: MANIFEST_TYPE,
+          config: { ...descriptor(config), mediaType: 'application/vnd.oci.image.config.v1+json' },
+          layers: [{ ...descriptor(layer), mediaType: 'application/vnd.oci.image.layer.v1.tar' }],
+        };
+        configs.set(platform, config);
+        layers.set(platform, layer);
+        manifests.set(platform, keep(Buffer.from(JSON.stringify(manifest))));
+      }
+      const entries = [...manifests].map(([platform, manifest]) => {
+        const [os, architecture] = platform.split('/');
+        return { ...descriptor(manifest), mediaType: MANIFEST_TYPE, platform: { os, architecture } };
+      });
+      const index = { schemaVersion: 2, mediaType: INDEX_TYPE, manifests: entries };
+      const made = { digest: keep(Buffer.from(JSON.stringify(index))), manifests, configs, layers };
       const repository = name.replace(/:[^/]*$/, '');
-      for (const each of [name, `${repository}@${digest}`]) published.set(each, { digest, manifests });
+      for (const each of [name, `${repository}@${made.digest}`]) published.set(each, made);
       // A digest of one platform's manifest is an image of that platform alone.
       for (const [platform, manifest] of manifests) {
         const only = new Map([[platform, manifest]]);
-        published.set(`${repository}@${manifest}`, { digest: manifest, manifests: only });
+        published.set(`${repository}@${manifest}`, { ...made, digest: manifest, manifests: only });
       }
-      return { digest, manifests };
+      return made;
     },
     pull(name, platform) {
       const error = pull(name, platform);
@@ -229,6 +308,9 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
     report(lines, until) {
       said = { lines, until };
     },
+    leaveOut(is) {
+      isLeftOut = is;
+    },
     answering: () => responses.size,
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
@@ -236,6 +318,22 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
       await folder[Symbol.asyncDispose]();
     },
   };
+}
+
+/** An image as it is saved. */
+interface Saved {
+  name: string;
+  id: string;
+  image: Stored;
+  platform: string | undefined;
+  /** Of the API. */
+  version: string;
+}
+
+type Maps = [Map<string, string>, Map<string, string>, Map<string, string>];
+
+function blobPath(digest: string): string {
+  return `blobs/${digest.replace(':', '/')}`;
 }
 
 interface Answer {

@@ -1,0 +1,136 @@
+import { CatalogueError } from '../../errors.ts';
+import { splitDigest } from '../../oci/digest.ts';
+import { isJsonObject, type JsonObject } from '../../oci/json.ts';
+import type { StatedPlatform } from '../../oci/platform.ts';
+
+/** The files of a saved archive, and the names that its own lists give. */
+export interface SavedContents {
+  /** Tells whether a path is a file of the archive, or a link to one. */
+  has(path: string): boolean;
+  /** What the JSON file at a path names; undefined where it names nothing. */
+  listAt(path: string): SavedList | undefined;
+}
+
+export type SavedList =
+  /** Docker's manifest.json: the files of all images. */
+  | { readonly kind: 'docker'; readonly images: number; readonly files: readonly string[] }
+  /** An OCI index or a Docker manifest list. */
+  | { readonly kind: 'index'; readonly entries: readonly IndexEntry[] }
+  /** A manifest: its config and its layers. */
+  | { readonly kind: 'manifest'; readonly files: readonly string[] };
+
+export interface IndexEntry {
+  readonly digest: string;
+  /** Where its blob belongs in the archive. */
+  readonly path: string;
+  readonly platform: StatedPlatform | undefined;
+}
+
+/** What is noted about an archive as it passes. */
+export interface Inventory extends SavedContents {
+  addFile(path: string): void;
+  addLink(path: string, target: string): void;
+  /** @throws CatalogueError `engine-failed` where a list that loaders start from cannot be read */
+  addList(path: string, content: Buffer): void;
+}
+
+/** The files that loaders start from. */
+export const ROOT_LISTS: ReadonlySet<string> = new Set(['index.json', 'manifest.json']);
+
+/** Characters of all names together: a bundle of 100 images with 127 layers each has about 4 million. */
+const NAMES_MAX = 32 * 1024 * 1024;
+/** What a name costs beside its characters. */
+const NAME_COST = 64;
+/** Links that lead to one another; dockerd up to 24 and Podman write one. */
+const LINKS_MAX = 8;
+
+export function createInventory(): Inventory {
+  const files = new Set<string>();
+  const links = new Map<string, string>();
+  const lists = new Map<string, SavedList>();
+  let left = NAMES_MAX;
+
+  const charge = (names: readonly string[]): void => {
+    for (const name of names) left -= name.length + NAME_COST;
+    if (left < 0)
+      throw new CatalogueError(
+        'engine-failed',
+        'The archive of the engine names more files than this service can check.',
+      );
+  };
+
+  return {
+    addFile(path) {
+      charge([path]);
+      files.add(path);
+    },
+    addLink(path, target) {
+      charge([path, target]);
+      links.set(path, target);
+    },
+    addList(path, content) {
+      const list = readList(path, content);
+      if (list === undefined) {
+        if (ROOT_LISTS.has(path))
+          throw new CatalogueError('engine-failed', `The engine saved a ${path} that cannot be read.`);
+        return;
+      }
+      charge(list.kind === 'index' ? list.entries.map((entry) => entry.path) : list.files);
+      lists.set(path, list);
+    },
+    has(path) {
+      let at = path;
+      for (let hops = 0; hops <= LINKS_MAX; hops++) {
+        if (files.has(at)) return true;
+        const target = links.get(at);
+        if (target === undefined) return false;
+        at = target;
+      }
+      return false;
+    },
+    listAt: (path) => lists.get(path),
+  };
+}
+
+function readList(path: string, content: Buffer): SavedList | undefined {
+  const json = parse(content);
+  if (path === 'manifest.json') return Array.isArray(json) ? readDockerManifest(json) : undefined;
+  if (!isJsonObject(json)) return undefined;
+  if (Array.isArray(json.manifests)) return { kind: 'index', entries: json.manifests.map(readEntry) };
+  // Go writes an empty list as null.
+  if (path === 'index.json') return json.manifests == null ? { kind: 'index', entries: [] } : undefined;
+  const { config, layers } = json;
+  // A config of an image has a member named config, too.
+  if (!isJsonObject(config) || typeof config.digest !== 'string' || !Array.isArray(layers)) return undefined;
+  return { kind: 'manifest', files: [config, ...layers].map((blob) => readEntry(blob).path) };
+}
+
+function readDockerManifest(images: readonly unknown[]): SavedList {
+  const files = images.flatMap((image) => {
+    const { Config, Layers }: JsonObject = isJsonObject(image) ? image : {};
+    return [Config, ...(Array.isArray(Layers) ? Layers : [])].map((file) => `${file}`);
+  });
+  return { kind: 'docker', images: images.length, files };
+}
+
+function readEntry(value: unknown): IndexEntry {
+  const entry: JsonObject = isJsonObject(value) ? value : {};
+  const digest = `${entry.digest}`;
+  const { algorithm, hex } = splitDigest(digest);
+  return { digest, path: `blobs/${algorithm}/${hex}`, platform: readPlatform(entry.platform) };
+}
+
+function readPlatform(value: unknown): StatedPlatform | undefined {
+  if (!isJsonObject(value)) return undefined;
+  const { os, architecture, variant } = value;
+  if (typeof os !== 'string' || typeof architecture !== 'string') return undefined;
+  return { os, architecture, ...(typeof variant === 'string' && { variant }) };
+}
+
+function parse(content: Buffer): unknown {
+  try {
+    return JSON.parse(content.toString());
+  } catch {
+    return undefined;
+  }
+}
