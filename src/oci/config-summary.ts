@@ -1,5 +1,4 @@
 import { isJsonObject, type JsonObject, parseJsonObject } from './json.ts';
-import type { StatedPlatform } from './platform.ts';
 
 /** What an image says of how it runs; every part is its publisher's claim. */
 export interface ConfigSummary {
@@ -29,15 +28,11 @@ export function summariseConfig(config: unknown): ConfigSummary {
 
 /** What an image config tells beside its layers; nothing of it can be wrong enough to refuse the image. */
 export function readConfigFacts(bytes: Uint8Array): {
-  readonly platform: StatedPlatform | undefined;
   readonly created: Date | undefined;
   readonly summary: ConfigSummary;
 } {
   const body = parseJsonObject(bytes) ?? {};
-  const os = textOf(body.os);
-  const architecture = textOf(body.architecture);
   return {
-    platform: os && architecture ? { os, architecture, variant: textOf(body.variant) } : undefined,
     created: parseTimestamp(body.created),
     summary: summariseConfig(body.config),
   };

@@ -16,9 +16,31 @@ export const MEDIA_TYPES = {
   dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
 } as const;
 
-const CONFIG_TYPE = /^application\/vnd\.(?:oci\.image\.config\.v1|docker\.container\.image\.v1)\+json$/;
+/**
+ * The types of configs that make an image. A plugin's is below `application/vnd.docker`, too, and its config looks like
+ * an image's.
+ *
+ * @see https://github.com/moby/moby/blob/v28.5.2/distribution/registry.go#L29 ImageTypes
+ */
+const CONFIG_TYPE = /^application\/vnd\.(?:oci\.image|docker(?!\.plugin))(?:[.+]|$)/;
+/** The types that older tools and registries wrote for configs: these tell nothing, so that the config itself has to. */
+const VAGUE_CONFIG_TYPES: ReadonlySet<string> = new Set([
+  'application/octet-stream',
+  'application/json',
+  'text/html',
+  '',
+]);
 const LAYER_TYPE =
   /^application\/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar)(?:[.+](?:gzip|zstd))?$/;
+/** The types of older layers. Loaders look at the bytes. */
+const VAGUE_LAYER_TYPES: ReadonlySet<string> = new Set([
+  'application/octet-stream',
+  'application/x-gzip',
+  'application/gzip',
+  'application/x-tar',
+  'application/vnd.docker.container.image.rootfs.diff+x-gtar',
+  '',
+]);
 const FOREIGN_LAYER_TYPE = /\.(?:nondistributable\.v1|foreign\.diff)\.tar/;
 /** Engines take 125 to 500 layers; the largest indexes have some dozens of images. */
 const LAYERS_MAX = 1000;
@@ -140,7 +162,8 @@ export function filterIndex(bytes: Uint8Array, isKept: (entry: Descriptor) => bo
  */
 export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   const body = parseJsonObject(bytes);
-  const diffIds = isJsonObject(body?.rootfs) ? body.rootfs.diff_ids : undefined;
+  // An image without layers has no such list, where Docker built it.
+  const diffIds = isJsonObject(body?.rootfs) ? (body.rootfs.diff_ids ?? []) : undefined;
   const platform = platformOf(body);
   if (platform === undefined || !Array.isArray(diffIds)) {
     throw new CatalogueError(
@@ -166,6 +189,15 @@ export function isZstdLayer({ mediaType }: Descriptor): boolean {
   return mediaType.endsWith('zstd');
 }
 
+/**
+ * Tells whether an index says that an image has zstd layers, as buildah and podman write it.
+ *
+ * @see https://github.com/containers/image/blob/v5.36.2/internal/manifest/oci_index.go OCI1InstanceAnnotationCompressionZSTD
+ */
+export function isZstdEntry({ annotations }: Descriptor): boolean {
+  return annotations?.['io.github.containers.compression.zstd'] === 'true';
+}
+
 function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
   const config = descriptor(body.config, 'config');
   if (Array.isArray(body.layers) && body.layers.length > LAYERS_MAX) {
@@ -176,13 +208,24 @@ function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
   }
   const layers = descriptors(body.layers, 'layers', LAYERS_MAX);
   const artifact = typeof body.artifactType === 'string' ? body.artifactType : undefined;
-  const alien = CONFIG_TYPE.test(config.mediaType)
-    ? layers.find((layer) => !LAYER_TYPE.test(layer.mediaType))?.mediaType
+  const isImage = CONFIG_TYPE.test(config.mediaType) || (artifact === undefined && isVagueConfig(config));
+  const alien = isImage
+    ? layers.find((layer) => !LAYER_TYPE.test(layer.mediaType) && !isVague(layer, VAGUE_LAYER_TYPES))
+        ?.mediaType
     : (artifact ?? config.mediaType);
   if (alien !== undefined) {
     throw new CatalogueError('not-an-image', `This manifest is of an artifact of type ${quote(alien)}.`);
   }
   return { kind: 'image', mediaType, config, layers };
+}
+
+/** Tells whether the media type of a config leaves open whether its manifest is of an image. */
+export function isVagueConfig(config: Descriptor): boolean {
+  return isVague(config, VAGUE_CONFIG_TYPES);
+}
+
+function isVague({ mediaType }: Descriptor, types: ReadonlySet<string>): boolean {
+  return types.has(mediaType.replace(/;.*$/s, '').trim().toLowerCase());
 }
 
 /**
@@ -228,8 +271,10 @@ function descriptors(value: unknown, field: string, most: number): Descriptor[] 
 
 function descriptor(value: unknown, field: string): Descriptor {
   if (!isJsonObject(value)) throw malformed(`its field ${field} is not a descriptor`);
-  const { mediaType, digest, size, urls, artifactType, annotations } = value;
-  if (typeof mediaType !== 'string') throw malformed(`${field} has no media type`);
+  const { digest, size, urls, artifactType, annotations } = value;
+  // Go reads an absent type as an empty one, so that Docker and skopeo take both.
+  const mediaType = value.mediaType ?? '';
+  if (typeof mediaType !== 'string') throw malformed(`the media type of ${field} is not a string`);
   if (!isDigest(digest)) throw malformed(`${field} has no valid digest`);
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0)
     throw malformed(`${field} has no valid size`);
@@ -239,18 +284,29 @@ function descriptor(value: unknown, field: string): Descriptor {
     digest,
     size,
     ...(Array.isArray(urls) && { urls: urls.filter((url) => typeof url === 'string').slice(0, URLS_MAX) }),
-    ...(platform && { platform }),
+    ...(platform && (platform.os ?? platform.architecture) !== undefined && { platform }),
     ...(typeof artifactType === 'string' && { artifactType }),
     ...(isJsonObject(annotations) && { annotations: stringsOf(annotations) }),
   };
 }
 
+/** Reads a platform, of which words may be absent; undefined where a word is no plain one. */
 function platformOf(value: unknown): StatedPlatform | undefined {
   if (!isJsonObject(value)) return undefined;
-  const { os, architecture, variant } = value;
+  const [os, architecture, variant, osVersion] = [
+    value.os,
+    value.architecture,
+    value.variant,
+    value['os.version'],
+  ].map((word) => (word === '' || word === null ? undefined : word));
   // They are shown to people and in logs, so that only plain words pass.
-  if (!isPlatformWord(os) || !isPlatformWord(architecture)) return undefined;
-  return { os, architecture, ...(isPlatformWord(variant) && { variant }) };
+  if (!isPlatformWord(os ?? 'absent') || !isPlatformWord(architecture ?? 'absent')) return undefined;
+  return {
+    ...(isPlatformWord(os) && { os }),
+    ...(isPlatformWord(architecture) && { architecture }),
+    ...(isPlatformWord(variant) && { variant }),
+    ...(isPlatformWord(osVersion) && { osVersion }),
+  };
 }
 
 function isPlatformWord(value: unknown): value is string {

@@ -11,15 +11,20 @@ export interface Platform {
   readonly variant: string | undefined;
 }
 
-/** The platform as a registry states it in an index or a config. */
+/** The platform as a registry states it in an index or a config; an absent word fits any request. */
 export interface StatedPlatform {
-  readonly os: string;
-  readonly architecture: string;
+  readonly os?: string | undefined;
+  readonly architecture?: string | undefined;
   readonly variant?: string | undefined;
+  /** `10.0.17763.5696`: one index has Windows in several versions. */
+  readonly osVersion?: string | undefined;
 }
 
 /** Several platforms at once: all that there are, or those that are named. */
 export type Platforms = 'all' | readonly Platform[];
+
+/** Stands in for the words that an image does not state, as Docker's own builds are for Linux on amd64. */
+const DEFAULTS = { os: 'linux', architecture: 'amd64' } as const;
 
 const ARCHITECTURE_ALIASES = new Map([
   ['x86_64', 'amd64'],
@@ -49,8 +54,12 @@ export function parsePlatform(text: string): Platform {
   return normalisePlatform({ os, architecture, variant });
 }
 
-/** Writes a platform as `linux/arm64` or `linux/arm/v7`. */
-export function formatPlatform({ os, architecture, variant }: StatedPlatform): string {
+/** Writes a platform as `linux/arm64` or `linux/arm/v7`; `linux` and `amd64` are the defaults of absent words. */
+export function formatPlatform({
+  os = DEFAULTS.os,
+  architecture = DEFAULTS.architecture,
+  variant,
+}: StatedPlatform): string {
   return variant ? `${os}/${architecture}/${variant}` : `${os}/${architecture}`;
 }
 
@@ -59,9 +68,15 @@ export function samePlatform(a: StatedPlatform, b: StatedPlatform): boolean {
   return formatPlatform(normalisePlatform(a)) === formatPlatform(normalisePlatform(b));
 }
 
+/** Tells whether a platform states both its operating system and its architecture. */
+export function isComplete({ os, architecture }: StatedPlatform): boolean {
+  return os !== undefined && architecture !== undefined;
+}
+
 /**
- * Picks, among candidates in a registry's order, the one that runs best on the wanted platform: the same variant,
- * else the next older one of the same processor family; never another architecture.
+ * Picks, among candidates in a registry's order, the first that runs best on the wanted platform: the same variant,
+ * else the next older one of the same processor family; never another architecture. A platform that lacks a word is
+ * picked only where no complete one fits.
  *
  * @see https://github.com/containerd/platforms/blob/main/compare.go (platformVector)
  */
@@ -70,21 +85,48 @@ export function selectPlatform<T>(
   candidates: readonly T[],
   platformOf: (candidate: T) => StatedPlatform | undefined,
 ): T | undefined {
-  for (const variant of acceptableVariants(wanted)) {
-    const exact = formatPlatform({ ...wanted, variant });
-    const found = candidates.find((candidate) => {
-      const stated = platformOf(candidate);
-      return stated !== undefined && formatPlatform(normalisePlatform(stated)) === exact;
-    });
-    if (found !== undefined) return found;
-  }
-  return undefined;
+  return selectPlatforms(wanted, candidates, platformOf)[0];
 }
 
-/** Brings a stated platform to normal form: `linux/arm64/v8` is `linux/arm64`. */
+/** Picks all candidates that fit as well as the one that {@link selectPlatform} picks, in their order. */
+export function selectPlatforms<T>(
+  wanted: Platform,
+  candidates: readonly T[],
+  platformOf: (candidate: T) => StatedPlatform | undefined,
+): readonly T[] {
+  const stated = candidates.flatMap((candidate) => {
+    const platform = platformOf(candidate);
+    return platform === undefined ? [] : [{ candidate, platform }];
+  });
+  for (const group of [stated.filter(({ platform }) => isComplete(platform)), stated]) {
+    for (const variant of acceptableVariants(wanted)) {
+      const exact = formatPlatform({ ...wanted, variant });
+      const fitting = group.filter(
+        ({ platform }) => formatPlatform(normalisePlatform(completed(platform, wanted))) === exact,
+      );
+      const version = fitting[0]?.platform.osVersion;
+      const equals = fitting.filter(({ platform }) => platform.osVersion === version);
+      if (equals.length > 0) return equals.map(({ candidate }) => candidate);
+    }
+  }
+  return [];
+}
+
+/** Takes the words that a platform does not state from another one. */
+export function completed(stated: StatedPlatform, other: StatedPlatform): StatedPlatform {
+  const { os, architecture, variant, ...rest } = stated;
+  return {
+    ...rest,
+    os: os ?? other.os,
+    architecture: architecture ?? other.architecture,
+    variant: variant ?? (architecture === undefined ? other.variant : undefined),
+  };
+}
+
+/** Brings a stated platform to normal form: `linux/arm64/v8` is `linux/arm64`, and absent words have their defaults. */
 export function normalisePlatform(stated: StatedPlatform): Platform {
-  const os = stated.os.toLowerCase();
-  const given = stated.architecture.toLowerCase();
+  const os = (stated.os ?? DEFAULTS.os).toLowerCase();
+  const given = (stated.architecture ?? DEFAULTS.architecture).toLowerCase();
   const architecture = ARCHITECTURE_ALIASES.get(given) ?? given;
   const variant = stated.variant?.toLowerCase();
   return { os, architecture, variant: normaliseVariant(architecture, variant) } as Platform;

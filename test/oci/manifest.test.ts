@@ -63,6 +63,55 @@ suite('manifests', () => {
     });
   });
 
+  for (const mediaType of [
+    'application/octet-stream',
+    'application/json',
+    'text/html',
+    'text/html; charset=utf-8',
+    '',
+    undefined,
+    null,
+    'application/vnd.docker.container.image.v1',
+    'application/vnd.docker.container.image.rootfs.config+json',
+    'application/vnd.oci.image.config.v2+json',
+    'application/vnd.oci.image.serialization.config.v1+json',
+  ]) {
+    test(`a config of type ${JSON.stringify(mediaType)} is of an image, as Docker has it`, () => {
+      for (const type of [MEDIA_TYPES.ociManifest, MEDIA_TYPES.dockerManifest]) {
+        const body = { ...manifest, mediaType: type, config: { ...config, mediaType } };
+        assert.equal(parseManifest(encode(body), undefined).kind, 'image');
+      }
+    });
+  }
+
+  for (const mediaType of ['application/octet-stream', 'application/x-gzip', '', undefined]) {
+    test(`a layer of type ${JSON.stringify(mediaType)} is a layer`, () => {
+      const body = { ...manifest, layers: [{ ...layer, mediaType }] };
+      assert.equal(parseManifest(encode(body), undefined).kind, 'image');
+    });
+  }
+
+  for (const [mediaType, artifactType] of [
+    ['application/vnd.docker.plugin.v1+json'],
+    ['application/vnd.oci.empty.v1+json', 'application/vnd.example.sbom'],
+    ['application/vnd.dockerish.config+json'],
+    ['text/plain'],
+    ['application/json', 'application/vnd.example.sbom'],
+  ]) {
+    test(`a config of type ${mediaType} is of no image${artifactType ? ', where the artifact has a type' : ''}`, () => {
+      const body = { ...manifest, artifactType, config: { ...config, mediaType } };
+      assert.throws(() => parseManifest(encode(body), undefined), { code: 'not-an-image' });
+    });
+  }
+
+  test('bytes that are not UTF-8 are read as far as they can be', () => {
+    const bytes = Buffer.from(encode({ ...manifest, annotations: { title: '@@' } }));
+    bytes.write('\xff\xfe', bytes.indexOf('@@'), 'latin1');
+    assert.deepEqual(parseManifest(bytes, undefined), parseManifest(encode(manifest), undefined));
+    const old = Buffer.from('{"os":"linux","rootfs":{"diff_ids":["a"]},"author":"Jos\xe9"}', 'latin1');
+    assert.deepEqual(parseImageConfig(old).diffIds, ['a']);
+  });
+
   test('Docker schema 1 is too old', () => {
     const type = 'application/vnd.docker.distribution.manifest.v1+prettyjws';
     assert.throws(() => parseManifest(encode({ schemaVersion: 1, fsLayers: [] }), type), {
@@ -81,7 +130,7 @@ suite('manifests', () => {
     'an unsafe size': { ...manifest, layers: [{ ...layer, size: 2 ** 60 }] },
     'a size in quotes': { ...manifest, layers: [{ ...layer, size: '10' }] },
     'a digest with a path in it': { ...manifest, layers: [{ ...layer, digest: 'sha256:../../etc' }] },
-    'no media type of a layer': { ...manifest, layers: [{ ...layer, mediaType: undefined }] },
+    'a media type that is a number': { ...manifest, layers: [{ ...layer, mediaType: 7 }] },
     'an alien media type': { ...manifest, mediaType: 'text/plain' },
   })) {
     test(`${what} is the registry's mistake`, () => {
@@ -151,7 +200,7 @@ suite('manifests', () => {
     assert.deepEqual(parsed.kind === 'image' && parsed.layers[0]?.urls, urls.slice(0, 3));
   });
 
-  for (const os of ['', '\u001b[31mlinux', 'linux\n[OK] busybox', '<script>', 'x'.repeat(65)]) {
+  for (const os of ['\u001b[31mlinux', 'linux\n[OK] busybox', '<script>', 'x'.repeat(65)]) {
     test(`a platform that is no plain word, ${JSON.stringify(os.slice(0, 20))}, is as if it were not stated`, () => {
       const entry = { ...layer, mediaType: MEDIA_TYPES.ociManifest, platform: { os, architecture: 'amd64' } };
       const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: [entry] };
@@ -176,5 +225,20 @@ suite('manifests', () => {
       diffIds: ['a', 'b'],
     });
     assert.throws(() => parseImageConfig(encode({})), { code: 'not-an-image' });
+  });
+
+  test('a config may lack the words of its platform, and the list of layers where there are no layers', () => {
+    for (const [words, platform] of [
+      [{}, {}],
+      [{ os: '', architecture: '' }, {}],
+      [{ os: null, architecture: 'arm64' }, { architecture: 'arm64' }],
+      [{ os: 'windows' }, { os: 'windows' }],
+    ]) {
+      const body = { ...words, rootfs: { type: 'layers' } };
+      assert.deepEqual(parseImageConfig(encode(body)), { platform, diffIds: [] });
+    }
+    for (const os of [7, 'lin ux', ['linux']]) {
+      assert.throws(() => parseImageConfig(encode({ os, rootfs: {} })), { code: 'not-an-image' });
+    }
   });
 });

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { formatPlatform, parsePlatform, samePlatform, selectPlatform } from '../../src/oci/platform.ts';
+import {
+  formatPlatform,
+  normalisePlatform,
+  parsePlatform,
+  type StatedPlatform,
+  samePlatform,
+  selectPlatform,
+  selectPlatforms,
+} from '../../src/oci/platform.ts';
 
 suite('platforms', () => {
   for (const [given, expected] of [
@@ -50,6 +58,35 @@ suite('platforms', () => {
     assert.equal(select('linux/arm/v7', 'linux/arm/v5', 'linux/arm/v7'), 'linux/arm/v7');
     assert.equal(select('linux/arm/v7', 'linux/arm/v5', 'linux/arm/v6'), 'linux/arm/v6');
     assert.equal(select('linux/amd64/v3', 'linux/amd64', 'linux/amd64/v2'), 'linux/amd64/v2');
+  });
+
+  test('an absent word fits any request, after what fits in every word', () => {
+    const fitting = (wanted: string, ...offered: StatedPlatform[]): readonly StatedPlatform[] =>
+      selectPlatforms(parsePlatform(wanted), offered, (stated) => stated);
+    const [linux, arm64, none] = [{ os: 'linux' }, { architecture: 'arm64' }, {}];
+    for (const wanted of ['linux/amd64', 'linux/arm/v6', 'linux/riscv64']) {
+      assert.deepEqual(fitting(wanted, linux), [linux]);
+      assert.deepEqual(fitting(wanted, none), [none]);
+      assert.deepEqual(fitting(wanted, arm64), []);
+    }
+    assert.deepEqual(fitting('windows/arm64', linux, arm64), [arm64]);
+    const exact = { os: 'linux', architecture: 'amd64' };
+    assert.deepEqual(fitting('linux/amd64', none, exact), [exact]);
+    assert.equal(formatPlatform({}), 'linux/amd64');
+    assert.equal(formatPlatform(normalisePlatform({ architecture: 'aarch64' })), 'linux/arm64');
+  });
+
+  test('those that fit equally are all found, of one version of the system', () => {
+    const windows = (osVersion: string): StatedPlatform => ({
+      os: 'windows',
+      architecture: 'amd64',
+      osVersion,
+    });
+    const offered = [windows('10.0.20348'), windows('10.0.17763'), windows('10.0.20348')];
+    assert.deepEqual(
+      selectPlatforms(parsePlatform('windows/amd64'), offered, (stated) => stated),
+      [offered[0], offered[2]],
+    );
   });
 
   test('never a newer variant and never another architecture', () => {
