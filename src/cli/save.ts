@@ -46,7 +46,7 @@ export async function save(
 ): Promise<void> {
   requirePublication(query, publication);
   if (output === '-') refuseOnStdout(query, terminal);
-  const opened = await source.open({ ...query, contentWanted: true }, signal);
+  const opened = await source.open(query, signal);
   const { archive, parts } = cutArchive(opened, query);
   const place = await findPlace(output, archive.filename);
   for (const notice of archiveNotices(archive)) terminal.stderr.write(`Note: ${notice}\n`);

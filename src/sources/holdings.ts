@@ -1,8 +1,6 @@
 import type { Holdings } from '../archive/delta.ts';
 import type { DeltaBase } from '../archive/filename.ts';
-import { parseImageConfig } from '../oci/manifest.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import { type ResolvedImage, readConfig } from './image-resolver.ts';
+import type { ResolvedImage } from './image-resolver.ts';
 
 /** What a receiver has, as far as it matters. */
 export interface ResolvedHoldings extends Holdings {
@@ -17,23 +15,17 @@ export interface ResolvedHoldings extends Holdings {
  * @param held the images of `have`, resolved
  * @see https://github.com/opencontainers/image-spec/blob/main/config.md#layer-diffid
  */
-export async function resolveHoldings(
-  client: RegistryClient,
+export function resolveHoldings(
   images: readonly ResolvedImage[],
   { layers: named }: DeltaBase,
   held: readonly ResolvedImage[],
-  signal: AbortSignal,
-): Promise<ResolvedHoldings> {
+): ResolvedHoldings {
   const layers = new Set(named);
   const known = new Set<unknown>(images.flatMap((image) => image.layers.map(({ digest }) => digest)));
-  if (named.some((digest) => !known.has(digest))) {
-    for (const { reference, config, configBytes, layers: sent } of images) {
-      const bytes = configBytes ?? (await readConfig(client, reference, config, signal));
-      const { diffIds } = parseImageConfig(bytes);
-      for (const [at, { digest }] of sent.entries()) {
-        known.add(diffIds[at]);
-        if (named.some((name) => name === diffIds[at])) layers.add(digest);
-      }
+  for (const { diffIds, layers: sent } of images) {
+    for (const [at, { digest }] of sent.entries()) {
+      known.add(diffIds[at]);
+      if (named.some((name) => name === diffIds[at])) layers.add(digest);
     }
   }
   return {

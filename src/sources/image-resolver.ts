@@ -1,5 +1,5 @@
 import { buffer } from 'node:stream/consumers';
-import type { ArchiveImage } from '../archive/entries.ts';
+import type { ArchiveFormat, ArchiveImage } from '../archive/entries.ts';
 import { CatalogueError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -8,12 +8,23 @@ import {
   type ImageManifest,
   isForeignLayer,
   isIndexType,
+  isZstdEntry,
+  isZstdLayer,
   parseImageConfig,
   parseManifest,
 } from '../oci/manifest.ts';
-import { formatPlatform, type Platform, type StatedPlatform, selectPlatform } from '../oci/platform.ts';
+import {
+  completed,
+  formatPlatform,
+  isComplete,
+  type Platform,
+  type StatedPlatform,
+  selectPlatform,
+  selectPlatforms,
+} from '../oci/platform.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
+import { isOutage } from '../registry/status-error.ts';
 
 export interface ResolveOptions {
   /** The platform asked for; undefined where the client left it open. */
@@ -21,13 +32,16 @@ export interface ResolveOptions {
   readonly defaultPlatform: Platform;
   /** Whether a digest means its very manifest where a platform is asked for, too: what is there is there. */
   readonly digestDecides?: boolean;
-  /** False: no blob is fetched, so that a platform that only a config could tell stays unchecked. */
-  readonly mayReadConfig: boolean;
+  /** `docker`: of images that fit equally, one without zstd layers comes first, since Docker before 23.0 loads no other. */
+  readonly format: ArchiveFormat;
 }
 
 export interface ResolvedImage extends ArchiveImage {
-  /** The config, where it was read on the way. */
-  readonly configBytes: Uint8Array | undefined;
+  readonly configBytes: Uint8Array;
+  /** The platform as the config states it; words that it lacks are those of the index, where these are there. */
+  readonly platform: StatedPlatform;
+  /** The digests of the unpacked layers, from the base upwards. */
+  readonly diffIds: readonly unknown[];
   /** The index that the reference names, where it names one. */
   readonly indexDigest: Digest | undefined;
   /** What it is there for, as far as that was seen: all that the index states, or what the config does. */
@@ -40,15 +54,19 @@ export interface ResolvedImage extends ArchiveImage {
 interface Candidate {
   readonly fetched: FetchedManifest;
   readonly manifest: ImageManifest;
-  readonly configBytes?: Uint8Array;
+  /** The platform that the index states. */
+  readonly stated?: StatedPlatform | undefined;
 }
+
+/** A candidate with its config. */
+interface Described extends Candidate, Pick<ResolvedImage, 'configBytes' | 'platform' | 'diffIds'> {}
 
 /** One way through a reference's indexes. */
 interface Search {
   readonly client: RegistryClient;
   readonly reference: Reference;
   readonly wanted: Platform;
-  readonly mayReadConfig: boolean;
+  readonly prefersGzip: boolean;
   readonly signal: AbortSignal;
   /** The platforms seen so far, for the one who asked in vain. */
   readonly seen: Map<string, StatedPlatform>;
@@ -56,11 +74,17 @@ interface Search {
   budget: number;
   /** How many bytes they may have together. */
   bytes: number;
+  /** The first image that fits, but has zstd layers. */
+  fallback: Described | undefined;
+  /** How many manifests may still be read beside that one. */
+  alternatives: number;
 }
 
 const CONFIG_LIMIT = 4 * 1024 * 1024;
 const MANIFEST_BUDGET = 16;
 const MANIFEST_BYTES = 16 * 1024 * 1024;
+/** Builders offer an image in two compressions; each further manifest may count as a pull. */
+const ALTERNATIVES_MAX = 4;
 /** Layers that a registry is asked for at once. */
 const LAYERS_AT_ONCE = 8;
 /** How many platforms are listed for the one who asked for another. */
@@ -75,7 +99,7 @@ const PLATFORMS_SHOWN = 20;
 export async function resolveImage(
   client: RegistryClient,
   reference: Reference,
-  { platform, defaultPlatform, digestDecides = false, mayReadConfig }: ResolveOptions,
+  { platform, defaultPlatform, digestDecides = false, format }: ResolveOptions,
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
   const wanted = platform ?? defaultPlatform;
@@ -83,11 +107,13 @@ export async function resolveImage(
     client,
     reference,
     wanted,
-    mayReadConfig,
+    prefersGzip: format === 'docker',
     signal,
     seen: new Map(),
     budget: MANIFEST_BUDGET,
     bytes: MANIFEST_BYTES,
+    fallback: undefined,
+    alternatives: ALTERNATIVES_MAX,
   };
   const fetched = await fetchManifest(search, reference.digest ?? reference.tag ?? 'latest');
   const manifest = parseManifest(fetched.bytes, fetched.contentType);
@@ -95,8 +121,8 @@ export async function resolveImage(
   const isExact = reference.digest !== undefined && (platform === undefined || digestDecides);
   const found =
     manifest.kind === 'index'
-      ? await searchIndex(search, manifest)
-      : await (isExact ? { fetched, manifest } : checkConfig(search, { fetched, manifest }));
+      ? ((await searchIndex(search, manifest)) ?? search.fallback)
+      : await (isExact ? withConfig : ifWanted)(search, { fetched, manifest });
   if (found === undefined) throw platformNotFound(search);
   await requireForeignLayers(search, found.manifest);
   return {
@@ -112,33 +138,68 @@ export function signableDigests({ indexDigest, manifest }: ResolvedImage): reado
   return indexDigest === undefined ? [manifest.digest] : [indexDigest, manifest.digest];
 }
 
-async function searchIndex(search: Search, index: ImageIndex): Promise<Candidate | undefined> {
+async function searchIndex(search: Search, index: ImageIndex): Promise<Described | undefined> {
   const images = index.manifests.filter(({ mediaType }) => !isIndexType(mediaType));
-  for (const { platform } of images) if (platform) search.seen.set(formatPlatform(platform), platform);
-  const stated = selectPlatform(search.wanted, images, ({ platform }) => platform);
-  if (stated !== undefined) return fetchImage(search, stated);
-  for (const entry of index.manifests) {
+  const complete = images.filter(({ platform }) => platform !== undefined && isComplete(platform));
+  for (const { platform } of complete) if (platform) search.seen.set(formatPlatform(platform), platform);
+  const fitting = selectPlatforms(search.wanted, complete, ({ platform }) => platform);
+  const byCompression = search.prefersGzip
+    ? fitting.toSorted((one, other) => Number(isZstdEntry(one)) - Number(isZstdEntry(other)))
+    : fitting;
+  for (const entry of byCompression) {
+    const found = await consider(search, async () => withConfig(search, await fetchImage(search, entry)));
+    if (found !== undefined) return found;
+  }
+  for (const entry of fitting.length > 0 ? [] : index.manifests) {
     const found = await searchEntry(search, entry);
     if (found !== undefined) return found;
   }
   return undefined;
 }
 
-/** Looks into an entry whose platform the index does not state. */
-async function searchEntry(search: Search, entry: Descriptor): Promise<Candidate | undefined> {
+/** Looks into an entry of which the index does not state the whole platform. */
+async function searchEntry(search: Search, entry: Descriptor): Promise<Described | undefined> {
+  if (search.fallback !== undefined && search.alternatives <= 0) return undefined;
   if (isIndexType(entry.mediaType)) {
+    if (search.fallback !== undefined) search.alternatives -= 1;
     const { bytes, contentType } = await fetchManifest(search, entry.digest);
     const nested = parseManifest(bytes, contentType);
     return nested.kind === 'index' ? searchIndex(search, nested) : undefined;
   }
-  if (entry.platform !== undefined) return undefined;
+  const { platform } = entry;
+  if (platform !== undefined && (isComplete(platform) || !fits(search, platform))) return undefined;
   try {
-    return await checkConfig(search, await fetchImage(search, entry));
+    return await consider(search, async () => ifWanted(search, await fetchImage(search, entry)));
   } catch (error) {
     // A chart or a signature beside the images is not what is looked for.
     if (error instanceof CatalogueError && error.code === 'not-an-image') return undefined;
     throw error;
   }
+}
+
+/**
+ * Takes the image that `load` finds, or keeps it as the fallback where one without zstd layers is preferred. An
+ * alternative to the fallback that is missing or damaged is skipped.
+ */
+async function consider(
+  search: Search,
+  load: () => Promise<Described | undefined>,
+): Promise<Described | undefined> {
+  const { fallback, prefersGzip } = search;
+  if (fallback !== undefined && search.alternatives-- <= 0) return undefined;
+  try {
+    const found = await load();
+    if (found === undefined || !prefersGzip || !found.manifest.layers.some(isZstdLayer)) return found;
+    search.fallback ??= found;
+  } catch (error) {
+    // Where a registry fails now, another choice than a minute later would be another file.
+    if (fallback === undefined || isOutage(error) || !(error instanceof CatalogueError)) throw error;
+  }
+  return undefined;
+}
+
+function fits({ wanted }: Search, platform: StatedPlatform): boolean {
+  return selectPlatform(wanted, [platform], (stated) => stated) !== undefined;
 }
 
 async function fetchManifest(search: Search, target: string): Promise<FetchedManifest> {
@@ -153,10 +214,10 @@ async function fetchManifest(search: Search, target: string): Promise<FetchedMan
   );
 }
 
-async function fetchImage(search: Search, { digest }: Descriptor): Promise<Candidate> {
+async function fetchImage(search: Search, { digest, platform }: Descriptor): Promise<Candidate> {
   const fetched = await fetchManifest(search, digest);
   const manifest = parseManifest(fetched.bytes, fetched.contentType);
-  if (manifest.kind === 'image') return { fetched, manifest };
+  if (manifest.kind === 'image') return { fetched, manifest, stated: platform };
   throw new CatalogueError(
     'registry-failed',
     `The index of ${formatReference(search.reference)} contradicts itself.`,
@@ -176,11 +237,13 @@ export async function readConfig(
   return buffer(await client.blobs(reference).read(config, undefined, signal));
 }
 
-/** Keeps a candidate whose config, the only place that tells, is for the wanted platform. */
-async function checkConfig(search: Search, candidate: Candidate): Promise<Candidate | undefined> {
-  const { client, reference, wanted, signal, seen } = search;
+/**
+ * Reads the config of a candidate. HEAD reads it as GET does: what decides whether there is an image must not depend on
+ * the method.
+ */
+async function withConfig(search: Search, candidate: Candidate): Promise<Described> {
+  const { client, reference, signal } = search;
   const { config, layers } = candidate.manifest;
-  if (!search.mayReadConfig) return candidate;
   const configBytes = await readConfig(client, reference, config, signal);
   const { platform, diffIds } = parseImageConfig(configBytes);
   if (diffIds.length !== layers.length) {
@@ -189,8 +252,15 @@ async function checkConfig(search: Search, candidate: Candidate): Promise<Candid
       `Manifest and config of ${formatReference(reference)} disagree on its layers.`,
     );
   }
-  seen.set(formatPlatform(platform), platform);
-  return selectPlatform(wanted, [platform], (stated) => stated) && { ...candidate, configBytes };
+  return { ...candidate, configBytes, diffIds, platform: completed(platform, candidate.stated ?? {}) };
+}
+
+/** Keeps a candidate of which the index and the config, together, state the wanted platform. */
+async function ifWanted(search: Search, candidate: Candidate): Promise<Described | undefined> {
+  const found = await withConfig(search, candidate);
+  const platform = completed(candidate.stated ?? {}, found.platform);
+  search.seen.set(formatPlatform(platform), platform);
+  return fits(search, platform) ? found : undefined;
 }
 
 /** Layers that the registry may lack by intent are looked for before the first byte, while an error can still be told. */
@@ -214,7 +284,7 @@ export async function requireForeignLayers(
 
 function toImage(
   reference: Reference,
-  { fetched, manifest, configBytes }: Candidate,
+  { fetched, manifest, configBytes, platform, diffIds }: Described,
 ): Omit<ResolvedImage, 'indexDigest' | 'platforms' | 'staleSince'> {
   const { digest, bytes } = fetched;
   return {
@@ -224,6 +294,8 @@ function toImage(
     config: manifest.config,
     layers: manifest.layers,
     configBytes,
+    platform,
+    diffIds,
   };
 }
 

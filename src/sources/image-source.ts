@@ -6,7 +6,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Platform, Platforms } from '../oci/platform.ts';
 import type { Reference } from '../oci/reference.ts';
 
-/** What a client asks for. */
+/** What a client asks for. The method is no part of it, so that HEAD and GET find the same archive or the same error. */
 export interface ArchiveRequest {
   /** In the order of the archive, each once. */
   readonly references: readonly Reference[];
@@ -19,8 +19,6 @@ export interface ArchiveRequest {
   readonly format: ArchiveFormat;
   /** What the receiver has already, so that layers of it are left out. */
   readonly have?: DeltaBase | undefined;
-  /** False where only the archive's properties are wanted (HEAD): then no blob is fetched. */
-  readonly contentWanted: boolean;
   /** True where the first bytes count more than a length: a source that has to make the archive first need not. */
   readonly stream?: boolean;
   /** Told how far an archive is that takes time to make. */

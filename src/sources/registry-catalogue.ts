@@ -6,7 +6,7 @@ import { isZstdLayer } from '../oci/manifest.ts';
 import { formatPlatform, normalisePlatform, type StatedPlatform, samePlatform } from '../oci/platform.ts';
 import { compareTags } from '../oci/tag-order.ts';
 import type { ImageCatalogue } from './image-catalogue.ts';
-import { readConfig, resolveImage, signableDigests } from './image-resolver.ts';
+import { resolveImage, signableDigests } from './image-resolver.ts';
 import { type RegistrySourceOptions, requireSize } from './registry-source.ts';
 
 /** Describes images by what their registries say: manifest and config, no layer. */
@@ -18,19 +18,17 @@ export function createRegistryCatalogue({
 }: Omit<RegistrySourceOptions, 'now'>): ImageCatalogue {
   return {
     async describe({ reference, platform, format }, signal) {
-      const options = { platform, defaultPlatform, mayReadConfig: true };
+      const options = { platform, defaultPlatform, format };
       const image = await resolveImage(client, reference, options, signal);
       const layout = layoutArchive(archiveEntries([image], format));
       requireSize(layout.size, maxSize);
-      const bytes = image.configBytes ?? (await readConfig(client, reference, image.config, signal));
-      const { platform: stated, created, summary } = readConfigFacts(bytes);
+      const { created, summary } = readConfigFacts(image.configBytes);
       const isDefault = platform === undefined || samePlatform(platform, defaultPlatform);
-      const own = stated ?? platform ?? defaultPlatform;
       return {
         digest: image.manifest.digest,
         indexDigest: image.indexDigest,
-        platform: normalForm(own),
-        platforms: [...new Set([...image.platforms, own].map(normalForm))],
+        platform: normalForm(image.platform),
+        platforms: [...new Set([...image.platforms, image.platform].map(normalForm))],
         filename: archiveFilename([reference], isDefault ? undefined : platform),
         size: layout.size,
         etag: layout.etag,

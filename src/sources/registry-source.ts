@@ -41,8 +41,8 @@ export function createRegistrySource({
   const searchCompanions = createCompanions({ client, now });
 
   const findImages = async (request: ArchiveRequest, signal: AbortSignal): Promise<Found> => {
-    const { platform, format, have, contentWanted } = request;
-    const options = { platform, defaultPlatform, mayReadConfig: contentWanted };
+    const { platform, format, have } = request;
+    const options = { platform, defaultPlatform, format };
     const [images, held] = await withHeld(request, signal, (reference, ended, digestDecides) =>
       resolveImage(client, reference, { ...options, digestDecides }, ended),
     );
@@ -57,7 +57,7 @@ export function createRegistrySource({
         ...{ digest, staleSince },
         upstream: signed[at] ?? digest,
       })),
-      holdings: have && (await resolveHoldings(client, images, have, held, signal)),
+      holdings: have && resolveHoldings(images, have, held),
       held: held.map(({ manifest: { digest } }) => digest),
       platform: isChosen ? (platform ?? defaultPlatform) : undefined,
       blobs: blobsOf(

@@ -5,6 +5,7 @@ import { type Digest, sha256 } from '../oci/digest.ts';
 import {
   filterIndex,
   isImageEntry,
+  isVagueConfig,
   parseImageConfig,
   parseManifest,
   parseManifestLinks,
@@ -89,7 +90,8 @@ export async function resolveTree(
   if (platforms !== 'all' && links.kind === 'index') {
     await add(chosen(reference, fetched, links.manifests, platforms));
   } else {
-    if (platforms !== 'all' && links.kind === 'manifest') await requireOneOf(links.config, platforms);
+    if (links.kind === 'manifest' && (platforms !== 'all' || isVagueConfig(links.config)))
+      await requirePlatforms(links.config, platforms === 'all' ? [] : platforms);
     await add(fetched);
   }
   const images = manifests
@@ -119,7 +121,8 @@ export async function resolveTree(
     staleSince: fetched.staleSince,
   };
 
-  async function requireOneOf(config: Descriptor, wanted: Exclude<Platforms, 'all'>): Promise<void> {
+  /** The config of a lone image tells its platform, and that it is an image where its media type does not. */
+  async function requirePlatforms(config: Descriptor, wanted: Exclude<Platforms, 'all'>): Promise<void> {
     const { platform } = parseImageConfig(await readConfig(client, reference, config, signal));
     for (const one of wanted) {
       if (selectPlatform(one, [platform], (stated) => stated) === undefined)

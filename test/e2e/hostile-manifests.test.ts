@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
-import { answering, challenging, flooding, type Handler, raw } from '../support/hostile-registry.ts';
+import {
+  answering,
+  challenging,
+  flooding,
+  type Handler,
+  type Misbehaviour,
+  raw,
+} from '../support/hostile-registry.ts';
+import type { Image } from '../support/images.ts';
 import { waitFor } from '../support/process.ts';
 import {
   byReference,
@@ -62,44 +70,18 @@ suite('a registry that lies about manifests', { concurrency: 8, timeout: 180_000
       manifest: withLayer(honest, { size }),
     }));
   }
-  other('more bytes than can be counted', 403, 'image-too-large', ({ descriptor, bytes }) => {
-    // By digest, so that no config is asked for before the sizes are added up.
-    const { config } = JSON.parse(String(bytes)) as { config: object };
-    const huge = {
-      schemaVersion: 2,
-      mediaType: descriptor.mediaType,
-      config,
-      layers: layers(900, Number.MAX_SAFE_INTEGER),
-    };
-    const body = JSON.stringify(huge);
-    const described = { ...descriptor, digest: digest(body), size: body.length };
-    const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests: [described] };
-    return { manifest: byReference({ latest: JSON.stringify(index), [digest(body)]: body }) };
-  });
+  other('more bytes than can be counted', 403, 'image-too-large', (honest) =>
+    imageOf(honest, layers(900, Number.MAX_SAFE_INTEGER)),
+  );
   other('10,000 layers', 422, 'too-many-layers', (honest) => ({
     manifest: manifestOf(honest, (body) => ({ ...body, layers: layers(10_000, 1) })),
   }));
   other('more layers than the config knows', 422, 'not-an-image', (honest) => ({
     manifest: manifestOf(honest, (body) => ({ ...body, layers: layers(3, 1) })),
   }));
-  other('one layer of two sizes', 502, 'content-mismatch', ({ descriptor, bytes }) => {
-    const {
-      config,
-      layers: [first],
-    } = JSON.parse(String(bytes)) as { config: object; layers: object[] };
-    const twice = {
-      schemaVersion: 2,
-      mediaType: descriptor.mediaType,
-      config,
-      layers: [first, { ...first, size: 5 }],
-    };
-    const body = JSON.stringify(twice);
-    const index = {
-      schemaVersion: 2,
-      mediaType: OCI_INDEX,
-      manifests: [{ ...descriptor, digest: digest(body) }],
-    };
-    return { manifest: byReference({ latest: JSON.stringify(index), [digest(body)]: body }) };
+  other('one layer of two sizes', 502, 'content-mismatch', (honest) => {
+    const [first] = honest.layers.map(({ descriptor }) => descriptor);
+    return imageOf(honest, [{ ...first }, { ...first, size: 5 }]);
   });
   failed('an index of 30,000 images', ({ descriptor }) => ({
     manifest: answering({
@@ -169,6 +151,17 @@ suite('a registry that lies about manifests', { concurrency: 8, timeout: 180_000
 
 function layers(count: number, size: number): object[] {
   return Array.from({ length: count }, (_, at) => ({ mediaType: LAYER, digest: digest(`${at}`), size }));
+}
+
+/** An image with these layers, and a config with as many. */
+function imageOf({ config, descriptor: { mediaType } }: Image, named: object[]): Misbehaviour {
+  const rootfs = { type: 'layers', diff_ids: named.map((_, at) => digest(`${at}`)) };
+  const body = JSON.stringify({ os: 'linux', architecture: 'amd64', rootfs });
+  const described = { ...config.descriptor, digest: digest(body), size: body.length };
+  return {
+    manifest: answering({ schemaVersion: 2, mediaType, config: described, layers: named }),
+    layer: answering(body),
+  };
 }
 
 function entry(of: string, size: number): object {

@@ -31,11 +31,7 @@ suite('redirect=1', { timeout: 20_000 }, () => {
         assert.equal(answer.header('docker-content-digest'), DIGEST);
         assert.equal(answer.body.length, 0);
       }
-      assert.deepEqual(
-        server.requests.map(({ contentWanted }) => contentWanted),
-        [true, true],
-        'a HEAD does not look whether the platform is right',
-      );
+      assert.deepEqual(server.requests[0], server.requests[1], 'a HEAD asks for what a GET does');
       // The file of the source in memory has one part.
       assert.equal((await server.get(location.replace('part=2', 'part=1'))).status, 200);
     });

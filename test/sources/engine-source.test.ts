@@ -69,7 +69,7 @@ async function startParts(options: Options = {}): Promise<Parts> {
 }
 
 function requestOf(image: string): ArchiveRequest {
-  return { references: [parseReference(image)], platform: undefined, format: 'docker', contentWanted: true };
+  return { references: [parseReference(image)], platform: undefined, format: 'docker' };
 }
 
 suite('archives of an engine', () => {

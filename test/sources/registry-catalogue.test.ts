@@ -54,7 +54,7 @@ suite('what a real registry tells of an image', {
     test(`${name} for ${platform ?? 'the default'} is described as it would be downloaded`, async () => {
       const source = createRegistrySource({ ...stack, defaultPlatform, maxSize: 1e9, now: Date.now });
       const archive = await source.open(
-        { ...request(name, platform), references: [request(name).reference], contentWanted: false },
+        { ...request(name, platform), references: [request(name).reference] },
         never,
       );
       const details = await describe(name, platform);

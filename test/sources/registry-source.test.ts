@@ -63,7 +63,6 @@ suite('the registry source, from a real registry', {
       references: [names].flat().map((name) => parseReference(`${from.host}/${name}`)),
       platform: platform === undefined ? undefined : parsePlatform(platform),
       format: 'docker',
-      contentWanted: true,
       ...asked,
     };
     return source.open(request, never);
@@ -192,49 +191,34 @@ suite('the registry source, from a real registry', {
   });
 
   suite('round trips', () => {
-    const trips: [name: string, contentWanted: boolean, expected: () => string[]][] = [
+    const trips: [name: string, expected: () => string[]][] = [
       [
         'library/busybox',
-        true,
-        () => ['manifests/latest', `manifests/${images.busyboxAmd64.descriptor.digest}`],
-      ],
-      [
-        'library/busybox',
-        false,
-        () => ['manifests/latest', `manifests/${images.busyboxAmd64.descriptor.digest}`],
+        () => [
+          'manifests/latest',
+          `manifests/${images.busyboxAmd64.descriptor.digest}`,
+          `blobs/${images.busyboxAmd64.config.descriptor.digest}`,
+        ],
       ],
       [
         'library/busybox:1.35',
-        true,
         () => ['manifests/1.35', `blobs/${images.busybox135.config.descriptor.digest}`],
       ],
-      ['library/busybox:1.35', false, () => ['manifests/1.35']],
-      ['test/arm-only', false, () => ['manifests/latest']],
     ];
-    for (const [name, contentWanted, expected] of trips) {
-      test(`${name} ${contentWanted ? 'with' : 'without'} its content takes two at most, and no more than it needs`, async () => {
-        await open(name, { contentWanted });
+    for (const [name, expected] of trips) {
+      test(`${name} takes one for each manifest and one for the config`, async () => {
+        await open(name);
         assert.deepEqual(await requested(), expected());
       });
     }
 
-    test('a manifest by its digest takes one', async () => {
-      const { digest } = images.busyboxAmd64.descriptor;
-      await open(`library/busybox@${digest}`);
-      assert.deepEqual(await requested(), [`manifests/${digest}`]);
-    });
-
-    test('without content no blob is fetched, and size and ETag are those of the content', async () => {
-      for (const name of ['library/busybox', 'library/busybox:1.35', 'test/zstd', 'test/nested']) {
-        await registry.reset();
-        const { read: _, ...head } = await open(name, { contentWanted: false });
-        assert.deepEqual(
-          (await requested()).filter((request) => !request.startsWith('manifests/')),
-          [],
-        );
-        const { read: __, ...get } = await open(name);
-        assert.deepEqual(head, get);
-      }
+    test('a manifest by its digest takes one, and one for the config', async () => {
+      const { descriptor, config } = images.busyboxAmd64;
+      await open(`library/busybox@${descriptor.digest}`);
+      assert.deepEqual(await requested(), [
+        `manifests/${descriptor.digest}`,
+        `blobs/${config.descriptor.digest}`,
+      ]);
     });
 
     test('nothing more is asked for until the archive is read, and then each blob once', async () => {
@@ -447,16 +431,15 @@ suite('the registry source, from a real registry', {
       });
       // A registry takes no such manifest without an address to go to, so it is served by hand.
       await using proxy = await startFaultProxy(registry.url);
-      proxy.inject(({ path }) =>
-        path.includes('/manifests/')
-          ? {
-              kind: 'answer',
-              status: 200,
-              headers: { 'content-type': withForeign.descriptor.mediaType },
-              body: withForeign.bytes,
-            }
-          : undefined,
-      );
+      const headers = { 'content-type': withForeign.descriptor.mediaType };
+      const bodies = [
+        ['/manifests/', withForeign.bytes],
+        [withForeign.config.descriptor.digest, withForeign.config.content as Buffer],
+      ] as const;
+      proxy.inject(({ path }) => {
+        const [, body] = bodies.find(([part]) => path.includes(part)) ?? [];
+        return body && { kind: 'answer', status: 200, headers, body };
+      });
       await using behind = createStack({ hosts: [proxy.host] });
       const digest = parseDigest(withForeign.descriptor.digest);
       await assert.rejects(open(`test/foreign@${digest}`, { from: { host: proxy.host, stack: behind } }), {

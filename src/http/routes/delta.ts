@@ -79,7 +79,7 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
       for (const reference of namedImages(query)) allowlist.check(reference);
       const gone = whenGone(reply);
       if (query.platforms !== undefined) await downloadLimits(limits, request, gone).takeSlot(query);
-      const archive = await source.open({ ...query, contentWanted: false }, gone);
+      const archive = await source.open(query, gone);
       if (archive.size === undefined)
         throw new CatalogueError('delta-unavailable', 'The archive is made as it is sent, whole.');
       const { filename, size, etag, omitted } = archive;

@@ -74,9 +74,9 @@ export async function downloadRoutes(
     query: ArchiveQuery,
   ): Promise<FastifyReply> => {
     const gone = whenGone(reply);
-    const contentWanted = request.method === 'GET';
+    const isGet = request.method === 'GET';
     const isAbout = query.checksum || query.metalink;
-    const isDownload = contentWanted && !isAbout && !query.redirect;
+    const isDownload = isGet && !isAbout && !query.redirect;
     const observer = isDownload ? observeDownload(request, reply, query.references, options) : undefined;
     const allowance = downloadLimits(limits, request, gone);
     try {
@@ -85,16 +85,15 @@ export async function downloadRoutes(
       if (query.redirect && headCosts) throw noDigestUrl();
       // All platforms are hundreds of requests to a registry, for a HEAD as well.
       const isCostly = headCosts || query.platforms !== undefined;
-      if (isCostly || (contentWanted && !query.redirect)) await allowance.takeSlot(query);
+      if (isCostly || (isGet && !query.redirect)) await allowance.takeSlot(query);
       if (query.redirect) {
-        // As the archive itself would: a digest is for whatever platform it is for, so that is settled here.
-        return redirectToDigests(reply, query, await source.open({ ...query, contentWanted: true }, gone));
+        return redirectToDigests(reply, query, await source.open(query, gone));
       }
-      const opened = await keepAlive(reply.raw, source.open({ ...query, contentWanted }, gone));
+      const opened = await keepAlive(reply.raw, source.open(query, gone));
       if (opened.size === undefined) {
         if (isAbout || query.parts !== undefined) throw notKept();
         setLiveHeaders(request, reply, opened, query);
-        if (!contentWanted) return reply.send();
+        if (!isGet) return reply.send();
         const sending = await allowance.admit(opened, undefined);
         const stream = await keepAlive(reply.raw, opened.start(gone));
         observer?.begin(opened, undefined, stream);
@@ -119,7 +118,7 @@ export async function downloadRoutes(
         (await checksums.find(opened.etag, parts))?.slice((query.parts?.number ?? 1) - 1) ??
         [];
       if (hash !== undefined) setDigestHeader(reply, hash);
-      if (!contentWanted) return reply.header('content-length', archive.size).send();
+      if (!isGet) return reply.header('content-length', archive.size).send();
       const range = setRangeHeaders(request, reply, archive);
       const sending = await allowance.admit(archive, range);
       const stream = archive.read(range, gone);

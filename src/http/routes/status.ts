@@ -31,7 +31,6 @@ export async function statusRoutes(
           const { filename, size, digests } = await source.open(
             {
               ...query,
-              contentWanted: false,
               onProgress: ({ stage, ...rest }) => events.sendSoon(stage, rest),
             },
             gone,
