@@ -156,8 +156,8 @@ suite('whatever stands in a file', () => {
         const bytes = layoutArchive(given).slices.map(({ content }) => content as Uint8Array);
         const found: { path: string; size: number | undefined }[] = [];
         const reader = extract();
-        reader.on('entry', ({ name, size }, stream, next) => {
-          found.push({ path: name, size });
+        reader.on('entry', ({ name, size, type }, stream, next) => {
+          if (type === 'file') found.push({ path: name, size });
           stream.once('end', next).resume();
         });
         await new Promise<void>((resolve, reject) => {
