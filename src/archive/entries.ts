@@ -75,23 +75,27 @@ function ociIndex(trees: readonly ArchiveTree[]): unknown {
     schemaVersion: 2,
     mediaType: MEDIA_TYPES.ociIndex,
     manifests: trees.flatMap(({ reference, root, companions = [] }) => [
-      layoutEntry(root, loadedName(reference), reference.tag),
+      layoutEntry(root, taggedName(reference) ?? `${reference.name}@${root.digest}`, reference.tag),
       ...companions.map(({ tag, root: own }) => layoutEntry(own, `${reference.name}:${tag}`, tag)),
     ]),
   };
 }
 
+/**
+ * Names what an archive holds. Without a tag, the name ends in the descriptor's own digest: containerd imports no image
+ * without a name, and Docker and podman misread a name with another digest.
+ */
 function layoutEntry(
   { mediaType, digest, size }: Descriptor,
-  name: string | undefined,
+  name: string,
   tag: string | undefined,
 ): unknown {
   const annotations = { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': tag };
-  return { mediaType, digest, size, ...(name !== undefined && { annotations }) };
+  return { mediaType, digest, size, annotations };
 }
 
 function dockerManifest({ reference, config, layers }: ArchiveImage): unknown {
-  const name = loadedName(reference);
+  const name = taggedName(reference);
   return {
     Config: blobPath(config.digest),
     RepoTags: name === undefined ? null : [name],
@@ -99,8 +103,8 @@ function dockerManifest({ reference, config, layers }: ArchiveImage): unknown {
   };
 }
 
-/** The name after loading, registry included. A digest can't be one: dockerd and podman refuse it in RepoTags. */
-function loadedName({ name, tag }: Reference): string | undefined {
+/** The name after loading, registry included. dockerd and podman refuse a digest in RepoTags. */
+function taggedName({ name, tag }: Reference): string | undefined {
   return tag === undefined ? undefined : `${name}:${tag}`;
 }
 

@@ -73,13 +73,17 @@ suite('the entries of an archive', () => {
     );
   });
 
-  test('an image by digest alone has no name, which engines would refuse', () => {
-    const entries = archiveEntries(
-      [sampleImage(`busybox@sha256:${'a'.repeat(64)}`, blobs, [base])],
-      'docker',
-    );
-    assert.deepEqual((parse(entries, 'manifest.json') as { RepoTags: unknown }[])[0]?.RepoTags, null);
-    assert.doesNotMatch(JSON.stringify(parse(entries, 'index.json')), /annotations/);
+  test('an image by digest alone is named by its own digest in the index, and not in RepoTags', () => {
+    const image = sampleImage(`busybox@sha256:${'a'.repeat(64)}`, blobs, [base]);
+    const docker = archiveEntries([image], 'docker');
+    assert.deepEqual((parse(docker, 'manifest.json') as { RepoTags: unknown }[])[0]?.RepoTags, null);
+    for (const entries of [docker, archiveEntries([image], 'oci')]) {
+      const { manifests } = parse(entries, 'index.json') as { manifests: { annotations: unknown }[] };
+      assert.deepEqual(
+        manifests.map(({ annotations }) => annotations),
+        [{ 'io.containerd.image.name': `docker.io/library/busybox@${image.manifest.digest}` }],
+      );
+    }
   });
 
   test('an image by tag and digest is, byte for byte, that of the tag', () => {

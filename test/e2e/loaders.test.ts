@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { startDockerd, startPodman } from '../support/engines.ts';
+import type { Manifest } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
@@ -144,6 +145,61 @@ suite('archives load where images are loaded', { skip: skipUnless('docker-regist
       assert.equal(imported.code, 0, `${query}: ${imported.stderr}`);
       const listed = await engine.ctr('images', 'list', '--quiet');
       assert.ok(listed.stdout.split('\n').includes(`${registry.host}/${name}`), listed.stdout);
+    }
+  });
+
+  /** References by digest alone, with the digest of the manifest that the archive is named by. */
+  const byDigest = () => {
+    const { busybox, busyboxAmd64, busybox135 } = images;
+    const pinned = ({ descriptor }: Manifest): string => image(`library/busybox@${descriptor.digest}`);
+    return [
+      [pinned(busyboxAmd64), busyboxAmd64.descriptor.digest],
+      [`${pinned(busyboxAmd64)}&format=oci`, busyboxAmd64.descriptor.digest],
+      [`${pinned(busybox)}&platform=linux/amd64`, busyboxAmd64.descriptor.digest],
+      [`${pinned(busybox)}&platform=all&format=oci`, busybox.descriptor.digest],
+      [pinned(busybox135), busybox135.descriptor.digest],
+    ] as const;
+  };
+
+  test('ctr names an image by its digest where no tag was asked for', {
+    skip: skipUnless('dockerd', 'ctr'),
+  }, async () => {
+    await using engine = await startDockerd();
+    for (const [query, digest] of byDigest()) {
+      const imported = await engine.ctr('images', 'import', await wget(query));
+      const name = `${registry.host}/library/busybox@${digest}`;
+      assert.ok(imported.stdout.includes(`unpacking ${name} (${digest})`), `${query}: ${imported.stderr}`);
+      const listed = await engine.ctr('images', 'list', '--quiet');
+      assert.deepEqual(listed.stdout.trim().split('\n'), [name], query);
+      await engine.ctr('images', 'remove', '--sync', name);
+    }
+  });
+
+  test('podman names an image by its digest where no tag was asked for, and runs it by that name', {
+    skip: skipUnless('podman', 'crun'),
+  }, async () => {
+    await using engine = await startPodman();
+    for (const [query, digest] of byDigest()) {
+      const loaded = await engine.podman('load', '--input', await wget(query));
+      const name = `${registry.host}/library/busybox@${digest}`;
+      assert.ok(
+        loaded.stdout.includes(`Loaded image: ${name}`),
+        `${query}: ${loaded.stdout} ${loaded.stderr}`,
+      );
+      const ran = await engine.podman('run', '--rm', '--network=none', '--pull=never', name, ...GREETING);
+      assert.match(ran.stdout, /^BusyBox v1\.35/, `${query}: ${ran.stderr}`);
+      await engine.podman('rmi', '--all', '--force');
+    }
+  });
+
+  test('skopeo reads an image by digest alone, as docker-archive and as oci-archive', {
+    skip: skipUnless('skopeo'),
+  }, async () => {
+    const { digest } = images.busyboxAmd64.descriptor;
+    const file = await wget(image(`library/busybox@${digest}`));
+    for (const source of [`docker-archive:${file}`, `oci-archive:${file}`]) {
+      const { stdout } = await runOrThrow('skopeo', ['inspect', source]);
+      assert.equal((JSON.parse(stdout) as { Architecture: string }).Architecture, 'amd64', source);
     }
   });
 
