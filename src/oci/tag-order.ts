@@ -6,13 +6,23 @@
  * @returns a negative number where `a` comes first; 0 for equal tags alone
  */
 export function compareTags(a: string, b: string): number {
-  const [one, other] = [parseTag(a), parseTag(b)];
+  return compareParsed(parseTag(a), parseTag(b));
+}
+
+/** Sorts tags by {@link compareTags}. Each tag is parsed once, because a repository may have tens of thousands. */
+export function sortTags(tags: Iterable<string>): string[] {
+  return Array.from(tags, parseTag)
+    .sort(compareParsed)
+    .map(({ tag }) => tag);
+}
+
+function compareParsed(one: ParsedTag, other: ParsedTag): number {
   return (
     one.kind - other.kind ||
     compareVersions(one, other) ||
     one.stage - other.stage ||
-    compareTexts(one.rest, other.rest) ||
-    (a < b ? -1 : Number(a > b))
+    compareTexts(one.parts, other.parts) ||
+    (one.tag < other.tag ? -1 : Number(one.tag > other.tag))
   );
 }
 
@@ -36,24 +46,26 @@ const STAGES: readonly (readonly string[])[] = [
 const VERSIONED = /^v?(\d+(?:[._]\d+)*)((?:(?:rc|beta|alpha|a|b|m)\d*)?(?:[-._+].*)?)$/i;
 
 interface ParsedTag {
+  readonly tag: string;
   readonly kind: number;
   readonly numbers: readonly string[];
   readonly stage: number;
-  /** What stands behind the version, or the whole name. */
-  readonly rest: string;
+  /** Words and numbers behind the version, or of the whole name, in lower case. */
+  readonly parts: readonly string[];
 }
 
 function parseTag(tag: string): ParsedTag {
-  if (tag === 'latest') return { kind: LATEST, numbers: [], stage: RELEASE, rest: '' };
+  if (tag === 'latest') return { tag, kind: LATEST, numbers: [], stage: RELEASE, parts: [] };
   const [, version, rest = ''] = VERSIONED.exec(tag) ?? [];
-  if (version === undefined) return { kind: NAME, numbers: [], stage: RELEASE, rest: tag };
+  if (version === undefined) return { tag, kind: NAME, numbers: [], stage: RELEASE, parts: partsOf(tag) };
   const numbers = version.split(/[._]/).map((digits) => digits.replace(/^0+(?=\d)/, ''));
   const [, word = ''] = /^[-._+]?([a-z]+)/i.exec(rest) ?? [];
   const stage = Math.max(
     STAGES.findIndex((words) => words.includes(word.toLowerCase())),
     RELEASE,
   );
-  return { kind: (numbers[0] ?? '').length >= 8 ? DATE : VERSION, numbers, stage, rest };
+  const kind = (numbers[0] ?? '').length >= 8 ? DATE : VERSION;
+  return { tag, kind, numbers, stage, parts: partsOf(rest) };
 }
 
 /** The higher version first. A release leaves open what it does not say; a pre-release is of the first such version. */
@@ -78,9 +90,7 @@ function compareNumbers(a: string | undefined, b: string | undefined): number {
 }
 
 /** Words in the order of the alphabet, the numbers between them from the highest down; the shorter text first. */
-function compareTexts(a: string, b: string): number {
-  const one = partsOf(a);
-  const other = partsOf(b);
+function compareTexts(one: readonly string[], other: readonly string[]): number {
   for (const [at, part] of one.entries()) {
     const opposite = other[at];
     if (opposite === undefined) return 1;
@@ -91,6 +101,7 @@ function compareTexts(a: string, b: string): number {
 }
 
 function compareParts(a: string, b: string): number {
+  if (a === b) return 0;
   const [isNumber, isOtherNumber] = [/^\d/.test(a), /^\d/.test(b)];
   if (isNumber && isOtherNumber)
     return compareNumbers(b.replace(/^0+(?=\d)/, ''), a.replace(/^0+(?=\d)/, ''));

@@ -1,6 +1,6 @@
 import { archiveFilename } from '../archive/filename.ts';
 import { formatPlatform, normalisePlatform, type Platform, samePlatform } from '../oci/platform.ts';
-import { compareTags } from '../oci/tag-order.ts';
+import { sortTags } from '../oci/tag-order.ts';
 import type { Engine } from './engine/engine.ts';
 import { engineName } from './engine/engine-name.ts';
 import {
@@ -74,13 +74,13 @@ export function createEngineCatalogue({
     async tags(repository, signal) {
       if (policy === 'always') return registries.tags(repository, signal);
       const own = await engine.tags(repository, signal);
-      if (policy === 'never') return { tags: own.toSorted(compareTags), isComplete: true };
+      if (policy === 'never') return { tags: sortTags(own), isComplete: true };
       const there = await registries.tags(repository, signal).catch((error: unknown) => {
         if (own.length === 0) throw error;
         return { tags: [], isComplete: false };
       });
       const all = new Set([...own, ...there.tags]);
-      return { tags: [...all].toSorted(compareTags), isComplete: there.isComplete };
+      return { tags: sortTags(all), isComplete: there.isComplete };
     },
   };
 }

@@ -4,7 +4,7 @@ import { layoutArchive } from '../archive/layout.ts';
 import { readConfigFacts } from '../oci/config-summary.ts';
 import { isZstdLayer } from '../oci/manifest.ts';
 import { formatPlatform, normalisePlatform, type StatedPlatform, samePlatform } from '../oci/platform.ts';
-import { compareTags } from '../oci/tag-order.ts';
+import { sortTags } from '../oci/tag-order.ts';
 import type { ImageCatalogue } from './image-catalogue.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import { type RegistrySourceOptions, requireSize } from './registry-source.ts';
@@ -43,7 +43,7 @@ export function createRegistryCatalogue({
 
     async tags(repository, signal) {
       const { tags, isComplete } = await client.tags(repository, signal);
-      return { tags: tags.toSorted(compareTags), isComplete };
+      return { tags: sortTags(tags), isComplete };
     },
   };
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { compareTags } from '../../src/oci/tag-order.ts';
+import { compareTags, sortTags } from '../../src/oci/tag-order.ts';
 
 const orders: [what: string, tags: string][] = [
   ['latest is on top', 'latest 99.0 1 alpine'],
@@ -49,6 +49,14 @@ suite('the order of tags', () => {
           assert.ok(compareTags(a, c) <= 0, `${a} ${b} ${c}`);
       }),
       { numRuns: 5000 },
+    );
+  });
+
+  test('a list is sorted as pairs are', () => {
+    fc.assert(
+      fc.property(fc.array(tag, { maxLength: 30 }), (tags) =>
+        assert.deepEqual(sortTags(tags), tags.toSorted(compareTags)),
+      ),
     );
   });
 
