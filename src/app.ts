@@ -31,7 +31,6 @@ import { createMemoryCountingStore } from './policy/memory-counting-store.ts';
 import { createRedisCountingStore } from './policy/redis-counting-store.ts';
 import { openSqliteCountingStore } from './policy/sqlite-counting-store.ts';
 import type { Redis } from './redis/redis.ts';
-import { createBriefCatalogue } from './sources/brief-catalogue.ts';
 import { createChecksums } from './sources/checksums.ts';
 import { createRepositorySearch, type RepositorySearch } from './sources/repository-search.ts';
 import { createMetrics, type MetricsSnapshot } from './telemetry/metrics.ts';
@@ -134,7 +133,7 @@ export async function createApp(
     source: images.source,
     addresses: () => ({ replicas: current.replicas, domains: current.domains }),
     checksums: createChecksums(config.cacheSize === 0 ? undefined : config.cacheDir),
-    catalogue: createBriefCatalogue({ catalogue: images.catalogue, now: () => performance.now() }),
+    catalogue: images.catalogue,
     search: search?.find,
     allowlist,
     meter: metrics.http,

@@ -78,6 +78,11 @@ const CATALOGUE = {
     title: 'Image not found',
     help: 'Check the spelling of the repository and the tag; private images need credentials set by the operator.',
   },
+  'tag-not-found': {
+    status: 404,
+    title: 'No such tag',
+    help: 'Choose one of the similar tags, or list all tags with /api/v1/tags?repository=NAME.',
+  },
   'platform-not-found': {
     status: 404,
     title: 'No such platform',

@@ -20,6 +20,7 @@ import { createDiskShelf } from './registry/disk-shelf.ts';
 import { createManifestStore, type Shelf } from './registry/manifest-store.ts';
 import { createRedisShelf } from './registry/redis-shelf.ts';
 import { createSharedManifestStore } from './registry/shared-manifest-store.ts';
+import { createBriefCatalogue } from './sources/brief-catalogue.ts';
 import type { ConnectedEngine } from './sources/engine/connect.ts';
 import type { ImageCatalogue } from './sources/image-catalogue.ts';
 import { createImageSignatures } from './sources/image-signatures.ts';
@@ -27,6 +28,7 @@ import type { ImageSource } from './sources/image-source.ts';
 import { punctualCatalogue, punctualSource } from './sources/punctual.ts';
 import { createRegistryCatalogue } from './sources/registry-catalogue.ts';
 import { createRegistrySource } from './sources/registry-source.ts';
+import { suggestingCatalogue, suggestingSource } from './sources/tag-suggestions.ts';
 import type { Check, ReadinessCheck } from './telemetry/readiness.ts';
 import type { TrustPolicy } from './trust/trust-policy.ts';
 
@@ -60,6 +62,7 @@ export interface ImageAccess {
 /** Where images come from, with everything behind it: the cache, the registries, the engine. */
 export interface Images {
   readonly source: ImageSource;
+  /** Remembers its answers for a moment. */
   readonly catalogue: ImageCatalogue;
   /** Whether they can be had: the folder of the cache, and the engine. */
   readonly checks: Readonly<Record<string, Check>>;
@@ -115,9 +118,10 @@ export async function openImages(
           check: () => ({ isReady: true, details: { kind: 'registry' } }),
         }
       : await startEngine(config, environment, { credentials, guard, insecure, blobs, maxSize, registries });
+  const brief = createBriefCatalogue({ catalogue, now: () => performance.now() });
   return {
-    source,
-    catalogue,
+    source: suggestingSource(source, brief.tags),
+    catalogue: suggestingCatalogue(brief),
     checks: { source: check, ...(blobs && { cache: () => checkFolder(cacheDir) }) },
     async close() {
       await blobs?.close();

@@ -139,9 +139,15 @@ const fail = (error, again) => {
 		platform = other;
 		lookUp();
 	};
+	const missing = fullName(`${told.repository}:${told.tag}`);
+	const chooseTag = (/** @type {string} */ tag) => {
+		const { images } = parsePaste(input.value);
+		open(images.map((name) => (fullName(name) === missing ? `${told.repository}:${tag}` : name)).join(' '));
+		input.focus();
+	};
 	byId('progress').hidden = true;
 	result.hidden = !again;
-	say(showProblem(told, { retry: again ?? (() => lookUp()), choose }));
+	say(showProblem(told, { retry: again ?? (() => lookUp()), choose, chooseTag }));
 	// What the next image is not to fail by, too.
 	if (told.code?.startsWith('platform-')) platform = '';
 };

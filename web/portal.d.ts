@@ -95,7 +95,7 @@ declare global {
 		/** Shows what went wrong and what to do, and when that makes sense; gives what happened, in one sentence. */
 		type ShowProblem = (
 			problem: Problem,
-			actions: { retry(): void; choose(platform: string): void },
+			actions: { retry(): void; choose(platform: string): void; chooseTag(tag: string): void },
 		) => string;
 		/** Does something with a download, until the signal says that another one is shown. @throws Error with the problem as its cause */
 		type Task = (url: string, signal: AbortSignal, say: (text: string) => void) => Promise<void>;

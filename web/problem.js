@@ -2,8 +2,16 @@ import { byId, make, makeButton } from './page.js';
 import { clock, t } from './text.js';
 
 /** @type {Portal.ShowProblem} */
-export const showProblem = (problem, { retry, choose }) => {
-	const { title = t('failed'), help = '', detail = '', platforms = [], status, retryAfter } = problem;
+export const showProblem = (problem, { retry, choose, chooseTag }) => {
+	const {
+		title = t('failed'),
+		help = '',
+		detail = '',
+		platforms = [],
+		similarTags = [],
+		status,
+		retryAfter,
+	} = problem;
 	const section = byId('problem');
 	const chips = make('p', { className: 'chips' });
 	section.replaceChildren(
@@ -15,6 +23,7 @@ export const showProblem = (problem, { retry, choose }) => {
 	section.hidden = false;
 	section.scrollIntoView({ block: 'nearest' });
 	chips.append(...platforms.map((name) => makeButton(name, () => choose(name))));
+	chips.append(...similarTags.map((tag) => makeButton(tag, () => chooseTag(tag))));
 	const mayPass = retryAfter || !status || status >= 500;
 	if (!mayPass) return title;
 	const again = makeButton(t('again'), retry);

@@ -1,5 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { CatalogueError } from '../errors.ts';
+import { familiarName, referenceOrNone } from '../oci/reference.ts';
+import { type DownloadQuery, downloadUrl } from './download-url.ts';
 import type { Explanation } from './explanations.ts';
 import { escapeHtml } from './html.ts';
 import { directionOf, type WebFolder } from './web-folder.ts';
@@ -19,7 +21,8 @@ export function createRenderProblem({
   assets,
   languages,
 }: Pick<WebFolder, 'assets' | 'languages'>): RenderProblem {
-  return ({ message, retryAfter, status }, { lang, title, help }, request) => {
+  return (error, { lang, title, help }, request) => {
+    const { message, retryAfter, status } = error;
     const { wait = '', again = '', back = '' } = languages[lang].problems;
     const waiting = retryAfter && wait.replace('{time}', duration(lang, retryAfter));
     const mayPass = retryAfter !== undefined || status >= 500;
@@ -39,7 +42,7 @@ export function createRenderProblem({
 <h1>${escapeHtml(title)}</h1>
 <p>${escapeHtml(help)}</p>
 <p lang="en" dir="ltr"><code>${status}: ${escapeHtml(message)}</code></p>
-${waiting ? `<p>${escapeHtml(waiting)}</p>` : ''}
+${tagLinks(error, request)}${waiting ? `<p>${escapeHtml(waiting)}</p>` : ''}
 <p class="tools"><a class="primary" href="${escapeHtml(portalOf(request))}">${escapeHtml(back)}</a>
 ${mayPass ? `<a class="button" href="">${escapeHtml(again)}</a>` : ''}</p>
 </section>
@@ -50,13 +53,45 @@ ${mayPass ? `<a class="button" href="">${escapeHtml(again)}</a>` : ''}</p>
   };
 }
 
+/** Links to the same download with each of the tags that are similar to a missing one. */
+function tagLinks(
+  { members: { repository, tag, similarTags } }: CatalogueError,
+  request: FastifyRequest,
+): string {
+  const asked = askedFor(request);
+  if (asked === undefined || !Array.isArray(similarTags)) return '';
+  const isMissing = (name: string): boolean => {
+    const reference = referenceOrNone(name);
+    return reference !== undefined && familiarName(reference) === repository && reference.tag === tag;
+  };
+  const links = similarTags.map((other) => {
+    const choose = (name: string): string => (isMissing(name) ? `${repository}:${other}` : name);
+    const have = asked.have && [asked.have].flat().map(choose);
+    const url = downloadUrl({ ...asked, myimage: asked.images.map(choose), have });
+    return `<a class="button" href="${escapeHtml(url)}">${escapeHtml(`${other}`)}</a>`;
+  });
+  return links.length === 0 ? '' : `<p class="chips" dir="ltr">${links.join('\n')}</p>\n`;
+}
+
+/** A download as it was asked for, well or not. */
+interface AskedDownload extends Omit<DownloadQuery, 'myimage'> {
+  /** From the query or the path. */
+  readonly images: readonly string[];
+}
+
+/** The download that was asked for; undefined for another page. */
+function askedFor({ query, params, routeOptions }: FastifyRequest): AskedDownload | undefined {
+  if (routeOptions.url?.startsWith('/dl') !== true) return undefined;
+  const asked = { ...(query as object), ...(params as object) } as Record<string, string | string[]>;
+  const { myimage = [], '*': file } = asked;
+  const images = file === undefined ? [myimage].flat() : [`${file}`.replace(/\.tar(?:\.\w+)?$/, '')];
+  return { ...asked, images };
+}
+
 /** The portal, with what was asked for in it: `/?image=busybox&platform=linux/arm64`. */
-function portalOf({ query, params, routeOptions }: FastifyRequest): string {
-  const isDownload = routeOptions.url?.startsWith('/dl') === true;
-  const asked = isDownload ? { ...(query as object), ...(params as object) } : {};
-  const { myimage = [], platform, format, '*': file } = asked as Record<string, string | string[]>;
-  const named = file === undefined ? [myimage].flat() : [`${file}`.replace(/\.tar(?:\.\w+)?$/, '')];
-  const link = new URLSearchParams(named.map((image): [string, string] => ['image', image]));
+function portalOf(request: FastifyRequest): string {
+  const { images, platform, format } = askedFor(request) ?? { images: [] };
+  const link = new URLSearchParams(images.map((image): [string, string] => ['image', image]));
   if (typeof platform === 'string') link.set('platform', platform);
   if (typeof format === 'string') link.set('format', format);
   return link.size === 0 ? '/' : `/?${link}`;

@@ -23,6 +23,15 @@ export const Problem = Type.Object(
     platforms: Type.Optional(
       Type.Array(Type.String(), { description: 'Those that the image has in place of the one asked for.' }),
     ),
+    tag: Type.Optional(Type.String({ description: 'The tag that the repository does not have.' })),
+    repository: Type.Optional(
+      Type.String({ description: 'The repository without that tag, as people write it: `nginx`.' }),
+    ),
+    similarTags: Type.Optional(
+      Type.Array(Type.String(), {
+        description: 'Tags of the repository that are similar to that tag, the most similar first.',
+      }),
+    ),
     limit: Type.Optional(Type.Integer({ description: 'How much that limit allows.' })),
   },
   { title: 'Problem', description: 'Problem details (RFC 9457).' },

@@ -117,8 +117,8 @@ export function formatReference({ name, tag, digest }: Reference): string {
 }
 
 /** Writes a repository as people do: `busybox` for `docker.io/library/busybox`; others keep their registry. */
-export function familiarName({ domain, path, name }: Reference): string {
-  if (domain !== DEFAULT_DOMAIN) return name;
+export function familiarName({ domain, path }: Repository): string {
+  if (domain !== DEFAULT_DOMAIN) return `${domain}/${path}`;
   return /^library\/[^/]+$/.test(path) ? path.slice('library/'.length) : path;
 }
 

@@ -17,7 +17,7 @@ import { requestAuthorized } from './authorized-request.ts';
 import type { RegistryAuthorizer } from './authorizer.ts';
 import { type BlobHost, type OpenRange, streamBlob } from './blob-stream.ts';
 import { listReferrers } from './referrer-list.ts';
-import { missingOrPrivate, statusError } from './status-error.ts';
+import { missingOrPrivate, statusError, UnknownTagError } from './status-error.ts';
 import { listTags, type TagList } from './tag-list.ts';
 
 /** A manifest as a registry served it, its digest verified. */
@@ -214,11 +214,10 @@ export function registryOrigin(domain: string, insecure: ReadonlySet<string>): s
 function manifestError(response: HttpResponse, repository: Repository, reference: string): CatalogueError {
   if (response.status === 403) return missingOrPrivate(repository);
   if (response.status !== 404) return statusError(response);
-  // Docker Hub does not tell a private repository from none at all.
-  if (repository.domain === 'docker.io') return missingOrPrivate(repository);
-  const separator = isDigest(reference) ? '@' : ':';
-  const image = `${repository.domain}/${repository.path}${separator}${reference}`;
-  return new CatalogueError('image-not-found', `There is no image ${image}.`);
+  // Docker Hub answers 401 for a repository that is missing or private, and 404 for a tag alone.
+  if (!isDigest(reference)) return new UnknownTagError(repository, reference);
+  const image = `${repository.domain}/${repository.path}@${reference}`;
+  return new CatalogueError('image-not-found', `The image ${image} does not exist.`);
 }
 
 function verifyManifest(bytes: Uint8Array, expected: Digest): void {

@@ -53,6 +53,19 @@ export function missingOrPrivate({ domain, path }: Repository, cause?: unknown):
   });
 }
 
+/** A registry does not have a tag. Its repository may be missing, too, which only its list of tags could tell. */
+export class UnknownTagError extends CatalogueError {
+  readonly repository: Repository;
+  readonly tag: string;
+
+  constructor(repository: Repository, tag: string, cause?: unknown) {
+    const name = `${repository.domain}/${repository.path}`;
+    super('image-not-found', `The image ${name}:${tag} does not exist.`, { cause });
+    this.repository = repository;
+    this.tag = tag;
+  }
+}
+
 /** Credentials that were configured for a registry do not open it. */
 export function credentialsRefused({ domain }: Repository, cause?: unknown): CatalogueError {
   return new CatalogueError(

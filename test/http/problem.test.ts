@@ -26,6 +26,7 @@ const STATUSES: Record<ErrorCode, number> = {
   'service-full': 429,
   'route-not-found': 404,
   'image-not-found': 404,
+  'tag-not-found': 404,
   'platform-not-found': 404,
   'method-not-allowed': 405,
   'request-timeout': 408,
@@ -131,6 +132,46 @@ suite('problems in the form that the client prefers', { timeout: 20_000 }, () =>
       assert.doesNotMatch(page, /<script/);
       assert.match(page, /&lt;script&gt;alert\(1\)&lt;\/script&gt;&amp;amp;/);
     }
+  });
+
+  suite('HTML for an unknown tag', () => {
+    const members = { repository: 'python', tag: '3.12-slimm', similarTags: ['3.12-slim', '3.12'] };
+    const failure = new CatalogueError('tag-not-found', 'python has no tag 3.12-slimm.', { members });
+    const linksAt = async (path: string, error = failure): Promise<string[]> => {
+      await using server = await startServer({ open: () => Promise.reject(error) });
+      const page = (await server.get(path, { accept: 'text/html' })).body.toString();
+      return [...page.matchAll(/href="(\/dl[^"]*)">([^<]*)</g)].map(([, href, text]) => `${text} ${href}`);
+    };
+    const table: [path: string, links: string[]][] = [
+      [
+        '/dl?myimage=python:3.12-slimm',
+        ['3.12-slim /dl?myimage=python:3.12-slim', '3.12 /dl?myimage=python:3.12'],
+      ],
+      [
+        '/dl?myimage=docker.io/library/python:3.12-slimm&platform=linux/arm64&format=oci',
+        ['3.12-slim', '3.12'].map(
+          (tag) => `${tag} /dl?myimage=python:${tag}&amp;platform=linux/arm64&amp;format=oci`,
+        ),
+      ],
+      [
+        '/dl?myimage=busybox&myimage=python:3.12-slimm&myimage=python:3',
+        ['3.12-slim', '3.12'].map(
+          (tag) => `${tag} /dl?myimage=busybox&amp;myimage=python:${tag}&amp;myimage=python:3`,
+        ),
+      ],
+      [
+        '/dl/python:3.12-slimm.tar',
+        ['3.12-slim /dl?myimage=python:3.12-slim', '3.12 /dl?myimage=python:3.12'],
+      ],
+    ];
+    for (const [path, links] of table) {
+      test(`links ${path} with each similar tag`, async () => assert.deepEqual(await linksAt(path), links));
+    }
+
+    test('has no links where no tag is similar', async () => {
+      const none = new CatalogueError('tag-not-found', 'No.', { members: { ...members, similarTags: [] } });
+      assert.deepEqual(await linksAt('/dl?myimage=python:3.12-slimm', none), []);
+    });
   });
 
   test('plain text ends with a line feed and has no markup', async () => {

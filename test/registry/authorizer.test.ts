@@ -235,7 +235,7 @@ suite('tokens, from a real token server for a real registry', {
     await using ours = stack();
     await assert.rejects(ours.client.manifest(reference('public/a'), 'none', never), {
       code: 'image-not-found',
-      message: `There is no image ${registry.host}/public/a:none.`,
+      message: `The image ${registry.host}/public/a:none does not exist.`,
     });
   });
 

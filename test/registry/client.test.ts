@@ -180,10 +180,12 @@ suite('the registry client, against a real registry behind faults', {
     test('what is not there is told with its name', async () => {
       await assert.rejects(get('none'), {
         code: 'image-not-found',
-        message: `There is no image ${proxy.host}/test/image:none.`,
+        message: `The image ${proxy.host}/test/image:none does not exist.`,
       });
       const digest = `sha256:${'0'.repeat(64)}`;
-      await assert.rejects(get(digest), { message: `There is no image ${proxy.host}/test/image@${digest}.` });
+      await assert.rejects(get(digest), {
+        message: `The image ${proxy.host}/test/image@${digest} does not exist.`,
+      });
     });
   });
 
@@ -757,7 +759,7 @@ suite('where a registry is', () => {
     test(`${domain} is at ${origin}`, () => assert.equal(registryOrigin(domain, insecure), origin));
   }
 
-  test('Docker Hub’s images are asked for by their full names, and what it hides is missing or private', async () => {
+  test('Docker Hub’s images are asked for by their full names, and 404 is a tag that does not exist', async () => {
     const asked: string[] = [];
     const http: HttpClient = {
       request: async (url) => {
@@ -775,7 +777,7 @@ suite('where a registry is', () => {
     const client: RegistryClient = createRegistryClient({ http, authorizer, insecure });
     await assert.rejects(client.manifest(parseReference('busybox'), 'latest', never), {
       code: 'image-not-found',
-      message: 'The image docker.io/library/busybox is missing or private.',
+      message: 'The image docker.io/library/busybox:latest does not exist.',
     });
     assert.deepEqual(asked, ['https://registry-1.docker.io/v2/library/busybox/manifests/latest']);
   });

@@ -1,7 +1,7 @@
 import { CatalogueError, type ErrorCode } from '../../errors.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
 import { formatReference, type Reference } from '../../oci/reference.ts';
-import { credentialsRefused, missingOrPrivate } from '../../registry/status-error.ts';
+import { credentialsRefused, missingOrPrivate, UnknownTagError } from '../../registry/status-error.ts';
 
 export interface FailedPull {
   readonly reference: Reference;
@@ -43,6 +43,9 @@ const WORDS: readonly (readonly [RegExp, ErrorCode])[] = [
   [/manifest unknown|name unknown|not found|does not exist|denied|insufficient.scope/i, 'image-not-found'],
   [/timeout|deadline exceeded|timed out|Client\.Timeout/i, 'registry-timeout'],
 ];
+/** The registry answered 404 for the manifest; engines say `denied` of a repository that is missing or private. */
+const UNKNOWN_TAG =
+  /^(?!.*\b(?:denied|no pull access)\b).*(?:manifest unknown|manifest for|resolve reference)/is;
 /** A registry's status, where there are no words with it. */
 const STATUS = /\b[45]\d\d\b/;
 const STATUSES: Readonly<Record<string, ErrorCode>> = {
@@ -72,7 +75,9 @@ export function pullError(
     case 'registry-credentials-refused':
       return withCredentials ? credentialsRefused(reference, cause) : missingOrPrivate(reference, cause);
     case 'image-not-found':
-      return missingOrPrivate(reference, cause);
+      return UNKNOWN_TAG.test(said) && reference.tag !== undefined && reference.digest === undefined
+        ? new UnknownTagError(reference, reference.tag, cause)
+        : missingOrPrivate(reference, cause);
     case 'platform-not-found':
       return new CatalogueError(code, `${image} is not there for ${platformName(platform)}.`, {
         reason: `No image for ${platformName(platform)}`,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { parsePlatform } from '../../../src/oci/platform.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
+import { UnknownTagError } from '../../../src/registry/status-error.ts';
 import { pullError } from '../../../src/sources/engine/pull-error.ts';
 
 /** What is pulled, what the engine says, and what that means. */
@@ -280,5 +281,37 @@ suite('what engines say when they cannot pull', () => {
         assert.equal(anonymously, 'image-not-found', 'without credentials it is missing or private');
       });
     }
+  }
+
+  const tags: [name: string, message: string, isUnknownTag: boolean][] = [
+    ['busybox:none', 'manifest for busybox:none not found: manifest unknown: manifest unknown', true],
+    [
+      'alpine:x',
+      'failed to resolve reference "docker.io/library/alpine:x": docker.io/library/alpine:x: not found',
+      true,
+    ],
+    [
+      'r.lan/a:none',
+      'initializing source docker://r.lan/a:none: reading manifest none in r.lan/a: manifest unknown: manifest unknown',
+      true,
+    ],
+    [`busybox@${DIGEST}`, 'manifest unknown', false],
+    [
+      'r.lan/none:1',
+      'reading manifest 1 in r.lan/none: name unknown: repository name not known to registry',
+      false,
+    ],
+    [
+      'nothing',
+      'pull access denied for nothing, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed',
+      false,
+    ],
+  ];
+  for (const [name, message, isUnknownTag] of tags) {
+    test(`${message} is${isUnknownTag ? '' : ' not'} about a tag of ${name}`, () => {
+      const reference = parseReference(name);
+      const error = pullError(message, { reference, platform: undefined, withCredentials: false });
+      assert.equal(error instanceof UnknownTagError, isUnknownTag);
+    });
   }
 });

@@ -1,0 +1,52 @@
+import { CatalogueError } from '../errors.ts';
+import { familiarName } from '../oci/reference.ts';
+import { similarTags } from '../oci/similar-tags.ts';
+import { UnknownTagError } from '../registry/status-error.ts';
+import type { ImageCatalogue } from './image-catalogue.ts';
+import type { Archive, ImageSource, LiveArchive } from './image-source.ts';
+
+/** Milliseconds that a list of tags may take: the error that it explains is known already. */
+const LIST_TIMEOUT_MS = 5_000;
+/** Tags that fit into a reason phrase, which is all that wget shows. */
+const TAGS_IN_REASON = 3;
+
+/**
+ * Adds similar tags to the error of a source for a tag that does not exist.
+ *
+ * @param tags lists the tags of a repository; it should remember them for a moment
+ */
+export function suggestingSource<Kind extends Archive | LiveArchive>(
+  source: ImageSource<Kind>,
+  tags: ImageCatalogue['tags'],
+): ImageSource<Kind> {
+  return {
+    open: (request, signal) => source.open(request, signal).catch((error) => explain(error, tags, signal)),
+  };
+}
+
+/** Adds similar tags to the error of a catalogue for a tag that does not exist, from its own lists. */
+export function suggestingCatalogue({ describe, tags }: ImageCatalogue): ImageCatalogue {
+  return {
+    describe: (request, signal) => describe(request, signal).catch((error) => explain(error, tags, signal)),
+    tags,
+  };
+}
+
+/** Throws an error that says more, or the error itself where the tags cannot be listed. */
+async function explain(error: unknown, tags: ImageCatalogue['tags'], signal: AbortSignal): Promise<never> {
+  if (!(error instanceof UnknownTagError)) throw error;
+  const { repository, tag } = error;
+  const soon = AbortSignal.any([signal, AbortSignal.timeout(LIST_TIMEOUT_MS)]);
+  const list = await tags(repository, soon).catch(() => undefined);
+  // A registry that lists a tag and does not serve it has the tag, after all.
+  if (list === undefined || list.tags.includes(tag)) throw error;
+  const similar = similarTags(tag, list.tags);
+  const name = familiarName(repository);
+  const some = similar.length === 0 ? '' : ` Similar tags: ${similar.join(', ')}.`;
+  const few = similar.length === 0 ? '' : `; similar: ${similar.slice(0, TAGS_IN_REASON).join(', ')}`;
+  throw new CatalogueError('tag-not-found', `${name} has no tag ${tag}.${some}`, {
+    reason: `No tag ${tag}${few}`,
+    members: { repository: name, tag, similarTags: similar },
+    cause: error,
+  });
+}
