@@ -26,6 +26,17 @@ export interface MirroringClientOptions {
   readonly mirrorsOf: (domain: string) => readonly Mirror[];
 }
 
+/**
+ * The outage of a registry, a mirror of which has answered that it does not have what was asked for. Whether that is an
+ * answer depends on the question: an image may well be missing at the mirror alone.
+ */
+export class MirrorsAloneError extends CatalogueError {
+  constructor(outage: CatalogueError) {
+    const { code, message, reason, headers, members, retryAfter } = outage;
+    super(code, message, { reason, headers, members, cause: outage, ...(retryAfter && { retryAfter }) });
+  }
+}
+
 /** What makes a mirror useless for everything, as an outage does. */
 const UNUSABLE: ReadonlySet<ErrorCode> = new Set(['registry-credentials-refused', 'address-refused']);
 
@@ -41,18 +52,25 @@ export function createMirroringClient({ client, mirrorsOf }: MirroringClientOpti
     signal: AbortSignal,
     isAnswer: (result: T) => boolean = () => true,
   ): Promise<T> => {
+    let isDenied = false;
     for (const mirror of mirrorsOf(repository.domain)) {
       if (!isFit(mirror) || !mirror.circuit.admits()) continue;
       try {
         const result = await work(mirror.client, mirror.locate(repository));
         mirror.circuit.succeeded();
         if (isAnswer(result)) return result;
+        isDenied = true;
       } catch (error) {
         judge(mirror, error);
         if (signal.aborted) throw error;
+        isDenied ||= error instanceof CatalogueError && error.code === 'image-not-found';
       }
     }
-    return work(client, repository);
+    try {
+      return await work(client, repository);
+    } catch (error) {
+      throw isDenied && isOutage(error) ? new MirrorsAloneError(error) : error;
+    }
   };
 
   const canTell = ({ canPull, canResolve }: Mirror): boolean => canPull && canResolve;

@@ -4,6 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import { parseManifestLinks } from '../oci/manifest.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
+import { MirrorsAloneError } from '../registry/mirroring-client.ts';
 
 /** A manifest as its registry served it. */
 export type Served = Pick<FetchedManifest, 'bytes' | 'digest' | 'contentType'>;
@@ -80,17 +81,21 @@ async function companionsOf(
 ): Promise<readonly Companion[]> {
   const base = subject.replace(':', '-');
   const tagged = (tag: string): Promise<Served | undefined> =>
-    client.manifest(reference, tag, signal).catch((error: unknown) => {
-      if (error instanceof CatalogueError && error.code === 'image-not-found') return undefined;
-      throw error;
-    });
+    client.manifest(reference, tag, signal).catch(nothing);
   const listed = async (): Promise<Served | undefined> =>
-    (await client.referrers(reference, subject, signal)) ?? tagged(base);
+    (await client.referrers(reference, subject, signal).catch(nothing)) ?? tagged(base);
   const found = await Promise.all([listed(), ...COSIGN_SUFFIXES.map((suffix) => tagged(`${base}${suffix}`))]);
   return found.flatMap((one, at) => {
     if (one === undefined || isEmptyIndex(one)) return [];
     return [{ tag: at === 0 ? base : `${base}${COSIGN_SUFFIXES[at - 1]}`, found: one }];
   });
+}
+
+/** Behind a firewall, where mirrors alone can be reached, they are all that can tell what refers to an image. */
+function nothing(error: unknown): undefined {
+  const isMissing = error instanceof CatalogueError && error.code === 'image-not-found';
+  if (isMissing || error instanceof MirrorsAloneError) return undefined;
+  throw error;
 }
 
 function isEmptyIndex({ bytes, contentType }: Served): boolean {

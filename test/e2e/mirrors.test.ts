@@ -81,4 +81,32 @@ suite('a mirror', {
       assert.equal((await download(`${proxy.url}${path}`)).sha256, expected, `${what}, and is away`);
     }
   });
+
+  test('alone within reach says what refers to an image', async () => {
+    await using registry = await startRegistry();
+    await using origin = await startFaultProxy(registry.url);
+    await using mirror = await startFaultProxy(registry.url);
+    await using folder = await temporaryFolder();
+    await using layer = await randomLayer(10_000, 'alone');
+    const made = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [layer] });
+    const signature = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [] });
+    const base = made.descriptor.digest.replace(':', '-');
+    for (const name of ['app', 'signed', 'other']) await push(registry.url, `team/${name}`, 'one', made);
+    await push(registry.url, 'team/signed', `${base}.sig`, signature);
+    origin.inject(() => ({ kind: 'drop' }));
+    const settings = join(folder.path, 'alone.toml');
+    await writeFile(settings, `[registries."${origin.host}"]\nmirrors = ["${mirror.url}"]\n`);
+    const env = { DOCKERPROXY_INSECURE_REGISTRIES: origin.host };
+    await using proxy = await startDockerProxy({ env, args: ['--config', settings] });
+    const get = (name: string) =>
+      download(`${proxy.url}/dl?myimage=${origin.host}/team/${name}:one&platform=all&format=oci&referrers=1`);
+    const [plain, signed] = [await get('app'), await get('signed')];
+    assert.deepEqual([plain.status, signed.status], [200, 200]);
+    assert.ok(signed.size > plain.size, 'the signature of the mirror is in the file');
+
+    mirror.inject(({ path }) =>
+      /sha256-|referrers/.test(path) ? { kind: 'answer', status: 500 } : undefined,
+    );
+    assert.equal((await get('other')).status, 502, 'nothing within reach says what refers to it');
+  });
 });
