@@ -2,8 +2,10 @@ import { CatalogueError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { type Digest, splitDigest } from '../oci/digest.ts';
 import { MEDIA_TYPES } from '../oci/manifest.ts';
+import type { StatedPlatform } from '../oci/platform.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { Entry } from './layout.ts';
+import { ociManifest } from './oci-manifest.ts';
 
 /** `docker`: OCI layout and Docker's manifest.json in one, which every loader takes; `oci`: the OCI layout alone. */
 export type ArchiveFormat = 'docker' | 'oci';
@@ -13,10 +15,12 @@ export interface ArchiveImage {
   readonly reference: Reference;
   /** Points at `manifestBytes`. */
   readonly manifest: Descriptor;
-  /** Byte for byte what the registry served: written anew, it would have another digest. */
+  /** Byte for byte what the registry served. */
   readonly manifestBytes: Uint8Array;
   readonly config: Descriptor;
   readonly layers: readonly Descriptor[];
+  /** The platform as the config alone states it, so that the archive does not depend on the index it was found in. */
+  readonly configPlatform: StatedPlatform;
 }
 
 /** A manifest with its bytes, as an archive holds it. */
@@ -30,6 +34,8 @@ export interface ArchiveTree {
   readonly reference: Reference;
   /** Points at the first of `manifests`. */
   readonly root: Descriptor;
+  /** The platform of a root that is an image. */
+  readonly platform?: StatedPlatform | undefined;
   readonly manifests: readonly [StoredManifest, ...StoredManifest[]];
   readonly configs: readonly Descriptor[];
   readonly layers: readonly Descriptor[];
@@ -45,7 +51,7 @@ export interface ArchiveTree {
  * @see https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format
  */
 export function archiveEntries(images: readonly ArchiveImage[], format: ArchiveFormat): Entry[] {
-  const trees = images.map(treeOf);
+  const trees = images.map((image) => treeOf(image, format));
   return [
     ...layoutEntries(trees),
     ...(format === 'docker' ? [{ path: 'manifest.json', content: json(images.map(dockerManifest)) }] : []),
@@ -58,9 +64,21 @@ export function treeEntries(trees: readonly ArchiveTree[]): Entry[] {
   return [...layoutEntries(trees), ...blobEntries(trees)];
 }
 
-function treeOf({ reference, manifest, manifestBytes, config, layers }: ArchiveImage): ArchiveTree {
-  const manifests = [{ descriptor: manifest, bytes: manifestBytes }] as const;
-  return { reference, root: manifest, manifests, configs: [config], layers };
+function treeOf(image: ArchiveImage, format: ArchiveFormat): ArchiveTree {
+  const { reference, config, layers, configPlatform: platform } = image;
+  const manifest = listedManifest(image, format);
+  return { reference, root: manifest.descriptor, platform, manifests: [manifest], configs: [config], layers };
+}
+
+/**
+ * The manifest that index.json lists. OCI readers such as udocker and Proxmox VE skip a Docker schema 2 manifest, so that
+ * the docker format lists its OCI equivalent. A digest without a tag names the image, and has to stay what was asked for.
+ */
+function listedManifest(image: ArchiveImage, format: ArchiveFormat): StoredManifest {
+  const { reference, manifest, manifestBytes } = image;
+  const isDocker = manifest.mediaType === MEDIA_TYPES.dockerManifest;
+  if (isDocker && format === 'docker' && reference.tag !== undefined) return ociManifest(image);
+  return { descriptor: manifest, bytes: manifestBytes };
 }
 
 function layoutEntries(trees: readonly ArchiveTree[]): Entry[] {
@@ -74,24 +92,29 @@ function ociIndex(trees: readonly ArchiveTree[]): unknown {
   return {
     schemaVersion: 2,
     mediaType: MEDIA_TYPES.ociIndex,
-    manifests: trees.flatMap(({ reference, root, companions = [] }) => [
-      layoutEntry(root, taggedName(reference) ?? `${reference.name}@${root.digest}`, reference.tag),
-      ...companions.map(({ tag, root: own }) => layoutEntry(own, `${reference.name}:${tag}`, tag)),
+    manifests: trees.flatMap(({ reference, root, platform, companions = [] }) => [
+      layoutEntry({ root, platform, name: layoutName(reference, root), tag: reference.tag }),
+      ...companions.map(({ tag, root: own }) =>
+        layoutEntry({ root: own, name: `${reference.name}:${tag}`, tag }),
+      ),
     ]),
   };
 }
 
-/**
- * Names what an archive holds. Without a tag, the name ends in the descriptor's own digest: containerd imports no image
- * without a name, and Docker and podman misread a name with another digest.
- */
-function layoutEntry(
-  { mediaType, digest, size }: Descriptor,
-  name: string,
-  tag: string | undefined,
-): unknown {
+interface LayoutEntry extends Pick<ArchiveTree, 'root' | 'platform'> {
+  readonly name: string;
+  readonly tag: string | undefined;
+}
+
+function layoutEntry({ root: { mediaType, digest, size }, platform, name, tag }: LayoutEntry): unknown {
   const annotations = { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': tag };
-  return { mediaType, digest, size, annotations };
+  return { mediaType, digest, size, platform: ociPlatform(platform), annotations };
+}
+
+/** A platform as a descriptor has it; undefined where the config lacks a word that OCI requires. */
+function ociPlatform({ os, architecture, variant, osVersion }: StatedPlatform = {}): unknown {
+  if (os === undefined || architecture === undefined) return undefined;
+  return { architecture, os, 'os.version': osVersion, variant };
 }
 
 function dockerManifest({ reference, config, layers }: ArchiveImage): unknown {
@@ -101,6 +124,14 @@ function dockerManifest({ reference, config, layers }: ArchiveImage): unknown {
     RepoTags: name === undefined ? null : [name],
     Layers: layers.map((layer) => blobPath(layer.digest)),
   };
+}
+
+/**
+ * The name in index.json. Without a tag, it ends in the digest of the entry itself: containerd imports no image without a
+ * name, and Docker and podman misread a name with another digest.
+ */
+function layoutName(reference: Reference, root: Descriptor): string {
+  return taggedName(reference) ?? `${reference.name}@${root.digest}`;
 }
 
 /** The name after loading, registry included. dockerd and podman refuse a digest in RepoTags. */

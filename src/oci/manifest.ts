@@ -220,7 +220,7 @@ function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
 }
 
 /** Tells whether the media type of a config leaves open whether its manifest is of an image. */
-export function isVagueConfig(config: Descriptor): boolean {
+function isVagueConfig(config: Descriptor): boolean {
   return isVague(config, VAGUE_CONFIG_TYPES);
 }
 

@@ -59,7 +59,9 @@ interface Candidate {
 }
 
 /** A candidate with its config. */
-interface Described extends Candidate, Pick<ResolvedImage, 'configBytes' | 'platform' | 'diffIds'> {}
+interface Described
+  extends Candidate,
+    Pick<ResolvedImage, 'configBytes' | 'configPlatform' | 'platform' | 'diffIds'> {}
 
 /** One way through a reference's indexes. */
 interface Search {
@@ -252,7 +254,8 @@ async function withConfig(search: Search, candidate: Candidate): Promise<Describ
       `Manifest and config of ${formatReference(reference)} disagree on its layers.`,
     );
   }
-  return { ...candidate, configBytes, diffIds, platform: completed(platform, candidate.stated ?? {}) };
+  const wholePlatform = completed(platform, candidate.stated ?? {});
+  return { ...candidate, configBytes, diffIds, configPlatform: platform, platform: wholePlatform };
 }
 
 /** Keeps a candidate of which the index and the config, together, state the wanted platform. */
@@ -284,7 +287,7 @@ export async function requireForeignLayers(
 
 function toImage(
   reference: Reference,
-  { fetched, manifest, configBytes, platform, diffIds }: Described,
+  { fetched, manifest, ...described }: Described,
 ): Omit<ResolvedImage, 'indexDigest' | 'platforms' | 'staleSince'> {
   const { digest, bytes } = fetched;
   return {
@@ -293,9 +296,10 @@ function toImage(
     manifestBytes: bytes,
     config: manifest.config,
     layers: manifest.layers,
-    configBytes,
-    platform,
-    diffIds,
+    configBytes: described.configBytes,
+    configPlatform: described.configPlatform,
+    platform: described.platform,
+    diffIds: described.diffIds,
   };
 }
 

@@ -5,7 +5,6 @@ import { type Digest, sha256 } from '../oci/digest.ts';
 import {
   filterIndex,
   isImageEntry,
-  isVagueConfig,
   parseImageConfig,
   parseManifest,
   parseManifestLinks,
@@ -87,13 +86,12 @@ export async function resolveTree(
     }
   };
 
-  if (platforms !== 'all' && links.kind === 'index') {
-    await add(chosen(reference, fetched, links.manifests, platforms));
-  } else {
-    if (links.kind === 'manifest' && (platforms !== 'all' || isVagueConfig(links.config)))
-      await requirePlatforms(links.config, platforms === 'all' ? [] : platforms);
-    await add(fetched);
-  }
+  const platform =
+    links.kind === 'manifest'
+      ? await requirePlatforms(links.config, platforms === 'all' ? [] : platforms)
+      : undefined;
+  const isFiltered = platforms !== 'all' && links.kind === 'index';
+  await add(isFiltered ? chosen(reference, fetched, links.manifests, platforms) : fetched);
   const images = manifests
     .slice(1)
     .map(({ descriptor }) => descriptor.digest)
@@ -113,6 +111,7 @@ export async function resolveTree(
   return {
     reference,
     root: root.descriptor,
+    platform,
     manifests: [root, ...others],
     configs,
     layers,
@@ -122,12 +121,16 @@ export async function resolveTree(
   };
 
   /** The config of a lone image tells its platform, and that it is an image where its media type does not. */
-  async function requirePlatforms(config: Descriptor, wanted: Exclude<Platforms, 'all'>): Promise<void> {
+  async function requirePlatforms(
+    config: Descriptor,
+    wanted: Exclude<Platforms, 'all'>,
+  ): Promise<StatedPlatform> {
     const { platform } = parseImageConfig(await readConfig(client, reference, config, signal));
     for (const one of wanted) {
       if (selectPlatform(one, [platform], (stated) => stated) === undefined)
         throw platformNotFound({ reference, wanted: one, seen: seenOf([platform]) });
     }
+    return platform;
   }
 }
 

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { archiveEntries } from '../../src/archive/entries.ts';
+import { type ArchiveImage, archiveEntries } from '../../src/archive/entries.ts';
 import { archiveFilename } from '../../src/archive/filename.ts';
 import type { Entry } from '../../src/archive/layout.ts';
+import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
+import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { parsePlatform } from '../../src/oci/platform.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { MemoryBlobs, sampleImage } from './samples.ts';
@@ -11,6 +13,10 @@ import { MemoryBlobs, sampleImage } from './samples.ts';
 const blobs = new MemoryBlobs();
 const base = blobs.add(Buffer.from('base'));
 const top = blobs.add(Buffer.from('top'));
+
+function dockerImage(name: string, layers: readonly Descriptor[]): ArchiveImage {
+  return sampleImage(name, blobs, layers, MEDIA_TYPES.dockerManifest);
+}
 
 function parse(entries: readonly Entry[], path: string): unknown {
   const content = entries.find((entry) => entry.path === path)?.content;
@@ -45,6 +51,7 @@ suite('the entries of an archive', () => {
       manifests: [
         {
           ...image.manifest,
+          platform: { architecture: 'amd64', os: 'linux' },
           annotations: {
             'io.containerd.image.name': 'docker.io/library/busybox:1.36',
             'org.opencontainers.image.ref.name': '1.36',
@@ -83,6 +90,58 @@ suite('the entries of an archive', () => {
         manifests.map(({ annotations }) => annotations),
         [{ 'io.containerd.image.name': `docker.io/library/busybox@${image.manifest.digest}` }],
       );
+    }
+  });
+
+  test('a Docker schema 2 image is listed as its OCI equivalent in the docker format, under its tag', () => {
+    const image = dockerImage('busybox:1', [base, top]);
+    const entries = archiveEntries([image], 'docker');
+    const [listed] = (parse(entries, 'index.json') as { manifests: Descriptor[] }).manifests;
+    assert.equal(listed?.mediaType, MEDIA_TYPES.ociManifest);
+    const path = `blobs/${listed.digest.replace(':', '/')}`;
+    const manifest = parse(entries, path) as { config: Descriptor; layers: Descriptor[] };
+    assert.deepEqual(
+      [manifest.config, ...manifest.layers].map(({ digest }) => digest),
+      [image.config, base, top].map(({ digest }) => digest),
+    );
+    assert.equal(entries.filter((entry) => entry.content instanceof Uint8Array).length, 4, 'one manifest');
+    const [docker] = parse(entries, 'manifest.json') as { Config: string }[];
+    assert.equal(docker?.Config, `blobs/${image.config.digest.replace(':', '/')}`, 'the image ID stays');
+    assert.deepEqual(archiveEntries([dockerImage('busybox:1', [base, top])], 'docker'), entries);
+  });
+
+  test('a Docker schema 2 image keeps its manifest in the oci format, and where its digest names it', () => {
+    for (const [name, format] of [
+      ['busybox:1', 'oci'],
+      [`busybox@sha256:${'a'.repeat(64)}`, 'docker'],
+    ] as const) {
+      const { manifest, manifestBytes, ...image } = dockerImage(name, [base]);
+      const entries = archiveEntries([{ ...image, manifest, manifestBytes }], format);
+      const [listed] = (parse(entries, 'index.json') as { manifests: Descriptor[] }).manifests;
+      assert.deepEqual([listed?.mediaType, listed?.digest], [MEDIA_TYPES.dockerManifest, manifest.digest]);
+      const stored = entries.find(({ path }) => path === `blobs/${manifest.digest.replace(':', '/')}`);
+      assert.deepEqual(stored?.content, manifestBytes);
+    }
+  });
+
+  test('an image is listed with the platform that its config states', () => {
+    const windows = { os: 'windows', architecture: 'amd64', osVersion: '10.0.17763.5696' };
+    for (const [configPlatform, listed] of [
+      [
+        { os: 'linux', architecture: 'arm', variant: 'v7' },
+        { os: 'linux', architecture: 'arm', variant: 'v7' },
+      ],
+      [windows, { os: 'windows', architecture: 'amd64', 'os.version': '10.0.17763.5696' }],
+      [{ os: 'linux' }, undefined],
+      [{}, undefined],
+    ] as const) {
+      const image = { ...sampleImage('busybox', blobs, [base]), configPlatform };
+      for (const format of ['docker', 'oci'] as const) {
+        const { manifests } = parse(archiveEntries([image], format), 'index.json') as {
+          manifests: { platform: unknown }[];
+        };
+        assert.deepEqual(manifests[0]?.platform, listed);
+      }
     }
   });
 

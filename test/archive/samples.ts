@@ -31,24 +31,30 @@ export class MemoryBlobs implements BlobReader {
   }
 }
 
-/** An image of the given layers whose manifest is real JSON. */
-export function sampleImage(name: string, blobs: MemoryBlobs, layers: readonly Descriptor[]): ArchiveImage {
+/** An image of the given layers whose manifest is real JSON, of OCI's media type or of another one. */
+export function sampleImage(
+  name: string,
+  blobs: MemoryBlobs,
+  layers: readonly Descriptor[],
+  mediaType: string = MEDIA_TYPES.ociManifest,
+): ArchiveImage {
   const config = blobs.add(
     new TextEncoder().encode(JSON.stringify({ os: 'linux', architecture: 'amd64', made: name })),
     'application/vnd.oci.image.config.v1+json',
   );
   const manifestBytes = new TextEncoder().encode(
-    JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociManifest, config, layers }),
+    JSON.stringify({ schemaVersion: 2, mediaType, config, layers }),
   );
   return {
     reference: parseReference(name),
     manifest: {
-      mediaType: MEDIA_TYPES.ociManifest,
+      mediaType,
       digest: sha256(manifestBytes),
       size: manifestBytes.length,
     },
     manifestBytes,
     config,
     layers,
+    configPlatform: { os: 'linux', architecture: 'amd64' },
   };
 }

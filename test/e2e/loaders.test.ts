@@ -148,6 +148,43 @@ suite('archives load where images are loaded', { skip: skipUnless('docker-regist
     }
   });
 
+  test('a Docker schema 2 image is an OCI image to OCI readers, and has its ID for docker', {
+    skip: skipUnless('dockerd', 'docker', 'podman', 'crun', 'ctr', 'skopeo'),
+  }, async () => {
+    const file = await wget(image('library/busybox:1.35'));
+    const name = `${registry.host}/library/busybox:1.35`;
+    await using dockerd = await startDockerd();
+    await using podman = await startPodman();
+    const loaded = await dockerd.docker('load', '--input', file);
+    assert.match(loaded.stdout, /Loaded image: .*:1\.35/, loaded.stderr);
+    const { stdout: id } = await dockerd.docker('image', 'inspect', '--format', '{{.Id}}', name);
+    assert.equal(id.trim(), images.busybox135.config.descriptor.digest);
+    const imported = await dockerd.ctr('images', 'import', file);
+    assert.equal(imported.code, 0, imported.stderr);
+    const listed = await dockerd.ctr('images', 'list', `name==${name}`);
+    assert.match(listed.stdout, /application\/vnd\.oci\.image\.manifest\.v1\+json/);
+    const taken = await podman.podman('load', '--input', file);
+    assert.equal(taken.code, 0, taken.stderr);
+    const ran = await podman.podman('run', '--rm', '--network=none', '--pull=never', name, ...GREETING);
+    assert.match(ran.stdout, /^BusyBox v1\.35/, ran.stderr);
+    for (const source of [`docker-archive:${file}`, `oci-archive:${file}`]) {
+      const { stdout } = await runOrThrow('skopeo', ['inspect', source]);
+      assert.equal((JSON.parse(stdout) as { Architecture: string }).Architecture, 'amd64', source);
+    }
+  });
+
+  test('ctr imports an image for another platform only where that platform is named', {
+    skip: skipUnless('dockerd', 'ctr'),
+  }, async () => {
+    await using engine = await startDockerd();
+    const file = await wget(`${image('library/busybox')}&platform=linux/arm64`);
+    assert.notEqual((await engine.ctr('images', 'import', file)).code, 0);
+    const imported = await engine.ctr('images', 'import', '--platform', 'linux/arm64', file);
+    assert.equal(imported.code, 0, imported.stderr);
+    const listed = await engine.ctr('images', 'list', '--quiet');
+    assert.equal(listed.stdout.trim(), `${registry.host}/library/busybox:latest`);
+  });
+
   /** References by digest alone, with the digest of the manifest that the archive is named by. */
   const byDigest = () => {
     const { busybox, busyboxAmd64, busybox135 } = images;

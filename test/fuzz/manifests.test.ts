@@ -76,10 +76,10 @@ function assertSound({ digest, size, urls = [], platform }: Descriptor): void {
 }
 
 /** An archive is laid out without gaps, or two sizes of one blob are found out. */
-function assertLaidOut({ config, layers }: ImageManifest, manifestBytes: Uint8Array): void {
-  const manifest = { mediaType: 'a/b', digest: sha256(manifestBytes), size: manifestBytes.length };
+function assertLaidOut({ mediaType, config, layers }: ImageManifest, manifestBytes: Uint8Array): void {
+  const manifest = { mediaType, digest: sha256(manifestBytes), size: manifestBytes.length };
   try {
-    const image = { reference: REFERENCE, manifest, manifestBytes, config, layers };
+    const image = { reference: REFERENCE, manifest, manifestBytes, config, layers, configPlatform: {} };
     const { size, slices } = layoutArchive(archiveEntries([image], 'docker'));
     if (!Number.isSafeInteger(size)) return;
     assert.equal(size % 512, 0);

@@ -284,6 +284,45 @@ suite('the registry source, from a real registry', {
       }
     });
 
+    test('states the platform of the config in index.json, whatever is asked for', async () => {
+      const arm64 = { architecture: 'arm64', os: 'linux', variant: 'v8' };
+      for (const [name, asked, expected] of [
+        ['library/busybox', { platform: 'linux/arm64' }, arm64],
+        ['test/arm-only', { platform: 'linux/arm64', format: 'oci' }, arm64],
+        ['test/arm-only', { platforms: 'all', format: 'oci' }, arm64],
+        [`test/arm-only@${images.armOnly.descriptor.digest}`, {}, arm64],
+        ['library/busybox:1.35', {}, { architecture: 'amd64', os: 'linux' }],
+        ['library/busybox', { platforms: 'all', format: 'oci' }, undefined],
+      ] as const) {
+        const [listed] = JSON.parse(
+          `${(await entriesOf(await open(name, asked))).get('index.json')}`,
+        ).manifests;
+        assert.deepEqual(listed.platform, expected, name);
+      }
+    });
+
+    test('of a tag and of its digest beside the tag is one, whatever the index states', async () => {
+      const platform = { os: 'linux', architecture: 'arm' };
+      const made = image({ platform, layers: [await layer({ files: { a: 'b' } })] });
+      const v6 = { ...made, descriptor: { ...made.descriptor, platform: { ...platform, variant: 'v6' } } };
+      await push(registry.url, 'test/arm-v6', 'latest', index([v6]));
+      const found = await open('test/arm-v6', { platform: 'linux/arm/v6' });
+      const pinned = await open(`test/arm-v6:latest@${made.descriptor.digest}`);
+      assert.equal(found.etag, pinned.etag);
+    });
+
+    test('of a Docker schema 2 image has its digest upstream and lists an OCI manifest', async () => {
+      const archive = await open('library/busybox:1.35');
+      const { descriptor, config } = images.busybox135;
+      assert.deepEqual(archive.digests, [descriptor.digest]);
+      const entries = await entriesOf(archive);
+      const [listed] = JSON.parse(`${entries.get('index.json')}`).manifests;
+      assert.equal(listed.mediaType, 'application/vnd.oci.image.manifest.v1+json');
+      assert.equal(sha256(entries.get(blobPath(listed.digest)) ?? Buffer.of()), listed.digest);
+      assert.deepEqual(entries.get(blobPath(config.descriptor.digest)), config.content);
+      assert.ok(!entries.has(blobPath(descriptor.digest)));
+    });
+
     test('asked for twice is the same twice', async () => {
       const [first, second] = [await open('library/busybox'), await open('library/busybox')];
       assert.equal(first.etag, second.etag);

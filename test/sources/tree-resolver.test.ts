@@ -6,7 +6,14 @@ import { createCompanions } from '../../src/sources/companions.ts';
 import { type ResolvedTree, resolveTree } from '../../src/sources/tree-resolver.ts';
 import { createStack, type Stack } from '../registry/stack.ts';
 import { type HostileRegistry, startHostileRegistry } from '../support/hostile-registry.ts';
-import { type Descriptor, index, type Manifest, manifest, sha256 } from '../support/images.ts';
+import {
+  type Descriptor,
+  image as imageOf,
+  index,
+  type Manifest,
+  manifest,
+  sha256,
+} from '../support/images.ts';
 
 const never = new AbortController().signal;
 const INDEX = 'application/vnd.oci.image.index.v1+json';
@@ -96,7 +103,8 @@ suite('all that is below an index of a registry that means no good', { timeout: 
   });
 
   test('has what refers to it by the list of its registry, where that has one', async () => {
-    const [image, signature] = [imageWith(1, 'signed'), imageWith(1, 'signature')];
+    const image = imageOf({ platform: { os: 'linux', architecture: 'amd64' }, layers: [] });
+    const signature = imageWith(1, 'signature');
     const { digest } = image.descriptor;
     const list = index([signature]);
     registry.misbehave('signed', {
@@ -107,6 +115,7 @@ suite('all that is below an index of a registry that means no good', { timeout: 
         if (found === undefined) return void response.writeHead(404).end();
         response.writeHead(200, { 'content-type': found.descriptor.mediaType }).end(found.bytes);
       },
+      blob: (_request, response) => void response.end(image.config.content),
     });
     const reference = parseReference(`${registry.host}/signed`);
     const clock = { now: 1000 };

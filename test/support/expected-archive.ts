@@ -1,4 +1,4 @@
-import type { Image } from './images.ts';
+import type { Image, Platform } from './images.ts';
 
 /**
  * What the archive of an image has to be, byte for byte, made from what was pushed and without any code of the service:
@@ -11,10 +11,11 @@ export function expectedArchive(name: string, { descriptor, bytes, config, layer
   const [, tag] = /:([^:/]+)$/.exec(name) ?? [];
   const path = (of: string): string => `blobs/${of.replace(':', '/')}`;
   const annotations = { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': tag };
+  const { os, architecture, variant } = JSON.parse(`${config.content}`) as Platform;
   const index = {
     schemaVersion: 2,
     mediaType: 'application/vnd.oci.image.index.v1+json',
-    manifests: [{ mediaType, digest, size, annotations }],
+    manifests: [{ mediaType, digest, size, platform: { architecture, os, variant }, annotations }],
   };
   const manifest = {
     Config: path(config.descriptor.digest),
