@@ -243,6 +243,10 @@ export function listErrors(): readonly ErrorEntry[] {
 export interface ErrorDetails {
   /** Seconds after which asking again makes sense; sent as Retry-After. */
   retryAfter?: number;
+  /** Milliseconds that the upstream asked us to wait; absent where it did not say. */
+  pause?: number | undefined;
+  /** Whether to send the same request again would be useless or harmful, though the code is one of an outage. */
+  isFinal?: boolean;
   /** Headers that belong to the answer. */
   headers?: Readonly<Record<string, string>>;
   /** A few words for the reason phrase, which is all that wget shows; the title where absent. */
@@ -261,6 +265,8 @@ export class CatalogueError extends Error {
   readonly help: string;
   readonly reason: string;
   readonly retryAfter: number | undefined;
+  readonly pause: number | undefined;
+  readonly isFinal: boolean;
   readonly headers: Readonly<Record<string, string>>;
   readonly members: Readonly<Record<string, unknown>>;
 
@@ -273,6 +279,8 @@ export class CatalogueError extends Error {
     this.help = entry.help;
     this.reason = details.reason ?? entry.title;
     this.retryAfter = details.retryAfter;
+    this.pause = details.pause;
+    this.isFinal = details.isFinal ?? false;
     this.headers = details.headers ?? {};
     this.members = details.members ?? {};
   }

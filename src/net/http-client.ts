@@ -2,13 +2,16 @@ import { type LookupAddress, lookup as systemLookup } from 'node:dns';
 import type { LookupFunction, OnReadOpts } from 'node:net';
 import type { Readable } from 'node:stream';
 import { getCACertificates } from 'node:tls';
+import { LRUCache } from 'lru-cache';
 import { Agent, buildConnector, type Dispatcher, ProxyAgent, request as send } from 'undici';
 import { CatalogueError } from '../errors.ts';
 import type { HostTls } from '../oci/registry-host.ts';
 import type { Guard } from './guard.ts';
+import { createBreakWatch, isPlainLength, mending, type Ways, wrongLength } from './one-more-try.ts';
 import type { FindProxy } from './proxies.ts';
 import { createReadBuffers } from './read-buffers.ts';
 import { type Hop, nextHop } from './redirect.ts';
+import { HEAD_LIMIT } from './response-head.ts';
 
 /** A request; redirects of GET and HEAD are followed, POST is not redirected. */
 export interface HttpRequest {
@@ -25,8 +28,11 @@ export const ANYONE = 'anyone';
 /** A response whose body the caller reads, drains or destroys. */
 export interface HttpResponse {
   readonly status: number;
+  /** The method of the request; GET where absent. */
+  readonly method?: HttpRequest['method'];
   /** The URL that answered, after redirects. */
   readonly url: URL;
+  /** The first line of a header, or a list of all lines where the header is a list that we read. */
   header(name: string): string | undefined;
   readonly body: Readable;
   /** Gives back the memory of a chunk of the body, see {@link ReadBuffers.release}; nobody has to. */
@@ -68,7 +74,11 @@ export interface OwnOrigin {
   readonly tls: HostTls;
 }
 
-const MAX_REDIRECTS = 5;
+/** As many as Go's client follows, and with it Docker and containerd. */
+const MAX_REDIRECTS = 10;
+/** https://www.rfc-editor.org/rfc/rfc9110#section-5.3: several lines of these mean one list. */
+const LISTS: ReadonlySet<string> = new Set(['link', 'www-authenticate']);
+const ODD_ORIGINS_REMEMBERED = 1_000;
 const REDIRECT_BODY_LIMIT = 64 * 1024;
 const DRAIN_TIMEOUT_MS = 5_000;
 const DEFAULT_IDLE_TIMEOUT = 30_000;
@@ -85,15 +95,22 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     allowH2: false,
   };
   const { onread, release } = createReadBuffers(READ_BUFFERS_KEPT);
-  const agentFor = (judge: Guard['judgeAddresses'], tls?: ReturnType<typeof tlsOptions>): Agent =>
-    new Agent({
-      connect: connectorFor(options, { timeout: idleTimeout, ...tls }, onread, judge),
-      ...timeouts,
-    });
+  const breaks = createBreakWatch();
+  /** Origins whose answers the parser refuses as they are. */
+  const odd = new LRUCache<string, true>({ max: ODD_ORIGINS_REMEMBERED });
+  const waysFor = (judge: Guard['judgeAddresses'], tls?: ReturnType<typeof tlsOptions>): Ways => {
+    const connect = connectorFor(options, { timeout: idleTimeout, ...tls }, onread, judge);
+    const common = { ...timeouts, maxHeaderSize: HEAD_LIMIT };
+    return {
+      pooled: new Agent({ ...common, connect: breaks.watch(connect) }),
+      // Not one request in the pipeline: no connection is used again.
+      single: new Agent({ ...common, connect: mending(connect), pipelining: 0 }),
+    };
+  };
   // Apart, so that nobody gets a connection that another one was allowed.
-  const judged = agentFor(guard.judgeAddresses);
-  const trusted = agentFor(() => {});
-  const ownAgent = own && agentFor(judgeUnlessTrusted(guard, own), tlsOptions(own.tls));
+  const judged = waysFor(guard.judgeAddresses);
+  const trusted = waysFor(() => {});
+  const ownWays = own && waysFor(judgeUnlessTrusted(guard, own), tlsOptions(own.tls));
 
   /** Nobody but the origin itself leads to it by its own way. */
   const isOwn = (origin: string, chosenBy: string | undefined): boolean =>
@@ -107,13 +124,13 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     proxied.set(key, agent);
     return agent;
   };
-  const dispatcherFor = (
-    origin: string,
-    chosenBy: string | undefined,
-    proxy: URL | undefined,
-  ): Dispatcher => {
-    if (proxy !== undefined) return proxyAgent(proxy, isOwn(origin, chosenBy));
-    if (ownAgent !== undefined && isOwn(origin, chosenBy)) return ownAgent;
+  const waysTo = (origin: string, chosenBy: string | undefined, proxy: URL | undefined): Ways => {
+    if (proxy !== undefined) {
+      // What it tunnels goes past our connector, so that nothing is mended.
+      const agent = proxyAgent(proxy, isOwn(origin, chosenBy));
+      return { pooled: agent, single: agent };
+    }
+    if (ownWays !== undefined && isOwn(origin, chosenBy)) return ownWays;
     return guard.trusts(origin, chosenBy) ? trusted : judged;
   };
 
@@ -135,22 +152,47 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     // Interim answers count as progress with undici, for ever.
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(new DOMException('', 'TimeoutError')), 2 * idleTimeout);
+    const { origin, host } = hop.url;
+    const ways = waysTo(origin, chosenBy, proxy);
+    const attempt = async (dispatcher: Dispatcher): Promise<HttpResponse> => {
+      try {
+        const response = await send(hop.url, {
+          method,
+          headers,
+          body: body ?? null,
+          signal: AbortSignal.any([signal, deadline.signal]),
+          dispatcher,
+        });
+        if (!isPlainLength(response.headers['content-length'])) {
+          response.body.destroy();
+          throw wrongLength();
+        }
+        const header = (name: string): string | undefined => {
+          const lines = [response.headers[name] ?? []].flat();
+          return (LISTS.has(name) ? lines.join(', ') : lines[0]) || undefined;
+        };
+        response.body.once('error', noteOdd);
+        onAnswer(host, response.statusCode, header);
+        return { status: response.statusCode, method, url: hop.url, header, body: response.body, release };
+      } catch (error) {
+        if (!signal.aborted) onAnswer(host, undefined, () => undefined);
+        throw error;
+      }
+    };
+    const noteOdd = (error: unknown): void => {
+      if (breaks.reasonFor(error) === 'odd') odd.set(origin, true);
+    };
     try {
-      const response = await send(hop.url, {
-        method,
-        headers,
-        body: body ?? null,
-        signal: AbortSignal.any([signal, deadline.signal]),
-        dispatcher: dispatcherFor(hop.url.origin, chosenBy, proxy),
+      if (odd.has(origin)) return await attempt(ways.single);
+      return await attempt(ways.pooled).catch((error: unknown) => {
+        noteOdd(error);
+        const isWorthIt = method !== 'POST' && breaks.reasonFor(error) !== undefined;
+        if (!isWorthIt || signal.aborted) throw error;
+        return attempt(ways.single);
       });
-      // https://www.rfc-editor.org/rfc/rfc9110#section-5.3: several lines mean one list.
-      const header = (name: string): string | undefined =>
-        [response.headers[name] ?? []].flat().join(', ') || undefined;
-      onAnswer(hop.url.host, response.statusCode, header);
-      return { status: response.statusCode, url: hop.url, header, body: response.body, release };
     } catch (error) {
-      if (!signal.aborted) onAnswer(hop.url.host, undefined, () => undefined);
-      throw upstreamError(signal.aborted ? error : proxyError(error), hop.url.host, proxy !== undefined);
+      const cause = signal.aborted ? error : proxyError(error);
+      throw upstreamError(cause, host, { isProxied: proxy !== undefined, isFinal: method === 'POST' });
     } finally {
       clearTimeout(timer);
     }
@@ -171,7 +213,9 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       }
     },
     async close() {
-      await Promise.all([judged, trusted, ownAgent, ...proxied.values()].map((agent) => agent?.close()));
+      const ways = [judged, trusted, ...(ownWays ? [ownWays] : [])];
+      const agents = [...ways.flatMap(({ pooled, single }) => [pooled, single]), ...proxied.values()];
+      await Promise.all(agents.map((agent) => agent.close()));
     },
   };
 }
@@ -192,12 +236,13 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
         throw new CatalogueError(
           'registry-failed',
           `${response.url.host} sent more than ${limit} bytes of metadata.`,
+          { isFinal: true },
         );
       }
       chunks.push(chunk);
     }
   } catch (error) {
-    throw upstreamError(error, response.url.host);
+    throw upstreamError(error, response.url.host, { isFinal: response.method === 'POST' });
   }
   return Buffer.concat(chunks);
 }
@@ -209,23 +254,35 @@ export async function drain(response: HttpResponse, timeout = DRAIN_TIMEOUT_MS):
   clearTimeout(timer);
 }
 
+interface UpstreamErrorOptions {
+  readonly isProxied?: boolean;
+  /** Whether the request must not be sent again, whatever failed. */
+  readonly isFinal?: boolean;
+}
+
 /** Turns what the network threw into an error of the catalogue that names the host; an abort stays an abort. */
-export function upstreamError(error: unknown, upstream: string, isProxied = false): Error {
+export function upstreamError(
+  error: unknown,
+  upstream: string,
+  { isProxied = false, isFinal = false }: UpstreamErrorOptions = {},
+): Error {
   const host = isProxied ? `${upstream} (by way of a proxy)` : upstream;
   if (error instanceof CatalogueError) return error;
   if (!(error instanceof Error))
-    return new CatalogueError('registry-failed', `${host} failed.`, { cause: error });
+    return new CatalogueError('registry-failed', `${host} failed.`, { isFinal, cause: error });
   if (error.name === 'AbortError') return error;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (/TIMEOUT|ETIMEDOUT/.test(code) || error.name === 'TimeoutError') {
     return new CatalogueError('registry-timeout', `${host} did not answer in time.`, {
       reason: `${host} did not answer in time`,
+      isFinal,
       cause: error,
     });
   }
   const why = CONNECTION_FAILURES.get(code) ?? 'the connection failed';
   return new CatalogueError('registry-failed', `${host} could not be read: ${why}.`, {
     reason: `${host}: ${why}`,
+    isFinal: isFinal || LASTING_FAILURES.test(code),
     cause: error,
   });
 }
@@ -255,6 +312,9 @@ const CONNECTION_FAILURES = new Map([
   ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'its certificate is not from a trusted authority'],
   ['ERR_TLS_CERT_ALTNAME_INVALID', 'its certificate is for another host'],
 ]);
+
+/** A name or a certificate that is wrong now is wrong a second later. */
+const LASTING_FAILURES = /CERT|SELF_SIGNED|UNABLE_TO_|^ENOTFOUND$/;
 
 /**
  * Connects to exactly the addresses that were judged: the look-up hook hands out what it judged, and a literal, for

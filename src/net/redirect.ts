@@ -20,14 +20,24 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 export function nextHop(hop: Hop, status: number, location: string | undefined): Hop | undefined {
   if (!REDIRECTS.has(status) || location === undefined) return undefined;
   if (hop.remaining === 0) {
-    throw new CatalogueError('registry-failed', `${hop.url.host} redirects in too many steps.`);
+    throw new CatalogueError('registry-failed', `${hop.url.host} redirects in too many steps.`, {
+      isFinal: true,
+    });
   }
-  if (!URL.canParse(location, hop.url.href)) {
-    throw new CatalogueError('registry-failed', `${hop.url.host} redirects to something that is no URL.`);
+  const target = percentEncoded(location);
+  if (!URL.canParse(target, hop.url.href)) {
+    throw new CatalogueError('registry-failed', `${hop.url.host} redirects to something that is no URL.`, {
+      isFinal: true,
+    });
   }
-  const url = new URL(location, hop.url);
+  const url = new URL(target, hop.url);
   const headers = url.origin === hop.url.origin ? hop.headers : withoutCredentials(hop.headers);
   return { url, headers, remaining: hop.remaining - 1 };
+}
+
+/** Headers come as latin1, a character for each byte: most often the bytes of a path in UTF-8. */
+function percentEncoded(location: string): string {
+  return location.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
 function withoutCredentials(headers: Hop['headers']): Hop['headers'] {

@@ -330,7 +330,7 @@ suite('the HTTP client speaks HTTP', () => {
     const origin = `http://127.0.0.1:${server.port}`;
     await using http = clientFor([origin]);
     await assert.rejects(http.request(new URL(origin), {}, never), { code: 'registry-failed' });
-    assert.equal(requests, 6);
+    assert.equal(requests, 11);
   });
 
   test('it sends a POST with its body and does not redirect it', async () => {

@@ -1,0 +1,81 @@
+import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { createChunkMender } from './chunk-lines.ts';
+
+/** Bytes of the heads of one answer, interim ones included; a head that is longer stays as it is. */
+export const HEAD_LIMIT = 128 * 1024;
+
+const STATUS_LINE = /^HTTP\/(\d)\.(\d) (\d{3})/;
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const CHUNKED = /\r\ntransfer-encoding: chunked\r\n/i;
+const HEAD_END = /\r?\n\r?\n/;
+
+/**
+ * Rewrites the head of an answer so that a strict parser takes what the clients of Go and curl take: lines that end with
+ * LF alone, folded lines, space around names and values, names that no header can have, equal lengths that are stated
+ * twice, a length beside chunks, and any minor version. Contradictions stay, for the parser to refuse.
+ *
+ * @param head in latin1, without its empty line
+ * @returns the head with its empty line, which also ends the connection; empty for an interim answer
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+ */
+export function mendHead(head: string): string {
+  const [statusLine = '', ...lines] = head.replace(/\r?\n[ \t]+/g, ' ').split(/\r?\n/);
+  const [matched = '', major, minor, status = ''] = STATUS_LINE.exec(statusLine) ?? [];
+  if (/^1(?!01)\d\d$/.test(status)) return '';
+  const version = major === '1' && minor !== '0' ? 'HTTP/1.1' : `HTTP/${major}.${minor}`;
+  const mended = [matched === '' ? statusLine : `${version} ${status}${statusLine.slice(matched.length)}`];
+  const lengths = new Set<string>();
+  let isChunked = false;
+  for (const line of lines) {
+    const colon = line.indexOf(':');
+    const name = line.slice(0, colon).trim();
+    const value = line.slice(colon + 1).trim();
+    if (/^content-length$/i.test(name)) {
+      for (const length of value.split(',')) if (length.trim() !== '') lengths.add(length.trim());
+    } else if (/^transfer-encoding$/i.test(name)) {
+      // Obsolete, and means the same as without it.
+      if (/^identity$/i.test(value)) continue;
+      isChunked = true;
+      mended.push(`${name}: ${value}`);
+    } else if (colon < 0) mended.push(line);
+    else if (TOKEN.test(name) && !/^(?:connection|keep-alive|upgrade)$/i.test(name))
+      mended.push(`${name}: ${value}`);
+  }
+  if (!isChunked) for (const length of lengths) mended.push(`Content-Length: ${length}`);
+  return `${mended.join('\r\n')}\r\nConnection: close\r\n\r\n`;
+}
+
+/** Mends the head, and the lines before chunks, of the one answer that a connection is for, before its reader sees it. */
+export function mendAnswer(socket: Socket): void {
+  const push = Readable.prototype.push;
+  let held = Buffer.alloc(0);
+  let mendChunks: ((bytes: Buffer) => Buffer) | undefined;
+  let isInHead = true;
+  /** What the parser may have of the bytes so far. */
+  const mended = (chunk: Buffer): Buffer => {
+    if (!isInHead) return mendChunks?.(chunk) ?? chunk;
+    held = Buffer.concat([held, chunk]);
+    for (;;) {
+      const end = HEAD_END.exec(held.toString('latin1', 0, HEAD_LIMIT));
+      if (end === null && held.length < HEAD_LIMIT) return Buffer.alloc(0);
+      isInHead = false;
+      if (end === null) return held;
+      const head = mendHead(held.toString('latin1', 0, end.index));
+      held = held.subarray(end.index + end[0].length);
+      isInHead = head === '';
+      if (isInHead) continue;
+      if (CHUNKED.test(head)) mendChunks = createChunkMender();
+      return Buffer.concat([Buffer.from(head, 'latin1'), mendChunks?.(held) ?? held]);
+    }
+  };
+  // Both net and tls hand what they have read to this method of the stream.
+  socket.push = function (this: Socket, chunk: Buffer | null, ...rest): boolean {
+    if (chunk === null) {
+      if (isInHead && held.length > 0) push.call(this, held);
+      return push.call(this, null, ...rest);
+    }
+    const bytes = mended(chunk);
+    return bytes.length === 0 || push.call(this, bytes, ...rest);
+  };
+}

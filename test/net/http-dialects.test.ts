@@ -1,0 +1,306 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { createGuard } from '../../src/net/guard.ts';
+import { createHttpClient, readBody } from '../../src/net/http-client.ts';
+import { makeCertificates } from '../support/certificates.ts';
+import { skipUnless } from '../support/packages.ts';
+import { temporaryFolder } from '../support/process.ts';
+import { type RawAnswer, type RawServer, startRawServer } from '../support/raw-server.ts';
+
+const never = new AbortController().signal;
+const BODY = '{"a":1}';
+const LENGTH = `Content-Length: ${BODY.length}\r\n`;
+const CHUNKED = 'Transfer-Encoding: chunked\r\n';
+
+interface Bed extends AsyncDisposable {
+  server: RawServer;
+  /** The status and the body that come of a request, or the code of its error. */
+  get(path?: string, method?: 'GET' | 'HEAD' | 'POST'): Promise<string>;
+  header(name: string): string | undefined;
+}
+
+async function startBed(answer: (...which: [number, number, string]) => RawAnswer): Promise<Bed> {
+  const stack = new AsyncDisposableStack();
+  const server = stack.use(await startRawServer(answer));
+  const http = createHttpClient({ guard: createGuard([server.origin]), userAgent: 'test' });
+  stack.defer(() => http.close());
+  let header: Bed['header'] = () => undefined;
+  return {
+    server,
+    async get(path = '/', method = 'GET') {
+      const request = { method, ...(method === 'POST' && { body: 'x=y' }) };
+      try {
+        const response = await http.request(new URL(path, server.origin), request, never);
+        header = response.header;
+        const body = await readBody(response, 1000);
+        // The connection is free for the next request a turn of the event loop later.
+        await setImmediate();
+        return `${response.status} ${body}`;
+      } catch (error) {
+        return (error as { code: string }).code;
+      }
+    },
+    header: (name) => header(name),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+/** The head of an answer and its body, with a connection that stays open. */
+const ok = (headers = LENGTH, body = BODY): string => `HTTP/1.1 200 OK\r\n${headers}\r\n${body}`;
+const chunked = (body: string): string => ok(CHUNKED, body);
+
+/** What the clients of Go and curl take; an answer that ends by its end closes the connection. */
+const TAKEN: [title: string, bytes: string, ends?: boolean][] = [
+  ['a length', ok()],
+  ['chunks', chunked(`7\r\n${BODY}\r\n0\r\n\r\n`)],
+  ['chunks with extensions', chunked(`7;a=b\r\n${BODY}\r\n0;c\r\n\r\n`)],
+  ['chunks with a trailer', chunked(`7\r\n${BODY}\r\n0\r\nx: y\r\n\r\n`)],
+  ['chunk sizes with leading zeros', chunked(`0007\r\n${BODY}\r\n000\r\n\r\n`)],
+  ['Transfer-Encoding: Chunked', ok('transfer-encoding: Chunked\r\n', `7\r\n${BODY}\r\n0\r\n\r\n`)],
+  ['a body that ends with the connection', ok('', BODY), true],
+  ['Connection: close without a length', ok('Connection: close\r\n', BODY), true],
+  ['HTTP/1.0 with a length', `HTTP/1.0 200 OK\r\n${LENGTH}\r\n${BODY}`, true],
+  ['HTTP/1.0 without a length', `HTTP/1.0 200 OK\r\n\r\n${BODY}`, true],
+  ['HTTP/1.0 that is kept alive', `HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n${LENGTH}\r\n${BODY}`],
+  ['a later minor version', `HTTP/1.2 200 OK\r\n${LENGTH}\r\n${BODY}`],
+  ['no reason phrase', `HTTP/1.1 200\r\n${LENGTH}\r\n${BODY}`],
+  ['an empty reason phrase', `HTTP/1.1 200 \r\n${LENGTH}\r\n${BODY}`],
+  ['a reason phrase in UTF-8', `HTTP/1.1 200 Gr\xc3\xb6\xc3\x9fe\r\n${LENGTH}\r\n${BODY}`],
+  ['names of headers in odd case', ok('cOnTeNt-LeNgTh: 7\r\n')],
+  ['UTF-8 in a header', ok(`X-A: \xc3\xb6\r\n${LENGTH}`)],
+  ['tabs in a header', ok(`X-A:\ta\tb\r\n${LENGTH}`)],
+  ['an Upgrade header', ok(`Connection: upgrade\r\nUpgrade: h2,h2c\r\n${LENGTH}`)],
+  ['headers of 100 kB', ok(`X-A: ${'a'.repeat(100_000)}\r\n${LENGTH}`)],
+  ['100 Continue before it', `HTTP/1.1 100 Continue\r\n\r\n${ok()}`],
+  ['102 Processing before it', `HTTP/1.1 102 Processing\r\n\r\n${ok()}`],
+  ['103 Early Hints, twice', `${'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'.repeat(2)}${ok()}`],
+  ['equal lengths, twice', ok(LENGTH + LENGTH)],
+  ['equal lengths, thrice, in odd case', ok(`${LENGTH}content-length: 7\r\nCONTENT-LENGTH:7\r\n`)],
+  ['equal lengths in one line', ok('Content-Length: 7, 7\r\n')],
+  ['an empty length beside another', ok(`Content-Length:\r\n${LENGTH}`)],
+  ['space behind the length', ok('Content-Length: 7  \r\n')],
+  ['a tab behind the length', ok('Content-Length: 7\t\r\n')],
+  ['a length beside chunks', ok(LENGTH + CHUNKED, `7\r\n${BODY}\r\n0\r\n\r\n`)],
+  ['a wrong length beside chunks', ok(`Content-Length: 3\r\n${CHUNKED}`, `7\r\n${BODY}\r\n0\r\n\r\n`)],
+  ['Transfer-Encoding: identity', ok(`Transfer-Encoding: identity\r\n${LENGTH}`)],
+  ['lines that end with LF alone', ok().replaceAll('\r\n', '\n')],
+  ['space before a colon', ok(`X-A : b\r\nContent-Length : 7\r\n`)],
+  ['a name with a space', ok(`X A: b\r\n${LENGTH}`)],
+  ['a name that is no token', ok(`X(A): b\r\n${LENGTH}`)],
+  ['folded lines', ok(`X-A: b\r\n  c\r\n\td\r\n${LENGTH}`)],
+];
+
+/** What breaks off in the body: the next request is answered. */
+const TAKEN_NEXT: [title: string, bytes: string][] = [
+  ['space behind the size of a chunk', chunked(`7  \r\n${BODY}\r\n0 \r\n\r\n`)],
+  ['a chunk with an empty extension', chunked(`7;\r\n${BODY}\r\n0;\r\n\r\n`)],
+];
+
+const REFUSED: [title: string, bytes: string][] = [
+  ['different lengths', ok(`${LENGTH}Content-Length: 8\r\n`)],
+  ['different lengths in one line', ok('Content-Length: 7, 8\r\n')],
+  ['a length that is no number', ok('Content-Length: seven\r\n')],
+  ['a negative length', ok('Content-Length: -7\r\n')],
+  ['a line without a colon', ok(`nonsense\r\n${LENGTH}`)],
+  ['NUL in a header', ok(`X-A: a\0b\r\n${LENGTH}`)],
+  ['a status of four digits', `HTTP/1.1 2000 OK\r\n${LENGTH}\r\n${BODY}`],
+  ['another protocol', 'SSH-2.0-OpenSSH\r\n'],
+  ['headers without an end', `HTTP/1.1 200 OK\r\nX-A: ${'a'.repeat(200_000)}`],
+  ['interim answers alone', 'HTTP/1.1 100 Continue\r\n\r\n'],
+  ['a chunk that is cut off', chunked(`7\r\n${BODY.slice(0, 3)}`)],
+  ['chunks without their end', chunked(`7\r\n${BODY}\r\n`)],
+  ['a body that is shorter than its length', ok('Content-Length: 9\r\n')],
+];
+
+suite('an answer is taken with', { concurrency: true }, () => {
+  for (const [title, bytes, ends = false] of TAKEN) {
+    test(title, async () => {
+      await using bed = await startBed(() => ({ bytes, ends }));
+      // Twice: the second one goes the way that the first one found.
+      assert.deepEqual([await bed.get(), await bed.get()], [`200 ${BODY}`, `200 ${BODY}`]);
+      assert.ok(bed.server.requests.length <= 3, 'an odd answer costs one request more, once');
+    });
+  }
+
+  for (const [title, bytes] of TAKEN_NEXT) {
+    test(title, async () => {
+      await using bed = await startBed(() => ({ bytes }));
+      const answers = [await bed.get(), await bed.get(), await bed.get()];
+      assert.deepEqual(answers, ['registry-failed', `200 ${BODY}`, `200 ${BODY}`]);
+    });
+  }
+
+  test('a body that HEAD announces and does not send', async () => {
+    await using bed = await startBed(() => ({ bytes: ok(LENGTH + LENGTH, '') }));
+    assert.equal(await bed.get('/', 'HEAD'), '200 ');
+  });
+
+  test('several lines of a header: the first one, but all of a list', async () => {
+    const twice = (name: string, ...values: string[]) => values.map((one) => `${name}: ${one}\r\n`).join('');
+    const headers = twice('Location', '/a', '/b') + twice('Link', '<a>', '<b>');
+    const challenges = twice('WWW-Authenticate', 'Basic', 'Bearer');
+    await using bed = await startBed(() => ({ bytes: ok(headers + challenges + LENGTH) }));
+    await bed.get();
+    assert.equal(bed.header('location'), '/a');
+    assert.equal(bed.header('link'), '<a>, <b>');
+    assert.equal(bed.header('www-authenticate'), 'Basic, Bearer');
+  });
+});
+
+suite('an answer is refused with', { concurrency: true }, () => {
+  for (const [title, bytes] of REFUSED) {
+    test(title, async () => {
+      await using bed = await startBed(() => ({ bytes, ends: true }));
+      assert.equal(await bed.get(), 'registry-failed');
+      assert.ok(bed.server.requests.length <= 2, `${bed.server.requests.length} requests`);
+    });
+  }
+});
+
+suite('a kept connection that ends instead of an answer', { concurrency: true }, () => {
+  const ends: [title: string, answer: RawAnswer][] = [
+    ['is reset', 'reset'],
+    ['is closed', { bytes: '', ends: true }],
+  ];
+  for (const [title, end] of ends) {
+    test(`and ${title} costs a second request, on a new connection`, async () => {
+      await using bed = await startBed((_request, onConnection) =>
+        onConnection > 0 ? end : { bytes: ok() },
+      );
+      for (let round = 0; round < 3; round++) assert.equal(await bed.get(), `200 ${BODY}`);
+      const { requests } = bed.server;
+      assert.equal(requests[1]?.connection, 0, 'the first connection is used again');
+      assert.equal(requests[2]?.connection, 1);
+    });
+
+    test(`and ${title} is asked by HEAD again, too, but not by POST`, async () => {
+      await using bed = await startBed((_request, onConnection) =>
+        onConnection > 0 ? end : { bytes: ok() },
+      );
+      await bed.get();
+      assert.equal(await bed.get('/', 'POST'), 'registry-failed');
+      assert.equal(bed.server.requests.length, 2);
+      await bed.get();
+      assert.equal(await bed.get('/', 'HEAD'), '200 ');
+    });
+
+    test(`and ${title} at once, when it is new, is a failure after one request`, async () => {
+      await using bed = await startBed(() => end);
+      assert.equal(await bed.get(), 'registry-failed');
+      assert.equal(bed.server.requests.length, 1);
+    });
+  }
+
+  test('and ends in the middle of the body is a failure', async () => {
+    await using bed = await startBed((_request, onConnection) =>
+      onConnection > 0 ? { bytes: ok('Content-Length: 9\r\n'), ends: true } : { bytes: ok() },
+    );
+    assert.deepEqual([await bed.get(), await bed.get()], [`200 ${BODY}`, 'registry-failed']);
+    assert.equal(bed.server.requests.length, 2);
+  });
+});
+
+suite('over TLS', { skip: skipUnless('openssl') }, () => {
+  test('odd answers and kept connections that end are taken as well', async () => {
+    await using folder = await temporaryFolder();
+    const { server: paths } = await makeCertificates(folder.path);
+    const pem = (name: string): Promise<string> => readFile(join(paths, name), 'utf8');
+    const answer = (_request: number, onConnection: number): RawAnswer =>
+      onConnection > 0 ? { bytes: '', ends: true } : { bytes: ok(isOdd ? LENGTH + LENGTH : LENGTH) };
+    let isOdd = false;
+    await using server = await startRawServer(answer, {
+      cert: await pem('cert.pem'),
+      key: await pem('key.pem'),
+    });
+    const authorities = [await pem('ca.pem')];
+    const tls = { authorities, certificate: undefined, key: undefined, skipVerify: false };
+    const http = createHttpClient({
+      guard: createGuard([server.origin]),
+      userAgent: 'test',
+      own: { origin: server.origin, headers: {}, tls },
+    });
+    const get = async (): Promise<string> => {
+      const body = await readBody(await http.request(new URL(server.origin), {}, never), 1000);
+      await setImmediate();
+      return body.toString();
+    };
+    assert.deepEqual([await get(), await get()], [BODY, BODY]);
+    assert.deepEqual(
+      server.requests.map(({ connection }) => connection),
+      [0, 0, 1],
+    );
+    isOdd = true;
+    assert.deepEqual([await get(), await get()], [BODY, BODY]);
+    await http.close();
+  });
+});
+
+suite('a redirect', { concurrency: true }, () => {
+  const redirect = (location: string, status = 307): RawAnswer => ({
+    bytes: `HTTP/1.1 ${status} Moved\r\nLocation: ${location}\r\nContent-Length: 0\r\n\r\n`,
+  });
+  const pathOf = (head: string): string => head.split(' ')[1] ?? '';
+  const chain = (most: number) =>
+    startBed((_request, _own, head) => {
+      const step = Number(pathOf(head).slice(1));
+      return step < most ? redirect(`/${step + 1}`) : { bytes: ok() };
+    });
+
+  for (const most of [1, 8, 10]) {
+    test(`of ${most} steps is followed`, async () => {
+      await using bed = await chain(most);
+      assert.equal(await bed.get('/0'), `200 ${BODY}`);
+    });
+  }
+
+  test('of 11 steps is given up', async () => {
+    await using bed = await chain(11);
+    assert.equal(await bed.get('/0'), 'registry-failed');
+    assert.equal(bed.server.requests.length, 11);
+  });
+
+  for (const status of [301, 302, 303, 307, 308]) {
+    test(`with status ${status} keeps the method`, async () => {
+      await using bed = await startBed((request) =>
+        request === 0 ? redirect('/b', status) : { bytes: ok() },
+      );
+      await bed.get('/a', 'HEAD');
+      assert.match(bed.server.requests[1]?.head ?? '', /^HEAD \/b /);
+    });
+  }
+
+  const locations: [location: string, path: string][] = [
+    ['/b?c=d#e', '/b?c=d'],
+    ['b', '/a/b'],
+    ['../b', '/b'],
+    ['?c=d', '/a/a?c=d'],
+    ['/gr\xc3\xb6\xc3\x9fe', '/gr%C3%B6%C3%9Fe'],
+    ['/gr\xf6\xdfe', '/gr%F6%DFe'],
+    ['/%C3%B6?a=\xe2\x82\xac', '/%C3%B6?a=%E2%82%AC'],
+    ['/with space', '/with%20space'],
+    ['/"quoted"|bar', '/%22quoted%22|bar'],
+    ['/a%2Fb%20c?x=%2B+y', '/a%2Fb%20c?x=%2B+y'],
+  ];
+  for (const [location, path] of locations) {
+    test(`to ${JSON.stringify(location)} asks for ${path}`, async () => {
+      await using bed = await startBed((request) => (request === 0 ? redirect(location) : { bytes: ok() }));
+      assert.equal(await bed.get('/a/a'), `200 ${BODY}`);
+      assert.equal(pathOf(bed.server.requests[1]?.head ?? ''), path);
+    });
+  }
+
+  test('to another host without a scheme is followed', async () => {
+    await using bed = await startBed((request) =>
+      request === 0 ? redirect(`//${bed.server.host}/b`) : { bytes: ok() },
+    );
+    assert.equal(await bed.get('/a'), `200 ${BODY}`);
+  });
+
+  test('without a Location is the answer itself', async () => {
+    await using bed = await startBed(() => ({ bytes: 'HTTP/1.1 307 Moved\r\nContent-Length: 0\r\n\r\n' }));
+    assert.equal(await bed.get(), '307 ');
+  });
+});

@@ -1,0 +1,59 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+
+/** Bytes to write, and whether the connection ends behind them; nothing at all resets it. */
+export type RawAnswer = { readonly bytes: string; readonly ends?: boolean } | 'reset';
+
+export interface RawServer extends AsyncDisposable {
+  origin: string;
+  host: string;
+  /** The head of each request so far, and which connection brought it, counted from 0. */
+  requests: { readonly head: string; readonly connection: number }[];
+}
+
+/**
+ * Answers requests, which have no body, with bytes that need not be HTTP.
+ *
+ * @param answer by the number of the request, counted from 0, and of the request on its connection
+ */
+export async function startRawServer(
+  answer: (request: number, onConnection: number, head: string) => RawAnswer,
+  tls?: TlsOptions,
+): Promise<RawServer> {
+  const requests: RawServer['requests'] = [];
+  const sockets = new Set<Socket>();
+  let connections = 0;
+  const serve = (socket: Socket): void => {
+    const connection = connections++;
+    let [text, own] = ['', 0];
+    sockets.add(socket);
+    socket.on('error', () => {}).once('close', () => sockets.delete(socket));
+    socket.on('data', (chunk) => {
+      text += chunk.toString('latin1');
+      const end = text.indexOf('\r\n\r\n');
+      if (end === -1) return;
+      const head = text.slice(0, end);
+      text = text.slice(end + 4);
+      const chosen = answer(requests.length, own++, head);
+      requests.push({ head, connection });
+      if (chosen === 'reset') return void socket.resetAndDestroy();
+      if (chosen.ends === true) socket.end(chosen.bytes, 'latin1');
+      else socket.write(chosen.bytes, 'latin1');
+    });
+  };
+  const server = tls === undefined ? createServer(serve) : createTlsServer(tls, serve);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    host,
+    origin: `${tls === undefined ? 'http' : 'https'}://${host}`,
+    requests,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
