@@ -18,6 +18,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
     'byte-size',
     'turns',
     'buffer-pool',
+    'retry-after',
   ],
   ['oci', 'redis'],
   ['archive', 'net', 'blobs', 'policy', 'trust', 'tls', 'telemetry'],

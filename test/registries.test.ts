@@ -185,6 +185,14 @@ suite('registries by way of their mirrors', {
     assert.match(log[0] ?? '', /^The mirror 127\.0\.0\.1:9 is left out for 1 s and longer: .*refused/);
   });
 
+  for (const header of [{}, { 'retry-after': '880.092µs' }, { 'retry-after': 'soon' }]) {
+    test(`a mirror that limits us with ${JSON.stringify(header)} is left out for a second, not a minute`, async () => {
+      mirror.inject(() => ({ kind: 'answer', status: 429, headers: header }));
+      await check(await open(mirrored(mirror.url)));
+      assert.match(log.join(), /is left out for 1 s and longer: /);
+    });
+  }
+
   test('a mirror of two registries is left out for both', async () => {
     await using other = await startFaultProxy(registry.url);
     mirror.inject(() => ({ kind: 'answer', status: 500 }));

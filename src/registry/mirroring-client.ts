@@ -135,7 +135,7 @@ function hostAt(mirror: Mirror, repository: Repository, blob: Descriptor): BlobH
 function judge({ circuit }: Mirror, error: unknown): void {
   if (!(error instanceof CatalogueError)) return;
   if (isMismatch(error) || UNUSABLE.has(error.code)) circuit.failed(error, LONGEST_PAUSE_MS);
-  else if (isOutage(error)) circuit.failed(error, (error.retryAfter ?? 0) * 1000);
+  else if (isOutage(error)) circuit.failed(error, error.pause);
   else circuit.succeeded();
 }
 

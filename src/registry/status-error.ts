@@ -1,9 +1,10 @@
 import { CatalogueError, type ErrorCode } from '../errors.ts';
 import type { HttpResponse } from '../net/http-client.ts';
 import type { Repository } from '../oci/reference.ts';
+import { parseRetryAfter } from '../retry-after.ts';
 
+/** Seconds for the client where an upstream that limits us does not say. */
 const DEFAULT_RETRY_AFTER_S = 60;
-const MAX_RETRY_AFTER_S = 24 * 60 * 60;
 
 const OUTAGES: ReadonlySet<ErrorCode> = new Set([
   'registry-failed',
@@ -12,35 +13,57 @@ const OUTAGES: ReadonlySet<ErrorCode> = new Set([
   'registry-rate-limited',
 ]);
 
+/** What a GET would meet, too: it would only cost more. */
+const VERDICTS: ReadonlySet<ErrorCode> = new Set([
+  'registry-rate-limited',
+  'registry-timeout',
+  'address-refused',
+]);
+
 /** Tells whether a registry gives no answer at the moment, rather than a bad one. */
 export function isOutage(error: unknown): error is CatalogueError {
   return error instanceof CatalogueError && OUTAGES.has(error.code);
 }
 
+/**
+ * Tells whether a failed HEAD says what a GET would meet. Many registries, and the storage that they redirect to, refuse
+ * HEAD alone.
+ */
+export function isVerdict(error: unknown): boolean {
+  return !(error instanceof CatalogueError) || VERDICTS.has(error.code);
+}
+
 /** What an unexpected status of a registry or a token server means for the client. */
 export function statusError(response: HttpResponse): CatalogueError {
   const { host } = response.url;
-  const retryAfter = retryAfterSeconds(response.header('retry-after'));
+  const pause = parseRetryAfter(response.header('retry-after'), Date.now());
+  const isFinal = response.method === 'POST' || !isTransient(response.status);
+  const retryAfter = pause === undefined ? DEFAULT_RETRY_AFTER_S : Math.max(Math.ceil(pause / 1000), 1);
   switch (response.status) {
     case 429:
       return new CatalogueError('registry-rate-limited', `${host} limits how much this service may fetch.`, {
         reason: `${host} limits requests`,
         retryAfter,
+        pause,
+        isFinal,
       });
     case 503:
       return new CatalogueError('registry-unavailable', `${host} is unavailable at the moment.`, {
         reason: `${host} is unavailable`,
         retryAfter,
+        pause,
+        isFinal,
       });
     case 504:
       return new CatalogueError('registry-timeout', `${host} did not answer in time.`, {
         reason: `${host} did not answer in time`,
+        isFinal,
       });
     default:
       return new CatalogueError(
-        isFinal(response.status) ? 'registry-refused' : 'registry-failed',
+        isRefusal(response.status) ? 'registry-refused' : 'registry-failed',
         `${host} answered with status ${response.status}.`,
-        { reason: `${host} answered ${response.status}` },
+        { reason: `${host} answered ${response.status}`, isFinal },
       );
   }
 }
@@ -75,14 +98,13 @@ export function credentialsRefused({ domain }: Repository, cause?: unknown): Cat
   );
 }
 
-/** Whether the same request would be answered the same again. */
-function isFinal(status: number): boolean {
-  return status >= 400 && status < 500 && status !== 408 && status !== 425;
+/** Tells whether the same request may soon get a better answer. */
+export function isTransient(status: number): boolean {
+  if (status >= 500) return status !== 501 && status !== 505;
+  return status === 408 || status === 425 || status === 429;
 }
 
-/** @see https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3 */
-function retryAfterSeconds(value: string | undefined): number {
-  if (value === undefined) return DEFAULT_RETRY_AFTER_S;
-  const seconds = /^\d+$/.test(value) ? Number(value) : Math.ceil((Date.parse(value) - Date.now()) / 1000);
-  return Number.isNaN(seconds) ? DEFAULT_RETRY_AFTER_S : Math.min(Math.max(seconds, 1), MAX_RETRY_AFTER_S);
+/** Whether the same request would be answered the same again. */
+function isRefusal(status: number): boolean {
+  return status >= 400 && status < 500 && status !== 408 && status !== 425;
 }

@@ -3,6 +3,7 @@ import { CatalogueError } from '../errors.ts';
 import { drain, type HttpClient, readBody } from '../net/http-client.ts';
 import { isJsonObject, parseJsonObject } from '../oci/json.ts';
 import { familiarName, type Reference, referenceOrNone } from '../oci/reference.ts';
+import { statusError } from '../registry/status-error.ts';
 import { createSingleFlight } from '../single-flight.ts';
 
 /** A repository that a search has found. */
@@ -49,7 +50,7 @@ export function createRepositorySearch({ http, url, now }: RepositorySearchOptio
     perf: { now },
   });
   const share = createSingleFlight<Answer>();
-  let failedAt = Number.NEGATIVE_INFINITY;
+  let pausedUntil = Number.NEGATIVE_INFINITY;
 
   const ask = async (query: string, signal: AbortSignal): Promise<readonly FoundRepository[]> => {
     const asked = new URL(url);
@@ -58,7 +59,7 @@ export function createRepositorySearch({ http, url, now }: RepositorySearchOptio
     const response = await http.request(asked, { headers: { accept: 'application/json' } }, signal);
     if (response.status !== 200) {
       await drain(response);
-      throw new CatalogueError('registry-failed', `${url.host} answered with status ${response.status}.`);
+      throw statusError(response);
     }
     return parseResults(await readBody(response, BODY_LIMIT));
   };
@@ -67,7 +68,7 @@ export function createRepositorySearch({ http, url, now }: RepositorySearchOptio
     const key = query.trim().toLowerCase();
     const before = known.get(key);
     if (before !== undefined) return before.found;
-    if (now() - failedAt < FAILURE_TTL_MS) return undefined;
+    if (now() < pausedUntil) return undefined;
     const { found } = await share(
       key,
       async (shared) => {
@@ -77,8 +78,9 @@ export function createRepositorySearch({ http, url, now }: RepositorySearchOptio
           };
           known.set(key, answer);
           return answer;
-        } catch {
-          if (!shared.aborted) failedAt = now();
+        } catch (error) {
+          const asked = error instanceof CatalogueError ? (error.pause ?? 0) : 0;
+          if (!shared.aborted) pausedUntil = now() + Math.max(FAILURE_TTL_MS, asked);
           return { found: undefined };
         }
       },

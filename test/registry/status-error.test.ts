@@ -47,6 +47,10 @@ suite('what an unexpected status means', () => {
     ['0', 1],
     ['999999', 86_400],
     ['soon', 60],
+    ['5 minutes', 60],
+    ['880.092µs', 1],
+    ['1m30s', 90],
+    ['1.2s', 2],
     ['', 60],
     ['Sun, 01 Nov 2026 00:00:30 GMT', 30],
     ['Sunday, 01-Nov-26 00:00:30 GMT', 30],
@@ -63,13 +67,42 @@ suite('what an unexpected status means', () => {
     });
   }
 
-  for (const header of ['9999-12-31T00:00:00Z', '0123456']) {
+  const pauses: [header: string | undefined, milliseconds: number | undefined][] = [
+    ['880.092µs', 0.880092],
+    ['1.5h', 5_400_000],
+    ['0', 0],
+    ['soon', undefined],
+    [undefined, undefined],
+  ];
+  for (const [header, pause] of pauses) {
+    test(`Retry-After: ${header ?? '(absent)'} asks us for ${pause ?? 'no'} ms`, () => {
+      for (const status of [429, 503])
+        assert.equal(errorFor(status, header === undefined ? {} : { 'retry-after': header }).pause, pause);
+    });
+  }
+
+  for (const header of ['Fri, 31 Dec 9999 00:00:00 GMT', '0123456']) {
     test(`Retry-After: ${header} sends nobody away for more than a day`, () =>
       assert.ok((errorFor(429, { 'retry-after': header }).retryAfter ?? 0) <= 86_400));
   }
 
   test('other statuses say nothing of a later time', () =>
     assert.equal(errorFor(500, { 'retry-after': '5' }).retryAfter, undefined));
+
+  const transient = [408, 425, 429, 500, 502, 503, 504, 599];
+  const lasting = [204, 301, 400, 403, 404, 410, 416, 501, 505];
+  test('the same request may get a better answer from an outage alone', () => {
+    for (const status of transient) assert.equal(errorFor(status).isFinal, false, `${status}`);
+    for (const status of lasting) assert.equal(errorFor(status).isFinal, true, `${status}`);
+  });
+
+  test('a POST is never worth repeating', () => {
+    const url = new URL('https://registry.test/token');
+    for (const status of transient) {
+      const response = { status, method: 'POST', url, header: () => undefined, release() {} } as const;
+      assert.equal(statusError({ ...response, body: Readable.from([]) }).isFinal, true, `${status}`);
+    }
+  });
 
   test('a private image is not told from a missing one', () => {
     const error = missingOrPrivate(parseReference('busybox'));

@@ -81,6 +81,18 @@ suite('the search for repositories', { timeout: 20_000 }, () => {
     });
   }
 
+  test('a limit is kept for as long as Retry-After says', async () => {
+    await using bed = await startBed();
+    bed.server.answer('', 429, { 'retry-after': '2m' });
+    assert.equal(await bed.search('one', never), undefined);
+    bed.clock.now += 119_000;
+    assert.equal(await bed.search('two', never), undefined);
+    assert.deepEqual(bed.server.queries, ['one']);
+    bed.clock.now += 2_000;
+    await bed.search('three', never);
+    assert.deepEqual(bed.server.queries, ['one', 'three']);
+  });
+
   test('who goes does not make it look broken', async () => {
     await using bed = await startBed('nginx');
     bed.server.answer(undefined);

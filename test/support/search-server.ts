@@ -7,7 +7,7 @@ export interface SearchServer extends AsyncDisposable {
   /** What was searched for, in order. */
   queries: string[];
   /** Replaces the answer from the next request on; undefined leaves requests without one. */
-  answer(body: string | undefined, status?: number): void;
+  answer(body: string | undefined, status?: number, headers?: Record<string, string>): void;
 }
 
 /** One result as Docker Hub gives it. */
@@ -21,25 +21,26 @@ export interface HubResult {
 /** Docker Hub's search as far as we know it, for there is no other to run. Finds, of `repositories`, what has the query in its name. */
 export async function startSearch(repositories: HubResult[]): Promise<SearchServer> {
   const queries: string[] = [];
-  let fixed: { body: string | undefined; status: number } | undefined;
+  let fixed: { body: string | undefined; status: number; headers: Record<string, string> } | undefined;
   const server = createServer((request, response) => {
     const query = new URL(request.url ?? '', 'http://search').searchParams.get('query') ?? '';
     queries.push(query);
     const results = repositories.filter(({ repo_name }) => `${repo_name}`.includes(query));
-    const { body, status } = fixed ?? {
+    const { body, status, headers } = fixed ?? {
       status: 200,
+      headers: {},
       body: JSON.stringify({ count: results.length, results }),
     };
     if (body === undefined) return;
-    response.writeHead(status, { 'content-type': 'application/json' }).end(body);
+    response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v2/search/repositories/`,
     queries,
-    answer: (body, status = 200) => {
-      fixed = { body, status };
+    answer: (body, status = 200, headers = {}) => {
+      fixed = { body, status, headers };
     },
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
