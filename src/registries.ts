@@ -58,7 +58,7 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
 
   const clientFor = (
     http: HttpClientOptions,
-    registry: Pick<RegistryClientOptions, 'api' | 'metadataTimeout' | 'blobRetries'> = {},
+    registry: Pick<RegistryClientOptions, 'api' | 'metadataTimeout' | 'metadataRetries' | 'blobRetries'> = {},
   ): DirectClient => {
     const client = createHttpClient(http);
     clients.push(client);
@@ -93,7 +93,7 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
           own: ownOf(host),
           idleTimeout: mirrorPatience,
         },
-        { api, metadataTimeout: mirrorPatience, blobRetries: 0 },
+        { api, metadataTimeout: mirrorPatience, metadataRetries: 0, blobRetries: 0 },
       ),
       circuit: circuitOf(api.host),
       locate: (repository) => repositoryAt(host, repository),

@@ -224,7 +224,9 @@ async function readToken(
   const body = parseJsonObject(bytes);
   const token = [body?.token, body?.access_token].find(isToken);
   if (token === undefined) {
-    throw new CatalogueError('registry-failed', `The token server of ${repository.domain} sent no token.`);
+    throw new CatalogueError('registry-failed', `The token server of ${repository.domain} sent no token.`, {
+      isFinal: true,
+    });
   }
   const stated = body?.expires_in;
   const lifetime = typeof stated === 'number' && stated > 0 ? stated : DEFAULT_LIFETIME_S;
@@ -239,7 +241,9 @@ function isToken(value: unknown): value is string {
 function realmOf(challenge: Challenge, domain: string): URL {
   const realm = challenge.parameters.get('realm') ?? '';
   if (!URL.canParse(realm)) {
-    throw new CatalogueError('registry-failed', `${quote(domain)} names a token server that is no URL.`);
+    throw new CatalogueError('registry-failed', `${quote(domain)} names a token server that is no URL.`, {
+      isFinal: true,
+    });
   }
   return new URL(realm);
 }

@@ -1,13 +1,12 @@
 import type { Hash } from 'node:crypto';
 import { addAbortSignal, type Readable, type Writable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
 import { CatalogueError } from '../errors.ts';
 import { type HttpResponse, upstreamError } from '../net/http-client.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
 import { createPace, type Pace, type PaceLimits } from '../pace.ts';
 import { DirectStream } from '../streams.ts';
-import { isOutage } from './status-error.ts';
+import { patiently, type Retry } from './retry.ts';
 
 /** Asks for a range of a blob, by a Range header where it is not the whole; resolves with a 200 or a 206. */
 export type OpenRange = (range: ByteRange, signal: AbortSignal) => Promise<HttpResponse>;
@@ -17,6 +16,8 @@ export interface BlobHost {
   readonly open: OpenRange;
   /** How often in a row it is asked again while no byte comes; 4 where absent. */
   readonly retries?: number | undefined;
+  /** {@link patiently} where absent. */
+  readonly retry?: Retry;
   /** How slowly it may send; {@link SLOWEST_REGISTRY} where absent. */
   readonly slowest?: PaceLimits | undefined;
   /** Whether it is worth asking now; it always is where absent. */
@@ -27,9 +28,10 @@ export interface BlobHost {
 }
 
 const MAX_FAILURES = 4;
-const FIRST_PAUSE_MS = 250;
-/** The client at the other end gives up, too. */
+/** Milliseconds: the client at the other end gives up, too. */
 const LONGEST_PAUSE_MS = 20_000;
+/** As curl reads it: units are words in any case, and some servers write `bytes=` or `bytes:`. */
+const CONTENT_RANGE = /^\s*bytes[\s:=]*(\d+)\s*-\s*\d+\s*\/\s*(\d+|\*)\s*$/i;
 /** A registry that drips, or breaks off after each byte, holds a connection and a client for nothing. */
 export const SLOWEST_REGISTRY: PaceLimits = { bytesPerSecond: 1024, patience: 60_000 };
 
@@ -157,9 +159,9 @@ class BlobStream extends DirectStream {
   }
 
   async #fetchFrom(host: BlobHost): Promise<void> {
-    const { retries = MAX_FAILURES, slowest = SLOWEST_REGISTRY } = host;
+    const { retries = MAX_FAILURES, retry = patiently, slowest = SLOWEST_REGISTRY } = host;
     const pace = createPace(slowest);
-    let failures = 0;
+    const tries = retry({ retries, longestPause: LONGEST_PAUSE_MS });
     this.#isTooSlow = false;
     this.#waitsSince = performance.now();
     while (this.#at < this.#end) {
@@ -170,11 +172,12 @@ class BlobStream extends DirectStream {
         if (this.#at < this.#end) throw endedEarly(response, this.#blob);
       } catch (error) {
         this.#signal.throwIfAborted();
-        failures = this.#at > before ? 1 : failures + 1;
-        if (this.#isTooSlow || failures > retries || !isWorthAnotherTry(error)) throw error;
-        await delay(pauseAfter(error, failures), undefined, { signal: this.#signal });
-        // It asked for that pause.
-        if (error.code === 'registry-rate-limited') this.#waitsSince = performance.now();
+        if (this.#isTooSlow) throw error;
+        if (this.#at > before) tries.restart();
+        await tries.next(error, this.#signal);
+        // The registry asked for that pause.
+        if (error instanceof CatalogueError && error.pause !== undefined)
+          this.#waitsSince = performance.now();
       }
     }
   }
@@ -182,7 +185,12 @@ class BlobStream extends DirectStream {
   /** Takes the bytes of a response that are wanted, also where the registry ignored the range and sends the whole blob. */
   async #receive(response: HttpResponse, host: BlobHost, pace: Pace): Promise<void> {
     const { body, url } = response;
-    let position = checkedStart(response, this.#blob, this.#at);
+    let position = checkedStart(
+      response,
+      this.#blob,
+      this.#at,
+      this.#at === 0 && this.#end === this.#blob.size,
+    );
     const promisedEnd = response.status === 206 ? this.#end : this.#blob.size;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     body.on('data', (chunk: Buffer) => {
@@ -254,13 +262,16 @@ class BlobStream extends DirectStream {
 }
 
 /** Where the body begins in the blob. Destroys a body that cannot be of this blob, or of this part of it. */
-function checkedStart(response: HttpResponse, blob: Descriptor, at: number): number {
+function checkedStart(response: HttpResponse, blob: Descriptor, at: number, isWhole: boolean): number {
   const fail = (why: string): never => {
     response.body.destroy();
     throw mismatch(blob, why);
   };
-  if (response.status === 206) {
-    const [, first, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.header('content-range') ?? '') ?? [];
+  const contentRange = response.header('content-range');
+  // Without a Range in the request, a part without its place can only be the whole, which is verified.
+  const isPart = response.status === 206 && !(isWhole && contentRange === undefined);
+  if (isPart) {
+    const [, first, total] = CONTENT_RANGE.exec(contentRange ?? '') ?? [];
     if (Number(first) !== at) fail('was asked for by a range and came with another one');
     if (total !== '*' && Number(total) !== blob.size)
       fail(`has ${Number(total)} bytes instead of ${blob.size}`);
@@ -284,14 +295,4 @@ function endedEarly({ url }: HttpResponse, { digest }: Descriptor): CatalogueErr
 
 function mismatch({ digest }: Descriptor, why: string): CatalogueError {
   return new CatalogueError('content-mismatch', `The blob ${digest} ${why}.`);
-}
-
-function isWorthAnotherTry(error: unknown): error is CatalogueError {
-  if (!isOutage(error)) return false;
-  return error.code !== 'registry-rate-limited' || pauseAfter(error, 1) <= LONGEST_PAUSE_MS;
-}
-
-/** Milliseconds: what a registry that limits us asks for, otherwise twice the last pause. */
-function pauseAfter({ code, retryAfter = 0 }: CatalogueError, failures: number): number {
-  return code === 'registry-rate-limited' ? retryAfter * 1000 : FIRST_PAUSE_MS * 2 ** (failures - 1);
 }

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { CatalogueError } from '../errors.ts';
 import {
   ANYONE,
@@ -8,7 +9,7 @@ import {
   readBody,
 } from '../net/http-client.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
-import type { Descriptor } from '../oci/descriptor.ts';
+import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { type Digest, digestHash, finishDigest, isDigest, sha256 } from '../oci/digest.ts';
 import { isForeignLayer, MEDIA_TYPES } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
@@ -17,7 +18,8 @@ import { requestAuthorized } from './authorized-request.ts';
 import type { RegistryAuthorizer } from './authorizer.ts';
 import { type BlobHost, type OpenRange, streamBlob } from './blob-stream.ts';
 import { listReferrers } from './referrer-list.ts';
-import { missingOrPrivate, statusError, UnknownTagError } from './status-error.ts';
+import { patiently, type Retry, retrying, type Tries } from './retry.ts';
+import { isTransient, isVerdict, missingOrPrivate, statusError, UnknownTagError } from './status-error.ts';
 import { listTags, type TagList } from './tag-list.ts';
 
 /** A manifest as a registry served it, its digest verified. */
@@ -45,7 +47,8 @@ export interface RegistryClient {
    */
   manifest(repository: Repository, reference: string, signal: AbortSignal): Promise<FetchedManifest>;
   /**
-   * Asks what a tag points at, which fetches nothing; undefined where the registry does not say.
+   * Asks what a tag points at, which fetches nothing; undefined where the registry does not say. Some registries refuse
+   * HEAD and answer GET, so that a failure is no verdict on the tag.
    *
    * @throws CatalogueError as {@link RegistryClient.manifest} does
    */
@@ -86,11 +89,24 @@ export interface RegistryClientOptions {
   readonly slowest?: PaceLimits;
   /** Milliseconds in which a manifest must be there, whole; 60 000 where absent. */
   readonly metadataTimeout?: number;
+  /** Further tries of a manifest, a list of tags and other metadata, the token included; 2 where absent. */
+  readonly metadataRetries?: number;
   /** How often in a row a blob is asked for again while no byte of it comes; 4 where absent. */
   readonly blobRetries?: number;
+  /** {@link patiently} where absent. */
+  readonly retry?: Retry;
 }
 
 const MANIFEST_LIMIT = 4 * 1024 * 1024;
+/** Bytes of an answer that is no success; what its reader shows of it is short. */
+const ERROR_LIMIT = 64 * 1024;
+const METADATA_RETRIES = 2;
+/** A GET follows where a HEAD fails. */
+const HEAD_RETRIES = 1;
+/** Milliseconds: somebody waits for the first byte of an answer. */
+const LONGEST_METADATA_PAUSE_MS = 5_000;
+/** What servers that cannot send a part answer, besides the whole. */
+const RANGE_REFUSALS: ReadonlySet<number> = new Set([400, 405, 406, 412, 416, 501]);
 const METADATA_TIMEOUT_MS = 60_000;
 const ACCEPT_MANIFESTS = Object.values(MEDIA_TYPES).join(', ');
 
@@ -101,7 +117,9 @@ export function createRegistryClient({
   api,
   slowest,
   metadataTimeout = METADATA_TIMEOUT_MS,
+  metadataRetries = METADATA_RETRIES,
   blobRetries,
+  retry = patiently,
 }: RegistryClientOptions): DirectClient {
   const soon = (signal: AbortSignal): AbortSignal =>
     AbortSignal.any([signal, AbortSignal.timeout(metadataTimeout)]);
@@ -118,12 +136,65 @@ export function createRegistryClient({
     return requestAuthorized({ http, authorizer }, repository, url, request, signal);
   };
 
-  const openBlob =
-    (repository: Repository, blob: Descriptor): OpenRange =>
-    async (range, signal) => {
+  const tries = (retries = metadataRetries): Tries =>
+    retry({ retries, longestPause: LONGEST_METADATA_PAUSE_MS });
+
+  /** Sends a request for metadata and reads its answer whole, so that one that breaks off is asked for again, too. */
+  const fetchWhole = async (
+    repository: Repository,
+    resource: string,
+    request: HttpRequest,
+    signal: AbortSignal,
+    budget = tries(),
+  ): Promise<HttpResponse> => {
+    const deadline = soon(signal);
+    const work = async (): Promise<HttpResponse> => {
+      const response = await send(repository, resource, request, deadline);
+      if (isTransient(response.status)) {
+        await drain(response);
+        throw statusError(response);
+      }
+      return { ...response, body: Readable.from([await readWhole(response)]) };
+    };
+    return retrying(budget, work, deadline);
+  };
+
+  const headTries = (): Tries => tries(Math.min(HEAD_RETRIES, metadataRetries));
+
+  /** Asks by GET, for registries that refuse a HEAD, or redirect it to an address that is signed for GET alone. */
+  const hasFirstByte = (repository: Repository, resource: string, signal: AbortSignal): Promise<boolean> => {
+    const deadline = soon(signal);
+    const work = async (): Promise<boolean> => {
+      const response = await send(repository, resource, { headers: { range: 'bytes=0-0' } }, deadline);
+      response.body.destroy();
+      // An empty blob has no first byte.
+      if ([200, 206, 416].includes(response.status)) return true;
+      if (response.status === 404) return false;
+      throw statusError(response);
+    };
+    return retrying(tries(), work, deadline);
+  };
+
+  const openBlob = (repository: Repository, blob: Descriptor): OpenRange => {
+    let takesRanges = true;
+    /** Asks for a range, or where that is refused for the whole, of which the reader skips what is before. */
+    const ask = async (
+      range: ByteRange,
+      get: (headers: Record<string, string>) => Promise<HttpResponse>,
+    ): Promise<HttpResponse> => {
       const isWhole = range.start === 0 && range.end === blob.size;
-      const headers = isWhole ? {} : { range: `bytes=${range.start}-${range.end - 1}` };
-      const response = await send(repository, `blobs/${blob.digest}`, { headers }, signal);
+      if (isWhole || !takesRanges) return get({});
+      const response = await get({ range: `bytes=${range.start}-${range.end - 1}` });
+      if (!RANGE_REFUSALS.has(response.status)) return response;
+      takesRanges = false;
+      await drain(response);
+      return get({});
+    };
+
+    return async (range, signal) => {
+      const response = await ask(range, (headers) =>
+        send(repository, `blobs/${blob.digest}`, { headers }, signal),
+      );
       if (response.status === 200 || response.status === 206) return response;
       await drain(response);
       if (response.status !== 404) throw statusError(response);
@@ -134,7 +205,9 @@ export function createRegistryClient({
       for (const url of isForeignLayer(blob) ? (blob.urls ?? []) : []) {
         if (!URL.canParse(url)) continue;
         try {
-          const elsewhere = await http.request(new URL(url), { headers, chosenBy: ANYONE }, signal);
+          const elsewhere = await ask(range, (headers) =>
+            http.request(new URL(url), { headers, chosenBy: ANYONE }, signal),
+          );
           if (elsewhere.status === 200 || elsewhere.status === 206) return elsewhere;
           await drain(elsewhere);
         } catch (error) {
@@ -144,17 +217,19 @@ export function createRegistryClient({
       }
       throw failure;
     };
+  };
 
   const blobHost = (repository: Repository, blob: Descriptor): BlobHost => ({
     open: openBlob(repository, blob),
     retries: blobRetries,
+    retry,
     slowest,
   });
 
   return {
     async manifest(repository, reference, signal) {
       const headers = { accept: ACCEPT_MANIFESTS };
-      const response = await send(repository, `manifests/${reference}`, { headers }, soon(signal));
+      const response = await fetchWhole(repository, `manifests/${reference}`, { headers }, signal);
       if (response.status !== 200) {
         await drain(response);
         throw manifestError(response, repository, reference);
@@ -171,28 +246,35 @@ export function createRegistryClient({
 
     async resolveTag(repository, tag, signal) {
       const request = { method: 'HEAD', headers: { accept: ACCEPT_MANIFESTS } } as const;
-      const response = await send(repository, `manifests/${tag}`, request, soon(signal));
-      await drain(response);
-      if (response.status === 405) return undefined;
+      const response = await fetchWhole(repository, `manifests/${tag}`, request, signal, headTries());
       if (response.status !== 200) throw manifestError(response, repository, tag);
       const digest = response.header('docker-content-digest');
       return isDigest(digest) ? digest : undefined;
     },
 
-    tags: (repository, signal) =>
-      listTags(repository, (query) => send(repository, `tags/list${query}`, {}, soon(signal))),
+    tags(repository, signal) {
+      const budget = tries();
+      return listTags(repository, (query) => fetchWhole(repository, `tags/list${query}`, {}, signal, budget));
+    },
 
     async hasBlob(repository, blob, signal) {
-      const response = await send(repository, `blobs/${blob.digest}`, { method: 'HEAD' }, soon(signal));
-      await drain(response);
-      if (response.status !== 200 && response.status !== 404) throw statusError(response);
-      return response.status === 200;
+      const resource = `blobs/${blob.digest}`;
+      const head = fetchWhole(repository, resource, { method: 'HEAD' }, signal, headTries());
+      const status = await head.then(
+        (response) => response.status,
+        (error: unknown) => {
+          if (isVerdict(error)) throw error;
+        },
+      );
+      if (status === 200 || status === 404) return status === 200;
+      return hasFirstByte(repository, resource, signal);
     },
 
     async referrers(repository, digest, signal) {
       const headers = { accept: MEDIA_TYPES.ociIndex };
+      const budget = tries();
       const bytes = await listReferrers(repository, digest, (query) =>
-        send(repository, `referrers/${digest}${query}`, { headers }, soon(signal)),
+        fetchWhole(repository, `referrers/${digest}${query}`, { headers }, signal, budget),
       );
       return bytes && { bytes, digest: sha256(bytes), contentType: MEDIA_TYPES.ociIndex };
     },
@@ -209,6 +291,12 @@ export function createRegistryClient({
 export function registryOrigin(domain: string, insecure: ReadonlySet<string>): string {
   if (domain === 'docker.io') return 'https://registry-1.docker.io';
   return new URL(`${insecure.has(domain) ? 'http' : 'https'}://${domain}`).origin;
+}
+
+/** Reads the body of an answer; one of an error that cannot be read is empty. */
+async function readWhole(response: HttpResponse): Promise<Buffer> {
+  if (response.status === 200) return readBody(response, MANIFEST_LIMIT);
+  return readBody(response, ERROR_LIMIT).catch(() => Buffer.alloc(0));
 }
 
 function manifestError(response: HttpResponse, repository: Repository, reference: string): CatalogueError {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { PassThrough, Readable, Writable } from 'node:stream';
@@ -297,6 +298,32 @@ suite('the registry client, against a real registry behind faults', {
       );
     });
 
+    for (const status of [400, 405, 406, 412, 416, 501]) {
+      test(`begin again, and skip what is here, where a range is answered with ${status}`, async () => {
+        let cuts = 0;
+        proxy.inject(({ path, headers }) => {
+          if (!path.includes('/blobs/')) return undefined;
+          if (headers.range !== undefined) return { kind: 'answer', status };
+          return cuts++ < 2 ? { kind: 'cut', after: 200_000 * cuts } : undefined;
+        });
+        assert.deepEqual(await read(), bytes);
+        // The second time, it is known that ranges are refused.
+        assert.deepEqual(ranges(), [undefined, `bytes=200000-${MEBIBYTE - 1}`, undefined, undefined]);
+      });
+    }
+
+    const places: [title: string, contentRange: string | undefined][] = [
+      ['with its place', `bytes 0-${MEBIBYTE - 1}/${MEBIBYTE}`],
+      ['without a place', undefined],
+    ];
+    for (const [title, place] of places) {
+      test(`are taken as a part that was not asked for, ${title}`, async () => {
+        const headers = place === undefined ? {} : { 'content-range': place };
+        proxy.inject(() => ({ kind: 'answer', status: 206, headers, body: bytes }));
+        assert.deepEqual(await read(), bytes);
+      });
+    }
+
     test('survive a 503 and a dropped connection between two parts', async () => {
       inTurn({ kind: 'cut', after: 200_000 }, { kind: 'answer', status: 503 }, { kind: 'drop' });
       assert.deepEqual(await read(), bytes);
@@ -309,6 +336,21 @@ suite('the registry client, against a real registry behind faults', {
       assert.deepEqual(await read(), bytes);
       assert.equal(proxy.requests.length, 3);
     });
+
+    for (const header of [{}, { 'retry-after': '880.092µs' }, { 'retry-after': 'soon' }]) {
+      test(`go on soon after 429 with ${JSON.stringify(header)}`, async () => {
+        const pauses: number[] = [];
+        await using ours = createStack({
+          hosts: [proxy.host],
+          pause: async (milliseconds) => void pauses.push(milliseconds),
+        });
+        inTurn({ kind: 'cut', after: 200_000 }, { kind: 'answer', status: 429, headers: header });
+        const stream = await ours.client.blobs(repository()).read(big, undefined, never);
+        assert.deepEqual(await buffer(stream), bytes);
+        assert.equal(proxy.requests.length, 3);
+        assert.ok(Math.max(...pauses) < 1000, `${pauses}`);
+      });
+    }
 
     test('do not wait for a registry that wants minutes', async () => {
       proxy.inject(() => ({ kind: 'answer', status: 429, headers: { 'retry-after': '300' } }));
@@ -412,6 +454,28 @@ suite('the registry client, against a real registry behind faults', {
     test('in the middle come right from a registry that ignores ranges', async () => {
       proxy.inject(() => ({ kind: 'ignore-range' }));
       assert.deepEqual(await read(big, { start: 700_000, end: 700_100 }), bytes.subarray(700_000, 700_100));
+    });
+
+    for (const contentRange of [
+      `Bytes 100-199/${MEBIBYTE}`,
+      `BYTES 100-199/${MEBIBYTE}`,
+      `bytes  100 - 199 / ${MEBIBYTE} `,
+      `bytes=100-199/${MEBIBYTE}`,
+      `bytes: 100-199/${MEBIBYTE}`,
+    ]) {
+      test(`with Content-Range: ${contentRange} are taken`, async () => {
+        const headers = { 'content-range': contentRange };
+        proxy.inject(() => ({ kind: 'answer', status: 206, headers, body: bytes.subarray(100, 200) }));
+        assert.deepEqual(await read(big, { start: 100, end: 200 }), bytes.subarray(100, 200));
+      });
+    }
+
+    test('come out of the whole where the registry refuses ranges', async () => {
+      proxy.inject(({ headers }) =>
+        headers.range === undefined ? undefined : { kind: 'answer', status: 416 },
+      );
+      assert.deepEqual(await read(big, { start: 700_000, end: 700_100 }), bytes.subarray(700_000, 700_100));
+      assert.deepEqual(ranges(), ['bytes=700000-700099', undefined]);
     });
 
     const wrong: [contentRange: string | undefined, message: RegExp][] = [
@@ -544,15 +608,19 @@ suite('the registry client, against a real registry behind faults', {
 
       test(`and ${way} in the pause between two tries causes no other try`, async () => {
         const abort = new AbortController();
-        const dropped = Promise.withResolvers<void>();
-        proxy.inject(() => {
-          dropped.resolve();
-          return { kind: 'drop' };
+        const paused = Promise.withResolvers<void>();
+        await using ours = createStack({
+          hosts: [proxy.host],
+          pause: async (_milliseconds, signal) => {
+            paused.resolve();
+            await once(signal, 'abort');
+            signal.throwIfAborted();
+          },
         });
-        const stream = await open(big, undefined, abort.signal);
+        proxy.inject(() => ({ kind: 'drop' }));
+        const stream = await ours.client.blobs(repository()).read(big, undefined, abort.signal);
         const ended = untilFailure(stream);
-        await dropped.promise;
-        await waitFor(() => held().state === 'cut by proxy');
+        await paused.promise;
         if (way === 'aborts the signal') abort.abort();
         else stream.destroy();
         await ended;
@@ -611,16 +679,39 @@ suite('the registry client, against a real registry behind faults', {
     });
   });
 
-  test('whether the registry itself has a blob', async () => {
-    const has = (what: Descriptor) => stack.client.hasBlob(repository(), what, never);
-    assert.equal(await has(big), true);
-    assert.equal(await has({ ...big, digest: parseDigest(`sha256:${'0'.repeat(64)}`) }), false);
-    proxy.inject(() => ({ kind: 'answer', status: 503 }));
-    await assert.rejects(has(big), { code: 'registry-unavailable' });
-    assert.deepEqual(
-      proxy.requests.map(({ method }) => method),
-      ['HEAD', 'HEAD', 'HEAD'],
-    );
+  suite('whether the registry itself has a blob', () => {
+    const has = (what: Descriptor = big) => stack.client.hasBlob(repository(), what, never);
+    const asked = () => proxy.requests.map(({ method, headers: { range } }) => `${method} ${range ?? ''}`);
+    const refused = (status: number) =>
+      proxy.inject(({ method }) => (method === 'HEAD' ? { kind: 'answer', status } : undefined));
+
+    test('is asked by HEAD', async () => {
+      assert.equal(await has(), true);
+      assert.equal(await has({ ...big, digest: parseDigest(`sha256:${'0'.repeat(64)}`) }), false);
+      assert.deepEqual(asked(), ['HEAD ', 'HEAD ']);
+    });
+
+    for (const status of [400, 401, 403, 405, 501]) {
+      test(`is asked by the GET of a byte where HEAD is answered with ${status}`, async () => {
+        refused(status);
+        assert.equal(await has(), true);
+        const absent = { ...big, digest: parseDigest(`sha256:${'0'.repeat(64)}`) };
+        assert.equal(await has(absent), false);
+        assert.deepEqual(asked(), ['HEAD ', 'GET bytes=0-0', 'HEAD ', 'GET bytes=0-0']);
+      });
+    }
+
+    test('is asked by GET where HEAD fails twice', async () => {
+      refused(502);
+      assert.equal(await has(), true);
+      assert.deepEqual(asked(), ['HEAD ', 'HEAD ', 'GET bytes=0-0']);
+    });
+
+    test('stays open where the registry is unavailable', async () => {
+      proxy.inject(() => ({ kind: 'answer', status: 503 }));
+      await assert.rejects(has(), { code: 'registry-unavailable' });
+      assert.deepEqual(asked(), ['HEAD ', 'HEAD ', ...Array(3).fill('GET bytes=0-0')]);
+    });
   });
 
   suite('foreign layers', () => {

@@ -6,15 +6,16 @@ import {
   createAuthorizer,
   type RegistryAuthorizer,
 } from '../../src/registry/authorizer.ts';
-import { createRegistryClient, type RegistryClient } from '../../src/registry/client.ts';
+import { createRegistryClient, type DirectClient } from '../../src/registry/client.ts';
 import type { CredentialStore, Credentials } from '../../src/registry/credentials.ts';
+import { createRetry, type RetryOptions } from '../../src/registry/retry.ts';
 import { createImageSignatures, type ImageSignatures } from '../../src/sources/image-signatures.ts';
 import { createTrustPolicy } from '../../src/trust/trust-policy.ts';
 
 export interface Stack extends AsyncDisposable {
   http: HttpClient;
   authorizer: RegistryAuthorizer;
-  client: RegistryClient;
+  client: DirectClient;
   /** Of which nothing is asked. */
   signatures: ImageSignatures;
 }
@@ -37,6 +38,10 @@ export interface StackOptions {
   idleTimeout?: number;
   slowest?: PaceLimits;
   metadataTimeout?: number;
+  metadataRetries?: number;
+  blobRetries?: number;
+  /** Stands in for the pauses before another try, which take no time unless told. */
+  pause?: RetryOptions['pause'];
 }
 
 /** The registry client as src/app.ts puts it together. */
@@ -51,6 +56,7 @@ export function createStack(options: StackOptions): Stack {
     mayUseCredentials,
     now,
     idleTimeout,
+    pause = async () => {},
     ...limits
   } = options;
   const origins = [...listed.map((host) => `http://${host}`), ...trusted.map((url) => new URL(url).origin)];
@@ -74,7 +80,8 @@ export function createStack(options: StackOptions): Stack {
     ...(mayUseCredentials && { mayUseCredentials }),
     ...(limits.metadataTimeout !== undefined && { timeout: limits.metadataTimeout }),
   });
-  const client = createRegistryClient({ http, authorizer, insecure: new Set(hosts), ...limits });
+  const retry = createRetry({ random: () => 0.5, pause });
+  const client = createRegistryClient({ http, authorizer, insecure: new Set(hosts), retry, ...limits });
   const signatures = createImageSignatures({ client, policy: createTrustPolicy([]) });
   return { http, authorizer, client, signatures, [Symbol.asyncDispose]: () => http.close() };
 }

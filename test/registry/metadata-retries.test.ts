@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict';
+import { buffer } from 'node:stream/consumers';
+import { afterEach, beforeEach, suite, test } from 'node:test';
+import type { Descriptor } from '../../src/oci/descriptor.ts';
+import { type Digest, parseDigest } from '../../src/oci/digest.ts';
+import { parseReference } from '../../src/oci/reference.ts';
+import { createMirroringClient, type Mirror } from '../../src/registry/mirroring-client.ts';
+import {
+  answering,
+  challenging,
+  type Handler,
+  type HostileRegistry,
+  raw,
+  startHostileRegistry,
+} from '../support/hostile-registry.ts';
+import { createStack, type Stack } from './stack.ts';
+
+const never = new AbortController().signal;
+const NAME = 'team/app';
+
+const status =
+  (code: number, headers: Record<string, string> = {}): Handler =>
+  (_request, response) =>
+    void response.writeHead(code, headers).end();
+const reset: Handler = ({ socket }) => void socket.resetAndDestroy();
+const closing: Handler = ({ socket }) => void socket.end();
+const cutHead = raw('HTTP/1.1 200 OK\r\nContent-Le');
+const cutBody = raw('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"schema');
+
+/** What may pass: a server or a connection that fails once. */
+const PASSING: [title: string, fault: Handler][] = [
+  ['500', status(500)],
+  ['502', status(502)],
+  ['503', status(503)],
+  ['504', status(504)],
+  ['408', status(408)],
+  ['429', status(429)],
+  ['429 for 880.092µs', status(429, { 'retry-after': '880.092\u00b5s' })],
+  ['503 for a second', status(503, { 'retry-after': '1' })],
+  ['a reset', reset],
+  ['an end of the connection', closing],
+  ['a head that breaks off', cutHead],
+  ['a body that breaks off', cutBody],
+];
+
+suite('metadata of a registry that fails', () => {
+  let registry: HostileRegistry;
+  let stack: Stack;
+  let pauses: number[];
+  let digest: Digest;
+  let config: Descriptor;
+
+  beforeEach(async () => {
+    registry = await startHostileRegistry();
+    pauses = [];
+    stack = createStack({
+      hosts: [registry.host],
+      trusted: [registry.url],
+      pause: async (milliseconds) => void pauses.push(milliseconds),
+    });
+    const honest = registry.honest(NAME);
+    digest = parseDigest(honest.descriptor.digest);
+    const { mediaType, size } = honest.config.descriptor;
+    config = { mediaType, size, digest: parseDigest(honest.config.descriptor.digest) };
+  });
+
+  afterEach(async () => {
+    await stack.http.close();
+    await registry[Symbol.asyncDispose]();
+  });
+
+  const repository = () => parseReference(`${registry.host}/${NAME}`);
+  const get = (reference = 'latest', signal = never) =>
+    stack.client.manifest(repository(), reference, signal);
+  const count = (prefix = `/v2/${NAME}/`) =>
+    registry.requests().filter(({ url }) => url?.startsWith(prefix)).length;
+
+  /** Faults for the first, the second, … request; then an honest answer. */
+  const inTurn = (faults: readonly Handler[], honest: Handler): Handler => {
+    let at = 0;
+    return (request, response) => (faults[at++] ?? honest)(request, response);
+  };
+  const honestManifest: Handler = (request, response) => {
+    const { bytes, descriptor } = registry.honest(NAME);
+    const headers = { 'content-type': descriptor.mediaType, 'docker-content-digest': descriptor.digest };
+    answering(bytes, headers)(request, response);
+  };
+  const failing = (...faults: Handler[]) =>
+    registry.misbehave(NAME, { manifest: inTurn(faults, honestManifest) });
+
+  for (const [title, fault] of PASSING) {
+    test(`a manifest is asked for again after ${title}, by tag and by digest`, async () => {
+      for (const reference of ['latest', digest]) {
+        failing(fault, fault);
+        assert.equal((await get(reference)).digest, digest);
+      }
+      // A head that breaks off looks like a kept connection that ends, which is asked again at once.
+      assert.ok(count() <= 8, `${count()} requests`);
+      assert.ok(pauses.length <= 4);
+    });
+  }
+
+  test('a manifest is asked for three times, with growing pauses', async () => {
+    failing(...Array(9).fill(status(503)));
+    await assert.rejects(get(), { code: 'registry-unavailable' });
+    assert.equal(count(), 3);
+    assert.deepEqual(pauses, [187.5, 375]);
+  });
+
+  test('a manifest is asked for no sooner than Retry-After says, and once where that is long', async () => {
+    failing(status(429, { 'retry-after': '1' }));
+    await get();
+    assert.deepEqual(pauses, [1187.5]);
+    failing(...Array(9).fill(status(429, { 'retry-after': '6' })));
+    await assert.rejects(get(), { code: 'registry-rate-limited', retryAfter: 6 });
+    assert.equal(count(), 3);
+  });
+
+  for (const code of [400, 403, 404, 410, 501]) {
+    test(`a manifest is asked for once where the answer is ${code}`, async () => {
+      failing(...Array(9).fill(status(code)));
+      await assert.rejects(get());
+      assert.equal(count(), 1);
+    });
+  }
+
+  test('a manifest that is wrong, or too long, is asked for once', async () => {
+    failing(answering('{}', { 'docker-content-digest': digest }));
+    await assert.rejects(get(), { code: 'content-mismatch' });
+    failing(answering(Buffer.alloc(4 * 1024 * 1024 + 1)));
+    await assert.rejects(get(), { code: 'registry-failed', message: /more than 4194304 bytes/ });
+    assert.equal(count(), 2);
+  });
+
+  test('all tries are within the deadline of one', async () => {
+    const deadline = new AbortController();
+    failing((_request, response) => {
+      deadline.abort(new DOMException('Late', 'TimeoutError'));
+      response.writeHead(503).end();
+    });
+    await assert.rejects(get('latest', deadline.signal), { code: 'registry-timeout' });
+    assert.equal(count(), 1);
+  });
+
+  test('a list of tags is asked for again, with one budget for all pages', async () => {
+    const link = { link: `</v2/${NAME}/tags/list?last=a>; rel="next"` };
+    const pages = inTurn(
+      [status(502), answering({ tags: ['a'] }, link), cutBody],
+      answering({ tags: ['b'] }),
+    );
+    registry.at(`/v2/${NAME}/tags/list`, pages);
+    const { tags } = await stack.client.tags(repository(), never);
+    assert.deepEqual(tags, ['a', 'b']);
+    assert.equal(count(), 4);
+    registry.at(`/v2/${NAME}/tags/list`, inTurn([], status(502)));
+    await assert.rejects(stack.client.tags(repository(), never), { code: 'registry-failed' });
+    assert.equal(count(), 7);
+  });
+
+  test('a list of referrers is asked for again', async () => {
+    const index = { schemaVersion: 2, manifests: [] };
+    registry.at(`/v2/${NAME}/referrers/${digest}`, inTurn([status(503), reset], answering(index)));
+    const found = await stack.client.referrers(repository(), digest, never);
+    assert.equal(Buffer.from(found?.bytes ?? []).toString(), JSON.stringify(index));
+  });
+
+  test('a tag is resolved by a second HEAD', async () => {
+    failing(status(502));
+    assert.equal(await stack.client.resolveTag(repository(), 'latest', never), digest);
+    assert.deepEqual(
+      registry.requests().map(({ method }) => method),
+      ['HEAD', 'HEAD'],
+    );
+  });
+
+  for (const [title, fault] of PASSING) {
+    test(`a config is asked for again after ${title}`, async () => {
+      const isBody = fault === cutBody;
+      const broken = isBody ? raw(`HTTP/1.1 200 OK\r\nContent-Length: ${config.size}\r\n\r\n{"`) : fault;
+      const honest = answering(Buffer.from(registry.honest(NAME).config.content as Uint8Array));
+      registry.misbehave(NAME, { config: inTurn([broken, broken], honest) });
+      const bytes = await buffer(await stack.client.blobs(repository()).read(config, undefined, never));
+      assert.equal(bytes.length, config.size);
+    });
+  }
+
+  suite('with a token server', () => {
+    const token = answering({ token: 'opaque' });
+    const guarded: Handler = (request, response) =>
+      (request.headers.authorization === 'Bearer opaque'
+        ? honestManifest
+        : challenging(`${registry.url}/token`))(request, response);
+    beforeEach(() => registry.misbehave(NAME, { manifest: guarded }));
+
+    for (const [title, fault] of PASSING) {
+      test(`a token is asked for again after ${title}`, async () => {
+        registry.at('/token', inTurn([fault, fault], token));
+        assert.equal((await get()).digest, digest);
+        assert.ok(count('/token') <= 4);
+      });
+    }
+
+    test('a token is asked for three times, whatever asks for it', async () => {
+      registry.at('/token', status(503));
+      await assert.rejects(get(), { code: 'registry-unavailable' });
+      assert.equal(count('/token'), 3);
+      const blob = await stack.client.blobs(repository()).read(config, undefined, never);
+      await assert.rejects(buffer(blob), { code: 'registry-unavailable' });
+      assert.equal(count('/token'), 8, 'five for a blob');
+    });
+
+    test('a token is asked for once where the server limits us for long, or sends none', async () => {
+      registry.at('/token', status(429, { 'retry-after': '1m30s' }));
+      await assert.rejects(get(), { code: 'registry-rate-limited', retryAfter: 90 });
+      registry.at('/token', answering({}));
+      await assert.rejects(get(), { code: 'registry-failed' });
+      assert.equal(count('/token'), 2);
+    });
+
+    test('a token that a POST asks for is asked for once', async () => {
+      await using ours = createStack({
+        hosts: [registry.host],
+        credentials: { kind: 'identity-token', token: 'secret' },
+      });
+      registry.at('/token', status(503));
+      const asked = ours.client.manifest(repository(), 'latest', never);
+      await assert.rejects(asked, { code: 'registry-unavailable' });
+      assert.equal(count('/token'), 1);
+    });
+  });
+
+  test('tries do not multiply: two mirrors and the registry cost five requests, and a blob seven', async () => {
+    const mirrors: HostileRegistry[] = [];
+    await using closing = new AsyncDisposableStack();
+    for (let at = 0; at < 2; at++) mirrors.push(closing.use(await startHostileRegistry()));
+    const all = [registry, ...mirrors];
+    for (const one of all) one.misbehave(NAME, { manifest: status(503), blob: status(503) });
+    const circuit = { admits: () => true, succeeded: () => {}, failed: () => {} };
+    const mirrorOf = ({ host }: HostileRegistry): Mirror => {
+      const { client } = closing.use(createStack({ hosts: [host], metadataRetries: 0, blobRetries: 0 }));
+      const locate = () => parseReference(`${host}/${NAME}`);
+      return { client, circuit, canPull: true, canResolve: true, locate };
+    };
+    const asked = mirrors.map(mirrorOf);
+    const client = createMirroringClient({ client: stack.client, mirrorsOf: () => asked });
+
+    const counts = () => all.map((one) => one.requests().length);
+    await assert.rejects(client.manifest(repository(), 'latest', never), { code: 'registry-unavailable' });
+    assert.deepEqual(counts(), [3, 1, 1]);
+    await assert.rejects(client.resolveTag(repository(), 'latest', never), { code: 'registry-unavailable' });
+    assert.deepEqual(counts(), [5, 2, 2]);
+    const blob = await client.blobs(repository()).read(config, undefined, never);
+    await assert.rejects(buffer(blob), { code: 'registry-unavailable' });
+    assert.deepEqual(counts(), [10, 3, 3]);
+  });
+});
