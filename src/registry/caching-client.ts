@@ -5,7 +5,7 @@ import { createSingleFlight } from '../single-flight.ts';
 import type { Turns } from '../turns.ts';
 import type { FetchedManifest, RegistryClient } from './client.ts';
 import type { ManifestStore } from './manifest-store.ts';
-import { isOutage } from './status-error.ts';
+import { isOutage, isVerdict } from './status-error.ts';
 
 export interface CachingClientOptions {
   readonly client: RegistryClient;
@@ -99,16 +99,34 @@ export function createCachingClient(options: CachingClientOptions): RegistryClie
     signal: AbortSignal,
   ): Promise<FetchedManifest> => {
     try {
-      const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
-      const digest = await client.resolveTag(repository, tag, patience);
-      if (digest === kept.digest) return await confirmed(repository, tag, kept);
-      const moved =
-        digest === undefined ? fetch(repository, tag, signal) : byDigest(repository, digest, signal);
-      return await confirmed(repository, tag, await moved);
+      const current = (await byHead(repository, tag, kept, signal)) ?? (await fetch(repository, tag, signal));
+      return await confirmed(repository, tag, current);
     } catch (error) {
       if (!isOutage(error) || now() - last >= staleIfError) throw error;
       return { ...kept, staleSince: last };
     }
+  };
+
+  /**
+   * Asks by HEAD; undefined where only a GET of the tag can tell: the registry refuses HEAD, states no digest, or states
+   * one that it does not have.
+   */
+  const byHead = async (
+    repository: Repository,
+    tag: string,
+    kept: FetchedManifest,
+    signal: AbortSignal,
+  ): Promise<FetchedManifest | undefined> => {
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
+    const digest = await client.resolveTag(repository, tag, patience).catch((error: unknown) => {
+      if (isVerdict(error)) throw error;
+      return undefined;
+    });
+    if (digest === undefined || digest === kept.digest) return digest && kept;
+    return byDigest(repository, digest, signal).catch((error: unknown) => {
+      if (isVerdict(error) || isOutage(error)) throw error;
+      return undefined;
+    });
   };
 
   const confirmed = async (
