@@ -30,6 +30,7 @@ import { type Environment, openImages } from './images.ts';
 import { readHosts } from './registries.ts';
 import { reportReload } from './service.ts';
 import { createSingle } from './single.ts';
+import { authorityFolders } from './system-authorities.ts';
 import { createLogger } from './telemetry/logger.ts';
 import { createServiceManager } from './telemetry/service-manager.ts';
 import { createTrustPolicy } from './trust/trust-policy.ts';
@@ -53,6 +54,8 @@ setFlagsFromString('--scavenger-max-new-space-capacity-mb=2');
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
+
+authorityFolders(process.env.SSL_CERT_DIR);
 
 type Command = (args: readonly string[]) => Promise<void>;
 const COMMANDS: Readonly<Record<string, Command>> = {

@@ -19,6 +19,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
     'turns',
     'buffer-pool',
     'retry-after',
+    'system-authorities',
   ],
   ['oci', 'redis'],
   ['archive', 'net', 'blobs', 'policy', 'trust', 'tls', 'telemetry'],

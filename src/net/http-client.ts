@@ -1,11 +1,12 @@
 import { type LookupAddress, lookup as systemLookup } from 'node:dns';
 import type { LookupFunction, OnReadOpts } from 'node:net';
 import type { Readable } from 'node:stream';
-import { getCACertificates } from 'node:tls';
+import { createSecureContext, getCACertificates } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import { Agent, buildConnector, type Dispatcher, ProxyAgent, request as send } from 'undici';
 import { CatalogueError } from '../errors.ts';
-import type { HostTls } from '../oci/registry-host.ts';
+import { type HostTls, PLAIN_TLS } from '../oci/registry-host.ts';
+import { trustSystemAuthorities } from '../system-authorities.ts';
 import type { Guard } from './guard.ts';
 import { createBreakWatch, isPlainLength, mending, type Ways, wrongLength } from './one-more-try.ts';
 import type { FindProxy } from './proxies.ts';
@@ -98,8 +99,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const breaks = createBreakWatch();
   /** Origins whose answers the parser refuses as they are. */
   const odd = new LRUCache<string, true>({ max: ODD_ORIGINS_REMEMBERED });
-  const waysFor = (judge: Guard['judgeAddresses'], tls?: ReturnType<typeof tlsOptions>): Ways => {
-    const connect = connectorFor(options, { timeout: idleTimeout, ...tls }, onread, judge);
+  const waysFor = (judge: Guard['judgeAddresses'], tls?: HostTls): Ways => {
+    const connect = connectorFor(options, { timeout: idleTimeout }, onread, judge, tls);
     const common = { ...timeouts, maxHeaderSize: HEAD_LIMIT };
     return {
       pooled: new Agent({ ...common, connect: breaks.watch(connect) }),
@@ -110,7 +111,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   // Apart, so that nobody gets a connection that another one was allowed.
   const judged = waysFor(guard.judgeAddresses);
   const trusted = waysFor(() => {});
-  const ownWays = own && waysFor(judgeUnlessTrusted(guard, own), tlsOptions(own.tls));
+  const ownWays = own && waysFor(judgeUnlessTrusted(guard, own), own.tls);
 
   /** Nobody but the origin itself leads to it by its own way. */
   const isOwn = (origin: string, chosenBy: string | undefined): boolean =>
@@ -118,7 +119,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const proxied = new Map<string, ProxyAgent>();
   const proxyAgent = ({ href: uri }: URL, withOwn: boolean): ProxyAgent => {
     const key = `${withOwn} ${uri}`;
-    const requestTls = withOwn && own ? tlsOptions(own.tls) : {};
+    const requestTls = tlsOptions(withOwn ? own?.tls : undefined);
     const agent =
       proxied.get(key) ?? new ProxyAgent({ uri, requestTls, connectTimeout: idleTimeout, ...timeouts });
     proxied.set(key, agent);
@@ -325,6 +326,7 @@ function connectorFor(
   options: buildConnector.BuildOptions,
   onread: OnReadOpts,
   judge: Guard['judgeAddresses'],
+  tls: HostTls | undefined,
 ): buildConnector.connector {
   const hook: LookupFunction = (hostname, { all }, callback) => {
     const fail = (error: NodeJS.ErrnoException): void => callback(error, []);
@@ -344,8 +346,16 @@ function connectorFor(
   const shared = { ...options, allowH2: false, autoSelectFamily: true, lookup: hook };
   const plain = buildConnector({ ...shared, onread });
   // Records of TLS are so small that to lend their memory takes longer than to have it fresh.
-  const secure = buildConnector(shared);
-  return (target, callback) => (target.protocol === 'https:' ? secure : plain)(target, callback);
+  let secure: buildConnector.connector | undefined;
+  return (target, callback) => {
+    if (target.protocol !== 'https:') return plain(target, callback);
+    try {
+      secure ??= buildConnector({ ...shared, ...tlsOptions(tls) });
+    } catch (error) {
+      return callback(error as Error, null);
+    }
+    secure(target, callback);
+  };
 }
 
 /** Judges what a name means here, where it means anything. */
@@ -365,11 +375,17 @@ function judgeUnlessTrusted(guard: Guard, { origin }: OwnOrigin): Guard['judgeAd
   };
 }
 
-/** Further authorities stand beside those of the system, as with containerd and Docker. */
-function tlsOptions({ authorities, certificate, key, skipVerify }: HostTls) {
+/**
+ * How a host is known: by the default authorities, those of the system among them, and by further ones beside them, as
+ * with containerd and Docker. The list is parsed here, once, rather than for each connection.
+ */
+function tlsOptions({ authorities, certificate, key, skipVerify }: HostTls = PLAIN_TLS) {
+  trustSystemAuthorities();
+  const isOwn = authorities.length > 0 || certificate !== undefined;
+  const ca = authorities.length > 0 ? [...getCACertificates('default'), ...authorities] : undefined;
+  const cert = certificate && { cert: certificate, key: key ?? certificate };
   return {
-    ...(authorities.length > 0 && { ca: [...getCACertificates('default'), ...authorities] }),
-    ...(certificate !== undefined && { cert: certificate, key: key ?? certificate }),
+    ...(isOwn && { secureContext: createSecureContext({ ...(ca && { ca }), ...cert }) }),
     ...(skipVerify && { rejectUnauthorized: false }),
   };
 }

@@ -9,6 +9,7 @@ import { formatPlatform, type Platform, type StatedPlatform, samePlatform } from
 import { type Reference, type Repository, referenceOrNone } from '../../oci/reference.ts';
 import type { Credentials } from '../../registry/credentials.ts';
 import { streamFrom } from '../../streams.ts';
+import { trustSystemAuthorities } from '../../system-authorities.ts';
 import type { EngineAddress } from './address.ts';
 import { engineError, isOfOtherVersion, messageOf, statusOf } from './engine-error.ts';
 import { fullName } from './engine-name.ts';
@@ -308,6 +309,7 @@ function connectionOptions(address: EngineAddress): Docker.DockerOptions & { age
   const none = { socketPath: undefined, ca: undefined, cert: undefined, key: undefined };
   if (tls === undefined) return { ...none, host: named, port, protocol, timeout };
   const { verify, ca, cert, key } = tls;
+  trustSystemAuthorities();
   return {
     ...none,
     host: named,
