@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import type { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import type { LookupFunction } from 'node:net';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { type AcmeProxy, startAcmeProxy } from '../support/acme-proxy.ts';
+import { createCurrentAuthority } from '../support/current-authority.ts';
 import { type DockerProxy, type LogRecord, startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { type Pebble, type PebbleOptions, startPebble } from '../support/pebble.ts';
@@ -19,6 +20,8 @@ const ISSUE_MS = 90_000;
 export interface AcmeBed extends AsyncDisposable {
   pebble: Pebble;
   authority: AcmeProxy;
+  /** Path of the PEM file of the root that certificates lead to. */
+  rootFile: string;
   /** The state folder, the same for all. */
   stateDir: string;
   start(env?: NodeJS.ProcessEnv): Promise<DockerProxy>;
@@ -28,7 +31,7 @@ export interface AcmeBed extends AsyncDisposable {
   issued(proxy: DockerProxy): Promise<void>;
   /** The files of one kind in the state folder, as paths. */
   files(kind: 'certificates' | 'accounts' | 'attempts' | 'challenges'): Promise<string[]>;
-  /** What a client needs to trust pebble's root and to find the domain. */
+  /** What a client needs to trust the root and to find the domain. */
   client(): Promise<{ ca: Buffer; lookup: LookupFunction }>;
 }
 
@@ -40,15 +43,25 @@ export interface CertificateReport {
   lastFailure?: { code: string; at: string };
 }
 
-export async function startAcmeBed(
-  options: Partial<PebbleOptions> & { stateDir?: string } = {},
-): Promise<AcmeBed> {
+export interface AcmeBedOptions extends Partial<PebbleOptions> {
+  stateDir?: string;
+  /** Whether the authority answers as those of 2023 did, rather than as those of today. */
+  isOld?: boolean;
+}
+
+export async function startAcmeBed(options: AcmeBedOptions = {}): Promise<AcmeBed> {
   await using stack = new AsyncDisposableStack();
   const httpPort = await reservePort();
   const folder = stack.use(await temporaryFolder());
   const stateDir = options.stateDir ?? join(folder.path, 'state');
   const pebble = stack.use(await startPebble({ httpPort, ...options }));
   const authority = stack.use(await startAcmeProxy(pebble));
+  const current = createCurrentAuthority();
+  const rootFile = options.isOld ? pebble.rootFile : join(folder.path, 'root.pem');
+  if (!options.isOld) {
+    authority.alter = current.alter;
+    await writeFile(rootFile, current.root);
+  }
   const start = (env: NodeJS.ProcessEnv = {}): Promise<DockerProxy> =>
     startDockerProxy({
       env: {
@@ -75,6 +88,7 @@ export async function startAcmeBed(
   return {
     pebble,
     authority,
+    rootFile,
     stateDir,
     start,
     async startWithCertificate(env) {
@@ -87,7 +101,7 @@ export async function startAcmeBed(
     issued,
     files,
     client: async () => ({
-      ca: await readFile(pebble.rootFile),
+      ca: await readFile(rootFile),
       lookup: (_host, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]),
     }),
     [Symbol.asyncDispose]: () => bed.disposeAsync(),

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { X509Certificate } from 'node:crypto';
+import { createPrivateKey, type JsonWebKey, sign, X509Certificate } from 'node:crypto';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import type { AcmeFault } from '../support/acme-proxy.ts';
+import type { AcmeFault, AcmeProxy } from '../support/acme-proxy.ts';
 import type { DockerProxy } from '../support/dockerproxy.ts';
 import { type OngoingDownload, startDownload } from '../support/download.ts';
 import { httpCall } from '../support/http-request.ts';
@@ -79,6 +79,47 @@ async function metricOf(proxy: DockerProxy, name: string): Promise<number> {
   return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(body.toString())?.[1]);
 }
 
+interface Account {
+  directory: string;
+  url: string;
+  key: JsonWebKey;
+}
+
+/** Deactivates an account, as its owner can by any client. */
+async function deactivate(bed: AcmeBed, { url, key }: Account): Promise<void> {
+  const base64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const origin = new URL(bed.authority.directory).origin;
+  const privateKey = createPrivateKey({ key, format: 'jwk' });
+  await waitFor(
+    async () => {
+      const { headers } = await httpCall(`${origin}/nonce-plz`);
+      const nonce = headers['replay-nonce'];
+      const head = {
+        protected: base64({ alg: 'ES256', kid: url, url, nonce }),
+        payload: base64({ status: 'deactivated' }),
+      };
+      const signed = Buffer.from(`${head.protected}.${head.payload}`);
+      const signature = sign('sha256', signed, { key: privateKey, dsaEncoding: 'ieee-p1363' }).toString(
+        'base64url',
+      );
+      const body = Buffer.from(JSON.stringify({ ...head, signature }));
+      const type = { 'content-type': 'application/jose+json' };
+      return (await httpCall(url, { method: 'POST', headers: type, body })).status === 200;
+    },
+    { what: 'the account to be deactivated' },
+  );
+}
+
+/** Has some paths refused as accounts are that may not do something. */
+function refuse(paths: RegExp): AcmeProxy['alter'] {
+  return (answer) => {
+    if (!paths.test(answer.path) || answer.body.includes(':badNonce')) return;
+    answer.status = 403;
+    answer.headers['content-type'] = 'application/problem+json';
+    answer.body = JSON.stringify({ type: 'urn:ietf:params:acme:error:unauthorized', detail: 'No.' });
+  };
+}
+
 const LIMITED = {
   ...{ status: 429, headers: { 'retry-after': '7200' } },
   problem: 'urn:ietf:params:acme:error:rateLimited',
@@ -86,7 +127,7 @@ const LIMITED = {
 
 const skip = skipUnless('pebble', 'openssl');
 
-suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 300_000 }, () => {
+suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 900_000 }, () => {
   test('the first: HTTPS at once with a temporary one, then the real one, and nothing else left behind', async () => {
     await using bed = await startAcmeBed();
     bed.authority.fault = { status: 503 };
@@ -101,7 +142,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 3
 
     const { stdout } = await run('openssl', [
       ...['s_client', '-connect', new URL(proxy.url).host, '-servername', DOMAIN],
-      ...['-CAfile', bed.pebble.rootFile, '-verify_hostname', DOMAIN],
+      ...['-CAfile', bed.rootFile, '-verify_hostname', DOMAIN],
     ]);
     assert.match(stdout, /Verify return code: 0 \(ok\)/);
     assert.match(stdout, /Server public key is 256 bit/);
@@ -308,6 +349,14 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 3
     assert.equal(proxy.stderr(), '');
   });
 
+  test('one whose own certificate the system trusts', async () => {
+    await using bed = await startAcmeBed();
+    await using proxy = await bed.startWithCertificate({
+      ...{ NODE_EXTRA_CA_CERTS: undefined, SSL_CERT_FILE: bed.pebble.caFile },
+    });
+    assert.equal((await certificateOf(proxy)).lastFailure, undefined);
+  });
+
   test('one whose own certificate is not trusted', async () => {
     await using bed = await startAcmeBed();
     await using proxy = await bed.start({ NODE_EXTRA_CA_CERTS: bed.pebble.rootFile });
@@ -338,6 +387,82 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 3
     assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), account);
   });
 
+  test('an account that was deactivated is replaced by another one, once', async () => {
+    await using bed = await startAcmeBed();
+    await using proxy = await bed.startWithCertificate();
+    const [file = ''] = await bed.files('accounts');
+    const dead: Account = JSON.parse(await readFile(file, 'utf8'));
+    await deactivate(bed, dead);
+    bed.authority.requests.length = 0;
+    await forceRenewal(bed, proxy);
+    await untilIssued(proxy, async () => bed.pebble.issued() === 2);
+    await bed.issued(proxy);
+    const account: Account = JSON.parse(await readFile(file, 'utf8'));
+    assert.notEqual(account.key.x, dead.key.x);
+    assert.notEqual(account.url, dead.url);
+    assert.equal(bed.authority.requests.filter((request) => /sign-me-up/.test(request)).length > 0, true);
+    assert.equal(bed.pebble.log().match(/There are now \d+ accounts/g)?.length, 2);
+    assert.deepEqual(
+      proxy.logs().filter(({ level }) => level >= 50),
+      [],
+    );
+  });
+
+  test('an account that is refused, and another one, too: told, and not tried a third time', async () => {
+    await using bed = await startAcmeBed();
+    bed.authority.alter = refuse(/order-plz|my-account/);
+    await using proxy = await bed.start();
+    const { msg } = await failureOf(proxy, 'account-refused');
+    assert.match(msg, /refuses the account of this server, and another one in its place\. It says "No\."\./);
+    assert.equal((await certificateOf(proxy)).lastFailure?.code, 'account-refused');
+    assert.equal(bed.pebble.log().match(/There are now \d+ accounts/g)?.length, 2);
+    assert.deepEqual(await bed.files('challenges'), []);
+  });
+
+  test('an order that is refused for another reason keeps its account', async () => {
+    await using bed = await startAcmeBed();
+    bed.authority.alter = refuse(/order-plz/);
+    await using proxy = await bed.start();
+    assert.match((await failureOf(proxy, 'ca-refused')).msg, /does not let it order this certificate/);
+    assert.equal(bed.pebble.log().match(/There are now \d+ accounts/g)?.length, 1);
+  });
+
+  test('names of more than 64 characters, and nonces of which half are refused', async () => {
+    await using bed = await startAcmeBed({ refusedNonces: 50 });
+    const long = `${'a-long-label'.repeat(5)}.${'another-long-label'.repeat(3)}.dockerproxy.test`;
+    await using proxy = await bed.startWithCertificate({ DOCKERPROXY_DOMAINS: `${long},${DOMAIN}` });
+    const shown = await shownBy(proxy);
+    assert.ok(shown.checkHost(long) && shown.checkHost(DOMAIN));
+    assert.equal(shown.subject, undefined);
+  });
+
+  test('an order that is ready late and takes its time, one that says when to ask again', async () => {
+    await using bed = await startAcmeBed();
+    const { alter } = bed.authority;
+    const states = ['pending', 'ready', 'processing'];
+    bed.authority.alter = (answer) => {
+      alter?.(answer);
+      if (!/my-order|finalize/.test(answer.path) || answer.status >= 400) return;
+      const status = states.shift();
+      answer.headers['retry-after'] = '2';
+      if (status !== undefined) answer.body = JSON.stringify({ ...JSON.parse(answer.body), status });
+    };
+    await using proxy = await bed.startWithCertificate();
+    assert.equal((await certificateOf(proxy)).lastFailure, undefined);
+    assert.deepEqual(states, []);
+    assert.equal(bed.authority.requests.filter((request) => /order-plz/.test(request)).length < 5, true);
+    assert.deepEqual(
+      bed.authority.problems.filter((type) => !type.endsWith(':badNonce')),
+      [],
+    );
+  });
+
+  test('one of 2023, whose answer to finalize has a Location and whose certificates have a common name', async () => {
+    await using bed = await startAcmeBed({ isOld: true });
+    await using proxy = await bed.startWithCertificate();
+    assert.match((await shownBy(proxy)).subject ?? '', /^CN=/);
+  });
+
   test('one that keeps authorizations is not asked to validate again', async () => {
     await using bed = await startAcmeBed({ keptAuthorizations: 100 });
     await using proxy = await bed.startWithCertificate();
@@ -353,7 +478,12 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 3
 
   test('one whose directory has no meta, which it need not have', async () => {
     await using bed = await startAcmeBed();
-    bed.authority.hidesMeta = true;
+    const { alter } = bed.authority;
+    bed.authority.alter = (answer) => {
+      alter?.(answer);
+      if (answer.path === '/dir')
+        answer.body = JSON.stringify({ ...JSON.parse(answer.body), meta: undefined });
+    };
     await using proxy = await bed.startWithCertificate();
     assert.equal((await certificateOf(proxy)).lastFailure, undefined);
   });

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import { createServer, request } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
@@ -17,13 +17,21 @@ export interface AcmeFault {
   problem?: string;
 }
 
+/** An answer of the authority, which may be changed before it is passed on. */
+export interface AcmeAnswer {
+  path: string;
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: string;
+}
+
 /** Stands between an ACME client and pebble, and is in trouble on demand. */
 export interface AcmeProxy extends AsyncDisposable {
   directory: string;
   /** Undefined passes requests on. */
   fault: AcmeFault | undefined;
-  /** Whether the directory lacks its `meta`, which RFC 8555 leaves to the authority. */
-  hidesMeta: boolean;
+  /** Changes answers. */
+  alter: ((answer: AcmeAnswer) => void) | undefined;
   /** Milliseconds that each request waits before it is passed on. */
   delay: number;
   /** Methods and paths of all requests so far. */
@@ -36,7 +44,7 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
   const [cert, key] = [await readFile(pebble.server.cert), await readFile(pebble.server.key)];
   const state: Omit<AcmeProxy, 'directory' | keyof AsyncDisposable> = {
     fault: undefined,
-    hidesMeta: false,
+    alter: undefined,
     delay: 0,
     requests: [],
     problems: [],
@@ -55,15 +63,16 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
     const { method, url: path, headers } = incoming;
     const target = { host: '127.0.0.1', port: pebble.port, method, path, headers, rejectUnauthorized: false };
     const forwarded = request({ ...target, agent: false }, async (answer) => {
-      if (state.hidesMeta && path === '/dir') {
-        const { meta: _hidden, ...rest } = JSON.parse(await text(answer));
-        return outgoing.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(rest));
-      }
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-      if (!isProblem(answer)) return answer.pipe(outgoing);
-      const body = await text(answer);
-      state.problems.push(JSON.parse(body).type);
-      return outgoing.end(body);
+      const passed: AcmeAnswer = {
+        ...{ path: path ?? '', status: answer.statusCode ?? 502 },
+        ...{ headers: { ...answer.headers }, body: await text(answer) },
+      };
+      state.alter?.(passed);
+      if (isProblem(passed)) state.problems.push(JSON.parse(passed.body).type);
+      const isHead = method === 'HEAD';
+      delete passed.headers['transfer-encoding'];
+      if (!isHead) passed.headers['content-length'] = `${Buffer.byteLength(passed.body)}`;
+      outgoing.writeHead(passed.status, passed.headers).end(isHead ? undefined : passed.body);
     });
     forwarded.once('error', () => outgoing.destroy());
     incoming.pipe(forwarded);
@@ -79,6 +88,6 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
   });
 }
 
-function isProblem({ headers }: IncomingMessage): boolean {
+function isProblem({ headers }: AcmeAnswer): boolean {
   return headers['content-type']?.startsWith('application/problem+json') ?? false;
 }

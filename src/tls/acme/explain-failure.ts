@@ -1,7 +1,7 @@
 import { quote } from '../../errors.ts';
 import { SHARED_STORE_FAILED } from '../redis-vault.ts';
 import type { FailureCode, IssueFailure } from './issuer.ts';
-import type { AcmeProblem } from './transport.ts';
+import { type AcmeProblem, isAccountProblem } from './transport.ts';
 
 export interface WhatHappened {
   readonly error: Error;
@@ -9,6 +9,8 @@ export interface WhatHappened {
   readonly problem: AcmeProblem | undefined;
   /** The directory URL of the authority. */
   readonly directory: string;
+  /** Whether the authority does not take the account, not even a fresh one. */
+  readonly isAccountRefused: boolean;
 }
 
 /** Why an authority could not validate a domain, by the last part of the problem's type. */
@@ -27,6 +29,7 @@ const CHALLENGE_HINTS = new Map([
 ]);
 
 const REFUSALS = new Map([
+  ['unauthorized', 'it knows the account of this server, but does not let it order this certificate'],
   ['rejectedIdentifier', 'it does not issue for this domain'],
   ['unsupportedIdentifier', 'it does not issue for this domain'],
   ['caa', 'a CAA record of the domain allows other authorities only'],
@@ -45,9 +48,12 @@ const DISK_CODES = new Set([
 ]);
 
 /** Makes of what went wrong with an order a sentence that its operator can act on. */
-export function explainFailure({ error, problem, directory }: WhatHappened): IssueFailure {
+export function explainFailure(happened: WhatHappened): IssueFailure {
+  const { error, problem, directory, isAccountRefused } = happened;
   const authority = URL.parse(directory)?.host ?? directory;
-  return problem === undefined ? explainError(error, authority) : explainProblem(problem, authority);
+  return problem === undefined
+    ? explainError(error, authority)
+    : explainProblem(problem, authority, isAccountRefused);
 }
 
 /** Says of an error of a store what to do; undefined for any other. */
@@ -65,7 +71,8 @@ export function explainStoreError(error: Error): IssueFailure | undefined {
   );
 }
 
-function explainProblem({ type, detail, status, retryAfter }: AcmeProblem, authority: string): IssueFailure {
+function explainProblem(problem: AcmeProblem, authority: string, isAccountRefused: boolean): IssueFailure {
+  const { type, detail, status, retryAfter, isOfRequest } = problem;
   const kind = type.replace(/^.*:/, '');
   const said = detail === '' ? '' : ` It says ${quote(detail, 300)}.`;
   const failure = (code: FailureCode, message: string): IssueFailure => ({
@@ -86,7 +93,13 @@ function explainProblem({ type, detail, status, retryAfter }: AcmeProblem, autho
   if (status >= 500 || kind === 'serverInternal') {
     return failure('ca-failed', `${authority} failed with status ${status}.`);
   }
-  const hint = CHALLENGE_HINTS.get(kind);
+  if (isAccountRefused && isAccountProblem(problem)) {
+    return failure(
+      'account-refused',
+      `${authority} refuses the account of this server, and another one in its place.`,
+    );
+  }
+  const hint = isOfRequest ? undefined : CHALLENGE_HINTS.get(kind);
   if (hint !== undefined)
     return failure('challenge-failed', `${authority} could not validate the domain: ${hint}.`);
   const refusal = REFUSALS.get(kind) ?? `its answer had status ${status}`;

@@ -18,6 +18,11 @@ declare module '@root/greenlock/lib/rc.js' {
   export = rc;
 }
 
+declare module '@root/greenlock/utils.js' {
+  const utils: { _attachCertInfo(pems: object): object };
+  export = utils;
+}
+
 declare module '@root/acme' {
   interface Acme {
     skipDryRun?: boolean;
@@ -34,18 +39,29 @@ declare module '@root/acme' {
 
 declare module '@root/acme/utils.js' {
   interface SignedRequest {
+    /** A JSON Web Key. */
+    accountKey: object;
     url: string;
+    protected: object;
     payload: string | Uint8Array;
     _retries?: number;
   }
   const utils: {
     _jwsRequest(acme: object, request: SignedRequest): Promise<import('./transport.ts').AcmeResponse>;
+    _setNonce(acme: object, nonce: string): void;
   };
   export = utils;
 }
 
 declare module '@root/csr' {
-  const csr: { _info(csr: Uint8Array | string): { subject: string; altnames: readonly string[] } };
+  interface RequestOptions {
+    readonly jwk: import('node:crypto').JsonWebKey;
+    readonly domains: readonly string[];
+  }
+  const csr: {
+    csr(options: RequestOptions): Promise<Uint8Array>;
+    _info(csr: Uint8Array | string): { subject: string; altnames: readonly string[] };
+  };
   export = csr;
 }
 

@@ -1,12 +1,14 @@
 /** The thread that greenlock lives in: it goes through one order, tells how that went, and is ended. */
+import { generateKeyPairSync } from 'node:crypto';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { workerData } from 'node:worker_threads';
-import { explainFailure } from './explain-failure.ts';
+import { trustSystemAuthorities } from '../../system-authorities.ts';
+import { explainFailure, type WhatHappened } from './explain-failure.ts';
 import { containGreenlock } from './greenlock-adapter.ts';
 import type { CertificateOrder, IssueFailure } from './issuer.ts';
 import { storesFrom, threadPort } from './thread-stores.ts';
-import { AcmeProblemError } from './transport.ts';
+import { AcmeProblemError, isAccountProblem } from './transport.ts';
 
 /** What the thread is started with. */
 export interface WorkerTask {
@@ -31,7 +33,12 @@ const tell = (message: WorkerMessage): void => port.postMessage(message);
 const plugin = (name: string): string =>
   fileURLToPath(new URL(`./greenlock-${name}${extname(import.meta.url)}`, import.meta.url));
 
-const { greenlock, lastProblem, lastError } = await containGreenlock({ domains, requestTimeout });
+// The defaults of TLS are those of each thread.
+trustSystemAuthorities();
+const { greenlock, lastProblem, lastError, takesAccount } = await containGreenlock({
+  domains,
+  requestTimeout,
+});
 const authority = greenlock.create({
   packageRoot: fileURLToPath(new URL('../../..', import.meta.url)),
   configDir: folder,
@@ -57,28 +64,49 @@ const authority = greenlock.create({
   },
 });
 
-try {
-  const { cert, chain, privkey } = await orderOnce();
+const [subject = ''] = domains;
+const outcome = await goThroughOrder().catch(
+  (error): Failure => ({ error, problem: undefined, isAccountRefused: false }),
+);
+if ('pems' in outcome) {
+  const { cert, chain, privkey } = outcome.pems;
   tell({ kind: 'issued', cert: `${cert.trim()}\n${chain.trim()}\n`, key: privkey });
-} catch (error) {
-  tell({
-    kind: 'failed',
-    failure: explainFailure({ error: lastError() ?? (error as Error), problem: lastProblem(), directory }),
-  });
+} else tell({ kind: 'failed', failure: explainFailure({ ...outcome, directory }) });
+
+type Failure = Omit<WhatHappened, 'directory'>;
+type Outcome = { readonly pems: Awaited<ReturnType<typeof authority.order>> } | Failure;
+
+async function goThroughOrder(): Promise<Outcome> {
+  const first = await attempt();
+  if ('pems' in first || !(await renewAccount(first))) return first;
+  const second = await attempt();
+  return 'pems' in second ? second : { ...second, isAccountRefused: true };
 }
 
-/** An authority that has forgotten the account gets to know its key anew. */
-async function orderOnce() {
-  const [subject = ''] = domains;
-  const site = { subject, altnames: domains };
+async function attempt(): Promise<Outcome> {
   try {
-    return await authority.order(site);
+    return { pems: await authority.order({ subject, altnames: domains }) };
   } catch (error) {
-    const account = await accounts.account(directory);
-    if (!lastProblem()?.type.endsWith(':accountDoesNotExist') || account === undefined) throw error;
-    await accounts.putAccount(directory, { key: account.key, url: undefined });
-    return authority.order(site);
+    return { error: lastError() ?? (error as Error), problem: lastProblem(), isAccountRefused: false };
   }
+}
+
+/**
+ * Prepares another account where the authority does not take this one; false where that is not the cause. One that the
+ * authority has forgotten keeps its key. A deactivated one cannot: its key is as dead as the account.
+ */
+async function renewAccount({ problem }: Failure): Promise<boolean> {
+  if (problem === undefined || !isAccountProblem(problem)) return false;
+  const account = await accounts.account(directory);
+  if (account === undefined) return false;
+  const isForgotten = problem.type.endsWith(':accountDoesNotExist');
+  if (!isForgotten && (await takesAccount(account).catch(() => true))) return false;
+  await accounts.putAccount(directory, { key: isForgotten ? account.key : freshKey(), url: undefined });
+  return true;
+}
+
+function freshKey(): object {
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' });
 }
 
 function describe(details: unknown): string {

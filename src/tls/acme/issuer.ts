@@ -24,6 +24,7 @@ export type FailureCode =
   | 'ca-rate-limited'
   | 'ca-failed'
   | 'ca-refused'
+  | 'account-refused'
   | 'challenge-failed'
   | 'store-failed'
   | 'worker-ended'

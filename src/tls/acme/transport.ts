@@ -23,8 +23,15 @@ export interface AcmeProblem {
   readonly type: string;
   readonly detail: string;
   readonly status: number;
+  /** Whether the request itself was refused, rather than a challenge or an order that it reads. */
+  readonly isOfRequest: boolean;
   /** Milliseconds; absent where the authority does not say when to come back. */
   readonly retryAfter: number | undefined;
+}
+
+/** Tells whether an authority refused a request because of the account that signed it. */
+export function isAccountProblem({ type, isOfRequest }: AcmeProblem): boolean {
+  return isOfRequest && /:(?:accountDoesNotExist|unauthorized)$/.test(type);
 }
 
 /** An answer of the authority that is none of those that were hoped for; `urn` and `status` are read by `@root/acme`. */
@@ -33,10 +40,13 @@ export class AcmeProblemError extends Error {
   readonly problem: AcmeProblem;
   readonly urn: string;
   readonly status: number;
+  /** For the next attempt; undefined where the answer had none. */
+  readonly nonce: string | undefined;
 
-  constructor(problem: AcmeProblem) {
+  constructor(problem: AcmeProblem, nonce?: string) {
     super(problem.detail);
     this.problem = problem;
+    this.nonce = nonce;
     this.urn = problem.type;
     this.status = problem.status;
   }
@@ -63,15 +73,25 @@ export async function acmeFetch(
   const parsed: unknown = isJson && text !== '' ? JSON.parse(text) : text;
   if (response.status >= 400) {
     const retryAfter = parseRetryAfter(response.headers.get('retry-after'), Date.now());
-    throw new AcmeProblemError({ ...problemOf(parsed), status: response.status, retryAfter });
+    const problem = { ...problemOf(parsed, response.status), isOfRequest: true, retryAfter };
+    throw new AcmeProblemError(problem, response.headers.get('replay-nonce') ?? undefined);
   }
   return { statusCode: response.status, headers: Object.fromEntries(response.headers), body: parsed };
 }
 
-/** The type and the detail of problem details, also where they are those of a challenge that has failed. */
-export function problemOf(body: unknown): Pick<AcmeProblem, 'type' | 'detail'> {
-  const { type, detail } = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {};
-  return { type: typeof type === 'string' ? type : '', detail: typeof detail === 'string' ? detail : '' };
+/**
+ * Reads problem details, also those in a challenge or an order that has failed.
+ *
+ * @param answered the status of the answer, where the problem names none
+ */
+export function problemOf(body: unknown, answered: number): Omit<AcmeProblem, 'isOfRequest'> {
+  const { type, detail, status } = Object(body) as Record<string, unknown>;
+  return {
+    type: typeof type === 'string' ? type : '',
+    detail: typeof detail === 'string' ? detail : '',
+    status: typeof status === 'number' ? status : answered,
+    retryAfter: undefined,
+  };
 }
 
 /**

@@ -8,6 +8,8 @@ const error = new Error('order failed');
 const ACME = 'urn:ietf:params:acme:error:';
 
 suite('what an authority complains of', () => {
+  /** Those that a challenge or an order has failed with, not those of a request. */
+  const validations = new Set(['connection', 'dns', 'unauthorized', 'incorrectResponse']);
   const problems: [string, number, string, RegExp][] = [
     ['rateLimited', 429, 'ca-rate-limited', /takes no more requests/],
     ['serverInternal', 500, 'ca-failed', /failed with status 500/],
@@ -24,8 +26,10 @@ suite('what an authority complains of', () => {
   ];
   for (const [kind, status, code, rule] of problems) {
     test(`${kind} is ${code}`, () => {
-      const problem = { type: `${ACME}${kind}`, detail: 'Because.', status, retryAfter: 5000 };
-      const failure = explainFailure({ error, problem, directory });
+      const isOfRequest = !validations.has(kind);
+      const type = `${ACME}${kind}`;
+      const problem = { type, detail: 'Because.', status, isOfRequest, retryAfter: 5000 };
+      const failure = explainFailure({ error, problem, directory, isAccountRefused: false });
       assert.equal(failure.code, code);
       assert.match(failure.message, rule);
       assert.match(failure.message, /^ca\.example .*\. It says "Because\."\.$/);
@@ -33,9 +37,25 @@ suite('what an authority complains of', () => {
     });
   }
 
+  for (const [kind, isAccountRefused, code, rule] of [
+    ['unauthorized', true, 'account-refused', /refuses the account of this server, and another one/],
+    ['accountDoesNotExist', true, 'account-refused', /refuses the account of this server, and another one/],
+    ['unauthorized', false, 'ca-refused', /does not let it order this certificate/],
+    ['caa', true, 'ca-refused', /CAA record/],
+  ] as const) {
+    test(`${kind} of a request is ${code} where the account ${isAccountRefused ? 'was renewed' : 'is good'}`, () => {
+      const type = `${ACME}${kind}`;
+      const problem = { type, detail: 'Because.', status: 403, isOfRequest: true, retryAfter: undefined };
+      const failure = explainFailure({ error, problem, directory, isAccountRefused });
+      assert.equal(failure.code, code);
+      assert.match(failure.message, rule);
+    });
+  }
+
   test('what it says cannot act on a terminal, nor fill the log', () => {
-    const problem = { type: '', detail: `\x1b[31m\n${'x'.repeat(5000)}`, status: 400, retryAfter: undefined };
-    const { message } = explainFailure({ error, problem, directory });
+    const detail = `\x1b[31m\n${'x'.repeat(5000)}`;
+    const problem = { type: '', detail, status: 400, isOfRequest: true, retryAfter: undefined };
+    const { message } = explainFailure({ error, problem, directory, isAccountRefused: false });
     assert.match(message, /^[\x20-\x7e]{1,500}$/);
   });
 });
@@ -54,7 +74,10 @@ suite('what keeps an authority from answering', () => {
   ];
   for (const [cause, code, rule] of causes) {
     test(`${cause.message} is ${code}`, () => {
-      const failure = explainFailure({ error: cause, problem: undefined, directory });
+      const failure = explainFailure({
+        ...{ error: cause, problem: undefined, directory },
+        isAccountRefused: false,
+      });
       assert.equal(failure.code, code);
       assert.match(failure.message, rule);
     });

@@ -6,14 +6,12 @@ import { type AddressInfo, createServer } from 'node:net';
 import { basename, join } from 'node:path';
 import { suite, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { pollingRight } from '../../../src/tls/acme/greenlock-adapter.ts';
 import {
   createGreenlockIssuer,
   type GreenlockIssuerOptions,
 } from '../../../src/tls/acme/greenlock-issuer.ts';
 import { IssueError, type IssueFailure } from '../../../src/tls/acme/issuer.ts';
 import type { OrderStores } from '../../../src/tls/acme/thread-stores.ts';
-import { AcmeProblemError, type AcmeResponse } from '../../../src/tls/acme/transport.ts';
 import { createDiskStore } from '../../../src/tls/certificate-store.ts';
 import { createDiskChallenges } from '../../../src/tls/challenge-store.ts';
 import { temporaryCertificate } from '../../../src/tls/self-signed-provider.ts';
@@ -21,8 +19,6 @@ import { startAcmeProxy } from '../../support/acme-proxy.ts';
 import { skipUnless } from '../../support/packages.ts';
 import { startPebble } from '../../support/pebble.ts';
 import { temporaryFolder, waitFor } from '../../support/process.ts';
-
-type JwsRequest = ReturnType<typeof pollingRight>;
 
 const DOMAIN = 'dl.example.org';
 const root = join(import.meta.dirname, '../../..');
@@ -256,87 +252,5 @@ suite('greenlock in its thread', { timeout: 60_000 }, () => {
         `${name}: look at src/tls/acme/greenlock-adapter.ts before this is raised`,
       );
     }
-  });
-});
-
-suite('polling by RFC 8555', () => {
-  const answer = (body: object, headers: Record<string, string> = {}): AcmeResponse => ({
-    statusCode: 200,
-    headers,
-    body,
-  });
-  const post = (url: string, payload = '{}') => ({ url, payload });
-
-  test('a challenge that was answered and is pending is asked for again, not answered again', async () => {
-    const request = pollingRight(async () => answer({ type: 'http-01', status: 'pending' }));
-    assert.deepEqual((await request({}, post('/challenge'))).body, { type: 'http-01', status: 'processing' });
-  });
-
-  test('an authorization that is pending stays so', async () => {
-    const body = { status: 'pending', identifier: {}, challenges: [] };
-    const request = pollingRight(async () => answer(body));
-    assert.deepEqual((await request({}, post('/authorization'))).body, body);
-  });
-
-  test('an order is finalized once, and then polled at its own URL without a payload', async () => {
-    const seen: object[] = [];
-    const request = pollingRight(async (_acme, { url, payload }) => {
-      seen.push({ url, payload });
-      return answer({ status: 'processing', finalize: '/finalize' }, { location: '/order/1' });
-    });
-    await request({}, post('/finalize', 'csr'));
-    await request({}, post('/finalize', 'csr'));
-    await request({}, post('/finalize', 'csr'));
-    assert.deepEqual(seen, [
-      { url: '/finalize', payload: 'csr' },
-      { url: '/order/1', payload: '' },
-      { url: '/order/1', payload: '' },
-    ]);
-  });
-
-  test('a challenge that is valid already is read, not answered', async () => {
-    const seen: object[] = [];
-    const challenges = [
-      { type: 'http-01', url: '/challenge/1', status: 'valid' },
-      { type: 'dns-01', url: '/challenge/2', status: 'pending' },
-    ];
-    const request = pollingRight(async (_acme, { url, payload }) => {
-      seen.push({ url, payload });
-      return answer(url === '/authorization' ? { status: 'valid', challenges } : {});
-    });
-    await request({}, post('/authorization', ''));
-    await request({}, post('/challenge/1'));
-    await request({}, post('/challenge/2'));
-    assert.deepEqual(seen.slice(1), [
-      { url: '/challenge/1', payload: '' },
-      { url: '/challenge/2', payload: '{}' },
-    ]);
-  });
-
-  test('nonces that are refused are tried again, but not for ever; other problems are not', async () => {
-    /** As `@root/acme` does, whose own retries come through the function that takes its place. */
-    const refusing = (type: string, times: number) => {
-      let count = 0;
-      const request: JwsRequest = pollingRight(async (acme, posted) => {
-        count += 1;
-        if (count > times) return answer({});
-        const { _retries = 0 } = posted;
-        if (!type.endsWith('badNonce') || _retries >= 2)
-          throw new AcmeProblemError({ type, detail: '', status: 400, retryAfter: undefined });
-        posted._retries = _retries + 1;
-        return request(acme, posted);
-      });
-      return { request, count: () => count };
-    };
-    const badNonce = 'urn:ietf:params:acme:error:badNonce';
-    const few = refusing(badNonce, 3);
-    await few.request({}, post('/a'));
-    assert.equal(few.count(), 4);
-    const many = refusing(badNonce, 100);
-    await assert.rejects(many.request({}, post('/a')), AcmeProblemError);
-    assert.equal(many.count(), 12);
-    const other = refusing('urn:ietf:params:acme:error:malformed', 1);
-    await assert.rejects(other.request({}, post('/a')), AcmeProblemError);
-    assert.equal(other.count(), 1);
   });
 });
