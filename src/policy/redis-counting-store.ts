@@ -1,4 +1,4 @@
-import { KEY_PREFIX, type Redis } from '../redis/redis.ts';
+import { LIMITS_PREFIX, type Redis } from '../redis/redis.ts';
 import { redisScript } from '../redis/script.ts';
 import {
   type Acquisition,
@@ -9,10 +9,8 @@ import {
   type LeaseLimits,
 } from './counting-store.ts';
 
-/** One slot of a Cluster for all of them, as a script may ask for no more; no shard of a Cluster is busy with limits. */
-const SLOT = `${KEY_PREFIX}{limits}:`;
 /** All leases by their ends; what each client downloads, with how many holders; how much each client downloads. */
-const LEASE_KEYS = ['leases', 'downloads', 'clients'].map((name) => SLOT + name);
+const LEASE_KEYS = ['leases', 'downloads', 'clients'].map((name) => LIMITS_PREFIX + name);
 /** Leases that one script renews: others wait meanwhile, for less than a millisecond. */
 const RENEWED_AT_ONCE = 200;
 
@@ -119,7 +117,7 @@ export function createRedisCountingStore(redis: Redis, now?: () => number): Coun
   return {
     async add(additions) {
       if (additions.length === 0) return [];
-      const keys = additions.map(({ counter }) => `${SLOT}counter:${counter}`);
+      const keys = additions.map(({ counter }) => `${LIMITS_PREFIX}counter:${counter}`);
       const amounts = additions.flatMap(({ amount, window }) => [amount, window]);
       const counts = (await redis.run(ADD, keys, [time(), ...amounts])) as number[];
       return additions.map(

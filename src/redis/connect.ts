@@ -1,5 +1,7 @@
+import { createSecureContext, getCACertificates } from 'node:tls';
 import { Redis as Client, Cluster, type RedisOptions } from 'ioredis';
-import type { Redis, RedisAddress } from './redis.ts';
+import { trustSystemAuthorities } from '../system-authorities.ts';
+import { LIMITS_PREFIX, type Redis, type RedisAddress } from './redis.ts';
 
 export interface RedisLog {
   /** Redis does not answer; told once until it does. */
@@ -13,6 +15,10 @@ const CONNECT_MS = 2000;
 /** Milliseconds between attempts to connect. */
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2000;
+
+/** Milliseconds between two probes. */
+const PROBE_MS = 2000;
+const PROBE_KEY = `${LIMITS_PREFIX}probe`;
 
 const pauseAfter = (attempts: number): number => Math.min(FIRST_PAUSE_MS * attempts, LONGEST_PAUSE_MS);
 
@@ -34,18 +40,34 @@ export async function connectRedis(address: RedisAddress, log: RedisLog): Promis
     isLostTold = true;
     log.lost(lastError);
   };
-  client.on('error', (error: Error) => {
-    lastError = error;
-  });
-  client.on('close', lose);
   const first = Promise.withResolvers<void>();
-  client.on('ready', () => {
+  const find = (): void => {
+    if (isConnected) return;
     isConnected = true;
     if (isLostTold) log.returned();
     isLostTold = false;
     first.resolve();
     for (const returned of listeners) returned();
+  };
+  // A connection alone says little: a Redis that hangs keeps it, a replica refuses to write, and a Cluster has one as
+  // long as any of its nodes lives, though the one that has the limits is down.
+  const probe = async (): Promise<void> => {
+    try {
+      // Refused where writes are; XX leaves a key that does not exist as it is.
+      await client.set(PROBE_KEY, '', 'XX');
+      find();
+    } catch (error) {
+      lastError = error as Error;
+      lose();
+    }
+  };
+  client.on('error', (error: Error) => {
+    lastError = error;
   });
+  client.on('close', lose);
+  client.on('ready', () => void probe());
+  const probes = setInterval(() => client.status === 'ready' && probe(), PROBE_MS);
+  probes.unref();
   const patience = setTimeout(() => {
     if (!isConnected) lose();
     first.resolve();
@@ -77,14 +99,16 @@ export async function connectRedis(address: RedisAddress, log: RedisLog): Promis
       listeners.push(returned);
     },
     async close() {
+      clearInterval(probes);
       client.off('close', lose);
       client.disconnect();
     },
   };
 }
 
-function clientFor({ kind, nodes, master: name, database: db, username, password, isTls }: RedisAddress) {
-  const tls = isTls ? {} : undefined;
+function clientFor(address: RedisAddress) {
+  const { kind, nodes, master: name, database: db, username, password, sentinelLogin } = address;
+  const tls = address.isTls ? tlsOptions(address.tls) : undefined;
   const common = {
     ...{ username, password, tls },
     connectionName: 'dockerproxy',
@@ -100,14 +124,32 @@ function clientFor({ kind, nodes, master: name, database: db, username, password
       enableOfflineQueue: false,
       clusterRetryStrategy: pauseAfter,
       redisOptions: common,
+      // It would connect to the address that a name means, for which there is seldom a certificate.
+      ...(tls && {
+        dnsLookup: (host: string, done: (error: null, address: string) => void) => done(null, host),
+      }),
     });
   }
   if (kind === 'sentinel') {
+    const login = sentinelLogin ?? { username, password };
     const sentinels = {
-      ...{ name, sentinels: [...nodes], sentinelPassword: password, sentinelUsername: username },
-      ...{ sentinelTLS: tls, enableTLSForSentinelMode: isTls, sentinelRetryStrategy: pauseAfter },
+      ...{ name, sentinels: [...nodes], sentinelPassword: login.password, sentinelUsername: login.username },
+      ...{ sentinelTLS: tls, enableTLSForSentinelMode: tls !== undefined, sentinelRetryStrategy: pauseAfter },
     };
     return new Client({ ...common, ...alone, ...sentinels, db });
   }
   return new Client({ ...common, ...alone, ...nodes[0], db });
 }
+
+/** The authorities are parsed once, rather than for each connection. */
+function tlsOptions({
+  authorities,
+  certificate: cert,
+  key,
+}: NonNullable<RedisAddress['tls']> = NO_TLS_FILES) {
+  trustSystemAuthorities();
+  const ca = authorities && { ca: [...getCACertificates('default'), authorities] };
+  return { secureContext: createSecureContext({ ...ca, ...(cert && { cert }), ...(key && { key }) }) };
+}
+
+const NO_TLS_FILES = { authorities: undefined, certificate: undefined, key: undefined };

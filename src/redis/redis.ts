@@ -3,7 +3,7 @@
  * where Redis is away: nobody waits for it, and each caller has something to do without it.
  */
 export interface Redis {
-  /** Whether it answers, as far as is known. */
+  /** Whether it takes what limits write, as far as is known; in a Cluster, the node that has them. */
   readonly isConnected: boolean;
   get(key: string): Promise<Buffer | undefined>;
   /** @param ttl milliseconds, after which it is forgotten; undefined: never */
@@ -34,7 +34,28 @@ export interface RedisAddress {
   readonly username: string | undefined;
   readonly password: string | undefined;
   readonly isTls: boolean;
+  /** Absent where Sentinels have the user and the password of Redis. */
+  readonly sentinelLogin?: RedisLogin;
+  /** Absent where the usual authorities do and no certificate is wanted. */
+  readonly tls?: RedisTls;
+}
+
+/** Who logs in; undefined for the user `default`, and for no password. */
+export interface RedisLogin {
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+}
+
+/** How Redis and its Sentinels are known by TLS, and how this service is known to them; all of it PEM. */
+export interface RedisTls {
+  /** Trusted beside the authorities of the system. */
+  readonly authorities: string | undefined;
+  readonly certificate: string | undefined;
+  /** Of the certificate. */
+  readonly key: string | undefined;
 }
 
 /** What begins every key, so that others may use the same Redis. */
 export const KEY_PREFIX = 'dockerproxy:';
+/** What begins the keys of limits: one slot of a Cluster for all of them, as a script may use no more. */
+export const LIMITS_PREFIX = `${KEY_PREFIX}{limits}:`;

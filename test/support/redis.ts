@@ -1,6 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Certificates } from './certificates.ts';
 import { type RunningProcess, run, runOrThrow, spawnUntil, temporaryFolder, waitFor } from './process.ts';
+
 import { reservePort } from './reserve-port.ts';
 
 export interface RedisServer extends AsyncDisposable {
@@ -18,21 +20,50 @@ export interface RedisServerOptions {
   /** Further arguments. */
   args?: string[];
   password?: string;
+  /** With it, nothing but TLS is spoken, to clients that have a certificate of the same authority. */
+  tls?: Certificates;
+}
+
+/** What `redis-server` and `redis-cli` are told to speak TLS, at this port and at no other. */
+function tlsArguments({ server, client }: Certificates, port: number): { server: string[]; cli: string[] } {
+  const files = (folder: string): Record<'cert' | 'key' | 'ca', string> => ({
+    ...{ cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem'), ca: join(folder, 'ca.pem') },
+  });
+  const [own, asked] = [files(server), files(client)];
+  return {
+    server: [
+      ...['--port', '0', '--tls-port', `${port}`, '--tls-replication', 'yes', '--tls-cluster', 'yes'],
+      ...['--tls-cert-file', own.cert, '--tls-key-file', own.key, '--tls-ca-cert-file', own.ca],
+      ...['--tls-client-cert-file', asked.cert, '--tls-client-key-file', asked.key],
+    ],
+    cli: ['--tls', '--cacert', asked.ca, '--cert', asked.cert, '--key', asked.key],
+  };
 }
 
 /** Debian's redis-server, which writes what it knows down when it is asked to end. */
-export async function startRedis({ args = [], password }: RedisServerOptions = {}): Promise<RedisServer> {
+export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+  const { args = [], password, tls } = options;
   const folder = await temporaryFolder();
   const port = await reservePort();
-  const withPassword = password === undefined ? [] : ['--requirepass', password];
-  const all = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', folder.path, '--save', '3600 1'];
+  const withPassword = password === undefined ? [] : ['--requirepass', password, '--masterauth', password];
+  const secure = tls && tlsArguments(tls, port);
+  const at = ['-p', `${port}`, ...(secure?.cli ?? [])];
+  const all = [
+    ...(secure?.server ?? ['--port', `${port}`]),
+    '--bind',
+    '127.0.0.1',
+    '--dir',
+    folder.path,
+    '--save',
+    '3600 1',
+  ];
   const cli = async (...command: string[]): Promise<string> => {
     const login = password === undefined ? [] : ['--no-auth-warning', '-a', password];
-    return (await runOrThrow('redis-cli', ['-p', `${port}`, ...login, ...command])).stdout.trim();
+    return (await runOrThrow('redis-cli', [...at, ...login, ...command])).stdout.trim();
   };
   const launch = (): Promise<RunningProcess> =>
     spawnUntil('redis-server', [...all, ...withPassword, ...args], async () => {
-      const { stdout } = await run('redis-cli', ['-p', `${port}`, 'ping']);
+      const { stdout } = await run('redis-cli', [...at, 'ping']);
       return /^(?:PONG|NOAUTH)/.test(stdout);
     });
   let running = await launch().catch(async (error) => {
@@ -40,7 +71,7 @@ export async function startRedis({ args = [], password }: RedisServerOptions = {
     throw error;
   });
   return {
-    url: `redis://${password === undefined ? '' : `:${password}@`}127.0.0.1:${port}`,
+    url: `redis${tls === undefined ? '' : 's'}://${password === undefined ? '' : `:${password}@`}127.0.0.1:${port}`,
     port,
     get pid() {
       return running.pid;
@@ -57,20 +88,22 @@ export async function startRedis({ args = [], password }: RedisServerOptions = {
   };
 }
 
-/** Three servers that are one Cluster. */
-export async function startRedisCluster(): Promise<
-  AsyncDisposable & { url: string; servers: RedisServer[] }
-> {
+/** Three servers that are one Cluster; options are those of each. */
+export async function startRedisCluster({
+  args: further = [],
+  tls,
+}: RedisServerOptions = {}): Promise<AsyncDisposable & { url: string; servers: RedisServer[] }> {
   await using stack = new AsyncDisposableStack();
   const servers: RedisServer[] = [];
   for (let at = 0; at < 3; at += 1) {
     // The port between nodes is 10,000 above, where that is one.
     const busPort = `${await reservePort()}`;
     const args = ['--cluster-enabled', 'yes', '--cluster-port', busPort, '--cluster-node-timeout', '2000'];
-    servers.push(stack.use(await startRedis({ args })));
+    servers.push(stack.use(await startRedis({ args: [...args, ...further], ...(tls && { tls }) })));
   }
   const nodes = servers.map(({ port }) => `127.0.0.1:${port}`);
-  await runOrThrow('redis-cli', ['--cluster', 'create', ...nodes, '--cluster-yes']);
+  const secure = tls ? tlsArguments(tls, 0).cli : [];
+  await runOrThrow('redis-cli', [...secure, '--cluster', 'create', ...nodes, '--cluster-yes']);
   for (const { cli } of servers) {
     await waitFor(async () => (await cli('cluster', 'info')).includes('cluster_state:ok'), {
       what: 'the Cluster',
@@ -78,19 +111,29 @@ export async function startRedisCluster(): Promise<
   }
   const held = stack.move();
   return {
-    url: `redis-cluster://${nodes.join(',')}`,
+    url: `redis${tls ? 's' : ''}-cluster://${nodes.join(',')}`,
     servers,
     [Symbol.asyncDispose]: () => held[Symbol.asyncDispose](),
   };
 }
 
+export interface SentinelOptions extends RedisServerOptions {
+  /** Of the Sentinel; none unless told. */
+  sentinelPassword?: string;
+}
+
 /** A master, a replica of it, and a Sentinel that makes the replica the master where that one is gone. */
-export async function startRedisSentinel(): Promise<
+export async function startRedisSentinel({
+  sentinelPassword,
+  ...options
+}: SentinelOptions = {}): Promise<
   AsyncDisposable & { url: string; master: RedisServer; replica: RedisServer }
 > {
   await using stack = new AsyncDisposableStack();
-  const master = stack.use(await startRedis());
-  const replica = stack.use(await startRedis({ args: ['--replicaof', '127.0.0.1', `${master.port}`] }));
+  const master = stack.use(await startRedis(options));
+  const replica = stack.use(
+    await startRedis({ ...options, args: ['--replicaof', '127.0.0.1', `${master.port}`] }),
+  );
   await waitFor(async () => (await replica.cli('info', 'replication')).includes('master_link_status:up'), {
     what: 'the replica to follow',
     timeout: 20_000,
@@ -98,25 +141,33 @@ export async function startRedisSentinel(): Promise<
   const folder = stack.use(await temporaryFolder());
   const file = join(folder.path, 'sentinel.conf');
   const port = await reservePort();
+  const secure = options.tls && tlsArguments(options.tls, port);
+  const login = sentinelPassword === undefined ? [] : ['--no-auth-warning', '-a', sentinelPassword];
+  const cli = ['-p', `${port}`, ...(secure?.cli ?? []), ...login];
   await writeFile(
     file,
     [
-      `port ${port}`,
+      ...(secure?.server ?? ['--port', `${port}`])
+        .join(' ')
+        .split(' --')
+        .map((line) => line.replace(/^--/, '')),
       'bind 127.0.0.1',
       `sentinel monitor main 127.0.0.1 ${master.port} 1`,
       'sentinel down-after-milliseconds main 1000',
       'sentinel failover-timeout main 5000',
+      ...(options.password === undefined ? [] : [`sentinel auth-pass main ${options.password}`]),
+      ...(sentinelPassword === undefined ? [] : [`requirepass ${sentinelPassword}`]),
     ].join('\n'),
   );
   stack.use(
     await spawnUntil('redis-server', [file, '--sentinel'], async () => {
-      const { stdout } = await run('redis-cli', ['-p', `${port}`, 'sentinel', 'replicas', 'main']);
+      const { stdout } = await run('redis-cli', [...cli, 'sentinel', 'replicas', 'main']);
       return stdout.includes(`${replica.port}`);
     }),
   );
   const held = stack.move();
   return {
-    url: `redis-sentinel://127.0.0.1:${port}/0#main`,
+    url: `redis${secure ? 's' : ''}-sentinel://127.0.0.1:${port}/0#main`,
     master,
     replica,
     [Symbol.asyncDispose]: () => held[Symbol.asyncDispose](),
