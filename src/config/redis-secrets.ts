@@ -1,23 +1,74 @@
 import { hkdfSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { RedisAddress } from '../redis/redis.ts';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
+import type { RedisAddress, RedisTls } from '../redis/redis.ts';
 import { ConfigError } from './loader.ts';
 import type { Config } from './schema.ts';
 
 /** Bytes of a secret that nobody guesses. */
 const LEAST_SECRET = 32;
 
+type RedisFiles = Pick<
+  Config,
+  | 'redisUrl'
+  | 'redisPasswordFile'
+  | 'redisSentinelUser'
+  | 'redisSentinelPasswordFile'
+  | 'redisTlsCaFile'
+  | 'redisTlsCertFile'
+  | 'redisTlsKeyFile'
+>;
+
 /**
- * Tells where the Redis of the settings is, with its password; undefined where there is none.
+ * Reads the address of Redis from the settings, with the passwords and certificates of their files; undefined without
+ * `redis_url`.
  *
- * @throws ConfigError where the file of the password cannot be read
+ * @throws ConfigError where a file can't be read or used
  */
-export function redisAddressOf({
-  redisUrl,
-  redisPasswordFile: path,
-}: Pick<Config, 'redisUrl' | 'redisPasswordFile'>): RedisAddress | undefined {
-  if (redisUrl === undefined || path === undefined) return redisUrl;
-  return { ...redisUrl, password: readSecret(path) };
+export function redisAddressOf(files: RedisFiles): RedisAddress | undefined {
+  const { redisUrl, redisPasswordFile, redisSentinelUser: username, redisSentinelPasswordFile } = files;
+  if (redisUrl === undefined) return undefined;
+  const tls = redisTlsOf(files);
+  return {
+    ...redisUrl,
+    ...(redisPasswordFile !== undefined && { password: readSecret(redisPasswordFile) }),
+    ...(redisSentinelPasswordFile !== undefined && {
+      sentinelLogin: { username, password: readSecret(redisSentinelPasswordFile) || undefined },
+    }),
+    ...(tls && { tls }),
+  };
+}
+
+function redisTlsOf({
+  redisTlsCaFile: caFile,
+  redisTlsCertFile: certFile,
+  redisTlsKeyFile: keyFile,
+}: RedisFiles): RedisTls | undefined {
+  if (caFile === undefined && certFile === undefined) return undefined;
+  const [authorities, cert] = [caFile && readPem(caFile), certFile && readPem(certFile)];
+  const key = keyFile === undefined ? cert : readSecret(keyFile);
+  if (caFile !== undefined) checkTls(caFile, { ca: authorities });
+  if (certFile !== undefined)
+    checkTls(keyFile === undefined ? certFile : `${certFile}, ${keyFile}`, { cert, key });
+  return { authorities, certificate: cert, key };
+}
+
+/** Reads a file that has a certificate at least. */
+function readPem(path: string): string {
+  const pem = readSecret(path);
+  if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
+    throw new ConfigError([`${path}: it has no certificate in PEM. Name a file that has one.`]);
+  }
+  return pem;
+}
+
+function checkTls(where: string, options: SecureContextOptions): void {
+  try {
+    createSecureContext(options);
+  } catch (error) {
+    const { reason, message } = error as Error & { reason?: string };
+    throw new ConfigError([`${where}: TLS can't use it: ${reason ?? message}.`]);
+  }
 }
 
 /**

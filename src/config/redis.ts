@@ -15,21 +15,53 @@ export function settleRedis(
   { tls }: Pick<Config, 'tls'>,
   mistakes: string[],
 ): RedisSettings {
-  const { redisUrl, redisPasswordFile, redisKeyFile, tagTtl } = given;
+  const { redisUrl, redisPasswordFile, redisKeyFile, redisTlsCertFile, redisTlsKeyFile, tagTtl } = given;
+  const { redisSentinelUser, redisSentinelPasswordFile } = given;
+  const forSentinels = {
+    '--redis-sentinel-password-file': redisSentinelPasswordFile,
+    '--redis-sentinel-user': redisSentinelUser,
+  };
+  const forTls = {
+    '--redis-tls-ca-file': given.redisTlsCaFile,
+    '--redis-tls-cert-file': redisTlsCertFile,
+    '--redis-tls-key-file': redisTlsKeyFile,
+  };
   if (redisUrl === undefined) {
-    for (const [flag, value] of [
-      ['--redis-password-file', redisPasswordFile],
-      ['--redis-key-file', redisKeyFile],
-    ]) {
-      if (value !== undefined) mistakes.push(`${flag} is for --redis-url: set both, or none.`);
-    }
+    const all = {
+      ...{ '--redis-password-file': redisPasswordFile, '--redis-key-file': redisKeyFile },
+      ...{ ...forSentinels, ...forTls },
+    };
+    for (const flag of givenOf(all)) mistakes.push(`${flag} is for --redis-url: set both, or none.`);
   } else if (tls === 'acme' && redisKeyFile === undefined) {
     mistakes.push(
       '--redis-url and --tls acme need --redis-key-file: a file by which all replicas encrypt the certificate’s key. `openssl rand -base64 48` makes one.',
     );
   }
+  if (redisUrl !== undefined && redisUrl.kind !== 'sentinel') {
+    for (const flag of givenOf(forSentinels)) {
+      mistakes.push(
+        `${flag} is for Sentinels: write --redis-url as redis-sentinel:// or rediss-sentinel://.`,
+      );
+    }
+  }
+  if (redisUrl !== undefined && !redisUrl.isTls) {
+    for (const flag of givenOf(forTls)) {
+      mistakes.push(`${flag} is for TLS: write --redis-url with rediss in place of redis.`);
+    }
+  }
+  if (redisSentinelUser !== undefined && redisSentinelPasswordFile === undefined) {
+    mistakes.push('--redis-sentinel-user needs --redis-sentinel-password-file.');
+  }
+  if (redisTlsKeyFile !== undefined && redisTlsCertFile === undefined) {
+    mistakes.push('--redis-tls-key-file needs --redis-tls-cert-file.');
+  }
   if (redisPasswordFile !== undefined && redisUrl?.password !== undefined) {
     mistakes.push('--redis-url has a password, and --redis-password-file, too: set one of them.');
   }
   return { tagTtl: tagTtl ?? (redisUrl === undefined ? 0 : SHARED_TAG_TTL_MS) };
+}
+
+/** The flags that have a value. */
+function givenOf(flags: Readonly<Record<string, string | undefined>>): string[] {
+  return Object.keys(flags).filter((flag) => flags[flag] !== undefined);
 }

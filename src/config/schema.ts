@@ -361,13 +361,43 @@ export const SCHEMA = {
     section: 'replicas',
     type: redisUrl,
     doc: 'The Redis, or Valkey, that all replicas share: limits are exact across them, one orders the certificate, and what a tag means is asked once. redis://HOST, rediss://USER:PASSWORD@HOST (TLS), redis-sentinel://HOST,HOST/0#MASTER or redis-cluster://HOST,HOST.',
-    example: 'redis://redis.lan:6379/0',
+    example: 'rediss-sentinel://redis1.lan,redis2.lan,redis3.lan/0#mymaster',
   },
   redisPasswordFile: {
     section: 'replicas',
     type: text,
     doc: 'A file with the password of that Redis, in place of one in its URL.',
     example: '/run/credentials/dockerproxy.service/redis-password',
+  },
+  redisSentinelUser: {
+    section: 'replicas',
+    type: text,
+    doc: 'The user for Sentinels, with REDIS_SENTINEL_PASSWORD_FILE. Default: the user `default`.',
+    example: 'dockerproxy',
+  },
+  redisSentinelPasswordFile: {
+    section: 'replicas',
+    type: text,
+    doc: 'A file with the password of the Sentinels; an empty one, such as /dev/null, for Sentinels without a password. Default: the user and the password of Redis.',
+    example: '/run/credentials/dockerproxy.service/redis-sentinel-password',
+  },
+  redisTlsCaFile: {
+    section: 'replicas',
+    type: text,
+    doc: 'The PEM file of a private authority that signs the certificates of Redis and of its Sentinels, trusted beside those of the system. With rediss://.',
+    example: '/etc/dockerproxy/redis-ca.pem',
+  },
+  redisTlsCertFile: {
+    section: 'replicas',
+    type: text,
+    doc: 'The PEM file of the client certificate that Redis asks for. With rediss://.',
+    example: '/run/credentials/dockerproxy.service/redis-client.crt',
+  },
+  redisTlsKeyFile: {
+    section: 'replicas',
+    type: text,
+    doc: 'The PEM file of the key of that client certificate. Default: REDIS_TLS_CERT_FILE, which then has both.',
+    example: '/run/credentials/dockerproxy.service/redis-client.key',
   },
   redisKeyFile: {
     section: 'replicas',
@@ -437,6 +467,11 @@ type Optional =
   | 'certsDir'
   | 'redisUrl'
   | 'redisPasswordFile'
+  | 'redisSentinelUser'
+  | 'redisSentinelPasswordFile'
+  | 'redisTlsCaFile'
+  | 'redisTlsCertFile'
+  | 'redisTlsKeyFile'
   | 'redisKeyFile'
   | 'acmeEmail'
   | 'tlsCertFile'

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
@@ -8,11 +8,15 @@ import { ConfigError, loadConfig } from '../../src/config/loader.ts';
 import { redisAddressOf, redisKeyOf } from '../../src/config/redis-secrets.ts';
 import { redisUrl } from '../../src/config/redis-url.ts';
 import type { Config } from '../../src/config/schema.ts';
+import { makeCertificates } from '../support/certificates.ts';
+import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder } from '../support/process.ts';
 
 const NOWHERE = { environment: {}, home: '/nowhere', isRoot: false };
 const ACME = ['--domains', 'dl.example.org', '--acme-email', 'ops@example.org'];
 const URL_FLAG = ['--redis-url', 'redis://redis.lan'];
+const TLS_URL = ['--redis-url', 'rediss://redis.lan'];
+const SENTINELS = ['--redis-url', 'redis-sentinel://one,two#main'];
 
 function load(...argv: string[]): Config {
   return loadConfig({ ...NOWHERE, argv });
@@ -112,6 +116,17 @@ suite('what goes with a Redis', () => {
       [['--redis-password-file', '/password'], /^--redis-password-file is for --redis-url/],
       [[...URL_FLAG, ...ACME], /^--redis-url and --tls acme need --redis-key-file: .*openssl rand/],
       [['--redis-url', 'redis://a@b', '--redis-password-file', '/p'], /too: set one of them\.$/],
+      [['--redis-tls-ca-file', '/ca'], /^--redis-tls-ca-file is for --redis-url: set both, or none\.$/],
+      [[...URL_FLAG, '--redis-tls-ca-file', '/ca'], /^--redis-tls-ca-file is for TLS: .* with rediss/],
+      [
+        [...URL_FLAG, '--redis-sentinel-password-file', '/p'],
+        /^--redis-sentinel-password-file is for Sentinels/,
+      ],
+      [
+        [...SENTINELS, '--redis-sentinel-user', 'me'],
+        /^--redis-sentinel-user needs --redis-sentinel-password-file/,
+      ],
+      [[...TLS_URL, '--redis-tls-key-file', '/k'], /^--redis-tls-key-file needs --redis-tls-cert-file/],
     ] as const) {
       assert.throws(
         () => load(...argv),
@@ -139,5 +154,64 @@ suite('what goes with a Redis', () => {
       () => redisAddressOf({ ...config, redisPasswordFile: '/nowhere/p' }),
       /\/nowhere\/p: ENOENT/,
     );
+  });
+
+  test('Sentinels have a login of their own, or none, where a file says so', async () => {
+    await using folder = await temporaryFolder();
+    const [password, empty] = [join(folder.path, 'password'), join(folder.path, 'empty')];
+    await writeFile(password, 'anders\n');
+    await writeFile(empty, '\n');
+    const loginOf = (...flags: string[]) => redisAddressOf(load(...SENTINELS, ...flags))?.sentinelLogin;
+    assert.equal(loginOf(), undefined);
+    const anyone = { username: undefined, password: 'anders' };
+    assert.deepEqual(loginOf('--redis-sentinel-password-file', password), anyone);
+    const named = ['--redis-sentinel-user', 'me', '--redis-sentinel-password-file', password];
+    assert.deepEqual(loginOf(...named), { ...anyone, username: 'me' });
+    for (const none of [empty, '/dev/null']) {
+      const nothing = { username: undefined, password: undefined };
+      assert.deepEqual(loginOf('--redis-sentinel-password-file', none), nothing);
+    }
+    assert.throws(() => loginOf('--redis-sentinel-password-file', '/nowhere/p'), /\/nowhere\/p: ENOENT/);
+  });
+
+  test('certificates for TLS come from files, and those that TLS cannot use are told at the start', {
+    skip: skipUnless('openssl'),
+  }, async () => {
+    await using folder = await temporaryFolder();
+    const { client, server } = await makeCertificates(folder.path);
+    const path = (name: string) => join(client, name);
+    const pem = async (name: string) => (await readFile(path(name), 'utf8')).trim();
+    const tlsOf = (...flags: string[]) => redisAddressOf(load(...TLS_URL, ...flags))?.tls;
+    assert.equal(tlsOf(), undefined);
+    const [authorities, certificate, key] = [
+      await pem('ca.pem'),
+      await pem('cert.pem'),
+      await pem('key.pem'),
+    ];
+    assert.deepEqual(tlsOf('--redis-tls-ca-file', path('ca.pem')), {
+      ...{ authorities, certificate: undefined, key: undefined },
+    });
+    const separate = ['--redis-tls-cert-file', path('cert.pem'), '--redis-tls-key-file', path('key.pem')];
+    assert.deepEqual(tlsOf(...separate), { authorities: undefined, certificate, key });
+    await writeFile(path('both.pem'), `${certificate}\n${key}\n`);
+    const both = `${certificate}\n${key}`;
+    assert.deepEqual(tlsOf('--redis-tls-cert-file', path('both.pem')), {
+      ...{ authorities: undefined, certificate: both, key: both },
+    });
+    for (const [flags, sentence] of [
+      [['--redis-tls-ca-file', '/nowhere/ca'], /^\/nowhere\/ca: ENOENT/],
+      [['--redis-tls-ca-file', path('key.pem')], /key\.pem: it has no certificate in PEM/],
+      [['--redis-tls-cert-file', path('cert.pem')], /cert\.pem: TLS can't use it: /],
+      [
+        ['--redis-tls-cert-file', path('cert.pem'), '--redis-tls-key-file', join(server, 'key.pem')],
+        /cert\.pem, \S+key\.pem: TLS can't use it: .*key values mismatch/i,
+      ],
+    ] as const) {
+      assert.throws(
+        () => tlsOf(...flags),
+        (error: unknown) => error instanceof ConfigError && sentence.test(error.message),
+        flags.join(' '),
+      );
+    }
   });
 });
