@@ -1,4 +1,5 @@
-import { AcmeProblemError, type AcmeResponse, parseRetryAfter } from './transport.ts';
+import { parseRetryAfter } from '../../retry-after.ts';
+import { AcmeProblemError, type AcmeResponse } from './transport.ts';
 
 /** The function of `@root/acme` through which each of its signed requests goes. */
 export type JwsRequest = typeof import('@root/acme/utils.js')['_jwsRequest'];
@@ -37,7 +38,7 @@ export function pollingRight(jwsRequest: JwsRequest, clock: PollingClock): JwsRe
 
   const post: JwsRequest = (acme, request) => withFreshNonces(() => jwsRequest(acme, request), request);
   const waitAsTold = async ({ headers }: AcmeResponse, already = 0): Promise<void> => {
-    const asked = parseRetryAfter(headers['retry-after'] ?? null, clock.now()) ?? POLL_MS;
+    const asked = parseRetryAfter(headers['retry-after'], clock.now()) ?? POLL_MS;
     const pause = Math.min(Math.max(asked, POLL_MS), LONGEST_POLL_MS) - already;
     if (pause > 0) await clock.pause(pause);
   };

@@ -1,3 +1,5 @@
+import { parseRetryAfter } from '../../retry-after.ts';
+
 /** A request as `@root/acme` makes it; its body is text already. */
 export interface AcmeRequest {
   readonly url: string;
@@ -92,18 +94,6 @@ export function problemOf(body: unknown, answered: number): Omit<AcmeProblem, 'i
     status: typeof status === 'number' ? status : answered,
     retryAfter: undefined,
   };
-}
-
-/**
- * Reads Retry-After, which is a number of seconds or a date.
- *
- * @returns milliseconds from now
- * @see https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
- */
-export function parseRetryAfter(header: string | null, now: number): number | undefined {
-  if (header === null) return undefined;
-  const delay = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - now;
-  return Number.isFinite(delay) && delay >= 0 ? delay : undefined;
 }
 
 async function readBody(response: Response): Promise<string> {

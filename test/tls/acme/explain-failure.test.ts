@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { explainFailure } from '../../../src/tls/acme/explain-failure.ts';
-import { parseRetryAfter } from '../../../src/tls/acme/transport.ts';
 
 const directory = 'https://ca.example/directory';
 const error = new Error('order failed');
@@ -81,21 +80,5 @@ suite('what keeps an authority from answering', () => {
       assert.equal(failure.code, code);
       assert.match(failure.message, rule);
     });
-  }
-});
-
-suite('Retry-After', () => {
-  const NOW = Date.UTC(2026, 10, 24);
-  const headers: [string | null, number | undefined][] = [
-    ['120', 120_000],
-    ['0', 0],
-    [new Date(NOW + 60_000).toUTCString(), 60_000],
-    [new Date(NOW - 60_000).toUTCString(), undefined],
-    ['soon', undefined],
-    ['-5', undefined],
-    [null, undefined],
-  ];
-  for (const [header, expected] of headers) {
-    test(`${header} is ${expected} ms`, () => assert.equal(parseRetryAfter(header, NOW), expected));
   }
 });
