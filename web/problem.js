@@ -20,23 +20,22 @@ export const showProblem = (problem, { retry, choose, chooseTag }) => {
 		make('code', { textContent: detail, lang: 'en', dir: 'ltr' }),
 		chips,
 	);
-	section.hidden = false;
-	section.scrollIntoView({ block: 'nearest' });
 	chips.append(...platforms.map((name) => makeButton(name, () => choose(name))));
 	chips.append(...similarTags.map((tag) => makeButton(tag, () => chooseTag(tag))));
-	const mayPass = retryAfter || !status || status >= 500;
-	if (!mayPass) return title;
 	const again = makeButton(t('again'), retry);
-	chips.append(again);
 	const timer = make('p', { role: 'timer' });
-	section.append(timer);
+	if (retryAfter || !status || status >= 500) chips.append(again);
+	if (retryAfter) section.append(timer);
 	const end = Date.now() + (retryAfter ?? 0) * 1000;
 	const tick = () => {
 		const left = Math.ceil((end - Date.now()) / 1000);
 		again.disabled = left > 0;
-		timer.textContent = left > 0 ? t('wait', { time: clock(left) }) : '';
+		// An empty line would end, and move what is below.
+		timer.textContent = left > 0 ? t('wait', { time: clock(left) }) : '\xa0';
 		if (left > 0 && timer.isConnected) setTimeout(tick, 250);
 	};
 	tick();
+	section.hidden = false;
+	section.scrollIntoView({ block: 'nearest' });
 	return title;
 };

@@ -33,6 +33,7 @@ export function createRenderProblem({
 <meta name="viewport" content="width=device-width">
 <title>${escapeHtml(title)}</title>
 <link rel="icon" href="${assets}/icon.svg">
+<link rel="expect" href="#problem" blocking="render">
 <link rel="stylesheet" href="${assets}/portal.css">
 </head>
 <body>

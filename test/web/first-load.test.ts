@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, suite, test } from 'node:test';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { httpCall } from '../support/http-request.ts';
+import { skipUnless } from '../support/packages.ts';
+import { type Bed, startBed } from './bed.ts';
+import { startChromium, untilReady, visit } from './browser.ts';
+
+/** Blocks of the page's modules that run: each call of a function and each turn of a loop counts. About 200 do. */
+const BLOCKS_LIMIT = 1000;
+/** Elements of the document; an image's card makes 150 of them. */
+const ELEMENTS_LIMIT = 200;
+/** The document, its style sheet, its icon, thirteen modules and two questions to the API; the icon may come twice. */
+const REQUESTS_LIMIT = 18;
+
+const PHONE: BrowserContextOptions = { viewport: { width: 360, height: 740 } };
+
+interface Load {
+  readonly blocks: number;
+  readonly elements: number;
+  readonly requests: readonly string[];
+  readonly shifts: readonly string[];
+}
+
+suite('the first load of the page', {
+  skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
+}, () => {
+  let bed: Bed;
+  let chromium: Browser & AsyncDisposable;
+
+  before(async () => {
+    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
+  });
+  after(async () => {
+    await chromium[Symbol.asyncDispose]();
+    await bed[Symbol.asyncDispose]();
+  });
+
+  /** Loads a page in a new profile, and counts the work until `end` is there. */
+  const load = async (
+    path: string,
+    options: BrowserContextOptions = {},
+    prepare = async (_page: Page): Promise<void> => {},
+    end = 'body',
+  ): Promise<Load> => {
+    await using visited = await visit(chromium, 'about:blank', { locale: 'fa-IR', ...options });
+    const { page } = visited;
+    await prepare(page);
+    const profiler = await page.context().newCDPSession(page);
+    await profiler.send('Profiler.enable');
+    await profiler.send('Profiler.startPreciseCoverage', { callCount: true, detailed: true });
+    const requests: string[] = [];
+    page.on('request', (request) => requests.push(request.url()));
+    await page.goto(bed.url + path);
+    await untilReady(page);
+    if (path !== '/') await page.locator('#form[aria-busy=false]').waitFor();
+    await page.locator(end).waitFor();
+    const { result } = await profiler.send('Profiler.takePreciseCoverage');
+    const blocks = result
+      .filter(({ url }) => url.startsWith(bed.url))
+      .flatMap(({ functions }) => functions.flatMap(({ ranges }) => ranges))
+      .reduce((sum, { count }) => sum + count, 0);
+    const elements = await page.locator('*').count();
+    return { blocks, elements, requests, shifts: await shiftsOf(page) };
+  };
+
+  const visits: [name: string, query: () => string][] = [
+    ['empty', () => '/'],
+    ['with an image', () => `/?image=${bed.busybox}`],
+    ['with a platform that is none', () => `/?image=${bed.busybox}&platform=foo`],
+    ['with a platform that the image lacks', () => `/?image=${bed.busybox}&platform=linux/s390x`],
+    ['with an image that is missing', () => `/?image=${bed.busybox}-missing`],
+  ];
+  for (const [name, query] of visits) {
+    for (const [device, options] of [
+      ['a screen', {}],
+      ['a phone', PHONE],
+    ] as const) {
+      test(`${name}, on ${device}: does little work, and nothing moves`, async () => {
+        const { blocks, elements, requests, shifts } = await load(query(), options);
+        assert.deepEqual(shifts, []);
+        assert.ok(blocks > 0 && blocks <= BLOCKS_LIMIT, `${blocks} blocks of scripts`);
+        assert.ok(elements <= ELEMENTS_LIMIT, `${elements} elements`);
+        assert.ok(requests.length <= REQUESTS_LIMIT, requests.join('\n'));
+      });
+    }
+  }
+
+  for (const [name, path] of [
+    ['empty', () => '/'],
+    ['refused', () => `/?image=${bed.busybox}&platform=linux/s390x`],
+    ['the page of a problem', () => '/dl?myimage=127.0.0.1:1/a'],
+  ] as const) {
+    test(`${name}: nothing moves while the document arrives in pieces`, async () => {
+      await using pieces = await serveInPieces(bed.url, path());
+      await using visited = await visit(chromium, 'about:blank', { locale: 'fa-IR', ...PHONE });
+      const { page } = visited;
+      await page.goto(pieces.url + path(), { waitUntil: 'commit' });
+      for (let piece = pieces.send(); piece !== undefined; piece = pieces.send()) {
+        await untilParsed(page, piece);
+        await untilPainted(page);
+      }
+      await page.waitForLoadState();
+      if (path().startsWith('/?')) await page.locator('#problem button').first().waitFor();
+      assert.deepEqual(await shiftsOf(page), []);
+    });
+  }
+
+  test('a script that does more is seen, wherever it does it', async () => {
+    const work = `for (let turn = 0; turn <= ${BLOCKS_LIMIT}; turn++) document.body.className = 'idle';`;
+    for (const busy of [
+      (code: string) => `${code}\n${work}`,
+      (code: string) => `${code}\nsetTimeout(() => { ${work} });`,
+      (code: string) => `${code}\nawait fetch('/healthz'); ${work}`,
+    ]) {
+      const answerBusily = (page: Page) =>
+        page.route('**/app.js', async (route) => {
+          const response = await route.fetch();
+          await route.fulfill({ response, body: busy(await response.text()) });
+        });
+      const { blocks } = await load(`/?image=${bed.busybox}`, {}, answerBusily, '.idle');
+      assert.ok(blocks > BLOCKS_LIMIT, `${blocks}`);
+    }
+  });
+
+  test('what moves is seen', async () => {
+    const move = (page: Page) =>
+      page.addInitScript(() =>
+        addEventListener('load', () =>
+          requestAnimationFrame(() =>
+            setTimeout(() => {
+              document.querySelector('main')?.prepend(document.createElement('h1'), 'x');
+              requestAnimationFrame(() => setTimeout(() => document.body.classList.add('moved')));
+            }),
+          ),
+        ),
+      );
+    assert.notDeepEqual((await load('/', {}, move, '.moved')).shifts, []);
+  });
+});
+
+/** What has moved on a page without its user's doing. */
+function shiftsOf(page: Page): Promise<string[]> {
+  return page.evaluate(() => {
+    const observer = new PerformanceObserver(() => {});
+    observer.observe({ type: 'layout-shift', buffered: true });
+    return observer.takeRecords().map((shift) => JSON.stringify(shift));
+  });
+}
+
+/** Waits for the comment that ends a piece. Frames can't be waited for: rendering may be held back. */
+async function untilParsed(page: Page, piece: string): Promise<void> {
+  const find = (mark: string): boolean => {
+    const comments = document.createTreeWalker(document, NodeFilter.SHOW_COMMENT);
+    while (comments.nextNode()) if (comments.currentNode.nodeValue === mark) return true;
+    return false;
+  };
+  await page.waitForFunction(find, piece, { polling: 10 });
+}
+
+/** Gives the page a frame, or as many turns of its event loop as come to one where rendering is held back. */
+function untilPainted(page: Page): Promise<void> {
+  return page.evaluate(async () => {
+    const frame = new Promise<void>((done) => requestAnimationFrame(() => setTimeout(done)));
+    let isPainted = false;
+    void frame.then(() => {
+      isPainted = true;
+    });
+    for (let turn = 0; turn < 20 && !isPainted; turn++) await new Promise((done) => setTimeout(done));
+  });
+}
+
+/** Stands before a service and sends one of its documents tag by tag, as a slow line or a busy browser takes it. */
+async function serveInPieces(origin: string, path: string) {
+  const page = { headers: { accept: 'text/html', 'accept-language': 'fa' } };
+  const document = (await httpCall(origin + path, page)).body.toString();
+  // What follows the form is below it.
+  const parts = document.split(
+    /(?=<(?:details|input|ul|button class="primary js"|h1|\/header|\/form|\/main))|(?<=<img[^>]*>)/,
+  );
+  const pieces = parts.map((html, at) => ({ html, mark: `piece ${at}` }));
+  const { promise, resolve } = Promise.withResolvers<ServerResponse>();
+  const server = createServer(async (request, response) => {
+    if (request.url === path) {
+      response.writeHead(200, { 'content-type': 'text/html' });
+      response.flushHeaders();
+      resolve(response);
+      return;
+    }
+    const { status, headers, body } = await httpCall(`${origin}${request.url}`);
+    response.writeHead(status, { 'content-type': headers['content-type'] }).end(body);
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    /** Sends the next piece, and gives the comment at its end; ends the document after the last one. */
+    send(): string | undefined {
+      const piece = pieces.shift();
+      void promise.then((response) => {
+        if (piece === undefined) response.end();
+        else response.write(`${piece.html}<!--${piece.mark}-->`);
+      });
+      return piece?.mark;
+    },
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((closed) => server.close(closed));
+    },
+  };
+}
