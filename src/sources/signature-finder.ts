@@ -5,7 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import { type ManifestLinks, parseManifestLinks } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
-import { isOutage } from '../registry/status-error.ts';
+import { isOutage, isVerdict } from '../registry/status-error.ts';
 import type { SignatureClaim } from '../trust/signature-claim.ts';
 
 const SIMPLE_SIGNING_TYPE = 'application/vnd.dev.cosign.simplesigning.v1+json';
@@ -63,16 +63,44 @@ export async function* findSignatures(
     }
   };
 
+  const listedIn = async function* (list: FetchedManifest | undefined): AsyncGenerator<SignatureClaim, void> {
+    for (const referrer of referrersOf(list)) {
+      const manifest = await unlessMissing(client.manifest(repository, referrer.digest, signal));
+      if (manifest === undefined) yield { kind: 'unusable' };
+      else yield* under(manifest);
+    }
+  };
+
   const tagged = await fetchIfThere(client, repository, `${base}.sig`, signal);
   if (tagged !== undefined) yield* under(tagged);
-
   const listed =
     (await client.referrers(repository, digest, signal)) ??
     (await fetchIfThere(client, repository, base, signal));
-  for (const referrer of referrersOf(listed)) {
-    const manifest = await unlessMissing(client.manifest(repository, referrer.digest, signal));
-    if (manifest === undefined) yield { kind: 'unusable' };
-    else yield* under(manifest);
+  yield* listedIn(listed);
+
+  if (tagged !== undefined && listed !== undefined) return;
+  if (await answersHead(client, repository, digest, signal)) return;
+  // A registry that refuses HEAD of a manifest that it has may have these, too.
+  if (tagged === undefined) {
+    const hidden = await unlessMissing(client.manifest(repository, `${base}.sig`, signal));
+    if (hidden !== undefined) yield* under(hidden);
+  }
+  if (listed === undefined) yield* listedIn(await unlessMissing(client.manifest(repository, base, signal)));
+}
+
+/** Tells whether a HEAD of a manifest that is there finds it. */
+async function answersHead(
+  client: RegistryClient,
+  repository: Repository,
+  digest: Digest,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await client.resolveTag(repository, digest, AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]));
+    return true;
+  } catch (error) {
+    signal.throwIfAborted();
+    return isVerdict(error);
   }
 }
 

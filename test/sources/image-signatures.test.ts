@@ -232,6 +232,24 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
     assert.deepEqual(asked, ['HEAD manifests', 'GET referrers', 'GET manifests', 'GET blobs']);
   });
 
+  for (const status of [401, 403, 404, 405]) {
+    test(`are found where HEAD is answered with ${status}, and GET is not`, async () => {
+      const signatures = signatureManifest([await good()]);
+      const name = `headless/${status}`;
+      const content = (at: string): unknown =>
+        signatures.blobs.find(({ descriptor: { digest } }) => at.endsWith(digest))?.content;
+      hostile.misbehave(name, {
+        manifest: (request, response) => {
+          const isThere = request.url?.endsWith(signatureTag(subject.descriptor.digest)) === true;
+          if (isThere && request.method === 'GET') return answering(signatures.bytes)(request, response);
+          response.writeHead(request.method === 'HEAD' ? status : 404).end();
+        },
+        blob: (request, response) => answering(content(request.url ?? ''))(request, response),
+      });
+      assert.equal(await verdictOn(name, fresh(), hostile.host), 'signed');
+    });
+  }
+
   suite('at a registry that means no good', () => {
     const payload = (): Buffer => simpleSigning(subject.descriptor.digest);
     /** Serves a manifest of signatures under cosign's tag, and nothing else. */
