@@ -267,7 +267,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
 
   test('from what is not there, or not allowed, says so', async () => {
     const missing = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}&have=${image('9')}`);
-    assert.deepEqual([missing.status, JSON.parse(`${missing.body}`).code], [404, 'image-not-found']);
+    assert.deepEqual([missing.status, JSON.parse(`${missing.body}`).code], [404, 'tag-not-found']);
     const refused = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}&have=evil.example/a`);
     assert.deepEqual([refused.status, JSON.parse(`${refused.body}`).code], [403, 'image-not-allowed']);
     const malformed = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}&have=sha256:12`);
