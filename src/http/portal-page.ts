@@ -39,8 +39,6 @@ export function renderPages(web: WebFolder, info: ServiceInfo): Readonly<Record<
     (lang) =>
       `<a href="?lang=${lang}" lang="${lang}">${escapeHtml(web.languages[lang].page.languageName ?? '')}</a>`,
   ).join('');
-  // Each visitor would pay for the indentation.
-  const template = web.template.replace(/^ +/gm, '');
   const pages = LANGUAGES.map((lang) => {
     const { page: words, strings } = web.languages[lang];
     const values: Record<string, string> = {
@@ -53,7 +51,7 @@ export function renderPages(web: WebFolder, info: ServiceInfo): Readonly<Record<
       data: dataOf(info, strings),
     };
     const render = (look: string): Page =>
-      pageOf(fill(template, (key) => (key === 'look' ? look : (values[key] ?? missing(lang, key)))));
+      pageOf(fill(web.template, (key) => (key === 'look' ? look : (values[key] ?? missing(lang, key)))));
     return [lang, { plain: render(''), deep: render('tall') }];
   });
   return Object.fromEntries(pages) as Record<Language, Pages>;
