@@ -18,7 +18,6 @@ const { title } = document;
 const { isEngine, maxImages, search } = data;
 byId('formats').hidden = isEngine;
 let platform = '';
-/** Whatever belongs to what is shown ends with it. */
 let looking = new AbortController();
 
 const suggestions = suggest(input, byId('options'), (text, signal) =>
@@ -30,7 +29,6 @@ const say = (text) => {
 	byId('status').textContent = text;
 };
 
-/** Shows in full what is meant, as one types. */
 const showNames = () => {
 	const pasted = parsePaste(input.value);
 	input.ariaInvalid = 'false';
@@ -50,7 +48,6 @@ function open(text) {
 	lookUp();
 }
 
-/** Ends what was looked up, watched or computed. */
 const startAnew = () => {
 	looking.abort();
 	looking = new AbortController();

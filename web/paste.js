@@ -1,8 +1,6 @@
 const PROGRAM = /^(?:docker|podman|nerdctl|ctr|crictl|skopeo|crane|buildah)$/;
-/** Of other commands, such as `docker compose up`, no image is to be fetched. */
 const COMMAND =
 	/^(?:container|images?|pull|push|tag|run|create|copy|inspect|save|manifest|buildx|imagetools|digest)$/;
-/** Flags that no value follows. */
 const ALONE =
 	/^(?:--(?:rm|detach|interactive|tty|init|privileged|read-only|quiet|no-healthcheck|.*=.*)|-[ditqPa]+)$/;
 const PLATFORM = /\s--platform[=\s]([a-z\d]+\/[\w/]+)/;
@@ -22,7 +20,6 @@ export const parsePaste = (text) => {
 		.map(readLine);
 	const marked = lines.filter(({ isMarked }) => isMarked);
 	const noImages = ['scratch', ...lines.map(({ stage }) => stage)];
-	// Of a file, only some lines tell of images.
 	for (const { named, platform, isMarked } of marked[0] ? marked : lines) {
 		if (platform) pasted.platform = platform;
 		for (const word of named) if (!isMarked || !noImages.includes(word)) readWord(word, pasted);
@@ -32,7 +29,7 @@ export const parsePaste = (text) => {
 	return pasted;
 };
 
-/** Which words of a line may be images, and what else it tells. @param {string} line */
+/** @param {string} line */
 const readLine = (line) => {
 	const words = line.split(/[\s,"'`]+/).filter(Boolean);
 	while (/^(?:[$#>-]|sudo)$/.test(words[0] ?? '')) words.shift();
@@ -68,13 +65,12 @@ const readWord = (word, pasted) => {
 	}
 	const found = WEB.test(word) ? fromUrl(word) : word;
 	const plain = found.replace(/^[a-z-]+:\/\//, '').replace(/[.:/]+$/, '');
-	// Whatever a keyboard makes of it.
 	const name = repositoryOf(plain).toLowerCase() + plain.slice(repositoryOf(plain).length);
 	if (NAME.test(name)) images.push(name);
 	else pasted.problem = 'unreadable';
 };
 
-/** What a web page is about, if that is an image. @param {string} text */
+/** @param {string} text */
 const fromUrl = (text) => {
 	const address = text.replace(/^(?!https?:)/, 'https://');
 	if (!URL.canParse(address)) return '?';
@@ -100,10 +96,10 @@ const fromUrl = (text) => {
 	return `${host}/${path.join('/')}`;
 };
 
-/** Without tag and digest. @param {string} name */
+/** @param {string} name */
 export const repositoryOf = (name) => name.replace(/@.*/, '').replace(/:[^/]*$/, '');
 
-/** `nginx` → `docker.io/library/nginx:latest`, as the server will read it. @param {string} image */
+/** @param {string} image */
 export const fullName = (image) => {
 	const short = image.replace(DOCKER_HUB, '');
 	const isElsewhere = short === image && /^(?:[^/]*[.:][^/]*|localhost)\//.test(image);

@@ -39,7 +39,11 @@ declare global {
 			platform?: string;
 			problem?: 'digest' | 'unreadable';
 		}
-		/** Reads names, commands, lines of a Dockerfile or a YAML file, and addresses of web pages. */
+		/**
+		 * Reads names, commands, lines of a Dockerfile or a YAML file, and addresses of web pages. Only the marked lines
+		 * of a Dockerfile or a YAML file name images. A command such as `docker compose up` names no image to fetch. A
+		 * name loses the upper case that a phone's keyboard gives it.
+		 */
 		type ParsePaste = (text: string) => Pasted;
 
 		type ReadWord = (word: string, pasted: Pasted) => void;
@@ -63,7 +67,11 @@ declare global {
 			note?: string;
 			choose(): void;
 		}
-		/** A list below a field: arrows move, Enter chooses, Escape closes. */
+		/**
+		 * A list below a field: arrows move, Enter chooses, Escape closes.
+		 *
+		 * @see https://www.w3.org/WAI/ARIA/apg/patterns/combobox/
+		 */
 		type Suggest = (
 			input: HTMLInputElement,
 			list: HTMLElement,

@@ -2,7 +2,7 @@ import { make } from './page.js';
 
 const PAUSE_MS = 300;
 
-/** @see https://www.w3.org/WAI/ARIA/apg/patterns/combobox/ @type {Portal.Suggest} */
+/** @type {Portal.Suggest} */
 export const suggest = (input, list, load) => {
 	/** @type {Portal.Option[]} */
 	let options = [];
