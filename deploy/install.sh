@@ -93,6 +93,20 @@ check_machine() {
 	[ -d /run/systemd/system ] || [ -n "$dry_run" ] || fail 'systemd does not run here; deploy/README.md tells of containers'
 	found=$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
 	[ "${found:-0}" -ge $SYSTEMD ] || fail "it takes systemd $SYSTEMD or later, as in Debian 12 and Ubuntu 24.04, and here is ${found:-none}"
+	has_packages || check_npm
+}
+
+# A release has its packages; a clone has them once npm ci has run.
+has_packages() {
+	modules=$source/node_modules
+	[ -x "$modules/.bin/node" ] && [ -z "$(find "$source/package-lock.json" -newer "$modules/.package-lock.json")" ]
+}
+
+check_npm() {
+	command -v npm >/dev/null ||
+		fail 'npm is missing: install it (apt-get install npm), or use a release, which includes all packages'
+	(cd "$source" && npm run --silent check-npm) ||
+		fail 'this npm cannot install the packages; the line above says what to do'
 }
 
 # What will be the program, beside the one that may be running.
@@ -102,18 +116,15 @@ build() {
 	for part in src web vendor deploy docs package.json package-lock.json LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md; do
 		run cp -RPp "$source/$part" "$stage/$part"
 	done
-	modules=$source/node_modules
-	if [ -x "$modules/.bin/node" ] && [ -z "$(find "$source/package-lock.json" -newer "$modules/.package-lock.json")" ]; then
+	if has_packages; then
 		run mkdir "$stage/node_modules"
 		[ -n "$dry_run" ] || tar -C "$modules" --exclude=./.cache -cf - . | tar -C "$stage/node_modules" -xf -
 		[ -n "$dry_run" ] || prune
-	elif command -v npm >/dev/null; then
+	else
 		(
 			run cd "$stage"
 			run npm ci --omit=dev --no-audit --no-fund --loglevel=error
-		)
-	else
-		fail 'there is no npm here: install it (apt-get install npm), or take a release, which has what npm would fetch'
+		) || fail 'npm could not install the packages; its messages above say why'
 	fi
 	# For whoever compiles for Node.js, which is nobody here.
 	run rm -rf "$stage"/node_modules/node-linux-*/include

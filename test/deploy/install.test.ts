@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { cp, readFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { suite, test } from 'node:test';
 import { skipUnless } from '../support/packages.ts';
-import { run, runOrThrow } from '../support/process.ts';
+import { run, runOrThrow, temporaryFolder } from '../support/process.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const deploy = join(root, 'deploy');
@@ -36,6 +36,31 @@ suite('install.sh', { timeout: 60_000 }, () => {
       assert.match(stderr, sentence);
     });
   }
+
+  test('an npm that is too old is refused before anything else is done', {
+    skip: skipUnless('systemd'),
+  }, async () => {
+    await using folder = await temporaryFolder();
+    for (const part of ['package.json', 'package-lock.json', 'deploy']) {
+      await cp(join(root, part), join(folder.path, part), { recursive: true });
+    }
+    const env = { ...process.env, npm_config_user_agent: 'npm/8.5.1 node/v12.22.9 linux x64' };
+    const { code, stdout, stderr } = await run(
+      'sh',
+      [join(folder.path, 'deploy', 'install.sh'), '--dry-run'],
+      { env },
+    );
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /^DockerProxy: npm 8\.5\.1 is too old to install DockerProxy\. Install Node\.js 20 or later/,
+    );
+    assert.match(
+      stderr,
+      /^install\.sh: this npm cannot install the packages; the line above says what to do\.$/m,
+    );
+    assert.equal(stdout, '');
+  });
 
   test('--uninstall can keep what cannot be had again', { skip: skipUnless('systemd') }, async () => {
     const kept = /\/(?:etc|var\/lib|var\/cache)\/dockerproxy/;

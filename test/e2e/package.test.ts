@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { download } from '../support/download.ts';
@@ -14,6 +14,7 @@ suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'),
   let folder: TemporaryFolder;
   let registry: Registry;
   let program: string;
+  let installed: string;
 
   before(async () => {
     folder = await temporaryFolder();
@@ -22,17 +23,27 @@ suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'),
     // From a copy: packing compiles into the folder, where other tests are at work.
     const copy = join(folder.path, 'copy');
     await runOrThrow('git', ['clone', '--quiet', root, copy]);
-    await runOrThrow('ln', ['-s', join(root, 'node_modules'), join(copy, 'node_modules')]);
+    await runOrThrow('cp', ['-al', join(root, 'node_modules'), join(copy, 'node_modules')]);
+    // The packages are those of the lockfile already; a fresh clone's date must not have npm install them again.
+    await utimes(join(copy, 'package-lock.json'), 0, 0);
     await runOrThrow('npm', ['pack', '--silent', '--pack-destination', folder.path], {
       cwd: copy,
       timeout: 120_000,
     });
     const packed = (await readdir(folder.path)).filter((name) => name.endsWith('.tgz'));
     assert.equal(packed.length, 1);
-    await writeFile(join(folder.path, 'package.json'), '{"private":true}');
-    const flags = ['--no-audit', '--no-fund', '--prefer-offline', '--ignore-scripts', '--silent'];
+    const flags = [
+      '--global',
+      '--prefix',
+      folder.path,
+      '--no-audit',
+      '--no-fund',
+      '--prefer-offline',
+      '--silent',
+    ];
     await runOrThrow('npm', ['install', ...flags, `./${packed[0]}`], { cwd: folder.path, timeout: 180_000 });
-    program = join(folder.path, 'node_modules', '.bin', 'dockerproxy');
+    program = join(folder.path, 'bin', 'dockerproxy');
+    installed = join(folder.path, 'lib', 'node_modules', 'dockerproxy');
   });
   after(async () => {
     await registry[Symbol.asyncDispose]();
@@ -40,6 +51,20 @@ suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'),
   });
 
   const env = () => ({ ...process.env, HOME: folder.path, DOCKERPROXY_INSECURE_REGISTRIES: registry.host });
+
+  test('nothing compiles on install: SSH and BuildKit are the stand-ins, once each', async () => {
+    const files = await readdir(join(installed, 'node_modules'), { recursive: true });
+    assert.deepEqual(
+      files
+        .filter((path) => /(?:^|\/)(?:ssh2|grpc-js|proto-loader|protobufjs)\/package\.json$/.test(path))
+        .sort(),
+      ['@grpc/grpc-js', '@grpc/proto-loader', 'protobufjs', 'ssh2'].map((name) => `${name}/package.json`),
+    );
+    assert.deepEqual(
+      files.filter((path) => /(?:^|\/)(?:nan|cpu-features|binding\.gyp)$/.test(path)),
+      [],
+    );
+  });
 
   test('it saves an image', async () => {
     const image = `${registry.host}/library/busybox`;
@@ -73,7 +98,7 @@ suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'),
   test('on a Node.js that is too old it runs on the one that came with it', async () => {
     // Whatever the first argument is: only the version that it tells counts.
     const old = join(folder.path, 'old.mjs');
-    const launcher = join(folder.path, 'node_modules', 'dockerproxy', 'bin', 'dockerproxy.js');
+    const launcher = join(installed, 'bin', 'dockerproxy.js');
     await writeFile(
       old,
       `Object.defineProperty(process.versions, 'node', { value: '18.0.0' });\nawait import('file://${launcher}');\n`,
