@@ -5,7 +5,7 @@ import { after, before, suite, test } from 'node:test';
 import { run, runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-/** What the distributions package: Debian 12 and Ubuntu 24.04 the first, Debian 13 the second. */
+/** What Debian 12 and Ubuntu 24.04, Debian 13, and Node.js 20 itself have. npm 9 and 10 remove the link to our Node.js. */
 const PACKAGED = [
   { npm: '9.2.0', node: '18.20.8' },
   { npm: '9.2.0', node: '20.19.5' },
