@@ -30,6 +30,7 @@ import { type Environment, openImages } from './images.ts';
 import { readHosts } from './registries.ts';
 import { reportReload } from './service.ts';
 import { createSingle } from './single.ts';
+import { createStopSignals } from './stop-signals.ts';
 import { authorityFolders } from './system-authorities.ts';
 import { createLogger } from './telemetry/logger.ts';
 import { createServiceManager } from './telemetry/service-manager.ts';
@@ -41,11 +42,14 @@ const EXIT_CONFIG = 78;
 const MANAGER_GRACE_MS = 10_000;
 /** How long a process that serves may take for everything else, beyond the time for downloads. */
 const END_GRACE_MS = 3_000;
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 /** SIGHUP reloads; the others are of a process that is broken: one that hangs would never hear its watchdog's SIGABRT. */
 const UNGRACEFUL = ['SIGHUP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGTRAP'] as const;
 /** What shells make of SIGINT, and of SIGPIPE. */
 const EXIT_INTERRUPTED = 130;
 const EXIT_READER_GONE = 141;
+/** Milliseconds in which the primary tells its workers to stop, where a signal was for the whole process group. */
+const PRIMARY_SPEAKS_MS = 250;
 
 // Each 64 KiB read from a registry is young garbage a moment later. V8 lets about twice its young space pile up outside
 // the heap before it collects: 64 MiB by default, and slower for it, as the caches of the processor are smaller.
@@ -96,8 +100,10 @@ function explain(error: unknown): void {
 async function saveArchive(args: readonly string[]): Promise<void> {
   const { settings, ...what } = parseSaveArguments(args);
   const interrupted = new AbortController();
-  const interrupt = (): void => interrupted.abort();
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  onStopSignals(
+    () => interrupted.abort(),
+    () => process.exit(EXIT_INTERRUPTED),
+  );
   // Whoever saves an image is their own operator, and root no more than any other.
   const config = loadConfig({ ...sources(settings), isRoot: false });
   const logger = createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
@@ -154,10 +160,18 @@ async function serve(args: readonly string[]): Promise<void> {
   });
   // The service breaks off by itself what is left when the time for downloads is over: this is for one that hangs.
   const delay = config.drain + (workers === 1 ? END_GRACE_MS : MANAGER_GRACE_MS);
-  const closer = closeWithGrace({ delay, logger, skip: [...UNGRACEFUL] }, async ({ err }) => {
+  const closer = createCloser({ delay, logger }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
     await Promise.all([manager.stopping(config.drain + MANAGER_GRACE_MS), service.close()]);
   });
+  const ignoreSignals = onStopSignals(
+    () => closer.close(),
+    (signal) => {
+      logger.error(`Received a second signal, ${signal}; ending at once`);
+      service.kill();
+      process.exit(1);
+    },
+  );
   process.on('SIGHUP', () => {
     reportReload(logger, () => service.reload(loadConfig(sources(args))));
     service.reloadCertificate().catch((err) => logger.error({ err }, 'The certificate stays as it was'));
@@ -168,6 +182,7 @@ async function serve(args: readonly string[]): Promise<void> {
   } catch (error) {
     // It would take the end of what there was to do for a good one.
     closer.uninstall();
+    ignoreSignals();
     process.exitCode = 1;
     await service.close().catch(() => {});
     if (error instanceof StartError) explainStart(error, logger);
@@ -188,17 +203,44 @@ async function work(
     explain: (error) => listenAdvice(error, config),
     onStop: () => closer.close(),
   });
-  const closer = closeWithGrace(
-    { delay: config.drain + END_GRACE_MS, logger, skip: [...UNGRACEFUL, 'SIGINT'] },
-    ({ err }) => {
-      if (err) logger.fatal({ err }, 'A worker stops after an error');
-      return worker.close();
-    },
-  );
+  const closer = createCloser({ delay: config.drain + END_GRACE_MS, logger }, ({ err }) => {
+    if (err) logger.fatal({ err }, 'A worker stops after an error');
+    return worker.close();
+  });
   // A terminal sends them to all processes: the primary says what is to be done.
   process.on('SIGINT', () => {}).on('SIGHUP', () => {});
+  // SIGTERM can be for this worker alone, or for the process group: then the primary says so, and one stop is enough.
+  process.once('SIGTERM', () => setTimeout(() => closer.close(), PRIMARY_SPEAKS_MS));
+  process.on('SIGTERM', () => {});
   const error = await worker.started;
   if (error !== undefined) process.exit(error instanceof ConfigError ? EXIT_CONFIG : 1);
+}
+
+/** Listens for SIGINT and SIGTERM, and returns how to stop that. */
+function onStopSignals(stop: () => void, force: (signal: NodeJS.Signals) => void): () => void {
+  const hear = createStopSignals({ stop, force, uptime: () => performance.now() });
+  for (const signal of STOP_SIGNALS) process.on(signal, hear);
+  return () => {
+    for (const signal of STOP_SIGNALS) process.off(signal, hear);
+  };
+}
+
+/** Ends the process once `close` is done. An error or a call of `close()` begins that, and no later call begins it again. */
+function createCloser(
+  options: closeWithGrace.Options,
+  close: (event: { err?: Error | undefined }) => Promise<void>,
+): Pick<ReturnType<typeof closeWithGrace>, 'close' | 'uninstall'> {
+  let isClosing = false;
+  const closer = closeWithGrace({ ...options, skip: [...UNGRACEFUL, ...STOP_SIGNALS] }, async (event) => {
+    isClosing = true;
+    await close(event);
+  });
+  return {
+    uninstall: () => closer.uninstall(),
+    close() {
+      if (!isClosing) closer.close();
+    },
+  };
 }
 
 /** Tells, once for all workers, why the first of them cannot start. */

@@ -22,6 +22,8 @@ export interface Service {
   reloadCertificate(): Promise<void>;
   /** Ends all parts; downloads under way end first, and when their time is over, they are broken off. */
   close(): Promise<void>;
+  /** Ends the other processes of the service at once; the caller ends its own. */
+  kill(): void;
 }
 
 /** Takes other settings, and tells what has come of it: what has a mistake stays as it was. */

@@ -33,5 +33,6 @@ export async function createSingle(
       await app.close();
       await redis?.close();
     },
+    kill() {},
   };
 }

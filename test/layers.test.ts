@@ -20,6 +20,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
     'buffer-pool',
     'retry-after',
     'system-authorities',
+    'stop-signals',
   ],
   ['oci', 'redis'],
   ['archive', 'net', 'blobs', 'policy', 'trust', 'tls', 'telemetry'],

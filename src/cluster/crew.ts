@@ -28,6 +28,8 @@ export interface Crew {
    * @returns whether all have ended well
    */
   stop(patience: number): Promise<boolean>;
+  /** Ends all of them at once. */
+  kill(): void;
 }
 
 export interface Listening {
@@ -173,7 +175,8 @@ export function createCrew(options: CrewOptions): Crew {
     onEnd(member.snapshot);
     for (const measured of member.onMeasured.splice(0)) measured();
     if (isStopping) {
-      endedWell &&= code === 0;
+      // A worker that does not listen for signals yet dies of the one that its process group was sent.
+      endedWell &&= code === 0 || signal === 'SIGTERM';
       if (members.size === 0) ended.resolve();
       return;
     }
@@ -192,6 +195,9 @@ export function createCrew(options: CrewOptions): Crew {
         member.worker.kill();
       } else member.worker.send({ type: 'measure' });
     }
+  };
+  const kill = (): void => {
+    for (const { worker } of members) worker.kill();
   };
   const looks = setInterval(look, LOOK_MS);
   looks.unref();
@@ -222,13 +228,12 @@ export function createCrew(options: CrewOptions): Crew {
       for (const timer of replacements) clearTimeout(timer);
       if (members.size === 0) return endedWell;
       for (const { worker } of members) worker.send({ type: 'stop' });
-      const timer = setTimeout(() => {
-        for (const { worker } of members) worker.kill();
-      }, patience);
+      const timer = setTimeout(kill, patience);
       await ended.promise;
       clearTimeout(timer);
       return endedWell;
     },
+    kill,
   };
 }
 

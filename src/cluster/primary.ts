@@ -119,6 +119,7 @@ export async function createPrimary(
       await redis?.close();
       if (!endedWell) throw new Error('Not all workers have ended well');
     },
+    kill: () => crew.kill(),
   };
 }
 

@@ -150,13 +150,56 @@ suite('several processes, as they come and go', {
     });
   }
 
-  test('Ctrl-C, which a terminal sends to all of them, is one stop', async () => {
+  const primaryFirst = (proxy: DockerProxy) => [proxy.pid, ...workersOf(proxy)];
+  const workersFirst = (proxy: DockerProxy) => [...workersOf(proxy), proxy.pid];
+  for (const { who, signal, order } of [
+    { who: 'Ctrl-C, which a terminal sends to all of them', signal: 'SIGINT', order: workersFirst },
+    {
+      who: 'Ctrl-C under npm, which sends it again',
+      signal: 'SIGINT',
+      order: (proxy: DockerProxy) => [...workersFirst(proxy), proxy.pid],
+    },
+    { who: 'SIGTERM to the process group', signal: 'SIGTERM', order: primaryFirst },
+    {
+      who: 'SIGTERM to the process group, which workers notice first',
+      signal: 'SIGTERM',
+      order: workersFirst,
+    },
+    {
+      who: 'SIGTERM to the process group, twice at once',
+      signal: 'SIGTERM',
+      order: (proxy: DockerProxy) => [...primaryFirst(proxy), ...primaryFirst(proxy)],
+    },
+  ] as const) {
+    test(`${who} is one stop`, async () => {
+      await using proxy = await start();
+      const downloads = await begin(proxy);
+      for (const pid of order(proxy)) process.kill(pid, signal);
+      await waitFor(async () => !(await accepts(proxy.url)), { what: 'no more connections' });
+      assert.deepEqual(new Set(await resume(downloads)), new Set(['right']));
+      assert.equal((await proxy.exited).code, 0);
+      assert.deepEqual(
+        proxy.logs().filter(({ level }) => level >= 50),
+        [],
+      );
+    });
+  }
+
+  test('a second SIGTERM, later, ends all of them at once', async () => {
     await using proxy = await start();
+    const workers = workersOf(proxy);
     const downloads = await begin(proxy);
-    for (const pid of [...workersOf(proxy), proxy.pid]) process.kill(pid, 'SIGINT');
+    process.kill(proxy.pid, 'SIGTERM');
     await waitFor(async () => !(await accepts(proxy.url)), { what: 'no more connections' });
-    assert.deepEqual(new Set(await resume(downloads)), new Set(['right']));
-    assert.equal((await proxy.exited).code, 0);
+    await waitFor(
+      () => {
+        if (isRunning(proxy.pid)) process.kill(proxy.pid, 'SIGTERM');
+        return !isRunning(proxy.pid) && !workers.some(isRunning);
+      },
+      { what: 'the end of all' },
+    );
+    assert.equal((await proxy.exited).code, 1);
+    assert.deepEqual(new Set(await resume(downloads)), new Set(['broken']));
   });
 
   test('a worker that is asked to end finishes what it has begun while another takes its place', async () => {
