@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import { quote } from '../errors.ts';
 import { mask } from './mask.ts';
+import { describeMistakes } from './mistakes.ts';
 import { settleRedis } from './redis.ts';
 import {
   type Config,
@@ -114,9 +115,7 @@ function parseValue<T>(type: SettingType<T>, { value, where }: Given, mistakes: 
   try {
     return type.parse(value);
   } catch (error) {
-    const shown = mask(value);
-    const written = typeof shown === 'string' ? shown : JSON.stringify(shown);
-    mistakes.push(`${where}: ${quote(written)} ${(error as Error).message}.`);
+    mistakes.push(...describeMistakes(value, error).map((mistake) => `${where}: ${mistake}.`));
     return undefined;
   }
 }

@@ -6,6 +6,7 @@ import { isJsonObject } from '../oci/json.ts';
 import { parseSigningKey, type SigningKey } from '../trust/signing-key.ts';
 import type { TrustRule } from '../trust/trust-policy.ts';
 import { ConfigError } from './loader.ts';
+import { describeMistakes, PartsError } from './mistakes.ts';
 import type { Config } from './schema.ts';
 import { listOf, oneOf, pattern, type SettingType, text } from './types.ts';
 
@@ -59,9 +60,9 @@ function ruleOf(rule: unknown, path: string, number: number, mistakes: string[])
     try {
       return type.parse(value);
     } catch (error) {
-      const given =
-        value === undefined ? '' : ` ${quote(typeof value === 'string' ? value : JSON.stringify(value))}`;
-      mistakes.push(`${where}: ${name}${given} ${(error as Error).message}.`);
+      const found = value === undefined ? [(error as Error).message] : describeMistakes(value, error);
+      const colon = error instanceof PartsError ? ':' : '';
+      mistakes.push(...found.map((mistake) => `${where}: ${name}${colon} ${mistake}.`));
       return undefined;
     }
   };

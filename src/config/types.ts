@@ -6,6 +6,7 @@ import { type AddressRange, parseAddressRange } from '../ip-address.ts';
 import { type NamePattern, parseNamePattern } from '../oci/name-pattern.ts';
 import { type Platform, parsePlatform } from '../oci/platform.ts';
 import { parseReference } from '../oci/reference.ts';
+import { parseParts } from './mistakes.ts';
 
 /** How a setting is read; `parse` takes the text of a flag or a variable, or the value of a TOML key. */
 export interface SettingType<T> {
@@ -127,9 +128,16 @@ export function listOf<T>(item: SettingType<T>): SettingType<readonly T[]> {
               .filter(Boolean)
           : value;
       if (!Array.isArray(items)) throw new Error('must be a list');
-      return items.map((part) => item.parse(part));
+      return parseEntries(items, item.parse);
     },
   };
+}
+
+/** @throws PartsError with the mistakes of all entries, counted from 1 */
+function parseEntries<T, U>(entries: readonly T[], parse: (entry: T) => U): U[] {
+  return parseParts(
+    entries.map((part, at) => ({ place: `entry ${at + 1}`, part, parse: () => parse(part) })),
+  );
 }
 
 export function oneOf<T extends string>(...choices: readonly T[]): SettingType<T> {
@@ -285,15 +293,21 @@ export const registryTables: SettingType<ReadonlyMap<string, RegistryTable>> = {
   parse(value) {
     const tables = typeof value === 'string' ? tablesOf(listOf(text).parse(value)) : value;
     if (!isTable(tables)) throw new Error('must have a table for each registry');
-    return new Map(Object.entries(tables).map(([host, table]) => [registry.parse(host), parseTable(table)]));
+    const hosts = parseParts(
+      Object.keys(tables).map((host) => ({ place: 'key', part: host, parse: () => registry.parse(host) })),
+    );
+    const parsed = parseParts(
+      Object.entries(tables).map(([place, part]) => ({ place, part, parse: () => parseTable(part) })),
+    );
+    return new Map(hosts.flatMap((host, at) => (parsed[at] === undefined ? [] : [[host, parsed[at]]])));
   },
 };
 
 function tablesOf(entries: readonly string[]): Record<string, unknown> {
-  const pairs = entries.map((entry) => {
+  const pairs = parseEntries(entries, (entry) => {
     const [, host, mirror] = /^([^=]+)=(.+)$/.exec(entry) ?? [];
     if (host === undefined || mirror === undefined) {
-      throw new Error('must be a list such as docker.io=https://mirror.lan:5000');
+      throw new Error('must name a registry and its mirror, such as docker.io=https://mirror.lan:5000');
     }
     return { host, mirror };
   });
@@ -308,7 +322,9 @@ function parseTable(table: unknown): RegistryTable {
   const { mirrors = [], ca = [], ...others } = table;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) throw new Error(`has the key ${unknown}: there are mirrors and ca`);
-  return { mirrors: listOf(mirrorUrl).parse(mirrors), ca: listOf(text).parse(ca) };
+  const read = <T>(place: string, part: unknown, item: SettingType<T>): readonly T[] =>
+    parseParts([{ place, part, parse: () => listOf(item).parse(part) }]).flat();
+  return { mirrors: read('mirrors', mirrors, mirrorUrl), ca: read('ca', ca, text) };
 }
 
 function isTable(value: unknown): value is Record<string, unknown> {

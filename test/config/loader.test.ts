@@ -347,12 +347,16 @@ suite('mistakes in settings', () => {
       /must be/,
     ],
   ];
+  const LISTS = new Set(['allow', 'deny', 'replicas', 'insecure-registries', 'trust-proxy']);
   for (const [flag, values, rule] of badValues) {
     for (const value of values) {
       test(`--${flag}=${value} is refused with its rule`, () => {
         const [mistake = '', ...others] = mistakesOf({ argv: [`--${flag}=${value}`] });
         assert.deepEqual(others, []);
-        assert.ok(mistake.startsWith(`--${flag}: "${mask(value)}" `), mistake);
+        const entries = value.split(',');
+        const place = LISTS.has(flag) ? `entry ${entries.length}, ` : '';
+        const quoted = `"${mask(LISTS.has(flag) ? entries.at(-1) : value)}"`;
+        assert.ok(mistake.startsWith(`--${flag}: ${place}${quoted}${place === '' ? '' : ','} `), mistake);
         assert.match(mistake, rule);
       });
     }
@@ -379,7 +383,7 @@ suite('mistakes in settings', () => {
       /^DOCKERPROXY_LOG_LEVEL: "loud" must be one of/,
       /^DOCKERPROXY_DEFAULT_PLATFORM: "amd64" must be a platform/,
       /settings\.toml: host: "5" must be a text/,
-      /settings\.toml: allow: "\[1\]" must be a text/,
+      /settings\.toml: allow: entry 1, "1", must be a text/,
     ];
     for (const rule of expected) {
       assert.ok(
@@ -387,6 +391,21 @@ suite('mistakes in settings', () => {
         `${rule} is not among ${JSON.stringify(mistakes)}`,
       );
     }
+  });
+
+  test('each mistake in a list names its entry, however long the list is', async () => {
+    const long = Array.from({ length: 40 }, (_, at) => `"registry-${at}.example/**"`).join(', ');
+    await using made = await fileWith(
+      `allow = [${long}, "Foo bar", "ghcr.io/**", "docker.io"]\ntrust_proxy = ["10.0.0.0/8", 7]\n`,
+    );
+    const glob = 'must be a glob over registry/repository, such as docker.io/library/* or ghcr.io/**.';
+    const mistakes = mistakesOf({ argv: ['--config', made.file, '--deny', 'ghcr.io/a, ,b c/d'] });
+    assert.match(mistakes[0] ?? '', /: trust_proxy: entry 2, "7", must be /);
+    assert.deepEqual(mistakes.slice(1), [
+      `${made.file}: allow: entry 41, "Foo bar", ${glob}`,
+      `${made.file}: allow: entry 43, "docker.io", ${glob}`,
+      `--deny: entry 2, "b c/d", ${glob}`,
+    ]);
   });
 
   test('wrong TOML types are refused', async () => {
@@ -451,8 +470,9 @@ suite('mistakes in settings', () => {
       ...mistakesOf({ environment: { DOCKERPROXY_REPLICAS: 'https://me:s3cret@one,https://me:s3cret@two' } }),
       ...mistakesOf({ argv: ['redis://me:s3cret@redis.lan'] }),
     ];
-    assert.equal(mistakes.length, 5);
-    for (const mistake of mistakes) assert.match(mistake, /"(?:redis|https):\/+\*\*\*@(?:redis\.lan|two)"/);
+    assert.equal(mistakes.length, 6);
+    for (const mistake of mistakes)
+      assert.match(mistake, /"(?:redis|https):\/+\*\*\*@(?:redis\.lan|one|two)"/);
     assert.doesNotMatch(mistakes.join(), /me:|s3|ret@/);
   });
 

@@ -58,17 +58,26 @@ suite('tables of registries', () => {
     const table = '[registries."docker.io"]\n';
     for (const [toml, expected] of [
       [`${table}mirror = ["https://a.lan"]`, /has the key mirror: there are mirrors and ca/],
-      [`${table}mirrors = ["a.lan"]`, /must name mirrors by URLs/],
+      [
+        `${table}mirrors = ["https://m.lan", "a.lan"]`,
+        /: registries: docker\.io: mirrors: entry 2, "a\.lan", must name mirrors by URLs/,
+      ],
       [
         `${table}mirrors = ["https://me:secret@a.lan"]`,
         /without credentials, which belong into config\.json/,
       ],
       [`${table}mirrors = ["ftp://a.lan"]`, /must name mirrors by URLs/],
       [`${table}mirrors = [1]`, /must name mirrors by URLs/],
-      ['[registries."not a host"]\nmirrors = []', /must be the host and port of a registry/],
+      [
+        '[registries."not a host"]\nmirrors = []',
+        /: registries: key, "not a host", must be the host and port of a registry/,
+      ],
       ['registries = 1', /must have a table for each registry/],
       ['registries = ["a"]', /must have a table for each registry/],
-      ['registries = "docker.io"', /must be a list such as docker\.io=https:/],
+      [
+        'registries = "docker.io"',
+        /: registries: entry 1, "docker\.io", must name a registry and its mirror, such as docker\.io=https:/,
+      ],
       ['[registries]\n"docker.io" = "https://a.lan"', /must have a table for each registry/],
     ] as const) {
       assert.match(await mistakeOf(toml), expected, toml);

@@ -93,7 +93,7 @@ suite('the file of the policy', () => {
       keys = []`;
     assert.deepEqual(await mistakesOf(policy), [
       '/policy.toml: there is no such entry as "extra"; there is rules.',
-      '/policy.toml: rule 1: images "[?busybox?]" must be a glob over registry/repository, such as docker.io/library/* or ghcr.io/**.',
+      '/policy.toml: rule 1: images: entry 1, "busybox", must be a glob over registry/repository, such as docker.io/library/* or ghcr.io/**.',
       '/policy.toml: rule 1: /private.key holds a private key, which belongs to whoever signs: only its public half is for here.',
       "/policy.toml: rule 1: ENOENT: no such file or directory, open '/missing.pub'.",
       '/policy.toml: rule 2: there is no such entry as "key"; there is images, require and keys.',
