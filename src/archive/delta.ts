@@ -11,6 +11,32 @@ export interface Holdings {
   readonly layers: ReadonlySet<Digest>;
 }
 
+/** What the receiver of an archive says that it has, and what of it is proven. */
+export interface Claims extends Holdings {
+  /**
+   * What the receiver named by digests of manifests or of packed layers. Tags move, and a diff ID or an index does not say
+   * which packed layers are there: stores of packed layers need these.
+   */
+  readonly proven: Holdings;
+}
+
+/**
+ * Lists the layers that are left out by claims which do not prove that they are there. A store of packed layers imports
+ * an image without them and moves its tag to it.
+ *
+ * @param spare what {@link spareLayers} leaves out
+ * @see https://github.com/moby/moby/blob/master/daemon/containerd/image_exporter.go (LoadImage, WithSkipMissing)
+ */
+export function assumedLayers(
+  images: readonly (readonly Descriptor[])[],
+  spare: readonly Descriptor[],
+  { proven }: Claims,
+  format: ArchiveFormat,
+): ReadonlySet<Digest> {
+  const known = new Set(spareLayers(images, proven, format).map(({ digest }) => digest));
+  return new Set(spare.map(({ digest }) => digest).filter((digest) => !known.has(digest)));
+}
+
 /**
  * Tells which layers of some images need not be sent. Docker knows a layer only by all that is below it, so that for its
  * format a layer is left out where those below it are, too; what reads the OCI layout knows layers by themselves.

@@ -4,6 +4,7 @@ import { type Partition, partFilename, partition, partRange, partsFilename } fro
 import type { Config } from '../config/schema.ts';
 import type { ArchiveQuery } from '../http/archive-query.ts';
 import { archiveNotices } from '../http/notices.ts';
+import { tagCommands } from '../http/tag-commands.ts';
 import { createGuard, type Guard } from '../net/guard.ts';
 import type { Reference } from '../oci/reference.ts';
 import { registryOrigin } from '../registry/client.ts';
@@ -79,6 +80,9 @@ export async function save(
   const inParts = files.length > 1 ? ` in ${files.length} parts` : '';
   const what = `${formatBytes(meter.bytes())}, ${archive.digests.join(', ')}`;
   terminal.stderr.write(`${place.name}${inParts}: ${what}, in ${seconds} s\n`);
+  const file = place.kind === 'stdout' || files.length > 1 ? archive.filename : place.name;
+  for (const image of archive.omitted?.untagged ?? [])
+    terminal.stderr.write(`Load and tag it: ${tagCommands(image, file).docker}\n`);
 }
 
 function refuseOnStdout({ checksum, metalink, parts }: ArchiveQuery, { stdout }: Terminal): void {

@@ -1,5 +1,11 @@
 import { formatPlatform } from '../oci/platform.ts';
-import { familiarName, familiarReference, type Reference, taggedName } from '../oci/reference.ts';
+import {
+  familiarName,
+  familiarReference,
+  formatReference,
+  type Reference,
+  taggedName,
+} from '../oci/reference.ts';
 import type { Archive, LiveArchive } from '../sources/image-source.ts';
 import type { ArchiveQuery, PartsQuery } from './archive-query.ts';
 import type { DownloadQuery } from './download-url.ts';
@@ -26,9 +32,12 @@ export function digestQuery(
   };
 }
 
-/** As {@link digestQuery}, of the very same bytes: the tag stays, as the archive has it in it. */
+/** As {@link digestQuery}, of the very same bytes: a tag stays where the archive has it in it. */
 export function pinnedQuery(query: ArchiveQuery, archive: Archive): DownloadQuery {
-  return digestQuery(query, archive, taggedName);
+  const untagged = new Set(archive.omitted?.untagged.map(({ reference }) => formatReference(reference)));
+  return digestQuery(query, archive, (reference) =>
+    untagged.has(formatReference(reference)) ? familiarName(reference) : taggedName(reference),
+  );
 }
 
 /** The query that means an archive by the names that it was asked for by. */

@@ -1,4 +1,6 @@
+import { taggedName } from '../oci/reference.ts';
 import type { Archive, LiveArchive, Omission } from '../sources/image-source.ts';
+import { loadedName } from './tag-commands.ts';
 
 const ZSTD_NOTICE = 'zstd-compressed layers: Docker Engine before 23.0 cannot load this archive';
 
@@ -10,6 +12,7 @@ export function archiveNotices({
 }: Pick<Archive | LiveArchive, 'zstd' | 'staleSince' | 'omitted'>): string[] {
   return [
     ...(omitted && omitted.layers.length > 0 ? [deltaNotice(omitted)] : []),
+    ...(omitted && omitted.untagged.length > 0 ? [untaggedNotice(omitted)] : []),
     ...(omitted && omitted.unknown > 0 ? [unknownNotice(omitted)] : []),
     ...(zstd ? [ZSTD_NOTICE] : []),
     ...(staleSince === undefined
@@ -22,6 +25,14 @@ function deltaNotice({ layers }: Omission): string {
   const what =
     layers.length === 1 ? 'layer that it leaves out is' : `${layers.length} layers that it leaves out are`;
   return `a delta: it loads only where the ${what} already`;
+}
+
+/** One image in full: a header stays short. */
+function untaggedNotice({ untagged: [first, ...others] }: Omission): string {
+  if (first === undefined) return '';
+  const more = others.length === 0 ? '' : `, and ${others.length} more`;
+  const names = `${loadedName(first)} as ${taggedName(first.reference)}${more}`;
+  return `it has no tag: load it with docker load --platform, then tag ${names}`;
 }
 
 function unknownNotice({ layers, unknown }: Omission): string {

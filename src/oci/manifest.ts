@@ -184,6 +184,11 @@ export function isForeignLayer({ mediaType }: Descriptor): boolean {
   return FOREIGN_LAYER_TYPE.test(mediaType);
 }
 
+/** Tells whether a layer's media type says that it is compressed, so that its digest is not its diff ID. */
+export function isCompressedLayer({ mediaType }: Descriptor): boolean {
+  return /[.+](?:gzip|zstd)$/.test(mediaType);
+}
+
 /** Tells whether a layer is compressed with zstd, which Docker before 23.0 cannot load. */
 export function isZstdLayer({ mediaType }: Descriptor): boolean {
   return mediaType.endsWith('zstd');

@@ -111,6 +111,11 @@ export function referenceOrNone(text: string): Reference | undefined {
   }
 }
 
+/** Names what a repository has under a digest, without the tag. */
+export function digestReference(reference: Reference, digest: Digest): Reference {
+  return Object.freeze({ ...reference, tag: undefined, tagGiven: false, digest });
+}
+
 /** Writes a reference in full: `docker.io/library/busybox:latest`. */
 export function formatReference({ name, tag, digest }: Reference): string {
   return name + (tag === undefined ? '' : `:${tag}`) + (digest === undefined ? '' : `@${digest}`);

@@ -1,9 +1,14 @@
-import type { Holdings } from '../archive/delta.ts';
+import type { Claims, Holdings } from '../archive/delta.ts';
 import type { DeltaBase } from '../archive/filename.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import { isCompressedLayer, isIndexType } from '../oci/manifest.ts';
+import type { Reference } from '../oci/reference.ts';
 import type { ResolvedImage } from './image-resolver.ts';
+import type { ResolvedTree } from './tree-resolver.ts';
 
 /** What a receiver has, as far as it matters. */
-export interface ResolvedHoldings extends Holdings {
+export interface ResolvedHoldings extends Claims {
   /** How many of the digests that were named one by one are those of no layer that is wanted. */
   readonly unknown: number;
 }
@@ -29,8 +34,62 @@ export function resolveHoldings(
     }
   }
   return {
-    images: held.map((image) => image.layers.map(({ digest }) => digest)),
+    images: held.map(digestsOf),
     layers,
     unknown: named.filter((digest) => !known.has(digest)).length,
+    proven: {
+      images: held
+        .filter(({ reference, indexDigest }) => isByDigest(reference) && indexDigest === undefined)
+        .map(digestsOf),
+      layers: provenLayers(
+        named,
+        images.flatMap(({ layers: sent, diffIds }) => sent.filter(({ digest }) => !diffIds.includes(digest))),
+      ),
+    },
   };
+}
+
+/** Brings what a receiver says it has to the layers of whole trees, whose configs are not read. */
+export function treeHoldings(
+  trees: readonly ResolvedTree[],
+  { layers: named }: DeltaBase,
+  held: readonly ResolvedTree[],
+): ResolvedHoldings {
+  const known = new Set(trees.flatMap(digestsOf));
+  return {
+    images: held.map(digestsOf),
+    layers: new Set(named),
+    unknown: named.filter((digest) => !known.has(digest)).length,
+    proven: {
+      images: held
+        .filter(({ reference, root }) => isByDigest(reference) && !isIndexType(root.mediaType))
+        .map(digestsOf),
+      layers: provenLayers(
+        named,
+        trees.flatMap(({ layers }) => layers.filter(isCompressedLayer)),
+      ),
+    },
+  };
+}
+
+/** A tag beside the digest says that the image was looked up by its tag. */
+function isByDigest({ tag, digest }: Reference): boolean {
+  return tag === undefined && digest !== undefined;
+}
+
+/**
+ * Picks the digests that prove a layer as it is packed. Of an unpacked layer the digest is its diff ID, too, and a receiver
+ * may have it packed in another way.
+ */
+function provenLayers(named: readonly Digest[], packed: readonly Descriptor[]): Holdings['layers'] {
+  const digests = new Set(packed.map(digestOf));
+  return new Set(named.filter((digest) => digests.has(digest)));
+}
+
+function digestsOf({ layers }: { readonly layers: readonly Descriptor[] }): Digest[] {
+  return layers.map(digestOf);
+}
+
+function digestOf({ digest }: Descriptor): Digest {
+  return digest;
 }

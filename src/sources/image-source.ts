@@ -3,7 +3,7 @@ import type { ArchiveFormat } from '../archive/entries.ts';
 import type { DeltaBase } from '../archive/filename.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Platform, Platforms } from '../oci/platform.ts';
+import type { Platform, Platforms, StatedPlatform } from '../oci/platform.ts';
 import type { Reference } from '../oci/reference.ts';
 
 /** What a client asks for. The method is no part of it, so that HEAD and GET find the same archive or the same error. */
@@ -78,6 +78,23 @@ export interface Omission {
   readonly held: readonly Digest[];
   /** How many of the layers that are there already, by their digests, are none of what is sent. */
   readonly unknown: number;
+  /** The images that do not have the tag in the archive by which they were asked for. */
+  readonly untagged: readonly UntaggedImage[];
+}
+
+/**
+ * An image that a delta names by its digest alone, as `have` does not prove that its receiver has the layers: a store of
+ * packed layers would move the tag to an image that lacks them.
+ */
+export interface UntaggedImage {
+  /** With the tag. */
+  readonly reference: Reference;
+  /** What the archive names it by: the digest of its entry in index.json. */
+  readonly digest: Digest;
+  /** The ID by which Docker's graph drivers know it; undefined where several platforms have several. */
+  readonly config: Digest | undefined;
+  /** Undefined where it is for several. */
+  readonly platform: StatedPlatform | undefined;
 }
 
 /** One tar file that is fixed to the last byte, though none of it may have been fetched. */

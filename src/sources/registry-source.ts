@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { composeArchive } from '../archive/compose.ts';
-import { spareLayers, withoutLayers } from '../archive/delta.ts';
+import { assumedLayers, spareLayers, withoutLayers } from '../archive/delta.ts';
 import { type ArchiveTree, archiveEntries, treeEntries } from '../archive/entries.ts';
 import { archiveFilename } from '../archive/filename.ts';
 import { cutRange, type Entry, layoutArchive } from '../archive/layout.ts';
@@ -11,13 +11,13 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isZstdLayer } from '../oci/manifest.ts';
 import { type Platform, type Platforms, samePlatform } from '../oci/platform.ts';
-import type { Reference } from '../oci/reference.ts';
+import { digestReference, type Reference } from '../oci/reference.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import { createCompanions } from './companions.ts';
-import { type ResolvedHoldings, resolveHoldings } from './holdings.ts';
+import { type ResolvedHoldings, resolveHoldings, treeHoldings } from './holdings.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import type { ImageSignatures } from './image-signatures.ts';
-import type { Archive, ArchiveRequest, ImageSource } from './image-source.ts';
+import type { Archive, ArchiveRequest, ImageSource, UntaggedImage } from './image-source.ts';
 import { resolveTree } from './tree-resolver.ts';
 
 export interface RegistrySourceOptions {
@@ -50,9 +50,15 @@ export function createRegistrySource({
     const signed = await allOrNone(signal, (ended) =>
       images.map((image) => signatures.require(image.reference, signableDigests(image), ended)),
     );
+    const names = images.map(({ reference, manifest, config, platform: own }) => ({
+      ...{ reference, digest: manifest.digest, config: config.digest },
+      platform: own,
+    }));
     return {
-      entries: archiveEntries(images, format),
+      entries: (isTagged) => archiveEntries(named(images, names, isTagged), format),
+      names,
       layers: images.map(({ layers }) => layers),
+      kept: new Set(),
       roots: images.map(({ manifest: { digest }, staleSince }, at) => ({
         ...{ digest, staleSince },
         upstream: signed[at] ?? digest,
@@ -85,18 +91,17 @@ export function createRegistrySource({
     const signed = await allOrNone(signal, (ended) =>
       trees.map(({ reference, upstream }) => signatures.require(reference, [upstream], ended)),
     );
-    const named = request.have?.layers ?? [];
-    const known = new Set(trees.flatMap(({ layers }) => layers.map(({ digest }) => digest)));
-    const holdings = {
-      images: held.map(({ layers }) => layers.map(({ digest }) => digest)),
-      layers: new Set(named),
-      unknown: named.filter((digest) => !known.has(digest)).length,
-    };
+    const names = trees.map(({ reference, root: { digest } }) => ({
+      ...{ reference, digest },
+      ...{ config: undefined, platform: undefined },
+    }));
     return {
-      entries: treeEntries(trees),
+      entries: (isTagged) => treeEntries(named(trees, names, isTagged)),
+      names,
       layers: trees.map(({ layers }) => layers),
+      kept: new Set(trees.flatMap(({ companionLayers }) => companionLayers.map(({ digest }) => digest))),
       roots: trees.map(({ root, upstream, staleSince }) => ({ digest: root.digest, upstream, staleSince })),
-      holdings: request.have && holdings,
+      holdings: request.have && treeHoldings(trees, request.have, held),
       held: held.map(({ upstream }) => upstream),
       platform: undefined,
       blobs: blobsOf(
@@ -113,10 +118,16 @@ export function createRegistrySource({
       const found = await (platforms === undefined
         ? findImages(request, signal)
         : findTrees(request, platforms, signal));
-      const { entries, layers, roots, holdings, held, platform, blobs } = found;
-      const spare = holdings === undefined ? [] : spareLayers(layers, holdings, format);
-      const layout = layoutArchive(withoutLayers(entries, spare));
-      const fullSize = layoutArchive(entries).size;
+      const { entries, layers, names, roots, holdings, held, platform, blobs } = found;
+      const spare =
+        holdings === undefined
+          ? []
+          : spareLayers(layers, holdings, format).filter(({ digest }) => !found.kept.has(digest));
+      const assumed = holdings === undefined ? undefined : assumedLayers(layers, spare, holdings, format);
+      const isTagged: IsTagged = (at) => !layers[at]?.some(({ digest }) => assumed?.has(digest));
+      const layout = layoutArchive(withoutLayers(entries(isTagged), spare));
+      const fullSize = layoutArchive(entries(() => true)).size;
+      const untagged = names.filter(({ reference }, at) => reference.tag !== undefined && !isTagged(at));
       requireSize(layout.size, maxSize);
       return {
         filename: archiveFilename(references, found.suffix, spare.length === 0 ? undefined : have),
@@ -126,7 +137,7 @@ export function createRegistrySource({
         upstream: roots.map(({ upstream }) => upstream),
         platform,
         staleSince: oldest(roots.map(({ staleSince }) => staleSince)),
-        omitted: holdings && { layers: spare, fullSize, held, unknown: holdings.unknown },
+        omitted: holdings && { layers: spare, fullSize, held, unknown: holdings.unknown, untagged },
         zstd: layers.flat().some(isZstdLayer),
         read: (range = { start: 0, end: layout.size }, ended) =>
           composeArchive(cutRange(layout, range), blobs, ended),
@@ -143,11 +154,18 @@ interface Root {
   readonly staleSince: number | undefined;
 }
 
+/** Tells whether an image, by its place in the request, keeps the tag that it was asked for by. */
+type IsTagged = (at: number) => boolean;
+
 /** What goes into an archive. */
 interface Found {
-  readonly entries: readonly Entry[];
+  readonly entries: (isTagged: IsTagged) => readonly Entry[];
+  /** What each image is called, with its tag and without. */
+  readonly names: readonly UntaggedImage[];
   /** Of each image. */
   readonly layers: readonly (readonly Descriptor[])[];
+  /** Layers that are sent in any case: a companion has a tag of its own, which must not move to a part of it. */
+  readonly kept: ReadonlySet<Digest>;
   /** What each reference points at. */
   readonly roots: readonly Root[];
   readonly holdings: ResolvedHoldings | undefined;
@@ -158,6 +176,19 @@ interface Found {
   readonly blobs: BlobReader;
   /** The platforms that the name tells. */
   readonly suffix: Platform | Platforms | undefined;
+}
+
+/** Names images that do not keep their tag by their digest. */
+function named<T extends { readonly reference: Reference }>(
+  images: readonly T[],
+  names: readonly UntaggedImage[],
+  isTagged: IsTagged,
+): T[] {
+  return images.map((image, at) => {
+    const name = names[at];
+    if (name === undefined || isTagged(at)) return image;
+    return { ...image, reference: digestReference(image.reference, name.digest) };
+  });
 }
 
 /** Looks for what is wanted and, at the same time, for what is there already. */

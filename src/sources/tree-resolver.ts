@@ -18,6 +18,8 @@ import { platformNotFound, readConfig, requireForeignLayers } from './image-reso
 export interface ResolvedTree extends ArchiveTree {
   /** What the reference points at in its registry, where `root` may be an index made anew. */
   readonly upstream: Digest;
+  /** The layers of `companions`, whose tags say nothing of what a receiver has. */
+  readonly companionLayers: readonly Descriptor[];
   /** As in {@link FetchedManifest}, of the reference. */
   readonly staleSince: number | undefined;
 }
@@ -97,6 +99,7 @@ export async function resolveTree(
     .map(({ descriptor }) => descriptor.digest)
     .filter((digest) => !attests.has(digest));
   const companions: { tag: string; root: Descriptor }[] = [];
+  const ofImages = layers.length;
   for await (const { tag, found } of findCompanions?.(reference, [fetched.digest, ...images], signal) ?? []) {
     const at = manifests.length;
     if (!seen.has(found.digest)) {
@@ -116,6 +119,7 @@ export async function resolveTree(
     configs,
     layers,
     companions,
+    companionLayers: layers.slice(ofImages),
     upstream: fetched.digest,
     staleSince: fetched.staleSince,
   };

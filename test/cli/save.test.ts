@@ -159,6 +159,10 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_00
     const delta = await save(folder.path, `${newer}`, '--have', `${older}`, '--checksum');
     assert.equal(delta.code, 0, delta.stderr);
     assert.match(delta.stderr, /^Note: a delta: it loads only where the layer/);
+    assert.match(
+      delta.stderr,
+      /\nLoad and tag it: docker load --platform linux\/amd64 --input \S+_delta-from-1\.tar && \{ docker tag \S+@sha256:\S+ \S+:2 \|\| docker/,
+    );
     const file = 'test_shared_2_delta-from-1.tar';
     const bytes = await readFile(join(folder.path, file));
     assert.equal(sha256(bytes), await served(`myimage=${newer}&have=${older}`));

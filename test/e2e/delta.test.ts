@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { busyboxBinary } from '../support/busybox.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
@@ -23,6 +23,14 @@ const SHELLS = [
   ['busybox', (busybox: string) => busybox],
 ] as const;
 
+interface Described {
+  loadedAs: string;
+  docker: string;
+  dockerBefore28: string;
+  podman: string;
+  ctr: string;
+}
+
 suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }, () => {
   let registry: Registry;
   let proxy: DockerProxy;
@@ -39,6 +47,9 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     newer = await busyboxImage('amd64', { layers: [one, two] });
     await push(registry.url, 'app', '2.0', await busyboxImage('amd64', { layers: [one] }));
     await push(registry.url, 'app', '2.1', newer);
+    const plain = await layer({ files: { 'etc/version': '2.0\n' }, compression: 'none' });
+    const packedOtherwise = await busyboxImage('amd64', { layers: [plain], compression: 'none' });
+    await push(registry.url, 'app', 'plain', packedOtherwise);
     const platform = { os: 'linux', architecture: 'amd64' };
     await push(registry.url, 'app', 'other', imageOf({ platform, layers: [moved] }));
     await push(registry.url, 'app', '2.2', await busyboxImage('amd64', { layers: [moved, one] }));
@@ -57,6 +68,15 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
   };
   const from = (older: string, tag: string, format = 'docker'): Promise<string> =>
     wget(`myimage=${image(tag)}&have=${image(older)}&format=${format}`);
+  /** What the API says of a delta and its tag. */
+  const describe = async (older: string, tag: string, format = 'docker'): Promise<Described> => {
+    const query = `myimage=${image(tag)}&have=${image(older)}&format=${format}`;
+    const described = JSON.parse(`${(await httpCall(`${proxy.url}/api/v1/delta?${query}`)).body}`);
+    assert.equal(described.untagged?.length, 1, JSON.stringify(described));
+    return described.untagged[0];
+  };
+  const digestOf = async (tag: string): Promise<string> =>
+    `${(await httpCall(`${proxy.url}/dl?myimage=${image(tag)}`, { method: 'HEAD' })).headers['docker-content-digest']}`;
   const sizeOf = async (path: string): Promise<number> => (await stat(path)).size;
 
   test('docker loads a delta where the older image is, and says what is missing where it is not', {
@@ -72,7 +92,15 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
 
     assert.equal((await engine.docker('load', '--input', await wget(`myimage=${image('2.0')}`))).code, 0);
     const loaded = await engine.docker('load', '--input', delta);
-    assert.match(loaded.stdout, /app:2\.1/, loaded.stderr);
+    assert.equal(loaded.stdout.trim(), `Loaded image ID: ${newer.config.descriptor.digest}`, loaded.stderr);
+    const { docker, dockerBefore28 } = await describe('2.0', '2.1');
+    const tagged = await engine.sh(dockerBefore28, dirname(delta));
+    assert.equal(tagged.code, 0, tagged.stderr);
+    // This client knows no --platform for a load.
+    const inTwoStores = docker.replace('--platform linux/amd64 ', '');
+    assert.equal((await engine.docker('rmi', image('2.1'))).code, 0);
+    const again = await engine.sh(inTwoStores, dirname(delta));
+    assert.equal(again.code, 0, again.stderr);
     const version = await engine.docker('run', '--rm', '--network=none', image('2.1'), 'cat', '/etc/version');
     assert.equal(version.stdout, '2.1\n', version.stderr);
     const id = await engine.docker('image', 'inspect', '--format', '{{.Id}}', image('2.1'));
@@ -87,6 +115,17 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     const named = await wget(`myimage=${image('2.1')}${have}`);
     assert.match(named, /app_2\.1_delta-from-2-layers-[0-9a-f]{8}\.tar$/);
     assert.equal(await sizeOf(named), await sizeOf(delta));
+  });
+
+  test('docker loads a delta from the digest of a manifest under its tag', {
+    skip: skipUnless('dockerd', 'docker'),
+  }, async () => {
+    await using engine = await startDockerd();
+    const manifest = await digestOf('2.0');
+    assert.equal((await engine.docker('load', '--input', await wget(`myimage=${image('2.0')}`))).code, 0);
+    const delta = await wget(`myimage=${image('2.1')}&have=${registry.host}/app@${manifest}`);
+    const loaded = await engine.docker('load', '--input', delta);
+    assert.match(loaded.stdout, /Loaded image: \S+app:2\.1/, loaded.stderr);
   });
 
   test('docker loads what cat puts together of parts', {
@@ -109,7 +148,8 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
       assert.notEqual((await engine.podman('load', '--input', await from('2.0', '2.1', format))).code, 0);
       assert.equal((await engine.podman('load', '--input', await wget(`myimage=${image('2.0')}`))).code, 0);
       for (const [tag, version] of VERSIONS) {
-        const loaded = await engine.podman('load', '--input', await from('2.0', tag, format));
+        const delta = await from('2.0', tag, format);
+        const loaded = await engine.sh((await describe('2.0', tag, format)).podman, dirname(delta));
         assert.equal(loaded.code, 0, `${tag}: ${loaded.stderr}`);
         const ran = await engine.podman('run', '--rm', '--network=none', image(tag), 'cat', '/etc/version');
         assert.equal(ran.stdout, version, ran.stderr);
@@ -120,12 +160,37 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
       skip: skipUnless('dockerd', 'ctr'),
     }, async () => {
       await using engine = await startDockerd();
-      assert.notEqual((await engine.ctr('images', 'import', await from('2.0', '2.1', format))).code, 0);
-      assert.equal((await engine.ctr('images', 'import', await wget(`myimage=${image('2.0')}`))).code, 0);
+      const targets = async (): Promise<Map<string, string>> => {
+        const lines = (await engine.ctr('images', 'ls')).stdout.split('\n').slice(1).filter(Boolean);
+        return new Map(lines.map((line) => line.split(/\s+/)).map(([name = '', , at = '']) => [name, at]));
+      };
+      const load = async (file: string): Promise<number | null> =>
+        (await engine.ctr('images', 'import', file)).code;
+      assert.equal(await load(await wget(`myimage=${image('other')}`)), 0);
+      assert.equal((await engine.ctr('images', 'tag', image('other'), image('2.1'))).code, 0);
+      const before = (await targets()).get(image('2.1'));
+
+      // Without the older image, containerd 1.6 keeps the image of a delta and then fails to unpack it.
+      const delta = await from('2.0', '2.1', format);
+      const { ctr, loadedAs } = await describe('2.0', '2.1', format);
+      assert.notEqual((await engine.sh(ctr, dirname(delta))).code, 0);
+      assert.equal((await targets()).get(image('2.1')), before, 'the tag stays');
+
+      // With the same layers in another compression, it imports the image without an error.
+      assert.equal(await load(await wget(`myimage=${image('plain')}`)), 0);
+      assert.equal(await load(delta), 0);
+      const status = await engine.ctr('images', 'check', `name==${loadedAs}`);
+      assert.match(status.stdout, / incomplete \(\d/, status.stdout);
+      assert.notEqual((await engine.sh(ctr, dirname(delta))).code, 0);
+      assert.equal((await targets()).get(image('2.1')), before, 'the tag stays');
+
+      assert.equal(await load(await wget(`myimage=${image('2.0')}`)), 0);
       for (const [tag] of VERSIONS) {
-        const imported = await engine.ctr('images', 'import', await from('2.0', tag, format));
-        assert.equal(imported.code, 0, `${tag}: ${imported.stderr}`);
+        const file = await from('2.0', tag, format);
+        const tagged = await engine.sh((await describe('2.0', tag, format)).ctr, dirname(file));
+        assert.equal(tagged.code, 0, `${tag}: ${tagged.stderr}`);
       }
+      assert.equal((await targets()).get(image('2.1')), newer.descriptor.digest);
     });
 
     test(`skopeo copies a delta in the format ${format} to a registry that has the older image, as oci-archive`, {
@@ -188,6 +253,14 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
         assert.equal(JSON.parse(inspected.stdout).Layers.length, 3);
       }
 
+      const tagged = await complete(delta, older, 'tagged.tar', '2.1');
+      assert.equal(tagged.code, 0, tagged.stderr);
+      const filesIn = async (file: string): Promise<string> =>
+        (await runOrThrow('tar', ['-xOf', file, 'index.json', 'manifest.json'])).stdout;
+      assert.deepEqual(await filesIn(join(own.path, 'tagged.tar')), await filesIn(whole));
+      assert.match((await complete(delta, older, 'never.tar', '2 1')).stderr, /"2 1" is not a tag/);
+      assert.match((await complete(whole, older, 'never.tar', '3')).stderr, /has a tag already/);
+
       assert.match((await complete(delta, older, 'app.tar')).stderr, /app\.tar is there already/);
       const other = await wget(`myimage=${image('other')}`);
       const failed = await complete(delta, other, 'never.tar');
@@ -198,7 +271,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
       );
       assert.match((await complete(delta)).stderr, /usage: sh delta\.sh/);
       const names = (await readdir(own.path)).filter((file) => file !== 'bin');
-      assert.deepEqual(names.sort(), ['app.tar', 'delta.sh'], 'nothing is left behind');
+      assert.deepEqual(names.sort(), ['app.tar', 'delta.sh', 'tagged.tar'], 'nothing is left behind');
     });
   }
 
@@ -217,6 +290,13 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
       newer.layers.slice(0, 2).map(({ descriptor }) => descriptor.digest),
     );
     assert.match(`${delta.headers['dockerproxy-notice']}`, /a delta: it loads only where the 2 layers/);
+    assert.deepEqual(
+      answer.untagged.map(({ loadedAs }: Described) => loadedAs),
+      [`${registry.host}/app@${newer.descriptor.digest}`],
+    );
+    assert.match(`${delta.headers['dockerproxy-notice']}`, /; it has no tag: load it with docker load/);
+    const proven = `${path.replace(/have=.*/, '')}have=${registry.host}/app@${await digestOf('2.0')}`;
+    assert.deepEqual(JSON.parse(`${(await httpCall(proxy.url + proven)).body}`).untagged, []);
   });
 
   test('are as small as README says', async () => {
@@ -254,7 +334,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     );
     const other = `sha256:${'0'.repeat(64)}`;
     for (const known of [base.descriptor.digest, base.diffId]) {
-      assert.match((await noticeOf(known)) ?? '', /^a delta: [^;]*$/);
+      assert.match((await noticeOf(known)) ?? '', /^a delta: [^;]*(?:; it has no tag: [^;]*)?$/);
       assert.match(
         (await noticeOf(known, other, older.descriptor.digest)) ?? '',
         /; 2 digests in have are of no layer here$/,

@@ -52,7 +52,8 @@ suite('redirect=1', { timeout: 20_000 }, () => {
     const layer = { mediaType: 'application/octet-stream', digest: DIGEST, size: 1 };
     let layers = [layer];
     await using server = await startServer({
-      open: () => sampleArchive({ omitted: { layers, fullSize: 1, held: [OTHER as never], unknown: 0 } }),
+      open: () =>
+        sampleArchive({ omitted: { layers, fullSize: 1, held: [OTHER as never], unknown: 0, untagged: [] } }),
     });
     const asked = `/dl?myimage=busybox&have=busybox:1.35&have=${DIGEST}&redirect=1`;
     const answer = await server.get(asked);

@@ -98,6 +98,7 @@ const asked = fc.record({
   format: fc.constantFrom('docker', 'oci'),
   platform: fc.constantFrom(undefined, 'linux/amd64', 'all'),
   isSigned: fc.boolean(),
+  heldBy: fc.constantFrom('tag', 'digest', 'both'),
 });
 
 const readQuery = (query: DownloadQuery): ArchiveQuery => {
@@ -114,8 +115,12 @@ const leftOut = ({ omitted }: Archive): string[] => omitted?.layers.map(({ diges
 suite('the URL of an archive by digests', () => {
   test('is of the same bytes at every service, whatever is left out of them', () =>
     fc.assert(
-      fc.asyncProperty(asked, async ({ wanted, held, layers, format, platform, isSigned }) => {
-        const { client } = registryOf([...wanted, ...held]);
+      fc.asyncProperty(asked, async ({ wanted, held, layers, format, platform, isSigned, heldBy }) => {
+        const { client, manifests } = registryOf([...wanted, ...held]);
+        const heldAs = (tag: number): string => {
+          const digest = `@${sha256(manifests.get(`${tag}`) ?? assert.fail())}`;
+          return `app${heldBy === 'digest' ? '' : `:${tag}`}${heldBy === 'tag' ? '' : digest}`;
+        };
         const at = (architecture: string) =>
           createRegistrySource({
             client,
@@ -128,7 +133,7 @@ suite('the URL of an archive by digests', () => {
         assert.ok(here && there);
         const query = readQuery({
           myimage: wanted.map((_, tag) => `app:${tag}`),
-          have: [...held.map((_, tag) => `app:${wanted.length + tag}`), ...layers],
+          have: [...held.map((_, tag) => heldAs(wanted.length + tag)), ...layers],
           platform: platform === 'all' && format !== 'oci' ? undefined : platform,
           format,
         });

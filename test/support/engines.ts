@@ -26,12 +26,16 @@ export interface Dockerd extends AsyncDisposable {
   containerdAddress: string;
   /** Runs ctr against it, in the namespace `test` unless `-n` says otherwise. */
   ctr(...args: string[]): Promise<RunResult>;
+  /** Runs a shell's command in a folder, whose `docker` and `ctr` are these. */
+  sh(command: string, folder: string): Promise<RunResult>;
 }
 
 export interface Podman extends AsyncDisposable {
   /** Serves Docker's API, by `podman system service`, on a socket that comes back as `unix://…`. */
   serve(): Promise<{ dockerHost: string } & AsyncDisposable>;
   podman(...args: string[]): Promise<RunResult>;
+  /** Runs a shell's command in a folder, whose `podman` is this one. */
+  sh(command: string, folder: string): Promise<RunResult>;
 }
 
 export interface EngineOptions {
@@ -111,6 +115,17 @@ export async function startDockerd(
         env: { ...process.env, CONTAINERD_NAMESPACE: 'test' },
         timeout: 120_000,
       }),
+    sh: (command, cwd) =>
+      run('sh', ['-c', command], {
+        cwd,
+        env: {
+          ...env,
+          DOCKER_HOST: dockerHost,
+          CONTAINERD_ADDRESS: containerdAddress,
+          CONTAINERD_NAMESPACE: 'test',
+        },
+        timeout: 120_000,
+      }),
     [Symbol.asyncDispose]: async () => {
       // Else dockerd gives each container ten seconds to end.
       const containers = (await docker('ps', '--quiet')).stdout.split('\n').filter(Boolean);
@@ -173,6 +188,7 @@ export async function startPodman(options: EngineOptions = {}): Promise<Podman> 
       };
     },
     podman: (...args) => run('podman', args, { env, timeout: 120_000 }),
+    sh: (command, cwd) => run('sh', ['-c', command], { cwd, env, timeout: 120_000 }),
     [Symbol.asyncDispose]: async () => {
       await run('podman', ['rm', '--all', '--force', '--time', '0'], { env });
       await removeEngine(folder);

@@ -2,14 +2,16 @@ import { readFileSync } from 'node:fs';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { CatalogueError } from '../../errors.ts';
+import { taggedName } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { Limits } from '../../policy/limits.ts';
-import type { ImageSource } from '../../sources/image-source.ts';
+import type { ImageSource, Omission } from '../../sources/image-source.ts';
 import { MAX_IMAGES, namedImages, parseArchiveQuery } from '../archive-query.ts';
 import { downloadLimits } from '../download-limits.ts';
 import { downloadUrl } from '../download-url.ts';
 import { whenGone } from '../gone.ts';
 import { problemResponses } from '../problem-schema.ts';
+import { loadedName, tagCommands } from '../tag-commands.ts';
 
 const DeltaQuery = Type.Object(
   {
@@ -49,10 +51,26 @@ const Delta = Type.Object(
       minimum: 0,
       description: 'How many of the digests in `have` are those of no layer of what is wanted.',
     }),
+    untagged: Type.Array(
+      Type.Object({
+        image: Type.String({ description: 'As it was asked for.', examples: ['app:2.1'] }),
+        loadedAs: Type.String({ description: 'The name in the delta.', examples: ['app@sha256:4355a46b…'] }),
+        docker: Type.String({ description: 'Loads, checks and tags it, from Docker 28.0 on.' }),
+        dockerBefore28: Type.String({ description: 'Loads and tags it in Docker before 28.0.' }),
+        podman: Type.String({ description: 'Loads and tags it in Podman.' }),
+        ctr: Type.String({ description: 'Imports, checks and tags it in containerd.' }),
+      }),
+      {
+        description:
+          'The images that the delta names by their digests alone, because `have` does not prove that the receiver has the omitted layers. The commands load the delta and tag them. Only a `have` of manifest digests (`app@sha256:…`) or digests of compressed layers proves it; tags, diff IDs and digests of indexes do not.',
+      },
+    ),
     downloadUrl: Type.String({ description: 'Relative to this service.' }),
   },
   { title: 'Delta' },
 );
+
+const NOTHING: Pick<Omission, 'layers' | 'unknown' | 'untagged'> = { layers: [], unknown: 0, untagged: [] };
 
 export interface DeltaOptions {
   readonly source: ImageSource;
@@ -83,7 +101,7 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
       if (archive.size === undefined)
         throw new CatalogueError('delta-unavailable', 'The archive is made as it is sent, whole.');
       const { filename, size, etag, omitted } = archive;
-      const { layers, fullSize, unknown } = omitted ?? { layers: [], fullSize: size, unknown: 0 };
+      const { layers, fullSize, unknown, untagged } = omitted ?? { ...NOTHING, fullSize: size };
       return reply.header('cache-control', 'private, max-age=30').send({
         filename,
         size,
@@ -92,6 +110,11 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
         saved: fullSize - size,
         omitted: layers.map((layer) => ({ digest: layer.digest, size: layer.size })),
         unknown,
+        untagged: untagged.map((image) => ({
+          image: taggedName(image.reference),
+          loadedAs: loadedName(image),
+          ...tagCommands(image, filename),
+        })),
         downloadUrl: downloadUrl(request.query),
       });
     },

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { CatalogueError } from '../../../src/errors.ts';
-import { formatReference } from '../../../src/oci/reference.ts';
+import { tagCommands } from '../../../src/http/tag-commands.ts';
+import { formatReference, parseReference } from '../../../src/oci/reference.ts';
 import { DIGEST, ETAG, FILE, problemOf, sampleArchive, startServer } from '../samples.ts';
 
 const DELTA = '/api/v1/delta?myimage=app:2.1&have=app:2.0';
@@ -9,7 +10,19 @@ const LAYER = { mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest
 
 suite('/api/v1/delta', { timeout: 20_000 }, () => {
   test('tells what a delta leaves out, and fetches nothing', async () => {
-    const omitted = { layers: [LAYER], fullSize: FILE.length + 5000, held: [], unknown: 2 };
+    const untagged = {
+      reference: parseReference('app:2.1'),
+      digest: DIGEST,
+      config: DIGEST,
+      platform: undefined,
+    };
+    const omitted = {
+      layers: [LAYER],
+      fullSize: FILE.length + 5000,
+      held: [],
+      unknown: 2,
+      untagged: [untagged],
+    };
     await using server = await startServer({ open: () => sampleArchive({ omitted }) });
     const answer = await server.get(`${DELTA}&have=${DIGEST}&platform=linux/arm64&format=oci`);
     assert.deepEqual(JSON.parse(answer.body.toString()), {
@@ -20,6 +33,13 @@ suite('/api/v1/delta', { timeout: 20_000 }, () => {
       etag: ETAG,
       omitted: [{ digest: DIGEST, size: 5000 }],
       unknown: 2,
+      untagged: [
+        {
+          image: 'app:2.1',
+          loadedAs: `app@${DIGEST}`,
+          ...tagCommands(untagged, 'busybox.tar'),
+        },
+      ],
       downloadUrl: `/dl?myimage=app:2.1&have=app:2.0&have=${DIGEST}&platform=linux/arm64&format=oci`,
     });
     const [request] = server.requests;
@@ -54,7 +74,7 @@ suite('/api/v1/delta', { timeout: 20_000 }, () => {
 
 suite('a delta', { timeout: 20_000 }, () => {
   test('says in a header what it needs, and is pinned where all that it is made from is', async () => {
-    const omitted = { layers: [LAYER], fullSize: FILE.length + 5000, held: [], unknown: 0 };
+    const omitted = { layers: [LAYER], fullSize: FILE.length + 5000, held: [], unknown: 0, untagged: [] };
     await using server = await startServer({ open: () => sampleArchive({ omitted }) });
     const [image, older] = [`a@${DIGEST}`, `b@${DIGEST}`];
     const delta = await server.get(`/dl?myimage=${image}&have=${older}`);

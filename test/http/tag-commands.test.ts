@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { archiveNotices } from '../../src/http/notices.ts';
+import { tagCommands } from '../../src/http/tag-commands.ts';
+import { parseReference } from '../../src/oci/reference.ts';
+import type { UntaggedImage } from '../../src/sources/image-source.ts';
+import { DIGEST } from './samples.ts';
+
+const CONFIG = DIGEST.replace(/.$/, '0') as typeof DIGEST;
+
+function untagged(image: string, config?: typeof DIGEST): UntaggedImage {
+  const platform = config && { os: 'linux', architecture: 'arm', variant: 'v7' };
+  return { reference: parseReference(image), digest: DIGEST, config, platform };
+}
+
+suite('the commands that tag what a delta has without a tag', () => {
+  test('name it as each engine knows it, and check it where the load does not', () => {
+    const full = `docker.io/library/app@${DIGEST}`;
+    assert.deepEqual(tagCommands(untagged('app', CONFIG), 'app.tar'), {
+      docker: `docker load --platform linux/arm/v7 --input app.tar && { docker tag app@${DIGEST} app:latest || docker tag ${CONFIG} app:latest; }`,
+      dockerBefore28: `docker load --input app.tar && docker tag ${CONFIG} app:latest`,
+      podman: `podman load --input app.tar && podman tag ${full} docker.io/library/app:latest`,
+      ctr: `ctr images import app.tar && ctr images check name==${full} | grep -F ' complete (' && ctr images tag --force ${full} docker.io/library/app:latest`,
+    });
+    assert.equal(
+      tagCommands(untagged('ghcr.io/org/app:2.1'), 'app.tar').docker,
+      `docker load --input app.tar && { docker tag ghcr.io/org/app@${DIGEST} ghcr.io/org/app:2.1; }`,
+    );
+  });
+
+  test('quote what a shell would expand', () => {
+    const { dockerBefore28 } = tagCommands(untagged('[::1]:5000/app:2', CONFIG), "it's here.tar");
+    assert.equal(
+      dockerBefore28,
+      `docker load --input 'it'\\''s here.tar' && docker tag ${CONFIG} '[::1]:5000/app:2'`,
+    );
+  });
+
+  test('are told in a notice by the first image and the count of the others', () => {
+    const layer = { mediaType: 'x', digest: DIGEST, size: 1 };
+    const omitted = { layers: [layer], fullSize: 1, held: [], unknown: 0 };
+    const noticesOf = (...images: UntaggedImage[]): string[] =>
+      archiveNotices({ zstd: false, staleSince: undefined, omitted: { ...omitted, untagged: images } });
+    assert.deepEqual(noticesOf().length, 1);
+    const sentence = `it has no tag: load it with docker load --platform, then tag app@${DIGEST} as app:2.1`;
+    assert.deepEqual(noticesOf(untagged('app:2.1')).slice(1), [sentence]);
+    assert.deepEqual(noticesOf(untagged('app:2.1'), untagged('b')).slice(1), [`${sentence}, and 1 more`]);
+  });
+});
