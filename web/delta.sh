@@ -1,8 +1,9 @@
 #!/bin/sh
 # Completes a delta of DockerProxy with the layers of an older archive, for what does not load a delta.
 #
-#     sh delta.sh app_2.1_delta-from-2.0.tar app_2.0.tar [app_2.1.tar]
+#     sh delta.sh app_2.1_delta-from-2.0.tar app_2.0.tar [app_2.1.tar [2.1]]
 #
+# The last argument gives the image its tag, which a delta may leave out: see the README.
 # Takes POSIX sh, tar, sed and tr. Layers are checked where there is sha256sum or shasum.
 set -eu
 LC_ALL=C
@@ -13,10 +14,12 @@ fail() {
   exit 1
 }
 
-case $# in 2 | 3) ;; *) fail 'usage: sh delta.sh DELTA.tar OLDER.tar [COMPLETE.tar]' ;; esac
+case $# in [234]) ;; *) fail 'usage: sh delta.sh DELTA.tar OLDER.tar [COMPLETE.tar [TAG]]' ;; esac
 delta=$1
 older=$2
 complete=${3:-$(printf '%s' "$delta" | sed 's/_delta-from-.*\.tar$//; s/\.tar$/_complete/').tar}
+tag=${4:-}
+case $tag in *[!A-Za-z0-9_.-]*) fail "\"$tag\" is not a tag" ;; esac
 for file in "$delta" "$older"; do
   [ -r "$file" ] || fail "$file cannot be read"
 done
@@ -76,6 +79,20 @@ while [ -n "$indexes" ]; do
   done
   indexes=$below
 done
+
+# Names the image NAME:TAG where the delta has NAME@DIGEST.
+if [ -n "$tag" ]; then
+  key='"io.containerd.image.name":"'
+  name=$(sed -n "s/.*$key\([^\"@]*\)@.*/\1/p" "$folder/new/index.json")
+  [ -n "$name" ] || fail "$delta has a tag already"
+  [ "$(tr , '\n' <"$folder/new/index.json" | grep -c "$key")" = 1 ] || fail "$delta has several images"
+  retag() {
+    sed "$2" "$folder/new/$1" >"$folder/$1"
+    mv "$folder/$1" "$folder/new/$1"
+  }
+  retag index.json "s|${key}[^\"]*\"|$key$name:$tag\",\"org.opencontainers.image.ref.name\":\"$tag\"|"
+  [ ! -f "$folder/new/manifest.json" ] || retag manifest.json "s|\"RepoTags\":null|\"RepoTags\":[\"$name:$tag\"]|"
+fi
 
 set -- oci-layout index.json
 [ ! -f "$folder/new/manifest.json" ] || set -- "$@" manifest.json
