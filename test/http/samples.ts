@@ -29,7 +29,7 @@ import type { RepositorySearch } from '../../src/sources/repository-search.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { createReadiness } from '../../src/telemetry/readiness.ts';
 
-const DEADLINE_MS = 5000;
+const DEADLINE_MS = 30_000;
 
 /** A file of 10 000 bytes, no two stretches of which are alike. */
 export const FILE = Buffer.from(Array.from({ length: 2000 }, (_, at) => `${at}`.padStart(5, '0')).join(''));

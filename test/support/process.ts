@@ -91,7 +91,7 @@ export async function spawnUntil(
   });
   early.catch(() => {});
   const becameReady = waitFor(async () => ended || (await ready(running)), {
-    timeout: options.timeout ?? 30_000,
+    timeout: options.timeout ?? 60_000,
     what: `${command} to become ready`,
   });
   try {
@@ -117,7 +117,7 @@ export async function temporaryFolder(): Promise<TemporaryFolder> {
 /** Polls until the condition gives a truthy value, which it returns. An error it throws ends the wait. */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
-  { timeout = 10_000, what = 'the condition' }: { timeout?: number; what?: string } = {},
+  { timeout = 30_000, what = 'the condition' }: { timeout?: number; what?: string } = {},
 ): Promise<NonNullable<Exclude<T, false>>> {
   const deadline = performance.now() + timeout;
   for (;;) {
