@@ -1,15 +1,23 @@
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { suite, test } from 'node:test';
+import { createServer } from 'node:tls';
 import { makeCertificates } from '../support/certificates.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { startFakeEngine } from '../support/fake-engine.ts';
+import { startForwardProxy } from '../support/forward-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
+import { startRedis } from '../support/redis.ts';
 import { startRegistry } from '../support/registry.ts';
+import { startSearch } from '../support/search-server.ts';
 
 /** A registry by TLS as the mirror of Docker Hub, whose private authority is in no store yet. */
 async function startTlsRegistry() {
@@ -33,6 +41,34 @@ async function startTlsRegistry() {
         via,
       }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Speaks TLS in front of something that speaks none, at a URL or the path of a socket. */
+async function startTlsRelay(folder: string, target: string) {
+  const url = URL.parse(target);
+  const address = url === null ? { path: target } : { port: Number(url.port), host: '127.0.0.1' };
+  const [cert, key] = await Promise.all(['cert.pem', 'key.pem'].map((name) => readFile(join(folder, name))));
+  const sockets = new Set<Duplex>();
+  const server = createServer({ cert, key }, (client) => {
+    const onward = connect(address);
+    for (const [one, other] of [
+      [client, onward],
+      [onward, client],
+    ] as const) {
+      sockets.add(one);
+      one.once('error', () => other.destroy()).once('close', () => other.destroy());
+    }
+    client.pipe(onward).pipe(client);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
   };
 }
 
@@ -80,5 +116,52 @@ suite('certificate authorities of the system', {
     const empty = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /etc/ssl && exec "$@"', 'sh'];
     await using proxy = await registry.start({ NODE_EXTRA_CA_CERTS: registry.caFile }, empty);
     assert.equal(await statusOf(proxy), 200);
+  });
+
+  test('are trusted for a proxy, the search and Redis, too', {
+    skip: skipUnless('redis-server'),
+  }, async () => {
+    await using folder = await temporaryFolder();
+    const { server } = await makeCertificates(folder.path);
+    await using registry = await startRegistry();
+    await push(
+      registry.url,
+      'team/app',
+      'one',
+      image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [] }),
+    );
+    await using forward = await startForwardProxy({ names: { 'registry.invalid': '127.0.0.1' } });
+    await using search = await startSearch([{ repo_name: 'busybox' }]);
+    await using redis = await startRedis();
+    await using proxyRelay = await startTlsRelay(server, forward.url);
+    await using searchRelay = await startTlsRelay(server, search.url);
+    await using redisRelay = await startTlsRelay(server, redis.url);
+    const host = `registry.invalid:${new URL(registry.url).port}`;
+    await using proxy = await startDockerProxy({
+      env: {
+        ...{ NODE_EXTRA_CA_CERTS: undefined, SSL_CERT_FILE: join(server, 'ca.pem'), SSL_CERT_DIR: undefined },
+        ...{ DOCKERPROXY_INSECURE_REGISTRIES: host, http_proxy: `https://${proxyRelay.host}` },
+        DOCKERPROXY_SEARCH_URL: `https://${searchRelay.host}/v2/search/repositories/`,
+        DOCKERPROXY_REDIS_URL: `rediss://${redisRelay.host}`,
+      },
+    });
+    assert.equal((await httpCall(`${proxy.url}/dl?myimage=${host}/team/app:one`)).status, 200);
+    assert.match(`${(await httpCall(`${proxy.url}/api/v1/search?q=busybox`)).body}`, /busybox/);
+    const ready = JSON.parse(`${(await httpCall(`${proxy.url}/readyz`)).body}`);
+    assert.equal(ready.checks.redis.connected, true);
+  });
+
+  test('are trusted for an engine that has no ca.pem', async () => {
+    await using folder = await temporaryFolder();
+    const { server } = await makeCertificates(folder.path);
+    await using engine = await startFakeEngine({ apiVersion: '1.41', store: 'overlay2' });
+    await using relay = await startTlsRelay(server, engine.socketPath);
+    const env = {
+      ...{ NODE_EXTRA_CA_CERTS: undefined, SSL_CERT_FILE: join(server, 'ca.pem'), SSL_CERT_DIR: undefined },
+      ...{ DOCKERPROXY_SOURCE: 'engine', DOCKER_HOST: `tcp://${relay.host}`, DOCKER_TLS_VERIFY: '1' },
+    };
+    await using proxy = await startDockerProxy({ env });
+    const ready = JSON.parse(`${(await httpCall(`${proxy.url}/readyz`)).body}`);
+    assert.equal(ready.checks.source.ready, true, JSON.stringify(ready));
   });
 });
