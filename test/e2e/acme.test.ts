@@ -103,7 +103,7 @@ async function deactivate(bed: AcmeBed, { url, key }: Account): Promise<void> {
         'base64url',
       );
       const body = Buffer.from(JSON.stringify({ ...head, signature }));
-      const type = { 'content-type': 'application/jose+json' };
+      const type = { 'content-type': 'application/jose+json', 'user-agent': 'test' };
       return (await httpCall(url, { method: 'POST', headers: type, body })).status === 200;
     },
     { what: 'the account to be deactivated' },
