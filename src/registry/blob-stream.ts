@@ -141,7 +141,8 @@ class BlobStream extends DirectStream {
   }
 
   async #fetch(): Promise<void> {
-    for (const [index, host] of this.#hosts.entries()) {
+    let failure: unknown;
+    for (const host of this.#hosts) {
       if (host.admits?.() === false) continue;
       try {
         await this.#fetchFrom(host);
@@ -150,12 +151,13 @@ class BlobStream extends DirectStream {
       } catch (error) {
         this.#signal.throwIfAborted();
         host.failed?.(error);
-        if (index === this.#hosts.length - 1) throw error;
+        failure = error;
         // The next one sends it again: it may be all that a host sent which lies.
         this.#at -= this.#held?.length ?? 0;
         this.#held = undefined;
       }
     }
+    throw failure;
   }
 
   async #fetchFrom(host: BlobHost): Promise<void> {

@@ -53,23 +53,35 @@ export function createMirroringClient({ client, mirrorsOf }: MirroringClientOpti
     isAnswer: (result: T) => boolean = () => true,
   ): Promise<T> => {
     let isDenied = false;
-    for (const mirror of mirrorsOf(repository.domain)) {
-      if (!isFit(mirror) || !mirror.circuit.admits()) continue;
-      try {
-        const result = await work(mirror.client, mirror.locate(repository));
-        mirror.circuit.succeeded();
-        if (isAnswer(result)) return result;
-        isDenied = true;
-      } catch (error) {
-        judge(mirror, error);
-        if (signal.aborted) throw error;
-        isDenied ||= error instanceof CatalogueError && error.code === 'image-not-found';
+    const shaky: Mirror[] = [];
+    /** What one of some mirrors answers; undefined where none of them has an answer. */
+    const askAll = async (mirrors: Iterable<Mirror>): Promise<{ readonly result: T } | undefined> => {
+      for (const mirror of mirrors) {
+        try {
+          const result = await work(mirror.client, mirror.locate(repository));
+          mirror.circuit.succeeded();
+          if (isAnswer(result)) return { result };
+          isDenied = true;
+        } catch (error) {
+          judge(mirror, error);
+          if (signal.aborted) throw error;
+          isDenied ||= error instanceof CatalogueError && error.code === 'image-not-found';
+          if (mayPass(error)) shaky.push(mirror);
+        }
       }
-    }
+      return undefined;
+    };
+
+    const found = await askAll(admitted(mirrorsOf(repository.domain).filter(isFit)));
+    if (found !== undefined) return found.result;
     try {
       return await work(client, repository);
     } catch (error) {
-      throw isDenied && isOutage(error) ? new MirrorsAloneError(error) : error;
+      if (!isOutage(error) || signal.aborted) throw error;
+      // A mirror may be all that is within reach: its failure is given a second chance, as a registry's is.
+      const late = await askAll(shaky.splice(0));
+      if (late !== undefined) return late.result;
+      throw isDenied ? new MirrorsAloneError(error) : error;
     }
   };
 
@@ -113,9 +125,11 @@ export function createMirroringClient({ client, mirrorsOf }: MirroringClientOpti
       ),
     blobs: (repository) => ({
       read: async (blob, range = { start: 0, end: blob.size }, signal) => {
-        const mirrors = mirrorsOf(repository.domain).filter(canPull);
-        const hosts = mirrors.map((mirror) => hostAt(mirror, repository, blob));
-        return streamBlob([...hosts, client.blobHost(repository, blob)], blob, range, signal);
+        const hosts = mirrorsOf(repository.domain)
+          .filter(canPull)
+          .map((mirror) => hostAt(mirror, repository, blob));
+        const all = withSecondChance(hosts, client.blobHost(repository, blob));
+        return streamBlob(all, blob, range, signal);
       },
     }),
   };
@@ -129,6 +143,37 @@ function hostAt(mirror: Mirror, repository: Repository, blob: Descriptor): BlobH
     succeeded: circuit.succeeded,
     failed: (error) => judge(mirror, error),
   };
+}
+
+/** The mirrors that are worth asking, each judged when its turn comes. */
+function* admitted(mirrors: readonly Mirror[]): Generator<Mirror, void> {
+  for (const mirror of mirrors) if (mirror.circuit.admits()) yield mirror;
+}
+
+/** The mirrors, the registry, and where it is out of reach the mirrors again whose failure may have passed. */
+function withSecondChance(mirrors: readonly BlobHost[], registry: BlobHost): BlobHost[] {
+  const shaky = new Set<BlobHost>();
+  let isAlone = false;
+  const first = mirrors.map((mirror) => ({
+    ...mirror,
+    failed: (error: unknown) => {
+      if (mayPass(error)) shaky.add(mirror);
+      mirror.failed?.(error);
+    },
+  }));
+  const origin = {
+    ...registry,
+    failed: (error: unknown) => {
+      isAlone = isOutage(error);
+    },
+  };
+  const second = mirrors.map((mirror) => ({ ...mirror, admits: () => isAlone && shaky.has(mirror) }));
+  return [...first, origin, ...second];
+}
+
+/** Tells whether what failed may work a moment later; one that answers too late has had its time. */
+function mayPass(error: unknown): boolean {
+  return isOutage(error) && !error.isFinal && error.code !== 'registry-timeout' && error.pause === undefined;
 }
 
 /** Leaves a mirror out for what was its fault; that it does not have an image is none. */

@@ -229,28 +229,71 @@ suite('metadata of a registry that fails', () => {
     });
   });
 
-  test('tries do not multiply: two mirrors and the registry cost five requests, and a blob seven', async () => {
-    const mirrors: HostileRegistry[] = [];
-    await using closing = new AsyncDisposableStack();
-    for (let at = 0; at < 2; at++) mirrors.push(closing.use(await startHostileRegistry()));
-    const all = [registry, ...mirrors];
-    for (const one of all) one.misbehave(NAME, { manifest: status(503), blob: status(503) });
-    const circuit = { admits: () => true, succeeded: () => {}, failed: () => {} };
-    const mirrorOf = ({ host }: HostileRegistry): Mirror => {
-      const { client } = closing.use(createStack({ hosts: [host], metadataRetries: 0, blobRetries: 0 }));
-      const locate = () => parseReference(`${host}/${NAME}`);
-      return { client, circuit, canPull: true, canResolve: true, locate };
-    };
-    const asked = mirrors.map(mirrorOf);
-    const client = createMirroringClient({ client: stack.client, mirrorsOf: () => asked });
+  suite('with mirrors', () => {
+    let closing: AsyncDisposableStack;
+    let mirrors: HostileRegistry[];
+    let asked: Mirror[];
 
-    const counts = () => all.map((one) => one.requests().length);
-    await assert.rejects(client.manifest(repository(), 'latest', never), { code: 'registry-unavailable' });
-    assert.deepEqual(counts(), [3, 1, 1]);
-    await assert.rejects(client.resolveTag(repository(), 'latest', never), { code: 'registry-unavailable' });
-    assert.deepEqual(counts(), [5, 2, 2]);
-    const blob = await client.blobs(repository()).read(config, undefined, never);
-    await assert.rejects(buffer(blob), { code: 'registry-unavailable' });
-    assert.deepEqual(counts(), [10, 3, 3]);
+    beforeEach(async () => {
+      closing = new AsyncDisposableStack();
+      mirrors = [];
+      for (let at = 0; at < 2; at++) mirrors.push(closing.use(await startHostileRegistry()));
+      const circuit = { admits: () => true, succeeded: () => {}, failed: () => {} };
+      asked = mirrors.map(({ host }): Mirror => {
+        const { client } = closing.use(createStack({ hosts: [host], metadataRetries: 0, blobRetries: 0 }));
+        const locate = () => parseReference(`${host}/${NAME}`);
+        return { client, circuit, canPull: true, canResolve: true, locate };
+      });
+    });
+    afterEach(() => closing.disposeAsync());
+
+    const client = () => createMirroringClient({ client: stack.client, mirrorsOf: () => asked });
+    const readConfig = async () => buffer(await client().blobs(repository()).read(config, undefined, never));
+
+    test('tries do not multiply: each mirror has two, whoever asks', async () => {
+      const all = [registry, ...mirrors];
+      for (const one of all) one.misbehave(NAME, { manifest: status(503), blob: status(503) });
+      const counts = () => all.map((one) => one.requests().length);
+      await assert.rejects(client().manifest(repository(), 'latest', never), {
+        code: 'registry-unavailable',
+      });
+      assert.deepEqual(counts(), [3, 2, 2]);
+      await assert.rejects(client().resolveTag(repository(), 'latest', never), {
+        code: 'registry-unavailable',
+      });
+      assert.deepEqual(counts(), [5, 4, 4]);
+      await assert.rejects(readConfig(), { code: 'registry-unavailable' });
+      assert.deepEqual(counts(), [10, 6, 6]);
+    });
+
+    test('a mirror that fails once is asked again where the registry is out of reach', async () => {
+      const broken = [status(404), status(503)];
+      const [honestBlob, { bytes }] = [registry.honest(NAME).config.content, registry.honest(NAME)];
+      registry.misbehave(NAME, { manifest: reset, blob: reset });
+      for (const [at, mirror] of mirrors.entries()) {
+        const faults = at === 0 ? Array(9).fill(broken[0]) : [broken[1]];
+        mirror.misbehave(NAME, {
+          manifest: inTurn(faults, answering(bytes)),
+          config: inTurn(faults, answering(honestBlob)),
+        });
+      }
+      assert.equal((await client().manifest(repository(), 'latest', never)).digest, digest);
+      assert.equal((await readConfig()).length, config.size);
+      assert.deepEqual(
+        mirrors.map((one) => one.requests().length),
+        [2, 4],
+        'one that has answered is not asked again',
+      );
+    });
+
+    test('a mirror that fails is left alone where the registry answers', async () => {
+      for (const mirror of mirrors) mirror.misbehave(NAME, { manifest: status(503), blob: status(503) });
+      await client().manifest(repository(), 'latest', never);
+      await readConfig();
+      assert.deepEqual(
+        mirrors.map((one) => one.requests().length),
+        [2, 2],
+      );
+    });
   });
 });
