@@ -75,7 +75,7 @@ export interface OwnOrigin {
   readonly tls: HostTls;
 }
 
-/** As many as Go's client follows, and with it Docker and containerd. */
+/** Go's client, and with it Docker, gives up after 10 requests; containerd and curl follow more redirects. */
 const MAX_REDIRECTS = 10;
 /** https://www.rfc-editor.org/rfc/rfc9110#section-5.3: several lines of these mean one list. */
 const LISTS: ReadonlySet<string> = new Set(['link', 'www-authenticate']);
