@@ -222,4 +222,18 @@ suite('an archive that an engine saves without all blobs', () => {
       code: 'engine-failed',
     });
   });
+
+  test('that the engine refuses to save for its platform is told as what it is', async () => {
+    await using parts = await startParts();
+    const { signal } = new AbortController();
+    const words = `no suitable export target found: image with reference ${IMAGE}:latest was found but does not provide the specified platform (${AMD64})`;
+    parts.fake.refuse((request) => /images\/get/.test(request), 404, words);
+    await assert.rejects(parts.open(signal), (error) => {
+      assert.ok(error instanceof CatalogueError);
+      assert.equal(error.status, 502);
+      assert.match(error.message, /lacks layers of the image/);
+      assert.match(`${error.cause}`, /no suitable export target found: .*compression/);
+      return true;
+    });
+  });
 });

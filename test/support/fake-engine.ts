@@ -35,6 +35,8 @@ export interface FakeEngine extends AsyncDisposable {
   hang(until: Promise<void>, is?: (request: string) => boolean): void;
   /** Says this of the next pull, before it waits and ends. */
   report(lines: object[], until: Promise<void>): void;
+  /** Refuses these requests, with this status and these words, from now on. */
+  refuse(is: (request: string) => boolean, status: number, message: string): void;
   /** Leaves these files out of what it saves from now on. */
   leaveOut(is: (file: string) => boolean): void;
   /** How many answers are on their way. */
@@ -72,6 +74,7 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
   const stored = new Map<string, Stored>();
   const names = new Map<string, string>();
   const blobs = new Map<string, Buffer>();
+  let refusal: { is: (request: string) => boolean; answer: Answer } | undefined;
   let isLeftOut = (_file: string): boolean => false;
   const requests: string[] = [];
   let options = initial;
@@ -242,7 +245,7 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
       for (const line of lines) response.write(`${JSON.stringify(line)}\n`);
       await until;
     }
-    const { status, body } = await answer(method, path, searchParams);
+    const { status, body } = refusal?.is(request) ? refusal.answer : await answer(method, path, searchParams);
     // What was said already had a status.
     if (!response.headersSent) response.writeHead(status, { 'content-type': 'application/json' });
     response.end(body);
@@ -307,6 +310,9 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
     },
     report(lines, until) {
       said = { lines, until };
+    },
+    refuse(is, status, message) {
+      refusal = { is, answer: refuse(status, message) };
     },
     leaveOut(is) {
       isLeftOut = is;

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { walkTar } from '../../archive/walk-tar.ts';
 import { CatalogueError, quote } from '../../errors.ts';
 import { streamFrom } from '../../streams.ts';
+import { MISSING_BLOBS } from './engine-error.ts';
 import { type AskedImage, missingFiles } from './missing-files.ts';
 import { createInventory, type Inventory, ROOT_LISTS } from './saved-contents.ts';
 
@@ -75,10 +76,6 @@ function requireFiles(inventory: Inventory, asked: readonly AskedImage[]): void 
   throw new CatalogueError(
     'engine-failed',
     `The engine saved an incomplete archive. It names ${files} that it does not contain, such as ${quote(first, 160)}.`,
-    { reason: 'The engine saved an incomplete archive', cause: new Error(ADVICE) },
+    { reason: 'The engine saved an incomplete archive', cause: new Error(MISSING_BLOBS) },
   );
 }
-
-/** What the log tells the operator. */
-const ADVICE =
-  'An engine that has a layer in another compression does not pull it again. Remove the images that share layers with this one from the engine, or take images from their registries with --source registry.';
