@@ -192,7 +192,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         return attempt(ways.single);
       });
     } catch (error) {
-      const cause = signal.aborted ? error : proxyError(error);
+      const cause = signal.aborted ? error : proxyError(error, proxy);
       throw upstreamError(cause, host, { isProxied: proxy !== undefined, isFinal: method === 'POST' });
     } finally {
       clearTimeout(timer);
@@ -288,18 +288,27 @@ export function upstreamError(
   });
 }
 
-/** What undici takes for an abort, though nobody aborted: a proxy that does not lead to the host. */
-function proxyError(error: unknown): unknown {
-  const isRefusal = error instanceof Error && 'code' in error && error.code === 'UND_ERR_ABORTED';
-  return isRefusal
-    ? Object.assign(new Error(error.message, { cause: error }), { code: PROXY_REFUSES })
-    : error;
+/**
+ * Tells what a proxy refuses, for which undici has only an abort (behind CONNECT) or an argument error (without), whose
+ * texts have the status.
+ */
+function proxyError(error: unknown, proxy: URL | undefined): unknown {
+  if (proxy === undefined || !(error instanceof Error) || !('code' in error)) return error;
+  const [, status] = /\((407)\)/.exec(error.message) ?? [];
+  const refused = proxy.username === '' ? PROXY_WANTS_CREDENTIALS : PROXY_REFUSES_CREDENTIALS;
+  const code = status === undefined ? PROXY_REFUSES : refused;
+  const isRefusal = status !== undefined || error.code === 'UND_ERR_ABORTED';
+  return isRefusal ? Object.assign(new Error(error.message, { cause: error }), { code }) : error;
 }
 
 const PROXY_REFUSES = 'PROXY_REFUSES';
+const PROXY_WANTS_CREDENTIALS = 'PROXY_WANTS_CREDENTIALS';
+const PROXY_REFUSES_CREDENTIALS = 'PROXY_REFUSES_CREDENTIALS';
 
 const CONNECTION_FAILURES = new Map([
   [PROXY_REFUSES, 'the proxy does not lead there'],
+  [PROXY_WANTS_CREDENTIALS, 'the proxy wants credentials, which the operator can add to its URL'],
+  [PROXY_REFUSES_CREDENTIALS, 'the proxy refuses the credentials in its URL'],
   ['ENOTFOUND', 'there is no such host'],
   ['EAI_AGAIN', 'its name could not be resolved'],
   ['ECONNREFUSED', 'it refused the connection'],

@@ -141,6 +141,27 @@ suite('by way of a proxy', { skip: skipUnless('openssl'), timeout: 30_000 }, () 
     await http.close();
   });
 
+  for (const [scheme, how] of [
+    ['https', 'behind CONNECT'],
+    ['http', 'without CONNECT'],
+  ]) {
+    for (const [user, why] of [
+      ['', 'the proxy wants credentials, which the operator can add to its URL'],
+      ['me:wrong@', 'the proxy refuses the credentials in its URL'],
+    ]) {
+      test(`a proxy that answers 407 ${how}, asked ${user === '' ? 'without' : 'with'} credentials`, async () => {
+        await using forward = await startForwardProxy({ names: {}, authorization: 'Basic b3RoZXI=' });
+        const { error } = await ask(`${scheme}://registry.test/`, {
+          guard: createGuard(['http://registry.test']),
+          findProxy: () => new URL(forward.url.replace('://', `://${user}`)),
+        });
+        assert.equal(error?.code, 'registry-failed');
+        assert.equal(error.message, `registry.test (by way of a proxy) could not be read: ${why}.`);
+        assert.equal(forward.asked.length, 1);
+      });
+    }
+  }
+
   test('a proxy that says no, or is away, is a failure and no abort', async () => {
     const refused = await ask('https://registry.test/');
     assert.equal(refused.error?.code, 'registry-failed');

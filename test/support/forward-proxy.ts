@@ -6,10 +6,12 @@ import type { Duplex } from 'node:stream';
 export interface ForwardProxyOptions {
   /** Names that only the proxy knows, and what they mean: `127.0.0.1`. All others are refused with 403. */
   names: Record<string, string>;
+  /** Without this `Proxy-Authorization`, all requests are answered with 407. */
+  authorization?: string;
 }
 
 /** A proxy as companies have them: CONNECT for HTTPS, whole URLs for HTTP, and names resolved by itself. */
-export async function startForwardProxy({ names }: ForwardProxyOptions) {
+export async function startForwardProxy({ names, authorization }: ForwardProxyOptions) {
   /** What was asked for: `CONNECT host:port` and `GET http://host/…`. */
   const asked: string[] = [];
   const authorizations = new Set<string | undefined>();
@@ -18,9 +20,13 @@ export async function startForwardProxy({ names }: ForwardProxyOptions) {
     authorizations.add(headers['proxy-authorization']);
     return new URL(method === 'CONNECT' ? `https://${url}` : (url ?? ''));
   };
+  const isWelcome = ({ headers }: IncomingMessage): boolean =>
+    authorization === undefined || headers['proxy-authorization'] === authorization;
   const sockets = new Set<Duplex>();
   const server = createServer((client, response) => {
     const target = record(client);
+    if (!isWelcome(client))
+      return void response.writeHead(407, { 'proxy-authenticate': 'Basic realm="proxy"' }).end();
     const host = names[target.hostname];
     if (host === undefined) return void response.writeHead(403).end();
     const { port, pathname, search } = target;
@@ -36,6 +42,8 @@ export async function startForwardProxy({ names }: ForwardProxyOptions) {
   server.on('connection', (socket) => sockets.add(socket));
   server.on('connect', (client: IncomingMessage, socket: Duplex) => {
     const { hostname, port } = record(client);
+    if (!isWelcome(client))
+      return void socket.end('HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n');
     const host = names[hostname];
     if (host === undefined) return void socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
     const onward = connect(Number(port || 443), host, () => {
