@@ -92,7 +92,9 @@ async function deactivate(bed: AcmeBed, { url, key }: Account): Promise<void> {
   const privateKey = createPrivateKey({ key, format: 'jwk' });
   await waitFor(
     async () => {
-      const { headers } = await httpCall(`${origin}/nonce-plz`);
+      // pebble of 2026 answers no client that has no name.
+      const client = { 'user-agent': 'test' };
+      const { headers } = await httpCall(`${origin}/nonce-plz`, { headers: client });
       const nonce = headers['replay-nonce'];
       const head = {
         protected: base64({ alg: 'ES256', kid: url, url, nonce }),
@@ -103,7 +105,7 @@ async function deactivate(bed: AcmeBed, { url, key }: Account): Promise<void> {
         'base64url',
       );
       const body = Buffer.from(JSON.stringify({ ...head, signature }));
-      const type = { 'content-type': 'application/jose+json', 'user-agent': 'test' };
+      const type = { 'content-type': 'application/jose+json', ...client };
       return (await httpCall(url, { method: 'POST', headers: type, body })).status === 200;
     },
     { what: 'the account to be deactivated' },
