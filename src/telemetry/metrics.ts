@@ -210,7 +210,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   if (isRedisConnected !== undefined) {
     new Gauge({
       name: 'dockerproxy_redis_connected',
-      help: 'Whether (1) or not (0) the Redis that replicas share answers.',
+      help: 'Whether (1) or not (0) the Redis that replicas share takes what limits write.',
       aggregator: 'min',
       registers,
       collect() {
