@@ -249,7 +249,7 @@ suite('two processes with one folder', () => {
   });
 
   test('the readers of both have the blob once it is verified, however long the disk takes', {
-    timeout: 10_000,
+    timeout: 120_000,
   }, async (t) => {
     await using folder = await temporaryFolder();
     await using one = await sampleCache({ folder: folder.path });
@@ -471,10 +471,7 @@ suite('readers that leave', () => {
     const opened = reader.read(descriptor, undefined, leaving.signal);
     leaving.abort();
     await assert.rejects(opened.then((stream) => buffer(stream)));
-    await waitFor(async () => (await openIn(setup.folder)) === 0, {
-      timeout: 2000,
-      what: 'the file to be closed',
-    });
+    await waitFor(async () => (await openIn(setup.folder)) === 0, { what: 'the file to be closed' });
   });
 
   test('one that leaves while its fetch begins ends it', async () => {
@@ -490,11 +487,8 @@ suite('readers that leave', () => {
       for (let turns = 0; turns < at; turns++) await turn();
       leaving.abort();
     }
-    await waitFor(() => source.reads.every(({ state }) => state !== 'open'), {
-      timeout: 2000,
-      what: 'the fetch to end',
-    });
-    await waitFor(async () => (await openIn(setup.folder)) === 0, { timeout: 2000, what: 'no open file' });
+    await waitFor(() => source.reads.every(({ state }) => state !== 'open'), { what: 'the fetch to end' });
+    await waitFor(async () => (await openIn(setup.folder)) === 0, { what: 'no open file' });
   });
 
   test('come and go as they like: the next ones get the right bytes', async () => {
@@ -634,7 +628,9 @@ suite('what an earlier process left', () => {
     });
   }
 
-  test('whoever follows is given nothing from before the machine started', { timeout: 10_000 }, async (t) => {
+  test('whoever follows is given nothing from before the machine started', {
+    timeout: 120_000,
+  }, async (t) => {
     await using setup = await sampleCache();
     const path = await leave(setup, Buffer.alloc(bytes.length));
     await utimes(path, new Date(), sealOf(descriptor.digest));
@@ -817,7 +813,7 @@ suite('a cache that cannot keep a blob', () => {
     await mkdir(join(setup.folder, where), { recursive: true });
     const reader = setup.cache.before(memorySource(sample), REGISTRY);
     const stream = await reader.read(descriptor, undefined, always);
-    const limit = setTimeout(() => stream.destroy(new Error('it waits for ever')), 5000);
+    const limit = setTimeout(() => stream.destroy(new Error('it waits for ever')), 60_000);
     assert.deepEqual(await buffer(stream).finally(() => clearTimeout(limit)), bytes);
     assert.equal(setup.uncached.length, 1);
   };

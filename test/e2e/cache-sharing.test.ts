@@ -219,7 +219,6 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     await bed.check(proxy, layered);
     livesWell(proxy);
     await waitFor(async () => (await openFiles(proxy, folder)) === 0, {
-      timeout: 3000,
       what: 'no open file',
     });
   });

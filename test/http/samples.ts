@@ -119,6 +119,8 @@ export interface ServerSetup {
   /** Limits to set; there are none otherwise. */
   limits?: Partial<LimitOptions>;
   store?: CountingStore;
+  /** Milliseconds that never go back, by which bandwidth is limited; those of this process by default. */
+  uptime?: () => number;
   headCosts?: boolean;
   meter?: HttpMeter;
   /** Where checksums are kept; nowhere otherwise. */
@@ -173,7 +175,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
   const { store = createMemoryCountingStore(Date.now) } = setup;
   const limits = createLimits(
     { ...NO_LIMITS, ...setup.limits },
-    { store, holder: 'test', uptime: () => performance.now() },
+    { store, holder: 'test', uptime: setup.uptime ?? (() => performance.now()) },
   );
   const requests: ArchiveRequest[] = [];
   const source: ImageSource = {

@@ -189,12 +189,13 @@ suite('challenges', () => {
     ', ',
   ];
   for (const pump of pumps) {
-    test(`64 KiB of ${JSON.stringify(pump)} are read in no time`, () => {
+    test(`64 KiB of ${JSON.stringify(pump)} are read within a second of processor time`, () => {
       const text = pump.repeat(Math.ceil(65_536 / pump.length));
       for (const header of [text, `Bearer ${text}`, `Bearer realm="${text}`, `Bearer a=${text}!x`]) {
-        const begun = performance.now();
+        const before = process.threadCpuUsage();
         parseChallenges(header);
-        assert.ok(performance.now() - begun < 1000, header.slice(0, 20));
+        // Other work on the machine doesn't count.
+        assert.ok(process.threadCpuUsage(before).user < 1e6, header.slice(0, 20));
       }
     });
   }
