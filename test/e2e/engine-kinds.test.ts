@@ -164,7 +164,7 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
 
     for (const [query, status, code] of [
       ['test/none', 404, 'image-not-found'],
-      ['library/busybox:none', 404, 'image-not-found'],
+      ['library/busybox:none', 404, 'tag-not-found'],
       ['library/busybox&platform=linux/s390x', 404, 'platform-not-found'],
       ['test/arm-only', 404, 'platform-not-found'],
       ['test/helm', 422, 'not-an-image'],
