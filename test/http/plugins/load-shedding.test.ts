@@ -7,7 +7,7 @@ import { problemOf, startServer } from '../samples.ts';
 const DL = '/dl?myimage=busybox';
 const IDLE = { maxDelay: 10_000, maxHeap: Number.MAX_SAFE_INTEGER, interval: 200 };
 
-suite('under pressure', { timeout: 30_000 }, () => {
+suite('under pressure', { timeout: 120_000 }, () => {
   test('new requests are told to come again, health checks are answered, and the log says why', async () => {
     await using server = await startServer({ pressure: { ...IDLE, maxHeap: 1 } });
     const answer = await waitFor(async () => {
