@@ -105,7 +105,7 @@ export async function createServer({
   const web = readWebFolder();
   answerProblems(app, await limitRequests(app, limits), web);
   await openapi(app, info().version);
-  await shedLoad(app, pressure);
+  shedLoad(app, pressure);
   await app.register(healthRoutes, { readiness });
   await app.register(downloadRoutes, {
     ...{ source, checksums, allowlist, limits, headCosts, meter, drain, addresses },

@@ -1,5 +1,5 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
-import underPressure from '@fastify/under-pressure';
 import type { FastifyInstance } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
 import { isHealthCheck } from './clients.ts';
@@ -14,9 +14,18 @@ export interface PressureLimits {
   readonly interval: number;
 }
 
+/** A value that exceeds its limit, by the name that the log uses. */
+interface Pressure {
+  readonly type: 'eventLoopDelay' | 'heapUsedBytes';
+  readonly value: number;
+}
+
 const RETRY_AFTER_S = 10;
 /** Milliseconds between two lines of the log. */
 const LOG_PAUSE_MS = 10_000;
+/** Milliseconds between the ticks that measure the event loop. */
+const TICK_MS = 10;
+const NS_PER_MS = 1e6;
 
 /** The process ends where its heap is full. */
 export function standardPressureLimits(): PressureLimits {
@@ -24,22 +33,53 @@ export function standardPressureLimits(): PressureLimits {
 }
 
 /** Answers 503 with Retry-After while the process has more to do than it can; health checks are answered meanwhile. */
-export async function shedLoad(app: FastifyInstance, limits: PressureLimits): Promise<void> {
+export function shedLoad(app: FastifyInstance, limits: PressureLimits): void {
   let logged = Number.NEGATIVE_INFINITY;
-  await app.register(underPressure, {
-    maxEventLoopDelay: limits.maxDelay,
-    maxHeapUsedBytes: limits.maxHeap,
-    sampleInterval: limits.interval,
-    // What it throws has to be a rejection: the plugin does not catch.
-    pressureHandler: async ({ routeOptions }, _reply, type, value) => {
-      if (isHealthCheck(routeOptions.url)) return;
-      if (performance.now() - logged > LOG_PAUSE_MS) {
-        logged = performance.now();
-        app.log.warn({ type, value }, 'Overloaded: new requests are refused for a while');
-      }
-      throw new CatalogueError('overloaded', 'This service has more to do than it can at the moment.', {
-        retryAfter: RETRY_AFTER_S,
-      });
-    },
+  const findPressure = watchPressure(app, limits);
+  app.addHook('onRequest', async ({ routeOptions }) => {
+    const pressure = findPressure();
+    if (pressure === undefined || isHealthCheck(routeOptions.url)) return;
+    if (performance.now() - logged > LOG_PAUSE_MS) {
+      logged = performance.now();
+      app.log.warn({ ...pressure }, 'Overloaded: new requests are refused for a while');
+    }
+    throw new CatalogueError('overloaded', 'This service has more to do than it can at the moment.', {
+      retryAfter: RETRY_AFTER_S,
+    });
   });
+}
+
+/**
+ * Samples the event loop and the heap until the server closes. A sample opens no file: process.memoryUsage() opens
+ * /proc/self/stat, and throws EMFILE from its timer once clients hold all descriptors.
+ *
+ * @returns the limit that the last sample exceeds
+ */
+function watchPressure(
+  app: FastifyInstance,
+  { maxDelay, maxHeap, interval }: PressureLimits,
+): () => Pressure | undefined {
+  let pressure: Pressure | undefined;
+  const ticks = monitorEventLoopDelay({ resolution: TICK_MS });
+  ticks.enable();
+  const sample = (): void => {
+    // No tick in a whole interval: the loop was blocked all that time.
+    const delay = ticks.count === 0 ? Number.POSITIVE_INFINITY : ticks.mean / NS_PER_MS - TICK_MS;
+    const heap = getHeapStatistics().used_heap_size;
+    ticks.reset();
+    if (delay > maxDelay) pressure = { type: 'eventLoopDelay', value: delay };
+    else if (heap > maxHeap) pressure = { type: 'heapUsedBytes', value: heap };
+    else pressure = undefined;
+  };
+  // A late timer starts its next interval after the sample, so that a sample always covers a whole interval.
+  const timer = setTimeout(() => {
+    sample();
+    timer.refresh();
+  }, interval);
+  timer.unref();
+  app.addHook('onClose', async () => {
+    clearTimeout(timer);
+    ticks.disable();
+  });
+  return () => pressure;
 }
