@@ -8,6 +8,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { type Access, createAccess } from './access.ts';
 import type { Certificates } from './certificates.ts';
+import { connectionsWithin } from './config/descriptors.ts';
 import type { PassedSockets } from './config/passed-sockets.ts';
 import { reloadConfig } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
@@ -107,7 +108,7 @@ export async function createApp(
     // Without it the service goes on.
     ...(redis && { redis: () => ({ isReady: true, details: { connected: redis.isConnected } }) }),
   });
-  const connections = connectionLimits(config);
+  const connections = connectionLimits(config, environment.descriptorLimit);
   const drain = createDrain();
 
   const limits = createLimits(config, {
@@ -276,10 +277,10 @@ function createSearch(
   return { find, close: () => http.close() };
 }
 
-function connectionLimits(config: Config): ConnectionLimits {
-  const { maxConnections, connectionsPerClient, minClientSpeed, minClientSpeedWindow } = config;
+function connectionLimits(config: Config, descriptorLimit: number | undefined): ConnectionLimits {
+  const { connectionsPerClient, minClientSpeed, minClientSpeedWindow } = config;
   return {
-    maxConnections,
+    maxConnections: connectionsWithin(config, descriptorLimit),
     connectionsPerClient,
     exempt: config.trustProxy,
     slowestClient: { bytesPerSecond: minClientSpeed, patience: minClientSpeedWindow },

@@ -40,6 +40,8 @@ export interface Environment {
   /** Its variables, of which those of Docker's client tell where an engine is. */
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly version: string;
+  /** How many descriptors a process may open; undefined without a limit. */
+  readonly descriptorLimit?: number | undefined;
 }
 
 /** Milliseconds for which a tag's answer is there for those who wait for it. */

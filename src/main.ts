@@ -16,6 +16,7 @@ import { StartError } from './cluster/crew.ts';
 import { forkWorker, primaryOf } from './cluster/peers.ts';
 import { createPrimary } from './cluster/primary.ts';
 import { startWorker } from './cluster/worker.ts';
+import { describeDescriptorShortage, descriptorLimitOf } from './config/descriptors.ts';
 import { helpText } from './config/help.ts';
 import { readLists } from './config/lists.ts';
 import { ConfigError, loadConfig, type Sources } from './config/loader.ts';
@@ -148,10 +149,13 @@ async function serve(args: readonly string[]): Promise<void> {
   const sockets = passedSockets(variables, process.pid, config);
   const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
   const workers = countWorkers(config, { cores: availableParallelism(), memory: memoryLimit() });
+  const here = environment(logger);
+  const shortage = describeDescriptorShortage(config, workers, here.descriptorLimit);
+  if (shortage !== undefined) logger.warn(shortage);
   const service =
     workers === 1
-      ? await createSingle(config, environment(logger), sockets)
-      : await createPrimary(config, environment(logger), { workers, sockets, fork: forkWorker, randomBytes });
+      ? await createSingle(config, here, sockets)
+      : await createPrimary(config, here, { workers, sockets, fork: forkWorker, randomBytes });
   const manager = createServiceManager({
     variables,
     pid: process.pid,
@@ -272,7 +276,16 @@ function sources(argv: readonly string[]): Sources {
 
 function environment(logger: Logger): Environment {
   const dockerConfigFolder = process.env.DOCKER_CONFIG ?? join(homedir(), '.docker');
-  return { logger, dockerConfigFolder, variables: process.env, version };
+  return { logger, dockerConfigFolder, variables: process.env, version, descriptorLimit: descriptorLimit() };
+}
+
+/** A system without /proc counts as one without a limit. */
+function descriptorLimit(): number | undefined {
+  try {
+    return descriptorLimitOf(readFileSync('/proc/self/limits', 'utf8'));
+  } catch {
+    return undefined;
+  }
 }
 
 function listenAdvice(error: unknown, config: Config): string {

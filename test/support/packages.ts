@@ -48,6 +48,7 @@ const parts = {
   debootstrap: { needs: ['debootstrap'], package: 'debootstrap', root: true },
   shellcheck: { needs: ['shellcheck'], package: 'shellcheck' },
   xmllint: { needs: ['xmllint'], package: 'libxml2-utils' },
+  prlimit: { needs: ['prlimit'], package: 'util-linux' },
   perl: { needs: ['perl'], package: 'perl' },
   ip: { needs: ['ip'], package: 'iproute2' },
   namespaces: { needs: ['ip', 'unshare', 'mount'], package: 'iproute2', root: true },

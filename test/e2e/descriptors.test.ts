@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { suite, test } from 'node:test';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { httpCall } from '../support/http-request.ts';
+import { skipUnless } from '../support/packages.ts';
+import { runOrThrow, waitFor } from '../support/process.ts';
+
+const LIMIT = 96;
+
+suite('a process with few descriptors', { skip: skipUnless('prlimit'), timeout: 90_000 }, () => {
+  test('raises its soft limit to the hard one and warns where both are too low', async () => {
+    await using proxy = await startDockerProxy({ via: ['prlimit', `--nofile=32:${LIMIT}`] });
+    assert.match(readFileSync(`/proc/${proxy.pid}/limits`, 'utf8'), /^Max open files +96 +96 /m);
+    const warnings = proxy.logs().filter(({ msg }) => /LimitNOFILE/.test(msg));
+    assert.deepEqual(
+      warnings.map(({ level, msg }) => [level, /accepts only \d+ connections/.test(msg)]),
+      [[40, true]],
+    );
+  });
+
+  test('keeps descriptors for its own work while clients open connections without end', async () => {
+    await using proxy = await startDockerProxy({ via: ['prlimit', `--nofile=${LIMIT}:${LIMIT}`] });
+    using crowd = crowdOf(proxy, 3 * LIMIT);
+    await waitFor(() => crowd.refused() > 0 && crowd.refused() + crowd.held() === 3 * LIMIT, {
+      what: 'the service to accept or refuse each connection',
+    });
+    assert.ok(openDescriptors(proxy) < LIMIT - 20, `${openDescriptors(proxy)} descriptors are open`);
+    crowd[Symbol.dispose]();
+    await waitFor(() => answers(proxy), { what: 'the service to answer again' });
+    assert.equal(await proxy.stop(), 0);
+  });
+
+  test('answers the connections that it has while no descriptor is free', async () => {
+    await using proxy = await startDockerProxy();
+    const idle = openDescriptors(proxy);
+    using crowd = crowdOf(proxy, 10);
+    await waitFor(() => openDescriptors(proxy) >= idle + 10, { what: 'the connections to be accepted' });
+    await runOrThrow('prlimit', ['--pid', `${proxy.pid}`, `--nofile=${idle}:`]);
+    // Each timer of the process has its turn within seconds of its own clock.
+    const begun = await crowd.dateOf('/healthz');
+    await waitFor(async () => (await crowd.dateOf('/healthz')) - begun >= 3_000, {
+      what: 'the clock of the service to advance',
+    });
+    await runOrThrow('prlimit', ['--pid', `${proxy.pid}`, '--nofile=1024:']);
+    crowd[Symbol.dispose]();
+    await waitFor(() => answers(proxy), { what: 'the service to accept connections again' });
+    assert.equal(await proxy.stop(), 0);
+  });
+});
+
+interface Crowd extends Disposable {
+  held(): number;
+  refused(): number;
+  /** Asks over the first connection for a path, and returns the Date of the answer in milliseconds. */
+  dateOf(path: string): Promise<number>;
+}
+
+/** Opens connections that stay open and send nothing by themselves. */
+function crowdOf({ url }: DockerProxy, count: number): Crowd {
+  const { hostname, port } = new URL(url);
+  let refused = 0;
+  const sockets = Array.from({ length: count }, () => {
+    const socket = connect(Number(port), hostname).setEncoding('latin1');
+    return socket.on('error', () => {}).on('close', () => (refused += 1));
+  });
+  const [first] = sockets;
+  assert.ok(first);
+  const closed = new AbortController();
+  first.once('close', () => closed.abort());
+  return {
+    held: () => sockets.filter(({ readyState }) => readyState === 'open').length,
+    refused: () => refused,
+    async dateOf(path) {
+      first.write(`GET ${path} HTTP/1.1\r\nhost: dl.example\r\n\r\n`);
+      const [answer] = (await once(first, 'data', { signal: closed.signal })) as [string];
+      return Date.parse(/^date: (.*)\r$/im.exec(answer)?.[1] ?? '');
+    },
+    [Symbol.dispose]() {
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+function openDescriptors({ pid }: DockerProxy): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+async function answers({ url }: DockerProxy): Promise<boolean> {
+  return httpCall(`${url}/healthz`).then(
+    ({ status }) => status === 200,
+    () => false,
+  );
+}
