@@ -17,6 +17,7 @@ import type { ConnectionLimits } from './http/connections.ts';
 import { createDrain } from './http/drain.ts';
 import { type ListenAt, listenAt } from './http/listen-at.ts';
 import { createMetricsServer } from './http/metrics-server.ts';
+import { standardPressureLimits } from './http/plugins/load-shedding.ts';
 import { createRedirectServer } from './http/redirect-server.ts';
 import type { ServiceInfo } from './http/routes/info.ts';
 import { createServer } from './http/server.ts';
@@ -130,6 +131,7 @@ export async function createApp(
     limits,
     headCosts: config.source === 'engine',
     connections,
+    pressure: standardPressureLimits(config.maxEventLoopDelay),
     drain,
     source: images.source,
     addresses: () => ({ replicas: current.replicas, domains: current.domains }),

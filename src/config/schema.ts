@@ -114,6 +114,12 @@ export const SCHEMA = {
     default: '2m',
     doc: 'For how long a client may be slower than that, pauses included.',
   },
+  maxEventLoopDelay: {
+    section: 'listening',
+    type: duration,
+    default: '500ms',
+    doc: 'How late a process may handle its events, on average of a second, before it answers new requests with 503; 0s sets no limit.',
+  },
   drain: {
     section: 'listening',
     type: duration,

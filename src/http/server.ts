@@ -8,7 +8,7 @@ import { closeGracefully } from './graceful-close.ts';
 import { parserOptions, type RequestTimeouts, TIMEOUTS } from './parser-options.ts';
 import { admitClients } from './plugins/clients.ts';
 import { limitRequests } from './plugins/limits.ts';
-import { type PressureLimits, shedLoad, standardPressureLimits } from './plugins/load-shedding.ts';
+import { type PressureLimits, shedLoad } from './plugins/load-shedding.ts';
 import { measureRequests } from './plugins/measure.ts';
 import { openapi } from './plugins/openapi.ts';
 import { portal } from './plugins/portal.ts';
@@ -34,7 +34,7 @@ export interface ServerOptions extends DownloadOptions, CatalogueOptions, Search
   readonly trustProxy: readonly AddressRange[];
   readonly clients: ClientList;
   readonly connections: ConnectionLimits;
-  readonly pressure?: PressureLimits;
+  readonly pressure: PressureLimits;
   readonly timeouts?: RequestTimeouts;
   /** Without it, it speaks plain HTTP. */
   readonly tls: TlsOptions | undefined;
@@ -59,7 +59,7 @@ export async function createServer({
   trustProxy,
   clients,
   connections,
-  pressure = standardPressureLimits(),
+  pressure,
   timeouts = TIMEOUTS,
   source,
   checksums,

@@ -137,6 +137,13 @@ export const NO_CONNECTION_LIMITS: ConnectionLimits = {
   slowestClient: { bytesPerSecond: 0, patience: 0 },
 };
 
+/** The machine may be busy with other work. */
+export const NO_PRESSURE_LIMITS: PressureLimits = {
+  maxDelay: 0,
+  maxHeap: Number.MAX_SAFE_INTEGER,
+  interval: 200,
+};
+
 const NO_LIMITS: LimitOptions = {
   rateLimit: { limit: 0, window: 60_000 },
   downloadsPerIp: 0,
@@ -171,7 +178,7 @@ export function soon(): { signal: AbortSignal } {
 export async function startServer(setup: ServerSetup = {}): Promise<RunningServer> {
   const { open = () => sampleArchive(), allow = ['**'], deny = [], trustProxy = [] } = setup;
   const { clients = createClientList({ allow: undefined, deny: [] }) } = setup;
-  const { connections, tls, pressure, timeouts, logLevel = 'info' } = setup;
+  const { connections, tls, pressure = NO_PRESSURE_LIMITS, timeouts, logLevel = 'info' } = setup;
   const { store = createMemoryCountingStore(Date.now) } = setup;
   const limits = createLimits(
     { ...NO_LIMITS, ...setup.limits },
@@ -195,7 +202,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
   const app = await createServer({
     tls: tls && { context: tls, isTrusted: true },
     connections: { ...NO_CONNECTION_LIMITS, ...connections },
-    ...(pressure && { pressure }),
+    pressure,
     ...(timeouts && { timeouts }),
     readiness: createReadiness({}),
     info: setup.info ?? (() => INFO),

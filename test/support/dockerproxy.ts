@@ -58,6 +58,8 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     DOCKERPROXY_DOWNLOADS_PER_IP: '0',
     DOCKERPROXY_MAX_DOWNLOADS: '0',
     DOCKERPROXY_DAILY_BYTES: '0',
+    // The machine may be busy with other work.
+    DOCKERPROXY_MAX_EVENT_LOOP_DELAY: '0s',
     ...options.env,
   };
   const { args = [], via = [], timeout = 60_000 } = options;

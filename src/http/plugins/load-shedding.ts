@@ -6,7 +6,7 @@ import { isHealthCheck } from './clients.ts';
 
 /** When new requests are refused, so that what is under way gets done. */
 export interface PressureLimits {
-  /** Milliseconds that the event loop is late, on average of an interval. */
+  /** Milliseconds that the event loop is late, on average of an interval; 0 sets no limit. */
   readonly maxDelay: number;
   /** Bytes of V8's heap. */
   readonly maxHeap: number;
@@ -27,9 +27,9 @@ const LOG_PAUSE_MS = 10_000;
 const TICK_MS = 10;
 const NS_PER_MS = 1e6;
 
-/** The process ends where its heap is full. */
-export function standardPressureLimits(): PressureLimits {
-  return { maxDelay: 500, maxHeap: getHeapStatistics().heap_size_limit * 0.85, interval: 1000 };
+/** Limits the heap too, because the process ends where it is full. @param maxDelay as in {@link PressureLimits} */
+export function standardPressureLimits(maxDelay: number): PressureLimits {
+  return { maxDelay, maxHeap: getHeapStatistics().heap_size_limit * 0.85, interval: 1000 };
 }
 
 /** Answers 503 with Retry-After while the process has more to do than it can; health checks are answered meanwhile. */
