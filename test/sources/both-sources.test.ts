@@ -125,7 +125,7 @@ suite('the same request, from either source', {
       ['/dl?myimage=10.255.255.1/image', 403, 'address-refused'],
       ['/dl?myimage=localhost/image', 403, 'address-refused'],
       ['/dl/busybox', 404, 'route-not-found'],
-      [`${at}/library/busybox:none`, 404, 'image-not-found'],
+      [`${at}/library/busybox:none`, 404, 'tag-not-found'],
       [`${at}/test/none`, 404, 'image-not-found'],
       [`${at}/library/busybox@${NO_DIGEST}`, 404, 'image-not-found'],
       [`/dl?myimage=${locked.host}/library/busybox`, 404, 'image-not-found'],
