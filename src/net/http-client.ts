@@ -2,6 +2,8 @@ import { type LookupAddress, lookup as systemLookup } from 'node:dns';
 import type { LookupFunction, OnReadOpts } from 'node:net';
 import type { Readable } from 'node:stream';
 import { createSecureContext, getCACertificates } from 'node:tls';
+import { promisify } from 'node:util';
+import { gunzip } from 'node:zlib';
 import { LRUCache } from 'lru-cache';
 import { Agent, buildConnector, type Dispatcher, ProxyAgent, request as send } from 'undici';
 import { CatalogueError } from '../errors.ts';
@@ -83,6 +85,7 @@ const ODD_ORIGINS_REMEMBERED = 1_000;
 const REDIRECT_BODY_LIMIT = 64 * 1024;
 const DRAIN_TIMEOUT_MS = 5_000;
 const DEFAULT_IDLE_TIMEOUT = 30_000;
+const unzip = promisify(gunzip);
 const READ_BUFFERS_KEPT = 1024 * 1024;
 
 export function createHttpClient(options: HttpClientOptions): HttpClient {
@@ -221,11 +224,14 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   };
 }
 
+const GZIP_MAGIC = Buffer.from([0x1f, 0x8b]);
+
 /**
- * Reads a small body whole.
+ * Reads a small body whole, and unpacks one that is gzip as its Content-Encoding says: some servers pack what was asked
+ * for as it is, which Go's client doesn't notice, as it asks for gzip.
  *
- * @param limit bytes
- * @throws CatalogueError `registry-failed` past the limit
+ * @param limit bytes, packed and unpacked
+ * @throws CatalogueError `registry-failed` past the limit, and where it cannot be unpacked
  */
 export async function readBody(response: HttpResponse, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
@@ -245,7 +251,20 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
   } catch (error) {
     throw upstreamError(error, response.url.host, { isFinal: response.method === 'POST' });
   }
-  return Buffer.concat(chunks);
+  const bytes = Buffer.concat(chunks);
+  const isPacked = /^(?:x-)?gzip$/i.test(response.header('content-encoding') ?? '');
+  return isPacked && bytes.subarray(0, 2).equals(GZIP_MAGIC) ? unpacked(bytes, response, limit) : bytes;
+}
+
+async function unpacked(bytes: Buffer, { url }: HttpResponse, limit: number): Promise<Buffer> {
+  try {
+    return await unzip(bytes, { maxOutputLength: limit });
+  } catch (cause) {
+    throw new CatalogueError('registry-failed', `${url.host} sent gzip that cannot be unpacked.`, {
+      isFinal: true,
+      cause,
+    });
+  }
 }
 
 /** Reads what is left of a short body, so that its connection can be used again; gives up on a long or slow one. */

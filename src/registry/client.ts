@@ -154,7 +154,11 @@ export function createRegistryClient({
         await drain(response);
         throw statusError(response);
       }
-      return { ...response, body: Readable.from([await readWhole(response)]) };
+      const bytes = await readWhole(response);
+      // It is unpacked by now.
+      const header: HttpResponse['header'] = (name) =>
+        name === 'content-encoding' ? undefined : response.header(name);
+      return { ...response, header, body: Readable.from([bytes]) };
     };
     return retrying(budget, work, deadline);
   };

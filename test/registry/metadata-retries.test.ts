@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, suite, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { type Digest, parseDigest } from '../../src/oci/digest.ts';
 import { parseReference } from '../../src/oci/reference.ts';
@@ -123,6 +124,28 @@ suite('metadata of a registry that fails', () => {
       assert.equal(count(), 1);
     });
   }
+
+  for (const encoding of ['gzip', 'x-gzip', 'GZIP']) {
+    test(`a manifest that comes as ${encoding}, unasked, is unpacked`, async () => {
+      const { bytes } = registry.honest(NAME);
+      failing(answering(gzipSync(bytes), { 'content-encoding': encoding }));
+      const fetched = await get(digest);
+      assert.deepEqual(Buffer.from(fetched.bytes), bytes);
+    });
+  }
+
+  test('a manifest that says it is packed, and is not, stays as it is', async () => {
+    for (const encoding of ['gzip', 'identity']) {
+      failing(answering(registry.honest(NAME).bytes, { 'content-encoding': encoding }));
+      assert.equal((await get(digest)).digest, digest);
+    }
+  });
+
+  test('a manifest that unpacks to more than its limit is refused, once', async () => {
+    failing(answering(gzipSync(Buffer.alloc(8 * 1024 * 1024)), { 'content-encoding': 'gzip' }));
+    await assert.rejects(get(), { code: 'registry-failed', message: /gzip that cannot be unpacked/ });
+    assert.equal(count(), 1);
+  });
 
   test('a manifest that is wrong, or too long, is asked for once', async () => {
     failing(answering('{}', { 'docker-content-digest': digest }));
