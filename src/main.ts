@@ -9,6 +9,7 @@ import closeWithGrace from 'close-with-grace';
 import type { Logger } from 'pino';
 import { describeConfig } from './cli/check-config.ts';
 import { CommandError, ReaderGoneError } from './cli/command-error.ts';
+import { commandHelp } from './cli/command-help.ts';
 import { checkHealth } from './cli/healthcheck.ts';
 import { guardFor, save } from './cli/save.ts';
 import { parseSaveArguments } from './cli/save-arguments.ts';
@@ -88,7 +89,7 @@ function explain(error: unknown): void {
     process.stderr.write(`DockerProxy cannot start:\n${mistakes.join('')}`);
     process.exitCode = EXIT_CONFIG;
   } else if (error instanceof CatalogueError || error instanceof CommandError) {
-    const help = error instanceof CatalogueError ? `${error.help}\n` : '';
+    const help = error instanceof CatalogueError ? `${commandHelp(error)}\n` : '';
     process.stderr.write(`${error.message}\n${help}`);
     process.exitCode = 1;
   } else if (error instanceof ReaderGoneError) {
@@ -105,8 +106,7 @@ async function saveArchive(args: readonly string[]): Promise<void> {
     () => interrupted.abort(),
     () => process.exit(EXIT_INTERRUPTED),
   );
-  // Whoever saves an image is their own operator, and root no more than any other.
-  const config = loadConfig({ ...sources(settings), isRoot: false });
+  const config = loadConfig({ ...sources(settings), keepsInHome: true });
   const logger = createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
   const images = await openImages(config, environment(logger), {
     guard: guardFor(namedImages(what.query), config),

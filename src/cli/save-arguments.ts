@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { ConfigError } from '../config/loader.ts';
 import { flagName, SCHEMA } from '../config/schema.ts';
 import { CatalogueError } from '../errors.ts';
-import { type ArchiveQuery, parseArchiveQuery } from '../http/archive-query.ts';
+import { type ArchiveQuery, parseArchiveQuery, type Spelling } from '../http/archive-query.ts';
 
 /** `dockerproxy save IMAGE… [-o FILE]`, parsed. */
 export interface SaveArguments {
@@ -56,6 +56,11 @@ export function parseSaveArguments(args: readonly string[]): SaveArguments {
   return { query: queryOf(images, have, own), output: own.get('output'), settings };
 }
 
+const FLAGS: Spelling = {
+  name: (option) => `--${option}`,
+  set: (option, value) => `--${option} ${value}`,
+};
+
 function writtenAgain(token: {
   rawName: string;
   value?: string | undefined;
@@ -68,17 +73,20 @@ function writtenAgain(token: {
 
 function queryOf(images: string[], have: string[], own: ReadonlyMap<string, string>): ArchiveQuery {
   try {
-    return parseArchiveQuery({
-      myimage: images,
-      have,
-      platform: own.get('platform'),
-      format: own.get('format'),
-      parts: own.get('parts'),
-      part: own.get('part'),
-      checksum: own.get('checksum'),
-      metalink: own.get('metalink'),
-      referrers: own.get('referrers'),
-    });
+    return parseArchiveQuery(
+      {
+        myimage: images,
+        have,
+        platform: own.get('platform'),
+        format: own.get('format'),
+        parts: own.get('parts'),
+        part: own.get('part'),
+        checksum: own.get('checksum'),
+        metalink: own.get('metalink'),
+        referrers: own.get('referrers'),
+      },
+      FLAGS,
+    );
   } catch (error) {
     if (!(error instanceof CatalogueError)) throw error;
     throw new ConfigError([error.message]);

@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Partition, partFilename, partition, partRange, partsFilename } from '../archive/parts.ts';
+import { readLists } from '../config/lists.ts';
 import type { Config } from '../config/schema.ts';
 import type { ArchiveQuery } from '../http/archive-query.ts';
 import { archiveNotices } from '../http/notices.ts';
@@ -25,10 +26,16 @@ export interface Terminal {
 
 const REDRAW_MS = 100;
 
-/** Whoever names a registry on the command line trusts it, wherever it is; where it leads on to is judged. */
-export function guardFor(references: readonly Reference[], { insecureRegistries }: Config): Guard {
-  const insecure = new Set(insecureRegistries);
-  const named = references.map(({ domain }) => domain);
+/**
+ * Trusts the registries that the command line names, wherever they are, and every host that `allow` names without a
+ * wildcard, such as a token server. Any other address that these name has to be a public one.
+ *
+ * @throws ConfigError where a file of `allow` has a mistake
+ */
+export function guardFor(references: readonly Reference[], config: Config): Guard {
+  const insecure = new Set(config.insecureRegistries);
+  const allowed = (readLists(config).allow ?? []).flatMap(({ domain }) => domain ?? []);
+  const named = [...references.map(({ domain }) => domain), ...allowed];
   return createGuard([...insecure, ...named].map((domain) => registryOrigin(domain, insecure)));
 }
 
@@ -78,8 +85,10 @@ export async function save(
   }
   const seconds = (meter.milliseconds() / 1000).toFixed(1);
   const inParts = files.length > 1 ? ` in ${files.length} parts` : '';
-  const what = `${formatBytes(meter.bytes())}, ${archive.digests.join(', ')}`;
-  terminal.stderr.write(`${place.name}${inParts}: ${what}, in ${seconds} s\n`);
+  const kind = archive.digests.length === 1 ? 'image' : 'images';
+  terminal.stderr.write(
+    `${place.name}${inParts}: ${formatBytes(meter.bytes())} in ${seconds} s, ${kind} ${archive.digests.join(', ')}\n`,
+  );
   const file = place.kind === 'stdout' || files.length > 1 ? archive.filename : place.name;
   for (const image of archive.omitted?.untagged ?? [])
     terminal.stderr.write(`Load and tag it: ${tagCommands(image, file).docker}\n`);

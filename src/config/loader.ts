@@ -27,6 +27,8 @@ export interface Sources {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly home: string;
   readonly isRoot: boolean;
+  /** Whether cache and state are in the home folder, also of root: those of the service are for its own user alone. */
+  readonly keepsInHome?: boolean;
 }
 
 /** Every mistake in the settings, told at once. */
@@ -180,8 +182,13 @@ function fileLayer(
   return layer;
 }
 
-function machineDefaults({ isRoot, home, environment }: Sources): Partial<Record<SettingName, string>> {
-  if (isRoot) return { cacheDir: '/var/cache/dockerproxy', stateDir: '/var/lib/dockerproxy' };
+function machineDefaults({
+  isRoot,
+  home,
+  environment,
+  keepsInHome = false,
+}: Sources): Partial<Record<SettingName, string>> {
+  if (isRoot && !keepsInHome) return { cacheDir: '/var/cache/dockerproxy', stateDir: '/var/lib/dockerproxy' };
   return {
     cacheDir: join(xdgFolder(environment.XDG_CACHE_HOME, join(home, '.cache')), 'dockerproxy'),
     stateDir: join(xdgFolder(environment.XDG_STATE_HOME, join(home, '.local/state')), 'dockerproxy'),

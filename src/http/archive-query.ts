@@ -47,6 +47,19 @@ export function namedImages({ references, have }: ArchiveQuery): readonly Refere
 /** A parsed query string: a parameter given twice is a list. */
 export type QueryString = Readonly<Record<string, string | string[] | undefined>>;
 
+/** How messages name what is asked for: as parameters of a URL, or as flags of a command. */
+export interface Spelling {
+  /** The option as the subject of a sentence: `The parameter parts`. */
+  name(option: string): string;
+  /** The option with a value: `&parts=4GiB`. */
+  set(option: string, value: string): string;
+}
+
+const URL_SPELLING: Spelling = {
+  name: (option) => `The parameter ${option}`,
+  set: (option, value) => `&${option}=${value}`,
+};
+
 /** Images in one archive. */
 export const MAX_IMAGES = 10;
 
@@ -68,12 +81,13 @@ const STATUS_OPTIONS = ['platform', 'format', 'stream'];
 const PART_MIN = 2 ** 20;
 
 /**
- * Reads the query of `/dl?myimage=…`.
+ * Reads the query of `/dl?myimage=…`, or what a command asks for in its place.
  *
- * @throws CatalogueError a 400 that names the parameter
+ * @param spelling how messages name the options
+ * @throws CatalogueError a 400 that names the option
  */
-export function parseArchiveQuery(query: QueryString): ArchiveQuery {
-  return parseImages(query, OPTIONS);
+export function parseArchiveQuery(query: QueryString, spelling: Spelling = URL_SPELLING): ArchiveQuery {
+  return parseImages(query, OPTIONS, spelling);
 }
 
 /**
@@ -82,10 +96,10 @@ export function parseArchiveQuery(query: QueryString): ArchiveQuery {
  * @throws CatalogueError a 400 that names the parameter
  */
 export function parseStatusQuery(query: QueryString): ArchiveQuery {
-  return parseImages(query, STATUS_OPTIONS);
+  return parseImages(query, STATUS_OPTIONS, URL_SPELLING);
 }
 
-function parseImages(query: QueryString, known: readonly string[]): ArchiveQuery {
+function parseImages(query: QueryString, known: readonly string[], spelling: Spelling): ArchiveQuery {
   refuseUnknown(query, ['myimage', ...known]);
   const images = [query.myimage ?? []].flat();
   if (images.length === 0)
@@ -93,7 +107,11 @@ function parseImages(query: QueryString, known: readonly string[]): ArchiveQuery
   if (images.length > MAX_IMAGES) {
     throw invalid(`There are ${images.length} images; one archive holds at most ${MAX_IMAGES}.`);
   }
-  return { references: eachOnce(images.map(parseReference)), ...options(query), savedAs: undefined };
+  return {
+    references: eachOnce(images.map(parseReference)),
+    ...options(query, spelling),
+    savedAs: undefined,
+  };
 }
 
 /**
@@ -111,37 +129,44 @@ export function parseArchivePath(file: string, query: QueryString): ArchiveQuery
   refuseUnknown(query, OPTIONS);
   return {
     references: [parseReference(image)],
-    ...options({
-      ...query,
-      ...(ending === '.sha256' && { checksum: '1' }),
-      ...(ending === '.meta4' && { metalink: '1' }),
-    }),
+    ...options(
+      {
+        ...query,
+        ...(ending === '.sha256' && { checksum: '1' }),
+        ...(ending === '.meta4' && { metalink: '1' }),
+      },
+      URL_SPELLING,
+    ),
     savedAs: Object.keys(query).length === 0 ? `${image.split('/').at(-1)}.tar` : undefined,
   };
 }
 
-function options(query: QueryString): Omit<ArchiveQuery, 'references' | 'savedAs'> {
-  const platform = single(query, 'platform');
+function options(query: QueryString, spelling: Spelling): Omit<ArchiveQuery, 'references' | 'savedAs'> {
+  const platform = single(query, 'platform', spelling);
   const platforms = platformsOf(platform);
-  const format = single(query, 'format') ?? 'docker';
+  const format = single(query, 'format', spelling) ?? 'docker';
   if (format !== 'docker' && format !== 'oci')
     throw invalid(`The format ${quote(format)} is neither docker nor oci.`);
-  const referrers = flag(query, 'referrers');
+  const referrers = flag(query, 'referrers', spelling);
   if (referrers && platforms !== 'all')
-    throw invalid('The parameter referrers needs &platform=all&format=oci, which has what they refer to.');
+    throw invalid(
+      `${spelling.name('referrers')} needs ${spelling.set('platform', 'all')} and ${spelling.set('format', 'oci')}, which include what they refer to.`,
+    );
   if (platforms !== undefined && format !== 'oci')
-    throw invalid('Several platforms need &format=oci; in the format of Docker, an archive is for one.');
+    throw invalid(
+      `Several platforms need ${spelling.set('format', 'oci')}; in the format of Docker, an archive is for one.`,
+    );
   return {
     platform: platform === undefined || platforms !== undefined ? undefined : parsePlatform(platform),
     platforms,
     referrers,
     format,
-    stream: flag(query, 'stream'),
+    stream: flag(query, 'stream', spelling),
     have: haveOf(query),
-    parts: partsOf(query),
-    checksum: flag(query, 'checksum'),
-    metalink: flag(query, 'metalink'),
-    redirect: flag(query, 'redirect'),
+    parts: partsOf(query, spelling),
+    checksum: flag(query, 'checksum', spelling),
+    metalink: flag(query, 'metalink', spelling),
+    redirect: flag(query, 'redirect', spelling),
   };
 }
 
@@ -153,10 +178,10 @@ function platformsOf(text: string | undefined): Platforms | undefined {
   return [...new Map(listed.map((platform) => [formatPlatform(platform), platform])).values()];
 }
 
-function flag(query: QueryString, name: string): boolean {
-  const value = single(query, name) ?? '0';
+function flag(query: QueryString, name: string, spelling: Spelling): boolean {
+  const value = single(query, name, spelling) ?? '0';
   if (value !== '0' && value !== '1')
-    throw invalid(`The parameter ${name} is ${quote(value)}, neither 0 nor 1.`);
+    throw invalid(`${spelling.name(name)} is ${quote(value)}, neither 0 nor 1.`);
   return value === '1';
 }
 
@@ -173,18 +198,20 @@ function haveOf(query: QueryString): DeltaBase | undefined {
   };
 }
 
-function partsOf(query: QueryString): PartsQuery | undefined {
-  const [parts, part] = [single(query, 'parts'), single(query, 'part')];
+function partsOf(query: QueryString, spelling: Spelling): PartsQuery | undefined {
+  const [parts, part] = [single(query, 'parts', spelling), single(query, 'part', spelling)];
   if (parts === undefined) {
     if (part === undefined) return undefined;
-    throw invalid('The parameter parts is missing: say how large a part is, as in &part=2&parts=4GiB.');
+    throw invalid(
+      `${spelling.name('parts')} is missing: say how large a part is, as in ${spelling.set('parts', '4GiB')}.`,
+    );
   }
   const limit = parseByteSize(parts);
   if (limit === undefined)
-    throw invalid(`The parameter parts is ${quote(parts)}, no size such as 4GiB or 25MB.`);
-  if (limit < PART_MIN) throw invalid(`The parameter parts is ${quote(parts)}; the smallest is 1MiB.`);
+    throw invalid(`${spelling.name('parts')} is ${quote(parts)}, no size such as 4GiB or 25MB.`);
+  if (limit < PART_MIN) throw invalid(`${spelling.name('parts')} is ${quote(parts)}; the smallest is 1MiB.`);
   if (part !== undefined && !/^[1-9]\d{0,5}$/.test(part))
-    throw invalid(`The parameter part is ${quote(part)}, no number from 1 on.`);
+    throw invalid(`${spelling.name('part')} is ${quote(part)}, no number from 1 on.`);
   return { limit, number: part === undefined ? undefined : Number(part) };
 }
 
@@ -198,9 +225,9 @@ function refuseUnknown(query: QueryString, known: readonly string[]): void {
   );
 }
 
-function single(query: QueryString, name: string): string | undefined {
+function single(query: QueryString, name: string, spelling: Spelling): string | undefined {
   const value = query[name];
-  if (Array.isArray(value)) throw invalid(`The parameter ${name} is given more than once.`);
+  if (Array.isArray(value)) throw invalid(`${spelling.name(name)} is given more than once.`);
   return value;
 }
 

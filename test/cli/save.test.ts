@@ -62,7 +62,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_00
     const { code, stdout, stderr } = await save(folder.path, `${upstream.host}/library/busybox`);
     assert.equal(code, 0, stderr);
     assert.equal(stdout, '');
-    assert.match(stderr, /^busybox\.tar: [\d.]+ MB, sha256:[0-9a-f]{64}, in [\d.]+ s\n$/);
+    assert.match(stderr, /^busybox\.tar: [\d.]+ MB in [\d.]+ s, image sha256:[0-9a-f]{64}\n$/);
     const bytes = await readFile(join(folder.path, 'busybox.tar'));
     assert.equal(sha256(bytes), await served(`myimage=${upstream.host}/library/busybox`));
     assert.deepEqual(await readdir(folder.path), ['busybox.tar']);

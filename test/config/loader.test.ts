@@ -180,6 +180,13 @@ suite("a user's folders and root's", () => {
     assert.notEqual(load(root).port, 7);
   });
 
+  test("root keeps what a command saves in its home, and never among the service's files", async () => {
+    await using made = await fileWith('');
+    const config = load({ isRoot: true, keepsInHome: true, home: '/root', argv: ['--config', made.file] });
+    assert.equal(config.cacheDir, '/root/.cache/dockerproxy');
+    assert.equal(config.stateDir, '/root/.local/state/dockerproxy');
+  });
+
   test('a given folder replaces the usual one', () => {
     const config = load({ argv: ['--cache-dir', '/a'], environment: { DOCKERPROXY_STATE_DIR: '/b' } });
     assert.equal(config.cacheDir, '/a');

@@ -86,7 +86,7 @@ suite('the query of /dl', () => {
       true,
     );
     assert.throws(() => parseArchiveQuery({ myimage: 'a', referrers: '1' }), {
-      reason: 'The parameter referrers needs &platform=all&format=oci, which has what they refer to',
+      reason: 'The parameter referrers needs &platform=all and &format=oci, which include what they refer to',
     });
     for (const platform of ['all,linux/amd64', 'linux/amd64,', 'ALL']) {
       assert.throws(() => platforms(platform), { code: 'platform-invalid' });

@@ -1,0 +1,51 @@
+import type { CatalogueError, ErrorCode } from '../errors.ts';
+
+const WAIT = 'Ask again later.';
+const ENGINE = 'Check that the Docker engine runs and that you may use it, as with: docker version.';
+const SMALLER = 'Raise the limit with --max-image-size, or choose fewer or smaller images.';
+
+/** What a person at a command line can do, where the catalogue speaks to a client of a service that another person runs. */
+const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
+  'parameter-unknown': 'Remove the flag or correct its spelling; see dockerproxy --help.',
+  'parameter-invalid': 'Correct the named flag and try again.',
+  'format-unavailable':
+    'Leave out --format oci, or use --source registry: a Docker engine saves images in its own format.',
+  'delta-unavailable': 'Leave out --have, or use --source registry: a Docker engine saves whole images.',
+  'address-refused':
+    'Only registries at public addresses, over HTTPS, are used. Name others with --allow HOST/** or, for plain HTTP, with --insecure-registries HOST.',
+  'image-too-large': SMALLER,
+  'signature-required':
+    'Ask its publisher to sign it with cosign and a key that your policy knows, or change the file that --policy names.',
+  'signature-invalid':
+    'Do not trust this image before its publisher has told you why. The file that --policy names says whose signatures count.',
+  'image-not-found':
+    'Check the spelling of the repository and the tag. For a private image, log in first: docker login REGISTRY.',
+  'tag-not-found': 'Choose one of the similar tags, or another tag of the repository.',
+  'platform-not-found': 'Choose one of the platforms that the image has, with --platform os/architecture.',
+  'archive-not-kept':
+    'Choose a folder with more free space with --cache-dir, or leave out --parts, --checksum and --metalink.',
+  'registry-rate-limited': WAIT,
+  'internal-error': 'This is a mistake of DockerProxy. Try again, and report it if it stays.',
+  'registry-refused': 'Check the reference. If it is right, log in to the registry: docker login REGISTRY.',
+  'registry-credentials-refused': 'Log in to the registry again: docker login REGISTRY.',
+  'engine-unreachable': ENGINE,
+  'engine-failed': 'See the log of the Docker engine.',
+  'engine-busy': WAIT,
+  overloaded: WAIT,
+  'registry-unavailable': WAIT,
+};
+
+/** Says what to do about an error, in the words of the command line: flags, `docker login`, and the time to wait. */
+export function commandHelp({ code, help, retryAfter }: CatalogueError): string {
+  const advice = COMMAND_HELP[code] ?? help;
+  if (retryAfter === undefined) return advice;
+  const waiting = `Wait for ${waitingTime(retryAfter)} and try again.`;
+  return advice === WAIT ? waiting : `${advice} ${waiting}`;
+}
+
+/** `45 s`, `2 min`, `6 h`: rounded up, so that the time is over then. */
+function waitingTime(seconds: number): string {
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes < 120 ? `${minutes} min` : `${Math.ceil(minutes / 60)} h`;
+}

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { commandHelp } from '../../src/cli/command-help.ts';
+import { CatalogueError, listErrors } from '../../src/errors.ts';
+
+/** Errors of requests over HTTP, which no command meets. */
+const OF_THE_SERVICE = new Set([
+  ...[
+    'image-not-allowed',
+    'client-not-allowed',
+    'route-not-found',
+    'request-malformed',
+    'method-not-allowed',
+  ],
+  ...['request-timeout', 'precondition-failed', 'url-too-long', 'range-not-satisfiable', 'headers-too-large'],
+  ...['too-many-requests', 'too-many-downloads', 'daily-bytes-used', 'service-full'],
+]);
+
+suite('the advice of a command', () => {
+  for (const { code } of listErrors().filter((entry) => !OF_THE_SERVICE.has(entry.code))) {
+    test(`about ${code} has no words of the service`, () => {
+      const advice = commandHelp(new CatalogueError(code, 'It failed.'));
+      assert.match(advice, /^[A-Z].*[^ ]$/);
+      assert.doesNotMatch(advice, /[&?][a-z]+=|operator|Retry-After|\/api\/|\/dl|this service/);
+    });
+  }
+
+  for (const [seconds, time] of [
+    [45, '45 s'],
+    [119, '119 s'],
+    [121, '3 min'],
+    [21_600, '6 h'],
+  ] as const) {
+    test(`names the time after which to try again: ${time}`, () => {
+      const error = new CatalogueError('registry-rate-limited', 'It failed.', { retryAfter: seconds });
+      assert.equal(commandHelp(error), `Wait for ${time} and try again.`);
+    });
+  }
+
+  test('speaks of flags and of docker login', () => {
+    assert.match(commandHelp(new CatalogueError('platform-not-found', 'No.')), /--platform os\/architecture/);
+    assert.match(commandHelp(new CatalogueError('image-not-found', 'No.')), /docker login REGISTRY/);
+    assert.match(commandHelp(new CatalogueError('address-refused', 'No.')), /--allow HOST/);
+  });
+});
