@@ -6,7 +6,7 @@ export const downloadUrl = ({ images, platform, format }) => {
 	return `/dl?${query.join('&')}`;
 };
 
-/** Leaves as it is what names have in them, for people to read. @param {string} value */
+/** @param {string} value */
 export const escaped = (value) =>
 	encodeURIComponent(value)
 		.replace(/%(?:2F|3A|40)/g, decodeURIComponent)
@@ -26,12 +26,16 @@ export const fetchCommands = (url, file, format) => {
 };
 
 /** @type {Portal.LoadCommands} */
-export const loadCommands = (file, format) => {
+export const loadCommands = (file, format, images) => {
+	const name = file.replace(/\.tar$/, '');
 	const lines = [
-		`docker load -i ${file}`,
-		`podman load -i ${file}`,
-		`ctr images import ${file}`,
+		...['docker', 'podman', 'nerdctl'].map((tool) => `${tool} load -i ${file}`),
+		...['', 'k3s '].map((k3s) => `${k3s}ctr images import ${file}`),
+		`kind load image-archive ${file}`,
+		`udocker load -i ${file} ${name}`,
+		`apptainer build ${name}.sif ${format}-archive:${file}`,
 		`skopeo copy ${format}-archive:${file} docker://registry.lan/name:tag`,
 	];
+	if (images > 1) lines.splice(6, 2);
 	return lines.slice(format === 'docker' ? 0 : 1).join('\n');
 };

@@ -58,8 +58,8 @@ declare global {
 		type DownloadUrl = (download: Download) => string;
 		/** Lines for a terminal, by tool; each goes on where it broke off, if it can. */
 		type FetchCommands = (url: string, file: string, format: string) => Record<string, string>;
-		/** Lines that load the file, one a tool. */
-		type LoadCommands = (file: string, format: string) => string;
+		/** Lines that load the file, one a tool; udocker and Apptainer take a file with one image only. */
+		type LoadCommands = (file: string, format: string, images: number) => string;
 
 		/** One thing to choose. */
 		interface Option {

@@ -1,4 +1,4 @@
-/** The images used last, the latest first. @returns {string[]} */
+/** Latest first. @returns {string[]} */
 export const recall = () => {
 	try {
 		return JSON.parse(localStorage.getItem('recent') ?? '').map(String);

@@ -18,7 +18,6 @@ export const makeCard = ({ size: bytes, layers, created, config, name, signature
 	for (const field of card.querySelectorAll('[data-is]')) {
 		const text = `${values[field.getAttribute('data-is') ?? ''] || t('unknown')}`;
 		const [first = '', ...more] = text.split('\n');
-		// Names break where their parts end.
 		field.append(...first.split(/(?<=\/)/).flatMap((part) => [part, make('wbr')]));
 		field.append(...more.map((textContent) => make('small', { textContent })));
 	}
@@ -58,8 +57,8 @@ export const showCommands = (url, file, format) => {
 	});
 	byId('tools').replaceChildren(...radios);
 	show(first);
-	byId('loading').textContent = loadCommands(file, format);
+	byId('loading').textContent = loadCommands(file, format, url.split('myimage=').length - 1);
 };
 
-/** As a shell would take it. @param {string} word */
+/** @param {string} word */
 const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);

@@ -209,7 +209,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_00
     );
     const alone = await save(folder.path, name, '--referrers');
     assert.equal(alone.code, 78);
-    assert.match(alone.stderr, /referrers needs &platform=all&format=oci/);
+    assert.match(alone.stderr, /^ {2}--referrers needs --platform all and --format oci, /m);
   });
 
   test('a metalink beside the file has the hashes of the server, and its addresses', async () => {

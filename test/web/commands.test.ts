@@ -32,7 +32,26 @@ suite('what the page offers to copy', () => {
       ...['wget', 'curl', 'aria2c', 'docker load', 'podman', 'ctr'],
     ]);
     assert.equal('docker load' in fetchCommands('u', 'f', 'oci'), false);
-    assert.doesNotMatch(loadCommands('f', 'oci'), /^docker /m);
-    assert.match(loadCommands('f', 'oci'), /oci-archive:f/);
+    assert.doesNotMatch(loadCommands('f', 'oci', 1), /^docker /m);
+    assert.match(loadCommands('f', 'oci', 1), /oci-archive:f/);
+  });
+
+  test('each loader has its line, and those that need a name have one', () => {
+    assert.deepEqual(loadCommands('busybox.tar', 'docker', 1).split('\n'), [
+      'docker load -i busybox.tar',
+      'podman load -i busybox.tar',
+      'nerdctl load -i busybox.tar',
+      'ctr images import busybox.tar',
+      'k3s ctr images import busybox.tar',
+      'kind load image-archive busybox.tar',
+      'udocker load -i busybox.tar busybox',
+      'apptainer build busybox.sif docker-archive:busybox.tar',
+      'skopeo copy docker-archive:busybox.tar docker://registry.lan/name:tag',
+    ]);
+    assert.match(
+      loadCommands('busybox.tar', 'oci', 1),
+      /^apptainer build busybox\.sif oci-archive:busybox\.tar$/m,
+    );
+    assert.doesNotMatch(loadCommands('two.tar', 'docker', 2), /udocker|apptainer/);
   });
 });
