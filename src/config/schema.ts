@@ -79,7 +79,7 @@ export const SCHEMA = {
     section: 'listening',
     type: listOf(addressRange),
     default: '',
-    doc: 'Proxies in front of the service, by address: only from them does X-Forwarded-For tell who the client is.',
+    doc: 'Addresses of the proxies in front of the service. X-Forwarded-For and X-Forwarded-Proto count only from them, and X-Forwarded-Host only if it names one of DOMAINS or REPLICAS.',
     example: '127.0.0.1,10.0.0.0/8',
   },
   replicas: {

@@ -4,7 +4,7 @@ import { answerClientErrors } from './client-error.ts';
 import { type ConnectionLimits, limitConnections } from './connections.ts';
 import type { Drain } from './drain.ts';
 import { closeGracefully } from './graceful-close.ts';
-import { HOST } from './host-header.ts';
+import { parseHost } from './host-header.ts';
 import { parserOptions, TIMEOUTS } from './parser-options.ts';
 import { answerError } from './plugins/problems.ts';
 import { refuseOddRequests } from './plugins/strict-requests.ts';
@@ -59,9 +59,8 @@ export async function createRedirectServer(options: RedirectServerOptions): Prom
 
 /** The host of the new address: one of ours, or, where none is set, what the client has asked. */
 function targetHost(header: string | undefined, domains: readonly string[]): string | undefined {
-  const host = HOST.exec((header ?? '').toLowerCase())?.groups?.host;
-  // It may look like one and be none, such as [:1].
-  if (domains.length === 0) return host && URL.parse(`https://${host}`)?.hostname;
+  const host = parseHost(header)?.host;
+  if (domains.length === 0) return host && new URL(`https://${host}`).hostname;
   return domains.find((domain) => domain === host) ?? domains[0];
 }
 

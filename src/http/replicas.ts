@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
-import { HOST } from './host-header.ts';
+import { askedHost, askedProtocol } from './asked-origin.ts';
+import type { Host } from './host-header.ts';
 
 /** A service that sends the same bytes for the same URL. */
 export interface Replica {
@@ -18,20 +19,23 @@ export interface Addresses {
 }
 
 /**
- * Tells where the client reaches this service: the replica, or one of the domains, that it has asked, or whatever it has
- * asked where no domain is set; undefined where it has named no host.
+ * Finds where the client reaches this service: the replica or the domain that the request names, the first domain where
+ * it names another host, or any host that it names where the settings have no domain.
+ *
+ * @returns undefined where the request names no host
  */
-export function ownAddress(
-  { protocol, host: header }: FastifyRequest,
-  { replicas, domains }: Addresses,
-): Replica | undefined {
-  const { host, port = '' } = HOST.exec((header ?? '').toLowerCase())?.groups ?? {};
-  const asked = URL.parse(`${protocol}://${host}${port}`);
-  const replica = replicas.find(({ origin }) => new URL(origin).host === asked?.host);
+export function ownAddress(request: FastifyRequest, { replicas, domains }: Addresses): Replica | undefined {
+  const protocol = askedProtocol(request);
+  const replicaAt = (asked: Host): Replica | undefined => {
+    const { host } = new URL(`${protocol}://${asked.host}${asked.port}`);
+    return replicas.find(({ origin }) => new URL(origin).host === host);
+  };
+  const asked = askedHost(request, (host) => domains.includes(host.host) || replicaAt(host) !== undefined);
+  const replica = asked && replicaAt(asked);
   if (replica !== undefined) return replica;
   const [domain] = domains;
-  if (domain !== undefined && !domains.includes(host ?? '')) return { origin: `https://${domain}` };
-  return asked === null || host === undefined ? undefined : { origin: asked.origin };
+  if (domain !== undefined && !domains.includes(asked?.host ?? '')) return { origin: `https://${domain}` };
+  return asked && { origin: new URL(`${protocol}://${asked.host}${asked.port}`).origin };
 }
 
 /** The replicas beside this one. */

@@ -6,6 +6,7 @@ import { json } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { startDownload } from '../support/download.ts';
+import { assertForgedHeadersIgnored } from '../support/forged-headers.ts';
 import { startHaproxy } from '../support/haproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
@@ -49,6 +50,18 @@ suite('HAProxy in front of two services, as deploy/haproxy has it', {
     const ended = await slow.done;
     assert.deepEqual([ended.status, ended.sha256], [200, whole.sha256]);
     assert.equal((await stopped.exited).code, 0);
+  });
+
+  test('headers of a client change no address that the service names', async () => {
+    await using layer = await randomLayer(1_000, 'forged');
+    await using registry = await startRegistry();
+    const made = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [layer] });
+    await push(registry.url, 'team/app', 'one', made);
+    const env = { DOCKERPROXY_INSECURE_REGISTRIES: registry.host, DOCKERPROXY_TRUST_PROXY: '127.0.0.1' };
+    await using one = await startDockerProxy({ env });
+    await using front = await startHaproxy([one.url]);
+    const path = `/dl?myimage=${registry.host}/team/app:one`;
+    assert.deepEqual(await assertForgedHeadersIgnored(front.url, path), new Set([front.url]));
   });
 
   test('each of them knows the client by its own address', async () => {

@@ -5,6 +5,7 @@ import { after, before, suite, test } from 'node:test';
 import { makeCertificate } from '../bench/certificate.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type Download, download } from '../support/download.ts';
+import { assertForgedHeadersIgnored } from '../support/forged-headers.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
@@ -128,6 +129,12 @@ suite('nginx with a cache in slices, as deploy/nginx has it', {
     const { status, headers } = await httpCall(`${front}${pinned}`);
     assert.equal(status, 403);
     assert.equal(headers['cache-control'], 'no-store');
+  });
+
+  test('headers of a client change no address that the service names', async () => {
+    // The Host header that nginx sends has no port.
+    for (const path of [byTag, byDigest])
+      assert.deepEqual(await assertForgedHeadersIgnored(front, path), new Set(['https://127.0.0.1']));
   });
 
   test('what it has is served while the service is away', async () => {

@@ -186,6 +186,8 @@ suite('the metalink of a download', { timeout: 120_000 }, () => {
   });
 });
 
+const PROXY = ['127.0.0.1'];
+
 suite('where a metalink says that files are', { timeout: 120_000 }, () => {
   const origin = async (addresses: Addresses, headers: Record<string, string>, trust: string[] = []) => {
     await using server = await startServer({ addresses, trustProxy: trust });
@@ -194,14 +196,56 @@ suite('where a metalink says that files are', { timeout: 120_000 }, () => {
   };
   const none: Addresses = { replicas: [], domains: [] };
 
-  test('is where it was asked, or what a trusted proxy says', async () => {
+  test('is the Host header, with the scheme that a trusted proxy names', async () => {
     assert.equal(await origin(none, { host: 'a.example:8080' }), 'http://a.example:8080');
-    const forwarded = { 'x-forwarded-host': 'b.example', 'x-forwarded-proto': 'https' };
-    assert.equal(await origin(none, { host: 'a.example', ...forwarded }), 'http://a.example');
+    assert.equal(await origin(none, { host: 'a_container:8080' }), 'http://a_container:8080');
+    const forwarded = { host: 'a.example', 'x-forwarded-for': '192.0.2.1', 'x-forwarded-proto': 'https' };
+    assert.equal(await origin(none, forwarded), 'http://a.example');
+    assert.equal(await origin(none, forwarded, PROXY), 'https://a.example');
     assert.equal(
-      await origin(none, { host: 'a.example', 'x-forwarded-for': '192.0.2.1', ...forwarded }, ['127.0.0.1']),
-      'https://b.example',
+      await origin(none, { ...forwarded, 'x-forwarded-proto': 'HTTP' }, PROXY),
+      'http://a.example',
     );
+  });
+
+  test('is no scheme but http and https, whatever a trusted proxy passes on', async () => {
+    for (const proto of [
+      'evil',
+      'javascript',
+      'https://evil.example/?',
+      'data:',
+      'ftp',
+      'https;',
+      '"https"',
+      ',',
+    ]) {
+      const forwarded = { host: 'a.example', 'x-forwarded-proto': proto, forwarded: `proto=${proto}` };
+      assert.equal(await origin(none, forwarded, PROXY), 'http://a.example', proto);
+    }
+  });
+
+  test('is no host that a client writes into a header which its proxy passes on', async () => {
+    const forged = { 'x-forwarded-host': 'evil.example', forwarded: 'host=evil.example;proto=https' };
+    assert.equal(await origin(none, { host: 'a.example', ...forged }, PROXY), 'http://a.example');
+    const domains: Addresses = { replicas: [], domains: ['d.example', 'e.example'] };
+    assert.equal(await origin(domains, { host: 'e.example', ...forged }, PROXY), 'http://e.example');
+    assert.equal(await origin(domains, { host: 'inner:8080', ...forged }, PROXY), 'https://d.example');
+  });
+
+  test('is the domain or the replica that a trusted proxy names', async () => {
+    const set: Addresses = {
+      replicas: [{ origin: 'https://a.example' }],
+      domains: ['d.example', 'e.example'],
+    };
+    const asked = (host: string) => ({
+      host: 'inner:8080',
+      'x-forwarded-host': host,
+      'x-forwarded-proto': 'https',
+    });
+    assert.equal(await origin(set, asked('e.example'), PROXY), 'https://e.example');
+    assert.equal(await origin(set, asked('a.example'), PROXY), 'https://a.example');
+    assert.equal(await origin(set, asked('evil.example, E.example'), PROXY), 'https://e.example');
+    assert.equal(await origin(set, asked('e.example')), 'https://d.example');
   });
 
   test('is a replica as it is set, and one of the domains', async () => {
