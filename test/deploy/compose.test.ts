@@ -33,9 +33,19 @@ suite('compose.yaml', { skip: skipUnless('docker-compose'), timeout: 60_000 }, (
     }
   });
 
+  test('only the gateway of its own network may say who a client is', async () => {
+    const text = await config();
+    const trusted = text.match(/DOCKERPROXY_TRUST_PROXY: .*/g);
+    assert.deepEqual(new Set(trusted), new Set(['DOCKERPROXY_TRUST_PROXY: 10.213.87.1']));
+    assert.match(
+      text,
+      /^networks:\n {2}default:\n {4}ipam:\n {6}config:\n {6}- gateway: 10\.213\.87\.1\n {8}subnet: 10\.213\.87\.0\/28$/m,
+    );
+  });
+
   test('its settings are some that there are', async () => {
     const text = await readFile(file, 'utf8');
-    const names = new Set(text.match(/DOCKERPROXY_(?!(?:ENGINE_)?IMAGE)\w+/g));
+    const names = new Set(text.match(/DOCKERPROXY_(?!(?:ENGINE_)?IMAGE|SUBNET|GATEWAY)\w+/g));
     assert.ok(names.has('DOCKERPROXY_TLS') && names.size > 3);
     const { mistakes = [] } = await mistakesOf([...names]);
     assert.deepEqual(

@@ -264,6 +264,19 @@ suite('the container', { skip, timeout: 600_000 }, () => {
       assert.equal(JSON.parse(told).client, client);
     });
 
+    test('behind a proxy, and another container cannot forge its address', async () => {
+      await using shape = await up('proxy', 'proxied', {});
+      const container = await shape.containerOf('proxied');
+      // The request leaves from an address of the network that is not its gateway.
+      const ask = `const { networkInterfaces } = await import('node:os');
+        const [own] = Object.values(networkInterfaces()).flat().filter(({ internal, family }) => !internal && family === 'IPv4');
+        const answer = await fetch('http://' + own.address + ':8080/api/v1/limits', { headers: { 'x-forwarded-for': '198.51.100.7' } });
+        console.log(JSON.stringify([own.address, (await answer.json()).client]));`;
+      const { stdout } = await bridged.docker('exec', container, 'node', '--input-type=module', '-e', ask);
+      const [own, client] = JSON.parse(stdout) as [string, string];
+      assert.equal(client, own);
+    });
+
     test('with an engine in a container, by the certificates that this makes', async () => {
       const image = `${registry.host}/library/busybox`;
       const more = JSON.stringify({
