@@ -21,7 +21,7 @@ export function composeArchive(pieces: readonly Piece[], blobs: BlobReader, sign
         yield content.subarray(range.start, range.end);
         continue;
       }
-      for (const later of wholeBlobs(pieces.slice(index + 1)).slice(0, AHEAD)) blobs.prefetch?.(later, ended);
+      for (const later of blobsAfter(pieces, index, AHEAD)) blobs.prefetch?.(later, ended);
       blob = content;
       missing = range.end - range.start;
       yield await blobs.read(content, range, ended);
@@ -34,10 +34,19 @@ export function composeArchive(pieces: readonly Piece[], blobs: BlobReader, sign
   });
 }
 
-function wholeBlobs(pieces: readonly Piece[]): Descriptor[] {
-  return pieces.flatMap(({ content, range }) =>
-    !(content instanceof Uint8Array) && range.start === 0 && range.end === content.size ? [content] : [],
-  );
+/** Finds the next few whole blobs behind a piece. Looks no further, because an archive may have ten thousand blobs. */
+function blobsAfter(pieces: readonly Piece[], index: number, most: number): Descriptor[] {
+  const found: Descriptor[] = [];
+  for (let at = index + 1; at < pieces.length && found.length < most; at++) {
+    const piece = pieces[at];
+    if (piece !== undefined && isWholeBlob(piece)) found.push(piece.content);
+  }
+  return found;
+}
+
+function isWholeBlob(piece: Piece): piece is Piece & { readonly content: Descriptor } {
+  const { content, range } = piece;
+  return !(content instanceof Uint8Array) && range.start === 0 && range.end === content.size;
 }
 
 function wrongLength({ digest }: Descriptor): CatalogueError {

@@ -51,8 +51,9 @@ export function spareLayers(
 ): Descriptor[] {
   const spare = new Map<Digest, Descriptor>();
   const needed = new Set<Digest>();
+  const isAnywhere = heldAnywhere(have);
   for (const layers of images) {
-    const isHeld = format === 'docker' ? heldChain(layers, have) : heldAnywhere(have);
+    const isHeld = format === 'docker' ? heldChain(layers, have) : isAnywhere;
     for (const [at, layer] of layers.entries()) {
       if (isHeld(layer, at)) spare.set(layer.digest, layer);
       else needed.add(layer.digest);

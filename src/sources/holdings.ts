@@ -25,12 +25,13 @@ export function resolveHoldings(
   { layers: named }: DeltaBase,
   held: readonly ResolvedImage[],
 ): ResolvedHoldings {
+  const asked = new Set<unknown>(named);
   const layers = new Set(named);
   const known = new Set<unknown>(images.flatMap((image) => image.layers.map(({ digest }) => digest)));
   for (const { diffIds, layers: sent } of images) {
     for (const [at, { digest }] of sent.entries()) {
       known.add(diffIds[at]);
-      if (named.some((name) => name === diffIds[at])) layers.add(digest);
+      if (asked.has(diffIds[at])) layers.add(digest);
     }
   }
   return {
@@ -41,10 +42,7 @@ export function resolveHoldings(
       images: held
         .filter(({ reference, indexDigest }) => isByDigest(reference) && indexDigest === undefined)
         .map(digestsOf),
-      layers: provenLayers(
-        named,
-        images.flatMap(({ layers: sent, diffIds }) => sent.filter(({ digest }) => !diffIds.includes(digest))),
-      ),
+      layers: provenLayers(named, images.flatMap(packedLayers)),
     },
   };
 }
@@ -70,6 +68,12 @@ export function treeHoldings(
       ),
     },
   };
+}
+
+/** Lists the layers of an image whose digest is not a diff ID of it. */
+function packedLayers({ layers, diffIds }: ResolvedImage): Descriptor[] {
+  const unpacked = new Set(diffIds);
+  return layers.filter(({ digest }) => !unpacked.has(digest));
 }
 
 /** A tag beside the digest says that the image was looked up by its tag. */

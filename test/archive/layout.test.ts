@@ -14,6 +14,7 @@ import { extract, type Header } from 'tar-stream';
 import { composeArchive } from '../../src/archive/compose.ts';
 import { contentSize, cutRange, type Entry, layoutArchive } from '../../src/archive/layout.ts';
 import { tarHeader, tarPadding } from '../../src/archive/tar.ts';
+import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { temporaryFolder } from '../support/process.ts';
 import { untarStrictly } from '../support/strict-untar.ts';
 import { MemoryBlobs } from './samples.ts';
@@ -238,6 +239,31 @@ suite('the layout of an archive', () => {
       const stream = composeArchive(cutRange(layout, { start: 0, end: layout.size }), lying, signal);
       await assert.rejects(buffer(stream), { code: 'content-mismatch' });
     }
+  });
+
+  test('an archive of many blobs takes steps in proportion to their number', async () => {
+    const blobs = new MemoryBlobs();
+    const entries = Array.from({ length: 1000 }, (_, at) => ({
+      path: `blob-${at}`,
+      content: blobs.add(Buffer.from(`${at}`)),
+    }));
+    const layout = layoutArchive(entries);
+    const pieces = cutRange(layout, { start: 0, end: layout.size });
+    let steps = 0;
+    const counted = new Proxy(pieces, {
+      get(target, key, receiver) {
+        if (typeof key === 'string' && /^\d+$/.test(key)) steps += 1;
+        return Reflect.get(target, key, receiver);
+      },
+    });
+    const ahead = new Set<string>();
+    const reader = {
+      read: (blob: Descriptor) => blobs.read(blob),
+      prefetch: async ({ digest }: Descriptor) => void ahead.add(digest),
+    };
+    assert.equal((await buffer(composeArchive(counted, reader, signal))).length, layout.size);
+    assert.equal(ahead.size, entries.length - 1);
+    assert.ok(steps <= 10 * pieces.length, `${steps} steps for ${pieces.length} pieces`);
   });
 
   test('destroying the stream aborts the read under way', async () => {
