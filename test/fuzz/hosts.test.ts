@@ -31,7 +31,7 @@ const PARTS = [
 const host = fc
   .oneof(hostileText(PARTS, 5), mutated(fc.constantFrom('dl.example', '[::1]:8080', '192.0.2.1:80'), PARTS))
   .map((text) => text.replace(/[^\t\x20-\x7e\x80-\xff]/g, ''));
-const ORIGIN = /^https?:\/\/(?:[a-z0-9][a-z0-9.-]*|\[[0-9a-f:.]+\])(?::\d{1,5})?$/;
+const ORIGIN = /^https?:\/\/(?:[a-z0-9_][a-z0-9_.-]*|\[[0-9a-f:.]+\])(?::\d{1,5})?$/;
 
 async function startRedirects(domains: readonly string[]): Promise<{ port: number } & AsyncDisposable> {
   const app = await createRedirectServer({
