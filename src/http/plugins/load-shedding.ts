@@ -67,7 +67,7 @@ function watchPressure(
     const delay = ticks.count === 0 ? Number.POSITIVE_INFINITY : ticks.mean / NS_PER_MS - TICK_MS;
     const heap = getHeapStatistics().used_heap_size;
     ticks.reset();
-    if (delay > maxDelay) pressure = { type: 'eventLoopDelay', value: delay };
+    if (maxDelay > 0 && delay > maxDelay) pressure = { type: 'eventLoopDelay', value: delay };
     else if (heap > maxHeap) pressure = { type: 'heapUsedBytes', value: heap };
     else pressure = undefined;
   };
