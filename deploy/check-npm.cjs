@@ -1,16 +1,16 @@
 /**
  * Checks that this npm and its Node.js can install the packages; `npm start` and install.sh run it before they install.
- * CommonJS without dependencies, because the Node.js that runs it can be a very old one.
+ * CommonJS without dependencies, because a very old Node.js may run it.
  */
 'use strict';
 
 const OLDEST_NPM = 9;
 const OLDEST_NODE = 18;
-/** The oldest release line that this project tries its installation on with each change of it. */
+/** The oldest release line that the tests install with. */
 const ADVISED_NODE = 20;
 const advice = `Install Node.js ${ADVISED_NODE} or later with its npm (https://nodejs.org/en/download), or use a release of DockerProxy, which needs no npm (see deploy/README.md).`;
 
-// The versions of npm and of the Node.js that runs npm: `node` itself can be another one already.
+// npm states its version and that of the Node.js that runs it. `node` in the path can be a different one.
 const agent = process.env.npm_config_user_agent || '';
 const npm = versionOf('npm');
 const node = versionOf('node') || process.versions.node;
@@ -19,7 +19,7 @@ if (npm && parseInt(npm, 10) < OLDEST_NPM) fail(`npm ${npm} is too old to instal
 else if (parseInt(node, 10) < OLDEST_NODE) fail(`Node.js ${node} is too old to install DockerProxy.`);
 else if (parseInt(node, 10) < ADVISED_NODE) {
   say(
-    `Node.js ${node} has reached its end of life. It only installs the packages now: DockerProxy runs on its own Node.js 24. If the installation fails: ${advice}`,
+    `Node.js ${node} has reached its end of life. It is used only to install the packages; DockerProxy runs on its own Node.js 24. If the installation fails: ${advice}`,
   );
 }
 

@@ -88,15 +88,15 @@ install_all() {
 check_machine() {
 	case $(uname -s)/$(uname -m) in
 	Linux/x86_64 | Linux/aarch64) ;;
-	*) fail "it takes Linux on x86-64 or arm64, not $(uname -s) on $(uname -m)" ;;
+	*) fail "requires Linux on x86-64 or arm64, but this is $(uname -s) on $(uname -m)" ;;
 	esac
-	[ -d /run/systemd/system ] || [ -n "$dry_run" ] || fail 'systemd does not run here; deploy/README.md tells of containers'
+	[ -d /run/systemd/system ] || [ -n "$dry_run" ] || fail 'systemd is not running; to use a container instead, see deploy/README.md'
 	found=$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
-	[ "${found:-0}" -ge $SYSTEMD ] || fail "it takes systemd $SYSTEMD or later, as in Debian 12 and Ubuntu 24.04, and here is ${found:-none}"
+	[ "${found:-0}" -ge $SYSTEMD ] || fail "requires systemd $SYSTEMD or later, as in Debian 12 and Ubuntu 24.04; found: ${found:-none}"
 	has_packages || check_npm
 }
 
-# A release has its packages; a clone has them once npm ci has run.
+# A release includes its packages; a clone has them after npm ci.
 has_packages() {
 	modules=$source/node_modules
 	[ -x "$modules/.bin/node" ] && [ -z "$(find "$source/package-lock.json" -newer "$modules/.package-lock.json")" ]
@@ -109,7 +109,7 @@ check_npm() {
 		fail 'this npm cannot install the packages; the line above says what to do'
 }
 
-# What will be the program, beside the one that may be running.
+# Builds the new program beside the one that may be running.
 build() {
 	run rm -rf "$stage"
 	run mkdir -p "$stage"
@@ -126,7 +126,7 @@ build() {
 			run npm ci --omit=dev --no-audit --no-fund --loglevel=error
 		) || fail 'npm could not install the packages; its messages above say why'
 	fi
-	# For whoever compiles for Node.js, which is nobody here.
+	# Headers for compiling native modules, which DockerProxy does not need.
 	run rm -rf "$stage"/node_modules/node-linux-*/include
 	run chown -R 0:0 "$stage"
 	run chmod -R u=rwX,go=rX "$stage"
