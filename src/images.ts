@@ -182,7 +182,7 @@ async function startEngine(
     ...parts,
     ...{ variables, configFolder, policy, pulls, pullQueue, keep, stateDir, defaultPlatform },
     storage: blobs?.storage,
-    judge: (domain) => judgeHost(guard, new URL(registryOrigin(domain, insecure))),
+    judge: (domain, signal) => judgeHost(guard, new URL(registryOrigin(domain, insecure)), signal),
     log: {
       connected: ({ product, apiVersion, store }, url) =>
         logger.info(

@@ -1,6 +1,7 @@
 import { type LookupAddress, lookup as systemLookup } from 'node:dns';
 import type { LookupFunction, OnReadOpts } from 'node:net';
 import type { Readable } from 'node:stream';
+import { setImmediate as immediate } from 'node:timers/promises';
 import { createSecureContext, getCACertificates } from 'node:tls';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
@@ -15,6 +16,7 @@ import type { FindProxy } from './proxies.ts';
 import { createReadBuffers } from './read-buffers.ts';
 import { type Hop, nextHop } from './redirect.ts';
 import { HEAD_LIMIT } from './response-head.ts';
+import { untilAborted } from './until-aborted.ts';
 
 /** A request; redirects of GET and HEAD are followed, POST is not redirected. */
 export interface HttpRequest {
@@ -62,6 +64,11 @@ export interface HttpClientOptions {
    * its answer have twice that together.
    */
   readonly idleTimeout?: number;
+  /**
+   * Milliseconds for a connection: the look-up of its name, TCP, and TLS. The default is 10 s, or `idleTimeout` where
+   * that is less.
+   */
+  readonly connectTimeout?: number;
   readonly userAgent: string;
   readonly own?: OwnOrigin;
   /** The proxies that the operator has put before the internet; none where absent. */
@@ -85,12 +92,14 @@ const ODD_ORIGINS_REMEMBERED = 1_000;
 const REDIRECT_BODY_LIMIT = 64 * 1024;
 const DRAIN_TIMEOUT_MS = 5_000;
 const DEFAULT_IDLE_TIMEOUT = 30_000;
+const CONNECT_TIMEOUT_MS = 10_000;
 const unzip = promisify(gunzip);
 const READ_BUFFERS_KEPT = 1024 * 1024;
 
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { guard, userAgent, own, idleTimeout = DEFAULT_IDLE_TIMEOUT, onAnswer = () => {} } = options;
   const { findProxy = () => undefined, lookup = lookupAll } = options;
+  const { connectTimeout = Math.min(idleTimeout, CONNECT_TIMEOUT_MS) } = options;
   const timeouts = {
     headersTimeout: idleTimeout,
     // Between two chunks; undici does not count while the reader holds the body back.
@@ -103,7 +112,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   /** Origins whose answers the parser refuses as they are. */
   const odd = new LRUCache<string, true>({ max: ODD_ORIGINS_REMEMBERED });
   const waysFor = (judge: Guard['judgeAddresses'], tls?: HostTls): Ways => {
-    const connect = connectorFor(options, { timeout: idleTimeout }, onread, judge, tls);
+    const connect = connectorFor(options, { timeout: connectTimeout }, onread, judge, tls);
     const common = { ...timeouts, maxHeaderSize: HEAD_LIMIT };
     return {
       pooled: new Agent({ ...common, connect: breaks.watch(connect) }),
@@ -123,8 +132,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const proxyAgent = ({ href: uri }: URL, withOwn: boolean): ProxyAgent => {
     const key = `${withOwn} ${uri}`;
     const requestTls = tlsOptions(withOwn ? own?.tls : undefined);
-    const agent =
-      proxied.get(key) ?? new ProxyAgent({ uri, requestTls, connectTimeout: idleTimeout, ...timeouts });
+    const agent = proxied.get(key) ?? new ProxyAgent({ uri, requestTls, connectTimeout, ...timeouts });
     proxied.set(key, agent);
     return agent;
   };
@@ -145,10 +153,6 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   ): Promise<HttpResponse> => {
     guard.judgeUrl(hop.url, chosenBy);
     const proxy = findProxy(hop.url);
-    // The proxy resolves the name by itself: what it means here is all that can be judged.
-    if (proxy !== undefined && !guard.trusts(hop.url.origin, chosenBy)) {
-      await judgeName(guard, hop.url.hostname, lookup);
-    }
     const headers = {
       ...(isOwn(hop.url.origin, chosenBy) && own?.headers),
       ...{ 'user-agent': userAgent, 'accept-encoding': 'identity', ...hop.headers },
@@ -156,17 +160,22 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     // Interim answers count as progress with undici, for ever.
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(new DOMException('', 'TimeoutError')), 2 * idleTimeout);
+    const ended = AbortSignal.any([signal, deadline.signal]);
     const { origin, host } = hop.url;
     const ways = waysTo(origin, chosenBy, proxy);
     const attempt = async (dispatcher: Dispatcher): Promise<HttpResponse> => {
       try {
-        const response = await send(hop.url, {
+        const sent = send(hop.url, {
           method,
           headers,
           body: body ?? null,
-          signal: AbortSignal.any([signal, deadline.signal]),
+          signal: ended,
           dispatcher,
+          // Without it, undici closes the connection after each HEAD.
+          reset: false,
         });
+        // undici acts on a signal only once the request is on a connection.
+        const response = await untilAborted(sent, ended, (late) => late.body.on('error', () => {}).destroy());
         if (!isPlainLength(response.headers['content-length'])) {
           response.body.destroy();
           throw wrongLength();
@@ -187,6 +196,10 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       if (breaks.reasonFor(error) === 'odd') odd.set(origin, true);
     };
     try {
+      // The proxy resolves the name by itself: what it means here is all that can be judged.
+      if (proxy !== undefined && !guard.trusts(origin, chosenBy)) {
+        await untilAborted(judgeName(guard, hop.url.hostname, lookup), ended);
+      }
       if (odd.has(origin)) return await attempt(ways.single);
       return await attempt(ways.pooled).catch((error: unknown) => {
         noteOdd(error);
@@ -251,6 +264,8 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
   } catch (error) {
     throw upstreamError(error, response.url.host, { isFinal: response.method === 'POST' });
   }
+  // undici takes the connection back one turn later: a request before that would open another one.
+  await immediate();
   const bytes = Buffer.concat(chunks);
   const isPacked = /^(?:x-)?gzip$/i.test(response.header('content-encoding') ?? '');
   return isPacked && bytes.subarray(0, 2).equals(GZIP_MAGIC) ? unpacked(bytes, response, limit) : bytes;

@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import type { LookupAddress } from 'node:dns';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
-import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
+import {
+  type AddressInfo,
+  connect,
+  createServer as createTcpServer,
+  type Server,
+  type Socket,
+} from 'node:net';
 import type { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createGuard, type Guard } from '../../src/net/guard.ts';
 import {
   ANYONE,
@@ -439,6 +447,99 @@ suite('the HTTP client does not wait for ever', () => {
     await using http = clientFor([origin], { idleTimeout: 50 });
     await assert.rejects(http.request(new URL(origin), {}, never), { code: 'registry-timeout' });
     assert.equal(server.connections, 1);
+  });
+});
+
+suite('a deadline holds while the HTTP client connects', () => {
+  const nothing = (): Promise<never> => new Promise(() => {});
+
+  /** A listener whose process is stopped and whose queue is full: the kernel drops each further SYN. */
+  async function droppingListener(): Promise<{ origin: string } & AsyncDisposable> {
+    const script = `const server = require('node:net').createServer();
+      server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => console.log(server.address().port));`;
+    const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const [line] = await once(child.stdout, 'data');
+    const port = Number(line);
+    child.kill('SIGSTOP');
+    const fillers: Socket[] = [];
+    for (let unanswered = 0; unanswered < 2; ) {
+      const filler = connect(port, '127.0.0.1').on('error', () => {});
+      fillers.push(filler);
+      const isAnswered = await Promise.race([once(filler, 'connect'), delay(250)]);
+      if (isAnswered === undefined) unanswered += 1;
+    }
+    return {
+      origin: `http://127.0.0.1:${port}`,
+      [Symbol.asyncDispose]: async () => {
+        for (const filler of fillers) filler.destroy();
+        child.kill('SIGKILL');
+        await once(child, 'exit');
+      },
+    };
+  }
+
+  test('to a registry that drops SYNs', async () => {
+    await using server = await droppingListener();
+    await using http = clientFor([server.origin], { connectTimeout: 2000 });
+    const abort = new AbortController();
+    const answer = http.request(new URL(server.origin), {}, abort.signal);
+    abort.abort(new DOMException('', 'TimeoutError'));
+    // The connect time-out has another cause.
+    await assert.rejects(answer, { code: 'registry-timeout', cause: abort.signal.reason });
+  });
+
+  test('to a registry that drops SYNs, by the connect timeout alone', async () => {
+    await using server = await droppingListener();
+    await using http = clientFor([server.origin], { idleTimeout: 600_000, connectTimeout: 50 });
+    await assert.rejects(http.request(new URL(server.origin), {}, never), { code: 'registry-timeout' });
+  });
+
+  test('while the name is looked up', async () => {
+    await using http = clientFor([], { lookup: nothing, connectTimeout: 2000 });
+    const abort = new AbortController();
+    const answer = http.request(new URL('https://registry.test/'), {}, abort.signal);
+    abort.abort();
+    await assert.rejects(answer, { name: 'AbortError' });
+  });
+
+  test('while a name behind a proxy is looked up', async () => {
+    const findProxy = (): URL => new URL('http://127.0.0.1:9');
+    await using http = clientFor([], { lookup: nothing, findProxy });
+    const abort = new AbortController();
+    const answer = http.request(new URL('https://registry.test/'), {}, abort.signal);
+    abort.abort();
+    await assert.rejects(answer, { name: 'AbortError' });
+  });
+});
+
+suite('the HTTP client keeps its connection after HEAD', () => {
+  test('a GET after ten HEAD requests uses the one connection', async () => {
+    await using server = await serve((_request, response) => {
+      response.writeHead(200, { 'content-length': 5 }).end('hello');
+    });
+    const origin = `http://127.0.0.1:${server.port}`;
+    await using http = clientFor([origin]);
+    for (let count = 0; count < 10; count += 1)
+      await drain(await http.request(new URL(origin), { method: 'HEAD' }, never));
+    const response = await http.request(new URL(origin), {}, never);
+    assert.equal(`${await readBody(response, 100)}`, 'hello');
+    assert.equal(server.connections, 1);
+  });
+
+  test('a body that a server wrongly sends after HEAD does not answer the next request', async () => {
+    const head = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n';
+    await using server = await listen(
+      createTcpServer((socket) =>
+        socket.on('data', () => socket.write(`${head}hello`)).on('error', () => {}),
+      ),
+    );
+    const origin = `http://127.0.0.1:${server.port}`;
+    await using http = clientFor([origin]);
+    for (let count = 0; count < 3; count += 1) {
+      await drain(await http.request(new URL(origin), { method: 'HEAD' }, never));
+      const response = await http.request(new URL(origin), {}, never);
+      assert.equal(`${await readBody(response, 100)}`, 'hello');
+    }
   });
 });
 

@@ -27,7 +27,7 @@ export interface ConnectOptions
   /** Where saved archives are kept; undefined: nowhere. */
   readonly storage: Storage | undefined;
   /** Refuses a registry that nobody may be sent to. */
-  readonly judge: (domain: string) => Promise<void>;
+  readonly judge: (domain: string, signal: AbortSignal) => Promise<void>;
   /** Tells what the engine would pull. */
   readonly registries: ImageCatalogue;
   readonly log: ConnectLog;
@@ -96,7 +96,7 @@ export async function connectEngine(options: ConnectOptions): Promise<ConnectedE
       onRemoved: log.removed,
     }),
     spools: storage && (await openSpools(storage)),
-    judge: ({ domain }) => judge(domain),
+    judge: ({ domain }, signal) => judge(domain, signal),
   });
   return {
     source,
