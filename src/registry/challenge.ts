@@ -9,8 +9,9 @@ export interface Challenge {
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const QUOTED = '"(?:[^"\\\\]|\\\\.)*"';
 // A value without quotes is more than a token where a registry leaves the quotes of its realm out.
-const BARE = '[^\\s,"=][^\\s,"]*';
-const PARAMETER = new RegExp(`[\\s,]*(${TOKEN})\\s*=\\s*(${QUOTED}|${BARE})(?=[\\s,]|$)`, 'y');
+const BARE = '[^\\s,"=][^\\s,"]*(?=[\\s,]|$)';
+// Docker takes a quoted value whatever follows it, such as the semicolon of another header.
+const PARAMETER = new RegExp(`[\\s,]*(${TOKEN})\\s*=\\s*(${QUOTED}|${BARE})`, 'y');
 // A scheme may stand alone, or have a token68 instead of parameters: `Negotiate YWJj==`.
 const SCHEME = new RegExp(`[\\s,]*(${TOKEN})(?=[\\s,]|$)(?:[ \\t]+[\\w.~+/-]+=*\\s*(?=,|$))?`, 'y');
 /** Ends at the next comma outside of quotes. A quote that never closes matches nothing, which keeps parsing linear. */

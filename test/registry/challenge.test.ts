@@ -57,6 +57,8 @@ suite('challenges', () => {
       [['bearer', { realm: 'https://auth.test/token', service: 's' }]],
     ],
     ['Bearer realm="x" service="y"', [['bearer', { realm: 'x', service: 'y' }]]],
+    ['Bearer realm="x"service="y"', [['bearer', { realm: 'x', service: 'y' }]]],
+    ['Bearer realm="x";service="y",scope="z"', [['bearer', { realm: 'x' }]]],
     [
       'Basic realm="a" Bearer realm="b"',
       [
