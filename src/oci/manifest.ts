@@ -100,7 +100,7 @@ export function parseManifest(
       return {
         kind: 'index',
         mediaType,
-        manifests: descriptors(body.manifests, 'manifests', INDEX_MAX).filter(isImageEntry),
+        manifests: indexEntries(body.manifests).filter(isImageEntry),
       };
     case MEDIA_TYPES.ociManifest:
     case MEDIA_TYPES.dockerManifest:
@@ -129,8 +129,7 @@ export function parseManifestLinks(bytes: Uint8Array, contentType: string | unde
   const body = parseJsonObject(bytes);
   if (body === undefined) throw malformed('it is not a JSON object');
   const mediaType = mediaTypeOf(body, contentType);
-  if (isIndexType(mediaType))
-    return { kind: 'index', mediaType, manifests: descriptors(body.manifests, 'manifests', INDEX_MAX) };
+  if (isIndexType(mediaType)) return { kind: 'index', mediaType, manifests: indexEntries(body.manifests) };
   const config = descriptor(body.config, 'config');
   return { kind: 'manifest', mediaType, config, layers: descriptors(body.layers, 'layers', LAYERS_MAX) };
 }
@@ -150,7 +149,7 @@ export function isImageEntry({ platform, annotations }: Descriptor): boolean {
 export function filterIndex(bytes: Uint8Array, isKept: (entry: Descriptor) => boolean): Uint8Array {
   const body = parseJsonObject(bytes);
   if (body === undefined || !Array.isArray(body.manifests)) throw malformed('it is no index');
-  const manifests = body.manifests.filter((entry, at) => isKept(descriptor(entry, `manifests[${at}]`)));
+  const manifests = body.manifests.filter((entry, at) => isKept(indexEntry(entry, at)));
   return new TextEncoder().encode(JSON.stringify({ ...body, manifests }));
 }
 
@@ -269,9 +268,25 @@ function isManifestType(mediaType: string): boolean {
 }
 
 function descriptors(value: unknown, field: string, most: number): Descriptor[] {
+  return list(value, field, most).map((item, at) => descriptor(item, `${field}[${at}]`));
+}
+
+function indexEntries(value: unknown): Descriptor[] {
+  return list(value, 'manifests', INDEX_MAX).map(indexEntry);
+}
+
+/** Reads an entry of an index. Nothing here reads its size, as skopeo and crane ignore it too, so that any size passes. */
+function indexEntry(value: unknown, at: number): Descriptor {
+  const entry = isJsonObject(value) && !isSize(value.size) ? { ...value, size: 0 } : value;
+  return descriptor(entry, `manifests[${at}]`);
+}
+
+function list(value: unknown, field: string, most: number): readonly unknown[] {
+  // Go writes null for a list without entries.
+  if (value === null) return [];
   if (!Array.isArray(value)) throw malformed(`its field ${field} is not a list`);
   if (value.length > most) throw malformed(`its field ${field} has more than ${most} entries`);
-  return value.map((item, at) => descriptor(item, `${field}[${at}]`));
+  return value;
 }
 
 function descriptor(value: unknown, field: string): Descriptor {
@@ -281,8 +296,7 @@ function descriptor(value: unknown, field: string): Descriptor {
   const mediaType = value.mediaType ?? '';
   if (typeof mediaType !== 'string') throw malformed(`the media type of ${field} is not a string`);
   if (!isDigest(digest)) throw malformed(`${field} has no valid digest`);
-  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0)
-    throw malformed(`${field} has no valid size`);
+  if (!isSize(size)) throw malformed(`${field} has no valid size`);
   const platform = platformOf(value.platform);
   return {
     mediaType,
@@ -316,6 +330,10 @@ function platformOf(value: unknown): StatedPlatform | undefined {
 
 function isPlatformWord(value: unknown): value is string {
   return typeof value === 'string' && PLATFORM_WORD.test(value);
+}
+
+function isSize(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
 function stringsOf(object: JsonObject): Record<string, string> {

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { MEDIA_TYPES, parseImageConfig, parseManifest, parseManifestLinks } from '../../src/oci/manifest.ts';
+import {
+  filterIndex,
+  MEDIA_TYPES,
+  parseImageConfig,
+  parseManifest,
+  parseManifestLinks,
+} from '../../src/oci/manifest.ts';
 
 const digest = (digit: string): string => `sha256:${digit.repeat(64)}`;
 const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
@@ -171,6 +177,31 @@ suite('manifests', () => {
     assert.equal(parseManifest(encode(empty), undefined).kind, 'index');
     assert.equal(parseManifest(encode(manifest), MEDIA_TYPES.dockerManifest).kind, 'image');
   });
+
+  test('a list that is null has no entries, as Go writes it', () => {
+    const scratch = parseManifest(encode({ ...manifest, layers: null }), undefined);
+    assert.deepEqual(scratch.kind === 'image' && scratch.layers, []);
+    const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: null };
+    for (const parse of [parseManifest, parseManifestLinks]) {
+      const parsed = parse(encode(index), undefined);
+      assert.deepEqual(parsed.kind === 'index' && parsed.manifests, []);
+    }
+  });
+
+  for (const size of [undefined, null, -1, 0, 1, 2 ** 63, '500']) {
+    test(`an index entry may state ${JSON.stringify(size)} as its size, which nothing reads`, () => {
+      const entry = { mediaType: MEDIA_TYPES.ociManifest, digest: digest('3'), size };
+      const index = encode({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: [entry] });
+      for (const parse of [parseManifest, parseManifestLinks]) {
+        const parsed = parse(index, undefined);
+        assert.equal(parsed.kind === 'index' && parsed.manifests[0]?.digest, entry.digest);
+      }
+      assert.deepEqual(
+        filterIndex(index, () => true),
+        index,
+      );
+    });
+  }
 
   test('an index of more images than any has is the registry’s mistake', () => {
     const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex };
