@@ -19,6 +19,8 @@ const PAGE_SIZE = 1000;
 const FIRST_PAGE = `?n=${PAGE_SIZE}`;
 const MAX_PAGES = 40;
 const MAX_TAGS = 20_000;
+/** Characters of all tags, which are read, sorted and remembered: real repositories have some 20 in a tag. */
+const MAX_CHARACTERS = 2 ** 20;
 const PAGE_LIMIT = 4 * 1024 * 1024;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
@@ -32,14 +34,20 @@ const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 export async function listTags(repository: Repository, ask: AskForTags): Promise<TagList> {
   const tags = new Set<string>();
   const asked = new Set<string>();
-  const listed = (isComplete: boolean): TagList => ({
-    tags: [...tags].slice(0, MAX_TAGS),
-    isComplete: isComplete && tags.size <= MAX_TAGS,
-  });
+  let characters = 0;
+  let isFull = false;
+  const add = (tag: string): void => {
+    if (tags.has(tag)) return;
+    isFull ||= tags.size >= MAX_TAGS || characters + tag.length > MAX_CHARACTERS;
+    if (isFull) return;
+    characters += tag.length;
+    tags.add(tag);
+  };
+  const listed = (isComplete: boolean): TagList => ({ tags: [...tags], isComplete: isComplete && !isFull });
   let query = FIRST_PAGE;
   let isGuess = false;
   let takesLast = false;
-  while (!asked.has(query) && asked.size < MAX_PAGES && tags.size < MAX_TAGS) {
+  while (!asked.has(query) && asked.size < MAX_PAGES && tags.size < MAX_TAGS && !isFull) {
     asked.add(query);
     const response = await ask(query);
     if (response.status !== 200) {
@@ -50,7 +58,7 @@ export async function listTags(repository: Repository, ask: AskForTags): Promise
     }
     const page = parsePage(await readBody(response, PAGE_LIMIT), response);
     const known = tags.size;
-    for (const tag of page) if (isTag(tag)) tags.add(tag);
+    for (const tag of page) if (isTag(tag)) add(tag);
     const isNew = tags.size > known;
     const next = nextPage(response.header('link'), repository, 'tags/list', response.url);
     if (next === 'astray') return listed(false);

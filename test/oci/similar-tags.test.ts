@@ -30,6 +30,11 @@ suite('similar tags', () => {
     });
   }
 
+  test('a mistyped tag is found among the most that a repository may list', () => {
+    const tags = Array.from({ length: 20_000 }, (_, at) => `1.${at % 100}.${at}-alpine`);
+    assert.equal(similarTags('1.45.12345-aplnie', tags)[0], '1.45.12345-alpine');
+  });
+
   test('equally similar tags keep their order, and there are few', () => {
     const tags = Array.from({ length: 100 }, (_, at) => `1.${at}`);
     assert.deepEqual(similarTags('1.x', tags), tags.slice(0, 8));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { compareTags, sortTags } from '../../src/oci/tag-order.ts';
+import { compareTags, indexAfter, sortTags } from '../../src/oci/tag-order.ts';
 
 const orders: [what: string, tags: string][] = [
   ['latest is on top', 'latest 99.0 1 alpine'],
@@ -28,6 +28,7 @@ const orders: [what: string, tags: string][] = [
 const tag = fc.oneof(
   fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}$/),
   fc.stringMatching(/^v?[0-9]{1,2}(?:\.[0-9]{1,2}){0,3}(?:-?(?:rc|beta|alpine|a)[0-9]{0,2})?$/),
+  fc.stringMatching(/^(?:1[.]){15,30}[01]{0,3}(?:-(?:a1){0,20})?$/),
   fc.constant('latest'),
 );
 
@@ -58,6 +59,29 @@ suite('the order of tags', () => {
         assert.deepEqual(sortTags(tags), tags.toSorted(compareTags)),
       ),
     );
+  });
+
+  test('the place after a tag is that of the first one that comes later', () => {
+    fc.assert(
+      fc.property(fc.array(tag, { maxLength: 30 }), tag, (tags, wanted) => {
+        const sorted = sortTags(tags);
+        const place = sorted.findIndex((other) => compareTags(wanted, other) < 0);
+        assert.equal(indexAfter(sorted, wanted), place === -1 ? sorted.length : place);
+      }),
+    );
+  });
+
+  test('the place after a tag takes few comparisons in a long list', () => {
+    const sorted = sortTags(Array.from({ length: 20_000 }, (_, at) => `${'1.'.repeat(60)}${at}`));
+    let reads = 0;
+    const counted = new Proxy(sorted, {
+      get(target, key, receiver) {
+        if (typeof key === 'string' && /^\d+$/.test(key)) reads += 1;
+        return Reflect.get(target, key, receiver);
+      },
+    });
+    assert.equal(indexAfter(counted, sorted[12_345] ?? ''), 12_346);
+    assert.ok(reads <= 16, `${reads} tags of ${sorted.length} are read`);
   });
 
   test('of two releases, the one with the higher number comes first', () => {

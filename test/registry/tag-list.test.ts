@@ -180,6 +180,16 @@ suite('the tags of a repository, from a real registry', {
     assert.ok(tags.length <= 40 && proxy.requests.length === tags.length, `${tags.length}`);
   });
 
+  test('a list of long tags is read up to a number of characters, and says so', async () => {
+    proxy.inject(() => {
+      const page = proxy.requests.length;
+      const tags = Array.from({ length: 1000 }, (_, at) => `${page}.${at}.`.padEnd(128, '1.'));
+      return answer({ tags });
+    });
+    const { tags, isComplete } = await tagsOf('test/pages');
+    assert.deepEqual([tags.length, isComplete, proxy.requests.length], [2 ** 20 / 128, false, 9]);
+  });
+
   test('what is no tag is left out', async () => {
     proxy.inject(() => answer({ tags: ['ok', '<script>', 'ok', 7, null, '', '-x', 'a'.repeat(129)] }));
     assert.deepEqual((await tagsOf('test/pages')).tags, ['ok']);

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { type Static, Type } from 'typebox';
 import { CatalogueError, quote } from '../../errors.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
-import { compareTags } from '../../oci/tag-order.ts';
+import { indexAfter } from '../../oci/tag-order.ts';
 import { whenGone } from '../gone.ts';
 import { problemResponses } from '../problem-schema.ts';
 import type { CatalogueOptions } from './image.ts';
@@ -67,9 +67,9 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       const wanted = filter.toLowerCase();
       const fitting = tags.filter((tag) => tag.toLowerCase().includes(wanted));
       // Not by the place of the tag: it may have gone since.
-      const from = after === undefined ? 0 : fitting.findIndex((tag) => compareTags(after, tag) < 0);
-      const page = from === -1 ? [] : fitting.slice(from, from + PAGE_SIZE);
-      const isLast = from === -1 || from + PAGE_SIZE >= fitting.length;
+      const from = after === undefined ? 0 : indexAfter(fitting, after);
+      const page = fitting.slice(from, from + PAGE_SIZE);
+      const isLast = from + PAGE_SIZE >= fitting.length;
       return reply.header('cache-control', 'private, max-age=30').send({
         repository: repository.name,
         tags: page,
