@@ -35,7 +35,7 @@ async function reload({ pid, logs }: DockerProxy): Promise<string> {
   return JSON.stringify(said().at(-1));
 }
 
-suite('who may fetch what, by lists in files', { timeout: 60_000 }, () => {
+suite('who may fetch what, by lists in files', { timeout: 600_000 }, () => {
   test('is as the files say after SIGHUP, while the process goes on', async () => {
     await using folder = await temporaryFolder();
     await using registry = await emptyRegistry();

@@ -57,7 +57,7 @@ async function accepts(url: string): Promise<boolean> {
   }
 }
 
-suite('the program', { timeout: 120_000 }, () => {
+suite('the program', { timeout: 600_000 }, () => {
   test('--help tells the settings and ends well, whatever else is given', async () => {
     for (const args of [['--help'], ['--port', 'http', '--help']]) {
       const { code, stdout, stderr } = await dockerproxy(args);
@@ -291,7 +291,7 @@ suite('the program', { timeout: 120_000 }, () => {
   });
 });
 
-suite('under systemd', { skip: skipUnless('systemd'), timeout: 60_000 }, () => {
+suite('under systemd', { skip: skipUnless('systemd'), timeout: 600_000 }, () => {
   /** Listens as systemd does, and begins the program on the first connection. */
   async function activate(name: string, args: string[], variables: Record<string, string> = {}) {
     const folder = await temporaryFolder();

@@ -18,7 +18,7 @@ function killedWriter(path: string): string {
   `;
 }
 
-suite('files that are written whole or not at all', { timeout: 120_000 }, () => {
+suite('files that are written whole or not at all', { timeout: 600_000 }, () => {
   test('what a writer leaves who is killed is removed once it is old, and nothing else', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'state', 'certificate.pem');

@@ -25,7 +25,7 @@ const entryPoint = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const SIZE = 6_000_000;
 const STALLED_AT = 2_000_000;
 
-suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 120_000 }, () => {
+suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
   let registry: Registry;
   let images: StandardImages;
   let upstream: FaultProxy;

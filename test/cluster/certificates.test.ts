@@ -41,7 +41,7 @@ async function resumedAt(proxy: DockerProxy, maxVersion: SecureVersion): Promise
   return resumed.length;
 }
 
-suite('the certificate of several processes', { skip: skipUnless('openssl'), timeout: 120_000 }, () => {
+suite('the certificate of several processes', { skip: skipUnless('openssl'), timeout: 600_000 }, () => {
   test('is read anew once, and shown by all of them', async () => {
     await using folder = await temporaryFolder();
     await using next = await temporaryFolder();

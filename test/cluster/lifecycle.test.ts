@@ -36,7 +36,7 @@ async function outcome({ done }: OngoingDownload, image: PublishedImage): Promis
 
 suite('several processes, as they come and go', {
   skip: skipUnless('docker-registry', 'wget'),
-  timeout: 180_000,
+  timeout: 600_000,
   concurrency: 3,
 }, () => {
   let bed: CacheBed;
@@ -264,7 +264,7 @@ suite('several processes, as they come and go', {
   });
 });
 
-suite('several processes that cannot start', { timeout: 60_000 }, () => {
+suite('several processes that cannot start', { timeout: 600_000 }, () => {
   const failing = async (settings: NodeJS.ProcessEnv): Promise<string> => {
     const error = await startDockerProxy({ env: { ...WORKERS, ...settings } }).then(
       async (proxy) => {

@@ -8,7 +8,7 @@ import { runOrThrow } from '../support/process.ts';
 
 const file = join(import.meta.dirname, '..', '..', 'deploy', 'compose.yaml');
 
-suite('compose.yaml', { skip: skipUnless('docker-compose'), timeout: 60_000 }, () => {
+suite('compose.yaml', { skip: skipUnless('docker-compose'), timeout: 600_000 }, () => {
   test('docker compose takes it: three shapes, one engine', async () => {
     const text = await config();
     const profiles = [...services(text)].map(([name, service]) => [

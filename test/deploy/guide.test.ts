@@ -27,7 +27,7 @@ function example(language: string): string {
   );
 }
 
-suite('the guide', { timeout: 60_000 }, () => {
+suite('the guide', { timeout: 600_000 }, () => {
   for (const name of ['README.md', 'SCALING.md']) {
     test(`what ${name} leads to is there`, () => {
       const text = readFileSync(join(root, 'deploy', name), 'utf8');
@@ -60,7 +60,7 @@ suite('the guide', { timeout: 60_000 }, () => {
   });
 });
 
-suite('the proxies of the guide', { timeout: 60_000 }, () => {
+suite('the proxies of the guide', { timeout: 600_000 }, () => {
   /** Makes a file of settings from an example, for a free port and a certificate of a day. */
   async function start(
     command: string,

@@ -10,7 +10,7 @@ const root = join(import.meta.dirname, '..', '..');
 const deploy = join(root, 'deploy');
 const install = (...args: string[]) => run('sh', [join(deploy, 'install.sh'), ...args]);
 
-suite('install.sh', { timeout: 60_000 }, () => {
+suite('install.sh', { timeout: 600_000 }, () => {
   test('shellcheck has nothing to say', { skip: skipUnless('shellcheck') }, async () => {
     const scripts = ['install.sh', 'release.sh', 'systemd/dockerproxy'].map((name) => join(deploy, name));
     assert.equal((await runOrThrow('shellcheck', ['--shell=sh', ...scripts])).stdout, '');

@@ -215,7 +215,7 @@ suite('deploy/kubernetes as a whole', () => {
   });
 });
 
-suite('deploy/kubernetes and the program', { timeout: 60_000 }, () => {
+suite('deploy/kubernetes and the program', { timeout: 600_000 }, () => {
   test('the settings are right, and fit the ports, the folders and the volumes', async () => {
     const config = await podConfig(settings);
     assert.equal(config.tls, 'off');

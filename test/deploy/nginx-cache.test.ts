@@ -20,7 +20,7 @@ const SLICE = 256 * 1024;
 
 suite('nginx with a cache in slices, as deploy/nginx has it', {
   skip: skipUnless('nginx', 'docker-registry', 'openssl'),
-  timeout: 60_000,
+  timeout: 600_000,
 }, () => {
   let stack: AsyncDisposableStack;
   let registry: Registry;

@@ -11,7 +11,7 @@ const units = join(root, 'deploy', 'systemd');
 /** Of ten; 1.5 is what a service may have that the network reaches. */
 const MOST_EXPOSURE = 1.5;
 
-suite('the units', { skip: skipUnless('systemd'), timeout: 60_000 }, () => {
+suite('the units', { skip: skipUnless('systemd'), timeout: 600_000 }, () => {
   test('systemd has nothing to say about them', async () => {
     await using folder = await temporaryFolder();
     const names = (await readdir(units)).filter((name) => /\.(?:service|socket)$/.test(name));

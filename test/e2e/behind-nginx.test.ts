@@ -77,7 +77,7 @@ async function limitsOf(...client: Client): Promise<{ response: IncomingMessage;
   return { response, limits: (await json(await ask('/api/v1/limits', client))) as ClientLimits };
 }
 
-suite('behind nginx', { skip: skipUnless('nginx'), timeout: 60_000 }, () => {
+suite('behind nginx', { skip: skipUnless('nginx'), timeout: 600_000 }, () => {
   test('each client has its own limits, whatever it claims to be', async () => {
     await using proxy = await startDockerProxy({
       env: { DOCKERPROXY_TRUST_PROXY: '127.0.0.1', DOCKERPROXY_RATE_LIMIT: '3/hour' },

@@ -10,7 +10,7 @@ import { runOrThrow, waitFor } from '../support/process.ts';
 
 const LIMIT = 96;
 
-suite('a process with few descriptors', { skip: skipUnless('prlimit'), timeout: 90_000 }, () => {
+suite('a process with few descriptors', { skip: skipUnless('prlimit'), timeout: 600_000 }, () => {
   test('raises its soft limit to the hard one and warns where both are too low', async () => {
     await using proxy = await startDockerProxy({ via: ['prlimit', `--nofile=32:${LIMIT}`] });
     assert.match(readFileSync(`/proc/${proxy.pid}/limits`, 'utf8'), /^Max open files +96 +96 /m);

@@ -8,7 +8,7 @@ import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 
-suite('behind a proxy of the environment', { skip: skipUnless('docker-registry'), timeout: 60_000 }, () => {
+suite('behind a proxy of the environment', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
   test('an image comes from where only the proxy leads, and not where NO_PROXY says so', async () => {
     await using registry = await startRegistry();
     const made = image({

@@ -35,7 +35,7 @@ const STAGE = `
 
 suite('the guard, in a network where there is an inside and an outside', {
   skip: skipUnless('namespaces', 'openssl'),
-  timeout: 120_000,
+  timeout: 600_000,
 }, () => {
   test('what is public is fetched, what is inside is not, whoever leads there', async () => {
     await using folder = await temporaryFolder();

@@ -6,7 +6,7 @@ import { run } from '../support/process.ts';
 
 const SCENE = join(import.meta.dirname, 'hostile-addresses-scene.ts');
 
-suite('addresses that lead inside', { skip: skipUnless('namespaces'), timeout: 240_000 }, () => {
+suite('addresses that lead inside', { skip: skipUnless('namespaces'), timeout: 600_000 }, () => {
   // Were the guard broken, requests would leave this machine for whoever has such an address around here.
   test('are tried where there is nothing but loopback', async () => {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;

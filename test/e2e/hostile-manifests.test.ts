@@ -24,7 +24,7 @@ import {
   withLayer,
 } from './hostile-bed.ts';
 
-suite('a registry that lies about manifests', { concurrency: 8, timeout: 180_000 }, () => {
+suite('a registry that lies about manifests', { concurrency: 8, timeout: 600_000 }, () => {
   let bed: HostileBed;
   const failed = (title: string, how: How): void => refused(() => bed, title, 502, 'registry-failed', how);
   const other = (title: string, status: number, code: string, how: How): void =>

@@ -39,7 +39,7 @@ async function begin(url: string): Promise<IncomingMessage> {
 
 suite('limits, as clients meet them', {
   skip: skipUnless('docker-registry', 'wget', 'aria2c'),
-  timeout: 120_000,
+  timeout: 600_000,
 }, () => {
   let registry: Registry;
   let folder: TemporaryFolder;

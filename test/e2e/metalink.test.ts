@@ -21,7 +21,7 @@ const ARIA2 = ['--no-conf', '--quiet', '--split=2', '--min-split-size=1M', '--re
 
 suite('a metalink of two replicas', {
   skip: skipUnless('docker-registry', 'aria2c', 'curl'),
-  timeout: 120_000,
+  timeout: 600_000,
 }, () => {
   let registry: Registry;
   let [first, second]: DockerProxy[] = [];

@@ -15,7 +15,7 @@ import { startRegistry } from '../support/registry.ts';
 
 suite('a mirror', {
   skip: skipUnless('docker-registry'),
-  timeout: 60_000,
+  timeout: 600_000,
 }, () => {
   test('gives what Docker Hub would, without a word to it, once for many clients and services', async () => {
     await using layer = await randomLayer(3_000_000, 'hub');

@@ -10,7 +10,7 @@ import { standardImages } from '../support/standard-images.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 
-suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'), timeout: 240_000 }, () => {
+suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
   let folder: TemporaryFolder;
   let registry: Registry;
   let program: string;

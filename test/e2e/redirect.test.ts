@@ -8,7 +8,7 @@ import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 
-suite('from a tag to the URL by digest', { skip: skipUnless('docker-registry'), timeout: 60_000 }, () => {
+suite('from a tag to the URL by digest', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
   test('leads to the image of the platform, once for all ways to name it, and to none of another', async () => {
     await using registry = await startRegistry();
     const layers = [await layer({ files: { one: '1' } })];

@@ -20,7 +20,7 @@ import {
   signedBundle,
 } from '../support/signatures.ts';
 
-suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 120_000 }, () => {
+suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
   let registry: Registry;
   let proxy: DockerProxy;
   let folder: TemporaryFolder;

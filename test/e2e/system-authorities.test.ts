@@ -78,7 +78,7 @@ async function statusOf({ url }: DockerProxy): Promise<number> {
 
 suite('certificate authorities of the system', {
   skip: skipUnless('docker-registry', 'openssl', 'namespaces'),
-  timeout: 180_000,
+  timeout: 600_000,
 }, () => {
   test('are trusted where SSL_CERT_FILE or SSL_CERT_DIR names them, one folder or several', async () => {
     await using registry = await startTlsRegistry();

@@ -62,7 +62,7 @@ async function startWithFiles(kind: keyof typeof SUITES = 'ec') {
   };
 }
 
-suite('TLS, as openssl sees it', { skip: skipUnless('openssl'), timeout: 60_000 }, () => {
+suite('TLS, as openssl sees it', { skip: skipUnless('openssl'), timeout: 600_000 }, () => {
   for (const kind of ['ec', 'rsa'] as const) {
     test(`versions 1.2 and 1.3 alone, with forward secrecy and authenticated encryption: ${kind}`, async () => {
       await using server = await startWithFiles(kind);
@@ -110,7 +110,7 @@ suite('TLS, as openssl sees it', { skip: skipUnless('openssl'), timeout: 60_000 
   }
 });
 
-suite('HTTPS with a certificate from files', { skip: skipUnless('openssl'), timeout: 60_000 }, () => {
+suite('HTTPS with a certificate from files', { skip: skipUnless('openssl'), timeout: 600_000 }, () => {
   test('browsers are told to come by HTTPS alone, whatever the answer', async () => {
     await using server = await startWithFiles();
     for (const path of ['/healthz', '/', '/nothing', '/dl', '/dl?myimage=evil.example/a']) {
@@ -160,7 +160,7 @@ suite('HTTPS with a certificate from files', { skip: skipUnless('openssl'), time
   });
 });
 
-suite('HTTPS with a certificate of its own', { timeout: 60_000 }, () => {
+suite('HTTPS with a certificate of its own', { timeout: 600_000 }, () => {
   test('it is the same after a restart, and browsers are not bound to it', async () => {
     await using folder = await temporaryFolder();
     const start = () => startDockerProxy({ args: ['--tls', 'self-signed', '--state-dir', folder.path] });

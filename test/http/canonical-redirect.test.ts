@@ -5,7 +5,7 @@ import { DIGEST, sampleArchive, startServer } from './samples.ts';
 
 const OTHER = `sha256:${'b'.repeat(64)}`;
 
-suite('redirect=1', { timeout: 120_000 }, () => {
+suite('redirect=1', { timeout: 600_000 }, () => {
   for (const [asked, location] of [
     ['/dl?myimage=busybox', `/dl?myimage=busybox@${DIGEST}`],
     ['/dl?myimage=docker.io/library/busybox:1.36&platform=linux/arm64', `/dl?myimage=busybox@${DIGEST}`],
@@ -91,7 +91,7 @@ suite('redirect=1', { timeout: 120_000 }, () => {
   });
 });
 
-suite('what caches are told', { timeout: 120_000 }, () => {
+suite('what caches are told', { timeout: 600_000 }, () => {
   const PINNED = `/dl?myimage=busybox@${DIGEST}`;
 
   test('a file by digest is the same for everyone, for ever, in all its answers', async () => {

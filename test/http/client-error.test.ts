@@ -19,7 +19,7 @@ import { assertRefusedOnce, SMUGGLING } from './smuggling.ts';
 const seenBy = ({ requests }: RunningServer): string =>
   requests.flatMap(({ references }) => references.map(formatReference)).join();
 
-suite('requests that two readers could understand in two ways', { timeout: 60_000 }, () => {
+suite('requests that two readers could understand in two ways', { timeout: 600_000 }, () => {
   for (const [title, bytes] of Object.entries(SMUGGLING)) {
     test(`${title}: one refusal, and the end of the connection`, async () => {
       await using server = await startServer();
@@ -90,7 +90,7 @@ suite('requests that two readers could understand in two ways', { timeout: 60_00
   });
 });
 
-suite('bytes that are no request', { timeout: 120_000 }, () => {
+suite('bytes that are no request', { timeout: 600_000 }, () => {
   const cases: [string, string, number, string][] = [
     ['noise', 'NONSENSE\r\n\r\n', 400, 'request-malformed'],
     ['TLS, where HTTP is spoken', '\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03', 400, 'request-malformed'],

@@ -7,7 +7,7 @@ import { DIGEST, ETAG, FILE, sampleArchive, startServer } from './samples.ts';
 const DL = '/dl?myimage=busybox';
 const WARN = 40;
 
-suite('the log of a download', { timeout: 120_000 }, () => {
+suite('the log of a download', { timeout: 600_000 }, () => {
   test('begins with the image as it was asked for', async () => {
     await using server = await startServer();
     await server.get('/dl?myimage=docker.io/library/busybox&myimage=ghcr.io/org/app:1', {

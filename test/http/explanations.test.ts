@@ -13,7 +13,7 @@ function failing(code: ErrorCode): ServerSetup {
   return { open: () => Promise.reject(new CatalogueError(code, 'It went like this.', { retryAfter: 125 })) };
 }
 
-suite('errors explained to people', { timeout: 120_000 }, () => {
+suite('errors explained to people', { timeout: 600_000 }, () => {
   for (const lang of LANGUAGES) {
     test(`every error has a sentence and what to do in ${lang}, and no text is of none`, () => {
       const { problems } = languages[lang];
@@ -89,7 +89,7 @@ suite('errors explained to people', { timeout: 120_000 }, () => {
   });
 });
 
-suite('the page of a problem', { timeout: 120_000 }, () => {
+suite('the page of a problem', { timeout: 600_000 }, () => {
   const html = (lang: string) => ({ accept: 'text/html', 'accept-language': lang });
 
   test('looks like the portal, is in the language of the browser, and says how long to wait', async () => {

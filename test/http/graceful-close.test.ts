@@ -33,7 +33,7 @@ async function start(patience: number) {
   return { app, drain, open, isClosed };
 }
 
-suite('the end of a server', { timeout: 120_000 }, () => {
+suite('the end of a server', { timeout: 600_000 }, () => {
   test('who was let in and has not asked yet is answered', async () => {
     const { app, open, isClosed } = await start(NEVER);
     const socket = await open();

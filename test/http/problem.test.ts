@@ -62,7 +62,7 @@ function assertOneCleanHead({ head }: Answer): void {
   assert.doesNotMatch(head, /^(?:set-cookie|x-injected)/im);
 }
 
-suite('problems', { timeout: 120_000 }, () => {
+suite('problems', { timeout: 600_000 }, () => {
   for (const [code, status] of Object.entries(STATUSES) as [ErrorCode, number][]) {
     test(`${code} is a ${status} with a title, a sentence, and help`, async () => {
       await using server = await startFailing(code, 'It went like this.');
@@ -101,7 +101,7 @@ suite('problems', { timeout: 120_000 }, () => {
   });
 });
 
-suite('problems in the form that the client prefers', { timeout: 120_000 }, () => {
+suite('problems in the form that the client prefers', { timeout: 600_000 }, () => {
   const forms: [string | undefined, string][] = [
     [undefined, 'application/problem+json'],
     ['*/*', 'application/problem+json'],
@@ -181,7 +181,7 @@ suite('problems in the form that the client prefers', { timeout: 120_000 }, () =
   });
 });
 
-suite('the reason phrase', { timeout: 120_000 }, () => {
+suite('the reason phrase', { timeout: 600_000 }, () => {
   test('says what wget would not show otherwise', async () => {
     await using server = await startServer({ allow: ['docker.io/**'] });
     assert.equal((await server.get('/dl?myimage=UPPER')).reason, 'Repository must be lowercase');

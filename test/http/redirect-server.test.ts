@@ -36,7 +36,7 @@ function location(answer: Answer): string | undefined {
   return answer.header('location');
 }
 
-suite('plain HTTP beside HTTPS', { timeout: 120_000 }, () => {
+suite('plain HTTP beside HTTPS', { timeout: 600_000 }, () => {
   for (const path of [
     '/',
     '/dl?myimage=busybox&platform=linux/arm64',

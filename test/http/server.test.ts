@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { problemOf, requestHead, speak, startServer } from './samples.ts';
 
-suite('the server', { timeout: 120_000 }, () => {
+suite('the server', { timeout: 600_000 }, () => {
   test('GET /healthz answers as long as the process does, and is never cached', async () => {
     await using server = await startServer();
     const answer = await server.get('/healthz');

@@ -23,7 +23,7 @@ function freeShare(): Share & { slices: number[]; closed: number } {
   return share;
 }
 
-suite('a throttled sink', { timeout: 120_000 }, () => {
+suite('a throttled sink', { timeout: 600_000 }, () => {
   test('gets every byte in order, in slices of a tenth of a second', async () => {
     const share = freeShare();
     const sink = new PassThrough();

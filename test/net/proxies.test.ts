@@ -66,7 +66,7 @@ suite('proxies of the environment', () => {
   }
 });
 
-suite('by way of a proxy', { skip: skipUnless('openssl'), timeout: 120_000 }, () => {
+suite('by way of a proxy', { skip: skipUnless('openssl'), timeout: 600_000 }, () => {
   /** Asks by way of a proxy that alone knows `registry.test`. */
   async function ask(url: string, options: Partial<HttpClientOptions> = {}, names = {}) {
     await using forward = await startForwardProxy({ names });

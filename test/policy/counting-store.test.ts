@@ -208,7 +208,7 @@ for (const [kind, open] of Object.entries(kinds)) {
   });
 }
 
-suite('what processes of one machine share', { timeout: 60_000 }, () => {
+suite('what processes of one machine share', { timeout: 600_000 }, () => {
   test('counts and leases are there for who opens the file next, and for who has it open', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'limits.sqlite');
@@ -313,7 +313,7 @@ suite('what processes of one machine share', { timeout: 60_000 }, () => {
   });
 });
 
-suite('what replicas share in Redis', { skip: skipUnless('redis-server'), timeout: 60_000 }, () => {
+suite('what replicas share in Redis', { skip: skipUnless('redis-server'), timeout: 600_000 }, () => {
   test('counts and leases are the same for all of them, by one clock, and go in time', async () => {
     await using stack = new AsyncDisposableStack();
     const server = stack.use(await startRedis());

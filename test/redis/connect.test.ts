@@ -37,7 +37,7 @@ async function isRoundTrip(redis: Redis): Promise<boolean> {
   return (await redis.get('a'))?.equals(Buffer.of(0, 255)) === true;
 }
 
-suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout: 90_000 }, () => {
+suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout: 600_000 }, () => {
   test('keeps bytes, forgets them in time, and runs scripts that it knows or has forgotten', async () => {
     await using server = await startRedis({ password: 'geheim%20' });
     await using connection = await connect(
@@ -197,7 +197,7 @@ suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout
   });
 });
 
-suite('a Redis that speaks TLS', { skip: skipUnless('redis-server', 'openssl'), timeout: 120_000 }, () => {
+suite('a Redis that speaks TLS', { skip: skipUnless('redis-server', 'openssl'), timeout: 600_000 }, () => {
   test('is reached by a private authority and a client certificate, alone, by Sentinels and as a Cluster', async () => {
     await using folder = await temporaryFolder();
     const certificates = await makeCertificates(folder.path);

@@ -30,7 +30,7 @@ function dripping(bytes: string, head = 'HTTP/1.1 200 OK\r\ncontent-length: 1000
   };
 }
 
-suite('a registry that drips', { timeout: 120_000, concurrency: true }, () => {
+suite('a registry that drips', { timeout: 600_000, concurrency: true }, () => {
   let registry: HostileRegistry;
 
   before(async () => {

@@ -38,7 +38,7 @@ function countedArchive(gate: Promise<unknown> = Promise.resolve()) {
 const compute = (checksums: Checksums, archive: Archive, parts: Partition = unparted(archive.size)) =>
   checksums.compute(archive, [parts], undefined, never).then(([hashes]) => hashes);
 
-suite('checksums', { timeout: 120_000 }, () => {
+suite('checksums', { timeout: 600_000 }, () => {
   test('of a whole archive, and of its parts', async () => {
     const checksums = createChecksums(undefined);
     const { archive } = countedArchive();

@@ -11,7 +11,7 @@ const never = new AbortController().signal;
 const digestOf = (at: number): Digest => sha256(new TextEncoder().encode(`${at}`));
 const digests = (count: number): Digest[] => Array.from({ length: count }, (_, at) => digestOf(at));
 
-suite('what refers to images', { timeout: 120_000 }, () => {
+suite('what refers to images', { timeout: 600_000 }, () => {
   let registry: HostileRegistry;
   let stack: Stack;
   const clock = { now: 1000 };

@@ -13,7 +13,7 @@ const INDEX = 'application/vnd.oci.image.index.v1+json';
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 const AMD64 = { os: 'linux', architecture: 'amd64' };
 
-suite('the image that a reference names', { timeout: 60_000 }, () => {
+suite('the image that a reference names', { timeout: 600_000 }, () => {
   let registry: HostileRegistry;
   let stack: Stack;
   let count = 0;

@@ -31,7 +31,7 @@ import {
 
 const never = new AbortController().signal;
 
-suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout: 60_000 }, () => {
+suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
   let registry: Registry;
   let hostile: HostileRegistry;
   let stack: Stack;

@@ -20,7 +20,7 @@ const never = new AbortController().signal;
 const defaultPlatform = parsePlatform('linux/amd64');
 const digestOf = (text: string): string => sha256(Buffer.from(text));
 
-suite('what an archive is made of', { timeout: 120_000 }, () => {
+suite('what an archive is made of', { timeout: 600_000 }, () => {
   let registry: HostileRegistry;
   let stack: Stack;
 

@@ -21,7 +21,7 @@ async function startBed(...names: unknown[]): Promise<Bed> {
   return { server, search, clock, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
-suite('the search for repositories', { timeout: 120_000 }, () => {
+suite('the search for repositories', { timeout: 600_000 }, () => {
   test('finds what Docker Hub does, by the names that people write', async () => {
     await using bed = await startBed('nginx', 'bitnami/nginx', 'redis');
     const found = await bed.search(' NGINX ', never);

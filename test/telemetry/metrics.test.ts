@@ -39,7 +39,7 @@ async function measured(setup: ServerSetup = {}) {
   return { metrics, server, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
-suite('metrics of requests', { timeout: 120_000 }, () => {
+suite('metrics of requests', { timeout: 600_000 }, () => {
   test('a download counts with its route, its bytes and its times', async () => {
     await using bed = await measured();
     await bed.server.get(DL);

@@ -33,7 +33,7 @@ async function startReader() {
   };
 }
 
-suite('what systemd is told', { skip: skipUnless('perl', 'systemd'), timeout: 120_000 }, () => {
+suite('what systemd is told', { skip: skipUnless('perl', 'systemd'), timeout: 600_000 }, () => {
   test('that it serves, and that it ends and how long that may take', async () => {
     await using reader = await startReader();
     const manager = createServiceManager({ variables: reader.variables, pid: PID, onFailure: fail });

@@ -47,7 +47,7 @@ async function startProvider() {
 
 const next = (): Certificate => temporaryCertificate(['b.example'], Date.now());
 
-suite('a certificate of files', { timeout: 120_000 }, () => {
+suite('a certificate of files', { timeout: 600_000 }, () => {
   test('is reloaded when the files change, also behind links that move', async () => {
     await using made = await startProvider();
     const next = temporaryCertificate(['b.example'], Date.now());

@@ -38,7 +38,7 @@ async function startBed() {
   return { server, redis, shared, own, replica, challenges, [Symbol.asyncDispose]: dispose };
 }
 
-suite('what replicas share of certificates', { skip: skipUnless('redis-server'), timeout: 60_000 }, () => {
+suite('what replicas share of certificates', { skip: skipUnless('redis-server'), timeout: 600_000 }, () => {
   test('is the same for all, and says nothing to who reads the Redis', async () => {
     await using bed = await startBed();
     const [one, other] = [bed.replica('one'), bed.replica('other')];

@@ -34,7 +34,7 @@ async function pass({ mock }: TestContext, days: number, isOver: () => boolean):
   while (!isOver()) await settle();
 }
 
-suite('a certificate of our own', { timeout: 120_000 }, () => {
+suite('a certificate of our own', { timeout: 600_000 }, () => {
   test('is the same after a restart, and another one for other names', async () => {
     await using folder = await temporaryFolder();
     const first = await open(folder, ['a.example', '127.0.0.1']);

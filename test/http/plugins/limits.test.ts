@@ -31,7 +31,7 @@ function assertRefused(answer: Answer): void {
   assert.equal(answer.header('cache-control'), 'no-store');
 }
 
-suite('the rate of requests', { timeout: 120_000 }, () => {
+suite('the rate of requests', { timeout: 600_000 }, () => {
   test('is told with each answer, and past it comes a 429 that says when to go on', async () => {
     await using server = await startServer({ limits });
     for (const left of [2, 1, 0]) {
@@ -105,7 +105,7 @@ suite('the rate of requests', { timeout: 120_000 }, () => {
   });
 });
 
-suite('who is one client', { timeout: 120_000 }, () => {
+suite('who is one client', { timeout: 600_000 }, () => {
   const behindProxy: ServerSetup = { limits, trustProxy: ['127.0.0.1'] };
   const left = async (server: RunningServer, client: string): Promise<string | undefined> =>
     (await server.get(DL, { 'x-forwarded-for': client })).header('ratelimit-remaining');

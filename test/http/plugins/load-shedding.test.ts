@@ -6,7 +6,7 @@ import { NO_PRESSURE_LIMITS, problemOf, startServer } from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';
 
-suite('under pressure', { timeout: 120_000 }, () => {
+suite('under pressure', { timeout: 600_000 }, () => {
   test('new requests are told to come again, health checks are answered, and the log says why', async () => {
     await using server = await startServer({ pressure: { ...NO_PRESSURE_LIMITS, maxHeap: 1 } });
     const answer = await waitFor(async () => {

@@ -23,7 +23,7 @@ async function documentOf(): Promise<Document> {
   return JSON.parse(answer.body.toString()) as Document;
 }
 
-suite('/openapi.json', { timeout: 120_000 }, () => {
+suite('/openapi.json', { timeout: 600_000 }, () => {
   test('is valid OpenAPI 3.1', async () => {
     const document = await documentOf();
     assert.equal(document.openapi, '3.1.0');

@@ -28,7 +28,7 @@ async function pageOf(
   return { html, assets: /"(\/assets\/[\w-]+)\/app\.js"/.exec(html)?.[1] ?? '' };
 }
 
-suite('the page', { timeout: 120_000 }, () => {
+suite('the page', { timeout: 600_000 }, () => {
   const preferred: [accept: string | undefined, lang: string][] = [
     [undefined, 'en'],
     ['fa-IR,fa;q=0.9,en;q=0.8', 'fa'],
@@ -170,7 +170,7 @@ suite('the page', { timeout: 120_000 }, () => {
   });
 });
 
-suite('the page of the API', { timeout: 120_000 }, () => {
+suite('the page of the API', { timeout: 600_000 }, () => {
   test('tells of every route and every error, without a script', async () => {
     await using server = await startServer();
     const answer = await server.get('/api');

@@ -7,7 +7,7 @@ import { ETAG, startServer } from '../samples.ts';
 const POLICY =
   "default-src 'none';script-src 'self';style-src 'self';img-src 'self';connect-src 'self';form-action 'self';base-uri 'none';frame-ancestors 'none'";
 
-suite('security headers', { timeout: 120_000 }, () => {
+suite('security headers', { timeout: 600_000 }, () => {
   const answers: [method: string, path: string, headers: Record<string, string>, status: number][] = [
     ['GET', '/', {}, 200],
     ['HEAD', '/', {}, 200],

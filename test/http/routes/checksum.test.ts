@@ -17,7 +17,7 @@ function largeArchive() {
   });
 }
 
-suite('the checksum of a download', { timeout: 120_000 }, () => {
+suite('the checksum of a download', { timeout: 600_000 }, () => {
   test('is a line for sha256sum -c, by a parameter or by the path', async () => {
     await using server = await startServer();
     const line = `${sha256(FILE)}  busybox.tar\n`;
@@ -109,7 +109,7 @@ suite('the checksum of a download', { timeout: 120_000 }, () => {
   });
 });
 
-suite('parts of a download', { timeout: 120_000 }, () => {
+suite('parts of a download', { timeout: 600_000 }, () => {
   const part = (number: number): string => `${DL}&parts=1MiB&part=${number}`;
 
   test('are files that, one after the other, are the archive', async () => {

@@ -8,7 +8,7 @@ import { DIGEST, ETAG, FILE, problemOf, sampleArchive, startServer } from '../sa
 const DELTA = '/api/v1/delta?myimage=app:2.1&have=app:2.0';
 const LAYER = { mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest: DIGEST, size: 5000 };
 
-suite('/api/v1/delta', { timeout: 120_000 }, () => {
+suite('/api/v1/delta', { timeout: 600_000 }, () => {
   test('tells what a delta leaves out, and fetches nothing', async () => {
     const untagged = {
       reference: parseReference('app:2.1'),
@@ -72,7 +72,7 @@ suite('/api/v1/delta', { timeout: 120_000 }, () => {
   });
 });
 
-suite('a delta', { timeout: 120_000 }, () => {
+suite('a delta', { timeout: 600_000 }, () => {
   test('says in a header what it needs, and is pinned where all that it is made from is', async () => {
     const omitted = { layers: [LAYER], fullSize: FILE.length + 5000, held: [], unknown: 0, untagged: [] };
     await using server = await startServer({ open: () => sampleArchive({ omitted }) });

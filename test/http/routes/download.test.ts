@@ -37,7 +37,7 @@ function assertWhole(answer: Answer): void {
   assert.ok(answer.body.equals(FILE));
 }
 
-suite('a download', { timeout: 120_000 }, () => {
+suite('a download', { timeout: 600_000 }, () => {
   test('is the file, with what describes it', async () => {
     await using server = await startServer();
     const answer = await server.get(DL);
@@ -116,7 +116,7 @@ suite('a download', { timeout: 120_000 }, () => {
   });
 });
 
-suite('HEAD', { timeout: 120_000 }, () => {
+suite('HEAD', { timeout: 600_000 }, () => {
   test('has the headers of GET and no body, and reads nothing', async () => {
     let reads = 0;
     await using server = await startServer({
@@ -164,7 +164,7 @@ suite('HEAD', { timeout: 120_000 }, () => {
   });
 });
 
-suite('conditional downloads', { timeout: 120_000 }, () => {
+suite('conditional downloads', { timeout: 600_000 }, () => {
   for (const value of [ETAG, `W/${ETAG}`, `"x", ${ETAG}`, '*']) {
     test(`If-None-Match: ${value} is answered with 304, the validator and no body`, async () => {
       await using server = await startServer();
@@ -191,7 +191,7 @@ suite('conditional downloads', { timeout: 120_000 }, () => {
   });
 });
 
-suite('ranges', { timeout: 120_000 }, () => {
+suite('ranges', { timeout: 600_000 }, () => {
   const satisfiable: [string, number, number][] = [
     ['bytes=0-0', 0, 0],
     ['bytes=1000-1999', 1000, 1999],
@@ -255,7 +255,7 @@ suite('ranges', { timeout: 120_000 }, () => {
   });
 });
 
-suite('a download that breaks', { timeout: 120_000 }, () => {
+suite('a download that breaks', { timeout: 600_000 }, () => {
   const failure = new CatalogueError('registry-timeout', 'registry.example did not answer in time.');
   const breakingAfter = (length: number, error: Error) =>
     sampleArchive({
@@ -307,7 +307,7 @@ suite('a download that breaks', { timeout: 120_000 }, () => {
   });
 });
 
-suite('a client that leaves', { timeout: 120_000 }, () => {
+suite('a client that leaves', { timeout: 600_000 }, () => {
   test('while the image is looked for ends the search', async () => {
     const searching = Promise.withResolvers<AbortSignal>();
     await using server = await startServer({

@@ -17,7 +17,7 @@ async function detailsAt(server: RunningServer, path: string): Promise<ImageDeta
   return body;
 }
 
-suite('GET /api/v1/image', { timeout: 120_000 }, () => {
+suite('GET /api/v1/image', { timeout: 600_000 }, () => {
   test('tells what the image is, as its schema has it', async () => {
     await using server = await startServer();
     const details = await detailsAt(server, `${IMAGE}&platform=linux/amd64`);

@@ -4,7 +4,7 @@ import { Value } from 'typebox/value';
 import { ServiceInfo } from '../../../src/http/routes/info.ts';
 import { INFO, problemOf, startServer } from '../samples.ts';
 
-suite('GET /api/v1/info', { timeout: 120_000 }, () => {
+suite('GET /api/v1/info', { timeout: 600_000 }, () => {
   test('says what the service is, as its schema has it', async () => {
     await using server = await startServer();
     const answer = await server.get('/api/v1/info');

@@ -14,7 +14,7 @@ async function limitsOf(server: RunningServer, headers = {}): Promise<Static<typ
   return body;
 }
 
-suite('GET /api/v1/limits', { timeout: 120_000 }, () => {
+suite('GET /api/v1/limits', { timeout: 600_000 }, () => {
   test('tells the client what it has left', async () => {
     const limits = { rateLimit: { limit: 60, window: 60_000 }, downloadsPerIp: 4, dailyBytes: 100_000 };
     await using server = await startServer({ limits });

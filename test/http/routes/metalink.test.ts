@@ -34,7 +34,7 @@ function linksOf({ head }: Answer): string[] {
   return [...head.matchAll(/^link: (.*?)\r?$/gm)].map(([, link = '']) => link);
 }
 
-suite('the metalink of a download', { timeout: 120_000 }, () => {
+suite('the metalink of a download', { timeout: 600_000 }, () => {
   test('has name, size, checksum and address, by a parameter or by the path', async () => {
     await using server = await startServer();
     for (const path of [`${DL}&metalink=1`, '/dl/busybox.tar.meta4', '/dl/busybox.tar?metalink=1']) {
@@ -188,7 +188,7 @@ suite('the metalink of a download', { timeout: 120_000 }, () => {
 
 const PROXY = ['127.0.0.1'];
 
-suite('where a metalink says that files are', { timeout: 120_000 }, () => {
+suite('where a metalink says that files are', { timeout: 600_000 }, () => {
   const origin = async (addresses: Addresses, headers: Record<string, string>, trust: string[] = []) => {
     await using server = await startServer({ addresses, trustProxy: trust });
     const [url = ''] = texts(await server.get(`${DL}&metalink=1`, headers), 'url');
@@ -268,7 +268,7 @@ suite('where a metalink says that files are', { timeout: 120_000 }, () => {
   });
 });
 
-suite('the Link header of a download (RFC 6249)', { timeout: 120_000 }, () => {
+suite('the Link header of a download (RFC 6249)', { timeout: 600_000 }, () => {
   test('names the metalink and the other replicas, in all answers', async () => {
     await using server = await startServer({ addresses: REPLICAS });
     const expected = [

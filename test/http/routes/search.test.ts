@@ -19,7 +19,7 @@ async function resultsOf(setup: ServerSetup): Promise<SearchResults> {
   return body;
 }
 
-suite('GET /api/v1/search', { timeout: 120_000 }, () => {
+suite('GET /api/v1/search', { timeout: 600_000 }, () => {
   test('gives what the search finds', async () => {
     const asked: string[] = [];
     const search: RepositorySearch = async (query) => {

@@ -15,7 +15,7 @@ function eventsOf(body: Buffer): [string, unknown][] {
   ]);
 }
 
-suite('how far a download is', { timeout: 120_000 }, () => {
+suite('how far a download is', { timeout: 600_000 }, () => {
   test('what needs no time is ready', async () => {
     await using server = await startServer();
     const { status, header, body } = await server.get(STATUS);

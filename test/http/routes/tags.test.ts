@@ -16,7 +16,7 @@ async function pageAt(server: RunningServer, path: string): Promise<TagPage> {
   return body;
 }
 
-suite('GET /api/v1/tags', { timeout: 120_000 }, () => {
+suite('GET /api/v1/tags', { timeout: 600_000 }, () => {
   test('gives page after page, each tag once', async () => {
     await using server = await startServer({ catalogue: { tags: async () => sampleTags(MANY) } });
     const seen: string[] = [];

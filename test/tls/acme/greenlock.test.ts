@@ -97,7 +97,7 @@ async function failureOf({ directory = 'https://127.0.0.1:1/dir', worker, ...opt
   return { ...error.failure, output } satisfies IssueFailure & { output: string[] };
 }
 
-suite('greenlock in its thread', { timeout: 60_000 }, () => {
+suite('greenlock in its thread', { timeout: 600_000 }, () => {
   test('a thread that exits or throws ends the order alone', async () => {
     const ends: [string, RegExp][] = [
       ['process.exit(7)', /greenlock ended with exit code 7/],
