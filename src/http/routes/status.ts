@@ -19,10 +19,14 @@ export async function statusRoutes(
   app.route<{ Querystring: QueryString }>({
     method: 'GET',
     url: '/dl/status',
-    exposeHeadRoute: false,
     handler: async (request, reply) => {
       const query = parseStatusQuery(request.query);
       for (const reference of query.references) allowlist.check(reference);
+      // nginx would keep the events until there are enough of them.
+      reply.headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
+      reply.type('text/event-stream; charset=utf-8');
+      // A HEAD request has no reader of events: preparing the archive would serve no one.
+      if (request.method === 'HEAD') return reply.send();
       const gone = whenGone(reply);
       await downloadLimits(limits, request, gone).takeSlot(query);
       const events = createEventStream();
@@ -46,9 +50,7 @@ export async function statusRoutes(
         events.end();
       };
       watch();
-      // nginx would keep the events until there are enough of them.
-      reply.headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
-      return reply.type('text/event-stream; charset=utf-8').send(events.body);
+      return reply.send(events.body);
     },
   });
 }

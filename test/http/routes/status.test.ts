@@ -26,6 +26,27 @@ suite('how far a download is', { timeout: 600_000 }, () => {
     assert.deepEqual(eventsOf(body), [['ready', { filename, size: FILE.length, digests }]]);
   });
 
+  test('HEAD is answered as GET is, without an archive being prepared', async () => {
+    await using server = await startServer({ deny: ['docker.io/library/secret'] });
+    const paths = [
+      STATUS,
+      '/dl/status',
+      '/dl/status?myimage=SECRET',
+      '/dl/status?myimage=secret',
+      `${STATUS}&checksum=1`,
+    ];
+    for (const path of paths) {
+      const head = await server.send('HEAD', path);
+      assert.equal(head.body.length, 0);
+      assert.equal(server.requests.length, 0);
+      const get = await server.get(path);
+      server.requests.length = 0;
+      assert.equal(head.status, get.status, path);
+      for (const name of ['content-type', 'cache-control', 'x-accel-buffering'])
+        assert.equal(head.header(name), get.header(name), `${path} ${name}`);
+    }
+  });
+
   test('stages come in their order; of many of one stage, the last', async () => {
     await using server = await startServer({
       open: ({ onProgress }) => {
