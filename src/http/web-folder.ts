@@ -76,9 +76,9 @@ export function languageOf(code: unknown): Language | undefined {
   return LANGUAGES.find((lang) => lang === code);
 }
 
-/** Has the browser keep the language that was chosen. */
-export function languageCookie(lang: Language): string {
-  return `lang=${lang}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly`;
+/** Has the browser keep the language that was chosen. @param isSecure whether the browser uses HTTPS */
+export function languageCookie(lang: Language, isSecure: boolean): string {
+  return `lang=${lang}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly${isSecure ? '; Secure' : ''}`;
 }
 
 /** The direction that a language is written in, as HTML has it. */

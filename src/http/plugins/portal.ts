@@ -4,6 +4,7 @@ import fastifyStatic from '@fastify/static';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { listErrors } from '../../errors.ts';
 import { type ApiDocument, renderApiPage } from '../api-page.ts';
+import { askedProtocol } from '../asked-origin.ts';
 import { type Page, pageOf, renderPages } from '../portal-page.ts';
 import { evaluatePreconditions } from '../preconditions.ts';
 import type { ServiceInfo } from '../routes/info.ts';
@@ -46,7 +47,8 @@ export async function portal(app: FastifyInstance, { web, info }: PortalOptions)
   app.get<{ Querystring: Record<string, string | string[] | undefined> }>('/', async (request, reply) => {
     const { lang, image, myimage } = request.query;
     const chosen = languageOf(lang);
-    if (chosen !== undefined) reply.header('set-cookie', languageCookie(chosen));
+    if (chosen !== undefined)
+      reply.header('set-cookie', languageCookie(chosen, askedProtocol(request) === 'https'));
     const { plain, deep } = pages()[chosen ?? preferredLanguage(request.raw) ?? LANGUAGES[0]];
     const page = image === undefined && myimage === undefined ? plain : deep;
     return sendPage(request, reply.header('vary', 'accept-language, cookie'), page);

@@ -70,6 +70,17 @@ suite('the page', { timeout: 600_000 }, () => {
     assert.equal((await server.get('/?lang=xx')).header('set-cookie'), undefined);
   });
 
+  test('the cookie of the language is Secure where the browser uses HTTPS', async () => {
+    const cookieOf = async (headers: Record<string, string>, trustProxy: string[] = []): Promise<string> => {
+      await using server = await startServer({ trustProxy });
+      return (await server.get('/?lang=es', headers)).header('set-cookie') ?? '';
+    };
+    const https = { 'x-forwarded-for': '192.0.2.1', 'x-forwarded-proto': 'https' };
+    assert.match(await cookieOf(https, ['127.0.0.1']), /; Secure$/);
+    assert.doesNotMatch(await cookieOf(https), /Secure/);
+    assert.doesNotMatch(await cookieOf({ ...https, 'x-forwarded-proto': 'http' }, ['127.0.0.1']), /Secure/);
+  });
+
   test('it is asked for anew each time, and sent where it has changed', async () => {
     await using server = await startServer();
     const first = await server.get('/');
