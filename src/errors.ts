@@ -223,6 +223,11 @@ const CATALOGUE = {
     title: 'Registry too slow',
     help: 'The registry did not answer in time; ask again later.',
   },
+  'http-version-unsupported': {
+    status: 505,
+    title: 'HTTP version not supported',
+    help: 'Send the request in version 1.1 of HTTP.',
+  },
 } as const satisfies Record<string, { status: number; title: string; help: string }>;
 
 export type ErrorCode = keyof typeof CATALOGUE;

@@ -5,7 +5,10 @@ import { CatalogueError } from '../errors.ts';
 import { problem } from './problem.ts';
 
 /** Answers what the parser refused: there is no request that a route could answer. */
-export type ClientErrorHandler = (error: Error & { code?: string }, socket: Socket) => void;
+export type ClientErrorHandler = (error: ParserError, socket: Socket) => void;
+
+/** An error of Node's parser; `reason` says what the parser expected. */
+type ParserError = Error & { readonly code?: string; readonly reason?: string };
 
 /** Call {@link AnswerWatch.watch} on the server before it listens. */
 export interface AnswerWatch {
@@ -31,7 +34,7 @@ export function answerClientErrors(log: FastifyBaseLogger): AnswerWatch {
     },
     handler(error, socket) {
       if (socket.destroyed || error.code === 'ECONNRESET') return;
-      const known = catalogued(error.code);
+      const known = catalogued(error);
       log.debug({ client: socket.remoteAddress, code: known.code, cause: error.code }, known.message);
       if (!socket.writable || (answering.get(socket) ?? 0) > 0) socket.destroy();
       else socket.end(answer(known), () => socket.destroy());
@@ -39,11 +42,18 @@ export function answerClientErrors(log: FastifyBaseLogger): AnswerWatch {
   };
 }
 
-function catalogued(code: string | undefined): CatalogueError {
+function catalogued({ code, reason }: ParserError): CatalogueError {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
     return new CatalogueError('request-timeout', 'The request did not come in time.');
   if (code === 'HPE_HEADER_OVERFLOW')
     return new CatalogueError('headers-too-large', 'The head of the request is too large.');
+  // The parser has the same code for a line that ends in another way than with CR and LF.
+  const isOddLine = code === 'HPE_INVALID_VERSION' && reason?.startsWith('Expected CRLF') === true;
+  if ((code === 'HPE_INVALID_VERSION' && !isOddLine) || code === 'HPE_PAUSED_H2_UPGRADE')
+    return new CatalogueError(
+      'http-version-unsupported',
+      'The request line names a version of HTTP that this service does not support.',
+    );
   return new CatalogueError('request-malformed', 'The request cannot be read.');
 }
 

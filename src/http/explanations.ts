@@ -24,6 +24,7 @@ const TOLD_AS: Partial<Record<ErrorCode, ErrorCode>> = {
   'precondition-failed': 'request-malformed',
   'range-not-satisfiable': 'request-malformed',
   'headers-too-large': 'request-malformed',
+  'http-version-unsupported': 'request-malformed',
   'registry-unavailable': 'registry-failed',
   'registry-timeout': 'registry-failed',
   'engine-unreachable': 'engine-failed',

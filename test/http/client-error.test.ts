@@ -90,6 +90,78 @@ suite('requests that two readers could understand in two ways', { timeout: 600_0
   });
 });
 
+suite('the Host header', { timeout: 600_000 }, () => {
+  const refused = [
+    '',
+    ' ',
+    'a@b',
+    'user:pass@b',
+    'a, b',
+    'a,b',
+    'a b',
+    'a/b',
+    'a?b',
+    'a#b',
+    'http://a',
+    'a:b',
+    'a:70000',
+    'a:80:80',
+    ':80',
+    '[::1',
+    '[:1]',
+    '::1',
+    '[::1]x',
+    '1.2.3.400',
+    '*',
+    '"a"',
+    'a;b',
+    '\\a',
+    'a%2fb',
+    '-',
+    '.',
+  ];
+  for (const host of refused) {
+    test(`${JSON.stringify(host)} is refused`, async () => {
+      await using server = await startServer();
+      for (const path of ['/', '/dl?myimage=busybox', '/healthz', '/nothing']) {
+        const answer = await server.get(path, { host });
+        assert.equal(answer.status, 400, path);
+        assert.equal(answer.header('connection'), 'close');
+        assert.equal(problemOf(answer).code, 'request-malformed');
+      }
+      const old = await speak(server.port, `GET /dl?myimage=busybox HTTP/1.0\r\nhost: ${host}\r\n\r\n`);
+      assert.equal(old.status, 400);
+      assert.equal(seenBy(server), '');
+    });
+  }
+
+  const taken = [
+    'a',
+    'A.Example',
+    'dl.example.',
+    'dl.example:8080',
+    'a_container:8080',
+    '192.0.2.1:80',
+    '[::1]',
+    '[2001:db8::1]:8443',
+    'xn--bcher-kva.example',
+    '1password',
+    'a:',
+  ];
+  for (const host of taken) {
+    test(`${JSON.stringify(host)} is accepted`, async () => {
+      await using server = await startServer();
+      assert.equal((await server.get('/dl?myimage=busybox', { host })).status, 200);
+    });
+  }
+
+  test('may be absent from HTTP/1.0 alone', async () => {
+    await using server = await startServer();
+    assert.equal((await speak(server.port, 'GET /healthz HTTP/1.0\r\n\r\n')).status, 200);
+    assert.equal((await speak(server.port, 'GET /healthz HTTP/1.1\r\n\r\n')).status, 400);
+  });
+});
+
 suite('bytes that are no request', { timeout: 600_000 }, () => {
   const cases: [string, string, number, string][] = [
     ['noise', 'NONSENSE\r\n\r\n', 400, 'request-malformed'],
@@ -108,6 +180,13 @@ suite('bytes that are no request', { timeout: 600_000 }, () => {
       431,
       'headers-too-large',
     ],
+    ...['0.9', '1.2', '2', '2.0', '2.1', '3.0', '10.1'].map((version): [string, string, number, string] => [
+      `HTTP/${version} in the request line`,
+      requestHead('GET', '/dl?myimage=busybox').replace('HTTP/1.1', `HTTP/${version}`),
+      505,
+      'http-version-unsupported',
+    ]),
+    ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505, 'http-version-unsupported'],
     ['a URL that is too long', requestHead('GET', `/dl?myimage=${'a'.repeat(9000)}`), 414, 'url-too-long'],
   ];
   for (const [title, bytes, status, code] of cases) {

@@ -51,6 +51,7 @@ const STATUSES: Record<ErrorCode, number> = {
   overloaded: 503,
   'registry-unavailable': 503,
   'registry-timeout': 504,
+  'http-version-unsupported': 505,
 };
 
 function startFailing(code: ErrorCode, message: string, details?: ErrorDetails): Promise<RunningServer> {

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
+import { parseHost } from '../host-header.ts';
 
 /** Characters. Ten of the longest references, percent-encoded, fit. */
 const URL_MAX = 8 * 1024;
@@ -9,7 +10,8 @@ const PIPELINED_MAX = 8;
 
 /**
  * Refuses what no client of this service has a reason to send, and what two readers of one request could understand in
- * two ways: other methods, bodies, several hosts, dozens of requests before an answer. Call it on the root instance.
+ * two ways: other methods, bodies, versions of HTTP but 1.0 and 1.1, anything but one host, dozens of requests before an
+ * answer. Call it on the root instance.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-11.2
  */
@@ -36,23 +38,45 @@ export function refuseOddRequests(app: FastifyInstance): void {
     const { method, raw } = request;
     const isOneTooMany = count(raw.socket, 1) > PIPELINED_MAX;
     reply.raw.once('close', () => count(raw.socket, -1));
-    const isOdd = isOneTooMany || closing.has(raw.socket) || hasBody(request) || !hasOneHost(request);
-    if (isOdd) end(request, reply);
+    const refusal = isOneTooMany || closing.has(raw.socket) ? tooMany() : refusalOf(request);
+    if (refusal !== undefined) end(request, reply);
     if (method !== 'GET' && method !== 'HEAD') {
       throw new CatalogueError('method-not-allowed', 'Nothing here takes this method.', {
         headers: { allow: 'GET, HEAD' },
       });
     }
-    if (isOdd) {
-      throw new CatalogueError(
-        'request-malformed',
-        'The request has a body, or not exactly one Host header, or too many before it.',
-      );
-    }
+    if (refusal !== undefined) throw refusal;
     if ((raw.url ?? '').length > URL_MAX) {
       throw new CatalogueError('url-too-long', `The URL has more than ${URL_MAX} characters.`);
     }
   });
+}
+
+function tooMany(): CatalogueError {
+  return new CatalogueError(
+    'request-malformed',
+    `The connection has more than ${PIPELINED_MAX} requests in flight, or one that was refused.`,
+  );
+}
+
+/** The error of a request that another reader may understand in another way. */
+function refusalOf(request: FastifyRequest): CatalogueError | undefined {
+  const { httpVersion } = request.raw;
+  // Node.js also reads HTTP/0.9 and 2.0 in a request line, with the syntax of HTTP/1.1.
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    return new CatalogueError(
+      'http-version-unsupported',
+      `The request line names HTTP/${httpVersion}, which this service does not support.`,
+    );
+  }
+  if (hasBody(request)) return new CatalogueError('request-malformed', 'The request has a body.');
+  if (!hasOneHost(request)) {
+    return new CatalogueError(
+      'request-malformed',
+      'The request does not name exactly one host in its Host header.',
+    );
+  }
+  return undefined;
 }
 
 function hasBody({ headers }: FastifyRequest): boolean {
@@ -62,5 +86,6 @@ function hasBody({ headers }: FastifyRequest): boolean {
 function hasOneHost({ raw: { headersDistinct, httpVersion } }: FastifyRequest): boolean {
   const { host } = headersDistinct;
   // HTTP/1.0 knows no such header, and some of its clients are still there.
-  return host === undefined ? httpVersion === '1.0' : host.length === 1;
+  if (host === undefined) return httpVersion === '1.0';
+  return host.length === 1 && parseHost(host[0]) !== undefined;
 }

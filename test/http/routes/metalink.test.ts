@@ -258,13 +258,11 @@ suite('where a metalink says that files are', { timeout: 600_000 }, () => {
     assert.equal(await origin(set, { host: 'evil.example' }), 'https://d.example');
   });
 
-  test('is nowhere for who names no host, though a download is', async () => {
+  test('needs a Host header, which a download by HTTP/1.0 does not', async () => {
     await using server = await startServer();
-    for (const host of ['', 'host: a"b\r\n']) {
-      const ask = (path: string) => speak(server.port, `GET ${path} HTTP/1.0\r\n${host}\r\n`);
-      assert.equal((await ask(DL)).status, 200);
-      assert.equal(problemOf(await ask(`${DL}&metalink=1`)).code, 'request-malformed');
-    }
+    const ask = (path: string) => speak(server.port, `GET ${path} HTTP/1.0\r\n\r\n`);
+    assert.equal((await ask(DL)).status, 200);
+    assert.equal(problemOf(await ask(`${DL}&metalink=1`)).code, 'request-malformed');
   });
 });
 
