@@ -123,7 +123,9 @@ build() {
 	else
 		(
 			run cd "$stage"
-			run npm ci --omit=dev --no-audit --no-fund --loglevel=error
+			# As root, no package may run a script of its own. Ours links the Node.js that npm 9 and 10 leave out.
+			run npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error
+			run npm run --silent prepare
 		) || fail 'npm could not install the packages; its messages above say why'
 	fi
 	# Headers for compiling native modules, which DockerProxy does not need.

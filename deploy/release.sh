@@ -20,7 +20,9 @@ mkdir "$stage/$name"
 for part in src web vendor deploy docs package.json package-lock.json LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md; do
 	cp -RP "$part" "$stage/$name/$part"
 done
-(cd "$stage/$name" && npm ci --omit=dev --os=linux --cpu="$arch" --prefer-offline --no-audit --no-fund --loglevel=error >&2)
+# No package may run a script of its own. Ours links the Node.js that npm 9 and 10 leave out.
+(cd "$stage/$name" && npm ci --omit=dev --ignore-scripts --os=linux --cpu="$arch" --prefer-offline --no-audit --no-fund --loglevel=error >&2)
+(cd "$stage/$name" && npm run --silent prepare >&2)
 # For whoever compiles for it, which is nobody here.
 rm -rf "$stage/$name"/node_modules/node-linux-*/include
 tar -C "$stage" --sort=name --owner=0 --group=0 --numeric-owner -czf "$folder/$name.tar.gz.new" "$name"

@@ -62,6 +62,20 @@ suite('install.sh', { timeout: 600_000 }, () => {
     assert.equal(stdout, '');
   });
 
+  test('no package runs a script of its own where npm installs it', () => {
+    const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+      scripts: Record<string, string>;
+    };
+    const texts = ['install.sh', 'release.sh', 'Dockerfile'].map((name) =>
+      readFileSync(join(deploy, name), 'utf8'),
+    );
+    const installs = [...texts, ...Object.values(scripts)].flatMap(
+      (text) => text.match(/npm (?:ci|install) -.*/g) ?? [],
+    );
+    assert.equal(installs.length, 4);
+    for (const line of installs) assert.match(line, / --ignore-scripts /);
+  });
+
   test('--uninstall can keep what cannot be had again', { skip: skipUnless('systemd') }, async () => {
     const kept = /\/(?:etc|var\/lib|var\/cache)\/dockerproxy/;
     assert.doesNotMatch((await install('--uninstall', '--keep-data', '--dry-run')).stdout, kept);
