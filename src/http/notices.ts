@@ -32,7 +32,11 @@ function untaggedNotice({ untagged: [first, ...others] }: Omission): string {
   if (first === undefined) return '';
   const more = others.length === 0 ? '' : `, and ${others.length} more`;
   const names = `${loadedName(first)} as ${taggedName(first.reference)}${more}`;
-  return `it has no tag: load it with docker load --platform, then tag ${names}`;
+  const load =
+    first.platforms.length > 1
+      ? 'load it, check each platform with docker save --platform'
+      : 'load it with docker load --platform';
+  return `it has no tag: ${load}, then tag ${names}`;
 }
 
 function unknownNotice({ layers, unknown }: Omission): string {

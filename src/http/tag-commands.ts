@@ -6,7 +6,8 @@ import type { UntaggedImage } from '../sources/image-source.ts';
 export interface TagCommands {
   /**
    * For Docker from 28.0 on, with both kinds of stores: with `--platform`, the containerd store refuses an image that lacks
-   * a layer. It knows the image by its name and digest, a graph driver by its ID.
+   * a layer. It knows the image by its name and digest, a graph driver by its ID. A load for one platform of several
+   * discards the others, so `docker save` checks each of several.
    */
   readonly docker: string;
   /** For Docker before 28.0, whose graph drivers refuse an image that lacks a layer. */
@@ -22,15 +23,22 @@ export interface TagCommands {
  * @param file the path of the delta
  */
 export function tagCommands(image: UntaggedImage, file: string): TagCommands {
-  const { reference, digest, config, platform } = image;
+  const { reference, digest, config, platforms } = image;
   const [tagged, loaded, input] = [taggedName(reference), loadedName(image), file].map(quoted);
   const [target, full] = [`${reference.name}:${reference.tag}`, `${reference.name}@${digest}`].map(quoted);
   const byName = `docker tag ${loaded} ${tagged}`;
   const byId = config === undefined ? byName : `docker tag ${config} ${tagged}`;
-  const checked = platform === undefined ? '' : ` --platform ${quoted(formatPlatform(platform))}`;
+  const options = platforms.map((platform) => `--platform ${quoted(formatPlatform(platform))}`);
+  const [load, ...saves] =
+    options.length === 1
+      ? [`docker load ${options[0]} --input ${input}`]
+      : [
+          `docker load --input ${input}`,
+          ...options.map((option) => `docker save ${option} ${loaded} > /dev/null`),
+        ];
   const isComplete = `ctr images check name==${full} | grep -F ' complete ('`;
   return {
-    docker: `docker load${checked} --input ${input} && { ${[...new Set([byName, byId])].join(' || ')}; }`,
+    docker: [load, ...saves, `{ ${[...new Set([byName, byId])].join(' || ')}; }`].join(' && '),
     dockerBefore28: `docker load --input ${input} && ${byId}`,
     podman: `podman load --input ${input} && podman tag ${full} ${target}`,
     ctr: `ctr images import ${input} && ${isComplete} && ctr images tag --force ${full} ${target}`,

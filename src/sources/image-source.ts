@@ -93,8 +93,8 @@ export interface UntaggedImage {
   readonly digest: Digest;
   /** The ID by which Docker's graph drivers know it; undefined where several platforms have several. */
   readonly config: Digest | undefined;
-  /** Undefined where it is for several. */
-  readonly platform: StatedPlatform | undefined;
+  /** The platform of an image, or those that an index states, each once. */
+  readonly platforms: readonly StatedPlatform[];
 }
 
 /** One tar file that is fixed to the last byte, though none of it may have been fetched. */

@@ -52,7 +52,7 @@ export function createRegistrySource({
     );
     const names = images.map(({ reference, manifest, config, platform: own }) => ({
       ...{ reference, digest: manifest.digest, config: config.digest },
-      platform: own,
+      platforms: [own],
     }));
     return {
       entries: (isTagged) => archiveEntries(named(images, names, isTagged), format),
@@ -91,9 +91,9 @@ export function createRegistrySource({
     const signed = await allOrNone(signal, (ended) =>
       trees.map(({ reference, upstream }) => signatures.require(reference, [upstream], ended)),
     );
-    const names = trees.map(({ reference, root: { digest } }) => ({
-      ...{ reference, digest },
-      ...{ config: undefined, platform: undefined },
+    const names = trees.map(({ reference, root: { digest }, platforms: stated }) => ({
+      ...{ reference, digest, config: undefined },
+      platforms: stated,
     }));
     return {
       entries: (isTagged) => treeEntries(named(trees, names, isTagged)),

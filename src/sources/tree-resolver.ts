@@ -18,6 +18,8 @@ import { platformNotFound, readConfig, requireForeignLayers } from './image-reso
 export interface ResolvedTree extends ArchiveTree {
   /** What the reference points at in its registry, where `root` may be an index made anew. */
   readonly upstream: Digest;
+  /** The platforms of its images, as its indexes or the config of a lone image state them; each once. */
+  readonly platforms: readonly StatedPlatform[];
   /** The layers of `companions`, whose tags say nothing of what a receiver has. */
   readonly companionLayers: readonly Descriptor[];
   /** As in {@link FetchedManifest}, of the reference. */
@@ -58,6 +60,7 @@ export async function resolveTree(
   const configs: Descriptor[] = [];
   const layers: Descriptor[] = [];
   const attests = new Set<Digest>();
+  const stated: StatedPlatform[] = [];
   const seen = new Set<Digest>();
   let bytes = 0;
 
@@ -78,6 +81,7 @@ export async function resolveTree(
   };
   const descend = async (entries: readonly Descriptor[]): Promise<void> => {
     for (const entry of entries) if (!isImageEntry(entry)) attests.add(entry.digest);
+    stated.push(...entries.filter(isImageEntry).flatMap(({ platform }) => platform ?? []));
     const fresh = entries.filter(({ digest }) => !seen.has(digest) && seen.add(digest));
     if (manifests.length + fresh.length > MANIFESTS_MAX) throw tooLarge(reference);
     for (let at = 0; at < fresh.length; at += AT_ONCE) {
@@ -98,6 +102,8 @@ export async function resolveTree(
     .slice(1)
     .map(({ descriptor }) => descriptor.digest)
     .filter((digest) => !attests.has(digest));
+  // A companion may be an index, whose platforms say nothing of the image.
+  const ownPlatforms = platform === undefined ? [...seenOf(stated).values()] : [platform];
   const companions: { tag: string; root: Descriptor }[] = [];
   const ofImages = layers.length;
   for await (const { tag, found } of findCompanions?.(reference, [fetched.digest, ...images], signal) ?? []) {
@@ -121,6 +127,7 @@ export async function resolveTree(
     companions,
     companionLayers: layers.slice(ofImages),
     upstream: fetched.digest,
+    platforms: ownPlatforms,
     staleSince: fetched.staleSince,
   };
 

@@ -8,9 +8,15 @@ import { DIGEST } from './samples.ts';
 
 const CONFIG = DIGEST.replace(/.$/, '0') as typeof DIGEST;
 
-function untagged(image: string, config?: typeof DIGEST): UntaggedImage {
-  const platform = config && { os: 'linux', architecture: 'arm', variant: 'v7' };
-  return { reference: parseReference(image), digest: DIGEST, config, platform };
+const ARM = { os: 'linux', architecture: 'arm', variant: 'v7' };
+const AMD64 = { os: 'linux', architecture: 'amd64' };
+
+function untagged(
+  image: string,
+  config?: typeof DIGEST,
+  platforms: UntaggedImage['platforms'] = config === undefined ? [] : [ARM],
+): UntaggedImage {
+  return { reference: parseReference(image), digest: DIGEST, config, platforms };
 }
 
 suite('the commands that tag what a delta has without a tag', () => {
@@ -25,6 +31,14 @@ suite('the commands that tag what a delta has without a tag', () => {
     assert.equal(
       tagCommands(untagged('ghcr.io/org/app:2.1'), 'app.tar').docker,
       `docker load --input app.tar && { docker tag ghcr.io/org/app@${DIGEST} ghcr.io/org/app:2.1; }`,
+    );
+  });
+
+  test('check each platform of an index before they tag it', () => {
+    const loaded = `app@${DIGEST}`;
+    assert.equal(
+      tagCommands(untagged('app:2.1', undefined, [AMD64, ARM]), 'app.tar').docker,
+      `docker load --input app.tar && docker save --platform linux/amd64 ${loaded} > /dev/null && docker save --platform linux/arm/v7 ${loaded} > /dev/null && { docker tag ${loaded} app:2.1; }`,
     );
   });
 
@@ -45,5 +59,8 @@ suite('the commands that tag what a delta has without a tag', () => {
     const sentence = `it has no tag: load it with docker load --platform, then tag app@${DIGEST} as app:2.1`;
     assert.deepEqual(noticesOf(untagged('app:2.1')).slice(1), [sentence]);
     assert.deepEqual(noticesOf(untagged('app:2.1'), untagged('b')).slice(1), [`${sentence}, and 1 more`]);
+    assert.deepEqual(noticesOf(untagged('app:2.1', undefined, [AMD64, ARM])).slice(1), [
+      `it has no tag: load it, check each platform with docker save --platform, then tag app@${DIGEST} as app:2.1`,
+    ]);
   });
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
-import { parsePlatform } from '../../src/oci/platform.ts';
+import { formatPlatform, parsePlatform } from '../../src/oci/platform.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { createCompanions } from '../../src/sources/companions.ts';
 import { type ResolvedTree, resolveTree } from '../../src/sources/tree-resolver.ts';
@@ -145,6 +145,21 @@ suite('all that is below an index of a registry that means no good', { timeout: 
     const chart = manifest(IMAGE, { schemaVersion: 2, mediaType: IMAGE, config, layers: [] }, [], []);
     serve('chart', [chart]);
     await assert.rejects(resolve('chart'), { code: 'not-an-image' });
+  });
+
+  test('has the platforms that its indexes state of images, each once', async () => {
+    const stated = (architecture: string, name = architecture): Manifest => {
+      const made = imageWith(1, name);
+      return { ...made, descriptor: { ...made.descriptor, platform: { os: 'linux', architecture } } };
+    };
+    const [amd64, again, arm64] = [stated('amd64'), stated('amd64', 'again'), stated('arm64')];
+    const inner = index([again, arm64], { attestations: true });
+    serve('platforms', [index([amd64, inner]), inner, ...inner.children, amd64]);
+    const { platforms } = await resolve('platforms');
+    assert.deepEqual(platforms.map(formatPlatform), ['linux/amd64', 'linux/arm64']);
+    assert.deepEqual((await resolve('platforms', 'linux/amd64')).platforms.map(formatPlatform), [
+      'linux/amd64',
+    ]);
   });
 
   test('of some platforms keeps every other member of the index', async () => {

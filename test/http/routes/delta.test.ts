@@ -14,7 +14,7 @@ suite('/api/v1/delta', { timeout: 600_000 }, () => {
       reference: parseReference('app:2.1'),
       digest: DIGEST,
       config: DIGEST,
-      platform: undefined,
+      platforms: [],
     };
     const omitted = {
       layers: [LAYER],
