@@ -56,3 +56,8 @@ export function finishDigest(hash: Hash, like: Digest): Digest {
 export function sha256(bytes: Uint8Array): Digest {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest;
 }
+
+/** Tells whether a digest is that of no bytes at all. */
+export function isOfNothing(digest: Digest): boolean {
+  return finishDigest(digestHash(digest), digest) === digest;
+}

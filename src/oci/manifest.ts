@@ -1,6 +1,6 @@
 import { CatalogueError, quote } from '../errors.ts';
 import type { Descriptor } from './descriptor.ts';
-import { isDigest } from './digest.ts';
+import { isDigest, isOfNothing } from './digest.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from './json.ts';
 import type { StatedPlatform } from './platform.ts';
 
@@ -130,8 +130,8 @@ export function parseManifestLinks(bytes: Uint8Array, contentType: string | unde
   if (body === undefined) throw malformed('it is not a JSON object');
   const mediaType = mediaTypeOf(body, contentType);
   if (isIndexType(mediaType)) return { kind: 'index', mediaType, manifests: indexEntries(body.manifests) };
-  const config = descriptor(body.config, 'config');
-  return { kind: 'manifest', mediaType, config, layers: descriptors(body.layers, 'layers', LAYERS_MAX) };
+  const config = blobDescriptor(body.config, 'config');
+  return { kind: 'manifest', mediaType, config, layers: layerDescriptors(body.layers) };
 }
 
 /** Tells whether a descriptor in an index points at an image, or at an index of some. */
@@ -203,14 +203,14 @@ export function isZstdEntry({ annotations }: Descriptor): boolean {
 }
 
 function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
-  const config = descriptor(body.config, 'config');
+  const config = blobDescriptor(body.config, 'config');
   if (Array.isArray(body.layers) && body.layers.length > LAYERS_MAX) {
     throw new CatalogueError(
       'too-many-layers',
       `The image has ${body.layers.length} layers; at most ${LAYERS_MAX} are put into an archive.`,
     );
   }
-  const layers = descriptors(body.layers, 'layers', LAYERS_MAX);
+  const layers = layerDescriptors(body.layers);
   const artifact = typeof body.artifactType === 'string' ? body.artifactType : undefined;
   const isImage = CONFIG_TYPE.test(config.mediaType) || (artifact === undefined && isVagueConfig(config));
   const alien = isImage
@@ -267,8 +267,16 @@ function isManifestType(mediaType: string): boolean {
   return mediaType === MEDIA_TYPES.ociManifest || mediaType === MEDIA_TYPES.dockerManifest;
 }
 
-function descriptors(value: unknown, field: string, most: number): Descriptor[] {
-  return list(value, field, most).map((item, at) => descriptor(item, `${field}[${at}]`));
+function layerDescriptors(value: unknown): Descriptor[] {
+  return list(value, 'layers', LAYERS_MAX).map((item, at) => blobDescriptor(item, `layers[${at}]`));
+}
+
+/** Reads a descriptor of a blob. A size of 0 has to be true: an archive would have an empty file there and look whole. */
+function blobDescriptor(value: unknown, field: string): Descriptor {
+  const blob = descriptor(value, field);
+  if (blob.size === 0 && !isOfNothing(blob.digest))
+    throw malformed(`${field} has the size 0 and is not empty`);
+  return blob;
 }
 
 function indexEntries(value: unknown): Descriptor[] {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { suite, test } from 'node:test';
 import {
   filterIndex,
@@ -134,6 +135,8 @@ suite('manifests', () => {
     'a negative size': { ...manifest, layers: [{ ...layer, size: -1 }] },
     'a fractional size': { ...manifest, layers: [{ ...layer, size: 0.5 }] },
     'an unsafe size': { ...manifest, layers: [{ ...layer, size: 2 ** 60 }] },
+    'a layer of size 0 that is not empty': { ...manifest, layers: [{ ...layer, size: 0 }] },
+    'a config of size 0 that is not empty': { ...manifest, config: { ...config, size: 0 } },
     'a size in quotes': { ...manifest, layers: [{ ...layer, size: '10' }] },
     'a digest with a path in it': { ...manifest, layers: [{ ...layer, digest: 'sha256:../../etc' }] },
     'a media type that is a number': { ...manifest, layers: [{ ...layer, mediaType: 7 }] },
@@ -176,6 +179,12 @@ suite('manifests', () => {
     const empty = { ...index, config: null, layers: null };
     assert.equal(parseManifest(encode(empty), undefined).kind, 'index');
     assert.equal(parseManifest(encode(manifest), MEDIA_TYPES.dockerManifest).kind, 'image');
+  });
+
+  test('an empty layer may have the size 0', () => {
+    const empty = { ...layer, digest: `sha256:${createHash('sha256').digest('hex')}`, size: 0 };
+    const parsed = parseManifest(encode({ ...manifest, layers: [empty] }), undefined);
+    assert.deepEqual(parsed.kind === 'image' && parsed.layers, [empty]);
   });
 
   test('a list that is null has no entries, as Go writes it', () => {
