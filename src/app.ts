@@ -22,6 +22,7 @@ import { createRedirectServer } from './http/redirect-server.ts';
 import type { ServiceInfo } from './http/routes/info.ts';
 import { createServer } from './http/server.ts';
 import { type Environment, freeBytesOf, openImages, proxiesOf } from './images.ts';
+import { createMemoryCaches, type MemoryCaches } from './memory-caches.ts';
 import { createGuard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
 import type { NamePattern } from './oci/name-pattern.ts';
@@ -85,7 +86,9 @@ export async function createApp(
   const access = createAccess(config, ownAddresses);
   const { allowlist, clients } = access;
   const { provider, challenge } = certificates;
+  const caches = createMemoryCaches(() => performance.now());
   const metrics = createMetrics({
+    cacheUses: caches.uses,
     version: environment.version,
     isKnownRegistry: knownRegistries(config, access),
     certificateEnd: () => provider.status().notAfter,
@@ -93,8 +96,8 @@ export async function createApp(
     ...(redis && { isRedisConnected: () => redis.isConnected }),
     ...(config.cacheSize > 0 && { freeBytes: () => freeBytesOf(config.cacheDir).catch(() => undefined) }),
   });
-  const images = await openImages(config, environment, access, { meter: metrics, redis });
-  const search = createSearch(config, environment);
+  const images = await openImages(config, environment, access, { meter: metrics, redis, caches });
+  const search = createSearch(config, environment, caches);
   let isStopping = false;
   const readiness = createReadiness({
     // Who was let in before and asks only now shall go elsewhere next.
@@ -132,6 +135,7 @@ export async function createApp(
     headCosts: config.source === 'engine',
     connections,
     pressure: standardPressureLimits(config.maxEventLoopDelay),
+    caches,
     drain,
     source: images.source,
     addresses: () => ({ replicas: current.replicas, domains: current.domains }),
@@ -270,12 +274,13 @@ function knownRegistries(
 function createSearch(
   { searchUrl: url }: Config,
   environment: Environment,
+  caches: MemoryCaches,
 ): { readonly find: RepositorySearch; close(): Promise<void> } | undefined {
   if (url === undefined) return undefined;
   const userAgent = `DockerProxy/${environment.version}`;
   const findProxy = proxiesOf(environment);
   const http = createHttpClient({ guard: createGuard([url.origin]), userAgent, findProxy });
-  const find = createRepositorySearch({ http, url, now: () => performance.now() });
+  const find = createRepositorySearch({ http, url, now: () => performance.now(), caches });
   return { find, close: () => http.close() };
 }
 

@@ -5,6 +5,7 @@ import { type BlobCache, type CacheLog, openBlobCache } from './blobs/blob-cache
 import { createFileTurns } from './blobs/file-turns.ts';
 import { ConfigError } from './config/loader.ts';
 import type { Config } from './config/schema.ts';
+import { createMemoryCaches, type MemoryCaches } from './memory-caches.ts';
 import type { Guard } from './net/guard.ts';
 import type { HttpClientOptions } from './net/http-client.ts';
 import { judgeHost } from './net/judge-host.ts';
@@ -72,6 +73,17 @@ export interface Images {
   close(): Promise<void>;
 }
 
+/** What the process around has for images. */
+export interface ImageParts {
+  readonly meter?: ImageMeter;
+  readonly redis?: Redis | undefined;
+  /** The list that caches in memory stand in. */
+  readonly caches?: MemoryCaches;
+}
+
+/** Milliseconds that never go back. */
+const uptime = (): number => performance.now();
+
 /**
  * Puts together what archives come from, by the settings.
  *
@@ -81,7 +93,7 @@ export async function openImages(
   config: Config,
   environment: Environment,
   { guard, policy, allowlist }: ImageAccess,
-  { meter, redis }: { readonly meter?: ImageMeter; readonly redis?: Redis | undefined } = {},
+  { meter, redis, caches = createMemoryCaches(uptime) }: ImageParts = {},
 ): Promise<Images> {
   const insecure = new Set(config.insecureRegistries);
   const credentials = createDockerConfigCredentials(environment.dockerConfigFolder);
@@ -102,7 +114,7 @@ export async function openImages(
           ...rememberedBy(createDiskShelf(cacheDir, blobs.storage.reserve), config, redis),
         });
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
-  const signatures = createImageSignatures({ client, policy });
+  const signatures = createImageSignatures({ client, policy, caches });
   const registries = punctualCatalogue(
     createRegistryCatalogue({ client, defaultPlatform, maxSize, signatures }),
   );
@@ -111,8 +123,8 @@ export async function openImages(
       ? {
           source: punctualSource(
             createRegistrySource({
-              ...{ client, defaultPlatform, maxSize, signatures },
-              now: () => performance.now(),
+              ...{ client, defaultPlatform, maxSize, signatures, caches },
+              now: uptime,
             }),
           ),
           catalogue: registries,
@@ -120,7 +132,7 @@ export async function openImages(
           check: () => ({ isReady: true, details: { kind: 'registry' } }),
         }
       : await startEngine(config, environment, { credentials, guard, insecure, blobs, maxSize, registries });
-  const brief = createBriefCatalogue({ catalogue, now: () => performance.now() });
+  const brief = createBriefCatalogue({ catalogue, now: uptime, caches });
   return {
     source: suggestingSource(source, brief.tags),
     catalogue: suggestingCatalogue(brief),
@@ -138,7 +150,6 @@ function rememberedBy(
   { cacheDir, staleIfError, tagTtl }: Config,
   redis: Redis | undefined,
 ): Pick<CachingClientOptions, 'manifests' | 'turns'> {
-  const uptime = (): number => performance.now();
   const own = createManifestStore(disk);
   if (redis === undefined) return { manifests: own, turns: createFileTurns(cacheDir, uptime) };
   const shared = createManifestStore(createRedisShelf(redis, Math.max(staleIfError, tagTtl, LEAST_TAG_MS)));

@@ -18,6 +18,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
     'byte-size',
     'turns',
     'buffer-pool',
+    'memory-caches',
     'retry-after',
     'system-authorities',
     'stop-signals',

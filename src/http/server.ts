@@ -1,6 +1,7 @@
 import type { SecureContextOptions } from 'node:tls';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { AddressRange } from '../ip-address.ts';
+import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import type { ClientList } from '../policy/client-list.ts';
 import { answerClientErrors } from './client-error.ts';
 import { type ConnectionLimits, limitConnections } from './connections.ts';
@@ -35,6 +36,8 @@ export interface ServerOptions extends DownloadOptions, CatalogueOptions, Search
   readonly clients: ClientList;
   readonly connections: ConnectionLimits;
   readonly pressure: PressureLimits;
+  /** Emptied before requests are refused for want of memory. */
+  readonly caches?: MemoryCaches;
   readonly timeouts?: RequestTimeouts;
   /** Without it, it speaks plain HTTP. */
   readonly tls: TlsOptions | undefined;
@@ -60,6 +63,7 @@ export async function createServer({
   clients,
   connections,
   pressure,
+  caches = createMemoryCaches(() => performance.now()),
   timeouts = TIMEOUTS,
   source,
   checksums,
@@ -105,7 +109,7 @@ export async function createServer({
   const web = readWebFolder();
   answerProblems(app, await limitRequests(app, limits), web);
   await openapi(app, info().version);
-  shedLoad(app, pressure);
+  shedLoad(app, pressure, caches);
   await app.register(healthRoutes, { readiness });
   await app.register(downloadRoutes, {
     ...{ source, checksums, allowlist, limits, headCosts, meter, drain, addresses },

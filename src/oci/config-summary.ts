@@ -8,7 +8,16 @@ export interface ConfigSummary {
   readonly user: string | undefined;
   /** `80/tcp` */
   readonly exposedPorts: readonly string[];
+  /** Whether a text or a list was cut, because it is longer than a summary may be. A cut text ends with `…`. */
+  readonly truncated: boolean;
 }
+
+/** Characters of one text: as many as a path may have. */
+const TEXT_MAX = 4096;
+/** Characters of all texts of a summary together. */
+const SUMMARY_MAX = 16 * 1024;
+/** Texts of one list. */
+const LIST_MAX = 256;
 
 /**
  * Reads the `config` member of an image config, which Docker's inspection of an image has, too.
@@ -17,12 +26,14 @@ export interface ConfigSummary {
  */
 export function summariseConfig(config: unknown): ConfigSummary {
   const { Entrypoint, Cmd, WorkingDir, User, ExposedPorts }: JsonObject = isJsonObject(config) ? config : {};
+  const cut = createCutter();
   return {
-    entrypoint: textsOf(Entrypoint),
-    command: textsOf(Cmd),
-    workingDir: textOf(WorkingDir),
-    user: textOf(User),
-    exposedPorts: isJsonObject(ExposedPorts) ? Object.keys(ExposedPorts) : [],
+    workingDir: cut.text(textOf(WorkingDir)),
+    user: cut.text(textOf(User)),
+    entrypoint: cut.texts(textsOf(Entrypoint)),
+    command: cut.texts(textsOf(Cmd)),
+    exposedPorts: cut.texts(isJsonObject(ExposedPorts) ? Object.keys(ExposedPorts) : []) ?? [],
+    truncated: cut.hasCut(),
   };
 }
 
@@ -53,4 +64,39 @@ function textsOf(value: unknown): readonly string[] | undefined {
   if (!Array.isArray(value)) return undefined;
   const texts = value.filter((item) => typeof item === 'string');
   return texts.length === 0 ? undefined : texts;
+}
+
+interface Cutter {
+  text(text: string | undefined): string | undefined;
+  texts(texts: readonly string[] | undefined): readonly string[] | undefined;
+  hasCut(): boolean;
+}
+
+/** Bounds the texts of one summary, each and together: a config may have 4 MiB of them. */
+function createCutter(): Cutter {
+  let left = SUMMARY_MAX;
+  let isCut = false;
+  const shorten = (text: string): string => {
+    const most = Math.min(TEXT_MAX, left);
+    left -= Math.min(text.length, most);
+    if (text.length <= most) return text;
+    isCut = true;
+    // A copy, because a slice keeps all of the text in memory.
+    return `${Buffer.from(text.slice(0, most)).toString()}…`;
+  };
+  return {
+    text: (text) => (text === undefined ? undefined : shorten(text)),
+    texts(texts) {
+      const kept: string[] = [];
+      for (const text of texts ?? []) {
+        if (left === 0 || kept.length === LIST_MAX) {
+          isCut = true;
+          break;
+        }
+        kept.push(shorten(text));
+      }
+      return texts === undefined ? undefined : kept;
+    },
+    hasCut: () => isCut,
+  };
 }

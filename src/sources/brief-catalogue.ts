@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { formatReference } from '../oci/reference.ts';
 import type { TagList } from '../registry/tag-list.ts';
@@ -9,23 +9,25 @@ export interface BriefCatalogueOptions {
   readonly catalogue: ImageCatalogue;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
+  /** The list that its caches stand in. */
+  readonly caches?: MemoryCaches;
 }
 
 /** Milliseconds: long enough for someone who types, short enough for someone who pushes. */
 const TTL_MS = 30_000;
-const DETAILS_MAX = 500;
-/** Counted in tags, about 100 bytes each. */
-const TAGS_MAX = 200_000;
+/** Bytes: some thousand images of usual size. */
+const DETAILS_LIMIT = 8 * 2 ** 20;
+/** Bytes: the ten longest lists that are read, or thousands of usual ones. */
+const TAGS_LIMIT = 16 * 2 ** 20;
 
 /** Remembers answers for a short time, and asks once for however many want the same at the same time. */
-export function createBriefCatalogue({ catalogue, now }: BriefCatalogueOptions): ImageCatalogue {
-  const clock = { perf: { now }, ttl: TTL_MS, ttlResolution: 0 };
-  const details = new LRUCache<string, ImageDetails>({ max: DETAILS_MAX, ...clock });
-  const lists = new LRUCache<string, TagList>({
-    maxSize: TAGS_MAX,
-    sizeCalculation: ({ tags }) => tags.length + 1,
-    ...clock,
-  });
+export function createBriefCatalogue({
+  catalogue,
+  now,
+  caches = createMemoryCaches(now),
+}: BriefCatalogueOptions): ImageCatalogue {
+  const details = caches.open<ImageDetails>({ name: 'image-details', limit: DETAILS_LIMIT, ttl: TTL_MS });
+  const lists = caches.open<TagList>({ name: 'tags', limit: TAGS_LIMIT, ttl: TTL_MS });
   const shareDetails = createSingleFlight<ImageDetails>();
   const shareList = createSingleFlight<TagList>();
 

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import { CatalogueError } from '../errors.ts';
+import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseManifestLinks } from '../oci/manifest.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
@@ -30,6 +30,8 @@ export interface CompanionsOptions {
   readonly client: RegistryClient;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
+  /** The list that its cache stands in. */
+  readonly caches?: MemoryCaches;
 }
 
 /** The tags under which cosign keeps what belongs to a manifest, behind its digest. */
@@ -38,8 +40,8 @@ const COSIGN_SUFFIXES = ['.sig', '.att', '.sbom'];
 const SUBJECTS_MAX = 100;
 /** Milliseconds for which it stays true that there is nothing: short enough for someone who signs. */
 const ALONE_MS = 30_000;
-/** Some 200 bytes each. */
-const ALONE_MAX = 10_000;
+/** Bytes: some ten thousand manifests. */
+const ALONE_LIMIT = 4 * 2 ** 20;
 
 /**
  * Looks for what refers to manifests: by the list of their registry or the tag that stands for it, and by cosign's tags.
@@ -49,13 +51,12 @@ const ALONE_MAX = 10_000;
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
  * @see https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
  */
-export function createCompanions({ client, now }: CompanionsOptions): () => FindCompanions {
-  const alone = new LRUCache<string, true>({
-    max: ALONE_MAX,
-    ttl: ALONE_MS,
-    ttlResolution: 0,
-    perf: { now },
-  });
+export function createCompanions({
+  client,
+  now,
+  caches = createMemoryCaches(now),
+}: CompanionsOptions): () => FindCompanions {
+  const alone = caches.open<true>({ name: 'without-referrers', limit: ALONE_LIMIT, ttl: ALONE_MS });
 
   return () => {
     let left = SUBJECTS_MAX;

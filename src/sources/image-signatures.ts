@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import { CatalogueError } from '../errors.ts';
+import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
 import type { RegistryClient } from '../registry/client.ts';
@@ -39,6 +39,8 @@ export interface ImageSignatures {
 export interface ImageSignaturesOptions {
   readonly client: RegistryClient;
   readonly policy: TrustPolicy;
+  /** The list that its cache stands in. */
+  readonly caches?: MemoryCaches;
 }
 
 type Verdict =
@@ -53,8 +55,8 @@ export const NOT_CHECKED: SignatureDetails = {
   reason: undefined,
 };
 
-/** Some 200 bytes each. */
-const SIGNED_MAX = 10_000;
+/** Bytes: some ten thousand images. */
+const SIGNED_LIMIT = 4 * 2 ** 20;
 /** Milliseconds for all that is looked at of one image. */
 const CHECK_TIMEOUT_MS = 60_000;
 
@@ -62,8 +64,12 @@ const CHECK_TIMEOUT_MS = 60_000;
  * Checks signatures by what the repository of an image has. That a key has signed a digest stays true, and is remembered;
  * that none has may be over in a moment, and is asked for each time.
  */
-export function createImageSignatures({ client, policy }: ImageSignaturesOptions): ImageSignatures {
-  const signed = new LRUCache<string, true>({ max: SIGNED_MAX });
+export function createImageSignatures({
+  client,
+  policy,
+  caches = createMemoryCaches(() => performance.now()),
+}: ImageSignaturesOptions): ImageSignatures {
+  const signed = caches.open<true>({ name: 'signatures', limit: SIGNED_LIMIT });
   const share = createSingleFlight<Verdict>();
   const memoryKey = ({ name }: Reference, digest: Digest, { fingerprint }: SigningKey): string =>
     `${name}@${digest} ${fingerprint}`;

@@ -15,7 +15,7 @@ export function createRegistryCatalogue({
   defaultPlatform,
   maxSize,
   signatures,
-}: Omit<RegistrySourceOptions, 'now'>): ImageCatalogue {
+}: Omit<RegistrySourceOptions, 'now' | 'caches'>): ImageCatalogue {
   return {
     async describe({ reference, platform, format }, signal) {
       const options = { platform, defaultPlatform, format };

@@ -6,6 +6,7 @@ import { archiveFilename } from '../archive/filename.ts';
 import { cutRange, type Entry, layoutArchive } from '../archive/layout.ts';
 import { verifiedParts } from '../blobs/verified-parts.ts';
 import { CatalogueError } from '../errors.ts';
+import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -28,6 +29,8 @@ export interface RegistrySourceOptions {
   readonly signatures: ImageSignatures;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
+  /** The list that its caches stand in. */
+  readonly caches?: MemoryCaches;
 }
 
 /** Composes archives from registry blobs as they are: no daemon, nothing staged. */
@@ -37,8 +40,9 @@ export function createRegistrySource({
   maxSize,
   signatures,
   now,
+  caches = createMemoryCaches(now),
 }: RegistrySourceOptions): ImageSource<Archive> {
-  const searchCompanions = createCompanions({ client, now });
+  const searchCompanions = createCompanions({ client, now, caches });
 
   const findImages = async (request: ArchiveRequest, signal: AbortSignal): Promise<Found> => {
     const { platform, format, have } = request;

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import { CatalogueError } from '../errors.ts';
+import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import { drain, type HttpClient, readBody } from '../net/http-client.ts';
 import { isJsonObject, parseJsonObject } from '../oci/json.ts';
 import { familiarName, type Reference, referenceOrNone } from '../oci/reference.ts';
@@ -29,26 +29,29 @@ export interface RepositorySearchOptions {
   readonly url: URL;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
+  /** The list that its cache stands in. */
+  readonly caches?: MemoryCaches;
 }
 
 const PATIENCE_MS = 4000;
 const PAGE_SIZE = '10';
 const BODY_LIMIT = 256 * 1024;
 const DESCRIPTION_MAX = 160;
-const REMEMBERED_MAX = 2000;
+/** Bytes: some two thousand answers. */
+const REMEMBERED_LIMIT = 8 * 2 ** 20;
 const TTL_MS = 10 * 60_000;
 /** Whoever types must not wait for a search that is away at each letter. */
 const FAILURE_TTL_MS = 20_000;
 
 /** Searches by Docker Hub's API: `GET ?query=WORDS` → `{"results": [{"repo_name", "short_description", …}]}`. */
-export function createRepositorySearch({ http, url, now }: RepositorySearchOptions): RepositorySearch {
+export function createRepositorySearch({
+  http,
+  url,
+  now,
+  caches = createMemoryCaches(now),
+}: RepositorySearchOptions): RepositorySearch {
   type Answer = { readonly found: readonly FoundRepository[] | undefined };
-  const known = new LRUCache<string, Answer>({
-    max: REMEMBERED_MAX,
-    ttl: TTL_MS,
-    ttlResolution: 0,
-    perf: { now },
-  });
+  const known = caches.open<Answer>({ name: 'searches', limit: REMEMBERED_LIMIT, ttl: TTL_MS });
   const share = createSingleFlight<Answer>();
   let pausedUntil = Number.NEGATIVE_INFINITY;
 

@@ -45,6 +45,12 @@ export interface MetricsOptions {
   readonly isCertificateFailing: () => boolean;
   /** Whether the Redis that replicas share answers; absent where there is none. */
   readonly isRedisConnected?: () => boolean;
+  /** What each cache in memory holds. */
+  readonly cacheUses?: () => readonly {
+    readonly name: string;
+    readonly bytes: number;
+    readonly limit: number;
+  }[];
   /** How many bytes the disk of the cache has left; undefined where nobody knows. */
   readonly freeBytes?: () => Promise<number | undefined>;
   /** Milliseconds that never go back. */
@@ -75,6 +81,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     isKnownRegistry,
     isRedisConnected,
     freeBytes,
+    cacheUses = () => [],
     uptime = () => performance.now(),
     ...certificate
   } = options;
@@ -148,6 +155,17 @@ export function createMetrics(options: MetricsOptions): Metrics {
     labelNames: ['result'],
     registers,
   });
+  for (const [name, help, key] of [
+    ['dockerproxy_memory_cache_bytes', 'Bytes that each cache in memory holds, keys included.', 'bytes'],
+    ['dockerproxy_memory_cache_limit_bytes', 'Bytes that each cache in memory may hold.', 'limit'],
+  ] as const) {
+    new Gauge({
+      ...{ name, help, labelNames: ['cache'], registers },
+      collect() {
+        for (const use of cacheUses()) this.set({ cache: use.name }, use[key]);
+      },
+    });
+  }
   if (freeBytes !== undefined) {
     new Gauge({
       name: 'dockerproxy_cache_free_bytes',

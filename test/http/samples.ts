@@ -13,6 +13,7 @@ import type { Addresses } from '../../src/http/replicas.ts';
 import type { ServiceInfo } from '../../src/http/routes/info.ts';
 import { createServer } from '../../src/http/server.ts';
 import { parseAddressRange } from '../../src/ip-address.ts';
+import type { MemoryCaches } from '../../src/memory-caches.ts';
 import { sha256 } from '../../src/oci/digest.ts';
 import { parseNamePattern } from '../../src/oci/name-pattern.ts';
 import { createAllowlist } from '../../src/policy/allowlist.ts';
@@ -88,6 +89,7 @@ export function sampleDetails(parts: Partial<ImageDetails> = {}): ImageDetails {
         workingDir: '/',
         user: undefined,
         exposedPorts: ['80/tcp'],
+        truncated: false,
       },
     },
     zstd: false,
@@ -113,6 +115,7 @@ export interface ServerSetup {
   search?: RepositorySearch;
   connections?: Partial<ConnectionLimits>;
   pressure?: PressureLimits;
+  caches?: MemoryCaches;
   timeouts?: RequestTimeouts;
   tls?: { cert: Buffer; key: Buffer };
   logLevel?: 'info' | 'debug';
@@ -203,6 +206,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     tls: tls && { context: tls, isTrusted: true },
     connections: { ...NO_CONNECTION_LIMITS, ...connections },
     pressure,
+    ...(setup.caches && { caches: setup.caches }),
     ...(timeouts && { timeouts }),
     readiness: createReadiness({}),
     info: setup.info ?? (() => INFO),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, suite, test } from 'node:test';
+import { createMemoryCaches } from '../../src/memory-caches.ts';
 import { parsePlatform } from '../../src/oci/platform.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { createBriefCatalogue } from '../../src/sources/brief-catalogue.ts';
@@ -111,7 +112,23 @@ suite('what a real registry tells of an image', {
     assert.deepEqual((await describe('test/config')).config, {
       ...{ entrypoint: ['/app', '--x'], command: undefined, workingDir: undefined, user: undefined },
       exposedPorts: ['80/tcp'],
+      truncated: false,
     });
+  });
+
+  test('configs of megabytes are remembered in a few bytes, under however many tags', async () => {
+    const caches = createMemoryCaches(() => 0);
+    const brief = createBriefCatalogue({ catalogue, now: () => 0, caches });
+    const config = { Cmd: ['x'.repeat(3 * 2 ** 20)] };
+    const platform = { os: 'linux', architecture: 'amd64' };
+    const layers = [await layer({ files: { a: 'a' } })];
+    const digest = await push(registry.url, 'test/long', 'latest', image({ platform, layers, config }));
+    for (let at = 0; at < 20; at++) {
+      const details = await brief.describe(request(`test/long:v${at}@${digest}`), never);
+      assert.equal(details.config.truncated, true);
+    }
+    const use = caches.uses().find(({ name }) => name === 'image-details');
+    assert.ok(use !== undefined && use.bytes > 0 && use.bytes < 20 * 16 * 1024, `${use?.bytes} bytes`);
   });
 
   test('errors are those of a download', async () => {

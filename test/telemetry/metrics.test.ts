@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { CatalogueError } from '../../src/errors.ts';
+import { createMemoryCaches } from '../../src/memory-caches.ts';
 import { streamFrom } from '../../src/streams.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { ETAG, type ServerSetup, sampleArchive, startServer } from '../http/samples.ts';
@@ -38,6 +39,23 @@ async function measured(setup: ServerSetup = {}) {
   const server = await startServer({ ...setup, meter: metrics.http });
   return { metrics, server, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
+
+suite('metrics of caches in memory', () => {
+  test('say the bytes and the limit of each', async () => {
+    const caches = createMemoryCaches(() => 0);
+    const metrics = createMetrics({
+      ...{ version: '1.2.3', isKnownRegistry: () => false, cacheUses: caches.uses },
+      ...{ certificateEnd: () => undefined, isCertificateFailing: () => false },
+    });
+    const cache = caches.open<string>({ name: 'tags', limit: 5000 });
+    const bytes = (): Promise<number | undefined> =>
+      sample(metrics, 'dockerproxy_memory_cache_bytes{cache="tags"}');
+    assert.equal(await sample(metrics, 'dockerproxy_memory_cache_limit_bytes{cache="tags"}'), 5000);
+    assert.equal(await bytes(), 0);
+    cache.set('k', 'x'.repeat(1000));
+    assert.ok(((await bytes()) ?? 0) > 1000);
+  });
+});
 
 suite('metrics of requests', { timeout: 600_000 }, () => {
   test('a download counts with its route, its bytes and its times', async () => {

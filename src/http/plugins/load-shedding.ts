@@ -2,6 +2,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
 import type { FastifyInstance } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
+import type { MemoryCaches } from '../../memory-caches.ts';
 import { isHealthCheck } from './clients.ts';
 
 /** When new requests are refused, so that what is under way gets done. */
@@ -26,16 +27,21 @@ const LOG_PAUSE_MS = 10_000;
 /** Milliseconds between the ticks that measure the event loop. */
 const TICK_MS = 10;
 const NS_PER_MS = 1e6;
+/** Expired entries of caches are removed once in so many samples. */
+const SAMPLES_PER_PURGE = 30;
 
 /** Limits the heap too, because the process ends where it is full. @param maxDelay as in {@link PressureLimits} */
 export function standardPressureLimits(maxDelay: number): PressureLimits {
   return { maxDelay, maxHeap: getHeapStatistics().heap_size_limit * 0.85, interval: 1000 };
 }
 
-/** Answers 503 with Retry-After while the process has more to do than it can; health checks are answered meanwhile. */
-export function shedLoad(app: FastifyInstance, limits: PressureLimits): void {
+/**
+ * Answers 503 with Retry-After while the process has more to do than it can; health checks are answered meanwhile. Where
+ * memory is short, caches are emptied first.
+ */
+export function shedLoad(app: FastifyInstance, limits: PressureLimits, caches: MemoryCaches): void {
   let logged = Number.NEGATIVE_INFINITY;
-  const findPressure = watchPressure(app, limits);
+  const findPressure = watchPressure(app, limits, caches);
   app.addHook('onRequest', async ({ routeOptions }) => {
     const pressure = findPressure();
     if (pressure === undefined || isHealthCheck(routeOptions.url)) return;
@@ -58,10 +64,16 @@ export function shedLoad(app: FastifyInstance, limits: PressureLimits): void {
 function watchPressure(
   app: FastifyInstance,
   { maxDelay, maxHeap, interval }: PressureLimits,
+  caches: MemoryCaches,
 ): () => Pressure | undefined {
   let pressure: Pressure | undefined;
   const ticks = monitorEventLoopDelay({ resolution: TICK_MS });
   ticks.enable();
+  let samples = 0;
+  const purgeNow = (): void => {
+    samples += 1;
+    if (samples % SAMPLES_PER_PURGE === 0) caches.purge();
+  };
   const sample = (): void => {
     // No tick in a whole interval: the loop was blocked all that time.
     const delay = ticks.count === 0 ? Number.POSITIVE_INFINITY : ticks.mean / NS_PER_MS - TICK_MS;
@@ -70,6 +82,9 @@ function watchPressure(
     if (maxDelay > 0 && delay > maxDelay) pressure = { type: 'eventLoopDelay', value: delay };
     else if (heap > maxHeap) pressure = { type: 'heapUsedBytes', value: heap };
     else pressure = undefined;
+    // Requests that are refused evict nothing.
+    if (pressure !== undefined && pressure.type !== 'eventLoopDelay') caches.clear();
+    purgeNow();
   };
   // A late timer starts its next interval after the sample, so that a sample always covers a whole interval.
   const timer = setTimeout(() => {

@@ -63,6 +63,9 @@ export const ImageDetails = Type.Object(
         workingDir: maybe(Type.String(), 'Where it runs.'),
         user: maybe(Type.String(), 'As whom; root where null.'),
         exposedPorts: Type.Array(Type.String(), { examples: [['80/tcp']] }),
+        truncated: Type.Boolean({
+          description: 'Whether a text or list was cut, because it is too long. A cut text ends with `…`.',
+        }),
       },
       { description: 'How the image runs, by its publisher.' },
     ),
@@ -135,7 +138,7 @@ type OnWire = Omit<ImageDetails, 'reference' | 'name' | 'pinned' | 'downloadUrl'
 function onWire(details: Details): OnWire {
   const { digest, indexDigest, size, etag, layers, created, config, signature, staleSince, ...rest } =
     details;
-  const { entrypoint, command, workingDir, user, exposedPorts } = config;
+  const { entrypoint, command, workingDir, user, exposedPorts, truncated } = config;
   return {
     ...rest,
     digest: digest ?? null,
@@ -151,6 +154,7 @@ function onWire(details: Details): OnWire {
       workingDir: workingDir ?? null,
       user: user ?? null,
       exposedPorts: [...exposedPorts],
+      truncated,
     },
     signature: { ...signature, keys: [...signature.keys], reason: signature.reason ?? null },
     staleSince: staleSince === undefined ? null : new Date(staleSince).toISOString(),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { standardPressureLimits } from '../../../src/http/plugins/load-shedding.ts';
+import { createMemoryCaches } from '../../../src/memory-caches.ts';
 import { waitFor } from '../../support/process.ts';
 import { NO_PRESSURE_LIMITS, problemOf, startServer } from '../samples.ts';
 
@@ -19,6 +20,24 @@ suite('under pressure', { timeout: 600_000 }, () => {
     assert.equal((await server.get('/healthz')).status, 200);
     assert.equal((await server.logged(/Overloaded/)).type, 'heapUsedBytes');
     assert.equal(server.log.filter(({ msg }) => /Overloaded/.test(msg)).length, 1, 'once in a while');
+  });
+
+  test('caches are emptied where the heap is short, and lose what has expired where it is not', async () => {
+    const clock = { now: 0 };
+    const held = async (maxHeap: number): Promise<(name: string) => number | undefined> => {
+      const caches = createMemoryCaches(() => clock.now);
+      caches.open<string>({ name: 'brief', limit: 1000, ttl: 5 }).set('k', 'v');
+      caches.open<string>({ name: 'lasting', limit: 1000 }).set('k', 'v');
+      clock.now += 10;
+      const pressure = { ...NO_PRESSURE_LIMITS, maxHeap, interval: 1 };
+      await using server = await startServer({ caches, pressure });
+      const bytesOf = (name: string) => caches.uses().find((use) => use.name === name)?.bytes;
+      await waitFor(() => bytesOf('brief') === 0, { what: 'the expired entry to go' });
+      assert.equal((await server.get('/healthz')).status, 200);
+      return bytesOf;
+    };
+    assert.equal((await held(1))('lasting'), 0);
+    assert.ok(((await held(Number.MAX_SAFE_INTEGER))('lasting') ?? 0) > 0);
   });
 
   test('an event loop that is late refuses, and one that is not any more answers again', async () => {

@@ -1,0 +1,109 @@
+import { LRUCache } from 'lru-cache';
+
+/** The caches that a process has in memory, all of them in one list that says how many bytes each holds. */
+export interface MemoryCaches {
+  /** Opens a cache, which stays in the list. */
+  open<V extends object | string | true>(options: MemoryCacheOptions): MemoryCache<V>;
+  /** Lists the caches by their names; those of one name together. */
+  uses(): readonly CacheUse[];
+  /** Removes what has expired, which a cache otherwise keeps until it is asked for it. */
+  purge(): void;
+  /** Removes everything, because memory is short: a cache only saves work. */
+  clear(): void;
+}
+
+export interface MemoryCacheOptions {
+  /** Stands in metrics: `image-details`. */
+  readonly name: string;
+  /** Bytes of keys and values, estimated by {@link heapBytes}. A value of more is not kept. */
+  readonly limit: number;
+  /** Milliseconds for which a value is good; absent where it stays true. */
+  readonly ttl?: number;
+}
+
+/** Keeps values by texts; the least recently used ones make room for new ones. */
+export interface MemoryCache<V> {
+  get(key: string): V | undefined;
+  set(key: string, value: V): void;
+  delete(key: string): void;
+}
+
+/** What a cache holds. */
+export interface CacheUse {
+  readonly name: string;
+  readonly bytes: number;
+  readonly limit: number;
+}
+
+interface Listed {
+  readonly name: string;
+  readonly limit: number;
+  bytes(): number;
+  purge(): void;
+  clear(): void;
+}
+
+/**
+ * Makes the list of a process, which is empty yet.
+ *
+ * @param now milliseconds since some fixed moment
+ */
+export function createMemoryCaches(now: () => number): MemoryCaches {
+  const all: Listed[] = [];
+  return {
+    open<V extends object | string | true>({ name, limit, ttl = 0 }: MemoryCacheOptions): MemoryCache<V> {
+      const cache = new LRUCache<string, { readonly value: V }>({
+        maxSize: limit,
+        sizeCalculation: ({ value }, key) => ENTRY_BYTES + heapBytes(key) + heapBytes(value),
+        ...{ ttl, ttlResolution: 0, perf: { now } },
+      });
+      all.push({
+        ...{ name, limit },
+        bytes: () => cache.calculatedSize,
+        purge: () => cache.purgeStale(),
+        clear: () => cache.clear(),
+      });
+      return {
+        get: (key) => cache.get(key)?.value,
+        set: (key, value) => void cache.set(key, { value }),
+        delete: (key) => void cache.delete(key),
+      };
+    },
+    uses() {
+      const byName = new Map<string, CacheUse>();
+      for (const { name, limit, bytes } of all) {
+        const same = byName.get(name) ?? { name, bytes: 0, limit: 0 };
+        byName.set(name, { name, bytes: same.bytes + bytes(), limit: same.limit + limit });
+      }
+      return [...byName.values()];
+    },
+    purge() {
+      for (const { purge } of all) purge();
+    },
+    clear() {
+      for (const { clear } of all) clear();
+    },
+  };
+}
+
+/** Bytes that an entry costs beside its key and value: its places in a map and in the lists of an LRU cache. */
+const ENTRY_BYTES = 128;
+const TEXT_BYTES = 24;
+const OBJECT_BYTES = 32;
+const FIELD_BYTES = 8;
+
+/**
+ * Estimates the bytes of a value on V8's heap: texts, lists, dates and plain objects, which must not contain themselves.
+ * A character that is not of Latin-1 makes all of its text two bytes wide.
+ */
+export function heapBytes(value: unknown): number {
+  if (typeof value === 'string') return TEXT_BYTES + value.length * (isNarrow(value) ? 1 : 2);
+  if (typeof value !== 'object' || value === null) return FIELD_BYTES;
+  if (ArrayBuffer.isView(value)) return OBJECT_BYTES + value.byteLength;
+  const fields: unknown[] = Array.isArray(value) ? value : Object.values(value);
+  return fields.reduce<number>((sum, field) => sum + FIELD_BYTES + heapBytes(field), OBJECT_BYTES);
+}
+
+function isNarrow(text: string): boolean {
+  return !/[\u0100-\uffff]/.test(text);
+}
