@@ -248,9 +248,9 @@ export function listErrors(): readonly ErrorEntry[] {
 export interface ErrorDetails {
   /** Seconds after which asking again makes sense; sent as Retry-After. */
   retryAfter?: number;
-  /** Milliseconds that the upstream asked us to wait; absent where it did not say. */
+  /** Milliseconds that the upstream asks clients to wait; absent if it states no time. */
   pause?: number | undefined;
-  /** Whether to send the same request again would be useless or harmful, though the code is one of an outage. */
+  /** Whether a repeated request is useless or harmful, although the code means an outage. */
   isFinal?: boolean;
   /** Headers that belong to the answer. */
   headers?: Readonly<Record<string, string>>;

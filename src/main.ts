@@ -171,7 +171,7 @@ async function serve(args: readonly string[]): Promise<void> {
   const ignoreSignals = onStopSignals(
     () => closer.close(),
     (signal) => {
-      logger.error(`Received a second signal, ${signal}; ending at once`);
+      logger.error(`Received a second signal, ${signal}; exiting immediately`);
       service.kill();
       process.exit(1);
     },

@@ -1,10 +1,10 @@
 import type { CatalogueError, ErrorCode } from '../errors.ts';
 
-const WAIT = 'Ask again later.';
-const ENGINE = 'Check that the Docker engine runs and that you may use it, as with: docker version.';
+const WAIT = 'Try again later.';
+const ENGINE = 'Check that the Docker engine is running and that you can use it: docker version.';
 const SMALLER = 'Raise the limit with --max-image-size, or choose fewer or smaller images.';
 
-/** What a person at a command line can do, where the catalogue speaks to a client of a service that another person runs. */
+/** Advice for a person at a command line. The catalogue's own advice is for clients of a service that another person runs. */
 const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
   'parameter-unknown': 'Remove the flag or correct its spelling; see dockerproxy --help.',
   'parameter-invalid': 'Correct the named flag and try again.',
@@ -12,12 +12,12 @@ const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
     'Leave out --format oci, or use --source registry: a Docker engine saves images in its own format.',
   'delta-unavailable': 'Leave out --have, or use --source registry: a Docker engine saves whole images.',
   'address-refused':
-    'Only registries at public addresses, over HTTPS, are used. Name others with --allow HOST/** or, for plain HTTP, with --insecure-registries HOST.',
+    'Only registries at public addresses, over HTTPS, are allowed. To use another one, add --allow HOST/** or, for plain HTTP, --insecure-registries HOST.',
   'image-too-large': SMALLER,
   'signature-required':
-    'Ask its publisher to sign it with cosign and a key that your policy knows, or change the file that --policy names.',
+    'Ask the publisher to sign the image with cosign and a key in your policy, or change the file that --policy names.',
   'signature-invalid':
-    'Do not trust this image before its publisher has told you why. The file that --policy names says whose signatures count.',
+    'Do not trust this image until its publisher explains why. The file that --policy names lists whose signatures count.',
   'image-not-found':
     'Check the spelling of the repository and the tag. For a private image, log in first: docker login REGISTRY.',
   'tag-not-found': 'Choose one of the similar tags, or another tag of the repository.',
@@ -25,7 +25,7 @@ const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
   'archive-not-kept':
     'Choose a folder with more free space with --cache-dir, or leave out --parts, --checksum and --metalink.',
   'registry-rate-limited': WAIT,
-  'internal-error': 'This is a mistake of DockerProxy. Try again, and report it if it stays.',
+  'internal-error': 'This is a bug in DockerProxy. Try again, and report it if it persists.',
   'registry-refused': 'Check the reference. If it is right, log in to the registry: docker login REGISTRY.',
   'registry-credentials-refused': 'Log in to the registry again: docker login REGISTRY.',
   'engine-unreachable': ENGINE,
@@ -35,7 +35,7 @@ const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
   'registry-unavailable': WAIT,
 };
 
-/** Says what to do about an error, in the words of the command line: flags, `docker login`, and the time to wait. */
+/** Says what to do about an error, in terms of the command line: flags, `docker login`, and the time to wait. */
 export function commandHelp({ code, help, retryAfter }: CatalogueError): string {
   const advice = COMMAND_HELP[code] ?? help;
   if (retryAfter === undefined) return advice;

@@ -5,7 +5,7 @@ import type { RedisAddress, RedisTls } from '../redis/redis.ts';
 import { ConfigError } from './loader.ts';
 import type { Config } from './schema.ts';
 
-/** Bytes of a secret that nobody guesses. */
+/** Bytes of a secret that cannot be guessed. */
 const LEAST_SECRET = 32;
 
 type RedisFiles = Pick<
@@ -53,11 +53,11 @@ function redisTlsOf({
   return { authorities, certificate: cert, key };
 }
 
-/** Reads a file that has a certificate at least. */
+/** Reads a PEM file, which must contain a certificate. */
 function readPem(path: string): string {
   const pem = readSecret(path);
   if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new ConfigError([`${path}: it has no certificate in PEM. Name a file that has one.`]);
+    throw new ConfigError([`${path} contains no PEM certificate. Name a file that contains one.`]);
   }
   return pem;
 }
@@ -67,7 +67,7 @@ function checkTls(where: string, options: SecureContextOptions): void {
     createSecureContext(options);
   } catch (error) {
     const { reason, message } = error as Error & { reason?: string };
-    throw new ConfigError([`${where}: TLS can't use it: ${reason ?? message}.`]);
+    throw new ConfigError([`${where} cannot be used for TLS: ${reason ?? message}.`]);
   }
 }
 
@@ -81,7 +81,7 @@ export function redisKeyOf({ redisKeyFile: path }: Pick<Config, 'redisKeyFile'>)
   const secret = readSecret(path);
   if (Buffer.byteLength(secret) < LEAST_SECRET) {
     throw new ConfigError([
-      `${path}: a key has at least ${LEAST_SECRET} characters; \`openssl rand -base64 48\` makes one.`,
+      `${path}: the key must have at least ${LEAST_SECRET} characters. Create one with \`openssl rand -base64 48\`.`,
     ]);
   }
   return Buffer.from(hkdfSync('sha256', secret, '', 'dockerproxy redis', 32));

@@ -31,37 +31,39 @@ export function settleRedis(
       ...{ '--redis-password-file': redisPasswordFile, '--redis-key-file': redisKeyFile },
       ...{ ...forSentinels, ...forTls },
     };
-    for (const flag of givenOf(all)) mistakes.push(`${flag} is for --redis-url: set both, or none.`);
+    for (const flag of givenOf(all)) mistakes.push(`${flag} requires --redis-url. Set both or neither.`);
   } else if (tls === 'acme' && redisKeyFile === undefined) {
     mistakes.push(
-      '--redis-url and --tls acme need --redis-key-file: a file by which all replicas encrypt the certificate’s key. `openssl rand -base64 48` makes one.',
+      '--redis-url with --tls acme requires --redis-key-file, with which all replicas encrypt the certificate’s key. Create the file with `openssl rand -base64 48`.',
     );
   }
   if (redisUrl !== undefined && redisUrl.kind !== 'sentinel') {
     for (const flag of givenOf(forSentinels)) {
       mistakes.push(
-        `${flag} is for Sentinels: write --redis-url as redis-sentinel:// or rediss-sentinel://.`,
+        `${flag} requires Sentinels. Start --redis-url with redis-sentinel:// or rediss-sentinel://.`,
       );
     }
   }
   if (redisUrl !== undefined && !redisUrl.isTls) {
     for (const flag of givenOf(forTls)) {
-      mistakes.push(`${flag} is for TLS: write --redis-url with rediss in place of redis.`);
+      mistakes.push(`${flag} requires TLS. Start --redis-url with rediss instead of redis.`);
     }
   }
   if (redisSentinelUser !== undefined && redisSentinelPasswordFile === undefined) {
-    mistakes.push('--redis-sentinel-user needs --redis-sentinel-password-file.');
+    mistakes.push('--redis-sentinel-user requires --redis-sentinel-password-file.');
   }
   if (redisTlsKeyFile !== undefined && redisTlsCertFile === undefined) {
-    mistakes.push('--redis-tls-key-file needs --redis-tls-cert-file.');
+    mistakes.push('--redis-tls-key-file requires --redis-tls-cert-file.');
   }
   if (redisPasswordFile !== undefined && redisUrl?.password !== undefined) {
-    mistakes.push('--redis-url has a password, and --redis-password-file, too: set one of them.');
+    mistakes.push(
+      '--redis-url contains a password, and --redis-password-file is also set. Set only one of them.',
+    );
   }
   return { tagTtl: tagTtl ?? (redisUrl === undefined ? 0 : SHARED_TAG_TTL_MS) };
 }
 
-/** The flags that have a value. */
+/** Lists the flags that have a value. */
 function givenOf(flags: Readonly<Record<string, string | undefined>>): string[] {
   return Object.keys(flags).filter((flag) => flags[flag] !== undefined);
 }

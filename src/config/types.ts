@@ -321,7 +321,7 @@ function parseTable(table: unknown): RegistryTable {
   if (!isTable(table)) throw new Error('must have a table for each registry');
   const { mirrors = [], ca = [], ...others } = table;
   const [unknown] = Object.keys(others);
-  if (unknown !== undefined) throw new Error(`has the key ${unknown}: there are mirrors and ca`);
+  if (unknown !== undefined) throw new Error(`has the unknown key ${unknown}; mirrors and ca are supported`);
   const read = <T>(place: string, part: unknown, item: SettingType<T>): readonly T[] =>
     parseParts([{ place, part, parse: () => listOf(item).parse(part) }]).flat();
   return { mirrors: read('mirrors', mirrors, mirrorUrl), ca: read('ca', ca, text) };

@@ -47,7 +47,7 @@ export function namedImages({ references, have }: ArchiveQuery): readonly Refere
 /** A parsed query string: a parameter given twice is a list. */
 export type QueryString = Readonly<Record<string, string | string[] | undefined>>;
 
-/** How messages name what is asked for: as parameters of a URL, or as flags of a command. */
+/** How messages write options: as parameters of a URL, or as flags of a command. */
 export interface Spelling {
   /** The option as the subject of a sentence: `The parameter parts`. */
   name(option: string): string;
@@ -81,9 +81,9 @@ const STATUS_OPTIONS = ['platform', 'format', 'stream'];
 const PART_MIN = 2 ** 20;
 
 /**
- * Reads the query of `/dl?myimage=…`, or what a command asks for in its place.
+ * Reads the query of `/dl?myimage=…`, or the equivalent options of a command.
  *
- * @param spelling how messages name the options
+ * @param spelling how messages write the options
  * @throws CatalogueError a 400 that names the option
  */
 export function parseArchiveQuery(query: QueryString, spelling: Spelling = URL_SPELLING): ArchiveQuery {
@@ -150,11 +150,11 @@ function options(query: QueryString, spelling: Spelling): Omit<ArchiveQuery, 're
   const referrers = flag(query, 'referrers', spelling);
   if (referrers && platforms !== 'all')
     throw invalid(
-      `${spelling.name('referrers')} needs ${spelling.set('platform', 'all')} and ${spelling.set('format', 'oci')}, which include what they refer to.`,
+      `${spelling.name('referrers')} requires ${spelling.set('platform', 'all')} and ${spelling.set('format', 'oci')}, which include everything that referrers refer to.`,
     );
   if (platforms !== undefined && format !== 'oci')
     throw invalid(
-      `Several platforms need ${spelling.set('format', 'oci')}; in the format of Docker, an archive is for one.`,
+      `Several platforms require ${spelling.set('format', 'oci')}. An archive in Docker's format is for one platform.`,
     );
   return {
     platform: platform === undefined || platforms !== undefined ? undefined : parsePlatform(platform),
@@ -181,7 +181,7 @@ function platformsOf(text: string | undefined): Platforms | undefined {
 function flag(query: QueryString, name: string, spelling: Spelling): boolean {
   const value = single(query, name, spelling) ?? '0';
   if (value !== '0' && value !== '1')
-    throw invalid(`${spelling.name(name)} is ${quote(value)}, neither 0 nor 1.`);
+    throw invalid(`${spelling.name(name)} is ${quote(value)}, but must be 0 or 1.`);
   return value === '1';
 }
 
@@ -203,15 +203,16 @@ function partsOf(query: QueryString, spelling: Spelling): PartsQuery | undefined
   if (parts === undefined) {
     if (part === undefined) return undefined;
     throw invalid(
-      `${spelling.name('parts')} is missing: say how large a part is, as in ${spelling.set('parts', '4GiB')}.`,
+      `${spelling.name('parts')} is missing. Add the size of a part, as in ${spelling.set('parts', '4GiB')}.`,
     );
   }
   const limit = parseByteSize(parts);
   if (limit === undefined)
-    throw invalid(`${spelling.name('parts')} is ${quote(parts)}, no size such as 4GiB or 25MB.`);
-  if (limit < PART_MIN) throw invalid(`${spelling.name('parts')} is ${quote(parts)}; the smallest is 1MiB.`);
+    throw invalid(`${spelling.name('parts')} is ${quote(parts)}, but must be a size such as 4GiB or 25MB.`);
+  if (limit < PART_MIN)
+    throw invalid(`${spelling.name('parts')} is ${quote(parts)}, but must be at least 1MiB.`);
   if (part !== undefined && !/^[1-9]\d{0,5}$/.test(part))
-    throw invalid(`${spelling.name('part')} is ${quote(part)}, no number from 1 on.`);
+    throw invalid(`${spelling.name('part')} is ${quote(part)}, but must be a whole number from 1.`);
   return { limit, number: part === undefined ? undefined : Number(part) };
 }
 

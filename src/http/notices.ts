@@ -4,7 +4,7 @@ import { loadedName } from './tag-commands.ts';
 
 const ZSTD_NOTICE = 'zstd-compressed layers: Docker Engine before 23.0 cannot load this archive';
 
-/** What whoever takes an archive should know of it beforehand, each in a few words of ASCII. */
+/** Lists the warnings about an archive for its receiver, each in a few words of ASCII. */
 export function archiveNotices({
   zstd,
   staleSince,
@@ -22,12 +22,11 @@ export function archiveNotices({
 }
 
 function deltaNotice({ layers }: Omission): string {
-  const what =
-    layers.length === 1 ? 'layer that it leaves out is' : `${layers.length} layers that it leaves out are`;
-  return `a delta: it loads only where the ${what} already`;
+  const what = layers.length === 1 ? 'omitted layer is' : `${layers.length} omitted layers are`;
+  return `a delta: it loads only where the ${what} already present`;
 }
 
-/** One image in full: a header stays short. */
+/** Names one image and counts the others, which keeps the header short. */
 function untaggedNotice({ untagged: [first, ...others] }: Omission): string {
   if (first === undefined) return '';
   const more = others.length === 0 ? '' : `, and ${others.length} more`;
@@ -36,12 +35,12 @@ function untaggedNotice({ untagged: [first, ...others] }: Omission): string {
     first.platforms.length > 1
       ? 'load it, check each platform with docker save --platform'
       : 'load it with docker load --platform';
-  return `it has no tag: ${load}, then tag ${names}`;
+  return `the image has no tag: ${load}, then tag ${names}`;
 }
 
 function unknownNotice({ layers, unknown }: Omission): string {
-  const which = unknown === 1 ? '1 digest in have is' : `${unknown} digests in have are`;
-  // Of what an engine has, some layers are just not in the other image.
-  const hint = layers.length > 0 ? '' : ': that of an image needs its name, as in app@sha256:...';
-  return `${which} of no layer here${hint}`;
+  const which = unknown === 1 ? '1 digest in have matches' : `${unknown} digests in have match`;
+  // Some layers of an engine's image need not be in the requested image: then the digests are no mistake.
+  const hint = layers.length > 0 ? '' : '; add the name to the digest of an image, as in app@sha256:...';
+  return `${which} no layer of this archive${hint}`;
 }

@@ -21,15 +21,17 @@ export const Problem = Type.Object(
       }),
     ),
     platforms: Type.Optional(
-      Type.Array(Type.String(), { description: 'Those that the image has in place of the one asked for.' }),
+      Type.Array(Type.String(), {
+        description: 'The platforms that the image has, instead of the requested one.',
+      }),
     ),
-    tag: Type.Optional(Type.String({ description: 'The tag that the repository does not have.' })),
+    tag: Type.Optional(Type.String({ description: 'The tag that does not exist.' })),
     repository: Type.Optional(
-      Type.String({ description: 'The repository without that tag, as people write it: `nginx`.' }),
+      Type.String({ description: 'The short name of the repository, such as `nginx`.' }),
     ),
     similarTags: Type.Optional(
       Type.Array(Type.String(), {
-        description: 'Tags of the repository that are similar to that tag, the most similar first.',
+        description: 'Similar tags that exist in the repository, the most similar first.',
       }),
     ),
     limit: Type.Optional(Type.Integer({ description: 'How much that limit allows.' })),

@@ -275,7 +275,7 @@ async function unpacked(bytes: Buffer, { url }: HttpResponse, limit: number): Pr
   try {
     return await unzip(bytes, { maxOutputLength: limit });
   } catch (cause) {
-    throw new CatalogueError('registry-failed', `${url.host} sent gzip that cannot be unpacked.`, {
+    throw new CatalogueError('registry-failed', `${url.host} sent a gzip body that cannot be decompressed.`, {
       isFinal: true,
       cause,
     });
@@ -301,7 +301,7 @@ export function upstreamError(
   upstream: string,
   { isProxied = false, isFinal = false }: UpstreamErrorOptions = {},
 ): Error {
-  const host = isProxied ? `${upstream} (by way of a proxy)` : upstream;
+  const host = isProxied ? `${upstream} (through a proxy)` : upstream;
   if (error instanceof CatalogueError) return error;
   if (!(error instanceof Error))
     return new CatalogueError('registry-failed', `${host} failed.`, { isFinal, cause: error });
@@ -340,16 +340,16 @@ const PROXY_WANTS_CREDENTIALS = 'PROXY_WANTS_CREDENTIALS';
 const PROXY_REFUSES_CREDENTIALS = 'PROXY_REFUSES_CREDENTIALS';
 
 const CONNECTION_FAILURES = new Map([
-  [PROXY_REFUSES, 'the proxy does not lead there'],
-  [PROXY_WANTS_CREDENTIALS, 'the proxy wants credentials, which the operator can add to its URL'],
-  [PROXY_REFUSES_CREDENTIALS, 'the proxy refuses the credentials in its URL'],
-  ['ENOTFOUND', 'there is no such host'],
+  [PROXY_REFUSES, 'the proxy refuses to connect to it'],
+  [PROXY_WANTS_CREDENTIALS, 'the proxy requires credentials; the operator can add them to its URL'],
+  [PROXY_REFUSES_CREDENTIALS, 'the proxy rejects the credentials in its URL'],
+  ['ENOTFOUND', 'the host does not exist'],
   ['EAI_AGAIN', 'its name could not be resolved'],
   ['ECONNREFUSED', 'it refused the connection'],
-  ['ECONNRESET', 'it broke the connection off'],
-  ['UND_ERR_SOCKET', 'it broke the connection off'],
-  ['EHOSTUNREACH', 'there is no way to it'],
-  ['ENETUNREACH', 'there is no way to it'],
+  ['ECONNRESET', 'it closed the connection'],
+  ['UND_ERR_SOCKET', 'it closed the connection'],
+  ['EHOSTUNREACH', 'the network has no route to it'],
+  ['ENETUNREACH', 'the network has no route to it'],
   ['CERT_HAS_EXPIRED', 'its certificate has expired'],
   ['DEPTH_ZERO_SELF_SIGNED_CERT', 'its certificate is self-signed'],
   ['SELF_SIGNED_CERT_IN_CHAIN', 'its certificate is not from a trusted authority'],

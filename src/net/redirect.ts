@@ -20,13 +20,13 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 export function nextHop(hop: Hop, status: number, location: string | undefined): Hop | undefined {
   if (!REDIRECTS.has(status) || location === undefined) return undefined;
   if (hop.remaining === 0) {
-    throw new CatalogueError('registry-failed', `${hop.url.host} redirects in too many steps.`, {
+    throw new CatalogueError('registry-failed', `${hop.url.host} redirects too many times.`, {
       isFinal: true,
     });
   }
   const target = percentEncoded(location);
   if (!URL.canParse(target, hop.url.href)) {
-    throw new CatalogueError('registry-failed', `${hop.url.host} redirects to something that is no URL.`, {
+    throw new CatalogueError('registry-failed', `${hop.url.host} redirects to an invalid URL.`, {
       isFinal: true,
     });
   }

@@ -241,9 +241,13 @@ function isToken(value: unknown): value is string {
 function realmOf(challenge: Challenge, domain: string): URL {
   const realm = challenge.parameters.get('realm') ?? '';
   if (!URL.canParse(realm)) {
-    throw new CatalogueError('registry-failed', `${quote(domain)} names a token server that is no URL.`, {
-      isFinal: true,
-    });
+    throw new CatalogueError(
+      'registry-failed',
+      `${quote(domain)} names a token server with an invalid URL.`,
+      {
+        isFinal: true,
+      },
+    );
   }
   return new URL(realm);
 }

@@ -274,7 +274,7 @@ function checkedStart(response: HttpResponse, blob: Descriptor, at: number, isWh
   const isPart = response.status === 206 && !(isWhole && contentRange === undefined);
   if (isPart) {
     const [, first, total] = CONTENT_RANGE.exec(contentRange ?? '') ?? [];
-    if (Number(first) !== at) fail('was asked for by a range and came with another one');
+    if (Number(first) !== at) fail('was requested by range, but another range was sent');
     if (total !== '*' && Number(total) !== blob.size)
       fail(`has ${Number(total)} bytes instead of ${blob.size}`);
     return at;

@@ -228,7 +228,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   if (isRedisConnected !== undefined) {
     new Gauge({
       name: 'dockerproxy_redis_connected',
-      help: 'Whether (1) or not (0) the Redis that replicas share takes what limits write.',
+      help: 'Whether the Redis that replicas share accepts writes of the limits (1) or not (0).',
       aggregator: 'min',
       registers,
       collect() {

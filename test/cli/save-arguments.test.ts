@@ -64,14 +64,14 @@ suite('the arguments of save', () => {
     [
       'several platforms in the format of Docker',
       ['busybox', '--platform', 'all'],
-      /^Several platforms need --format oci/,
+      /^Several platforms require --format oci/,
     ],
     ['a size that is none', ['busybox', '--parts', 'large'], /^--parts is "large"/],
-    ['a part without its size', ['busybox', '--part', '2'], /^--parts is missing: .* --parts 4GiB\.$/],
+    ['a part without its size', ['busybox', '--part', '2'], /^--parts is missing\. .* --parts 4GiB\.$/],
     [
       'referrers of one platform',
       ['busybox', '--referrers'],
-      /^--referrers needs --platform all and --format oci/,
+      /^--referrers requires --platform all and --format oci/,
     ],
     ['a flag with another value', ['busybox', '--checksum=yes'], /^--checksum is "yes"/],
     ['an output without a value', ['busybox', '-o'], /^-o: a value is missing/],

@@ -158,7 +158,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     const [older, newer] = ['1', '2'].map((tag) => `${upstream.host}/test/shared:${tag}`);
     const delta = await save(folder.path, `${newer}`, '--have', `${older}`, '--checksum');
     assert.equal(delta.code, 0, delta.stderr);
-    assert.match(delta.stderr, /^Note: a delta: it loads only where the layer/);
+    assert.match(delta.stderr, /^Note: a delta: it loads only where the omitted layer/);
     assert.match(
       delta.stderr,
       /\nLoad and tag it: docker load --platform linux\/amd64 --input \S+_delta-from-1\.tar && \{ docker tag \S+@sha256:\S+ \S+:2 \|\| docker/,
@@ -209,7 +209,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     );
     const alone = await save(folder.path, name, '--referrers');
     assert.equal(alone.code, 78);
-    assert.match(alone.stderr, /^ {2}--referrers needs --platform all and --format oci, /m);
+    assert.match(alone.stderr, /^ {2}--referrers requires --platform all and --format oci, /m);
   });
 
   test('a metalink beside the file has the hashes of the server, and its addresses', async () => {

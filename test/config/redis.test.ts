@@ -112,21 +112,21 @@ suite('what goes with a Redis', () => {
 
   test('what is missing or contradicts is told', () => {
     for (const [argv, sentence] of [
-      [['--redis-key-file', '/key'], /^--redis-key-file is for --redis-url: set both, or none\.$/],
-      [['--redis-password-file', '/password'], /^--redis-password-file is for --redis-url/],
-      [[...URL_FLAG, ...ACME], /^--redis-url and --tls acme need --redis-key-file: .*openssl rand/],
-      [['--redis-url', 'redis://a@b', '--redis-password-file', '/p'], /too: set one of them\.$/],
-      [['--redis-tls-ca-file', '/ca'], /^--redis-tls-ca-file is for --redis-url: set both, or none\.$/],
-      [[...URL_FLAG, '--redis-tls-ca-file', '/ca'], /^--redis-tls-ca-file is for TLS: .* with rediss/],
+      [['--redis-key-file', '/key'], /^--redis-key-file requires --redis-url\. Set both or neither\.$/],
+      [['--redis-password-file', '/password'], /^--redis-password-file requires --redis-url/],
+      [[...URL_FLAG, ...ACME], /^--redis-url with --tls acme requires --redis-key-file, .*openssl rand/],
+      [['--redis-url', 'redis://a@b', '--redis-password-file', '/p'], /Set only one of them\.$/],
+      [['--redis-tls-ca-file', '/ca'], /^--redis-tls-ca-file requires --redis-url\. Set both or neither\.$/],
+      [[...URL_FLAG, '--redis-tls-ca-file', '/ca'], /^--redis-tls-ca-file requires TLS\. .* with rediss/],
       [
         [...URL_FLAG, '--redis-sentinel-password-file', '/p'],
-        /^--redis-sentinel-password-file is for Sentinels/,
+        /^--redis-sentinel-password-file requires Sentinels/,
       ],
       [
         [...SENTINELS, '--redis-sentinel-user', 'me'],
-        /^--redis-sentinel-user needs --redis-sentinel-password-file/,
+        /^--redis-sentinel-user requires --redis-sentinel-password-file/,
       ],
-      [[...TLS_URL, '--redis-tls-key-file', '/k'], /^--redis-tls-key-file needs --redis-tls-cert-file/],
+      [[...TLS_URL, '--redis-tls-key-file', '/k'], /^--redis-tls-key-file requires --redis-tls-cert-file/],
     ] as const) {
       assert.throws(
         () => load(...argv),
@@ -200,11 +200,11 @@ suite('what goes with a Redis', () => {
     });
     for (const [flags, sentence] of [
       [['--redis-tls-ca-file', '/nowhere/ca'], /^\/nowhere\/ca: ENOENT/],
-      [['--redis-tls-ca-file', path('key.pem')], /key\.pem: it has no certificate in PEM/],
-      [['--redis-tls-cert-file', path('cert.pem')], /cert\.pem: TLS can't use it: /],
+      [['--redis-tls-ca-file', path('key.pem')], /key\.pem contains no PEM certificate/],
+      [['--redis-tls-cert-file', path('cert.pem')], /cert\.pem cannot be used for TLS: /],
       [
         ['--redis-tls-cert-file', path('cert.pem'), '--redis-tls-key-file', join(server, 'key.pem')],
-        /cert\.pem, \S+key\.pem: TLS can't use it: .*key values mismatch/i,
+        /cert\.pem, \S+key\.pem cannot be used for TLS: .*key values mismatch/i,
       ],
     ] as const) {
       assert.throws(

@@ -289,12 +289,18 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
       answer.omitted.map(({ digest }: { digest: string }) => digest),
       newer.layers.slice(0, 2).map(({ descriptor }) => descriptor.digest),
     );
-    assert.match(`${delta.headers['dockerproxy-notice']}`, /a delta: it loads only where the 2 layers/);
+    assert.match(
+      `${delta.headers['dockerproxy-notice']}`,
+      /a delta: it loads only where the 2 omitted layers/,
+    );
     assert.deepEqual(
       answer.untagged.map(({ loadedAs }: Described) => loadedAs),
       [`${registry.host}/app@${newer.descriptor.digest}`],
     );
-    assert.match(`${delta.headers['dockerproxy-notice']}`, /; it has no tag: load it with docker load/);
+    assert.match(
+      `${delta.headers['dockerproxy-notice']}`,
+      /; the image has no tag: load it with docker load/,
+    );
     const proven = `${path.replace(/have=.*/, '')}have=${registry.host}/app@${await digestOf('2.0')}`;
     assert.deepEqual(JSON.parse(`${(await httpCall(proxy.url + proven)).body}`).untagged, []);
   });
@@ -330,19 +336,19 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     assert.ok(base);
     assert.equal(
       await noticeOf(newer.descriptor.digest),
-      '1 digest in have is of no layer here: that of an image needs its name, as in app@sha256:...',
+      '1 digest in have matches no layer of this archive; add the name to the digest of an image, as in app@sha256:...',
     );
     const other = `sha256:${'0'.repeat(64)}`;
     for (const known of [base.descriptor.digest, base.diffId]) {
-      assert.match((await noticeOf(known)) ?? '', /^a delta: [^;]*(?:; it has no tag: [^;]*)?$/);
+      assert.match((await noticeOf(known)) ?? '', /^a delta: [^;]*(?:; the image has no tag: [^;]*)?$/);
       assert.match(
         (await noticeOf(known, other, older.descriptor.digest)) ?? '',
-        /; 2 digests in have are of no layer here$/,
+        /; 2 digests in have match no layer of this archive$/,
       );
     }
     const tree = `${proxy.url}/dl?myimage=${image('2.1')}&platform=all&format=oci&have=${other}`;
     const { headers } = await httpCall(tree, { method: 'HEAD' });
-    assert.match(`${headers['dockerproxy-notice']}`, /^1 digest in have is of no layer here: /);
+    assert.match(`${headers['dockerproxy-notice']}`, /^1 digest in have matches no layer of this archive; /);
   });
 
   test('from what is not there, or not allowed, says so', async () => {

@@ -182,7 +182,10 @@ suite('an image with all its platforms', {
       const { status, body } = await httpCall(`${proxy.url}/dl?myimage=${registry.host}/${image}&${query}`);
       return `${status} ${JSON.parse(`${body}`).detail}`;
     };
-    assert.match(await refusal('library/busybox', 'platform=all'), /^400 Several platforms need &format=oci/);
+    assert.match(
+      await refusal('library/busybox', 'platform=all'),
+      /^400 Several platforms require &format=oci/,
+    );
     assert.match(
       await refusal('library/busybox', 'platform=linux/amd64,x&format=oci'),
       /^400 "x" is not a platform/,

@@ -78,7 +78,7 @@ suite('the query of /dl', () => {
     for (const platform of ['all', 'linux/amd64,linux/arm64']) {
       assert.throws(() => parseArchiveQuery({ myimage: 'a', platform }), {
         code: 'parameter-invalid',
-        reason: 'Several platforms need &format=oci',
+        reason: 'Several platforms require &format=oci',
       });
     }
     assert.equal(
@@ -86,7 +86,8 @@ suite('the query of /dl', () => {
       true,
     );
     assert.throws(() => parseArchiveQuery({ myimage: 'a', referrers: '1' }), {
-      reason: 'The parameter referrers needs &platform=all and &format=oci, which include what they refer to',
+      reason:
+        'The parameter referrers requires &platform=all and &format=oci, which include everything that referrers refer to',
     });
     for (const platform of ['all,linux/amd64', 'linux/amd64,', 'ALL']) {
       assert.throws(() => platforms(platform), { code: 'platform-invalid' });

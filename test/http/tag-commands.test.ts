@@ -56,11 +56,11 @@ suite('the commands that tag what a delta has without a tag', () => {
     const noticesOf = (...images: UntaggedImage[]): string[] =>
       archiveNotices({ zstd: false, staleSince: undefined, omitted: { ...omitted, untagged: images } });
     assert.deepEqual(noticesOf().length, 1);
-    const sentence = `it has no tag: load it with docker load --platform, then tag app@${DIGEST} as app:2.1`;
+    const sentence = `the image has no tag: load it with docker load --platform, then tag app@${DIGEST} as app:2.1`;
     assert.deepEqual(noticesOf(untagged('app:2.1')).slice(1), [sentence]);
     assert.deepEqual(noticesOf(untagged('app:2.1'), untagged('b')).slice(1), [`${sentence}, and 1 more`]);
     assert.deepEqual(noticesOf(untagged('app:2.1', undefined, [AMD64, ARM])).slice(1), [
-      `it has no tag: load it, check each platform with docker save --platform, then tag app@${DIGEST} as app:2.1`,
+      `the image has no tag: load it, check each platform with docker save --platform, then tag app@${DIGEST} as app:2.1`,
     ]);
   });
 });

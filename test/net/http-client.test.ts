@@ -562,7 +562,7 @@ suite('the HTTP client names what went wrong', () => {
     });
     const origin = `http://127.0.0.1:${server.port}`;
     await using http = clientFor([origin]);
-    const broken = { code: 'registry-failed', message: /could not be read: it broke the connection off/ };
+    const broken = { code: 'registry-failed', message: /could not be read: it closed the connection/ };
     await assert.rejects(http.request(new URL(origin), {}, never), broken);
     const read = http
       .request(new URL(`${origin}/body`), {}, never)
@@ -575,7 +575,7 @@ suite('the HTTP client names what went wrong', () => {
     await using http = clientFor([], { lookup: () => Promise.reject(unknown) });
     await assert.rejects(http.request(new URL('https://registry.test/'), {}, never), {
       code: 'registry-failed',
-      message: 'registry.test could not be read: there is no such host.',
+      message: 'registry.test could not be read: the host does not exist.',
       cause: unknown,
     });
   });

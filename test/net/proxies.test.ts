@@ -66,8 +66,8 @@ suite('proxies of the environment', () => {
   }
 });
 
-suite('by way of a proxy', { skip: skipUnless('openssl'), timeout: 600_000 }, () => {
-  /** Asks by way of a proxy that alone knows `registry.test`. */
+suite('through a proxy', { skip: skipUnless('openssl'), timeout: 600_000 }, () => {
+  /** Sends a request through a proxy, which alone can resolve `registry.test`. */
   async function ask(url: string, options: Partial<HttpClientOptions> = {}, names = {}) {
     await using forward = await startForwardProxy({ names });
     const asked = forward.url.replace('://', '://me:s3cret@');
@@ -108,7 +108,7 @@ suite('by way of a proxy', { skip: skipUnless('openssl'), timeout: 600_000 }, ()
       assert.deepEqual([...authorizations], [`Basic ${Buffer.from('me:s3cret').toString('base64')}`]);
 
       const unknown = await ask(`https://${host}/`, {}, names);
-      assert.match(unknown.error?.message ?? '', /by way of a proxy.*certificate/);
+      assert.match(unknown.error?.message ?? '', /through a proxy.*certificate/);
     } finally {
       secure.close();
       secure.closeAllConnections();
@@ -146,8 +146,8 @@ suite('by way of a proxy', { skip: skipUnless('openssl'), timeout: 600_000 }, ()
     ['http', 'without CONNECT'],
   ]) {
     for (const [user, why] of [
-      ['', 'the proxy wants credentials, which the operator can add to its URL'],
-      ['me:wrong@', 'the proxy refuses the credentials in its URL'],
+      ['', 'the proxy requires credentials; the operator can add them to its URL'],
+      ['me:wrong@', 'the proxy rejects the credentials in its URL'],
     ]) {
       test(`a proxy that answers 407 ${how}, asked ${user === '' ? 'without' : 'with'} credentials`, async () => {
         await using forward = await startForwardProxy({ names: {}, authorization: 'Basic b3RoZXI=' });
@@ -156,7 +156,7 @@ suite('by way of a proxy', { skip: skipUnless('openssl'), timeout: 600_000 }, ()
           findProxy: () => new URL(forward.url.replace('://', `://${user}`)),
         });
         assert.equal(error?.code, 'registry-failed');
-        assert.equal(error.message, `registry.test (by way of a proxy) could not be read: ${why}.`);
+        assert.equal(error.message, `registry.test (through a proxy) could not be read: ${why}.`);
         assert.equal(forward.asked.length, 1);
       });
     }
@@ -165,11 +165,14 @@ suite('by way of a proxy', { skip: skipUnless('openssl'), timeout: 600_000 }, ()
   test('a proxy that says no, or is away, is a failure and no abort', async () => {
     const refused = await ask('https://registry.test/');
     assert.equal(refused.error?.code, 'registry-failed');
-    assert.match(refused.error?.message ?? '', /registry\.test \(by way of a proxy\).*does not lead there/);
+    assert.match(
+      refused.error?.message ?? '',
+      /registry\.test \(through a proxy\).*refuses to connect to it/,
+    );
     const away = await ask('https://registry.test/', { findProxy: () => new URL('http://127.0.0.1:9') });
     assert.match(
       away.error?.message ?? '',
-      /\(by way of a proxy\) could not be read: it refused the connection/,
+      /\(through a proxy\) could not be read: it refused the connection/,
     );
   });
 });

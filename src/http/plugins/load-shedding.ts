@@ -5,9 +5,9 @@ import { CatalogueError } from '../../errors.ts';
 import type { MemoryCaches } from '../../memory-caches.ts';
 import { isHealthCheck } from './clients.ts';
 
-/** When new requests are refused, so that what is under way gets done. */
+/** Limits above which new requests are refused, so that those in progress can finish. */
 export interface PressureLimits {
-  /** Milliseconds that the event loop is late, on average of an interval; 0 sets no limit. */
+  /** Milliseconds that the event loop is late, averaged over an interval; 0 sets no limit. */
   readonly maxDelay: number;
   /** Bytes of V8's heap. */
   readonly maxHeap: number;
@@ -30,14 +30,14 @@ const NS_PER_MS = 1e6;
 /** Expired entries of caches are removed once in so many samples. */
 const SAMPLES_PER_PURGE = 30;
 
-/** Limits the heap too, because the process ends where it is full. @param maxDelay as in {@link PressureLimits} */
+/** Limits the heap too, because the process dies when the heap is full. @param maxDelay as in {@link PressureLimits} */
 export function standardPressureLimits(maxDelay: number): PressureLimits {
   return { maxDelay, maxHeap: getHeapStatistics().heap_size_limit * 0.85, interval: 1000 };
 }
 
 /**
- * Answers 503 with Retry-After while the process has more to do than it can; health checks are answered meanwhile. Where
- * memory is short, caches are emptied first.
+ * Answers requests other than health checks with 503 and Retry-After while the process is overloaded. If memory is short,
+ * empties caches first.
  */
 export function shedLoad(app: FastifyInstance, limits: PressureLimits, caches: MemoryCaches): void {
   let logged = Number.NEGATIVE_INFINITY;
@@ -47,9 +47,9 @@ export function shedLoad(app: FastifyInstance, limits: PressureLimits, caches: M
     if (pressure === undefined || isHealthCheck(routeOptions.url)) return;
     if (performance.now() - logged > LOG_PAUSE_MS) {
       logged = performance.now();
-      app.log.warn({ ...pressure }, 'Overloaded: new requests are refused for a while');
+      app.log.warn({ ...pressure }, 'Overloaded; refusing new requests');
     }
-    throw new CatalogueError('overloaded', 'This service has more to do than it can at the moment.', {
+    throw new CatalogueError('overloaded', 'This service is overloaded.', {
       retryAfter: RETRY_AFTER_S,
     });
   });
@@ -75,7 +75,7 @@ function watchPressure(
     if (samples % SAMPLES_PER_PURGE === 0) caches.purge();
   };
   const sample = (): void => {
-    // No tick in a whole interval: the loop was blocked all that time.
+    // Without a tick, the loop was blocked for the whole interval.
     const delay = ticks.count === 0 ? Number.POSITIVE_INFINITY : ticks.mean / NS_PER_MS - TICK_MS;
     const heap = getHeapStatistics().used_heap_size;
     ticks.reset();
@@ -86,7 +86,7 @@ function watchPressure(
     if (pressure !== undefined && pressure.type !== 'eventLoopDelay') caches.clear();
     purgeNow();
   };
-  // A late timer starts its next interval after the sample, so that a sample always covers a whole interval.
+  // Restarting the timer after each sample, rather than repeating it, keeps samples a whole interval apart even when late.
   const timer = setTimeout(() => {
     sample();
     timer.refresh();

@@ -49,20 +49,23 @@ const Delta = Type.Object(
     }),
     unknown: Type.Integer({
       minimum: 0,
-      description: 'How many of the digests in `have` are those of no layer of what is wanted.',
+      description: 'The number of digests in `have` that match no layer of the requested images.',
     }),
     untagged: Type.Array(
       Type.Object({
-        image: Type.String({ description: 'As it was asked for.', examples: ['app:2.1'] }),
-        loadedAs: Type.String({ description: 'The name in the delta.', examples: ['app@sha256:4355a46b…'] }),
-        docker: Type.String({ description: 'Loads, checks and tags it, from Docker 28.0 on.' }),
-        dockerBefore28: Type.String({ description: 'Loads and tags it in Docker before 28.0.' }),
-        podman: Type.String({ description: 'Loads and tags it in Podman.' }),
-        ctr: Type.String({ description: 'Imports, checks and tags it in containerd.' }),
+        image: Type.String({ description: 'The image as requested.', examples: ['app:2.1'] }),
+        loadedAs: Type.String({
+          description: 'The name of the image in the delta.',
+          examples: ['app@sha256:4355a46b…'],
+        }),
+        docker: Type.String({ description: 'Loads, checks, and tags the image with Docker 28.0 or later.' }),
+        dockerBefore28: Type.String({ description: 'Loads and tags the image with Docker before 28.0.' }),
+        podman: Type.String({ description: 'Loads and tags the image with Podman.' }),
+        ctr: Type.String({ description: 'Imports, checks, and tags the image with containerd.' }),
       }),
       {
         description:
-          'The images that the delta names by their digests alone, because `have` does not prove that the receiver has the omitted layers. The commands load the delta and tag them. Only a `have` of manifest digests (`app@sha256:…`) or digests of compressed layers proves it; tags, diff IDs and digests of indexes do not.',
+          'The images that the delta names by digest alone, because `have` does not prove that the receiver has the omitted layers. The commands load the delta and tag the image. Manifest digests (`app@sha256:…`) and digests of compressed layers prove it; tags, diff IDs, and index digests do not.',
       },
     ),
     downloadUrl: Type.String({ description: 'Relative to this service.' }),
@@ -99,7 +102,10 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
       if (query.platforms !== undefined) await downloadLimits(limits, request, gone).takeSlot(query);
       const archive = await source.open(query, gone);
       if (archive.size === undefined)
-        throw new CatalogueError('delta-unavailable', 'The archive is made as it is sent, whole.');
+        throw new CatalogueError(
+          'delta-unavailable',
+          'This archive is created while it is sent, and always includes all layers.',
+        );
       const { filename, size, etag, omitted } = archive;
       const { layers, fullSize, unknown, untagged } = omitted ?? { ...NOTHING, fullSize: size };
       return reply.header('cache-control', 'private, max-age=30').send({

@@ -206,6 +206,6 @@ function twoFiles(): CatalogueError {
 function notKept(): CatalogueError {
   return new CatalogueError(
     'archive-not-kept',
-    'The archive is made as it is sent, so that it has neither parts nor a checksum or metalink.',
+    'This archive is created while it is sent, so it has no parts, checksum, or metalink.',
   );
 }

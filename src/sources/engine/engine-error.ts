@@ -10,14 +10,10 @@ export function engineError(error: unknown, url: string): CatalogueError {
   if (error instanceof CatalogueError) return error;
   // Moby's getPushDescriptor, which chooses what to save for a platform, looks for an image that has all its blobs.
   if (statusOf(error) === 404 && /no suitable export target/.test(messageOf(error))) {
-    return new CatalogueError(
-      'engine-failed',
-      'The Docker engine lacks layers of the image that it has to save.',
-      {
-        reason: 'The engine lacks layers of the image',
-        cause: new Error(`${messageOf(error)}. ${MISSING_BLOBS}`),
-      },
-    );
+    return new CatalogueError('engine-failed', 'The Docker engine lacks layers of the image to save.', {
+      reason: 'The engine lacks layers of the image',
+      cause: new Error(`${messageOf(error)}. ${MISSING_BLOBS}`),
+    });
   }
   if (statusOf(error) !== undefined) {
     return new CatalogueError('engine-failed', 'The Docker engine refused what it was asked for.', {

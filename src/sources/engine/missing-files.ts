@@ -77,7 +77,7 @@ function imageFiles(contents: SavedContents, { path }: IndexEntry): string[] {
   const list = contents.listAt(path);
   if (list?.kind === 'manifest') return [path, ...list.files];
   if (contents.has(path))
-    throw new CatalogueError('engine-failed', `The engine saved ${path}, which is not a manifest, as one.`);
+    throw new CatalogueError('engine-failed', `The engine saved ${path}, but that is not a manifest.`);
   return [path];
 }
 

@@ -29,7 +29,10 @@ const CHALLENGE_HINTS = new Map([
 ]);
 
 const REFUSALS = new Map([
-  ['unauthorized', 'it knows the account of this server, but does not let it order this certificate'],
+  [
+    'unauthorized',
+    'it recognizes the account of this server, but does not allow it to order this certificate',
+  ],
   ['rejectedIdentifier', 'it does not issue for this domain'],
   ['unsupportedIdentifier', 'it does not issue for this domain'],
   ['caa', 'a CAA record of the domain allows other authorities only'],
@@ -47,7 +50,7 @@ const DISK_CODES = new Set([
   ...['ENOENT', 'ENOTDIR', 'EISDIR', 'EEXIST', 'ELOOP'],
 ]);
 
-/** Makes of what went wrong with an order a sentence that its operator can act on. */
+/** Explains a failed order in a sentence that its operator can act on. */
 export function explainFailure(happened: WhatHappened): IssueFailure {
   const { error, problem, directory, isAccountRefused } = happened;
   const authority = URL.parse(directory)?.host ?? directory;
@@ -56,7 +59,7 @@ export function explainFailure(happened: WhatHappened): IssueFailure {
     : explainProblem(problem, authority, isAccountRefused);
 }
 
-/** Says of an error of a store what to do; undefined for any other. */
+/** Explains an error of a store and what to do; undefined for any other error. */
 export function explainStoreError(error: Error): IssueFailure | undefined {
   const code = codeOf(error);
   const failure = (message: string): IssueFailure => ({
@@ -67,7 +70,7 @@ export function explainStoreError(error: Error): IssueFailure | undefined {
   if (code === SHARED_STORE_FAILED) return failure(`${error.message}.`);
   if (!DISK_CODES.has(code)) return undefined;
   return failure(
-    `The state folder cannot be written: ${error.message}; make room in it, or make it writable.`,
+    `The state folder cannot be written: ${error.message}. Free disk space, or make the folder writable.`,
   );
 }
 
@@ -96,7 +99,7 @@ function explainProblem(problem: AcmeProblem, authority: string, isAccountRefuse
   if (isAccountRefused && isAccountProblem(problem)) {
     return failure(
       'account-refused',
-      `${authority} refuses the account of this server, and another one in its place.`,
+      `${authority} refuses the account of this server, and also its replacement.`,
     );
   }
   const hint = isOfRequest ? undefined : CHALLENGE_HINTS.get(kind);

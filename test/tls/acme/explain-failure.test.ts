@@ -37,9 +37,9 @@ suite('what an authority complains of', () => {
   }
 
   for (const [kind, isAccountRefused, code, rule] of [
-    ['unauthorized', true, 'account-refused', /refuses the account of this server, and another one/],
-    ['accountDoesNotExist', true, 'account-refused', /refuses the account of this server, and another one/],
-    ['unauthorized', false, 'ca-refused', /does not let it order this certificate/],
+    ['unauthorized', true, 'account-refused', /refuses the account of this server, and also its/],
+    ['accountDoesNotExist', true, 'account-refused', /refuses the account of this server, and also its/],
+    ['unauthorized', false, 'ca-refused', /does not allow it to order this certificate/],
     ['caa', true, 'ca-refused', /CAA record/],
   ] as const) {
     test(`${kind} of a request is ${code} where the account ${isAccountRefused ? 'was renewed' : 'is good'}`, () => {
@@ -68,7 +68,7 @@ suite('what keeps an authority from answering', () => {
     [withCause('ENOTFOUND'), 'ca-unreachable', /\(ENOTFOUND\): check this machine’s DNS/],
     [withCause('SELF_SIGNED_CERT_IN_CHAIN'), 'ca-unreachable', /SELF_SIGNED_CERT_IN_CHAIN/],
     [new DOMException('too late', 'TimeoutError'), 'ca-slow', /did not answer in time/],
-    [Object.assign(new Error('ENOSPC: no space'), { code: 'ENOSPC' }), 'store-failed', /make room/],
+    [Object.assign(new Error('ENOSPC: no space'), { code: 'ENOSPC' }), 'store-failed', /Free disk space/],
     [new Error('greenlock is lost'), 'ca-failed', /"greenlock is lost"/],
   ];
   for (const [cause, code, rule] of causes) {
