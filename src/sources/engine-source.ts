@@ -68,7 +68,7 @@ interface Order {
 /** How often an archive is made anew where a name went to another image while it was saved. */
 const SAVE_TRIES = 3;
 /** Raise it with what is required of a saved archive: files that were kept before it are made again. */
-const CHECK_VERSION = 1;
+const CHECK_VERSION = 2;
 
 /**
  * Has a Docker engine pull images and save them. What it saves is kept on the disk, by all that its bytes depend on, so
@@ -185,8 +185,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
   const save = async ({ names, images, nameless }: Job, signal: AbortSignal): Promise<Readable> => {
     const saved = await engine.save(names, chosenPlatform(images), signal);
     const asked = images.map(({ id, listedId, platform }) => ({ ids: [id, listedId], platform }));
-    const whole = wholeArchive(saved, asked, signal);
-    return nameless.length === 0 ? whole : nameImages(whole, nameless, signal);
+    return nameImages(wholeArchive(saved, asked, signal), nameless, signal);
   };
 
   /** Saves the images to the disk, once for however many want them at the same time. */

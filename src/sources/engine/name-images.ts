@@ -13,18 +13,30 @@ export interface ImageName {
 
 const CONTAINERD_NAME = 'io.containerd.image.name';
 const OCI_NAME = 'org.opencontainers.image.ref.name';
+/**
+ * Marks an attestation of another image in the same list.
+ *
+ * @see https://github.com/containerd/containerd/blob/main/core/images/annotations.go
+ */
+const SUBJECT = 'io.containerd.manifest.subject';
 
 /**
  * Gives images their names in a saved archive: engines save without one what is asked for by its digest. To tag it for
  * that time would be wrong: others would see the tag, and to take it away again removes the image from dockerd, where it
  * is the last one.
+ *
+ * Docker 29 lists the attestations of an image beside it when it saves one platform. Apptainer and skopeo refuse an
+ * index.json with several entries, so it keeps the images alone.
  */
 export function nameImages(saved: Readable, names: readonly ImageName[], signal: AbortSignal): Readable {
   const rewrite = (file: string, content: Buffer): Uint8Array | undefined => {
     const json = parse(content);
-    if (file === 'manifest.json' && Array.isArray(json)) return write(nameEntries(json, names, dockerEntry));
+    if (file === 'manifest.json' && Array.isArray(json) && names.length > 0)
+      return write(nameEntries(json, names, dockerEntry));
     if (file !== 'index.json' || !isJsonObject(json) || !Array.isArray(json.manifests)) return undefined;
-    return write({ ...json, manifests: nameEntries(json.manifests, names, ociEntry) });
+    const images: unknown[] = json.manifests.filter((entry) => !isAttestation(entry));
+    if (names.length === 0 && images.length === json.manifests.length) return undefined;
+    return write({ ...json, manifests: nameEntries(images, names, ociEntry) });
   };
   const files = new Set(['manifest.json', 'index.json']);
   const stream = streamFrom(() => rewriteTar(saved, files, rewrite), signal);
@@ -73,6 +85,10 @@ function nameEntries(
     const isOnly = own.length === 0 && names.length === 1 && nameless.length === 1 && nameless[0] === entry;
     return (isOnly ? names : own).reduce((known, { name }) => named(known, name), entry);
   });
+}
+
+function isAttestation(entry: unknown): boolean {
+  return isJsonObject(entry) && isJsonObject(entry.annotations) && SUBJECT in entry.annotations;
 }
 
 function digitsOf(digest: string): string {

@@ -85,6 +85,27 @@ suite('names in a saved archive', () => {
     ]);
   });
 
+  test('index.json lists an image without its attestations, with a name to give and without', async () => {
+    const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+    const image = { mediaType, digest: id('1'), size: 1 };
+    const attestation = {
+      ...{ mediaType, digest: id('2'), size: 1 },
+      annotations: { 'io.containerd.manifest.subject': id('1') },
+    };
+    const files = {
+      'index.json': { schemaVersion: 2, manifests: [image, attestation] },
+      'manifest.json': [{ Config: `blobs/sha256/${hex('a')}`, RepoTags: null, Layers: [] }],
+    };
+    const unnamed = await named(files, []);
+    assert.deepEqual(unnamed['index.json'], { schemaVersion: 2, manifests: [image] });
+    assert.deepEqual(unnamed['manifest.json'], files['manifest.json']);
+    const withName = await named(files, [{ id: id('a'), name: 'r.lan:5000/a:2' }]);
+    assert.deepEqual(withName['index.json'], {
+      schemaVersion: 2,
+      manifests: [{ ...image, annotations: { [containerdName]: 'r.lan:5000/a:2', [ociName]: '2' } }],
+    });
+  });
+
   test('what cannot be told apart stays without a name, and so does what is no list', async () => {
     const entry = { RepoTags: null, Layers: [] };
     const files = {
