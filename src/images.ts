@@ -41,7 +41,7 @@ export interface Environment {
   /** Its variables, of which those of Docker's client tell where an engine is. */
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly version: string;
-  /** How many descriptors a process may open; undefined without a limit. */
+  /** Maximum number of descriptors that a process may open; undefined without a limit. */
   readonly descriptorLimit?: number | undefined;
 }
 
@@ -54,18 +54,18 @@ export interface ImageMeter {
   readonly cache: NonNullable<CacheLog['read']>;
 }
 
-/** What may be fetched, and from where. */
+/** The rules for what may be fetched, and from where. */
 export interface ImageAccess {
   readonly guard: Guard;
   readonly policy: TrustPolicy;
-  /** Absent for the owner of the credentials, who may fetch anything. */
+  /** Absent if the user owns the credentials and may fetch anything. */
   readonly allowlist?: Allowlist;
 }
 
-/** Where images come from, with everything behind it: the cache, the registries, the engine. */
+/** The source of images and everything behind it: the cache, the registries, the engine. */
 export interface Images {
   readonly source: ImageSource;
-  /** Remembers its answers for a moment. */
+  /** Caches its answers briefly. */
   readonly catalogue: ImageCatalogue;
   /** Whether they can be had: the folder of the cache, and the engine. */
   readonly checks: Readonly<Record<string, Check>>;
@@ -144,7 +144,9 @@ export async function openImages(
   };
 }
 
-/** What manifests and tags are remembered by: what processes of one machine have on its disk, and what replicas share. */
+/**
+ * What manifests and tags are remembered by: what processes of one machine have on its disk, and what replicas share.
+ */
 function rememberedBy(
   disk: Shelf,
   { cacheDir, staleIfError, tagTtl }: Config,

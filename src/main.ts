@@ -45,12 +45,15 @@ const MANAGER_GRACE_MS = 10_000;
 /** How long a process that serves may take for everything else, beyond the time for downloads. */
 const END_GRACE_MS = 3_000;
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM'] as const;
-/** SIGHUP reloads; the others are of a process that is broken: one that hangs would never hear its watchdog's SIGABRT. */
+/**
+ * Signals that do not begin a graceful end. SIGHUP reloads; the others mean a broken process, such as SIGABRT from the
+ * watchdog.
+ */
 const UNGRACEFUL = ['SIGHUP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGTRAP'] as const;
 /** What shells make of SIGINT, and of SIGPIPE. */
 const EXIT_INTERRUPTED = 130;
 const EXIT_READER_GONE = 141;
-/** Milliseconds in which the primary tells its workers to stop, where a signal was for the whole process group. */
+/** Milliseconds within which the primary tells its workers to stop, after a signal to the whole process group. */
 const PRIMARY_SPEAKS_MS = 250;
 
 // Each 64 KiB read from a registry is young garbage a moment later. V8 lets about twice its young space pile up outside
@@ -211,16 +214,17 @@ async function work(
     if (err) logger.fatal({ err }, 'A worker stops after an error');
     return worker.close();
   });
-  // A terminal sends them to all processes: the primary says what is to be done.
+  // A terminal sends these signals to all processes; the primary tells its workers what to do.
   process.on('SIGINT', () => {}).on('SIGHUP', () => {});
-  // SIGTERM can be for this worker alone, or for the process group: then the primary says so, and one stop is enough.
+  // SIGTERM may be for this worker alone or for the process group. For the group, the primary tells the worker to stop,
+  // and stopping twice would force the end.
   process.once('SIGTERM', () => setTimeout(() => closer.close(), PRIMARY_SPEAKS_MS));
   process.on('SIGTERM', () => {});
   const error = await worker.started;
   if (error !== undefined) process.exit(error instanceof ConfigError ? EXIT_CONFIG : 1);
 }
 
-/** Listens for SIGINT and SIGTERM, and returns how to stop that. */
+/** Listens for SIGINT and SIGTERM. Returns a function that stops listening. */
 function onStopSignals(stop: () => void, force: (signal: NodeJS.Signals) => void): () => void {
   const hear = createStopSignals({ stop, force, uptime: () => performance.now() });
   for (const signal of STOP_SIGNALS) process.on(signal, hear);
@@ -229,7 +233,10 @@ function onStopSignals(stop: () => void, force: (signal: NodeJS.Signals) => void
   };
 }
 
-/** Ends the process once `close` is done. An error or a call of `close()` begins that, and no later call begins it again. */
+/**
+ * Ends the process after `close` has finished. An error or the first call of `close()` starts it; later calls do
+ * nothing.
+ */
 function createCloser(
   options: closeWithGrace.Options,
   close: (event: { err?: Error | undefined }) => Promise<void>,
@@ -247,7 +254,7 @@ function createCloser(
   };
 }
 
-/** Tells, once for all workers, why the first of them cannot start. */
+/** Explains, once for all workers, why the first of them cannot start. */
 function explainStart({ failure, exitCode }: StartError, logger: Logger): void {
   process.exitCode = exitCode;
   if (failure === undefined)
@@ -279,7 +286,7 @@ function environment(logger: Logger): Environment {
   return { logger, dockerConfigFolder, variables: process.env, version, descriptorLimit: descriptorLimit() };
 }
 
-/** A system without /proc counts as one without a limit. */
+/** Reads the limit of descriptors; undefined without a limit or without /proc. */
 function descriptorLimit(): number | undefined {
   try {
     return descriptorLimitOf(readFileSync('/proc/self/limits', 'utf8'));

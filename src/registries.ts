@@ -21,7 +21,7 @@ import { createMirroringClient, type Mirror } from './registry/mirroring-client.
 export interface RegistriesOptions extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy'> {
   readonly guard: Guard;
   readonly credentials: CredentialStore;
-  /** What clients may fetch; anything where absent, as for the owner of the credentials. */
+  /** The repositories that clients may fetch. Absent if the user owns the credentials and may fetch anything. */
   readonly allowlist?: Allowlist | undefined;
   readonly logger: Logger;
   /** Milliseconds that a mirror has to go on; 10 000 where absent, as there is somebody else to ask. */
@@ -49,7 +49,10 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
   const clients: HttpClient[] = [];
   const now = (): number => performance.now();
 
-  /** Credentials are for where the operator says that their registry is, and for what clients may fetch there anyway. */
+  /**
+   * Credentials go only to the configured origin of their registry, and only for repositories that clients may fetch
+   * there.
+   */
   const mayUseCredentials = (target: Reference, origin: string): boolean => {
     const { origin: written } = hostsOf(target.domain) ?? {};
     const own = written?.api.origin ?? registryOrigin(target.domain, insecure);

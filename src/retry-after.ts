@@ -1,7 +1,7 @@
 const MONTH = '(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*';
 const TIME = '\\d\\d:\\d\\d:\\d\\d';
 const ZONE = '(?:gmt|utc|[+-]\\d{4})';
-/** The three forms that recipients have to read; `Date.parse` alone takes "in 5 minutes" for a date. */
+/** Matches the three date forms of HTTP. `Date.parse` alone would accept texts such as "in 5 minutes". */
 const HTTP_DATE = new RegExp(
   `^[a-z]+,? (?:\\d{1,2}[ -]${MONTH}[ -]\\d{2,4} ${TIME} ${ZONE}|${MONTH} +\\d{1,2} ${TIME} \\d{4}(?: ${ZONE})?)$`,
   'i',
@@ -16,16 +16,16 @@ const UNITS_MS = new Map([
   ['m', 60_000],
   ['h', 3_600_000],
 ]);
-/** Milliseconds: a mistake of a server must not stop requests for longer. */
+/** Maximum milliseconds. A server's mistake must not stop requests for longer. */
 const LONGEST_MS = 24 * 60 * 60 * 1000;
 
 /**
- * Reads a Retry-After header: seconds, an HTTP date, or a duration as Go writes it (`880.092µs`, `1m30s`), which GHCR
+ * Parses a Retry-After header: seconds, an HTTP date, or a Go duration such as `880.092µs` or `1m30s`, which GHCR
  * sends.
  *
  * @param now milliseconds since the epoch
- * @returns milliseconds from now, at most a day; 0 for a date that is past; undefined where the header is absent or
- *   states no time
+ * @returns milliseconds from now, at most one day; 0 for a past date; undefined if the header is absent or
+ *   invalid
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
  * @see https://pkg.go.dev/time#ParseDuration
  */
@@ -39,7 +39,7 @@ export function parseRetryAfter(header: string | null | undefined, now: number):
 
 function parseDate(value: string, now: number): number | undefined {
   if (!HTTP_DATE.test(value)) return undefined;
-  // asctime states no zone and means GMT; JavaScript would take it for local time.
+  // The asctime form has no zone and means GMT, but JavaScript would read it as local time.
   const time = Date.parse(/\d{4}$/.test(value) && !/[+-]\d{4}$/.test(value) ? `${value} GMT` : value);
   return Number.isNaN(time) ? undefined : time - now;
 }
@@ -47,7 +47,7 @@ function parseDate(value: string, now: number): number | undefined {
 function parseDuration(value: string): number | undefined {
   let [wait, read] = [0, 0];
   for (const [part, number, unit = ''] of value.matchAll(DURATION)) {
-    // µ is one of two characters, and a mistaken charset turns it into others.
+    // Unicode has two characters for µ, and a wrong charset produces others.
     const scale = UNITS_MS.get(unit.replace(/^[\x80-\uffff]+s$/, 'us'));
     if (scale === undefined) return undefined;
     wait += Number(number) * scale;

@@ -22,7 +22,7 @@ export interface Service {
   reloadCertificate(): Promise<void>;
   /** Ends all parts; downloads under way end first, and when their time is over, they are broken off. */
   close(): Promise<void>;
-  /** Ends the other processes of the service at once; the caller ends its own. */
+  /** Kills the other processes of the service immediately; the caller ends its own. */
   kill(): void;
 }
 

@@ -1,19 +1,21 @@
 /**
- * Milliseconds within which further signals belong to the first one. A terminal or a supervisor signals the whole process
- * group, and npm and our launcher then pass their copy on to the same process.
+ * Milliseconds within which further signals count as copies of the first. A terminal or supervisor signals the whole
+ * process group, and npm and our launcher then forward their copies to the same process.
  */
 const ONE_STOP_MS = 1_000;
 
 export interface StopSignalsOptions {
-  /** Begins a graceful end; called once. */
+  /** Starts a graceful end. Called once. */
   readonly stop: () => void;
-  /** Ends the process at once; called for each signal that comes later. */
+  /** Ends the process immediately. Called for each later signal. */
   readonly force: (signal: NodeJS.Signals) => void;
-  /** Milliseconds that never go back. */
+  /** Returns monotonic milliseconds. */
   readonly uptime: () => number;
 }
 
-/** Makes a listener for SIGINT and SIGTERM: the first signal stops, and a later one, from someone who is done waiting, forces. */
+/**
+ * Creates a listener for SIGINT and SIGTERM. The first signal stops the process gracefully; a later one forces the end.
+ */
 export function createStopSignals({ stop, force, uptime }: StopSignalsOptions) {
   let first: number | undefined;
   return (signal: NodeJS.Signals): void => {

@@ -7,23 +7,24 @@ import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
 const FOLDERS = 'folders of certificate authorities';
 
 /**
- * Tells this process and its threads the value of `SSL_CERT_DIR`, which may list several folders, as OpenSSL takes them;
- * Node takes one.
+ * Passes the value of `SSL_CERT_DIR` to this process and its threads. It may list several folders, as in OpenSSL;
+ * Node.js itself reads only one.
  */
 export function authorityFolders(list: string | undefined): void {
   const folders = (list ?? '').split(':').filter(Boolean);
   if (folders.length > 1) setEnvironmentData(FOLDERS, folders);
 }
 
-/** Whether this thread has them: what Node trusts by default belongs to the thread, not to a part of it. */
+/** Whether this thread has loaded them. Node.js keeps the default authorities for each thread. */
 let isDone = false;
 
 /**
- * Has TLS clients of this thread trust the system's certificate authorities beside Node's own list and
- * `NODE_EXTRA_CA_CERTS`. The system's are those of OpenSSL's default paths, `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+ * Makes TLS clients of this thread trust the system's certificate authorities in addition to Node's own list and
+ * `NODE_EXTRA_CA_CERTS`. The system's authorities come from OpenSSL's default paths, `SSL_CERT_FILE`, and
+ * `SSL_CERT_DIR`.
  *
- * Call it before a connection is made: the first call takes some 0.1 s, the others nothing. As the default, the list is
- * parsed once, while a `ca` of its own costs as much for each connection.
+ * Call it before making a connection. The first call takes about 0.1 s, further calls nothing. As the default, the list
+ * is parsed once; as a `ca` option, it would be parsed for each connection.
  *
  * @see https://nodejs.org/api/tls.html#tlssetdefaultcacertificatescerts
  */
@@ -31,7 +32,7 @@ export function trustSystemAuthorities(): void {
   if (isDone) return;
   isDone = true;
   const usual = getCACertificates('default');
-  // Those of NODE_EXTRA_CA_CERTS, which the default of a thread without an environment lacks.
+  // The default list of a thread without environment variables lacks those of NODE_EXTRA_CA_CERTS.
   const extra = getCACertificates('extra');
   const folders = getEnvironmentData(FOLDERS) as string[] | undefined;
   const further = (folders ?? []).flatMap(certificatesIn);
@@ -39,7 +40,7 @@ export function trustSystemAuthorities(): void {
   if (all.size > usual.length) setDefaultCACertificates([...all]);
 }
 
-/** Reads the certificates of a folder, in PEM; what can't be read is left out, as OpenSSL does. */
+/** Reads the PEM certificates in a folder. Skips unreadable files, as OpenSSL does. */
 function certificatesIn(folder: string): string[] {
   return attempt(() => readdirSync(folder), []).flatMap((name) => {
     const content = attempt(() => readFileSync(join(folder, name), 'utf8'), '');

@@ -11,20 +11,21 @@ export interface Holdings {
   readonly layers: ReadonlySet<Digest>;
 }
 
-/** What the receiver of an archive says that it has, and what of it is proven. */
+/** The layers that the receiver of an archive claims to have, and those that its claims prove. */
 export interface Claims extends Holdings {
   /**
-   * What the receiver named by digests of manifests or of packed layers. Tags move, and a diff ID or an index does not say
-   * which packed layers are there: stores of packed layers need these.
+   * Layers named by the digests of manifests or of layers in their stored compression. A tag can move, and neither a
+   * diff ID nor an index says in which compression the receiver has a layer. Content stores such as containerd's need
+   * exactly that.
    */
   readonly proven: Holdings;
 }
 
 /**
- * Lists the layers that are left out by claims which do not prove that they are there. A store of packed layers imports
- * an image without them and moves its tag to it.
+ * Lists the omitted layers that the receiver claims to have without proof. A content store such as containerd's imports
+ * an image without them and moves its tag to the incomplete image.
  *
- * @param spare what {@link spareLayers} leaves out
+ * @param spare the layers that {@link spareLayers} omits
  * @see https://github.com/moby/moby/blob/master/daemon/containerd/image_exporter.go (LoadImage, WithSkipMissing)
  */
 export function assumedLayers(
@@ -38,8 +39,8 @@ export function assumedLayers(
 }
 
 /**
- * Tells which layers of some images need not be sent. Docker knows a layer only by all that is below it, so that for its
- * format a layer is left out where those below it are, too; what reads the OCI layout knows layers by themselves.
+ * Tells which layers of some images need not be sent. Docker knows a layer only by all that is below it, so that for
+ * its format a layer is left out where those below it are, too; what reads the OCI layout knows layers by themselves.
  *
  * @param images the layers of each image that is sent
  * @see https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid

@@ -15,11 +15,13 @@ export interface ArchiveImage {
   readonly reference: Reference;
   /** Points at `manifestBytes`. */
   readonly manifest: Descriptor;
-  /** Byte for byte what the registry served. */
+  /** The manifest byte for byte as the registry served it. */
   readonly manifestBytes: Uint8Array;
   readonly config: Descriptor;
   readonly layers: readonly Descriptor[];
-  /** The platform as the config alone states it, so that the archive does not depend on the index it was found in. */
+  /**
+   * The platform from the config alone, so that the archive does not depend on the index through which it was found.
+   */
   readonly configPlatform: StatedPlatform;
 }
 
@@ -34,7 +36,7 @@ export interface ArchiveTree {
   readonly reference: Reference;
   /** Points at the first of `manifests`. */
   readonly root: Descriptor;
-  /** The platform of a root that is an image. */
+  /** The platform of the root, if the root is an image. */
   readonly platform?: StatedPlatform | undefined;
   readonly manifests: readonly [StoredManifest, ...StoredManifest[]];
   readonly configs: readonly Descriptor[];
@@ -71,8 +73,9 @@ function treeOf(image: ArchiveImage, format: ArchiveFormat): ArchiveTree {
 }
 
 /**
- * The manifest that index.json lists. OCI readers such as udocker and Proxmox VE skip a Docker schema 2 manifest, so that
- * the docker format lists its OCI equivalent. A digest without a tag names the image, and has to stay what was asked for.
+ * Returns the manifest that index.json lists. OCI readers such as udocker and Proxmox VE skip Docker schema 2
+ * manifests, so the docker format lists an OCI equivalent. An image requested by digest alone keeps its manifest,
+ * because the digest is its name.
  */
 function listedManifest(image: ArchiveImage, format: ArchiveFormat): StoredManifest {
   const { reference, manifest, manifestBytes } = image;
@@ -111,7 +114,7 @@ function layoutEntry({ root: { mediaType, digest, size }, platform, name, tag }:
   return { mediaType, digest, size, platform: ociPlatform(platform), annotations };
 }
 
-/** A platform as a descriptor has it; undefined where the config lacks a word that OCI requires. */
+/** Returns the platform of a descriptor; undefined if the config lacks a field that OCI requires. */
 function ociPlatform({ os, architecture, variant, osVersion }: StatedPlatform = {}): unknown {
   if (os === undefined || architecture === undefined) return undefined;
   return { architecture, os, 'os.version': osVersion, variant };
@@ -127,14 +130,17 @@ function dockerManifest({ reference, config, layers }: ArchiveImage): unknown {
 }
 
 /**
- * The name in index.json. Without a tag, it ends in the digest of the entry itself: containerd imports no image without a
- * name, and Docker and podman misread a name with another digest.
+ * Returns the name in index.json. Without a tag, the name ends with the digest of the entry itself: containerd imports
+ * only named images, and Docker and podman misread a name with another digest.
  */
 function layoutName(reference: Reference, root: Descriptor): string {
   return taggedName(reference) ?? `${reference.name}@${root.digest}`;
 }
 
-/** The name after loading, registry included. dockerd and podman refuse a digest in RepoTags. */
+/**
+ * Returns the name after loading, registry included; undefined without a tag, as dockerd and podman refuse digests in
+ * RepoTags.
+ */
 function taggedName({ name, tag }: Reference): string | undefined {
   return tag === undefined ? undefined : `${name}:${tag}`;
 }

@@ -40,8 +40,8 @@ export interface Piece {
 const LAYOUT_VERSION = 3;
 
 /**
- * Fixes every byte's place in a tar of these entries, in their order. Each folder has an entry before the first file in
- * it, because Apptainer and other readers create no folder that the archive does not name.
+ * Fixes the position of every byte in a tar of these entries, in their order. Each folder has an entry before its first
+ * file, because Apptainer and other readers only create folders that have an entry.
  */
 export function layoutArchive(entries: readonly Entry[]): Layout {
   const identity = createHash('sha256');
@@ -93,12 +93,12 @@ export function cutRange(layout: Layout, range: ByteRange): Piece[] {
   return pieces;
 }
 
-/** The folders that a path lies in, outermost first: `blobs/`, `blobs/sha256/`. */
+/** Lists the folders that contain a path, outermost first: `blobs/`, `blobs/sha256/`. */
 function foldersOf(path: string): string[] {
   return [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index + 1));
 }
 
-/** Bytes of a content. */
+/** Returns the size of a content in bytes. */
 export function contentSize(content: Content): number {
   return content instanceof Uint8Array ? content.length : content.size;
 }

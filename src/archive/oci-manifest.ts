@@ -8,8 +8,8 @@ const DOCKER_LAYER =
   /^application\/vnd\.docker\.image\.rootfs\.(?<foreign>foreign\.)?diff\.tar(?:[.+](?<compression>gzip|zstd))?$/;
 
 /**
- * Writes the OCI manifest of a Docker schema 2 image: the same config and layers, under the media types of OCI. Equal
- * images have equal bytes, so that the archive stays a function of the registry's manifest.
+ * Writes the OCI manifest of a Docker schema 2 image: the same config and layers with OCI media types. The bytes depend
+ * only on the registry's manifest, so that archives stay reproducible.
  *
  * @see https://github.com/opencontainers/image-spec/blob/main/media-types.md#compatibility-matrix
  */
@@ -30,12 +30,15 @@ export function ociManifest({ config, layers }: Pick<ImageManifest, 'config' | '
   };
 }
 
-/** The members of a descriptor in the order of the specification. */
+/** Returns the members of a descriptor in the order of the specification. */
 function contentOf({ mediaType, digest, size, urls }: Descriptor): Descriptor {
   return { mediaType, digest, size, ...(urls !== undefined && { urls }) };
 }
 
-/** A type that states no format becomes gzip: old clients pushed gzip, and loaders detect other formats under this type. */
+/**
+ * Maps a layer's media type to OCI. A type without a format becomes gzip, which old clients pushed; loaders detect
+ * others.
+ */
 function ociLayerType({ mediaType }: Descriptor): string {
   if (OCI_LAYER.test(mediaType)) return mediaType;
   const { foreign, compression } = DOCKER_LAYER.exec(mediaType)?.groups ?? { compression: 'gzip' };

@@ -45,7 +45,7 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
 
 function header(name: string, size: number, type: keyof typeof MODES): Uint8Array {
   if (name.length <= NAME_MAX) return ustarHeader(name, size, type);
-  // A sha512 blob's name is longer than the field, so a pax header says it first.
+  // The path of a sha512 blob is longer than the name field, so a pax header before it states the path.
   const record = paxRecord('path', name);
   const extension = ustarHeader(`pax/${name.slice(-64)}`, record.length, 'x');
   return concat([

@@ -3,7 +3,7 @@ import { tarPadding } from './tar.ts';
 
 /** An entry of a tar archive, as its headers state it. */
 export interface TarEntry {
-  /** Without a leading `./` or a trailing slash; long names of pax and GNU headers included. */
+  /** The name without a leading `./` or trailing slash. Long names from pax and GNU headers are applied. */
   readonly name: string;
   readonly type: 'file' | 'link' | 'other';
   /** The name of the entry that a hard or symbolic link points at; undefined for other types. */
@@ -12,24 +12,24 @@ export interface TarEntry {
   readonly size: number;
 }
 
-/** A stretch of a tar archive. Its content must be taken or passed on before the next stretch is asked for. */
+/** A part of a tar archive. Its content must be taken or passed on before the next part is requested. */
 export interface TarPart {
-  /** Undefined: the end of the archive, or bytes that are not tar. */
+  /** Undefined for the end of the archive, and for bytes that are not tar. */
   readonly entry: TarEntry | undefined;
-  /** The headers of the entry, pax and GNU headers included; at the end, the block that ends the archive. */
+  /** The headers of the entry, including pax and GNU headers; at the end, the block that ends the archive. */
   readonly header: Buffer;
-  /** Reads the content with its padding, up to `limit` bytes; fewer where the archive ends earlier. */
+  /** Reads the content with its padding, up to `limit` bytes; fewer if the archive ends early. */
   take(limit?: number): Promise<Buffer>;
-  /** Passes on what is left of the content and its padding, in the chunks that arrive. */
+  /** Yields the rest of the content and its padding, in chunks as received. */
   pass(): AsyncGenerator<Buffer, void>;
 }
 
 const BLOCK = 512;
-/** Bytes of a header that extends the one after it; GNU tar and Go write some hundred. */
+/** Maximum bytes of an extension header. GNU tar and Go write a few hundred. */
 const EXTENSION_MAX = 1024 * 1024;
 
 /**
- * Walks through a tar archive, whatever wrote it, entry by entry. The parts, one after the other, are the archive's bytes.
+ * Walks through a tar archive from any writer, entry by entry. The parts together are exactly the bytes of the archive.
  *
  * @see https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html (ustar and pax Interchange Format)
  * @see https://www.gnu.org/software/tar/manual/html_node/Standard.html
@@ -60,7 +60,7 @@ export async function* walkTar(chunks: AsyncIterable<Buffer>): AsyncGenerator<Ta
   }
 }
 
-/** What a header says of the one after it. */
+/** Fields by which a header overrides the next header. */
 interface Extension {
   readonly name?: string;
   readonly link?: string;
@@ -71,7 +71,7 @@ interface Header extends Required<Extension> {
   readonly type: string;
 }
 
-/** How headers that extend the one after them are read, by their type. */
+/** Readers of extension headers, by type. */
 const EXTENSIONS: Readonly<Record<string, (record: Buffer) => Extension>> = {
   x: readPax,
   L: (record) => ({ name: textOf(record) }),
@@ -120,9 +120,9 @@ function partOf(input: Reader, entry: TarEntry | undefined, header: Buffer, leng
 }
 
 interface Reader {
-  /** So many bytes, or what is left. */
+  /** Reads this many bytes, or the rest if there are fewer. */
   take(length: number): Promise<Buffer>;
-  /** So many bytes, or what is left, as they come. */
+  /** Yields this many bytes, or the rest if there are fewer, in chunks as received. */
   pass(length: number): AsyncGenerator<Buffer, void>;
 }
 
@@ -166,7 +166,7 @@ function readHeader(block: Buffer): Header | undefined {
   if (block.every((byte) => byte === 0)) return undefined;
   const size = readSize(block.subarray(124, 136));
   if (size === undefined || !Number.isSafeInteger(size)) return undefined;
-  // GNU tar keeps times where ustar has the beginning of a long name.
+  // The old GNU format stores times where ustar stores the prefix of a long name.
   const isUstar = block.toString('latin1', 257, 263) === 'ustar\0';
   const prefix = isUstar ? textOf(block.subarray(345, 500)) : '';
   const name = textOf(block.subarray(0, 100));
@@ -178,7 +178,7 @@ function readHeader(block: Buffer): Header | undefined {
   };
 }
 
-/** Octal, or the base-256 form that GNU tar introduced. */
+/** Reads a size in octal, or in the base-256 form that GNU tar introduced. */
 function readSize(field: Buffer): number | undefined {
   if (((field[0] ?? 0) & 0x80) !== 0) return Number(field.readBigUInt64BE(4));
   const [digits] = /^ *[0-7]+/.exec(field.toString('latin1')) ?? [];
@@ -190,7 +190,9 @@ function textOf(field: Buffer): string {
   return field.toString('utf8', 0, end === -1 ? field.length : end);
 }
 
-/** Each record counts itself: `LENGTH KEY=VALUE\n`, where a value may have line breaks of its own. */
+/**
+ * Reads pax records, `LENGTH KEY=VALUE\n`. The length counts the whole record, because a value may contain line breaks.
+ */
 function readPax(records: Buffer): Extension {
   const values = new Map<string, string>();
   for (let at = 0; at < records.length; ) {

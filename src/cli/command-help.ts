@@ -4,7 +4,10 @@ const WAIT = 'Try again later.';
 const ENGINE = 'Check that the Docker engine is running and that you can use it: docker version.';
 const SMALLER = 'Raise the limit with --max-image-size, or choose fewer or smaller images.';
 
-/** Advice for a person at a command line. The catalogue's own advice is for clients of a service that another person runs. */
+/**
+ * Advice for a person at a command line. The catalogue's own advice is for clients of a service that another person
+ * runs.
+ */
 const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
   'parameter-unknown': 'Remove the flag or correct its spelling; see dockerproxy --help.',
   'parameter-invalid': 'Correct the named flag and try again.',
@@ -43,7 +46,7 @@ export function commandHelp({ code, help, retryAfter }: CatalogueError): string 
   return advice === WAIT ? waiting : `${advice} ${waiting}`;
 }
 
-/** `45 s`, `2 min`, `6 h`: rounded up, so that the time is over then. */
+/** Formats a time as `45 s`, `2 min`, or `6 h`. Rounds up, so that a retry is not too early. */
 function waitingTime(seconds: number): string {
   if (seconds < 120) return `${seconds} s`;
   const minutes = Math.ceil(seconds / 60);

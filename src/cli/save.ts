@@ -27,10 +27,10 @@ export interface Terminal {
 const REDRAW_MS = 100;
 
 /**
- * Trusts the registries that the command line names, wherever they are, and every host that `allow` names without a
- * wildcard, such as a token server. Any other address that these name has to be a public one.
+ * Creates a guard that trusts the registries on the command line, at any address, and every host that `allow` names
+ * without a wildcard, such as a token server. All other hosts must have public addresses.
  *
- * @throws ConfigError where a file of `allow` has a mistake
+ * @throws ConfigError if a file of `allow` has a mistake
  */
 export function guardFor(references: readonly Reference[], config: Config): Guard {
   const insecure = new Set(config.insecureRegistries);
@@ -40,8 +40,8 @@ export function guardFor(references: readonly Reference[], config: Config): Guar
 }
 
 /**
- * Writes an archive to a file, to parts of it, or to stdout, and its checksum or metalink beside it. A file gets its name when it is
- * complete; a save that was broken off goes on from the cache.
+ * Writes an archive to a file, to parts of it, or to stdout, and its checksum or metalink beside it. A file gets its
+ * name when it is complete; a save that was broken off goes on from the cache.
  *
  * @throws CatalogueError why there is no such archive; CommandError why it cannot be written
  */
@@ -101,7 +101,9 @@ function refuseOnStdout({ checksum, metalink, parts }: ArchiveQuery, { stdout }:
     throw new CommandError('Several files do not go to stdout: name a file or a folder with -o.');
 }
 
-/** The archive, or the part of it, that is read, and the parts that it is written to; undefined: one file of any length. */
+/**
+ * The archive, or the part of it, that is read, and the parts that it is written to; undefined: one file of any length.
+ */
 function cutArchive(
   opened: Archive | LiveArchive,
   { parts: asked }: ArchiveQuery,

@@ -28,7 +28,7 @@ export interface Crew {
    * @returns whether all have ended well
    */
   stop(patience: number): Promise<boolean>;
-  /** Ends all of them at once. */
+  /** Kills all workers immediately. */
   kill(): void;
 }
 
@@ -175,7 +175,7 @@ export function createCrew(options: CrewOptions): Crew {
     onEnd(member.snapshot);
     for (const measured of member.onMeasured.splice(0)) measured();
     if (isStopping) {
-      // A worker that does not listen for signals yet dies of the one that its process group was sent.
+      // A worker that does not listen for signals yet dies from the signal to its process group.
       endedWell &&= code === 0 || signal === 'SIGTERM';
       if (members.size === 0) ended.resolve();
       return;

@@ -1,16 +1,20 @@
 import type { Config } from './schema.ts';
 
-/** Descriptors for everything but connections: modules, listeners, databases, name look-ups, notices to systemd. */
+/**
+ * Descriptors reserved for everything but connections: modules, listeners, databases, DNS lookups, notices to systemd.
+ */
 const RESERVED = 48;
-/** The client, a file of the cache and a connection to a registry. */
+/** Descriptors for each connection: the client, a cache file, and a connection to a registry. */
 const PER_CONNECTION = 3;
-/** The server that redirects to HTTPS accepts as many connections as the one for HTTPS. */
+/**
+ * With TLS, one more each, because the server that redirects to HTTPS accepts as many connections as that for HTTPS.
+ */
 const PER_REDIRECT = 1;
 
 type ConnectionSettings = Pick<Config, 'maxConnections' | 'tls'>;
 
 /**
- * Reads the limit of open descriptors for a process. Node.js has raised the soft limit to the hard one by then.
+ * Reads the limit of open descriptors of a process. Node.js raises the soft limit to the hard limit at start.
  *
  * @param limits the text of /proc/self/limits
  * @returns undefined without a limit
@@ -22,10 +26,10 @@ export function descriptorLimitOf(limits: string): number | undefined {
 }
 
 /**
- * Lowers the maximum of connections of one process to what its descriptors suffice for. Clients that hold connections
- * would otherwise take the descriptors for files, registries and systemd's watchdog.
+ * Lowers the connection limit of a process to what its descriptors allow. Otherwise, clients that hold connections
+ * could use up the descriptors for files, registries, and systemd's watchdog.
  *
- * @param settings with the share of this process as `maxConnections`; 0 sets no limit
+ * @param settings whose `maxConnections` is the share of this process; 0 sets no limit
  * @returns connections; 0 sets no limit
  */
 export function connectionsWithin(
@@ -41,7 +45,7 @@ export function connectionsWithin(
 /**
  * Explains to the operator that a process cannot open enough descriptors for its share of MAX_CONNECTIONS.
  *
- * @returns undefined where the descriptors suffice, or where the operator has set no number of connections
+ * @returns undefined if the descriptors suffice, or if the operator has set no limit
  */
 export function describeDescriptorShortage(
   { maxConnections, tls }: ConnectionSettings,

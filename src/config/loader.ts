@@ -27,7 +27,10 @@ export interface Sources {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly home: string;
   readonly isRoot: boolean;
-  /** Whether cache and state are in the home folder, also of root: those of the service are for its own user alone. */
+  /**
+   * Whether even root keeps cache and state in its home folder: the service's folders belong to the service's user
+   * alone.
+   */
   readonly keepsInHome?: boolean;
 }
 

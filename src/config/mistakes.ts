@@ -1,16 +1,16 @@
 import { quote } from '../errors.ts';
 import { mask } from './mask.ts';
 
-/** A part of a value that has a mistake. */
+/** A mistake in a part of a value. */
 export interface PartMistake {
-  /** Where it is in the value: `entry 2`, or `docker.io: mirrors: entry 2`. */
+  /** The position of the part in the value: `entry 2`, or `docker.io: mirrors: entry 2`. */
   readonly place: string;
   readonly part: unknown;
-  /** Ends the sentence: `must be a glob`. */
+  /** The end of the error sentence: `must be a glob`. */
   readonly reason: string;
 }
 
-/** Some parts of a value, such as entries of a list, have mistakes. */
+/** Thrown if parts of a value, such as entries of a list, have mistakes. */
 export class PartsError extends Error {
   override readonly name = 'PartsError';
   readonly mistakes: readonly PartMistake[];
@@ -21,13 +21,13 @@ export class PartsError extends Error {
   }
 }
 
-/** A part of a value and how it is parsed. */
+/** A part of a value, with its parser. */
 export interface Part<T> extends Pick<PartMistake, 'place' | 'part'> {
   parse(): T;
 }
 
 /**
- * Parses every part of a value.
+ * Parses every part of a value, even after a mistake, so that one error reports all of them.
  *
  * @throws PartsError with the mistakes of all parts
  */
@@ -47,7 +47,7 @@ export function parseParts<T>(parts: readonly Part<T>[]): T[] {
   return parsed;
 }
 
-/** Describes why a value was refused, one sentence without its full stop for each mistake, with credentials hidden. */
+/** Describes why a value was refused: a sentence without a full stop for each mistake, with credentials masked. */
 export function describeMistakes(value: unknown, error: unknown): string[] {
   if (error instanceof PartsError) return error.mistakes.map(sentenceOf);
   return [`${written(value)} ${(error as Error).message}`];

@@ -20,10 +20,10 @@ type RedisFiles = Pick<
 >;
 
 /**
- * Reads the address of Redis from the settings, with the passwords and certificates of their files; undefined without
- * `redis_url`.
+ * Reads the address of Redis from the settings, with passwords and certificates from the files that they name;
+ * undefined without `redis_url`.
  *
- * @throws ConfigError where a file can't be read or used
+ * @throws ConfigError if a file can't be read or used
  */
 export function redisAddressOf(files: RedisFiles): RedisAddress | undefined {
   const { redisUrl, redisPasswordFile, redisSentinelUser: username, redisSentinelPasswordFile } = files;

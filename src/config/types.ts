@@ -133,7 +133,7 @@ export function listOf<T>(item: SettingType<T>): SettingType<readonly T[]> {
   };
 }
 
-/** @throws PartsError with the mistakes of all entries, counted from 1 */
+/** Parses all entries. @throws PartsError with the mistakes of all entries, numbered from 1 */
 function parseEntries<T, U>(entries: readonly T[], parse: (entry: T) => U): U[] {
   return parseParts(
     entries.map((part, at) => ({ place: `entry ${at + 1}`, part, parse: () => parse(part) })),

@@ -2,8 +2,8 @@ import type { FastifyRequest } from 'fastify';
 import { type Host, parseHost } from './host-header.ts';
 
 /**
- * Returns the scheme that the client uses: that of the connection, or of X-Forwarded-Proto from a trusted proxy. Any value
- * but http and https counts for nothing: it would make an address that no client can open.
+ * Returns the scheme that the client uses: that of the connection, or X-Forwarded-Proto from a trusted proxy. Values
+ * other than http and https are ignored, because no client could open such an address.
  */
 export function askedProtocol({ protocol, raw }: FastifyRequest): 'http' | 'https' {
   const said = protocol.toLowerCase();
@@ -12,11 +12,11 @@ export function askedProtocol({ protocol, raw }: FastifyRequest): 'http' | 'http
 }
 
 /**
- * Returns the host that the client asks for: X-Forwarded-Host from a trusted proxy, but only a host of this service, as
- * usual proxies pass on what a client writes there; otherwise the Host header.
+ * Returns the host that the client requests: the Host header, or X-Forwarded-Host from a trusted proxy if it names a
+ * host of this service. Other values are ignored, because common proxies pass on what a client writes there.
  *
- * @param isOwn tells whether the settings name a host
- * @returns undefined where the request names no host
+ * @param isOwn returns whether the settings name a host
+ * @returns undefined if the request names no host
  */
 export function askedHost({ host, raw }: FastifyRequest, isOwn: (host: Host) => boolean): Host | undefined {
   const forwarded = parseHost(host);

@@ -11,8 +11,8 @@ import type { ArchiveQuery, PartsQuery } from './archive-query.ts';
 import type { DownloadQuery } from './download-url.ts';
 
 /**
- * The query that means an archive by the digests of its images, whatever its tags come to mean. A delta is named by what
- * is there, not by the layers that it leaves out: which these are depends on where they stand in what is there.
+ * The query that means an archive by the digests of its images, whatever its tags come to mean. A delta is named by
+ * what is there, not by the layers that it leaves out: which these are depends on where they stand in what is there.
  */
 export function digestQuery(
   { references, have, platforms, format, referrers, parts }: ArchiveQuery,
@@ -32,7 +32,7 @@ export function digestQuery(
   };
 }
 
-/** As {@link digestQuery}, of the very same bytes: a tag stays where the archive has it in it. */
+/** Like {@link digestQuery}, but for exactly the same bytes: the query keeps the tags that the archive contains. */
 export function pinnedQuery(query: ArchiveQuery, archive: Archive): DownloadQuery {
   const untagged = new Set(archive.omitted?.untagged.map(({ reference }) => formatReference(reference)));
   return digestQuery(query, archive, (reference) =>

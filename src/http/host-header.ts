@@ -2,11 +2,11 @@
 export interface Host {
   /** A name, an IPv4 address, or an IPv6 address in brackets. */
   readonly host: string;
-  /** With its colon: `:8080`; empty without one. */
+  /** The port with its colon, such as `:8080`; empty without a port. */
   readonly port: string;
 }
 
-/** Names of containers have underscores. */
+/** Allows underscores, because names of containers have them. */
 const HOST = /^(?<host>[a-z0-9_][a-z0-9_.-]{0,252}|\[[0-9a-f:.]{2,45}\])(?<port>:\d{0,5})?$/;
 
 /**

@@ -54,7 +54,7 @@ ${mayPass ? `<a class="button" href="">${escapeHtml(again)}</a>` : ''}</p>
   };
 }
 
-/** Links to the same download with each of the tags that are similar to a missing one. */
+/** Returns links to the same download with each tag that is similar to the missing one. */
 function tagLinks(
   { members: { repository, tag, similarTags } }: CatalogueError,
   request: FastifyRequest,
@@ -74,13 +74,13 @@ function tagLinks(
   return links.length === 0 ? '' : `<p class="chips" dir="ltr">${links.join('\n')}</p>\n`;
 }
 
-/** A download as it was asked for, well or not. */
+/** A download as requested, valid or not. */
 interface AskedDownload extends Omit<DownloadQuery, 'myimage'> {
-  /** From the query or the path. */
+  /** Image names from the query or the path. */
   readonly images: readonly string[];
 }
 
-/** The download that was asked for; undefined for another page. */
+/** Reads the requested download; undefined for another page. */
 function askedFor({ query, params, routeOptions }: FastifyRequest): AskedDownload | undefined {
   if (routeOptions.url?.startsWith('/dl') !== true) return undefined;
   const asked = { ...(query as object), ...(params as object) } as Record<string, string | string[]>;
@@ -89,7 +89,7 @@ function askedFor({ query, params, routeOptions }: FastifyRequest): AskedDownloa
   return { ...asked, images };
 }
 
-/** The portal, with what was asked for in it: `/?image=busybox&platform=linux/arm64`. */
+/** Returns the portal's URL with the requested images filled in: `/?image=busybox&platform=linux/arm64`. */
 function portalOf(request: FastifyRequest): string {
   const { images, platform, format } = askedFor(request) ?? { images: [] };
   const link = new URLSearchParams(images.map((image): [string, string] => ['image', image]));

@@ -57,7 +57,7 @@ export async function createRedirectServer(options: RedirectServerOptions): Prom
   return app;
 }
 
-/** The host of the new address: one of ours, or, where none is set, what the client has asked. */
+/** Returns the host to redirect to: one of the domains, or the requested host if no domain is set. */
 function targetHost(header: string | undefined, domains: readonly string[]): string | undefined {
   const host = parseHost(header)?.host;
   if (domains.length === 0) return host && new URL(`https://${host}`).hostname;

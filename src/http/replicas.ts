@@ -19,10 +19,10 @@ export interface Addresses {
 }
 
 /**
- * Finds where the client reaches this service: the replica or the domain that the request names, the first domain where
- * it names another host, or any host that it names where the settings have no domain.
+ * Finds the origin at which the client reaches this service: the replica or the domain that the request names. If it
+ * names another host, that is the first domain, or the named host if the settings have no domain.
  *
- * @returns undefined where the request names no host
+ * @returns undefined if the request names no host
  */
 export function ownAddress(request: FastifyRequest, { replicas, domains }: Addresses): Replica | undefined {
   const protocol = askedProtocol(request);

@@ -2,18 +2,20 @@ import { formatPlatform } from '../oci/platform.ts';
 import { familiarName, taggedName } from '../oci/reference.ts';
 import type { UntaggedImage } from '../sources/image-source.ts';
 
-/** The commands that load a delta and give an image in it its tag, in the words of a POSIX shell. */
+/** POSIX shell commands that load a delta and tag an image in it. */
 export interface TagCommands {
   /**
-   * For Docker from 28.0 on, with both kinds of stores: with `--platform`, the containerd store refuses an image that lacks
-   * a layer. It knows the image by its name and digest, a graph driver by its ID. A load for one platform of several
-   * discards the others, so `docker save` checks each of several.
+   * For Docker 28.0 or later, with either kind of store. With `--platform`, the containerd store refuses an image that
+   * lacks a layer. The containerd store identifies the image by name and digest, a graph driver by image ID. Loading one
+   * of several platforms discards the others, so `docker save` checks each platform.
    */
   readonly docker: string;
   /** For Docker before 28.0, whose graph drivers refuse an image that lacks a layer. */
   readonly dockerBefore28: string;
   readonly podman: string;
-  /** `ctr images import` takes an image that lacks a layer which the snapshotter has unpacked. */
+  /**
+   * Includes a check, because `ctr images import` accepts an image without a layer that the snapshotter has unpacked.
+   */
   readonly ctr: string;
 }
 
@@ -45,7 +47,7 @@ export function tagCommands(image: UntaggedImage, file: string): TagCommands {
   };
 }
 
-/** The name of an untagged image once it is loaded, as people write it: `app@sha256:…`. */
+/** Returns the short name of an untagged image after loading: `app@sha256:…`. */
 export function loadedName({ reference, digest }: Pick<UntaggedImage, 'reference' | 'digest'>): string {
   return `${familiarName(reference)}@${digest}`;
 }

@@ -1,25 +1,25 @@
 const LF = 10;
-/** Characters of a line before a chunk. */
+/** Maximum characters of a chunk-size line. */
 const LINE_LIMIT = 1024;
 const SIZE_LINE = /^[ \t]*([0-9a-f]{1,13})[ \t]*(?:;.*)?\r?\n$/i;
 
 /**
- * Writes the lines before chunks anew, so that a strict parser takes what the clients of Go and curl take: space around a
- * size, empty extensions, and lines that end with LF alone. What follows a line that cannot be read stays as it is.
+ * Rewrites chunk-size lines so that a strict parser accepts what Go's client and curl accept: spaces around a size,
+ * empty extensions, and lines that end with LF alone. Everything after an unreadable line stays unchanged.
  *
- * @returns takes the bytes of a chunked body as they come, and returns those for the parser
+ * @returns a function that takes the received bytes of a chunked body and returns the bytes for the parser
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-7.1
  */
 export function createChunkMender(): (bytes: Buffer) => Buffer {
   let line = '';
-  /** Bytes of the chunk that are to come. */
+  /** Remaining bytes of the current chunk. */
   let left = 0;
   let isOver = false;
 
   const endLine = (): string => {
     const text = line;
     line = '';
-    // What ends the data of a chunk.
+    // The line break after the data of a chunk.
     if (/^\r?\n$/.test(text)) return '\r\n';
     const size = SIZE_LINE.exec(text)?.[1];
     left = Number.parseInt(size ?? '0', 16);

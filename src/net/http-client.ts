@@ -23,7 +23,10 @@ export interface HttpRequest {
   readonly method?: 'GET' | 'HEAD' | 'POST';
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
-  /** Who chose the URL: the origin of the registry that named it, or {@link ANYONE}. Absent where the URL is a registry's own. */
+  /**
+   * Who chose the URL: the origin of the registry that named it, or {@link ANYONE}. Absent where the URL is a
+   * registry's own.
+   */
   readonly chosenBy?: string;
 }
 
@@ -37,7 +40,7 @@ export interface HttpResponse {
   readonly method?: HttpRequest['method'];
   /** The URL that answered, after redirects. */
   readonly url: URL;
-  /** The first line of a header, or a list of all lines where the header is a list that we read. */
+  /** Returns the first line of a header; for lists such as Link, all lines joined by commas. */
   header(name: string): string | undefined;
   readonly body: Readable;
   /** Gives back the memory of a chunk of the body, see {@link ReadBuffers.release}; nobody has to. */
@@ -86,7 +89,7 @@ export interface OwnOrigin {
 
 /** Go's client, and with it Docker, gives up after 10 requests; containerd and curl follow more redirects. */
 const MAX_REDIRECTS = 10;
-/** https://www.rfc-editor.org/rfc/rfc9110#section-5.3: several lines of these mean one list. */
+/** Headers whose lines form one list. @see https://www.rfc-editor.org/rfc/rfc9110#section-5.3 */
 const LISTS: ReadonlySet<string> = new Set(['link', 'www-authenticate']);
 const ODD_ORIGINS_REMEMBERED = 1_000;
 const REDIRECT_BODY_LIMIT = 64 * 1024;
@@ -109,14 +112,14 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   };
   const { onread, release } = createReadBuffers(READ_BUFFERS_KEPT);
   const breaks = createBreakWatch();
-  /** Origins whose answers the parser refuses as they are. */
+  /** Origins whose responses the parser refuses unless they are repaired. */
   const odd = new LRUCache<string, true>({ max: ODD_ORIGINS_REMEMBERED });
   const waysFor = (judge: Guard['judgeAddresses'], tls?: HostTls): Ways => {
     const connect = connectorFor(options, { timeout: connectTimeout }, onread, judge, tls);
     const common = { ...timeouts, maxHeaderSize: HEAD_LIMIT };
     return {
       pooled: new Agent({ ...common, connect: breaks.watch(connect) }),
-      // Not one request in the pipeline: no connection is used again.
+      // Without pipelining, undici closes each connection after its response.
       single: new Agent({ ...common, connect: mending(connect), pipelining: 0 }),
     };
   };
@@ -138,7 +141,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   };
   const waysTo = (origin: string, chosenBy: string | undefined, proxy: URL | undefined): Ways => {
     if (proxy !== undefined) {
-      // What it tunnels goes past our connector, so that nothing is mended.
+      // A proxied connection bypasses our connector, so that its responses are not repaired.
       const agent = proxyAgent(proxy, isOwn(origin, chosenBy));
       return { pooled: agent, single: agent };
     }
@@ -240,10 +243,10 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
 const GZIP_MAGIC = Buffer.from([0x1f, 0x8b]);
 
 /**
- * Reads a small body whole, and unpacks one that is gzip as its Content-Encoding says: some servers pack what was asked
- * for as it is, which Go's client doesn't notice, as it asks for gzip.
+ * Reads a small body whole, and decompresses it if its Content-Encoding is gzip. Some servers compress without being
+ * asked, which Go's client doesn't notice because it always accepts gzip.
  *
- * @param limit bytes, packed and unpacked
+ * @param limit in bytes, for the compressed and for the decompressed body
  * @throws CatalogueError `registry-failed` past the limit, and where it cannot be unpacked
  */
 export async function readBody(response: HttpResponse, limit: number): Promise<Buffer> {
@@ -291,11 +294,11 @@ export async function drain(response: HttpResponse, timeout = DRAIN_TIMEOUT_MS):
 
 interface UpstreamErrorOptions {
   readonly isProxied?: boolean;
-  /** Whether the request must not be sent again, whatever failed. */
+  /** Whether the request must not be repeated after any failure. */
   readonly isFinal?: boolean;
 }
 
-/** Turns what the network threw into an error of the catalogue that names the host; an abort stays an abort. */
+/** Converts a network error into a CatalogueError that names the host. An AbortError stays as it is. */
 export function upstreamError(
   error: unknown,
   upstream: string,
@@ -323,8 +326,8 @@ export function upstreamError(
 }
 
 /**
- * Tells what a proxy refuses, for which undici has only an abort (behind CONNECT) or an argument error (without), whose
- * texts have the status.
+ * Recognizes a refusal by a proxy. undici reports it only as an abort (with CONNECT) or an argument error (without),
+ * with the status in the message.
  */
 function proxyError(error: unknown, proxy: URL | undefined): unknown {
   if (proxy === undefined || !(error instanceof Error) || !('code' in error)) return error;
@@ -357,7 +360,7 @@ const CONNECTION_FAILURES = new Map([
   ['ERR_TLS_CERT_ALTNAME_INVALID', 'its certificate is for another host'],
 ]);
 
-/** A name or a certificate that is wrong now is wrong a second later. */
+/** Failures that a retry cannot fix: a wrong name or certificate is still wrong a second later. */
 const LASTING_FAILURES = /CERT|SELF_SIGNED|UNABLE_TO_|^ENOTFOUND$/;
 
 /**
@@ -388,7 +391,7 @@ function connectorFor(
   };
   const shared = { ...options, allowH2: false, autoSelectFamily: true, lookup: hook };
   const plain = buildConnector({ ...shared, onread });
-  // Records of TLS are so small that to lend their memory takes longer than to have it fresh.
+  // TLS records are so small that pooling their buffers takes longer than allocating new ones.
   let secure: buildConnector.connector | undefined;
   return (target, callback) => {
     if (target.protocol !== 'https:') return plain(target, callback);
@@ -419,8 +422,8 @@ function judgeUnlessTrusted(guard: Guard, { origin }: OwnOrigin): Guard['judgeAd
 }
 
 /**
- * How a host is known: by the default authorities, those of the system among them, and by further ones beside them, as
- * with containerd and Docker. The list is parsed here, once, rather than for each connection.
+ * Returns the TLS options for a host. As in containerd and Docker, its own authorities are trusted in addition to the
+ * default ones, which include those of the system. The list is parsed here once, not for each connection.
  */
 function tlsOptions({ authorities, certificate, key, skipVerify }: HostTls = PLAIN_TLS) {
   trustSystemAuthorities();

@@ -1,32 +1,32 @@
 import type { buildConnector, Dispatcher } from 'undici';
 import { mendAnswer } from './response-head.ts';
 
-/** Two ways to the same origin. */
+/** Two dispatchers for the same origin. */
 export interface Ways {
-  /** Over connections that serve many requests. */
+  /** Reuses connections for many requests. */
   readonly pooled: Dispatcher;
-  /** Over a connection of its own, and with the head of the answer mended for the parser. */
+  /** Uses a new connection for each request, and repairs the head of the response for the parser. */
   readonly single: Dispatcher;
 }
 
-/** Why a request that failed is worth sending once more at once, over a connection of its own. */
+/** The reason why a failed request should be repeated immediately, over a new connection. */
 export type Reason = 'reused' | 'odd';
 
-/** Sees connections break. */
+/** Recognizes broken connections and responses. */
 export interface BreakWatch {
   /** Watches the connections of a connector. */
   watch(connect: buildConnector.connector): buildConnector.connector;
   /**
-   * Tells why to send a request once more: `reused` where a connection that had served others ended instead of an answer,
-   * as Go's client does, and `odd` where the parser refuses the answer.
+   * Returns why to repeat a request: `reused` if a reused connection ended before the response, which Go's client
+   * repeats, too; `odd` if the parser refused the response; undefined if it should not be repeated.
    */
   reasonFor(error: unknown): Reason | undefined;
 }
 
 const BROKEN: ReadonlySet<string> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
-/** undici adds the digits of all lengths, and the space behind them, to one number, which no body has. */
+/** undici joins the digits of repeated lengths, and spaces after them, into one number that no body matches. */
 const WRONG_LENGTH = 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
-/** undici has no other name for an interim 100, which it takes for the answer. */
+/** The message by which undici reports an interim 100, which it takes for the final response. */
 const INTERIM = 'bad response';
 
 export function createBreakWatch(): BreakWatch {
@@ -34,7 +34,7 @@ export function createBreakWatch(): BreakWatch {
   return {
     watch: (connect) => (target, callback) =>
       connect(target, (...[error, socket]) => {
-        // Before undici does: the error itself says nothing of its connection.
+        // Registered before undici's listener, because the error itself does not identify its connection.
         socket?.once('error', (cause) => received.set(cause, socket.bytesRead));
         if (error === null) callback(null, socket);
         else callback(error, null);
@@ -50,17 +50,20 @@ export function createBreakWatch(): BreakWatch {
   };
 }
 
-/** Tells whether undici reads a Content-Length right: the space behind it would only show at the end of the body. */
+/**
+ * Tells whether undici reads a Content-Length correctly. A trailing space would cause an error only at the end of the
+ * body.
+ */
 export function isPlainLength(value: string | string[] | undefined): boolean {
   return value === undefined || /^\d+$/.test(String(value));
 }
 
-/** The error of undici for such a length. */
+/** Creates undici's error for such a length. */
 export function wrongLength(): Error {
   return Object.assign(new Error('The length is not a number alone'), { code: WRONG_LENGTH });
 }
 
-/** A connector whose connections are for one answer each. */
+/** Wraps a connector whose connections serve one response each, and repairs that response. */
 export function mending(connect: buildConnector.connector): buildConnector.connector {
   return (target, callback) =>
     connect(target, (...[error, socket]) => {
@@ -70,7 +73,7 @@ export function mending(connect: buildConnector.connector): buildConnector.conne
     });
 }
 
-/** What undici tells of the connection in its own errors. */
+/** Reads the bytes received on the connection from undici's own errors; 0 if they don't state it. */
 function bytesOf(error: Error): number {
   const socket = 'socket' in error ? error.socket : undefined;
   const isTold = typeof socket === 'object' && socket !== null && 'bytesRead' in socket;

@@ -35,7 +35,7 @@ export function nextHop(hop: Hop, status: number, location: string | undefined):
   return { url, headers, remaining: hop.remaining - 1 };
 }
 
-/** Headers come as latin1, a character for each byte: most often the bytes of a path in UTF-8. */
+/** Percent-encodes the bytes of a header, which Node.js decodes as latin1; mostly they are a path in UTF-8. */
 function percentEncoded(location: string): string {
   return location.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`);
 }

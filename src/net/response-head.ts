@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { createChunkMender } from './chunk-lines.ts';
 
-/** Bytes of the heads of one answer, interim ones included; a head that is longer stays as it is. */
+/** Maximum bytes of the heads of one response, including interim ones. A longer head stays unchanged. */
 export const HEAD_LIMIT = 128 * 1024;
 
 const STATUS_LINE = /^HTTP\/(\d)\.(\d) (\d{3})/;
@@ -11,12 +11,12 @@ const CHUNKED = /\r\ntransfer-encoding: chunked\r\n/i;
 const HEAD_END = /\r?\n\r?\n/;
 
 /**
- * Rewrites the head of an answer so that a strict parser takes what the clients of Go and curl take: lines that end with
- * LF alone, folded lines, space around names and values, names that no header can have, equal lengths that are stated
- * twice, a length beside chunks, and any minor version. Contradictions stay, for the parser to refuse.
+ * Rewrites the head of a response so that a strict parser accepts what Go's client and curl accept: lines that end with
+ * LF alone, folded lines, spaces around names and values, invalid header names, repeated equal lengths, a length beside
+ * chunked encoding, and any minor version. Contradictions stay, so that the parser refuses them.
  *
  * @param head in latin1, without its empty line
- * @returns the head with its empty line, which also ends the connection; empty for an interim answer
+ * @returns the head with its empty line and `Connection: close`; empty for an interim response
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
  */
 export function mendHead(head: string): string {
@@ -34,7 +34,7 @@ export function mendHead(head: string): string {
     if (/^content-length$/i.test(name)) {
       for (const length of value.split(',')) if (length.trim() !== '') lengths.add(length.trim());
     } else if (/^transfer-encoding$/i.test(name)) {
-      // Obsolete, and means the same as without it.
+      // Obsolete; it means the same as no header.
       if (/^identity$/i.test(value)) continue;
       isChunked = true;
       mended.push(`${name}: ${value}`);
@@ -46,13 +46,13 @@ export function mendHead(head: string): string {
   return `${mended.join('\r\n')}\r\nConnection: close\r\n\r\n`;
 }
 
-/** Mends the head, and the lines before chunks, of the one answer that a connection is for, before its reader sees it. */
+/** Repairs the head and the chunk-size lines of the only response on a connection before the parser reads them. */
 export function mendAnswer(socket: Socket): void {
   const push = Readable.prototype.push;
   let held = Buffer.alloc(0);
   let mendChunks: ((bytes: Buffer) => Buffer) | undefined;
   let isInHead = true;
-  /** What the parser may have of the bytes so far. */
+  /** Returns the bytes that the parser may read so far. */
   const mended = (chunk: Buffer): Buffer => {
     if (!isInHead) return mendChunks?.(chunk) ?? chunk;
     held = Buffer.concat([held, chunk]);
@@ -69,7 +69,7 @@ export function mendAnswer(socket: Socket): void {
       return Buffer.concat([Buffer.from(head, 'latin1'), mendChunks?.(held) ?? held]);
     }
   };
-  // Both net and tls hand what they have read to this method of the stream.
+  // Both net and tls pass the bytes that they read to this method of the stream.
   socket.push = function (this: Socket, chunk: Buffer | null, ...rest): boolean {
     if (chunk === null) {
       if (isInHead && held.length > 0) push.call(this, held);

@@ -7,7 +7,7 @@ import type { StatedPlatform } from './platform.ts';
  * @see https://github.com/opencontainers/image-spec/blob/main/descriptor.md
  */
 export interface Descriptor {
-  /** Empty where a manifest states none. */
+  /** The media type; empty if the manifest states none. */
   readonly mediaType: string;
   readonly digest: Digest;
   /** Bytes. */

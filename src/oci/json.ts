@@ -2,8 +2,8 @@
 export type JsonObject = { readonly [key: string]: unknown };
 
 /**
- * Parses bytes as JSON with an object at the top; undefined where they are anything else. Bytes that are not UTF-8 are
- * read as U+FFFD, as Go's decoder reads them: old configs have such bytes in their history.
+ * Parses bytes as a JSON object; undefined if they are anything else. Invalid UTF-8 becomes U+FFFD, as in Go's decoder,
+ * because the history of old configs contains such bytes.
  */
 export function parseJsonObject(bytes: Uint8Array): JsonObject | undefined {
   try {

@@ -17,13 +17,15 @@ export const MEDIA_TYPES = {
 } as const;
 
 /**
- * The types of configs that make an image. A plugin's is below `application/vnd.docker`, too, and its config looks like
- * an image's.
+ * Matches the config types of images. It excludes plugins, whose type also begins with `application/vnd.docker` and
+ * whose config looks like an image's.
  *
  * @see https://github.com/moby/moby/blob/v28.5.2/distribution/registry.go#L29 ImageTypes
  */
 const CONFIG_TYPE = /^application\/vnd\.(?:oci\.image|docker(?!\.plugin))(?:[.+]|$)/;
-/** The types that older tools and registries wrote for configs: these tell nothing, so that the config itself has to. */
+/**
+ * Config types from older tools and registries that say nothing about the content, so that the config itself decides.
+ */
 const VAGUE_CONFIG_TYPES: ReadonlySet<string> = new Set([
   'application/octet-stream',
   'application/json',
@@ -32,7 +34,7 @@ const VAGUE_CONFIG_TYPES: ReadonlySet<string> = new Set([
 ]);
 const LAYER_TYPE =
   /^application\/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar)(?:[.+](?:gzip|zstd))?$/;
-/** The types of older layers. Loaders look at the bytes. */
+/** Layer types from older tools. They are accepted, because loaders detect the format from the bytes. */
 const VAGUE_LAYER_TYPES: ReadonlySet<string> = new Set([
   'application/octet-stream',
   'application/x-gzip',
@@ -183,7 +185,7 @@ export function isForeignLayer({ mediaType }: Descriptor): boolean {
   return FOREIGN_LAYER_TYPE.test(mediaType);
 }
 
-/** Tells whether a layer's media type says that it is compressed, so that its digest is not its diff ID. */
+/** Tells whether a layer's media type states a compression, so that its digest differs from its diff ID. */
 export function isCompressedLayer({ mediaType }: Descriptor): boolean {
   return /[.+](?:gzip|zstd)$/.test(mediaType);
 }
@@ -194,7 +196,7 @@ export function isZstdLayer({ mediaType }: Descriptor): boolean {
 }
 
 /**
- * Tells whether an index says that an image has zstd layers, as buildah and podman write it.
+ * Tells whether an index annotates an image as having zstd layers, as buildah and podman do.
  *
  * @see https://github.com/containers/image/blob/v5.36.2/internal/manifest/oci_index.go OCI1InstanceAnnotationCompressionZSTD
  */
@@ -223,7 +225,7 @@ function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
   return { kind: 'image', mediaType, config, layers };
 }
 
-/** Tells whether the media type of a config leaves open whether its manifest is of an image. */
+/** Tells whether the media type of a config leaves open whether the manifest describes an image. */
 function isVagueConfig(config: Descriptor): boolean {
   return isVague(config, VAGUE_CONFIG_TYPES);
 }
@@ -271,7 +273,9 @@ function layerDescriptors(value: unknown): Descriptor[] {
   return list(value, 'layers', LAYERS_MAX).map((item, at) => blobDescriptor(item, `layers[${at}]`));
 }
 
-/** Reads a descriptor of a blob. A size of 0 has to be true: an archive would have an empty file there and look whole. */
+/**
+ * Reads a descriptor of a blob. A size of 0 has to be true: an archive would have an empty file there and look whole.
+ */
 function blobDescriptor(value: unknown, field: string): Descriptor {
   const blob = descriptor(value, field);
   if (blob.size === 0 && !isOfNothing(blob.digest))
@@ -283,7 +287,9 @@ function indexEntries(value: unknown): Descriptor[] {
   return list(value, 'manifests', INDEX_MAX).map(indexEntry);
 }
 
-/** Reads an entry of an index. Nothing here reads its size, as skopeo and crane ignore it too, so that any size passes. */
+/**
+ * Reads an entry of an index. Nothing here reads its size, as skopeo and crane ignore it too, so that any size passes.
+ */
 function indexEntry(value: unknown, at: number): Descriptor {
   const entry = isJsonObject(value) && !isSize(value.size) ? { ...value, size: 0 } : value;
   return descriptor(entry, `manifests[${at}]`);
@@ -300,7 +306,7 @@ function list(value: unknown, field: string, most: number): readonly unknown[] {
 function descriptor(value: unknown, field: string): Descriptor {
   if (!isJsonObject(value)) throw malformed(`its field ${field} is not a descriptor`);
   const { digest, size, urls, artifactType, annotations } = value;
-  // Go reads an absent type as an empty one, so that Docker and skopeo take both.
+  // Go reads an absent type as an empty one, so Docker and skopeo accept both.
   const mediaType = value.mediaType ?? '';
   if (typeof mediaType !== 'string') throw malformed(`the media type of ${field} is not a string`);
   if (!isDigest(digest)) throw malformed(`${field} has no valid digest`);
@@ -317,7 +323,7 @@ function descriptor(value: unknown, field: string): Descriptor {
   };
 }
 
-/** Reads a platform, of which words may be absent; undefined where a word is no plain one. */
+/** Reads a platform, whose fields may be absent; undefined if a field is not a plain word. */
 function platformOf(value: unknown): StatedPlatform | undefined {
   if (!isJsonObject(value)) return undefined;
   const [os, architecture, variant, osVersion] = [
@@ -326,7 +332,7 @@ function platformOf(value: unknown): StatedPlatform | undefined {
     value.variant,
     value['os.version'],
   ].map((word) => (word === '' || word === null ? undefined : word));
-  // They are shown to people and in logs, so that only plain words pass.
+  // Platforms are shown to people and in logs, so only plain words are accepted.
   if (!isPlatformWord(os ?? 'absent') || !isPlatformWord(architecture ?? 'absent')) return undefined;
   return {
     ...(isPlatformWord(os) && { os }),

@@ -11,19 +11,19 @@ export interface Platform {
   readonly variant: string | undefined;
 }
 
-/** The platform as a registry states it in an index or a config; an absent word fits any request. */
+/** The platform in an index or a config. An absent field matches any request. */
 export interface StatedPlatform {
   readonly os?: string | undefined;
   readonly architecture?: string | undefined;
   readonly variant?: string | undefined;
-  /** `10.0.17763.5696`: one index has Windows in several versions. */
+  /** The OS version, such as `10.0.17763.5696`: an index can list several versions of Windows. */
   readonly osVersion?: string | undefined;
 }
 
 /** Several platforms at once: all that there are, or those that are named. */
 export type Platforms = 'all' | readonly Platform[];
 
-/** Stands in for the words that an image does not state, as Docker's own builds are for Linux on amd64. */
+/** Defaults for absent fields. */
 const DEFAULTS = { os: 'linux', architecture: 'amd64' } as const;
 
 const ARCHITECTURE_ALIASES = new Map([
@@ -54,7 +54,7 @@ export function parsePlatform(text: string): Platform {
   return normalisePlatform({ os, architecture, variant });
 }
 
-/** Writes a platform as `linux/arm64` or `linux/arm/v7`; `linux` and `amd64` are the defaults of absent words. */
+/** Writes a platform as `linux/arm64` or `linux/arm/v7`. Absent fields default to `linux` and `amd64`. */
 export function formatPlatform({
   os = DEFAULTS.os,
   architecture = DEFAULTS.architecture,
@@ -75,8 +75,8 @@ export function isComplete({ os, architecture }: StatedPlatform): boolean {
 
 /**
  * Picks, among candidates in a registry's order, the first that runs best on the wanted platform: the same variant,
- * else the next older one of the same processor family; never another architecture. A platform that lacks a word is
- * picked only where no complete one fits.
+ * else the next older one of the same processor family; never another architecture. A platform with an absent field is
+ * picked only if no complete platform fits.
  *
  * @see https://github.com/containerd/platforms/blob/main/compare.go (platformVector)
  */
@@ -88,7 +88,7 @@ export function selectPlatform<T>(
   return selectPlatforms(wanted, candidates, platformOf)[0];
 }
 
-/** Picks all candidates that fit as well as the one that {@link selectPlatform} picks, in their order. */
+/** Picks all candidates that fit equally well as the one from {@link selectPlatform}, in their order. */
 export function selectPlatforms<T>(
   wanted: Platform,
   candidates: readonly T[],
@@ -112,7 +112,7 @@ export function selectPlatforms<T>(
   return [];
 }
 
-/** Takes the words that a platform does not state from another one. */
+/** Fills the absent fields of a platform from another one. */
 export function completed(stated: StatedPlatform, other: StatedPlatform): StatedPlatform {
   const { os, architecture, variant, ...rest } = stated;
   return {
@@ -123,7 +123,7 @@ export function completed(stated: StatedPlatform, other: StatedPlatform): Stated
   };
 }
 
-/** Brings a stated platform to normal form: `linux/arm64/v8` is `linux/arm64`, and absent words have their defaults. */
+/** Normalizes a platform: `linux/arm64/v8` becomes `linux/arm64`, and absent fields get their defaults. */
 export function normalisePlatform(stated: StatedPlatform): Platform {
   const os = (stated.os ?? DEFAULTS.os).toLowerCase();
   const given = (stated.architecture ?? DEFAULTS.architecture).toLowerCase();

@@ -111,7 +111,7 @@ export function referenceOrNone(text: string): Reference | undefined {
   }
 }
 
-/** Names what a repository has under a digest, without the tag. */
+/** Replaces the tag of a reference by a digest. */
 export function digestReference(reference: Reference, digest: Digest): Reference {
   return Object.freeze({ ...reference, tag: undefined, tagGiven: false, digest });
 }
@@ -121,7 +121,9 @@ export function formatReference({ name, tag, digest }: Reference): string {
   return name + (tag === undefined ? '' : `:${tag}`) + (digest === undefined ? '' : `@${digest}`);
 }
 
-/** Writes a repository as people do: `busybox` for `docker.io/library/busybox`; others keep their registry. */
+/**
+ * Returns the short name of a repository: `busybox` for `docker.io/library/busybox`. Other registries stay in the name.
+ */
 export function familiarName({ domain, path }: Repository): string {
   if (domain !== DEFAULT_DOMAIN) return `${domain}/${path}`;
   return /^library\/[^/]+$/.test(path) ? path.slice('library/'.length) : path;
@@ -133,7 +135,9 @@ export function familiarReference(reference: Reference): string {
   return familiarName(reference) + (tagGiven ? `:${tag}` : '') + (digest === undefined ? '' : `@${digest}`);
 }
 
-/** Writes the name that an archive has in it, as people do: `busybox:latest`, with the tag also where none was written. */
+/**
+ * Writes the name that an archive has in it, as people do: `busybox:latest`, with the tag also where none was written.
+ */
 export function taggedName(reference: Reference): string {
   return familiarName(reference) + (reference.tag === undefined ? '' : `:${reference.tag}`);
 }

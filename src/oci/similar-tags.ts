@@ -1,22 +1,24 @@
 const MOST = 8;
-/** Up to 1; a tag that shares half of its characters with the wanted one is similar. */
+/** Minimum similarity, from 0 to 1. At 0.5, half of the characters are the same. */
 const LEAST_SIMILARITY = 0.5;
-/** Typing mistakes that are counted; more make another tag. */
+/** Maximum number of typing mistakes; with more, it is another tag. */
 const MOST_EDITS = 3;
-/** Characters between the shared beginning and end in which mistakes are counted: the work grows with its square. */
+/**
+ * Maximum characters between the shared start and end in which mistakes are counted, as the work grows quadratically.
+ */
 const LONGEST_MIDDLE = 24;
 /** Tags in which mistakes are counted: those that share most characters with the wanted one at both ends. */
 const MOST_COUNTED = 1000;
-/** Tags that tools derive from a digest, for signatures and other referrers: these name no image. */
+/** Matches tags that tools derive from a digest for signatures and other referrers. They don't name images. */
 const DERIVED = /^sha\d{3}-[0-9a-f]{64}/;
 
 /**
- * Chooses the tags that someone may have meant by a tag that does not exist, the most similar first. `latest` means the
- * newest, so that the first of the list stand for it where nothing is written like it.
+ * Chooses existing tags that a user may have meant by a missing tag, the most similar first. For a missing `latest`
+ * without similar tags, returns the first tags of the list, which are the newest.
  *
  * Takes time in proportion to the characters of all tags: some 20 ms for 20,000 tags.
  *
- * @param tags in the order in which equally similar ones are offered
+ * @param tags in the order for equally similar ones, the newest first
  */
 export function similarTags(wanted: string, tags: readonly string[]): string[] {
   const images = tags.filter((tag) => !DERIVED.test(tag));
@@ -39,7 +41,7 @@ interface Candidate {
   /** Characters that both texts begin and end with. */
   readonly start: number;
   readonly end: number;
-  /** The share of these characters: 1 for equal texts, 0 for texts that share neither beginning nor end. */
+  /** The share of these characters: 1 for equal texts, 0 if they share neither start nor end. */
   readonly shared: number;
   similarity: number;
 }
@@ -62,8 +64,8 @@ function similarityByEdits(wanted: string, { lower, start, end }: Candidate): nu
 }
 
 /**
- * Counts insertions, deletions, replacements and swaps of neighbours between two texts, up to one more than
- * {@link MOST_EDITS}: only that near the diagonal of the usual table can be less.
+ * Counts insertions, deletions, replacements, and swaps of neighbors between two texts, up to one more than
+ * {@link MOST_EDITS}. Only cells near the diagonal of the table can be within that limit, so only these are computed.
  *
  * @see https://en.wikipedia.org/wiki/Damerau%E2%80%93Levenshtein_distance#Optimal_string_alignment_distance
  */

@@ -9,9 +9,9 @@ import {
   type LeaseLimits,
 } from './counting-store.ts';
 
-/** All leases by their ends; what each client downloads, with how many holders; how much each client downloads. */
+/** The keys: leases by expiry; the downloads of each client, with their number of holders; the downloads per client. */
 const LEASE_KEYS = ['leases', 'downloads', 'clients'].map((name) => LIMITS_PREFIX + name);
-/** Leases that one script renews: others wait meanwhile, for less than a millisecond. */
+/** Leases that one script renews. It blocks Redis for less than a millisecond. */
 const RENEWED_AT_ONCE = 200;
 
 /** Replicas' clocks differ; that of Redis is one. A test gives its own. */

@@ -16,7 +16,7 @@ const CONNECT_MS = 2000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2000;
 
-/** Milliseconds between two probes. */
+/** Milliseconds between probes. */
 const PROBE_MS = 2000;
 const PROBE_KEY = `${LIMITS_PREFIX}probe`;
 
@@ -49,11 +49,11 @@ export async function connectRedis(address: RedisAddress, log: RedisLog): Promis
     first.resolve();
     for (const returned of listeners) returned();
   };
-  // A connection alone says little: a Redis that hangs keeps it, a replica refuses to write, and a Cluster has one as
-  // long as any of its nodes lives, though the one that has the limits is down.
+  // An open connection is not enough: a hanging Redis keeps it open, a replica refuses writes, and a Cluster is
+  // connected as long as any node is up, even if the node with the limits is down.
   const probe = async (): Promise<void> => {
     try {
-      // Refused where writes are; XX leaves a key that does not exist as it is.
+      // This write changes nothing: with XX, SET ignores a missing key. It is refused if writes are refused.
       await client.set(PROBE_KEY, '', 'XX');
       find();
     } catch (error) {
@@ -124,7 +124,7 @@ function clientFor(address: RedisAddress) {
       enableOfflineQueue: false,
       clusterRetryStrategy: pauseAfter,
       redisOptions: common,
-      // It would connect to the address that a name means, for which there is seldom a certificate.
+      // By default, ioredis resolves names itself and connects to the address, which the certificate seldom names.
       ...(tls && {
         dnsLookup: (host: string, done: (error: null, address: string) => void) => done(null, host),
       }),
@@ -141,7 +141,7 @@ function clientFor(address: RedisAddress) {
   return new Client({ ...common, ...alone, ...nodes[0], db });
 }
 
-/** The authorities are parsed once, rather than for each connection. */
+/** Creates the TLS options. Authorities are parsed here once, not for each connection. */
 function tlsOptions({
   authorities,
   certificate: cert,

@@ -3,7 +3,9 @@
  * where Redis is away: nobody waits for it, and each caller has something to do without it.
  */
 export interface Redis {
-  /** Whether it takes what limits write, as far as is known; in a Cluster, the node that has them. */
+  /**
+   * Whether Redis accepts writes of the limits, as far as known. In a Cluster, this is about the node with the limits.
+   */
   readonly isConnected: boolean;
   get(key: string): Promise<Buffer | undefined>;
   /** @param ttl milliseconds, after which it is forgotten; undefined: never */
@@ -34,28 +36,30 @@ export interface RedisAddress {
   readonly username: string | undefined;
   readonly password: string | undefined;
   readonly isTls: boolean;
-  /** Absent where Sentinels have the user and the password of Redis. */
+  /** The login for Sentinels; absent if they use the login of Redis. */
   readonly sentinelLogin?: RedisLogin;
-  /** Absent where the usual authorities do and no certificate is wanted. */
+  /** Absent if the default authorities suffice and no client certificate is needed. */
   readonly tls?: RedisTls;
 }
 
-/** Who logs in; undefined for the user `default`, and for no password. */
+/** A login. An undefined user is `default`; an undefined password means none. */
 export interface RedisLogin {
   readonly username: string | undefined;
   readonly password: string | undefined;
 }
 
-/** How Redis and its Sentinels are known by TLS, and how this service is known to them; all of it PEM. */
+/** TLS files for Redis and its Sentinels, in PEM. */
 export interface RedisTls {
-  /** Trusted beside the authorities of the system. */
+  /** Certificate authorities that are trusted in addition to those of the system. */
   readonly authorities: string | undefined;
   readonly certificate: string | undefined;
-  /** Of the certificate. */
+  /** The key of the certificate. */
   readonly key: string | undefined;
 }
 
 /** What begins every key, so that others may use the same Redis. */
 export const KEY_PREFIX = 'dockerproxy:';
-/** What begins the keys of limits: one slot of a Cluster for all of them, as a script may use no more. */
+/**
+ * Prefix of the keys of limits. The hash tag puts them all in one slot of a Cluster, because a script may use only one.
+ */
 export const LIMITS_PREFIX = `${KEY_PREFIX}{limits}:`;

@@ -4,15 +4,15 @@ import { type Reference, type Repository, referenceOrNone } from '../oci/referen
 import type { Authorizer, RegistryAuthorizer } from './authorizer.ts';
 import { missingOrPrivate } from './status-error.ts';
 
-/** A path of the registry API: anything, `/v2/`, a repository, and something in it. */
+/** Matches a path of the registry API: an optional prefix, `/v2/`, a repository, and a resource in it. */
 const RESOURCE = /^(?:\/.*?)?\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\/[^/]+$/;
 
 /**
- * Sends a request of a registry's API with the authorization that the registry asks for. Where the registry redirects to
- * another registry, that one is asked with an authorization of its own: credentials never travel with a redirect
+ * Sends a request to a registry's API with the authorization that the registry requires. If it redirects to another
+ * registry, that registry gets an authorization of its own, because credentials must not follow redirects
  * (CVE-2020-15157).
  *
- * @returns an answer with any status but 401
+ * @returns a response with any status except 401
  * @throws CatalogueError `image-not-found` or `registry-credentials-refused` for 401; as {@link HttpClient.request} and
  *   {@link Authorizer.challenged} do
  */
@@ -28,7 +28,7 @@ export async function requestAuthorized(
     return http.request(at, { ...request, chosenBy: url.origin, headers }, signal);
   };
 
-  /** Answers the challenge of one registry, once. What another origin asks for is not answered. */
+  /** Answers the challenge of one registry once. Challenges from other origins are not answered. */
   const exchange = async (by: Authorizer, from: Repository, at: URL, refused?: HttpResponse) => {
     const known = await by.authorization(from);
     const first = known === undefined && refused ? refused : await attempt(at, known);
@@ -51,12 +51,12 @@ export async function requestAuthorized(
     throw await theirs.refusal(target);
   } catch (error) {
     const isMissing = error instanceof CatalogueError && error.code === 'image-not-found';
-    // The client asked for the repository that redirects.
+    // The error names the repository that the client requested, not the one behind the redirect.
     throw isMissing ? missingOrPrivate(repository, error) : error;
   }
 }
 
-/** Reads which repository a URL is of; undefined where it is not of a registry's API. */
+/** Reads the repository from a URL of a registry's API; undefined for other URLs. */
 function repositoryOf({ host, pathname }: URL): Reference | undefined {
   // A name without a dot or a port would be read as a repository of Docker Hub.
   if (!/[.:]/.test(host)) return undefined;

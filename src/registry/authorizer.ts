@@ -27,12 +27,12 @@ export interface Authorizer {
   refusal(repository: Repository): Promise<CatalogueError>;
 }
 
-/** Knows which Authorization header a registry wants, and those wanted where it redirects to another registry. */
+/** Knows the Authorization headers for a registry and for other registries that it redirects to. */
 export interface RegistryAuthorizer extends Authorizer {
   /**
-   * Chooses who answers a registry that a redirect has reached, with tokens apart from those of direct requests.
+   * Returns the authorizer for a registry behind a redirect. Its tokens are separate from those of direct requests.
    *
-   * @param origin of the registry that the redirect has reached
+   * @param origin of the registry behind the redirect
    */
   redirected(target: Reference, origin: string): Authorizer;
 }
@@ -41,8 +41,9 @@ export interface AuthorizerOptions {
   readonly http: HttpClient;
   readonly credentials: CredentialStore;
   /**
-   * Tells whether clients may read a repository by its registry's credentials where another registry redirects to it;
-   * anonymous only where absent. Otherwise any registry could open the private repositories of another one.
+   * Tells whether requests may use the registry's credentials for a repository that another registry redirects to.
+   * Without this check, any registry could open private repositories of another one. If absent, such requests are
+   * anonymous.
    */
   readonly mayUseCredentials?: (target: Reference, origin: string) => boolean;
   /** Milliseconds since some fixed moment. */
@@ -252,7 +253,7 @@ function realmOf(challenge: Challenge, domain: string): URL {
   return new URL(realm);
 }
 
-/** Names the token server that the guard refuses: the registry itself may be at an address that is fine. */
+/** Names the token server that the guard refuses, because the address of the registry itself may be allowed. */
 function tokenServerError(cause: unknown, { protocol, host }: URL, domain: string): unknown {
   if (!(cause instanceof CatalogueError) || cause.code !== 'address-refused') return cause;
   return new CatalogueError(

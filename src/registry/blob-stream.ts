@@ -16,9 +16,9 @@ export interface BlobHost {
   readonly open: OpenRange;
   /** How often in a row it is asked again while no byte comes; 4 where absent. */
   readonly retries?: number | undefined;
-  /** {@link patiently} where absent. */
+  /** The retry policy; defaults to {@link patiently}. */
   readonly retry?: Retry;
-  /** How slowly it may send; {@link SLOWEST_REGISTRY} where absent. */
+  /** The minimum transfer rate; defaults to {@link SLOWEST_REGISTRY}. */
   readonly slowest?: PaceLimits | undefined;
   /** Whether it is worth asking now; it always is where absent. */
   readonly admits?: () => boolean;
@@ -28,11 +28,14 @@ export interface BlobHost {
 }
 
 const MAX_FAILURES = 4;
-/** Milliseconds: the client at the other end gives up, too. */
+/** Milliseconds. With a longer pause, the client would give up. */
 const LONGEST_PAUSE_MS = 20_000;
-/** As curl reads it: units are words in any case, and some servers write `bytes=` or `bytes:`. */
+/**
+ * Parses Content-Range as leniently as curl: the unit in any case, and also `bytes=` or `bytes:`, which some servers
+ * send.
+ */
 const CONTENT_RANGE = /^\s*bytes[\s:=]*(\d+)\s*-\s*\d+\s*\/\s*(\d+|\*)\s*$/i;
-/** A registry that drips, or breaks off after each byte, holds a connection and a client for nothing. */
+/** Below this rate, a registry holds a connection and a client without useful progress. */
 export const SLOWEST_REGISTRY: PaceLimits = { bytesPerSecond: 1024, patience: 60_000 };
 
 /**
@@ -68,8 +71,8 @@ class BlobStream extends DirectStream {
   /** How far it has come. */
   #at: number;
   /**
-   * Of a whole blob, the last chunk, which is given away when all are verified; or the first one until there is another:
-   * a host that sends a page instead ends there.
+   * Of a whole blob, the last chunk, which is given away when all are verified; or the first one until there is
+   * another: a host that sends a page instead ends there.
    */
   #held: Buffer | undefined;
   #consumer: Consumer | undefined;
@@ -177,14 +180,16 @@ class BlobStream extends DirectStream {
         if (this.#isTooSlow) throw error;
         if (this.#at > before) tries.restart();
         await tries.next(error, this.#signal);
-        // The registry asked for that pause.
+        // A pause that the registry asks for doesn't count as slow.
         if (error instanceof CatalogueError && error.pause !== undefined)
           this.#waitsSince = performance.now();
       }
     }
   }
 
-  /** Takes the bytes of a response that are wanted, also where the registry ignored the range and sends the whole blob. */
+  /**
+   * Takes the bytes of a response that are wanted, also where the registry ignored the range and sends the whole blob.
+   */
   async #receive(response: HttpResponse, host: BlobHost, pace: Pace): Promise<void> {
     const { body, url } = response;
     let position = checkedStart(
@@ -263,14 +268,16 @@ class BlobStream extends DirectStream {
   }
 }
 
-/** Where the body begins in the blob. Destroys a body that cannot be of this blob, or of this part of it. */
+/**
+ * Returns the position of the body in the blob. Destroys a body that cannot be this blob, or the requested part of it.
+ */
 function checkedStart(response: HttpResponse, blob: Descriptor, at: number, isWhole: boolean): number {
   const fail = (why: string): never => {
     response.body.destroy();
     throw mismatch(blob, why);
   };
   const contentRange = response.header('content-range');
-  // Without a Range in the request, a part without its place can only be the whole, which is verified.
+  // If the request had no Range, a 206 without Content-Range can only be the whole blob, which is verified.
   const isPart = response.status === 206 && !(isWhole && contentRange === undefined);
   if (isPart) {
     const [, first, total] = CONTENT_RANGE.exec(contentRange ?? '') ?? [];

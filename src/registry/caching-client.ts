@@ -108,8 +108,8 @@ export function createCachingClient(options: CachingClientOptions): RegistryClie
   };
 
   /**
-   * Asks by HEAD; undefined where only a GET of the tag can tell: the registry refuses HEAD, states no digest, or states
-   * one that it does not have.
+   * Resolves a tag by HEAD. Undefined if only a GET can resolve it, because the registry refuses HEAD, states no
+   * digest, or states a digest that it does not have.
    */
   const byHead = async (
     repository: Repository,

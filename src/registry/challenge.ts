@@ -8,19 +8,18 @@ export interface Challenge {
 
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const QUOTED = '"(?:[^"\\\\]|\\\\.)*"';
-// A value without quotes is more than a token where a registry leaves the quotes of its realm out.
+// Accepts more than a token, because some registries omit the quotes around the realm.
 const BARE = '[^\\s,"=][^\\s,"]*(?=[\\s,]|$)';
 // Docker takes a quoted value whatever follows it, such as the semicolon of another header.
 const PARAMETER = new RegExp(`[\\s,]*(${TOKEN})\\s*=\\s*(${QUOTED}|${BARE})`, 'y');
-// A scheme may stand alone, or have a token68 instead of parameters: `Negotiate YWJj==`.
+// A scheme may have no parameters, or a token68 instead: `Negotiate YWJj==`.
 const SCHEME = new RegExp(`[\\s,]*(${TOKEN})(?=[\\s,]|$)(?:[ \\t]+[\\w.~+/-]+=*\\s*(?=,|$))?`, 'y');
 /** Ends at the next comma outside of quotes. A quote that never closes matches nothing, which keeps parsing linear. */
 const UNREADABLE = new RegExp(`[\\s,]*(?:${QUOTED}|[^,"])+`, 'y');
 const SUPPORTED = ['bearer', 'basic'];
 
 /**
- * Parses a `WWW-Authenticate` header, which may list several challenges. Skips what does not follow the grammar, up to
- * the next comma.
+ * Parses a `WWW-Authenticate` header, which may list several challenges. Skips invalid parts up to the next comma.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
  */

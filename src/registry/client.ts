@@ -47,8 +47,8 @@ export interface RegistryClient {
    */
   manifest(repository: Repository, reference: string, signal: AbortSignal): Promise<FetchedManifest>;
   /**
-   * Asks what a tag points at, which fetches nothing; undefined where the registry does not say. Some registries refuse
-   * HEAD and answer GET, so that a failure is no verdict on the tag.
+   * Resolves a tag to a digest by HEAD; undefined if the registry states none. Some registries refuse HEAD but answer
+   * GET, so a failure does not mean that the tag is missing.
    *
    * @throws CatalogueError as {@link RegistryClient.manifest} does
    */
@@ -81,7 +81,7 @@ export interface DirectClient extends RegistryClient {
 export interface RegistryClientOptions {
   readonly http: HttpClient;
   readonly authorizer: RegistryAuthorizer;
-  /** Registries that are spoken to by plain HTTP. */
+  /** Registries that are contacted by plain HTTP. */
   readonly insecure: ReadonlySet<string>;
   /** Where the API of a host is that stands in for registries; by the registry's name where absent. */
   readonly api?: URL;
@@ -89,23 +89,23 @@ export interface RegistryClientOptions {
   readonly slowest?: PaceLimits;
   /** Milliseconds in which a manifest must be there, whole; 60 000 where absent. */
   readonly metadataTimeout?: number;
-  /** Further tries of a manifest, a list of tags and other metadata, the token included; 2 where absent. */
+  /** Retries for a manifest, a list of tags, or other metadata, including its token; 2 by default. */
   readonly metadataRetries?: number;
-  /** How often in a row a blob is asked for again while no byte of it comes; 4 where absent. */
+  /** Consecutive retries for a blob without progress; 4 by default. */
   readonly blobRetries?: number;
-  /** {@link patiently} where absent. */
+  /** The retry policy; defaults to {@link patiently}. */
   readonly retry?: Retry;
 }
 
 const MANIFEST_LIMIT = 4 * 1024 * 1024;
-/** Bytes of an answer that is no success; what its reader shows of it is short. */
+/** Maximum bytes of an error response; only a short excerpt is shown. */
 const ERROR_LIMIT = 64 * 1024;
 const METADATA_RETRIES = 2;
-/** A GET follows where a HEAD fails. */
+/** Fewer than for GET, because a GET follows a failed HEAD. */
 const HEAD_RETRIES = 1;
-/** Milliseconds: somebody waits for the first byte of an answer. */
+/** Milliseconds. Short, because a client is waiting for the first byte. */
 const LONGEST_METADATA_PAUSE_MS = 5_000;
-/** What servers that cannot send a part answer, besides the whole. */
+/** Statuses from servers that cannot send a range. Others send the whole blob with 200. */
 const RANGE_REFUSALS: ReadonlySet<number> = new Set([400, 405, 406, 412, 416, 501]);
 const METADATA_TIMEOUT_MS = 60_000;
 const ACCEPT_MANIFESTS = Object.values(MEDIA_TYPES).join(', ');
@@ -139,7 +139,7 @@ export function createRegistryClient({
   const tries = (retries = metadataRetries): Tries =>
     retry({ retries, longestPause: LONGEST_METADATA_PAUSE_MS });
 
-  /** Sends a request for metadata and reads its answer whole, so that one that breaks off is asked for again, too. */
+  /** Sends a request for metadata and reads the whole response, so that a truncated response is retried, too. */
   const fetchWhole = async (
     repository: Repository,
     resource: string,
@@ -155,7 +155,7 @@ export function createRegistryClient({
         throw statusError(response);
       }
       const bytes = await readWhole(response);
-      // It is unpacked by now.
+      // The body is decompressed already.
       const header: HttpResponse['header'] = (name) =>
         name === 'content-encoding' ? undefined : response.header(name);
       return { ...response, header, body: Readable.from([bytes]) };
@@ -165,7 +165,7 @@ export function createRegistryClient({
 
   const headTries = (): Tries => tries(Math.min(HEAD_RETRIES, metadataRetries));
 
-  /** Asks by GET, for registries that refuse a HEAD, or redirect it to an address that is signed for GET alone. */
+  /** Checks a blob by GET, for registries that refuse HEAD or redirect it to a URL that is signed for GET only. */
   const hasFirstByte = (repository: Repository, resource: string, signal: AbortSignal): Promise<boolean> => {
     const deadline = soon(signal);
     const work = async (): Promise<boolean> => {
@@ -181,7 +181,10 @@ export function createRegistryClient({
 
   const openBlob = (repository: Repository, blob: Descriptor): OpenRange => {
     let takesRanges = true;
-    /** Asks for a range, or where that is refused for the whole, of which the reader skips what is before. */
+    /**
+     * Requests a range. If the server refuses ranges, requests the whole blob; the reader skips the bytes before the
+     * range.
+     */
     const ask = async (
       range: ByteRange,
       get: (headers: Record<string, string>) => Promise<HttpResponse>,
@@ -297,7 +300,7 @@ export function registryOrigin(domain: string, insecure: ReadonlySet<string>): s
   return new URL(`${insecure.has(domain) ? 'http' : 'https'}://${domain}`).origin;
 }
 
-/** Reads the body of an answer; one of an error that cannot be read is empty. */
+/** Reads the body of a response. The body of an error becomes empty if it cannot be read. */
 async function readWhole(response: HttpResponse): Promise<Buffer> {
   if (response.status === 200) return readBody(response, MANIFEST_LIMIT);
   return readBody(response, ERROR_LIMIT).catch(() => Buffer.alloc(0));
@@ -306,7 +309,7 @@ async function readWhole(response: HttpResponse): Promise<Buffer> {
 function manifestError(response: HttpResponse, repository: Repository, reference: string): CatalogueError {
   if (response.status === 403) return missingOrPrivate(repository);
   if (response.status !== 404) return statusError(response);
-  // Docker Hub answers 401 for a repository that is missing or private, and 404 for a tag alone.
+  // Docker Hub answers 401 for a missing or private repository, and 404 only for a missing tag.
   if (!isDigest(reference)) return new UnknownTagError(repository, reference);
   const image = `${repository.domain}/${repository.path}@${reference}`;
   return new CatalogueError('image-not-found', `The image ${image} does not exist.`);

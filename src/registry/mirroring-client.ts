@@ -27,8 +27,8 @@ export interface MirroringClientOptions {
 }
 
 /**
- * The outage of a registry, a mirror of which has answered that it does not have what was asked for. Whether that is an
- * answer depends on the question: an image may well be missing at the mirror alone.
+ * Thrown if a registry is unreachable and one of its mirrors answered that it does not have the requested object. The
+ * caller decides whether that answer counts, because an image may be missing only from the mirror.
  */
 export class MirrorsAloneError extends CatalogueError {
   constructor(outage: CatalogueError) {
@@ -42,7 +42,8 @@ const UNUSABLE: ReadonlySet<ErrorCode> = new Set(['registry-credentials-refused'
 
 /**
  * Asks the mirrors of a registry before the registry itself: in their order, the next one where one fails, has nothing
- * or lies. Whatever comes is verified, whoever sends it; a blob that one of them breaks off is gone on with from the next.
+ * or lies. Whatever comes is verified, whoever sends it; a blob that one of them breaks off is gone on with from the
+ * next.
  */
 export function createMirroringClient({ client, mirrorsOf }: MirroringClientOptions): RegistryClient {
   const ask = async <T>(
@@ -54,7 +55,7 @@ export function createMirroringClient({ client, mirrorsOf }: MirroringClientOpti
   ): Promise<T> => {
     let isDenied = false;
     const shaky: Mirror[] = [];
-    /** What one of some mirrors answers; undefined where none of them has an answer. */
+    /** Returns the first answer from the mirrors; undefined if none has an answer. */
     const askAll = async (mirrors: Iterable<Mirror>): Promise<{ readonly result: T } | undefined> => {
       for (const mirror of mirrors) {
         try {
@@ -78,7 +79,7 @@ export function createMirroringClient({ client, mirrorsOf }: MirroringClientOpti
       return await work(client, repository);
     } catch (error) {
       if (!isOutage(error) || signal.aborted) throw error;
-      // A mirror may be all that is within reach: its failure is given a second chance, as a registry's is.
+      // Only mirrors may be reachable, so a mirror that failed temporarily is tried again, like a registry.
       const late = await askAll(shaky.splice(0));
       if (late !== undefined) return late.result;
       throw isDenied ? new MirrorsAloneError(error) : error;
@@ -145,12 +146,15 @@ function hostAt(mirror: Mirror, repository: Repository, blob: Descriptor): BlobH
   };
 }
 
-/** The mirrors that are worth asking, each judged when its turn comes. */
+/** Yields the mirrors whose circuit is closed, checked only when each is next. */
 function* admitted(mirrors: readonly Mirror[]): Generator<Mirror, void> {
   for (const mirror of mirrors) if (mirror.circuit.admits()) yield mirror;
 }
 
-/** The mirrors, the registry, and where it is out of reach the mirrors again whose failure may have passed. */
+/**
+ * Lists the mirrors, then the registry, then again the mirrors that failed temporarily, for use if the registry is
+ * unreachable.
+ */
 function withSecondChance(mirrors: readonly BlobHost[], registry: BlobHost): BlobHost[] {
   const shaky = new Set<BlobHost>();
   let isAlone = false;
@@ -171,7 +175,10 @@ function withSecondChance(mirrors: readonly BlobHost[], registry: BlobHost): Blo
   return [...first, origin, ...second];
 }
 
-/** Tells whether what failed may work a moment later; one that answers too late has had its time. */
+/**
+ * Tells whether a failed mirror may work a moment later. A timeout does not count, because it used up the mirror's
+ * time.
+ */
 function mayPass(error: unknown): boolean {
   return isOutage(error) && !error.isFinal && error.code !== 'registry-timeout' && error.pause === undefined;
 }

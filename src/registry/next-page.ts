@@ -1,22 +1,21 @@
 import type { Repository } from '../oci/reference.ts';
 
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
-// Each run of spaces matches in one way only, so that a header without an end is refused in linear time.
+// Each run of spaces matches in only one way, so that an unterminated header is refused in linear time.
 const PARAMETER = `\\s*;(?:\\s*${TOKEN}(?:\\s*=\\s*(?:"(?:[^"\\\\]|\\\\.)*"|[^\\s,;"]*))?)?`;
-// Docker and skopeo take a target without its brackets, too.
+// Docker and skopeo also accept a target without angle brackets.
 const LINK = new RegExp(`(?:<([^<>]*)>|([^\\s<>;,"]+))((?:${PARAMETER})*)\\s*(?:,[\\s,]*|$)`, 'y');
-/** Stands for a target that cannot be read: no URL is like it. */
+/** Stands for an unreadable target. It is not a valid URL. */
 const UNREADABLE = 'http://[';
 const REL = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s,;"]*))/i;
 
 /**
- * Finds the query of the next page of a list, such as `?n=1000&last=1.27`. Only the query counts, and only of a link to
- * the same list: a registry behind a proxy names itself by another scheme or host, and it has no say in which host is
- * asked next.
+ * Finds the query of the next page of a list, such as `?n=1000&last=1.27`, in a link to the same list. The scheme and
+ * host of the link are ignored: a registry behind a proxy may state others, and must not choose the next host.
  *
  * @param resource the list in its repository, such as `tags/list`
  * @param base the URL that answered
- * @returns undefined on the last page, `'astray'` where the link does not name the same list
+ * @returns undefined on the last page, `'astray'` if the link names another list
  * @see https://www.rfc-editor.org/rfc/rfc8288
  */
 export function nextPage(
@@ -29,14 +28,14 @@ export function nextPage(
   if (target === undefined) return undefined;
   const url = URL.parse(target, base.href);
   const named = url && decoded(url.pathname);
-  // The API of a mirror need not be at /v2, and another registry may have answered by way of a redirect.
+  // The API of a mirror may have a path other than /v2, and another registry may have answered after a redirect.
   const isThisList = named?.endsWith(`/${path}/${resource}`) || named === decoded(base.pathname);
   return url && isThisList ? (url.search as `?${string}` | '') : 'astray';
 }
 
 /**
- * Reads the target of the first link to a next page. A link without `rel` counts, because Docker, skopeo and crane ignore
- * `rel`. A header that cannot be read to its end has a target that is no URL.
+ * Reads the target of the first link to a next page. A link without `rel` counts, because Docker, skopeo, and crane
+ * ignore `rel`. An unreadable header returns {@link UNREADABLE}.
  */
 function nextTarget(header: string): string | undefined {
   let end = /^[\s,]*/.exec(header)?.[0].length ?? 0;
@@ -53,7 +52,7 @@ function nextTarget(header: string): string | undefined {
   return undefined;
 }
 
-/** Empties quoted values other than that of `rel`, which could hold something that looks like a parameter. */
+/** Empties quoted values except that of `rel`, because they could contain something that looks like a parameter. */
 function withoutOtherTexts(parameters: string): string {
   return parameters.replace(/([^\s;=]+)(\s*=\s*)"(?:[^"\\]|\\.)*"/g, (whole, name: string, equals: string) =>
     name.toLowerCase() === 'rel' ? whole : `${name}${equals}""`,

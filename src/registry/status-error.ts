@@ -3,7 +3,7 @@ import type { HttpResponse } from '../net/http-client.ts';
 import type { Repository } from '../oci/reference.ts';
 import { parseRetryAfter } from '../retry-after.ts';
 
-/** Seconds for the client where an upstream that limits us does not say. */
+/** Default Retry-After for the client, in seconds, if a rate-limiting upstream states none. */
 const DEFAULT_RETRY_AFTER_S = 60;
 
 const OUTAGES: ReadonlySet<ErrorCode> = new Set([
@@ -13,27 +13,29 @@ const OUTAGES: ReadonlySet<ErrorCode> = new Set([
   'registry-rate-limited',
 ]);
 
-/** What a GET would meet, too: it would only cost more. */
+/** Errors that a GET after a failed HEAD would get, too, at a higher cost. */
 const VERDICTS: ReadonlySet<ErrorCode> = new Set([
   'registry-rate-limited',
   'registry-timeout',
   'address-refused',
 ]);
 
-/** Tells whether a registry gives no answer at the moment, rather than a bad one. */
+/**
+ * Tells whether an error means that a registry is unavailable at the moment, rather than that its response is wrong.
+ */
 export function isOutage(error: unknown): error is CatalogueError {
   return error instanceof CatalogueError && OUTAGES.has(error.code);
 }
 
 /**
- * Tells whether a failed HEAD says what a GET would meet. Many registries, and the storage that they redirect to, refuse
- * HEAD alone.
+ * Tells whether a GET would fail like this HEAD. Many registries, and the storage that they redirect to, refuse only
+ * HEAD.
  */
 export function isVerdict(error: unknown): boolean {
   return !(error instanceof CatalogueError) || VERDICTS.has(error.code);
 }
 
-/** What an unexpected status of a registry or a token server means for the client. */
+/** Converts an unexpected status from a registry or token server into an error for the client. */
 export function statusError(response: HttpResponse): CatalogueError {
   const { host } = response.url;
   const pause = parseRetryAfter(response.header('retry-after'), Date.now());
@@ -76,7 +78,10 @@ export function missingOrPrivate({ domain, path }: Repository, cause?: unknown):
   });
 }
 
-/** A registry does not have a tag. Its repository may be missing, too, which only its list of tags could tell. */
+/**
+ * Thrown if a registry does not have a tag. The repository may also be missing, which only a list of its tags would
+ * show.
+ */
 export class UnknownTagError extends CatalogueError {
   readonly repository: Repository;
   readonly tag: string;
@@ -89,7 +94,7 @@ export class UnknownTagError extends CatalogueError {
   }
 }
 
-/** Credentials that were configured for a registry do not open it. */
+/** Creates the error for configured credentials that the registry does not accept. */
 export function credentialsRefused({ domain }: Repository, cause?: unknown): CatalogueError {
   return new CatalogueError(
     'registry-credentials-refused',
@@ -98,13 +103,13 @@ export function credentialsRefused({ domain }: Repository, cause?: unknown): Cat
   );
 }
 
-/** Tells whether the same request may soon get a better answer. */
+/** Tells whether the same request may soon succeed. */
 export function isTransient(status: number): boolean {
   if (status >= 500) return status !== 501 && status !== 505;
   return status === 408 || status === 425 || status === 429;
 }
 
-/** Whether the same request would be answered the same again. */
+/** Tells whether the same request would get the same response again. */
 function isRefusal(status: number): boolean {
   return status >= 400 && status < 500 && status !== 408 && status !== 425;
 }

@@ -25,8 +25,8 @@ const PAGE_LIMIT = 4 * 1024 * 1024;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
 /**
- * Reads the tags of a repository page by page, up to a limit. A full page without a link goes on by `last`, because some
- * registries cut the list without a word.
+ * Reads the tags of a repository page by page, up to a limit. After a full page without a link, continues with `last`,
+ * because some registries truncate the list silently.
  *
  * @throws CatalogueError `image-not-found`, `registry-failed`, or what the upstream's trouble is
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags
@@ -52,7 +52,7 @@ export async function listTags(repository: Repository, ask: AskForTags): Promise
     const response = await ask(query);
     if (response.status !== 200) {
       await drain(response);
-      // The registry never offered this page.
+      // The registry did not offer this page, so its error is not one of the list.
       if (isGuess) return listed(false);
       throw [403, 404].includes(response.status) ? missingOrPrivate(repository) : statusError(response);
     }
@@ -63,9 +63,9 @@ export async function listTags(repository: Repository, ask: AskForTags): Promise
     const next = nextPage(response.header('link'), repository, 'tags/list', response.url);
     if (next === 'astray') return listed(false);
     if (next === undefined) {
-      // More than a page was asked for means that the registry has sent all, whatever is asked for.
+      // A page of another size is complete: a shorter one is the last, and a longer one means that paging is ignored.
       if (page.length !== PAGE_SIZE) return listed(true);
-      // Nothing new is the end only for a registry that was seen to take `last`.
+      // A page without new tags is the end only if the registry has honored `last` before.
       if (!isNew) return listed(takesLast);
     }
     takesLast ||= isGuess;

@@ -44,8 +44,8 @@ const ALONE_MS = 30_000;
 const ALONE_LIMIT = 4 * 2 ** 20;
 
 /**
- * Looks for what refers to manifests: by the list of their registry or the tag that stands for it, and by cosign's tags.
- * What most have, nothing, is remembered for a short time.
+ * Looks for what refers to manifests: by the list of their registry or the tag that stands for it, and by cosign's
+ * tags. What most have, nothing, is remembered for a short time.
  *
  * @returns what begins a request, all of whose manifests count together
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
@@ -92,7 +92,7 @@ async function companionsOf(
   });
 }
 
-/** Behind a firewall, where mirrors alone can be reached, they are all that can tell what refers to an image. */
+/** Treats missing referrers as none. Behind a firewall, only mirrors can answer, so their answer counts. */
 function nothing(error: unknown): undefined {
   const isMissing = error instanceof CatalogueError && error.code === 'image-not-found';
   if (isMissing || error instanceof MirrorsAloneError) return undefined;

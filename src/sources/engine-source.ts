@@ -67,7 +67,9 @@ interface Order {
 
 /** How often an archive is made anew where a name went to another image while it was saved. */
 const SAVE_TRIES = 3;
-/** Raise it with what is required of a saved archive: files that were kept before it are made again. */
+/**
+ * Version of the check of saved archives. Increase it with the check, so that archives cached before are saved again.
+ */
 const CHECK_VERSION = 2;
 
 /**

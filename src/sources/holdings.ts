@@ -7,9 +7,9 @@ import type { Reference } from '../oci/reference.ts';
 import type { ResolvedImage } from './image-resolver.ts';
 import type { ResolvedTree } from './tree-resolver.ts';
 
-/** What a receiver has, as far as it matters. */
+/** The known layers of a receiver, as far as they matter for the requested images. */
 export interface ResolvedHoldings extends Claims {
-  /** How many of the digests that were named one by one are those of no layer that is wanted. */
+  /** How many of the individually named digests match no requested layer. */
   readonly unknown: number;
 }
 
@@ -47,7 +47,7 @@ export function resolveHoldings(
   };
 }
 
-/** Brings what a receiver says it has to the layers of whole trees, whose configs are not read. */
+/** Matches the receiver's claims with the layers of whole trees, whose configs are not read. */
 export function treeHoldings(
   trees: readonly ResolvedTree[],
   { layers: named }: DeltaBase,
@@ -76,14 +76,14 @@ function packedLayers({ layers, diffIds }: ResolvedImage): Descriptor[] {
   return layers.filter(({ digest }) => !unpacked.has(digest));
 }
 
-/** A tag beside the digest says that the image was looked up by its tag. */
+/** Tells whether an image is named by digest alone. With a tag beside the digest, it was looked up by tag. */
 function isByDigest({ tag, digest }: Reference): boolean {
   return tag === undefined && digest !== undefined;
 }
 
 /**
- * Picks the digests that prove a layer as it is packed. Of an unpacked layer the digest is its diff ID, too, and a receiver
- * may have it packed in another way.
+ * Picks the named digests that prove a layer byte for byte. The digest of an uncompressed layer proves nothing, because
+ * it is also the diff ID, and the receiver may have the layer in another compression.
  */
 function provenLayers(named: readonly Digest[], packed: readonly Descriptor[]): Holdings['layers'] {
   const digests = new Set(packed.map(digestOf));

@@ -32,17 +32,19 @@ export interface ResolveOptions {
   readonly defaultPlatform: Platform;
   /** Whether a digest means its very manifest where a platform is asked for, too: what is there is there. */
   readonly digestDecides?: boolean;
-  /** `docker`: of images that fit equally, one without zstd layers comes first, since Docker before 23.0 loads no other. */
+  /**
+   * With `docker`, images without zstd layers are preferred among equals, because Docker before 23.0 cannot load zstd.
+   */
   readonly format: ArchiveFormat;
 }
 
 export interface ResolvedImage extends ArchiveImage {
   readonly configBytes: Uint8Array;
-  /** The platform as the config states it; words that it lacks are those of the index, where these are there. */
+  /** The platform from the config. Absent fields are taken from the index, if it states them. */
   readonly platform: StatedPlatform;
-  /** The digests of the unpacked layers, from the base upwards. */
+  /** The digests of the uncompressed layers, from the base upwards. */
   readonly diffIds: readonly unknown[];
-  /** The index that the reference names, where it names one. */
+  /** The index that the reference names, if it names one. */
   readonly indexDigest: Digest | undefined;
   /** What it is there for, as far as that was seen: all that the index states, or what the config does. */
   readonly platforms: readonly StatedPlatform[];
@@ -63,7 +65,7 @@ interface Described
   extends Candidate,
     Pick<ResolvedImage, 'configBytes' | 'configPlatform' | 'platform' | 'diffIds'> {}
 
-/** One way through a reference's indexes. */
+/** The state of a search through a reference's indexes. */
 interface Search {
   readonly client: RegistryClient;
   readonly reference: Reference;
@@ -76,18 +78,18 @@ interface Search {
   budget: number;
   /** How many bytes they may have together. */
   bytes: number;
-  /** The first image that fits, but has zstd layers. */
+  /** The first fitting image, if it has zstd layers. */
   fallback: Described | undefined;
-  /** How many manifests may still be read beside that one. */
+  /** How many further manifests may still be read to find an alternative to the fallback. */
   alternatives: number;
 }
 
 const CONFIG_LIMIT = 4 * 1024 * 1024;
 const MANIFEST_BUDGET = 16;
 const MANIFEST_BYTES = 16 * 1024 * 1024;
-/** Builders offer an image in two compressions; each further manifest may count as a pull. */
+/** Builders offer two compressions, so a few reads suffice. Each manifest may count as a pull. */
 const ALTERNATIVES_MAX = 4;
-/** Layers that a registry is asked for at once. */
+/** Layers that are requested from a registry at the same time. */
 const LAYERS_AT_ONCE = 8;
 /** How many platforms are listed for the one who asked for another. */
 const PLATFORMS_SHOWN = 20;
@@ -159,7 +161,7 @@ async function searchIndex(search: Search, index: ImageIndex): Promise<Described
   return undefined;
 }
 
-/** Looks into an entry of which the index does not state the whole platform. */
+/** Searches an entry whose platform is not complete in the index. */
 async function searchEntry(search: Search, entry: Descriptor): Promise<Described | undefined> {
   if (search.fallback !== undefined && search.alternatives <= 0) return undefined;
   if (isIndexType(entry.mediaType)) {
@@ -180,8 +182,8 @@ async function searchEntry(search: Search, entry: Descriptor): Promise<Described
 }
 
 /**
- * Takes the image that `load` finds, or keeps it as the fallback where one without zstd layers is preferred. An
- * alternative to the fallback that is missing or damaged is skipped.
+ * Returns the image that `load` finds. If it has zstd layers and others are preferred, keeps it as the fallback
+ * instead. A missing or damaged alternative to the fallback is skipped.
  */
 async function consider(
   search: Search,
@@ -194,7 +196,7 @@ async function consider(
     if (found === undefined || !prefersGzip || !found.manifest.layers.some(isZstdLayer)) return found;
     search.fallback ??= found;
   } catch (error) {
-    // Where a registry fails now, another choice than a minute later would be another file.
+    // Skipping an image during an outage would choose a different image, and so a different file, than a minute later.
     if (fallback === undefined || isOutage(error) || !(error instanceof CatalogueError)) throw error;
   }
   return undefined;
@@ -240,8 +242,7 @@ export async function readConfig(
 }
 
 /**
- * Reads the config of a candidate. HEAD reads it as GET does: what decides whether there is an image must not depend on
- * the method.
+ * Reads the config of a candidate. HEAD reads it, too: the method must not affect whether an image is found.
  */
 async function withConfig(search: Search, candidate: Candidate): Promise<Described> {
   const { client, reference, signal } = search;
@@ -258,7 +259,7 @@ async function withConfig(search: Search, candidate: Candidate): Promise<Describ
   return { ...candidate, configBytes, diffIds, configPlatform: platform, platform: wholePlatform };
 }
 
-/** Keeps a candidate of which the index and the config, together, state the wanted platform. */
+/** Returns a candidate if its index and config together state the wanted platform; otherwise undefined. */
 async function ifWanted(search: Search, candidate: Candidate): Promise<Described | undefined> {
   const found = await withConfig(search, candidate);
   const platform = completed(candidate.stated ?? {}, found.platform);
@@ -266,7 +267,9 @@ async function ifWanted(search: Search, candidate: Candidate): Promise<Described
   return fits(search, platform) ? found : undefined;
 }
 
-/** Layers that the registry may lack by intent are looked for before the first byte, while an error can still be told. */
+/**
+ * Layers that the registry may lack by intent are looked for before the first byte, while an error can still be told.
+ */
 export async function requireForeignLayers(
   { client, reference, signal }: Pick<Search, 'client' | 'reference' | 'signal'>,
   { layers }: Pick<ImageManifest, 'layers'>,

@@ -6,7 +6,10 @@ import type { Digest } from '../oci/digest.ts';
 import type { Platform, Platforms, StatedPlatform } from '../oci/platform.ts';
 import type { Reference } from '../oci/reference.ts';
 
-/** What a client asks for. The method is no part of it, so that HEAD and GET find the same archive or the same error. */
+/**
+ * A client's request for an archive. It excludes the method, so that HEAD and GET find the same archive or the same
+ * error.
+ */
 export interface ArchiveRequest {
   /** In the order of the archive, each once. */
   readonly references: readonly Reference[];
@@ -54,8 +57,8 @@ interface ArchiveFacts {
    */
   readonly upstream?: readonly Digest[];
   /**
-   * The platform that an image, of those that are sent or those that are there, was chosen for in an index: what was asked
-   * for or, where that was left open, the server's default. Undefined where nothing was chosen by it.
+   * The platform that an image, of those that are sent or those that are there, was chosen for in an index: what was
+   * asked for or, where that was left open, the server's default. Undefined where nothing was chosen by it.
    */
   readonly platform?: Platform | undefined;
   /** Whether a layer is compressed with zstd, which Docker before 23.0 cannot load. */
@@ -78,20 +81,20 @@ export interface Omission {
   readonly held: readonly Digest[];
   /** How many of the layers that are there already, by their digests, are none of what is sent. */
   readonly unknown: number;
-  /** The images that do not have the tag in the archive by which they were asked for. */
+  /** The images that lack, in the archive, the tag by which they were requested. */
   readonly untagged: readonly UntaggedImage[];
 }
 
 /**
- * An image that a delta names by its digest alone, as `have` does not prove that its receiver has the layers: a store of
- * packed layers would move the tag to an image that lacks them.
+ * An image that a delta names by digest alone, because `have` does not prove that the receiver has the omitted layers.
+ * A content store such as containerd's would move the tag to an incomplete image.
  */
 export interface UntaggedImage {
-  /** With the tag. */
+  /** The requested reference, with its tag. */
   readonly reference: Reference;
-  /** What the archive names it by: the digest of its entry in index.json. */
+  /** The digest of its entry in index.json, by which the archive names the image. */
   readonly digest: Digest;
-  /** The ID by which Docker's graph drivers know it; undefined where several platforms have several. */
+  /** The image ID in Docker's graph drivers; undefined for several platforms, which have several IDs. */
   readonly config: Digest | undefined;
   /** The platform of an image, or those that an index states, each once. */
   readonly platforms: readonly StatedPlatform[];

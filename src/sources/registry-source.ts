@@ -158,19 +158,19 @@ interface Root {
   readonly staleSince: number | undefined;
 }
 
-/** Tells whether an image, by its place in the request, keeps the tag that it was asked for by. */
+/** Tells whether the image at this position in the request keeps its tag. */
 type IsTagged = (at: number) => boolean;
 
-/** What goes into an archive. */
+/** The contents of an archive. */
 interface Found {
   readonly entries: (isTagged: IsTagged) => readonly Entry[];
-  /** What each image is called, with its tag and without. */
+  /** The names of each image, with and without its tag. */
   readonly names: readonly UntaggedImage[];
-  /** Of each image. */
+  /** The layers of each image. */
   readonly layers: readonly (readonly Descriptor[])[];
-  /** Layers that are sent in any case: a companion has a tag of its own, which must not move to a part of it. */
+  /** Layers that are never omitted: those of referrers, whose own tags must not move to an incomplete image. */
   readonly kept: ReadonlySet<Digest>;
-  /** What each reference points at. */
+  /** The root that each reference points to. */
   readonly roots: readonly Root[];
   readonly holdings: ResolvedHoldings | undefined;
   /** What each image of `have` is in its registry. */
@@ -182,7 +182,7 @@ interface Found {
   readonly suffix: Platform | Platforms | undefined;
 }
 
-/** Names images that do not keep their tag by their digest. */
+/** Replaces tags by digests in images that do not keep their tag. */
 function named<T extends { readonly reference: Reference }>(
   images: readonly T[],
   names: readonly UntaggedImage[],
@@ -195,7 +195,7 @@ function named<T extends { readonly reference: Reference }>(
   });
 }
 
-/** Looks for what is wanted and, at the same time, for what is there already. */
+/** Resolves the requested images and the receiver's images concurrently. */
 async function withHeld<T>(
   { references, have }: ArchiveRequest,
   signal: AbortSignal,

@@ -19,8 +19,8 @@ const REFERRER_TYPES: ReadonlySet<string> = new Set([
   BUNDLE_TYPE,
 ]);
 /**
- * What an entry has that does not say what it is: where a registry has no list, cosign 3.0 keeps one under a tag, with the
- * type of its bundles' empty config and without annotations. Only the manifest tells then.
+ * What an entry has that does not say what it is: where a registry has no list, cosign 3.0 keeps one under a tag, with
+ * the type of its bundles' empty config and without annotations. Only the manifest tells then.
  *
  * @see https://github.com/sigstore/cosign/issues/4641
  */
@@ -80,7 +80,7 @@ export async function* findSignatures(
 
   if (tagged !== undefined && listed !== undefined) return;
   if (await answersHead(client, repository, digest, signal)) return;
-  // A registry that refuses HEAD of a manifest that it has may have these, too.
+  // A registry that refuses HEAD for a manifest that it has may also have these, so they are requested by GET.
   if (tagged === undefined) {
     const hidden = await unlessMissing(client.manifest(repository, `${base}.sig`, signal));
     if (hidden !== undefined) yield* under(hidden);
@@ -88,7 +88,7 @@ export async function* findSignatures(
   if (listed === undefined) yield* listedIn(await unlessMissing(client.manifest(repository, base, signal)));
 }
 
-/** Tells whether a HEAD of a manifest that is there finds it. */
+/** Tells whether HEAD finds a manifest that is known to exist. */
 async function answersHead(
   client: RegistryClient,
   repository: Repository,

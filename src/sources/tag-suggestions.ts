@@ -5,15 +5,15 @@ import { UnknownTagError } from '../registry/status-error.ts';
 import type { ImageCatalogue } from './image-catalogue.ts';
 import type { Archive, ImageSource, LiveArchive } from './image-source.ts';
 
-/** Milliseconds that a list of tags may take: the error that it explains is known already. */
+/** Maximum milliseconds for a list of tags, because the error that it explains is ready to send. */
 const LIST_TIMEOUT_MS = 5_000;
-/** Tags that fit into a reason phrase, which is all that wget shows. */
+/** Maximum number of tags in the reason phrase, which is all that wget shows. */
 const TAGS_IN_REASON = 3;
 
 /**
- * Adds similar tags to the error of a source for a tag that does not exist.
+ * Wraps a source so that its error for a missing tag lists similar tags.
  *
- * @param tags lists the tags of a repository; it should remember them for a moment
+ * @param tags lists the tags of a repository; it should cache them briefly
  */
 export function suggestingSource<Kind extends Archive | LiveArchive>(
   source: ImageSource<Kind>,
@@ -24,7 +24,7 @@ export function suggestingSource<Kind extends Archive | LiveArchive>(
   };
 }
 
-/** Adds similar tags to the error of a catalogue for a tag that does not exist, from its own lists. */
+/** Wraps a catalogue so that its error for a missing tag lists similar tags, from its own lists. */
 export function suggestingCatalogue({ describe, tags }: ImageCatalogue): ImageCatalogue {
   return {
     describe: (request, signal) => describe(request, signal).catch((error) => explain(error, tags, signal)),
@@ -32,13 +32,13 @@ export function suggestingCatalogue({ describe, tags }: ImageCatalogue): ImageCa
   };
 }
 
-/** Throws an error that says more, or the error itself where the tags cannot be listed. */
+/** Throws an error with similar tags, or the original error if the tags cannot be listed. */
 async function explain(error: unknown, tags: ImageCatalogue['tags'], signal: AbortSignal): Promise<never> {
   if (!(error instanceof UnknownTagError)) throw error;
   const { repository, tag } = error;
   const soon = AbortSignal.any([signal, AbortSignal.timeout(LIST_TIMEOUT_MS)]);
   const list = await tags(repository, soon).catch(() => undefined);
-  // A registry that lists a tag and does not serve it has the tag, after all.
+  // If the registry lists the tag, the tag exists, so the original error is the right one.
   if (list === undefined || list.tags.includes(tag)) throw error;
   const similar = similarTags(tag, list.tags);
   const name = familiarName(repository);

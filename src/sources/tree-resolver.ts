@@ -20,7 +20,7 @@ export interface ResolvedTree extends ArchiveTree {
   readonly upstream: Digest;
   /** The platforms of its images, as its indexes or the config of a lone image state them; each once. */
   readonly platforms: readonly StatedPlatform[];
-  /** The layers of `companions`, whose tags say nothing of what a receiver has. */
+  /** The layers of `companions`. Their tags don't tell which layers a receiver has. */
   readonly companionLayers: readonly Descriptor[];
   /** As in {@link FetchedManifest}, of the reference. */
   readonly staleSince: number | undefined;
@@ -131,7 +131,10 @@ export async function resolveTree(
     staleSince: fetched.staleSince,
   };
 
-  /** The config of a lone image tells its platform, and that it is an image where its media type does not. */
+  /**
+   * Reads the config of a single image for its platform, and to check that it is an image if its media type leaves that
+   * open.
+   */
   async function requirePlatforms(
     config: Descriptor,
     wanted: Exclude<Platforms, 'all'>,

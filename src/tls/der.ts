@@ -1,5 +1,5 @@
 /**
- * The few structures of DER that a certificate or a signing request of a fixed shape consists of.
+ * The DER structures that fixed-form certificates and signing requests need.
  *
  * @see https://www.itu.int/rec/T-REC-X.690
  */
@@ -12,7 +12,7 @@ export function der(tag: number, content: Buffer): Buffer {
   return Buffer.concat([Buffer.of(tag, 0x82, length >> 8, length & 0xff), content]);
 }
 
-/** Encodes a SEQUENCE of elements that are encoded already. */
+/** Encodes a SEQUENCE of encoded elements. */
 export function sequence(...parts: Buffer[]): Buffer {
   return der(0x30, Buffer.concat(parts));
 }
@@ -47,7 +47,7 @@ export function oid(first: number, second: number, ...rest: number[]): Buffer {
   return der(0x06, Buffer.from([first * 40 + second, ...rest.flatMap(base128)]));
 }
 
-/** Encodes a time of a certificate, in milliseconds since the epoch: from 2050 on as a GeneralizedTime. */
+/** Encodes a certificate time, in milliseconds since the epoch; from 2050 on as GeneralizedTime. */
 export function time(milliseconds: number): Buffer {
   const digits = new Date(milliseconds).toISOString().replace(/[-:T]|\.\d+/g, '');
   return Number(digits.slice(0, 4)) < 2050

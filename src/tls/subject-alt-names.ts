@@ -16,7 +16,7 @@ function generalName(name: string): Buffer {
 }
 
 function ipv6Bytes(address: string): Buffer {
-  // URL writes IPv6 in one form, without an IPv4 tail.
+  // URL normalizes an IPv6 address, without an IPv4 tail.
   const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
   const groups = (part: string | undefined): number[] =>
     part ? part.split(':').map((group) => Number.parseInt(group, 16)) : [];

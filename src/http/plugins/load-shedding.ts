@@ -11,7 +11,7 @@ export interface PressureLimits {
   readonly maxDelay: number;
   /** Bytes of V8's heap. */
   readonly maxHeap: number;
-  /** Milliseconds between two looks. */
+  /** Milliseconds between samples. */
   readonly interval: number;
 }
 
@@ -27,7 +27,7 @@ const LOG_PAUSE_MS = 10_000;
 /** Milliseconds between the ticks that measure the event loop. */
 const TICK_MS = 10;
 const NS_PER_MS = 1e6;
-/** Expired entries of caches are removed once in so many samples. */
+/** Samples between two removals of expired cache entries. */
 const SAMPLES_PER_PURGE = 30;
 
 /** Limits the heap too, because the process dies when the heap is full. @param maxDelay as in {@link PressureLimits} */
@@ -36,8 +36,8 @@ export function standardPressureLimits(maxDelay: number): PressureLimits {
 }
 
 /**
- * Answers requests other than health checks with 503 and Retry-After while the process is overloaded. If memory is short,
- * empties caches first.
+ * Answers requests other than health checks with 503 and Retry-After while the process is overloaded. If memory is
+ * short, empties caches first.
  */
 export function shedLoad(app: FastifyInstance, limits: PressureLimits, caches: MemoryCaches): void {
   let logged = Number.NEGATIVE_INFINITY;
@@ -82,11 +82,12 @@ function watchPressure(
     if (maxDelay > 0 && delay > maxDelay) pressure = { type: 'eventLoopDelay', value: delay };
     else if (heap > maxHeap) pressure = { type: 'heapUsedBytes', value: heap };
     else pressure = undefined;
-    // Requests that are refused evict nothing.
+    // Caches are emptied here, because refused requests evict nothing.
     if (pressure !== undefined && pressure.type !== 'eventLoopDelay') caches.clear();
     purgeNow();
   };
-  // Restarting the timer after each sample, rather than repeating it, keeps samples a whole interval apart even when late.
+  // Restarting the timer after each sample, rather than repeating it, keeps samples a whole interval apart even when
+  // late.
   const timer = setTimeout(() => {
     sample();
     timer.refresh();

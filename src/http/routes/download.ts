@@ -46,8 +46,8 @@ export interface DownloadOptions {
 const MAX_PARTS = 9999;
 
 /**
- * `GET|HEAD /dl?myimage=REF`, `GET|HEAD /dl/REF.tar`, for its checksum `GET|HEAD /dl/REF.tar.sha256`, and for its metalink
- * `GET|HEAD /dl/REF.tar.meta4`.
+ * `GET|HEAD /dl?myimage=REF`, `GET|HEAD /dl/REF.tar`, for its checksum `GET|HEAD /dl/REF.tar.sha256`, and for its
+ * metalink `GET|HEAD /dl/REF.tar.meta4`.
  *
  * @param options.generator what metalinks say that they are made by: `DockerProxy/1.0.0`
  */
@@ -83,7 +83,7 @@ export async function downloadRoutes(
       if (query.checksum && query.metalink) throw twoFiles();
       for (const reference of namedImages(query)) allowlist.check(reference);
       if (query.redirect && headCosts) throw noDigestUrl();
-      // All platforms are hundreds of requests to a registry, for a HEAD as well.
+      // A request for all platforms costs hundreds of requests to a registry, even for HEAD.
       const isCostly = headCosts || query.platforms !== undefined;
       if (isCostly || (isGet && !query.redirect)) await allowance.takeSlot(query);
       if (query.redirect) {
@@ -133,7 +133,9 @@ export async function downloadRoutes(
   };
 }
 
-/** Writes the archive past Fastify, so that its buffers can be used again. What fails before the first byte is thrown. */
+/**
+ * Writes the archive past Fastify, so that its buffers can be used again. What fails before the first byte is thrown.
+ */
 async function sendArchive(
   reply: FastifyReply,
   stream: Readable,

@@ -1,14 +1,14 @@
 import { CatalogueError } from '../../errors.ts';
 import { isJsonObject } from '../../oci/json.ts';
 
-/** What the log tells the operator about blobs that an engine lacks. */
+/** Explains to the operator, in the log, why an engine lacks blobs. */
 export const MISSING_BLOBS =
   'An engine that has a layer in another compression does not pull it again. Remove the images that share layers with this one from the engine, or take images from their registries with --source registry.';
 
-/** Turns what dockerode threw into an error of the catalogue. */
+/** Converts an error from dockerode into a CatalogueError. */
 export function engineError(error: unknown, url: string): CatalogueError {
   if (error instanceof CatalogueError) return error;
-  // Moby's getPushDescriptor, which chooses what to save for a platform, looks for an image that has all its blobs.
+  // Moby's getPushDescriptor answers this if no image for the platform has all its blobs.
   if (statusOf(error) === 404 && /no suitable export target/.test(messageOf(error))) {
     return new CatalogueError('engine-failed', 'The Docker engine lacks layers of the image to save.', {
       reason: 'The engine lacks layers of the image',

@@ -4,16 +4,16 @@ import type { IndexEntry, SavedContents } from './saved-contents.ts';
 
 /** An image that an engine was asked to save. */
 export interface AskedImage {
-  /** Digests by which the engine knows it: of its config, its manifest, or its index. */
+  /** Digests by which the engine knows the image: of its config, manifest, or index. */
   readonly ids: readonly string[];
   readonly platform: StatedPlatform;
 }
 
 /**
- * Lists the files that a saved archive names and does not have. Of an index, the images count that were asked for: the
- * containerd store of Docker saves an index as its registry has it, with the blobs of those platforms that were pulled.
+ * Lists the files that a saved archive names but does not contain. In an index, only the requested images count:
+ * Docker's containerd store saves the index of the registry unchanged, with the blobs of only the pulled platforms.
  *
- * @throws CatalogueError `engine-failed` where the archive does not name as many images as were asked for
+ * @throws CatalogueError `engine-failed` if the archive names fewer images than were requested
  * @see https://github.com/containerd/containerd/blob/main/core/images/archive/exporter.go (WithSkipMissing)
  */
 export function missingFiles(contents: SavedContents, asked: readonly AskedImage[]): readonly string[] {
@@ -29,18 +29,18 @@ export function missingFiles(contents: SavedContents, asked: readonly AskedImage
   return [...new Set(named)].filter((file) => !contents.has(file));
 }
 
-/** The files that an entry of index.json needs. */
+/** Lists the files that an entry of index.json needs. */
 function rootFiles(contents: SavedContents, root: IndexEntry, asked: readonly AskedImage[]): string[] {
   if (contents.listAt(root.path)?.kind !== 'index') return imageFiles(contents, root);
   const own = asked.filter(({ ids }) => ids.includes(root.digest));
   const images = leavesOf(contents, root, new Set());
-  // Saved for one platform, an index has another digest than the image that was asked for.
+  // An index that was saved for one platform has a different digest from the requested image.
   const choices = (own.length > 0 ? own : asked).map((image) => choiceFiles(contents, images, image));
   const chosen = own.length > 0 ? choices : [fewestMissing(contents, choices)];
   return [root.path, ...chosen.flat()];
 }
 
-/** The files that the image for a platform needs; where an index has several of them, one is enough. */
+/** Lists the files that the image for a platform needs. If an index has several such images, one is enough. */
 function choiceFiles(
   contents: SavedContents,
   images: readonly IndexEntry[],
@@ -61,10 +61,10 @@ function choiceFiles(
   );
 }
 
-/** The images of an index, and of the indexes within it, without attestations. */
+/** Lists the images of an index and its nested indexes, without attestations. */
 function leavesOf(contents: SavedContents, { path }: IndexEntry, seen: Set<string>): IndexEntry[] {
   const list = contents.listAt(path);
-  // No digest was verified, so that an index may seem to contain itself.
+  // Digests are not verified here, so an index may seem to contain itself.
   if (list?.kind !== 'index' || seen.has(path)) return [];
   seen.add(path);
   return list.entries.flatMap((entry) => {

@@ -43,7 +43,7 @@ const WORDS: readonly (readonly [RegExp, ErrorCode])[] = [
   [/manifest unknown|name unknown|not found|does not exist|denied|insufficient.scope/i, 'image-not-found'],
   [/timeout|deadline exceeded|timed out|Client\.Timeout/i, 'registry-timeout'],
 ];
-/** The registry answered 404 for the manifest; engines say `denied` of a repository that is missing or private. */
+/** Matches a 404 for the manifest. For a missing or private repository, engines report `denied` instead. */
 const UNKNOWN_TAG =
   /^(?!.*\b(?:denied|no pull access)\b).*(?:manifest unknown|manifest for|resolve reference)/is;
 /** A registry's status, where there are no words with it. */
@@ -61,7 +61,10 @@ const STATUSES: Readonly<Record<string, ErrorCode>> = {
 const TROUBLE =
   /dial |connect|lookup |no such host|x509|tls|certificate|\bEOF\b|i\/o|reset by peer|server gave HTTP|Content-Length|invalid character|unmarshal/i;
 
-/** What an engine's message means for the client; the message itself, which may tell of the network inside, is the cause. */
+/**
+ * What an engine's message means for the client; the message itself, which may tell of the network inside, is the
+ * cause.
+ */
 export function pullError(
   message: string,
   { reference, platform, withCredentials }: FailedPull,

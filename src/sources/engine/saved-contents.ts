@@ -3,11 +3,11 @@ import { splitDigest } from '../../oci/digest.ts';
 import { isJsonObject, type JsonObject } from '../../oci/json.ts';
 import type { StatedPlatform } from '../../oci/platform.ts';
 
-/** The files of a saved archive, and the names that its own lists give. */
+/** The files of a saved archive, and the files that its own lists name. */
 export interface SavedContents {
-  /** Tells whether a path is a file of the archive, or a link to one. */
+  /** Tells whether the archive contains a file, or a link to a file, at a path. */
   has(path: string): boolean;
-  /** What the JSON file at a path names; undefined where it names nothing. */
+  /** Returns the list in the JSON file at a path; undefined if it is not a list. */
   listAt(path: string): SavedList | undefined;
 }
 
@@ -21,27 +21,27 @@ export type SavedList =
 
 export interface IndexEntry {
   readonly digest: string;
-  /** Where its blob belongs in the archive. */
+  /** The path of the blob in the archive. */
   readonly path: string;
   readonly platform: StatedPlatform | undefined;
 }
 
-/** What is noted about an archive as it passes. */
+/** Collects the contents of an archive while it passes through. */
 export interface Inventory extends SavedContents {
   addFile(path: string): void;
   addLink(path: string, target: string): void;
-  /** @throws CatalogueError `engine-failed` where a list that loaders start from cannot be read */
+  /** Adds a JSON file. @throws CatalogueError `engine-failed` if it is one of {@link ROOT_LISTS} and cannot be read */
   addList(path: string, content: Buffer): void;
 }
 
-/** The files that loaders start from. */
+/** The files that loaders read first. */
 export const ROOT_LISTS: ReadonlySet<string> = new Set(['index.json', 'manifest.json']);
 
-/** Characters of all names together: a bundle of 100 images with 127 layers each has about 4 million. */
+/** Maximum characters of all names in total. A bundle of 100 images with 127 layers each has about 4 million. */
 const NAMES_MAX = 32 * 1024 * 1024;
-/** What a name costs beside its characters. */
+/** Memory overhead that each name counts for, in characters. */
 const NAME_COST = 64;
-/** Links that lead to one another; dockerd up to 24 and Podman write one. */
+/** Maximum length of a chain of links. dockerd up to 24 and Podman write chains of one. */
 const LINKS_MAX = 8;
 
 export function createInventory(): Inventory {
@@ -100,7 +100,7 @@ function readList(path: string, content: Buffer): SavedList | undefined {
   // Go writes an empty list as null.
   if (path === 'index.json') return json.manifests == null ? { kind: 'index', entries: [] } : undefined;
   const { config, layers } = json;
-  // A config of an image has a member named config, too.
+  // An image config also has a member named config, but without a digest.
   if (!isJsonObject(config) || typeof config.digest !== 'string' || !Array.isArray(layers)) return undefined;
   return { kind: 'manifest', files: [config, ...layers].map((blob) => readEntry(blob).path) };
 }

@@ -6,21 +6,21 @@ import { MISSING_BLOBS } from './engine-error.ts';
 import { type AskedImage, missingFiles } from './missing-files.ts';
 import { createInventory, type Inventory, ROOT_LISTS } from './saved-contents.ts';
 
-/** Bytes; registries take no larger manifest, and engines keep none. */
+/** Maximum bytes of a list. Registries accept no larger manifests, so engines have none. */
 const LIST_MAX = 4 * 1024 * 1024;
-/** Bytes after the end of a tar, which pad it to the size of a tape's record: 10 KiB unless told. */
+/** Maximum bytes after the end of a tar. Padding to a whole tape record takes up to 10 KiB by default. */
 const TRAILER_MAX = 1024 * 1024;
 const BLOB = /^blobs\//;
 const OPENING_BRACE = 0x7b;
 
 /**
- * Passes a saved archive on and holds its end back until every file that it names has passed: an engine leaves blobs out
- * without an error.
+ * Passes on a saved archive, but holds back its end until every file that it names has passed, because an engine can
+ * omit blobs without an error.
  *
- * @param asked what the engine was asked for
+ * @param asked the requested images
  */
 export function wholeArchive(saved: Readable, asked: readonly AskedImage[], signal: AbortSignal): Readable {
-  // What fails before anybody reads is told by the stream that is read.
+  // The returned stream reports errors that occur before it is read.
   const stream = streamFrom(() => checked(saved, asked), signal);
   return stream.once('close', () => saved.destroy());
 }
@@ -32,7 +32,7 @@ async function* checked(
   const inventory = createInventory();
   for await (const { entry, header, take, pass } of walkTar(chunks)) {
     if (entry === undefined) {
-      // An engine that broke off says so after its last byte, which explains more than a list of files.
+      // Reads to the end first: if the engine failed, its own error explains more than a list of files.
       const trailer = await take(TRAILER_MAX);
       requireFiles(inventory, asked);
       yield* [header, trailer];
@@ -48,7 +48,7 @@ async function* checked(
   }
 }
 
-/** Passes on the beginning of a file, or all of it where it may name others, which are noted. */
+/** Passes on a file. If it may be a list, reads all of it and records the files that it names. */
 async function* withList(
   inventory: Inventory,
   name: string,
@@ -67,7 +67,7 @@ async function* withList(
   yield others;
 }
 
-/** @throws CatalogueError `engine-failed` */
+/** Checks that the archive is complete. @throws CatalogueError `engine-failed` if it is not */
 function requireFiles(inventory: Inventory, asked: readonly AskedImage[]): void {
   const missing = missingFiles(inventory, asked);
   const [first] = missing;

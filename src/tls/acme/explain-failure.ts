@@ -9,7 +9,7 @@ export interface WhatHappened {
   readonly problem: AcmeProblem | undefined;
   /** The directory URL of the authority. */
   readonly directory: string;
-  /** Whether the authority does not take the account, not even a fresh one. */
+  /** Whether the authority refuses the account and also a new one. */
   readonly isAccountRefused: boolean;
 }
 

@@ -26,14 +26,18 @@ export interface ContainedGreenlock {
   lastProblem(): AcmeProblem | undefined;
   /** What kept the last request from being answered. */
   lastError(): Error | undefined;
-  /** Asks the authority whether it takes requests of an account. */
+  /** Asks the authority whether it accepts requests from an account. */
   takesAccount(account: AcmeAccount): Promise<boolean>;
 }
 
 /** Milliseconds that `@root/acme` waits for DNS records, which an HTTP challenge does not have. */
 const DNS_WAIT_MS = 5000;
 
-/** States of an account that authorities take no requests of. @see https://www.rfc-editor.org/rfc/rfc8555#section-7.1.6 */
+/**
+ * States of an account from which authorities accept no requests.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.1.6
+ */
 const DEAD_ACCOUNTS = new Set<unknown>(['deactivated', 'revoked']);
 
 /** What it is contained for. */
@@ -71,11 +75,11 @@ export async function containGreenlock(order: ContainedOrder): Promise<Contained
   maintainers.init = () => {};
   // It writes a file into the folder of the package.
   rc._initSync = (_folder, manager, configDir) => ({ manager, configDir });
-  // Its own puts the first domain into the common name, which authorities refuse where it has more than 64 characters.
+  // Greenlock's own request has the first domain as the common name, which authorities refuse above 64 characters.
   csr.csr = async ({ jwk, domains }) =>
     makeSigningRequest(createPrivateKey({ key: jwk, format: 'jwk' }), domains);
-  // Its parsers take one public key in 170, whose bytes happen to be DER, for a structure, and throw for a certificate
-  // without a common name. Node reads the certificate after the order.
+  // Greenlock's parsers misread one public key in 170, whose bytes look like DER, and throw for a certificate without a
+  // common name. Node.js reads the certificate after the order, so the parsers are not needed.
   const [subject = ''] = order.domains;
   csr._info = () => ({ subject, altnames: order.domains });
   greenlockUtils._attachCertInfo = (pems) => Object.assign(pems, { subject, altnames: order.domains });
@@ -106,7 +110,8 @@ export async function containGreenlock(order: ContainedOrder): Promise<Contained
         } catch (error) {
           if (error instanceof AcmeProblemError) {
             problem = error.problem;
-            // https://www.rfc-editor.org/rfc/rfc8555#section-6.5: a refusal brings the nonce for the next attempt.
+            // The error response contains the nonce for the next attempt:
+            // https://www.rfc-editor.org/rfc/rfc8555#section-6.5
             if (client !== undefined && error.nonce !== undefined) utils._setNonce(client, error.nonce);
           } else failure = error as Error;
           throw error;

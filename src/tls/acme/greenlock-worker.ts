@@ -1,4 +1,4 @@
-/** The thread that greenlock lives in: it goes through one order, tells how that went, and is ended. */
+/** The thread that runs greenlock. It processes one order, reports the outcome, and is terminated. */
 import { generateKeyPairSync } from 'node:crypto';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,7 +33,7 @@ const tell = (message: WorkerMessage): void => port.postMessage(message);
 const plugin = (name: string): string =>
   fileURLToPath(new URL(`./greenlock-${name}${extname(import.meta.url)}`, import.meta.url));
 
-// The defaults of TLS are those of each thread.
+// Each thread has its own TLS defaults.
 trustSystemAuthorities();
 const { greenlock, lastProblem, lastError, takesAccount } = await containGreenlock({
   domains,
@@ -92,8 +92,8 @@ async function attempt(): Promise<Outcome> {
 }
 
 /**
- * Prepares another account where the authority does not take this one; false where that is not the cause. One that the
- * authority has forgotten keeps its key. A deactivated one cannot: its key is as dead as the account.
+ * Prepares a new account if the authority refuses this one; returns false if the failure has another cause. A forgotten
+ * account keeps its key. A deactivated account gets a new key, because the authority refuses the old one.
  */
 async function renewAccount({ problem }: Failure): Promise<boolean> {
   if (problem === undefined || !isAccountProblem(problem)) return false;

@@ -1,39 +1,44 @@
 import { parseRetryAfter } from '../../retry-after.ts';
 import { AcmeProblemError, type AcmeResponse } from './transport.ts';
 
-/** The function of `@root/acme` through which each of its signed requests goes. */
+/** The function of `@root/acme` that sends every signed request. */
 export type JwsRequest = typeof import('@root/acme/utils.js')['_jwsRequest'];
 type SignedRequest = Parameters<JwsRequest>[1];
 
-/** The clock that polling goes by. */
+/** The clock for polling. */
 export interface PollingClock {
   /** Milliseconds since the epoch. */
   now(): number;
   pause(milliseconds: number): Promise<void>;
 }
 
-/** How often a challenge or an order is read before its order is given up. */
+/** How often a challenge or an order is polled before the order fails. */
 export const POLLS = 120;
-/** Milliseconds between two readings where the authority names no other time, and the longest that it may name. */
+/** Default milliseconds between polls, and the longest that the authority may ask for. */
 const POLL_MS = 1000;
 const LONGEST_POLL_MS = 60_000;
-/** How often a request is made whose nonce is refused; with one refused in two, one order in four thousand fails. */
+/**
+ * Maximum attempts for a request whose nonce is refused. If half of all nonces are refused, one order in 4000 fails.
+ */
 const NONCE_ATTEMPTS = 16;
-/** Retries after which `@root/acme` makes none. Its own come through the function that is wrapped here, so that they would multiply. */
+/**
+ * A count at which `@root/acme` stops its own retries. They go through the function wrapped here, so they would
+ * multiply.
+ */
 const NO_RETRIES = 2;
 
 /**
- * Makes `@root/acme` follow an order as RFC 8555 has it. By itself it finalizes an order before that is ready and again
- * while that is `processing`, takes the order's URL from an answer that need not have it, posts its answer to a challenge
- * again while that is `pending`, and answers challenges of authorizations that are valid already.
+ * Wraps the request function of `@root/acme` so that orders follow RFC 8555. By itself, `@root/acme` finalizes an order
+ * before it is ready and again while it is `processing`. It reads the order's URL from a response that may lack it. It
+ * also answers a challenge again while that is `pending`, and challenges of authorizations that are already valid.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.4
  * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.5.1
  */
 export function pollingRight(jwsRequest: JwsRequest, clock: PollingClock): JwsRequest {
-  /** Finalize URLs → the URL of their order. */
+  /** Maps finalize URLs to the URLs of their orders. */
   const orders = new Map<string, string>();
-  /** URLs of challenges that need no answer. */
+  /** URLs of challenges that need no response. */
   const settled = new Set<string>();
 
   const post: JwsRequest = (acme, request) => withFreshNonces(() => jwsRequest(acme, request), request);
@@ -43,7 +48,7 @@ export function pollingRight(jwsRequest: JwsRequest, clock: PollingClock): JwsRe
     if (pause > 0) await clock.pause(pause);
   };
 
-  /** Finalizes an order once, as soon as it is ready, and reads it until it is valid or invalid. */
+  /** Finalizes an order once, as soon as it is ready, and polls it until it is valid or invalid. */
   const finish = async (acme: object, request: SignedRequest, url: string): Promise<AcmeResponse> => {
     let isFinalized = false;
     let answer = await post(acme, { ...request, url, payload: '' });
@@ -72,7 +77,7 @@ export function pollingRight(jwsRequest: JwsRequest, clock: PollingClock): JwsRe
     }
     const isChallenge = typeof type === 'string';
     if (isChallenge && UNFINISHED.has(statusOf(response))) {
-      // `@root/acme` waits for a second by itself.
+      // `@root/acme` itself waits one second.
       await waitAsTold(response, POLL_MS);
       return withStatus(response, 'processing');
     }
@@ -80,12 +85,12 @@ export function pollingRight(jwsRequest: JwsRequest, clock: PollingClock): JwsRe
   };
 }
 
-/** States of an order, or of a challenge that was answered, that change by themselves. */
+/** States of an order or an answered challenge that the authority will change by itself. */
 const UNFINISHED = new Set<unknown>(['pending', 'processing', 'ready']);
 
 /**
- * Remembers challenges that are valid. An authorization may be valid by a challenge that this server can't answer, or
- * by none: then the authority has it from elsewhere, and `@root/acme` would find nothing to do for it.
+ * Records valid challenges. An authorization may be valid through a challenge that this server can't answer, or without
+ * one. Then a stand-in challenge is returned, because `@root/acme` would otherwise find no challenge to handle.
  */
 function settledChallenges(url: string, response: AcmeResponse, settled: Set<string>): AcmeResponse {
   const { status, challenges } = Object(response.body) as Record<string, unknown>;
@@ -112,7 +117,7 @@ async function withFreshNonces<T>(post: () => Promise<T>, request: SignedRequest
   }
 }
 
-/** What an order is finalized with that was read as ready a moment ago, from another machine of the authority. */
+/** Ignores `orderNotReady`: another machine of the authority reported the order as ready a moment ago. */
 function unlessNotReady(error: unknown): undefined {
   if (!isProblem(error, 'orderNotReady')) throw error;
 }

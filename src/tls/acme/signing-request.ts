@@ -3,8 +3,8 @@ import { bitString, der, integer, octetString, oid, sequence, set } from '../der
 import { subjectAltNames } from '../subject-alt-names.ts';
 
 /**
- * Makes a certificate signing request for DNS names, in DER. The subject is empty, as certbot has it: a common name
- * takes 64 characters at most, and authorities no longer put one into the certificate.
+ * Creates a certificate signing request for DNS names, in DER. As with certbot, the subject is empty: a common name is
+ * limited to 64 characters, and authorities no longer include one in the certificate.
  *
  * @param key an ECDSA key of the curve P-256
  * @see https://www.rfc-editor.org/rfc/rfc2986#section-4

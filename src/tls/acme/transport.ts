@@ -25,9 +25,9 @@ export interface AcmeProblem {
   readonly type: string;
   readonly detail: string;
   readonly status: number;
-  /** Whether the request itself was refused, rather than a challenge or an order that it reads. */
+  /** Whether the request itself was refused, rather than the challenge or order that it reads. */
   readonly isOfRequest: boolean;
-  /** Milliseconds; absent where the authority does not say when to come back. */
+  /** Milliseconds; undefined if the authority states no time. */
   readonly retryAfter: number | undefined;
 }
 
@@ -36,13 +36,13 @@ export function isAccountProblem({ type, isOfRequest }: AcmeProblem): boolean {
   return isOfRequest && /:(?:accountDoesNotExist|unauthorized)$/.test(type);
 }
 
-/** An answer of the authority that is none of those that were hoped for; `urn` and `status` are read by `@root/acme`. */
+/** An error response of the authority. `@root/acme` reads `urn` and `status`. */
 export class AcmeProblemError extends Error {
   override readonly name = 'AcmeProblemError';
   readonly problem: AcmeProblem;
   readonly urn: string;
   readonly status: number;
-  /** For the next attempt; undefined where the answer had none. */
+  /** The nonce for the next attempt; undefined if the response had none. */
   readonly nonce: string | undefined;
 
   constructor(problem: AcmeProblem, nonce?: string) {
@@ -82,9 +82,9 @@ export async function acmeFetch(
 }
 
 /**
- * Reads problem details, also those in a challenge or an order that has failed.
+ * Reads problem details, including those in a failed challenge or order.
  *
- * @param answered the status of the answer, where the problem names none
+ * @param answered the status of the response, used if the problem states none
  */
 export function problemOf(body: unknown, answered: number): Omit<AcmeProblem, 'isOfRequest'> {
   const { type, detail, status } = Object(body) as Record<string, unknown>;
