@@ -138,6 +138,11 @@ const CATALOGUE = {
     title: 'Layer not available',
     help: 'The registry does not distribute one of the layers of the image, so that no complete archive can be made.',
   },
+  'request-too-costly': {
+    status: 422,
+    title: 'Request too costly',
+    help: 'Ask for fewer images or platforms at once.',
+  },
   'registry-rate-limited': {
     status: 429,
     title: 'The registry limits requests',

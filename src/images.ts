@@ -18,10 +18,13 @@ import { type CachingClientOptions, createCachingClient } from './registry/cachi
 import { registryOrigin } from './registry/client.ts';
 import { type CredentialStore, createDockerConfigCredentials } from './registry/credentials.ts';
 import { createDiskShelf } from './registry/disk-shelf.ts';
+import { rememberingBlobs } from './registry/known-blobs.ts';
 import { createManifestStore, type Shelf } from './registry/manifest-store.ts';
 import { createRedisShelf } from './registry/redis-shelf.ts';
 import { createSharedManifestStore } from './registry/shared-manifest-store.ts';
+import { createUpstreamBudgets, type UpstreamLimits } from './registry/upstream-budget.ts';
 import { createBriefCatalogue } from './sources/brief-catalogue.ts';
+import { budgetedCatalogue, budgetedSource } from './sources/budgeted.ts';
 import type { ConnectedEngine } from './sources/engine/connect.ts';
 import type { ImageCatalogue } from './sources/image-catalogue.ts';
 import { createImageSignatures } from './sources/image-signatures.ts';
@@ -45,6 +48,8 @@ export interface Environment {
   readonly descriptorLimit?: number | undefined;
 }
 
+/** What one check of signatures may spend: 50 signatures under 10 referrers, and what leads to them. */
+const CHECK_LIMITS: UpstreamLimits = { requests: 200, bytes: 8 * 1024 * 1024 };
 /** Milliseconds for which a tag's answer is there for those who wait for it. */
 const LEAST_TAG_MS = 60_000;
 
@@ -99,33 +104,41 @@ export async function openImages(
   const credentials = createDockerConfigCredentials(environment.dockerConfigFolder);
   const userAgent = `DockerProxy/${environment.version}`;
   const { logger } = environment;
-  const measured = meter && { onAnswer: meter.upstream };
+  const budgets = createUpstreamBudgets();
+  const onAnswer: ImageMeter['upstream'] = (...answer) => {
+    budgets.count();
+    meter?.upstream(...answer);
+  };
   const findProxy = proxiesOf(environment);
   const upstream = openRegistries(config, {
-    ...{ guard, credentials, allowlist, logger, userAgent, findProxy, ...measured },
+    ...{ guard, credentials, allowlist, logger, userAgent, findProxy, onAnswer },
   });
   const blobs = await openCache(config, environment.logger, meter);
   const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;
-  const client =
+  const caching =
     blobs === undefined
       ? upstream.client
       : createCachingClient({
           ...{ client: upstream.client, blobs, staleIfError, tagTtl, now: Date.now },
           ...rememberedBy(createDiskShelf(cacheDir, blobs.storage.reserve), config, redis),
         });
+  const client = budgets.charge(rememberingBlobs({ client: caching, caches }));
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
-  const signatures = createImageSignatures({ client, policy, caches });
+  const signatures = createImageSignatures({
+    ...{ client, policy, caches },
+    budgeted: (check) => budgets.run({ limits: CHECK_LIMITS }, check),
+  });
   const registries = punctualCatalogue(
-    createRegistryCatalogue({ client, defaultPlatform, maxSize, signatures }),
+    budgetedCatalogue(createRegistryCatalogue({ client, defaultPlatform, maxSize, signatures }), budgets),
   );
   const { source, catalogue, check } =
     config.source === 'registry'
       ? {
           source: punctualSource(
-            createRegistrySource({
-              ...{ client, defaultPlatform, maxSize, signatures, caches },
-              now: uptime,
-            }),
+            budgetedSource(
+              createRegistrySource({ client, defaultPlatform, maxSize, signatures, caches, now: uptime }),
+              budgets,
+            ),
           ),
           catalogue: registries,
           // Registries are many, and none of them is needed for the images of the others.

@@ -13,6 +13,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
     'pace',
     'streams',
     'single-flight',
+    'gate',
     'ip-address',
     'replace-file',
     'byte-size',

@@ -15,11 +15,11 @@ import { throttle } from './throttle.ts';
 export interface DownloadLimits {
   /**
    * Makes the request a part of one of the client's downloads at once. Before there is an archive: to make it may be
-   * most of the work.
+   * most of the work. Taking it again changes nothing.
    *
    * @throws CatalogueError `too-many-downloads` or `service-full`
    */
-  takeSlot(query: ArchiveQuery): Promise<void>;
+  takeSlot(query: SlotQuery): Promise<void>;
   /**
    * Lets bytes of an archive be sent.
    *
@@ -27,6 +27,9 @@ export interface DownloadLimits {
    */
   admit(archive: Archive | LiveArchive, range: ByteRange | undefined): Promise<Sending>;
 }
+
+/** What tells one archive from another. */
+export type SlotQuery = Pick<ArchiveQuery, 'references' | 'platform' | 'platforms' | 'format' | 'have'>;
 
 /** How bytes are sent that count. */
 export interface Sending {
@@ -43,9 +46,11 @@ export function downloadLimits(limits: Limits, request: FastifyRequest, over: Ab
     if (over.aborted) work();
     else over.addEventListener('abort', work, { once: true });
   };
+  let taken: Promise<void> | undefined;
   return {
-    async takeSlot(query) {
-      whenOver(await limits.downloads.take(client, nameOf(query)));
+    takeSlot(query) {
+      taken ??= limits.downloads.take(client, nameOf(query)).then(whenOver);
+      return taken;
     },
     async admit(archive, range) {
       const meter = await limits.bytes?.admit(client, partOf(archive, range));
@@ -71,7 +76,7 @@ function partOf(archive: Archive | LiveArchive, range: ByteRange | undefined) {
 }
 
 /** One name for all requests that mean one archive, however they are written. */
-function nameOf({ references, platform, platforms, format, have }: ArchiveQuery): string {
+function nameOf({ references, platform, platforms, format, have }: SlotQuery): string {
   const images = references.map(formatReference).join(' ');
   const held = have && [...have.references.map(formatReference), ...have.layers].join(' ');
   const several = platforms === 'all' ? platforms : [platforms ?? platform ?? []].flat().map(formatPlatform);

@@ -1,3 +1,4 @@
+import { CatalogueError, type ErrorCode } from '../errors.ts';
 import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { formatReference } from '../oci/reference.ts';
@@ -19,6 +20,7 @@ const TTL_MS = 30_000;
 const DETAILS_LIMIT = 8 * 2 ** 20;
 /** Bytes: the ten longest lists that are read, or thousands of usual ones. */
 const TAGS_LIMIT = 16 * 2 ** 20;
+const SLOT_REFUSALS: ReadonlySet<ErrorCode> = new Set(['too-many-downloads', 'service-full']);
 
 /** Remembers answers for a short time, and asks once for however many want the same at the same time. */
 export function createBriefCatalogue({
@@ -37,7 +39,16 @@ export function createBriefCatalogue({
       const key = `${formatReference(reference)} ${reference.tagGiven} ${platform && formatPlatform(platform)} ${format}`;
       const known = details.get(key);
       if (known !== undefined) return known;
-      const found = await shareDetails(key, (shared) => catalogue.describe(request, shared), signal);
+      let isOwn = false;
+      const work = (shared: AbortSignal): Promise<ImageDetails> => {
+        isOwn = true;
+        return catalogue.describe(request, shared);
+      };
+      const found = await shareDetails(key, work, signal).catch((error: unknown) => {
+        // A client that began it and may not go on does not end it for the others.
+        if (isOwn || !(error instanceof CatalogueError) || !SLOT_REFUSALS.has(error.code)) throw error;
+        return catalogue.describe(request, signal);
+      });
       details.set(key, found);
       return found;
     },

@@ -12,6 +12,8 @@ export interface DetailsRequest {
   /** Where absent: the server's default, or exactly what a digest names. */
   readonly platform: Platform | undefined;
   readonly format: ArchiveFormat;
+  /** As in an archive's request. */
+  readonly onCostly?: (() => Promise<void>) | undefined;
 }
 
 /** What is known of an image without any of its layers. */

@@ -91,6 +91,8 @@ const MANIFEST_BYTES = 16 * 1024 * 1024;
 const ALTERNATIVES_MAX = 4;
 /** Layers that are requested from a registry at the same time. */
 const LAYERS_AT_ONCE = 8;
+/** Engines load images of 125 to 500 layers; few images have more than two that are foreign. */
+const LAYERS_ASKED_MAX = 200;
 /** How many platforms are listed for the one who asked for another. */
 const PLATFORMS_SHOWN = 20;
 
@@ -276,6 +278,12 @@ export async function requireForeignLayers(
 ): Promise<void> {
   const foreign = layers.filter((layer) => isForeignLayer(layer) && !layer.urls?.length);
   const each = [...new Map(foreign.map((layer) => [layer.digest, layer])).values()];
+  if (each.length > LAYERS_ASKED_MAX) {
+    throw new CatalogueError(
+      'layer-unavailable',
+      `${reference.domain} states no source for ${each.length} foreign layers. This service looks for at most ${LAYERS_ASKED_MAX}.`,
+    );
+  }
   for (let at = 0; at < each.length; at += LAYERS_AT_ONCE) {
     const few = each.slice(at, at + LAYERS_AT_ONCE);
     const isThere = await Promise.all(few.map((layer) => client.hasBlob(reference, layer, signal)));

@@ -41,6 +41,8 @@ export interface ImageSignaturesOptions {
   readonly policy: TrustPolicy;
   /** The list that its cache stands in. */
   readonly caches?: MemoryCaches;
+  /** Runs a check, which several requests share, with a budget of its own. */
+  readonly budgeted?: <T>(check: () => Promise<T>) => Promise<T>;
 }
 
 type Verdict =
@@ -68,6 +70,7 @@ export function createImageSignatures({
   client,
   policy,
   caches = createMemoryCaches(() => performance.now()),
+  budgeted = (check) => check(),
 }: ImageSignaturesOptions): ImageSignatures {
   const signed = caches.open<true>({ name: 'signatures', limit: SIGNED_LIMIT });
   const share = createSingleFlight<Verdict>();
@@ -114,7 +117,7 @@ export function createImageSignatures({
     const timeout = AbortSignal.timeout(CHECK_TIMEOUT_MS);
     try {
       const both = AbortSignal.any([signal, timeout]);
-      return await share(flight, (shared) => ask(reference, digests, keys, shared), both);
+      return await share(flight, (shared) => budgeted(() => ask(reference, digests, keys, shared)), both);
     } catch (error) {
       signal.throwIfAborted();
       throw uncheckable(reference, timeout.aborted ? undefined : error);

@@ -26,6 +26,8 @@ export interface ArchiveRequest {
   readonly stream?: boolean;
   /** Told how far an archive is that takes time to make. */
   readonly onProgress?: (progress: Progress) => void;
+  /** Called once before more than a handful of upstream requests are sent; throws to end the work. */
+  readonly onCostly?: (() => Promise<void>) | undefined;
 }
 
 /** How far an archive is. */

@@ -38,6 +38,7 @@ const STATUSES: Record<ErrorCode, number> = {
   'archive-not-kept': 422,
   'too-many-layers': 422,
   'layer-unavailable': 422,
+  'request-too-costly': 422,
   'registry-rate-limited': 429,
   'headers-too-large': 431,
   'internal-error': 500,

@@ -163,7 +163,7 @@ export interface LogLine {
 
 export interface RunningServer extends AsyncDisposable {
   port: number;
-  /** What the source was asked for, in order. */
+  /** What the source was asked for, in order, without its callback for slots. */
   requests: ArchiveRequest[];
   log: LogLine[];
   /** The first log line that matches, as soon as it is there. */
@@ -190,7 +190,8 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
   const requests: ArchiveRequest[] = [];
   const source: ImageSource = {
     async open(request, signal) {
-      requests.push(request);
+      const { onCostly: _, ...asked } = request;
+      requests.push(asked);
       return open(request, signal);
     },
   };

@@ -99,8 +99,10 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
       const query = parseArchiveQuery(request.query);
       for (const reference of namedImages(query)) allowlist.check(reference);
       const gone = whenGone(reply);
-      if (query.platforms !== undefined) await downloadLimits(limits, request, gone).takeSlot(query);
-      const archive = await source.open(query, gone);
+      const allowance = downloadLimits(limits, request, gone);
+      const onCostly = () => allowance.takeSlot(query);
+      if (query.platforms !== undefined) await onCostly();
+      const archive = await source.open({ ...query, onCostly }, gone);
       if (archive.size === undefined)
         throw new CatalogueError(
           'delta-unavailable',

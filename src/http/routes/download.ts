@@ -86,10 +86,11 @@ export async function downloadRoutes(
       // A request for all platforms costs hundreds of requests to a registry, even for HEAD.
       const isCostly = headCosts || query.platforms !== undefined;
       if (isCostly || (isGet && !query.redirect)) await allowance.takeSlot(query);
+      const asked = { ...query, onCostly: () => allowance.takeSlot(query) };
       if (query.redirect) {
-        return redirectToDigests(reply, query, await source.open(query, gone));
+        return redirectToDigests(reply, query, await source.open(asked, gone));
       }
-      const opened = await keepAlive(reply.raw, source.open(query, gone));
+      const opened = await keepAlive(reply.raw, source.open(asked, gone));
       if (opened.size === undefined) {
         if (isAbout || query.parts !== undefined) throw notKept();
         setLiveHeaders(request, reply, opened, query);
@@ -107,8 +108,8 @@ export async function downloadRoutes(
         const text = query.checksum
           ? checksumText(query, opened, parts)
           : metalinkText(query, opened, parts, { addresses, generator });
-        const asked = { query, archive: opened, checksums, limits: allowance, signal: gone };
-        return await answerHashed(request, reply, text, asked);
+        const hashing = { query, archive: opened, checksums, limits: allowance, signal: gone };
+        return await answerHashed(request, reply, text, hashing);
       }
       const archive = chosenPart(opened, parts, query.parts);
       setLinkHeader(reply, addresses);

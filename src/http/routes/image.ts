@@ -3,7 +3,9 @@ import { type Static, Type } from 'typebox';
 import { parsePlatform } from '../../oci/platform.ts';
 import { familiarReference, formatReference, parseReference, taggedName } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
+import type { Limits } from '../../policy/limits.ts';
 import type { ImageDetails as Details, ImageCatalogue } from '../../sources/image-catalogue.ts';
+import { downloadLimits } from '../download-limits.ts';
 import { downloadUrl } from '../download-url.ts';
 import { whenGone } from '../gone.ts';
 import { problemResponses } from '../problem-schema.ts';
@@ -99,9 +101,9 @@ export interface CatalogueOptions {
 }
 
 /** `GET /api/v1/image?myimage=REF`: what an image is, and how large its archive. */
-export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
+export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions & { readonly limits: Limits }> = async (
   app,
-  { catalogue, allowlist },
+  { catalogue, allowlist, limits },
 ) => {
   app.get(
     '/api/v1/image',
@@ -114,12 +116,17 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
         response: { 200: ImageDetails, ...problemResponses },
       },
     },
-    async ({ query }, reply) => {
+    async (request, reply) => {
+      const { query } = request;
       const reference = parseReference(query.myimage);
       const platform = query.platform === undefined ? undefined : parsePlatform(query.platform);
       allowlist.check(reference);
-      const request = { reference, platform, format: query.format ?? 'docker' } as const;
-      const details = await catalogue.describe(request, whenGone(reply));
+      const format = query.format ?? 'docker';
+      const gone = whenGone(reply);
+      const allowance = downloadLimits(limits, request, gone);
+      const slot = { references: [reference], platform, platforms: undefined, format, have: undefined };
+      const onCostly = () => allowance.takeSlot(slot);
+      const details = await catalogue.describe({ reference, platform, format, onCostly }, gone);
       const { digest, indexDigest } = details;
       const fixed = indexDigest ?? digest;
       return reply.header('cache-control', 'private, max-age=30').send({
