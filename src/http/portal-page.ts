@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { escapeHtml } from './html.ts';
 import type { ServiceInfo } from './routes/info.ts';
+import { packFile, type StaticFile } from './static-file.ts';
 import { directionOf, LANGUAGES, type Language, type Texts, type WebFolder } from './web-folder.ts';
 
 const PLATFORMS = ['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/386'];
@@ -8,16 +8,9 @@ const PLATFORMS = ['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/386'];
 /** What is said only where an engine makes the archives. */
 const OF_ENGINES: ReadonlySet<string> = new Set(['queued', 'pulling', 'saving', 'ready', 'later']);
 
-/** A page that is rendered, with its weak validator. */
-export interface Page {
-  readonly html: string;
-  /** Quotes included, without the mark of weakness. */
-  readonly etag: string;
-}
-
-/** Gives a page its validator. */
-export function pageOf(html: string): Page {
-  return { html, etag: `"${createHash('sha256').update(html).digest('base64url').slice(0, 22)}"` };
+/** Compresses a rendered page. */
+export function pageOf(html: string): StaticFile {
+  return packFile(html, 'text/html; charset=utf-8');
 }
 
 /** What the modules of the page know of the service, and say. */
@@ -28,9 +21,9 @@ export interface PageData extends Pick<ServiceInfo, 'maxImages' | 'search'> {
 
 /** The page in a language. */
 export interface Pages {
-  readonly plain: Page;
+  readonly plain: StaticFile;
   /** For whoever comes with an image: it has the room for what will be shown from the start, so that nothing moves. */
-  readonly deep: Page;
+  readonly deep: StaticFile;
 }
 
 /** Renders the page in each language, so that it is whole before a script runs, and where none does. */
@@ -50,7 +43,7 @@ export function renderPages(web: WebFolder, info: ServiceInfo): Readonly<Record<
       ...serviceValues(info, words),
       data: dataOf(info, strings),
     };
-    const render = (look: string): Page =>
+    const render = (look: string): StaticFile =>
       pageOf(fill(web.template, (key) => (key === 'look' ? look : (values[key] ?? missing(lang, key)))));
     return [lang, { plain: render(''), deep: render('tall') }];
   });

@@ -4,6 +4,7 @@ import { type TSchema, Type } from 'typebox';
 import { MAX_IMAGES } from '../archive-query.ts';
 import { METALINK_TYPE } from '../metalink.ts';
 import { problemResponses } from '../problem-schema.ts';
+import { packFile, type StaticFile, sendFile } from '../static-file.ts';
 
 const PLATFORM = Type.Optional(
   Type.String({
@@ -176,7 +177,9 @@ export async function openapi(app: FastifyInstance, version: string): Promise<vo
     },
     transform,
   });
-  app.get('/openapi.json', async (_request, reply) =>
-    reply.header('cache-control', 'public, max-age=300').send(app.swagger()),
-  );
+  let document: StaticFile | undefined;
+  app.get('/openapi.json', async (request, reply) => {
+    document ??= packFile(JSON.stringify(app.swagger()), 'application/json; charset=utf-8');
+    return sendFile(request, reply.header('cache-control', 'public, max-age=300'), document);
+  });
 }

@@ -1,13 +1,12 @@
-import { constants } from 'node:zlib';
-import compress from '@fastify/compress';
-import fastifyStatic from '@fastify/static';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { readdirSync, readFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
 import { listErrors } from '../../errors.ts';
 import { type ApiDocument, renderApiPage } from '../api-page.ts';
 import { askedProtocol } from '../asked-origin.ts';
-import { type Page, pageOf, renderPages } from '../portal-page.ts';
-import { evaluatePreconditions } from '../preconditions.ts';
+import { pageOf, renderPages } from '../portal-page.ts';
 import type { ServiceInfo } from '../routes/info.ts';
+import { packFile, type StaticFile, sendFile } from '../static-file.ts';
 import {
   isAsset,
   LANGUAGES,
@@ -22,28 +21,25 @@ export interface PortalOptions {
   readonly info: () => ServiceInfo;
 }
 
+const TYPES: Readonly<Record<string, string>> = {
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+};
+
 /**
  * Serves the portal from web/: the page at `/`, in the language that the browser prefers or `?lang=` says, and its
- * assets under a hash of their content, to be kept for ever.
+ * assets under a hash of their content, to be kept for a year. Everything is read, rendered and compressed at start.
  */
 export async function portal(app: FastifyInstance, { web, info }: PortalOptions): Promise<void> {
   const pages = renewed(info, (current) => renderPages(web, current));
-  // Archives are compressed inside; nothing outside this plugin is.
-  await app.register(compress, {
-    encodings: ['br', 'gzip'],
-    threshold: 256,
-    brotliOptions: { params: { [constants.BROTLI_PARAM_QUALITY]: 5 } },
-  });
-  await app.register(fastifyStatic, {
-    root: web.root,
-    prefix: web.assets,
-    wildcard: false,
-    index: false,
-    decorateReply: false,
-    maxAge: '365d',
-    immutable: true,
-    allowedPath: (path) => isAsset(path.replace(/^\//, '')),
-  });
+  pages();
+  for (const name of readdirSync(web.root).filter(isAsset)) {
+    const asset = packFile(readFileSync(join(web.root, name)), TYPES[extname(name)] ?? 'text/plain');
+    app.get(`${web.assets}/${name}`, async (request, reply) =>
+      sendFile(request, reply.header('cache-control', 'public, max-age=31536000, immutable'), asset),
+    );
+  }
   app.get<{ Querystring: Record<string, string | string[] | undefined> }>('/', async (request, reply) => {
     const { lang, image, myimage } = request.query;
     const chosen = languageOf(lang);
@@ -51,13 +47,17 @@ export async function portal(app: FastifyInstance, { web, info }: PortalOptions)
       reply.header('set-cookie', languageCookie(chosen, askedProtocol(request) === 'https'));
     const { plain, deep } = pages()[chosen ?? preferredLanguage(request.raw) ?? LANGUAGES[0]];
     const page = image === undefined && myimage === undefined ? plain : deep;
-    return sendPage(request, reply.header('vary', 'accept-language, cookie'), page);
+    reply.header('cache-control', 'no-cache');
+    return sendFile(request, reply, page, ['accept-language', 'cookie']);
   });
   // All routes are known once the server is ready, and not before.
-  let apiPage: Page | undefined;
+  let apiPage: StaticFile | undefined;
+  app.addHook('onReady', async () => {
+    apiPage = pageOf(renderApiPage(app.swagger() as ApiDocument, listErrors(), web.assets));
+  });
   app.get('/api', async (request, reply) => {
-    apiPage ??= pageOf(renderApiPage(app.swagger() as ApiDocument, listErrors(), web.assets));
-    return sendPage(request, reply, apiPage);
+    if (apiPage === undefined) return reply.callNotFound();
+    return sendFile(request, reply.header('cache-control', 'no-cache'), apiPage);
   });
 }
 
@@ -70,11 +70,4 @@ function renewed<From, Made>(from: () => From, make: (current: From) => Made): (
     if (made?.key !== key) made = { key, value: make(current) };
     return made.value;
   };
-}
-
-function sendPage({ headers }: FastifyRequest, reply: FastifyReply, { html, etag }: Page): FastifyReply {
-  reply.headers({ 'cache-control': 'no-cache', etag: `W/${etag}` });
-  const preconditions = { ifMatch: undefined, ifNoneMatch: headers['if-none-match'] };
-  if (evaluatePreconditions(preconditions, etag) === 'not-modified') return reply.status(304).send();
-  return reply.type('text/html; charset=utf-8').send(html);
 }

@@ -142,6 +142,42 @@ suite('the page', { timeout: 600_000 }, () => {
     }
   });
 
+  test('pages and assets were compressed before they are asked for', async () => {
+    await using server = await startServer();
+    const { assets } = await pageOf(server);
+    for (const path of [
+      '/',
+      '/?lang=fa',
+      '/api',
+      '/openapi.json',
+      `${assets}/app.js`,
+      `${assets}/portal.css`,
+    ]) {
+      const identity = await server.get(path);
+      assert.equal(identity.header('content-encoding'), undefined);
+      for (const [accepted, encoding] of [
+        ['gzip, br', 'br'],
+        ['gzip;q=1, br;q=0.1', 'br'],
+        ['gzip, deflate', 'gzip'],
+        ['br;q=0, *', 'gzip'],
+      ] as const) {
+        const headers = { 'accept-encoding': accepted };
+        const { header, body } = await server.get(path, headers);
+        assert.equal(header('content-encoding'), encoding, path);
+        // A text that is compressed while it is sent has no length.
+        assert.equal(header('content-length'), `${body.length}`);
+        assert.match(header('vary') ?? '', /accept-encoding/);
+        const unpacked = encoding === 'br' ? brotliDecompressSync(body) : gunzipSync(body);
+        assert.deepEqual(unpacked, identity.body);
+        const known = await server.get(path, { ...headers, 'if-none-match': `${header('etag')}` });
+        assert.deepEqual([known.status, known.body.length], [304, 0]);
+        assert.equal(known.header('etag'), identity.header('etag'));
+        const head = await server.send('HEAD', path, headers);
+        assert.equal(head.header('content-length'), header('content-length'));
+      }
+    }
+  });
+
   test('it is sent compressed, and downloads never are', async () => {
     await using server = await startServer();
     const { html, assets } = await pageOf(server);
