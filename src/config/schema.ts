@@ -266,6 +266,12 @@ export const SCHEMA = {
     default: '60/minute',
     doc: 'How many requests for downloads and the API a client may make, misses included; 0 sets no limit. A client is an IPv4 address or an IPv6 /64.',
   },
+  pageRateLimit: {
+    section: 'clients',
+    type: rate,
+    default: '600/minute',
+    doc: 'How many other requests a client may make, for pages and their assets, problem pages included; 0 sets no limit.',
+  },
   downloadsPerIp: {
     section: 'clients',
     type: countOrNone,

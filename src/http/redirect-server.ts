@@ -7,7 +7,7 @@ import { closeGracefully } from './graceful-close.ts';
 import { parseHost } from './host-header.ts';
 import { parserOptions, TIMEOUTS } from './parser-options.ts';
 import { answerError } from './plugins/problems.ts';
-import { refuseOddRequests } from './plugins/strict-requests.ts';
+import { refuseOddRequests, refuseOtherRequests } from './plugins/strict-requests.ts';
 import { type ChallengeOptions, challengeRoutes } from './routes/challenge.ts';
 import { type HealthOptions, healthRoutes } from './routes/health.ts';
 
@@ -41,6 +41,7 @@ export async function createRedirectServer(options: RedirectServerOptions): Prom
   limitConnections(app.server, connections, logger);
   closeGracefully(app, drain);
   refuseOddRequests(app);
+  refuseOtherRequests(app);
   app.setErrorHandler(answerError);
   app.setNotFoundHandler((request, reply) => {
     const host = targetHost(request.headers.host, domains);

@@ -15,7 +15,7 @@ import { openapi } from './plugins/openapi.ts';
 import { portal } from './plugins/portal.ts';
 import { answerError, answerProblems } from './plugins/problems.ts';
 import { securityHeaders } from './plugins/security-headers.ts';
-import { refuseOddRequests } from './plugins/strict-requests.ts';
+import { refuseOddRequests, refuseOtherRequests } from './plugins/strict-requests.ts';
 import { demandHttps } from './plugins/strict-transport.ts';
 import { deltaRoutes } from './routes/delta.ts';
 import { type DownloadOptions, downloadRoutes } from './routes/download.ts';
@@ -108,6 +108,7 @@ export async function createServer({
   admitClients(app, clients);
   const web = readWebFolder();
   answerProblems(app, await limitRequests(app, limits), web);
+  refuseOtherRequests(app);
   await openapi(app, info().version);
   shedLoad(app, pressure, caches);
   await app.register(healthRoutes, { readiness });

@@ -2,11 +2,13 @@ import { type Bandwidth, createBandwidth } from './bandwidth.ts';
 import { type ByteQuota, createByteQuota } from './byte-quota.ts';
 import type { CountingStore } from './counting-store.ts';
 import { createDownloadSlots, type DownloadSlots } from './download-slots.ts';
-import { createRequestLimit, type Rate, type RequestLimit } from './request-limit.ts';
+import { createPageLimit, createRequestLimit, type Rate, type RequestLimit } from './request-limit.ts';
 
 /** What a client may have of the service; a limit that is not set is undefined. */
 export interface Limits {
   readonly requests: RequestLimit | undefined;
+  /** Requests for pages and everything else that is neither a download nor the API. */
+  readonly pages: RequestLimit | undefined;
   readonly downloads: DownloadSlots;
   readonly bytes: ByteQuota | undefined;
   readonly bandwidth: Bandwidth | undefined;
@@ -17,6 +19,7 @@ export interface Limits {
 /** Each 0 sets no limit. */
 export interface LimitOptions {
   readonly rateLimit: Rate;
+  readonly pageRateLimit: Rate;
   /** Downloads of a client at once. */
   readonly downloadsPerIp: number;
   /** Downloads of all clients at once. */
@@ -37,10 +40,18 @@ export interface LimitParts {
 }
 
 export function createLimits(options: LimitOptions, { store, holder, uptime }: LimitParts): Limits {
-  const { rateLimit, downloadsPerIp: perClient, maxDownloads: total, dailyBytes, bandwidthPerIp } = options;
+  const {
+    rateLimit,
+    pageRateLimit,
+    downloadsPerIp: perClient,
+    maxDownloads: total,
+    dailyBytes,
+    bandwidthPerIp,
+  } = options;
   const bytes = dailyBytes === 0 ? undefined : createByteQuota(store, dailyBytes);
   return {
     requests: rateLimit.limit === 0 ? undefined : createRequestLimit(store, rateLimit),
+    pages: pageRateLimit.limit === 0 ? undefined : createPageLimit(store, pageRateLimit),
     downloads: createDownloadSlots(store, { perClient, total }, holder),
     bytes,
     bandwidth: bandwidthPerIp === 0 ? undefined : createBandwidth(bandwidthPerIp, uptime),

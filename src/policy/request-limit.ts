@@ -19,10 +19,33 @@ export interface RequestLimit extends Rate {
   refusal(resetsIn: number): CatalogueError;
 }
 
-export function createRequestLimit(store: CountingStore, { limit, window }: Rate): RequestLimit {
+/** What a limit counts, and the sentence that names its setting. */
+interface CountedRequests {
+  readonly name: 'requests' | 'pages';
+  readonly setting: string;
+}
+
+const REQUESTS: CountedRequests = { name: 'requests', setting: '(RATE_LIMIT), misses included' };
+const PAGES: CountedRequests = { name: 'pages', setting: 'for pages (PAGE_RATE_LIMIT)' };
+
+/** Limits the requests for downloads and the API. */
+export function createRequestLimit(store: CountingStore, rate: Rate): RequestLimit {
+  return createRateLimit(store, rate, REQUESTS);
+}
+
+/** Limits the requests for pages, their assets and everything else, problem pages included. */
+export function createPageLimit(store: CountingStore, rate: Rate): RequestLimit {
+  return createRateLimit(store, rate, PAGES);
+}
+
+function createRateLimit(
+  store: CountingStore,
+  { limit, window }: Rate,
+  { name, setting }: CountedRequests,
+): RequestLimit {
   const add = async (client: string, amount: number): Promise<Count> => {
     const [count = { value: amount, resetsIn: window }] = await store.add([
-      { counter: `requests ${client}`, amount, window },
+      { counter: `${name} ${client}`, amount, window },
     ]);
     return count;
   };
@@ -36,8 +59,8 @@ export function createRequestLimit(store: CountingStore, { limit, window }: Rate
       const wait = formatDuration(resetsIn);
       return limitError(
         'too-many-requests',
-        { name: 'requests', limit, freesIn: resetsIn },
-        `Your address has made more than ${rate} (RATE_LIMIT), misses included; it may go on in ${wait}.`,
+        { name, limit, freesIn: resetsIn },
+        `Your address has made more than ${rate} ${setting}; it may go on in ${wait}.`,
         `More than ${rate}; go on in ${wait}`,
       );
     },

@@ -71,6 +71,7 @@ suite('where settings come from', () => {
       minClientSpeedWindow: 120_000,
       maxEventLoopDelay: 500,
       rateLimit: { limit: 60, window: 60_000 },
+      pageRateLimit: { limit: 600, window: 60_000 },
       downloadsPerIp: 4,
       maxDownloads: 1000,
       dailyBytes: 100 * 2 ** 30,

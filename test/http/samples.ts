@@ -149,6 +149,7 @@ export const NO_PRESSURE_LIMITS: PressureLimits = {
 
 const NO_LIMITS: LimitOptions = {
   rateLimit: { limit: 0, window: 60_000 },
+  pageRateLimit: { limit: 0, window: 60_000 },
   downloadsPerIp: 0,
   maxDownloads: 0,
   dailyBytes: 0,

@@ -55,6 +55,7 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     DOCKERPROXY_STATE_DIR: join(folder.path, 'state'),
     // Every test is the same client; those about limits set their own.
     DOCKERPROXY_RATE_LIMIT: '0',
+    DOCKERPROXY_PAGE_RATE_LIMIT: '0',
     DOCKERPROXY_DOWNLOADS_PER_IP: '0',
     DOCKERPROXY_MAX_DOWNLOADS: '0',
     DOCKERPROXY_DAILY_BYTES: '0',

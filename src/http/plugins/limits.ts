@@ -10,11 +10,12 @@ import { clientKey } from '../../policy/client-key.ts';
 import type { Limits } from '../../policy/limits.ts';
 import type { RequestLimit } from '../../policy/request-limit.ts';
 import { clientAddress } from '../client-address.ts';
+import { isHealthCheck } from './clients.ts';
 
 /** Counts a request, or throws where it is one too many. */
 export type CountRequest = (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
 
-/** Answers past the limits, too, as they are what it tells. */
+/** Answers past the limits that it reports; it counts as a page. */
 export const LIMITS_URL = '/api/v1/limits';
 
 /** Whose limits count for a request. */
@@ -24,7 +25,8 @@ export function clientOf(request: FastifyRequest): string {
 
 /**
  * Counts the requests of each client for downloads and the API, but for the question what is left, and those that find
- * nothing, and tells in RateLimit headers what is left. Call it on the root instance before there are routes.
+ * nothing, and tells in RateLimit headers what is left. All others but health checks count as pages, whatever their answer
+ * is: each of them costs a little, too. Call it on the root instance before there are routes.
  *
  * @returns what counts a request that finds nothing; one that is counted is not counted again
  */
@@ -38,12 +40,29 @@ export async function limitRequests(app: FastifyInstance, limits: Limits): Promi
     const [remaining, reset] = ['remaining', 'reset'].map((name) => reply.getHeader(`ratelimit-${name}`));
     reply.header('ratelimit', `"requests";r=${remaining};t=${reset}`);
   };
+  const countPage = createPageCounter(app, limits);
   const hook: onRequestAsyncHookHandler = async (request, reply) => {
     const { url = '' } = request.routeOptions;
     if (url !== LIMITS_URL && /^\/(?:dl|api)(?:\/|$)/.test(url)) await count(request, reply);
+    else if (!isHealthCheck(url)) await countPage(request);
   };
   app.addHook('onRequest', hook);
   return count;
+}
+
+/** Counts a request for a page, or throws where it is one too many. */
+function createPageCounter(
+  app: FastifyInstance,
+  { pages }: Pick<Limits, 'pages'>,
+): (request: FastifyRequest) => Promise<void> {
+  return async (request) => {
+    if (pages === undefined) return;
+    const client = clientOf(request);
+    const { value, resetsIn } = await pages.count(client);
+    if (value <= pages.limit) return;
+    if (value === pages.limit + 1) app.log.info({ client }, `${client} has reached the rate of pages`);
+    throw pages.refusal(resetsIn);
+  };
 }
 
 async function createLimiter(

@@ -39,13 +39,23 @@ export function refuseOddRequests(app: FastifyInstance): void {
     const isOneTooMany = count(raw.socket, 1) > PIPELINED_MAX;
     reply.raw.once('close', () => count(raw.socket, -1));
     const refusal = isOneTooMany || closing.has(raw.socket) ? tooMany() : refusalOf(request);
-    if (refusal !== undefined) end(request, reply);
+    if (refusal === undefined) return;
+    end(request, reply);
+    if (method === 'GET' || method === 'HEAD') throw refusal;
+  });
+}
+
+/**
+ * Refuses other methods and long URLs. Call it on the root instance, after the limits: these connections go on, so that
+ * each refusal has to count.
+ */
+export function refuseOtherRequests(app: FastifyInstance): void {
+  app.addHook('onRequest', async ({ method, raw }) => {
     if (method !== 'GET' && method !== 'HEAD') {
       throw new CatalogueError('method-not-allowed', 'Nothing here takes this method.', {
         headers: { allow: 'GET, HEAD' },
       });
     }
-    if (refusal !== undefined) throw refusal;
     if ((raw.url ?? '').length > URL_MAX) {
       throw new CatalogueError('url-too-long', `The URL has more than ${URL_MAX} characters.`);
     }

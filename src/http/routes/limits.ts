@@ -50,7 +50,8 @@ export const limitsRoutes: FastifyPluginAsyncTypebox<{ limits: Limits }> = async
     {
       schema: {
         summary: 'What is left of your limits',
-        description: 'Counts as no request, and is answered past the limits, too.',
+        description:
+          'Counts as a page, not as a request: it is also answered past the limits that it reports.',
         tags: ['API'],
         querystring: Type.Object({}, { additionalProperties: false }),
         response: { 200: ClientLimits, ...problemResponses },

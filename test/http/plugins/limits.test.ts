@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { loadConfig } from '../../../src/config/loader.ts';
 import { CatalogueError } from '../../../src/errors.ts';
 import { createMemoryCountingStore } from '../../../src/policy/memory-counting-store.ts';
 import { type Answer, problemOf, type RunningServer, type ServerSetup, startServer } from '../samples.ts';
@@ -102,6 +103,56 @@ suite('the rate of requests', { timeout: 600_000 }, () => {
     await using server = await startServer();
     const answer = await server.get(DL);
     assert.doesNotMatch(answer.head, /ratelimit/i);
+  });
+});
+
+suite('the rate of pages', { timeout: 60_000 }, () => {
+  const pageLimits = { pageRateLimit: { limit: 4, window: 60_000 } };
+
+  test('refuses one client, and neither others nor health checks, downloads and the API', async () => {
+    await using server = await startServer({ limits: pageLimits, trustProxy: ['127.0.0.1'] });
+    assert.deepEqual(await statuses(server, Array(6).fill('/')), [200, 200, 200, 200, 429, 429]);
+    const refused = await server.get('/', { accept: 'text/html' });
+    assert.equal(refused.status, 429);
+    assert.ok(Number(refused.header('retry-after')) > 0);
+    assert.match(refused.body.toString(), /PAGE_RATE_LIMIT/);
+    assert.deepEqual(
+      await statuses(server, ['/healthz', '/readyz', DL, '/api/v1/info']),
+      [200, 200, 200, 200],
+    );
+    assert.equal((await server.get('/', { 'x-forwarded-for': '192.0.2.7' })).status, 200);
+    assert.equal(server.log.filter(({ msg }) => /reached the rate of pages/.test(msg)).length, 1);
+  });
+
+  test('counts assets, documents and problem pages of every kind', async () => {
+    const app = await startServer();
+    const assets = /"(\/assets\/[\w-]+)\/app\.js"/.exec((await app.get('/')).body.toString())?.[1];
+    await app[Symbol.asyncDispose]();
+    const kinds: [method: string, path: string, status: number][] = [
+      ['GET', `${assets}/app.js`, 200],
+      ['HEAD', '/', 200],
+      ['GET', '/openapi.json', 200],
+      ['GET', '/delta.sh', 200],
+      ['GET', '/api/v1/limits', 200],
+      ['GET', '/nothing', 404],
+      ['POST', '/', 405],
+      ['GET', `/${'a'.repeat(9000)}`, 414],
+    ];
+    for (const [method, path, status] of kinds) {
+      await using server = await startServer({ limits: pageLimits });
+      const asked: number[] = [];
+      for (let at = 0; at < 5; at++) asked.push((await server.send(method, path)).status);
+      assert.deepEqual(asked, [status, status, status, status, 429], `${method} ${path}`.slice(0, 80));
+    }
+  });
+
+  test('leaves a visitor room for dozens of pages a minute by default', async () => {
+    const { pageRateLimit } = loadConfig({ argv: [], environment: {}, home: '/nowhere', isRoot: false });
+    await using server = await startServer({ limits: { pageRateLimit } });
+    const html = (await server.get('/')).body.toString();
+    const assets = [...html.matchAll(/(?:src|href)="(\/assets[^"]+)"/g)].map(([, path = '']) => path);
+    const visits = Array.from({ length: 10 }, () => ['/', ...assets]).flat();
+    assert.deepEqual(new Set(await statuses(server, visits)), new Set([200]));
   });
 });
 
