@@ -20,7 +20,7 @@ mkdir "$stage/$name"
 for part in src web vendor deploy docs package.json package-lock.json LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md; do
 	cp -RP "$part" "$stage/$name/$part"
 done
-# No package may run a script of its own. Ours links the Node.js that npm 9 and 10 leave out.
+# Packages must not run their own scripts. Our script links the bundled Node.js, which npm 9 and 10 do not.
 (cd "$stage/$name" && npm ci --omit=dev --ignore-scripts --os=linux --cpu="$arch" --prefer-offline --no-audit --no-fund --loglevel=error >&2)
 (cd "$stage/$name" && npm run --silent prepare >&2)
 # For whoever compiles for it, which is nobody here.

@@ -231,7 +231,7 @@ const CATALOGUE = {
   'http-version-unsupported': {
     status: 505,
     title: 'HTTP version not supported',
-    help: 'Send the request in version 1.1 of HTTP.',
+    help: 'Use version 1.1 of HTTP.',
   },
 } as const satisfies Record<string, { status: number; title: string; help: string }>;
 

@@ -78,15 +78,15 @@ export interface Images {
   close(): Promise<void>;
 }
 
-/** What the process around has for images. */
+/** What the surrounding process provides for images. */
 export interface ImageParts {
   readonly meter?: ImageMeter;
   readonly redis?: Redis | undefined;
-  /** The list that caches in memory stand in. */
+  /** The list of in-memory caches. */
   readonly caches?: MemoryCaches;
 }
 
-/** Milliseconds that never go back. */
+/** Returns monotonic milliseconds. */
 const uptime = (): number => performance.now();
 
 /**

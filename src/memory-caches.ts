@@ -1,34 +1,34 @@
 import { LRUCache } from 'lru-cache';
 
-/** The caches that a process has in memory, all of them in one list that says how many bytes each holds. */
+/** The in-memory caches of a process, in one list with the bytes that each holds. */
 export interface MemoryCaches {
-  /** Opens a cache, which stays in the list. */
+  /** Creates a cache and adds it to the list. */
   open<V extends object | string | true>(options: MemoryCacheOptions): MemoryCache<V>;
-  /** Lists the caches by their names; those of one name together. */
+  /** Lists the caches by name, with caches of the same name combined. */
   uses(): readonly CacheUse[];
-  /** Removes what has expired, which a cache otherwise keeps until it is asked for it. */
+  /** Removes expired entries, which a cache otherwise keeps until the next read. */
   purge(): void;
-  /** Removes everything, because memory is short: a cache only saves work. */
+  /** Removes all entries, to free memory. Caches only save work, so nothing is lost. */
   clear(): void;
 }
 
 export interface MemoryCacheOptions {
-  /** Stands in metrics: `image-details`. */
+  /** The name in metrics, such as `image-details`. */
   readonly name: string;
-  /** Bytes of keys and values, estimated by {@link heapBytes}. A value of more is not kept. */
+  /** Maximum bytes of keys and values, estimated by {@link heapBytes}. A larger value is not kept. */
   readonly limit: number;
-  /** Milliseconds for which a value is good; absent where it stays true. */
+  /** Milliseconds until a value expires; absent if it never does. */
   readonly ttl?: number;
 }
 
-/** Keeps values by texts; the least recently used ones make room for new ones. */
+/** Keeps values by string keys, and evicts the least recently used ones. */
 export interface MemoryCache<V> {
   get(key: string): V | undefined;
   set(key: string, value: V): void;
   delete(key: string): void;
 }
 
-/** What a cache holds. */
+/** The current use of a cache. */
 export interface CacheUse {
   readonly name: string;
   readonly bytes: number;
@@ -44,7 +44,7 @@ interface Listed {
 }
 
 /**
- * Makes the list of a process, which is empty yet.
+ * Creates the empty list of a process.
  *
  * @param now milliseconds since some fixed moment
  */
@@ -86,15 +86,15 @@ export function createMemoryCaches(now: () => number): MemoryCaches {
   };
 }
 
-/** Bytes that an entry costs beside its key and value: its places in a map and in the lists of an LRU cache. */
+/** Overhead of an entry in bytes, in addition to its key and value: its places in a map and in the LRU lists. */
 const ENTRY_BYTES = 128;
 const TEXT_BYTES = 24;
 const OBJECT_BYTES = 32;
 const FIELD_BYTES = 8;
 
 /**
- * Estimates the bytes of a value on V8's heap: texts, lists, dates and plain objects, which must not contain themselves.
- * A character that is not of Latin-1 makes all of its text two bytes wide.
+ * Estimates the bytes of a value on V8's heap: texts, lists, dates and plain objects, which must not contain
+ * themselves. One character outside Latin-1 makes its whole string two bytes wide.
  */
 export function heapBytes(value: unknown): number {
   if (typeof value === 'string') return TEXT_BYTES + value.length * (isNarrow(value) ? 1 : 2);

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Completes a delta of DockerProxy with the layers of an older archive, for what does not load a delta.
+# Completes a delta of DockerProxy with the layers of an older archive, for tools that cannot load a delta.
 #
 #     sh delta.sh app_2.1_delta-from-2.0.tar app_2.0.tar [app_2.1.tar [2.1]]
 #
-# The last argument gives the image its tag, which a delta may leave out: see the README.
-# Takes POSIX sh, tar, sed and tr. Layers are checked where there is sha256sum or shasum.
+# The last argument sets the image's tag, which a delta may omit: see the README.
+# Requires POSIX sh, tar, sed, and tr. Checks layers if sha256sum or shasum is installed.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -19,7 +19,7 @@ delta=$1
 older=$2
 complete=${3:-$(printf '%s' "$delta" | sed 's/_delta-from-.*\.tar$//; s/\.tar$/_complete/').tar}
 tag=${4:-}
-case $tag in *[!A-Za-z0-9_.-]*) fail "\"$tag\" is not a tag" ;; esac
+case $tag in *[!A-Za-z0-9_.-]*) fail "\"$tag\" is not a valid tag" ;; esac
 for file in "$delta" "$older"; do
   [ -r "$file" ] || fail "$file cannot be read"
 done
@@ -80,12 +80,12 @@ while [ -n "$indexes" ]; do
   indexes=$below
 done
 
-# Names the image NAME:TAG where the delta has NAME@DIGEST.
+# Renames the image from NAME@DIGEST to NAME:TAG.
 if [ -n "$tag" ]; then
   key='"io.containerd.image.name":"'
   name=$(sed -n "s/.*$key\([^\"@]*\)@.*/\1/p" "$folder/new/index.json")
-  [ -n "$name" ] || fail "$delta has a tag already"
-  [ "$(tr , '\n' <"$folder/new/index.json" | grep -c "$key")" = 1 ] || fail "$delta has several images"
+  [ -n "$name" ] || fail "$delta already has a tag"
+  [ "$(tr , '\n' <"$folder/new/index.json" | grep -c "$key")" = 1 ] || fail "$delta contains several images"
   retag() {
     sed "$2" "$folder/new/$1" >"$folder/$1"
     mv "$folder/$1" "$folder/new/$1"

@@ -41,8 +41,8 @@ declare global {
 		}
 		/**
 		 * Reads names, commands, lines of a Dockerfile or a YAML file, and addresses of web pages. Only the marked lines
-		 * of a Dockerfile or a YAML file name images. A command such as `docker compose up` names no image to fetch. A
-		 * name loses the upper case that a phone's keyboard gives it.
+		 * of a Dockerfile or a YAML file name images. Commands such as `docker compose up` are ignored. Names are
+		 * converted to lower case, because phone keyboards capitalize the first letter.
 		 */
 		type ParsePaste = (text: string) => Pasted;
 
@@ -56,9 +56,9 @@ declare global {
 		}
 		/** The path and query of a download, without what the server takes for granted. */
 		type DownloadUrl = (download: Download) => string;
-		/** Lines for a terminal, by tool; each goes on where it broke off, if it can. */
+		/** Returns download commands by tool; each resumes an interrupted download, if the tool can. */
 		type FetchCommands = (url: string, file: string, format: string) => Record<string, string>;
-		/** Lines that load the file, one a tool; udocker and Apptainer take a file with one image only. */
+		/** Returns load commands, one for each tool; those of udocker and Apptainer only for a file with one image. */
 		type LoadCommands = (file: string, format: string, images: number) => string;
 
 		/** One thing to choose. */
@@ -100,12 +100,16 @@ declare global {
 		type Text = (key: string, values?: Record<string, string | number>) => string;
 		/** With its unit, in the language of the page. */
 		type Exact = (value: number, unit?: string | undefined, unitDisplay?: 'long' | 'short') => string;
-		/** Shows what went wrong and what to do, and when that makes sense; gives what happened, in one sentence. */
+		/** Shows what happened, what to do, and when to retry. Returns what happened, in one sentence. */
 		type ShowProblem = (
 			problem: Problem,
 			actions: { retry(): void; choose(platform: string): void; chooseTag(tag: string): void },
 		) => string;
-		/** Does something with a download, until the signal says that another one is shown. @throws Error with the problem as its cause */
+		/**
+		 * Does something with a download, until the signal says that another one is shown.
+		 *
+		 * @throws Error with the problem as its cause
+		 */
 		type Task = (url: string, signal: AbortSignal, say: (text: string) => void) => Promise<void>;
 		/** Runs the task of a module that few need; goes where it would lead, where a newer service has it no more. */
 		type Load = (module: Promise<{ task: Task }>, url: string) => void;

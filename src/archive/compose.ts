@@ -34,7 +34,7 @@ export function composeArchive(pieces: readonly Piece[], blobs: BlobReader, sign
   });
 }
 
-/** Finds the next few whole blobs behind a piece. Looks no further, because an archive may have ten thousand blobs. */
+/** Finds the next few whole blobs after a piece. Stops early, because an archive may have ten thousand blobs. */
 function blobsAfter(pieces: readonly Piece[], index: number, most: number): Descriptor[] {
   const found: Descriptor[] = [];
   for (let at = index + 1; at < pieces.length && found.length < most; at++) {

@@ -7,7 +7,7 @@ import { problem } from './problem.ts';
 /** Answers what the parser refused: there is no request that a route could answer. */
 export type ClientErrorHandler = (error: ParserError, socket: Socket) => void;
 
-/** An error of Node's parser; `reason` says what the parser expected. */
+/** An error from Node's parser; `reason` states what the parser expected. */
 type ParserError = Error & { readonly code?: string; readonly reason?: string };
 
 /** Call {@link AnswerWatch.watch} on the server before it listens. */
@@ -47,7 +47,7 @@ function catalogued({ code, reason }: ParserError): CatalogueError {
     return new CatalogueError('request-timeout', 'The request did not come in time.');
   if (code === 'HPE_HEADER_OVERFLOW')
     return new CatalogueError('headers-too-large', 'The head of the request is too large.');
-  // The parser has the same code for a line that ends in another way than with CR and LF.
+  // The parser uses the same code for a line that does not end with CRLF.
   const isOddLine = code === 'HPE_INVALID_VERSION' && reason?.startsWith('Expected CRLF') === true;
   if ((code === 'HPE_INVALID_VERSION' && !isOddLine) || code === 'HPE_PAUSED_H2_UPGRADE')
     return new CatalogueError(

@@ -36,7 +36,7 @@ export interface ServerOptions extends DownloadOptions, CatalogueOptions, Search
   readonly clients: ClientList;
   readonly connections: ConnectionLimits;
   readonly pressure: PressureLimits;
-  /** Emptied before requests are refused for want of memory. */
+  /** The caches that are emptied before requests are refused because memory is short. */
   readonly caches?: MemoryCaches;
   readonly timeouts?: RequestTimeouts;
   /** Without it, it speaks plain HTTP. */

@@ -76,7 +76,7 @@ export function languageOf(code: unknown): Language | undefined {
   return LANGUAGES.find((lang) => lang === code);
 }
 
-/** Has the browser keep the language that was chosen. @param isSecure whether the browser uses HTTPS */
+/** Returns a cookie that keeps the chosen language. @param isSecure whether the browser uses HTTPS */
 export function languageCookie(lang: Language, isSecure: boolean): string {
   return `lang=${lang}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly${isSecure ? '; Secure' : ''}`;
 }
@@ -86,7 +86,9 @@ export function directionOf(lang: Language): 'ltr' | 'rtl' {
   return RIGHT_TO_LEFT.has(lang) ? 'rtl' : 'ltr';
 }
 
-/** A hash for a URL that changes with any asset: modules name each other by relative paths, so that they move together. */
+/**
+ * A hash for a URL that changes with any asset: modules name each other by relative paths, so that they move together.
+ */
 function hashAssets(root: string): string {
   const paths = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(isAsset).sort();
   const hash = createHash('sha256');

@@ -68,8 +68,7 @@ export interface HttpClientOptions {
    */
   readonly idleTimeout?: number;
   /**
-   * Milliseconds for a connection: the look-up of its name, TCP, and TLS. The default is 10 s, or `idleTimeout` where
-   * that is less.
+   * Milliseconds to connect: DNS lookup, TCP, and TLS. The default is 10 s, or `idleTimeout` if that is less.
    */
   readonly connectTimeout?: number;
   readonly userAgent: string;
@@ -174,7 +173,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
           body: body ?? null,
           signal: ended,
           dispatcher,
-          // Without it, undici closes the connection after each HEAD.
+          // Otherwise, undici closes the connection after each HEAD.
           reset: false,
         });
         // undici acts on a signal only once the request is on a connection.
@@ -199,7 +198,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       if (breaks.reasonFor(error) === 'odd') odd.set(origin, true);
     };
     try {
-      // The proxy resolves the name by itself: what it means here is all that can be judged.
+      // The proxy resolves the name itself. Only the addresses that it resolves to here can be checked.
       if (proxy !== undefined && !guard.trusts(origin, chosenBy)) {
         await untilAborted(judgeName(guard, hop.url.hostname, lookup), ended);
       }
@@ -267,7 +266,7 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
   } catch (error) {
     throw upstreamError(error, response.url.host, { isFinal: response.method === 'POST' });
   }
-  // undici takes the connection back one turn later: a request before that would open another one.
+  // undici reuses the connection one turn of the event loop later; an earlier request would open another one.
   await immediate();
   const bytes = Buffer.concat(chunks);
   const isPacked = /^(?:x-)?gzip$/i.test(response.header('content-encoding') ?? '');

@@ -1,9 +1,9 @@
 /**
- * Waits for work only until the signal aborts, where the work itself may notice that late or never: a look-up, or a
- * request that undici has not yet put on a connection.
+ * Waits for work until the signal aborts, for work that may notice the abort late or never, such as a DNS lookup, or a
+ * request that undici has not yet assigned to a connection.
  *
  * @param discard receives a result that arrives after the abort, to free what it holds
- * @throws the reason of the signal, or what the work throws
+ * @throws the reason of the signal, or the error of the work
  */
 export async function untilAborted<T>(
   work: Promise<T>,

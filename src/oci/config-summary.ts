@@ -8,15 +8,15 @@ export interface ConfigSummary {
   readonly user: string | undefined;
   /** `80/tcp` */
   readonly exposedPorts: readonly string[];
-  /** Whether a text or a list was cut, because it is longer than a summary may be. A cut text ends with `…`. */
+  /** Whether a text or list was truncated because it is too long. A truncated text ends with `…`. */
   readonly truncated: boolean;
 }
 
-/** Characters of one text: as many as a path may have. */
+/** Maximum characters of one text, the same as for a path. */
 const TEXT_MAX = 4096;
-/** Characters of all texts of a summary together. */
+/** Maximum characters of all texts of a summary in total. */
 const SUMMARY_MAX = 16 * 1024;
-/** Texts of one list. */
+/** Maximum number of texts in a list. */
 const LIST_MAX = 256;
 
 /**
@@ -72,7 +72,7 @@ interface Cutter {
   hasCut(): boolean;
 }
 
-/** Bounds the texts of one summary, each and together: a config may have 4 MiB of them. */
+/** Limits the texts of a summary, individually and in total, because a config may contain 4 MiB of them. */
 function createCutter(): Cutter {
   let left = SUMMARY_MAX;
   let isCut = false;
@@ -81,7 +81,7 @@ function createCutter(): Cutter {
     left -= Math.min(text.length, most);
     if (text.length <= most) return text;
     isCut = true;
-    // A copy, because a slice keeps all of the text in memory.
+    // Copies the text, because a slice would keep the whole original in memory.
     return `${Buffer.from(text.slice(0, most)).toString()}…`;
   };
   return {

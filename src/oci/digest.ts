@@ -57,7 +57,7 @@ export function sha256(bytes: Uint8Array): Digest {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest;
 }
 
-/** Tells whether a digest is that of no bytes at all. */
+/** Tells whether a digest is that of empty content. */
 export function isOfNothing(digest: Digest): boolean {
   return finishDigest(digestHash(digest), digest) === digest;
 }

@@ -274,7 +274,7 @@ function layerDescriptors(value: unknown): Descriptor[] {
 }
 
 /**
- * Reads a descriptor of a blob. A size of 0 has to be true: an archive would have an empty file there and look whole.
+ * Reads the descriptor of a blob. Refuses a false size of 0, because the archive would look complete with an empty file.
  */
 function blobDescriptor(value: unknown, field: string): Descriptor {
   const blob = descriptor(value, field);
@@ -288,7 +288,7 @@ function indexEntries(value: unknown): Descriptor[] {
 }
 
 /**
- * Reads an entry of an index. Nothing here reads its size, as skopeo and crane ignore it too, so that any size passes.
+ * Reads an entry of an index. Accepts any size, because nothing reads it; skopeo and crane ignore it, too.
  */
 function indexEntry(value: unknown, at: number): Descriptor {
   const entry = isJsonObject(value) && !isSize(value.size) ? { ...value, size: 0 } : value;

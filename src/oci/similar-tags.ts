@@ -7,7 +7,7 @@ const MOST_EDITS = 3;
  * Maximum characters between the shared start and end in which mistakes are counted, as the work grows quadratically.
  */
 const LONGEST_MIDDLE = 24;
-/** Tags in which mistakes are counted: those that share most characters with the wanted one at both ends. */
+/** Maximum number of tags in which mistakes are counted: those that share most characters at both ends. */
 const MOST_COUNTED = 1000;
 /** Matches tags that tools derive from a digest for signatures and other referrers. They don't name images. */
 const DERIVED = /^sha\d{3}-[0-9a-f]{64}/;
@@ -38,7 +38,7 @@ export function similarTags(wanted: string, tags: readonly string[]): string[] {
 interface Candidate {
   readonly tag: string;
   readonly lower: string;
-  /** Characters that both texts begin and end with. */
+  /** Number of characters that both texts share at the start and end. */
   readonly start: number;
   readonly end: number;
   /** The share of these characters: 1 for equal texts, 0 if they share neither start nor end. */
@@ -57,7 +57,7 @@ function candidateOf(wanted: string, tag: string): Candidate {
   return { tag, lower, start, end, shared, similarity: shared };
 }
 
-/** The share of characters without a typing mistake; 0 where these are too many. */
+/** Returns the share of characters without typing mistakes; 0 with too many mistakes. */
 function similarityByEdits(wanted: string, { lower, start, end }: Candidate): number {
   const edits = countEdits(wanted.slice(start, wanted.length - end), lower.slice(start, lower.length - end));
   return edits > MOST_EDITS ? 0 : 1 - edits / Math.max(wanted.length, lower.length);

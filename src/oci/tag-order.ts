@@ -1,7 +1,7 @@
 /**
- * Orders tags as people look for them: `latest`, then versions from the newest down, then snapshots by date, then names.
- * A version comes before its variants (`1.27-alpine`), these before its pre-releases (`1.27-rc1`). What a tag leaves
- * open moves with new releases, so that `1.27` stands before `1.27.3`.
+ * Orders tags as people look for them: `latest`, then versions from the newest down, then snapshots by date, then
+ * names. A version comes before its variants (`1.27-alpine`), these before its pre-releases (`1.27-rc1`). What a tag
+ * leaves open moves with new releases, so that `1.27` stands before `1.27.3`.
  *
  * @returns a negative number where `a` comes first; 0 for equal tags alone
  */
@@ -17,11 +17,10 @@ export function sortTags(tags: Iterable<string>): string[] {
 }
 
 /**
- * Finds the place of the first tag that comes after another one, which the list need not have. Compares with a few
- * tags of the list alone.
+ * Finds the index of the first tag that sorts after another tag, which need not be in the list. Uses a binary search.
  *
  * @param sorted in the order of {@link compareTags}
- * @returns the length of the list where no tag comes after
+ * @returns the length of the list if no tag sorts after it
  */
 export function indexAfter(sorted: readonly string[], tag: string): number {
   const key = sortKey(tag);
@@ -58,18 +57,18 @@ const STAGES: readonly (readonly string[])[] = [
 /** `1.27`, `v1.27.3-alpine`, `3.13.0rc1`; a commit such as `1a2b3c4` is none. */
 const VERSIONED = /^v?(\d+(?:[._]\d+)*)((?:(?:rc|beta|alpha|a|b|m)\d*)?(?:[-._+].*)?)$/i;
 
-/** Characters of keys that stand before and behind every other one. */
+/** Characters of keys that sort before and after all others. */
 const [FIRST, LAST] = ['\x01', '\xff'] as const;
-/** What begins a word and a number in a key: words come first. */
+/** Prefixes of words and numbers in a key, so that words sort first. */
 const [WORD, NUMBER] = ['\x02', '\x03'] as const;
-/** Numbers of a version, and words and numbers of a text, that decide; behind them, characters do. */
+/** Maximum number of parts that are compared as words and numbers; the rest is compared by characters. */
 const MOST_PARTS = 16;
 const MOST_DIGITS = 128;
 const [ZERO, NINE] = [0x30, 0x39] as const;
 
 /**
- * Makes the text by which a tag is sorted: its characters, compared one by one, decide as people do. A comparison of
- * two texts is far cheaper than one of parsed tags, and a sort makes some ten of them a tag.
+ * Creates the sort key of a tag. Plain string comparison of keys gives the order that people expect, and is far cheaper
+ * than comparing parsed tags, which a sort does about ten times for each tag.
  */
 function sortKey(tag: string): string {
   if (tag === 'latest') return `${LATEST}${FIRST}`;
@@ -86,8 +85,8 @@ function sortKey(tag: string): string {
 }
 
 /**
- * The higher version first. A release leaves open what it does not say, so that it stands before all that do; a
- * pre-release is of the first such version, so that zeros at its end make no difference.
+ * Sorts higher versions first. A release with fewer numbers covers all versions that begin with them, so it sorts
+ * before these. A pre-release belongs to the first such version, so its trailing zeros make no difference.
  */
 function versionKey(numbers: readonly string[], stage: number): string {
   if (stage === RELEASE) return `${numbers.map(numberKey).join('')}${FIRST}`;
@@ -106,7 +105,7 @@ function textKey(text: string): string {
   return `${key}${FIRST}`;
 }
 
-/** The highest number first, of any length: the one with more digits, then the one with higher digits. */
+/** Sorts the highest number first, at any length: by the number of digits, then by the digits. */
 function numberKey(text: string): string {
   const digits = withoutZeros(text);
   let key = String.fromCharCode(LAST.charCodeAt(0) - 1 - Math.min(digits.length, MOST_DIGITS));

@@ -10,7 +10,7 @@ const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const QUOTED = '"(?:[^"\\\\]|\\\\.)*"';
 // Accepts more than a token, because some registries omit the quotes around the realm.
 const BARE = '[^\\s,"=][^\\s,"]*(?=[\\s,]|$)';
-// Docker takes a quoted value whatever follows it, such as the semicolon of another header.
+// Like Docker, accepts a quoted value whatever follows it, such as a semicolon.
 const PARAMETER = new RegExp(`[\\s,]*(${TOKEN})\\s*=\\s*(${QUOTED}|${BARE})`, 'y');
 // A scheme may have no parameters, or a token68 instead: `Negotiate YWJj==`.
 const SCHEME = new RegExp(`[\\s,]*(${TOKEN})(?=[\\s,]|$)(?:[ \\t]+[\\w.~+/-]+=*\\s*(?=,|$))?`, 'y');

@@ -19,7 +19,7 @@ const PAGE_SIZE = 1000;
 const FIRST_PAGE = `?n=${PAGE_SIZE}`;
 const MAX_PAGES = 40;
 const MAX_TAGS = 20_000;
-/** Characters of all tags, which are read, sorted and remembered: real repositories have some 20 in a tag. */
+/** Maximum characters of all tags that are read, sorted, and cached. Tags of real repositories have about 20 each. */
 const MAX_CHARACTERS = 2 ** 20;
 const PAGE_LIMIT = 4 * 1024 * 1024;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;

@@ -10,15 +10,15 @@ export interface BriefCatalogueOptions {
   readonly catalogue: ImageCatalogue;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
-  /** The list that its caches stand in. */
+  /** The list to which its caches are added. */
   readonly caches?: MemoryCaches;
 }
 
 /** Milliseconds: long enough for someone who types, short enough for someone who pushes. */
 const TTL_MS = 30_000;
-/** Bytes: some thousand images of usual size. */
+/** Bytes, enough for about a thousand images of usual size. */
 const DETAILS_LIMIT = 8 * 2 ** 20;
-/** Bytes: the ten longest lists that are read, or thousands of usual ones. */
+/** Bytes, enough for ten lists of maximum length, or thousands of usual ones. */
 const TAGS_LIMIT = 16 * 2 ** 20;
 const SLOT_REFUSALS: ReadonlySet<ErrorCode> = new Set(['too-many-downloads', 'service-full']);
 

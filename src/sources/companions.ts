@@ -30,7 +30,7 @@ export interface CompanionsOptions {
   readonly client: RegistryClient;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
-  /** The list that its cache stands in. */
+  /** The list to which its cache is added. */
   readonly caches?: MemoryCaches;
 }
 
@@ -40,7 +40,7 @@ const COSIGN_SUFFIXES = ['.sig', '.att', '.sbom'];
 const SUBJECTS_MAX = 100;
 /** Milliseconds for which it stays true that there is nothing: short enough for someone who signs. */
 const ALONE_MS = 30_000;
-/** Bytes: some ten thousand manifests. */
+/** Bytes, enough for about ten thousand manifests. */
 const ALONE_LIMIT = 4 * 2 ** 20;
 
 /**

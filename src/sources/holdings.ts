@@ -70,7 +70,7 @@ export function treeHoldings(
   };
 }
 
-/** Lists the layers of an image whose digest is not a diff ID of it. */
+/** Lists the layers of an image whose digests are not diff IDs of the image. */
 function packedLayers({ layers, diffIds }: ResolvedImage): Descriptor[] {
   const unpacked = new Set(diffIds);
   return layers.filter(({ digest }) => !unpacked.has(digest));

@@ -39,7 +39,7 @@ export interface ImageSignatures {
 export interface ImageSignaturesOptions {
   readonly client: RegistryClient;
   readonly policy: TrustPolicy;
-  /** The list that its cache stands in. */
+  /** The list to which its cache is added. */
   readonly caches?: MemoryCaches;
   /** Runs a check, which several requests share, with a budget of its own. */
   readonly budgeted?: <T>(check: () => Promise<T>) => Promise<T>;
@@ -57,14 +57,14 @@ export const NOT_CHECKED: SignatureDetails = {
   reason: undefined,
 };
 
-/** Bytes: some ten thousand images. */
+/** Bytes, enough for about ten thousand images. */
 const SIGNED_LIMIT = 4 * 2 ** 20;
 /** Milliseconds for all that is looked at of one image. */
 const CHECK_TIMEOUT_MS = 60_000;
 
 /**
- * Checks signatures by what the repository of an image has. That a key has signed a digest stays true, and is remembered;
- * that none has may be over in a moment, and is asked for each time.
+ * Checks signatures by what the repository of an image has. That a key has signed a digest stays true, and is
+ * remembered; that none has may be over in a moment, and is asked for each time.
  */
 export function createImageSignatures({
   client,

@@ -98,7 +98,7 @@ export interface UntaggedImage {
   readonly digest: Digest;
   /** The image ID in Docker's graph drivers; undefined for several platforms, which have several IDs. */
   readonly config: Digest | undefined;
-  /** The platform of an image, or those that an index states, each once. */
+  /** The platform of an image, or the distinct platforms that an index states. */
   readonly platforms: readonly StatedPlatform[];
 }
 

@@ -29,7 +29,7 @@ export interface RegistrySourceOptions {
   readonly signatures: ImageSignatures;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
-  /** The list that its caches stand in. */
+  /** The list to which its caches are added. */
   readonly caches?: MemoryCaches;
 }
 

@@ -29,7 +29,7 @@ export interface RepositorySearchOptions {
   readonly url: URL;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
-  /** The list that its cache stands in. */
+  /** The list to which its cache is added. */
   readonly caches?: MemoryCaches;
 }
 
@@ -37,7 +37,7 @@ const PATIENCE_MS = 4000;
 const PAGE_SIZE = '10';
 const BODY_LIMIT = 256 * 1024;
 const DESCRIPTION_MAX = 160;
-/** Bytes: some two thousand answers. */
+/** Bytes, enough for about two thousand answers. */
 const REMEMBERED_LIMIT = 8 * 2 ** 20;
 const TTL_MS = 10 * 60_000;
 /** Whoever types must not wait for a search that is away at each letter. */

@@ -18,7 +18,7 @@ import { platformNotFound, readConfig, requireForeignLayers } from './image-reso
 export interface ResolvedTree extends ArchiveTree {
   /** What the reference points at in its registry, where `root` may be an index made anew. */
   readonly upstream: Digest;
-  /** The platforms of its images, as its indexes or the config of a lone image state them; each once. */
+  /** The distinct platforms of its images, from its indexes or from the config of a single image. */
   readonly platforms: readonly StatedPlatform[];
   /** The layers of `companions`. Their tags don't tell which layers a receiver has. */
   readonly companionLayers: readonly Descriptor[];
@@ -102,7 +102,7 @@ export async function resolveTree(
     .slice(1)
     .map(({ descriptor }) => descriptor.digest)
     .filter((digest) => !attests.has(digest));
-  // A companion may be an index, whose platforms say nothing of the image.
+  // A referrer may be an index, whose platforms are not those of the image.
   const ownPlatforms = platform === undefined ? [...seenOf(stated).values()] : [platform];
   const companions: { tag: string; root: Descriptor }[] = [];
   const ofImages = layers.length;

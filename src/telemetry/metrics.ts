@@ -45,7 +45,7 @@ export interface MetricsOptions {
   readonly isCertificateFailing: () => boolean;
   /** Whether the Redis that replicas share answers; absent where there is none. */
   readonly isRedisConnected?: () => boolean;
-  /** What each cache in memory holds. */
+  /** The current use of each in-memory cache. */
   readonly cacheUses?: () => readonly {
     readonly name: string;
     readonly bytes: number;
@@ -156,8 +156,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
     registers,
   });
   for (const [name, help, key] of [
-    ['dockerproxy_memory_cache_bytes', 'Bytes that each cache in memory holds, keys included.', 'bytes'],
-    ['dockerproxy_memory_cache_limit_bytes', 'Bytes that each cache in memory may hold.', 'limit'],
+    ['dockerproxy_memory_cache_bytes', 'Bytes in each in-memory cache, including keys.', 'bytes'],
+    ['dockerproxy_memory_cache_limit_bytes', 'Maximum bytes in each in-memory cache.', 'limit'],
   ] as const) {
     new Gauge({
       ...{ name, help, labelNames: ['cache'], registers },

@@ -258,8 +258,8 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
       const filesIn = async (file: string): Promise<string> =>
         (await runOrThrow('tar', ['-xOf', file, 'index.json', 'manifest.json'])).stdout;
       assert.deepEqual(await filesIn(join(own.path, 'tagged.tar')), await filesIn(whole));
-      assert.match((await complete(delta, older, 'never.tar', '2 1')).stderr, /"2 1" is not a tag/);
-      assert.match((await complete(whole, older, 'never.tar', '3')).stderr, /has a tag already/);
+      assert.match((await complete(delta, older, 'never.tar', '2 1')).stderr, /"2 1" is not a valid tag/);
+      assert.match((await complete(whole, older, 'never.tar', '3')).stderr, /already has a tag/);
 
       assert.match((await complete(delta, older, 'app.tar')).stderr, /app\.tar is there already/);
       const other = await wget(`myimage=${image('other')}`);

@@ -10,8 +10,8 @@ const PIPELINED_MAX = 8;
 
 /**
  * Refuses what no client of this service has a reason to send, and what two readers of one request could understand in
- * two ways: other methods, bodies, versions of HTTP but 1.0 and 1.1, anything but one host, dozens of requests before an
- * answer. Call it on the root instance.
+ * two ways: other methods, bodies, versions of HTTP but 1.0 and 1.1, anything but one host, dozens of requests before
+ * an answer. Call it on the root instance.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-11.2
  */
@@ -69,7 +69,7 @@ function tooMany(): CatalogueError {
   );
 }
 
-/** The error of a request that another reader may understand in another way. */
+/** Returns the error for a request that other readers may interpret differently. */
 function refusalOf(request: FastifyRequest): CatalogueError | undefined {
   const { httpVersion } = request.raw;
   // Node.js also reads HTTP/0.9 and 2.0 in a request line, with the syntax of HTTP/1.1.

@@ -66,7 +66,8 @@ export const ImageDetails = Type.Object(
         user: maybe(Type.String(), 'As whom; root where null.'),
         exposedPorts: Type.Array(Type.String(), { examples: [['80/tcp']] }),
         truncated: Type.Boolean({
-          description: 'Whether a text or list was cut, because it is too long. A cut text ends with `…`.',
+          description:
+            'Whether a text or list was truncated because it is too long. A truncated text ends with `…`.',
         }),
       },
       { description: 'How the image runs, by its publisher.' },

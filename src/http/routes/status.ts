@@ -22,10 +22,10 @@ export async function statusRoutes(
     handler: async (request, reply) => {
       const query = parseStatusQuery(request.query);
       for (const reference of query.references) allowlist.check(reference);
-      // nginx would keep the events until there are enough of them.
+      // nginx would buffer the events.
       reply.headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
       reply.type('text/event-stream; charset=utf-8');
-      // A HEAD request has no reader of events: preparing the archive would serve no one.
+      // A HEAD request reads no events, so no archive is prepared for it.
       if (request.method === 'HEAD') return reply.send();
       const gone = whenGone(reply);
       await downloadLimits(limits, request, gone).takeSlot(query);
