@@ -85,7 +85,7 @@ const TAR = {
 };
 const REDIRECT = {
   description: 'Where the file is by digest, if that was asked for.',
-  headers: { Location: { schema: Type.String(), description: 'Relative to this service.' } },
+  headers: { Location: Type.String({ description: 'Relative to this service.' }) },
 };
 const PART = { ...TAR, description: 'The part that Range asks for.' };
 

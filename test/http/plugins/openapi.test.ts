@@ -82,4 +82,11 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
     const answer = await server.get('/dl?myimage=a&arch=arm64');
     assert.equal(answer.reason, 'Unknown parameter "arch"');
   });
+
+  test('the Location header of a redirect has one schema', async () => {
+    await using server = await startServer();
+    const text = (await server.get('/openapi.json')).body.toString();
+    assert.match(text, /"Location":\{"schema":\{[^{}]*"type":"string"/);
+    assert.doesNotMatch(text, /"schema":\{"schema"/);
+  });
 });
