@@ -40,6 +40,10 @@ suite('a registry that lies about manifests', { concurrency: 8, timeout: 600_000
   }));
   failed('no end of it', () => ({ manifest: flooding() }));
   failed('3 MB of brackets', () => ({ manifest: answering('['.repeat(3 * MEBIBYTE)) }));
+  failed('100,000 nested lists beside what it needs', ({ bytes }) => ({
+    manifest: answering(`${`${bytes}`.slice(0, -1)},"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`),
+  }));
+  failed('4 MiB of empty objects', () => ({ manifest: answering(`{"a":[${'{},'.repeat(1_398_000)}{}]}`) }));
   failed('objects within objects', () => ({
     manifest: answering(`${'{"a":'.repeat(500_000)}1${'}'.repeat(500_000)}`),
   }));
