@@ -296,6 +296,20 @@ export class CatalogueError extends Error {
   }
 }
 
+const OUTAGES: ReadonlySet<ErrorCode> = new Set([
+  'registry-failed',
+  'registry-timeout',
+  'registry-unavailable',
+  'registry-rate-limited',
+]);
+
+/**
+ * Tells whether an error means that a registry is unavailable at the moment, rather than that its response is wrong.
+ */
+export function isOutage(error: unknown): error is CatalogueError {
+  return error instanceof CatalogueError && OUTAGES.has(error.code);
+}
+
 /** Shows untrusted text inside a sentence: quoted, shortened, nothing that a terminal or a log could act on. */
 export function quote(text: string, longest = 80): string {
   const short = text.length > longest ? `${text.slice(0, longest - 3)}...` : text;

@@ -1,6 +1,7 @@
 import { type FileHandle, utimes } from 'node:fs/promises';
 import { pipeline, type Readable, Transform } from 'node:stream';
 import { type BufferPool, createBufferPool } from '../buffer-pool.ts';
+import { isOutage } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -128,8 +129,10 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
         return { fetch, leave: await fetch.join(signal) };
       } catch (error) {
         if (error instanceof StorageFailure) return undefined;
-        // That another repository does not have it says nothing of this one.
-        if (known === undefined || signal.aborted) throw error;
+        // Another repository may lack the blob and this one have it. An outage concerns both. Otherwise each of those
+        // who wait would use up all tries, one after the other.
+        const isShared = isOutage(error) && !error.isFinal;
+        if (known === undefined || signal.aborted || isShared) throw error;
       }
     }
   };

@@ -1,11 +1,12 @@
 import type { BlobCache } from '../blobs/blob-cache.ts';
+import { isOutage } from '../errors.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { createSingleFlight } from '../single-flight.ts';
 import type { Turns } from '../turns.ts';
 import type { FetchedManifest, RegistryClient } from './client.ts';
 import type { ManifestStore } from './manifest-store.ts';
-import { isOutage, isVerdict } from './status-error.ts';
+import { isVerdict } from './status-error.ts';
 
 export interface CachingClientOptions {
   readonly client: RegistryClient;

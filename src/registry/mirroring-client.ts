@@ -1,11 +1,10 @@
-import { CatalogueError, type ErrorCode } from '../errors.ts';
+import { CatalogueError, type ErrorCode, isOutage } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { isDigest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { type BlobHost, streamBlob } from './blob-stream.ts';
 import { type Circuit, LONGEST_PAUSE_MS } from './circuit.ts';
 import type { DirectClient, RegistryClient } from './client.ts';
-import { isOutage } from './status-error.ts';
 
 /** A mirror as it is asked. */
 export interface Mirror {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isOutage } from './status-error.ts';
+import { isOutage } from '../errors.ts';
 
 /** Limits for the retries of one operation. */
 export interface RetryLimits {

@@ -6,26 +6,12 @@ import { parseRetryAfter } from '../retry-after.ts';
 /** Default Retry-After for the client, in seconds, if a rate-limiting upstream states none. */
 const DEFAULT_RETRY_AFTER_S = 60;
 
-const OUTAGES: ReadonlySet<ErrorCode> = new Set([
-  'registry-failed',
-  'registry-timeout',
-  'registry-unavailable',
-  'registry-rate-limited',
-]);
-
 /** Errors that a GET after a failed HEAD would get, too, at a higher cost. */
 const VERDICTS: ReadonlySet<ErrorCode> = new Set([
   'registry-rate-limited',
   'registry-timeout',
   'address-refused',
 ]);
-
-/**
- * Tells whether an error means that a registry is unavailable at the moment, rather than that its response is wrong.
- */
-export function isOutage(error: unknown): error is CatalogueError {
-  return error instanceof CatalogueError && OUTAGES.has(error.code);
-}
 
 /**
  * Tells whether a GET would fail like this HEAD. Many registries, and the storage that they redirect to, refuse only

@@ -1,6 +1,6 @@
 import { buffer } from 'node:stream/consumers';
 import type { ArchiveFormat, ArchiveImage } from '../archive/entries.ts';
-import { CatalogueError } from '../errors.ts';
+import { CatalogueError, isOutage } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import {
@@ -24,7 +24,6 @@ import {
 } from '../oci/platform.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
-import { isOutage } from '../registry/status-error.ts';
 
 export interface ResolveOptions {
   /** The platform asked for; undefined where the client left it open. */

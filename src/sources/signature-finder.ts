@@ -1,11 +1,11 @@
 import { buffer } from 'node:stream/consumers';
-import { CatalogueError } from '../errors.ts';
+import { CatalogueError, isOutage } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ManifestLinks, parseManifestLinks } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
-import { isOutage, isVerdict } from '../registry/status-error.ts';
+import { isVerdict } from '../registry/status-error.ts';
 import type { SignatureClaim } from '../trust/signature-claim.ts';
 
 const SIMPLE_SIGNING_TYPE = 'application/vnd.dev.cosign.simplesigning.v1+json';

@@ -337,6 +337,37 @@ suite('what goes wrong upstream', () => {
     await leavesNothingOpen(setup);
   });
 
+  test('an outage is told to all who wait, after the tries of one', async () => {
+    const source = memorySource(sample);
+    source.behave(() => ({ fail: { at: 0, error: new CatalogueError('registry-failed', 'It broke off.') } }));
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const all = await Promise.allSettled(Array.from({ length: 50 }, () => download(reader)));
+    for (const one of all) assert.equal(one.status === 'rejected' && one.reason.code, 'registry-failed');
+    assert.equal(source.reads.length, 1);
+    source.behave(() => undefined);
+    assert.ok((await download(reader)).equals(bytes));
+    await leavesNothingOpen(setup);
+  });
+
+  test('a failure that is final is for the one who asked, and the others ask for themselves', async () => {
+    const gate = Promise.withResolvers<void>();
+    const broken: BlobReader = {
+      read: async () => {
+        await gate.promise;
+        throw new CatalogueError('registry-failed', 'It redirects in a circle.', { isFinal: true });
+      },
+    };
+    await using setup = await sampleCache();
+    const failed = assert.rejects(download(setup.cache.before(broken, REGISTRY)));
+    await waitFor(async () => (await setup.files()).length > 0);
+    const served = download(setup.cache.before(memorySource(sample), REGISTRY));
+    await turn();
+    gate.resolve();
+    await failed;
+    assert.ok((await served).equals(bytes));
+  });
+
   test('a descriptor that lies about the size does not spoil the blob for others', async () => {
     const source = memorySource(sample);
     const gate = Promise.withResolvers<void>();
