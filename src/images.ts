@@ -29,6 +29,7 @@ import type { ConnectedEngine } from './sources/engine/connect.ts';
 import type { ImageCatalogue } from './sources/image-catalogue.ts';
 import { createImageSignatures } from './sources/image-signatures.ts';
 import type { ImageSource } from './sources/image-source.ts';
+import { createInlineMemory } from './sources/inline-memory.ts';
 import { punctualCatalogue, punctualSource } from './sources/punctual.ts';
 import { createRegistryCatalogue } from './sources/registry-catalogue.ts';
 import { createRegistrySource } from './sources/registry-source.ts';
@@ -128,17 +129,14 @@ export async function openImages(
     ...{ client, policy, caches },
     budgeted: (check) => budgets.run({ limits: CHECK_LIMITS }, check),
   });
-  const registries = punctualCatalogue(
-    budgetedCatalogue(createRegistryCatalogue({ client, defaultPlatform, maxSize, signatures }), budgets),
-  );
+  const inline = createInlineMemory(caches);
+  const common = { client, defaultPlatform, maxSize, signatures, inline };
+  const registries = punctualCatalogue(budgetedCatalogue(createRegistryCatalogue(common), budgets));
   const { source, catalogue, check } =
     config.source === 'registry'
       ? {
           source: punctualSource(
-            budgetedSource(
-              createRegistrySource({ client, defaultPlatform, maxSize, signatures, caches, now: uptime }),
-              budgets,
-            ),
+            budgetedSource(createRegistrySource({ ...common, caches, now: uptime }), budgets),
           ),
           catalogue: registries,
           // Registries are many, and none of them is needed for the images of the others.

@@ -4,6 +4,8 @@ import { LRUCache } from 'lru-cache';
 export interface MemoryCaches {
   /** Creates a cache and adds it to the list. */
   open<V extends object | string | true>(options: MemoryCacheOptions): MemoryCache<V>;
+  /** Adds bytes that something other than a cache holds to the list. Purging and clearing do not change them. */
+  list(use: { readonly name: string; readonly limit: number; bytes(): number }): void;
   /** Lists the caches by name, with caches of the same name combined. */
   uses(): readonly CacheUse[];
   /** Removes expired entries, which a cache otherwise keeps until the next read. */
@@ -69,6 +71,7 @@ export function createMemoryCaches(now: () => number): MemoryCaches {
         delete: (key) => void cache.delete(key),
       };
     },
+    list: (use) => void all.push({ ...use, purge: () => {}, clear: () => {} }),
     uses() {
       const byName = new Map<string, CacheUse>();
       for (const { name, limit, bytes } of all) {

@@ -3,6 +3,8 @@ import type { FastifyReply } from 'fastify';
 /** Aborts as soon as nobody waits for the answer any more, so that the work for it ends. */
 export function whenGone(reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
-  reply.raw.once('close', () => gone.abort());
+  // A client may leave before its request gets here, and no event follows then.
+  if (reply.raw.destroyed) gone.abort();
+  else reply.raw.once('close', () => gone.abort());
   return gone.signal;
 }

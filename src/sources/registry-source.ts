@@ -3,7 +3,7 @@ import { composeArchive } from '../archive/compose.ts';
 import { assumedLayers, spareLayers, withoutLayers } from '../archive/delta.ts';
 import { type ArchiveTree, archiveEntries, treeEntries } from '../archive/entries.ts';
 import { archiveFilename } from '../archive/filename.ts';
-import { cutRange, type Entry, layoutArchive } from '../archive/layout.ts';
+import { cutRange, type Entry, type Layout, layoutArchive } from '../archive/layout.ts';
 import { verifiedParts } from '../blobs/verified-parts.ts';
 import { CatalogueError } from '../errors.ts';
 import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
@@ -19,6 +19,7 @@ import { type ResolvedHoldings, resolveHoldings, treeHoldings } from './holdings
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import type { ImageSignatures } from './image-signatures.ts';
 import type { Archive, ArchiveRequest, ImageSource, UntaggedImage } from './image-source.ts';
+import { createInlineMemory, type InlineLease, type InlineMemory } from './inline-memory.ts';
 import { resolveTree } from './tree-resolver.ts';
 
 export interface RegistrySourceOptions {
@@ -31,6 +32,8 @@ export interface RegistrySourceOptions {
   readonly now: () => number;
   /** The list to which its caches are added. */
   readonly caches?: MemoryCaches;
+  /** The budget of what is held in memory. */
+  readonly inline?: InlineMemory;
 }
 
 /** Composes archives from registry blobs as they are: no daemon, nothing staged. */
@@ -41,14 +44,19 @@ export function createRegistrySource({
   signatures,
   now,
   caches = createMemoryCaches(now),
+  inline = createInlineMemory(caches),
 }: RegistrySourceOptions): ImageSource<Archive> {
   const searchCompanions = createCompanions({ client, now, caches });
 
-  const findImages = async (request: ArchiveRequest, signal: AbortSignal): Promise<Found> => {
+  const findImages = async (
+    request: ArchiveRequest,
+    counted: RegistryClient,
+    signal: AbortSignal,
+  ): Promise<Found> => {
     const { platform, format, have } = request;
     const options = { platform, defaultPlatform, format };
     const [images, held] = await withHeld(request, signal, (reference, ended, digestDecides) =>
-      resolveImage(client, reference, { ...options, digestDecides }, ended),
+      resolveImage(counted, reference, { ...options, digestDecides }, ended),
     );
     const isChosen = [...images, ...held].some(({ indexDigest }) => indexDigest !== undefined);
     const signed = await allOrNone(signal, (ended) =>
@@ -85,11 +93,12 @@ export function createRegistrySource({
   const findTrees = async (
     request: ArchiveRequest,
     platforms: Platforms,
+    counted: RegistryClient,
     signal: AbortSignal,
   ): Promise<Found> => {
     const findCompanions = request.referrers === true ? searchCompanions() : undefined;
     const [trees, held] = await withHeld(request, signal, (reference, ended) =>
-      resolveTree(client, reference, { platforms, findCompanions }, ended),
+      resolveTree(counted, reference, { platforms, findCompanions }, ended),
     );
     // It is the index that says which images there are, so that a signature of each of them would not do.
     const signed = await allOrNone(signal, (ended) =>
@@ -116,38 +125,58 @@ export function createRegistrySource({
     };
   };
 
+  const compose = async (
+    request: ArchiveRequest,
+    lease: InlineLease,
+    signal: AbortSignal,
+  ): Promise<Archive> => {
+    const { references, platforms, format, have } = request;
+    const counted = lease.counted(client);
+    const found = await (platforms === undefined
+      ? findImages(request, counted, signal)
+      : findTrees(request, platforms, counted, signal));
+    const { entries, layers, names, roots, holdings, held, platform, blobs } = found;
+    const spare =
+      holdings === undefined
+        ? []
+        : spareLayers(layers, holdings, format).filter(({ digest }) => !found.kept.has(digest));
+    const assumed = holdings === undefined ? undefined : assumedLayers(layers, spare, holdings, format);
+    const isTagged: IsTagged = (at) => !layers[at]?.some(({ digest }) => assumed?.has(digest));
+    const layout = lease.keep(withoutLayers(entries(isTagged), spare));
+    const fullSize = holdings === undefined ? layout.size : layoutArchive(entries(() => true)).size;
+    const untagged = names.filter(({ reference }, at) => reference.tag !== undefined && !isTagged(at));
+    requireSize(layout.size, maxSize);
+    return {
+      filename: archiveFilename(references, found.suffix, spare.length === 0 ? undefined : have),
+      size: layout.size,
+      etag: layout.etag,
+      digests: roots.map(({ digest }) => digest),
+      upstream: roots.map(({ upstream }) => upstream),
+      platform,
+      staleSince: oldest(roots.map(({ staleSince }) => staleSince)),
+      omitted: holdings && { layers: spare, fullSize, held, unknown: holdings.unknown, untagged },
+      zstd: layers.flat().some(isZstdLayer),
+      read: readerOf(layout, blobs),
+    };
+  };
+
   return {
     async open(request, signal) {
-      const { references, platforms, format, have } = request;
-      const found = await (platforms === undefined
-        ? findImages(request, signal)
-        : findTrees(request, platforms, signal));
-      const { entries, layers, names, roots, holdings, held, platform, blobs } = found;
-      const spare =
-        holdings === undefined
-          ? []
-          : spareLayers(layers, holdings, format).filter(({ digest }) => !found.kept.has(digest));
-      const assumed = holdings === undefined ? undefined : assumedLayers(layers, spare, holdings, format);
-      const isTagged: IsTagged = (at) => !layers[at]?.some(({ digest }) => assumed?.has(digest));
-      const layout = layoutArchive(withoutLayers(entries(isTagged), spare));
-      const fullSize = layoutArchive(entries(() => true)).size;
-      const untagged = names.filter(({ reference }, at) => reference.tag !== undefined && !isTagged(at));
-      requireSize(layout.size, maxSize);
-      return {
-        filename: archiveFilename(references, found.suffix, spare.length === 0 ? undefined : have),
-        size: layout.size,
-        etag: layout.etag,
-        digests: roots.map(({ digest }) => digest),
-        upstream: roots.map(({ upstream }) => upstream),
-        platform,
-        staleSince: oldest(roots.map(({ staleSince }) => staleSince)),
-        omitted: holdings && { layers: spare, fullSize, held, unknown: holdings.unknown, untagged },
-        zstd: layers.flat().some(isZstdLayer),
-        read: (range = { start: 0, end: layout.size }, ended) =>
-          composeArchive(cutRange(layout, range), blobs, ended),
-      };
+      const lease = inline.begin(signal);
+      try {
+        return await compose(request, lease, signal);
+      } catch (error) {
+        lease.end();
+        throw error;
+      }
     },
   };
+}
+
+/** Made here, because a function that is made in `open` keeps the manifests and configs that were parsed there. */
+function readerOf(layout: Layout, blobs: BlobReader): Archive['read'] {
+  return (range = { start: 0, end: layout.size }, ended) =>
+    composeArchive(cutRange(layout, range), blobs, ended);
 }
 
 /** What a reference points at. */
@@ -225,6 +254,9 @@ interface Source extends Pick<ArchiveTree, 'reference' | 'configs' | 'layers'> {
   readonly isSigned: boolean;
 }
 
+/** Bytes of a config that is kept in memory until it is sent; a larger one is read again, from the cache if it has one. */
+const CONFIG_KEPT_MAX = 64 * 1024;
+
 /** Reads each blob from the repository of an image that has it; a config that is known already, from memory. */
 function blobsOf(client: RegistryClient, sources: readonly Source[]): BlobReader {
   const readers = new Map<Digest, BlobReader>();
@@ -236,7 +268,8 @@ function blobsOf(client: RegistryClient, sources: readonly Source[]): BlobReader
   }
   for (const { configs, configBytes } of sources) {
     const [config] = configs;
-    if (config !== undefined && configBytes !== undefined) readers.set(config.digest, inMemory(configBytes));
+    if (config === undefined || configBytes === undefined || configBytes.length > CONFIG_KEPT_MAX) continue;
+    readers.set(config.digest, inMemory(configBytes));
   }
   return {
     read(blob, range, signal) {

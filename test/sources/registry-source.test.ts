@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { after, before, beforeEach, suite, test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { extract } from 'tar-stream';
+import { createMemoryCaches } from '../../src/memory-caches.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parsePlatform } from '../../src/oci/platform.ts';
 import { parseReference } from '../../src/oci/reference.ts';
@@ -67,6 +70,41 @@ suite('the registry source, from a real registry', {
     };
     return source.open(request, never);
   };
+
+  test('open archives of one image share what they hold, and hold no large config', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect: () => void = runInNewContext('gc');
+    const platform = { os: 'linux', architecture: 'amd64' };
+    const config = { Cmd: ['x'.repeat(3 * 2 ** 20)] };
+    const layers = [await layer({ files: { a: 'a' } })];
+    await push(registry.url, 'test/heavy', 'latest', image({ platform, layers, config }));
+    const { client, signatures } = stack;
+    const caches = createMemoryCaches(() => 0);
+    const source = createRegistrySource({
+      ...{ client, signatures, caches, maxSize: 1e9, now: () => 0 },
+      defaultPlatform: parsePlatform('linux/amd64'),
+    });
+    const request: ArchiveRequest = {
+      references: [parseReference(`${registry.host}/test/heavy`)],
+      ...{ platform: undefined, format: 'docker' },
+    };
+    const over = new AbortController();
+    const held = (): number => caches.uses().find(({ name }) => name === 'archive-metadata')?.bytes ?? -1;
+    const first = await source.open(request, over.signal);
+    const one = held();
+    collect();
+    const before = process.memoryUsage().arrayBuffers;
+    const archives: Archive[] = [];
+    for (let at = 0; at < 10; at++) archives.push((await source.open(request, over.signal)) as Archive);
+    assert.equal(held(), one);
+    await waitFor(() => {
+      collect();
+      return process.memoryUsage().arrayBuffers - before < 2 ** 20;
+    });
+    assert.equal((await bytesOf(archives[9] as Archive)).length, first.size);
+    over.abort();
+    assert.equal(held(), 0);
+  });
 
   const bytesOf = (archive: Archive): Promise<Buffer> => buffer(archive.read(undefined, never));
 

@@ -1,0 +1,135 @@
+import { type Content, type Entry, type Layout, layoutArchive } from '../archive/layout.ts';
+import { CatalogueError } from '../errors.ts';
+import type { MemoryCaches } from '../memory-caches.ts';
+import type { RegistryClient } from '../registry/client.ts';
+
+/** The bytes of manifests, configs and tar headers that all requests of a process hold in memory, within one budget. */
+export interface InlineMemory {
+  /** Begins to count for a request. @param over aborts when the request is over, however it ended */
+  begin(over: AbortSignal): InlineLease;
+}
+
+/** What one request holds. */
+export interface InlineLease {
+  /**
+   * Makes a client that counts each manifest and config that it reads.
+   *
+   * A config is counted before it is read, by the size in its descriptor, and a manifest as soon as it is there.
+   *
+   * @throws CatalogueError from its methods: `overloaded` where the budget is used up
+   */
+  counted(client: RegistryClient): RegistryClient;
+  /**
+   * Lays out an archive and, of all that was counted, holds only that until the request is over. Requests for equal
+   * archives share one layout, which counts once.
+   *
+   * @throws CatalogueError `overloaded` where the budget is used up
+   */
+  keep(entries: readonly Entry[]): Layout;
+  /** Holds nothing any more. */
+  end(): void;
+}
+
+/** Bytes: a bundle of ten images has some 200 kB. */
+const INLINE_LIMIT = 96 * 2 ** 20;
+const RETRY_AFTER_S = 5;
+
+interface Shared {
+  readonly layout: Layout;
+  readonly bytes: number;
+  requests: number;
+}
+
+/** @param limit bytes */
+export function createInlineMemory(caches: MemoryCaches, limit = INLINE_LIMIT): InlineMemory {
+  /** By ETag. */
+  const layouts = new Map<string, Shared>();
+  let used = 0;
+  caches.list({ name: 'archive-metadata', limit, bytes: () => used });
+
+  const take = (bytes: number): void => {
+    if (used + bytes > limit) throw usedUp();
+    used += bytes;
+  };
+  const leave = (shared: Shared): void => {
+    shared.requests -= 1;
+    if (shared.requests > 0) return;
+    layouts.delete(shared.layout.etag);
+    used -= shared.bytes;
+  };
+
+  return {
+    begin(over) {
+      let own = 0;
+      let kept: Shared | undefined;
+      const takeOwn = (bytes: number): void => {
+        over.throwIfAborted();
+        take(bytes);
+        own += bytes;
+      };
+      const endOwn = (): void => {
+        used -= own;
+        own = 0;
+      };
+      const end = (): void => {
+        endOwn();
+        if (kept !== undefined) leave(kept);
+        kept = undefined;
+      };
+      over.addEventListener('abort', end, { once: true });
+      return {
+        counted: (client) => countedClient(client, takeOwn),
+        keep(entries) {
+          // The layout copies what is inline, while the originals are still there.
+          takeOwn(inlineBytes(entries));
+          const made = layoutArchive(entries);
+          const shared = layouts.get(made.etag) ?? {
+            layout: made,
+            bytes: inlineBytes(made.slices),
+            requests: 0,
+          };
+          if (shared.requests === 0) used += shared.bytes;
+          endOwn();
+          shared.requests += 1;
+          layouts.set(made.etag, shared);
+          kept = shared;
+          return shared.layout;
+        },
+        end,
+      };
+    },
+  };
+}
+
+function countedClient(client: RegistryClient, take: (bytes: number) => void): RegistryClient {
+  return {
+    ...client,
+    async manifest(...asked) {
+      const fetched = await client.manifest(...asked);
+      take(fetched.bytes.length);
+      return fetched;
+    },
+    blobs(repository) {
+      const reader = client.blobs(repository);
+      return {
+        ...reader,
+        async read(blob, range, signal) {
+          take(range === undefined ? blob.size : range.end - range.start);
+          return reader.read(blob, range, signal);
+        },
+      };
+    },
+  };
+}
+
+function inlineBytes(parts: readonly { readonly content: Content }[]): number {
+  return parts.reduce((sum, { content }) => sum + (content instanceof Uint8Array ? content.length : 0), 0);
+}
+
+function usedUp(): CatalogueError {
+  return new CatalogueError(
+    'overloaded',
+    'The metadata of the archives under way fills the memory that this service has for it. Try again in a few seconds.',
+    { retryAfter: RETRY_AFTER_S },
+  );
+}
