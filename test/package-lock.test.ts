@@ -64,7 +64,7 @@ suite('the check before packages are installed', () => {
     ],
     ...['yarn/1.22.22 npm/? node/v22.1.0 linux x64', undefined],
   ]) {
-    test(`takes ${agent ?? 'a Node.js without npm'}`, async () => {
+    test(`accepts ${agent ?? 'a Node.js without npm'}`, async () => {
       assert.deepEqual(await check(agent), { code: 0, stdout: '', stderr: '' });
     });
   }
@@ -89,7 +89,7 @@ suite('the check before packages are installed', () => {
     });
   }
 
-  test('takes Node.js 18, which distributions still have, and says that its time is over', async () => {
+  test('accepts Node.js 18, which distributions still have, and warns about its end of life', async () => {
     const { code, stderr } = await check('npm/9.2.0 node/v18.20.4 linux x64');
     assert.equal(code, 0);
     assert.match(

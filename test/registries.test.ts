@@ -356,7 +356,7 @@ suite('registries by way of their mirrors', {
     });
   });
 
-  test('a redirect opens a private repository of another registry only where clients may fetch it there', async () => {
+  test('a redirect opens a private repository of another registry only if clients may fetch it there', async () => {
     await using hidden = await startRegistry({ auth: 'htpasswd' });
     await using first = await startRedirector();
     await push(hidden.url, 'team/app', 'one', published, { headers: hidden.headers });

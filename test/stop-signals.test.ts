@@ -14,7 +14,7 @@ suite('stop signals', () => {
     return { calls, hear, pass: (milliseconds: number) => (now += milliseconds) };
   };
 
-  test('take copies of a signal, as npm passes them on to its process group, for one stop', () => {
+  test('count copies of a signal, as npm forwards them, as one stop', () => {
     const { calls, hear, pass } = begin();
     hear('SIGINT');
     hear('SIGINT');
@@ -23,7 +23,7 @@ suite('stop signals', () => {
     assert.deepEqual(calls, ['stop']);
   });
 
-  test('force the end when a second one comes later', () => {
+  test('force the end at a later second signal', () => {
     const { calls, hear, pass } = begin();
     hear('SIGTERM');
     pass(1_001);

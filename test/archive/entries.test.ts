@@ -80,7 +80,7 @@ suite('the entries of an archive', () => {
     );
   });
 
-  test('an image by digest alone is named by its own digest in the index, and not in RepoTags', () => {
+  test('an image requested by digest alone has its digest as its name in the index, and no RepoTags', () => {
     const image = sampleImage(`busybox@sha256:${'a'.repeat(64)}`, blobs, [base]);
     const docker = archiveEntries([image], 'docker');
     assert.deepEqual((parse(docker, 'manifest.json') as { RepoTags: unknown }[])[0]?.RepoTags, null);
@@ -110,7 +110,7 @@ suite('the entries of an archive', () => {
     assert.deepEqual(archiveEntries([dockerImage('busybox:1', [base, top])], 'docker'), entries);
   });
 
-  test('a Docker schema 2 image keeps its manifest in the oci format, and where its digest names it', () => {
+  test('a Docker schema 2 image keeps its manifest in the oci format, and if requested by digest', () => {
     for (const [name, format] of [
       ['busybox:1', 'oci'],
       [`busybox@sha256:${'a'.repeat(64)}`, 'docker'],

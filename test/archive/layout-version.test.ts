@@ -9,8 +9,8 @@ import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { MemoryBlobs, sampleImage } from './samples.ts';
 
 /**
- * Layout version 3 of one image. Replicas of every release send these very bytes: a change to them needs a new
- * LAYOUT_VERSION, and then new figures here.
+ * Layout version 3 of one image. Replicas of every release send exactly these bytes. After a change to them, increase
+ * LAYOUT_VERSION and update the figures here.
  */
 const GOLDEN = {
   docker: {
@@ -23,7 +23,9 @@ const GOLDEN = {
   },
 } as const;
 
-/** A Docker schema 2 image is listed by its OCI manifest in the docker format, so that its archive has the same bytes. */
+/**
+ * A Docker schema 2 image is listed by its OCI manifest in the docker format, so that its archive has the same bytes.
+ */
 const MADE_FROM = [
   ['docker', MEDIA_TYPES.ociManifest],
   ['oci', MEDIA_TYPES.ociManifest],

@@ -44,7 +44,7 @@ function build(shapes: readonly { inline: boolean; algorithm: string; bytes: Uin
   return { entries: unique, layout, read };
 }
 
-/** The names and sizes that a tar of these entries has: each folder stands before the first file in it. */
+/** The expected names and sizes in a tar of these entries, with each folder before its first file. */
 function withFolders(entries: readonly Entry[]): [name: string, size: number][] {
   const named = new Map<string, number>();
   for (const { path, content } of entries) {
@@ -154,7 +154,7 @@ suite('the layout of an archive', () => {
     );
   });
 
-  test('each folder has one entry, before what is in it, for a reader that creates none', async () => {
+  test('each folder has one entry before its contents, for readers that create no folders', async () => {
     await fc.assert(
       fc.asyncProperty(entryShapes, async (shapes) => {
         const { entries, layout, read } = build(shapes);

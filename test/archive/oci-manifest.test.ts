@@ -19,7 +19,7 @@ const layer = (mediaType: string, more: Partial<Descriptor> = {}): Descriptor =>
 });
 
 suite('the OCI manifest of a Docker schema 2 image', () => {
-  test('has its config and layers, with the media types of OCI, in the order of the specification', () => {
+  test('has the config and layers with OCI media types, in the order of the specification', () => {
     const gzip = layer('application/vnd.docker.image.rootfs.diff.tar.gzip', { annotations: { a: 'b' } });
     const { descriptor, bytes } = ociManifest({ config, layers: [gzip] });
     assert.equal(
@@ -52,7 +52,7 @@ suite('the OCI manifest of a Docker schema 2 image', () => {
     });
   }
 
-  test('keeps a foreign layer foreign, with its addresses', () => {
+  test('keeps a foreign layer foreign, with its URLs', () => {
     const urls = ['https://example.org/layer'];
     const foreign = layer('application/vnd.docker.image.rootfs.foreign.diff.tar.gzip', { urls });
     const read = parseManifest(ociManifest({ config, layers: [foreign] }).bytes, undefined);
@@ -62,7 +62,7 @@ suite('the OCI manifest of a Docker schema 2 image', () => {
     ]);
   });
 
-  test('has the OCI config type, whatever an old manifest states', () => {
+  test('has the OCI config type, even if an old manifest states another one', () => {
     for (const mediaType of ['application/octet-stream', 'text/html', '']) {
       const { bytes } = ociManifest({ config: { ...config, mediaType }, layers: [] });
       const read = parseManifest(bytes, undefined);

@@ -80,7 +80,7 @@ suite('a file inside a tar', () => {
     }
   });
 
-  test('is found behind a folder whose header states a size, which no content follows', async () => {
+  test('is found after a folder whose header states a size but has no content', async () => {
     const tar = pack();
     tar.entry({ name: 'blobs/', type: 'directory', size: 0 });
     tar.finalize();

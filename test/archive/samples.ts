@@ -31,7 +31,7 @@ export class MemoryBlobs implements BlobReader {
   }
 }
 
-/** An image of the given layers whose manifest is real JSON, of OCI's media type or of another one. */
+/** An image with the given layers and a real JSON manifest, with OCI's media type by default. */
 export function sampleImage(
   name: string,
   blobs: MemoryBlobs,

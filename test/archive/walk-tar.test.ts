@@ -10,7 +10,7 @@ async function* inPieces(bytes: Buffer, size: number): AsyncGenerator<Buffer, vo
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
 }
 
-/** The entries of a tar, whose bytes come back as they were. */
+/** Lists the entries of a tar, and asserts that its bytes are unchanged. */
 async function entriesOf(tar: Buffer, size: number): Promise<TarEntry[]> {
   const entries: TarEntry[] = [];
   const bytes: Buffer[] = [];
@@ -27,7 +27,7 @@ suite('walking through a tar', { skip: skipUnless('tar') }, () => {
   const long = `${'d'.repeat(120)}/${'f'.repeat(120)}`;
 
   for (const format of ['v7', 'ustar', 'gnu', 'pax'])
-    test(`of the format ${format} meets files, folders and links by their names`, async () => {
+    test(`of the format ${format} yields files, folders, and links with their names`, async () => {
       await using folder = await temporaryFolder();
       const inside = (name: string): string => join(folder.path, name);
       await mkdir(inside('a'));
@@ -67,7 +67,7 @@ suite('walking through a tar', { skip: skipUnless('tar') }, () => {
       }
     });
 
-  test('joins the name of ustar that is in two fields', async () => {
+  test('joins a ustar name from its two fields', async () => {
     await using folder = await temporaryFolder();
     const name = `${'d'.repeat(90)}/${'f'.repeat(90)}`;
     await mkdir(join(folder.path, 'd'.repeat(90)));
@@ -78,7 +78,7 @@ suite('walking through a tar', { skip: skipUnless('tar') }, () => {
     assert.equal(entry?.name, name);
   });
 
-  test('ends where the tar breaks off or is not one', async () => {
+  test('ends if the tar is truncated or is not a tar', async () => {
     for (const bytes of [Buffer.alloc(0), Buffer.from('no tar'), Buffer.alloc(2000, 'x')])
       assert.deepEqual(await entriesOf(bytes, 100), []);
   });

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test';
 import { commandHelp } from '../../src/cli/command-help.ts';
 import { CatalogueError, listErrors } from '../../src/errors.ts';
 
-/** Errors of requests over HTTP, which no command meets. */
+/** Errors of HTTP requests, which no command can get. */
 const OF_THE_SERVICE = new Set([
   ...[
     'image-not-allowed',
@@ -18,7 +18,7 @@ const OF_THE_SERVICE = new Set([
 
 suite('the advice of a command', () => {
   for (const { code } of listErrors().filter((entry) => !OF_THE_SERVICE.has(entry.code))) {
-    test(`about ${code} has no words of the service`, () => {
+    test(`about ${code} does not speak of a service`, () => {
       const advice = commandHelp(new CatalogueError(code, 'It failed.'));
       assert.match(advice, /^[A-Z].*[^ ]$/);
       assert.doesNotMatch(advice, /[&?][a-z]+=|operator|Retry-After|\/api\/|\/dl|this service/);
@@ -37,7 +37,7 @@ suite('the advice of a command', () => {
     });
   }
 
-  test('speaks of flags and of docker login', () => {
+  test('mentions flags and docker login', () => {
     assert.match(commandHelp(new CatalogueError('platform-not-found', 'No.')), /--platform os\/architecture/);
     assert.match(commandHelp(new CatalogueError('image-not-found', 'No.')), /docker login REGISTRY/);
     assert.match(commandHelp(new CatalogueError('address-refused', 'No.')), /--allow HOST/);

@@ -17,7 +17,7 @@ suite('the guard of dockerproxy save', () => {
     guard.judgeUrl(new URL('https://10.0.0.5:5001/token'), 'https://registry.lan');
   });
 
-  test('trusts one in a file of --allow-file', async () => {
+  test('trusts a token server in a file of --allow-file', async () => {
     await using folder = await temporaryFolder();
     const file = join(folder.path, 'allow');
     await writeFile(file, '# the token server\n10.0.0.5:5001/**\n');
@@ -25,7 +25,7 @@ suite('the guard of dockerproxy save', () => {
     guard.judgeUrl(new URL('https://10.0.0.5:5001/token'), 'https://registry.lan');
   });
 
-  test('trusts no other one, and none that only a wildcard names', () => {
+  test('does not trust other servers, or those that only a wildcard names', () => {
     for (const allow of ['ghcr.io/**', '**', '10.0.0.*/**']) {
       const guard = guardFor([image], load('--allow', allow));
       assert.throws(

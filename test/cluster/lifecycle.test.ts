@@ -185,7 +185,7 @@ suite('several processes, as they come and go', {
     });
   }
 
-  test('a second SIGTERM, later, ends all of them at once', async () => {
+  test('a second, later SIGTERM ends all processes immediately', async () => {
     await using proxy = await start();
     const workers = workersOf(proxy);
     const downloads = await begin(proxy);

@@ -19,7 +19,7 @@ suite('descriptors of a process', () => {
     assert.equal(descriptorLimitOf(''), undefined);
   });
 
-  test('connections are as many as the settings say while descriptors suffice', () => {
+  test('the settings limit connections while descriptors suffice', () => {
     const settings = { maxConnections: 10_000, tls: 'off' } as const;
     assert.equal(connectionsWithin(settings, undefined), 10_000);
     assert.equal(connectionsWithin(settings, 65_536), 10_000);
@@ -28,7 +28,7 @@ suite('descriptors of a process', () => {
     assert.equal(describeDescriptorShortage(settings, 1, undefined), undefined);
   });
 
-  test('connections leave three descriptors each, four with TLS, and some for the process', () => {
+  test('each connection counts for three descriptors, four with TLS, and some are reserved', () => {
     for (const tls of ['off', 'acme'] as const) {
       for (const limit of [200, 1024, 4096]) {
         const fitting = connectionsWithin({ maxConnections: 10_000, tls }, limit);
@@ -40,7 +40,7 @@ suite('descriptors of a process', () => {
     assert.equal(connectionsWithin({ maxConnections: 10_000, tls: 'off' }, 20), 1);
   });
 
-  test('a shortage names the limit, what fits and what to do', () => {
+  test('a shortage message names the limit, the possible connections, and what to do', () => {
     const settings = { maxConnections: 10_000, tls: 'off' } as const;
     assert.equal(
       describeDescriptorShortage(settings, 1, 1024),

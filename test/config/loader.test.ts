@@ -187,7 +187,7 @@ suite("a user's folders and root's", () => {
     assert.notEqual(load(root).port, 7);
   });
 
-  test("root keeps what a command saves in its home, and never among the service's files", async () => {
+  test("root's commands keep cache and state in its home, not among the service's files", async () => {
     await using made = await fileWith('');
     const config = load({ isRoot: true, keepsInHome: true, home: '/root', argv: ['--config', made.file] });
     assert.equal(config.cacheDir, '/root/.cache/dockerproxy');
@@ -407,7 +407,7 @@ suite('mistakes in settings', () => {
     }
   });
 
-  test('each mistake in a list names its entry, however long the list is', async () => {
+  test('each mistake in a list names its entry', async () => {
     const long = Array.from({ length: 40 }, (_, at) => `"registry-${at}.example/**"`).join(', ');
     await using made = await fileWith(
       `allow = [${long}, "Foo bar", "ghcr.io/**", "docker.io"]\ntrust_proxy = ["10.0.0.0/8", 7]\n`,

@@ -110,7 +110,7 @@ suite('what goes with a Redis', () => {
     assert.equal(load('--tag-ttl', '1m').tagTtl, 60_000);
   });
 
-  test('what is missing or contradicts is told', () => {
+  test('missing or contradictory settings are refused', () => {
     for (const [argv, sentence] of [
       [['--redis-key-file', '/key'], /^--redis-key-file requires --redis-url\. Set both or neither\.$/],
       [['--redis-password-file', '/password'], /^--redis-password-file requires --redis-url/],
@@ -156,7 +156,7 @@ suite('what goes with a Redis', () => {
     );
   });
 
-  test('Sentinels have a login of their own, or none, where a file says so', async () => {
+  test('Sentinels use the login from a file, or none if the file is empty', async () => {
     await using folder = await temporaryFolder();
     const [password, empty] = [join(folder.path, 'password'), join(folder.path, 'empty')];
     await writeFile(password, 'anders\n');
@@ -174,7 +174,7 @@ suite('what goes with a Redis', () => {
     assert.throws(() => loginOf('--redis-sentinel-password-file', '/nowhere/p'), /\/nowhere\/p: ENOENT/);
   });
 
-  test('certificates for TLS come from files, and those that TLS cannot use are told at the start', {
+  test('certificates for TLS are read from files, and unusable ones are refused at start', {
     skip: skipUnless('openssl'),
   }, async () => {
     await using folder = await temporaryFolder();

@@ -33,7 +33,7 @@ suite('compose.yaml', { skip: skipUnless('docker-compose'), timeout: 600_000 }, 
     }
   });
 
-  test('only the gateway of its own network may say who a client is', async () => {
+  test('only the gateway of its own network is trusted for client addresses', async () => {
     const text = await config();
     const trusted = text.match(/DOCKERPROXY_TRUST_PROXY: .*/g);
     assert.deepEqual(new Set(trusted), new Set(['DOCKERPROXY_TRUST_PROXY: 10.213.87.1']));

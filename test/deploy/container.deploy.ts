@@ -264,7 +264,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
       assert.equal(JSON.parse(told).client, client);
     });
 
-    test('behind a proxy, and another container cannot forge its address', async () => {
+    test('behind a proxy, another container cannot forge its address', async () => {
       await using shape = await up('proxy', 'proxied', {});
       const container = await shape.containerOf('proxied');
       // The request leaves from an address of the network that is not its gateway.
@@ -285,7 +285,8 @@ suite('the container', { skip, timeout: 600_000 }, () => {
           'with-engine': {
             environment: { DOCKERPROXY_PULL: 'never', DOCKERPROXY_INSECURE_REGISTRIES: registry.host },
           },
-          // Who runs the tests in a container may not give away all capabilities; these are enough where it starts none.
+          // Who runs the tests in a container may not give away all capabilities; these are enough where it starts
+          // none.
           docker: {
             privileged: false,
             cap_add: ['SYS_ADMIN'],

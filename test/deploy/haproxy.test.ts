@@ -52,7 +52,7 @@ suite('HAProxy in front of two services, as deploy/haproxy has it', {
     assert.equal((await stopped.exited).code, 0);
   });
 
-  test('headers of a client change no address that the service names', async () => {
+  test('headers from a client do not change the addresses that the service names', async () => {
     await using layer = await randomLayer(1_000, 'forged');
     await using registry = await startRegistry();
     const made = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [layer] });

@@ -131,7 +131,7 @@ suite('nginx with a cache in slices, as deploy/nginx has it', {
     assert.equal(headers['cache-control'], 'no-store');
   });
 
-  test('headers of a client change no address that the service names', async () => {
+  test('headers from a client do not change the addresses that the service names', async () => {
     // The Host header that nginx sends has no port.
     for (const path of [byTag, byDigest])
       assert.deepEqual(await assertForgedHeadersIgnored(front, path), new Set(['https://127.0.0.1']));

@@ -5,7 +5,9 @@ import { after, before, suite, test } from 'node:test';
 import { run, runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-/** What Debian 12 and Ubuntu 24.04, Debian 13, and Node.js 20 itself have. npm 9 and 10 remove the link to our Node.js. */
+/**
+ * Versions in Debian 12 and Ubuntu 24.04, in Debian 13, and in Node.js 20. npm 9 and 10 remove the link to our Node.js.
+ */
 const PACKAGED = [
   { npm: '9.2.0', node: '18.20.8' },
   { npm: '9.2.0', node: '20.19.5' },
@@ -15,14 +17,14 @@ const PACKAGED = [
 suite('a fresh clone, by the npm that distributions have', { timeout: 900_000 }, () => {
   let folder: TemporaryFolder;
 
-  /** Its `npm`, and the environment that has it and its Node.js first in the path. */
+  /** The path of `npm`, and an environment with it and its Node.js first in the path. */
   const toolsOf = async ({ npm, node }: { npm: string; node: string }) => {
     const tools = join(folder.path, `npm-${npm}-node-${node}`);
     const packages = [`npm@${npm}`, `node-${process.platform}-${process.arch}@${node}`];
     const flags = ['--no-save', '--no-audit', '--no-fund', '--silent', '--prefix', tools];
     await runOrThrow('npm', ['install', ...flags, ...packages], { timeout: 180_000 });
     const bin = join(tools, 'node_modules', `node-${process.platform}-${process.arch}`, 'bin');
-    // What an outer npm tells its scripts is not for this one, nor is the Node.js of this clone.
+    // Variables from an outer npm and the Node.js of this clone must not affect this npm.
     const own = Object.entries(process.env).filter(([name]) => !/^npm_|^INIT_CWD$/i.test(name));
     const path = (process.env.PATH ?? '').split(delimiter).filter((part) => !part.includes('node_modules'));
     return {
@@ -73,7 +75,7 @@ suite('a fresh clone, by the npm that distributions have', { timeout: 900_000 },
     });
   }
 
-  test('npm start --silent on Node.js 18 says that its time is over, installs, and leaves stdout to the command', async () => {
+  test('npm start --silent on Node.js 18 warns about its end of life, installs, and leaves stdout to the command', async () => {
     const { npm, node, env } = await toolsOf({ npm: '9.2.0', node: '18.20.8' });
     const copy = await clone('started');
     const { code, stdout, stderr } = await run(node, [npm, 'start', '--silent', '--', '--version'], {

@@ -20,7 +20,7 @@ const ISSUE_MS = 90_000;
 export interface AcmeBed extends AsyncDisposable {
   pebble: Pebble;
   authority: AcmeProxy;
-  /** Path of the PEM file of the root that certificates lead to. */
+  /** Path of the PEM file with the root certificate. */
   rootFile: string;
   /** The state folder, the same for all. */
   stateDir: string;
@@ -31,7 +31,7 @@ export interface AcmeBed extends AsyncDisposable {
   issued(proxy: DockerProxy): Promise<void>;
   /** The files of one kind in the state folder, as paths. */
   files(kind: 'certificates' | 'accounts' | 'attempts' | 'challenges'): Promise<string[]>;
-  /** What a client needs to trust the root and to find the domain. */
+  /** Client options for trusting the root and finding the domain. */
   client(): Promise<{ ca: Buffer; lookup: LookupFunction }>;
 }
 
@@ -45,7 +45,7 @@ export interface CertificateReport {
 
 export interface AcmeBedOptions extends Partial<PebbleOptions> {
   stateDir?: string;
-  /** Whether the authority answers as those of 2023 did, rather than as those of today. */
+  /** Whether the authority answers like those of 2023 instead of today's. */
   isOld?: boolean;
 }
 

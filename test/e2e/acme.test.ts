@@ -92,7 +92,7 @@ async function deactivate(bed: AcmeBed, { url, key }: Account): Promise<void> {
   const privateKey = createPrivateKey({ key, format: 'jwk' });
   await waitFor(
     async () => {
-      // pebble of 2026 answers no client that has no name.
+      // pebble of 2026 refuses clients without a User-Agent.
       const client = { 'user-agent': 'test' };
       const { headers } = await httpCall(`${origin}/nonce-plz`, { headers: client });
       const nonce = headers['replay-nonce'];
@@ -112,7 +112,7 @@ async function deactivate(bed: AcmeBed, { url, key }: Account): Promise<void> {
   );
 }
 
-/** Has some paths refused as accounts are that may not do something. */
+/** Refuses some paths as for an account without permission. */
 function refuse(paths: RegExp): AcmeProxy['alter'] {
   return (answer) => {
     if (!paths.test(answer.path) || answer.body.includes(':badNonce')) return;
@@ -387,7 +387,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 9
     assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), account);
   });
 
-  test('an account that was deactivated is replaced by another one, once', async () => {
+  test('a deactivated account is replaced once', async () => {
     await using bed = await startAcmeBed();
     await using proxy = await bed.startWithCertificate();
     const [file = ''] = await bed.files('accounts');
@@ -408,7 +408,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 9
     );
   });
 
-  test('an account that is refused, and another one, too: told, and not tried a third time', async () => {
+  test('an account and its replacement that are refused are reported, and not tried a third time', async () => {
     await using bed = await startAcmeBed();
     bed.authority.alter = refuse(/order-plz|my-account/);
     await using proxy = await bed.start();
@@ -419,7 +419,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 9
     assert.deepEqual(await bed.files('challenges'), []);
   });
 
-  test('an order that is refused for another reason keeps its account', async () => {
+  test('a refused order with another reason keeps its account', async () => {
     await using bed = await startAcmeBed();
     bed.authority.alter = refuse(/order-plz/);
     await using proxy = await bed.start();
@@ -427,7 +427,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 9
     assert.equal(bed.pebble.log().match(/There are now \d+ accounts/g)?.length, 1);
   });
 
-  test('names of more than 64 characters, and nonces of which half are refused', async () => {
+  test('names of more than 64 characters, with half of the nonces refused', async () => {
     await using bed = await startAcmeBed({ refusedNonces: 50 });
     const long = `${'a-long-label'.repeat(5)}.${'another-long-label'.repeat(3)}.dockerproxy.test`;
     await using proxy = await bed.startWithCertificate({ DOCKERPROXY_DOMAINS: `${long},${DOMAIN}` });
@@ -436,7 +436,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 9
     assert.equal(shown.subject, undefined);
   });
 
-  test('an order that is ready late and takes its time, one that says when to ask again', async () => {
+  test('an order that becomes ready late, with a Retry-After', async () => {
     await using bed = await startAcmeBed();
     const { alter } = bed.authority;
     const states = ['pending', 'ready', 'processing'];

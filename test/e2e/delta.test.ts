@@ -68,7 +68,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
   };
   const from = (older: string, tag: string, format = 'docker'): Promise<string> =>
     wget(`myimage=${image(tag)}&have=${image(older)}&format=${format}`);
-  /** What the API says of a delta and its tag. */
+  /** The API's description of a delta and its tag. */
   const describe = async (older: string, tag: string, format = 'docker'): Promise<Described> => {
     const query = `myimage=${image(tag)}&have=${image(older)}&format=${format}`;
     const described = JSON.parse(`${(await httpCall(`${proxy.url}/api/v1/delta?${query}`)).body}`);
@@ -96,7 +96,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     const { docker, dockerBefore28 } = await describe('2.0', '2.1');
     const tagged = await engine.sh(dockerBefore28, dirname(delta));
     assert.equal(tagged.code, 0, tagged.stderr);
-    // This client knows no --platform for a load.
+    // This client does not support load --platform.
     const inTwoStores = docker.replace('--platform linux/amd64 ', '');
     assert.equal((await engine.docker('rmi', image('2.1'))).code, 0);
     const again = await engine.sh(inTwoStores, dirname(delta));

@@ -11,7 +11,7 @@ import { runOrThrow, waitFor } from '../support/process.ts';
 const LIMIT = 96;
 
 suite('a process with few descriptors', { skip: skipUnless('prlimit'), timeout: 600_000 }, () => {
-  test('raises its soft limit to the hard one and warns where both are too low', async () => {
+  test('raises its soft limit to the hard limit, and warns if both are too low', async () => {
     await using proxy = await startDockerProxy({ via: ['prlimit', `--nofile=32:${LIMIT}`] });
     assert.match(readFileSync(`/proc/${proxy.pid}/limits`, 'utf8'), /^Max open files +96 +96 /m);
     const warnings = proxy.logs().filter(({ msg }) => /LimitNOFILE/.test(msg));
@@ -33,7 +33,7 @@ suite('a process with few descriptors', { skip: skipUnless('prlimit'), timeout: 
     assert.equal(await proxy.stop(), 0);
   });
 
-  test('answers the connections that it has while no descriptor is free', async () => {
+  test('answers open connections while no descriptor is free', async () => {
     await using proxy = await startDockerProxy();
     const idle = openDescriptors(proxy);
     using crowd = crowdOf(proxy, 10);
@@ -54,11 +54,11 @@ suite('a process with few descriptors', { skip: skipUnless('prlimit'), timeout: 
 interface Crowd extends Disposable {
   held(): number;
   refused(): number;
-  /** Asks over the first connection for a path, and returns the Date of the answer in milliseconds. */
+  /** Requests a path over the first connection, and returns the Date of the response in milliseconds. */
   dateOf(path: string): Promise<number>;
 }
 
-/** Opens connections that stay open and send nothing by themselves. */
+/** Opens connections that stay open and send nothing. */
 function crowdOf({ url }: DockerProxy, count: number): Crowd {
   const { hostname, port } = new URL(url);
   let refused = 0;

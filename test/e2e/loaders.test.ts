@@ -148,7 +148,7 @@ suite('archives load where images are loaded', { skip: skipUnless('docker-regist
     }
   });
 
-  test('a Docker schema 2 image is an OCI image to OCI readers, and has its ID for docker', {
+  test('a Docker schema 2 image is an OCI image for OCI readers, and keeps its ID in docker', {
     skip: skipUnless('dockerd', 'docker', 'podman', 'crun', 'ctr', 'skopeo'),
   }, async () => {
     const file = await wget(image('library/busybox:1.35'));
@@ -173,7 +173,7 @@ suite('archives load where images are loaded', { skip: skipUnless('docker-regist
     }
   });
 
-  test('ctr imports an image for another platform only where that platform is named', {
+  test('ctr imports an image for another platform only with --platform', {
     skip: skipUnless('dockerd', 'ctr'),
   }, async () => {
     await using engine = await startDockerd();
@@ -198,7 +198,7 @@ suite('archives load where images are loaded', { skip: skipUnless('docker-regist
     ] as const;
   };
 
-  test('ctr names an image by its digest where no tag was asked for', {
+  test('ctr names an image by its digest if no tag was requested', {
     skip: skipUnless('dockerd', 'ctr'),
   }, async () => {
     await using engine = await startDockerd();
@@ -212,7 +212,7 @@ suite('archives load where images are loaded', { skip: skipUnless('docker-regist
     }
   });
 
-  test('podman names an image by its digest where no tag was asked for, and runs it by that name', {
+  test('podman names an image by its digest if no tag was requested, and runs it by that name', {
     skip: skipUnless('podman', 'crun'),
   }, async () => {
     await using engine = await startPodman();

@@ -82,7 +82,7 @@ suite('a mirror', {
     }
   });
 
-  test('alone within reach says what refers to an image', async () => {
+  test('answers for referrers if no registry is reachable', async () => {
     await using registry = await startRegistry();
     await using origin = await startFaultProxy(registry.url);
     await using mirror = await startFaultProxy(registry.url);

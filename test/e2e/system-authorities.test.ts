@@ -19,7 +19,7 @@ import { startRedis } from '../support/redis.ts';
 import { startRegistry } from '../support/registry.ts';
 import { startSearch } from '../support/search-server.ts';
 
-/** A registry by TLS as the mirror of Docker Hub, whose private authority is in no store yet. */
+/** A mirror of Docker Hub over TLS, whose private authority is not in any store yet. */
 async function startTlsRegistry() {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryFolder());
@@ -44,7 +44,7 @@ async function startTlsRegistry() {
   };
 }
 
-/** Speaks TLS in front of something that speaks none, at a URL or the path of a socket. */
+/** Terminates TLS in front of a server without TLS, at a URL or the path of a socket. */
 async function startTlsRelay(folder: string, target: string) {
   const url = URL.parse(target);
   const address = url === null ? { path: target } : { port: Number(url.port), host: '127.0.0.1' };
@@ -80,7 +80,7 @@ suite('certificate authorities of the system', {
   skip: skipUnless('docker-registry', 'openssl', 'namespaces'),
   timeout: 600_000,
 }, () => {
-  test('are trusted where SSL_CERT_FILE or SSL_CERT_DIR names them, one folder or several', async () => {
+  test('are trusted from SSL_CERT_FILE and SSL_CERT_DIR, with one folder or several', async () => {
     await using registry = await startTlsRegistry();
     const [one, other] = [join(registry.folder, 'one'), join(registry.folder, 'other')];
     for (const path of [one, other]) await mkdir(path);
@@ -98,7 +98,7 @@ suite('certificate authorities of the system', {
     assert.equal(await statusOf(proxy), 502, 'an authority that is in no store');
   });
 
-  test('are trusted where they are installed in the store of the machine', async () => {
+  test('are trusted from the store of the machine', async () => {
     await using registry = await startTlsRegistry();
     // A mount of its own over /etc/ssl/certs, as update-ca-certificates would write it.
     const install = [
@@ -111,7 +111,7 @@ suite('certificate authorities of the system', {
     assert.equal(await statusOf(proxy), 200);
   });
 
-  test('may be missing: those of NODE_EXTRA_CA_CERTS and of a registry are trusted all the same', async () => {
+  test('may be missing without affecting those of NODE_EXTRA_CA_CERTS and of a registry', async () => {
     await using registry = await startTlsRegistry();
     const empty = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /etc/ssl && exec "$@"', 'sh'];
     await using proxy = await registry.start({ NODE_EXTRA_CA_CERTS: registry.caFile }, empty);

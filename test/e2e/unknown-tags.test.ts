@@ -38,7 +38,7 @@ suite('a tag that its repository does not have', {
     JSON.parse(`${(await httpCall(`${proxy.url}${path}`)).body}`) as Record<string, unknown>;
   const lists = (): number => registry.requests.filter(({ path }) => path.includes('/tags/list')).length;
 
-  test('is an error with similar tags, whatever asks for it, and its list is fetched once', async () => {
+  test('is an error with similar tags in every API, and fetches the list once', async () => {
     const name = `${registry.host}/team/app`;
     for (const path of [
       `/dl?myimage=${name}:1.36-mussl`,
@@ -55,7 +55,7 @@ suite('a tag that its repository does not have', {
     assert.equal(lists(), 1);
   });
 
-  test('is missing or private where the registry says so, without a list', async () => {
+  test('is missing or private if the registry says so, without fetching a list', async () => {
     registry.inject(() => ({ kind: 'answer', status: 401 }));
     const { code, detail } = await problemOf(`/dl?myimage=${registry.host}/team/other:none`);
     assert.equal(code, 'image-not-found');
@@ -63,7 +63,7 @@ suite('a tag that its repository does not have', {
     assert.equal(lists(), 0);
   });
 
-  test('is a plain error where the tags cannot be listed, or the repository does not exist', async () => {
+  test('is a plain error if the tags cannot be listed or the repository does not exist', async () => {
     registry.inject(({ path }) =>
       path.includes('/tags/list') ? { kind: 'answer', status: 403 } : undefined,
     );

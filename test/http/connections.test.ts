@@ -12,7 +12,7 @@ import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import { type RunningServer, requestHead, sampleArchive, soon, startServer } from './samples.ts';
 
-/** An end to what would hang; no test takes nearly as long. */
+/** A timeout for tests that would hang. No test takes nearly as long. */
 const GUARD_MS = 120_000;
 
 const HEALTH = requestHead('GET', '/healthz', { connection: 'keep-alive' });
@@ -73,7 +73,7 @@ suite('connections', { timeout: GUARD_MS }, () => {
 /** More than the buffers of two kernels hold. */
 const LARGE = 64 * 1024 * 1024;
 
-/** An archive of zeros, how much of it was read, and whether somebody still reads it. */
+/** An archive of zeros, the bytes read from it, and whether a reader is active. */
 function largeArchive() {
   const state = { isOver: false, given: 0 };
   const archive = sampleArchive({
@@ -92,7 +92,7 @@ function largeArchive() {
   return { archive, state };
 }
 
-/** The time by which connections are limited, which passes only where a test lets it. */
+/** A manual clock for the limits of connections. */
 function mockTime({ mock }: TestContext) {
   let now = 0;
   mock.timers.enable({ apis: ['setInterval'] });
@@ -117,7 +117,7 @@ suite('a client that reads slowly', { timeout: GUARD_MS }, () => {
     return socket;
   }
 
-  test('and takes nothing any more is cut off, which ends all work for it', async (context) => {
+  test('and stops reading is disconnected, which ends all work for it', async (context) => {
     const time = mockTime(context);
     const { archive, state } = largeArchive();
     await using server = await startServer({ open: () => archive, connections: { slowestClient } });
@@ -137,7 +137,7 @@ suite('a client that reads slowly', { timeout: GUARD_MS }, () => {
     assert.match((await server.logged(/^\[/)).msg, /^\[LEFT\] busybox/);
   });
 
-  test('is cut off over TLS, too', { skip: skipUnless('openssl') }, async (context) => {
+  test('is disconnected over TLS, too', { skip: skipUnless('openssl') }, async (context) => {
     await using folder = await temporaryFolder();
     const { server: made } = await makeCertificates(folder.path);
     const tls = { cert: await readFile(join(made, 'cert.pem')), key: await readFile(join(made, 'key.pem')) };
@@ -152,7 +152,7 @@ suite('a client that reads slowly', { timeout: GUARD_MS }, () => {
     assert.ok(await server.logged(/took too little is cut off/));
   });
 
-  test('gets the whole file where it only pauses now and then', async (context) => {
+  test('gets the whole file if it only pauses now and then', async (context) => {
     const time = mockTime(context);
     const { archive, state } = largeArchive();
     const slowest = { bytesPerSecond: 1024, patience: 3_000 };
@@ -188,7 +188,7 @@ suite('a client that reads slowly', { timeout: GUARD_MS }, () => {
     assert.ok(length > LARGE);
   });
 
-  test('is not taken for slow where the archive is', async (context) => {
+  test('does not count as slow if the archive is slow', async (context) => {
     const time = mockTime(context);
     let received = 0;
     const slow = sampleArchive({

@@ -170,7 +170,7 @@ suite('problems in the form that the client prefers', { timeout: 600_000 }, () =
       test(`links ${path} with each similar tag`, async () => assert.deepEqual(await linksAt(path), links));
     }
 
-    test('has no links where no tag is similar', async () => {
+    test('has no links without similar tags', async () => {
       const none = new CatalogueError('tag-not-found', 'No.', { members: { ...members, similarTags: [] } });
       assert.deepEqual(await linksAt('/dl?myimage=python:3.12-slimm', none), []);
     });

@@ -122,7 +122,7 @@ export interface ServerSetup {
   /** Limits to set; there are none otherwise. */
   limits?: Partial<LimitOptions>;
   store?: CountingStore;
-  /** Milliseconds that never go back, by which bandwidth is limited; those of this process by default. */
+  /** The clock for bandwidth limits, in monotonic milliseconds; the clock of this process by default. */
   uptime?: () => number;
   headCosts?: boolean;
   meter?: HttpMeter;

@@ -19,8 +19,8 @@ function untagged(
   return { reference: parseReference(image), digest: DIGEST, config, platforms };
 }
 
-suite('the commands that tag what a delta has without a tag', () => {
-  test('name it as each engine knows it, and check it where the load does not', () => {
+suite('commands that tag an untagged image of a delta', () => {
+  test('use the name that each engine knows, and check the image unless loading does', () => {
     const full = `docker.io/library/app@${DIGEST}`;
     assert.deepEqual(tagCommands(untagged('app', CONFIG), 'app.tar'), {
       docker: `docker load --platform linux/arm/v7 --input app.tar && { docker tag app@${DIGEST} app:latest || docker tag ${CONFIG} app:latest; }`,
@@ -50,7 +50,7 @@ suite('the commands that tag what a delta has without a tag', () => {
     );
   });
 
-  test('are told in a notice by the first image and the count of the others', () => {
+  test('appear in a notice with the first image and the number of others', () => {
     const layer = { mediaType: 'x', digest: DIGEST, size: 1 };
     const omitted = { layers: [layer], fullSize: 1, held: [], unknown: 0 };
     const noticesOf = (...images: UntaggedImage[]): string[] =>

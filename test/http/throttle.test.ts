@@ -85,7 +85,7 @@ suite('a throttled sink', { timeout: 600_000 }, () => {
     assert.equal(share.closed, 1);
   });
 
-  test('keeps to the bytes a second', async (context) => {
+  test('keeps to its bytes per second', async (context) => {
     context.mock.timers.enable({ apis: ['setTimeout'] });
     let now = 0;
     let isDone = false;

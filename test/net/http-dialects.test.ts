@@ -17,7 +17,7 @@ const CHUNKED = 'Transfer-Encoding: chunked\r\n';
 
 interface Bed extends AsyncDisposable {
   server: RawServer;
-  /** The status and the body that come of a request, or the code of its error. */
+  /** Returns the status and body of a response, or the code of the error. */
   get(path?: string, method?: 'GET' | 'HEAD' | 'POST'): Promise<string>;
   header(name: string): string | undefined;
 }
@@ -52,7 +52,7 @@ async function startBed(answer: (...which: [number, number, string]) => RawAnswe
 const ok = (headers = LENGTH, body = BODY): string => `HTTP/1.1 200 OK\r\n${headers}\r\n${body}`;
 const chunked = (body: string): string => ok(CHUNKED, body);
 
-/** What the clients of Go and curl take; an answer that ends by its end closes the connection. */
+/** Responses that Go's client and curl accept. A response without a length ends with its connection. */
 const TAKEN: [title: string, bytes: string, ends?: boolean][] = [
   ['a length', ok()],
   ['chunks', chunked(`7\r\n${BODY}\r\n0\r\n\r\n`)],
@@ -93,7 +93,7 @@ const TAKEN: [title: string, bytes: string, ends?: boolean][] = [
   ['folded lines', ok(`X-A: b\r\n  c\r\n\td\r\n${LENGTH}`)],
 ];
 
-/** What breaks off in the body: the next request is answered. */
+/** Responses that break off in the body. The next request succeeds. */
 const TAKEN_NEXT: [title: string, bytes: string][] = [
   ['space behind the size of a chunk', chunked(`7  \r\n${BODY}\r\n0 \r\n\r\n`)],
   ['a chunk with an empty extension', chunked(`7;\r\n${BODY}\r\n0;\r\n\r\n`)],
@@ -119,7 +119,7 @@ suite('an answer is taken with', { concurrency: true }, () => {
   for (const [title, bytes, ends = false] of TAKEN) {
     test(title, async () => {
       await using bed = await startBed(() => ({ bytes, ends }));
-      // Twice: the second one goes the way that the first one found.
+      // Twice, because the second request starts with the dispatcher that worked for the first.
       assert.deepEqual([await bed.get(), await bed.get()], [`200 ${BODY}`, `200 ${BODY}`]);
       assert.ok(bed.server.requests.length <= 3, 'an odd answer costs one request more, once');
     });
@@ -133,7 +133,7 @@ suite('an answer is taken with', { concurrency: true }, () => {
     });
   }
 
-  test('a body that HEAD announces and does not send', async () => {
+  test('a body that HEAD announces but does not send', async () => {
     await using bed = await startBed(() => ({ bytes: ok(LENGTH + LENGTH, '') }));
     assert.equal(await bed.get('/', 'HEAD'), '200 ');
   });
@@ -194,7 +194,7 @@ suite('a kept connection that ends instead of an answer', { concurrency: true },
     });
   }
 
-  test('and ends in the middle of the body is a failure', async () => {
+  test('and ends in the middle of the body fails', async () => {
     await using bed = await startBed((_request, onConnection) =>
       onConnection > 0 ? { bytes: ok('Content-Length: 9\r\n'), ends: true } : { bytes: ok() },
     );

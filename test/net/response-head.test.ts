@@ -39,7 +39,7 @@ suite('the head of an answer', () => {
   for (const [title, given, mended] of table) test(title, () => assert.equal(mendHead(given), mended));
 });
 
-suite('the lines before chunks', () => {
+suite('chunk-size lines', () => {
   const chunk = fc.record({
     data: fc.uint8Array({ minLength: 1, maxLength: 300 }),
     before: fc.constantFrom('', ' ', '\t', '000'),
@@ -47,7 +47,7 @@ suite('the lines before chunks', () => {
     end: fc.constantFrom('\r\n', '\n'),
   });
 
-  test('are written anew, however the bytes come', () => {
+  test('are rewritten, however the bytes are split', () => {
     fc.assert(
       fc.property(
         fc.array(chunk),

@@ -111,7 +111,7 @@ suite('manifests', () => {
     });
   }
 
-  test('bytes that are not UTF-8 are read as far as they can be', () => {
+  test('bytes that are not UTF-8 are replaced', () => {
     const bytes = Buffer.from(encode({ ...manifest, annotations: { title: '@@' } }));
     bytes.write('\xff\xfe', bytes.indexOf('@@'), 'latin1');
     assert.deepEqual(parseManifest(bytes, undefined), parseManifest(encode(manifest), undefined));
@@ -187,7 +187,7 @@ suite('manifests', () => {
     assert.deepEqual(parsed.kind === 'image' && parsed.layers, [empty]);
   });
 
-  test('a list that is null has no entries, as Go writes it', () => {
+  test('a null list has no entries, as in Go', () => {
     const scratch = parseManifest(encode({ ...manifest, layers: null }), undefined);
     assert.deepEqual(scratch.kind === 'image' && scratch.layers, []);
     const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: null };
@@ -267,7 +267,7 @@ suite('manifests', () => {
     assert.throws(() => parseImageConfig(encode({})), { code: 'not-an-image' });
   });
 
-  test('a config may lack the words of its platform, and the list of layers where there are no layers', () => {
+  test('a config may lack its platform, and its list of layers if it has no layers', () => {
     for (const [words, platform] of [
       [{}, {}],
       [{ os: '', architecture: '' }, {}],

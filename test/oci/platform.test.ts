@@ -60,7 +60,7 @@ suite('platforms', () => {
     assert.equal(select('linux/amd64/v3', 'linux/amd64', 'linux/amd64/v2'), 'linux/amd64/v2');
   });
 
-  test('an absent word fits any request, after what fits in every word', () => {
+  test('an absent field matches any request, after complete platforms', () => {
     const fitting = (wanted: string, ...offered: StatedPlatform[]): readonly StatedPlatform[] =>
       selectPlatforms(parsePlatform(wanted), offered, (stated) => stated);
     const [linux, arm64, none] = [{ os: 'linux' }, { architecture: 'arm64' }, {}];
@@ -76,7 +76,7 @@ suite('platforms', () => {
     assert.equal(formatPlatform(normalisePlatform({ architecture: 'aarch64' })), 'linux/arm64');
   });
 
-  test('those that fit equally are all found, of one version of the system', () => {
+  test('all platforms that fit equally are found, with one OS version', () => {
     const windows = (osVersion: string): StatedPlatform => ({
       os: 'windows',
       architecture: 'amd64',

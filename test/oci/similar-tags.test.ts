@@ -35,22 +35,22 @@ suite('similar tags', () => {
     assert.equal(similarTags('1.45.12345-aplnie', tags)[0], '1.45.12345-alpine');
   });
 
-  test('equally similar tags keep their order, and there are few', () => {
+  test('equally similar tags keep their order, up to a maximum number', () => {
     const tags = Array.from({ length: 100 }, (_, at) => `1.${at}`);
     assert.deepEqual(similarTags('1.x', tags), tags.slice(0, 8));
   });
 
-  test('the newest tags stand for latest where nothing is written like it', () => {
+  test('the newest tags stand for latest if no tag is similar', () => {
     assert.deepEqual(similarTags('latest', ['v2', 'v1']), ['v2', 'v1']);
     assert.deepEqual(similarTags('lately', ['v2', 'v1']), []);
     assert.deepEqual(similarTags('latest', ['v2', 'latest-alpine']), ['latest-alpine']);
   });
 
-  test('tags that signatures have are not offered', () => {
+  test('tags of signatures are not offered', () => {
     assert.deepEqual(similarTags(`sha256-${'a'.repeat(63)}b.sig`, TAGS), []);
   });
 
-  test('one typing mistake in a tag of some length is always similar', () => {
+  test('a longer tag with one typing mistake is always similar', () => {
     const text = fc.stringMatching(/^[a-z0-9][a-z0-9.-]{3,40}$/);
     fc.assert(
       fc.property(text, fc.nat(), fc.constantFrom('', 'x', 'xy'), (tag, place, inserted) => {

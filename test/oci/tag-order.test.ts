@@ -53,7 +53,7 @@ suite('the order of tags', () => {
     );
   });
 
-  test('a list is sorted as pairs are', () => {
+  test('a list is sorted in the same order as pairs', () => {
     fc.assert(
       fc.property(fc.array(tag, { maxLength: 30 }), (tags) =>
         assert.deepEqual(sortTags(tags), tags.toSorted(compareTags)),

@@ -127,7 +127,7 @@ suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout
     assert.ok(await isRoundTrip(redis));
   });
 
-  test('that hangs, or no longer takes what is written, is not connected until it does', async () => {
+  test('that hangs or refuses writes is not connected until it recovers', async () => {
     await using server = await startRedis();
     await using connection = await connect(server.url);
     const { redis, told } = connection;
@@ -145,7 +145,7 @@ suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout
     await waitFor(() => redis.isConnected, { what: 'the end of the refusal to be seen' });
   });
 
-  test('is a Cluster that is not connected while the node of the limits is down, and is with another down', async () => {
+  test('as a Cluster is not connected while the node with the limits is down, but is while another is down', async () => {
     await using cluster = await startRedisCluster({ args: ['--cluster-require-full-coverage', 'no'] });
     const slot = Number(await cluster.servers[0]?.cli('cluster', 'keyslot', `${LIMITS_PREFIX}probe`));
     const holds = await Promise.all(
@@ -174,7 +174,7 @@ suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout
     await waitFor(() => redis.run(ECHO, [`${LIMITS_PREFIX}a`], [1]).then(Boolean, () => false));
   });
 
-  test('may have Sentinels with another password, or with none', async () => {
+  test('may have Sentinels with another password or none', async () => {
     await using same = await startRedisSentinel({ password: 'geheim', sentinelPassword: 'geheim' });
     await using other = await startRedisSentinel({ password: 'geheim', sentinelPassword: 'anders' });
     await using none = await startRedisSentinel({ password: 'geheim' });
@@ -198,7 +198,7 @@ suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout
 });
 
 suite('a Redis that speaks TLS', { skip: skipUnless('redis-server', 'openssl'), timeout: 600_000 }, () => {
-  test('is reached by a private authority and a client certificate, alone, by Sentinels and as a Cluster', async () => {
+  test('is reached with a private authority and a client certificate, alone, by Sentinels, and as a Cluster', async () => {
     await using folder = await temporaryFolder();
     const certificates = await makeCertificates(folder.path);
     const pem = (name: string) => readFile(join(certificates.client, name), 'utf8');

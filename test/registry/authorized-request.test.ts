@@ -26,7 +26,7 @@ suite('a registry that redirects to another registry, with a token server of its
   let resources: AsyncDisposableStack;
   let tokens: TokenServer;
   let registry: Registry;
-  /** In front of the registry: it records what is asked there. */
+  /** A proxy in front of the registry that records its requests. */
   let target: FaultProxy;
   let first: Redirector;
   let made: Image;
@@ -77,11 +77,11 @@ suite('a registry that redirects to another registry, with a token server of its
     assert.equal(request.headers.authorization, undefined);
   });
 
-  test('has its own challenge answered first, and its token stays with it', async () => {
+  test('gets its own challenge answered first, and its token goes nowhere else', async () => {
     const auth = resources.use(await startTokenServer());
     const challenge = `Bearer realm="${auth.url}",service="test-service"`;
     await using ours = stack({ trusted: [target.url, tokens.url, auth.url] });
-    // The only token that it takes is the one that it gave.
+    // The registry accepts only the token that it issued.
     auth.configure({ expiresIn: 300 });
     first.wants = { authorization: 'Bearer mine', challenge };
     await assert.rejects(manifest(ours), { code: 'image-not-found' });
@@ -96,7 +96,7 @@ suite('a registry that redirects to another registry, with a token server of its
     assert.deepEqual(authorizations(), [undefined, 'Bearer']);
   });
 
-  test('renews a token that the other registry no longer takes', async () => {
+  test('renews a token that the other registry no longer accepts', async () => {
     await using ours = stack();
     await manifest(ours);
     const revoked = target.requests.at(-1)?.headers.authorization;
@@ -108,7 +108,7 @@ suite('a registry that redirects to another registry, with a token server of its
     assert.equal(tokens.requests.length, 2);
   });
 
-  test('is missing or private where the other registry refuses strangers', async () => {
+  test('is missing or private if the other registry refuses anonymous clients', async () => {
     await using ours = stack();
     first.target = `${target.url}/v2/private/app`;
     const message = `The image ${first.host}/any/app is missing or private.`;
@@ -121,7 +121,7 @@ suite('a registry that redirects to another registry, with a token server of its
     const targetHost = (): string => new URL(target.url).host;
     const toTarget = async (domain: string) => (domain === targetHost() ? alice : undefined);
 
-    test('of the first registry go to no other', async () => {
+    test('of the first registry are not sent to another', async () => {
       await using ours = stack({
         credentialsOf: async (domain) => (domain === first.host ? alice : undefined),
         mayUseCredentials: () => true,
@@ -153,7 +153,7 @@ suite('a registry that redirects to another registry, with a token server of its
       assert.equal(tokens.requests[0]?.user, registryUser.name);
     });
 
-    test('of the other registry that it refuses are named as such', async () => {
+    test('of the other registry that it refuses are reported as refused', async () => {
       const wrong: Credentials = { kind: 'password', username: registryUser.name, password: 'wrong' };
       await using ours = stack({ credentialsOf: async () => wrong, mayUseCredentials: () => true });
       await assert.rejects(manifest(ours), {
@@ -169,7 +169,7 @@ suite('a registry that redirects to another registry, with a token server of its
     assert.deepEqual(tokens.requests, []);
   });
 
-  test('opens nothing that the guard keeps from it', async () => {
+  test('cannot bypass the guard', async () => {
     await using ours = stack({ trusted: [tokens.url] });
     await assert.rejects(manifest(ours), { code: 'address-refused' });
     assert.deepEqual(target.requests, []);

@@ -533,13 +533,13 @@ suite('a token server that misbehaves', () => {
     });
   }
 
-  test('Basic without credentials is missing or private, after one request', async () => {
+  test('Basic without credentials means missing or private, after one request', async () => {
     await using odd = await startOdd({}, () => 'Basic realm="r"');
     await assert.rejects(pull(odd.host), { code: 'image-not-found', message: /missing or private/ });
     assert.equal(odd.requests.length, 1);
   });
 
-  test('a realm by plain HTTP is refused by a message that names the token server', async () => {
+  test('a realm over plain HTTP is refused with a message that names the token server', async () => {
     await using odd = await startOdd({}, () => 'Bearer realm="http://auth.test/token",service="s"');
     await assert.rejects(pull(odd.host, { credentials: alice }), {
       code: 'address-refused',

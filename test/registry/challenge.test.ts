@@ -196,7 +196,7 @@ suite('challenges', () => {
       for (const header of [text, `Bearer ${text}`, `Bearer realm="${text}`, `Bearer a=${text}!x`]) {
         const before = process.threadCpuUsage();
         parseChallenges(header);
-        // Other work on the machine doesn't count.
+        // Processor time excludes other work on the machine.
         assert.ok(process.threadCpuUsage(before).user < 1e6, header.slice(0, 20));
       }
     });

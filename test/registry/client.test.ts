@@ -307,7 +307,7 @@ suite('the registry client, against a real registry behind faults', {
           return cuts++ < 2 ? { kind: 'cut', after: 200_000 * cuts } : undefined;
         });
         assert.deepEqual(await read(), bytes);
-        // The second time, it is known that ranges are refused.
+        // The second time, the client knows that ranges are refused.
         assert.deepEqual(ranges(), [undefined, `bytes=200000-${MEBIBYTE - 1}`, undefined, undefined]);
       });
     }
@@ -470,7 +470,7 @@ suite('the registry client, against a real registry behind faults', {
       });
     }
 
-    test('come out of the whole where the registry refuses ranges', async () => {
+    test('are cut from the whole blob if the registry refuses ranges', async () => {
       proxy.inject(({ headers }) =>
         headers.range === undefined ? undefined : { kind: 'answer', status: 416 },
       );
@@ -685,7 +685,7 @@ suite('the registry client, against a real registry behind faults', {
     const refused = (status: number) =>
       proxy.inject(({ method }) => (method === 'HEAD' ? { kind: 'answer', status } : undefined));
 
-    test('is asked by HEAD', async () => {
+    test('is checked by HEAD', async () => {
       assert.equal(await has(), true);
       assert.equal(await has({ ...big, digest: parseDigest(`sha256:${'0'.repeat(64)}`) }), false);
       assert.deepEqual(asked(), ['HEAD ', 'HEAD ']);
@@ -701,13 +701,13 @@ suite('the registry client, against a real registry behind faults', {
       });
     }
 
-    test('is asked by GET where HEAD fails twice', async () => {
+    test('is checked by GET if HEAD fails twice', async () => {
       refused(502);
       assert.equal(await has(), true);
       assert.deepEqual(asked(), ['HEAD ', 'HEAD ', 'GET bytes=0-0']);
     });
 
-    test('stays open where the registry is unavailable', async () => {
+    test('is unknown if the registry is unavailable', async () => {
       proxy.inject(() => ({ kind: 'answer', status: 503 }));
       await assert.rejects(has(), { code: 'registry-unavailable' });
       assert.deepEqual(asked(), ['HEAD ', 'HEAD ', ...Array(3).fill('GET bytes=0-0')]);

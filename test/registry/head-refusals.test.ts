@@ -17,18 +17,18 @@ const NAME = 'team/app';
 const TYPE = 'application/vnd.oci.image.index.v1+json';
 
 interface Bed extends AsyncDisposable {
-  /** Replaces what a HEAD, or a GET of the tag or of a digest, is answered with. */
+  /** Replaces the response to a HEAD, or to a GET of the tag or of a digest. */
   on(what: 'HEAD' | 'tag' | 'digest', handler: Handler): void;
-  /** Makes the tag mean something new. */
+  /** Moves the tag to a new manifest. */
   move(): Digest;
   latest(): Promise<FetchedManifest>;
-  /** What a handler may do in the end. */
+  /** Actions of a handler. */
   readonly honest: Handler;
-  /** The methods of requests since the last call, and whether a tag or a digest was meant. */
+  /** Returns the methods of requests since the last call, and whether each was for a tag or a digest. */
   asked(): string[];
 }
 
-/** A registry that is honest unless told, behind a client that has fetched its tag once. */
+/** A registry, honest by default, behind a client that has fetched its tag once. */
 async function startBed(): Promise<Bed> {
   const stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryFolder());
@@ -97,7 +97,7 @@ const status =
 const ok = (digest?: string): Handler =>
   status(200, digest === undefined ? {} : { 'docker-content-digest': digest });
 
-suite('a tag that is known, of a registry that answers GET', () => {
+suite('a cached tag of a registry that answers GET', () => {
   const refusals: [title: string, head: Handler, heads?: number][] = [
     ...[400, 401, 403, 404, 405, 410, 501].map((code): [string, Handler] => [`${code}`, status(code)]),
     ['401 with a challenge', status(401, { 'www-authenticate': 'Basic realm="x"' })],
@@ -108,7 +108,7 @@ suite('a tag that is known, of a registry that answers GET', () => {
     ['a digest in capitals', ok(`SHA256:${'A'.repeat(64)}`)],
     ['a digest that is cut off', ok('sha256:0123')],
     ...[500, 502, 503].map((code): [string, Handler, number] => [`${code}, twice`, status(code), 2]),
-    // One of them on a kept connection, for which there is another one at once.
+    // One of them fails on a reused connection, which is repeated immediately.
     ['a reset, thrice', ({ socket }) => void socket.resetAndDestroy(), 3],
   ];
   for (const [title, head, heads = 1] of refusals) {
@@ -137,21 +137,21 @@ suite('a tag that is known, of a registry that answers GET', () => {
     });
   }
 
-  test('is asked by GET where the digest of HEAD is not that of its manifest', async () => {
+  test('is requested by GET if the digest from HEAD does not match its manifest', async () => {
     await using bed = await startBed();
     bed.on('HEAD', ok(`sha256:${'0'.repeat(64)}`));
     const moved = bed.move();
     assert.equal((await bed.latest()).digest, moved);
   });
 
-  test('is what it was where HEAD says so, for one request', async () => {
+  test('is unchanged if HEAD says so, with one request', async () => {
     await using bed = await startBed();
     await bed.latest();
     assert.deepEqual(bed.asked(), ['HEAD tag']);
   });
 });
 
-suite('a tag that is known, of a registry that fails', () => {
+suite('a cached tag of a registry that fails', () => {
   test('is stale only after all tries', async () => {
     await using bed = await startBed();
     bed.on('HEAD', status(502));
@@ -161,7 +161,7 @@ suite('a tag that is known, of a registry that fails', () => {
     assert.deepEqual(bed.asked(), ['HEAD tag', 'HEAD tag', 'GET tag', 'GET tag', 'GET tag']);
   });
 
-  test('is new where only its last try succeeds', async () => {
+  test('is updated if only the last try succeeds', async () => {
     await using bed = await startBed();
     bed.on('HEAD', status(502));
     const moved = bed.move();
@@ -192,7 +192,7 @@ suite('a tag that is known, of a registry that fails', () => {
     });
   }
 
-  test('is not asked by GET where HEAD says that requests are limited', async () => {
+  test('is not requested by GET if HEAD reports a rate limit', async () => {
     await using bed = await startBed();
     bed.on('HEAD', status(429, { 'retry-after': '3600' }));
     bed.move();

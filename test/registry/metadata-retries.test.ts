@@ -28,7 +28,7 @@ const closing: Handler = ({ socket }) => void socket.end();
 const cutHead = raw('HTTP/1.1 200 OK\r\nContent-Le');
 const cutBody = raw('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"schema');
 
-/** What may pass: a server or a connection that fails once. */
+/** Temporary faults: a server or a connection that fails once. */
 const PASSING: [title: string, fault: Handler][] = [
   ['500', status(500)],
   ['502', status(502)],
@@ -76,7 +76,7 @@ suite('metadata of a registry that fails', () => {
   const count = (prefix = `/v2/${NAME}/`) =>
     registry.requests().filter(({ url }) => url?.startsWith(prefix)).length;
 
-  /** Faults for the first, the second, … request; then an honest answer. */
+  /** Fails the first requests with these faults, in order, then answers honestly. */
   const inTurn = (faults: readonly Handler[], honest: Handler): Handler => {
     let at = 0;
     return (request, response) => (faults[at++] ?? honest)(request, response);
@@ -95,7 +95,7 @@ suite('metadata of a registry that fails', () => {
         failing(fault, fault);
         assert.equal((await get(reference)).digest, digest);
       }
-      // A head that breaks off looks like a kept connection that ends, which is asked again at once.
+      // A truncated head looks like a reused connection that ends, so the request is repeated immediately.
       assert.ok(count() <= 8, `${count()} requests`);
       assert.ok(pauses.length <= 4);
     });
@@ -134,14 +134,14 @@ suite('metadata of a registry that fails', () => {
     });
   }
 
-  test('a manifest that says it is packed, and is not, stays as it is', async () => {
+  test('a manifest with a false Content-Encoding stays unchanged', async () => {
     for (const encoding of ['gzip', 'identity']) {
       failing(answering(registry.honest(NAME).bytes, { 'content-encoding': encoding }));
       assert.equal((await get(digest)).digest, digest);
     }
   });
 
-  test('a manifest that unpacks to more than its limit is refused, once', async () => {
+  test('a manifest that decompresses to more than its limit is refused after one request', async () => {
     failing(answering(gzipSync(Buffer.alloc(8 * 1024 * 1024)), { 'content-encoding': 'gzip' }));
     await assert.rejects(get(), {
       code: 'registry-failed',
@@ -150,7 +150,7 @@ suite('metadata of a registry that fails', () => {
     assert.equal(count(), 1);
   });
 
-  test('a manifest that is wrong, or too long, is asked for once', async () => {
+  test('a wrong or too long manifest is requested once', async () => {
     failing(answering('{}', { 'docker-content-digest': digest }));
     await assert.rejects(get(), { code: 'content-mismatch' });
     failing(answering(Buffer.alloc(4 * 1024 * 1024 + 1)));
@@ -235,7 +235,7 @@ suite('metadata of a registry that fails', () => {
       assert.equal(count('/token'), 8, 'five for a blob');
     });
 
-    test('a token is asked for once where the server limits us for long, or sends none', async () => {
+    test('a token is requested once if the server sets a long limit or sends none', async () => {
       registry.at('/token', status(429, { 'retry-after': '1m30s' }));
       await assert.rejects(get(), { code: 'registry-rate-limited', retryAfter: 90 });
       registry.at('/token', answering({}));
@@ -276,7 +276,7 @@ suite('metadata of a registry that fails', () => {
     const client = () => createMirroringClient({ client: stack.client, mirrorsOf: () => asked });
     const readConfig = async () => buffer(await client().blobs(repository()).read(config, undefined, never));
 
-    test('tries do not multiply: each mirror has two, whoever asks', async () => {
+    test('tries do not multiply: each mirror gets two', async () => {
       const all = [registry, ...mirrors];
       for (const one of all) one.misbehave(NAME, { manifest: status(503), blob: status(503) });
       const counts = () => all.map((one) => one.requests().length);
@@ -292,7 +292,7 @@ suite('metadata of a registry that fails', () => {
       assert.deepEqual(counts(), [10, 6, 6]);
     });
 
-    test('a mirror that fails once is asked again where the registry is out of reach', async () => {
+    test('a mirror that fails once is tried again if the registry is unreachable', async () => {
       const broken = [status(404), status(503)];
       const [honestBlob, { bytes }] = [registry.honest(NAME).config.content, registry.honest(NAME)];
       registry.misbehave(NAME, { manifest: reset, blob: reset });
@@ -312,7 +312,7 @@ suite('metadata of a registry that fails', () => {
       );
     });
 
-    test('a mirror that fails is left alone where the registry answers', async () => {
+    test('a mirror that fails is not tried again if the registry answers', async () => {
       for (const mirror of mirrors) mirror.misbehave(NAME, { manifest: status(503), blob: status(503) });
       await client().manifest(repository(), 'latest', never);
       await readConfig();

@@ -47,7 +47,7 @@ suite('the link to the next page', () => {
     test(`${link} gives ${expected}`, () => assert.equal(nextOf(link), expected));
   }
 
-  test('a registry that answers by way of a redirect may link to its own list', () => {
+  test('a registry behind a redirect may link to its own list', () => {
     const base = new URL('https://other.test/v2/there/tags/list?n=1000');
     assert.equal(nextOf('</v2/there/tags/list?last=a>; rel="next"', base), '?last=a');
     assert.equal(nextOf(`<${LIST}?last=a>; rel="next"`, base), '?last=a');

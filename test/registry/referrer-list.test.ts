@@ -66,7 +66,7 @@ suite('the list of what refers to a manifest', () => {
     assert.equal(registry.requests('pages').length, 3);
   });
 
-  test('on several pages is that of all of them where the links name another host', async () => {
+  test('combines all pages even if the links name another host', async () => {
     const link = next('renamed', 1).replace('<', '<http://registry.internal:5000');
     serve('renamed', (last) => (last === '' ? { body: indexOf(1), link } : { body: indexOf(2) }));
     assert.deepEqual(await entriesOf('renamed'), [1, 2].map(entry));

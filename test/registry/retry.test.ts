@@ -44,7 +44,7 @@ suite('tries', () => {
     assert.deepEqual(pauses, [250, 500]);
   });
 
-  test('end with the last failure where all are used up', async () => {
+  test('end with the last failure after all are used up', async () => {
     const { retry } = setUp();
     const last = failure('registry-unavailable');
     const { work, tries } = failing(failure(), failure(), last, undefined);
@@ -52,7 +52,7 @@ suite('tries', () => {
     assert.equal(tries(), 3);
   });
 
-  test('are spread: a pause is between its half and its whole', async () => {
+  test('are spread: a pause lasts between half and all of its nominal time', async () => {
     for (const [random, expected] of [
       [0, [125, 250]],
       [0.5, [187.5, 375]],
@@ -72,7 +72,7 @@ suite('tries', () => {
     await assert.rejects(retrying(budget, failing(failure()).work, never), { code: 'registry-failed' });
   });
 
-  test('count from the start again after progress', async () => {
+  test('start counting again after progress', async () => {
     const { pauses, retry } = setUp();
     const budget = retry(LIMITS);
     for (let round = 0; round < 5; round++) {
@@ -113,7 +113,7 @@ suite('tries', () => {
     });
   }
 
-  test('wait for as long as the registry asks, and a little more', async () => {
+  test('wait slightly longer than the registry asks', async () => {
     const { pauses, retry } = setUp();
     const limited = (pause: number) => failure('registry-rate-limited', { pause });
     await retrying(retry(LIMITS), failing(limited(5_000), limited(0.88)).work, never);
@@ -129,7 +129,7 @@ suite('tries', () => {
     assert.deepEqual(pauses, []);
   });
 
-  test('end with the deadline, and tell what failed before it', async () => {
+  test('end with the deadline, with the error that came before it', async () => {
     const deadline = new AbortController();
     const retry = createRetry({
       random: () => 1,
@@ -142,7 +142,7 @@ suite('tries', () => {
     await assert.rejects(retrying(retry(LIMITS), failing(last).work, deadline.signal), last);
   });
 
-  test('end with an AbortError where the client goes away in a pause', async () => {
+  test('end with an AbortError if the client disconnects during a pause', async () => {
     const client = new AbortController();
     const retry = createRetry({
       random: () => 1,

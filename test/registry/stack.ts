@@ -40,7 +40,7 @@ export interface StackOptions {
   metadataTimeout?: number;
   metadataRetries?: number;
   blobRetries?: number;
-  /** Stands in for the pauses before another try, which take no time unless told. */
+  /** Replaces the pauses before retries, which take no time by default. */
   pause?: RetryOptions['pause'];
 }
 

@@ -91,7 +91,7 @@ suite('what an unexpected status means', () => {
 
   const transient = [408, 425, 429, 500, 502, 503, 504, 599];
   const lasting = [204, 301, 400, 403, 404, 410, 416, 501, 505];
-  test('the same request may get a better answer from an outage alone', () => {
+  test('only an outage is worth a retry', () => {
     for (const status of transient) assert.equal(errorFor(status).isFinal, false, `${status}`);
     for (const status of lasting) assert.equal(errorFor(status).isFinal, true, `${status}`);
   });

@@ -103,7 +103,7 @@ suite('the tags of a repository, from a real registry', {
     const all = Array.from({ length: 2500 }, (_, at) => `v${`${at}`.padStart(4, '0')}`);
     const lastOf = (path: string): string | null => new URL(path, proxy.url).searchParams.get('last');
     const asked = (): (string | null)[] => proxy.requests.map(({ path }) => lastOf(path));
-    /** As `crane registry serve` answers: past the last tag, it begins again. */
+    /** Answers like `crane registry serve`, which starts over after the last tag. */
     const cutLikeCrane = (tags: readonly string[]): void =>
       proxy.inject(({ path }) => {
         const last = lastOf(path);
@@ -117,13 +117,13 @@ suite('the tags of a repository, from a real registry', {
         return answer({ tags: tags.slice(from, from + 1000) });
       });
 
-    test('a full page goes on by its last tag', async () => {
+    test('a full page continues after its last tag', async () => {
       cutLikeCrane(all);
       assert.deepEqual(await tagsOf('test/pages'), { tags: all, isComplete: true });
       assert.deepEqual(asked(), [null, 'v0999', 'v1999']);
     });
 
-    test('a full last page is the end where nothing new follows', async () => {
+    test('a full last page is the end if no new tag follows', async () => {
       cutLikeCrane(all.slice(0, 2000));
       assert.deepEqual(await tagsOf('test/pages'), { tags: all.slice(0, 2000), isComplete: true });
       assert.deepEqual(asked(), [null, 'v0999', 'v1999']);
@@ -140,7 +140,7 @@ suite('the tags of a repository, from a real registry', {
       assert.deepEqual(asked(), [null]);
     });
 
-    test('more than was asked for is all that there is', async () => {
+    test('a page that is longer than requested is complete', async () => {
       proxy.inject(() => answer({ tags: all }));
       assert.deepEqual(await tagsOf('test/pages'), { tags: all, isComplete: true });
       assert.deepEqual(asked(), [null]);

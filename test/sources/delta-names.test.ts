@@ -20,7 +20,7 @@ interface Named {
   readonly descriptor: { readonly mediaType: string; readonly digest: Digest; readonly size: number };
 }
 
-/** A registry in memory, whose images have one letter for each layer: a capital one is not compressed. */
+/** An in-memory registry whose images have a letter for each layer; layers with capital letters are uncompressed. */
 function createRegistry() {
   const manifests = new Map<string, Buffer>();
   const blobs = new Map<string, Buffer>();
@@ -81,7 +81,7 @@ function sourceOf(client: RegistryClient) {
   });
 }
 
-/** The names that an archive gives its images: to readers of the OCI layout, and to those of manifest.json. */
+/** The names of the images in an archive, for readers of the OCI layout and of manifest.json. */
 async function namesIn(archive: Archive): Promise<{ oci: unknown[]; docker: unknown[] | undefined }> {
   const files = new Map<string, unknown>();
   const reader = extract();
@@ -154,13 +154,13 @@ suite('the tag of a delta', () => {
       }
     });
 
-  test('is left out where the digest of an unpacked layer may be a diff ID', async () => {
+  test('is left out if the digest of an uncompressed layer may be a diff ID', async () => {
     const archive = await open([layer('A').digest], { myimage: 'app:plain' });
     assert.equal(archive.omitted?.layers.length, 1);
     assert.equal(archive.omitted?.untagged.length, 1);
   });
 
-  test('stays where nothing is left out', async () => {
+  test('stays if no layer is omitted', async () => {
     const archive = await open([diffId('z'), 'app:plain']);
     assert.deepEqual(archive.omitted?.untagged, []);
     assert.deepEqual((await namesIn(archive)).oci, [`${NAME}:2`]);
@@ -174,13 +174,13 @@ suite('the tag of a delta', () => {
     assert.equal(mixed.omitted?.untagged.length, 1);
   });
 
-  test('was not asked for where the image is asked for by its digest', async () => {
+  test('is absent for an image requested by digest', async () => {
     const archive = await open(['app:1'], { myimage: `app@${wanted.digest}` });
     assert.equal(archive.omitted?.layers.length, 2);
     assert.deepEqual(archive.omitted?.untagged, []);
   });
 
-  test('of all platforms stays only where have is of packed layers', async () => {
+  test('of all platforms stays only if have lists compressed layers', async () => {
     index('all', wanted);
     const all = { myimage: 'app:all', platform: 'all', format: 'oci' };
     const claimed = await open([`app@${indexed.digest}`], all);
@@ -197,7 +197,7 @@ suite('the tag of a delta', () => {
     }
   });
 
-  test('makes an archive of the same bytes as the digest in its place', async () => {
+  test('gives an archive with the same bytes as the digest instead', async () => {
     const [untagged, byItsDigest] = [
       await open(['app:1']),
       await open(['app:1'], { myimage: `app@${wanted.digest}` }),

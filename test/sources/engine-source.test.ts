@@ -182,7 +182,7 @@ suite('an archive that an engine saves without all blobs', () => {
     });
   }
 
-  test('breaks off before its end where it is sent as it is made', async () => {
+  test('breaks off before its end if it is sent while it is made', async () => {
     await using parts = await startParts();
     const { signal } = new AbortController();
     const open = async (): Promise<[Buffer, unknown]> => {
@@ -223,7 +223,7 @@ suite('an archive that an engine saves without all blobs', () => {
     });
   });
 
-  test('that the engine refuses to save for its platform is told as what it is', async () => {
+  test('that the engine refuses to save for its platform is reported as such', async () => {
     await using parts = await startParts();
     const { signal } = new AbortController();
     const words = `no suitable export target found: image with reference ${IMAGE}:latest was found but does not provide the specified platform (${AMD64})`;

@@ -127,7 +127,7 @@ suite('the image that a reference names', { timeout: 600_000 }, () => {
       });
     }
 
-    test('no word fits any platform, one word those that have it', async () => {
+    test('without fields matches any platform, with one field those that have it', async () => {
       const found = await resolve(made({ words: {} }), { platform: 'windows/arm64' });
       assert.deepEqual(found.platform, { os: undefined, architecture: undefined, variant: undefined });
       await resolve(made({ words: { architecture: 'arm64' } }), { platform: 'linux/arm64' });
@@ -197,7 +197,7 @@ suite('the image that a reference names', { timeout: 600_000 }, () => {
       assert.equal(await digestOf(indexOf(gzip, zstd), 'oci'), gzip.descriptor.digest);
     });
 
-    test('takes no further manifest where the first one will do', async () => {
+    test('reads no further manifest if the first one fits', async () => {
       for (const root of [indexOf(gzip, zstd), indexOf(marked, gzip)]) {
         const { reference } = await resolve(root);
         assert.equal(registry.requests(reference.path).length, 3, 'an index, a manifest, a config');
@@ -215,12 +215,12 @@ suite('the image that a reference names', { timeout: 600_000 }, () => {
       );
     });
 
-    test('is the one that is there where the other is missing', async () => {
+    test('is the existing one if the other is missing', async () => {
       const lost = indexOf(zstd, gzip);
       assert.equal(await digestOf({ ...lost, children: [zstd] }), zstd.descriptor.digest);
     });
 
-    test('is looked for in a few manifests', async () => {
+    test('is searched for in only a few manifests', async () => {
       const many = Array.from({ length: 40 }, (_, at) => made({ name: `${at}`, zstd: true }));
       for (const root of [
         indexOf(...many, gzip),

@@ -301,7 +301,7 @@ suite('the registry source, from a real registry', {
       ]);
     });
 
-    test('unpacks where only an entry of its own creates a folder, whatever is asked for', async () => {
+    test('unpacks with readers that create folders only from entries', async () => {
       const have = { references: [parseReference(`${registry.host}/library/busybox`)], layers: [] };
       for (const [names, asked] of [
         ['library/busybox', {}],
@@ -339,7 +339,7 @@ suite('the registry source, from a real registry', {
       }
     });
 
-    test('of a tag and of its digest beside the tag is one, whatever the index states', async () => {
+    test('is the same for a tag with and without its digest, whatever the index states', async () => {
       const platform = { os: 'linux', architecture: 'arm' };
       const made = image({ platform, layers: [await layer({ files: { a: 'b' } })] });
       const v6 = { ...made, descriptor: { ...made.descriptor, platform: { ...platform, variant: 'v6' } } };

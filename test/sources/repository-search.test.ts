@@ -81,7 +81,7 @@ suite('the search for repositories', { timeout: 600_000 }, () => {
     });
   }
 
-  test('a limit is kept for as long as Retry-After says', async () => {
+  test('a rate limit is honored for as long as Retry-After says', async () => {
     await using bed = await startBed();
     bed.server.answer('', 429, { 'retry-after': '2m' });
     assert.equal(await bed.search('one', never), undefined);

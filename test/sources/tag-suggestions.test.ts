@@ -50,7 +50,7 @@ for (const [name, fail] of ways) {
       });
     });
 
-    test('is an error without tags where none is similar', async () => {
+    test('is an error without tags if none is similar', async () => {
       await assert.rejects(fail(missing, listing('latest')), {
         code: 'tag-not-found',
         message: 'python has no tag 3.12-slimm.',
@@ -59,7 +59,7 @@ for (const [name, fail] of ways) {
       });
     });
 
-    test('stays the error that it was where the tags cannot be listed, or include it', async () => {
+    test('keeps its original error if the tags cannot be listed or include it', async () => {
       await assert.rejects(
         fail(missing, () => Promise.reject(new CatalogueError('registry-failed', 'No list.'))),
         missing,
@@ -67,7 +67,7 @@ for (const [name, fail] of ways) {
       await assert.rejects(fail(missing, listing('3.12-slimm', '3.12-slim')), missing);
     });
 
-    test('costs no list where the error is another one', async () => {
+    test('fetches no list for another error', async () => {
       const other = new CatalogueError('image-not-found', 'Missing or private.');
       const asked: Repository[] = [];
       const tags = async (repository: Repository): Promise<TagList> => {
@@ -78,7 +78,7 @@ for (const [name, fail] of ways) {
       assert.deepEqual(asked, []);
     });
 
-    test('ends its list with the request', async () => {
+    test('aborts its list with the request', async () => {
       const gone = new AbortController();
       const tags: ImageCatalogue['tags'] = (_repository, signal) =>
         new Promise((_resolve, reject) => {

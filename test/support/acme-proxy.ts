@@ -17,7 +17,7 @@ export interface AcmeFault {
   problem?: string;
 }
 
-/** An answer of the authority, which may be changed before it is passed on. */
+/** A response of the authority that may be changed before it is passed on. */
 export interface AcmeAnswer {
   path: string;
   status: number;
@@ -30,7 +30,7 @@ export interface AcmeProxy extends AsyncDisposable {
   directory: string;
   /** Undefined passes requests on. */
   fault: AcmeFault | undefined;
-  /** Changes answers. */
+  /** Changes responses. */
   alter: ((answer: AcmeAnswer) => void) | undefined;
   /** Milliseconds that each request waits before it is passed on. */
   delay: number;

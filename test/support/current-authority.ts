@@ -25,8 +25,9 @@ const NAME = sequence(set(sequence(oid(2, 5, 4, 3), der(0x0c, Buffer.from('autho
 const YEAR_MS = 31_536_000_000;
 
 /**
- * As pebble 2.10 and Let's Encrypt's profiles tlsserver and shortlived: the answer to finalize has no Location, and the
- * certificate of the same key, time and names has no subject, a critical subjectAltName, and a link to another chain.
+ * Answers like pebble 2.10 and Let's Encrypt's profiles tlsserver and shortlived. The response to finalize has no
+ * Location. The certificate keeps its key, time, and names, but has no subject, a critical subjectAltName, and a link
+ * to another chain.
  */
 export function createCurrentAuthority(): CurrentAuthority {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 
-/** Bytes to write, and whether the connection ends behind them; nothing at all resets it. */
+/** Bytes to write, and whether the connection ends after them. Without bytes, the connection is reset. */
 export type RawAnswer = { readonly bytes: string; readonly ends?: boolean } | 'reset';
 
 export interface RawServer extends AsyncDisposable {

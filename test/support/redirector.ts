@@ -1,13 +1,13 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** A registry that has nothing: it sends clients to another one. */
+/** A registry without content that redirects clients to another one. */
 export interface Redirector extends AsyncDisposable {
   host: string;
   requests: IncomingMessage[];
-  /** The URL that takes the place of `/v2/any/app` in the next requests. */
+  /** The URL that replaces `/v2/any/app` in the next requests. */
   target: string;
-  /** The authorization without which it sends nobody anywhere, and the realm that has it. */
+  /** The authorization that it requires before it redirects, and the realm that issues it. */
   wants: { authorization: string; challenge: string } | undefined;
 }
 

@@ -20,11 +20,11 @@ export interface RedisServerOptions {
   /** Further arguments. */
   args?: string[];
   password?: string;
-  /** With it, nothing but TLS is spoken, to clients that have a certificate of the same authority. */
+  /** If set, accepts only TLS, from clients with a certificate of the same authority. */
   tls?: Certificates;
 }
 
-/** What `redis-server` and `redis-cli` are told to speak TLS, at this port and at no other. */
+/** Options of `redis-server` and `redis-cli` for TLS on this port only. */
 function tlsArguments({ server, client }: Certificates, port: number): { server: string[]; cli: string[] } {
   const files = (folder: string): Record<'cert' | 'key' | 'ca', string> => ({
     ...{ cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem'), ca: join(folder, 'ca.pem') },
@@ -88,7 +88,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   };
 }
 
-/** Three servers that are one Cluster; options are those of each. */
+/** Starts three servers as one Cluster, each with these options. */
 export async function startRedisCluster({
   args: further = [],
   tls,
@@ -118,7 +118,7 @@ export async function startRedisCluster({
 }
 
 export interface SentinelOptions extends RedisServerOptions {
-  /** Of the Sentinel; none unless told. */
+  /** The password of the Sentinel; none by default. */
   sentinelPassword?: string;
 }
 

@@ -5,8 +5,8 @@ import { buffer } from 'node:stream/consumers';
 import { extract } from 'tar-stream';
 
 /**
- * Unpacks a tar as Apptainer and syft do: a folder exists only after its own entry. A file or a folder whose parent has no
- * entry before it ends with ENOENT, and a second entry of one name with EEXIST.
+ * Unpacks a tar like Apptainer and syft, which create folders only from entries. Fails with ENOENT if the parent of a
+ * file or folder has no earlier entry, and with EEXIST if a name has two entries.
  *
  * @returns the names of the entries, in the order of the tar
  */

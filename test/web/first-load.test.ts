@@ -109,7 +109,7 @@ suite('the first load of the page', {
     });
   }
 
-  test('a script that does more is seen, wherever it does it', async () => {
+  test('a script that does more work is detected anywhere', async () => {
     const work = `for (let turn = 0; turn <= ${BLOCKS_LIMIT}; turn++) document.body.className = 'idle';`;
     for (const busy of [
       (code: string) => `${code}\n${work}`,
@@ -126,7 +126,7 @@ suite('the first load of the page', {
     }
   });
 
-  test('what moves is seen', async () => {
+  test('layout shifts are detected', async () => {
     const move = (page: Page) =>
       page.addInitScript(() =>
         addEventListener('load', () =>
@@ -142,7 +142,7 @@ suite('the first load of the page', {
   });
 });
 
-/** What has moved on a page without its user's doing. */
+/** Elements that moved on a page without user action. */
 function shiftsOf(page: Page): Promise<string[]> {
   return page.evaluate(() => {
     const observer = new PerformanceObserver(() => {});

@@ -72,7 +72,7 @@ suite('an unknown tag, in Chromium', {
     }
   });
 
-  test('is replaced alone where there are several images', async (t) => {
+  test('is replaced without changing other images', async (t) => {
     const page = await open(t, `/?image=${bed.busybox}&image=${python()}:3.12-slimm&image=${python()}:other`);
     await buttons(page).first().click();
     await untilShown(page);
@@ -82,7 +82,7 @@ suite('an unknown tag, in Chromium', {
     );
   });
 
-  test('is latest where no tag is written', async (t) => {
+  test('is latest if no tag is given', async (t) => {
     const page = await open(t, `/?image=${python()}`);
     await buttons(page).first().waitFor();
     assert.equal((await buttons(page).allInnerTexts())[0], '3.12');
@@ -91,7 +91,7 @@ suite('an unknown tag, in Chromium', {
     assert.equal(await page.locator('#image').inputValue(), `${python()}:3.12`);
   });
 
-  test('has links without scripts, to the download', async (t) => {
+  test('has links to the download without scripts', async (t) => {
     const path = `/dl?myimage=${python()}:3.12-slimm&platform=linux/amd64`;
     const page = await open(t, path, { javaScriptEnabled: false, colorScheme: 'dark' });
     const links = page.locator('#problem .chips a');

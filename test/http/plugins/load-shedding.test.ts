@@ -22,7 +22,7 @@ suite('under pressure', { timeout: 600_000 }, () => {
     assert.equal(server.log.filter(({ msg }) => /Overloaded/.test(msg)).length, 1, 'once in a while');
   });
 
-  test('caches are emptied where the heap is short, and lose what has expired where it is not', async () => {
+  test('caches are emptied if the heap is short, and otherwise lose expired entries', async () => {
     const clock = { now: 0 };
     const held = async (maxHeap: number): Promise<(name: string) => number | undefined> => {
       const caches = createMemoryCaches(() => clock.now);
@@ -55,7 +55,7 @@ suite('under pressure', { timeout: 600_000 }, () => {
     await waitFor(async () => (await server.get(DL)).status === 200);
   });
 
-  test('without a limit of the delay, a late event loop refuses nothing', async () => {
+  test('without a delay limit, a late event loop refuses no requests', async () => {
     await using server = await startServer({ pressure: { ...NO_PRESSURE_LIMITS, interval: 20 } });
     for (let sample = 0; sample < 5; sample++) {
       const begun = performance.now();

@@ -208,7 +208,7 @@ suite('where a metalink says that files are', { timeout: 600_000 }, () => {
     );
   });
 
-  test('is no scheme but http and https, whatever a trusted proxy passes on', async () => {
+  test('has only the schemes http and https, even if a trusted proxy passes on another', async () => {
     for (const proto of [
       'evil',
       'javascript',
@@ -224,7 +224,7 @@ suite('where a metalink says that files are', { timeout: 600_000 }, () => {
     }
   });
 
-  test('is no host that a client writes into a header which its proxy passes on', async () => {
+  test('ignores hosts that a client writes into headers that its proxy passes on', async () => {
     const forged = { 'x-forwarded-host': 'evil.example', forwarded: 'host=evil.example;proto=https' };
     assert.equal(await origin(none, { host: 'a.example', ...forged }, PROXY), 'http://a.example');
     const domains: Addresses = { replicas: [], domains: ['d.example', 'e.example'] };

@@ -46,7 +46,7 @@ async function* inPieces(bytes: Buffer, size: number): AsyncGenerator<Buffer, vo
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
 }
 
-/** What passes, and what it fails with. */
+/** Returns the bytes that pass, and the error. */
 async function passed(bytes: Buffer, images: AskedImage[], size = 700): Promise<[Buffer, Error | undefined]> {
   const chunks: Buffer[] = [];
   try {
@@ -58,7 +58,7 @@ async function passed(bytes: Buffer, images: AskedImage[], size = 700): Promise<
   }
 }
 
-/** Passes to the byte. */
+/** Asserts that an archive passes unchanged. */
 async function assertWhole(files: Files, ...images: AskedImage[]): Promise<void> {
   const tar = await tarOf(files);
   for (const size of [37, 511, 4096]) {
@@ -68,7 +68,7 @@ async function assertWhole(files: Files, ...images: AskedImage[]): Promise<void>
   }
 }
 
-/** Breaks off before its end, for a reason that names a file. */
+/** Asserts that an archive breaks off before its end, with an error that names a file. */
 async function assertLacks(files: Files, why: string | RegExp, ...images: AskedImage[]): Promise<void> {
   const tar = await tarOf(files);
   const [bytes, error] = await passed(tar, images);
@@ -123,7 +123,7 @@ const INDEX: Files = {
 };
 
 suite('a saved archive', () => {
-  test('of any engine passes to the byte where it has every file that it names', async () => {
+  test('of any engine passes unchanged if it has every file that it names', async () => {
     await assertWhole(OLD, asked('c'));
     await assertWhole(NEW, asked('c'));
     await assertWhole(NEW, asked('d'));
@@ -140,12 +140,12 @@ suite('a saved archive', () => {
       await assertLacks(without(without(NEW, path(digit)), 'manifest.json'), path(digit), asked('d'));
     });
 
-  test('fails where only manifest.json names a file that it leaves out', async () => {
+  test('fails if only manifest.json names a missing file', async () => {
     const more = [{ Config: path('c'), RepoTags: null, Layers: [path('1'), path('7')] }];
     await assertLacks({ ...NEW, 'manifest.json': more }, path('7'), asked('d'));
   });
 
-  test('names a file that it leaves out and counts the others', async () => {
+  test('names a missing file and counts the others', async () => {
     const tar = await tarOf(without(without(NEW, path('1')), path('2')));
     const [, error] = await passed(tar, [asked('d')]);
     assert.match(error?.message ?? '', /names 2 files that it does not contain, such as "blobs\/sha256\/1+"/);
@@ -227,7 +227,7 @@ suite('a saved archive', () => {
     );
   });
 
-  test('that names more than can be remembered fails', async () => {
+  test('that names too many files fails', async () => {
     const layers = Array.from({ length: 40_000 }, (_, at) => ({ digest: `x:${`${at}`.padStart(60, '0')}` }));
     const list = { schemaVersion: 2, config: { digest: 'x:y' }, layers };
     const lists = Array.from({ length: 8 }, (_, at) => [`blobs/sha256/${at}`, list]);
@@ -236,7 +236,7 @@ suite('a saved archive', () => {
     assert.match(error?.message ?? '', /more files than/);
   });
 
-  test('of which a link points at itself lacks it', async () => {
+  test('with a link that points to itself lacks that file', async () => {
     const circle = { ...OLD, 'l1/layer.tar': link('../l2/layer.tar') };
     await assertLacks(circle, 'l1/layer.tar', asked('c'));
   });

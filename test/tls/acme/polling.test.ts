@@ -21,7 +21,7 @@ function problem(kind: string, status = 400): AcmeProblemError {
   });
 }
 
-/** An authority by a function, what it was asked, and how long was waited in between. */
+/** An authority by a function, with its requests and the pauses between them. */
 function polled(respond: (url: string, payload: unknown) => AcmeResponse) {
   const seen: string[] = [];
   const pauses: number[] = [];
@@ -40,7 +40,7 @@ async function finalizedOrder(states: (string | AcmeProblemError)[], headers: Re
       return answer({ status: 'pending', finalize: '/finalize' }, { location: '/order/1' });
     const state = states.length > 1 ? states.shift() : states[0];
     if (state instanceof Error) throw state;
-    // As pebble of 2026 does, whose answer to finalize has no Location.
+    // Like pebble of 2026, whose response to finalize has no Location.
     return answer({ status: state, finalize: '/finalize' }, headers);
   });
   await request({}, post(NEW_ORDER));
@@ -61,7 +61,7 @@ suite('an order', () => {
     assert.deepEqual(seen, ['/order/1 ', '/order/1 ', '/order/1 ', '/finalize csr']);
   });
 
-  test('that is called not ready all the same is finalized again', async () => {
+  test('that the authority reports as not ready is finalized again', async () => {
     const { status, seen } = await finalizedOrder(['ready', problem('orderNotReady', 403), 'ready', 'valid']);
     assert.equal(status, 'valid');
     assert.deepEqual(seen, ['/order/1 ', '/finalize csr', '/order/1 ', '/finalize csr']);
@@ -89,7 +89,7 @@ suite('an order', () => {
     assert.deepEqual((await finalizedOrder(states(), { 'retry-after': '86400' })).pauses, [60_000]);
   });
 
-  test('that never ends is given up', async () => {
+  test('that never ends fails', async () => {
     const { status, seen } = await finalizedOrder(['ready', 'processing']);
     assert.equal(status, 'processing');
     assert.equal(seen.length, POLLS + 1);
@@ -154,7 +154,7 @@ suite('a challenge', () => {
 });
 
 suite('a nonce', () => {
-  /** As `@root/acme` does, whose own retries come through the function that takes its place. */
+  /** Retries like `@root/acme`, whose own retries go through the wrapped function. */
   const refusing = (kind: string, times: number) => {
     let count = 0;
     const clock = { now: () => 0, pause: async () => {} };
@@ -169,7 +169,7 @@ suite('a nonce', () => {
     return { request, count: () => count };
   };
 
-  test('that is refused is replaced, though not without end', async () => {
+  test('that is refused is replaced a limited number of times', async () => {
     const few = refusing('badNonce', 3);
     await few.request({}, post('/a'));
     assert.equal(few.count(), 4);
