@@ -1,4 +1,4 @@
-import { type LookupAddress, lookup as systemLookup } from 'node:dns';
+import type { LookupAddress } from 'node:dns';
 import type { LookupFunction, OnReadOpts } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setImmediate as immediate } from 'node:timers/promises';
@@ -11,6 +11,7 @@ import { CatalogueError } from '../errors.ts';
 import { type HostTls, PLAIN_TLS } from '../oci/registry-host.ts';
 import { trustSystemAuthorities } from '../system-authorities.ts';
 import type { Guard } from './guard.ts';
+import { createStrangerLookup, type Lookup, lookupBySystem } from './name-lookup.ts';
 import { createBreakWatch, isPlainLength, mending, type Ways, wrongLength } from './one-more-try.ts';
 import type { FindProxy } from './proxies.ts';
 import { createReadBuffers } from './read-buffers.ts';
@@ -60,7 +61,7 @@ export interface HttpClient {
 
 export interface HttpClientOptions {
   readonly guard: Guard;
-  /** Resolves a name to all its addresses; the system's resolver where absent. */
+  /** Resolves a name to all its addresses; {@link createStrangerLookup}, or the system for listed origins, where absent. */
   readonly lookup?: (hostname: string) => Promise<LookupAddress[]>;
   /**
    * Milliseconds without progress before a connection, an answer or a body is given up; a connection and the head of
@@ -100,7 +101,9 @@ const READ_BUFFERS_KEPT = 1024 * 1024;
 
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { guard, userAgent, own, idleTimeout = DEFAULT_IDLE_TIMEOUT, onAnswer = () => {} } = options;
-  const { findProxy = () => undefined, lookup = lookupAll } = options;
+  const { findProxy = () => undefined } = options;
+  const strangerLookup = options.lookup ?? createStrangerLookup();
+  const ownLookup = options.lookup ?? lookupBySystem;
   const { connectTimeout = Math.min(idleTimeout, CONNECT_TIMEOUT_MS) } = options;
   const timeouts = {
     headersTimeout: idleTimeout,
@@ -113,8 +116,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const breaks = createBreakWatch();
   /** Origins whose responses the parser refuses unless they are repaired. */
   const odd = new LRUCache<string, true>({ max: ODD_ORIGINS_REMEMBERED });
-  const waysFor = (judge: Guard['judgeAddresses'], tls?: HostTls): Ways => {
-    const connect = connectorFor(options, { timeout: connectTimeout }, onread, judge, tls);
+  const waysFor = (judge: Guard['judgeAddresses'], lookup: Lookup, tls?: HostTls): Ways => {
+    const connect = connectorFor(lookup, { timeout: connectTimeout }, onread, judge, tls);
     const common = { ...timeouts, maxHeaderSize: HEAD_LIMIT };
     return {
       pooled: new Agent({ ...common, connect: breaks.watch(connect) }),
@@ -123,9 +126,9 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     };
   };
   // Apart, so that nobody gets a connection that another one was allowed.
-  const judged = waysFor(guard.judgeAddresses);
-  const trusted = waysFor(() => {});
-  const ownWays = own && waysFor(judgeUnlessTrusted(guard, own), own.tls);
+  const judged = waysFor(guard.judgeAddresses, strangerLookup);
+  const trusted = waysFor(() => {}, ownLookup);
+  const ownWays = own && waysFor(judgeUnlessTrusted(guard, own), ownLookup, own.tls);
 
   /** Nobody but the origin itself leads to it by its own way. */
   const isOwn = (origin: string, chosenBy: string | undefined): boolean =>
@@ -200,7 +203,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     try {
       // The proxy resolves the name itself. Only the addresses that it resolves to here can be checked.
       if (proxy !== undefined && !guard.trusts(origin, chosenBy)) {
-        await untilAborted(judgeName(guard, hop.url.hostname, lookup), ended);
+        await untilAborted(judgeName(guard, hop.url.hostname, strangerLookup), ended);
       }
       if (odd.has(origin)) return await attempt(ways.single);
       return await attempt(ways.pooled).catch((error: unknown) => {
@@ -367,7 +370,7 @@ const LASTING_FAILURES = /CERT|SELF_SIGNED|UNABLE_TO_|^ENOTFOUND$/;
  * which no look-up happens, was judged with the URL.
  */
 function connectorFor(
-  { lookup = lookupAll }: HttpClientOptions,
+  lookup: Lookup,
   options: buildConnector.BuildOptions,
   onread: OnReadOpts,
   judge: Guard['judgeAddresses'],
@@ -404,11 +407,7 @@ function connectorFor(
 }
 
 /** Judges what a name means here, where it means anything. */
-async function judgeName(
-  guard: Guard,
-  hostname: string,
-  lookup: NonNullable<HttpClientOptions['lookup']>,
-): Promise<void> {
+async function judgeName(guard: Guard, hostname: string, lookup: Lookup): Promise<void> {
   const addresses = await lookup(hostname.replace(/^\[|\]$/g, '')).catch(() => []);
   guard.judgeAddresses(hostname, addresses);
 }
@@ -433,10 +432,4 @@ function tlsOptions({ authorities, certificate, key, skipVerify }: HostTls = PLA
     ...(isOwn && { secureContext: createSecureContext({ ...(ca && { ca }), ...cert }) }),
     ...(skipVerify && { rejectUnauthorized: false }),
   };
-}
-
-function lookupAll(hostname: string): Promise<LookupAddress[]> {
-  return new Promise((resolve, reject) => {
-    systemLookup(hostname, { all: true }, (error, addresses) => (error ? reject(error) : resolve(addresses)));
-  });
 }

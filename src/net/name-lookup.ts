@@ -1,0 +1,64 @@
+import { type LookupAddress, lookup as systemLookup } from 'node:dns';
+import { Resolver } from 'node:dns/promises';
+import { readFile } from 'node:fs/promises';
+import { createGate } from '../gate.ts';
+
+/** Resolves a name to all its addresses. */
+export type Lookup = (hostname: string) => Promise<LookupAddress[]>;
+
+export interface StrangerLookupOptions {
+  /** The system's resolver, which occupies a thread for as long as a name server does not answer. */
+  readonly system?: Lookup;
+  /** Name servers such as `127.0.0.1:53`; those of the system where absent. */
+  readonly servers?: readonly string[];
+  readonly hostsFile?: string;
+}
+
+/** Milliseconds for one question, of which a second try is sent to the next server. */
+const QUESTION_MS = 2_000;
+const TRIES = 2;
+/** Milliseconds that a name waits for its turn at the system's resolver. */
+const TURN_MS = 5_000;
+
+/** The system's resolver: it knows the hosts file and all that the operator has set up. */
+export const lookupBySystem: Lookup = (hostname) =>
+  new Promise((resolve, reject) => {
+    systemLookup(hostname, { all: true }, (error, addresses) => (error ? reject(error) : resolve(addresses)));
+  });
+
+/**
+ * Makes a look-up for names that strangers choose. Name servers are asked over sockets, so that a zone which does not
+ * answer occupies no thread: libuv lends `dns.lookup` two of its four. The system's resolver stays for names in the hosts
+ * file and, one at a time, for what name servers do not find.
+ */
+export function createStrangerLookup({
+  system = lookupBySystem,
+  servers,
+  hostsFile = '/etc/hosts',
+}: StrangerLookupOptions = {}): Lookup {
+  const resolver = new Resolver({ timeout: QUESTION_MS, tries: TRIES });
+  if (servers !== undefined) resolver.setServers(servers);
+  const gate = createGate(1);
+
+  const ask = async (hostname: string): Promise<LookupAddress[]> => {
+    const [four, six] = await Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]);
+    const listOf = (found: PromiseSettledResult<string[]>, family: 4 | 6): LookupAddress[] =>
+      found.status === 'fulfilled' ? found.value.map((address) => ({ address, family })) : [];
+    return [...listOf(four, 4), ...listOf(six, 6)];
+  };
+
+  return async (hostname) => {
+    if (await isInHosts(hostsFile, hostname)) return system(hostname);
+    const found = await ask(hostname);
+    return found.length > 0 ? found : gate.run(() => system(hostname), AbortSignal.timeout(TURN_MS));
+  };
+}
+
+async function isInHosts(file: string, hostname: string): Promise<boolean> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  const name = hostname.toLowerCase();
+  return text.split('\n').some((line) => {
+    const [, ...names] = line.replace(/#.*/, '').trim().toLowerCase().split(/\s+/);
+    return names.includes(name);
+  });
+}
