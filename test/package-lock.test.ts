@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { suite, test } from 'node:test';
-import { run } from './support/process.ts';
+import { run, temporaryFolder } from './support/process.ts';
 
 const root = join(import.meta.dirname, '..');
 const readJson = (path: string) => JSON.parse(readFileSync(join(root, path), 'utf8'));
@@ -45,6 +45,58 @@ suite('the lockfile', () => {
 
   test('overrides nothing: npm 9.2.0 cannot read an override that is a path', () => {
     assert.equal(readJson('package.json').overrides, undefined);
+  });
+});
+
+suite('the setup of a clone', () => {
+  /** Runs it where `npm ci` is a stand-in that ends well. */
+  const setUp = async (ci: string, node = process.execPath) => {
+    await using folder = await temporaryFolder();
+    const bin = join(folder.path, 'bin');
+    mkdirSync(bin);
+    symlinkSync(node, join(bin, 'node'));
+    const npm = `#!/bin/sh\necho "$1" >>npm.log\n[ "$1" != ci ] || { ${ci}; }\n`;
+    writeFileSync(join(bin, 'npm'), npm, { mode: 0o755 });
+    writeFileSync(join(folder.path, 'package-lock.json'), '{}');
+    utimesSync(join(folder.path, 'package-lock.json'), 1, 1);
+    const { setup } = readJson('package.json').scripts;
+    const env = { PATH: [bin, process.env.PATH].join(delimiter) };
+    const once = () => run('/bin/sh', ['-c', setup], { cwd: folder.path, env });
+    const runs = [await once(), await once()];
+    const called = readFileSync(join(folder.path, 'npm.log'), 'utf8')
+      .split('\n')
+      .filter((what) => what === 'ci');
+    return { runs, installations: called.length };
+  };
+  const installs = 'mkdir -p node_modules && touch node_modules/.package-lock.json';
+  const incomplete = /^DockerProxy: npm did not install all packages\. /;
+
+  test('installs once', async () => {
+    const { runs, installations } = await setUp(installs);
+    assert.deepEqual(runs, Array(2).fill({ code: 0, stdout: '', stderr: '' }));
+    assert.equal(installations, 1);
+  });
+
+  test('fails where npm ends well and installs nothing, as npm 10.8 does without its registry', async () => {
+    const { runs, installations } = await setUp('true');
+    for (const { code, stderr } of runs) {
+      assert.equal(code, 1);
+      assert.match(stderr, incomplete);
+    }
+    assert.equal(installations, 2);
+  });
+
+  test('fails where the bundled Node.js is missing, which npm takes for optional', async () => {
+    await using folder = await temporaryFolder();
+    const old = join(folder.path, 'node');
+    // Node.js 20, for all that the setup asks of it.
+    writeFileSync(old, `#!/bin/sh\nexec '${process.execPath}' -e "process.exitCode = 1"\n`, { mode: 0o755 });
+    const { runs, installations } = await setUp(installs, old);
+    for (const { code, stderr } of runs) {
+      assert.equal(code, 1);
+      assert.match(stderr, incomplete);
+    }
+    assert.equal(installations, 2);
   });
 });
 
