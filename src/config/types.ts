@@ -320,11 +320,20 @@ function tablesOf(entries: readonly string[]): Record<string, unknown> {
 function parseTable(table: unknown): RegistryTable {
   if (!isTable(table)) throw new Error('must have a table for each registry');
   const { mirrors = [], ca = [], ...others } = table;
-  const [unknown] = Object.keys(others);
-  if (unknown !== undefined) throw new Error(`has the unknown key ${unknown}; mirrors and ca are supported`);
-  const read = <T>(place: string, part: unknown, item: SettingType<T>): readonly T[] =>
-    parseParts([{ place, part, parse: () => listOf(item).parse(part) }]).flat();
-  return { mirrors: read('mirrors', mirrors, mirrorUrl), ca: read('ca', ca, text) };
+  const parsed = parseParts<RegistryTable>([
+    ...Object.keys(others).map((part) => ({ place: 'key', part, parse: refuseKey })),
+    {
+      place: 'mirrors',
+      part: mirrors,
+      parse: () => ({ mirrors: listOf(mirrorUrl).parse(mirrors), ca: [] }),
+    },
+    { place: 'ca', part: ca, parse: () => ({ mirrors: [], ca: listOf(text).parse(ca) }) },
+  ]);
+  return { mirrors: parsed.flatMap((part) => part.mirrors), ca: parsed.flatMap((part) => part.ca) };
+}
+
+function refuseKey(): never {
+  throw new Error('is unknown; mirrors and ca are supported');
 }
 
 function isTable(value: unknown): value is Record<string, unknown> {

@@ -57,7 +57,10 @@ suite('tables of registries', () => {
   test('each mistake has its sentence', async () => {
     const table = '[registries."docker.io"]\n';
     for (const [toml, expected] of [
-      [`${table}mirror = ["https://a.lan"]`, /has the unknown key mirror; mirrors and ca are supported/],
+      [
+        `${table}mirror = ["https://a.lan"]\nca = [1]`,
+        /: registries: docker\.io: key, "mirror", is unknown; mirrors and ca are supported\.\n[^\n]*: registries: docker\.io: ca: entry 1, "1", must be/,
+      ],
       [
         `${table}mirrors = ["https://m.lan", "a.lan"]`,
         /: registries: docker\.io: mirrors: entry 2, "a\.lan", must name mirrors by URLs/,
