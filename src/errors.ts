@@ -81,7 +81,7 @@ const CATALOGUE = {
   'tag-not-found': {
     status: 404,
     title: 'No such tag',
-    help: 'Choose one of the similar tags, or list all tags with /api/v1/tags?repository=NAME.',
+    help: 'Choose another tag: /api/v1/tags?repository=NAME lists all of them.',
   },
   'platform-not-found': {
     status: 404,

@@ -23,10 +23,12 @@ const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
     'Do not trust this image until its publisher explains why. The file that --policy names lists whose signatures count.',
   'image-not-found':
     'Check the spelling of the repository and the tag. For a private image, log in first: docker login REGISTRY.',
-  'tag-not-found': 'Choose one of the similar tags, or another tag of the repository.',
+  'tag-not-found': 'Check the spelling of the tag, or choose another one.',
   'platform-not-found': 'Choose one of the platforms that the image has, with --platform os/architecture.',
   'archive-not-kept':
     'Choose a folder with more free space with --cache-dir, or leave out --parts, --checksum and --metalink.',
+  'registry-failed':
+    'Check the name of the registry and the network, or try again later. For a registry without HTTPS, add --insecure-registries HOST:PORT.',
   'registry-rate-limited': WAIT,
   'internal-error': 'This is a bug in DockerProxy. Try again, and report it if it persists.',
   'registry-refused': 'Check the reference. If it is right, log in to the registry: docker login REGISTRY.',

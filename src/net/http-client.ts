@@ -360,10 +360,11 @@ const CONNECTION_FAILURES = new Map([
   ['SELF_SIGNED_CERT_IN_CHAIN', 'its certificate is not from a trusted authority'],
   ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'its certificate is not from a trusted authority'],
   ['ERR_TLS_CERT_ALTNAME_INVALID', 'its certificate is for another host'],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', 'it does not speak HTTPS'],
 ]);
 
-/** Failures that a retry cannot fix: a wrong name or certificate is still wrong a second later. */
-const LASTING_FAILURES = /CERT|SELF_SIGNED|UNABLE_TO_|^ENOTFOUND$/;
+/** Failures that a retry cannot fix: a wrong name, certificate or protocol is still wrong a second later. */
+const LASTING_FAILURES = /CERT|SELF_SIGNED|UNABLE_TO_|WRONG_VERSION|^ENOTFOUND$/;
 
 /**
  * Connects to exactly the addresses that were judged: the look-up hook hands out what it judged, and a literal, for

@@ -41,5 +41,9 @@ suite('the advice of a command', () => {
     assert.match(commandHelp(new CatalogueError('platform-not-found', 'No.')), /--platform os\/architecture/);
     assert.match(commandHelp(new CatalogueError('image-not-found', 'No.')), /docker login REGISTRY/);
     assert.match(commandHelp(new CatalogueError('address-refused', 'No.')), /--allow HOST/);
+    assert.match(
+      commandHelp(new CatalogueError('registry-failed', 'No.')),
+      /--insecure-registries HOST:PORT/,
+    );
   });
 });

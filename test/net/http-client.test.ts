@@ -580,6 +580,17 @@ suite('the HTTP client names what went wrong', () => {
     });
   });
 
+  test('HTTPS to a server that speaks plain HTTP', async () => {
+    await using server = await hello();
+    const origin = `https://127.0.0.1:${server.port}`;
+    await using http = clientFor([origin]);
+    await assert.rejects(http.request(new URL(origin), {}, never), {
+      code: 'registry-failed',
+      message: `127.0.0.1:${server.port} could not be read: it does not speak HTTPS.`,
+      isFinal: true,
+    });
+  });
+
   test('what is no HTTP', async () => {
     const tcp = createTcpServer((socket) => {
       socket.once('data', () => socket.end('SSH-2.0-OpenSSH\r\n'));
