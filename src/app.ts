@@ -29,6 +29,7 @@ import type { NamePattern } from './oci/name-pattern.ts';
 import { formatPlatform } from './oci/platform.ts';
 import type { CountingStore } from './policy/counting-store.ts';
 import { createFallbackCountingStore } from './policy/fallback-counting-store.ts';
+import { formatDuration } from './policy/limit-error.ts';
 import { createLimits } from './policy/limits.ts';
 import { createMemoryCountingStore } from './policy/memory-counting-store.ts';
 import { createRedisCountingStore } from './policy/redis-counting-store.ts';
@@ -196,6 +197,14 @@ export async function createApp(
     },
     async close() {
       isStopping = true;
+      const underWay = drain.count();
+      if (underWay > 0) {
+        const time = formatDuration(config.drain);
+        logger.info(
+          { count: underWay },
+          `Stopping: downloads under way have up to ${time} to end: ${underWay}`,
+        );
+      }
       const timer = setTimeout(() => {
         const count = drain.end();
         logger.warn({ count }, `Downloads that are broken off, as their time (drain) is over: ${count}`);

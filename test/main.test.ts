@@ -276,7 +276,7 @@ suite('the program', { timeout: 600_000 }, () => {
     });
   }
 
-  test('a request under way on SIGTERM gets its answer', async () => {
+  test('a request under way on SIGTERM gets its answer, and the log says that it is waited for', async () => {
     const asked = Promise.withResolvers<ServerResponse>();
     await using registry = await listening(createHttpServer((_request, response) => asked.resolve(response)));
     const domain = `127.0.0.1:${registry.port}`;
@@ -285,6 +285,9 @@ suite('the program', { timeout: 600_000 }, () => {
     const upstream = await asked.promise;
     const ended = proxy.stop();
     await waitFor(async () => !(await accepts(proxy.url)), { what: 'no more connections' });
+    const isTold = () =>
+      proxy.logs().some(({ msg }) => msg === 'Stopping: downloads under way have up to 30 s to end: 1');
+    await waitFor(isTold, { what: 'a line of the log about the download' });
     upstream.writeHead(404).end();
     assert.equal((await answer).status, 404);
     assert.equal(await ended, 0);

@@ -6,6 +6,8 @@ export interface Drain {
   readonly over: AbortSignal;
   /** Counts a download until its answer is over, however. */
   add(reply: FastifyReply): void;
+  /** The number of downloads under way. */
+  count(): number;
   /**
    * Ends the time.
    *
@@ -28,6 +30,9 @@ export function createDrain(): Drain {
         underWay.delete(reply);
         if (underWay.size === 0) onSettled();
       });
+    },
+    count() {
+      return underWay.size;
     },
     end() {
       const { size } = underWay;
