@@ -202,7 +202,7 @@ export async function createApp(
         const time = formatDuration(config.drain);
         logger.info(
           { count: underWay },
-          `Stopping: downloads under way have up to ${time} to end: ${underWay}`,
+          `Stopping: waiting up to ${time} for downloads in flight: ${underWay}`,
         );
       }
       const timer = setTimeout(() => {

@@ -286,7 +286,7 @@ suite('the program', { timeout: 600_000 }, () => {
     const ended = proxy.stop();
     await waitFor(async () => !(await accepts(proxy.url)), { what: 'no more connections' });
     const isTold = () =>
-      proxy.logs().some(({ msg }) => msg === 'Stopping: downloads under way have up to 30 s to end: 1');
+      proxy.logs().some(({ msg }) => msg === 'Stopping: waiting up to 30 s for downloads in flight: 1');
     await waitFor(isTold, { what: 'a line of the log about the download' });
     upstream.writeHead(404).end();
     assert.equal((await answer).status, 404);
