@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 export interface MemoryCaches {
   /** Creates a cache and adds it to the list. */
   open<V extends object | string | true>(options: MemoryCacheOptions): MemoryCache<V>;
-  /** Adds bytes that something other than a cache holds to the list. Purging and clearing do not change them. */
+  /** Adds the bytes of another holder than a cache to the list. Purging and clearing do not affect them. */
   list(use: { readonly name: string; readonly limit: number; bytes(): number }): void;
   /** Lists the caches by name, with caches of the same name combined. */
   uses(): readonly CacheUse[];

@@ -15,7 +15,10 @@ import { createReaderPaces, type ReaderPaces } from './reader-pace.ts';
 import { createRoom, type Room } from './room.ts';
 import { verifiedParts } from './verified-parts.ts';
 
-/** Keeps blobs on the disk, verified, by their digests: each is fetched once from a registry, for whoever asks, from whatever repository. */
+/**
+ * Keeps blobs on the disk, verified, by their digests: each is fetched once from a registry, for whoever asks, from
+ * whatever repository.
+ */
 export interface BlobCache {
   /**
    * Puts the cache before a reader.
@@ -129,8 +132,8 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
         return { fetch, leave: await fetch.join(signal) };
       } catch (error) {
         if (error instanceof StorageFailure) return undefined;
-        // Another repository may lack the blob and this one have it. An outage concerns both. Otherwise each of those
-        // who wait would use up all tries, one after the other.
+        // A blob that another repository lacks may exist in this one, but an outage affects both. Without this check,
+        // each waiting client would use up all tries in turn.
         const isShared = isOutage(error) && !error.isFinal;
         if (known === undefined || signal.aborted || isShared) throw error;
       }

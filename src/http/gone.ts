@@ -3,7 +3,7 @@ import type { FastifyReply } from 'fastify';
 /** Aborts as soon as nobody waits for the answer any more, so that the work for it ends. */
 export function whenGone(reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
-  // A client may leave before its request gets here, and no event follows then.
+  // If the client disconnected before its request reached this point, no further event follows.
   if (reply.raw.destroyed) gone.abort();
   else reply.raw.once('close', () => gone.abort());
   return gone.signal;

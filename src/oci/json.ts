@@ -5,7 +5,8 @@ export type JsonObject = { readonly [key: string]: unknown };
  * Parses bytes as a JSON object; undefined if they are anything else. Invalid UTF-8 becomes U+FFFD, as in Go's decoder,
  * because the history of old configs contains such bytes.
  *
- * Bytes that nest too deep, or have too many objects, lists, or members, are not parsed: little input would make much work.
+ * Bytes that nest too deep, or have too many objects, lists, or members, are not parsed: little input would make much
+ * work.
  */
 export function parseJsonObject(bytes: Uint8Array): JsonObject | undefined {
   if (!isModest(bytes)) return undefined;
@@ -22,18 +23,18 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Levels. An index has five. Far more would overflow the stack of whoever walks or writes the value. */
+/** Maximum nesting levels. An index has five. Far more would overflow the stack of code that walks the value. */
 const DEPTH_MAX = 100;
-/** Objects and lists. An index of 1000 entries has 3000; a list of referrers of 4 MiB has 30 000. */
+/** Maximum objects and lists. An index of 1000 entries has 3000; a 4 MiB list of referrers has 30,000. */
 const NODES_MAX = 50_000;
-/** Commas: members and entries. A list of tags of 4 MiB has 400 000. */
+/** Maximum commas, which separate members and entries. A 4 MiB list of tags has 400,000. */
 const COMMAS_MAX = 500_000;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
 
-/** Counts what a parser would build, in one pass that builds nothing. */
+/** Counts the values that a parser would create, in one pass that creates none. */
 function isModest(bytes: Uint8Array): boolean {
   let [depth, nodes, commas] = [0, 0, 0];
   let isText = false;

@@ -3,34 +3,34 @@ import { CatalogueError } from '../errors.ts';
 import type { MemoryCaches } from '../memory-caches.ts';
 import type { RegistryClient } from '../registry/client.ts';
 
-/** The bytes of manifests, configs and tar headers that all requests of a process hold in memory, within one budget. */
+/** The memory budget of a process for manifests, configs, and tar headers of all its requests. */
 export interface InlineMemory {
-  /** Begins to count for a request. @param over aborts when the request is over, however it ended */
+  /** Starts counting for a request. @param over aborts when the request ends for any reason */
   begin(over: AbortSignal): InlineLease;
 }
 
-/** What one request holds. */
+/** The memory that one request holds. */
 export interface InlineLease {
   /**
    * Makes a client that counts each manifest and config that it reads.
    *
-   * A config is counted before it is read, by the size in its descriptor, and a manifest as soon as it is there.
+   * A config counts before it is read, by the size in its descriptor; a manifest counts once it is read.
    *
-   * @throws CatalogueError from its methods: `overloaded` where the budget is used up
+   * @throws CatalogueError from its methods: `overloaded` if the budget is used up
    */
   counted(client: RegistryClient): RegistryClient;
   /**
-   * Lays out an archive and, of all that was counted, holds only that until the request is over. Requests for equal
-   * archives share one layout, which counts once.
+   * Lays out an archive and releases everything else that was counted. The layout is held until the request ends.
+   * Requests for equal archives share one layout, which counts once.
    *
-   * @throws CatalogueError `overloaded` where the budget is used up
+   * @throws CatalogueError `overloaded` if the budget is used up
    */
   keep(entries: readonly Entry[]): Layout;
-  /** Holds nothing any more. */
+  /** Releases everything. */
   end(): void;
 }
 
-/** Bytes: a bundle of ten images has some 200 kB. */
+/** Bytes. A bundle of ten images takes about 200 kB. */
 const INLINE_LIMIT = 96 * 2 ** 20;
 const RETRY_AFTER_S = 5;
 
@@ -42,7 +42,7 @@ interface Shared {
 
 /** @param limit bytes */
 export function createInlineMemory(caches: MemoryCaches, limit = INLINE_LIMIT): InlineMemory {
-  /** By ETag. */
+  /** Layouts by ETag. */
   const layouts = new Map<string, Shared>();
   let used = 0;
   caches.list({ name: 'archive-metadata', limit, bytes: () => used });
@@ -80,7 +80,7 @@ export function createInlineMemory(caches: MemoryCaches, limit = INLINE_LIMIT): 
       return {
         counted: (client) => countedClient(client, takeOwn),
         keep(entries) {
-          // The layout copies what is inline, while the originals are still there.
+          // The layout copies inline contents while the originals are still in memory.
           takeOwn(inlineBytes(entries));
           const made = layoutArchive(entries);
           const shared = layouts.get(made.etag) ?? {

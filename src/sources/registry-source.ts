@@ -32,7 +32,7 @@ export interface RegistrySourceOptions {
   readonly now: () => number;
   /** The list to which its caches are added. */
   readonly caches?: MemoryCaches;
-  /** The budget of what is held in memory. */
+  /** The memory budget. */
   readonly inline?: InlineMemory;
 }
 
@@ -173,7 +173,7 @@ export function createRegistrySource({
   };
 }
 
-/** Made here, because a function that is made in `open` keeps the manifests and configs that were parsed there. */
+/** Created here, because a closure in `open` would keep the parsed manifests and configs in memory. */
 function readerOf(layout: Layout, blobs: BlobReader): Archive['read'] {
   return (range = { start: 0, end: layout.size }, ended) =>
     composeArchive(cutRange(layout, range), blobs, ended);
@@ -254,7 +254,7 @@ interface Source extends Pick<ArchiveTree, 'reference' | 'configs' | 'layers'> {
   readonly isSigned: boolean;
 }
 
-/** Bytes of a config that is kept in memory until it is sent; a larger one is read again, from the cache if it has one. */
+/** Maximum bytes of a config kept in memory until it is sent. A larger one is read again, from the cache if present. */
 const CONFIG_KEPT_MAX = 64 * 1024;
 
 /** Reads each blob from the repository of an image that has it; a config that is known already, from memory. */
