@@ -1,12 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import fastifyStatic from '@fastify/static';
 import type { FastifyInstance } from 'fastify';
 import { listErrors } from '../../errors.ts';
 import { type ApiDocument, renderApiPage } from '../api-page.ts';
 import { askedProtocol } from '../asked-origin.ts';
 import { pageOf, renderPages } from '../portal-page.ts';
 import type { ServiceInfo } from '../routes/info.ts';
-import { packFile, type StaticFile, sendFile } from '../static-file.ts';
+import { negotiateEncoding, packText, type StaticFile, sendFile } from '../static-file.ts';
 import {
   isAsset,
   LANGUAGES,
@@ -21,12 +23,6 @@ export interface PortalOptions {
   readonly info: () => ServiceInfo;
 }
 
-const TYPES: Readonly<Record<string, string>> = {
-  '.js': 'text/javascript; charset=utf-8',
-  '.css': 'text/css; charset=utf-8',
-  '.svg': 'image/svg+xml',
-};
-
 /**
  * Serves the portal from web/: the page at `/`, in the language that the browser prefers or `?lang=` says, and its
  * assets under a hash of their content, to be kept for a year. Everything is read, rendered and compressed at start.
@@ -34,12 +30,7 @@ const TYPES: Readonly<Record<string, string>> = {
 export async function portal(app: FastifyInstance, { web, info }: PortalOptions): Promise<void> {
   const pages = renewed(info, (current) => renderPages(web, current));
   pages();
-  for (const name of readdirSync(web.root).filter(isAsset)) {
-    const asset = packFile(readFileSync(join(web.root, name)), TYPES[extname(name)] ?? 'text/plain');
-    app.get(`${web.assets}/${name}`, async (request, reply) =>
-      sendFile(request, reply.header('cache-control', 'public, max-age=31536000, immutable'), asset),
-    );
-  }
+  await serveAssets(app, web);
   app.get<{ Querystring: Record<string, string | string[] | undefined> }>('/', async (request, reply) => {
     const { lang, image, myimage } = request.query;
     const chosen = languageOf(lang);
@@ -58,6 +49,36 @@ export async function portal(app: FastifyInstance, { web, info }: PortalOptions)
   app.get('/api', async (request, reply) => {
     if (apiPage === undefined) return reply.callNotFound();
     return sendFile(request, reply.header('cache-control', 'no-cache'), apiPage);
+  });
+}
+
+/** Serves the files from the disk, and from memory where they were compressed at start. */
+async function serveAssets(app: FastifyInstance, web: WebFolder): Promise<void> {
+  const names = readdirSync(web.root).filter(isAsset);
+  const assets = new Map(
+    names.map((name) => [`${web.assets}/${name}`, packText(readFileSync(join(web.root, name)))]),
+  );
+  await app.register(fastifyStatic, {
+    root: web.root,
+    prefix: web.assets,
+    wildcard: false,
+    index: false,
+    decorateReply: false,
+    // A range would be one of the file as it is on the disk.
+    acceptRanges: false,
+    maxAge: '365d',
+    immutable: true,
+    allowedPath: (path) => isAsset(path.replace(/^\//, '')),
+  });
+  app.addHook('onSend', async (request, reply, payload) => {
+    const asset = assets.get(request.routeOptions.url ?? '');
+    if (asset === undefined) return payload;
+    reply.header('vary', 'accept-encoding');
+    if (reply.statusCode !== 200) return payload;
+    if (payload instanceof Readable) payload.destroy();
+    const content = negotiateEncoding(request, reply, asset);
+    reply.header('content-length', content.length);
+    return content;
   });
 }
 
