@@ -143,6 +143,11 @@ const CATALOGUE = {
     title: 'Request too costly',
     help: 'Ask for fewer images or platforms at once.',
   },
+  'size-mismatch': {
+    status: 422,
+    title: 'Wrong size in the manifest',
+    help: 'The publisher has to push the image again. Until then, pull it with docker, which ignores sizes; podman and skopeo ignore those of layers.',
+  },
   'registry-rate-limited': {
     status: 429,
     title: 'The registry limits requests',

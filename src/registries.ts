@@ -159,6 +159,7 @@ function byRegistry(clientOf: (domain: string) => DirectClient): DirectClient {
     tags: (repository, ...rest) => clientOf(repository.domain).tags(repository, ...rest),
     hasBlob: (repository, ...rest) => clientOf(repository.domain).hasBlob(repository, ...rest),
     referrers: (repository, ...rest) => clientOf(repository.domain).referrers(repository, ...rest),
+    checkSizes: (repository, ...rest) => clientOf(repository.domain).checkSizes(repository, ...rest),
     blobs: (repository) => clientOf(repository.domain).blobs(repository),
     blobHost: (repository, blob) => clientOf(repository.domain).blobHost(repository, blob),
   };

@@ -111,7 +111,8 @@ class Relay extends DirectStream {
       this.destroy();
     } catch (error) {
       this.destroy(error as Error);
-      throw error;
+      // The reason it was destroyed for, not what that did to its part.
+      throw this.errored ?? error;
     }
   }
 

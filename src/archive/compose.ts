@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
-import { CatalogueError } from '../errors.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { CatalogueError, type ErrorCode } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { relay } from '../streams.ts';
@@ -7,31 +8,70 @@ import type { Piece } from './layout.ts';
 
 /** How many blobs after the one that is sent are fetched ahead. */
 const AHEAD = 3;
+/** Milliseconds that the first byte waits at most for the blobs after the first one to begin. */
+const MOMENT_MS = 250;
+/** Errors that reading the blob later would meet again. */
+const FINAL: ReadonlySet<ErrorCode> = new Set(['size-mismatch', 'layer-unavailable']);
 
 /**
  * Streams pieces of an archive, one after the other. The stream ends after exactly their bytes or fails, so that
  * what is broken never looks whole. Destroying it ends the read under way.
+ *
+ * The first byte leaves once the first blob has begun, so that a blob that is missing, or has another size than the
+ * manifest states, is an error that can still be answered. The blobs that are fetched ahead get a moment for the same;
+ * where one of them is refused later, the stream fails at once.
+ *
+ * @param moment milliseconds
  */
-export function composeArchive(pieces: readonly Piece[], blobs: BlobReader, signal: AbortSignal): Readable {
+export function composeArchive(
+  pieces: readonly Piece[],
+  blobs: BlobReader,
+  signal: AbortSignal,
+  moment = MOMENT_MS,
+): Readable {
   let missing = 0;
   let blob: Descriptor | undefined;
+  const refuse = (error: unknown): void => {
+    if (error instanceof CatalogueError && FINAL.has(error.code)) archive.destroy(error);
+  };
+  const fetchAhead = (index: number, ended: AbortSignal): Promise<unknown> => {
+    const next = blobsAfter(pieces, index, AHEAD);
+    return Promise.all(next.map((later) => blobs.prefetch?.(later, ended).catch(refuse)));
+  };
+
   const pieceByPiece = async function* (ended: AbortSignal): AsyncGenerator<Uint8Array | Readable, void> {
+    let waiting: Uint8Array[] | undefined = [];
     for (const [index, { content, range }] of pieces.entries()) {
       if (content instanceof Uint8Array) {
-        yield content.subarray(range.start, range.end);
+        const bytes = content.subarray(range.start, range.end);
+        if (waiting === undefined) yield bytes;
+        else waiting.push(bytes);
         continue;
       }
-      for (const later of blobsAfter(pieces, index, AHEAD)) blobs.prefetch?.(later, ended);
+      const begun = fetchAhead(index, ended);
+      const stream = await blobs.read(content, range, ended);
+      if (waiting !== undefined) {
+        // An error that nothing hears yet would end the process.
+        stream.on('error', () => {});
+        await Promise.race([begun, delay(moment, undefined, { signal: ended, ref: false })]);
+        yield* waiting;
+        waiting = undefined;
+        // A slow client may have taken long over the first bytes.
+        if (stream.destroyed) throw stream.errored ?? new Error('The blob was cut off.');
+      }
       blob = content;
       missing = range.end - range.start;
-      yield await blobs.read(content, range, ended);
+      yield stream;
       if (missing > 0) throw wrongLength(content);
     }
+    if (waiting !== undefined) yield* waiting;
   };
-  return relay(pieceByPiece, signal, (chunk) => {
+
+  const archive = relay(pieceByPiece, signal, (chunk) => {
     missing -= chunk.length;
     if (missing < 0 && blob !== undefined) throw wrongLength(blob);
   });
+  return archive;
 }
 
 /** Finds the next few whole blobs after a piece. Stops early, because an archive may have ten thousand blobs. */

@@ -145,23 +145,26 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
    *
    * @param guarded whether nothing may be read of the blob before all of it is verified
    */
-  const readMiss = (
+  const readMiss = async (
     blob: Descriptor,
     range: ByteRange,
     source: BlobReader,
     registry: string,
     signal: AbortSignal,
     guarded: boolean,
-  ): Readable =>
-    relay(async function* (ended) {
+  ): Promise<Readable> => {
+    const joined = await joinFetch(blob, source, registry, signal);
+    const release = holdBlob(blob.digest);
+    let isLeft = false;
+    const onClose = (): void => {
+      if (isLeft) return;
+      isLeft = true;
+      release();
+      joined?.leave();
+    };
+    const parts = async function* (ended: AbortSignal): AsyncGenerator<Readable, void> {
       let { start: position } = range;
-      const joined = await joinFetch(blob, source, registry, ended);
       if (joined !== undefined) {
-        const release = holdBlob(blob.digest);
-        const onClose = (): void => {
-          release();
-          joined.leave();
-        };
         const growing = guarded ? onceVerified(joined.fetch) : joined.fetch;
         const stream = new FileStream({ source: growing, range, buffers, paces, signal: ended, onClose });
         yield stream;
@@ -175,7 +178,10 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
         const rest = guarded ? verifiedParts(source) : source;
         yield await rest.read(blob, { start: position, end: range.end }, ended);
       }
-    }, signal);
+    };
+    // Also where nobody reads it: then the generator never begins.
+    return relay(parts, signal).once('close', onClose);
+  };
 
   const fetchAhead = async (
     blob: Descriptor,
@@ -189,7 +195,11 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
     const kept = await openBlob(blob);
     await kept?.close();
     if (kept !== undefined || isBusy() || signal.aborted) return;
-    await (running(blob, registry) ?? begin(blob, source, registry)).attend(signal);
+    const fetch = running(blob, registry) ?? begin(blob, source, registry);
+    await fetch.attend(signal).catch((error: unknown) => {
+      // Where it cannot be kept, it is read past the cache in its turn.
+      if (!(error instanceof StorageFailure)) throw error;
+    });
   };
 
   return {
@@ -212,8 +222,7 @@ export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): P
       },
 
       prefetch(blob, signal) {
-        // What goes wrong is told to whoever reads it.
-        fetchAhead(blob, source, registry, signal).catch(() => {});
+        return fetchAhead(blob, source, registry, signal);
       },
     }),
 

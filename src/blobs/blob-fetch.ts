@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BufferPool } from '../buffer-pool.ts';
-import { CatalogueError } from '../errors.ts';
+import { CatalogueError, type ErrorCode } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
@@ -28,6 +28,8 @@ export interface FetchOptions {
   readonly onEnd: (error: Error | undefined) => void;
 }
 
+/** What is not the blob, whoever asks again. */
+const WRONG: ReadonlySet<ErrorCode> = new Set(['content-mismatch', 'size-mismatch']);
 /** The last bytes stay back until all are verified, so that what is wrong never looks whole. */
 const HELD_BACK = 64 * 1024;
 /** How much of a blob must be there for its fetch to go on though nobody waits for it. */
@@ -108,10 +110,14 @@ export class BlobFetch implements GrowingFile {
     return leave;
   }
 
-  /** Takes part without reading, until it is over or the signal aborts. @throws as {@link join} does */
+  /**
+   * Takes part without reading, until it is over or the signal aborts. Resolves when the first bytes are there.
+   *
+   * @throws as {@link join} does
+   */
   async attend(signal: AbortSignal): Promise<void> {
     const leave = await this.join(signal);
-    await unlessAborted(this.#ended.promise, signal).finally(leave);
+    unlessAborted(this.#ended.promise, signal).then(leave, leave);
   }
 
   /** Goes on where that is soon over. */
@@ -288,7 +294,7 @@ export class BlobFetch implements GrowingFile {
   /** Whether what came is right as far as it goes. */
   #isWorthGoingOn(error: unknown): boolean {
     if (this.#abandoned.signal.aborted) return true;
-    return error instanceof CatalogueError && error.code !== 'content-mismatch';
+    return error instanceof CatalogueError && !WRONG.has(error.code);
   }
 
   #explain(error: unknown): Error {

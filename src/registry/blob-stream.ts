@@ -41,14 +41,21 @@ export const SLOWEST_REGISTRY: PaceLimits = { bytesPerSecond: 1024, patience: 60
 /**
  * Streams a blob or a range of it: from the first host that has it, going on by Range where one breaks off and, where
  * one is given up, from the next. A whole blob's digest is verified before its last chunk is given away.
+ *
+ * Resolves when a host has begun to answer, so that what can be known by then is an error before the first byte. The
+ * body waits until the stream is read.
+ *
+ * @throws CatalogueError why no host has it; `size-mismatch` where the host states another size than the descriptor
  */
-export function streamBlob(
+export async function streamBlob(
   hosts: readonly BlobHost[],
   blob: Descriptor,
   range: ByteRange,
   signal: AbortSignal,
-): Readable {
-  return new BlobStream(hosts, blob, range, signal);
+): Promise<Readable> {
+  const stream = new BlobStream(hosts, blob, range, signal);
+  await stream.opened;
+  return stream;
 }
 
 /** Takes the chunks of a stream. */
@@ -66,6 +73,8 @@ class BlobStream extends DirectStream {
   readonly #hash: Hash | undefined;
   readonly #signal: AbortSignal;
   readonly #closed = new AbortController();
+  readonly #opened = Promise.withResolvers<void>();
+  readonly #attached = Promise.withResolvers<Consumer>();
   /** Those of which bytes are in what was given away. */
   readonly #senders = new Set<BlobHost>();
   /** How far it has come. */
@@ -79,7 +88,7 @@ class BlobStream extends DirectStream {
   #body: Readable | undefined;
   /** Gives a chunk's memory back to who sent it. */
   #release: HttpResponse['release'] = () => {};
-  #isWanted = true;
+  #isWanted = false;
   /** Since when nobody but the registry is waited for. */
   #waitsSince = 0;
   #isTooSlow = false;
@@ -92,8 +101,17 @@ class BlobStream extends DirectStream {
     this.#end = range.end;
     this.#hash = range.start === 0 && range.end === blob.size ? digestHash(blob.digest) : undefined;
     this.#signal = AbortSignal.any([signal, this.#closed.signal]);
+    // Until somebody reads it, its errors are those of `opened`.
+    this.on('error', this.#opened.reject);
+    this.#opened.promise.catch(() => {});
+    this.#serve();
     // Last: a signal that has aborted already destroys at once what must be complete.
     addAbortSignal(signal, this);
+  }
+
+  /** Resolves when the first response is one of this blob. */
+  get opened(): Promise<void> {
+    return this.#opened.promise;
   }
 
   override _read(): void {
@@ -103,6 +121,7 @@ class BlobStream extends DirectStream {
   }
 
   sendTo(sink: Writable, inspect?: (chunk: Uint8Array) => void): Promise<void> {
+    if (this.destroyed) return Promise.reject(this.errored ?? new Error('The stream was closed.'));
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.on('error', reject).once('close', () => reject(new Error('The stream was closed.')));
     const goOn = (): void => this.#goOn();
@@ -130,10 +149,21 @@ class BlobStream extends DirectStream {
 
   #begin(consumer: Consumer): void {
     this.#consumer = consumer;
-    this.#fetch().then(
-      () => this.#finish(consumer),
-      (error: Error) => this.destroy(error),
-    );
+    this.#attached.resolve(consumer);
+    this.#goOn();
+  }
+
+  /** Fetches it; how that ends is for the consumer, once there is one. */
+  async #serve(): Promise<void> {
+    try {
+      await this.#fetch();
+      this.#opened.resolve();
+      this.#finish(await this.#attached.promise);
+    } catch (error) {
+      this.#opened.reject(error);
+      await this.#attached.promise;
+      this.destroy(error as Error);
+    }
   }
 
   #goOn(): void {
@@ -174,7 +204,10 @@ class BlobStream extends DirectStream {
       try {
         const response = await host.open({ start: this.#at, end: this.#end }, this.#signal);
         await this.#receive(response, host, pace);
-        if (this.#at < this.#end) throw endedEarly(response, this.#blob);
+        if (this.#at < this.#end)
+          throw this.#isAll()
+            ? wrongSize(this.#blob, response.url, `${this.#at}`)
+            : endedEarly(response, this.#blob);
       } catch (error) {
         this.#signal.throwIfAborted();
         if (this.#isTooSlow) throw error;
@@ -198,12 +231,13 @@ class BlobStream extends DirectStream {
       this.#at,
       this.#at === 0 && this.#end === this.#blob.size,
     );
+    this.#opened.resolve();
     const promisedEnd = response.status === 206 ? this.#end : this.#blob.size;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     body.on('data', (chunk: Buffer) => {
       try {
         if (chunk.length > promisedEnd - position)
-          throw mismatch(this.#blob, 'is longer than the manifest says');
+          throw response.status === 206 ? otherRange(this.#blob) : wrongSize(this.#blob, url, 'more');
         const wanted = chunk.subarray(Math.max(this.#at - position, 0), Math.max(this.#end - position, 0));
         position += chunk.length;
         if (wanted.length > 0) {
@@ -231,6 +265,14 @@ class BlobStream extends DirectStream {
       this.#body = undefined;
       body.destroy();
     }
+  }
+
+  /** Whether what came is the whole blob, which is shorter than its descriptor states. */
+  #isAll(): boolean {
+    const hash = this.#hash?.copy();
+    if (hash === undefined) return false;
+    if (this.#held !== undefined) hash.update(this.#held);
+    return finishDigest(hash, this.#blob.digest) === this.#blob.digest;
   }
 
   #take(chunk: Buffer): void {
@@ -269,26 +311,36 @@ class BlobStream extends DirectStream {
 }
 
 /**
+ * Checks that a response to a request for the first byte of a blob states the blob's size, and drops its body.
+ *
+ * @throws CatalogueError `size-mismatch`, or `content-mismatch` where it is of another range
+ */
+export function checkSize(response: HttpResponse, blob: Descriptor): void {
+  checkedStart(response, blob, 0, blob.size === 1);
+  response.body.on('error', () => {}).destroy();
+}
+
+/**
  * Returns the position of the body in the blob. Destroys a body that cannot be this blob, or the requested part of it.
  */
 function checkedStart(response: HttpResponse, blob: Descriptor, at: number, isWhole: boolean): number {
-  const fail = (why: string): never => {
-    response.body.destroy();
-    throw mismatch(blob, why);
+  const fail = (error: CatalogueError): never => {
+    // Nobody else hears of its end yet, and an event that nobody hears would end the process.
+    response.body.on('error', () => {}).destroy();
+    throw error;
   };
   const contentRange = response.header('content-range');
   // If the request had no Range, a 206 without Content-Range can only be the whole blob, which is verified.
   const isPart = response.status === 206 && !(isWhole && contentRange === undefined);
   if (isPart) {
     const [, first, total] = CONTENT_RANGE.exec(contentRange ?? '') ?? [];
-    if (Number(first) !== at) fail('was requested by range, but another range was sent');
-    if (total !== '*' && Number(total) !== blob.size)
-      fail(`has ${Number(total)} bytes instead of ${blob.size}`);
+    if (Number(first) !== at) fail(otherRange(blob));
+    if (total !== '*' && Number(total) !== blob.size) fail(wrongSize(blob, response.url, `${Number(total)}`));
     return at;
   }
   const length = response.header('content-length');
   if (length !== undefined && Number(length) !== blob.size)
-    fail(`has ${Number(length)} bytes instead of ${blob.size}`);
+    fail(wrongSize(blob, response.url, `${Number(length)}`));
   return 0;
 }
 
@@ -302,6 +354,18 @@ function endedEarly({ url }: HttpResponse, { digest }: Descriptor): CatalogueErr
   return new CatalogueError('registry-failed', `${url.host} ended the blob ${digest} early.`);
 }
 
-function mismatch({ digest }: Descriptor, why: string): CatalogueError {
-  return new CatalogueError('content-mismatch', `The blob ${digest} ${why}.`);
+function otherRange({ digest }: Descriptor): CatalogueError {
+  return new CatalogueError(
+    'content-mismatch',
+    `The blob ${digest} was requested by range, but another range was sent.`,
+  );
+}
+
+/** @param actual bytes, or `more` where nobody counted them to the end */
+function wrongSize({ digest, size }: Descriptor, { host }: URL, actual: string): CatalogueError {
+  return new CatalogueError(
+    'size-mismatch',
+    `The manifest states ${size} bytes for the blob ${digest}, but ${host} sends ${actual}.`,
+    { reason: 'The manifest states a wrong blob size' },
+  );
 }

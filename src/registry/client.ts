@@ -16,11 +16,12 @@ import type { Repository } from '../oci/reference.ts';
 import type { PaceLimits } from '../pace.ts';
 import { requestAuthorized } from './authorized-request.ts';
 import type { RegistryAuthorizer } from './authorizer.ts';
-import { type BlobHost, type OpenRange, streamBlob } from './blob-stream.ts';
+import { type BlobHost, checkSize, type OpenRange, streamBlob } from './blob-stream.ts';
 import { listReferrers } from './referrer-list.ts';
 import { patiently, type Retry, retrying, type Tries } from './retry.ts';
 import { isTransient, isVerdict, missingOrPrivate, statusError, UnknownTagError } from './status-error.ts';
 import { listTags, type TagList } from './tag-list.ts';
+import { createWrongSizes } from './wrong-sizes.ts';
 
 /** A manifest as a registry served it, its digest verified. */
 export interface FetchedManifest {
@@ -68,6 +69,13 @@ export interface RegistryClient {
     digest: Digest,
     signal: AbortSignal,
   ): Promise<FetchedManifest | undefined>;
+  /**
+   * Refuses blobs that have another size in this registry than their descriptors state, where that was seen before. Asks
+   * again for one byte of these, and nothing for all others, so that a registry that was wrong for a moment is forgiven.
+   *
+   * @throws CatalogueError `size-mismatch`
+   */
+  checkSizes(repository: Repository, blobs: readonly Descriptor[], signal: AbortSignal): Promise<void>;
   /** Reads blobs of one repository: verified, resumed where the upstream breaks off. */
   blobs(repository: Repository): BlobReader;
 }
@@ -95,6 +103,8 @@ export interface RegistryClientOptions {
   readonly blobRetries?: number;
   /** The retry policy; defaults to {@link patiently}. */
   readonly retry?: Retry;
+  /** Milliseconds since some fixed moment; those of the process where absent. */
+  readonly now?: () => number;
 }
 
 const MANIFEST_LIMIT = 4 * 1024 * 1024;
@@ -120,7 +130,9 @@ export function createRegistryClient({
   metadataRetries = METADATA_RETRIES,
   blobRetries,
   retry = patiently,
+  now = () => performance.now(),
 }: RegistryClientOptions): DirectClient {
+  const wrongSizes = createWrongSizes(now);
   const soon = (signal: AbortSignal): AbortSignal =>
     AbortSignal.any([signal, AbortSignal.timeout(metadataTimeout)]);
 
@@ -231,6 +243,7 @@ export function createRegistryClient({
     retries: blobRetries,
     retry,
     slowest,
+    failed: (error) => wrongSizes.note(repository.domain, blob, error),
   });
 
   return {
@@ -284,6 +297,19 @@ export function createRegistryClient({
         fetchWhole(repository, `referrers/${digest}${query}`, { headers }, signal, budget),
       );
       return bytes && { bytes, digest: sha256(bytes), contentType: MEDIA_TYPES.ociIndex };
+    },
+
+    async checkSizes(repository, blobs, signal) {
+      const doubtful = blobs.find((blob) => wrongSizes.has(repository.domain, blob));
+      if (doubtful === undefined) return;
+      try {
+        checkSize(await openBlob(repository, doubtful)({ start: 0, end: 1 }, soon(signal)), doubtful);
+        wrongSizes.forget(repository.domain, doubtful);
+      } catch (error) {
+        signal.throwIfAborted();
+        // Other trouble is for the read to tell.
+        if (error instanceof CatalogueError && error.code === 'size-mismatch') throw error;
+      }
     },
 
     blobs: (repository) => ({

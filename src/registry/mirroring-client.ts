@@ -123,6 +123,7 @@ export function createMirroringClient({ client, mirrorsOf }: MirroringClientOpti
         signal,
         (found) => found !== undefined,
       ),
+    checkSizes: client.checkSizes,
     blobs: (repository) => ({
       read: async (blob, range = { start: 0, end: blob.size }, signal) => {
         const hosts = mirrorsOf(repository.domain)
@@ -168,6 +169,7 @@ function withSecondChance(mirrors: readonly BlobHost[], registry: BlobHost): Blo
     ...registry,
     failed: (error: unknown) => {
       isAlone = isOutage(error);
+      registry.failed?.(error);
     },
   };
   const second = mirrors.map((mirror) => ({ ...mirror, admits: () => isAlone && shaky.has(mirror) }));

@@ -105,6 +105,8 @@ export function createUpstreamBudgets(): UpstreamBudgets {
       hasBlob: (repository, blob, signal) => charged(() => client.hasBlob(repository, blob, signal), signal),
       referrers: (repository, digest, signal) =>
         charged(() => client.referrers(repository, digest, signal), signal, sizeOf),
+      checkSizes: (repository, blobs, signal) =>
+        charged(() => client.checkSizes(repository, blobs, signal), signal),
       blobs: (repository) => chargeReader(client.blobs(repository)),
     }),
   };

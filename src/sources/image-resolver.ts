@@ -248,6 +248,7 @@ export async function readConfig(
 async function withConfig(search: Search, candidate: Candidate): Promise<Described> {
   const { client, reference, signal } = search;
   const { config, layers } = candidate.manifest;
+  await client.checkSizes(reference, [config, ...layers], signal);
   const configBytes = await readConfig(client, reference, config, signal);
   const { platform, diffIds } = parseImageConfig(configBytes);
   if (diffIds.length !== layers.length) {

@@ -1,9 +1,8 @@
-import { Readable } from 'node:stream';
 import { composeArchive } from '../archive/compose.ts';
 import { assumedLayers, spareLayers, withoutLayers } from '../archive/delta.ts';
 import { type ArchiveTree, archiveEntries, treeEntries } from '../archive/entries.ts';
 import { archiveFilename } from '../archive/filename.ts';
-import { cutRange, type Entry, type Layout, layoutArchive } from '../archive/layout.ts';
+import { cutRange, type Entry, type Layout, layoutArchive, type Piece } from '../archive/layout.ts';
 import { verifiedParts } from '../blobs/verified-parts.ts';
 import { CatalogueError } from '../errors.ts';
 import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
@@ -174,9 +173,22 @@ export function createRegistrySource({
 }
 
 /** Created here, because a closure in `open` would keep the parsed manifests and configs in memory. */
-function readerOf(layout: Layout, blobs: BlobReader): Archive['read'] {
+function readerOf(layout: Layout, blobs: ArchiveBlobs): Archive['read'] {
   return (range = { start: 0, end: layout.size }, ended) =>
-    composeArchive(cutRange(layout, range), blobs, ended);
+    composeArchive(inlined(cutRange(layout, range), blobs.known), blobs, ended);
+}
+
+/** Takes the blobs that are known already from memory, so that the first byte waits for a layer and not for a config. */
+function inlined(pieces: readonly Piece[], known: ReadonlyMap<Digest, Uint8Array>): readonly Piece[] {
+  return pieces.map(({ content, range }) => {
+    const bytes = content instanceof Uint8Array ? undefined : known.get(content.digest);
+    return { content: bytes ?? content, range };
+  });
+}
+
+interface ArchiveBlobs extends BlobReader {
+  /** The blobs that were read on the way and are kept in memory: configs. */
+  readonly known: ReadonlyMap<Digest, Uint8Array>;
 }
 
 /** What a reference points at. */
@@ -206,7 +218,7 @@ interface Found {
   readonly held: readonly Digest[];
   /** As in {@link Archive}. */
   readonly platform: Platform | undefined;
-  readonly blobs: BlobReader;
+  readonly blobs: ArchiveBlobs;
   /** The platforms that the name tells. */
   readonly suffix: Platform | Platforms | undefined;
 }
@@ -258,8 +270,9 @@ interface Source extends Pick<ArchiveTree, 'reference' | 'configs' | 'layers'> {
 const CONFIG_KEPT_MAX = 64 * 1024;
 
 /** Reads each blob from the repository of an image that has it; a config that is known already, from memory. */
-function blobsOf(client: RegistryClient, sources: readonly Source[]): BlobReader {
+function blobsOf(client: RegistryClient, sources: readonly Source[]): ArchiveBlobs {
   const readers = new Map<Digest, BlobReader>();
+  const known = new Map<Digest, Uint8Array>();
   // What one of them has to be signed for is not read past that for another one.
   for (const { reference, configs, layers, isSigned } of sources.toSorted(signedLast)) {
     const direct = client.blobs(reference);
@@ -269,15 +282,16 @@ function blobsOf(client: RegistryClient, sources: readonly Source[]): BlobReader
   for (const { configs, configBytes } of sources) {
     const [config] = configs;
     if (config === undefined || configBytes === undefined || configBytes.length > CONFIG_KEPT_MAX) continue;
-    readers.set(config.digest, inMemory(configBytes));
+    known.set(config.digest, configBytes);
   }
   return {
+    known,
     read(blob, range, signal) {
       const reader = readers.get(blob.digest);
       if (reader === undefined) throw new RangeError(`${blob.digest} is not of this archive`);
       return reader.read(blob, range, signal);
     },
-    prefetch: (blob, signal) => readers.get(blob.digest)?.prefetch?.(blob, signal),
+    prefetch: async (blob, signal) => readers.get(blob.digest)?.prefetch?.(blob, signal),
   };
 }
 
@@ -288,10 +302,6 @@ function signedLast(one: Source, other: Source): number {
 function oldest(times: readonly (number | undefined)[]): number | undefined {
   const known = times.filter((time) => time !== undefined);
   return known.length === 0 ? undefined : Math.min(...known);
-}
-
-function inMemory(bytes: Uint8Array): BlobReader {
-  return { read: async (_blob, range) => Readable.from([bytes.subarray(range?.start, range?.end)]) };
 }
 
 /** Starts several at once; the first failure ends the others. */

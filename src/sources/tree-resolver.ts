@@ -74,6 +74,7 @@ export async function resolveTree(
       bytes: found.bytes,
     });
     if (own.kind === 'index') return descend(own.manifests);
+    await client.checkSizes(reference, [own.config, ...own.layers], signal);
     await requireForeignLayers({ client, reference, signal }, own);
     configs.push(own.config);
     layers.push(...own.layers);

@@ -81,14 +81,15 @@ suite('a registry that breaks off or lies', { skip: skipUnless('docker-registry'
     ],
   ];
   for (const [what, makeHook] of faults) {
-    test(`that ${what}: the clients see a broken download, nothing wrong is kept, the next one is right`, async () => {
+    test(`that ${what}: the clients see a failed download, nothing wrong is kept, the next one is right`, async () => {
       bed.reset();
       const folder = await bed.newFolder();
       await using proxy = await bed.start(folder);
       bed.upstream.inject(forLayer(makeHook()));
       const clients = [1, 2, 3].map(() => bed.begin(proxy, published));
       for (const client of clients) {
-        await assert.rejects(client.done);
+        const ended = await client.done.catch(() => undefined);
+        assert.ok(ended === undefined || ended.status >= 400, 'refused before the first byte, or broken off');
         assert.ok(client.received() < published.expected.size);
       }
       assert.equal(await sizeOf(blobPath(folder, layer.digest)), undefined);
@@ -196,7 +197,7 @@ suite('a registry that breaks off or lies', { skip: skipUnless('docker-registry'
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);
     bed.upstream.inject(forLayer(() => ({ kind: 'answer', status: 404 })));
-    await assert.rejects(bed.get(proxy, published));
+    assert.equal((await bed.get(proxy, published)).status, 422);
     await bed.check(proxy, other);
     await isQuiet(proxy, folder);
   });

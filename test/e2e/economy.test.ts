@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
-import { image } from '../support/images.ts';
+import { image, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { runOrThrow, waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
@@ -48,7 +48,7 @@ suite('a download costs little', { skip: skipUnless('docker-registry', 'curl') }
     }
   });
 
-  test('the first byte leaves after the manifests and the config, before any layer', async () => {
+  test('the first byte leaves as soon as the first layer begins', async () => {
     await using registry = await startRegistry();
     const isLayer = layersOf(await standardImages(registry));
     const { promise: released, resolve: release } = Promise.withResolvers<void>();
@@ -60,13 +60,35 @@ suite('a download costs little', { skip: skipUnless('docker-registry', 'curl') }
     const firstByte = new Promise<void>((resolve, reject) => {
       response.once('error', reject).once('response', (message) => message.once('data', () => resolve()));
     });
-    await firstByte;
+    await waitFor(() => upstream.requests.some(({ path }) => isLayer(path)), {
+      what: 'the layer to be asked for',
+    });
     const answered = upstream.requests
       .filter(({ status }) => status !== 0)
       .map(({ path }) => path.split('/').at(-2));
-    assert.deepEqual(answered, ['manifests', 'manifests', 'blobs']);
+    assert.deepEqual(answered, ['manifests', 'manifests', 'blobs'], 'nothing more is waited for');
     release();
+    await firstByte;
     response.destroy();
+  });
+
+  test('the first byte does not wait for a second layer that does not begin', async () => {
+    await using registry = await startRegistry();
+    const layers = await Promise.all(['one', 'two'].map((name) => layer({ files: { [name]: name } })));
+    const platform = { os: 'linux', architecture: 'amd64' };
+    await push(registry.url, 'test/two', 'latest', image({ platform, layers }));
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    const second = layers[1]?.descriptor.digest ?? '';
+    await using upstream = await startFaultProxy(registry.url, {
+      hook: ({ path }) => (path.endsWith(second) ? { kind: 'hold', until: released } : undefined),
+    });
+    await using proxy = await startDockerProxy({ env: { DOCKERPROXY_INSECURE_REGISTRIES: upstream.host } });
+    const answer = await fetch(`${proxy.url}/dl?myimage=${upstream.host}/test/two`);
+    const reader = answer.body?.getReader();
+    assert.ok(((await reader?.read())?.value?.length ?? 0) > 0);
+    release();
+    for (let left = await reader?.read(); left?.done === false; left = await reader?.read());
+    assert.equal(answer.status, 200);
   });
 
   test('a client that goes ends the upstream request at once', async () => {

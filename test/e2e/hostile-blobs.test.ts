@@ -11,6 +11,7 @@ import {
   type How,
   LAYER,
   MEBIBYTE,
+  refused,
   startHostileBed,
 } from './hostile-bed.ts';
 
@@ -21,14 +22,20 @@ for (const [title, cacheSize] of [
   suite(`a registry that lies about layers, ${title}`, { concurrency: 8, timeout: 180_000 }, () => {
     let bed: HostileBed;
     const breaks = (what: string, how: How): void => broken(() => bed, what, how);
+    const refuses = (what: string, status: number, code: string, how: How): void =>
+      refused(() => bed, what, status, code, how);
 
     before(async () => {
       bed = await startHostileBed({ DOCKERPROXY_CACHE_SIZE: cacheSize });
     });
     after(() => bed.close());
 
-    breaks('longer than the manifest says', () => ({ layer: answering(Buffer.alloc(1_000_000)) }));
-    breaks('shorter than the manifest says', () => ({ layer: answering(Buffer.alloc(5)) }));
+    refuses('longer than the manifest says', 422, 'size-mismatch', () => ({
+      layer: answering(Buffer.alloc(1_000_000)),
+    }));
+    refuses('shorter than the manifest says', 422, 'size-mismatch', () => ({
+      layer: answering(Buffer.alloc(5)),
+    }));
     breaks('no end of it', () => ({ layer: flooding() }));
     breaks('other bytes', ({ layers: [layer] }) => ({
       layer: answering(Buffer.alloc(layer?.descriptor.size ?? 0)),
@@ -45,12 +52,14 @@ for (const [title, cacheSize] of [
     breaks('chunks that are none', () => ({
       layer: raw('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n'),
     }));
-    breaks('another part than was asked for', () => ({
+    refuses('another part than was asked for', 502, 'content-mismatch', () => ({
       layer: (_request, response) =>
         void response.writeHead(206, { 'content-range': 'bytes 7-9/10', 'content-length': 3 }).end('abc'),
     }));
-    breaks('nothing', () => ({ layer: (_request, response) => void response.writeHead(404).end() }));
-    breaks('no HTTP', () => ({ layer: raw('SSH-2.0-OpenSSH_9.2\r\n') }));
+    refuses('nothing', 422, 'layer-unavailable', () => ({
+      layer: (_request, response) => void response.writeHead(404).end(),
+    }));
+    refuses('no HTTP', 502, 'registry-failed', () => ({ layer: raw('SSH-2.0-OpenSSH_9.2\r\n') }));
 
     test('a gzip bomb passes as it is, and nobody unpacks it', { timeout: 60_000 }, async () => {
       const bomb = gzipSync(Buffer.alloc(256 * MEBIBYTE));

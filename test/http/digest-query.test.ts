@@ -72,6 +72,7 @@ function registryOf(samples: readonly Sample[]): { client: RegistryClient; manif
     resolveTag: async () => undefined,
     tags: async () => ({ tags: [], isComplete: true }),
     hasBlob: async () => true,
+    checkSizes: async () => {},
     referrers: async () => undefined,
     blobs: () => ({
       read: async ({ digest }) => Readable.from([blobs.get(digest) ?? assert.fail(digest)]),

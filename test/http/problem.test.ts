@@ -39,6 +39,7 @@ const STATUSES: Record<ErrorCode, number> = {
   'too-many-layers': 422,
   'layer-unavailable': 422,
   'request-too-costly': 422,
+  'size-mismatch': 422,
   'registry-rate-limited': 429,
   'headers-too-large': 431,
   'internal-error': 500,

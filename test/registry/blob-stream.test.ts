@@ -42,7 +42,7 @@ suite("a blob's stream", () => {
         });
       },
     });
-    await send(streamBlob([hostOf(() => chunks, released)], descriptor, whole, always), sink);
+    await send(await streamBlob([hostOf(() => chunks, released)], descriptor, whole, always), sink);
     await new Promise<void>((resolve) => sink.end(resolve));
     assert.deepEqual(released, chunks);
     assert.deepEqual(written, chunks);
@@ -50,7 +50,7 @@ suite("a blob's stream", () => {
 
   test('a host that sends a short page instead leaves no trace', async () => {
     const lying = hostOf(() => [Buffer.from('<html>Please sign in</html>')]);
-    const stream = streamBlob([lying, hostOf(() => chunks)], descriptor, whole, always);
+    const stream = await streamBlob([lying, hostOf(() => chunks)], descriptor, whole, always);
     assert(bytes.equals(await buffer(stream)));
   });
 
@@ -61,7 +61,7 @@ suite("a blob's stream", () => {
       await gate.promise;
       yield* chunks.slice(9);
     });
-    const stream = streamBlob([host], descriptor, whole, always);
+    const stream = await streamBlob([host], descriptor, whole, always);
     let seen = 0;
     stream.on('data', (chunk: Buffer) => {
       seen += chunk.length;

@@ -54,6 +54,7 @@ async function setUp(staleIfError = 24 * HOUR_MS, tagTtl = 0): Promise<Setup> {
       return setup.statesDigest ? digest : undefined;
     },
     hasBlob: async () => true,
+    checkSizes: async () => {},
     referrers: async () => undefined,
     blobs: () => memorySource(),
   };

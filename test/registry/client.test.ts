@@ -10,7 +10,7 @@ import { after, afterEach, before, beforeEach, suite, test } from 'node:test';
 import type { HttpClient } from '../../src/net/http-client.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { parseDigest, sha256 } from '../../src/oci/digest.ts';
-import { parseReference } from '../../src/oci/reference.ts';
+import { parseReference, type Repository } from '../../src/oci/reference.ts';
 import type { Authorizer, RegistryAuthorizer } from '../../src/registry/authorizer.ts';
 import { createRegistryClient, type RegistryClient, registryOrigin } from '../../src/registry/client.ts';
 import { missingOrPrivate } from '../../src/registry/status-error.ts';
@@ -73,10 +73,12 @@ suite('the registry client, against a real registry behind faults', {
   };
 
   /** What a stream gave away before it failed, and why it failed. */
-  async function untilFailure(stream: Readable): Promise<{ given: number; error: unknown }> {
+  async function untilFailure(
+    stream: Readable | Promise<Readable>,
+  ): Promise<{ given: number; error: unknown }> {
     let given = 0;
     try {
-      for await (const chunk of stream as AsyncIterable<Buffer>) given += chunk.length;
+      for await (const chunk of (await stream) as AsyncIterable<Buffer>) given += chunk.length;
     } catch (error) {
       return { given, error };
     }
@@ -206,15 +208,77 @@ suite('the registry client, against a real registry behind faults', {
     for (const at of [0, MEBIBYTE / 2, MEBIBYTE - 1]) {
       test(`with byte ${at} wrong fail before their last bytes are out`, async () => {
         proxy.inject(() => ({ kind: 'flip', at }));
-        const { given, error } = await untilFailure(await open());
+        const { given, error } = await untilFailure(open());
         assert.equal(given < big.size, true);
         assert.equal((error as { code?: string }).code, 'content-mismatch');
       });
     }
 
+    test('whose size was seen to be wrong are refused by one byte, in this registry and for a while', async () => {
+      let time = 1000;
+      await using own = createStack({ hosts: [proxy.host, registry.host], now: () => time });
+      const { client } = own;
+      const wrong = { ...big, size: MEBIBYTE - 7 };
+      const check = async (at: Repository = repository()): Promise<void> =>
+        client.checkSizes(at, [big, wrong], never);
+      await check();
+      assert.equal(proxy.requests.length, 0);
+      for (const range of [undefined, { start: 500, end: 600 }]) {
+        await assert.rejects(client.blobs(repository()).read(wrong, range, never), { code: 'size-mismatch' });
+      }
+      await assert.rejects(check(), {
+        code: 'size-mismatch',
+        status: 422,
+        message: /states 1048569 bytes for the blob sha256:\w+, but 127.0.0.1:\d+ sends 1048576\.$/,
+      });
+      assert.equal(ranges().at(-1), 'bytes=0-0');
+      const asked = proxy.requests.length;
+      await client.checkSizes(repository(), [big], never);
+      await check(parseReference(`${registry.host}/test/image`));
+      time += 600_001;
+      await check();
+      assert.equal(proxy.requests.length, asked);
+    });
+
+    test('whose size is right after all are asked for once more', async () => {
+      proxy.inject(() => ({
+        kind: 'answer',
+        status: 200,
+        headers: { 'content-length': '14' },
+        body: 'something else',
+      }));
+      await assert.rejects(read(), { code: 'size-mismatch' });
+      proxy.inject(undefined);
+      const { length: asked } = proxy.requests;
+      for (let round = 0; round < 2; round++) await stack.client.checkSizes(repository(), [big], never);
+      assert.equal(proxy.requests.length, asked + 1);
+    });
+
+    test('that end early without a length are too short where their digest is right', async () => {
+      const wrong = { ...big, size: MEBIBYTE + 7 };
+      proxy.inject(() => ({
+        kind: 'answer',
+        status: 200,
+        headers: { 'transfer-encoding': 'chunked' },
+        body: Buffer.from(bytes),
+      }));
+      const { error } = await untilFailure(open(wrong));
+      assert.equal((error as { code?: string }).code, 'size-mismatch');
+      assert.equal(proxy.requests.length, 1, 'it is not asked for again');
+    });
+
+    test('of a foreign layer say nothing of what the registry has', async () => {
+      const mediaType = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
+      const wrong = { ...big, mediaType, size: 7 };
+      await assert.rejects(read(wrong), { code: 'size-mismatch' });
+      const { length: asked } = proxy.requests;
+      await stack.client.checkSizes(repository(), [wrong], never);
+      assert.equal(proxy.requests.length, asked);
+    });
+
     test('are verified over all their parts', async () => {
       inTurn({ kind: 'cut', after: 400_000 }, { kind: 'flip', at: 100 });
-      const { given, error } = await untilFailure(await open());
+      const { given, error } = await untilFailure(open());
       assert.ok(given < big.size);
       assert.equal((error as { code?: string }).code, 'content-mismatch');
     });
@@ -361,13 +425,13 @@ suite('the registry client, against a real registry behind faults', {
     test('are given up when nothing comes five times in a row', async () => {
       let answered = 0;
       proxy.inject(() => (answered++ === 0 ? { kind: 'cut', after: 200_000 } : { kind: 'drop' }));
-      const { given, error } = await untilFailure(await open());
+      const { given, error } = await untilFailure(open());
       assert.ok(given <= 200_000);
       assert.equal((error as { code?: string }).code, 'registry-failed');
       assert.deepEqual(ranges(), [undefined, ...Array(4).fill(`bytes=200000-${MEBIBYTE - 1}`)]);
     });
 
-    const lies: [title: string, fault: () => Fault, message: RegExp][] = [
+    const lies: [title: string, fault: () => Fault, code: string, message: RegExp][] = [
       [
         'whose Content-Length is another one',
         () => ({
@@ -376,7 +440,8 @@ suite('the registry client, against a real registry behind faults', {
           headers: { 'content-length': `${MEBIBYTE - 1}` },
           body: bytes.subarray(1),
         }),
-        /has 1048575 bytes instead of 1048576/,
+        'size-mismatch',
+        /states 1048576 bytes for the blob sha256:\w+, but 127.0.0.1:\d+ sends 1048575\.$/,
       ],
       [
         'that are longer than the manifest says',
@@ -386,20 +451,22 @@ suite('the registry client, against a real registry behind faults', {
           headers: { 'transfer-encoding': 'chunked' },
           body: Buffer.concat([bytes, Buffer.alloc(1)]),
         }),
-        /longer than the manifest says/,
+        'size-mismatch',
+        /states 1048576 bytes for the blob sha256:\w+, but 127.0.0.1:\d+ sends more\.$/,
       ],
       [
         'that are other bytes of the same length',
         () => ({ kind: 'answer', status: 200, body: Buffer.alloc(MEBIBYTE) }),
+        'content-mismatch',
         /has another digest/,
       ],
     ];
-    for (const [title, fault, message] of lies) {
+    for (const [title, fault, code, message] of lies) {
       test(`${title} are refused, and not asked for again`, async () => {
         proxy.inject(fault);
-        const { given, error } = await untilFailure(await open());
+        const { given, error } = await untilFailure(open());
         assert.ok(given < big.size);
-        assert.equal((error as { code?: string }).code, 'content-mismatch');
+        assert.equal((error as { code?: string }).code, code);
         assert.match((error as Error).message, message);
         assert.equal(proxy.requests.length, 1);
       });
@@ -481,7 +548,7 @@ suite('the registry client, against a real registry behind faults', {
     const wrong: [contentRange: string | undefined, message: RegExp][] = [
       [`bytes 0-99/${MEBIBYTE}`, /another range was sent/],
       [`bytes 101-199/${MEBIBYTE}`, /another range was sent/],
-      [`bytes 100-199/${MEBIBYTE + 1}`, /has 1048577 bytes instead of 1048576/],
+      [`bytes 100-199/${MEBIBYTE + 1}`, /states 1048576 bytes .* sends 1048577/],
       ['bytes */1048576', /another range was sent/],
       ['100-199', /another range was sent/],
       [undefined, /another range was sent/],
@@ -490,7 +557,10 @@ suite('the registry client, against a real registry behind faults', {
       test(`with Content-Range: ${contentRange ?? '(absent)'} are refused`, async () => {
         const headers = contentRange === undefined ? {} : { 'content-range': contentRange };
         proxy.inject(() => ({ kind: 'answer', status: 206, headers, body: bytes.subarray(100, 200) }));
-        await assert.rejects(read(big, { start: 100, end: 200 }), { code: 'content-mismatch', message });
+        await assert.rejects(read(big, { start: 100, end: 200 }), {
+          code: /^(?:content|size)-mismatch$/,
+          message,
+        });
         assert.equal(proxy.requests.length, 1);
       });
     }
@@ -589,46 +659,42 @@ suite('the registry client, against a real registry behind faults', {
         await isGone();
         assert.equal(proxy.requests.length, 1);
       });
-
-      test(`and ${way} ends the upstream request at once, before its answer`, async () => {
-        const asked = Promise.withResolvers<void>();
-        proxy.inject(() => {
-          asked.resolve();
-          return { kind: 'hold', until: new Promise(() => {}) };
-        });
-        const abort = new AbortController();
-        const stream = await open(big, undefined, abort.signal);
-        const ended = untilFailure(stream);
-        await asked.promise;
-        if (way === 'aborts the signal') abort.abort();
-        else stream.destroy();
-        await isGone();
-        await ended;
-      });
-
-      test(`and ${way} in the pause between two tries causes no other try`, async () => {
-        const abort = new AbortController();
-        const paused = Promise.withResolvers<void>();
-        await using ours = createStack({
-          hosts: [proxy.host],
-          pause: async (_milliseconds, signal) => {
-            paused.resolve();
-            await once(signal, 'abort');
-            signal.throwIfAborted();
-          },
-        });
-        proxy.inject(() => ({ kind: 'drop' }));
-        const stream = await ours.client.blobs(repository()).read(big, undefined, abort.signal);
-        const ended = untilFailure(stream);
-        await paused.promise;
-        if (way === 'aborts the signal') abort.abort();
-        else stream.destroy();
-        await ended;
-        proxy.inject(undefined);
-        assert.deepEqual(await read(), bytes);
-        assert.equal(proxy.requests.length, 2);
-      });
     }
+
+    test('and aborts the signal ends the upstream request at once, before its answer', async () => {
+      const asked = Promise.withResolvers<void>();
+      proxy.inject(() => {
+        asked.resolve();
+        return { kind: 'hold', until: new Promise(() => {}) };
+      });
+      const abort = new AbortController();
+      const ended = untilFailure(open(big, undefined, abort.signal));
+      await asked.promise;
+      abort.abort();
+      await isGone();
+      await ended;
+    });
+
+    test('and aborts the signal in the pause between two tries causes no other try', async () => {
+      const abort = new AbortController();
+      const paused = Promise.withResolvers<void>();
+      await using ours = createStack({
+        hosts: [proxy.host],
+        pause: async (_milliseconds, signal) => {
+          paused.resolve();
+          await once(signal, 'abort');
+          signal.throwIfAborted();
+        },
+      });
+      proxy.inject(() => ({ kind: 'drop' }));
+      const ended = untilFailure(ours.client.blobs(repository()).read(big, undefined, abort.signal));
+      await paused.promise;
+      abort.abort();
+      await ended;
+      proxy.inject(undefined);
+      assert.deepEqual(await read(), bytes);
+      assert.equal(proxy.requests.length, 2);
+    });
 
     test('an aborted manifest is an AbortError', async () => {
       const abort = new AbortController();

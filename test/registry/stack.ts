@@ -81,7 +81,14 @@ export function createStack(options: StackOptions): Stack {
     ...(limits.metadataTimeout !== undefined && { timeout: limits.metadataTimeout }),
   });
   const retry = createRetry({ random: () => 0.5, pause });
-  const client = createRegistryClient({ http, authorizer, insecure: new Set(hosts), retry, ...limits });
+  const client = createRegistryClient({
+    http,
+    authorizer,
+    insecure: new Set(hosts),
+    retry,
+    ...limits,
+    ...(now && { now }),
+  });
   const signatures = createImageSignatures({ client, policy: createTrustPolicy([]) });
   return { http, authorizer, client, signatures, [Symbol.asyncDispose]: () => http.close() };
 }

@@ -28,6 +28,7 @@ function clientOf(work: () => Promise<void>, bytes = 0): RegistryClient {
     resolveTag: async () => void (await work()),
     tags: () => work().then(() => ({ tags: [], isComplete: true })),
     hasBlob: async () => (await work()) === undefined,
+    checkSizes: work,
     blobs: () => ({ read: () => assert.fail('No blob is read past the budget') }),
   };
 }

@@ -63,6 +63,7 @@ function createRegistry() {
     resolveTag: async () => undefined,
     tags: async () => ({ tags: [], isComplete: true }),
     hasBlob: async () => true,
+    checkSizes: async () => {},
     referrers: async () => undefined,
     blobs: () => ({
       read: async ({ digest }) => Readable.from([blobs.get(digest) ?? assert.fail(digest)]),

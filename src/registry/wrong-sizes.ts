@@ -1,0 +1,32 @@
+import { LRUCache } from 'lru-cache';
+import { CatalogueError } from '../errors.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { isForeignLayer } from '../oci/manifest.ts';
+
+/** Remembers for a short time which blobs of a registry were seen to have another size than a manifest states. */
+export interface WrongSizes {
+  /** Takes note of an error that reading a blob failed with, where it is `size-mismatch`. */
+  note(domain: string, blob: Descriptor, error: unknown): void;
+  has(domain: string, blob: Descriptor): boolean;
+  forget(domain: string, blob: Descriptor): void;
+}
+
+const TTL_MS = 10 * 60_000;
+const MAX = 10_000;
+
+/** @param now milliseconds since some fixed moment */
+export function createWrongSizes(now: () => number): WrongSizes {
+  const known = new LRUCache<string, true>({ max: MAX, ttl: TTL_MS, perf: { now }, ttlResolution: 0 });
+  // One registry must not decide what another one has.
+  const keyOf = (domain: string, { digest, size }: Descriptor): string => `${domain} ${digest} ${size}`;
+  return {
+    note(domain, blob, error) {
+      // The author of a foreign layer chooses the host that sends it, so that it says nothing of the registry's blob.
+      const isOurs =
+        error instanceof CatalogueError && error.code === 'size-mismatch' && !isForeignLayer(blob);
+      if (isOurs) known.set(keyOf(domain, blob), true);
+    },
+    has: (domain, blob) => known.has(keyOf(domain, blob)),
+    forget: (domain, blob) => void known.delete(keyOf(domain, blob)),
+  };
+}
