@@ -343,7 +343,7 @@ suite('the registry client, against a real registry behind faults', {
 
     test('are continued after a registry that fell silent', async () => {
       inTurn({ kind: 'stall', after: 200_000 });
-      await using impatient = createStack({ hosts: [proxy.host], idleTimeout: 100 });
+      await using impatient = createStack({ hosts: [proxy.host], idleTimeout: 1000 });
       const stream = await impatient.client.blobs(repository()).read(big, undefined, never);
       assert.deepEqual(await buffer(stream), bytes);
       assert.deepEqual(ranges(), [undefined, `bytes=200000-${MEBIBYTE - 1}`]);
