@@ -79,6 +79,7 @@ suite('manifests', () => {
     undefined,
     null,
     'application/vnd.docker.container.image.v1',
+    'application/vnd.docker.image.config.v1+json',
     'application/vnd.docker.container.image.rootfs.config+json',
     'application/vnd.oci.image.config.v2+json',
     'application/vnd.oci.image.serialization.config.v1+json',
