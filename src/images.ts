@@ -22,6 +22,7 @@ import { rememberingBlobs } from './registry/known-blobs.ts';
 import { createManifestStore, type Shelf } from './registry/manifest-store.ts';
 import { createRedisShelf } from './registry/redis-shelf.ts';
 import { createSharedManifestStore } from './registry/shared-manifest-store.ts';
+import { keepingSmallBlobs } from './registry/small-blobs.ts';
 import { createUpstreamBudgets, type UpstreamLimits } from './registry/upstream-budget.ts';
 import { createBriefCatalogue } from './sources/brief-catalogue.ts';
 import { budgetedCatalogue, budgetedSource } from './sources/budgeted.ts';
@@ -118,7 +119,7 @@ export async function openImages(
   const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;
   const caching =
     blobs === undefined
-      ? upstream.client
+      ? keepingSmallBlobs({ client: upstream.client, caches })
       : createCachingClient({
           ...{ client: upstream.client, blobs, staleIfError, tagTtl, now: Date.now },
           ...rememberedBy(createDiskShelf(cacheDir, blobs.storage.reserve), config, redis),
