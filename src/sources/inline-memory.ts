@@ -129,7 +129,7 @@ function inlineBytes(parts: readonly { readonly content: Content }[]): number {
 function usedUp(): CatalogueError {
   return new CatalogueError(
     'overloaded',
-    'The metadata of the archives under way fills the memory that this service has for it. Try again in a few seconds.',
+    'This service is out of memory for the metadata of archives. Try again in a few seconds.',
     { retryAfter: RETRY_AFTER_S },
   );
 }
