@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { answering, type HostileRegistry, startHostileRegistry } from '../support/hostile-registry.ts';
+import { waitFor } from '../support/process.ts';
 import { digest, manifestOf, OCI_INDEX, outcome } from './hostile-bed.ts';
 
 const FOREIGN = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
@@ -85,12 +86,15 @@ suite('upstream amplification by one request', { timeout: 180_000 }, () => {
 
   test('what costs more than a handful of requests takes a download slot, one image does not', async () => {
     const stop = new AbortController();
-    const held = await Promise.all(
-      ['held/1', 'held/2'].map((repository) => {
-        registry.misbehave(repository, { layer: (_request, response) => response.flushHeaders() });
-        return fetch(`${proxy.url}/dl?myimage=${registry.host}/${repository}`, { signal: stop.signal });
-      }),
-    );
+    const held = ['held/1', 'held/2'].map((repository) => {
+      registry.misbehave(repository, { layer: (_request, response) => response.flushHeaders() });
+      return fetch(`${proxy.url}/dl?myimage=${registry.host}/${repository}`, { signal: stop.signal });
+    });
+    const ended = Promise.allSettled(held);
+    // Both hold their slots, and their responses wait for the layer.
+    const blobs = (repository: string) =>
+      registry.requests().filter(({ url }) => url?.includes(`/${repository}/blobs/`));
+    await waitFor(() => ['held/1', 'held/2'].every((repository) => blobs(repository).length > 1));
     const images = foreignImages('slots', 20);
     const [image = ''] = images;
     assert.equal(await status(`/dl?${query(images)}`, 'HEAD'), 429);
@@ -100,7 +104,7 @@ suite('upstream amplification by one request', { timeout: 180_000 }, () => {
     assert.equal(await status(`/dl?myimage=${registry.host}/honest/slots`, 'HEAD'), 200);
     assert.equal(await status(`/api/v1/image?myimage=${registry.host}/honest/details`), 200);
     stop.abort();
-    await Promise.allSettled(held.map((response) => response.arrayBuffer()));
+    await ended;
   });
 
   test('layers that are too many to be asked for are refused without one question', async () => {
