@@ -71,7 +71,7 @@ suite('the guard, in a network where there is an inside and an outside', {
         'a redirect to the inside': 'address-refused',
         'a redirect to a listed registry': 'address-refused',
         'a realm at a listed registry': 'address-refused',
-        'a foreign layer at a listed registry': 'broken',
+        'a foreign layer at a listed registry': 'address-refused',
         'a name that is public at first': 'whole',
         'and inside afterwards': 'address-refused',
         'the listed registry itself': 'whole',
