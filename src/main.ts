@@ -153,12 +153,13 @@ async function serve(args: readonly string[]): Promise<void> {
   const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
   const workers = countWorkers(config, { cores: availableParallelism(), memory: memoryLimit() });
   const here = environment(logger);
-  const shortage = describeDescriptorShortage(config, workers, here.descriptorLimit);
-  if (shortage !== undefined) logger.warn(shortage);
   const service =
     workers === 1
       ? await createSingle(config, here, sockets)
       : await createPrimary(config, here, { workers, sockets, fork: forkWorker, randomBytes });
+  // After mistakes in the settings, which end the process.
+  const shortage = describeDescriptorShortage(config, workers, here.descriptorLimit);
+  if (shortage !== undefined) logger.warn(shortage);
   const manager = createServiceManager({
     variables,
     pid: process.pid,
