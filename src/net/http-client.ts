@@ -6,13 +6,20 @@ import { createSecureContext, getCACertificates } from 'node:tls';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { LRUCache } from 'lru-cache';
-import { Agent, buildConnector, type Dispatcher, ProxyAgent, request as send } from 'undici';
+import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent, request as send } from 'undici';
 import { CatalogueError } from '../errors.ts';
 import { type HostTls, PLAIN_TLS } from '../oci/registry-host.ts';
 import { trustSystemAuthorities } from '../system-authorities.ts';
 import type { Guard } from './guard.ts';
 import { createStrangerLookup, type Lookup, lookupBySystem } from './name-lookup.ts';
-import { createBreakWatch, isPlainLength, mending, type Ways, wrongLength } from './one-more-try.ts';
+import {
+  createBreakWatch,
+  isPlainLength,
+  mending,
+  type Ways,
+  type WrapConnector,
+  wrongLength,
+} from './one-more-try.ts';
 import type { FindProxy } from './proxies.ts';
 import { createReadBuffers } from './read-buffers.ts';
 import { type Hop, nextHop } from './redirect.ts';
@@ -116,14 +123,15 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const breaks = createBreakWatch();
   /** Origins whose responses the parser refuses unless they are repaired. */
   const odd = new LRUCache<string, true>({ max: ODD_ORIGINS_REMEMBERED });
+  const common = { ...timeouts, maxHeaderSize: HEAD_LIMIT };
+  const waysBy = (dispatcher: (wrap: WrapConnector, pool: Pool.Options) => Dispatcher): Ways => ({
+    pooled: dispatcher(breaks.watch, common),
+    // Without pipelining, undici closes each connection after its response.
+    single: dispatcher(mending, { ...common, pipelining: 0 }),
+  });
   const waysFor = (judge: Guard['judgeAddresses'], lookup: Lookup, tls?: HostTls): Ways => {
     const connect = connectorFor(lookup, { timeout: connectTimeout }, onread, judge, tls);
-    const common = { ...timeouts, maxHeaderSize: HEAD_LIMIT };
-    return {
-      pooled: new Agent({ ...common, connect: breaks.watch(connect) }),
-      // Without pipelining, undici closes each connection after its response.
-      single: new Agent({ ...common, connect: mending(connect), pipelining: 0 }),
-    };
+    return waysBy((wrap, pool) => new Agent({ ...pool, connect: wrap(connect) }));
   };
   // Apart, so that nobody gets a connection that another one was allowed.
   const judged = waysFor(guard.judgeAddresses, strangerLookup);
@@ -133,19 +141,23 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   /** Nobody but the origin itself leads to it by its own way. */
   const isOwn = (origin: string, chosenBy: string | undefined): boolean =>
     origin === own?.origin && (chosenBy ?? origin) === origin;
-  const proxied = new Map<string, ProxyAgent>();
-  const proxyAgent = ({ href: uri }: URL, withOwn: boolean): ProxyAgent => {
-    const key = `${withOwn} ${uri}`;
+  const proxied = new Map<string, Ways>();
+  const proxiedWays = ({ href: uri }: URL, withOwn: boolean): Ways => {
     const requestTls = tlsOptions(withOwn ? own?.tls : undefined);
-    const agent = proxied.get(key) ?? new ProxyAgent({ uri, requestTls, connectTimeout, ...timeouts });
-    proxied.set(key, agent);
-    return agent;
+    return waysBy((wrap, pool) => {
+      // undici makes the connector, and passes no other option on where it doesn't tunnel.
+      const factory = (origin: string | URL, made: { readonly connect: buildConnector.connector }): Pool =>
+        new Pool(origin, { ...made, ...pool, connect: wrap(made.connect) });
+      return new ProxyAgent({ ...pool, uri, requestTls, connectTimeout, factory });
+    });
   };
   const waysTo = (origin: string, chosenBy: string | undefined, proxy: URL | undefined): Ways => {
     if (proxy !== undefined) {
-      // A proxied connection bypasses our connector, so that its responses are not repaired.
-      const agent = proxyAgent(proxy, isOwn(origin, chosenBy));
-      return { pooled: agent, single: agent };
+      const withOwn = isOwn(origin, chosenBy);
+      const key = `${withOwn} ${proxy.href}`;
+      const ways = proxied.get(key) ?? proxiedWays(proxy, withOwn);
+      proxied.set(key, ways);
+      return ways;
     }
     if (ownWays !== undefined && isOwn(origin, chosenBy)) return ownWays;
     return guard.trusts(origin, chosenBy) ? trusted : judged;
@@ -235,8 +247,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       }
     },
     async close() {
-      const ways = [judged, trusted, ...(ownWays ? [ownWays] : [])];
-      const agents = [...ways.flatMap(({ pooled, single }) => [pooled, single]), ...proxied.values()];
+      const ways = [judged, trusted, ...(ownWays ? [ownWays] : []), ...proxied.values()];
+      const agents = ways.flatMap(({ pooled, single }) => [pooled, single]);
       await Promise.all(agents.map((agent) => agent.close()));
     },
   };

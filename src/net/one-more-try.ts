@@ -9,13 +9,16 @@ export interface Ways {
   readonly single: Dispatcher;
 }
 
+/** Changes what a connector's connections do. */
+export type WrapConnector = (connect: buildConnector.connector) => buildConnector.connector;
+
 /** The reason why a failed request should be repeated immediately, over a new connection. */
 export type Reason = 'reused' | 'odd';
 
 /** Recognizes broken connections and responses. */
 export interface BreakWatch {
   /** Watches the connections of a connector. */
-  watch(connect: buildConnector.connector): buildConnector.connector;
+  readonly watch: WrapConnector;
   /**
    * Returns why to repeat a request: `reused` if a reused connection ended before the response, which Go's client
    * repeats, too; `odd` if the parser refused the response; undefined if it should not be repeated.
@@ -64,14 +67,12 @@ export function wrongLength(): Error {
 }
 
 /** Wraps a connector whose connections serve one response each, and repairs that response. */
-export function mending(connect: buildConnector.connector): buildConnector.connector {
-  return (target, callback) =>
-    connect(target, (...[error, socket]) => {
-      if (error !== null) return callback(error, null);
-      mendAnswer(socket);
-      callback(null, socket);
-    });
-}
+export const mending: WrapConnector = (connect) => (target, callback) =>
+  connect(target, (...[error, socket]) => {
+    if (error !== null) return callback(error, null);
+    mendAnswer(socket);
+    callback(null, socket);
+  });
 
 /** Reads the bytes received on the connection from undici's own errors; 0 if they don't state it. */
 function bytesOf(error: Error): number {

@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { createGuard } from '../../src/net/guard.ts';
 import { createHttpClient, readBody } from '../../src/net/http-client.ts';
-import { makeCertificates } from '../support/certificates.ts';
-import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryCertificate } from '../../src/tls/self-signed-provider.ts';
+import { startForwardProxy } from '../support/forward-proxy.ts';
 import { type RawAnswer, type RawServer, startRawServer } from '../support/raw-server.ts';
 
 const never = new AbortController().signal;
+const pair = temporaryCertificate(['127.0.0.1'], Date.now());
 const BODY = '{"a":1}';
 const LENGTH = `Content-Length: ${BODY.length}\r\n`;
 const CHUNKED = 'Transfer-Encoding: chunked\r\n';
@@ -22,10 +20,27 @@ interface Bed extends AsyncDisposable {
   header(name: string): string | undefined;
 }
 
-async function startBed(answer: (...which: [number, number, string]) => RawAnswer): Promise<Bed> {
+/** The ways to a server. It is its own proxy for plain HTTP, which needs no tunnel. */
+const WAYS = ['directly', 'over TLS', 'through a proxy', 'through a tunnel'] as const;
+type Way = (typeof WAYS)[number];
+
+async function startBed(
+  answer: (...which: [number, number, string]) => RawAnswer,
+  way: Way = 'directly',
+): Promise<Bed> {
   const stack = new AsyncDisposableStack();
-  const server = stack.use(await startRawServer(answer));
-  const http = createHttpClient({ guard: createGuard([server.origin]), userAgent: 'test' });
+  const isSecure = way === 'over TLS' || way === 'through a tunnel';
+  const server = stack.use(await startRawServer(answer, isSecure ? pair : undefined));
+  const forward = stack.use(await startForwardProxy({ names: { '127.0.0.1': '127.0.0.1' } }));
+  const proxies = { 'through a proxy': server.origin, 'through a tunnel': forward.url };
+  const { [way]: proxy }: Partial<Record<Way, string>> = proxies;
+  const tls = { authorities: [], certificate: undefined, key: undefined, skipVerify: true };
+  const http = createHttpClient({
+    guard: createGuard([server.origin]),
+    userAgent: 'test',
+    ...(isSecure && { own: { origin: server.origin, headers: {}, tls } }),
+    ...(proxy !== undefined && { findProxy: () => new URL(proxy) }),
+  });
   stack.defer(() => http.close());
   let header: Bed['header'] = () => undefined;
   return {
@@ -115,128 +130,100 @@ const REFUSED: [title: string, bytes: string][] = [
   ['a body that is shorter than its length', ok('Content-Length: 9\r\n')],
 ];
 
-suite('an answer is taken with', { concurrency: true }, () => {
-  for (const [title, bytes, ends = false] of TAKEN) {
-    test(title, async () => {
-      await using bed = await startBed(() => ({ bytes, ends }));
-      // Twice, because the second request starts with the dispatcher that worked for the first.
-      assert.deepEqual([await bed.get(), await bed.get()], [`200 ${BODY}`, `200 ${BODY}`]);
-      assert.ok(bed.server.requests.length <= 3, 'an odd answer costs one request more, once');
-    });
-  }
+for (const way of WAYS) {
+  suite(`an answer ${way} is taken with`, { concurrency: true }, () => {
+    for (const [title, bytes, ends = false] of TAKEN) {
+      test(title, async () => {
+        await using bed = await startBed(() => ({ bytes, ends }), way);
+        // Twice, because the second request starts with the dispatcher that worked for the first.
+        assert.deepEqual([await bed.get(), await bed.get()], [`200 ${BODY}`, `200 ${BODY}`]);
+        assert.ok(bed.server.requests.length <= 3, 'an odd answer costs one request more, once');
+      });
+    }
 
-  for (const [title, bytes] of TAKEN_NEXT) {
-    test(title, async () => {
-      await using bed = await startBed(() => ({ bytes }));
-      const answers = [await bed.get(), await bed.get(), await bed.get()];
-      assert.deepEqual(answers, ['registry-failed', `200 ${BODY}`, `200 ${BODY}`]);
-    });
-  }
+    for (const [title, bytes] of TAKEN_NEXT) {
+      test(title, async () => {
+        await using bed = await startBed(() => ({ bytes }), way);
+        const answers = [await bed.get(), await bed.get(), await bed.get()];
+        assert.deepEqual(answers, ['registry-failed', `200 ${BODY}`, `200 ${BODY}`]);
+      });
+    }
 
-  test('a body that HEAD announces but does not send', async () => {
-    await using bed = await startBed(() => ({ bytes: ok(LENGTH + LENGTH, '') }));
-    assert.equal(await bed.get('/', 'HEAD'), '200 ');
-  });
-
-  test('several lines of a header: the first one, but all of a list', async () => {
-    const twice = (name: string, ...values: string[]) => values.map((one) => `${name}: ${one}\r\n`).join('');
-    const headers = twice('Location', '/a', '/b') + twice('Link', '<a>', '<b>');
-    const challenges = twice('WWW-Authenticate', 'Basic', 'Bearer');
-    await using bed = await startBed(() => ({ bytes: ok(headers + challenges + LENGTH) }));
-    await bed.get();
-    assert.equal(bed.header('location'), '/a');
-    assert.equal(bed.header('link'), '<a>, <b>');
-    assert.equal(bed.header('www-authenticate'), 'Basic, Bearer');
-  });
-});
-
-suite('an answer is refused with', { concurrency: true }, () => {
-  for (const [title, bytes] of REFUSED) {
-    test(title, async () => {
-      await using bed = await startBed(() => ({ bytes, ends: true }));
-      assert.equal(await bed.get(), 'registry-failed');
-      assert.ok(bed.server.requests.length <= 2, `${bed.server.requests.length} requests`);
-    });
-  }
-});
-
-suite('a kept connection that ends instead of an answer', { concurrency: true }, () => {
-  const ends: [title: string, answer: RawAnswer][] = [
-    ['is reset', 'reset'],
-    ['is closed', { bytes: '', ends: true }],
-  ];
-  for (const [title, end] of ends) {
-    test(`and ${title} costs a second request, on a new connection`, async () => {
-      await using bed = await startBed((_request, onConnection) =>
-        onConnection > 0 ? end : { bytes: ok() },
-      );
-      for (let round = 0; round < 3; round++) assert.equal(await bed.get(), `200 ${BODY}`);
-      const { requests } = bed.server;
-      assert.equal(requests[1]?.connection, 0, 'the first connection is used again');
-      assert.equal(requests[2]?.connection, 1);
-    });
-
-    test(`and ${title} is asked by HEAD again, too, but not by POST`, async () => {
-      await using bed = await startBed((_request, onConnection) =>
-        onConnection > 0 ? end : { bytes: ok() },
-      );
-      await bed.get();
-      assert.equal(await bed.get('/', 'POST'), 'registry-failed');
-      assert.equal(bed.server.requests.length, 2);
-      await bed.get();
+    test('a body that HEAD announces but does not send', async () => {
+      await using bed = await startBed(() => ({ bytes: ok(LENGTH + LENGTH, '') }), way);
       assert.equal(await bed.get('/', 'HEAD'), '200 ');
     });
 
-    test(`and ${title} at once, when it is new, is a failure after one request`, async () => {
-      await using bed = await startBed(() => end);
-      assert.equal(await bed.get(), 'registry-failed');
-      assert.equal(bed.server.requests.length, 1);
+    test('several lines of a header: the first one, but all of a list', async () => {
+      const twice = (name: string, ...values: string[]) =>
+        values.map((one) => `${name}: ${one}\r\n`).join('');
+      const headers = twice('Location', '/a', '/b') + twice('Link', '<a>', '<b>');
+      const challenges = twice('WWW-Authenticate', 'Basic', 'Bearer');
+      await using bed = await startBed(() => ({ bytes: ok(headers + challenges + LENGTH) }), way);
+      await bed.get();
+      assert.equal(bed.header('location'), '/a');
+      assert.equal(bed.header('link'), '<a>, <b>');
+      assert.equal(bed.header('www-authenticate'), 'Basic, Bearer');
     });
-  }
-
-  test('and ends in the middle of the body fails', async () => {
-    await using bed = await startBed((_request, onConnection) =>
-      onConnection > 0 ? { bytes: ok('Content-Length: 9\r\n'), ends: true } : { bytes: ok() },
-    );
-    assert.deepEqual([await bed.get(), await bed.get()], [`200 ${BODY}`, 'registry-failed']);
-    assert.equal(bed.server.requests.length, 2);
   });
-});
 
-suite('over TLS', { skip: skipUnless('openssl') }, () => {
-  test('odd answers and kept connections that end are taken as well', async () => {
-    await using folder = await temporaryFolder();
-    const { server: paths } = await makeCertificates(folder.path);
-    const pem = (name: string): Promise<string> => readFile(join(paths, name), 'utf8');
-    const answer = (_request: number, onConnection: number): RawAnswer =>
-      onConnection > 0 ? { bytes: '', ends: true } : { bytes: ok(isOdd ? LENGTH + LENGTH : LENGTH) };
-    let isOdd = false;
-    await using server = await startRawServer(answer, {
-      cert: await pem('cert.pem'),
-      key: await pem('key.pem'),
-    });
-    const authorities = [await pem('ca.pem')];
-    const tls = { authorities, certificate: undefined, key: undefined, skipVerify: false };
-    const http = createHttpClient({
-      guard: createGuard([server.origin]),
-      userAgent: 'test',
-      own: { origin: server.origin, headers: {}, tls },
-    });
-    const get = async (): Promise<string> => {
-      const body = await readBody(await http.request(new URL(server.origin), {}, never), 1000);
-      await setImmediate();
-      return body.toString();
-    };
-    assert.deepEqual([await get(), await get()], [BODY, BODY]);
-    assert.deepEqual(
-      server.requests.map(({ connection }) => connection),
-      [0, 0, 1],
-    );
-    isOdd = true;
-    assert.deepEqual([await get(), await get()], [BODY, BODY]);
-    await http.close();
+  suite(`an answer ${way} is refused with`, { concurrency: true }, () => {
+    for (const [title, bytes] of REFUSED) {
+      test(title, async () => {
+        await using bed = await startBed(() => ({ bytes, ends: true }), way);
+        assert.equal(await bed.get(), 'registry-failed');
+        assert.ok(bed.server.requests.length <= 2, `${bed.server.requests.length} requests`);
+      });
+    }
   });
-});
+
+  suite(`a kept connection ${way} that ends instead of an answer`, { concurrency: true }, () => {
+    const ends: [title: string, answer: RawAnswer][] = [
+      ['is reset', 'reset'],
+      ['is closed', { bytes: '', ends: true }],
+    ];
+    for (const [title, end] of ends) {
+      test(`and ${title} costs a second request, on a new connection`, async () => {
+        await using bed = await startBed(
+          (_request, onConnection) => (onConnection > 0 ? end : { bytes: ok() }),
+          way,
+        );
+        for (let round = 0; round < 3; round++) assert.equal(await bed.get(), `200 ${BODY}`);
+        const { requests } = bed.server;
+        assert.equal(requests[1]?.connection, 0, 'the first connection is used again');
+        assert.equal(requests[2]?.connection, 1);
+      });
+
+      test(`and ${title} is asked by HEAD again, too, but not by POST`, async () => {
+        await using bed = await startBed(
+          (_request, onConnection) => (onConnection > 0 ? end : { bytes: ok() }),
+          way,
+        );
+        await bed.get();
+        assert.equal(await bed.get('/', 'POST'), 'registry-failed');
+        assert.equal(bed.server.requests.length, 2);
+        await bed.get();
+        assert.equal(await bed.get('/', 'HEAD'), '200 ');
+      });
+
+      test(`and ${title} at once, when it is new, is a failure after one request`, async () => {
+        await using bed = await startBed(() => end, way);
+        assert.equal(await bed.get(), 'registry-failed');
+        assert.equal(bed.server.requests.length, 1);
+      });
+    }
+
+    test('and ends in the middle of the body fails', async () => {
+      await using bed = await startBed(
+        (_request, onConnection) =>
+          onConnection > 0 ? { bytes: ok('Content-Length: 9\r\n'), ends: true } : { bytes: ok() },
+        way,
+      );
+      assert.deepEqual([await bed.get(), await bed.get()], [`200 ${BODY}`, 'registry-failed']);
+      assert.equal(bed.server.requests.length, 2);
+    });
+  });
+}
 
 suite('a redirect', { concurrency: true }, () => {
   const redirect = (location: string, status = 307): RawAnswer => ({

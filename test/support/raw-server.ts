@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import { createSecureContext, type SecureContextOptions, TLSSocket } from 'node:tls';
 
 /** Bytes to write, and whether the connection ends after them. Without bytes, the connection is reset. */
 export type RawAnswer = { readonly bytes: string; readonly ends?: boolean } | 'reset';
@@ -19,12 +19,14 @@ export interface RawServer extends AsyncDisposable {
  */
 export async function startRawServer(
   answer: (request: number, onConnection: number, head: string) => RawAnswer,
-  tls?: TlsOptions,
+  tls?: SecureContextOptions,
 ): Promise<RawServer> {
   const requests: RawServer['requests'] = [];
   const sockets = new Set<Socket>();
   let connections = 0;
-  const serve = (socket: Socket): void => {
+  const secureContext = tls && createSecureContext(tls);
+  const serve = (transport: Socket): void => {
+    const socket = secureContext ? new TLSSocket(transport, { isServer: true, secureContext }) : transport;
     const connection = connections++;
     let [text, own] = ['', 0];
     sockets.add(socket);
@@ -37,12 +39,12 @@ export async function startRawServer(
       text = text.slice(end + 4);
       const chosen = answer(requests.length, own++, head);
       requests.push({ head, connection });
-      if (chosen === 'reset') return void socket.resetAndDestroy();
+      if (chosen === 'reset') return void transport.resetAndDestroy();
       if (chosen.ends === true) socket.end(chosen.bytes, 'latin1');
       else socket.write(chosen.bytes, 'latin1');
     });
   };
-  const server = tls === undefined ? createServer(serve) : createTlsServer(tls, serve);
+  const server = createServer(serve);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
