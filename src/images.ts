@@ -113,7 +113,7 @@ export async function openImages(
   };
   const findProxy = proxiesOf(environment);
   const upstream = openRegistries(config, {
-    ...{ guard, credentials, allowlist, logger, userAgent, findProxy, onAnswer },
+    ...{ guard, credentials, allowlist, logger, userAgent, findProxy, onAnswer, admitPage: budgets.admit },
   });
   const blobs = await openCache(config, environment.logger, meter);
   const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;

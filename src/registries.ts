@@ -18,7 +18,9 @@ import {
 import type { CredentialStore } from './registry/credentials.ts';
 import { createMirroringClient, type Mirror } from './registry/mirroring-client.ts';
 
-export interface RegistriesOptions extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy'> {
+export interface RegistriesOptions
+  extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy'>,
+    Pick<RegistryClientOptions, 'admitPage'> {
   readonly guard: Guard;
   readonly credentials: CredentialStore;
   /** The repositories that clients may fetch. Absent if the user owns the credentials and may fetch anything. */
@@ -43,7 +45,8 @@ const MIRROR_PATIENCE_MS = 10_000;
  * @throws ConfigError where a file about mirrors cannot be used
  */
 export function openRegistries(config: Config, options: RegistriesOptions): Registries {
-  const { guard, credentials, allowlist, logger, mirrorPatience = MIRROR_PATIENCE_MS, ...common } = options;
+  const { guard, credentials, allowlist, logger, admitPage, ...http } = options;
+  const { mirrorPatience = MIRROR_PATIENCE_MS, ...common } = http;
   const insecure = new Set(config.insecureRegistries);
   const hostsOf = readHosts(config);
   const clients: HttpClient[] = [];
@@ -66,7 +69,13 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
     const client = createHttpClient(http);
     clients.push(client);
     const authorizer = createAuthorizer({ http: client, credentials, mayUseCredentials, now });
-    return createRegistryClient({ http: client, authorizer, insecure, ...registry });
+    return createRegistryClient({
+      http: client,
+      authorizer,
+      insecure,
+      ...(admitPage && { admitPage }),
+      ...registry,
+    });
   };
 
   const ownOf = ({ api, headers, tls }: RegistryHost) => ({ origin: api.origin, headers, tls });

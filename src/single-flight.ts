@@ -11,7 +11,13 @@ interface Flight<T> {
   waiting: number;
 }
 
-export function createSingleFlight<T>(): SingleFlight<T> {
+/**
+ * @param isPersonal tells whether an error is about the caller whose work failed, such as a limit of that client. The
+ *   other callers then share a new piece of work instead of the error.
+ */
+export function createSingleFlight<T>(
+  isPersonal: (error: unknown) => boolean = () => false,
+): SingleFlight<T> {
   const flights = new Map<string, Flight<T>>();
 
   const begin = (key: string, work: (signal: AbortSignal) => Promise<T>): Flight<T> => {
@@ -26,8 +32,7 @@ export function createSingleFlight<T>(): SingleFlight<T> {
     return flight;
   };
 
-  return async (key, work, signal) => {
-    const flight = flights.get(key) ?? begin(key, work);
+  const join = async (flight: Flight<T>, signal: AbortSignal): Promise<T> => {
     const left = Promise.withResolvers<never>();
     const leave = (): void => left.reject(signal.reason);
     signal.addEventListener('abort', leave, { once: true });
@@ -39,6 +44,18 @@ export function createSingleFlight<T>(): SingleFlight<T> {
       signal.removeEventListener('abort', leave);
       flight.waiting -= 1;
       if (flight.waiting === 0) flight.abandoned.abort();
+    }
+  };
+
+  return async (key, work, signal) => {
+    for (;;) {
+      const shared = flights.get(key);
+      if (shared === undefined) return join(begin(key, work), signal);
+      try {
+        return await join(shared, signal);
+      } catch (error) {
+        if (signal.aborted || !isPersonal(error)) throw error;
+      }
     }
   };
 }

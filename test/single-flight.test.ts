@@ -53,6 +53,20 @@ suite('work that is shared', () => {
     assert.equal(await next, 'A');
   });
 
+  test('starts again for the others if it fails for a reason of the first caller', async () => {
+    const refusal = new Error('The first caller is over its limit');
+    const share = createSingleFlight<string>((error) => error === refusal);
+    const { begun, run } = work();
+    const all = Promise.allSettled([1, 2, 3].map(() => share('a', run, always)));
+    begun[0]?.result.reject(refusal);
+    while (begun.length < 2) await turn();
+    begun[1]?.result.resolve('A');
+    const [first, ...others] = await all;
+    assert.deepEqual(first, { status: 'rejected', reason: refusal });
+    assert.deepEqual(others, Array(2).fill({ status: 'fulfilled', value: 'A' }));
+    assert.equal(begun.length, 2);
+  });
+
   test('goes on when one of several leaves, who hears of it at once', async () => {
     const share = createSingleFlight<string>();
     const { begun, run } = work();

@@ -120,7 +120,7 @@ export async function createServer({
   await app.register(statusRoutes, { source, allowlist, limits });
   await app.register(infoRoutes, { info });
   await app.register(imageRoutes, { catalogue, allowlist, limits });
-  await app.register(tagsRoutes, { catalogue, allowlist });
+  await app.register(tagsRoutes, { catalogue, allowlist, limits });
   await app.register(searchRoutes, { search, allowlist });
   await app.register(limitsRoutes, { limits });
   await app.register(portal, { web, info });

@@ -101,6 +101,8 @@ export interface RegistryClientOptions {
   readonly metadataRetries?: number;
   /** Consecutive retries for a blob without progress; 4 by default. */
   readonly blobRetries?: number;
+  /** Called before each page of a list is requested. Throws to end the list, for example where a budget is spent. */
+  readonly admitPage?: () => Promise<void>;
   /** The retry policy; defaults to {@link patiently}. */
   readonly retry?: Retry;
   /** Milliseconds since some fixed moment; those of the process where absent. */
@@ -129,6 +131,7 @@ export function createRegistryClient({
   metadataTimeout = METADATA_TIMEOUT_MS,
   metadataRetries = METADATA_RETRIES,
   blobRetries,
+  admitPage = async () => {},
   retry = patiently,
   now = () => performance.now(),
 }: RegistryClientOptions): DirectClient {
@@ -274,7 +277,10 @@ export function createRegistryClient({
 
     tags(repository, signal) {
       const budget = tries();
-      return listTags(repository, (query) => fetchWhole(repository, `tags/list${query}`, {}, signal, budget));
+      return listTags(repository, async (query) => {
+        await admitPage();
+        return fetchWhole(repository, `tags/list${query}`, {}, signal, budget);
+      });
     },
 
     async hasBlob(repository, blob, signal) {
@@ -293,9 +299,10 @@ export function createRegistryClient({
     async referrers(repository, digest, signal) {
       const headers = { accept: MEDIA_TYPES.ociIndex };
       const budget = tries();
-      const bytes = await listReferrers(repository, digest, (query) =>
-        fetchWhole(repository, `referrers/${digest}${query}`, { headers }, signal, budget),
-      );
+      const bytes = await listReferrers(repository, digest, async (query) => {
+        await admitPage();
+        return fetchWhole(repository, `referrers/${digest}${query}`, { headers }, signal, budget);
+      });
       return bytes && { bytes, digest: sha256(bytes), contentType: MEDIA_TYPES.ociIndex };
     },
 

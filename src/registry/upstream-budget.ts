@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { CatalogueError } from '../errors.ts';
+import { CatalogueError, type ErrorCode } from '../errors.ts';
 import { createGate, type Gate } from '../gate.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { FetchedManifest, RegistryClient } from './client.ts';
@@ -27,13 +27,19 @@ export interface UpstreamBudgetOptions {
  */
 export interface UpstreamBudgets {
   /**
-   * Runs work with a budget of its own.
+   * Runs work with a budget of its own. Within other work, everything also counts against the budget of that work.
    *
    * @throws CatalogueError `request-too-costly`, what `onCostly` throws, or what the work throws
    */
   run<T>(options: UpstreamBudgetOptions, work: () => Promise<T>): Promise<T>;
   /** Counts one HTTP request against the budget of the current work. */
   count(): void;
+  /**
+   * Checks that the current work may send one more request. For calls that send many, such as those for long lists.
+   *
+   * @throws CatalogueError as {@link UpstreamBudgets.run} does
+   */
+  admit(): Promise<void>;
   /**
    * Wraps a client so that its calls end the work once the budget is spent. Wrap it outside of what several requests
    * share: a budget that is spent fails only the request that it belongs to.
@@ -45,8 +51,21 @@ export interface UpstreamBudgets {
 export const FREE_REQUESTS = 12;
 /** Upstream calls of one request at a time, and so its connections. */
 const CALLS_AT_ONCE = 8;
+const SLOT_REFUSALS: ReadonlySet<ErrorCode> = new Set(['too-many-downloads', 'service-full']);
+
+/** Tells whether an error refuses a client a download slot. */
+export function isSlotRefusal(error: unknown): boolean {
+  return error instanceof CatalogueError && SLOT_REFUSALS.has(error.code);
+}
+
+/** Tells whether an error is about what one client may spend, so that others who share its work may go on. */
+export function isRefusedSpending(error: unknown): boolean {
+  return isSlotRefusal(error) || (error instanceof CatalogueError && error.code === 'request-too-costly');
+}
 
 interface Budget extends UpstreamBudgetOptions {
+  /** The budget of the work that this work is a part of. */
+  readonly parent: Budget | undefined;
   readonly gate: Gate;
   requests: number;
   bytes: number;
@@ -87,15 +106,15 @@ export function createUpstreamBudgets(): UpstreamBudgets {
   });
 
   return {
-    run: (options, work) =>
-      budgets.run(
-        { ...options, gate: createGate(CALLS_AT_ONCE), requests: 0, bytes: 0, admission: undefined },
-        work,
-      ),
-    count() {
-      const budget = budgets.getStore();
-      if (budget !== undefined) budget.requests += 1;
+    run(options, work) {
+      const parent = budgets.getStore();
+      const gate = parent?.gate ?? createGate(CALLS_AT_ONCE);
+      return budgets.run({ ...options, parent, gate, requests: 0, bytes: 0, admission: undefined }, work);
     },
+    count() {
+      for (const budget of lineage(budgets.getStore())) budget.requests += 1;
+    },
+    admit: () => admit(budgets.getStore()),
     charge: (client) => ({
       manifest: (repository, reference, signal) =>
         charged(() => client.manifest(repository, reference, signal), signal, sizeOf),
@@ -112,28 +131,37 @@ export function createUpstreamBudgets(): UpstreamBudgets {
   };
 }
 
-async function admit(budget: Budget): Promise<void> {
-  const { limits, onCostly } = budget;
-  if (budget.requests >= limits.requests) {
-    throw new CatalogueError(
-      'request-too-costly',
-      `To find out what this archive contains takes more than ${limits.requests} requests to registries. Ask for fewer images or platforms at once.`,
-      { reason: `More than ${limits.requests} requests to registries` },
-    );
-  }
-  if (budget.requests < FREE_REQUESTS) return;
-  budget.admission ??= onCostly?.();
-  await budget.admission;
+/** Yields a budget and those of all work that it is a part of. */
+function* lineage(budget: Budget | undefined): Generator<Budget, void> {
+  for (let one = budget; one !== undefined; one = one.parent) yield one;
 }
 
-function take(budget: Budget, bytes: number): void {
-  const { limits } = budget;
-  budget.bytes += bytes;
-  if (budget.bytes <= limits.bytes) return;
-  const mebibytes = Math.floor(limits.bytes / 1024 ** 2);
-  throw new CatalogueError(
-    'request-too-costly',
-    `The manifests and configs of this request have more than ${mebibytes} MiB together. Ask for fewer images or platforms at once.`,
-    { reason: `More than ${mebibytes} MiB of manifests and configs` },
-  );
+async function admit(innermost: Budget | undefined): Promise<void> {
+  for (const budget of lineage(innermost)) {
+    const { limits, onCostly } = budget;
+    if (budget.requests >= limits.requests) {
+      throw new CatalogueError(
+        'request-too-costly',
+        `To find out what this archive contains takes more than ${limits.requests} requests to registries. Ask for fewer images or platforms at once.`,
+        { reason: `More than ${limits.requests} requests to registries` },
+      );
+    }
+    if (budget.requests < FREE_REQUESTS) continue;
+    budget.admission ??= onCostly?.();
+    await budget.admission;
+  }
+}
+
+function take(innermost: Budget, bytes: number): void {
+  for (const budget of lineage(innermost)) {
+    const { limits } = budget;
+    budget.bytes += bytes;
+    if (budget.bytes <= limits.bytes) continue;
+    const mebibytes = Math.floor(limits.bytes / 1024 ** 2);
+    throw new CatalogueError(
+      'request-too-costly',
+      `The manifests and configs of this request have more than ${mebibytes} MiB together. Ask for fewer images or platforms at once.`,
+      { reason: `More than ${mebibytes} MiB of manifests and configs` },
+    );
+  }
 }

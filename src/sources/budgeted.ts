@@ -27,7 +27,7 @@ export function budgetedCatalogue(catalogue: ImageCatalogue, budgets: UpstreamBu
       budgets.run({ limits: ONE_PLATFORM, onCostly: request.onCostly }, () =>
         catalogue.describe(request, signal),
       ),
-    tags: (repository, signal) =>
-      budgets.run({ limits: ONE_PLATFORM }, () => catalogue.tags(repository, signal)),
+    tags: (repository, signal, onCostly) =>
+      budgets.run({ limits: ONE_PLATFORM, onCostly }, () => catalogue.tags(repository, signal)),
   };
 }

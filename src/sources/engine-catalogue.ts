@@ -71,11 +71,11 @@ export function createEngineCatalogue({
       return atRegistry(request, signal);
     },
 
-    async tags(repository, signal) {
-      if (policy === 'always') return registries.tags(repository, signal);
+    async tags(repository, signal, onCostly) {
+      if (policy === 'always') return registries.tags(repository, signal, onCostly);
       const own = await engine.tags(repository, signal);
       if (policy === 'never') return { tags: sortTags(own), isComplete: true };
-      const there = await registries.tags(repository, signal).catch((error: unknown) => {
+      const there = await registries.tags(repository, signal, onCostly).catch((error: unknown) => {
         if (own.length === 0) throw error;
         return { tags: [], isComplete: false };
       });

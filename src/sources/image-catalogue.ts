@@ -43,6 +43,11 @@ export interface ImageDetails {
 export interface ImageCatalogue {
   /** Describes one image. @throws CatalogueError why there is no archive of it */
   describe(request: DetailsRequest, signal: AbortSignal): Promise<ImageDetails>;
-  /** Lists the tags of a repository, newest version first. @throws CatalogueError */
-  tags(repository: Repository, signal: AbortSignal): Promise<TagList>;
+  /**
+   * Lists the tags of a repository, newest version first.
+   *
+   * @param onCostly as in an archive's request
+   * @throws CatalogueError
+   */
+  tags(repository: Repository, signal: AbortSignal, onCostly?: DetailsRequest['onCostly']): Promise<TagList>;
 }

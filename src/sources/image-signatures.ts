@@ -3,6 +3,7 @@ import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import { isRefusedSpending, isSlotRefusal } from '../registry/upstream-budget.ts';
 import { createSingleFlight } from '../single-flight.ts';
 import { signersOf } from '../trust/signature-claim.ts';
 import type { SigningKey } from '../trust/signing-key.ts';
@@ -32,7 +33,11 @@ export interface ImageSignatures {
    *   checked does not pass
    */
   require(reference: Reference, digests: readonly Digest[], signal: AbortSignal): Promise<Digest | undefined>;
-  /** Tells what {@link ImageSignatures.require} would find, and throws only where the signal aborts. */
+  /**
+   * Tells what {@link ImageSignatures.require} would find.
+   *
+   * @throws the reason of the signal, or a refused download slot
+   */
   describe(reference: Reference, digests: readonly Digest[], signal: AbortSignal): Promise<SignatureDetails>;
 }
 
@@ -73,7 +78,7 @@ export function createImageSignatures({
   budgeted = (check) => check(),
 }: ImageSignaturesOptions): ImageSignatures {
   const signed = caches.open<true>({ name: 'signatures', limit: SIGNED_LIMIT });
-  const share = createSingleFlight<Verdict>();
+  const share = createSingleFlight<Verdict>(isRefusedSpending);
   const memoryKey = ({ name }: Reference, digest: Digest, { fingerprint }: SigningKey): string =>
     `${name}@${digest} ${fingerprint}`;
 
@@ -143,7 +148,7 @@ export function createImageSignatures({
           return { state: 'signed', keys: namesOf(verdict.keys), isRequired, reason: undefined };
         return { state: 'unsigned', keys: [], isRequired, reason: why(reference, verdict.found, rule) };
       } catch (error) {
-        if (!(error instanceof CatalogueError)) throw error;
+        if (!(error instanceof CatalogueError) || isSlotRefusal(error)) throw error;
         return { ...NOT_CHECKED, isRequired, reason: error.message };
       }
     },
@@ -180,7 +185,7 @@ function uncheckable(reference: Reference, error: unknown): unknown {
   const sentence = `The signature of ${formatReference(reference)} cannot be checked at the moment`;
   if (error === undefined)
     return new CatalogueError('registry-timeout', `${sentence}: its registry is too slow.`);
-  if (!(error instanceof CatalogueError)) return error;
+  if (!(error instanceof CatalogueError) || isSlotRefusal(error)) return error;
   const { code, message, reason, retryAfter } = error;
   return new CatalogueError(code, `${sentence}: ${message}`, {
     reason,

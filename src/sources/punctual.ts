@@ -35,10 +35,10 @@ export function punctualCatalogue(catalogue: ImageCatalogue, timeout = RESOLVE_T
         signal,
         timeout,
       ),
-    tags: (repository, signal) =>
+    tags: (repository, signal, onCostly) =>
       inTime(
         `${repository.domain}/${repository.path}`,
-        (ended) => catalogue.tags(repository, ended),
+        (ended) => catalogue.tags(repository, ended, onCostly),
         signal,
         timeout,
       ),

@@ -2,7 +2,7 @@ import { CatalogueError } from '../errors.ts';
 import { familiarName } from '../oci/reference.ts';
 import { similarTags } from '../oci/similar-tags.ts';
 import { UnknownTagError } from '../registry/status-error.ts';
-import type { ImageCatalogue } from './image-catalogue.ts';
+import type { DetailsRequest, ImageCatalogue } from './image-catalogue.ts';
 import type { Archive, ImageSource, LiveArchive } from './image-source.ts';
 
 /** Maximum milliseconds for a list of tags, because the error that it explains is ready to send. */
@@ -20,24 +20,31 @@ export function suggestingSource<Kind extends Archive | LiveArchive>(
   tags: ImageCatalogue['tags'],
 ): ImageSource<Kind> {
   return {
-    open: (request, signal) => source.open(request, signal).catch((error) => explain(error, tags, signal)),
+    open: (request, signal) =>
+      source.open(request, signal).catch((error) => explain(error, tags, signal, request.onCostly)),
   };
 }
 
 /** Wraps a catalogue so that its error for a missing tag lists similar tags, from its own lists. */
 export function suggestingCatalogue({ describe, tags }: ImageCatalogue): ImageCatalogue {
   return {
-    describe: (request, signal) => describe(request, signal).catch((error) => explain(error, tags, signal)),
+    describe: (request, signal) =>
+      describe(request, signal).catch((error) => explain(error, tags, signal, request.onCostly)),
     tags,
   };
 }
 
 /** Throws an error with similar tags, or the original error if the tags cannot be listed. */
-async function explain(error: unknown, tags: ImageCatalogue['tags'], signal: AbortSignal): Promise<never> {
+async function explain(
+  error: unknown,
+  tags: ImageCatalogue['tags'],
+  signal: AbortSignal,
+  onCostly: DetailsRequest['onCostly'],
+): Promise<never> {
   if (!(error instanceof UnknownTagError)) throw error;
   const { repository, tag } = error;
   const soon = AbortSignal.any([signal, AbortSignal.timeout(LIST_TIMEOUT_MS)]);
-  const list = await tags(repository, soon).catch(() => undefined);
+  const list = await tags(repository, soon, onCostly).catch(() => undefined);
   // If the registry lists the tag, the tag exists, so the original error is the right one.
   if (list === undefined || list.tags.includes(tag)) throw error;
   const similar = similarTags(tag, list.tags);

@@ -1,8 +1,19 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { FREE_REQUESTS } from '../../src/registry/upstream-budget.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { answering, type HostileRegistry, startHostileRegistry } from '../support/hostile-registry.ts';
-import { waitFor } from '../support/process.ts';
+import type { Blob } from '../support/images.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
+import {
+  createSigner,
+  signatureLayer,
+  signatureManifest,
+  signatureTag,
+  simpleSigning,
+} from '../support/signatures.ts';
 import { digest, manifestOf, OCI_INDEX, outcome } from './hostile-bed.ts';
 
 const FOREIGN = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
@@ -11,19 +22,31 @@ const IMAGES = 10;
 const MOST = { one: 500 + 8, several: 1_500 + 8 };
 
 suite('upstream amplification by one request', { timeout: 180_000 }, () => {
+  let resources: AsyncDisposableStack;
   let registry: HostileRegistry;
   let proxy: DockerProxy;
 
   before(async () => {
-    registry = await startHostileRegistry();
-    proxy = await startDockerProxy({
-      env: { DOCKERPROXY_INSECURE_REGISTRIES: registry.host, DOCKERPROXY_DOWNLOADS_PER_IP: '2' },
-    });
+    resources = new AsyncDisposableStack();
+    registry = resources.use(await startHostileRegistry());
+    const { publicKey } = resources.use(await createSigner());
+    const policy = join(resources.use(await temporaryFolder()).path, 'policy.toml');
+    await writeFile(
+      policy,
+      `[[rules]]\nimages = ["${registry.host}/signed/**"]\nkeys = ["${publicKey}"]\n` +
+        '[[rules]]\nimages = ["**"]\nrequire = "none"\n',
+    );
+    proxy = resources.use(
+      await startDockerProxy({
+        env: {
+          DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
+          DOCKERPROXY_DOWNLOADS_PER_IP: '2',
+          DOCKERPROXY_POLICY: policy,
+        },
+      }),
+    );
   });
-  after(async () => {
-    await registry[Symbol.asyncDispose]();
-    await proxy[Symbol.asyncDispose]();
-  });
+  after(() => resources.disposeAsync());
 
   /** Images of foreign layers without URLs, each of which the registry says it has. */
   const foreignImages = (name: string, layers: number): string[] =>
@@ -84,9 +107,11 @@ suite('upstream amplification by one request', { timeout: 180_000 }, () => {
     });
   }
 
-  test('what costs more than a handful of requests takes a download slot, one image does not', async () => {
+  /** Runs work while two downloads hold all slots of the client. */
+  const withoutSlots = async (name: string, work: () => Promise<void>): Promise<void> => {
     const stop = new AbortController();
-    const held = ['held/1', 'held/2'].map((repository) => {
+    const names = [`held/${name}/1`, `held/${name}/2`];
+    const held = names.map((repository) => {
       registry.misbehave(repository, { layer: (_request, response) => response.flushHeaders() });
       return fetch(`${proxy.url}/dl?myimage=${registry.host}/${repository}`, { signal: stop.signal });
     });
@@ -94,17 +119,99 @@ suite('upstream amplification by one request', { timeout: 180_000 }, () => {
     // Both hold their slots, and their responses wait for the layer.
     const blobs = (repository: string) =>
       registry.requests().filter(({ url }) => url?.includes(`/${repository}/blobs/`));
-    await waitFor(() => ['held/1', 'held/2'].every((repository) => blobs(repository).length > 1));
+    await waitFor(() => names.every((repository) => blobs(repository).length > 1));
+    try {
+      await work();
+    } finally {
+      stop.abort();
+      await ended;
+    }
+    await waitFor(async () => {
+      const limits = await fetch(`${proxy.url}/api/v1/limits`);
+      return ((await limits.json()) as { downloads: { active: number } }).downloads.active === 0;
+    });
+  };
+
+  test('what costs more than a handful of requests takes a download slot, one image does not', async () => {
     const images = foreignImages('slots', 20);
     const [image = ''] = images;
-    assert.equal(await status(`/dl?${query(images)}`, 'HEAD'), 429);
-    assert.equal(await status(`/dl?redirect=1&${query(images)}`), 429);
-    assert.equal(await status(`/api/v1/delta?${query(images)}`), 429);
-    assert.equal(await status(`/api/v1/image?myimage=${image}`), 429);
-    assert.equal(await status(`/dl?myimage=${registry.host}/honest/slots`, 'HEAD'), 200);
-    assert.equal(await status(`/api/v1/image?myimage=${registry.host}/honest/details`), 200);
-    stop.abort();
-    await ended;
+    await withoutSlots('images', async () => {
+      assert.equal(await status(`/dl?${query(images)}`, 'HEAD'), 429);
+      assert.equal(await status(`/dl?redirect=1&${query(images)}`), 429);
+      assert.equal(await status(`/api/v1/delta?${query(images)}`), 429);
+      assert.equal(await status(`/api/v1/image?myimage=${image}`), 429);
+      assert.equal(await status(`/dl?myimage=${registry.host}/honest/slots`, 'HEAD'), 200);
+      assert.equal(await status(`/api/v1/image?myimage=${registry.host}/honest/details`), 200);
+    });
+  });
+
+  /** A list of tags in many pages. */
+  const manyTags = (repository: string, pages: number): string => {
+    const path = `/v2/${repository}/tags/list`;
+    registry.at(path, (request, response) => {
+      const page = Number(new URL(request.url ?? '', registry.url).searchParams.get('page') ?? 0);
+      const link = `<${path}?n=1000&page=${page + 1}>; rel="next"`;
+      const tags = [`${page}.1`, `${page}.2`];
+      answering({ name: repository, tags }, page < pages - 1 ? { link } : {})(request, response);
+    });
+    return `${registry.host}/${repository}`;
+  };
+  const sentTo = (repository: string): number => registry.requests(repository).length;
+
+  test('a long list of tags takes a download slot, a short one does not', async () => {
+    const [long, short] = [manyTags('tags/long', 30), manyTags('tags/short', 3)];
+    await withoutSlots('tags', async () => {
+      assert.equal(await status(`/api/v1/tags?repository=${long}`), 429);
+      assert.equal(sentTo('tags/long'), FREE_REQUESTS);
+      assert.equal(await status(`/api/v1/tags?repository=${short}`), 200);
+    });
+    assert.equal(await status(`/api/v1/tags?repository=${long}`), 200);
+    assert.equal(sentTo('tags/long'), FREE_REQUESTS + 30);
+  });
+
+  test('similar tags from a long list take a download slot, and are left out without one', async () => {
+    registry.misbehave('tags/unknown', { manifest: (_request, response) => response.writeHead(404).end() });
+    const image = `${manyTags('tags/unknown', 30)}:none`;
+    await withoutSlots('similar', async () => {
+      for (const path of ['/dl?', '/dl?redirect=1&', '/api/v1/image?']) {
+        const before = sentTo('tags/unknown');
+        const method = path === '/dl?' ? 'HEAD' : 'GET';
+        assert.equal(await status(`${path}myimage=${image}`, method), 404);
+        assert.ok(sentTo('tags/unknown') - before <= FREE_REQUESTS + 4, path);
+      }
+    });
+  });
+
+  /** An image with many signatures, none of which is valid. */
+  const signedImage = (repository: string, count: number): string => {
+    const { descriptor } = registry.honest(repository);
+    const payload = (at: number) => Buffer.concat([simpleSigning(descriptor.digest), Buffer.alloc(at, ' ')]);
+    const layers = Array.from({ length: count }, (_, at): Blob => signatureLayer(payload(at), 'AAAA'));
+    const { bytes } = signatureManifest(layers);
+    const served = new Map(layers.map((layer) => [layer.descriptor.digest, layer.content]));
+    const honest = registry.honest(repository);
+    registry.misbehave(repository, {
+      manifest: (request, response) => {
+        if (request.url?.endsWith(signatureTag(descriptor.digest))) answering(bytes)(request, response);
+        else answering(honest.bytes)(request, response);
+      },
+      blob: (request, response) => {
+        const name = request.url?.split('/').at(-1) ?? '';
+        answering(served.get(name) ?? honest.config.content)(request, response);
+      },
+    });
+    return `${registry.host}/${repository}`;
+  };
+
+  test('many signatures take a download slot, also for a HEAD', async () => {
+    const image = signedImage('signed/many', 40);
+    await withoutSlots('signatures', async () => {
+      assert.equal(await status(`/dl?myimage=${image}`, 'HEAD'), 429);
+      assert.equal(await status(`/dl?redirect=1&myimage=${image}`), 429);
+      assert.equal(await status(`/api/v1/image?myimage=${image}`), 429);
+      assert.ok(sentTo('signed/many') <= 3 * (FREE_REQUESTS + 8), `${sentTo('signed/many')} requests`);
+    });
+    assert.equal(await status(`/dl?myimage=${image}`, 'HEAD'), 403);
   });
 
   test('layers that are too many to be asked for are refused without one question', async () => {

@@ -107,6 +107,46 @@ suite('upstream budget', () => {
     assert.equal(sent() - before, FREE_REQUESTS);
   });
 
+  test('of a part of the work counts against the whole, too', async () => {
+    const { budgets, client, sent } = counting(1);
+    const part = (calls: number) =>
+      budgets.run({ limits: MANY }, async () => {
+        for (let count = 0; count < calls; count += 1) await client.resolveTag(repository, 'a', never);
+      });
+    const whole = async (): Promise<void> => {
+      for (;;) await part(3);
+    };
+    const refused = new Error('no slot');
+    await assert.rejects(budgets.run({ limits: { requests: 10, bytes: 1 } }, whole), {
+      code: 'request-too-costly',
+    });
+    assert.equal(sent(), 10);
+    const refusing = { limits: MANY, onCostly: () => Promise.reject(refused) };
+    await assert.rejects(budgets.run(refusing, whole), refused);
+    assert.equal(sent(), 10 + FREE_REQUESTS);
+  });
+
+  test('admits each page of a list that one call reads', async () => {
+    const budgets = createUpstreamBudgets();
+    const refused = new Error('no slot');
+    let pages = 0;
+    const readPages = async (): Promise<void> => {
+      for (;;) {
+        await budgets.admit();
+        pages += 1;
+        budgets.count();
+      }
+    };
+    const client = budgets.charge(clientOf(readPages));
+    const refusing = { limits: MANY, onCostly: () => Promise.reject(refused) };
+    await assert.rejects(
+      budgets.run(refusing, () => client.tags(repository, never)),
+      refused,
+    );
+    assert.equal(pages, FREE_REQUESTS);
+    await budgets.admit();
+  });
+
   test('sends a few calls at once, and an abort ends those that wait', async () => {
     const budgets = createUpstreamBudgets();
     const abort = new AbortController();

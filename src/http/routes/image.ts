@@ -99,10 +99,11 @@ export type ImageDetails = Static<typeof ImageDetails>;
 export interface CatalogueOptions {
   readonly catalogue: ImageCatalogue;
   readonly allowlist: Allowlist;
+  readonly limits: Limits;
 }
 
 /** `GET /api/v1/image?myimage=REF`: what an image is, and how large its archive. */
-export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions & { readonly limits: Limits }> = async (
+export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
   app,
   { catalogue, allowlist, limits },
 ) => {

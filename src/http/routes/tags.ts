@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { CatalogueError, quote } from '../../errors.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
 import { indexAfter } from '../../oci/tag-order.ts';
+import { downloadLimits } from '../download-limits.ts';
 import { whenGone } from '../gone.ts';
 import { problemResponses } from '../problem-schema.ts';
 import type { CatalogueOptions } from './image.ts';
@@ -47,7 +48,7 @@ export type TagPage = Static<typeof TagPage>;
 /** `GET /api/v1/tags?repository=NAME`: the tags of a repository, the newest version first. */
 export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
   app,
-  { catalogue, allowlist },
+  { catalogue, allowlist, limits },
 ) => {
   app.get(
     '/api/v1/tags',
@@ -60,10 +61,21 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
         response: { 200: TagPage, ...problemResponses },
       },
     },
-    async ({ query: { repository: text, after, filter = '' } }, reply) => {
+    async (request, reply) => {
+      const { repository: text, after, filter = '' } = request.query;
       const repository = parseRepository(text);
       allowlist.check(repository);
-      const { tags, isComplete } = await catalogue.tags(repository, whenGone(reply));
+      const gone = whenGone(reply);
+      const allowance = downloadLimits(limits, request, gone);
+      const slot = {
+        references: [repository],
+        platform: undefined,
+        platforms: undefined,
+        format: 'docker',
+        have: undefined,
+      } as const;
+      const onCostly = () => allowance.takeSlot(slot);
+      const { tags, isComplete } = await catalogue.tags(repository, gone, onCostly);
       const wanted = filter.toLowerCase();
       const fitting = tags.filter((tag) => tag.toLowerCase().includes(wanted));
       // Not by the place of the tag: it may have gone since.
