@@ -12,17 +12,18 @@ import { connectionsWithin } from './config/descriptors.ts';
 import type { PassedSockets } from './config/passed-sockets.ts';
 import { reloadConfig } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
+import { createGarbageCollector } from './garbage-collector.ts';
 import { MAX_IMAGES } from './http/archive-query.ts';
 import type { ConnectionLimits } from './http/connections.ts';
 import { createDrain } from './http/drain.ts';
 import { type ListenAt, listenAt } from './http/listen-at.ts';
 import { createMetricsServer } from './http/metrics-server.ts';
-import { standardPressureLimits } from './http/plugins/load-shedding.ts';
 import { createRedirectServer } from './http/redirect-server.ts';
 import type { ServiceInfo } from './http/routes/info.ts';
 import { createServer } from './http/server.ts';
 import { type Environment, freeBytesOf, openImages, proxiesOf } from './images.ts';
 import { createMemoryCaches, type MemoryCaches } from './memory-caches.ts';
+import { openMemoryGauges } from './memory-gauges.ts';
 import { createGuard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
 import type { NamePattern } from './oci/name-pattern.ts';
@@ -70,7 +71,12 @@ export interface AppPorts {
   readonly redis?: Redis | undefined;
   /** Takes the lines that say where it serves; unless told, the log does. */
   readonly announce?: ((line: string) => void) | undefined;
+  /** Processes that share the machine's memory; 1 where absent. */
+  readonly workers?: number;
 }
+
+/** Milliseconds. Memory grows by tens of megabytes meanwhile, for which the limits of load shedding leave room. */
+const PRESSURE_INTERVAL_MS = 1000;
 
 /**
  * Puts the parts together.
@@ -80,7 +86,7 @@ export interface AppPorts {
 export async function createApp(
   config: Config,
   environment: Environment,
-  { certificates, redis, announce }: AppPorts,
+  { certificates, redis, announce, workers = 1 }: AppPorts,
 ): Promise<App> {
   const { logger } = environment;
   let current = config;
@@ -114,6 +120,7 @@ export async function createApp(
     ...(redis && { redis: () => ({ isReady: true, details: { connected: redis.isConnected } }) }),
   });
   const connections = connectionLimits(config, environment.descriptorLimit);
+  const memory = openMemoryGauges(workers);
   const drain = createDrain();
 
   const limits = createLimits(config, {
@@ -135,7 +142,10 @@ export async function createApp(
     limits,
     headCosts: config.source === 'engine',
     connections,
-    pressure: standardPressureLimits(config.maxEventLoopDelay),
+    pressure: {
+      maxDelay: config.maxEventLoopDelay,
+      ...{ memory, collectGarbage: createGarbageCollector(), interval: PRESSURE_INTERVAL_MS },
+    },
     caches,
     drain,
     source: images.source,
@@ -150,6 +160,7 @@ export async function createApp(
     await limits.close();
     await images.close();
     await search?.close();
+    for (const gauge of memory) gauge.close();
   });
   const redirect =
     provider.certificate &&

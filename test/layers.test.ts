@@ -20,6 +20,8 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
     'turns',
     'buffer-pool',
     'memory-caches',
+    'memory-gauges',
+    'garbage-collector',
     'retry-after',
     'system-authorities',
     'stop-signals',

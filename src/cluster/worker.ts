@@ -77,6 +77,7 @@ export function startWorker(options: WorkerOptions): WorkerService {
       redis,
       certificates: followCertificates(whole, provider, checkCertificate, redis),
       announce: (line) => lines.push(line),
+      workers,
     });
     primary.send({ type: 'prepared' });
     await invited.promise;

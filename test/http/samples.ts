@@ -143,7 +143,8 @@ export const NO_CONNECTION_LIMITS: ConnectionLimits = {
 /** The machine may be busy with other work. */
 export const NO_PRESSURE_LIMITS: PressureLimits = {
   maxDelay: 0,
-  maxHeap: Number.MAX_SAFE_INTEGER,
+  memory: [],
+  collectGarbage: () => {},
   interval: 200,
 };
 

@@ -1,26 +1,30 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { getHeapStatistics } from 'node:v8';
 import type { FastifyInstance } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
 import type { MemoryCaches } from '../../memory-caches.ts';
+import type { MemoryGauge } from '../../memory-gauges.ts';
 import { isHealthCheck } from './clients.ts';
 
 /** Limits above which new requests are refused, so that those in progress can finish. */
 export interface PressureLimits {
   /** Milliseconds that the event loop is late, averaged over an interval; 0 sets no limit. */
   readonly maxDelay: number;
-  /** Bytes of V8's heap. */
-  readonly maxHeap: number;
+  /** Memory whose limits end the process. */
+  readonly memory: readonly MemoryGauge[];
+  /** Collects garbage, whose memory counts until then. */
+  readonly collectGarbage: () => void;
   /** Milliseconds between samples. */
   readonly interval: number;
 }
 
 /** A value that exceeds its limit, by the name that the log uses. */
 interface Pressure {
-  readonly type: 'eventLoopDelay' | 'heapUsedBytes';
+  readonly type: string;
   readonly value: number;
+  readonly limit: number;
 }
 
+const LATE = 'eventLoopDelay';
 const RETRY_AFTER_S = 10;
 /** Milliseconds between two lines of the log. */
 const LOG_PAUSE_MS = 10_000;
@@ -29,22 +33,31 @@ const TICK_MS = 10;
 const NS_PER_MS = 1e6;
 /** Samples between two removals of expired cache entries. */
 const SAMPLES_PER_PURGE = 30;
-
-/** Limits the heap too, because the process dies when the heap is full. @param maxDelay as in {@link PressureLimits} */
-export function standardPressureLimits(maxDelay: number): PressureLimits {
-  return { maxDelay, maxHeap: getHeapStatistics().heap_size_limit * 0.85, interval: 1000 };
-}
+/** The share of a memory limit at which the caches are emptied, and the share at which requests are refused. */
+const RELIEF_SHARE = 0.75;
+const REFUSAL_SHARE = 0.85;
+/** Samples between two collections of garbage while no request is refused. */
+const SAMPLES_PER_RELIEF = 10;
 
 /**
  * Answers requests other than health checks with 503 and Retry-After while the process is overloaded. If memory is
- * short, empties caches first.
+ * short, empties caches first, and refuses requests only beside others: what an idle process holds may never get less,
+ * because the allocator keeps freed memory for the next request.
  */
 export function shedLoad(app: FastifyInstance, limits: PressureLimits, caches: MemoryCaches): void {
   let logged = Number.NEGATIVE_INFINITY;
+  let inFlight = 0;
   const findPressure = watchPressure(app, limits, caches);
-  app.addHook('onRequest', async ({ routeOptions }) => {
+  app.addHook('onRequest', async ({ routeOptions }, { raw }) => {
+    if (isHealthCheck(routeOptions.url)) return;
     const pressure = findPressure();
-    if (pressure === undefined || isHealthCheck(routeOptions.url)) return;
+    if (pressure === undefined || (pressure.type !== LATE && inFlight === 0)) {
+      inFlight += 1;
+      raw.once('close', () => {
+        inFlight -= 1;
+      });
+      return;
+    }
     if (performance.now() - logged > LOG_PAUSE_MS) {
       logged = performance.now();
       app.log.warn({ ...pressure }, 'Overloaded; refusing new requests');
@@ -56,35 +69,41 @@ export function shedLoad(app: FastifyInstance, limits: PressureLimits, caches: M
 }
 
 /**
- * Samples the event loop and the heap until the server closes. A sample opens no file: process.memoryUsage() opens
+ * Samples the event loop and memory until the server closes. A sample opens no file: process.memoryUsage() opens
  * /proc/self/stat, and throws EMFILE from its timer once clients hold all descriptors.
  *
  * @returns the limit that the last sample exceeds
  */
 function watchPressure(
   app: FastifyInstance,
-  { maxDelay, maxHeap, interval }: PressureLimits,
+  { maxDelay, memory, collectGarbage, interval }: PressureLimits,
   caches: MemoryCaches,
 ): () => Pressure | undefined {
   let pressure: Pressure | undefined;
   const ticks = monitorEventLoopDelay({ resolution: TICK_MS });
   ticks.enable();
   let samples = 0;
-  const purgeNow = (): void => {
-    samples += 1;
-    if (samples % SAMPLES_PER_PURGE === 0) caches.purge();
+  let relieved = Number.NEGATIVE_INFINITY;
+  /** Frees memory first, so that requests are refused only for what caches and garbage do not hold. */
+  const findMemoryPressure = (): Pressure | undefined => {
+    const isFull = findFull(memory, REFUSAL_SHARE) !== undefined;
+    const isDue = samples - relieved >= SAMPLES_PER_RELIEF && findFull(memory, RELIEF_SHARE) !== undefined;
+    if (!isFull && !isDue) return undefined;
+    relieved = samples;
+    caches.clear();
+    collectGarbage();
+    return findFull(memory, REFUSAL_SHARE);
   };
   const sample = (): void => {
+    samples += 1;
+    if (samples % SAMPLES_PER_PURGE === 0) caches.purge();
     // Without a tick, the loop was blocked for the whole interval.
     const delay = ticks.count === 0 ? Number.POSITIVE_INFINITY : ticks.mean / NS_PER_MS - TICK_MS;
-    const heap = getHeapStatistics().used_heap_size;
+    const isLate = maxDelay > 0 && delay > maxDelay;
+    const short = findMemoryPressure();
+    pressure = isLate ? { type: LATE, value: delay, limit: maxDelay } : short;
+    // After the collection, which the next sample must not take for a delay.
     ticks.reset();
-    if (maxDelay > 0 && delay > maxDelay) pressure = { type: 'eventLoopDelay', value: delay };
-    else if (heap > maxHeap) pressure = { type: 'heapUsedBytes', value: heap };
-    else pressure = undefined;
-    // Caches are emptied here, because refused requests evict nothing.
-    if (pressure !== undefined && pressure.type !== 'eventLoopDelay') caches.clear();
-    purgeNow();
   };
   // Restarting the timer after each sample, rather than repeating it, keeps samples a whole interval apart even when
   // late.
@@ -98,4 +117,12 @@ function watchPressure(
     ticks.disable();
   });
   return () => pressure;
+}
+
+function findFull(gauges: readonly MemoryGauge[], share: number): Pressure | undefined {
+  for (const gauge of gauges) {
+    const { used, limit } = gauge.read() ?? { used: 0, limit: Number.POSITIVE_INFINITY };
+    if (used > limit * share) return { type: gauge.name, value: used, limit: Math.floor(limit * share) };
+  }
+  return undefined;
 }

@@ -1,43 +1,116 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { get } from 'node:http';
+import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
-import { standardPressureLimits } from '../../../src/http/plugins/load-shedding.ts';
 import { createMemoryCaches } from '../../../src/memory-caches.ts';
+import type { MemoryGauge } from '../../../src/memory-gauges.ts';
+import type { Archive } from '../../../src/sources/image-source.ts';
 import { waitFor } from '../../support/process.ts';
-import { NO_PRESSURE_LIMITS, problemOf, startServer } from '../samples.ts';
+import { NO_PRESSURE_LIMITS, problemOf, type RunningServer, sampleArchive, startServer } from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';
 
 suite('under pressure', { timeout: 600_000 }, () => {
   test('new requests are told to come again, health checks are answered, and the log says why', async () => {
-    await using server = await startServer({ pressure: { ...NO_PRESSURE_LIMITS, maxHeap: 1 } });
+    const gauge = gaugeOf(0);
+    await using server = await startServer({
+      open: downloadThatLasts,
+      pressure: { ...NO_PRESSURE_LIMITS, memory: [gauge] },
+    });
+    using _download = await hold(server);
+    gauge.used = 90;
     const answer = await waitFor(async () => {
-      const one = await server.get(DL);
+      const one = await server.get('/api/v1/info');
       return one.status === 503 && one;
     });
     assert.equal(problemOf(answer).code, 'overloaded');
     assert.equal(answer.header('retry-after'), '10');
     assert.equal((await server.get('/')).status, 503);
     assert.equal((await server.get('/healthz')).status, 200);
-    assert.equal((await server.logged(/Overloaded/)).type, 'heapUsedBytes');
+    const { type, value, limit } = await server.logged(/Overloaded/);
+    assert.deepEqual({ type, value, limit }, { type: 'testBytes', value: 90, limit: 85 });
     assert.equal(server.log.filter(({ msg }) => /Overloaded/.test(msg)).length, 1, 'once in a while');
   });
 
-  test('caches are emptied if the heap is short, and otherwise lose expired entries', async () => {
-    const clock = { now: 0 };
-    const held = async (maxHeap: number): Promise<(name: string) => number | undefined> => {
-      const caches = createMemoryCaches(() => clock.now);
-      caches.open<string>({ name: 'brief', limit: 1000, ttl: 5 }).set('k', 'v');
-      caches.open<string>({ name: 'lasting', limit: 1000 }).set('k', 'v');
-      clock.now += 10;
-      const pressure = { ...NO_PRESSURE_LIMITS, maxHeap, interval: 1 };
-      await using server = await startServer({ caches, pressure });
-      const bytesOf = (name: string) => caches.uses().find((use) => use.name === name)?.bytes;
-      await waitFor(() => bytesOf('brief') === 0, { what: 'the expired entry to go' });
-      assert.equal((await server.get('/healthz')).status, 200);
-      return bytesOf;
+  test('memory that falls below its limit lets requests pass again', async () => {
+    const gauge = gaugeOf(0);
+    await using server = await startServer({
+      open: downloadThatLasts,
+      pressure: { ...NO_PRESSURE_LIMITS, memory: [gauge], interval: 5 },
+    });
+    using _download = await hold(server);
+    gauge.used = 90;
+    await waitFor(async () => (await server.get('/api/v1/info')).status === 503);
+    gauge.used = 80;
+    await waitFor(async () => (await server.get('/api/v1/info')).status === 200);
+  });
+
+  test('memory that stays short lets one request after the other pass', async () => {
+    const gauge = gaugeOf(90);
+    let collections = 0;
+    const collectGarbage = (): void => {
+      collections += 1;
     };
-    assert.equal((await held(1))('lasting'), 0);
-    assert.ok(((await held(Number.MAX_SAFE_INTEGER))('lasting') ?? 0) > 0);
+    const pressure = { ...NO_PRESSURE_LIMITS, memory: [gauge], collectGarbage, interval: 5 };
+    await using server = await startServer({ open: downloadThatLasts, pressure });
+    await waitFor(() => collections > 0, { what: 'a sample' });
+    {
+      using _download = await hold(server);
+      assert.equal((await server.get('/api/v1/info')).status, 503);
+    }
+    await waitFor(async () => (await server.get('/api/v1/info')).status === 200);
+  });
+
+  test('caches and garbage go first, and no request is refused for memory that they held', async () => {
+    const gauge = gaugeOf(90);
+    let collections = 0;
+    const collectGarbage = (): void => {
+      collections += 1;
+      gauge.used = 50;
+    };
+    const { caches, bytesOf } = filledCaches();
+    await using server = await startServer({
+      caches,
+      pressure: { ...NO_PRESSURE_LIMITS, memory: [gauge], collectGarbage, interval: 5 },
+    });
+    await waitFor(() => collections > 0, { what: 'a collection' });
+    assert.equal(bytesOf('lasting'), 0);
+    assert.equal((await server.get(DL)).status, 200);
+    assert.equal(collections, 1);
+  });
+
+  test('caches are emptied below the limit already, now and then', async () => {
+    let collections = 0;
+    const { caches, bytesOf } = filledCaches();
+    let reads = 0;
+    const gauge = {
+      ...gaugeOf(0),
+      read() {
+        reads += 1;
+        return { used: 80, limit: 100 };
+      },
+    };
+    const collectGarbage = (): void => {
+      collections += 1;
+    };
+    await using server = await startServer({
+      caches,
+      pressure: { ...NO_PRESSURE_LIMITS, memory: [gauge], collectGarbage, interval: 1 },
+    });
+    await waitFor(() => reads > 40, { what: 'samples' });
+    assert.equal(bytesOf('lasting'), 0);
+    assert.ok(collections > 0 && collections < reads / 4, `${collections} collections in ${reads} reads`);
+    assert.equal((await server.get(DL)).status, 200);
+  });
+
+  test('without pressure, caches lose only what has expired', async () => {
+    const { caches, bytesOf, expire } = filledCaches();
+    expire();
+    await using server = await startServer({ caches, pressure: { ...NO_PRESSURE_LIMITS, interval: 1 } });
+    await waitFor(() => bytesOf('brief') === 0, { what: 'the expired entry to go' });
+    assert.equal((await server.get(DL)).status, 200);
+    assert.ok((bytesOf('lasting') ?? 0) > 0);
   });
 
   test('an event loop that is late refuses, and one that is not any more answers again', async () => {
@@ -63,8 +136,45 @@ suite('under pressure', { timeout: 600_000 }, () => {
       assert.equal((await server.get(DL)).status, 200);
     }
   });
-
-  test('an idle process needs far less heap than the limit', async () => {
-    assert.ok(process.memoryUsage().heapUsed < standardPressureLimits(0).maxHeap / 2);
-  });
 });
+
+function downloadThatLasts(): Archive {
+  const read = (): Readable => {
+    const stream = new Readable({ read() {} });
+    stream.push('first bytes');
+    return stream;
+  };
+  return sampleArchive({ read });
+}
+
+/** Begins a download, which ends when it is disposed of. */
+async function hold(server: RunningServer): Promise<Disposable> {
+  const request = get({ port: server.port, path: DL, agent: false }).on('error', () => {});
+  await once(request, 'response');
+  return { [Symbol.dispose]: () => request.destroy() };
+}
+
+function gaugeOf(used: number): MemoryGauge & { used: number } {
+  return {
+    name: 'testBytes',
+    used,
+    read() {
+      return { used: this.used, limit: 100 };
+    },
+    close() {},
+  };
+}
+
+function filledCaches() {
+  const clock = { now: 1 };
+  const caches = createMemoryCaches(() => clock.now);
+  caches.open<string>({ name: 'brief', limit: 1000, ttl: 5 }).set('k', 'v');
+  caches.open<string>({ name: 'lasting', limit: 1000 }).set('k', 'v');
+  return {
+    caches,
+    bytesOf: (name: string) => caches.uses().find((use) => use.name === name)?.bytes,
+    expire() {
+      clock.now += 10;
+    },
+  };
+}

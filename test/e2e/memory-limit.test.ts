@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { get } from 'node:http';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { type ControlGroup, createControlGroup } from '../support/control-group.ts';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { httpCall } from '../support/http-request.ts';
+import { runOrThrow, spawnUntil, temporaryFolder, waitFor } from '../support/process.ts';
+
+const MEBIBYTE = 2 ** 20;
+const LIMIT = 512 * MEBIBYTE;
+
+suite('a service in a control group', { timeout: 600_000 }, () => {
+  let group: ControlGroup | undefined;
+  let proxy: DockerProxy;
+  let silent: Server;
+
+  before(async () => {
+    group = await createControlGroup(LIMIT);
+    silent = createServer(() => {});
+    await once(silent.listen(0, '127.0.0.1'), 'listening');
+    proxy = await startDockerProxy({
+      via: group?.via ?? [],
+      env: { DOCKERPROXY_WORKERS: '2', DOCKERPROXY_INSECURE_REGISTRIES: hostOf(silent) },
+    });
+  });
+  after(async () => {
+    silent.close();
+    await proxy[Symbol.asyncDispose]();
+    await group?.[Symbol.asyncDispose]();
+  });
+
+  const statuses = async (path: string): Promise<Set<number>> => {
+    const calls = Array.from({ length: 16 }, () => httpCall(`${proxy.url}${path}`));
+    return new Set((await Promise.all(calls)).map(({ status }) => status));
+  };
+  /** Makes requests for which each worker waits. */
+  const requestAll = (signal: AbortSignal): void => {
+    for (let count = 0; count < 16; count++) {
+      const path = `/dl?myimage=${hostOf(silent)}/image:${count}`;
+      get(`${proxy.url}${path}`, { signal, agent: false }).on('error', () => {});
+    }
+  };
+  const isRefusing = async (): Promise<boolean> => (await statuses('/api/v1/info')).has(503);
+
+  test('serves while page cache fills the group', async (t) => {
+    if (group === undefined) return t.skip('this process cannot create control groups');
+    await using folder = await temporaryFolder();
+    const fill = `head -c ${LIMIT} /dev/zero > ${join(folder.path, 'large')}`;
+    const [program = '', ...words] = group.via;
+    await runOrThrow(program, [...words, 'sh', '-c', fill]);
+    assert.ok(group.used() > LIMIT * 0.9, `${group.used()} bytes`);
+    for (let sample = 0; sample < 3; sample++) assert.equal(await isRefusing(), false);
+  });
+
+  test('refuses requests while memory is short, and answers again once it is not', async (t) => {
+    if (group === undefined) return t.skip('this process cannot create control groups');
+    const [program = '', ...words] = group.via;
+    // Node.js itself takes some 40 MiB.
+    const mebibytes = Math.floor((LIMIT * 0.92 - group.used()) / MEBIBYTE) - 40;
+    const script = `const held = Array.from({ length: ${mebibytes} }, () => Buffer.alloc(${MEBIBYTE}, 1));
+      setInterval(() => held.length, 1000);
+      console.log('full');`;
+    await using hog = await spawnUntil(program, [...words, process.execPath, '-e', script], (running) =>
+      /full/.test(running.stdout()),
+    );
+    const ended = new AbortController();
+    requestAll(ended.signal);
+    await waitFor(isRefusing, { timeout: 60_000, what: 'a refusal' });
+    assert.deepEqual([...(await statuses('/healthz'))], [200]);
+    assert.ok(proxy.logs().some(({ type }) => type === 'cgroupBytes'));
+    await hog.stop();
+    await waitFor(async () => !(await isRefusing()), { timeout: 60_000, what: 'an answer to each request' });
+    ended.abort();
+    assert.equal(group.kills(), 0);
+  });
+});
+
+function hostOf(server: Server): string {
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
