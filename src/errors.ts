@@ -262,6 +262,8 @@ export interface ErrorDetails {
   pause?: number | undefined;
   /** Whether a repeated request is useless or harmful, although the code means an outage. */
   isFinal?: boolean;
+  /** Whether no connection to the upstream could be made. */
+  isUnreachable?: boolean;
   /** Headers that belong to the answer. */
   headers?: Readonly<Record<string, string>>;
   /** A few words for the reason phrase, which is all that wget shows; the title where absent. */
@@ -282,6 +284,7 @@ export class CatalogueError extends Error {
   readonly retryAfter: number | undefined;
   readonly pause: number | undefined;
   readonly isFinal: boolean;
+  readonly isUnreachable: boolean;
   readonly headers: Readonly<Record<string, string>>;
   readonly members: Readonly<Record<string, unknown>>;
 
@@ -296,6 +299,7 @@ export class CatalogueError extends Error {
     this.retryAfter = details.retryAfter;
     this.pause = details.pause;
     this.isFinal = details.isFinal ?? false;
+    this.isUnreachable = details.isUnreachable ?? false;
     this.headers = details.headers ?? {};
     this.members = details.members ?? {};
   }

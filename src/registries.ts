@@ -17,6 +17,7 @@ import {
 } from './registry/client.ts';
 import type { CredentialStore } from './registry/credentials.ts';
 import { createMirroringClient, type Mirror } from './registry/mirroring-client.ts';
+import { createOriginOutages } from './registry/origin-outages.ts';
 
 export interface RegistriesOptions
   extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy'>,
@@ -133,6 +134,15 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
   return {
     client: createMirroringClient({
       client: direct,
+      outages: createOriginOutages({
+        now,
+        onOpen: (domain, err, pause) =>
+          logger.warn(
+            { err },
+            `Asking only the mirrors of ${domain} for ${pause / 1000} s and longer: ${err.message}`,
+          ),
+        onClose: (domain) => logger.info(`Asking ${domain} itself again`),
+      }),
       mirrorsOf: (domain) => hostsOf(domain)?.mirrors.map(mirrorAt) ?? [],
     }),
     async close() {

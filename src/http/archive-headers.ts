@@ -12,7 +12,7 @@ const ONE_YEAR_S = 31_536_000;
 /** What is sent of an archive: itself, a part of it, or a text about it. */
 export type Described = Pick<
   Archive | LiveArchive,
-  'filename' | 'digests' | 'platform' | 'zstd' | 'staleSince' | 'omitted'
+  'filename' | 'digests' | 'platform' | 'zstd' | 'staleSince' | 'omitted' | 'partialReferrers'
 > & {
   readonly etag?: string | undefined;
   /** Where it is not the archive itself. */

@@ -2,6 +2,8 @@ import { taggedName } from '../oci/reference.ts';
 import type { Archive, LiveArchive, Omission } from '../sources/image-source.ts';
 import { loadedName } from './tag-commands.ts';
 
+const PARTIAL_NOTICE =
+  'the registry cannot be reached: signatures and other referrers that its mirrors lack are not included';
 const ZSTD_NOTICE = 'zstd-compressed layers: Docker Engine before 23.0 cannot load this archive';
 
 /** Lists the warnings about an archive for its receiver, each in a few words of ASCII. */
@@ -9,12 +11,14 @@ export function archiveNotices({
   zstd,
   staleSince,
   omitted,
-}: Pick<Archive | LiveArchive, 'zstd' | 'staleSince' | 'omitted'>): string[] {
+  partialReferrers,
+}: Pick<Archive | LiveArchive, 'zstd' | 'staleSince' | 'omitted' | 'partialReferrers'>): string[] {
   return [
     ...(omitted && omitted.layers.length > 0 ? [deltaNotice(omitted)] : []),
     ...(omitted && omitted.untagged.length > 0 ? [untaggedNotice(omitted)] : []),
     ...(omitted && omitted.unknown > 0 ? [unknownNotice(omitted)] : []),
     ...(zstd ? [ZSTD_NOTICE] : []),
+    ...(partialReferrers ? [PARTIAL_NOTICE] : []),
     ...(staleSince === undefined
       ? []
       : [`the registry does not answer: the tag pointed here on ${new Date(staleSince).toISOString()}`]),

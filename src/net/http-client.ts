@@ -328,6 +328,7 @@ export function upstreamError(
     return new CatalogueError('registry-timeout', `${host} did not answer in time.`, {
       reason: `${host} did not answer in time`,
       isFinal,
+      isUnreachable: UNREACHABLE.has(code),
       cause: error,
     });
   }
@@ -335,6 +336,7 @@ export function upstreamError(
   return new CatalogueError('registry-failed', `${host} could not be read: ${why}.`, {
     reason: `${host}: ${why}`,
     isFinal: isFinal || LASTING_FAILURES.test(code),
+    isUnreachable: UNREACHABLE.has(code),
     cause: error,
   });
 }
@@ -377,6 +379,18 @@ const CONNECTION_FAILURES = new Map([
 
 /** Failures that a retry cannot fix: a wrong name, certificate or protocol is still wrong a second later. */
 const LASTING_FAILURES = /CERT|SELF_SIGNED|UNABLE_TO_|WRONG_VERSION|^ENOTFOUND$/;
+
+/** Failures to connect. */
+const UNREACHABLE: ReadonlySet<string> = new Set([
+  PROXY_REFUSES,
+  'UND_ERR_CONNECT_TIMEOUT',
+  'ETIMEDOUT',
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+]);
 
 /**
  * Connects to exactly the addresses that were judged: the look-up hook hands out what it judged, and a literal, for

@@ -151,8 +151,14 @@ export function createRegistryClient({
     return requestAuthorized({ http, authorizer }, repository, url, request, signal);
   };
 
-  const tries = (retries = metadataRetries): Tries =>
-    retry({ retries, longestPause: LONGEST_METADATA_PAUSE_MS });
+  const tries = (retries = metadataRetries): Tries => {
+    const all = retry({ retries, longestPause: LONGEST_METADATA_PAUSE_MS });
+    return {
+      ...all,
+      // A client waits for the first byte, and the kernel has sent several SYNs by then.
+      next: (error, ...rest) => (isConnectTimeout(error) ? Promise.reject(error) : all.next(error, ...rest)),
+    };
+  };
 
   /** Sends a request for metadata and reads the whole response, so that a truncated response is retried, too. */
   const fetchWhole = async (
@@ -346,6 +352,10 @@ function manifestError(response: HttpResponse, repository: Repository, reference
   if (!isDigest(reference)) return new UnknownTagError(repository, reference);
   const image = `${repository.domain}/${repository.path}@${reference}`;
   return new CatalogueError('image-not-found', `The image ${image} does not exist.`);
+}
+
+function isConnectTimeout(error: unknown): boolean {
+  return error instanceof CatalogueError && error.isUnreachable && error.code === 'registry-timeout';
 }
 
 function verifyManifest(bytes: Uint8Array, expected: Digest): void {

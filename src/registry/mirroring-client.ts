@@ -5,6 +5,7 @@ import type { Repository } from '../oci/reference.ts';
 import { type BlobHost, streamBlob } from './blob-stream.ts';
 import { type Circuit, LONGEST_PAUSE_MS } from './circuit.ts';
 import type { DirectClient, RegistryClient } from './client.ts';
+import type { OriginOutages } from './origin-outages.ts';
 
 /** A mirror as it is asked. */
 export interface Mirror {
@@ -23,6 +24,8 @@ export interface MirroringClientOptions {
   readonly client: DirectClient;
   /** The mirrors of a registry in the order in which they are asked. */
   readonly mirrorsOf: (domain: string) => readonly Mirror[];
+  /** The registries that are not asked for what their mirrors don't have. */
+  readonly outages: OriginOutages;
 }
 
 /**
@@ -44,7 +47,11 @@ const UNUSABLE: ReadonlySet<ErrorCode> = new Set(['registry-credentials-refused'
  * or lies. Whatever comes is verified, whoever sends it; a blob that one of them breaks off is gone on with from the
  * next.
  */
-export function createMirroringClient({ client, mirrorsOf }: MirroringClientOptions): RegistryClient {
+export function createMirroringClient({
+  client,
+  mirrorsOf,
+  outages,
+}: MirroringClientOptions): RegistryClient {
   const ask = async <T>(
     repository: Repository,
     isFit: (mirror: Mirror) => boolean,
@@ -72,11 +79,17 @@ export function createMirroringClient({ client, mirrorsOf }: MirroringClientOpti
       return undefined;
     };
 
-    const found = await askAll(admitted(mirrorsOf(repository.domain).filter(isFit)));
+    const { domain } = repository;
+    const found = await askAll(admitted(mirrorsOf(domain).filter(isFit)));
     if (found !== undefined) return found.result;
+    const known = isDenied ? outages.find(domain) : undefined;
+    if (known !== undefined) throw new MirrorsAloneError(known);
     try {
-      return await work(client, repository);
+      const result = await work(client, repository);
+      outages.end(domain);
+      return result;
     } catch (error) {
+      if (isDenied) outages.note(domain, error);
       if (!isOutage(error) || signal.aborted) throw error;
       // Only mirrors may be reachable, so a mirror that failed temporarily is tried again, like a registry.
       const late = await askAll(shaky.splice(0));

@@ -26,6 +26,13 @@ export type FindCompanions = (
   signal: AbortSignal,
 ) => AsyncGenerator<Companion, void>;
 
+/** The search of one request. */
+export interface CompanionSearch {
+  readonly find: FindCompanions;
+  /** Tells whether a registry was unreachable so far, and only its mirrors were asked. */
+  isPartial(): boolean;
+}
+
 export interface CompanionsOptions {
   readonly client: RegistryClient;
   /** Milliseconds since some fixed moment. */
@@ -55,22 +62,25 @@ export function createCompanions({
   client,
   now,
   caches = createMemoryCaches(now),
-}: CompanionsOptions): () => FindCompanions {
+}: CompanionsOptions): () => CompanionSearch {
   const alone = caches.open<true>({ name: 'without-referrers', limit: ALONE_LIMIT, ttl: ALONE_MS });
 
   return () => {
     let left = SUBJECTS_MAX;
-    return async function* (reference, subjects, signal) {
+    let isPartial = false;
+    const find: FindCompanions = async function* (reference, subjects, signal) {
       left -= subjects.length;
       if (left < 0) throw tooMany(reference, subjects.length);
       for (const subject of subjects) {
         const key = `${reference.name}@${subject}`;
         if (alone.get(key)) continue;
-        const found = await companionsOf(client, reference, subject, signal);
-        if (found.length === 0) alone.set(key, true);
+        const { found, isWhole } = await companionsOf(client, reference, subject, signal);
+        isPartial ||= !isWhole;
+        if (found.length === 0 && isWhole) alone.set(key, true);
         yield* found;
       }
     };
+    return { find, isPartial: () => isPartial };
   };
 }
 
@@ -79,24 +89,26 @@ async function companionsOf(
   reference: Reference,
   subject: Digest,
   signal: AbortSignal,
-): Promise<readonly Companion[]> {
+): Promise<{ readonly found: readonly Companion[]; readonly isWhole: boolean }> {
+  let isWhole = true;
+  /** Treats missing referrers as none. Behind a firewall, only mirrors can answer, so their answer counts. */
+  const nothing = (error: unknown): undefined => {
+    const isAlone = error instanceof MirrorsAloneError;
+    if (isAlone) isWhole = false;
+    const isMissing = error instanceof CatalogueError && error.code === 'image-not-found';
+    if (!isMissing && !isAlone) throw error;
+  };
   const base = subject.replace(':', '-');
   const tagged = (tag: string): Promise<Served | undefined> =>
     client.manifest(reference, tag, signal).catch(nothing);
   const listed = async (): Promise<Served | undefined> =>
     (await client.referrers(reference, subject, signal).catch(nothing)) ?? tagged(base);
-  const found = await Promise.all([listed(), ...COSIGN_SUFFIXES.map((suffix) => tagged(`${base}${suffix}`))]);
-  return found.flatMap((one, at) => {
+  const all = await Promise.all([listed(), ...COSIGN_SUFFIXES.map((suffix) => tagged(`${base}${suffix}`))]);
+  const found = all.flatMap((one, at) => {
     if (one === undefined || isEmptyIndex(one)) return [];
     return [{ tag: at === 0 ? base : `${base}${COSIGN_SUFFIXES[at - 1]}`, found: one }];
   });
-}
-
-/** Treats missing referrers as none. Behind a firewall, only mirrors can answer, so their answer counts. */
-function nothing(error: unknown): undefined {
-  const isMissing = error instanceof CatalogueError && error.code === 'image-not-found';
-  if (isMissing || error instanceof MirrorsAloneError) return undefined;
-  throw error;
+  return { found, isWhole };
 }
 
 function isEmptyIndex({ bytes, contentType }: Served): boolean {

@@ -95,9 +95,9 @@ export function createRegistrySource({
     counted: RegistryClient,
     signal: AbortSignal,
   ): Promise<Found> => {
-    const findCompanions = request.referrers === true ? searchCompanions() : undefined;
+    const search = request.referrers === true ? searchCompanions() : undefined;
     const [trees, held] = await withHeld(request, signal, (reference, ended) =>
-      resolveTree(counted, reference, { platforms, findCompanions }, ended),
+      resolveTree(counted, reference, { platforms, findCompanions: search?.find }, ended),
     );
     // It is the index that says which images there are, so that a signature of each of them would not do.
     const signed = await allOrNone(signal, (ended) =>
@@ -121,6 +121,7 @@ export function createRegistrySource({
         trees.map((tree, at) => ({ ...tree, isSigned: signed[at] !== undefined })),
       ),
       suffix: platforms,
+      partialReferrers: search?.isPartial(),
     };
   };
 
@@ -153,6 +154,7 @@ export function createRegistrySource({
       upstream: roots.map(({ upstream }) => upstream),
       platform,
       staleSince: oldest(roots.map(({ staleSince }) => staleSince)),
+      partialReferrers: found.partialReferrers,
       omitted: holdings && { layers: spare, fullSize, held, unknown: holdings.unknown, untagged },
       zstd: layers.flat().some(isZstdLayer),
       read: readerOf(layout, blobs),
@@ -221,6 +223,8 @@ interface Found {
   readonly blobs: ArchiveBlobs;
   /** The platforms that the name tells. */
   readonly suffix: Platform | Platforms | undefined;
+  /** As in {@link Archive}. */
+  readonly partialReferrers?: boolean | undefined;
 }
 
 /** Replaces tags by digests in images that do not keep their tag. */

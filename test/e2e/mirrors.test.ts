@@ -103,6 +103,11 @@ suite('a mirror', {
     const [plain, signed] = [await get('app'), await get('signed')];
     assert.deepEqual([plain.status, signed.status], [200, 200]);
     assert.ok(signed.size > plain.size, 'the signature of the mirror is in the file');
+    for (const { headers } of [plain, signed])
+      assert.match(
+        `${headers['dockerproxy-notice']}`,
+        /registry cannot be reached: .*referrers.* not included/,
+      );
 
     mirror.inject(({ path }) =>
       /sha256-|referrers/.test(path) ? { kind: 'answer', status: 500 } : undefined,

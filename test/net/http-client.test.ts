@@ -1,18 +1,10 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import type { LookupAddress } from 'node:dns';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
-import {
-  type AddressInfo,
-  connect,
-  createServer as createTcpServer,
-  type Server,
-  type Socket,
-} from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
 import type { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { createGuard, type Guard } from '../../src/net/guard.ts';
 import {
   ANYONE,
@@ -23,6 +15,7 @@ import {
   readBody,
   upstreamError,
 } from '../../src/net/http-client.ts';
+import { startDroppingListener } from '../support/dropping-listener.ts';
 import { run, waitFor } from '../support/process.ts';
 import { reservePort } from '../support/reserve-port.ts';
 
@@ -453,33 +446,8 @@ suite('the HTTP client does not wait for ever', () => {
 suite('a deadline holds while the HTTP client connects', () => {
   const nothing = (): Promise<never> => new Promise(() => {});
 
-  /** A listener whose process is stopped and whose queue is full: the kernel drops each further SYN. */
-  async function droppingListener(): Promise<{ origin: string } & AsyncDisposable> {
-    const script = `const server = require('node:net').createServer();
-      server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => console.log(server.address().port));`;
-    const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const [line] = await once(child.stdout, 'data');
-    const port = Number(line);
-    child.kill('SIGSTOP');
-    const fillers: Socket[] = [];
-    for (let unanswered = 0; unanswered < 2; ) {
-      const filler = connect(port, '127.0.0.1').on('error', () => {});
-      fillers.push(filler);
-      const isAnswered = await Promise.race([once(filler, 'connect'), delay(250)]);
-      if (isAnswered === undefined) unanswered += 1;
-    }
-    return {
-      origin: `http://127.0.0.1:${port}`,
-      [Symbol.asyncDispose]: async () => {
-        for (const filler of fillers) filler.destroy();
-        child.kill('SIGKILL');
-        await once(child, 'exit');
-      },
-    };
-  }
-
   test('to a registry that drops SYNs', async () => {
-    await using server = await droppingListener();
+    await using server = await startDroppingListener();
     await using http = clientFor([server.origin], { connectTimeout: 2000 });
     const abort = new AbortController();
     const answer = http.request(new URL(server.origin), {}, abort.signal);
@@ -489,7 +457,7 @@ suite('a deadline holds while the HTTP client connects', () => {
   });
 
   test('to a registry that drops SYNs, by the connect timeout alone', async () => {
-    await using server = await droppingListener();
+    await using server = await startDroppingListener();
     await using http = clientFor([server.origin], { idleTimeout: 600_000, connectTimeout: 50 });
     await assert.rejects(http.request(new URL(server.origin), {}, never), { code: 'registry-timeout' });
   });

@@ -5,7 +5,14 @@ import { gzipSync } from 'node:zlib';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { type Digest, parseDigest } from '../../src/oci/digest.ts';
 import { parseReference } from '../../src/oci/reference.ts';
-import { createMirroringClient, type Mirror } from '../../src/registry/mirroring-client.ts';
+import type { DirectClient } from '../../src/registry/client.ts';
+import {
+  createMirroringClient,
+  type Mirror,
+  MirrorsAloneError,
+} from '../../src/registry/mirroring-client.ts';
+import { createOriginOutages } from '../../src/registry/origin-outages.ts';
+import { startDroppingListener } from '../support/dropping-listener.ts';
 import {
   answering,
   challenging,
@@ -14,6 +21,7 @@ import {
   raw,
   startHostileRegistry,
 } from '../support/hostile-registry.ts';
+import { reservePort } from '../support/reserve-port.ts';
 import { createStack, type Stack } from './stack.ts';
 
 const never = new AbortController().signal;
@@ -115,6 +123,21 @@ suite('metadata of a registry that fails', () => {
     failing(...Array(9).fill(status(429, { 'retry-after': '6' })));
     await assert.rejects(get(), { code: 'registry-rate-limited', retryAfter: 6 });
     assert.equal(count(), 3);
+  });
+
+  test('a registry that drops SYNs is connected to once', async () => {
+    await using listener = await startDroppingListener();
+    await using impatient = createStack({
+      hosts: [listener.host],
+      connectTimeout: 50,
+      pause: async (milliseconds) => void pauses.push(milliseconds),
+    });
+    const image = parseReference(`${listener.host}/${NAME}`);
+    await assert.rejects(impatient.client.manifest(image, 'latest', never), {
+      code: 'registry-timeout',
+      isUnreachable: true,
+    });
+    assert.deepEqual(pauses, []);
   });
 
   for (const code of [400, 403, 404, 410, 501]) {
@@ -273,7 +296,10 @@ suite('metadata of a registry that fails', () => {
     });
     afterEach(() => closing.disposeAsync());
 
-    const client = () => createMirroringClient({ client: stack.client, mirrorsOf: () => asked });
+    const client = (origin: DirectClient = stack.client) => {
+      const outages = createOriginOutages({ now: () => 0, onOpen: () => {}, onClose: () => {} });
+      return createMirroringClient({ client: origin, mirrorsOf: () => asked, outages });
+    };
     const readConfig = async () => buffer(await client().blobs(repository()).read(config, undefined, never));
 
     test('tries do not multiply: each mirror gets two', async () => {
@@ -290,6 +316,54 @@ suite('metadata of a registry that fails', () => {
       assert.deepEqual(counts(), [5, 4, 4]);
       await assert.rejects(readConfig(), { code: 'registry-unavailable' });
       assert.deepEqual(counts(), [10, 6, 6]);
+    });
+
+    suite('and an unreachable registry', () => {
+      /** Starts a client of a registry at a closed port, which counts how often the registry is asked. */
+      async function begin() {
+        const host = `127.0.0.1:${await reservePort()}`;
+        const { client: origin } = closing.use(createStack({ hosts: [host] }));
+        let count = 0;
+        const counting = <Args extends unknown[], T>(work: (...args: Args) => T) => {
+          return (...args: Args): T => {
+            count += 1;
+            return work(...args);
+          };
+        };
+        const [manifest, referrers] = [counting(origin.manifest), counting(origin.referrers)];
+        return {
+          image: parseReference(`${host}/${NAME}`),
+          mirrored: client({ ...origin, manifest, referrers }),
+          count: () => count,
+        };
+      }
+
+      test('it is asked once for what the mirrors do not have', async () => {
+        for (const mirror of mirrors) mirror.misbehave(NAME, { manifest: status(404) });
+        const { image, mirrored, count } = await begin();
+        for (const tag of ['one', 'two', 'three'])
+          await assert.rejects(mirrored.manifest(image, tag, never), MirrorsAloneError);
+        await assert.rejects(mirrored.referrers(image, digest, never), MirrorsAloneError);
+        assert.equal(count(), 1);
+      });
+
+      test('it is asked each time if no mirror answers', async () => {
+        for (const mirror of mirrors) mirror.misbehave(NAME, { manifest: status(404) });
+        const { image, mirrored, count } = await begin();
+        await assert.rejects(mirrored.manifest(image, 'one', never), MirrorsAloneError);
+        for (const mirror of mirrors) mirror.misbehave(NAME, { manifest: status(503) });
+        await assert.rejects(mirrored.manifest(image, 'one', never), { code: 'registry-failed' });
+        assert.equal(count(), 2);
+      });
+    });
+
+    test('a registry that answers with an error is asked each time', async () => {
+      for (const mirror of mirrors) mirror.misbehave(NAME, { manifest: status(404) });
+      registry.misbehave(NAME, { manifest: status(500) });
+      const mirrored = client();
+      await assert.rejects(mirrored.manifest(repository(), 'one', never), MirrorsAloneError);
+      registry.misbehave(NAME, { manifest: honestManifest });
+      assert.equal((await mirrored.manifest(repository(), 'one', never)).digest, digest);
     });
 
     test('a mirror that fails once is tried again if the registry is unreachable', async () => {

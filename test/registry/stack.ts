@@ -36,6 +36,7 @@ export interface StackOptions {
   /** Milliseconds. */
   now?: () => number;
   idleTimeout?: number;
+  connectTimeout?: number;
   slowest?: PaceLimits;
   metadataTimeout?: number;
   metadataRetries?: number;
@@ -56,6 +57,7 @@ export function createStack(options: StackOptions): Stack {
     mayUseCredentials,
     now,
     idleTimeout,
+    connectTimeout,
     pause = async () => {},
     ...limits
   } = options;
@@ -71,6 +73,7 @@ export function createStack(options: StackOptions): Stack {
     guard: openGuard,
     userAgent: 'test',
     ...(idleTimeout !== undefined && { idleTimeout }),
+    ...(connectTimeout !== undefined && { connectTimeout }),
   });
   const store: CredentialStore = { find: credentialsOf };
   const authorizer = createAuthorizer({

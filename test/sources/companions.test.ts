@@ -29,8 +29,10 @@ suite('what refers to images', { timeout: 600_000 }, () => {
     await registry[Symbol.asyncDispose]();
   });
 
-  const begin = (): (() => FindCompanions) =>
-    createCompanions({ client: stack.client, now: () => clock.now });
+  const begin = (): (() => FindCompanions) => {
+    const search = createCompanions({ client: stack.client, now: () => clock.now });
+    return () => search().find;
+  };
   const find = async (
     search: FindCompanions,
     name: string,

@@ -1,0 +1,56 @@
+import { LRUCache } from 'lru-cache';
+import { CatalogueError } from '../errors.ts';
+import { type Circuit, type CircuitOptions, createCircuit } from './circuit.ts';
+
+/** Remembers the registries that no connection can be made to, although their mirrors answer. */
+export interface OriginOutages {
+  /** Returns why a registry should not be asked now; undefined if it should. Admits one try after each pause. */
+  find(domain: string): CatalogueError | undefined;
+  /** Notes a failed request. A failure after an answer ends the outage; a timeout tells nothing. */
+  note(domain: string, error: unknown): void;
+  /** Notes a successful request. */
+  end(domain: string): void;
+}
+
+export interface OriginOutagesOptions extends Pick<CircuitOptions, 'now'> {
+  /** Called once when a registry becomes unreachable, with the milliseconds of the first pause. */
+  readonly onOpen: (domain: string, error: Error, pause: number) => void;
+  /** Called once when it can be reached again. */
+  readonly onClose: (domain: string) => void;
+}
+
+interface Outage {
+  readonly circuit: Circuit;
+  readonly error: CatalogueError;
+}
+
+/** Clients choose the names of registries, so their number is limited. */
+const DOMAINS_MAX = 1_000;
+
+export function createOriginOutages({ now, onOpen, onClose }: OriginOutagesOptions): OriginOutages {
+  const outages = new LRUCache<string, Outage>({ max: DOMAINS_MAX });
+  const end = (domain: string): void => {
+    outages.get(domain)?.circuit.succeeded();
+    outages.delete(domain);
+  };
+  const circuitOf = (domain: string): Circuit =>
+    createCircuit({
+      now,
+      onOpen: (error, pause) => onOpen(domain, error, pause),
+      onClose: () => onClose(domain),
+    });
+  return {
+    find(domain) {
+      const outage = outages.get(domain);
+      return outage?.circuit.admits() === false ? outage.error : undefined;
+    },
+    note(domain, error) {
+      if (!(error instanceof CatalogueError)) return;
+      if (!error.isUnreachable) return error.code === 'registry-timeout' ? undefined : end(domain);
+      const { circuit } = outages.get(domain) ?? { circuit: circuitOf(domain) };
+      circuit.failed(error);
+      outages.set(domain, { circuit, error });
+    },
+    end,
+  };
+}
