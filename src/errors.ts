@@ -168,6 +168,11 @@ const CATALOGUE = {
     title: 'Too many downloads at once',
     help: 'Fetch one image after the other; several connections for one image count once.',
   },
+  'too-many-connections': {
+    status: 429,
+    title: 'Too many connections',
+    help: 'Use fewer connections for the download, for example aria2c -x8, and ask again.',
+  },
   'daily-bytes-used': {
     status: 429,
     title: 'Daily bytes used up',

@@ -278,6 +278,12 @@ export const SCHEMA = {
     default: '4',
     doc: 'How many downloads a client may have at once, however many connections each of them has; 0 sets no limit.',
   },
+  connectionsPerDownload: {
+    section: 'clients',
+    type: countOrNone,
+    default: '32',
+    doc: 'Maximum number of connections that a client may have for one download, with each worker. 0 sets no limit.',
+  },
   maxDownloads: {
     section: 'clients',
     type: countOrNone,

@@ -17,7 +17,7 @@ export interface DownloadLimits {
    * Makes the request a part of one of the client's downloads at once. Before there is an archive: to make it may be
    * most of the work. Taking it again changes nothing.
    *
-   * @throws CatalogueError `too-many-downloads` or `service-full`
+   * @throws CatalogueError `too-many-connections`, `too-many-downloads` or `service-full`
    */
   takeSlot(query: SlotQuery): Promise<void>;
   /**

@@ -13,11 +13,16 @@ export interface DownloadSlots extends LeaseLimits {
   /**
    * Takes part in a client's download of an archive, until what it returns is called.
    *
-   * @throws CatalogueError `too-many-downloads` or `service-full`
+   * @throws CatalogueError `too-many-connections`, `too-many-downloads` or `service-full`
    */
   take(client: string, archive: string): Promise<() => void>;
   /** Downloads that a client has under way. */
   active(client: string): Promise<number>;
+}
+
+export interface SlotLimits extends LeaseLimits {
+  /** Connections with this process that one download may have, each of which holds memory; 0 sets no limit. */
+  readonly connections: number;
 }
 
 /** Nobody knows when a download ends; asking again after this many milliseconds harms nobody. */
@@ -25,23 +30,27 @@ const TRY_AGAIN_MS = 30_000;
 
 interface Slot {
   readonly lease: Lease;
-  readonly acquisition: Promise<Acquisition>;
+  /** Undefined where the number of downloads is not limited. */
+  readonly acquisition: Promise<Acquisition> | undefined;
   connections: number;
 }
 
 /** @param holder names this process among those that share the store */
 export function createDownloadSlots(
   store: CountingStore,
-  { perClient, total }: LeaseLimits,
+  { perClient, total, connections }: SlotLimits,
   holder: string,
 ): DownloadSlots {
   const limits = { perClient, total };
+  const areLimited = perClient > 0 || total > 0;
   const slots = new Map<string, Slot>();
   let renewal: NodeJS.Timeout | undefined;
 
   const open = (key: string, lease: Lease): Slot => {
-    const slot = { lease, acquisition: store.acquire(lease, limits), connections: 0 };
+    const acquisition = areLimited ? store.acquire(lease, limits) : undefined;
+    const slot = { lease, acquisition, connections: 0 };
     slots.set(key, slot);
+    if (!areLimited) return slot;
     renewal ??= setInterval(() => store.renew([...slots.values()].map((held) => held.lease)), LEASE_MS / 3);
     renewal.unref();
     return slot;
@@ -50,6 +59,7 @@ export function createDownloadSlots(
     slot.connections -= 1;
     if (slot.connections > 0) return;
     slots.delete(key);
+    if (!areLimited) return;
     store.release(slot.lease);
     if (slots.size > 0) return;
     clearInterval(renewal);
@@ -59,17 +69,26 @@ export function createDownloadSlots(
   return {
     ...limits,
     async take(client, archive) {
-      if (perClient === 0 && total === 0) return () => {};
       const key = `${client} ${archive}`;
       const slot = slots.get(key) ?? open(key, { client, archive, holder });
+      if (connections > 0 && slot.connections >= connections) throw tooManyConnections(connections);
       slot.connections += 1;
-      const acquisition = await slot.acquisition;
+      const acquisition = (await slot.acquisition) ?? 'granted';
       if (acquisition === 'granted') return () => leave(key, slot);
       leave(key, slot);
       throw refusal(acquisition, limits);
     },
     active: (client) => store.active(client),
   };
+}
+
+function tooManyConnections(connections: number): CatalogueError {
+  return limitError(
+    'too-many-connections',
+    { name: 'connections', limit: connections, freesIn: TRY_AGAIN_MS },
+    `Your address has ${connections} connections for this download, the maximum (CONNECTIONS_PER_DOWNLOAD). Wait until one of them ends.`,
+    `${connections} connections for one download are the limit`,
+  );
 }
 
 function refusal(

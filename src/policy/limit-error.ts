@@ -1,7 +1,7 @@
 import { CatalogueError, type ErrorCode } from '../errors.ts';
 
 /** The limits as RateLimit headers name them. */
-export type LimitName = 'requests' | 'pages' | 'downloads' | 'bytes' | 'service';
+export type LimitName = 'requests' | 'pages' | 'downloads' | 'connections' | 'bytes' | 'service';
 
 /** A limit that refuses a request. */
 export interface ExceededLimit {

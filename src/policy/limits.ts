@@ -22,6 +22,8 @@ export interface LimitOptions {
   readonly pageRateLimit: Rate;
   /** Downloads of a client at once. */
   readonly downloadsPerIp: number;
+  /** Connections for one download of a client. */
+  readonly connectionsPerDownload: number;
   /** Downloads of all clients at once. */
   readonly maxDownloads: number;
   /** Bytes. */
@@ -44,6 +46,7 @@ export function createLimits(options: LimitOptions, { store, holder, uptime }: L
     rateLimit,
     pageRateLimit,
     downloadsPerIp: perClient,
+    connectionsPerDownload: connections,
     maxDownloads: total,
     dailyBytes,
     bandwidthPerIp,
@@ -52,7 +55,7 @@ export function createLimits(options: LimitOptions, { store, holder, uptime }: L
   return {
     requests: rateLimit.limit === 0 ? undefined : createRequestLimit(store, rateLimit),
     pages: pageRateLimit.limit === 0 ? undefined : createPageLimit(store, pageRateLimit),
-    downloads: createDownloadSlots(store, { perClient, total }, holder),
+    downloads: createDownloadSlots(store, { perClient, total, connections }, holder),
     bytes,
     bandwidth: bandwidthPerIp === 0 ? undefined : createBandwidth(bandwidthPerIp, uptime),
     async close() {

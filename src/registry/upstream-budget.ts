@@ -51,7 +51,11 @@ export interface UpstreamBudgets {
 export const FREE_REQUESTS = 12;
 /** Upstream calls of one request at a time, and so its connections. */
 const CALLS_AT_ONCE = 8;
-const SLOT_REFUSALS: ReadonlySet<ErrorCode> = new Set(['too-many-downloads', 'service-full']);
+const SLOT_REFUSALS: ReadonlySet<ErrorCode> = new Set([
+  'too-many-downloads',
+  'too-many-connections',
+  'service-full',
+]);
 
 /** Tells whether an error refuses a client a download slot. */
 export function isSlotRefusal(error: unknown): boolean {

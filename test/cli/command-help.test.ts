@@ -13,7 +13,7 @@ const OF_THE_SERVICE = new Set([
     'method-not-allowed',
   ],
   ...['request-timeout', 'precondition-failed', 'url-too-long', 'range-not-satisfiable', 'headers-too-large'],
-  ...['too-many-requests', 'too-many-downloads', 'daily-bytes-used', 'service-full'],
+  ...['too-many-requests', 'too-many-downloads', 'too-many-connections', 'daily-bytes-used', 'service-full'],
 ]);
 
 suite('the advice of a command', () => {

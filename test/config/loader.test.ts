@@ -73,6 +73,7 @@ suite('where settings come from', () => {
       rateLimit: { limit: 60, window: 60_000 },
       pageRateLimit: { limit: 600, window: 60_000 },
       downloadsPerIp: 4,
+      connectionsPerDownload: 32,
       maxDownloads: 1000,
       dailyBytes: 100 * 2 ** 30,
       bandwidthPerIp: 0,

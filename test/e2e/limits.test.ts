@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, before, suite, test } from 'node:test';
 import { type DockerProxy, type DockerProxyOptions, startDockerProxy } from '../support/dockerproxy.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
@@ -80,27 +81,43 @@ suite('limits, as clients meet them', {
     assert.deepEqual((await limitsOf(proxy)).bytes.remaining, 0);
   });
 
-  test('aria2c with eight connections is one download, within the usual rate of requests', async () => {
+  test('aria2c with 16 connections is one download, within the usual rate of requests', async () => {
     await using proxy = await start({
       DOCKERPROXY_DOWNLOADS_PER_IP: '1',
+      DOCKERPROXY_CONNECTIONS_PER_DOWNLOAD: '32',
       DOCKERPROXY_RATE_LIMIT: '60/minute',
       // A third of the image, the whole of which aria2c asks for before it asks for ranges.
       DOCKERPROXY_DAILY_BYTES: '10MB',
       DOCKERPROXY_BANDWIDTH_PER_IP: '20MB',
     });
     const aria2c = await run('aria2c', [
-      ...['-x8', '-s8', '-k1M', '--no-conf', '--quiet', '--allow-overwrite=true', '--max-tries=1'],
+      ...['-x16', '-s16', '-k1M', '--no-conf', '--quiet', '--allow-overwrite=true', '--max-tries=1'],
       ...['--dir', folder.path, '--out', 'aria2.tar', urlOf(proxy, 'one')],
     ]);
     assert.equal(aria2c.code, 0, aria2c.stdout);
     const connections = proxy.logs().filter(({ msg }) => /^Downloading image: /.test(msg));
-    assert.ok(connections.length >= 8, `${connections.length} connections`);
+    assert.ok(connections.length >= 16, `${connections.length} connections`);
     const refused = proxy.logs().filter(({ msg }) => msg.startsWith('[FAILED]'));
     assert.deepEqual(
       refused.map(({ msg }) => msg),
       [],
     );
     await waitFor(async () => (await limitsOf(proxy)).downloads.active === 0);
+  });
+
+  test('of hundreds of connections for one download that do not read, 32 are served', async () => {
+    await using proxy = await start({ DOCKERPROXY_CONNECTIONS_PER_DOWNLOAD: '32' });
+    const responses = await Promise.all(Array.from({ length: 200 }, () => begin(urlOf(proxy, 'one'))));
+    const served = responses.filter(({ statusCode }) => statusCode === 200);
+    assert.equal(served.length, 32);
+    const [refused] = responses.filter(({ statusCode }) => statusCode === 429);
+    assert.ok(refused);
+    const problem = JSON.parse(await text(refused)) as { code: string };
+    assert.equal(problem.code, 'too-many-connections');
+    assert.equal(refused.headers.ratelimit, '"connections";r=0;t=30');
+    served[0]?.destroy();
+    await waitFor(async () => (await httpCall(urlOf(proxy, 'one'))).status === 200);
+    for (const response of responses) response.destroy();
   });
 
   test('aria2c continues what was begun though the day is used up', async () => {

@@ -27,6 +27,7 @@ suite('errors explained to people', { timeout: 600_000 }, () => {
   const distinct: [ErrorCode, RegExp][] = [
     ['too-many-requests', /too many requests/],
     ['too-many-downloads', /too many downloads/],
+    ['too-many-connections', /too many connections/],
     ['daily-bytes-used', /data for today/],
     ['service-full', /not yours/],
     ['registry-rate-limited', /registry's, not yours/],

@@ -22,6 +22,7 @@ const STATUSES: Record<ErrorCode, number> = {
   'signature-invalid': 403,
   'too-many-requests': 429,
   'too-many-downloads': 429,
+  'too-many-connections': 429,
   'daily-bytes-used': 429,
   'service-full': 429,
   'route-not-found': 404,

@@ -152,6 +152,7 @@ const NO_LIMITS: LimitOptions = {
   rateLimit: { limit: 0, window: 60_000 },
   pageRateLimit: { limit: 0, window: 60_000 },
   downloadsPerIp: 0,
+  connectionsPerDownload: 0,
   maxDownloads: 0,
   dailyBytes: 0,
   bandwidthPerIp: 0,

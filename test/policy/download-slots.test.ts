@@ -5,7 +5,8 @@ import { type CountingStore, LEASE_MS } from '../../src/policy/counting-store.ts
 import { createDownloadSlots } from '../../src/policy/download-slots.ts';
 import { createMemoryCountingStore } from '../../src/policy/memory-counting-store.ts';
 
-const LIMITS = { perClient: 2, total: 3 };
+const NO_LIMITS = { perClient: 0, total: 0, connections: 0 };
+const LIMITS = { perClient: 2, total: 3, connections: 0 };
 
 async function codeOf(taking: Promise<unknown>): Promise<string | undefined> {
   return taking.then(
@@ -29,7 +30,11 @@ suite('downloads at once', () => {
   });
 
   test('connections to one archive are one, until the last of them ends', async () => {
-    const slots = createDownloadSlots(createMemoryCountingStore(Date.now), { perClient: 1, total: 0 }, 'one');
+    const slots = createDownloadSlots(
+      createMemoryCountingStore(Date.now),
+      { ...NO_LIMITS, perClient: 1 },
+      'one',
+    );
     const [first, ...rest] = await Promise.all(Array.from({ length: 8 }, () => slots.take('c', 'a')));
     assert.equal(await slots.active('c'), 1);
     for (const leave of rest) leave();
@@ -49,7 +54,11 @@ suite('downloads at once', () => {
   });
 
   test('whoever was refused holds nothing', async () => {
-    const slots = createDownloadSlots(createMemoryCountingStore(Date.now), { perClient: 1, total: 0 }, 'one');
+    const slots = createDownloadSlots(
+      createMemoryCountingStore(Date.now),
+      { ...NO_LIMITS, perClient: 1 },
+      'one',
+    );
     const leave = await slots.take('c', 'a');
     for (let time = 0; time < 10; time += 1) await codeOf(slots.take('c', 'b'));
     leave();
@@ -60,7 +69,7 @@ suite('downloads at once', () => {
     context.mock.timers.enable({ apis: ['setInterval'] });
     const clock = { now: 0 };
     const store = createMemoryCountingStore(() => clock.now);
-    const slots = createDownloadSlots(store, { perClient: 1, total: 0 }, 'one');
+    const slots = createDownloadSlots(store, { ...NO_LIMITS, perClient: 1 }, 'one');
     const leave = await slots.take('c', 'a');
     for (let passed = 0; passed < 10 * LEASE_MS; passed += LEASE_MS / 6) {
       clock.now += LEASE_MS / 6;
@@ -73,7 +82,23 @@ suite('downloads at once', () => {
 
   test('cost nothing where there is no limit', async () => {
     const store = new Proxy({} as CountingStore, { get: () => assert.fail('the store is not asked') });
-    const slots = createDownloadSlots(store, { perClient: 0, total: 0 }, 'one');
+    const slots = createDownloadSlots(store, NO_LIMITS, 'one');
     (await slots.take('c', 'a'))();
   });
+
+  for (const perClient of [0, 4]) {
+    test(`have so many connections and no more, with ${perClient} downloads at once`, async () => {
+      const limits = { ...NO_LIMITS, perClient, connections: 16 };
+      const slots = createDownloadSlots(createMemoryCountingStore(Date.now), limits, 'one');
+      const all = Array.from({ length: 300 }, () => slots.take('c', 'a'));
+      const codes = await Promise.all(all.map(codeOf));
+      assert.equal(codes.filter((code) => code === undefined).length, 16);
+      assert.deepEqual([...new Set(codes.slice(16))], ['too-many-connections']);
+      await slots.take('c', 'b');
+      await slots.take('other', 'a');
+      (await all[0])?.();
+      await slots.take('c', 'a');
+      assert.equal(await codeOf(slots.take('c', 'a')), 'too-many-connections');
+    });
+  }
 });

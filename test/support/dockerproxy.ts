@@ -57,6 +57,7 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     DOCKERPROXY_RATE_LIMIT: '0',
     DOCKERPROXY_PAGE_RATE_LIMIT: '0',
     DOCKERPROXY_DOWNLOADS_PER_IP: '0',
+    DOCKERPROXY_CONNECTIONS_PER_DOWNLOAD: '0',
     DOCKERPROXY_MAX_DOWNLOADS: '0',
     DOCKERPROXY_DAILY_BYTES: '0',
     // The machine may be busy with other work.
