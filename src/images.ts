@@ -26,6 +26,7 @@ import { keepingSmallBlobs } from './registry/small-blobs.ts';
 import { createUpstreamBudgets, type UpstreamLimits } from './registry/upstream-budget.ts';
 import { createBriefCatalogue } from './sources/brief-catalogue.ts';
 import { budgetedCatalogue, budgetedSource } from './sources/budgeted.ts';
+import { rememberingDocuments } from './sources/documents.ts';
 import type { ConnectedEngine } from './sources/engine/connect.ts';
 import type { ImageCatalogue } from './sources/image-catalogue.ts';
 import { createImageSignatures } from './sources/image-signatures.ts';
@@ -51,7 +52,7 @@ export interface Environment {
 }
 
 /** What one check of signatures may spend: 50 signatures under 10 referrers, and what leads to them. */
-const CHECK_LIMITS: UpstreamLimits = { requests: 200, bytes: 8 * 1024 * 1024 };
+const CHECK_LIMITS: UpstreamLimits = { requests: 200, bytes: 8 * 1024 * 1024, manifests: 40, blobs: 100 };
 /** Milliseconds for which a tag's answer is there for those who wait for it. */
 const LEAST_TAG_MS = 60_000;
 
@@ -126,12 +127,13 @@ export async function openImages(
         });
   const client = budgets.charge(rememberingBlobs({ client: caching, caches }));
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
+  const documents = rememberingDocuments(caches);
   const signatures = createImageSignatures({
-    ...{ client, policy, caches },
+    ...{ client, policy, caches, documents },
     budgeted: (check) => budgets.run({ limits: CHECK_LIMITS }, check),
   });
   const inline = createInlineMemory(caches);
-  const common = { client, defaultPlatform, maxSize, signatures, inline };
+  const common = { client, defaultPlatform, maxSize, signatures, inline, documents };
   const registries = punctualCatalogue(budgetedCatalogue(createRegistryCatalogue(common), budgets));
   const { source, catalogue, check } =
     config.source === 'registry'

@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject, parseJsonObject } from './json.ts';
+import { isJsonObject, type JsonObject } from './json.ts';
 
 /** What an image says of how it runs; every part is its publisher's claim. */
 export interface ConfigSummary {
@@ -34,18 +34,6 @@ export function summariseConfig(config: unknown): ConfigSummary {
     command: cut.texts(textsOf(Cmd)),
     exposedPorts: cut.texts(isJsonObject(ExposedPorts) ? Object.keys(ExposedPorts) : []) ?? [],
     truncated: cut.hasCut(),
-  };
-}
-
-/** What an image config tells beside its layers; nothing of it can be wrong enough to refuse the image. */
-export function readConfigFacts(bytes: Uint8Array): {
-  readonly created: Date | undefined;
-  readonly summary: ConfigSummary;
-} {
-  const body = parseJsonObject(bytes) ?? {};
-  return {
-    created: parseTimestamp(body.created),
-    summary: summariseConfig(body.config),
   };
 }
 

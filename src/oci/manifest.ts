@@ -1,4 +1,5 @@
 import { CatalogueError, quote } from '../errors.ts';
+import { type ConfigSummary, parseTimestamp, summariseConfig } from './config-summary.ts';
 import type { Descriptor } from './descriptor.ts';
 import { isDigest, isOfNothing } from './digest.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from './json.ts';
@@ -49,8 +50,21 @@ const LAYERS_MAX = 1000;
 const INDEX_MAX = 1000;
 /** Each is asked in turn: a manifest must not make this service send requests by the thousand. */
 const URLS_MAX = 3;
+/** Maximum characters of a URL. */
+const URL_MAX = 8192;
+/** Maximum characters of other texts: a media type, an annotation, the digest of an unpacked layer. */
+const TEXT_MAX = 4096;
 const PLATFORM_WORD = /^[A-Za-z0-9][\w.+-]{0,63}$/;
 const SCHEMA_1_TYPE = /^application\/vnd\.docker\.distribution\.manifest\.v1\+(?:json|prettyjws)$/;
+
+/** The annotations that are kept. All others are ignored, because they could be megabytes. */
+export const ANNOTATIONS = {
+  referenceType: 'vnd.docker.reference.type',
+  referenceDigest: 'vnd.docker.reference.digest',
+  zstd: 'io.github.containers.compression.zstd',
+  cosignSignature: 'dev.cosignproject.cosign/signature',
+  bundlePredicate: 'dev.sigstore.bundle.predicateType',
+} as const;
 
 /** The manifest of one image: what an archive is a function of. */
 export interface ImageManifest {
@@ -68,11 +82,13 @@ export interface ImageIndex {
   readonly manifests: readonly Descriptor[];
 }
 
-/** What an image config says of its image, as far as anyone here needs it. */
+/** What an image config says about its image, in at most a few hundred kilobytes. */
 export interface ImageConfig {
   readonly platform: StatedPlatform;
-  /** The digests of its layers unpacked, from the base upwards, as engines know them. */
-  readonly diffIds: readonly unknown[];
+  /** The digests of the unpacked layers, from the base upwards, as engines know them; undefined for other values. */
+  readonly diffIds: readonly (string | undefined)[];
+  readonly created: Date | undefined;
+  readonly summary: ConfigSummary;
 }
 
 /**
@@ -139,19 +155,24 @@ export function parseManifestLinks(bytes: Uint8Array, contentType: string | unde
 /** Tells whether a descriptor in an index points at an image, or at an index of some. */
 export function isImageEntry({ platform, annotations }: Descriptor): boolean {
   // Attestations stand in an index beside the images, under a platform that none has.
-  if (annotations?.['vnd.docker.reference.type'] === 'attestation-manifest') return false;
+  if (annotations?.[ANNOTATIONS.referenceType] === 'attestation-manifest') return false;
   return !(platform?.os === 'unknown' && platform.architecture === 'unknown');
 }
 
 /**
- * Writes an index anew with some of its entries, and all else as it was.
+ * Tells whether an entry stays in an index that is reduced to some of its images.
  *
- * @param isKept tells it of each entry
+ * @param kept the digests of the images, whose attestations stay with them
  */
-export function filterIndex(bytes: Uint8Array, isKept: (entry: Descriptor) => boolean): Uint8Array {
+export function isKeptEntry({ digest, annotations }: Descriptor, kept: ReadonlySet<string>): boolean {
+  return kept.has(digest) || kept.has(annotations?.[ANNOTATIONS.referenceDigest] ?? '');
+}
+
+/** Rewrites an index with the entries of {@link isKeptEntry}. All other members stay the same. */
+export function filterIndex(bytes: Uint8Array, kept: ReadonlySet<string>): Uint8Array {
   const body = parseJsonObject(bytes);
   if (body === undefined || !Array.isArray(body.manifests)) throw malformed('it is no index');
-  const manifests = body.manifests.filter((entry, at) => isKept(indexEntry(entry, at)));
+  const manifests = body.manifests.filter((entry, at) => isKeptEntry(indexEntry(entry, at), kept));
   return new TextEncoder().encode(JSON.stringify({ ...body, manifests }));
 }
 
@@ -166,13 +187,18 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   // An image without layers has no such list, where Docker built it.
   const diffIds = isJsonObject(body?.rootfs) ? (body.rootfs.diff_ids ?? []) : undefined;
   const platform = platformOf(body);
-  if (platform === undefined || !Array.isArray(diffIds)) {
+  if (platform === undefined || !Array.isArray(diffIds) || diffIds.length > LAYERS_MAX) {
     throw new CatalogueError(
       'not-an-image',
       'The config of this manifest does not describe a container image.',
     );
   }
-  return { platform, diffIds };
+  return {
+    platform,
+    diffIds: diffIds.map((id) => (isShort(id) ? id : undefined)),
+    created: parseTimestamp(body?.created),
+    summary: summariseConfig(body?.config),
+  };
 }
 
 /** Tells whether a descriptor points at an index, so that its platforms are one level down. */
@@ -201,7 +227,7 @@ export function isZstdLayer({ mediaType }: Descriptor): boolean {
  * @see https://github.com/containers/image/blob/v5.36.2/internal/manifest/oci_index.go OCI1InstanceAnnotationCompressionZSTD
  */
 export function isZstdEntry({ annotations }: Descriptor): boolean {
-  return annotations?.['io.github.containers.compression.zstd'] === 'true';
+  return annotations?.[ANNOTATIONS.zstd] === 'true';
 }
 
 function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
@@ -308,7 +334,7 @@ function descriptor(value: unknown, field: string): Descriptor {
   const { digest, size, urls, artifactType, annotations } = value;
   // Go reads an absent type as an empty one, so Docker and skopeo accept both.
   const mediaType = value.mediaType ?? '';
-  if (typeof mediaType !== 'string') throw malformed(`the media type of ${field} is not a string`);
+  if (!isShort(mediaType)) throw malformed(`the media type of ${field} is not a short string`);
   if (!isDigest(digest)) throw malformed(`${field} has no valid digest`);
   if (!isSize(size)) throw malformed(`${field} has no valid size`);
   const platform = platformOf(value.platform);
@@ -316,10 +342,10 @@ function descriptor(value: unknown, field: string): Descriptor {
     mediaType,
     digest,
     size,
-    ...(Array.isArray(urls) && { urls: urls.filter((url) => typeof url === 'string').slice(0, URLS_MAX) }),
+    ...(Array.isArray(urls) && { urls: urls.filter((url) => isShort(url, URL_MAX)).slice(0, URLS_MAX) }),
     ...(platform && (platform.os ?? platform.architecture) !== undefined && { platform }),
-    ...(typeof artifactType === 'string' && { artifactType }),
-    ...(isJsonObject(annotations) && { annotations: stringsOf(annotations) }),
+    ...(isShort(artifactType) && { artifactType }),
+    ...(isJsonObject(annotations) && { annotations: usedOf(annotations) }),
   };
 }
 
@@ -350,10 +376,16 @@ function isSize(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
-function stringsOf(object: JsonObject): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(object).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
-  );
+function isShort(value: unknown, most = TEXT_MAX): value is string {
+  return typeof value === 'string' && value.length <= most;
+}
+
+function usedOf(annotations: JsonObject): Record<string, string> {
+  const used = Object.values(ANNOTATIONS).flatMap((name): [string, string][] => {
+    const text = Object.hasOwn(annotations, name) ? annotations[name] : undefined;
+    return isShort(text) ? [[name, text]] : [];
+  });
+  return Object.fromEntries(used);
 }
 
 function malformed(why: string): CatalogueError {

@@ -10,6 +10,10 @@ export interface UpstreamLimits {
   readonly requests: number;
   /** Bytes of manifests, configs, and signatures, from the cache too: each of them is parsed. */
   readonly bytes: number;
+  /** Manifests and indexes, from the cache too: for a registry, each may count as a pull. */
+  readonly manifests: number;
+  /** Layers and configs of all manifests that are considered: each takes a kilobyte of tar headers. */
+  readonly blobs: number;
 }
 
 export interface UpstreamBudgetOptions {
@@ -67,12 +71,13 @@ export function isRefusedSpending(error: unknown): boolean {
   return isSlotRefusal(error) || (error instanceof CatalogueError && error.code === 'request-too-costly');
 }
 
+type Cost = Partial<Omit<UpstreamLimits, 'requests'>>;
+
 interface Budget extends UpstreamBudgetOptions {
   /** The budget of the work that this work is a part of. */
   readonly parent: Budget | undefined;
   readonly gate: Gate;
-  requests: number;
-  bytes: number;
+  readonly spent: Record<keyof UpstreamLimits, number>;
   /** Settles when the client may spend more than what is free. */
   admission: Promise<void> | undefined;
 }
@@ -83,18 +88,19 @@ export function createUpstreamBudgets(): UpstreamBudgets {
   const charged = async <T>(
     work: () => Promise<T>,
     signal: AbortSignal,
-    sizeOf: (result: T) => number = () => 0,
+    costOf: (result: T) => Cost = () => ({}),
   ): Promise<T> => {
     const budget = budgets.getStore();
     if (budget === undefined) return work();
     return budget.gate.run(async () => {
       await admit(budget);
       const result = await work();
-      take(budget, sizeOf(result));
+      take(budget, costOf(result));
       return result;
     }, signal);
   };
-  const sizeOf = (fetched: FetchedManifest | undefined): number => fetched?.bytes.length ?? 0;
+  const costOf = (fetched: FetchedManifest | undefined): Cost =>
+    fetched === undefined ? {} : { bytes: fetched.bytes.length, manifests: 1 };
 
   const chargeReader = (reader: BlobReader): BlobReader => ({
     ...reader,
@@ -103,7 +109,7 @@ export function createUpstreamBudgets(): UpstreamBudgets {
       const open = () => reader.read(blob, range, signal);
       if (budget === undefined) return open();
       return charged(async () => {
-        take(budget, blob.size);
+        take(budget, { bytes: blob.size });
         return open();
       }, signal);
     },
@@ -113,23 +119,27 @@ export function createUpstreamBudgets(): UpstreamBudgets {
     run(options, work) {
       const parent = budgets.getStore();
       const gate = parent?.gate ?? createGate(CALLS_AT_ONCE);
-      return budgets.run({ ...options, parent, gate, requests: 0, bytes: 0, admission: undefined }, work);
+      const spent = { requests: 0, bytes: 0, manifests: 0, blobs: 0 };
+      return budgets.run({ ...options, parent, gate, spent, admission: undefined }, work);
     },
     count() {
-      for (const budget of lineage(budgets.getStore())) budget.requests += 1;
+      for (const { spent } of lineage(budgets.getStore())) spent.requests += 1;
     },
     admit: () => admit(budgets.getStore()),
     charge: (client) => ({
       manifest: (repository, reference, signal) =>
-        charged(() => client.manifest(repository, reference, signal), signal, sizeOf),
+        charged(() => client.manifest(repository, reference, signal), signal, costOf),
       resolveTag: (repository, tag, signal) =>
         charged(() => client.resolveTag(repository, tag, signal), signal),
       tags: (repository, signal) => charged(() => client.tags(repository, signal), signal),
       hasBlob: (repository, blob, signal) => charged(() => client.hasBlob(repository, blob, signal), signal),
       referrers: (repository, digest, signal) =>
-        charged(() => client.referrers(repository, digest, signal), signal, sizeOf),
-      checkSizes: (repository, blobs, signal) =>
-        charged(() => client.checkSizes(repository, blobs, signal), signal),
+        charged(() => client.referrers(repository, digest, signal), signal, costOf),
+      async checkSizes(repository, blobs, signal) {
+        const budget = budgets.getStore();
+        if (budget !== undefined) take(budget, { blobs: blobs.length });
+        return charged(() => client.checkSizes(repository, blobs, signal), signal);
+      },
       blobs: (repository) => chargeReader(client.blobs(repository)),
     }),
   };
@@ -142,30 +152,33 @@ function* lineage(budget: Budget | undefined): Generator<Budget, void> {
 
 async function admit(innermost: Budget | undefined): Promise<void> {
   for (const budget of lineage(innermost)) {
-    const { limits, onCostly } = budget;
-    if (budget.requests >= limits.requests) {
-      throw new CatalogueError(
-        'request-too-costly',
-        `To find out what this archive contains takes more than ${limits.requests} requests to registries. Ask for fewer images or platforms at once.`,
-        { reason: `More than ${limits.requests} requests to registries` },
-      );
-    }
-    if (budget.requests < FREE_REQUESTS) continue;
+    const { limits, spent, onCostly } = budget;
+    if (spent.requests >= limits.requests) throw tooCostly('requests', limits.requests);
+    if (spent.requests < FREE_REQUESTS) continue;
     budget.admission ??= onCostly?.();
     await budget.admission;
   }
 }
 
-function take(innermost: Budget, bytes: number): void {
-  for (const budget of lineage(innermost)) {
-    const { limits } = budget;
-    budget.bytes += bytes;
-    if (budget.bytes <= limits.bytes) continue;
-    const mebibytes = Math.floor(limits.bytes / 1024 ** 2);
-    throw new CatalogueError(
-      'request-too-costly',
-      `The manifests and configs of this request have more than ${mebibytes} MiB together. Ask for fewer images or platforms at once.`,
-      { reason: `More than ${mebibytes} MiB of manifests and configs` },
-    );
+function take(innermost: Budget, cost: Cost): void {
+  for (const { limits, spent } of lineage(innermost)) {
+    for (const row of ['bytes', 'manifests', 'blobs'] as const) {
+      spent[row] += cost[row] ?? 0;
+      if (spent[row] > limits[row]) throw tooCostly(row, limits[row]);
+    }
   }
+}
+
+function tooCostly(row: keyof UpstreamLimits, limit: number): CatalogueError {
+  const most = {
+    requests: `${limit} requests to registries`,
+    bytes: `${Math.floor(limit / 1024 ** 2)} MiB of manifests and configs`,
+    manifests: `${limit} manifests`,
+    blobs: `${limit} layers`,
+  }[row];
+  return new CatalogueError(
+    'request-too-costly',
+    `To find out what this archive contains takes more than ${most}. Ask for fewer images or platforms at once, or for an image by the digest of its manifest.`,
+    { reason: `More than ${most}` },
+  );
 }

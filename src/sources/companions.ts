@@ -1,13 +1,11 @@
 import { CatalogueError } from '../errors.ts';
 import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import type { Digest } from '../oci/digest.ts';
-import { parseManifestLinks } from '../oci/manifest.ts';
+import type { ManifestLinks } from '../oci/manifest.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
-import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
+import type { RegistryClient } from '../registry/client.ts';
 import { MirrorsAloneError } from '../registry/mirroring-client.ts';
-
-/** A manifest as its registry served it. */
-export type Served = Pick<FetchedManifest, 'bytes' | 'digest' | 'contentType'>;
+import { type Documents, parsing, type Served } from './documents.ts';
 
 /** What refers to a manifest, by the tag under which any registry can have it. */
 export interface Companion {
@@ -39,6 +37,8 @@ export interface CompanionsOptions {
   readonly now: () => number;
   /** The list to which its cache is added. */
   readonly caches?: MemoryCaches;
+  /** Parses what is read. */
+  readonly documents?: Documents;
 }
 
 /** The tags under which cosign keeps what belongs to a manifest, behind its digest. */
@@ -62,6 +62,7 @@ export function createCompanions({
   client,
   now,
   caches = createMemoryCaches(now),
+  documents = parsing,
 }: CompanionsOptions): () => CompanionSearch {
   const alone = caches.open<true>({ name: 'without-referrers', limit: ALONE_LIMIT, ttl: ALONE_MS });
 
@@ -74,7 +75,7 @@ export function createCompanions({
       for (const subject of subjects) {
         const key = `${reference.name}@${subject}`;
         if (alone.get(key)) continue;
-        const { found, isWhole } = await companionsOf(client, reference, subject, signal);
+        const { found, isWhole } = await companionsOf(client, documents, reference, subject, signal);
         isPartial ||= !isWhole;
         if (found.length === 0 && isWhole) alone.set(key, true);
         yield* found;
@@ -86,6 +87,7 @@ export function createCompanions({
 
 async function companionsOf(
   client: RegistryClient,
+  documents: Documents,
   reference: Reference,
   subject: Digest,
   signal: AbortSignal,
@@ -105,14 +107,13 @@ async function companionsOf(
     (await client.referrers(reference, subject, signal).catch(nothing)) ?? tagged(base);
   const all = await Promise.all([listed(), ...COSIGN_SUFFIXES.map((suffix) => tagged(`${base}${suffix}`))]);
   const found = all.flatMap((one, at) => {
-    if (one === undefined || isEmptyIndex(one)) return [];
+    if (one === undefined || isEmptyIndex(documents.links(one))) return [];
     return [{ tag: at === 0 ? base : `${base}${COSIGN_SUFFIXES[at - 1]}`, found: one }];
   });
   return { found, isWhole };
 }
 
-function isEmptyIndex({ bytes, contentType }: Served): boolean {
-  const links = parseManifestLinks(bytes, contentType);
+function isEmptyIndex(links: ManifestLinks): boolean {
   return links.kind === 'index' && links.manifests.length === 0;
 }
 

@@ -10,8 +10,6 @@ import {
   isIndexType,
   isZstdEntry,
   isZstdLayer,
-  parseImageConfig,
-  parseManifest,
 } from '../oci/manifest.ts';
 import {
   completed,
@@ -24,6 +22,7 @@ import {
 } from '../oci/platform.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
+import { type Documents, parsing } from './documents.ts';
 
 export interface ResolveOptions {
   /** The platform asked for; undefined where the client left it open. */
@@ -35,6 +34,8 @@ export interface ResolveOptions {
    * With `docker`, images without zstd layers are preferred among equals, because Docker before 23.0 cannot load zstd.
    */
   readonly format: ArchiveFormat;
+  /** Parses what is read. */
+  readonly documents?: Documents;
 }
 
 export interface ResolvedImage extends ArchiveImage {
@@ -42,7 +43,7 @@ export interface ResolvedImage extends ArchiveImage {
   /** The platform from the config. Absent fields are taken from the index, if it states them. */
   readonly platform: StatedPlatform;
   /** The digests of the uncompressed layers, from the base upwards. */
-  readonly diffIds: readonly unknown[];
+  readonly diffIds: readonly (string | undefined)[];
   /** The index that the reference names, if it names one. */
   readonly indexDigest: Digest | undefined;
   /** What it is there for, as far as that was seen: all that the index states, or what the config does. */
@@ -67,16 +68,13 @@ interface Described
 /** The state of a search through a reference's indexes. */
 interface Search {
   readonly client: RegistryClient;
+  readonly documents: Documents;
   readonly reference: Reference;
   readonly wanted: Platform;
   readonly prefersGzip: boolean;
   readonly signal: AbortSignal;
   /** The platforms seen so far, for the one who asked in vain. */
   readonly seen: Map<string, StatedPlatform>;
-  /** How many manifests may still be read. */
-  budget: number;
-  /** How many bytes they may have together. */
-  bytes: number;
   /** The first fitting image, if it has zstd layers. */
   fallback: Described | undefined;
   /** How many further manifests may still be read to find an alternative to the fallback. */
@@ -84,8 +82,6 @@ interface Search {
 }
 
 const CONFIG_LIMIT = 4 * 1024 * 1024;
-const MANIFEST_BUDGET = 16;
-const MANIFEST_BYTES = 16 * 1024 * 1024;
 /** Builders offer two compressions, so a few reads suffice. Each manifest may count as a pull. */
 const ALTERNATIVES_MAX = 4;
 /** Layers that are requested from a registry at the same time. */
@@ -104,24 +100,23 @@ const PLATFORMS_SHOWN = 20;
 export async function resolveImage(
   client: RegistryClient,
   reference: Reference,
-  { platform, defaultPlatform, digestDecides = false, format }: ResolveOptions,
+  { platform, defaultPlatform, digestDecides = false, format, documents = parsing }: ResolveOptions,
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
   const wanted = platform ?? defaultPlatform;
   const search: Search = {
     client,
+    documents,
     reference,
     wanted,
     prefersGzip: format === 'docker',
     signal,
     seen: new Map(),
-    budget: MANIFEST_BUDGET,
-    bytes: MANIFEST_BYTES,
     fallback: undefined,
     alternatives: ALTERNATIVES_MAX,
   };
   const fetched = await fetchManifest(search, reference.digest ?? reference.tag ?? 'latest');
-  const manifest = parseManifest(fetched.bytes, fetched.contentType);
+  const manifest = documents.manifest(fetched);
   // A digest without a platform means this very manifest, whatever it is for.
   const isExact = reference.digest !== undefined && (platform === undefined || digestDecides);
   const found =
@@ -167,8 +162,7 @@ async function searchEntry(search: Search, entry: Descriptor): Promise<Described
   if (search.fallback !== undefined && search.alternatives <= 0) return undefined;
   if (isIndexType(entry.mediaType)) {
     if (search.fallback !== undefined) search.alternatives -= 1;
-    const { bytes, contentType } = await fetchManifest(search, entry.digest);
-    const nested = parseManifest(bytes, contentType);
+    const nested = search.documents.manifest(await fetchManifest(search, entry.digest));
     return nested.kind === 'index' ? searchIndex(search, nested) : undefined;
   }
   const { platform } = entry;
@@ -207,21 +201,13 @@ function fits({ wanted }: Search, platform: StatedPlatform): boolean {
   return selectPlatform(wanted, [platform], (stated) => stated) !== undefined;
 }
 
-async function fetchManifest(search: Search, target: string): Promise<FetchedManifest> {
-  search.budget -= 1;
-  const fetched =
-    search.budget < 0 ? undefined : await search.client.manifest(search.reference, target, search.signal);
-  search.bytes -= fetched?.bytes.length ?? 0;
-  if (fetched !== undefined && search.bytes >= 0) return fetched;
-  throw new CatalogueError(
-    'registry-failed',
-    `The index of ${formatReference(search.reference)} is too deep.`,
-  );
+function fetchManifest({ client, reference, signal }: Search, target: string): Promise<FetchedManifest> {
+  return client.manifest(reference, target, signal);
 }
 
 async function fetchImage(search: Search, { digest, platform }: Descriptor): Promise<Candidate> {
   const fetched = await fetchManifest(search, digest);
-  const manifest = parseManifest(fetched.bytes, fetched.contentType);
+  const manifest = search.documents.manifest(fetched);
   if (manifest.kind === 'image') return { fetched, manifest, stated: platform };
   throw new CatalogueError(
     'registry-failed',
@@ -246,11 +232,11 @@ export async function readConfig(
  * Reads the config of a candidate. HEAD reads it, too: the method must not affect whether an image is found.
  */
 async function withConfig(search: Search, candidate: Candidate): Promise<Described> {
-  const { client, reference, signal } = search;
+  const { client, documents, reference, signal } = search;
   const { config, layers } = candidate.manifest;
   await client.checkSizes(reference, [config, ...layers], signal);
   const configBytes = await readConfig(client, reference, config, signal);
-  const { platform, diffIds } = parseImageConfig(configBytes);
+  const { platform, diffIds } = documents.config(config.digest, configBytes);
   if (diffIds.length !== layers.length) {
     throw new CatalogueError(
       'not-an-image',

@@ -8,6 +8,7 @@ import { createSingleFlight } from '../single-flight.ts';
 import { signersOf } from '../trust/signature-claim.ts';
 import type { SigningKey } from '../trust/signing-key.ts';
 import type { TrustPolicy, TrustRule } from '../trust/trust-policy.ts';
+import { type Documents, parsing } from './documents.ts';
 import { findSignatures } from './signature-finder.ts';
 
 /** What is known of the signatures of an image, for people. */
@@ -46,6 +47,8 @@ export interface ImageSignaturesOptions {
   readonly policy: TrustPolicy;
   /** The list to which its cache is added. */
   readonly caches?: MemoryCaches;
+  /** Parses what is read. */
+  readonly documents?: Documents;
   /** Runs a check, which several requests share, with a budget of its own. */
   readonly budgeted?: <T>(check: () => Promise<T>) => Promise<T>;
 }
@@ -75,6 +78,7 @@ export function createImageSignatures({
   client,
   policy,
   caches = createMemoryCaches(() => performance.now()),
+  documents = parsing,
   budgeted = (check) => check(),
 }: ImageSignaturesOptions): ImageSignatures {
   const signed = caches.open<true>({ name: 'signatures', limit: SIGNED_LIMIT });
@@ -98,7 +102,7 @@ export function createImageSignatures({
   ): Promise<Verdict> => {
     let found = 0;
     for (const digest of digests) {
-      for await (const claim of findSignatures(client, reference, digest, signal)) {
+      for await (const claim of findSignatures(client, documents, reference, digest, signal)) {
         found += 1;
         const signers = signersOf(claim, digest, keys);
         if (signers.length === 0) continue;

@@ -2,11 +2,11 @@ import { archiveEntries } from '../archive/entries.ts';
 import { archiveFilename } from '../archive/filename.ts';
 import { layoutArchive } from '../archive/layout.ts';
 import { createMemoryCaches } from '../memory-caches.ts';
-import { readConfigFacts } from '../oci/config-summary.ts';
 import { isZstdLayer } from '../oci/manifest.ts';
 import { formatPlatform, normalisePlatform, type StatedPlatform, samePlatform } from '../oci/platform.ts';
 import { sortTags } from '../oci/tag-order.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import { parsing } from './documents.ts';
 import type { DetailsRequest, ImageCatalogue, ImageDetails } from './image-catalogue.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import { createInlineMemory } from './inline-memory.ts';
@@ -19,17 +19,18 @@ export function createRegistryCatalogue({
   maxSize,
   signatures,
   inline = createInlineMemory(createMemoryCaches(() => performance.now())),
+  documents = parsing,
 }: Omit<RegistrySourceOptions, 'now' | 'caches'>): ImageCatalogue {
   const describe = async (
     { reference, platform, format }: DetailsRequest,
     counted: RegistryClient,
     signal: AbortSignal,
   ): Promise<ImageDetails> => {
-    const options = { platform, defaultPlatform, format };
+    const options = { platform, defaultPlatform, format, documents };
     const image = await resolveImage(counted, reference, options, signal);
     const layout = layoutArchive(archiveEntries([image], format));
     requireSize(layout.size, maxSize);
-    const { created, summary } = readConfigFacts(image.configBytes);
+    const { created, summary } = documents.config(image.config.digest, image.configBytes);
     const isDefault = platform === undefined || samePlatform(platform, defaultPlatform);
     return {
       digest: image.manifest.digest,

@@ -14,6 +14,7 @@ import { type Platform, type Platforms, samePlatform } from '../oci/platform.ts'
 import { digestReference, type Reference } from '../oci/reference.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import { createCompanions } from './companions.ts';
+import { type Documents, parsing } from './documents.ts';
 import { type ResolvedHoldings, resolveHoldings, treeHoldings } from './holdings.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import type { ImageSignatures } from './image-signatures.ts';
@@ -33,6 +34,8 @@ export interface RegistrySourceOptions {
   readonly caches?: MemoryCaches;
   /** The memory budget. */
   readonly inline?: InlineMemory;
+  /** Parses what is read. */
+  readonly documents?: Documents;
 }
 
 /** Composes archives from registry blobs as they are: no daemon, nothing staged. */
@@ -44,8 +47,9 @@ export function createRegistrySource({
   now,
   caches = createMemoryCaches(now),
   inline = createInlineMemory(caches),
+  documents = parsing,
 }: RegistrySourceOptions): ImageSource<Archive> {
-  const searchCompanions = createCompanions({ client, now, caches });
+  const searchCompanions = createCompanions({ client, now, caches, documents });
 
   const findImages = async (
     request: ArchiveRequest,
@@ -53,7 +57,7 @@ export function createRegistrySource({
     signal: AbortSignal,
   ): Promise<Found> => {
     const { platform, format, have } = request;
-    const options = { platform, defaultPlatform, format };
+    const options = { platform, defaultPlatform, format, documents };
     const [images, held] = await withHeld(request, signal, (reference, ended, digestDecides) =>
       resolveImage(counted, reference, { ...options, digestDecides }, ended),
     );
@@ -97,7 +101,7 @@ export function createRegistrySource({
   ): Promise<Found> => {
     const search = request.referrers === true ? searchCompanions() : undefined;
     const [trees, held] = await withHeld(request, signal, (reference, ended) =>
-      resolveTree(counted, reference, { platforms, findCompanions: search?.find }, ended),
+      resolveTree(counted, reference, { platforms, findCompanions: search?.find, documents }, ended),
     );
     // It is the index that says which images there are, so that a signature of each of them would not do.
     const signed = await allOrNone(signal, (ended) =>

@@ -2,16 +2,15 @@ import { buffer } from 'node:stream/consumers';
 import { CatalogueError, isOutage } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import { type ManifestLinks, parseManifestLinks } from '../oci/manifest.ts';
+import { ANNOTATIONS, type ManifestLinks } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
 import { isVerdict } from '../registry/status-error.ts';
 import type { SignatureClaim } from '../trust/signature-claim.ts';
+import type { Documents } from './documents.ts';
 
 const SIMPLE_SIGNING_TYPE = 'application/vnd.dev.cosign.simplesigning.v1+json';
-const SIGNATURE_ANNOTATION = 'dev.cosignproject.cosign/signature';
 const BUNDLE_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
-const PREDICATE_ANNOTATION = 'dev.sigstore.bundle.predicateType';
 const SIGNED_PREDICATE = 'https://sigstore.dev/cosign/sign/v1';
 /** What the entries of a list of referrers have that may be signatures. */
 const REFERRER_TYPES: ReadonlySet<string> = new Set([
@@ -48,6 +47,7 @@ const PATIENCE_MS = 5_000;
  */
 export async function* findSignatures(
   client: RegistryClient,
+  documents: Documents,
   repository: Repository,
   digest: Digest,
   signal: AbortSignal,
@@ -55,7 +55,7 @@ export async function* findSignatures(
   const base = digest.replace(':', '-');
   let left = SIGNATURES_MAX;
   const under = async function* (manifest: FetchedManifest): AsyncGenerator<SignatureClaim, void> {
-    const layers = layersOf(manifest);
+    const layers = layersOf(documents, manifest);
     if (layers === undefined) yield { kind: 'unusable' };
     for (const layer of layers ?? []) {
       if (left-- <= 0) return;
@@ -64,7 +64,7 @@ export async function* findSignatures(
   };
 
   const listedIn = async function* (list: FetchedManifest | undefined): AsyncGenerator<SignatureClaim, void> {
-    for (const referrer of referrersOf(list)) {
+    for (const referrer of referrersOf(documents, list)) {
       const manifest = await unlessMissing(client.manifest(repository, referrer.digest, signal));
       if (manifest === undefined) yield { kind: 'unusable' };
       else yield* under(manifest);
@@ -133,12 +133,13 @@ function isMissing(error: unknown): boolean {
   return error instanceof CatalogueError && error.code === 'image-not-found';
 }
 
-function referrersOf(listed: FetchedManifest | undefined): readonly Descriptor[] {
-  const links = listed && linksOf(listed);
+function referrersOf(documents: Documents, listed: FetchedManifest | undefined): readonly Descriptor[] {
+  const links = listed && linksOf(documents, listed);
   if (links?.kind !== 'index') return [];
   // What a key attests is no signature, and need not be fetched where that is said before.
   const signatures = links.manifests.filter(
-    ({ annotations }) => (annotations?.[PREDICATE_ANNOTATION] ?? SIGNED_PREDICATE) === SIGNED_PREDICATE,
+    ({ annotations }) =>
+      (annotations?.[ANNOTATIONS.bundlePredicate] ?? SIGNED_PREDICATE) === SIGNED_PREDICATE,
   );
   const stated = signatures.filter(({ artifactType = '' }) => REFERRER_TYPES.has(artifactType));
   const unstated = signatures.filter(({ artifactType = EMPTY_TYPE }) => artifactType === EMPTY_TYPE);
@@ -146,17 +147,17 @@ function referrersOf(listed: FetchedManifest | undefined): readonly Descriptor[]
 }
 
 /** The layers that are signatures; undefined where that cannot be read. */
-function layersOf(manifest: FetchedManifest): readonly Descriptor[] | undefined {
-  const links = linksOf(manifest);
+function layersOf(documents: Documents, manifest: FetchedManifest): readonly Descriptor[] | undefined {
+  const links = linksOf(documents, manifest);
   if (links?.kind !== 'manifest') return undefined;
   return links.layers.filter(
     ({ mediaType }) => mediaType === SIMPLE_SIGNING_TYPE || mediaType === BUNDLE_TYPE,
   );
 }
 
-function linksOf({ bytes, contentType }: FetchedManifest): ManifestLinks | undefined {
+function linksOf(documents: Documents, manifest: FetchedManifest): ManifestLinks | undefined {
   try {
-    return parseManifestLinks(bytes, contentType);
+    return documents.links(manifest);
   } catch (error) {
     if (error instanceof CatalogueError) return undefined;
     throw error;
@@ -170,7 +171,7 @@ async function readClaim(
   signal: AbortSignal,
 ): Promise<SignatureClaim> {
   const isBundle = layer.mediaType === BUNDLE_TYPE;
-  const signature = layer.annotations?.[SIGNATURE_ANNOTATION] ?? '';
+  const signature = layer.annotations?.[ANNOTATIONS.cosignSignature] ?? '';
   const isUsable = isBundle
     ? layer.size <= BUNDLE_LIMIT
     : layer.size <= SIMPLE_SIGNING_LIMIT && signature !== '' && signature.length <= SIGNATURE_LIMIT;

@@ -1,18 +1,13 @@
 import type { ArchiveTree, StoredManifest } from '../archive/entries.ts';
 import { CatalogueError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { type Digest, sha256 } from '../oci/digest.ts';
-import {
-  filterIndex,
-  isImageEntry,
-  parseImageConfig,
-  parseManifest,
-  parseManifestLinks,
-} from '../oci/manifest.ts';
+import type { Digest } from '../oci/digest.ts';
+import { isImageEntry, isKeptEntry } from '../oci/manifest.ts';
 import { formatPlatform, type Platforms, type StatedPlatform, selectPlatform } from '../oci/platform.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
-import type { FindCompanions, Served } from './companions.ts';
+import type { FindCompanions } from './companions.ts';
+import { type Documents, parsing, type Served } from './documents.ts';
 import { platformNotFound, readConfig, requireForeignLayers } from './image-resolver.ts';
 
 export interface ResolvedTree extends ArchiveTree {
@@ -30,12 +25,15 @@ export interface TreeOptions {
   readonly platforms: Platforms;
   /** Looks for what refers to the index and its images, such as signatures, which then comes with them. */
   readonly findCompanions?: FindCompanions | undefined;
+  /** Parses what is read. */
+  readonly documents?: Documents;
 }
 
-/** An index of all platforms that anyone builds for, with an attestation for each, has some dozens. */
+/**
+ * An index of all platforms that anyone builds for, with an attestation for each, has some dozens. This limit is not a
+ * row of the request's budget, because it refuses an index before any of its manifests is requested.
+ */
 const MANIFESTS_MAX = 200;
-const MANIFEST_BYTES = 8 * 1024 * 1024;
-const LAYERS_MAX = 5000;
 /** Manifests that are asked for at once. */
 const AT_ONCE = 4;
 
@@ -48,26 +46,24 @@ const AT_ONCE = 4;
 export async function resolveTree(
   client: RegistryClient,
   reference: Reference,
-  { platforms, findCompanions }: TreeOptions,
+  { platforms, findCompanions, documents = parsing }: TreeOptions,
   signal: AbortSignal,
 ): Promise<ResolvedTree> {
   const target = reference.digest ?? reference.tag ?? 'latest';
   const fetched = await client.manifest(reference, target, signal);
   // Of charts and other artifacts there is no archive; below an index they are what belongs to its images.
-  parseManifest(fetched.bytes, fetched.contentType);
-  const links = parseManifestLinks(fetched.bytes, fetched.contentType);
+  documents.manifest(fetched);
+  const links = documents.links(fetched);
   const manifests: StoredManifest[] = [];
   const configs: Descriptor[] = [];
   const layers: Descriptor[] = [];
   const attests = new Set<Digest>();
   const stated: StatedPlatform[] = [];
   const seen = new Set<Digest>();
-  let bytes = 0;
 
   const add = async (found: Served): Promise<void> => {
-    const own = parseManifestLinks(found.bytes, found.contentType);
-    bytes += found.bytes.length;
-    if (manifests.length >= MANIFESTS_MAX || bytes > MANIFEST_BYTES) throw tooLarge(reference);
+    const own = documents.links(found);
+    if (manifests.length >= MANIFESTS_MAX) throw tooLarge(reference);
     const { digest } = found;
     manifests.push({
       descriptor: { mediaType: own.mediaType, digest, size: found.bytes.length },
@@ -78,7 +74,6 @@ export async function resolveTree(
     await requireForeignLayers({ client, reference, signal }, own);
     configs.push(own.config);
     layers.push(...own.layers);
-    if (layers.length > LAYERS_MAX) throw tooLarge(reference);
   };
   const descend = async (entries: readonly Descriptor[]): Promise<void> => {
     for (const entry of entries) if (!isImageEntry(entry)) attests.add(entry.digest);
@@ -98,7 +93,7 @@ export async function resolveTree(
       ? await requirePlatforms(links.config, platforms === 'all' ? [] : platforms)
       : undefined;
   const isFiltered = platforms !== 'all' && links.kind === 'index';
-  await add(isFiltered ? chosen(reference, fetched, links.manifests, platforms) : fetched);
+  await add(isFiltered ? chosen(reference, fetched, links.manifests, platforms, documents) : fetched);
   const images = manifests
     .slice(1)
     .map(({ descriptor }) => descriptor.digest)
@@ -140,7 +135,8 @@ export async function resolveTree(
     config: Descriptor,
     wanted: Exclude<Platforms, 'all'>,
   ): Promise<StatedPlatform> {
-    const { platform } = parseImageConfig(await readConfig(client, reference, config, signal));
+    const bytes = await readConfig(client, reference, config, signal);
+    const { platform } = documents.config(config.digest, bytes);
     for (const one of wanted) {
       if (selectPlatform(one, [platform], (stated) => stated) === undefined)
         throw platformNotFound({ reference, wanted: one, seen: seenOf([platform]) });
@@ -152,9 +148,10 @@ export async function resolveTree(
 /** The index with the images for some platforms, and what attests these. */
 function chosen(
   reference: Reference,
-  { bytes, digest, contentType }: FetchedManifest,
+  index: FetchedManifest,
   entries: readonly Descriptor[],
   platforms: Exclude<Platforms, 'all'>,
+  documents: Documents,
 ): Served {
   const images = entries.filter(isImageEntry);
   const kept = new Set<string>();
@@ -166,17 +163,13 @@ function chosen(
     }
     kept.add(found.digest);
   }
-  const isKept = ({ digest: own, annotations }: Descriptor): boolean =>
-    kept.has(own) || kept.has(annotations?.['vnd.docker.reference.digest'] ?? '');
-  if (entries.every(isKept)) return { bytes, digest, contentType };
-  const filtered = filterIndex(bytes, isKept);
-  return { bytes: filtered, digest: sha256(filtered), contentType };
+  return entries.every((entry) => isKeptEntry(entry, kept)) ? index : documents.filtered(index, kept);
 }
 
 function tooLarge(reference: Reference): CatalogueError {
   return new CatalogueError(
     'registry-failed',
-    `The index of ${formatReference(reference)} has more than ${MANIFESTS_MAX} manifests, or too much in them.`,
+    `The index of ${formatReference(reference)} has more than ${MANIFESTS_MAX} manifests.`,
   );
 }
 

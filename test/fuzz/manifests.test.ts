@@ -4,7 +4,6 @@ import fc, { type Arbitrary } from 'fast-check';
 import { archiveEntries } from '../../src/archive/entries.ts';
 import { layoutArchive } from '../../src/archive/layout.ts';
 import { CatalogueError, type ErrorCode } from '../../src/errors.ts';
-import { readConfigFacts } from '../../src/oci/config-summary.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { isDigest, sha256 } from '../../src/oci/digest.ts';
 import {
@@ -130,8 +129,9 @@ suite('whatever a registry sends', { concurrency: true }, () => {
     fc.assert(
       fc.property(mutatedJson(CONFIG), (body) => {
         const config = orRefused(() => parseImageConfig(bytesOf(body)));
-        if (config !== undefined) assert.ok(Array.isArray(config.diffIds));
-        const { created, summary } = readConfigFacts(bytesOf(body));
+        if (config === undefined) return;
+        const { diffIds, created, summary } = config;
+        assert.ok(Array.isArray(diffIds));
         assert.ok(created === undefined || !Number.isNaN(created.getTime()));
         for (const text of [...(summary.entrypoint ?? []), ...summary.exposedPorts])
           assert.equal(typeof text, 'string');
@@ -146,9 +146,8 @@ suite('whatever a registry sends', { concurrency: true }, () => {
       fc.property(bytes, contentType, (body, type) => {
         assertParsed(body, type);
         orRefused(() => parseManifestLinks(body, type));
-        orRefused(() => filterIndex(body, () => true));
+        orRefused(() => filterIndex(body, new Set()));
         orRefused(() => parseImageConfig(body));
-        readConfigFacts(body);
       }),
       runs('bytes'),
     );

@@ -1,0 +1,81 @@
+import { CatalogueError, type ErrorCode } from '../errors.ts';
+import type { MemoryCaches } from '../memory-caches.ts';
+import { type Digest, sha256 } from '../oci/digest.ts';
+import {
+  filterIndex,
+  type ImageConfig,
+  type ImageIndex,
+  type ImageManifest,
+  type ManifestLinks,
+  parseImageConfig,
+  parseManifest,
+  parseManifestLinks,
+} from '../oci/manifest.ts';
+import type { FetchedManifest } from '../registry/client.ts';
+
+/** A manifest or an index as its registry served it, its digest verified. */
+export type Served = Pick<FetchedManifest, 'bytes' | 'digest' | 'contentType'>;
+
+/** Parses manifests, indexes, and configs. Each method throws what the parser of the same name in `oci` throws. */
+export interface Documents {
+  manifest(served: Served): ImageManifest | ImageIndex;
+  links(served: Served): ManifestLinks;
+  config(digest: Digest, bytes: Uint8Array): ImageConfig;
+  /** Rewrites an index with some of its entries: those with these digests, and the attestations of these. */
+  filtered(index: Served, kept: ReadonlySet<string>): Served;
+}
+
+/** Parses each time. */
+export const parsing: Documents = {
+  manifest: ({ bytes, contentType }) => parseManifest(bytes, contentType),
+  links: ({ bytes, contentType }) => parseManifestLinks(bytes, contentType),
+  config: (_digest, bytes) => parseImageConfig(bytes),
+  filtered({ bytes, contentType }, kept) {
+    const filtered = filterIndex(bytes, kept);
+    return { bytes: filtered, digest: sha256(filtered), contentType };
+  },
+};
+
+/** Bytes for each kind of result. Most manifests take 5 kB, and the largest that registries serve take some 500 kB. */
+const LIMIT = 8 * 2 ** 20;
+
+type Outcome<T> = { readonly value: T } | { readonly code: ErrorCode; readonly message: string };
+
+/**
+ * Remembers what each document contains, or why it is refused, by its digest. Parsing is the largest cost of a request
+ * whose documents are on the disk, and little input can make it large.
+ */
+export function rememberingDocuments(caches: MemoryCaches, parse = parsing): Documents {
+  const remembering = <T extends object>(): ((key: string, work: () => T) => T) => {
+    const known = caches.open<Outcome<T>>({ name: 'parsed-documents', limit: LIMIT });
+    return (key, work) => {
+      const outcome = known.get(key) ?? outcomeOf(work);
+      known.set(key, outcome);
+      if ('value' in outcome) return outcome.value;
+      throw new CatalogueError(outcome.code, outcome.message);
+    };
+  };
+  const manifests = remembering<ImageManifest | ImageIndex>();
+  const links = remembering<ManifestLinks>();
+  const configs = remembering<ImageConfig>();
+  const filtered = remembering<Served>();
+  // A body without a media type has that of its response.
+  const keyOf = ({ digest, contentType }: Served): string => `${digest} ${contentType}`;
+
+  return {
+    manifest: (served) => manifests(keyOf(served), () => parse.manifest(served)),
+    links: (served) => links(keyOf(served), () => parse.links(served)),
+    config: (digest, bytes) => configs(digest, () => parse.config(digest, bytes)),
+    filtered: (index, kept) =>
+      filtered([keyOf(index), ...[...kept].sort()].join(' '), () => parse.filtered(index, kept)),
+  };
+}
+
+function outcomeOf<T>(work: () => T): Outcome<T> {
+  try {
+    return { value: work() };
+  } catch (error) {
+    if (!(error instanceof CatalogueError)) throw error;
+    return { code: error.code, message: error.message };
+  }
+}
