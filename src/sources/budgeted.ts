@@ -2,21 +2,22 @@ import type { UpstreamBudgets, UpstreamLimits } from '../registry/upstream-budge
 import type { ImageCatalogue } from './image-catalogue.ts';
 import type { Archive, ImageSource } from './image-source.ts';
 
-/** Layers of 20 images with the most layers that an image may have. Ten real images for all platforms have some 3000. */
-const BLOBS = 20_000;
 /**
  * Ten images beside ten of `have`, from an empty cache, take some 150 requests. Their indexes have up to 200 kB, their
- * manifests 20 kB, and their configs 100 kB.
+ * manifests 20 kB, and their configs 100 kB. Each may have 1000 layers.
  */
-const ONE_PLATFORM = { requests: 500, bytes: 8 * 1024 * 1024, blobs: BLOBS };
+const ONE_PLATFORM = { requests: 500, bytes: 8 * 1024 * 1024, blobs: 20_020 };
 /** Manifests for each image: its indexes, images that do not state a platform, other compressions, and signatures. */
 const MANIFESTS_PER_IMAGE = 40;
-/** All platforms of ten images have some 500 manifests, attestations included, of 4 kB on average. */
+/**
+ * All platforms of ten images have some 500 manifests, attestations included, of 4 kB on average. Ten images of 127
+ * layers for ten platforms, beside ten of `have`, have some 26,000 blobs.
+ */
 const SEVERAL_PLATFORMS: UpstreamLimits = {
   requests: 1_500,
   bytes: 16 * 1024 * 1024,
   manifests: 1_500,
-  blobs: BLOBS,
+  blobs: 30_000,
 };
 
 /** Gives each request to a source a budget for what it spends upstream before its archive is known. */

@@ -82,6 +82,8 @@ interface Search {
 }
 
 const CONFIG_LIMIT = 4 * 1024 * 1024;
+/** Maximum number of indexes from the reference down to an image. Real ones have one, seldom two. */
+const INDEX_DEPTH_MAX = 8;
 /** Builders offer two compressions, so a few reads suffice. Each manifest may count as a pull. */
 const ALTERNATIVES_MAX = 4;
 /** Layers that are requested from a registry at the same time. */
@@ -138,7 +140,7 @@ export function signableDigests({ indexDigest, manifest }: ResolvedImage): reado
   return indexDigest === undefined ? [manifest.digest] : [indexDigest, manifest.digest];
 }
 
-async function searchIndex(search: Search, index: ImageIndex): Promise<Described | undefined> {
+async function searchIndex(search: Search, index: ImageIndex, depth = 1): Promise<Described | undefined> {
   const images = index.manifests.filter(({ mediaType }) => !isIndexType(mediaType));
   const complete = images.filter(({ platform }) => platform !== undefined && isComplete(platform));
   for (const { platform } of complete) if (platform) search.seen.set(formatPlatform(platform), platform);
@@ -151,19 +153,20 @@ async function searchIndex(search: Search, index: ImageIndex): Promise<Described
     if (found !== undefined) return found;
   }
   for (const entry of fitting.length > 0 ? [] : index.manifests) {
-    const found = await searchEntry(search, entry);
+    const found = await searchEntry(search, entry, depth);
     if (found !== undefined) return found;
   }
   return undefined;
 }
 
 /** Searches an entry whose platform is not complete in the index. */
-async function searchEntry(search: Search, entry: Descriptor): Promise<Described | undefined> {
+async function searchEntry(search: Search, entry: Descriptor, depth: number): Promise<Described | undefined> {
   if (search.fallback !== undefined && search.alternatives <= 0) return undefined;
   if (isIndexType(entry.mediaType)) {
+    if (depth === INDEX_DEPTH_MAX) throw tooDeep(search);
     if (search.fallback !== undefined) search.alternatives -= 1;
     const nested = search.documents.manifest(await fetchManifest(search, entry.digest));
-    return nested.kind === 'index' ? searchIndex(search, nested) : undefined;
+    return nested.kind === 'index' ? searchIndex(search, nested, depth + 1) : undefined;
   }
   const { platform } = entry;
   if (platform !== undefined && (isComplete(platform) || !fits(search, platform))) return undefined;
@@ -174,6 +177,10 @@ async function searchEntry(search: Search, entry: Descriptor): Promise<Described
     if (error instanceof CatalogueError && error.code === 'not-an-image') return undefined;
     throw error;
   }
+}
+
+function tooDeep({ reference }: Search): CatalogueError {
+  return new CatalogueError('registry-failed', `The index of ${formatReference(reference)} is too deep.`);
 }
 
 /**
