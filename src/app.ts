@@ -124,7 +124,7 @@ export async function createApp(
   const drain = createDrain();
 
   const limits = createLimits(config, {
-    store: openCountingStore(config, logger, redis),
+    store: openCountingStore(config, logger, redis, caches),
     holder: randomUUID(),
     uptime: () => performance.now(),
   });
@@ -299,7 +299,7 @@ function createSearch(
   if (url === undefined) return undefined;
   const userAgent = `DockerProxy/${environment.version}`;
   const findProxy = proxiesOf(environment);
-  const http = createHttpClient({ guard: createGuard([url.origin]), userAgent, findProxy });
+  const http = createHttpClient({ guard: createGuard([url.origin]), userAgent, findProxy, caches });
   const find = createRepositorySearch({ http, url, now: () => performance.now(), caches });
   return { find, close: () => http.close() };
 }
@@ -315,8 +315,13 @@ function connectionLimits(config: Config, descriptorLimit: number | undefined): 
 }
 
 /** Limits hold in any case: while Redis is away, this machine counts by itself. */
-function openCountingStore(config: Config, logger: Logger, redis: Redis | undefined): CountingStore {
-  const local = openLocalCountingStore(config, logger);
+function openCountingStore(
+  config: Config,
+  logger: Logger,
+  redis: Redis | undefined,
+  caches: MemoryCaches,
+): CountingStore {
+  const local = openLocalCountingStore(config, logger, caches);
   if (redis === undefined) return local;
   const store = createFallbackCountingStore({
     open: () => createRedisCountingStore(redis),
@@ -324,14 +329,19 @@ function openCountingStore(config: Config, logger: Logger, redis: Redis | undefi
     onFailure: (err) => logger.error({ err }, `Limits are counted by this machine alone: ${err.message}`),
     onReturn: () => logger.warn('Limits are counted in Redis again, with what was counted meanwhile'),
     now: Date.now,
+    caches,
   });
   redis.onReturn(() => void store.catchUp());
   return store;
 }
 
 /** While the file cannot be used, this process counts by itself. */
-export function openLocalCountingStore({ stateDir, limitsStore }: Config, logger: Logger): CountingStore {
-  const memory = createMemoryCountingStore(Date.now);
+export function openLocalCountingStore(
+  { stateDir, limitsStore }: Config,
+  logger: Logger,
+  caches?: MemoryCaches,
+): CountingStore {
+  const memory = createMemoryCountingStore(Date.now, caches);
   if (limitsStore === 'memory') return memory;
   return createFallbackCountingStore({
     open() {
@@ -342,5 +352,6 @@ export function openLocalCountingStore({ stateDir, limitsStore }: Config, logger
     onFailure: (err) =>
       logger.warn({ err }, `Limits are counted in memory, for this process alone: ${err.message}`),
     now: Date.now,
+    caches,
   });
 }

@@ -2,6 +2,10 @@
 export interface BufferPool {
   take(size: number): Buffer;
   give(buffer: Buffer): void;
+  /** Returns the bytes of the buffers that lie ready. */
+  kept(): number;
+  /** Frees the buffers that lie ready. */
+  clear(): void;
 }
 
 /** @param keep how many bytes of buffers lie ready at most; those of the size that comes back stay, of others they go */
@@ -34,6 +38,11 @@ export function createBufferPool(keep: number): BufferPool {
       if (kept + size > keep) return;
       ready(size).push(buffer);
       kept += size;
+    },
+    kept: () => kept,
+    clear() {
+      bySize.clear();
+      kept = 0;
     },
   };
 }

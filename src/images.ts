@@ -114,9 +114,19 @@ export async function openImages(
   };
   const findProxy = proxiesOf(environment);
   const upstream = openRegistries(config, {
-    ...{ guard, credentials, allowlist, logger, userAgent, findProxy, onAnswer, admitPage: budgets.admit },
+    ...{
+      guard,
+      credentials,
+      allowlist,
+      logger,
+      userAgent,
+      findProxy,
+      onAnswer,
+      caches,
+      admitPage: budgets.admit,
+    },
   });
-  const blobs = await openCache(config, environment.logger, meter);
+  const blobs = await openCache(config, environment.logger, caches, meter);
   const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;
   const caching =
     blobs === undefined
@@ -226,7 +236,12 @@ async function startEngine(
   });
 }
 
-async function openCache(config: Config, logger: Logger, meter?: ImageMeter): Promise<BlobCache | undefined> {
+async function openCache(
+  config: Config,
+  logger: Logger,
+  caches: MemoryCaches,
+  meter?: ImageMeter,
+): Promise<BlobCache | undefined> {
   const { cacheDir: folder, cacheSize: limit } = config;
   if (limit === 0) return undefined;
   const log: CacheLog = {
@@ -236,7 +251,7 @@ async function openCache(config: Config, logger: Logger, meter?: ImageMeter): Pr
       logger.warn({ digest, err }, `${err.message}: ${digest} passes through uncached`),
   };
   try {
-    return await openBlobCache({ folder, limit, log });
+    return await openBlobCache({ folder, limit, log, caches });
   } catch (error) {
     throw new ConfigError([
       `The cache folder ${folder} cannot be used: ${(error as Error).message}. Set another one with --cache-dir, or none with --cache-size 0.`,

@@ -4,8 +4,8 @@ import { LRUCache } from 'lru-cache';
 export interface MemoryCaches {
   /** Creates a cache and adds it to the list. */
   open<V extends object | string | true>(options: MemoryCacheOptions): MemoryCache<V>;
-  /** Adds the bytes of another holder than a cache to the list. Purging and clearing do not affect them. */
-  list(use: { readonly name: string; readonly limit: number; bytes(): number }): void;
+  /** Adds another holder of memory than a cache to the list. */
+  list(holder: MemoryHolder): void;
   /** Lists the caches by name, with caches of the same name combined. */
   uses(): readonly CacheUse[];
   /** Removes expired entries, which a cache otherwise keeps until the next read. */
@@ -28,6 +28,16 @@ export interface MemoryCache<V> {
   get(key: string): V | undefined;
   set(key: string, value: V): void;
   delete(key: string): void;
+}
+
+/** Memory that is held by something else than a cache of entries. */
+export interface MemoryHolder {
+  readonly name: string;
+  /** Maximum bytes. */
+  readonly limit: number;
+  bytes(): number;
+  /** Frees the memory; absent if it is in use. */
+  clear?(): void;
 }
 
 /** The current use of a cache. */
@@ -71,7 +81,7 @@ export function createMemoryCaches(now: () => number): MemoryCaches {
         delete: (key) => void cache.delete(key),
       };
     },
-    list: (use) => void all.push({ ...use, purge: () => {}, clear: () => {} }),
+    list: (holder) => void all.push({ clear() {}, ...holder, purge() {} }),
     uses() {
       const byName = new Map<string, CacheUse>();
       for (const { name, limit, bytes } of all) {
@@ -96,13 +106,14 @@ const OBJECT_BYTES = 32;
 const FIELD_BYTES = 8;
 
 /**
- * Estimates the bytes of a value on V8's heap: texts, lists, dates and plain objects, which must not contain
+ * Estimates the bytes of a value on V8's heap: texts, lists, maps, dates and plain objects, which must not contain
  * themselves. One character outside Latin-1 makes its whole string two bytes wide.
  */
 export function heapBytes(value: unknown): number {
   if (typeof value === 'string') return TEXT_BYTES + value.length * (isNarrow(value) ? 1 : 2);
   if (typeof value !== 'object' || value === null) return FIELD_BYTES;
   if (ArrayBuffer.isView(value)) return OBJECT_BYTES + value.byteLength;
+  if (value instanceof Map) return heapBytes([...value].flat());
   const fields: unknown[] = Array.isArray(value) ? value : Object.values(value);
   return fields.reduce<number>((sum, field) => sum + FIELD_BYTES + heapBytes(field), OBJECT_BYTES);
 }

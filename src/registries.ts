@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { type FindRegistryHosts, readRegistryHosts } from './config/registry-hosts.ts';
 import type { Config } from './config/schema.ts';
+import { createMemoryCaches } from './memory-caches.ts';
 import { alsoTrusting, type Guard } from './net/guard.ts';
 import { createHttpClient, type HttpClient, type HttpClientOptions } from './net/http-client.ts';
 import type { Reference } from './oci/reference.ts';
@@ -20,7 +21,7 @@ import { createMirroringClient, type Mirror } from './registry/mirroring-client.
 import { createOriginOutages } from './registry/origin-outages.ts';
 
 export interface RegistriesOptions
-  extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy'>,
+  extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy' | 'caches'>,
     Pick<RegistryClientOptions, 'admitPage'> {
   readonly guard: Guard;
   readonly credentials: CredentialStore;
@@ -52,6 +53,7 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
   const hostsOf = readHosts(config);
   const clients: HttpClient[] = [];
   const now = (): number => performance.now();
+  const { caches = createMemoryCaches(now) } = common;
 
   /**
    * Credentials go only to the configured origin of their registry, and only for repositories that clients may fetch
@@ -69,11 +71,12 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
   ): DirectClient => {
     const client = createHttpClient(http);
     clients.push(client);
-    const authorizer = createAuthorizer({ http: client, credentials, mayUseCredentials, now });
+    const authorizer = createAuthorizer({ http: client, credentials, mayUseCredentials, now, caches });
     return createRegistryClient({
       http: client,
       authorizer,
       insecure,
+      caches,
       ...(admitPage && { admitPage }),
       ...registry,
     });
@@ -136,6 +139,7 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
       client: direct,
       outages: createOriginOutages({
         now,
+        caches,
         onOpen: (domain, err, pause) =>
           logger.warn(
             { err },

@@ -31,4 +31,18 @@ suite('a pool of buffers', () => {
     assert.equal(pool.take(128), small);
     assert.notEqual(pool.take(512), large);
   });
+
+  test('counts what it keeps, and lets all of it go', () => {
+    const pool = createBufferPool(512);
+    const [first, second] = [pool.take(256), pool.take(128)];
+    assert.equal(pool.kept(), 0);
+    pool.give(first);
+    pool.give(second);
+    assert.equal(pool.kept(), 384);
+    pool.clear();
+    assert.equal(pool.kept(), 0);
+    assert.notEqual(pool.take(256), first);
+    pool.give(first);
+    assert.equal(pool.take(256), first);
+  });
 });

@@ -62,6 +62,8 @@ const OWNERS: Readonly<Record<string, string>> = {
   '@root/greenlock': 'tls',
   'node:cluster': 'cluster/peers.ts',
   ioredis: 'redis/connect.ts',
+  // Each cache counts its bytes, and is in the list that /metrics shows.
+  'lru-cache': 'memory-caches.ts',
 };
 
 interface Import {

@@ -47,6 +47,19 @@ suite('caches in memory', () => {
     assert.equal(bytesOf('lasting'), 0);
   });
 
+  test('are listed beside other memory, which is freed with them if it can be', () => {
+    const { caches, bytesOf } = bed();
+    let ready = 300;
+    const clear = (): void => {
+      ready = 0;
+    };
+    caches.list({ name: 'buffers', limit: 500, bytes: () => ready, clear });
+    caches.list({ name: 'in-use', limit: 500, bytes: () => 200 });
+    assert.equal(bytesOf('buffers'), 300);
+    caches.clear();
+    assert.deepEqual([bytesOf('buffers'), bytesOf('in-use')], [0, 200]);
+  });
+
   test('of one name are one line in the list', () => {
     const { caches } = bed();
     for (const key of ['a', 'b']) caches.open<true>({ name: 'same', limit: 1000 }).set(key, true);
@@ -59,5 +72,6 @@ suite('caches in memory', () => {
   test('count a wide text twice, and the parts of lists and objects', () => {
     assert.equal(heapBytes('ЖЖЖЖ') - heapBytes('abcd'), 4);
     assert.ok(heapBytes({ a: ['x'.repeat(100), Buffer.alloc(200)] }) > 300);
+    assert.ok(heapBytes(new Map([['realm', 'x'.repeat(100)]])) > 100);
   });
 });

@@ -2,6 +2,7 @@ import { type FileHandle, utimes } from 'node:fs/promises';
 import { pipeline, type Readable, Transform } from 'node:stream';
 import { type BufferPool, createBufferPool } from '../buffer-pool.ts';
 import { isOutage } from '../errors.ts';
+import type { MemoryCaches } from '../memory-caches.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -46,6 +47,8 @@ export interface BlobCacheOptions {
   /** Bytes. */
   readonly limit: number;
   readonly log: CacheLog;
+  /** The list of in-memory caches. */
+  readonly caches?: MemoryCaches;
 }
 
 export interface CacheLog {
@@ -63,9 +66,10 @@ const BUFFERS_KEPT = 4 * 1024 * 1024;
 const FETCHES_PER_REGISTRY = 8;
 
 /** Opens the cache in its folder, which is made where it is missing. */
-export async function openBlobCache({ folder, limit, log }: BlobCacheOptions): Promise<BlobCache> {
+export async function openBlobCache({ folder, limit, log, caches }: BlobCacheOptions): Promise<BlobCache> {
   const files = await openBlobFiles({ folder, onDamage: log.damaged });
   const buffers = createBufferPool(BUFFERS_KEPT);
+  caches?.list({ name: 'file-buffers', limit: BUFFERS_KEPT, bytes: buffers.kept, clear: buffers.clear });
   const paces = createReaderPaces();
   // By digest, size and supplier: what a wrong descriptor asks for is another thing, and so is what a stranger sends.
   const fetches = new Map<string, BlobFetch>();

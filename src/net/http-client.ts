@@ -5,9 +5,9 @@ import { setImmediate as immediate } from 'node:timers/promises';
 import { createSecureContext, getCACertificates } from 'node:tls';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
-import { LRUCache } from 'lru-cache';
 import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent, request as send } from 'undici';
 import { CatalogueError } from '../errors.ts';
+import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import { type HostTls, PLAIN_TLS } from '../oci/registry-host.ts';
 import { trustSystemAuthorities } from '../system-authorities.ts';
 import type { Guard } from './guard.ts';
@@ -85,6 +85,8 @@ export interface HttpClientOptions {
   readonly findProxy?: FindProxy;
   /** Told of every answer, redirects included; without a status where there was none. */
   readonly onAnswer?: (host: string, status: number | undefined, header: HttpResponse['header']) => void;
+  /** The list of in-memory caches. */
+  readonly caches?: MemoryCaches;
 }
 
 /** What is for one origin alone, and goes nowhere else on a redirect. */
@@ -98,7 +100,8 @@ export interface OwnOrigin {
 const MAX_REDIRECTS = 10;
 /** Headers whose lines form one list. @see https://www.rfc-editor.org/rfc/rfc9110#section-5.3 */
 const LISTS: ReadonlySet<string> = new Set(['link', 'www-authenticate']);
-const ODD_ORIGINS_REMEMBERED = 1_000;
+/** Bytes. About 1,000 origins, which strangers may choose. */
+const ODD_ORIGINS_LIMIT = 256 * 1024;
 const REDIRECT_BODY_LIMIT = 64 * 1024;
 const DRAIN_TIMEOUT_MS = 5_000;
 const DEFAULT_IDLE_TIMEOUT = 30_000;
@@ -119,10 +122,12 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     // One connection each for parallel blobs: HTTP/2 would put them all through one window.
     allowH2: false,
   };
-  const { onread, release } = createReadBuffers(READ_BUFFERS_KEPT);
+  const uptime = (): number => performance.now();
+  const { caches = createMemoryCaches(uptime) } = options;
+  const { onread, release } = createReadBuffers(READ_BUFFERS_KEPT, uptime, caches);
   const breaks = createBreakWatch();
   /** Origins whose responses the parser refuses unless they are repaired. */
-  const odd = new LRUCache<string, true>({ max: ODD_ORIGINS_REMEMBERED });
+  const odd = caches.open<true>({ name: 'odd-origins', limit: ODD_ORIGINS_LIMIT });
   const common = { ...timeouts, maxHeaderSize: HEAD_LIMIT };
   const waysBy = (dispatcher: (wrap: WrapConnector, pool: Pool.Options) => Dispatcher): Ways => ({
     pooled: dispatcher(breaks.watch, common),
@@ -217,7 +222,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       if (proxy !== undefined && !guard.trusts(origin, chosenBy)) {
         await untilAborted(judgeName(guard, hop.url.hostname, strangerLookup), ended);
       }
-      if (odd.has(origin)) return await attempt(ways.single);
+      if (odd.get(origin) === true) return await attempt(ways.single);
       return await attempt(ways.pooled).catch((error: unknown) => {
         noteOdd(error);
         const isWorthIt = method !== 'POST' && breaks.reasonFor(error) !== undefined;

@@ -1,5 +1,6 @@
 import type { OnReadOpts, Socket } from 'node:net';
 import { createBufferPool } from '../buffer-pool.ts';
+import type { MemoryCaches } from '../memory-caches.ts';
 
 /** Memory that connections read into: fresh for each chunk costs page faults, the processor's cache and collections. */
 export interface ReadBuffers {
@@ -27,8 +28,13 @@ const FLOW_BYTES = 4 * 1024 * 1024;
  * @param keep how many bytes of buffers lie ready at most
  * @param now milliseconds since some fixed moment
  */
-export function createReadBuffers(keep: number, now: () => number = () => performance.now()): ReadBuffers {
+export function createReadBuffers(
+  keep: number,
+  now: () => number = () => performance.now(),
+  caches?: MemoryCaches,
+): ReadBuffers {
   const pool = createBufferPool(keep);
+  caches?.list({ name: 'read-buffers', limit: keep, bytes: pool.kept, clear: pool.clear });
   const lent = new WeakMap<ArrayBufferLike, { readonly buffer: Buffer; bytes: number }>();
   const flows = new WeakMap<Socket, { at: number; bytes: number }>();
   /** Counts bytes that came; answers how many did since the last pause. */

@@ -1,9 +1,12 @@
+import type { MemoryCaches } from '../memory-caches.ts';
 import type { Addition, CountingStore, Lease } from './counting-store.ts';
 
 /** Milliseconds that a store which failed is left alone: one that hangs must not hold up each request anew. */
 const REST_MS = 5000;
 /** Counters, and leases, at most that are made up for once the store is back. */
 const MOST_OWED = 100_000;
+/** Bytes of a counter or a lease, its name included. */
+const OWED_BYTES = 300;
 
 export interface FallbackOptions {
   /** Opens the store that is wanted; again after each failure. */
@@ -15,6 +18,8 @@ export interface FallbackOptions {
   /** Told when it counts again, all that was counted meanwhile included. */
   readonly onReturn?: (() => void) | undefined;
   readonly now: () => number;
+  /** The list of in-memory caches. */
+  readonly caches?: MemoryCaches | undefined;
 }
 
 /** A store that never fails, so that neither limits nor the service end with a disk, or with another machine. */
@@ -24,7 +29,7 @@ export interface FallbackCountingStore extends CountingStore {
 }
 
 export function createFallbackCountingStore(options: FallbackOptions): FallbackCountingStore {
-  const { open, substitute, onFailure, onReturn = () => {}, now } = options;
+  const { open, substitute, onFailure, onReturn = () => {}, now, caches } = options;
   let wanted: CountingStore | undefined;
   let failed: number | undefined;
   let catching: Promise<void> | undefined;
@@ -32,6 +37,11 @@ export function createFallbackCountingStore(options: FallbackOptions): FallbackC
   const held = new Map<string, Lease>();
   const given = new Map<string, Lease>();
   const owed = new Map<string, Addition & { readonly begun: number }>();
+  caches?.list({
+    name: 'limits-owed',
+    limit: 2 * MOST_OWED * OWED_BYTES,
+    bytes: () => (given.size + owed.size) * OWED_BYTES,
+  });
 
   const fail = (error: Error): void => {
     if (failed === undefined) {

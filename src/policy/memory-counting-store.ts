@@ -1,3 +1,4 @@
+import type { MemoryCaches } from '../memory-caches.ts';
 import {
   type Acquisition,
   type Addition,
@@ -8,8 +9,10 @@ import {
   type LeaseLimits,
 } from './counting-store.ts';
 
-/** Counters at most: about 20 MB of them. Past it the oldest are forgotten. */
+/** Counters at most. Past it the oldest are forgotten. */
 const MOST_COUNTERS = 100_000;
+/** Bytes of a counter, its name included. */
+const COUNTER_BYTES = 200;
 /** Milliseconds between looks for counters whose window is over. */
 const SWEEP_MS = 60_000;
 
@@ -18,11 +21,16 @@ const SWEEP_MS = 60_000;
  *
  * @param now milliseconds since the epoch
  */
-export function createMemoryCountingStore(now: () => number): CountingStore {
+export function createMemoryCountingStore(now: () => number, caches?: MemoryCaches): CountingStore {
   const counters = new Map<string, { value: number; resets: number }>();
   /** The ends of leases, by client, archive and holder. */
   const leases = new Map<string, Map<string, Map<string, number>>>();
   let swept = now();
+  caches?.list({
+    name: 'limit-counters',
+    limit: MOST_COUNTERS * COUNTER_BYTES,
+    bytes: () => counters.size * COUNTER_BYTES,
+  });
 
   const sweep = (at: number): void => {
     if (at - swept < SWEEP_MS && counters.size < MOST_COUNTERS) return;

@@ -1,4 +1,5 @@
 import { CatalogueError, quote } from '../errors.ts';
+import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import { type HttpClient, type HttpRequest, type HttpResponse, readBody } from '../net/http-client.ts';
 import { parseJsonObject } from '../oci/json.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
@@ -50,6 +51,8 @@ export interface AuthorizerOptions {
   readonly now: () => number;
   /** Milliseconds in which a token must be there, whole; 60 000 where absent. */
   readonly timeout?: number;
+  /** The list of in-memory caches. */
+  readonly caches?: MemoryCaches;
 }
 
 /** What a registry asked for last. */
@@ -70,9 +73,11 @@ const TOKEN_BODY_LIMIT = 64 * 1024;
 const TOKEN_REQUEST_TIMEOUT_MS = 60_000;
 /** https://distribution.github.io/distribution/spec/auth/token/: what a token lives where its server doesn't say. */
 const DEFAULT_LIFETIME_S = 60;
-/** Characters. A header of more is refused by most servers, and 2000 of them are remembered. */
+/** Characters. A header of more is refused by most servers. */
 const TOKEN_MAX = 16 * 1024;
-const REMEMBERED_MAX = 2_000;
+/** Bytes. Room for the tokens of about 500 repositories, and for the challenges of 1,000 registries. */
+const TOKENS_LIMIT = 2 * 1024 * 1024;
+const CHALLENGES_LIMIT = 512 * 1024;
 
 const NO_CREDENTIALS: CredentialStore = { find: async () => undefined };
 
@@ -99,9 +104,11 @@ function createKeeper({
   credentials,
   now,
   timeout = TOKEN_REQUEST_TIMEOUT_MS,
+  caches = createMemoryCaches(now),
 }: Omit<AuthorizerOptions, 'mayUseCredentials'>): Authorizer {
-  const challenges = new Map<string, KnownChallenge>();
-  const tokens = new Map<string, Promise<Token>>();
+  const challenges = caches.open<KnownChallenge>({ name: 'registry-challenges', limit: CHALLENGES_LIMIT });
+  const tokens = caches.open<Token>({ name: 'registry-tokens', limit: TOKENS_LIMIT });
+  const pending = new Map<string, Promise<Token>>();
 
   const answer = async (repository: Repository, challenge: KnownChallenge): Promise<string | undefined> => {
     const found = await credentials.find(repository.domain);
@@ -116,17 +123,20 @@ function createKeeper({
     found: Credentials | undefined,
   ): Promise<Token> => {
     const key = keyOf(repository);
-    const known = await tokens.get(key);
+    const known = tokens.get(key);
     if (known !== undefined && known.expires > now()) return known;
-    await forget(repository, known?.header);
-    const pending = tokens.get(key) ?? fetchToken(repository, challenge, found);
-    remember(tokens, key, pending);
-    try {
-      return await pending;
-    } catch (error) {
-      if (tokens.get(key) === pending) tokens.delete(key);
-      throw error;
-    }
+    return pending.get(key) ?? renewToken(key, fetchToken(repository, challenge, found));
+  };
+
+  const renewToken = (key: string, fetched: Promise<Token>): Promise<Token> => {
+    const token = fetched
+      .then((fresh) => {
+        tokens.set(key, fresh);
+        return fresh;
+      })
+      .finally(() => pending.delete(key));
+    pending.set(key, token);
+    return token;
   };
 
   const fetchToken = async (
@@ -149,11 +159,9 @@ function createKeeper({
   };
 
   /** Drops a token, unless another one has taken its place meanwhile. */
-  const forget = async (repository: Repository, header: string | undefined): Promise<void> => {
+  const forget = (repository: Repository, header: string | undefined): void => {
     const key = keyOf(repository);
-    const pending = tokens.get(key);
-    const token = await pending?.catch(() => undefined);
-    if (token?.header === header && tokens.get(key) === pending) tokens.delete(key);
+    if (tokens.get(key)?.header === header) tokens.delete(key);
   };
 
   return {
@@ -174,8 +182,8 @@ function createKeeper({
       const challenge = preferredChallenge(parseChallenges(wwwAuthenticate ?? ''));
       if (challenge === undefined) return undefined;
       const known = { ...challenge, origin, key: keyOf(repository) };
-      remember(challenges, repository.domain, known);
-      await forget(repository, sent);
+      challenges.set(repository.domain, known);
+      forget(repository, sent);
       const header = await answer(repository, known);
       return header === sent ? undefined : header;
     },
@@ -275,12 +283,4 @@ function keyOf({ domain, path }: Repository): string {
 function leadsNowhere(error: unknown): boolean {
   if (!(error instanceof CatalogueError)) return false;
   return ['address-refused', 'registry-failed', 'registry-timeout'].includes(error.code);
-}
-
-/** Bounded: whoever asks for many repositories makes the oldest forgotten, not the memory full. */
-function remember<T>(map: Map<string, T>, key: string, value: T): void {
-  map.delete(key);
-  map.set(key, value);
-  const [oldest] = map.keys();
-  if (map.size > REMEMBERED_MAX && oldest !== undefined) map.delete(oldest);
 }

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { CatalogueError } from '../errors.ts';
+import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import {
   ANYONE,
   drain,
@@ -107,6 +108,8 @@ export interface RegistryClientOptions {
   readonly retry?: Retry;
   /** Milliseconds since some fixed moment; those of the process where absent. */
   readonly now?: () => number;
+  /** The list of in-memory caches. */
+  readonly caches?: MemoryCaches;
 }
 
 const MANIFEST_LIMIT = 4 * 1024 * 1024;
@@ -134,8 +137,9 @@ export function createRegistryClient({
   admitPage = async () => {},
   retry = patiently,
   now = () => performance.now(),
+  caches = createMemoryCaches(now),
 }: RegistryClientOptions): DirectClient {
-  const wrongSizes = createWrongSizes(now);
+  const wrongSizes = createWrongSizes(caches);
   const soon = (signal: AbortSignal): AbortSignal =>
     AbortSignal.any([signal, AbortSignal.timeout(metadataTimeout)]);
 

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import { CatalogueError } from '../errors.ts';
+import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import { type Circuit, type CircuitOptions, createCircuit } from './circuit.ts';
 
 /** Remembers the registries that no connection can be made to, although their mirrors answer. */
@@ -17,6 +17,8 @@ export interface OriginOutagesOptions extends Pick<CircuitOptions, 'now'> {
   readonly onOpen: (domain: string, error: Error, pause: number) => void;
   /** Called once when it can be reached again. */
   readonly onClose: (domain: string) => void;
+  /** The list of in-memory caches. */
+  readonly caches?: MemoryCaches;
 }
 
 interface Outage {
@@ -24,11 +26,16 @@ interface Outage {
   readonly error: CatalogueError;
 }
 
-/** Clients choose the names of registries, so their number is limited. */
-const DOMAINS_MAX = 1_000;
+/** Bytes. Clients choose the names of registries; about 1,000 are remembered. */
+const LIMIT = 1024 * 1024;
 
-export function createOriginOutages({ now, onOpen, onClose }: OriginOutagesOptions): OriginOutages {
-  const outages = new LRUCache<string, Outage>({ max: DOMAINS_MAX });
+export function createOriginOutages({
+  now,
+  onOpen,
+  onClose,
+  caches = createMemoryCaches(now),
+}: OriginOutagesOptions): OriginOutages {
+  const outages = caches.open<Outage>({ name: 'unreachable-registries', limit: LIMIT });
   const end = (domain: string): void => {
     outages.get(domain)?.circuit.succeeded();
     outages.delete(domain);

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import { CatalogueError } from '../errors.ts';
+import type { MemoryCaches } from '../memory-caches.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { isForeignLayer } from '../oci/manifest.ts';
 
@@ -12,11 +12,11 @@ export interface WrongSizes {
 }
 
 const TTL_MS = 10 * 60_000;
-const MAX = 10_000;
+/** Bytes. About 3,000 blobs. */
+const LIMIT = 1024 * 1024;
 
-/** @param now milliseconds since some fixed moment */
-export function createWrongSizes(now: () => number): WrongSizes {
-  const known = new LRUCache<string, true>({ max: MAX, ttl: TTL_MS, perf: { now }, ttlResolution: 0 });
+export function createWrongSizes(caches: MemoryCaches): WrongSizes {
+  const known = caches.open<true>({ name: 'wrong-sizes', limit: LIMIT, ttl: TTL_MS });
   // One registry must not decide what another one has.
   const keyOf = (domain: string, { digest, size }: Descriptor): string => `${domain} ${digest} ${size}`;
   return {
@@ -26,7 +26,7 @@ export function createWrongSizes(now: () => number): WrongSizes {
         error instanceof CatalogueError && error.code === 'size-mismatch' && !isForeignLayer(blob);
       if (isOurs) known.set(keyOf(domain, blob), true);
     },
-    has: (domain, blob) => known.has(keyOf(domain, blob)),
-    forget: (domain, blob) => void known.delete(keyOf(domain, blob)),
+    has: (domain, blob) => known.get(keyOf(domain, blob)) === true,
+    forget: (domain, blob) => known.delete(keyOf(domain, blob)),
   };
 }

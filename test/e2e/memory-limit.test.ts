@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { type ControlGroup, createControlGroup } from '../support/control-group.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { startHostileRegistry } from '../support/hostile-registry.ts';
 import { httpCall } from '../support/http-request.ts';
 import { runOrThrow, spawnUntil, temporaryFolder, waitFor } from '../support/process.ts';
 
@@ -75,6 +76,38 @@ suite('a service in a control group', { timeout: 600_000 }, () => {
     await waitFor(async () => !(await isRefusing()), { timeout: 60_000, what: 'an answer to each request' });
     ended.abort();
     assert.equal(group.kills(), 0);
+  });
+});
+
+suite('memory in /metrics', { timeout: 600_000 }, () => {
+  test('has each cache with its bytes and its limit', async () => {
+    await using registry = await startHostileRegistry();
+    await using proxy = await startDockerProxy({
+      env: { DOCKERPROXY_INSECURE_REGISTRIES: registry.host, DOCKERPROXY_METRICS_PORT: '0' },
+    });
+    const download = await httpCall(`${proxy.url}/dl?myimage=${registry.host}/image`);
+    assert.equal(download.status, 200);
+    const metricsUrl = proxy.logs().flatMap(({ msg }) => /^Metrics are at (.*)$/.exec(msg)?.[1] ?? [])[0];
+    const { body } = await httpCall(metricsUrl ?? '');
+    const valuesOf = (metric: string): Map<string, number> =>
+      new Map(
+        [...String(body).matchAll(new RegExp(`^${metric}\\{cache="([^"]+)"\\} (\\d+)$`, 'gm'))].map(
+          ([, name = '', value]) => [name, Number(value)],
+        ),
+      );
+    const bytes = valuesOf('dockerproxy_memory_cache_bytes');
+    const limits = valuesOf('dockerproxy_memory_cache_limit_bytes');
+    assert.deepEqual([...bytes.keys()].sort(), [...limits.keys()].sort());
+    for (const [name, held] of bytes) assert.ok(held <= (limits.get(name) ?? 0), `${name}: ${held}`);
+    const wanted = [
+      ...['archive-metadata', 'file-buffers', 'image-details', 'limit-counters', 'odd-origins'],
+      ...['read-buffers', 'registry-challenges', 'registry-tokens', 'unreachable-registries', 'wrong-sizes'],
+    ];
+    assert.deepEqual(
+      wanted.filter((name) => !bytes.has(name)),
+      [],
+    );
+    assert.ok((bytes.get('file-buffers') ?? 0) > 0);
   });
 });
 

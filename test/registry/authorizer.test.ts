@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { after, before, beforeEach, suite, test } from 'node:test';
+import { createMemoryCaches } from '../../src/memory-caches.ts';
+import type { HttpClient } from '../../src/net/http-client.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parseReference, type Reference } from '../../src/oci/reference.ts';
+import { createAuthorizer } from '../../src/registry/authorizer.ts';
 import type { Credentials } from '../../src/registry/credentials.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { type Image, image, layer } from '../support/images.ts';
@@ -557,5 +561,32 @@ suite('a token server that misbehaves', () => {
     await using odd = await startOdd({ body: '{"token":"bad"}' });
     await assert.rejects(pull(odd.host), { code: 'image-not-found' });
     assert.equal(odd.requests.length, 3);
+  });
+});
+
+suite('tokens and challenges in memory', () => {
+  test('have a limit of bytes, whatever strangers ask for', async () => {
+    const now = (): number => 0;
+    const caches = createMemoryCaches(now);
+    const body = JSON.stringify({ token: 'x'.repeat(16_000), expires_in: 300 });
+    const http: HttpClient = {
+      request: async (url) => ({
+        ...{ status: 200, url, header: () => undefined, release() {} },
+        body: Readable.from([Buffer.from(body)]),
+      }),
+      close: async () => {},
+    };
+    const credentials = { find: async () => undefined };
+    const authorizer = createAuthorizer({ http, credentials, now, caches });
+    const challenge = `Bearer realm="https://tokens.example/",service="${'s'.repeat(2000)}"`;
+    for (let count = 0; count < 500; count++) {
+      const repository = parseReference(`registry-${count}.example/image`);
+      const header = await authorizer.challenged(repository, 'https://a.example', challenge, undefined);
+      assert.equal(header?.length, 'Bearer '.length + 16_000);
+    }
+    for (const name of ['registry-tokens', 'registry-challenges']) {
+      const use = caches.uses().find((one) => one.name === name);
+      assert.ok(use && use.bytes > 0.1 * use.limit && use.bytes <= use.limit, `${name} ${use?.bytes}`);
+    }
   });
 });

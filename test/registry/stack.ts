@@ -1,3 +1,4 @@
+import type { MemoryCaches } from '../../src/memory-caches.ts';
 import { createGuard, type Guard } from '../../src/net/guard.ts';
 import { createHttpClient, type HttpClient } from '../../src/net/http-client.ts';
 import type { PaceLimits } from '../../src/pace.ts';
@@ -35,6 +36,7 @@ export interface StackOptions {
   mayUseCredentials?: AuthorizerOptions['mayUseCredentials'];
   /** Milliseconds. */
   now?: () => number;
+  caches?: MemoryCaches;
   idleTimeout?: number;
   connectTimeout?: number;
   slowest?: PaceLimits;
@@ -80,6 +82,7 @@ export function createStack(options: StackOptions): Stack {
     http,
     credentials: store,
     now: now ?? (() => performance.now()),
+    ...(options.caches && { caches: options.caches }),
     ...(mayUseCredentials && { mayUseCredentials }),
     ...(limits.metadataTimeout !== undefined && { timeout: limits.metadataTimeout }),
   });
