@@ -39,6 +39,7 @@ export interface Listening {
 
 export interface CrewOptions {
   readonly size: number;
+  /** Starts a worker. Throws if there is no process to be had at the moment. */
   readonly fork: () => WorkerProcess;
   /** The first message to each. */
   readonly part: () => ToWorker;
@@ -116,8 +117,21 @@ export function createCrew(options: CrewOptions): Crew {
     }
   };
   const begin = (slot: Slot): void => {
+    let worker: WorkerProcess;
+    try {
+      worker = fork();
+    } catch (err) {
+      const { message } = err as Error;
+      if (!hasServed) listening.reject(new StartError({ message }, 1));
+      else {
+        logger.error({ err }, `A worker could not be started; trying again: ${message}`);
+        slot.shortLives += 1;
+        beginLater(slot);
+      }
+      return;
+    }
     const member: Member = {
-      worker: fork(),
+      worker,
       slot,
       begun: uptime(),
       state: 'preparing',
@@ -134,6 +148,9 @@ export function createCrew(options: CrewOptions): Crew {
   const replace = ({ slot, begun, state }: Member): void => {
     const isShort = state !== 'serving' || uptime() - begun < SHORT_LIFE_MS;
     slot.shortLives = isShort ? slot.shortLives + 1 : 0;
+    beginLater(slot);
+  };
+  const beginLater = (slot: Slot): void => {
     const timer = setTimeout(() => {
       replacements.delete(timer);
       begin(slot);

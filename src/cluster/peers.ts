@@ -26,7 +26,11 @@ export interface WorkerProcess extends Pick<Peer<ToPrimary, ToWorker>, 'send' | 
   onExit(exit: (code: number | null, signal: string | null) => void): void;
 }
 
-/** Starts another process with the arguments and variables of this one. */
+/**
+ * Starts another process with the arguments and variables of this one.
+ *
+ * @throws Error if the kernel starts no process, for example for want of descriptors
+ */
 export function forkWorker(): WorkerProcess {
   // Each worker accepts by itself. Where the primary does it for them, a connection that is on its way to a worker which
   // ends stays in the primary, and its client waits for ever; and whoever is busy is given as many as who is not.
@@ -34,13 +38,20 @@ export function forkWorker(): WorkerProcess {
   // NaN, and whatever else is in metrics, is not for JSON.
   cluster.setupPrimary({ serialization: 'advanced' });
   const worker = cluster.fork();
+  // Without a listener, an error that Node.js reports a moment later would end this process.
+  worker.on('error', () => {});
+  const { pid } = worker.process;
+  if (!pid) {
+    delete cluster.workers?.[worker.id];
+    throw new Error('The kernel started no process: too many open files or processes, or too little memory');
+  }
   return {
     ...peerOf<ToPrimary, ToWorker>(worker),
-    pid: worker.process.pid ?? 0,
+    pid,
     kill: () => worker.process.kill('SIGKILL'),
     onExit(exit) {
       // Its last words may come after its end.
-      const silent = once(worker.process, 'disconnect');
+      const silent = once(worker.process, 'disconnect').catch(() => {});
       worker.process.once('exit', (code, signal) => void silent.then(() => exit(code, signal)));
     },
   };

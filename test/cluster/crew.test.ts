@@ -25,7 +25,12 @@ function startCrew({ mock }: TestContext, size = 2) {
   let now = 0;
   const workers: FakeWorker[] = [];
   const lost: string[] = [];
+  let failures = 0;
   const fork = (): WorkerProcess => {
+    if (failures > 0) {
+      failures -= 1;
+      throw new Error('no process');
+    }
     let take: (message: ToPrimary) => void = () => {};
     let leave: (code: number | null, signal: string | null) => void = () => {};
     const told: ToWorker['type'][] = [];
@@ -73,7 +78,10 @@ function startCrew({ mock }: TestContext, size = 2) {
       }
     }
   };
-  return { crew, workers, lost, pass, hang: (worker: FakeWorker) => hanging.add(worker) };
+  const failNext = (count: number): void => {
+    failures = count;
+  };
+  return { crew, workers, lost, pass, failNext, hang: (worker: FakeWorker) => hanging.add(worker) };
 }
 
 suite('workers as they begin', () => {
@@ -101,9 +109,35 @@ suite('workers as they begin', () => {
     });
     assert.equal(workers.length, 2, 'nobody takes its place');
   });
+
+  test('where no process can be started, that is why none will', async (t) => {
+    const { crew, failNext } = startCrew(t);
+    failNext(2);
+    await assert.rejects(crew.start(), (error: unknown) => {
+      assert.ok(error instanceof StartError);
+      assert.deepEqual(error.failure, { message: 'no process' });
+      return true;
+    });
+  });
 });
 
 suite('workers as they end', () => {
+  test('a replacement that cannot be started is tried again, later each time', async (t) => {
+    const { crew, workers, lost, pass, failNext } = startCrew(t);
+    crew.start();
+    for (const worker of workers) worker.serve();
+    pass(60_000);
+    failNext(4);
+    workers[0]?.end(null, 'SIGKILL');
+    for (const pause of [0, 0, 500, 1000]) pass(pause);
+    assert.equal(workers.length, 2);
+    pass(2000);
+    assert.equal(workers.length, 3);
+    workers[2]?.serve();
+    assert.equal(crew.serving(), 2);
+    assert.deepEqual(lost, ['lost']);
+  });
+
   test('one is replaced at once, and one that ends as soon as it begins later each time', async (t) => {
     const { crew, workers, lost, pass } = startCrew(t);
     crew.start();

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { suite, test } from 'node:test';
+import { untilReplaced, workersOf } from '../cluster/processes.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
@@ -33,6 +34,15 @@ suite('a process with few descriptors', { skip: skipUnless('prlimit'), timeout: 
     assert.equal(await proxy.stop(), 0);
   });
 
+  test('lends threads to files, however many wait for name servers', async () => {
+    await using proxy = await startDockerProxy();
+    assert.ok(await answers(proxy));
+    const threads = readdirSync(`/proc/${proxy.pid}/task`).map((task) =>
+      readFileSync(`/proc/${proxy.pid}/task/${task}/comm`, 'utf8').trim(),
+    );
+    assert.equal(threads.filter((name) => name === 'libuv-worker').length, 8);
+  });
+
   test('answers open connections while no descriptor is free', async () => {
     await using proxy = await startDockerProxy();
     const idle = openDescriptors(proxy);
@@ -48,6 +58,43 @@ suite('a process with few descriptors', { skip: skipUnless('prlimit'), timeout: 
     crowd[Symbol.dispose]();
     await waitFor(() => answers(proxy), { what: 'the service to accept connections again' });
     assert.equal(await proxy.stop(), 0);
+  });
+});
+
+suite('several processes with few descriptors', { skip: skipUnless('prlimit'), timeout: 600_000 }, () => {
+  test('go on while no worker can be replaced, and replace it once one can', async () => {
+    await using proxy = await startDockerProxy({ env: { DOCKERPROXY_WORKERS: '2' } });
+    const [victim = 0, other = 0] = workersOf(proxy);
+    const limit = openDescriptors(proxy) - 8;
+    for (const pid of [proxy.pid, other]) {
+      await runOrThrow('prlimit', ['--pid', `${pid}`, `--nofile=${limit}:`]);
+    }
+    process.kill(victim, 'SIGKILL');
+    const failures = () => proxy.logs().filter(({ msg }) => /could not be started; trying again/.test(msg));
+    await waitFor(() => failures().length > 3, { what: 'further tries' });
+    assert.ok(failures().length < 10, 'with pauses');
+    assert.deepEqual(workersOf(proxy), [other]);
+    for (const pid of [proxy.pid, other]) {
+      await runOrThrow('prlimit', ['--pid', `${pid}`, '--nofile=1024:']);
+    }
+    await untilReplaced(proxy);
+    assert.ok(await answers(proxy));
+    assert.equal(await proxy.stop(), 0);
+  });
+
+  test('look at their metrics without a free descriptor', async () => {
+    await using proxy = await startDockerProxy({
+      env: { DOCKERPROXY_WORKERS: '2', DOCKERPROXY_METRICS_PORT: '0' },
+    });
+    const workers = workersOf(proxy);
+    for (const pid of workers) {
+      await runOrThrow('prlimit', ['--pid', `${pid}`, `--nofile=${openDescriptors({ pid }) - 8}:`]);
+    }
+    const url = proxy.logs().flatMap(({ msg }) => /^Metrics are at (\S+)$/.exec(msg)?.[1] ?? [])[0] ?? '';
+    const { status, body } = await httpCall(url);
+    assert.equal(status, 200);
+    assert.match(String(body), /^dockerproxy_workers 2$/m);
+    assert.deepEqual(workersOf(proxy), workers);
   });
 });
 
@@ -84,7 +131,7 @@ function crowdOf({ url }: DockerProxy, count: number): Crowd {
   };
 }
 
-function openDescriptors({ pid }: DockerProxy): number {
+function openDescriptors({ pid }: Pick<DockerProxy, 'pid'>): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
 
