@@ -9,6 +9,7 @@ import { createMemoryCaches, type MemoryCaches } from './memory-caches.ts';
 import type { Guard } from './net/guard.ts';
 import type { HttpClientOptions } from './net/http-client.ts';
 import { judgeHost } from './net/judge-host.ts';
+import { createStrangerLookup } from './net/name-lookup.ts';
 import { type FindProxy, findProxyBy } from './net/proxies.ts';
 import type { Allowlist } from './policy/allowlist.ts';
 import type { Redis } from './redis/redis.ts';
@@ -214,12 +215,13 @@ async function startEngine(
   { insecure, guard, blobs, ...parts }: EngineParts,
 ): Promise<ConnectedEngine> {
   const { connectEngine } = await import('./sources/engine/connect.ts');
+  const lookup = createStrangerLookup();
   const { defaultPlatform, pull: policy, pulls, pullQueue, engineKeep: keep, stateDir } = config;
   return connectEngine({
     ...parts,
     ...{ variables, configFolder, policy, pulls, pullQueue, keep, stateDir, defaultPlatform },
     storage: blobs?.storage,
-    judge: (domain, signal) => judgeHost(guard, new URL(registryOrigin(domain, insecure)), signal),
+    judge: (domain, signal) => judgeHost(guard, lookup, new URL(registryOrigin(domain, insecure)), signal),
     log: {
       connected: ({ product, apiVersion, store }, url) =>
         logger.info(

@@ -59,6 +59,9 @@ const PRIMARY_SPEAKS_MS = 250;
 // Each 64 KiB read from a registry is young garbage a moment later. V8 lets about twice its young space pile up outside
 // the heap before it collects: 64 MiB by default, and slower for it, as the caches of the processor are smaller.
 setFlagsFromString('--scavenger-max-new-space-capacity-mb=2');
+// libuv lends half of its threads to the system's resolver. Of four, two that wait for a name server would leave two for
+// all files. Threads that do nothing cost no memory worth measuring. libuv reads this before the first thread starts.
+process.env.UV_THREADPOOL_SIZE ??= '8';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;

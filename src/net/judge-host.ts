@@ -1,20 +1,21 @@
-import { lookup } from 'node:dns/promises';
 import { CatalogueError } from '../errors.ts';
 import type { Guard } from './guard.ts';
+import type { Lookup } from './name-lookup.ts';
 import { untilAborted } from './until-aborted.ts';
 
 /**
  * Judges where somebody else, who has no guard, would connect to. What the name means there at that moment may differ,
  * so this is a fence, not a wall; a name that means nothing here is let pass.
  *
+ * @param lookup one for names that strangers choose
  * @throws CatalogueError `address-refused`; AbortError
  */
-export async function judgeHost(guard: Guard, url: URL, signal: AbortSignal): Promise<void> {
+export async function judgeHost(guard: Guard, lookup: Lookup, url: URL, signal: AbortSignal): Promise<void> {
   guard.judgeUrl(url);
   if (guard.trusts(url.origin)) return;
   const hostname = url.hostname.replace(/^\[|\]$/g, '');
   try {
-    guard.judgeAddresses(hostname, await untilAborted(lookup(hostname, { all: true }), signal));
+    guard.judgeAddresses(hostname, await untilAborted(lookup(hostname), signal));
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof CatalogueError) throw error;

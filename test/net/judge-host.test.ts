@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { createGuard } from '../../src/net/guard.ts';
+import { judgeHost } from '../../src/net/judge-host.ts';
+import type { Lookup } from '../../src/net/name-lookup.ts';
+
+const never = new AbortController().signal;
+const guard = createGuard(['http://listed.example']);
+
+suite('the judgement of a host that an engine connects to', () => {
+  const judge = (lookup: Lookup, url = 'https://registry.example', signal = never): Promise<void> =>
+    judgeHost(guard, lookup, new URL(url), signal);
+
+  test('takes the addresses of the given look-up', async () => {
+    const asked: string[] = [];
+    const lookup: Lookup = async (hostname) => {
+      asked.push(hostname);
+      return [{ address: hostname === 'inside.example' ? '10.0.0.1' : '8.8.8.8', family: 4 }];
+    };
+    await judge(lookup);
+    await assert.rejects(judge(lookup, 'https://inside.example'), { code: 'address-refused' });
+    assert.deepEqual(asked, ['registry.example', 'inside.example']);
+  });
+
+  test('looks up no name of a listed origin, and lets a name without an address pass', async () => {
+    const failing: Lookup = () => Promise.reject(new Error('ENOTFOUND'));
+    await judge(failing);
+    await judge(() => assert.fail('no look-up'), 'http://listed.example');
+  });
+
+  test('ends with the request, although the look-up does not', async () => {
+    const ended = new AbortController();
+    const judged = judge(() => new Promise(() => {}), undefined, ended.signal);
+    ended.abort();
+    await assert.rejects(judged, { name: 'AbortError' });
+  });
+});
