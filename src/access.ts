@@ -3,10 +3,10 @@ import type { Config } from './config/schema.ts';
 import { readTrustRules } from './config/trust-rules.ts';
 import { createGuard, type Guard } from './net/guard.ts';
 import { type NamePattern, parseNamePattern } from './oci/name-pattern.ts';
+import { registryOrigin } from './oci/registry-host.ts';
 import { type Allowlist, createAllowlist } from './policy/allowlist.ts';
 import { type ClientList, createClientList } from './policy/client-list.ts';
 import { PUBLIC_REGISTRIES } from './policy/public-registries.ts';
-import { registryOrigin } from './registry/client.ts';
 import { createTrustPolicy, type TrustPolicy, type TrustRule } from './trust/trust-policy.ts';
 
 /** Who may fetch what, and from where, by what the operator's lists say now. */

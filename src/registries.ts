@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
-import { type FindRegistryHosts, readRegistryHosts } from './config/registry-hosts.ts';
+import { readHosts } from './config/registry-hosts.ts';
 import type { Config } from './config/schema.ts';
 import { createMemoryCaches } from './memory-caches.ts';
 import { alsoTrusting, type Guard } from './net/guard.ts';
 import { createHttpClient, type HttpClient, type HttpClientOptions } from './net/http-client.ts';
 import type { Reference } from './oci/reference.ts';
-import { type RegistryHost, repositoryAt } from './oci/registry-host.ts';
+import { type RegistryHost, registryOrigin, repositoryAt } from './oci/registry-host.ts';
 import type { Allowlist } from './policy/allowlist.ts';
 import { createAuthorizer } from './registry/authorizer.ts';
 import { createCircuit } from './registry/circuit.ts';
@@ -14,7 +14,6 @@ import {
   type DirectClient,
   type RegistryClient,
   type RegistryClientOptions,
-  registryOrigin,
 } from './registry/client.ts';
 import type { CredentialStore } from './registry/credentials.ts';
 import { createMirroringClient, type Mirror } from './registry/mirroring-client.ts';
@@ -153,16 +152,6 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
       await Promise.all(clients.map((client) => client.close()));
     },
   };
-}
-
-/**
- * Reads who has the images of registries, with all the files about them.
- *
- * @throws ConfigError with every mistake of every file
- */
-export function readHosts(config: Config): FindRegistryHosts {
-  const insecure = new Set(config.insecureRegistries);
-  return readRegistryHosts(config, (domain) => registryOrigin(domain, insecure));
 }
 
 function allows(allowlist: Allowlist, reference: Reference): boolean {

@@ -25,6 +25,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
     'retry-after',
     'system-authorities',
     'stop-signals',
+    'version',
   ],
   ['oci', 'redis'],
   ['archive', 'net', 'blobs', 'policy', 'trust', 'tls', 'telemetry'],
@@ -33,7 +34,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
   ['http'],
 ]);
 
-/** Parts beside the row; `app`, `cluster`, `cli` and `main`, at its end, may use everything. */
+/** Parts beside the row; `app`, `cluster`, `cli` `commands` and `main`, at its end, may use everything. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   config: ['oci', 'redis', 'trust', 'errors', 'ip-address', 'byte-size'],
   access: [...Object.keys(LAYERS), 'config'],
@@ -46,7 +47,11 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   single: ['app', 'certificates', 'config', 'images', 'service', 'shared-redis'],
   cluster: [...Object.keys(LAYERS), 'config', 'certificates', 'images', 'app', 'service', 'shared-redis'],
   cli: [...Object.keys(LAYERS), 'config'],
-  main: [...Object.keys(LAYERS), 'config', 'registries', 'images', 'cli', 'service', 'single', 'cluster'],
+  commands: [
+    ...Object.keys(LAYERS),
+    ...['version', 'config', 'registries', 'images', 'cli', 'service', 'single', 'cluster'],
+  ],
+  main: ['version', 'config', 'commands'],
 };
 
 const ALLOWED: Readonly<Record<string, readonly string[]>> = { ...LAYERS, ...BESIDE };
@@ -82,7 +87,7 @@ const imports = [...sources].flatMap(([file, source]) => importsOf(file, source)
 suite('the layers of src/', () => {
   test('there is something to look at', () => {
     assert.ok(files.includes('main.ts') && files.length > 20, files.join());
-    assert.ok(imports.some(({ file, target }) => file === 'main.ts' && target === 'single.ts'));
+    assert.ok(imports.some(({ file, target }) => file === 'main.ts' && target === 'commands/serve.ts'));
     assert.ok(imports.some(({ specifier }) => specifier === 'undici'));
   });
 
@@ -119,14 +124,17 @@ suite('the layers of src/', () => {
       reached.add(file);
       for (const { target } of staticImportsOf(file)) if (target !== undefined) walk(target);
     };
-    walk('main.ts');
+    walk('single.ts');
+    walk('cluster/primary.ts');
     assert.ok(reached.has('app.ts') && reached.has('sources/registry-source.ts'));
     assert.equal(reached.has('sources/engine/engine.ts'), false);
     assert.equal(reached.has('redis/connect.ts'), false);
   });
 
-  test('only main.ts touches the process', () => {
-    const touching = [...sources].filter(([file, source]) => file !== 'main.ts' && touchesProcess(source));
+  test('only main.ts and commands/ touch the process', () => {
+    const touching = [...sources].filter(
+      ([file, source]) => !['main', 'commands'].includes(partOf(file)) && touchesProcess(source),
+    );
     assert.deepEqual(
       touching.map(([file]) => file),
       [],

@@ -8,7 +8,7 @@ import { archiveNotices } from '../http/notices.ts';
 import { tagCommands } from '../http/tag-commands.ts';
 import { createGuard, type Guard } from '../net/guard.ts';
 import type { Reference } from '../oci/reference.ts';
-import { registryOrigin } from '../registry/client.ts';
+import { registryOrigin } from '../oci/registry-host.ts';
 import { archivePart } from '../sources/archive-part.ts';
 import type { Archive, ImageSource, LiveArchive } from '../sources/image-source.ts';
 import { CommandError } from './command-error.ts';

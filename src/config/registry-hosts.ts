@@ -1,5 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { mirrorAt, PLAIN_TLS, type RegistryHost, type RegistryHosts } from '../oci/registry-host.ts';
+import {
+  mirrorAt,
+  PLAIN_TLS,
+  type RegistryHost,
+  type RegistryHosts,
+  registryOrigin,
+} from '../oci/registry-host.ts';
 import { type HostsFolder, readHostsFolder } from './hosts-folder.ts';
 import { ConfigError } from './loader.ts';
 import type { Config } from './schema.ts';
@@ -7,6 +13,16 @@ import type { RegistryTable } from './types.ts';
 
 /** Finds who has the images of a registry; undefined where that is the registry alone, at its usual place. */
 export type FindRegistryHosts = (domain: string) => RegistryHosts | undefined;
+
+/**
+ * Reads who has the images of registries, with all the files about them.
+ *
+ * @throws ConfigError with every mistake of every file
+ */
+export function readHosts(config: Config): FindRegistryHosts {
+  const insecure = new Set(config.insecureRegistries);
+  return readRegistryHosts(config, (domain) => registryOrigin(domain, insecure));
+}
 
 /**
  * Reads which mirrors registries have, and how these and they themselves are known, with the files that the settings

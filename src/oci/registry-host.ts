@@ -58,3 +58,9 @@ export function mirrorAt(url: URL): Pick<RegistryHost, 'api' | 'prefix'> {
 export function repositoryAt({ api, prefix }: RegistryHost, { domain, path }: Repository): Repository {
   return { domain: api.host, path: `${prefix}${path}`, namespace: domain };
 }
+
+/** Where a registry's API is: Docker Hub's is not at the name that its images have. */
+export function registryOrigin(domain: string, insecure: ReadonlySet<string>): string {
+  if (domain === 'docker.io') return 'https://registry-1.docker.io';
+  return new URL(`${insecure.has(domain) ? 'http' : 'https'}://${domain}`).origin;
+}

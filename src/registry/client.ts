@@ -14,6 +14,7 @@ import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { type Digest, digestHash, finishDigest, isDigest, sha256 } from '../oci/digest.ts';
 import { isForeignLayer, MEDIA_TYPES } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
+import { registryOrigin } from '../oci/registry-host.ts';
 import type { PaceLimits } from '../pace.ts';
 import { requestAuthorized } from './authorized-request.ts';
 import type { RegistryAuthorizer } from './authorizer.ts';
@@ -335,12 +336,6 @@ export function createRegistryClient({
     }),
     blobHost,
   };
-}
-
-/** Where a registry's API is: Docker Hub's is not at the name that its images have. */
-export function registryOrigin(domain: string, insecure: ReadonlySet<string>): string {
-  if (domain === 'docker.io') return 'https://registry-1.docker.io';
-  return new URL(`${insecure.has(domain) ? 'http' : 'https'}://${domain}`).origin;
 }
 
 /** Reads the body of a response. The body of an error becomes empty if it cannot be read. */

@@ -11,7 +11,7 @@ import {
 } from '../../src/http/archive-query.ts';
 import { formatPlatform, parsePlatform } from '../../src/oci/platform.ts';
 import { formatReference, parseReference, type Reference } from '../../src/oci/reference.ts';
-import { registryOrigin } from '../../src/registry/client.ts';
+import { registryOrigin } from '../../src/oci/registry-host.ts';
 import { hostileText, mutated } from './arbitraries.ts';
 import { runs } from './budget.ts';
 

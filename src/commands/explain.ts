@@ -1,0 +1,27 @@
+import process from 'node:process';
+import { CommandError, ReaderGoneError } from '../cli/command-error.ts';
+import { commandHelp } from '../cli/command-help.ts';
+import { ConfigError } from '../config/loader.ts';
+import { CatalogueError } from '../errors.ts';
+
+/** https://man.openbsd.org/sysexits: EX_CONFIG */
+export const EXIT_CONFIG = 78;
+/** What shells make of SIGPIPE. */
+const EXIT_READER_GONE = 141;
+
+/** Tells what a person can act on; anything else is a bug, and ends the process with its stack. */
+export function explain(error: unknown): void {
+  if (error instanceof ConfigError) {
+    const mistakes = error.mistakes.map((mistake) => `  ${mistake}\n`);
+    process.stderr.write(`DockerProxy cannot start:\n${mistakes.join('')}`);
+    process.exitCode = EXIT_CONFIG;
+  } else if (error instanceof CatalogueError || error instanceof CommandError) {
+    const help = error instanceof CatalogueError ? `${commandHelp(error)}\n` : '';
+    process.stderr.write(`${error.message}\n${help}`);
+    process.exitCode = 1;
+  } else if (error instanceof ReaderGoneError) {
+    process.exitCode = EXIT_READER_GONE;
+  } else {
+    throw error;
+  }
+}

@@ -1,0 +1,116 @@
+import { randomBytes } from 'node:crypto';
+import { availableParallelism, totalmem } from 'node:os';
+import process from 'node:process';
+import type { Logger } from 'pino';
+import { StartError } from '../cluster/crew.ts';
+import { forkWorker, primaryOf } from '../cluster/peers.ts';
+import type { PrimaryOptions } from '../cluster/primary.ts';
+import { describeDescriptorShortage } from '../config/descriptors.ts';
+import { ConfigError, loadConfig, type Sources } from '../config/loader.ts';
+import { passedSockets } from '../config/passed-sockets.ts';
+import type { Config } from '../config/schema.ts';
+import { countWorkers } from '../config/workers.ts';
+import type { Environment } from '../images.ts';
+import { reportReload, type Service } from '../service.ts';
+import { createLogger } from '../telemetry/logger.ts';
+import { createServiceManager } from '../telemetry/service-manager.ts';
+import { explain } from './explain.ts';
+import { listenAdvice } from './listen-advice.ts';
+import { createCloser, END_GRACE_MS, onStopSignals } from './stop.ts';
+import { environment, prepareTransfers, sources } from './surroundings.ts';
+
+/** What the service manager gives beyond the time for downloads, to end everything else. */
+const MANAGER_GRACE_MS = 10_000;
+
+/** Runs `dockerproxy serve`, in the primary process and in its workers. */
+export async function serve(args: readonly string[]): Promise<void> {
+  prepareTransfers();
+  const primary = primaryOf();
+  if (primary !== undefined) {
+    const { work } = await import('./work.ts');
+    return work(primary, args);
+  }
+  const variables = takeManagerVariables();
+  const config = loadConfig(sources(args));
+  const sockets = passedSockets(variables, process.pid, config);
+  const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
+  const workers = countWorkers(config, { cores: availableParallelism(), memory: memoryLimit() });
+  const here = environment(logger);
+  const service = await createService(config, here, { workers, sockets, fork: forkWorker, randomBytes });
+  // After mistakes in the settings, which end the process.
+  const shortage = describeDescriptorShortage(config, workers, here.descriptorLimit);
+  if (shortage !== undefined) logger.warn(shortage);
+  const manager = createServiceManager({
+    variables,
+    pid: process.pid,
+    isAlive: () => service.isServing(),
+    onFailure: (err) => logger.warn({ err }, `The service manager could not be told: ${err.message}`),
+  });
+  // The service breaks off by itself what is left when the time for downloads is over: this is for one that hangs.
+  const delay = config.drain + (workers === 1 ? END_GRACE_MS : MANAGER_GRACE_MS);
+  const closer = createCloser({ delay, logger }, async ({ err }) => {
+    if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
+    await Promise.all([manager.stopping(config.drain + MANAGER_GRACE_MS), service.close()]);
+  });
+  const ignoreSignals = onStopSignals(
+    () => closer.close(),
+    (signal) => {
+      logger.error(`Received a second signal, ${signal}; exiting immediately`);
+      service.kill();
+      process.exit(1);
+    },
+  );
+  process.on('SIGHUP', () => {
+    reportReload(logger, () => service.reload(loadConfig(sources(args))));
+    service.reloadCertificate().catch((err) => logger.error({ err }, 'The certificate stays as it was'));
+  });
+  try {
+    const url = await service.listen();
+    await manager.ready(`Listening on ${url}`);
+  } catch (error) {
+    // It would take the end of what there was to do for a good one.
+    closer.uninstall();
+    ignoreSignals();
+    process.exitCode = 1;
+    await service.close().catch(() => {});
+    if (error instanceof StartError) explainStart(error, logger);
+    else logger.fatal({ err: error }, listenAdvice(error, config));
+  }
+}
+
+/** Loads either the server or what runs servers: a primary process has no use for a server. */
+async function createService(
+  config: Config,
+  environment: Environment,
+  options: PrimaryOptions,
+): Promise<Service> {
+  if (options.workers === 1) {
+    const { createSingle } = await import('../single.ts');
+    return createSingle(config, environment, options.sockets);
+  }
+  const { createPrimary } = await import('../cluster/primary.ts');
+  return createPrimary(config, environment, options);
+}
+
+/** Explains, once for all workers, why the first of them cannot start. */
+function explainStart({ failure, exitCode }: StartError, logger: Logger): void {
+  process.exitCode = exitCode;
+  if (failure === undefined)
+    logger.fatal(`The first worker has ended with ${exitCode} before it could serve`);
+  else if ('message' in failure) logger.fatal(failure.message);
+  else explain(new ConfigError(failure.mistakes));
+}
+
+/** Bytes that this process and those that it starts may have together. */
+function memoryLimit(): number {
+  return Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
+}
+
+/** What a service manager says to this process is not for those that it starts, such as credential helpers. */
+function takeManagerVariables(): Sources['environment'] {
+  const variables = { ...process.env };
+  for (const name of Object.keys(variables)) {
+    if (/^(?:LISTEN_|WATCHDOG_|NOTIFY_SOCKET$)/.test(name)) delete process.env[name];
+  }
+  return variables;
+}
