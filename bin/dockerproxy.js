@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 // Runs the program on a Node.js that is new enough: on this one or, where it is not, on the one that came with it.
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { arch, platform } from 'node:os';
+import { existsSync, lstatSync, mkdirSync } from 'node:fs';
+import module, { createRequire } from 'node:module';
+import { arch, homedir, platform } from 'node:os';
+import { isAbsolute, join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
@@ -13,8 +13,28 @@ const OLDEST = 24;
 const compiled = new URL('../dist/main.js', import.meta.url);
 const program = existsSync(compiled) ? compiled : new URL('../src/main.ts', import.meta.url);
 
-if (Number.parseInt(process.versions.node, 10) >= OLDEST) await import(program.href);
-else await runOn(ownNode());
+if (Number.parseInt(process.versions.node, 10) >= OLDEST) {
+  keepCompiledCode();
+  await import(program.href);
+} else {
+  await runOn(ownNode());
+}
+
+/**
+ * Lets Node.js keep the code that it compiles, for the next start. Beside the folder of the cache, which is for blobs
+ * alone and has a limit. Code that another user could change is not run: without a safe folder, nothing is kept.
+ */
+function keepCompiledCode() {
+  const { XDG_CACHE_HOME: given = '' } = process.env;
+  const folder = join(isAbsolute(given) ? given : join(homedir(), '.cache'), 'dockerproxy-code');
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const { uid, mode } = lstatSync(folder);
+    if (uid === process.getuid() && (mode & 0o022) === 0) module.enableCompileCache(folder);
+  } catch {
+    // Such as a file system that cannot be written to.
+  }
+}
 
 function ownNode() {
   try {
@@ -28,6 +48,7 @@ function ownNode() {
 }
 
 async function runOn(node) {
+  const { spawn } = await import('node:child_process');
   const child = spawn(node, [fileURLToPath(program), ...process.argv.slice(2)], { stdio: 'inherit' });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   process.exitCode = await new Promise((resolve) => {

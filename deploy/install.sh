@@ -76,7 +76,7 @@ install_all() {
 	configure
 	# With what is new, before anything that runs is touched.
 	if [ -z "$dry_run" ]; then
-		settings=$("$stage/node_modules/.bin/node" "$stage/src/main.ts" check-config) ||
+		settings=$("$stage/node_modules/.bin/node" "$stage/bin/dockerproxy.js" check-config) ||
 			fail "correct $SETTINGS and run this again; what was installed is as it was"
 		! is_public || check_ports
 	fi
@@ -113,7 +113,7 @@ check_npm() {
 build() {
 	run rm -rf "$stage"
 	run mkdir -p "$stage"
-	for part in src web vendor deploy docs package.json package-lock.json LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md; do
+	for part in bin src web vendor deploy docs package.json package-lock.json LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md; do
 		run cp -RPp "$source/$part" "$stage/$part"
 	done
 	if has_packages; then
@@ -253,7 +253,8 @@ remove() {
 	run rm -rf "$PROGRAM" "$PROGRAM.new" "$PROGRAM.old" "$COMMAND"
 	if [ -z "$keep_data" ]; then
 		for folder in "$CONFIG" /etc/systemd/system/dockerproxy*.d /etc/credstore/dockerproxy.* /etc/credstore.encrypted/dockerproxy.* \
-			/var/lib/dockerproxy /var/lib/private/dockerproxy /var/cache/dockerproxy /var/cache/private/dockerproxy; do
+			/var/lib/dockerproxy /var/lib/private/dockerproxy /var/cache/dockerproxy /var/cache/private/dockerproxy \
+			/var/cache/dockerproxy-code /var/cache/private/dockerproxy-code; do
 			if [ -e "$folder" ] || [ -L "$folder" ]; then run rm -rf "$folder"; fi
 		done
 	fi

@@ -17,7 +17,7 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 
 mkdir "$stage/$name"
-for part in src web vendor deploy docs package.json package-lock.json LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md; do
+for part in bin src web vendor deploy docs package.json package-lock.json LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md; do
 	cp -RP "$part" "$stage/$name/$part"
 done
 # Packages must not run their own scripts. Our script links the bundled Node.js, which npm 9 and 10 do not.

@@ -1,17 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { Server as HttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
-import type { Logger } from 'pino';
 import { type Access, createAccess } from './access.ts';
 import type { Certificates } from './certificates.ts';
 import { connectionsWithin } from './config/descriptors.ts';
 import type { PassedSockets } from './config/passed-sockets.ts';
 import { reloadConfig } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
+import { openCountingStore } from './counting-stores.ts';
 import { createGarbageCollector } from './garbage-collector.ts';
 import { MAX_IMAGES } from './http/archive-query.ts';
 import type { ConnectionLimits } from './http/connections.ts';
@@ -28,13 +26,8 @@ import { createGuard } from './net/guard.ts';
 import { createHttpClient } from './net/http-client.ts';
 import type { NamePattern } from './oci/name-pattern.ts';
 import { formatPlatform } from './oci/platform.ts';
-import type { CountingStore } from './policy/counting-store.ts';
-import { createFallbackCountingStore } from './policy/fallback-counting-store.ts';
 import { formatDuration } from './policy/limit-error.ts';
 import { createLimits } from './policy/limits.ts';
-import { createMemoryCountingStore } from './policy/memory-counting-store.ts';
-import { createRedisCountingStore } from './policy/redis-counting-store.ts';
-import { openSqliteCountingStore } from './policy/sqlite-counting-store.ts';
 import type { Redis } from './redis/redis.ts';
 import { createChecksums } from './sources/checksums.ts';
 import { createRepositorySearch, type RepositorySearch } from './sources/repository-search.ts';
@@ -194,10 +187,7 @@ export async function createApp(
       if (redirect)
         await listen(redirect, listenAt(host, port, http), (address) => `${address} leads to HTTPS`);
       if (metricsPort !== undefined || metricsSocket !== undefined) {
-        await metricsServer.listen({
-          ...listenAt(metricsHost, metricsPort ?? 0, metricsSocket),
-          listenTextResolver: (address) => `Metrics are at ${address}/metrics`,
-        });
+        await metricsServer.listen(listenAt(metricsHost, metricsPort ?? 0, metricsSocket));
       }
       provider.start((certificate) => {
         if (server.server instanceof HttpsServer) {
@@ -312,46 +302,4 @@ function connectionLimits(config: Config, descriptorLimit: number | undefined): 
     exempt: config.trustProxy,
     slowestClient: { bytesPerSecond: minClientSpeed, patience: minClientSpeedWindow },
   };
-}
-
-/** Limits hold in any case: while Redis is away, this machine counts by itself. */
-function openCountingStore(
-  config: Config,
-  logger: Logger,
-  redis: Redis | undefined,
-  caches: MemoryCaches,
-): CountingStore {
-  const local = openLocalCountingStore(config, logger, caches);
-  if (redis === undefined) return local;
-  const store = createFallbackCountingStore({
-    open: () => createRedisCountingStore(redis),
-    substitute: local,
-    onFailure: (err) => logger.error({ err }, `Limits are counted by this machine alone: ${err.message}`),
-    onReturn: () => logger.warn('Limits are counted in Redis again, with what was counted meanwhile'),
-    now: Date.now,
-    caches,
-  });
-  redis.onReturn(() => void store.catchUp());
-  return store;
-}
-
-/** While the file cannot be used, this process counts by itself. */
-export function openLocalCountingStore(
-  { stateDir, limitsStore }: Config,
-  logger: Logger,
-  caches?: MemoryCaches,
-): CountingStore {
-  const memory = createMemoryCountingStore(Date.now, caches);
-  if (limitsStore === 'memory') return memory;
-  return createFallbackCountingStore({
-    open() {
-      mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-      return openSqliteCountingStore(join(stateDir, 'limits.sqlite'), Date.now);
-    },
-    substitute: memory,
-    onFailure: (err) =>
-      logger.warn({ err }, `Limits are counted in memory, for this process alone: ${err.message}`),
-    now: Date.now,
-    caches,
-  });
 }

@@ -1,8 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
+import { nodeTls } from './builtins.ts';
 
 const FOLDERS = 'folders of certificate authorities';
 
@@ -31,6 +31,7 @@ let isDone = false;
 export function trustSystemAuthorities(): void {
   if (isDone) return;
   isDone = true;
+  const { getCACertificates, setDefaultCACertificates } = nodeTls();
   const usual = getCACertificates('default');
   // The default list of a thread without environment variables lacks those of NODE_EXTRA_CA_CERTS.
   const extra = getCACertificates('extra');

@@ -8,6 +8,7 @@ import { suite, test } from 'node:test';
  * its own. A new part has to be given its place here.
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
+  ['builtins'],
   [
     'errors',
     'pace',
@@ -36,16 +37,26 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
 
 /** Parts beside the row; `app`, `cluster`, `cli` `commands` and `main`, at its end, may use everything. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
-  config: ['oci', 'redis', 'trust', 'errors', 'ip-address', 'byte-size'],
+  config: ['oci', 'redis', 'trust', 'errors', 'ip-address', 'byte-size', 'builtins'],
   access: [...Object.keys(LAYERS), 'config'],
   certificates: ['replace-file', 'tls', 'telemetry', 'config', 'redis', 'turns'],
   registries: [...Object.keys(LAYERS), 'config'],
   images: [...Object.keys(LAYERS), 'config', 'telemetry', 'registries'],
-  app: [...Object.keys(LAYERS), 'config', 'access', 'certificates', 'images'],
+  'counting-stores': ['policy', 'redis', 'config', 'memory-caches'],
+  app: [...Object.keys(LAYERS), 'config', 'access', 'certificates', 'images', 'counting-stores'],
   service: ['config'],
   'shared-redis': ['redis', 'config'],
   single: ['app', 'certificates', 'config', 'images', 'service', 'shared-redis'],
-  cluster: [...Object.keys(LAYERS), 'config', 'certificates', 'images', 'app', 'service', 'shared-redis'],
+  cluster: [
+    ...Object.keys(LAYERS),
+    'config',
+    'certificates',
+    'images',
+    'app',
+    'counting-stores',
+    'service',
+    'shared-redis',
+  ],
   cli: [...Object.keys(LAYERS), 'config'],
   commands: [
     ...Object.keys(LAYERS),

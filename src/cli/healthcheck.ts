@@ -1,5 +1,5 @@
-import { get } from 'node:http';
 import { isIPv6 } from 'node:net';
+import { nodeHttp } from '../builtins.ts';
 import type { Config } from '../config/schema.ts';
 import { CommandError } from './command-error.ts';
 
@@ -17,12 +17,14 @@ export async function checkHealth({ host, port }: Config): Promise<void> {
   const address = ANY[host] ?? host;
   const url = `http://${isIPv6(address) ? `[${address}]` : address}:${port}/healthz`;
   const status = await new Promise<number | undefined>((resolve, reject) => {
-    get(url, { signal: AbortSignal.timeout(TIMEOUT_MS), agent: false }, (response) => {
-      response.resume();
-      resolve(response.statusCode);
-    }).once('error', (error) =>
-      reject(new CommandError(`${url} does not answer: ${error.message}.`, { cause: error })),
-    );
+    nodeHttp()
+      .get(url, { signal: AbortSignal.timeout(TIMEOUT_MS), agent: false }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      })
+      .once('error', (error) =>
+        reject(new CommandError(`${url} does not answer: ${error.message}.`, { cause: error })),
+      );
   });
   if (status !== 200) throw new CommandError(`${url} answers ${status}.`);
 }

@@ -1,13 +1,12 @@
-import type { FastifyInstance } from 'fastify';
-import { openLocalCountingStore } from '../app.ts';
 import { createCertificates } from '../certificates.ts';
 import { readLists } from '../config/lists.ts';
 import type { PassedSockets } from '../config/passed-sockets.ts';
 import { reloadConfig, settledSettings } from '../config/reload.ts';
 import type { Config } from '../config/schema.ts';
 import { readTrustRules } from '../config/trust-rules.ts';
+import { openLocalCountingStore } from '../counting-stores.ts';
 import { listenAt } from '../http/listen-at.ts';
-import { createMetricsServer } from '../http/metrics-server.ts';
+import { createMetricsServer, type MetricsServer } from '../http/metrics-server.ts';
 import type { Environment } from '../images.ts';
 import type { Service } from '../service.ts';
 import { openSharedRedis, startWith } from '../shared-redis.ts';
@@ -124,13 +123,10 @@ export async function createPrimary(
 }
 
 async function listenForMetrics(
-  server: FastifyInstance,
+  server: MetricsServer,
   { metricsHost, metricsPort }: Config,
   socket: number | undefined,
 ): Promise<void> {
   if (metricsPort === undefined && socket === undefined) return;
-  await server.listen({
-    ...listenAt(metricsHost, metricsPort ?? 0, socket),
-    listenTextResolver: (address) => `Metrics are at ${address}/metrics`,
-  });
+  await server.listen(listenAt(metricsHost, metricsPort ?? 0, socket));
 }

@@ -24,7 +24,7 @@ export async function save(args: readonly string[]): Promise<void> {
     () => process.exit(EXIT_INTERRUPTED),
   );
   const config = loadConfig({ ...sources(settings), keepsInHome: true });
-  const logger = createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
+  const logger = await createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
   const images = await openImages(config, environment(logger), {
     guard: guardFor(namedImages(what.query), config),
     policy: createTrustPolicy(readTrustRules(config), config.operatorContact),

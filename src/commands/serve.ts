@@ -33,7 +33,7 @@ export async function serve(args: readonly string[]): Promise<void> {
   const variables = takeManagerVariables();
   const config = loadConfig(sources(args));
   const sockets = passedSockets(variables, process.pid, config);
-  const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
+  const logger = await createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
   const workers = countWorkers(config, { cores: availableParallelism(), memory: memoryLimit() });
   const here = environment(logger);
   const service = await createService(config, here, { workers, sockets, fork: forkWorker, randomBytes });

@@ -16,7 +16,7 @@ const PRIMARY_SPEAKS_MS = 250;
 export async function work(primary: Peer<ToWorker, ToPrimary>, args: readonly string[]): Promise<void> {
   const load = (): Config => loadConfig(sources(args));
   const config = load();
-  const logger = createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
+  const logger = await createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
   const worker = startWorker({
     ...{ primary, config, load, environment: environment(logger) },
     explain: (error) => listenAdvice(error, config),

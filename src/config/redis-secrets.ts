@@ -1,6 +1,7 @@
 import { hkdfSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createSecureContext, type SecureContextOptions } from 'node:tls';
+import type { SecureContextOptions } from 'node:tls';
+import { nodeTls } from '../builtins.ts';
 import type { RedisAddress, RedisTls } from '../redis/redis.ts';
 import { ConfigError } from './loader.ts';
 import type { Config } from './schema.ts';
@@ -64,7 +65,7 @@ function readPem(path: string): string {
 
 function checkTls(where: string, options: SecureContextOptions): void {
   try {
-    createSecureContext(options);
+    nodeTls().createSecureContext(options);
   } catch (error) {
     const { reason, message } = error as Error & { reason?: string };
     throw new ConfigError([`${where} cannot be used for TLS: ${reason ?? message}.`]);

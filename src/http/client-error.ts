@@ -1,6 +1,7 @@
-import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyBaseLogger } from 'fastify';
+import { nodeHttp } from '../builtins.ts';
 import { CatalogueError } from '../errors.ts';
 import { problem } from './problem.ts';
 
@@ -60,7 +61,7 @@ function catalogued({ code, reason }: ParserError): CatalogueError {
 function answer(error: CatalogueError): string {
   const body = JSON.stringify(problem(error));
   return [
-    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`,
+    `HTTP/1.1 ${error.status} ${nodeHttp().STATUS_CODES[error.status]}`,
     'connection: close',
     'content-type: application/problem+json',
     `content-length: ${Buffer.byteLength(body)}`,

@@ -1,17 +1,50 @@
-import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import { once } from 'node:events';
+import type { RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Logger } from 'pino';
+import { nodeHttp } from '../builtins.ts';
+import type { ListenAt } from './listen-at.ts';
 
 export interface MetricsPage {
   readonly contentType: string;
   text(): Promise<string>;
 }
 
-/** `GET /metrics` on a listener of its own: what it tells is the operator's alone. Its end waits for nobody. */
-export function createMetricsServer(metrics: MetricsPage, logger: FastifyBaseLogger): FastifyInstance {
-  const app: FastifyInstance = fastify({
-    loggerInstance: logger,
-    forceCloseConnections: true,
-    logController: new LogController({ disableRequestLogging: true }),
-  });
-  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
-  return app;
+/** `GET /metrics` on a listener of its own: what it tells is the operator's alone. */
+export interface MetricsServer {
+  /** @throws Error of the operating system, with `code`, `address` and `port` */
+  listen(at: ListenAt): Promise<void>;
+  /** Ends connections at once. */
+  close(): Promise<void>;
+}
+
+/** Creates the server without Fastify, which a primary process has no other use for. */
+export function createMetricsServer(metrics: MetricsPage, logger: Logger): MetricsServer {
+  const answer: RequestListener = async ({ url = '', method = '' }, response) => {
+    if (!/^\/metrics(?:\?|$)/.test(url) || !['GET', 'HEAD'].includes(method)) {
+      response.writeHead(404).end();
+      return;
+    }
+    try {
+      const text = await metrics.text();
+      response.writeHead(200, { 'content-type': metrics.contentType }).end(text);
+    } catch (err) {
+      logger.error({ err }, 'Metrics cannot be collected');
+      response.writeHead(500).end();
+    }
+  };
+  const server = nodeHttp().createServer(answer);
+  return {
+    async listen(at) {
+      await once(server.listen(at), 'listening');
+      const { address, family, port } = server.address() as AddressInfo;
+      const host = family === 'IPv6' ? `[${address}]` : address;
+      logger.info(`Metrics are at http://${host}:${port}/metrics`);
+    },
+    async close() {
+      if (!server.listening) return;
+      server.close().closeAllConnections();
+      await once(server, 'close');
+    },
+  };
 }

@@ -1,5 +1,4 @@
 import { type LevelWithSilent, type Logger, pino, stdSerializers } from 'pino';
-import { build as pretty } from 'pino-pretty';
 import { CatalogueError } from '../errors.ts';
 
 export interface LoggerOptions {
@@ -10,7 +9,7 @@ export interface LoggerOptions {
   readonly toStderr?: boolean;
 }
 
-export function createLogger({ level, forTerminal, toStderr = false }: LoggerOptions): Logger {
+export async function createLogger({ level, forTerminal, toStderr = false }: LoggerOptions): Promise<Logger> {
   const destination = toStderr ? 2 : 1;
   // Sync: what was logged is there, whatever happens to the process next.
   const options = {
@@ -21,9 +20,9 @@ export function createLogger({ level, forTerminal, toStderr = false }: LoggerOpt
   };
   const serializers = { err: serializeError };
   const settings = { level, serializers, hooks: { streamWrite: forTerminal ? harmless : escaped } };
-  return forTerminal
-    ? pino(settings, pretty(options))
-    : pino(settings, pino.destination({ dest: destination, sync: true }));
+  if (!forTerminal) return pino(settings, pino.destination({ dest: destination, sync: true }));
+  const { build: pretty } = await import('pino-pretty');
+  return pino(settings, pretty(options));
 }
 
 /** Control characters above ASCII and marks that turn text around, which JSON leaves as they are. */

@@ -227,7 +227,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
       made.defer(async () => void (await compose('down', '--volumes', '--timeout', '5')));
       await compose('up', '--detach', '--no-build');
       const containerOf = async (name: string) => (await compose('ps', '--quiet', name)).stdout.trim();
-      const check = ['node', '/opt/dockerproxy/src/main.ts', 'healthcheck'];
+      const check = ['node', '/opt/dockerproxy/bin/dockerproxy.js', 'healthcheck'];
       const container = await containerOf(service);
       await waitFor(async () => (await bridged.docker('exec', container, ...check)).code === 0, {
         timeout: 30_000,

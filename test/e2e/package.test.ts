@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, utimes, writeFile } from 'node:fs/promises';
+import { readdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { download } from '../support/download.ts';
@@ -64,6 +64,25 @@ suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'),
       files.filter((path) => /(?:^|\/)(?:nan|cpu-features|binding\.gyp)$/.test(path)),
       [],
     );
+  });
+
+  test('it starts from few files, with the licences of the packages that are in them', async () => {
+    const hook = join(root, 'test', 'support', 'loaded-modules.ts');
+    await using loaded = await temporaryFolder();
+    const { stderr } = await run(
+      process.execPath,
+      ['--import', hook, join(installed, 'bin', 'dockerproxy.js'), 'save', '127.0.0.1:1/none'],
+      { env: { ...env(), LOADED_MODULES: loaded.path } },
+    );
+    assert.match(stderr, /^127\.0\.0\.1:1/);
+    const [file = ''] = await readdir(loaded.path);
+    const modules = JSON.parse(await readFile(join(loaded.path, file), 'utf8')) as string[];
+    const own = modules.filter((path) => path.startsWith(installed));
+    assert.ok(own.length > 0 && own.length < 30, own.join('\n'));
+    assert.ok(!own.some((path) => path.slice(installed.length).includes('node_modules')), own.join('\n'));
+    const licences = await readFile(join(installed, 'dist', 'THIRD-PARTY-LICENSES'), 'utf8');
+    for (const name of ['fastify', 'undici', 'pino'])
+      assert.match(licences, new RegExp(`^${name} \\d.* \\(MIT\\)$`, 'm'));
   });
 
   test('it saves an image', async () => {

@@ -9,7 +9,7 @@ async function logged(statement: string, forTerminal: boolean): Promise<string> 
   const script = `
     import { CatalogueError } from '${SOURCE}errors.ts';
     import { createLogger } from '${SOURCE}telemetry/logger.ts';
-    const log = createLogger({ level: 'info', forTerminal: ${forTerminal} });
+    const log = await createLogger({ level: 'info', forTerminal: ${forTerminal} });
     ${statement}
   `;
   return (await runOrThrow(process.execPath, ['--input-type=module', '--eval', script])).stdout;

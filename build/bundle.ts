@@ -1,0 +1,50 @@
+/**
+ * Bundles dist/main.js, which tsc has written, and the packages that it imports: one file for what a command loads
+ * instead of hundreds. What runs in a thread, or is loaded only where it is wanted, stays as tsc wrote it.
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { type Plugin, rolldown } from 'rolldown';
+
+const root = join(import.meta.dirname, '..');
+const dist = join(root, 'dist');
+/** Packages that few start with: what they load by a path of their own would not be in a bundle. */
+const SEPARATE = [/^greenlock$/, /^@root\//, /^dockerode$/, /^ioredis$/, /^pino-pretty$/];
+
+/** Modules look for files beside them, while all chunks are at the top of dist/. */
+const pathsAsBefore: Plugin = {
+  name: 'paths-as-before',
+  transform(code, id) {
+    if (!id.startsWith(dist) || !code.includes('import.meta.url')) return null;
+    const path = `./${relative(dist, id)}`;
+    return code.replaceAll('import.meta.url', `new URL('${path}', import.meta.url).href`);
+  },
+};
+
+const bundle = await rolldown({
+  input: join(dist, 'main.js'),
+  platform: 'node',
+  external: SEPARATE,
+  plugins: [pathsAsBefore],
+  logLevel: 'warn',
+});
+const { output } = await bundle.write({
+  dir: dist,
+  format: 'esm',
+  entryFileNames: '[name].js',
+  chunkFileNames: 'chunk-[name]-[hash].js',
+  comments: false,
+});
+await bundle.close();
+
+const modules = output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : []));
+const packages = modules.flatMap((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []);
+const licences = [...new Set(packages)].sort().map(licenceOf);
+writeFileSync(join(dist, 'THIRD-PARTY-LICENSES'), licences.join(`\n${'-'.repeat(80)}\n\n`));
+
+/** The name, the version and the licence of a package. */
+function licenceOf(folder: string): string {
+  const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  const texts = readdirSync(folder).filter((file) => /^(?:licen[cs]e|notice|copying)/i.test(file));
+  return `${name} ${version} (${license})\n\n${texts.map((file) => readFileSync(join(folder, file), 'utf8')).join('\n')}`;
+}

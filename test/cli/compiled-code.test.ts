@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { runOrThrow, temporaryFolder } from '../support/process.ts';
+
+const program = join(import.meta.dirname, '..', '..', 'bin', 'dockerproxy.js');
+
+async function start(home: string, variables: NodeJS.ProcessEnv = {}): Promise<string> {
+  const env = { PATH: process.env.PATH, HOME: home, ...variables };
+  return (await runOrThrow(process.execPath, [program, '--version'], { env })).stdout;
+}
+
+suite('compiled code', { timeout: 120_000 }, () => {
+  test('is kept for the next start, for its user alone', async () => {
+    await using home = await temporaryFolder();
+    await start(home.path);
+    const folder = join(home.path, '.cache', 'dockerproxy-code');
+    assert.equal((await stat(folder)).mode & 0o777, 0o700);
+    assert.equal((await readdir(folder)).length, 1);
+    assert.match(await start(home.path), /^\d/);
+  });
+
+  test('is kept where XDG_CACHE_HOME says', async () => {
+    await using home = await temporaryFolder();
+    await start(home.path, { XDG_CACHE_HOME: join(home.path, 'cache') });
+    assert.equal((await readdir(join(home.path, 'cache', 'dockerproxy-code'))).length, 1);
+  });
+
+  test('is not kept where others could change it', async () => {
+    await using home = await temporaryFolder();
+    const folder = join(home.path, '.cache', 'dockerproxy-code');
+    await mkdir(folder, { recursive: true });
+    await chmod(folder, 0o777);
+    assert.match(await start(home.path), /^\d/);
+    assert.deepEqual(await readdir(folder), []);
+  });
+
+  test('is not needed: the program starts where nothing can be written', async () => {
+    await using home = await temporaryFolder();
+    await writeFile(join(home.path, '.cache'), 'a file');
+    assert.match(await start(home.path), /^\d/);
+  });
+});

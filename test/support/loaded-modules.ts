@@ -1,0 +1,22 @@
+/**
+ * Runs with `--import` in a program that a test starts: at its end, it writes the URLs of the modules that were loaded,
+ * and the names of Node's own, as JSON into the folder that LOADED_MODULES names, in a file named after the process.
+ */
+import { writeFileSync } from 'node:fs';
+import { createRequire, registerHooks } from 'node:module';
+import { join } from 'node:path';
+
+const { LOADED_MODULES: folder } = process.env;
+if (folder === undefined) throw new Error('LOADED_MODULES names no folder');
+const urls = new Set<string>();
+registerHooks({
+  load(url, context, next) {
+    urls.add(url.replace('file://', ''));
+    return next(url, context);
+  },
+});
+process.on('exit', () => {
+  for (const path of Object.keys(createRequire(import.meta.url).cache)) urls.add(path);
+  const { moduleLoadList } = process as unknown as { moduleLoadList: string[] };
+  writeFileSync(join(folder, `${process.pid}.json`), JSON.stringify([...urls, ...moduleLoadList]));
+});
