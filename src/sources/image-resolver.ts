@@ -82,8 +82,8 @@ interface Search {
 }
 
 const CONFIG_LIMIT = 4 * 1024 * 1024;
-/** Maximum number of indexes from the reference down to an image. Real ones have one, seldom two. */
-const INDEX_DEPTH_MAX = 8;
+/** Maximum number of indexes from the reference down to an image. Real images have one, seldom two. */
+const INDEX_DEPTH_MAX = 16;
 /** Builders offer two compressions, so a few reads suffice. Each manifest may count as a pull. */
 const ALTERNATIVES_MAX = 4;
 /** Layers that are requested from a registry at the same time. */
