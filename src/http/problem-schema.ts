@@ -36,15 +36,15 @@ export const Problem = Type.Object(
     ),
     limit: Type.Optional(Type.Integer({ description: 'How much that limit allows.' })),
   },
-  { title: 'Problem', description: 'Problem details (RFC 9457).' },
+  { $id: 'Problem', title: 'Problem', description: 'Problem details (RFC 9457).' },
 );
 
 export type Problem = Static<typeof Problem>;
 
-/** The responses of any route that can fail, for its schema. */
+/** The responses of any route that can fail, for its schema. The server must know {@link Problem}. */
 export const problemResponses = {
   default: {
     description: 'What went wrong, as problem details.',
-    content: { 'application/problem+json': { schema: Problem } },
+    content: { 'application/problem+json': { schema: Type.Unsafe<Problem>({ $ref: 'Problem#' }) } },
   },
 } as const;

@@ -23,6 +23,7 @@ function rule(errors: readonly FastifySchemaValidationError[]): string | undefin
   const allowed = errors.flatMap(({ params: { allowedValue } }) => allowedValue ?? []);
   if (keyword === 'const') return `has to be ${allowed.join(' or ')}`;
   if (keyword === 'type') return 'is given more than once';
+  if (keyword === 'minLength' && params.limit === 1) return 'is empty';
   if (keyword === 'minLength') return `has to have at least ${params.limit} characters`;
   if (keyword === 'maxLength') return `has to have at most ${params.limit} characters`;
   if (keyword === 'maxItems') return `may be given at most ${params.limit} times`;

@@ -9,7 +9,7 @@ import {
 import { limitError } from './limit-error.ts';
 
 /** How many downloads may be under way at once. Connections of one client to one archive are one download. */
-export interface DownloadSlots extends LeaseLimits {
+export interface DownloadSlots extends SlotLimits {
   /**
    * Takes part in a client's download of an archive, until what it returns is called.
    *
@@ -68,6 +68,7 @@ export function createDownloadSlots(
 
   return {
     ...limits,
+    connections,
     async take(client, archive) {
       const key = `${client} ${archive}`;
       const slot = slots.get(key) ?? open(key, { client, archive, holder });

@@ -8,7 +8,7 @@ import type {
 } from 'fastify';
 import { clientKey } from '../../policy/client-key.ts';
 import type { Limits } from '../../policy/limits.ts';
-import type { RequestLimit } from '../../policy/request-limit.ts';
+import type { Rate, RequestLimit } from '../../policy/request-limit.ts';
 import { clientAddress } from '../client-address.ts';
 import { isHealthCheck } from './clients.ts';
 
@@ -101,10 +101,18 @@ async function createLimiter(
  *
  * @see https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-10#section-3
  */
-function policyHeader({ requests, downloads, bytes }: Limits): string {
+function policyHeader({ requests, pages, downloads, bytes, bandwidth }: Limits): string {
+  const { perClient, connections } = downloads;
   return [
-    ...(requests ? [`"requests";q=${requests.limit};w=${Math.ceil(requests.window / 1000)}`] : []),
-    ...(downloads.perClient > 0 ? [`"downloads";q=${downloads.perClient};qu="concurrent-requests"`] : []),
+    ...(requests ? [ratePolicy('requests', requests)] : []),
+    ...(pages ? [ratePolicy('pages', pages)] : []),
+    ...(perClient > 0 ? [`"downloads";q=${perClient};qu="concurrent-requests"`] : []),
+    ...(connections > 0 ? [`"connections";q=${connections};qu="concurrent-requests"`] : []),
     ...(bytes ? [`"bytes";q=${bytes.limit};w=86400;qu="content-bytes"`] : []),
+    ...(bandwidth ? [`"bandwidth";q=${bandwidth.rate};w=1;qu="content-bytes"`] : []),
   ].join(', ');
+}
+
+function ratePolicy(name: string, { limit, window }: Rate): string {
+  return `"${name}";q=${limit};w=${Math.ceil(window / 1000)}`;
 }

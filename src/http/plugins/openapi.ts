@@ -3,11 +3,12 @@ import type { FastifyInstance } from 'fastify';
 import { type TSchema, Type } from 'typebox';
 import { MAX_IMAGES } from '../archive-query.ts';
 import { METALINK_TYPE } from '../metalink.ts';
-import { problemResponses } from '../problem-schema.ts';
+import { Problem, problemResponses } from '../problem-schema.ts';
 import { packFile, type StaticFile, sendFile } from '../static-file.ts';
 
 const PLATFORM = Type.Optional(
   Type.String({
+    minLength: 1,
     description:
       'os/architecture[/variant]: `linux/arm64`. With `format=oci` also several, separated by commas, or `all`: the index with all below it.',
   }),
@@ -32,18 +33,22 @@ const DOWNLOAD_QUERY = {
     }),
   ),
   have: Type.Optional(
-    Type.Array(Type.String(), {
+    Type.Array(Type.String({ minLength: 1 }), {
+      minItems: 1,
       description:
         'What the receiver has: images, or digests of layers. Layers of them are left out; see `/api/v1/delta`.',
     }),
   ),
   parts: Type.Optional(
     Type.String({
+      minLength: 1,
       description: 'Cuts the file into parts that are each smaller than this: `4GiB`, `25MB`.',
       examples: ['4GiB'],
     }),
   ),
-  part: Type.Optional(Type.Integer({ minimum: 1, description: 'Which part, from 1 on.' })),
+  part: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 999_999, description: 'Which part, from 1. Requires `parts`.' }),
+  ),
   checksum: Type.Optional(
     Type.Union([Type.Literal('0'), Type.Literal('1')], {
       description: '`1` for the sha256 of the file, or of each of its parts, in place of it.',
@@ -61,7 +66,7 @@ const DOWNLOAD_QUERY = {
     }),
   ),
 };
-const IMAGES = Type.Array(Type.String(), {
+const IMAGES = Type.Array(Type.String({ minLength: 1 }), {
   minItems: 1,
   maxItems: MAX_IMAGES,
   description: 'An image; several, each as a parameter of its own, make a bundle.',
@@ -72,7 +77,7 @@ const TAR = {
   description:
     'The archive, with Content-Length, a strong ETag, Docker-Content-Digest, Content-Disposition, and Link headers for its metalink and its replicas (RFC 6249).',
   content: {
-    'application/x-tar': { schema: Type.String({ contentMediaType: 'application/x-tar' }) },
+    'application/x-tar': { schema: Type.String({ format: 'binary', contentMediaType: 'application/x-tar' }) },
     'text/plain': {
       schema: Type.String({
         description: 'A checksum, where that is asked for, as `sha256sum -c` reads it.',
@@ -83,11 +88,23 @@ const TAR = {
     },
   },
 };
+/** Documents a response without a body. */
+const NO_BODY = { type: 'null' } as const;
 const REDIRECT = {
+  ...NO_BODY,
   description: 'Where the file is by digest, if that was asked for.',
   headers: { Location: Type.String({ description: 'Relative to this service.' }) },
 };
 const PART = { ...TAR, description: 'The part that Range asks for.' };
+const UNCHANGED = {
+  ...NO_BODY,
+  description: 'The client has this file, by If-None-Match or If-Modified-Since.',
+};
+
+type OpenApiObject = Extract<
+  Parameters<NonNullable<FastifyDynamicSwaggerOptions['transformObject']>>[0],
+  { openapiObject: object }
+>['openapiObject'];
 
 interface Documentation {
   readonly url?: string;
@@ -98,29 +115,32 @@ interface Documentation {
 const DOCUMENTED: Readonly<Record<string, Documentation>> = {
   '/dl': {
     schema: {
+      operationId: 'getArchive',
       summary: 'One image, or several, as one tar file',
       description: 'Ranges and conditional requests work as RFC 9110 has them. HEAD fetches no layer.',
       tags: ['Download'],
       querystring: Type.Object({ myimage: IMAGES, ...DOWNLOAD_QUERY }),
-      response: { 200: TAR, 206: PART, 307: REDIRECT, ...problemResponses },
+      response: { 200: TAR, 206: PART, 304: UNCHANGED, 307: REDIRECT, ...problemResponses },
     },
   },
   '/dl/*': {
     url: '/dl/{image}.tar',
     schema: {
+      operationId: 'getArchiveByPath',
       summary: 'An image as a tar file, by its path',
       description:
         'For clients that take the name of the file from the URL. With `.sha256` behind it, its checksum; with `.meta4`, its metalink.',
       tags: ['Download'],
       params: Type.Object({
-        image: Type.String({ description: 'It may have slashes: `ghcr.io/org/app:1.2`.' }),
+        image: Type.String({ minLength: 1, description: 'It may have slashes: `ghcr.io/org/app:1.2`.' }),
       }),
       querystring: Type.Object(DOWNLOAD_QUERY),
-      response: { 200: TAR, 206: PART, 307: REDIRECT, ...problemResponses },
+      response: { 200: TAR, 206: PART, 304: UNCHANGED, 307: REDIRECT, ...problemResponses },
     },
   },
   '/dl/status': {
     schema: {
+      operationId: 'watchArchive',
       summary: 'The progress of a download that takes time to prepare',
       description:
         'Events: `queued` {ahead}, `pulling` {image, layers}, `saving` {bytes}, then `ready` {filename, size, digests} or `error`, a problem. Close the connection then: an EventSource would begin again.',
@@ -137,6 +157,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
   },
   '/healthz': {
     schema: {
+      operationId: 'getHealth',
       summary: 'Whether the service is up',
       tags: ['Service'],
       response: {
@@ -144,6 +165,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
           description: 'It is.',
           content: { 'application/json': { schema: Type.Object({ status: Type.Literal('ok') }) } },
         },
+        ...problemResponses,
       },
     },
   },
@@ -160,6 +182,7 @@ export async function openapi(app: FastifyInstance, version: string): Promise<vo
     if (documented !== undefined) return { schema: documented.schema, url: documented.url ?? url };
     return { schema: schema?.summary === undefined ? { ...schema, hide: true } : schema, url };
   };
+  app.addSchema(Problem);
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -176,10 +199,23 @@ export async function openapi(app: FastifyInstance, version: string): Promise<vo
       ],
     },
     transform,
+    transformObject: (document) =>
+      'openapiObject' in document ? withHeadIds(document.openapiObject) : document.swaggerObject,
+    refResolver: { buildLocalReference: ({ $id }, _base, _fragment, at) => `${$id ?? at}` },
   });
   let document: StaticFile | undefined;
   app.get('/openapi.json', async (request, reply) => {
     document ??= packFile(JSON.stringify(app.swagger()), 'application/json; charset=utf-8');
     return sendFile(request, reply.header('cache-control', 'public, max-age=300'), document);
   });
+}
+
+/** Gives operations by HEAD identifiers of their own. A route for GET and HEAD has one schema, with one identifier. */
+function withHeadIds({ paths, ...rest }: OpenApiObject): OpenApiObject {
+  const distinct = Object.entries(paths ?? {}).map(([path, item]) => {
+    const { head } = item ?? {};
+    const operationId = head?.operationId?.replace(/^get/, 'head');
+    return [path, head === undefined ? item : { ...item, head: { ...head, operationId } }];
+  });
+  return { ...rest, paths: Object.fromEntries(distinct) };
 }

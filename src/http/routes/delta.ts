@@ -15,19 +15,19 @@ import { loadedName, tagCommands } from '../tag-commands.ts';
 
 const DeltaQuery = Type.Object(
   {
-    myimage: Type.Array(Type.String(), {
+    myimage: Type.Array(Type.String({ minLength: 1 }), {
       minItems: 1,
       maxItems: MAX_IMAGES,
       description: 'What is wanted, as in a download.',
       examples: [['app:2.1']],
     }),
-    have: Type.Array(Type.String(), {
+    have: Type.Array(Type.String({ minLength: 1 }), {
       minItems: 1,
       description:
         'What the receiver has: an image, or the digest of a layer, as a registry or, unpacked, an engine has it.',
       examples: [['app:2.0']],
     }),
-    platform: Type.Optional(Type.String({ description: 'As in a download.' })),
+    platform: Type.Optional(Type.String({ minLength: 1, description: 'As in a download.' })),
     format: Type.Optional(
       Type.Union([Type.Literal('docker'), Type.Literal('oci')], {
         description: 'As in a download. With `oci`, layers are left out wherever they stand in the image.',
@@ -88,6 +88,7 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
     '/api/v1/delta',
     {
       schema: {
+        operationId: 'getDelta',
         summary: 'How much a delta would save',
         description: 'Reads manifests and configs, and no layer.',
         tags: ['API'],

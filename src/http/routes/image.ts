@@ -13,11 +13,15 @@ import { problemResponses } from '../problem-schema.ts';
 const ImageQuery = Type.Object(
   {
     myimage: Type.String({
+      minLength: 1,
       description: 'The image, as in a download: `nginx:1.27`.',
       examples: ['busybox'],
     }),
     platform: Type.Optional(
-      Type.String({ description: 'os/architecture[/variant]; absent: the default, or what a digest names.' }),
+      Type.String({
+        minLength: 1,
+        description: 'os/architecture[/variant]; absent: the default, or what a digest names.',
+      }),
     ),
     format: Type.Optional(
       Type.Union([Type.Literal('docker'), Type.Literal('oci')], {
@@ -111,6 +115,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
     '/api/v1/image',
     {
       schema: {
+        operationId: 'getImage',
         summary: 'What an image is, and how large its archive',
         description: 'Reads its manifest and its config, and no layer.',
         tags: ['API'],

@@ -50,6 +50,7 @@ export const infoRoutes: FastifyPluginAsyncTypebox<{ info: () => ServiceInfo }> 
     '/api/v1/info',
     {
       schema: {
+        operationId: 'getInfo',
         summary: 'What this service is',
         tags: ['API'],
         querystring: Type.Object({}, { additionalProperties: false }),

@@ -1,10 +1,25 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { type Static, Type } from 'typebox';
 import type { Limits } from '../../policy/limits.ts';
+import type { RequestLimit } from '../../policy/request-limit.ts';
 import { clientOf, LIMITS_URL } from '../plugins/limits.ts';
 import { problemResponses } from '../problem-schema.ts';
 
 const count = (description: string) => Type.Integer({ minimum: 0, description });
+
+const rate = (counted: string, description: string) =>
+  Type.Union(
+    [
+      Type.Object({
+        limit: count(`${counted} in a window, misses included.`),
+        remaining: count('Those that are left in this one.'),
+        resetsInSeconds: count('Seconds until the next window.'),
+        windowSeconds: count('Seconds of a window.'),
+      }),
+      Type.Null(),
+    ],
+    { description },
+  );
 
 /** What a client has left. */
 export const ClientLimits = Type.Object(
@@ -12,22 +27,15 @@ export const ClientLimits = Type.Object(
     client: Type.String({
       description: 'Who is counted as one client: an IPv4 address or an IPv6 network, `2001:db8::/64`.',
     }),
-    requests: Type.Union(
-      [
-        Type.Object({
-          limit: count('Requests in a window, misses included.'),
-          remaining: count('Those that are left in this one.'),
-          resetsInSeconds: count('Seconds until the next window.'),
-          windowSeconds: count('Seconds of a window.'),
-        }),
-        Type.Null(),
-      ],
-      { description: 'Requests for downloads and the API; null without a limit.' },
-    ),
+    requests: rate('Requests', 'Requests for downloads and the API; null without a limit.'),
+    pages: rate('Requests', 'Requests for pages, their assets, and this answer; null without a limit.'),
     downloads: Type.Union(
       [Type.Object({ limit: count('Downloads at once.'), active: count('Those under way.') }), Type.Null()],
       { description: 'Downloads at once, however many connections each has; null without a limit.' },
     ),
+    connections: Type.Union([Type.Object({ limit: count('Connections for one download.') }), Type.Null()], {
+      description: 'Connections for each download; null without a limit.',
+    }),
     bytes: Type.Union(
       [
         Type.Object({
@@ -39,6 +47,9 @@ export const ClientLimits = Type.Object(
       ],
       { description: 'Bytes of downloads a day; null without a limit.' },
     ),
+    bandwidth: Type.Union([Type.Object({ limit: count('Bytes in a second.') }), Type.Null()], {
+      description: 'Bytes a second for all downloads together; null without a limit.',
+    }),
   },
   { description: 'What a client may have of this service, and what it has left.' },
 );
@@ -49,6 +60,7 @@ export const limitsRoutes: FastifyPluginAsyncTypebox<{ limits: Limits }> = async
     LIMITS_URL,
     {
       schema: {
+        operationId: 'getLimits',
         summary: 'What is left of your limits',
         description:
           'Counts as a page, not as a request: it is also answered past the limits that it reports.',
@@ -63,26 +75,19 @@ export const limitsRoutes: FastifyPluginAsyncTypebox<{ limits: Limits }> = async
 };
 
 async function clientLimits(
-  { requests, downloads, bytes }: Limits,
+  { requests, pages, downloads, bytes, bandwidth }: Limits,
   client: string,
 ): Promise<Static<typeof ClientLimits>> {
-  const asked = await requests?.read(client);
   const sent = await bytes?.read(client);
   return {
     client,
-    requests:
-      requests && asked
-        ? {
-            limit: requests.limit,
-            remaining: Math.max(requests.limit - asked.value, 0),
-            resetsInSeconds: seconds(asked.resetsIn),
-            windowSeconds: seconds(requests.window),
-          }
-        : null,
+    requests: await readRate(requests, client),
+    pages: await readRate(pages, client),
     downloads:
       downloads.perClient === 0
         ? null
         : { limit: downloads.perClient, active: await downloads.active(client) },
+    connections: downloads.connections === 0 ? null : { limit: downloads.connections },
     bytes:
       bytes && sent
         ? {
@@ -91,6 +96,21 @@ async function clientLimits(
             resetsInSeconds: seconds(sent.resetsIn),
           }
         : null,
+    bandwidth: bandwidth === undefined ? null : { limit: bandwidth.rate },
+  };
+}
+
+async function readRate(
+  limit: RequestLimit | undefined,
+  client: string,
+): Promise<Static<typeof ClientLimits>['requests']> {
+  if (limit === undefined) return null;
+  const { value, resetsIn } = await limit.read(client);
+  return {
+    limit: limit.limit,
+    remaining: Math.max(limit.limit - value, 0),
+    resetsInSeconds: seconds(resetsIn),
+    windowSeconds: seconds(limit.window),
   };
 }
 

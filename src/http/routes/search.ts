@@ -50,6 +50,7 @@ export const searchRoutes: FastifyPluginAsyncTypebox<SearchOptions> = async (app
     '/api/v1/search',
     {
       schema: {
+        operationId: 'searchRepositories',
         summary: 'Repositories of Docker Hub, by name or words',
         description: 'Where the search does not answer, there are no results, and no error.',
         tags: ['API'],

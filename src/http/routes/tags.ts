@@ -13,6 +13,7 @@ const PAGE_SIZE = 50;
 const TagsQuery = Type.Object(
   {
     repository: Type.String({
+      minLength: 1,
       description: 'Without a tag: `nginx`, `ghcr.io/org/app`.',
       examples: ['nginx'],
     }),
@@ -54,6 +55,7 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
     '/api/v1/tags',
     {
       schema: {
+        operationId: 'listTags',
         summary: 'The tags of a repository, the newest version first',
         description: `Pages of ${PAGE_SIZE}.`,
         tags: ['API'],

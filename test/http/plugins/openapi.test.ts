@@ -4,10 +4,19 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { problemOf, startServer } from '../samples.ts';
 
 interface Operation {
+  operationId?: string;
   summary?: string;
   description?: string;
-  parameters?: { name: string; in: string; description?: string }[];
+  parameters?: { name: string; in: string; description?: string; required?: boolean; schema: Texts }[];
   responses: Record<string, object>;
+}
+
+/** The schema of a parameter, as far as it says which texts are valid. */
+interface Texts {
+  type?: string;
+  minLength?: number;
+  items?: Texts;
+  anyOf?: { enum: string[] }[];
 }
 
 interface Document {
@@ -77,10 +86,54 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
     }
   });
 
+  test('an empty parameter is refused exactly where its schema forbids it', async () => {
+    await using server = await startServer({ search: async () => [] });
+    const forbidsEmpty = ({ type, minLength = 0, items, anyOf }: Texts): boolean =>
+      items !== undefined ? forbidsEmpty(items) : anyOf !== undefined || type === 'integer' || minLength > 0;
+    const valid: Record<string, string> = { myimage: 'a', have: 'b', repository: 'a', q: 'words' };
+    for (const [path, { get }] of Object.entries((await documentOf()).paths)) {
+      const query = get?.parameters?.filter((one) => one.in === 'query') ?? [];
+      for (const { name, schema } of query) {
+        const others = query.filter((one) => one.required && one.name !== name);
+        const pairs = [...others.map((one) => `${one.name}=${valid[one.name]}`), `${name}=`];
+        const url = `${path.replace('{image}', 'a')}?${pairs.join('&')}`;
+        const { status, body } = await server.get(url);
+        assert.equal(status, forbidsEmpty(schema) ? 400 : 200, `${url}: ${body}`);
+      }
+    }
+  });
+
   test('the download reads its query as ever, whatever is documented', async () => {
     await using server = await startServer();
     const answer = await server.get('/dl?myimage=a&arch=arm64');
     assert.equal(answer.reason, 'Unknown parameter "arch"');
+  });
+
+  test('each operation has an identifier of its own', async () => {
+    const { paths } = await documentOf();
+    const ids = Object.values(paths).flatMap((operations) =>
+      Object.values(operations).map(({ operationId }) => operationId ?? ''),
+    );
+    for (const id of ids) assert.match(id, /^[a-z][A-Za-z]+$/);
+    assert.equal(new Set(ids).size, ids.length, ids.join(' '));
+  });
+
+  test('all problems have one schema, and the archive is binary', async () => {
+    await using server = await startServer();
+    const text = (await server.get('/openapi.json')).body.toString();
+    assert.equal(text.split('"violated-policies":').length, 2, 'The schema is in the document once');
+    const { paths } = JSON.parse(text);
+    for (const [path, operations] of Object.entries<Record<string, { responses: unknown }>>(paths)) {
+      for (const { responses } of Object.values(operations)) {
+        const { content } = (responses as { default: { content: unknown } }).default;
+        const schema = { $ref: '#/components/schemas/Problem' };
+        assert.deepEqual(content, { 'application/problem+json': { schema } }, path);
+      }
+    }
+    const { schema } = paths['/dl'].get.responses['200'].content['application/x-tar'];
+    assert.deepEqual(schema, {
+      ...{ type: 'string', format: 'binary', contentMediaType: 'application/x-tar' },
+    });
   });
 
   test('the Location header of a redirect has one schema', async () => {

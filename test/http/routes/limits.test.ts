@@ -39,13 +39,46 @@ suite('GET /api/v1/limits', { timeout: 600_000 }, () => {
     assert.ok(bytes && bytes.resetsInSeconds > 86_300 && bytes.resetsInSeconds <= 86_400);
   });
 
+  test('reports every limit, as RateLimit-Policy does', async () => {
+    const rate = { limit: 60, window: 60_000 };
+    const limits = {
+      ...{ rateLimit: rate, pageRateLimit: { ...rate, limit: 600 }, downloadsPerIp: 4 },
+      ...{ connectionsPerDownload: 32, dailyBytes: 100_000, bandwidthPerIp: 5_000_000 },
+    };
+    await using server = await startServer({ limits });
+    const found = await limitsOf(server);
+    const reported = Object.entries(found).flatMap(([name, limit]) =>
+      limit !== null && typeof limit === 'object' ? [[name, limit.limit]] : [],
+    );
+    const policy = (await server.get('/api/v1/info')).header('ratelimit-policy') ?? '';
+    const stated = policy.split(', ').map((item) => {
+      const [, name, quota] = /^"(\w+)";q=(\d+)(?:;|$)/.exec(item) ?? [];
+      return [name, Number(quota)];
+    });
+    assert.deepEqual(stated, reported);
+    assert.deepEqual(
+      stated.map(([name]) => name),
+      ['requests', 'pages', 'downloads', 'connections', 'bytes', 'bandwidth'],
+    );
+  });
+
+  test('counts as a page, and reports what is left of these', async () => {
+    await using server = await startServer({ limits: { pageRateLimit: { limit: 3, window: 60_000 } } });
+    assert.equal((await limitsOf(server)).pages?.remaining, 2);
+    assert.equal((await server.get('/')).status, 200);
+    assert.equal((await limitsOf(server)).pages?.remaining, 0);
+  });
+
   test('says null where there is no limit', async () => {
     await using server = await startServer({ trustProxy: ['127.0.0.1'] });
     assert.deepEqual(await limitsOf(server, { 'x-forwarded-for': '2001:db8:1:2:3::4' }), {
       client: '2001:db8:1:2::/64',
       requests: null,
+      pages: null,
       downloads: null,
+      connections: null,
       bytes: null,
+      bandwidth: null,
     });
   });
 
