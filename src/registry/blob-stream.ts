@@ -2,6 +2,7 @@ import type { Hash } from 'node:crypto';
 import { addAbortSignal, type Readable, type Writable } from 'node:stream';
 import { CatalogueError } from '../errors.ts';
 import { type HttpResponse, upstreamError } from '../net/http-client.ts';
+import { untilAborted } from '../net/until-aborted.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
 import { createPace, type Pace, type PaceLimits } from '../pace.ts';
@@ -89,6 +90,8 @@ class BlobStream extends DirectStream {
   /** Gives a chunk's memory back to who sent it. */
   #release: HttpResponse['release'] = () => {};
   #isWanted = false;
+  /** Called when the consumer wants the next chunk, if a request waits for that. */
+  #whenWanted: (() => void) | undefined;
   /** Since when nobody but the registry is waited for. */
   #waitsSince = 0;
   #isTooSlow = false;
@@ -170,7 +173,17 @@ class BlobStream extends DirectStream {
     if (this.#isWanted) return;
     this.#isWanted = true;
     this.#waitsSince = performance.now();
+    this.#whenWanted?.();
     this.#body?.resume();
+  }
+
+  /** Keeps a connection that broke while the consumer took nothing from being replaced by one that breaks as well. */
+  async #untilWanted(): Promise<void> {
+    if (this.#consumer === undefined || this.#isWanted) return;
+    const wanted = new Promise<void>((resolve) => {
+      this.#whenWanted = resolve;
+    });
+    await untilAborted(wanted, this.#signal);
   }
 
   async #fetch(): Promise<void> {
@@ -216,6 +229,7 @@ class BlobStream extends DirectStream {
         // A pause that the registry asks for doesn't count as slow.
         if (error instanceof CatalogueError && error.pause !== undefined)
           this.#waitsSince = performance.now();
+        await this.#untilWanted();
       }
     }
   }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { type BlobHost, streamBlob } from '../../src/registry/blob-stream.ts';
 import { send } from '../../src/streams.ts';
 import { always, sampleBlob } from '../blobs/samples.ts';
@@ -69,5 +70,45 @@ suite("a blob's stream", () => {
     });
     await once(stream, 'end');
     assert.equal(seen, bytes.length);
+  });
+
+  test('asks for the rest of a body that breaks while the sink waits only when the sink goes on', async () => {
+    const asked: number[] = [];
+    const broken = Promise.withResolvers<void>();
+    const host: BlobHost = {
+      ...hostOf(() => []),
+      retries: 4,
+      retry: () => ({ next: async () => broken.resolve(), restart: () => {} }),
+      open: async ({ start }) => {
+        asked.push(start);
+        const body = new Readable({ read: () => {} });
+        for (const chunk of start === 0 ? chunks.slice(0, 3) : [bytes.subarray(start)]) body.push(chunk);
+        // The sink has refused the first chunk by then.
+        if (start === 0) setImmediate(() => setImmediate(() => body.destroy(new Error('closed when idle'))));
+        else body.push(null);
+        const header = (name: string) =>
+          name === 'content-range' && start > 0 ? `bytes ${start}-999999/1000000` : undefined;
+        const url = new URL('https://registry.example/');
+        return { status: start > 0 ? 206 : 200, url, header, body, release: () => {} };
+      },
+    };
+    const written: Uint8Array[] = [];
+    const goOn = Promise.withResolvers<void>();
+    const sink = new Writable({
+      highWaterMark: 1,
+      write(chunk: Uint8Array, _encoding, callback) {
+        written.push(chunk);
+        goOn.promise.then(() => callback());
+      },
+    });
+    const sent = send(await streamBlob([host], descriptor, whole, always), sink);
+    await broken.promise;
+    await turn();
+    assert.deepEqual(asked, [0]);
+    goOn.resolve();
+    await sent;
+    await new Promise<void>((resolve) => sink.end(resolve));
+    assert.equal(asked.length, 2);
+    assert(bytes.equals(Buffer.concat(written)));
   });
 });
