@@ -246,6 +246,7 @@ async function openCache(
 ): Promise<BlobCache | undefined> {
   const { cacheDir: folder, cacheSize: limit } = config;
   if (limit === 0) return undefined;
+  const readAhead = config.readAhead === 0 ? Number.MAX_SAFE_INTEGER : config.readAhead;
   const log: CacheLog = {
     ...(meter && { read: meter.cache }),
     damaged: (digest) => logger.warn({ digest }, `The cached blob ${digest} was changed; it is fetched anew`),
@@ -253,7 +254,7 @@ async function openCache(
       logger.warn({ digest, err }, `${err.message}: ${digest} passes through uncached`),
   };
   try {
-    return await openBlobCache({ folder, limit, log, caches });
+    return await openBlobCache({ folder, limit, readAhead, log, caches });
   } catch (error) {
     throw new ConfigError([
       `The cache folder ${folder} cannot be used: ${(error as Error).message}. Set another one with --cache-dir, or none with --cache-size 0.`,

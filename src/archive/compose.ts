@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CatalogueError, type ErrorCode } from '../errors.ts';
-import type { BlobReader } from '../oci/blob-reader.ts';
+import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { relay } from '../streams.ts';
 import type { Piece } from './layout.ts';
@@ -13,6 +13,13 @@ const MOMENT_MS = 250;
 /** Errors that reading the blob later would meet again. */
 const FINAL: ReadonlySet<ErrorCode> = new Set(['size-mismatch', 'layer-unavailable']);
 
+export interface ComposeOptions {
+  /** As in {@link Demand}. */
+  readonly onFetched?: Demand['onFetched'];
+  /** Milliseconds that the first byte waits at most for the blobs after the first one to begin; 250 where absent. */
+  readonly moment?: number;
+}
+
 /**
  * Streams pieces of an archive, one after the other. The stream ends after exactly their bytes or fails, so that
  * what is broken never looks whole. Destroying it ends the read under way.
@@ -21,22 +28,35 @@ const FINAL: ReadonlySet<ErrorCode> = new Set(['size-mismatch', 'layer-unavailab
  * manifest states, is an error that can still be answered. The blobs that are fetched ahead get a moment for the same;
  * where one of them is refused later, the stream fails at once.
  *
- * @param moment milliseconds
  */
 export function composeArchive(
   pieces: readonly Piece[],
   blobs: BlobReader,
   signal: AbortSignal,
-  moment = MOMENT_MS,
+  { onFetched, moment = MOMENT_MS }: ComposeOptions = {},
 ): Readable {
   let missing = 0;
+  /** Bytes of all pieces that were sent. */
+  let sent = 0;
   let blob: Descriptor | undefined;
   const refuse = (error: unknown): void => {
     if (error instanceof CatalogueError && FINAL.has(error.code)) archive.destroy(error);
   };
   const fetchAhead = (index: number, ended: AbortSignal): Promise<unknown> => {
     const next = blobsAfter(pieces, index, AHEAD);
-    return Promise.all(next.map((later) => blobs.prefetch?.(later, ended).catch(refuse)));
+    const begun = sent;
+    return Promise.all(
+      next.map(({ content, distance }) => {
+        const approach: Approach = {
+          get position() {
+            return sent - begun - distance;
+          },
+          onFetched,
+          onChange: () => () => {},
+        };
+        return blobs.prefetch?.(content, approach, ended).catch(refuse);
+      }),
+    );
   };
 
   const pieceByPiece = async function* (ended: AbortSignal): AsyncGenerator<Uint8Array | Readable, void> {
@@ -46,10 +66,11 @@ export function composeArchive(
         const bytes = content.subarray(range.start, range.end);
         if (waiting === undefined) yield bytes;
         else waiting.push(bytes);
+        sent += bytes.length;
         continue;
       }
       const begun = fetchAhead(index, ended);
-      const stream = await blobs.read(content, range, ended);
+      const stream = await blobs.read(content, range, ended, onFetched);
       if (waiting !== undefined) {
         // An error that nothing hears yet would end the process.
         stream.on('error', () => {});
@@ -69,17 +90,27 @@ export function composeArchive(
 
   const archive = relay(pieceByPiece, signal, (chunk) => {
     missing -= chunk.length;
+    sent += chunk.length;
     if (missing < 0 && blob !== undefined) throw wrongLength(blob);
   });
   return archive;
 }
 
+/** A blob that is sent later, and how many bytes are sent before it. */
+interface Later {
+  readonly content: Descriptor;
+  readonly distance: number;
+}
+
 /** Finds the next few whole blobs after a piece. Stops early, because an archive may have ten thousand blobs. */
-function blobsAfter(pieces: readonly Piece[], index: number, most: number): Descriptor[] {
-  const found: Descriptor[] = [];
-  for (let at = index + 1; at < pieces.length && found.length < most; at++) {
+function blobsAfter(pieces: readonly Piece[], index: number, most: number): Later[] {
+  const found: Later[] = [];
+  let distance = 0;
+  for (let at = index; at < pieces.length && found.length < most; at++) {
     const piece = pieces[at];
-    if (piece !== undefined && isWholeBlob(piece)) found.push(piece.content);
+    if (piece === undefined) break;
+    if (at > index && isWholeBlob(piece)) found.push({ content: piece.content, distance });
+    distance += piece.range.end - piece.range.start;
   }
   return found;
 }

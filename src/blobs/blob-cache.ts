@@ -3,7 +3,7 @@ import { pipeline, type Readable, Transform } from 'node:stream';
 import { type BufferPool, createBufferPool } from '../buffer-pool.ts';
 import { isOutage } from '../errors.ts';
 import type { MemoryCaches } from '../memory-caches.ts';
-import type { BlobReader } from '../oci/blob-reader.ts';
+import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isForeignLayer } from '../oci/manifest.ts';
@@ -46,6 +46,8 @@ export interface BlobCacheOptions {
   readonly folder: string;
   /** Bytes. */
   readonly limit: number;
+  /** Bytes by which a fetch may be ahead of the furthest reader of its blob; any number where absent. */
+  readonly readAhead?: number;
   readonly log: CacheLog;
   /** The list of in-memory caches. */
   readonly caches?: MemoryCaches;
@@ -66,7 +68,13 @@ const BUFFERS_KEPT = 4 * 1024 * 1024;
 const FETCHES_PER_REGISTRY = 8;
 
 /** Opens the cache in its folder, which is made where it is missing. */
-export async function openBlobCache({ folder, limit, log, caches }: BlobCacheOptions): Promise<BlobCache> {
+export async function openBlobCache({
+  folder,
+  limit,
+  readAhead = Number.MAX_SAFE_INTEGER,
+  log,
+  caches,
+}: BlobCacheOptions): Promise<BlobCache> {
   const files = await openBlobFiles({ folder, onDamage: log.damaged });
   const buffers = createBufferPool(BUFFERS_KEPT);
   caches?.list({ name: 'file-buffers', limit: BUFFERS_KEPT, bytes: buffers.kept, clear: buffers.clear });
@@ -89,7 +97,7 @@ export async function openBlobCache({ folder, limit, log, caches }: BlobCacheOpt
       for (const release of releases) release();
       if (error instanceof StorageFailure) log.uncached(blob.digest, error);
     };
-    const fetch = new BlobFetch({ blob, supplier, files, room, buffers, source, onEnd });
+    const fetch = new BlobFetch({ blob, supplier, files, room, buffers, source, readAhead, onEnd });
     fetches.set(key, fetch);
     return fetch;
   };
@@ -127,13 +135,14 @@ export async function openBlobCache({ folder, limit, log, caches }: BlobCacheOpt
     blob: Descriptor,
     source: BlobReader,
     registry: string,
+    demand: Demand,
     signal: AbortSignal,
   ): Promise<{ fetch: BlobFetch; leave: () => void } | undefined> => {
     for (;;) {
       const known = running(blob, registry);
       const fetch = known ?? begin(blob, source, registry);
       try {
-        return { fetch, leave: await fetch.join(signal) };
+        return { fetch, leave: await fetch.join(demand, signal) };
       } catch (error) {
         if (error instanceof StorageFailure) return undefined;
         // A blob that another repository lacks may exist in this one, but an outage affects both. Without this check,
@@ -156,8 +165,10 @@ export async function openBlobCache({ folder, limit, log, caches }: BlobCacheOpt
     registry: string,
     signal: AbortSignal,
     guarded: boolean,
+    onFetched: Demand['onFetched'],
   ): Promise<Readable> => {
-    const joined = await joinFetch(blob, source, registry, signal);
+    const reader = { position: guarded ? Number.POSITIVE_INFINITY : range.start, onFetched };
+    const joined = await joinFetch(blob, source, registry, reader, signal);
     const release = holdBlob(blob.digest);
     let isLeft = false;
     const onClose = (): void => {
@@ -170,7 +181,13 @@ export async function openBlobCache({ folder, limit, log, caches }: BlobCacheOpt
       let { start: position } = range;
       if (joined !== undefined) {
         const growing = guarded ? onceVerified(joined.fetch) : joined.fetch;
-        const stream = new FileStream({ source: growing, range, buffers, paces, signal: ended, onClose });
+        const onMove = (moved: number): void => {
+          reader.position = Math.max(reader.position, moved);
+          joined.fetch.moved();
+        };
+        const stream = new FileStream({
+          ...{ source: growing, range, buffers, paces, signal: ended, onMove, onClose },
+        });
         yield stream;
         position = stream.position;
       }
@@ -191,6 +208,7 @@ export async function openBlobCache({ folder, limit, log, caches }: BlobCacheOpt
     blob: Descriptor,
     source: BlobReader,
     registry: string,
+    approach: Approach,
     signal: AbortSignal,
   ): Promise<void> => {
     const isBusy = (): boolean => (busy.get(registry) ?? 0) >= FETCHES_PER_REGISTRY;
@@ -200,7 +218,7 @@ export async function openBlobCache({ folder, limit, log, caches }: BlobCacheOpt
     await kept?.close();
     if (kept !== undefined || isBusy() || signal.aborted) return;
     const fetch = running(blob, registry) ?? begin(blob, source, registry);
-    await fetch.attend(signal).catch((error: unknown) => {
+    await fetch.attend(approach, signal).catch((error: unknown) => {
       // Where it cannot be kept, it is read past the cache in its turn.
       if (!(error instanceof StorageFailure)) throw error;
     });
@@ -208,25 +226,25 @@ export async function openBlobCache({ folder, limit, log, caches }: BlobCacheOpt
 
   return {
     before: (source, registry) => ({
-      async read(blob, range = { start: 0, end: blob.size }, signal) {
+      async read(blob, range = { start: 0, end: blob.size }, signal, onFetched) {
         const file = await openBlob(blob);
         log.read?.(file === undefined ? 'miss' : 'hit', range.end - range.start);
         if (file !== undefined) return readHit(file, blob, range, signal);
         // What begins behind what is there of a blob need not wait for what is missing before it.
         if (range.start > 0 && range.start > (await reach(blob, registry)))
           return source.read(blob, range, signal);
-        return readMiss(blob, range, source, registry, signal, false);
+        return readMiss(blob, range, source, registry, signal, false, onFetched);
       },
 
-      async readVerified(blob, range = { start: 0, end: blob.size }, signal) {
+      async readVerified(blob, range = { start: 0, end: blob.size }, signal, onFetched) {
         const file = await openBlob(blob);
         log.read?.(file === undefined ? 'miss' : 'hit', range.end - range.start);
         if (file !== undefined) return readHit(file, blob, range, signal);
-        return readMiss(blob, range, source, registry, signal, true);
+        return readMiss(blob, range, source, registry, signal, true, onFetched);
       },
 
-      prefetch(blob, signal) {
-        return fetchAhead(blob, source, registry, signal);
+      prefetch(blob, approach, signal) {
+        return fetchAhead(blob, source, registry, approach, signal);
       },
     }),
 

@@ -1,16 +1,16 @@
 import type { Hash } from 'node:crypto';
-import { constants } from 'node:fs';
+import { constants, statSync } from 'node:fs';
 import { type FileHandle, open, rm, stat } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
+import { addAbortSignal, type Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BufferPool } from '../buffer-pool.ts';
 import { CatalogueError, type ErrorCode } from '../errors.ts';
-import type { BlobReader } from '../oci/blob-reader.ts';
+import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
 import { send } from '../streams.ts';
-import { type BlobFiles, isSealed, isUsable, lockOf, openExisting } from './blob-files.ts';
+import { type BlobFiles, isSealed, isUsable, lockOf, openExisting, wantedOf } from './blob-files.ts';
 import { FileAppender } from './file-appender.ts';
 import { tryLock } from './file-lock.ts';
 import { type GrowingFile, StorageFailure } from './growing-file.ts';
@@ -24,6 +24,8 @@ export interface FetchOptions {
   readonly room: Room;
   readonly buffers: BufferPool;
   readonly source: BlobReader;
+  /** Bytes by which the fetch may be ahead of its furthest reader. */
+  readonly readAhead: number;
   /** Called once, when nobody can join any more. */
   readonly onEnd: (error: Error | undefined) => void;
 }
@@ -38,6 +40,12 @@ const WORTH_FINISHING = 0.75;
 const LINGER_MS = 3 * 60_000;
 /** How often a fetch of another process is looked at. */
 const POLL_MS = 25;
+/** How often a fetch that waits for its readers looks for those of other processes: less and less often, down to this. */
+const RAREST_POLL_MS = 250;
+/** Bytes that are fetched for any reader: with fewer, nobody knows that the blob can be had. */
+const BEGINNING = 64 * 1024;
+/** Bytes. A smaller distance would leave readers waiting for the bytes that stay back. */
+const LEAST_READ_AHEAD = 1024 * 1024;
 
 /**
  * One fetch of one blob into the cache, however many read it: in this process by joining it, in others by following
@@ -55,11 +63,18 @@ export class BlobFetch implements GrowingFile {
   #received = 0;
   #isVerified = false;
   #isOver = false;
-  #readers = 0;
+  /** The oldest comes first. */
+  readonly #demands = new Set<Demand>();
+  readonly #readAhead: number;
+  /** Set while this process writes. */
+  #appender: FileAppender | undefined;
+  #wantedPoll: NodeJS.Timeout | undefined;
+  #wantedPollMs = POLL_MS;
   #lingering: NodeJS.Timeout | undefined;
 
   constructor(options: FetchOptions) {
     this.#options = options;
+    this.#readAhead = Math.max(options.readAhead, LEAST_READ_AHEAD);
     // Whoever joins asks for it; nobody has to.
     this.#begun.promise.catch(() => {});
     this.#run();
@@ -90,16 +105,20 @@ export class BlobFetch implements GrowingFile {
   }
 
   /**
-   * Takes part: the fetch goes on for as long as somebody does. Waits for the first bytes; what comes back leaves.
+   * Adds a reader. The fetch goes on for as long as it has one, and stays within the read-ahead of the furthest. Waits
+   * for the first bytes.
    *
+   * @returns removes the reader
    * @throws StorageFailure where there is no file to read from; CatalogueError why nothing came
    */
-  async join(signal: AbortSignal): Promise<() => void> {
-    this.#readers += 1;
+  async join(demand: Demand, signal: AbortSignal): Promise<() => void> {
+    this.#demands.add(demand);
     clearTimeout(this.#lingering);
+    this.#regulate();
     const leave = (): void => {
-      this.#readers -= 1;
-      if (this.#readers === 0) this.#goOnAlone();
+      this.#demands.delete(demand);
+      if (this.#demands.size === 0) this.#goOnAlone();
+      else this.#regulate();
     };
     try {
       await unlessAborted(this.#begun.promise, signal);
@@ -111,22 +130,79 @@ export class BlobFetch implements GrowingFile {
   }
 
   /**
-   * Takes part without reading, until it is over or the signal aborts. Resolves when the first bytes are there.
+   * Adds a reader that only approaches the blob, until the fetch is over or the signal aborts. Resolves when the first
+   * bytes are there.
    *
    * @throws as {@link join} does
    */
-  async attend(signal: AbortSignal): Promise<void> {
-    const leave = await this.join(signal);
-    unlessAborted(this.#ended.promise, signal).then(leave, leave);
+  async attend(approach: Approach, signal: AbortSignal): Promise<void> {
+    const leave = await this.join(approach, signal);
+    const ignore = approach.onChange(() => this.#regulate());
+    const end = (): void => {
+      ignore();
+      leave();
+    };
+    unlessAborted(this.#ended.promise, signal).then(end, end);
+  }
+
+  /** Goes on where the fetch has waited for a reader that moved. */
+  moved(): void {
+    if (this.#wantedPoll !== undefined) this.#regulate();
+  }
+
+  /** Lets the fetch go as far as its readers want it to, and no further. */
+  #regulate(): void {
+    clearTimeout(this.#wantedPoll);
+    this.#wantedPoll = undefined;
+    const appender = this.#appender;
+    if (appender === undefined) return;
+    let reach = this.#reach();
+    if (this.#received >= reach) reach = Math.max(reach, this.#wantedElsewhere());
+    // The response ends only once all of it was taken.
+    appender.limit = reach >= this.#options.blob.size ? Number.POSITIVE_INFINITY : reach;
+    if (this.#received < reach) {
+      this.#wantedPollMs = POLL_MS;
+      return;
+    }
+    this.#wantedPoll = setTimeout(() => this.#regulate(), this.#wantedPollMs).unref();
+    this.#wantedPollMs = Math.min(2 * this.#wantedPollMs, RAREST_POLL_MS);
+  }
+
+  /** Returns how many bytes of the blob the readers of this process want now. */
+  #reach(): number {
+    const { size } = this.#options.blob;
+    // Without readers it ends, unless it is worth finishing.
+    if (this.#demands.size === 0) return size;
+    let furthest = Number.NEGATIVE_INFINITY;
+    for (const { position } of this.#demands) furthest = Math.max(furthest, position);
+    return Math.min(Math.max(furthest + this.#readAhead, BEGINNING), size);
+  }
+
+  /** Returns the oldest reader that wants the byte at a position; undefined where one of another process does. */
+  #payer(at: number): Demand | undefined {
+    for (const demand of this.#demands) if (at < demand.position + this.#readAhead) return demand;
+    return undefined;
+  }
+
+  /** Returns how many bytes readers in other processes want; all where that cannot be told, so that none of them hangs. */
+  #wantedElsewhere(): number {
+    const { blob, supplier, files } = this.#options;
+    try {
+      return statSync(wantedOf(files.incomingPath(blob, supplier)), { throwIfNoEntry: false })?.size ?? 0;
+    } catch {
+      return blob.size;
+    }
   }
 
   /** Goes on where that is soon over. */
   #goOnAlone(): void {
     if (this.#isOver) this.#closeUnused();
     if (this.#isOver || this.failure !== undefined) return;
-    const isMostlyDone = this.#received >= this.#options.blob.size * WORTH_FINISHING;
+    const { size } = this.#options.blob;
+    const isMostlyDone = this.#received >= size * WORTH_FINISHING && size - this.#received <= this.#readAhead;
     if (isMostlyDone) this.#lingering = setTimeout(() => this.#abandoned.abort(), LINGER_MS);
     else this.#abandoned.abort();
+    this.#regulate();
   }
 
   /** Ends it, whoever reads along; what came stays to be gone on with. What is complete gets its name before. */
@@ -136,22 +212,10 @@ export class BlobFetch implements GrowingFile {
   }
 
   async #run(): Promise<void> {
-    const { blob, supplier, files, onEnd } = this.#options;
+    const { onEnd } = this.#options;
     this.#abandoned.signal.addEventListener('abort', () => onEnd(undefined), { once: true });
     try {
-      while (!(await this.#isThere())) {
-        const lock = tryLock(lockOf(files.incomingPath(blob, supplier)));
-        if (lock !== undefined) {
-          try {
-            if (!(await this.#isThere())) await this.#fill();
-          } finally {
-            lock.release();
-          }
-          break;
-        }
-        if (await this.#follow()) break;
-        await delay(POLL_MS, undefined, { signal: this.#abandoned.signal });
-      }
+      await this.#fillOrFollow().finally(() => this.#wantNothing());
     } catch (error) {
       this.failure = this.#explain(error);
       this.#begun.reject(this.failure);
@@ -162,6 +226,23 @@ export class BlobFetch implements GrowingFile {
     clearTimeout(this.#lingering);
     this.#closeUnused();
     this.#ended.resolve();
+  }
+
+  async #fillOrFollow(): Promise<void> {
+    const { blob, supplier, files } = this.#options;
+    while (!(await this.#isThere())) {
+      const lock = tryLock(lockOf(files.incomingPath(blob, supplier)));
+      if (lock !== undefined) {
+        try {
+          if (!(await this.#isThere())) await this.#fill();
+        } finally {
+          lock.release();
+        }
+        return;
+      }
+      if (await this.#follow()) return;
+      await delay(POLL_MS, undefined, { signal: this.#abandoned.signal });
+    }
   }
 
   /** Ends well where the blob is in the cache, whoever put it there. */
@@ -179,6 +260,8 @@ export class BlobFetch implements GrowingFile {
     const { blob, supplier, files, room, source } = this.#options;
     const { signal } = this.#abandoned;
     const path = files.incomingPath(blob, supplier);
+    // What a process that has died wanted is not wanted any more.
+    await this.#wantNothing();
     const openToWrite = (): Promise<FileHandle> => open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     if (this.#file !== undefined && !(await this.#isStill(path))) throw this.#beganAnew();
     this.#file ??= await this.#openIncoming(path);
@@ -219,13 +302,25 @@ export class BlobFetch implements GrowingFile {
     position: number,
     inspect: ((chunk: Uint8Array) => void) | undefined,
   ): Promise<void> {
-    const onAppended = (end: number): void => this.#advance(end);
+    let last = position;
+    const onAppended = (end: number): void => {
+      this.#payer(last)?.onFetched?.(end - last);
+      last = end;
+      this.#advance(end);
+      this.#regulate();
+    };
     const appender = new FileAppender({ file, position, buffers: this.#options.buffers, onAppended });
     const written = finished(appender);
     written.catch((error: Error) => stream.destroy(error));
+    this.#appender = appender;
+    this.#regulate();
+    // While the appender holds it back, it would not notice by itself.
+    addAbortSignal(this.#abandoned.signal, stream);
     try {
       await send(stream, appender, inspect);
     } finally {
+      this.#appender = undefined;
+      this.#regulate();
       appender.end();
       await written;
     }
@@ -267,7 +362,29 @@ export class BlobFetch implements GrowingFile {
     const isVerified = size === blob.size && isSealed(blob.digest, mtimeMs);
     if (isVerified) this.#finish();
     else this.#advance(size);
+    if (!isVerified) await this.#want(path);
     return isVerified;
+  }
+
+  /**
+   * Tells the writer, in another process, how far the readers of this one want it to go: again and again, since several
+   * processes may tell it at once.
+   */
+  async #want(path: string): Promise<void> {
+    const reach = this.#reach();
+    if (reach <= this.#received || reach <= this.#wantedElsewhere()) return;
+    const file = await open(wantedOf(path), constants.O_WRONLY | constants.O_CREAT, 0o600);
+    try {
+      await file.truncate(reach);
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Removes what is wanted. Processes whose readers still want it tell it again. */
+  async #wantNothing(): Promise<void> {
+    const { blob, supplier, files } = this.#options;
+    await rm(wantedOf(files.incomingPath(blob, supplier)), { force: true }).catch(() => {});
   }
 
   /** Whether a path still is the file of which bytes were given away; undefined where it is none any more. */
@@ -310,7 +427,7 @@ export class BlobFetch implements GrowingFile {
   }
 
   #closeUnused(): void {
-    if (!this.#isOver || this.#readers > 0 || this.#file === undefined) return;
+    if (!this.#isOver || this.#demands.size > 0 || this.#file === undefined) return;
     const file = this.#file;
     this.#file = undefined;
     file.close().catch(() => {});

@@ -30,6 +30,11 @@ export class FileAppender extends Writable {
   readonly #buffers: BufferPool;
   readonly #onAppended: (position: number) => void;
   #position: number;
+  /** The end of the bytes that were accepted. */
+  #accepted: number;
+  #limit = Number.POSITIVE_INFINITY;
+  /** Whether the writer waits for a higher limit. */
+  #isHeld = false;
   #batch: Buffer | undefined;
   /** Bytes of the next batch. */
   #size = FIRST_BATCH;
@@ -43,8 +48,32 @@ export class FileAppender extends Writable {
     super({ highWaterMark: LARGEST_BATCH });
     this.#descriptor = file.fd;
     this.#position = position;
+    this.#accepted = position;
     this.#buffers = buffers;
     this.#onAppended = onAppended;
+  }
+
+  /**
+   * Sets the length of the file at which `write` answers false, until a higher limit emits `drain`. Memory stays free
+   * meanwhile: what was accepted goes to the file.
+   */
+  set limit(bytes: number) {
+    this.#limit = bytes;
+    if (!this.#isHeld || this.#accepted >= bytes) return;
+    this.#isHeld = false;
+    if (!this.writableNeedDrain) this.emit('drain');
+  }
+
+  override write(chunk: unknown, ...rest: unknown[]): boolean {
+    this.#accepted += (chunk as Uint8Array).length;
+    const isReady = super.write(chunk, ...(rest as [BufferEncoding]));
+    this.#isHeld = this.#accepted >= this.#limit;
+    return isReady && !this.#isHeld;
+  }
+
+  /** Keeps back `drain`, which large chunks would cause again and again, while a higher limit has to emit it. */
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    return event === 'drain' && this.#isHeld ? false : super.emit(event, ...args);
   }
 
   override _write(chunk: Buffer, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {

@@ -37,6 +37,8 @@ export interface FileStreamOptions {
   readonly buffers: BufferPool;
   readonly paces: ReaderPaces;
   readonly signal: AbortSignal;
+  /** Receives the position each time it has changed. */
+  readonly onMove?: ((position: number) => void) | undefined;
   /** Called once, when the stream is over, however it ended. */
   readonly onClose: () => void;
 }
@@ -50,6 +52,7 @@ export class FileStream extends DirectStream {
   position: number;
   readonly #source: GrowingFile;
   readonly #end: number;
+  readonly #onMove: ((position: number) => void) | undefined;
   readonly #onClose: () => void;
   readonly #buffers: BufferPool;
   readonly #paces: ReaderPaces;
@@ -57,11 +60,12 @@ export class FileStream extends DirectStream {
   #takeBack: (() => void) | undefined;
   #isReading = false;
 
-  constructor({ source, range, buffers, paces, signal, onClose }: FileStreamOptions) {
+  constructor({ source, range, buffers, paces, signal, onMove, onClose }: FileStreamOptions) {
     super({ highWaterMark: 1 });
     this.position = range.start;
     this.#source = source;
     this.#end = range.end;
+    this.#onMove = onMove;
     this.#onClose = onClose;
     this.#buffers = buffers;
     this.#paces = paces;
@@ -143,6 +147,7 @@ export class FileStream extends DirectStream {
     }
     this.position += bytesRead;
     consumer.pace.count(bytesRead);
+    this.#onMove?.(this.position);
     try {
       consumer.deliver(buffer.subarray(0, bytesRead), buffer);
     } catch (thrown) {

@@ -12,9 +12,10 @@ import { streamFrom } from '../streams.ts';
 export function verifiedParts(reader: BlobReader): BlobReader {
   return {
     ...reader,
-    async read(blob, range = { start: 0, end: blob.size }, signal) {
-      if (range.start === 0 && range.end === blob.size) return reader.read(blob, undefined, signal);
-      if (reader.readVerified !== undefined) return reader.readVerified(blob, range, signal);
+    async read(blob, range = { start: 0, end: blob.size }, signal, onFetched) {
+      if (range.start === 0 && range.end === blob.size)
+        return reader.read(blob, undefined, signal, onFetched);
+      if (reader.readVerified !== undefined) return reader.readVerified(blob, range, signal, onFetched);
       return cutOut(reader, blob, range, signal);
     },
   };

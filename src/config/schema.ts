@@ -294,7 +294,7 @@ export const SCHEMA = {
     section: 'clients',
     type: bytes,
     default: '100GiB',
-    doc: 'How many bytes a client may fetch in 24 hours, counted as they are sent; a download that was begun may end. 0 sets no limit.',
+    doc: 'How many bytes a client may have in 24 hours, counted when they are sent to it or fetched into the cache for it, whichever is first; a download that was begun may end. 0 sets no limit.',
   },
   bandwidthPerIp: {
     section: 'clients',
@@ -313,6 +313,12 @@ export const SCHEMA = {
     type: bytes,
     default: '20GiB',
     doc: 'How many bytes of blobs and saved images are kept in the cache; 0 turns it off.',
+  },
+  readAhead: {
+    section: 'cache',
+    type: bytes,
+    default: '256MiB',
+    doc: 'How many bytes are fetched into the cache ahead of the fastest client that downloads them. Beyond that, the registry waits for the client. At least 1MiB; 0 sets no limit.',
   },
   cacheDir: {
     section: 'cache',

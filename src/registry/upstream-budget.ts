@@ -104,9 +104,9 @@ export function createUpstreamBudgets(): UpstreamBudgets {
 
   const chargeReader = (reader: BlobReader): BlobReader => ({
     ...reader,
-    read(blob, range, signal) {
+    read(blob, range, signal, onFetched) {
       const budget = budgets.getStore();
-      const open = () => reader.read(blob, range, signal);
+      const open = () => reader.read(blob, range, signal, onFetched);
       if (budget === undefined) return open();
       return charged(async () => {
         take(budget, { bytes: blob.size });

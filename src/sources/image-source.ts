@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { ArchiveFormat } from '../archive/entries.ts';
 import type { DeltaBase } from '../archive/filename.ts';
+import type { Demand } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Platform, Platforms, StatedPlatform } from '../oci/platform.ts';
@@ -113,8 +114,10 @@ export interface Archive extends ArchiveFacts {
   /**
    * Streams the file or a range of it. The stream ends after exactly those bytes or fails; destroying it, or aborting
    * the signal, ends all upstream work.
+   *
+   * @param onFetched as in {@link Demand}
    */
-  read(range: ByteRange | undefined, signal: AbortSignal): Readable;
+  read(range: ByteRange | undefined, signal: AbortSignal, onFetched?: Demand['onFetched']): Readable;
 }
 
 /** A tar file that is made as it is sent, so that nobody knows its length, and no part of it can be asked for. */

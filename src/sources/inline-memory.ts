@@ -113,9 +113,9 @@ function countedClient(client: RegistryClient, take: (bytes: number) => void): R
       const reader = client.blobs(repository);
       return {
         ...reader,
-        async read(blob, range, signal) {
+        async read(blob, range, ...rest) {
           take(range === undefined ? blob.size : range.end - range.start);
-          return reader.read(blob, range, signal);
+          return reader.read(blob, range, ...rest);
         },
       };
     },

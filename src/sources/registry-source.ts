@@ -180,8 +180,8 @@ export function createRegistrySource({
 
 /** Created here, because a closure in `open` would keep the parsed manifests and configs in memory. */
 function readerOf(layout: Layout, blobs: ArchiveBlobs): Archive['read'] {
-  return (range = { start: 0, end: layout.size }, ended) =>
-    composeArchive(inlined(cutRange(layout, range), blobs.known), blobs, ended);
+  return (range = { start: 0, end: layout.size }, ended, onFetched) =>
+    composeArchive(inlined(cutRange(layout, range), blobs.known), blobs, ended, { onFetched });
 }
 
 /** Takes the blobs that are known already from memory, so that the first byte waits for a layer and not for a config. */
@@ -294,12 +294,12 @@ function blobsOf(client: RegistryClient, sources: readonly Source[]): ArchiveBlo
   }
   return {
     known,
-    read(blob, range, signal) {
+    read(blob, range, signal, onFetched) {
       const reader = readers.get(blob.digest);
       if (reader === undefined) throw new RangeError(`${blob.digest} is not of this archive`);
-      return reader.read(blob, range, signal);
+      return reader.read(blob, range, signal, onFetched);
     },
-    prefetch: async (blob, signal) => readers.get(blob.digest)?.prefetch?.(blob, signal),
+    prefetch: async (blob, approach, signal) => readers.get(blob.digest)?.prefetch?.(blob, approach, signal),
   };
 }
 

@@ -56,7 +56,7 @@ suite('an archive that is sent', () => {
   for (const code of ['size-mismatch', 'layer-unavailable'] as const) {
     test(`has no first byte where a blob that is fetched ahead fails with ${code}`, async () => {
       const blobs = reader(async (digit) => (digit === '4' ? failing(code) : undefined));
-      const { bytes, error } = await given(composeArchive(pieces, blobs, never, 60_000));
+      const { bytes, error } = await given(composeArchive(pieces, blobs, never, { moment: 60_000 }));
       assert.equal(bytes, 0);
       assert.equal((error as CatalogueError).code, code);
     });
@@ -67,7 +67,7 @@ suite('an archive that is sent', () => {
       const { promise: refusal, reject: refuse } = Promise.withResolvers<void>();
       const endless = new Readable({ read: () => {} });
       const blobs = reader(() => refusal, { read: async () => endless });
-      const stream = composeArchive(pieces, blobs, never, 1);
+      const stream = composeArchive(pieces, blobs, never, { moment: 1 });
       const sink = new PassThrough();
       const ended = assert.rejects(way === 'read' ? buffer(stream) : send(stream, sink), {
         code: 'size-mismatch',
@@ -86,7 +86,10 @@ suite('an archive that is sent', () => {
 
   test('waits a moment at most for a blob that is fetched ahead and does not begin', async () => {
     const blobs = reader(() => new Promise(() => {}));
-    assert.equal((await buffer(composeArchive(pieces, blobs, never, 1))).length, HEAD.length + 50);
+    assert.equal(
+      (await buffer(composeArchive(pieces, blobs, never, { moment: 1 }))).length,
+      HEAD.length + 50,
+    );
   });
 
   test('fails where its first blob breaks while what comes before it is sent', async () => {

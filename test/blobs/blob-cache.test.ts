@@ -20,7 +20,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { sealOf } from '../../src/blobs/blob-files.ts';
 import { tryLock } from '../../src/blobs/file-lock.ts';
 import { CatalogueError } from '../../src/errors.ts';
-import type { BlobReader } from '../../src/oci/blob-reader.ts';
+import type { Approach, BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../../src/oci/descriptor.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import {
@@ -50,6 +50,9 @@ async function download(
 ): Promise<Buffer> {
   return buffer(await reader.read(blob.descriptor, range, signal));
 }
+
+/** Is about to reach a blob. */
+const near: Approach = { position: 0, onChange: () => () => {} };
 
 /** Readers are done when a blob is verified; its final name comes a moment later. */
 async function isKept(setup: SampleCache, { descriptor: { digest } }: SampleBlob = sample): Promise<void> {
@@ -721,7 +724,7 @@ suite('fetching ahead', () => {
     const source = memorySource(sample);
     await using setup = await sampleCache();
     const reader = setup.cache.before(source, REGISTRY);
-    reader.prefetch?.(descriptor, always);
+    reader.prefetch?.(descriptor, near, always);
     await isKept(setup);
     assert.deepEqual(await download(reader), bytes);
     assert.equal(source.reads.length, 1);
@@ -733,7 +736,7 @@ suite('fetching ahead', () => {
     await using setup = await sampleCache();
     const reader = setup.cache.before(source, REGISTRY);
     const leaving = new AbortController();
-    reader.prefetch?.(descriptor, leaving.signal);
+    reader.prefetch?.(descriptor, near, leaving.signal);
     await waitFor(() => source.reads[0]?.given === MIB);
     leaving.abort();
     await waitFor(() => source.reads[0]?.state === 'aborted');
@@ -751,7 +754,7 @@ suite('fetching ahead', () => {
     await age(setup, there);
     const path = join(setup.folder, blobFile(there.descriptor.digest));
     const { atimeMs } = await stat(path);
-    for (const { descriptor: blob } of [there, sample]) reader.prefetch?.(blob, always);
+    for (const { descriptor: blob } of [there, sample]) reader.prefetch?.(blob, near, always);
     await isKept(setup);
     await leavesNothingOpen(setup);
     assert.equal(source.reads.length, 2);
@@ -761,7 +764,9 @@ suite('fetching ahead', () => {
   test('says what goes wrong, as the reading does', async () => {
     await using setup = await sampleCache();
     const reader = setup.cache.before(memorySource(), REGISTRY);
-    await assert.rejects(async () => reader.prefetch?.(descriptor, always), { code: 'layer-unavailable' });
+    await assert.rejects(async () => reader.prefetch?.(descriptor, near, always), {
+      code: 'layer-unavailable',
+    });
     await assert.rejects(download(reader), { code: 'layer-unavailable' });
   });
 
@@ -773,9 +778,9 @@ suite('fetching ahead', () => {
     source.behave(() => ({ hold: { at: 0, until: gate.promise } }));
     await using setup = await sampleCache();
     const reader = setup.cache.before(source, REGISTRY);
-    for (const blob of many) reader.prefetch?.(blob.descriptor, always);
+    for (const blob of many) reader.prefetch?.(blob.descriptor, near, always);
     const elsewhere = setup.cache.before(source, 'other.example');
-    elsewhere.prefetch?.(many[19]?.descriptor ?? descriptor, always);
+    elsewhere.prefetch?.(many[19]?.descriptor ?? descriptor, near, always);
     await waitFor(() => source.reads.length === 9);
     gate.resolve();
     await waitFor(async () => (await setup.files()).filter((file) => file.startsWith('blobs')).length === 9);
@@ -791,15 +796,15 @@ suite('fetching ahead', () => {
     // Twenty of them have room in it, the sample has none.
     await using setup = await sampleCache({ limit: sample.bytes.length - 1 });
     const reader = setup.cache.before(source, REGISTRY);
-    for (const blob of many.slice(0, 5)) reader.prefetch?.(blob.descriptor, always);
+    for (const blob of many.slice(0, 5)) reader.prefetch?.(blob.descriptor, near, always);
     await waitFor(() => source.reads.length === 5);
     for (let round = 0; round < 3; round++) assert.deepEqual(await download(reader), bytes);
     const before = source.reads.length;
-    for (const blob of many.slice(5, 8)) reader.prefetch?.(blob.descriptor, always);
+    for (const blob of many.slice(5, 8)) reader.prefetch?.(blob.descriptor, near, always);
     await waitFor(() => source.reads.length === before + 3);
-    for (const blob of many.slice(8)) reader.prefetch?.(blob.descriptor, always);
+    for (const blob of many.slice(8)) reader.prefetch?.(blob.descriptor, near, always);
     // One of another registry shows that whatever was to begin has begun.
-    setup.cache.before(source, 'other.example').prefetch?.(many[19]?.descriptor ?? descriptor, always);
+    setup.cache.before(source, 'other.example').prefetch?.(many[19]?.descriptor ?? descriptor, near, always);
     await waitFor(() => source.reads.some(({ digest }) => digest === many[19]?.descriptor.digest));
     assert.equal(source.reads.length, before + 4);
     gate.resolve();

@@ -6,9 +6,9 @@ import { openBlobFiles } from '../../src/blobs/blob-files.ts';
 import { StorageFailure } from '../../src/blobs/growing-file.ts';
 import type { Room } from '../../src/blobs/room.ts';
 import { createBufferPool } from '../../src/buffer-pool.ts';
-import type { BlobReader } from '../../src/oci/blob-reader.ts';
+import type { BlobReader, Demand } from '../../src/oci/blob-reader.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
-import { always, memorySource, sampleBlob } from './samples.ts';
+import { always, type MemorySource, memorySource, sampleBlob } from './samples.ts';
 
 const sample = sampleBlob(2_000_000, 'fetch');
 const boundless: Room = {
@@ -17,28 +17,48 @@ const boundless: Room = {
     return true;
   },
 };
+const atStart = (): Demand => ({ position: 0 });
 const full: Room = { reserve: async () => false };
 
 interface Setup extends AsyncDisposable {
   readonly fetch: BlobFetch;
+  /** Joins until it is left, or until all is over. */
+  join(demand: Demand): Promise<() => void>;
   readonly ends: (Error | undefined)[];
 }
 
-async function begin(source: BlobReader, room = boundless): Promise<Setup> {
+async function begin(
+  source: BlobReader,
+  room = boundless,
+  readAhead = 2 ** 28,
+  { descriptor: blob } = sample,
+): Promise<Setup> {
   const folder = await temporaryFolder();
   const files = await openBlobFiles({ folder: folder.path, onDamage: () => {} });
   const ends: (Error | undefined)[] = [];
   const onEnd = (error: Error | undefined): void => void ends.push(error);
   const fetch = new BlobFetch({
-    blob: sample.descriptor,
+    blob,
     supplier: 'registry.example',
     files,
     room,
     buffers: createBufferPool(1_000_000),
     source,
+    readAhead,
     onEnd,
   });
-  return { fetch, ends, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
+  const joined: (() => void)[] = [];
+  const join = async (demand: Demand): Promise<() => void> => {
+    const leave = await fetch.join(demand, always);
+    joined.push(leave);
+    return leave;
+  };
+  const dispose = async (): Promise<void> => {
+    await fetch.close();
+    for (const leave of joined) leave();
+    await folder[Symbol.asyncDispose]();
+  };
+  return { fetch, join, ends, [Symbol.asyncDispose]: dispose };
 }
 
 suite('one fetch of one blob', () => {
@@ -47,7 +67,7 @@ suite('one fetch of one blob', () => {
     const source = memorySource(sample);
     source.behave(() => ({ hold: { at: 1_990_000, until: gate.promise } }));
     await using setup = await begin(source);
-    const leave = await setup.fetch.join(always);
+    const leave = await setup.fetch.join(atStart(), always);
     await waitFor(() => setup.fetch.received === 1_990_000);
     assert.equal(setup.fetch.available, 2_000_000 - 64 * 1024);
     gate.resolve();
@@ -62,7 +82,10 @@ suite('one fetch of one blob', () => {
     const source = memorySource(sample);
     source.behave(() => ({ hold: { at: 500_000, until: new Promise(() => {}) } }));
     await using setup = await begin(source);
-    const [one, other] = await Promise.all([setup.fetch.join(always), setup.fetch.join(always)]);
+    const [one, other] = await Promise.all([
+      setup.fetch.join(atStart(), always),
+      setup.fetch.join(atStart(), always),
+    ]);
     await waitFor(() => setup.fetch.received === 500_000);
     one();
     assert.deepEqual(setup.ends, []);
@@ -77,11 +100,11 @@ suite('one fetch of one blob', () => {
     const source = memorySource(sample);
     source.behave(() => ({ hold: { at: 1_900_000, until: new Promise(() => {}) } }));
     await using setup = await begin(source);
-    const one = await setup.fetch.join(always);
+    const one = await setup.fetch.join(atStart(), always);
     await waitFor(() => setup.fetch.received === 1_900_000);
     t.mock.timers.enable({ apis: ['setTimeout'] });
     one();
-    const other = await setup.fetch.join(always);
+    const other = await setup.fetch.join(atStart(), always);
     t.mock.timers.tick(3_600_000);
     assert.deepEqual(setup.ends, [], 'whoever joins is waited for');
     other();
@@ -95,7 +118,7 @@ suite('one fetch of one blob', () => {
 
   test('ends once, with its failure, though readers leave later', async () => {
     await using setup = await begin(memorySource());
-    await assert.rejects(setup.fetch.join(always));
+    await assert.rejects(setup.fetch.join(atStart(), always));
     await turn();
     assert.equal(setup.ends.length, 1);
     assert.equal(setup.ends[0], setup.fetch.failure);
@@ -103,10 +126,127 @@ suite('one fetch of one blob', () => {
 
   test('ends once where there is no room, however many have joined', async () => {
     await using setup = await begin(memorySource(sample), full);
-    const joined = await Promise.allSettled([setup.fetch.join(always), setup.fetch.join(always)]);
+    const joined = await Promise.allSettled([
+      setup.fetch.join(atStart(), always),
+      setup.fetch.join(atStart(), always),
+    ]);
     await turn();
     for (const one of joined) assert.ok(one.status === 'rejected' && one.reason instanceof StorageFailure);
     assert.equal(setup.ends.length, 1);
     assert.ok(setup.ends[0] instanceof StorageFailure);
+  });
+});
+
+/** Bytes that may be on their way when a fetch stops. */
+const SLACK = 512 * 1024;
+
+suite('a fetch that runs ahead of its readers', () => {
+  const AHEAD = 1024 * 1024;
+  const large = sampleBlob(8 * AHEAD, 'ahead');
+  const start = (source: BlobReader): Promise<Setup> => begin(source, boundless, AHEAD, large);
+  /** Waits until the fetch has come to a position, and checks that it stays there. */
+  const waitsAt = async (setup: Setup, source: MemorySource, position: number): Promise<void> => {
+    await waitFor(() => setup.fetch.received >= position);
+    for (let turns = 0; turns < 50; turns++) await turn();
+    const given = source.reads.reduce((sum, read) => sum + read.given, 0);
+    assert.ok(given <= position + SLACK, `${given} bytes for ${position}`);
+  };
+
+  test('waits for the furthest of them, and goes on when that one moves', async () => {
+    const source = memorySource(large);
+    await using setup = await start(source);
+    const slow = { position: 0 };
+    const fast = { position: 0 };
+    await setup.join(slow);
+    await waitsAt(setup, source, AHEAD);
+    const leave = await setup.join(fast);
+    fast.position = AHEAD;
+    setup.fetch.moved();
+    await waitsAt(setup, source, 2 * AHEAD);
+    leave();
+    slow.position = 7 * AHEAD;
+    setup.fetch.moved();
+    await waitFor(() => setup.ends.length === 1);
+    assert.deepEqual([setup.ends, source.reads.length], [[undefined], 1]);
+  });
+
+  test('goes as far as one that joins in the middle needs', async () => {
+    const source = memorySource(large);
+    await using setup = await start(source);
+    await setup.join(atStart());
+    await waitsAt(setup, source, AHEAD);
+    await setup.join({ position: 4 * AHEAD });
+    await waitsAt(setup, source, 5 * AHEAD);
+    await setup.join({ position: Number.POSITIVE_INFINITY });
+    await waitFor(() => setup.ends.length === 1);
+    assert.deepEqual(setup.ends, [undefined]);
+  });
+
+  test('only begins for one that approaches and wants nothing yet', async () => {
+    const source = memorySource(large);
+    await using setup = await start(source);
+    let changed = (): void => {};
+    const approach = {
+      position: Number.NEGATIVE_INFINITY,
+      onChange: (call: () => void) => {
+        changed = call;
+        return () => {};
+      },
+    };
+    await setup.fetch.attend(approach, always);
+    await waitsAt(setup, source, 64 * 1024);
+    approach.position = -AHEAD / 2;
+    changed();
+    await waitsAt(setup, source, AHEAD / 2);
+    approach.position = Number.NEGATIVE_INFINITY;
+    await setup.join(atStart());
+    await waitsAt(setup, source, AHEAD);
+  });
+
+  test('ends while it waits: with its last reader, and with the cache', async () => {
+    const endings: ((fetch: BlobFetch, leave: () => void) => void | Promise<void>)[] = [
+      (_fetch, leave) => leave(),
+      (fetch) => fetch.close(),
+    ];
+    for (const end of endings) {
+      const source = memorySource(large);
+      await using setup = await start(source);
+      const leave = await setup.join(atStart());
+      await waitsAt(setup, source, AHEAD);
+      await end(setup.fetch, leave);
+      await waitFor(() => source.reads[0]?.state === 'aborted' && setup.fetch.failure !== undefined);
+      assert.deepEqual(setup.ends, [undefined]);
+    }
+  });
+
+  test('is finished without them where less than the distance is missing', async () => {
+    for (const [position, isFinished] of [
+      [6.25 * AHEAD, true],
+      [5.5 * AHEAD, false],
+    ] as const) {
+      const source = memorySource(large);
+      await using setup = await start(source);
+      const leave = await setup.join({ position });
+      await waitsAt(setup, source, position + AHEAD);
+      leave();
+      await waitFor(() => source.reads[0]?.state === (isFinished ? 'ended' : 'aborted'));
+      await waitFor(() => setup.fetch.isVerified === isFinished && setup.ends.length === 1);
+    }
+  });
+
+  test('is paid for by the oldest reader that wants the bytes', async () => {
+    const source = memorySource(large);
+    await using setup = await start(source);
+    const paid = { slow: 0, fast: 0 };
+    const reader = (name: keyof typeof paid, position: number): Demand => ({
+      position,
+      onFetched: (bytes) => {
+        paid[name] += bytes;
+      },
+    });
+    await Promise.all([setup.join(reader('slow', 0)), setup.join(reader('fast', 7 * AHEAD))]);
+    await waitFor(() => setup.ends.length === 1);
+    assert.equal(paid.slow + paid.fast, 8 * AHEAD);
+    assert.ok(paid.slow >= AHEAD && paid.slow <= AHEAD + SLACK, `${paid.slow}`);
   });
 });

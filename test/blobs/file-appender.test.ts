@@ -109,4 +109,25 @@ suite('appending to a file', () => {
     await finished(appending.end());
     assert.equal((await place.file.stat()).size, 4 * BATCH);
   });
+
+  test('wants no more bytes at its limit, and writes what it has, until the limit is higher', async () => {
+    await using place = await target();
+    const told: number[] = [];
+    const append = appender(place.file, 0, (position) => void told.push(position));
+    let drains = 0;
+    append.on('drain', () => {
+      drains += 1;
+    });
+    append.limit = 500_000;
+    assert.equal(append.write(bytes.subarray(0, 100_000)), true);
+    // More than its buffer holds, which alone would emit `drain`.
+    assert.equal(append.write(bytes.subarray(100_000, 600_000)), false);
+    await waitFor(() => told.at(-1) === 600_000);
+    append.limit = 600_000;
+    assert.equal(drains, 0);
+    append.limit = 600_001;
+    assert.equal(drains, 1);
+    await finished(append.end(bytes.subarray(600_000)));
+    assert.equal(told.at(-1), bytes.length);
+  });
 });

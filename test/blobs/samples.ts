@@ -123,8 +123,10 @@ export interface SampleCache extends AsyncDisposable {
 }
 
 /** A cache in a folder of its own, or in one that is given and stays. */
-export async function sampleCache(options: { limit?: number; folder?: string } = {}): Promise<SampleCache> {
-  const { limit = 2 ** 30 } = options;
+export async function sampleCache(
+  options: { limit?: number; folder?: string; readAhead?: number } = {},
+): Promise<SampleCache> {
+  const { limit = 2 ** 30, readAhead = 2 ** 28 } = options;
   const own: TemporaryFolder | undefined = options.folder === undefined ? await temporaryFolder() : undefined;
   const folder = options.folder ?? join(own?.path ?? '', 'cache');
   const damaged: Digest[] = [];
@@ -133,7 +135,7 @@ export async function sampleCache(options: { limit?: number; folder?: string } =
     damaged: (digest: Digest) => void damaged.push(digest),
     uncached: (digest: Digest, reason: Error) => void uncached.push({ digest, reason }),
   };
-  const cache = await openBlobCache({ folder, limit, log });
+  const cache = await openBlobCache({ folder, limit, readAhead, log });
   return {
     folder,
     cache,
