@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import type { FastifyRequest } from 'fastify';
+import type { Demand } from '../oci/blob-reader.ts';
 import type { ByteRange } from '../oci/descriptor.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { formatReference } from '../oci/reference.ts';
@@ -35,6 +36,8 @@ export type SlotQuery = Pick<ArchiveQuery, 'references' | 'platform' | 'platform
 export interface Sending {
   /** To be told each chunk; undefined where nothing is counted. */
   readonly inspect: ((chunk: Uint8Array) => void) | undefined;
+  /** As in {@link Demand}; undefined where nothing is counted. */
+  readonly onFetched: Demand['onFetched'];
   /** Gives what to write to in place of a sink, which it keeps to the client's bandwidth; to be destroyed on failure. */
   through(sink: Writable): { readonly sink: Writable; flushed(): Promise<void> };
 }
@@ -58,6 +61,7 @@ export function downloadLimits(limits: Limits, request: FastifyRequest, over: Ab
       const { bandwidth } = limits;
       return {
         inspect: meter && ((chunk) => meter.sent(chunk.length)),
+        onFetched: meter?.fetched,
         through(sink) {
           if (bandwidth === undefined) return { sink, flushed: async () => {} };
           const throttled = throttle(sink, bandwidth.open(client), bandwidth.rate);

@@ -4,7 +4,11 @@ import type { Addition, Count, CountingStore } from './counting-store.ts';
 import { formatBytes, formatDuration, limitError } from './limit-error.ts';
 import { countOutstanding, isCovered, type Outstanding } from './outstanding.ts';
 
-/** How many bytes a client may fetch in a day, counted as they are sent. */
+/**
+ * How many bytes a client may fetch in a day. Of each archive count the bytes that were sent, or those that were fetched
+ * from a registry on behalf of the client if these are more: they cost as much, and the client takes them later for
+ * nothing.
+ */
 export interface ByteQuota {
   /** Bytes. */
   readonly limit: number;
@@ -40,6 +44,8 @@ export interface Meter {
    * @throws CatalogueError `daily-bytes-used` where they are more than anybody is given past the day's
    */
   sent(bytes: number): void;
+  /** Counts bytes that were fetched from a registry on behalf of the client, before they are sent. */
+  fetched(bytes: number): void;
   /** To be called once, however the connection ended. */
   end(): void;
 }
@@ -68,7 +74,15 @@ interface Account extends Tally {
 }
 
 interface ArchiveTally extends Tally {
+  readonly fetched: Tally;
   readonly flows: Set<Flow>;
+}
+
+/** What the store knows of a client and of an archive. */
+interface Looked {
+  readonly all: Count;
+  readonly sent: Count;
+  readonly fetched: Count;
 }
 
 /** What a connection has still to send of an archive. */
@@ -88,7 +102,10 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
     for (const [client, account] of clients) {
       const own = [
         [bytesCounter(client), DAY_MS, account] as const,
-        ...[...account.archives].map(([counter, tally]) => [counter, ARCHIVE_MS, tally] as const),
+        ...[...account.archives].flatMap(([counter, tally]) => [
+          [counter, ARCHIVE_MS, tally] as const,
+          [fetchedCounter(counter), ARCHIVE_MS, tally.fetched] as const,
+        ]),
       ];
       for (const [counter, window, tally] of own) {
         if (tally.unsaved === 0) continue;
@@ -120,11 +137,13 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
     saving = undefined;
   };
 
-  const look = async (client: string, archive?: string): Promise<[all: Count, ofArchive: Count]> => {
+  const look = async (client: string, archive?: string): Promise<Looked> => {
     const ofClient = { counter: bytesCounter(client), amount: 0, window: DAY_MS };
-    const ofArchive = archive && { counter: archive, amount: 0, window: ARCHIVE_MS };
-    const counts = await store.add(ofArchive ? [ofClient, ofArchive] : [ofClient]);
-    return [counts[0] ?? NOTHING, counts[1] ?? NOTHING];
+    const ofArchive = (archive === undefined ? [] : [archive, fetchedCounter(archive)]).map((counter) => ({
+      ...{ counter, amount: 0, window: ARCHIVE_MS },
+    }));
+    const [all = NOTHING, sent = NOTHING, fetched = NOTHING] = await store.add([ofClient, ...ofArchive]);
+    return { all, sent, fetched };
   };
   /** Brings what is known of a client up to date; whoever is new is not kept yet. */
   const accountOf = (client: string, { value }: Count): Account => {
@@ -132,10 +151,14 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
     account.saved = value;
     return account;
   };
-  const archiveOf = ({ archives }: Account, counter: string | undefined, { value }: Count): ArchiveTally => {
+  const archiveOf = ({ archives }: Account, counter: string | undefined, looked: Looked): ArchiveTally => {
     const known = counter === undefined ? undefined : archives.get(counter);
-    const archive = known ?? { saved: 0, unsaved: 0, flows: new Set() };
-    archive.saved = value;
+    const archive = known ?? {
+      ...{ saved: 0, unsaved: 0, flows: new Set<Flow>() },
+      fetched: { saved: 0, unsaved: 0 },
+    };
+    archive.saved = looked.sent.value;
+    archive.fetched.saved = looked.fetched.value;
     return archive;
   };
 
@@ -143,10 +166,11 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
     limit,
     async admit(client, { etag, size, start, length }) {
       const counter = etag === undefined ? undefined : archiveCounter(client, etag);
-      const [all, ofArchive] = await look(client, counter);
+      const looked = await look(client, counter);
+      const { all } = looked;
       // From here on nothing waits, so that no other connection is let through meanwhile.
       const account = accountOf(client, all);
-      const archive = archiveOf(account, counter, ofArchive);
+      const archive = archiveOf(account, counter, looked);
       const range = { at: start, end: start + length };
       const begun = [...archive.flows];
       /** Whoever has begun a thousand archives does not get a thousand. */
@@ -162,21 +186,27 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
       if (!isWithinDay && !isContinued) throw refusal(limit, all.resetsIn);
 
       const flow: Flow = { ...range, isWithinDay };
-      const tallies: Tally[] = [account];
       enter(client, account);
       if (counter !== undefined) {
-        tallies.push(archive);
         account.archives.set(counter, archive);
         archive.flows.add(flow);
       }
+      const count = (tally: Tally, bytes: number): void => {
+        const before = countedOf(archive);
+        tally.unsaved += bytes;
+        account.unsaved += countedOf(archive) - before;
+        if (account.unsaved >= SAVE_BYTES) save([[client, account]]);
+      };
       return {
         sent(bytes) {
           flow.at += bytes;
-          for (const tally of tallies) tally.unsaved += bytes;
-          if (account.unsaved >= SAVE_BYTES) save([[client, account]]);
+          count(archive, bytes);
           // What each connection was let through for may come several times over all of them.
           const isTooMuch = sentOf(account) > mostInAll || (!isWithinDay && sentOf(archive) > mostOfArchive);
           if (counter !== undefined && isTooMuch) throw refusal(limit, all.resetsIn);
+        },
+        fetched(bytes) {
+          count(archive.fetched, bytes);
         },
         end() {
           archive.flows.delete(flow);
@@ -185,7 +215,7 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
       };
     },
     async read(client) {
-      const [all] = await look(client);
+      const { all } = await look(client);
       return { value: sentOf(accountOf(client, all)), resetsIn: all.resetsIn };
     },
     close: () => save(accounts),
@@ -196,10 +226,18 @@ function sentOf({ saved, unsaved }: Tally): number {
   return saved + unsaved;
 }
 
-/** Bytes that the connections of a client have still to send. */
+/** Bytes of an archive that count. */
+function countedOf(archive: ArchiveTally): number {
+  return Math.max(sentOf(archive), sentOf(archive.fetched));
+}
+
+/** Bytes that the connections of a client have still to send, without those that count already. */
 function dueOf({ archives }: Account): number {
   let due = 0;
-  for (const { flows } of archives.values()) due += countOutstanding(flows);
+  for (const archive of archives.values()) {
+    const ahead = countedOf(archive) - sentOf(archive);
+    due += Math.max(countOutstanding(archive.flows) - ahead, 0);
+  }
   return due;
 }
 
@@ -209,6 +247,11 @@ function bytesCounter(client: string): string {
 
 function archiveCounter(client: string, etag: string): string {
   return `archive ${client} ${hash('sha256', etag, 'base64url').slice(0, 22)}`;
+}
+
+/** @param archive the counter of the archive's sent bytes */
+function fetchedCounter(archive: string): string {
+  return `${archive} fetched`;
 }
 
 function refusal(limit: number, resetsIn: number): CatalogueError {

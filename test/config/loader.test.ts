@@ -96,6 +96,7 @@ suite('where settings come from', () => {
       tlsKeyFile: undefined,
       logLevel: 'info',
       cacheSize: 20 * 2 ** 30,
+      readAhead: 256 * 2 ** 20,
       staleIfError: 86_400_000,
       registries: new Map(),
       certsDir: undefined,

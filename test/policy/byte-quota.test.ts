@@ -69,6 +69,43 @@ suite('bytes a day', () => {
     assert.equal((await quota.read('other')).value, 0);
   });
 
+  test('of an archive count once, whether they are fetched for the client or sent', async () => {
+    const { quota } = start();
+    const first = await quota.admit('c', whole('a', 900));
+    first.fetched(300);
+    first.sent(100);
+    assert.equal((await quota.read('c')).value, 300);
+    first.end();
+    assert.equal((await quota.read('c')).value, 300, 'what it did not take was fetched all the same');
+    await send(quota, rest('a', 900, 100), 200);
+    assert.equal((await quota.read('c')).value, 300, 'it takes what was fetched before');
+    const last = await quota.admit('c', rest('a', 900, 300));
+    last.fetched(500);
+    last.sent(600);
+    last.end();
+    assert.equal((await quota.read('c')).value, 900);
+    await send(quota, whole('b', 50), 50);
+    assert.equal((await quota.read('c')).value, 950, 'another archive has an account of its own');
+  });
+
+  test('that were only fetched for a client are used up, too', async () => {
+    const { quota } = start();
+    const meter = await quota.admit('c', whole('a', 2000));
+    meter.fetched(1500);
+    assert.equal(await isLetThrough(quota, whole('b', 10)), undefined);
+    meter.end();
+    assert.equal(await isLetThrough(quota, whole('b', 10)), undefined);
+    assert.notEqual(await isLetThrough(quota, whole('b', 10), 'other'), undefined);
+  });
+
+  test('on their way count once, though they were fetched already', async () => {
+    const { quota } = start();
+    const meter = await quota.admit('c', whole('a', 900));
+    meter.fetched(900);
+    assert.notEqual(await isLetThrough(quota, whole('b', 10)), undefined);
+    meter.end();
+  });
+
   test('once they are used up, nothing is begun until the day is over', async () => {
     const { quota, clock } = start();
     await send(quota, whole('a', LIMIT));

@@ -122,7 +122,7 @@ export async function downloadRoutes(
       if (!isGet) return reply.header('content-length', archive.size).send();
       const range = setRangeHeaders(request, reply, archive);
       const sending = await allowance.admit(archive, range);
-      const stream = archive.read(range, gone);
+      const stream = archive.read(range, gone, sending.onFetched);
       observer?.begin(archive, range, stream);
       // A part of an image that has to be signed waits for all of a layer.
       await keepAlive(reply.raw, sendArchive(reply, stream, sending, observer));
