@@ -3,7 +3,7 @@
 #
 #     sh delta.sh app_2.1_delta-from-2.0.tar app_2.0.tar [app_2.1.tar [2.1]]
 #
-# The last argument sets the image's tag, which a delta may omit: see the README.
+# The last argument sets the image's tag, which a delta may omit: see docs/deltas.md.
 # Requires POSIX sh, tar, sed, and tr. Checks layers if sha256sum or shasum is installed.
 set -eu
 LC_ALL=C

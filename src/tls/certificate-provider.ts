@@ -29,7 +29,7 @@ export interface CertificateStatus {
 
 export interface CertificateFailure {
   readonly at: number;
-  /** A short name, as in the table of the README. */
+  /** A short name, as in the table of docs/tls.md. */
   readonly code: string;
   /** One full sentence that the operator can act on. */
   readonly message: string;

@@ -8,7 +8,7 @@ export interface ImageCatalogue {
   readonly sizes: readonly number[];
 }
 
-/** What is assumed; deploy/SCALING.md says why. */
+/** The assumptions of the simulation, which docs/scaling.md explains. */
 export const ASSUMED = {
   /** Of the images; the others are applications on top of an official image. */
   shareOfVersions: 1 / 3,

@@ -148,7 +148,7 @@ export function failureOf(proxy: DockerProxy, code: string): Promise<LogRecord> 
   return waitFor(found, { timeout: ISSUE_MS, what: `the failure ${code}` });
 }
 
-/** Asks for a new certificate although the old one is good, as the README tells how. */
+/** Replaces a valid certificate early, as docs/tls.md describes. */
 export async function forceRenewal(bed: AcmeBed, proxy: DockerProxy): Promise<void> {
   for (const file of await bed.files('certificates')) await rm(file);
   process.kill(proxy.pid, 'SIGHUP');

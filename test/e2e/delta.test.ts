@@ -305,10 +305,10 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     assert.deepEqual(JSON.parse(`${(await httpCall(proxy.url + proven)).body}`).untagged, []);
   });
 
-  test('are as small as README says', async () => {
-    const readme = await readFile(join(import.meta.dirname, '../../README.md'), 'utf8');
+  test('are as small as docs/deltas.md says', async () => {
+    const page = await readFile(join(import.meta.dirname, '../../docs/deltas.md'), 'utf8');
     const figures =
-      /image of ([\d,]+) bytes with a new file on top is a delta of ([\d,]+)\./.exec(readme) ?? [];
+      /image of ([\d,]+) bytes with a new file on top is a delta of ([\d,]+)\./.exec(page) ?? [];
     const [full = 0, small = 0] = figures.slice(1).map((figure) => Number(figure.replaceAll(',', '')));
     const path = `/api/v1/delta?myimage=${image('2.1')}&have=${image('2.0')}`;
     const { size, fullSize } = JSON.parse((await httpCall(proxy.url + path)).body.toString());

@@ -31,7 +31,7 @@ suite('archives load where images are loaded', { skip: skipUnless('docker-regist
     await registry[Symbol.asyncDispose]();
   });
 
-  /** Downloads as README shows it, and gives the file's path. */
+  /** Downloads as docs/loading.md shows it, and returns the file's path. */
   const wget = async (query: string): Promise<string> => {
     const target = await mkdtemp(join(folder.path, 'download-'));
     const url = `${proxy.url}/dl?${query}`;
