@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { suite, test } from 'node:test';
+
+const root = join(import.meta.dirname, '..', '..');
+const documents = globSync(['*.md', 'docs/**/*.md', 'deploy/**/*.md', 'src/**/README.md'], {
+  cwd: root,
+}).sort();
+
+/** The text of a document without its code, in which brackets are no links. */
+function prose(document: string): string {
+  return readFileSync(join(root, document), 'utf8')
+    .replace(/^ *```[\s\S]*?^ *```$/gm, '')
+    .replace(/`[^`\n]*`/g, (code) => code.replaceAll(/[[\]()<>]/g, ''));
+}
+
+/** The targets of links and images that are not on the web. */
+function localTargets(document: string): string[] {
+  const text = prose(document);
+  const inline = text.matchAll(/\]\(([^)\s]+)(?: "[^"]*")?\)/g);
+  const html = text.matchAll(/<(?:a|img)\s[^>]*?(?:href|src)="([^"]*)"/g);
+  const defined = text.matchAll(/^\[[^\]]+\]: (\S+)/gm);
+  return [...inline, ...html, ...defined]
+    .map(([, target = '']) => target)
+    .filter((target) => !/^(?:https?|mailto):/.test(target));
+}
+
+/** The anchors of headings, as GitHub makes them. */
+function anchors(document: string): Set<string> {
+  const seen = new Map<string, number>();
+  const slugs = [...prose(document).matchAll(/^#{1,6} +(.+)$/gm)].map(([, heading = '']) => {
+    const slug = heading
+      .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .trim()
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\p{M} _-]/gu, '')
+      .replaceAll(' ', '-');
+    const count = seen.get(slug) ?? 0;
+    seen.set(slug, count + 1);
+    return count === 0 ? slug : `${slug}-${count}`;
+  });
+  return new Set(slugs);
+}
+
+function resolveTarget(document: string, target: string): { path: string; anchor: string } {
+  const [path = '', anchor = ''] = target.split('#');
+  return { path: path === '' ? document : join(dirname(document), path), anchor };
+}
+
+/** Problems of a document's links; empty if all links are right. */
+function brokenLinks(document: string): string[] {
+  return localTargets(document).flatMap((target) => {
+    const { path, anchor } = resolveTarget(document, target);
+    if (relative('.', path).startsWith('..')) return [`${target} leaves the repository`];
+    if (!existsSync(join(root, path))) return [`${target} does not exist`];
+    if (anchor === '') return [];
+    return anchors(path).has(anchor) ? [] : [`${target} names no heading`];
+  });
+}
+
+suite('links', () => {
+  for (const document of documents) {
+    test(`${document} links to files and headings that exist`, () => {
+      assert.deepEqual(brokenLinks(document), []);
+    });
+  }
+
+  test('README links to every page of docs', () => {
+    const linked = new Set(localTargets('README.md').map((target) => target.split('#')[0]));
+    const pages = documents.filter((document) => document.startsWith('docs/'));
+    assert.deepEqual(
+      pages.filter((page) => !linked.has(page)),
+      [],
+    );
+  });
+
+  test('the npm package and the release contain the targets of README and docs', () => {
+    const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { files: string[] };
+    const [, copied = ''] =
+      /^for part in (.*); do$/m.exec(readFileSync(join(root, 'deploy/release.sh'), 'utf8')) ?? [];
+    // npm includes these files in any case.
+    const packed = new Set([...files, 'README.md', 'LICENSE', 'package.json']);
+    const released = new Set(copied.split(' '));
+    const pages = documents.filter((document) => /^(?:README|docs\/)/.test(document));
+    assert.ok(pages.length > 10);
+    for (const page of pages) {
+      for (const target of localTargets(page)) {
+        const [first = ''] = resolveTarget(page, target).path.split('/');
+        assert.ok(packed.has(first), `${page}: package.json lacks ${target}`);
+        assert.ok(released.has(first), `${page}: deploy/release.sh lacks ${target}`);
+      }
+    }
+  });
+
+  test('README has at most 9,000 bytes', () => {
+    assert.ok(statSync(join(root, 'README.md')).size <= 9000);
+  });
+});
