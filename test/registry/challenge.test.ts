@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { parseChallenges, preferredChallenge } from '../../src/registry/challenge.ts';
+import { runInterruptibly } from '../support/interruptible.ts';
 
 type Plain = [scheme: string, parameters: Record<string, string>];
 
@@ -191,14 +192,11 @@ suite('challenges', () => {
     ', ',
   ];
   for (const pump of pumps) {
-    test(`64 KiB of ${JSON.stringify(pump)} are read within a second of processor time`, () => {
-      const text = pump.repeat(Math.ceil(65_536 / pump.length));
-      for (const header of [text, `Bearer ${text}`, `Bearer realm="${text}`, `Bearer a=${text}!x`]) {
-        const before = process.threadCpuUsage();
-        parseChallenges(header);
-        // Processor time excludes other work on the machine.
-        assert.ok(process.threadCpuUsage(before).user < 1e6, header.slice(0, 20));
-      }
+    // Far more than a header may have: quadratic work would not end.
+    test(`512 KiB of ${JSON.stringify(pump)} is read in linear time`, () => {
+      const text = pump.repeat(Math.ceil(2 ** 19 / pump.length));
+      for (const header of [text, `Bearer ${text}`, `Bearer realm="${text}`, `Bearer a=${text}!x`])
+        runInterruptibly(() => parseChallenges(header));
     });
   }
 });
