@@ -26,6 +26,12 @@ import { basicCredentials, type Registry, registryUser, startRegistry } from './
 const never = new AbortController().signal;
 const MEBIBYTE = 1024 * 1024;
 
+interface OpenOptions {
+  configJson?: string;
+  insecure?: string[];
+  mirrorPatience?: number;
+}
+
 suite('registries by way of their mirrors', {
   skip: skipUnless('docker-registry', 'openssl'),
   timeout: 90_000,
@@ -72,7 +78,10 @@ suite('registries by way of their mirrors', {
   afterEach(() => Promise.all(opened.map((registries) => registries.close())));
 
   /** The registries by the text of a settings file. */
-  async function open(toml: string, configJson = '{}', insecure = [origin.host]): Promise<Registries> {
+  async function open(
+    toml: string,
+    { configJson = '{}', insecure = [origin.host], mirrorPatience }: OpenOptions = {},
+  ): Promise<Registries> {
     const file = join(folder.path, 'settings.toml');
     await writeFile(file, `insecure_registries = ${JSON.stringify(insecure)}\n${toml}`);
     await writeFile(join(folder.path, 'config.json'), configJson);
@@ -91,7 +100,7 @@ suite('registries by way of their mirrors', {
         { write: (line) => log.push((JSON.parse(line) as { msg: string }).msg) },
       ),
       userAgent: 'test',
-      mirrorPatience: 500,
+      ...(mirrorPatience !== undefined && { mirrorPatience }),
     });
     opened.push(registries);
     return registries;
@@ -216,12 +225,14 @@ suite('registries by way of their mirrors', {
   });
 
   test('a mirror that hangs, before or within a blob, is given up', async () => {
+    // Real time, because undici measures it.
+    const mirrorPatience = 1000;
     mirror.inject(() => ({ kind: 'stall', after: 0 }));
-    await check(await open(mirrored(mirror.url)));
+    await check(await open(mirrored(mirror.url), { mirrorPatience }));
     assert.equal(mirror.requests.length, 1);
 
     mirror.inject(({ path }) => (path.includes('/blobs/') ? { kind: 'stall', after: MEBIBYTE } : undefined));
-    await check(await open(mirrored(mirror.url)));
+    await check(await open(mirrored(mirror.url), { mirrorPatience }));
     assert.match(origin.requests.at(-1)?.headers.range ?? '', /^bytes=\d+-/);
   });
 
@@ -283,10 +294,9 @@ suite('registries by way of their mirrors', {
     const auth = Buffer.from(`${registryUser.name}:${registryUser.password}`).toString('base64');
     const other = Buffer.from('bob:builder').toString('base64');
     await check(
-      await open(
-        mirrored(front.url),
-        JSON.stringify({ auths: { [front.host]: { auth }, [origin.host]: { auth: other } } }),
-      ),
+      await open(mirrored(front.url), {
+        configJson: JSON.stringify({ auths: { [front.host]: { auth }, [origin.host]: { auth: other } } }),
+      }),
     );
     assert.deepEqual(origin.requests, []);
     const sent = new Set(front.requests.map(({ headers }) => headers.authorization));
@@ -365,7 +375,10 @@ suite('registries by way of their mirrors', {
     const credentials = JSON.stringify({ auths: { [hidden.host]: { auth } } });
     const read = async (...allow: string[]): Promise<string> => {
       const insecure = [origin.host, first.host, hidden.host];
-      const { client } = await open(`allow = ${JSON.stringify(allow)}\n`, credentials, insecure);
+      const { client } = await open(`allow = ${JSON.stringify(allow)}\n`, {
+        configJson: credentials,
+        insecure,
+      });
       return (await client.manifest(parseReference(`${first.host}/any/app`), 'one', never)).digest;
     };
     const { digest } = published.descriptor;

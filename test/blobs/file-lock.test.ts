@@ -82,9 +82,7 @@ suite('a lock of a file', () => {
     // An exclusive file beside the lock shows two holders at once.
     const contend = script(`
       import { closeSync, openSync, rmSync } from 'node:fs';
-      const until = performance.now() + 700;
-      let times = 0;
-      while (performance.now() < until) {
+      for (let times = 0; times < 50; ) {
         const lock = tryLock(path);
         if (lock === undefined) continue;
         closeSync(openSync(path + '.held', 'wx'));
@@ -92,13 +90,10 @@ suite('a lock of a file', () => {
         times += 1;
         lock.release();
       }
-      console.log(times);
     `);
     const path = join(folder.path, 'lock');
     const results = await Promise.all([1, 2, 3].map(() => run(process.execPath, [...contend, path])));
     for (const { code, stderr } of results) assert.equal(code, 0, stderr);
-    const times = results.map(({ stdout }) => Number(stdout)).reduce((sum, count) => sum + count);
-    assert.ok(times > 0);
     const lock = tryLock(path);
     assert.ok(lock, 'nobody holds it any more');
     lock.release();

@@ -1,19 +1,18 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, get } from 'node:http';
+import { createServer, get, type ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import { suite, test } from 'node:test';
+import { suite, type TestContext, test } from 'node:test';
+import { setImmediate as immediate } from 'node:timers/promises';
 import { keepAlive } from '../../src/http/keep-alive.ts';
 import { skipUnless } from '../support/packages.ts';
 import { run, temporaryFolder, waitFor } from '../support/process.ts';
 import { FILE, sampleArchive, speak, startServer } from './samples.ts';
 
-/** A server whose answers take until so many interim responses could have been sent. */
-async function slowServer(interval: number, interims: number) {
+/** A server whose answers come when the given work is done. */
+async function slowServer(interval: number, work: (response: ServerResponse) => Promise<void>) {
   const server = createServer(async (_request, response) => {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    setTimeout(resolve, interval * (interims + 0.5));
-    await keepAlive(response, promise, interval);
+    await keepAlive(response, work(response), interval);
     response.setHeader('content-length', 5);
     response.end('hello');
   });
@@ -31,17 +30,39 @@ async function slowServer(interval: number, interims: number) {
   };
 }
 
+const INTERVAL_MS = 45_000;
+
+/** A server whose answers take three intervals and a half, which pass at once. */
+function quickServer({ mock }: TestContext) {
+  mock.timers.enable({ apis: ['setInterval'] });
+  return slowServer(INTERVAL_MS, async () => {
+    await immediate();
+    mock.timers.tick(3.5 * INTERVAL_MS);
+  });
+}
+
 suite('an answer that takes its time', () => {
   test('wget waits past its timeout', { skip: skipUnless('wget') }, async () => {
-    await using server = await slowServer(400, 3);
+    // Real time, because wget itself has to wait for more than its timeout.
+    await using server = await slowServer(400, async (response) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const writeProcessing = response.writeProcessing.bind(response);
+      let interims = 0;
+      response.writeProcessing = () => {
+        writeProcessing();
+        interims += 1;
+        if (interims === 3) resolve();
+      };
+      await promise;
+    });
     const options = ['--quiet', '--tries=1', '--read-timeout=1', '-O', '-'];
     const { code, stdout, stderr } = await run('wget', [...options, server.url]);
     assert.equal(code, 0, stderr);
     assert.equal(stdout, 'hello');
   });
 
-  test('curl and aria2c pass over it', { skip: skipUnless('curl', 'aria2c') }, async () => {
-    await using server = await slowServer(20, 3);
+  test('curl and aria2c pass over it', { skip: skipUnless('curl', 'aria2c') }, async (context) => {
+    await using server = await quickServer(context);
     const { stdout, stderr } = await run('curl', ['-sSv', server.url]);
     assert.equal(stdout, 'hello');
     assert.match(stderr, /^< HTTP\/1\.1 102 Processing/m);
@@ -50,8 +71,8 @@ suite('an answer that takes its time', () => {
     assert.equal(got.code, 0, got.stdout);
   });
 
-  test('who is not known to wait gets the answer alone, and so does HTTP/1.0', async () => {
-    await using server = await slowServer(20, 3);
+  test('who is not known to wait gets the answer alone, and so does HTTP/1.0', async (context) => {
+    await using server = await quickServer(context);
     for (const request of [
       'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nUser-Agent: python-requests/2\r\n\r\n',
       'GET / HTTP/1.0\r\nUser-Agent: curl/8\r\n\r\n',
@@ -89,7 +110,7 @@ suite('an answer that takes its time', () => {
       const answered = once(request, 'response');
       await waitFor(() => isWaiting, { what: 'the work' });
       for (const times of [1, 2]) {
-        context.mock.timers.tick(45_000);
+        context.mock.timers.tick(INTERVAL_MS);
         await waitFor(() => interims.length === times, { what: 'the interim response' });
       }
       assert.deepEqual(interims, [102, 102]);

@@ -100,7 +100,7 @@ suite('an index of patterns', () => {
     ['docker.io/org#/app', 0],
     ['org#.example/**', 0],
     ['quay.io/org#/*', 0],
-    ['*/org#/app', 1],
+    ['*.io/org#/app', 1],
     ['registry.lan/?*/org#', 1],
     // Each of these has to be matched by itself, with a regular expression.
     ['registry.lan/*-org#/app', 10_000],

@@ -1,11 +1,11 @@
 /** `npm run demo`: a registry with one image and DockerProxy in front of it, until Ctrl-C. */
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { startDockerProxy } from './dockerproxy.ts';
 import { index } from './images.ts';
 import { skipUnless } from './packages.ts';
 import { push } from './push.ts';
 import { startRegistry } from './registry.ts';
+import { reservePort } from './reserve-port.ts';
 import { busyboxImage } from './standard-images.ts';
 
 const usualPort = 8080;
@@ -24,7 +24,7 @@ async function main(): Promise<void> {
   await push(registry.url, 'library/busybox', 'latest', index(images, { attestations: true }));
   await using proxy = await startDockerProxy({
     env: {
-      DOCKERPROXY_PORT: String((await isFree(usualPort)) ? usualPort : 0),
+      DOCKERPROXY_PORT: String(await reservePort('127.0.0.1', usualPort).catch(() => 0)),
       DOCKERPROXY_ALLOW: `${registry.host}/**`,
       DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
       DOCKERPROXY_LOG_LEVEL: 'info',
@@ -55,15 +55,6 @@ The same for another processor, or straight into the engine:
 
 Ctrl-C stops everything and leaves nothing behind.
 `;
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  const free = await new Promise<boolean>((resolve) => {
-    server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
-  });
-  if (free) await new Promise((resolve) => server.close(resolve));
-  return free;
 }
 
 await main();

@@ -114,16 +114,19 @@ export async function temporaryFolder(): Promise<TemporaryFolder> {
   return { path, [Symbol.asyncDispose]: () => removeTree(path) };
 }
 
+/** The clock of the process, even while a test mocks it. */
+const realTime = performance.now.bind(performance);
+
 /** Polls until the condition gives a truthy value, which it returns. An error it throws ends the wait. */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
   { timeout = 30_000, what = 'the condition' }: { timeout?: number; what?: string } = {},
 ): Promise<NonNullable<Exclude<T, false>>> {
-  const deadline = performance.now() + timeout;
+  const deadline = realTime() + timeout;
   for (;;) {
     const value = await condition();
     if (value) return value as NonNullable<Exclude<T, false>>;
-    if (performance.now() > deadline) throw new Error(`waited ${timeout} ms for ${what}`);
+    if (realTime() > deadline) throw new Error(`waited ${timeout} ms for ${what}`);
     await pause(10);
   }
 }

@@ -3,15 +3,16 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 /**
  * Reserves a TCP port of a loopback address, 127.0.0.1 by default, for a program that cannot tell which port the
- * kernel gave it, or has to start again at the same port. The kernel chooses the port. An idle connection to it then
+ * kernel gave it, or has to start again at the same port. The kernel chooses the port unless it is given. An idle connection to it then
  * stays open until this process ends, so that the kernel gives the port neither to another server nor to an outgoing
  * connection. A server that sets SO_REUSEADDR, as Node.js, Go, nginx, HAProxy and Redis do, may listen there.
  *
+ * @throws Error `EADDRINUSE`
  * @see https://man7.org/linux/man-pages/man7/socket.7.html
  */
-export async function reservePort(address = '127.0.0.1'): Promise<number> {
+export async function reservePort(address = '127.0.0.1', wanted = 0): Promise<number> {
   const server = createServer();
-  await once(server.listen(0, address), 'listening');
+  await once(server.listen(wanted, address), 'listening');
   const { port } = server.address() as AddressInfo;
   const client = connect(port, address);
   const [accepted] = (await once(server, 'connection')) as [Socket];

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { parseReference } from '../../../src/oci/reference.ts';
-import { createEngine, type Engine, type EngineFacts } from '../../../src/sources/engine/engine.ts';
+import {
+  createEngine,
+  type Engine,
+  type EngineFacts,
+  type PullOrder,
+} from '../../../src/sources/engine/engine.ts';
 import { type FakeEngine, type FakeEngineOptions, startFakeEngine } from '../../support/fake-engine.ts';
 import { waitFor } from '../../support/process.ts';
 
@@ -126,15 +131,21 @@ suite('a pull and a save', () => {
     });
   }
 
-  test('while a layer is unpacked, silence means nothing', async () => {
+  test('while a layer is unpacked, silence means nothing', async ({ mock }) => {
+    mock.timers.enable({ apis: ['setTimeout'] });
     await using fake = await startFakeEngine(OLD);
     fake.publish('127.0.0.1:1/a:latest', ['linux/amd64']);
-    const { engine } = clientOf(fake, 50);
+    const { engine } = clientOf(fake, 1000);
     const { promise: longer, resolve } = Promise.withResolvers<void>();
+    const { promise: unpacking, resolve: unpack } = Promise.withResolvers<void>();
     const extracting = { id: 'b', status: 'Extracting', progressDetail: { current: 1, total: 9 } };
     fake.report([downloading, extracting], longer);
-    setTimeout(resolve, 200);
-    await engine.pull(order, never);
+    const onProgress: PullOrder['onProgress'] = ({ isFetching }) => isFetching || unpack();
+    const pulled = engine.pull({ ...order, onProgress }, never);
+    await unpacking;
+    mock.timers.tick(60_000);
+    resolve();
+    await pulled;
   });
 
   test('a saved archive that nobody reads leaves nothing open', async () => {
