@@ -26,6 +26,8 @@ export interface Dockerd extends AsyncDisposable {
   containerdAddress: string;
   /** Runs ctr against it, in the namespace `test` unless `-n` says otherwise. */
   ctr(...args: string[]): Promise<RunResult>;
+  /** The variables by which `docker` and `ctr` find this engine. */
+  readonly env: Readonly<Record<string, string>>;
   /** Runs a shell's command in a folder, whose `docker` and `ctr` are these. */
   sh(command: string, folder: string): Promise<RunResult>;
 }
@@ -34,6 +36,8 @@ export interface Podman extends AsyncDisposable {
   /** Serves Docker's API, by `podman system service`, on a socket that comes back as `unix://…`. */
   serve(): Promise<{ dockerHost: string } & AsyncDisposable>;
   podman(...args: string[]): Promise<RunResult>;
+  /** The variables by which `podman` finds its folders and settings. */
+  readonly env: Readonly<Record<string, string>>;
   /** Runs a shell's command in a folder, whose `podman` is this one. */
   sh(command: string, folder: string): Promise<RunResult>;
 }
@@ -91,6 +95,13 @@ export async function startDockerd(
     throw error;
   });
   const containerdAddress = inside('exec/containerd/containerd.sock');
+  const own = {
+    DOCKER_CONFIG: inside('client'),
+    DOCKER_HOST: dockerHost,
+    DOCKER_CONTEXT: '',
+    CONTAINERD_ADDRESS: containerdAddress,
+    CONTAINERD_NAMESPACE: 'test',
+  };
   return {
     dockerHost,
     socket,
@@ -115,17 +126,9 @@ export async function startDockerd(
         env: { ...process.env, CONTAINERD_NAMESPACE: 'test' },
         timeout: 120_000,
       }),
+    env: own,
     sh: (command, cwd) =>
-      run('sh', ['-c', command], {
-        cwd,
-        env: {
-          ...env,
-          DOCKER_HOST: dockerHost,
-          CONTAINERD_ADDRESS: containerdAddress,
-          CONTAINERD_NAMESPACE: 'test',
-        },
-        timeout: 120_000,
-      }),
+      run('sh', ['-c', command], { cwd, env: { ...process.env, ...own }, timeout: 120_000 }),
     [Symbol.asyncDispose]: async () => {
       // Else dockerd gives each container ten seconds to end.
       const containers = (await docker('ps', '--quiet')).stdout.split('\n').filter(Boolean);
@@ -167,15 +170,16 @@ export async function startPodman(options: EngineOptions = {}): Promise<Podman> 
   const stored = Object.entries(storage).map(([name, value]) => `${name} = ${quoted(value)}`);
   await writeFile(inside('storage.conf'), `[storage]\n${stored.join('\n')}\n`);
   await writeFile(inside('auth.json'), '{}');
-  const env = {
-    ...process.env,
+  const own = {
     CONTAINERS_CONF: inside('containers.conf'),
     CONTAINERS_STORAGE_CONF: inside('storage.conf'),
     CONTAINERS_REGISTRIES_CONF: inside('registries.conf'),
     REGISTRY_AUTH_FILE: inside('auth.json'),
     TMPDIR: folder.path,
   };
+  const env = { ...process.env, ...own };
   return {
+    env: own,
     serve: async () => {
       const socket = inside('podman.sock');
       const service = ['system', 'service', '--time=0', `unix://${socket}`];
