@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
+import { temporaryCertificate } from '../../src/tls/self-signed-provider.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
@@ -17,9 +21,10 @@ import {
 } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
-import { type Registry, startRegistry } from '../support/registry.ts';
+import { type Registry, registryUser, startRegistry } from '../support/registry.ts';
 import { createSigner, signatureTag, signed } from '../support/signatures.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
+import { startTokenServer } from '../support/token-server.ts';
 
 const entryPoint = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const SIZE = 6_000_000;
@@ -227,6 +232,70 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     }
     const nowhere = await save(folder.path, name, '--metalink');
     assert.match(nowhere.stderr, /^A metalink says where the file is: name the services with --replicas/);
+  });
+
+  test('fetches from a private registry by a token server at another private address, if --allow names it', async () => {
+    await using folder = await temporaryFolder();
+    const pair = temporaryCertificate(['127.0.0.1'], Date.now());
+    await using tokens = await startTokenServer({ anonymous: () => false });
+    const inside = Number(new URL(tokens.url).port);
+    const front = createTlsServer(pair, (socket) => {
+      const onward = connect(inside, '127.0.0.1').on('error', () => socket.destroy());
+      socket
+        .on('error', () => onward.destroy())
+        .pipe(onward)
+        .pipe(socket);
+    });
+    await once(front.listen(0, '127.0.0.1'), 'listening');
+    const host = `127.0.0.1:${(front.address() as AddressInfo).port}`;
+    await using closed = await startRegistry({ auth: { ...tokens.auth, realm: `https://${host}/token` } });
+    await standardImages({ url: closed.url, headers: tokens.headers });
+    const authority = join(folder.path, 'authority.pem');
+    await writeFile(authority, pair.cert);
+    const auth = btoa(`${registryUser.name}:${registryUser.password}`);
+    await writeFile(join(folder.path, 'config.json'), JSON.stringify({ auths: { [closed.host]: { auth } } }));
+    const env = {
+      ...environment(),
+      DOCKERPROXY_INSECURE_REGISTRIES: closed.host,
+      DOCKER_CONFIG: folder.path,
+      NODE_EXTRA_CA_CERTS: authority,
+    };
+    const saveClosed = (...args: string[]): Promise<RunResult> =>
+      run(process.execPath, commandLine([`${closed.host}/library/busybox`, ...args]), {
+        env,
+        cwd: folder.path,
+      });
+    try {
+      const refused = await saveClosed();
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, new RegExp(`${host}.*address is not public`));
+      const saved = await saveClosed('--allow', `${host}/**`, '--deny', `${closed.host}/**`);
+      assert.equal(saved.code, 0, saved.stderr);
+      assert.ok((await readdir(folder.path)).includes('busybox.tar'));
+      assert.deepEqual(new Set(tokens.requests.map(({ user }) => user)), new Set([registryUser.name]));
+    } finally {
+      front.close();
+    }
+  });
+
+  test('reads /etc/dockerproxy/dockerproxy.toml as root', { skip: skipUnless('namespaces') }, async () => {
+    await using folder = await temporaryFolder();
+    const etc = join(folder.path, 'etc');
+    await mkdir(join(etc, 'dockerproxy'), { recursive: true });
+    await writeFile(
+      join(etc, 'dockerproxy', 'dockerproxy.toml'),
+      `insecure_registries = ["${upstream.host}"]\n`,
+    );
+    const { DOCKERPROXY_INSECURE_REGISTRIES: _, ...env } = environment();
+    // A mount namespace of its own, whose /etc nobody else sees.
+    const script = 'mount --bind "$1" /etc && shift && exec "$@"';
+    const command = [process.execPath, ...commandLine([`${upstream.host}/library/busybox`])];
+    const saved = await run('unshare', ['--mount', 'sh', '-c', script, 'sh', etc, ...command], {
+      env,
+      cwd: folder.path,
+    });
+    assert.equal(saved.code, 0, saved.stderr);
+    assert.ok((await readdir(folder.path)).includes('busybox.tar'));
   });
 
   test('what cannot be had, or written, is told in words', async () => {
