@@ -101,7 +101,7 @@ suite('the modules that a command loads', { timeout: 120_000 }, () => {
       await server.stop();
       const { packages, builtins } = await loadedIn(home.path, server.pid);
       assert.equal(packages.has('fastify'), workers === 1);
-      for (const name of ['dockerode', 'ioredis', 'greenlock', '@root/acme'])
+      for (const name of ['dockerode', 'ioredis', 'greenlock', '@root/acme', 'typebox'])
         assert.equal(packages.has(name), false, name);
       assert.equal(builtins.has(FETCH), false);
     }

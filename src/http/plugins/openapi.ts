@@ -1,9 +1,10 @@
 import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
-import { type TSchema, Type } from 'typebox';
+import type { TSchema } from 'typebox';
 import { MAX_IMAGES } from '../archive-query.ts';
 import { METALINK_TYPE } from '../metalink.ts';
 import { Problem, problemResponses } from '../problem-schema.ts';
+import { Type } from '../schema.ts';
 import { packFile, type StaticFile, sendFile } from '../static-file.ts';
 
 const PLATFORM = Type.Optional(

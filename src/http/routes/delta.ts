@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { Type } from 'typebox';
 import { CatalogueError } from '../../errors.ts';
 import { taggedName } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
@@ -11,6 +10,7 @@ import { downloadLimits } from '../download-limits.ts';
 import { downloadUrl } from '../download-url.ts';
 import { whenGone } from '../gone.ts';
 import { problemResponses } from '../problem-schema.ts';
+import { Type } from '../schema.ts';
 import { loadedName, tagCommands } from '../tag-commands.ts';
 
 const DeltaQuery = Type.Object(

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { type Static, Type } from 'typebox';
+import type { Static } from 'typebox';
 import { parsePlatform } from '../../oci/platform.ts';
 import { familiarReference, formatReference, parseReference, taggedName } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
@@ -9,6 +9,7 @@ import { downloadLimits } from '../download-limits.ts';
 import { downloadUrl } from '../download-url.ts';
 import { whenGone } from '../gone.ts';
 import { problemResponses } from '../problem-schema.ts';
+import { Type } from '../schema.ts';
 
 const ImageQuery = Type.Object(
   {

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { type Static, Type } from 'typebox';
+import type { Static } from 'typebox';
 import { problemResponses } from '../problem-schema.ts';
+import { Type } from '../schema.ts';
 
 /** What a client may know of this service before it asks for anything. */
 export const ServiceInfo = Type.Object(

@@ -1,9 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { type Static, Type } from 'typebox';
+import type { Static } from 'typebox';
 import type { Limits } from '../../policy/limits.ts';
 import type { RequestLimit } from '../../policy/request-limit.ts';
 import { clientOf, LIMITS_URL } from '../plugins/limits.ts';
 import { problemResponses } from '../problem-schema.ts';
+import { Type } from '../schema.ts';
 
 const count = (description: string) => Type.Integer({ minimum: 0, description });
 

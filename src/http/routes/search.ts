@@ -1,11 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { type Static, Type } from 'typebox';
+import type { Static } from 'typebox';
 import { CatalogueError } from '../../errors.ts';
 import type { Reference } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { RepositorySearch } from '../../sources/repository-search.ts';
 import { whenGone } from '../gone.ts';
 import { problemResponses } from '../problem-schema.ts';
+import { Type } from '../schema.ts';
 
 const SearchQuery = Type.Object(
   {

@@ -1,11 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { type Static, Type } from 'typebox';
+import type { Static } from 'typebox';
 import { CatalogueError, quote } from '../../errors.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
 import { indexAfter } from '../../oci/tag-order.ts';
 import { downloadLimits } from '../download-limits.ts';
 import { whenGone } from '../gone.ts';
 import { problemResponses } from '../problem-schema.ts';
+import { Type } from '../schema.ts';
 import type { CatalogueOptions } from './image.ts';
 
 const PAGE_SIZE = 50;

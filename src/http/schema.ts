@@ -1,0 +1,29 @@
+import type { TSchema, Type as TypeBox } from 'typebox';
+
+/** Keywords of JSON Schema, such as `description` and `minimum`. */
+type Keywords = object;
+
+const OPTIONAL = Symbol('optional');
+
+/**
+ * The constructors of TypeBox that schemas here are made by, with TypeBox's types. TypeBox itself compiles, checks and
+ * converts, too: it loads 373 modules, which take 0.2 s and 20 MB.
+ */
+export const Type = {
+  Array: (items: TSchema, keywords?: Keywords) => ({ type: 'array', items, ...keywords }),
+  Boolean: (keywords?: Keywords) => ({ type: 'boolean', ...keywords }),
+  Integer: (keywords?: Keywords) => ({ type: 'integer', ...keywords }),
+  Literal: (value: unknown, keywords?: Keywords) => ({ type: typeof value, const: value, ...keywords }),
+  Null: (keywords?: Keywords) => ({ type: 'null', ...keywords }),
+  Object: (properties: Record<string, TSchema>, keywords?: Keywords) => {
+    const required = Object.keys(properties).filter((name) => !(OPTIONAL in (properties[name] ?? {})));
+    return { type: 'object', ...(required.length > 0 && { required }), properties, ...keywords };
+  },
+  // Not enumerable, so that validators and documents don't see it.
+  Optional: (schema: TSchema) => Object.defineProperty({ ...schema }, OPTIONAL, { value: true }),
+  String: (keywords?: Keywords) => ({ type: 'string', ...keywords }),
+  Union: (anyOf: TSchema[], keywords?: Keywords) => ({ anyOf, ...keywords }),
+} as unknown as Pick<
+  typeof TypeBox,
+  'Array' | 'Boolean' | 'Integer' | 'Literal' | 'Null' | 'Object' | 'Optional' | 'String' | 'Union'
+>;
