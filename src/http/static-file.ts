@@ -4,11 +4,11 @@ import accepts from 'accepts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { evaluatePreconditions } from './preconditions.ts';
 
-/** A text in all encodings, compressed once and not for each request. */
+/** A text in all encodings. */
 export interface PackedText {
   readonly identity: Buffer;
-  /** Absent for a text that is too short to gain. */
-  readonly compressed: Readonly<Record<Encoding, Buffer>> | undefined;
+  /** Compresses the text on the first call for an encoding. Absent for a text that is too short to gain. */
+  readonly compressed: ((encoding: Encoding) => Buffer) | undefined;
 }
 
 /** A text that is served as it is. */
@@ -27,15 +27,27 @@ const THRESHOLD = 256;
 /** Higher qualities take ten times as long for some percent, and the pages are rendered again after a SIGHUP. */
 const BROTLI_QUALITY = 9;
 
-/** Compresses a text. */
+const COMPRESS: Readonly<Record<Encoding, (text: Buffer) => Buffer>> = {
+  br: (text) => brotliCompressSync(text, { params: { [constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY } }),
+  gzip: (text) => gzipSync(text),
+};
+
+/** Prepares a text for all encodings. Compressing everything at the start would take a third of the start. */
 export function packText(text: string | Buffer): PackedText {
   const identity = Buffer.from(text);
   if (identity.length < THRESHOLD) return { identity, compressed: undefined };
-  const params = { [constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY };
-  return { identity, compressed: { br: brotliCompressSync(identity, { params }), gzip: gzipSync(identity) } };
+  const done = new Map<Encoding, Buffer>();
+  return {
+    identity,
+    compressed(encoding) {
+      const packed = done.get(encoding) ?? COMPRESS[encoding](identity);
+      done.set(encoding, packed);
+      return packed;
+    },
+  };
 }
 
-/** Compresses a text and computes its validator. @param type its media type */
+/** Prepares a text for all encodings and computes its validator. @param type its media type */
 export function packFile(text: string, type: string): StaticFile {
   const hash = createHash('sha256').update(text).digest('base64url');
   return { ...packText(text), type, etag: `"${hash.slice(0, 22)}"` };
@@ -65,5 +77,5 @@ export function negotiateEncoding(
   const encoding = compressed && ENCODINGS.find((one) => accepts(request.raw).encoding([one]) === one);
   if (compressed === undefined || encoding === undefined) return identity;
   reply.header('content-encoding', encoding);
-  return compressed[encoding];
+  return compressed(encoding);
 }
