@@ -56,27 +56,40 @@ function header(name: string, size: number, type: keyof typeof MODES): Uint8Arra
   ]);
 }
 
+/** Headers of each type without a name, a size and a checksum: a request has a dozen headers. */
+const BLANK: Readonly<Record<keyof typeof MODES, Uint8Array>> = {
+  '0': blankHeader('0'),
+  '5': blankHeader('5'),
+  x: blankHeader('x'),
+};
+
 function ustarHeader(name: string, size: number, type: keyof typeof MODES): Uint8Array {
+  const block = BLANK[type].slice();
+  encoder.encodeInto(name, block.subarray(0, NAME_MAX));
+  writeSize(block.subarray(124, 136), size);
+  let checksum = 0;
+  for (const byte of block) checksum += byte;
+  encoder.encodeInto(`${checksum.toString(8).padStart(6, '0')}\0 `, block.subarray(148));
+  return block;
+}
+
+function blankHeader(type: keyof typeof MODES): Uint8Array {
   const block = new Uint8Array(BLOCK);
   const write = (text: string, at: number): void => block.set(encoder.encode(text), at);
-  write(name, 0);
   write(MODES[type], 100);
   write('0000000\0', 108);
   write('0000000\0', 116);
-  writeSize(block.subarray(124, 136), size);
   write('00000000000\0', 136);
   write('        ', 148);
   write(type, 156);
   write('ustar\x0000', 257);
-  const checksum = block.reduce((sum, byte) => sum + byte, 0);
-  write(`${checksum.toString(8).padStart(6, '0')}\0 `, 148);
   return block;
 }
 
 /** Octal up to 8 GiB; above, the base-256 form that GNU tar introduced and every reader in use knows. */
 function writeSize(field: Uint8Array, size: number): void {
   if (size <= OCTAL_SIZE_MAX) {
-    field.set(encoder.encode(`${size.toString(8).padStart(11, '0')}\0`));
+    encoder.encodeInto(`${size.toString(8).padStart(11, '0')}\0`, field);
     return;
   }
   field[0] = 0x80;

@@ -102,7 +102,7 @@ export async function createServer({
   limitConnections(app.server, connections, logger);
   closeGracefully(app, drain);
   measureRequests(app, meter);
-  await securityHeaders(app);
+  securityHeaders(app);
   if (tls?.isTrusted) demandHttps(app);
   refuseOddRequests(app);
   admitClients(app, clients);

@@ -1,29 +1,41 @@
-import helmet from '@fastify/helmet';
 import type { FastifyInstance } from 'fastify';
 
+/** What these pages need, so that nothing else runs in them: no inline script or style, no frame, nothing from elsewhere. */
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join(';');
+
 /**
- * Tells browsers what these pages need, so that nothing else runs in them: no inline script or style, no frame, nothing
- * from elsewhere. HSTS belongs to whoever knows of the certificate.
+ * The headers of Helmet. HSTS belongs to whoever knows of the certificate.
  *
+ * @see https://helmetjs.github.io
  * @see https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP
  */
-export async function securityHeaders(app: FastifyInstance): Promise<void> {
-  await app.register(helmet, {
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'none'"],
-        scriptSrc: ["'self'"],
-        styleSrc: ["'self'"],
-        imgSrc: ["'self'"],
-        connectSrc: ["'self'"],
-        formAction: ["'self'"],
-        baseUri: ["'none'"],
-        frameAncestors: ["'none'"],
-      },
-    },
-    strictTransportSecurity: false,
-    xFrameOptions: { action: 'deny' },
-    referrerPolicy: { policy: 'no-referrer' },
+const HEADERS = Object.entries({
+  'content-security-policy': CONTENT_SECURITY_POLICY,
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'origin-agent-cluster': '?1',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-dns-prefetch-control': 'off',
+  'x-download-options': 'noopen',
+  'x-frame-options': 'DENY',
+  'x-permitted-cross-domain-policies': 'none',
+  'x-xss-protection': '0',
+});
+
+/** Adds the same security headers to every response. Helmet would put them together for each request. */
+export function securityHeaders(app: FastifyInstance): void {
+  app.addHook('onRequest', (_request, { raw }, done) => {
+    for (const [name, value] of HEADERS) raw.setHeader(name, value);
+    done();
   });
 }

@@ -33,6 +33,12 @@ suite('security headers', { timeout: 600_000 }, () => {
       assert.equal(answer.header('x-frame-options'), 'DENY');
       assert.equal(answer.header('referrer-policy'), 'no-referrer');
       assert.equal(answer.header('cross-origin-opener-policy'), 'same-origin');
+      assert.equal(answer.header('cross-origin-resource-policy'), 'same-origin');
+      assert.equal(answer.header('origin-agent-cluster'), '?1');
+      assert.equal(answer.header('x-dns-prefetch-control'), 'off');
+      assert.equal(answer.header('x-download-options'), 'noopen');
+      assert.equal(answer.header('x-permitted-cross-domain-policies'), 'none');
+      assert.equal(answer.header('x-xss-protection'), '0');
       assert.equal(answer.header('x-powered-by'), undefined);
       assert.equal(answer.header('server'), undefined);
     });
