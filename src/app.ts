@@ -143,7 +143,7 @@ export async function createApp(
     drain,
     source: images.source,
     addresses: () => ({ replicas: current.replicas, domains: current.domains }),
-    checksums: createChecksums(config.cacheSize === 0 ? undefined : config.cacheDir),
+    checksums: createChecksums(config.cacheSize === 0 ? undefined : config.cacheDir, caches),
     catalogue: images.catalogue,
     search: search?.find,
     allowlist,

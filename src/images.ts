@@ -21,6 +21,7 @@ import { type CredentialStore, createDockerConfigCredentials } from './registry/
 import { createDiskShelf } from './registry/disk-shelf.ts';
 import { rememberingBlobs } from './registry/known-blobs.ts';
 import { createManifestStore, type Shelf } from './registry/manifest-store.ts';
+import { keepingManifests } from './registry/memory-shelf.ts';
 import { createRedisShelf } from './registry/redis-shelf.ts';
 import { createSharedManifestStore } from './registry/shared-manifest-store.ts';
 import { keepingSmallBlobs } from './registry/small-blobs.ts';
@@ -134,7 +135,11 @@ export async function openImages(
       ? keepingSmallBlobs({ client: upstream.client, caches })
       : createCachingClient({
           ...{ client: upstream.client, blobs, staleIfError, tagTtl, now: Date.now },
-          ...rememberedBy(createDiskShelf(cacheDir, blobs.storage.reserve), config, redis),
+          ...rememberedBy(
+            keepingManifests(createDiskShelf(cacheDir, blobs.storage.reserve), caches),
+            config,
+            redis,
+          ),
         });
   const client = budgets.charge(rememberingBlobs({ client: caching, caches }));
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;

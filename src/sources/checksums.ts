@@ -3,11 +3,17 @@ import { readFile, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import type { Partition } from '../archive/parts.ts';
+import type { MemoryCaches } from '../memory-caches.ts';
 import { replaceFile } from '../replace-file.ts';
 import { createSingleFlight } from '../single-flight.ts';
 import { send } from '../streams.ts';
 import type { Archive } from './image-source.ts';
 import { createPartHasher, isSome, type PartHashes } from './part-hasher.ts';
+
+/** Bytes of the hashes in memory, and milliseconds that they, and the knowledge that there are none, stay there. */
+const KNOWN_LIMIT = 512 * 1024;
+const KNOWN_MS = 60_000;
+const MISSING_MS = 1_000;
 
 /** What is told of the bytes that are hashed, to whoever counts them. */
 export type OnChunk = (chunk: Uint8Array) => void;
@@ -40,18 +46,29 @@ export interface Checksums {
  *
  *     checksums/5e/5eaf…     a hash a line
  *
+ * What is in use stays in memory, too: each download asks.
+ *
  * @param folder undefined: nothing is kept
  */
-export function createChecksums(folder: string | undefined): Checksums {
+export function createChecksums(folder: string | undefined, caches: MemoryCaches): Checksums {
   const share = createSingleFlight<readonly PartHashes[]>();
   const waiting = new Map<string, Set<OnChunk>>();
+  const known = caches.open<PartHashes>({ name: 'checksums', limit: KNOWN_LIMIT, ttl: KNOWN_MS });
+  // Another process may compute them meanwhile.
+  const missing = caches.open<true>({ name: 'checksums', limit: KNOWN_LIMIT, ttl: MISSING_MS });
 
   const find = async (etag: string, partition: Partition): Promise<PartHashes | undefined> => {
-    if (folder === undefined) return undefined;
-    const path = pathOf(folder, keyOf(etag, partition));
+    const key = keyOf(etag, partition);
+    const found = known.get(key);
+    if (found !== undefined || folder === undefined || missing.get(key)) return found;
+    const path = pathOf(folder, key);
     const text = await readFile(path, 'utf8').catch(() => '');
     const hashes = text.split('\n').filter((line) => /^[0-9a-f]{64}$/.test(line));
-    if (hashes.length !== partition.count || !isSome(hashes)) return undefined;
+    if (hashes.length !== partition.count || !isSome(hashes)) {
+      missing.set(key, true);
+      return undefined;
+    }
+    known.set(key, hashes);
     const now = new Date();
     // Where it cannot be written, as on a disk mounted read-only, it is as good.
     await utimes(path, now, now).catch(() => {});
@@ -60,8 +77,10 @@ export function createChecksums(folder: string | undefined): Checksums {
 
   const keep = async (etag: string, partition: Partition, hashes: PartHashes | undefined): Promise<void> => {
     if (folder === undefined || hashes === undefined) return;
+    const key = keyOf(etag, partition);
+    known.set(key, hashes);
     // Without it, the next one who asks has it computed again: no reason to fail this one.
-    await replaceFile(pathOf(folder, keyOf(etag, partition)), `${hashes.join('\n')}\n`).catch(() => {});
+    await replaceFile(pathOf(folder, key), `${hashes.join('\n')}\n`).catch(() => {});
   };
 
   const compute = async (
@@ -71,8 +90,8 @@ export function createChecksums(folder: string | undefined): Checksums {
     signal: AbortSignal,
   ): Promise<readonly PartHashes[]> => {
     const { etag } = archive;
-    const known = await Promise.all(partitions.map((partition) => find(etag, partition)));
-    if (areAll(known)) return known;
+    const before = await Promise.all(partitions.map((partition) => find(etag, partition)));
+    if (areAll(before)) return before;
     const hashes = await hashArchive(archive, partitions, signal, onChunk);
     await Promise.all(partitions.map((partition, at) => keep(etag, partition, hashes[at])));
     return hashes;

@@ -13,7 +13,7 @@ import type { Addresses } from '../../src/http/replicas.ts';
 import type { ServiceInfo } from '../../src/http/routes/info.ts';
 import { createServer } from '../../src/http/server.ts';
 import { parseAddressRange } from '../../src/ip-address.ts';
-import type { MemoryCaches } from '../../src/memory-caches.ts';
+import { createMemoryCaches, type MemoryCaches } from '../../src/memory-caches.ts';
 import { sha256 } from '../../src/oci/digest.ts';
 import { parseNamePattern } from '../../src/oci/name-pattern.ts';
 import { createAllowlist } from '../../src/policy/allowlist.ts';
@@ -229,7 +229,10 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     drain: setup.drain ?? createDrain(),
     logger: pino({ level: logLevel }, stream),
     source,
-    checksums: createChecksums(setup.checksumFolder),
+    checksums: createChecksums(
+      setup.checksumFolder,
+      createMemoryCaches(() => performance.now()),
+    ),
     addresses: () => setup.addresses ?? { replicas: [], domains: [] },
     catalogue: {
       describe: async () => sampleDetails(),

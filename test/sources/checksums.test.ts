@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
 import { type Partition, unparted } from '../../src/archive/parts.ts';
+import { createMemoryCaches } from '../../src/memory-caches.ts';
 import { type Checksums, createChecksums } from '../../src/sources/checksums.ts';
 import type { Archive } from '../../src/sources/image-source.ts';
 import { sampleArchive } from '../http/samples.ts';
@@ -13,6 +14,10 @@ import { temporaryFolder } from '../support/process.ts';
 const never = new AbortController().signal;
 const BYTES = Buffer.from(Array.from({ length: 5000 }, (_, at) => at % 251));
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+/** The checksums of a process, which knows nothing yet; `clock` is its time in milliseconds. */
+const anotherProcess = (folder: string | undefined, clock = () => 1): Checksums =>
+  createChecksums(folder, createMemoryCaches(clock));
 
 /** An archive that counts how often it is read, and waits until it may go on. */
 function countedArchive(gate: Promise<unknown> = Promise.resolve()) {
@@ -40,7 +45,7 @@ const compute = (checksums: Checksums, archive: Archive, parts: Partition = unpa
 
 suite('checksums', { timeout: 600_000 }, () => {
   test('of a whole archive, and of its parts', async () => {
-    const checksums = createChecksums(undefined);
+    const checksums = anotherProcess(undefined);
     const { archive } = countedArchive();
     assert.deepEqual(await compute(checksums, archive), [sha256(BYTES)]);
     for (const partSize of [512, 777, 1000, 2500, 4999]) {
@@ -56,22 +61,22 @@ suite('checksums', { timeout: 600_000 }, () => {
     await using folder = await temporaryFolder();
     const { archive } = countedArchive();
     const parts = unparted(archive.size);
-    assert.equal(await createChecksums(folder.path).find(archive.etag, parts), undefined);
-    await compute(createChecksums(folder.path), archive);
-    assert.deepEqual(await createChecksums(folder.path).find(archive.etag, parts), [sha256(BYTES)]);
-    assert.equal(await createChecksums(folder.path).find('"other"', parts), undefined);
+    assert.equal(await anotherProcess(folder.path).find(archive.etag, parts), undefined);
+    await compute(anotherProcess(folder.path), archive);
+    assert.deepEqual(await anotherProcess(folder.path).find(archive.etag, parts), [sha256(BYTES)]);
+    assert.equal(await anotherProcess(folder.path).find('"other"', parts), undefined);
     const half = { size: 5000, partSize: 2500, count: 2 };
-    assert.equal(await createChecksums(folder.path).find(archive.etag, half), undefined);
+    assert.equal(await anotherProcess(folder.path).find(archive.etag, half), undefined);
 
     const again = countedArchive();
-    assert.deepEqual(await compute(createChecksums(folder.path), again.archive), [sha256(BYTES)]);
+    assert.deepEqual(await compute(anotherProcess(folder.path), again.archive), [sha256(BYTES)]);
     assert.equal(again.reads, 0);
   });
 
   test('are computed once for however many want them at the same time, each of whom is told what is read', async () => {
     const gate = Promise.withResolvers<void>();
     const counted = countedArchive(gate.promise);
-    const checksums = createChecksums(undefined);
+    const checksums = anotherProcess(undefined);
     let [first, second] = [0, 0];
     const parts = unparted(BYTES.length);
     const left = new AbortController();
@@ -102,7 +107,7 @@ suite('checksums', { timeout: 600_000 }, () => {
 
   test('of an archive that breaks are none, and are computed when it is whole', async () => {
     await using folder = await temporaryFolder();
-    const checksums = createChecksums(folder.path);
+    const checksums = anotherProcess(folder.path);
     const broken = sampleArchive({
       size: BYTES.length,
       read: () =>
@@ -116,15 +121,30 @@ suite('checksums', { timeout: 600_000 }, () => {
     assert.deepEqual(await compute(checksums, countedArchive().archive), [sha256(BYTES)]);
   });
 
-  test('a file that is gone, or damaged, is as if it had never been there', async () => {
+  test('a file that is gone is as if it had never been there', async () => {
     await using folder = await temporaryFolder();
-    const checksums = createChecksums(folder.path);
     const counted = countedArchive();
-    await compute(checksums, counted.archive);
+    await compute(anotherProcess(folder.path), counted.archive);
     const [sub = ''] = await readdir(join(folder.path, 'checksums'));
     await rm(join(folder.path, 'checksums', sub), { recursive: true });
-    await compute(checksums, counted.archive);
+    await compute(anotherProcess(folder.path), counted.archive);
     assert.equal(counted.reads, 2);
+  });
+
+  test('are found in memory for a minute, and found a second after another process has computed them', async () => {
+    await using folder = await temporaryFolder();
+    let now = 1;
+    const one = anotherProcess(folder.path, () => now);
+    const { archive } = countedArchive();
+    const parts = unparted(BYTES.length);
+    assert.equal(await one.find(archive.etag, parts), undefined);
+    await compute(anotherProcess(folder.path), archive);
+    now += 1_001;
+    assert.deepEqual(await one.find(archive.etag, parts), [sha256(BYTES)]);
+    await rm(join(folder.path, 'checksums'), { recursive: true });
+    assert.deepEqual(await one.find(archive.etag, parts), [sha256(BYTES)]);
+    now += 60_001;
+    assert.equal(await one.find(archive.etag, parts), undefined);
   });
 
   test('keep nobody else waiting: the event loop turns between any two chunks', async () => {
@@ -149,7 +169,7 @@ suite('checksums', { timeout: 600_000 }, () => {
       if (!isOver) setImmediate(turn);
     };
     turn();
-    await compute(createChecksums(undefined), large);
+    await compute(anotherProcess(undefined), large);
     isOver = true;
     assert.ok(turns > 100, `${turns} turns of the event loop for 400 chunks`);
   });

@@ -114,10 +114,11 @@ export async function downloadRoutes(
       const archive = chosenPart(opened, parts, query.parts);
       setLinkHeader(reply, addresses);
       if (isSettled(request, reply, archive, query)) return reply;
-      const [hash] =
-        (await checksums.find(archive.etag, unparted(archive.size))) ??
-        (await checksums.find(opened.etag, parts))?.slice((query.parts?.number ?? 1) - 1) ??
-        [];
+      const ofPart = (await checksums.find(archive.etag, unparted(archive.size)))?.[0];
+      const hash =
+        query.parts === undefined
+          ? ofPart
+          : (ofPart ?? (await checksums.find(opened.etag, parts))?.[(query.parts.number ?? 1) - 1]);
       if (hash !== undefined) setDigestHeader(reply, hash);
       if (!isGet) return reply.header('content-length', archive.size).send();
       const range = setRangeHeaders(request, reply, archive);
