@@ -22,8 +22,9 @@ export const Type = {
   // Not enumerable, so that validators and documents don't see it.
   Optional: (schema: TSchema) => Object.defineProperty({ ...schema }, OPTIONAL, { value: true }),
   String: (keywords?: Keywords) => ({ type: 'string', ...keywords }),
+  Unsafe: (schema: object) => ({ ...schema }),
   Union: (anyOf: TSchema[], keywords?: Keywords) => ({ anyOf, ...keywords }),
 } as unknown as Pick<
   typeof TypeBox,
-  'Array' | 'Boolean' | 'Integer' | 'Literal' | 'Null' | 'Object' | 'Optional' | 'String' | 'Union'
+  'Array' | 'Boolean' | 'Integer' | 'Literal' | 'Null' | 'Object' | 'Optional' | 'String' | 'Union' | 'Unsafe'
 >;

@@ -12,6 +12,7 @@ suite('schemas', () => {
           kind: by.Union([by.Literal('docker'), by.Literal('oci')], { default: 'docker' }),
           size: by.Optional(by.Integer({ minimum: 0 })),
           tags: by.Array(by.Object({ name: by.String(), isNewest: by.Boolean() }), { maxItems: 3 }),
+          owner: by.Unsafe<object>({ $ref: 'Owner#' }),
           contact: by.Union([by.String(), by.Null()]),
           nothing: by.Object({ left: by.Optional(by.String({ description: 'Left out.' })) }),
         },
