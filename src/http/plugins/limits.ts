@@ -34,7 +34,6 @@ export async function limitRequests(app: FastifyInstance, limits: Limits): Promi
   const policies = policyHeader(limits);
   const limiter = limits.requests && (await createLimiter(app, limits.requests));
   const count: CountRequest = async (request, reply) => {
-    if (policies !== '') reply.header('ratelimit-policy', policies);
     if (limiter === undefined) return;
     await limiter.call(app, request, reply);
     const [remaining, reset] = ['remaining', 'reset'].map((name) => reply.getHeader(`ratelimit-${name}`));
@@ -43,22 +42,23 @@ export async function limitRequests(app: FastifyInstance, limits: Limits): Promi
   const countPage = createPageCounter(app, limits);
   const hook: onRequestAsyncHookHandler = async (request, reply) => {
     const { url = '' } = request.routeOptions;
-    if (url !== LIMITS_URL && /^\/(?:dl|api)(?:\/|$)/.test(url)) await count(request, reply);
-    else if (!isHealthCheck(url)) await countPage(request);
+    if (isHealthCheck(url)) return;
+    if (policies !== '') reply.header('ratelimit-policy', policies);
+    const isPage = url === LIMITS_URL || !/^\/(?:dl|api)(?:\/|$)/.test(url);
+    await (isPage ? countPage : count)(request, reply);
   };
   app.addHook('onRequest', hook);
   return count;
 }
 
 /** Counts a request for a page, or throws where it is one too many. */
-function createPageCounter(
-  app: FastifyInstance,
-  { pages }: Pick<Limits, 'pages'>,
-): (request: FastifyRequest) => Promise<void> {
-  return async (request) => {
+function createPageCounter(app: FastifyInstance, { pages }: Pick<Limits, 'pages'>): CountRequest {
+  return async (request, reply) => {
     if (pages === undefined) return;
     const client = clientOf(request);
     const { value, resetsIn } = await pages.count(client);
+    const left = Math.max(pages.limit - value, 0);
+    reply.header('ratelimit', `"pages";r=${left};t=${Math.ceil(resetsIn / 1000)}`);
     if (value <= pages.limit) return;
     if (value === pages.limit + 1) app.log.info({ client }, `${client} has reached the rate of pages`);
     throw pages.refusal(resetsIn);

@@ -65,7 +65,10 @@ suite('GET /api/v1/limits', { timeout: 600_000 }, () => {
   test('counts as a page, and reports what is left of these', async () => {
     await using server = await startServer({ limits: { pageRateLimit: { limit: 3, window: 60_000 } } });
     assert.equal((await limitsOf(server)).pages?.remaining, 2);
-    assert.equal((await server.get('/')).status, 200);
+    const page = await server.get('/');
+    assert.equal(page.status, 200);
+    assert.equal(page.header('ratelimit-policy'), '"pages";q=3;w=60');
+    assert.match(page.header('ratelimit') ?? '', /^"pages";r=1;t=\d+$/);
     assert.equal((await limitsOf(server)).pages?.remaining, 0);
   });
 
