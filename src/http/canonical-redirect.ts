@@ -27,6 +27,7 @@ export function redirectToDigests(
   return reply
     .headers({
       'cache-control': 'public, no-cache',
+      'content-length': '0',
       'docker-content-digest': archive.digests.join(', '),
       ...(notices.length > 0 && { 'dockerproxy-notice': notices.join('; ') }),
     })

@@ -17,6 +17,26 @@ const HOST = /^(?<host>[a-z0-9_][a-z0-9_.-]{0,252}|\[[0-9a-f:.]{2,45}\])(?<port>
 export function parseHost(header: string | undefined): Host | undefined {
   const { host, port = '' } = HOST.exec((header ?? '').toLowerCase())?.groups ?? {};
   // The pattern also matches what is no address, such as [:1] or 1.2.3.400, and no port, such as 70000.
-  if (host === undefined || URL.parse(`http://${host}${port}`) === null) return undefined;
+  const url = host === undefined ? null : URL.parse(`http://${host}${port}`);
+  if (host === undefined || url === null || host.includes('..')) return undefined;
+  // A URL reads 1.2.3 and 0x7f.1 as other addresses than other readers do.
+  if (!host.startsWith('[') && url.hostname !== host) return undefined;
   return { host, port: port === ':' ? '' : port };
+}
+
+/**
+ * Tells whether the target of a request is a path, or the URL of a path at the same host as in the Host header. For
+ * other URLs, a server has to ignore the Host header, and some proxies don't.
+ *
+ * @param host the Host header, where the request has one
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
+ */
+export function isAtHost(target: string, host: string | undefined): boolean {
+  if (target.startsWith('/')) return true;
+  const [, scheme = '', authority] = /^(https?):\/\/([^/?#]*)/i.exec(target) ?? [];
+  const named = parseHost(authority);
+  const stated = host === undefined ? named : parseHost(host);
+  if (named === undefined || stated === undefined) return false;
+  const portOf = ({ port }: Host): string => port || (scheme.toLowerCase() === 'https' ? ':443' : ':80');
+  return named.host === stated.host && portOf(named) === portOf(stated);
 }

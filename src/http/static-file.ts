@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import accepts from 'accepts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -64,7 +65,8 @@ export function sendFile(
   const { 'if-none-match': ifNoneMatch } = request.headers;
   reply.headers({ etag: `W/${etag}`, vary: [...vary, 'accept-encoding'].join(', ') });
   if (evaluatePreconditions({ ifMatch: undefined, ifNoneMatch }, etag) === 'not-modified')
-    return reply.status(304).send();
+    // Without a stream, Fastify would state a length of 0 for HEAD.
+    return reply.status(304).send(Readable.from([]));
   return reply.type(type).send(negotiateEncoding(request, reply, file));
 }
 

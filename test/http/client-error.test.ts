@@ -76,10 +76,30 @@ suite('requests that two readers could understand in two ways', { timeout: 600_0
     assert.equal((await server.get('/healthz', { expect: 'the-spanish-inquisition' })).status, 200);
   });
 
-  test('a request for a proxy, with the whole URL, is answered by its path', async () => {
+  const targets: [target: string, host: string, status: number][] = [
+    ['http://dl.example/dl?myimage=busybox', 'dl.example', 200],
+    ['http://DL.example:80/dl?myimage=busybox', 'dl.example', 200],
+    ['https://dl.example/dl?myimage=busybox', 'dl.example:443', 200],
+    ['http://dl.example:8080/dl?myimage=busybox', 'dl.example:8080', 200],
+    ['http://evil.example/dl?myimage=busybox', 'dl.example', 400],
+    ['http://dl.example:8080/dl?myimage=busybox', 'dl.example', 400],
+    ['http://dl.example@evil.example/dl?myimage=busybox', 'dl.example', 400],
+    ['http:///dl?myimage=busybox', 'dl.example', 400],
+    ['ftp://dl.example/dl?myimage=busybox', 'dl.example', 400],
+    ['*', 'dl.example', 400],
+    ['//evil.example/dl', 'dl.example', 404],
+  ];
+  for (const [target, host, status] of targets) {
+    test(`the target ${target} at ${host} gets ${status}`, async () => {
+      await using server = await startServer();
+      for (const method of ['GET', 'HEAD'])
+        assert.equal((await server.send(method, target, { host })).status, status, method);
+    });
+  }
+
+  test('a URL as the target stands in for a Host header that HTTP/1.0 lacks', async () => {
     await using server = await startServer();
-    const { status } = await server.get('http://elsewhere.example/dl?myimage=busybox');
-    assert.ok(status === 200 || status === 404, `${status}`);
+    assert.equal((await speak(server.port, 'GET http://dl.example/healthz HTTP/1.0\r\n\r\n')).status, 200);
   });
 
   test('an upgrade is not taken', async () => {
@@ -119,6 +139,16 @@ suite('the Host header', { timeout: 600_000 }, () => {
     'a%2fb',
     '-',
     '.',
+    'a..b',
+    '1.2.3',
+    '0x7f.1',
+    'a%',
+    '[fe80::1%eth0]',
+    '[v1.a]',
+    'a:-1',
+    'a:+80',
+    'b\u00fccher.example',
+    'x'.repeat(254),
   ];
   for (const host of refused) {
     test(`${JSON.stringify(host)} is refused`, async () => {
@@ -147,6 +177,8 @@ suite('the Host header', { timeout: 600_000 }, () => {
     'xn--bcher-kva.example',
     '1password',
     'a:',
+    'a:0',
+    '[::ffff:192.0.2.1]:80',
   ];
   for (const host of taken) {
     test(`${JSON.stringify(host)} is accepted`, async () => {

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
-import { parseHost } from '../host-header.ts';
+import { isAtHost, parseHost } from '../host-header.ts';
 
 /** Characters. Ten of the longest references, percent-encoded, fit. */
 const URL_MAX = 8 * 1024;
@@ -85,6 +85,12 @@ function refusalOf(request: FastifyRequest, isHost: (host: string) => boolean): 
     return new CatalogueError(
       'request-malformed',
       'The request does not name exactly one host in its Host header.',
+    );
+  }
+  if (!isAtHost(request.raw.url ?? '', request.raw.headers.host)) {
+    return new CatalogueError(
+      'request-malformed',
+      'The request target is neither a path nor a URL of the host in the Host header.',
     );
   }
   return undefined;

@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Partition, partition, unparted } from '../../archive/parts.ts';
 import { CatalogueError } from '../../errors.ts';
@@ -94,7 +94,8 @@ export async function downloadRoutes(
       if (opened.size === undefined) {
         if (isAbout || query.parts !== undefined) throw notKept();
         setLiveHeaders(request, reply, opened, query);
-        if (!isGet) return reply.send();
+        // Without a stream, Fastify would state a length of 0.
+        if (!isGet) return reply.send(Readable.from([]));
         const sending = await allowance.admit(opened, undefined);
         const stream = await keepAlive(reply.raw, opened.start(gone));
         observer?.begin(opened, undefined, stream);

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { parseStatusQuery, type QueryString } from '../archive-query.ts';
 import { downloadLimits } from '../download-limits.ts';
@@ -25,8 +26,8 @@ export async function statusRoutes(
       // nginx would buffer the events.
       reply.headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
       reply.type('text/event-stream; charset=utf-8');
-      // A HEAD request reads no events, so no archive is prepared for it.
-      if (request.method === 'HEAD') return reply.send();
+      // A HEAD request reads no events, so no archive is prepared for it. Without a stream, Fastify would state a length.
+      if (request.method === 'HEAD') return reply.send(Readable.from([]));
       const gone = whenGone(reply);
       await downloadLimits(limits, request, gone).takeSlot(query);
       const events = createEventStream();

@@ -36,6 +36,7 @@ suite('an archive that is made as it is sent', { timeout: 600_000 }, () => {
     await using server = await startServer({ open: () => liveArchive(start) });
     const { status, header } = await server.send('HEAD', DL);
     assert.deepEqual([status, header('content-type'), isBegun], [200, 'application/x-tar', false]);
+    assert.equal(header('content-length'), undefined);
   });
 
   test('what fails before the first byte is a problem, what fails later breaks the connection', async () => {
