@@ -96,7 +96,7 @@ check_machine() {
 	has_packages || check_npm
 }
 
-# A release includes its packages; a clone has them after npm ci.
+# A release includes its packages; a clone has them after npm run setup.
 has_packages() {
 	modules=$source/node_modules
 	[ -x "$modules/.bin/node" ] && [ -z "$(find "$source/package-lock.json" -newer "$modules/.package-lock.json")" ]
@@ -142,7 +142,7 @@ prune() {
 		const { readFileSync, rmSync } = require("node:fs");
 		const { packages } = JSON.parse(readFileSync("node_modules/.package-lock.json", "utf8"));
 		for (const [path, { dev }] of Object.entries(packages)) if (dev) rmSync(path, { recursive: true, force: true });
-	' || fail 'the packages of this clone are not whole: run npm ci'
+	' || fail 'the packages of this clone are incomplete: run npm run setup'
 	find node_modules -xtype l -path '*/.bin/*' -delete
 	find node_modules -mindepth 1 -type d -empty -delete
 	cd "$source"

@@ -10,6 +10,13 @@ const root = join(import.meta.dirname, '..', '..');
 const deploy = join(root, 'deploy');
 const install = (...args: string[]) => run('sh', [join(deploy, 'install.sh'), ...args]);
 
+/** Lists the files below a folder. */
+function filesBelow(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
 suite('install.sh', { timeout: 600_000 }, () => {
   test('shellcheck has nothing to say', { skip: skipUnless('shellcheck') }, async () => {
     const scripts = ['install.sh', 'release.sh', 'systemd/dockerproxy'].map((name) => join(deploy, name));
@@ -66,13 +73,15 @@ suite('install.sh', { timeout: 600_000 }, () => {
     const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
       scripts: Record<string, string>;
     };
-    const texts = ['install.sh', 'release.sh', 'Dockerfile'].map((name) =>
-      readFileSync(join(deploy, name), 'utf8'),
-    );
+    const files = ['README.md', 'deploy', 'docs', 'bin'].flatMap((name) => {
+      const path = join(root, name);
+      return name.endsWith('.md') ? [path] : filesBelow(path);
+    });
+    const texts = files.map((path) => readFileSync(path, 'utf8'));
     const installs = [...texts, ...Object.values(scripts)].flatMap(
-      (text) => text.match(/npm (?:ci|install) -.*/g) ?? [],
+      (text) => text.match(/\bnpm (?:ci|clean-install|i|install|exec)\b.*|\bnpx .*/g) ?? [],
     );
-    assert.equal(installs.length, 4);
+    assert.equal(installs.length, 5, installs.join('\n'));
     for (const line of installs) assert.match(line, / --ignore-scripts /);
   });
 
