@@ -8,7 +8,7 @@ import { type Dockerd, type Podman, startDockerd, startPodman } from '../support
 import { httpCall } from '../support/http-request.ts';
 import { index, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { findCommand, run, runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage } from '../support/standard-images.ts';
@@ -29,7 +29,6 @@ const NOT_RUN: readonly (readonly [RegExp, string])[] = [
   [/^npm run bench/, 'measures for minutes'],
   [/^npm run demo/, 'serves until Ctrl-C'],
   [/^docker save --platform/, 'needs Docker 28'],
-  [/\/dl\/status/, 'needs an engine as the source; see test/e2e/engine.test.ts'],
 ];
 const whyNotRun = (command: string): string | undefined =>
   NOT_RUN.find(([pattern]) => pattern.test(command))?.[1];
@@ -37,9 +36,9 @@ const whyNotRun = (command: string): string | undefined =>
 /** `npm start` and its variables: a service, whose settings are checked. */
 const SERVICE = /^(?:sudo )?((?:\w+=\S+ +)*)npm start(?: --(?= ))?/;
 
-/** The commands of each block of shell code; a command may have several lines. */
+/** The commands of each block of code for a shell or Windows; a command may have several lines. */
 function blocksOf(page: string): string[][] {
-  return [...read(page).matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block = '']) =>
+  return [...read(page).matchAll(/^```(?:sh|bat)\n([\s\S]*?)^```$/gm)].map(([, block = '']) =>
     block
       .replace(/\\\n\s*/g, '')
       .split('\n')
@@ -60,7 +59,7 @@ function pathsOf(page: string): string[] {
   const rows = read(page).match(/^\|.*\|$/gm) ?? [];
   return rows
     .flatMap((row) => [...row.matchAll(/`(?:GET )?(\/[^`]*)`/g)].map(([, path = '']) => path))
-    .filter((path) => !path.includes('…') && !path.startsWith('/dl/status'));
+    .filter((path) => !path.includes('…'));
 }
 
 suite('the commands of README and docs', () => {
@@ -110,12 +109,17 @@ suite('the commands of README and docs, with engines', { skip, timeout: 900_000 
     registry = stack.use(await startRegistry());
     await pushImages(registry);
     const upstream = ['docker.io', 'ghcr.io'].map((name) => `${name}=${registry.url}`).join();
-    variables = { DOCKERPROXY_REGISTRIES: upstream, DOCKERPROXY_SEARCH_URL: 'off' };
+    variables = {
+      DOCKERPROXY_REGISTRIES: upstream,
+      DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
+      DOCKERPROXY_SEARCH_URL: 'off',
+    };
     proxy = stack.use(await startDockerProxy({ env: variables }));
     engine = stack.use(await startDockerd());
     podman = stack.use(await startPodman());
     await mkdir(join(home.path, 'bin'));
     await symlink(join(root, 'bin', 'dockerproxy.js'), join(home.path, 'bin', 'dockerproxy'));
+    await symlink(findCommand('curl') ?? '', join(home.path, 'bin', 'curl.exe'));
     // Otherwise, curl succeeds with a page that describes an error.
     await writeFile(join(home.path, '.curlrc'), 'fail-with-body\n');
     // skopeo finds it by HOME, not by the variable of podman.
@@ -199,6 +203,7 @@ async function pushImages(registry: Registry): Promise<void> {
     ['library/app', '2.1', newer],
     ['org/app', '1.2', newer],
     ['my-org/app', 'latest', newer],
+    ['team/app', 'latest', newer],
   ] as const)
     await push(registry.url, repository, tag, manifest);
 }
