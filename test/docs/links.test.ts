@@ -8,9 +8,11 @@ const documents = globSync(['*.md', 'docs/**/*.md', 'deploy/**/*.md', 'src/**/RE
   cwd: root,
 }).sort();
 
+const read = (document: string): string => readFileSync(join(root, document), 'utf8');
+
 /** The text of a document without its code, in which brackets are no links. */
 function prose(document: string): string {
-  return readFileSync(join(root, document), 'utf8')
+  return read(document)
     .replace(/^ *```[\s\S]*?^ *```$/gm, '')
     .replace(/`[^`\n]*`/g, (code) => code.replaceAll(/[[\]()<>]/g, ''));
 }
@@ -76,9 +78,8 @@ suite('links', () => {
   });
 
   test('the npm package and the release contain the targets of README and docs', () => {
-    const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { files: string[] };
-    const [, copied = ''] =
-      /^for part in (.*); do$/m.exec(readFileSync(join(root, 'deploy/release.sh'), 'utf8')) ?? [];
+    const { files } = JSON.parse(read('package.json')) as { files: string[] };
+    const [, copied = ''] = /^for part in (.*); do$/m.exec(read('deploy/release.sh')) ?? [];
     // npm includes these files in any case.
     const packed = new Set([...files, 'README.md', 'LICENSE', 'package.json']);
     const released = new Set(copied.split(' '));
@@ -91,6 +92,12 @@ suite('links', () => {
         assert.ok(released.has(first), `${page}: deploy/release.sh lacks ${target}`);
       }
     }
+  });
+
+  test('SECURITY names tests that exist', () => {
+    const named = [...read('SECURITY.md').matchAll(/`([\w/-]+\.(?:test|deploy|cluster)\.ts)`/g)];
+    assert.ok(named.length > 50);
+    for (const [, path = ''] of named) assert.ok(existsSync(join(root, 'test', path)), path);
   });
 
   test('README has at most 9,000 bytes', () => {
