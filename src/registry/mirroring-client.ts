@@ -34,8 +34,14 @@ export interface MirroringClientOptions {
  */
 export class MirrorsAloneError extends CatalogueError {
   constructor(outage: CatalogueError) {
-    const { code, message, reason, headers, members, retryAfter } = outage;
-    super(code, message, { reason, headers, members, cause: outage, ...(retryAfter && { retryAfter }) });
+    const { code, reason, headers, members, retryAfter } = outage;
+    super(code, `${outage.message} The mirrors that answered do not have the image.`, {
+      reason,
+      headers,
+      members,
+      cause: outage,
+      ...(retryAfter && { retryAfter }),
+    });
   }
 }
 

@@ -342,7 +342,10 @@ suite('metadata of a registry that fails', () => {
         for (const mirror of mirrors) mirror.misbehave(NAME, { manifest: status(404) });
         const { image, mirrored, count } = await begin();
         for (const tag of ['one', 'two', 'three'])
-          await assert.rejects(mirrored.manifest(image, tag, never), MirrorsAloneError);
+          await assert.rejects(mirrored.manifest(image, tag, never), {
+            code: 'registry-failed',
+            message: `${image.domain} could not be read: it refused the connection. The mirrors that answered do not have the image.`,
+          });
         await assert.rejects(mirrored.referrers(image, digest, never), MirrorsAloneError);
         assert.equal(count(), 1);
       });
