@@ -12,13 +12,14 @@ export interface StrangerLookupOptions {
   /** Name servers such as `127.0.0.1:53`; those of the system where absent. */
   readonly servers?: readonly string[];
   readonly hostsFile?: string;
+  /** Milliseconds for one question, which is repeated once; 2,000 by default. */
+  readonly questionTimeout?: number;
+  /** Milliseconds that a name waits for its turn at the system's resolver; 5,000 by default. */
+  readonly turnTimeout?: number;
 }
 
-/** Milliseconds for one question, of which a second try is sent to the next server. */
-const QUESTION_MS = 2_000;
+/** A second try is sent to the next server. */
 const TRIES = 2;
-/** Milliseconds that a name waits for its turn at the system's resolver. */
-const TURN_MS = 5_000;
 
 /** The system's resolver: it knows the hosts file and all that the operator has set up. */
 export const lookupBySystem: Lookup = (hostname) =>
@@ -35,8 +36,10 @@ export function createStrangerLookup({
   system = lookupBySystem,
   servers,
   hostsFile = '/etc/hosts',
+  questionTimeout = 2_000,
+  turnTimeout = 5_000,
 }: StrangerLookupOptions = {}): Lookup {
-  const resolver = new Resolver({ timeout: QUESTION_MS, tries: TRIES });
+  const resolver = new Resolver({ timeout: questionTimeout, tries: TRIES });
   if (servers !== undefined) resolver.setServers(servers);
   const gate = createGate(1);
 
@@ -50,7 +53,7 @@ export function createStrangerLookup({
   return async (hostname) => {
     if (await isInHosts(hostsFile, hostname)) return system(hostname);
     const found = await ask(hostname);
-    return found.length > 0 ? found : gate.run(() => system(hostname), AbortSignal.timeout(TURN_MS));
+    return found.length > 0 ? found : gate.run(() => system(hostname), AbortSignal.timeout(turnTimeout));
   };
 }
 
