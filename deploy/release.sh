@@ -23,7 +23,7 @@ done
 # Packages must not run their own scripts. Our script links the bundled Node.js, which npm 9 and 10 do not.
 (cd "$stage/$name" && npm ci --omit=dev --ignore-scripts --os=linux --cpu="$arch" --prefer-offline --no-audit --no-fund --loglevel=error >&2)
 (cd "$stage/$name" && npm run --silent prepare >&2)
-# For whoever compiles for it, which is nobody here.
+# Headers are only needed to compile modules.
 rm -rf "$stage/$name"/node_modules/node-linux-*/include
 tar -C "$stage" --sort=name --owner=0 --group=0 --numeric-owner -czf "$folder/$name.tar.gz.new" "$name"
 mv "$folder/$name.tar.gz.new" "$folder/$name.tar.gz"
