@@ -9,7 +9,7 @@ import type { Replica } from '../http/replicas.ts';
 import type { Archive, LiveArchive } from '../sources/image-source.ts';
 import { createPartHasher } from '../sources/part-hasher.ts';
 import { CommandError } from './command-error.ts';
-import { explainWriting } from './save-target.ts';
+import { explainWriting, type SavedFile, type Target } from './save-target.ts';
 
 /** What a metalink says beside the hashes of files. */
 export interface Publication {
@@ -21,19 +21,10 @@ export interface Publication {
   readonly generator: string;
 }
 
-/** A file that is saved. */
-export interface SavedFile {
-  readonly name: string;
-  /** Bytes; undefined where only the end tells. */
-  readonly size: number | undefined;
-  /** Which part of the archive it is; undefined: all of it, or the one that was asked for. */
-  readonly number: number | undefined;
-}
-
 /** What is written beside the files of an archive: their checksums and their metalink. */
 export interface Companions {
-  /** Hashes a file as it passes. */
-  hash(file: SavedFile, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void>;
+  /** Wraps the target of a file, so that its bytes are hashed as they are written. */
+  hashing(file: SavedFile, target: Target): Target;
   /** Writes them, named after the archive, or after all its parts. */
   write(name: string): Promise<void>;
 }
@@ -58,24 +49,33 @@ export function createCompanions(
   const lines: string[] = [];
   const files: MetalinkFile[] = [];
   return {
-    async *hash({ name, size, number }, chunks) {
+    hashing({ name, size, number }, target) {
       const partitions =
         size === undefined ? [unparted(Number.POSITIVE_INFINITY)] : hashedAs(size, archive.size);
       const hashers = partitions.map(createPartHasher);
-      for await (const chunk of chunks) {
-        for (const hasher of hashers) hasher.update(chunk);
-        yield chunk;
-      }
-      const [[hash] = [''], pieces] = hashers.map((hasher) => hasher.digest());
-      const [, cut] = partitions;
-      const file = basename(name);
-      lines.push(`${hash}  ${file}\n`);
-      if (!query.metalink || archive.size === undefined || size === undefined) return;
-      const addresses = { query: pinnedQuery(query, archive), own: undefined, others: replicas };
-      files.push({
-        ...{ name: file, size, hash, urls: fileUrls(addresses, number) },
-        pieces: pieces && cut && { length: cut.partSize, hashes: pieces },
-      });
+      const noteHash = (): void => {
+        const [[hash] = [''], pieces] = hashers.map((hasher) => hasher.digest());
+        const [, cut] = partitions;
+        const file = basename(name);
+        lines.push(`${hash}  ${file}\n`);
+        if (!query.metalink || archive.size === undefined || size === undefined) return;
+        const addresses = { query: pinnedQuery(query, archive), own: undefined, others: replicas };
+        files.push({
+          ...{ name: file, size, hash, urls: fileUrls(addresses, number) },
+          pieces: pieces && cut && { length: cut.partSize, hashes: pieces },
+        });
+      };
+      return {
+        ...target,
+        write(chunk) {
+          for (const hasher of hashers) hasher.update(chunk);
+          return target.write(chunk);
+        },
+        commit() {
+          noteHash();
+          return target.commit();
+        },
+      };
     },
     async write(name) {
       if (query.checksum) await writeWhole(`${name}.sha256`, lines.join(''));

@@ -1,7 +1,6 @@
-import { createWriteStream } from 'node:fs';
-import { rename, rm, stat } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Writable } from 'node:stream';
+import { Writable } from 'node:stream';
 import { CommandError, ReaderGoneError } from './command-error.ts';
 
 /** Where an archive is saved. */
@@ -13,10 +12,11 @@ export interface Place {
 
 /** What a file is written to. */
 export interface Target {
-  readonly sink: Writable;
-  /** Whether it ends with the file. */
-  readonly isOurs: boolean;
+  /** @throws CommandError why it cannot be written; ReaderGoneError */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Gives a file its name. */
   commit(): Promise<void>;
+  /** Removes an unfinished file. */
   discard(): Promise<void>;
 }
 
@@ -41,20 +41,104 @@ export function explainWriting(name: string, error: unknown): unknown {
 }
 
 /** Opens it; a file gets its name when it is committed. @throws CommandError why it cannot be written */
-export async function openTarget({ name, kind }: Place, stdout: Writable): Promise<Target> {
-  const nothing = async (): Promise<void> => {};
-  if (kind === 'stdout') return { sink: stdout, isOurs: false, commit: nothing, discard: nothing };
-  const written = kind === 'device' ? name : `${name}.part`;
-  const sink = createWriteStream(written);
-  await new Promise<void>((resolve, reject) => {
-    sink.once('open', () => resolve());
-    sink.once('error', (error) => reject(explainWriting(name, error)));
-  });
-  if (kind === 'device') return { sink, isOurs: true, commit: nothing, discard: nothing };
-  return {
-    sink,
-    isOurs: true,
-    commit: () => rename(written, name),
-    discard: () => rm(written, { force: true }),
+export async function openTarget(place: Place, stdout: Writable): Promise<Target> {
+  const explain = (error: unknown): never => {
+    throw explainWriting(place.kind === 'stdout' ? 'stdout' : place.name, error);
   };
+  const opened = await (place.kind === 'stdout' ? openStdout(stdout) : openFile(place)).catch(explain);
+  return {
+    write: (chunk) => opened.write(chunk).catch(explain),
+    commit: () => opened.commit().catch(explain),
+    discard: opened.discard,
+  };
+}
+
+async function openStdout(stdout: Writable): Promise<Target> {
+  // The callback of each write gets the error, too.
+  stdout.on('error', () => {});
+  return {
+    write: (chunk) =>
+      new Promise((resolve, reject) => {
+        stdout.write(chunk, (error) => (error ? reject(error) : resolve()));
+      }),
+    commit: async () => {},
+    discard: async () => {},
+  };
+}
+
+async function openFile({ name, kind }: Place): Promise<Target> {
+  const written = kind === 'device' ? name : `${name}.part`;
+  const file = await open(written, 'w');
+  return {
+    async write(chunk) {
+      for (let rest = chunk; rest.length > 0; ) {
+        const { bytesWritten } = await file.write(rest);
+        rest = rest.subarray(bytesWritten);
+      }
+    },
+    async commit() {
+      await file.close();
+      if (kind === 'file') await rename(written, name);
+    },
+    async discard() {
+      await file.close();
+      if (kind === 'file') await rm(written, { force: true });
+    },
+  };
+}
+
+/** A file that is saved. */
+export interface SavedFile {
+  readonly name: string;
+  /** Bytes; undefined where only the end tells. */
+  readonly size: number | undefined;
+  /** Which part of the archive it is; undefined: all of it, or the one that was asked for. */
+  readonly number: number | undefined;
+}
+
+/** Bytes that wait for the disk, while more are read. */
+const WRITE_AHEAD = 1024 * 1024;
+
+/**
+ * Creates a stream that fills files, one after the other. Each is committed when it is full, the last one at the end.
+ *
+ * @param open is called for each file when the one before it is full
+ */
+export function fillFiles(files: readonly SavedFile[], open: (file: SavedFile) => Promise<Target>): Writable {
+  const unopened = files.values();
+  let current: Target | undefined;
+  let left = 0;
+  const next = async (): Promise<Target> => {
+    await current?.commit();
+    current = undefined;
+    const { value: file } = unopened.next();
+    if (file === undefined) throw new RangeError('There are more bytes than the files take.');
+    // What is in one file is read to its end, whatever its size should be.
+    left = file.number === undefined ? Number.POSITIVE_INFINITY : (file.size ?? 0);
+    current = await open(file);
+    return current;
+  };
+  const put = async (chunk: Uint8Array): Promise<void> => {
+    for (let rest = chunk; rest.length > 0; ) {
+      const file = left === 0 || current === undefined ? await next() : current;
+      const part = rest.subarray(0, left);
+      await file.write(part);
+      left -= part.length;
+      rest = rest.subarray(part.length);
+    }
+  };
+  const end = async (): Promise<void> => {
+    const file = current ?? (await next());
+    await file.commit();
+    current = undefined;
+  };
+  return new Writable({
+    highWaterMark: WRITE_AHEAD,
+    write: (chunk, _encoding, done) => void put(chunk).then(() => done(), done),
+    final: (done) => void end().then(() => done(), done),
+    destroy(error, done) {
+      const discarded = current?.discard() ?? Promise.resolve();
+      discarded.catch(() => {}).then(() => done(error));
+    },
+  });
 }

@@ -1,5 +1,5 @@
-import type { Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import type { Readable, Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { type Partition, partFilename, partition, partRange, partsFilename } from '../archive/parts.ts';
 import { readLists } from '../config/lists.ts';
 import type { Config } from '../config/schema.ts';
@@ -11,11 +11,12 @@ import type { Reference } from '../oci/reference.ts';
 import { registryOrigin } from '../oci/registry-host.ts';
 import { archivePart } from '../sources/archive-part.ts';
 import type { Archive, ImageSource, LiveArchive } from '../sources/image-source.ts';
+import { send } from '../streams.ts';
 import { CommandError } from './command-error.ts';
 import { formatBytes, progressLine } from './progress-line.ts';
 import type { SaveArguments } from './save-arguments.ts';
-import { createCompanions, type Publication, requirePublication, type SavedFile } from './save-companions.ts';
-import { explainWriting, findPlace, openTarget } from './save-target.ts';
+import { createCompanions, type Publication, requirePublication } from './save-companions.ts';
+import { fillFiles, findPlace, openTarget, type SavedFile } from './save-target.ts';
 
 /** Where a command writes to. */
 export interface Terminal {
@@ -60,24 +61,15 @@ export async function save(
   for (const notice of archiveNotices(archive)) terminal.stderr.write(`Note: ${notice}\n`);
   const stream = archive.size === undefined ? await archive.start(signal) : archive.read(undefined, signal);
   const meter = showProgress(archive, terminal.stderr);
-  const take = splitter(meter.count(stream));
   const isHashed = query.checksum || query.metalink;
   const companions = createCompanions(query, opened, publication);
   const files = filesOf(place.name, archive, parts);
+  const sink = fillFiles(files, async (file) => {
+    const target = await openTarget({ ...place, name: file.name }, terminal.stdout);
+    return isHashed ? companions.hashing(file, target) : target;
+  });
   try {
-    for (const file of files) {
-      const target = await openTarget({ ...place, name: file.name }, terminal.stdout);
-      // What is in one file is read to its end, whatever its size should be.
-      const chunks = take(file.number === undefined ? Number.POSITIVE_INFINITY : (file.size ?? 0));
-      const hashed = isHashed ? companions.hash(file, chunks) : chunks;
-      try {
-        await pipeline(hashed, target.sink, { signal, end: target.isOurs });
-        await target.commit();
-      } catch (error) {
-        await target.discard();
-        throw explainWriting(place.kind === 'stdout' ? 'stdout' : file.name, error);
-      }
-    }
+    await sendAll(stream, sink, meter.count);
     await companions.write(parts === undefined ? place.name : partsFilename(place.name, parts));
   } finally {
     stream.destroy();
@@ -130,22 +122,26 @@ function filesOf(
   });
 }
 
-/** Gives a stream away in pieces, so many bytes at a time. */
-function splitter(stream: AsyncIterator<Uint8Array>): (size: number) => AsyncGenerator<Uint8Array, void> {
-  let rest: Uint8Array | undefined;
-  return async function* (size) {
-    for (let missing = size; missing > 0; ) {
-      if (rest === undefined) {
-        const { done, value } = await stream.next();
-        if (done) return;
-        rest = value;
-      }
-      const own: Uint8Array = rest.length > missing ? rest.subarray(0, missing) : rest;
-      rest = own === rest ? undefined : rest.subarray(missing);
-      missing -= own.length;
-      yield own;
-    }
-  };
+/** Sends a stream to a sink and ends it. A failure of either destroys both. */
+async function sendAll(
+  stream: Readable,
+  sink: Writable,
+  inspect: (chunk: Uint8Array) => void,
+): Promise<void> {
+  let failure: Error | undefined;
+  sink.once('error', (error) => {
+    failure = error;
+  });
+  sink.once('close', () => stream.destroy());
+  try {
+    await send(stream, sink, inspect);
+    sink.end();
+    await finished(sink);
+  } catch (error) {
+    sink.destroy();
+    await finished(sink).catch(() => {});
+    throw failure ?? error;
+  }
 }
 
 /** Counts what passes and, on a terminal, draws how far it is. */
@@ -153,11 +149,8 @@ function showProgress({ filename, size }: Archive | LiveArchive, stderr: Termina
   let done = 0;
   const start = performance.now();
   const milliseconds = (): number => performance.now() - start;
-  const count = async function* (chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
-    for await (const chunk of chunks) {
-      done += chunk.length;
-      yield chunk;
-    }
+  const count = (chunk: Uint8Array): void => {
+    done += chunk.length;
   };
   const draw = (): void => {
     const speed = (done / Math.max(milliseconds(), 1)) * 1000;
