@@ -22,6 +22,8 @@ const MAX_TAGS = 20_000;
 /** Maximum characters of all tags that are read, sorted, and cached. Tags of real repositories have about 20 each. */
 const MAX_CHARACTERS = 2 ** 20;
 const PAGE_LIMIT = 4 * 1024 * 1024;
+/** Bytes of all pages after which no further one is requested. Tags that are invalid or repeated count, too. */
+const LIST_LIMIT = 4 * 1024 * 1024;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
 /**
@@ -35,6 +37,7 @@ export async function listTags(repository: Repository, ask: AskForTags): Promise
   const tags = new Set<string>();
   const asked = new Set<string>();
   let characters = 0;
+  let bytes = 0;
   let isFull = false;
   const add = (tag: string): void => {
     if (tags.has(tag)) return;
@@ -47,7 +50,13 @@ export async function listTags(repository: Repository, ask: AskForTags): Promise
   let query = FIRST_PAGE;
   let isGuess = false;
   let takesLast = false;
-  while (!asked.has(query) && asked.size < MAX_PAGES && tags.size < MAX_TAGS && !isFull) {
+  while (
+    !asked.has(query) &&
+    asked.size < MAX_PAGES &&
+    tags.size < MAX_TAGS &&
+    bytes < LIST_LIMIT &&
+    !isFull
+  ) {
     asked.add(query);
     const response = await ask(query);
     if (response.status !== 200) {
@@ -56,7 +65,9 @@ export async function listTags(repository: Repository, ask: AskForTags): Promise
       if (isGuess) return listed(false);
       throw [403, 404].includes(response.status) ? missingOrPrivate(repository) : statusError(response);
     }
-    const page = parsePage(await readBody(response, PAGE_LIMIT), response);
+    const body = await readBody(response, PAGE_LIMIT);
+    const page = parsePage(body, response);
+    bytes += body.length;
     const known = tags.size;
     for (const tag of page) if (isTag(tag)) add(tag);
     const isNew = tags.size > known;

@@ -84,6 +84,31 @@ suite('the order of tags', () => {
     assert.ok(reads <= 16, `${reads} tags of ${sorted.length} are read`);
   });
 
+  const costly: [kind: string, tagAt: (at: number) => string][] = [
+    ['dots', (at) => `${'1.'.repeat(60)}${at}`],
+    ['runs of digits', (at) => `${'a1'.repeat(60)}b${at}`],
+    ['one number', (at) => `${'9'.repeat(120)}${at}`],
+    ['zeros', (at) => `${'0'.repeat(120)}${at}`],
+    ['stages', (at) => `1.2.3-${'rc1-'.repeat(28)}${at}`],
+    ['dates', (at) => `20240101${'.20240101'.repeat(12)}.${at}`],
+    ['separators', (at) => `a${'-.'.repeat(60)}${at}`],
+    ['characters outside ASCII', (at) => `1.${'\u00e9'.repeat(100)}${at}`],
+    ['100,000 characters each', (at) => `${'1'.repeat(100_000)}${at}`],
+  ];
+  for (const [kind, tagAt] of costly) {
+    test(`each tag of a long list is parsed once, with many ${kind}`, (context) => {
+      const count = kind.startsWith('100,000') ? 20 : 4_000;
+      const tags = Array.from({ length: count }, (_, at) => tagAt(at));
+      // Each parse needs lower case, some for each stage of a version.
+      const lowered = context.mock.method(String.prototype, 'toLowerCase');
+      const sorted = sortTags(tags);
+      assert.ok(lowered.mock.callCount() <= 6 * count, `${lowered.mock.callCount()} for ${count} tags`);
+      context.mock.restoreAll();
+      assert.equal(new Set(sorted).size, count);
+      assert.equal(indexAfter(sorted, sorted[count / 2] ?? ''), count / 2 + 1);
+    });
+  }
+
   test('of two releases, the one with the higher number comes first', () => {
     const numbers = fc.array(fc.nat({ max: 999 }), { minLength: 3, maxLength: 3 });
     fc.assert(

@@ -190,6 +190,29 @@ suite('the tags of a repository, from a real registry', {
     assert.deepEqual([tags.length, isComplete, proxy.requests.length], [2 ** 20 / 128, false, 9]);
   });
 
+  test('a list of large pages without tags is read up to a number of bytes, and says so', async () => {
+    const sheets = [
+      () => ['x'.repeat(100_000)],
+      (page: number) => [`${page}`, ...Array<string>(200_000).fill('same')],
+      () => Array<string>(1_000).fill('\u00e9'.repeat(100)),
+      () => Array<number>(300_000).fill(1),
+    ];
+    for (const sheet of sheets) {
+      proxy.requests.length = 0;
+      let sent = 0;
+      proxy.inject(() => {
+        const page = proxy.requests.length;
+        const tags = sheet(page);
+        sent += JSON.stringify(tags).length;
+        const link = `</v2/test/pages/tags/list?last=${page}>; rel="next"`;
+        return answer({ tags }, { link });
+      });
+      const { isComplete } = await tagsOf('test/pages');
+      assert.equal(isComplete, false);
+      assert.ok(sent <= 8 * 2 ** 20, `${sent} bytes`);
+    }
+  });
+
   test('what is no tag is left out', async () => {
     proxy.inject(() => answer({ tags: ['ok', '<script>', 'ok', 7, null, '', '-x', 'a'.repeat(129)] }));
     assert.deepEqual((await tagsOf('test/pages')).tags, ['ok']);
