@@ -14,6 +14,8 @@ import { throttle } from './throttle.ts';
 
 /** What a request takes of its client's limits; all of it is given back when the request is over. */
 export interface DownloadLimits {
+  /** The client by its key, see {@link clientOf}. */
+  readonly client: string;
   /**
    * Makes the request a part of one of the client's downloads at once. Before there is an archive: to make it may be
    * most of the work. Taking it again changes nothing.
@@ -51,6 +53,7 @@ export function downloadLimits(limits: Limits, request: FastifyRequest, over: Ab
   };
   let taken: Promise<void> | undefined;
   return {
+    client,
     takeSlot(query) {
       taken ??= limits.downloads.take(client, nameOf(query)).then(whenOver);
       return taken;

@@ -14,6 +14,8 @@ export interface DetailsRequest {
   readonly format: ArchiveFormat;
   /** As in an archive's request. */
   readonly onCostly?: (() => Promise<void>) | undefined;
+  /** As in an archive's request. */
+  readonly client?: string | undefined;
 }
 
 /** What is known of an image without any of its layers. */

@@ -29,6 +29,8 @@ export interface ArchiveRequest {
   readonly onProgress?: (progress: Progress) => void;
   /** Called once before more than a handful of upstream requests are sent; throws to end the work. */
   readonly onCostly?: (() => Promise<void>) | undefined;
+  /** The client, which holds only a share of the memory for metadata; absent where only one client exists. */
+  readonly client?: string | undefined;
 }
 
 /** How far an archive is. */

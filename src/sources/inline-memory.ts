@@ -5,8 +5,13 @@ import type { RegistryClient } from '../registry/client.ts';
 
 /** The memory budget of a process for manifests, configs, and tar headers of all its requests. */
 export interface InlineMemory {
-  /** Starts counting for a request. @param over aborts when the request ends for any reason */
-  begin(over: AbortSignal): InlineLease;
+  /**
+   * Starts counting for a request.
+   *
+   * @param over aborts when the request ends for any reason
+   * @param client holds at most half of the budget, so that others have the rest; undefined holds any share
+   */
+  begin(over: AbortSignal, client?: string): InlineLease;
 }
 
 /** The memory that one request holds. */
@@ -16,14 +21,14 @@ export interface InlineLease {
    *
    * A config counts before it is read, by the size in its descriptor; a manifest counts once it is read.
    *
-   * @throws CatalogueError from its methods: `overloaded` if the budget is used up
+   * @throws CatalogueError from its methods: `overloaded` if the budget, or the client's half of it, is used up
    */
   counted(client: RegistryClient): RegistryClient;
   /**
    * Lays out an archive and releases everything else that was counted. The layout is held until the request ends.
    * Requests for equal archives share one layout, which counts once.
    *
-   * @throws CatalogueError `overloaded` if the budget is used up
+   * @throws CatalogueError `overloaded` if the budget, or the client's half of it, is used up
    */
   keep(entries: readonly Entry[]): Layout;
   /** Releases everything. */
@@ -33,11 +38,14 @@ export interface InlineLease {
 /** Bytes. A bundle of ten images takes about 200 kB. */
 const INLINE_LIMIT = 96 * 2 ** 20;
 const RETRY_AFTER_S = 5;
+/** Larger than the most that one request takes. */
+const SHARE_OF_CLIENT = 0.5;
 
 interface Shared {
   readonly layout: Layout;
   readonly bytes: number;
-  requests: number;
+  /** Requests under way, by client. A client's first one counts for it. */
+  readonly requests: Map<string | undefined, number>;
 }
 
 /** @param limit bytes */
@@ -47,33 +55,44 @@ export function createInlineMemory(caches: MemoryCaches, limit = INLINE_LIMIT): 
   let used = 0;
   caches.list({ name: 'archive-metadata', limit, bytes: () => used });
 
-  const take = (bytes: number): void => {
-    if (used + bytes > limit) throw usedUp();
-    used += bytes;
+  /** Bytes by client. */
+  const shares = new Map<string | undefined, number>();
+
+  const enter = (shared: Shared, client: string | undefined): void => {
+    if (shared.requests.size === 0) used += shared.bytes;
+    if (!shared.requests.has(client)) add(shares, client, shared.bytes);
+    add(shared.requests, client, 1);
+    layouts.set(shared.layout.etag, shared);
   };
-  const leave = (shared: Shared): void => {
-    shared.requests -= 1;
-    if (shared.requests > 0) return;
+  const leave = (shared: Shared, client: string | undefined): void => {
+    add(shared.requests, client, -1);
+    if (!shared.requests.has(client)) add(shares, client, -shared.bytes);
+    if (shared.requests.size > 0) return;
     layouts.delete(shared.layout.etag);
     used -= shared.bytes;
   };
 
   return {
-    begin(over) {
+    begin(over, client) {
       let own = 0;
       let kept: Shared | undefined;
       const takeOwn = (bytes: number): void => {
         over.throwIfAborted();
-        take(bytes);
+        const share = (shares.get(client) ?? 0) + bytes;
+        if (client !== undefined && share > limit * SHARE_OF_CLIENT) throw shareUsedUp();
+        if (used + bytes > limit) throw usedUp();
+        used += bytes;
         own += bytes;
+        add(shares, client, bytes);
       };
       const endOwn = (): void => {
         used -= own;
+        add(shares, client, -own);
         own = 0;
       };
       const end = (): void => {
         endOwn();
-        if (kept !== undefined) leave(kept);
+        if (kept !== undefined) leave(kept, client);
         kept = undefined;
       };
       over.addEventListener('abort', end, { once: true });
@@ -86,12 +105,10 @@ export function createInlineMemory(caches: MemoryCaches, limit = INLINE_LIMIT): 
           const shared = layouts.get(made.etag) ?? {
             layout: made,
             bytes: inlineBytes(made.slices),
-            requests: 0,
+            requests: new Map(),
           };
-          if (shared.requests === 0) used += shared.bytes;
           endOwn();
-          shared.requests += 1;
-          layouts.set(made.etag, shared);
+          enter(shared, client);
           kept = shared;
           return shared.layout;
         },
@@ -124,6 +141,20 @@ function countedClient(client: RegistryClient, take: (bytes: number) => void): R
 
 function inlineBytes(parts: readonly { readonly content: Content }[]): number {
   return parts.reduce((sum, { content }) => sum + (content instanceof Uint8Array ? content.length : 0), 0);
+}
+
+function add<K>(counts: Map<K, number>, key: K, more: number): void {
+  const count = (counts.get(key) ?? 0) + more;
+  if (count > 0) counts.set(key, count);
+  else counts.delete(key);
+}
+
+function shareUsedUp(): CatalogueError {
+  return new CatalogueError(
+    'overloaded',
+    'The requests of your address hold as much metadata of archives as one address may. Try again when one of them has ended.',
+    { retryAfter: RETRY_AFTER_S },
+  );
 }
 
 function usedUp(): CatalogueError {

@@ -51,7 +51,7 @@ export function createRegistryCatalogue({
 
   return {
     async describe(request, signal) {
-      const lease = inline.begin(signal);
+      const lease = inline.begin(signal, request.client);
       try {
         return await describe(request, lease.counted(client), signal);
       } finally {

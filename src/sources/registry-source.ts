@@ -167,7 +167,7 @@ export function createRegistrySource({
 
   return {
     async open(request, signal) {
-      const lease = inline.begin(signal);
+      const lease = inline.begin(signal, request.client);
       try {
         return await compose(request, lease, signal);
       } catch (error) {

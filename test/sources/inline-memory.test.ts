@@ -20,9 +20,9 @@ function bed() {
   const caches = createMemoryCaches(() => 0);
   const inline = createInlineMemory(caches, LIMIT);
   const used = (): number => caches.uses()[0]?.bytes ?? Number.NaN;
-  const begin = () => {
+  const begin = (client?: string) => {
     const over = new AbortController();
-    return { lease: inline.begin(over.signal), end: () => over.abort() };
+    return { lease: inline.begin(over.signal, client), end: () => over.abort() };
   };
   return { begin, used, uses: caches.uses };
 }
@@ -59,7 +59,7 @@ suite('the memory that archives hold', () => {
     const layout = first.lease.keep(entriesOf(200_000));
     const one = used();
     assert.ok(one > 200_000 && one < 210_000, `${one} bytes`);
-    const others = Array.from({ length: 100 }, begin);
+    const others = Array.from({ length: 100 }, () => begin());
     for (const { lease } of others) assert.equal(lease.keep(entriesOf(200_000)), layout);
     assert.equal(used(), one);
     first.end();
@@ -111,6 +111,41 @@ suite('the memory that archives hold', () => {
     });
     assert.equal(reads.length, 0);
     end();
+    assert.equal(used(), 0);
+  });
+
+  test('leaves half of the budget to others, whatever one client requests', async () => {
+    const { begin, used } = bed();
+    const manifestOf = ({ lease }: ReturnType<typeof begin>) =>
+      lease.counted(clientOf(200_000).client).manifest(repository, 'a', signal);
+    const requests = Array.from({ length: 3 }, () => begin('192.0.2.1'));
+    const refused = (await Promise.allSettled(requests.map(manifestOf))).filter(
+      ({ status }) => status === 'rejected',
+    );
+    assert.equal(refused.length, 1);
+    await manifestOf(begin('192.0.2.2'));
+    assert.equal(used(), 600_000);
+    requests[0]?.end();
+    await manifestOf(begin('192.0.2.1'));
+  });
+
+  test('counts an archive once for each of its clients', () => {
+    const { begin, used } = bed();
+    const clients = ['192.0.2.1', '192.0.2.1', '192.0.2.1', '192.0.2.2'];
+    const requests = clients.map((client) => begin(client));
+    for (const { lease } of requests) lease.keep(entriesOf(240_000));
+    const [first, second, third, fourth] = requests;
+    const refuses = (): void => {
+      assert.throws(() => begin('192.0.2.1').lease.keep(entriesOf(300_000, 1)), { code: 'overloaded' });
+    };
+    first?.end();
+    second?.end();
+    refuses();
+    third?.end();
+    const other = begin('192.0.2.1');
+    other.lease.keep(entriesOf(300_000, 1));
+    fourth?.end();
+    other.end();
     assert.equal(used(), 0);
   });
 

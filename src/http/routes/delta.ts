@@ -103,7 +103,7 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
       const allowance = downloadLimits(limits, request, gone);
       const onCostly = () => allowance.takeSlot(query);
       if (query.platforms !== undefined) await onCostly();
-      const archive = await source.open({ ...query, onCostly }, gone);
+      const archive = await source.open({ ...query, client: allowance.client, onCostly }, gone);
       if (archive.size === undefined)
         throw new CatalogueError(
           'delta-unavailable',

@@ -86,7 +86,8 @@ export async function downloadRoutes(
       // A request for all platforms costs hundreds of requests to a registry, even for HEAD.
       const isCostly = headCosts || query.platforms !== undefined;
       if (isCostly || (isGet && !query.redirect)) await allowance.takeSlot(query);
-      const asked = { ...query, onCostly: () => allowance.takeSlot(query) };
+      const { client } = allowance;
+      const asked = { ...query, client, onCostly: () => allowance.takeSlot(query) };
       if (query.redirect) {
         return redirectToDigests(reply, query, await source.open(asked, gone));
       }

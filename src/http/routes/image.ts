@@ -134,7 +134,8 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       const allowance = downloadLimits(limits, request, gone);
       const slot = { references: [reference], platform, platforms: undefined, format, have: undefined };
       const onCostly = () => allowance.takeSlot(slot);
-      const details = await catalogue.describe({ reference, platform, format, onCostly }, gone);
+      const { client } = allowance;
+      const details = await catalogue.describe({ reference, platform, format, client, onCostly }, gone);
       const { digest, indexDigest } = details;
       const fixed = indexDigest ?? digest;
       return reply.header('cache-control', 'private, max-age=30').send({

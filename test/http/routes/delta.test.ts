@@ -45,6 +45,7 @@ suite('/api/v1/delta', { timeout: 600_000 }, () => {
     const [request] = server.requests;
     assert.deepEqual(request?.have?.references.map(formatReference), ['docker.io/library/app:2.0']);
     assert.deepEqual(request?.have?.layers, [DIGEST]);
+    assert.equal(request?.client, '127.0.0.1');
   });
 
   test('both images have to be allowed', async () => {

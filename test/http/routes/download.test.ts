@@ -58,6 +58,7 @@ suite('a download', { timeout: 600_000 }, () => {
     assert.deepEqual(request?.references.map(formatReference), ['docker.io/b/b:1', 'docker.io/a/a:latest']);
     assert.equal(request?.platform && formatPlatform(request.platform), 'linux/arm64');
     assert.equal(request?.format, 'oci');
+    assert.equal(request?.client, '127.0.0.1');
   });
 
   test('has a path form, for which the same holds', async () => {

@@ -47,6 +47,7 @@ suite('GET /api/v1/image', { timeout: 600_000 }, () => {
     assert.equal(second?.platform && formatPlatform(second.platform), 'linux/arm64');
     assert.equal(second?.format, 'oci');
     assert.equal(second?.reference.name, 'docker.io/library/busybox');
+    assert.equal(second?.client, '127.0.0.1');
   });
 
   test('an index is what a tag is pinned to, so that its platforms stay', async () => {
