@@ -1,6 +1,6 @@
 import { environmentName, fileKey, flagName, SCHEMA, SECTIONS, type Setting } from './schema.ts';
 
-/** The text of `--help`, made from the schema. */
+/** Generates the text of `--help` from the schema. */
 export function helpText(): string {
   const sections = Object.entries(SECTIONS).map(([section, title]) => {
     const settings = Object.entries<Setting<unknown>>(SCHEMA).filter(
@@ -12,24 +12,24 @@ export function helpText(): string {
 
 Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
 
-  serve           serves images over HTTP; what is done without a command
-  save IMAGE…     writes images to one tar file, without a server; what was broken off goes on from the cache
-      -o, --output FILE        a file, a folder, or - for stdout; default: the image's name, here
-      --platform OS/ARCH       default: --default-platform; with --format oci also a comma list, or all
-      --format docker|oci      default: docker, which is both
-      --referrers              with --platform all: signatures, too
-      --have IMAGE|DIGEST      leaves out layers that the receiver has; may be given several times
-      --parts SIZE             writes parts, each smaller than that; with --part N only one of them
-      --checksum               writes FILE.sha256 beside it, for sha256sum -c
-      --metalink               writes FILE.meta4 beside it, for aria2c; with --replicas
-  check-config    prints the settings in force and where each comes from
-  healthcheck     ends with 0 if the service with these settings answers on this machine
+  serve           serves images over HTTP; the default command
+  save IMAGE…     writes images to one tar file, without a server; resumes an interrupted download from the cache
+      -o, --output FILE        a file, a folder, or - for stdout; default: the image's name, in the current folder
+      --platform OS/ARCH       default: --default-platform; with --format oci also a comma-separated list or all
+      --format docker|oci      default: docker, which contains both formats
+      --referrers              adds signatures and other referrers; requires --platform all
+      --have IMAGE|DIGEST      omits layers that the receiver already has; repeatable
+      --parts SIZE             splits the file into parts below this size; with --part N writes only part N
+      --checksum               also writes FILE.sha256, for sha256sum -c
+      --metalink               also writes FILE.meta4, for aria2c; requires --replicas
+  check-config    prints the settings in effect and the source of each
+  healthcheck     exits with 0 if the service with these settings responds on this machine
 
-Flags come before environment variables, these before the file, the file before the defaults.
+Flags override environment variables, which override the file. Settings that are not set have their defaults.
 
 ${sections.join('\n\n')}
 
-And:
+Other flags:
 
   --config FILE
       The TOML file. Default: /etc/dockerproxy/dockerproxy.toml for root, otherwise ~/.config/dockerproxy/dockerproxy.toml.
@@ -41,7 +41,7 @@ And:
 function describe([name, { type, default: standard, doc, reloads }]: [string, Setting<unknown>]): string {
   return [
     `  --${flagName(name)} ${type.placeholder}`,
-    `      ${doc}${standard ? ` Default: ${standard}.` : ''}${reloads ? ' Read anew on SIGHUP.' : ''}`,
+    `      ${doc}${standard ? ` Default: ${standard}.` : ''}${reloads ? ' Reloaded on SIGHUP.' : ''}`,
     `      ${environmentName(name)}, or ${fileKey(name)} in the file`,
   ].join('\n');
 }

@@ -9,25 +9,29 @@ import {
 } from './schema.ts';
 import { inlineToml } from './toml.ts';
 
-/** The reference of all settings, in Markdown; made from the schema by `npm run docs`. */
+/** Generates the reference of all settings in Markdown. `npm run docs` writes it. */
 export function referencePage(): string {
   const sections = eachSection((title, names) => {
     const settings = names.map((name) => {
       const { type, default: standard, doc, reloads }: Setting<unknown> = SCHEMA[name];
       const names = `\`--${flagName(name)}\`, \`${environmentName(name)}\`, \`${fileKey(name)}\``;
-      const value = `Value: \`${type.placeholder}\`.${standard ? ` Default: \`${standard}\`.` : ''}${reloads ? ' Read anew on SIGHUP.' : ''}`;
+      const value = `Value: \`${type.placeholder}\`.${standard ? ` Default: \`${standard}\`.` : ''}${reloads ? ' Reloaded on SIGHUP.' : ''}`;
       return `### ${fileKey(name)}\n\n${names}\n\n${doc} ${value}\n`;
     });
     return `## ${title}\n\n${settings.join('\n')}`;
   });
   return `# Settings
 
-Made from the schema by \`npm run docs\`; \`--help\` says the same. Each setting is a flag, an environment variable and a key of a TOML file ([example](../deploy/dockerproxy.example.toml)). Flags come before variables, these before the file, the file before the defaults. The file is \`/etc/dockerproxy/dockerproxy.toml\` for root and \`~/.config/dockerproxy/dockerproxy.toml\` for others, or what \`--config\` or \`DOCKERPROXY_CONFIG\` names. Lists are written with commas, in the file also as arrays. \`dockerproxy check-config\` prints what is in force and where it comes from.
+\`npm run docs\` generates this page from the schema; \`--help\` has the same content.
+
+Set each setting by a flag, an environment variable, or a key of a TOML file ([example](../deploy/dockerproxy.example.toml)). Flags override environment variables, which override the file. Settings that are not set have their defaults. Separate the entries of a list with commas. The file also takes arrays.
+
+The file is \`/etc/dockerproxy/dockerproxy.toml\` for root and \`~/.config/dockerproxy/dockerproxy.toml\` for other users. \`--config\` or \`DOCKERPROXY_CONFIG\` names another file. \`dockerproxy check-config\` prints the settings in effect and the source of each.
 
 ${sections.join('\n')}`;
 }
 
-/** A file with every setting in a comment, at its default or an example; made by `npm run docs`. */
+/** Generates a file with every setting as a comment, with its default or an example. `npm run docs` writes it. */
 export function exampleFile(): string {
   const sections = eachSection((title, names) => {
     const settings = names.map((name) => {
@@ -38,8 +42,8 @@ export function exampleFile(): string {
     });
     return `## ${title}\n\n${settings.join('\n')}`;
   });
-  return `# DockerProxy's settings, all of them optional: what stands here is the default or, where there is none, an example.
-# As root it reads /etc/dockerproxy/dockerproxy.toml; \`dockerproxy check-config\` tells what is in force.
+  return `# Settings of DockerProxy. All are optional. Each line shows the default or, for settings without a default, an example.
+# Root's service reads /etc/dockerproxy/dockerproxy.toml. \`dockerproxy check-config\` prints the settings in effect.
 
 ${sections.join('\n')}`;
 }
@@ -54,7 +58,7 @@ function eachSection(write: (title: string, names: readonly SettingName[]) => st
   );
 }
 
-/** As one writes it in a file: lists as arrays, numbers and switches without quotes. */
+/** Writes a value as TOML: lists as arrays, numbers and booleans without quotes. */
 function tomlValue(name: SettingName, written: string): string {
   const isList = SCHEMA[name].type.placeholder.endsWith(',…');
   return inlineToml(isList ? written.split(',') : (tomlScalars.get(written) ?? number(written) ?? written));

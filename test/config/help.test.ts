@@ -8,7 +8,7 @@ suite('--help', () => {
   const paragraphs = help.split(/^(?= {2}--)/m);
 
   for (const [name, { default: standard, doc, type }] of Object.entries<Setting<unknown>>(SCHEMA)) {
-    test(`${name}: flag, placeholder, variable, file key and sentence stand together`, () => {
+    test(`${name}: lists flag, placeholder, variable, key and description together`, () => {
       const paragraph =
         paragraphs.find((text) => text.startsWith(`  --${flagName(name)} ${type.placeholder}\n`)) ?? '';
       assert.ok(paragraph.includes(doc), help);
@@ -18,24 +18,24 @@ suite('--help', () => {
   }
 
   for (const name of ['cacheDir', 'stateDir'] as const) {
-    test(`${name}: the default that depends on the machine is told`, () => {
+    test(`${name}: the default depends on the machine and is listed`, () => {
       const paragraph = paragraphs.find((text) => text.startsWith(`  --${flagName(name)} `)) ?? '';
       assert.match(paragraph, /Default: /);
     });
   }
 
-  test('names are written alike everywhere', () => {
+  test('derives the names of flags, variables and keys from one name', () => {
     assert.equal(flagName('maxImageSize'), 'max-image-size');
     assert.equal(environmentName('maxImageSize'), 'DOCKERPROXY_MAX_IMAGE_SIZE');
     assert.equal(fileKey('maxImageSize'), 'max_image_size');
   });
 
-  test('the file, its usual places and the order of the sources are told', () => {
+  test('lists the file, its default paths and the precedence of sources', () => {
     assert.match(help, /--config FILE/);
     assert.match(help, /DOCKERPROXY_CONFIG/);
     assert.match(help, /\/etc\/dockerproxy\/dockerproxy\.toml/);
     assert.match(help, /~\/\.config\/dockerproxy\/dockerproxy\.toml/);
-    assert.match(help, /Flags come before environment variables/);
+    assert.match(help, /Flags override environment variables, which override the file\./);
     assert.match(help, /--help, --version/);
     assert.ok(help.endsWith('\n'));
   });
