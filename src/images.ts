@@ -125,7 +125,7 @@ export async function openImages(
       findProxy,
       onAnswer,
       caches,
-      admitPage: budgets.admit,
+      admit: budgets.admit,
     },
   });
   const blobs = await openCache(config, environment.logger, caches, meter);

@@ -21,7 +21,7 @@ import { createOriginOutages } from './registry/origin-outages.ts';
 
 export interface RegistriesOptions
   extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy' | 'caches'>,
-    Pick<RegistryClientOptions, 'admitPage'> {
+    Pick<RegistryClientOptions, 'admit'> {
   readonly guard: Guard;
   readonly credentials: CredentialStore;
   /** The repositories that clients may fetch. Absent if the user owns the credentials and may fetch anything. */
@@ -46,7 +46,7 @@ const MIRROR_PATIENCE_MS = 10_000;
  * @throws ConfigError where a file about mirrors cannot be used
  */
 export function openRegistries(config: Config, options: RegistriesOptions): Registries {
-  const { guard, credentials, allowlist, logger, admitPage, ...http } = options;
+  const { guard, credentials, allowlist, logger, admit, ...http } = options;
   const { mirrorPatience = MIRROR_PATIENCE_MS, ...common } = http;
   const insecure = new Set(config.insecureRegistries);
   const hostsOf = readHosts(config);
@@ -76,7 +76,7 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
       authorizer,
       insecure,
       caches,
-      ...(admitPage && { admitPage }),
+      ...(admit && { admit }),
       ...registry,
     });
   };

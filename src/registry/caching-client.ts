@@ -7,6 +7,7 @@ import type { Turns } from '../turns.ts';
 import type { FetchedManifest, RegistryClient } from './client.ts';
 import type { ManifestStore } from './manifest-store.ts';
 import { isVerdict } from './status-error.ts';
+import { isRefusedSpending } from './upstream-budget.ts';
 
 export interface CachingClientOptions {
   readonly client: RegistryClient;
@@ -35,7 +36,7 @@ const MOST_SKEW_MS = 5_000;
  */
 export function createCachingClient(options: CachingClientOptions): RegistryClient {
   const { client, blobs, manifests, staleIfError, tagTtl, turns, now } = options;
-  const share = createSingleFlight<FetchedManifest>();
+  const share = createSingleFlight<FetchedManifest>(isRefusedSpending);
 
   const fetch = async (
     repository: Repository,

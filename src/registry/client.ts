@@ -103,8 +103,8 @@ export interface RegistryClientOptions {
   readonly metadataRetries?: number;
   /** Consecutive retries for a blob without progress; 4 by default. */
   readonly blobRetries?: number;
-  /** Called before each page of a list is requested. Throws to end the list, for example where a budget is spent. */
-  readonly admitPage?: () => Promise<void>;
+  /** Called before each request for metadata, retries and pages of lists included. Throws to end the work. */
+  readonly admit?: () => Promise<void>;
   /** The retry policy; defaults to {@link patiently}. */
   readonly retry?: Retry;
   /** Milliseconds since some fixed moment; those of the process where absent. */
@@ -135,7 +135,7 @@ export function createRegistryClient({
   metadataTimeout = METADATA_TIMEOUT_MS,
   metadataRetries = METADATA_RETRIES,
   blobRetries,
-  admitPage = async () => {},
+  admit = async () => {},
   retry = patiently,
   now = () => performance.now(),
   caches = createMemoryCaches(now),
@@ -175,6 +175,7 @@ export function createRegistryClient({
   ): Promise<HttpResponse> => {
     const deadline = soon(signal);
     const work = async (): Promise<HttpResponse> => {
+      await admit();
       const response = await send(repository, resource, request, deadline);
       if (isTransient(response.status)) {
         await drain(response);
@@ -195,6 +196,7 @@ export function createRegistryClient({
   const hasFirstByte = (repository: Repository, resource: string, signal: AbortSignal): Promise<boolean> => {
     const deadline = soon(signal);
     const work = async (): Promise<boolean> => {
+      await admit();
       const response = await send(repository, resource, { headers: { range: 'bytes=0-0' } }, deadline);
       response.body.destroy();
       // An empty blob has no first byte.
@@ -288,10 +290,7 @@ export function createRegistryClient({
 
     tags(repository, signal) {
       const budget = tries();
-      return listTags(repository, async (query) => {
-        await admitPage();
-        return fetchWhole(repository, `tags/list${query}`, {}, signal, budget);
-      });
+      return listTags(repository, (query) => fetchWhole(repository, `tags/list${query}`, {}, signal, budget));
     },
 
     async hasBlob(repository, blob, signal) {
@@ -310,10 +309,9 @@ export function createRegistryClient({
     async referrers(repository, digest, signal) {
       const headers = { accept: MEDIA_TYPES.ociIndex };
       const budget = tries();
-      const bytes = await listReferrers(repository, digest, async (query) => {
-        await admitPage();
-        return fetchWhole(repository, `referrers/${digest}${query}`, { headers }, signal, budget);
-      });
+      const bytes = await listReferrers(repository, digest, (query) =>
+        fetchWhole(repository, `referrers/${digest}${query}`, { headers }, signal, budget),
+      );
       return bytes && { bytes, digest: sha256(bytes), contentType: MEDIA_TYPES.ociIndex };
     },
 

@@ -39,7 +39,7 @@ export interface UpstreamBudgets {
   /** Counts one HTTP request against the budget of the current work. */
   count(): void;
   /**
-   * Checks that the current work may send one more request. For calls that send many, such as those for long lists.
+   * Checks that the current work may send one more request. For calls that may send many, such as those for lists.
    *
    * @throws CatalogueError as {@link UpstreamBudgets.run} does
    */

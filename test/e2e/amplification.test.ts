@@ -214,6 +214,20 @@ suite('upstream amplification by one request', { timeout: 180_000 }, () => {
     assert.equal(await status(`/dl?myimage=${image}`, 'HEAD'), 403);
   });
 
+  test('the retries of ten images take a download slot', async () => {
+    const images = Array.from({ length: IMAGES }, (_, at) => {
+      registry.misbehave(`failing/${at}`, {
+        manifest: (_request, response) => response.writeHead(503).end(),
+      });
+      return `myimage=${registry.host}/failing/${at}`;
+    });
+    await withoutSlots('retries', async () => {
+      assert.equal(await status(`/dl?${images.join('&')}`, 'HEAD'), 429);
+      const sent = registry.requests().filter(({ url }) => url?.startsWith('/v2/failing/')).length;
+      assert.ok(sent <= FREE_REQUESTS + 8, `${sent} requests`);
+    });
+  });
+
   test('layers that are too many to be asked for are refused without one question', async () => {
     const images = foreignImages('thousands', 1000);
     assert.equal(await status(`/dl?${query(images)}`, 'HEAD'), 422);
