@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { whyNot } from '../support/packages.ts';
 import { drawCharts } from './charts.ts';
+import { cliWays, idleWays } from './cli-ways.ts';
 import { dockerProxyWays } from './dockerproxy-ways.ts';
 import { engineWay } from './engine-way.ts';
 import { describeEnvironment, describeImage } from './environment.ts';
@@ -65,6 +66,8 @@ async function measure(bytes: number, only: string, signal: AbortSignal): Promis
     slowClientsWay(stage),
     ...workersWays(stage, repetitions),
     ...redisWays(stage, repetitions),
+    ...cliWays(stage, repetitions),
+    ...idleWays(stage),
   ];
   const wanted = ways.filter(({ ids }) => ids.some((id) => rowNames[id].includes(only)));
   if (wanted.length === 0) throw new Error(`no line has ${only} in its name`);

@@ -4,27 +4,30 @@ import type { TemporaryFolder } from '../support/process.ts';
 import type { Registry } from '../support/registry.ts';
 import { type BenchImage, platform } from './bench-image.ts';
 import type { Certificate } from './certificate.ts';
+import type { CommandLine } from './command-line.ts';
 
 /** What DockerProxy is started with. */
 export interface Surroundings {
   registry: Registry;
   certificate: Certificate;
+  commandLine: CommandLine;
 }
 
-/** DockerProxy with HTTPS, as anyone would run it, with its folders in the given one. */
+/** DockerProxy with HTTPS, as its package runs, with its folders in the given one. */
 export async function startOverTls(
-  { registry, certificate }: Surroundings,
+  { registry, certificate, commandLine }: Surroundings,
   folder: TemporaryFolder,
   env: NodeJS.ProcessEnv = {},
 ): Promise<DockerProxy> {
   return startDockerProxy({
+    program: commandLine.program,
     args: [
       ...['--tls-cert-file', certificate.certificate, '--tls-key-file', certificate.key],
       ...['--insecure-registries', registry.host, '--allow', `${registry.host}/**`],
       ...['--default-platform', `${platform.os}/${platform.architecture}`],
       ...['--cache-dir', cacheFolder(folder), '--state-dir', join(folder.path, 'state')],
     ],
-    env: { DOCKERPROXY_LOG_LEVEL: 'info', ...env },
+    env: { XDG_CACHE_HOME: commandLine.env.HOME, DOCKERPROXY_LOG_LEVEL: 'info', ...env },
   });
 }
 

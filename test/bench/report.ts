@@ -16,8 +16,8 @@ export interface Report extends Environment {
 const explanation = `\
 Cold is a fresh process with an empty cache; warm is the same once it has sent the image. MB/s and CPU count the
 image as the registry stores it. CPU and memory are those of the server (of DockerProxy, nginx, or dockerd with its
-containerd and the client), for skopeo and the blobs those of the command itself. curl, the client of DockerProxy and
-nginx, writes to /dev/null, and has one processor for all its transfers: near 100 % it is curl that sets the speed.
+containerd and the client), for skopeo, dockerproxy save and the blobs those of the command itself. Idle, memory is what
+is held, not a peak. curl, the client of DockerProxy and nginx, writes to /dev/null, and has one processor for all its transfers: near 100 % it is curl that sets the speed.
 docker and skopeo write a file. DockerProxy and nginx speak TLS. Of many clients' first bytes it is the median.`;
 
 /** The report for people. */

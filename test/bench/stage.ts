@@ -4,6 +4,7 @@ import { temporaryFolder } from '../support/process.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { type BenchImage, pushBenchImage } from './bench-image.ts';
 import { type Certificate, makeCertificate } from './certificate.ts';
+import { type CommandLine, makeCommandLine } from './command-line.ts';
 import { curl } from './curl.ts';
 import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
 import { type Nginx, startNginx } from './nginx.ts';
@@ -14,6 +15,7 @@ export interface Stage extends AsyncDisposable {
   registry: Registry;
   certificate: Certificate;
   image: BenchImage;
+  commandLine: CommandLine;
   /** The server, or why there is none. */
   nginx: Nginx | string;
 }
@@ -27,10 +29,11 @@ export async function setStage(bytes: number, signal: AbortSignal): Promise<Stag
   const folder = stack.use(await temporaryFolder());
   const registry = stack.use(await startRegistry());
   const image = await pushBenchImage(registry, bytes, signal);
+  const commandLine = await makeCommandLine(folder.path, registry);
   const certificate = await makeCertificate(folder.path);
   const absent = whyNot('nginx');
   const nginx = absent ?? stack.use(await startNginx({ certificate, registryUrl: registry.url }));
-  const stage = { signal, registry, certificate, image, nginx };
+  const stage = { signal, registry, certificate, image, commandLine, nginx };
   if (typeof nginx !== 'string') await makeStaticFile(stage, nginx);
   const held = stack.move();
   return { ...stage, [Symbol.asyncDispose]: () => held.disposeAsync() };

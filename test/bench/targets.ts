@@ -47,6 +47,10 @@ export function compare(rows: Row[]): Target[] {
       ['≤', 50],
       (milliseconds) => `${Number(milliseconds.toPrecision(2))} ms`,
     );
+  const cpuRatio = (name: string, ids: [RowId, RowId], limit: number): Target =>
+    ratio(name, ids, ({ cpuSeconds }) => cpuSeconds, ['≤', limit]);
+  const memory = (name: string, id: RowId, limit: number): Target =>
+    target(name, figures(id)?.peakBytes, ['≤', limit * 1e6], (bytes) => `${Math.round(bytes / 1e6)} MB`);
   const firstByte = ({ firstByteMs }: Figures) => firstByteMs;
   const seconds = (one: Figures) => one.seconds;
   const gets = measured.get('dockerproxy-cold-50')?.details;
@@ -81,12 +85,31 @@ export function compare(rows: Row[]): Target[] {
     target(
       '200 slow clients: memory of each above idle',
       detail('dockerproxy-slow-200', 'bytesPerClient'),
-      ['≤', 300_000],
+      ['≤', 150_000],
       (bytes) => `${Math.round(bytes / 1000)} KB`,
     ),
     delay('cold, 50 clients', 'dockerproxy-cold-50'),
     delay('warm, 50 clients', warm50),
     delay('200 slow clients', 'dockerproxy-slow-200'),
+    cpuRatio('dockerproxy --version: CPU of an empty program', ['cli-version', 'node-start'], 3),
+    cpuRatio('dockerproxy check-config: CPU of an empty program', ['cli-check-config', 'node-start'], 3),
+    target('dockerproxy save of 1 MB: time', figures('save-small')?.seconds, ['≤', 0.15], inSeconds),
+    target('dockerproxy save of 1 MB: CPU', figures('save-small')?.cpuSeconds, ['≤', 0.15], inSeconds),
+    ratio('dockerproxy save, cold: sooner than skopeo to oci-archive', ['skopeo-oci', 'save-cold'], seconds, [
+      '≥',
+      2.2,
+    ]),
+    ratio('dockerproxy save without a cache: time with one', ['save-uncached', 'save-cold'], seconds, [
+      '≤',
+      1,
+    ]),
+    memory('dockerproxy save, cold: memory', 'save-cold', 110),
+    memory('dockerproxy save without a cache: memory', 'save-uncached', 110),
+    memory('cold: memory', cold, 130),
+    memory('idle: memory', 'dockerproxy-idle', 80),
+    memory('idle, primary and 2 workers: memory', 'dockerproxy-idle-2', 190),
+    target('requests a second', detail('dockerproxy-requests', 'requestsPerSecond'), ['≥', 12_000], whole),
+    target('first bytes a second', detail('dockerproxy-requests', 'downloadsPerSecond'), ['≥', 1_500], whole),
   ];
 }
 
@@ -106,4 +129,6 @@ function target(
   return { name, value: format(value), wanted, reached: sign === '≥' ? value >= limit : value <= limit };
 }
 
+const inSeconds = (value: number): string => `${Number(value.toPrecision(2))} s`;
+const whole = (value: number): string => `${Math.round(value)}`;
 const times = (value: number): string => `${Number(value.toPrecision(3))}×`;

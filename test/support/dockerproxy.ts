@@ -12,6 +12,8 @@ export interface DockerProxyOptions {
   env?: NodeJS.ProcessEnv;
   /** What follows `src/main.ts` on the command line. */
   args?: string[];
+  /** The path of the program; src/main.ts unless told. */
+  program?: string;
   /** A program and its arguments that start it elsewhere, as nsenter does. */
   via?: string[];
   /** Milliseconds to wait for the server to listen; 60 000 unless told. */
@@ -64,8 +66,8 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     DOCKERPROXY_MAX_EVENT_LOOP_DELAY: '0s',
     ...options.env,
   };
-  const { args = [], via = [], timeout = 60_000 } = options;
-  const [program = '', ...words] = [...via, process.execPath, ...nodeOptions, entryPoint, ...args];
+  const { args = [], via = [], timeout = 60_000, program: path = entryPoint } = options;
+  const [program = '', ...words] = [...via, process.execPath, ...nodeOptions, path, ...args];
   const isListening = (running: RunningProcess) => listeningUrl(running) !== undefined;
   const running = await spawnUntil(program, words, isListening, {
     env,
