@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs DockerProxy as a service of systemd; `install.sh --help` tells more.
+# Installs DockerProxy as a systemd service. `install.sh --help` lists the options.
 set -eu
 
 PROGRAM=/opt/dockerproxy
@@ -7,7 +7,7 @@ COMMAND=/usr/local/bin/dockerproxy
 UNITS=/usr/local/lib/systemd/system
 CONFIG=/etc/dockerproxy
 SETTINGS=$CONFIG/dockerproxy.toml
-# The oldest systemd that has all that the units ask for.
+# The oldest systemd with all features of the units.
 SYSTEMD=252
 
 usage() {
@@ -15,17 +15,17 @@ usage() {
 		Usage: install.sh [--domain NAME [--domain NAME]… --email ADDRESS [--staging]] [--dry-run]
 		       install.sh --uninstall [--keep-data] [--dry-run]
 
-		Installs DockerProxy, with the Node.js that it runs on, from the clone or release that this file is in, into
-		$PROGRAM, and starts it. Run again, from a newer one, it upgrades: settings, certificates and cache stay.
+		Installs DockerProxy with its Node.js from this clone or release into $PROGRAM, and starts it. To upgrade, run
+		the newer install.sh. An upgrade keeps settings, certificates, and cache.
 
 		  --domain NAME     serve HTTPS under this name, with a certificate from Let's Encrypt
-		  --email ADDRESS   where Let's Encrypt may write to; giving it accepts its terms of service
-		  --staging         certificates to try with, which nobody trusts
-		  --uninstall       remove all of it: program, settings, certificates, cache
-		  --keep-data       of these, keep settings, secrets, certificates and cache
-		  --dry-run         tell what would be done, and do nothing
+		  --email ADDRESS   contact address for Let's Encrypt; this option accepts its terms of service
+		  --staging         get test certificates from the staging CA, which browsers don't trust
+		  --uninstall       remove the program, settings, secrets, certificates, and cache
+		  --keep-data       with --uninstall, keep settings, secrets, certificates, and cache
+		  --dry-run         show the steps without running them
 
-		What a first installation is told goes into $SETTINGS, which is edited from then on.
+		A first installation writes these options to $SETTINGS. Later, edit this file.
 	END
 }
 
@@ -36,7 +36,7 @@ main() {
 		--domain | --email)
 			case ${2-} in
 			'' | -*) fail "$1: a value is missing" ;;
-			*[!A-Za-z0-9.@_+-]*) fail "$1: $2 is none" ;;
+			*[!A-Za-z0-9.@_+-]*) fail "$1: $2 has invalid characters" ;;
 			esac
 			if [ "$1" = --email ]; then email=$2; else domains="$domains $2"; fi
 			shift
@@ -46,12 +46,12 @@ main() {
 		--keep-data) keep_data=1 ;;
 		--dry-run) dry_run=1 ;;
 		--help | -h) usage && exit ;;
-		*) usage >&2 && fail "$1: there is no such option" ;;
+		*) usage >&2 && fail "unknown option $1" ;;
 		esac
 		shift
 	done
-	[ -z "$domains" ] || [ -n "$email" ] || fail "--domain needs --email: an address that Let's Encrypt may write to"
-	[ -n "$dry_run" ] || [ "$(id -u)" = 0 ] || fail 'it has to be root who installs: use sudo'
+	[ -z "$domains" ] || [ -n "$email" ] || fail "--domain needs --email: a contact address for Let's Encrypt"
+	[ -n "$dry_run" ] || [ "$(id -u)" = 0 ] || fail 'installing requires root: use sudo'
 	if [ -n "$uninstall" ]; then remove; else install_all; fi
 }
 
@@ -60,7 +60,7 @@ fail() {
 	exit 1
 }
 
-# Does it, or tells it.
+# Runs a command, or prints it with --dry-run.
 run() {
 	if [ -n "$dry_run" ]; then printf '  %s\n' "$*"; else "$@"; fi
 }
@@ -69,15 +69,15 @@ install_all() {
 	source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 	version=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' "$source/package.json")
 	check_machine
-	printf 'DockerProxy %s goes to %s.\n' "$version" "$PROGRAM"
+	printf 'Installing DockerProxy %s to %s.\n' "$version" "$PROGRAM"
 	stage=$PROGRAM.new
 	[ -n "$dry_run" ] || trap 'rm -rf "$stage"' EXIT
 	build
 	configure
-	# With what is new, before anything that runs is touched.
+	# Check with the new program, before changing the running service.
 	if [ -z "$dry_run" ]; then
 		settings=$("$stage/node_modules/.bin/node" "$stage/bin/dockerproxy.js" check-config) ||
-			fail "correct $SETTINGS and run this again; what was installed is as it was"
+			fail "correct $SETTINGS and run this again; the installed version is unchanged"
 		! is_public || check_ports
 	fi
 	replace
@@ -106,7 +106,7 @@ check_npm() {
 	command -v npm >/dev/null ||
 		fail 'npm is missing: install it (apt-get install npm), or use a release, which includes all packages'
 	(cd "$source" && npm run --silent check-npm) ||
-		fail 'this npm cannot install the packages; the line above says what to do'
+		fail 'this npm cannot install the packages; see the advice above'
 }
 
 # Builds the new program beside the one that may be running.
@@ -123,10 +123,10 @@ build() {
 	else
 		(
 			run cd "$stage"
-			# As root, no package may run a script of its own. Ours links the Node.js that npm 9 and 10 leave out.
+			# Packages must not run scripts as root. Our script links the bundled Node.js, which npm 9 and 10 do not.
 			run npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error
 			run npm run --silent prepare
-		) || fail 'npm could not install the packages; its messages above say why'
+		) || fail 'npm could not install the packages; see its messages above'
 	fi
 	# Headers for compiling native modules, which DockerProxy does not need.
 	run rm -rf "$stage"/node_modules/node-linux-*/include
@@ -135,7 +135,7 @@ build() {
 	run "$stage/node_modules/.bin/node" --version >/dev/null || fail 'Node.js does not run here: is the package libstdc++6 installed?'
 }
 
-# Of a clone's packages, those that only development needs stay behind.
+# Removes the packages of a clone that only development needs.
 prune() {
 	cd "$stage"
 	node_modules/.bin/node -e '
@@ -148,18 +148,18 @@ prune() {
 	cd "$source"
 }
 
-# The settings of a first installation: all there are, as comments, and what was told.
+# Writes the settings of a first installation: all settings as comments, and the given options.
 configure() {
 	if [ -e "$SETTINGS" ]; then
-		[ -z "$domains" ] || printf '%s is there and stays as it is; --domain, --email and --staging change nothing.\n' "$SETTINGS"
+		[ -z "$domains" ] || printf '%s exists and stays unchanged; --domain, --email, and --staging have no effect.\n' "$SETTINGS"
 		return
 	fi
 	printf 'The settings are in %s.\n' "$SETTINGS"
 	run mkdir -p "$CONFIG"
 	[ -z "$dry_run" ] || return 0
-	told="$(printf '%s' "$domains" | sed 's/ \([^ ]*\)/, "\1"/g; s/^, //')"
+	listed="$(printf '%s' "$domains" | sed 's/ \([^ ]*\)/, "\1"/g; s/^, //')"
 	sed "
-		${domains:+s|^# domains = .*|domains = [$told]|
+		${domains:+s|^# domains = .*|domains = [$listed]|
 		s|^# acme_email = .*|acme_email = \"$email\"|}
 		${staging:+s|^# acme_staging = .*|acme_staging = true|}
 	" "$source/deploy/dockerproxy.example.toml" >"$SETTINGS.new"
@@ -167,16 +167,16 @@ configure() {
 	mv "$SETTINGS.new" "$SETTINGS"
 }
 
-# Another server's ports are nothing that systemd can open.
+# systemd cannot open the ports of another server.
 check_ports() {
 	! systemctl is-active --quiet dockerproxy.socket || return 0
 	main=$(systemctl show --value --property=MainPID dockerproxy.service)
 	for port in 80 443; do
-		# Listening sockets, as the kernel tells of them: address:port in hexadecimal, state, inode.
+		# Listening sockets in /proc: address:port in hexadecimal, state, inode.
 		inodes=$(awk -v port="$(printf '%04X' $port)" '$4 == "0A" && $2 ~ ":" port "$" { print $10 }' /proc/net/tcp*)
 		for inode in $inodes; do
 			[ -z "$(find "/proc/$main/fd" -lname "socket:\[$inode\]" 2>/dev/null)" ] || continue
-			fail "port $port is taken: ss -ltnp 'sport = :$port' tells by whom. Stop that, or go behind it, as $source/deploy/README.md tells, and run this again; what was installed is as it was"
+			fail "port $port is taken: run ss -ltnp 'sport = :$port' to find the server. Stop it, or run DockerProxy behind it (see $source/deploy/README.md), then run this again; the installed version is unchanged"
 		done
 	done
 }
@@ -194,23 +194,23 @@ replace() {
 	run systemctl daemon-reload
 }
 
-# For HTTPS at its usual port, systemd opens both; any other ports the service opens itself.
+# For HTTPS on port 443, systemd opens ports 80 and 443. The service opens any other ports itself.
 start() {
 	run systemctl reset-failed 'dockerproxy*'
 	if [ -n "$dry_run" ]; then
-		printf '  systemctl enable --now dockerproxy.socket (where the settings have HTTPS at port 443)\n'
+		printf '  systemctl enable --now dockerproxy.socket (if the settings have HTTPS on port 443)\n'
 	elif is_public; then
-		# systemd opens ports only for a service that does not run.
+		# systemd opens ports only for a stopped service.
 		systemctl is-active --quiet dockerproxy.socket || systemctl stop dockerproxy.service
 		systemctl enable --quiet --now dockerproxy.socket ||
-			fail "systemd cannot open ports 80 and 443: ss -ltnp 'sport = :80 or sport = :443' tells who has them, and systemctl status dockerproxy.socket why not; then run this again"
+			fail "systemd cannot open ports 80 and 443: run ss -ltnp 'sport = :80 or sport = :443' to find other servers, and systemctl status dockerproxy.socket for the reason; then run this again"
 	else
 		systemctl disable --quiet --now dockerproxy.socket
 	fi
 	run systemctl enable --quiet dockerproxy.service
 	run systemctl restart dockerproxy.service || {
 		journalctl --unit=dockerproxy --lines=20 --no-pager --output=cat >&2
-		fail 'it does not start; its log is above, and deploy/README.md tells what to do'
+		fail 'the service does not start; see its log above, and Troubleshooting in deploy/README.md'
 	}
 }
 
@@ -218,29 +218,29 @@ is_public() {
 	! setting tls | grep -qx off && setting https_port | grep -qx 443
 }
 
-# What is in force, one value a line.
+# Prints the values of a setting, one on each line.
 setting() {
 	printf '%s\n' "${settings-}" | sed -n "s/^$1 = \(.*\)  #.*/\1/p" | tr -d '"[] ' | tr , '\n'
 }
 
 advise() {
-	printf '\nDockerProxy %s is running. What to check now:\n\n' "$version"
+	printf '\nDockerProxy %s is running. Check these points:\n\n' "$version"
 	if ! is_public; then
-		printf '  Its settings, in %s, give it no HTTPS at port 443. For everyone, set domains and\n' "$SETTINGS"
-		printf '  acme_email and run this again, or put a proxy before it; see %s/deploy/README.md.\n' "$PROGRAM"
-		printf '  dockerproxy healthcheck tells whether it answers, dockerproxy check-config what is in force.\n'
+		printf '  The settings in %s have no HTTPS on port 443. For other machines, set domains and\n' "$SETTINGS"
+		printf '  acme_email and run this again, or put a proxy in front; see %s/deploy/README.md.\n' "$PROGRAM"
+		printf '  dockerproxy healthcheck checks the service, dockerproxy check-config prints its settings.\n'
 		return
 	fi
 	names=$(setting domains)
 	here=$(hostname -I 2>/dev/null || true)
 	for name in $names; do
 		addresses=$(getent ahosts "$name" | awk '{ print $1 }' | sort -u | tr '\n' ' ' || true)
-		printf '  DNS: %s leads to %s; this machine is %s\n' "$name" "${addresses:-nowhere}" "${here:-not told}"
+		printf '  DNS: %s resolves to %s; this machine has %s\n' "$name" "${addresses:-no address}" "${here:-unknown addresses}"
 	done
-	printf '  Firewall: ports 80 and 443 have to be open to everyone, also at your provider.\n'
-	printf '  Certificate: journalctl -u dockerproxy tells "New certificate" within a minute or two, or why not.\n'
+	printf '  Firewall: open ports 80 and 443 to everyone, also at your provider.\n'
+	printf '  Certificate: journalctl -u dockerproxy shows "New certificate" within a minute or two, or the reason of a failure.\n'
 	for name in $names; do
-		printf '  Then, from elsewhere: wget --content-disposition '\''https://%s/dl?myimage=busybox'\''\n' "$name"
+		printf '  Then, on another machine: wget --content-disposition '\''https://%s/dl?myimage=busybox'\''\n' "$name"
 	done
 }
 
@@ -260,7 +260,7 @@ remove() {
 	fi
 	run systemctl daemon-reload
 	run systemctl reset-failed 'dockerproxy*' || true
-	[ -n "$dry_run" ] || printf 'DockerProxy is removed%s.\n' "${keep_data:+; its settings, certificates and cache are kept}"
+	[ -n "$dry_run" ] || printf 'Removed DockerProxy%s.\n' "${keep_data:+; its settings, secrets, certificates, and cache are kept}"
 }
 
 main "$@"

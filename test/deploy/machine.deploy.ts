@@ -164,7 +164,7 @@ function inside(archive: string): void {
         await once(taken.listen(443, '127.0.0.1'), 'listening');
         const refused = await machine.run('/opt/dockerproxy/deploy/install.sh', [], SLOW);
         assert.equal(refused.code, 1);
-        assert.match(refused.stderr, /port 443 is taken: ss -ltnp 'sport = :443' tells by whom/);
+        assert.match(refused.stderr, /port 443 is taken: run ss -ltnp 'sport = :443' to find the server/);
         assert.equal((await httpCall('http://127.0.0.1:8080/healthz')).status, 200);
         assert.equal((await machine.run('ls', ['/opt/dockerproxy.new'])).code, 2);
         // What systemd says of them is what the guide explains.
@@ -175,7 +175,7 @@ function inside(archive: string): void {
 
       // Run again, as it says: also what was installed can do that.
       const told = await machine.sh('/opt/dockerproxy/deploy/install.sh', SLOW);
-      assert.match(told, new RegExp(`${DOMAIN} leads to 127\\.0\\.0\\.1`));
+      assert.match(told, new RegExp(`${DOMAIN} resolves to 127\\.0\\.0\\.1`));
       assert.match(told, /ports 80 and 443/);
       assert.equal(await machine.sh('head -c 7 /etc/dockerproxy/dockerproxy.toml'), 'domains');
       await waitFor(async () => (await certificateState()) === 'valid', {
