@@ -45,7 +45,10 @@ const VAGUE_LAYER_TYPES: ReadonlySet<string> = new Set([
   '',
 ]);
 const FOREIGN_LAYER_TYPE = /\.(?:nondistributable\.v1|foreign\.diff)\.tar/;
-/** Engines take 125 to 500 layers; the largest indexes have some dozens of images. */
+/**
+ * Engines take 125 to 500 layers; the largest indexes have some dozens of images. These limits hold for one document,
+ * while it is parsed; the budget of a request counts the layers of all its images.
+ */
 const LAYERS_MAX = 1000;
 const INDEX_MAX = 1000;
 /** Each is asked in turn: a manifest must not make this service send requests by the thousand. */

@@ -43,7 +43,10 @@ export interface CompanionsOptions {
 
 /** The tags under which cosign keeps what belongs to a manifest, behind its digest. */
 const COSIGN_SUFFIXES = ['.sig', '.att', '.sbom'];
-/** Manifests of a request, each of which costs up to five requests to its registry: all platforms of a few images. */
+/**
+ * Manifests of a request, each of which costs up to five requests to its registry: all platforms of a few images. Not a
+ * row of the request's budget, because it refuses a request before the first of them.
+ */
 const SUBJECTS_MAX = 100;
 /** Milliseconds for which it stays true that there is nothing: short enough for someone who signs. */
 const ALONE_MS = 30_000;

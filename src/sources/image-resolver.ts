@@ -81,6 +81,10 @@ interface Search {
   alternatives: number;
 }
 
+/**
+ * The following limits are not rows of the request's budget. They refuse one document or index before anything of it is
+ * requested, or end a search with the image that was found.
+ */
 const CONFIG_LIMIT = 4 * 1024 * 1024;
 /** Maximum number of indexes from the reference down to an image. Real images have one, seldom two. */
 const INDEX_DEPTH_MAX = 16;
