@@ -34,6 +34,11 @@ export abstract class DirectStream extends Readable {
    * @param inspect sees each chunk before it is written; what it throws ends it
    */
   abstract sendTo(sink: Writable, inspect?: Inspect): Promise<void>;
+
+  /** Bytes that are here and were not read yet, so that reading them waits for nothing. */
+  get ready(): number {
+    return 0;
+  }
 }
 
 type Inspect = (chunk: Uint8Array) => void;
@@ -87,6 +92,10 @@ class Relay extends DirectStream {
     this.#inspect = inspect;
     // Last: a signal that has aborted already destroys at once what must be complete.
     addAbortSignal(signal, this);
+  }
+
+  override get ready(): number {
+    return this.#current instanceof DirectStream ? this.#current.ready : 0;
   }
 
   async sendTo(sink: Writable, inspect?: Inspect): Promise<void> {

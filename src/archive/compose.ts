@@ -3,11 +3,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CatalogueError, type ErrorCode } from '../errors.ts';
 import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { relay } from '../streams.ts';
+import { DirectStream, relay } from '../streams.ts';
 import type { Piece } from './layout.ts';
+import { createReadAheadControl, SAMPLE_MS } from './read-ahead.ts';
 
 /** How many blobs after the one that is sent are fetched ahead. */
 const AHEAD = 3;
+/** Bytes of a blob that is fetched ahead in any case: it takes longer to ask for than to fetch. */
+const SMALL = 512 * 1024;
 /** Milliseconds that the first byte waits at most for the blobs after the first one to begin. */
 const MOMENT_MS = 250;
 /** Errors that reading the blob later would meet again. */
@@ -18,6 +21,8 @@ export interface ComposeOptions {
   readonly onFetched?: Demand['onFetched'];
   /** Milliseconds that the first byte waits at most for the blobs after the first one to begin; 250 where absent. */
   readonly moment?: number;
+  /** Returns milliseconds that never go back. */
+  readonly now?: () => number;
 }
 
 /**
@@ -27,73 +32,102 @@ export interface ComposeOptions {
  * The first byte leaves once the first blob has begun, so that a blob that is missing, or has another size than the
  * manifest states, is an error that can still be answered. The blobs that are fetched ahead get a moment for the same;
  * where one of them is refused later, the stream fails at once.
- *
  */
 export function composeArchive(
   pieces: readonly Piece[],
   blobs: BlobReader,
   signal: AbortSignal,
-  { onFetched, moment = MOMENT_MS }: ComposeOptions = {},
+  { onFetched, moment = MOMENT_MS, now = () => performance.now() }: ComposeOptions = {},
 ): Readable {
   let missing = 0;
   /** Bytes of all pieces that were sent. */
   let sent = 0;
   let blob: Descriptor | undefined;
+  let sending: Readable | undefined;
+  const control = createReadAheadControl(AHEAD);
+  /** How many of the next blobs may be fetched now. */
+  let allowed = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const waiting = new Set<() => void>();
+  /** The next blobs, nearest first; each begins once. */
+  let upcoming: { readonly content: Descriptor; readonly begin: () => Promise<void> | undefined }[] = [];
+  const regulate = (): void => {
+    clearTimeout(timer);
+    const ready = sending instanceof DirectStream ? sending.ready : 0;
+    const before = allowed;
+    allowed = control.update({ now: now(), sent, ready, isWhole: ready >= missing });
+    if (control.isTrying) timer = setTimeout(regulate, SAMPLE_MS).unref();
+    if (allowed === before) return;
+    for (const call of waiting) call();
+    beginAllowed();
+  };
+  const isAllowed = (rank: number, { size }: Descriptor): boolean => rank < allowed || size <= SMALL;
+  const beginAllowed = (): void => {
+    for (const [rank, { content, begin }] of upcoming.entries()) if (isAllowed(rank, content)) begin();
+  };
   const refuse = (error: unknown): void => {
     if (error instanceof CatalogueError && FINAL.has(error.code)) archive.destroy(error);
   };
-  const fetchAhead = (index: number, ended: AbortSignal): Promise<unknown> => {
-    const next = blobsAfter(pieces, index, AHEAD);
-    const begun = sent;
-    return Promise.all(
-      next.map(({ content, distance }) => {
-        const approach: Approach = {
-          get position() {
-            return sent - begun - distance;
-          },
-          onFetched,
-          onChange: () => () => {},
-        };
-        return blobs.prefetch?.(content, approach, ended).catch(refuse);
-      }),
-    );
+  const blobsAhead = (index: number, ended: AbortSignal): typeof upcoming => {
+    const from = sent;
+    return blobsAfter(pieces, index, AHEAD).map(({ content, distance }, rank) => {
+      const approach: Approach = {
+        get position() {
+          return isAllowed(rank, content) ? sent - from - distance : Number.NEGATIVE_INFINITY;
+        },
+        onFetched,
+        onChange(call) {
+          waiting.add(call);
+          return () => waiting.delete(call);
+        },
+      };
+      let begun: Promise<void> | undefined;
+      return { content, begin: () => (begun ??= blobs.prefetch?.(content, approach, ended).catch(refuse)) };
+    });
   };
 
   const pieceByPiece = async function* (ended: AbortSignal): AsyncGenerator<Uint8Array | Readable, void> {
-    let waiting: Uint8Array[] | undefined = [];
+    let head: Uint8Array[] | undefined = [];
     for (const [index, { content, range }] of pieces.entries()) {
       if (content instanceof Uint8Array) {
         const bytes = content.subarray(range.start, range.end);
-        if (waiting === undefined) yield bytes;
-        else waiting.push(bytes);
+        if (head === undefined) yield bytes;
+        else head.push(bytes);
         sent += bytes.length;
         continue;
       }
-      const begun = fetchAhead(index, ended);
+      upcoming = blobsAhead(index, ended);
+      // Later, a connection that waits would take what fills its buffers from the blob that is sent.
+      const begun = head === undefined ? [] : upcoming.map(({ begin }) => begin());
       const stream = await blobs.read(content, range, ended, onFetched);
-      if (waiting !== undefined) {
+      if (head !== undefined) {
         // An error that nothing hears yet would end the process.
         stream.on('error', () => {});
-        await Promise.race([begun, delay(moment, undefined, { signal: ended, ref: false })]);
-        yield* waiting;
-        waiting = undefined;
+        await Promise.race([Promise.all(begun), delay(moment, undefined, { signal: ended, ref: false })]);
+        yield* head;
+        head = undefined;
         // A slow client may have taken long over the first bytes.
         if (stream.destroyed) throw stream.errored ?? new Error('The blob was cut off.');
       }
       blob = content;
       missing = range.end - range.start;
+      sending = stream;
+      control.next();
+      regulate();
+      beginAllowed();
       yield stream;
       if (missing > 0) throw wrongLength(content);
     }
-    if (waiting !== undefined) yield* waiting;
+    if (head !== undefined) yield* head;
   };
 
   const archive = relay(pieceByPiece, signal, (chunk) => {
     missing -= chunk.length;
     sent += chunk.length;
     if (missing < 0 && blob !== undefined) throw wrongLength(blob);
+    regulate();
   });
-  return archive;
+  return archive.once('close', () => clearTimeout(timer));
 }
 
 /** A blob that is sent later, and how many bytes are sent before it. */

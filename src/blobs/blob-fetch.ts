@@ -44,6 +44,11 @@ const POLL_MS = 25;
 const RAREST_POLL_MS = 250;
 /** Bytes that are fetched for any reader: with fewer, nobody knows that the blob can be had. */
 const BEGINNING = 64 * 1024;
+/**
+ * Milliseconds after which a fetch that no reader wants any more closes its connection: the system's buffers would go on
+ * to fill, and take megabytes from the line. And the bytes that are worth it.
+ */
+const [UNWANTED_MS, WORTH_CLOSING] = [150, 256 * 1024] as const;
 /** Bytes. A smaller distance would leave readers waiting for the bytes that stay back. */
 const LEAST_READ_AHEAD = 1024 * 1024;
 
@@ -70,6 +75,11 @@ export class BlobFetch implements GrowingFile {
   #appender: FileAppender | undefined;
   #wantedPoll: NodeJS.Timeout | undefined;
   #wantedPollMs = POLL_MS;
+  /** Closes the connection, until readers want more. */
+  #interruption: AbortController | undefined;
+  #closing: NodeJS.Timeout | undefined;
+  /** Set while the fetch has no connection, because no reader wants any bytes. */
+  #goOn: (() => void) | undefined;
   #lingering: NodeJS.Timeout | undefined;
 
   constructor(options: FetchOptions) {
@@ -154,18 +164,35 @@ export class BlobFetch implements GrowingFile {
   #regulate(): void {
     clearTimeout(this.#wantedPoll);
     this.#wantedPoll = undefined;
-    const appender = this.#appender;
-    if (appender === undefined) return;
+    if (this.#appender === undefined && this.#goOn === undefined) return;
     let reach = this.#reach();
     if (this.#received >= reach) reach = Math.max(reach, this.#wantedElsewhere());
     // The response ends only once all of it was taken.
-    appender.limit = reach >= this.#options.blob.size ? Number.POSITIVE_INFINITY : reach;
+    if (this.#appender !== undefined)
+      this.#appender.limit = reach >= this.#options.blob.size ? Number.POSITIVE_INFINITY : reach;
+    const isUnwanted = reach <= BEGINNING && this.#received >= WORTH_CLOSING;
+    if (isUnwanted) this.#closing ??= setTimeout(() => this.#interruption?.abort(), UNWANTED_MS).unref();
+    else this.#keepConnection();
     if (this.#received < reach) {
       this.#wantedPollMs = POLL_MS;
+      this.#goOn?.();
       return;
     }
     this.#wantedPoll = setTimeout(() => this.#regulate(), this.#wantedPollMs).unref();
     this.#wantedPollMs = Math.min(2 * this.#wantedPollMs, RAREST_POLL_MS);
+  }
+
+  #keepConnection(): void {
+    clearTimeout(this.#closing);
+    this.#closing = undefined;
+  }
+
+  async #untilWanted(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#goOn = resolve;
+    this.#regulate();
+    await unlessAborted(promise, this.#abandoned.signal);
+    this.#goOn = undefined;
   }
 
   /** Returns how many bytes of the blob the readers of this process want now. */
@@ -275,11 +302,17 @@ export class BlobFetch implements GrowingFile {
     const file = await openToWrite();
     try {
       this.#file ??= await openExisting(path);
-      const { size: start } = await file.stat();
-      const hash = start === 0 ? undefined : await this.#rehash(file, start);
-      const stream = await source.read(blob, { start, end: blob.size }, signal);
-      // A whole blob is verified by its source.
-      await this.#append(stream, file, start, hash && ((chunk) => void hash.update(chunk)));
+      let hash: Hash | undefined;
+      for (;;) {
+        const { size: start } = await file.stat();
+        const rehashed = start === 0 ? undefined : await this.#rehash(file, start);
+        hash = rehashed;
+        const stream = await source.read(blob, { start, end: blob.size }, signal);
+        // A whole blob is verified by its source.
+        const inspect = rehashed && ((chunk: Uint8Array): void => void rehashed.update(chunk));
+        if (await this.#append(stream, file, start, inspect)) break;
+        await this.#untilWanted();
+      }
       if (hash !== undefined && finishDigest(hash, blob.digest) !== blob.digest) {
         throw new CatalogueError('content-mismatch', `What came for ${blob.digest} has another digest.`);
       }
@@ -295,13 +328,14 @@ export class BlobFetch implements GrowingFile {
     }
   }
 
-  /** Appends what comes, also what came before it fails. */
+  /** Appends what comes, also what came before it fails. Returns false where no reader wanted the rest. */
   async #append(
     stream: Readable,
     file: FileHandle,
     position: number,
     inspect: ((chunk: Uint8Array) => void) | undefined,
-  ): Promise<void> {
+  ): Promise<boolean> {
+    const interruption = new AbortController();
     let last = position;
     const onAppended = (end: number): void => {
       this.#payer(last)?.onFetched?.(end - last);
@@ -313,13 +347,20 @@ export class BlobFetch implements GrowingFile {
     const written = finished(appender);
     written.catch((error: Error) => stream.destroy(error));
     this.#appender = appender;
+    this.#interruption = interruption;
     this.#regulate();
     // While the appender holds it back, it would not notice by itself.
-    addAbortSignal(this.#abandoned.signal, stream);
+    addAbortSignal(AbortSignal.any([this.#abandoned.signal, interruption.signal]), stream);
     try {
       await send(stream, appender, inspect);
+      return true;
+    } catch (error) {
+      if (!interruption.signal.aborted) throw error;
+      return false;
     } finally {
       this.#appender = undefined;
+      this.#interruption = undefined;
+      this.#keepConnection();
       this.#regulate();
       appender.end();
       await written;

@@ -80,6 +80,10 @@ export class FileStream extends DirectStream {
     addAbortSignal(signal, this);
   }
 
+  override get ready(): number {
+    return Math.max(Math.min(this.#source.available, this.#end) - this.position, 0);
+  }
+
   override _read(): void {
     this.#readNext(this.#reader);
   }

@@ -203,6 +203,33 @@ suite('a fetch that runs ahead of its readers', () => {
     await waitsAt(setup, source, AHEAD);
   });
 
+  test('closes its connection where nobody wants more of what ran ahead, and goes on by Range', async () => {
+    const source = memorySource(large);
+    await using setup = await start(source);
+    let changed = (): void => {};
+    const approach = {
+      position: -AHEAD / 2,
+      onChange: (call: () => void) => {
+        changed = call;
+        return () => {};
+      },
+    };
+    await setup.fetch.attend(approach, always);
+    await waitsAt(setup, source, AHEAD / 2);
+    approach.position = Number.NEGATIVE_INFINITY;
+    changed();
+    await waitFor(() => source.reads[0]?.state === 'aborted');
+    assert.equal(source.reads.length, 1);
+    await setup.join({ position: Number.POSITIVE_INFINITY });
+    await waitFor(() => setup.ends.length === 1);
+    assert.deepEqual(setup.ends, [undefined]);
+    assert.equal(setup.fetch.isVerified, true);
+    assert.deepEqual(
+      source.reads.map(({ range }) => range.start > 0),
+      [false, true],
+    );
+  });
+
   test('ends while it waits: with its last reader, and with the cache', async () => {
     const endings: ((fetch: BlobFetch, leave: () => void) => void | Promise<void>)[] = [
       (_fetch, leave) => leave(),
