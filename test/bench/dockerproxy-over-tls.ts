@@ -8,7 +8,7 @@ import type { CommandLine } from './command-line.ts';
 
 /** What DockerProxy is started with. */
 export interface Surroundings {
-  registry: Registry;
+  registry: Pick<Registry, 'host'>;
   certificate: Certificate;
   commandLine: CommandLine;
 }
@@ -34,6 +34,10 @@ export async function startOverTls(
 export const cacheFolder = (folder: TemporaryFolder): string => join(folder.path, 'cache');
 
 /** Where it serves an image. */
-export function archiveUrl({ url }: DockerProxy, { host }: Registry, { repository }: BenchImage): string {
+export function archiveUrl(
+  { url }: DockerProxy,
+  { host }: Pick<Registry, 'host'>,
+  { repository }: BenchImage,
+): string {
   return `${url}/dl?myimage=${host}/${repository}`;
 }

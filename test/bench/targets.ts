@@ -80,6 +80,18 @@ export function compare(rows: Row[]): Target[] {
       'dockerproxy-small-cores-2',
       'dockerproxy-small-cores-1',
     ]),
+    ratio(
+      'equal links: time of the blobs one after the other',
+      ['dockerproxy-equal-links', 'blobs-equal-links'],
+      seconds,
+      ['≤', 1.03],
+    ),
+    ratio(
+      'limited connections: sooner than the blobs one after the other',
+      ['blobs-limited-connections', 'dockerproxy-limited-connections'],
+      seconds,
+      ['≥', 2],
+    ),
     onlyOnce('cold, 50 clients: GETs of blobs', gets?.blobGets, gets?.blobs),
     onlyOnce('cold, 50 clients: GETs of manifests', gets?.manifestGets, gets?.manifests),
     target(
