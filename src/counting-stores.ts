@@ -10,7 +10,7 @@ import { createRedisCountingStore } from './policy/redis-counting-store.ts';
 import { openSqliteCountingStore } from './policy/sqlite-counting-store.ts';
 import type { Redis } from './redis/redis.ts';
 
-/** Limits hold in any case: while Redis is away, this machine counts by itself. */
+/** Opens the store of the limits. While Redis is unreachable, this machine counts alone, so that limits still apply. */
 export function openCountingStore(
   config: Config,
   logger: Logger,
@@ -22,8 +22,12 @@ export function openCountingStore(
   const store = createFallbackCountingStore({
     open: () => createRedisCountingStore(redis),
     substitute: local,
-    onFailure: (err) => logger.error({ err }, `Limits are counted by this machine alone: ${err.message}`),
-    onReturn: () => logger.warn('Limits are counted in Redis again, with what was counted meanwhile'),
+    onFailure: (err) =>
+      logger.error(
+        { err },
+        `Cannot count limits in Redis; counting them on this machine alone: ${err.message}`,
+      ),
+    onReturn: () => logger.warn('Counting limits in Redis again, including the counts from meanwhile'),
     now: Date.now,
     caches,
   });
@@ -31,7 +35,7 @@ export function openCountingStore(
   return store;
 }
 
-/** While the file cannot be used, this process counts by itself. */
+/** Opens the store of this machine. While its file is unusable, this process counts by itself. */
 export function openLocalCountingStore(
   { stateDir, limitsStore }: Config,
   logger: Logger,
@@ -46,7 +50,10 @@ export function openLocalCountingStore(
     },
     substitute: memory,
     onFailure: (err) =>
-      logger.warn({ err }, `Limits are counted in memory, for this process alone: ${err.message}`),
+      logger.warn(
+        { err },
+        `Cannot count limits in the file; counting them in the memory of this process alone: ${err.message}`,
+      ),
     now: Date.now,
     caches,
   });

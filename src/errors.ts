@@ -171,7 +171,7 @@ const CATALOGUE = {
   'too-many-connections': {
     status: 429,
     title: 'Too many connections',
-    help: 'Use fewer connections for the download, for example aria2c -x8, and ask again.',
+    help: 'Use fewer connections for the download, such as with aria2c -x8, and try again.',
   },
   'daily-bytes-used': {
     status: 429,
@@ -267,7 +267,7 @@ export interface ErrorDetails {
   pause?: number | undefined;
   /** Whether a repeated request is useless or harmful, although the code means an outage. */
   isFinal?: boolean;
-  /** Whether no connection to the upstream could be made. */
+  /** Set if the upstream accepted no connection. */
   isUnreachable?: boolean;
   /** Headers that belong to the answer. */
   headers?: Readonly<Record<string, string>>;

@@ -142,9 +142,9 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
         onOpen: (domain, err, pause) =>
           logger.warn(
             { err },
-            `Asking only the mirrors of ${domain} for ${pause / 1000} s and longer: ${err.message}`,
+            `${domain} is unreachable; using only its mirrors for at least ${pause / 1000} s: ${err.message}`,
           ),
-        onClose: (domain) => logger.info(`Asking ${domain} itself again`),
+        onClose: (domain) => logger.info(`${domain} is reachable again`),
       }),
       mirrorsOf: (domain) => hostsOf(domain)?.mirrors.map(mirrorAt) ?? [],
     }),

@@ -140,7 +140,7 @@ suite('the program', { timeout: 600_000 }, () => {
     const { stdout } = await dockerproxy(['--port', `${taken.port}`]);
     assert.match(
       stdout,
-      new RegExp(`Port ${taken.port} of 127\\.0\\.0\\.1 is taken; choose another one with --port`),
+      new RegExp(`Port ${taken.port} of 127\\.0\\.0\\.1 is already in use; choose another one with --port`),
     );
     assert.match(stdout, new RegExp(`"level":${FATAL}`));
   });
@@ -179,25 +179,28 @@ suite('the program', { timeout: 600_000 }, () => {
   test('a port for metrics that is taken ends it with advice', async () => {
     await using taken = await takenPort();
     const { stdout } = await dockerproxy(['--port', '0', '--metrics-port', `${taken.port}`]);
-    assert.match(stdout, /is taken; choose another one with --metrics-port/);
+    assert.match(stdout, /is already in use; choose another one with --metrics-port/);
   });
 
   test('a port for HTTP beside HTTPS that is taken ends it with advice, and with 1', async () => {
     await using taken = await takenPort();
     const args = ['--tls', 'self-signed', '--port', `${taken.port}`, '--https-port', '0'];
     const { code, stdout } = await dockerproxy(args);
-    assert.match(stdout, new RegExp(`Port ${taken.port} of .* is taken; choose another one with --port"`));
+    assert.match(
+      stdout,
+      new RegExp(`Port ${taken.port} of .* is already in use; choose another one with --port"`),
+    );
     assert.equal(code, 1);
     const { stdout: other } = await dockerproxy(['--tls', 'self-signed', '--https-port', `${taken.port}`]);
     assert.match(
       other,
-      new RegExp(`Port ${taken.port} of .* is taken; choose another one with --https-port"`),
+      new RegExp(`Port ${taken.port} of .* is already in use; choose another one with --https-port"`),
     );
   });
 
   test('an address of another machine ends it with advice', async () => {
     const { stdout } = await dockerproxy(['--host', FOREIGN_ADDRESS, '--port', '0', '--tls', 'off']);
-    assert.match(stdout, /192\.0\.2\.1 is no address of this machine; choose another one with --host/);
+    assert.match(stdout, /192\.0\.2\.1 is not an address of this machine; choose another one with --host/);
   });
 
   // close-with-grace takes the emptied event loop for a normal end and calls process.exit(0).

@@ -24,15 +24,15 @@ export interface FetchOptions {
   readonly room: Room;
   readonly buffers: BufferPool;
   readonly source: BlobReader;
-  /** Bytes by which the fetch may be ahead of its furthest reader. */
+  /** Maximum bytes that the fetch may be ahead of its furthest reader. */
   readonly readAhead: number;
-  /** Called once, when nobody can join any more. */
+  /** Called once, when no reader can join any more. */
   readonly onEnd: (error: Error | undefined) => void;
 }
 
 /** What is not the blob, whoever asks again. */
 const WRONG: ReadonlySet<ErrorCode> = new Set(['content-mismatch', 'size-mismatch']);
-/** The last bytes stay back until all are verified, so that what is wrong never looks whole. */
+/** Bytes at the end that are held back until all are verified, so that wrong content never looks complete. */
 const HELD_BACK = 64 * 1024;
 /** How much of a blob must be there for its fetch to go on though nobody waits for it. */
 const WORTH_FINISHING = 0.75;
@@ -40,16 +40,16 @@ const WORTH_FINISHING = 0.75;
 const LINGER_MS = 3 * 60_000;
 /** How often a fetch of another process is looked at. */
 const POLL_MS = 25;
-/** How often a fetch that waits for its readers looks for those of other processes: less and less often, down to this. */
+/** Longest pause between polls for readers of other processes. A waiting fetch polls less and less often. */
 const RAREST_POLL_MS = 250;
-/** Bytes that are fetched for any reader: with fewer, nobody knows that the blob can be had. */
+/** Bytes that are fetched for any reader, because only received bytes show that the blob is available. */
 const BEGINNING = 64 * 1024;
 /**
- * Milliseconds after which a fetch that no reader wants any more closes its connection: the system's buffers would go on
- * to fill, and take megabytes from the line. And the bytes that are worth it.
+ * A fetch whose bytes no reader wants closes its connection after this many milliseconds, if it has received this many
+ * bytes. Otherwise, the system's buffers would continue to fill, and take megabytes from the line.
  */
 const [UNWANTED_MS, WORTH_CLOSING] = [150, 256 * 1024] as const;
-/** Bytes. A smaller distance would leave readers waiting for the bytes that stay back. */
+/** Minimum read-ahead in bytes. With less, readers would stall before the last bytes, which are held back. */
 const LEAST_READ_AHEAD = 1024 * 1024;
 
 /**
@@ -68,7 +68,7 @@ export class BlobFetch implements GrowingFile {
   #received = 0;
   #isVerified = false;
   #isOver = false;
-  /** The oldest comes first. */
+  /** The readers, from the oldest to the newest. */
   readonly #demands = new Set<Demand>();
   readonly #readAhead: number;
   /** Set while this process writes. */
@@ -85,7 +85,7 @@ export class BlobFetch implements GrowingFile {
   constructor(options: FetchOptions) {
     this.#options = options;
     this.#readAhead = Math.max(options.readAhead, LEAST_READ_AHEAD);
-    // Whoever joins asks for it; nobody has to.
+    // Each reader that joins gets the failure. Without readers, the rejection must not end the process.
     this.#begun.promise.catch(() => {});
     this.#run();
   }
@@ -104,7 +104,7 @@ export class BlobFetch implements GrowingFile {
     return this.#isVerified ? size : Math.max(Math.min(this.#received, size - HELD_BACK), 0);
   }
 
-  /** Whether all of it is here, and right. */
+  /** Set if the whole blob is received and verified. */
   get isVerified(): boolean {
     return this.#isVerified;
   }
@@ -115,11 +115,11 @@ export class BlobFetch implements GrowingFile {
   }
 
   /**
-   * Adds a reader. The fetch goes on for as long as it has one, and stays within the read-ahead of the furthest. Waits
-   * for the first bytes.
+   * Adds a reader and waits for the first bytes. The fetch continues while it has a reader, within the read-ahead of
+   * the furthest one.
    *
-   * @returns removes the reader
-   * @throws StorageFailure where there is no file to read from; CatalogueError why nothing came
+   * @returns a function that removes the reader
+   * @throws StorageFailure if the file cannot be used; CatalogueError if the fetch fails
    */
   async join(demand: Demand, signal: AbortSignal): Promise<() => void> {
     this.#demands.add(demand);
@@ -140,8 +140,8 @@ export class BlobFetch implements GrowingFile {
   }
 
   /**
-   * Adds a reader that only approaches the blob, until the fetch is over or the signal aborts. Resolves when the first
-   * bytes are there.
+   * Adds a reader that will reach the blob later, until the fetch ends or the signal aborts. Resolves with the first
+   * bytes.
    *
    * @throws as {@link join} does
    */
@@ -155,19 +155,19 @@ export class BlobFetch implements GrowingFile {
     unlessAborted(this.#ended.promise, signal).then(end, end);
   }
 
-  /** Goes on where the fetch has waited for a reader that moved. */
+  /** Continues a fetch that waited for its readers, because one has moved. */
   moved(): void {
     if (this.#wantedPoll !== undefined) this.#regulate();
   }
 
-  /** Lets the fetch go as far as its readers want it to, and no further. */
+  /** Sets the position up to which the fetch may continue, by its readers in all processes. */
   #regulate(): void {
     clearTimeout(this.#wantedPoll);
     this.#wantedPoll = undefined;
     if (this.#appender === undefined && this.#goOn === undefined) return;
     let reach = this.#reach();
     if (this.#received >= reach) reach = Math.max(reach, this.#wantedElsewhere());
-    // The response ends only once all of it was taken.
+    // Without a limit for the last bytes, because the response ends only after all of it is read.
     if (this.#appender !== undefined)
       this.#appender.limit = reach >= this.#options.blob.size ? Number.POSITIVE_INFINITY : reach;
     const isUnwanted = reach <= BEGINNING && this.#received >= WORTH_CLOSING;
@@ -195,23 +195,23 @@ export class BlobFetch implements GrowingFile {
     this.#goOn = undefined;
   }
 
-  /** Returns how many bytes of the blob the readers of this process want now. */
+  /** Returns the number of bytes of the blob that readers of this process want now. */
   #reach(): number {
     const { size } = this.#options.blob;
-    // Without readers it ends, unless it is worth finishing.
+    // A fetch without readers is aborted, unless it is almost complete. Then it needs all bytes.
     if (this.#demands.size === 0) return size;
     let furthest = Number.NEGATIVE_INFINITY;
     for (const { position } of this.#demands) furthest = Math.max(furthest, position);
     return Math.min(Math.max(furthest + this.#readAhead, BEGINNING), size);
   }
 
-  /** Returns the oldest reader that wants the byte at a position; undefined where one of another process does. */
+  /** Returns the oldest reader that wants the byte at a position; undefined if only another process wants it. */
   #payer(at: number): Demand | undefined {
     for (const demand of this.#demands) if (at < demand.position + this.#readAhead) return demand;
     return undefined;
   }
 
-  /** Returns how many bytes readers in other processes want; all where that cannot be told, so that none of them hangs. */
+  /** Returns the number of bytes that other processes want. If it is unknown, returns all, so that none of them hangs. */
   #wantedElsewhere(): number {
     const { blob, supplier, files } = this.#options;
     try {
@@ -272,7 +272,7 @@ export class BlobFetch implements GrowingFile {
     }
   }
 
-  /** Ends well where the blob is in the cache, whoever put it there. */
+  /** Resolves if the blob is in the cache, regardless of the process that stored it. */
   async #isThere(): Promise<boolean> {
     const file = await this.#options.files.open(this.#options.blob);
     if (file === undefined) return false;
@@ -287,7 +287,7 @@ export class BlobFetch implements GrowingFile {
     const { blob, supplier, files, room, source } = this.#options;
     const { signal } = this.#abandoned;
     const path = files.incomingPath(blob, supplier);
-    // What a process that has died wanted is not wanted any more.
+    // Discard the request of a process that has died.
     await this.#wantNothing();
     const openToWrite = (): Promise<FileHandle> => open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     if (this.#file !== undefined && !(await this.#isStill(path))) throw this.#beganAnew();
@@ -408,8 +408,8 @@ export class BlobFetch implements GrowingFile {
   }
 
   /**
-   * Tells the writer, in another process, how far the readers of this one want it to go: again and again, since several
-   * processes may tell it at once.
+   * Requests bytes from the writer in another process. The caller repeats this, because processes may overwrite each
+   * other's request.
    */
   async #want(path: string): Promise<void> {
     const reach = this.#reach();
@@ -422,20 +422,20 @@ export class BlobFetch implements GrowingFile {
     }
   }
 
-  /** Removes what is wanted. Processes whose readers still want it tell it again. */
+  /** Removes the request for bytes. Processes whose readers still want them repeat it. */
   async #wantNothing(): Promise<void> {
     const { blob, supplier, files } = this.#options;
     await rm(wantedOf(files.incomingPath(blob, supplier)), { force: true }).catch(() => {});
   }
 
-  /** Whether a path still is the file of which bytes were given away; undefined where it is none any more. */
+  /** Tells whether a path is still the file whose bytes were sent; undefined if the file is gone. */
   async #isStill(path: string): Promise<boolean | undefined> {
     const now = await stat(path).catch(() => undefined);
     return now && now.ino === (await this.file.stat()).ino;
   }
 
   #beganAnew(): CatalogueError {
-    return new CatalogueError('content-mismatch', `The fetch of ${this.#options.blob.digest} began anew.`);
+    return new CatalogueError('content-mismatch', `The fetch of ${this.#options.blob.digest} has restarted.`);
   }
 
   #advance(position: number): void {

@@ -23,7 +23,7 @@ export async function checkHealth({ host, port }: Config): Promise<void> {
         resolve(response.statusCode);
       })
       .once('error', (error) =>
-        reject(new CommandError(`${url} does not answer: ${error.message}.`, { cause: error })),
+        reject(new CommandError(`${url} does not respond: ${error.message}.`, { cause: error })),
       );
   });
   if (status !== 200) throw new CommandError(`${url} answers ${status}.`);

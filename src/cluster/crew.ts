@@ -39,7 +39,7 @@ export interface Listening {
 
 export interface CrewOptions {
   readonly size: number;
-  /** Starts a worker. Throws if there is no process to be had at the moment. */
+  /** Starts a worker. Throws if the system cannot start a process at the moment. */
   readonly fork: () => WorkerProcess;
   /** The first message to each. */
   readonly part: () => ToWorker;
@@ -124,7 +124,7 @@ export function createCrew(options: CrewOptions): Crew {
       const { message } = err as Error;
       if (!hasServed) listening.reject(new StartError({ message }, 1));
       else {
-        logger.error({ err }, `A worker could not be started; trying again: ${message}`);
+        logger.error({ err }, `Cannot start a worker; trying again: ${message}`);
         slot.shortLives += 1;
         beginLater(slot);
       }

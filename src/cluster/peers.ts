@@ -27,9 +27,9 @@ export interface WorkerProcess extends Pick<Peer<ToPrimary, ToWorker>, 'send' | 
 }
 
 /**
- * Starts another process with the arguments and variables of this one.
+ * Starts another process with the arguments and environment of this one.
  *
- * @throws Error if the kernel starts no process, for example for want of descriptors
+ * @throws Error if the kernel refuses another process, such as for lack of descriptors
  */
 export function forkWorker(): WorkerProcess {
   // Each worker accepts by itself. Where the primary does it for them, a connection that is on its way to a worker which
@@ -43,14 +43,16 @@ export function forkWorker(): WorkerProcess {
   const { pid } = worker.process;
   if (!pid) {
     delete cluster.workers?.[worker.id];
-    throw new Error('The kernel started no process: too many open files or processes, or too little memory');
+    throw new Error(
+      'The kernel refused another process, because there are too many open files or processes, or too little memory',
+    );
   }
   return {
     ...peerOf<ToPrimary, ToWorker>(worker),
     pid,
     kill: () => worker.process.kill('SIGKILL'),
     onExit(exit) {
-      // Its last words may come after its end.
+      // The last messages of a worker may arrive after its exit.
       const silent = once(worker.process, 'disconnect').catch(() => {});
       worker.process.once('exit', (code, signal) => void silent.then(() => exit(code, signal)));
     },

@@ -6,10 +6,10 @@ import { CatalogueError } from '../errors.ts';
 
 /** https://man.openbsd.org/sysexits: EX_CONFIG */
 export const EXIT_CONFIG = 78;
-/** What shells make of SIGPIPE. */
+/** The exit code of a shell for SIGPIPE. */
 const EXIT_READER_GONE = 141;
 
-/** Tells what a person can act on; anything else is a bug, and ends the process with its stack. */
+/** Prints an error that a person can act on. Any other error is a bug, so it is thrown again with its stack. */
 export function explain(error: unknown): void {
   if (error instanceof ConfigError) {
     const mistakes = error.mistakes.map((mistake) => `  ${mistake}\n`);

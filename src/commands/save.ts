@@ -11,7 +11,7 @@ import { version } from '../version.ts';
 import { onStopSignals } from './stop.ts';
 import { environment, prepareTransfers, sources } from './surroundings.ts';
 
-/** What shells make of SIGINT. */
+/** The exit code of a shell for SIGINT. */
 const EXIT_INTERRUPTED = 130;
 
 /** Runs `dockerproxy save`. */

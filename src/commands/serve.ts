@@ -19,7 +19,7 @@ import { listenAdvice } from './listen-advice.ts';
 import { createCloser, END_GRACE_MS, onStopSignals } from './stop.ts';
 import { environment, prepareTransfers, sources } from './surroundings.ts';
 
-/** What the service manager gives beyond the time for downloads, to end everything else. */
+/** Milliseconds that the service manager allows for stopping everything else after downloads have ended. */
 const MANAGER_GRACE_MS = 10_000;
 
 /** Runs `dockerproxy serve`, in the primary process and in its workers. */
@@ -37,19 +37,19 @@ export async function serve(args: readonly string[]): Promise<void> {
   const workers = countWorkers(config, { cores: availableParallelism(), memory: memoryLimit() });
   const here = environment(logger);
   const service = await createService(config, here, { workers, sockets, fork: forkWorker, randomBytes });
-  // After mistakes in the settings, which end the process.
+  // Mistakes in the settings end the process before this warning.
   const shortage = describeDescriptorShortage(config, workers, here.descriptorLimit);
   if (shortage !== undefined) logger.warn(shortage);
   const manager = createServiceManager({
     variables,
     pid: process.pid,
     isAlive: () => service.isServing(),
-    onFailure: (err) => logger.warn({ err }, `The service manager could not be told: ${err.message}`),
+    onFailure: (err) => logger.warn({ err }, `Cannot notify the service manager: ${err.message}`),
   });
-  // The service breaks off by itself what is left when the time for downloads is over: this is for one that hangs.
+  // When the time for downloads is over, the service aborts the rest itself. This delay ends a service that hangs.
   const delay = config.drain + (workers === 1 ? END_GRACE_MS : MANAGER_GRACE_MS);
   const closer = createCloser({ delay, logger }, async ({ err }) => {
-    if (err) logger.fatal({ err }, 'DockerProxy stops after an error');
+    if (err) logger.fatal({ err }, 'Stopping after an error');
     await Promise.all([manager.stopping(config.drain + MANAGER_GRACE_MS), service.close()]);
   });
   const ignoreSignals = onStopSignals(
@@ -62,13 +62,15 @@ export async function serve(args: readonly string[]): Promise<void> {
   );
   process.on('SIGHUP', () => {
     reportReload(logger, () => service.reload(loadConfig(sources(args))));
-    service.reloadCertificate().catch((err) => logger.error({ err }, 'The certificate stays as it was'));
+    service
+      .reloadCertificate()
+      .catch((err) => logger.error({ err }, 'Cannot reload the certificate; keeping the current one'));
   });
   try {
     const url = await service.listen();
     await manager.ready(`Listening on ${url}`);
   } catch (error) {
-    // It would take the end of what there was to do for a good one.
+    // The process exits when it has nothing left to do. The closer would exit with 0.
     closer.uninstall();
     ignoreSignals();
     process.exitCode = 1;
@@ -78,7 +80,7 @@ export async function serve(args: readonly string[]): Promise<void> {
   }
 }
 
-/** Loads either the server or what runs servers: a primary process has no use for a server. */
+/** Loads either the server or the primary, because a primary process never runs a server itself. */
 async function createService(
   config: Config,
   environment: Environment,
@@ -92,21 +94,21 @@ async function createService(
   return createPrimary(config, environment, options);
 }
 
-/** Explains, once for all workers, why the first of them cannot start. */
+/** Reports why the first worker cannot start, once for all workers. */
 function explainStart({ failure, exitCode }: StartError, logger: Logger): void {
   process.exitCode = exitCode;
   if (failure === undefined)
-    logger.fatal(`The first worker has ended with ${exitCode} before it could serve`);
+    logger.fatal(`The first worker exited with code ${exitCode} before it could serve`);
   else if ('message' in failure) logger.fatal(failure.message);
   else explain(new ConfigError(failure.mistakes));
 }
 
-/** Bytes that this process and those that it starts may have together. */
+/** Returns the bytes of memory that this process and its workers may use together. */
 function memoryLimit(): number {
   return Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
 }
 
-/** What a service manager says to this process is not for those that it starts, such as credential helpers. */
+/** Moves the service manager's variables out of the environment, so that child processes don't inherit them. */
 function takeManagerVariables(): Sources['environment'] {
   const variables = { ...process.env };
   for (const name of Object.keys(variables)) {

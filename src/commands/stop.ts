@@ -2,7 +2,7 @@ import process from 'node:process';
 import closeWithGrace from 'close-with-grace';
 import { createStopSignals } from '../stop-signals.ts';
 
-/** How long a process that serves may take for everything else, beyond the time for downloads. */
+/** Milliseconds that a serving process may take to stop everything else after downloads have ended. */
 export const END_GRACE_MS = 3_000;
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 /**

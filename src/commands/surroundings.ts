@@ -10,11 +10,10 @@ import type { Environment } from '../images.ts';
 import { authorityFolders } from '../system-authorities.ts';
 import { version } from '../version.ts';
 
-/** Prepares this process to move images: call it before the first connection. */
+/** Prepares this process for transfers. Call it before the first connection. */
 export function prepareTransfers(): void {
-  // Each 64 KiB read from a registry is young garbage a moment later. V8 lets about twice its young space pile up
-  // outside the heap before it collects: 64 MiB by default, and slower for it, as the caches of the processor are
-  // smaller.
+  // Each 64 KiB that are read from a registry soon become garbage. Before V8 collects, about twice its young space
+  // accumulates outside the heap: 64 MiB by default. That exceeds the processor's caches, so it is slower, too.
   setFlagsFromString('--scavenger-max-new-space-capacity-mb=2');
   authorityFolders(process.env.SSL_CERT_DIR);
 }

@@ -9,10 +9,10 @@ import { listenAdvice } from './listen-advice.ts';
 import { createCloser, END_GRACE_MS } from './stop.ts';
 import { environment, sources } from './surroundings.ts';
 
-/** Milliseconds within which the primary tells its workers to stop, after a signal to the whole process group. */
+/** Milliseconds that a worker waits for the primary's message after a signal to the whole process group. */
 const PRIMARY_SPEAKS_MS = 250;
 
-/** One of several processes that serve together; what it cannot do, the primary tells. */
+/** Runs a worker of `dockerproxy serve`. The primary reports its errors. */
 export async function work(primary: Peer<ToWorker, ToPrimary>, args: readonly string[]): Promise<void> {
   const load = (): Config => loadConfig(sources(args));
   const config = load();
@@ -23,13 +23,13 @@ export async function work(primary: Peer<ToWorker, ToPrimary>, args: readonly st
     onStop: () => closer.close(),
   });
   const closer = createCloser({ delay: config.drain + END_GRACE_MS, logger }, ({ err }) => {
-    if (err) logger.fatal({ err }, 'A worker stops after an error');
+    if (err) logger.fatal({ err }, 'Stopping the worker after an error');
     return worker.close();
   });
-  // A terminal sends these signals to all processes; the primary tells its workers what to do.
+  // A terminal sends these signals to all processes. Workers ignore them and follow the primary.
   process.on('SIGINT', () => {}).on('SIGHUP', () => {});
-  // SIGTERM may be for this worker alone or for the process group. For the group, the primary tells the worker to stop,
-  // and stopping twice would force the end.
+  // SIGTERM may be for this worker alone or for the process group. For the group, the primary also stops the worker,
+  // and a second stop would force the exit.
   process.once('SIGTERM', () => setTimeout(() => closer.close(), PRIMARY_SPEAKS_MS));
   process.on('SIGTERM', () => {});
   const error = await worker.started;

@@ -54,7 +54,7 @@ type Layer = Map<string, Given>;
 
 const NAMES = Object.keys(SCHEMA) as SettingName[];
 
-/** A setting as it is in force. */
+/** A setting as it is in effect. */
 export interface EffectiveSetting {
   readonly name: SettingName;
   /** Parsed; undefined where it was not given and has no default. */
@@ -135,7 +135,7 @@ function flagLayer(argv: readonly string[], mistakes: string[]): Layer {
       mistakes.push(`${quote(`${mask(token.value)}`)} is neither a command nor a flag; see --help.`);
     if (token.kind !== 'option') continue;
     const name = byFlag.get(token.name);
-    if (name === undefined) mistakes.push(`${token.rawName}: there is no such flag; see --help.`);
+    if (name === undefined) mistakes.push(`${token.rawName}: unknown flag; see --help.`);
     else if (token.value === undefined || (!token.inlineValue && token.value.startsWith('--')))
       mistakes.push(`${token.rawName}: a value is missing.`);
     else layer.set(name, { value: token.value, where: token.rawName });
@@ -151,7 +151,7 @@ function environmentLayer(environment: Sources['environment'], mistakes: string[
   for (const [variable, value] of Object.entries(environment)) {
     if (!variable.startsWith('DOCKERPROXY_')) continue;
     const name = byVariable.get(variable);
-    if (name === undefined) mistakes.push(`${variable}: there is no such setting; see --help.`);
+    if (name === undefined) mistakes.push(`${variable}: unknown setting; see --help.`);
     else layer.set(name, { value, where: variable });
   }
   return layer;
@@ -172,8 +172,7 @@ function fileLayer(
     const byKey = new Map<string, string>(NAMES.map((name) => [fileKey(name), name]));
     for (const [key, value] of Object.entries(parseToml(readFileSync(path, 'utf8')))) {
       const name = byKey.get(key);
-      if (name === undefined)
-        mistakes.push(`${path}: there is no such setting as ${quote(key)}; see --help.`);
+      if (name === undefined) mistakes.push(`${path}: unknown setting ${quote(key)}; see --help.`);
       else layer.set(name, { value, where: `${path}: ${key}` });
     }
   } catch (error) {

@@ -15,7 +15,7 @@ import type { RegistryTable } from './types.ts';
 export type FindRegistryHosts = (domain: string) => RegistryHosts | undefined;
 
 /**
- * Reads who has the images of registries, with all the files about them.
+ * Reads the mirrors, certificate authorities, and certificates of all registries, with the files that list them.
  *
  * @throws ConfigError with every mistake of every file
  */

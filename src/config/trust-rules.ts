@@ -96,5 +96,5 @@ function keyOf(path: string, where: string, mistakes: string[]): SigningKey | un
 
 function refuseOthers(others: object, known: string, where: string, mistakes: string[]): void {
   for (const key of Object.keys(others))
-    mistakes.push(`${where}: there is no such entry as ${quote(key)}; there is ${known}.`);
+    mistakes.push(`${where}: unknown entry ${quote(key)}. Supported: ${known}.`);
 }

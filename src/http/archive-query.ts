@@ -221,7 +221,7 @@ function refuseUnknown(query: QueryString, known: readonly string[]): void {
   if (unknown === undefined) return;
   throw new CatalogueError(
     'parameter-unknown',
-    `There is no parameter ${quote(unknown)} here; there is ${known.join(', ')}.`,
+    `Unknown parameter ${quote(unknown)}. Supported: ${known.join(', ')}.`,
     { reason: `Unknown parameter ${quote(unknown)}` },
   );
 }

@@ -10,15 +10,15 @@ export interface MetricsPage {
   text(): Promise<string>;
 }
 
-/** `GET /metrics` on a listener of its own: what it tells is the operator's alone. */
+/** Serves `GET /metrics` on a separate listener, because metrics are only for the operator. */
 export interface MetricsServer {
   /** @throws Error of the operating system, with `code`, `address` and `port` */
   listen(at: ListenAt): Promise<void>;
-  /** Ends connections at once. */
+  /** Closes all connections immediately. */
   close(): Promise<void>;
 }
 
-/** Creates the server without Fastify, which a primary process has no other use for. */
+/** Creates the server without Fastify, which a primary process would load only for this. */
 export function createMetricsServer(metrics: MetricsPage, logger: Logger): MetricsServer {
   const answer: RequestListener = async ({ url = '', method = '' }, response) => {
     if (!/^\/metrics(?:\?|$)/.test(url) || !['GET', 'HEAD'].includes(method)) {
@@ -29,7 +29,7 @@ export function createMetricsServer(metrics: MetricsPage, logger: Logger): Metri
       const text = await metrics.text();
       response.writeHead(200, { 'content-type': metrics.contentType }).end(text);
     } catch (err) {
-      logger.error({ err }, 'Metrics cannot be collected');
+      logger.error({ err }, 'Cannot collect metrics');
       response.writeHead(500).end();
     }
   };

@@ -1,13 +1,13 @@
 import type { FastifySchemaValidationError } from 'fastify/types/schema.js';
 import { CatalogueError, quote } from '../errors.ts';
 
-/** Says which parameter of a request breaks the schema of its route, and how. */
+/** Returns the error for a request that violates the schema of its route. */
 export function validationError(errors: readonly FastifySchemaValidationError[]): CatalogueError {
   const [first] = errors;
   const { keyword, params = {}, instancePath = '', message = 'is wrong' } = first ?? {};
   if (keyword === 'additionalProperties') {
     const name = quote(`${params.additionalProperty}`);
-    return new CatalogueError('parameter-unknown', `There is no parameter ${name} here.`, {
+    return new CatalogueError('parameter-unknown', `Unknown parameter ${name}.`, {
       reason: `Unknown parameter ${name}`,
     });
   }
@@ -16,16 +16,16 @@ export function validationError(errors: readonly FastifySchemaValidationError[])
   return invalid(`The parameter ${name} ${rule(errors) ?? message}`);
 }
 
-/** The rule that a parameter breaks, where the validator has no words for people. */
+/** Describes the violated rule, if the validator's own message is unclear. */
 function rule(errors: readonly FastifySchemaValidationError[]): string | undefined {
   const [{ keyword = '', params = {} } = {}] = errors;
   // A union of texts has an error for each.
   const allowed = errors.flatMap(({ params: { allowedValue } }) => allowedValue ?? []);
-  if (keyword === 'const') return `has to be ${allowed.join(' or ')}`;
+  if (keyword === 'const') return `must be ${allowed.join(' or ')}`;
   if (keyword === 'type') return 'is given more than once';
   if (keyword === 'minLength' && params.limit === 1) return 'is empty';
-  if (keyword === 'minLength') return `has to have at least ${params.limit} characters`;
-  if (keyword === 'maxLength') return `has to have at most ${params.limit} characters`;
+  if (keyword === 'minLength') return `must have at least ${params.limit} characters`;
+  if (keyword === 'maxLength') return `must have at most ${params.limit} characters`;
   if (keyword === 'maxItems') return `may be given at most ${params.limit} times`;
   return undefined;
 }

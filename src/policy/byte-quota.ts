@@ -5,9 +5,9 @@ import { formatBytes, formatDuration, limitError } from './limit-error.ts';
 import { countOutstanding, isCovered, type Outstanding } from './outstanding.ts';
 
 /**
- * How many bytes a client may fetch in a day. Of each archive count the bytes that were sent, or those that were fetched
- * from a registry on behalf of the client if these are more: they cost as much, and the client takes them later for
- * nothing.
+ * Limits the bytes of a client in a day. For each archive, it counts the bytes that were sent, or the bytes that were
+ * fetched from a registry on behalf of the client if these are more. Fetched bytes cost as much, and are not counted again
+ * when they are sent.
  */
 export interface ByteQuota {
   /** Bytes. */
@@ -46,7 +46,7 @@ export interface Meter {
   sent(bytes: number): void;
   /** Counts bytes that were fetched from a registry on behalf of the client, before they are sent. */
   fetched(bytes: number): void;
-  /** To be called once, however the connection ended. */
+  /** Must be called once when the connection ends, even after a failure. */
   end(): void;
 }
 
@@ -78,14 +78,14 @@ interface ArchiveTally extends Tally {
   readonly flows: Set<Flow>;
 }
 
-/** What the store knows of a client and of an archive. */
+/** The counters of a client and of an archive in the store. */
 interface Looked {
   readonly all: Count;
   readonly sent: Count;
   readonly fetched: Count;
 }
 
-/** What a connection has still to send of an archive. */
+/** The bytes of an archive that a connection has yet to send. */
 interface Flow extends Outstanding {
   at: number;
   /** Whether something of the day was left when it began, or when that began which it is another connection of. */
@@ -168,7 +168,7 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
       const counter = etag === undefined ? undefined : archiveCounter(client, etag);
       const looked = await look(client, counter);
       const { all } = looked;
-      // From here on nothing waits, so that no other connection is let through meanwhile.
+      // Nothing is awaited from here on, so that no other connection is admitted meanwhile.
       const account = accountOf(client, all);
       const archive = archiveOf(account, counter, looked);
       const range = { at: start, end: start + length };
@@ -201,7 +201,7 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
         sent(bytes) {
           flow.at += bytes;
           count(archive, bytes);
-          // What each connection was let through for may come several times over all of them.
+          // The connections together may send more than the quota that each was admitted for.
           const isTooMuch = sentOf(account) > mostInAll || (!isWithinDay && sentOf(archive) > mostOfArchive);
           if (counter !== undefined && isTooMuch) throw refusal(limit, all.resetsIn);
         },
@@ -226,12 +226,12 @@ function sentOf({ saved, unsaved }: Tally): number {
   return saved + unsaved;
 }
 
-/** Bytes of an archive that count. */
+/** Returns the bytes of an archive that count toward the quota. */
 function countedOf(archive: ArchiveTally): number {
   return Math.max(sentOf(archive), sentOf(archive.fetched));
 }
 
-/** Bytes that the connections of a client have still to send, without those that count already. */
+/** Returns the bytes that a client's connections have yet to send and that don't count already. */
 function dueOf({ archives }: Account): number {
   let due = 0;
   for (const archive of archives.values()) {

@@ -8,7 +8,7 @@ import {
 } from './counting-store.ts';
 import { limitError } from './limit-error.ts';
 
-/** How many downloads may be under way at once. Connections of one client to one archive are one download. */
+/** Limits simultaneous downloads. All connections of one client to one archive are one download. */
 export interface DownloadSlots extends SlotLimits {
   /**
    * Takes part in a client's download of an archive, until what it returns is called.
@@ -21,16 +21,16 @@ export interface DownloadSlots extends SlotLimits {
 }
 
 export interface SlotLimits extends LeaseLimits {
-  /** Connections with this process that one download may have, each of which holds memory; 0 sets no limit. */
+  /** Maximum connections to this process for one download, because each holds memory. 0 sets no limit. */
   readonly connections: number;
 }
 
-/** Nobody knows when a download ends; asking again after this many milliseconds harms nobody. */
+/** Milliseconds for Retry-After. The end of a download cannot be predicted, and a retry after this time is cheap. */
 const TRY_AGAIN_MS = 30_000;
 
 interface Slot {
   readonly lease: Lease;
-  /** Undefined where the number of downloads is not limited. */
+  /** Undefined if the number of downloads is unlimited. */
   readonly acquisition: Promise<Acquisition> | undefined;
   connections: number;
 }
@@ -88,7 +88,7 @@ function tooManyConnections(connections: number): CatalogueError {
     'too-many-connections',
     { name: 'connections', limit: connections, freesIn: TRY_AGAIN_MS },
     `Your address has ${connections} connections for this download, the maximum (CONNECTIONS_PER_DOWNLOAD). Wait until one of them ends.`,
-    `${connections} connections for one download are the limit`,
+    `Limit of ${connections} connections per download; use fewer`,
   );
 }
 
@@ -101,14 +101,14 @@ function refusal(
     return limitError(
       'too-many-downloads',
       { name: 'downloads', limit: perClient, freesIn: TRY_AGAIN_MS },
-      `Your address has ${downloads} under way, and no more at once are allowed (DOWNLOADS_PER_IP); there is room as soon as one of them ends.`,
-      `${downloads} at once are the limit; wait until one ends`,
+      `Your address has ${downloads} in progress, the maximum (DOWNLOADS_PER_IP). Wait until one of them ends.`,
+      `Limit of ${downloads} at once; wait until one ends`,
     );
   }
   return limitError(
     'service-full',
     { name: 'service', limit: total, freesIn: TRY_AGAIN_MS },
-    `This service has ${total} downloads under way, and no more at once (MAX_DOWNLOADS); there is room as soon as one of them ends.`,
-    'All download slots of this service are taken; try again soon',
+    `This service has ${total} downloads in progress, the maximum (MAX_DOWNLOADS). Wait until one of them ends.`,
+    'All download slots of this service are in use; try again soon',
   );
 }

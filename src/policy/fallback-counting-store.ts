@@ -5,7 +5,7 @@ import type { Addition, CountingStore, Lease } from './counting-store.ts';
 const REST_MS = 5000;
 /** Counters, and leases, at most that are made up for once the store is back. */
 const MOST_OWED = 100_000;
-/** Bytes of a counter or a lease, its name included. */
+/** Estimated bytes of a counter or a lease, including its name. */
 const OWED_BYTES = 300;
 
 export interface FallbackOptions {

@@ -1,6 +1,6 @@
 import { CatalogueError, type ErrorCode } from '../errors.ts';
 
-/** The limits as RateLimit headers name them. */
+/** The names of the limits in RateLimit headers. */
 export type LimitName = 'requests' | 'pages' | 'downloads' | 'connections' | 'bytes' | 'service';
 
 /** A limit that refuses a request. */

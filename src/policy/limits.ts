@@ -4,7 +4,7 @@ import type { CountingStore } from './counting-store.ts';
 import { createDownloadSlots, type DownloadSlots } from './download-slots.ts';
 import { createPageLimit, createRequestLimit, type Rate, type RequestLimit } from './request-limit.ts';
 
-/** What a client may have of the service; a limit that is not set is undefined. */
+/** The limits of each client; a limit that is not set is undefined. */
 export interface Limits {
   readonly requests: RequestLimit | undefined;
   /** Requests for pages and everything else that is neither a download nor the API. */
@@ -20,11 +20,11 @@ export interface Limits {
 export interface LimitOptions {
   readonly rateLimit: Rate;
   readonly pageRateLimit: Rate;
-  /** Downloads of a client at once. */
+  /** Maximum simultaneous downloads of a client. */
   readonly downloadsPerIp: number;
-  /** Connections for one download of a client. */
+  /** Maximum connections of a client for one download. */
   readonly connectionsPerDownload: number;
-  /** Downloads of all clients at once. */
+  /** Maximum simultaneous downloads of all clients. */
   readonly maxDownloads: number;
   /** Bytes. */
   readonly dailyBytes: number;
@@ -33,11 +33,11 @@ export interface LimitOptions {
 }
 
 export interface LimitParts {
-  /** One that does not fail. */
+  /** A store that never fails. */
   readonly store: CountingStore;
   /** A name of this process among those that share the store. */
   readonly holder: string;
-  /** Milliseconds that never go back. */
+  /** A monotonic clock in milliseconds. */
   readonly uptime: () => number;
 }
 

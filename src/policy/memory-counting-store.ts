@@ -9,11 +9,11 @@ import {
   type LeaseLimits,
 } from './counting-store.ts';
 
-/** Counters at most. Past it the oldest are forgotten. */
+/** Maximum number of counters. Beyond it, the oldest are dropped. */
 const MOST_COUNTERS = 100_000;
-/** Bytes of a counter, its name included. */
+/** Estimated bytes of a counter, including its name. */
 const COUNTER_BYTES = 200;
-/** Milliseconds between looks for counters whose window is over. */
+/** Milliseconds between sweeps of counters whose window is over. */
 const SWEEP_MS = 60_000;
 
 /**

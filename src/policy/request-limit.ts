@@ -2,30 +2,30 @@ import type { CatalogueError } from '../errors.ts';
 import type { Count, CountingStore } from './counting-store.ts';
 import { formatDuration, limitError } from './limit-error.ts';
 
-/** So many in a window of time. */
+/** A maximum number per time window. */
 export interface Rate {
   readonly limit: number;
   /** Milliseconds. */
   readonly window: number;
 }
 
-/** How often a client may ask. */
+/** Limits the request rate of a client. */
 export interface RequestLimit extends Rate {
   /** Counts a request. */
   count(client: string): Promise<Count>;
-  /** Tells how many were counted. */
+  /** Returns the number of counted requests. */
   read(client: string): Promise<Count>;
-  /** The error of a request that is one too many. */
+  /** Returns the error for a request above the limit. */
   refusal(resetsIn: number): CatalogueError;
 }
 
-/** What a limit counts, and the sentence that names its setting. */
+/** The counted requests, and the words that name their setting in errors. */
 interface CountedRequests {
   readonly name: 'requests' | 'pages';
   readonly setting: string;
 }
 
-const REQUESTS: CountedRequests = { name: 'requests', setting: '(RATE_LIMIT), misses included' };
+const REQUESTS: CountedRequests = { name: 'requests', setting: '(RATE_LIMIT), including failed requests' };
 const PAGES: CountedRequests = { name: 'pages', setting: 'for pages (PAGE_RATE_LIMIT)' };
 
 /** Limits the requests for downloads and the API. */
@@ -33,7 +33,7 @@ export function createRequestLimit(store: CountingStore, rate: Rate): RequestLim
   return createRateLimit(store, rate, REQUESTS);
 }
 
-/** Limits the requests for pages, their assets and everything else, problem pages included. */
+/** Limits all other requests, such as those for pages, their assets, and problem pages. */
 export function createPageLimit(store: CountingStore, rate: Rate): RequestLimit {
   return createRateLimit(store, rate, PAGES);
 }

@@ -24,7 +24,7 @@ export interface MirroringClientOptions {
   readonly client: DirectClient;
   /** The mirrors of a registry in the order in which they are asked. */
   readonly mirrorsOf: (domain: string) => readonly Mirror[];
-  /** The registries that are not asked for what their mirrors don't have. */
+  /** The unreachable registries, which are not asked if their mirrors lack an image. */
   readonly outages: OriginOutages;
 }
 
@@ -35,7 +35,7 @@ export interface MirroringClientOptions {
 export class MirrorsAloneError extends CatalogueError {
   constructor(outage: CatalogueError) {
     const { code, reason, headers, members, retryAfter } = outage;
-    super(code, `${outage.message} The mirrors that answered do not have the image.`, {
+    super(code, `${outage.message} The mirrors that responded do not have the image.`, {
       reason,
       headers,
       members,

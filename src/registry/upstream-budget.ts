@@ -10,9 +10,9 @@ export interface UpstreamLimits {
   readonly requests: number;
   /** Bytes of manifests, configs, and signatures, from the cache too: each of them is parsed. */
   readonly bytes: number;
-  /** Manifests and indexes, from the cache too: for a registry, each may count as a pull. */
+  /** Manifests and indexes, including cached ones. Registries may count each as a pull. */
   readonly manifests: number;
-  /** Layers and configs of all manifests that are considered: each takes a kilobyte of tar headers. */
+  /** Layers and configs of all considered manifests. Each takes a kilobyte of tar headers. */
   readonly blobs: number;
 }
 
@@ -31,7 +31,7 @@ export interface UpstreamBudgetOptions {
  */
 export interface UpstreamBudgets {
   /**
-   * Runs work with a budget of its own. Within other work, everything also counts against the budget of that work.
+   * Runs work with its own budget. If it is part of other work, it also counts against that work's budget.
    *
    * @throws CatalogueError `request-too-costly`, what `onCostly` throws, or what the work throws
    */
@@ -39,7 +39,7 @@ export interface UpstreamBudgets {
   /** Counts one HTTP request against the budget of the current work. */
   count(): void;
   /**
-   * Checks that the current work may send one more request. For calls that may send many, such as those for lists.
+   * Checks that the current work may send one more request. Calls that may send many, such as for lists, use it.
    *
    * @throws CatalogueError as {@link UpstreamBudgets.run} does
    */
@@ -61,12 +61,12 @@ const SLOT_REFUSALS: ReadonlySet<ErrorCode> = new Set([
   'service-full',
 ]);
 
-/** Tells whether an error refuses a client a download slot. */
+/** Tells whether an error means that the client gets no download slot. */
 export function isSlotRefusal(error: unknown): boolean {
   return error instanceof CatalogueError && SLOT_REFUSALS.has(error.code);
 }
 
-/** Tells whether an error is about what one client may spend, so that others who share its work may go on. */
+/** Tells whether an error is about the limits of one client, so that other clients can repeat the shared work. */
 export function isRefusedSpending(error: unknown): boolean {
   return isSlotRefusal(error) || (error instanceof CatalogueError && error.code === 'request-too-costly');
 }
@@ -74,11 +74,11 @@ export function isRefusedSpending(error: unknown): boolean {
 type Cost = Partial<Omit<UpstreamLimits, 'requests'>>;
 
 interface Budget extends UpstreamBudgetOptions {
-  /** The budget of the work that this work is a part of. */
+  /** The budget of the enclosing work. */
   readonly parent: Budget | undefined;
   readonly gate: Gate;
   readonly spent: Record<keyof UpstreamLimits, number>;
-  /** Settles when the client may spend more than what is free. */
+  /** Resolves when the client may spend more than the free requests. */
   admission: Promise<void> | undefined;
 }
 
@@ -145,7 +145,7 @@ export function createUpstreamBudgets(): UpstreamBudgets {
   };
 }
 
-/** Yields a budget and those of all work that it is a part of. */
+/** Yields a budget and those of all enclosing work. */
 function* lineage(budget: Budget | undefined): Generator<Budget, void> {
   for (let one = budget; one !== undefined; one = one.parent) yield one;
 }
@@ -178,7 +178,7 @@ function tooCostly(row: keyof UpstreamLimits, limit: number): CatalogueError {
   }[row];
   return new CatalogueError(
     'request-too-costly',
-    `To find out what this archive contains takes more than ${most}. Ask for fewer images or platforms at once, or for an image by the digest of its manifest.`,
+    `This request takes more than ${most}. Request fewer images or platforms at once, or an image by the digest of its manifest.`,
     { reason: `More than ${most}` },
   );
 }

@@ -34,7 +34,7 @@ export interface ResolveOptions {
    * With `docker`, images without zstd layers are preferred among equals, because Docker before 23.0 cannot load zstd.
    */
   readonly format: ArchiveFormat;
-  /** Parses what is read. */
+  /** Parses manifests and configs. */
   readonly documents?: Documents;
 }
 
@@ -86,7 +86,7 @@ interface Search {
  * requested, or end a search with the image that was found.
  */
 const CONFIG_LIMIT = 4 * 1024 * 1024;
-/** Maximum number of indexes from the reference down to an image. Real images have one, seldom two. */
+/** Maximum levels of nested indexes. Real images have one level, seldom two. */
 const INDEX_DEPTH_MAX = 16;
 /** Builders offer two compressions, so a few reads suffice. Each manifest may count as a pull. */
 const ALTERNATIVES_MAX = 4;
@@ -123,7 +123,7 @@ export async function resolveImage(
   };
   const fetched = await fetchManifest(search, reference.digest ?? reference.tag ?? 'latest');
   const manifest = documents.manifest(fetched);
-  // A digest without a platform means this very manifest, whatever it is for.
+  // A digest without a platform selects exactly this manifest, regardless of its platform.
   const isExact = reference.digest !== undefined && (platform === undefined || digestDecides);
   const found =
     manifest.kind === 'index'
@@ -163,7 +163,7 @@ async function searchIndex(search: Search, index: ImageIndex, depth = 1): Promis
   return undefined;
 }
 
-/** Searches an entry whose platform is not complete in the index. */
+/** Searches an entry whose platform is incomplete in the index. */
 async function searchEntry(search: Search, entry: Descriptor, depth: number): Promise<Described | undefined> {
   if (search.fallback !== undefined && search.alternatives <= 0) return undefined;
   if (isIndexType(entry.mediaType)) {
@@ -184,7 +184,10 @@ async function searchEntry(search: Search, entry: Descriptor, depth: number): Pr
 }
 
 function tooDeep({ reference }: Search): CatalogueError {
-  return new CatalogueError('registry-failed', `The index of ${formatReference(reference)} is too deep.`);
+  return new CatalogueError(
+    'registry-failed',
+    `The index of ${formatReference(reference)} has more than ${INDEX_DEPTH_MAX} levels.`,
+  );
 }
 
 /**

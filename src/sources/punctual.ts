@@ -59,7 +59,7 @@ async function inTime<T>(
     if (signal.aborted || !late.signal.aborted) throw error;
     throw new CatalogueError(
       'registry-timeout',
-      `It takes more than ${Math.ceil(timeout / 1000)} s to find out what there is of ${what}. What was found is remembered, so ask again.`,
+      `Resolving ${what} took longer than ${Math.ceil(timeout / 1000)} s. Partial results are cached; please retry.`,
     );
   } finally {
     clearTimeout(timer);

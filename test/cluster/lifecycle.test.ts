@@ -284,7 +284,7 @@ suite('several processes that cannot start', { timeout: 600_000 }, () => {
     const output = await failing({ DOCKERPROXY_PORT: `${address.port}` });
     taken.close();
     assert.match(output, /it ended with 1\n/);
-    assert.equal(output.match(/is taken; choose another one with --port/g)?.length, 1, output);
+    assert.equal(output.match(/is already in use; choose another one with --port/g)?.length, 1, output);
   });
 
   test('a mistake in a file that the settings name is told once, with 78', async () => {

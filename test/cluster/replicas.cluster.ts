@@ -201,15 +201,15 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
     const another = startDownload(urlOf(two, 2), { ...client, pauseAt: 1 });
     await waitFor(() => another.received() > 0);
     isRight(await download(urlOf(three, 3), client), 3);
-    await waitFor(() => told(replicas, 'Limits are counted by this machine alone') >= 3);
+    await waitFor(() => told(replicas, 'Cannot count limits in Redis') >= 3);
     for (const replica of all)
       assert.ok(replica.logs().some(({ level, msg }) => level >= 50 || msg.startsWith('Redis at')));
     const ready = await download(`${one.url}/readyz`);
     assert.equal(ready.status, 200);
 
     await bed.redis.start();
-    const away = told(replicas, 'Limits are counted by this machine alone');
-    await waitFor(() => told(replicas, 'Limits are counted in Redis again') >= away, {
+    const away = told(replicas, 'Cannot count limits in Redis');
+    await waitFor(() => told(replicas, 'Counting limits in Redis again') >= away, {
       what: 'all to count in Redis again',
       timeout: 20_000,
     });
@@ -285,7 +285,7 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
     await using alone = await startDockerProxy({ env });
     assert.equal((await download(`${alone.url}/dl`)).status, 400);
     await bed.redis.start();
-    await waitFor(() => alone.logs().some(({ msg }) => msg.startsWith('Limits are counted in Redis again')), {
+    await waitFor(() => alone.logs().some(({ msg }) => msg.startsWith('Counting limits in Redis again')), {
       timeout: 20_000,
     });
     await waitFor(async () => (await counted('requests 127.0.0.1')) > 0);

@@ -390,11 +390,11 @@ suite('mistakes in settings', () => {
     });
     const expected = [
       /^"serve" is neither a command nor a flag/,
-      /^--prot: there is no such flag/,
-      /^-x: there is no such flag/,
+      /^--prot: unknown flag/,
+      /^-x: unknown flag/,
       /^--cache-dir: a value is missing/,
-      /^DOCKERPROXY_PROT: there is no such setting/,
-      /settings\.toml: there is no such setting as "prot"/,
+      /^DOCKERPROXY_PROT: unknown setting/,
+      /settings\.toml: unknown setting "prot"/,
       /^--port: "http" must be a port/,
       /^DOCKERPROXY_LOG_LEVEL: "loud" must be one of/,
       /^DOCKERPROXY_DEFAULT_PLATFORM: "amd64" must be a platform/,
@@ -449,7 +449,7 @@ suite('mistakes in settings', () => {
 
   test('the file cannot name another file', async () => {
     await using made = await fileWith('config = "other.toml"\n');
-    assert.match(mistakesOf({ argv: ['--config', made.file] }).join(), /no such setting as "config"/);
+    assert.match(mistakesOf({ argv: ['--config', made.file] }).join(), /unknown setting "config"/);
   });
 
   for (const [name, sources] of [

@@ -92,11 +92,11 @@ suite('the file of the policy', () => {
       [[rules]]
       keys = []`;
     assert.deepEqual(await mistakesOf(policy), [
-      '/policy.toml: there is no such entry as "extra"; there is rules.',
+      '/policy.toml: unknown entry "extra". Supported: rules.',
       '/policy.toml: rule 1: images: entry 1, "busybox", must be a glob over registry/repository, such as docker.io/library/* or ghcr.io/**.',
       '/policy.toml: rule 1: /private.key holds a private key, which belongs to whoever signs: only its public half is for here.',
       "/policy.toml: rule 1: ENOENT: no such file or directory, open '/missing.pub'.",
-      '/policy.toml: rule 2: there is no such entry as "key"; there is images, require and keys.',
+      '/policy.toml: rule 2: unknown entry "key". Supported: images, require and keys.',
       '/policy.toml: rule 2: images names no image.',
       '/policy.toml: rule 2: require "love" must be one of signature, none.',
       '/policy.toml: rule 3: keys is missing: files of public keys, one of which has to have signed an image.',

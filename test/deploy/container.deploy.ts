@@ -139,7 +139,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
     for (const pid of pids) process.kill(pid, 'SIGSTOP');
     await waitFor(async () => (await health()) === 'unhealthy', { timeout: 60_000, what: 'unhealthy' });
     const told = await hanging.inspect('{{range .State.Health.Log}}{{.Output}}{{end}}');
-    assert.match(told, /\/healthz does not answer/);
+    assert.match(told, /\/healthz does not respond/);
   });
 
   test('its volumes outlive it', async () => {

@@ -70,7 +70,7 @@ suite('several processes with few descriptors', { skip: skipUnless('prlimit'), t
       await runOrThrow('prlimit', ['--pid', `${pid}`, `--nofile=${limit}:`]);
     }
     process.kill(victim, 'SIGKILL');
-    const failures = () => proxy.logs().filter(({ msg }) => /could not be started; trying again/.test(msg));
+    const failures = () => proxy.logs().filter(({ msg }) => /^Cannot start a worker; trying again/.test(msg));
     await waitFor(() => failures().length > 3, { what: 'further tries' });
     assert.ok(failures().length < 10, 'with pauses');
     assert.deepEqual(workersOf(proxy), [other]);

@@ -199,7 +199,7 @@ suite('limits, as clients meet them', {
     await using proxy = await start({ DOCKERPROXY_STATE_DIR: state, DOCKERPROXY_RATE_LIMIT: '1/hour' });
     assert.equal((await httpCall(`${proxy.url}/dl`)).status, 400);
     assert.equal((await httpCall(`${proxy.url}/dl`)).status, 429);
-    const lines = proxy.logs().filter(({ msg }) => msg.startsWith('Limits are counted in memory'));
+    const lines = proxy.logs().filter(({ msg }) => msg.startsWith('Cannot count limits in the file'));
     assert.equal(lines.length, 1);
     await rm(state);
     const isThere = async (): Promise<boolean> => {

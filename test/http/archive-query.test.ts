@@ -180,7 +180,7 @@ suite('the query of /dl', () => {
       assert.throws(() => parseArchiveQuery(query), {
         code: 'parameter-unknown',
         status: 400,
-        message: /there is myimage, platform, format/,
+        message: /Supported: myimage, platform, format/,
         reason: `Unknown parameter "${name}"`,
       });
     });

@@ -72,7 +72,7 @@ suite('downloads of a client at once', { timeout: 600_000 }, () => {
     const second = await begin(server, '/dl?myimage=b');
     const answer = await server.get('/dl?myimage=d');
     assertRefused(answer, 'too-many-downloads', 'downloads');
-    assert.equal(answer.reason, '2 downloads at once are the limit; wait until one ends');
+    assert.equal(answer.reason, 'Limit of 2 downloads at once; wait until one ends');
     assert.equal(answer.header('ratelimit-policy'), '"downloads";q=2;qu="concurrent-requests"');
     assert.equal(server.requests.length, 2);
     first.destroy();
@@ -228,7 +228,7 @@ suite('downloads of a client at once', { timeout: 600_000 }, () => {
     const sockets = [await open('192.0.2.1', 'a'), await open('192.0.2.2', 'a')];
     const answer = await server.get('/dl?myimage=a', { 'x-forwarded-for': '192.0.2.3' });
     assertRefused(answer, 'service-full', 'service');
-    assert.match(problemOf(answer).detail, /2 downloads under way.*\(MAX_DOWNLOADS\)/);
+    assert.match(problemOf(answer).detail, /2 downloads in progress.*\(MAX_DOWNLOADS\)/);
     for (const socket of sockets) socket.destroy();
   });
 });

@@ -48,7 +48,11 @@ const DOWNLOAD_QUERY = {
     }),
   ),
   part: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: 999_999, description: 'Which part, from 1. Requires `parts`.' }),
+    Type.Integer({
+      minimum: 1,
+      maximum: 999_999,
+      description: 'Number of the part, from 1. Requires `parts`.',
+    }),
   ),
   checksum: Type.Optional(
     Type.Union([Type.Literal('0'), Type.Literal('1')], {
@@ -93,13 +97,13 @@ const TAR = {
 const NO_BODY = { type: 'null' } as const;
 const REDIRECT = {
   ...NO_BODY,
-  description: 'Where the file is by digest, if that was asked for.',
+  description: 'The URL of the file by digest, if the request asks for it.',
   headers: { Location: Type.String({ description: 'Relative to this service.' }) },
 };
-const PART = { ...TAR, description: 'The part that Range asks for.' };
+const PART = { ...TAR, description: 'The range that the Range header requests.' };
 const UNCHANGED = {
   ...NO_BODY,
-  description: 'The client has this file, by If-None-Match or If-Modified-Since.',
+  description: 'The client already has this file, according to If-None-Match or If-Modified-Since.',
 };
 
 type OpenApiObject = Extract<
@@ -133,7 +137,10 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
         'For clients that take the name of the file from the URL. With `.sha256` behind it, its checksum; with `.meta4`, its metalink.',
       tags: ['Download'],
       params: Type.Object({
-        image: Type.String({ minLength: 1, description: 'It may have slashes: `ghcr.io/org/app:1.2`.' }),
+        image: Type.String({
+          minLength: 1,
+          description: 'The image, with slashes if needed: `ghcr.io/org/app:1.2`.',
+        }),
       }),
       querystring: Type.Object(DOWNLOAD_QUERY),
       response: { 200: TAR, 206: PART, 304: UNCHANGED, 307: REDIRECT, ...problemResponses },
@@ -159,7 +166,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
   '/healthz': {
     schema: {
       operationId: 'getHealth',
-      summary: 'Whether the service is up',
+      summary: 'Health of the service',
       tags: ['Service'],
       response: {
         200: {
@@ -211,7 +218,7 @@ export async function openapi(app: FastifyInstance, version: string): Promise<vo
   });
 }
 
-/** Gives operations by HEAD identifiers of their own. A route for GET and HEAD has one schema, with one identifier. */
+/** Gives HEAD operations their own identifiers, because a route for GET and HEAD has one schema with one identifier. */
 function withHeadIds({ paths, ...rest }: OpenApiObject): OpenApiObject {
   const distinct = Object.entries(paths ?? {}).map(([path, item]) => {
     const { head } = item ?? {};

@@ -89,7 +89,7 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
     {
       schema: {
         operationId: 'getDelta',
-        summary: 'How much a delta would save',
+        summary: 'Savings of a delta',
         description: 'Reads manifests and configs, and no layer.',
         tags: ['API'],
         querystring: DeltaQuery,

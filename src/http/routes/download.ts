@@ -95,7 +95,7 @@ export async function downloadRoutes(
       if (opened.size === undefined) {
         if (isAbout || query.parts !== undefined) throw notKept();
         setLiveHeaders(request, reply, opened, query);
-        // Without a stream, Fastify would state a length of 0.
+        // Without a stream, Fastify would state a Content-Length of 0.
         if (!isGet) return reply.send(Readable.from([]));
         const sending = await allowance.admit(opened, undefined);
         const stream = await keepAlive(reply.raw, opened.start(gone));

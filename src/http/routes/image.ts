@@ -21,7 +21,8 @@ const ImageQuery = Type.Object(
     platform: Type.Optional(
       Type.String({
         minLength: 1,
-        description: 'os/architecture[/variant]; absent: the default, or what a digest names.',
+        description:
+          'os/architecture[/variant]. Default: the default platform of the service, or that of a digest.',
       }),
     ),
     format: Type.Optional(
@@ -107,7 +108,7 @@ export interface CatalogueOptions {
   readonly limits: Limits;
 }
 
-/** `GET /api/v1/image?myimage=REF`: what an image is, and how large its archive. */
+/** `GET /api/v1/image?myimage=REF`: details of an image and the size of its archive. */
 export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
   app,
   { catalogue, allowlist, limits },
@@ -117,7 +118,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
     {
       schema: {
         operationId: 'getImage',
-        summary: 'What an image is, and how large its archive',
+        summary: 'Details of an image and the size of its archive',
         description: 'Reads its manifest and its config, and no layer.',
         tags: ['API'],
         querystring: ImageQuery,

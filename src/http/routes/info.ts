@@ -14,7 +14,7 @@ export const ServiceInfo = Type.Object(
       }),
     }),
     source: Type.Union([Type.Literal('registry'), Type.Literal('engine')], {
-      description: 'Where images come from. An engine makes an archive before its first byte.',
+      description: 'Source of images. An engine prepares the whole archive before its first byte.',
     }),
     defaultPlatform: Type.String({ description: 'The platform where a request names none: `linux/amd64`.' }),
     allowed: Type.Array(Type.String(), {
@@ -52,7 +52,7 @@ export const infoRoutes: FastifyPluginAsyncTypebox<{ info: () => ServiceInfo }> 
     {
       schema: {
         operationId: 'getInfo',
-        summary: 'What this service is',
+        summary: 'Properties of this service',
         tags: ['API'],
         querystring: Type.Object({}, { additionalProperties: false }),
         response: { 200: ServiceInfo, ...problemResponses },

@@ -12,8 +12,8 @@ const rate = (counted: string, description: string) =>
   Type.Union(
     [
       Type.Object({
-        limit: count(`${counted} in a window, misses included.`),
-        remaining: count('Those that are left in this one.'),
+        limit: count(`${counted} in a window, including failed requests.`),
+        remaining: count('Requests left in the current window.'),
         resetsInSeconds: count('Seconds until the next window.'),
         windowSeconds: count('Seconds of a window.'),
       }),
@@ -22,14 +22,14 @@ const rate = (counted: string, description: string) =>
     { description },
   );
 
-/** What a client has left. */
+/** The limits of a client and their remaining quota. */
 export const ClientLimits = Type.Object(
   {
     client: Type.String({
       description: 'Who is counted as one client: an IPv4 address or an IPv6 network, `2001:db8::/64`.',
     }),
     requests: rate('Requests', 'Requests for downloads and the API; null without a limit.'),
-    pages: rate('Requests', 'Requests for pages, their assets, and this answer; null without a limit.'),
+    pages: rate('Requests', 'Requests for pages, their assets, and this endpoint; null without a limit.'),
     downloads: Type.Union(
       [Type.Object({ limit: count('Downloads at once.'), active: count('Those under way.') }), Type.Null()],
       { description: 'Downloads at once, however many connections each has; null without a limit.' },
@@ -48,8 +48,8 @@ export const ClientLimits = Type.Object(
       ],
       { description: 'Bytes of downloads a day; null without a limit.' },
     ),
-    bandwidth: Type.Union([Type.Object({ limit: count('Bytes in a second.') }), Type.Null()], {
-      description: 'Bytes a second for all downloads together; null without a limit.',
+    bandwidth: Type.Union([Type.Object({ limit: count('Bytes per second.') }), Type.Null()], {
+      description: 'Bandwidth of all downloads together; null without a limit.',
     }),
   },
   { description: 'What a client may have of this service, and what it has left.' },
@@ -62,7 +62,7 @@ export const limitsRoutes: FastifyPluginAsyncTypebox<{ limits: Limits }> = async
     {
       schema: {
         operationId: 'getLimits',
-        summary: 'What is left of your limits',
+        summary: 'Remaining quota of the client',
         description:
           'Counts as a page, not as a request: it is also answered past the limits that it reports.',
         tags: ['API'],

@@ -26,7 +26,7 @@ export async function statusRoutes(
       // nginx would buffer the events.
       reply.headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
       reply.type('text/event-stream; charset=utf-8');
-      // A HEAD request reads no events, so no archive is prepared for it. Without a stream, Fastify would state a length.
+      // Prepare no archive for HEAD, which reads no events. Without a stream, Fastify would state a Content-Length.
       if (request.method === 'HEAD') return reply.send(Readable.from([]));
       const gone = whenGone(reply);
       await downloadLimits(limits, request, gone).takeSlot(query);
