@@ -64,11 +64,11 @@ export interface AppPorts {
   readonly redis?: Redis | undefined;
   /** Takes the lines that say where it serves; unless told, the log does. */
   readonly announce?: ((line: string) => void) | undefined;
-  /** Processes that share the machine's memory; 1 where absent. */
+  /** Number of processes that share the machine's memory; 1 if absent. */
   readonly workers?: number;
 }
 
-/** Milliseconds. Memory grows by tens of megabytes meanwhile, for which the limits of load shedding leave room. */
+/** Milliseconds between samples. Memory can grow by tens of megabytes meanwhile; load shedding allows for that. */
 const PRESSURE_INTERVAL_MS = 1000;
 
 /**

@@ -2,9 +2,9 @@
 export interface BufferPool {
   take(size: number): Buffer;
   give(buffer: Buffer): void;
-  /** Returns the bytes of the buffers that lie ready. */
+  /** Returns the total bytes of the unused buffers. */
   kept(): number;
-  /** Frees the buffers that lie ready. */
+  /** Frees the unused buffers. */
   clear(): void;
 }
 

@@ -2,8 +2,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 /**
- * Makes a function that collects garbage, all of it and at once. V8 sees the heap grow, but hardly the buffers outside
- * of it, and an idle process does not collect at all.
+ * Creates a function that collects all garbage immediately. V8 reacts to the growth of its heap, but hardly to buffers
+ * outside it, and an idle process does not collect at all.
  */
 export function createGarbageCollector(): () => void {
   let collect: (() => void) | undefined;

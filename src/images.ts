@@ -53,9 +53,9 @@ export interface Environment {
   readonly descriptorLimit?: number | undefined;
 }
 
-/** What one check of signatures may spend: 50 signatures under 10 referrers, and what leads to them. */
+/** The budget of one signature check: 50 signatures under 10 referrers, and the requests that find them. */
 const CHECK_LIMITS: UpstreamLimits = { requests: 200, bytes: 8 * 1024 * 1024, manifests: 40, blobs: 100 };
-/** Milliseconds for which a tag's answer is there for those who wait for it. */
+/** Minimum milliseconds that a resolved tag stays in Redis, so that waiting replicas can read it. */
 const LEAST_TAG_MS = 60_000;
 
 /** What is told of the work behind images, to whoever measures. */

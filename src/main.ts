@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import process from 'node:process';
 
-// libuv lends half of its threads to the system's resolver. Of four, two that wait for a name server would leave two for
-// all files. Threads that do nothing cost no memory worth measuring. libuv reads this before the first thread starts.
+// libuv uses at most half of its threads for name lookups. With the default of four, two waiting lookups would leave two
+// threads for all files. Idle threads take hardly any memory. libuv reads this variable before its first thread starts.
 process.env.UV_THREADPOOL_SIZE ??= '8';
 
 type Command = (args: readonly string[]) => Promise<void>;

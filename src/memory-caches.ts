@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 export interface MemoryCaches {
   /** Creates a cache and adds it to the list. */
   open<V extends object | string | true>(options: MemoryCacheOptions): MemoryCache<V>;
-  /** Adds another holder of memory than a cache to the list. */
+  /** Adds memory outside these caches to the list. */
   list(holder: MemoryHolder): void;
   /** Lists the caches by name, with caches of the same name combined. */
   uses(): readonly CacheUse[];
@@ -30,13 +30,13 @@ export interface MemoryCache<V> {
   delete(key: string): void;
 }
 
-/** Memory that is held by something else than a cache of entries. */
+/** Memory that is not a cache of entries, such as unused buffers. */
 export interface MemoryHolder {
   readonly name: string;
   /** Maximum bytes. */
   readonly limit: number;
   bytes(): number;
-  /** Frees the memory; absent if it is in use. */
+  /** Frees the memory; absent if the memory is always in use. */
   clear?(): void;
 }
 

@@ -3,7 +3,7 @@ import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { getHeapStatistics } from 'node:v8';
 
-/** Measures memory that the kernel limits. A read opens no file, so that it works without a free descriptor. */
+/** Measures memory that has a limit. Reading opens no file, so it works even without a free descriptor. */
 export interface MemoryGauge {
   /** The name in the log, such as `cgroupBytes`. */
   readonly name: string;
@@ -17,29 +17,29 @@ export interface MemoryReading {
   readonly limit: number;
 }
 
-/** A pseudo-file that stays open. */
+/** A file in /proc or /sys that stays open. */
 interface HeldFile {
   /** Reads the file from its start; returns '' on failure. */
   text(): string;
   close(): void;
 }
 
-/** Bytes. The kernel's largest file here, memory.stat of cgroup v2, has about 2 KiB. */
+/** Maximum bytes of a file. The largest, memory.stat of cgroup v2, has about 2 KiB. */
 const READ_MAX = 16 * 1024;
 const KIB = 1024;
 
 /**
- * Opens the gauges of this process: V8's heap, resident memory, and the memory of the control group.
+ * Opens the gauges of this process: V8's heap, resident memory, and memory of the control group.
  *
  * @param workers processes that share the machine's memory
- * @param root the folder that contains `proc`; tests have another one
+ * @param root the folder that contains `proc`; tests pass another folder
  */
 export function openMemoryGauges(workers: number, root = '/'): MemoryGauge[] {
   const gauges = [heap(), openResidentMemory(totalmem() / workers, root), openGroupMemory(root)];
   return gauges.filter((gauge) => gauge !== undefined);
 }
 
-/** Measures V8's heap, whose limit ends the process, too. */
+/** Measures V8's heap. V8 ends the process at the limit. */
 function heap(): MemoryGauge {
   return {
     name: 'heapUsedBytes',
@@ -67,8 +67,8 @@ function openResidentMemory(limit: number, root: string): MemoryGauge | undefine
 }
 
 /**
- * Measures a control group and its ancestors, of which the one with the least limit counts. What the kernel takes back
- * before it kills does not count: the page cache, and caches of the file system.
+ * Measures the control group, or its ancestor with the lowest limit. Memory that the kernel reclaims before it kills
+ * does not count: the page cache and file system caches.
  *
  * @see https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files
  * @see https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
@@ -94,7 +94,7 @@ function openGroupMemory(root: string): MemoryGauge | undefined {
       const all = groups.map((group) => ({ ...group, limit: limitOf(group) }));
       const [tightest] = all.toSorted((a, b) => a.limit - b.limit);
       const used = numberIn(tightest?.usage?.text() ?? '');
-      // Version 1 writes no limit as a number next to 2^63.
+      // Without a limit, version 1 states a number close to 2^63.
       if (tightest === undefined || used === undefined || !Number.isSafeInteger(tightest.limit))
         return undefined;
       const free = sumOf(tightest.stat?.text() ?? '', reclaimable);
@@ -111,7 +111,7 @@ const V1 = {
   usage: 'memory.usage_in_bytes',
   reclaimable: ['total_active_file', 'total_inactive_file'],
 };
-/** Above memory.high, the kernel slows the processes down until they hardly run. */
+/** memory.high counts as a limit, because the kernel throttles processes above it until they hardly run. */
 const V2 = {
   limits: ['memory.max', 'memory.high'],
   usage: 'memory.current',
@@ -119,7 +119,7 @@ const V2 = {
 };
 
 /**
- * Finds the folders of the control group that limits the memory of a process, from its own up to the one that is mounted.
+ * Finds the folders of the control groups that limit the memory of a process, from its own group up to the mounted one.
  *
  * @param cgroup the text of /proc/self/cgroup
  * @param mountinfo the text of /proc/self/mountinfo
@@ -140,7 +140,7 @@ function groupFolders(cgroup: string, mountinfo: string): { version: 1 | 2; fold
     version === 1 ? type === 'cgroup' && options.split(',').includes('memory') : type === 'cgroup2',
   );
   if (mount === undefined) return { version, folders: [] };
-  // A container sees the host's path, or `/../…`, where only its own group is mounted.
+  // In a container that mounts only its own group, the path is the host's or starts with `/..`.
   const below =
     mount.mounted === '/' ? path : path.startsWith(mount.mounted) ? path.slice(mount.mounted.length) : '';
   return {
@@ -149,7 +149,7 @@ function groupFolders(cgroup: string, mountinfo: string): { version: 1 | 2; fold
   };
 }
 
-/** `/a/b` is in `/a`, which is in `/`. */
+/** Returns a path and its parents: `/a/b`, `/a`, `/`. */
 function ancestors(path: string): string[] {
   return path === '' || path === '/' ? ['/'] : [path, ...ancestors(dirname(path))];
 }

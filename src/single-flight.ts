@@ -12,8 +12,8 @@ interface Flight<T> {
 }
 
 /**
- * @param isPersonal tells whether an error is about the caller whose work failed, such as a limit of that client. The
- *   other callers then share a new piece of work instead of the error.
+ * @param isPersonal tells whether an error concerns only the caller that started the work, such as a client's limit. The
+ *   other callers then start the work again instead of getting the error.
  */
 export function createSingleFlight<T>(
   isPersonal: (error: unknown) => boolean = () => false,

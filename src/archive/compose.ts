@@ -19,7 +19,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set(['size-mismatch', 'layer-unavailab
 export interface ComposeOptions {
   /** As in {@link Demand}. */
   readonly onFetched?: Demand['onFetched'];
-  /** Milliseconds that the first byte waits at most for the blobs after the first one to begin; 250 where absent. */
+  /** Maximum milliseconds that the first byte waits until the fetches of the next blobs have started; 250 if absent. */
   readonly moment?: number;
   /** Returns milliseconds that never go back. */
   readonly now?: () => number;
@@ -40,7 +40,7 @@ export function composeArchive(
   { onFetched, moment = MOMENT_MS, now = () => performance.now() }: ComposeOptions = {},
 ): Readable {
   let missing = 0;
-  /** Bytes of all pieces that were sent. */
+  /** Bytes sent so far, of all pieces. */
   let sent = 0;
   let blob: Descriptor | undefined;
   let sending: Readable | undefined;
@@ -130,7 +130,7 @@ export function composeArchive(
   return archive.once('close', () => clearTimeout(timer));
 }
 
-/** A blob that is sent later, and how many bytes are sent before it. */
+/** A blob that is sent later, and the number of bytes that are sent before it. */
 interface Later {
   readonly content: Descriptor;
   readonly distance: number;

@@ -46,7 +46,7 @@ export interface BlobCacheOptions {
   readonly folder: string;
   /** Bytes. */
   readonly limit: number;
-  /** Bytes by which a fetch may be ahead of the furthest reader of its blob; any number where absent. */
+  /** Maximum bytes that a fetch may be ahead of the furthest reader of its blob; unlimited if absent. */
   readonly readAhead?: number;
   readonly log: CacheLog;
   /** The list of in-memory caches. */
@@ -67,7 +67,7 @@ const BUFFERS_KEPT = 4 * 1024 * 1024;
 /** How many blobs of one registry are fetched at once for the fetching ahead to go on. */
 const FETCHES_PER_REGISTRY = 8;
 
-/** Opens the cache in its folder, which is made where it is missing. */
+/** Opens the cache in its folder, and creates the folder if it is missing. */
 export async function openBlobCache({
   folder,
   limit,
@@ -219,7 +219,7 @@ export async function openBlobCache({
     if (kept !== undefined || isBusy() || signal.aborted) return;
     const fetch = running(blob, registry) ?? begin(blob, source, registry);
     await fetch.attend(approach, signal).catch((error: unknown) => {
-      // Where it cannot be kept, it is read past the cache in its turn.
+      // A blob that cannot be stored is read without the cache when its turn comes.
       if (!(error instanceof StorageFailure)) throw error;
     });
   };

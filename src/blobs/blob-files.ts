@@ -11,8 +11,8 @@ import { type Digest, splitDigest } from '../oci/digest.ts';
  *
  *     blobs/sha256/ab/abcdef…                 a blob, verified
  *     incoming/sha256-abcdef….0123….1234      a blob of 1234 bytes, as much of it as there is
- *     incoming/sha256-abcdef….0123….lock      held by who fetches it
- *     incoming/sha256-abcdef….0123….1234.wanted   as long as the part of it that other processes want now
+ *     incoming/sha256-abcdef….0123….lock      held by the process that fetches it
+ *     incoming/sha256-abcdef….0123….1234.wanted   its length: the bytes that other processes want now
  *
  * What is incoming belongs to whoever sends it, its supplier, which has a hash of its name in the file's: what one
  * registry sends slowly, or wrong, must not be what another one's readers wait for.
@@ -118,8 +118,8 @@ export function lockOf(incomingPath: string): string {
 }
 
 /**
- * The file by which those who follow an incoming file let its writer go on: its length, of which no byte is on the disk,
- * is how many bytes of the blob they want.
+ * Returns the path of the file with which followers of an incoming file request bytes from its writer. Its length is the
+ * number of bytes of the blob that they want. It is sparse, so it uses no space.
  */
 export function wantedOf(incomingPath: string): string {
   return `${incomingPath}.wanted`;

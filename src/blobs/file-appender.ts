@@ -30,10 +30,10 @@ export class FileAppender extends Writable {
   readonly #buffers: BufferPool;
   readonly #onAppended: (position: number) => void;
   #position: number;
-  /** The end of the bytes that were accepted. */
+  /** The position after the accepted bytes. */
   #accepted: number;
   #limit = Number.POSITIVE_INFINITY;
-  /** Whether the writer waits for a higher limit. */
+  /** Set while the writer waits for a higher limit. */
   #isHeld = false;
   #batch: Buffer | undefined;
   /** Bytes of the next batch. */
@@ -54,8 +54,8 @@ export class FileAppender extends Writable {
   }
 
   /**
-   * Sets the length of the file at which `write` answers false, until a higher limit emits `drain`. Memory stays free
-   * meanwhile: what was accepted goes to the file.
+   * Sets the file length at which `write` returns false until a higher limit emits `drain`. Accepted bytes are still
+   * written, so that they don't occupy memory.
    */
   set limit(bytes: number) {
     this.#limit = bytes;
@@ -71,7 +71,7 @@ export class FileAppender extends Writable {
     return isReady && !this.#isHeld;
   }
 
-  /** Keeps back `drain`, which large chunks would cause again and again, while a higher limit has to emit it. */
+  /** Suppresses `drain` at the limit. Large chunks would cause it repeatedly, but only a higher limit may emit it. */
   override emit(event: string | symbol, ...args: unknown[]): boolean {
     return event === 'drain' && this.#isHeld ? false : super.emit(event, ...args);
   }

@@ -37,9 +37,9 @@ export interface FileStreamOptions {
   readonly buffers: BufferPool;
   readonly paces: ReaderPaces;
   readonly signal: AbortSignal;
-  /** Receives the position each time it has changed. */
+  /** Called with each new position. */
   readonly onMove?: ((position: number) => void) | undefined;
-  /** Called once, when the stream is over, however it ended. */
+  /** Called once when the stream ends or fails. */
   readonly onClose: () => void;
 }
 

@@ -21,11 +21,11 @@ export interface Publication {
   readonly generator: string;
 }
 
-/** What is written beside the files of an archive: their checksums and their metalink. */
+/** Writes the sidecar files of an archive: checksums and a metalink. */
 export interface Companions {
   /** Wraps the target of a file, so that its bytes are hashed as they are written. */
   hashing(file: SavedFile, target: Target): Target;
-  /** Writes them, named after the archive, or after all its parts. */
+  /** Writes the sidecar files, named after the archive or after all its parts. */
   write(name: string): Promise<void>;
 }
 

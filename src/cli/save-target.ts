@@ -12,9 +12,9 @@ export interface Place {
 
 /** What a file is written to. */
 export interface Target {
-  /** @throws CommandError why it cannot be written; ReaderGoneError */
+  /** @throws CommandError if the target cannot be written; ReaderGoneError */
   write(chunk: Uint8Array): Promise<void>;
-  /** Gives a file its name. */
+  /** Renames the file to its final name. */
   commit(): Promise<void>;
   /** Removes an unfinished file. */
   discard(): Promise<void>;
@@ -40,7 +40,7 @@ export function explainWriting(name: string, error: unknown): unknown {
   return new CommandError(`${name} cannot be written: ${error.message}.`, { cause: error });
 }
 
-/** Opens it; a file gets its name when it is committed. @throws CommandError why it cannot be written */
+/** Opens a target. A file gets its final name on commit. @throws CommandError if it cannot be written */
 export async function openTarget(place: Place, stdout: Writable): Promise<Target> {
   const explain = (error: unknown): never => {
     throw explainWriting(place.kind === 'stdout' ? 'stdout' : place.name, error);
@@ -54,7 +54,7 @@ export async function openTarget(place: Place, stdout: Writable): Promise<Target
 }
 
 async function openStdout(stdout: Writable): Promise<Target> {
-  // The callback of each write gets the error, too.
+  // The callback of each write also receives the error.
   stdout.on('error', () => {});
   return {
     write: (chunk) =>
@@ -90,19 +90,19 @@ async function openFile({ name, kind }: Place): Promise<Target> {
 /** A file that is saved. */
 export interface SavedFile {
   readonly name: string;
-  /** Bytes; undefined where only the end tells. */
+  /** Bytes; undefined if only the end of the stream shows the size. */
   readonly size: number | undefined;
-  /** Which part of the archive it is; undefined: all of it, or the one that was asked for. */
+  /** The number of the part; undefined for the whole archive or the only requested part. */
   readonly number: number | undefined;
 }
 
-/** Bytes that wait for the disk, while more are read. */
+/** Maximum bytes that wait for the disk while more are read. */
 const WRITE_AHEAD = 1024 * 1024;
 
 /**
- * Creates a stream that fills files, one after the other. Each is committed when it is full, the last one at the end.
+ * Creates a stream that fills files one after the other. It commits each file when it is full, and the last at the end.
  *
- * @param open is called for each file when the one before it is full
+ * @param open called for each file when the one before it is full
  */
 export function fillFiles(files: readonly SavedFile[], open: (file: SavedFile) => Promise<Target>): Writable {
   const unopened = files.values();
@@ -112,8 +112,8 @@ export function fillFiles(files: readonly SavedFile[], open: (file: SavedFile) =
     await current?.commit();
     current = undefined;
     const { value: file } = unopened.next();
-    if (file === undefined) throw new RangeError('There are more bytes than the files take.');
-    // What is in one file is read to its end, whatever its size should be.
+    if (file === undefined) throw new RangeError('The archive has more bytes than the files can hold.');
+    // A single file takes the whole stream, regardless of the expected size.
     left = file.number === undefined ? Number.POSITIVE_INFINITY : (file.size ?? 0);
     current = await open(file);
     return current;

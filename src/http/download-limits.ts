@@ -12,13 +12,13 @@ import type { ArchiveQuery } from './archive-query.ts';
 import { clientOf } from './plugins/limits.ts';
 import { throttle } from './throttle.ts';
 
-/** What a request takes of its client's limits; all of it is given back when the request is over. */
+/** The use of a client's limits by one request, released when the request ends. */
 export interface DownloadLimits {
   /** The client by its key, see {@link clientOf}. */
   readonly client: string;
   /**
-   * Makes the request a part of one of the client's downloads at once. Before there is an archive: to make it may be
-   * most of the work. Taking it again changes nothing.
+   * Takes a slot for one of the client's simultaneous downloads. Called before the archive exists, because preparing it
+   * may be most of the work. Repeated calls change nothing.
    *
    * @throws CatalogueError `too-many-connections`, `too-many-downloads` or `service-full`
    */
@@ -36,11 +36,11 @@ export type SlotQuery = Pick<ArchiveQuery, 'references' | 'platform' | 'platform
 
 /** How bytes are sent that count. */
 export interface Sending {
-  /** To be told each chunk; undefined where nothing is counted. */
+  /** Must be called with each chunk; undefined if nothing is counted. */
   readonly inspect: ((chunk: Uint8Array) => void) | undefined;
-  /** As in {@link Demand}; undefined where nothing is counted. */
+  /** As in {@link Demand}; undefined if nothing is counted. */
   readonly onFetched: Demand['onFetched'];
-  /** Gives what to write to in place of a sink, which it keeps to the client's bandwidth; to be destroyed on failure. */
+  /** Wraps a sink so that it keeps to the client's bandwidth. Destroy the returned sink on failure. */
   through(sink: Writable): { readonly sink: Writable; flushed(): Promise<void> };
 }
 

@@ -16,19 +16,19 @@ const HOST = /^(?<host>[a-z0-9_][a-z0-9_.-]{0,252}|\[[0-9a-f:.]{2,45}\])(?<port>
  */
 export function parseHost(header: string | undefined): Host | undefined {
   const { host, port = '' } = HOST.exec((header ?? '').toLowerCase())?.groups ?? {};
-  // The pattern also matches what is no address, such as [:1] or 1.2.3.400, and no port, such as 70000.
+  // The pattern also matches invalid addresses, such as [:1] or 1.2.3.400, and invalid ports, such as 70000.
   const url = host === undefined ? null : URL.parse(`http://${host}${port}`);
   if (host === undefined || url === null || host.includes('..')) return undefined;
-  // A URL reads 1.2.3 and 0x7f.1 as other addresses than other readers do.
+  // URL parsers and other programs interpret 1.2.3 and 0x7f.1 as different addresses.
   if (!host.startsWith('[') && url.hostname !== host) return undefined;
   return { host, port: port === ':' ? '' : port };
 }
 
 /**
- * Tells whether the target of a request is a path, or the URL of a path at the same host as in the Host header. For
- * other URLs, a server has to ignore the Host header, and some proxies don't.
+ * Tells whether a request target is a path or a URL of the host in the Host header. With any other URL, a server must
+ * ignore the Host header, but some proxies don't.
  *
- * @param host the Host header, where the request has one
+ * @param host the Host header; undefined if absent
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
  */
 export function isAtHost(target: string, host: string | undefined): boolean {

@@ -42,10 +42,10 @@ export const Problem = Type.Object(
 
 export type Problem = Static<typeof Problem>;
 
-/** The responses of any route that can fail, for its schema. The server must know {@link Problem}. */
+/** The error responses for the schema of a route. The server must have added {@link Problem} as a schema. */
 export const problemResponses = {
   default: {
-    description: 'What went wrong, as problem details.',
+    description: 'The error as problem details.',
     content: { 'application/problem+json': { schema: Type.Unsafe<Problem>({ $ref: 'Problem#' }) } },
   },
 } as const;

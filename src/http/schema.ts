@@ -6,8 +6,8 @@ type Keywords = object;
 const OPTIONAL = Symbol('optional');
 
 /**
- * The constructors of TypeBox that schemas here are made by, with TypeBox's types. TypeBox itself compiles, checks and
- * converts, too: it loads 373 modules, which take 0.2 s and 20 MB.
+ * The constructors of TypeBox that these schemas use, with TypeBox's types. TypeBox itself also compiles, checks and
+ * converts: it loads 373 modules, which takes 0.2 s and 20 MB.
  */
 export const Type = {
   Array: (items: TSchema, keywords?: Keywords) => ({ type: 'array', items, ...keywords }),
@@ -19,7 +19,7 @@ export const Type = {
     const required = Object.keys(properties).filter((name) => !(OPTIONAL in (properties[name] ?? {})));
     return { type: 'object', ...(required.length > 0 && { required }), properties, ...keywords };
   },
-  // Not enumerable, so that validators and documents don't see it.
+  // The mark is not enumerable, so that validators and documents don't see it.
   Optional: (schema: TSchema) => Object.defineProperty({ ...schema }, OPTIONAL, { value: true }),
   String: (keywords?: Keywords) => ({ type: 'string', ...keywords }),
   Unsafe: (schema: object) => ({ ...schema }),

@@ -8,7 +8,7 @@ import { evaluatePreconditions } from './preconditions.ts';
 /** A text in all encodings. */
 export interface PackedText {
   readonly identity: Buffer;
-  /** Compresses the text on the first call for an encoding. Absent for a text that is too short to gain. */
+  /** Compresses the text on the first call for each encoding. Absent if the text is too short to benefit. */
   readonly compressed: ((encoding: Encoding) => Buffer) | undefined;
 }
 
@@ -33,7 +33,7 @@ const COMPRESS: Readonly<Record<Encoding, (text: Buffer) => Buffer>> = {
   gzip: (text) => gzipSync(text),
 };
 
-/** Prepares a text for all encodings. Compressing everything at the start would take a third of the start. */
+/** Prepares a text for all encodings. Compressing all texts at startup would take a third of the startup time. */
 export function packText(text: string | Buffer): PackedText {
   const identity = Buffer.from(text);
   if (identity.length < THRESHOLD) return { identity, compressed: undefined };
@@ -65,7 +65,7 @@ export function sendFile(
   const { 'if-none-match': ifNoneMatch } = request.headers;
   reply.headers({ etag: `W/${etag}`, vary: [...vary, 'accept-encoding'].join(', ') });
   if (evaluatePreconditions({ ifMatch: undefined, ifNoneMatch }, etag) === 'not-modified')
-    // Without a stream, Fastify would state a length of 0 for HEAD.
+    // Without a stream, Fastify would state a Content-Length of 0 for HEAD.
     return reply.status(304).send(Readable.from([]));
   return reply.type(type).send(negotiateEncoding(request, reply, file));
 }

@@ -5,7 +5,7 @@ import { setImmediate as immediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import type { Dispatcher } from 'undici';
-// undici's index loads 85 more files, among them fetch and WebSocket: 60 ms and 14 MB.
+// undici's index would load 85 more files, including fetch and WebSocket, which takes 60 ms and 14 MB.
 import send from 'undici/lib/api/api-request.js';
 import buildConnector from 'undici/lib/core/connect.js';
 import Agent from 'undici/lib/dispatcher/agent.js';
@@ -105,7 +105,7 @@ export interface OwnOrigin {
 const MAX_REDIRECTS = 10;
 /** Headers whose lines form one list. @see https://www.rfc-editor.org/rfc/rfc9110#section-5.3 */
 const LISTS: ReadonlySet<string> = new Set(['link', 'www-authenticate']);
-/** Bytes. About 1,000 origins, which strangers may choose. */
+/** Maximum bytes: about 1,000 origins. Clients can choose them. */
 const ODD_ORIGINS_LIMIT = 256 * 1024;
 const REDIRECT_BODY_LIMIT = 64 * 1024;
 const DRAIN_TIMEOUT_MS = 5_000;
@@ -157,7 +157,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const proxiedWays = ({ href: uri }: URL, withOwn: boolean, ProxyAgent: ProxyAgentClass): Ways => {
     const requestTls = tlsOptions(withOwn ? own?.tls : undefined);
     return waysBy((wrap, pool) => {
-      // undici makes the connector, and passes no other option on where it doesn't tunnel.
+      // undici creates the connector, and ignores other options if it doesn't open a tunnel.
       const factory = (origin: string | URL, made: { readonly connect: buildConnector.connector }): Pool =>
         new Pool(origin, { ...made, ...pool, connect: wrap(made.connect) });
       return new ProxyAgent({ ...pool, uri, requestTls, connectTimeout, factory });
@@ -169,7 +169,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     proxy: URL | undefined,
   ): Promise<Ways> => {
     if (proxy !== undefined) {
-      // The index, as it adds the method that the agent opens tunnels by.
+      // Import the index, because it adds the method with which the agent opens tunnels.
       const { ProxyAgent } = await import('undici');
       const withOwn = isOwn(origin, chosenBy);
       const key = `${withOwn} ${proxy.href}`;
@@ -399,7 +399,7 @@ const CONNECTION_FAILURES = new Map([
 /** Failures that a retry cannot fix: a wrong name, certificate or protocol is still wrong a second later. */
 const LASTING_FAILURES = /CERT|SELF_SIGNED|UNABLE_TO_|WRONG_VERSION|^ENOTFOUND$/;
 
-/** Failures to connect. */
+/** Error codes of failures to connect. */
 const UNREACHABLE: ReadonlySet<string> = new Set([
   PROXY_REFUSES,
   'UND_ERR_CONNECT_TIMEOUT',

@@ -7,7 +7,7 @@ import { untilAborted } from './until-aborted.ts';
  * Judges where somebody else, who has no guard, would connect to. What the name means there at that moment may differ,
  * so this is a fence, not a wall; a name that means nothing here is let pass.
  *
- * @param lookup one for names that strangers choose
+ * @param lookup resolves names that clients choose
  * @throws CatalogueError `address-refused`; AbortError
  */
 export async function judgeHost(guard: Guard, lookup: Lookup, url: URL, signal: AbortSignal): Promise<void> {

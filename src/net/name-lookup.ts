@@ -12,13 +12,13 @@ export interface StrangerLookupOptions {
   /** Name servers such as `127.0.0.1:53`; those of the system where absent. */
   readonly servers?: readonly string[];
   readonly hostsFile?: string;
-  /** Milliseconds for one question, which is repeated once; 2,000 by default. */
+  /** Timeout of one DNS query in milliseconds; 2,000 by default. A query is repeated once. */
   readonly questionTimeout?: number;
-  /** Milliseconds that a name waits for its turn at the system's resolver; 5,000 by default. */
+  /** Milliseconds that a lookup may wait for the system's resolver; 5,000 by default. */
   readonly turnTimeout?: number;
 }
 
-/** A second try is sent to the next server. */
+/** The second try goes to the next server. */
 const TRIES = 2;
 
 /** The system's resolver: it knows the hosts file and all that the operator has set up. */

@@ -9,7 +9,7 @@ export interface Ways {
   readonly single: Dispatcher;
 }
 
-/** Changes what a connector's connections do. */
+/** Wraps a connector to change the behavior of its connections. */
 export type WrapConnector = (connect: buildConnector.connector) => buildConnector.connector;
 
 /** The reason why a failed request should be repeated immediately, over a new connection. */

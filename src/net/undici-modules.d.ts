@@ -1,4 +1,4 @@
-/** The modules of undici that its index loads beside a hundred others; their types are those of the index. */
+/** The modules of undici that are loaded without its index, with the index's types. */
 
 declare module 'undici/lib/dispatcher/agent.js' {
   import { Agent } from 'undici';

@@ -1,20 +1,20 @@
 import type { Readable } from 'node:stream';
 import type { ByteRange, Descriptor } from './descriptor.ts';
 
-/** A reader of a blob, as the fetch sees it that reads the blob ahead. */
+/** A reader of a blob, from the perspective of the fetch that runs ahead of it. */
 export interface Demand {
   /**
-   * Bytes from the start of the blob to the reader: negative before the reader has reached the blob, `-Infinity` while
-   * nothing shall be fetched for it, `Infinity` if it waits for the whole blob.
+   * The reader's offset in the blob, in bytes. Negative before the reader reaches the blob, `-Infinity` while nothing
+   * should be fetched for it, `Infinity` if it waits for the whole blob.
    */
   readonly position: number;
-  /** Receives how many bytes were fetched on behalf of this reader, each time some were. */
+  /** Called with the number of bytes each time bytes are fetched on behalf of this reader. */
   readonly onFetched?: ((bytes: number) => void) | undefined;
 }
 
 /** A reader that will reach a blob soon. */
 export interface Approach extends Demand {
-  /** Calls when the position has changed so that a fetch has to begin or to stop at once; returns what ends that. */
+  /** Registers a call for changes of the position that start or stop a fetch. Returns a function that removes it. */
   onChange(call: () => void): () => void;
 }
 
@@ -26,7 +26,7 @@ export interface BlobReader {
    * hasn't the size and digest of its descriptor fails before its last bytes are given away. Destroying the stream, or
    * aborting the signal, ends the work behind it at once.
    *
-   * @param onFetched as in {@link Demand}; never called where nothing is kept
+   * @param onFetched as in {@link Demand}; never called by a reader that stores nothing
    */
   read(
     blob: Descriptor,
@@ -45,8 +45,8 @@ export interface BlobReader {
     onFetched?: Demand['onFetched'],
   ): Promise<Readable>;
   /**
-   * Begins to fetch a blob for a reader that will reach it soon, as far as the reader's position allows, until the signal
-   * aborts. Resolves when its first bytes are there, or where it is not worth fetching now. Absent where nothing is kept.
+   * Starts to fetch a blob for a reader that will reach it soon, as far as the reader's position allows, until the signal
+   * aborts. Resolves with the first bytes, or if the blob should not be fetched now. Absent if nothing is stored.
    *
    * @throws CatalogueError why it cannot be had, which whoever reads it learns as well
    */

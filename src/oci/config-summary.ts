@@ -37,7 +37,7 @@ export function summariseConfig(config: unknown): ConfigSummary {
   };
 }
 
-/** Reads a time of RFC 3339; undefined for what is none, and for the zero that stands for none. */
+/** Parses a time of RFC 3339; undefined if it is invalid or the zero time, which means unknown. */
 export function parseTimestamp(value: unknown): Date | undefined {
   const time = typeof value === 'string' ? Date.parse(value) : Number.NaN;
   // Go's zero time is in the year 1; reproducible builds say 1970.

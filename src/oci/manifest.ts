@@ -69,7 +69,7 @@ export const ANNOTATIONS = {
   bundlePredicate: 'dev.sigstore.bundle.predicateType',
 } as const;
 
-/** The manifest of one image: what an archive is a function of. */
+/** The manifest of one image, which determines its archive. */
 export interface ImageManifest {
   readonly kind: 'image';
   readonly mediaType: string;
@@ -85,7 +85,7 @@ export interface ImageIndex {
   readonly manifests: readonly Descriptor[];
 }
 
-/** What an image config says about its image, in at most a few hundred kilobytes. */
+/** The used properties of an image config, in at most a few hundred kilobytes. */
 export interface ImageConfig {
   readonly platform: StatedPlatform;
   /** The digests of the unpacked layers, from the base upwards, as engines know them; undefined for other values. */
@@ -157,7 +157,7 @@ export function parseManifestLinks(bytes: Uint8Array, contentType: string | unde
 
 /** Tells whether a descriptor in an index points at an image, or at an index of some. */
 export function isImageEntry({ platform, annotations }: Descriptor): boolean {
-  // Attestations stand in an index beside the images, under a platform that none has.
+  // Attestations are entries of an index like images, with the platform unknown/unknown.
   if (annotations?.[ANNOTATIONS.referenceType] === 'attestation-manifest') return false;
   return !(platform?.os === 'unknown' && platform.architecture === 'unknown');
 }
@@ -165,16 +165,16 @@ export function isImageEntry({ platform, annotations }: Descriptor): boolean {
 /**
  * Tells whether an entry stays in an index that is reduced to some of its images.
  *
- * @param kept the digests of the images, whose attestations stay with them
+ * @param kept the digests of the images that stay; their attestations stay, too
  */
 export function isKeptEntry({ digest, annotations }: Descriptor, kept: ReadonlySet<string>): boolean {
   return kept.has(digest) || kept.has(annotations?.[ANNOTATIONS.referenceDigest] ?? '');
 }
 
-/** Rewrites an index with the entries of {@link isKeptEntry}. All other members stay the same. */
+/** Rewrites an index with only the entries that {@link isKeptEntry} accepts. Other members are unchanged. */
 export function filterIndex(bytes: Uint8Array, kept: ReadonlySet<string>): Uint8Array {
   const body = parseJsonObject(bytes);
-  if (body === undefined || !Array.isArray(body.manifests)) throw malformed('it is no index');
+  if (body === undefined || !Array.isArray(body.manifests)) throw malformed('it is not an index');
   const manifests = body.manifests.filter((entry, at) => isKeptEntry(indexEntry(entry, at), kept));
   return new TextEncoder().encode(JSON.stringify({ ...body, manifests }));
 }

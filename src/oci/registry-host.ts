@@ -59,7 +59,7 @@ export function repositoryAt({ api, prefix }: RegistryHost, { domain, path }: Re
   return { domain: api.host, path: `${prefix}${path}`, namespace: domain };
 }
 
-/** Where a registry's API is: Docker Hub's is not at the name that its images have. */
+/** Returns the origin of a registry's API. Docker Hub's differs from the name in its image references. */
 export function registryOrigin(domain: string, insecure: ReadonlySet<string>): string {
   if (domain === 'docker.io') return 'https://registry-1.docker.io';
   return new URL(`${insecure.has(domain) ? 'http' : 'https'}://${domain}`).origin;

@@ -106,8 +106,8 @@ function textKey(text: string): string {
 }
 
 /**
- * Sorts the highest number first: by the number of digits, then by the digits. Creates one flat string, because a string
- * that grows by characters takes ten times as long to compare.
+ * Returns a key that sorts the highest number first: by the number of digits, then by the digits. Creates one flat string,
+ * because a string that grows by characters takes ten times as long to compare.
  */
 function numberKey(text: string): string {
   const digits = withoutZeros(text);

@@ -73,9 +73,9 @@ const TOKEN_BODY_LIMIT = 64 * 1024;
 const TOKEN_REQUEST_TIMEOUT_MS = 60_000;
 /** https://distribution.github.io/distribution/spec/auth/token/: what a token lives where its server doesn't say. */
 const DEFAULT_LIFETIME_S = 60;
-/** Characters. A header of more is refused by most servers. */
+/** Maximum characters of a token. Most servers refuse longer headers. */
 const TOKEN_MAX = 16 * 1024;
-/** Bytes. Room for the tokens of about 500 repositories, and for the challenges of 1,000 registries. */
+/** Maximum bytes of the tokens (about 500 repositories) and of the challenges (about 1,000 registries). */
 const TOKENS_LIMIT = 2 * 1024 * 1024;
 const CHALLENGES_LIMIT = 512 * 1024;
 
@@ -158,7 +158,7 @@ function createKeeper({
     return readToken(response, repository, found !== undefined, asked);
   };
 
-  /** Drops a token, unless another one has taken its place meanwhile. */
+  /** Drops a token, unless a newer one has replaced it. */
   const forget = (repository: Repository, header: string | undefined): void => {
     const key = keyOf(repository);
     if (tokens.get(key)?.header === header) tokens.delete(key);

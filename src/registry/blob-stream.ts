@@ -90,9 +90,9 @@ class BlobStream extends DirectStream {
   /** Gives a chunk's memory back to who sent it. */
   #release: HttpResponse['release'] = () => {};
   #isWanted = false;
-  /** Called when the consumer wants the next chunk, if a request waits for that. */
+  /** Called when the consumer wants the next chunk. Set while a new request waits for that. */
   #whenWanted: (() => void) | undefined;
-  /** Since when nobody but the registry is waited for. */
+  /** The time since which only the registry is waited for. */
   #waitsSince = 0;
   #isTooSlow = false;
 
@@ -177,7 +177,7 @@ class BlobStream extends DirectStream {
     this.#body?.resume();
   }
 
-  /** Keeps a connection that broke while the consumer took nothing from being replaced by one that breaks as well. */
+  /** Waits until the consumer reads again. Otherwise, a new connection would break just like the last one. */
   async #untilWanted(): Promise<void> {
     if (this.#consumer === undefined || this.#isWanted) return;
     const wanted = new Promise<void>((resolve) => {

@@ -103,11 +103,11 @@ export interface RegistryClientOptions {
   readonly metadataRetries?: number;
   /** Consecutive retries for a blob without progress; 4 by default. */
   readonly blobRetries?: number;
-  /** Called before each request for metadata, retries and pages of lists included. Throws to end the work. */
+  /** Called before each request for metadata, including retries and pages of lists. Throws to stop the work. */
   readonly admit?: () => Promise<void>;
   /** The retry policy; defaults to {@link patiently}. */
   readonly retry?: Retry;
-  /** Milliseconds since some fixed moment; those of the process where absent. */
+  /** Milliseconds since some fixed moment; those of the process if absent. */
   readonly now?: () => number;
   /** The list of in-memory caches. */
   readonly caches?: MemoryCaches;
@@ -160,7 +160,7 @@ export function createRegistryClient({
     const all = retry({ retries, longestPause: LONGEST_METADATA_PAUSE_MS });
     return {
       ...all,
-      // A client waits for the first byte, and the kernel has sent several SYNs by then.
+      // Don't retry a connect timeout: the kernel has already sent several SYNs, and a client waits for the first byte.
       next: (error, ...rest) => (isConnectTimeout(error) ? Promise.reject(error) : all.next(error, ...rest)),
     };
   };
@@ -336,7 +336,7 @@ export function createRegistryClient({
   };
 }
 
-/** Reads the body of a response. The body of an error becomes empty if it cannot be read. */
+/** Reads the body of a response. Returns an empty body for an error response that cannot be read. */
 async function readWhole(response: HttpResponse): Promise<Buffer> {
   if (response.status === 200) return readBody(response, MANIFEST_LIMIT);
   return readBody(response, ERROR_LIMIT).catch(() => Buffer.alloc(0));

@@ -1,14 +1,14 @@
 import type { MemoryCaches } from '../memory-caches.ts';
 import type { Shelf } from './manifest-store.ts';
 
-/** Bytes of the largest manifest that is kept. */
+/** Maximum bytes of a cached manifest. */
 const LARGE = 64 * 1024;
-/** Bytes of all manifests together. */
+/** Maximum bytes of all cached manifests. */
 const LIMIT = 4 * 2 ** 20;
-/** Milliseconds, after which the shelf is read again, so that it notes which manifests are in use. */
+/** Milliseconds until a manifest is read again from the store, which thereby notes that the manifest is in use. */
 const TTL = 60_000;
 
-/** Keeps manifests of a shelf in memory, which never change: a file takes five calls of the operating system. */
+/** Caches a store's manifests in memory. Manifests never change, and reading a file takes five system calls. */
 export function keepingManifests(shelf: Shelf, caches: MemoryCaches): Shelf {
   const kept = caches.open<Buffer>({ name: 'manifests', limit: LIMIT, ttl: TTL });
   const keep = (name: string, content: Buffer): void => {

@@ -2,11 +2,11 @@ import { CatalogueError } from '../errors.ts';
 import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import { type Circuit, type CircuitOptions, createCircuit } from './circuit.ts';
 
-/** Remembers the registries that no connection can be made to, although their mirrors answer. */
+/** Remembers registries that accept no connections although their mirrors respond. */
 export interface OriginOutages {
-  /** Returns why a registry should not be asked now; undefined if it should. Admits one try after each pause. */
+  /** Returns the reason not to ask a registry now; undefined if it may be asked. Admits one try after each pause. */
   find(domain: string): CatalogueError | undefined;
-  /** Notes a failed request. A failure after an answer ends the outage; a timeout tells nothing. */
+  /** Notes a failed request. An error response ends the outage; a timeout changes nothing. */
   note(domain: string, error: unknown): void;
   /** Notes a successful request. */
   end(domain: string): void;
@@ -15,7 +15,7 @@ export interface OriginOutages {
 export interface OriginOutagesOptions extends Pick<CircuitOptions, 'now'> {
   /** Called once when a registry becomes unreachable, with the milliseconds of the first pause. */
   readonly onOpen: (domain: string, error: Error, pause: number) => void;
-  /** Called once when it can be reached again. */
+  /** Called once when a registry becomes reachable again. */
   readonly onClose: (domain: string) => void;
   /** The list of in-memory caches. */
   readonly caches?: MemoryCaches;
@@ -26,7 +26,7 @@ interface Outage {
   readonly error: CatalogueError;
 }
 
-/** Bytes. Clients choose the names of registries; about 1,000 are remembered. */
+/** Maximum bytes: about 1,000 registries, because clients choose their names. */
 const LIMIT = 1024 * 1024;
 
 export function createOriginOutages({

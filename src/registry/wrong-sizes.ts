@@ -12,12 +12,12 @@ export interface WrongSizes {
 }
 
 const TTL_MS = 10 * 60_000;
-/** Bytes. About 3,000 blobs. */
+/** Maximum bytes: about 3,000 blobs. */
 const LIMIT = 1024 * 1024;
 
 export function createWrongSizes(caches: MemoryCaches): WrongSizes {
   const known = caches.open<true>({ name: 'wrong-sizes', limit: LIMIT, ttl: TTL_MS });
-  // One registry must not decide what another one has.
+  // The key contains the registry, so that one registry's response does not affect another.
   const keyOf = (domain: string, { digest, size }: Descriptor): string => `${domain} ${digest} ${size}`;
   return {
     note(domain, blob, error) {

@@ -3,15 +3,15 @@ import type { ImageCatalogue } from './image-catalogue.ts';
 import type { Archive, ImageSource } from './image-source.ts';
 
 /**
- * Ten images beside ten of `have`, from an empty cache, take some 150 requests. Their indexes have up to 200 kB, their
- * manifests 20 kB, and their configs 100 kB. Each may have 1000 layers.
+ * With an empty cache, ten images and ten of `have` take about 150 requests. An index has up to 200 kB, a manifest 20 kB,
+ * and a config 100 kB. Each image may have 1000 layers.
  */
 const ONE_PLATFORM = { requests: 500, bytes: 8 * 1024 * 1024, blobs: 20_020 };
-/** Manifests for each image: its indexes, images that do not state a platform, other compressions, and signatures. */
+/** Manifests per image: its indexes, images without a stated platform, other compressions, and signatures. */
 const MANIFESTS_PER_IMAGE = 40;
 /**
- * All platforms of ten images have some 500 manifests, attestations included, of 4 kB on average. Ten images of 127
- * layers for ten platforms, beside ten of `have`, have some 26,000 blobs.
+ * All platforms of ten images have about 500 manifests of 4 kB on average, including attestations. Ten images with 127
+ * layers for ten platforms, and ten of `have`, have about 26,000 blobs.
  */
 const SEVERAL_PLATFORMS: UpstreamLimits = {
   requests: 1_500,

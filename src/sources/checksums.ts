@@ -10,12 +10,12 @@ import { send } from '../streams.ts';
 import type { Archive } from './image-source.ts';
 import { createPartHasher, isSome, type PartHashes } from './part-hasher.ts';
 
-/** Bytes of the hashes in memory, and milliseconds that they, and the knowledge that there are none, stay there. */
+/** Maximum bytes of the hashes in memory, and milliseconds that hashes, and their absence, are remembered. */
 const KNOWN_LIMIT = 512 * 1024;
 const KNOWN_MS = 60_000;
 const MISSING_MS = 1_000;
 
-/** What is told of the bytes that are hashed, to whoever counts them. */
+/** Called with each hashed chunk, to count its bytes. */
 export type OnChunk = (chunk: Uint8Array) => void;
 
 /**
@@ -46,15 +46,15 @@ export interface Checksums {
  *
  *     checksums/5e/5eaf…     a hash a line
  *
- * What is in use stays in memory, too: each download asks.
+ * Recently used hashes also stay in memory, because each download asks for them.
  *
- * @param folder undefined: nothing is kept
+ * @param folder undefined to store nothing
  */
 export function createChecksums(folder: string | undefined, caches: MemoryCaches): Checksums {
   const share = createSingleFlight<readonly PartHashes[]>();
   const waiting = new Map<string, Set<OnChunk>>();
   const known = caches.open<PartHashes>({ name: 'checksums', limit: KNOWN_LIMIT, ttl: KNOWN_MS });
-  // Another process may compute them meanwhile.
+  // Remember an absence only briefly, because another process may compute the hashes.
   const missing = caches.open<true>({ name: 'checksums', limit: KNOWN_LIMIT, ttl: MISSING_MS });
 
   const find = async (etag: string, partition: Partition): Promise<PartHashes | undefined> => {
@@ -79,7 +79,7 @@ export function createChecksums(folder: string | undefined, caches: MemoryCaches
     if (folder === undefined || hashes === undefined) return;
     const key = keyOf(etag, partition);
     known.set(key, hashes);
-    // Without it, the next one who asks has it computed again: no reason to fail this one.
+    // If the file cannot be written, the next request computes the hashes again. This request must not fail.
     await replaceFile(pathOf(folder, key), `${hashes.join('\n')}\n`).catch(() => {});
   };
 

@@ -24,10 +24,10 @@ export type FindCompanions = (
   signal: AbortSignal,
 ) => AsyncGenerator<Companion, void>;
 
-/** The search of one request. */
+/** The search for referrers of one request. */
 export interface CompanionSearch {
   readonly find: FindCompanions;
-  /** Tells whether a registry was unreachable so far, and only its mirrors were asked. */
+  /** Tells whether a registry was unreachable so far, so that only its mirrors were asked. */
   isPartial(): boolean;
 }
 
@@ -37,7 +37,7 @@ export interface CompanionsOptions {
   readonly now: () => number;
   /** The list to which its cache is added. */
   readonly caches?: MemoryCaches;
-  /** Parses what is read. */
+  /** Parses manifests and indexes. */
   readonly documents?: Documents;
 }
 
@@ -96,7 +96,7 @@ async function companionsOf(
   signal: AbortSignal,
 ): Promise<{ readonly found: readonly Companion[]; readonly isWhole: boolean }> {
   let isWhole = true;
-  /** Treats missing referrers as none. Behind a firewall, only mirrors can answer, so their answer counts. */
+  /** Ignores missing referrers. Behind a firewall, only mirrors can respond, so their response counts. */
   const nothing = (error: unknown): undefined => {
     const isAlone = error instanceof MirrorsAloneError;
     if (isAlone) isWhole = false;

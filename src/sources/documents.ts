@@ -21,11 +21,11 @@ export interface Documents {
   manifest(served: Served): ImageManifest | ImageIndex;
   links(served: Served): ManifestLinks;
   config(digest: Digest, bytes: Uint8Array): ImageConfig;
-  /** Rewrites an index with some of its entries: those with these digests, and the attestations of these. */
+  /** Rewrites an index with only the entries of the given digests and their attestations. */
   filtered(index: Served, kept: ReadonlySet<string>): Served;
 }
 
-/** Parses each time. */
+/** Parses documents without caching. */
 export const parsing: Documents = {
   manifest: ({ bytes, contentType }) => parseManifest(bytes, contentType),
   links: ({ bytes, contentType }) => parseManifestLinks(bytes, contentType),
@@ -36,14 +36,14 @@ export const parsing: Documents = {
   },
 };
 
-/** Bytes for each kind of result. Most manifests take 5 kB, and the largest that registries serve take some 500 kB. */
+/** Maximum bytes for each kind of result. Most manifests take 5 kB, and the largest real ones about 500 kB. */
 const LIMIT = 8 * 2 ** 20;
 
 type Outcome<T> = { readonly value: T } | { readonly code: ErrorCode; readonly message: string };
 
 /**
- * Remembers what each document contains, or why it is refused, by its digest. Parsing is the largest cost of a request
- * whose documents are on the disk, and little input can make it large.
+ * Caches the parsed content of each document, or its error, by digest. For cached documents, parsing is the largest cost
+ * of a request, and a small hostile document can make it large.
  */
 export function rememberingDocuments(caches: MemoryCaches, parse = parsing): Documents {
   const remembering = <T extends object>(): ((key: string, work: () => T) => T) => {
@@ -59,7 +59,7 @@ export function rememberingDocuments(caches: MemoryCaches, parse = parsing): Doc
   const links = remembering<ManifestLinks>();
   const configs = remembering<ImageConfig>();
   const filtered = remembering<Served>();
-  // A body without a media type has that of its response.
+  // The key contains the media type of the response, which applies if the document states none.
   const keyOf = ({ digest, contentType }: Served): string => `${digest} ${contentType}`;
 
   return {

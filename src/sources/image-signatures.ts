@@ -35,9 +35,9 @@ export interface ImageSignatures {
    */
   require(reference: Reference, digests: readonly Digest[], signal: AbortSignal): Promise<Digest | undefined>;
   /**
-   * Tells what {@link ImageSignatures.require} would find.
+   * Describes the signatures that {@link ImageSignatures.require} would check.
    *
-   * @throws the reason of the signal, or a refused download slot
+   * @throws the reason of the signal, or the error if the client gets no download slot
    */
   describe(reference: Reference, digests: readonly Digest[], signal: AbortSignal): Promise<SignatureDetails>;
 }
@@ -47,9 +47,9 @@ export interface ImageSignaturesOptions {
   readonly policy: TrustPolicy;
   /** The list to which its cache is added. */
   readonly caches?: MemoryCaches;
-  /** Parses what is read. */
+  /** Parses manifests. */
   readonly documents?: Documents;
-  /** Runs a check, which several requests share, with a budget of its own. */
+  /** Runs a check with its own budget, because several requests share it. */
   readonly budgeted?: <T>(check: () => Promise<T>) => Promise<T>;
 }
 

@@ -73,7 +73,7 @@ interface ArchiveFacts {
    * epoch; of several images, the longest ago.
    */
   readonly staleSince: number | undefined;
-  /** Whether only mirrors were asked for referrers, because the registry could not be reached. */
+  /** Set if only mirrors were asked for referrers, because the registry was unreachable. */
   readonly partialReferrers?: boolean | undefined;
   /** Where layers are left out that the receiver has: which. */
   readonly omitted?: Omission | undefined;

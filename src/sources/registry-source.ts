@@ -34,7 +34,7 @@ export interface RegistrySourceOptions {
   readonly caches?: MemoryCaches;
   /** The memory budget. */
   readonly inline?: InlineMemory;
-  /** Parses what is read. */
+  /** Parses manifests and configs. */
   readonly documents?: Documents;
 }
 

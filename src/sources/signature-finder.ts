@@ -146,7 +146,7 @@ function referrersOf(documents: Documents, listed: FetchedManifest | undefined):
   return [...stated, ...unstated].slice(0, REFERRERS_MAX);
 }
 
-/** The layers that are signatures; undefined where that cannot be read. */
+/** Returns the layers that are signatures; undefined if the manifest cannot be parsed. */
 function layersOf(documents: Documents, manifest: FetchedManifest): readonly Descriptor[] | undefined {
   const links = linksOf(documents, manifest);
   if (links?.kind !== 'manifest') return undefined;

@@ -34,7 +34,7 @@ export function suggestingCatalogue({ describe, tags }: ImageCatalogue): ImageCa
   };
 }
 
-/** Throws an error with similar tags, or the original error if the tags cannot be listed. */
+/** Throws an error that suggests similar tags, or the original error if the tags cannot be listed. */
 async function explain(
   error: unknown,
   tags: ImageCatalogue['tags'],

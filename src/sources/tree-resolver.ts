@@ -25,16 +25,16 @@ export interface TreeOptions {
   readonly platforms: Platforms;
   /** Looks for what refers to the index and its images, such as signatures, which then comes with them. */
   readonly findCompanions?: FindCompanions | undefined;
-  /** Parses what is read. */
+  /** Parses manifests and configs. */
   readonly documents?: Documents;
 }
 
 /**
- * An index of all platforms that anyone builds for, with an attestation for each, has some dozens. This limit is not a
- * row of the request's budget, because it refuses an index before any of its manifests is requested.
+ * Maximum manifests below an index. Real indexes have some dozens: one for each platform, each with an attestation. This
+ * limit is not part of the request's budget, because it refuses an index before any of its manifests is requested.
  */
 const MANIFESTS_MAX = 200;
-/** Manifests that are asked for at once. */
+/** Maximum manifests that are requested at once. */
 const AT_ONCE = 4;
 
 /**
@@ -51,7 +51,7 @@ export async function resolveTree(
 ): Promise<ResolvedTree> {
   const target = reference.digest ?? reference.tag ?? 'latest';
   const fetched = await client.manifest(reference, target, signal);
-  // Of charts and other artifacts there is no archive; below an index they are what belongs to its images.
+  // Refuse charts and other artifacts, which have no archive. Below an index, artifacts belong to its images.
   documents.manifest(fetched);
   const links = documents.links(fetched);
   const manifests: StoredManifest[] = [];

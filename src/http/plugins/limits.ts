@@ -51,7 +51,7 @@ export async function limitRequests(app: FastifyInstance, limits: Limits): Promi
   return count;
 }
 
-/** Counts a request for a page, or throws where it is one too many. */
+/** Counts a request for a page. Throws if it exceeds the limit. */
 function createPageCounter(app: FastifyInstance, { pages }: Pick<Limits, 'pages'>): CountRequest {
   return async (request, reply) => {
     if (pages === undefined) return;

@@ -9,9 +9,9 @@ import { isHealthCheck } from './clients.ts';
 export interface PressureLimits {
   /** Milliseconds that the event loop is late, averaged over an interval; 0 sets no limit. */
   readonly maxDelay: number;
-  /** Memory whose limits end the process. */
+  /** Memory whose limits end the process when exceeded. */
   readonly memory: readonly MemoryGauge[];
-  /** Collects garbage, whose memory counts until then. */
+  /** Collects garbage, because garbage counts as used memory. */
   readonly collectGarbage: () => void;
   /** Milliseconds between samples. */
   readonly interval: number;
@@ -33,16 +33,16 @@ const TICK_MS = 10;
 const NS_PER_MS = 1e6;
 /** Samples between two removals of expired cache entries. */
 const SAMPLES_PER_PURGE = 30;
-/** The share of a memory limit at which the caches are emptied, and the share at which requests are refused. */
+/** Shares of a memory limit: above the first, caches are emptied; above the second, requests are refused. */
 const RELIEF_SHARE = 0.75;
 const REFUSAL_SHARE = 0.85;
-/** Samples between two collections of garbage while no request is refused. */
+/** Minimum samples between two garbage collections while no request is refused. */
 const SAMPLES_PER_RELIEF = 10;
 
 /**
  * Answers requests other than health checks with 503 and Retry-After while the process is overloaded. If memory is
- * short, empties caches first, and refuses requests only beside others: what an idle process holds may never get less,
- * because the allocator keeps freed memory for the next request.
+ * short, empties caches first, and refuses a request only while others are in flight. An idle process must accept one,
+ * because the allocator keeps freed memory, so that its use may never decrease.
  */
 export function shedLoad(app: FastifyInstance, limits: PressureLimits, caches: MemoryCaches): void {
   let logged = Number.NEGATIVE_INFINITY;
@@ -72,7 +72,7 @@ export function shedLoad(app: FastifyInstance, limits: PressureLimits, caches: M
  * Samples the event loop and memory until the server closes. A sample opens no file: process.memoryUsage() opens
  * /proc/self/stat, and throws EMFILE from its timer once clients hold all descriptors.
  *
- * @returns the limit that the last sample exceeds
+ * @returns a function that returns the limit that the last sample exceeded
  */
 function watchPressure(
   app: FastifyInstance,
@@ -84,7 +84,7 @@ function watchPressure(
   ticks.enable();
   let samples = 0;
   let relieved = Number.NEGATIVE_INFINITY;
-  /** Frees memory first, so that requests are refused only for what caches and garbage do not hold. */
+  /** Empties caches and collects garbage first, so that neither causes a refusal. */
   const findMemoryPressure = (): Pressure | undefined => {
     const isFull = findFull(memory, REFUSAL_SHARE) !== undefined;
     const isDue = samples - relieved >= SAMPLES_PER_RELIEF && findFull(memory, RELIEF_SHARE) !== undefined;
@@ -102,7 +102,7 @@ function watchPressure(
     const isLate = maxDelay > 0 && delay > maxDelay;
     const short = findMemoryPressure();
     pressure = isLate ? { type: LATE, value: delay, limit: maxDelay } : short;
-    // After the collection, which the next sample must not take for a delay.
+    // Reset after the collection, so that the next sample does not count it as a delay.
     ticks.reset();
   };
   // Restarting the timer after each sample, rather than repeating it, keeps samples a whole interval apart even when

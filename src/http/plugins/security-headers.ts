@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 
-/** What these pages need, so that nothing else runs in them: no inline script or style, no frame, nothing from elsewhere. */
+/** Allows only what the pages need: no inline scripts or styles, no frames, no other origins. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -13,7 +13,7 @@ const CONTENT_SECURITY_POLICY = [
 ].join(';');
 
 /**
- * The headers of Helmet. HSTS belongs to whoever knows of the certificate.
+ * The headers that Helmet sets, without HSTS, which depends on the certificate and is set elsewhere.
  *
  * @see https://helmetjs.github.io
  * @see https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP
@@ -32,7 +32,7 @@ const HEADERS = Object.entries({
   'x-xss-protection': '0',
 });
 
-/** Adds the same security headers to every response. Helmet would put them together for each request. */
+/** Adds the same security headers to every response. Helmet would build them for each request. */
 export function securityHeaders(app: FastifyInstance): void {
   app.addHook('onRequest', (_request, { raw }, done) => {
     for (const [name, value] of HEADERS) raw.setHeader(name, value);

@@ -17,7 +17,7 @@ export interface CertificateOrder {
   readonly domains: readonly string[];
 }
 
-/** Everything that an order can fail with; docs/tls.md explains each to the operator. */
+/** The causes of failed orders. docs/tls.md explains each to the operator. */
 export type FailureCode =
   | 'ca-unreachable'
   | 'ca-slow'
