@@ -1,27 +1,27 @@
 /**
- * The error catalogue: everything that can go wrong for a client, each with a stable code, an HTTP status, a
- * title short enough for a reason phrase, and one sentence that its reader can act on.
+ * The errors that clients can get. Each has a stable code, an HTTP status, a title that is short enough for a reason
+ * phrase, and advice for the reader.
  */
 const CATALOGUE = {
   'reference-invalid': {
     status: 400,
     title: 'Invalid image reference',
-    help: 'Write the image as [registry/]repository[:tag][@digest], for example busybox:1.36 or ghcr.io/org/app.',
+    help: 'Write the image as [registry/]repository[:tag][@digest], such as busybox:1.36 or ghcr.io/org/app.',
   },
   'platform-invalid': {
     status: 400,
     title: 'Invalid platform',
-    help: 'Write the platform as os/architecture[/variant], for example linux/arm64 or linux/arm/v7.',
+    help: 'Write the platform as os/architecture[/variant], such as linux/arm64 or linux/arm/v7.',
   },
   'parameter-unknown': {
     status: 400,
     title: 'Unknown parameter',
-    help: 'Remove the parameter or correct its spelling; nothing in a request is ignored.',
+    help: 'Remove the parameter or correct its spelling. Unknown parameters are never ignored.',
   },
   'parameter-invalid': {
     status: 400,
     title: 'Invalid parameter',
-    help: 'Correct the named parameter and ask again.',
+    help: 'Correct the named parameter and try again.',
   },
   'request-malformed': {
     status: 400,
@@ -31,12 +31,12 @@ const CATALOGUE = {
   'format-unavailable': {
     status: 400,
     title: 'Format not available here',
-    help: 'Ask without &format=oci: this service takes its images from a Docker engine, which saves them in its own format.',
+    help: 'Remove &format=oci from the request. This service uses a Docker engine, which saves images in its own format.',
   },
   'delta-unavailable': {
     status: 400,
     title: 'No deltas here',
-    help: 'Ask without &have=: this service takes its images from a Docker engine, which saves them whole.',
+    help: 'Remove &have= from the request. This service uses a Docker engine, which saves whole images.',
   },
   'image-not-allowed': {
     status: 403,
@@ -46,27 +46,27 @@ const CATALOGUE = {
   'address-refused': {
     status: 403,
     title: 'Address not allowed',
-    help: 'Only registries at public addresses, over HTTPS, are fetched, unless the operator has listed them.',
+    help: 'The registry must have a public address and use HTTPS, or the operator must list it.',
   },
   'image-too-large': {
     status: 403,
     title: 'Image too large',
-    help: 'Ask for fewer or smaller images, or ask the operator to raise the limit.',
+    help: 'Request fewer or smaller images, or ask the operator to raise the limit.',
   },
   'client-not-allowed': {
     status: 403,
     title: 'Client not allowed',
-    help: 'This service is not open to your address; ask its operator.',
+    help: 'This service does not accept your address. Ask its operator for access.',
   },
   'signature-required': {
     status: 403,
     title: 'Image not signed',
-    help: 'Ask its publisher to sign it with cosign and a key that this service knows, or the operator of this service to ask for no signature.',
+    help: 'Ask the publisher to sign the image with cosign and a key that this service trusts. The operator can remove the requirement.',
   },
   'signature-invalid': {
     status: 403,
     title: 'No valid signature',
-    help: 'Do not trust this image before its publisher has told you why; the operator of this service says whose signatures count.',
+    help: 'Do not trust this image until its publisher explains why. The operator of this service decides whose signatures count.',
   },
   'route-not-found': {
     status: 404,
@@ -76,7 +76,7 @@ const CATALOGUE = {
   'image-not-found': {
     status: 404,
     title: 'Image not found',
-    help: 'Check the spelling of the repository and the tag; private images need credentials set by the operator.',
+    help: 'Check the spelling of the repository and the tag. For a private image, the operator must set credentials.',
   },
   'tag-not-found': {
     status: 404,
@@ -86,7 +86,7 @@ const CATALOGUE = {
   'platform-not-found': {
     status: 404,
     title: 'No such platform',
-    help: 'Ask for one of the platforms that the image has, with &platform=os/architecture.',
+    help: 'Request one of the platforms of the image with &platform=os/architecture.',
   },
   'method-not-allowed': {
     status: 405,
@@ -96,77 +96,77 @@ const CATALOGUE = {
   'request-timeout': {
     status: 408,
     title: 'Request too slow',
-    help: 'Send the request at once and whole.',
+    help: 'Send the whole request without pauses.',
   },
   'precondition-failed': {
     status: 412,
     title: 'Precondition failed',
-    help: 'The image has changed since; ask again without If-Match.',
+    help: 'The image has changed. Repeat the request without If-Match.',
   },
   'url-too-long': {
     status: 414,
     title: 'URL too long',
-    help: 'Ask for fewer images at once.',
+    help: 'Request fewer images at once.',
   },
   'range-not-satisfiable': {
     status: 416,
     title: 'Range not satisfiable',
-    help: 'The file ends before the range begins; a file of that length is already complete.',
+    help: 'The range starts after the end of the file. A local file of that length is already complete.',
   },
   'not-an-image': {
     status: 422,
     title: 'Not a container image',
-    help: 'Name a container image; charts, signatures and other artifacts cannot be loaded by a container engine.',
+    help: 'Name a container image. Container engines cannot load charts, signatures and other artifacts.',
   },
   'manifest-outdated': {
     status: 422,
     title: 'Image format too old',
-    help: 'The image has a Docker schema 1 manifest, obsolete since 2017; its publisher has to push it again.',
+    help: 'The image has a Docker schema 1 manifest, obsolete since 2017. Its publisher must push it again.',
   },
   'archive-not-kept': {
     status: 422,
     title: 'No parts and no checksum',
-    help: 'Ask without &stream=1; where that changes nothing, this service has no room to keep what its engine saves.',
+    help: 'Remove &stream=1 from the request. If that does not help, this service lacks the disk space to keep the file.',
   },
   'too-many-layers': {
     status: 422,
     title: 'Too many layers',
-    help: 'No container engine loads an image of so many layers; its publisher has to build it with fewer.',
+    help: 'Container engines cannot load an image with so many layers. Its publisher must build it with fewer.',
   },
   'layer-unavailable': {
     status: 422,
     title: 'Layer not available',
-    help: 'The registry does not distribute one of the layers of the image, so that no complete archive can be made.',
+    help: 'The registry does not distribute one of the layers of the image, so a complete file is impossible. Ask the publisher for that layer.',
   },
   'request-too-costly': {
     status: 422,
     title: 'Request too costly',
-    help: 'Ask for fewer images or platforms at once.',
+    help: 'Request fewer images or platforms at once.',
   },
   'size-mismatch': {
     status: 422,
     title: 'Wrong size in the manifest',
-    help: 'The publisher has to push the image again. Until then, pull it with docker, which ignores sizes; podman and skopeo ignore those of layers.',
+    help: 'The publisher must push the image again. Until then, pull it with docker, which ignores sizes; podman and skopeo ignore those of layers.',
   },
   'registry-rate-limited': {
     status: 429,
     title: 'The registry limits requests',
-    help: 'Wait for as long as Retry-After says and ask again.',
+    help: 'Wait for the time in Retry-After and try again.',
   },
   'headers-too-large': {
     status: 431,
     title: 'Headers too large',
-    help: 'Send fewer or shorter headers; a browser that sends too many cookies can be told to forget them.',
+    help: 'Send fewer or shorter headers. In a browser, delete the cookies of this site.',
   },
   'too-many-requests': {
     status: 429,
     title: 'Too many requests',
-    help: 'Wait for as long as Retry-After says; /api/v1/limits tells what your address has left.',
+    help: 'Wait for the time in Retry-After. /api/v1/limits shows your remaining quota.',
   },
   'too-many-downloads': {
     status: 429,
     title: 'Too many downloads at once',
-    help: 'Fetch one image after the other; several connections for one image count once.',
+    help: 'Download one image after the other. Several connections for one image count once.',
   },
   'too-many-connections': {
     status: 429,
@@ -176,78 +176,78 @@ const CATALOGUE = {
   'daily-bytes-used': {
     status: 429,
     title: 'Daily bytes used up',
-    help: 'Wait for as long as Retry-After says; a download that was begun can be continued meanwhile, as with wget -c.',
+    help: 'Wait for the time in Retry-After. You can still continue a download that has started, such as with wget -c.',
   },
   'service-full': {
     status: 429,
     title: 'Too many downloads here',
-    help: 'The limit is that of the whole service, not yours: ask again after as long as Retry-After says.',
+    help: 'The whole service has reached its limit. Wait for the time in Retry-After and try again.',
   },
   'internal-error': {
     status: 500,
     title: 'Internal error',
-    help: 'The mistake is on this side; ask again, and tell the operator if it stays.',
+    help: 'This is an error of the service. Try again, and tell the operator if it persists.',
   },
   'registry-failed': {
     status: 502,
     title: 'Registry failed',
-    help: 'The registry could not be reached or did not answer as a registry should; ask again later.',
+    help: 'The registry could not be reached or sent an invalid response. Try again later.',
   },
   'registry-refused': {
     status: 502,
     title: 'Registry refused the request',
-    help: 'The registry does not answer what this service asks; check the reference, and tell the operator if it is right.',
+    help: 'The registry refuses the requests of this service. Check the reference. If it is correct, tell the operator.',
   },
   'registry-credentials-refused': {
     status: 502,
     title: 'Registry refused our credentials',
-    help: 'Tell the operator that the configured credentials for this registry are not accepted.',
+    help: 'Tell the operator that the registry does not accept the configured credentials.',
   },
   'engine-unreachable': {
     status: 502,
     title: 'Docker engine not reachable',
-    help: 'The engine that this service takes images from does not answer; ask again later, and tell the operator if it stays so.',
+    help: 'The Docker engine of this service does not respond. Try again later, and tell the operator if it persists.',
   },
   'engine-failed': {
     status: 502,
     title: 'Docker engine failed',
-    help: 'The engine that this service takes images from could not pull or save the image; tell the operator if it stays so.',
+    help: 'The Docker engine of this service could not pull or save the image. Tell the operator if it persists.',
   },
   'content-mismatch': {
     status: 502,
     title: 'Registry sent wrong content',
-    help: 'What the registry sent does not have the digest or size that it should have; ask again later.',
+    help: 'The content from the registry does not match its digest or size. Try again later.',
   },
   'engine-busy': {
     status: 503,
     title: 'Engine busy',
-    help: 'Wait for as long as Retry-After says and ask again.',
+    help: 'Wait for the time in Retry-After and try again.',
   },
   overloaded: {
     status: 503,
     title: 'Too busy at the moment',
-    help: 'Wait for as long as Retry-After says and ask again.',
+    help: 'Wait for the time in Retry-After and try again.',
   },
   'registry-unavailable': {
     status: 503,
     title: 'Registry unavailable',
-    help: 'Wait for as long as Retry-After says and ask again.',
+    help: 'Wait for the time in Retry-After and try again.',
   },
   'registry-timeout': {
     status: 504,
     title: 'Registry too slow',
-    help: 'The registry did not answer in time; ask again later.',
+    help: 'The registry did not respond in time. Try again later.',
   },
   'http-version-unsupported': {
     status: 505,
     title: 'HTTP version not supported',
-    help: 'Use version 1.1 of HTTP.',
+    help: 'Use HTTP/1.1.',
   },
 } as const satisfies Record<string, { status: number; title: string; help: string }>;
 
 export type ErrorCode = keyof typeof CATALOGUE;
 
-/** An entry of the catalogue, for who documents it. */
+/** An entry of the catalogue, for documentation. */
 export interface ErrorEntry {
   readonly code: ErrorCode;
   readonly status: number;
@@ -255,30 +255,30 @@ export interface ErrorEntry {
   readonly help: string;
 }
 
-/** All that can go wrong, in the order of their status. */
+/** Lists all errors in the order of their status. */
 export function listErrors(): readonly ErrorEntry[] {
   return Object.entries(CATALOGUE).map(([code, entry]) => ({ code: code as ErrorCode, ...entry }));
 }
 
 export interface ErrorDetails {
-  /** Seconds after which asking again makes sense; sent as Retry-After. */
+  /** Seconds until a retry makes sense; sent as Retry-After. */
   retryAfter?: number;
   /** Milliseconds that the upstream asks clients to wait; absent if it states no time. */
   pause?: number | undefined;
-  /** Whether a repeated request is useless or harmful, although the code means an outage. */
+  /** Set if a retry is useless or harmful, although the code means an outage. */
   isFinal?: boolean;
   /** Set if the upstream accepted no connection. */
   isUnreachable?: boolean;
-  /** Headers that belong to the answer. */
+  /** Additional headers of the response. */
   headers?: Readonly<Record<string, string>>;
-  /** A few words for the reason phrase, which is all that wget shows; the title where absent. */
+  /** The reason phrase in a few words, because wget shows nothing else; the title if absent. */
   reason?: string;
   /** Further members of the problem details. */
   members?: Readonly<Record<string, unknown>>;
   cause?: unknown;
 }
 
-/** An error of the catalogue; its message is one full sentence about this very case, fit for the client's eyes. */
+/** An error of the catalogue. Its message is a full sentence about this case, which clients may read. */
 export class CatalogueError extends Error {
   override readonly name = 'CatalogueError';
   readonly code: ErrorCode;

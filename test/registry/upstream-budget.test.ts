@@ -55,7 +55,7 @@ suite('upstream budget', () => {
     await assert.rejects(budgets.run({ limits: { ...MANY, requests: 10 } }, work), {
       code: 'request-too-costly',
       status: 422,
-      message: /more than 10 requests to registries\. Ask for fewer images or platforms at once,/,
+      message: /more than 10 requests to registries\. Request fewer images or platforms at once,/,
     });
     assert.equal(sent(), 12);
   });
