@@ -32,7 +32,7 @@ suite('a pool of buffers', () => {
     assert.notEqual(pool.take(512), large);
   });
 
-  test('counts what it keeps, and lets all of it go', () => {
+  test('counts the unused buffers, and frees them', () => {
     const pool = createBufferPool(512);
     const [first, second] = [pool.take(256), pool.take(128)];
     assert.equal(pool.kept(), 0);

@@ -17,7 +17,7 @@ const never = new AbortController().signal;
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 const CONFIG = 'application/vnd.oci.image.config.v1+json';
-/** Bytes of JSON that only a bomb has here. */
+/** Minimum bytes of a JSON bomb, which other documents here don't reach. */
 const LARGE = 100_000;
 
 suite('images', { timeout: 120_000 }, () => {
@@ -50,7 +50,7 @@ suite('images', { timeout: 120_000 }, () => {
     ...{ format: 'docker', ...more },
   });
 
-  /** An index, its image, and the config, each with a member of 150,000 values. */
+  /** Serves an index, its image, and the config, each with a member of 150,000 values. */
   const serveBombs = (repository: string): void => {
     const bomb = Array(150_000).fill(1);
     const honest = registry.honest(repository);
@@ -81,7 +81,7 @@ suite('images', { timeout: 120_000 }, () => {
     [
       'all platforms',
       (repository) => images.source.open(requestOf(repository, { platforms: 'all', format: 'oci' }), never),
-      // The index is parsed for its kind and for its links.
+      // The index is parsed twice: for its kind and for its links.
       3,
     ],
     [
@@ -103,7 +103,7 @@ suite('images', { timeout: 120_000 }, () => {
     ],
   ];
   for (const [how, ask, documents] of ways) {
-    test(`${how} of a JSON bomb costs its parse once, from the cache, too`, async (context) => {
+    test(`${how} with a JSON bomb parses it only once, even from the cache`, async (context) => {
       const repository = `bombs/${how.replaceAll(' ', '-')}`;
       serveBombs(repository);
       const parse = context.mock.method(JSON, 'parse');

@@ -35,7 +35,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
   ['http'],
 ]);
 
-/** Parts beside the row; `app`, `cluster`, `cli` `commands` and `main`, at its end, may use everything. */
+/** Parts outside this order. `app`, `cluster`, `cli`, `commands` and `main` come last, and may use everything. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   config: ['oci', 'redis', 'trust', 'errors', 'ip-address', 'byte-size', 'builtins'],
   access: [...Object.keys(LAYERS), 'config'],
@@ -78,7 +78,7 @@ const OWNERS: Readonly<Record<string, string>> = {
   '@root/greenlock': 'tls',
   'node:cluster': 'cluster/peers.ts',
   ioredis: 'redis/connect.ts',
-  // Each cache counts its bytes, and is in the list that /metrics shows.
+  // Each cache must count its bytes and be in the list that /metrics shows.
   'lru-cache': 'memory-caches.ts',
 };
 
@@ -142,7 +142,7 @@ suite('the layers of src/', () => {
     assert.equal(reached.has('redis/connect.ts'), false);
   });
 
-  test('only main.ts and commands/ touch the process', () => {
+  test('only main.ts and commands/ use the process', () => {
     const touching = [...sources].filter(
       ([file, source]) => !['main', 'commands'].includes(partOf(file)) && touchesProcess(source),
     );

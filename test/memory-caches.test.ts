@@ -47,7 +47,7 @@ suite('caches in memory', () => {
     assert.equal(bytesOf('lasting'), 0);
   });
 
-  test('are listed beside other memory, which is freed with them if it can be', () => {
+  test('are listed with other memory, which is freed with them if possible', () => {
     const { caches, bytesOf } = bed();
     let ready = 300;
     const clear = (): void => {

@@ -20,7 +20,7 @@ suite('memory gauges', () => {
     for (const gauge of gauges) gauge.close();
   });
 
-  test('read a group of version 2 without page cache and reclaimable slabs', async () => {
+  test('read a version 2 group without page cache and reclaimable slabs', async () => {
     await using bed = await groupBed({
       'proc/self/cgroup': '0::/system.slice/dockerproxy.service\n',
       'proc/self/mountinfo': `${V2_MOUNT}\n`,
@@ -35,7 +35,7 @@ suite('memory gauges', () => {
     assert.deepEqual(bed.read(), { used: 1220, limit: 1800 });
   });
 
-  test('read the tightest of a group and its ancestors', async () => {
+  test('read the group or ancestor with the lowest limit', async () => {
     await using bed = await groupBed({
       'proc/self/cgroup': '0::/system.slice/dockerproxy.service\n',
       'proc/self/mountinfo': `${V2_MOUNT}\n`,
@@ -49,7 +49,7 @@ suite('memory gauges', () => {
     assert.deepEqual(bed.read(), { used: 10, limit: 500 });
   });
 
-  test('read the memory controller of version 1 beside a mounted version 2', async () => {
+  test('read the memory controller of version 1 if version 2 is also mounted', async () => {
     const group = '/sys/fs/cgroup/memory/docker/abc';
     await using bed = await groupBed({
       'proc/self/cgroup': '9:name=systemd:/\n4:memory:/docker/abc\n0::/\n',
@@ -78,7 +78,7 @@ suite('memory gauges', () => {
     });
   }
 
-  test('say nothing without a limit, without a group, and once the group is gone', async () => {
+  test('return nothing without a limit, without a group, or after its removal', async () => {
     const files = {
       'proc/self/cgroup': '4:memory:/\n',
       'proc/self/mountinfo': `${V1_MOUNT}\n`,
@@ -98,7 +98,7 @@ suite('memory gauges', () => {
   });
 });
 
-/** A folder in place of the root of the file system. */
+/** Creates a folder that replaces the root of the file system. */
 async function groupBed(files: Readonly<Record<string, string>>) {
   const folder = await temporaryFolder();
   const write = (path: string, text: string): void => {

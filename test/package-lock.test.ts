@@ -27,7 +27,7 @@ suite('the lockfile', () => {
     assert.deepEqual(readJson('package.json').allowScripts, { '@root/acme': false });
   });
 
-  test('has a stand-in for each package that another one loads and DockerProxy never uses', () => {
+  test('replaces each unused package that another package loads with a stub', () => {
     const standIns = readdirSync(join(root, 'vendor')).map((folder) => `vendor/${folder}`);
     const links = packages.filter(([, { link }]) => link);
     assert.deepEqual(links.map(([, { resolved }]) => resolved).sort(), standIns.sort());

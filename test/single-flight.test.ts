@@ -53,7 +53,7 @@ suite('work that is shared', () => {
     assert.equal(await next, 'A');
   });
 
-  test('starts again for the others if it fails for a reason of the first caller', async () => {
+  test('starts again for the other callers if only the first one may not continue', async () => {
     const refusal = new Error('The first caller is over its limit');
     const share = createSingleFlight<string>((error) => error === refusal);
     const { begun, run } = work();

@@ -11,7 +11,7 @@ import { startRedis } from './support/redis.ts';
 
 const always = new AbortController().signal;
 const uptime = (): number => performance.now();
-/** A clock by which a second passes from one reading to the next. */
+/** A clock that advances by a second with each reading. */
 const quickClock = (): (() => number) => {
   let seconds = 0;
   return () => 1000 * seconds++;
@@ -21,7 +21,7 @@ interface Fixture extends AsyncDisposable {
   /** As two processes have them. */
   one: Turns;
   other: Turns;
-  /** As a process with a quick clock has them. */
+  /** The locks of a process with a fast clock. */
   hurried: Turns;
 }
 

@@ -51,7 +51,7 @@ async function download(
   return buffer(await reader.read(blob.descriptor, range, signal));
 }
 
-/** Is about to reach a blob. */
+/** A reader that is about to reach a blob. */
 const near: Approach = { position: 0, onChange: () => () => {} };
 
 /** Readers are done when a blob is verified; its final name comes a moment later. */

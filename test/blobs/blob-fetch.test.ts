@@ -22,7 +22,7 @@ const full: Room = { reserve: async () => false };
 
 interface Setup extends AsyncDisposable {
   readonly fetch: BlobFetch;
-  /** Joins until it is left, or until all is over. */
+  /** Joins until the caller leaves or the test ends. */
   join(demand: Demand): Promise<() => void>;
   readonly ends: (Error | undefined)[];
 }
@@ -137,14 +137,14 @@ suite('one fetch of one blob', () => {
   });
 });
 
-/** Bytes that may be on their way when a fetch stops. */
+/** Maximum bytes in flight when a fetch stops. */
 const SLACK = 512 * 1024;
 
 suite('a fetch that runs ahead of its readers', () => {
   const AHEAD = 1024 * 1024;
   const large = sampleBlob(8 * AHEAD, 'ahead');
   const start = (source: BlobReader): Promise<Setup> => begin(source, boundless, AHEAD, large);
-  /** Waits until the fetch has come to a position, and checks that it stays there. */
+  /** Waits until the fetch reaches a position, and checks that it stays there. */
   const waitsAt = async (setup: Setup, source: MemorySource, position: number): Promise<void> => {
     await waitFor(() => setup.fetch.received >= position);
     for (let turns = 0; turns < 50; turns++) await turn();
@@ -152,7 +152,7 @@ suite('a fetch that runs ahead of its readers', () => {
     assert.ok(given <= position + SLACK, `${given} bytes for ${position}`);
   };
 
-  test('waits for the furthest of them, and goes on when that one moves', async () => {
+  test('waits for the furthest reader, and continues when that one moves', async () => {
     const source = memorySource(large);
     await using setup = await start(source);
     const slow = { position: 0 };
@@ -170,7 +170,7 @@ suite('a fetch that runs ahead of its readers', () => {
     assert.deepEqual([setup.ends, source.reads.length], [[undefined], 1]);
   });
 
-  test('goes as far as one that joins in the middle needs', async () => {
+  test('continues up to the read-ahead of a reader that joins in the middle', async () => {
     const source = memorySource(large);
     await using setup = await start(source);
     await setup.join(atStart());
@@ -182,7 +182,7 @@ suite('a fetch that runs ahead of its readers', () => {
     assert.deepEqual(setup.ends, [undefined]);
   });
 
-  test('only begins for one that approaches and wants nothing yet', async () => {
+  test('fetches only the beginning for a reader that has not reached the blob', async () => {
     const source = memorySource(large);
     await using setup = await start(source);
     let changed = (): void => {};
@@ -203,7 +203,7 @@ suite('a fetch that runs ahead of its readers', () => {
     await waitsAt(setup, source, AHEAD);
   });
 
-  test('closes its connection where nobody wants more of what ran ahead, and goes on by Range', async () => {
+  test('closes its connection while no reader wants more, and resumes by Range', async () => {
     const source = memorySource(large);
     await using setup = await start(source);
     let changed = (): void => {};
@@ -230,7 +230,7 @@ suite('a fetch that runs ahead of its readers', () => {
     );
   });
 
-  test('ends while it waits: with its last reader, and with the cache', async () => {
+  test('stops waiting when its last reader leaves, or the cache closes', async () => {
     const endings: ((fetch: BlobFetch, leave: () => void) => void | Promise<void>)[] = [
       (_fetch, leave) => leave(),
       (fetch) => fetch.close(),
@@ -246,7 +246,7 @@ suite('a fetch that runs ahead of its readers', () => {
     }
   });
 
-  test('is finished without them where less than the distance is missing', async () => {
+  test('finishes without readers if less than the read-ahead is missing', async () => {
     for (const [position, isFinished] of [
       [6.25 * AHEAD, true],
       [5.5 * AHEAD, false],
@@ -261,7 +261,7 @@ suite('a fetch that runs ahead of its readers', () => {
     }
   });
 
-  test('is paid for by the oldest reader that wants the bytes', async () => {
+  test('counts bytes for the oldest reader that wants them', async () => {
     const source = memorySource(large);
     await using setup = await start(source);
     const paid = { slow: 0, fast: 0 };

@@ -110,7 +110,7 @@ suite('appending to a file', () => {
     assert.equal((await place.file.stat()).size, 4 * BATCH);
   });
 
-  test('wants no more bytes at its limit, and writes what it has, until the limit is higher', async () => {
+  test('accepts no more bytes at its limit, and still writes those that it has', async () => {
     await using place = await target();
     const told: number[] = [];
     const append = appender(place.file, 0, (position) => void told.push(position));
@@ -120,7 +120,7 @@ suite('appending to a file', () => {
     });
     append.limit = 500_000;
     assert.equal(append.write(bytes.subarray(0, 100_000)), true);
-    // More than its buffer holds, which alone would emit `drain`.
+    // More than the buffer holds, because draining the buffer alone would emit `drain`.
     assert.equal(append.write(bytes.subarray(100_000, 600_000)), false);
     await waitFor(() => told.at(-1) === 600_000);
     append.limit = 600_000;

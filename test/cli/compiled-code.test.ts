@@ -12,7 +12,7 @@ async function start(home: string, variables: NodeJS.ProcessEnv = {}): Promise<s
 }
 
 suite('compiled code', { timeout: 120_000 }, () => {
-  test('is kept for the next start, for its user alone', async () => {
+  test('is stored for the next start, readable by its user alone', async () => {
     await using home = await temporaryFolder();
     await start(home.path);
     const folder = join(home.path, '.cache', 'dockerproxy-code');
@@ -21,13 +21,13 @@ suite('compiled code', { timeout: 120_000 }, () => {
     assert.match(await start(home.path), /^\d/);
   });
 
-  test('is kept where XDG_CACHE_HOME says', async () => {
+  test('is stored in XDG_CACHE_HOME', async () => {
     await using home = await temporaryFolder();
     await start(home.path, { XDG_CACHE_HOME: join(home.path, 'cache') });
     assert.equal((await readdir(join(home.path, 'cache', 'dockerproxy-code'))).length, 1);
   });
 
-  test('is not kept where others could change it', async () => {
+  test('is not stored in a folder that others can change', async () => {
     await using home = await temporaryFolder();
     const folder = join(home.path, '.cache', 'dockerproxy-code');
     await mkdir(folder, { recursive: true });
@@ -36,7 +36,7 @@ suite('compiled code', { timeout: 120_000 }, () => {
     assert.deepEqual(await readdir(folder), []);
   });
 
-  test('is not needed: the program starts where nothing can be written', async () => {
+  test('is optional: the program starts without a writable folder', async () => {
     await using home = await temporaryFolder();
     await writeFile(join(home.path, '.cache'), 'a file');
     assert.match(await start(home.path), /^\d/);

@@ -7,10 +7,10 @@ import { run, spawnUntil, temporaryFolder } from '../support/process.ts';
 const root = join(import.meta.dirname, '..', '..');
 const hook = join(root, 'test', 'support', 'loaded-modules.ts');
 const program = join(root, 'bin', 'dockerproxy.js');
-/** Node's WebSocket and fetch: any import of node:http loads them, unless it is for types. */
+/** Node's WebSocket and fetch, which any import of node:http loads, except a type import. */
 const FETCH = 'NativeModule internal/deps/undici/undici';
 
-/** The modules that a command loads, its own and those of packages and Node.js. */
+/** Returns the modules that a command loads: its own, and those of packages and Node.js. */
 async function modulesOf(...args: string[]) {
   await using home = await temporaryFolder();
   await run(process.execPath, ['--import', hook, program, ...args], {
@@ -38,14 +38,14 @@ async function loadedIn(folder: string, pid: number) {
   };
 }
 
-suite('the modules that a command loads', { timeout: 120_000 }, () => {
-  test('of --version: its own', async () => {
+suite('a command loads only the modules it needs', { timeout: 120_000 }, () => {
+  test('--version: only its own', async () => {
     const { files, packages } = await modulesOf('--version');
     assert.ok(files.length < 10, files.join('\n'));
     assert.deepEqual([...packages], []);
   });
 
-  test('of --help and check-config: those of the settings', async () => {
+  test('--help and check-config: only those of the settings', async () => {
     for (const command of ['--help', 'check-config']) {
       const { files, packages, builtins } = await modulesOf(command);
       assert.ok(files.length < 60, files.join('\n'));
@@ -57,14 +57,14 @@ suite('the modules that a command loads', { timeout: 120_000 }, () => {
     }
   });
 
-  test('of healthcheck: no fetch', async () => {
+  test('healthcheck: no fetch', async () => {
     const { files, builtins } = await modulesOf('healthcheck', '--port', '1');
     assert.ok(files.length < 60, files.join('\n'));
     assert.ok(builtins.has('NativeModule http'));
     assert.equal(builtins.has(FETCH), false);
   });
 
-  test('of save: no server, no engine, no Redis, no colours, no fetch', async () => {
+  test('save: no server, no engine, no Redis, no colors, no fetch', async () => {
     const { files, packages, builtins } = await modulesOf('save', '127.0.0.1:1/none');
     assert.ok(
       files.some((path) => path.endsWith('undici/lib/dispatcher/agent.js')),
@@ -88,7 +88,7 @@ suite('the modules that a command loads', { timeout: 120_000 }, () => {
     assert.equal(builtins.has(FETCH), false);
   });
 
-  test('of a server: no engine, no Redis, no authority, no fetch; of its primary: no server', async () => {
+  test('serve: no engine, no Redis, no ACME, no fetch; its primary: no server', async () => {
     for (const workers of [1, 2]) {
       await using home = await temporaryFolder();
       const args = ['--host', '127.0.0.1', '--port', '0', '--workers', `${workers}`];

@@ -8,7 +8,7 @@ const parts = [
   { name: 'two', size: 3, number: 2 },
 ];
 
-/** Opens files that only note what happens to them. */
+/** Opens files that only record the calls. */
 function noting(files: readonly SavedFile[], failing: Partial<Target> = {}) {
   const notes: string[] = [];
   const sink = fillFiles(files, async ({ name }) => ({
@@ -20,8 +20,8 @@ function noting(files: readonly SavedFile[], failing: Partial<Target> = {}) {
   return { sink, notes };
 }
 
-suite('the files of a save', () => {
-  test('are filled one after the other, however the bytes are split', async () => {
+suite('files of a save', () => {
+  test('are filled one after the other, regardless of chunk sizes', async () => {
     const { sink, notes } = noting(parts);
     for (const chunk of ['ab', 'cdef', 'g']) sink.write(chunk);
     sink.end();
@@ -29,7 +29,7 @@ suite('the files of a save', () => {
     assert.deepEqual(notes, ['one: ab', 'one: cd', 'one is whole', 'two: ef', 'two: g', 'two is whole']);
   });
 
-  test('take all bytes where there is one, and none', async () => {
+  test('take the whole stream if there is a single file, even an empty stream', async () => {
     for (const [chunks, expected] of [
       [['abcdef'], ['all: abcdef', 'all is whole']],
       [[], ['all is whole']],
@@ -42,7 +42,7 @@ suite('the files of a save', () => {
     }
   });
 
-  test('are discarded where the stream is cut off, except those that are whole', async () => {
+  test('are discarded if the stream breaks off, except complete ones', async () => {
     const { sink, notes } = noting(parts);
     await new Promise((resolve) => sink.write('abcde', resolve));
     sink.destroy();
@@ -50,7 +50,7 @@ suite('the files of a save', () => {
     assert.deepEqual(notes.slice(-3), ['one is whole', 'two: e', 'two is discarded']);
   });
 
-  test('are discarded where they cannot get their name', async () => {
+  test('are discarded if they cannot be renamed', async () => {
     const commit = () => Promise.reject(new Error('EROFS'));
     const { sink, notes } = noting(parts, { commit });
     sink.end('abc');
@@ -58,7 +58,7 @@ suite('the files of a save', () => {
     assert.deepEqual(notes, ['one: abc', 'one is discarded']);
   });
 
-  test('refuse more bytes than they take', async () => {
+  test('refuse more bytes than they can hold', async () => {
     const { sink } = noting(parts);
     sink.end('abcdefgh');
     await assert.rejects(finished(sink), RangeError);

@@ -234,7 +234,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     assert.match(nowhere.stderr, /^A metalink says where the file is: name the services with --replicas/);
   });
 
-  test('fetches from a private registry by a token server at another private address, if --allow names it', async () => {
+  test('uses a token server at another private address if --allow names it', async () => {
     await using folder = await temporaryFolder();
     const pair = temporaryCertificate(['127.0.0.1'], Date.now());
     await using tokens = await startTokenServer({ anonymous: () => false });
@@ -287,7 +287,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
       `insecure_registries = ["${upstream.host}"]\n`,
     );
     const { DOCKERPROXY_INSECURE_REGISTRIES: _, ...env } = environment();
-    // A mount namespace of its own, whose /etc nobody else sees.
+    // A private mount namespace, so that its /etc is invisible to other processes.
     const script = 'mount --bind "$1" /etc && shift && exec "$@"';
     const command = [process.execPath, ...commandLine([`${upstream.host}/library/busybox`])];
     const saved = await run('unshare', ['--mount', 'sh', '-c', script, 'sh', etc, ...command], {

@@ -110,7 +110,7 @@ suite('workers as they begin', () => {
     assert.equal(workers.length, 2, 'nobody takes its place');
   });
 
-  test('where no process can be started, that is why none will', async (t) => {
+  test('a first worker that cannot be started fails the start with that reason', async (t) => {
     const { crew, failNext } = startCrew(t);
     failNext(2);
     await assert.rejects(crew.start(), (error: unknown) => {
@@ -122,7 +122,7 @@ suite('workers as they begin', () => {
 });
 
 suite('workers as they end', () => {
-  test('a replacement that cannot be started is tried again, later each time', async (t) => {
+  test('a replacement that cannot be started is retried after growing pauses', async (t) => {
     const { crew, workers, lost, pass, failNext } = startCrew(t);
     crew.start();
     for (const worker of workers) worker.serve();

@@ -17,7 +17,7 @@ const root = join(import.meta.dirname, '..', '..');
 const pages = ['README.md', ...globSync('docs/*.md', { cwd: root }).sort()];
 const read = (page: string): string => readFileSync(join(root, page), 'utf8');
 
-/** Commands that do not run here, and why. */
+/** Patterns of commands that do not run here, with the reason. */
 const NOT_RUN: readonly (readonly [RegExp, string])[] = [
   [/…|\b(?:IMAGE_ID|REGISTRY)\b/, 'has a placeholder; test/e2e/delta.test.ts runs the commands of the API'],
   [/^(?:sha256sum -c|cat) \S*(?:5-parts|of05)/, 'needs five parts; see test/e2e/air-gap.test.ts'],
@@ -33,10 +33,10 @@ const NOT_RUN: readonly (readonly [RegExp, string])[] = [
 const whyNotRun = (command: string): string | undefined =>
   NOT_RUN.find(([pattern]) => pattern.test(command))?.[1];
 
-/** `npm start` and its variables: a service, whose settings are checked. */
+/** `npm start` with variables starts a service. The test only checks its settings. */
 const SERVICE = /^(?:sudo )?((?:\w+=\S+ +)*)npm start(?: --(?= ))?/;
 
-/** The commands of each block of code for a shell or Windows; a command may have several lines. */
+/** Returns the commands of each code block for a shell or Windows. A command may have several lines. */
 function blocksOf(page: string): string[][] {
   return [...read(page).matchAll(/^```(?:sh|bat)\n([\s\S]*?)^```$/gm)].map(([, block = '']) =>
     block
@@ -47,14 +47,14 @@ function blocksOf(page: string): string[][] {
   );
 }
 
-/** Cuts the file that a command continues. */
+/** Adds a command that truncates the file, if a command resumes a download. */
 function interrupted(command: string): string[] {
   return /^(?:wget -c|curl -C -) /.test(command) ? ['truncate --size=5000 busybox.tar', command] : [command];
 }
 
 const commands = pages.flatMap((page) => blocksOf(page).flat());
 
-/** The paths between backticks in the tables of a page. */
+/** Returns the paths between backticks in the tables of a page. */
 function pathsOf(page: string): string[] {
   const rows = read(page).match(/^\|.*\|$/gm) ?? [];
   return rows
@@ -122,7 +122,7 @@ suite('the commands of README and docs, with engines', { skip, timeout: 900_000 
     await symlink(findCommand('curl') ?? '', join(home.path, 'bin', 'curl.exe'));
     // Otherwise, curl succeeds with a page that describes an error.
     await writeFile(join(home.path, '.curlrc'), 'fail-with-body\n');
-    // skopeo finds it by HOME, not by the variable of podman.
+    // skopeo finds the settings by HOME, not by podman's variable.
     const containers = join(home.path, '.config', 'containers');
     await mkdir(containers, { recursive: true });
     const insecure = `[[registry]]\nlocation = "${registry.host}"\ninsecure = true\n`;
@@ -137,7 +137,7 @@ suite('the commands of README and docs, with engines', { skip, timeout: 900_000 
       .replaceAll('http://127.0.0.1:8080', proxy.url)
       .replaceAll('registry.lan', registry.host);
 
-  /** The state that a page expects of its reader's machine. */
+  /** Prepares the state that a page expects on the reader's machine. */
   async function prepare(page: string, folder: string): Promise<void> {
     if (page !== 'docs/deltas.md') return;
     const older = join(folder, 'app_2.0.tar');

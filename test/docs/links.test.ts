@@ -10,14 +10,14 @@ const documents = globSync(['*.md', 'docs/**/*.md', 'deploy/**/*.md', 'src/**/RE
 
 const read = (document: string): string => readFileSync(join(root, document), 'utf8');
 
-/** The text of a document without its code, in which brackets are no links. */
+/** Returns the text of a document without its code, because brackets in code are not links. */
 function prose(document: string): string {
   return read(document)
     .replace(/^ *```[\s\S]*?^ *```$/gm, '')
     .replace(/`[^`\n]*`/g, (code) => code.replaceAll(/[[\]()<>]/g, ''));
 }
 
-/** The targets of links and images that are not on the web. */
+/** Returns the relative targets of links and images. */
 function localTargets(document: string): string[] {
   const text = prose(document);
   const inline = text.matchAll(/\]\(([^)\s]+)(?: "[^"]*")?\)/g);
@@ -28,7 +28,7 @@ function localTargets(document: string): string[] {
     .filter((target) => !/^(?:https?|mailto):/.test(target));
 }
 
-/** The anchors of headings, as GitHub makes them. */
+/** Returns the anchors of headings, in GitHub's format. */
 function anchors(document: string): Set<string> {
   const seen = new Map<string, number>();
   const slugs = [...prose(document).matchAll(/^#{1,6} +(.+)$/gm)].map(([, heading = '']) => {
@@ -50,7 +50,7 @@ function resolveTarget(document: string, target: string): { path: string; anchor
   return { path: path === '' ? document : join(dirname(document), path), anchor };
 }
 
-/** Problems of a document's links; empty if all links are right. */
+/** Returns the problems of a document's links; empty if all links work. */
 function brokenLinks(document: string): string[] {
   return localTargets(document).flatMap((target) => {
     const { path, anchor } = resolveTarget(document, target);
@@ -80,7 +80,7 @@ suite('links', () => {
   test('the npm package and the release contain the targets of README and docs', () => {
     const { files } = JSON.parse(read('package.json')) as { files: string[] };
     const [, copied = ''] = /^for part in (.*); do$/m.exec(read('deploy/release.sh')) ?? [];
-    // npm includes these files in any case.
+    // npm always includes these files.
     const packed = new Set([...files, 'README.md', 'LICENSE', 'package.json']);
     const released = new Set(copied.split(' '));
     const pages = documents.filter((document) => /^(?:README|docs\/)/.test(document));

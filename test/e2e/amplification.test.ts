@@ -18,7 +18,7 @@ import { digest, manifestOf, OCI_INDEX, outcome } from './hostile-bed.ts';
 
 const FOREIGN = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
 const IMAGES = 10;
-/** By the defaults: what one request may send upstream, and what may be under way when it is spent. */
+/** The default budget of one request, and the requests that may be in flight when it is used up. */
 const MOST = { one: 500 + 8, several: 1_500 + 8 };
 
 suite('upstream amplification by one request', { timeout: 180_000 }, () => {
@@ -132,7 +132,7 @@ suite('upstream amplification by one request', { timeout: 180_000 }, () => {
     });
   };
 
-  test('what costs more than a handful of requests takes a download slot, one image does not', async () => {
+  test('a request for many images takes a download slot, one image does not', async () => {
     const images = foreignImages('slots', 20);
     const [image = ''] = images;
     await withoutSlots('images', async () => {
@@ -145,7 +145,7 @@ suite('upstream amplification by one request', { timeout: 180_000 }, () => {
     });
   });
 
-  /** A list of tags in many pages. */
+  /** Serves a list of tags in many pages. */
   const manyTags = (repository: string, pages: number): string => {
     const path = `/v2/${repository}/tags/list`;
     registry.at(path, (request, response) => {
@@ -169,7 +169,7 @@ suite('upstream amplification by one request', { timeout: 180_000 }, () => {
     assert.equal(sentTo('tags/long'), FREE_REQUESTS + 30);
   });
 
-  test('similar tags from a long list take a download slot, and are left out without one', async () => {
+  test('similar tags from a long list take a download slot, and are omitted without one', async () => {
     registry.misbehave('tags/unknown', { manifest: (_request, response) => response.writeHead(404).end() });
     const image = `${manyTags('tags/unknown', 30)}:none`;
     await withoutSlots('similar', async () => {
@@ -182,7 +182,7 @@ suite('upstream amplification by one request', { timeout: 180_000 }, () => {
     });
   });
 
-  /** An image with many signatures, none of which is valid. */
+  /** Serves an image with many invalid signatures. */
   const signedImage = (repository: string, count: number): string => {
     const { descriptor } = registry.honest(repository);
     const payload = (at: number) => Buffer.concat([simpleSigning(descriptor.digest), Buffer.alloc(at, ' ')]);
@@ -203,7 +203,7 @@ suite('upstream amplification by one request', { timeout: 180_000 }, () => {
     return `${registry.host}/${repository}`;
   };
 
-  test('many signatures take a download slot, also for a HEAD', async () => {
+  test('many signatures take a download slot, even for HEAD', async () => {
     const image = signedImage('signed/many', 40);
     await withoutSlots('signatures', async () => {
       assert.equal(await status(`/dl?myimage=${image}`, 'HEAD'), 429);

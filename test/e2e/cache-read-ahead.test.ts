@@ -22,10 +22,10 @@ const MIB = 1024 * 1024;
 const SIZE = 64 * MIB;
 const AHEAD = 4 * MIB;
 const env = { DOCKERPROXY_READ_AHEAD: '4MiB' };
-/** What sockets and buffers between a process and a client that stopped may hold. */
+/** Maximum bytes in the sockets and buffers between a process and a client that stopped reading. */
 const SOCKETS = 16 * MIB;
 
-suite('a fetch runs ahead of its clients', { skip: skipUnless('docker-registry') }, () => {
+suite('read-ahead of a fetch', { skip: skipUnless('docker-registry') }, () => {
   let bed: CacheBed;
   let large: PublishedImage;
   let layered: PublishedImage;
@@ -41,7 +41,7 @@ suite('a fetch runs ahead of its clients', { skip: skipUnless('docker-registry')
 
   const fetched = async (folder: string, { digest, size } = layer): Promise<number> =>
     (await sizeOf(incomingPath(folder, { digest, size }))) ?? 0;
-  /** Begins a download that stops at once, and waits until its fetch stops, too. */
+  /** Starts a download that stops reading at once, and waits until its fetch stops, too. */
   const stopped = async (proxy: DockerProxy, folder: string): Promise<OngoingDownload> => {
     const client = bed.begin(proxy, large, 1);
     let last = -1;
@@ -57,7 +57,7 @@ suite('a fetch runs ahead of its clients', { skip: skipUnless('docker-registry')
   const wanted = async (folder: string): Promise<string[]> =>
     [...(await filesOf(folder)).keys()].filter((name) => name.endsWith('.wanted'));
 
-  test('by a bounded distance, and goes on with them', async () => {
+  test('is bounded, and continues with the client', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder, { ...env, DOCKERPROXY_DAILY_BYTES: '1GiB' });
@@ -76,7 +76,7 @@ suite('a fetch runs ahead of its clients', { skip: skipUnless('docker-registry')
     await isQuiet(proxy, folder);
   });
 
-  test('and fetches no more of the layers after theirs than that', async () => {
+  test('includes the next layers of the download', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder, env);
@@ -91,7 +91,7 @@ suite('a fetch runs ahead of its clients', { skip: skipUnless('docker-registry')
     for (const { digest } of layered.layers) assert.deepEqual(bed.gets(digest).map(startOf), [0]);
   });
 
-  test('for a client of another process, too, which follows the file', async () => {
+  test('applies to a client of another process, which follows the file', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using one = await bed.start(folder, env);
@@ -110,7 +110,7 @@ suite('a fetch runs ahead of its clients', { skip: skipUnless('docker-registry')
     ['loses its client while it waits', async (_one: DockerProxy, client: OngoingDownload) => client.leave()],
     ['stops while it waits', async (one: DockerProxy) => void (await one.stop())],
   ] as const) {
-    test(`where the process that fetches ${what}, another one goes on by Range`, async () => {
+    test(`if the fetching process ${what}, another one continues by Range`, async () => {
       bed.reset();
       const folder = await bed.newFolder();
       await using one = await bed.start(folder, { ...env, DOCKERPROXY_DRAIN: '1s' });

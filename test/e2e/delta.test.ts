@@ -305,7 +305,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     assert.deepEqual(JSON.parse(`${(await httpCall(proxy.url + proven)).body}`).untagged, []);
   });
 
-  test('are as small as docs/deltas.md says', async () => {
+  test('have the sizes that docs/deltas.md states', async () => {
     const page = await readFile(join(import.meta.dirname, '../../docs/deltas.md'), 'utf8');
     const figures =
       /image of ([\d,]+) bytes with a new file on top is a delta of ([\d,]+)\./.exec(page) ?? [];

@@ -34,7 +34,7 @@ suite('a process with few descriptors', { skip: skipUnless('prlimit'), timeout: 
     assert.equal(await proxy.stop(), 0);
   });
 
-  test('lends threads to files, however many wait for name servers', async () => {
+  test('keeps threads free for files while many lookups wait', async () => {
     await using proxy = await startDockerProxy();
     assert.ok(await answers(proxy));
     const threads = readdirSync(`/proc/${proxy.pid}/task`).map((task) =>
@@ -62,7 +62,7 @@ suite('a process with few descriptors', { skip: skipUnless('prlimit'), timeout: 
 });
 
 suite('several processes with few descriptors', { skip: skipUnless('prlimit'), timeout: 600_000 }, () => {
-  test('go on while no worker can be replaced, and replace it once one can', async () => {
+  test('continue while a worker cannot be replaced, and replace it later', async () => {
     await using proxy = await startDockerProxy({ env: { DOCKERPROXY_WORKERS: '2' } });
     const [victim = 0, other = 0] = workersOf(proxy);
     const limit = openDescriptors(proxy) - 8;
@@ -82,7 +82,7 @@ suite('several processes with few descriptors', { skip: skipUnless('prlimit'), t
     assert.equal(await proxy.stop(), 0);
   });
 
-  test('look at their metrics without a free descriptor', async () => {
+  test('collect metrics without a free descriptor', async () => {
     await using proxy = await startDockerProxy({
       env: { DOCKERPROXY_WORKERS: '2', DOCKERPROXY_METRICS_PORT: '0' },
     });

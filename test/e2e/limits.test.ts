@@ -81,7 +81,7 @@ suite('limits, as clients meet them', {
     assert.deepEqual((await limitsOf(proxy)).bytes.remaining, 0);
   });
 
-  test('aria2c with 16 connections is one download, within the usual rate of requests', async () => {
+  test('aria2c with 16 connections counts as one download, within the default rate limit', async () => {
     await using proxy = await start({
       DOCKERPROXY_DOWNLOADS_PER_IP: '1',
       DOCKERPROXY_CONNECTIONS_PER_DOWNLOAD: '32',
@@ -105,7 +105,7 @@ suite('limits, as clients meet them', {
     await waitFor(async () => (await limitsOf(proxy)).downloads.active === 0);
   });
 
-  test('of hundreds of connections for one download that do not read, 32 are served', async () => {
+  test('only 32 of hundreds of stalled connections for one download are served', async () => {
     await using proxy = await start({ DOCKERPROXY_CONNECTIONS_PER_DOWNLOAD: '32' });
     const responses = await Promise.all(Array.from({ length: 200 }, () => begin(urlOf(proxy, 'one'))));
     const served = responses.filter(({ statusCode }) => statusCode === 200);

@@ -37,7 +37,7 @@ suite('a service in a control group', { timeout: 600_000 }, () => {
     const calls = Array.from({ length: 16 }, () => httpCall(`${proxy.url}${path}`));
     return new Set((await Promise.all(calls)).map(({ status }) => status));
   };
-  /** Makes requests for which each worker waits. */
+  /** Sends requests that keep each worker waiting. */
   const requestAll = (signal: AbortSignal): void => {
     for (let count = 0; count < 16; count++) {
       const path = `/dl?myimage=${hostOf(silent)}/image:${count}`;
@@ -46,7 +46,7 @@ suite('a service in a control group', { timeout: 600_000 }, () => {
   };
   const isRefusing = async (): Promise<boolean> => (await statuses('/api/v1/info')).has(503);
 
-  test('serves while page cache fills the group', async (t) => {
+  test('serves while the page cache fills the group', async (t) => {
     if (group === undefined) return t.skip('this process cannot create control groups');
     await using folder = await temporaryFolder();
     const fill = `head -c ${LIMIT} /dev/zero > ${join(folder.path, 'large')}`;
@@ -56,10 +56,10 @@ suite('a service in a control group', { timeout: 600_000 }, () => {
     for (let sample = 0; sample < 3; sample++) assert.equal(await isRefusing(), false);
   });
 
-  test('refuses requests while memory is short, and answers again once it is not', async (t) => {
+  test('refuses requests while memory is short, and recovers afterwards', async (t) => {
     if (group === undefined) return t.skip('this process cannot create control groups');
     const [program = '', ...words] = group.via;
-    // Node.js itself takes some 40 MiB.
+    // Node.js itself uses about 40 MiB.
     const mebibytes = Math.floor((LIMIT * 0.92 - group.used()) / MEBIBYTE) - 40;
     const script = `const held = Array.from({ length: ${mebibytes} }, () => Buffer.alloc(${MEBIBYTE}, 1));
       setInterval(() => held.length, 1000);
@@ -80,7 +80,7 @@ suite('a service in a control group', { timeout: 600_000 }, () => {
 });
 
 suite('memory in /metrics', { timeout: 600_000 }, () => {
-  test('has each cache with its bytes and its limit', async () => {
+  test('lists each cache with its bytes and its limit', async () => {
     await using registry = await startHostileRegistry();
     await using proxy = await startDockerProxy({
       env: { DOCKERPROXY_INSECURE_REGISTRIES: registry.host, DOCKERPROXY_METRICS_PORT: '0' },

@@ -66,7 +66,7 @@ suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'),
     );
   });
 
-  test('it starts from few files, with the licences of the packages that are in them', async () => {
+  test('the program starts from a few files, which contain the licenses of their packages', async () => {
     const hook = join(root, 'test', 'support', 'loaded-modules.ts');
     await using loaded = await temporaryFolder();
     const { stderr } = await run(

@@ -11,12 +11,12 @@ const CONFIG = 'application/vnd.oci.image.config.v1+json';
 const LAYER = 'application/vnd.oci.image.layer.v1.tar+gzip';
 const FOREIGN = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
 
-/** The shape of a published image: what its index, its manifests and its configs contain. */
+/** The shape of a published image: the sizes of its index, manifests and configs. */
 interface Shape {
   /** Linux images, each with an attestation if `attested`. */
   readonly linux: number;
   readonly attested?: boolean;
-  /** Windows images, whose first layer is foreign. */
+  /** Windows images, each with a foreign first layer. */
   readonly windows?: number;
   /** Layers of each image. */
   readonly layers: number;
@@ -34,7 +34,7 @@ interface Shape {
  *   `repos/golang/remote/1-bookworm.md` (7 layers, 11 entries, attestations of 2 documents, July 2026), and
  *   `repos/golang/remote`, which has tags of Linux and Windows images in one index.
  * - kubernetes/kubernetes `test/images/agnhost/BASEIMAGE`: Linux and Windows images in one index.
- * - Docker's overlay2 stops at 125 to 128 layers, so no image for it has more.
+ * - Docker's overlay2 supports 125 to 128 layers, so images have at most these.
  * - NVIDIA's and data science images state tens of labels and variables, and have 20 to 60 layers.
  */
 const SHAPES: Readonly<Record<string, Shape>> = {
@@ -52,7 +52,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
 
 const ARCHITECTURES = ['amd64', 'arm64', '386', 'ppc64le', 's390x', 'riscv64', 'mips64le', 'loong64'];
 
-/** Makes an index whose layers exist in name only: nothing here reads one. */
+/** Creates an index whose layers don't exist, because these tests read none. */
 function published(name: string, shape: Shape): Manifest {
   const { linux, attested = false, windows = 0, layers, history, labels = 0 } = shape;
   const layerOf = (id: string, mediaType = LAYER): Descriptor => ({
@@ -120,7 +120,7 @@ suite('the largest real images', { timeout: 300_000 }, () => {
       await startDockerProxy({
         env: {
           DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
-          // The defaults of an operator in place of those of the tests.
+          // The defaults of the service instead of those of the tests.
           ...{ DOCKERPROXY_DOWNLOADS_PER_IP: undefined, DOCKERPROXY_MAX_DOWNLOADS: undefined },
         },
       }),
@@ -169,7 +169,7 @@ suite('the largest real images', { timeout: 300_000 }, () => {
   };
 
   for (const name of Object.keys(SHAPES)) {
-    test(`${name} passes for one, some and all platforms`, async () => {
+    test(`${name} is accepted for one, some and all platforms`, async () => {
       const image = `myimage=${registry.host}/new/${name}`;
       await assertFound(image);
       await assertFound(`${image}&format=oci&platform=linux/amd64,linux/arm64`);
@@ -184,7 +184,7 @@ suite('the largest real images', { timeout: 300_000 }, () => {
     ['some platforms', '&format=oci&platform=linux/amd64,linux/arm64'],
     ['all platforms', '&format=oci&platform=all'],
   ] as const) {
-    test(`all ten pass as a bundle for ${how}, beside ten that the receiver has`, async () => {
+    test(`all ten are accepted as a bundle for ${how}, with ten more as have`, async () => {
       await assertFound(`${parameters('myimage', 'new')}${more}`);
       await assertFound(`${parameters('myimage', 'new')}&${parameters('have', 'old')}${more}`);
     });

@@ -97,7 +97,7 @@ suite('requests that two readers could understand in two ways', { timeout: 600_0
     });
   }
 
-  test('a URL as the target stands in for a Host header that HTTP/1.0 lacks', async () => {
+  test('a URL as the target replaces a missing Host header in HTTP/1.0', async () => {
     await using server = await startServer();
     assert.equal((await speak(server.port, 'GET http://dl.example/healthz HTTP/1.0\r\n\r\n')).status, 200);
   });

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { type Answer, type RunningServer, sampleTags, startServer } from './samples.ts';
 
-/** Differs from one request to the next. */
+/** Headers that differ between requests. */
 const MOVING = new Set(['date', 'ratelimit', 'ratelimit-remaining', 'ratelimit-reset']);
-/** May be absent from a response to HEAD (RFC 9110, section 9.3.2). */
+/** Headers that a response to HEAD may omit (RFC 9110, section 9.3.2). */
 const OPTIONAL = new Set(['transfer-encoding']);
 
 function headersOf({ head }: Answer): Map<string, string> {

@@ -9,7 +9,7 @@ import { skipUnless } from '../support/packages.ts';
 import { run, temporaryFolder, waitFor } from '../support/process.ts';
 import { FILE, sampleArchive, speak, startServer } from './samples.ts';
 
-/** A server whose answers come when the given work is done. */
+/** Starts a server that responds when the given work is done. */
 async function slowServer(interval: number, work: (response: ServerResponse) => Promise<void>) {
   const server = createServer(async (_request, response) => {
     await keepAlive(response, work(response), interval);
@@ -32,7 +32,7 @@ async function slowServer(interval: number, work: (response: ServerResponse) => 
 
 const INTERVAL_MS = 45_000;
 
-/** A server whose answers take three intervals and a half, which pass at once. */
+/** Starts a server whose responses take three and a half intervals of mocked time. */
 function quickServer({ mock }: TestContext) {
   mock.timers.enable({ apis: ['setInterval'] });
   return slowServer(INTERVAL_MS, async () => {
@@ -43,7 +43,7 @@ function quickServer({ mock }: TestContext) {
 
 suite('an answer that takes its time', () => {
   test('wget waits past its timeout', { skip: skipUnless('wget') }, async () => {
-    // Real time, because wget itself has to wait for more than its timeout.
+    // Real time, because wget itself must wait longer than its timeout.
     await using server = await slowServer(400, async (response) => {
       const { promise, resolve } = Promise.withResolvers<void>();
       const writeProcessing = response.writeProcessing.bind(response);
@@ -61,7 +61,7 @@ suite('an answer that takes its time', () => {
     assert.equal(stdout, 'hello');
   });
 
-  test('curl and aria2c pass over it', { skip: skipUnless('curl', 'aria2c') }, async (context) => {
+  test('curl and aria2c ignore it', { skip: skipUnless('curl', 'aria2c') }, async (context) => {
     await using server = await quickServer(context);
     const { stdout, stderr } = await run('curl', ['-sSv', server.url]);
     assert.equal(stdout, 'hello');
@@ -71,7 +71,7 @@ suite('an answer that takes its time', () => {
     assert.equal(got.code, 0, got.stdout);
   });
 
-  test('who is not known to wait gets the answer alone, and so does HTTP/1.0', async (context) => {
+  test('unknown clients and HTTP/1.0 get only the final response', async (context) => {
     await using server = await quickServer(context);
     for (const request of [
       'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nUser-Agent: python-requests/2\r\n\r\n',

@@ -4,7 +4,7 @@ import { Type as TypeBox } from 'typebox';
 import { Type } from '../../src/http/schema.ts';
 
 suite('schemas', () => {
-  test('are those that TypeBox makes', () => {
+  test('equal those of TypeBox', () => {
     const made = (by: typeof Type) =>
       by.Object(
         {

@@ -20,7 +20,7 @@ interface Bed extends AsyncDisposable {
   header(name: string): string | undefined;
 }
 
-/** The ways to a server. It is its own proxy for plain HTTP, which needs no tunnel. */
+/** The routes to a server. The server is its own proxy, because plain HTTP needs no tunnel. */
 const WAYS = ['directly', 'over TLS', 'through a proxy', 'through a tunnel'] as const;
 type Way = (typeof WAYS)[number];
 
@@ -131,11 +131,11 @@ const REFUSED: [title: string, bytes: string][] = [
 ];
 
 for (const way of WAYS) {
-  suite(`an answer ${way} is taken with`, { concurrency: true }, () => {
+  suite(`a response ${way} is accepted with`, { concurrency: true }, () => {
     for (const [title, bytes, ends = false] of TAKEN) {
       test(title, async () => {
         await using bed = await startBed(() => ({ bytes, ends }), way);
-        // Twice, because the second request starts with the dispatcher that worked for the first.
+        // Request twice, because the second request starts with the dispatcher that worked for the first.
         assert.deepEqual([await bed.get(), await bed.get()], [`200 ${BODY}`, `200 ${BODY}`]);
         assert.ok(bed.server.requests.length <= 3, 'an odd answer costs one request more, once');
       });
@@ -154,7 +154,7 @@ for (const way of WAYS) {
       assert.equal(await bed.get('/', 'HEAD'), '200 ');
     });
 
-    test('several lines of a header: the first one, but all of a list', async () => {
+    test('a repeated header: the first line, but all lines of a list', async () => {
       const twice = (name: string, ...values: string[]) =>
         values.map((one) => `${name}: ${one}\r\n`).join('');
       const headers = twice('Location', '/a', '/b') + twice('Link', '<a>', '<b>');
@@ -167,7 +167,7 @@ for (const way of WAYS) {
     });
   });
 
-  suite(`an answer ${way} is refused with`, { concurrency: true }, () => {
+  suite(`a response ${way} is refused with`, { concurrency: true }, () => {
     for (const [title, bytes] of REFUSED) {
       test(title, async () => {
         await using bed = await startBed(() => ({ bytes, ends: true }), way);
@@ -177,13 +177,13 @@ for (const way of WAYS) {
     }
   });
 
-  suite(`a kept connection ${way} that ends instead of an answer`, { concurrency: true }, () => {
+  suite(`a kept connection ${way} that closes instead of a response`, { concurrency: true }, () => {
     const ends: [title: string, answer: RawAnswer][] = [
       ['is reset', 'reset'],
       ['is closed', { bytes: '', ends: true }],
     ];
     for (const [title, end] of ends) {
-      test(`and ${title} costs a second request, on a new connection`, async () => {
+      test(`and ${title} causes a second request, on a new connection`, async () => {
         await using bed = await startBed(
           (_request, onConnection) => (onConnection > 0 ? end : { bytes: ok() }),
           way,
@@ -194,7 +194,7 @@ for (const way of WAYS) {
         assert.equal(requests[2]?.connection, 1);
       });
 
-      test(`and ${title} is asked by HEAD again, too, but not by POST`, async () => {
+      test(`and ${title} repeats HEAD, too, but not POST`, async () => {
         await using bed = await startBed(
           (_request, onConnection) => (onConnection > 0 ? end : { bytes: ok() }),
           way,
@@ -206,14 +206,14 @@ for (const way of WAYS) {
         assert.equal(await bed.get('/', 'HEAD'), '200 ');
       });
 
-      test(`and ${title} at once, when it is new, is a failure after one request`, async () => {
+      test(`and ${title}, on a new connection, fails after one request`, async () => {
         await using bed = await startBed(() => end, way);
         assert.equal(await bed.get(), 'registry-failed');
         assert.equal(bed.server.requests.length, 1);
       });
     }
 
-    test('and ends in the middle of the body fails', async () => {
+    test('and closes in the middle of the body fails', async () => {
       await using bed = await startBed(
         (_request, onConnection) =>
           onConnection > 0 ? { bytes: ok('Content-Length: 9\r\n'), ends: true } : { bytes: ok() },

@@ -7,11 +7,11 @@ import type { Lookup } from '../../src/net/name-lookup.ts';
 const never = new AbortController().signal;
 const guard = createGuard(['http://listed.example']);
 
-suite('the judgement of a host that an engine connects to', () => {
+suite('check of a host that an engine connects to', () => {
   const judge = (lookup: Lookup, url = 'https://registry.example', signal = never): Promise<void> =>
     judgeHost(guard, lookup, new URL(url), signal);
 
-  test('takes the addresses of the given look-up', async () => {
+  test('uses the addresses from the given lookup', async () => {
     const asked: string[] = [];
     const lookup: Lookup = async (hostname) => {
       asked.push(hostname);
@@ -22,13 +22,13 @@ suite('the judgement of a host that an engine connects to', () => {
     assert.deepEqual(asked, ['registry.example', 'inside.example']);
   });
 
-  test('looks up no name of a listed origin, and lets a name without an address pass', async () => {
+  test('skips the lookup for a listed origin, and permits a name without an address', async () => {
     const failing: Lookup = () => Promise.reject(new Error('ENOTFOUND'));
     await judge(failing);
     await judge(() => assert.fail('no look-up'), 'http://listed.example');
   });
 
-  test('ends with the request, although the look-up does not', async () => {
+  test('ends with the request while the lookup continues', async () => {
     const ended = new AbortController();
     const judged = judge(() => new Promise(() => {}), undefined, ended.signal);
     ended.abort();

@@ -281,7 +281,7 @@ suite('manifests', () => {
     }
   });
 
-  test('what is parsed is small, however long the texts of a document are', () => {
+  test('a parsed document is small, regardless of its longest texts', () => {
     const long = 'x'.repeat(2 ** 20);
     const layers = Array.from({ length: 3 }, () => ({
       ...{ ...layer, urls: [long, 'https://blobs.test/a'], annotations: { [long]: long, title: long } },

@@ -99,7 +99,7 @@ suite('the order of tags', () => {
     test(`each tag of a long list is parsed once, with many ${kind}`, (context) => {
       const count = kind.startsWith('100,000') ? 20 : 4_000;
       const tags = Array.from({ length: count }, (_, at) => tagAt(at));
-      // Each parse needs lower case, some for each stage of a version.
+      // Each parse converts to lower case, some once for each stage of a version.
       const lowered = context.mock.method(String.prototype, 'toLowerCase');
       const sorted = sortTags(tags);
       assert.ok(lowered.mock.callCount() <= 6 * count, `${lowered.mock.callCount()} for ${count} tags`);

@@ -69,7 +69,7 @@ suite('bytes a day', () => {
     assert.equal((await quota.read('other')).value, 0);
   });
 
-  test('of an archive count once, whether they are fetched for the client or sent', async () => {
+  test('of an archive count once if they are both fetched for the client and sent', async () => {
     const { quota } = start();
     const first = await quota.admit('c', whole('a', 900));
     first.fetched(300);
@@ -88,7 +88,7 @@ suite('bytes a day', () => {
     assert.equal((await quota.read('c')).value, 950, 'another archive has an account of its own');
   });
 
-  test('that were only fetched for a client are used up, too', async () => {
+  test('count if they are only fetched for a client', async () => {
     const { quota } = start();
     const meter = await quota.admit('c', whole('a', 2000));
     meter.fetched(1500);
@@ -98,7 +98,7 @@ suite('bytes a day', () => {
     assert.notEqual(await isLetThrough(quota, whole('b', 10), 'other'), undefined);
   });
 
-  test('on their way count once, though they were fetched already', async () => {
+  test('in flight count once if they are already fetched', async () => {
     const { quota } = start();
     const meter = await quota.admit('c', whole('a', 900));
     meter.fetched(900);

@@ -87,7 +87,7 @@ suite('downloads at once', () => {
   });
 
   for (const perClient of [0, 4]) {
-    test(`have so many connections and no more, with ${perClient} downloads at once`, async () => {
+    test(`have a maximum of connections, with ${perClient} downloads at once`, async () => {
       const limits = { ...NO_LIMITS, perClient, connections: 16 };
       const slots = createDownloadSlots(createMemoryCountingStore(Date.now), limits, 'one');
       const all = Array.from({ length: 300 }, () => slots.take('c', 'a'));

@@ -565,7 +565,7 @@ suite('a token server that misbehaves', () => {
 });
 
 suite('tokens and challenges in memory', () => {
-  test('have a limit of bytes, whatever strangers ask for', async () => {
+  test('have a maximum size, regardless of what clients request', async () => {
     const now = (): number => 0;
     const caches = createMemoryCaches(now);
     const body = JSON.stringify({ token: 'x'.repeat(16_000), expires_in: 300 });

@@ -72,7 +72,7 @@ suite("a blob's stream", () => {
     assert.equal(seen, bytes.length);
   });
 
-  test('asks for the rest of a body that breaks while the sink waits only when the sink goes on', async () => {
+  test('resumes a body that broke during a pause of the sink only after the pause', async () => {
     const asked: number[] = [];
     const broken = Promise.withResolvers<void>();
     const host: BlobHost = {
@@ -83,7 +83,7 @@ suite("a blob's stream", () => {
         asked.push(start);
         const body = new Readable({ read: () => {} });
         for (const chunk of start === 0 ? chunks.slice(0, 3) : [bytes.subarray(start)]) body.push(chunk);
-        // The sink has refused the first chunk by then.
+        // By then, the sink has refused the first chunk.
         if (start === 0) setImmediate(() => setImmediate(() => body.destroy(new Error('closed when idle'))));
         else body.push(null);
         const header = (name: string) =>

@@ -305,7 +305,7 @@ suite('the registry client, against a real registry behind faults', {
       assert.equal(proxy.requests.length, 7);
     });
 
-    test('a registry that breaks off after every few bytes is given up', async ({ mock }) => {
+    test('a registry that breaks off after every few bytes fails', async ({ mock }) => {
       let now = 0;
       mock.method(performance, 'now', () => now);
       await using ours = createStack({
@@ -324,7 +324,7 @@ suite('the registry client, against a real registry behind faults', {
       assert.ok(proxy.requests.length > 1, 'it is asked to go on meanwhile');
     });
 
-    test('a reader that takes its time is not the registry’s fault', async ({ mock }) => {
+    test('a slow reader is not a failure of the registry', async ({ mock }) => {
       let now = 0;
       mock.method(performance, 'now', () => now);
       await using ours = createStack({
@@ -335,7 +335,7 @@ suite('the registry client, against a real registry behind faults', {
       let length = 0;
       for await (const chunk of stream as AsyncIterable<Buffer>) {
         length += chunk.length;
-        // The registry has sent the next chunk when the reader pauses.
+        // When the reader pauses, the registry has already sent the next chunk.
         await waitFor(() => stream.readableLength > 0 || stream.destroyed || length === big.size, {
           what: 'the next chunk',
         });

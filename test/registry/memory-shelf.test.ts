@@ -4,7 +4,7 @@ import { createMemoryCaches } from '../../src/memory-caches.ts';
 import type { Shelf } from '../../src/registry/manifest-store.ts';
 import { keepingManifests } from '../../src/registry/memory-shelf.ts';
 
-/** A shelf that counts what it is asked for. */
+/** Creates a store that counts its calls. */
 function counting() {
   const contents = new Map<string, Buffer>();
   const reads: string[] = [];
@@ -26,7 +26,7 @@ function counting() {
 }
 
 suite('manifests in memory', () => {
-  test('are read once a minute from the shelf, which notes that they are in use', async () => {
+  test('are read once a minute from the store, which notes their use', async () => {
     const { kept, contents, reads, pass } = counting();
     contents.set('manifests a', Buffer.from('{}'));
     for (let at = 0; at < 3; at++) assert.equal(`${await kept.read('manifests', 'a')}`, '{}');
@@ -36,7 +36,7 @@ suite('manifests in memory', () => {
     assert.equal(reads.length, 2);
   });
 
-  test('are replaced by what is written: a damaged one is fetched again', async () => {
+  test('are replaced on write, so that a damaged one is fetched again', async () => {
     const { kept, contents } = counting();
     contents.set('manifests a', Buffer.from('damaged'));
     await kept.read('manifests', 'a');
@@ -45,7 +45,7 @@ suite('manifests in memory', () => {
     assert.equal(`${contents.get('manifests a')}`, '{}');
   });
 
-  test('are looked for each time where there are none, or large ones; so are tags, which change', async () => {
+  test('are not cached if missing or large; nor are tags, which change', async () => {
     const { kept, contents, reads } = counting();
     contents.set('manifests large', Buffer.alloc(65 * 1024));
     for (const [kind, name] of [

@@ -125,7 +125,7 @@ suite('metadata of a registry that fails', () => {
     assert.equal(count(), 3);
   });
 
-  test('a registry that drops SYNs is connected to once', async () => {
+  test('a registry that drops SYNs gets one connection attempt', async () => {
     await using listener = await startDroppingListener();
     await using impatient = createStack({
       hosts: [listener.host],
@@ -319,7 +319,7 @@ suite('metadata of a registry that fails', () => {
     });
 
     suite('and an unreachable registry', () => {
-      /** Starts a client of a registry at a closed port, which counts how often the registry is asked. */
+      /** Starts a client of a registry at a closed port. Counts the requests to that registry. */
       async function begin() {
         const host = `127.0.0.1:${await reservePort()}`;
         const { client: origin } = closing.use(createStack({ hosts: [host] }));
@@ -338,7 +338,7 @@ suite('metadata of a registry that fails', () => {
         };
       }
 
-      test('it is asked once for what the mirrors do not have', async () => {
+      test('the registry is asked once for images that the mirrors lack', async () => {
         for (const mirror of mirrors) mirror.misbehave(NAME, { manifest: status(404) });
         const { image, mirrored, count } = await begin();
         for (const tag of ['one', 'two', 'three'])
@@ -350,7 +350,7 @@ suite('metadata of a registry that fails', () => {
         assert.equal(count(), 1);
       });
 
-      test('it is asked each time if no mirror answers', async () => {
+      test('the registry is asked each time if no mirror responds', async () => {
         for (const mirror of mirrors) mirror.misbehave(NAME, { manifest: status(404) });
         const { image, mirrored, count } = await begin();
         await assert.rejects(mirrored.manifest(image, 'one', never), MirrorsAloneError);
@@ -360,7 +360,7 @@ suite('metadata of a registry that fails', () => {
       });
     });
 
-    test('a registry that answers with an error is asked each time', async () => {
+    test('a registry that responds with an error is asked each time', async () => {
       for (const mirror of mirrors) mirror.misbehave(NAME, { manifest: status(404) });
       registry.misbehave(NAME, { manifest: status(500) });
       const mirrored = client();

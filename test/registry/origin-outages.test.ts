@@ -17,7 +17,7 @@ function watch() {
 }
 
 suite('outages of registries that have mirrors', () => {
-  test('last from a failed connection until an answer, with a try after each pause', () => {
+  test('last from a failed connection until a response, with a try after each pause', () => {
     const { clock, told, outages } = watch();
     assert.equal(outages.find('a.io'), undefined);
     outages.note('a.io', unreachable);
@@ -34,7 +34,7 @@ suite('outages of registries that have mirrors', () => {
     assert.deepEqual(told, ['a.io open 1000: Gone.', 'a.io closed']);
   });
 
-  test('end with any answer, but not with a timeout', () => {
+  test('end with any response, but not with a timeout', () => {
     const { outages } = watch();
     outages.note('a.io', new CatalogueError('registry-timeout', 'Slow.'));
     assert.equal(outages.find('a.io'), undefined);

@@ -14,7 +14,7 @@ import { waitFor } from '../support/process.ts';
 import { createStack } from './stack.ts';
 
 const never = new AbortController().signal;
-// Real time, because undici and AbortSignal.timeout measure it. All tests wait at once.
+// Real time, because undici and AbortSignal.timeout measure it. The tests wait concurrently.
 const LIMITS = {
   idleTimeout: 400,
   metadataTimeout: 800,

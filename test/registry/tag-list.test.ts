@@ -190,7 +190,7 @@ suite('the tags of a repository, from a real registry', {
     assert.deepEqual([tags.length, isComplete, proxy.requests.length], [2 ** 20 / 128, false, 9]);
   });
 
-  test('a list of large pages without tags is read up to a number of bytes, and says so', async () => {
+  test('a list of large pages without tags ends at a number of bytes, marked as incomplete', async () => {
     const sheets = [
       () => ['x'.repeat(100_000)],
       (page: number) => [`${page}`, ...Array<string>(200_000).fill('same')],

@@ -76,7 +76,7 @@ suite('upstream budget', () => {
     await assert.rejects(budgets.run({ limits: MANY }, work), { code: 'request-too-costly' });
   });
 
-  test('counts manifests, and the layers of those that are considered', async () => {
+  test('counts manifests, and the layers of considered ones', async () => {
     const { budgets, client } = counting(1);
     const manifests = async (): Promise<void> => {
       for (;;) await client.manifest(repository, 'latest', never);
@@ -125,7 +125,7 @@ suite('upstream budget', () => {
     assert.equal(sent() - before, FREE_REQUESTS);
   });
 
-  test('of a part of the work counts against the whole, too', async () => {
+  test('for a part of the work also counts against the whole', async () => {
     const { budgets, client, sent } = counting(1);
     const part = (calls: number) =>
       budgets.run({ limits: MANY }, async () => {
@@ -144,7 +144,7 @@ suite('upstream budget', () => {
     assert.equal(sent(), 10 + FREE_REQUESTS);
   });
 
-  test('admits each page of a list that one call reads', async () => {
+  test('checks each page of a list that one call reads', async () => {
     const budgets = createUpstreamBudgets();
     const refused = new Error('no slot');
     let pages = 0;

@@ -35,7 +35,7 @@ suite('the same request, from either source', {
   let engine: Dockerd;
   let proxies: Record<'registry' | 'engine', DockerProxy>;
   let closed: string;
-  /** A registry that takes the connection and says nothing, and the check of how it ends. */
+  /** Starts a registry that accepts connections and never responds. Returns the check of the error. */
   let silent: FaultProxy;
   let givenUp: Promise<void>;
   const forever = Promise.withResolvers<void>();
@@ -57,7 +57,7 @@ suite('the same request, from either source', {
     engine = await startDockerd();
     closed = `127.0.0.1:${await reservePort()}`;
     proxies = { registry: await start('registry'), engine: await start('engine') };
-    // Takes a real minute, because the engine and the service measure it, so it passes during the other tests.
+    // This takes a real minute, because the engine and the service measure it, so it runs during the other tests.
     givenUp = check([`/dl?myimage=${silent.host}/test/shared:1`, 504, 'registry-timeout']);
     givenUp.catch(() => {});
   });
@@ -284,5 +284,5 @@ suite('the same request, from either source', {
     }
   });
 
-  test('a registry that takes the connection and says nothing', () => givenUp);
+  test('a registry that accepts connections and never responds', () => givenUp);
 });

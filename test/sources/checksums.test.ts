@@ -15,7 +15,7 @@ const never = new AbortController().signal;
 const BYTES = Buffer.from(Array.from({ length: 5000 }, (_, at) => at % 251));
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
-/** The checksums of a process, which knows nothing yet; `clock` is its time in milliseconds. */
+/** Creates the checksums of a new process. `clock` is its time in milliseconds. */
 const anotherProcess = (folder: string | undefined, clock = () => 1): Checksums =>
   createChecksums(folder, createMemoryCaches(clock));
 
@@ -121,7 +121,7 @@ suite('checksums', { timeout: 600_000 }, () => {
     assert.deepEqual(await compute(checksums, countedArchive().archive), [sha256(BYTES)]);
   });
 
-  test('a file that is gone is as if it had never been there', async () => {
+  test('are computed again after their file is deleted', async () => {
     await using folder = await temporaryFolder();
     const counted = countedArchive();
     await compute(anotherProcess(folder.path), counted.archive);
@@ -131,7 +131,7 @@ suite('checksums', { timeout: 600_000 }, () => {
     assert.equal(counted.reads, 2);
   });
 
-  test('are found in memory for a minute, and found a second after another process has computed them', async () => {
+  test('stay in memory for a minute, and are found a second after another process computes them', async () => {
     await using folder = await temporaryFolder();
     let now = 1;
     const one = anotherProcess(folder.path, () => now);

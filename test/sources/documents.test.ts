@@ -11,7 +11,7 @@ const servedOf = (bytes: Uint8Array, contentType?: string): Served => ({
 });
 const jsonOf = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
 
-/** Parsers that count how often each document is parsed. */
+/** Creates parsers that count their calls for each document. */
 function counting() {
   const parse = {
     manifest: mock.fn(parsing.manifest),
@@ -28,7 +28,7 @@ const arm64 = image({ platform: { os: 'linux', architecture: 'arm64' }, layers: 
 const both = index([amd64, arm64], { attestations: true });
 
 suite('documents of registries', () => {
-  test('are parsed once, and each caller has the same result', () => {
+  test('are parsed once, and each caller gets the same result', () => {
     const { parse, documents } = counting();
     const served = servedOf(amd64.bytes);
     const config = amd64.config.content as Uint8Array;
@@ -44,7 +44,7 @@ suite('documents of registries', () => {
     assert.deepEqual(all[0]?.[0], parsing.manifest(served));
   });
 
-  test('are refused again without being parsed again', () => {
+  test('are refused repeatedly after one parse', () => {
     const { parse, documents } = counting();
     const bombs = [
       jsonOf({ manifests: Array(1001).fill({}) }),
@@ -69,7 +69,7 @@ suite('documents of registries', () => {
     assert.equal(parse.manifest.mock.callCount(), bombs.length);
   });
 
-  test('are told apart by their media types and by the kept images', () => {
+  test('are distinguished by their media types and by the kept images', () => {
     const { documents } = counting();
     const bytes = jsonOf({ manifests: [] });
     assert.equal(documents.manifest(servedOf(bytes, MEDIA_TYPES.ociIndex)).kind, 'index');
@@ -82,7 +82,7 @@ suite('documents of registries', () => {
     assert.notEqual(filtered[0]?.digest, filtered[1]?.digest);
   });
 
-  test('take bytes of a cache in the list, however many there are', () => {
+  test('use a cache in the list, within its limit', () => {
     const { caches, documents } = counting();
     for (let at = 0; at < 200; at += 1) {
       const layers = Array.from({ length: 1000 }, (_, layer) => ({

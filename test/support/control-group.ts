@@ -4,23 +4,23 @@ import { mkdir, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { waitFor } from './process.ts';
 
-/** A control group of the kernel with a limit of memory. */
+/** A control group of the kernel with a memory limit. */
 export interface ControlGroup extends AsyncDisposable {
-  /** A program and its arguments that start another one in the group. */
+  /** A command prefix that starts another program in the group. */
   readonly via: string[];
-  /** Bytes of memory in use, page cache included. */
+  /** Returns the bytes of used memory, including page cache. */
   used(): number;
-  /** How often the kernel has killed a process of the group for want of memory. */
+  /** Returns the number of processes in the group that the kernel killed for lack of memory. */
   kills(): number;
 }
 
-/** Where groups of this process are made, by version 1 or 2 of the kernel's interface. */
+/** Finds the folder for groups of this process, in version 1 or 2 of the kernel's interface. */
 const PARENTS = [
   ['/sys/fs/cgroup/memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes', 'memory.oom_control'],
   ['/sys/fs/cgroup', 'memory.max', 'memory.current', 'memory.events'],
 ] as const;
 
-/** Makes a group; undefined where the kernel or the permissions of this process do not allow that. */
+/** Creates a group; undefined if the kernel or the permissions of this process prevent that. */
 export async function createControlGroup(limit: number): Promise<ControlGroup | undefined> {
   for (const [parent, limitFile, usedFile, eventsFile] of PARENTS) {
     const folder = join(parent, `dockerproxy-${randomUUID()}`);

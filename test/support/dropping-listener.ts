@@ -2,10 +2,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 
-/** Linux queues one connection more than the backlog of a listener. */
+/** The queue's length. Linux queues one connection more than a listener's backlog. */
 const BACKLOG = 1;
 
-/** Starts a listener whose process is stopped and whose queue is full, so that the kernel drops each further SYN. */
+/** Starts a listener with a stopped process and a full queue, so that the kernel drops each further SYN. */
 export async function startDroppingListener(): Promise<{ host: string; origin: string } & AsyncDisposable> {
   const script = `const server = require('node:net').createServer();
     server.listen({ port: 0, host: '127.0.0.1', backlog: ${BACKLOG} }, () => console.log(server.address().port));`;

@@ -1,6 +1,6 @@
 /**
- * Runs with `--import` in a program that a test starts: at its end, it writes the URLs of the modules that were loaded,
- * and the names of Node's own, as JSON into the folder that LOADED_MODULES names, in a file named after the process.
+ * Runs with `--import` in a program that a test starts. At exit, it writes the URLs of all loaded modules, and the names
+ * of Node's own, as JSON into the folder LOADED_MODULES, in a file named after the process.
  */
 import { writeFileSync } from 'node:fs';
 import { createRequire, registerHooks } from 'node:module';

@@ -114,7 +114,7 @@ export async function temporaryFolder(): Promise<TemporaryFolder> {
   return { path, [Symbol.asyncDispose]: () => removeTree(path) };
 }
 
-/** The clock of the process, even while a test mocks it. */
+/** The real clock of the process, even while a test mocks timers. */
 const realTime = performance.now.bind(performance);
 
 /** Polls until the condition gives a truthy value, which it returns. An error it throws ends the wait. */

@@ -33,7 +33,7 @@ suite('under pressure', { timeout: 600_000 }, () => {
     assert.equal(server.log.filter(({ msg }) => /Overloaded/.test(msg)).length, 1, 'once in a while');
   });
 
-  test('memory that falls below its limit lets requests pass again', async () => {
+  test('requests are accepted again when memory falls below the limit', async () => {
     const gauge = gaugeOf(0);
     await using server = await startServer({
       open: downloadThatLasts,
@@ -46,7 +46,7 @@ suite('under pressure', { timeout: 600_000 }, () => {
     await waitFor(async () => (await server.get('/api/v1/info')).status === 200);
   });
 
-  test('memory that stays short lets one request after the other pass', async () => {
+  test('one request at a time is accepted while memory stays short', async () => {
     const gauge = gaugeOf(90);
     let collections = 0;
     const collectGarbage = (): void => {
@@ -62,7 +62,7 @@ suite('under pressure', { timeout: 600_000 }, () => {
     await waitFor(async () => (await server.get('/api/v1/info')).status === 200);
   });
 
-  test('caches and garbage go first, and no request is refused for memory that they held', async () => {
+  test('caches and garbage are freed before any request is refused', async () => {
     const gauge = gaugeOf(90);
     let collections = 0;
     const collectGarbage = (): void => {
@@ -80,7 +80,7 @@ suite('under pressure', { timeout: 600_000 }, () => {
     assert.equal(collections, 1);
   });
 
-  test('caches are emptied below the limit already, now and then', async () => {
+  test('caches are emptied occasionally below the limit', async () => {
     let collections = 0;
     const { caches, bytesOf } = filledCaches();
     let reads = 0;
@@ -104,7 +104,7 @@ suite('under pressure', { timeout: 600_000 }, () => {
     assert.equal((await server.get(DL)).status, 200);
   });
 
-  test('without pressure, caches lose only what has expired', async () => {
+  test('without pressure, caches lose only expired entries', async () => {
     const { caches, bytesOf, expire } = filledCaches();
     expire();
     await using server = await startServer({ caches, pressure: { ...NO_PRESSURE_LIMITS, interval: 1 } });
@@ -147,7 +147,7 @@ function downloadThatLasts(): Archive {
   return sampleArchive({ read });
 }
 
-/** Begins a download, which ends when it is disposed of. */
+/** Starts a download, which ends on disposal. */
 async function hold(server: RunningServer): Promise<Disposable> {
   const request = get({ port: server.port, path: DL, agent: false }).on('error', () => {});
   await once(request, 'response');

@@ -38,7 +38,7 @@ interface Document {
 /** A query as pairs, because a parameter may be given several times. */
 type Query = readonly (readonly [name: string, value: string])[];
 
-/** Values that mean something, so that not all requests end at the first check. */
+/** Meaningful values, so that some requests pass the first check. */
 const MEANINGFUL: Readonly<Record<string, readonly string[]>> = {
   myimage: ['busybox', 'nginx:1.27', `app/x@sha256:${'a'.repeat(64)}`, 'ghcr.io/org/app', 'UPPER', 'a:b:c'],
   image: ['busybox', 'ghcr.io/org/app:1.2', 'a b'],
@@ -49,7 +49,7 @@ const MEANINGFUL: Readonly<Record<string, readonly string[]>> = {
 };
 const RUNS = 150;
 
-/** Makes values that the schema of a parameter allows. */
+/** Generates values that the schema of a parameter allows. */
 function valuesOf({ name, schema }: Parameter): fc.Arbitrary<string> {
   const { type, anyOf, minLength = 0, maxLength = 20, minimum = 0, maximum = 2 ** 31 } = schema;
   if (anyOf !== undefined) return fc.constantFrom(...anyOf.flatMap((one) => one.enum));
@@ -74,7 +74,7 @@ function queryOf(parameters: readonly Parameter[]): fc.Arbitrary<Query> {
   return fc.tuple(...each).map((pairs) => pairs.flat());
 }
 
-/** Makes queries that the schema forbids. */
+/** Generates queries that the schema forbids. */
 function brokenQueryOf(parameters: readonly Parameter[]): fc.Arbitrary<Query> {
   const query = parameters.filter((parameter) => parameter.in === 'query');
   const broken: fc.Arbitrary<Query>[] = [
@@ -128,7 +128,7 @@ suite('requests as /openapi.json describes them', { timeout: 600_000 }, () => {
     assert.ok(isValid, `${url}\n${head}\n${body}\n${JSON.stringify(errors)}`);
   };
 
-  /** Checks status, media type and, for JSON, the body against what the operation documents. */
+  /** Checks the status, the media type and any JSON body against the documented operation. */
   const assertDocumented = ({ responses }: Operation, answer: Answer, url: string): void => {
     const { status } = answer;
     assert.ok(status < 500, `${url}: ${answer.head}`);
@@ -158,7 +158,7 @@ suite('requests as /openapi.json describes them', { timeout: 600_000 }, () => {
       );
     });
 
-    // A health check takes any query, such as one against caches.
+    // A health check accepts any query, such as one that bypasses caches.
     if (path === '/healthz') continue;
     test(`${path} refuses invalid parameters with a problem`, async () => {
       const operation = document.paths[path]?.get;

@@ -11,7 +11,7 @@ interface Operation {
   responses: Record<string, object>;
 }
 
-/** The schema of a parameter, as far as it says which texts are valid. */
+/** The keywords of a parameter's schema that restrict its text. */
 interface Texts {
   type?: string;
   minLength?: number;
@@ -86,7 +86,7 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
     }
   });
 
-  test('an empty parameter is refused exactly where its schema forbids it', async () => {
+  test('an empty parameter is refused exactly if its schema forbids it', async () => {
     await using server = await startServer({ search: async () => [] });
     const forbidsEmpty = ({ type, minLength = 0, items, anyOf }: Texts): boolean =>
       items !== undefined ? forbidsEmpty(items) : anyOf !== undefined || type === 'integer' || minLength > 0;
@@ -109,7 +109,7 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
     assert.equal(answer.reason, 'Unknown parameter "arch"');
   });
 
-  test('each operation has an identifier of its own', async () => {
+  test('each operation has a unique identifier', async () => {
     const { paths } = await documentOf();
     const ids = Object.values(paths).flatMap((operations) =>
       Object.values(operations).map(({ operationId }) => operationId ?? ''),
@@ -118,7 +118,7 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
     assert.equal(new Set(ids).size, ids.length, ids.join(' '));
   });
 
-  test('all problems have one schema, and the archive is binary', async () => {
+  test('all problems share one schema, and the archive is binary', async () => {
     await using server = await startServer();
     const text = (await server.get('/openapi.json')).body.toString();
     assert.equal(text.split('"violated-policies":').length, 2, 'The schema is in the document once');

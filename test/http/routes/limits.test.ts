@@ -39,7 +39,7 @@ suite('GET /api/v1/limits', { timeout: 600_000 }, () => {
     assert.ok(bytes && bytes.resetsInSeconds > 86_300 && bytes.resetsInSeconds <= 86_400);
   });
 
-  test('reports every limit, as RateLimit-Policy does', async () => {
+  test('reports every limit of RateLimit-Policy', async () => {
     const rate = { limit: 60, window: 60_000 };
     const limits = {
       ...{ rateLimit: rate, pageRateLimit: { ...rate, limit: 600 }, downloadsPerIp: 4 },
@@ -62,7 +62,7 @@ suite('GET /api/v1/limits', { timeout: 600_000 }, () => {
     );
   });
 
-  test('counts as a page, and reports what is left of these', async () => {
+  test('counts as a page, and reports the remaining requests for pages', async () => {
     await using server = await startServer({ limits: { pageRateLimit: { limit: 3, window: 60_000 } } });
     assert.equal((await limitsOf(server)).pages?.remaining, 2);
     const page = await server.get('/');

@@ -131,7 +131,7 @@ suite('a pull and a save', () => {
     });
   }
 
-  test('while a layer is unpacked, silence means nothing', async ({ mock }) => {
+  test('a pause while a layer is unpacked is not a timeout', async ({ mock }) => {
     mock.timers.enable({ apis: ['setTimeout'] });
     await using fake = await startFakeEngine(OLD);
     fake.publish('127.0.0.1:1/a:latest', ['linux/amd64']);
