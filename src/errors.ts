@@ -241,7 +241,7 @@ const CATALOGUE = {
   'http-version-unsupported': {
     status: 505,
     title: 'HTTP version not supported',
-    help: 'Use HTTP/1.1.',
+    help: 'Use HTTP version 1.1.',
   },
 } as const satisfies Record<string, { status: number; title: string; help: string }>;
 

@@ -250,7 +250,7 @@ suite('the path form', () => {
   test('myimage is unknown beside a path', () => {
     assert.throws(() => parseArchivePath('a.tar', { myimage: 'b' }), {
       code: 'parameter-unknown',
-      message: /there is platform, format/,
+      message: /Supported: platform, format/,
     });
   });
 });

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 
-/** The queue's length. Linux queues one connection more than a listener's backlog. */
+/** The backlog of the listener. Linux queues one connection more. */
 const BACKLOG = 1;
 
 /** Starts a listener with a stopped process and a full queue, so that the kernel drops each further SYN. */

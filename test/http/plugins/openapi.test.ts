@@ -80,7 +80,7 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
       ['/dl/status', '/dl/status?myimage=a&'],
     ] as const) {
       const { detail } = problemOf(await server.get(`${path}unknown=1`));
-      const [, list = ''] = /there is ([\w, ]+)\.$/.exec(detail) ?? [];
+      const [, list = ''] = /Supported: ([\w, ]+)\.$/.exec(detail) ?? [];
       const query = paths[documented]?.get?.parameters?.filter((one) => one.in === 'query') ?? [];
       assert.deepEqual(query.map(({ name }) => name).sort(), list.split(', ').sort(), documented);
     }
