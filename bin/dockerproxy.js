@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Runs the program on a Node.js that is new enough: on this one or, where it is not, on the one that came with it.
-import { existsSync, lstatSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import module, { createRequire } from 'node:module';
 import { arch, homedir, platform } from 'node:os';
 import { isAbsolute, join } from 'node:path';
@@ -29,7 +29,7 @@ function keepCompiledCode() {
   const folder = join(isAbsolute(given) ? given : join(homedir(), '.cache'), 'dockerproxy-code');
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const { uid, mode } = lstatSync(folder);
+    const { uid, mode } = statSync(folder);
     if (uid === process.getuid() && (mode & 0o022) === 0) module.enableCompileCache(folder);
   } catch {
     // Such as a file system that cannot be written to.

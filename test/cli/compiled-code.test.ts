@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { chmod, lchown, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { runOrThrow, temporaryFolder } from '../support/process.ts';
@@ -25,6 +25,18 @@ suite('compiled code', { timeout: 120_000 }, () => {
     await using home = await temporaryFolder();
     await start(home.path, { XDG_CACHE_HOME: join(home.path, 'cache') });
     assert.equal((await readdir(join(home.path, 'cache', 'dockerproxy-code'))).length, 1);
+  });
+
+  test('is stored behind a symbolic link, as systemd creates for a dynamic user', async () => {
+    await using home = await temporaryFolder();
+    const target = join(home.path, 'private');
+    await mkdir(join(home.path, '.cache'));
+    await mkdir(target, { mode: 0o700 });
+    await symlink(target, join(home.path, '.cache', 'dockerproxy-code'));
+    // systemd's link belongs to root, and its target to the dynamic user.
+    if (process.getuid?.() === 0) await lchown(join(home.path, '.cache', 'dockerproxy-code'), 1, 1);
+    await start(home.path);
+    assert.equal((await readdir(target)).length, 1);
   });
 
   test('is not stored in a folder that others can change', async () => {
