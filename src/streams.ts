@@ -35,7 +35,7 @@ export abstract class DirectStream extends Readable {
    */
   abstract sendTo(sink: Writable, inspect?: Inspect): Promise<void>;
 
-  /** Bytes that are here and were not read yet, so that reading them waits for nothing. */
+  /** Received bytes that were not read yet. Reading them never waits. */
   get ready(): number {
     return 0;
   }

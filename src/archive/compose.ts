@@ -9,9 +9,9 @@ import { createReadAheadControl, SAMPLE_MS } from './read-ahead.ts';
 
 /** How many blobs after the one that is sent are fetched ahead. */
 const AHEAD = 3;
-/** Bytes of a blob that is fetched ahead in any case: it takes longer to ask for than to fetch. */
+/** Maximum bytes of a blob that is always fetched ahead, because the request takes longer than the transfer. */
 const SMALL = 512 * 1024;
-/** Milliseconds that the first byte waits at most for the blobs after the first one to begin. */
+/** Maximum milliseconds that the first byte waits until the fetches of the next blobs have started. */
 const MOMENT_MS = 250;
 /** Errors that reading the blob later would meet again. */
 const FINAL: ReadonlySet<ErrorCode> = new Set(['size-mismatch', 'layer-unavailable']);
@@ -21,7 +21,7 @@ export interface ComposeOptions {
   readonly onFetched?: Demand['onFetched'];
   /** Maximum milliseconds that the first byte waits until the fetches of the next blobs have started; 250 if absent. */
   readonly moment?: number;
-  /** Returns milliseconds that never go back. */
+  /** Returns a monotonic time in milliseconds. */
   readonly now?: () => number;
 }
 
@@ -45,11 +45,11 @@ export function composeArchive(
   let blob: Descriptor | undefined;
   let sending: Readable | undefined;
   const control = createReadAheadControl(AHEAD);
-  /** How many of the next blobs may be fetched now. */
+  /** The number of next blobs that may be fetched now. */
   let allowed = 0;
   let timer: NodeJS.Timeout | undefined;
   const waiting = new Set<() => void>();
-  /** The next blobs, nearest first; each begins once. */
+  /** The next blobs, nearest first. Each starts only once. */
   let upcoming: { readonly content: Descriptor; readonly begin: () => Promise<void> | undefined }[] = [];
   const regulate = (): void => {
     clearTimeout(timer);
@@ -97,11 +97,11 @@ export function composeArchive(
         continue;
       }
       upcoming = blobsAhead(index, ended);
-      // Later, a connection that waits would take what fills its buffers from the blob that is sent.
+      // Start them only at the beginning. Later, filling the buffers of a waiting connection would slow the current blob.
       const begun = head === undefined ? [] : upcoming.map(({ begin }) => begin());
       const stream = await blobs.read(content, range, ended, onFetched);
       if (head !== undefined) {
-        // An error that nothing hears yet would end the process.
+        // An error without a listener would end the process.
         stream.on('error', () => {});
         await Promise.race([Promise.all(begun), delay(moment, undefined, { signal: ended, ref: false })]);
         yield* head;

@@ -1,72 +1,76 @@
-/** The progress of the blob that is sent. */
+/** The progress of the current blob, which is the one being sent. */
 export interface SendingProgress {
-  /** Milliseconds that never go back. */
+  /** A monotonic time in milliseconds. */
   readonly now: number;
-  /** Bytes of the archive that were sent. */
+  /** Bytes of the archive that are already sent. */
   readonly sent: number;
-  /** Bytes of the blob that is sent that are here and that the client has not taken. */
+  /** Bytes of the current blob that are received but not yet sent. */
   readonly ready: number;
-  /** Whether the rest of that blob is here. */
+  /** Set if the rest of the current blob is received. */
   readonly isWhole: boolean;
 }
 
 /**
- * Decides how many of the next blobs may be fetched while one is sent, so that read-ahead never slows that one down.
+ * Decides how many of the next blobs may be fetched while the current one is sent, without slowing the current one down.
  *
- * If the blob that is sent is well ahead of its client, the line to the registry is free for others; if the blob is whole,
- * for the next one. Otherwise the client waits for the registry. Then nobody knows whether another connection takes its bytes from the blob that is
- * sent, as on a shared line, or adds to them, as where a registry limits each connection. So the controller tries it for
- * a moment: one connection more, and later one less, and compares the rates at which the blob comes. The longer a level
- * proves right, the rarer the tries are.
+ * If the current blob is well ahead of its client, the line to the registry is free for other blobs. If it is complete,
+ * the line is free for the next one. Otherwise, the client waits for the registry.
+ *
+ * Then another connection may take bandwidth from the current blob, as on a shared line. Or it may add bandwidth, if the
+ * registry limits each connection. The controller therefore tries one connection more, and later one less, and compares
+ * the rates of the current blob. The longer a level proves right, the rarer the tries are.
  */
 export interface ReadAheadControl {
-  /** Begins with another blob. */
+  /** Starts with the next blob as the current one. */
   next(): void;
-  /** Returns how many of the next blobs may be fetched now. */
+  /** Returns the number of next blobs that may be fetched now. */
   update(progress: SendingProgress): number;
-  /** Whether a try is under way, which has to be ended even if no byte comes. */
+  /** Set during a try. The caller must continue to update, even without new bytes, so that the try ends. */
   readonly isTrying: boolean;
 }
 
-/** A rate is measured over so many milliseconds and about so many bytes, since both are lumpy. */
+/** Milliseconds, and approximate bytes, of one sample of a rate. Shorter samples vary too much. */
 export const SAMPLE_MS = 50;
 const SAMPLE_BYTES = 128 * 1024;
 const LONGEST_SAMPLE_MS = 1000;
-/** Samples without which a rate is not known. */
+/** Minimum samples for a reliable rate. */
 const LEAST_SAMPLES = 5;
 /**
- * Samples of a try, and after how many of them the rates have settled: what queues on the line, and what fills the buffers
- * of a connection that has to wait, still takes from it for a moment.
+ * Samples of a try, samples until the rates are stable, and samples until a clear loss is certain. The rates need time,
+ * because queued bytes, and bytes for the buffers of a waiting connection, still occupy the line for a moment.
  */
 const [TRY_SAMPLES, SETTLED_SAMPLES, CLEAR_SAMPLES] = [7, 4, 2] as const;
-/** A connection more takes a half, a third, or a quarter on a shared line; less than that is noise. */
+/**
+ * Ratios of rates that count as a loss, a clear loss, and a gain. On a shared line, one more connection costs at least a
+ * quarter. Smaller changes are noise.
+ */
 const [HARMED, CLEARLY_HARMED, GAINED] = [0.9, 0.7, 1.1] as const;
-/** Milliseconds between two tries: first, after one that has changed something, and at most. */
+/** Milliseconds between two tries: initially, after a successful one, and at most. */
 const [FIRST_HOLD_MS, SHORTEST_HOLD_MS, LONGEST_HOLD_MS] = [400, 100, 30_000] as const;
 const HOLD_GROWTH = 5;
-/** A blob is well ahead if its client takes so long for what is ready; it is so until a quarter of that is left. */
+/** A blob is well ahead if its client needs this many milliseconds for the received bytes, until a quarter is left. */
 const CUSHION_MS = 1000;
 const LEAST_CUSHION = 4 * 1024 * 1024;
 const LEFT = 0.25;
 /** The weight of the latest sample in a rate. */
 const WEIGHT = 0.5;
 
-/** @param most how many blobs are fetched ahead at most */
+/** @param most maximum number of blobs that are fetched ahead */
 export function createReadAheadControl(most: number): ReadAheadControl {
   let level = 0;
   let step: 1 | -1 = 1;
   let isRoomy = false;
-  /** Bytes a millisecond at which the blob comes, and at which the client takes it. */
+  /** Bytes per millisecond: received from the registry, and taken by the client. */
   let rate: number | undefined;
   let taking = 0;
   let sample: SendingProgress | undefined;
   let heldSince: number | undefined;
   let hold: number = FIRST_HOLD_MS;
-  /** Milliseconds before one more, or one less, is tried again. */
+  /** Milliseconds until one more, or one less, is tried again. */
   const patience = { 1: FIRST_HOLD_MS as number, [-1]: FIRST_HOLD_MS as number };
-  /** While a connection more, or less, is tried. */
+  /** Set during a try. */
   let attempt: { milliseconds: number; bytes: number } | undefined;
-  /** Since a hold or a try began. */
+  /** Samples since the start of the current hold or try. */
   let samples = 0;
 
   const startHold = (now: number, milliseconds: number): void => {
@@ -132,7 +136,7 @@ export function createReadAheadControl(most: number): ReadAheadControl {
       const wasRoomy = isRoomy;
       isRoomy = ready >= (wasRoomy || isWhole ? cushion * LEFT : cushion);
       if (wasRoomy !== isRoomy) {
-        // The rates of one say nothing of the other.
+        // The rates of one state say nothing about the other.
         rate = undefined;
         startHold(now, hold);
       }
@@ -154,7 +158,7 @@ export function createReadAheadControl(most: number): ReadAheadControl {
       }
       if (isRoomy) return most;
       const allowed = attempt === undefined ? level : level + step;
-      // The next blob alone: a connection that soon has to wait would go on to fill its buffers.
+      // Only the next blob, because a connection that soon waits would continue to fill its buffers.
       return isWhole ? Math.max(allowed, 1) : allowed;
     },
   };

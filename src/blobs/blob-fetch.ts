@@ -308,7 +308,7 @@ export class BlobFetch implements GrowingFile {
         const rehashed = start === 0 ? undefined : await this.#rehash(file, start);
         hash = rehashed;
         const stream = await source.read(blob, { start, end: blob.size }, signal);
-        // A whole blob is verified by its source.
+        // The source verifies a whole blob itself.
         const inspect = rehashed && ((chunk: Uint8Array): void => void rehashed.update(chunk));
         if (await this.#append(stream, file, start, inspect)) break;
         await this.#untilWanted();
@@ -328,7 +328,7 @@ export class BlobFetch implements GrowingFile {
     }
   }
 
-  /** Appends what comes, also what came before it fails. Returns false where no reader wanted the rest. */
+  /** Appends the received bytes, including those before a failure. Returns false if no reader wanted the rest. */
   async #append(
     stream: Readable,
     file: FileHandle,
@@ -349,7 +349,7 @@ export class BlobFetch implements GrowingFile {
     this.#appender = appender;
     this.#interruption = interruption;
     this.#regulate();
-    // While the appender holds it back, it would not notice by itself.
+    // A stream that waits for the appender would not notice the abort itself.
     addAbortSignal(AbortSignal.any([this.#abandoned.signal, interruption.signal]), stream);
     try {
       await send(stream, appender, inspect);

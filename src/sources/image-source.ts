@@ -29,7 +29,7 @@ export interface ArchiveRequest {
   readonly onProgress?: (progress: Progress) => void;
   /** Called once before more than a handful of upstream requests are sent; throws to end the work. */
   readonly onCostly?: (() => Promise<void>) | undefined;
-  /** The client, which holds only a share of the memory for metadata; absent where only one client exists. */
+  /** The client, whose share of the memory for metadata is limited; absent if there is only one client. */
   readonly client?: string | undefined;
 }
 

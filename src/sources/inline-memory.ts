@@ -44,7 +44,7 @@ const SHARE_OF_CLIENT = 0.5;
 interface Shared {
   readonly layout: Layout;
   readonly bytes: number;
-  /** Requests under way, by client. A client's first one counts for it. */
+  /** Requests in flight, by client. The layout counts once for each client, from its first request. */
   readonly requests: Map<string | undefined, number>;
 }
 

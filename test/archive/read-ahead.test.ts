@@ -20,10 +20,10 @@ interface Links {
 
 const never: ReadAheadControl = { next() {}, update: () => 0, isTrying: false };
 
-/** Milliseconds of the line that a connection takes while it waits, into buffers of the system. */
+/** Milliseconds of the line that a waiting connection uses to fill the system's buffers. */
 const PARKED_MS = 25;
 
-/** Sends blobs over links that are simulated; returns the seconds that this takes, and the bytes fetched ahead. */
+/** Sends blobs over simulated links. Returns the seconds, and the bytes fetched ahead. */
 function simulate(links: Links, sizes: readonly number[], control = createReadAheadControl(MOST)) {
   const { noise = () => 1 } = links;
   const fetched = sizes.map(() => 0);
@@ -70,7 +70,7 @@ const layers = Array.from({ length: 7 }, () => 75 * MB);
 const noisy = (milliseconds: number): number =>
   1 + 0.15 * Math.sin(milliseconds * 0.7) * Math.cos(milliseconds * 0.13);
 
-suite('reading ahead', () => {
+suite('read-ahead', () => {
   for (const [name, links] of [
     ['links as fast as each other', { line: 40 * MB, connection: 1000 * MB, client: 40 * MB }],
     ['links as fast as each other, slow', { line: MB, connection: 1000 * MB, client: MB }],
@@ -88,7 +88,7 @@ suite('reading ahead', () => {
       },
     ],
   ] as const) {
-    test(`takes at most 3 % from the blob that is sent: ${name}`, () => {
+    test(`costs the current blob at most 3 %: ${name}`, () => {
       const sizes = links.line === MB ? layers.map((size) => size / 10) : layers;
       const without = simulate(links, sizes, never).seconds;
       const { seconds } = simulate(links, sizes);
@@ -100,7 +100,7 @@ suite('reading ahead', () => {
   }
 
   for (const connection of [10, 15, 20]) {
-    test(`gains where a registry limits each connection to ${connection} of the client's 40 MB/s`, () => {
+    test(`gains if a registry limits each connection to ${connection} of the client's 40 MB/s`, () => {
       const links = { line: 1000 * MB, connection: connection * MB, client: 40 * MB };
       const without = simulate(links, layers, never).seconds;
       const all: ReadAheadControl = { next() {}, update: () => MOST, isTrying: false };
@@ -110,20 +110,20 @@ suite('reading ahead', () => {
     });
   }
 
-  test('uses as many connections as the line has room for', () => {
+  test('uses as many connections as the line can carry', () => {
     const links = { line: 40 * MB, connection: 18 * MB, client: 200 * MB };
     const without = simulate(links, layers, never).seconds;
     const { seconds } = simulate(links, layers);
     assert.ok(seconds <= without * 0.6, `${seconds} of ${without} s`);
   });
 
-  test('goes on while a slow client has enough to take', () => {
+  test('continues while a slow client has enough received bytes', () => {
     const links = { line: 40 * MB, connection: 1000 * MB, client: 2 * MB };
     const { ahead } = simulate(links, layers);
     assert.ok(ahead >= 5 * 75 * MB, `${ahead} bytes`);
   });
 
-  test('ends a try that stops the blob, though no byte comes', () => {
+  test('ends a try that stalls the current blob, even without new bytes', () => {
     const control = createReadAheadControl(MOST);
     let now = BEGIN;
     for (; !control.isTrying; now += STEP_MS)

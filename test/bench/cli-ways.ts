@@ -9,12 +9,12 @@ import { residentBytes } from './server-meter.ts';
 import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
-/** Starts that are measured as one: the kernel counts in hundredths of a second, and a process may take less. */
+/** Starts per measurement. The kernel counts in hundredths of a second, and a process may take less. */
 const STARTS = 10;
-/** Milliseconds after which a server that nothing asks has done what belongs to its start. */
+/** Milliseconds after which an idle server has completed its startup. */
 const IDLE_MS = 5_000;
 
-/** The command line, as its package has it, beside an empty program and skopeo. */
+/** Compares the packaged command line with an empty program and skopeo. */
 export function cliWays(stage: Stage, repetitions: number): Way[] {
   const { program, small } = stage.commandLine;
   const node = process.execPath;
@@ -48,7 +48,7 @@ export function cliWays(stage: Stage, repetitions: number): Way[] {
   ];
 }
 
-/** Runs a command several times. A word of it may have the number of its run: `$i`. */
+/** Runs a command several times. `$i` in a word becomes the number of the run. */
 async function startMany(
   { signal, commandLine: { env } }: Stage,
   id: RowId,
@@ -89,7 +89,7 @@ async function saveAll({ signal, commandLine, registry, image }: Stage): Promise
   ];
 }
 
-/** What the processes of a server hold while nothing is asked of them. */
+/** Measures the memory of the processes of an idle server. */
 export function idleWays(stage: Stage): Way[] {
   return ([1, 2] as const).map((workers) => {
     const id = workers === 1 ? 'dockerproxy-idle' : 'dockerproxy-idle-2';

@@ -7,11 +7,11 @@ import { push } from '../support/push.ts';
 import type { Registry } from '../support/registry.ts';
 import { platform } from './bench-image.ts';
 
-/** DockerProxy's command line as its package has it, and a small image for it. */
+/** The packaged command line of DockerProxy, and a small image for it. */
 export interface CommandLine {
   /** The path of `dockerproxy`. */
   program: string;
-  /** With a home folder of its own, where compiled code is kept. */
+  /** The environment, with a separate home folder, which keeps the compiled code. */
   env: NodeJS.ProcessEnv;
   /** The repository of an image of a megabyte. */
   small: string;

@@ -7,13 +7,13 @@ import { asOneImage } from './measure-server.ts';
 import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
-/** Bytes a second. */
+/** Bytes per second. */
 const CLIENT = 40e6;
 
 interface Shape {
   readonly registry: LinkRates;
   readonly proxy: RowId;
-  /** The blobs one after the other, which is what a download without read-ahead costs. */
+  /** Fetches the blobs one after the other, as a download without read-ahead does. */
   readonly blobs: RowId;
 }
 

@@ -49,7 +49,7 @@ suite('HEAD', { timeout: 120_000 }, () => {
     { 'if-match': '"other"' },
   ];
   for (const path of paths) {
-    test(`of ${path} has the status and headers of GET`, async () => {
+    test(`${path} has the status and headers of GET`, async () => {
       for (const headers of kinds) {
         const [get, head] = [await server.get(path, headers), await server.send('HEAD', path, headers)];
         assert.equal(head.status, get.status, path);

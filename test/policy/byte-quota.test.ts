@@ -69,7 +69,7 @@ suite('bytes a day', () => {
     assert.equal((await quota.read('other')).value, 0);
   });
 
-  test('of an archive count once if they are both fetched for the client and sent', async () => {
+  test('count once for an archive if they are both fetched for the client and sent', async () => {
     const { quota } = start();
     const first = await quota.admit('c', whole('a', 900));
     first.fetched(300);

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** Bytes a second; without limit where absent. */
+/** Rates in bytes per second; unlimited if absent. */
 export interface LinkRates {
-  /** Of all connections together, which share it evenly. */
+  /** The rate of all connections together, which share it evenly. */
   readonly line?: number;
   readonly connection?: number;
 }
@@ -16,7 +16,7 @@ export interface ShapedLink extends AsyncDisposable {
 
 const SLICE = 32 * 1024;
 
-/** A TCP proxy that sends what comes back from its target no faster than the rates. */
+/** A TCP proxy that limits the rate of the responses from its target. */
 export async function startShapedLink(target: string, { line, connection }: LinkRates): Promise<ShapedLink> {
   const { hostname, port } = new URL(target);
   const shared = rateLimit(line);
@@ -54,20 +54,20 @@ async function send(source: Socket, sink: Socket, limits: readonly Take[]): Prom
     for (let at = 0; at < chunk.length; at += SLICE) {
       const slice = chunk.subarray(at, at + SLICE);
       for (const take of limits) await take(slice.length);
-      // Only what the client has room for takes from the line.
+      // Only bytes that the client can accept use the line.
       if (!sink.write(slice)) await once(sink, 'drain');
     }
   }
   sink.end();
 }
 
-/** Lets bytes pass at a rate, in the order in which they are asked for. */
+/** Passes bytes at a rate, in the order of the requests. */
 function rateLimit(rate: number | undefined): Take {
   if (rate === undefined) return async () => {};
   let free = 0;
   return async (bytes) => {
     const now = performance.now();
-    // What a busy machine delays is made up for; a pause of the sender is not.
+    // Catch up after delays of a busy machine, but not after pauses of the sender.
     free = Math.max(free, now - 50) + (bytes / rate) * 1000;
     if (free - now > 1) await pause(free - now);
   };
