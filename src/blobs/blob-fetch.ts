@@ -10,7 +10,7 @@ import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
 import { send } from '../streams.ts';
-import { type BlobFiles, isSealed, isUsable, lockOf, openExisting, wantedOf } from './blob-files.ts';
+import { type BlobFiles, isSealed, isUsable, lockOf, openExisting, roomFor, wantedOf } from './blob-files.ts';
 import { FileAppender } from './file-appender.ts';
 import { tryLock } from './file-lock.ts';
 import { type GrowingFile, StorageFailure } from './growing-file.ts';
@@ -73,6 +73,9 @@ export class BlobFetch implements GrowingFile {
   readonly #readAhead: number;
   /** Set while this process writes. */
   #appender: FileAppender | undefined;
+  /** Bytes of the blob for which the cache has room. */
+  #room = 0;
+  #isMakingRoom = false;
   #wantedPoll: NodeJS.Timeout | undefined;
   #wantedPollMs = POLL_MS;
   /** Closes the connection, until readers want more. */
@@ -167,9 +170,10 @@ export class BlobFetch implements GrowingFile {
     if (this.#appender === undefined && this.#goOn === undefined) return;
     let reach = this.#reach();
     if (this.#received >= reach) reach = Math.max(reach, this.#wantedElsewhere());
+    const limit = Math.min(reach, this.#room);
     // Without a limit for the last bytes, because the response ends only after all of it is read.
     if (this.#appender !== undefined)
-      this.#appender.limit = reach >= this.#options.blob.size ? Number.POSITIVE_INFINITY : reach;
+      this.#appender.limit = limit >= this.#options.blob.size ? Number.POSITIVE_INFINITY : limit;
     const isUnwanted = reach <= BEGINNING && this.#received >= WORTH_CLOSING;
     if (isUnwanted) this.#closing ??= setTimeout(() => this.#interruption?.abort(), UNWANTED_MS).unref();
     else this.#keepConnection();
@@ -296,7 +300,8 @@ export class BlobFetch implements GrowingFile {
       // A new file: who follows must see that it is not the one that was there.
       await rm(path, { force: true });
       const occupy = async (): Promise<void> => (await openToWrite()).close();
-      if (!(await room.reserve(blob.size, occupy))) throw new StorageFailure('The cache has no room');
+      const first = roomFor(0, blob.size);
+      if (!(await room.reserve(first, occupy, blob.size))) throw noRoom();
     }
 
     const file = await openToWrite();
@@ -305,6 +310,7 @@ export class BlobFetch implements GrowingFile {
       let hash: Hash | undefined;
       for (;;) {
         const { size: start } = await file.stat();
+        this.#room = Math.max(this.#room, roomFor(start, blob.size));
         const rehashed = start === 0 ? undefined : await this.#rehash(file, start);
         hash = rehashed;
         const stream = await source.read(blob, { start, end: blob.size }, signal);
@@ -341,6 +347,7 @@ export class BlobFetch implements GrowingFile {
       this.#payer(last)?.onFetched?.(end - last);
       last = end;
       this.#advance(end);
+      this.#makeRoom();
       this.#regulate();
     };
     const appender = new FileAppender({ file, position, buffers: this.#options.buffers, onAppended });
@@ -348,6 +355,7 @@ export class BlobFetch implements GrowingFile {
     written.catch((error: Error) => stream.destroy(error));
     this.#appender = appender;
     this.#interruption = interruption;
+    this.#makeRoom();
     this.#regulate();
     // A stream that waits for the appender would not notice the abort itself.
     addAbortSignal(AbortSignal.any([this.#abandoned.signal, interruption.signal]), stream);
@@ -365,6 +373,19 @@ export class BlobFetch implements GrowingFile {
       appender.end();
       await written;
     }
+  }
+
+  /** Makes room for what comes next. Ends the fetch where the cache has none. */
+  async #makeRoom(): Promise<void> {
+    const { blob, room } = this.#options;
+    const wanted = roomFor(this.#received, blob.size);
+    if (this.#isMakingRoom || wanted <= this.#room) return;
+    this.#isMakingRoom = true;
+    const hasRoom = await room.reserve(wanted - this.#room, async () => {}).catch(() => false);
+    this.#isMakingRoom = false;
+    if (!hasRoom) return void this.#appender?.destroy(noRoom());
+    this.#room = wanted;
+    this.#regulate();
   }
 
   /** Opens what an earlier fetch has left, or another process is writing; undefined where that is of no use. */
@@ -473,6 +494,10 @@ export class BlobFetch implements GrowingFile {
     this.#file = undefined;
     file.close().catch(() => {});
   }
+}
+
+function noRoom(): StorageFailure {
+  return new StorageFailure('The cache has no room');
 }
 
 async function unlessAborted(wanted: Promise<void>, signal: AbortSignal): Promise<void> {

@@ -43,6 +43,8 @@ export interface BlobFilesOptions {
   readonly onDamage: (digest: Digest) => void;
 }
 
+/** Bytes that an incoming file has room for at first. */
+const FIRST_ROOM = 16 * 1024 * 1024;
 /** Seconds. Access times closer to each other than this are not worth a write. */
 const ACCESS_PRECISION_S = 1;
 
@@ -123,6 +125,19 @@ export function lockOf(incomingPath: string): string {
  */
 export function wantedOf(incomingPath: string): string {
   return `${incomingPath}.wanted`;
+}
+
+/**
+ * Returns how many bytes of the cache an incoming file takes: twice as many as came, rounded up. A manifest may state
+ * any size, and so a file takes no more before its bytes come.
+ *
+ * @param written bytes that came
+ * @param size bytes of the whole blob
+ */
+export function roomFor(written: number, size: number): number {
+  let room = FIRST_ROOM;
+  while (room <= 2 * written) room *= 2;
+  return Math.min(room, size);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { readdir, rm, stat, statfs } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type BlobFiles, isMissing, lockOf } from './blob-files.ts';
+import { type BlobFiles, isMissing, lockOf, roomFor } from './blob-files.ts';
 import { type FileLock, tryLock } from './file-lock.ts';
 import { readTally, type Tally, writeTally } from './tally.ts';
 
@@ -12,8 +12,9 @@ export interface Room {
    * room, and get it one after the other.
    *
    * @param occupy makes the file that stands for the bytes, before anyone else gets room
+   * @param promised bytes that it may need in all; false where an empty cache would lack the room for them
    */
-  reserve(bytes: number, occupy: () => Promise<void>): Promise<boolean>;
+  reserve(bytes: number, occupy: () => Promise<void>, promised?: number): Promise<boolean>;
 }
 
 export interface RoomOptions {
@@ -63,14 +64,18 @@ export function createRoom({ files: { folder }, limit, isInUse }: RoomOptions): 
   /** On a full disk it may be lost: then the files are counted the next time. */
   const write = (tally: Tally): Promise<void> => writeTally(tallyPath, tally).catch(() => {});
 
-  const reserveAlone = async (bytes: number, occupy: () => Promise<void>): Promise<boolean> => {
+  const reserveAlone = async (
+    bytes: number,
+    occupy: () => Promise<void>,
+    promised: number,
+  ): Promise<boolean> => {
     let tally = await readTally(tallyPath);
     let free = await freeBytes(folder);
     if (tally === undefined || tally.bytes + bytes > limit || bytes > free) {
       tally = { bytes: await makeRoom(bytes, free), counted: Date.now() };
       free = await freeBytes(folder);
     }
-    const hasRoom = tally.bytes + bytes <= limit && bytes <= free;
+    const hasRoom = tally.bytes + bytes <= limit && bytes <= free && promised <= tally.bytes + free;
     if (hasRoom) await occupy();
     const now = { ...tally, bytes: tally.bytes + (hasRoom ? bytes : 0) };
     await write(now);
@@ -131,9 +136,9 @@ export function createRoom({ files: { folder }, limit, isInUse }: RoomOptions): 
   };
 
   return {
-    reserve(bytes, occupy) {
-      if (bytes > limit) return Promise.resolve(false);
-      const reservation = turn.then(() => alone(() => reserveAlone(bytes, occupy)));
+    reserve(bytes, occupy, promised = bytes) {
+      if (promised > limit) return Promise.resolve(false);
+      const reservation = turn.then(() => alone(() => reserveAlone(bytes, occupy, promised)));
       turn = reservation.catch(() => {});
       return reservation;
     },
@@ -158,7 +163,7 @@ function sumOf(held: readonly Held[]): number {
 }
 
 /**
- * Every file that counts; an incoming one with the bytes that it will have, which its name says. Incoming files are
+ * Every file that counts; an incoming one with the bytes that were reserved for it. Incoming files are
  * looked at first: one that gets its final name meanwhile is then seen at least once.
  */
 async function list(folder: string): Promise<Held[]> {
@@ -219,6 +224,7 @@ async function measureIncoming(path: string): Promise<Held | undefined> {
   const [, promised] = /\.(\d+)$/.exec(path) ?? [];
   if (promised === undefined) return undefined;
   const { size, mtimeMs } = await stat(path).catch(() => ({ size: 0, mtimeMs: Date.now() }));
-  // A saved image may become larger than was thought.
-  return { path, bytes: Math.max(Number(promised), size), used: mtimeMs };
+  // A saved image has room for what was expected, and may become larger.
+  const room = basename(path).startsWith('spool-') ? Number(promised) : roomFor(size, Number(promised));
+  return { path, bytes: Math.max(room, size), used: mtimeMs };
 }

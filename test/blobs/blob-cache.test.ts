@@ -932,6 +932,16 @@ suite('eviction', () => {
     hit.destroy();
   });
 
+  test('a size that a manifest states, and of which no byte comes, removes nothing', async () => {
+    await using setup = await sampleCache({ limit: 1024 * MIB });
+    const reader = setup.cache.before(memorySource(a), REGISTRY);
+    await keep(setup, reader, a);
+    await age(setup, a);
+    const stated = { ...b.descriptor, size: 1024 * MIB - 1 };
+    await assert.rejects(download(reader, { ...b, descriptor: stated }), { code: 'layer-unavailable' });
+    assert.equal(await has(setup, a), true);
+  });
+
   test('a blob that finds no room passes through and is kept the next time, when there is some', async () => {
     await using setup = await sampleCache({ limit });
     const source = memorySource(a, b, c);

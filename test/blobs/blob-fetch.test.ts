@@ -137,6 +137,47 @@ suite('one fetch of one blob', () => {
   });
 });
 
+suite('the room of a fetch', () => {
+  const FIRST = 16 * 1024 * 1024;
+  const large = sampleBlob(FIRST + 1024 * 1024, 'room');
+  /** Counts what is reserved, and has room for the first bytes or for all. */
+  const countingRoom = (hasAll: boolean) => {
+    const reserved: number[] = [];
+    const room: Room = {
+      reserve: async (bytes, occupy) => {
+        reserved.push(bytes);
+        await occupy();
+        return hasAll || reserved.length === 1;
+      },
+    };
+    return { room, reserved };
+  };
+
+  test('is made as the bytes come', async () => {
+    const gate = Promise.withResolvers<void>();
+    const source = memorySource(large);
+    source.behave(() => ({ hold: { at: FIRST / 4, until: gate.promise } }));
+    const { room, reserved } = countingRoom(true);
+    await using setup = await begin(source, room, 2 ** 28, large);
+    await setup.join(atStart());
+    await waitFor(() => setup.fetch.received === FIRST / 4);
+    assert.deepEqual(reserved, [FIRST]);
+    gate.resolve();
+    await waitFor(() => setup.ends.length === 1);
+    assert.deepEqual(setup.ends, [undefined]);
+    assert.deepEqual(reserved, [FIRST, 1024 * 1024]);
+  });
+
+  test('ends the fetch where it runs out', async () => {
+    const { room } = countingRoom(false);
+    await using setup = await begin(memorySource(large), room, 2 ** 28, large);
+    await setup.join(atStart());
+    await waitFor(() => setup.ends.length === 1);
+    assert.ok(setup.ends[0] instanceof StorageFailure);
+    assert.ok(setup.fetch.received < large.descriptor.size);
+  });
+});
+
 /** Maximum bytes in flight when a fetch stops. */
 const SLACK = 512 * 1024;
 

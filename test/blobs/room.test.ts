@@ -12,6 +12,7 @@ import { temporaryFolder, waitFor } from '../support/process.ts';
 import { filesIn, TALLY_FILE } from './samples.ts';
 
 const MINUTE_MS = 60_000;
+const MIB = 1024 * 1024;
 
 interface Setup extends AsyncDisposable {
   readonly folder: string;
@@ -127,6 +128,24 @@ suite('room in the cache', () => {
     await setup.add('blobs/sha256/00/a', 300, 50);
     assert.equal(await setup.room.reserve(200, nothing), true);
     assert.equal(await setup.left(), 'a');
+  });
+
+  test('an incoming file counts with twice its bytes, and those of a saved image with all that are expected', async () => {
+    await using setup = await setUp(1000 * MIB);
+    await setup.add(`incoming/sha256-aa.${900 * MIB}`, 0, 0);
+    await setup.add(`incoming/sha256-bb.${900 * MIB}`, 100 * MIB, 0);
+    assert.equal(await setup.room.reserve(729 * MIB, nothing), false);
+    assert.equal(await setup.room.reserve(728 * MIB, nothing), true);
+    await setup.add(`incoming/spool-aa.${900 * MIB}`, 0, 0);
+    assert.equal(await setup.room.reserve(101 * MIB, nothing), false);
+  });
+
+  test('is not made for what would not fit into an empty cache', async () => {
+    await using setup = await setUp(1000);
+    await setup.add('blobs/sha256/00/a', 900, 60);
+    assert.equal(await setup.room.reserve(200, nothing, 1001), false);
+    assert.equal(await setup.left(), 'a');
+    assert.equal(await setup.room.reserve(200, nothing, 1000), true);
   });
 
   test('an incoming file counts with the bytes that it will have', async () => {
