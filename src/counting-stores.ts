@@ -27,7 +27,8 @@ export function openCountingStore(
         { err },
         `Cannot count limits in Redis; counting them on this machine alone: ${err.message}`,
       ),
-    onReturn: () => logger.warn('Counting limits in Redis again, including the counts from meanwhile'),
+    onReturn: () =>
+      logger.warn('Counting limits in Redis again, including the usage counted in the meantime'),
     now: Date.now,
     caches,
   });

@@ -306,7 +306,7 @@ export const SCHEMA = {
     section: 'clients',
     type: oneOf('sqlite', 'memory'),
     default: 'sqlite',
-    doc: 'Storage of the usage counters of all limits: sqlite (a file in STATE_DIR, shared by all processes and kept across restarts) or memory (separate in each process). With --redis-url, used only while Redis is unreachable.',
+    doc: 'Storage of the counters of all limits: sqlite (a file in STATE_DIR, shared by all processes) or memory (separate in each process). sqlite keeps the counters across restarts. With --redis-url, used only while Redis is unreachable.',
   },
   cacheSize: {
     section: 'cache',
@@ -348,7 +348,7 @@ export const SCHEMA = {
     section: 'engine',
     type: registryTables,
     default: '',
-    doc: 'Mirrors of registries, tried in order before the registry itself. In the file: a table per registry, with mirrors and ca. ca lists PEM files of certificate authorities that are trusted only for this registry and its mirrors. Only with --source registry.',
+    doc: 'Mirrors of registries, tried in order before the registry itself. In the file, each registry is a table with mirrors and ca, a list of PEM files. These certificate authorities are trusted only for the registry and its mirrors. Only with --source registry.',
     fileExample: { 'docker.io': { mirrors: ['https://mirror.lan:5000'], ca: ['/etc/dockerproxy/ca.pem'] } },
   },
   certsDir: {
