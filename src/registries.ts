@@ -3,7 +3,12 @@ import { readHosts } from './config/registry-hosts.ts';
 import type { Config } from './config/schema.ts';
 import { createMemoryCaches } from './memory-caches.ts';
 import { alsoTrusting, type Guard } from './net/guard.ts';
-import { createHttpClient, type HttpClient, type HttpClientOptions } from './net/http-client.ts';
+import {
+  createHttpClient,
+  createLargeBodyGate,
+  type HttpClient,
+  type HttpClientOptions,
+} from './net/http-client.ts';
 import type { Reference } from './oci/reference.ts';
 import { type RegistryHost, registryOrigin, repositoryAt } from './oci/registry-host.ts';
 import type { Allowlist } from './policy/allowlist.ts';
@@ -47,7 +52,8 @@ const MIRROR_PATIENCE_MS = 10_000;
  */
 export function openRegistries(config: Config, options: RegistriesOptions): Registries {
   const { guard, credentials, allowlist, logger, admit, ...http } = options;
-  const { mirrorPatience = MIRROR_PATIENCE_MS, ...common } = http;
+  const { mirrorPatience = MIRROR_PATIENCE_MS, ...given } = http;
+  const common = { ...given, largeBodies: createLargeBodyGate() };
   const insecure = new Set(config.insecureRegistries);
   const hostsOf = readHosts(config);
   const clients: HttpClient[] = [];

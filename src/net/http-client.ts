@@ -12,6 +12,7 @@ import Agent from 'undici/lib/dispatcher/agent.js';
 import Pool from 'undici/lib/dispatcher/pool.js';
 import { nodeTls } from '../builtins.ts';
 import { CatalogueError } from '../errors.ts';
+import { createGate, type Gate } from '../gate.ts';
 import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import { type HostTls, PLAIN_TLS } from '../oci/registry-host.ts';
 import { trustSystemAuthorities } from '../system-authorities.ts';
@@ -58,6 +59,8 @@ export interface HttpResponse {
   readonly body: Readable;
   /** Gives back the memory of a chunk of the body, see {@link ReadBuffers.release}; nobody has to. */
   release(chunk: Uint8Array): void;
+  /** Runs work that holds a large body in memory when there is room for it; at once where absent. */
+  readonly holdLarge?: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
 /** The one way out: every request, every redirect and every connection passes the guard. */
@@ -92,6 +95,8 @@ export interface HttpClientOptions {
   readonly onAnswer?: (host: string, status: number | undefined, header: HttpResponse['header']) => void;
   /** The list of in-memory caches. */
   readonly caches?: MemoryCaches;
+  /** Bounds the large bodies that are read at once; see {@link createLargeBodyGate}. The client's own where absent. */
+  readonly largeBodies?: Gate;
 }
 
 /** What is for one origin alone, and goes nowhere else on a redirect. */
@@ -116,6 +121,20 @@ const READ_BUFFERS_KEPT = 1024 * 1024;
 
 type ProxyAgentClass = typeof import('undici').ProxyAgent;
 
+/** Bytes. Larger bodies of metadata are rare: most manifests have 20 kB, and the largest real indexes some 200 kB. */
+const SMALL_BODY = 256 * 1024;
+/** Bytes that are reserved for a body of unknown length. */
+const FIRST_BODY = 16 * 1024;
+const LARGE_BODIES_AT_ONCE = 2;
+
+/**
+ * Bounds the memory of large bodies of metadata while they are read. Strangers choose their number, and what counts a
+ * body once it is read comes too late for many at once. Clients of one process share it.
+ */
+export function createLargeBodyGate(): Gate {
+  return createGate(LARGE_BODIES_AT_ONCE);
+}
+
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { guard, userAgent, own, idleTimeout = DEFAULT_IDLE_TIMEOUT, onAnswer = () => {} } = options;
   const { findProxy = () => undefined } = options;
@@ -130,7 +149,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     allowH2: false,
   };
   const uptime = (): number => performance.now();
-  const { caches = createMemoryCaches(uptime) } = options;
+  const { caches = createMemoryCaches(uptime), largeBodies = createLargeBodyGate() } = options;
   const { onread, release } = createReadBuffers(READ_BUFFERS_KEPT, uptime, caches);
   const breaks = createBreakWatch();
   /** Origins whose responses the parser refuses unless they are repaired. */
@@ -222,7 +241,9 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         };
         response.body.once('error', noteOdd);
         onAnswer(host, response.statusCode, header);
-        return { status: response.statusCode, method, url: hop.url, header, body: response.body, release };
+        const { statusCode: status, body: stream } = response;
+        const holdLarge = <T>(work: () => Promise<T>): Promise<T> => largeBodies.run(work, signal);
+        return { status, method, url: hop.url, header, body: stream, release, holdLarge };
       } catch (error) {
         if (!signal.aborted) onAnswer(host, undefined, () => undefined);
         throw error;
@@ -283,28 +304,49 @@ const GZIP_MAGIC = Buffer.from([0x1f, 0x8b]);
  * @throws CatalogueError `registry-failed` past the limit, and where it cannot be unpacked
  */
 export async function readBody(response: HttpResponse, limit: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
+  const { holdLarge = <T>(work: () => Promise<T>): Promise<T> => work() } = response;
+  const iterator = (response.body as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+  const stated = response.method === 'HEAD' ? 0 : Number(response.header('content-length') ?? 0);
+  let body: Buffer = Buffer.allocUnsafeSlow(Math.min(stated || FIRST_BODY, SMALL_BODY, limit));
   let length = 0;
-  try {
-    for await (const chunk of response.body as AsyncIterable<Buffer>) {
-      length += chunk.length;
-      if (length > limit) {
-        throw new CatalogueError(
-          'registry-failed',
-          `${response.url.host} sent more than ${limit} bytes of metadata.`,
-          { isFinal: true },
-        );
-      }
-      chunks.push(chunk);
+  const add = (chunk: Buffer): void => {
+    if (length + chunk.length > body.length) {
+      const wanted = Math.max(length + chunk.length, Math.min(stated || 2 * body.length, limit));
+      body = Buffer.concat([body.subarray(0, length)], wanted);
     }
+    length += chunk.copy(body, length);
+    response.release(chunk);
+  };
+  /** Reads at most one chunk more than these bytes. Returns whether the body has ended. */
+  const readTo = async (bytes: number): Promise<boolean> => {
+    while (length <= bytes) {
+      const { done, value } = await iterator.next();
+      if (done === true) return true;
+      if (length + value.length > limit) throw tooLong(response, limit);
+      add(value);
+    }
+    return false;
+  };
+  try {
+    const isSmall = await readTo(SMALL_BODY);
+    if (!isSmall) await holdLarge(() => readTo(limit));
   } catch (error) {
+    response.body.destroy();
     throw upstreamError(error, response.url.host, { isFinal: response.method === 'POST' });
   }
   // undici reuses the connection one turn of the event loop later; an earlier request would open another one.
   await immediate();
-  const bytes = Buffer.concat(chunks);
+  const bytes = body.subarray(0, length);
   const isPacked = /^(?:x-)?gzip$/i.test(response.header('content-encoding') ?? '');
-  return isPacked && bytes.subarray(0, 2).equals(GZIP_MAGIC) ? unpacked(bytes, response, limit) : bytes;
+  if (!isPacked || !bytes.subarray(0, 2).equals(GZIP_MAGIC)) return bytes;
+  // A small body may become a large one.
+  return holdLarge(() => unpacked(bytes, response, limit));
+}
+
+function tooLong({ url }: HttpResponse, limit: number): CatalogueError {
+  return new CatalogueError('registry-failed', `${url.host} sent more than ${limit} bytes of metadata.`, {
+    isFinal: true,
+  });
 }
 
 async function unpacked(bytes: Buffer, { url }: HttpResponse, limit: number): Promise<Buffer> {

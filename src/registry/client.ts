@@ -185,7 +185,8 @@ export function createRegistryClient({
       // The body is decompressed already.
       const header: HttpResponse['header'] = (name) =>
         name === 'content-encoding' ? undefined : response.header(name);
-      return { ...response, header, body: Readable.from([bytes]) };
+      const { holdLarge: _, ...rest } = response;
+      return { ...rest, header, body: Readable.from([bytes]) };
     };
     return retrying(budget, work, deadline);
   };

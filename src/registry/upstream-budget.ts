@@ -154,6 +154,7 @@ async function admit(innermost: Budget | undefined): Promise<void> {
   for (const budget of lineage(innermost)) {
     const { limits, spent, onCostly } = budget;
     if (spent.requests >= limits.requests) throw tooCostly('requests', limits.requests);
+    refuseOverspent(budget);
     if (spent.requests < FREE_REQUESTS) continue;
     budget.admission ??= onCostly?.();
     await budget.admission;
@@ -164,8 +165,14 @@ function take(innermost: Budget, cost: Cost): void {
   for (const { limits, spent } of lineage(innermost)) {
     for (const row of ['bytes', 'manifests', 'blobs'] as const) {
       spent[row] += cost[row] ?? 0;
-      if (spent[row] > limits[row]) throw tooCostly(row, limits[row]);
     }
+    refuseOverspent({ limits, spent });
+  }
+}
+
+function refuseOverspent({ limits, spent }: Pick<Budget, 'limits' | 'spent'>): void {
+  for (const row of ['bytes', 'manifests', 'blobs'] as const) {
+    if (spent[row] > limits[row]) throw tooCostly(row, limits[row]);
   }
 }
 

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import type { LookupAddress } from 'node:dns';
 import { once } from 'node:events';
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type RequestListener, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
 import type { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
+import type { Gate } from '../../src/gate.ts';
 import { createGuard, type Guard } from '../../src/net/guard.ts';
 import {
   ANYONE,
   createHttpClient,
+  createLargeBodyGate,
   drain,
   type HttpClient,
   type HttpClientOptions,
@@ -652,5 +654,47 @@ suite('an abort ends the upstream request at once', () => {
     await using http = clientFor([origin]);
     await assert.rejects(http.request(new URL(origin), {}, AbortSignal.abort()), { name: 'AbortError' });
     assert.equal(requests, 0);
+  });
+});
+
+suite('large bodies of metadata', () => {
+  test('are read two at a time, beside small ones', async () => {
+    const large = Buffer.alloc(1024 * 1024, 'x');
+    const waiting: ServerResponse[] = [];
+    const server = createServer(({ url }, response) => {
+      if (url === '/small') return void response.end(large.subarray(0, 100_000));
+      // The rest comes once all of them have begun.
+      response.write(large.subarray(0, 300_000));
+      waiting.push(response);
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const inner = createLargeBodyGate();
+    let held = 0;
+    let most = 0;
+    const largeBodies: Gate = {
+      run: (work, signal) =>
+        inner.run(async () => {
+          held += 1;
+          most = Math.max(most, held);
+          return work().finally(() => {
+            held -= 1;
+          });
+        }, signal),
+    };
+    const http = createHttpClient({ guard: createGuard([origin]), userAgent: 'test', largeBodies });
+    const read = async (path: string): Promise<Buffer> =>
+      readBody(await http.request(new URL(path, origin), {}, new AbortController().signal), 2 * large.length);
+    try {
+      const bodies = Array.from({ length: 6 }, (_, at) => read(`/large/${at}`));
+      await waitFor(() => waiting.length === 6 && held === 2, { what: 'two large bodies' });
+      assert.equal((await read('/small')).length, 100_000);
+      for (const response of waiting) response.end(large.subarray(300_000));
+      for (const body of await Promise.all(bodies)) assert.ok(body.equals(large));
+      assert.equal(most, 2);
+    } finally {
+      await http.close();
+      server.close();
+    }
   });
 });
