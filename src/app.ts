@@ -69,7 +69,7 @@ export interface AppPorts {
 }
 
 /** Milliseconds between samples. Memory can grow by tens of megabytes meanwhile; load shedding allows for that. */
-const PRESSURE_INTERVAL_MS = 1000;
+const PRESSURE_INTERVAL_MS = 250;
 
 /**
  * Puts the parts together.
@@ -96,7 +96,10 @@ export async function createApp(
     ...(redis && { isRedisConnected: () => redis.isConnected }),
     ...(config.cacheSize > 0 && { freeBytes: () => freeBytesOf(config.cacheDir).catch(() => undefined) }),
   });
-  const images = await openImages(config, environment, access, { meter: metrics, redis, caches });
+  const images = await openImages(config, environment, access, {
+    ...{ meter: metrics, redis, caches },
+    memory: environment.memoryLimit / workers,
+  });
   const search = createSearch(config, environment, caches);
   let isStopping = false;
   const readiness = createReadiness({

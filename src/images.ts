@@ -33,7 +33,7 @@ import type { ConnectedEngine } from './sources/engine/connect.ts';
 import type { ImageCatalogue } from './sources/image-catalogue.ts';
 import { createImageSignatures } from './sources/image-signatures.ts';
 import type { ImageSource } from './sources/image-source.ts';
-import { createInlineMemory } from './sources/inline-memory.ts';
+import { createInlineMemory, inlineLimitFor } from './sources/inline-memory.ts';
 import { punctualCatalogue, punctualSource } from './sources/punctual.ts';
 import { createRegistryCatalogue } from './sources/registry-catalogue.ts';
 import { createRegistrySource } from './sources/registry-source.ts';
@@ -51,6 +51,8 @@ export interface Environment {
   readonly version: string;
   /** Maximum number of descriptors that a process may open; undefined without a limit. */
   readonly descriptorLimit?: number | undefined;
+  /** Bytes of memory for all processes of the service together. */
+  readonly memoryLimit: number;
 }
 
 /** The budget of one signature check: 50 signatures under 10 referrers, and the requests that find them. */
@@ -89,6 +91,8 @@ export interface ImageParts {
   readonly redis?: Redis | undefined;
   /** The list of in-memory caches. */
   readonly caches?: MemoryCaches;
+  /** Bytes of memory for this process; without a limit where absent. */
+  readonly memory?: number;
 }
 
 /** Returns monotonic milliseconds. */
@@ -103,7 +107,7 @@ export async function openImages(
   config: Config,
   environment: Environment,
   { guard, policy, allowlist }: ImageAccess,
-  { meter, redis, caches = createMemoryCaches(uptime) }: ImageParts = {},
+  { meter, redis, caches = createMemoryCaches(uptime), memory }: ImageParts = {},
 ): Promise<Images> {
   const insecure = new Set(config.insecureRegistries);
   const credentials = createDockerConfigCredentials(environment.dockerConfigFolder);
@@ -148,7 +152,7 @@ export async function openImages(
     ...{ client, policy, caches, documents },
     budgeted: (check) => budgets.run({ limits: CHECK_LIMITS }, check),
   });
-  const inline = createInlineMemory(caches);
+  const inline = createInlineMemory(caches, inlineLimitFor(memory));
   const common = { client, defaultPlatform, maxSize, signatures, inline, documents };
   const registries = punctualCatalogue(budgetedCatalogue(createRegistryCatalogue(common), budgets));
   const { source, catalogue, check } =

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { availableParallelism, totalmem } from 'node:os';
+import { availableParallelism } from 'node:os';
 import process from 'node:process';
 import type { Logger } from 'pino';
 import { StartError } from '../cluster/crew.ts';
@@ -34,8 +34,8 @@ export async function serve(args: readonly string[]): Promise<void> {
   const config = loadConfig(sources(args));
   const sockets = passedSockets(variables, process.pid, config);
   const logger = await createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
-  const workers = countWorkers(config, { cores: availableParallelism(), memory: memoryLimit() });
   const here = environment(logger);
+  const workers = countWorkers(config, { cores: availableParallelism(), memory: here.memoryLimit });
   const service = await createService(config, here, { workers, sockets, fork: forkWorker, randomBytes });
   // Mistakes in the settings end the process before this warning.
   const shortage = describeDescriptorShortage(config, workers, here.descriptorLimit);
@@ -101,11 +101,6 @@ function explainStart({ failure, exitCode }: StartError, logger: Logger): void {
     logger.fatal(`The first worker exited with code ${exitCode} before it could serve`);
   else if ('message' in failure) logger.fatal(failure.message);
   else explain(new ConfigError(failure.mistakes));
-}
-
-/** Returns the bytes of memory that this process and its workers may use together. */
-function memoryLimit(): number {
-  return Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
 }
 
 /** Moves the service manager's variables out of the environment, so that child processes don't inherit them. */

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
@@ -24,7 +24,19 @@ export function sources(argv: readonly string[]): Sources {
 
 export function environment(logger: Logger): Environment {
   const dockerConfigFolder = process.env.DOCKER_CONFIG ?? join(homedir(), '.docker');
-  return { logger, dockerConfigFolder, variables: process.env, version, descriptorLimit: descriptorLimit() };
+  return {
+    logger,
+    dockerConfigFolder,
+    variables: process.env,
+    version,
+    descriptorLimit: descriptorLimit(),
+    memoryLimit: memoryLimit(),
+  };
+}
+
+/** Returns the bytes of memory for this process and those that it starts together. */
+function memoryLimit(): number {
+  return Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
 }
 
 /** Reads the limit of descriptors; undefined without a limit or without /proc. */

@@ -35,8 +35,10 @@ export interface InlineLease {
   end(): void;
 }
 
-/** Bytes. A bundle of ten images takes about 200 kB. */
-const INLINE_LIMIT = 96 * 2 ** 20;
+/** Bytes. A bundle of ten images takes about 200 kB; the largest archive of all platforms, 32 MiB. */
+const LIMITS = { least: 32 * 2 ** 20, most: 96 * 2 ** 20 };
+/** The share of a process's memory, most of which is for code, connections and buffers. */
+const MEMORY_SHARE = 1 / 8;
 const RETRY_AFTER_S = 5;
 /** Larger than the most that one request takes. */
 const SHARE_OF_CLIENT = 0.5;
@@ -48,8 +50,13 @@ interface Shared {
   readonly requests: Map<string | undefined, number>;
 }
 
+/** Returns the limit for a process with this memory, both in bytes. */
+export function inlineLimitFor(memory: number = Number.POSITIVE_INFINITY): number {
+  return Math.min(Math.max(Math.floor(memory * MEMORY_SHARE), LIMITS.least), LIMITS.most);
+}
+
 /** @param limit bytes */
-export function createInlineMemory(caches: MemoryCaches, limit = INLINE_LIMIT): InlineMemory {
+export function createInlineMemory(caches: MemoryCaches, limit = LIMITS.most): InlineMemory {
   /** Layouts by ETag. */
   const layouts = new Map<string, Shared>();
   let used = 0;

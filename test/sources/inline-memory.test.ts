@@ -7,7 +7,7 @@ import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { parseDigest, sha256 } from '../../src/oci/digest.ts';
 import { parseReference, type Repository } from '../../src/oci/reference.ts';
 import type { RegistryClient } from '../../src/registry/client.ts';
-import { createInlineMemory } from '../../src/sources/inline-memory.ts';
+import { createInlineMemory, inlineLimitFor } from '../../src/sources/inline-memory.ts';
 
 const LIMIT = 1_000_000;
 const repository: Repository = parseReference('docker.io/library/busybox');
@@ -161,4 +161,17 @@ suite('the memory that archives hold', () => {
   test('stands in the list of caches', () => {
     assert.deepEqual(bed().uses(), [{ name: 'archive-metadata', bytes: 0, limit: LIMIT }]);
   });
+});
+
+suite('the limit of metadata of archives', () => {
+  for (const [memory, mebibytes] of [
+    [128, 32],
+    [512, 64],
+    [2048, 96],
+    [Number.POSITIVE_INFINITY, 96],
+  ] as const) {
+    test(`is ${mebibytes} MiB for a process with ${memory} MiB`, () => {
+      assert.equal(inlineLimitFor(memory * 2 ** 20), mebibytes * 2 ** 20);
+    });
+  }
 });

@@ -7,7 +7,7 @@ import { isHealthCheck } from './clients.ts';
 
 /** Limits above which new requests are refused, so that those in progress can finish. */
 export interface PressureLimits {
-  /** Milliseconds that the event loop is late, averaged over an interval; 0 sets no limit. */
+  /** Milliseconds that the event loop is late, averaged over four samples; 0 sets no limit. */
   readonly maxDelay: number;
   /** Memory whose limits end the process when exceeded. */
   readonly memory: readonly MemoryGauge[];
@@ -31,13 +31,15 @@ const LOG_PAUSE_MS = 10_000;
 /** Milliseconds between the ticks that measure the event loop. */
 const TICK_MS = 10;
 const NS_PER_MS = 1e6;
+/** Memory grows faster than the event loop gets late. */
+const SAMPLES_PER_DELAY = 4;
 /** Samples between two removals of expired cache entries. */
-const SAMPLES_PER_PURGE = 30;
+const SAMPLES_PER_PURGE = 120;
 /** Shares of a memory limit: above the first, caches are emptied; above the second, requests are refused. */
 const RELIEF_SHARE = 0.75;
 const REFUSAL_SHARE = 0.85;
 /** Minimum samples between two garbage collections while no request is refused. */
-const SAMPLES_PER_RELIEF = 10;
+const SAMPLES_PER_RELIEF = 20;
 
 /**
  * Answers requests other than health checks with 503 and Retry-After while the process is overloaded. If memory is
@@ -94,16 +96,19 @@ function watchPressure(
     collectGarbage();
     return findFull(memory, REFUSAL_SHARE);
   };
+  let late: Pressure | undefined;
+  const findDelay = (): Pressure | undefined => {
+    // Without a tick, the loop was blocked for the whole time.
+    const delay = ticks.count === 0 ? Number.POSITIVE_INFINITY : ticks.mean / NS_PER_MS - TICK_MS;
+    ticks.reset();
+    return maxDelay > 0 && delay > maxDelay ? { type: LATE, value: delay, limit: maxDelay } : undefined;
+  };
   const sample = (): void => {
     samples += 1;
     if (samples % SAMPLES_PER_PURGE === 0) caches.purge();
-    // Without a tick, the loop was blocked for the whole interval.
-    const delay = ticks.count === 0 ? Number.POSITIVE_INFINITY : ticks.mean / NS_PER_MS - TICK_MS;
-    const isLate = maxDelay > 0 && delay > maxDelay;
+    if (samples % SAMPLES_PER_DELAY === 0) late = findDelay();
     const short = findMemoryPressure();
-    pressure = isLate ? { type: LATE, value: delay, limit: maxDelay } : short;
-    // Reset after the collection, so that the next sample does not count it as a delay.
-    ticks.reset();
+    pressure = late ?? short;
   };
   // Restarting the timer after each sample, rather than repeating it, keeps samples a whole interval apart even when
   // late.
