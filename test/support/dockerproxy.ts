@@ -7,6 +7,23 @@ const entryPoint = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 /** As `npm start`, the unit and the image have it. */
 const nodeOptions = ['--max-semi-space-size=16'];
 
+/** Every test is the same client; those about limits set their own. */
+const NO_LIMITS = {
+  DOCKERPROXY_RATE_LIMIT: '0',
+  DOCKERPROXY_PAGE_RATE_LIMIT: '0',
+  DOCKERPROXY_DOWNLOADS_PER_IP: '0',
+  DOCKERPROXY_CONNECTIONS_PER_DOWNLOAD: '0',
+  DOCKERPROXY_MAX_DOWNLOADS: '0',
+  DOCKERPROXY_DAILY_BYTES: '0',
+  // The machine may be busy with other work.
+  DOCKERPROXY_MAX_EVENT_LOOP_DELAY: '0s',
+};
+
+/** For the environment of a test that attacks the service as it is shipped. */
+export const DEFAULT_LIMITS: NodeJS.ProcessEnv = Object.fromEntries(
+  Object.keys(NO_LIMITS).map((name) => [name, undefined]),
+);
+
 export interface DockerProxyOptions {
   /** Added to the settings that a test needs; a DOCKERPROXY_* of the outer environment never gets in. */
   env?: NodeJS.ProcessEnv;
@@ -55,15 +72,7 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     DOCKER_CONFIG: dockerConfig,
     DOCKERPROXY_CACHE_DIR: join(folder.path, 'cache'),
     DOCKERPROXY_STATE_DIR: join(folder.path, 'state'),
-    // Every test is the same client; those about limits set their own.
-    DOCKERPROXY_RATE_LIMIT: '0',
-    DOCKERPROXY_PAGE_RATE_LIMIT: '0',
-    DOCKERPROXY_DOWNLOADS_PER_IP: '0',
-    DOCKERPROXY_CONNECTIONS_PER_DOWNLOAD: '0',
-    DOCKERPROXY_MAX_DOWNLOADS: '0',
-    DOCKERPROXY_DAILY_BYTES: '0',
-    // The machine may be busy with other work.
-    DOCKERPROXY_MAX_EVENT_LOOP_DELAY: '0s',
+    ...NO_LIMITS,
     ...options.env,
   };
   const { args = [], via = [], timeout = 60_000, program: path = entryPoint } = options;
