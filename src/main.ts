@@ -38,6 +38,6 @@ async function help(): Promise<void> {
 }
 
 async function tellVersion(): Promise<void> {
-  const { version } = await import('./version.ts');
+  const { version } = await import('./commands/version.ts');
   process.stdout.write(`${version}\n`);
 }

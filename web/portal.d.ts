@@ -1,8 +1,8 @@
-import type { PageData } from '../src/http/portal-page.ts';
-import type { Problem as ProblemDetails } from '../src/http/problem-schema.ts';
-import type { ImageDetails } from '../src/http/routes/image.ts';
-import type { SearchResults } from '../src/http/routes/search.ts';
-import type { TagPage } from '../src/http/routes/tags.ts';
+import type { ImageDetails } from '../src/http/api/image.ts';
+import type { SearchResults } from '../src/http/api/search.ts';
+import type { TagPage } from '../src/http/api/tags.ts';
+import type { PageData } from '../src/http/portal/page.ts';
+import type { Problem as ProblemDetails } from '../src/http/problems/problem-schema.ts';
 
 /** The types and the documentation of the page's modules, here because a visitor does not need them. */
 declare global {

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CatalogueError, type ErrorCode } from '../errors.ts';
 import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { DirectStream, relay } from '../streams.ts';
+import { DirectStream, relay } from '../util/streams.ts';
 import type { Piece } from './layout.ts';
 import { createReadAheadControl, SAMPLE_MS } from './read-ahead.ts';
 

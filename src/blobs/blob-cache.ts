@@ -1,20 +1,20 @@
 import { type FileHandle, utimes } from 'node:fs/promises';
 import { pipeline, type Readable, Transform } from 'node:stream';
-import { type BufferPool, createBufferPool } from '../buffer-pool.ts';
 import { isOutage } from '../errors.ts';
-import type { MemoryCaches } from '../memory-caches.ts';
 import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isForeignLayer } from '../oci/manifest.ts';
-import { relay } from '../streams.ts';
+import { type BufferPool, createBufferPool } from '../util/buffer-pool.ts';
+import type { MemoryCaches } from '../util/memory-caches.ts';
+import { relay } from '../util/streams.ts';
 import { BlobFetch } from './blob-fetch.ts';
 import { openBlobFiles } from './blob-files.ts';
+import { createReaderPaces, type ReaderPaces } from './chunk-size.ts';
+import { createRoom, type Room } from './disk-quota.ts';
 import { FileStream, type GrowingFile, StorageFailure } from './growing-file.ts';
-import { createInUse } from './in-use.ts';
-import { createReaderPaces, type ReaderPaces } from './reader-pace.ts';
-import { createRoom, type Room } from './room.ts';
-import { verifiedParts } from './verified-parts.ts';
+import { createInUse } from './pins.ts';
+import { verifiedParts } from './verified-reader.ts';
 
 /**
  * Keeps blobs on the disk, verified, by their digests: each is fetched once from a registry, for whoever asks, from

@@ -4,17 +4,17 @@ import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { BufferPool } from '../buffer-pool.ts';
 import { CatalogueError, type ErrorCode } from '../errors.ts';
 import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
-import { send } from '../streams.ts';
+import type { BufferPool } from '../util/buffer-pool.ts';
+import { send } from '../util/streams.ts';
 import { type BlobFiles, isSealed, isUsable, lockOf, openExisting, roomFor, wantedOf } from './blob-files.ts';
+import type { Room } from './disk-quota.ts';
 import { FileAppender } from './file-appender.ts';
 import { tryLock } from './file-lock.ts';
 import { type GrowingFile, StorageFailure } from './growing-file.ts';
-import type { Room } from './room.ts';
 
 export interface FetchOptions {
   readonly blob: Descriptor;

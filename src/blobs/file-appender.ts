@@ -1,7 +1,7 @@
 import { write } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { Writable } from 'node:stream';
-import type { BufferPool } from '../buffer-pool.ts';
+import type { BufferPool } from '../util/buffer-pool.ts';
 
 export interface FileAppenderOptions {
   readonly file: FileHandle;

@@ -1,10 +1,10 @@
 import { read } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { addAbortSignal, type Writable } from 'node:stream';
-import type { BufferPool } from '../buffer-pool.ts';
 import type { ByteRange } from '../oci/descriptor.ts';
-import { DirectStream } from '../streams.ts';
-import { createReaderPace, type ReaderPace, type ReaderPaces } from './reader-pace.ts';
+import type { BufferPool } from '../util/buffer-pool.ts';
+import { DirectStream } from '../util/streams.ts';
+import { createReaderPace, type ReaderPace, type ReaderPaces } from './chunk-size.ts';
 
 /** The disk, not the registry, is why a blob cannot be kept: what is missing can still come from the registry. */
 export class StorageFailure extends Error {

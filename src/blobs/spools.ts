@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { CatalogueError } from '../errors.ts';
 import type { ByteRange } from '../oci/descriptor.ts';
-import { relay } from '../streams.ts';
+import { relay } from '../util/streams.ts';
 import type { Storage } from './blob-cache.ts';
 import { isMissing, lockOf } from './blob-files.ts';
 import { FileAppender } from './file-appender.ts';

@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net';
-import { nodeHttp } from '../builtins.ts';
 import type { Config } from '../config/schema.ts';
+import { nodeHttp } from '../util/builtins.ts';
 import { CommandError } from './command-error.ts';
 
 const TIMEOUT_MS = 5_000;

@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
 import { ConfigError } from '../config/loader.ts';
 import { flagName, SCHEMA } from '../config/schema.ts';
+import { type ArchiveQuery, parseArchiveQuery, type Spelling } from '../download/query.ts';
 import { CatalogueError } from '../errors.ts';
-import { type ArchiveQuery, parseArchiveQuery, type Spelling } from '../http/archive-query.ts';
 
 /** `dockerproxy save IMAGE… [-o FILE]`, parsed. */
 export interface SaveArguments {

@@ -1,13 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { hashedAs, unparted } from '../archive/parts.ts';
-import type { ArchiveQuery } from '../http/archive-query.ts';
-import { pinnedQuery } from '../http/digest-query.ts';
-import { fileUrls } from '../http/file-addresses.ts';
-import { type MetalinkFile, renderMetalink } from '../http/metalink.ts';
-import type { Replica } from '../http/replicas.ts';
+import { type MetalinkFile, renderMetalink } from '../download/metalink.ts';
+import { createPartHasher } from '../download/part-hasher.ts';
+import { pinnedQuery } from '../download/pinned-query.ts';
+import type { ArchiveQuery } from '../download/query.ts';
+import { fileUrls } from '../http/download/file-addresses.ts';
+import type { Replica } from '../http/protocol/own-address.ts';
 import type { Archive, LiveArchive } from '../sources/image-source.ts';
-import { createPartHasher } from '../sources/part-hasher.ts';
 import { CommandError } from './command-error.ts';
 import { explainWriting, type SavedFile, type Target } from './save-target.ts';
 

@@ -1,5 +1,5 @@
-import type { PassedSockets } from '../config/passed-sockets.ts';
 import type { Config } from '../config/schema.ts';
+import type { PassedSockets } from '../systemd/sockets.ts';
 import type { MetricsSnapshot } from '../telemetry/metrics.ts';
 import type { ReadinessCheck } from '../telemetry/readiness.ts';
 import type { Certificate } from '../tls/certificate.ts';

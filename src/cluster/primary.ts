@@ -1,21 +1,21 @@
-import { createCertificates } from '../certificates.ts';
+import { createCertificates } from '../app/certificates.ts';
+import { openLocalCountingStore } from '../app/counting-stores.ts';
+import type { Environment } from '../app/images.ts';
+import type { Service } from '../app/service.ts';
+import { openSharedRedis, startWith } from '../app/shared-redis.ts';
 import { readLists } from '../config/lists.ts';
-import type { PassedSockets } from '../config/passed-sockets.ts';
 import { reloadConfig, settledSettings } from '../config/reload.ts';
 import type { Config } from '../config/schema.ts';
 import { readTrustRules } from '../config/trust-rules.ts';
-import { openLocalCountingStore } from '../counting-stores.ts';
-import { listenAt } from '../http/listen-at.ts';
-import { createMetricsServer, type MetricsServer } from '../http/metrics-server.ts';
-import type { Environment } from '../images.ts';
-import type { Service } from '../service.ts';
-import { openSharedRedis, startWith } from '../shared-redis.ts';
+import { listenAt } from '../http/listener/listen-at.ts';
+import { createMetricsServer, type MetricsServer } from '../http/listener/metrics-server.ts';
+import type { PassedSockets } from '../systemd/sockets.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { createMetricsSum } from '../telemetry/metrics-sum.ts';
 import { createWorkerMetrics } from '../telemetry/worker-metrics.ts';
 import type { Certificate } from '../tls/certificate.ts';
-import { createCrew } from './crew.ts';
 import type { WorkerProcess } from './peers.ts';
+import { createCrew } from './worker-pool.ts';
 
 export interface PrimaryOptions {
   /** How many processes serve. */

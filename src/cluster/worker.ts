@@ -1,10 +1,10 @@
-import { type App, createApp } from '../app.ts';
-import { followCertificates } from '../certificates.ts';
+import { type App, createApp } from '../app/app.ts';
+import { followCertificates } from '../app/certificates.ts';
+import type { Environment } from '../app/images.ts';
+import { openSharedRedis } from '../app/shared-redis.ts';
 import { ConfigError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
-import type { Environment } from '../images.ts';
 import type { Redis } from '../redis/redis.ts';
-import { openSharedRedis } from '../shared-redis.ts';
 import type { ReadinessCheck } from '../telemetry/readiness.ts';
 import { createCertificateFollower } from './certificate-follower.ts';
 import type { Peer, StartFailure, ToPrimary, ToWorker, WorkerPart } from './messages.ts';

@@ -1,15 +1,15 @@
 import process from 'node:process';
+import { openImages } from '../app/images.ts';
 import { guardFor, save as saveTo } from '../cli/save.ts';
 import { parseSaveArguments } from '../cli/save-arguments.ts';
 import { loadConfig } from '../config/loader.ts';
 import { readTrustRules } from '../config/trust-rules.ts';
-import { namedImages } from '../http/archive-query.ts';
-import { openImages } from '../images.ts';
+import { namedImages } from '../download/query.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createTrustPolicy } from '../trust/trust-policy.ts';
-import { version } from '../version.ts';
 import { onStopSignals } from './stop.ts';
 import { environment, prepareTransfers, sources } from './surroundings.ts';
+import { version } from './version.ts';
 
 /** The exit code of a shell for SIGINT. */
 const EXIT_INTERRUPTED = 130;

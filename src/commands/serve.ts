@@ -2,18 +2,18 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import process from 'node:process';
 import type { Logger } from 'pino';
-import { StartError } from '../cluster/crew.ts';
+import type { Environment } from '../app/images.ts';
+import { reportReload, type Service } from '../app/service.ts';
 import { forkWorker, primaryOf } from '../cluster/peers.ts';
 import type { PrimaryOptions } from '../cluster/primary.ts';
+import { StartError } from '../cluster/worker-pool.ts';
 import { describeDescriptorShortage } from '../config/descriptors.ts';
 import { ConfigError, loadConfig, type Sources } from '../config/loader.ts';
-import { passedSockets } from '../config/passed-sockets.ts';
 import type { Config } from '../config/schema.ts';
 import { countWorkers } from '../config/workers.ts';
-import type { Environment } from '../images.ts';
-import { reportReload, type Service } from '../service.ts';
+import { createServiceManager } from '../systemd/notify.ts';
+import { passedSockets } from '../systemd/sockets.ts';
 import { createLogger } from '../telemetry/logger.ts';
-import { createServiceManager } from '../telemetry/service-manager.ts';
 import { explain } from './explain.ts';
 import { listenAdvice } from './listen-advice.ts';
 import { createCloser, END_GRACE_MS, onStopSignals } from './stop.ts';
@@ -87,7 +87,7 @@ async function createService(
   options: PrimaryOptions,
 ): Promise<Service> {
   if (options.workers === 1) {
-    const { createSingle } = await import('../single.ts');
+    const { createSingle } = await import('../app/single-process.ts');
     return createSingle(config, environment, options.sockets);
   }
   const { createPrimary } = await import('../cluster/primary.ts');

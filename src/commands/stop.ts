@@ -1,6 +1,6 @@
 import process from 'node:process';
 import closeWithGrace from 'close-with-grace';
-import { createStopSignals } from '../stop-signals.ts';
+import { createStopSignals } from './stop-signals.ts';
 
 /** Milliseconds that a serving process may take to stop everything else after downloads have ended. */
 export const END_GRACE_MS = 3_000;

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import type { Logger } from 'pino';
+import type { Environment } from '../app/images.ts';
 import { descriptorLimitOf } from '../config/descriptors.ts';
 import type { Sources } from '../config/loader.ts';
-import type { Environment } from '../images.ts';
-import { authorityFolders } from '../system-authorities.ts';
-import { version } from '../version.ts';
+import { authorityFolders } from '../util/system-authorities.ts';
+import { version } from './version.ts';
 
 /** Prepares this process for transfers. Call it before the first connection. */
 export function prepareTransfers(): void {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { quote } from '../errors.ts';
-import type { AddressRange } from '../ip-address.ts';
 import type { NamePattern } from '../oci/name-pattern.ts';
+import type { AddressRange } from '../util/ip-address.ts';
 import { ConfigError } from './loader.ts';
 import type { Config } from './schema.ts';
 import { addressRange, pattern, type SettingType } from './types.ts';

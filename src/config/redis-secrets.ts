@@ -1,8 +1,8 @@
 import { hkdfSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { SecureContextOptions } from 'node:tls';
-import { nodeTls } from '../builtins.ts';
 import type { RedisAddress, RedisTls } from '../redis/redis.ts';
+import { nodeTls } from '../util/builtins.ts';
 import { ConfigError } from './loader.ts';
 import type { Config } from './schema.ts';
 

@@ -1,11 +1,11 @@
 import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
-import { parseByteSize } from '../byte-size.ts';
 import { CatalogueError } from '../errors.ts';
-import { type AddressRange, parseAddressRange } from '../ip-address.ts';
 import { type NamePattern, parseNamePattern } from '../oci/name-pattern.ts';
 import { type Platform, parsePlatform } from '../oci/platform.ts';
 import { parseReference } from '../oci/reference.ts';
+import { parseByteSize } from '../util/byte-size.ts';
+import { type AddressRange, parseAddressRange } from '../util/ip-address.ts';
 import { parseParts } from './mistakes.ts';
 
 /** How a setting is read; `parse` takes the text of a flag or a variable, or the value of a TOML key. */

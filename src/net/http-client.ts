@@ -10,12 +10,13 @@ import send from 'undici/lib/api/api-request.js';
 import buildConnector from 'undici/lib/core/connect.js';
 import Agent from 'undici/lib/dispatcher/agent.js';
 import Pool from 'undici/lib/dispatcher/pool.js';
-import { nodeTls } from '../builtins.ts';
 import { CatalogueError } from '../errors.ts';
-import { createGate, type Gate } from '../gate.ts';
-import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import { type HostTls, PLAIN_TLS } from '../oci/registry-host.ts';
-import { trustSystemAuthorities } from '../system-authorities.ts';
+import { nodeTls } from '../util/builtins.ts';
+import { createGate, type Gate } from '../util/gate.ts';
+import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
+import { trustSystemAuthorities } from '../util/system-authorities.ts';
+import { untilAborted } from '../util/until-aborted.ts';
 import type { Guard } from './guard.ts';
 import { createStrangerLookup, type Lookup, lookupBySystem } from './name-lookup.ts';
 import {
@@ -30,7 +31,6 @@ import type { FindProxy } from './proxies.ts';
 import { createReadBuffers } from './read-buffers.ts';
 import { type Hop, nextHop } from './redirect.ts';
 import { HEAD_LIMIT } from './response-head.ts';
-import { untilAborted } from './until-aborted.ts';
 
 /** A request; redirects of GET and HEAD are followed, POST is not redirected. */
 export interface HttpRequest {

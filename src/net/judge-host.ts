@@ -1,7 +1,7 @@
 import { CatalogueError } from '../errors.ts';
+import { untilAborted } from '../util/until-aborted.ts';
 import type { Guard } from './guard.ts';
 import type { Lookup } from './name-lookup.ts';
-import { untilAborted } from './until-aborted.ts';
 
 /**
  * Judges where somebody else, who has no guard, would connect to. What the name means there at that moment may differ,

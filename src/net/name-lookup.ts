@@ -1,7 +1,7 @@
 import { type LookupAddress, lookup as systemLookup } from 'node:dns';
 import { Resolver } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
-import { createGate } from '../gate.ts';
+import { createGate } from '../util/gate.ts';
 
 /** Resolves a name to all its addresses. */
 export type Lookup = (hostname: string) => Promise<LookupAddress[]>;

@@ -1,4 +1,4 @@
-import { type AddressRange, parseAddressRange, parseIpAddress } from '../ip-address.ts';
+import { type AddressRange, parseAddressRange, parseIpAddress } from '../util/ip-address.ts';
 
 /** Tells the proxy that leads to a URL; undefined where the way is direct. */
 export type FindProxy = (url: URL) => URL | undefined;

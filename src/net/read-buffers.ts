@@ -1,6 +1,6 @@
 import type { OnReadOpts, Socket } from 'node:net';
-import { createBufferPool } from '../buffer-pool.ts';
-import type { MemoryCaches } from '../memory-caches.ts';
+import { createBufferPool } from '../util/buffer-pool.ts';
+import type { MemoryCaches } from '../util/memory-caches.ts';
 
 /** Memory that connections read into: fresh for each chunk costs page faults, the processor's cache and collections. */
 export interface ReadBuffers {

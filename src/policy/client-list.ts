@@ -1,5 +1,5 @@
 import { CatalogueError } from '../errors.ts';
-import { type AddressRange, parseIpAddress } from '../ip-address.ts';
+import { type AddressRange, parseIpAddress } from '../util/ip-address.ts';
 
 /** Says who may use the service. */
 export interface ClientList {

@@ -1,6 +1,6 @@
 import { createSecureContext, getCACertificates } from 'node:tls';
 import { Redis as Client, Cluster, type RedisOptions } from 'ioredis';
-import { trustSystemAuthorities } from '../system-authorities.ts';
+import { trustSystemAuthorities } from '../util/system-authorities.ts';
 import { LIMITS_PREFIX, type Redis, type RedisAddress } from './redis.ts';
 
 export interface RedisLog {

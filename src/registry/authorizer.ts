@@ -1,8 +1,8 @@
 import { CatalogueError, quote } from '../errors.ts';
-import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import { type HttpClient, type HttpRequest, type HttpResponse, readBody } from '../net/http-client.ts';
 import { parseJsonObject } from '../oci/json.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
+import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { type Challenge, parseChallenges, preferredChallenge } from './challenge.ts';
 import type { CredentialStore, Credentials } from './credentials.ts';
 import { credentialsRefused, missingOrPrivate, statusError } from './status-error.ts';

@@ -2,11 +2,11 @@ import type { Hash } from 'node:crypto';
 import { addAbortSignal, type Readable, type Writable } from 'node:stream';
 import { CatalogueError } from '../errors.ts';
 import { type HttpResponse, upstreamError } from '../net/http-client.ts';
-import { untilAborted } from '../net/until-aborted.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
-import { createPace, type Pace, type PaceLimits } from '../pace.ts';
-import { DirectStream } from '../streams.ts';
+import { createPace, type Pace, type PaceLimits } from '../util/minimum-rate.ts';
+import { DirectStream } from '../util/streams.ts';
+import { untilAborted } from '../util/until-aborted.ts';
 import { patiently, type Retry } from './retry.ts';
 
 /** Asks for a range of a blob, by a Range header where it is not the whole; resolves with a 200 or a 206. */

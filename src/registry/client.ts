@@ -1,6 +1,5 @@
 import { Readable } from 'node:stream';
 import { CatalogueError } from '../errors.ts';
-import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
 import {
   ANYONE,
   drain,
@@ -15,7 +14,8 @@ import { type Digest, digestHash, finishDigest, isDigest, sha256 } from '../oci/
 import { isForeignLayer, MEDIA_TYPES } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { registryOrigin } from '../oci/registry-host.ts';
-import type { PaceLimits } from '../pace.ts';
+import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
+import type { PaceLimits } from '../util/minimum-rate.ts';
 import { requestAuthorized } from './authorized-request.ts';
 import type { RegistryAuthorizer } from './authorizer.ts';
 import { type BlobHost, checkSize, type OpenRange, streamBlob } from './blob-stream.ts';

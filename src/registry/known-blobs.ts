@@ -1,4 +1,4 @@
-import type { MemoryCaches } from '../memory-caches.ts';
+import type { MemoryCaches } from '../util/memory-caches.ts';
 import type { RegistryClient } from './client.ts';
 
 export interface KnownBlobsOptions {

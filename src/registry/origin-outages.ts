@@ -1,5 +1,5 @@
 import { CatalogueError } from '../errors.ts';
-import { createMemoryCaches, type MemoryCaches } from '../memory-caches.ts';
+import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { type Circuit, type CircuitOptions, createCircuit } from './circuit.ts';
 
 /** Remembers registries that accept no connections although their mirrors respond. */

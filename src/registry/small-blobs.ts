@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import type { MemoryCaches } from '../memory-caches.ts';
+import type { MemoryCaches } from '../util/memory-caches.ts';
 import type { RegistryClient } from './client.ts';
 
 export interface SmallBlobsOptions {

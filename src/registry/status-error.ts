@@ -1,7 +1,7 @@
 import { CatalogueError, type ErrorCode } from '../errors.ts';
 import type { HttpResponse } from '../net/http-client.ts';
 import type { Repository } from '../oci/reference.ts';
-import { parseRetryAfter } from '../retry-after.ts';
+import { parseRetryAfter } from '../util/retry-after.ts';
 
 /** Default Retry-After for the client, in seconds, if a rate-limiting upstream states none. */
 const DEFAULT_RETRY_AFTER_S = 60;

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { CatalogueError, type ErrorCode } from '../errors.ts';
-import { createGate, type Gate } from '../gate.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
+import { createGate, type Gate } from '../util/gate.ts';
 import type { FetchedManifest, RegistryClient } from './client.ts';
 
 /** What one request of a client may spend upstream before its archive is known. */

@@ -1,7 +1,7 @@
 import { CatalogueError } from '../errors.ts';
-import type { MemoryCaches } from '../memory-caches.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { isForeignLayer } from '../oci/manifest.ts';
+import type { MemoryCaches } from '../util/memory-caches.ts';
 
 /** Remembers for a short time which blobs of a registry were seen to have another size than a manifest states. */
 export interface WrongSizes {

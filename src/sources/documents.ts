@@ -1,5 +1,4 @@
 import { CatalogueError, type ErrorCode } from '../errors.ts';
-import type { MemoryCaches } from '../memory-caches.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
 import {
   filterIndex,
@@ -12,6 +11,7 @@ import {
   parseManifestLinks,
 } from '../oci/manifest.ts';
 import type { FetchedManifest } from '../registry/client.ts';
+import type { MemoryCaches } from '../util/memory-caches.ts';
 
 /** A manifest or an index as its registry served it, its digest verified. */
 export type Served = Pick<FetchedManifest, 'bytes' | 'digest' | 'contentType'>;

@@ -4,7 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
 import type { TagList } from '../registry/tag-list.ts';
-import type { SignatureDetails } from './image-signatures.ts';
+import type { SignatureDetails } from './signatures/image-signatures.ts';
 
 /** An image that someone wants to know about before they download it. */
 export interface DetailsRequest {

@@ -1,9 +1,9 @@
-import { createAlarm } from './alarm.ts';
+import { createAlarm } from '../util/wall-clock-timer.ts';
 import { type Certificate, isFor } from './certificate.ts';
 import { type CertificateFailure, type CertificateProvider, stateOf } from './certificate-provider.ts';
-import type { CertificateStore } from './certificate-store.ts';
 import { renewalTime } from './schedule.ts';
 import { makeSelfSigned } from './self-signed.ts';
+import type { CertificateStore } from './stores/certificate-store.ts';
 
 export interface SelfSignedProviderOptions {
   /** DNS names and IP addresses that a new one is for. */

@@ -8,7 +8,7 @@ import type { Piece } from '../../src/archive/layout.ts';
 import { CatalogueError, type ErrorCode } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
-import { send } from '../../src/streams.ts';
+import { send } from '../../src/util/streams.ts';
 
 const never = new AbortController().signal;
 const HEAD = Buffer.from('metadata');

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { drawCharts, duration } from './charts.ts';
-import { measured } from './samples.ts';
-import { drawPicture } from './svg.ts';
+import { drawCharts, duration } from '../../bench/charts.ts';
+import { measured } from '../../bench/samples.ts';
+import { drawPicture } from '../../bench/svg.ts';
 
 test('durations are told in their own unit', () => {
   assert.deepEqual([12.4, 999.4, 1500, 53_700].map(duration), ['12 ms', '999 ms', '1.5 s', '54 s']);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseTransfers } from './curl.ts';
+import { parseTransfers } from '../../bench/curl.ts';
 
 test('each line of --write-out is a transfer', () => {
   assert.deepEqual(parseTransfers('0.012000 1.500000 1000\n0.020000 3.000000 2000\n'), [

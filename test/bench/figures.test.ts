@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cpuSecondsPerGigabyte, median, medians, megabytesPerSecond } from './figures.ts';
+import { cpuSecondsPerGigabyte, median, medians, megabytesPerSecond } from '../../bench/figures.ts';
 
 test('the median is the middle one, whatever the order', () => {
   assert.equal(median([10, 9, 100]), 10);

@@ -4,11 +4,11 @@ import { mkdir, truncate, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
+import { createLruModel } from '../../bench/lru-model.ts';
+import { createRandom } from '../../bench/random.ts';
 import { openBlobFiles } from '../../src/blobs/blob-files.ts';
-import { createRoom, LOW_WATER } from '../../src/blobs/room.ts';
+import { createRoom, LOW_WATER } from '../../src/blobs/disk-quota.ts';
 import { temporaryFolder } from '../support/process.ts';
-import { createLruModel } from './lru-model.ts';
-import { createRandom } from './random.ts';
 
 /** The same as one would write it first: a list that is sorted by use. */
 function createNaiveModel(limit: number, sizes: readonly number[], protectedFor: number) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { memoryOf, parseStat, processTree, usageOf } from './proc.ts';
+import { memoryOf, parseStat, processTree, usageOf } from '../../bench/proc.ts';
 
 const isLinux = process.platform === 'linux';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { countGets, describeGets } from './registry-gets.ts';
+import { countGets, describeGets } from '../../bench/registry-gets.ts';
 
 test('GETs count, HEADs and other paths do not', () => {
   const request = (method: string, path: string) => ({

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { formatHitRates } from './hit-rate-report.ts';
-import { ASSUMED, createImageCatalogue } from './image-catalogue.ts';
-import officialImages from './official-images.json' with { type: 'json' };
-import { createRandom, createZipf } from './random.ts';
-import { simulate } from './simulation.ts';
+import { formatHitRates } from '../../bench/hit-rate-report.ts';
+import { ASSUMED, createImageCatalogue } from '../../bench/image-catalogue.ts';
+import officialImages from '../../bench/official-images.json' with { type: 'json' };
+import { createRandom, createZipf } from '../../bench/random.ts';
+import { simulate } from '../../bench/simulation.ts';
 
 const stream = { images: 300, downloadsPerDay: 2_000, daysBefore: 1, seed: 3 };
 

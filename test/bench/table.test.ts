@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { measured } from './samples.ts';
-import { formatTable, formatTargets } from './table.ts';
+import { measured } from '../../bench/samples.ts';
+import { formatTable, formatTargets } from '../../bench/table.ts';
 
 test('columns are aligned, a missing figure is a dash, an absent line has its reason', () => {
   const text = formatTable([

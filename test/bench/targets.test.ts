@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Row } from './figures.ts';
-import { measured } from './samples.ts';
-import { compare } from './targets.ts';
+import type { Row } from '../../bench/figures.ts';
+import { measured } from '../../bench/samples.ts';
+import { compare } from '../../bench/targets.ts';
 
 const find = (rows: Row[], name: string) => compare(rows).find((one) => one.name === name);
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { RowId } from './figures.ts';
-import { takeTurns, type Way } from './ways.ts';
+import type { RowId } from '../../bench/figures.ts';
+import { takeTurns, type Way } from '../../bench/ways.ts';
 
 const { signal } = new AbortController();
 

@@ -3,10 +3,10 @@ import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { BlobFetch } from '../../src/blobs/blob-fetch.ts';
 import { openBlobFiles } from '../../src/blobs/blob-files.ts';
+import type { Room } from '../../src/blobs/disk-quota.ts';
 import { StorageFailure } from '../../src/blobs/growing-file.ts';
-import type { Room } from '../../src/blobs/room.ts';
-import { createBufferPool } from '../../src/buffer-pool.ts';
 import type { BlobReader, Demand } from '../../src/oci/blob-reader.ts';
+import { createBufferPool } from '../../src/util/buffer-pool.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import { always, type MemorySource, memorySource, sampleBlob } from './samples.ts';
 

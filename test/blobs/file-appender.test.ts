@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { finished, pipeline } from 'node:stream/promises';
 import { suite, test } from 'node:test';
 import { FileAppender } from '../../src/blobs/file-appender.ts';
-import { createBufferPool } from '../../src/buffer-pool.ts';
+import { createBufferPool } from '../../src/util/buffer-pool.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import { sampleBlob } from './samples.ts';
 

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
+import { createReaderPaces } from '../../src/blobs/chunk-size.ts';
 import { FileStream, type GrowingFile, StorageFailure } from '../../src/blobs/growing-file.ts';
-import { createReaderPaces } from '../../src/blobs/reader-pace.ts';
-import { createBufferPool } from '../../src/buffer-pool.ts';
+import { createBufferPool } from '../../src/util/buffer-pool.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import { always, sampleBlob } from './samples.ts';
 

@@ -7,7 +7,7 @@ import { CatalogueError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../../src/oci/descriptor.ts';
 import { type Digest, sha256 } from '../../src/oci/digest.ts';
-import { streamFrom } from '../../src/streams.ts';
+import { streamFrom } from '../../src/util/streams.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 
 /** Never aborted. */

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { suite, test } from 'node:test';
 import { connect, type SecureVersion, type TLSSocket } from 'node:tls';
-import { makeCertificate } from '../bench/certificate.ts';
+import { makeCertificate } from '../../bench/certificate.ts';
 import { certificateOf, forceRenewal, shownBy, startAcmeBed, untilIssued } from '../e2e/acme-bed.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { skipUnless } from '../support/packages.ts';

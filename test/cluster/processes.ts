@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { processTree } from '../bench/proc.ts';
+import { processTree } from '../../bench/proc.ts';
 import type { DockerProxy } from '../support/dockerproxy.ts';
 import { waitFor } from '../support/process.ts';
 

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { get } from 'node:https';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { processTree } from '../bench/proc.ts';
+import { processTree } from '../../bench/proc.ts';
 import { type DockerProxy, type DockerProxyOptions, startDockerProxy } from '../support/dockerproxy.ts';
 import { download } from '../support/download.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';

@@ -7,7 +7,7 @@ import { get } from 'node:https';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
-import { makeCertificate } from '../bench/certificate.ts';
+import { makeCertificate } from '../../bench/certificate.ts';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';

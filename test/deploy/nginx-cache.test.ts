@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { makeCertificate } from '../bench/certificate.ts';
+import { makeCertificate } from '../../bench/certificate.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type Download, download } from '../support/download.ts';
 import { assertForgedHeadersIgnored } from '../support/forged-headers.ts';

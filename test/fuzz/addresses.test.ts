@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { BlockList, isIP } from 'node:net';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { parseIpAddress } from '../../src/ip-address.ts';
 import { createGuard } from '../../src/net/guard.ts';
+import { parseIpAddress } from '../../src/util/ip-address.ts';
 import { hostileText, mutated } from './arbitraries.ts';
 import { runs } from './budget.ts';
 

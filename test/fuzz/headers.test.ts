@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { evaluatePreconditions, isRangeValid } from '../../src/http/preconditions.ts';
-import { parseRange } from '../../src/http/range.ts';
+import { evaluatePreconditions, isRangeValid } from '../../src/http/protocol/preconditions.ts';
+import { parseRange } from '../../src/http/protocol/range.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { parseChallenges } from '../../src/registry/challenge.ts';
 import { statusError } from '../../src/registry/status-error.ts';

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { archiveFilename } from '../../src/archive/filename.ts';
-import { CatalogueError } from '../../src/errors.ts';
 import {
   type ArchiveQuery,
   namedImages,
   parseArchivePath,
   parseArchiveQuery,
-} from '../../src/http/archive-query.ts';
+} from '../../src/download/query.ts';
+import { CatalogueError } from '../../src/errors.ts';
 import { formatPlatform, parsePlatform } from '../../src/oci/platform.ts';
 import { formatReference, parseReference, type Reference } from '../../src/oci/reference.ts';
 import { registryOrigin } from '../../src/oci/registry-host.ts';

@@ -5,7 +5,6 @@ import { createServer, type RequestListener, type ServerResponse } from 'node:ht
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
 import type { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
-import type { Gate } from '../../src/gate.ts';
 import { createGuard, type Guard } from '../../src/net/guard.ts';
 import {
   ANYONE,
@@ -17,6 +16,7 @@ import {
   readBody,
   upstreamError,
 } from '../../src/net/http-client.ts';
+import type { Gate } from '../../src/util/gate.ts';
 import { startDroppingListener } from '../support/dropping-listener.ts';
 import { run, waitFor } from '../support/process.ts';
 import { reservePort } from '../support/reserve-port.ts';

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { heapBytes } from '../../src/memory-caches.ts';
 import { summariseConfig } from '../../src/oci/config-summary.ts';
 import { parseImageConfig } from '../../src/oci/manifest.ts';
+import { heapBytes } from '../../src/util/memory-caches.ts';
 
 const LARGE = 4 * 2 ** 20;
 

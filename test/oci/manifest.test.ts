@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { suite, test } from 'node:test';
-import { heapBytes } from '../../src/memory-caches.ts';
 import {
   filterIndex,
   MEDIA_TYPES,
@@ -9,6 +8,7 @@ import {
   parseManifest,
   parseManifestLinks,
 } from '../../src/oci/manifest.ts';
+import { heapBytes } from '../../src/util/memory-caches.ts';
 
 const digest = (digit: string): string => `sha256:${digit.repeat(64)}`;
 const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { CatalogueError } from '../../src/errors.ts';
-import { parseAddressRange } from '../../src/ip-address.ts';
 import { createClientList } from '../../src/policy/client-list.ts';
+import { parseAddressRange } from '../../src/util/ip-address.ts';
 
 function isLetIn(address: string, { allow, deny = [] }: { allow?: string[]; deny?: string[] }): boolean {
   const list = createClientList({

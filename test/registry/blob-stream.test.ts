@@ -5,7 +5,7 @@ import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { type BlobHost, streamBlob } from '../../src/registry/blob-stream.ts';
-import { send } from '../../src/streams.ts';
+import { send } from '../../src/util/streams.ts';
 import { always, sampleBlob } from '../blobs/samples.ts';
 
 const { bytes, descriptor } = sampleBlob(1_000_000, 'a stream');

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { openBlobCache } from '../../src/blobs/blob-cache.ts';
-import { createFileTurns } from '../../src/blobs/file-turns.ts';
+import { createFileTurns } from '../../src/blobs/folder-locks.ts';
 import { CatalogueError, type ErrorCode } from '../../src/errors.ts';
 import { type Digest, sha256 } from '../../src/oci/digest.ts';
 import type { Repository } from '../../src/oci/reference.ts';
 import { createCachingClient } from '../../src/registry/caching-client.ts';
 import type { FetchedManifest, RegistryClient } from '../../src/registry/client.ts';
-import { createDiskShelf } from '../../src/registry/disk-shelf.ts';
+import { createDiskShelf } from '../../src/registry/disk-store.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
 import { memorySource } from '../blobs/samples.ts';
 import { temporaryFolder } from '../support/process.ts';

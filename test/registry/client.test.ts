@@ -15,7 +15,7 @@ import { registryOrigin } from '../../src/oci/registry-host.ts';
 import type { Authorizer, RegistryAuthorizer } from '../../src/registry/authorizer.ts';
 import { createRegistryClient, type RegistryClient } from '../../src/registry/client.ts';
 import { missingOrPrivate } from '../../src/registry/status-error.ts';
-import { send } from '../../src/streams.ts';
+import { send } from '../../src/util/streams.ts';
 import { type Fault, type FaultProxy, type ProxiedRequest, startFaultProxy } from '../support/fault-proxy.ts';
 import { blob, type Image, image, index, layer, layerMediaType, manifest } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';

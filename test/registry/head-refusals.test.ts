@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { openBlobCache } from '../../src/blobs/blob-cache.ts';
-import { createFileTurns } from '../../src/blobs/file-turns.ts';
+import { createFileTurns } from '../../src/blobs/folder-locks.ts';
 import { type Digest, sha256 } from '../../src/oci/digest.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { createCachingClient } from '../../src/registry/caching-client.ts';
 import type { FetchedManifest, RegistryClient } from '../../src/registry/client.ts';
-import { createDiskShelf } from '../../src/registry/disk-shelf.ts';
+import { createDiskShelf } from '../../src/registry/disk-store.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
 import { type Handler, startHostileRegistry } from '../support/hostile-registry.ts';
 import { temporaryFolder } from '../support/process.ts';

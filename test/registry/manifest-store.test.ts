@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import { sha256 } from '../../src/oci/digest.ts';
 import type { Repository } from '../../src/oci/reference.ts';
-import { createDiskShelf } from '../../src/registry/disk-shelf.ts';
+import { createDiskShelf } from '../../src/registry/disk-store.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
 import { filesIn } from '../blobs/samples.ts';
 import { temporaryFolder } from '../support/process.ts';

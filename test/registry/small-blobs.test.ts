@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
-import { createMemoryCaches } from '../../src/memory-caches.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { sha256 } from '../../src/oci/digest.ts';
 import type { RegistryClient } from '../../src/registry/client.ts';
 import { keepingSmallBlobs } from '../../src/registry/small-blobs.ts';
+import { createMemoryCaches } from '../../src/util/memory-caches.ts';
 
 const always = new AbortController().signal;
 const [app, other] = [

@@ -1,7 +1,5 @@
-import type { MemoryCaches } from '../../src/memory-caches.ts';
 import { createGuard, type Guard } from '../../src/net/guard.ts';
 import { createHttpClient, type HttpClient } from '../../src/net/http-client.ts';
-import type { PaceLimits } from '../../src/pace.ts';
 import {
   type AuthorizerOptions,
   createAuthorizer,
@@ -10,8 +8,13 @@ import {
 import { createRegistryClient, type DirectClient } from '../../src/registry/client.ts';
 import type { CredentialStore, Credentials } from '../../src/registry/credentials.ts';
 import { createRetry, type RetryOptions } from '../../src/registry/retry.ts';
-import { createImageSignatures, type ImageSignatures } from '../../src/sources/image-signatures.ts';
+import {
+  createImageSignatures,
+  type ImageSignatures,
+} from '../../src/sources/signatures/image-signatures.ts';
 import { createTrustPolicy } from '../../src/trust/trust-policy.ts';
+import type { MemoryCaches } from '../../src/util/memory-caches.ts';
+import type { PaceLimits } from '../../src/util/minimum-rate.ts';
 
 export interface Stack extends AsyncDisposable {
   http: HttpClient;
@@ -47,7 +50,7 @@ export interface StackOptions {
   pause?: RetryOptions['pause'];
 }
 
-/** The registry client as src/app.ts puts it together. */
+/** The registry client as src/app/app.ts puts it together. */
 export function createStack(options: StackOptions): Stack {
   const {
     hosts,

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { createMemoryCaches } from '../../src/memory-caches.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { sha256 } from '../../src/oci/digest.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import type { RegistryClient } from '../../src/registry/client.ts';
 import { rememberingBlobs } from '../../src/registry/known-blobs.ts';
 import { createUpstreamBudgets, FREE_REQUESTS } from '../../src/registry/upstream-budget.ts';
+import { createMemoryCaches } from '../../src/util/memory-caches.ts';
 
 const never = new AbortController().signal;
 const repository = parseReference('registry.test/a');

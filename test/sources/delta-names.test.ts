@@ -3,14 +3,14 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { extract } from 'tar-stream';
-import { parseArchiveQuery } from '../../src/http/archive-query.ts';
+import { parseArchiveQuery } from '../../src/download/query.ts';
 import { type Digest, sha256 } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { formatPlatform, parsePlatform } from '../../src/oci/platform.ts';
 import type { RegistryClient } from '../../src/registry/client.ts';
-import { NOT_CHECKED } from '../../src/sources/image-signatures.ts';
 import type { Archive } from '../../src/sources/image-source.ts';
-import { createRegistrySource } from '../../src/sources/registry-source.ts';
+import { createRegistrySource } from '../../src/sources/registry/source.ts';
+import { NOT_CHECKED } from '../../src/sources/signatures/image-signatures.ts';
 
 const never = new AbortController().signal;
 const LAYER = 'application/vnd.oci.image.layer.v1.tar';

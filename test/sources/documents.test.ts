@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { mock, suite, test } from 'node:test';
-import { createMemoryCaches } from '../../src/memory-caches.ts';
 import { sha256 } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { parsing, rememberingDocuments, type Served } from '../../src/sources/documents.ts';
+import { createMemoryCaches } from '../../src/util/memory-caches.ts';
 import { image, index } from '../support/images.ts';
 
 const servedOf = (bytes: Uint8Array, contentType?: string): Served => ({

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeCertificate } from '../bench/certificate.ts';
+import { makeCertificate } from '../../bench/certificate.ts';
 import { httpCall } from './http-request.ts';
 import { spawnUntil, temporaryFolder } from './process.ts';
 import { reservePort } from './reserve-port.ts';

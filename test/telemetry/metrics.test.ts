@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { CatalogueError } from '../../src/errors.ts';
-import { createMemoryCaches } from '../../src/memory-caches.ts';
-import { streamFrom } from '../../src/streams.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
+import { createMemoryCaches } from '../../src/util/memory-caches.ts';
+import { streamFrom } from '../../src/util/streams.ts';
 import { ETAG, type ServerSetup, sampleArchive, startServer } from '../http/samples.ts';
 import { skipUnless } from '../support/packages.ts';
 import { runOrThrow, waitFor } from '../support/process.ts';

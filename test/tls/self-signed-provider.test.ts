@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
 import { setImmediate as settle } from 'node:timers/promises';
 import { type Certificate, isFor } from '../../src/tls/certificate.ts';
-import { type CertificateStore, createDiskStore } from '../../src/tls/certificate-store.ts';
 import { createSelfSignedProvider } from '../../src/tls/self-signed-provider.ts';
+import { type CertificateStore, createDiskStore } from '../../src/tls/stores/certificate-store.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 
 const DAY_MS = 86_400_000;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { parseArchiveQuery } from '../../src/http/archive-query.ts';
+import { parseArchiveQuery } from '../../src/download/query.ts';
 import { formatPlatform } from '../../src/oci/platform.ts';
 import { downloadUrl, fetchCommands, loadCommands } from '../../web/commands.js';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { LANGUAGES } from '../../src/http/web-folder.ts';
+import { LANGUAGES } from '../../src/http/web-assets.ts';
 
 const WEB = join(import.meta.dirname, '../../web');
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
-import { LANGUAGES, readWebFolder } from '../../src/http/web-folder.ts';
+import { LANGUAGES, readWebFolder } from '../../src/http/web-assets.ts';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
 import { type Bed, startBed } from './bed.ts';

@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify';
-import { isLocalAddress, parseIpAddress } from '../../ip-address.ts';
 import type { ClientList } from '../../policy/client-list.ts';
-import { clientAddress } from '../client-address.ts';
+import { isLocalAddress, parseIpAddress } from '../../util/ip-address.ts';
+import { clientAddress } from '../protocol/client-address.ts';
 
 /** Answers only whom the list lets in; health checks are answered to everyone. Call it on the root instance. */
 export function admitClients(app: FastifyInstance, clients: ClientList): void {

@@ -6,10 +6,10 @@ import type {
   onRequestAsyncHookHandler,
   preHandlerAsyncHookHandler,
 } from 'fastify';
-import { clientKey } from '../../policy/client-key.ts';
-import type { Limits } from '../../policy/limits.ts';
-import type { Rate, RequestLimit } from '../../policy/request-limit.ts';
-import { clientAddress } from '../client-address.ts';
+import { clientKey } from '../../limits/client-key.ts';
+import type { Limits } from '../../limits/limits.ts';
+import type { Rate, RequestLimit } from '../../limits/request-limit.ts';
+import { clientAddress } from '../protocol/client-address.ts';
 import { isHealthCheck } from './clients.ts';
 
 /** Counts a request, or throws where it is one too many. */

@@ -1,8 +1,8 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { FastifyInstance } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
-import type { MemoryCaches } from '../../memory-caches.ts';
-import type { MemoryGauge } from '../../memory-gauges.ts';
+import type { MemoryCaches } from '../../util/memory-caches.ts';
+import type { MemoryGauge } from '../../util/memory-gauges.ts';
 import { isHealthCheck } from './clients.ts';
 
 /** Limits above which new requests are refused, so that those in progress can finish. */

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { CatalogueError } from '../../errors.ts';
-import type { HttpMeter } from '../meter.ts';
+import type { HttpMeter } from '../protocol/metrics-port.ts';
 
 declare module 'fastify' {
   interface FastifyReply {

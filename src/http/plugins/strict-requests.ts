@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CatalogueError } from '../../errors.ts';
-import { isAtHost, parseHost } from '../host-header.ts';
+import { isAtHost, parseHost } from '../protocol/host-header.ts';
 
 /** Characters. Ten of the longest references, percent-encoded, fit. */
 const URL_MAX = 8 * 1024;

@@ -3,15 +3,15 @@ import { join } from 'node:path';
 import type { Storage } from '../../blobs/blob-cache.ts';
 import { openSpools } from '../../blobs/spools.ts';
 import { CatalogueError } from '../../errors.ts';
-import { createEngineCatalogue } from '../engine-catalogue.ts';
-import { createEngineSource, type EngineSourceLog, type EngineSourceOptions } from '../engine-source.ts';
 import type { ImageCatalogue } from '../image-catalogue.ts';
 import type { ImageSource } from '../image-source.ts';
 import { findEngine } from './address.ts';
+import { createEngineCatalogue } from './catalogue.ts';
 import { createEngine, type EngineFacts } from './engine.ts';
 import { createLeases } from './leases.ts';
 import { createPulledImages } from './pulled-images.ts';
 import { createQueue } from './queue.ts';
+import { createEngineSource, type EngineSourceLog, type EngineSourceOptions } from './source.ts';
 
 export interface ConnectOptions
   extends Pick<EngineSourceOptions, 'credentials' | 'policy' | 'defaultPlatform' | 'maxSize'> {

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { rewriteTar } from '../../archive/rewrite-tar.ts';
 import { isJsonObject, type JsonObject } from '../../oci/json.ts';
-import { streamFrom } from '../../streams.ts';
+import { streamFrom } from '../../util/streams.ts';
 
 /** An image that was saved by its digest, and the tag that was asked for beside it. */
 export interface ImageName {

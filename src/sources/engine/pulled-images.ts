@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { isJsonObject, parseJsonObject } from '../../oci/json.ts';
-import { replaceFile } from '../../replace-file.ts';
+import { replaceFile } from '../../util/atomic-file.ts';
 import type { Engine, EngineImage, ListedImage } from './engine.ts';
 import type { Leases } from './leases.ts';
 

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { walkTar } from '../../archive/walk-tar.ts';
 import { CatalogueError, quote } from '../../errors.ts';
-import { streamFrom } from '../../streams.ts';
+import { streamFrom } from '../../util/streams.ts';
 import { MISSING_BLOBS } from './engine-error.ts';
 import { type AskedImage, missingFiles } from './missing-files.ts';
 import { createInventory, type Inventory, ROOT_LISTS } from './saved-contents.ts';

@@ -1,10 +1,10 @@
-import type { EndTurn } from '../../turns.ts';
-import { createAlarm } from '../alarm.ts';
+import type { EndTurn } from '../../util/lock.ts';
+import { createAlarm } from '../../util/wall-clock-timer.ts';
 import { type Certificate, isFor } from '../certificate.ts';
 import { type CertificateFailure, type CertificateProvider, stateOf } from '../certificate-provider.ts';
-import type { CertificateStore } from '../certificate-store.ts';
 import { ATTEMPTS, nextRenewalTime, renewalTime, retryTime, WINDOW_MS } from '../schedule.ts';
 import { temporaryCertificate } from '../self-signed-provider.ts';
+import type { CertificateStore } from '../stores/certificate-store.ts';
 import { explainStoreError } from './explain-failure.ts';
 import { type CertificateIssuer, type CertificateOrder, IssueError } from './issuer.ts';
 

@@ -1,7 +1,7 @@
 import { quote } from '../../errors.ts';
-import { SHARED_STORE_FAILED } from '../redis-vault.ts';
+import { SHARED_STORE_FAILED } from '../stores/encrypted-redis-store.ts';
+import { type AcmeProblem, isAccountProblem } from './greenlock/transport.ts';
 import type { FailureCode, IssueFailure } from './issuer.ts';
-import { type AcmeProblem, isAccountProblem } from './transport.ts';
 
 export interface WhatHappened {
   readonly error: Error;

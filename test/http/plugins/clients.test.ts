@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { parseAddressRange } from '../../../src/ip-address.ts';
 import { createClientList } from '../../../src/policy/client-list.ts';
+import { parseAddressRange } from '../../../src/util/ip-address.ts';
 import { problemOf, type ServerSetup, startServer } from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { loadConfig } from '../../../src/config/loader.ts';
 import { CatalogueError } from '../../../src/errors.ts';
-import { createMemoryCountingStore } from '../../../src/policy/memory-counting-store.ts';
+import { createMemoryCountingStore } from '../../../src/limits/memory-counting-store.ts';
 import { type Answer, problemOf, type RunningServer, type ServerSetup, startServer } from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';

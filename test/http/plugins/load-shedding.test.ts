@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { get } from 'node:http';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
-import { createMemoryCaches } from '../../../src/memory-caches.ts';
-import type { MemoryGauge } from '../../../src/memory-gauges.ts';
 import type { Archive } from '../../../src/sources/image-source.ts';
+import { createMemoryCaches } from '../../../src/util/memory-caches.ts';
+import type { MemoryGauge } from '../../../src/util/memory-gauges.ts';
 import { waitFor } from '../../support/process.ts';
 import { NO_PRESSURE_LIMITS, problemOf, type RunningServer, sampleArchive, startServer } from '../samples.ts';
 

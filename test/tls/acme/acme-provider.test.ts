@@ -4,9 +4,9 @@ import { setImmediate as settle } from 'node:timers/promises';
 import { type AcmeProviderOptions, createAcmeProvider } from '../../../src/tls/acme/acme-provider.ts';
 import { IssueError } from '../../../src/tls/acme/issuer.ts';
 import type { Certificate } from '../../../src/tls/certificate.ts';
-import type { CertificateStore } from '../../../src/tls/certificate-store.ts';
-import { SharedStoreError } from '../../../src/tls/redis-vault.ts';
 import { makeSelfSigned } from '../../../src/tls/self-signed.ts';
+import type { CertificateStore } from '../../../src/tls/stores/certificate-store.ts';
+import { SharedStoreError } from '../../../src/tls/stores/encrypted-redis-store.ts';
 
 const START = Date.UTC(2027, 0, 1);
 const MINUTE_MS = 60_000;

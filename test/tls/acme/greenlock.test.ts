@@ -9,12 +9,12 @@ import { pathToFileURL } from 'node:url';
 import {
   createGreenlockIssuer,
   type GreenlockIssuerOptions,
-} from '../../../src/tls/acme/greenlock-issuer.ts';
+} from '../../../src/tls/acme/greenlock/issuer.ts';
+import type { OrderStores } from '../../../src/tls/acme/greenlock/thread-stores.ts';
 import { IssueError, type IssueFailure } from '../../../src/tls/acme/issuer.ts';
-import type { OrderStores } from '../../../src/tls/acme/thread-stores.ts';
-import { createDiskStore } from '../../../src/tls/certificate-store.ts';
-import { createDiskChallenges } from '../../../src/tls/challenge-store.ts';
 import { temporaryCertificate } from '../../../src/tls/self-signed-provider.ts';
+import { createDiskStore } from '../../../src/tls/stores/certificate-store.ts';
+import { createDiskChallenges } from '../../../src/tls/stores/challenge-store.ts';
 import { startAcmeProxy } from '../../support/acme-proxy.ts';
 import { skipUnless } from '../../support/packages.ts';
 import { startPebble } from '../../support/pebble.ts';
@@ -50,7 +50,7 @@ async function startIssuerBed(prelude = '') {
   const pebble = stack.use(await startPebble({ httpPort: (web.address() as AddressInfo).port }));
   const authority = stack.use(await startAcmeProxy(pebble));
   const script = join(folder.path, 'worker.mjs');
-  const greenlock = new URL('../../../src/tls/acme/greenlock-worker.ts', import.meta.url).href;
+  const greenlock = new URL('../../../src/tls/acme/greenlock/worker.ts', import.meta.url).href;
   await writeFile(
     script,
     `import { readFileSync } from 'node:fs';
@@ -249,7 +249,7 @@ suite('greenlock in its thread', { timeout: 600_000 }, () => {
       assert.equal(
         version,
         expected,
-        `${name}: look at src/tls/acme/greenlock-adapter.ts before this is raised`,
+        `${name}: look at src/tls/acme/greenlock/adapter.ts before this is raised`,
       );
     }
   });

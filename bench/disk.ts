@@ -1,0 +1,7 @@
+import { runOrThrow } from '../test/support/process.ts';
+
+/** Bytes on the disk below a path, 0 where there is nothing. */
+export async function diskBytes(path: string): Promise<number> {
+  const { stdout } = await runOrThrow('sh', ['-c', '[ ! -e "$1" ] || du -skx "$1"', 'sh', path]);
+  return (Number.parseInt(stdout, 10) || 0) * 1024;
+}

@@ -1,0 +1,67 @@
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { spawnUntil } from '../test/support/process.ts';
+import { memoryOf, usageOf } from './proc.ts';
+
+export interface CommandOptions {
+  signal: AbortSignal;
+  env?: NodeJS.ProcessEnv;
+  /** An empty folder that the command writes to: the moment of the first byte there is taken. */
+  outputFolder?: string;
+  /** Exit statuses that are as good as 0. */
+  accepted?: number[];
+}
+
+/** What a command has cost, itself alone. */
+export interface CommandCost {
+  seconds: number;
+  cpuSeconds: number;
+  peakBytes: number;
+  /** Milliseconds until something lay in the output folder. */
+  firstByteMs: number | undefined;
+  stdout: string;
+}
+
+/** Milliseconds. The kernel forgets a process when it ends, so it is looked at until then. */
+const samplingInterval = 20;
+
+/** Runs a command to its end and measures it; a bad end is an error with the output. */
+export async function runMetered(
+  command: string,
+  args: string[],
+  options: CommandOptions,
+): Promise<CommandCost> {
+  const { signal, env, outputFolder, accepted = [] } = options;
+  signal.throwIfAborted();
+  const begin = performance.now();
+  const running = await spawnUntil(command, args, () => true, env ? { env } : {});
+  const cost = { cpuSeconds: 0, peakBytes: 0 };
+  let firstByteMs: number | undefined;
+  const sample = () => {
+    cost.cpuSeconds = usageOf(running.pid)?.cpuSeconds ?? cost.cpuSeconds;
+    cost.peakBytes = Math.max(cost.peakBytes, memoryOf(running.pid, 'VmHWM'));
+    if (outputFolder && hasBytes(outputFolder)) firstByteMs ??= performance.now() - begin;
+  };
+  const sampler = setInterval(sample, samplingInterval);
+  const abort = () => void running.stop();
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    const { code } = await running.exited;
+    const seconds = (performance.now() - begin) / 1000;
+    signal.throwIfAborted();
+    if (code !== 0 && !accepted.includes(code ?? -1)) {
+      throw new Error(`${command}: exit status ${code}\n${running.stderr()}`);
+    }
+    return { ...cost, seconds, firstByteMs, stdout: running.stdout() };
+  } finally {
+    clearInterval(sampler);
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+function hasBytes(folder: string): boolean {
+  // A temporary file may be renamed between the two calls.
+  return readdirSync(folder).some((name) => {
+    return (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0) > 0;
+  });
+}

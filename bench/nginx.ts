@@ -1,0 +1,80 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { httpCall } from '../test/support/http-request.ts';
+import { spawnUntil, temporaryFolder } from '../test/support/process.ts';
+import { reservePort } from '../test/support/reserve-port.ts';
+import type { Certificate } from './certificate.ts';
+import { residentBytes } from './server-meter.ts';
+
+export interface NginxOptions {
+  certificate: Certificate;
+  /** What is below /v2/ comes from there. */
+  registryUrl: string;
+}
+
+export interface Nginx extends AsyncDisposable {
+  url: string;
+  pid: number;
+  /** Resident bytes of all its processes when nothing was asked of them. */
+  idleBytes: number;
+  /** The folder of what it serves. */
+  root: string;
+}
+
+/** Debian's nginx as a process of our own, which ends with us; the system's service is not touched. */
+export async function startNginx(options: NginxOptions): Promise<Nginx> {
+  const folder = await temporaryFolder();
+  const root = join(folder.path, 'root');
+  await mkdir(root);
+  const port = await reservePort();
+  const url = `https://127.0.0.1:${port}`;
+  const configFile = join(folder.path, 'nginx.conf');
+  await writeFile(configFile, configuration(options, folder.path, root, port));
+  const answers = () => httpCall(url).then(Boolean, () => false);
+  const args = ['-p', folder.path, '-c', configFile, '-e', 'stderr'];
+  const running = await spawnUntil('nginx', args, answers).catch(async (error) => {
+    await folder[Symbol.asyncDispose]();
+    throw error;
+  });
+  return {
+    url,
+    pid: running.pid,
+    idleBytes: residentBytes(running.pid),
+    root,
+    [Symbol.asyncDispose]: async () => {
+      await running.stop();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** As Debian has it, with TLS 1.3 like DockerProxy's; buffers are nginx's defaults. */
+function configuration(options: NginxOptions, folder: string, root: string, port: number): string {
+  const { certificate, registryUrl } = options;
+  // Root's workers would become another user, who cannot read our temporary folder; for others nginx ignores this.
+  const user = process.getuid?.() === 0 ? 'user root;' : '';
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    (name) => `${name}_temp_path ${join(folder, name)};`,
+  );
+  return `
+    ${user}
+    daemon off;
+    worker_processes auto;
+    pid ${join(folder, 'nginx.pid')};
+    events { worker_connections 768; }
+    http {
+      ${temporary.join('\n      ')}
+      access_log off;
+      sendfile on;
+      tcp_nopush on;
+      server {
+        listen 127.0.0.1:${port} ssl;
+        ssl_certificate ${certificate.certificate};
+        ssl_certificate_key ${certificate.key};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        location /v2/ { proxy_pass ${registryUrl}; }
+        location / { root ${root}; }
+      }
+    }
+  `;
+}

@@ -1,0 +1,137 @@
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { Agent, get } from 'node:https';
+import { whyNot } from '../test/support/packages.ts';
+import { temporaryFolder } from '../test/support/process.ts';
+import { type RedisServer, startRedis } from '../test/support/redis.ts';
+import { curl } from './curl.ts';
+import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
+import { median, type RowId } from './figures.ts';
+import { usageOf } from './proc.ts';
+import { startMeter } from './server-meter.ts';
+import type { Stage } from './stage.ts';
+import type { Measurement, Way } from './ways.ts';
+
+const REQUESTS = 4000;
+/** The first byte of an image, which costs what the whole costs, but for its bytes. */
+const DOWNLOADS = 300;
+const WARM_UP = 500;
+const CONNECTIONS = 16;
+
+/** What is counted with every request, all of it switched on and none of it in the way. */
+const LIMITS = {
+  DOCKERPROXY_RATE_LIMIT: '100000000/hour',
+  DOCKERPROXY_DOWNLOADS_PER_IP: '100000',
+  DOCKERPROXY_MAX_DOWNLOADS: '100000',
+  DOCKERPROXY_DAILY_BYTES: '1000TiB',
+};
+
+/** Requests that only count, and downloads of a byte: with what counts in a file, and in the Redis that replicas share. */
+export function redisWays(stage: Stage, repetitions: number): Way[] {
+  return [
+    { ids: ['dockerproxy-requests'], repetitions, measure: async () => [await measure(stage)] },
+    {
+      ids: ['dockerproxy-requests-redis'],
+      absent: whyNot('redis-server'),
+      repetitions,
+      async measure() {
+        await using redis = await startRedis();
+        return [await measure(stage, redis)];
+      },
+    },
+  ];
+}
+
+async function measure(stage: Stage, redis?: RedisServer): Promise<Measurement> {
+  const { registry, signal, image, certificate } = stage;
+  const id: RowId = redis === undefined ? 'dockerproxy-requests' : 'dockerproxy-requests-redis';
+  await using folder = await temporaryFolder();
+  const env = { ...LIMITS, ...(redis && { DOCKERPROXY_REDIS_URL: redis.url }) };
+  await using proxy = await startOverTls(stage, folder, env);
+  const url = archiveUrl(proxy, registry, image);
+  await curl([url], { signal, certificate: certificate.certificate });
+  const ca = await readFile(certificate.certificate);
+  const info = `${proxy.url}/api/v1/info`;
+  await askMany(info, WARM_UP, ca);
+
+  const costSoFar = startMeter(proxy.pid, proxy.memory());
+  const cost = redis && startRedisMeter(redis);
+  const asked = await askMany(info, REQUESTS, ca);
+  const { cpuSeconds, peakBytes } = costSoFar();
+  const ofRequest = await cost?.(REQUESTS);
+  const costOfDownloads = redis && startRedisMeter(redis);
+  const downloaded = await askMany(url, DOWNLOADS, ca, { range: 'bytes=0-0' });
+  const ofDownload = await costOfDownloads?.(DOWNLOADS);
+  const micros = (seconds: number): string => `${Math.round(seconds * 1e6)} µs`;
+  return {
+    id,
+    figures: { firstByteMs: asked.median, seconds: asked.seconds, imageBytes: 0, cpuSeconds, peakBytes },
+    note: [
+      `${Math.round(REQUESTS / asked.seconds)} requests a second, ${micros(cpuSeconds / REQUESTS)} of CPU each`,
+      `the first byte of ${Math.round(DOWNLOADS / downloaded.seconds)} downloads a second`,
+      ...(ofRequest && ofDownload
+        ? [
+            `of Redis, ${ofRequest.scripts.toFixed(1)} scripts and ${micros(ofRequest.cpuSeconds)} of CPU for a request`,
+            `${ofDownload.scripts.toFixed(1)} and ${micros(ofDownload.cpuSeconds)} for a download`,
+          ]
+        : []),
+    ].join('; '),
+    details: {
+      requestsPerSecond: REQUESTS / asked.seconds,
+      downloadsPerSecond: DOWNLOADS / downloaded.seconds,
+      cpuSecondsPerRequest: cpuSeconds / REQUESTS,
+      ...(ofRequest && {
+        redisScriptsPerRequest: ofRequest.scripts,
+        redisCpuPerRequest: ofRequest.cpuSeconds,
+      }),
+      ...(ofDownload && {
+        redisScriptsPerDownload: ofDownload.scripts,
+        redisCpuPerDownload: ofDownload.cpuSeconds,
+      }),
+    },
+  };
+}
+
+/** Tells, each time for so many, what Redis has had to do since it began. */
+function startRedisMeter(
+  redis: RedisServer,
+): (count: number) => Promise<{ scripts: number; cpuSeconds: number }> {
+  const cpu = (): number => usageOf(redis.pid)?.cpuSeconds ?? Number.NaN;
+  const before = { scripts: scriptsOf(redis), cpuSeconds: cpu() };
+  return async (count) => ({
+    scripts: ((await scriptsOf(redis)) - (await before.scripts)) / count,
+    cpuSeconds: (cpu() - before.cpuSeconds) / count,
+  });
+}
+
+async function scriptsOf({ cli }: RedisServer): Promise<number> {
+  const [, calls] = /^cmdstat_evalsha:calls=(\d+)/m.exec(await cli('info', 'commandstats')) ?? [];
+  return Number(calls ?? 0);
+}
+
+/** Asks so often over a few connections that stay, and tells how long that took, and each in the median. */
+async function askMany(
+  url: string,
+  count: number,
+  ca: Buffer,
+  headers: Record<string, string> = {},
+): Promise<{ seconds: number; median: number }> {
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS, ca });
+  const milliseconds: number[] = [];
+  let left = count;
+  const client = async (): Promise<void> => {
+    while (left-- > 0) {
+      const began = performance.now();
+      const [response] = await once(get(url, { agent, headers }), 'response');
+      response.resume();
+      await once(response, 'end');
+      if (response.statusCode >= 400) throw new Error(`${url} answers ${response.statusCode}`);
+      milliseconds.push(performance.now() - began);
+    }
+  };
+  const began = performance.now();
+  await Promise.all(Array.from({ length: CONNECTIONS }, client));
+  const seconds = (performance.now() - began) / 1000;
+  agent.destroy();
+  return { seconds, median: median(milliseconds) };
+}

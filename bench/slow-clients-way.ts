@@ -1,0 +1,56 @@
+import { type TemporaryFolder, temporaryFolder } from '../test/support/process.ts';
+import { curl } from './curl.ts';
+import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
+import { describeDelay, watchEventLoop } from './event-loop.ts';
+import { measureServer } from './measure-server.ts';
+import type { Stage } from './stage.ts';
+import type { Measurement, Way } from './ways.ts';
+
+const clients = 200;
+const seconds = 15;
+
+/** Many clients that each take a megabyte a second, until their time is over: what does each of them hold? */
+export function slowClientsWay(stage: Stage): Way {
+  return {
+    ids: ['dockerproxy-slow-200'],
+    essential: true,
+    repetitions: 1,
+    measure: async () => [await measure(stage)],
+  };
+}
+
+async function measure(stage: Stage): Promise<Measurement> {
+  const { registry, signal, image, certificate } = stage;
+  await using folder: TemporaryFolder = await temporaryFolder();
+  const options = { signal, certificate: certificate.certificate };
+  {
+    // A process of its own fills the cache, so that what it holds is no part of what is idle below.
+    await using filler = await startOverTls(stage, folder);
+    await curl([archiveUrl(filler, registry, image)], options);
+  }
+  const loop = watchEventLoop(folder);
+  await using proxy = await startOverTls(stage, folder, loop.env);
+  const url = archiveUrl(proxy, registry, image);
+  // What is loaded and compiled for the first client is not the others'.
+  await curl([url], options);
+  const server = { pid: proxy.pid, idleBytes: proxy.memory() };
+  await loop.delay();
+  const { figures, transfers, details } = await measureServer(server, 0, () =>
+    curl(
+      Array.from({ length: clients }, () => url),
+      {
+        ...options,
+        ...{ parallel: true, limitRate: '1M', maxSeconds: seconds },
+      },
+    ),
+  );
+  const eventLoopP99Ms = await loop.delay();
+  const bytesPerClient = (figures.aboveIdleBytes ?? Number.NaN) / clients;
+  return {
+    id: 'dockerproxy-slow-200',
+    // They stop half-way: what they got is what counts.
+    figures: { ...figures, imageBytes: transfers.bytes },
+    note: `${Math.round(bytesPerClient / 1000)} KB above idle for each client; ${describeDelay(eventLoopP99Ms)}`,
+    details: { ...details, eventLoopP99Ms, bytesPerClient },
+  };
+}

@@ -1,0 +1,76 @@
+import { readLists } from '../config/lists.ts';
+import type { Config } from '../config/schema.ts';
+import { readTrustRules } from '../config/trust-rules.ts';
+import { createGuard, type Guard } from '../net/guard.ts';
+import { type NamePattern, parseNamePattern } from '../oci/name-pattern.ts';
+import { registryOrigin } from '../oci/registry-host.ts';
+import { type Allowlist, createAllowlist } from '../policy/allowlist.ts';
+import { type ClientList, createClientList } from '../policy/client-list.ts';
+import { PUBLIC_REGISTRIES } from '../policy/public-registries.ts';
+import { createTrustPolicy, type TrustPolicy, type TrustRule } from '../trust/trust-policy.ts';
+
+/** Who may fetch what, and from where, by what the operator's lists say now. */
+export interface Access {
+  readonly guard: Guard;
+  readonly allowlist: Allowlist;
+  readonly clients: ClientList;
+  /** Which images need a signature. */
+  readonly policy: TrustPolicy;
+  /** The patterns in force, and the rules about signatures. */
+  patterns(): {
+    readonly allow: readonly NamePattern[];
+    readonly deny: readonly NamePattern[];
+    readonly trust: readonly TrustRule[];
+  };
+  /**
+   * Takes the lists of other settings, and reads the files of lists and of the policy anew.
+   *
+   * @throws ConfigError where there is a mistake in one of them; then all stays as it was
+   */
+  reload(config: Config): void;
+}
+
+/**
+ * @param ownAddresses as {@link createGuard} takes them
+ * @throws ConfigError where there is a mistake in a file of lists, or of the policy
+ */
+export function createAccess(config: Config, ownAddresses: () => readonly string[]): Access {
+  let current = rulesOf(config, ownAddresses);
+  return {
+    guard: {
+      judgeUrl: (url, chosenBy) => current.guard.judgeUrl(url, chosenBy),
+      judgeAddresses: (hostname, addresses) => current.guard.judgeAddresses(hostname, addresses),
+      trusts: (origin, chosenBy) => current.guard.trusts(origin, chosenBy),
+    },
+    allowlist: { check: (reference) => current.allowlist.check(reference) },
+    clients: { check: (address) => current.clients.check(address) },
+    policy: {
+      ruleFor: (repository) => current.policy.ruleFor(repository),
+      contact: () => current.policy.contact(),
+    },
+    patterns: () => current.patterns,
+    reload(fresh) {
+      current = rulesOf(fresh, ownAddresses);
+    },
+  };
+}
+
+function rulesOf(config: Config, ownAddresses: () => readonly string[]) {
+  const { allow: listed, deny, allowClients, denyClients } = readLists(config);
+  const trust = readTrustRules(config);
+  const insecure = new Set(config.insecureRegistries);
+  const allow = listed ?? [
+    ...PUBLIC_REGISTRIES,
+    ...config.insecureRegistries.map((domain) => parseNamePattern(`${domain}/**`)),
+  ];
+  // A registry that the operator has named may be at a private address; one that a wildcard lets in may not.
+  const named = (listed ?? []).flatMap(({ domain }) => domain ?? []);
+  const trusted = [...insecure, ...named].map((domain) => registryOrigin(domain, insecure));
+  return {
+    patterns: { allow, deny, trust },
+    guard: createGuard(trusted, ownAddresses),
+    allowlist: createAllowlist({ allow, deny }),
+    clients: createClientList({ allow: allowClients, deny: denyClients }),
+    policy: createTrustPolicy(trust, config.operatorContact),
+  };
+}

@@ -1,0 +1,308 @@
+import { randomUUID } from 'node:crypto';
+import { Server as HttpsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import type { FastifyInstance } from 'fastify';
+import { connectionsWithin } from '../config/descriptors.ts';
+import { reloadConfig } from '../config/reload.ts';
+import type { Config } from '../config/schema.ts';
+import { createChecksums } from '../download/checksums.ts';
+import { MAX_IMAGES } from '../download/query.ts';
+import type { ServiceInfo } from '../http/api/info.ts';
+import type { ConnectionLimits } from '../http/listener/connections.ts';
+import { createDrain } from '../http/listener/drain.ts';
+import { type ListenAt, listenAt } from '../http/listener/listen-at.ts';
+import { createMetricsServer } from '../http/listener/metrics-server.ts';
+import { createRedirectServer } from '../http/listener/redirect-server.ts';
+import { createServer } from '../http/server.ts';
+import { formatDuration } from '../limits/limit-error.ts';
+import { createLimits } from '../limits/limits.ts';
+import { createGuard } from '../net/guard.ts';
+import { createHttpClient } from '../net/http-client.ts';
+import type { NamePattern } from '../oci/name-pattern.ts';
+import { formatPlatform } from '../oci/platform.ts';
+import type { Redis } from '../redis/redis.ts';
+import { createRepositorySearch, type RepositorySearch } from '../registry/hub-search.ts';
+import type { PassedSockets } from '../systemd/sockets.ts';
+import { createMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
+import { brieflyRemembered, createReadiness } from '../telemetry/readiness.ts';
+import { secureContextOptions } from '../tls/secure-context.ts';
+import { createGarbageCollector } from '../util/garbage-collector.ts';
+import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
+import { openMemoryGauges } from '../util/memory-gauges.ts';
+import { type Access, createAccess } from './access.ts';
+import type { Certificates } from './certificates.ts';
+import { openCountingStore } from './counting-stores.ts';
+import { type Environment, freeBytesOf, openImages, proxiesOf } from './images.ts';
+
+/** The parts, put together. */
+export interface App {
+  /**
+   * Begins to serve, and to look after the certificate.
+   *
+   * @param sockets to listen on in place of the addresses of the settings
+   * @returns where it serves, as a URL
+   */
+  listen(sockets?: PassedSockets): Promise<string>;
+  /** Ends all parts; downloads under way end first, and when their time is over, they are broken off. */
+  close(): Promise<void>;
+  /**
+   * Takes over what may change while it runs, and reads the files of lists anew.
+   *
+   * @returns keys of the settings that have changed and need a restart
+   * @throws ConfigError where a list has a mistake; then all stays as it was
+   */
+  reload(fresh: Config): readonly string[];
+  /** What was measured until now. */
+  measured(): Promise<MetricsSnapshot>;
+}
+
+/** What a process that shares the work with others has from elsewhere. */
+export interface AppPorts {
+  readonly certificates: Certificates;
+  /** What replicas share. */
+  readonly redis?: Redis | undefined;
+  /** Takes the lines that say where it serves; unless told, the log does. */
+  readonly announce?: ((line: string) => void) | undefined;
+  /** Number of processes that share the machine's memory; 1 if absent. */
+  readonly workers?: number;
+}
+
+/** Milliseconds between samples. Memory can grow by tens of megabytes meanwhile; load shedding allows for that. */
+const PRESSURE_INTERVAL_MS = 250;
+
+/**
+ * Puts the parts together.
+ *
+ * @throws ConfigError where a file that the settings name cannot be read
+ */
+export async function createApp(
+  config: Config,
+  environment: Environment,
+  { certificates, redis, announce, workers = 1 }: AppPorts,
+): Promise<App> {
+  const { logger } = environment;
+  let current = config;
+  const access = createAccess(config, ownAddresses);
+  const { allowlist, clients } = access;
+  const { provider, challenge } = certificates;
+  const caches = createMemoryCaches(() => performance.now());
+  const metrics = createMetrics({
+    cacheUses: caches.uses,
+    version: environment.version,
+    isKnownRegistry: knownRegistries(config, access),
+    certificateEnd: () => provider.status().notAfter,
+    isCertificateFailing: () => provider.status().lastFailure !== undefined,
+    ...(redis && { isRedisConnected: () => redis.isConnected }),
+    ...(config.cacheSize > 0 && { freeBytes: () => freeBytesOf(config.cacheDir).catch(() => undefined) }),
+  });
+  const images = await openImages(config, environment, access, {
+    ...{ meter: metrics, redis, caches },
+    memory: environment.memoryLimit / workers,
+  });
+  const search = createSearch(config, environment, caches);
+  let isStopping = false;
+  const readiness = createReadiness({
+    // Who was let in before and asks only now shall go elsewhere next.
+    service: () => ({ isReady: !isStopping, details: { state: isStopping ? 'stopping' : 'serving' } }),
+    certificate: certificates.check,
+    ...Object.fromEntries(
+      Object.entries(images.checks).map(([name, check]) => [
+        name,
+        brieflyRemembered(check, () => performance.now()),
+      ]),
+    ),
+    // Without it the service goes on.
+    ...(redis && { redis: () => ({ isReady: true, details: { connected: redis.isConnected } }) }),
+  });
+  const connections = connectionLimits(config, environment.descriptorLimit);
+  const memory = openMemoryGauges(workers);
+  const drain = createDrain();
+
+  const limits = createLimits(config, {
+    store: openCountingStore(config, logger, redis, caches),
+    holder: randomUUID(),
+    uptime: () => performance.now(),
+  });
+
+  const server = await createServer({
+    logger,
+    info: () => serviceInfo(current, access.patterns(), environment.version),
+    tls: provider.certificate && {
+      context: secureContextOptions(provider.certificate),
+      isTrusted: config.tls === 'files' || (config.tls === 'acme' && !config.acmeStaging),
+    },
+    readiness,
+    trustProxy: config.trustProxy,
+    clients,
+    limits,
+    headCosts: config.source === 'engine',
+    connections,
+    pressure: {
+      maxDelay: config.maxEventLoopDelay,
+      ...{ memory, collectGarbage: createGarbageCollector(), interval: PRESSURE_INTERVAL_MS },
+    },
+    caches,
+    drain,
+    source: images.source,
+    addresses: () => ({ replicas: current.replicas, domains: current.domains }),
+    checksums: createChecksums(config.cacheSize === 0 ? undefined : config.cacheDir, caches),
+    catalogue: images.catalogue,
+    search: search?.find,
+    allowlist,
+    meter: metrics.http,
+  });
+  server.addHook('onClose', async () => {
+    await limits.close();
+    await images.close();
+    await search?.close();
+    for (const gauge of memory) gauge.close();
+  });
+  const redirect =
+    provider.certificate &&
+    (await createRedirectServer({
+      ...{ logger, connections, drain, readiness, challenge, domains: config.domains },
+      httpsPort: () => (server.server.address() as AddressInfo).port,
+    }));
+  const metricsServer = createMetricsServer(metrics, logger);
+  const { port, httpsPort, metricsHost, metricsPort } = config;
+  const host = listenHost(config);
+  /** Fastify logs where it listens, whatever it is told: what is announced elsewhere is not said twice. */
+  const listen = async (app: FastifyInstance, at: ListenAt, text: (address: string) => string) => {
+    const { level } = logger;
+    if (announce !== undefined) logger.level = 'warn';
+    const listenTextResolver = (address: string): string => {
+      const line = text(address);
+      announce?.(line);
+      return line;
+    };
+    return app.listen({ ...at, listenTextResolver }).finally(() => {
+      logger.level = level;
+    });
+  };
+  return {
+    async listen({ http, https, metrics: metricsSocket } = {}) {
+      const url = await listen(
+        server,
+        redirect ? listenAt(host, httpsPort, https) : listenAt(host, port, http),
+        (address) => `DockerProxy ${environment.version} is listening on ${address}`,
+      );
+      if (redirect)
+        await listen(redirect, listenAt(host, port, http), (address) => `${address} leads to HTTPS`);
+      if (metricsPort !== undefined || metricsSocket !== undefined) {
+        await metricsServer.listen(listenAt(metricsHost, metricsPort ?? 0, metricsSocket));
+      }
+      provider.start((certificate) => {
+        if (server.server instanceof HttpsServer) {
+          server.server.setSecureContext(secureContextOptions(certificate));
+        }
+      });
+      return url;
+    },
+    async close() {
+      isStopping = true;
+      const underWay = drain.count();
+      if (underWay > 0) {
+        const time = formatDuration(config.drain);
+        logger.info(
+          { count: underWay },
+          `Stopping: waiting up to ${time} for downloads in flight: ${underWay}`,
+        );
+      }
+      const timer = setTimeout(() => {
+        const count = drain.end();
+        logger.warn({ count }, `Downloads that are broken off, as their time (drain) is over: ${count}`);
+      }, config.drain);
+      await Promise.all([provider.close(), redirect?.close(), server.close()]);
+      await drain.settled();
+      clearTimeout(timer);
+      await metricsServer.close();
+    },
+    reload(loaded) {
+      const { config: fresh, needRestart } = reloadConfig(current, loaded);
+      access.reload(fresh);
+      current = fresh;
+      logger.level = fresh.logLevel;
+      return needRestart;
+    },
+    measured: () => metrics.snapshot(),
+  };
+}
+
+/** They may change: the one that IPv6 chooses for privacy does each day. */
+function ownAddresses(): readonly string[] {
+  return Object.values(networkInterfaces()).flatMap(
+    (addresses) => addresses?.map(({ address }) => address) ?? [],
+  );
+}
+
+/** All addresses are those of IPv6 and IPv4, or of IPv4 alone on a machine without IPv6. */
+function listenHost({ host }: Config): string {
+  const hasIpv6 = Object.values(networkInterfaces()).some((addresses) =>
+    addresses?.some(({ family }) => family === 'IPv6'),
+  );
+  return host === '::' && !hasIpv6 ? '0.0.0.0' : host;
+}
+
+function serviceInfo(
+  config: Config,
+  { allow, deny, trust }: ReturnType<Access['patterns']>,
+  version: string,
+): ServiceInfo {
+  const { operatorName, operatorContact, source, maxImageSize, defaultPlatform, searchUrl } = config;
+  return {
+    version,
+    operator: { name: operatorName ?? null, contact: operatorContact ?? null },
+    source,
+    defaultPlatform: formatPlatform(defaultPlatform),
+    allowed: allow.map(({ glob }) => glob),
+    denied: deny.map(({ glob }) => glob),
+    policy: trust.map(({ images, isRequired, keys }) => ({
+      images: images.map(({ glob }) => glob),
+      require: isRequired ? 'signature' : 'none',
+      keys: keys.map(({ name }) => name),
+    })),
+    maxImageSize: maxImageSize === 0 ? null : maxImageSize,
+    maxImages: MAX_IMAGES,
+    search: searchUrl !== undefined && allow.some(mayBeOnDockerHub),
+  };
+}
+
+function mayBeOnDockerHub({ domain = 'docker.io' }: NamePattern): boolean {
+  return domain === 'docker.io';
+}
+
+/** Tells which hosts may be told apart: those that are named, not those that a wildcard lets in. */
+function knownRegistries(
+  { insecureRegistries, registries }: Config,
+  { patterns }: Access,
+): (host: string) => boolean {
+  const hub = ['registry-1.docker.io', 'auth.docker.io', 'production.cloudfront.docker.com'];
+  const mirrors = [...registries.values()].flatMap((table) => table.mirrors.map(({ host }) => host));
+  const fixed = new Set([...hub, ...insecureRegistries, ...mirrors]);
+  return (host) => fixed.has(host) || patterns().allow.some(({ domain }) => domain === host);
+}
+
+/** Its address is the operator's, and leads nobody else anywhere: it has a guard and connections of its own. */
+function createSearch(
+  { searchUrl: url }: Config,
+  environment: Environment,
+  caches: MemoryCaches,
+): { readonly find: RepositorySearch; close(): Promise<void> } | undefined {
+  if (url === undefined) return undefined;
+  const userAgent = `DockerProxy/${environment.version}`;
+  const findProxy = proxiesOf(environment);
+  const http = createHttpClient({ guard: createGuard([url.origin]), userAgent, findProxy, caches });
+  const find = createRepositorySearch({ http, url, now: () => performance.now(), caches });
+  return { find, close: () => http.close() };
+}
+
+function connectionLimits(config: Config, descriptorLimit: number | undefined): ConnectionLimits {
+  const { connectionsPerClient, minClientSpeed, minClientSpeedWindow } = config;
+  return {
+    maxConnections: connectionsWithin(config, descriptorLimit),
+    connectionsPerClient,
+    exempt: config.trustProxy,
+    slowestClient: { bytesPerSecond: minClientSpeed, patience: minClientSpeedWindow },
+  };
+}

@@ -1,0 +1,236 @@
+import { isIP } from 'node:net';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { ConfigError } from '../config/loader.ts';
+import { redisKeyOf } from '../config/redis-secrets.ts';
+import type { Config } from '../config/schema.ts';
+import type { Redis } from '../redis/redis.ts';
+import { createRedisTurns } from '../redis/redis-locks.ts';
+import type { Check, ReadinessCheck } from '../telemetry/readiness.ts';
+import type { Certificate } from '../tls/certificate.ts';
+import {
+  type CertificateFailure,
+  type CertificateProvider,
+  createNoCertificate,
+} from '../tls/certificate-provider.ts';
+import { createFilesProvider } from '../tls/files-provider.ts';
+import { ATTEMPTS } from '../tls/schedule.ts';
+import { createSelfSignedProvider } from '../tls/self-signed-provider.ts';
+import {
+  type CertificateStore,
+  createCertificateStore,
+  createDiskStore,
+} from '../tls/stores/certificate-store.ts';
+import {
+  type ChallengeStore,
+  createDiskChallenges,
+  createSharedChallenges,
+} from '../tls/stores/challenge-store.ts';
+import { createRedisVault, SharedStoreError } from '../tls/stores/encrypted-redis-store.ts';
+import { createSharedCertificateStore } from '../tls/stores/shared-certificate-store.ts';
+import { removeUnfinished } from '../util/atomic-file.ts';
+import type { EndTurn } from '../util/lock.ts';
+
+/** Milliseconds. Nothing takes that long to write. */
+const UNFINISHED_MS = 3_600_000;
+
+/** Where the certificate comes from, and what goes with it. */
+export interface Certificates {
+  readonly provider: CertificateProvider;
+  /** The answer to a challenge of an ACME authority. */
+  readonly challenge: (token: string) => Promise<string | undefined>;
+  readonly check: Check;
+}
+
+/** Where the certificate of another process, who looks after it, is shown. */
+export function followCertificates(
+  config: Config,
+  provider: CertificateProvider,
+  check: Check,
+  redis: Redis | undefined,
+): Certificates {
+  const challenges = challengesOf(config, redis);
+  return { provider, challenge: (token) => challenges.get(token), check };
+}
+
+/**
+ * Begins to look after a certificate.
+ *
+ * @param redis where replicas share it
+ * @throws ConfigError where there is no certificate to begin with
+ */
+export async function createCertificates(
+  config: Config,
+  logger: Logger,
+  redis: Redis | undefined,
+): Promise<Certificates> {
+  const challenges = challengesOf(config, redis);
+  try {
+    await removeUnfinished(join(config.stateDir, 'tls'), Date.now() - UNFINISHED_MS);
+    if (config.tls === 'acme') await challenges.removeAbandoned(Date.now());
+    const provider = await createProvider(config, challenges, logger, redis);
+    return { provider, challenge: (token) => challenges.get(token), check: () => checkOf(provider) };
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    const { message } = error as Error;
+    throw new ConfigError([
+      config.tls === 'files'
+        ? message
+        : `The state folder ${config.stateDir} cannot be used: ${message}. Set another one with --state-dir.`,
+    ]);
+  }
+}
+
+/** All processes that answer for a domain share the folder, or a Redis. */
+function challengesOf({ stateDir }: Config, redis: Redis | undefined): ChallengeStore {
+  const own = createDiskChallenges(join(stateDir, 'tls', 'challenges'));
+  return redis === undefined ? own : createSharedChallenges(redis, own);
+}
+
+async function createProvider(
+  config: Config,
+  challenges: ChallengeStore,
+  logger: Logger,
+  redis: Redis | undefined,
+): Promise<CertificateProvider> {
+  const folder = join(config.stateDir, 'tls');
+  const { tls, tlsCertFile: certFile, tlsKeyFile: keyFile } = config;
+  const clock = { now: Date.now, random: Math.random };
+  const store = (): CertificateStore =>
+    createDiskStore({
+      folder,
+      onDamage: (path, err) =>
+        logger.warn(
+          { err },
+          `${path} is damaged and was put aside as ${path}.damaged; there will be a new one`,
+        ),
+    });
+  if (tls === 'files' && certFile !== undefined && keyFile !== undefined) {
+    return createFilesProvider({ ...clock, certFile, keyFile, log: filesLog(logger) });
+  }
+  if (tls === 'self-signed') {
+    const log = {
+      made: (made: Certificate) =>
+        logger.warn(`A self-signed certificate was made, ${describe(made)}, SHA-256 ${made.fingerprint}`),
+      unsaved: ({ message }: CertificateFailure) => logger.warn(`${message} A restart will make another one`),
+    };
+    const names = selfSignedNames(config, [hostname().toLowerCase()]);
+    // A container that is made anew has another name, but whoever trusts its certificate does so by the fingerprint.
+    const neededNames = selfSignedNames(config, []);
+    return createSelfSignedProvider({ ...clock, names, neededNames, store: store(), log });
+  }
+  if (tls !== 'acme') return createNoCertificate();
+  return startAcme(config, await shareStore(config, store(), logger, redis), challenges, logger);
+}
+
+/** What is kept of certificates, and who orders the next one. */
+interface SharedOrders {
+  readonly store: CertificateStore;
+  /** Undefined where nobody else does. */
+  readonly turn: (() => Promise<EndTurn | undefined>) | undefined;
+}
+
+async function shareStore(
+  config: Config,
+  own: CertificateStore,
+  logger: Logger,
+  redis: Redis | undefined,
+): Promise<SharedOrders> {
+  const key = redisKeyOf(config);
+  if (redis === undefined || key === undefined) return { store: own, turn: undefined };
+  const { acmeDirectory: directory } = config;
+  const shared = createCertificateStore(createRedisVault(redis, key));
+  const store = createSharedCertificateStore(shared, own);
+  const fill = (): Promise<void> =>
+    store.fill(directory).catch((err) => logger.warn({ err }, `${err.message}: it stays with this replica`));
+  await fill();
+  redis.onReturn(() => void fill());
+  const turns = createRedisTurns(redis, () => performance.now());
+  return {
+    store,
+    async turn() {
+      // Who cannot read what the others have got would only order the same again.
+      await shared.certificate(directory);
+      return turns.take(`certificate ${directory}`).catch((cause: Error) => {
+        throw new SharedStoreError(`Redis cannot be asked who orders: ${cause.message}`, { cause });
+      });
+    },
+  };
+}
+
+/** Loaded only where it is wanted; greenlock itself is loaded by its own thread. */
+async function startAcme(
+  { acmeDirectory: directory, acmeEmail: email = '', domains, stateDir }: Config,
+  { store, turn }: SharedOrders,
+  challenges: ChallengeStore,
+  logger: Logger,
+): Promise<CertificateProvider> {
+  const { createAcmeProvider } = await import('../tls/acme/acme-provider.ts');
+  const { createGreenlockIssuer } = await import('../tls/acme/greenlock/issuer.ts');
+  return createAcmeProvider({
+    order: { directory, email, domains },
+    issuer: createGreenlockIssuer({
+      folder: join(stateDir, 'tls'),
+      stores: { accounts: store, challenges },
+      onOutput: (line) => logger.debug(`greenlock: ${line}`),
+    }),
+    store,
+    turn,
+    now: Date.now,
+    random: Math.random,
+    log: {
+      temporary: () =>
+        logger.warn(
+          `There is no certificate for ${domains.join(', ')} yet: HTTPS begins with a temporary self-signed one, until ${directory} has issued another`,
+        ),
+      issued: (certificate) => logger.info(`New certificate: ${describe(certificate)}`),
+      adopted: (certificate) =>
+        logger.info(`New certificate, ordered by another replica: ${describe(certificate)}`),
+      failed: ({ code, message }, next) =>
+        logger.error(
+          { code },
+          `${message} [${code}] The certificate in use stays; next attempt ${iso(next)}`,
+        ),
+      exhausted: ({ code }, next) =>
+        logger.warn({ code }, `${ATTEMPTS} attempts in the last hour have failed; next attempt ${iso(next)}`),
+    },
+  });
+}
+
+function filesLog(logger: Logger) {
+  return {
+    reloaded: (certificate: Certificate) => logger.info(`New certificate: ${describe(certificate)}`),
+    kept: ({ code, message }: CertificateFailure) =>
+      logger.error({ code }, `${message} [${code}] The certificate in use stays`),
+  };
+}
+
+/** By which a server may be called that has no name of its own in DNS. */
+function selfSignedNames({ domains, host }: Config, own: readonly string[]): readonly string[] {
+  const isAddress = isIP(host) !== 0 && host !== '0.0.0.0' && host !== '::';
+  const names = [...domains, ...own, 'localhost', '127.0.0.1', '::1', ...(isAddress ? [host] : [])];
+  return [...new Set(names)];
+}
+
+function checkOf(provider: CertificateProvider): ReadinessCheck {
+  const { state, notAfter, lastFailure, nextAttempt } = provider.status();
+  return {
+    isReady: state === 'valid' || state === 'off',
+    details: {
+      state,
+      ...(notAfter !== undefined && { notAfter: iso(notAfter) }),
+      ...(nextAttempt !== undefined && { nextAttempt: iso(nextAttempt) }),
+      // The sentence is for the log: it may tell of folders.
+      ...(lastFailure !== undefined && { lastFailure: { code: lastFailure.code, at: iso(lastFailure.at) } }),
+    },
+  };
+}
+
+function describe({ names, notAfter }: Certificate): string {
+  return `for ${names.join(', ')}, valid until ${iso(notAfter)}`;
+}
+
+function iso(time: number): string {
+  return new Date(time).toISOString();
+}

@@ -1,0 +1,284 @@
+import { constants } from 'node:fs';
+import { access, statfs } from 'node:fs/promises';
+import type { Logger } from 'pino';
+import { type BlobCache, type CacheLog, openBlobCache } from '../blobs/blob-cache.ts';
+import { createFileTurns } from '../blobs/folder-locks.ts';
+import { ConfigError } from '../config/loader.ts';
+import type { Config } from '../config/schema.ts';
+import type { Guard } from '../net/guard.ts';
+import type { HttpClientOptions } from '../net/http-client.ts';
+import { judgeHost } from '../net/judge-host.ts';
+import { createStrangerLookup } from '../net/name-lookup.ts';
+import { type FindProxy, findProxyBy } from '../net/proxies.ts';
+import { registryOrigin } from '../oci/registry-host.ts';
+import type { Allowlist } from '../policy/allowlist.ts';
+import type { Redis } from '../redis/redis.ts';
+import { createRedisTurns } from '../redis/redis-locks.ts';
+import { type CachingClientOptions, createCachingClient } from '../registry/caching-client.ts';
+import { type CredentialStore, createDockerConfigCredentials } from '../registry/credentials.ts';
+import { createDiskShelf } from '../registry/disk-store.ts';
+import { rememberingBlobs } from '../registry/known-blobs.ts';
+import { createManifestStore, type Shelf } from '../registry/manifest-store.ts';
+import { keepingManifests } from '../registry/memory-store.ts';
+import { createRedisShelf } from '../registry/redis-store.ts';
+import { createSharedManifestStore } from '../registry/shared-manifest-store.ts';
+import { keepingSmallBlobs } from '../registry/small-blobs.ts';
+import { createUpstreamBudgets, type UpstreamLimits } from '../registry/upstream-budget.ts';
+import { budgetedCatalogue, budgetedSource } from '../sources/budgeted.ts';
+import { createBriefCatalogue } from '../sources/cached-catalogue.ts';
+import { punctualCatalogue, punctualSource } from '../sources/deadline.ts';
+import { rememberingDocuments } from '../sources/documents.ts';
+import type { ConnectedEngine } from '../sources/engine/connect.ts';
+import type { ImageCatalogue } from '../sources/image-catalogue.ts';
+import type { ImageSource } from '../sources/image-source.ts';
+import { createRegistryCatalogue } from '../sources/registry/catalogue.ts';
+import { createInlineMemory, inlineLimitFor } from '../sources/registry/inline-memory.ts';
+import { createRegistrySource } from '../sources/registry/source.ts';
+import { createImageSignatures } from '../sources/signatures/image-signatures.ts';
+import { suggestingCatalogue, suggestingSource } from '../sources/tag-suggestions.ts';
+import type { Check, ReadinessCheck } from '../telemetry/readiness.ts';
+import type { TrustPolicy } from '../trust/trust-policy.ts';
+import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
+import { openRegistries } from './registries.ts';
+
+/** What the application takes from the process that runs them. */
+export interface Environment {
+  readonly logger: Logger;
+  /** The folder of Docker's config.json. */
+  readonly dockerConfigFolder: string;
+  /** Its variables, of which those of Docker's client tell where an engine is. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+  /** Maximum number of descriptors that a process may open; undefined without a limit. */
+  readonly descriptorLimit?: number | undefined;
+  /** Bytes of memory for all processes of the service together. */
+  readonly memoryLimit: number;
+}
+
+/** The budget of one signature check: 50 signatures under 10 referrers, and the requests that find them. */
+const CHECK_LIMITS: UpstreamLimits = { requests: 200, bytes: 8 * 1024 * 1024, manifests: 40, blobs: 100 };
+/** Minimum milliseconds that a resolved tag stays in Redis, so that waiting replicas can read it. */
+const LEAST_TAG_MS = 60_000;
+
+/** What is told of the work behind images, to whoever measures. */
+export interface ImageMeter {
+  readonly upstream: NonNullable<HttpClientOptions['onAnswer']>;
+  readonly cache: NonNullable<CacheLog['read']>;
+}
+
+/** The rules for what may be fetched, and from where. */
+export interface ImageAccess {
+  readonly guard: Guard;
+  readonly policy: TrustPolicy;
+  /** Absent if the user owns the credentials and may fetch anything. */
+  readonly allowlist?: Allowlist;
+}
+
+/** The source of images and everything behind it: the cache, the registries, the engine. */
+export interface Images {
+  readonly source: ImageSource;
+  /** Caches its answers briefly. */
+  readonly catalogue: ImageCatalogue;
+  /** Whether they can be had: the folder of the cache, and the engine. */
+  readonly checks: Readonly<Record<string, Check>>;
+  /** Ends every fetch; what came stays in the cache to be gone on with. */
+  close(): Promise<void>;
+}
+
+/** What the surrounding process provides for images. */
+export interface ImageParts {
+  readonly meter?: ImageMeter;
+  readonly redis?: Redis | undefined;
+  /** The list of in-memory caches. */
+  readonly caches?: MemoryCaches;
+  /** Bytes of memory for this process; without a limit where absent. */
+  readonly memory?: number;
+}
+
+/** Returns monotonic milliseconds. */
+const uptime = (): number => performance.now();
+
+/**
+ * Puts together what archives come from, by the settings.
+ *
+ * @throws ConfigError where the folder of the cache, or the engine, cannot be used
+ */
+export async function openImages(
+  config: Config,
+  environment: Environment,
+  { guard, policy, allowlist }: ImageAccess,
+  { meter, redis, caches = createMemoryCaches(uptime), memory }: ImageParts = {},
+): Promise<Images> {
+  const insecure = new Set(config.insecureRegistries);
+  const credentials = createDockerConfigCredentials(environment.dockerConfigFolder);
+  const userAgent = `DockerProxy/${environment.version}`;
+  const { logger } = environment;
+  const budgets = createUpstreamBudgets();
+  const onAnswer: ImageMeter['upstream'] = (...answer) => {
+    budgets.count();
+    meter?.upstream(...answer);
+  };
+  const findProxy = proxiesOf(environment);
+  const upstream = openRegistries(config, {
+    ...{
+      guard,
+      credentials,
+      allowlist,
+      logger,
+      userAgent,
+      findProxy,
+      onAnswer,
+      caches,
+      admit: budgets.admit,
+    },
+  });
+  const blobs = await openCache(config, environment.logger, caches, meter);
+  const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;
+  const caching =
+    blobs === undefined
+      ? keepingSmallBlobs({ client: upstream.client, caches })
+      : createCachingClient({
+          ...{ client: upstream.client, blobs, staleIfError, tagTtl, now: Date.now },
+          ...rememberedBy(
+            keepingManifests(createDiskShelf(cacheDir, blobs.storage.reserve), caches),
+            config,
+            redis,
+          ),
+        });
+  const client = budgets.charge(rememberingBlobs({ client: caching, caches }));
+  const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
+  const documents = rememberingDocuments(caches);
+  const signatures = createImageSignatures({
+    ...{ client, policy, caches, documents },
+    budgeted: (check) => budgets.run({ limits: CHECK_LIMITS }, check),
+  });
+  const inline = createInlineMemory(caches, inlineLimitFor(memory));
+  const common = { client, defaultPlatform, maxSize, signatures, inline, documents };
+  const registries = punctualCatalogue(budgetedCatalogue(createRegistryCatalogue(common), budgets));
+  const { source, catalogue, check } =
+    config.source === 'registry'
+      ? {
+          source: punctualSource(
+            budgetedSource(createRegistrySource({ ...common, caches, now: uptime }), budgets),
+          ),
+          catalogue: registries,
+          // Registries are many, and none of them is needed for the images of the others.
+          check: () => ({ isReady: true, details: { kind: 'registry' } }),
+        }
+      : await startEngine(config, environment, { credentials, guard, insecure, blobs, maxSize, registries });
+  const brief = createBriefCatalogue({ catalogue, now: uptime, caches });
+  return {
+    source: suggestingSource(source, brief.tags),
+    catalogue: suggestingCatalogue(brief),
+    checks: { source: check, ...(blobs && { cache: () => checkFolder(cacheDir) }) },
+    async close() {
+      await blobs?.close();
+      await upstream.close();
+    },
+  };
+}
+
+/**
+ * What manifests and tags are remembered by: what processes of one machine have on its disk, and what replicas share.
+ */
+function rememberedBy(
+  disk: Shelf,
+  { cacheDir, staleIfError, tagTtl }: Config,
+  redis: Redis | undefined,
+): Pick<CachingClientOptions, 'manifests' | 'turns'> {
+  const own = createManifestStore(disk);
+  if (redis === undefined) return { manifests: own, turns: createFileTurns(cacheDir, uptime) };
+  const shared = createManifestStore(createRedisShelf(redis, Math.max(staleIfError, tagTtl, LEAST_TAG_MS)));
+  return {
+    manifests: createSharedManifestStore(own, shared),
+    turns: createRedisTurns(redis, uptime),
+  };
+}
+
+/**
+ * Reads which proxies lead to the internet.
+ *
+ * @throws ConfigError where a variable cannot be used
+ */
+export function proxiesOf({ variables }: Environment): FindProxy {
+  try {
+    return findProxyBy(variables);
+  } catch (error) {
+    throw new ConfigError([(error as Error).message]);
+  }
+}
+
+interface EngineParts {
+  readonly credentials: CredentialStore;
+  readonly guard: Guard;
+  readonly insecure: ReadonlySet<string>;
+  readonly blobs: BlobCache | undefined;
+  readonly maxSize: number;
+  readonly registries: ImageCatalogue;
+}
+
+/** Loaded only where it is wanted: who takes images from registries has no use for a client of the engine. */
+async function startEngine(
+  config: Config,
+  { logger, variables, dockerConfigFolder: configFolder }: Environment,
+  { insecure, guard, blobs, ...parts }: EngineParts,
+): Promise<ConnectedEngine> {
+  const { connectEngine } = await import('../sources/engine/connect.ts');
+  const lookup = createStrangerLookup();
+  const { defaultPlatform, pull: policy, pulls, pullQueue, engineKeep: keep, stateDir } = config;
+  return connectEngine({
+    ...parts,
+    ...{ variables, configFolder, policy, pulls, pullQueue, keep, stateDir, defaultPlatform },
+    storage: blobs?.storage,
+    judge: (domain, signal) => judgeHost(guard, lookup, new URL(registryOrigin(domain, insecure)), signal),
+    log: {
+      connected: ({ product, apiVersion, store }, url) =>
+        logger.info(
+          { product, apiVersion, store },
+          `${product} at ${url}: API ${apiVersion}, store ${store}`,
+        ),
+      removed: (image) => logger.info({ image }, `Removed from the engine: ${image}`),
+      unspooled: (names, err) =>
+        logger.warn({ err }, `${err.message}: ${names.join(', ')} is sent without a length`),
+      untidy: (err) => logger.warn({ err }, 'The record of pulled images could not be kept up'),
+    },
+  }).catch((error: unknown) => {
+    throw new ConfigError([error instanceof Error ? error.message : `${error}`]);
+  });
+}
+
+async function openCache(
+  config: Config,
+  logger: Logger,
+  caches: MemoryCaches,
+  meter?: ImageMeter,
+): Promise<BlobCache | undefined> {
+  const { cacheDir: folder, cacheSize: limit } = config;
+  if (limit === 0) return undefined;
+  const readAhead = config.readAhead === 0 ? Number.MAX_SAFE_INTEGER : config.readAhead;
+  const log: CacheLog = {
+    ...(meter && { read: meter.cache }),
+    damaged: (digest) => logger.warn({ digest }, `The cached blob ${digest} was changed; it is fetched anew`),
+    uncached: (digest, err) =>
+      logger.warn({ digest, err }, `${err.message}: ${digest} passes through uncached`),
+  };
+  try {
+    return await openBlobCache({ folder, limit, readAhead, log, caches });
+  } catch (error) {
+    throw new ConfigError([
+      `The cache folder ${folder} cannot be used: ${(error as Error).message}. Set another one with --cache-dir, or none with --cache-size 0.`,
+    ]);
+  }
+}
+
+/** A full disk is no reason to turn clients away: what cannot be kept passes through. */
+async function checkFolder(folder: string): Promise<ReadinessCheck> {
+  await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+  return { isReady: true, details: { folder, freeBytes: await freeBytesOf(folder) } };
+}
+
+/** Tells how many bytes the disk of a folder has left for this user. */
+export async function freeBytesOf(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize;
+}

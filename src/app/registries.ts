@@ -1,0 +1,194 @@
+import type { Logger } from 'pino';
+import { readHosts } from '../config/registry-hosts.ts';
+import type { Config } from '../config/schema.ts';
+import { alsoTrusting, type Guard } from '../net/guard.ts';
+import {
+  createHttpClient,
+  createLargeBodyGate,
+  type HttpClient,
+  type HttpClientOptions,
+} from '../net/http-client.ts';
+import type { Reference } from '../oci/reference.ts';
+import { type RegistryHost, registryOrigin, repositoryAt } from '../oci/registry-host.ts';
+import type { Allowlist } from '../policy/allowlist.ts';
+import { createAuthorizer } from '../registry/authorizer.ts';
+import { createCircuit } from '../registry/circuit.ts';
+import {
+  createRegistryClient,
+  type DirectClient,
+  type RegistryClient,
+  type RegistryClientOptions,
+} from '../registry/client.ts';
+import type { CredentialStore } from '../registry/credentials.ts';
+import { createMirroringClient, type Mirror } from '../registry/mirroring-client.ts';
+import { createOriginOutages } from '../registry/origin-outages.ts';
+import { createMemoryCaches } from '../util/memory-caches.ts';
+
+export interface RegistriesOptions
+  extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy' | 'caches'>,
+    Pick<RegistryClientOptions, 'admit'> {
+  readonly guard: Guard;
+  readonly credentials: CredentialStore;
+  /** The repositories that clients may fetch. Absent if the user owns the credentials and may fetch anything. */
+  readonly allowlist?: Allowlist | undefined;
+  readonly logger: Logger;
+  /** Milliseconds that a mirror has to go on; 10 000 where absent, as there is somebody else to ask. */
+  readonly mirrorPatience?: number;
+}
+
+/** Every registry, by way of its mirrors. */
+export interface Registries {
+  readonly client: RegistryClient;
+  close(): Promise<void>;
+}
+
+const MIRROR_PATIENCE_MS = 10_000;
+
+/**
+ * Puts together who speaks to registries: each mirror, and each registry with a way of its own, has connections,
+ * tokens and trust for itself.
+ *
+ * @throws ConfigError where a file about mirrors cannot be used
+ */
+export function openRegistries(config: Config, options: RegistriesOptions): Registries {
+  const { guard, credentials, allowlist, logger, admit, ...http } = options;
+  const { mirrorPatience = MIRROR_PATIENCE_MS, ...given } = http;
+  const common = { ...given, largeBodies: createLargeBodyGate() };
+  const insecure = new Set(config.insecureRegistries);
+  const hostsOf = readHosts(config);
+  const clients: HttpClient[] = [];
+  const now = (): number => performance.now();
+  const { caches = createMemoryCaches(now) } = common;
+
+  /**
+   * Credentials go only to the configured origin of their registry, and only for repositories that clients may fetch
+   * there.
+   */
+  const mayUseCredentials = (target: Reference, origin: string): boolean => {
+    const { origin: written } = hostsOf(target.domain) ?? {};
+    const own = written?.api.origin ?? registryOrigin(target.domain, insecure);
+    return origin === own && (allowlist === undefined || allows(allowlist, target));
+  };
+
+  const clientFor = (
+    http: HttpClientOptions,
+    registry: Pick<RegistryClientOptions, 'api' | 'metadataTimeout' | 'metadataRetries' | 'blobRetries'> = {},
+  ): DirectClient => {
+    const client = createHttpClient(http);
+    clients.push(client);
+    const authorizer = createAuthorizer({ http: client, credentials, mayUseCredentials, now, caches });
+    return createRegistryClient({
+      http: client,
+      authorizer,
+      insecure,
+      caches,
+      ...(admit && { admit }),
+      ...registry,
+    });
+  };
+
+  const ownOf = ({ api, headers, tls }: RegistryHost) => ({ origin: api.origin, headers, tls });
+
+  // One for a host, whichever registries it stands in for.
+  const circuitOf = once((host: string) =>
+    createCircuit({
+      now,
+      onOpen: (err, pause) =>
+        logger.warn(
+          { err },
+          `The mirror ${host} is left out for ${pause / 1000} s and longer: ${err.message}`,
+        ),
+      onClose: () => logger.info(`The mirror ${host} is asked again`),
+    }),
+  );
+
+  const mirrorAt = once((host: RegistryHost): Mirror => {
+    const { api, canPull, canResolve } = host;
+    warnIfUnverified(host);
+    return {
+      ...{ canPull, canResolve },
+      client: clientFor(
+        {
+          ...common,
+          guard: alsoTrusting(api.origin, guard),
+          own: ownOf(host),
+          idleTimeout: mirrorPatience,
+        },
+        { api, metadataTimeout: mirrorPatience, metadataRetries: 0, blobRetries: 0 },
+      ),
+      circuit: circuitOf(api.host),
+      locate: (repository) => repositoryAt(host, repository),
+    };
+  });
+
+  const originAt = (isListed: boolean) =>
+    once((host: RegistryHost): DirectClient => {
+      warnIfUnverified(host);
+      const trusting = isListed ? alsoTrusting(host.api.origin, guard) : guard;
+      return clientFor({ ...common, guard: trusting, own: ownOf(host) }, { api: host.api });
+    });
+  const [listedOriginAt, usualOriginAt] = [originAt(true), originAt(false)];
+
+  const warnIfUnverified = ({ api, tls }: RegistryHost): void => {
+    if (tls.skipVerify) logger.warn(`The certificate of ${api.host} is not verified, as skip_verify says`);
+  };
+
+  const usual = clientFor({ ...common, guard });
+  const direct = byRegistry((domain) => {
+    const { origin, isOriginListed } = hostsOf(domain) ?? {};
+    if (origin === undefined) return usual;
+    return isOriginListed ? listedOriginAt(origin) : usualOriginAt(origin);
+  });
+  return {
+    client: createMirroringClient({
+      client: direct,
+      outages: createOriginOutages({
+        now,
+        caches,
+        onOpen: (domain, err, pause) =>
+          logger.warn(
+            { err },
+            `${domain} is unreachable; using only its mirrors for at least ${pause / 1000} s: ${err.message}`,
+          ),
+        onClose: (domain) => logger.info(`${domain} is reachable again`),
+      }),
+      mirrorsOf: (domain) => hostsOf(domain)?.mirrors.map(mirrorAt) ?? [],
+    }),
+    async close() {
+      await Promise.all(clients.map((client) => client.close()));
+    },
+  };
+}
+
+function allows(allowlist: Allowlist, reference: Reference): boolean {
+  try {
+    allowlist.check(reference);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Asks for each repository the client of its registry. */
+function byRegistry(clientOf: (domain: string) => DirectClient): DirectClient {
+  return {
+    manifest: (repository, ...rest) => clientOf(repository.domain).manifest(repository, ...rest),
+    resolveTag: (repository, ...rest) => clientOf(repository.domain).resolveTag(repository, ...rest),
+    tags: (repository, ...rest) => clientOf(repository.domain).tags(repository, ...rest),
+    hasBlob: (repository, ...rest) => clientOf(repository.domain).hasBlob(repository, ...rest),
+    referrers: (repository, ...rest) => clientOf(repository.domain).referrers(repository, ...rest),
+    checkSizes: (repository, ...rest) => clientOf(repository.domain).checkSizes(repository, ...rest),
+    blobs: (repository) => clientOf(repository.domain).blobs(repository),
+    blobHost: (repository, blob) => clientOf(repository.domain).blobHost(repository, blob),
+  };
+}
+
+/** Makes what belongs to a host when it is first asked for, and then keeps it. */
+function once<Host, T>(make: (host: Host) => T): (host: Host) => T {
+  const made = new Map<Host, T>();
+  return (host) => {
+    const known = made.get(host) ?? make(host);
+    made.set(host, known);
+    return known;
+  };
+}

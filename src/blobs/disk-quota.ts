@@ -1,0 +1,230 @@
+import { readdir, rm, stat, statfs } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type BlobFiles, isMissing, lockOf, roomFor } from './blob-files.ts';
+import { readTally, type Tally, writeTally } from './disk-usage.ts';
+import { type FileLock, tryLock } from './file-lock.ts';
+
+/** Keeps the cache within its bytes: the least recently used go first. */
+export interface Room {
+  /**
+   * Makes room for so many more bytes; false where there can be none. All processes that share the folder share its
+   * room, and get it one after the other.
+   *
+   * @param occupy makes the file that stands for the bytes, before anyone else gets room
+   * @param promised bytes that it may need in all; false where an empty cache would lack the room for them
+   */
+  reserve(bytes: number, occupy: () => Promise<void>, promised?: number): Promise<boolean>;
+}
+
+export interface RoomOptions {
+  readonly files: BlobFiles;
+  /** Bytes. */
+  readonly limit: number;
+  /** Tells whether this process reads or writes a file at the moment. */
+  readonly isInUse: (path: string) => boolean;
+}
+
+/** A file that counts. */
+interface Held {
+  readonly path: string;
+  readonly bytes: number;
+  /** Milliseconds since the epoch. */
+  readonly used: number;
+}
+
+/** Eviction goes on to here, so that it doesn't run for every blob. */
+export const LOW_WATER = 0.9;
+/** Other processes share the folder: what they read was touched not longer ago than this. */
+export const IN_USE_ELSEWHERE_MS = 30_000;
+/** How long a count of the files stands; meanwhile, what is reserved is added to it, and small files are not. */
+const COUNT_STANDS_MS = 10 * 60_000;
+/** Of the free bytes of the disk, so that the cache never takes the last of them. */
+const SHARE_OF_FREE = 0.95;
+/** In the folder: who has the lock counts, and writes down what has come out. */
+const [LOCK, TALLY] = ['room.lock', 'room.tally'] as const;
+/** How often a lock that another process has is tried. */
+const POLL_MS = 5;
+
+export function createRoom({ files: { folder }, limit, isInUse }: RoomOptions): Room {
+  const incoming = join(folder, 'incoming');
+  const tallyPath = join(folder, TALLY);
+  let turn: Promise<unknown> = Promise.resolve();
+  let isCounting = false;
+
+  /** Lets no other process count meanwhile. */
+  const alone = async <T>(work: () => Promise<T>): Promise<T> => {
+    const lock = await waitForLock(join(folder, LOCK));
+    try {
+      return await work();
+    } finally {
+      lock.release();
+    }
+  };
+  /** On a full disk it may be lost: then the files are counted the next time. */
+  const write = (tally: Tally): Promise<void> => writeTally(tallyPath, tally).catch(() => {});
+
+  const reserveAlone = async (
+    bytes: number,
+    occupy: () => Promise<void>,
+    promised: number,
+  ): Promise<boolean> => {
+    let tally = await readTally(tallyPath);
+    let free = await freeBytes(folder);
+    if (tally === undefined || tally.bytes + bytes > limit || bytes > free) {
+      tally = { bytes: await makeRoom(bytes, free), counted: Date.now() };
+      free = await freeBytes(folder);
+    }
+    const hasRoom = tally.bytes + bytes <= limit && bytes <= free && promised <= tally.bytes + free;
+    if (hasRoom) await occupy();
+    const now = { ...tally, bytes: tally.bytes + (hasRoom ? bytes : 0) };
+    await write(now);
+    if (Date.now() - now.counted >= COUNT_STANDS_MS) countAgain(now);
+    return hasRoom;
+  };
+
+  /** Removes what was used longest ago until there is room. Returns the bytes that are left. */
+  const makeRoom = async (bytes: number, free: number): Promise<number> => {
+    const held = await list(folder);
+    let total = sumOf(held);
+    // Where the disk is smaller than the limit, or full of something else, what it has is the limit.
+    const most = Math.min(limit, total + free);
+    if (total + bytes <= most) return total;
+    for (const file of held.sort((a, b) => a.used - b.used)) {
+      if (total + bytes <= most * LOW_WATER) break;
+      if (await evict(file)) total -= file.bytes;
+    }
+    return total;
+  };
+
+  const isIdle = ({ path, used }: Held): boolean => used < Date.now() - IN_USE_ELSEWHERE_MS && !isInUse(path);
+
+  const evict = async (file: Held): Promise<boolean> => {
+    if (!isIdle(file)) return false;
+    const isIncoming = dirname(file.path) === incoming;
+    const lock = isIncoming ? tryLock(lockOf(file.path)) : undefined;
+    if (isIncoming && lock === undefined) return false;
+    try {
+      // Somebody may have asked for it since it was looked at.
+      const now = isIncoming ? await measureIncoming(file.path) : await measure(file.path);
+      if (now !== undefined && !isIdle(now)) return false;
+      await rm(file.path, { force: true });
+      return true;
+    } finally {
+      lock?.release();
+    }
+  };
+
+  /** Counts while downloads go on, for files whose bytes were never reserved, or never came. */
+  const countAgain = (before: Tally): void => {
+    if (isCounting) return;
+    isCounting = true;
+    const count = async (): Promise<void> => {
+      const bytes = sumOf(await list(folder));
+      await alone(async () => {
+        const tally = await readTally(tallyPath);
+        // What another process has found out meanwhile is as good.
+        if (tally?.counted !== before.counted) return;
+        await write({ bytes: tally.bytes + bytes - before.bytes, counted: Date.now() });
+      });
+    };
+    count()
+      .catch(() => {})
+      .finally(() => {
+        isCounting = false;
+      });
+  };
+
+  return {
+    reserve(bytes, occupy, promised = bytes) {
+      if (promised > limit) return Promise.resolve(false);
+      const reservation = turn.then(() => alone(() => reserveAlone(bytes, occupy, promised)));
+      turn = reservation.catch(() => {});
+      return reservation;
+    },
+  };
+}
+
+async function waitForLock(path: string): Promise<FileLock> {
+  for (;;) {
+    const lock = tryLock(path);
+    if (lock !== undefined) return lock;
+    await delay(POLL_MS);
+  }
+}
+
+async function freeBytes(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize * SHARE_OF_FREE;
+}
+
+function sumOf(held: readonly Held[]): number {
+  return held.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/**
+ * Every file that counts; an incoming one with the bytes that were reserved for it. Incoming files are
+ * looked at first: one that gets its final name meanwhile is then seen at least once.
+ */
+async function list(folder: string): Promise<Held[]> {
+  const incomingFolder = join(folder, 'incoming');
+  const incoming = await eachInTurn(await filesBelow(incomingFolder), measureIncoming);
+  const own = new Set([LOCK, TALLY].map((name) => join(folder, name)));
+  const others = (await filesBelow(folder)).filter(
+    (path) => dirname(path) !== incomingFolder && !own.has(path),
+  );
+  const kept = await eachInTurn(others, measure);
+  const names = new Set(kept.map(({ path }) => identity(path)));
+  return [...incoming.filter(({ path }) => !names.has(identity(path))), ...kept];
+}
+
+/** The digits of the digest, in both names of a blob. */
+function identity(path: string): string {
+  return /\/(?:blobs\/\w+\/\w+\/|incoming\/\w+-)([0-9a-f]{64,})/.exec(path)?.[1] ?? path;
+}
+
+/** Two at a time: downloads read their files by the same few threads. */
+async function eachInTurn(
+  paths: readonly string[],
+  look: (path: string) => Promise<Held | undefined>,
+): Promise<Held[]> {
+  const left = paths.values();
+  const found: Held[] = [];
+  const walk = async (): Promise<void> => {
+    for (const path of left) {
+      const held = await look(path);
+      if (held !== undefined) found.push(held);
+    }
+  };
+  await Promise.all([walk(), walk()]);
+  return found;
+}
+
+async function filesBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(noneIfMissing);
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}
+
+function noneIfMissing(error: unknown): [] {
+  if (isMissing(error)) return [];
+  throw error;
+}
+
+async function measure(path: string): Promise<Held | undefined> {
+  try {
+    const { size, atimeMs } = await stat(path);
+    return { path, bytes: size, used: atimeMs };
+  } catch {
+    // It was evicted meanwhile.
+    return undefined;
+  }
+}
+
+async function measureIncoming(path: string): Promise<Held | undefined> {
+  const [, promised] = /\.(\d+)$/.exec(path) ?? [];
+  if (promised === undefined) return undefined;
+  const { size, mtimeMs } = await stat(path).catch(() => ({ size: 0, mtimeMs: Date.now() }));
+  // A saved image has room for what was expected, and may become larger.
+  const room = basename(path).startsWith('spool-') ? Number(promised) : roomFor(size, Number(promised));
+  return { path, bytes: Math.max(room, size), used: mtimeMs };
+}

@@ -1,0 +1,38 @@
+import { Buffer } from 'node:buffer';
+import type { Readable } from 'node:stream';
+import type { BlobReader } from '../oci/blob-reader.ts';
+import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
+import { streamFrom } from '../util/streams.ts';
+
+/**
+ * Reads nothing that was not verified: by itself, a part of a blob has no digest to compare with. Where blobs are kept, a
+ * part of one is given away once the whole is there; elsewhere the whole is read for it, and the last bytes of the part
+ * stay back until the digest is right, so that what is wrong never looks complete.
+ */
+export function verifiedParts(reader: BlobReader): BlobReader {
+  return {
+    ...reader,
+    async read(blob, range = { start: 0, end: blob.size }, signal, onFetched) {
+      if (range.start === 0 && range.end === blob.size)
+        return reader.read(blob, undefined, signal, onFetched);
+      if (reader.readVerified !== undefined) return reader.readVerified(blob, range, signal, onFetched);
+      return cutOut(reader, blob, range, signal);
+    },
+  };
+}
+
+/** Gives a part of a blob, which is read whole. */
+function cutOut(reader: BlobReader, blob: Descriptor, range: ByteRange, signal: AbortSignal): Readable {
+  return streamFrom(async function* (ended) {
+    let at = 0;
+    let last: Buffer | undefined;
+    for await (const chunk of (await reader.read(blob, undefined, ended)) as AsyncIterable<Buffer>) {
+      const wanted = chunk.subarray(Math.max(range.start - at, 0), Math.max(range.end - at, 0));
+      at += chunk.length;
+      if (wanted.length === 0) continue;
+      if (at < range.end) yield wanted;
+      else last = Buffer.from(wanted);
+    }
+    if (last !== undefined) yield last;
+  }, signal);
+}

@@ -1,0 +1,66 @@
+import type { Replica } from '../http/protocol/own-address.ts';
+import { escapeHtml } from '../util/escape-markup.ts';
+
+/** A file as a metalink describes it. */
+export interface MetalinkFile {
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** The sha256 of the file, in hex digits. */
+  readonly hash: string;
+  readonly pieces: Pieces | undefined;
+  /** Where it is, the best first. */
+  readonly urls: readonly FileUrl[];
+}
+
+export interface Pieces {
+  /** Bytes of each but the last. */
+  readonly length: number;
+  /** The sha256 of each, in hex digits. */
+  readonly hashes: readonly string[];
+}
+
+export interface FileUrl extends Pick<Replica, 'location'> {
+  readonly url: string;
+  /** The smallest is tried first. */
+  readonly priority: number;
+}
+
+/** What metalinks are sent as. */
+export const METALINK_TYPE = 'application/metalink4+xml';
+
+/**
+ * Writes a metalink: where files are, and by what to tell that they are whole.
+ *
+ * @param generator name and version of what makes it: `DockerProxy/1.0.0`
+ * @see https://www.rfc-editor.org/rfc/rfc5854
+ */
+export function renderMetalink(files: readonly MetalinkFile[], generator: string): string {
+  return `<?xml version="1.0" encoding="UTF-8"?>
+<metalink xmlns="urn:ietf:params:xml:ns:metalink">
+<generator>${escapeHtml(generator)}</generator>
+${files.map(fileElement).join('')}</metalink>
+`;
+}
+
+function fileElement({ name, size, hash, pieces, urls }: MetalinkFile): string {
+  return `<file name="${escapeHtml(name)}">
+<size>${size}</size>
+${hashElement(hash, ' type="sha-256"')}${pieces === undefined ? '' : piecesElement(pieces)}${urls.map(urlElement).join('')}</file>
+`;
+}
+
+function piecesElement({ length, hashes }: Pieces): string {
+  return `<pieces length="${length}" type="sha-256">
+${hashes.map((hash) => hashElement(hash)).join('')}</pieces>
+`;
+}
+
+function hashElement(hash: string, attributes = ''): string {
+  return `<hash${attributes}>${hash}</hash>\n`;
+}
+
+function urlElement({ url, priority, location }: FileUrl): string {
+  const where = location === undefined ? '' : ` location="${escapeHtml(location)}"`;
+  return `<url priority="${priority}"${where}>${escapeHtml(url)}</url>\n`;
+}

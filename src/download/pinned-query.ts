@@ -1,0 +1,66 @@
+import { formatPlatform } from '../oci/platform.ts';
+import {
+  familiarName,
+  familiarReference,
+  formatReference,
+  type Reference,
+  taggedName,
+} from '../oci/reference.ts';
+import type { Archive, LiveArchive } from '../sources/image-source.ts';
+import type { ArchiveQuery, PartsQuery } from './query.ts';
+import type { DownloadQuery } from './url.ts';
+
+/**
+ * The query that means an archive by the digests of its images, whatever its tags come to mean. A delta is named by
+ * what is there, not by the layers that it leaves out: which these are depends on where they stand in what is there.
+ */
+export function digestQuery(
+  { references, have, platforms, format, referrers, parts }: ArchiveQuery,
+  { digests, upstream = digests, omitted, platform }: Archive | LiveArchive,
+  nameOf: (reference: Reference) => string,
+): DownloadQuery {
+  const isOfIndex = upstream.some((digest, at) => digest !== digests[at]);
+  const chosen = platform && isOfIndex ? formatPlatform(platform) : undefined;
+  const held = (have?.references ?? []).map((one, at) => `${familiarName(one)}@${omitted?.held[at]}`);
+  const isDelta = omitted !== undefined && omitted.layers.length > 0;
+  return {
+    myimage: references.map((reference, at) => `${nameOf(reference)}@${upstream[at]}`),
+    have: isDelta ? [...new Set([...held, ...(have?.layers ?? [])])] : undefined,
+    // A digest of one image says what it is for; that of an index leaves it open.
+    platform: platforms === 'all' ? platforms : (platforms?.map(formatPlatform).join() ?? chosen),
+    ...sharedOf(format, referrers, parts),
+  };
+}
+
+/** Like {@link digestQuery}, but for exactly the same bytes: the query keeps the tags that the archive contains. */
+export function pinnedQuery(query: ArchiveQuery, archive: Archive): DownloadQuery {
+  const untagged = new Set(archive.omitted?.untagged.map(({ reference }) => formatReference(reference)));
+  return digestQuery(query, archive, (reference) =>
+    untagged.has(formatReference(reference)) ? familiarName(reference) : taggedName(reference),
+  );
+}
+
+/** The query that means an archive by the names that it was asked for by. */
+export function namedQuery(query: ArchiveQuery): DownloadQuery {
+  const { references, have, platform, platforms, format, referrers, parts } = query;
+  const several = platforms === 'all' ? platforms : platforms?.map(formatPlatform).join();
+  return {
+    myimage: references.map(familiarReference),
+    have: have && [...have.references.map(familiarReference), ...have.layers],
+    platform: several ?? (platform && formatPlatform(platform)),
+    ...sharedOf(format, referrers, parts),
+  };
+}
+
+function sharedOf(
+  format: ArchiveQuery['format'],
+  referrers: boolean,
+  parts: PartsQuery | undefined,
+): Omit<DownloadQuery, 'myimage'> {
+  return {
+    format: format === 'docker' ? undefined : format,
+    referrers: referrers ? '1' : undefined,
+    parts: parts && `${parts.limit}`,
+    part: parts?.number === undefined ? undefined : `${parts.number}`,
+  };
+}

@@ -1,0 +1,22 @@
+import type { FastifyInstance } from 'fastify';
+import { CatalogueError } from '../errors.ts';
+
+export interface ChallengeOptions {
+  /** The key authorization of a token; undefined where there is no such challenge. */
+  readonly challenge: (token: string) => Promise<string | undefined>;
+}
+
+/**
+ * `GET /.well-known/acme-challenge/TOKEN`: what an ACME authority asks for, to see that the domain leads here.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc8555#section-8.3
+ */
+export async function challengeRoutes(app: FastifyInstance, { challenge }: ChallengeOptions): Promise<void> {
+  app.get<{ Params: { token: string } }>('/.well-known/acme-challenge/:token', async (request, reply) => {
+    const keyAuthorization = await challenge(request.params.token);
+    if (keyAuthorization === undefined) {
+      throw new CatalogueError('route-not-found', 'There is no such challenge.');
+    }
+    return reply.header('cache-control', 'no-store').type('application/octet-stream').send(keyAuthorization);
+  });
+}

@@ -1,0 +1,179 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { Static } from 'typebox';
+import { downloadUrl } from '../../download/url.ts';
+import type { Limits } from '../../limits/limits.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+import { familiarReference, formatReference, parseReference, taggedName } from '../../oci/reference.ts';
+import type { Allowlist } from '../../policy/allowlist.ts';
+import type { ImageDetails as Details, ImageCatalogue } from '../../sources/image-catalogue.ts';
+import { downloadLimits } from '../download/limits.ts';
+import { problemResponses } from '../problems/problem-schema.ts';
+import { whenGone } from '../protocol/client-abort.ts';
+import { Type } from '../schema.ts';
+
+const ImageQuery = Type.Object(
+  {
+    myimage: Type.String({
+      minLength: 1,
+      description: 'The image, as in a download: `nginx:1.27`.',
+      examples: ['busybox'],
+    }),
+    platform: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          'os/architecture[/variant]. Default: the default platform of the service, or that of a digest.',
+      }),
+    ),
+    format: Type.Optional(
+      Type.Union([Type.Literal('docker'), Type.Literal('oci')], {
+        description: 'As in a download: `docker`.',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const maybe = <T extends Parameters<typeof Type.Union>[0][number]>(type: T, description: string) =>
+  Type.Union([type, Type.Null()], { description });
+
+/** What is known of an image before it is downloaded. */
+export const ImageDetails = Type.Object(
+  {
+    reference: Type.String({ description: 'In full: `docker.io/library/nginx:1.27`.' }),
+    name: Type.String({ description: 'As people write it: `nginx:1.27`.' }),
+    digest: maybe(Type.String(), 'Of the manifest of this image, or its ID where no manifest is known.'),
+    indexDigest: maybe(Type.String(), 'Of the index that the reference names, where it names one.'),
+    pinned: maybe(
+      Type.String(),
+      'A reference to exactly this, for ever, which keeps its name: `nginx:1.27@sha256:…`.',
+    ),
+    platform: Type.String({ examples: ['linux/amd64'] }),
+    platforms: Type.Array(Type.String(), { description: 'All that there is to choose from.' }),
+    filename: Type.String({ examples: ['nginx_1.27.tar'] }),
+    size: maybe(
+      Type.Integer({ minimum: 0 }),
+      'Bytes of the archive, exactly; null where only making it tells.',
+    ),
+    etag: maybe(Type.String(), 'The strong validator of the archive; null where only making it tells.'),
+    layers: maybe(
+      Type.Array(Type.Object({ digest: Type.String(), size: Type.Integer({ minimum: 0 }) })),
+      'From the base upwards, with their bytes as the registry serves them; null where only an engine knows.',
+    ),
+    created: maybe(Type.String({ format: 'date-time' }), 'When it was built, by its publisher.'),
+    config: Type.Object(
+      {
+        entrypoint: maybe(Type.Array(Type.String()), 'What runs.'),
+        command: maybe(
+          Type.Array(Type.String()),
+          'Its arguments, or what runs where there is no entrypoint.',
+        ),
+        workingDir: maybe(Type.String(), 'Where it runs.'),
+        user: maybe(Type.String(), 'As whom; root where null.'),
+        exposedPorts: Type.Array(Type.String(), { examples: [['80/tcp']] }),
+        truncated: Type.Boolean({
+          description:
+            'Whether a text or list was truncated because it is too long. A truncated text ends with `…`.',
+        }),
+      },
+      { description: 'How the image runs, by its publisher.' },
+    ),
+    zstd: Type.Boolean({ description: 'Whether Docker before 23.0 cannot load it.' }),
+    signature: Type.Object(
+      {
+        state: Type.Union([Type.Literal('signed'), Type.Literal('unsigned'), Type.Literal('not-checked')], {
+          description:
+            'Whether a key that counts here has signed the image, or the index that the reference names.',
+        }),
+        keys: Type.Array(Type.String(), { description: 'The names of the keys that have.' }),
+        isRequired: Type.Boolean({ description: 'Whether it is refused unless it is signed.' }),
+        reason: maybe(Type.String(), 'Why it is not signed, or could not be checked.'),
+      },
+      { description: 'By the policy of this service: `not-checked` where that has no key for the image.' },
+    ),
+    staleSince: maybe(
+      Type.String({ format: 'date-time' }),
+      'When its registry last said that the tag means this; null where it says so now.',
+    ),
+    downloadUrl: Type.String({ description: 'Relative to this service.', examples: ['/dl?myimage=busybox'] }),
+  },
+  { title: 'ImageDetails' },
+);
+
+export type ImageDetails = Static<typeof ImageDetails>;
+
+export interface CatalogueOptions {
+  readonly catalogue: ImageCatalogue;
+  readonly allowlist: Allowlist;
+  readonly limits: Limits;
+}
+
+/** `GET /api/v1/image?myimage=REF`: details of an image and the size of its archive. */
+export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
+  app,
+  { catalogue, allowlist, limits },
+) => {
+  app.get(
+    '/api/v1/image',
+    {
+      schema: {
+        operationId: 'getImage',
+        summary: 'Details of an image and the size of its archive',
+        description: 'Reads its manifest and its config, and no layer.',
+        tags: ['API'],
+        querystring: ImageQuery,
+        response: { 200: ImageDetails, ...problemResponses },
+      },
+    },
+    async (request, reply) => {
+      const { query } = request;
+      const reference = parseReference(query.myimage);
+      const platform = query.platform === undefined ? undefined : parsePlatform(query.platform);
+      allowlist.check(reference);
+      const format = query.format ?? 'docker';
+      const gone = whenGone(reply);
+      const allowance = downloadLimits(limits, request, gone);
+      const slot = { references: [reference], platform, platforms: undefined, format, have: undefined };
+      const onCostly = () => allowance.takeSlot(slot);
+      const { client } = allowance;
+      const details = await catalogue.describe({ reference, platform, format, client, onCostly }, gone);
+      const { digest, indexDigest } = details;
+      const fixed = indexDigest ?? digest;
+      return reply.header('cache-control', 'private, max-age=30').send({
+        ...onWire(details),
+        reference: formatReference(reference),
+        name: familiarReference(reference),
+        pinned: fixed === undefined ? null : `${taggedName(reference)}@${fixed}`,
+        downloadUrl: downloadUrl(query),
+      });
+    },
+  );
+};
+
+type OnWire = Omit<ImageDetails, 'reference' | 'name' | 'pinned' | 'downloadUrl'>;
+
+function onWire(details: Details): OnWire {
+  const { digest, indexDigest, size, etag, layers, created, config, signature, staleSince, ...rest } =
+    details;
+  const { entrypoint, command, workingDir, user, exposedPorts, truncated } = config;
+  return {
+    ...rest,
+    digest: digest ?? null,
+    indexDigest: indexDigest ?? null,
+    platforms: [...details.platforms],
+    size: size ?? null,
+    etag: etag ?? null,
+    layers: layers === undefined ? null : [...layers],
+    created: created?.toISOString() ?? null,
+    config: {
+      entrypoint: entrypoint === undefined ? null : [...entrypoint],
+      command: command === undefined ? null : [...command],
+      workingDir: workingDir ?? null,
+      user: user ?? null,
+      exposedPorts: [...exposedPorts],
+      truncated,
+    },
+    signature: { ...signature, keys: [...signature.keys], reason: signature.reason ?? null },
+    staleSince: staleSince === undefined ? null : new Date(staleSince).toISOString(),
+  };
+}

@@ -1,0 +1,63 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { Static } from 'typebox';
+import { problemResponses } from '../problems/problem-schema.ts';
+import { Type } from '../schema.ts';
+
+/** What a client may know of this service before it asks for anything. */
+export const ServiceInfo = Type.Object(
+  {
+    version: Type.String({ description: 'Of DockerProxy.' }),
+    operator: Type.Object({
+      name: Type.Union([Type.String(), Type.Null()], { description: 'Who runs this service.' }),
+      contact: Type.Union([Type.String(), Type.Null()], {
+        description: 'Where the operator can be reached: a `mailto:` or `https:` URL.',
+      }),
+    }),
+    source: Type.Union([Type.Literal('registry'), Type.Literal('engine')], {
+      description: 'Source of images. An engine prepares the whole archive before its first byte.',
+    }),
+    defaultPlatform: Type.String({ description: 'The platform where a request names none: `linux/amd64`.' }),
+    allowed: Type.Array(Type.String(), {
+      description: 'Globs over registry/repository that say what may be fetched.',
+    }),
+    denied: Type.Array(Type.String(), { description: 'What may not, whatever is allowed.' }),
+    policy: Type.Array(
+      Type.Object({
+        images: Type.Array(Type.String(), { description: 'Globs over registry/repository.' }),
+        require: Type.Union([Type.Literal('signature'), Type.Literal('none')]),
+        keys: Type.Array(Type.String(), {
+          description: 'The names of the keys that count, any one of them.',
+        }),
+      }),
+      {
+        description:
+          'Which images have to be signed: the first rule for an image decides, and without any nothing is asked.',
+      },
+    ),
+    maxImageSize: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()], {
+      description: 'Bytes of an archive at most; null without a limit.',
+    }),
+    maxImages: Type.Integer({ minimum: 1, description: 'Images in one archive at most.' }),
+    search: Type.Boolean({ description: 'Whether repositories can be searched for here.' }),
+  },
+  { title: 'ServiceInfo', description: 'What this service is, and what may be fetched from it.' },
+);
+
+export type ServiceInfo = Static<typeof ServiceInfo>;
+
+/** `GET /api/v1/info`: what this service is, and what may be fetched. */
+export const infoRoutes: FastifyPluginAsyncTypebox<{ info: () => ServiceInfo }> = async (app, { info }) => {
+  app.get(
+    '/api/v1/info',
+    {
+      schema: {
+        operationId: 'getInfo',
+        summary: 'Properties of this service',
+        tags: ['API'],
+        querystring: Type.Object({}, { additionalProperties: false }),
+        response: { 200: ServiceInfo, ...problemResponses },
+      },
+    },
+    async (_request, reply) => reply.header('cache-control', 'public, max-age=300').send(info()),
+  );
+};

@@ -1,0 +1,229 @@
+import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger';
+import type { FastifyInstance } from 'fastify';
+import type { TSchema } from 'typebox';
+import { METALINK_TYPE } from '../../download/metalink.ts';
+import { MAX_IMAGES } from '../../download/query.ts';
+import { Problem, problemResponses } from '../problems/problem-schema.ts';
+import { packFile, type StaticFile, sendFile } from '../protocol/packed-text.ts';
+import { Type } from '../schema.ts';
+
+const PLATFORM = Type.Optional(
+  Type.String({
+    minLength: 1,
+    description:
+      'os/architecture[/variant]: `linux/arm64`. With `format=oci` also several, separated by commas, or `all`: the index with all below it.',
+  }),
+);
+const FORMAT = Type.Optional(
+  Type.Union([Type.Literal('docker'), Type.Literal('oci')], {
+    description: '`oci` leaves the `manifest.json` of Docker out. Default: `docker`.',
+  }),
+);
+const STREAM = Type.Optional(
+  Type.Union([Type.Literal('0'), Type.Literal('1')], {
+    description: '`1` to have the first bytes early rather than a length; only an engine makes a difference.',
+  }),
+);
+const STATUS_QUERY = { platform: PLATFORM, format: FORMAT, stream: STREAM };
+const DOWNLOAD_QUERY = {
+  ...STATUS_QUERY,
+  referrers: Type.Optional(
+    Type.Union([Type.Literal('0'), Type.Literal('1')], {
+      description:
+        '`1` for signatures and whatever else refers to the images, with `platform=all&format=oci`.',
+    }),
+  ),
+  have: Type.Optional(
+    Type.Array(Type.String({ minLength: 1 }), {
+      minItems: 1,
+      description:
+        'What the receiver has: images, or digests of layers. Layers of them are left out; see `/api/v1/delta`.',
+    }),
+  ),
+  parts: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description: 'Cuts the file into parts that are each smaller than this: `4GiB`, `25MB`.',
+      examples: ['4GiB'],
+    }),
+  ),
+  part: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 999_999,
+      description: 'Number of the part, from 1. Requires `parts`.',
+    }),
+  ),
+  checksum: Type.Optional(
+    Type.Union([Type.Literal('0'), Type.Literal('1')], {
+      description: '`1` for the sha256 of the file, or of each of its parts, in place of it.',
+    }),
+  ),
+  metalink: Type.Optional(
+    Type.Union([Type.Literal('0'), Type.Literal('1')], {
+      description:
+        '`1` for a metalink in place of the file: its sha256, those of its pieces, and its URLs by digest at all replicas. Without `part`, it is of all parts.',
+    }),
+  ),
+  redirect: Type.Optional(
+    Type.Union([Type.Literal('0'), Type.Literal('1')], {
+      description: '`1` for a redirect to the URL by digest, whose file never changes.',
+    }),
+  ),
+};
+const IMAGES = Type.Array(Type.String({ minLength: 1 }), {
+  minItems: 1,
+  maxItems: MAX_IMAGES,
+  description: 'An image; several, each as a parameter of its own, make a bundle.',
+  examples: [['busybox']],
+});
+
+const TAR = {
+  description:
+    'The archive, with Content-Length, a strong ETag, Docker-Content-Digest, Content-Disposition, and Link headers for its metalink and its replicas (RFC 6249).',
+  content: {
+    'application/x-tar': { schema: Type.String({ format: 'binary', contentMediaType: 'application/x-tar' }) },
+    'text/plain': {
+      schema: Type.String({
+        description: 'A checksum, where that is asked for, as `sha256sum -c` reads it.',
+      }),
+    },
+    [METALINK_TYPE]: {
+      schema: Type.String({ description: 'A metalink (RFC 5854), where that is asked for.' }),
+    },
+  },
+};
+/** Documents a response without a body. */
+const NO_BODY = { type: 'null' } as const;
+const REDIRECT = {
+  ...NO_BODY,
+  description: 'The URL of the file by digest, if the request asks for it.',
+  headers: { Location: Type.String({ description: 'Relative to this service.' }) },
+};
+const PART = { ...TAR, description: 'The range that the Range header requests.' };
+const UNCHANGED = {
+  ...NO_BODY,
+  description: 'The client already has this file, according to If-None-Match or If-Modified-Since.',
+};
+
+type OpenApiObject = Extract<
+  Parameters<NonNullable<FastifyDynamicSwaggerOptions['transformObject']>>[0],
+  { openapiObject: object }
+>['openapiObject'];
+
+interface Documentation {
+  readonly url?: string;
+  readonly schema: Readonly<Record<string, unknown>>;
+}
+
+/** Routes that read their own queries, to the letter, and so have no schema that could check them. */
+const DOCUMENTED: Readonly<Record<string, Documentation>> = {
+  '/dl': {
+    schema: {
+      operationId: 'getArchive',
+      summary: 'One image, or several, as one tar file',
+      description: 'Ranges and conditional requests work as RFC 9110 has them. HEAD fetches no layer.',
+      tags: ['Download'],
+      querystring: Type.Object({ myimage: IMAGES, ...DOWNLOAD_QUERY }),
+      response: { 200: TAR, 206: PART, 304: UNCHANGED, 307: REDIRECT, ...problemResponses },
+    },
+  },
+  '/dl/*': {
+    url: '/dl/{image}.tar',
+    schema: {
+      operationId: 'getArchiveByPath',
+      summary: 'An image as a tar file, by its path',
+      description:
+        'For clients that take the name of the file from the URL. With `.sha256` behind it, its checksum; with `.meta4`, its metalink.',
+      tags: ['Download'],
+      params: Type.Object({
+        image: Type.String({
+          minLength: 1,
+          description: 'The image, with slashes if needed: `ghcr.io/org/app:1.2`.',
+        }),
+      }),
+      querystring: Type.Object(DOWNLOAD_QUERY),
+      response: { 200: TAR, 206: PART, 304: UNCHANGED, 307: REDIRECT, ...problemResponses },
+    },
+  },
+  '/dl/status': {
+    schema: {
+      operationId: 'watchArchive',
+      summary: 'The progress of a download that takes time to prepare',
+      description:
+        'Events: `queued` {ahead}, `pulling` {image, layers}, `saving` {bytes}, then `ready` {filename, size, digests} or `error`, a problem. Close the connection then: an EventSource would begin again.',
+      tags: ['Download'],
+      querystring: Type.Object({ myimage: IMAGES, ...STATUS_QUERY }),
+      response: {
+        200: {
+          description: 'Server-sent events.',
+          content: { 'text/event-stream': { schema: Type.String() as TSchema } },
+        },
+        ...problemResponses,
+      },
+    },
+  },
+  '/healthz': {
+    schema: {
+      operationId: 'getHealth',
+      summary: 'Health of the service',
+      tags: ['Service'],
+      response: {
+        200: {
+          description: 'It is.',
+          content: { 'application/json': { schema: Type.Object({ status: Type.Literal('ok') }) } },
+        },
+        ...problemResponses,
+      },
+    },
+  },
+};
+
+/**
+ * Describes all routes at `/openapi.json`, from the schemas that they are checked by. Register it before them.
+ *
+ * @see https://spec.openapis.org/oas/v3.1.0
+ */
+export async function openapi(app: FastifyInstance, version: string): Promise<void> {
+  const transform: FastifyDynamicSwaggerOptions['transform'] = ({ schema, url }) => {
+    const documented = DOCUMENTED[url];
+    if (documented !== undefined) return { schema: documented.schema, url: documented.url ?? url };
+    return { schema: schema?.summary === undefined ? { ...schema, hide: true } : schema, url };
+  };
+  app.addSchema(Problem);
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'DockerProxy',
+        version,
+        description:
+          'Any container image as one tar file. No key, no account; every error is problem details (RFC 9457).',
+      },
+      tags: [
+        { name: 'Download', description: 'The archives themselves.' },
+        { name: 'API', description: 'What can be known of an image before it is downloaded.' },
+        { name: 'Service', description: 'For operators.' },
+      ],
+    },
+    transform,
+    transformObject: (document) =>
+      'openapiObject' in document ? withHeadIds(document.openapiObject) : document.swaggerObject,
+    refResolver: { buildLocalReference: ({ $id }, _base, _fragment, at) => `${$id ?? at}` },
+  });
+  let document: StaticFile | undefined;
+  app.get('/openapi.json', async (request, reply) => {
+    document ??= packFile(JSON.stringify(app.swagger()), 'application/json; charset=utf-8');
+    return sendFile(request, reply.header('cache-control', 'public, max-age=300'), document);
+  });
+}
+
+/** Gives HEAD operations their own identifiers, because a route for GET and HEAD has one schema with one identifier. */
+function withHeadIds({ paths, ...rest }: OpenApiObject): OpenApiObject {
+  const distinct = Object.entries(paths ?? {}).map(([path, item]) => {
+    const { head } = item ?? {};
+    const operationId = head?.operationId?.replace(/^get/, 'head');
+    return [path, head === undefined ? item : { ...item, head: { ...head, operationId } }];
+  });
+  return { ...rest, paths: Object.fromEntries(distinct) };
+}

@@ -1,0 +1,103 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { Static } from 'typebox';
+import { CatalogueError, quote } from '../../errors.ts';
+import { parseReference, type Reference } from '../../oci/reference.ts';
+import { indexAfter } from '../../oci/tag-order.ts';
+import { downloadLimits } from '../download/limits.ts';
+import { problemResponses } from '../problems/problem-schema.ts';
+import { whenGone } from '../protocol/client-abort.ts';
+import { Type } from '../schema.ts';
+import type { CatalogueOptions } from './image.ts';
+
+const PAGE_SIZE = 50;
+
+const TagsQuery = Type.Object(
+  {
+    repository: Type.String({
+      minLength: 1,
+      description: 'Without a tag: `nginx`, `ghcr.io/org/app`.',
+      examples: ['nginx'],
+    }),
+    after: Type.Optional(
+      Type.String({ maxLength: 128, description: 'The last tag of the page before, as `next` had it.' }),
+    ),
+    filter: Type.Optional(
+      Type.String({ maxLength: 128, description: 'What a tag must have in it, whatever its case.' }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/** A page of the tags of a repository. */
+export const TagPage = Type.Object(
+  {
+    repository: Type.String({ description: 'In full: `docker.io/library/nginx`.' }),
+    tags: Type.Array(Type.String(), {
+      description:
+        '`latest`, then the newest version first, pre-releases after their release, names at the end.',
+    }),
+    next: Type.Union([Type.String(), Type.Null()], {
+      description: 'What to give as `after` for the next page; null where this is the last one.',
+    }),
+    total: Type.Integer({ minimum: 0, description: 'How many tags fit the filter.' }),
+    complete: Type.Boolean({ description: 'False where the registry has more tags than are read.' }),
+  },
+  { title: 'TagPage' },
+);
+
+export type TagPage = Static<typeof TagPage>;
+
+/** `GET /api/v1/tags?repository=NAME`: the tags of a repository, the newest version first. */
+export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
+  app,
+  { catalogue, allowlist, limits },
+) => {
+  app.get(
+    '/api/v1/tags',
+    {
+      schema: {
+        operationId: 'listTags',
+        summary: 'The tags of a repository, the newest version first',
+        description: `Pages of ${PAGE_SIZE}.`,
+        tags: ['API'],
+        querystring: TagsQuery,
+        response: { 200: TagPage, ...problemResponses },
+      },
+    },
+    async (request, reply) => {
+      const { repository: text, after, filter = '' } = request.query;
+      const repository = parseRepository(text);
+      allowlist.check(repository);
+      const gone = whenGone(reply);
+      const allowance = downloadLimits(limits, request, gone);
+      const slot = {
+        references: [repository],
+        platform: undefined,
+        platforms: undefined,
+        format: 'docker',
+        have: undefined,
+      } as const;
+      const onCostly = () => allowance.takeSlot(slot);
+      const { tags, isComplete } = await catalogue.tags(repository, gone, onCostly);
+      const wanted = filter.toLowerCase();
+      const fitting = tags.filter((tag) => tag.toLowerCase().includes(wanted));
+      // Not by the place of the tag: it may have gone since.
+      const from = after === undefined ? 0 : indexAfter(fitting, after);
+      const page = fitting.slice(from, from + PAGE_SIZE);
+      const isLast = from + PAGE_SIZE >= fitting.length;
+      return reply.header('cache-control', 'private, max-age=30').send({
+        repository: repository.name,
+        tags: page,
+        next: isLast ? null : (page.at(-1) ?? null),
+        total: fitting.length,
+        complete: isComplete,
+      });
+    },
+  );
+};
+
+function parseRepository(text: string): Reference {
+  const reference = parseReference(text);
+  if (!reference.tagGiven && reference.digest === undefined) return reference;
+  throw new CatalogueError('parameter-invalid', `${quote(text)} is an image; name its repository alone.`);
+}

@@ -1,0 +1,74 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { type FileUrl, METALINK_TYPE } from '../../download/metalink.ts';
+import { namedQuery, pinnedQuery } from '../../download/pinned-query.ts';
+import type { ArchiveQuery } from '../../download/query.ts';
+import { type DownloadQuery, downloadUrl } from '../../download/url.ts';
+import type { Archive } from '../../sources/image-source.ts';
+import { type Addresses, otherReplicas, ownAddress, type Replica } from '../protocol/own-address.ts';
+
+/** Where the bytes of an archive are. */
+export interface FileAddresses {
+  /** What to ask any of them for. */
+  readonly query: DownloadQuery;
+  /** Undefined where the client has not said where it reaches this service. */
+  readonly own: Replica | undefined;
+  readonly others: readonly Replica[];
+}
+
+/** Characters of a Link header, which clients read no more than 8 to 16 KiB of with all others. */
+const LINK_MAX = 4096;
+/** Characters of a URL that services take. */
+const URL_MAX = 8000;
+
+/**
+ * Finds where the very same bytes are: at all replicas, by digest. What a digest does not fix is here alone, by its name:
+ * what an engine saves, and what comes with signatures, of which there may be more tomorrow.
+ */
+export function addressesOf(
+  request: FastifyRequest,
+  query: ArchiveQuery,
+  archive: Archive,
+  { addresses, isReproducible }: { readonly addresses: Addresses; readonly isReproducible: boolean },
+): FileAddresses {
+  const own = ownAddress(request, addresses);
+  const pinned = isReproducible && !query.referrers ? pinnedQuery(query, archive) : undefined;
+  if (pinned === undefined || downloadUrl(pinned).length > URL_MAX)
+    return { query: namedQuery(query), own, others: [] };
+  return { query: pinned, own, others: otherReplicas(addresses, own) };
+}
+
+/** The URLs of a file; of a part, with its number. Whoever has asked here is served here first, and then by any other. */
+export function fileUrls(
+  { query, own, others }: FileAddresses,
+  part: number | undefined,
+): readonly FileUrl[] {
+  const path = downloadUrl(part === undefined ? query : { ...query, part: `${part}` });
+  const at = ({ origin, location }: Replica, priority: number): FileUrl => ({
+    ...{ url: `${origin}${path}`, location, priority },
+  });
+  return [...(own === undefined ? [] : [at(own, 1)]), ...others.map((replica) => at(replica, 2))];
+}
+
+/**
+ * Tells of the metalink and of the replicas, so far as there is room.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc6249
+ */
+export function setLinkHeader(reply: FastifyReply, { query, others }: FileAddresses): void {
+  const path = downloadUrl(query);
+  const metalink = downloadUrl({ ...query, metalink: '1' });
+  const links = [
+    `<${metalink}>; rel=describedby; type="${METALINK_TYPE}"`,
+    ...others.map(
+      ({ origin, location }) =>
+        `<${origin}${path}>; rel=duplicate${location === undefined ? '' : `; geo=${location}`}`,
+    ),
+  ];
+  let room = LINK_MAX;
+  const fitting = links.filter((link) => {
+    room -= link.length + 2;
+    return room >= 0;
+  });
+  // A line for each: aria2c reads one link of a line.
+  if (fitting.length > 0) reply.header('link', fitting);
+}

@@ -1,0 +1,92 @@
+import { hash } from 'node:crypto';
+import type { Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import type { FastifyRequest } from 'fastify';
+import type { ArchiveQuery } from '../../download/query.ts';
+import type { Limits } from '../../limits/limits.ts';
+import type { Demand } from '../../oci/blob-reader.ts';
+import type { ByteRange } from '../../oci/descriptor.ts';
+import { formatPlatform } from '../../oci/platform.ts';
+import { formatReference } from '../../oci/reference.ts';
+import type { Archive, LiveArchive } from '../../sources/image-source.ts';
+import { clientOf } from '../plugins/limits.ts';
+import { throttle } from './throttle.ts';
+
+/** The use of a client's limits by one request, released when the request ends. */
+export interface DownloadLimits {
+  /** The client by its key, see {@link clientOf}. */
+  readonly client: string;
+  /**
+   * Takes a slot for one of the client's simultaneous downloads. Called before the archive exists, because preparing it
+   * may be most of the work. Repeated calls change nothing.
+   *
+   * @throws CatalogueError `too-many-connections`, `too-many-downloads` or `service-full`
+   */
+  takeSlot(query: SlotQuery): Promise<void>;
+  /**
+   * Lets bytes of an archive be sent.
+   *
+   * @throws CatalogueError `daily-bytes-used`
+   */
+  admit(archive: Archive | LiveArchive, range: ByteRange | undefined): Promise<Sending>;
+}
+
+/** What tells one archive from another. */
+export type SlotQuery = Pick<ArchiveQuery, 'references' | 'platform' | 'platforms' | 'format' | 'have'>;
+
+/** How bytes are sent that count. */
+export interface Sending {
+  /** Must be called with each chunk; undefined if nothing is counted. */
+  readonly inspect: ((chunk: Uint8Array) => void) | undefined;
+  /** As in {@link Demand}; undefined if nothing is counted. */
+  readonly onFetched: Demand['onFetched'];
+  /** Wraps a sink so that it keeps to the client's bandwidth. Destroy the returned sink on failure. */
+  through(sink: Writable): { readonly sink: Writable; flushed(): Promise<void> };
+}
+
+/** @param over aborts when the request is over, however it ended */
+export function downloadLimits(limits: Limits, request: FastifyRequest, over: AbortSignal): DownloadLimits {
+  const client = clientOf(request);
+  const whenOver = (work: () => void): void => {
+    if (over.aborted) work();
+    else over.addEventListener('abort', work, { once: true });
+  };
+  let taken: Promise<void> | undefined;
+  return {
+    client,
+    takeSlot(query) {
+      taken ??= limits.downloads.take(client, nameOf(query)).then(whenOver);
+      return taken;
+    },
+    async admit(archive, range) {
+      const meter = await limits.bytes?.admit(client, partOf(archive, range));
+      if (meter !== undefined) whenOver(() => meter.end());
+      const { bandwidth } = limits;
+      return {
+        inspect: meter && ((chunk) => meter.sent(chunk.length)),
+        onFetched: meter?.fetched,
+        through(sink) {
+          if (bandwidth === undefined) return { sink, flushed: async () => {} };
+          const throttled = throttle(sink, bandwidth.open(client), bandwidth.rate);
+          return { sink: throttled, flushed: () => finished(throttled.end()) };
+        },
+      };
+    },
+  };
+}
+
+function partOf(archive: Archive | LiveArchive, range: ByteRange | undefined) {
+  if (archive.size === undefined) return { etag: undefined, size: 0, start: 0, length: 0 };
+  const { etag, size } = archive;
+  const { start, end } = range ?? { start: 0, end: size };
+  return { etag, size, start, length: end - start };
+}
+
+/** One name for all requests that mean one archive, however they are written. */
+function nameOf({ references, platform, platforms, format, have }: SlotQuery): string {
+  const images = references.map(formatReference).join(' ');
+  const held = have && [...have.references.map(formatReference), ...have.layers].join(' ');
+  const several = platforms === 'all' ? platforms : [platforms ?? platform ?? []].flat().map(formatPlatform);
+  const all = `${images} ${several} ${format} ${held ?? ''}`;
+  return hash('sha256', all, 'base64url').slice(0, 22);
+}

@@ -1,0 +1,57 @@
+import { Readable } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import { parseStatusQuery, type QueryString } from '../../download/query.ts';
+import { catalogued } from '../problems/plugin.ts';
+import { problem } from '../problems/problem.ts';
+import { whenGone } from '../protocol/client-abort.ts';
+import { createEventStream } from './event-stream.ts';
+import { downloadLimits } from './limits.ts';
+import type { DownloadOptions } from './route.ts';
+
+/**
+ * `GET /dl/status?myimage=REF`: how far a download is that takes time to make, as server-sent events: `queued`,
+ * `pulling`, `saving` and, at the end, `ready` or `error`. Whoever watches waits for the archive as a download does, so
+ * that it is made for them, too.
+ */
+export async function statusRoutes(
+  app: FastifyInstance,
+  { source, allowlist, limits }: Pick<DownloadOptions, 'source' | 'allowlist' | 'limits'>,
+): Promise<void> {
+  app.route<{ Querystring: QueryString }>({
+    method: 'GET',
+    url: '/dl/status',
+    handler: async (request, reply) => {
+      const query = parseStatusQuery(request.query);
+      for (const reference of query.references) allowlist.check(reference);
+      // nginx would buffer the events.
+      reply.headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
+      reply.type('text/event-stream; charset=utf-8');
+      // Prepare no archive for HEAD, which reads no events. Without a stream, Fastify would state a Content-Length.
+      if (request.method === 'HEAD') return reply.send(Readable.from([]));
+      const gone = whenGone(reply);
+      await downloadLimits(limits, request, gone).takeSlot(query);
+      const events = createEventStream();
+      const watch = async (): Promise<void> => {
+        try {
+          const { filename, size, digests } = await source.open(
+            {
+              ...query,
+              onProgress: ({ stage, ...rest }) => events.sendSoon(stage, rest),
+            },
+            gone,
+          );
+          events.send('ready', { filename, size, digests });
+        } catch (error) {
+          if (gone.aborted) return;
+          const known = catalogued(error as Error);
+          if (known.code === 'internal-error')
+            request.log.error({ err: error, url: request.url }, known.message);
+          events.send('error', problem(known, app.explainProblem?.(known, request.raw)));
+        }
+        events.end();
+      };
+      watch();
+      return reply.send(events.body);
+    },
+  });
+}

@@ -1,0 +1,27 @@
+import type { FastifyInstance } from 'fastify';
+import type { Readiness } from '../telemetry/readiness.ts';
+
+export interface HealthOptions {
+  readonly readiness: Readiness;
+}
+
+/**
+ * `GET /healthz`: 200 for as long as the process answers at all. `GET /readyz`: 200 where all parts can do their work,
+ * otherwise 503, and how it stands with each.
+ */
+export async function healthRoutes(app: FastifyInstance, { readiness }: HealthOptions): Promise<void> {
+  app.get('/healthz', async (_request, reply) =>
+    reply.header('cache-control', 'no-store').send({ status: 'ok' }),
+  );
+  app.get('/readyz', async (_request, reply) => {
+    const { isReady, checks } = await readiness();
+    const parts = Object.entries(checks).map(([name, { isReady: ready, details }]) => [
+      name,
+      { ready, ...details },
+    ]);
+    return reply
+      .status(isReady ? 200 : 503)
+      .header('cache-control', 'no-store')
+      .send({ status: isReady ? 'ready' : 'not ready', checks: Object.fromEntries(parts) });
+  });
+}

@@ -1,0 +1,124 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FastifyBaseLogger } from 'fastify';
+import { clientKey } from '../../limits/client-key.ts';
+import { type AddressRange, parseIpAddress } from '../../util/ip-address.ts';
+import { createPace, type Pace, type PaceLimits } from '../../util/minimum-rate.ts';
+
+/** What connections may take of this machine. */
+export interface ConnectionLimits {
+  /** Of the whole service; 0 sets no limit. */
+  readonly maxConnections: number;
+  /** Of one client, by IPv4 address or IPv6 /64; 0 sets no limit. */
+  readonly connectionsPerClient: number;
+  /** Proxies, behind which many clients are. */
+  readonly exempt: readonly AddressRange[];
+  /** How slowly an answer may be taken. */
+  readonly slowestClient: PaceLimits;
+}
+
+/** An answer under way. */
+interface Flow {
+  readonly request: IncomingMessage;
+  readonly socket: Socket;
+  readonly pace: Pace;
+  /** Bytes of the connection that the kernel had taken. */
+  taken: number;
+}
+
+/** How often slow clients are looked for, as a share of the patience with them. */
+const LOOKS = 8;
+const SHORTEST_LOOK_MS = 50;
+const LONGEST_LOOK_MS = 5_000;
+/** Milliseconds between two lines of the log about refused connections. */
+const LOG_PAUSE_MS = 60_000;
+
+/**
+ * Keeps clients from holding more connections than they may, and from holding answers that they do not take. Who is
+ * slow because the answer is, owes nothing.
+ */
+export function limitConnections(server: Server, limits: ConnectionLimits, log: FastifyBaseLogger): void {
+  if (limits.maxConnections > 0) server.maxConnections = limits.maxConnections;
+  const refused = createTally((count) => log.warn({ count }, `Too many connections: ${count} refused`));
+  server.on('drop', refused);
+  if (limits.connectionsPerClient > 0) limitEachClient(server, limits, refused);
+  if (limits.slowestClient.bytesPerSecond > 0) endSlowAnswers(server, limits.slowestClient, log);
+}
+
+function limitEachClient(
+  server: Server,
+  { connectionsPerClient, exempt }: ConnectionLimits,
+  onRefused: () => void,
+): void {
+  const open = new Map<string, number>();
+  server.on('connection', (socket: Socket) => {
+    const address = parseIpAddress(socket.remoteAddress ?? '');
+    if (address === undefined || exempt.some((range) => range.contains(address))) return;
+    const client = clientKey(address.toString());
+    const count = (open.get(client) ?? 0) + 1;
+    if (count > connectionsPerClient) {
+      onRefused();
+      socket.destroy();
+      return;
+    }
+    open.set(client, count);
+    socket.once('close', () => {
+      const left = (open.get(client) ?? 1) - 1;
+      if (left > 0) open.set(client, left);
+      else open.delete(client);
+    });
+  });
+}
+
+function endSlowAnswers(server: Server, slowest: PaceLimits, log: FastifyBaseLogger): void {
+  const flows = new Set<Flow>();
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    const { socket } = request;
+    const flow = { request, socket, pace: createPace(slowest), taken: takenBy(socket) };
+    flows.add(flow);
+    response.once('close', () => flows.delete(flow));
+  });
+
+  let looked = performance.now();
+  const look = (): void => {
+    const now = performance.now();
+    for (const flow of flows) {
+      const { request, socket, pace } = flow;
+      const taken = takenBy(socket);
+      const isFast = pace.count(now - looked, taken - flow.taken);
+      flow.taken = taken;
+      // Nothing waits for this client: it is the answer that takes its time.
+      if (socket.writableLength === 0) pace.reset();
+      else if (!isFast) {
+        log.info(
+          { client: socket.remoteAddress, url: request.url },
+          'A client that took too little is cut off',
+        );
+        socket.destroy();
+      }
+    }
+    looked = now;
+  };
+  const pause = Math.min(Math.max(slowest.patience / LOOKS, SHORTEST_LOOK_MS), LONGEST_LOOK_MS);
+  const timer = setInterval(look, pause);
+  timer.unref();
+  server.once('close', () => clearInterval(timer));
+}
+
+/** Bytes that have left for the kernel; what it has not taken yet waits in the socket. */
+function takenBy(socket: Socket): number {
+  return socket.bytesWritten - socket.writableLength;
+}
+
+/** Counts what may happen by the thousand, and tells of it now and then. */
+function createTally(tell: (count: number) => void): () => void {
+  let count = 0;
+  let told = Number.NEGATIVE_INFINITY;
+  return () => {
+    count += 1;
+    if (performance.now() - told < LOG_PAUSE_MS) return;
+    told = performance.now();
+    tell(count);
+    count = 0;
+  };
+}

@@ -1,0 +1,85 @@
+import { escapeHtml } from '../../util/escape-markup.ts';
+import type { ServiceInfo } from '../api/info.ts';
+import { packFile, type StaticFile } from '../protocol/packed-text.ts';
+import { directionOf, LANGUAGES, type Language, type Texts, type WebFolder } from '../web-assets.ts';
+
+const PLATFORMS = ['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/386'];
+
+/** What is said only where an engine makes the archives. */
+const OF_ENGINES: ReadonlySet<string> = new Set(['queued', 'pulling', 'saving', 'ready', 'later']);
+
+/** Compresses a rendered page. */
+export function pageOf(html: string): StaticFile {
+  return packFile(html, 'text/html; charset=utf-8');
+}
+
+/** What the modules of the page know of the service, and say. */
+export interface PageData extends Pick<ServiceInfo, 'maxImages' | 'search'> {
+  readonly isEngine: boolean;
+  readonly strings: Texts;
+}
+
+/** The page in a language. */
+export interface Pages {
+  readonly plain: StaticFile;
+  /** For whoever comes with an image: it has the room for what will be shown from the start, so that nothing moves. */
+  readonly deep: StaticFile;
+}
+
+/** Renders the page in each language, so that it is whole before a script runs, and where none does. */
+export function renderPages(web: WebFolder, info: ServiceInfo): Readonly<Record<Language, Pages>> {
+  const links = LANGUAGES.map(
+    (lang) =>
+      `<a href="?lang=${lang}" lang="${lang}">${escapeHtml(web.languages[lang].page.languageName ?? '')}</a>`,
+  ).join('');
+  const pages = LANGUAGES.map((lang) => {
+    const { page: words, strings } = web.languages[lang];
+    const values: Record<string, string> = {
+      ...Object.fromEntries(Object.entries(words).map(([key, text]) => [key, escapeHtml(text)])),
+      lang,
+      dir: directionOf(lang),
+      assets: web.assets,
+      languageLinks: links,
+      ...serviceValues(info, words),
+      data: dataOf(info, strings),
+    };
+    const render = (look: string): StaticFile =>
+      pageOf(fill(web.template, (key) => (key === 'look' ? look : (values[key] ?? missing(lang, key)))));
+    return [lang, { plain: render(''), deep: render('tall') }];
+  });
+  return Object.fromEntries(pages) as Record<Language, Pages>;
+}
+
+/** Who runs the service, and what may be fetched. */
+function serviceValues(info: ServiceInfo, words: Texts): Record<string, string> {
+  const { operator, allowed, denied, version, defaultPlatform } = info;
+  const { operator: runBy = '', contact = '', except = '' } = words;
+  const named =
+    operator.name === null ? '' : ` · ${escapeHtml(runBy.replace('{name}', () => `${operator.name}`))}`;
+  const reached =
+    operator.contact === null ? '' : ` <a href="${escapeHtml(operator.contact)}">${escapeHtml(contact)}</a>`;
+  const refused = denied.length === 0 ? '' : except.replace('{list}', () => denied.join(', '));
+  return {
+    version: escapeHtml(version),
+    operator: named + reached,
+    patterns: escapeHtml(allowed.join(', ') + refused),
+    platformOptions: [...new Set([defaultPlatform, ...PLATFORMS])]
+      .map((name) => `<option>${escapeHtml(name)}</option>`)
+      .join(''),
+  };
+}
+
+function dataOf({ source, maxImages, search }: ServiceInfo, texts: Texts): string {
+  const isEngine = source === 'engine';
+  const said = Object.entries(texts).filter(([key]) => isEngine || !OF_ENGINES.has(key));
+  const data: PageData = { maxImages, search, isEngine, strings: Object.fromEntries(said) };
+  return escapeHtml(JSON.stringify(data)).replaceAll('&quot;', '"');
+}
+
+function fill(template: string, value: (key: string) => string): string {
+  return template.replace(/\{\{(\w+)\}\}/g, (_, key: string) => value(key));
+}
+
+function missing(lang: string, key: string): never {
+  throw new Error(`The page has no ${key} in ${lang}`);
+}

@@ -1,0 +1,45 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { CatalogueError } from '../../errors.ts';
+import type { CountRequest } from '../plugins/limits.ts';
+import type { WebFolder } from '../web-assets.ts';
+import { sendProblem } from './problem.ts';
+import { createRenderProblem } from './problem-page.ts';
+import { createExplain } from './translations.ts';
+import { validationError } from './validation-error.ts';
+
+/**
+ * Answers every error, of ours or of the framework, from the catalogue. Call it on the root instance.
+ *
+ * @param countMiss counts a request that finds nothing
+ */
+export function answerProblems(app: FastifyInstance, countMiss: CountRequest, web: WebFolder): void {
+  app.decorate('explainProblem', createExplain(web));
+  app.decorate('renderProblem', createRenderProblem(web));
+  // The files of the portal are looked for once a request has passed the hooks that count.
+  app.setNotFoundHandler({ preHandler: countMiss }, (_request, reply) =>
+    sendProblem(reply, new CatalogueError('route-not-found', 'There is nothing at this address.')),
+  );
+
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    // The connection is gone, and with it whoever would read an answer.
+    if (error.name === 'AbortError' && reply.raw.destroyed) return reply.hijack();
+    return answerError(error, request, reply);
+  });
+}
+
+/** Answers what went wrong, also where no route was found for it. */
+export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const known = catalogued(error);
+  if (known.code === 'internal-error') request.log.error({ err: error, url: request.url }, known.message);
+  return sendProblem(reply, known);
+}
+
+/** The error of the catalogue that stands for an error. */
+export function catalogued(error: Partial<FastifyError>): CatalogueError {
+  if (error instanceof CatalogueError) return error;
+  if (error.validation !== undefined) return validationError(error.validation);
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
+    return new CatalogueError('request-malformed', 'The request cannot be read.', { cause: error });
+  }
+  return new CatalogueError('internal-error', 'Something went wrong on this side.', { cause: error });
+}

@@ -1,0 +1,91 @@
+import accepts from 'accepts';
+import type { FastifyReply } from 'fastify';
+import type { CatalogueError } from '../../errors.ts';
+import type { RenderProblem } from './problem-page.ts';
+import type { Explain, Explanation } from './translations.ts';
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Absent where there are only the catalogue's own words, and no page. */
+    explainProblem?: Explain;
+    renderProblem?: RenderProblem;
+  }
+}
+
+/** What a route may have set of the archive that was not sent. */
+const ARCHIVE_HEADERS = [
+  'accept-ranges',
+  'cache-control',
+  'content-disposition',
+  'content-length',
+  'content-range',
+  'content-type',
+  'digest',
+  'docker-content-digest',
+  'dockerproxy-notice',
+  'etag',
+  'link',
+  'repr-digest',
+  'x-accel-buffering',
+];
+const REASON_MAX = 120;
+
+/**
+ * Answers with an error: problem details, or HTML or plain text where the client prefers them. The reason phrase is
+ * all that wget shows of it, so it says what it can.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9457
+ */
+export function sendProblem(reply: FastifyReply, error: CatalogueError): FastifyReply {
+  for (const name of ARCHIVE_HEADERS) {
+    reply.removeHeader(name);
+    reply.raw.removeHeader(name);
+  }
+  reply.problem = error;
+  reply.raw.statusMessage = reasonPhrase(error.reason);
+  const varying = { 'cache-control': 'no-store', vary: 'accept, accept-language, cookie' };
+  reply.status(error.status).headers({ ...error.headers, ...varying });
+  if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter);
+
+  const { request, server } = reply;
+  const preferred = accepts(request.raw).type([
+    'application/problem+json',
+    'application/json',
+    'text/html',
+    'text/plain',
+  ]);
+  const explanation = server.explainProblem?.(error, request.raw);
+  if (preferred === 'text/html' && explanation !== undefined && server.renderProblem !== undefined) {
+    return reply.type('text/html; charset=utf-8').send(server.renderProblem(error, explanation, request));
+  }
+  if (preferred === 'text/plain' || preferred === 'text/html')
+    return reply.type('text/plain; charset=utf-8').send(plain(error));
+  return reply.type('application/problem+json').send(JSON.stringify(problem(error, explanation)));
+}
+
+/** The members of problem details, explained in a language, or as the catalogue has it. */
+export function problem(
+  error: CatalogueError,
+  { title, help }: Pick<Explanation, 'title' | 'help'> = error,
+): object {
+  const { code, status, message, retryAfter, members } = error;
+  return {
+    type: `urn:dockerproxy:error:${code}`,
+    title,
+    status,
+    detail: message,
+    code,
+    help,
+    retryAfter,
+    ...members,
+  };
+}
+
+function plain({ status, title, message, help }: CatalogueError): string {
+  return `${status} ${title}\n\n${message}\n${help}\n`;
+}
+
+/** One line of printable ASCII: anything else would end, or forge, the head of the response. */
+function reasonPhrase(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, REASON_MAX);
+}

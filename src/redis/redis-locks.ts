@@ -1,0 +1,34 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createTurns, type Turns } from '../util/lock.ts';
+import { KEY_PREFIX, type Redis } from './redis.ts';
+import { redisScript } from './script.ts';
+
+/** Milliseconds after which a turn ends that nobody has renewed: its process has died. */
+const LIFETIME_MS = 30_000;
+
+const TAKE = redisScript(`return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])`);
+// What has come to its end meanwhile may be another one's by now.
+const IF_OWN = `if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end`;
+const RENEW = redisScript(`${IF_OWN} return redis.call('PEXPIRE', KEYS[1], ARGV[2])`);
+const END = redisScript(`${IF_OWN} return redis.call('DEL', KEYS[1])`);
+
+/**
+ * Turns of all processes that share a Redis.
+ *
+ * @param now milliseconds that never go back
+ */
+export function createRedisTurns(redis: Redis, now: () => number): Turns {
+  return createTurns(async (name) => {
+    const keys = [`${KEY_PREFIX}turn:${createHash('sha256').update(name).digest('hex')}`];
+    const holder = randomUUID();
+    if ((await redis.run(TAKE, keys, [holder, LIFETIME_MS])) === null) return undefined;
+    const renew = (): Promise<unknown> => redis.run(RENEW, keys, [holder, LIFETIME_MS]);
+    // While Redis is away it cannot be held; whoever has it goes on all the same.
+    const renewal = setInterval(() => renew().catch(() => {}), LIFETIME_MS / 3);
+    renewal.unref();
+    return () => {
+      clearInterval(renewal);
+      redis.run(END, keys, [holder]).catch(() => {});
+    };
+  }, now);
+}

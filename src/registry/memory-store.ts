@@ -1,0 +1,31 @@
+import type { MemoryCaches } from '../util/memory-caches.ts';
+import type { Shelf } from './manifest-store.ts';
+
+/** Maximum bytes of a cached manifest. */
+const LARGE = 64 * 1024;
+/** Maximum bytes of all cached manifests. */
+const LIMIT = 4 * 2 ** 20;
+/** Milliseconds until a manifest is read again from the store, which thereby notes that the manifest is in use. */
+const TTL = 60_000;
+
+/** Caches a store's manifests in memory. Manifests never change, and reading a file takes five system calls. */
+export function keepingManifests(shelf: Shelf, caches: MemoryCaches): Shelf {
+  const kept = caches.open<Buffer>({ name: 'manifests', limit: LIMIT, ttl: TTL });
+  const keep = (name: string, content: Buffer): void => {
+    if (content.length <= LARGE) kept.set(name, content);
+  };
+  return {
+    async read(kind, name) {
+      if (kind !== 'manifests') return shelf.read(kind, name);
+      const known = kept.get(name);
+      if (known !== undefined) return known;
+      const content = await shelf.read(kind, name);
+      if (content !== undefined) keep(name, content);
+      return content;
+    },
+    async write(kind, name, content) {
+      if (kind === 'manifests') keep(name, content);
+      await shelf.write(kind, name, content);
+    },
+  };
+}

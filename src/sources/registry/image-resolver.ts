@@ -1,0 +1,331 @@
+import { buffer } from 'node:stream/consumers';
+import type { ArchiveFormat, ArchiveImage } from '../../archive/entries.ts';
+import { CatalogueError, isOutage } from '../../errors.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import type { Digest } from '../../oci/digest.ts';
+import {
+  type ImageIndex,
+  type ImageManifest,
+  isForeignLayer,
+  isIndexType,
+  isZstdEntry,
+  isZstdLayer,
+} from '../../oci/manifest.ts';
+import {
+  completed,
+  formatPlatform,
+  isComplete,
+  type Platform,
+  type StatedPlatform,
+  selectPlatform,
+  selectPlatforms,
+} from '../../oci/platform.ts';
+import { formatReference, type Reference } from '../../oci/reference.ts';
+import type { FetchedManifest, RegistryClient } from '../../registry/client.ts';
+import { type Documents, parsing } from '../documents.ts';
+
+export interface ResolveOptions {
+  /** The platform asked for; undefined where the client left it open. */
+  readonly platform: Platform | undefined;
+  readonly defaultPlatform: Platform;
+  /** Whether a digest means its very manifest where a platform is asked for, too: what is there is there. */
+  readonly digestDecides?: boolean;
+  /**
+   * With `docker`, images without zstd layers are preferred among equals, because Docker before 23.0 cannot load zstd.
+   */
+  readonly format: ArchiveFormat;
+  /** Parses manifests and configs. */
+  readonly documents?: Documents;
+}
+
+export interface ResolvedImage extends ArchiveImage {
+  readonly configBytes: Uint8Array;
+  /** The platform from the config. Absent fields are taken from the index, if it states them. */
+  readonly platform: StatedPlatform;
+  /** The digests of the uncompressed layers, from the base upwards. */
+  readonly diffIds: readonly (string | undefined)[];
+  /** The index that the reference names, if it names one. */
+  readonly indexDigest: Digest | undefined;
+  /** What it is there for, as far as that was seen: all that the index states, or what the config does. */
+  readonly platforms: readonly StatedPlatform[];
+  /** As in {@link FetchedManifest}, of the reference. */
+  readonly staleSince: number | undefined;
+}
+
+/** A manifest that may be the one. */
+interface Candidate {
+  readonly fetched: FetchedManifest;
+  readonly manifest: ImageManifest;
+  /** The platform that the index states. */
+  readonly stated?: StatedPlatform | undefined;
+}
+
+/** A candidate with its config. */
+interface Described
+  extends Candidate,
+    Pick<ResolvedImage, 'configBytes' | 'configPlatform' | 'platform' | 'diffIds'> {}
+
+/** The state of a search through a reference's indexes. */
+interface Search {
+  readonly client: RegistryClient;
+  readonly documents: Documents;
+  readonly reference: Reference;
+  readonly wanted: Platform;
+  readonly prefersGzip: boolean;
+  readonly signal: AbortSignal;
+  /** The platforms seen so far, for the one who asked in vain. */
+  readonly seen: Map<string, StatedPlatform>;
+  /** The first fitting image, if it has zstd layers. */
+  fallback: Described | undefined;
+  /** How many further manifests may still be read to find an alternative to the fallback. */
+  alternatives: number;
+}
+
+/**
+ * The following limits are not rows of the request's budget. They refuse one document or index before anything of it is
+ * requested, or end a search with the image that was found.
+ */
+const CONFIG_LIMIT = 4 * 1024 * 1024;
+/** Maximum levels of nested indexes. Real images have one level, seldom two. */
+const INDEX_DEPTH_MAX = 16;
+/** Builders offer two compressions, so a few reads suffice. Each manifest may count as a pull. */
+const ALTERNATIVES_MAX = 4;
+/** Layers that are requested from a registry at the same time. */
+const LAYERS_AT_ONCE = 8;
+/** Engines load images of 125 to 500 layers; few images have more than two that are foreign. */
+const LAYERS_ASKED_MAX = 200;
+/** How many platforms are listed for the one who asked for another. */
+const PLATFORMS_SHOWN = 20;
+
+/**
+ * Follows a reference to the manifest of one image: through indexes, nested ones too, to the wanted platform.
+ *
+ * @throws CatalogueError `image-not-found`, `platform-not-found` (listing what there is), `not-an-image`,
+ *   `manifest-outdated`, `layer-unavailable`, or what the upstream's trouble is
+ */
+export async function resolveImage(
+  client: RegistryClient,
+  reference: Reference,
+  { platform, defaultPlatform, digestDecides = false, format, documents = parsing }: ResolveOptions,
+  signal: AbortSignal,
+): Promise<ResolvedImage> {
+  const wanted = platform ?? defaultPlatform;
+  const search: Search = {
+    client,
+    documents,
+    reference,
+    wanted,
+    prefersGzip: format === 'docker',
+    signal,
+    seen: new Map(),
+    fallback: undefined,
+    alternatives: ALTERNATIVES_MAX,
+  };
+  const fetched = await fetchManifest(search, reference.digest ?? reference.tag ?? 'latest');
+  const manifest = documents.manifest(fetched);
+  // A digest without a platform selects exactly this manifest, regardless of its platform.
+  const isExact = reference.digest !== undefined && (platform === undefined || digestDecides);
+  const found =
+    manifest.kind === 'index'
+      ? ((await searchIndex(search, manifest)) ?? search.fallback)
+      : await (isExact ? withConfig : ifWanted)(search, { fetched, manifest });
+  if (found === undefined) throw platformNotFound(search);
+  await requireForeignLayers(search, found.manifest);
+  return {
+    ...toImage(reference, found),
+    indexDigest: manifest.kind === 'index' ? fetched.digest : undefined,
+    platforms: [...search.seen.values()],
+    staleSince: fetched.staleSince,
+  };
+}
+
+/** What a signature of an image may be of: the index that its reference names, and its own manifest. */
+export function signableDigests({ indexDigest, manifest }: ResolvedImage): readonly Digest[] {
+  return indexDigest === undefined ? [manifest.digest] : [indexDigest, manifest.digest];
+}
+
+async function searchIndex(search: Search, index: ImageIndex, depth = 1): Promise<Described | undefined> {
+  const images = index.manifests.filter(({ mediaType }) => !isIndexType(mediaType));
+  const complete = images.filter(({ platform }) => platform !== undefined && isComplete(platform));
+  for (const { platform } of complete) if (platform) search.seen.set(formatPlatform(platform), platform);
+  const fitting = selectPlatforms(search.wanted, complete, ({ platform }) => platform);
+  const byCompression = search.prefersGzip
+    ? fitting.toSorted((one, other) => Number(isZstdEntry(one)) - Number(isZstdEntry(other)))
+    : fitting;
+  for (const entry of byCompression) {
+    const found = await consider(search, async () => withConfig(search, await fetchImage(search, entry)));
+    if (found !== undefined) return found;
+  }
+  for (const entry of fitting.length > 0 ? [] : index.manifests) {
+    const found = await searchEntry(search, entry, depth);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Searches an entry whose platform is incomplete in the index. */
+async function searchEntry(search: Search, entry: Descriptor, depth: number): Promise<Described | undefined> {
+  if (search.fallback !== undefined && search.alternatives <= 0) return undefined;
+  if (isIndexType(entry.mediaType)) {
+    if (depth === INDEX_DEPTH_MAX) throw tooDeep(search);
+    if (search.fallback !== undefined) search.alternatives -= 1;
+    const nested = search.documents.manifest(await fetchManifest(search, entry.digest));
+    return nested.kind === 'index' ? searchIndex(search, nested, depth + 1) : undefined;
+  }
+  const { platform } = entry;
+  if (platform !== undefined && (isComplete(platform) || !fits(search, platform))) return undefined;
+  try {
+    return await consider(search, async () => ifWanted(search, await fetchImage(search, entry)));
+  } catch (error) {
+    // A chart or a signature beside the images is not what is looked for.
+    if (error instanceof CatalogueError && error.code === 'not-an-image') return undefined;
+    throw error;
+  }
+}
+
+function tooDeep({ reference }: Search): CatalogueError {
+  return new CatalogueError(
+    'registry-failed',
+    `The index of ${formatReference(reference)} has more than ${INDEX_DEPTH_MAX} levels.`,
+  );
+}
+
+/**
+ * Returns the image that `load` finds. If it has zstd layers and others are preferred, keeps it as the fallback
+ * instead. A missing or damaged alternative to the fallback is skipped.
+ */
+async function consider(
+  search: Search,
+  load: () => Promise<Described | undefined>,
+): Promise<Described | undefined> {
+  const { fallback, prefersGzip } = search;
+  if (fallback !== undefined && search.alternatives-- <= 0) return undefined;
+  try {
+    const found = await load();
+    if (found === undefined || !prefersGzip || !found.manifest.layers.some(isZstdLayer)) return found;
+    search.fallback ??= found;
+  } catch (error) {
+    // Skipping an image during an outage would choose a different image, and so a different file, than a minute later.
+    if (fallback === undefined || isOutage(error) || !(error instanceof CatalogueError)) throw error;
+  }
+  return undefined;
+}
+
+function fits({ wanted }: Search, platform: StatedPlatform): boolean {
+  return selectPlatform(wanted, [platform], (stated) => stated) !== undefined;
+}
+
+function fetchManifest({ client, reference, signal }: Search, target: string): Promise<FetchedManifest> {
+  return client.manifest(reference, target, signal);
+}
+
+async function fetchImage(search: Search, { digest, platform }: Descriptor): Promise<Candidate> {
+  const fetched = await fetchManifest(search, digest);
+  const manifest = search.documents.manifest(fetched);
+  if (manifest.kind === 'image') return { fetched, manifest, stated: platform };
+  throw new CatalogueError(
+    'registry-failed',
+    `The index of ${formatReference(search.reference)} contradicts itself.`,
+  );
+}
+
+/** Reads the config of an image. @throws CatalogueError `registry-failed` where it is too large */
+export async function readConfig(
+  client: RegistryClient,
+  reference: Reference,
+  config: Descriptor,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  if (config.size > CONFIG_LIMIT) {
+    throw new CatalogueError('registry-failed', `The config of ${formatReference(reference)} is too large.`);
+  }
+  return buffer(await client.blobs(reference).read(config, undefined, signal));
+}
+
+/**
+ * Reads the config of a candidate. HEAD reads it, too: the method must not affect whether an image is found.
+ */
+async function withConfig(search: Search, candidate: Candidate): Promise<Described> {
+  const { client, documents, reference, signal } = search;
+  const { config, layers } = candidate.manifest;
+  await client.checkSizes(reference, [config, ...layers], signal);
+  const configBytes = await readConfig(client, reference, config, signal);
+  const { platform, diffIds } = documents.config(config.digest, configBytes);
+  if (diffIds.length !== layers.length) {
+    throw new CatalogueError(
+      'not-an-image',
+      `Manifest and config of ${formatReference(reference)} disagree on its layers.`,
+    );
+  }
+  const wholePlatform = completed(platform, candidate.stated ?? {});
+  return { ...candidate, configBytes, diffIds, configPlatform: platform, platform: wholePlatform };
+}
+
+/** Returns a candidate if its index and config together state the wanted platform; otherwise undefined. */
+async function ifWanted(search: Search, candidate: Candidate): Promise<Described | undefined> {
+  const found = await withConfig(search, candidate);
+  const platform = completed(candidate.stated ?? {}, found.platform);
+  search.seen.set(formatPlatform(platform), platform);
+  return fits(search, platform) ? found : undefined;
+}
+
+/**
+ * Layers that the registry may lack by intent are looked for before the first byte, while an error can still be told.
+ */
+export async function requireForeignLayers(
+  { client, reference, signal }: Pick<Search, 'client' | 'reference' | 'signal'>,
+  { layers }: Pick<ImageManifest, 'layers'>,
+): Promise<void> {
+  const foreign = layers.filter((layer) => isForeignLayer(layer) && !layer.urls?.length);
+  const each = [...new Map(foreign.map((layer) => [layer.digest, layer])).values()];
+  if (each.length > LAYERS_ASKED_MAX) {
+    throw new CatalogueError(
+      'layer-unavailable',
+      `${reference.domain} states no source for ${each.length} foreign layers. This service looks for at most ${LAYERS_ASKED_MAX}.`,
+    );
+  }
+  for (let at = 0; at < each.length; at += LAYERS_AT_ONCE) {
+    const few = each.slice(at, at + LAYERS_AT_ONCE);
+    const isThere = await Promise.all(few.map((layer) => client.hasBlob(reference, layer, signal)));
+    const missing = few.find((_, place) => !isThere[place]);
+    if (missing === undefined) continue;
+    throw new CatalogueError(
+      'layer-unavailable',
+      `${reference.domain} does not distribute the layer ${missing.digest}.`,
+    );
+  }
+}
+
+function toImage(
+  reference: Reference,
+  { fetched, manifest, ...described }: Described,
+): Omit<ResolvedImage, 'indexDigest' | 'platforms' | 'staleSince'> {
+  const { digest, bytes } = fetched;
+  return {
+    reference,
+    manifest: { mediaType: manifest.mediaType, digest, size: bytes.length },
+    manifestBytes: bytes,
+    config: manifest.config,
+    layers: manifest.layers,
+    configBytes: described.configBytes,
+    configPlatform: described.configPlatform,
+    platform: described.platform,
+    diffIds: described.diffIds,
+  };
+}
+
+/** The error of an image that is not there for a platform, with those that it is there for. */
+export function platformNotFound({
+  reference,
+  wanted,
+  seen,
+}: Pick<Search, 'reference' | 'wanted' | 'seen'>): CatalogueError {
+  const platforms = [...seen.keys()].slice(0, PLATFORMS_SHOWN);
+  const more = seen.size > PLATFORMS_SHOWN ? ` and ${seen.size - PLATFORMS_SHOWN} more` : '';
+  const there = seen.size === 0 ? 'no image at all' : `${platforms.join(', ')}${more}`;
+  return new CatalogueError(
+    'platform-not-found',
+    `${formatReference(reference)} is not there for ${formatPlatform(wanted)}; there is ${there}.`,
+    { reason: `No ${formatPlatform(wanted)}; there is ${there}`, members: { platforms } },
+  );
+}

@@ -1,0 +1,129 @@
+import { CatalogueError } from '../../errors.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { ManifestLinks } from '../../oci/manifest.ts';
+import { formatReference, type Reference } from '../../oci/reference.ts';
+import type { RegistryClient } from '../../registry/client.ts';
+import { MirrorsAloneError } from '../../registry/mirroring-client.ts';
+import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.ts';
+import { type Documents, parsing, type Served } from '../documents.ts';
+
+/** What refers to a manifest, by the tag under which any registry can have it. */
+export interface Companion {
+  readonly tag: string;
+  readonly found: Served;
+}
+
+/**
+ * Looks for what refers to some manifests of a repository, one of them after the other.
+ *
+ * @throws CatalogueError `parameter-invalid` where they are too many, or what the upstream's trouble is
+ */
+export type FindCompanions = (
+  reference: Reference,
+  subjects: readonly Digest[],
+  signal: AbortSignal,
+) => AsyncGenerator<Companion, void>;
+
+/** The search for referrers of one request. */
+export interface CompanionSearch {
+  readonly find: FindCompanions;
+  /** Tells whether a registry was unreachable so far, so that only its mirrors were asked. */
+  isPartial(): boolean;
+}
+
+export interface CompanionsOptions {
+  readonly client: RegistryClient;
+  /** Milliseconds since some fixed moment. */
+  readonly now: () => number;
+  /** The list to which its cache is added. */
+  readonly caches?: MemoryCaches;
+  /** Parses manifests and indexes. */
+  readonly documents?: Documents;
+}
+
+/** The tags under which cosign keeps what belongs to a manifest, behind its digest. */
+const COSIGN_SUFFIXES = ['.sig', '.att', '.sbom'];
+/**
+ * Manifests of a request, each of which costs up to five requests to its registry: all platforms of a few images. Not a
+ * row of the request's budget, because it refuses a request before the first of them.
+ */
+const SUBJECTS_MAX = 100;
+/** Milliseconds for which it stays true that there is nothing: short enough for someone who signs. */
+const ALONE_MS = 30_000;
+/** Bytes, enough for about ten thousand manifests. */
+const ALONE_LIMIT = 4 * 2 ** 20;
+
+/**
+ * Looks for what refers to manifests: by the list of their registry or the tag that stands for it, and by cosign's
+ * tags. What most have, nothing, is remembered for a short time.
+ *
+ * @returns what begins a request, all of whose manifests count together
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
+ * @see https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
+ */
+export function createCompanions({
+  client,
+  now,
+  caches = createMemoryCaches(now),
+  documents = parsing,
+}: CompanionsOptions): () => CompanionSearch {
+  const alone = caches.open<true>({ name: 'without-referrers', limit: ALONE_LIMIT, ttl: ALONE_MS });
+
+  return () => {
+    let left = SUBJECTS_MAX;
+    let isPartial = false;
+    const find: FindCompanions = async function* (reference, subjects, signal) {
+      left -= subjects.length;
+      if (left < 0) throw tooMany(reference, subjects.length);
+      for (const subject of subjects) {
+        const key = `${reference.name}@${subject}`;
+        if (alone.get(key)) continue;
+        const { found, isWhole } = await companionsOf(client, documents, reference, subject, signal);
+        isPartial ||= !isWhole;
+        if (found.length === 0 && isWhole) alone.set(key, true);
+        yield* found;
+      }
+    };
+    return { find, isPartial: () => isPartial };
+  };
+}
+
+async function companionsOf(
+  client: RegistryClient,
+  documents: Documents,
+  reference: Reference,
+  subject: Digest,
+  signal: AbortSignal,
+): Promise<{ readonly found: readonly Companion[]; readonly isWhole: boolean }> {
+  let isWhole = true;
+  /** Ignores missing referrers. Behind a firewall, only mirrors can respond, so their response counts. */
+  const nothing = (error: unknown): undefined => {
+    const isAlone = error instanceof MirrorsAloneError;
+    if (isAlone) isWhole = false;
+    const isMissing = error instanceof CatalogueError && error.code === 'image-not-found';
+    if (!isMissing && !isAlone) throw error;
+  };
+  const base = subject.replace(':', '-');
+  const tagged = (tag: string): Promise<Served | undefined> =>
+    client.manifest(reference, tag, signal).catch(nothing);
+  const listed = async (): Promise<Served | undefined> =>
+    (await client.referrers(reference, subject, signal).catch(nothing)) ?? tagged(base);
+  const all = await Promise.all([listed(), ...COSIGN_SUFFIXES.map((suffix) => tagged(`${base}${suffix}`))]);
+  const found = all.flatMap((one, at) => {
+    if (one === undefined || isEmptyIndex(documents.links(one))) return [];
+    return [{ tag: at === 0 ? base : `${base}${COSIGN_SUFFIXES[at - 1]}`, found: one }];
+  });
+  return { found, isWhole };
+}
+
+function isEmptyIndex(links: ManifestLinks): boolean {
+  return links.kind === 'index' && links.manifests.length === 0;
+}
+
+function tooMany(reference: Reference, count: number): CatalogueError {
+  return new CatalogueError(
+    'parameter-invalid',
+    `What refers to ${formatReference(reference)} would be looked for of ${count} images and indexes; ${SUBJECTS_MAX} in a request are the most. Ask without &referrers=1, or for fewer images at once.`,
+    { reason: `Too many images for referrers: ${SUBJECTS_MAX} are the most` },
+  );
+}

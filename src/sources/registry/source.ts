@@ -1,0 +1,324 @@
+import { composeArchive } from '../../archive/compose.ts';
+import { assumedLayers, spareLayers, withoutLayers } from '../../archive/delta.ts';
+import { type ArchiveTree, archiveEntries, treeEntries } from '../../archive/entries.ts';
+import { archiveFilename } from '../../archive/filename.ts';
+import { cutRange, type Entry, type Layout, layoutArchive, type Piece } from '../../archive/layout.ts';
+import { verifiedParts } from '../../blobs/verified-reader.ts';
+import { CatalogueError } from '../../errors.ts';
+import type { BlobReader } from '../../oci/blob-reader.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { isZstdLayer } from '../../oci/manifest.ts';
+import { type Platform, type Platforms, samePlatform } from '../../oci/platform.ts';
+import { digestReference, type Reference } from '../../oci/reference.ts';
+import type { RegistryClient } from '../../registry/client.ts';
+import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.ts';
+import { type Documents, parsing } from '../documents.ts';
+import type { Archive, ArchiveRequest, ImageSource, UntaggedImage } from '../image-source.ts';
+import type { ImageSignatures } from '../signatures/image-signatures.ts';
+import { resolveImage, signableDigests } from './image-resolver.ts';
+import { createInlineMemory, type InlineLease, type InlineMemory } from './inline-memory.ts';
+import { type ResolvedHoldings, resolveHoldings, treeHoldings } from './known-layers.ts';
+import { createCompanions } from './referrers.ts';
+import { resolveTree } from './tree-resolver.ts';
+
+export interface RegistrySourceOptions {
+  readonly client: RegistryClient;
+  readonly defaultPlatform: Platform;
+  /** Bytes of an archive at most. */
+  readonly maxSize: number;
+  readonly signatures: ImageSignatures;
+  /** Milliseconds since some fixed moment. */
+  readonly now: () => number;
+  /** The list to which its caches are added. */
+  readonly caches?: MemoryCaches;
+  /** The memory budget. */
+  readonly inline?: InlineMemory;
+  /** Parses manifests and configs. */
+  readonly documents?: Documents;
+}
+
+/** Composes archives from registry blobs as they are: no daemon, nothing staged. */
+export function createRegistrySource({
+  client,
+  defaultPlatform,
+  maxSize,
+  signatures,
+  now,
+  caches = createMemoryCaches(now),
+  inline = createInlineMemory(caches),
+  documents = parsing,
+}: RegistrySourceOptions): ImageSource<Archive> {
+  const searchCompanions = createCompanions({ client, now, caches, documents });
+
+  const findImages = async (
+    request: ArchiveRequest,
+    counted: RegistryClient,
+    signal: AbortSignal,
+  ): Promise<Found> => {
+    const { platform, format, have } = request;
+    const options = { platform, defaultPlatform, format, documents };
+    const [images, held] = await withHeld(request, signal, (reference, ended, digestDecides) =>
+      resolveImage(counted, reference, { ...options, digestDecides }, ended),
+    );
+    const isChosen = [...images, ...held].some(({ indexDigest }) => indexDigest !== undefined);
+    const signed = await allOrNone(signal, (ended) =>
+      images.map((image) => signatures.require(image.reference, signableDigests(image), ended)),
+    );
+    const names = images.map(({ reference, manifest, config, platform: own }) => ({
+      ...{ reference, digest: manifest.digest, config: config.digest },
+      platforms: [own],
+    }));
+    return {
+      entries: (isTagged) => archiveEntries(named(images, names, isTagged), format),
+      names,
+      layers: images.map(({ layers }) => layers),
+      kept: new Set(),
+      roots: images.map(({ manifest: { digest }, staleSince }, at) => ({
+        ...{ digest, staleSince },
+        upstream: signed[at] ?? digest,
+      })),
+      holdings: have && resolveHoldings(images, have, held),
+      held: held.map(({ manifest: { digest } }) => digest),
+      platform: isChosen ? (platform ?? defaultPlatform) : undefined,
+      blobs: blobsOf(
+        client,
+        images.map((image, at) => ({
+          ...image,
+          configs: [image.config],
+          isSigned: signed[at] !== undefined,
+        })),
+      ),
+      suffix: platform === undefined || samePlatform(platform, defaultPlatform) ? undefined : platform,
+    };
+  };
+
+  const findTrees = async (
+    request: ArchiveRequest,
+    platforms: Platforms,
+    counted: RegistryClient,
+    signal: AbortSignal,
+  ): Promise<Found> => {
+    const search = request.referrers === true ? searchCompanions() : undefined;
+    const [trees, held] = await withHeld(request, signal, (reference, ended) =>
+      resolveTree(counted, reference, { platforms, findCompanions: search?.find, documents }, ended),
+    );
+    // It is the index that says which images there are, so that a signature of each of them would not do.
+    const signed = await allOrNone(signal, (ended) =>
+      trees.map(({ reference, upstream }) => signatures.require(reference, [upstream], ended)),
+    );
+    const names = trees.map(({ reference, root: { digest }, platforms: stated }) => ({
+      ...{ reference, digest, config: undefined },
+      platforms: stated,
+    }));
+    return {
+      entries: (isTagged) => treeEntries(named(trees, names, isTagged)),
+      names,
+      layers: trees.map(({ layers }) => layers),
+      kept: new Set(trees.flatMap(({ companionLayers }) => companionLayers.map(({ digest }) => digest))),
+      roots: trees.map(({ root, upstream, staleSince }) => ({ digest: root.digest, upstream, staleSince })),
+      holdings: request.have && treeHoldings(trees, request.have, held),
+      held: held.map(({ upstream }) => upstream),
+      platform: undefined,
+      blobs: blobsOf(
+        client,
+        trees.map((tree, at) => ({ ...tree, isSigned: signed[at] !== undefined })),
+      ),
+      suffix: platforms,
+      partialReferrers: search?.isPartial(),
+    };
+  };
+
+  const compose = async (
+    request: ArchiveRequest,
+    lease: InlineLease,
+    signal: AbortSignal,
+  ): Promise<Archive> => {
+    const { references, platforms, format, have } = request;
+    const counted = lease.counted(client);
+    const found = await (platforms === undefined
+      ? findImages(request, counted, signal)
+      : findTrees(request, platforms, counted, signal));
+    const { entries, layers, names, roots, holdings, held, platform, blobs } = found;
+    const spare =
+      holdings === undefined
+        ? []
+        : spareLayers(layers, holdings, format).filter(({ digest }) => !found.kept.has(digest));
+    const assumed = holdings === undefined ? undefined : assumedLayers(layers, spare, holdings, format);
+    const isTagged: IsTagged = (at) => !layers[at]?.some(({ digest }) => assumed?.has(digest));
+    const layout = lease.keep(withoutLayers(entries(isTagged), spare));
+    const fullSize = holdings === undefined ? layout.size : layoutArchive(entries(() => true)).size;
+    const untagged = names.filter(({ reference }, at) => reference.tag !== undefined && !isTagged(at));
+    requireSize(layout.size, maxSize);
+    return {
+      filename: archiveFilename(references, found.suffix, spare.length === 0 ? undefined : have),
+      size: layout.size,
+      etag: layout.etag,
+      digests: roots.map(({ digest }) => digest),
+      upstream: roots.map(({ upstream }) => upstream),
+      platform,
+      staleSince: oldest(roots.map(({ staleSince }) => staleSince)),
+      partialReferrers: found.partialReferrers,
+      omitted: holdings && { layers: spare, fullSize, held, unknown: holdings.unknown, untagged },
+      zstd: layers.flat().some(isZstdLayer),
+      read: readerOf(layout, blobs),
+    };
+  };
+
+  return {
+    async open(request, signal) {
+      const lease = inline.begin(signal, request.client);
+      try {
+        return await compose(request, lease, signal);
+      } catch (error) {
+        lease.end();
+        throw error;
+      }
+    },
+  };
+}
+
+/** Created here, because a closure in `open` would keep the parsed manifests and configs in memory. */
+function readerOf(layout: Layout, blobs: ArchiveBlobs): Archive['read'] {
+  return (range = { start: 0, end: layout.size }, ended, onFetched) =>
+    composeArchive(inlined(cutRange(layout, range), blobs.known), blobs, ended, { onFetched });
+}
+
+/** Takes the blobs that are known already from memory, so that the first byte waits for a layer and not for a config. */
+function inlined(pieces: readonly Piece[], known: ReadonlyMap<Digest, Uint8Array>): readonly Piece[] {
+  return pieces.map(({ content, range }) => {
+    const bytes = content instanceof Uint8Array ? undefined : known.get(content.digest);
+    return { content: bytes ?? content, range };
+  });
+}
+
+interface ArchiveBlobs extends BlobReader {
+  /** The blobs that were read on the way and are kept in memory: configs. */
+  readonly known: ReadonlyMap<Digest, Uint8Array>;
+}
+
+/** What a reference points at. */
+interface Root {
+  readonly digest: Digest;
+  /** In its registry, which does not have an index that was made anew; where an index is what is signed, that. */
+  readonly upstream: Digest;
+  readonly staleSince: number | undefined;
+}
+
+/** Tells whether the image at this position in the request keeps its tag. */
+type IsTagged = (at: number) => boolean;
+
+/** The contents of an archive. */
+interface Found {
+  readonly entries: (isTagged: IsTagged) => readonly Entry[];
+  /** The names of each image, with and without its tag. */
+  readonly names: readonly UntaggedImage[];
+  /** The layers of each image. */
+  readonly layers: readonly (readonly Descriptor[])[];
+  /** Layers that are never omitted: those of referrers, whose own tags must not move to an incomplete image. */
+  readonly kept: ReadonlySet<Digest>;
+  /** The root that each reference points to. */
+  readonly roots: readonly Root[];
+  readonly holdings: ResolvedHoldings | undefined;
+  /** What each image of `have` is in its registry. */
+  readonly held: readonly Digest[];
+  /** As in {@link Archive}. */
+  readonly platform: Platform | undefined;
+  readonly blobs: ArchiveBlobs;
+  /** The platforms that the name tells. */
+  readonly suffix: Platform | Platforms | undefined;
+  /** As in {@link Archive}. */
+  readonly partialReferrers?: boolean | undefined;
+}
+
+/** Replaces tags by digests in images that do not keep their tag. */
+function named<T extends { readonly reference: Reference }>(
+  images: readonly T[],
+  names: readonly UntaggedImage[],
+  isTagged: IsTagged,
+): T[] {
+  return images.map((image, at) => {
+    const name = names[at];
+    if (name === undefined || isTagged(at)) return image;
+    return { ...image, reference: digestReference(image.reference, name.digest) };
+  });
+}
+
+/** Resolves the requested images and the receiver's images concurrently. */
+async function withHeld<T>(
+  { references, have }: ArchiveRequest,
+  signal: AbortSignal,
+  resolve: (reference: Reference, signal: AbortSignal, isHeld: boolean) => Promise<T>,
+): Promise<[wanted: T[], held: T[]]> {
+  const all = [...references, ...(have?.references ?? [])];
+  const resolved = await allOrNone(signal, (ended) =>
+    all.map((reference, at) => resolve(reference, ended, at >= references.length)),
+  );
+  return [resolved.slice(0, references.length), resolved.slice(references.length)];
+}
+
+/** @throws CatalogueError `image-too-large` */
+export function requireSize(size: number, maxSize: number): void {
+  if (size <= maxSize) return;
+  throw new CatalogueError(
+    'image-too-large',
+    `The archive would have ${size} bytes; this service sends at most ${maxSize}.`,
+  );
+}
+
+/** What is in one repository. */
+interface Source extends Pick<ArchiveTree, 'reference' | 'configs' | 'layers'> {
+  /** The first config, where it is known already. */
+  readonly configBytes?: Uint8Array | undefined;
+  /** Whether nothing but what was signed may leave, which a signature is required for. */
+  readonly isSigned: boolean;
+}
+
+/** Maximum bytes of a config kept in memory until it is sent. A larger one is read again, from the cache if present. */
+const CONFIG_KEPT_MAX = 64 * 1024;
+
+/** Reads each blob from the repository of an image that has it; a config that is known already, from memory. */
+function blobsOf(client: RegistryClient, sources: readonly Source[]): ArchiveBlobs {
+  const readers = new Map<Digest, BlobReader>();
+  const known = new Map<Digest, Uint8Array>();
+  // What one of them has to be signed for is not read past that for another one.
+  for (const { reference, configs, layers, isSigned } of sources.toSorted(signedLast)) {
+    const direct = client.blobs(reference);
+    const reader = isSigned ? verifiedParts(direct) : direct;
+    for (const { digest } of [...configs, ...layers]) readers.set(digest, reader);
+  }
+  for (const { configs, configBytes } of sources) {
+    const [config] = configs;
+    if (config === undefined || configBytes === undefined || configBytes.length > CONFIG_KEPT_MAX) continue;
+    known.set(config.digest, configBytes);
+  }
+  return {
+    known,
+    read(blob, range, signal, onFetched) {
+      const reader = readers.get(blob.digest);
+      if (reader === undefined) throw new RangeError(`${blob.digest} is not of this archive`);
+      return reader.read(blob, range, signal, onFetched);
+    },
+    prefetch: async (blob, approach, signal) => readers.get(blob.digest)?.prefetch?.(blob, approach, signal),
+  };
+}
+
+function signedLast(one: Source, other: Source): number {
+  return Number(one.isSigned) - Number(other.isSigned);
+}
+
+function oldest(times: readonly (number | undefined)[]): number | undefined {
+  const known = times.filter((time) => time !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+}
+
+/** Starts several at once; the first failure ends the others. */
+async function allOrNone<T>(signal: AbortSignal, start: (signal: AbortSignal) => Promise<T>[]): Promise<T[]> {
+  const failed = new AbortController();
+  try {
+    return await Promise.all(start(AbortSignal.any([signal, failed.signal])));
+  } catch (error) {
+    failed.abort();
+    throw error;
+  }
+}

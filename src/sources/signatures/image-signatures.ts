@@ -1,0 +1,199 @@
+import { CatalogueError } from '../../errors.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { formatReference, type Reference } from '../../oci/reference.ts';
+import type { RegistryClient } from '../../registry/client.ts';
+import { isRefusedSpending, isSlotRefusal } from '../../registry/upstream-budget.ts';
+import { signersOf } from '../../trust/signature-claim.ts';
+import type { SigningKey } from '../../trust/signing-key.ts';
+import type { TrustPolicy, TrustRule } from '../../trust/trust-policy.ts';
+import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.ts';
+import { createSingleFlight } from '../../util/single-flight.ts';
+import { type Documents, parsing } from '../documents.ts';
+import { findSignatures } from './signature-finder.ts';
+
+/** What is known of the signatures of an image, for people. */
+export interface SignatureDetails {
+  /** `not-checked` where no rule has keys for it, or its registry could not be asked. */
+  readonly state: 'signed' | 'unsigned' | 'not-checked';
+  /** The names of the keys that have signed it. */
+  readonly keys: readonly string[];
+  /** Whether it is refused unless it is signed. */
+  readonly isRequired: boolean;
+  /** Why it is not signed, or could not be checked, in one sentence. */
+  readonly reason: string | undefined;
+}
+
+/** Looks after what the policy asks of images. */
+export interface ImageSignatures {
+  /**
+   * Lets an image pass that is signed as its rule asks, or of which nothing is asked.
+   *
+   * @param digests what a signature may be of: the index that a reference names, and the manifest that was chosen in it
+   * @returns the one of them that is signed; undefined where none need be
+   * @throws CatalogueError `signature-required`, `signature-invalid`, or what the upstream's trouble is: what cannot be
+   *   checked does not pass
+   */
+  require(reference: Reference, digests: readonly Digest[], signal: AbortSignal): Promise<Digest | undefined>;
+  /**
+   * Describes the signatures that {@link ImageSignatures.require} would check.
+   *
+   * @throws the reason of the signal, or the error if the client gets no download slot
+   */
+  describe(reference: Reference, digests: readonly Digest[], signal: AbortSignal): Promise<SignatureDetails>;
+}
+
+export interface ImageSignaturesOptions {
+  readonly client: RegistryClient;
+  readonly policy: TrustPolicy;
+  /** The list to which its cache is added. */
+  readonly caches?: MemoryCaches;
+  /** Parses manifests. */
+  readonly documents?: Documents;
+  /** Runs a check with its own budget, because several requests share it. */
+  readonly budgeted?: <T>(check: () => Promise<T>) => Promise<T>;
+}
+
+type Verdict =
+  | { readonly state: 'signed'; readonly digest: Digest; readonly keys: readonly SigningKey[] }
+  /** So many signatures were there, and none counts. */
+  | { readonly state: 'unsigned'; readonly found: number };
+
+export const NOT_CHECKED: SignatureDetails = {
+  state: 'not-checked',
+  keys: [],
+  isRequired: false,
+  reason: undefined,
+};
+
+/** Bytes, enough for about ten thousand images. */
+const SIGNED_LIMIT = 4 * 2 ** 20;
+/** Milliseconds for all that is looked at of one image. */
+const CHECK_TIMEOUT_MS = 60_000;
+
+/**
+ * Checks signatures by what the repository of an image has. That a key has signed a digest stays true, and is
+ * remembered; that none has may be over in a moment, and is asked for each time.
+ */
+export function createImageSignatures({
+  client,
+  policy,
+  caches = createMemoryCaches(() => performance.now()),
+  documents = parsing,
+  budgeted = (check) => check(),
+}: ImageSignaturesOptions): ImageSignatures {
+  const signed = caches.open<true>({ name: 'signatures', limit: SIGNED_LIMIT });
+  const share = createSingleFlight<Verdict>(isRefusedSpending);
+  const memoryKey = ({ name }: Reference, digest: Digest, { fingerprint }: SigningKey): string =>
+    `${name}@${digest} ${fingerprint}`;
+
+  const recall = (reference: Reference, digests: readonly Digest[], keys: readonly SigningKey[]) => {
+    for (const digest of digests) {
+      const known = keys.filter((key) => signed.get(memoryKey(reference, digest, key)));
+      if (known.length > 0) return { state: 'signed', digest, keys: known } as const;
+    }
+    return undefined;
+  };
+
+  const ask = async (
+    reference: Reference,
+    digests: readonly Digest[],
+    keys: readonly SigningKey[],
+    signal: AbortSignal,
+  ): Promise<Verdict> => {
+    let found = 0;
+    for (const digest of digests) {
+      for await (const claim of findSignatures(client, documents, reference, digest, signal)) {
+        found += 1;
+        const signers = signersOf(claim, digest, keys);
+        if (signers.length === 0) continue;
+        for (const key of signers) signed.set(memoryKey(reference, digest, key), true);
+        return { state: 'signed', digest, keys: signers };
+      }
+    }
+    return { state: 'unsigned', found };
+  };
+
+  const check = async (
+    reference: Reference,
+    candidates: readonly Digest[],
+    { keys }: TrustRule,
+    signal: AbortSignal,
+  ): Promise<Verdict> => {
+    const digests = [...new Set(candidates)];
+    const known = recall(reference, digests, keys);
+    if (known !== undefined) return known;
+    const flight = [reference.name, ...digests, ...keys.map(({ fingerprint }) => fingerprint)].join(' ');
+    const timeout = AbortSignal.timeout(CHECK_TIMEOUT_MS);
+    try {
+      const both = AbortSignal.any([signal, timeout]);
+      return await share(flight, (shared) => budgeted(() => ask(reference, digests, keys, shared)), both);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw uncheckable(reference, timeout.aborted ? undefined : error);
+    }
+  };
+
+  return {
+    async require(reference, digests, signal) {
+      const rule = policy.ruleFor(reference);
+      if (!rule?.isRequired) return undefined;
+      const verdict = await check(reference, digests, rule, signal);
+      if (verdict.state === 'signed') return verdict.digest;
+      throw refusal(reference, verdict.found, rule, policy.contact());
+    },
+
+    async describe(reference, digests, signal) {
+      const rule = policy.ruleFor(reference);
+      if (rule === undefined || rule.keys.length === 0) return NOT_CHECKED;
+      const { isRequired } = rule;
+      try {
+        const verdict = await check(reference, digests, rule, signal);
+        if (verdict.state === 'signed')
+          return { state: 'signed', keys: namesOf(verdict.keys), isRequired, reason: undefined };
+        return { state: 'unsigned', keys: [], isRequired, reason: why(reference, verdict.found, rule) };
+      } catch (error) {
+        if (!(error instanceof CatalogueError) || isSlotRefusal(error)) throw error;
+        return { ...NOT_CHECKED, isRequired, reason: error.message };
+      }
+    },
+  };
+}
+
+function namesOf(keys: readonly SigningKey[]): string[] {
+  return keys.map(({ name }) => name);
+}
+
+function why(reference: Reference, found: number, { keys }: TrustRule): string {
+  const counted = namesOf(keys).join(', ');
+  const theirs = keys.length === 1 ? `by the key ${counted}` : `by one of the keys ${counted}`;
+  const image = formatReference(reference);
+  if (found === 0) return `${image} is not signed; what counts here is a signature ${theirs}.`;
+  const there = found === 1 ? 'a signature' : `${found} signatures`;
+  return `${image} has ${there}, but no valid one of exactly this image ${theirs}.`;
+}
+
+function refusal(
+  reference: Reference,
+  found: number,
+  rule: TrustRule,
+  contact: string | undefined,
+): CatalogueError {
+  const whom = contact === undefined ? '' : ` Questions go to ${contact.replace(/^mailto:/, '')}.`;
+  const code = found === 0 ? 'signature-required' : 'signature-invalid';
+  const reason = found === 0 ? 'The image is not signed' : 'No signature of the image is valid here';
+  return new CatalogueError(code, `${why(reference, found, rule)}${whom}`, { reason });
+}
+
+/** The trouble of a registry, as that of a check that did not come to an end. */
+function uncheckable(reference: Reference, error: unknown): unknown {
+  const sentence = `The signature of ${formatReference(reference)} cannot be checked at the moment`;
+  if (error === undefined)
+    return new CatalogueError('registry-timeout', `${sentence}: its registry is too slow.`);
+  if (!(error instanceof CatalogueError) || isSlotRefusal(error)) return error;
+  const { code, message, reason, retryAfter } = error;
+  return new CatalogueError(code, `${sentence}: ${message}`, {
+    reason,
+    ...(retryAfter !== undefined && { retryAfter }),
+    cause: error,
+  });
+}

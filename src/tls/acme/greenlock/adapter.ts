@@ -1,0 +1,159 @@
+/**
+ * Makes greenlock 4 keep to RFC 8555 and to itself. It is for the thread that greenlock runs in: it changes modules
+ * of greenlock and of Node, before greenlock is loaded. All that it relies on is checked first, so that a version that
+ * is built otherwise fails at once and loudly.
+ */
+import { createPrivateKey } from 'node:crypto';
+import dns from 'node:dns';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { AcmeAccount } from '../../stores/certificate-store.ts';
+import { POLLS, pollingRight } from '../polling.ts';
+import { makeSigningRequest } from '../signing-request.ts';
+import {
+  type AcmeProblem,
+  AcmeProblemError,
+  type AcmeResponse,
+  acmeFetch,
+  isAccountProblem,
+  problemOf,
+} from './transport.ts';
+
+type Greenlock = typeof import('greenlock');
+
+export interface ContainedGreenlock {
+  readonly greenlock: Greenlock;
+  /** What the authority complained of last: greenlock's own errors leave most of it out. */
+  lastProblem(): AcmeProblem | undefined;
+  /** What kept the last request from being answered. */
+  lastError(): Error | undefined;
+  /** Asks the authority whether it accepts requests from an account. */
+  takesAccount(account: AcmeAccount): Promise<boolean>;
+}
+
+/** Milliseconds that `@root/acme` waits for DNS records, which an HTTP challenge does not have. */
+const DNS_WAIT_MS = 5000;
+
+/**
+ * States of an account from which authorities accept no requests.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.1.6
+ */
+const DEAD_ACCOUNTS = new Set<unknown>(['deactivated', 'revoked']);
+
+/** What it is contained for. */
+export interface ContainedOrder {
+  readonly domains: readonly string[];
+  /** Milliseconds that one request to the authority may take. */
+  readonly requestTimeout: number;
+}
+
+/** Loads greenlock, contained. */
+export async function containGreenlock(order: ContainedOrder): Promise<ContainedGreenlock> {
+  // It looks up whether the mail host of its maintainer exists, and ends the process where DNS does not answer.
+  dns.resolveMx = Object.assign(
+    (_host: string, callback: (error: null, records: dns.MxRecord[]) => void) => callback(null, []),
+    { __promisify__: dns.resolveMx.__promisify__ },
+  );
+  const { default: acme } = await import('@root/acme');
+  const { default: utils } = await import('@root/acme/utils.js');
+  const { default: maintainers } = await import('@root/acme/maintainers.js');
+  const { default: csr } = await import('@root/csr');
+  const { default: rc } = await import('@root/greenlock/lib/rc.js');
+  const { default: greenlockUtils } = await import('@root/greenlock/utils.js');
+  expectFunctions({
+    'acme.create': acme.create,
+    'acme._wait': acme._wait,
+    'utils._jwsRequest': utils._jwsRequest,
+    'utils._setNonce': utils._setNonce,
+    'csr.csr': csr.csr,
+    'csr._info': csr._info,
+    'greenlockUtils._attachCertInfo': greenlockUtils._attachCertInfo,
+  });
+  expectFunctions({ 'maintainers.init': maintainers.init, 'rc._initSync': rc._initSync });
+
+  // It tells the maintainer of greenlock who runs it, and where.
+  maintainers.init = () => {};
+  // It writes a file into the folder of the package.
+  rc._initSync = (_folder, manager, configDir) => ({ manager, configDir });
+  // Greenlock's own request has the first domain as the common name, which authorities refuse above 64 characters.
+  csr.csr = async ({ jwk, domains }) =>
+    makeSigningRequest(createPrivateKey({ key: jwk, format: 'jwk' }), domains);
+  // Greenlock's parsers misread one public key in 170, whose bytes look like DER, and throw for a certificate without a
+  // common name. Node.js reads the certificate after the order, so the parsers are not needed.
+  const [subject = ''] = order.domains;
+  csr._info = () => ({ subject, altnames: order.domains });
+  greenlockUtils._attachCertInfo = (pems) => Object.assign(pems, { subject, altnames: order.domains });
+  const wait = acme._wait;
+  acme._wait = (milliseconds) => (milliseconds === DNS_WAIT_MS ? Promise.resolve() : wait(milliseconds));
+
+  let problem: AcmeProblem | undefined;
+  let failure: Error | undefined;
+  let client: object | undefined;
+  const create = acme.create;
+  acme.create = (options) => {
+    client = create({
+      ...options,
+      retryPoll: POLLS,
+      // It would ask this machine for its own challenge first, which a NAT without a way back in does not let through.
+      // The authority is the only judge that counts.
+      skipDryRun: true,
+      skipChallengeTest: true,
+      __request: async (request) => {
+        problem = undefined;
+        failure = undefined;
+        try {
+          const response = withMeta(await acmeFetch(request, order.requestTimeout));
+          // Of a challenge or an order that has failed.
+          const { error } = Object(response.body) as { error?: unknown };
+          if (error) problem = { ...problemOf(error, response.statusCode), isOfRequest: false };
+          return response;
+        } catch (error) {
+          if (error instanceof AcmeProblemError) {
+            problem = error.problem;
+            // The error response contains the nonce for the next attempt:
+            // https://www.rfc-editor.org/rfc/rfc8555#section-6.5
+            if (client !== undefined && error.nonce !== undefined) utils._setNonce(client, error.nonce);
+          } else failure = error as Error;
+          throw error;
+        }
+      },
+    });
+    return client;
+  };
+  const signedRequest = pollingRight(utils._jwsRequest, { now: Date.now, pause });
+  utils._jwsRequest = signedRequest;
+  const { default: greenlock } = await import('greenlock');
+  return {
+    greenlock,
+    lastProblem: () => problem,
+    lastError: () => failure,
+    async takesAccount({ key: accountKey, url }) {
+      if (client === undefined || url === undefined) return false;
+      try {
+        const request = { accountKey, url, protected: { kid: url }, payload: '' };
+        const { body } = await signedRequest(client, request);
+        return !DEAD_ACCOUNTS.has((Object(body) as { status?: unknown }).status);
+      } catch (error) {
+        if (error instanceof AcmeProblemError) return !isAccountProblem(error.problem);
+        throw error;
+      }
+    },
+  };
+}
+
+/**
+ * `@root/acme` reads the `meta` of a directory, which an authority may leave out.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.1.1
+ */
+function withMeta(response: AcmeResponse): AcmeResponse {
+  const body = Object(response.body) as object;
+  return 'newNonce' in body ? { ...response, body: { meta: {}, ...body } } : response;
+}
+
+function expectFunctions(functions: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(functions)) {
+    if (typeof value !== 'function')
+      throw new Error(`greenlock is not built as expected: there is no ${name}`);
+  }
+}

@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto';
+import { type MessagePort, parentPort, type Worker } from 'node:worker_threads';
+import type { CertificateStore } from '../../stores/certificate-store.ts';
+import type { ChallengeStore } from '../../stores/challenge-store.ts';
+
+/** What an order needs kept: its account, and the challenges that the server answers meanwhile. */
+export interface OrderStores {
+  readonly accounts: Pick<CertificateStore, 'account' | 'putAccount'>;
+  readonly challenges: Pick<ChallengeStore, 'get' | 'set' | 'remove'>;
+}
+
+type Calls = OrderStores['accounts'] & OrderStores['challenges'];
+
+/** A call of a store from greenlock's thread. */
+interface StoreCall {
+  readonly kind: 'call';
+  readonly id: string;
+  readonly name: keyof Calls;
+  readonly args: readonly unknown[];
+}
+
+/** What has come of it. */
+interface StoreReply {
+  readonly id: string;
+  readonly result?: unknown;
+  /** `code`: that of the system. */
+  readonly error?: { readonly message: string; readonly code: unknown };
+}
+
+/** The way from greenlock's thread to the server. */
+export function threadPort(): MessagePort {
+  if (parentPort === null) throw new Error('This is not the thread of greenlock');
+  return parentPort;
+}
+
+/** The stores of the server, as its thread for greenlock has them: whatever they are, they are in one place. */
+export function storesFrom(port: MessagePort): OrderStores {
+  const waiting = new Map<string, PromiseWithResolvers<unknown>>();
+  port.on('message', ({ id, result, error }: StoreReply) => {
+    const call = waiting.get(id);
+    waiting.delete(id);
+    if (error === undefined) call?.resolve(result);
+    else call?.reject(Object.assign(new Error(error.message), { code: error.code }));
+  });
+  const remote =
+    <Name extends keyof Calls>(name: Name) =>
+    (...args: Parameters<Calls[Name]>): ReturnType<Calls[Name]> => {
+      const call: StoreCall = { kind: 'call', id: randomUUID(), name, args };
+      const reply = Promise.withResolvers<unknown>();
+      waiting.set(call.id, reply);
+      port.postMessage(call);
+      return reply.promise as ReturnType<Calls[Name]>;
+    };
+  return {
+    accounts: { account: remote('account'), putAccount: remote('putAccount') },
+    challenges: { get: remote('get'), set: remote('set'), remove: remote('remove') },
+  };
+}
+
+/** Answers the calls of that thread. */
+export function answerCalls(thread: Worker, { accounts, challenges }: OrderStores): void {
+  const { account, putAccount } = accounts;
+  const { get, set, remove } = challenges;
+  const calls: Calls = { account, putAccount, get, set, remove };
+  thread.on('message', async (message: StoreCall | { readonly kind: 'other' }) => {
+    if (message.kind !== 'call') return;
+    const { id, name, args } = message;
+    const call = calls[name] as (...args: readonly unknown[]) => Promise<unknown>;
+    const reply = await call(...args).then(
+      (result): StoreReply => ({ id, result }),
+      ({ message: text, code }: NodeJS.ErrnoException): StoreReply => ({
+        id,
+        error: { message: text, code },
+      }),
+    );
+    thread.postMessage(reply);
+  });
+}

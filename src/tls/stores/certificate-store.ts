@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto';
+import { readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { replaceFile } from '../../util/atomic-file.ts';
+import { type Certificate, parseCertificate } from '../certificate.ts';
+
+/** An account with an ACME authority. */
+export interface AcmeAccount {
+  /** Its private key, as a JSON Web Key. */
+  readonly key: object;
+  /** Its URL; undefined where the authority does not know the key yet. */
+  readonly url: string | undefined;
+}
+
+/**
+ * Keeps what must outlive the process, by the authority that it is of: the directory URL of an ACME authority, or
+ * another name. Everything is written whole or not at all.
+ */
+export interface CertificateStore {
+  certificate(authority: string): Promise<Certificate | undefined>;
+  putCertificate(authority: string, certificate: Certificate): Promise<void>;
+  account(authority: string): Promise<AcmeAccount | undefined>;
+  putAccount(authority: string, account: AcmeAccount): Promise<void>;
+  /** When attempts began that did not lead to a certificate; milliseconds since the epoch. */
+  attempts(authority: string): Promise<readonly number[]>;
+  putAttempts(authority: string, attempts: readonly number[]): Promise<void>;
+}
+
+/** Where a certificate store keeps its texts, each of a kind and an authority, whole or not at all. */
+export interface Vault {
+  /**
+   * Reads a text; undefined where there is none, or none of use.
+   *
+   * @param parse throws where it is of no use
+   */
+  load<T>(kind: VaultKind, authority: string, parse: (content: string) => T): Promise<T | undefined>;
+  save(kind: VaultKind, authority: string, content: string): Promise<void>;
+}
+
+export type VaultKind = 'certificates' | 'accounts' | 'attempts';
+
+export interface DiskStoreOptions {
+  readonly folder: string;
+  /** Told of a file that holds nothing of use and was put aside, as `….damaged`. */
+  readonly onDamage: (path: string, error: Error) => void;
+}
+
+const KEY_BLOCK = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----\n?/;
+
+/**
+ * Writes a certificate as its key and its chain, in one PEM text, so that they are never of two minds; an account as
+ * `{"directory": "https://…", "url": "https://…", "key": {…}}`, and attempts as `[1795472635262]`.
+ */
+export function createCertificateStore({ load, save }: Vault): CertificateStore {
+  return {
+    certificate: (authority) => load('certificates', authority, parsePem),
+    putCertificate: (authority, { key, cert }) => save('certificates', authority, `${key.trim()}\n${cert}`),
+    account: (authority) => load('accounts', authority, parseAccount),
+    putAccount: (authority, { url, key }) =>
+      save('accounts', authority, JSON.stringify({ directory: authority, url, key })),
+    attempts: async (authority) => (await load('attempts', authority, parseAttempts)) ?? [],
+    putAttempts: (authority, attempts) => save('attempts', authority, JSON.stringify(attempts)),
+  };
+}
+
+/**
+ * Keeps it in files that only their user can read:
+ *
+ *     certificates/acme-v02.api.letsencrypt.org-1a2b3c4d.pem
+ *     accounts/acme-v02.api.letsencrypt.org-1a2b3c4d.json
+ *     attempts/acme-v02.api.letsencrypt.org-1a2b3c4d.json
+ */
+export function createDiskStore({ folder, onDamage }: DiskStoreOptions): CertificateStore {
+  const pathOf = (kind: VaultKind, authority: string): string =>
+    join(folder, kind, `${authorityName(authority)}.${kind === 'certificates' ? 'pem' : 'json'}`);
+  return createCertificateStore({
+    async load(kind, authority, parse) {
+      const path = pathOf(kind, authority);
+      const content = await readIfThere(path);
+      if (content === undefined) return undefined;
+      try {
+        return parse(content);
+      } catch (error) {
+        // Kept for whoever can make sense of it; where that fails, it is overwritten when there is something better.
+        await rename(path, `${path}.damaged`).catch(() => {});
+        onDamage(path, error as Error);
+        return undefined;
+      }
+    },
+    save: (kind, authority, content) => replaceFile(pathOf(kind, authority), content, { isDurable: true }),
+  });
+}
+
+/** A name by which a person sees whose it is, and no two authorities meet. */
+export function authorityName(authority: string): string {
+  const host = URL.parse(authority)?.hostname ?? '';
+  const hash = createHash('sha256').update(authority).digest('hex').slice(0, 8);
+  return host === '' ? authority : `${host.replace(/[^a-z0-9.-]/g, '_')}-${hash}`;
+}
+
+function parsePem(content: string): Certificate {
+  const [key = ''] = KEY_BLOCK.exec(content) ?? [];
+  return parseCertificate(content.replace(KEY_BLOCK, ''), key);
+}
+
+function parseAccount(content: string): AcmeAccount {
+  const { key, url } = JSON.parse(content) as { key?: unknown; url?: unknown };
+  if (typeof key !== 'object' || key === null || !('d' in key))
+    throw new Error('There is no private key in it');
+  return { key, url: typeof url === 'string' ? url : undefined };
+}
+
+function parseAttempts(content: string): number[] {
+  const attempts: unknown = JSON.parse(content);
+  if (!Array.isArray(attempts) || !attempts.every(Number.isFinite)) throw new Error('It is no list of times');
+  return attempts as number[];
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

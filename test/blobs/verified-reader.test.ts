@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { suite, test } from 'node:test';
+import { verifiedParts } from '../../src/blobs/verified-reader.ts';
+import type { BlobReader } from '../../src/oci/blob-reader.ts';
+import type { ByteRange } from '../../src/oci/descriptor.ts';
+import { waitFor } from '../support/process.ts';
+import { always, memorySource, REGISTRY, sampleBlob, sampleCache } from './samples.ts';
+
+const MIB = 2 ** 20;
+const sample = sampleBlob(2 * MIB, 'parts');
+const { descriptor, bytes } = sample;
+const WHOLE = { start: 0, end: bytes.length };
+const PARTS: readonly ByteRange[] = [
+  { start: 0, end: 1 },
+  { start: 0, end: MIB },
+  { start: 5, end: 6 },
+  { start: 400_000, end: 1_500_000 },
+  { start: MIB, end: bytes.length },
+  { start: bytes.length - 1, end: bytes.length },
+];
+
+/** What came of a part, also where it was broken off. */
+async function received(reader: BlobReader, range: ByteRange): Promise<{ bytes: Buffer; error: unknown }> {
+  const chunks: Buffer[] = [];
+  try {
+    for await (const chunk of await reader.read(descriptor, range, always)) chunks.push(chunk);
+    return { bytes: Buffer.concat(chunks), error: undefined };
+  } catch (error) {
+    return { bytes: Buffer.concat(chunks), error };
+  }
+}
+
+suite('parts of a blob that has to be verified', () => {
+  test('are those of the whole, which is read once where it is kept, and each time elsewhere', async () => {
+    await using setup = await sampleCache();
+    const [behind, bare] = [memorySource(sample), memorySource(sample)];
+    const cached = verifiedParts(setup.cache.before(behind, REGISTRY));
+    for (const range of PARTS) {
+      for (const reader of [cached, verifiedParts(bare)])
+        assert.ok((await received(reader, range)).bytes.equals(bytes.subarray(range.start, range.end)));
+    }
+    assert.deepEqual(
+      behind.reads.map((read) => read.range),
+      [WHOLE],
+    );
+    assert.deepEqual(
+      bare.reads.map((read) => read.range),
+      PARTS.map(() => WHOLE),
+    );
+  });
+
+  test('are not given away by the cache before the whole is there', async () => {
+    const gate = Promise.withResolvers<void>();
+    const source = memorySource(sample);
+    source.behave(() => ({ hold: { at: 2 * MIB - 64 * 1024, until: gate.promise } }));
+    await using setup = await sampleCache();
+    const reader = verifiedParts(setup.cache.before(source, REGISTRY));
+    let isFirstHere = false;
+    const stream = await reader.read(descriptor, { start: 0, end: MIB }, always);
+    const part = buffer(stream.on('data', () => (isFirstHere = true)));
+    await waitFor(() => source.reads[0]?.given === 2 * MIB - 64 * 1024, { what: 'most of it to be here' });
+    assert.equal(isFirstHere, false);
+    gate.resolve();
+    assert.ok((await part).equals(bytes.subarray(0, MIB)));
+  });
+
+  test('of a blob that is wrong are nothing with a cache, and never complete without one', async () => {
+    for (const flip of [10, bytes.length - 10]) {
+      for (const range of PARTS) {
+        await using setup = await sampleCache();
+        const source = memorySource(sample);
+        source.behave(() => ({ flip }));
+        const cached = await received(verifiedParts(setup.cache.before(source, REGISTRY)), range);
+        assert.deepEqual(
+          [cached.bytes.length, (cached.error as { code: string }).code],
+          [0, 'content-mismatch'],
+        );
+        const bare = await received(verifiedParts(source), range);
+        assert.equal((bare.error as { code: string }).code, 'content-mismatch');
+        assert.ok(bare.bytes.length < range.end - range.start);
+      }
+    }
+  });
+
+  test('are verified where the cache cannot keep it, too', async () => {
+    await using setup = await sampleCache();
+    await rm(join(setup.folder, 'incoming'), { recursive: true });
+    await writeFile(join(setup.folder, 'incoming'), 'in the way');
+    const source = memorySource(sample);
+    const reader = verifiedParts(setup.cache.before(source, REGISTRY));
+    const range = { start: 100, end: MIB };
+    assert.ok((await received(reader, range)).bytes.equals(bytes.subarray(range.start, range.end)));
+    source.behave(() => ({ flip: bytes.length - 10 }));
+    const { bytes: some, error } = await received(reader, range);
+    assert.equal((error as { code: string }).code, 'content-mismatch');
+    assert.ok(some.length < range.end - range.start);
+    assert.equal(setup.uncached.length, 2);
+  });
+
+  test('end all work behind them with whoever leaves', async () => {
+    const source = memorySource(sample);
+    source.behave(() => ({ hold: { at: MIB, until: new Promise(() => {}) } }));
+    await using setup = await sampleCache();
+    for (const reader of [setup.cache.before(source, REGISTRY), source]) {
+      const leaving = new AbortController();
+      const stream = await verifiedParts(reader).read(descriptor, { start: 0, end: MIB + 1 }, leaving.signal);
+      const over = assert.rejects(buffer(stream));
+      await waitFor(() => source.reads.at(-1)?.given === MIB, { what: 'the work to be under way' });
+      leaving.abort();
+      await over;
+      await waitFor(() => source.reads.at(-1)?.state === 'aborted', { what: 'the work to end' });
+    }
+  });
+
+  test('leave whole blobs as they are', async () => {
+    const gate = Promise.withResolvers<void>();
+    const source = memorySource(sample);
+    source.behave(() => ({ hold: { at: MIB, until: gate.promise } }));
+    await using setup = await sampleCache();
+    const stream = await verifiedParts(setup.cache.before(source, REGISTRY)).read(descriptor, WHOLE, always);
+    let seen = 0;
+    const whole = buffer(stream.on('data', (chunk: Buffer) => (seen += chunk.length)));
+    await waitFor(() => seen > 0, { what: 'the first bytes' });
+    gate.resolve();
+    assert.ok((await whole).equals(bytes));
+  });
+});

@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
+import { listErrors } from '../../../src/errors.ts';
+import type { ServiceInfo } from '../../../src/http/api/info.ts';
+import { LANGUAGES } from '../../../src/http/web-assets.ts';
+import { PUBLIC_REGISTRIES } from '../../../src/policy/public-registries.ts';
+import { httpCall } from '../../support/http-request.ts';
+import { INFO, problemOf, type RunningServer, startServer } from '../samples.ts';
+
+const WEB = join(import.meta.dirname, '../../../web');
+/** Bytes that one visitor gets, before images; uncompressed. */
+const BUDGET = 40_000;
+/** Loaded by none but those whose images an engine has to make, and those who ask for a checksum. */
+const RARE = new Set(['progress.js', 'checksum.js']);
+
+/** The page and the URL that its assets are below. */
+async function pageOf(
+  server: RunningServer,
+  path = '/',
+  headers = {},
+): Promise<{ html: string; assets: string }> {
+  const answer = await server.get(path, headers);
+  assert.equal(answer.status, 200);
+  const html = answer.body.toString();
+  return { html, assets: /"(\/assets\/[\w-]+)\/app\.js"/.exec(html)?.[1] ?? '' };
+}
+
+suite('the page', { timeout: 600_000 }, () => {
+  const preferred: [accept: string | undefined, lang: string][] = [
+    [undefined, 'en'],
+    ['fa-IR,fa;q=0.9,en;q=0.8', 'fa'],
+    ['zh-TW,en;q=0.5', 'zh'],
+    ['de-DE,es;q=0.7,en;q=0.3', 'es'],
+    ['tlh', 'en'],
+  ];
+  for (const [accept, lang] of preferred) {
+    test(`Accept-Language: ${accept} gives ${lang}`, async () => {
+      await using server = await startServer();
+      const { html } = await pageOf(server, '/', accept === undefined ? {} : { 'accept-language': accept });
+      assert.match(html, new RegExp(`<html lang="${lang}" dir="${lang === 'fa' ? 'rtl' : 'ltr'}">`));
+      assert.doesNotMatch(html, /\{\{|undefined/);
+    });
+  }
+
+  test('?lang= comes before what the browser prefers, where there is that language', async () => {
+    await using server = await startServer();
+    const headers = { 'accept-language': 'ru' };
+    assert.match((await pageOf(server, '/?lang=es', headers)).html, /<html lang="es"/);
+    for (const lang of ['xx', '../en', 'constructor']) {
+      assert.match((await pageOf(server, `/?lang=${lang}`, headers)).html, /<html lang="ru"/);
+    }
+  });
+
+  test('what was chosen by ?lang= is kept by the browser, and comes before what it prefers', async () => {
+    await using server = await startServer();
+    const chosen = await server.get('/?lang=es', { 'accept-language': 'ru' });
+    const cookie = chosen.header('set-cookie') ?? '';
+    assert.match(cookie, /^lang=es; Path=\/; Max-Age=\d+; SameSite=Lax; HttpOnly$/);
+    const later = await server.get('/', { 'accept-language': 'ru', cookie: 'a=b; lang=es' });
+    assert.match(later.body.toString(), /<html lang="es"/);
+    assert.match(later.header('vary') ?? '', /cookie/);
+    assert.equal(later.header('set-cookie'), undefined);
+    for (const other of ['lang=xx', 'slang=es', 'lang=', 'lang=__proto__']) {
+      const page = await server.get('/', { 'accept-language': 'ru', cookie: other });
+      assert.match(page.body.toString(), /<html lang="ru"/, other);
+    }
+    assert.equal((await server.get('/?lang=xx')).header('set-cookie'), undefined);
+  });
+
+  test('the cookie of the language is Secure where the browser uses HTTPS', async () => {
+    const cookieOf = async (headers: Record<string, string>, trustProxy: string[] = []): Promise<string> => {
+      await using server = await startServer({ trustProxy });
+      return (await server.get('/?lang=es', headers)).header('set-cookie') ?? '';
+    };
+    const https = { 'x-forwarded-for': '192.0.2.1', 'x-forwarded-proto': 'https' };
+    assert.match(await cookieOf(https, ['127.0.0.1']), /; Secure$/);
+    assert.doesNotMatch(await cookieOf(https), /Secure/);
+    assert.doesNotMatch(await cookieOf({ ...https, 'x-forwarded-proto': 'http' }, ['127.0.0.1']), /Secure/);
+  });
+
+  test('it is asked for anew each time, and sent where it has changed', async () => {
+    await using server = await startServer();
+    const first = await server.get('/');
+    assert.equal(first.header('cache-control'), 'no-cache');
+    assert.match(first.header('vary') ?? '', /accept-language/i);
+    const etag = first.header('etag') ?? '';
+    assert.match(etag, /^W\/"[\w-]+"$/);
+    assert.equal((await server.get('/', { 'if-none-match': etag })).status, 304);
+    assert.equal((await server.get('/?lang=ru', { 'if-none-match': etag })).status, 200);
+  });
+
+  test('who runs the service and what may be fetched stands in it, as it is now', async () => {
+    let info: ServiceInfo = { ...INFO, operator: { name: 'A & "B" <C>', contact: 'https://a.example/?b&c' } };
+    await using server = await startServer({ info: () => info });
+    const { html } = await pageOf(server);
+    assert.ok(html.includes('Run by A &amp; &quot;B&quot; &lt;C&gt;.'), html);
+    assert.ok(html.includes('<a href="https://a.example/?b&amp;c">Contact</a>'), html);
+    assert.ok(html.includes('<bdi id="patterns">**</bdi>'), html);
+    info = {
+      ...INFO,
+      operator: { name: null, contact: null },
+      allowed: ['ghcr.io/**'],
+      denied: ['ghcr.io/a/*'],
+    };
+    const { html: later } = await pageOf(server);
+    assert.ok(later.includes('<bdi id="patterns">ghcr.io/**; except ghcr.io/a/*</bdi>'), later);
+    assert.doesNotMatch(later, /Run by|Contact/);
+  });
+
+  test('its assets are kept for ever, under a hash of their content', async () => {
+    await using server = await startServer();
+    const { html, assets } = await pageOf(server);
+    const named = [...html.matchAll(/(?:src|href)="(\/assets[^"]+)"/g)].map(([, path = '']) => path);
+    assert.ok(named.length >= 4, html);
+    for (const path of named) {
+      assert.ok(path.startsWith(`${assets}/`), path);
+      const answer = await server.get(path);
+      assert.equal(answer.status, 200, path);
+      assert.equal(answer.header('cache-control'), 'public, max-age=31536000, immutable');
+      assert.ok(answer.header('etag'));
+    }
+    assert.equal(problemOf(await server.get('/assets/other-hash/app.js')).code, 'route-not-found');
+  });
+
+  test('what is for its developers is not served', async () => {
+    await using server = await startServer();
+    const { assets } = await pageOf(server);
+    for (const name of [
+      'tsconfig.json',
+      'portal.d.ts',
+      'index.html',
+      'languages/en.json',
+      'strings/en.json',
+      'problems/en.json',
+      '',
+      '..%2fpackage.json',
+    ]) {
+      assert.equal((await server.get(`${assets}/${name}`)).status, 404, name);
+    }
+  });
+
+  test('pages and assets were compressed before they are asked for', async () => {
+    await using server = await startServer();
+    const { assets } = await pageOf(server);
+    for (const path of [
+      '/',
+      '/?lang=fa',
+      '/api',
+      '/openapi.json',
+      `${assets}/app.js`,
+      `${assets}/portal.css`,
+    ]) {
+      const identity = await server.get(path);
+      assert.equal(identity.header('content-encoding'), undefined);
+      for (const [accepted, encoding] of [
+        ['gzip, br', 'br'],
+        ['gzip;q=1, br;q=0.1', 'br'],
+        ['gzip, deflate', 'gzip'],
+        ['br;q=0, *', 'gzip'],
+      ] as const) {
+        const headers = { 'accept-encoding': accepted };
+        const { header, body } = await server.get(path, headers);
+        assert.equal(header('content-encoding'), encoding, path);
+        // A text that is compressed while it is sent has no length.
+        assert.equal(header('content-length'), `${body.length}`);
+        assert.match(header('vary') ?? '', /accept-encoding/);
+        const unpacked = encoding === 'br' ? brotliDecompressSync(body) : gunzipSync(body);
+        assert.deepEqual(unpacked, identity.body);
+        const known = await server.get(path, { ...headers, 'if-none-match': `${header('etag')}` });
+        assert.deepEqual([known.status, known.body.length], [304, 0]);
+        assert.equal(known.header('etag'), identity.header('etag'));
+        const head = await server.send('HEAD', path, headers);
+        assert.equal(head.header('content-length'), header('content-length'));
+      }
+    }
+  });
+
+  test('it is sent compressed, and downloads never are', async () => {
+    await using server = await startServer();
+    const { html, assets } = await pageOf(server);
+    const brotli = await server.get('/', { 'accept-encoding': 'gzip, br' });
+    assert.equal(brotli.header('content-encoding'), 'br');
+    assert.equal(brotliDecompressSync(brotli.body).toString(), html);
+    const gzip = await httpCall(`http://127.0.0.1:${server.port}${assets}/app.js`, {
+      headers: { 'accept-encoding': 'gzip' },
+    });
+    assert.equal(gzip.headers['content-encoding'], 'gzip');
+    assert.match(gunzipSync(gzip.body).toString(), /^import /);
+    const archive = await server.get('/dl?myimage=busybox', { 'accept-encoding': 'gzip, br' });
+    assert.equal(archive.header('content-encoding'), undefined);
+    assert.equal(archive.header('content-length'), `${archive.body.length}`);
+  });
+
+  for (const lang of LANGUAGES) {
+    test(`all that a visitor gets in ${lang} has at most 40 kB, also where the operator has set nothing`, async () => {
+      const info = { ...INFO, allowed: PUBLIC_REGISTRIES.map(({ glob }) => glob) };
+      await using server = await startServer({ info: () => info });
+      const { html, assets } = await pageOf(server, `/?lang=${lang}&image=a`);
+      const modules = readdirSync(WEB).filter((name) => name.endsWith('.js') && !RARE.has(name));
+      const sizes: Record<string, number> = { html: Buffer.byteLength(html) };
+      for (const name of [...modules, 'portal.css']) {
+        sizes[name] = (await server.get(`${assets}/${name}`)).body.length;
+      }
+      const total = Object.values(sizes).reduce((sum, size) => sum + size, 0);
+      assert.ok(total <= BUDGET, `${total} bytes: ${JSON.stringify(sizes)}`);
+    });
+  }
+
+  test('nothing in it comes from elsewhere, and nothing is inline', async () => {
+    await using server = await startServer();
+    const { html } = await pageOf(server);
+    assert.doesNotMatch(html, /(?:src|href)="(?:https?:)?\/\//);
+    assert.doesNotMatch(html, /<style|\sstyle=|\son\w+=|<script(?![^>]* src=)/);
+  });
+});
+
+suite('the page of the API', { timeout: 600_000 }, () => {
+  test('tells of every route and every error, without a script', async () => {
+    await using server = await startServer();
+    const answer = await server.get('/api');
+    assert.equal(answer.status, 200);
+    assert.match(answer.header('content-type') ?? '', /^text\/html/);
+    const html = answer.body.toString();
+    const document = JSON.parse((await server.get('/openapi.json')).body.toString()) as { paths: object };
+    for (const path of Object.keys(document.paths)) assert.ok(html.includes(`GET ${path}<`), path);
+    for (const { code } of listErrors()) assert.ok(html.includes(`<code>${code}</code>`), code);
+    assert.doesNotMatch(html, /<script|<style|undefined|\[object/);
+    assert.equal((await server.get('/api', { 'if-none-match': answer.header('etag') ?? '' })).status, 304);
+  });
+
+  test('its links can be followed', async () => {
+    await using server = await startServer();
+    const html = (await server.get('/api')).body.toString();
+    const links = [...html.matchAll(/(?:href|src)="([^"]+)"/g)].map(([, path = '']) => path);
+    assert.ok(links.length > 6);
+    for (const path of new Set(links)) {
+      assert.equal((await server.get(path.replaceAll('&amp;', '&'))).status, 200, path);
+    }
+  });
+});

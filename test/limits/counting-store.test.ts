@@ -1,0 +1,482 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { suite, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import fc from 'fast-check';
+import { redisUrl } from '../../src/config/redis-url.ts';
+import { type CountingStore, LEASE_MS, type Lease } from '../../src/limits/counting-store.ts';
+import { createFallbackCountingStore } from '../../src/limits/fallback-counting-store.ts';
+import { createMemoryCountingStore } from '../../src/limits/memory-counting-store.ts';
+import { createRedisCountingStore } from '../../src/limits/redis-counting-store.ts';
+import { openSqliteCountingStore } from '../../src/limits/sqlite-counting-store.ts';
+import { connectRedis } from '../../src/redis/connect.ts';
+import type { Redis } from '../../src/redis/redis.ts';
+import { skipUnless } from '../support/packages.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
+import { type RedisServer, startRedis } from '../support/redis.ts';
+
+const MINUTE = 60_000;
+const NO_LIMIT = { perClient: 0, total: 0 };
+
+/** A store whose clock stands until a test moves it. */
+interface Fixture extends AsyncDisposable {
+  store: CountingStore;
+  clock: { now: number };
+}
+
+const kinds: Record<string, () => Promise<Fixture>> = {
+  async memory() {
+    const clock = { now: Date.now() };
+    const store = createMemoryCountingStore(() => clock.now);
+    return { store, clock, [Symbol.asyncDispose]: async () => store.close() };
+  },
+  async sqlite() {
+    const folder = await temporaryFolder();
+    const clock = { now: Date.now() };
+    const store = openSqliteCountingStore(join(folder.path, 'limits.sqlite'), () => clock.now);
+    return {
+      store,
+      clock,
+      async [Symbol.asyncDispose]() {
+        store.close();
+        await folder[Symbol.asyncDispose]();
+      },
+    };
+  },
+  async redis() {
+    await using stack = new AsyncDisposableStack();
+    const server = stack.use(await startRedis());
+    const redis = stack.adopt(await connectTo(server), (client) => client.close());
+    const clock = { now: Date.now() };
+    const store = createRedisCountingStore(redis, () => clock.now);
+    const held = stack.move();
+    return { store, clock, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
+  },
+};
+
+function connectTo({ url }: RedisServer): Promise<Redis> {
+  return connectRedis(redisUrl.parse(url), { lost() {}, returned() {} });
+}
+
+async function addOne(store: CountingStore, counter: string, amount: number, window = MINUTE) {
+  const [count] = await store.add([{ counter, amount, window }]);
+  assert.ok(count !== undefined);
+  return count;
+}
+
+function lease(client: string, archive: string, holder = 'one'): Lease {
+  return { client, archive, holder };
+}
+
+for (const [kind, open] of Object.entries(kinds)) {
+  const skip = kind === 'redis' && skipUnless('redis-server');
+  suite(`the counting store: ${kind}`, { skip, timeout: 60_000 }, () => {
+    test('a counter adds up until its window is over, then begins anew', async () => {
+      await using fixture = await open();
+      const { store, clock } = fixture;
+      assert.deepEqual(await addOne(store, 'a', 2), { value: 2, resetsIn: MINUTE });
+      clock.now += 20_000;
+      assert.deepEqual(await addOne(store, 'a', 3), { value: 5, resetsIn: 40_000 });
+      clock.now += 39_999;
+      assert.deepEqual(await addOne(store, 'a', 1), { value: 6, resetsIn: 1 });
+      clock.now += 1;
+      assert.deepEqual(await addOne(store, 'a', 1), { value: 1, resetsIn: MINUTE });
+    });
+
+    test('an amount of 0 reads and begins nothing', async () => {
+      await using fixture = await open();
+      const { store, clock } = fixture;
+      assert.deepEqual(await addOne(store, 'a', 0), { value: 0, resetsIn: MINUTE });
+      clock.now += 1000;
+      await addOne(store, 'a', 7);
+      clock.now += 1000;
+      assert.deepEqual(await addOne(store, 'a', 0), { value: 7, resetsIn: MINUTE - 1000 });
+      clock.now += MINUTE;
+      assert.deepEqual(await addOne(store, 'a', 0), { value: 0, resetsIn: MINUTE });
+    });
+
+    test('several counters at once keep their order, and have windows of their own', async () => {
+      await using fixture = await open();
+      const { store, clock } = fixture;
+      const additions = [
+        { counter: 'a', amount: 1, window: MINUTE },
+        { counter: 'b', amount: 2 ** 40, window: 24 * 60 * MINUTE },
+        { counter: 'a', amount: 1, window: MINUTE },
+      ];
+      const values = async () => (await store.add(additions)).map(({ value }) => value);
+      assert.deepEqual(await values(), [1, 2 ** 40, 2]);
+      clock.now += MINUTE;
+      assert.deepEqual(await values(), [1, 2 ** 41, 2]);
+      assert.deepEqual(await store.add([]), []);
+    });
+
+    test('whatever is added in whatever order, the sum is the counter', async () => {
+      await using fixture = await open();
+      const amounts = fc.array(fc.tuple(fc.constantFrom('x', 'y'), fc.nat(2 ** 40)), { maxLength: 20 });
+      let run = 0;
+      await fc.assert(
+        fc.asyncProperty(amounts, async (all) => {
+          run += 1;
+          const sums = new Map([
+            ['x', 0],
+            ['y', 0],
+          ]);
+          await Promise.all(all.map(([name, amount]) => addOne(fixture.store, `${run}${name}`, amount)));
+          for (const [name, amount] of all) sums.set(name, (sums.get(name) ?? 0) + amount);
+          for (const [name, sum] of sums)
+            assert.equal((await addOne(fixture.store, `${run}${name}`, 0)).value, sum);
+        }),
+      );
+    });
+
+    test('a client gets as many leases as the limit says, and another one when one ends', async () => {
+      await using fixture = await open();
+      const { store } = fixture;
+      const limits = { perClient: 2, total: 0 };
+      assert.equal(await store.acquire(lease('c', 'a'), limits), 'granted');
+      assert.equal(await store.acquire(lease('c', 'b'), limits), 'granted');
+      assert.equal(await store.acquire(lease('c', 'd'), limits), 'client-full');
+      assert.equal(await store.acquire(lease('other', 'd'), limits), 'granted');
+      assert.equal(await store.active('c'), 2);
+      await store.release(lease('c', 'a'));
+      assert.equal(await store.acquire(lease('c', 'd'), limits), 'granted');
+      assert.equal(await store.active('c'), 2);
+      assert.equal(await store.active('nobody'), 0);
+    });
+
+    test('all clients together get as many as the total says', async () => {
+      await using fixture = await open();
+      const { store } = fixture;
+      const limits = { perClient: 0, total: 2 };
+      assert.equal(await store.acquire(lease('c', 'a'), limits), 'granted');
+      assert.equal(await store.acquire(lease('d', 'a'), limits), 'granted');
+      assert.equal(await store.acquire(lease('e', 'a'), limits), 'service-full');
+      assert.equal(await store.acquire(lease('c', 'a'), limits), 'granted', 'it has that one');
+      await store.release(lease('d', 'a'));
+      assert.equal(await store.acquire(lease('e', 'a'), limits), 'granted');
+    });
+
+    test('parts that processes have in one download are one, which ends with the last of them', async () => {
+      await using fixture = await open();
+      const { store } = fixture;
+      const limits = { perClient: 1, total: 1 };
+      assert.equal(await store.acquire(lease('c', 'a', 'one'), limits), 'granted');
+      assert.equal(await store.acquire(lease('c', 'a', 'two'), limits), 'granted');
+      assert.equal(await store.active('c'), 1);
+      await store.release(lease('c', 'a', 'one'));
+      assert.equal(await store.acquire(lease('c', 'b', 'one'), limits), 'client-full');
+      await store.release(lease('c', 'a', 'two'));
+      assert.equal(await store.acquire(lease('c', 'b', 'one'), limits), 'granted');
+      await store.acquire(lease('c', 'b', 'two'), limits);
+      const two = { perClient: 0, total: 2 };
+      assert.equal(await store.acquire(lease('d', 'a', 'one'), two), 'granted');
+      assert.equal(await store.acquire(lease('e', 'a', 'one'), two), 'service-full');
+    });
+
+    test('a lease that nobody renews ends by itself', async () => {
+      await using fixture = await open();
+      const { store, clock } = fixture;
+      const limits = { perClient: 2, total: 2 };
+      await store.acquire(lease('c', 'a'), limits);
+      await store.acquire(lease('c', 'b'), limits);
+      clock.now += LEASE_MS - 1;
+      await store.renew([lease('c', 'b')]);
+      assert.equal(await store.active('c'), 2);
+      clock.now += 1;
+      assert.equal(await store.active('c'), 1);
+      assert.equal(await store.acquire(lease('c', 'd'), limits), 'granted');
+      assert.equal(await store.acquire(lease('c', 'a'), limits), 'client-full');
+      clock.now += LEASE_MS;
+      assert.equal(await store.active('c'), 0);
+    });
+
+    test('a lease that expired while its process was held up is taken anew, and giving back nothing is nothing', async () => {
+      await using fixture = await open();
+      const { store, clock } = fixture;
+      await store.acquire(lease('c', 'a'), NO_LIMIT);
+      clock.now += 10 * LEASE_MS;
+      await store.acquire(lease('d', 'a'), NO_LIMIT);
+      await store.renew([lease('c', 'a')]);
+      assert.equal(await store.active('c'), 1);
+      await store.renew([]);
+      await store.release(lease('c', 'none'));
+      assert.equal(await store.active('c'), 1);
+    });
+  });
+}
+
+suite('what processes of one machine share', { timeout: 600_000 }, () => {
+  test('counts and leases are there for who opens the file next, and for who has it open', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    const one = openSqliteCountingStore(path, Date.now);
+    const other = openSqliteCountingStore(path, Date.now);
+    await addOne(one, 'a', 5);
+    await one.acquire(lease('c', 'x', 'one'), { perClient: 1, total: 0 });
+    assert.equal((await addOne(other, 'a', 1)).value, 6);
+    assert.equal(await other.acquire(lease('c', 'y', 'two'), { perClient: 1, total: 0 }), 'client-full');
+    one.close();
+    other.close();
+    const next = openSqliteCountingStore(path, Date.now);
+    assert.equal((await addOne(next, 'a', 0)).value, 6);
+    assert.equal(await next.active('c'), 1);
+    next.close();
+  });
+
+  test('nothing is lost where many write at once', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    openSqliteCountingStore(path, Date.now).close();
+    const source = `
+      const { parentPort, workerData } = require('node:worker_threads');
+      import(workerData.module).then(async ({ openSqliteCountingStore }) => {
+        const store = openSqliteCountingStore(workerData.path, Date.now);
+        for (let i = 0; i < 500; i += 1) await store.add([{ counter: 'a', amount: 1, window: ${MINUTE} }]);
+        store.close();
+      });`;
+    const module = import.meta.resolve('../../src/limits/sqlite-counting-store.ts');
+    const workers = Array.from(
+      { length: 4 },
+      () => new Worker(source, { eval: true, workerData: { module, path } }),
+    );
+    await Promise.all(workers.map((worker) => once(worker, 'exit')));
+    const store = openSqliteCountingStore(path, Date.now);
+    assert.equal((await addOne(store, 'a', 0)).value, 2000);
+    store.close();
+  });
+
+  test('what is over goes from the file, a few at a time', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    const clock = { now: Date.now() };
+    const store = openSqliteCountingStore(path, () => clock.now);
+    const many = (count: number) =>
+      Array.from({ length: count }, (_, at) => ({ counter: `${at}`, amount: 1, window: MINUTE }));
+    await store.add(many(2500));
+    const reader = new DatabaseSync(path, { readOnly: true });
+    const left = () => reader.prepare('SELECT count(*) AS count FROM counters').get()?.count;
+    const seen = [left()];
+    clock.now += MINUTE;
+    for (let sweep = 0; sweep < 4; sweep += 1) {
+      clock.now += 1000;
+      await addOne(store, 'kept', 1);
+      seen.push(left());
+    }
+    assert.deepEqual(seen, [2500, 1501, 501, 1, 1]);
+    reader.close();
+    store.close();
+  });
+
+  test('a clock that was set back does not keep anybody waiting', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    const ahead = openSqliteCountingStore(path, () => Date.now() + 365 * 24 * 60 * MINUTE);
+    await addOne(ahead, 'a', 100);
+    await ahead.acquire(lease('c', 'x', 'dead'), NO_LIMIT);
+    ahead.close();
+    const store = openSqliteCountingStore(path, Date.now);
+    assert.deepEqual((await addOne(store, 'a', 0)).value, 0);
+    assert.deepEqual((await addOne(store, 'a', 1)).value, 1);
+    assert.equal(await store.acquire(lease('c', 'y'), { perClient: 1, total: 0 }), 'granted');
+    store.close();
+  });
+
+  test('the file is for its user alone', async () => {
+    await using folder = await temporaryFolder();
+    const store = openSqliteCountingStore(join(folder.path, 'limits.sqlite'), Date.now);
+    await addOne(store, 'a', 1);
+    const files = await readdir(folder.path);
+    assert.equal(files.length, 3, files.join());
+    for (const file of files) assert.equal((await stat(join(folder.path, file))).mode & 0o777, 0o600, file);
+    store.close();
+  });
+
+  test('a file that is broken is made anew', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    for (const damage of [
+      () => writeFile(path, 'no database at all '.repeat(1000)),
+      // The head is right, what follows is not: as after a loss of power.
+      async () => writeFile(path, (await readFile(path)).fill(7, 5000, 9000)),
+    ]) {
+      await damage();
+      const store = openSqliteCountingStore(path, Date.now);
+      assert.equal((await addOne(store, 'a', 1)).value, 1);
+      await store.add(
+        Array.from({ length: 1000 }, (_, at) => ({ counter: `${at}`, amount: 1, window: MINUTE })),
+      );
+      store.close();
+    }
+  });
+});
+
+suite('what replicas share in Redis', { skip: skipUnless('redis-server'), timeout: 600_000 }, () => {
+  test('counts and leases are the same for all of them, by one clock, and go in time', async () => {
+    await using stack = new AsyncDisposableStack();
+    const server = stack.use(await startRedis());
+    const [one, other] = await Promise.all(
+      [1, 2].map(async () =>
+        createRedisCountingStore(stack.adopt(await connectTo(server), (redis) => redis.close())),
+      ),
+    );
+    assert.ok(one && other);
+    await Promise.all(Array.from({ length: 100 }, (_, at) => addOne(at % 2 ? one : other, 'a', 1)));
+    const { value, resetsIn } = await addOne(one, 'a', 0);
+    assert.equal(value, 100);
+    assert.ok(resetsIn <= MINUTE && resetsIn > MINUTE / 2, `${resetsIn}`);
+    const limits = { perClient: 3, total: 0 };
+    const asked = Array.from({ length: 12 }, (_, at) =>
+      (at % 2 ? one : other).acquire(lease('c', `archive ${at}`, `${at % 2}`), limits),
+    );
+    const granted = (await Promise.all(asked)).filter((answer) => answer === 'granted');
+    assert.equal(granted.length, 3);
+    assert.equal(await other.active('c'), 3);
+    await addOne(one, 'brief', 1, 50);
+    await waitFor(async () => (await server.cli('--scan', '--pattern', '*brief')) === '');
+    const lasting = (await server.cli('--scan')).split('\n');
+    for (const key of lasting) assert.ok(Number(await server.cli('pttl', key)) > 0, `${key} stays`);
+  });
+
+  test('a thousand leases are renewed, and expired ones leave nothing behind', async () => {
+    await using fixture = await kinds.redis?.();
+    assert.ok(fixture);
+    const { store, clock } = fixture;
+    const many = Array.from({ length: 1000 }, (_, at) => lease(`client ${at % 10}`, `${at}`));
+    await store.renew(many);
+    assert.equal(await store.active('client 3'), 100);
+    clock.now += LEASE_MS;
+    assert.equal(await store.active('client 3'), 0);
+    assert.equal(await store.acquire(lease('c', 'a'), { perClient: 1, total: 1 }), 'granted');
+  });
+});
+
+suite('a store that fails', () => {
+  /** A store that can be broken, behind one that stands in for it. */
+  const startFallback = (isBroken = false) => {
+    const state = { isBroken, opened: 0, closed: 0, calls: 0, now: 0, told: [] as string[] };
+    const open = (): CountingStore => {
+      state.opened += 1;
+      if (state.isBroken) throw new Error('disk full');
+      return {
+        ...createMemoryCountingStore(Date.now),
+        async add(additions) {
+          state.calls += 1;
+          if (state.isBroken) throw new Error('disk full');
+          return additions.map(() => ({ value: 99, resetsIn: 1 }));
+        },
+        close: () => {
+          state.closed += 1;
+        },
+      };
+    };
+    const store = createFallbackCountingStore({
+      open,
+      substitute: createMemoryCountingStore(Date.now),
+      onFailure: ({ message }) => state.told.push(message),
+      now: () => state.now,
+    });
+    return { state, next: async () => (await addOne(store, 'a', 1)).value };
+  };
+
+  test('is stood in for, left alone for a while and opened again; that is told once until it works', async () => {
+    const { state, next } = startFallback();
+    assert.equal(await next(), 99);
+    state.isBroken = true;
+    assert.deepEqual([await next(), await next(), await next()], [1, 2, 3]);
+    assert.deepEqual([state.calls, state.opened, state.closed], [2, 1, 1]);
+    state.now += 5000;
+    assert.equal(await next(), 4);
+    assert.deepEqual([state.opened, state.closed], [2, 1]);
+    state.isBroken = false;
+    assert.equal(await next(), 5);
+    state.now += 5000;
+    assert.equal(await next(), 99);
+    assert.deepEqual(state.told, ['disk full']);
+    state.isBroken = true;
+    assert.equal(await next(), 6);
+    assert.deepEqual(state.told, ['disk full', 'disk full']);
+  });
+
+  test('is told what was counted, held and given back meanwhile', async () => {
+    const clock = { now: Date.now() };
+    const real = createMemoryCountingStore(() => clock.now);
+    let isBroken = false;
+    const told: string[] = [];
+    const whenWhole =
+      <A extends unknown[], T>(call: (...args: A) => Promise<T>) =>
+      async (...args: A): Promise<T> => {
+        if (isBroken) throw new Error('away');
+        return call(...args);
+      };
+    const { add, acquire, renew, release, active } = real;
+    const store = createFallbackCountingStore({
+      open: () => ({
+        ...{ add: whenWhole(add), acquire: whenWhole(acquire), renew: whenWhole(renew) },
+        ...{ release: whenWhole(release), active: whenWhole(active), close() {} },
+      }),
+      substitute: createMemoryCountingStore(() => clock.now),
+      onFailure: () => told.push('away'),
+      onReturn: () => told.push('back'),
+      now: () => clock.now,
+    });
+    const limits = { perClient: 2, total: 0 };
+    await addOne(store, 'bytes', 1000, 24 * 60 * MINUTE);
+    await store.acquire(lease('c', 'first'), limits);
+    await store.acquire(lease('c', 'second'), limits);
+
+    isBroken = true;
+    await addOne(store, 'bytes', 10, 24 * 60 * MINUTE);
+    await addOne(store, 'requests', 5);
+    await store.release(lease('c', 'second'));
+    assert.equal(await store.acquire(lease('c', 'third'), limits), 'granted');
+    assert.equal(await store.acquire(lease('c', 'fourth'), limits), 'client-full', 'what was held counts');
+    clock.now += 5000;
+    await addOne(store, 'bytes', 1, 24 * 60 * MINUTE);
+
+    isBroken = false;
+    await store.catchUp();
+    assert.deepEqual(told, ['away', 'back']);
+    assert.equal((await addOne(real, 'bytes', 0, 24 * 60 * MINUTE)).value, 1011);
+    assert.equal((await addOne(real, 'requests', 0)).value, 5);
+    assert.equal(await real.acquire(lease('c', 'fifth', 'another'), limits), 'client-full');
+    await store.release(lease('c', 'first'));
+    await store.release(lease('c', 'third'));
+    assert.equal(await real.active('c'), 0);
+
+    isBroken = true;
+    await addOne(store, 'requests', 7);
+    clock.now += MINUTE;
+    isBroken = false;
+    await store.catchUp();
+    assert.equal((await addOne(real, 'requests', 0)).value, 0, 'a window that is over stays over');
+  });
+
+  test('at once is stood in for at once', async () => {
+    const { state, next } = startFallback(true);
+    assert.deepEqual(state.told, ['disk full']);
+    assert.equal(await next(), 1);
+    assert.equal(state.opened, 1);
+  });
+
+  test('a folder that is not there, or a file that is none of ours to write, is an error at once', () => {
+    assert.throws(() => openSqliteCountingStore('/no/such/folder/limits.sqlite', Date.now), /ENOENT/);
+  });
+});
+
+suite('the memory of the memory store', () => {
+  test('is bounded: the oldest counters are forgotten, not the service', async () => {
+    const store = createMemoryCountingStore(Date.now);
+    await addOne(store, 'first', 1);
+    const many = Array.from({ length: 150_000 }, (_, at) => ({
+      counter: `${at}`,
+      amount: 1,
+      window: MINUTE,
+    }));
+    await store.add(many);
+    assert.equal((await addOne(store, 'first', 0)).value, 0);
+    assert.equal((await addOne(store, '149999', 0)).value, 1);
+  });
+});
