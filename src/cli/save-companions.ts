@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { hashedAs, unparted } from '../archive/parts.ts';
+import { fileUrls } from '../download/file-urls.ts';
 import { type MetalinkFile, renderMetalink } from '../download/metalink.ts';
 import { createPartHasher } from '../download/part-hasher.ts';
 import { pinnedQuery } from '../download/pinned-query.ts';
 import type { ArchiveQuery } from '../download/query.ts';
-import { fileUrls } from '../http/download/file-addresses.ts';
-import type { Replica } from '../http/protocol/own-address.ts';
+import type { Replica } from '../download/replicas.ts';
 import type { Archive, LiveArchive } from '../sources/image-source.ts';
 import { CommandError } from './command-error.ts';
 import { explainWriting, type SavedFile, type Target } from './save-target.ts';

@@ -1,5 +1,5 @@
-import type { Replica } from '../http/protocol/own-address.ts';
 import { escapeHtml } from '../util/escape-markup.ts';
+import type { Replica } from './replicas.ts';
 
 /** A file as a metalink describes it. */
 export interface MetalinkFile {

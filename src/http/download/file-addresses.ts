@@ -1,19 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { type FileUrl, METALINK_TYPE } from '../../download/metalink.ts';
+import type { FileAddresses } from '../../download/file-urls.ts';
+import { METALINK_TYPE } from '../../download/metalink.ts';
 import { namedQuery, pinnedQuery } from '../../download/pinned-query.ts';
 import type { ArchiveQuery } from '../../download/query.ts';
-import { type DownloadQuery, downloadUrl } from '../../download/url.ts';
+import { otherReplicas } from '../../download/replicas.ts';
+import { downloadUrl } from '../../download/url.ts';
 import type { Archive } from '../../sources/image-source.ts';
-import { type Addresses, otherReplicas, ownAddress, type Replica } from '../protocol/own-address.ts';
-
-/** Where the bytes of an archive are. */
-export interface FileAddresses {
-  /** What to ask any of them for. */
-  readonly query: DownloadQuery;
-  /** Undefined where the client has not said where it reaches this service. */
-  readonly own: Replica | undefined;
-  readonly others: readonly Replica[];
-}
+import { type Addresses, ownAddress } from '../protocol/own-address.ts';
 
 /** Characters of a Link header, which clients read no more than 8 to 16 KiB of with all others. */
 const LINK_MAX = 4096;
@@ -34,19 +27,7 @@ export function addressesOf(
   const pinned = isReproducible && !query.referrers ? pinnedQuery(query, archive) : undefined;
   if (pinned === undefined || downloadUrl(pinned).length > URL_MAX)
     return { query: namedQuery(query), own, others: [] };
-  return { query: pinned, own, others: otherReplicas(addresses, own) };
-}
-
-/** The URLs of a file; of a part, with its number. Whoever has asked here is served here first, and then by any other. */
-export function fileUrls(
-  { query, own, others }: FileAddresses,
-  part: number | undefined,
-): readonly FileUrl[] {
-  const path = downloadUrl(part === undefined ? query : { ...query, part: `${part}` });
-  const at = ({ origin, location }: Replica, priority: number): FileUrl => ({
-    ...{ url: `${origin}${path}`, location, priority },
-  });
-  return [...(own === undefined ? [] : [at(own, 1)]), ...others.map((replica) => at(replica, 2))];
+  return { query: pinned, own, others: otherReplicas(addresses.replicas, own) };
 }
 
 /**

@@ -2,24 +2,13 @@ import { hash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Partition } from '../../archive/parts.ts';
 import type { Checksums } from '../../download/checksums.ts';
+import type { HashedFile } from '../../download/hashed-file.ts';
 import type { PartHashes } from '../../download/part-hasher.ts';
 import type { ArchiveQuery } from '../../download/query.ts';
 import type { Archive } from '../../sources/image-source.ts';
 import { isSettled } from './headers.ts';
 import { keepAlive } from './interim-responses.ts';
 import type { DownloadLimits } from './limits.ts';
-
-/** A text with hashes in it. */
-export interface HashedText {
-  readonly filename: string;
-  readonly contentType: string;
-  /** Where it is not that of the archive. */
-  readonly cacheControl?: string;
-  /** What is hashed, and in which partitions, each in one pass. */
-  readonly hashed: readonly { readonly archive: Archive; readonly partitions: readonly Partition[] }[];
-  /** @param hashes by what is hashed, by partition; all hashes are equally long */
-  render(hashes: readonly (readonly PartHashes[])[]): string;
-}
 
 /** What it takes to answer with a text about an archive. */
 export interface HashedRequest {
@@ -39,10 +28,10 @@ const BLANK = '0'.repeat(64);
 export async function answerHashed(
   request: FastifyRequest,
   reply: FastifyReply,
-  text: HashedText,
+  file: HashedFile,
   { query, archive, checksums, limits, signal }: HashedRequest,
 ): Promise<FastifyReply> {
-  const { filename, contentType, cacheControl, hashed, render } = text;
+  const { filename, contentType, cacheControl, hashed, render } = file;
   const blank = render(hashed.map(({ partitions }) => partitions.map(blankHashes)));
   // One archive may have several names and addresses, which are in the text.
   const etag = `"s-${hash('sha256', JSON.stringify([archive.etag, blank]))}"`;

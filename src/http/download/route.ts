@@ -2,7 +2,9 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Partition, partition, unparted } from '../../archive/parts.ts';
 import { archivePart } from '../../download/archive-part.ts';
+import { checksumFile } from '../../download/checksum-file.ts';
 import type { Checksums } from '../../download/checksums.ts';
+import { metalinkFile } from '../../download/metalink-file.ts';
 import {
   type ArchiveQuery,
   namedImages,
@@ -20,13 +22,11 @@ import type { Drain } from '../listener/drain.ts';
 import { whenGone } from '../protocol/client-abort.ts';
 import type { HttpMeter } from '../protocol/metrics-port.ts';
 import type { Addresses } from '../protocol/own-address.ts';
-import { checksumText } from './checksum-reply.ts';
 import { addressesOf, setLinkHeader } from './file-addresses.ts';
 import { answerHashed } from './hashed-reply.ts';
 import { isSettled, setDigestHeader, setLiveHeaders, setRangeHeaders } from './headers.ts';
 import { keepAlive } from './interim-responses.ts';
 import { downloadLimits, type Sending } from './limits.ts';
-import { metalinkText } from './metalink-reply.ts';
 import { type DownloadObserver, observeDownload } from './observer.ts';
 import { noDigestUrl, redirectToDigests } from './redirect.ts';
 
@@ -107,11 +107,11 @@ export async function downloadRoutes(
       const places = { addresses: options.addresses(), isReproducible: !headCosts };
       const addresses = addressesOf(request, query, opened, places);
       if (isAbout) {
-        const text = query.checksum
-          ? checksumText(query, opened, parts)
-          : metalinkText(query, opened, parts, { addresses, generator });
+        const file = query.checksum
+          ? checksumFile(query, opened, parts)
+          : metalinkFile(query, opened, parts, { addresses, generator });
         const hashing = { query, archive: opened, checksums, limits: allowance, signal: gone };
-        return await answerHashed(request, reply, text, hashing);
+        return await answerHashed(request, reply, file, hashing);
       }
       const archive = chosenPart(opened, parts, query.parts);
       setLinkHeader(reply, addresses);

@@ -1,14 +1,7 @@
 import type { FastifyRequest } from 'fastify';
+import type { Replica } from '../../download/replicas.ts';
 import { askedHost, askedProtocol } from './asked-origin.ts';
 import type { Host } from './host-header.ts';
-
-/** A service that sends the same bytes for the same URL. */
-export interface Replica {
-  /** Its public address: `https://dl.example.org`. */
-  readonly origin: string;
-  /** The country that it is in, as ISO 3166-1 has it, in lower case. */
-  readonly location?: string | undefined;
-}
 
 /** Where this service and its like are reached. */
 export interface Addresses {
@@ -36,9 +29,4 @@ export function ownAddress(request: FastifyRequest, { replicas, domains }: Addre
   const [domain] = domains;
   if (domain !== undefined && !domains.includes(asked?.host ?? '')) return { origin: `https://${domain}` };
   return asked && { origin: new URL(`${protocol}://${asked.host}${asked.port}`).origin };
-}
-
-/** The replicas beside this one. */
-export function otherReplicas({ replicas }: Addresses, own: Replica | undefined): readonly Replica[] {
-  return replicas.filter(({ origin }) => origin !== own?.origin);
 }

@@ -1,11 +1,11 @@
-import { hashedAs, type Partition, partsFilename } from '../../archive/parts.ts';
-import { archivePart } from '../../download/archive-part.ts';
-import { METALINK_TYPE, type MetalinkFile, renderMetalink } from '../../download/metalink.ts';
-import type { ArchiveQuery } from '../../download/query.ts';
-import { CatalogueError } from '../../errors.ts';
-import type { Archive } from '../../sources/image-source.ts';
-import { type FileAddresses, fileUrls } from './file-addresses.ts';
-import type { HashedText } from './hashed-reply.ts';
+import { hashedAs, type Partition, partsFilename } from '../archive/parts.ts';
+import { CatalogueError } from '../errors.ts';
+import type { Archive } from '../sources/image-source.ts';
+import { archivePart } from './archive-part.ts';
+import { type FileAddresses, fileUrls } from './file-urls.ts';
+import type { HashedFile } from './hashed-file.ts';
+import { METALINK_TYPE, type MetalinkFile, renderMetalink } from './metalink.ts';
+import type { ArchiveQuery } from './query.ts';
 
 /** Files in one metalink. */
 const MAX_FILES = 1000;
@@ -22,12 +22,12 @@ export interface MetalinkOptions {
  *
  * @throws CatalogueError `parameter-invalid` where it would have too many files
  */
-export function metalinkText(
+export function metalinkFile(
   query: ArchiveQuery,
   archive: Archive,
   parts: Partition,
   { addresses, generator }: MetalinkOptions,
-): HashedText {
+): HashedFile {
   if (addresses.own === undefined && addresses.others.length === 0) throw noHost();
   const files = filesOf(query, archive, parts);
   const hashed = files.map(({ file }) => ({

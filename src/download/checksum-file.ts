@@ -1,7 +1,7 @@
-import { hashedAs, type Partition, partFilename, partsFilename } from '../../archive/parts.ts';
-import type { ArchiveQuery } from '../../download/query.ts';
-import type { Archive } from '../../sources/image-source.ts';
-import type { HashedText } from './hashed-reply.ts';
+import { hashedAs, type Partition, partFilename, partsFilename } from '../archive/parts.ts';
+import type { Archive } from '../sources/image-source.ts';
+import type { HashedFile } from './hashed-file.ts';
+import type { ArchiveQuery } from './query.ts';
 
 /** A file whose checksum is asked for; the first part is 1. */
 interface Line {
@@ -14,8 +14,8 @@ interface Line {
  *
  * @see https://www.gnu.org/software/coreutils/manual/html_node/cksum-output-modes.html
  */
-export function checksumText(query: ArchiveQuery, archive: Archive, parts: Partition): HashedText {
-  const { name, lines } = checksumFile(query, archive, parts);
+export function checksumFile(query: ArchiveQuery, archive: Archive, parts: Partition): HashedFile {
+  const { name, lines } = namedLines(query, archive, parts);
   // The pieces of a whole archive come with it, since the same pass gives a metalink its hashes.
   const partitions = query.parts === undefined ? hashedAs(archive.size) : [parts];
   return {
@@ -29,7 +29,7 @@ export function checksumText(query: ArchiveQuery, archive: Archive, parts: Parti
   };
 }
 
-function checksumFile(
+function namedLines(
   { parts: asked, savedAs }: ArchiveQuery,
   { filename }: Archive,
   parts: Partition,

@@ -1,0 +1,12 @@
+/** A service that sends the same bytes for the same URL. */
+export interface Replica {
+  /** Its public address: `https://dl.example.org`. */
+  readonly origin: string;
+  /** The ISO 3166-1 code of its country, in lower case. */
+  readonly location?: string | undefined;
+}
+
+/** Lists the replicas except one. */
+export function otherReplicas(replicas: readonly Replica[], own: Replica | undefined): readonly Replica[] {
+  return replicas.filter(({ origin }) => origin !== own?.origin);
+}
