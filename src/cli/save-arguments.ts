@@ -56,7 +56,8 @@ export function parseSaveArguments(args: readonly string[]): SaveArguments {
   return { query: queryOf(images, have, own), output: own.get('output'), settings };
 }
 
-const FLAGS: Spelling = {
+/** The spelling of a command's flags. */
+export const FLAGS: Spelling = {
   name: (option) => `--${option}`,
   set: (option, value) => `--${option} ${value}`,
 };

@@ -1,10 +1,11 @@
 import type { Readable, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import { type Partition, partFilename, partition, partRange, partsFilename } from '../archive/parts.ts';
+import { type Partition, partFilename, partRange, partsFilename } from '../archive/parts.ts';
 import { readLists } from '../config/lists.ts';
 import type { Config } from '../config/schema.ts';
 import { archivePart } from '../download/archive-part.ts';
 import type { ArchiveQuery } from '../download/query.ts';
+import { cutArchive, unknownLength } from '../download/selection.ts';
 import { tagCommands } from '../download/tag-commands.ts';
 import { archiveNotices } from '../download/warnings.ts';
 import { createGuard, type Guard } from '../net/guard.ts';
@@ -14,7 +15,7 @@ import type { Archive, ImageSource, LiveArchive } from '../sources/image-source.
 import { send } from '../util/streams.ts';
 import { CommandError } from './command-error.ts';
 import { formatBytes, progressLine } from './progress-line.ts';
-import type { SaveArguments } from './save-arguments.ts';
+import { FLAGS, type SaveArguments } from './save-arguments.ts';
 import { createCompanions, type Publication, requirePublication } from './save-companions.ts';
 import { fillFiles, findPlace, openTarget, type SavedFile } from './save-target.ts';
 
@@ -56,7 +57,7 @@ export async function save(
   requirePublication(query, publication);
   if (output === '-') refuseOnStdout(query, terminal);
   const opened = await source.open(query, signal);
-  const { archive, parts } = cutArchive(opened, query);
+  const { archive, parts } = chooseFiles(opened, query);
   const place = await findPlace(output, archive.filename);
   for (const notice of archiveNotices(archive)) terminal.stderr.write(`Note: ${notice}\n`);
   const stream = archive.size === undefined ? await archive.start(signal) : archive.read(undefined, signal);
@@ -94,19 +95,16 @@ function refuseOnStdout({ checksum, metalink, parts }: ArchiveQuery, { stdout }:
 }
 
 /**
- * The archive, or the part of it, that is read, and the parts that it is written to; undefined: one file of any length.
+ * Chooses the archive, or the requested part of it, and the parts to write it to; undefined for one file of any length.
  */
-function cutArchive(
+function chooseFiles(
   opened: Archive | LiveArchive,
   { parts: asked }: ArchiveQuery,
 ): { readonly archive: Archive | LiveArchive; readonly parts: Partition | undefined } {
   if (asked === undefined) return { archive: opened, parts: undefined };
-  if (opened.size === undefined)
-    throw new CommandError('The engine makes the archive as it is sent, so that it has no parts.');
-  const parts = partition(opened.size, asked.limit);
+  if (opened.size === undefined) throw unknownLength();
+  const parts = cutArchive(opened.size, asked, FLAGS);
   if (asked.number === undefined) return { archive: opened, parts };
-  if (asked.number > parts.count)
-    throw new CommandError(`There ${parts.count === 1 ? 'is 1 part' : `are ${parts.count} parts`}.`);
   return { archive: archivePart(opened, parts, asked.number), parts: undefined };
 }
 

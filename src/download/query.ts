@@ -55,7 +55,8 @@ export interface Spelling {
   set(option: string, value: string): string;
 }
 
-const URL_SPELLING: Spelling = {
+/** The spelling of a URL's parameters. */
+export const URL_SPELLING: Spelling = {
   name: (option) => `The parameter ${option}`,
   set: (option, value) => `&${option}=${value}`,
 };

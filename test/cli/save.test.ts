@@ -185,7 +185,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     );
     assert.match(
       (await save(folder.path, name, '--parts', '1GiB', '--part', '2')).stderr,
-      /^There is 1 part/,
+      /^The archive has 1 part, so --part 2 does not exist/,
     );
   });
 

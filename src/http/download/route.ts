@@ -1,22 +1,20 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { type Partition, partition, unparted } from '../../archive/parts.ts';
-import { archivePart } from '../../download/archive-part.ts';
+import { unparted } from '../../archive/parts.ts';
 import { checksumFile } from '../../download/checksum-file.ts';
 import type { Checksums } from '../../download/checksums.ts';
 import { metalinkFile } from '../../download/metalink-file.ts';
 import {
   type ArchiveQuery,
   namedImages,
-  type PartsQuery,
   parseArchivePath,
   parseArchiveQuery,
   type QueryString,
 } from '../../download/query.ts';
-import { CatalogueError } from '../../errors.ts';
+import { cutArchive, selectFile, twoFiles, unknownLength } from '../../download/selection.ts';
 import type { Limits } from '../../limits/limits.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
-import type { Archive, ImageSource } from '../../sources/image-source.ts';
+import type { ImageSource } from '../../sources/image-source.ts';
 import { send } from '../../util/streams.ts';
 import type { Drain } from '../listener/drain.ts';
 import { whenGone } from '../protocol/client-abort.ts';
@@ -41,9 +39,6 @@ export interface DownloadOptions {
   readonly meter: HttpMeter;
   readonly drain: Drain;
 }
-
-/** A list of their checksums stays small. */
-const MAX_PARTS = 9999;
 
 /**
  * `GET|HEAD /dl?myimage=REF`, `GET|HEAD /dl/REF.tar`, for its checksum `GET|HEAD /dl/REF.tar.sha256`, and for its
@@ -93,7 +88,7 @@ export async function downloadRoutes(
       }
       const opened = await keepAlive(reply.raw, source.open(asked, gone));
       if (opened.size === undefined) {
-        if (isAbout || query.parts !== undefined) throw notKept();
+        if (isAbout || query.parts !== undefined) throw unknownLength();
         setLiveHeaders(request, reply, opened, query);
         // Without a stream, Fastify would state a Content-Length of 0.
         if (!isGet) return reply.send(Readable.from([]));
@@ -103,7 +98,7 @@ export async function downloadRoutes(
         await sendArchive(reply, stream, sending, observer);
         return reply;
       }
-      const parts = query.parts === undefined ? unparted(opened.size) : cut(opened.size, query.parts);
+      const parts = query.parts === undefined ? unparted(opened.size) : cutArchive(opened.size, query.parts);
       const places = { addresses: options.addresses(), isReproducible: !headCosts };
       const addresses = addressesOf(request, query, opened, places);
       if (isAbout) {
@@ -113,7 +108,7 @@ export async function downloadRoutes(
         const hashing = { query, archive: opened, checksums, limits: allowance, signal: gone };
         return await answerHashed(request, reply, file, hashing);
       }
-      const archive = chosenPart(opened, parts, query.parts);
+      const archive = selectFile(opened, parts, query.parts);
       setLinkHeader(reply, addresses);
       if (isSettled(request, reply, archive, query)) return reply;
       const ofPart = (await checksums.find(archive.etag, unparted(archive.size)))?.[0];
@@ -170,48 +165,4 @@ async function sendArchive(
   }
   reply.hijack();
   response.end();
-}
-
-/** Cuts an archive as it is asked for. @throws CatalogueError `parameter-invalid` where there is no such part */
-function cut(size: number, { limit, number = 1 }: PartsQuery): Partition {
-  const parts = partition(size, limit);
-  if (parts.count > MAX_PARTS) {
-    throw new CatalogueError(
-      'parameter-invalid',
-      `There would be ${parts.count} parts; ${MAX_PARTS} are the most.`,
-      {
-        reason: `${parts.count} parts are too many`,
-      },
-    );
-  }
-  if (number <= parts.count) return parts;
-  const there = parts.count === 1 ? 'is 1 part' : `are ${parts.count} parts`;
-  throw new CatalogueError('parameter-invalid', `There ${there}; the parameter part is ${number}.`, {
-    reason: `There ${there}`,
-  });
-}
-
-function chosenPart(archive: Archive, parts: Partition, asked: PartsQuery | undefined): Archive {
-  if (asked === undefined) return archive;
-  if (asked.number !== undefined) return archivePart(archive, parts, asked.number);
-  throw new CatalogueError(
-    'parameter-invalid',
-    `The parameter part is missing: say which of ${parts.count} parts, from &part=1 on, or ask for all their checksums with &checksum=1.`,
-    { reason: `Say which of ${parts.count} parts, as in &part=1` },
-  );
-}
-
-function twoFiles(): CatalogueError {
-  return new CatalogueError(
-    'parameter-invalid',
-    'The parameters checksum and metalink ask for two files; a metalink has the checksum in it.',
-    { reason: 'Ask for checksum or metalink, not both' },
-  );
-}
-
-function notKept(): CatalogueError {
-  return new CatalogueError(
-    'archive-not-kept',
-    'This archive is created while it is sent, so it has no parts, checksum, or metalink.',
-  );
 }

@@ -164,11 +164,11 @@ suite('parts of a download', { timeout: 600_000 }, () => {
     }
   });
 
-  test('that there are not, or that nobody named, are mistakes that tell how many there are', async () => {
+  test('an unknown or missing part is an error that states the number of parts', async () => {
     await using server = await startServer({ open: largeArchive });
-    assert.equal((await server.get(part(4))).reason, 'There are 3 parts');
-    assert.equal((await server.get(`${DL}&parts=1GiB&part=2`)).reason, 'There is 1 part');
-    assert.equal((await server.get(`${DL}&parts=1MiB`)).reason, 'Say which of 3 parts, as in &part=1');
+    assert.equal((await server.get(part(4))).reason, 'The archive has 3 parts');
+    assert.equal((await server.get(`${DL}&parts=1GiB&part=2`)).reason, 'The archive has 1 part');
+    assert.equal((await server.get(`${DL}&parts=1MiB`)).reason, 'Choose one of 3 parts, as in &part=1');
   });
 
   test('a part larger than the file is the file', async () => {

@@ -1,0 +1,67 @@
+import { type Partition, partition } from '../archive/parts.ts';
+import { CatalogueError } from '../errors.ts';
+import type { Archive } from '../sources/image-source.ts';
+import { archivePart } from './archive-part.ts';
+import { type PartsQuery, type Spelling, URL_SPELLING } from './query.ts';
+
+/** Maximum number of parts, so that a list of their checksums stays small. */
+const MAX_PARTS = 9999;
+
+/**
+ * Cuts an archive into the requested parts.
+ *
+ * @param size bytes of the archive
+ * @throws CatalogueError `parameter-invalid` if there are too many parts, or if the requested part does not exist
+ */
+export function cutArchive(
+  size: number,
+  { limit, number = 1 }: PartsQuery,
+  spelling: Spelling = URL_SPELLING,
+): Partition {
+  const parts = partition(size, limit);
+  if (parts.count > MAX_PARTS)
+    throw invalid(
+      `The archive would have ${parts.count} parts, but at most ${MAX_PARTS} are allowed. Increase ${spelling.set('parts', '4GiB')}.`,
+      `${parts.count} parts are too many`,
+    );
+  if (number <= parts.count) return parts;
+  const count = parts.count === 1 ? '1 part' : `${parts.count} parts`;
+  throw invalid(
+    `The archive has ${count}, so ${spelling.set('part', `${number}`)} does not exist.`,
+    `The archive has ${count}`,
+  );
+}
+
+/**
+ * Selects the file to send: the archive, or the requested part of it.
+ *
+ * @throws CatalogueError `parameter-invalid` if the archive has parts and the request names none
+ */
+export function selectFile(archive: Archive, parts: Partition, asked: PartsQuery | undefined): Archive {
+  if (asked === undefined) return archive;
+  if (asked.number !== undefined) return archivePart(archive, parts, asked.number);
+  throw invalid(
+    `The parameter part is missing. Choose one of ${parts.count} parts, as in &part=1, or add &checksum=1 for the checksums of all parts.`,
+    `Choose one of ${parts.count} parts, as in &part=1`,
+  );
+}
+
+/** Creates the error for parts, a checksum, or a metalink of an archive whose length is unknown. */
+export function unknownLength(): CatalogueError {
+  return new CatalogueError(
+    'archive-not-kept',
+    'This archive is created while it is sent, so it has no parts, checksum, or metalink.',
+  );
+}
+
+/** Creates the error for a request for a checksum and a metalink. */
+export function twoFiles(): CatalogueError {
+  return invalid(
+    'The parameters checksum and metalink request two files. Choose one: a metalink includes the checksum.',
+    'Choose checksum or metalink, not both',
+  );
+}
+
+function invalid(message: string, reason: string): CatalogueError {
+  return new CatalogueError('parameter-invalid', message, { reason });
+}
