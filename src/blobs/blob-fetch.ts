@@ -10,6 +10,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
 import type { BufferPool } from '../util/buffer-pool.ts';
 import { send } from '../util/streams.ts';
+import { untilAborted } from '../util/until-aborted.ts';
 import { type BlobFiles, isSealed, isUsable, lockOf, openExisting, roomFor, wantedOf } from './blob-files.ts';
 import type { Room } from './disk-quota.ts';
 import { FileAppender } from './file-appender.ts';
@@ -134,7 +135,7 @@ export class BlobFetch implements GrowingFile {
       else this.#regulate();
     };
     try {
-      await unlessAborted(this.#begun.promise, signal);
+      await untilAborted(this.#begun.promise, signal);
     } catch (error) {
       leave();
       throw error;
@@ -155,7 +156,7 @@ export class BlobFetch implements GrowingFile {
       ignore();
       leave();
     };
-    unlessAborted(this.#ended.promise, signal).then(end, end);
+    untilAborted(this.#ended.promise, signal).then(end, end);
   }
 
   /** Continues a fetch that waited for its readers, because one has moved. */
@@ -195,7 +196,7 @@ export class BlobFetch implements GrowingFile {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#goOn = resolve;
     this.#regulate();
-    await unlessAborted(promise, this.#abandoned.signal);
+    await untilAborted(promise, this.#abandoned.signal);
     this.#goOn = undefined;
   }
 
@@ -498,16 +499,4 @@ export class BlobFetch implements GrowingFile {
 
 function noRoom(): StorageFailure {
   return new StorageFailure('The cache has no room');
-}
-
-async function unlessAborted(wanted: Promise<void>, signal: AbortSignal): Promise<void> {
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  try {
-    await Promise.race([aborted.promise, wanted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }

@@ -10,6 +10,7 @@ import { type Reference, type Repository, referenceOrNone } from '../../oci/refe
 import type { Credentials } from '../../registry/credentials.ts';
 import { streamFrom } from '../../util/streams.ts';
 import { trustSystemAuthorities } from '../../util/system-authorities.ts';
+import { untilAborted } from '../../util/until-aborted.ts';
 import type { EngineAddress } from './address.ts';
 import { engineError, isOfOtherVersion, messageOf, statusOf } from './engine-error.ts';
 import { fullName } from './engine-name.ts';
@@ -167,7 +168,7 @@ export function createEngine({
     connecting ??= begin().finally(() => {
       connecting = undefined;
     });
-    return unlessAborted(connecting, signal);
+    return untilAborted(connecting, signal);
   };
   const forget = (connection: Connection | undefined): void => {
     if (connection !== current) return;
@@ -421,20 +422,6 @@ function registryAuth(credentials: Credentials | undefined, { domain }: Referenc
 
 function ociPlatform({ os, architecture, variant }: Platform): object {
   return { os, architecture, ...(variant !== undefined && { variant }) };
-}
-
-/** Waits no longer than the signal lets. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const left = Promise.withResolvers<never>();
-  const leave = (): void => left.reject(signal.reason);
-  signal.addEventListener('abort', leave, { once: true });
-  try {
-    signal.throwIfAborted();
-    return await Promise.race([work, left.promise]);
-  } finally {
-    signal.removeEventListener('abort', leave);
-    work.catch(() => {});
-  }
 }
 
 function limited(signal: AbortSignal): AbortSignal {
