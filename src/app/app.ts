@@ -7,8 +7,6 @@ import { connectionsWithin } from '../config/descriptors.ts';
 import { reloadConfig } from '../config/reload.ts';
 import type { Config } from '../config/schema.ts';
 import { createChecksums } from '../download/checksums.ts';
-import { MAX_IMAGES } from '../download/query.ts';
-import type { ServiceInfo } from '../http/api/info.ts';
 import type { ConnectionLimits } from '../http/listener/connections.ts';
 import { createDrain } from '../http/listener/drain.ts';
 import { type ListenAt, listenAt } from '../http/listener/listen-at.ts';
@@ -19,8 +17,6 @@ import { formatDuration } from '../limits/limit-error.ts';
 import { createLimits } from '../limits/limits.ts';
 import { createGuard } from '../net/guard.ts';
 import { createHttpClient } from '../net/http-client.ts';
-import type { NamePattern } from '../oci/name-pattern.ts';
-import { formatPlatform } from '../oci/platform.ts';
 import type { Redis } from '../redis/redis.ts';
 import { createRepositorySearch, type RepositorySearch } from '../registry/hub-search.ts';
 import type { PassedSockets } from '../systemd/sockets.ts';
@@ -30,10 +26,11 @@ import { secureContextOptions } from '../tls/secure-context.ts';
 import { createGarbageCollector } from '../util/garbage-collector.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { openMemoryGauges } from '../util/memory-gauges.ts';
-import { type Access, createAccess } from './access.ts';
+import { createAccess } from './access.ts';
 import type { Certificates } from './certificates.ts';
 import { openCountingStore } from './counting-stores.ts';
 import { type Environment, freeBytesOf, openImages, proxiesOf } from './images.ts';
+import { knownRegistries, serviceInfo } from './service-info.ts';
 
 /** The parts, put together. */
 export interface App {
@@ -242,45 +239,6 @@ function listenHost({ host }: Config): string {
     addresses?.some(({ family }) => family === 'IPv6'),
   );
   return host === '::' && !hasIpv6 ? '0.0.0.0' : host;
-}
-
-function serviceInfo(
-  config: Config,
-  { allow, deny, trust }: ReturnType<Access['patterns']>,
-  version: string,
-): ServiceInfo {
-  const { operatorName, operatorContact, source, maxImageSize, defaultPlatform, searchUrl } = config;
-  return {
-    version,
-    operator: { name: operatorName ?? null, contact: operatorContact ?? null },
-    source,
-    defaultPlatform: formatPlatform(defaultPlatform),
-    allowed: allow.map(({ glob }) => glob),
-    denied: deny.map(({ glob }) => glob),
-    policy: trust.map(({ images, isRequired, keys }) => ({
-      images: images.map(({ glob }) => glob),
-      require: isRequired ? 'signature' : 'none',
-      keys: keys.map(({ name }) => name),
-    })),
-    maxImageSize: maxImageSize === 0 ? null : maxImageSize,
-    maxImages: MAX_IMAGES,
-    search: searchUrl !== undefined && allow.some(mayBeOnDockerHub),
-  };
-}
-
-function mayBeOnDockerHub({ domain = 'docker.io' }: NamePattern): boolean {
-  return domain === 'docker.io';
-}
-
-/** Tells which hosts may be told apart: those that are named, not those that a wildcard lets in. */
-function knownRegistries(
-  { insecureRegistries, registries }: Config,
-  { patterns }: Access,
-): (host: string) => boolean {
-  const hub = ['registry-1.docker.io', 'auth.docker.io', 'production.cloudfront.docker.com'];
-  const mirrors = [...registries.values()].flatMap((table) => table.mirrors.map(({ host }) => host));
-  const fixed = new Set([...hub, ...insecureRegistries, ...mirrors]);
-  return (host) => fixed.has(host) || patterns().allow.some(({ domain }) => domain === host);
 }
 
 /** Its address is the operator's, and leads nobody else anywhere: it has a guard and connections of its own. */

@@ -1,0 +1,46 @@
+import type { Config } from '../config/schema.ts';
+import { MAX_IMAGES } from '../download/query.ts';
+import type { ServiceInfo } from '../http/api/info.ts';
+import type { NamePattern } from '../oci/name-pattern.ts';
+import { formatPlatform } from '../oci/platform.ts';
+import type { Access } from './access.ts';
+
+/** Describes the service for its page and for `/api/v1/info`. */
+export function serviceInfo(
+  config: Config,
+  { allow, deny, trust }: ReturnType<Access['patterns']>,
+  version: string,
+): ServiceInfo {
+  const { operatorName, operatorContact, source, maxImageSize, defaultPlatform, searchUrl } = config;
+  return {
+    version,
+    operator: { name: operatorName ?? null, contact: operatorContact ?? null },
+    source,
+    defaultPlatform: formatPlatform(defaultPlatform),
+    allowed: allow.map(({ glob }) => glob),
+    denied: deny.map(({ glob }) => glob),
+    policy: trust.map(({ images, isRequired, keys }) => ({
+      images: images.map(({ glob }) => glob),
+      require: isRequired ? 'signature' : 'none',
+      keys: keys.map(({ name }) => name),
+    })),
+    maxImageSize: maxImageSize === 0 ? null : maxImageSize,
+    maxImages: MAX_IMAGES,
+    search: searchUrl !== undefined && allow.some(mayBeOnDockerHub),
+  };
+}
+
+function mayBeOnDockerHub({ domain = 'docker.io' }: NamePattern): boolean {
+  return domain === 'docker.io';
+}
+
+/** Selects the hosts that metrics name: those in the settings, not those that a wildcard allows. */
+export function knownRegistries(
+  { insecureRegistries, registries }: Config,
+  { patterns }: Access,
+): (host: string) => boolean {
+  const hub = ['registry-1.docker.io', 'auth.docker.io', 'production.cloudfront.docker.com'];
+  const mirrors = [...registries.values()].flatMap((table) => table.mirrors.map(({ host }) => host));
+  const fixed = new Set([...hub, ...insecureRegistries, ...mirrors]);
+  return (host) => fixed.has(host) || patterns().allow.some(({ domain }) => domain === host);
+}
