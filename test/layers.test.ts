@@ -1,68 +1,50 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { suite, test } from 'node:test';
+import {
+  folderOf,
+  type Import,
+  importsOf,
+  readSources,
+  withDrawing,
+  withoutComments,
+} from '../docs/import-graph.ts';
 
 /**
- * The arrows of the design: what each part of src/ may import besides itself. A file at the top of src/ is a part of
- * its own. A new part has to be given its place here.
+ * The allowed imports between the folders of src/, in which main.ts and errors.ts count as folders. A folder may import
+ * all folders in the rows above its own. A new folder needs a place here.
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
-  ['builtins'],
-  [
-    'errors',
-    'pace',
-    'streams',
-    'single-flight',
-    'gate',
-    'ip-address',
-    'replace-file',
-    'byte-size',
-    'turns',
-    'buffer-pool',
-    'memory-caches',
-    'memory-gauges',
-    'garbage-collector',
-    'retry-after',
-    'system-authorities',
-    'stop-signals',
-    'version',
-  ],
+  ['errors', 'util'],
   ['oci', 'redis'],
-  ['archive', 'net', 'blobs', 'policy', 'trust', 'tls', 'telemetry'],
+  ['archive', 'trust', 'policy', 'limits', 'net', 'blobs', 'tls', 'telemetry'],
   ['registry'],
   ['sources'],
-  ['http'],
+  ['download'],
 ]);
 
-/** Parts outside this order. `app`, `cluster`, `cli`, `commands` and `main` come last, and may use everything. */
+/** The folders beside the rows, with all that each may import. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
-  config: ['oci', 'redis', 'trust', 'errors', 'ip-address', 'byte-size', 'builtins'],
-  access: [...Object.keys(LAYERS), 'config'],
-  certificates: ['replace-file', 'tls', 'telemetry', 'config', 'redis', 'turns'],
-  registries: [...Object.keys(LAYERS), 'config'],
-  images: [...Object.keys(LAYERS), 'config', 'telemetry', 'registries'],
-  'counting-stores': ['policy', 'redis', 'config', 'memory-caches'],
-  app: [...Object.keys(LAYERS), 'config', 'access', 'certificates', 'images', 'counting-stores'],
-  service: ['config'],
-  'shared-redis': ['redis', 'config'],
-  single: ['app', 'certificates', 'config', 'images', 'service', 'shared-redis'],
-  cluster: [
-    ...Object.keys(LAYERS),
-    'config',
-    'certificates',
-    'images',
-    'app',
-    'counting-stores',
-    'service',
-    'shared-redis',
+  config: ['errors', 'util', 'oci', 'redis', 'trust'],
+  systemd: ['errors', 'util', 'config'],
+  http: [
+    'errors',
+    'util',
+    'oci',
+    'telemetry',
+    'archive',
+    'policy',
+    'limits',
+    'registry',
+    'sources',
+    'download',
   ],
-  cli: [...Object.keys(LAYERS), 'config'],
-  commands: [
-    ...Object.keys(LAYERS),
-    ...['version', 'config', 'registries', 'images', 'cli', 'service', 'single', 'cluster'],
-  ],
-  main: ['version', 'config', 'commands'],
+  cli: ['errors', 'util', 'oci', 'archive', 'net', 'config', 'registry', 'sources', 'download'],
+  app: [...Object.keys(LAYERS), 'config', 'systemd', 'http'],
+  cluster: ['errors', 'util', 'redis', 'telemetry', 'tls', 'config', 'systemd', 'http', 'app'],
+  commands: [...Object.keys(LAYERS), 'config', 'systemd', 'cli', 'app', 'cluster'],
+  main: ['config', 'commands'],
 };
 
 const ALLOWED: Readonly<Record<string, readonly string[]>> = { ...LAYERS, ...BESIDE };
@@ -79,20 +61,11 @@ const OWNERS: Readonly<Record<string, string>> = {
   'node:cluster': 'cluster/peers.ts',
   ioredis: 'redis/connect.ts',
   // Each cache must count its bytes and be in the list that /metrics shows.
-  'lru-cache': 'memory-caches.ts',
+  'lru-cache': 'util/memory-caches.ts',
 };
 
-interface Import {
-  readonly file: string;
-  /** As it is written: a path or a package. */
-  readonly specifier: string;
-  /** The imported file, where it is one of src/. */
-  readonly target: string | undefined;
-}
-
-const root = join(import.meta.dirname, '..', 'src');
-const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
-const sources = new Map(files.map((file) => [file, readFileSync(join(root, file), 'utf8')]));
+const sources = readSources();
+const files = [...sources.keys()];
 const imports = [...sources].flatMap(([file, source]) => importsOf(file, source));
 
 suite('the layers of src/', () => {
@@ -103,16 +76,22 @@ suite('the layers of src/', () => {
   });
 
   test('every part has its place', () => {
-    const unplaced = files.filter((file) => ALLOWED[partOf(file)] === undefined);
+    const unplaced = files.filter((file) => ALLOWED[folderOf(file)] === undefined);
     assert.deepEqual(unplaced, [], 'a part that LAYERS does not know');
   });
 
   test('arrows point one way', () => {
     const against = imports.filter(({ file, target }) => {
-      if (target === undefined || partOf(target) === partOf(file)) return false;
-      return !ALLOWED[partOf(file)]?.includes(partOf(target));
+      if (target === undefined || folderOf(target) === folderOf(file)) return false;
+      return !ALLOWED[folderOf(file)]?.includes(folderOf(target));
     });
     assert.deepEqual(against.map(describe), [], 'imports against the arrows');
+  });
+
+  test('docs/architecture.md draws the imports; npm run docs updates it', () => {
+    const page = readFileSync(join(import.meta.dirname, '..', 'docs', 'architecture.md'), 'utf8');
+    assert.equal(withDrawing(page), page);
+    assert.match(page, /\n {2}http --> download\n/);
   });
 
   test('what is imported is there', () => {
@@ -123,7 +102,7 @@ suite('the layers of src/', () => {
   test('each package with an owner is imported by its owner alone', () => {
     const strangers = imports.filter(({ file, specifier }) => {
       const owner = OWNERS[packageOf(specifier)];
-      return owner !== undefined && ![file, partOf(file)].includes(owner);
+      return owner !== undefined && ![file, folderOf(file)].includes(owner);
     });
     assert.deepEqual(strangers.map(describe), []);
   });
@@ -135,16 +114,16 @@ suite('the layers of src/', () => {
       reached.add(file);
       for (const { target } of staticImportsOf(file)) if (target !== undefined) walk(target);
     };
-    walk('single.ts');
+    walk('app/single-process.ts');
     walk('cluster/primary.ts');
-    assert.ok(reached.has('app.ts') && reached.has('sources/registry-source.ts'));
+    assert.ok(reached.has('app/app.ts') && reached.has('sources/registry/source.ts'));
     assert.equal(reached.has('sources/engine/engine.ts'), false);
     assert.equal(reached.has('redis/connect.ts'), false);
   });
 
   test('only main.ts and commands/ use the process', () => {
     const touching = [...sources].filter(
-      ([file, source]) => !['main', 'commands'].includes(partOf(file)) && touchesProcess(source),
+      ([file, source]) => !['main', 'commands'].includes(folderOf(file)) && touchesProcess(source),
     );
     assert.deepEqual(
       touching.map(([file]) => file),
@@ -160,9 +139,11 @@ suite('the layers of src/', () => {
 
   test('there are no barrels and no default exports', () => {
     const barrels = files.filter((file) => /(?:^|[\\/])index\.ts$/.test(file));
-    const reexporting = [...sources].filter(([, source]) => /^export [^;=]*? from '/m.test(code(source)));
+    const reexporting = [...sources].filter(([, source]) =>
+      /^export [^;=]*? from '/m.test(withoutComments(source)),
+    );
     const defaults = [...sources].filter(([, source]) =>
-      /^export (?:default\b|\{[^}]*\bas default\b)/m.test(code(source)),
+      /^export (?:default\b|\{[^}]*\bas default\b)/m.test(withoutComments(source)),
     );
     assert.deepEqual(barrels, []);
     assert.deepEqual(
@@ -227,11 +208,6 @@ function arrows(row: readonly (readonly string[])[]): Record<string, readonly st
   return Object.fromEntries(row.flatMap((parts, at) => parts.map((part) => [part, row.slice(0, at).flat()])));
 }
 
-/** The folder, or the file at the top, without its ending: `oci`, `main`. */
-function partOf(file: string): string {
-  return (file.split(/[\\/]/, 1)[0] ?? '').replace(/\.ts$/, '');
-}
-
 function packageOf(specifier: string): string {
   return /^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? '';
 }
@@ -240,33 +216,14 @@ function describe({ file, specifier }: Import): string {
   return `src/${file} imports ${specifier}`;
 }
 
-function importsOf(file: string, source: string): Import[] {
-  // The statements stand at the beginning of a line; a call may stand anywhere.
-  const statements = /^(?:import|export)\b(?:[^'";=]*?\bfrom)?\s*'([^']+)'|\bimport\(\s*'([^']+)'/gm;
-  return [...code(source).matchAll(statements)].map(([, plain, called]) => {
-    const specifier = plain ?? called ?? '';
-    const isLocal = specifier.startsWith('.');
-    const target = isLocal ? relative(root, join(root, dirname(file), specifier)) : undefined;
-    return { file, specifier, target };
-  });
-}
-
 /** What is loaded with a file: neither types nor what is imported when it is called for. */
 function staticImportsOf(file: string): Import[] {
   const source = (sources.get(file) ?? '').replace(/^import type [^;]*;/gm, '').replace(/\bimport\(/g, '(');
   return importsOf(file, source);
 }
 
-/** Source without its comments and without what stands in double quotes. */
-function code(source: string): string {
-  return source.replace(
-    /'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`|\/\/.*|\/\*[\s\S]*?\*\//g,
-    (found) => (/^['`]/.test(found) ? found : ''),
-  );
-}
-
 function touchesProcess(source: string): boolean {
-  const bare = code(source);
+  const bare = withoutComments(source);
   if (/(?:from|import|import\()\s*'(?:node:)?process'/.test(bare)) return true;
   const withoutTexts = bare
     .replace(/'(?:\\.|[^'\\\n])*'/g, "''")
