@@ -1,7 +1,7 @@
 import officialImages from './official-images.json' with { type: 'json' };
 
 /** Images that share layers, for a simulation: their blobs have numbers from 0 on. */
-export interface ImageCatalogue {
+export interface ImageInspector {
   /** The blobs of an image as it is on a day: its manifest first, then its layers. */
   blobsOf(image: number, day: number): readonly number[];
   /** Bytes of each blob that there has been so far, by its number. */
@@ -31,7 +31,7 @@ const BASES: Readonly<Record<string, Base>> = officialImages.bases;
 const OWN_LAYERS = officialImages.images.flatMap(({ layers }) => layers).filter((bytes) => bytes >= 1000);
 
 /** Makes so many images, the same ones for the same random numbers. */
-export function createImageCatalogue(count: number, random: () => number): ImageCatalogue {
+export function createImageCatalogue(count: number, random: () => number): ImageInspector {
   const sizes: number[] = [];
   const known = new Map<string, number>();
   const below = (limit: number): number => Math.floor(random() * limit);

@@ -1,4 +1,4 @@
-import { IN_USE_ELSEWHERE_MS, LOW_WATER } from '../src/blobs/disk-quota.ts';
+import { LOW_WATER, PINNED_ELSEWHERE_MS } from '../src/blobs/disk-quota.ts';
 
 /** A cache as src/blobs keeps it within its bytes, without the bytes. */
 export interface LruModel {
@@ -31,7 +31,7 @@ const NONE = -1;
 export function createLruModel({
   limit,
   sizes,
-  protectedFor = IN_USE_ELSEWHERE_MS,
+  protectedFor = PINNED_ELSEWHERE_MS,
 }: LruModelOptions): LruModel {
   // A list through arrays, as there are millions of uses: from the one that was used last to the one used first.
   const older = new Int32Array(sizes.length).fill(ABSENT);

@@ -279,7 +279,7 @@ export interface ErrorDetails {
 }
 
 /** An error of the catalogue. Its message is a full sentence about this case, which clients may read. */
-export class CatalogueError extends Error {
+export class ServiceError extends Error {
   override readonly name = 'CatalogueError';
   readonly code: ErrorCode;
   readonly status: number;
@@ -320,8 +320,8 @@ const OUTAGES: ReadonlySet<ErrorCode> = new Set([
 /**
  * Tells whether an error means that a registry is unavailable at the moment, rather than that its response is wrong.
  */
-export function isOutage(error: unknown): error is CatalogueError {
-  return error instanceof CatalogueError && OUTAGES.has(error.code);
+export function isOutage(error: unknown): error is ServiceError {
+  return error instanceof ServiceError && OUTAGES.has(error.code);
 }
 
 /** Shows untrusted text inside a sentence: quoted, shortened, nothing that a terminal or a log could act on. */

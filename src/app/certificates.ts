@@ -6,7 +6,7 @@ import { ConfigError } from '../config/loader.ts';
 import { redisKeyOf } from '../config/redis-secrets.ts';
 import type { Config } from '../config/schema.ts';
 import type { Redis } from '../redis/redis.ts';
-import { createRedisTurns } from '../redis/redis-locks.ts';
+import { createRedisLocks } from '../redis/redis-locks.ts';
 import type { Check, ReadinessCheck } from '../telemetry/readiness.ts';
 import type { Certificate } from '../tls/certificate.ts';
 import {
@@ -27,10 +27,10 @@ import {
   createDiskChallenges,
   createSharedChallenges,
 } from '../tls/stores/challenge-store.ts';
-import { createRedisVault, SharedStoreError } from '../tls/stores/encrypted-redis-store.ts';
+import { createEncryptedRedisStore, SharedStoreError } from '../tls/stores/encrypted-redis-store.ts';
 import { createSharedCertificateStore } from '../tls/stores/shared-certificate-store.ts';
 import { removeUnfinished } from '../util/atomic-file.ts';
-import type { EndTurn } from '../util/lock.ts';
+import type { Release } from '../util/lock.ts';
 
 /** Milliseconds. Nothing takes that long to write. */
 const UNFINISHED_MS = 3_600_000;
@@ -128,7 +128,7 @@ async function createProvider(
 interface SharedOrders {
   readonly store: CertificateStore;
   /** Undefined where nobody else does. */
-  readonly turn: (() => Promise<EndTurn | undefined>) | undefined;
+  readonly turn: (() => Promise<Release | undefined>) | undefined;
 }
 
 async function shareStore(
@@ -140,13 +140,13 @@ async function shareStore(
   const key = redisKeyOf(config);
   if (redis === undefined || key === undefined) return { store: own, turn: undefined };
   const { acmeDirectory: directory } = config;
-  const shared = createCertificateStore(createRedisVault(redis, key));
+  const shared = createCertificateStore(createEncryptedRedisStore(redis, key));
   const store = createSharedCertificateStore(shared, own);
   const fill = (): Promise<void> =>
     store.fill(directory).catch((err) => logger.warn({ err }, `${err.message}: it stays with this replica`));
   await fill();
   redis.onReturn(() => void fill());
-  const turns = createRedisTurns(redis, () => performance.now());
+  const turns = createRedisLocks(redis, () => performance.now());
   return {
     store,
     async turn() {

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { access, statfs } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { type BlobCache, type CacheLog, openBlobCache } from '../blobs/blob-cache.ts';
-import { createFileTurns } from '../blobs/folder-locks.ts';
+import { createFolderLocks } from '../blobs/folder-locks.ts';
 import { ConfigError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
 import type { Guard } from '../net/guard.ts';
@@ -13,29 +13,29 @@ import { type FindProxy, findProxyBy } from '../net/proxies.ts';
 import { registryOrigin } from '../oci/registry-host.ts';
 import type { Allowlist } from '../policy/allowlist.ts';
 import type { Redis } from '../redis/redis.ts';
-import { createRedisTurns } from '../redis/redis-locks.ts';
+import { createRedisLocks } from '../redis/redis-locks.ts';
 import { type CachingClientOptions, createCachingClient } from '../registry/caching-client.ts';
 import { type CredentialStore, createDockerConfigCredentials } from '../registry/credentials.ts';
-import { createDiskShelf } from '../registry/disk-store.ts';
+import { createDiskStore } from '../registry/disk-store.ts';
 import { rememberingBlobs } from '../registry/known-blobs.ts';
-import { createManifestStore, type Shelf } from '../registry/manifest-store.ts';
+import { createManifestStore, type KeyValueStore } from '../registry/manifest-store.ts';
 import { keepingManifests } from '../registry/memory-store.ts';
-import { createRedisShelf } from '../registry/redis-store.ts';
+import { createRedisStore } from '../registry/redis-store.ts';
 import { createSharedManifestStore } from '../registry/shared-manifest-store.ts';
 import { keepingSmallBlobs } from '../registry/small-blobs.ts';
 import { createUpstreamBudgets, type UpstreamLimits } from '../registry/upstream-budget.ts';
-import { budgetedCatalogue, budgetedSource } from '../sources/budgeted.ts';
-import { createBriefCatalogue } from '../sources/cached-catalogue.ts';
-import { punctualCatalogue, punctualSource } from '../sources/deadline.ts';
+import { budgetedInspector, budgetedSource } from '../sources/budgeted.ts';
+import { createCachedInspector } from '../sources/cached-catalogue.ts';
+import { inspectorWithDeadline, sourceWithDeadline } from '../sources/deadline.ts';
 import { rememberingDocuments } from '../sources/documents.ts';
 import type { ConnectedEngine } from '../sources/engine/connect.ts';
-import type { ImageCatalogue } from '../sources/image-catalogue.ts';
+import type { ImageInspector } from '../sources/image-catalogue.ts';
 import type { ImageSource } from '../sources/image-source.ts';
-import { createRegistryCatalogue } from '../sources/registry/catalogue.ts';
+import { createRegistryInspector } from '../sources/registry/catalogue.ts';
 import { createInlineMemory, inlineLimitFor } from '../sources/registry/inline-memory.ts';
 import { createRegistrySource } from '../sources/registry/source.ts';
 import { createImageSignatures } from '../sources/signatures/image-signatures.ts';
-import { suggestingCatalogue, suggestingSource } from '../sources/tag-suggestions.ts';
+import { suggestingInspector, suggestingSource } from '../sources/tag-suggestions.ts';
 import type { Check, ReadinessCheck } from '../telemetry/readiness.ts';
 import type { TrustPolicy } from '../trust/trust-policy.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
@@ -78,7 +78,7 @@ export interface ImageAccess {
 export interface Images {
   readonly source: ImageSource;
   /** Caches its answers briefly. */
-  readonly catalogue: ImageCatalogue;
+  readonly catalogue: ImageInspector;
   /** Whether they can be had: the folder of the cache, and the engine. */
   readonly checks: Readonly<Record<string, Check>>;
   /** Ends every fetch; what came stays in the cache to be gone on with. */
@@ -140,7 +140,7 @@ export async function openImages(
       : createCachingClient({
           ...{ client: upstream.client, blobs, staleIfError, tagTtl, now: Date.now },
           ...rememberedBy(
-            keepingManifests(createDiskShelf(cacheDir, blobs.storage.reserve), caches),
+            keepingManifests(createDiskStore(cacheDir, blobs.storage.reserve), caches),
             config,
             redis,
           ),
@@ -154,11 +154,11 @@ export async function openImages(
   });
   const inline = createInlineMemory(caches, inlineLimitFor(memory));
   const common = { client, defaultPlatform, maxSize, signatures, inline, documents };
-  const registries = punctualCatalogue(budgetedCatalogue(createRegistryCatalogue(common), budgets));
+  const registries = inspectorWithDeadline(budgetedInspector(createRegistryInspector(common), budgets));
   const { source, catalogue, check } =
     config.source === 'registry'
       ? {
-          source: punctualSource(
+          source: sourceWithDeadline(
             budgetedSource(createRegistrySource({ ...common, caches, now: uptime }), budgets),
           ),
           catalogue: registries,
@@ -166,10 +166,10 @@ export async function openImages(
           check: () => ({ isReady: true, details: { kind: 'registry' } }),
         }
       : await startEngine(config, environment, { credentials, guard, insecure, blobs, maxSize, registries });
-  const brief = createBriefCatalogue({ catalogue, now: uptime, caches });
+  const brief = createCachedInspector({ catalogue, now: uptime, caches });
   return {
     source: suggestingSource(source, brief.tags),
-    catalogue: suggestingCatalogue(brief),
+    catalogue: suggestingInspector(brief),
     checks: { source: check, ...(blobs && { cache: () => checkFolder(cacheDir) }) },
     async close() {
       await blobs?.close();
@@ -182,16 +182,16 @@ export async function openImages(
  * What manifests and tags are remembered by: what processes of one machine have on its disk, and what replicas share.
  */
 function rememberedBy(
-  disk: Shelf,
+  disk: KeyValueStore,
   { cacheDir, staleIfError, tagTtl }: Config,
   redis: Redis | undefined,
 ): Pick<CachingClientOptions, 'manifests' | 'turns'> {
   const own = createManifestStore(disk);
-  if (redis === undefined) return { manifests: own, turns: createFileTurns(cacheDir, uptime) };
-  const shared = createManifestStore(createRedisShelf(redis, Math.max(staleIfError, tagTtl, LEAST_TAG_MS)));
+  if (redis === undefined) return { manifests: own, turns: createFolderLocks(cacheDir, uptime) };
+  const shared = createManifestStore(createRedisStore(redis, Math.max(staleIfError, tagTtl, LEAST_TAG_MS)));
   return {
     manifests: createSharedManifestStore(own, shared),
-    turns: createRedisTurns(redis, uptime),
+    turns: createRedisLocks(redis, uptime),
   };
 }
 
@@ -214,7 +214,7 @@ interface EngineParts {
   readonly insecure: ReadonlySet<string>;
   readonly blobs: BlobCache | undefined;
   readonly maxSize: number;
-  readonly registries: ImageCatalogue;
+  readonly registries: ImageInspector;
 }
 
 /** Loaded only where it is wanted: who takes images from registries has no use for a client of the engine. */

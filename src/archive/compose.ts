@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CatalogueError, type ErrorCode } from '../errors.ts';
+import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { DirectStream, relay } from '../util/streams.ts';
@@ -66,7 +66,7 @@ export function composeArchive(
     for (const [rank, { content, begin }] of upcoming.entries()) if (isAllowed(rank, content)) begin();
   };
   const refuse = (error: unknown): void => {
-    if (error instanceof CatalogueError && FINAL.has(error.code)) archive.destroy(error);
+    if (error instanceof ServiceError && FINAL.has(error.code)) archive.destroy(error);
   };
   const blobsAhead = (index: number, ended: AbortSignal): typeof upcoming => {
     const from = sent;
@@ -154,6 +154,6 @@ function isWholeBlob(piece: Piece): piece is Piece & { readonly content: Descrip
   return !(content instanceof Uint8Array) && range.start === 0 && range.end === content.size;
 }
 
-function wrongLength({ digest }: Descriptor): CatalogueError {
-  return new CatalogueError('content-mismatch', `The blob ${digest} is not as long as the manifest says.`);
+function wrongLength({ digest }: Descriptor): ServiceError {
+  return new ServiceError('content-mismatch', `The blob ${digest} is not as long as the manifest says.`);
 }

@@ -4,7 +4,7 @@ import type { ArchiveFormat } from './entries.ts';
 import type { Entry } from './layout.ts';
 
 /** What the receiver of an archive has already. */
-export interface Holdings {
+export interface KnownLayers {
   /** The layers of each image that is there, from the base upwards. */
   readonly images: readonly (readonly Digest[])[];
   /** Layers that were named one by one. */
@@ -12,13 +12,13 @@ export interface Holdings {
 }
 
 /** The layers that the receiver of an archive claims to have, and those that its claims prove. */
-export interface Claims extends Holdings {
+export interface Claims extends KnownLayers {
   /**
    * Layers named by the digests of manifests or of layers in their stored compression. A tag can move, and neither a
    * diff ID nor an index says in which compression the receiver has a layer. Content stores such as containerd's need
    * exactly that.
    */
-  readonly proven: Holdings;
+  readonly proven: KnownLayers;
 }
 
 /**
@@ -47,7 +47,7 @@ export function assumedLayers(
  */
 export function spareLayers(
   images: readonly (readonly Descriptor[])[],
-  have: Holdings,
+  have: KnownLayers,
   format: ArchiveFormat,
 ): Descriptor[] {
   const spare = new Map<Digest, Descriptor>();
@@ -72,12 +72,12 @@ export function withoutLayers(entries: readonly Entry[], layers: readonly Descri
 
 type IsHeld = (layer: Descriptor, at: number) => boolean;
 
-function heldAnywhere({ images, layers }: Holdings): IsHeld {
+function heldAnywhere({ images, layers }: KnownLayers): IsHeld {
   const all = new Set([...layers, ...images.flat()]);
   return ({ digest }) => all.has(digest);
 }
 
-function heldChain(chain: readonly Descriptor[], { images, layers }: Holdings): IsHeld {
+function heldChain(chain: readonly Descriptor[], { images, layers }: KnownLayers): IsHeld {
   const isNamed = (digest: Digest): boolean => layers.has(digest);
   const depths = images.map((held) => depth(chain, (digest, at) => held[at] === digest));
   const deepest = Math.max(depth(chain, isNamed), ...depths);

@@ -1,4 +1,4 @@
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { type Digest, splitDigest } from '../oci/digest.ts';
 import { MEDIA_TYPES } from '../oci/manifest.ts';
@@ -48,7 +48,7 @@ export interface ArchiveTree {
 /**
  * Lists the files of an archive: metadata first, so that a reader learns at once what is coming, then each blob once.
  *
- * @throws CatalogueError `content-mismatch` where two descriptors disagree on the size of one blob
+ * @throws ServiceError `content-mismatch` where two descriptors disagree on the size of one blob
  * @see https://github.com/opencontainers/image-spec/blob/main/image-layout.md
  * @see https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format
  */
@@ -61,7 +61,7 @@ export function archiveEntries(images: readonly ArchiveImage[], format: ArchiveF
   ];
 }
 
-/** Lists the files of an OCI image layout of whole trees. @throws CatalogueError as {@link archiveEntries} does */
+/** Lists the files of an OCI image layout of whole trees. @throws ServiceError as {@link archiveEntries} does */
 export function treeEntries(trees: readonly ArchiveTree[]): Entry[] {
   return [...layoutEntries(trees), ...blobEntries(trees)];
 }
@@ -150,7 +150,7 @@ function blobEntries(trees: readonly ArchiveTree[]): Entry[] {
   const sizes = new Map<Digest, number>();
   const add = ({ digest, size }: Descriptor, content: Entry['content']): void => {
     if (sizes.has(digest) && sizes.get(digest) !== size) {
-      throw new CatalogueError('content-mismatch', `The registry states two sizes for the blob ${digest}.`);
+      throw new ServiceError('content-mismatch', `The registry states two sizes for the blob ${digest}.`);
     }
     sizes.set(digest, size);
     if (!entries.has(digest)) entries.set(digest, { path: blobPath(digest), content });

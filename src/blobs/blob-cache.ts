@@ -10,11 +10,11 @@ import type { MemoryCaches } from '../util/memory-caches.ts';
 import { relay } from '../util/streams.ts';
 import { BlobFetch } from './blob-fetch.ts';
 import { openBlobFiles } from './blob-files.ts';
-import { createReaderPaces, type ReaderPaces } from './chunk-size.ts';
-import { createRoom, type Room } from './disk-quota.ts';
+import { type AdaptiveChunkSizes, createAdaptiveChunkSizes } from './chunk-size.ts';
+import { createDiskQuota, type DiskQuota } from './disk-quota.ts';
 import { FileStream, type GrowingFile, StorageFailure } from './growing-file.ts';
-import { createInUse } from './pins.ts';
-import { verifiedParts } from './verified-reader.ts';
+import { createPins } from './pins.ts';
+import { verifiedReader } from './verified-reader.ts';
 
 /**
  * Keeps blobs on the disk, verified, by their digests: each is fetched once from a registry, for whoever asks, from
@@ -34,10 +34,10 @@ export interface BlobCache {
 }
 
 /** The folder of the cache with its limit, for whoever keeps files there. */
-export interface Storage extends Room {
+export interface Storage extends DiskQuota {
   readonly folder: string;
   readonly buffers: BufferPool;
-  readonly paces: ReaderPaces;
+  readonly paces: AdaptiveChunkSizes;
   /** Keeps a file from eviction until what comes back is called. */
   hold(path: string): () => void;
 }
@@ -78,12 +78,12 @@ export async function openBlobCache({
   const files = await openBlobFiles({ folder, onDamage: log.damaged });
   const buffers = createBufferPool(BUFFERS_KEPT);
   caches?.list({ name: 'file-buffers', limit: BUFFERS_KEPT, bytes: buffers.kept, clear: buffers.clear });
-  const paces = createReaderPaces();
+  const paces = createAdaptiveChunkSizes();
   // By digest, size and supplier: what a wrong descriptor asks for is another thing, and so is what a stranger sends.
   const fetches = new Map<string, BlobFetch>();
   const busy = new Map<string, number>();
-  const inUse = createInUse();
-  const room = createRoom({ files, limit, isInUse: inUse.has });
+  const inUse = createPins();
+  const room = createDiskQuota({ files, limit, isInUse: inUse.has });
 
   const begin = (blob: Descriptor, source: BlobReader, registry: string): BlobFetch => {
     add(busy, registry, 1);
@@ -196,7 +196,7 @@ export async function openBlobCache({
       const isWhole = range.start === 0 && range.end === blob.size;
       if (isWhole) yield withoutStart(await source.read(blob, undefined, ended), position);
       else {
-        const rest = guarded ? verifiedParts(source) : source;
+        const rest = guarded ? verifiedReader(source) : source;
         yield await rest.read(blob, { start: position, end: range.end }, ended);
       }
     };

@@ -4,7 +4,7 @@ import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CatalogueError, type ErrorCode } from '../errors.ts';
+import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
@@ -12,7 +12,7 @@ import type { BufferPool } from '../util/buffer-pool.ts';
 import { send } from '../util/streams.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { type BlobFiles, isSealed, isUsable, lockOf, openExisting, roomFor, wantedOf } from './blob-files.ts';
-import type { Room } from './disk-quota.ts';
+import type { DiskQuota } from './disk-quota.ts';
 import { FileAppender } from './file-appender.ts';
 import { tryLock } from './file-lock.ts';
 import { type GrowingFile, StorageFailure } from './growing-file.ts';
@@ -22,7 +22,7 @@ export interface FetchOptions {
   /** Who sends it: its fetches, of all processes, are one. */
   readonly supplier: string;
   readonly files: BlobFiles;
-  readonly room: Room;
+  readonly room: DiskQuota;
   readonly buffers: BufferPool;
   readonly source: BlobReader;
   /** Maximum bytes that the fetch may be ahead of its furthest reader. */
@@ -123,7 +123,7 @@ export class BlobFetch implements GrowingFile {
    * the furthest one.
    *
    * @returns a function that removes the reader
-   * @throws StorageFailure if the file cannot be used; CatalogueError if the fetch fails
+   * @throws StorageFailure if the file cannot be used; ServiceError if the fetch fails
    */
   async join(demand: Demand, signal: AbortSignal): Promise<() => void> {
     this.#demands.add(demand);
@@ -321,7 +321,7 @@ export class BlobFetch implements GrowingFile {
         await this.#untilWanted();
       }
       if (hash !== undefined && finishDigest(hash, blob.digest) !== blob.digest) {
-        throw new CatalogueError('content-mismatch', `What came for ${blob.digest} has another digest.`);
+        throw new ServiceError('content-mismatch', `What came for ${blob.digest} has another digest.`);
       }
       this.#finish();
       await files.commit(blob, supplier, file);
@@ -456,8 +456,8 @@ export class BlobFetch implements GrowingFile {
     return now && now.ino === (await this.file.stat()).ino;
   }
 
-  #beganAnew(): CatalogueError {
-    return new CatalogueError('content-mismatch', `The fetch of ${this.#options.blob.digest} has restarted.`);
+  #beganAnew(): ServiceError {
+    return new ServiceError('content-mismatch', `The fetch of ${this.#options.blob.digest} has restarted.`);
   }
 
   #advance(position: number): void {
@@ -474,12 +474,12 @@ export class BlobFetch implements GrowingFile {
   /** Whether what came is right as far as it goes. */
   #isWorthGoingOn(error: unknown): boolean {
     if (this.#abandoned.signal.aborted) return true;
-    return error instanceof CatalogueError && !WRONG.has(error.code);
+    return error instanceof ServiceError && !WRONG.has(error.code);
   }
 
   #explain(error: unknown): Error {
     if (this.#abandoned.signal.aborted) return this.#abandoned.signal.reason as Error;
-    if (error instanceof CatalogueError || error instanceof StorageFailure) return error;
+    if (error instanceof ServiceError || error instanceof StorageFailure) return error;
     return new StorageFailure('The cache cannot be written', { cause: error });
   }
 

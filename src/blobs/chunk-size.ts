@@ -1,7 +1,7 @@
 import type { Writable } from 'node:stream';
 
 /** How much to give a reader at a time, by how fast it takes it. */
-export interface ReaderPace {
+export interface AdaptiveChunkSize {
   /** Bytes. */
   chunkSize(): number;
   /** Counts bytes that it got. */
@@ -9,9 +9,9 @@ export interface ReaderPace {
 }
 
 /** The paces of readers. */
-export interface ReaderPaces {
+export interface AdaptiveChunkSizes {
   /** A reader begins, which is known by its sink for as long as that is there; it is one of all until `end` is called. */
-  begin(sink: Writable): { readonly pace: ReaderPace; readonly end: () => void };
+  begin(sink: Writable): { readonly pace: AdaptiveChunkSize; readonly end: () => void };
 }
 
 const SMALLEST_CHUNK = 16 * 1024;
@@ -30,12 +30,12 @@ const CHUNK_MS = 30;
 const WINDOW_MS = 1000;
 const WINDOW_BYTES = 8 * 1024 * 1024;
 
-export function createReaderPaces(): ReaderPaces {
-  const paces = new WeakMap<Writable, ReaderPace>();
+export function createAdaptiveChunkSizes(): AdaptiveChunkSizes {
+  const paces = new WeakMap<Writable, AdaptiveChunkSize>();
   let readers = 0;
   return {
     begin(sink) {
-      const pace = paces.get(sink) ?? createReaderPace(() => readers);
+      const pace = paces.get(sink) ?? createAdaptiveChunkSize(() => readers);
       paces.set(sink, pace);
       readers += 1;
       const end = (): void => {
@@ -50,10 +50,10 @@ export function createReaderPaces(): ReaderPaces {
  * @param readers how many there are
  * @param now milliseconds since some fixed moment
  */
-export function createReaderPace(
+export function createAdaptiveChunkSize(
   readers: () => number = () => 1,
   now: () => number = () => performance.now(),
-): ReaderPace {
+): AdaptiveChunkSize {
   let wanted: number | undefined;
   let windowStart = now();
   let taken = 0;

@@ -2,11 +2,11 @@ import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type BlobFiles, isMissing, lockOf, roomFor } from './blob-files.ts';
-import { readTally, type Tally, writeTally } from './disk-usage.ts';
+import { type DiskUsage, readDiskUsage, writeDiskUsage } from './disk-usage.ts';
 import { type FileLock, tryLock } from './file-lock.ts';
 
 /** Keeps the cache within its bytes: the least recently used go first. */
-export interface Room {
+export interface DiskQuota {
   /**
    * Makes room for so many more bytes; false where there can be none. All processes that share the folder share its
    * room, and get it one after the other.
@@ -17,7 +17,7 @@ export interface Room {
   reserve(bytes: number, occupy: () => Promise<void>, promised?: number): Promise<boolean>;
 }
 
-export interface RoomOptions {
+export interface DiskQuotaOptions {
   readonly files: BlobFiles;
   /** Bytes. */
   readonly limit: number;
@@ -36,7 +36,7 @@ interface Held {
 /** Eviction goes on to here, so that it doesn't run for every blob. */
 export const LOW_WATER = 0.9;
 /** Other processes share the folder: what they read was touched not longer ago than this. */
-export const IN_USE_ELSEWHERE_MS = 30_000;
+export const PINNED_ELSEWHERE_MS = 30_000;
 /** How long a count of the files stands; meanwhile, what is reserved is added to it, and small files are not. */
 const COUNT_STANDS_MS = 10 * 60_000;
 /** Of the free bytes of the disk, so that the cache never takes the last of them. */
@@ -46,7 +46,7 @@ const [LOCK, TALLY] = ['room.lock', 'room.tally'] as const;
 /** How often a lock that another process has is tried. */
 const POLL_MS = 5;
 
-export function createRoom({ files: { folder }, limit, isInUse }: RoomOptions): Room {
+export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuotaOptions): DiskQuota {
   const incoming = join(folder, 'incoming');
   const tallyPath = join(folder, TALLY);
   let turn: Promise<unknown> = Promise.resolve();
@@ -62,14 +62,14 @@ export function createRoom({ files: { folder }, limit, isInUse }: RoomOptions): 
     }
   };
   /** On a full disk it may be lost: then the files are counted the next time. */
-  const write = (tally: Tally): Promise<void> => writeTally(tallyPath, tally).catch(() => {});
+  const write = (tally: DiskUsage): Promise<void> => writeDiskUsage(tallyPath, tally).catch(() => {});
 
   const reserveAlone = async (
     bytes: number,
     occupy: () => Promise<void>,
     promised: number,
   ): Promise<boolean> => {
-    let tally = await readTally(tallyPath);
+    let tally = await readDiskUsage(tallyPath);
     let free = await freeBytes(folder);
     if (tally === undefined || tally.bytes + bytes > limit || bytes > free) {
       tally = { bytes: await makeRoom(bytes, free), counted: Date.now() };
@@ -97,7 +97,7 @@ export function createRoom({ files: { folder }, limit, isInUse }: RoomOptions): 
     return total;
   };
 
-  const isIdle = ({ path, used }: Held): boolean => used < Date.now() - IN_USE_ELSEWHERE_MS && !isInUse(path);
+  const isIdle = ({ path, used }: Held): boolean => used < Date.now() - PINNED_ELSEWHERE_MS && !isInUse(path);
 
   const evict = async (file: Held): Promise<boolean> => {
     if (!isIdle(file)) return false;
@@ -116,13 +116,13 @@ export function createRoom({ files: { folder }, limit, isInUse }: RoomOptions): 
   };
 
   /** Counts while downloads go on, for files whose bytes were never reserved, or never came. */
-  const countAgain = (before: Tally): void => {
+  const countAgain = (before: DiskUsage): void => {
     if (isCounting) return;
     isCounting = true;
     const count = async (): Promise<void> => {
       const bytes = sumOf(await list(folder));
       await alone(async () => {
-        const tally = await readTally(tallyPath);
+        const tally = await readDiskUsage(tallyPath);
         // What another process has found out meanwhile is as good.
         if (tally?.counted !== before.counted) return;
         await write({ bytes: tally.bytes + bytes - before.bytes, counted: Date.now() });

@@ -4,7 +4,7 @@ import { addAbortSignal, type Writable } from 'node:stream';
 import type { ByteRange } from '../oci/descriptor.ts';
 import type { BufferPool } from '../util/buffer-pool.ts';
 import { DirectStream } from '../util/streams.ts';
-import { createReaderPace, type ReaderPace, type ReaderPaces } from './chunk-size.ts';
+import { type AdaptiveChunkSize, type AdaptiveChunkSizes, createAdaptiveChunkSize } from './chunk-size.ts';
 
 /** The disk, not the registry, is why a blob cannot be kept: what is missing can still come from the registry. */
 export class StorageFailure extends Error {
@@ -24,7 +24,7 @@ export interface GrowingFile {
 
 /** Who takes the chunks of a stream. */
 interface Consumer {
-  readonly pace: ReaderPace;
+  readonly pace: AdaptiveChunkSize;
   /** A buffer to read into, which comes back by `deliver`. */
   take(size: number): Buffer;
   deliver(chunk: Buffer, buffer: Buffer): void;
@@ -35,7 +35,7 @@ export interface FileStreamOptions {
   readonly source: GrowingFile;
   readonly range: ByteRange;
   readonly buffers: BufferPool;
-  readonly paces: ReaderPaces;
+  readonly paces: AdaptiveChunkSizes;
   readonly signal: AbortSignal;
   /** Called with each new position. */
   readonly onMove?: ((position: number) => void) | undefined;
@@ -55,7 +55,7 @@ export class FileStream extends DirectStream {
   readonly #onMove: ((position: number) => void) | undefined;
   readonly #onClose: () => void;
   readonly #buffers: BufferPool;
-  readonly #paces: ReaderPaces;
+  readonly #paces: AdaptiveChunkSizes;
   readonly #reader: Consumer;
   #takeBack: (() => void) | undefined;
   #isReading = false;
@@ -70,7 +70,7 @@ export class FileStream extends DirectStream {
     this.#buffers = buffers;
     this.#paces = paces;
     this.#reader = {
-      pace: createReaderPace(),
+      pace: createAdaptiveChunkSize(),
       // Whoever reads it keeps it.
       take: Buffer.allocUnsafeSlow,
       deliver: (chunk) => this.push(chunk),

@@ -1,5 +1,5 @@
 /** What this process reads or writes at the moment; other processes see it by its access time. */
-export interface InUse {
+export interface Pins {
   has(path: string): boolean;
   /**
    * Keeps a file from eviction until what comes back is called.
@@ -14,10 +14,10 @@ interface Hold {
   touch: (() => Promise<void>) | undefined;
 }
 
-/** How often access times are set: they count for {@link IN_USE_ELSEWHERE_MS}. */
+/** How often access times are set: they count for {@link PINNED_ELSEWHERE_MS}. */
 const TOUCH_MS = 10_000;
 
-export function createInUse(): InUse {
+export function createPins(): Pins {
   const holds = new Map<string, Hold>();
   let timer: NodeJS.Timeout | undefined;
 

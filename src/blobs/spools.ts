@@ -4,7 +4,7 @@ import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import type { ByteRange } from '../oci/descriptor.ts';
 import { relay } from '../util/streams.ts';
 import type { Storage } from './blob-cache.ts';
@@ -21,7 +21,7 @@ export interface Spool {
   readonly etag: string;
   /** Keeps it from eviction until the signal aborts. */
   hold(signal: AbortSignal): void;
-  /** Streams the file or a range of it; fails with CatalogueError `engine-failed` where somebody has removed it. */
+  /** Streams the file or a range of it; fails with ServiceError `engine-failed` where somebody has removed it. */
   read(range: ByteRange | undefined, signal: AbortSignal): Readable;
 }
 
@@ -50,7 +50,7 @@ export interface Spools {
   /**
    * Makes a file of a stream.
    *
-   * @throws StorageFailure where the disk has no room; CatalogueError `image-too-large`; what the stream fails with
+   * @throws StorageFailure where the disk has no room; ServiceError `image-too-large`; what the stream fails with
    */
   fill(request: SpoolRequest, source: Readable, signal: AbortSignal): Promise<Spool>;
 }
@@ -161,16 +161,16 @@ export async function openSpools(storage: Storage): Promise<Spools> {
 }
 
 /** The error of an archive that is larger than the operator lets through. */
-export function tooLarge(maxSize: number): CatalogueError {
-  return new CatalogueError(
+export function tooLarge(maxSize: number): ServiceError {
+  return new ServiceError(
     'image-too-large',
     `The archive has more than ${maxSize} bytes, which this service does not send.`,
   );
 }
 
-function wentAway(cause: unknown): CatalogueError {
+function wentAway(cause: unknown): ServiceError {
   const message = 'What the engine had saved went away before it could be sent; ask again.';
-  return new CatalogueError('engine-failed', message, { cause });
+  return new ServiceError('engine-failed', message, { cause });
 }
 
 function readFile(storage: Storage, path: string, range: ByteRange, signal: AbortSignal): Readable {

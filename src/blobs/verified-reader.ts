@@ -9,7 +9,7 @@ import { streamFrom } from '../util/streams.ts';
  * part of one is given away once the whole is there; elsewhere the whole is read for it, and the last bytes of the part
  * stay back until the digest is right, so that what is wrong never looks complete.
  */
-export function verifiedParts(reader: BlobReader): BlobReader {
+export function verifiedReader(reader: BlobReader): BlobReader {
   return {
     ...reader,
     async read(blob, range = { start: 0, end: blob.size }, signal, onFetched) {

@@ -1,4 +1,4 @@
-import type { CatalogueError, ErrorCode } from '../errors.ts';
+import type { ErrorCode, ServiceError } from '../errors.ts';
 
 const WAIT = 'Try again later.';
 const ENGINE = 'Check that the Docker engine is running and that you can use it: docker version.';
@@ -41,7 +41,7 @@ const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
 };
 
 /** Says what to do about an error, in terms of the command line: flags, `docker login`, and the time to wait. */
-export function commandHelp({ code, help, retryAfter }: CatalogueError): string {
+export function commandHelp({ code, help, retryAfter }: ServiceError): string {
   const advice = COMMAND_HELP[code] ?? help;
   if (retryAfter === undefined) return advice;
   const waiting = `Wait for ${waitingTime(retryAfter)} and try again.`;

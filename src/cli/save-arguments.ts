@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { ConfigError } from '../config/loader.ts';
 import { flagName, SCHEMA } from '../config/schema.ts';
 import { type ArchiveQuery, parseArchiveQuery, type Spelling } from '../download/query.ts';
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 
 /** `dockerproxy save IMAGE… [-o FILE]`, parsed. */
 export interface SaveArguments {
@@ -89,7 +89,7 @@ function queryOf(images: string[], have: string[], own: ReadonlyMap<string, stri
       FLAGS,
     );
   } catch (error) {
-    if (!(error instanceof CatalogueError)) throw error;
+    if (!(error instanceof ServiceError)) throw error;
     throw new ConfigError([error.message]);
   }
 }

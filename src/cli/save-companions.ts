@@ -22,7 +22,7 @@ export interface Publication {
 }
 
 /** Writes the sidecar files of an archive: checksums and a metalink. */
-export interface Companions {
+export interface SidecarFiles {
   /** Wraps the target of a file, so that its bytes are hashed as they are written. */
   hashing(file: SavedFile, target: Target): Target;
   /** Writes the sidecar files, named after the archive or after all its parts. */
@@ -41,11 +41,11 @@ export function requirePublication(
     throw new CommandError('A metalink says where the file is: name the services with --replicas.');
 }
 
-export function createCompanions(
+export function createSidecarFiles(
   query: ArchiveQuery,
   archive: Archive | LiveArchive,
   { replicas, generator }: Publication,
-): Companions {
+): SidecarFiles {
   const lines: string[] = [];
   const files: MetalinkFile[] = [];
   return {

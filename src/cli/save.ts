@@ -7,7 +7,7 @@ import { archivePart } from '../download/archive-part.ts';
 import type { ArchiveQuery } from '../download/query.ts';
 import { cutArchive, unknownLength } from '../download/selection.ts';
 import { tagCommands } from '../download/tag-commands.ts';
-import { archiveNotices } from '../download/warnings.ts';
+import { archiveWarnings } from '../download/warnings.ts';
 import { createGuard, type Guard } from '../net/guard.ts';
 import type { Reference } from '../oci/reference.ts';
 import { registryOrigin } from '../oci/registry-host.ts';
@@ -16,7 +16,7 @@ import { send } from '../util/streams.ts';
 import { CommandError } from './command-error.ts';
 import { formatBytes, progressLine } from './progress-line.ts';
 import { FLAGS, type SaveArguments } from './save-arguments.ts';
-import { createCompanions, type Publication, requirePublication } from './save-companions.ts';
+import { createSidecarFiles, type Publication, requirePublication } from './save-companions.ts';
 import { fillFiles, findPlace, openTarget, type SavedFile } from './save-target.ts';
 
 /** Where a command writes to. */
@@ -45,7 +45,7 @@ export function guardFor(references: readonly Reference[], config: Config): Guar
  * Writes an archive to a file, to parts of it, or to stdout, and its checksum or metalink beside it. A file gets its
  * name when it is complete; a save that was broken off goes on from the cache.
  *
- * @throws CatalogueError why there is no such archive; CommandError why it cannot be written
+ * @throws ServiceError why there is no such archive; CommandError why it cannot be written
  */
 export async function save(
   { query, output }: Omit<SaveArguments, 'settings'>,
@@ -59,11 +59,11 @@ export async function save(
   const opened = await source.open(query, signal);
   const { archive, parts } = chooseFiles(opened, query);
   const place = await findPlace(output, archive.filename);
-  for (const notice of archiveNotices(archive)) terminal.stderr.write(`Note: ${notice}\n`);
+  for (const notice of archiveWarnings(archive)) terminal.stderr.write(`Note: ${notice}\n`);
   const stream = archive.size === undefined ? await archive.start(signal) : archive.read(undefined, signal);
   const meter = showProgress(archive, terminal.stderr);
   const isHashed = query.checksum || query.metalink;
-  const companions = createCompanions(query, opened, publication);
+  const companions = createSidecarFiles(query, opened, publication);
   const files = filesOf(place.name, archive, parts);
   const sink = fillFiles(files, async (file) => {
     const target = await openTarget({ ...place, name: file.name }, terminal.stdout);

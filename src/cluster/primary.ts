@@ -15,7 +15,7 @@ import { createMetricsSum } from '../telemetry/metrics-sum.ts';
 import { createWorkerMetrics } from '../telemetry/worker-metrics.ts';
 import type { Certificate } from '../tls/certificate.ts';
 import type { WorkerProcess } from './peers.ts';
-import { createCrew } from './worker-pool.ts';
+import { createWorkerPool } from './worker-pool.ts';
 
 export interface PrimaryOptions {
   /** How many processes serve. */
@@ -65,8 +65,8 @@ export async function createPrimary(
     ...(redis && { isRedisConnected: () => redis.isConnected }),
   });
   const sum = createMetricsSum();
-  const workerMetrics = createWorkerMetrics(() => crew.serving());
-  const crew = createCrew({
+  const workerMetrics = createWorkerMetrics(() => pool.serving());
+  const pool = createWorkerPool({
     ...{ size: workers, fork, logger, uptime: () => performance.now() },
     part: () => ({
       type: 'prepare',
@@ -80,10 +80,10 @@ export async function createPrimary(
     {
       contentType: own.contentType,
       text: async () => {
-        await crew.measure();
+        await pool.measure();
         const here = [await own.snapshot(), await workerMetrics.snapshot()];
         // At one moment: who ends between this and that would count twice, or not at all.
-        return sum.text([...here, ...crew.snapshots()]);
+        return sum.text([...here, ...pool.snapshots()]);
       },
     },
     logger,
@@ -92,33 +92,33 @@ export async function createPrimary(
   return {
     async listen() {
       await listenForMetrics(metricsServer, config, sockets.metrics);
-      const { url, lines } = await crew.start();
+      const { url, lines } = await pool.start();
       logger.info(`${workers} workers serve`);
       for (const line of lines) logger.info(line);
       provider.start((next) => {
         certificate = withTicketKeys(next);
-        crew.tell({ type: 'certificate', certificate });
+        pool.tell({ type: 'certificate', certificate });
       });
       return url;
     },
-    isServing: () => crew.serving() > 0,
+    isServing: () => pool.serving() > 0,
     reload(loaded) {
       const { config: fresh, needRestart } = reloadConfig(current, loaded);
       readLists(fresh);
       readTrustRules(fresh);
       current = fresh;
       logger.level = fresh.logLevel;
-      crew.tell({ type: 'reload' });
+      pool.tell({ type: 'reload' });
       return needRestart;
     },
     reloadCertificate: () => provider.reload(),
     async close() {
-      const [endedWell] = await Promise.all([crew.stop(config.drain + GRACE_MS), provider.close()]);
+      const [endedWell] = await Promise.all([pool.stop(config.drain + GRACE_MS), provider.close()]);
       await metricsServer.close();
       await redis?.close();
       if (!endedWell) throw new Error('Not all workers have ended well');
     },
-    kill: () => crew.kill(),
+    kill: () => pool.kill(),
   };
 }
 

@@ -8,7 +8,7 @@ const LONGEST_PAUSE_MS = 30_000;
  *
  * @param shortLives in a row
  */
-export function pauseBefore(shortLives: number): number {
+export function restartDelay(shortLives: number): number {
   if (shortLives <= 1) return 0;
   return Math.min(FIRST_PAUSE_MS * 2 ** (shortLives - 2), LONGEST_PAUSE_MS);
 }

@@ -2,10 +2,10 @@ import type { Logger } from 'pino';
 import type { MetricsSnapshot } from '../telemetry/metrics.ts';
 import type { StartFailure, ToPrimary, ToWorker } from './messages.ts';
 import type { WorkerProcess } from './peers.ts';
-import { pauseBefore } from './restart-delay.ts';
+import { restartDelay } from './restart-delay.ts';
 
 /** The workers of a service, each replaced when it ends. */
-export interface Crew {
+export interface WorkerPool {
   /**
    * Starts them, and settles once all serve.
    *
@@ -37,7 +37,7 @@ export interface Listening {
   readonly lines: readonly string[];
 }
 
-export interface CrewOptions {
+export interface WorkerPoolOptions {
   readonly size: number;
   /** Starts a worker. Throws if the system cannot start a process at the moment. */
   readonly fork: () => WorkerProcess;
@@ -79,7 +79,7 @@ interface Member {
   onMeasured: (() => void)[];
 }
 
-/** A place in the crew, which one worker after the other takes. */
+/** A place in the pool, which one worker after the other takes. */
 interface Slot {
   /** Lives in a row that were over at once. */
   shortLives: number;
@@ -94,7 +94,7 @@ const MEASURE_PATIENCE_MS = 1_000;
 /** Milliseconds. Who dies sooner may do it again at once. */
 const SHORT_LIFE_MS = 10_000;
 
-export function createCrew(options: CrewOptions): Crew {
+export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
   const { size, fork, part, answer, onLost, onEnd, uptime, logger } = options;
   const members = new Set<Member>();
   const replacements = new Set<NodeJS.Timeout>();
@@ -154,7 +154,7 @@ export function createCrew(options: CrewOptions): Crew {
     const timer = setTimeout(() => {
       replacements.delete(timer);
       begin(slot);
-    }, pauseBefore(slot.shortLives));
+    }, restartDelay(slot.shortLives));
     replacements.add(timer);
   };
   const take = (member: Member, message: ToPrimary): void => {

@@ -2,7 +2,7 @@ import process from 'node:process';
 import { CommandError, ReaderGoneError } from '../cli/command-error.ts';
 import { commandHelp } from '../cli/command-help.ts';
 import { ConfigError } from '../config/loader.ts';
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 
 /** https://man.openbsd.org/sysexits: EX_CONFIG */
 export const EXIT_CONFIG = 78;
@@ -15,8 +15,8 @@ export function explain(error: unknown): void {
     const mistakes = error.mistakes.map((mistake) => `  ${mistake}\n`);
     process.stderr.write(`DockerProxy cannot start:\n${mistakes.join('')}`);
     process.exitCode = EXIT_CONFIG;
-  } else if (error instanceof CatalogueError || error instanceof CommandError) {
-    const help = error instanceof CatalogueError ? `${commandHelp(error)}\n` : '';
+  } else if (error instanceof ServiceError || error instanceof CommandError) {
+    const help = error instanceof ServiceError ? `${commandHelp(error)}\n` : '';
     process.stderr.write(`${error.message}\n${help}`);
     process.exitCode = 1;
   } else if (error instanceof ReaderGoneError) {

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { type NamePattern, parseNamePattern } from '../oci/name-pattern.ts';
 import { type Platform, parsePlatform } from '../oci/platform.ts';
 import { parseReference } from '../oci/reference.ts';
@@ -354,7 +354,7 @@ function parsed<T>(parse: () => T, rule: string): T {
   try {
     return parse();
   } catch (error) {
-    if (error instanceof CatalogueError) throw new Error(rule);
+    if (error instanceof ServiceError) throw new Error(rule);
     throw error;
   }
 }

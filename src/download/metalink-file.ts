@@ -1,5 +1,5 @@
 import { hashedAs, type Partition, partsFilename } from '../archive/parts.ts';
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import type { Archive } from '../sources/image-source.ts';
 import { archivePart } from './archive-part.ts';
 import { type FileAddresses, fileUrls } from './file-urls.ts';
@@ -20,7 +20,7 @@ export interface MetalinkOptions {
 /**
  * The metalink of an archive, of a part of it, or of all its parts.
  *
- * @throws CatalogueError `parameter-invalid` where it would have too many files
+ * @throws ServiceError `parameter-invalid` where it would have too many files
  */
 export function metalinkFile(
   query: ArchiveQuery,
@@ -77,13 +77,13 @@ function filesOf(
   if (asked.number !== undefined) return [part(asked.number)];
   if (parts.count <= MAX_FILES)
     return [part(1), ...Array.from({ length: parts.count - 1 }, (_, at) => part(at + 2))];
-  throw new CatalogueError(
+  throw new ServiceError(
     'parameter-invalid',
     `There would be ${parts.count} parts; a metalink has at most ${MAX_FILES}. Ask for larger parts, or for one of them with &part=1.`,
     { reason: `${parts.count} parts are too many` },
   );
 }
 
-function noHost(): CatalogueError {
-  return new CatalogueError('request-malformed', 'The Host header names no host that the file could be at.');
+function noHost(): ServiceError {
+  return new ServiceError('request-malformed', 'The Host header names no host that the file could be at.');
 }

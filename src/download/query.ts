@@ -1,6 +1,6 @@
 import type { ArchiveFormat } from '../archive/entries.ts';
 import type { DeltaBase } from '../archive/filename.ts';
-import { CatalogueError, quote } from '../errors.ts';
+import { quote, ServiceError } from '../errors.ts';
 import { parseDigest } from '../oci/digest.ts';
 import { formatPlatform, type Platform, type Platforms, parsePlatform } from '../oci/platform.ts';
 import { formatReference, parseReference, type Reference } from '../oci/reference.ts';
@@ -85,7 +85,7 @@ const PART_MIN = 2 ** 20;
  * Reads the query of `/dl?myimage=…`, or the equivalent options of a command.
  *
  * @param spelling how messages write the options
- * @throws CatalogueError a 400 that names the option
+ * @throws ServiceError a 400 that names the option
  */
 export function parseArchiveQuery(query: QueryString, spelling: Spelling = URL_SPELLING): ArchiveQuery {
   return parseImages(query, OPTIONS, spelling);
@@ -94,7 +94,7 @@ export function parseArchiveQuery(query: QueryString, spelling: Spelling = URL_S
 /**
  * Reads the query of `/dl/status?myimage=…`.
  *
- * @throws CatalogueError a 400 that names the parameter
+ * @throws ServiceError a 400 that names the parameter
  */
 export function parseStatusQuery(query: QueryString): ArchiveQuery {
   return parseImages(query, STATUS_OPTIONS, URL_SPELLING);
@@ -120,12 +120,12 @@ function parseImages(query: QueryString, known: readonly string[], spelling: Spe
  * and its query.
  *
  * @param file what stands behind `/dl/`, decoded
- * @throws CatalogueError a 400 that names what is wrong, or `route-not-found` where it ends in none of these
+ * @throws ServiceError a 400 that names what is wrong, or `route-not-found` where it ends in none of these
  */
 export function parseArchivePath(file: string, query: QueryString): ArchiveQuery {
   const [, image, ending] = /^(.*)\.tar(\.sha256|\.meta4)?$/s.exec(file) ?? [];
   if (image === undefined) {
-    throw new CatalogueError('route-not-found', `${quote(`/dl/${file}`)} does not end in .tar.`);
+    throw new ServiceError('route-not-found', `${quote(`/dl/${file}`)} does not end in .tar.`);
   }
   refuseUnknown(query, OPTIONS);
   return {
@@ -220,7 +220,7 @@ function partsOf(query: QueryString, spelling: Spelling): PartsQuery | undefined
 function refuseUnknown(query: QueryString, known: readonly string[]): void {
   const unknown = Object.keys(query).find((name) => !known.includes(name));
   if (unknown === undefined) return;
-  throw new CatalogueError(
+  throw new ServiceError(
     'parameter-unknown',
     `Unknown parameter ${quote(unknown)}. Supported: ${known.join(', ')}.`,
     { reason: `Unknown parameter ${quote(unknown)}` },
@@ -237,7 +237,7 @@ function eachOnce(references: readonly Reference[]): Reference[] {
   return [...new Map(references.map((reference) => [formatReference(reference), reference])).values()];
 }
 
-function invalid(message: string): CatalogueError {
+function invalid(message: string): ServiceError {
   // The first clause; a colon or a full stop within what the user wrote has no space behind it.
-  return new CatalogueError('parameter-invalid', message, { reason: message.replace(/[:;.](?:\s.*)?$/, '') });
+  return new ServiceError('parameter-invalid', message, { reason: message.replace(/[:;.](?:\s.*)?$/, '') });
 }

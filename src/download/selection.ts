@@ -1,5 +1,5 @@
 import { type Partition, partition } from '../archive/parts.ts';
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import type { Archive } from '../sources/image-source.ts';
 import { archivePart } from './archive-part.ts';
 import { type PartsQuery, type Spelling, URL_SPELLING } from './query.ts';
@@ -11,7 +11,7 @@ const MAX_PARTS = 9999;
  * Cuts an archive into the requested parts.
  *
  * @param size bytes of the archive
- * @throws CatalogueError `parameter-invalid` if there are too many parts, or if the requested part does not exist
+ * @throws ServiceError `parameter-invalid` if there are too many parts, or if the requested part does not exist
  */
 export function cutArchive(
   size: number,
@@ -35,7 +35,7 @@ export function cutArchive(
 /**
  * Selects the file to send: the archive, or the requested part of it.
  *
- * @throws CatalogueError `parameter-invalid` if the archive has parts and the request names none
+ * @throws ServiceError `parameter-invalid` if the archive has parts and the request names none
  */
 export function selectFile(archive: Archive, parts: Partition, asked: PartsQuery | undefined): Archive {
   if (asked === undefined) return archive;
@@ -47,21 +47,21 @@ export function selectFile(archive: Archive, parts: Partition, asked: PartsQuery
 }
 
 /** Creates the error for parts, a checksum, or a metalink of an archive whose length is unknown. */
-export function unknownLength(): CatalogueError {
-  return new CatalogueError(
+export function unknownLength(): ServiceError {
+  return new ServiceError(
     'archive-not-kept',
     'This archive is created while it is sent, so it has no parts, checksum, or metalink.',
   );
 }
 
 /** Creates the error for a request for a checksum and a metalink. */
-export function twoFiles(): CatalogueError {
+export function twoFiles(): ServiceError {
   return invalid(
     'The parameters checksum and metalink request two files. Choose one: a metalink includes the checksum.',
     'Choose checksum or metalink, not both',
   );
 }
 
-function invalid(message: string, reason: string): CatalogueError {
-  return new CatalogueError('parameter-invalid', message, { reason });
+function invalid(message: string, reason: string): ServiceError {
+  return new ServiceError('parameter-invalid', message, { reason });
 }

@@ -7,7 +7,7 @@ const PARTIAL_NOTICE =
 const ZSTD_NOTICE = 'zstd-compressed layers: Docker Engine before 23.0 cannot load this archive';
 
 /** Lists the warnings about an archive for its receiver, each in a few words of ASCII. */
-export function archiveNotices({
+export function archiveWarnings({
   zstd,
   staleSince,
   omitted,

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 
 export interface ChallengeOptions {
   /** The key authorization of a token; undefined where there is no such challenge. */
@@ -15,7 +15,7 @@ export async function challengeRoutes(app: FastifyInstance, { challenge }: Chall
   app.get<{ Params: { token: string } }>('/.well-known/acme-challenge/:token', async (request, reply) => {
     const keyAuthorization = await challenge(request.params.token);
     if (keyAuthorization === undefined) {
-      throw new CatalogueError('route-not-found', 'There is no such challenge.');
+      throw new ServiceError('route-not-found', 'There is no such challenge.');
     }
     return reply.header('cache-control', 'no-store').type('application/octet-stream').send(keyAuthorization);
   });

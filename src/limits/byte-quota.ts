@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
-import type { CatalogueError } from '../errors.ts';
+import type { ServiceError } from '../errors.ts';
 import type { Addition, Count, CountingStore } from './counting-store.ts';
-import { countOutstanding, isCovered, type Outstanding } from './in-flight-bytes.ts';
+import { countInFlight, type InFlightBytes, isCovered } from './in-flight-bytes.ts';
 import { formatBytes, formatDuration, limitError } from './limit-error.ts';
 
 /**
@@ -16,7 +16,7 @@ export interface ByteQuota {
    * Lets a part of an archive be sent, or says why not: a download is begun while something is left of the day's bytes,
    * and one that was begun is continued though nothing is.
    *
-   * @throws CatalogueError `daily-bytes-used`
+   * @throws ServiceError `daily-bytes-used`
    */
   admit(client: string, part: ArchivePart): Promise<Meter>;
   /** Tells how many bytes were sent. */
@@ -41,7 +41,7 @@ export interface Meter {
   /**
    * To be told before they are sent.
    *
-   * @throws CatalogueError `daily-bytes-used` where they are more than anybody is given past the day's
+   * @throws ServiceError `daily-bytes-used` where they are more than anybody is given past the day's
    */
   sent(bytes: number): void;
   /** Counts bytes that were fetched from a registry on behalf of the client, before they are sent. */
@@ -86,7 +86,7 @@ interface Looked {
 }
 
 /** The bytes of an archive that a connection has yet to send. */
-interface Flow extends Outstanding {
+interface Flow extends InFlightBytes {
   at: number;
   /** Whether something of the day was left when it began, or when that began which it is another connection of. */
   readonly isWithinDay: boolean;
@@ -236,7 +236,7 @@ function dueOf({ archives }: Account): number {
   let due = 0;
   for (const archive of archives.values()) {
     const ahead = countedOf(archive) - sentOf(archive);
-    due += Math.max(countOutstanding(archive.flows) - ahead, 0);
+    due += Math.max(countInFlight(archive.flows) - ahead, 0);
   }
   return due;
 }
@@ -254,7 +254,7 @@ function fetchedCounter(archive: string): string {
   return `${archive} fetched`;
 }
 
-function refusal(limit: number, resetsIn: number): CatalogueError {
+function refusal(limit: number, resetsIn: number): ServiceError {
   const wait = formatDuration(resetsIn);
   return limitError(
     'daily-bytes-used',

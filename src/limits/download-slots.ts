@@ -1,4 +1,4 @@
-import type { CatalogueError } from '../errors.ts';
+import type { ServiceError } from '../errors.ts';
 import {
   type Acquisition,
   type CountingStore,
@@ -13,7 +13,7 @@ export interface DownloadSlots extends SlotLimits {
   /**
    * Takes part in a client's download of an archive, until what it returns is called.
    *
-   * @throws CatalogueError `too-many-connections`, `too-many-downloads` or `service-full`
+   * @throws ServiceError `too-many-connections`, `too-many-downloads` or `service-full`
    */
   take(client: string, archive: string): Promise<() => void>;
   /** Downloads that a client has under way. */
@@ -83,7 +83,7 @@ export function createDownloadSlots(
   };
 }
 
-function tooManyConnections(connections: number): CatalogueError {
+function tooManyConnections(connections: number): ServiceError {
   return limitError(
     'too-many-connections',
     { name: 'connections', limit: connections, freesIn: TRY_AGAIN_MS },
@@ -95,7 +95,7 @@ function tooManyConnections(connections: number): CatalogueError {
 function refusal(
   acquisition: 'client-full' | 'service-full',
   { perClient, total }: LeaseLimits,
-): CatalogueError {
+): ServiceError {
   if (acquisition === 'client-full') {
     const downloads = perClient === 1 ? '1 download' : `${perClient} downloads`;
     return limitError(

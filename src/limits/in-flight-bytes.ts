@@ -1,5 +1,5 @@
 /** A range of an archive, of which a connection has still to send what it has not passed. */
-export interface Outstanding {
+export interface InFlightBytes {
   readonly at: number;
   readonly end: number;
 }
@@ -8,7 +8,7 @@ export interface Outstanding {
  * Counts the bytes that any of several ranges has still to send, each byte once: aria2c begins with the whole file and
  * goes on with ranges of it, of which the first connection then sends none.
  */
-export function countOutstanding(ranges: Iterable<Outstanding>): number {
+export function countInFlight(ranges: Iterable<InFlightBytes>): number {
   let bytes = 0;
   let reached = 0;
   for (const { at, end } of [...ranges].sort((one, other) => one.at - other.at)) {
@@ -19,6 +19,6 @@ export function countOutstanding(ranges: Iterable<Outstanding>): number {
 }
 
 /** Tells whether others have to send all of a range, too. */
-export function isCovered(range: Outstanding, others: readonly Outstanding[]): boolean {
-  return others.length > 0 && countOutstanding([...others, range]) === countOutstanding(others);
+export function isCovered(range: InFlightBytes, others: readonly InFlightBytes[]): boolean {
+  return others.length > 0 && countInFlight([...others, range]) === countInFlight(others);
 }

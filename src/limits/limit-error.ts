@@ -1,4 +1,4 @@
-import { CatalogueError, type ErrorCode } from '../errors.ts';
+import { type ErrorCode, ServiceError } from '../errors.ts';
 
 /** The names of the limits in RateLimit headers. */
 export type LimitName = 'requests' | 'pages' | 'downloads' | 'connections' | 'bytes' | 'service';
@@ -22,9 +22,9 @@ export function limitError(
   { name, limit, freesIn }: ExceededLimit,
   message: string,
   reason: string,
-): CatalogueError {
+): ServiceError {
   const seconds = Math.max(Math.ceil(freesIn / 1000), 1);
-  return new CatalogueError(code, message, {
+  return new ServiceError(code, message, {
     reason,
     retryAfter: seconds,
     members: { 'violated-policies': [name], limit },

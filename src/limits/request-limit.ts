@@ -1,4 +1,4 @@
-import type { CatalogueError } from '../errors.ts';
+import type { ServiceError } from '../errors.ts';
 import type { Count, CountingStore } from './counting-store.ts';
 import { formatDuration, limitError } from './limit-error.ts';
 
@@ -16,7 +16,7 @@ export interface RequestLimit extends Rate {
   /** Returns the number of counted requests. */
   read(client: string): Promise<Count>;
   /** Returns the error for a request above the limit. */
-  refusal(resetsIn: number): CatalogueError;
+  refusal(resetsIn: number): ServiceError;
 }
 
 /** The counted requests, and the words that name their setting in errors. */

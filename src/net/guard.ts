@@ -1,6 +1,6 @@
 import type { LookupAddress } from 'node:dns';
 import ipaddr from 'ipaddr.js';
-import { CatalogueError, quote } from '../errors.ts';
+import { quote, ServiceError } from '../errors.ts';
 
 /**
  * Judges addresses that someone else chose: a user's registry, a token realm, a redirect's target. Only HTTPS to
@@ -12,13 +12,13 @@ export interface Guard {
    * by {@link Guard.judgeAddresses} once it is resolved.
    *
    * @param chosenBy as {@link Guard.trusts} takes it
-   * @throws CatalogueError `address-refused`
+   * @throws ServiceError `address-refused`
    */
   judgeUrl(url: URL, chosenBy?: string): void;
   /**
    * Judges every address that a name resolved to; one bad address refuses them all.
    *
-   * @throws CatalogueError `address-refused`
+   * @throws ServiceError `address-refused`
    */
   judgeAddresses(hostname: string, addresses: readonly LookupAddress[]): void;
   /**
@@ -96,6 +96,6 @@ function isSame(one: string, other: string): boolean {
   return ipaddr.parse(one).toNormalizedString() === ipaddr.parse(other).toNormalizedString();
 }
 
-function refusal(host: string, why: string): CatalogueError {
-  return new CatalogueError('address-refused', `${quote(host)} is not fetched: ${why}.`);
+function refusal(host: string, why: string): ServiceError {
+  return new ServiceError('address-refused', `${quote(host)} is not fetched: ${why}.`);
 }

@@ -10,7 +10,7 @@ import send from 'undici/lib/api/api-request.js';
 import buildConnector from 'undici/lib/core/connect.js';
 import Agent from 'undici/lib/dispatcher/agent.js';
 import Pool from 'undici/lib/dispatcher/pool.js';
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { type HostTls, PLAIN_TLS } from '../oci/registry-host.ts';
 import { nodeTls } from '../util/builtins.ts';
 import { createGate, type Gate } from '../util/gate.ts';
@@ -68,7 +68,7 @@ export interface HttpClient {
   /**
    * Sends a request and waits for the response's headers.
    *
-   * @throws CatalogueError `address-refused`, `registry-timeout`, `registry-failed`; AbortError
+   * @throws ServiceError `address-refused`, `registry-timeout`, `registry-failed`; AbortError
    */
   request(url: URL, request: HttpRequest, signal: AbortSignal): Promise<HttpResponse>;
   close(): Promise<void>;
@@ -301,7 +301,7 @@ const GZIP_MAGIC = Buffer.from([0x1f, 0x8b]);
  * asked, which Go's client doesn't notice because it always accepts gzip.
  *
  * @param limit in bytes, for the compressed and for the decompressed body
- * @throws CatalogueError `registry-failed` past the limit, and where it cannot be unpacked
+ * @throws ServiceError `registry-failed` past the limit, and where it cannot be unpacked
  */
 export async function readBody(response: HttpResponse, limit: number): Promise<Buffer> {
   const { holdLarge = <T>(work: () => Promise<T>): Promise<T> => work() } = response;
@@ -343,8 +343,8 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
   return holdLarge(() => unpacked(bytes, response, limit));
 }
 
-function tooLong({ url }: HttpResponse, limit: number): CatalogueError {
-  return new CatalogueError('registry-failed', `${url.host} sent more than ${limit} bytes of metadata.`, {
+function tooLong({ url }: HttpResponse, limit: number): ServiceError {
+  return new ServiceError('registry-failed', `${url.host} sent more than ${limit} bytes of metadata.`, {
     isFinal: true,
   });
 }
@@ -353,7 +353,7 @@ async function unpacked(bytes: Buffer, { url }: HttpResponse, limit: number): Pr
   try {
     return await unzip(bytes, { maxOutputLength: limit });
   } catch (cause) {
-    throw new CatalogueError('registry-failed', `${url.host} sent a gzip body that cannot be decompressed.`, {
+    throw new ServiceError('registry-failed', `${url.host} sent a gzip body that cannot be decompressed.`, {
       isFinal: true,
       cause,
     });
@@ -373,20 +373,20 @@ interface UpstreamErrorOptions {
   readonly isFinal?: boolean;
 }
 
-/** Converts a network error into a CatalogueError that names the host. An AbortError stays as it is. */
+/** Converts a network error into a ServiceError that names the host. An AbortError stays as it is. */
 export function upstreamError(
   error: unknown,
   upstream: string,
   { isProxied = false, isFinal = false }: UpstreamErrorOptions = {},
 ): Error {
   const host = isProxied ? `${upstream} (through a proxy)` : upstream;
-  if (error instanceof CatalogueError) return error;
+  if (error instanceof ServiceError) return error;
   if (!(error instanceof Error))
-    return new CatalogueError('registry-failed', `${host} failed.`, { isFinal, cause: error });
+    return new ServiceError('registry-failed', `${host} failed.`, { isFinal, cause: error });
   if (error.name === 'AbortError') return error;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (/TIMEOUT|ETIMEDOUT/.test(code) || error.name === 'TimeoutError') {
-    return new CatalogueError('registry-timeout', `${host} did not answer in time.`, {
+    return new ServiceError('registry-timeout', `${host} did not answer in time.`, {
       reason: `${host} did not answer in time`,
       isFinal,
       isUnreachable: UNREACHABLE.has(code),
@@ -394,7 +394,7 @@ export function upstreamError(
     });
   }
   const why = CONNECTION_FAILURES.get(code) ?? 'the connection failed';
-  return new CatalogueError('registry-failed', `${host} could not be read: ${why}.`, {
+  return new ServiceError('registry-failed', `${host} could not be read: ${why}.`, {
     reason: `${host}: ${why}`,
     isFinal: isFinal || LASTING_FAILURES.test(code),
     isUnreachable: UNREACHABLE.has(code),
@@ -470,7 +470,7 @@ function connectorFor(
       try {
         judge(hostname, addresses);
       } catch (error) {
-        return fail(error as CatalogueError);
+        return fail(error as ServiceError);
       }
       const [first] = addresses;
       // An empty list would go unnoticed until the connection reads its first address, outside any handler.

@@ -1,4 +1,4 @@
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import type { Guard } from './guard.ts';
 import type { Lookup } from './name-lookup.ts';
@@ -8,7 +8,7 @@ import type { Lookup } from './name-lookup.ts';
  * so this is a fence, not a wall; a name that means nothing here is let pass.
  *
  * @param lookup resolves names that clients choose
- * @throws CatalogueError `address-refused`; AbortError
+ * @throws ServiceError `address-refused`; AbortError
  */
 export async function judgeHost(guard: Guard, lookup: Lookup, url: URL, signal: AbortSignal): Promise<void> {
   guard.judgeUrl(url);
@@ -18,6 +18,6 @@ export async function judgeHost(guard: Guard, lookup: Lookup, url: URL, signal: 
     guard.judgeAddresses(hostname, await untilAborted(lookup(hostname), signal));
   } catch (error) {
     signal.throwIfAborted();
-    if (error instanceof CatalogueError) throw error;
+    if (error instanceof ServiceError) throw error;
   }
 }

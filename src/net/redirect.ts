@@ -1,4 +1,4 @@
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 
 /** Where a request stands in a chain of redirects. */
 export interface Hop {
@@ -14,19 +14,19 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
  * The hop that follows a response to a GET or HEAD; undefined where the response is no redirect. Credentials go to
  * the exact origin that they belong to and to no other, nor back to it later in the chain.
  *
- * @throws CatalogueError `registry-failed` on a target that is no URL and at the end of the chain
+ * @throws ServiceError `registry-failed` on a target that is no URL and at the end of the chain
  * @see https://fetch.spec.whatwg.org/#http-redirect-fetch
  */
 export function nextHop(hop: Hop, status: number, location: string | undefined): Hop | undefined {
   if (!REDIRECTS.has(status) || location === undefined) return undefined;
   if (hop.remaining === 0) {
-    throw new CatalogueError('registry-failed', `${hop.url.host} redirects too many times.`, {
+    throw new ServiceError('registry-failed', `${hop.url.host} redirects too many times.`, {
       isFinal: true,
     });
   }
   const target = percentEncoded(location);
   if (!URL.canParse(target, hop.url.href)) {
-    throw new CatalogueError('registry-failed', `${hop.url.host} redirects to an invalid URL.`, {
+    throw new ServiceError('registry-failed', `${hop.url.host} redirects to an invalid URL.`, {
       isFinal: true,
     });
   }

@@ -48,7 +48,7 @@ export interface BlobReader {
    * Starts to fetch a blob for a reader that will reach it soon, as far as the reader's position allows, until the signal
    * aborts. Resolves with the first bytes, or if the blob should not be fetched now. Absent if nothing is stored.
    *
-   * @throws CatalogueError why it cannot be had, which whoever reads it learns as well
+   * @throws ServiceError why it cannot be had, which whoever reads it learns as well
    */
   prefetch?(blob: Descriptor, approach: Approach, signal: AbortSignal): Promise<void>;
 }

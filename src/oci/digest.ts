@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { CatalogueError, quote } from '../errors.ts';
+import { quote, ServiceError } from '../errors.ts';
 
 declare const brand: unique symbol;
 
@@ -15,12 +15,12 @@ const HEX_LENGTH = new Map([
 /**
  * Reads a digest of the form `algorithm:hex`, with a registered algorithm and as many lowercase hex digits as it has.
  *
- * @throws CatalogueError `reference-invalid`, naming the rule
+ * @throws ServiceError `reference-invalid`, naming the rule
  * @see https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests
  */
 export function parseDigest(text: string): Digest {
   if (!isDigest(text)) {
-    throw new CatalogueError(
+    throw new ServiceError(
       'reference-invalid',
       `${quote(text)} is not a digest: it must be sha256: followed by 64 lowercase hex digits (or sha384: and 96, or sha512: and 128).`,
       { reason: 'Invalid digest' },

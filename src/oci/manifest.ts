@@ -1,4 +1,4 @@
-import { CatalogueError, quote } from '../errors.ts';
+import { quote, ServiceError } from '../errors.ts';
 import { type ConfigSummary, parseTimestamp, summariseConfig } from './config-summary.ts';
 import type { Descriptor } from './descriptor.ts';
 import { isDigest, isOfNothing } from './digest.ts';
@@ -97,7 +97,7 @@ export interface ImageConfig {
 /**
  * Reads the bytes of a manifest or an index; `contentType` is the registry's, for bodies without a `mediaType`.
  *
- * @throws CatalogueError `manifest-outdated`, `not-an-image`, `too-many-layers`, or `registry-failed` where it is no
+ * @throws ServiceError `manifest-outdated`, `not-an-image`, `too-many-layers`, or `registry-failed` where it is no
  *   manifest at all
  * @see https://github.com/opencontainers/image-spec/blob/main/manifest.md
  * @see https://distribution.github.io/distribution/spec/manifest-v2-2/
@@ -110,7 +110,7 @@ export function parseManifest(
   if (body === undefined) throw malformed('it is not a JSON object');
   const mediaType = mediaTypeOf(body, contentType);
   if (body.schemaVersion === 1 || SCHEMA_1_TYPE.test(mediaType)) {
-    throw new CatalogueError(
+    throw new ServiceError(
       'manifest-outdated',
       'The registry has this image only in Docker schema 1 format.',
     );
@@ -144,7 +144,7 @@ export type ManifestLinks =
 /**
  * Reads what a manifest or an index names, attestations and other artifacts included.
  *
- * @throws CatalogueError `registry-failed` where it cannot be read
+ * @throws ServiceError `registry-failed` where it cannot be read
  */
 export function parseManifestLinks(bytes: Uint8Array, contentType: string | undefined): ManifestLinks {
   const body = parseJsonObject(bytes);
@@ -182,7 +182,7 @@ export function filterIndex(bytes: Uint8Array, kept: ReadonlySet<string>): Uint8
 /**
  * Reads the bytes of an image config.
  *
- * @throws CatalogueError `not-an-image` where it does not describe a root file system
+ * @throws ServiceError `not-an-image` where it does not describe a root file system
  * @see https://github.com/opencontainers/image-spec/blob/main/config.md
  */
 export function parseImageConfig(bytes: Uint8Array): ImageConfig {
@@ -191,7 +191,7 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   const diffIds = isJsonObject(body?.rootfs) ? (body.rootfs.diff_ids ?? []) : undefined;
   const platform = platformOf(body);
   if (platform === undefined || !Array.isArray(diffIds) || diffIds.length > LAYERS_MAX) {
-    throw new CatalogueError(
+    throw new ServiceError(
       'not-an-image',
       'The config of this manifest does not describe a container image.',
     );
@@ -236,7 +236,7 @@ export function isZstdEntry({ annotations }: Descriptor): boolean {
 function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
   const config = blobDescriptor(body.config, 'config');
   if (Array.isArray(body.layers) && body.layers.length > LAYERS_MAX) {
-    throw new CatalogueError(
+    throw new ServiceError(
       'too-many-layers',
       `The image has ${body.layers.length} layers; at most ${LAYERS_MAX} are put into an archive.`,
     );
@@ -249,7 +249,7 @@ function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
         ?.mediaType
     : (artifact ?? config.mediaType);
   if (alien !== undefined) {
-    throw new CatalogueError('not-an-image', `This manifest is of an artifact of type ${quote(alien)}.`);
+    throw new ServiceError('not-an-image', `This manifest is of an artifact of type ${quote(alien)}.`);
   }
   return { kind: 'image', mediaType, config, layers };
 }
@@ -391,6 +391,6 @@ function usedOf(annotations: JsonObject): Record<string, string> {
   return Object.fromEntries(used);
 }
 
-function malformed(why: string): CatalogueError {
-  return new CatalogueError('registry-failed', `The registry sent a manifest that cannot be read: ${why}.`);
+function malformed(why: string): ServiceError {
+  return new ServiceError('registry-failed', `The registry sent a manifest that cannot be read: ${why}.`);
 }

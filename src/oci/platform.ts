@@ -1,4 +1,4 @@
-import { CatalogueError, quote } from '../errors.ts';
+import { quote, ServiceError } from '../errors.ts';
 
 declare const brand: unique symbol;
 
@@ -37,7 +37,7 @@ const ARCHITECTURE_ALIASES = new Map([
 /**
  * Parses `os/architecture[/variant]`, as `docker pull --platform` takes it.
  *
- * @throws CatalogueError `platform-invalid`
+ * @throws ServiceError `platform-invalid`
  * @see https://github.com/containerd/platforms
  */
 export function parsePlatform(text: string): Platform {
@@ -45,7 +45,7 @@ export function parsePlatform(text: string): Platform {
     text,
   );
   if (match === null) {
-    throw new CatalogueError(
+    throw new ServiceError(
       'platform-invalid',
       `${quote(text)} is not a platform: write it as os/architecture[/variant], for example linux/arm64.`,
     );

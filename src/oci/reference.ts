@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import { CatalogueError, quote } from '../errors.ts';
+import { quote, ServiceError } from '../errors.ts';
 import { type Digest, parseDigest } from './digest.ts';
 
 declare const brand: unique symbol;
@@ -48,12 +48,12 @@ const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
  * Parses what a user typed by the grammar of distribution/reference and brings it to normal form: `busybox` means
  * `docker.io/library/busybox:latest`.
  *
- * @throws CatalogueError `reference-invalid`, naming the part that is wrong and the rule that it breaks
+ * @throws ServiceError `reference-invalid`, naming the part that is wrong and the rule that it breaks
  * @see https://github.com/distribution/reference
  */
 export function parseReference(text: string): Reference {
   const refuse = (rule: string, reason: string): never => {
-    throw new CatalogueError('reference-invalid', `${quote(text)} is not an image reference: ${rule}`, {
+    throw new ServiceError('reference-invalid', `${quote(text)} is not an image reference: ${rule}`, {
       reason,
     });
   };
@@ -106,7 +106,7 @@ export function referenceOrNone(text: string): Reference | undefined {
   try {
     return parseReference(text);
   } catch (error) {
-    if (error instanceof CatalogueError) return undefined;
+    if (error instanceof ServiceError) return undefined;
     throw error;
   }
 }

@@ -1,11 +1,11 @@
-import { CatalogueError, quote } from '../errors.ts';
+import { quote, ServiceError } from '../errors.ts';
 import type { NamePattern } from '../oci/name-pattern.ts';
 import { indexPatterns } from '../oci/pattern-index.ts';
 import type { Reference } from '../oci/reference.ts';
 
 /** Says which repositories may be fetched. */
 export interface Allowlist {
-  /** @throws CatalogueError `image-not-allowed` */
+  /** @throws ServiceError `image-not-allowed` */
   check(reference: Reference): void;
 }
 
@@ -22,7 +22,7 @@ export function createAllowlist({
   return {
     check(reference) {
       if (allowed(reference) !== undefined && denied(reference) === undefined) return;
-      throw new CatalogueError(
+      throw new ServiceError(
         'image-not-allowed',
         `${quote(reference.name)} may not be fetched through this service.`,
         { reason: `Images from ${reference.domain} are not allowed here` },

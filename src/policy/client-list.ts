@@ -1,9 +1,9 @@
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { type AddressRange, parseIpAddress } from '../util/ip-address.ts';
 
 /** Says who may use the service. */
 export interface ClientList {
-  /** @throws CatalogueError `client-not-allowed` */
+  /** @throws ServiceError `client-not-allowed` */
   check(address: string): void;
 }
 
@@ -23,7 +23,7 @@ export function createClientList({
       const address = parseIpAddress(text);
       const isIn = (range: AddressRange): boolean => address !== undefined && range.contains(address);
       if ((allow?.some(isIn) ?? true) && !deny.some(isIn) && address !== undefined) return;
-      throw new CatalogueError('client-not-allowed', `Your address, ${text}, may not use this service.`, {
+      throw new ServiceError('client-not-allowed', `Your address, ${text}, may not use this service.`, {
         reason: 'Your address may not use this service',
       });
     },

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createTurns, type Turns } from '../util/lock.ts';
+import { createLocks, type Locks } from '../util/lock.ts';
 import { KEY_PREFIX, type Redis } from './redis.ts';
 import { redisScript } from './script.ts';
 
@@ -13,12 +13,12 @@ const RENEW = redisScript(`${IF_OWN} return redis.call('PEXPIRE', KEYS[1], ARGV[
 const END = redisScript(`${IF_OWN} return redis.call('DEL', KEYS[1])`);
 
 /**
- * Turns of all processes that share a Redis.
+ * Locks of all processes that share a Redis.
  *
  * @param now milliseconds that never go back
  */
-export function createRedisTurns(redis: Redis, now: () => number): Turns {
-  return createTurns(async (name) => {
+export function createRedisLocks(redis: Redis, now: () => number): Locks {
+  return createLocks(async (name) => {
     const keys = [`${KEY_PREFIX}turn:${createHash('sha256').update(name).digest('hex')}`];
     const holder = randomUUID();
     if ((await redis.run(TAKE, keys, [holder, LIFETIME_MS])) === null) return undefined;

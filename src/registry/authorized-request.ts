@@ -1,4 +1,4 @@
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { drain, type HttpClient, type HttpRequest, type HttpResponse } from '../net/http-client.ts';
 import { type Reference, type Repository, referenceOrNone } from '../oci/reference.ts';
 import type { Authorizer, RegistryAuthorizer } from './authorizer.ts';
@@ -13,7 +13,7 @@ const RESOURCE = /^(?:\/.*?)?\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\/[^/
  * (CVE-2020-15157).
  *
  * @returns a response with any status except 401
- * @throws CatalogueError `image-not-found` or `registry-credentials-refused` for 401; as {@link HttpClient.request} and
+ * @throws ServiceError `image-not-found` or `registry-credentials-refused` for 401; as {@link HttpClient.request} and
  *   {@link Authorizer.challenged} do
  */
 export async function requestAuthorized(
@@ -50,7 +50,7 @@ export async function requestAuthorized(
     await drain(second);
     throw await theirs.refusal(target);
   } catch (error) {
-    const isMissing = error instanceof CatalogueError && error.code === 'image-not-found';
+    const isMissing = error instanceof ServiceError && error.code === 'image-not-found';
     // The error names the repository that the client requested, not the one behind the redirect.
     throw isMissing ? missingOrPrivate(repository, error) : error;
   }

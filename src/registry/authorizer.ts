@@ -1,4 +1,4 @@
-import { CatalogueError, quote } from '../errors.ts';
+import { quote, ServiceError } from '../errors.ts';
 import { type HttpClient, type HttpRequest, type HttpResponse, readBody } from '../net/http-client.ts';
 import { parseJsonObject } from '../oci/json.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
@@ -16,7 +16,7 @@ export interface Authorizer {
    * was `sent` can be had. What another origin asks for, behind a redirect, must not come here.
    *
    * @param origin the registry's, by which the token server that it names is judged
-   * @throws CatalogueError as the token server's answer deserves
+   * @throws ServiceError as the token server's answer deserves
    */
   challenged(
     repository: Repository,
@@ -25,7 +25,7 @@ export interface Authorizer {
     sent: string | undefined,
   ): Promise<string | undefined>;
   /** What a 401 means where nothing better can be sent: refused credentials, or a repository for others. */
-  refusal(repository: Repository): Promise<CatalogueError>;
+  refusal(repository: Repository): Promise<ServiceError>;
 }
 
 /** Knows the Authorization headers for a registry and for other registries that it redirects to. */
@@ -233,7 +233,7 @@ async function readToken(
   const body = parseJsonObject(bytes);
   const token = [body?.token, body?.access_token].find(isToken);
   if (token === undefined) {
-    throw new CatalogueError('registry-failed', `The token server of ${repository.domain} sent no token.`, {
+    throw new ServiceError('registry-failed', `The token server of ${repository.domain} sent no token.`, {
       isFinal: true,
     });
   }
@@ -250,21 +250,17 @@ function isToken(value: unknown): value is string {
 function realmOf(challenge: Challenge, domain: string): URL {
   const realm = challenge.parameters.get('realm') ?? '';
   if (!URL.canParse(realm)) {
-    throw new CatalogueError(
-      'registry-failed',
-      `${quote(domain)} names a token server with an invalid URL.`,
-      {
-        isFinal: true,
-      },
-    );
+    throw new ServiceError('registry-failed', `${quote(domain)} names a token server with an invalid URL.`, {
+      isFinal: true,
+    });
   }
   return new URL(realm);
 }
 
 /** Names the token server that the guard refuses, because the address of the registry itself may be allowed. */
 function tokenServerError(cause: unknown, { protocol, host }: URL, domain: string): unknown {
-  if (!(cause instanceof CatalogueError) || cause.code !== 'address-refused') return cause;
-  return new CatalogueError(
+  if (!(cause instanceof ServiceError) || cause.code !== 'address-refused') return cause;
+  return new ServiceError(
     'address-refused',
     `The token server of ${domain}, ${quote(`${protocol}//${host}`)}, is refused. ${cause.message}`,
     { reason: `The token server of ${domain} is refused`, cause },
@@ -281,6 +277,6 @@ function keyOf({ domain, path }: Repository): string {
 
 /** Tells whether a token server is the wrong one, rather than one that says no. */
 function leadsNowhere(error: unknown): boolean {
-  if (!(error instanceof CatalogueError)) return false;
+  if (!(error instanceof ServiceError)) return false;
   return ['address-refused', 'registry-failed', 'registry-timeout'].includes(error.code);
 }

@@ -1,10 +1,10 @@
 import type { Hash } from 'node:crypto';
 import { addAbortSignal, type Readable, type Writable } from 'node:stream';
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { type HttpResponse, upstreamError } from '../net/http-client.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
-import { createPace, type Pace, type PaceLimits } from '../util/minimum-rate.ts';
+import { createMinimumRate, type MinimumRate, type MinimumRateLimits } from '../util/minimum-rate.ts';
 import { DirectStream } from '../util/streams.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { patiently, type Retry } from './retry.ts';
@@ -20,7 +20,7 @@ export interface BlobHost {
   /** The retry policy; defaults to {@link patiently}. */
   readonly retry?: Retry;
   /** The minimum transfer rate; defaults to {@link SLOWEST_REGISTRY}. */
-  readonly slowest?: PaceLimits | undefined;
+  readonly slowest?: MinimumRateLimits | undefined;
   /** Whether it is worth asking now; it always is where absent. */
   readonly admits?: () => boolean;
   readonly succeeded?: () => void;
@@ -37,7 +37,7 @@ const LONGEST_PAUSE_MS = 20_000;
  */
 const CONTENT_RANGE = /^\s*bytes[\s:=]*(\d+)\s*-\s*\d+\s*\/\s*(\d+|\*)\s*$/i;
 /** Below this rate, a registry holds a connection and a client without useful progress. */
-export const SLOWEST_REGISTRY: PaceLimits = { bytesPerSecond: 1024, patience: 60_000 };
+export const SLOWEST_REGISTRY: MinimumRateLimits = { bytesPerSecond: 1024, patience: 60_000 };
 
 /**
  * Streams a blob or a range of it: from the first host that has it, going on by Range where one breaks off and, where
@@ -46,7 +46,7 @@ export const SLOWEST_REGISTRY: PaceLimits = { bytesPerSecond: 1024, patience: 60
  * Resolves when a host has begun to answer, so that what can be known by then is an error before the first byte. The
  * body waits until the stream is read.
  *
- * @throws CatalogueError why no host has it; `size-mismatch` where the host states another size than the descriptor
+ * @throws ServiceError why no host has it; `size-mismatch` where the host states another size than the descriptor
  */
 export async function streamBlob(
   hosts: readonly BlobHost[],
@@ -208,7 +208,7 @@ class BlobStream extends DirectStream {
 
   async #fetchFrom(host: BlobHost): Promise<void> {
     const { retries = MAX_FAILURES, retry = patiently, slowest = SLOWEST_REGISTRY } = host;
-    const pace = createPace(slowest);
+    const pace = createMinimumRate(slowest);
     const tries = retry({ retries, longestPause: LONGEST_PAUSE_MS });
     this.#isTooSlow = false;
     this.#waitsSince = performance.now();
@@ -227,8 +227,7 @@ class BlobStream extends DirectStream {
         if (this.#at > before) tries.restart();
         await tries.next(error, this.#signal);
         // A pause that the registry asks for doesn't count as slow.
-        if (error instanceof CatalogueError && error.pause !== undefined)
-          this.#waitsSince = performance.now();
+        if (error instanceof ServiceError && error.pause !== undefined) this.#waitsSince = performance.now();
         await this.#untilWanted();
       }
     }
@@ -237,7 +236,7 @@ class BlobStream extends DirectStream {
   /**
    * Takes the bytes of a response that are wanted, also where the registry ignored the range and sends the whole blob.
    */
-  async #receive(response: HttpResponse, host: BlobHost, pace: Pace): Promise<void> {
+  async #receive(response: HttpResponse, host: BlobHost, pace: MinimumRate): Promise<void> {
     const { body, url } = response;
     let position = checkedStart(
       response,
@@ -310,7 +309,7 @@ class BlobStream extends DirectStream {
     const { digest } = this.#blob;
     if (this.#held !== undefined) this.#hash?.update(this.#held);
     if (this.#hash !== undefined && finishDigest(this.#hash, digest) !== digest) {
-      const error = new CatalogueError(
+      const error = new ServiceError(
         'content-mismatch',
         `What the registry sent for ${digest} has another digest.`,
       );
@@ -327,7 +326,7 @@ class BlobStream extends DirectStream {
 /**
  * Checks that a response to a request for the first byte of a blob states the blob's size, and drops its body.
  *
- * @throws CatalogueError `size-mismatch`, or `content-mismatch` where it is of another range
+ * @throws ServiceError `size-mismatch`, or `content-mismatch` where it is of another range
  */
 export function checkSize(response: HttpResponse, blob: Descriptor): void {
   checkedStart(response, blob, 0, blob.size === 1);
@@ -338,7 +337,7 @@ export function checkSize(response: HttpResponse, blob: Descriptor): void {
  * Returns the position of the body in the blob. Destroys a body that cannot be this blob, or the requested part of it.
  */
 function checkedStart(response: HttpResponse, blob: Descriptor, at: number, isWhole: boolean): number {
-  const fail = (error: CatalogueError): never => {
+  const fail = (error: ServiceError): never => {
     // Nobody else hears of its end yet, and an event that nobody hears would end the process.
     response.body.on('error', () => {}).destroy();
     throw error;
@@ -358,26 +357,26 @@ function checkedStart(response: HttpResponse, blob: Descriptor, at: number, isWh
   return 0;
 }
 
-function tooSlow({ url }: HttpResponse): CatalogueError {
-  return new CatalogueError('registry-timeout', `${url.host} sends too slowly.`, {
+function tooSlow({ url }: HttpResponse): ServiceError {
+  return new ServiceError('registry-timeout', `${url.host} sends too slowly.`, {
     reason: `${url.host} sends too slowly`,
   });
 }
 
-function endedEarly({ url }: HttpResponse, { digest }: Descriptor): CatalogueError {
-  return new CatalogueError('registry-failed', `${url.host} ended the blob ${digest} early.`);
+function endedEarly({ url }: HttpResponse, { digest }: Descriptor): ServiceError {
+  return new ServiceError('registry-failed', `${url.host} ended the blob ${digest} early.`);
 }
 
-function otherRange({ digest }: Descriptor): CatalogueError {
-  return new CatalogueError(
+function otherRange({ digest }: Descriptor): ServiceError {
+  return new ServiceError(
     'content-mismatch',
     `The blob ${digest} was requested by range, but another range was sent.`,
   );
 }
 
 /** @param actual bytes, or `more` where nobody counted them to the end */
-function wrongSize({ digest, size }: Descriptor, { host }: URL, actual: string): CatalogueError {
-  return new CatalogueError(
+function wrongSize({ digest, size }: Descriptor, { host }: URL, actual: string): ServiceError {
+  return new ServiceError(
     'size-mismatch',
     `The manifest states ${size} bytes for the blob ${digest}, but ${host} sends ${actual}.`,
     { reason: 'The manifest states a wrong blob size' },

@@ -2,7 +2,7 @@ import type { BlobCache } from '../blobs/blob-cache.ts';
 import { isOutage } from '../errors.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
-import type { Turns } from '../util/lock.ts';
+import type { Locks } from '../util/lock.ts';
 import { createSingleFlight } from '../util/single-flight.ts';
 import type { FetchedManifest, RegistryClient } from './client.ts';
 import type { ManifestStore } from './manifest-store.ts';
@@ -18,7 +18,7 @@ export interface CachingClientOptions {
   /** Milliseconds for which a tag's last answer is as good as a new one. */
   readonly tagTtl: number;
   /** By which one of several processes asks, and the others take its answer. */
-  readonly turns: Turns;
+  readonly turns: Locks;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }

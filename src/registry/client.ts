@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import {
   ANYONE,
   drain,
@@ -15,7 +15,7 @@ import { isForeignLayer, MEDIA_TYPES } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { registryOrigin } from '../oci/registry-host.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
-import type { PaceLimits } from '../util/minimum-rate.ts';
+import type { MinimumRateLimits } from '../util/minimum-rate.ts';
 import { requestAuthorized } from './authorized-request.ts';
 import type { RegistryAuthorizer } from './authorizer.ts';
 import { type BlobHost, checkSize, type OpenRange, streamBlob } from './blob-stream.ts';
@@ -46,24 +46,24 @@ export interface RegistryClient {
   /**
    * Fetches the manifest or index behind a tag or a digest.
    *
-   * @throws CatalogueError `image-not-found`, `content-mismatch`, or what the upstream's trouble is
+   * @throws ServiceError `image-not-found`, `content-mismatch`, or what the upstream's trouble is
    */
   manifest(repository: Repository, reference: string, signal: AbortSignal): Promise<FetchedManifest>;
   /**
    * Resolves a tag to a digest by HEAD; undefined if the registry states none. Some registries refuse HEAD but answer
    * GET, so a failure does not mean that the tag is missing.
    *
-   * @throws CatalogueError as {@link RegistryClient.manifest} does
+   * @throws ServiceError as {@link RegistryClient.manifest} does
    */
   resolveTag(repository: Repository, tag: string, signal: AbortSignal): Promise<Digest | undefined>;
-  /** Lists the tags of a repository. @throws CatalogueError as {@link RegistryClient.manifest} does */
+  /** Lists the tags of a repository. @throws ServiceError as {@link RegistryClient.manifest} does */
   tags(repository: Repository, signal: AbortSignal): Promise<TagList>;
   /** Tells whether the registry itself has a blob. */
   hasBlob(repository: Repository, blob: Descriptor, signal: AbortSignal): Promise<boolean>;
   /**
    * Lists what refers to a manifest, such as signatures, as an index; undefined where the registry has no such list.
    *
-   * @throws CatalogueError what the upstream's trouble is
+   * @throws ServiceError what the upstream's trouble is
    * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
    */
   referrers(
@@ -75,7 +75,7 @@ export interface RegistryClient {
    * Refuses blobs that have another size in this registry than their descriptors state, where that was seen before. Asks
    * again for one byte of these, and nothing for all others, so that a registry that was wrong for a moment is forgiven.
    *
-   * @throws CatalogueError `size-mismatch`
+   * @throws ServiceError `size-mismatch`
    */
   checkSizes(repository: Repository, blobs: readonly Descriptor[], signal: AbortSignal): Promise<void>;
   /** Reads blobs of one repository: verified, resumed where the upstream breaks off. */
@@ -96,7 +96,7 @@ export interface RegistryClientOptions {
   /** Where the API of a host is that stands in for registries; by the registry's name where absent. */
   readonly api?: URL;
   /** How slowly blobs may come; {@link SLOWEST_REGISTRY} where absent. */
-  readonly slowest?: PaceLimits;
+  readonly slowest?: MinimumRateLimits;
   /** Milliseconds in which a manifest must be there, whole; 60 000 where absent. */
   readonly metadataTimeout?: number;
   /** Retries for a manifest, a list of tags, or other metadata, including its token; 2 by default. */
@@ -234,7 +234,7 @@ export function createRegistryClient({
       if (response.status === 200 || response.status === 206) return response;
       await drain(response);
       if (response.status !== 404) throw statusError(response);
-      let failure: unknown = new CatalogueError(
+      let failure: unknown = new ServiceError(
         'layer-unavailable',
         `${repository.domain} does not have the blob ${blob.digest}.`,
       );
@@ -325,7 +325,7 @@ export function createRegistryClient({
       } catch (error) {
         signal.throwIfAborted();
         // Other trouble is for the read to tell.
-        if (error instanceof CatalogueError && error.code === 'size-mismatch') throw error;
+        if (error instanceof ServiceError && error.code === 'size-mismatch') throw error;
       }
     },
 
@@ -343,22 +343,22 @@ async function readWhole(response: HttpResponse): Promise<Buffer> {
   return readBody(response, ERROR_LIMIT).catch(() => Buffer.alloc(0));
 }
 
-function manifestError(response: HttpResponse, repository: Repository, reference: string): CatalogueError {
+function manifestError(response: HttpResponse, repository: Repository, reference: string): ServiceError {
   if (response.status === 403) return missingOrPrivate(repository);
   if (response.status !== 404) return statusError(response);
   // Docker Hub answers 401 for a missing or private repository, and 404 only for a missing tag.
   if (!isDigest(reference)) return new UnknownTagError(repository, reference);
   const image = `${repository.domain}/${repository.path}@${reference}`;
-  return new CatalogueError('image-not-found', `The image ${image} does not exist.`);
+  return new ServiceError('image-not-found', `The image ${image} does not exist.`);
 }
 
 function isConnectTimeout(error: unknown): boolean {
-  return error instanceof CatalogueError && error.isUnreachable && error.code === 'registry-timeout';
+  return error instanceof ServiceError && error.isUnreachable && error.code === 'registry-timeout';
 }
 
 function verifyManifest(bytes: Uint8Array, expected: Digest): void {
   if (finishDigest(digestHash(expected).update(bytes), expected) !== expected) {
-    throw new CatalogueError(
+    throw new ServiceError(
       'content-mismatch',
       `The manifest that the registry sent has not the digest ${expected}.`,
     );

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../oci/json.ts';
 
 /** How to answer a registry's challenge. */
@@ -17,7 +17,7 @@ export interface CredentialStore {
   /**
    * Finds the credentials that belong to exactly this registry; undefined where there are none.
    *
-   * @throws CatalogueError `internal-error` where the store cannot be read
+   * @throws ServiceError `internal-error` where the store cannot be read
    */
   find(domain: string): Promise<Credentials | undefined>;
 }
@@ -120,8 +120,8 @@ function hostOf(key: string): string {
   return key.replace(/^https?:\/\//, '').split('/', 1)[0] ?? '';
 }
 
-function unreadable(why: string, cause?: unknown): CatalogueError {
-  return new CatalogueError('internal-error', 'The credentials that are configured here cannot be read.', {
+function unreadable(why: string, cause?: unknown): ServiceError {
+  return new ServiceError('internal-error', 'The credentials that are configured here cannot be read.', {
     cause: cause ?? new Error(why),
   });
 }

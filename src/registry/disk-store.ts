@@ -1,8 +1,8 @@
 import { readFile, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Room } from '../blobs/disk-quota.ts';
+import type { DiskQuota } from '../blobs/disk-quota.ts';
 import { replaceFile } from '../util/atomic-file.ts';
-import type { Shelf, ShelfKind } from './manifest-store.ts';
+import type { KeyValueStore, ShelfKind } from './manifest-store.ts';
 
 /** Bytes. */
 const LARGE = 64 * 1024;
@@ -12,7 +12,10 @@ const LARGE = 64 * 1024;
  *
  * @param reserve makes room for so many bytes; false where there can be none
  */
-export function createDiskShelf(folder: string, reserve: Room['reserve'] = async () => true): Shelf {
+export function createDiskStore(
+  folder: string,
+  reserve: DiskQuota['reserve'] = async () => true,
+): KeyValueStore {
   const pathOf = (kind: ShelfKind, name: string): string => join(folder, kind, name.slice(0, 2), name);
   return {
     async read(kind, name) {

@@ -1,4 +1,4 @@
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { drain, type HttpClient, readBody } from '../net/http-client.ts';
 import { isJsonObject, parseJsonObject } from '../oci/json.ts';
 import { familiarName, type Reference, referenceOrNone } from '../oci/reference.ts';
@@ -82,7 +82,7 @@ export function createRepositorySearch({
           known.set(key, answer);
           return answer;
         } catch (error) {
-          const asked = error instanceof CatalogueError ? (error.pause ?? 0) : 0;
+          const asked = error instanceof ServiceError ? (error.pause ?? 0) : 0;
           if (!shared.aborted) pausedUntil = now() + Math.max(FAILURE_TTL_MS, asked);
           return { found: undefined };
         }
@@ -95,7 +95,7 @@ export function createRepositorySearch({
 
 function parseResults(bytes: Uint8Array): FoundRepository[] {
   const results = parseJsonObject(bytes)?.results;
-  if (!Array.isArray(results)) throw new CatalogueError('registry-failed', 'The search gave no results.');
+  if (!Array.isArray(results)) throw new ServiceError('registry-failed', 'The search gave no results.');
   return results.flatMap((result: unknown) => {
     if (!isJsonObject(result) || typeof result.repo_name !== 'string') return [];
     const reference = referenceOrNone(result.repo_name);

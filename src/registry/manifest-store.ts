@@ -23,7 +23,7 @@ export interface ManifestStore {
 }
 
 /** Where a manifest store puts what it remembers, by names of 64 hex digits that tell nothing and need no escaping. */
-export interface Shelf {
+export interface KeyValueStore {
   /** Undefined where there is nothing, or it cannot be had. */
   read(kind: ShelfKind, name: string): Promise<Buffer | undefined>;
   write(kind: ShelfKind, name: string, content: Buffer): Promise<void>;
@@ -35,7 +35,7 @@ export type ShelfKind = 'manifests' | 'tags';
  * Writes a manifest as its media type, a line feed and its bytes, which are verified when they are read; a tag as
  * `{"digest": "sha256:…", "confirmed": 1795472635262}`.
  */
-export function createManifestStore(shelf: Shelf): ManifestStore {
+export function createManifestStore(shelf: KeyValueStore): ManifestStore {
   return {
     async manifest(repository, digest) {
       const content = await shelf.read('manifests', nameOf(repository, digest));

@@ -1,5 +1,5 @@
 import type { MemoryCaches } from '../util/memory-caches.ts';
-import type { Shelf } from './manifest-store.ts';
+import type { KeyValueStore } from './manifest-store.ts';
 
 /** Maximum bytes of a cached manifest. */
 const LARGE = 64 * 1024;
@@ -9,7 +9,7 @@ const LIMIT = 4 * 2 ** 20;
 const TTL = 60_000;
 
 /** Caches a store's manifests in memory. Manifests never change, and reading a file takes five system calls. */
-export function keepingManifests(shelf: Shelf, caches: MemoryCaches): Shelf {
+export function keepingManifests(shelf: KeyValueStore, caches: MemoryCaches): KeyValueStore {
   const kept = caches.open<Buffer>({ name: 'manifests', limit: LIMIT, ttl: TTL });
   const keep = (name: string, content: Buffer): void => {
     if (content.length <= LARGE) kept.set(name, content);

@@ -1,4 +1,4 @@
-import { CatalogueError, type ErrorCode, isOutage } from '../errors.ts';
+import { type ErrorCode, isOutage, ServiceError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { isDigest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
@@ -32,8 +32,8 @@ export interface MirroringClientOptions {
  * Thrown if a registry is unreachable and one of its mirrors answered that it does not have the requested object. The
  * caller decides whether that answer counts, because an image may be missing only from the mirror.
  */
-export class MirrorsAloneError extends CatalogueError {
-  constructor(outage: CatalogueError) {
+export class MirrorsAloneError extends ServiceError {
+  constructor(outage: ServiceError) {
     const { code, reason, headers, members, retryAfter } = outage;
     super(code, `${outage.message} The mirrors that responded do not have the image.`, {
       reason,
@@ -78,7 +78,7 @@ export function createMirroringClient({
         } catch (error) {
           judge(mirror, error);
           if (signal.aborted) throw error;
-          isDenied ||= error instanceof CatalogueError && error.code === 'image-not-found';
+          isDenied ||= error instanceof ServiceError && error.code === 'image-not-found';
           if (mayPass(error)) shaky.push(mirror);
         }
       }
@@ -205,12 +205,12 @@ function mayPass(error: unknown): boolean {
 
 /** Leaves a mirror out for what was its fault; that it does not have an image is none. */
 function judge({ circuit }: Mirror, error: unknown): void {
-  if (!(error instanceof CatalogueError)) return;
+  if (!(error instanceof ServiceError)) return;
   if (isMismatch(error) || UNUSABLE.has(error.code)) circuit.failed(error, LONGEST_PAUSE_MS);
   else if (isOutage(error)) circuit.failed(error, error.pause);
   else circuit.succeeded();
 }
 
 function isMismatch(error: unknown): boolean {
-  return error instanceof CatalogueError && error.code === 'content-mismatch';
+  return error instanceof ServiceError && error.code === 'content-mismatch';
 }

@@ -1,11 +1,11 @@
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { type Circuit, type CircuitOptions, createCircuit } from './circuit.ts';
 
 /** Remembers registries that accept no connections although their mirrors respond. */
 export interface OriginOutages {
   /** Returns the reason not to ask a registry now; undefined if it may be asked. Admits one try after each pause. */
-  find(domain: string): CatalogueError | undefined;
+  find(domain: string): ServiceError | undefined;
   /** Notes a failed request. An error response ends the outage; a timeout changes nothing. */
   note(domain: string, error: unknown): void;
   /** Notes a successful request. */
@@ -23,7 +23,7 @@ export interface OriginOutagesOptions extends Pick<CircuitOptions, 'now'> {
 
 interface Outage {
   readonly circuit: Circuit;
-  readonly error: CatalogueError;
+  readonly error: ServiceError;
 }
 
 /** Maximum bytes: about 1,000 registries, because clients choose their names. */
@@ -52,7 +52,7 @@ export function createOriginOutages({
       return outage?.circuit.admits() === false ? outage.error : undefined;
     },
     note(domain, error) {
-      if (!(error instanceof CatalogueError)) return;
+      if (!(error instanceof ServiceError)) return;
       if (!error.isUnreachable) return error.code === 'registry-timeout' ? undefined : end(domain);
       const { circuit } = outages.get(domain) ?? { circuit: circuitOf(domain) };
       circuit.failed(error);

@@ -1,4 +1,4 @@
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { drain, type HttpResponse, readBody } from '../net/http-client.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseJsonObject } from '../oci/json.ts';
@@ -17,7 +17,7 @@ const LIST_LIMIT = 4 * 1024 * 1024;
  * Reads the index of what refers to a manifest, all its pages in one; undefined where the registry has no such list. A single page
  * stays byte for byte what it is.
  *
- * @throws CatalogueError `registry-failed` where it has no end in sight, or what the upstream's trouble is
+ * @throws ServiceError `registry-failed` where it has no end in sight, or what the upstream's trouble is
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
  */
 export async function listReferrers(
@@ -45,7 +45,7 @@ export async function listReferrers(
     query = nextPage(response.header('link'), repository, `referrers/${digest}`, response.url);
     // What is missing could be the signature that is looked for: a part is not taken for the whole.
     if (query !== undefined && (query === 'astray' || asked.has(query) || pages.length >= MAX_PAGES))
-      throw new CatalogueError(
+      throw new ServiceError(
         'registry-failed',
         `${response.url.host} lists what refers to ${digest} without an end.`,
       );
@@ -59,7 +59,7 @@ function merged(pages: readonly Buffer[], digest: Digest): Uint8Array {
   const bodies = pages.map((page) => parseJsonObject(page) ?? {});
   const manifests = bodies.flatMap(({ manifests: own }): unknown[] => {
     if (Array.isArray(own)) return own;
-    throw new CatalogueError('registry-failed', `A page of what refers to ${digest} cannot be read.`);
+    throw new ServiceError('registry-failed', `A page of what refers to ${digest} cannot be read.`);
   });
   return new TextEncoder().encode(JSON.stringify({ ...bodies[0], manifests }));
 }

@@ -1,4 +1,4 @@
-import { CatalogueError, type ErrorCode } from '../errors.ts';
+import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { HttpResponse } from '../net/http-client.ts';
 import type { Repository } from '../oci/reference.ts';
 import { parseRetryAfter } from '../util/retry-after.ts';
@@ -18,37 +18,37 @@ const VERDICTS: ReadonlySet<ErrorCode> = new Set([
  * HEAD.
  */
 export function isVerdict(error: unknown): boolean {
-  return !(error instanceof CatalogueError) || VERDICTS.has(error.code);
+  return !(error instanceof ServiceError) || VERDICTS.has(error.code);
 }
 
 /** Converts an unexpected status from a registry or token server into an error for the client. */
-export function statusError(response: HttpResponse): CatalogueError {
+export function statusError(response: HttpResponse): ServiceError {
   const { host } = response.url;
   const pause = parseRetryAfter(response.header('retry-after'), Date.now());
   const isFinal = response.method === 'POST' || !isTransient(response.status);
   const retryAfter = pause === undefined ? DEFAULT_RETRY_AFTER_S : Math.max(Math.ceil(pause / 1000), 1);
   switch (response.status) {
     case 429:
-      return new CatalogueError('registry-rate-limited', `${host} limits how much this service may fetch.`, {
+      return new ServiceError('registry-rate-limited', `${host} limits how much this service may fetch.`, {
         reason: `${host} limits requests`,
         retryAfter,
         pause,
         isFinal,
       });
     case 503:
-      return new CatalogueError('registry-unavailable', `${host} is unavailable at the moment.`, {
+      return new ServiceError('registry-unavailable', `${host} is unavailable at the moment.`, {
         reason: `${host} is unavailable`,
         retryAfter,
         pause,
         isFinal,
       });
     case 504:
-      return new CatalogueError('registry-timeout', `${host} did not answer in time.`, {
+      return new ServiceError('registry-timeout', `${host} did not answer in time.`, {
         reason: `${host} did not answer in time`,
         isFinal,
       });
     default:
-      return new CatalogueError(
+      return new ServiceError(
         isRefusal(response.status) ? 'registry-refused' : 'registry-failed',
         `${host} answered with status ${response.status}.`,
         { reason: `${host} answered ${response.status}`, isFinal },
@@ -57,8 +57,8 @@ export function statusError(response: HttpResponse): CatalogueError {
 }
 
 /** Registries do not tell strangers whether a repository is private or not there at all. */
-export function missingOrPrivate({ domain, path }: Repository, cause?: unknown): CatalogueError {
-  return new CatalogueError('image-not-found', `The image ${domain}/${path} is missing or private.`, {
+export function missingOrPrivate({ domain, path }: Repository, cause?: unknown): ServiceError {
+  return new ServiceError('image-not-found', `The image ${domain}/${path} is missing or private.`, {
     reason: 'Image missing or private',
     cause,
   });
@@ -68,7 +68,7 @@ export function missingOrPrivate({ domain, path }: Repository, cause?: unknown):
  * Thrown if a registry does not have a tag. The repository may also be missing, which only a list of its tags would
  * show.
  */
-export class UnknownTagError extends CatalogueError {
+export class UnknownTagError extends ServiceError {
   readonly repository: Repository;
   readonly tag: string;
 
@@ -81,8 +81,8 @@ export class UnknownTagError extends CatalogueError {
 }
 
 /** Creates the error for configured credentials that the registry does not accept. */
-export function credentialsRefused({ domain }: Repository, cause?: unknown): CatalogueError {
-  return new CatalogueError(
+export function credentialsRefused({ domain }: Repository, cause?: unknown): ServiceError {
+  return new ServiceError(
     'registry-credentials-refused',
     `The credentials configured for ${domain} are refused.`,
     { cause },

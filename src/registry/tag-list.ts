@@ -1,4 +1,4 @@
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { drain, type HttpResponse, readBody } from '../net/http-client.ts';
 import { parseJsonObject } from '../oci/json.ts';
 import type { Repository } from '../oci/reference.ts';
@@ -30,7 +30,7 @@ const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
  * Reads the tags of a repository page by page, up to a limit. After a full page without a link, continues with `last`,
  * because some registries truncate the list silently.
  *
- * @throws CatalogueError `image-not-found`, `registry-failed`, or what the upstream's trouble is
+ * @throws ServiceError `image-not-found`, `registry-failed`, or what the upstream's trouble is
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags
  */
 export async function listTags(repository: Repository, ask: AskForTags): Promise<TagList> {
@@ -95,7 +95,7 @@ function parsePage(bytes: Uint8Array, { url }: HttpResponse): unknown[] {
   // An empty repository has null for a list with some registries.
   const tags = body === undefined ? undefined : (body.tags ?? []);
   if (!Array.isArray(tags)) {
-    throw new CatalogueError('registry-failed', `${url.host} sent a list of tags that cannot be read.`);
+    throw new ServiceError('registry-failed', `${url.host} sent a list of tags that cannot be read.`);
   }
   return tags;
 }

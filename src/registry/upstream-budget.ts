@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { CatalogueError, type ErrorCode } from '../errors.ts';
+import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import { createGate, type Gate } from '../util/gate.ts';
 import type { FetchedManifest, RegistryClient } from './client.ts';
@@ -33,7 +33,7 @@ export interface UpstreamBudgets {
   /**
    * Runs work with its own budget. If it is part of other work, it also counts against that work's budget.
    *
-   * @throws CatalogueError `request-too-costly`, what `onCostly` throws, or what the work throws
+   * @throws ServiceError `request-too-costly`, what `onCostly` throws, or what the work throws
    */
   run<T>(options: UpstreamBudgetOptions, work: () => Promise<T>): Promise<T>;
   /** Counts one HTTP request against the budget of the current work. */
@@ -41,7 +41,7 @@ export interface UpstreamBudgets {
   /**
    * Checks that the current work may send one more request. Calls that may send many, such as for lists, use it.
    *
-   * @throws CatalogueError as {@link UpstreamBudgets.run} does
+   * @throws ServiceError as {@link UpstreamBudgets.run} does
    */
   admit(): Promise<void>;
   /**
@@ -63,12 +63,12 @@ const SLOT_REFUSALS: ReadonlySet<ErrorCode> = new Set([
 
 /** Tells whether an error means that the client gets no download slot. */
 export function isSlotRefusal(error: unknown): boolean {
-  return error instanceof CatalogueError && SLOT_REFUSALS.has(error.code);
+  return error instanceof ServiceError && SLOT_REFUSALS.has(error.code);
 }
 
 /** Tells whether an error is about the limits of one client, so that other clients can repeat the shared work. */
 export function isRefusedSpending(error: unknown): boolean {
-  return isSlotRefusal(error) || (error instanceof CatalogueError && error.code === 'request-too-costly');
+  return isSlotRefusal(error) || (error instanceof ServiceError && error.code === 'request-too-costly');
 }
 
 type Cost = Partial<Omit<UpstreamLimits, 'requests'>>;
@@ -176,14 +176,14 @@ function refuseOverspent({ limits, spent }: Pick<Budget, 'limits' | 'spent'>): v
   }
 }
 
-function tooCostly(row: keyof UpstreamLimits, limit: number): CatalogueError {
+function tooCostly(row: keyof UpstreamLimits, limit: number): ServiceError {
   const most = {
     requests: `${limit} requests to registries`,
     bytes: `${Math.floor(limit / 1024 ** 2)} MiB of manifests and configs`,
     manifests: `${limit} manifests`,
     blobs: `${limit} layers`,
   }[row];
-  return new CatalogueError(
+  return new ServiceError(
     'request-too-costly',
     `This request takes more than ${most}. Request fewer images or platforms at once, or an image by the digest of its manifest.`,
     { reason: `More than ${most}` },

@@ -1,4 +1,4 @@
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { isForeignLayer } from '../oci/manifest.ts';
 import type { MemoryCaches } from '../util/memory-caches.ts';
@@ -22,8 +22,7 @@ export function createWrongSizes(caches: MemoryCaches): WrongSizes {
   return {
     note(domain, blob, error) {
       // The author of a foreign layer chooses the host that sends it, so that it says nothing of the registry's blob.
-      const isOurs =
-        error instanceof CatalogueError && error.code === 'size-mismatch' && !isForeignLayer(blob);
+      const isOurs = error instanceof ServiceError && error.code === 'size-mismatch' && !isForeignLayer(blob);
       if (isOurs) known.set(keyOf(domain, blob), true);
     },
     has: (domain, blob) => known.get(keyOf(domain, blob)) === true,

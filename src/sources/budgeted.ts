@@ -1,5 +1,5 @@
 import type { UpstreamBudgets, UpstreamLimits } from '../registry/upstream-budget.ts';
-import type { ImageCatalogue } from './image-catalogue.ts';
+import type { ImageInspector } from './image-catalogue.ts';
 import type { Archive, ImageSource } from './image-source.ts';
 
 /**
@@ -33,7 +33,7 @@ export function budgetedSource(source: ImageSource<Archive>, budgets: UpstreamBu
 }
 
 /** Gives each question to a catalogue a budget for what it spends upstream. */
-export function budgetedCatalogue(catalogue: ImageCatalogue, budgets: UpstreamBudgets): ImageCatalogue {
+export function budgetedInspector(catalogue: ImageInspector, budgets: UpstreamBudgets): ImageInspector {
   return {
     describe: (request, signal) =>
       budgets.run({ limits: onePlatform(1), onCostly: request.onCostly }, () =>

@@ -4,10 +4,10 @@ import type { TagList } from '../registry/tag-list.ts';
 import { isRefusedSpending } from '../registry/upstream-budget.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { createSingleFlight } from '../util/single-flight.ts';
-import type { ImageCatalogue, ImageDetails } from './image-catalogue.ts';
+import type { ImageDetails, ImageInspector } from './image-catalogue.ts';
 
-export interface BriefCatalogueOptions {
-  readonly catalogue: ImageCatalogue;
+export interface CachedInspectorOptions {
+  readonly catalogue: ImageInspector;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
   /** The list to which its caches are added. */
@@ -22,11 +22,11 @@ const DETAILS_LIMIT = 8 * 2 ** 20;
 const TAGS_LIMIT = 16 * 2 ** 20;
 
 /** Remembers answers for a short time, and asks once for however many want the same at the same time. */
-export function createBriefCatalogue({
+export function createCachedInspector({
   catalogue,
   now,
   caches = createMemoryCaches(now),
-}: BriefCatalogueOptions): ImageCatalogue {
+}: CachedInspectorOptions): ImageInspector {
   const details = caches.open<ImageDetails>({ name: 'image-details', limit: DETAILS_LIMIT, ttl: TTL_MS });
   const lists = caches.open<TagList>({ name: 'tags', limit: TAGS_LIMIT, ttl: TTL_MS });
   const shareDetails = createSingleFlight<ImageDetails>(isRefusedSpending);

@@ -1,6 +1,6 @@
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { formatReference } from '../oci/reference.ts';
-import type { ImageCatalogue } from './image-catalogue.ts';
+import type { ImageInspector } from './image-catalogue.ts';
 import type { Archive, ImageSource } from './image-source.ts';
 
 /**
@@ -10,7 +10,7 @@ import type { Archive, ImageSource } from './image-source.ts';
 const RESOLVE_TIMEOUT_MS = 180_000;
 
 /** Gives a source up that does not find out in time what an archive has in it. Sending it takes as long as it takes. */
-export function punctualSource(
+export function sourceWithDeadline(
   source: ImageSource<Archive>,
   timeout = RESOLVE_TIMEOUT_MS,
 ): ImageSource<Archive> {
@@ -26,7 +26,10 @@ export function punctualSource(
 }
 
 /** Gives a catalogue up that does not find out in time what it is asked. */
-export function punctualCatalogue(catalogue: ImageCatalogue, timeout = RESOLVE_TIMEOUT_MS): ImageCatalogue {
+export function inspectorWithDeadline(
+  catalogue: ImageInspector,
+  timeout = RESOLVE_TIMEOUT_MS,
+): ImageInspector {
   return {
     describe: (request, signal) =>
       inTime(
@@ -57,7 +60,7 @@ async function inTime<T>(
     return await work(AbortSignal.any([signal, late.signal]));
   } catch (error) {
     if (signal.aborted || !late.signal.aborted) throw error;
-    throw new CatalogueError(
+    throw new ServiceError(
       'registry-timeout',
       `Resolving ${what} took longer than ${Math.ceil(timeout / 1000)} s. Partial results are cached; please retry.`,
     );

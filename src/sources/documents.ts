@@ -1,4 +1,4 @@
-import { CatalogueError, type ErrorCode } from '../errors.ts';
+import { type ErrorCode, ServiceError } from '../errors.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
 import {
   filterIndex,
@@ -52,7 +52,7 @@ export function rememberingDocuments(caches: MemoryCaches, parse = parsing): Doc
       const outcome = known.get(key) ?? outcomeOf(work);
       known.set(key, outcome);
       if ('value' in outcome) return outcome.value;
-      throw new CatalogueError(outcome.code, outcome.message);
+      throw new ServiceError(outcome.code, outcome.message);
     };
   };
   const manifests = remembering<ImageManifest | ImageIndex>();
@@ -75,7 +75,7 @@ function outcomeOf<T>(work: () => T): Outcome<T> {
   try {
     return { value: work() };
   } catch (error) {
-    if (!(error instanceof CatalogueError)) throw error;
+    if (!(error instanceof ServiceError)) throw error;
     return { code: error.code, message: error.message };
   }
 }

@@ -42,14 +42,14 @@ export interface ImageDetails {
 }
 
 /** Tells what images there are and what they are like. */
-export interface ImageCatalogue {
-  /** Describes one image. @throws CatalogueError why there is no archive of it */
+export interface ImageInspector {
+  /** Describes one image. @throws ServiceError why there is no archive of it */
   describe(request: DetailsRequest, signal: AbortSignal): Promise<ImageDetails>;
   /**
    * Lists the tags of a repository, newest version first.
    *
    * @param onCostly as in an archive's request
-   * @throws CatalogueError
+   * @throws ServiceError
    */
   tags(repository: Repository, signal: AbortSignal, onCostly?: DetailsRequest['onCostly']): Promise<TagList>;
 }

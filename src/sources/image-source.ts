@@ -129,7 +129,7 @@ export interface LiveArchive extends ArchiveFacts {
    * Begins to make it. The stream ends after the whole file or fails; destroying it, or aborting the signal, ends the
    * work.
    *
-   * @throws CatalogueError why it cannot be made
+   * @throws ServiceError why it cannot be made
    */
   start(signal: AbortSignal): Promise<Readable>;
 }
@@ -140,7 +140,7 @@ export interface ImageSource<Kind extends Archive | LiveArchive = Archive | Live
    * Finds the images and fixes the archive.
    *
    * @param signal aborts when the request is over, however it ended
-   * @throws CatalogueError why there is no such archive
+   * @throws ServiceError why there is no such archive
    */
   open(request: ArchiveRequest, signal: AbortSignal): Promise<Kind>;
 }

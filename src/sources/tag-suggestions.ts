@@ -1,8 +1,8 @@
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { familiarName } from '../oci/reference.ts';
 import { similarTags } from '../oci/similar-tags.ts';
 import { UnknownTagError } from '../registry/status-error.ts';
-import type { DetailsRequest, ImageCatalogue } from './image-catalogue.ts';
+import type { DetailsRequest, ImageInspector } from './image-catalogue.ts';
 import type { Archive, ImageSource, LiveArchive } from './image-source.ts';
 
 /** Maximum milliseconds for a list of tags, because the error that it explains is ready to send. */
@@ -17,7 +17,7 @@ const TAGS_IN_REASON = 3;
  */
 export function suggestingSource<Kind extends Archive | LiveArchive>(
   source: ImageSource<Kind>,
-  tags: ImageCatalogue['tags'],
+  tags: ImageInspector['tags'],
 ): ImageSource<Kind> {
   return {
     open: (request, signal) =>
@@ -26,7 +26,7 @@ export function suggestingSource<Kind extends Archive | LiveArchive>(
 }
 
 /** Wraps a catalogue so that its error for a missing tag lists similar tags, from its own lists. */
-export function suggestingCatalogue({ describe, tags }: ImageCatalogue): ImageCatalogue {
+export function suggestingInspector({ describe, tags }: ImageInspector): ImageInspector {
   return {
     describe: (request, signal) =>
       describe(request, signal).catch((error) => explain(error, tags, signal, request.onCostly)),
@@ -37,7 +37,7 @@ export function suggestingCatalogue({ describe, tags }: ImageCatalogue): ImageCa
 /** Throws an error that suggests similar tags, or the original error if the tags cannot be listed. */
 async function explain(
   error: unknown,
-  tags: ImageCatalogue['tags'],
+  tags: ImageInspector['tags'],
   signal: AbortSignal,
   onCostly: DetailsRequest['onCostly'],
 ): Promise<never> {
@@ -51,7 +51,7 @@ async function explain(
   const name = familiarName(repository);
   const some = similar.length === 0 ? '' : ` Similar tags: ${similar.join(', ')}.`;
   const few = similar.length === 0 ? '' : `; similar: ${similar.slice(0, TAGS_IN_REASON).join(', ')}`;
-  throw new CatalogueError('tag-not-found', `${name} has no tag ${tag}.${some}`, {
+  throw new ServiceError('tag-not-found', `${name} has no tag ${tag}.${some}`, {
     reason: `No tag ${tag}${few}`,
     members: { repository: name, tag, similarTags: similar },
     cause: error,

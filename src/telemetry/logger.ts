@@ -1,5 +1,5 @@
 import { type LevelWithSilent, type Logger, pino, stdSerializers } from 'pino';
-import { CatalogueError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 
 export interface LoggerOptions {
   readonly level: LevelWithSilent;
@@ -42,7 +42,7 @@ function harmless(line: string): string {
 
 /** What a registry or a client did wrong needs no stack; what went wrong in here does. */
 function serializeError(error: Error): object {
-  if (!(error instanceof CatalogueError) || error.code === 'internal-error') return stdSerializers.err(error);
+  if (!(error instanceof ServiceError) || error.code === 'internal-error') return stdSerializers.err(error);
   const { code, message, cause } = error;
   return { type: error.name, code, message, ...(cause instanceof Error && { cause: cause.message }) };
 }

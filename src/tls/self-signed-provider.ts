@@ -1,4 +1,4 @@
-import { createAlarm } from '../util/wall-clock-timer.ts';
+import { createWallClockTimer } from '../util/wall-clock-timer.ts';
 import { type Certificate, isFor } from './certificate.ts';
 import { type CertificateFailure, type CertificateProvider, stateOf } from './certificate-provider.ts';
 import { renewalTime } from './schedule.ts';
@@ -57,7 +57,7 @@ export async function createSelfSignedProvider(
   let certificate = isStoredGood ? stored : await make();
 
   let nextAttempt = renewalTime(certificate, random());
-  const alarm = createAlarm(now, async () => {
+  const alarm = createWallClockTimer(now, async () => {
     certificate = await make();
     use(certificate);
     nextAttempt = renewalTime(certificate, random());

@@ -1,24 +1,24 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 /** Lets one of several processes do what each of them wants done. */
-export interface Turns {
+export interface Locks {
   /**
    * Takes the turn, unless somebody else has it.
    *
    * @returns what ends it; undefined where somebody else has it. One whose process dies ends by itself.
    * @throws Error where that cannot be told
    */
-  take(name: string): Promise<EndTurn | undefined>;
+  take(name: string): Promise<Release | undefined>;
   /**
    * Waits for the turn, or as long as that makes sense: after five seconds, or where nobody can tell whose turn it is,
    * everyone does the work.
    *
    * @throws the reason of the signal where it aborts
    */
-  wait(name: string, signal: AbortSignal): Promise<EndTurn>;
+  wait(name: string, signal: AbortSignal): Promise<Release>;
 }
 
-export type EndTurn = () => void;
+export type Release = () => void;
 
 const PATIENCE_MS = 5_000;
 /** Milliseconds between two looks, at first; each time a half more. */
@@ -26,7 +26,7 @@ const FIRST_LOOK_MS = 20;
 const LONGEST_LOOK_MS = 250;
 
 /** @param now milliseconds that never go back */
-export function createTurns(take: Turns['take'], now: () => number): Turns {
+export function createLocks(take: Locks['take'], now: () => number): Locks {
   return {
     take,
     async wait(name, signal) {

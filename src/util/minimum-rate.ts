@@ -1,12 +1,12 @@
 /** The slowest that is put up with. */
-export interface PaceLimits {
+export interface MinimumRateLimits {
   readonly bytesPerSecond: number;
   /** Milliseconds for which somebody may be slower, pauses included. */
   readonly patience: number;
 }
 
 /** Keeps account of how far somebody is behind the slowest pace. */
-export interface Pace {
+export interface MinimumRate {
   /**
    * Counts milliseconds that were waited and bytes that moved meanwhile. Bytes pay for time; what is paid too much is
    * not kept, so that a fast beginning is no leave to stop for hours.
@@ -19,7 +19,7 @@ export interface Pace {
 }
 
 /** A burst of `bytesPerSecond` times `patience` bytes is enough for another stretch of patience, however it came. */
-export function createPace({ bytesPerSecond, patience }: PaceLimits): Pace {
+export function createMinimumRate({ bytesPerSecond, patience }: MinimumRateLimits): MinimumRate {
   let owed = 0;
   return {
     count(milliseconds, bytes) {

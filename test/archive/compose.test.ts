@@ -5,7 +5,7 @@ import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { composeArchive } from '../../src/archive/compose.ts';
 import type { Piece } from '../../src/archive/layout.ts';
-import { CatalogueError, type ErrorCode } from '../../src/errors.ts';
+import { type ErrorCode, ServiceError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { send } from '../../src/util/streams.ts';
@@ -32,7 +32,7 @@ function reader(ahead: (digit: string) => Promise<void>, more: Partial<BlobReade
   };
 }
 
-const failing = (code: ErrorCode): Promise<never> => Promise.reject(new CatalogueError(code, 'It is wrong.'));
+const failing = (code: ErrorCode): Promise<never> => Promise.reject(new ServiceError(code, 'It is wrong.'));
 
 /** How many bytes came, and what ended them. */
 async function given(stream: Readable): Promise<{ bytes: number; error: unknown }> {
@@ -50,7 +50,7 @@ suite('an archive that is sent', () => {
     const blobs = reader(async () => {}, { read: () => failing('layer-unavailable') });
     const { bytes, error } = await given(composeArchive(pieces, blobs, never));
     assert.equal(bytes, 0);
-    assert.equal((error as CatalogueError).code, 'layer-unavailable');
+    assert.equal((error as ServiceError).code, 'layer-unavailable');
   });
 
   for (const code of ['size-mismatch', 'layer-unavailable'] as const) {
@@ -58,7 +58,7 @@ suite('an archive that is sent', () => {
       const blobs = reader(async (digit) => (digit === '4' ? failing(code) : undefined));
       const { bytes, error } = await given(composeArchive(pieces, blobs, never, { moment: 60_000 }));
       assert.equal(bytes, 0);
-      assert.equal((error as CatalogueError).code, code);
+      assert.equal((error as ServiceError).code, code);
     });
   }
 
@@ -73,7 +73,7 @@ suite('an archive that is sent', () => {
         code: 'size-mismatch',
       });
       await once(way === 'read' ? stream : sink, 'readable');
-      refuse(new CatalogueError('size-mismatch', 'It is wrong.'));
+      refuse(new ServiceError('size-mismatch', 'It is wrong.'));
       await ended;
       assert.ok(endless.destroyed);
     });
@@ -98,10 +98,10 @@ suite('an archive that is sent', () => {
     const stream = composeArchive(pieces, blobs, never);
     const ended = given(stream);
     await once(stream, 'readable');
-    first.destroy(new CatalogueError('registry-failed', 'It broke.'));
+    first.destroy(new ServiceError('registry-failed', 'It broke.'));
     const { bytes, error } = await ended;
     assert.equal(bytes, HEAD.length);
-    assert.equal((error as CatalogueError).code, 'registry-failed');
+    assert.equal((error as ServiceError).code, 'registry-failed');
   });
 
   test('asks ahead once for each blob', async () => {

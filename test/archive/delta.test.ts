@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { type Holdings, spareLayers, withoutLayers } from '../../src/archive/delta.ts';
+import { type KnownLayers, spareLayers, withoutLayers } from '../../src/archive/delta.ts';
 import { archiveEntries } from '../../src/archive/entries.ts';
 import { layoutArchive } from '../../src/archive/layout.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
@@ -10,11 +10,11 @@ const blobs = new MemoryBlobs();
 const layerOf = (text: string): Descriptor => blobs.add(new TextEncoder().encode(text));
 const [a, b, c, x] = ['a', 'b', 'c', 'x'].map(layerOf) as [Descriptor, Descriptor, Descriptor, Descriptor];
 
-const holding = (...images: Descriptor[][]): Holdings => ({
+const holding = (...images: Descriptor[][]): KnownLayers => ({
   images: images.map((layers) => layers.map(({ digest }) => digest)),
   layers: new Set(),
 });
-const naming = (...layers: Descriptor[]): Holdings => ({
+const naming = (...layers: Descriptor[]): KnownLayers => ({
   images: [],
   layers: new Set(layers.map(({ digest }) => digest)),
 });

@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { createLruModel } from '../../bench/lru-model.ts';
 import { createRandom } from '../../bench/random.ts';
 import { openBlobFiles } from '../../src/blobs/blob-files.ts';
-import { createRoom, LOW_WATER } from '../../src/blobs/disk-quota.ts';
+import { createDiskQuota, LOW_WATER } from '../../src/blobs/disk-quota.ts';
 import { temporaryFolder } from '../support/process.ts';
 
 /** The same as one would write it first: a list that is sorted by use. */
@@ -67,7 +67,7 @@ suite('the model of the cache', () => {
     const folder = join(temporary.path, 'cache');
     const files = await openBlobFiles({ folder, onDamage: () => {} });
     const limit = 10_000;
-    const room = createRoom({ files, limit, isInUse: () => false });
+    const room = createDiskQuota({ files, limit, isInUse: () => false });
     const random = createRandom(7);
     const sizes = Array.from({ length: 12 }, () => Math.floor(random() * 4_000));
     const paths = sizes.map((_, blob) => join(folder, 'blobs/sha256/00', String(blob).padStart(64, '0')));

@@ -19,7 +19,7 @@ import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { sealOf } from '../../src/blobs/blob-files.ts';
 import { tryLock } from '../../src/blobs/file-lock.ts';
-import { CatalogueError } from '../../src/errors.ts';
+import { ServiceError } from '../../src/errors.ts';
 import type { Approach, BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../../src/oci/descriptor.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
@@ -342,7 +342,7 @@ suite('what goes wrong upstream', () => {
 
   test('an outage is told to all who wait, after the tries of one', async () => {
     const source = memorySource(sample);
-    source.behave(() => ({ fail: { at: 0, error: new CatalogueError('registry-failed', 'It broke off.') } }));
+    source.behave(() => ({ fail: { at: 0, error: new ServiceError('registry-failed', 'It broke off.') } }));
     await using setup = await sampleCache();
     const reader = setup.cache.before(source, REGISTRY);
     const all = await Promise.allSettled(Array.from({ length: 50 }, () => download(reader)));
@@ -358,7 +358,7 @@ suite('what goes wrong upstream', () => {
     const broken: BlobReader = {
       read: async () => {
         await gate.promise;
-        throw new CatalogueError('registry-failed', 'It redirects in a circle.', { isFinal: true });
+        throw new ServiceError('registry-failed', 'It redirects in a circle.', { isFinal: true });
       },
     };
     await using setup = await sampleCache();
@@ -397,7 +397,7 @@ suite('what goes wrong upstream', () => {
     const lacking: BlobReader = {
       read: async () => {
         await gate.promise;
-        throw new CatalogueError('layer-unavailable', 'It is not here.');
+        throw new ServiceError('layer-unavailable', 'It is not here.');
       },
     };
     await using setup = await sampleCache();
@@ -955,8 +955,8 @@ suite('eviction', () => {
   });
 });
 
-function gone(): CatalogueError {
-  return new CatalogueError('registry-failed', 'The registry is gone.');
+function gone(): ServiceError {
+  return new ServiceError('registry-failed', 'The registry is gone.');
 }
 
 function withWrongBit(): Buffer {

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { BlobFetch } from '../../src/blobs/blob-fetch.ts';
 import { openBlobFiles } from '../../src/blobs/blob-files.ts';
-import type { Room } from '../../src/blobs/disk-quota.ts';
+import type { DiskQuota } from '../../src/blobs/disk-quota.ts';
 import { StorageFailure } from '../../src/blobs/growing-file.ts';
 import type { BlobReader, Demand } from '../../src/oci/blob-reader.ts';
 import { createBufferPool } from '../../src/util/buffer-pool.ts';
@@ -11,14 +11,14 @@ import { temporaryFolder, waitFor } from '../support/process.ts';
 import { always, type MemorySource, memorySource, sampleBlob } from './samples.ts';
 
 const sample = sampleBlob(2_000_000, 'fetch');
-const boundless: Room = {
+const boundless: DiskQuota = {
   reserve: async (_bytes, occupy) => {
     await occupy();
     return true;
   },
 };
 const atStart = (): Demand => ({ position: 0 });
-const full: Room = { reserve: async () => false };
+const full: DiskQuota = { reserve: async () => false };
 
 interface Setup extends AsyncDisposable {
   readonly fetch: BlobFetch;
@@ -143,7 +143,7 @@ suite('the room of a fetch', () => {
   /** Counts what is reserved, and has room for the first bytes or for all. */
   const countingRoom = (hasAll: boolean) => {
     const reserved: number[] = [];
-    const room: Room = {
+    const room: DiskQuota = {
       reserve: async (bytes, occupy) => {
         reserved.push(bytes);
         await occupy();

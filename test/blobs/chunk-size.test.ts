@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { suite, test } from 'node:test';
-import { createReaderPace, createReaderPaces } from '../../src/blobs/chunk-size.ts';
+import { createAdaptiveChunkSize, createAdaptiveChunkSizes } from '../../src/blobs/chunk-size.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -10,7 +10,7 @@ const one = (): number => 1;
 /** What a reader is given at a time after some seconds in which it takes so many bytes each. */
 function sizeAt(bytesPerSecond: number, seconds = 5): number {
   let now = 0;
-  const pace = createReaderPace(one, () => now);
+  const pace = createAdaptiveChunkSize(one, () => now);
   for (; now < seconds * 1000; now += 10) {
     pace.chunkSize();
     pace.count(bytesPerSecond / 100);
@@ -20,7 +20,7 @@ function sizeAt(bytesPerSecond: number, seconds = 5): number {
 
 suite('the pace of a reader', () => {
   test('is not known at first', () => {
-    assert.equal(createReaderPace(one, () => 0).chunkSize(), 256 * KIB);
+    assert.equal(createAdaptiveChunkSize(one, () => 0).chunkSize(), 256 * KIB);
   });
 
   for (const [bytesPerSecond, size] of [
@@ -39,7 +39,7 @@ suite('the pace of a reader', () => {
 
   test('is no pace where buffers between are only filled', () => {
     let now = 0;
-    const pace = createReaderPace(one, () => now);
+    const pace = createAdaptiveChunkSize(one, () => now);
     for (; now < 40; now++) {
       assert.equal(pace.chunkSize(), 256 * KIB);
       pace.count(200 * KIB);
@@ -55,7 +55,7 @@ suite('the pace of a reader', () => {
   ] as const) {
     test(`of each of ${readers} is ${first} at a time at first, and ${fast} at most`, () => {
       let now = 0;
-      const pace = createReaderPace(
+      const pace = createAdaptiveChunkSize(
         () => readers,
         () => now,
       );
@@ -67,7 +67,7 @@ suite('the pace of a reader', () => {
   }
 
   test('goes with its sink, from blob to blob', () => {
-    const paces = createReaderPaces();
+    const paces = createAdaptiveChunkSizes();
     const [fast, other] = [new PassThrough(), new PassThrough()];
     const first = paces.begin(fast);
     first.pace.count(2 ** 30);
@@ -77,7 +77,7 @@ suite('the pace of a reader', () => {
   });
 
   test('is shared with those alone that still read', () => {
-    const paces = createReaderPaces();
+    const paces = createAdaptiveChunkSizes();
     const others = Array.from({ length: 64 }, () => paces.begin(new PassThrough()));
     const { pace } = paces.begin(new PassThrough());
     assert.equal(pace.chunkSize(), 16 * KIB);

@@ -5,8 +5,8 @@ import { mkdir, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import { lockOf, openBlobFiles } from '../../src/blobs/blob-files.ts';
-import { createRoom, type Room } from '../../src/blobs/disk-quota.ts';
-import { readTally } from '../../src/blobs/disk-usage.ts';
+import { createDiskQuota, type DiskQuota } from '../../src/blobs/disk-quota.ts';
+import { readDiskUsage } from '../../src/blobs/disk-usage.ts';
 import { tryLock } from '../../src/blobs/file-lock.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import { filesIn, TALLY_FILE } from './samples.ts';
@@ -16,7 +16,7 @@ const MIB = 1024 * 1024;
 
 interface Setup extends AsyncDisposable {
   readonly folder: string;
-  readonly room: Room;
+  readonly room: DiskQuota;
   readonly inUse: Set<string>;
   /** Adds a file that was used so many minutes ago. */
   add(path: string, bytes: number, minutesAgo: number): Promise<string>;
@@ -31,7 +31,7 @@ async function setUp(limit: number): Promise<Setup> {
   const inUse = new Set<string>();
   return {
     folder,
-    room: createRoom({ files, limit, isInUse: (path) => inUse.has(path) }),
+    room: createDiskQuota({ files, limit, isInUse: (path) => inUse.has(path) }),
     inUse,
     add: async (path, bytes, minutesAgo) => {
       const absolute = join(folder, path);
@@ -183,7 +183,7 @@ suite('room in the cache', () => {
   test('is one for all processes of a folder, exactly', async () => {
     await using setup = await setUp(1000);
     const files = await openBlobFiles({ folder: setup.folder, onDamage: () => {} });
-    const rooms = [setup.room, createRoom({ files, limit: 1000, isInUse: () => false })];
+    const rooms = [setup.room, createDiskQuota({ files, limit: 1000, isInUse: () => false })];
     const reserve = (at: number, bytes: number): Promise<boolean> | undefined =>
       rooms[at % 2]?.reserve(bytes, async () => {
         await setup.add(`incoming/sha256-${at}.${bytes}`, 1, 0);
@@ -214,7 +214,8 @@ suite('room in the cache', () => {
 
   test('files whose bytes nobody reserved count after a while', async (t) => {
     await using setup = await setUp(1000);
-    const bytes = async (): Promise<number> => (await readTally(join(setup.folder, TALLY_FILE)))?.bytes ?? 0;
+    const bytes = async (): Promise<number> =>
+      (await readDiskUsage(join(setup.folder, TALLY_FILE)))?.bytes ?? 0;
     assert.equal(await setup.room.reserve(100, nothing), true);
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 30 * MINUTE_MS });
     await setup.add('blobs/sha256/00/a', 850, 0);
@@ -257,7 +258,7 @@ suite('room in the cache', () => {
     await using setup = await setUp(1000);
     await using elsewhere = await temporaryFolder();
     const files = await openBlobFiles({ folder: join(elsewhere.path, 'cache'), onDamage: () => {} });
-    const room = createRoom({ files, limit: 1000, isInUse: () => false });
+    const room = createDiskQuota({ files, limit: 1000, isInUse: () => false });
     await elsewhere[Symbol.asyncDispose]();
     await assert.rejects(room.reserve(1, nothing), { code: 'ENOENT' });
     await mkdir(files.folder, { recursive: true });

@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
-import { createReaderPaces } from '../../src/blobs/chunk-size.ts';
+import { createAdaptiveChunkSizes } from '../../src/blobs/chunk-size.ts';
 import { FileStream, type GrowingFile, StorageFailure } from '../../src/blobs/growing-file.ts';
 import { createBufferPool } from '../../src/util/buffer-pool.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import { always, sampleBlob } from './samples.ts';
 
 const buffers = createBufferPool(1_000_000);
-const paces = createReaderPaces();
+const paces = createAdaptiveChunkSizes();
 const { bytes } = sampleBlob(1_000_000, 'growing');
 
 interface Sample extends GrowingFile, AsyncDisposable {

@@ -3,7 +3,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
-import { verifiedParts } from '../../src/blobs/verified-reader.ts';
+import { verifiedReader } from '../../src/blobs/verified-reader.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange } from '../../src/oci/descriptor.ts';
 import { waitFor } from '../support/process.ts';
@@ -37,9 +37,9 @@ suite('parts of a blob that has to be verified', () => {
   test('are those of the whole, which is read once where it is kept, and each time elsewhere', async () => {
     await using setup = await sampleCache();
     const [behind, bare] = [memorySource(sample), memorySource(sample)];
-    const cached = verifiedParts(setup.cache.before(behind, REGISTRY));
+    const cached = verifiedReader(setup.cache.before(behind, REGISTRY));
     for (const range of PARTS) {
-      for (const reader of [cached, verifiedParts(bare)])
+      for (const reader of [cached, verifiedReader(bare)])
         assert.ok((await received(reader, range)).bytes.equals(bytes.subarray(range.start, range.end)));
     }
     assert.deepEqual(
@@ -57,7 +57,7 @@ suite('parts of a blob that has to be verified', () => {
     const source = memorySource(sample);
     source.behave(() => ({ hold: { at: 2 * MIB - 64 * 1024, until: gate.promise } }));
     await using setup = await sampleCache();
-    const reader = verifiedParts(setup.cache.before(source, REGISTRY));
+    const reader = verifiedReader(setup.cache.before(source, REGISTRY));
     let isFirstHere = false;
     const stream = await reader.read(descriptor, { start: 0, end: MIB }, always);
     const part = buffer(stream.on('data', () => (isFirstHere = true)));
@@ -73,12 +73,12 @@ suite('parts of a blob that has to be verified', () => {
         await using setup = await sampleCache();
         const source = memorySource(sample);
         source.behave(() => ({ flip }));
-        const cached = await received(verifiedParts(setup.cache.before(source, REGISTRY)), range);
+        const cached = await received(verifiedReader(setup.cache.before(source, REGISTRY)), range);
         assert.deepEqual(
           [cached.bytes.length, (cached.error as { code: string }).code],
           [0, 'content-mismatch'],
         );
-        const bare = await received(verifiedParts(source), range);
+        const bare = await received(verifiedReader(source), range);
         assert.equal((bare.error as { code: string }).code, 'content-mismatch');
         assert.ok(bare.bytes.length < range.end - range.start);
       }
@@ -90,7 +90,7 @@ suite('parts of a blob that has to be verified', () => {
     await rm(join(setup.folder, 'incoming'), { recursive: true });
     await writeFile(join(setup.folder, 'incoming'), 'in the way');
     const source = memorySource(sample);
-    const reader = verifiedParts(setup.cache.before(source, REGISTRY));
+    const reader = verifiedReader(setup.cache.before(source, REGISTRY));
     const range = { start: 100, end: MIB };
     assert.ok((await received(reader, range)).bytes.equals(bytes.subarray(range.start, range.end)));
     source.behave(() => ({ flip: bytes.length - 10 }));
@@ -106,7 +106,11 @@ suite('parts of a blob that has to be verified', () => {
     await using setup = await sampleCache();
     for (const reader of [setup.cache.before(source, REGISTRY), source]) {
       const leaving = new AbortController();
-      const stream = await verifiedParts(reader).read(descriptor, { start: 0, end: MIB + 1 }, leaving.signal);
+      const stream = await verifiedReader(reader).read(
+        descriptor,
+        { start: 0, end: MIB + 1 },
+        leaving.signal,
+      );
       const over = assert.rejects(buffer(stream));
       await waitFor(() => source.reads.at(-1)?.given === MIB, { what: 'the work to be under way' });
       leaving.abort();
@@ -120,7 +124,7 @@ suite('parts of a blob that has to be verified', () => {
     const source = memorySource(sample);
     source.behave(() => ({ hold: { at: MIB, until: gate.promise } }));
     await using setup = await sampleCache();
-    const stream = await verifiedParts(setup.cache.before(source, REGISTRY)).read(descriptor, WHOLE, always);
+    const stream = await verifiedReader(setup.cache.before(source, REGISTRY)).read(descriptor, WHOLE, always);
     let seen = 0;
     const whole = buffer(stream.on('data', (chunk: Buffer) => (seen += chunk.length)));
     await waitFor(() => seen > 0, { what: 'the first bytes' });

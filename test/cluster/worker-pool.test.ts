@@ -4,7 +4,7 @@ import { setImmediate as settle } from 'node:timers/promises';
 import { pino } from 'pino';
 import type { ToPrimary, ToWorker } from '../../src/cluster/messages.ts';
 import type { WorkerProcess } from '../../src/cluster/peers.ts';
-import { createCrew, StartError } from '../../src/cluster/worker-pool.ts';
+import { createWorkerPool, StartError } from '../../src/cluster/worker-pool.ts';
 
 const LINES = ['listening'];
 /** Milliseconds between two looks at a worker. */
@@ -19,7 +19,7 @@ interface FakeWorker {
   serve(): void;
 }
 
-/** A crew of such workers, in a time of its own. */
+/** A pool of such workers, in a time of its own. */
 function startCrew({ mock }: TestContext, size = 2) {
   mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
   let now = 0;
@@ -56,7 +56,7 @@ function startCrew({ mock }: TestContext, size = 2) {
       kill: () => worker.end(null, 'SIGKILL'),
     };
   };
-  const crew = createCrew({
+  const pool = createWorkerPool({
     ...{ size, fork, uptime: () => now, logger: pino({ level: 'silent' }) },
     part: () => ({
       type: 'prepare',
@@ -81,25 +81,25 @@ function startCrew({ mock }: TestContext, size = 2) {
   const failNext = (count: number): void => {
     failures = count;
   };
-  return { crew, workers, lost, pass, failNext, hang: (worker: FakeWorker) => hanging.add(worker) };
+  return { pool, workers, lost, pass, failNext, hang: (worker: FakeWorker) => hanging.add(worker) };
 }
 
 suite('workers as they begin', () => {
   test('the first one listens alone, and the others follow', async (t) => {
-    const { crew, workers } = startCrew(t, 3);
-    const started = crew.start();
+    const { pool, workers } = startCrew(t, 3);
+    const started = pool.start();
     for (const worker of workers) worker.say({ type: 'prepared' });
     const invited = () => workers.map(({ told }) => told.includes('listen'));
     assert.deepEqual(invited(), [true, false, false]);
     for (const worker of workers) worker.say({ type: 'listening', url: 'http://a', lines: LINES });
     assert.deepEqual(invited(), [true, true, true]);
     assert.deepEqual((await started).lines, LINES);
-    assert.equal(crew.serving(), 3);
+    assert.equal(pool.serving(), 3);
   });
 
   test('where the first one cannot, that is why none will', async (t) => {
-    const { crew, workers } = startCrew(t);
-    const started = crew.start();
+    const { pool, workers } = startCrew(t);
+    const started = pool.start();
     workers[1]?.say({ type: 'failed', failure: { message: 'The port is taken' } });
     workers[1]?.end(1);
     await assert.rejects(started, (error: unknown) => {
@@ -111,9 +111,9 @@ suite('workers as they begin', () => {
   });
 
   test('a first worker that cannot be started fails the start with that reason', async (t) => {
-    const { crew, failNext } = startCrew(t);
+    const { pool, failNext } = startCrew(t);
     failNext(2);
-    await assert.rejects(crew.start(), (error: unknown) => {
+    await assert.rejects(pool.start(), (error: unknown) => {
       assert.ok(error instanceof StartError);
       assert.deepEqual(error.failure, { message: 'no process' });
       return true;
@@ -123,8 +123,8 @@ suite('workers as they begin', () => {
 
 suite('workers as they end', () => {
   test('a replacement that cannot be started is retried after growing pauses', async (t) => {
-    const { crew, workers, lost, pass, failNext } = startCrew(t);
-    crew.start();
+    const { pool, workers, lost, pass, failNext } = startCrew(t);
+    pool.start();
     for (const worker of workers) worker.serve();
     pass(60_000);
     failNext(4);
@@ -134,13 +134,13 @@ suite('workers as they end', () => {
     pass(2000);
     assert.equal(workers.length, 3);
     workers[2]?.serve();
-    assert.equal(crew.serving(), 2);
+    assert.equal(pool.serving(), 2);
     assert.deepEqual(lost, ['lost']);
   });
 
   test('one is replaced at once, and one that ends as soon as it begins later each time', async (t) => {
-    const { crew, workers, lost, pass } = startCrew(t);
-    crew.start();
+    const { pool, workers, lost, pass } = startCrew(t);
+    pool.start();
     for (const worker of workers) worker.serve();
     pass(60_000);
     workers[0]?.end(null, 'SIGKILL');
@@ -158,25 +158,25 @@ suite('workers as they end', () => {
       assert.equal(workers.length, 5 + at);
     }
     assert.equal(lost.length, 2 + pauses.length);
-    assert.equal(crew.serving(), 1);
+    assert.equal(pool.serving(), 1);
   });
 
   test('one that hangs is killed and replaced, one that answers is not', async (t) => {
-    const { crew, workers, pass, hang } = startCrew(t);
-    crew.start();
+    const { pool, workers, pass, hang } = startCrew(t);
+    pool.start();
     for (const worker of workers) worker.serve();
     pass(60_000);
     for (const worker of workers.slice(0, 1)) hang(worker);
     pass(30_000);
-    assert.equal(crew.serving(), 2);
+    assert.equal(pool.serving(), 2);
     pass(LOOK_MS);
-    assert.equal(crew.serving(), 1);
+    assert.equal(pool.serving(), 1);
     assert.equal(workers.length, 3);
   });
 
   test('one that says so is replaced before it has ended, and once', async (t) => {
-    const { crew, workers, lost, pass } = startCrew(t);
-    crew.start();
+    const { pool, workers, lost, pass } = startCrew(t);
+    pool.start();
     for (const worker of workers) worker.serve();
     workers[0]?.say({ type: 'stopping' });
     pass(0);
@@ -188,20 +188,20 @@ suite('workers as they end', () => {
   });
 
   test('who asks for metrics does not wait long for one that hangs', async (t) => {
-    const { crew, workers, pass, hang } = startCrew(t);
-    crew.start();
+    const { pool, workers, pass, hang } = startCrew(t);
+    pool.start();
     for (const worker of workers) worker.serve();
     for (const worker of workers.slice(0, 1)) hang(worker);
-    const measured = crew.measure();
+    const measured = pool.measure();
     pass(1000);
     await measured;
   });
 
   test('a stop waits for all, kills who does not end in time, and tells', async (t) => {
-    const { crew, workers, pass } = startCrew(t);
-    crew.start();
+    const { pool, workers, pass } = startCrew(t);
+    pool.start();
     for (const worker of workers) worker.serve();
-    const stopped = crew.stop(30_000);
+    const stopped = pool.stop(30_000);
     assert.ok(workers.every(({ told }) => told.includes('stop')));
     workers[0]?.end(0);
     pass(30_000);

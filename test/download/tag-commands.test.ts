@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { tagCommands } from '../../src/download/tag-commands.ts';
-import { archiveNotices } from '../../src/download/warnings.ts';
+import { archiveWarnings } from '../../src/download/warnings.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import type { UntaggedImage } from '../../src/sources/image-source.ts';
 import { DIGEST } from '../http/samples.ts';
@@ -54,7 +54,7 @@ suite('commands that tag an untagged image of a delta', () => {
     const layer = { mediaType: 'x', digest: DIGEST, size: 1 };
     const omitted = { layers: [layer], fullSize: 1, held: [], unknown: 0 };
     const noticesOf = (...images: UntaggedImage[]): string[] =>
-      archiveNotices({ zstd: false, staleSince: undefined, omitted: { ...omitted, untagged: images } });
+      archiveWarnings({ zstd: false, staleSince: undefined, omitted: { ...omitted, untagged: images } });
     assert.deepEqual(noticesOf().length, 1);
     const sentence = `the image has no tag: load it with docker load --platform, then tag app@${DIGEST} as app:2.1`;
     assert.deepEqual(noticesOf(untagged('app:2.1')).slice(1), [sentence]);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
-import { CatalogueError } from '../../src/errors.ts';
+import { ServiceError } from '../../src/errors.ts';
 import type { HttpClient } from '../../src/net/http-client.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { createAuthorizer } from '../../src/registry/authorizer.ts';
@@ -41,7 +41,7 @@ async function orUpstreamError<T>(work: Promise<T>): Promise<T | undefined> {
   try {
     return await work;
   } catch (error) {
-    assert.ok(error instanceof CatalogueError, `${error}`);
+    assert.ok(error instanceof ServiceError, `${error}`);
     assert.match(error.code, /^registry-|^image-not-found$/);
     assert.match(error.message, /^[\x20-\x7e]+$/);
     return undefined;

@@ -7,7 +7,7 @@ import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { extract } from 'tar-stream';
 import { layoutArchive } from '../../src/archive/layout.ts';
-import { CatalogueError } from '../../src/errors.ts';
+import { ServiceError } from '../../src/errors.ts';
 import { createDockerConfigCredentials } from '../../src/registry/credentials.ts';
 import { temporaryFolder } from '../support/process.ts';
 import { mutatedJson } from './arbitraries.ts';
@@ -61,7 +61,7 @@ suite('whatever stands in a file', () => {
             const found = await store.find(domain);
             if (found !== undefined) assert.ok(text.includes(domain), `${domain} gets what is another one’s`);
           } catch (error) {
-            assert.ok(error instanceof CatalogueError && error.code === 'internal-error', `${error}`);
+            assert.ok(error instanceof ServiceError && error.code === 'internal-error', `${error}`);
             assert.doesNotMatch(error.message, /wonderland|secret|refresh/);
           }
         }
@@ -103,7 +103,7 @@ suite('whatever stands in a file', () => {
           return;
         }
         // What the operator has left to a helper is not looked for elsewhere.
-        await assert.rejects(answer, ({ code, message, cause }: CatalogueError) => {
+        await assert.rejects(answer, ({ code, message, cause }: ServiceError) => {
           assert.equal(code, 'internal-error');
           assert.doesNotMatch(message, /wonderland|absent/);
           const isPlain = typeof named === 'string' && /^[\w.-]+$/.test(named);
@@ -136,7 +136,7 @@ suite('whatever stands in a file', () => {
           assert.ok(found?.kind === 'password' || found?.kind === 'identity-token');
           for (const text of Object.values(found)) assert.equal(typeof text, 'string');
         } catch (error) {
-          assert.ok(error instanceof CatalogueError && error.code === 'internal-error', `${error}`);
+          assert.ok(error instanceof ServiceError && error.code === 'internal-error', `${error}`);
           assert.doesNotMatch(`${error.message}${error.cause}`, /wonderland/);
         }
       }),

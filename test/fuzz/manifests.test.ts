@@ -3,7 +3,7 @@ import { suite, test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
 import { archiveEntries } from '../../src/archive/entries.ts';
 import { layoutArchive } from '../../src/archive/layout.ts';
-import { CatalogueError, type ErrorCode } from '../../src/errors.ts';
+import { type ErrorCode, ServiceError } from '../../src/errors.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { isDigest, sha256 } from '../../src/oci/digest.ts';
 import {
@@ -60,7 +60,7 @@ function orRefused<T>(parse: () => T): T | undefined {
   try {
     return parse();
   } catch (error) {
-    assert.ok(error instanceof CatalogueError, `${error}`);
+    assert.ok(error instanceof ServiceError, `${error}`);
     assert.ok(REFUSALS.includes(error.code), error.code);
     assert.match(error.message, /^[\x20-\x7e]{1,400}$/);
     return undefined;
@@ -84,7 +84,7 @@ function assertLaidOut({ mediaType, config, layers }: ImageManifest, manifestByt
     assert.equal(size % 512, 0);
     assert.equal(slices[0]?.offset, 0);
   } catch (error) {
-    assert.ok(error instanceof CatalogueError && error.code === 'content-mismatch', `${error}`);
+    assert.ok(error instanceof ServiceError && error.code === 'content-mismatch', `${error}`);
   }
 }
 

@@ -8,7 +8,7 @@ import {
   parseArchivePath,
   parseArchiveQuery,
 } from '../../src/download/query.ts';
-import { CatalogueError } from '../../src/errors.ts';
+import { ServiceError } from '../../src/errors.ts';
 import { formatPlatform, parsePlatform } from '../../src/oci/platform.ts';
 import { formatReference, parseReference, type Reference } from '../../src/oci/reference.ts';
 import { registryOrigin } from '../../src/oci/registry-host.ts';
@@ -39,7 +39,7 @@ function orRefused<T>(parse: () => T, status: number): T | undefined {
   try {
     return parse();
   } catch (error) {
-    assert.ok(error instanceof CatalogueError, `${error}`);
+    assert.ok(error instanceof ServiceError, `${error}`);
     assert.equal(error.status, status);
     assert.match(error.message, /^[\x20-\x7e]+$/);
     assert.ok(error.message.length < 600);

@@ -10,7 +10,7 @@ import type { ConnectionLimits } from '../../src/http/listener/connections.ts';
 import { createDrain, type Drain } from '../../src/http/listener/drain.ts';
 import type { RequestTimeouts } from '../../src/http/listener/parser-options.ts';
 import type { PressureLimits } from '../../src/http/plugins/load-shedding.ts';
-import type { HttpMeter } from '../../src/http/protocol/metrics-port.ts';
+import type { HttpMetrics } from '../../src/http/protocol/metrics-port.ts';
 import type { Addresses } from '../../src/http/protocol/own-address.ts';
 import { createServer } from '../../src/http/server.ts';
 import type { CountingStore } from '../../src/limits/counting-store.ts';
@@ -22,7 +22,7 @@ import { createAllowlist } from '../../src/policy/allowlist.ts';
 import { type ClientList, createClientList } from '../../src/policy/client-list.ts';
 import type { RepositorySearch } from '../../src/registry/hub-search.ts';
 import type { TagList } from '../../src/registry/tag-list.ts';
-import type { ImageCatalogue, ImageDetails } from '../../src/sources/image-catalogue.ts';
+import type { ImageDetails, ImageInspector } from '../../src/sources/image-catalogue.ts';
 import type { Archive, ArchiveRequest, ImageSource, LiveArchive } from '../../src/sources/image-source.ts';
 import { NOT_CHECKED } from '../../src/sources/signatures/image-signatures.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
@@ -111,7 +111,7 @@ export interface ServerSetup {
   deny?: readonly string[];
   trustProxy?: readonly string[];
   clients?: ClientList;
-  catalogue?: Partial<ImageCatalogue>;
+  catalogue?: Partial<ImageInspector>;
   search?: RepositorySearch;
   connections?: Partial<ConnectionLimits>;
   pressure?: PressureLimits;
@@ -125,7 +125,7 @@ export interface ServerSetup {
   /** The clock for bandwidth limits, in monotonic milliseconds; the clock of this process by default. */
   uptime?: () => number;
   headCosts?: boolean;
-  meter?: HttpMeter;
+  meter?: HttpMetrics;
   /** Where checksums are kept; nowhere otherwise. */
   checksumFolder?: string;
   addresses?: Addresses;

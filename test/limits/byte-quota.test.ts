@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { CatalogueError } from '../../src/errors.ts';
+import { ServiceError } from '../../src/errors.ts';
 import {
   type ArchivePart,
   type ByteQuota,
@@ -41,7 +41,7 @@ async function sendWhatIsLet(quota: ByteQuota, part: ArchivePart): Promise<numbe
   try {
     for (; meter !== undefined && sent < part.length; sent += 1) meter.sent(1);
   } catch (error) {
-    assert.ok(error instanceof CatalogueError && error.code === 'daily-bytes-used', String(error));
+    assert.ok(error instanceof ServiceError && error.code === 'daily-bytes-used', String(error));
   }
   meter?.end();
   return sent;
@@ -51,7 +51,7 @@ async function isLetThrough(quota: ByteQuota, part: ArchivePart, client = 'c'): 
   try {
     return await quota.admit(client, part);
   } catch (error) {
-    assert.ok(error instanceof CatalogueError && error.code === 'daily-bytes-used', String(error));
+    assert.ok(error instanceof ServiceError && error.code === 'daily-bytes-used', String(error));
     return undefined;
   }
 }
@@ -112,7 +112,7 @@ suite('bytes a day', () => {
     assert.equal(await isLetThrough(quota, whole('b', 1)), undefined);
     assert.ok(await isLetThrough(quota, whole('b', 1), 'other'));
     clock.now += DAY - 1;
-    await assert.rejects(quota.admit('c', whole('b', 1)), (error: CatalogueError) => {
+    await assert.rejects(quota.admit('c', whole('b', 1)), (error: ServiceError) => {
       assert.equal(error.status, 429);
       assert.equal(error.retryAfter, 1);
       assert.match(error.message, /1000 B of a day \(DAILY_BYTES\).* in 1 s/);
@@ -175,7 +175,7 @@ suite('bytes a day', () => {
       try {
         for (let at = 0; at < size; at += 10, sent += 10) meter.sent(10);
       } catch (error) {
-        assert.ok(error instanceof CatalogueError && error.code === 'daily-bytes-used', String(error));
+        assert.ok(error instanceof ServiceError && error.code === 'daily-bytes-used', String(error));
       }
     }
     assert.equal(sent, 2 * LIMIT + size);

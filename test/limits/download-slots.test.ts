@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { CatalogueError } from '../../src/errors.ts';
+import type { ServiceError } from '../../src/errors.ts';
 import { type CountingStore, LEASE_MS } from '../../src/limits/counting-store.ts';
 import { createDownloadSlots } from '../../src/limits/download-slots.ts';
 import { createMemoryCountingStore } from '../../src/limits/memory-counting-store.ts';
@@ -11,7 +11,7 @@ const LIMITS = { perClient: 2, total: 3, connections: 0 };
 async function codeOf(taking: Promise<unknown>): Promise<string | undefined> {
   return taking.then(
     () => undefined,
-    ({ code }: CatalogueError) => code,
+    ({ code }: ServiceError) => code,
   );
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { countOutstanding, isCovered } from '../../src/limits/in-flight-bytes.ts';
+import { countInFlight, isCovered } from '../../src/limits/in-flight-bytes.ts';
 
 suite('what connections have still to send', () => {
   const range = fc.tuple(fc.nat(30), fc.nat(30)).map(([at, length]) => ({ at, end: at + length }));
@@ -12,7 +12,7 @@ suite('what connections have still to send', () => {
     fc.assert(
       fc.property(fc.array(range, { maxLength: 6 }), range, (ranges, another) => {
         const bytes = new Set(ranges.flatMap(bytesOf));
-        assert.equal(countOutstanding(ranges), bytes.size);
+        assert.equal(countInFlight(ranges), bytes.size);
         const isThere = ranges.length > 0 && bytesOf(another).every((byte) => bytes.has(byte));
         assert.equal(isCovered(another, ranges), isThere);
       }),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { CatalogueError } from '../../src/errors.ts';
+import { ServiceError } from '../../src/errors.ts';
 import { type NamePattern, parseNamePattern } from '../../src/oci/name-pattern.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { createAllowlist } from '../../src/policy/allowlist.ts';
@@ -17,7 +17,7 @@ function isAllowed(
     );
     return true;
   } catch (error) {
-    assert.ok(error instanceof CatalogueError && error.code === 'image-not-allowed', String(error));
+    assert.ok(error instanceof ServiceError && error.code === 'image-not-allowed', String(error));
     return false;
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { CatalogueError } from '../../src/errors.ts';
+import { ServiceError } from '../../src/errors.ts';
 import { createClientList } from '../../src/policy/client-list.ts';
 import { parseAddressRange } from '../../src/util/ip-address.ts';
 
@@ -13,7 +13,7 @@ function isLetIn(address: string, { allow, deny = [] }: { allow?: string[]; deny
     list.check(address);
     return true;
   } catch (error) {
-    assert.ok(error instanceof CatalogueError && error.code === 'client-not-allowed', String(error));
+    assert.ok(error instanceof ServiceError && error.code === 'client-not-allowed', String(error));
     assert.match(error.message, new RegExp(address.replaceAll('.', '\\.')));
     return false;
   }

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { openBlobCache } from '../../src/blobs/blob-cache.ts';
-import { createFileTurns } from '../../src/blobs/folder-locks.ts';
-import { CatalogueError, type ErrorCode } from '../../src/errors.ts';
+import { createFolderLocks } from '../../src/blobs/folder-locks.ts';
+import { type ErrorCode, ServiceError } from '../../src/errors.ts';
 import { type Digest, sha256 } from '../../src/oci/digest.ts';
 import type { Repository } from '../../src/oci/reference.ts';
 import { createCachingClient } from '../../src/registry/caching-client.ts';
 import type { FetchedManifest, RegistryClient } from '../../src/registry/client.ts';
-import { createDiskShelf } from '../../src/registry/disk-store.ts';
+import { createDiskStore } from '../../src/registry/disk-store.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
 import { memorySource } from '../blobs/samples.ts';
 import { temporaryFolder } from '../support/process.ts';
@@ -63,10 +63,10 @@ async function setUp(staleIfError = 24 * HOUR_MS, tagTtl = 0): Promise<Setup> {
   const client = createCachingClient({
     client: registry,
     blobs,
-    manifests: createManifestStore(createDiskShelf(folder.path)),
+    manifests: createManifestStore(createDiskStore(folder.path)),
     staleIfError,
     tagTtl,
-    turns: createFileTurns(folder.path, () => performance.now()),
+    turns: createFolderLocks(folder.path, () => performance.now()),
     now: () => setup.now,
   });
   const setup: Setup = {
@@ -275,6 +275,6 @@ function manifestOf(content: string): FetchedManifest {
   return { bytes, digest: sha256(bytes), contentType: 'application/json' };
 }
 
-function failure(code: ErrorCode): CatalogueError {
-  return new CatalogueError(code, `It is ${code}.`);
+function failure(code: ErrorCode): ServiceError {
+  return new ServiceError(code, `It is ${code}.`);
 }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { openBlobCache } from '../../src/blobs/blob-cache.ts';
-import { createFileTurns } from '../../src/blobs/folder-locks.ts';
+import { createFolderLocks } from '../../src/blobs/folder-locks.ts';
 import { type Digest, sha256 } from '../../src/oci/digest.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { createCachingClient } from '../../src/registry/caching-client.ts';
 import type { FetchedManifest, RegistryClient } from '../../src/registry/client.ts';
-import { createDiskShelf } from '../../src/registry/disk-store.ts';
+import { createDiskStore } from '../../src/registry/disk-store.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
 import { type Handler, startHostileRegistry } from '../support/hostile-registry.ts';
 import { temporaryFolder } from '../support/process.ts';
@@ -42,10 +42,10 @@ async function startBed(): Promise<Bed> {
   const client: RegistryClient = createCachingClient({
     client: direct,
     blobs,
-    manifests: createManifestStore(createDiskShelf(folder.path)),
+    manifests: createManifestStore(createDiskStore(folder.path)),
     staleIfError: 60_000,
     tagTtl: 0,
-    turns: createFileTurns(folder.path, () => performance.now()),
+    turns: createFolderLocks(folder.path, () => performance.now()),
     now: () => Date.now(),
   });
   const handlers = new Map<string, Handler>();

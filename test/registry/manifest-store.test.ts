@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import { sha256 } from '../../src/oci/digest.ts';
 import type { Repository } from '../../src/oci/reference.ts';
-import { createDiskShelf } from '../../src/registry/disk-store.ts';
+import { createDiskStore } from '../../src/registry/disk-store.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
 import { filesIn } from '../blobs/samples.ts';
 import { temporaryFolder } from '../support/process.ts';
@@ -16,8 +16,8 @@ const manifest = { bytes, digest: sha256(bytes), contentType: 'application/vnd.o
 suite('the store of manifests', () => {
   test('gives what was put, byte by byte, to whoever opens the folder', async () => {
     await using folder = await temporaryFolder();
-    await createManifestStore(createDiskShelf(folder.path)).putManifest(repository, manifest);
-    const found = await createManifestStore(createDiskShelf(folder.path)).manifest(
+    await createManifestStore(createDiskStore(folder.path)).putManifest(repository, manifest);
+    const found = await createManifestStore(createDiskStore(folder.path)).manifest(
       repository,
       manifest.digest,
     );
@@ -26,7 +26,7 @@ suite('the store of manifests', () => {
 
   test('keeps that there was no media type, and a strange one harmless', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(createDiskShelf(folder.path));
+    const store = createManifestStore(createDiskStore(folder.path));
     for (const [given, kept] of [
       [undefined, undefined],
       ['a\nb', 'a b'],
@@ -42,7 +42,7 @@ suite('the store of manifests', () => {
     await using folder = await temporaryFolder();
     const asked: number[] = [];
     let isRoom = true;
-    const shelf = createDiskShelf(folder.path, async (size) => {
+    const shelf = createDiskStore(folder.path, async (size) => {
       asked.push(size);
       return isRoom;
     });
@@ -63,7 +63,7 @@ suite('the store of manifests', () => {
 
   test('gives nothing of one repository to another', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(createDiskShelf(folder.path));
+    const store = createManifestStore(createDiskStore(folder.path));
     await store.putManifest(repository, manifest);
     await store.putTag(repository, 'latest', { digest: manifest.digest, confirmed: 1 });
     for (const other of [
@@ -83,7 +83,7 @@ suite('the store of manifests', () => {
   ] as const) {
     test(`a manifest that was ${what} is as if it had never been there`, async () => {
       await using folder = await temporaryFolder();
-      const store = createManifestStore(createDiskShelf(folder.path));
+      const store = createManifestStore(createDiskStore(folder.path));
       await store.putManifest(repository, manifest);
       const [file = ''] = await filesIn(folder.path);
       const path = join(folder.path, file);
@@ -96,7 +96,7 @@ suite('the store of manifests', () => {
 
   test('replaces what a tag points at', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(createDiskShelf(folder.path));
+    const store = createManifestStore(createDiskStore(folder.path));
     const newer = { digest: sha256(Buffer.from('newer')), confirmed: 2 };
     await store.putTag(repository, 'latest', { digest: manifest.digest, confirmed: 1 });
     await store.putTag(repository, 'latest', newer);
@@ -107,7 +107,7 @@ suite('the store of manifests', () => {
   for (const content of ['', 'no json', '[]', '{}', '{"digest":"sha256:no","confirmed":1}', 'null']) {
     test(`a tag whose file says ${JSON.stringify(content)} is not known`, async () => {
       await using folder = await temporaryFolder();
-      const store = createManifestStore(createDiskShelf(folder.path));
+      const store = createManifestStore(createDiskStore(folder.path));
       await store.putTag(repository, 'latest', { digest: manifest.digest, confirmed: 1 });
       const [file = ''] = await filesIn(folder.path);
       await writeFile(join(folder.path, file), content);
@@ -117,7 +117,7 @@ suite('the store of manifests', () => {
 
   test('remembers when something was last asked for, by which it is evicted', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(createDiskShelf(folder.path));
+    const store = createManifestStore(createDiskStore(folder.path));
     await store.putManifest(repository, manifest);
     const [file = ''] = await filesIn(folder.path);
     const path = join(folder.path, file);
@@ -129,7 +129,7 @@ suite('the store of manifests', () => {
 
   test('many who write the same at once leave one whole file', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(createDiskShelf(folder.path));
+    const store = createManifestStore(createDiskStore(folder.path));
     await Promise.all(
       Array.from({ length: 20 }, async (_, at) => {
         await store.putManifest(repository, manifest);
@@ -143,7 +143,7 @@ suite('the store of manifests', () => {
 
   test('makes its folders again where they were removed', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(createDiskShelf(join(folder.path, 'cache')));
+    const store = createManifestStore(createDiskStore(join(folder.path, 'cache')));
     await store.putManifest(repository, manifest);
     await rm(join(folder.path, 'cache'), { recursive: true });
     assert.equal(await store.manifest(repository, manifest.digest), undefined);
@@ -153,7 +153,7 @@ suite('the store of manifests', () => {
 
   test('leaves no temporary file where it cannot write', async () => {
     await using folder = await temporaryFolder();
-    const store = createManifestStore(createDiskShelf(folder.path));
+    const store = createManifestStore(createDiskStore(folder.path));
     await store.putManifest(repository, manifest);
     const [file = ''] = await filesIn(folder.path);
     await rm(join(folder.path, file));

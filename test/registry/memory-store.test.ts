@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { Shelf } from '../../src/registry/manifest-store.ts';
+import type { KeyValueStore } from '../../src/registry/manifest-store.ts';
 import { keepingManifests } from '../../src/registry/memory-store.ts';
 import { createMemoryCaches } from '../../src/util/memory-caches.ts';
 
@@ -8,7 +8,7 @@ import { createMemoryCaches } from '../../src/util/memory-caches.ts';
 function counting() {
   const contents = new Map<string, Buffer>();
   const reads: string[] = [];
-  const shelf: Shelf = {
+  const shelf: KeyValueStore = {
     async read(kind, name) {
       reads.push(`${kind} ${name}`);
       return contents.get(`${kind} ${name}`);

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { CatalogueError } from '../../src/errors.ts';
+import { ServiceError } from '../../src/errors.ts';
 import { createOriginOutages } from '../../src/registry/origin-outages.ts';
 
-const unreachable = new CatalogueError('registry-timeout', 'Gone.', { isUnreachable: true });
+const unreachable = new ServiceError('registry-timeout', 'Gone.', { isUnreachable: true });
 
 function watch() {
   const clock = { now: 0 };
@@ -36,12 +36,12 @@ suite('outages of registries that have mirrors', () => {
 
   test('end with any response, but not with a timeout', () => {
     const { outages } = watch();
-    outages.note('a.io', new CatalogueError('registry-timeout', 'Slow.'));
+    outages.note('a.io', new ServiceError('registry-timeout', 'Slow.'));
     assert.equal(outages.find('a.io'), undefined);
     outages.note('a.io', unreachable);
-    outages.note('a.io', new CatalogueError('registry-timeout', 'Slow.'));
+    outages.note('a.io', new ServiceError('registry-timeout', 'Slow.'));
     assert.equal(outages.find('a.io'), unreachable);
-    outages.note('a.io', new CatalogueError('registry-failed', 'Status 500.'));
+    outages.note('a.io', new ServiceError('registry-failed', 'Status 500.'));
     assert.equal(outages.find('a.io'), undefined);
   });
 });

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { CatalogueError, type ErrorCode, type ErrorDetails } from '../../src/errors.ts';
+import { type ErrorCode, type ErrorDetails, ServiceError } from '../../src/errors.ts';
 import { createRetry, type RetryLimits, retrying } from '../../src/registry/retry.ts';
 
 const never = new AbortController().signal;
 const LIMITS: RetryLimits = { retries: 2, longestPause: 5_000 };
 
-function failure(code: ErrorCode = 'registry-failed', details: ErrorDetails = {}): CatalogueError {
-  return new CatalogueError(code, `It is ${code}.`, details);
+function failure(code: ErrorCode = 'registry-failed', details: ErrorDetails = {}): ServiceError {
+  return new ServiceError(code, `It is ${code}.`, details);
 }
 
 function setUp(random = 1) {
@@ -105,7 +105,7 @@ suite('tries', () => {
     new TypeError('A mistake'),
     new DOMException('Gone', 'AbortError'),
   ]) {
-    test(`do not follow ${error instanceof CatalogueError ? error.code : error.name}`, async () => {
+    test(`do not follow ${error instanceof ServiceError ? error.code : error.name}`, async () => {
       const { retry } = setUp();
       const { work, tries } = failing(error);
       await assert.rejects(retrying(retry(LIMITS), work, never), error);

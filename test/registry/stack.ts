@@ -14,7 +14,7 @@ import {
 } from '../../src/sources/signatures/image-signatures.ts';
 import { createTrustPolicy } from '../../src/trust/trust-policy.ts';
 import type { MemoryCaches } from '../../src/util/memory-caches.ts';
-import type { PaceLimits } from '../../src/util/minimum-rate.ts';
+import type { MinimumRateLimits } from '../../src/util/minimum-rate.ts';
 
 export interface Stack extends AsyncDisposable {
   http: HttpClient;
@@ -42,7 +42,7 @@ export interface StackOptions {
   caches?: MemoryCaches;
   idleTimeout?: number;
   connectTimeout?: number;
-  slowest?: PaceLimits;
+  slowest?: MinimumRateLimits;
   metadataTimeout?: number;
   metadataRetries?: number;
   blobRetries?: number;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
-import type { CatalogueError } from '../../src/errors.ts';
+import type { ServiceError } from '../../src/errors.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { missingOrPrivate, statusError } from '../../src/registry/status-error.ts';
 
-function errorFor(status: number, headers: Record<string, string> = {}): CatalogueError {
+function errorFor(status: number, headers: Record<string, string> = {}): ServiceError {
   return statusError({
     status,
     url: new URL('https://registry.test:5000/v2/a/manifests/latest?token=secret'),

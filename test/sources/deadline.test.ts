@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { after, before, suite, test } from 'node:test';
 import { parsePlatform } from '../../src/oci/platform.ts';
 import { parseReference } from '../../src/oci/reference.ts';
-import { punctualCatalogue, punctualSource } from '../../src/sources/deadline.ts';
-import { createRegistryCatalogue } from '../../src/sources/registry/catalogue.ts';
+import { inspectorWithDeadline, sourceWithDeadline } from '../../src/sources/deadline.ts';
+import { createRegistryInspector } from '../../src/sources/registry/catalogue.ts';
 import { createRegistrySource } from '../../src/sources/registry/source.ts';
 import { createStack, type Stack } from '../registry/stack.ts';
 import {
@@ -69,8 +69,8 @@ suite('what an archive is made of', { timeout: 600_000 }, () => {
   test('is given up where it is not known in time, and nothing more is asked for it', async () => {
     const ends: Promise<unknown>[] = [];
     registry.misbehave('late', { manifest: (_request, response) => void ends.push(once(response, 'close')) });
-    const source = punctualSource(createRegistrySource(options()), 2000);
-    const catalogue = punctualCatalogue(createRegistryCatalogue(options()), 2000);
+    const source = sourceWithDeadline(createRegistrySource(options()), 2000);
+    const catalogue = inspectorWithDeadline(createRegistryInspector(options()), 2000);
     const [reference] = request('late').references;
     assert.ok(reference);
     registry.at('/v2/late/tags/list', (_request, response) => void ends.push(once(response, 'close')));
@@ -87,7 +87,7 @@ suite('what an archive is made of', { timeout: 600_000 }, () => {
 
   test('is given up without a word where nobody waits for it any more', async () => {
     const gone = new AbortController();
-    const source = punctualSource(createRegistrySource(options()), 60_000);
+    const source = sourceWithDeadline(createRegistrySource(options()), 60_000);
     const asked = registry.requests('late').length;
     const opening = source.open(request('late'), gone.signal);
     await waitFor(() => registry.requests('late').length > asked);

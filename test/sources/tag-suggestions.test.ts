@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { CatalogueError } from '../../src/errors.ts';
+import { ServiceError } from '../../src/errors.ts';
 import { parseReference, type Repository } from '../../src/oci/reference.ts';
 import { UnknownTagError } from '../../src/registry/status-error.ts';
 import type { TagList } from '../../src/registry/tag-list.ts';
-import type { ImageCatalogue } from '../../src/sources/image-catalogue.ts';
+import type { ImageInspector } from '../../src/sources/image-catalogue.ts';
 import type { ArchiveRequest } from '../../src/sources/image-source.ts';
-import { suggestingCatalogue, suggestingSource } from '../../src/sources/tag-suggestions.ts';
+import { suggestingInspector, suggestingSource } from '../../src/sources/tag-suggestions.ts';
 
 const never = new AbortController().signal;
 const missing = new UnknownTagError(parseReference('python'), '3.12-slimm');
@@ -17,7 +17,7 @@ const listing =
 /** Both ways to the error: a download, and a description. */
 const ways: [
   name: string,
-  fail: (error: unknown, tags: ImageCatalogue['tags'], signal?: AbortSignal) => Promise<unknown>,
+  fail: (error: unknown, tags: ImageInspector['tags'], signal?: AbortSignal) => Promise<unknown>,
 ][] = [
   [
     'a source',
@@ -27,7 +27,7 @@ const ways: [
   [
     'a catalogue',
     (error, tags, signal = never) =>
-      suggestingCatalogue({ describe: () => Promise.reject(error), tags }).describe(
+      suggestingInspector({ describe: () => Promise.reject(error), tags }).describe(
         { reference: parseReference('python'), platform: undefined, format: 'docker' },
         signal,
       ),
@@ -61,14 +61,14 @@ for (const [name, fail] of ways) {
 
     test('keeps its original error if the tags cannot be listed or include it', async () => {
       await assert.rejects(
-        fail(missing, () => Promise.reject(new CatalogueError('registry-failed', 'No list.'))),
+        fail(missing, () => Promise.reject(new ServiceError('registry-failed', 'No list.'))),
         missing,
       );
       await assert.rejects(fail(missing, listing('3.12-slimm', '3.12-slim')), missing);
     });
 
     test('fetches no list for another error', async () => {
-      const other = new CatalogueError('image-not-found', 'Missing or private.');
+      const other = new ServiceError('image-not-found', 'Missing or private.');
       const asked: Repository[] = [];
       const tags = async (repository: Repository): Promise<TagList> => {
         asked.push(repository);
@@ -80,7 +80,7 @@ for (const [name, fail] of ways) {
 
     test('aborts its list with the request', async () => {
       const gone = new AbortController();
-      const tags: ImageCatalogue['tags'] = (_repository, signal) =>
+      const tags: ImageInspector['tags'] = (_repository, signal) =>
         new Promise((_resolve, reject) => {
           signal.addEventListener('abort', () => reject(signal.reason));
           gone.abort();

@@ -7,7 +7,7 @@ const SOURCE = new URL('../../src/', import.meta.url).href;
 /** What a process of its own logs to its stdout. */
 async function logged(statement: string, forTerminal: boolean): Promise<string> {
   const script = `
-    import { CatalogueError } from '${SOURCE}errors.ts';
+    import { ServiceError } from '${SOURCE}errors.ts';
     import { createLogger } from '${SOURCE}telemetry/logger.ts';
     const log = await createLogger({ level: 'info', forTerminal: ${forTerminal} });
     ${statement}
@@ -28,7 +28,7 @@ suite('the log', () => {
   });
 
   test('names what someone else did wrong by its code and cause, without a stack', async () => {
-    const thrown = "new CatalogueError('registry-failed', 'It failed.', { cause: new Error('ENOTFOUND') })";
+    const thrown = "new ServiceError('registry-failed', 'It failed.', { cause: new Error('ENOTFOUND') })";
     const { err } = JSON.parse(await logged(`log.warn({ err: ${thrown} }, 'x')`, false));
     assert.deepEqual(err, {
       type: 'CatalogueError',
@@ -60,7 +60,7 @@ suite('the log', () => {
     });
   }
 
-  for (const thrown of ["new Error('bug')", "new CatalogueError('internal-error', 'A bug.')"]) {
+  for (const thrown of ["new Error('bug')", "new ServiceError('internal-error', 'A bug.')"]) {
     test(`keeps the stack of ${thrown}`, async () => {
       const { err } = JSON.parse(await logged(`log.error({ err: ${thrown} }, 'x')`, false));
       assert.match(err.stack, /\n +at /);

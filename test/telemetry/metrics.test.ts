@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { CatalogueError } from '../../src/errors.ts';
+import { ServiceError } from '../../src/errors.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { createMemoryCaches } from '../../src/util/memory-caches.ts';
 import { streamFrom } from '../../src/util/streams.ts';
@@ -90,7 +90,7 @@ suite('metrics of requests', { timeout: 600_000 }, () => {
             streamFrom(async function* () {
               yield Buffer.alloc(100);
               await broken.promise;
-              throw new CatalogueError('registry-failed', 'The registry broke off.');
+              throw new ServiceError('registry-failed', 'The registry broke off.');
             }, signal),
         }),
     });

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { createFileTurns } from '../../src/blobs/folder-locks.ts';
+import { createFolderLocks } from '../../src/blobs/folder-locks.ts';
 import { redisUrl } from '../../src/config/redis-url.ts';
 import { connectRedis } from '../../src/redis/connect.ts';
-import { createRedisTurns } from '../../src/redis/redis-locks.ts';
-import type { Turns } from '../../src/util/lock.ts';
+import { createRedisLocks } from '../../src/redis/redis-locks.ts';
+import type { Locks } from '../../src/util/lock.ts';
 import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
@@ -19,28 +19,28 @@ const quickClock = (): (() => number) => {
 
 interface Fixture extends AsyncDisposable {
   /** As two processes have them. */
-  one: Turns;
-  other: Turns;
+  one: Locks;
+  other: Locks;
   /** The locks of a process with a fast clock. */
-  hurried: Turns;
+  hurried: Locks;
 }
 
 const kinds: Record<string, () => Promise<Fixture>> = {
   async files() {
     const folder = await temporaryFolder();
     return {
-      one: createFileTurns(folder.path, uptime),
-      other: createFileTurns(folder.path, uptime),
-      hurried: createFileTurns(folder.path, quickClock()),
+      one: createFolderLocks(folder.path, uptime),
+      other: createFolderLocks(folder.path, uptime),
+      hurried: createFolderLocks(folder.path, quickClock()),
       [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
     };
   },
   async Redis() {
     const stack = new AsyncDisposableStack();
     const { url } = stack.use(await startRedis());
-    const connect = async (now: () => number): Promise<Turns> => {
+    const connect = async (now: () => number): Promise<Locks> => {
       const redis = await connectRedis(redisUrl.parse(url), { lost() {}, returned() {} });
-      return createRedisTurns(
+      return createRedisLocks(
         stack.adopt(redis, (held) => held.close()),
         now,
       );
@@ -75,7 +75,7 @@ for (const [kind, open] of Object.entries(kinds)) {
       const { one, other } = fixture;
       let busy = 0;
       let most = 0;
-      const work = async (turns: Turns): Promise<void> => {
+      const work = async (turns: Locks): Promise<void> => {
         const end = await turns.wait('a', always);
         busy += 1;
         most = Math.max(most, busy);
@@ -108,7 +108,7 @@ for (const [kind, open] of Object.entries(kinds)) {
 }
 
 test('where nobody can tell whose turn it is, everyone does the work', async () => {
-  const turns = createFileTurns(import.meta.filename, uptime);
+  const turns = createFolderLocks(import.meta.filename, uptime);
   await assert.rejects(turns.take('a'));
   (await turns.wait('a', always))();
 });

@@ -1,25 +1,25 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { createPace } from '../../src/util/minimum-rate.ts';
+import { createMinimumRate } from '../../src/util/minimum-rate.ts';
 
 const LIMITS = { bytesPerSecond: 1000, patience: 10_000 };
 
 suite('the slowest pace', () => {
   test('who is silent is put up with for as long as the patience, and no longer', () => {
-    const pace = createPace(LIMITS);
+    const pace = createMinimumRate(LIMITS);
     assert.equal(pace.count(10_000, 0), true);
     assert.equal(pace.count(1, 0), false);
   });
 
   test('a fast beginning is no leave to stop for hours', () => {
-    const pace = createPace(LIMITS);
+    const pace = createMinimumRate(LIMITS);
     assert.equal(pace.count(1, 1e12), true);
     assert.equal(pace.count(10_001, 0), false);
   });
 
   test('a pause is made good by what comes after it', () => {
-    const pace = createPace(LIMITS);
+    const pace = createMinimumRate(LIMITS);
     for (let turn = 0; turn < 100; turn++) {
       assert.equal(pace.count(9_000, 0), true);
       assert.equal(pace.count(0, 9_000), true);
@@ -27,7 +27,7 @@ suite('the slowest pace', () => {
   });
 
   test('what was not waited for is not owed', () => {
-    const pace = createPace(LIMITS);
+    const pace = createMinimumRate(LIMITS);
     assert.equal(pace.count(9_999, 0), true);
     pace.reset();
     assert.equal(pace.count(9_999, 0), true);
@@ -38,7 +38,7 @@ suite('the slowest pace', () => {
   test('who keeps the pace is never cut off, however it is cut into pieces', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 50 }), (steps) => {
-        const pace = createPace(LIMITS);
+        const pace = createMinimumRate(LIMITS);
         return steps.every(({ milliseconds, spare }) => pace.count(milliseconds, milliseconds + spare));
       }),
       { numRuns: 2000 },
@@ -51,7 +51,7 @@ suite('the slowest pace', () => {
         fc.array(step, { maxLength: 20 }),
         fc.double({ min: 0, max: 0.9, noNaN: true }),
         (steps, share) => {
-          const pace = createPace(LIMITS);
+          const pace = createMinimumRate(LIMITS);
           for (const { milliseconds, spare } of steps) pace.count(milliseconds, spare);
           const after = Array.from({ length: 110 }, () => pace.count(1000, share * 1000));
           return after.includes(false);

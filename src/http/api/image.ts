@@ -5,10 +5,10 @@ import type { Limits } from '../../limits/limits.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import { familiarReference, formatReference, parseReference, taggedName } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
-import type { ImageDetails as Details, ImageCatalogue } from '../../sources/image-catalogue.ts';
+import type { ImageDetails as Details, ImageInspector } from '../../sources/image-catalogue.ts';
 import { downloadLimits } from '../download/limits.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
-import { whenGone } from '../protocol/client-abort.ts';
+import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import { Type } from '../schema.ts';
 
 const ImageQuery = Type.Object(
@@ -103,7 +103,7 @@ export const ImageDetails = Type.Object(
 export type ImageDetails = Static<typeof ImageDetails>;
 
 export interface CatalogueOptions {
-  readonly catalogue: ImageCatalogue;
+  readonly catalogue: ImageInspector;
   readonly allowlist: Allowlist;
   readonly limits: Limits;
 }
@@ -131,7 +131,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       const platform = query.platform === undefined ? undefined : parsePlatform(query.platform);
       allowlist.check(reference);
       const format = query.format ?? 'docker';
-      const gone = whenGone(reply);
+      const gone = abortOnDisconnect(reply);
       const allowance = downloadLimits(limits, request, gone);
       const slot = { references: [reference], platform, platforms: undefined, format, have: undefined };
       const onCostly = () => allowance.takeSlot(slot);

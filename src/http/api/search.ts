@@ -1,11 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Static } from 'typebox';
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import type { Reference } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { RepositorySearch } from '../../registry/hub-search.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
-import { whenGone } from '../protocol/client-abort.ts';
+import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import { Type } from '../schema.ts';
 
 const SearchQuery = Type.Object(
@@ -60,7 +60,7 @@ export const searchRoutes: FastifyPluginAsyncTypebox<SearchOptions> = async (app
       },
     },
     async ({ query: { q } }, reply) => {
-      const found = await search?.(q, whenGone(reply));
+      const found = await search?.(q, abortOnDisconnect(reply));
       const results = (found ?? [])
         .filter(({ reference }) => isAllowed(allowlist, reference))
         .map(({ reference, name, description, stars, official }) => ({
@@ -78,7 +78,7 @@ function isAllowed(allowlist: Allowlist, reference: Reference): boolean {
     allowlist.check(reference);
     return true;
   } catch (error) {
-    if (error instanceof CatalogueError) return false;
+    if (error instanceof ServiceError) return false;
     throw error;
   }
 }

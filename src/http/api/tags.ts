@@ -1,11 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Static } from 'typebox';
-import { CatalogueError, quote } from '../../errors.ts';
+import { quote, ServiceError } from '../../errors.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
 import { indexAfter } from '../../oci/tag-order.ts';
 import { downloadLimits } from '../download/limits.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
-import { whenGone } from '../protocol/client-abort.ts';
+import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import { Type } from '../schema.ts';
 import type { CatalogueOptions } from './image.ts';
 
@@ -68,7 +68,7 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       const { repository: text, after, filter = '' } = request.query;
       const repository = parseRepository(text);
       allowlist.check(repository);
-      const gone = whenGone(reply);
+      const gone = abortOnDisconnect(reply);
       const allowance = downloadLimits(limits, request, gone);
       const slot = {
         references: [repository],
@@ -99,5 +99,5 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
 function parseRepository(text: string): Reference {
   const reference = parseReference(text);
   if (!reference.tagGiven && reference.digest === undefined) return reference;
-  throw new CatalogueError('parameter-invalid', `${quote(text)} is an image; name its repository alone.`);
+  throw new ServiceError('parameter-invalid', `${quote(text)} is an image; name its repository alone.`);
 }

@@ -3,13 +3,13 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { MAX_IMAGES, namedImages, parseArchiveQuery } from '../../download/query.ts';
 import { loadedName, tagCommands } from '../../download/tag-commands.ts';
 import { downloadUrl } from '../../download/url.ts';
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import type { Limits } from '../../limits/limits.ts';
 import { taggedName } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageSource, Omission } from '../../sources/image-source.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
-import { whenGone } from '../protocol/client-abort.ts';
+import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import { Type } from '../schema.ts';
 import { downloadLimits } from './limits.ts';
 
@@ -99,13 +99,13 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
     async (request, reply) => {
       const query = parseArchiveQuery(request.query);
       for (const reference of namedImages(query)) allowlist.check(reference);
-      const gone = whenGone(reply);
+      const gone = abortOnDisconnect(reply);
       const allowance = downloadLimits(limits, request, gone);
       const onCostly = () => allowance.takeSlot(query);
       if (query.platforms !== undefined) await onCostly();
       const archive = await source.open({ ...query, client: allowance.client, onCostly }, gone);
       if (archive.size === undefined)
-        throw new CatalogueError(
+        throw new ServiceError(
           'delta-unavailable',
           'This archive is created while it is sent, and always includes all layers.',
         );

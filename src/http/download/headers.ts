@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type ArchiveQuery, namedImages } from '../../download/query.ts';
-import { archiveNotices } from '../../download/warnings.ts';
-import { CatalogueError } from '../../errors.ts';
+import { archiveWarnings } from '../../download/warnings.ts';
+import { ServiceError } from '../../errors.ts';
 import type { ByteRange } from '../../oci/descriptor.ts';
 import type { Archive, LiveArchive } from '../../sources/image-source.ts';
 import { evaluatePreconditions, isRangeValid } from '../protocol/preconditions.ts';
@@ -32,7 +32,7 @@ export function isSettled(
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers;
   const verdict = evaluatePreconditions({ ifMatch, ifNoneMatch }, file.etag);
   if (verdict === 'failed') {
-    throw new CatalogueError('precondition-failed', 'The archive is not the one that If-Match names.');
+    throw new ServiceError('precondition-failed', 'The archive is not the one that If-Match names.');
   }
   if (verdict === 'not-modified') reply.status(304).send();
   return verdict === 'not-modified';
@@ -47,7 +47,7 @@ export function setLiveHeaders(
 ): void {
   const ifMatch = headers['if-match'];
   if (ifMatch !== undefined && ifMatch.trim() !== '*') {
-    throw new CatalogueError('precondition-failed', 'The archive is made anew each time and has no ETag.');
+    throw new ServiceError('precondition-failed', 'The archive is made anew each time and has no ETag.');
   }
   setFileHeaders(reply, archive, query);
   reply.header('accept-ranges', 'none').header('cache-control', 'no-store');
@@ -62,7 +62,7 @@ export function setRangeHeaders(
   const { range: header, 'if-range': ifRange } = request.headers;
   const range = isRangeValid(ifRange, etag) ? parseRange(header, size) : undefined;
   if (range === 'unsatisfiable') {
-    throw new CatalogueError('range-not-satisfiable', `The archive has ${size} bytes.`, {
+    throw new ServiceError('range-not-satisfiable', `The archive has ${size} bytes.`, {
       headers: { 'content-range': `bytes */${size}` },
     });
   }
@@ -86,7 +86,7 @@ export function setDigestHeader(reply: FastifyReply, hash: string): void {
 }
 
 function setFileHeaders(reply: FastifyReply, file: Described, query: ArchiveQuery): void {
-  const notices = archiveNotices(file);
+  const notices = archiveWarnings(file);
   // Of signatures there may be more tomorrow, whatever the digest, and another service may choose for another platform.
   const isOpen = query.referrers || (file.platform !== undefined && query.platform === undefined);
   const isPinned = !isOpen && namedImages(query).every(({ digest }) => digest !== undefined);

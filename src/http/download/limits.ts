@@ -20,13 +20,13 @@ export interface DownloadLimits {
    * Takes a slot for one of the client's simultaneous downloads. Called before the archive exists, because preparing it
    * may be most of the work. Repeated calls change nothing.
    *
-   * @throws CatalogueError `too-many-connections`, `too-many-downloads` or `service-full`
+   * @throws ServiceError `too-many-connections`, `too-many-downloads` or `service-full`
    */
   takeSlot(query: SlotQuery): Promise<void>;
   /**
    * Lets bytes of an archive be sent.
    *
-   * @throws CatalogueError `daily-bytes-used`
+   * @throws ServiceError `daily-bytes-used`
    */
   admit(archive: Archive | LiveArchive, range: ByteRange | undefined): Promise<Sending>;
 }

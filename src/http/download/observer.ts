@@ -5,7 +5,7 @@ import { familiarReference, type Reference } from '../../oci/reference.ts';
 import type { Archive, LiveArchive } from '../../sources/image-source.ts';
 import type { Drain } from '../listener/drain.ts';
 import { clientAddress } from '../protocol/client-address.ts';
-import type { DownloadMeter, DownloadResult, HttpMeter } from '../protocol/metrics-port.ts';
+import type { DownloadMetrics, DownloadResult, HttpMetrics } from '../protocol/metrics-port.ts';
 
 /** One download in the log and the metrics: `Downloading image: busybox` first and, when it is over, `[OK] busybox …` or why not. */
 export interface DownloadObserver {
@@ -21,14 +21,14 @@ interface Flow {
   /** Undefined: the whole, however long that will be. */
   readonly range: ByteRange | undefined;
   readonly stream: Readable;
-  readonly meter: DownloadMeter;
+  readonly meter: DownloadMetrics;
 }
 
 export function observeDownload(
   request: FastifyRequest,
   reply: FastifyReply,
   references: readonly Reference[],
-  { meter, drain }: { readonly meter: HttpMeter; readonly drain: Drain },
+  { meter, drain }: { readonly meter: HttpMetrics; readonly drain: Drain },
 ): DownloadObserver {
   const image = references.map(familiarReference).join(', ');
   const { log, headers } = request;

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { parseStatusQuery, type QueryString } from '../../download/query.ts';
 import { catalogued } from '../problems/plugin.ts';
 import { problem } from '../problems/problem.ts';
-import { whenGone } from '../protocol/client-abort.ts';
+import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import { createEventStream } from './event-stream.ts';
 import { downloadLimits } from './limits.ts';
 import type { DownloadOptions } from './route.ts';
@@ -28,7 +28,7 @@ export async function statusRoutes(
       reply.type('text/event-stream; charset=utf-8');
       // Prepare no archive for HEAD, which reads no events. Without a stream, Fastify would state a Content-Length.
       if (request.method === 'HEAD') return reply.send(Readable.from([]));
-      const gone = whenGone(reply);
+      const gone = abortOnDisconnect(reply);
       await downloadLimits(limits, request, gone).takeSlot(query);
       const events = createEventStream();
       const watch = async (): Promise<void> => {

@@ -2,8 +2,8 @@ import type { FastifyReply } from 'fastify';
 import { digestQuery } from '../../download/pinned-query.ts';
 import type { ArchiveQuery } from '../../download/query.ts';
 import { downloadUrl } from '../../download/url.ts';
-import { archiveNotices } from '../../download/warnings.ts';
-import { CatalogueError } from '../../errors.ts';
+import { archiveWarnings } from '../../download/warnings.ts';
+import { ServiceError } from '../../errors.ts';
 import { familiarName } from '../../oci/reference.ts';
 import type { Archive, LiveArchive } from '../../sources/image-source.ts';
 
@@ -18,7 +18,7 @@ export function redirectToDigests(
   query: ArchiveQuery,
   archive: Archive | LiveArchive,
 ): FastifyReply {
-  const notices = archiveNotices(archive);
+  const notices = archiveWarnings(archive);
   const url = downloadUrl({
     ...digestQuery(query, archive, familiarName),
     checksum: query.checksum ? '1' : undefined,
@@ -35,8 +35,8 @@ export function redirectToDigests(
 }
 
 /** What an engine saves is not the same for ever, wherever it was pulled. */
-export function noDigestUrl(): CatalogueError {
-  return new CatalogueError(
+export function noDigestUrl(): ServiceError {
+  return new ServiceError(
     'parameter-invalid',
     'The parameter redirect is for services that take images from their registries; this one has an engine.',
     { reason: 'No redirect here' },

@@ -17,8 +17,8 @@ import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageSource } from '../../sources/image-source.ts';
 import { send } from '../../util/streams.ts';
 import type { Drain } from '../listener/drain.ts';
-import { whenGone } from '../protocol/client-abort.ts';
-import type { HttpMeter } from '../protocol/metrics-port.ts';
+import { abortOnDisconnect } from '../protocol/client-abort.ts';
+import type { HttpMetrics } from '../protocol/metrics-port.ts';
 import type { Addresses } from '../protocol/own-address.ts';
 import { addressesOf, setLinkHeader } from './file-addresses.ts';
 import { answerHashed } from './hashed-reply.ts';
@@ -36,7 +36,7 @@ export interface DownloadOptions {
   /** Whether a source has to make an archive before it knows it, so that a HEAD costs what a GET does. */
   readonly headCosts: boolean;
   readonly addresses: () => Addresses;
-  readonly meter: HttpMeter;
+  readonly meter: HttpMetrics;
   readonly drain: Drain;
 }
 
@@ -68,7 +68,7 @@ export async function downloadRoutes(
     reply: FastifyReply,
     query: ArchiveQuery,
   ): Promise<FastifyReply> => {
-    const gone = whenGone(reply);
+    const gone = abortOnDisconnect(reply);
     const isGet = request.method === 'GET';
     const isAbout = query.checksum || query.metalink;
     const isDownload = isGet && !isAbout && !query.redirect;

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { FastifyBaseLogger } from 'fastify';
 import { clientKey } from '../../limits/client-key.ts';
 import { type AddressRange, parseIpAddress } from '../../util/ip-address.ts';
-import { createPace, type Pace, type PaceLimits } from '../../util/minimum-rate.ts';
+import { createMinimumRate, type MinimumRate, type MinimumRateLimits } from '../../util/minimum-rate.ts';
 
 /** What connections may take of this machine. */
 export interface ConnectionLimits {
@@ -14,14 +14,14 @@ export interface ConnectionLimits {
   /** Proxies, behind which many clients are. */
   readonly exempt: readonly AddressRange[];
   /** How slowly an answer may be taken. */
-  readonly slowestClient: PaceLimits;
+  readonly slowestClient: MinimumRateLimits;
 }
 
 /** An answer under way. */
 interface Flow {
   readonly request: IncomingMessage;
   readonly socket: Socket;
-  readonly pace: Pace;
+  readonly pace: MinimumRate;
   /** Bytes of the connection that the kernel had taken. */
   taken: number;
 }
@@ -70,11 +70,11 @@ function limitEachClient(
   });
 }
 
-function endSlowAnswers(server: Server, slowest: PaceLimits, log: FastifyBaseLogger): void {
+function endSlowAnswers(server: Server, slowest: MinimumRateLimits, log: FastifyBaseLogger): void {
   const flows = new Set<Flow>();
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request;
-    const flow = { request, socket, pace: createPace(slowest), taken: takenBy(socket) };
+    const flow = { request, socket, pace: createMinimumRate(slowest), taken: takenBy(socket) };
     flows.add(flow);
     response.once('close', () => flows.delete(flow));
   });

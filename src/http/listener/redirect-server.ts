@@ -1,5 +1,5 @@
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import { type ChallengeOptions, challengeRoutes } from '../acme-challenge.ts';
 import { type HealthOptions, healthRoutes } from '../health.ts';
 import { refuseOddRequests, refuseOtherRequests } from '../plugins/strict-requests.ts';
@@ -46,7 +46,7 @@ export async function createRedirectServer(options: RedirectServerOptions): Prom
   app.setNotFoundHandler((request, reply) => {
     const host = targetHost(request.headers.host, domains);
     if (host === undefined) {
-      throw new CatalogueError('request-malformed', 'The Host header names no host to be redirected to.');
+      throw new ServiceError('request-malformed', 'The Host header names no host to be redirected to.');
     }
     const port = httpsPort();
     const origin = `https://${host}${port === HTTPS_PORT ? '' : `:${port}`}`;

@@ -1,6 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { FastifyInstance } from 'fastify';
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import type { MemoryCaches } from '../../util/memory-caches.ts';
 import type { MemoryGauge } from '../../util/memory-gauges.ts';
 import { isHealthCheck } from './clients.ts';
@@ -64,7 +64,7 @@ export function shedLoad(app: FastifyInstance, limits: PressureLimits, caches: M
       logged = performance.now();
       app.log.warn({ ...pressure }, 'Overloaded; refusing new requests');
     }
-    throw new CatalogueError('overloaded', 'This service is overloaded.', {
+    throw new ServiceError('overloaded', 'This service is overloaded.', {
       retryAfter: RETRY_AFTER_S,
     });
   });

@@ -1,18 +1,18 @@
 import type { FastifyInstance } from 'fastify';
-import type { CatalogueError } from '../../errors.ts';
-import type { HttpMeter } from '../protocol/metrics-port.ts';
+import type { ServiceError } from '../../errors.ts';
+import type { HttpMetrics } from '../protocol/metrics-port.ts';
 
 declare module 'fastify' {
   interface FastifyReply {
     /** What a request was answered with in place of what it asked for. */
-    problem: CatalogueError | undefined;
+    problem: ServiceError | undefined;
   }
 }
 
 const CLIENT_CLOSED_REQUEST = 499;
 
 /** Counts requests and refusals. Call it on the root instance, before other hooks. */
-export function measureRequests(app: FastifyInstance, meter: HttpMeter): void {
+export function measureRequests(app: FastifyInstance, meter: HttpMetrics): void {
   app.decorateReply('problem', undefined);
   app.addHook('onRequest', (request, reply, done) => {
     // Not onResponse, which does not come where a client went.

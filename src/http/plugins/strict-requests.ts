@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import { isAtHost, parseHost } from '../protocol/host-header.ts';
 
 /** Characters. Ten of the longest references, percent-encoded, fit. */
@@ -53,42 +53,42 @@ export function refuseOddRequests(app: FastifyInstance): void {
 export function refuseOtherRequests(app: FastifyInstance): void {
   app.addHook('onRequest', async ({ method, raw }) => {
     if (method !== 'GET' && method !== 'HEAD') {
-      throw new CatalogueError('method-not-allowed', 'Nothing here takes this method.', {
+      throw new ServiceError('method-not-allowed', 'Nothing here takes this method.', {
         headers: { allow: 'GET, HEAD' },
       });
     }
     if ((raw.url ?? '').length > URL_MAX) {
-      throw new CatalogueError('url-too-long', `The URL has more than ${URL_MAX} characters.`);
+      throw new ServiceError('url-too-long', `The URL has more than ${URL_MAX} characters.`);
     }
   });
 }
 
-function tooMany(): CatalogueError {
-  return new CatalogueError(
+function tooMany(): ServiceError {
+  return new ServiceError(
     'request-malformed',
     `The connection has more than ${PIPELINED_MAX} requests in flight, or one that was refused.`,
   );
 }
 
 /** Returns the error for a request that other readers may interpret differently. */
-function refusalOf(request: FastifyRequest, isHost: (host: string) => boolean): CatalogueError | undefined {
+function refusalOf(request: FastifyRequest, isHost: (host: string) => boolean): ServiceError | undefined {
   const { httpVersion } = request.raw;
   // Node.js also reads HTTP/0.9 and 2.0 in a request line, with the syntax of HTTP/1.1.
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {
-    return new CatalogueError(
+    return new ServiceError(
       'http-version-unsupported',
       `The request line names HTTP/${httpVersion}, which this service does not support.`,
     );
   }
-  if (hasBody(request)) return new CatalogueError('request-malformed', 'The request has a body.');
+  if (hasBody(request)) return new ServiceError('request-malformed', 'The request has a body.');
   if (!hasOneHost(request, isHost)) {
-    return new CatalogueError(
+    return new ServiceError(
       'request-malformed',
       'The request does not name exactly one host in its Host header.',
     );
   }
   if (!isAtHost(request.raw.url ?? '', request.raw.headers.host)) {
-    return new CatalogueError(
+    return new ServiceError(
       'request-malformed',
       'The request target is neither a path nor a URL of the host in the Host header.',
     );

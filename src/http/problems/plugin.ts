@@ -1,10 +1,10 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import type { CountRequest } from '../plugins/limits.ts';
 import type { WebFolder } from '../web-assets.ts';
 import { sendProblem } from './problem.ts';
 import { createRenderProblem } from './problem-page.ts';
-import { createExplain } from './translations.ts';
+import { createTranslate } from './translations.ts';
 import { validationError } from './validation-error.ts';
 
 /**
@@ -13,11 +13,11 @@ import { validationError } from './validation-error.ts';
  * @param countMiss counts a request that finds nothing
  */
 export function answerProblems(app: FastifyInstance, countMiss: CountRequest, web: WebFolder): void {
-  app.decorate('explainProblem', createExplain(web));
+  app.decorate('explainProblem', createTranslate(web));
   app.decorate('renderProblem', createRenderProblem(web));
   // The files of the portal are looked for once a request has passed the hooks that count.
   app.setNotFoundHandler({ preHandler: countMiss }, (_request, reply) =>
-    sendProblem(reply, new CatalogueError('route-not-found', 'There is nothing at this address.')),
+    sendProblem(reply, new ServiceError('route-not-found', 'There is nothing at this address.')),
   );
 
   app.setErrorHandler((error: FastifyError, request, reply) => {
@@ -35,11 +35,11 @@ export function answerError(error: FastifyError, request: FastifyRequest, reply:
 }
 
 /** The error of the catalogue that stands for an error. */
-export function catalogued(error: Partial<FastifyError>): CatalogueError {
-  if (error instanceof CatalogueError) return error;
+export function catalogued(error: Partial<FastifyError>): ServiceError {
+  if (error instanceof ServiceError) return error;
   if (error.validation !== undefined) return validationError(error.validation);
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
-    return new CatalogueError('request-malformed', 'The request cannot be read.', { cause: error });
+    return new ServiceError('request-malformed', 'The request cannot be read.', { cause: error });
   }
-  return new CatalogueError('internal-error', 'Something went wrong on this side.', { cause: error });
+  return new ServiceError('internal-error', 'Something went wrong on this side.', { cause: error });
 }

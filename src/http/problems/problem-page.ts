@@ -1,15 +1,15 @@
 import type { FastifyRequest } from 'fastify';
 import { type DownloadQuery, downloadUrl } from '../../download/url.ts';
-import type { CatalogueError } from '../../errors.ts';
+import type { ServiceError } from '../../errors.ts';
 import { familiarName, referenceOrNone } from '../../oci/reference.ts';
 import { escapeHtml } from '../../util/escape-markup.ts';
 import { directionOf, type WebFolder } from '../web-assets.ts';
-import type { Explanation } from './translations.ts';
+import type { Translation } from './translations.ts';
 
 /** Renders an error as a page that looks like the portal and leads back to it. */
 export type RenderProblem = (
-  error: CatalogueError,
-  explanation: Explanation,
+  error: ServiceError,
+  explanation: Translation,
   request: FastifyRequest,
 ) => string;
 
@@ -56,7 +56,7 @@ ${mayPass ? `<a class="button" href="">${escapeHtml(again)}</a>` : ''}</p>
 
 /** Returns links to the same download with each tag that is similar to the missing one. */
 function tagLinks(
-  { members: { repository, tag, similarTags } }: CatalogueError,
+  { members: { repository, tag, similarTags } }: ServiceError,
   request: FastifyRequest,
 ): string {
   const asked = askedFor(request);

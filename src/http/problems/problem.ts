@@ -1,13 +1,13 @@
 import accepts from 'accepts';
 import type { FastifyReply } from 'fastify';
-import type { CatalogueError } from '../../errors.ts';
+import type { ServiceError } from '../../errors.ts';
 import type { RenderProblem } from './problem-page.ts';
-import type { Explain, Explanation } from './translations.ts';
+import type { Translate, Translation } from './translations.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
     /** Absent where there are only the catalogue's own words, and no page. */
-    explainProblem?: Explain;
+    explainProblem?: Translate;
     renderProblem?: RenderProblem;
   }
 }
@@ -36,7 +36,7 @@ const REASON_MAX = 120;
  *
  * @see https://www.rfc-editor.org/rfc/rfc9457
  */
-export function sendProblem(reply: FastifyReply, error: CatalogueError): FastifyReply {
+export function sendProblem(reply: FastifyReply, error: ServiceError): FastifyReply {
   for (const name of ARCHIVE_HEADERS) {
     reply.removeHeader(name);
     reply.raw.removeHeader(name);
@@ -65,8 +65,8 @@ export function sendProblem(reply: FastifyReply, error: CatalogueError): Fastify
 
 /** The members of problem details, explained in a language, or as the catalogue has it. */
 export function problem(
-  error: CatalogueError,
-  { title, help }: Pick<Explanation, 'title' | 'help'> = error,
+  error: ServiceError,
+  { title, help }: Pick<Translation, 'title' | 'help'> = error,
 ): object {
   const { code, status, message, retryAfter, members } = error;
   return {
@@ -81,7 +81,7 @@ export function problem(
   };
 }
 
-function plain({ status, title, message, help }: CatalogueError): string {
+function plain({ status, title, message, help }: ServiceError): string {
   return `${status} ${title}\n\n${message}\n${help}\n`;
 }
 

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
-import type { CatalogueError, ErrorCode } from '../../errors.ts';
+import type { ErrorCode, ServiceError } from '../../errors.ts';
 import { type Language, preferredLanguage, type WebFolder } from '../web-assets.ts';
 
 /** What happened and what to do about it. */
-export interface Explanation {
+export interface Translation {
   /** The language it is in. */
   readonly lang: Language;
   readonly title: string;
@@ -11,10 +11,10 @@ export interface Explanation {
 }
 
 /** Explains errors to whoever asks: to people in their language, to programs as the catalogue has it. */
-export type Explain = (
-  error: Pick<CatalogueError, 'code' | 'title' | 'help'>,
+export type Translate = (
+  error: Pick<ServiceError, 'code' | 'title' | 'help'>,
   request: IncomingMessage,
-) => Explanation;
+) => Translation;
 
 /** What needs no sentence of its own. */
 const TOLD_AS: Partial<Record<ErrorCode, ErrorCode>> = {
@@ -37,7 +37,7 @@ export function textOf(code: ErrorCode): ErrorCode {
 }
 
 /** Explains errors by the texts of web/. */
-export function createExplain({ languages }: Pick<WebFolder, 'languages'>): Explain {
+export function createTranslate({ languages }: Pick<WebFolder, 'languages'>): Translate {
   return ({ code, title, help }, request) => {
     const lang = preferredLanguage(request);
     if (lang === undefined) return { lang: 'en', title, help };

@@ -1,13 +1,13 @@
 import type { FastifySchemaValidationError } from 'fastify/types/schema.js';
-import { CatalogueError, quote } from '../../errors.ts';
+import { quote, ServiceError } from '../../errors.ts';
 
 /** Returns the error for a request that violates the schema of its route. */
-export function validationError(errors: readonly FastifySchemaValidationError[]): CatalogueError {
+export function validationError(errors: readonly FastifySchemaValidationError[]): ServiceError {
   const [first] = errors;
   const { keyword, params = {}, instancePath = '', message = 'is wrong' } = first ?? {};
   if (keyword === 'additionalProperties') {
     const name = quote(`${params.additionalProperty}`);
-    return new CatalogueError('parameter-unknown', `Unknown parameter ${name}.`, {
+    return new ServiceError('parameter-unknown', `Unknown parameter ${name}.`, {
       reason: `Unknown parameter ${name}`,
     });
   }
@@ -30,6 +30,6 @@ function rule(errors: readonly FastifySchemaValidationError[]): string | undefin
   return undefined;
 }
 
-function invalid(sentence: string): CatalogueError {
-  return new CatalogueError('parameter-invalid', `${sentence}.`, { reason: sentence });
+function invalid(sentence: string): ServiceError {
+  return new ServiceError('parameter-invalid', `${sentence}.`, { reason: sentence });
 }

@@ -1,7 +1,7 @@
 import type { FastifyReply } from 'fastify';
 
 /** Aborts as soon as nobody waits for the answer any more, so that the work for it ends. */
-export function whenGone(reply: FastifyReply): AbortSignal {
+export function abortOnDisconnect(reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
   // If the client disconnected before its request reached this point, no further event follows.
   if (reply.raw.destroyed) gone.abort();

@@ -1,5 +1,5 @@
 /** What the HTTP side tells of itself to whoever measures. Labels have few values: none grows with images or clients. */
-export interface HttpMeter {
+export interface HttpMetrics {
   /**
    * A request is over.
    *
@@ -15,11 +15,11 @@ export interface HttpMeter {
    */
   refused(code: string, limit: string | undefined): void;
   /** The bytes of an archive begin to flow. */
-  download(): DownloadMeter;
+  download(): DownloadMetrics;
 }
 
 /** One download that is under way. */
-export interface DownloadMeter {
+export interface DownloadMetrics {
   /** @param seconds since the request */
   firstByte(seconds: number): void;
   sent(bytes: number): void;

@@ -1,7 +1,7 @@
 import { archiveFilename } from '../../archive/filename.ts';
 import { formatPlatform, normalisePlatform, type Platform, samePlatform } from '../../oci/platform.ts';
 import { sortTags } from '../../oci/tag-order.ts';
-import type { DetailsRequest, ImageCatalogue, ImageDetails } from '../image-catalogue.ts';
+import type { DetailsRequest, ImageDetails, ImageInspector } from '../image-catalogue.ts';
 import { NOT_CHECKED } from '../signatures/image-signatures.ts';
 import type { Engine } from './engine.ts';
 import { engineName } from './engine-name.ts';
@@ -17,19 +17,19 @@ import {
 export interface EngineCatalogueOptions extends Pick<EngineSourceOptions, 'policy' | 'defaultPlatform'> {
   readonly engine: Engine;
   /** What the engine would pull. */
-  readonly registries: ImageCatalogue;
+  readonly registries: ImageInspector;
 }
 
 /**
  * Describes images that an engine has or would pull. Nothing is pulled for it; how large the archive is, only making it
  * tells.
  */
-export function createEngineCatalogue({
+export function createEngineInspector({
   engine,
   registries,
   policy,
   defaultPlatform,
-}: EngineCatalogueOptions): ImageCatalogue {
+}: EngineCatalogueOptions): ImageInspector {
   const inEngine = async (
     request: DetailsRequest,
     signal: AbortSignal,

@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Storage } from '../../blobs/blob-cache.ts';
 import { openSpools } from '../../blobs/spools.ts';
-import { CatalogueError } from '../../errors.ts';
-import type { ImageCatalogue } from '../image-catalogue.ts';
+import { ServiceError } from '../../errors.ts';
+import type { ImageInspector } from '../image-catalogue.ts';
 import type { ImageSource } from '../image-source.ts';
 import { findEngine } from './address.ts';
-import { createEngineCatalogue } from './catalogue.ts';
+import { createEngineInspector } from './catalogue.ts';
 import { createEngine, type EngineFacts } from './engine.ts';
 import { createLeases } from './leases.ts';
 import { createPulledImages } from './pulled-images.ts';
@@ -29,7 +29,7 @@ export interface ConnectOptions
   /** Refuses a registry that nobody may be sent to. */
   readonly judge: (domain: string, signal: AbortSignal) => Promise<void>;
   /** Tells what the engine would pull. */
-  readonly registries: ImageCatalogue;
+  readonly registries: ImageInspector;
   readonly log: ConnectLog;
 }
 
@@ -43,7 +43,7 @@ export interface ConnectLog extends EngineSourceLog {
 /** What an engine gives and tells. */
 export interface ConnectedEngine {
   readonly source: ImageSource;
-  readonly catalogue: ImageCatalogue;
+  readonly catalogue: ImageInspector;
   /** Asks the engine whether it answers; throws why it does not. */
   check(): Promise<{ readonly isReady: true; readonly details: Readonly<Record<string, unknown>> }>;
 }
@@ -100,7 +100,7 @@ export async function connectEngine(options: ConnectOptions): Promise<ConnectedE
   });
   return {
     source,
-    catalogue: createEngineCatalogue({ ...rest, engine, registries }),
+    catalogue: createEngineInspector({ ...rest, engine, registries }),
     async check() {
       const signal = AbortSignal.timeout(CHECK_PATIENCE_MS);
       await engine.ping(signal);
@@ -116,7 +116,7 @@ const PATIENCE_MS = 30_000;
 const CHECK_PATIENCE_MS = 2_000;
 
 function absence(url: string, error: unknown): string {
-  const cause = error instanceof CatalogueError ? error.cause : error;
+  const cause = error instanceof ServiceError ? error.cause : error;
   const why = cause instanceof Error ? cause.message : `${cause}`;
   return `No Docker engine answers at ${url} (${why}). Start it, or say in DOCKER_HOST where it is, or take images from their registries with --source registry.`;
 }

@@ -1,32 +1,32 @@
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import { isJsonObject } from '../../oci/json.ts';
 
 /** Explains to the operator, in the log, why an engine lacks blobs. */
 export const MISSING_BLOBS =
   'An engine that has a layer in another compression does not pull it again. Remove the images that share layers with this one from the engine, or take images from their registries with --source registry.';
 
-/** Converts an error from dockerode into a CatalogueError. */
-export function engineError(error: unknown, url: string): CatalogueError {
-  if (error instanceof CatalogueError) return error;
+/** Converts an error from dockerode into a ServiceError. */
+export function engineError(error: unknown, url: string): ServiceError {
+  if (error instanceof ServiceError) return error;
   // Moby's getPushDescriptor answers this if no image for the platform has all its blobs.
   if (statusOf(error) === 404 && /no suitable export target/.test(messageOf(error))) {
-    return new CatalogueError('engine-failed', 'The Docker engine lacks layers of the image to save.', {
+    return new ServiceError('engine-failed', 'The Docker engine lacks layers of the image to save.', {
       reason: 'The engine lacks layers of the image',
       cause: new Error(`${messageOf(error)}. ${MISSING_BLOBS}`),
     });
   }
   if (statusOf(error) !== undefined) {
-    return new CatalogueError('engine-failed', 'The Docker engine refused what it was asked for.', {
+    return new ServiceError('engine-failed', 'The Docker engine refused what it was asked for.', {
       cause: error,
     });
   }
   const isOfNetwork = error instanceof Error && 'code' in error;
   if (isOfNetwork || (error instanceof Error && /aborted|hang up|timeout/i.test(error.message))) {
-    return new CatalogueError('engine-unreachable', 'The Docker engine of this service does not answer.', {
+    return new ServiceError('engine-unreachable', 'The Docker engine of this service does not answer.', {
       cause: new Error(`${url}: ${messageOf(error)}`),
     });
   }
-  return new CatalogueError('engine-failed', 'The Docker engine gave an answer that cannot be read.', {
+  return new ServiceError('engine-failed', 'The Docker engine gave an answer that cannot be read.', {
     cause: error,
   });
 }

@@ -2,7 +2,7 @@ import { Agent } from 'node:https';
 import type { Readable } from 'node:stream';
 import type { DialOptions } from 'docker-modem';
 import Docker from 'dockerode';
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import { type ConfigSummary, parseTimestamp, summariseConfig } from '../../oci/config-summary.ts';
 import { isJsonObject, type JsonObject } from '../../oci/json.ts';
 import { formatPlatform, type Platform, type StatedPlatform, samePlatform } from '../../oci/platform.ts';
@@ -67,7 +67,7 @@ export interface PullOrder {
 }
 
 /**
- * A Docker engine, or what speaks its API. Everything here throws CatalogueError `engine-unreachable` where nothing
+ * A Docker engine, or what speaks its API. Everything here throws ServiceError `engine-unreachable` where nothing
  * answers, and `engine-failed` where what answers does not do its work.
  *
  * @see https://docs.docker.com/reference/api/engine/
@@ -91,7 +91,7 @@ export interface Engine {
   tags(repository: Repository, signal: AbortSignal): Promise<readonly string[]>;
   /** All its images, by their IDs. */
   images(signal: AbortSignal): Promise<ReadonlyMap<string, ListedImage>>;
-  /** Pulls one image. @throws CatalogueError what the registry's trouble is */
+  /** Pulls one image. @throws ServiceError what the registry's trouble is */
   pull(order: PullOrder, signal: AbortSignal): Promise<void>;
   /**
    * Saves images, from its first byte on; a stream that is no whole tar fails.
@@ -235,7 +235,7 @@ export function createEngine({
 
     pull: ({ reference, platform, credentials, onProgress }, signal) =>
       call(signal, async ({ docker, facts: { apiVersion } }) => {
-        const refused = (message: string): CatalogueError =>
+        const refused = (message: string): ServiceError =>
           pullError(message, { reference, platform, withCredentials: credentials !== undefined });
         const takesPlatform = platform !== undefined && isAtLeast(apiVersion, PLATFORM_ON_PULL);
         const silence = createSilenceLimit(registryPatience);
@@ -325,7 +325,7 @@ function addressFrom(find: EngineOptions['find']): EngineAddress {
   try {
     return find();
   } catch (error) {
-    throw new CatalogueError('engine-unreachable', 'The Docker engine of this service cannot be found.', {
+    throw new ServiceError('engine-unreachable', 'The Docker engine of this service cannot be found.', {
       cause: error,
     });
   }

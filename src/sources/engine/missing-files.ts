@@ -1,4 +1,4 @@
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import { normalisePlatform, type StatedPlatform, samePlatform, selectPlatform } from '../../oci/platform.ts';
 import type { IndexEntry, SavedContents } from './saved-contents.ts';
 
@@ -13,7 +13,7 @@ export interface AskedImage {
  * Lists the files that a saved archive names but does not contain. In an index, only the requested images count:
  * Docker's containerd store saves the index of the registry unchanged, with the blobs of only the pulled platforms.
  *
- * @throws CatalogueError `engine-failed` if the archive names fewer images than were requested
+ * @throws ServiceError `engine-failed` if the archive names fewer images than were requested
  * @see https://github.com/containerd/containerd/blob/main/core/images/archive/exporter.go (WithSkipMissing)
  */
 export function missingFiles(contents: SavedContents, asked: readonly AskedImage[]): readonly string[] {
@@ -24,7 +24,7 @@ export function missingFiles(contents: SavedContents, asked: readonly AskedImage
   const images = Math.max(roots.length, docker?.kind === 'docker' ? docker.images : 0);
   const wanted = new Set(asked.map(({ ids }) => ids[0])).size;
   if (images < wanted)
-    throw new CatalogueError('engine-failed', `The engine saved ${images} of ${wanted} images.`);
+    throw new ServiceError('engine-failed', `The engine saved ${images} of ${wanted} images.`);
   const named = [...files, ...roots.flatMap((root) => rootFiles(contents, root, asked))];
   return [...new Set(named)].filter((file) => !contents.has(file));
 }
@@ -47,7 +47,7 @@ function choiceFiles(
   { ids, platform }: AskedImage,
 ): string[] {
   if (images.length === 0)
-    throw new CatalogueError('engine-failed', 'The engine saved an index that names no images.');
+    throw new ServiceError('engine-failed', 'The engine saved an index that names no images.');
   const exact = images.find(({ digest }) => ids.includes(digest));
   if (exact !== undefined) return imageFiles(contents, exact);
   const best = selectPlatform(normalisePlatform(platform), images, (entry) => entry.platform)?.platform;
@@ -77,7 +77,7 @@ function imageFiles(contents: SavedContents, { path }: IndexEntry): string[] {
   const list = contents.listAt(path);
   if (list?.kind === 'manifest') return [path, ...list.files];
   if (contents.has(path))
-    throw new CatalogueError('engine-failed', `The engine saved ${path}, but that is not a manifest.`);
+    throw new ServiceError('engine-failed', `The engine saved ${path}, but that is not a manifest.`);
   return [path];
 }
 

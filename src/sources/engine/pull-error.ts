@@ -1,4 +1,4 @@
-import { CatalogueError, type ErrorCode } from '../../errors.ts';
+import { type ErrorCode, ServiceError } from '../../errors.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
 import { formatReference, type Reference } from '../../oci/reference.ts';
 import { credentialsRefused, missingOrPrivate, UnknownTagError } from '../../registry/status-error.ts';
@@ -68,7 +68,7 @@ const TROUBLE =
 export function pullError(
   message: string,
   { reference, platform, withCredentials }: FailedPull,
-): CatalogueError {
+): ServiceError {
   const said = withoutNames(message, reference);
   const code = WORDS.find(([pattern]) => pattern.test(said))?.[1] ?? codeOfStatus(said);
   const cause = new Error(message);
@@ -82,40 +82,40 @@ export function pullError(
         ? new UnknownTagError(reference, reference.tag, cause)
         : missingOrPrivate(reference, cause);
     case 'platform-not-found':
-      return new CatalogueError(code, `${image} is not there for ${platformName(platform)}.`, {
+      return new ServiceError(code, `${image} is not there for ${platformName(platform)}.`, {
         reason: `No image for ${platformName(platform)}`,
         cause,
       });
     case 'registry-rate-limited':
-      return new CatalogueError(code, `${domain} limits how much this service may fetch.`, {
+      return new ServiceError(code, `${domain} limits how much this service may fetch.`, {
         reason: `${domain} limits requests`,
         retryAfter: RETRY_AFTER_S,
         cause,
       });
     case 'registry-unavailable':
-      return new CatalogueError(code, `${domain} is unavailable at the moment.`, {
+      return new ServiceError(code, `${domain} is unavailable at the moment.`, {
         reason: `${domain} is unavailable`,
         retryAfter: RETRY_AFTER_S,
         cause,
       });
     case 'registry-timeout':
-      return new CatalogueError(code, `${domain} did not answer in time.`, { cause });
+      return new ServiceError(code, `${domain} did not answer in time.`, { cause });
     case 'not-an-image':
-      return new CatalogueError(code, `${image} is no container image.`, { cause });
+      return new ServiceError(code, `${image} is no container image.`, { cause });
     case 'manifest-outdated':
-      return new CatalogueError(code, `${domain} has ${image} only in Docker schema 1 format.`, { cause });
+      return new ServiceError(code, `${domain} has ${image} only in Docker schema 1 format.`, { cause });
     case 'content-mismatch':
-      return new CatalogueError(code, `What ${domain} sent for ${image} has another digest.`, { cause });
+      return new ServiceError(code, `What ${domain} sent for ${image} has another digest.`, { cause });
     case 'layer-unavailable':
-      return new CatalogueError(code, `${domain} does not have all parts of ${image}.`, { cause });
+      return new ServiceError(code, `${domain} does not have all parts of ${image}.`, { cause });
     case 'too-many-layers':
-      return new CatalogueError(code, `${image} has more layers than the engine can put together.`, {
+      return new ServiceError(code, `${image} has more layers than the engine can put together.`, {
         cause,
       });
     case 'engine-failed':
-      return new CatalogueError(code, `The engine could not pull ${image}.`, { cause });
+      return new ServiceError(code, `The engine could not pull ${image}.`, { cause });
     default:
-      return new CatalogueError(code, `The engine could not read ${image} from ${domain}.`, { cause });
+      return new ServiceError(code, `The engine could not read ${image} from ${domain}.`, { cause });
   }
 }
 

@@ -1,4 +1,4 @@
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 
 /** Lets a few pieces of work run at once; the others wait in their order. */
 export interface Queue {
@@ -6,7 +6,7 @@ export interface Queue {
    * Runs the work when its turn comes.
    *
    * @param onWait told, at once and whenever it changes, how many are before it; not told where nothing is waited for
-   * @throws CatalogueError `engine-busy` where too many wait already
+   * @throws ServiceError `engine-busy` where too many wait already
    */
   run<T>(work: () => Promise<T>, onWait: (ahead: number) => void, signal: AbortSignal): Promise<T>;
 }
@@ -65,7 +65,7 @@ export function createQueue({ atOnce, length }: QueueOptions): Queue {
       } else if (waiting.length < length) {
         await turn(onWait, signal);
       } else {
-        throw new CatalogueError('engine-busy', `${waiting.length} others wait for the engine already.`, {
+        throw new ServiceError('engine-busy', `${waiting.length} others wait for the engine already.`, {
           retryAfter: RETRY_AFTER_S,
         });
       }

@@ -1,4 +1,4 @@
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import { splitDigest } from '../../oci/digest.ts';
 import { isJsonObject, type JsonObject } from '../../oci/json.ts';
 import type { StatedPlatform } from '../../oci/platform.ts';
@@ -30,7 +30,7 @@ export interface IndexEntry {
 export interface Inventory extends SavedContents {
   addFile(path: string): void;
   addLink(path: string, target: string): void;
-  /** Adds a JSON file. @throws CatalogueError `engine-failed` if it is one of {@link ROOT_LISTS} and cannot be read */
+  /** Adds a JSON file. @throws ServiceError `engine-failed` if it is one of {@link ROOT_LISTS} and cannot be read */
   addList(path: string, content: Buffer): void;
 }
 
@@ -53,7 +53,7 @@ export function createInventory(): Inventory {
   const charge = (names: readonly string[]): void => {
     for (const name of names) left -= name.length + NAME_COST;
     if (left < 0)
-      throw new CatalogueError(
+      throw new ServiceError(
         'engine-failed',
         'The archive of the engine names more files than this service can check.',
       );
@@ -72,7 +72,7 @@ export function createInventory(): Inventory {
       const list = readList(path, content);
       if (list === undefined) {
         if (ROOT_LISTS.has(path))
-          throw new CatalogueError('engine-failed', `The engine saved a ${path} that cannot be read.`);
+          throw new ServiceError('engine-failed', `The engine saved a ${path} that cannot be read.`);
         return;
       }
       charge(list.kind === 'index' ? list.entries.map((entry) => entry.path) : list.files);

@@ -4,7 +4,7 @@ import type { ArchiveFormat } from '../../archive/entries.ts';
 import { archiveFilename } from '../../archive/filename.ts';
 import { StorageFailure } from '../../blobs/growing-file.ts';
 import { type Spool, type Spools, tooLarge } from '../../blobs/spools.ts';
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
 import { formatPlatform, type Platform, samePlatform, selectPlatform } from '../../oci/platform.ts';
 import { formatReference, type Reference, referenceOrNone } from '../../oci/reference.ts';
@@ -108,7 +108,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
 
     const order = { reference, isExact, report };
     const image = await pull({ ...order, platform: wanted }, signal).catch((error: unknown) => {
-      const mayBeOther = error instanceof CatalogueError && error.code === 'platform-not-found' && isExact;
+      const mayBeOther = error instanceof ServiceError && error.code === 'platform-not-found' && isExact;
       if (!mayBeOther) throw error;
       return pull({ ...order, platform: undefined }, signal);
     });
@@ -137,7 +137,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
           await engine.pull({ reference, platform, credentials: found, onProgress }, shared);
           const made = await engine.inspect(name, platform, shared);
           if (made === undefined)
-            throw new CatalogueError('engine-failed', `The engine lost ${image} after its pull.`);
+            throw new ServiceError('engine-failed', `The engine lost ${image} after its pull.`);
           const engineId = await note((id) => pulled.pulled(id, name, made, before), shared);
           // Nobody waits for it, and the image itself is held.
           pulled.removeSurplus(engineId, AbortSignal.timeout(REMOVAL_PATIENCE_MS)).catch(log.untidy);
@@ -255,7 +255,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
           }
           release();
           if (tries > 1) return await open(request, signal, tries - 1);
-          throw new CatalogueError(
+          throw new ServiceError(
             'engine-failed',
             `${names.join(', ')} did not stay the same while it was saved.`,
           );
@@ -278,7 +278,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
     const stream = await save(job, signal);
     if (!(await stillMeans(job, signal))) {
       stream.destroy();
-      throw new CatalogueError(
+      throw new ServiceError(
         'engine-failed',
         `${job.names.join(', ')} did not stay the same while it was saved.`,
       );
@@ -297,7 +297,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
     async open(request, signal) {
       requireDockerFormat(request.format);
       if (request.have !== undefined)
-        throw new CatalogueError('delta-unavailable', 'A Docker engine saves images whole.');
+        throw new ServiceError('delta-unavailable', 'A Docker engine saves images whole.');
       return open(request, signal, SAVE_TRIES);
     },
   };
@@ -306,10 +306,10 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
 /** Milliseconds. */
 const REMOVAL_PATIENCE_MS = 10 * 60_000;
 
-/** @throws CatalogueError `format-unavailable` */
+/** @throws ServiceError `format-unavailable` */
 export function requireDockerFormat(format: ArchiveFormat): void {
   if (format === 'docker') return;
-  throw new CatalogueError('format-unavailable', 'A Docker engine saves images only in format=docker.');
+  throw new ServiceError('format-unavailable', 'A Docker engine saves images only in format=docker.');
 }
 
 /** The platform that names are held for; undefined where digests leave none to choose. */
@@ -365,8 +365,8 @@ export function digestOf(
 }
 
 /** What is not there and may not be pulled. */
-export function notInEngine(reference: Reference): CatalogueError {
-  return new CatalogueError(
+export function notInEngine(reference: Reference): ServiceError {
+  return new ServiceError(
     'image-not-found',
     `The engine does not have ${formatReference(reference)}, and this service pulls nothing.`,
     { reason: 'Image not in the engine' },
@@ -378,9 +378,9 @@ export function otherPlatform(
   reference: Reference,
   wanted: Platform,
   { platform }: EngineImage,
-): CatalogueError {
+): ServiceError {
   const there = formatPlatform(platform);
-  return new CatalogueError(
+  return new ServiceError(
     'platform-not-found',
     `${formatReference(reference)} is not there for ${formatPlatform(wanted)}; there is ${there}.`,
     { reason: `No ${formatPlatform(wanted)}; there is ${there}`, members: { platforms: [there] } },

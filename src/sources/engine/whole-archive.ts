@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { walkTar } from '../../archive/walk-tar.ts';
-import { CatalogueError, quote } from '../../errors.ts';
+import { quote, ServiceError } from '../../errors.ts';
 import { streamFrom } from '../../util/streams.ts';
 import { MISSING_BLOBS } from './engine-error.ts';
 import { type AskedImage, missingFiles } from './missing-files.ts';
@@ -57,7 +57,7 @@ async function* withList(
 ): AsyncGenerator<Buffer, void> {
   const isRoot = ROOT_LISTS.has(name);
   if (isRoot && size > LIST_MAX)
-    throw new CatalogueError('engine-failed', `The engine saved a ${name} of more than ${LIST_MAX} bytes.`);
+    throw new ServiceError('engine-failed', `The engine saved a ${name} of more than ${LIST_MAX} bytes.`);
   if (size > LIST_MAX || (!isRoot && !BLOB.test(name))) return;
   const first = await take(1);
   yield first;
@@ -67,13 +67,13 @@ async function* withList(
   yield others;
 }
 
-/** Checks that the archive is complete. @throws CatalogueError `engine-failed` if it is not */
+/** Checks that the archive is complete. @throws ServiceError `engine-failed` if it is not */
 function requireFiles(inventory: Inventory, asked: readonly AskedImage[]): void {
   const missing = missingFiles(inventory, asked);
   const [first] = missing;
   if (first === undefined) return;
   const files = missing.length === 1 ? 'a file' : `${missing.length} files`;
-  throw new CatalogueError(
+  throw new ServiceError(
     'engine-failed',
     `The engine saved an incomplete archive. It names ${files} that it does not contain, such as ${quote(first, 160)}.`,
     { reason: 'The engine saved an incomplete archive', cause: new Error(MISSING_BLOBS) },

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import { engineError } from './engine-error.ts';
 
 /** What a tar ends with. https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html */
@@ -31,7 +31,7 @@ export async function* wholeTar(
     chunks.destroy();
   }
   if (tail.length === TAR_END && tail.every((byte) => byte === 0)) return;
-  throw new CatalogueError('engine-failed', 'The engine broke the archive off.', {
+  throw new ServiceError('engine-failed', 'The engine broke the archive off.', {
     cause: new Error(
       tail
         .toString('latin1')

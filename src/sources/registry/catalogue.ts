@@ -7,20 +7,20 @@ import { sortTags } from '../../oci/tag-order.ts';
 import type { RegistryClient } from '../../registry/client.ts';
 import { createMemoryCaches } from '../../util/memory-caches.ts';
 import { parsing } from '../documents.ts';
-import type { DetailsRequest, ImageCatalogue, ImageDetails } from '../image-catalogue.ts';
+import type { DetailsRequest, ImageDetails, ImageInspector } from '../image-catalogue.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import { createInlineMemory } from './inline-memory.ts';
 import { type RegistrySourceOptions, requireSize } from './source.ts';
 
 /** Describes images by what their registries say: manifest and config, no layer. */
-export function createRegistryCatalogue({
+export function createRegistryInspector({
   client,
   defaultPlatform,
   maxSize,
   signatures,
   inline = createInlineMemory(createMemoryCaches(() => performance.now())),
   documents = parsing,
-}: Omit<RegistrySourceOptions, 'now' | 'caches'>): ImageCatalogue {
+}: Omit<RegistrySourceOptions, 'now' | 'caches'>): ImageInspector {
   const describe = async (
     { reference, platform, format }: DetailsRequest,
     counted: RegistryClient,

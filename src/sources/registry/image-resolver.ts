@@ -1,6 +1,6 @@
 import { buffer } from 'node:stream/consumers';
 import type { ArchiveFormat, ArchiveImage } from '../../archive/entries.ts';
-import { CatalogueError, isOutage } from '../../errors.ts';
+import { isOutage, ServiceError } from '../../errors.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import {
@@ -100,7 +100,7 @@ const PLATFORMS_SHOWN = 20;
 /**
  * Follows a reference to the manifest of one image: through indexes, nested ones too, to the wanted platform.
  *
- * @throws CatalogueError `image-not-found`, `platform-not-found` (listing what there is), `not-an-image`,
+ * @throws ServiceError `image-not-found`, `platform-not-found` (listing what there is), `not-an-image`,
  *   `manifest-outdated`, `layer-unavailable`, or what the upstream's trouble is
  */
 export async function resolveImage(
@@ -178,13 +178,13 @@ async function searchEntry(search: Search, entry: Descriptor, depth: number): Pr
     return await consider(search, async () => ifWanted(search, await fetchImage(search, entry)));
   } catch (error) {
     // A chart or a signature beside the images is not what is looked for.
-    if (error instanceof CatalogueError && error.code === 'not-an-image') return undefined;
+    if (error instanceof ServiceError && error.code === 'not-an-image') return undefined;
     throw error;
   }
 }
 
-function tooDeep({ reference }: Search): CatalogueError {
-  return new CatalogueError(
+function tooDeep({ reference }: Search): ServiceError {
+  return new ServiceError(
     'registry-failed',
     `The index of ${formatReference(reference)} has more than ${INDEX_DEPTH_MAX} levels.`,
   );
@@ -206,7 +206,7 @@ async function consider(
     search.fallback ??= found;
   } catch (error) {
     // Skipping an image during an outage would choose a different image, and so a different file, than a minute later.
-    if (fallback === undefined || isOutage(error) || !(error instanceof CatalogueError)) throw error;
+    if (fallback === undefined || isOutage(error) || !(error instanceof ServiceError)) throw error;
   }
   return undefined;
 }
@@ -223,13 +223,13 @@ async function fetchImage(search: Search, { digest, platform }: Descriptor): Pro
   const fetched = await fetchManifest(search, digest);
   const manifest = search.documents.manifest(fetched);
   if (manifest.kind === 'image') return { fetched, manifest, stated: platform };
-  throw new CatalogueError(
+  throw new ServiceError(
     'registry-failed',
     `The index of ${formatReference(search.reference)} contradicts itself.`,
   );
 }
 
-/** Reads the config of an image. @throws CatalogueError `registry-failed` where it is too large */
+/** Reads the config of an image. @throws ServiceError `registry-failed` where it is too large */
 export async function readConfig(
   client: RegistryClient,
   reference: Reference,
@@ -237,7 +237,7 @@ export async function readConfig(
   signal: AbortSignal,
 ): Promise<Uint8Array> {
   if (config.size > CONFIG_LIMIT) {
-    throw new CatalogueError('registry-failed', `The config of ${formatReference(reference)} is too large.`);
+    throw new ServiceError('registry-failed', `The config of ${formatReference(reference)} is too large.`);
   }
   return buffer(await client.blobs(reference).read(config, undefined, signal));
 }
@@ -252,7 +252,7 @@ async function withConfig(search: Search, candidate: Candidate): Promise<Describ
   const configBytes = await readConfig(client, reference, config, signal);
   const { platform, diffIds } = documents.config(config.digest, configBytes);
   if (diffIds.length !== layers.length) {
-    throw new CatalogueError(
+    throw new ServiceError(
       'not-an-image',
       `Manifest and config of ${formatReference(reference)} disagree on its layers.`,
     );
@@ -279,7 +279,7 @@ export async function requireForeignLayers(
   const foreign = layers.filter((layer) => isForeignLayer(layer) && !layer.urls?.length);
   const each = [...new Map(foreign.map((layer) => [layer.digest, layer])).values()];
   if (each.length > LAYERS_ASKED_MAX) {
-    throw new CatalogueError(
+    throw new ServiceError(
       'layer-unavailable',
       `${reference.domain} states no source for ${each.length} foreign layers. This service looks for at most ${LAYERS_ASKED_MAX}.`,
     );
@@ -289,7 +289,7 @@ export async function requireForeignLayers(
     const isThere = await Promise.all(few.map((layer) => client.hasBlob(reference, layer, signal)));
     const missing = few.find((_, place) => !isThere[place]);
     if (missing === undefined) continue;
-    throw new CatalogueError(
+    throw new ServiceError(
       'layer-unavailable',
       `${reference.domain} does not distribute the layer ${missing.digest}.`,
     );
@@ -319,11 +319,11 @@ export function platformNotFound({
   reference,
   wanted,
   seen,
-}: Pick<Search, 'reference' | 'wanted' | 'seen'>): CatalogueError {
+}: Pick<Search, 'reference' | 'wanted' | 'seen'>): ServiceError {
   const platforms = [...seen.keys()].slice(0, PLATFORMS_SHOWN);
   const more = seen.size > PLATFORMS_SHOWN ? ` and ${seen.size - PLATFORMS_SHOWN} more` : '';
   const there = seen.size === 0 ? 'no image at all' : `${platforms.join(', ')}${more}`;
-  return new CatalogueError(
+  return new ServiceError(
     'platform-not-found',
     `${formatReference(reference)} is not there for ${formatPlatform(wanted)}; there is ${there}.`,
     { reason: `No ${formatPlatform(wanted)}; there is ${there}`, members: { platforms } },

@@ -1,5 +1,5 @@
 import { type Content, type Entry, type Layout, layoutArchive } from '../../archive/layout.ts';
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import type { RegistryClient } from '../../registry/client.ts';
 import type { MemoryCaches } from '../../util/memory-caches.ts';
 
@@ -21,14 +21,14 @@ export interface InlineLease {
    *
    * A config counts before it is read, by the size in its descriptor; a manifest counts once it is read.
    *
-   * @throws CatalogueError from its methods: `overloaded` if the budget, or the client's half of it, is used up
+   * @throws ServiceError from its methods: `overloaded` if the budget, or the client's half of it, is used up
    */
   counted(client: RegistryClient): RegistryClient;
   /**
    * Lays out an archive and releases everything else that was counted. The layout is held until the request ends.
    * Requests for equal archives share one layout, which counts once.
    *
-   * @throws CatalogueError `overloaded` if the budget, or the client's half of it, is used up
+   * @throws ServiceError `overloaded` if the budget, or the client's half of it, is used up
    */
   keep(entries: readonly Entry[]): Layout;
   /** Releases everything. */
@@ -156,16 +156,16 @@ function add<K>(counts: Map<K, number>, key: K, more: number): void {
   else counts.delete(key);
 }
 
-function shareUsedUp(): CatalogueError {
-  return new CatalogueError(
+function shareUsedUp(): ServiceError {
+  return new ServiceError(
     'overloaded',
     'The requests of your address hold as much metadata of archives as one address may. Try again when one of them has ended.',
     { retryAfter: RETRY_AFTER_S },
   );
 }
 
-function usedUp(): CatalogueError {
-  return new CatalogueError(
+function usedUp(): ServiceError {
+  return new ServiceError(
     'overloaded',
     'This service is out of memory for the metadata of archives. Try again in a few seconds.',
     { retryAfter: RETRY_AFTER_S },

@@ -1,4 +1,4 @@
-import type { Claims, Holdings } from '../../archive/delta.ts';
+import type { Claims, KnownLayers } from '../../archive/delta.ts';
 import type { DeltaBase } from '../../archive/filename.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -8,7 +8,7 @@ import type { ResolvedImage } from './image-resolver.ts';
 import type { ResolvedTree } from './tree-resolver.ts';
 
 /** The known layers of a receiver, as far as they matter for the requested images. */
-export interface ResolvedHoldings extends Claims {
+export interface ResolvedKnownLayers extends Claims {
   /** How many of the individually named digests match no requested layer. */
   readonly unknown: number;
 }
@@ -20,11 +20,11 @@ export interface ResolvedHoldings extends Claims {
  * @param held the images of `have`, resolved
  * @see https://github.com/opencontainers/image-spec/blob/main/config.md#layer-diffid
  */
-export function resolveHoldings(
+export function resolveKnownLayers(
   images: readonly ResolvedImage[],
   { layers: named }: DeltaBase,
   held: readonly ResolvedImage[],
-): ResolvedHoldings {
+): ResolvedKnownLayers {
   const asked = new Set<unknown>(named);
   const layers = new Set(named);
   const known = new Set<unknown>(images.flatMap((image) => image.layers.map(({ digest }) => digest)));
@@ -48,11 +48,11 @@ export function resolveHoldings(
 }
 
 /** Matches the receiver's claims with the layers of whole trees, whose configs are not read. */
-export function treeHoldings(
+export function treeKnownLayers(
   trees: readonly ResolvedTree[],
   { layers: named }: DeltaBase,
   held: readonly ResolvedTree[],
-): ResolvedHoldings {
+): ResolvedKnownLayers {
   const known = new Set(trees.flatMap(digestsOf));
   return {
     images: held.map(digestsOf),
@@ -85,7 +85,7 @@ function isByDigest({ tag, digest }: Reference): boolean {
  * Picks the named digests that prove a layer byte for byte. The digest of an uncompressed layer proves nothing, because
  * it is also the diff ID, and the receiver may have the layer in another compression.
  */
-function provenLayers(named: readonly Digest[], packed: readonly Descriptor[]): Holdings['layers'] {
+function provenLayers(named: readonly Digest[], packed: readonly Descriptor[]): KnownLayers['layers'] {
   const digests = new Set(packed.map(digestOf));
   return new Set(named.filter((digest) => digests.has(digest)));
 }

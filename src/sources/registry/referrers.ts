@@ -1,4 +1,4 @@
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { ManifestLinks } from '../../oci/manifest.ts';
 import { formatReference, type Reference } from '../../oci/reference.ts';
@@ -8,7 +8,7 @@ import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.
 import { type Documents, parsing, type Served } from '../documents.ts';
 
 /** What refers to a manifest, by the tag under which any registry can have it. */
-export interface Companion {
+export interface Referrer {
   readonly tag: string;
   readonly found: Served;
 }
@@ -16,22 +16,22 @@ export interface Companion {
 /**
  * Looks for what refers to some manifests of a repository, one of them after the other.
  *
- * @throws CatalogueError `parameter-invalid` where they are too many, or what the upstream's trouble is
+ * @throws ServiceError `parameter-invalid` where they are too many, or what the upstream's trouble is
  */
-export type FindCompanions = (
+export type FindReferrers = (
   reference: Reference,
   subjects: readonly Digest[],
   signal: AbortSignal,
-) => AsyncGenerator<Companion, void>;
+) => AsyncGenerator<Referrer, void>;
 
 /** The search for referrers of one request. */
 export interface CompanionSearch {
-  readonly find: FindCompanions;
+  readonly find: FindReferrers;
   /** Tells whether a registry was unreachable so far, so that only its mirrors were asked. */
   isPartial(): boolean;
 }
 
-export interface CompanionsOptions {
+export interface ReferrerFinderOptions {
   readonly client: RegistryClient;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
@@ -61,18 +61,18 @@ const ALONE_LIMIT = 4 * 2 ** 20;
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
  * @see https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
  */
-export function createCompanions({
+export function createReferrerFinder({
   client,
   now,
   caches = createMemoryCaches(now),
   documents = parsing,
-}: CompanionsOptions): () => CompanionSearch {
+}: ReferrerFinderOptions): () => CompanionSearch {
   const alone = caches.open<true>({ name: 'without-referrers', limit: ALONE_LIMIT, ttl: ALONE_MS });
 
   return () => {
     let left = SUBJECTS_MAX;
     let isPartial = false;
-    const find: FindCompanions = async function* (reference, subjects, signal) {
+    const find: FindReferrers = async function* (reference, subjects, signal) {
       left -= subjects.length;
       if (left < 0) throw tooMany(reference, subjects.length);
       for (const subject of subjects) {
@@ -94,13 +94,13 @@ async function companionsOf(
   reference: Reference,
   subject: Digest,
   signal: AbortSignal,
-): Promise<{ readonly found: readonly Companion[]; readonly isWhole: boolean }> {
+): Promise<{ readonly found: readonly Referrer[]; readonly isWhole: boolean }> {
   let isWhole = true;
   /** Ignores missing referrers. Behind a firewall, only mirrors can respond, so their response counts. */
   const nothing = (error: unknown): undefined => {
     const isAlone = error instanceof MirrorsAloneError;
     if (isAlone) isWhole = false;
-    const isMissing = error instanceof CatalogueError && error.code === 'image-not-found';
+    const isMissing = error instanceof ServiceError && error.code === 'image-not-found';
     if (!isMissing && !isAlone) throw error;
   };
   const base = subject.replace(':', '-');
@@ -120,8 +120,8 @@ function isEmptyIndex(links: ManifestLinks): boolean {
   return links.kind === 'index' && links.manifests.length === 0;
 }
 
-function tooMany(reference: Reference, count: number): CatalogueError {
-  return new CatalogueError(
+function tooMany(reference: Reference, count: number): ServiceError {
+  return new ServiceError(
     'parameter-invalid',
     `What refers to ${formatReference(reference)} would be looked for of ${count} images and indexes; ${SUBJECTS_MAX} in a request are the most. Ask without &referrers=1, or for fewer images at once.`,
     { reason: `Too many images for referrers: ${SUBJECTS_MAX} are the most` },

@@ -3,8 +3,8 @@ import { assumedLayers, spareLayers, withoutLayers } from '../../archive/delta.t
 import { type ArchiveTree, archiveEntries, treeEntries } from '../../archive/entries.ts';
 import { archiveFilename } from '../../archive/filename.ts';
 import { cutRange, type Entry, type Layout, layoutArchive, type Piece } from '../../archive/layout.ts';
-import { verifiedParts } from '../../blobs/verified-reader.ts';
-import { CatalogueError } from '../../errors.ts';
+import { verifiedReader } from '../../blobs/verified-reader.ts';
+import { ServiceError } from '../../errors.ts';
 import type { BlobReader } from '../../oci/blob-reader.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -18,8 +18,8 @@ import type { Archive, ArchiveRequest, ImageSource, UntaggedImage } from '../ima
 import type { ImageSignatures } from '../signatures/image-signatures.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import { createInlineMemory, type InlineLease, type InlineMemory } from './inline-memory.ts';
-import { type ResolvedHoldings, resolveHoldings, treeHoldings } from './known-layers.ts';
-import { createCompanions } from './referrers.ts';
+import { type ResolvedKnownLayers, resolveKnownLayers, treeKnownLayers } from './known-layers.ts';
+import { createReferrerFinder } from './referrers.ts';
 import { resolveTree } from './tree-resolver.ts';
 
 export interface RegistrySourceOptions {
@@ -49,7 +49,7 @@ export function createRegistrySource({
   inline = createInlineMemory(caches),
   documents = parsing,
 }: RegistrySourceOptions): ImageSource<Archive> {
-  const searchCompanions = createCompanions({ client, now, caches, documents });
+  const searchCompanions = createReferrerFinder({ client, now, caches, documents });
 
   const findImages = async (
     request: ArchiveRequest,
@@ -78,7 +78,7 @@ export function createRegistrySource({
         ...{ digest, staleSince },
         upstream: signed[at] ?? digest,
       })),
-      holdings: have && resolveHoldings(images, have, held),
+      holdings: have && resolveKnownLayers(images, have, held),
       held: held.map(({ manifest: { digest } }) => digest),
       platform: isChosen ? (platform ?? defaultPlatform) : undefined,
       blobs: blobsOf(
@@ -117,7 +117,7 @@ export function createRegistrySource({
       layers: trees.map(({ layers }) => layers),
       kept: new Set(trees.flatMap(({ companionLayers }) => companionLayers.map(({ digest }) => digest))),
       roots: trees.map(({ root, upstream, staleSince }) => ({ digest: root.digest, upstream, staleSince })),
-      holdings: request.have && treeHoldings(trees, request.have, held),
+      holdings: request.have && treeKnownLayers(trees, request.have, held),
       held: held.map(({ upstream }) => upstream),
       platform: undefined,
       blobs: blobsOf(
@@ -219,7 +219,7 @@ interface Found {
   readonly kept: ReadonlySet<Digest>;
   /** The root that each reference points to. */
   readonly roots: readonly Root[];
-  readonly holdings: ResolvedHoldings | undefined;
+  readonly holdings: ResolvedKnownLayers | undefined;
   /** What each image of `have` is in its registry. */
   readonly held: readonly Digest[];
   /** As in {@link Archive}. */
@@ -257,10 +257,10 @@ async function withHeld<T>(
   return [resolved.slice(0, references.length), resolved.slice(references.length)];
 }
 
-/** @throws CatalogueError `image-too-large` */
+/** @throws ServiceError `image-too-large` */
 export function requireSize(size: number, maxSize: number): void {
   if (size <= maxSize) return;
-  throw new CatalogueError(
+  throw new ServiceError(
     'image-too-large',
     `The archive would have ${size} bytes; this service sends at most ${maxSize}.`,
   );
@@ -284,7 +284,7 @@ function blobsOf(client: RegistryClient, sources: readonly Source[]): ArchiveBlo
   // What one of them has to be signed for is not read past that for another one.
   for (const { reference, configs, layers, isSigned } of sources.toSorted(signedLast)) {
     const direct = client.blobs(reference);
-    const reader = isSigned ? verifiedParts(direct) : direct;
+    const reader = isSigned ? verifiedReader(direct) : direct;
     for (const { digest } of [...configs, ...layers]) readers.set(digest, reader);
   }
   for (const { configs, configBytes } of sources) {

@@ -1,5 +1,5 @@
 import type { ArchiveTree, StoredManifest } from '../../archive/entries.ts';
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isImageEntry, isKeptEntry } from '../../oci/manifest.ts';
@@ -8,7 +8,7 @@ import { formatReference, type Reference } from '../../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../../registry/client.ts';
 import { type Documents, parsing, type Served } from '../documents.ts';
 import { platformNotFound, readConfig, requireForeignLayers } from './image-resolver.ts';
-import type { FindCompanions } from './referrers.ts';
+import type { FindReferrers } from './referrers.ts';
 
 export interface ResolvedTree extends ArchiveTree {
   /** What the reference points at in its registry, where `root` may be an index made anew. */
@@ -24,7 +24,7 @@ export interface ResolvedTree extends ArchiveTree {
 export interface TreeOptions {
   readonly platforms: Platforms;
   /** Looks for what refers to the index and its images, such as signatures, which then comes with them. */
-  readonly findCompanions?: FindCompanions | undefined;
+  readonly findCompanions?: FindReferrers | undefined;
   /** Parses manifests and configs. */
   readonly documents?: Documents;
 }
@@ -41,7 +41,7 @@ const AT_ONCE = 4;
  * Follows a reference to all that is below it, for all platforms or for some. All of them are what the registry serves,
  * byte for byte; of some, the index is written anew, and names these and their attestations alone.
  *
- * @throws CatalogueError as {@link resolveImage} does
+ * @throws ServiceError as {@link resolveImage} does
  */
 export async function resolveTree(
   client: RegistryClient,
@@ -166,8 +166,8 @@ function chosen(
   return entries.every((entry) => isKeptEntry(entry, kept)) ? index : documents.filtered(index, kept);
 }
 
-function tooLarge(reference: Reference): CatalogueError {
-  return new CatalogueError(
+function tooLarge(reference: Reference): ServiceError {
+  return new ServiceError(
     'registry-failed',
     `The index of ${formatReference(reference)} has more than ${MANIFESTS_MAX} manifests.`,
   );

@@ -1,4 +1,4 @@
-import { CatalogueError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatReference, type Reference } from '../../oci/reference.ts';
 import type { RegistryClient } from '../../registry/client.ts';
@@ -30,7 +30,7 @@ export interface ImageSignatures {
    *
    * @param digests what a signature may be of: the index that a reference names, and the manifest that was chosen in it
    * @returns the one of them that is signed; undefined where none need be
-   * @throws CatalogueError `signature-required`, `signature-invalid`, or what the upstream's trouble is: what cannot be
+   * @throws ServiceError `signature-required`, `signature-invalid`, or what the upstream's trouble is: what cannot be
    *   checked does not pass
    */
   require(reference: Reference, digests: readonly Digest[], signal: AbortSignal): Promise<Digest | undefined>;
@@ -152,7 +152,7 @@ export function createImageSignatures({
           return { state: 'signed', keys: namesOf(verdict.keys), isRequired, reason: undefined };
         return { state: 'unsigned', keys: [], isRequired, reason: why(reference, verdict.found, rule) };
       } catch (error) {
-        if (!(error instanceof CatalogueError) || isSlotRefusal(error)) throw error;
+        if (!(error instanceof ServiceError) || isSlotRefusal(error)) throw error;
         return { ...NOT_CHECKED, isRequired, reason: error.message };
       }
     },
@@ -177,21 +177,21 @@ function refusal(
   found: number,
   rule: TrustRule,
   contact: string | undefined,
-): CatalogueError {
+): ServiceError {
   const whom = contact === undefined ? '' : ` Questions go to ${contact.replace(/^mailto:/, '')}.`;
   const code = found === 0 ? 'signature-required' : 'signature-invalid';
   const reason = found === 0 ? 'The image is not signed' : 'No signature of the image is valid here';
-  return new CatalogueError(code, `${why(reference, found, rule)}${whom}`, { reason });
+  return new ServiceError(code, `${why(reference, found, rule)}${whom}`, { reason });
 }
 
 /** The trouble of a registry, as that of a check that did not come to an end. */
 function uncheckable(reference: Reference, error: unknown): unknown {
   const sentence = `The signature of ${formatReference(reference)} cannot be checked at the moment`;
   if (error === undefined)
-    return new CatalogueError('registry-timeout', `${sentence}: its registry is too slow.`);
-  if (!(error instanceof CatalogueError) || isSlotRefusal(error)) return error;
+    return new ServiceError('registry-timeout', `${sentence}: its registry is too slow.`);
+  if (!(error instanceof ServiceError) || isSlotRefusal(error)) return error;
   const { code, message, reason, retryAfter } = error;
-  return new CatalogueError(code, `${sentence}: ${message}`, {
+  return new ServiceError(code, `${sentence}: ${message}`, {
     reason,
     ...(retryAfter !== undefined && { retryAfter }),
     cause: error,

@@ -1,5 +1,5 @@
 import { buffer } from 'node:stream/consumers';
-import { CatalogueError, isOutage } from '../../errors.ts';
+import { isOutage, ServiceError } from '../../errors.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { ANNOTATIONS, type ManifestLinks } from '../../oci/manifest.ts';
@@ -41,7 +41,7 @@ const PATIENCE_MS = 5_000;
  *
  * What is not there costs no pull at Docker Hub: a HEAD asks first.
  *
- * @throws CatalogueError where the registry does not answer
+ * @throws ServiceError where the registry does not answer
  * @see https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
  */
@@ -130,7 +130,7 @@ async function unlessMissing(work: Promise<FetchedManifest>): Promise<FetchedMan
 }
 
 function isMissing(error: unknown): boolean {
-  return error instanceof CatalogueError && error.code === 'image-not-found';
+  return error instanceof ServiceError && error.code === 'image-not-found';
 }
 
 function referrersOf(documents: Documents, listed: FetchedManifest | undefined): readonly Descriptor[] {
@@ -159,7 +159,7 @@ function linksOf(documents: Documents, manifest: FetchedManifest): ManifestLinks
   try {
     return documents.links(manifest);
   } catch (error) {
-    if (error instanceof CatalogueError) return undefined;
+    if (error instanceof ServiceError) return undefined;
     throw error;
   }
 }
@@ -180,7 +180,7 @@ async function readClaim(
     const bytes = await buffer(await client.blobs(repository).read(layer, undefined, signal));
     return isBundle ? { kind: 'bundle', bytes } : { kind: 'simple-signing', payload: bytes, signature };
   } catch (error) {
-    if (!(error instanceof CatalogueError) || isOutage(error)) throw error;
+    if (!(error instanceof ServiceError) || isOutage(error)) throw error;
     return { kind: 'unusable' };
   }
 }

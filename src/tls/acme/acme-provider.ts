@@ -1,5 +1,5 @@
-import type { EndTurn } from '../../util/lock.ts';
-import { createAlarm } from '../../util/wall-clock-timer.ts';
+import type { Release } from '../../util/lock.ts';
+import { createWallClockTimer } from '../../util/wall-clock-timer.ts';
 import { type Certificate, isFor } from '../certificate.ts';
 import { type CertificateFailure, type CertificateProvider, stateOf } from '../certificate-provider.ts';
 import { ATTEMPTS, nextRenewalTime, renewalTime, retryTime, WINDOW_MS } from '../schedule.ts';
@@ -20,7 +20,7 @@ export interface AcmeProviderOptions {
    * Where others share the store: lets one of them order, and throws where that cannot be told. It stays with who has
    * it until there is a certificate, so that one process knows how often and why that fails.
    */
-  readonly turn?: (() => Promise<EndTurn | undefined>) | undefined;
+  readonly turn?: (() => Promise<Release | undefined>) | undefined;
   readonly log: AcmeLog;
 }
 
@@ -55,7 +55,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   let unsaved: Certificate | undefined;
   let lastFailure: CertificateFailure | undefined;
   let nextAttempt: number | undefined;
-  let endTurn: EndTurn | undefined;
+  let endTurn: Release | undefined;
   let isForced = false;
   let attempts = await store.attempts(directory);
 
@@ -180,13 +180,13 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   };
   const work = (): Promise<void> =>
     inOrder(() => (unsaved !== undefined && !isDue() ? save(unsaved) : getNext()));
-  const alarm = createAlarm(now, () => void work());
+  const alarm = createWallClockTimer(now, () => void work());
   const look = async (): Promise<void> => {
     // What cannot be read now is looked at again soon, and told when something is due.
     await inOrder(async () => void (await adopt().catch(() => {})));
     if (!closed.signal.aborted) looks.set(now() + LOOK_MS);
   };
-  const looks = createAlarm(now, () => void look());
+  const looks = createWallClockTimer(now, () => void look());
 
   return {
     certificate,

@@ -27,7 +27,7 @@ export interface CertificateStore {
 }
 
 /** Where a certificate store keeps its texts, each of a kind and an authority, whole or not at all. */
-export interface Vault {
+export interface EncryptedStore {
   /**
    * Reads a text; undefined where there is none, or none of use.
    *
@@ -51,7 +51,7 @@ const KEY_BLOCK = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRI
  * Writes a certificate as its key and its chain, in one PEM text, so that they are never of two minds; an account as
  * `{"directory": "https://…", "url": "https://…", "key": {…}}`, and attempts as `[1795472635262]`.
  */
-export function createCertificateStore({ load, save }: Vault): CertificateStore {
+export function createCertificateStore({ load, save }: EncryptedStore): CertificateStore {
   return {
     certificate: (authority) => load('certificates', authority, parsePem),
     putCertificate: (authority, { key, cert }) => save('certificates', authority, `${key.trim()}\n${cert}`),

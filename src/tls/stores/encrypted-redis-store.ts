@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { KEY_PREFIX, type Redis } from '../../redis/redis.ts';
-import { authorityName, type Vault, type VaultKind } from './certificate-store.ts';
+import { authorityName, type EncryptedStore, type VaultKind } from './certificate-store.ts';
 
 /** What replicas share of certificates cannot be read or written. */
 export class SharedStoreError extends Error {
@@ -21,7 +21,7 @@ const TAG_BYTES = 16;
  *
  * @param key 32 bytes
  */
-export function createRedisVault(redis: Redis, key: Buffer): Vault {
+export function createEncryptedRedisStore(redis: Redis, key: Buffer): EncryptedStore {
   const nameOf = (kind: VaultKind, authority: string): string =>
     `${KEY_PREFIX}tls:${kind}:${authorityName(authority)}`;
   return {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Value } from 'typebox/value';
-import { CatalogueError } from '../../../src/errors.ts';
+import { ServiceError } from '../../../src/errors.ts';
 import { ImageDetails } from '../../../src/http/api/image.ts';
 import { formatPlatform } from '../../../src/oci/platform.ts';
 import type { DetailsRequest } from '../../../src/sources/image-catalogue.ts';
@@ -89,7 +89,7 @@ suite('GET /api/v1/image', { timeout: 600_000 }, () => {
   });
 
   test('what the catalogue throws is a problem', async () => {
-    const describe = () => Promise.reject(new CatalogueError('platform-not-found', 'Only for s390x.'));
+    const describe = () => Promise.reject(new ServiceError('platform-not-found', 'Only for s390x.'));
     await using server = await startServer({ catalogue: { describe } });
     const answer = await server.get(IMAGE);
     assert.equal(answer.status, 404);

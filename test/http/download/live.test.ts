@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
-import { CatalogueError } from '../../../src/errors.ts';
+import { ServiceError } from '../../../src/errors.ts';
 import type { LiveArchive } from '../../../src/sources/image-source.ts';
 import { FILE, problemOf, sampleArchive, startServer } from '../samples.ts';
 
@@ -40,7 +40,7 @@ suite('an archive that is made as it is sent', { timeout: 600_000 }, () => {
   });
 
   test('what fails before the first byte is a problem, what fails later breaks the connection', async () => {
-    const failed = new CatalogueError('engine-failed', 'No.');
+    const failed = new ServiceError('engine-failed', 'No.');
     await using early = await startServer({ open: () => liveArchive(() => Promise.reject(failed)) });
     assert.equal(problemOf(await early.get(DL)).code, 'engine-failed');
     const half = async function* (): AsyncGenerator<Buffer> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { CatalogueError } from '../../../src/errors.ts';
+import { ServiceError } from '../../../src/errors.ts';
 import { streamFrom } from '../../../src/util/streams.ts';
 import { DIGEST, ETAG, FILE, sampleArchive, startServer } from '../samples.ts';
 
@@ -55,7 +55,7 @@ suite('the log of a download', { timeout: 600_000 }, () => {
 
   test('tells why there was no archive', async () => {
     await using server = await startServer({
-      open: () => Promise.reject(new CatalogueError('image-not-found', 'There is no image busybox.')),
+      open: () => Promise.reject(new ServiceError('image-not-found', 'There is no image busybox.')),
     });
     await server.get(DL);
     const line = await server.logged(/^\[/);
@@ -79,7 +79,7 @@ suite('the log of a download', { timeout: 600_000 }, () => {
       const read = (_range: unknown, signal: AbortSignal) =>
         streamFrom(async function* () {
           if (length > 0) yield FILE.subarray(0, length);
-          throw new CatalogueError('content-mismatch', 'The blob is a wrong one.');
+          throw new ServiceError('content-mismatch', 'The blob is a wrong one.');
         }, signal);
       await using server = await startServer({ open: () => sampleArchive({ read }) });
       await server.get(DL);

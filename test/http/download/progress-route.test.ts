@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Value } from 'typebox/value';
-import { CatalogueError } from '../../../src/errors.ts';
+import { ServiceError } from '../../../src/errors.ts';
 import { Problem } from '../../../src/http/problems/problem-schema.ts';
 import { FILE, problemOf, sampleArchive, startServer } from '../samples.ts';
 
@@ -80,7 +80,7 @@ suite('how far a download is', { timeout: 600_000 }, () => {
   });
 
   test('a failure is the last event, with what a problem has', async () => {
-    const open = () => Promise.reject(new CatalogueError('engine-busy', 'Full.', { retryAfter: 60 }));
+    const open = () => Promise.reject(new ServiceError('engine-busy', 'Full.', { retryAfter: 60 }));
     await using server = await startServer({ open });
     const [[name, data] = []] = eventsOf((await server.get(STATUS)).body);
     assert.equal(name, 'error');

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
-import { CatalogueError } from '../../../src/errors.ts';
+import { ServiceError } from '../../../src/errors.ts';
 import { formatPlatform } from '../../../src/oci/platform.ts';
 import { formatReference } from '../../../src/oci/reference.ts';
 import { streamFrom } from '../../../src/util/streams.ts';
@@ -156,7 +156,7 @@ suite('HEAD', { timeout: 600_000 }, () => {
 
   test('of what fails has the status and no body', async () => {
     await using server = await startServer({
-      open: () => Promise.reject(new CatalogueError('image-not-found', 'Not there.')),
+      open: () => Promise.reject(new ServiceError('image-not-found', 'Not there.')),
     });
     const answer = await server.send('HEAD', DL);
     assert.equal(answer.status, 404);
@@ -257,7 +257,7 @@ suite('ranges', { timeout: 600_000 }, () => {
 });
 
 suite('a download that breaks', { timeout: 600_000 }, () => {
-  const failure = new CatalogueError('registry-timeout', 'registry.example did not answer in time.');
+  const failure = new ServiceError('registry-timeout', 'registry.example did not answer in time.');
   const breakingAfter = (length: number, error: Error) =>
     sampleArchive({
       read: (_range, signal) =>

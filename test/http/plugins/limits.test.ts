@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { loadConfig } from '../../../src/config/loader.ts';
-import { CatalogueError } from '../../../src/errors.ts';
+import { ServiceError } from '../../../src/errors.ts';
 import { createMemoryCountingStore } from '../../../src/limits/memory-counting-store.ts';
 import { type Answer, problemOf, type RunningServer, type ServerSetup, startServer } from '../samples.ts';
 
@@ -83,7 +83,7 @@ suite('the rate of requests', { timeout: 600_000 }, () => {
   test('is told with refusals of other kinds, too', async () => {
     await using server = await startServer({
       limits,
-      open: () => Promise.reject(new CatalogueError('image-not-found', 'Not there.')),
+      open: () => Promise.reject(new ServiceError('image-not-found', 'Not there.')),
     });
     const answer = await server.get(DL);
     assert.equal(answer.status, 404);

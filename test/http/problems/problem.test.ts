@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { CatalogueError, type ErrorCode, type ErrorDetails } from '../../../src/errors.ts';
+import { type ErrorCode, type ErrorDetails, ServiceError } from '../../../src/errors.ts';
 import { type Answer, problemOf, type RunningServer, startServer } from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';
@@ -58,7 +58,7 @@ const STATUSES: Record<ErrorCode, number> = {
 };
 
 function startFailing(code: ErrorCode, message: string, details?: ErrorDetails): Promise<RunningServer> {
-  return startServer({ open: () => Promise.reject(new CatalogueError(code, message, details)) });
+  return startServer({ open: () => Promise.reject(new ServiceError(code, message, details)) });
 }
 
 function assertOneCleanHead({ head }: Answer): void {
@@ -140,7 +140,7 @@ suite('problems in the form that the client prefers', { timeout: 600_000 }, () =
 
   suite('HTML for an unknown tag', () => {
     const members = { repository: 'python', tag: '3.12-slimm', similarTags: ['3.12-slim', '3.12'] };
-    const failure = new CatalogueError('tag-not-found', 'python has no tag 3.12-slimm.', { members });
+    const failure = new ServiceError('tag-not-found', 'python has no tag 3.12-slimm.', { members });
     const linksAt = async (path: string, error = failure): Promise<string[]> => {
       await using server = await startServer({ open: () => Promise.reject(error) });
       const page = (await server.get(path, { accept: 'text/html' })).body.toString();
@@ -173,7 +173,7 @@ suite('problems in the form that the client prefers', { timeout: 600_000 }, () =
     }
 
     test('has no links without similar tags', async () => {
-      const none = new CatalogueError('tag-not-found', 'No.', { members: { ...members, similarTags: [] } });
+      const none = new ServiceError('tag-not-found', 'No.', { members: { ...members, similarTags: [] } });
       assert.deepEqual(await linksAt('/dl?myimage=python:3.12-slimm', none), []);
     });
   });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { CatalogueError, type ErrorCode, listErrors } from '../../../src/errors.ts';
+import { type ErrorCode, listErrors, ServiceError } from '../../../src/errors.ts';
 import { textOf } from '../../../src/http/problems/translations.ts';
 import { LANGUAGES, readWebFolder } from '../../../src/http/web-assets.ts';
 import { problemOf, type ServerSetup, startServer } from '../samples.ts';
@@ -10,7 +10,7 @@ const { languages } = readWebFolder();
 const OWN = ['wait', 'again', 'back'];
 
 function failing(code: ErrorCode): ServerSetup {
-  return { open: () => Promise.reject(new CatalogueError(code, 'It went like this.', { retryAfter: 125 })) };
+  return { open: () => Promise.reject(new ServiceError(code, 'It went like this.', { retryAfter: 125 })) };
 }
 
 suite('errors explained to people', { timeout: 600_000 }, () => {

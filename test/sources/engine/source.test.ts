@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { type BlobCache, openBlobCache } from '../../../src/blobs/blob-cache.ts';
-import { CatalogueError } from '../../../src/errors.ts';
+import { ServiceError } from '../../../src/errors.ts';
 import { parsePlatform } from '../../../src/oci/platform.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import { type ConnectOptions, connectEngine } from '../../../src/sources/engine/connect.ts';
@@ -168,7 +168,7 @@ suite('an archive that an engine saves without all blobs', () => {
         parts.fake.leaveOut((saved) => saved === file);
         if (file.startsWith('blobs') === (store === 'overlay2' && apiVersion === '1.41')) continue;
         await assert.rejects(parts.open(signal), (error) => {
-          assert.ok(error instanceof CatalogueError);
+          assert.ok(error instanceof ServiceError);
           assert.equal(error.status, 502);
           assert.match(error.message, new RegExp(`does not contain, such as "${file}"`));
           assert.match(`${error.cause}`, /compression/);
@@ -204,7 +204,7 @@ suite('an archive that an engine saves without all blobs', () => {
     const { layers } = parts.fake.publish(`${IMAGE}:latest`, [AMD64]);
     parts.fake.leaveOut((file) => file.endsWith(layers.get(AMD64)?.slice('sha256:'.length) ?? '-'));
     const [broken, error] = await open();
-    assert.ok(error instanceof CatalogueError && error.code === 'engine-failed');
+    assert.ok(error instanceof ServiceError && error.code === 'engine-failed');
     assert.ok(broken.length > 0 && broken.length < whole.length);
     assert.notDeepEqual(broken.subarray(-1024), Buffer.alloc(1024));
   });
@@ -229,7 +229,7 @@ suite('an archive that an engine saves without all blobs', () => {
     const words = `no suitable export target found: image with reference ${IMAGE}:latest was found but does not provide the specified platform (${AMD64})`;
     parts.fake.refuse((request) => /images\/get/.test(request), 404, words);
     await assert.rejects(parts.open(signal), (error) => {
-      assert.ok(error instanceof CatalogueError);
+      assert.ok(error instanceof ServiceError);
       assert.equal(error.status, 502);
       assert.match(error.message, /lacks layers of the image/);
       assert.match(`${error.cause}`, /no suitable export target found: .*compression/);

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, suite, test } from 'node:test';
 import { parsePlatform } from '../../../src/oci/platform.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
-import { createBriefCatalogue } from '../../../src/sources/cached-catalogue.ts';
-import type { ImageCatalogue, ImageDetails } from '../../../src/sources/image-catalogue.ts';
-import { createRegistryCatalogue } from '../../../src/sources/registry/catalogue.ts';
+import { createCachedInspector } from '../../../src/sources/cached-catalogue.ts';
+import type { ImageDetails, ImageInspector } from '../../../src/sources/image-catalogue.ts';
+import { createRegistryInspector } from '../../../src/sources/registry/catalogue.ts';
 import { createRegistrySource } from '../../../src/sources/registry/source.ts';
 import { createMemoryCaches } from '../../../src/util/memory-caches.ts';
 import { createStack, type Stack } from '../../registry/stack.ts';
@@ -23,13 +23,13 @@ suite('what a real registry tells of an image', {
   let registry: Registry;
   let stack: Stack;
   let images: StandardImages;
-  let catalogue: ImageCatalogue;
+  let catalogue: ImageInspector;
 
   before(async () => {
     registry = await startRegistry();
     images = await standardImages(registry);
     stack = createStack({ hosts: [registry.host] });
-    catalogue = createRegistryCatalogue({ ...stack, defaultPlatform, maxSize: 1e9 });
+    catalogue = createRegistryInspector({ ...stack, defaultPlatform, maxSize: 1e9 });
   });
   after(async () => {
     await stack.http.close();
@@ -118,7 +118,7 @@ suite('what a real registry tells of an image', {
 
   test('configs of megabytes are remembered in a few bytes, under however many tags', async () => {
     const caches = createMemoryCaches(() => 0);
-    const brief = createBriefCatalogue({ catalogue, now: () => 0, caches });
+    const brief = createCachedInspector({ catalogue, now: () => 0, caches });
     const config = { Cmd: ['x'.repeat(3 * 2 ** 20)] };
     const platform = { os: 'linux', architecture: 'amd64' };
     const layers = [await layer({ files: { a: 'a' } })];
@@ -135,7 +135,7 @@ suite('what a real registry tells of an image', {
     await assert.rejects(describe('library/busybox', 'linux/s390x'), { code: 'platform-not-found' });
     await assert.rejects(describe('test/helm'), { code: 'not-an-image' });
     await assert.rejects(describe('test/nothing'), { code: 'image-not-found' });
-    const small = createRegistryCatalogue({ ...stack, defaultPlatform, maxSize: 1000 });
+    const small = createRegistryInspector({ ...stack, defaultPlatform, maxSize: 1000 });
     await assert.rejects(small.describe(request('library/busybox'), never), { code: 'image-too-large' });
   });
 
@@ -148,7 +148,7 @@ suite('what a real registry tells of an image', {
 
   test('the same question within half a minute is asked once', async () => {
     let now = 1000;
-    const brief = createBriefCatalogue({ catalogue, now: () => now });
+    const brief = createCachedInspector({ catalogue, now: () => now });
     const ask = async (): Promise<void> => {
       await Promise.all([1, 2].map(() => brief.describe(request('library/busybox'), never)));
       await brief.tags(parseReference(`${registry.host}/library/busybox`), never);
@@ -164,7 +164,7 @@ suite('what a real registry tells of an image', {
 
   test('a failure is not remembered, and another platform or format is another question', async () => {
     const asked: string[] = [];
-    const brief = createBriefCatalogue({
+    const brief = createCachedInspector({
       catalogue: {
         ...catalogue,
         describe: async ({ format, platform }) => {

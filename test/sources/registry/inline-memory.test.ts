@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { Entry } from '../../../src/archive/layout.ts';
-import { CatalogueError } from '../../../src/errors.ts';
+import { ServiceError } from '../../../src/errors.ts';
 import type { Descriptor } from '../../../src/oci/descriptor.ts';
 import { parseDigest, sha256 } from '../../../src/oci/digest.ts';
 import { parseReference, type Repository } from '../../../src/oci/reference.ts';
@@ -79,7 +79,7 @@ suite('the memory that archives hold', () => {
     const late = begin();
     assert.throws(
       () => late.lease.keep(entriesOf(250_000, 4)),
-      (error) => error instanceof CatalogueError && error.status === 503 && (error.retryAfter ?? 0) > 0,
+      (error) => error instanceof ServiceError && error.status === 503 && (error.retryAfter ?? 0) > 0,
     );
     kept[0]?.end();
     late.lease.keep(entriesOf(250_000, 4));

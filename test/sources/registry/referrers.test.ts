@@ -3,9 +3,9 @@ import { after, before, suite, test } from 'node:test';
 import { type Digest, sha256 } from '../../../src/oci/digest.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import {
-  type Companion,
-  createCompanions,
-  type FindCompanions,
+  createReferrerFinder,
+  type FindReferrers,
+  type Referrer,
 } from '../../../src/sources/registry/referrers.ts';
 import { createStack, type Stack } from '../../registry/stack.ts';
 import { type HostileRegistry, startHostileRegistry } from '../../support/hostile-registry.ts';
@@ -33,16 +33,16 @@ suite('what refers to images', { timeout: 600_000 }, () => {
     await registry[Symbol.asyncDispose]();
   });
 
-  const begin = (): (() => FindCompanions) => {
-    const search = createCompanions({ client: stack.client, now: () => clock.now });
+  const begin = (): (() => FindReferrers) => {
+    const search = createReferrerFinder({ client: stack.client, now: () => clock.now });
     return () => search().find;
   };
   const find = async (
-    search: FindCompanions,
+    search: FindReferrers,
     name: string,
     subjects: readonly Digest[],
-  ): Promise<Companion[]> => {
-    const found: Companion[] = [];
+  ): Promise<Referrer[]> => {
+    const found: Referrer[] = [];
     for await (const one of search(parseReference(`${registry.host}/${name}`), subjects, never))
       found.push(one);
     return found;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { formatPlatform, parsePlatform } from '../../../src/oci/platform.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
-import { createCompanions } from '../../../src/sources/registry/referrers.ts';
+import { createReferrerFinder } from '../../../src/sources/registry/referrers.ts';
 import { type ResolvedTree, resolveTree } from '../../../src/sources/registry/tree-resolver.ts';
 import { createStack, type Stack } from '../../registry/stack.ts';
 import { type HostileRegistry, startHostileRegistry } from '../../support/hostile-registry.ts';
@@ -113,7 +113,7 @@ suite('all that is below an index of a registry that means no good', { timeout: 
     });
     const reference = parseReference(`${registry.host}/signed`);
     const clock = { now: 1000 };
-    const search = createCompanions({ client: stack.client, now: () => clock.now });
+    const search = createReferrerFinder({ client: stack.client, now: () => clock.now });
     const resolveAll = () =>
       resolveTree(stack.client, reference, { platforms: 'all', findCompanions: search().find }, never);
     const without = await resolveAll();

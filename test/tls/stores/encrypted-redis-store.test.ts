@@ -7,7 +7,10 @@ import { connectRedis } from '../../../src/redis/connect.ts';
 import { temporaryCertificate } from '../../../src/tls/self-signed-provider.ts';
 import { createCertificateStore, createDiskStore } from '../../../src/tls/stores/certificate-store.ts';
 import { createDiskChallenges, createSharedChallenges } from '../../../src/tls/stores/challenge-store.ts';
-import { createRedisVault, SharedStoreError } from '../../../src/tls/stores/encrypted-redis-store.ts';
+import {
+  createEncryptedRedisStore,
+  SharedStoreError,
+} from '../../../src/tls/stores/encrypted-redis-store.ts';
 import { createSharedCertificateStore } from '../../../src/tls/stores/shared-certificate-store.ts';
 import { skipUnless } from '../../support/packages.ts';
 import { temporaryFolder, waitFor } from '../../support/process.ts';
@@ -28,7 +31,7 @@ async function startBed() {
       redis.close(),
     );
   const redis = await connect();
-  const shared = (key = KEY) => createCertificateStore(createRedisVault(redis, key));
+  const shared = (key = KEY) => createCertificateStore(createEncryptedRedisStore(redis, key));
   const own = (name: string) => createDiskStore({ folder: join(folder.path, name), onDamage: () => {} });
   const replica = (name: string) => createSharedCertificateStore(shared(), own(name));
   const challenges = (name: string) =>
