@@ -46,10 +46,11 @@ const RAREST_POLL_MS = 250;
 /** Bytes that are fetched for any reader, because only received bytes show that the blob is available. */
 const BEGINNING = 64 * 1024;
 /**
- * A fetch whose bytes no reader wants closes its connection after this many milliseconds, if it has received this many
- * bytes. Otherwise, the system's buffers would continue to fill, and take megabytes from the line.
+ * A fetch whose bytes no reader wants closes its connection after this many milliseconds, if more than this many bytes
+ * are missing. Otherwise, the system's buffers would continue to fill, and take megabytes from the line. Closing costs
+ * the registry a range request, which a smaller rest does not repay.
  */
-const [UNWANTED_MS, WORTH_CLOSING] = [150, 256 * 1024] as const;
+const [UNWANTED_MS, WORTH_CLOSING] = [500, 32 * 1024 * 1024] as const;
 /** Minimum read-ahead in bytes. With less, readers would stall before the last bytes, which are held back. */
 const LEAST_READ_AHEAD = 1024 * 1024;
 
@@ -175,7 +176,9 @@ export class BlobFetch implements GrowingFile {
     // Without a limit for the last bytes, because the response ends only after all of it is read.
     if (this.#appender !== undefined)
       this.#appender.limit = limit >= this.#options.blob.size ? Number.POSITIVE_INFINITY : limit;
-    const isUnwanted = reach <= BEGINNING && this.#received >= WORTH_CLOSING;
+    const missing = this.#options.blob.size - this.#received;
+    const isWorthClosing = this.#received > BEGINNING && missing > Math.min(WORTH_CLOSING, this.#readAhead);
+    const isUnwanted = reach <= BEGINNING && isWorthClosing;
     if (isUnwanted) this.#closing ??= setTimeout(() => this.#interruption?.abort(), UNWANTED_MS).unref();
     else this.#keepConnection();
     if (this.#received < reach) {
