@@ -29,14 +29,17 @@ const DEPTH_MAX = 100;
 const NODES_MAX = 50_000;
 /** Maximum commas, which separate members and entries. A 4 MiB list of tags has 400,000. */
 const COMMAS_MAX = 500_000;
+/** Maximum members. Each new name takes a hundred bytes of memory. A 4 MiB list of referrers has 100,000. */
+const MEMBERS_MAX = 150_000;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
+const COLON = 0x3a;
 
 /** Counts the values that a parser would create, in one pass that creates none. */
 function isModest(bytes: Uint8Array): boolean {
-  let [depth, nodes, commas] = [0, 0, 0];
+  let [depth, nodes, commas, members] = [0, 0, 0, 0];
   let isText = false;
   for (let at = 0; at < bytes.length; at += 1) {
     const byte = bytes[at];
@@ -45,11 +48,12 @@ function isModest(bytes: Uint8Array): boolean {
       else if (byte === QUOTE) isText = false;
     } else if (byte === QUOTE) isText = true;
     else if (byte === COMMA) commas += 1;
+    else if (byte === COLON) members += 1;
     else if (byte === 0x7b || byte === 0x5b) {
       depth += 1;
       nodes += 1;
       if (depth > DEPTH_MAX || nodes > NODES_MAX) return false;
     } else if (byte === 0x7d || byte === 0x5d) depth -= 1;
   }
-  return commas <= COMMAS_MAX;
+  return commas <= COMMAS_MAX && members <= MEMBERS_MAX;
 }

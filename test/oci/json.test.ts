@@ -14,6 +14,7 @@ suite('parsing the JSON of strangers', () => {
     ['101 levels', `${'{"a":'.repeat(101)}1${'}'.repeat(101)}`],
     ['4 MiB of empty objects', `{"a":[${'{},'.repeat((4 * MIB) / 3)}{}]}`],
     ['4 MiB of empty lists', `{"a":[${'[],'.repeat((4 * MIB) / 3)}[]]}`],
+    ['4 MiB of members', `{"a":{${'"b":1,'.repeat((4 * MIB) / 6)}"b":1}}`],
     ['4 MiB of digits', `{"a":[${'1,'.repeat((4 * MIB) / 2)}1]}`],
   ];
   for (const [title, text] of bombs) {
@@ -29,6 +30,13 @@ suite('parsing the JSON of strangers', () => {
     [
       'an index of 1000 entries with platforms and annotations',
       list({ digest: 'sha256:0', platform: { os: 'linux' }, annotations: { a: 'b', c: 'd' } }, 1000),
+    ],
+    [
+      'a list of 10,000 referrers with annotations',
+      list(
+        { mediaType: 'a', digest: 'b', size: 1, artifactType: 'c', annotations: { d: 'e', f: 'g' } },
+        10_000,
+      ),
     ],
     ['400,000 tags', list('1.2.3', 400_000)],
     ['brackets, commas, quotes and backslashes within text', JSON.stringify({ a: '[{,"\\'.repeat(200_000) })],
