@@ -37,14 +37,15 @@ const ALLOCATOR = { MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '1
 /**
  * Starts another process with the arguments and environment of this one.
  *
+ * @param execArgv options of Node.js for it
  * @throws Error if the kernel refuses another process, such as for lack of descriptors
  */
-export function forkWorker(): WorkerProcess {
+export function forkWorker(execArgv: string[]): WorkerProcess {
   // Each worker accepts by itself. Where the primary does it for them, a connection that is on its way to a worker which
   // ends stays in the primary, and its client waits for ever; and whoever is busy is given as many as who is not.
   cluster.schedulingPolicy = cluster.SCHED_NONE;
   // NaN, and whatever else is in metrics, is not for JSON.
-  cluster.setupPrimary({ serialization: 'advanced' });
+  cluster.setupPrimary({ serialization: 'advanced', execArgv });
   const worker = cluster.fork(ALLOCATOR);
   // Without a listener, an error that Node.js reports a moment later would end this process.
   worker.on('error', () => {});

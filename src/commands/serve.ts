@@ -1,16 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import process from 'node:process';
+import { getHeapStatistics } from 'node:v8';
 import type { Logger } from 'pino';
 import type { Environment } from '../app/images.ts';
 import { reportReload, type Service } from '../app/service.ts';
-import { forkWorker, primaryOf } from '../cluster/peers.ts';
+import { forkWorker, primaryOf, type WorkerProcess } from '../cluster/peers.ts';
 import type { PrimaryOptions } from '../cluster/primary.ts';
 import { StartError } from '../cluster/worker-pool.ts';
 import { describeDescriptorShortage } from '../config/descriptors.ts';
 import { ConfigError, loadConfig, type Sources } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
-import { countWorkers } from '../config/workers.ts';
+import { countWorkers, workerHeap } from '../config/workers.ts';
 import { createServiceManager } from '../systemd/notify.ts';
 import { passedSockets } from '../systemd/sockets.ts';
 import { createLogger } from '../telemetry/logger.ts';
@@ -36,7 +37,9 @@ export async function serve(args: readonly string[]): Promise<void> {
   const logger = await createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
   const here = environment(logger);
   const workers = countWorkers(config, { cores: availableParallelism(), memory: here.memoryLimit });
-  const service = await createService(config, here, { workers, sockets, fork: forkWorker, randomBytes });
+  const execArgv = workerArguments(here.memoryLimit, workers);
+  const fork = (): WorkerProcess => forkWorker(execArgv);
+  const service = await createService(config, here, { workers, sockets, fork, randomBytes });
   // Mistakes in the settings end the process before this warning.
   const shortage = describeDescriptorShortage(config, workers, here.descriptorLimit);
   if (shortage !== undefined) logger.warn(shortage);
@@ -92,6 +95,14 @@ async function createService(
   }
   const { createPrimary } = await import('../cluster/primary.ts');
   return createPrimary(config, environment, options);
+}
+
+/** Returns the options of Node.js for workers: those of this process, and a limit of the heap where none is set. */
+function workerArguments(memory: number, workers: number): string[] {
+  const given = [...process.execArgv, process.env.NODE_OPTIONS ?? ''];
+  if (given.some((option) => option.includes('--max-old-space-size'))) return process.execArgv;
+  const heap = workerHeap(memory, workers, getHeapStatistics().heap_size_limit);
+  return [...process.execArgv, `--max-old-space-size=${Math.floor(heap / 2 ** 20)}`];
 }
 
 /** Reports why the first worker cannot start, once for all workers. */

@@ -44,3 +44,18 @@ export function countWorkers({ workers }: Pick<Config, 'workers'>, { cores, memo
   if (workers !== 'auto') return workers;
   return Math.max(Math.min(cores, Math.floor(memory / WORKER_BYTES)), 1);
 }
+
+/** Bytes. With fewer, a worker could run out of heap: it starts with 25 MiB, and its caches may hold 32 MiB more. */
+const LEAST_HEAP = 96 * 2 ** 20;
+/** The share of the memory that the heaps of all workers may take. The rest is for code and buffers. */
+const HEAP_SHARE = 1 / 3;
+
+/**
+ * Returns the maximum heap of each worker, in bytes. By default, the heap of each process may grow to half of the
+ * memory of all of them, and V8 collects little garbage before.
+ *
+ * @param most bytes that V8 chooses by default
+ */
+export function workerHeap(memory: number, workers: number, most: number): number {
+  return Math.min(Math.max((memory * HEAP_SHARE) / workers, LEAST_HEAP), most);
+}

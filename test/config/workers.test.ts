@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { ConfigError, loadConfig } from '../../src/config/loader.ts';
 import type { Config } from '../../src/config/schema.ts';
-import { countWorkers } from '../../src/config/workers.ts';
+import { countWorkers, workerHeap } from '../../src/config/workers.ts';
 
 const GIB = 2 ** 30;
+const MIB = 2 ** 20;
 const FOR_OTHERS = ['--host', '::', '--tls', 'self-signed'];
 
 function load(...argv: string[]): Config {
@@ -52,5 +53,12 @@ suite('how many processes serve', () => {
     assert.equal(count(64, 2 * GIB), 8);
     assert.equal(count(4, GIB / 8), 1);
     assert.equal(countWorkers({ workers: 5 }, { cores: 1, memory: GIB }), 5);
+  });
+
+  test('their heaps share a third of the memory, each between 96 MiB and what V8 chooses', () => {
+    const mib = (memory: number, workers: number) => workerHeap(memory * MIB, workers, 4096 * MIB) / MIB;
+    assert.equal(mib(512, 2), 96);
+    assert.equal(mib(1536, 2), 256);
+    assert.equal(mib(65_536, 2), 4096);
   });
 });
