@@ -344,7 +344,7 @@ suite('metadata of a registry that fails', () => {
         for (const tag of ['one', 'two', 'three'])
           await assert.rejects(mirrored.manifest(image, tag, never), {
             code: 'registry-failed',
-            message: `${image.domain} could not be read: it refused the connection. The mirrors that answered do not have the image.`,
+            message: `${image.domain} could not be read: it refused the connection. The mirrors that responded do not have the image.`,
           });
         await assert.rejects(mirrored.referrers(image, digest, never), MirrorsAloneError);
         assert.equal(count(), 1);
