@@ -107,6 +107,7 @@ const WRITE_AHEAD = 1024 * 1024;
 export function fillFiles(files: readonly SavedFile[], open: (file: SavedFile) => Promise<Target>): Writable {
   const unopened = files.values();
   let current: Target | undefined;
+  let opening: Promise<unknown> = Promise.resolve();
   let left = 0;
   const next = async (): Promise<Target> => {
     await current?.commit();
@@ -115,7 +116,9 @@ export function fillFiles(files: readonly SavedFile[], open: (file: SavedFile) =
     if (file === undefined) throw new RangeError('The archive has more bytes than the files can hold.');
     // A single file takes the whole stream, regardless of the expected size.
     left = file.number === undefined ? Number.POSITIVE_INFINITY : (file.size ?? 0);
-    current = await open(file);
+    const opened = open(file);
+    opening = opened;
+    current = await opened;
     return current;
   };
   const put = async (chunk: Uint8Array): Promise<void> => {
@@ -137,7 +140,8 @@ export function fillFiles(files: readonly SavedFile[], open: (file: SavedFile) =
     write: (chunk, _encoding, done) => void put(chunk).then(() => done(), done),
     final: (done) => void end().then(() => done(), done),
     destroy(error, done) {
-      const discarded = current?.discard() ?? Promise.resolve();
+      // A file that is being opened would stay.
+      const discarded = opening.catch(() => {}).then(() => current?.discard());
       discarded.catch(() => {}).then(() => done(error));
     },
   });

@@ -50,6 +50,18 @@ suite('files of a save', () => {
     assert.deepEqual(notes.slice(-3), ['one is whole', 'two: e', 'two is discarded']);
   });
 
+  test('are discarded if the stream breaks off while they are opened', async () => {
+    const opened = Promise.withResolvers<Target>();
+    const discarded = Promise.withResolvers<void>();
+    const sink = fillFiles(parts, () => opened.promise);
+    sink.write('ab');
+    sink.destroy();
+    const ignore = async (): Promise<void> => {};
+    opened.resolve({ write: ignore, commit: ignore, discard: async () => discarded.resolve() });
+    await assert.rejects(finished(sink));
+    await discarded.promise;
+  });
+
   test('are discarded if they cannot be renamed', async () => {
     const commit = () => Promise.reject(new Error('EROFS'));
     const { sink, notes } = noting(parts, { commit });
