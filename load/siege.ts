@@ -8,6 +8,7 @@ import { createControlGroup } from '../test/support/control-group.ts';
 import { DEFAULT_LIMITS, startDockerProxy } from '../test/support/dockerproxy.ts';
 import { startDroppingListener } from '../test/support/dropping-listener.ts';
 import { startHostileRegistry } from '../test/support/hostile-registry.ts';
+import { reservePort } from '../test/support/reserve-port.ts';
 import { type Attack, createAttacks } from './attacks.ts';
 import { createHonestClient } from './honest-client.ts';
 
@@ -35,6 +36,8 @@ await using proxy = await startDockerProxy({
   env: {
     ...DEFAULT_LIMITS,
     DOCKERPROXY_WORKERS: '2',
+    // A port of the kernel's choice would change when all workers end at once.
+    DOCKERPROXY_PORT: String(await reservePort()),
     DOCKERPROXY_LOG_LEVEL: 'info',
     DOCKERPROXY_INSECURE_REGISTRIES: `${registry.host},${dropping.host}`,
   },
