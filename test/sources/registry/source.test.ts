@@ -232,7 +232,10 @@ suite('the registry source, from a real registry', {
       for (let depth = 0; depth < 20; depth++) top = index([top], { annotations: { depth: String(depth) } });
       await push(registry.url, 'test/deep', 'latest', top);
       await registry.reset();
-      await assert.rejects(open('test/deep'), { code: 'registry-failed', message: /has more than 16 levels/ });
+      await assert.rejects(open('test/deep'), {
+        code: 'registry-failed',
+        message: /has more than 16 levels/,
+      });
       assert.equal((await requested()).length, 16);
     });
   });
