@@ -51,6 +51,8 @@ const BEGINNING = 64 * 1024;
  * the registry a range request, which a smaller rest does not repay.
  */
 const [UNWANTED_MS, WORTH_CLOSING] = [500, 32 * 1024 * 1024] as const;
+/** Bytes. A fetch with fewer has only shown that its blob is available, and waits for its turn. */
+const STARTED = 256 * 1024;
 /** Minimum read-ahead in bytes. With less, readers would stall before the last bytes, which are held back. */
 const LEAST_READ_AHEAD = 1024 * 1024;
 
@@ -177,7 +179,7 @@ export class BlobFetch implements GrowingFile {
     if (this.#appender !== undefined)
       this.#appender.limit = limit >= this.#options.blob.size ? Number.POSITIVE_INFINITY : limit;
     const missing = this.#options.blob.size - this.#received;
-    const isWorthClosing = this.#received > BEGINNING && missing > Math.min(WORTH_CLOSING, this.#readAhead);
+    const isWorthClosing = this.#received >= STARTED && missing > Math.min(WORTH_CLOSING, this.#readAhead);
     const isUnwanted = reach <= BEGINNING && isWorthClosing;
     if (isUnwanted) this.#closing ??= setTimeout(() => this.#interruption?.abort(), UNWANTED_MS).unref();
     else this.#keepConnection();
