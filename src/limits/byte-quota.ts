@@ -173,8 +173,11 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
       const archive = archiveOf(account, counter, looked);
       const range = { at: start, end: start + length };
       const begun = [...archive.flows];
-      /** Whoever has begun a thousand archives does not get a thousand. */
-      const mostInAll = 2 * limit + size;
+      /**
+       * A client that has begun a thousand archives cannot finish all of them. Twice the size, because another archive
+       * of this size counts as soon as it is fetched ahead, although the client has received little of it.
+       */
+      const mostInAll = 2 * (limit + size);
       const mostOfArchive = SENDS_OF_AN_ARCHIVE * size;
       // What is on its way counts, too: or any number of connections could begin while a byte is left.
       const used = sentOf(account) + dueOf(account);
