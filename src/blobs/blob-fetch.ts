@@ -326,7 +326,10 @@ export class BlobFetch implements GrowingFile {
         await this.#untilWanted();
       }
       if (hash !== undefined && finishDigest(hash, blob.digest) !== blob.digest) {
-        throw new ServiceError('content-mismatch', `What came for ${blob.digest} has another digest.`);
+        throw new ServiceError(
+          'content-mismatch',
+          `The bytes received for ${blob.digest} do not match this digest.`,
+        );
       }
       this.#finish();
       await files.commit(blob, supplier, file);

@@ -311,7 +311,7 @@ class BlobStream extends DirectStream {
     if (this.#hash !== undefined && finishDigest(this.#hash, digest) !== digest) {
       const error = new ServiceError(
         'content-mismatch',
-        `What the registry sent for ${digest} has another digest.`,
+        `The bytes from the registry do not match the digest ${digest}.`,
       );
       // It is the fault of all that sent parts.
       for (const sender of this.#senders) sender.failed?.(error);

@@ -470,7 +470,7 @@ suite('the registry client, against a real registry behind faults', {
         'that are other bytes of the same length',
         () => ({ kind: 'answer', status: 200, body: Buffer.alloc(MEBIBYTE) }),
         'content-mismatch',
-        /has another digest/,
+        /do not match the digest/,
       ],
     ];
     for (const [title, fault, code, message] of lies) {

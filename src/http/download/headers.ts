@@ -47,7 +47,10 @@ export function setLiveHeaders(
 ): void {
   const ifMatch = headers['if-match'];
   if (ifMatch !== undefined && ifMatch.trim() !== '*') {
-    throw new ServiceError('precondition-failed', 'The archive is made anew each time and has no ETag.');
+    throw new ServiceError(
+      'precondition-failed',
+      'The archive is created for each request and has no ETag. Omit If-Match.',
+    );
   }
   setFileHeaders(reply, archive, query);
   reply.header('accept-ranges', 'none').header('cache-control', 'no-store');

@@ -105,7 +105,9 @@ export function pullError(
     case 'manifest-outdated':
       return new ServiceError(code, `${domain} has ${image} only in Docker schema 1 format.`, { cause });
     case 'content-mismatch':
-      return new ServiceError(code, `What ${domain} sent for ${image} has another digest.`, { cause });
+      return new ServiceError(code, `The bytes from ${domain} for ${image} do not match their digest.`, {
+        cause,
+      });
     case 'layer-unavailable':
       return new ServiceError(code, `${domain} does not have all parts of ${image}.`, { cause });
     case 'too-many-layers':
