@@ -12,6 +12,7 @@ import { BlobFetch } from './blob-fetch.ts';
 import { openBlobFiles } from './blob-files.ts';
 import { type AdaptiveChunkSizes, createAdaptiveChunkSizes } from './chunk-size.ts';
 import { createDiskQuota, type DiskQuota } from './disk-quota.ts';
+import type { FetchedFile } from './fetched-file.ts';
 import { FileStream, type GrowingFile, StorageFailure } from './growing-file.ts';
 import { createPins } from './pins.ts';
 import { verifiedReader } from './verified-reader.ts';
@@ -106,7 +107,7 @@ export async function openBlobCache({
   /** How much of a blob is there already. */
   const reach = async (blob: Descriptor, registry: string): Promise<number> => {
     const written = await files.incomingLength(blob, supplierOf(blob, registry));
-    return Math.max(running(blob, registry)?.received ?? 0, written);
+    return Math.max(running(blob, registry)?.content.received ?? 0, written);
   };
   const openBlob = async (blob: Descriptor): Promise<FileHandle | undefined> => {
     try {
@@ -180,7 +181,8 @@ export async function openBlobCache({
     const parts = async function* (ended: AbortSignal): AsyncGenerator<Readable, void> {
       let { start: position } = range;
       if (joined !== undefined) {
-        const growing = guarded ? onceVerified(joined.fetch) : joined.fetch;
+        const { content } = joined.fetch;
+        const growing = guarded ? onceVerified(content) : content;
         const onMove = (moved: number): void => {
           reader.position = Math.max(reader.position, moved);
           joined.fetch.moved();
@@ -261,18 +263,18 @@ export async function openBlobCache({
 }
 
 /** All of a file that a fetch fills, or nothing. */
-function onceVerified(fetch: BlobFetch): GrowingFile {
+function onceVerified(content: FetchedFile): GrowingFile {
   return {
     get file() {
-      return fetch.file;
+      return content.file;
     },
     get available() {
-      return fetch.isVerified ? fetch.available : 0;
+      return content.isVerified ? content.available : 0;
     },
     get failure() {
-      return fetch.failure;
+      return content.failure;
     },
-    onChange: (call) => fetch.onChange(call),
+    onChange: (call) => content.onChange(call),
   };
 }
 

@@ -68,11 +68,11 @@ suite('one fetch of one blob', () => {
     source.behave(() => ({ hold: { at: 1_990_000, until: gate.promise } }));
     await using setup = await begin(source);
     const leave = await setup.fetch.join(atStart(), always);
-    await waitFor(() => setup.fetch.received === 1_990_000);
-    assert.equal(setup.fetch.available, 2_000_000 - 64 * 1024);
+    await waitFor(() => setup.fetch.content.received === 1_990_000);
+    assert.equal(setup.fetch.content.available, 2_000_000 - 64 * 1024);
     gate.resolve();
     await waitFor(() => setup.ends.length === 1);
-    assert.equal(setup.fetch.available, 2_000_000);
+    assert.equal(setup.fetch.content.available, 2_000_000);
     assert.deepEqual(setup.ends, [undefined]);
     leave();
     assert.deepEqual(setup.ends, [undefined]);
@@ -86,13 +86,13 @@ suite('one fetch of one blob', () => {
       setup.fetch.join(atStart(), always),
       setup.fetch.join(atStart(), always),
     ]);
-    await waitFor(() => setup.fetch.received === 500_000);
+    await waitFor(() => setup.fetch.content.received === 500_000);
     one();
     assert.deepEqual(setup.ends, []);
     other();
     assert.deepEqual(setup.ends, [undefined]);
     await waitFor(() => source.reads[0]?.state === 'aborted');
-    await waitFor(() => setup.fetch.failure !== undefined);
+    await waitFor(() => setup.fetch.content.failure !== undefined);
     assert.deepEqual(setup.ends, [undefined]);
   });
 
@@ -101,7 +101,7 @@ suite('one fetch of one blob', () => {
     source.behave(() => ({ hold: { at: 1_900_000, until: new Promise(() => {}) } }));
     await using setup = await begin(source);
     const one = await setup.fetch.join(atStart(), always);
-    await waitFor(() => setup.fetch.received === 1_900_000);
+    await waitFor(() => setup.fetch.content.received === 1_900_000);
     t.mock.timers.enable({ apis: ['setTimeout'] });
     one();
     const other = await setup.fetch.join(atStart(), always);
@@ -121,7 +121,7 @@ suite('one fetch of one blob', () => {
     await assert.rejects(setup.fetch.join(atStart(), always));
     await turn();
     assert.equal(setup.ends.length, 1);
-    assert.equal(setup.ends[0], setup.fetch.failure);
+    assert.equal(setup.ends[0], setup.fetch.content.failure);
   });
 
   test('ends once where there is no room, however many have joined', async () => {
@@ -160,7 +160,7 @@ suite('the room of a fetch', () => {
     const { room, reserved } = countingRoom(true);
     await using setup = await begin(source, room, 2 ** 28, large);
     await setup.join(atStart());
-    await waitFor(() => setup.fetch.received === FIRST / 4);
+    await waitFor(() => setup.fetch.content.received === FIRST / 4);
     assert.deepEqual(reserved, [FIRST]);
     gate.resolve();
     await waitFor(() => setup.ends.length === 1);
@@ -174,7 +174,7 @@ suite('the room of a fetch', () => {
     await setup.join(atStart());
     await waitFor(() => setup.ends.length === 1);
     assert.ok(setup.ends[0] instanceof StorageFailure);
-    assert.ok(setup.fetch.received < large.descriptor.size);
+    assert.ok(setup.fetch.content.received < large.descriptor.size);
   });
 });
 
@@ -187,7 +187,7 @@ suite('a fetch that runs ahead of its readers', () => {
   const start = (source: BlobReader): Promise<Setup> => begin(source, boundless, AHEAD, large);
   /** Waits until the fetch reaches a position, and checks that it stays there. */
   const waitsAt = async (setup: Setup, source: MemorySource, position: number): Promise<void> => {
-    await waitFor(() => setup.fetch.received >= position);
+    await waitFor(() => setup.fetch.content.received >= position);
     for (let turns = 0; turns < 50; turns++) await turn();
     const given = source.reads.reduce((sum, read) => sum + read.given, 0);
     assert.ok(given <= position + SLACK, `${given} bytes for ${position}`);
@@ -264,7 +264,7 @@ suite('a fetch that runs ahead of its readers', () => {
     await setup.join({ position: Number.POSITIVE_INFINITY });
     await waitFor(() => setup.ends.length === 1);
     assert.deepEqual(setup.ends, [undefined]);
-    assert.equal(setup.fetch.isVerified, true);
+    assert.equal(setup.fetch.content.isVerified, true);
     assert.deepEqual(
       source.reads.map(({ range }) => range.start > 0),
       [false, true],
@@ -282,7 +282,7 @@ suite('a fetch that runs ahead of its readers', () => {
       const leave = await setup.join(atStart());
       await waitsAt(setup, source, AHEAD);
       await end(setup.fetch, leave);
-      await waitFor(() => source.reads[0]?.state === 'aborted' && setup.fetch.failure !== undefined);
+      await waitFor(() => source.reads[0]?.state === 'aborted' && setup.fetch.content.failure !== undefined);
       assert.deepEqual(setup.ends, [undefined]);
     }
   });
@@ -298,7 +298,7 @@ suite('a fetch that runs ahead of its readers', () => {
       await waitsAt(setup, source, position + AHEAD);
       leave();
       await waitFor(() => source.reads[0]?.state === (isFinished ? 'ended' : 'aborted'));
-      await waitFor(() => setup.fetch.isVerified === isFinished && setup.ends.length === 1);
+      await waitFor(() => setup.fetch.content.isVerified === isFinished && setup.ends.length === 1);
     }
   });
 

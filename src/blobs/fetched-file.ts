@@ -1,0 +1,96 @@
+import type { FileHandle } from 'node:fs/promises';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { GrowingFile } from './growing-file.ts';
+
+/** Bytes at the end that are held back until all are verified, so that wrong content never looks complete. */
+const HELD_BACK = 64 * 1024;
+
+/** The file that one fetch fills or follows, from the perspective of its readers. */
+export class FetchedFile implements GrowingFile {
+  readonly #size: number;
+  /** Settled when the first bytes are there, or nothing will come. */
+  readonly #begun = Promise.withResolvers<void>();
+  readonly #listeners = new Set<() => void>();
+  #handle: FileHandle | undefined;
+  #failure: Error | undefined;
+  #received = 0;
+  #isVerified = false;
+
+  constructor({ size }: Pick<Descriptor, 'size'>) {
+    this.#size = size;
+    // Each reader that joins gets the failure. Without readers, the rejection must not end the process.
+    this.#begun.promise.catch(() => {});
+  }
+
+  get file(): FileHandle {
+    if (this.#handle === undefined) throw new TypeError('The file is not open yet');
+    return this.#handle;
+  }
+
+  get isOpen(): boolean {
+    return this.#handle !== undefined;
+  }
+
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  get received(): number {
+    return this.#received;
+  }
+
+  get available(): number {
+    return this.#isVerified ? this.#size : Math.max(Math.min(this.#received, this.#size - HELD_BACK), 0);
+  }
+
+  /** Set if the whole blob is received and verified. */
+  get isVerified(): boolean {
+    return this.#isVerified;
+  }
+
+  /** Resolves with the first bytes; rejects with the failure of a fetch that got none. */
+  get begun(): Promise<void> {
+    return this.#begun.promise;
+  }
+
+  onChange(call: () => void): () => void {
+    this.#listeners.add(call);
+    return () => this.#listeners.delete(call);
+  }
+
+  /** Takes the handle that readers use. */
+  open(handle: FileHandle): void {
+    this.#handle = handle;
+  }
+
+  /** Notes that all bytes before a position are in the file. */
+  advance(position: number): void {
+    this.#received = Math.max(this.#received, position);
+    if (this.#received > 0 || this.#isVerified) this.#begun.resolve();
+    this.#notify();
+  }
+
+  /** Notes that the file is the blob. */
+  finish(): void {
+    this.#isVerified = true;
+    this.advance(this.#size);
+  }
+
+  fail(failure: Error): void {
+    this.#failure = failure;
+    this.#begun.reject(failure);
+    this.#notify();
+  }
+
+  close(): void {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    handle?.close().catch(() => {});
+  }
+
+  #notify(): void {
+    const listeners = [...this.#listeners];
+    this.#listeners.clear();
+    for (const call of listeners) call();
+  }
+}
