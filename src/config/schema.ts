@@ -180,7 +180,7 @@ export const SCHEMA = {
     reloads: true,
     type: listOf(pattern),
     doc: 'Images that may be fetched, as globs over registry/repository. Default: the well-known public registries and INSECURE_REGISTRIES.',
-    example: 'docker.io/library/*,ghcr.io/my-organisation/**',
+    example: 'docker.io/library/*,ghcr.io/my-organization/**',
   },
   deny: {
     section: 'images',

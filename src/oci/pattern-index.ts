@@ -33,7 +33,7 @@ export function indexPatterns(patterns: readonly NamePattern[]): FindPattern {
   return (repository) => {
     const name = canonicalName(repository);
     const found = lookUp(root, name.split('/'));
-    // They are few: nobody lists a thousand organisations by +(a|b).
+    // They are few: nobody lists a thousand organizations by +(a|b).
     const other = others.find(({ glob }) => posix.matchesGlob(name, glob))?.place;
     return earlier(found, other);
   };

@@ -63,7 +63,7 @@ export function formatPlatform({
   return variant ? `${os}/${architecture}/${variant}` : `${os}/${architecture}`;
 }
 
-/** Tells whether two platforms are the same after normalisation. */
+/** Tells whether two platforms are the same after normalization. */
 export function samePlatform(a: StatedPlatform, b: StatedPlatform): boolean {
   return formatPlatform(normalisePlatform(a)) === formatPlatform(normalisePlatform(b));
 }
