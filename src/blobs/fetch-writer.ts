@@ -151,7 +151,7 @@ class FetchWriter {
     }
   }
 
-  /** Reserves space for the next bytes. Ends the fetch if the cache has none. */
+  /** Reserves space for the next bytes. Ends the fetch if the cache is full. */
   async #makeRoom(): Promise<void> {
     const { blob, room, fetched, regulator } = this.#options;
     const needed = roomFor(fetched.received, blob.size);

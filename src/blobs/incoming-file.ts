@@ -12,7 +12,7 @@ export async function openIncoming(path: string, blob: Descriptor): Promise<File
   return undefined;
 }
 
-/** Checks whether a path still names an open file; undefined if the path names none. */
+/** Checks whether a path still names an open file; undefined if no file has this path. */
 export async function isStillAt(path: string, file: FileHandle): Promise<boolean | undefined> {
   const now = await stat(path).catch(() => undefined);
   return now && now.ino === (await file.stat()).ino;

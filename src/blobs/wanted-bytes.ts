@@ -5,7 +5,7 @@ import { wantedOf } from './blob-files.ts';
 
 /** The bytes of an incoming file that processes other than its writer want, see {@link wantedOf}. */
 export interface WantedBytes {
-  /** Returns the length of the blob's beginning that is wanted; the whole if it is unknown, so that no process hangs. */
+  /** Returns the length of the blob's beginning that is wanted; the whole if it is unknown, so that no process stalls. */
   read(): number;
   /**
    * Requests the beginning of the blob from the writer. The caller repeats this, because processes may overwrite each
