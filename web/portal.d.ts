@@ -11,12 +11,8 @@ declare global {
 		type Image = ImageDetails;
 		/** What the page has in it for its modules. */
 		type Data = PageData;
-		type Quota = { limit: number; remaining: number };
-		type Limits = {
-			requests: Quota | null;
-			downloads: { limit: number; active: number } | null;
-			bytes: Quota | null;
-		};
+		/** The limits by their names. */
+		type Limits = Record<string, { limit: number; remaining: number; active?: number } | null>;
 		type Answers = { image: Image; tags: TagPage; search: SearchResults; limits: Limits };
 
 		/** Asks the API of this service. @throws Error with the problem as its cause */

@@ -2,13 +2,14 @@ import { ask } from './api.js';
 import { byId } from './page.js';
 import { size, t } from './text.js';
 
-/** Shows what is left, where there are limits. */
+/** Shows the quota that is left for each limit that has a text. */
 export const showLimits = async () => {
-	const { requests, bytes, downloads } = (await ask('limits').catch(() => null)) ?? {};
-	const said = [
-		requests && t('requests', { n: requests.remaining, limit: requests.limit }),
-		bytes && t('bytes', { n: size(bytes.remaining), limit: size(bytes.limit) }),
-		downloads && t('downloads', { n: downloads.active, limit: downloads.limit }),
-	];
+	const limits = (await ask('limits').catch(() => null)) ?? {};
+	const said = Object.entries(limits).map(([name, quota]) => {
+		if (!quota) return '';
+		const { limit, remaining, active = remaining } = quota;
+		const show = name === 'bytes' ? size : Number;
+		return t(name, { n: show(active), limit: show(limit) });
+	});
 	byId('limits').textContent = said.filter(Boolean).join(' ');
 };

@@ -108,7 +108,7 @@ export async function createServer({
   refuseOddRequests(app);
   admitClients(app, clients);
   const web = readWebFolder();
-  answerProblems(app, await limitRequests(app, limits), web);
+  answerProblems(app, limitRequests(app, limits), web);
   refuseOtherRequests(app);
   await openapi(app, info().version);
   shedLoad(app, pressure, caches);

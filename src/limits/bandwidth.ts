@@ -1,5 +1,13 @@
+import type { Limit, LimitKind } from './limit.ts';
+
+export const BANDWIDTH = {
+  name: 'bandwidth',
+  description: 'Bandwidth of all downloads together; null without a limit.',
+  members: { limit: 'Bytes per second.' },
+} as const satisfies LimitKind;
+
 /** Shares out the bytes a second that each client gets, over all its connections. */
-export interface Bandwidth {
+export interface Bandwidth extends Limit<typeof BANDWIDTH> {
   /** Bytes a second. */
   readonly rate: number;
   /** A connection of a client. */
@@ -20,6 +28,9 @@ export function createBandwidth(rate: number, now: () => number): Bandwidth {
   /** When each client's next byte is due. */
   const clients = new Map<string, { due: number; connections: number }>();
   return {
+    name: BANDWIDTH.name,
+    policyHeader: () => `"bandwidth";q=${rate};w=1;qu="content-bytes"`,
+    status: async () => ({ limit: rate }),
     rate,
     open(client) {
       const share = clients.get(client) ?? { due: Number.NEGATIVE_INFINITY, connections: 0 };

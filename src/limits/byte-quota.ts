@@ -2,16 +2,25 @@ import { hash } from 'node:crypto';
 import type { ServiceError } from '../errors.ts';
 import type { Addition, Count, CountingStore } from './counting-store.ts';
 import { countInFlight, type InFlightBytes, isCovered } from './in-flight-bytes.ts';
+import type { Limit, LimitKind } from './limit.ts';
 import { formatBytes, formatDuration, limitError } from './limit-error.ts';
+
+export const BYTES = {
+  name: 'bytes',
+  description: 'Bytes of downloads a day; null without a limit.',
+  members: {
+    limit: 'Bytes in 24 hours.',
+    remaining: 'Those that are left.',
+    resetsInSeconds: 'Seconds until all are left again.',
+  },
+} as const satisfies LimitKind;
 
 /**
  * Limits the bytes of a client in a day. For each archive, it counts the bytes that were sent, or the bytes that were
  * fetched from a registry on behalf of the client if these are more. Fetched bytes cost as much, and are not counted again
  * when they are sent.
  */
-export interface ByteQuota {
-  /** Bytes. */
-  readonly limit: number;
+export interface ByteQuota extends Limit<typeof BYTES> {
   /**
    * Lets a part of an archive be sent, or says why not: a download is begun while something is left of the day's bytes,
    * and one that was begun is continued though nothing is.
@@ -162,8 +171,22 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
     return archive;
   };
 
+  const read = async (client: string): Promise<Count> => {
+    const { all } = await look(client);
+    return { value: sentOf(accountOf(client, all)), resetsIn: all.resetsIn };
+  };
+
   return {
-    limit,
+    name: BYTES.name,
+    policyHeader: () => `"bytes";q=${limit};w=${DAY_MS / 1000};qu="content-bytes"`,
+    async status(client) {
+      const { value, resetsIn } = await read(client);
+      return {
+        limit,
+        remaining: Math.max(limit - value, 0),
+        resetsInSeconds: Math.ceil(resetsIn / 1000),
+      };
+    },
     async admit(client, { etag, size, start, length }) {
       const counter = etag === undefined ? undefined : archiveCounter(client, etag);
       const looked = await look(client, counter);
@@ -217,10 +240,7 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
         },
       };
     },
-    async read(client) {
-      const { all } = await look(client);
-      return { value: sentOf(accountOf(client, all)), resetsIn: all.resetsIn };
-    },
+    read,
     close: () => save(accounts),
   };
 }

@@ -6,10 +6,31 @@ import {
   type Lease,
   type LeaseLimits,
 } from './counting-store.ts';
+import type { Limit, LimitKind } from './limit.ts';
 import { limitError } from './limit-error.ts';
 
+export const DOWNLOADS = {
+  name: 'downloads',
+  description: 'Downloads at once, however many connections each has; null without a limit.',
+  members: { limit: 'Downloads at once.', active: 'Those under way.' },
+} as const satisfies LimitKind;
+
+export const CONNECTIONS = {
+  name: 'connections',
+  description: 'Connections for each download; null without a limit.',
+  members: { limit: 'Connections for one download.' },
+} as const satisfies LimitKind;
+
+export const SERVICE = {
+  name: 'service',
+  description: 'Downloads at once of all clients together; null without a limit.',
+  members: { limit: 'Downloads at once.' },
+} as const satisfies LimitKind;
+
 /** Limits simultaneous downloads. All connections of one client to one archive are one download. */
-export interface DownloadSlots extends SlotLimits {
+export interface DownloadSlots {
+  /** The limits that are set: {@link DOWNLOADS}, {@link CONNECTIONS}, and {@link SERVICE}. */
+  readonly limits: readonly Limit[];
   /**
    * Takes part in a client's download of an archive, until what it returns is called.
    *
@@ -66,9 +87,14 @@ export function createDownloadSlots(
     renewal = undefined;
   };
 
+  const active = (client: string): Promise<number> => store.active(client);
   return {
-    ...limits,
-    connections,
+    limits: [
+      ...(perClient > 0 ? [concurrency(DOWNLOADS, perClient, active)] : []),
+      ...(connections > 0 ? [concurrency(CONNECTIONS, connections)] : []),
+      ...(total > 0 ? [concurrency(SERVICE, total)] : []),
+    ],
+    active,
     async take(client, archive) {
       const key = `${client} ${archive}`;
       const slot = slots.get(key) ?? open(key, { client, archive, holder });
@@ -79,7 +105,18 @@ export function createDownloadSlots(
       leave(key, slot);
       throw refusal(acquisition, limits);
     },
-    active: (client) => store.active(client),
+  };
+}
+
+function concurrency(
+  { name }: LimitKind,
+  limit: number,
+  active?: (client: string) => Promise<number>,
+): Limit {
+  return {
+    name,
+    policyHeader: () => `"${name}";q=${limit};qu="concurrent-requests"`,
+    status: async (client) => ({ limit, ...(active && { active: await active(client) }) }),
   };
 }
 

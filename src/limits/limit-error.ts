@@ -1,11 +1,9 @@
 import { type ErrorCode, ServiceError } from '../errors.ts';
 
-/** The names of the limits in RateLimit headers. */
-export type LimitName = 'requests' | 'pages' | 'downloads' | 'connections' | 'bytes' | 'service';
-
 /** A limit that refuses a request. */
 export interface ExceededLimit {
-  readonly name: LimitName;
+  /** As in RateLimit-Policy. */
+  readonly name: string;
   readonly limit: number;
   /** Milliseconds until it frees, or until it makes sense to try again. */
   readonly freesIn: number;

@@ -1,17 +1,32 @@
-import { type Bandwidth, createBandwidth } from './bandwidth.ts';
-import { type ByteQuota, createByteQuota } from './byte-quota.ts';
+import { BANDWIDTH, type Bandwidth, createBandwidth } from './bandwidth.ts';
+import { BYTES, type ByteQuota, createByteQuota } from './byte-quota.ts';
 import type { CountingStore } from './counting-store.ts';
-import { createDownloadSlots, type DownloadSlots } from './download-slots.ts';
-import { createPageLimit, createRequestLimit, type Rate, type RequestLimit } from './request-limit.ts';
+import {
+  CONNECTIONS,
+  createDownloadSlots,
+  DOWNLOADS,
+  type DownloadSlots,
+  SERVICE,
+} from './download-slots.ts';
+import type { Limit } from './limit.ts';
+import { createRequestLimit, PAGES, type Rate, REQUESTS, type RequestLimit } from './request-limit.ts';
+
+/** The kinds of limits, in the order in which RateLimit-Policy and the API state them. */
+export const LIMIT_KINDS = [REQUESTS, PAGES, DOWNLOADS, CONNECTIONS, BYTES, BANDWIDTH, SERVICE] as const;
 
 /** The limits of each client; a limit that is not set is undefined. */
 export interface Limits {
-  readonly requests: RequestLimit | undefined;
-  /** Requests for pages and everything else that is neither a download nor the API. */
-  readonly pages: RequestLimit | undefined;
+  /** The limits that routes choose from by their `counts`. */
+  readonly rates: {
+    readonly requests: RequestLimit | undefined;
+    /** Requests for pages and everything else that is neither a download nor the API. */
+    readonly pages: RequestLimit | undefined;
+  };
   readonly downloads: DownloadSlots;
   readonly bytes: ByteQuota | undefined;
   readonly bandwidth: Bandwidth | undefined;
+  /** All limits that are set, in the order of {@link LIMIT_KINDS}. */
+  readonly list: readonly Limit[];
   /** Saves what is counted and closes the store. */
   close(): Promise<void>;
 }
@@ -51,13 +66,19 @@ export function createLimits(options: LimitOptions, { store, holder, uptime }: L
     dailyBytes,
     bandwidthPerIp,
   } = options;
+  const rates = {
+    requests: createRequestLimit(store, rateLimit, REQUESTS),
+    pages: createRequestLimit(store, pageRateLimit, PAGES),
+  };
+  const downloads = createDownloadSlots(store, { perClient, total, connections }, holder);
   const bytes = dailyBytes === 0 ? undefined : createByteQuota(store, dailyBytes);
+  const bandwidth = bandwidthPerIp === 0 ? undefined : createBandwidth(bandwidthPerIp, uptime);
+  const set = [...Object.values(rates), ...downloads.limits, bytes, bandwidth].filter(
+    (limit) => limit !== undefined,
+  );
   return {
-    requests: rateLimit.limit === 0 ? undefined : createRequestLimit(store, rateLimit),
-    pages: pageRateLimit.limit === 0 ? undefined : createPageLimit(store, pageRateLimit),
-    downloads: createDownloadSlots(store, { perClient, total, connections }, holder),
-    bytes,
-    bandwidth: bandwidthPerIp === 0 ? undefined : createBandwidth(bandwidthPerIp, uptime),
+    ...{ rates, downloads, bytes, bandwidth },
+    list: LIMIT_KINDS.flatMap(({ name }) => set.find((limit) => limit.name === name) ?? []),
     async close() {
       await bytes?.close();
       store.close();

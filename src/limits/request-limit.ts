@@ -1,59 +1,79 @@
 import type { ServiceError } from '../errors.ts';
 import type { Count, CountingStore } from './counting-store.ts';
+import type { Limit, LimitKind } from './limit.ts';
 import { formatDuration, limitError } from './limit-error.ts';
 
-/** A maximum number per time window. */
+/** A maximum number per time window; 0 sets no limit. */
 export interface Rate {
   readonly limit: number;
   /** Milliseconds. */
   readonly window: number;
 }
 
+const MEMBERS = {
+  limit: 'Requests in a window, including failed requests.',
+  remaining: 'Requests left in the current window.',
+  resetsInSeconds: 'Seconds until the next window.',
+  windowSeconds: 'Seconds of a window.',
+};
+
+/** The counted requests, and the words that name their setting in errors. */
+interface RequestKind extends LimitKind {
+  readonly members: typeof MEMBERS;
+  readonly setting: string;
+}
+
+export const REQUESTS = {
+  name: 'requests',
+  description: 'Requests for downloads and the API; null without a limit.',
+  members: MEMBERS,
+  setting: '(RATE_LIMIT), including failed requests',
+} as const satisfies RequestKind;
+
+export const PAGES = {
+  name: 'pages',
+  description: 'Requests for pages, their assets, and this endpoint; null without a limit.',
+  members: MEMBERS,
+  setting: 'for pages (PAGE_RATE_LIMIT)',
+} as const satisfies RequestKind;
+
 /** Limits the request rate of a client. */
-export interface RequestLimit extends Rate {
+export interface RequestLimit extends Limit<RequestKind> {
+  readonly limit: number;
   /** Counts a request. */
   count(client: string): Promise<Count>;
-  /** Returns the number of counted requests. */
-  read(client: string): Promise<Count>;
   /** Returns the error for a request above the limit. */
   refusal(resetsIn: number): ServiceError;
 }
 
-/** The counted requests, and the words that name their setting in errors. */
-interface CountedRequests {
-  readonly name: 'requests' | 'pages';
-  readonly setting: string;
-}
-
-const REQUESTS: CountedRequests = { name: 'requests', setting: '(RATE_LIMIT), including failed requests' };
-const PAGES: CountedRequests = { name: 'pages', setting: 'for pages (PAGE_RATE_LIMIT)' };
-
-/** Limits the requests for downloads and the API. */
-export function createRequestLimit(store: CountingStore, rate: Rate): RequestLimit {
-  return createRateLimit(store, rate, REQUESTS);
-}
-
-/** Limits all other requests, such as those for pages, their assets, and problem pages. */
-export function createPageLimit(store: CountingStore, rate: Rate): RequestLimit {
-  return createRateLimit(store, rate, PAGES);
-}
-
-function createRateLimit(
+/** @returns undefined if the rate sets no limit */
+export function createRequestLimit(
   store: CountingStore,
   { limit, window }: Rate,
-  { name, setting }: CountedRequests,
-): RequestLimit {
+  { name, setting }: RequestKind,
+): RequestLimit | undefined {
+  if (limit === 0) return undefined;
   const add = async (client: string, amount: number): Promise<Count> => {
     const [count = { value: amount, resetsIn: window }] = await store.add([
       { counter: `${name} ${client}`, amount, window },
     ]);
     return count;
   };
+  const windowSeconds = Math.ceil(window / 1000);
   return {
+    name,
     limit,
-    window,
+    policyHeader: () => `"${name}";q=${limit};w=${windowSeconds}`,
+    async status(client) {
+      const { value, resetsIn } = await add(client, 0);
+      return {
+        limit,
+        remaining: Math.max(limit - value, 0),
+        resetsInSeconds: Math.ceil(resetsIn / 1000),
+        windowSeconds,
+      };
+    },
     count: (client) => add(client, 1),
-    read: (client) => add(client, 0),
     refusal(resetsIn) {
       const rate = `${limit} requests in ${formatDuration(window)}`;
       const wait = formatDuration(resetsIn);

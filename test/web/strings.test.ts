@@ -43,8 +43,8 @@ suite('the texts of the page', () => {
     const code = modules.map((name) => readFileSync(join(WEB, name), 'utf8')).join('\n');
     const used = new Set([...code.matchAll(/\bt\('(\w+)'/g)].map(([, key = '']) => key));
     const there = Object.keys(textsOf('strings', 'en'));
-    // What parsePaste calls a problem is the name of its text, and so is what the API says of signatures.
-    const named = ['unreadable', 'signed', 'unsigned', 'not-checked'];
+    // Problems of parsePaste, states of signatures, and limits have the names of their texts.
+    const named = ['unreadable', 'signed', 'unsigned', 'not-checked', 'requests', 'bytes', 'downloads'];
     assert.deepEqual([...used, ...named].sort(), there.sort());
   });
 });

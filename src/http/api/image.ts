@@ -116,6 +116,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
   app.get(
     '/api/v1/image',
     {
+      config: { counts: 'requests' },
       schema: {
         operationId: 'getImage',
         summary: 'Details of an image and the size of its archive',

@@ -50,6 +50,7 @@ export const infoRoutes: FastifyPluginAsyncTypebox<{ info: () => ServiceInfo }> 
   app.get(
     '/api/v1/info',
     {
+      config: { counts: 'requests' },
       schema: {
         operationId: 'getInfo',
         summary: 'Properties of this service',

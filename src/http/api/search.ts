@@ -50,6 +50,7 @@ export const searchRoutes: FastifyPluginAsyncTypebox<SearchOptions> = async (app
   app.get(
     '/api/v1/search',
     {
+      config: { counts: 'requests' },
       schema: {
         operationId: 'searchRepositories',
         summary: 'Repositories of Docker Hub, by name or words',

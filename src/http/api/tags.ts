@@ -55,6 +55,7 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
   app.get(
     '/api/v1/tags',
     {
+      config: { counts: 'requests' },
       schema: {
         operationId: 'listTags',
         summary: 'The tags of a repository, the newest version first',

@@ -87,6 +87,7 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
   app.get(
     '/api/v1/delta',
     {
+      config: { counts: 'requests' },
       schema: {
         operationId: 'getDelta',
         summary: 'Savings of a delta',

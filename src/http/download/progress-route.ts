@@ -20,6 +20,7 @@ export async function statusRoutes(
   app.route<{ Querystring: QueryString }>({
     method: 'GET',
     url: '/dl/status',
+    config: { counts: 'requests' },
     handler: async (request, reply) => {
       const query = parseStatusQuery(request.query);
       for (const reference of query.references) allowlist.check(reference);

@@ -54,11 +54,13 @@ export async function downloadRoutes(
   app.route<{ Querystring: QueryString }>({
     method: ['GET', 'HEAD'],
     url: '/dl',
+    config: { counts: 'requests' },
     handler: (request, reply) => download(request, reply, parseArchiveQuery(request.query)),
   });
   app.route<{ Querystring: QueryString; Params: { '*': string } }>({
     method: ['GET', 'HEAD'],
     url: '/dl/*',
+    config: { counts: 'requests' },
     handler: (request, reply) =>
       download(request, reply, parseArchivePath(request.params['*'], request.query)),
   });

@@ -46,7 +46,7 @@ export async function portal(app: FastifyInstance, { web, info }: PortalOptions)
   app.addHook('onReady', async () => {
     apiPage = pageOf(renderApiPage(app.swagger() as ApiDocument, listErrors(), web.assets));
   });
-  app.get('/api', async (request, reply) => {
+  app.get('/api', { config: { counts: 'requests' } }, async (request, reply) => {
     if (apiPage === undefined) return reply.callNotFound();
     return sendFile(request, reply.header('cache-control', 'no-cache'), apiPage);
   });

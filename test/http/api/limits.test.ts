@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { Static } from 'typebox';
 import { Value } from 'typebox/value';
 import { ClientLimits } from '../../../src/http/api/limits.ts';
 import { problemOf, type RunningServer, startServer } from '../samples.ts';
 
-async function limitsOf(server: RunningServer, headers = {}): Promise<Static<typeof ClientLimits>> {
+async function limitsOf(server: RunningServer, headers = {}): Promise<ClientLimits> {
   const answer = await server.get('/api/v1/limits', headers);
   assert.equal(answer.status, 200, answer.head);
   assert.equal(answer.header('cache-control'), 'no-store');
@@ -44,6 +43,7 @@ suite('GET /api/v1/limits', { timeout: 600_000 }, () => {
     const limits = {
       ...{ rateLimit: rate, pageRateLimit: { ...rate, limit: 600 }, downloadsPerIp: 4 },
       ...{ connectionsPerDownload: 32, dailyBytes: 100_000, bandwidthPerIp: 5_000_000 },
+      maxDownloads: 1000,
     };
     await using server = await startServer({ limits });
     const found = await limitsOf(server);
@@ -58,7 +58,7 @@ suite('GET /api/v1/limits', { timeout: 600_000 }, () => {
     assert.deepEqual(stated, reported);
     assert.deepEqual(
       stated.map(([name]) => name),
-      ['requests', 'pages', 'downloads', 'connections', 'bytes', 'bandwidth'],
+      ['requests', 'pages', 'downloads', 'connections', 'bytes', 'bandwidth', 'service'],
     );
   });
 
@@ -82,6 +82,7 @@ suite('GET /api/v1/limits', { timeout: 600_000 }, () => {
       connections: null,
       bytes: null,
       bandwidth: null,
+      service: null,
     });
   });
 

@@ -70,6 +70,17 @@ suite('the rate of requests', { timeout: 600_000 }, () => {
     }
   });
 
+  test('counts every documented route below /dl and /api except /api/v1/limits', async () => {
+    await using server = await startServer({ limits: { rateLimit: { limit: 99, window: 60_000 } } });
+    const { paths } = JSON.parse((await server.get('/openapi.json')).body.toString());
+    const counting = Object.keys(paths).filter((path) => /^\/(?:dl|api)\b/.test(path));
+    assert.ok(counting.length >= 8, counting.join());
+    for (const path of counting) {
+      const { head } = await server.get(path.replaceAll(/[{}]/g, ''));
+      assert.equal(/^ratelimit: "requests"/im.test(head), path !== '/api/v1/limits', path);
+    }
+  });
+
   test('counts neither health checks, the page nor what is left, which answer past it, too', async () => {
     await using server = await startServer({ limits });
     const free = ['/healthz', '/', '/api/v1/limits'];
