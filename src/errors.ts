@@ -31,7 +31,7 @@ const CATALOGUE = {
   'format-unavailable': {
     status: 400,
     title: 'Format not available here',
-    help: 'Remove &format=oci from the request. This service uses a Docker engine, which saves images in its own format.',
+    help: 'Remove &format from the request. This service uses a Docker engine, which saves images in its own format.',
   },
   'delta-unavailable': {
     status: 400,

@@ -33,7 +33,7 @@ async function run(argv: readonly string[]): Promise<void> {
 }
 
 async function help(): Promise<void> {
-  const { helpText } = await import('./config/help.ts');
+  const { helpText } = await import('./cli/help.ts');
   process.stdout.write(helpText());
 }
 

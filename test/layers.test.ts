@@ -44,7 +44,7 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   app: [...Object.keys(LAYERS), 'config', 'systemd', 'http'],
   cluster: ['errors', 'util', 'redis', 'telemetry', 'tls', 'config', 'systemd', 'http', 'app'],
   commands: [...Object.keys(LAYERS), 'config', 'systemd', 'cli', 'app', 'cluster'],
-  main: ['config', 'commands'],
+  main: ['cli', 'commands'],
 };
 
 const ALLOWED: Readonly<Record<string, readonly string[]>> = { ...LAYERS, ...BESIDE };

@@ -99,7 +99,7 @@ const show = async (images, found, signal, put) => {
 	const url = downloadUrl({ images: called, platform, format });
 	let { filename: file, size: bytes } = only;
 	const mayBeRefused = found.some(({ signature }) => signature.isRequired && signature.reason);
-	// An engine would make the file for it.
+	// An engine would prepare the file.
 	const head = mayBeRefused || (images[1] && !isEngine) ? await peek(url, signal) : undefined;
 	if (images[1]) {
 		file = head?.get('content-disposition')?.split('"')[1] ?? 'images.tar';
@@ -145,7 +145,7 @@ const fail = (error, again) => {
 	byId('progress').hidden = true;
 	result.hidden = !again;
 	say(showProblem(told, { retry: again ?? (() => lookUp()), choose, chooseTag }));
-	// What the next image is not to fail by, too.
+	// The next image must not fail too.
 	if (told.code?.startsWith('platform-')) platform = '';
 };
 
@@ -175,10 +175,11 @@ const showRecent = () => {
 
 const readAddress = () => {
 	const query = new URLSearchParams(location.search);
-	// The form's own name is from before this module was there.
+	// The form without scripts uses myimage.
 	const images = [...query.getAll('image'), ...query.getAll('myimage')].join(' ');
 	platform = query.get('platform') ?? '';
-	formats.value = !isEngine && query.get('format') === 'oci' ? 'oci' : 'docker';
+	formats.value = (!isEngine && query.get('format')) || '';
+	if (!formats.value) formats.selectedIndex = 0;
 	pin.checked = false;
 	setField(images || input.value);
 	if (images) lookUp('replaceState');
@@ -198,7 +199,7 @@ const copyOn = (id, text) => {
 		try {
 			await navigator.clipboard.writeText(value);
 		} catch {
-			// Pages by plain HTTP have none.
+			// Plain HTTP has none.
 			const field = make('textarea', { className: 'off', value });
 			button.after(field);
 			field.select();
@@ -220,7 +221,7 @@ input.addEventListener('input', showNames);
 input.onpaste = (event) => {
 	const text = event.clipboardData?.getData('text') ?? '';
 	const pasted = parsePaste(text);
-	// The field would make one line of several.
+	// The field would join lines.
 	if (/\n./.test(text) && pasted.images[0]) {
 		event.preventDefault();
 		input.setRangeText(pasted.images.join(' '), input.selectionStart ?? 0, input.selectionEnd ?? 0, 'end');

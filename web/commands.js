@@ -12,6 +12,12 @@ export const escaped = (value) =>
 		.replace(/%(?:2F|3A|40)/g, decodeURIComponent)
 		.replaceAll("'", '%27');
 
+/** @type {Portal.Loaders} */
+const LOADERS = {
+	docker: { own: ['docker'], as: 'docker-archive' },
+	oci: { own: [], as: 'oci-archive' },
+};
+
 /** @type {Portal.FetchCommands} */
 export const fetchCommands = (url, file, format) => {
 	const pipe = `curl -fL '${url}' |`;
@@ -19,7 +25,7 @@ export const fetchCommands = (url, file, format) => {
 		wget: `wget -c -O ${file} '${url}'`,
 		curl: `curl -fL -C - -o ${file} '${url}'`,
 		aria2c: `aria2c -c -x4 -s4 -o ${file} '${url}'`,
-		...(format === 'docker' && { 'docker load': `${pipe} docker load` }),
+		...(LOADERS[format].own[0] && { 'docker load': `${pipe} docker load` }),
 		podman: `${pipe} podman load`,
 		ctr: `${pipe} ctr images import -`,
 	};
@@ -28,14 +34,16 @@ export const fetchCommands = (url, file, format) => {
 /** @type {Portal.LoadCommands} */
 export const loadCommands = (file, format, images) => {
 	const name = file.replace(/\.tar$/, '');
+	const { own, as } = LOADERS[format];
 	const lines = [
-		...['docker', 'podman', 'nerdctl'].map((tool) => `${tool} load -i ${file}`),
-		...['', 'k3s '].map((k3s) => `${k3s}ctr images import ${file}`),
+		...[...own, 'podman', 'nerdctl'].map((tool) => `${tool} load -i ${file}`),
+		`ctr images import ${file}`,
+		`k3s ctr images import ${file}`,
 		`kind load image-archive ${file}`,
 		`udocker load -i ${file} ${name}`,
-		`apptainer build ${name}.sif ${format}-archive:${file}`,
-		`skopeo copy ${format}-archive:${file} docker://registry.lan/name:tag`,
+		`apptainer build ${name}.sif ${as}:${file}`,
+		`skopeo copy ${as}:${file} docker://registry.lan/name:tag`,
 	];
-	if (images > 1) lines.splice(6, 2);
-	return lines.slice(format === 'docker' ? 0 : 1).join('\n');
+	if (images > 1) lines.splice(-3, 2);
+	return lines.join('\n');
 };

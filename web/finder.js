@@ -16,7 +16,7 @@ export const find = async (text, signal, { search, fill, show }) => {
 	};
 	if (repository) return tags([]);
 
-	// A host before a slash is no matter of Docker Hub's.
+	// Docker Hub has no names with a host.
 	if (!search || !/^[a-z0-9][a-z0-9._/-]+$/.test(word) || /^[^/]*\.[^/]*\//.test(word)) return [];
 	const { results } = await ask('search', { q: word }, signal);
 	return results.map(({ name, description, official }) => ({

@@ -41,12 +41,12 @@ const readLine = (line) => {
 	for (let at = isMarked ? 1 : 0; at < words.length; at++) {
 		const word = words[at] ?? '';
 		if (word.startsWith('-')) {
-			// An image comes after all flags: the last word is no value of one.
+			// The image follows all flags.
 			if (!ALONE.test(word) && (words[at + 2] || word === '--platform')) at++;
 		} else if (isCommand && COMMAND.test(word)) isKnown = true;
 		else {
 			if (isKnown) named.push(word);
-			// What follows is what runs in it, or where it goes.
+			// Its command or target follows.
 			if (isMarked) break;
 		}
 	}

@@ -1,3 +1,4 @@
+import type { ArchiveFormat } from '../src/archive/format.ts';
 import type { ImageDetails } from '../src/http/api/image.ts';
 import type { SearchResults } from '../src/http/api/search.ts';
 import type { TagPage } from '../src/http/api/tags.ts';
@@ -9,6 +10,7 @@ declare global {
 	namespace Portal {
 		type Problem = Partial<ProblemDetails>;
 		type Image = ImageDetails;
+		type Format = ArchiveFormat;
 		/** What the page has in it for its modules. */
 		type Data = PageData;
 		/** The limits by their names. */
@@ -48,14 +50,16 @@ declare global {
 			images: string[];
 			/** Empty: what the server takes for it. */
 			platform: string;
-			format: string;
+			format: Format;
 		}
 		/** The path and query of a download, without what the server takes for granted. */
 		type DownloadUrl = (download: Download) => string;
 		/** Returns download commands by tool; each resumes an interrupted download, if the tool can. */
-		type FetchCommands = (url: string, file: string, format: string) => Record<string, string>;
+		type FetchCommands = (url: string, file: string, format: Format) => Record<string, string>;
 		/** Returns load commands, one for each tool; those of udocker and Apptainer only for a file with one image. */
-		type LoadCommands = (file: string, format: string, images: number) => string;
+		type LoadCommands = (file: string, format: Format, images: number) => string;
+		/** For each format: the tools that load only this format, and the transport of skopeo and Apptainer. */
+		type Loaders = Record<Format, { own: string[]; as: 'docker-archive' | 'oci-archive' }>;
 
 		/** One thing to choose. */
 		interface Option {
@@ -115,7 +119,7 @@ declare global {
 		interface Elements {
 			image: HTMLInputElement;
 			platform: HTMLSelectElement;
-			format: HTMLSelectElement;
+			format: Omit<HTMLSelectElement, 'value'> & { get value(): Format; set value(name: string) };
 			pin: HTMLInputElement;
 			download: HTMLAnchorElement;
 			metalink: HTMLAnchorElement;
@@ -135,6 +139,6 @@ declare global {
 		/** Offers what all the images are there for. */
 		type FillPlatforms = (select: HTMLElement, images: Image[]) => void;
 		/** Lines to copy, for the tool that was chosen last. */
-		type ShowCommands = (url: string, file: string, format: string) => void;
+		type ShowCommands = (url: string, file: string, format: Format) => void;
 	}
 }

@@ -30,7 +30,7 @@ export const showProblem = (problem, { retry, choose, chooseTag }) => {
 	const tick = () => {
 		const left = Math.ceil((end - Date.now()) / 1000);
 		again.disabled = left > 0;
-		// Keeps the line's height, so that nothing moves.
+		// Keep the height of the line.
 		timer.textContent = left > 0 ? t('wait', { time: clock(left) }) : '\xa0';
 		if (left > 0 && timer.isConnected) setTimeout(tick, 250);
 	};

@@ -13,6 +13,6 @@ export const remember = (...names) => {
 	try {
 		localStorage.setItem('recent', JSON.stringify(all.slice(0, 6)));
 	} catch {
-		// A private window may have no room for it.
+		// Private windows may refuse.
 	}
 };

@@ -23,7 +23,7 @@ export const suggest = (input, list, load) => {
 				const item = make('li', { id: `option${index}`, role: 'option', onclick: choose });
 				item.append(make('bdi', { textContent: label }));
 				if (note) item.append(make('small', { textContent: note }));
-				// The field must not lose the focus.
+				// Keep the focus.
 				item.onpointerdown = (event) => event.preventDefault();
 				return item;
 			}),

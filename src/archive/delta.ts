@@ -1,6 +1,6 @@
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { ArchiveFormat } from './entries.ts';
+import type { Format } from './format.ts';
 import type { Entry } from './layout.ts';
 
 /** What the receiver of an archive has already. */
@@ -32,7 +32,7 @@ export function assumedLayers(
   images: readonly (readonly Descriptor[])[],
   spare: readonly Descriptor[],
   { proven }: Claims,
-  format: ArchiveFormat,
+  format: Pick<Format, 'omits'>,
 ): ReadonlySet<Digest> {
   const known = new Set(spareLayers(images, proven, format).map(({ digest }) => digest));
   return new Set(spare.map(({ digest }) => digest).filter((digest) => !known.has(digest)));
@@ -48,13 +48,13 @@ export function assumedLayers(
 export function spareLayers(
   images: readonly (readonly Descriptor[])[],
   have: KnownLayers,
-  format: ArchiveFormat,
+  { omits }: Pick<Format, 'omits'>,
 ): Descriptor[] {
   const spare = new Map<Digest, Descriptor>();
   const needed = new Set<Digest>();
-  const isAnywhere = heldAnywhere(have);
+  const isHeldOf = HELD[omits](have);
   for (const layers of images) {
-    const isHeld = format === 'docker' ? heldChain(layers, have) : isAnywhere;
+    const isHeld = isHeldOf(layers);
     for (const [at, layer] of layers.entries()) {
       if (isHeld(layer, at)) spare.set(layer.digest, layer);
       else needed.add(layer.digest);
@@ -71,6 +71,17 @@ export function withoutLayers(entries: readonly Entry[], layers: readonly Descri
 }
 
 type IsHeld = (layer: Descriptor, at: number) => boolean;
+
+/** For each way to omit layers: returns which layers of an image are held. */
+const HELD: Readonly<
+  Record<Format['omits'], (have: KnownLayers) => (chain: readonly Descriptor[]) => IsHeld>
+> = {
+  bottom: (have) => (chain) => heldChain(chain, have),
+  any: (have) => {
+    const isHeld = heldAnywhere(have);
+    return () => isHeld;
+  },
+};
 
 function heldAnywhere({ images, layers }: KnownLayers): IsHeld {
   const all = new Set([...layers, ...images.flat()]);

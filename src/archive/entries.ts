@@ -7,9 +7,6 @@ import type { Reference } from '../oci/reference.ts';
 import type { Entry } from './layout.ts';
 import { ociManifest } from './oci-manifest.ts';
 
-/** `docker`: OCI layout and Docker's manifest.json in one, which every loader takes; `oci`: the OCI layout alone. */
-export type ArchiveFormat = 'docker' | 'oci';
-
 /** An image as an archive holds it. */
 export interface ArchiveImage {
   readonly reference: Reference;
@@ -46,29 +43,38 @@ export interface ArchiveTree {
 }
 
 /**
- * Lists the files of an archive: metadata first, so that a reader learns at once what is coming, then each blob once.
+ * Lists the files of an OCI image layout with Docker's manifest.json: metadata first, so that a client fails early, then
+ * each blob once.
  *
- * @throws ServiceError `content-mismatch` where two descriptors disagree on the size of one blob
- * @see https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+ * @throws ServiceError `content-mismatch` if two descriptors disagree on the size of one blob
  * @see https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format
  */
-export function archiveEntries(images: readonly ArchiveImage[], format: ArchiveFormat): Entry[] {
-  const trees = images.map((image) => treeOf(image, format));
+export function dockerEntries(images: readonly ArchiveImage[]): Entry[] {
+  const trees = images.map((image) => treeOf(image, listedManifest(image)));
   return [
     ...layoutEntries(trees),
-    ...(format === 'docker' ? [{ path: 'manifest.json', content: json(images.map(dockerManifest)) }] : []),
+    { path: 'manifest.json', content: json(images.map(dockerManifest)) },
     ...blobEntries(trees),
   ];
 }
 
-/** Lists the files of an OCI image layout of whole trees. @throws ServiceError as {@link archiveEntries} does */
+/** Lists the files of an OCI image layout of images. @throws ServiceError as {@link dockerEntries} does */
+export function ociEntries(images: readonly ArchiveImage[]): Entry[] {
+  return treeEntries(images.map((image) => treeOf(image, storedManifest(image))));
+}
+
+/**
+ * Lists the files of an OCI image layout of whole trees.
+ *
+ * @throws ServiceError as {@link dockerEntries} does
+ * @see https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+ */
 export function treeEntries(trees: readonly ArchiveTree[]): Entry[] {
   return [...layoutEntries(trees), ...blobEntries(trees)];
 }
 
-function treeOf(image: ArchiveImage, format: ArchiveFormat): ArchiveTree {
+function treeOf(image: ArchiveImage, manifest: StoredManifest): ArchiveTree {
   const { reference, config, layers, configPlatform: platform } = image;
-  const manifest = listedManifest(image, format);
   return { reference, root: manifest.descriptor, platform, manifests: [manifest], configs: [config], layers };
 }
 
@@ -77,10 +83,12 @@ function treeOf(image: ArchiveImage, format: ArchiveFormat): ArchiveTree {
  * manifests, so the docker format lists an OCI equivalent. An image requested by digest alone keeps its manifest,
  * because the digest is its name.
  */
-function listedManifest(image: ArchiveImage, format: ArchiveFormat): StoredManifest {
-  const { reference, manifest, manifestBytes } = image;
-  const isDocker = manifest.mediaType === MEDIA_TYPES.dockerManifest;
-  if (isDocker && format === 'docker' && reference.tag !== undefined) return ociManifest(image);
+function listedManifest(image: ArchiveImage): StoredManifest {
+  const isDocker = image.manifest.mediaType === MEDIA_TYPES.dockerManifest;
+  return isDocker && image.reference.tag !== undefined ? ociManifest(image) : storedManifest(image);
+}
+
+function storedManifest({ manifest, manifestBytes }: ArchiveImage): StoredManifest {
   return { descriptor: manifest, bytes: manifestBytes };
 }
 

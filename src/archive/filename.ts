@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Digest } from '../oci/digest.ts';
 import { formatPlatform, type Platform, type Platforms } from '../oci/platform.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
+import { type ArchiveFormat, FORMATS } from './format.ts';
 
 const STEM_MAX = 160;
 const DELTA_STEM_MAX = 48;
@@ -16,23 +17,26 @@ export interface DeltaBase {
   readonly layers: readonly Digest[];
 }
 
+/** The properties of an archive that its name states. */
+export interface NamedArchive {
+  readonly references: readonly Reference[];
+  readonly format: ArchiveFormat;
+  /** Undefined for the default platform of the service. */
+  readonly platform: Platform | Platforms | undefined;
+  /** The images and layers that a delta requires; undefined if the archive is not a delta. */
+  readonly base?: DeltaBase | undefined;
+}
+
 /**
- * The name of an archive on disk: `busybox.tar`, `busybox_1.36.tar`, `busybox_1.36_linux-arm64.tar`,
- * `app_2.1_delta-from-2.0.tar`. What it only counts, as in `a+2-more-84405245.tar`, is told apart by a hash. Letters, digits, `_`, `-`, `.` and `+` only, fewer than 255, no name that Windows keeps
- * for a device.
- *
- * @param platform where it is another one than the server's default
- * @param base where it is a delta: what it needs
+ * Returns the name of an archive on disk: `busybox.tar`, `busybox_1.36.tar`, `busybox_1.36_linux-arm64.tar`,
+ * `app_2.1_delta-from-2.0.tar`. A hash distinguishes names that only count, such as `a+2-more-84405245.tar`. A name has
+ * fewer than 255 letters, digits, `_`, `-`, `.` and `+`, and Windows does not reserve it for a device.
  */
-export function archiveFilename(
-  references: readonly Reference[],
-  platform: Platform | Platforms | undefined,
-  base?: DeltaBase,
-): string {
+export function archiveFilename({ references, format, platform, base }: NamedArchive): string {
   const forPlatform = platform === undefined ? '' : `_${platformStem(platform)}`;
   const added = base === undefined ? '' : `_delta-from-${deltaStem(base, references)}`;
   const stem = shorten(bundleStem(references), STEM_MAX - added.length);
-  return `${stem.replace(WINDOWS_DEVICE, '_$&')}${forPlatform}${added}.tar`;
+  return `${stem.replace(WINDOWS_DEVICE, '_$&')}${forPlatform}${added}${FORMATS[format].suffix}.tar`;
 }
 
 function platformStem(platform: Platform | Platforms): string {

@@ -12,7 +12,7 @@ const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
   'parameter-unknown': 'Remove the flag or correct its spelling; see dockerproxy --help.',
   'parameter-invalid': 'Correct the named flag and try again.',
   'format-unavailable':
-    'Leave out --format oci, or use --source registry: a Docker engine saves images in its own format.',
+    'Leave out --format, or use --source registry: a Docker engine saves images in its own format.',
   'delta-unavailable': 'Leave out --have, or use --source registry: a Docker engine saves whole images.',
   'address-refused':
     'Only registries at public addresses, over HTTPS, are allowed. To use another one, add --allow HOST/** or, for plain HTTP, --insecure-registries HOST.',

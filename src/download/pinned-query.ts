@@ -1,3 +1,4 @@
+import { DEFAULT_FORMAT } from '../archive/format.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import {
   familiarName,
@@ -58,7 +59,7 @@ function sharedOf(
   parts: PartsQuery | undefined,
 ): Omit<DownloadQuery, 'myimage'> {
   return {
-    format: format === 'docker' ? undefined : format,
+    format: format === DEFAULT_FORMAT ? undefined : format,
     referrers: referrers ? '1' : undefined,
     parts: parts && `${parts.limit}`,
     part: parts?.number === undefined ? undefined : `${parts.number}`,

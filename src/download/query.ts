@@ -1,5 +1,5 @@
-import type { ArchiveFormat } from '../archive/entries.ts';
 import type { DeltaBase } from '../archive/filename.ts';
+import { type ArchiveFormat, DEFAULT_FORMAT, FORMAT_NAMES, FORMATS, isFormat } from '../archive/format.ts';
 import { quote, ServiceError } from '../errors.ts';
 import { parseDigest } from '../oci/digest.ts';
 import { formatPlatform, type Platform, type Platforms, parsePlatform } from '../oci/platform.ts';
@@ -60,6 +60,9 @@ export const URL_SPELLING: Spelling = {
   name: (option) => `The parameter ${option}`,
   set: (option, value) => `&${option}=${value}`,
 };
+
+/** The formats for several platforms, as messages name them. */
+const SEVERAL_PLATFORMS = FORMAT_NAMES.filter((name) => FORMATS[name].treeEntries !== undefined).join(' or ');
 
 /** Images in one archive. */
 export const MAX_IMAGES = 10;
@@ -145,17 +148,18 @@ export function parseArchivePath(file: string, query: QueryString): ArchiveQuery
 function options(query: QueryString, spelling: Spelling): Omit<ArchiveQuery, 'references' | 'savedAs'> {
   const platform = single(query, 'platform', spelling);
   const platforms = platformsOf(platform);
-  const format = single(query, 'format', spelling) ?? 'docker';
-  if (format !== 'docker' && format !== 'oci')
-    throw invalid(`The format ${quote(format)} is neither docker nor oci.`);
+  const format = single(query, 'format', spelling) ?? DEFAULT_FORMAT;
+  if (!isFormat(format))
+    throw invalid(`The format ${quote(format)} is neither ${FORMAT_NAMES.join(' nor ')}.`);
   const referrers = flag(query, 'referrers', spelling);
   if (referrers && platforms !== 'all')
     throw invalid(
-      `${spelling.name('referrers')} requires ${spelling.set('platform', 'all')} and ${spelling.set('format', 'oci')}, which include everything that referrers refer to.`,
+      `${spelling.name('referrers')} requires ${spelling.set('platform', 'all')} and ${spelling.set('format', SEVERAL_PLATFORMS)}, which include everything that referrers refer to.`,
     );
-  if (platforms !== undefined && format !== 'oci')
+  const { treeEntries, subject } = FORMATS[format];
+  if (platforms !== undefined && treeEntries === undefined)
     throw invalid(
-      `Several platforms require ${spelling.set('format', 'oci')}. An archive in Docker's format is for one platform.`,
+      `Several platforms require ${spelling.set('format', SEVERAL_PLATFORMS)}. ${subject} is for one platform.`,
     );
   return {
     platform: platform === undefined || platforms !== undefined ? undefined : parsePlatform(platform),

@@ -1,4 +1,4 @@
-import type { TSchema, Type as TypeBox } from 'typebox';
+import type { TSchema, TSchemaOptions, TUnsafe, Type as TypeBox } from 'typebox';
 
 /** Keywords of JSON Schema, such as `description` and `minimum`. */
 type Keywords = object;
@@ -28,3 +28,12 @@ export const Type = {
   typeof TypeBox,
   'Array' | 'Boolean' | 'Integer' | 'Literal' | 'Null' | 'Object' | 'Optional' | 'String' | 'Union' | 'Unsafe'
 >;
+
+/** Returns the schema of a text that is one of several. */
+export function choice<Name extends string>(
+  names: readonly Name[],
+  keywords?: TSchemaOptions,
+): TUnsafe<Name> {
+  const literals = names.map((name) => Type.Literal(name));
+  return Type.Unsafe<Name>(Type.Union(literals, keywords));
+}

@@ -1,4 +1,4 @@
-import type { ArchiveFormat } from '../archive/entries.ts';
+import type { ArchiveFormat } from '../archive/format.ts';
 import type { ConfigSummary } from '../oci/config-summary.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { type KnownLayers, spareLayers, withoutLayers } from '../../src/archive/delta.ts';
-import { archiveEntries } from '../../src/archive/entries.ts';
+import { FORMATS } from '../../src/archive/format.ts';
 import { layoutArchive } from '../../src/archive/layout.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { MemoryBlobs, sampleImage } from './samples.ts';
@@ -21,29 +21,29 @@ const naming = (...layers: Descriptor[]): KnownLayers => ({
 
 suite('the layers that a receiver has', () => {
   test('need not be sent', () => {
-    assert.deepEqual(spareLayers([[a, b, c]], holding([a, b]), 'docker'), [a, b]);
-    assert.deepEqual(spareLayers([[a, b, c]], holding([a, b, c]), 'docker'), [a, b, c]);
-    assert.deepEqual(spareLayers([[a, b, c]], holding([x]), 'docker'), []);
-    assert.deepEqual(spareLayers([[a, b, c]], holding(), 'docker'), []);
+    assert.deepEqual(spareLayers([[a, b, c]], holding([a, b]), FORMATS.docker), [a, b]);
+    assert.deepEqual(spareLayers([[a, b, c]], holding([a, b, c]), FORMATS.docker), [a, b, c]);
+    assert.deepEqual(spareLayers([[a, b, c]], holding([x]), FORMATS.docker), []);
+    assert.deepEqual(spareLayers([[a, b, c]], holding(), FORMATS.docker), []);
   });
 
   test('of several images are the most of one of them', () => {
-    assert.deepEqual(spareLayers([[a, b, c]], holding([a], [a, b]), 'docker'), [a, b]);
+    assert.deepEqual(spareLayers([[a, b, c]], holding([a], [a, b]), FORMATS.docker), [a, b]);
   });
 
   test('above one that is new are sent to Docker, which knows a layer by what is below it', () => {
-    assert.deepEqual(spareLayers([[a, x, c]], holding([a, b, c]), 'docker'), [a]);
-    assert.deepEqual(spareLayers([[a, x, c]], naming(a, c), 'docker'), [a]);
-    assert.deepEqual(spareLayers([[x, a]], holding([a]), 'docker'), []);
+    assert.deepEqual(spareLayers([[a, x, c]], holding([a, b, c]), FORMATS.docker), [a]);
+    assert.deepEqual(spareLayers([[a, x, c]], naming(a, c), FORMATS.docker), [a]);
+    assert.deepEqual(spareLayers([[x, a]], holding([a]), FORMATS.docker), []);
   });
 
   test('are left out anywhere where layers are known by themselves', () => {
-    assert.deepEqual(spareLayers([[a, x, c]], holding([a, b, c]), 'oci'), [a, c]);
-    assert.deepEqual(spareLayers([[a, x, c]], naming(c), 'oci'), [c]);
+    assert.deepEqual(spareLayers([[a, x, c]], holding([a, b, c]), FORMATS.oci), [a, c]);
+    assert.deepEqual(spareLayers([[a, x, c]], naming(c), FORMATS.oci), [c]);
   });
 
   test('are sent where they stand in a new place, too', () => {
-    assert.deepEqual(spareLayers([[a, b, a]], holding([a]), 'docker'), []);
+    assert.deepEqual(spareLayers([[a, b, a]], holding([a]), FORMATS.docker), []);
     assert.deepEqual(
       spareLayers(
         [
@@ -51,7 +51,7 @@ suite('the layers that a receiver has', () => {
           [x, b],
         ],
         holding([a, b]),
-        'docker',
+        FORMATS.docker,
       ),
       [a],
     );
@@ -60,7 +60,7 @@ suite('the layers that a receiver has', () => {
 
 suite('an archive without some layers', () => {
   const image = sampleImage('app:2', blobs, [a, b]);
-  const full = archiveEntries([image], 'docker');
+  const full = FORMATS.docker.entries([image]);
 
   test('has the same metadata and lacks only their files', () => {
     const delta = withoutLayers(full, [a]);

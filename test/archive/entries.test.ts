@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { type ArchiveImage, archiveEntries } from '../../src/archive/entries.ts';
-import { archiveFilename } from '../../src/archive/filename.ts';
+import type { ArchiveImage } from '../../src/archive/entries.ts';
+import { archiveFilename, type NamedArchive } from '../../src/archive/filename.ts';
+import { FORMATS } from '../../src/archive/format.ts';
 import type { Entry } from '../../src/archive/layout.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
@@ -27,7 +28,7 @@ function parse(entries: readonly Entry[], path: string): unknown {
 suite('the entries of an archive', () => {
   test('metadata comes first, then manifest, config and layers', () => {
     const image = sampleImage('busybox:1.36', blobs, [base, top]);
-    const entries = archiveEntries([image], 'docker');
+    const entries = FORMATS.docker.entries([image]);
     const blob = (digest: string): string => `blobs/${digest.replace(':', '/')}`;
     assert.deepEqual(
       entries.map(({ path }) => path),
@@ -62,7 +63,7 @@ suite('the entries of an archive', () => {
   });
 
   test('the oci format has no manifest.json', () => {
-    const entries = archiveEntries([sampleImage('busybox', blobs, [base])], 'oci');
+    const entries = FORMATS.oci.entries([sampleImage('busybox', blobs, [base])]);
     assert.deepEqual(
       entries.map(({ path }) => path.split('/')[0]),
       ['oci-layout', 'index.json', 'blobs', 'blobs', 'blobs'],
@@ -71,9 +72,9 @@ suite('the entries of an archive', () => {
 
   test('a blob that images or layers share is there once', () => {
     const images = [sampleImage('a', blobs, [base, top, base]), sampleImage('b', blobs, [base])];
-    const paths = archiveEntries(images, 'docker').map(({ path }) => path);
+    const paths = FORMATS.docker.entries(images).map(({ path }) => path);
     assert.equal(new Set(paths).size, paths.length);
-    const docker = parse(archiveEntries(images, 'docker'), 'manifest.json') as { Layers: string[] }[];
+    const docker = parse(FORMATS.docker.entries(images), 'manifest.json') as { Layers: string[] }[];
     assert.deepEqual(
       docker.map(({ Layers }) => Layers.length),
       [3, 1],
@@ -82,9 +83,9 @@ suite('the entries of an archive', () => {
 
   test('an image requested by digest alone has its digest as its name in the index, and no RepoTags', () => {
     const image = sampleImage(`busybox@sha256:${'a'.repeat(64)}`, blobs, [base]);
-    const docker = archiveEntries([image], 'docker');
+    const docker = FORMATS.docker.entries([image]);
     assert.deepEqual((parse(docker, 'manifest.json') as { RepoTags: unknown }[])[0]?.RepoTags, null);
-    for (const entries of [docker, archiveEntries([image], 'oci')]) {
+    for (const entries of [docker, FORMATS.oci.entries([image])]) {
       const { manifests } = parse(entries, 'index.json') as { manifests: { annotations: unknown }[] };
       assert.deepEqual(
         manifests.map(({ annotations }) => annotations),
@@ -95,7 +96,7 @@ suite('the entries of an archive', () => {
 
   test('a Docker schema 2 image is listed as its OCI equivalent in the docker format, under its tag', () => {
     const image = dockerImage('busybox:1', [base, top]);
-    const entries = archiveEntries([image], 'docker');
+    const entries = FORMATS.docker.entries([image]);
     const [listed] = (parse(entries, 'index.json') as { manifests: Descriptor[] }).manifests;
     assert.equal(listed?.mediaType, MEDIA_TYPES.ociManifest);
     const path = `blobs/${listed.digest.replace(':', '/')}`;
@@ -107,7 +108,7 @@ suite('the entries of an archive', () => {
     assert.equal(entries.filter((entry) => entry.content instanceof Uint8Array).length, 4, 'one manifest');
     const [docker] = parse(entries, 'manifest.json') as { Config: string }[];
     assert.equal(docker?.Config, `blobs/${image.config.digest.replace(':', '/')}`, 'the image ID stays');
-    assert.deepEqual(archiveEntries([dockerImage('busybox:1', [base, top])], 'docker'), entries);
+    assert.deepEqual(FORMATS.docker.entries([dockerImage('busybox:1', [base, top])]), entries);
   });
 
   test('a Docker schema 2 image keeps its manifest in the oci format, and if requested by digest', () => {
@@ -116,7 +117,7 @@ suite('the entries of an archive', () => {
       [`busybox@sha256:${'a'.repeat(64)}`, 'docker'],
     ] as const) {
       const { manifest, manifestBytes, ...image } = dockerImage(name, [base]);
-      const entries = archiveEntries([{ ...image, manifest, manifestBytes }], format);
+      const entries = FORMATS[format].entries([{ ...image, manifest, manifestBytes }]);
       const [listed] = (parse(entries, 'index.json') as { manifests: Descriptor[] }).manifests;
       assert.deepEqual([listed?.mediaType, listed?.digest], [MEDIA_TYPES.dockerManifest, manifest.digest]);
       const stored = entries.find(({ path }) => path === `blobs/${manifest.digest.replace(':', '/')}`);
@@ -137,7 +138,7 @@ suite('the entries of an archive', () => {
     ] as const) {
       const image = { ...sampleImage('busybox', blobs, [base]), configPlatform };
       for (const format of ['docker', 'oci'] as const) {
-        const { manifests } = parse(archiveEntries([image], format), 'index.json') as {
+        const { manifests } = parse(FORMATS[format].entries([image]), 'index.json') as {
           manifests: { platform: unknown }[];
         };
         assert.deepEqual(manifests[0]?.platform, listed);
@@ -148,18 +149,24 @@ suite('the entries of an archive', () => {
   test('an image by tag and digest is, byte for byte, that of the tag', () => {
     const tagged = sampleImage('busybox:1', blobs, [base]);
     const pinned = { ...tagged, reference: parseReference(`busybox:1@sha256:${'a'.repeat(64)}`) };
-    assert.deepEqual(archiveEntries([pinned], 'docker'), archiveEntries([tagged], 'docker'));
+    assert.deepEqual(FORMATS.docker.entries([pinned]), FORMATS.docker.entries([tagged]));
   });
 
   test('two sizes for one blob are refused', () => {
     const image = sampleImage('a', blobs, [base, { ...base, size: 5 }]);
-    assert.throws(() => archiveEntries([image], 'docker'), { code: 'content-mismatch' });
+    assert.throws(() => FORMATS.docker.entries([image]), { code: 'content-mismatch' });
   });
 });
 
 suite('the name of an archive', () => {
+  const nameOf = (
+    references: readonly string[],
+    platform: NamedArchive['platform'],
+    base?: NamedArchive['base'],
+  ): string =>
+    archiveFilename({ references: references.map(parseReference), format: 'docker', platform, base });
   const name = (platform: string | undefined, ...images: string[]): string =>
-    archiveFilename(images.map(parseReference), platform === undefined ? undefined : parsePlatform(platform));
+    nameOf(images, platform === undefined ? undefined : parsePlatform(platform));
 
   for (const [expected, platform, ...images] of [
     ['busybox.tar', undefined, 'busybox'],
@@ -197,19 +204,19 @@ suite('the name of an archive', () => {
         layers: Array.from({ length: layers }, (_, at) => parseDigest(`sha256:${`${at}`.repeat(64)}`)),
       };
       const wanted = platform === undefined ? undefined : parsePlatform(platform);
-      assert.equal(archiveFilename([parseReference(image)], wanted, base), expected);
+      assert.equal(nameOf([image], wanted, base), expected);
     });
   }
 
   test('names that count tell apart what they count', () => {
     const layer = (digit: string) => parseDigest(`sha256:${digit.repeat(64)}`);
     const delta = (...digits: string[]) =>
-      archiveFilename([parseReference('app')], undefined, { references: [], layers: digits.map(layer) });
+      nameOf(['app'], undefined, { references: [], layers: digits.map(layer) });
     assert.notEqual(delta('1', '2'), delta('1', '3'));
     assert.equal(delta('1', '2'), delta('2', '1'), 'the delta is the same');
     const far = 'x'.repeat(60);
     const from = (...names: string[]) =>
-      archiveFilename([parseReference('app')], undefined, {
+      nameOf(['app'], undefined, {
         references: names.map(parseReference),
         layers: [],
       });
@@ -218,8 +225,8 @@ suite('the name of an archive', () => {
     const sites = ['a.lan', 'b.lan'].map((site) => name(undefined, 'a', `${site}/${far}`, far));
     assert.notEqual(sites[0], sites[1], 'from another registry');
     const platforms = (...variants: string[]) =>
-      archiveFilename(
-        [parseReference('app')],
+      nameOf(
+        ['app'],
         variants.map((variant) => parsePlatform(`linux/arm/${'v'.repeat(29)}${variant}`)),
       );
     assert.match(platforms('a', 'b', 'c', 'd'), /^app_4-platforms-[0-9a-f]{8}\.tar$/);
@@ -232,7 +239,7 @@ suite('the name of an archive', () => {
     assert.notEqual(names[0], names[1]);
     for (const cut of names) assert.match(cut, /^[\w.+-]{1,200}$/);
     const base = { references: [parseReference(`b/${long}:${'t'.repeat(128)}`)], layers: [] };
-    const longest = archiveFilename([parseReference(long)], parsePlatform(`linux/${'a'.repeat(32)}`), base);
+    const longest = nameOf([long], parsePlatform(`linux/${'a'.repeat(32)}`), base);
     assert.match(`${longest}.part1234of5678.sha256`, /^[\w.+-]{1,254}$/);
   });
 });

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { composeArchive } from '../../src/archive/compose.ts';
-import { archiveEntries } from '../../src/archive/entries.ts';
+import { FORMATS } from '../../src/archive/format.ts';
 import { cutRange, layoutArchive } from '../../src/archive/layout.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { MemoryBlobs, sampleImage } from './samples.ts';
@@ -38,7 +38,7 @@ suite('the layout version', () => {
       const blobs = new MemoryBlobs();
       const layers = ['one', 'two'].map((text) => blobs.add(new TextEncoder().encode(text)));
       const layout = layoutArchive(
-        archiveEntries([sampleImage('busybox:1.36', blobs, layers, mediaType)], format),
+        FORMATS[format].entries([sampleImage('busybox:1.36', blobs, layers, mediaType)]),
       );
       const whole = { start: 0, end: layout.size };
       const bytes = await buffer(

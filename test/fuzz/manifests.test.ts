@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
-import { archiveEntries } from '../../src/archive/entries.ts';
+import { FORMATS } from '../../src/archive/format.ts';
 import { layoutArchive } from '../../src/archive/layout.ts';
 import { type ErrorCode, ServiceError } from '../../src/errors.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
@@ -79,7 +79,7 @@ function assertLaidOut({ mediaType, config, layers }: ImageManifest, manifestByt
   const manifest = { mediaType, digest: sha256(manifestBytes), size: manifestBytes.length };
   try {
     const image = { reference: REFERENCE, manifest, manifestBytes, config, layers, configPlatform: {} };
-    const { size, slices } = layoutArchive(archiveEntries([image], 'docker'));
+    const { size, slices } = layoutArchive(FORMATS.docker.entries([image]));
     if (!Number.isSafeInteger(size)) return;
     assert.equal(size % 512, 0);
     assert.equal(slices[0]?.offset, 0);

@@ -59,7 +59,10 @@ function assertHarmless(reference: Reference): void {
   assert.equal(url.pathname, wanted);
   assert.equal(`${url.search}${url.hash}${url.username}${url.password}`, '');
   assert.equal(url.origin, origin);
-  assert.match(archiveFilename([reference], undefined), /^(?!\.)[\w.+-]{1,250}\.tar$/);
+  assert.match(
+    archiveFilename({ references: [reference], format: 'docker', platform: undefined }),
+    /^(?!\.)[\w.+-]{1,250}\.tar$/,
+  );
 }
 
 /** A query that is taken asks for a few harmless images, in parts that have an end. */

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Static } from 'typebox';
+import { DEFAULT_FORMAT, FORMAT_NAMES } from '../../archive/format.ts';
 import { downloadUrl } from '../../download/url.ts';
 import type { Limits } from '../../limits/limits.ts';
 import { parsePlatform } from '../../oci/platform.ts';
@@ -9,7 +10,7 @@ import type { ImageDetails as Details, ImageInspector } from '../../sources/imag
 import { downloadLimits } from '../download/limits.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
-import { Type } from '../schema.ts';
+import { choice, Type } from '../schema.ts';
 
 const ImageQuery = Type.Object(
   {
@@ -26,9 +27,7 @@ const ImageQuery = Type.Object(
       }),
     ),
     format: Type.Optional(
-      Type.Union([Type.Literal('docker'), Type.Literal('oci')], {
-        description: 'As in a download: `docker`.',
-      }),
+      choice(FORMAT_NAMES, { description: `As in a download: \`${FORMAT_NAMES.join('` or `')}\`.` }),
     ),
   },
   { additionalProperties: false },
@@ -131,7 +130,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       const reference = parseReference(query.myimage);
       const platform = query.platform === undefined ? undefined : parsePlatform(query.platform);
       allowlist.check(reference);
-      const format = query.format ?? 'docker';
+      const format = query.format ?? DEFAULT_FORMAT;
       const gone = abortOnDisconnect(reply);
       const allowance = downloadLimits(limits, request, gone);
       const slot = { references: [reference], platform, platforms: undefined, format, have: undefined };

@@ -1,11 +1,15 @@
 import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
 import type { TSchema } from 'typebox';
+import { DEFAULT_FORMAT, FORMAT_NAMES, FORMATS } from '../../archive/format.ts';
 import { METALINK_TYPE } from '../../download/metalink.ts';
 import { MAX_IMAGES } from '../../download/query.ts';
 import { Problem, problemResponses } from '../problems/problem-schema.ts';
 import { packFile, type StaticFile, sendFile } from '../protocol/packed-text.ts';
-import { Type } from '../schema.ts';
+import { choice, Type } from '../schema.ts';
+
+/** The values of a parameter that is on or off. */
+const FLAG = ['0', '1'] as const;
 
 const PLATFORM = Type.Optional(
   Type.String({
@@ -15,12 +19,12 @@ const PLATFORM = Type.Optional(
   }),
 );
 const FORMAT = Type.Optional(
-  Type.Union([Type.Literal('docker'), Type.Literal('oci')], {
-    description: '`oci` leaves the `manifest.json` of Docker out. Default: `docker`.',
+  choice(FORMAT_NAMES, {
+    description: `${FORMAT_NAMES.map((name) => `\`${name}\`: ${FORMATS[name].description}.`).join(' ')} Default: \`${DEFAULT_FORMAT}\`.`,
   }),
 );
 const STREAM = Type.Optional(
-  Type.Union([Type.Literal('0'), Type.Literal('1')], {
+  choice(FLAG, {
     description: '`1` to have the first bytes early rather than a length; only an engine makes a difference.',
   }),
 );
@@ -28,7 +32,7 @@ const STATUS_QUERY = { platform: PLATFORM, format: FORMAT, stream: STREAM };
 const DOWNLOAD_QUERY = {
   ...STATUS_QUERY,
   referrers: Type.Optional(
-    Type.Union([Type.Literal('0'), Type.Literal('1')], {
+    choice(FLAG, {
       description:
         '`1` for signatures and whatever else refers to the images, with `platform=all&format=oci`.',
     }),
@@ -55,18 +59,18 @@ const DOWNLOAD_QUERY = {
     }),
   ),
   checksum: Type.Optional(
-    Type.Union([Type.Literal('0'), Type.Literal('1')], {
+    choice(FLAG, {
       description: '`1` for the sha256 of the file, or of each of its parts, in place of it.',
     }),
   ),
   metalink: Type.Optional(
-    Type.Union([Type.Literal('0'), Type.Literal('1')], {
+    choice(FLAG, {
       description:
         '`1` for a metalink in place of the file: its sha256, those of its pieces, and its URLs by digest at all replicas. Without `part`, it is of all parts.',
     }),
   ),
   redirect: Type.Optional(
-    Type.Union([Type.Literal('0'), Type.Literal('1')], {
+    choice(FLAG, {
       description: '`1` for a redirect to the URL by digest, whose file never changes.',
     }),
   ),

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Static } from 'typebox';
+import { DEFAULT_FORMAT } from '../../archive/format.ts';
 import { quote, ServiceError } from '../../errors.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
 import { indexAfter } from '../../oci/tag-order.ts';
@@ -75,7 +76,7 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
         references: [repository],
         platform: undefined,
         platforms: undefined,
-        format: 'docker',
+        format: DEFAULT_FORMAT,
         have: undefined,
       } as const;
       const onCostly = () => allowance.takeSlot(slot);

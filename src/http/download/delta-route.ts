@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { FORMAT_NAMES } from '../../archive/format.ts';
 import { MAX_IMAGES, namedImages, parseArchiveQuery } from '../../download/query.ts';
 import { loadedName, tagCommands } from '../../download/tag-commands.ts';
 import { downloadUrl } from '../../download/url.ts';
@@ -10,7 +11,7 @@ import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageSource, Omission } from '../../sources/image-source.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
-import { Type } from '../schema.ts';
+import { choice, Type } from '../schema.ts';
 import { downloadLimits } from './limits.ts';
 
 const DeltaQuery = Type.Object(
@@ -29,7 +30,7 @@ const DeltaQuery = Type.Object(
     }),
     platform: Type.Optional(Type.String({ minLength: 1, description: 'As in a download.' })),
     format: Type.Optional(
-      Type.Union([Type.Literal('docker'), Type.Literal('oci')], {
+      choice(FORMAT_NAMES, {
         description: 'As in a download. With `oci`, layers are left out wherever they stand in the image.',
       }),
     ),

@@ -1,3 +1,4 @@
+import { type ArchiveFormat, FORMAT_NAMES } from '../../archive/format.ts';
 import { escapeHtml } from '../../util/escape-markup.ts';
 import type { ServiceInfo } from '../api/info.ts';
 import { packFile, type StaticFile } from '../protocol/packed-text.ts';
@@ -63,10 +64,17 @@ function serviceValues(info: ServiceInfo, words: Texts): Record<string, string> 
     version: escapeHtml(version),
     operator: named + reached,
     patterns: escapeHtml(allowed.join(', ') + refused),
+    formatOptions: FORMAT_NAMES.map((name) => formatOption(name, words)).join(''),
     platformOptions: [...new Set([defaultPlatform, ...PLATFORMS])]
       .map((name) => `<option>${escapeHtml(name)}</option>`)
       .join(''),
   };
+}
+
+function formatOption(name: ArchiveFormat, words: Texts): string {
+  const key = `format-${name}`;
+  const label = words[key] ?? missing(words.languageName ?? '', key);
+  return `<option value="${name}">${escapeHtml(label)}</option>`;
 }
 
 function dataOf({ source, maxImages, search }: ServiceInfo, texts: Texts): string {

@@ -11,7 +11,7 @@ import {
   isFor,
   notInEngine,
   otherPlatform,
-  requireDockerFormat,
+  requireEngineFormat,
 } from './source.ts';
 
 export interface EngineCatalogueOptions extends Pick<EngineSourceOptions, 'policy' | 'defaultPlatform'> {
@@ -58,13 +58,13 @@ export function createEngineInspector({
   };
 
   const atRegistry = async (request: DetailsRequest, signal: AbortSignal): Promise<ImageDetails> => {
-    const details = await registries.describe({ ...request, format: 'docker' }, signal);
+    const details = await registries.describe(request, signal);
     return { ...details, size: undefined, etag: undefined, zstd: false };
   };
 
   return {
     async describe(request, signal) {
-      requireDockerFormat(request.format);
+      requireEngineFormat(request.format);
       const there = policy === 'always' ? undefined : await inEngine(request, signal);
       if (there !== undefined) return there;
       if (policy === 'never') throw notInEngine(request.reference);
@@ -85,7 +85,10 @@ export function createEngineInspector({
   };
 }
 
-function filenameOf({ reference, platform }: DetailsRequest, standard: Platform): string {
+function filenameOf({ reference, platform, format }: DetailsRequest, standard: Platform): string {
   const isDefault = platform === undefined || samePlatform(platform, standard);
-  return archiveFilename([reference], isDefault ? undefined : platform);
+  return archiveFilename({
+    ...{ references: [reference], format },
+    platform: isDefault ? undefined : platform,
+  });
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import type { ArchiveFormat } from '../../archive/entries.ts';
 import { archiveFilename } from '../../archive/filename.ts';
+import type { ArchiveFormat } from '../../archive/format.ts';
 import { StorageFailure } from '../../blobs/growing-file.ts';
 import { type Spool, type Spools, tooLarge } from '../../blobs/spools.ts';
 import { ServiceError } from '../../errors.ts';
@@ -295,7 +295,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
 
   return {
     async open(request, signal) {
-      requireDockerFormat(request.format);
+      requireEngineFormat(request.format);
       if (request.have !== undefined)
         throw new ServiceError('delta-unavailable', 'A Docker engine saves images whole.');
       return open(request, signal, SAVE_TRIES);
@@ -306,10 +306,16 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
 /** Milliseconds. */
 const REMOVAL_PATIENCE_MS = 10 * 60_000;
 
+/** The only format in which engines save images. */
+const ENGINE_FORMAT: ArchiveFormat = 'docker';
+
 /** @throws ServiceError `format-unavailable` */
-export function requireDockerFormat(format: ArchiveFormat): void {
-  if (format === 'docker') return;
-  throw new ServiceError('format-unavailable', 'A Docker engine saves images only in format=docker.');
+export function requireEngineFormat(format: ArchiveFormat): void {
+  if (format === ENGINE_FORMAT) return;
+  throw new ServiceError(
+    'format-unavailable',
+    `A Docker engine saves images only in format=${ENGINE_FORMAT}.`,
+  );
 }
 
 /** The platform that names are held for; undefined where digests leave none to choose. */
@@ -340,13 +346,13 @@ export function isFor(wanted: Platform, { platform }: EngineImage): boolean {
 }
 
 function archiveFacts(
-  { references, platform }: ArchiveRequest,
+  { references, platform, format }: ArchiveRequest,
   images: readonly EngineImage[],
   standard: Platform,
 ): Pick<Archive, 'filename' | 'digests' | 'zstd' | 'staleSince'> {
   const isDefault = platform === undefined || samePlatform(platform, standard);
   return {
-    filename: archiveFilename(references, isDefault ? undefined : platform),
+    filename: archiveFilename({ references, format, platform: isDefault ? undefined : platform }),
     digests: images.flatMap((image, at) => digestOf(image, references[at]) ?? []),
     zstd: false,
     staleSince: undefined,

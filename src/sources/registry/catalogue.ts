@@ -1,5 +1,5 @@
-import { archiveEntries } from '../../archive/entries.ts';
 import { archiveFilename } from '../../archive/filename.ts';
+import { FORMATS } from '../../archive/format.ts';
 import { layoutArchive } from '../../archive/layout.ts';
 import { isZstdLayer } from '../../oci/manifest.ts';
 import { formatPlatform, normalisePlatform, type StatedPlatform, samePlatform } from '../../oci/platform.ts';
@@ -26,9 +26,10 @@ export function createRegistryInspector({
     counted: RegistryClient,
     signal: AbortSignal,
   ): Promise<ImageDetails> => {
-    const options = { platform, defaultPlatform, format, documents };
+    const { prefersGzip } = FORMATS[format];
+    const options = { platform, defaultPlatform, prefersGzip, documents };
     const image = await resolveImage(counted, reference, options, signal);
-    const layout = layoutArchive(archiveEntries([image], format));
+    const layout = layoutArchive(FORMATS[format].entries([image]));
     requireSize(layout.size, maxSize);
     const { created, summary } = documents.config(image.config.digest, image.configBytes);
     const isDefault = platform === undefined || samePlatform(platform, defaultPlatform);
@@ -37,7 +38,10 @@ export function createRegistryInspector({
       indexDigest: image.indexDigest,
       platform: normalForm(image.platform),
       platforms: [...new Set([...image.platforms, image.platform].map(normalForm))],
-      filename: archiveFilename([reference], isDefault ? undefined : platform),
+      filename: archiveFilename({
+        ...{ references: [reference], format },
+        platform: isDefault ? undefined : platform,
+      }),
       size: layout.size,
       etag: layout.etag,
       layers: image.layers.map(({ digest, size }) => ({ digest, size })),

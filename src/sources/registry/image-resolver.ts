@@ -1,5 +1,5 @@
 import { buffer } from 'node:stream/consumers';
-import type { ArchiveFormat, ArchiveImage } from '../../archive/entries.ts';
+import type { ArchiveImage } from '../../archive/entries.ts';
 import { isOutage, ServiceError } from '../../errors.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -30,10 +30,8 @@ export interface ResolveOptions {
   readonly defaultPlatform: Platform;
   /** Whether a digest means its very manifest where a platform is asked for, too: what is there is there. */
   readonly digestDecides?: boolean;
-  /**
-   * With `docker`, images without zstd layers are preferred among equals, because Docker before 23.0 cannot load zstd.
-   */
-  readonly format: ArchiveFormat;
+  /** Whether images without zstd layers are preferred among equals. */
+  readonly prefersGzip: boolean;
   /** Parses manifests and configs. */
   readonly documents?: Documents;
 }
@@ -106,7 +104,7 @@ const PLATFORMS_SHOWN = 20;
 export async function resolveImage(
   client: RegistryClient,
   reference: Reference,
-  { platform, defaultPlatform, digestDecides = false, format, documents = parsing }: ResolveOptions,
+  { platform, defaultPlatform, digestDecides = false, prefersGzip, documents = parsing }: ResolveOptions,
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
   const wanted = platform ?? defaultPlatform;
@@ -115,7 +113,7 @@ export async function resolveImage(
     documents,
     reference,
     wanted,
-    prefersGzip: format === 'docker',
+    prefersGzip,
     signal,
     seen: new Map(),
     fallback: undefined,

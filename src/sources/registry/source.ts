@@ -1,7 +1,8 @@
 import { composeArchive } from '../../archive/compose.ts';
 import { assumedLayers, spareLayers, withoutLayers } from '../../archive/delta.ts';
-import { type ArchiveTree, archiveEntries, treeEntries } from '../../archive/entries.ts';
+import type { ArchiveTree } from '../../archive/entries.ts';
 import { archiveFilename } from '../../archive/filename.ts';
+import { FORMATS } from '../../archive/format.ts';
 import { cutRange, type Entry, type Layout, layoutArchive, type Piece } from '../../archive/layout.ts';
 import { verifiedReader } from '../../blobs/verified-reader.ts';
 import { ServiceError } from '../../errors.ts';
@@ -57,7 +58,8 @@ export function createRegistrySource({
     signal: AbortSignal,
   ): Promise<Found> => {
     const { platform, format, have } = request;
-    const options = { platform, defaultPlatform, format, documents };
+    const { prefersGzip } = FORMATS[format];
+    const options = { platform, defaultPlatform, prefersGzip, documents };
     const [images, held] = await withHeld(request, signal, (reference, ended, digestDecides) =>
       resolveImage(counted, reference, { ...options, digestDecides }, ended),
     );
@@ -70,7 +72,7 @@ export function createRegistrySource({
       platforms: [own],
     }));
     return {
-      entries: (isTagged) => archiveEntries(named(images, names, isTagged), format),
+      entries: (isTagged) => FORMATS[format].entries(named(images, names, isTagged)),
       names,
       layers: images.map(({ layers }) => layers),
       kept: new Set(),
@@ -99,6 +101,8 @@ export function createRegistrySource({
     counted: RegistryClient,
     signal: AbortSignal,
   ): Promise<Found> => {
+    const { treeEntries } = FORMATS[request.format];
+    if (treeEntries === undefined) throw new RangeError(`${request.format} is for one platform`);
     const search = request.referrers === true ? searchCompanions() : undefined;
     const [trees, held] = await withHeld(request, signal, (reference, ended) =>
       resolveTree(counted, reference, { platforms, findCompanions: search?.find, documents }, ended),
@@ -143,15 +147,19 @@ export function createRegistrySource({
     const spare =
       holdings === undefined
         ? []
-        : spareLayers(layers, holdings, format).filter(({ digest }) => !found.kept.has(digest));
-    const assumed = holdings === undefined ? undefined : assumedLayers(layers, spare, holdings, format);
+        : spareLayers(layers, holdings, FORMATS[format]).filter(({ digest }) => !found.kept.has(digest));
+    const assumed =
+      holdings === undefined ? undefined : assumedLayers(layers, spare, holdings, FORMATS[format]);
     const isTagged: IsTagged = (at) => !layers[at]?.some(({ digest }) => assumed?.has(digest));
     const layout = lease.keep(withoutLayers(entries(isTagged), spare));
     const fullSize = holdings === undefined ? layout.size : layoutArchive(entries(() => true)).size;
     const untagged = names.filter(({ reference }, at) => reference.tag !== undefined && !isTagged(at));
     requireSize(layout.size, maxSize);
     return {
-      filename: archiveFilename(references, found.suffix, spare.length === 0 ? undefined : have),
+      filename: archiveFilename({
+        ...{ references, format, platform: found.suffix },
+        base: spare.length === 0 ? undefined : have,
+      }),
       size: layout.size,
       etag: layout.etag,
       digests: roots.map(({ digest }) => digest),

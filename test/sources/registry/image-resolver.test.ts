@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
-import type { ArchiveFormat } from '../../../src/archive/entries.ts';
+import { type ArchiveFormat, FORMATS } from '../../../src/archive/format.ts';
 import { parsePlatform } from '../../../src/oci/platform.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import { type ResolvedImage, resolveImage } from '../../../src/sources/registry/image-resolver.ts';
@@ -107,7 +107,7 @@ suite('the image that a reference names', { timeout: 600_000 }, () => {
       {
         platform: platform === undefined ? undefined : parsePlatform(platform),
         defaultPlatform: parsePlatform('linux/amd64'),
-        format,
+        prefersGzip: FORMATS[format].prefersGzip,
       },
       never,
     );

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { helpText } from '../../src/config/help.ts';
+import { helpText } from '../../src/cli/help.ts';
 import { environmentName, fileKey, flagName, SCHEMA, type Setting } from '../../src/config/schema.ts';
 
 suite('--help', () => {
