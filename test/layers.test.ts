@@ -17,7 +17,8 @@ import {
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
   ['errors', 'util'],
-  ['oci', 'redis'],
+  ['oci', 'redis', 'tar'],
+  ['contents'],
   ['archive', 'trust', 'policy', 'limits', 'net', 'blobs', 'tls', 'telemetry'],
   ['registry'],
   ['sources'],

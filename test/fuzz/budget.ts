@@ -26,6 +26,7 @@ export const BUDGET = {
   tokens: 2_000,
   hosts: 1_000,
   tarNames: 2_000,
+  layers: 1_000,
   forwarded: 5_000,
   signatures: 1_000,
 } as const;

@@ -1,0 +1,194 @@
+import { entryAt, type LayerEntry, type LayerTable } from './layer-table.ts';
+import type { NodeStore } from './node-store.ts';
+
+/** The files of an image, merged from its layers. Nodes are numbers, and the root is 0. */
+export interface FileTree {
+  readonly layers: readonly LayerTable[];
+  /** Finds a path, given as bytes in Latin-1. Links within the path are followed; the last one only if `follow` is set. */
+  find(path: string, follow: boolean): number | undefined;
+  /** Describes a node. */
+  file(node: number): TreeFile;
+  /** Lists a directory by name, in byte order. */
+  children(node: number): readonly number[];
+  /** The path of a node from the root, without a leading slash; empty for the root. */
+  path(node: number): string;
+  /** All directories but the root, each after its parent. */
+  directories(): Int32Array;
+  /**
+   * All other nodes in the order in which their data is stored: by layer, then by position. The names of one file
+   * follow each other, beginning with the oldest.
+   */
+  files(): Int32Array;
+  /** The entry in which the data of a file is stored, equal for all names of one file, counted over all layers. */
+  dataIndex(node: number): number;
+  /** Bytes in memory, layers included. */
+  readonly bytes: number;
+}
+
+/** A file of an image. */
+export interface TreeFile extends Omit<LayerEntry, 'type' | 'path'> {
+  readonly type: Exclude<LayerEntry['type'], 'hardlink'>;
+  /** The index of the layer from which it is. */
+  readonly layer: number;
+}
+
+/** The state of a merge that became a tree. */
+export interface MergedNodes {
+  readonly layers: readonly LayerTable[];
+  /** The number of entries before each layer. */
+  readonly bases: readonly number[];
+  readonly nodes: NodeStore;
+  /** Tells whether a node is a directory, a symbolic link, another file, or not present. */
+  readonly kinds: Uint8Array;
+  /** The entry with the data of each node, counted over all layers; -1 for a directory without an entry. */
+  readonly data: Int32Array;
+  /** The latest entry with metadata of each node. */
+  readonly metadata: Int32Array;
+}
+
+export const KINDS = { absent: 0, removedDirectory: 1, directory: 2, symlink: 3, other: 4 } as const;
+
+/** Links that are followed for one path, as in Linux. */
+const LINKS_MAX = 40;
+const TABLE_ROW = 4 + 4 + 1;
+
+/** Creates the tree of merged nodes. */
+export function createFileTree({ layers, bases, nodes, kinds, data, metadata }: MergedNodes): FileTree {
+  const total = layers.reduce((sum, { count }) => sum + count, 0);
+
+  const isPresent = (node: number): boolean => (kinds[node] ?? 0) >= KINDS.directory;
+  const layerOf = (entry: number): number => {
+    let layer = bases.length - 1;
+    while (layer > 0 && (bases[layer] ?? 0) > entry) layer -= 1;
+    return layer;
+  };
+  const entryOf = (entry: number): LayerEntry => {
+    const layer = layerOf(entry);
+    const table = layers[layer];
+    if (table === undefined) throw new RangeError(`Unknown entry ${entry}`);
+    return entryAt(table, entry - (bases[layer] ?? 0));
+  };
+  const childOf = (parent: number, name: string): number | undefined => {
+    const found = nodes.find(parent, Buffer.from(name, 'latin1'));
+    return found !== -1 && isPresent(found) ? found : undefined;
+  };
+
+  const find = (path: string, follow: boolean): number | undefined => {
+    const left = path.split('/').reverse();
+    let node = 0;
+    for (let links = 0; ; ) {
+      const name = left.pop();
+      if (name === undefined) return node;
+      if (name === '' || name === '.') continue;
+      if (name === '..') {
+        node = nodes.parentOf(node);
+        continue;
+      }
+      if (kinds[node] !== KINDS.directory) return undefined;
+      const child = childOf(node, name);
+      if (child === undefined) return undefined;
+      const isLast = left.every((rest) => rest === '');
+      if (kinds[child] !== KINDS.symlink || (isLast && !follow)) {
+        node = child;
+        continue;
+      }
+      links += 1;
+      if (links > LINKS_MAX) return undefined;
+      const { link } = entryOf(data[child] ?? 0);
+      if (link.startsWith('/')) node = 0;
+      left.push(...link.split('/').reverse());
+    }
+  };
+
+  const path = (node: number): string => {
+    const names: string[] = [];
+    for (let at = node; at !== 0; at = nodes.parentOf(at)) names.push(nodes.name(at).toString('latin1'));
+    return names.reverse().join('/');
+  };
+
+  /** Marks the nodes that are present with all directories above them. */
+  const reachable = (): Uint8Array => {
+    const marks = new Uint8Array(nodes.count);
+    marks[0] = 1;
+    for (let node = 1; node < nodes.count; node++)
+      if (isPresent(node) && marks[nodes.parentOf(node)] === 1) marks[node] = 1;
+    return marks;
+  };
+
+  return {
+    ...{ layers, find, path },
+    file(node) {
+      const own = metadata[node] ?? -1;
+      if (own === -1) return { ...IMPLIED, layer: 0 };
+      const content = data[node] ?? own;
+      const { type, path: _, ...stored } = entryOf(content);
+      if (type === 'hardlink') throw new RangeError(`The node ${node} has no data`);
+      const { mode, uid, gid, mtime, nanoseconds } = own === content ? stored : entryOf(own);
+      return { ...stored, type, mode, uid, gid, mtime, nanoseconds, layer: layerOf(own) };
+    },
+    children: (node) =>
+      [...nodes.children(node)]
+        .filter(isPresent)
+        .sort((one, other) => Buffer.compare(nodes.name(one), nodes.name(other))),
+    directories() {
+      const marks = reachable();
+      const found: number[] = [];
+      for (let node = 1; node < nodes.count; node++)
+        if (marks[node] === 1 && kinds[node] === KINDS.directory) found.push(node);
+      return Int32Array.from(found);
+    },
+    files() {
+      const marks = reachable();
+      const byEntry = new Int32Array(total).fill(-1);
+      let count = 0;
+      for (let node = 1; node < nodes.count; node++) {
+        if (marks[node] !== 1 || kinds[node] === KINDS.directory) continue;
+        byEntry[metadata[node] ?? 0] = node;
+        count += 1;
+      }
+      return groupByData(byEntry, data, count);
+    },
+    dataIndex: (node) => data[node] ?? -1,
+    bytes: nodes.bytes + nodes.count * TABLE_ROW,
+  };
+}
+
+/** The metadata of a directory that exists only because an entry is below it. */
+const IMPLIED: Omit<TreeFile, 'layer'> = {
+  type: 'directory',
+  link: '',
+  mode: 0o755,
+  uid: 0,
+  gid: 0,
+  size: 0,
+  mtime: 0,
+  nanoseconds: 0,
+  offset: 0,
+  device: [0, 0],
+  xattrs: [],
+  segments: undefined,
+};
+
+/**
+ * Puts all names of a file where its data is.
+ *
+ * @param byEntry nodes by the entry that made them, which is the order of their age
+ */
+function groupByData(byEntry: Int32Array, data: Int32Array, count: number): Int32Array {
+  const firsts = new Int32Array(byEntry.length).fill(-1);
+  const nexts = new Int32Array(byEntry.length).fill(-1);
+  const lasts = new Int32Array(byEntry.length).fill(-1);
+  for (const [entry, node] of byEntry.entries()) {
+    if (node === -1) continue;
+    const group = data[node] ?? entry;
+    const last = lasts[group] ?? -1;
+    if (last === -1) firsts[group] = entry;
+    else nexts[last] = entry;
+    lasts[group] = entry;
+  }
+  const ordered = new Int32Array(count);
+  let length = 0;
+  for (const first of firsts)
+    for (let entry = first; entry !== -1; entry = nexts[entry] ?? -1) ordered[length++] = byEntry[entry] ?? 0;
+  return ordered;
+}

@@ -1,0 +1,144 @@
+import { BLOCK } from './header.ts';
+import type { EntryType } from './scanner.ts';
+
+/** Metadata of an entry that is written. Texts are bytes as Latin-1. */
+export interface WrittenEntry {
+  readonly type: EntryType;
+  /** Without leading or trailing slashes. */
+  readonly path: string;
+  readonly link: string;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Bytes of a file. */
+  readonly size: number;
+  /** Seconds since the epoch, not negative. */
+  readonly mtime: number;
+  readonly nanoseconds: number;
+  readonly device: readonly [major: number, minor: number];
+  readonly xattrs: readonly (readonly [name: string, value: string])[];
+}
+
+const TYPE_FLAGS: Readonly<Record<EntryType, string>> = {
+  file: '0',
+  hardlink: '1',
+  symlink: '2',
+  character: '3',
+  block: '4',
+  directory: '5',
+  fifo: '6',
+};
+const NAME_MAX = 100;
+const PREFIX_MAX = 155;
+/** The largest numbers of fields with 7 and 11 octal digits. */
+const [OWNER_MAX, LONG_MAX] = [0o7777777, 0o77777777777];
+
+/**
+ * Writes the header of an entry in ustar format. A PAX header precedes it for long paths, large numbers, fractions of
+ * seconds, and extended attributes. Owners are numbers only.
+ *
+ * @returns a multiple of 512 bytes
+ * @see https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html (ustar and pax Interchange Format)
+ */
+export function entryHeader(entry: WrittenEntry): Buffer {
+  const path = entry.type === 'directory' ? `${entry.path}/` : entry.path;
+  const records = recordsOf(entry, path);
+  if (records.length === 0) return ustarHeader(entry, path, TYPE_FLAGS[entry.type]);
+  const content = Buffer.from(records.join(''), 'latin1');
+  // Readers of the extended format only.
+  const extension = { ...entry, link: '', mode: 0o644, uid: 0, gid: 0, size: content.length, mtime: 0 };
+  return Buffer.concat([
+    ustarHeader({ ...extension, device: [0, 0] }, 'PaxHeaders/entry', 'x'),
+    content,
+    Buffer.alloc((BLOCK - (content.length % BLOCK)) % BLOCK),
+    ustarHeader(entry, path, TYPE_FLAGS[entry.type]),
+  ]);
+}
+
+/** Returns the length of the header that {@link entryHeader} writes, in bytes. */
+export function entryHeaderSize(entry: WrittenEntry): number {
+  const records = recordsOf(entry, entry.type === 'directory' ? `${entry.path}/` : entry.path);
+  if (records.length === 0) return BLOCK;
+  const length = records.reduce((sum, record) => sum + record.length, 0);
+  return (2 + Math.ceil(length / BLOCK)) * BLOCK;
+}
+
+const NO_RECORDS: readonly string[] = [];
+
+function recordsOf(entry: WrittenEntry, path: string): readonly string[] {
+  const { link, uid, gid, size, mtime, nanoseconds, xattrs } = entry;
+  const isPathLong = path.length > NAME_MAX && splitAt(path) === undefined;
+  const isLinkLong = link.length > NAME_MAX;
+  const isPlain = !isPathLong && !isLinkLong && nanoseconds === 0 && xattrs.length === 0;
+  if (isPlain && uid <= OWNER_MAX && gid <= OWNER_MAX && size <= LONG_MAX && mtime <= LONG_MAX)
+    return NO_RECORDS;
+  const isBinary = (isPathLong && !isUtf8(path)) || (isLinkLong && !isUtf8(link));
+  const fraction = `${nanoseconds}`.padStart(9, '0').replace(/0+$/, '');
+  return [
+    // Paths in PAX headers are UTF-8 unless this record precedes them.
+    ...(isBinary ? [record('hdrcharset', 'BINARY')] : []),
+    ...(isPathLong ? [record('path', path)] : []),
+    ...(isLinkLong ? [record('linkpath', link)] : []),
+    ...(size > LONG_MAX ? [record('size', `${size}`)] : []),
+    ...(uid > OWNER_MAX ? [record('uid', `${uid}`)] : []),
+    ...(gid > OWNER_MAX ? [record('gid', `${gid}`)] : []),
+    ...(nanoseconds > 0 || mtime > LONG_MAX
+      ? [record('mtime', fraction === '' ? `${mtime}` : `${mtime}.${fraction}`)]
+      : []),
+    ...xattrs.map(([name, value]) => record(`SCHILY.xattr.${name}`, value)),
+  ];
+}
+
+/** A PAX record counts itself: `LENGTH KEY=VALUE\n`. */
+function record(key: string, value: string): string {
+  const body = ` ${key}=${value}\n`;
+  let length = body.length + 1;
+  while (`${length}`.length + body.length !== length) length = `${length}`.length + body.length;
+  return `${length}${body}`;
+}
+
+function ustarHeader(entry: Omit<WrittenEntry, 'path' | 'xattrs'>, path: string, type: string): Buffer {
+  const block = Buffer.alloc(BLOCK);
+  const { link, mode, uid, gid, size, mtime, device } = entry;
+  const split = path.length > NAME_MAX ? splitAt(path) : undefined;
+  if (split === undefined) block.write(path.slice(0, NAME_MAX), 0, 'latin1');
+  else {
+    block.write(path.slice(split + 1), 0, 'latin1');
+    block.write(path.slice(0, split), 345, 'latin1');
+  }
+  writeOctal(block, 100, 7, mode);
+  writeOctal(block, 108, 7, uid <= OWNER_MAX ? uid : 0);
+  writeOctal(block, 116, 7, gid <= OWNER_MAX ? gid : 0);
+  writeOctal(block, 124, 11, size <= LONG_MAX ? size : 0);
+  writeOctal(block, 136, 11, mtime <= LONG_MAX ? mtime : 0);
+  block.fill(0x20, 148, 156);
+  block.write(type, 156, 'latin1');
+  block.write(link.slice(0, NAME_MAX), 157, 'latin1');
+  block.write('ustar\x0000', 257, 'latin1');
+  if (type === TYPE_FLAGS.character || type === TYPE_FLAGS.block) {
+    writeOctal(block, 329, 7, device[0]);
+    writeOctal(block, 337, 7, device[1]);
+  }
+  let checksum = 0;
+  for (const byte of block) checksum += byte;
+  writeOctal(block, 148, 6, checksum);
+  block[154] = 0;
+  return block;
+}
+
+function writeOctal(block: Buffer, at: number, digits: number, value: number): void {
+  block.write(value.toString(8).padStart(digits, '0'), at, 'latin1');
+}
+
+/** Finds the slash that divides a path into the prefix and the name of ustar; undefined if none does. */
+function splitAt(path: string): number | undefined {
+  if (path.length > PREFIX_MAX + 1 + NAME_MAX) return undefined;
+  // The slash that ends a directory belongs to its name.
+  const slash = path.indexOf('/', path.length - NAME_MAX - 1);
+  return slash > 0 && slash <= PREFIX_MAX && slash < path.length - 1 ? slash : undefined;
+}
+
+function isUtf8(text: string): boolean {
+  const bytes = Buffer.from(text, 'latin1');
+  return bytes.equals(Buffer.from(bytes.toString('utf8')));
+}
