@@ -1,13 +1,10 @@
 import type { Logger } from 'pino';
 import { readHosts } from '../config/registry-hosts.ts';
 import type { Config } from '../config/schema.ts';
+import { createLargeBodyGate } from '../net/body.ts';
 import { alsoTrusting, type Guard } from '../net/guard.ts';
-import {
-  createHttpClient,
-  createLargeBodyGate,
-  type HttpClient,
-  type HttpClientOptions,
-} from '../net/http-client.ts';
+import type { HttpClient } from '../net/http.ts';
+import { createHttpClient, type HttpClientOptions } from '../net/http-client.ts';
 import type { Reference } from '../oci/reference.ts';
 import { type RegistryHost, registryOrigin, repositoryAt } from '../oci/registry-host.ts';
 import type { Allowlist } from '../policy/allowlist.ts';

@@ -21,3 +21,9 @@ export async function judgeHost(guard: Guard, lookup: Lookup, url: URL, signal: 
     if (error instanceof ServiceError) throw error;
   }
 }
+
+/** Checks the addresses that a name resolves to here, if it resolves at all. */
+export async function judgeName(guard: Guard, hostname: string, lookup: Lookup): Promise<void> {
+  const addresses = await lookup(hostname.replace(/^\[|\]$/g, '')).catch(() => []);
+  guard.judgeAddresses(hostname, addresses);
+}

@@ -1,5 +1,6 @@
 import { ServiceError } from '../errors.ts';
-import { drain, type HttpClient, type HttpRequest, type HttpResponse } from '../net/http-client.ts';
+import { drain } from '../net/body.ts';
+import type { HttpClient, HttpRequest, HttpResponse } from '../net/http.ts';
 import { type Reference, type Repository, referenceOrNone } from '../oci/reference.ts';
 import type { Authorizer, RegistryAuthorizer } from './authorizer.ts';
 import { missingOrPrivate } from './status-error.ts';

@@ -1,5 +1,6 @@
 import { quote, ServiceError } from '../errors.ts';
-import { type HttpClient, type HttpRequest, type HttpResponse, readBody } from '../net/http-client.ts';
+import { readBody } from '../net/body.ts';
+import type { HttpClient, HttpRequest, HttpResponse } from '../net/http.ts';
 import { parseJsonObject } from '../oci/json.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';

@@ -1,7 +1,8 @@
 import type { Hash } from 'node:crypto';
 import { addAbortSignal, type Readable, type Writable } from 'node:stream';
 import { ServiceError } from '../errors.ts';
-import { type HttpResponse, upstreamError } from '../net/http-client.ts';
+import type { HttpResponse } from '../net/http.ts';
+import { upstreamError } from '../net/upstream-error.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
 import { createMinimumRate, type MinimumRate, type MinimumRateLimits } from '../util/minimum-rate.ts';

@@ -1,13 +1,7 @@
 import { Readable } from 'node:stream';
 import { ServiceError } from '../errors.ts';
-import {
-  ANYONE,
-  drain,
-  type HttpClient,
-  type HttpRequest,
-  type HttpResponse,
-  readBody,
-} from '../net/http-client.ts';
+import { drain, readBody } from '../net/body.ts';
+import { ANYONE, type HttpClient, type HttpRequest, type HttpResponse } from '../net/http.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { type Digest, digestHash, finishDigest, isDigest, sha256 } from '../oci/digest.ts';

@@ -1,5 +1,6 @@
 import { ServiceError } from '../errors.ts';
-import { drain, type HttpClient, readBody } from '../net/http-client.ts';
+import { drain, readBody } from '../net/body.ts';
+import type { HttpClient } from '../net/http.ts';
 import { isJsonObject, parseJsonObject } from '../oci/json.ts';
 import { familiarName, type Reference, referenceOrNone } from '../oci/reference.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';

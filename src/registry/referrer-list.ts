@@ -1,5 +1,6 @@
 import { ServiceError } from '../errors.ts';
-import { drain, type HttpResponse, readBody } from '../net/http-client.ts';
+import { drain, readBody } from '../net/body.ts';
+import type { HttpResponse } from '../net/http.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseJsonObject } from '../oci/json.ts';
 import type { Repository } from '../oci/reference.ts';

@@ -1,5 +1,5 @@
 import { type ErrorCode, ServiceError } from '../errors.ts';
-import type { HttpResponse } from '../net/http-client.ts';
+import type { HttpResponse } from '../net/http.ts';
 import type { Repository } from '../oci/reference.ts';
 import { parseRetryAfter } from '../util/retry-after.ts';
 

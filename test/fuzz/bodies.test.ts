@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
 import { ServiceError } from '../../src/errors.ts';
-import type { HttpClient } from '../../src/net/http-client.ts';
+import type { HttpClient } from '../../src/net/http.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { createAuthorizer } from '../../src/registry/authorizer.ts';
 import { createRepositorySearch } from '../../src/registry/hub-search.ts';

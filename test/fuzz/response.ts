@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import type { HttpResponse } from '../../src/net/http-client.ts';
+import type { HttpResponse } from '../../src/net/http.ts';
 
 /** An answer of a registry, or of whatever else is asked. */
 export function responseWith(

@@ -5,17 +5,11 @@ import { createServer, type RequestListener, type ServerResponse } from 'node:ht
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
 import type { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
+import { createLargeBodyGate, drain, readBody } from '../../src/net/body.ts';
 import { createGuard, type Guard } from '../../src/net/guard.ts';
-import {
-  ANYONE,
-  createHttpClient,
-  createLargeBodyGate,
-  drain,
-  type HttpClient,
-  type HttpClientOptions,
-  readBody,
-  upstreamError,
-} from '../../src/net/http-client.ts';
+import { ANYONE, type HttpClient } from '../../src/net/http.ts';
+import { createHttpClient, type HttpClientOptions } from '../../src/net/http-client.ts';
+import { upstreamError } from '../../src/net/upstream-error.ts';
 import type { Gate } from '../../src/util/gate.ts';
 import { startDroppingListener } from '../support/dropping-listener.ts';
 import { run, waitFor } from '../support/process.ts';
@@ -228,7 +222,8 @@ suite('the HTTP client connects where the guard allows', () => {
       JSON.stringify(new URL(`../../src/net/${name}.ts`, import.meta.url).href);
     const script = `
         import { createGuard } from ${module('guard')};
-        import { createHttpClient, readBody } from ${module('http-client')};
+        import { readBody } from ${module('body')};
+        import { createHttpClient } from ${module('http-client')};
         const origin = 'http://127.0.0.1:${server.port}';
         const http = createHttpClient({ guard: createGuard([origin]), userAgent: 'test' });
         const response = await http.request(new URL(origin), {}, new AbortController().signal);

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
+import { readBody } from '../../src/net/body.ts';
 import { createGuard } from '../../src/net/guard.ts';
-import { createHttpClient, readBody } from '../../src/net/http-client.ts';
+import { createHttpClient } from '../../src/net/http-client.ts';
 import { temporaryCertificate } from '../../src/tls/self-signed-provider.ts';
 import { startForwardProxy } from '../support/forward-proxy.ts';
 import { type RawAnswer, type RawServer, startRawServer } from '../support/raw-server.ts';

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { after, before, beforeEach, suite, test } from 'node:test';
-import type { HttpClient } from '../../src/net/http-client.ts';
+import type { HttpClient } from '../../src/net/http.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parseReference, type Reference } from '../../src/oci/reference.ts';

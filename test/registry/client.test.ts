@@ -7,7 +7,7 @@ import { PassThrough, Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { finished } from 'node:stream/promises';
 import { after, afterEach, before, beforeEach, suite, test } from 'node:test';
-import type { HttpClient } from '../../src/net/http-client.ts';
+import type { HttpClient } from '../../src/net/http.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { parseDigest, sha256 } from '../../src/oci/digest.ts';
 import { parseReference, type Repository } from '../../src/oci/reference.ts';

@@ -1,5 +1,6 @@
 import { createGuard, type Guard } from '../../src/net/guard.ts';
-import { createHttpClient, type HttpClient } from '../../src/net/http-client.ts';
+import type { HttpClient } from '../../src/net/http.ts';
+import { createHttpClient } from '../../src/net/http-client.ts';
 import {
   type AuthorizerOptions,
   createAuthorizer,

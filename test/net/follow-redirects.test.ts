@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { type Hop, nextHop } from '../../src/net/redirect.ts';
+import { type Hop, nextHop } from '../../src/net/follow-redirects.ts';
 
 const HEADERS = { Authorization: 'Bearer secret', cookie: 'a=b', range: 'bytes=1-2', accept: '*/*' };
 const HARMLESS = { range: 'bytes=1-2', accept: '*/*' };
@@ -28,11 +28,11 @@ suite('redirects', () => {
   }
 
   for (const status of [200, 206, 300, 304, 305, 401, 404, 500]) {
-    test(`${status} is none`, () =>
+    test(`${status} does not redirect`, () =>
       assert.equal(nextHop(hop('https://a.test/'), status, 'https://b.test/'), undefined));
   }
 
-  test('without a location there is none', () =>
+  test('a response without a location does not redirect', () =>
     assert.equal(nextHop(hop('https://a.test/'), 307, undefined), undefined));
 
   const relative: [string, string][] = [
@@ -43,7 +43,7 @@ suite('redirects', () => {
     ['', 'https://a.test/v2/blob'],
   ];
   for (const [location, expected] of relative) {
-    test(`the location ${JSON.stringify(location)} leads to ${expected}`, () =>
+    test(`the location ${JSON.stringify(location)} becomes ${expected}`, () =>
       assert.equal(follow(hop('https://a.test/v2/blob'), location).url.href, expected));
   }
 
@@ -64,7 +64,7 @@ suite('redirects', () => {
       assert.deepEqual(follow(hop('https://a.test/x'), location).headers, HARMLESS));
   }
 
-  test('credentials do not come back with the way back', () => {
+  test('credentials do not return after another origin', () => {
     const away = follow(hop('https://a.test/x'), 'https://b.test/');
     assert.deepEqual(follow(away, 'https://a.test/x').headers, HARMLESS);
   });

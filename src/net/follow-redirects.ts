@@ -1,6 +1,8 @@
 import { ServiceError } from '../errors.ts';
+import { drain } from './body.ts';
+import type { HttpRequest, HttpResponse } from './http.ts';
 
-/** Where a request stands in a chain of redirects. */
+/** The position of a request in a chain of redirects. */
 export interface Hop {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
@@ -8,13 +10,36 @@ export interface Hop {
   readonly remaining: number;
 }
 
+/** Go's client, and with it Docker, gives up after 10 requests; containerd and curl follow more redirects. */
+const MAX_REDIRECTS = 10;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 /**
- * The hop that follows a response to a GET or HEAD; undefined where the response is no redirect. Credentials go to
- * the exact origin that they belong to and to no other, nor back to it later in the chain.
+ * Sends a request and follows the redirects of GET and HEAD.
  *
- * @throws ServiceError `registry-failed` on a target that is no URL and at the end of the chain
+ * @param send sends the request of one hop
+ * @throws ServiceError as {@link nextHop} and `send` do
+ */
+export async function followRedirects(
+  url: URL,
+  { method, headers = {} }: HttpRequest,
+  send: (hop: Hop) => Promise<HttpResponse>,
+): Promise<HttpResponse> {
+  let hop: Hop = { url, headers, remaining: MAX_REDIRECTS };
+  for (;;) {
+    const response = await send(hop);
+    const next = method === 'POST' ? undefined : nextHop(hop, response.status, response.header('location'));
+    if (next === undefined) return response;
+    await drain(response);
+    hop = next;
+  }
+}
+
+/**
+ * Returns the hop after a response to a GET or HEAD; undefined if the response is not a redirect. Credentials stay at the
+ * exact origin that they belong to. After another origin, they don't return to it.
+ *
+ * @throws ServiceError `registry-failed` for an invalid URL and after too many redirects
  * @see https://fetch.spec.whatwg.org/#http-redirect-fetch
  */
 export function nextHop(hop: Hop, status: number, location: string | undefined): Hop | undefined {
