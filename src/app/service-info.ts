@@ -1,5 +1,5 @@
 import type { Config } from '../config/schema.ts';
-import { MAX_IMAGES } from '../download/query.ts';
+import { MAX_IMAGES } from '../download/parameters.ts';
 import type { ServiceInfo } from '../http/api/info.ts';
 import type { NamePattern } from '../oci/name-pattern.ts';
 import { formatPlatform } from '../oci/platform.ts';

@@ -59,8 +59,3 @@ export const FORMAT_NAMES = Object.keys(TABLE) as ArchiveFormat[];
 
 /** The format of requests that name none. */
 export const DEFAULT_FORMAT: ArchiveFormat = 'docker';
-
-/** Tells whether a text is the name of a format. */
-export function isFormat(text: string): text is ArchiveFormat {
-  return Object.hasOwn(TABLE, text);
-}

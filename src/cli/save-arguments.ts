@@ -1,7 +1,9 @@
 import { parseArgs } from 'node:util';
 import { ConfigError } from '../config/loader.ts';
 import { flagName, SCHEMA } from '../config/schema.ts';
-import { type ArchiveQuery, parseArchiveQuery, type Spelling } from '../download/query.ts';
+import { isFlag, isList, PARAMETER_NAMES } from '../download/parameters.ts';
+import { type ArchiveQuery, parseArchiveQuery } from '../download/query.ts';
+import type { Spelling } from '../download/read-parameters.ts';
 import { ServiceError } from '../errors.ts';
 
 /** `dockerproxy save IMAGE… [-o FILE]`, parsed. */
@@ -13,17 +15,13 @@ export interface SaveArguments {
   readonly settings: readonly string[];
 }
 
-const OWN = {
+/** The parameters of a download that are flags, too. `stream` and `redirect` concern only HTTP. */
+const FLAG_NAMES = PARAMETER_NAMES.filter((name) => !['myimage', 'stream', 'redirect'].includes(name));
+
+const OWN: Readonly<Record<string, { readonly type: 'string' | 'boolean'; readonly short?: string }>> = {
   output: { type: 'string', short: 'o' },
-  platform: { type: 'string' },
-  format: { type: 'string' },
-  have: { type: 'string' },
-  parts: { type: 'string' },
-  part: { type: 'string' },
-  checksum: { type: 'boolean' },
-  metalink: { type: 'boolean' },
-  referrers: { type: 'boolean' },
-} as const;
+  ...Object.fromEntries(FLAG_NAMES.map((name) => [name, { type: isFlag(name) ? 'boolean' : 'string' }])),
+};
 
 /**
  * Parts what says which archive from the flags that are settings.
@@ -40,20 +38,19 @@ export function parseSaveArguments(args: readonly string[]): SaveArguments {
   const { tokens } = parseArgs({ args: [...args], options, strict: false, tokens: true });
   const images: string[] = [];
   const settings: string[] = [];
-  const own = new Map<string, string>();
-  const have: string[] = [];
+  const own = new Map<string, string[]>();
   for (const token of tokens) {
     if (token.kind === 'positional') images.push(token.value);
     if (token.kind !== 'option') continue;
-    if (!(token.name in OWN)) settings.push(...writtenAgain(token));
-    else if (OWN[token.name as keyof typeof OWN].type === 'boolean') own.set(token.name, token.value ?? '1');
-    else if (token.value === undefined) throw new ConfigError([`${token.rawName}: a value is missing.`]);
-    else if (token.name === 'have') have.push(token.value);
-    else own.set(token.name, token.value);
+    const { name, rawName } = token;
+    const value = OWN[name]?.type === 'boolean' ? (token.value ?? '1') : token.value;
+    if (!Object.hasOwn(OWN, name)) settings.push(...writtenAgain(token));
+    else if (value === undefined) throw new ConfigError([`${rawName}: a value is missing.`]);
+    else own.set(name, [...(own.get(name) ?? []), value]);
   }
   if (images.length === 0)
     throw new ConfigError(['No image is named, as in: dockerproxy save busybox -o busybox.tar']);
-  return { query: queryOf(images, have, own), output: own.get('output'), settings };
+  return { query: queryOf(images, own), output: own.get('output')?.at(-1), settings };
 }
 
 /** The spelling of a command's flags. */
@@ -72,22 +69,11 @@ function writtenAgain(token: {
   return inlineValue ? [`${rawName}=${value}`] : [rawName, value];
 }
 
-function queryOf(images: string[], have: string[], own: ReadonlyMap<string, string>): ArchiveQuery {
+function queryOf(images: string[], own: ReadonlyMap<string, string[]>): ArchiveQuery {
+  // The last value of a flag counts, unless it takes several.
+  const given = FLAG_NAMES.map((name) => [name, isList(name) ? own.get(name) : own.get(name)?.at(-1)]);
   try {
-    return parseArchiveQuery(
-      {
-        myimage: images,
-        have,
-        platform: own.get('platform'),
-        format: own.get('format'),
-        parts: own.get('parts'),
-        part: own.get('part'),
-        checksum: own.get('checksum'),
-        metalink: own.get('metalink'),
-        referrers: own.get('referrers'),
-      },
-      FLAGS,
-    );
+    return parseArchiveQuery({ myimage: images, ...Object.fromEntries(given) }, FLAGS);
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
     throw new ConfigError([error.message]);

@@ -1,10 +1,18 @@
 import type { DeltaBase } from '../archive/filename.ts';
-import { type ArchiveFormat, DEFAULT_FORMAT, FORMAT_NAMES, FORMATS, isFormat } from '../archive/format.ts';
+import { type ArchiveFormat, DEFAULT_FORMAT, FORMAT_NAMES, FORMATS } from '../archive/format.ts';
 import { quote, ServiceError } from '../errors.ts';
 import { parseDigest } from '../oci/digest.ts';
 import { formatPlatform, type Platform, type Platforms, parsePlatform } from '../oci/platform.ts';
 import { formatReference, parseReference, type Reference } from '../oci/reference.ts';
 import { parseByteSize } from '../util/byte-size.ts';
+import { MAX_IMAGES, PARAMETER_NAMES, PATH_NAMES, type Parameters, STATUS_NAMES } from './parameters.ts';
+import {
+  invalidParameter,
+  type QueryString,
+  readParameters,
+  type Spelling,
+  URL_SPELLING,
+} from './read-parameters.ts';
 
 /** A download as its URL asks for it. */
 export interface ArchiveQuery {
@@ -44,43 +52,9 @@ export function namedImages({ references, have }: ArchiveQuery): readonly Refere
   return [...references, ...(have?.references ?? [])];
 }
 
-/** A parsed query string: a parameter given twice is a list. */
-export type QueryString = Readonly<Record<string, string | string[] | undefined>>;
-
-/** How messages write options: as parameters of a URL, or as flags of a command. */
-export interface Spelling {
-  /** The option as the subject of a sentence: `The parameter parts`. */
-  name(option: string): string;
-  /** The option with a value: `&parts=4GiB`. */
-  set(option: string, value: string): string;
-}
-
-/** The spelling of a URL's parameters. */
-export const URL_SPELLING: Spelling = {
-  name: (option) => `The parameter ${option}`,
-  set: (option, value) => `&${option}=${value}`,
-};
-
 /** The formats for several platforms, as messages name them. */
 const SEVERAL_PLATFORMS = FORMAT_NAMES.filter((name) => FORMATS[name].treeEntries !== undefined).join(' or ');
 
-/** Images in one archive. */
-export const MAX_IMAGES = 10;
-
-const OPTIONS = [
-  'platform',
-  'format',
-  'stream',
-  'referrers',
-  'have',
-  'parts',
-  'part',
-  'checksum',
-  'metalink',
-  'redirect',
-];
-/** What a file is asked for by whose making is watched: the file as a whole. */
-const STATUS_OPTIONS = ['platform', 'format', 'stream'];
 /** Bytes. Smaller ones would be for nobody, and make lists long. */
 const PART_MIN = 2 ** 20;
 
@@ -91,7 +65,7 @@ const PART_MIN = 2 ** 20;
  * @throws ServiceError a 400 that names the option
  */
 export function parseArchiveQuery(query: QueryString, spelling: Spelling = URL_SPELLING): ArchiveQuery {
-  return parseImages(query, OPTIONS, spelling);
+  return archiveQuery(readParameters(query, PARAMETER_NAMES, spelling), spelling);
 }
 
 /**
@@ -100,22 +74,7 @@ export function parseArchiveQuery(query: QueryString, spelling: Spelling = URL_S
  * @throws ServiceError a 400 that names the parameter
  */
 export function parseStatusQuery(query: QueryString): ArchiveQuery {
-  return parseImages(query, STATUS_OPTIONS, URL_SPELLING);
-}
-
-function parseImages(query: QueryString, known: readonly string[], spelling: Spelling): ArchiveQuery {
-  refuseUnknown(query, ['myimage', ...known]);
-  const images = [query.myimage ?? []].flat();
-  if (images.length === 0)
-    throw invalid('The parameter myimage is missing: name an image, as in /dl?myimage=busybox.');
-  if (images.length > MAX_IMAGES) {
-    throw invalid(`There are ${images.length} images; one archive holds at most ${MAX_IMAGES}.`);
-  }
-  return {
-    references: eachOnce(images.map(parseReference)),
-    ...options(query, spelling),
-    savedAs: undefined,
-  };
+  return archiveQuery(readParameters(query, STATUS_NAMES, URL_SPELLING), URL_SPELLING);
 }
 
 /**
@@ -130,48 +89,45 @@ export function parseArchivePath(file: string, query: QueryString): ArchiveQuery
   if (image === undefined) {
     throw new ServiceError('route-not-found', `${quote(`/dl/${file}`)} does not end in .tar.`);
   }
-  refuseUnknown(query, OPTIONS);
-  return {
-    references: [parseReference(image)],
-    ...options(
-      {
-        ...query,
-        ...(ending === '.sha256' && { checksum: '1' }),
-        ...(ending === '.meta4' && { metalink: '1' }),
-      },
-      URL_SPELLING,
-    ),
-    savedAs: Object.keys(query).length === 0 ? `${image.split('/').at(-1)}.tar` : undefined,
+  const parameters = {
+    ...readParameters(query, PATH_NAMES, URL_SPELLING),
+    myimage: [image],
+    ...(ending === '.sha256' && { checksum: true }),
+    ...(ending === '.meta4' && { metalink: true }),
   };
+  const savedAs = Object.keys(query).length === 0 ? `${image.split('/').at(-1)}.tar` : undefined;
+  return { ...archiveQuery(parameters, URL_SPELLING), savedAs };
 }
 
-function options(query: QueryString, spelling: Spelling): Omit<ArchiveQuery, 'references' | 'savedAs'> {
-  const platform = single(query, 'platform', spelling);
+function archiveQuery(parameters: Parameters, spelling: Spelling): ArchiveQuery {
+  const { myimage: images = [], platform, format = DEFAULT_FORMAT, referrers = false } = parameters;
+  if (images.length === 0)
+    throw invalidParameter('The parameter myimage is missing: name an image, as in /dl?myimage=busybox.');
+  if (images.length > MAX_IMAGES)
+    throw invalidParameter(`There are ${images.length} images; one archive holds at most ${MAX_IMAGES}.`);
   const platforms = platformsOf(platform);
-  const format = single(query, 'format', spelling) ?? DEFAULT_FORMAT;
-  if (!isFormat(format))
-    throw invalid(`The format ${quote(format)} is neither ${FORMAT_NAMES.join(' nor ')}.`);
-  const referrers = flag(query, 'referrers', spelling);
   if (referrers && platforms !== 'all')
-    throw invalid(
+    throw invalidParameter(
       `${spelling.name('referrers')} requires ${spelling.set('platform', 'all')} and ${spelling.set('format', SEVERAL_PLATFORMS)}, which include everything that referrers refer to.`,
     );
   const { treeEntries, subject } = FORMATS[format];
   if (platforms !== undefined && treeEntries === undefined)
-    throw invalid(
+    throw invalidParameter(
       `Several platforms require ${spelling.set('format', SEVERAL_PLATFORMS)}. ${subject} is for one platform.`,
     );
   return {
+    references: eachOnce(images.map(parseReference)),
     platform: platform === undefined || platforms !== undefined ? undefined : parsePlatform(platform),
     platforms,
     referrers,
     format,
-    stream: flag(query, 'stream', spelling),
-    have: haveOf(query),
-    parts: partsOf(query, spelling),
-    checksum: flag(query, 'checksum', spelling),
-    metalink: flag(query, 'metalink', spelling),
-    redirect: flag(query, 'redirect', spelling),
+    stream: parameters.stream ?? false,
+    have: haveOf(parameters.have),
+    parts: partsOf(parameters, spelling),
+    checksum: parameters.checksum ?? false,
+    metalink: parameters.metalink ?? false,
+    redirect: parameters.redirect ?? false,
+    savedAs: undefined,
   };
 }
 
@@ -183,65 +139,35 @@ function platformsOf(text: string | undefined): Platforms | undefined {
   return [...new Map(listed.map((platform) => [formatPlatform(platform), platform])).values()];
 }
 
-function flag(query: QueryString, name: string, spelling: Spelling): boolean {
-  const value = single(query, name, spelling) ?? '0';
-  if (value !== '0' && value !== '1')
-    throw invalid(`${spelling.name(name)} is ${quote(value)}, but must be 0 or 1.`);
-  return value === '1';
-}
-
-function haveOf(query: QueryString): DeltaBase | undefined {
-  const have = [query.have ?? []].flat();
+function haveOf(have: readonly string[] = []): DeltaBase | undefined {
   if (have.length === 0) return undefined;
   const isLayer = (text: string): boolean => /^sha(?:256|384|512):/.test(text);
   const images = have.filter((text) => !isLayer(text));
   if (images.length > MAX_IMAGES)
-    throw invalid(`There are ${images.length} images in have; at most ${MAX_IMAGES} are looked at.`);
+    throw invalidParameter(`There are ${images.length} images in have; at most ${MAX_IMAGES} are looked at.`);
   return {
     references: eachOnce(images.map(parseReference)),
     layers: [...new Set(have.filter(isLayer).map(parseDigest))],
   };
 }
 
-function partsOf(query: QueryString, spelling: Spelling): PartsQuery | undefined {
-  const [parts, part] = [single(query, 'parts', spelling), single(query, 'part', spelling)];
+function partsOf({ parts, part }: Parameters, spelling: Spelling): PartsQuery | undefined {
   if (parts === undefined) {
     if (part === undefined) return undefined;
-    throw invalid(
+    throw invalidParameter(
       `${spelling.name('parts')} is missing. Add the size of a part, as in ${spelling.set('parts', '4GiB')}.`,
     );
   }
   const limit = parseByteSize(parts);
   if (limit === undefined)
-    throw invalid(`${spelling.name('parts')} is ${quote(parts)}, but must be a size such as 4GiB or 25MB.`);
+    throw invalidParameter(
+      `${spelling.name('parts')} is ${quote(parts)}, but must be a size such as 4GiB or 25MB.`,
+    );
   if (limit < PART_MIN)
-    throw invalid(`${spelling.name('parts')} is ${quote(parts)}, but must be at least 1MiB.`);
-  if (part !== undefined && !/^[1-9]\d{0,5}$/.test(part))
-    throw invalid(`${spelling.name('part')} is ${quote(part)}, but must be a whole number from 1.`);
-  return { limit, number: part === undefined ? undefined : Number(part) };
-}
-
-function refuseUnknown(query: QueryString, known: readonly string[]): void {
-  const unknown = Object.keys(query).find((name) => !known.includes(name));
-  if (unknown === undefined) return;
-  throw new ServiceError(
-    'parameter-unknown',
-    `Unknown parameter ${quote(unknown)}. Supported: ${known.join(', ')}.`,
-    { reason: `Unknown parameter ${quote(unknown)}` },
-  );
-}
-
-function single(query: QueryString, name: string, spelling: Spelling): string | undefined {
-  const value = query[name];
-  if (Array.isArray(value)) throw invalid(`${spelling.name(name)} is given more than once.`);
-  return value;
+    throw invalidParameter(`${spelling.name('parts')} is ${quote(parts)}, but must be at least 1MiB.`);
+  return { limit, number: part };
 }
 
 function eachOnce(references: readonly Reference[]): Reference[] {
   return [...new Map(references.map((reference) => [formatReference(reference), reference])).values()];
-}
-
-function invalid(message: string): ServiceError {
-  // The first clause; a colon or a full stop within what the user wrote has no space behind it.
-  return new ServiceError('parameter-invalid', message, { reason: message.replace(/[:;.](?:\s.*)?$/, '') });
 }

@@ -2,7 +2,8 @@ import { type Partition, partition } from '../archive/parts.ts';
 import { ServiceError } from '../errors.ts';
 import type { Archive } from '../sources/image-source.ts';
 import { archivePart } from './archive-part.ts';
-import { type PartsQuery, type Spelling, URL_SPELLING } from './query.ts';
+import type { PartsQuery } from './query.ts';
+import { type Spelling, URL_SPELLING } from './read-parameters.ts';
 
 /** Maximum number of parts, so that a list of their checksums stays small. */
 const MAX_PARTS = 9999;

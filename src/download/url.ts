@@ -1,23 +1,19 @@
-/** What a download is asked for by. */
-export interface DownloadQuery {
-  /** Several make a bundle. */
-  readonly myimage: string | readonly string[];
-  readonly have?: string | readonly string[] | undefined;
-  readonly platform?: string | undefined;
-  readonly format?: string | undefined;
-  readonly referrers?: string | undefined;
-  readonly parts?: string | undefined;
-  readonly part?: string | undefined;
-  readonly checksum?: string | undefined;
-  readonly metalink?: string | undefined;
-}
+import { PARAMETER_NAMES, type ParameterName } from './parameters.ts';
 
-/** The path and query of a download, as people would write them: `/dl?myimage=ghcr.io/org/app:1.2`. */
+/** The parameters of a URL, which decide the bytes of its file. Several images make a bundle. */
+export type DownloadQuery = { readonly myimage: string | readonly string[] } & {
+  readonly [Name in Exclude<ParameterName, 'stream' | 'redirect'>]?: string | readonly string[] | undefined;
+};
+
+/** The order in a URL: images first. */
+const ORDER = [...new Set<ParameterName>(['myimage', 'have', ...PARAMETER_NAMES])].filter(
+  (name) => name !== 'stream' && name !== 'redirect',
+);
+
+/** Returns the path and query of a download, as a person writes them: `/dl?myimage=ghcr.io/org/app:1.2`. */
 export function downloadUrl(query: DownloadQuery): string {
-  const { myimage, have, platform, format, referrers, parts, part, checksum, metalink } = query;
-  const ordered = { myimage, have, platform, format, referrers, parts, part, checksum, metalink };
-  const parameters = Object.entries(ordered).flatMap(([name, given]) =>
-    [given ?? []].flat().map((value) => `${name}=${readable(value)}`),
+  const parameters = ORDER.flatMap((name) =>
+    [query[name] ?? []].flat().map((value) => `${name}=${readable(value)}`),
   );
   return `/dl?${parameters.join('&')}`;
 }

@@ -7,10 +7,10 @@ import { parsePlatform } from '../../oci/platform.ts';
 import { familiarReference, formatReference, parseReference, taggedName } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageDetails as Details, ImageInspector } from '../../sources/image-catalogue.ts';
+import { choice, Type } from '../../util/schema.ts';
 import { downloadLimits } from '../download/limits.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
-import { choice, Type } from '../schema.ts';
 
 const ImageQuery = Type.Object(
   {

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Static } from 'typebox';
+import { Type } from '../../util/schema.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
-import { Type } from '../schema.ts';
 
 /** What a client may know of this service before it asks for anything. */
 export const ServiceInfo = Type.Object(

@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LIMIT_KINDS, type Limits } from '../../limits/limits.ts';
+import { Type } from '../../util/schema.ts';
 import { clientOf } from '../plugins/limits.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
-import { Type } from '../schema.ts';
 
 type Kind = (typeof LIMIT_KINDS)[number];
 

@@ -1,86 +1,21 @@
 import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
 import type { TSchema } from 'typebox';
-import { DEFAULT_FORMAT, FORMAT_NAMES, FORMATS } from '../../archive/format.ts';
 import { METALINK_TYPE } from '../../download/metalink.ts';
-import { MAX_IMAGES } from '../../download/query.ts';
+import {
+  PARAMETER_NAMES,
+  PARAMETERS,
+  PATH_NAMES,
+  type ParameterName,
+  STATUS_NAMES,
+} from '../../download/parameters.ts';
+import { Type } from '../../util/schema.ts';
 import { Problem, problemResponses } from '../problems/problem-schema.ts';
 import { packFile, type StaticFile, sendFile } from '../protocol/packed-text.ts';
-import { choice, Type } from '../schema.ts';
 
-/** The values of a parameter that is on or off. */
-const FLAG = ['0', '1'] as const;
-
-const PLATFORM = Type.Optional(
-  Type.String({
-    minLength: 1,
-    description:
-      'os/architecture[/variant]: `linux/arm64`. With `format=oci` also several, separated by commas, or `all`: the index with all below it.',
-  }),
-);
-const FORMAT = Type.Optional(
-  choice(FORMAT_NAMES, {
-    description: `${FORMAT_NAMES.map((name) => `\`${name}\`: ${FORMATS[name].description}.`).join(' ')} Default: \`${DEFAULT_FORMAT}\`.`,
-  }),
-);
-const STREAM = Type.Optional(
-  choice(FLAG, {
-    description: '`1` to have the first bytes early rather than a length; only an engine makes a difference.',
-  }),
-);
-const STATUS_QUERY = { platform: PLATFORM, format: FORMAT, stream: STREAM };
-const DOWNLOAD_QUERY = {
-  ...STATUS_QUERY,
-  referrers: Type.Optional(
-    choice(FLAG, {
-      description:
-        '`1` for signatures and whatever else refers to the images, with `platform=all&format=oci`.',
-    }),
-  ),
-  have: Type.Optional(
-    Type.Array(Type.String({ minLength: 1 }), {
-      minItems: 1,
-      description:
-        'What the receiver has: images, or digests of layers. Layers of them are left out; see `/api/v1/delta`.',
-    }),
-  ),
-  parts: Type.Optional(
-    Type.String({
-      minLength: 1,
-      description: 'Cuts the file into parts that are each smaller than this: `4GiB`, `25MB`.',
-      examples: ['4GiB'],
-    }),
-  ),
-  part: Type.Optional(
-    Type.Integer({
-      minimum: 1,
-      maximum: 999_999,
-      description: 'Number of the part, from 1. Requires `parts`.',
-    }),
-  ),
-  checksum: Type.Optional(
-    choice(FLAG, {
-      description: '`1` for the sha256 of the file, or of each of its parts, in place of it.',
-    }),
-  ),
-  metalink: Type.Optional(
-    choice(FLAG, {
-      description:
-        '`1` for a metalink in place of the file: its sha256, those of its pieces, and its URLs by digest at all replicas. Without `part`, it is of all parts.',
-    }),
-  ),
-  redirect: Type.Optional(
-    choice(FLAG, {
-      description: '`1` for a redirect to the URL by digest, whose file never changes.',
-    }),
-  ),
-};
-const IMAGES = Type.Array(Type.String({ minLength: 1 }), {
-  minItems: 1,
-  maxItems: MAX_IMAGES,
-  description: 'An image; several, each as a parameter of its own, make a bundle.',
-  examples: [['busybox']],
-});
+/** Describes some parameters of a download. */
+const parametersOf = (names: readonly ParameterName[]) =>
+  Type.Object(Object.fromEntries(names.map((name) => [name, PARAMETERS[name]])));
 
 const TAR = {
   description:
@@ -128,7 +63,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
       summary: 'One image, or several, as one tar file',
       description: 'Ranges and conditional requests work as RFC 9110 has them. HEAD fetches no layer.',
       tags: ['Download'],
-      querystring: Type.Object({ myimage: IMAGES, ...DOWNLOAD_QUERY }),
+      querystring: parametersOf(PARAMETER_NAMES),
       response: { 200: TAR, 206: PART, 304: UNCHANGED, 307: REDIRECT, ...problemResponses },
     },
   },
@@ -146,7 +81,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
           description: 'The image, with slashes if needed: `ghcr.io/org/app:1.2`.',
         }),
       }),
-      querystring: Type.Object(DOWNLOAD_QUERY),
+      querystring: parametersOf(PATH_NAMES),
       response: { 200: TAR, 206: PART, 304: UNCHANGED, 307: REDIRECT, ...problemResponses },
     },
   },
@@ -157,7 +92,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
       description:
         'Events: `queued` {ahead}, `pulling` {image, layers}, `saving` {bytes}, then `ready` {filename, size, digests} or `error`, a problem. Close the connection then: an EventSource would begin again.',
       tags: ['Download'],
-      querystring: Type.Object({ myimage: IMAGES, ...STATUS_QUERY }),
+      querystring: parametersOf(STATUS_NAMES),
       response: {
         200: {
           description: 'Server-sent events.',

@@ -4,9 +4,9 @@ import { ServiceError } from '../../errors.ts';
 import type { Reference } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { RepositorySearch } from '../../registry/hub-search.ts';
+import { Type } from '../../util/schema.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
-import { Type } from '../schema.ts';
 
 const SearchQuery = Type.Object(
   {

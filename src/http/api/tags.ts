@@ -4,10 +4,10 @@ import { DEFAULT_FORMAT } from '../../archive/format.ts';
 import { quote, ServiceError } from '../../errors.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
 import { indexAfter } from '../../oci/tag-order.ts';
+import { Type } from '../../util/schema.ts';
 import { downloadLimits } from '../download/limits.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
-import { Type } from '../schema.ts';
 import type { CatalogueOptions } from './image.ts';
 
 const PAGE_SIZE = 50;

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { FORMAT_NAMES } from '../../archive/format.ts';
-import { MAX_IMAGES, namedImages, parseArchiveQuery } from '../../download/query.ts';
+import { MAX_IMAGES } from '../../download/parameters.ts';
+import { namedImages, parseArchiveQuery } from '../../download/query.ts';
 import { loadedName, tagCommands } from '../../download/tag-commands.ts';
 import { downloadUrl } from '../../download/url.ts';
 import { ServiceError } from '../../errors.ts';
@@ -9,9 +10,9 @@ import type { Limits } from '../../limits/limits.ts';
 import { taggedName } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageSource, Omission } from '../../sources/image-source.ts';
+import { choice, Type } from '../../util/schema.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
-import { choice, Type } from '../schema.ts';
 import { downloadLimits } from './limits.ts';
 
 const DeltaQuery = Type.Object(

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
-import { parseStatusQuery, type QueryString } from '../../download/query.ts';
+import { parseStatusQuery } from '../../download/query.ts';
+import type { QueryString } from '../../download/read-parameters.ts';
 import { catalogued } from '../problems/plugin.ts';
 import { problem } from '../problems/problem.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';

@@ -4,13 +4,8 @@ import { unparted } from '../../archive/parts.ts';
 import { checksumFile } from '../../download/checksum-file.ts';
 import type { Checksums } from '../../download/checksums.ts';
 import { metalinkFile } from '../../download/metalink-file.ts';
-import {
-  type ArchiveQuery,
-  namedImages,
-  parseArchivePath,
-  parseArchiveQuery,
-  type QueryString,
-} from '../../download/query.ts';
+import { type ArchiveQuery, namedImages, parseArchivePath, parseArchiveQuery } from '../../download/query.ts';
+import type { QueryString } from '../../download/read-parameters.ts';
 import { cutArchive, selectFile, twoFiles, unknownLength } from '../../download/selection.ts';
 import type { Limits } from '../../limits/limits.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';

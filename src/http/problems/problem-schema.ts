@@ -1,5 +1,5 @@
 import type { Static } from 'typebox';
-import { Type } from '../schema.ts';
+import { Type } from '../../util/schema.ts';
 
 /** How every error is told. @see https://www.rfc-editor.org/rfc/rfc9457 */
 export const Problem = Type.Object(

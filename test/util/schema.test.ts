@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Type as TypeBox } from 'typebox';
-import { Type } from '../../src/http/schema.ts';
+import { Type } from '../../src/util/schema.ts';
 
 suite('schemas', () => {
   test('equal those of TypeBox', () => {
