@@ -18,6 +18,7 @@ import { type CachingClientOptions, createCachingClient } from '../registry/cach
 import { type CredentialStore, createDockerConfigCredentials } from '../registry/credentials.ts';
 import { createDiskStore } from '../registry/disk-store.ts';
 import { rememberingBlobs } from '../registry/known-blobs.ts';
+import { placingLargeMetadata } from '../registry/large-metadata.ts';
 import { createManifestStore, type KeyValueStore } from '../registry/manifest-store.ts';
 import { keepingManifests } from '../registry/memory-store.ts';
 import { createRedisStore } from '../registry/redis-store.ts';
@@ -38,6 +39,7 @@ import { createImageSignatures } from '../sources/signatures/image-signatures.ts
 import { suggestingInspector, suggestingSource } from '../sources/tag-suggestions.ts';
 import type { Check, ReadinessCheck } from '../telemetry/readiness.ts';
 import type { TrustPolicy } from '../trust/trust-policy.ts';
+import { createLargeDocuments } from '../util/large-documents.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { openRegistries } from './registries.ts';
 
@@ -107,7 +109,7 @@ export async function openImages(
   config: Config,
   environment: Environment,
   { guard, policy, allowlist }: ImageAccess,
-  { meter, redis, caches = createMemoryCaches(uptime), memory }: ImageParts = {},
+  { meter, redis, caches = createMemoryCaches(uptime), memory = Number.POSITIVE_INFINITY }: ImageParts = {},
 ): Promise<Images> {
   const insecure = new Set(config.insecureRegistries);
   const credentials = createDockerConfigCredentials(environment.dockerConfigFolder);
@@ -119,9 +121,11 @@ export async function openImages(
     meter?.upstream(...answer);
   };
   const findProxy = proxiesOf(environment);
+  const large = createLargeDocuments(memory);
   const upstream = openRegistries(config, {
     ...{
       guard,
+      large,
       credentials,
       allowlist,
       logger,
@@ -132,15 +136,16 @@ export async function openImages(
       admit: budgets.admit,
     },
   });
+  const direct = placingLargeMetadata(upstream.client, large);
   const blobs = await openCache(config, environment.logger, caches, meter);
   const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;
   const caching =
     blobs === undefined
-      ? keepingSmallBlobs({ client: upstream.client, caches })
+      ? keepingSmallBlobs({ client: direct, caches })
       : createCachingClient({
-          ...{ client: upstream.client, blobs, staleIfError, tagTtl, now: Date.now },
+          ...{ client: direct, blobs, staleIfError, tagTtl, now: Date.now, large },
           ...rememberedBy(
-            keepingManifests(createDiskStore(cacheDir, blobs.storage.reserve), caches),
+            keepingManifests(createDiskStore(cacheDir, blobs.storage.reserve, large), caches),
             config,
             redis,
           ),

@@ -1,7 +1,6 @@
 import type { Logger } from 'pino';
 import { readHosts } from '../config/registry-hosts.ts';
 import type { Config } from '../config/schema.ts';
-import { createLargeBodyGate } from '../net/body.ts';
 import { alsoTrusting, type Guard } from '../net/guard.ts';
 import type { HttpClient } from '../net/http.ts';
 import { createHttpClient, type HttpClientOptions } from '../net/http-client.ts';
@@ -22,7 +21,7 @@ import { createOriginOutages } from '../registry/origin-outages.ts';
 import { createMemoryCaches } from '../util/memory-caches.ts';
 
 export interface RegistriesOptions
-  extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy' | 'caches'>,
+  extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy' | 'caches' | 'large'>,
     Pick<RegistryClientOptions, 'admit'> {
   readonly guard: Guard;
   readonly credentials: CredentialStore;
@@ -49,8 +48,7 @@ const MIRROR_PATIENCE_MS = 10_000;
  */
 export function openRegistries(config: Config, options: RegistriesOptions): Registries {
   const { guard, credentials, allowlist, logger, admit, ...http } = options;
-  const { mirrorPatience = MIRROR_PATIENCE_MS, ...given } = http;
-  const common = { ...given, largeBodies: createLargeBodyGate() };
+  const { mirrorPatience = MIRROR_PATIENCE_MS, ...common } = http;
   const insecure = new Set(config.insecureRegistries);
   const hostsOf = readHosts(config);
   const clients: HttpClient[] = [];

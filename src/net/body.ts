@@ -2,26 +2,15 @@ import { setImmediate as immediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { ServiceError } from '../errors.ts';
-import { createGate, type Gate } from '../util/gate.ts';
+import { SMALL_DOCUMENT } from '../util/large-documents.ts';
 import type { HttpResponse } from './http.ts';
 import { upstreamError } from './upstream-error.ts';
 
 const unzip = promisify(gunzip);
 const REDIRECT_BODY_LIMIT = 64 * 1024;
 const DRAIN_TIMEOUT_MS = 5_000;
-/** Bytes. Larger bodies of metadata are rare: most manifests have 20 kB, and the largest real indexes some 200 kB. */
-const SMALL_BODY = 256 * 1024;
 /** Bytes that are reserved for a body of unknown length. */
 const FIRST_BODY = 16 * 1024;
-const LARGE_BODIES_AT_ONCE = 2;
-
-/**
- * Bounds the memory of large bodies of metadata while they are read. Strangers choose their number, and what counts a
- * body once it is read comes too late for many at once. Clients of one process share it.
- */
-export function createLargeBodyGate(): Gate {
-  return createGate(LARGE_BODIES_AT_ONCE);
-}
 
 const GZIP_MAGIC = Buffer.from([0x1f, 0x8b]);
 
@@ -36,7 +25,7 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
   const { holdLarge = <T>(work: () => Promise<T>): Promise<T> => work() } = response;
   const iterator = (response.body as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   const stated = response.method === 'HEAD' ? 0 : Number(response.header('content-length') ?? 0);
-  let body: Buffer = Buffer.allocUnsafeSlow(Math.min(stated || FIRST_BODY, SMALL_BODY, limit));
+  let body: Buffer = Buffer.allocUnsafeSlow(Math.min(stated || FIRST_BODY, SMALL_DOCUMENT, limit));
   let length = 0;
   const add = (chunk: Buffer): void => {
     if (length + chunk.length > body.length) {
@@ -57,7 +46,8 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
     return false;
   };
   try {
-    const isSmall = await readTo(SMALL_BODY);
+    // The chunk that makes a body large would reserve all of it.
+    const isSmall = stated <= SMALL_DOCUMENT && (await readTo(SMALL_DOCUMENT));
     if (!isSmall) await holdLarge(() => readTo(limit));
   } catch (error) {
     response.body.destroy();

@@ -1,9 +1,8 @@
 import type { LookupAddress } from 'node:dns';
 import type { Dispatcher } from 'undici';
-import type { Gate } from '../util/gate.ts';
+import { createLargeDocuments, type LargeDocuments } from '../util/large-documents.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { untilAborted } from '../util/until-aborted.ts';
-import { createLargeBodyGate } from './body.ts';
 import { createDispatchers, isOwn, type OwnOrigin } from './dispatchers.ts';
 import { exchange } from './exchange.ts';
 import { followRedirects, type Hop } from './follow-redirects.ts';
@@ -37,8 +36,8 @@ export interface HttpClientOptions {
   readonly onAnswer?: (host: string, status: number | undefined, header: HttpResponse['header']) => void;
   /** The list of in-memory caches. */
   readonly caches?: MemoryCaches;
-  /** Bounds the large bodies that are read at once; see {@link createLargeBodyGate}. The client's own where absent. */
-  readonly largeBodies?: Gate;
+  /** Bounds the large bodies that are read at once. The client's own if absent. */
+  readonly large?: LargeDocuments;
 }
 
 /** Maximum bytes: about 1,000 origins. Clients can choose them. */
@@ -52,7 +51,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { findProxy = () => undefined, connectTimeout = Math.min(idleTimeout, CONNECT_TIMEOUT_MS) } = options;
   const { lookup: strangerLookup = createStrangerLookup(), lookup: ownLookup = lookupBySystem } = options;
   const uptime = (): number => performance.now();
-  const { caches = createMemoryCaches(uptime), largeBodies = createLargeBodyGate() } = options;
+  const { caches = createMemoryCaches(uptime), large = createLargeDocuments(0) } = options;
   const { onread, release } = createReadBuffers(READ_BUFFERS_KEPT, uptime, caches);
   const breaks = createBreakWatch();
   const dispatchers = createDispatchers({
@@ -85,7 +84,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         const answer = await exchange(dispatcher, url, { ...request, headers }, ended);
         answer.body.once('error', noteOdd);
         onAnswer(host, answer.status, answer.header);
-        const holdLarge = <T>(work: () => Promise<T>): Promise<T> => largeBodies.run(work, signal);
+        const holdLarge = <T>(work: () => Promise<T>): Promise<T> => large.read(work, signal);
         return { ...answer, method, url, release, holdLarge };
       } catch (error) {
         if (!signal.aborted) onAnswer(host, undefined, () => undefined);

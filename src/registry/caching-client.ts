@@ -2,6 +2,7 @@ import type { BlobCache } from '../blobs/blob-cache.ts';
 import { isOutage } from '../errors.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
+import { createLargeDocuments, type LargeDocuments } from '../util/large-documents.ts';
 import type { Locks } from '../util/lock.ts';
 import { createSingleFlight } from '../util/single-flight.ts';
 import type { FetchedManifest, RegistryClient } from './client.ts';
@@ -21,6 +22,8 @@ export interface CachingClientOptions {
   readonly turns: Locks;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** Bounds the large manifests that are read and stored at once; its own if absent. */
+  readonly large?: LargeDocuments;
 }
 
 /** Milliseconds that a registry has to say what a tag points at, where an older answer could stand in. */
@@ -36,6 +39,7 @@ const MOST_SKEW_MS = 5_000;
  */
 export function createCachingClient(options: CachingClientOptions): RegistryClient {
   const { client, blobs, manifests, staleIfError, tagTtl, turns, now } = options;
+  const { large = createLargeDocuments(0) } = options;
   const share = createSingleFlight<FetchedManifest>(isRefusedSpending);
 
   const fetch = async (
@@ -145,7 +149,9 @@ export function createCachingClient(options: CachingClientOptions): RegistryClie
     manifest(repository, reference, signal) {
       const work = (shared: AbortSignal): Promise<FetchedManifest> =>
         isDigest(reference) ? byDigest(repository, reference, shared) : byTag(repository, reference, shared);
-      return share(keyOf(repository, reference), work, signal);
+      const bounded = (shared: AbortSignal): Promise<FetchedManifest> =>
+        large.run(() => work(shared), shared);
+      return share(keyOf(repository, reference), bounded, signal);
     },
     blobs: (repository) => blobs.before(client.blobs(repository), repository.domain),
   };

@@ -1,7 +1,8 @@
-import { readFile, utimes } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DiskQuota } from '../blobs/disk-quota.ts';
 import { replaceFile } from '../util/atomic-file.ts';
+import { createLargeDocuments, type LargeDocuments, SMALL_DOCUMENT } from '../util/large-documents.ts';
 import type { KeyValueStore, ShelfKind } from './manifest-store.ts';
 
 /** Bytes. */
@@ -11,20 +12,26 @@ const LARGE = 64 * 1024;
  * Keeps what is remembered in files beside the blobs: `manifests/0c/0c1d…`, `tags/5e/5eaf…`.
  *
  * @param reserve makes room for so many bytes; false where there can be none
+ * @param large bounds the large files that are read at once; its own if absent
  */
 export function createDiskStore(
   folder: string,
   reserve: DiskQuota['reserve'] = async () => true,
+  large: LargeDocuments = createLargeDocuments(0),
 ): KeyValueStore {
+  const contentOf = async (file: FileHandle): Promise<Buffer> => {
+    const { size } = await file.stat();
+    const content = await (size > SMALL_DOCUMENT ? large.read(() => file.readFile()) : file.readFile());
+    const now = new Date();
+    await file.utimes(now, now);
+    return content;
+  };
   const pathOf = (kind: ShelfKind, name: string): string => join(folder, kind, name.slice(0, 2), name);
   return {
     async read(kind, name) {
-      const path = pathOf(kind, name);
       try {
-        const content = await readFile(path);
-        const now = new Date();
-        await utimes(path, now, now);
-        return content;
+        await using file = await open(pathOf(kind, name));
+        return await contentOf(file);
       } catch {
         return undefined;
       }

@@ -5,12 +5,12 @@ import { createServer, type RequestListener, type ServerResponse } from 'node:ht
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
 import type { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
-import { createLargeBodyGate, drain, readBody } from '../../src/net/body.ts';
+import { drain, readBody } from '../../src/net/body.ts';
 import { createGuard, type Guard } from '../../src/net/guard.ts';
 import { ANYONE, type HttpClient } from '../../src/net/http.ts';
 import { createHttpClient, type HttpClientOptions } from '../../src/net/http-client.ts';
 import { upstreamError } from '../../src/net/upstream-error.ts';
-import type { Gate } from '../../src/util/gate.ts';
+import { createLargeDocuments, type LargeDocuments } from '../../src/util/large-documents.ts';
 import { startDroppingListener } from '../support/dropping-listener.ts';
 import { run, waitFor } from '../support/process.ts';
 import { reservePort } from '../support/reserve-port.ts';
@@ -653,43 +653,62 @@ suite('an abort ends the upstream request at once', () => {
 });
 
 suite('large bodies of metadata', () => {
-  test('are read two at a time, beside small ones', async () => {
-    const large = Buffer.alloc(1024 * 1024, 'x');
+  /** Sends the first bytes of each large body, and the rest once the test ends it. */
+  const serveLarge = async (large: Buffer, isLengthStated: boolean) => {
     const waiting: ServerResponse[] = [];
     const server = createServer(({ url }, response) => {
       if (url === '/small') return void response.end(large.subarray(0, 100_000));
-      // The rest comes once all of them have begun.
+      if (isLengthStated) response.setHeader('content-length', large.length);
       response.write(large.subarray(0, 300_000));
       waiting.push(response);
     });
     await once(server.listen(0, '127.0.0.1'), 'listening');
     const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const inner = createLargeBodyGate();
-    let held = 0;
-    let most = 0;
-    const largeBodies: Gate = {
-      run: (work, signal) =>
-        inner.run(async () => {
-          held += 1;
-          most = Math.max(most, held);
+    const inner = createLargeDocuments(0);
+    const held = { now: 0, most: 0 };
+    const documents: LargeDocuments = {
+      ...inner,
+      read: (work, signal) =>
+        inner.read(async () => {
+          held.now += 1;
+          held.most = Math.max(held.most, held.now);
           return work().finally(() => {
-            held -= 1;
+            held.now -= 1;
           });
         }, signal),
     };
-    const http = createHttpClient({ guard: createGuard([origin]), userAgent: 'test', largeBodies });
+    const http = createHttpClient({ guard: createGuard([origin]), userAgent: 'test', large: documents });
     const read = async (path: string): Promise<Buffer> =>
       readBody(await http.request(new URL(path, origin), {}, new AbortController().signal), 2 * large.length);
-    try {
-      const bodies = Array.from({ length: 6 }, (_, at) => read(`/large/${at}`));
-      await waitFor(() => waiting.length === 6 && held === 2, { what: 'two large bodies' });
-      assert.equal((await read('/small')).length, 100_000);
-      for (const response of waiting) response.end(large.subarray(300_000));
-      for (const body of await Promise.all(bodies)) assert.ok(body.equals(large));
-      assert.equal(most, 2);
-    } finally {
+    const close = async (): Promise<void> => {
       await http.close();
       server.close();
-    }
+    };
+    return { waiting, held, read, [Symbol.asyncDispose]: close };
+  };
+
+  for (const isLengthStated of [false, true]) {
+    test(`are read two at a time, beside small ones, ${isLengthStated ? 'with' : 'without'} a length`, async () => {
+      const large = Buffer.alloc(1024 * 1024, 'x');
+      await using served = await serveLarge(large, isLengthStated);
+      const bodies = Array.from({ length: 6 }, (_, at) => served.read(`/large/${at}`));
+      await waitFor(() => served.waiting.length === 6 && served.held.now === 2, { what: 'two large bodies' });
+      assert.equal((await served.read('/small')).length, 100_000);
+      for (const response of served.waiting) response.end(large.subarray(300_000));
+      for (const body of await Promise.all(bodies)) assert.ok(body.equals(large));
+      assert.equal(served.held.most, 2);
+    });
+  }
+
+  test('reserve no memory while they wait', async () => {
+    const large = Buffer.alloc(32 * 1024 * 1024, 'x');
+    await using served = await serveLarge(large, true);
+    const before = process.memoryUsage().arrayBuffers;
+    const bodies = Array.from({ length: 8 }, (_, at) => served.read(`/large/${at}`));
+    await waitFor(() => served.waiting.length === 8 && served.held.now === 2, { what: 'two large bodies' });
+    const reserved = process.memoryUsage().arrayBuffers - before;
+    assert.ok(reserved < 3 * large.length, `${reserved} bytes`);
+    for (const response of served.waiting) response.destroy();
+    await Promise.allSettled(bodies);
   });
 });

@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { setImmediate as immediate } from 'node:timers/promises';
 import { openBlobCache } from '../../src/blobs/blob-cache.ts';
 import { createFolderLocks } from '../../src/blobs/folder-locks.ts';
 import { type ErrorCode, ServiceError } from '../../src/errors.ts';
 import { type Digest, sha256 } from '../../src/oci/digest.ts';
 import type { Repository } from '../../src/oci/reference.ts';
-import { createCachingClient } from '../../src/registry/caching-client.ts';
+import { type CachingClientOptions, createCachingClient } from '../../src/registry/caching-client.ts';
 import type { FetchedManifest, RegistryClient } from '../../src/registry/client.ts';
 import { createDiskStore } from '../../src/registry/disk-store.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
+import { createLargeDocuments } from '../../src/util/large-documents.ts';
 import { memorySource } from '../blobs/samples.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
 
 const HOUR_MS = 3_600_000;
 const always = new AbortController().signal;
@@ -19,6 +21,7 @@ const [first, second] = [manifestOf('first'), manifestOf('second')];
 
 interface Setup extends AsyncDisposable {
   readonly client: RegistryClient;
+  readonly options: CachingClientOptions;
   /** What the registry was asked: `GET latest`, `HEAD latest`. */
   readonly asked: string[];
   readonly tags: Map<string, FetchedManifest>;
@@ -60,7 +63,7 @@ async function setUp(staleIfError = 24 * HOUR_MS, tagTtl = 0): Promise<Setup> {
   };
   const log = { damaged: () => {}, uncached: () => {} };
   const blobs = await openBlobCache({ folder: folder.path, limit: 2 ** 30, log });
-  const client = createCachingClient({
+  const options: CachingClientOptions = {
     client: registry,
     blobs,
     manifests: createManifestStore(createDiskStore(folder.path)),
@@ -68,9 +71,10 @@ async function setUp(staleIfError = 24 * HOUR_MS, tagTtl = 0): Promise<Setup> {
     tagTtl,
     turns: createFolderLocks(folder.path, () => performance.now()),
     now: () => setup.now,
-  });
+  };
   const setup: Setup = {
-    client,
+    client: createCachingClient(options),
+    options,
     asked,
     tags,
     fault: undefined,
@@ -87,6 +91,40 @@ const latest = async ({ client }: Setup): Promise<[Digest, number | undefined]> 
   const { digest, staleSince } = await client.manifest(repository, 'latest', always);
   return [digest, staleSince];
 };
+
+suite('large manifests', () => {
+  test('are held two at a time until they are stored', async () => {
+    await using folder = await temporaryFolder();
+    await using setup = await setUp();
+    const large = createLargeDocuments(0);
+    const stored = Promise.withResolvers<void>();
+    let fetched = 0;
+    const store = createManifestStore(createDiskStore(folder.path));
+    const client = createCachingClient({
+      ...setup.options,
+      client: {
+        ...setup.options.client,
+        manifest: (_repository, reference) =>
+          large.read(async () => {
+            fetched += 1;
+            return manifestOf(reference);
+          }),
+      },
+      manifests: { ...store, putManifest: () => stored.promise },
+      large,
+    });
+    const tags = ['a', 'b', 'c', 'd'];
+    const all = Promise.all(tags.map((tag) => client.manifest(repository, tag, always)));
+    await waitFor(() => fetched === 2, { what: 'two manifests' });
+    await immediate();
+    assert.equal(fetched, 2);
+    stored.resolve();
+    assert.deepEqual(
+      (await all).map(({ digest }) => digest),
+      tags.map((tag) => manifestOf(tag).digest),
+    );
+  });
+});
 
 suite('a manifest by digest', () => {
   test('is fetched once', async () => {

@@ -6,8 +6,9 @@ import { sha256 } from '../../src/oci/digest.ts';
 import type { Repository } from '../../src/oci/reference.ts';
 import { createDiskStore } from '../../src/registry/disk-store.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
+import type { LargeDocuments } from '../../src/util/large-documents.ts';
 import { filesIn } from '../blobs/samples.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
 
 const repository: Repository = { domain: 'registry.example', path: 'org/app' };
 const bytes = Buffer.from('{\n  "schemaVersion": 2\n}\n');
@@ -36,6 +37,26 @@ suite('the store of manifests', () => {
       assert.equal(found?.contentType, kept);
       assert.deepEqual(Buffer.from(found?.bytes ?? ''), bytes);
     }
+  });
+
+  test('reads large manifests from the disk only when they have a place', async () => {
+    await using folder = await temporaryFolder();
+    const waiting: (() => void)[] = [];
+    const large: LargeDocuments = {
+      run: (work) => work(),
+      read: (work) => new Promise<void>((resolve) => waiting.push(resolve)).then(work),
+    };
+    const store = createManifestStore(createDiskStore(folder.path, undefined, large));
+    const content = Buffer.alloc(300_000, 'x');
+    const digest = sha256(content);
+    await store.putManifest(repository, manifest);
+    await store.putManifest(repository, { bytes: content, digest, contentType: undefined });
+    const found = store.manifest(repository, digest);
+    assert.ok(await store.manifest(repository, manifest.digest));
+    await waitFor(() => waiting.length === 1, { what: 'the large manifest to wait' });
+    waiting[0]?.();
+    assert.deepEqual(Buffer.from((await found)?.bytes ?? ''), content);
+    assert.equal(waiting.length, 1);
   });
 
   test('makes room for what is large, and does without where there is none', async () => {

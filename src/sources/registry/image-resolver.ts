@@ -1,4 +1,3 @@
-import { buffer } from 'node:stream/consumers';
 import type { ArchiveImage } from '../../archive/entries.ts';
 import { isOutage, ServiceError } from '../../errors.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -237,7 +236,15 @@ export async function readConfig(
   if (config.size > CONFIG_LIMIT) {
     throw new ServiceError('registry-failed', `The config of ${formatReference(reference)} is too large.`);
   }
-  return buffer(await client.blobs(reference).read(config, undefined, signal));
+  const chunks = await client.blobs(reference).read(config, undefined, signal);
+  // One buffer from the start: to join chunks at the end takes twice the memory.
+  const bytes = new Uint8Array(config.size);
+  let length = 0;
+  for await (const chunk of chunks as AsyncIterable<Buffer>) {
+    bytes.set(chunk, length);
+    length += chunk.length;
+  }
+  return bytes;
 }
 
 /**
