@@ -18,6 +18,7 @@ import {
 import type { CredentialStore } from '../registry/credentials.ts';
 import { createMirroringClient, type Mirror } from '../registry/mirroring-client.ts';
 import { createOriginOutages } from '../registry/origin-outages.ts';
+import { formatDuration } from '../util/duration.ts';
 import { createMemoryCaches } from '../util/memory-caches.ts';
 
 export interface RegistriesOptions
@@ -87,11 +88,11 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
   // One for a host, whichever registries it stands in for.
   const circuitOf = once((host: string) =>
     createCircuit({
-      now,
+      ...{ now, random: Math.random },
       onOpen: (err, pause) =>
         logger.warn(
           { err },
-          `The mirror ${host} is left out for ${pause / 1000} s and longer: ${err.message}`,
+          `The mirror ${host} is left out for ${formatDuration(pause)} and longer: ${err.message}`,
         ),
       onClose: () => logger.info(`The mirror ${host} is asked again`),
     }),
@@ -138,12 +139,11 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
     client: createMirroringClient({
       client: direct,
       outages: createOriginOutages({
-        now,
-        caches,
+        ...{ now, random: Math.random, caches },
         onOpen: (domain, err, pause) =>
           logger.warn(
             { err },
-            `${domain} is unreachable; using only its mirrors for at least ${pause / 1000} s: ${err.message}`,
+            `${domain} is unreachable; using only its mirrors for at least ${formatDuration(pause)}: ${err.message}`,
           ),
         onClose: (domain) => logger.info(`${domain} is reachable again`),
       }),

@@ -1,3 +1,5 @@
+import { formatDecimalBytes } from '../util/byte-size.ts';
+
 /** How far a download is. */
 export interface DownloadProgress {
   readonly filename: string;
@@ -13,26 +15,17 @@ const BAR_WIDTH = 24;
 
 /** One line for a terminal, no wider than `columns`: `busybox.tar ━━━━━━──────  42 %  0.9 of 2.2 MB  12 MB/s  0:01`. */
 export function progressLine({ filename, done, total, speed }: DownloadProgress, columns: number): string {
-  const pace = `${formatBytes(speed)}/s`;
-  if (total === undefined) return `${filename}  ${formatBytes(done)}  ${pace}`.slice(0, columns);
+  const pace = `${formatDecimalBytes(speed)}/s`;
+  if (total === undefined) return `${filename}  ${formatDecimalBytes(done)}  ${pace}`.slice(0, columns);
   const share = total === 0 ? 1 : done / total;
   const filled = Math.floor(share * BAR_WIDTH);
   const bar = '━'.repeat(filled) + '─'.repeat(BAR_WIDTH - filled);
   const left = speed > 0 ? formatTime((total - done) / speed) : '-:--';
-  const figures = `${`${Math.floor(share * 100)}`.padStart(3)} %  ${formatBytes(done)} of ${formatBytes(total)}  ${pace}  ${left}`;
+  const figures = `${`${Math.floor(share * 100)}`.padStart(3)} %  ${formatDecimalBytes(done)} of ${formatDecimalBytes(total)}  ${pace}  ${left}`;
   // The bar goes first where there is little room, then the name.
   const [widest, withoutBar] = [`${filename} ${bar} ${figures}`, `${filename} ${figures}`];
   if (widest.length <= columns) return widest;
   return (withoutBar.length <= columns ? withoutBar : figures.trimStart()).slice(0, columns);
-}
-
-/** `0 B`, `999 kB`, `2.2 MB`, `530 MB`: powers of ten, as registries and disks count. */
-export function formatBytes(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  const magnitude = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
-  const value = bytes / 1000 ** magnitude;
-  const digits = magnitude > 0 && value < 10 ? 1 : 0;
-  return `${value.toFixed(digits)} ${units[magnitude]}`;
 }
 
 /** `0:07`, `12:30`, `1:02:03`. */

@@ -12,9 +12,10 @@ import { createGuard, type Guard } from '../net/guard.ts';
 import type { Reference } from '../oci/reference.ts';
 import { registryOrigin } from '../oci/registry-host.ts';
 import type { Archive, ImageSource, LiveArchive } from '../sources/image-source.ts';
+import { formatDecimalBytes } from '../util/byte-size.ts';
 import { send } from '../util/streams.ts';
 import { CommandError } from './command-error.ts';
-import { formatBytes, progressLine } from './progress-line.ts';
+import { progressLine } from './progress-line.ts';
 import { FLAGS, type SaveArguments } from './save-arguments.ts';
 import { createSidecarFiles, type Publication, requirePublication } from './save-companions.ts';
 import { fillFiles, findPlace, openTarget, type SavedFile } from './save-target.ts';
@@ -80,7 +81,7 @@ export async function save(
   const inParts = files.length > 1 ? ` in ${files.length} parts` : '';
   const kind = archive.digests.length === 1 ? 'image' : 'images';
   terminal.stderr.write(
-    `${place.name}${inParts}: ${formatBytes(meter.bytes())} in ${seconds} s, ${kind} ${archive.digests.join(', ')}\n`,
+    `${place.name}${inParts}: ${formatDecimalBytes(meter.bytes())} in ${seconds} s, ${kind} ${archive.digests.join(', ')}\n`,
   );
   const file = place.kind === 'stdout' || files.length > 1 ? archive.filename : place.name;
   for (const image of archive.omitted?.untagged ?? [])

@@ -67,6 +67,7 @@ export async function createPrimary(
   const sum = createMetricsSum();
   const workerMetrics = createWorkerMetrics(() => pool.serving());
   const pool = createWorkerPool({
+    random: Math.random,
     ...{ size: workers, fork, logger, uptime: () => performance.now() },
     part: () => ({
       type: 'prepare',

@@ -1,14 +1,15 @@
-/** Milliseconds before the second worker in a row that did not live long is replaced; each time twice as many. */
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 30_000;
+import { backoff } from '../util/backoff.ts';
+
+/** Milliseconds. */
+const PAUSES = { first: 500, longest: 30_000 };
 
 /**
- * Milliseconds until a worker that has ended is replaced: none after a long life and the first short one, then more and
- * more, so that what dies while it starts does not keep the machine busy with starting.
+ * Returns the milliseconds until a worker is replaced that has ended. After a long life and after the first short one,
+ * the next worker starts at once. Then the pauses grow, so that failing starts don't keep the machine busy.
  *
- * @param shortLives in a row
+ * @param shortLives the number of short lives in a row
+ * @param random from 0 to 1
  */
-export function restartDelay(shortLives: number): number {
-  if (shortLives <= 1) return 0;
-  return Math.min(FIRST_PAUSE_MS * 2 ** (shortLives - 2), LONGEST_PAUSE_MS);
+export function restartDelay(shortLives: number, random: number): number {
+  return shortLives <= 1 ? 0 : backoff(PAUSES, shortLives - 1, random);
 }

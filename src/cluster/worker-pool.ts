@@ -50,6 +50,8 @@ export interface WorkerPoolOptions {
   readonly onEnd: (last: MetricsSnapshot) => void;
   /** Milliseconds that never go back. */
   readonly uptime: () => number;
+  /** Returns a number from 0 to 1 for jitter. */
+  readonly random: () => number;
   readonly logger: Logger;
 }
 
@@ -95,7 +97,7 @@ const MEASURE_PATIENCE_MS = 1_000;
 const SHORT_LIFE_MS = 10_000;
 
 export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
-  const { size, fork, part, answer, onLost, onEnd, uptime, logger } = options;
+  const { size, fork, part, answer, onLost, onEnd, uptime, random, logger } = options;
   const members = new Set<Member>();
   const replacements = new Set<NodeJS.Timeout>();
   const listening = Promise.withResolvers<Listening>();
@@ -151,10 +153,13 @@ export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
     beginLater(slot);
   };
   const beginLater = (slot: Slot): void => {
-    const timer = setTimeout(() => {
-      replacements.delete(timer);
-      begin(slot);
-    }, restartDelay(slot.shortLives));
+    const timer = setTimeout(
+      () => {
+        replacements.delete(timer);
+        begin(slot);
+      },
+      restartDelay(slot.shortLives, random()),
+    );
     replacements.add(timer);
   };
   const take = (member: Member, message: ToPrimary): void => {

@@ -1,9 +1,11 @@
 import { hash } from 'node:crypto';
 import type { ServiceError } from '../errors.ts';
+import { formatBytes } from '../util/byte-size.ts';
+import { formatDuration } from '../util/duration.ts';
 import type { Addition, Count, CountingStore } from './counting-store.ts';
 import { countInFlight, type InFlightBytes, isCovered } from './in-flight-bytes.ts';
 import type { Limit, LimitKind } from './limit.ts';
-import { formatBytes, formatDuration, limitError } from './limit-error.ts';
+import { limitError } from './limit-error.ts';
 
 export const BYTES = {
   name: 'bytes',

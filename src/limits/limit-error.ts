@@ -35,21 +35,3 @@ export function limitError(
     },
   });
 }
-
-/** Writes milliseconds as people do, rounded up: `34 s`, `12 min`, `3 h 20 min`. */
-export function formatDuration(milliseconds: number): string {
-  const seconds = Math.max(Math.ceil(milliseconds / 1000), 1);
-  if (seconds < 100) return `${seconds} s`;
-  const minutes = Math.ceil(seconds / 60);
-  if (minutes < 60) return `${minutes} min`;
-  const rest = minutes % 60;
-  return `${Math.floor(minutes / 60)} h${rest === 0 ? '' : ` ${rest} min`}`;
-}
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-
-/** Writes bytes as settings do: `100 GiB`, `1.5 MiB`. */
-export function formatBytes(bytes: number): string {
-  const step = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), UNITS.length - 1);
-  return `${Number((bytes / 1024 ** step).toFixed(1))} ${UNITS[step]}`;
-}

@@ -1,7 +1,8 @@
 import type { ServiceError } from '../errors.ts';
+import { formatDuration } from '../util/duration.ts';
 import type { Count, CountingStore } from './counting-store.ts';
 import type { Limit, LimitKind } from './limit.ts';
-import { formatDuration, limitError } from './limit-error.ts';
+import { limitError } from './limit-error.ts';
 
 /** A maximum number per time window; 0 sets no limit. */
 export interface Rate {

@@ -1,5 +1,6 @@
 import { createSecureContext, getCACertificates } from 'node:tls';
 import { Redis as Client, Cluster, type RedisOptions } from 'ioredis';
+import { backoff } from '../util/backoff.ts';
 import { trustSystemAuthorities } from '../util/system-authorities.ts';
 import { LIMITS_PREFIX, type Redis, type RedisAddress } from './redis.ts';
 
@@ -13,14 +14,13 @@ export interface RedisLog {
 const COMMAND_MS = 1000;
 const CONNECT_MS = 2000;
 /** Milliseconds between attempts to connect. */
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 2000;
+const PAUSES = { first: 100, longest: 2000 };
 
 /** Milliseconds between probes. */
 const PROBE_MS = 2000;
 const PROBE_KEY = `${LIMITS_PREFIX}probe`;
 
-const pauseAfter = (attempts: number): number => Math.min(FIRST_PAUSE_MS * attempts, LONGEST_PAUSE_MS);
+const pauseAfter = (attempts: number): number => backoff(PAUSES, attempts, Math.random());
 
 /**
  * Connects to a Redis, and goes on without it where it is away: it is tried again for as long as the process runs.

@@ -1,3 +1,5 @@
+import { backoff } from '../util/backoff.ts';
+
 /** Tells whether a host is worth asking, by what came of it before. */
 export interface Circuit {
   /** Whether to ask it now. After a pause one request tries; the others stay away until it is answered. */
@@ -10,27 +12,28 @@ export interface Circuit {
 export interface CircuitOptions {
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
+  /** Returns a number from 0 to 1 for jitter. */
+  readonly random: () => number;
   /** Told once when the host is left out, with milliseconds for a start. */
   readonly onOpen: (error: Error, pause: number) => void;
   /** Told once when it is asked again as before. */
   readonly onClose: () => void;
 }
 
-const FIRST_PAUSE_MS = 1_000;
 /** Milliseconds. */
 export const LONGEST_PAUSE_MS = 60_000;
+const PAUSES = { first: 1_000, longest: LONGEST_PAUSE_MS };
 
 /** Leaves a host out after a failure: for a second, then twice as long each time, up to a minute. */
-export function createCircuit({ now, onOpen, onClose }: CircuitOptions): Circuit {
+export function createCircuit({ now, random, onOpen, onClose }: CircuitOptions): Circuit {
   let failures = 0;
   let openUntil = Number.NEGATIVE_INFINITY;
   let isOnTrial = false;
-  const backOff = (): number => Math.min(FIRST_PAUSE_MS * 2 ** (failures - 1), LONGEST_PAUSE_MS);
   return {
     admits() {
       if (failures === 0) return true;
       if (now() < openUntil) return false;
-      openUntil = now() + backOff();
+      openUntil = now() + backoff(PAUSES, failures, random());
       isOnTrial = true;
       return true;
     },
@@ -44,7 +47,7 @@ export function createCircuit({ now, onOpen, onClose }: CircuitOptions): Circuit
       // What was under way together has failed together, once.
       if (wasClosed || isOnTrial) failures += 1;
       isOnTrial = false;
-      const pause = Math.max(backOff(), least);
+      const pause = Math.max(backoff(PAUSES, failures, random()), least);
       openUntil = Math.max(openUntil, now() + pause);
       if (wasClosed) onOpen(error, pause);
     },

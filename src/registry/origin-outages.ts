@@ -12,7 +12,7 @@ export interface OriginOutages {
   end(domain: string): void;
 }
 
-export interface OriginOutagesOptions extends Pick<CircuitOptions, 'now'> {
+export interface OriginOutagesOptions extends Pick<CircuitOptions, 'now' | 'random'> {
   /** Called once when a registry becomes unreachable, with the milliseconds of the first pause. */
   readonly onOpen: (domain: string, error: Error, pause: number) => void;
   /** Called once when a registry becomes reachable again. */
@@ -31,6 +31,7 @@ const LIMIT = 1024 * 1024;
 
 export function createOriginOutages({
   now,
+  random,
   onOpen,
   onClose,
   caches = createMemoryCaches(now),
@@ -42,7 +43,7 @@ export function createOriginOutages({
   };
   const circuitOf = (domain: string): Circuit =>
     createCircuit({
-      now,
+      ...{ now, random },
       onOpen: (error, pause) => onOpen(domain, error, pause),
       onClose: () => onClose(domain),
     });

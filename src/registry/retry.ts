@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { isOutage } from '../errors.ts';
+import { backoff } from '../util/backoff.ts';
 
 /** Limits for the retries of one operation. */
 export interface RetryLimits {
@@ -31,7 +32,7 @@ export interface RetryOptions {
   readonly pause: (milliseconds: number, signal: AbortSignal) => Promise<void>;
 }
 
-const FIRST_PAUSE_MS = 250;
+const PAUSES = { first: 250 };
 
 /** Creates the policy that alone decides whether and when a request to a registry or token server is repeated. */
 export function createRetry({ random, pause }: RetryOptions): Retry {
@@ -42,10 +43,8 @@ export function createRetry({ random, pause }: RetryOptions): Retry {
         failures += 1;
         const asked = isOutage(error) && !error.isFinal ? (error.pause ?? 0) : Number.POSITIVE_INFINITY;
         if (failures > retries || asked > longestPause || signal.aborted) throw error;
-        // Jitter of at most half the pause: it spreads clients, and the registry still gets time to recover.
-        const backOff = FIRST_PAUSE_MS * 2 ** (failures - 1) * (0.5 + random() / 2);
         try {
-          await pause(asked + backOff, signal);
+          await pause(asked + backoff(PAUSES, failures, random()), signal);
         } catch (abort) {
           // If the deadline ends the pause, the failure explains more than the timeout.
           throw isDeadline(signal.reason) ? error : abort;

@@ -1,3 +1,4 @@
+import { withJitter } from '../util/backoff.ts';
 import type { Certificate } from './certificate.ts';
 
 /** The part of a certificate's lifetime that is left when the next one is asked for, and how much earlier at most. */
@@ -71,7 +72,7 @@ export function retryTime(
   random: number,
 ): number {
   const usual = failures === 0 ? 0 : (DELAYS_MS[Math.min(failures, DELAYS_MS.length) - 1] ?? 0);
-  const delay = Math.max(usual * (1 + DELAY_JITTER * random), Math.min(retryAfter, LONGEST_DELAY_MS));
+  const delay = Math.max(withJitter(usual, random, DELAY_JITTER), Math.min(retryAfter, LONGEST_DELAY_MS));
   // A time in the future is that of a clock which was wrong.
   const recent = attempts.filter((at) => at > now - WINDOW_MS && at <= now);
   const oldest = recent.at(-ATTEMPTS);

@@ -57,6 +57,7 @@ function startCrew({ mock }: TestContext, size = 2) {
     };
   };
   const pool = createWorkerPool({
+    random: () => 1,
     ...{ size, fork, uptime: () => now, logger: pino({ level: 'silent' }) },
     part: () => ({
       type: 'prepare',

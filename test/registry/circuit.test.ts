@@ -6,7 +6,7 @@ function circuitAt() {
   const clock = { time: 0 };
   const told: string[] = [];
   const circuit = createCircuit({
-    now: () => clock.time,
+    ...{ now: () => clock.time, random: () => 1 },
     onOpen: ({ message }, pause) => told.push(`open ${pause}: ${message}`),
     onClose: () => told.push('closed'),
   });

@@ -297,7 +297,9 @@ suite('metadata of a registry that fails', () => {
     afterEach(() => closing.disposeAsync());
 
     const client = (origin: DirectClient = stack.client) => {
-      const outages = createOriginOutages({ now: () => 0, onOpen: () => {}, onClose: () => {} });
+      const outages = createOriginOutages({
+        ...{ now: () => 0, random: () => 1, onOpen: () => {}, onClose: () => {} },
+      });
       return createMirroringClient({ client: origin, mirrorsOf: () => asked, outages });
     };
     const readConfig = async () => buffer(await client().blobs(repository()).read(config, undefined, never));

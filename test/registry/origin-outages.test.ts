@@ -9,7 +9,7 @@ function watch() {
   const clock = { now: 0 };
   const told: string[] = [];
   const outages = createOriginOutages({
-    now: () => clock.now,
+    ...{ now: () => clock.now, random: () => 1 },
     onOpen: (domain, { message }, pause) => told.push(`${domain} open ${pause}: ${message}`),
     onClose: (domain) => told.push(`${domain} closed`),
   });
