@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../oci/digest.ts';
 import { formatPlatform, type Platform, type Platforms } from '../oci/platform.ts';
+import type { PlatformChoice } from '../oci/platform-choice.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
 import { type ArchiveFormat, FORMATS } from './format.ts';
 
@@ -22,7 +23,7 @@ export interface NamedArchive {
   readonly references: readonly Reference[];
   readonly format: ArchiveFormat;
   /** Undefined for the default platform of the service. */
-  readonly platform: Platform | Platforms | undefined;
+  readonly platform: PlatformChoice;
   /** The images and layers that a delta requires; undefined if the archive is not a delta. */
   readonly base?: DeltaBase | undefined;
 }

@@ -1,5 +1,6 @@
 import { DEFAULT_FORMAT } from '../archive/format.ts';
 import { formatPlatform } from '../oci/platform.ts';
+import { formatPlatformChoice, isSeveral } from '../oci/platform-choice.ts';
 import {
   familiarName,
   familiarReference,
@@ -16,7 +17,7 @@ import type { DownloadQuery } from './url.ts';
  * what is there, not by the layers that it leaves out: which these are depends on where they stand in what is there.
  */
 export function digestQuery(
-  { references, have, platforms, format, referrers, parts }: ArchiveQuery,
+  { references, have, platform: choice, format, referrers, parts }: ArchiveQuery,
   { digests, upstream = digests, omitted, platform }: Archive | LiveArchive,
   nameOf: (reference: Reference) => string,
 ): DownloadQuery {
@@ -28,7 +29,7 @@ export function digestQuery(
     myimage: references.map((reference, at) => `${nameOf(reference)}@${upstream[at]}`),
     have: isDelta ? [...new Set([...held, ...(have?.layers ?? [])])] : undefined,
     // A digest of one image says what it is for; that of an index leaves it open.
-    platform: platforms === 'all' ? platforms : (platforms?.map(formatPlatform).join() ?? chosen),
+    platform: isSeveral(choice) ? formatPlatformChoice(choice) : chosen,
     ...sharedOf(format, referrers, parts),
   };
 }
@@ -43,12 +44,11 @@ export function pinnedQuery(query: ArchiveQuery, archive: Archive): DownloadQuer
 
 /** The query that means an archive by the names that it was asked for by. */
 export function namedQuery(query: ArchiveQuery): DownloadQuery {
-  const { references, have, platform, platforms, format, referrers, parts } = query;
-  const several = platforms === 'all' ? platforms : platforms?.map(formatPlatform).join();
+  const { references, have, platform, format, referrers, parts } = query;
   return {
     myimage: references.map(familiarReference),
     have: have && [...have.references.map(familiarReference), ...have.layers],
-    platform: several ?? (platform && formatPlatform(platform)),
+    platform: platform && formatPlatformChoice(platform),
     ...sharedOf(format, referrers, parts),
   };
 }

@@ -2,7 +2,7 @@ import type { DeltaBase } from '../archive/filename.ts';
 import { type ArchiveFormat, DEFAULT_FORMAT, FORMAT_NAMES, FORMATS } from '../archive/format.ts';
 import { quote, ServiceError } from '../errors.ts';
 import { parseDigest } from '../oci/digest.ts';
-import { formatPlatform, type Platform, type Platforms, parsePlatform } from '../oci/platform.ts';
+import { isSeveral, type PlatformChoice, parsePlatformChoice } from '../oci/platform-choice.ts';
 import { formatReference, parseReference, type Reference } from '../oci/reference.ts';
 import { parseByteSize } from '../util/byte-size.ts';
 import { MAX_IMAGES, PARAMETER_NAMES, PATH_NAMES, type Parameters, STATUS_NAMES } from './parameters.ts';
@@ -17,9 +17,7 @@ import {
 /** A download as its URL asks for it. */
 export interface ArchiveQuery {
   readonly references: readonly Reference[];
-  readonly platform: Platform | undefined;
-  /** Several platforms; undefined: the one above. */
-  readonly platforms: Platforms | undefined;
+  readonly platform: PlatformChoice;
   /** Whether signatures come with all platforms. */
   readonly referrers: boolean;
   readonly format: ArchiveFormat;
@@ -105,20 +103,19 @@ function archiveQuery(parameters: Parameters, spelling: Spelling): ArchiveQuery 
     throw invalidParameter('The parameter myimage is missing: name an image, as in /dl?myimage=busybox.');
   if (images.length > MAX_IMAGES)
     throw invalidParameter(`There are ${images.length} images; one archive holds at most ${MAX_IMAGES}.`);
-  const platforms = platformsOf(platform);
-  if (referrers && platforms !== 'all')
+  const choice = platform === undefined ? undefined : parsePlatformChoice(platform);
+  if (referrers && choice !== 'all')
     throw invalidParameter(
       `${spelling.name('referrers')} requires ${spelling.set('platform', 'all')} and ${spelling.set('format', SEVERAL_PLATFORMS)}, which include everything that referrers refer to.`,
     );
   const { treeEntries, subject } = FORMATS[format];
-  if (platforms !== undefined && treeEntries === undefined)
+  if (isSeveral(choice) && treeEntries === undefined)
     throw invalidParameter(
       `Several platforms require ${spelling.set('format', SEVERAL_PLATFORMS)}. ${subject} is for one platform.`,
     );
   return {
     references: eachOnce(images.map(parseReference)),
-    platform: platform === undefined || platforms !== undefined ? undefined : parsePlatform(platform),
-    platforms,
+    platform: choice,
     referrers,
     format,
     stream: parameters.stream ?? false,
@@ -129,14 +126,6 @@ function archiveQuery(parameters: Parameters, spelling: Spelling): ArchiveQuery 
     redirect: parameters.redirect ?? false,
     savedAs: undefined,
   };
-}
-
-/** Several platforms: `all`, or a comma list. */
-function platformsOf(text: string | undefined): Platforms | undefined {
-  if (text === 'all') return 'all';
-  if (text === undefined || !text.includes(',')) return undefined;
-  const listed = text.split(',').map(parsePlatform);
-  return [...new Map(listed.map((platform) => [formatPlatform(platform), platform])).values()];
 }
 
 function haveOf(have: readonly string[] = []): DeltaBase | undefined {

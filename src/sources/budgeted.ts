@@ -1,3 +1,4 @@
+import { isSeveral } from '../oci/platform-choice.ts';
 import type { UpstreamBudgets, UpstreamLimits } from '../registry/upstream-budget.ts';
 import type { ImageInspector } from './image-catalogue.ts';
 import type { Archive, ImageSource } from './image-source.ts';
@@ -24,9 +25,9 @@ const SEVERAL_PLATFORMS: UpstreamLimits = {
 export function budgetedSource(source: ImageSource<Archive>, budgets: UpstreamBudgets): ImageSource<Archive> {
   return {
     open: (request, signal) => {
-      const { references, have, platforms } = request;
+      const { references, have, platform } = request;
       const images = references.length + (have?.references.length ?? 0);
-      const limits = platforms === undefined ? onePlatform(images) : SEVERAL_PLATFORMS;
+      const limits = isSeveral(platform) ? SEVERAL_PLATFORMS : onePlatform(images);
       return budgets.run({ limits, onCostly: request.onCostly }, () => source.open(request, signal));
     },
   };

@@ -4,7 +4,8 @@ import type { ArchiveFormat } from '../archive/format.ts';
 import type { Demand } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Platform, Platforms, StatedPlatform } from '../oci/platform.ts';
+import type { Platform, StatedPlatform } from '../oci/platform.ts';
+import type { PlatformChoice } from '../oci/platform-choice.ts';
 import type { Reference } from '../oci/reference.ts';
 
 /**
@@ -14,10 +15,8 @@ import type { Reference } from '../oci/reference.ts';
 export interface ArchiveRequest {
   /** In the order of the archive, each once. */
   readonly references: readonly Reference[];
-  /** Where absent: the server's default, or exactly what a digest names. */
-  readonly platform: Platform | undefined;
-  /** Several platforms, as only an OCI layout can hold them; then `platform` does not count. */
-  readonly platforms?: Platforms | undefined;
+  /** Undefined for the default platform of the service, or for the image that a digest names. */
+  readonly platform: PlatformChoice;
   /** Whether signatures and whatever else refers to the images come with them, where there are several platforms. */
   readonly referrers?: boolean | undefined;
   readonly format: ArchiveFormat;

@@ -81,15 +81,15 @@ suite('images', { timeout: 120_000 }, () => {
     ['a download', (repository) => images.source.open(requestOf(repository), never), 3],
     [
       'all platforms',
-      (repository) => images.source.open(requestOf(repository, { platforms: 'all', format: 'oci' }), never),
+      (repository) => images.source.open(requestOf(repository, { platform: 'all', format: 'oci' }), never),
       // The index is parsed twice: for its kind and for its links.
       3,
     ],
     [
       'some platforms',
       (repository) => {
-        const platforms = [parsePlatform('linux/amd64')];
-        return images.source.open(requestOf(repository, { platforms, format: 'oci' }), never);
+        const platform = [parsePlatform('linux/amd64')];
+        return images.source.open(requestOf(repository, { platform, format: 'oci' }), never);
       },
       // The index is rewritten, and parsed again for its links.
       5,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { parseSaveArguments } from '../../src/cli/save-arguments.ts';
 import { ConfigError } from '../../src/config/loader.ts';
-import { formatPlatform } from '../../src/oci/platform.ts';
+import { formatPlatformChoice } from '../../src/oci/platform-choice.ts';
 import { formatReference } from '../../src/oci/reference.ts';
 
 suite('the arguments of save', () => {
@@ -16,7 +16,7 @@ suite('the arguments of save', () => {
       'r.lan:5000/a:1',
     ]);
     assert.equal(output, '-');
-    assert.equal(query.platform && formatPlatform(query.platform), 'linux/arm64');
+    assert.equal(query.platform && formatPlatformChoice(query.platform), 'linux/arm64');
     assert.equal(query.format, 'oci');
     assert.deepEqual(settings, ['--cache-dir', '/c', '--insecure-registries=r.lan:5000']);
   });
@@ -43,7 +43,7 @@ suite('the arguments of save', () => {
     ]);
     assert.deepEqual(query.parts, { limit: 2 ** 32, number: 2 });
     assert.deepEqual([query.checksum, query.metalink], [true, true]);
-    assert.equal(query.platforms, 'all');
+    assert.equal(query.platform, 'all');
     assert.deepEqual(settings, ['--cache-dir', '/c']);
     // Not the value of the flag before it.
     assert.deepEqual(parseSaveArguments(['--checksum', 'app']).query.references.map(formatReference), [

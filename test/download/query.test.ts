@@ -6,7 +6,7 @@ import {
   parseArchiveQuery,
   parseStatusQuery,
 } from '../../src/download/query.ts';
-import { formatPlatform } from '../../src/oci/platform.ts';
+import { formatPlatformChoice, isSeveral } from '../../src/oci/platform-choice.ts';
 import { formatReference } from '../../src/oci/reference.ts';
 
 const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
@@ -56,7 +56,7 @@ suite('the query of /dl', () => {
 
   test('platform and format are read', () => {
     const query = parseArchiveQuery({ myimage: 'a', platform: 'linux/arm/v7', format: 'oci' });
-    assert.equal(query.platform && formatPlatform(query.platform), 'linux/arm/v7');
+    assert.equal(query.platform && formatPlatformChoice(query.platform), 'linux/arm/v7');
     assert.equal(query.format, 'oci');
     assert.equal(parseArchiveQuery({ myimage: 'a', format: 'docker' }).format, 'docker');
     assert.equal(parseArchiveQuery({ myimage: 'a' }).stream, false);
@@ -67,14 +67,11 @@ suite('the query of /dl', () => {
 
   test('several platforms are all, or a list, and need the format oci', () => {
     const platforms = (platform: string) => parseArchiveQuery({ myimage: 'a', platform, format: 'oci' });
-    assert.equal(platforms('all').platforms, 'all');
-    assert.equal(platforms('all').platform, undefined);
-    const list = platforms('linux/amd64,linux/arm64,linux/arm64/v8').platforms;
-    assert.deepEqual(
-      [list ?? []].flat().map((one) => (typeof one === 'string' ? one : formatPlatform(one))),
-      ['linux/amd64', 'linux/arm64'],
-    );
-    assert.equal(platforms('linux/amd64').platforms, undefined);
+    assert.equal(platforms('all').platform, 'all');
+    const { platform: list } = platforms('linux/amd64,linux/arm64,linux/arm64/v8');
+    assert.ok(isSeveral(list));
+    assert.equal(formatPlatformChoice(list), 'linux/amd64,linux/arm64');
+    assert.equal(isSeveral(platforms('linux/amd64').platform), false);
     for (const platform of ['all', 'linux/amd64,linux/arm64']) {
       assert.throws(() => parseArchiveQuery({ myimage: 'a', platform }), {
         code: 'parameter-invalid',
@@ -224,7 +221,7 @@ suite('the path form', () => {
 
   test('platform and format stand in the query', () => {
     const query = parseArchivePath('a.tar', { platform: 'linux/arm64', format: 'oci' });
-    assert.equal(query.platform && formatPlatform(query.platform), 'linux/arm64');
+    assert.equal(query.platform && formatPlatformChoice(query.platform), 'linux/arm64');
     assert.equal(query.format, 'oci');
   });
 

@@ -10,6 +10,7 @@ import {
 } from '../../src/download/query.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { formatPlatform, parsePlatform } from '../../src/oci/platform.ts';
+import { isSeveral } from '../../src/oci/platform-choice.ts';
 import { formatReference, parseReference, type Reference } from '../../src/oci/reference.ts';
 import { registryOrigin } from '../../src/oci/registry-host.ts';
 import { hostileText, mutated } from './arbitraries.ts';
@@ -67,13 +68,13 @@ function assertHarmless(reference: Reference): void {
 
 /** A query that is taken asks for a few harmless images, in parts that have an end. */
 function assertAsked(query: ArchiveQuery): void {
-  const { references, have, parts, platforms, format, referrers } = query;
+  const { references, have, parts, platform, format, referrers } = query;
   assert.ok(references.length > 0 && references.length <= 10);
   assert.ok((have?.references.length ?? 0) <= 10);
   namedImages(query).forEach(assertHarmless);
   for (const layer of have?.layers ?? []) assert.match(layer, /^sha(?:256|384|512):[0-9a-f]{64,128}$/);
-  if (platforms !== undefined) assert.equal(format, 'oci');
-  if (referrers) assert.equal(platforms, 'all');
+  if (isSeveral(platform)) assert.equal(format, 'oci');
+  if (referrers) assert.equal(platform, 'all');
   if (parts === undefined) return;
   assert.ok(Number.isSafeInteger(parts.limit) && parts.limit >= 2 ** 20, `${parts.limit}`);
   const { number = 1 } = parts;

@@ -133,7 +133,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       const format = query.format ?? DEFAULT_FORMAT;
       const gone = abortOnDisconnect(reply);
       const allowance = downloadLimits(limits, request, gone);
-      const slot = { references: [reference], platform, platforms: undefined, format, have: undefined };
+      const slot = { references: [reference], platform, format, have: undefined };
       const onCostly = () => allowance.takeSlot(slot);
       const { client } = allowance;
       const details = await catalogue.describe({ reference, platform, format, client, onCostly }, gone);

@@ -75,7 +75,6 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       const slot = {
         references: [repository],
         platform: undefined,
-        platforms: undefined,
         format: DEFAULT_FORMAT,
         have: undefined,
       } as const;

@@ -7,6 +7,7 @@ import { loadedName, tagCommands } from '../../download/tag-commands.ts';
 import { downloadUrl } from '../../download/url.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Limits } from '../../limits/limits.ts';
+import { isSeveral } from '../../oci/platform-choice.ts';
 import { taggedName } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageSource, Omission } from '../../sources/image-source.ts';
@@ -105,7 +106,7 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
       const gone = abortOnDisconnect(reply);
       const allowance = downloadLimits(limits, request, gone);
       const onCostly = () => allowance.takeSlot(query);
-      if (query.platforms !== undefined) await onCostly();
+      if (isSeveral(query.platform)) await onCostly();
       const archive = await source.open({ ...query, client: allowance.client, onCostly }, gone);
       if (archive.size === undefined)
         throw new ServiceError(

@@ -6,7 +6,7 @@ import type { ArchiveQuery } from '../../download/query.ts';
 import type { Limits } from '../../limits/limits.ts';
 import type { Demand } from '../../oci/blob-reader.ts';
 import type { ByteRange } from '../../oci/descriptor.ts';
-import { formatPlatform } from '../../oci/platform.ts';
+import { formatPlatformChoice } from '../../oci/platform-choice.ts';
 import { formatReference } from '../../oci/reference.ts';
 import type { Archive, LiveArchive } from '../../sources/image-source.ts';
 import { clientOf } from '../plugins/limits.ts';
@@ -32,7 +32,7 @@ export interface DownloadLimits {
 }
 
 /** What tells one archive from another. */
-export type SlotQuery = Pick<ArchiveQuery, 'references' | 'platform' | 'platforms' | 'format' | 'have'>;
+export type SlotQuery = Pick<ArchiveQuery, 'references' | 'platform' | 'format' | 'have'>;
 
 /** How bytes are sent that count. */
 export interface Sending {
@@ -83,10 +83,10 @@ function partOf(archive: Archive | LiveArchive, range: ByteRange | undefined) {
 }
 
 /** One name for all requests that mean one archive, however they are written. */
-function nameOf({ references, platform, platforms, format, have }: SlotQuery): string {
+function nameOf({ references, platform, format, have }: SlotQuery): string {
   const images = references.map(formatReference).join(' ');
   const held = have && [...have.references.map(formatReference), ...have.layers].join(' ');
-  const several = platforms === 'all' ? platforms : [platforms ?? platform ?? []].flat().map(formatPlatform);
-  const all = `${images} ${several} ${format} ${held ?? ''}`;
+  const platforms = platform === undefined ? '' : formatPlatformChoice(platform);
+  const all = `${images} ${platforms} ${format} ${held ?? ''}`;
   return hash('sha256', all, 'base64url').slice(0, 22);
 }

@@ -8,6 +8,7 @@ import { type ArchiveQuery, namedImages, parseArchivePath, parseArchiveQuery } f
 import type { QueryString } from '../../download/read-parameters.ts';
 import { cutArchive, selectFile, twoFiles, unknownLength } from '../../download/selection.ts';
 import type { Limits } from '../../limits/limits.ts';
+import { isSeveral } from '../../oci/platform-choice.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageSource } from '../../sources/image-source.ts';
 import { send } from '../../util/streams.ts';
@@ -76,7 +77,7 @@ export async function downloadRoutes(
       for (const reference of namedImages(query)) allowlist.check(reference);
       if (query.redirect && headCosts) throw noDigestUrl();
       // A request for all platforms costs hundreds of requests to a registry, even for HEAD.
-      const isCostly = headCosts || query.platforms !== undefined;
+      const isCostly = headCosts || isSeveral(query.platform);
       if (isCostly || (isGet && !query.redirect)) await allowance.takeSlot(query);
       const { client } = allowance;
       const asked = { ...query, client, onCostly: () => allowance.takeSlot(query) };

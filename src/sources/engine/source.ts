@@ -7,6 +7,7 @@ import { type Spool, type Spools, tooLarge } from '../../blobs/spools.ts';
 import { ServiceError } from '../../errors.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
 import { formatPlatform, type Platform, samePlatform, selectPlatform } from '../../oci/platform.ts';
+import { isSeveral } from '../../oci/platform-choice.ts';
 import { formatReference, type Reference, referenceOrNone } from '../../oci/reference.ts';
 import type { CredentialStore } from '../../registry/credentials.ts';
 import { createSingleFlight } from '../../util/single-flight.ts';
@@ -46,6 +47,9 @@ export interface EngineSourceLog {
   /** Something went wrong that no client has to know of. */
   untidy(error: unknown): void;
 }
+
+/** A request for one platform. */
+type EngineRequest = ArchiveRequest & { readonly platform: Platform | undefined };
 
 /** One request on its way through the engine. */
 interface Job {
@@ -223,7 +227,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
   };
 
   const open = async (
-    request: ArchiveRequest,
+    request: EngineRequest,
     signal: AbortSignal,
     tries: number,
   ): Promise<Archive | LiveArchive> => {
@@ -295,10 +299,12 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
 
   return {
     async open(request, signal) {
-      requireEngineFormat(request.format);
+      const { format, platform } = request;
+      requireEngineFormat(format);
+      if (isSeveral(platform)) throw formatUnavailable();
       if (request.have !== undefined)
         throw new ServiceError('delta-unavailable', 'A Docker engine saves images whole.');
-      return open(request, signal, SAVE_TRIES);
+      return open({ ...request, platform }, signal, SAVE_TRIES);
     },
   };
 }
@@ -311,15 +317,18 @@ const ENGINE_FORMAT: ArchiveFormat = 'docker';
 
 /** @throws ServiceError `format-unavailable` */
 export function requireEngineFormat(format: ArchiveFormat): void {
-  if (format === ENGINE_FORMAT) return;
-  throw new ServiceError(
+  if (format !== ENGINE_FORMAT) throw formatUnavailable();
+}
+
+function formatUnavailable(): ServiceError {
+  return new ServiceError(
     'format-unavailable',
     `A Docker engine saves images only in format=${ENGINE_FORMAT}.`,
   );
 }
 
 /** The platform that names are held for; undefined where digests leave none to choose. */
-function platformOf({ references, platform }: ArchiveRequest, standard: Platform): Platform | undefined {
+function platformOf({ references, platform }: EngineRequest, standard: Platform): Platform | undefined {
   const isExact = references.every(({ digest }) => digest !== undefined);
   return platform ?? (isExact ? undefined : standard);
 }
@@ -346,7 +355,7 @@ export function isFor(wanted: Platform, { platform }: EngineImage): boolean {
 }
 
 function archiveFacts(
-  { references, platform, format }: ArchiveRequest,
+  { references, platform, format }: EngineRequest,
   images: readonly EngineImage[],
   standard: Platform,
 ): Pick<Archive, 'filename' | 'digests' | 'zstd' | 'staleSince'> {

@@ -11,6 +11,7 @@ import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isZstdLayer } from '../../oci/manifest.ts';
 import { type Platform, type Platforms, samePlatform } from '../../oci/platform.ts';
+import { isSeveral, type PlatformChoice } from '../../oci/platform-choice.ts';
 import { digestReference, type Reference } from '../../oci/reference.ts';
 import type { RegistryClient } from '../../registry/client.ts';
 import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.ts';
@@ -54,10 +55,11 @@ export function createRegistrySource({
 
   const findImages = async (
     request: ArchiveRequest,
+    platform: Platform | undefined,
     counted: RegistryClient,
     signal: AbortSignal,
   ): Promise<Found> => {
-    const { platform, format, have } = request;
+    const { format, have } = request;
     const { prefersGzip } = FORMATS[format];
     const options = { platform, defaultPlatform, prefersGzip, documents };
     const [images, held] = await withHeld(request, signal, (reference, ended, digestDecides) =>
@@ -138,11 +140,11 @@ export function createRegistrySource({
     lease: InlineLease,
     signal: AbortSignal,
   ): Promise<Archive> => {
-    const { references, platforms, format, have } = request;
+    const { references, platform: choice, format, have } = request;
     const counted = lease.counted(client);
-    const found = await (platforms === undefined
-      ? findImages(request, counted, signal)
-      : findTrees(request, platforms, counted, signal));
+    const found = await (isSeveral(choice)
+      ? findTrees(request, choice, counted, signal)
+      : findImages(request, choice, counted, signal));
     const { entries, layers, names, roots, holdings, held, platform, blobs } = found;
     const spare =
       holdings === undefined
@@ -234,7 +236,7 @@ interface Found {
   readonly platform: Platform | undefined;
   readonly blobs: ArchiveBlobs;
   /** The platforms that the name tells. */
-  readonly suffix: Platform | Platforms | undefined;
+  readonly suffix: PlatformChoice;
   /** As in {@link Archive}. */
   readonly partialReferrers?: boolean | undefined;
 }

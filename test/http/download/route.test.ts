@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
 import { ServiceError } from '../../../src/errors.ts';
-import { formatPlatform } from '../../../src/oci/platform.ts';
+import { formatPlatformChoice } from '../../../src/oci/platform-choice.ts';
 import { formatReference } from '../../../src/oci/reference.ts';
 import { streamFrom } from '../../../src/util/streams.ts';
 import { httpCall } from '../../support/http-request.ts';
@@ -56,7 +56,7 @@ suite('a download', { timeout: 600_000 }, () => {
     await server.get('/dl?myimage=b/b:1&myimage=a%2Fa&platform=linux/arm64&format=oci');
     const [request] = server.requests;
     assert.deepEqual(request?.references.map(formatReference), ['docker.io/b/b:1', 'docker.io/a/a:latest']);
-    assert.equal(request?.platform && formatPlatform(request.platform), 'linux/arm64');
+    assert.equal(request?.platform && formatPlatformChoice(request.platform), 'linux/arm64');
     assert.equal(request?.format, 'oci');
     assert.equal(request?.client, '127.0.0.1');
   });

@@ -7,6 +7,7 @@ import { runInNewContext } from 'node:vm';
 import { extract } from 'tar-stream';
 import { parseDigest } from '../../../src/oci/digest.ts';
 import { parsePlatform } from '../../../src/oci/platform.ts';
+import { parsePlatformChoice } from '../../../src/oci/platform-choice.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import type { Archive, ArchiveRequest } from '../../../src/sources/image-source.ts';
 import { createRegistrySource } from '../../../src/sources/registry/source.ts';
@@ -73,7 +74,7 @@ suite('the registry source, from a real registry', {
     const source = createRegistrySource({ client, maxSize, defaultPlatform, signatures, now: Date.now });
     const request: ArchiveRequest = {
       references: [names].flat().map((name) => parseReference(`${from.host}/${name}`)),
-      platform: platform === undefined ? undefined : parsePlatform(platform),
+      platform: platform === undefined ? undefined : parsePlatformChoice(platform),
       format: 'docker',
       ...asked,
     };
@@ -318,7 +319,7 @@ suite('the registry source, from a real registry', {
       for (const [names, asked] of [
         ['library/busybox', {}],
         ['library/busybox', { format: 'oci' }],
-        ['library/busybox', { format: 'oci', platforms: 'all' }],
+        ['library/busybox', { format: 'oci', platform: 'all' }],
         [['test/shared:1', 'test/shared:2'], {}],
         ['test/shared:1', { have }],
       ] as const) {
@@ -339,10 +340,10 @@ suite('the registry source, from a real registry', {
       for (const [name, asked, expected] of [
         ['library/busybox', { platform: 'linux/arm64' }, arm64],
         ['test/arm-only', { platform: 'linux/arm64', format: 'oci' }, arm64],
-        ['test/arm-only', { platforms: 'all', format: 'oci' }, arm64],
+        ['test/arm-only', { platform: 'all', format: 'oci' }, arm64],
         [`test/arm-only@${images.armOnly.descriptor.digest}`, {}, arm64],
         ['library/busybox:1.35', {}, { architecture: 'amd64', os: 'linux' }],
-        ['library/busybox', { platforms: 'all', format: 'oci' }, undefined],
+        ['library/busybox', { platform: 'all', format: 'oci' }, undefined],
       ] as const) {
         const [listed] = JSON.parse(
           `${(await entriesOf(await open(name, asked))).get('index.json')}`,
