@@ -65,6 +65,8 @@ export interface CacheLog {
 
 /** Bytes of buffers that lie ready for the next chunk. */
 const BUFFERS_KEPT = 4 * 1024 * 1024;
+/** Maximum bytes of all fetches that stay in memory for readers that keep up. */
+const RECENT_BYTES_LIMIT = 16 * 1024 * 1024;
 /** How many blobs of one registry are fetched at once for the fetching ahead to go on. */
 const FETCHES_PER_REGISTRY = 8;
 
@@ -80,6 +82,8 @@ export async function openBlobCache({
   const buffers = createBufferPool(BUFFERS_KEPT);
   caches?.list({ name: 'file-buffers', limit: BUFFERS_KEPT, bytes: buffers.kept, clear: buffers.clear });
   const paces = createAdaptiveChunkSizes();
+  const recentBudget = { limit: RECENT_BYTES_LIMIT, held: 0 };
+  caches?.list({ name: 'recent-bytes', limit: RECENT_BYTES_LIMIT, bytes: () => recentBudget.held });
   // By digest, size and supplier: what a wrong descriptor asks for is another thing, and so is what a stranger sends.
   const fetches = new Map<string, BlobFetch>();
   const busy = new Map<string, number>();
@@ -98,7 +102,17 @@ export async function openBlobCache({
       for (const release of releases) release();
       if (error instanceof StorageFailure) log.uncached(blob.digest, error);
     };
-    const fetch = new BlobFetch({ blob, supplier, files, room, buffers, source, readAhead, onEnd });
+    const fetch = new BlobFetch({
+      blob,
+      supplier,
+      files,
+      room,
+      buffers,
+      recentBudget,
+      source,
+      readAhead,
+      onEnd,
+    });
     fetches.set(key, fetch);
     return fetch;
   };

@@ -12,6 +12,7 @@ import { writeFetch } from './fetch-writer.ts';
 import { FetchedFile } from './fetched-file.ts';
 import { tryLock } from './file-lock.ts';
 import { StorageFailure } from './growing-file.ts';
+import { createRecentBytes, type RecentBytes, type RecentBytesBudget } from './recent-bytes.ts';
 import { type WantedBytes, wantedBytesOf } from './wanted-bytes.ts';
 
 export interface FetchOptions {
@@ -21,6 +22,8 @@ export interface FetchOptions {
   readonly files: BlobFiles;
   readonly room: DiskQuota;
   readonly buffers: BufferPool;
+  /** Shared by all fetches of the process. */
+  readonly recentBudget: RecentBytesBudget;
   readonly source: BlobReader;
   /** Maximum bytes that the fetch may be ahead of its furthest reader. */
   readonly readAhead: number;
@@ -46,16 +49,18 @@ export class BlobFetch {
   readonly #path: string;
   readonly #wanted: WantedBytes;
   readonly #regulator: FetchRegulator;
+  readonly #recent: RecentBytes;
   readonly #ended = Promise.withResolvers<void>();
   readonly #abandoned = new AbortController();
   #isOver = false;
   #lingering: NodeJS.Timeout | undefined;
 
   constructor(options: FetchOptions) {
-    const { blob, supplier, files, readAhead } = options;
+    const { blob, supplier, files, readAhead, recentBudget: budget } = options;
     this.#options = options;
     this.#path = files.incomingPath(blob, supplier);
-    this.content = new FetchedFile(blob);
+    this.#recent = createRecentBytes({ budget, positions: () => this.#regulator.positions() });
+    this.content = new FetchedFile(blob, this.#recent);
     this.#wanted = wantedBytesOf(this.#path, blob);
     this.#regulator = new FetchRegulator({ blob, readAhead, fetched: this.content, wanted: this.#wanted });
     this.#run();
@@ -134,6 +139,7 @@ export class BlobFetch {
     if (!this.#abandoned.signal.aborted) onEnd(this.content.failure);
     this.#isOver = true;
     clearTimeout(this.#lingering);
+    this.#recent.clear();
     if (!this.#regulator.hasReaders) this.content.close();
     this.#ended.resolve();
   }
@@ -141,7 +147,7 @@ export class BlobFetch {
   async #writeOrFollow(): Promise<void> {
     const { signal } = this.#abandoned;
     const [path, fetched, regulator, wanted] = [this.#path, this.content, this.#regulator, this.#wanted];
-    const parts = { path, fetched, regulator, wanted, signal };
+    const parts = { path, fetched, regulator, wanted, recent: this.#recent, signal };
     while (!(await this.#finishFromCache())) {
       const lock = tryLock(lockOf(this.#path));
       if (lock !== undefined) {

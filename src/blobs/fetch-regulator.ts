@@ -65,6 +65,11 @@ export class FetchRegulator {
     return this.#demands.size > 0;
   }
 
+  /** Returns the offsets of the readers in the blob. */
+  *positions(): Generator<number> {
+    for (const { position } of this.#demands) yield position;
+  }
+
   add(demand: Demand): void {
     this.#demands.add(demand);
     this.update();

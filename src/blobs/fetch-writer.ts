@@ -16,6 +16,7 @@ import type { FetchedFile } from './fetched-file.ts';
 import { FileAppender } from './file-appender.ts';
 import { StorageFailure } from './growing-file.ts';
 import { isStillAt, openIncoming, restarted } from './incoming-file.ts';
+import type { RecentBytes } from './recent-bytes.ts';
 import type { WantedBytes } from './wanted-bytes.ts';
 
 export interface FetchWriterOptions {
@@ -26,6 +27,7 @@ export interface FetchWriterOptions {
   readonly path: string;
   readonly room: DiskQuota;
   readonly buffers: BufferPool;
+  readonly recent: RecentBytes;
   readonly source: BlobReader;
   readonly fetched: FetchedFile;
   readonly regulator: FetchRegulator;
@@ -114,7 +116,7 @@ class FetchWriter {
     position: number,
     inspect: ((chunk: Uint8Array) => void) | undefined,
   ): Promise<boolean> {
-    const { buffers, fetched, regulator, signal } = this.#options;
+    const { buffers, recent, fetched, regulator, signal } = this.#options;
     const interruption = new AbortController();
     let last = position;
     const onAppended = (end: number): void => {
@@ -124,7 +126,7 @@ class FetchWriter {
       this.#makeRoom();
       regulator.update();
     };
-    const appender = new FileAppender({ file: this.#file, position, buffers, onAppended });
+    const appender = new FileAppender({ file: this.#file, position, buffers, recent, onAppended });
     const written = finished(appender);
     written.catch((error: Error) => stream.destroy(error));
     this.#appender = appender;

@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { GrowingFile } from './growing-file.ts';
+import type { LentBytes, RecentBytes } from './recent-bytes.ts';
 
 /** Bytes at the end that are held back until all are verified, so that wrong content never looks complete. */
 const HELD_BACK = 64 * 1024;
@@ -8,6 +9,7 @@ const HELD_BACK = 64 * 1024;
 /** The file that one fetch fills or follows, from the perspective of its readers. */
 export class FetchedFile implements GrowingFile {
   readonly #size: number;
+  readonly #recent: RecentBytes;
   /** Settled when the first bytes are there, or nothing will come. */
   readonly #begun = Promise.withResolvers<void>();
   readonly #listeners = new Set<() => void>();
@@ -16,8 +18,9 @@ export class FetchedFile implements GrowingFile {
   #received = 0;
   #isVerified = false;
 
-  constructor({ size }: Pick<Descriptor, 'size'>) {
+  constructor({ size }: Pick<Descriptor, 'size'>, recent: RecentBytes) {
     this.#size = size;
+    this.#recent = recent;
     // Each reader that joins gets the failure. Without readers, the rejection must not end the process.
     this.#begun.promise.catch(() => {});
   }
@@ -51,6 +54,10 @@ export class FetchedFile implements GrowingFile {
   /** Resolves with the first bytes; rejects with the failure of a fetch that got none. */
   get begun(): Promise<void> {
     return this.#begun.promise;
+  }
+
+  lend(position: number): LentBytes | undefined {
+    return this.#recent.lend(position);
   }
 
   onChange(call: () => void): () => void {

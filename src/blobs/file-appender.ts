@@ -2,12 +2,15 @@ import { write } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import type { BufferPool } from '../util/buffer-pool.ts';
+import type { RecentBytes } from './recent-bytes.ts';
 
 export interface FileAppenderOptions {
   readonly file: FileHandle;
   /** Where the first byte goes. */
   readonly position: number;
   readonly buffers: BufferPool;
+  /** Receives the written bytes for readers that keep up; absent if nothing reads the file while it grows. */
+  readonly recent?: RecentBytes;
   /** Told, after each write, how many bytes the file has. */
   readonly onAppended: (position: number) => void;
 }
@@ -28,6 +31,7 @@ const PATIENCE_MS = 5;
 export class FileAppender extends Writable {
   readonly #descriptor: number;
   readonly #buffers: BufferPool;
+  readonly #recent: RecentBytes | undefined;
   readonly #onAppended: (position: number) => void;
   #position: number;
   /** The position after the accepted bytes. */
@@ -44,12 +48,13 @@ export class FileAppender extends Writable {
   #timer: NodeJS.Timeout | undefined;
   #onIdle: (() => void) | undefined;
 
-  constructor({ file, position, buffers, onAppended }: FileAppenderOptions) {
+  constructor({ file, position, buffers, recent, onAppended }: FileAppenderOptions) {
     super({ highWaterMark: LARGEST_BATCH });
     this.#descriptor = file.fd;
     this.#position = position;
     this.#accepted = position;
     this.#buffers = buffers;
+    this.#recent = recent;
     this.#onAppended = onAppended;
   }
 
@@ -145,7 +150,9 @@ export class FileAppender extends Writable {
         return;
       }
       this.#isWriting = false;
-      this.#buffers.give(batch);
+      const release = (): void => this.#buffers.give(batch);
+      if (error !== null || this.#recent === undefined) release();
+      else this.#recent.add(this.#position - end, batch.subarray(0, end), release);
       if (error === null) this.#onAppended(this.#position);
       const onIdle = this.#onIdle;
       this.#onIdle = undefined;

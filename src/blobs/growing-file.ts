@@ -5,6 +5,7 @@ import type { ByteRange } from '../oci/descriptor.ts';
 import type { BufferPool } from '../util/buffer-pool.ts';
 import { DirectStream } from '../util/streams.ts';
 import { type AdaptiveChunkSize, type AdaptiveChunkSizes, createAdaptiveChunkSize } from './chunk-size.ts';
+import type { LentBytes } from './recent-bytes.ts';
 
 /** The disk, not the registry, is why a blob cannot be kept: what is missing can still come from the registry. */
 export class StorageFailure extends Error {
@@ -16,6 +17,8 @@ export interface GrowingFile {
   readonly file: FileHandle;
   /** Bytes, from the first on, that may be given away. */
   readonly available: number;
+  /** Lends bytes that are in memory; undefined if they are only in the file. Absent if none ever are. */
+  lend?(position: number): LentBytes | undefined;
   /** Why no more bytes will come. */
   readonly failure: Error | undefined;
   /** Calls once when one of the two has changed; what comes back takes the call back. */
@@ -25,9 +28,11 @@ export interface GrowingFile {
 /** Who takes the chunks of a stream. */
 interface Consumer {
   readonly pace: AdaptiveChunkSize;
-  /** A buffer to read into, which comes back by `deliver`. */
-  take(size: number): Buffer;
-  deliver(chunk: Buffer, buffer: Buffer): void;
+  /** Returns a buffer to read into, which the consumer releases after its delivery. */
+  take(size: number): LentBytes;
+  /** As in {@link GrowingFile}; absent if the consumer keeps its chunks. */
+  lend?(position: number): LentBytes | undefined;
+  deliver(chunk: Buffer, release: () => void): void;
   end(): void;
 }
 
@@ -71,8 +76,8 @@ export class FileStream extends DirectStream {
     this.#paces = paces;
     this.#reader = {
       pace: createAdaptiveChunkSize(),
-      // Whoever reads it keeps it.
-      take: Buffer.allocUnsafeSlow,
+      // The reader keeps its chunks.
+      take: (size) => ({ bytes: Buffer.allocUnsafeSlow(size), release: () => {} }),
       deliver: (chunk) => this.push(chunk),
       end: () => this.push(null),
     };
@@ -95,11 +100,15 @@ export class FileStream extends DirectStream {
     this.once('close', end);
     const consumer: Consumer = {
       pace,
-      take: this.#buffers.take,
-      deliver: (chunk, buffer) => {
+      take: (size) => {
+        const bytes = this.#buffers.take(size);
+        return { bytes, release: () => this.#buffers.give(bytes) };
+      },
+      lend: (position) => this.#source.lend?.(position),
+      deliver: (chunk, release) => {
         inspect?.(chunk);
         sink.write(chunk, (error) => {
-          this.#buffers.give(buffer);
+          release();
           if (!error) this.#readNext(consumer);
         });
       },
@@ -123,7 +132,7 @@ export class FileStream extends DirectStream {
   /** Gives the next chunk to the consumer, as soon as there is one. */
   #readNext(consumer: Consumer): void {
     if (this.destroyed) return;
-    const { available, failure, file } = this.#source;
+    const { available, failure } = this.#source;
     const size = consumer.pace.chunkSize();
     const length = Math.min(available - this.position, this.#end - this.position, size);
     if (this.position >= this.#end || (length <= 0 && failure instanceof StorageFailure)) {
@@ -133,28 +142,32 @@ export class FileStream extends DirectStream {
     } else if (length <= 0) {
       this.#takeBack = this.#source.onChange(() => this.#readNext(consumer));
     } else {
-      const buffer = consumer.take(size);
-      this.#isReading = true;
-      read(file.fd, buffer, 0, length, this.position, (error, bytesRead) => {
-        this.#isReading = false;
-        this.emit('read-settled');
-        this.#deliver(consumer, buffer, bytesRead, error);
-      });
+      const lent = consumer.lend?.(this.position);
+      if (lent === undefined) this.#readFile(consumer, size, length);
+      else this.#deliver(consumer, lent.bytes.subarray(0, length), lent.release);
     }
   }
 
-  #deliver(consumer: Consumer, buffer: Buffer, bytesRead: number, error: Error | null): void {
-    if (this.destroyed) return;
-    if (error !== null || bytesRead === 0) {
-      this.destroy(error ?? new Error('A file of the cache is shorter than it was.'));
-      return;
-    }
-    this.position += bytesRead;
-    consumer.pace.count(bytesRead);
+  #readFile(consumer: Consumer, size: number, length: number): void {
+    const { bytes, release } = consumer.take(size);
+    this.#isReading = true;
+    read(this.#source.file.fd, bytes, 0, length, this.position, (error, bytesRead) => {
+      this.#isReading = false;
+      this.emit('read-settled');
+      if (this.destroyed) return;
+      if (error === null && bytesRead > 0) this.#deliver(consumer, bytes.subarray(0, bytesRead), release);
+      else this.destroy(error ?? new Error('A file of the cache is shorter than it was.'));
+    });
+  }
+
+  #deliver(consumer: Consumer, chunk: Buffer, release: () => void): void {
+    this.position += chunk.length;
+    consumer.pace.count(chunk.length);
     this.#onMove?.(this.position);
     try {
-      consumer.deliver(buffer.subarray(0, bytesRead), buffer);
+      consumer.deliver(chunk, release);
     } catch (thrown) {
+      release();
       this.destroy(thrown as Error);
     }
   }

@@ -5,6 +5,7 @@ import { BlobFetch } from '../../src/blobs/blob-fetch.ts';
 import { openBlobFiles } from '../../src/blobs/blob-files.ts';
 import type { DiskQuota } from '../../src/blobs/disk-quota.ts';
 import { StorageFailure } from '../../src/blobs/growing-file.ts';
+import type { RecentBytesBudget } from '../../src/blobs/recent-bytes.ts';
 import type { BlobReader, Demand } from '../../src/oci/blob-reader.ts';
 import { createBufferPool } from '../../src/util/buffer-pool.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
@@ -21,6 +22,7 @@ const atStart = (): Demand => ({ position: 0 });
 const full: DiskQuota = { reserve: async () => false };
 
 interface Setup extends AsyncDisposable {
+  readonly recentBudget: RecentBytesBudget;
   readonly fetch: BlobFetch;
   /** Joins until the caller leaves or the test ends. */
   join(demand: Demand): Promise<() => void>;
@@ -37,12 +39,14 @@ async function begin(
   const files = await openBlobFiles({ folder: folder.path, onDamage: () => {} });
   const ends: (Error | undefined)[] = [];
   const onEnd = (error: Error | undefined): void => void ends.push(error);
+  const recentBudget = { limit: 2 ** 20, held: 0 };
   const fetch = new BlobFetch({
     blob,
     supplier: 'registry.example',
     files,
     room,
     buffers: createBufferPool(1_000_000),
+    recentBudget,
     source,
     readAhead,
     onEnd,
@@ -58,7 +62,7 @@ async function begin(
     for (const leave of joined) leave();
     await folder[Symbol.asyncDispose]();
   };
-  return { fetch, join, ends, [Symbol.asyncDispose]: dispose };
+  return { recentBudget, fetch, join, ends, [Symbol.asyncDispose]: dispose };
 }
 
 suite('one fetch of one blob', () => {
@@ -134,6 +138,46 @@ suite('one fetch of one blob', () => {
     for (const one of joined) assert.ok(one.status === 'rejected' && one.reason instanceof StorageFailure);
     assert.equal(setup.ends.length, 1);
     assert.ok(setup.ends[0] instanceof StorageFailure);
+  });
+});
+
+suite('the recent bytes of a fetch', () => {
+  test('stay in memory for a reader that keeps up, until the fetch ends', async () => {
+    const gate = Promise.withResolvers<void>();
+    const source = memorySource(sample);
+    source.behave(() => ({ hold: { at: 500_000, until: gate.promise } }));
+    await using setup = await begin(source);
+    await setup.join(atStart());
+    const { content } = setup.fetch;
+    await waitFor(() => content.received === 500_000);
+    const read: Buffer[] = [];
+    for (let position = 0; position < 500_000; ) {
+      const lent = content.lend(position);
+      assert.ok(lent, `${position}`);
+      read.push(Buffer.from(lent.bytes));
+      position += lent.bytes.length;
+      lent.release();
+    }
+    assert.deepEqual(Buffer.concat(read), sample.bytes.subarray(0, 500_000));
+    assert.equal(setup.recentBudget.held, 500_000);
+    gate.resolve();
+    await waitFor(() => setup.ends.length === 1);
+    assert.equal(setup.recentBudget.held, 0);
+    assert.equal(content.lend(0), undefined);
+  });
+
+  test('are not kept for readers that are far ahead or far behind', async () => {
+    const gate = Promise.withResolvers<void>();
+    const large = sampleBlob(6 * 2 ** 20, 'recent');
+    const source = memorySource(large);
+    source.behave(() => ({ hold: { at: 4 * 2 ** 20, until: gate.promise } }));
+    await using setup = await begin(source, boundless, 2 ** 28, large);
+    await setup.join({ position: 0 });
+    await setup.join({ position: Number.POSITIVE_INFINITY });
+    await waitFor(() => setup.fetch.content.received === 4 * 2 ** 20);
+    assert.equal(setup.recentBudget.held, 0);
+    gate.resolve();
+    await waitFor(() => setup.ends.length === 1);
   });
 });
 

@@ -7,6 +7,7 @@ import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { createAdaptiveChunkSizes } from '../../src/blobs/chunk-size.ts';
 import { FileStream, type GrowingFile, StorageFailure } from '../../src/blobs/growing-file.ts';
+import type { LentBytes } from '../../src/blobs/recent-bytes.ts';
 import { createBufferPool } from '../../src/util/buffer-pool.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import { always, sampleBlob } from './samples.ts';
@@ -115,6 +116,70 @@ suite('reading a file that grows', () => {
     assert.deepEqual(await whole, bytes);
     assert.equal(slow.stream.position, 0);
     assert.deepEqual(await buffer(slow.stream), bytes);
+  });
+
+  test('gives a sink the bytes that are in memory, and the rest from the file', async () => {
+    await using source = await growing();
+    await source.grow(bytes.length);
+    const marked = Buffer.alloc(100_000, 1);
+    let uses = 0;
+    const release = (): void => {
+      uses -= 1;
+    };
+    const lend = (position: number): LentBytes | undefined => {
+      if (position >= marked.length) return undefined;
+      uses += 1;
+      return { bytes: marked.subarray(position), release };
+    };
+    const { stream } = read({ ...source, available: bytes.length, lend }, 0, bytes.length);
+    const came: Buffer[] = [];
+    const sink = new Writable({
+      write(chunk: Buffer, _encoding, callback) {
+        assert.equal(uses, came.length === 0 ? 1 : 0);
+        came.push(Buffer.from(chunk));
+        callback();
+      },
+    });
+    await stream.sendTo(sink);
+    assert.deepEqual(Buffer.concat(came), Buffer.concat([marked, bytes.subarray(marked.length)]));
+    assert.equal(uses, 0);
+  });
+
+  test('releases bytes in memory if the sink is destroyed or the inspection fails', async () => {
+    await using source = await growing();
+    let uses = 0;
+    const release = (): void => {
+      uses -= 1;
+    };
+    const lend = (position: number): LentBytes => {
+      uses += 1;
+      return { bytes: bytes.subarray(position), release };
+    };
+    const inMemory = { ...source, available: bytes.length, lend };
+    const failing = read(inMemory, 0, bytes.length);
+    const inspect = (): void => {
+      throw new Error('wrong');
+    };
+    await assert.rejects(failing.stream.sendTo(new Writable(), inspect), /wrong/);
+    assert.equal(uses, 0);
+    const cut = read(inMemory, 0, bytes.length);
+    // As a socket does, it ends the write under way when it is destroyed.
+    let endWrite: ((error: Error) => void) | undefined;
+    const stuck = new Writable({
+      write: (_chunk, _encoding, callback) => {
+        endWrite = callback;
+      },
+      destroy: (error, callback) => {
+        endWrite?.(new Error('closed'));
+        callback(error);
+      },
+    });
+    const sent = cut.stream.sendTo(stuck);
+    assert.equal(uses, 1);
+    stuck.destroy();
+    cut.stream.destroy();
+    await assert.rejects(sent);
+    await waitFor(() => uses === 0);
   });
 
   test('gives a sink nothing more before it has what it was given, so that one chunk waits for a slow one', async () => {

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { createRecentBytes, RECENT_BYTES } from '../../src/blobs/recent-bytes.ts';
+
+const PIECE = RECENT_BYTES / 8;
+
+function setUp({ limit = 4 * RECENT_BYTES, positions = [0] } = {}) {
+  const budget = { limit, held: 0 };
+  const released: number[] = [];
+  const recent = createRecentBytes({ budget, positions: () => positions });
+  let end = 0;
+  /** Adds pieces, each filled with its number. */
+  const add = (count: number): void => {
+    for (let left = count; left > 0; left--) {
+      const number = end / PIECE;
+      recent.add(end, Buffer.alloc(PIECE, number), () => released.push(number));
+      end += PIECE;
+    }
+  };
+  return { budget, released, recent, positions, add };
+}
+
+suite('recent bytes', () => {
+  test('lend the rest of a piece from any position in it', () => {
+    const { recent, add } = setUp();
+    add(2);
+    assert.equal(recent.lend(PIECE + 1)?.bytes.length, PIECE - 1);
+    assert.equal(recent.lend(PIECE + 1)?.bytes[0], 1);
+    assert.equal(recent.lend(2 * PIECE), undefined);
+  });
+
+  test('drop a piece when all readers within the window have passed it', () => {
+    const { budget, released, positions, add } = setUp({ positions: [0, PIECE] });
+    add(2);
+    assert.deepEqual(released, []);
+    positions[0] = PIECE;
+    add(1);
+    assert.deepEqual([released, budget.held], [[0], 2 * PIECE]);
+  });
+
+  test('ignore readers that are behind the window, ahead of it, or elsewhere', () => {
+    const positions = [0, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 100 * PIECE];
+    const { budget, released, recent, add } = setUp({ positions });
+    add(9);
+    assert.equal(budget.held, 0);
+    assert.equal(released.length, 9);
+    assert.equal(recent.lend(0), undefined);
+  });
+
+  test('never exceed the window of a fetch, nor the limit of the process', () => {
+    const narrow = setUp();
+    for (let added = 0; added < 8; added++) {
+      narrow.add(1);
+      assert.ok(narrow.budget.held <= RECENT_BYTES);
+    }
+    const poor = setUp({ limit: 2 * PIECE });
+    poor.add(8);
+    assert.deepEqual([poor.budget.held, poor.released], [2 * PIECE, [0, 1, 2, 3, 4, 5]]);
+  });
+
+  test('release the memory of a lent piece only after its last use', () => {
+    const { budget, released, recent, add } = setUp();
+    add(1);
+    const uses = [recent.lend(0), recent.lend(1)];
+    recent.clear();
+    assert.equal(recent.lend(0), undefined);
+    for (const use of uses) {
+      assert.deepEqual([released, budget.held], [[], PIECE]);
+      use?.release();
+    }
+    assert.deepEqual([released, budget.held], [[0], 0]);
+  });
+});
