@@ -1,4 +1,5 @@
-import { readdir, rm, stat, statfs } from 'node:fs/promises';
+import { statfsSync } from 'node:fs';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type BlobFiles, isMissing, lockOf, roomFor } from './blob-files.ts';
@@ -11,10 +12,10 @@ export interface DiskQuota {
    * Makes room for so many more bytes; false where there can be none. All processes that share the folder share its
    * room, and get it one after the other.
    *
-   * @param occupy makes the file that stands for the bytes, before anyone else gets room
+   * @param occupy creates the file that stands for the bytes, before another process gets room
    * @param promised bytes that it may need in all; false where an empty cache would lack the room for them
    */
-  reserve(bytes: number, occupy: () => Promise<void>, promised?: number): Promise<boolean>;
+  reserve(bytes: number, occupy: () => void, promised?: number): Promise<boolean>;
 }
 
 export interface DiskQuotaOptions {
@@ -52,7 +53,7 @@ export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuota
   let turn: Promise<unknown> = Promise.resolve();
   let isCounting = false;
 
-  /** Lets no other process count meanwhile. */
+  /** Runs work that no other process does meanwhile. Without evictions, it ends within one turn of the event loop. */
   const alone = async <T>(work: () => Promise<T>): Promise<T> => {
     const lock = await waitForLock(join(folder, LOCK));
     try {
@@ -62,23 +63,23 @@ export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuota
     }
   };
   /** On a full disk it may be lost: then the files are counted the next time. */
-  const write = (tally: DiskUsage): Promise<void> => writeDiskUsage(tallyPath, tally).catch(() => {});
+  const write = (tally: DiskUsage): void => {
+    try {
+      writeDiskUsage(tallyPath, tally);
+    } catch {}
+  };
 
-  const reserveAlone = async (
-    bytes: number,
-    occupy: () => Promise<void>,
-    promised: number,
-  ): Promise<boolean> => {
-    let tally = await readDiskUsage(tallyPath);
-    let free = await freeBytes(folder);
+  const reserveAlone = async (bytes: number, occupy: () => void, promised: number): Promise<boolean> => {
+    let tally = readDiskUsage(tallyPath);
+    let free = freeBytes(folder);
     if (tally === undefined || tally.bytes + bytes > limit || bytes > free) {
       tally = { bytes: await makeRoom(bytes, free), counted: Date.now() };
-      free = await freeBytes(folder);
+      free = freeBytes(folder);
     }
     const hasRoom = tally.bytes + bytes <= limit && bytes <= free && promised <= tally.bytes + free;
-    if (hasRoom) await occupy();
+    if (hasRoom) occupy();
     const now = { ...tally, bytes: tally.bytes + (hasRoom ? bytes : 0) };
-    await write(now);
+    write(now);
     if (Date.now() - now.counted >= COUNT_STANDS_MS) countAgain(now);
     return hasRoom;
   };
@@ -122,10 +123,10 @@ export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuota
     const count = async (): Promise<void> => {
       const bytes = sumOf(await list(folder));
       await alone(async () => {
-        const tally = await readDiskUsage(tallyPath);
+        const tally = readDiskUsage(tallyPath);
         // What another process has found out meanwhile is as good.
         if (tally?.counted !== before.counted) return;
-        await write({ bytes: tally.bytes + bytes - before.bytes, counted: Date.now() });
+        write({ bytes: tally.bytes + bytes - before.bytes, counted: Date.now() });
       });
     };
     count()
@@ -153,8 +154,8 @@ async function waitForLock(path: string): Promise<FileLock> {
   }
 }
 
-async function freeBytes(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
+function freeBytes(folder: string): number {
+  const { bavail, bsize } = statfsSync(folder);
   return bavail * bsize * SHARE_OF_FREE;
 }
 

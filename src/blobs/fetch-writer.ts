@@ -1,5 +1,5 @@
 import type { Hash } from 'node:crypto';
-import { constants } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
@@ -35,6 +35,7 @@ export interface FetchWriterOptions {
   readonly signal: AbortSignal;
 }
 
+const TO_WRITE = constants.O_RDWR | constants.O_CREAT;
 /** Errors that prove the received bytes wrong, whichever reader asks again. */
 const WRONG: ReadonlySet<ErrorCode> = new Set(['content-mismatch', 'size-mismatch']);
 
@@ -48,19 +49,18 @@ export async function writeFetch(options: FetchWriterOptions): Promise<void> {
   const { blob, supplier, files, path, room, fetched, wanted, signal } = options;
   // Discard the request of a process that has died.
   await wanted.clear();
-  const openToWrite = (): Promise<FileHandle> => open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
   if (fetched.isOpen && !(await isStillAt(path, fetched.file))) throw restarted(blob);
   const earlier = fetched.isOpen ? fetched.file : await openIncoming(path, blob);
   if (earlier !== undefined) fetched.open(earlier);
   else {
     // Processes that follow the old file must see that this one is another.
     await rm(path, { force: true });
-    const occupy = async (): Promise<void> => (await openToWrite()).close();
+    const occupy = (): void => closeSync(openSync(path, TO_WRITE, 0o600));
     const first = roomFor(0, blob.size);
     if (!(await room.reserve(first, occupy, blob.size))) throw noRoom();
   }
 
-  const file = await openToWrite();
+  const file = await open(path, TO_WRITE, 0o600);
   try {
     const created = fetched.isOpen ? undefined : await openExisting(path);
     if (created !== undefined) fetched.open(created);
@@ -159,7 +159,7 @@ class FetchWriter {
     const needed = roomFor(fetched.received, blob.size);
     if (this.#isMakingRoom || needed <= regulator.space) return;
     this.#isMakingRoom = true;
-    const hasRoom = await room.reserve(needed - regulator.space, async () => {}).catch(() => false);
+    const hasRoom = await room.reserve(needed - regulator.space, () => {}).catch(() => false);
     this.#isMakingRoom = false;
     if (hasRoom) regulator.space = needed;
     else this.#appender?.destroy(noRoom());

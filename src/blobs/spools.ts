@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -110,15 +110,12 @@ export async function openSpools(storage: Storage): Promise<Spools> {
       let opened: FileHandle | undefined;
       let lock: FileLock | undefined;
       try {
-        let file: FileHandle | undefined;
-        const occupy = async (): Promise<void> => {
-          file = await open(incoming, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
-        };
+        const occupy = (): void => closeSync(openSync(incoming, 'wx', 0o600));
         await makeFolders();
         lock = tryLock(lockOf(incoming));
         const hasRoom = await storage.reserve(expected, occupy);
-        opened = file;
-        if (!hasRoom || opened === undefined) throw new StorageFailure('The cache has no room');
+        if (!hasRoom) throw new StorageFailure('The cache has no room');
+        opened = await open(incoming, 'r+');
         const hash = createHash('sha256');
         let size = 0;
         let reserved = expected;
@@ -128,7 +125,7 @@ export async function openSpools(storage: Storage): Promise<Spools> {
             if (size > maxSize) throw tooLarge(maxSize);
             if (size > reserved) {
               const further = Math.min(Math.max(size, LEAST_FURTHER), MOST_FURTHER);
-              if (!(await storage.reserve(further, async () => {})))
+              if (!(await storage.reserve(further, () => {})))
                 throw new StorageFailure('The cache has no room');
               reserved += further;
             }

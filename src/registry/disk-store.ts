@@ -38,7 +38,7 @@ export function createDiskStore(
     },
     async write(kind, name, content) {
       // Most are far smaller, and no download waits for their room; those of the largest size could fill a disk.
-      if (content.length > LARGE && !(await reserve(content.length, async () => {}))) return;
+      if (content.length > LARGE && !(await reserve(content.length, () => {}))) return;
       await replaceFile(pathOf(kind, name), content);
     },
   };

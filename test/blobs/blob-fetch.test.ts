@@ -14,7 +14,7 @@ import { always, type MemorySource, memorySource, sampleBlob } from './samples.t
 const sample = sampleBlob(2_000_000, 'fetch');
 const boundless: DiskQuota = {
   reserve: async (_bytes, occupy) => {
-    await occupy();
+    occupy();
     return true;
   },
 };
@@ -190,7 +190,7 @@ suite('the room of a fetch', () => {
     const room: DiskQuota = {
       reserve: async (bytes, occupy) => {
         reserved.push(bytes);
-        await occupy();
+        occupy();
         return hasAll || reserved.length === 1;
       },
     };

@@ -114,7 +114,7 @@ suite('spools', () => {
       await utimes(join(made.folder, 'incoming', incoming), LONG_AGO, LONG_AGO);
     };
     await fill(made.spools, Readable.from(slow()));
-    assert.equal(await made.cache.storage.reserve(BYTES.length, async () => {}), false);
+    assert.equal(await made.cache.storage.reserve(BYTES.length, () => {}), false);
     assert.notEqual(await made.spools.find(KEY), undefined);
   });
 
@@ -124,7 +124,7 @@ suite('spools', () => {
     (await fill(made.spools, Readable.from([BYTES]))).hold(held.signal);
     const makeRoom = async (): Promise<boolean> => {
       await made.age();
-      return made.cache.storage.reserve(BYTES.length, async () => {});
+      return made.cache.storage.reserve(BYTES.length, () => {});
     };
     assert.equal(await makeRoom(), false);
     held.abort();

@@ -82,7 +82,7 @@ suite('archives of an engine', () => {
         const path = join(parts.folder, name);
         await utimes(path, new Date(0), (await stat(path)).mtime);
       }
-      return parts.cache.storage.reserve(69.5 * MIB, async () => {});
+      return parts.cache.storage.reserve(69.5 * MIB, () => {});
     };
     assert.equal(await makeRoom(), false);
     assert.equal((await buffer(archive.read(undefined, gone.signal))).length, archive.size);
