@@ -1,3 +1,5 @@
+import { inEnglish, type Sentence } from './errors/details.ts';
+
 /**
  * The errors that clients can get. Each has a stable code, an HTTP status, a title that is short enough for a reason
  * phrase, and advice for the reader.
@@ -292,9 +294,13 @@ export class ServiceError extends Error {
   readonly isUnreachable: boolean;
   readonly headers: Readonly<Record<string, string>>;
   readonly members: Readonly<Record<string, unknown>>;
+  /** The sentences of the message, which the page translates. */
+  readonly sentences: readonly Sentence[];
 
-  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(message, { cause: details.cause });
+  constructor(code: ErrorCode, message: Sentence | readonly Sentence[], details: ErrorDetails = {}) {
+    const sentences = [message].flat();
+    super(inEnglish(sentences), { cause: details.cause });
+    this.sentences = sentences;
     const entry = CATALOGUE[code];
     this.code = code;
     this.status = entry.status;

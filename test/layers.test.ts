@@ -16,7 +16,8 @@ import {
  * all folders in the rows above its own. A new folder needs a place here.
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
-  ['errors', 'util'],
+  ['util'],
+  ['errors'],
   ['oci', 'redis', 'tar'],
   ['contents'],
   ['archive', 'trust', 'policy', 'limits', 'net', 'blobs', 'tls', 'telemetry'],

@@ -17,7 +17,7 @@ export const showProblem = (problem, { retry, choose, chooseTag }) => {
 	section.replaceChildren(
 		make('h2', { textContent: title }),
 		make('p', { textContent: help }),
-		make('code', { textContent: detail, lang: 'en', dir: 'ltr' }),
+		make('code', { textContent: detail, dir: 'auto' }),
 		chips,
 	);
 	chips.append(...platforms.map((name) => makeButton(name, () => choose(name))));

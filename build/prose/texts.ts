@@ -70,7 +70,7 @@ function ofCode(path: string, text: string): Paragraph[] {
   const paragraphs = joined(comments, text).flatMap(({ value, start }) => ofComment(value, lineAt(start)));
   for (const { start, value } of stringsOf(program as unknown as Node, DATA.test(path))) {
     if (/\p{L}+ .*\p{L}/u.test(value) && !FOREIGN.test(value))
-      for (const part of value.split(/\n{2,}/)) paragraphs.push(paragraph(lineAt(start), part));
+      for (const part of value.split(/\n(?=[\n ])/)) paragraphs.push(paragraph(lineAt(start), part));
   }
   return paragraphs;
 }

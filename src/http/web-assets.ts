@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import accepts from 'accepts';
+import { DETAILS } from '../errors/details.ts';
 
 /** The languages of the pages, the first where none is asked for. */
 export const LANGUAGES = ['en', 'es', 'fa', 'ru', 'zh'] as const;
@@ -29,6 +30,8 @@ export interface WebTexts {
   readonly strings: Texts;
   /** Of errors, by their codes. */
   readonly problems: Texts;
+  /** The sentences of errors by their ids, in English those of errors/details.ts. */
+  readonly details: Texts;
 }
 
 const ROOT = fileURLToPath(new URL('../../web/', import.meta.url));
@@ -44,6 +47,7 @@ export function readWebFolder(): WebFolder {
       page: textsOf('languages', lang),
       strings: textsOf('strings', lang),
       problems: textsOf('problems', lang),
+      details: lang === 'en' ? DETAILS : textsOf('details', lang),
     },
   ]);
   return {

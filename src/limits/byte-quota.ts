@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { detail } from '../errors/details.ts';
 import type { ServiceError } from '../errors.ts';
 import { formatBytes } from '../util/byte-size.ts';
 import { formatDuration } from '../util/duration.ts';
@@ -284,7 +285,7 @@ function refusal(limit: number, resetsIn: number): ServiceError {
   return limitError(
     'daily-bytes-used',
     { name: 'bytes', limit, freesIn: resetsIn },
-    `Your address has fetched its ${formatBytes(limit)} of a day (DAILY_BYTES), or will with what is on its way; it may begin downloads again in ${wait}. One that was begun can be continued.`,
+    detail('bytes-exceeded', { limit: formatBytes(limit), wait: { milliseconds: resetsIn } }),
     `${formatBytes(limit)} a day are the limit; go on in ${wait}`,
   );
 }

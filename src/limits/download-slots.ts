@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import type { ServiceError } from '../errors.ts';
 import {
   type Acquisition,
@@ -124,7 +125,7 @@ function tooManyConnections(connections: number): ServiceError {
   return limitError(
     'too-many-connections',
     { name: 'connections', limit: connections, freesIn: TRY_AGAIN_MS },
-    `Your address has ${connections} connections for this download, the maximum (CONNECTIONS_PER_DOWNLOAD). Wait until one of them ends.`,
+    detail('connections-exceeded', { limit: connections }),
     `Limit of ${connections} connections per download; use fewer`,
   );
 }
@@ -138,14 +139,14 @@ function refusal(
     return limitError(
       'too-many-downloads',
       { name: 'downloads', limit: perClient, freesIn: TRY_AGAIN_MS },
-      `Your address has ${downloads} in progress, the maximum (DOWNLOADS_PER_IP). Wait until one of them ends.`,
+      detail('downloads-exceeded', { limit: perClient }),
       `Limit of ${downloads} at once; wait until one ends`,
     );
   }
   return limitError(
     'service-full',
     { name: 'service', limit: total, freesIn: TRY_AGAIN_MS },
-    `This service has ${total} downloads in progress, the maximum (MAX_DOWNLOADS). Wait until one of them ends.`,
+    detail('service-exceeded', { limit: total }),
     'All download slots of this service are in use; try again soon',
   );
 }

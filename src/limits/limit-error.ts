@@ -1,3 +1,4 @@
+import type { Sentence } from '../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 
 /** A limit that refuses a request. */
@@ -18,7 +19,7 @@ export interface ExceededLimit {
 export function limitError(
   code: ErrorCode,
   { name, limit, freesIn }: ExceededLimit,
-  message: string,
+  message: Sentence,
   reason: string,
 ): ServiceError {
   const seconds = Math.max(Math.ceil(freesIn / 1000), 1);

@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import type { ServiceError } from '../errors.ts';
 import { formatDuration } from '../util/duration.ts';
 import type { Count, CountingStore } from './counting-store.ts';
@@ -18,24 +19,24 @@ const MEMBERS = {
   windowSeconds: 'Seconds of a window.',
 };
 
-/** The counted requests, and the words that name their setting in errors. */
+/** The counted requests, and the sentence of their error. */
 interface RequestKind extends LimitKind {
   readonly members: typeof MEMBERS;
-  readonly setting: string;
+  readonly exceeded: 'requests-exceeded' | 'pages-exceeded';
 }
 
 export const REQUESTS = {
   name: 'requests',
   description: 'Requests for downloads and the API; null without a limit.',
   members: MEMBERS,
-  setting: '(RATE_LIMIT), including failed requests',
+  exceeded: 'requests-exceeded',
 } as const satisfies RequestKind;
 
 export const PAGES = {
   name: 'pages',
   description: 'Requests for pages, their assets, and this endpoint; null without a limit.',
   members: MEMBERS,
-  setting: 'for pages (PAGE_RATE_LIMIT)',
+  exceeded: 'pages-exceeded',
 } as const satisfies RequestKind;
 
 /** Limits the request rate of a client. */
@@ -51,7 +52,7 @@ export interface RequestLimit extends Limit<RequestKind> {
 export function createRequestLimit(
   store: CountingStore,
   { limit, window }: Rate,
-  { name, setting }: RequestKind,
+  { name, exceeded }: RequestKind,
 ): RequestLimit | undefined {
   if (limit === 0) return undefined;
   const add = async (client: string, amount: number): Promise<Count> => {
@@ -81,7 +82,7 @@ export function createRequestLimit(
       return limitError(
         'too-many-requests',
         { name, limit, freesIn: resetsIn },
-        `Your address has made more than ${rate} ${setting}; it may go on in ${wait}.`,
+        detail(exceeded, { limit, window: { milliseconds: window }, wait: { milliseconds: resetsIn } }),
         `More than ${rate}; go on in ${wait}`,
       );
     },

@@ -1,5 +1,6 @@
 import type { LookupAddress } from 'node:dns';
 import ipaddr from 'ipaddr.js';
+import { type DetailId, detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 
 /**
@@ -40,10 +41,10 @@ export function createGuard(
   ownAddresses: () => readonly string[] = () => [],
 ): Guard {
   const trusted = new Set(trustedOrigins);
-  const refuseInside = (host: string, address: string, is: string): void => {
-    if (!isPublic(address)) throw refusal(host, `${is} not public`);
+  const refuseInside = (host: string, address: string): void => {
+    if (!isPublic(address)) throw refusal(host, 'address-private');
     const isOwn = ownAddresses().some((own) => ipaddr.isValid(own) && isSame(own, address));
-    if (isOwn) throw refusal(host, `${is} one of this machine itself`);
+    if (isOwn) throw refusal(host, 'address-own');
   };
   const trusts: Guard['trusts'] = (origin, chosenBy = origin) => trusted.has(origin) && trusted.has(chosenBy);
   return {
@@ -51,16 +52,15 @@ export function createGuard(
 
     judgeUrl(url, chosenBy) {
       if (trusts(url.origin, chosenBy)) return;
-      if (url.protocol !== 'https:') throw refusal(url.host, 'it is not reached over HTTPS');
-      if (url.username !== '' || url.password !== '') throw refusal(url.host, 'its URL carries credentials');
+      if (url.protocol !== 'https:') throw refusal(url.host, 'address-not-https');
+      if (url.username !== '' || url.password !== '') throw refusal(url.host, 'address-credentials');
       // The URL parser has brought every notation (0x7f000001, 2130706433, 127.1) to one form.
       const literal = url.hostname.replace(/^\[|\]$/g, '');
-      if (ipaddr.isValid(literal)) refuseInside(url.host, literal, 'the address is');
+      if (ipaddr.isValid(literal)) refuseInside(url.host, literal);
     },
 
     judgeAddresses(hostname, addresses) {
-      for (const { address } of addresses)
-        refuseInside(hostname, address, 'it resolves to an address that is');
+      for (const { address } of addresses) refuseInside(hostname, address);
     },
   };
 }
@@ -96,6 +96,6 @@ function isSame(one: string, other: string): boolean {
   return ipaddr.parse(one).toNormalizedString() === ipaddr.parse(other).toNormalizedString();
 }
 
-function refusal(host: string, why: string): ServiceError {
-  return new ServiceError('address-refused', `${quote(host)} is not fetched: ${why}.`);
+function refusal(host: string, id: Extract<DetailId, `address-${string}`>): ServiceError {
+  return new ServiceError('address-refused', detail(id, { host: quote(host) }));
 }

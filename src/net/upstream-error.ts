@@ -1,26 +1,29 @@
+import { type DetailId, detail, inEnglish } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 
 const PROXY_REFUSES = 'PROXY_REFUSES';
 const PROXY_WANTS_CREDENTIALS = 'PROXY_WANTS_CREDENTIALS';
 const PROXY_REFUSES_CREDENTIALS = 'PROXY_REFUSES_CREDENTIALS';
 
-const CONNECTION_FAILURES = new Map([
-  [PROXY_REFUSES, 'the proxy refuses to connect to it'],
-  [PROXY_WANTS_CREDENTIALS, 'the proxy requires credentials; the operator can add them to its URL'],
-  [PROXY_REFUSES_CREDENTIALS, 'the proxy rejects the credentials in its URL'],
-  ['ENOTFOUND', 'the host does not exist'],
-  ['EAI_AGAIN', 'its name could not be resolved'],
-  ['ECONNREFUSED', 'it refused the connection'],
-  ['ECONNRESET', 'it closed the connection'],
-  ['UND_ERR_SOCKET', 'it closed the connection'],
-  ['EHOSTUNREACH', 'the network has no route to it'],
-  ['ENETUNREACH', 'the network has no route to it'],
-  ['CERT_HAS_EXPIRED', 'its certificate has expired'],
-  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'its certificate is self-signed'],
-  ['SELF_SIGNED_CERT_IN_CHAIN', 'its certificate is not from a trusted authority'],
-  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'its certificate is not from a trusted authority'],
-  ['ERR_TLS_CERT_ALTNAME_INVALID', 'its certificate is for another host'],
-  ['ERR_SSL_WRONG_VERSION_NUMBER', 'it does not speak HTTPS'],
+type ConnectionFailure = Extract<DetailId, `${'connection' | 'host' | 'certificate' | 'proxy'}-${string}`>;
+
+const CONNECTION_FAILURES = new Map<string, ConnectionFailure>([
+  [PROXY_REFUSES, 'proxy-refuses'],
+  [PROXY_WANTS_CREDENTIALS, 'proxy-requires-credentials'],
+  [PROXY_REFUSES_CREDENTIALS, 'proxy-rejects-credentials'],
+  ['ENOTFOUND', 'host-unknown'],
+  ['EAI_AGAIN', 'host-unresolved'],
+  ['ECONNREFUSED', 'connection-refused'],
+  ['ECONNRESET', 'connection-closed'],
+  ['UND_ERR_SOCKET', 'connection-closed'],
+  ['EHOSTUNREACH', 'host-unreachable'],
+  ['ENETUNREACH', 'host-unreachable'],
+  ['CERT_HAS_EXPIRED', 'certificate-expired'],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'certificate-self-signed'],
+  ['SELF_SIGNED_CERT_IN_CHAIN', 'certificate-untrusted'],
+  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'certificate-untrusted'],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', 'certificate-other-host'],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', 'connection-not-https'],
 ]);
 
 /** Failures that a retry cannot fix: a wrong name, certificate or protocol is still wrong a second later. */
@@ -53,20 +56,23 @@ export function upstreamError(
   const host = isProxied ? `${upstream} (through a proxy)` : upstream;
   if (error instanceof ServiceError) return error;
   if (!(error instanceof Error))
-    return new ServiceError('registry-failed', `${host} failed.`, { isFinal, cause: error });
+    return new ServiceError('registry-failed', detail('registry-failed', { host }), {
+      isFinal,
+      cause: error,
+    });
   if (error.name === 'AbortError') return error;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (/TIMEOUT|ETIMEDOUT/.test(code) || error.name === 'TimeoutError') {
-    return new ServiceError('registry-timeout', `${host} did not answer in time.`, {
-      reason: `${host} did not answer in time`,
+    return new ServiceError('registry-timeout', detail('registry-silent', { host }), {
+      reason: `${host} did not respond in time`,
       isFinal,
       isUnreachable: UNREACHABLE.has(code),
       cause: error,
     });
   }
-  const why = CONNECTION_FAILURES.get(code) ?? 'the connection failed';
-  return new ServiceError('registry-failed', `${host} could not be read: ${why}.`, {
-    reason: `${host}: ${why}`,
+  const sentence = detail(CONNECTION_FAILURES.get(code) ?? 'connection-failed', { host });
+  return new ServiceError('registry-failed', sentence, {
+    reason: inEnglish([sentence]).replace(/\.$/, ''),
     isFinal: isFinal || LASTING_FAILURES.test(code),
     isUnreachable: UNREACHABLE.has(code),
     cause: error,

@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
+import { detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 
 declare const brand: unique symbol;
@@ -20,11 +21,9 @@ const HEX_LENGTH = new Map([
  */
 export function parseDigest(text: string): Digest {
   if (!isDigest(text)) {
-    throw new ServiceError(
-      'reference-invalid',
-      `${quote(text)} is not a digest: it must be sha256: followed by 64 lowercase hex digits (or sha384: and 96, or sha512: and 128).`,
-      { reason: 'Invalid digest' },
-    );
+    throw new ServiceError('reference-invalid', detail('digest-invalid', { text: quote(text) }), {
+      reason: 'Invalid digest',
+    });
   }
   return text;
 }

@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 import { type ConfigSummary, parseTimestamp, summariseConfig } from './config-summary.ts';
 import type { Descriptor } from './descriptor.ts';
@@ -110,10 +111,7 @@ export function parseManifest(
   if (body === undefined) throw malformed('it is not a JSON object');
   const mediaType = mediaTypeOf(body, contentType);
   if (body.schemaVersion === 1 || SCHEMA_1_TYPE.test(mediaType)) {
-    throw new ServiceError(
-      'manifest-outdated',
-      'The registry has this image only in Docker schema 1 format.',
-    );
+    throw new ServiceError('manifest-outdated', detail('image-outdated', {}));
   }
   switch (mediaType) {
     case MEDIA_TYPES.ociIndex:
@@ -191,10 +189,7 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   const diffIds = isJsonObject(body?.rootfs) ? (body.rootfs.diff_ids ?? []) : undefined;
   const platform = platformOf(body);
   if (platform === undefined || !Array.isArray(diffIds) || diffIds.length > LAYERS_MAX) {
-    throw new ServiceError(
-      'not-an-image',
-      'The config of this manifest does not describe a container image.',
-    );
+    throw new ServiceError('not-an-image', detail('config-odd', {}));
   }
   return {
     platform,
@@ -238,7 +233,7 @@ function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
   if (Array.isArray(body.layers) && body.layers.length > LAYERS_MAX) {
     throw new ServiceError(
       'too-many-layers',
-      `The image has ${body.layers.length} layers; at most ${LAYERS_MAX} are put into an archive.`,
+      detail('layers-exceeded', { count: body.layers.length, limit: LAYERS_MAX }),
     );
   }
   const layers = layerDescriptors(body.layers);
@@ -249,7 +244,7 @@ function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
         ?.mediaType
     : (artifact ?? config.mediaType);
   if (alien !== undefined) {
-    throw new ServiceError('not-an-image', `This manifest is of an artifact of type ${quote(alien)}.`);
+    throw new ServiceError('not-an-image', detail('artifact-type', { type: quote(alien) }));
   }
   return { kind: 'image', mediaType, config, layers };
 }

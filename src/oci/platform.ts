@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 
 declare const brand: unique symbol;
@@ -45,10 +46,7 @@ export function parsePlatform(text: string): Platform {
     text,
   );
   if (match === null) {
-    throw new ServiceError(
-      'platform-invalid',
-      `${quote(text)} is not a platform: write it as os/architecture[/variant], for example linux/arm64.`,
-    );
+    throw new ServiceError('platform-invalid', detail('platform-invalid', { text: quote(text) }));
   }
   const [, os = '', architecture = '', variant] = match;
   return normalisePlatform({ os, architecture, variant });

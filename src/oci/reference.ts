@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net';
+import { type DetailId, detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 import { type Digest, parseDigest } from './digest.ts';
 
@@ -44,6 +45,8 @@ const DOMAIN = new RegExp(`^(${host})(?::([0-9]+))?$`);
 const PATH = new RegExp(`^${component}(?:/${component})*$`);
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
+type ReferenceFault = Extract<DetailId, `reference-${string}`>;
+
 /**
  * Parses what a user typed by the grammar of distribution/reference and brings it to normal form: `busybox` means
  * `docker.io/library/busybox:latest`.
@@ -52,49 +55,36 @@ const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
  * @see https://github.com/distribution/reference
  */
 export function parseReference(text: string): Reference {
-  const refuse = (rule: string, reason: string): never => {
-    throw new ServiceError('reference-invalid', `${quote(text)} is not an image reference: ${rule}`, {
+  const refuse = (id: ReferenceFault, reason: string): never => {
+    throw new ServiceError('reference-invalid', detail(id, { text: quote(text), limit: NAME_MAX }), {
       reason,
     });
   };
 
-  if (text === '') refuse('it is empty.', 'Empty image reference');
-  if (text.includes('://'))
-    refuse('it must not begin with a scheme such as https://.', 'Invalid image reference');
+  if (text === '') refuse('reference-empty', 'Empty image reference');
+  if (text.includes('://')) refuse('reference-scheme', 'Invalid image reference');
   if (/^[a-f0-9]{64}$/.test(text)) {
-    refuse(
-      '64 hex digits alone are an image ID; write repository@sha256:…',
-      'Image ID instead of a reference',
-    );
+    refuse('reference-id', 'Image ID instead of a reference');
   }
 
   const { rest, digest: digestText } = splitDigestOff(text);
   const digest = digestText === undefined ? undefined : parseDigest(digestText);
   const { rest: nameText, tag: tagText } = splitTagOff(rest);
   if (tagText !== undefined && !TAG.test(tagText)) {
-    refuse(
-      'a tag has 1 to 128 letters, digits, underscores, dots and hyphens, and does not begin with a dot or a hyphen.',
-      'Invalid tag',
-    );
+    refuse('reference-tag', 'Invalid tag');
   }
 
   const { domain, path } = splitDomainOff(nameText);
   if (!isDomain(domain)) {
-    refuse('the registry must be a host name or an IP address, with an optional port.', 'Invalid registry');
+    refuse('reference-registry', 'Invalid registry');
   }
-  if (path !== path.toLowerCase()) refuse('a repository must be lowercase.', 'Repository must be lowercase');
+  if (path !== path.toLowerCase()) refuse('reference-uppercase', 'Repository must be lowercase');
   if (!PATH.test(path)) {
-    refuse(
-      'each part of a repository has lowercase letters and digits, separated by one dot, one or two underscores, or hyphens.',
-      'Invalid repository',
-    );
+    refuse('reference-repository', 'Invalid repository');
   }
   const name = `${domain}/${path}`;
   if (name.length > NAME_MAX) {
-    refuse(
-      `registry and repository together have at most ${NAME_MAX} characters.`,
-      'Repository name too long',
-    );
+    refuse('reference-long', 'Repository name too long');
   }
 
   const tag = tagText ?? (digest === undefined ? 'latest' : undefined);

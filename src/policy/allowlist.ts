@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 import type { NamePattern } from '../oci/name-pattern.ts';
 import { indexPatterns } from '../oci/pattern-index.ts';
@@ -22,11 +23,9 @@ export function createAllowlist({
   return {
     check(reference) {
       if (allowed(reference) !== undefined && denied(reference) === undefined) return;
-      throw new ServiceError(
-        'image-not-allowed',
-        `${quote(reference.name)} may not be fetched through this service.`,
-        { reason: `Images from ${reference.domain} are not allowed here` },
-      );
+      throw new ServiceError('image-not-allowed', detail('image-refused', { image: quote(reference.name) }), {
+        reason: `Images from ${reference.domain} are not allowed here`,
+      });
     },
   };
 }

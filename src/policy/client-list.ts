@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { type AddressRange, parseIpAddress } from '../util/ip-address.ts';
 
@@ -23,7 +24,7 @@ export function createClientList({
       const address = parseIpAddress(text);
       const isIn = (range: AddressRange): boolean => address !== undefined && range.contains(address);
       if ((allow?.some(isIn) ?? true) && !deny.some(isIn) && address !== undefined) return;
-      throw new ServiceError('client-not-allowed', `Your address, ${text}, may not use this service.`, {
+      throw new ServiceError('client-not-allowed', detail('client-refused', { address: text }), {
         reason: 'Your address may not use this service',
       });
     },

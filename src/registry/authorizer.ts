@@ -263,7 +263,7 @@ function tokenServerError(cause: unknown, { protocol, host }: URL, domain: strin
   if (!(cause instanceof ServiceError) || cause.code !== 'address-refused') return cause;
   return new ServiceError(
     'address-refused',
-    `The token server of ${domain}, ${quote(`${protocol}//${host}`)}, is refused. ${cause.message}`,
+    [`The token server of ${domain}, ${quote(`${protocol}//${host}`)}, is refused.`, ...cause.sentences],
     { reason: `The token server of ${domain} is refused`, cause },
   );
 }

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { drain, readBody } from '../net/body.ts';
 import { ANYONE, type HttpClient, type HttpRequest, type HttpResponse } from '../net/http.ts';
@@ -343,7 +344,7 @@ function manifestError(response: HttpResponse, repository: Repository, reference
   // Docker Hub answers 401 for a missing or private repository, and 404 only for a missing tag.
   if (!isDigest(reference)) return new UnknownTagError(repository, reference);
   const image = `${repository.domain}/${repository.path}@${reference}`;
-  return new ServiceError('image-not-found', `The image ${image} does not exist.`);
+  return new ServiceError('image-not-found', detail('image-unknown', { image }));
 }
 
 function isConnectTimeout(error: unknown): boolean {

@@ -35,7 +35,7 @@ export interface MirroringClientOptions {
 export class MirrorsAloneError extends ServiceError {
   constructor(outage: ServiceError) {
     const { code, reason, headers, members, retryAfter } = outage;
-    super(code, `${outage.message} The mirrors that responded do not have the image.`, {
+    super(code, [...outage.sentences, 'The mirrors that responded do not have the image.'], {
       reason,
       headers,
       members,

@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { HttpResponse } from '../net/http.ts';
 import type { Repository } from '../oci/reference.ts';
@@ -29,36 +30,36 @@ export function statusError(response: HttpResponse): ServiceError {
   const retryAfter = pause === undefined ? DEFAULT_RETRY_AFTER_S : Math.max(Math.ceil(pause / 1000), 1);
   switch (response.status) {
     case 429:
-      return new ServiceError('registry-rate-limited', `${host} limits how much this service may fetch.`, {
+      return new ServiceError('registry-rate-limited', detail('registry-limits', { host }), {
         reason: `${host} limits requests`,
         retryAfter,
         pause,
         isFinal,
       });
     case 503:
-      return new ServiceError('registry-unavailable', `${host} is unavailable at the moment.`, {
+      return new ServiceError('registry-unavailable', detail('registry-down', { host }), {
         reason: `${host} is unavailable`,
         retryAfter,
         pause,
         isFinal,
       });
     case 504:
-      return new ServiceError('registry-timeout', `${host} did not answer in time.`, {
-        reason: `${host} did not answer in time`,
+      return new ServiceError('registry-timeout', detail('registry-silent', { host }), {
+        reason: `${host} did not respond in time`,
         isFinal,
       });
     default:
       return new ServiceError(
         isRefusal(response.status) ? 'registry-refused' : 'registry-failed',
-        `${host} answered with status ${response.status}.`,
-        { reason: `${host} answered ${response.status}`, isFinal },
+        detail('registry-status', { host, status: response.status }),
+        { reason: `${host} responded with status ${response.status}`, isFinal },
       );
   }
 }
 
 /** Registries do not tell strangers whether a repository is private or not there at all. */
 export function missingOrPrivate({ domain, path }: Repository, cause?: unknown): ServiceError {
-  return new ServiceError('image-not-found', `The image ${domain}/${path} is missing or private.`, {
+  return new ServiceError('image-not-found', detail('image-hidden', { image: `${domain}/${path}` }), {
     reason: 'Image missing or private',
     cause,
   });
@@ -74,7 +75,7 @@ export class UnknownTagError extends ServiceError {
 
   constructor(repository: Repository, tag: string, cause?: unknown) {
     const name = `${repository.domain}/${repository.path}`;
-    super('image-not-found', `The image ${name}:${tag} does not exist.`, { cause });
+    super('image-not-found', detail('image-unknown', { image: `${name}:${tag}` }), { cause });
     this.repository = repository;
     this.tag = tag;
   }

@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { formatReference } from '../oci/reference.ts';
 import type { ImageInspector } from './image-catalogue.ts';
@@ -62,7 +63,7 @@ async function inTime<T>(
     if (signal.aborted || !late.signal.aborted) throw error;
     throw new ServiceError(
       'registry-timeout',
-      `Resolving ${what} took longer than ${Math.ceil(timeout / 1000)} s. Partial results are cached; please retry.`,
+      detail('resolving-slow', { image: what, limit: { milliseconds: timeout } }),
     );
   } finally {
     clearTimeout(timer);

@@ -1,3 +1,4 @@
+import type { Sentence } from '../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
 import {
@@ -39,7 +40,9 @@ export const parsing: Documents = {
 /** Maximum bytes for each kind of result. Most manifests take 5 kB, and the largest real ones about 500 kB. */
 const LIMIT = 8 * 2 ** 20;
 
-type Outcome<T> = { readonly value: T } | { readonly code: ErrorCode; readonly message: string };
+type Outcome<T> =
+  | { readonly value: T }
+  | { readonly code: ErrorCode; readonly sentences: readonly Sentence[] };
 
 /**
  * Caches the parsed content of each document, or its error, by digest. For cached documents, parsing is the largest cost
@@ -52,7 +55,7 @@ export function rememberingDocuments(caches: MemoryCaches, parse = parsing): Doc
       const outcome = known.get(key) ?? outcomeOf(work);
       known.set(key, outcome);
       if ('value' in outcome) return outcome.value;
-      throw new ServiceError(outcome.code, outcome.message);
+      throw new ServiceError(outcome.code, outcome.sentences);
     };
   };
   const manifests = remembering<ImageManifest | ImageIndex>();
@@ -76,6 +79,6 @@ function outcomeOf<T>(work: () => T): Outcome<T> {
     return { value: work() };
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
-    return { code: error.code, message: error.message };
+    return { code: error.code, sentences: error.sentences };
   }
 }

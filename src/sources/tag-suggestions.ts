@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { familiarName } from '../oci/reference.ts';
 import { similarTags } from '../oci/similar-tags.ts';
@@ -49,9 +50,9 @@ async function explain(
   if (list === undefined || list.tags.includes(tag)) throw error;
   const similar = similarTags(tag, list.tags);
   const name = familiarName(repository);
-  const some = similar.length === 0 ? '' : ` Similar tags: ${similar.join(', ')}.`;
+  const some = similar.length === 0 ? [] : [detail('tags-similar', { tags: similar.join(', ') })];
   const few = similar.length === 0 ? '' : `; similar: ${similar.slice(0, TAGS_IN_REASON).join(', ')}`;
-  throw new ServiceError('tag-not-found', `${name} has no tag ${tag}.${some}`, {
+  throw new ServiceError('tag-not-found', [detail('tag-missing', { repository: name, tag }), ...some], {
     reason: `No tag ${tag}${few}`,
     members: { repository: name, tag, similarTags: similar },
     cause: error,

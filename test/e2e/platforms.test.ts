@@ -197,11 +197,11 @@ suite('an image with all its platforms', {
     const missing = 'platform=linux/amd64,linux/s390x&format=oci';
     assert.match(
       await refusal('library/busybox', missing),
-      /^404 .* not there for linux\/s390x; there is linux\/amd64, linux\/arm64/,
+      /^404 .* not available for linux\/s390x\. Available platforms: linux\/amd64, linux\/arm64/,
     );
     assert.match(
       await refusal('test/arm-only', missing),
-      /^404 .* not there for linux\/amd64; there is linux\/arm64/,
+      /^404 .* not available for linux\/amd64\. Available platforms: linux\/arm64/,
     );
   });
 });

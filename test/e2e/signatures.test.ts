@@ -103,7 +103,7 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
     assert.equal(unsigned.status, 403);
     assert.equal(
       JSON.parse(`${unsigned.body}`).detail,
-      `${registry.host}/team/unsigned:latest is not signed; what counts here is a signature by the key team. Questions go to images@example.org.`,
+      `${registry.host}/team/unsigned:latest is not signed. This service requires a signature by: team. For questions, contact images@example.org.`,
     );
     const wrong = await ask('/dl?myimage=REF', 'team/wrong');
     assert.equal(wrong.status, 403);
@@ -335,7 +335,7 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
       );
     const refused = await save('unsigned');
     assert.equal(refused.code, 1);
-    assert.match(refused.stderr, /team\/unsigned:latest is not signed; /);
+    assert.match(refused.stderr, /team\/unsigned:latest is not signed\. /);
     assert.equal((await run('ls', [join(folder.path, 'unsigned.tar')])).code, 2);
     const saved = await save('signed');
     assert.equal(saved.code, 0, saved.stderr);

@@ -115,7 +115,7 @@ suite('bytes a day', () => {
     await assert.rejects(quota.admit('c', whole('b', 1)), (error: ServiceError) => {
       assert.equal(error.status, 429);
       assert.equal(error.retryAfter, 1);
-      assert.match(error.message, /1000 B of a day \(DAILY_BYTES\).* in 1 s/);
+      assert.match(error.message, /1000 B per day \(DAILY_BYTES\).* in 1 s/);
       return true;
     });
     clock.now += 1;

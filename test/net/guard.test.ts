@@ -99,7 +99,7 @@ suite('the guard judges URLs', () => {
 
   for (const url of ['http://127.0.0.1', 'http://8.8.8.8', 'http://example.org', 'ftp://example.org']) {
     test(`${url} is refused for its scheme`, () =>
-      assert.throws(() => judge(url), { ...REFUSED, message: /not reached over HTTPS/ }));
+      assert.throws(() => judge(url), { ...REFUSED, message: /does not use HTTPS/ }));
   }
 
   for (const url of [
@@ -110,7 +110,7 @@ suite('the guard judges URLs', () => {
     test(`${url} is refused for its credentials, which are not repeated`, () =>
       assert.throws(() => judge(url), {
         ...REFUSED,
-        message: '"example.org" is not fetched: its URL carries credentials.',
+        message: '"example.org" is not fetched: its URL contains credentials.',
       }));
   }
 });

@@ -81,7 +81,7 @@ suite('the HTTP client connects where the guard allows', () => {
     await using http = clientFor([], { lookup });
     await assert.rejects(http.request(new URL(`https://registry.test:${server.port}/`), {}, never), {
       code: 'address-refused',
-      message: '"registry.test" is not fetched: it resolves to an address that is not public.',
+      message: '"registry.test" is not fetched: its address is not public.',
     });
     assert.deepEqual(asked, ['registry.test']);
     assert.equal(server.connections, 0);
@@ -402,7 +402,7 @@ suite('the HTTP client does not wait for ever', () => {
     await using http = clientFor([origin], { idleTimeout: 50 });
     await assert.rejects(http.request(new URL(origin), {}, never), {
       code: 'registry-timeout',
-      message: `127.0.0.1:${server.port} did not answer in time.`,
+      message: `127.0.0.1:${server.port} did not respond in time.`,
     });
   });
 
@@ -516,7 +516,7 @@ suite('the HTTP client names what went wrong', () => {
     await assert.rejects(http.request(new URL(origin), {}, never), {
       code: 'registry-failed',
       message: `127.0.0.1:${port} could not be read: it refused the connection.`,
-      reason: `127.0.0.1:${port}: it refused the connection`,
+      reason: `127.0.0.1:${port} could not be read: it refused the connection`,
     });
   });
 

@@ -547,7 +547,7 @@ suite('a token server that misbehaves', () => {
     await using odd = await startOdd({}, () => 'Bearer realm="http://auth.test/token",service="s"');
     await assert.rejects(pull(odd.host, { credentials: alice }), {
       code: 'address-refused',
-      message: `The token server of ${odd.host}, "http://auth.test", is refused. "auth.test" is not fetched: it is not reached over HTTPS.`,
+      message: `The token server of ${odd.host}, "http://auth.test", is refused. "auth.test" is not fetched: its URL does not use HTTPS.`,
     });
     assert.deepEqual(odd.authorizations, [undefined]);
   });

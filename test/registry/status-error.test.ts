@@ -38,7 +38,7 @@ suite('what an unexpected status means', () => {
   }
 
   test('a status that nobody expected is told', () =>
-    assert.equal(errorFor(418).message, 'registry.test:5000 answered with status 418.'));
+    assert.equal(errorFor(418).message, 'registry.test:5000 responded with status 418.'));
 
   const seconds: [header: string | undefined, expected: number][] = [
     [undefined, 60],

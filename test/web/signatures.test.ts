@@ -51,7 +51,7 @@ suite('the page of a service with a policy', {
     const page = await open(t, path('library/busybox:1.35'));
     await page.getByRole('heading', { name: 'This image is not signed.' }).waitFor();
     await page
-      .getByText('library/busybox:1.35 is not signed; what counts here is a signature by the key team')
+      .getByText('library/busybox:1.35 is not signed. This service requires a signature by: team.')
       .waitFor();
     assert.equal(await page.locator('#download').isVisible(), false);
     await assertAccessible(page, 'refused-unsigned');

@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { FastifyInstance } from 'fastify';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { MemoryCaches } from '../../util/memory-caches.ts';
 import type { MemoryGauge } from '../../util/memory-gauges.ts';
@@ -64,7 +65,7 @@ export function shedLoad(app: FastifyInstance, limits: PressureLimits, caches: M
       logged = performance.now();
       app.log.warn({ ...pressure }, 'Overloaded; refusing new requests');
     }
-    throw new ServiceError('overloaded', 'This service is overloaded.', {
+    throw new ServiceError('overloaded', detail('service-overloaded', {}), {
       retryAfter: RETRY_AFTER_S,
     });
   });

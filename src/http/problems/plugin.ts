@@ -1,4 +1,5 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { CountRequest } from '../plugins/limits.ts';
 import type { WebFolder } from '../web-assets.ts';
@@ -17,7 +18,7 @@ export function answerProblems(app: FastifyInstance, countMiss: CountRequest, we
   app.decorate('renderProblem', createRenderProblem(web));
   // The files of the portal are looked for once a request has passed the hooks that count.
   app.setNotFoundHandler({ preHandler: countMiss }, (_request, reply) =>
-    sendProblem(reply, new ServiceError('route-not-found', 'There is nothing at this address.')),
+    sendProblem(reply, new ServiceError('route-not-found', detail('page-missing', {}))),
   );
 
   app.setErrorHandler((error: FastifyError, request, reply) => {
@@ -39,7 +40,7 @@ export function catalogued(error: Partial<FastifyError>): ServiceError {
   if (error instanceof ServiceError) return error;
   if (error.validation !== undefined) return validationError(error.validation);
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
-    return new ServiceError('request-malformed', 'The request cannot be read.', { cause: error });
+    return new ServiceError('request-malformed', detail('request-unreadable', {}), { cause: error });
   }
-  return new ServiceError('internal-error', 'Something went wrong on this side.', { cause: error });
+  return new ServiceError('internal-error', detail('failure-internal', {}), { cause: error });
 }

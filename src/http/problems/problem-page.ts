@@ -4,6 +4,7 @@ import type { ServiceError } from '../../errors.ts';
 import { familiarName, referenceOrNone } from '../../oci/reference.ts';
 import { escapeHtml } from '../../util/escape-markup.ts';
 import { directionOf, type WebFolder } from '../web-assets.ts';
+import { duration } from './duration.ts';
 import type { Translation } from './translations.ts';
 
 /** Renders an error as a page that looks like the portal and leads back to it. */
@@ -13,16 +14,13 @@ export type RenderProblem = (
   request: FastifyRequest,
 ) => string;
 
-const MINUTE = 60;
-const HOUR = 60 * MINUTE;
-
 /** Renders problems with the style sheet and the texts of web/. */
 export function createRenderProblem({
   assets,
   languages,
 }: Pick<WebFolder, 'assets' | 'languages'>): RenderProblem {
-  return (error, { lang, title, help }, request) => {
-    const { message, retryAfter, status } = error;
+  return (error, { lang, title, help, detail }, request) => {
+    const { retryAfter, status } = error;
     const { wait = '', again = '', back = '' } = languages[lang].problems;
     const waiting = retryAfter && wait.replace('{time}', duration(lang, retryAfter));
     const mayPass = retryAfter !== undefined || status >= 500;
@@ -42,7 +40,7 @@ export function createRenderProblem({
 <section id="problem" class="card">
 <h1>${escapeHtml(title)}</h1>
 <p>${escapeHtml(help)}</p>
-<p lang="en" dir="ltr"><code>${status}: ${escapeHtml(message)}</code></p>
+<p dir="auto"><code>${status}: ${escapeHtml(detail)}</code></p>
 ${tagLinks(error, request)}${waiting ? `<p>${escapeHtml(waiting)}</p>` : ''}
 <p class="tools"><a class="primary" href="${escapeHtml(portalOf(request))}">${escapeHtml(back)}</a>
 ${mayPass ? `<a class="button" href="">${escapeHtml(again)}</a>` : ''}</p>
@@ -96,15 +94,4 @@ function portalOf(request: FastifyRequest): string {
   if (typeof platform === 'string') link.set('platform', platform);
   if (typeof format === 'string') link.set('format', format);
   return link.size === 0 ? '/' : `/?${link}`;
-}
-
-/** As people say it: `59 seconds`, `3 minutes`, `14 hours`. */
-function duration(lang: string, seconds: number): string {
-  const [amount, unit] =
-    seconds < MINUTE
-      ? [seconds, 'second']
-      : seconds < HOUR
-        ? [seconds / MINUTE, 'minute']
-        : [seconds / HOUR, 'hour'];
-  return Math.ceil(amount).toLocaleString(lang, { style: 'unit', unit, unitDisplay: 'long' });
 }

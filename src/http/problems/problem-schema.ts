@@ -1,7 +1,7 @@
 import type { Static } from 'typebox';
 import { Type } from '../../util/schema.ts';
 
-/** How every error is told. @see https://www.rfc-editor.org/rfc/rfc9457 */
+/** The problem details of an error. @see https://www.rfc-editor.org/rfc/rfc9457 */
 export const Problem = Type.Object(
   {
     type: Type.String({ description: '`urn:dockerproxy:error:` and the code.' }),
@@ -9,7 +9,9 @@ export const Problem = Type.Object(
       description: 'What happened, in the language of Accept-Language where the portal has it.',
     }),
     status: Type.Integer(),
-    detail: Type.String({ description: 'What went wrong in this very case.' }),
+    detail: Type.String({
+      description: 'What happened in this case, in the same language where a translation exists.',
+    }),
     code: Type.String({ description: 'Stable, for programs.' }),
     help: Type.String({ description: 'What to do about it, in the same language.' }),
     retryAfter: Type.Optional(

@@ -63,17 +63,15 @@ export function sendProblem(reply: FastifyReply, error: ServiceError): FastifyRe
   return reply.type('application/problem+json').send(JSON.stringify(problem(error, explanation)));
 }
 
-/** The members of problem details, explained in a language, or as the catalogue has it. */
-export function problem(
-  error: ServiceError,
-  { title, help }: Pick<Translation, 'title' | 'help'> = error,
-): object {
-  const { code, status, message, retryAfter, members } = error;
+/** Creates the members of problem details, in English without a translation. */
+export function problem(error: ServiceError, translation?: Translation): object {
+  const { code, status, retryAfter, members } = error;
+  const { title, help, detail } = translation ?? { ...error, detail: error.message };
   return {
     type: `urn:dockerproxy:error:${code}`,
     title,
     status,
-    detail: message,
+    detail,
     code,
     help,
     retryAfter,

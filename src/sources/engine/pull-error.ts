@@ -1,3 +1,4 @@
+import { detail } from '../../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../../errors.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
 import { formatReference, type Reference } from '../../oci/reference.ts';
@@ -82,24 +83,24 @@ export function pullError(
         ? new UnknownTagError(reference, reference.tag, cause)
         : missingOrPrivate(reference, cause);
     case 'platform-not-found':
-      return new ServiceError(code, `${image} is not there for ${platformName(platform)}.`, {
+      return new ServiceError(code, `${image} is not available for ${platformName(platform)}.`, {
         reason: `No image for ${platformName(platform)}`,
         cause,
       });
     case 'registry-rate-limited':
-      return new ServiceError(code, `${domain} limits how much this service may fetch.`, {
+      return new ServiceError(code, detail('registry-limits', { host: domain }), {
         reason: `${domain} limits requests`,
         retryAfter: RETRY_AFTER_S,
         cause,
       });
     case 'registry-unavailable':
-      return new ServiceError(code, `${domain} is unavailable at the moment.`, {
+      return new ServiceError(code, detail('registry-down', { host: domain }), {
         reason: `${domain} is unavailable`,
         retryAfter: RETRY_AFTER_S,
         cause,
       });
     case 'registry-timeout':
-      return new ServiceError(code, `${domain} did not answer in time.`, { cause });
+      return new ServiceError(code, detail('registry-silent', { host: domain }), { cause });
     case 'not-an-image':
       return new ServiceError(code, `${image} is no container image.`, { cause });
     case 'manifest-outdated':

@@ -4,6 +4,7 @@ import { archiveFilename } from '../../archive/filename.ts';
 import type { ArchiveFormat } from '../../archive/format.ts';
 import { StorageFailure } from '../../blobs/growing-file.ts';
 import { type Spool, type Spools, tooLarge } from '../../blobs/spools.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
 import { formatPlatform, type Platform, samePlatform, selectPlatform } from '../../oci/platform.ts';
@@ -397,7 +398,14 @@ export function otherPlatform(
   const there = formatPlatform(platform);
   return new ServiceError(
     'platform-not-found',
-    `${formatReference(reference)} is not there for ${formatPlatform(wanted)}; there is ${there}.`,
-    { reason: `No ${formatPlatform(wanted)}; there is ${there}`, members: { platforms: [there] } },
+    detail('platform-missing', {
+      image: formatReference(reference),
+      platform: formatPlatform(wanted),
+      platforms: there,
+    }),
+    {
+      reason: `Not available for ${formatPlatform(wanted)}; available: ${there}`,
+      members: { platforms: [there] },
+    },
   );
 }

@@ -1,4 +1,5 @@
 import type { ArchiveImage } from '../../archive/entries.ts';
+import { detail } from '../../errors/details.ts';
 import { isOutage, ServiceError } from '../../errors.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -319,18 +320,23 @@ function toImage(
   };
 }
 
-/** The error of an image that is not there for a platform, with those that it is there for. */
+/** Creates the error for an image that is not available for a platform, with the available ones. */
 export function platformNotFound({
   reference,
   wanted,
   seen,
 }: Pick<Search, 'reference' | 'wanted' | 'seen'>): ServiceError {
   const platforms = [...seen.keys()].slice(0, PLATFORMS_SHOWN);
-  const more = seen.size > PLATFORMS_SHOWN ? ` and ${seen.size - PLATFORMS_SHOWN} more` : '';
-  const there = seen.size === 0 ? 'no image at all' : `${platforms.join(', ')}${more}`;
+  const [image, platform] = [formatReference(reference), formatPlatform(wanted)];
+  if (seen.size === 0)
+    return new ServiceError('platform-not-found', detail('platforms-missing', { image, platform }), {
+      reason: `No image for ${platform}`,
+      members: { platforms },
+    });
+  const available = [...platforms, ...(seen.size > PLATFORMS_SHOWN ? ['…'] : [])].join(', ');
   return new ServiceError(
     'platform-not-found',
-    `${formatReference(reference)} is not there for ${formatPlatform(wanted)}; there is ${there}.`,
-    { reason: `No ${formatPlatform(wanted)}; there is ${there}`, members: { platforms } },
+    detail('platform-missing', { image, platform, platforms: available }),
+    { reason: `Not available for ${platform}; available: ${platforms.join(', ')}`, members: { platforms } },
   );
 }

@@ -5,6 +5,7 @@ import { archiveFilename } from '../../archive/filename.ts';
 import { FORMATS } from '../../archive/format.ts';
 import { cutRange, type Entry, type Layout, layoutArchive, type Piece } from '../../archive/layout.ts';
 import { verifiedReader } from '../../blobs/verified-reader.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { BlobReader } from '../../oci/blob-reader.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -270,10 +271,7 @@ async function withHeld<T>(
 /** @throws ServiceError `image-too-large` */
 export function requireSize(size: number, maxSize: number): void {
   if (size <= maxSize) return;
-  throw new ServiceError(
-    'image-too-large',
-    `The archive would have ${size} bytes; this service sends at most ${maxSize}.`,
-  );
+  throw new ServiceError('image-too-large', detail('archive-large', { size, limit: maxSize }));
 }
 
 /** What is in one repository. */

@@ -1,3 +1,4 @@
+import { type Detail, detail, inEnglish } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatReference, type Reference } from '../../oci/reference.ts';
@@ -150,7 +151,12 @@ export function createImageSignatures({
         const verdict = await check(reference, digests, rule, signal);
         if (verdict.state === 'signed')
           return { state: 'signed', keys: namesOf(verdict.keys), isRequired, reason: undefined };
-        return { state: 'unsigned', keys: [], isRequired, reason: why(reference, verdict.found, rule) };
+        return {
+          state: 'unsigned',
+          keys: [],
+          isRequired,
+          reason: inEnglish([why(reference, verdict.found, rule)]),
+        };
       } catch (error) {
         if (!(error instanceof ServiceError) || isSlotRefusal(error)) throw error;
         return { ...NOT_CHECKED, isRequired, reason: error.message };
@@ -163,13 +169,10 @@ function namesOf(keys: readonly SigningKey[]): string[] {
   return keys.map(({ name }) => name);
 }
 
-function why(reference: Reference, found: number, { keys }: TrustRule): string {
-  const counted = namesOf(keys).join(', ');
-  const theirs = keys.length === 1 ? `by the key ${counted}` : `by one of the keys ${counted}`;
-  const image = formatReference(reference);
-  if (found === 0) return `${image} is not signed; what counts here is a signature ${theirs}.`;
-  const there = found === 1 ? 'a signature' : `${found} signatures`;
-  return `${image} has ${there}, but no valid one of exactly this image ${theirs}.`;
+function why(reference: Reference, count: number, { keys: trusted }: TrustRule): Detail {
+  const [image, keys] = [formatReference(reference), namesOf(trusted).join(', ')];
+  if (count === 0) return detail('signature-missing', { image, keys });
+  return detail('signature-invalid', { image, count, keys });
 }
 
 function refusal(
@@ -178,20 +181,21 @@ function refusal(
   rule: TrustRule,
   contact: string | undefined,
 ): ServiceError {
-  const whom = contact === undefined ? '' : ` Questions go to ${contact.replace(/^mailto:/, '')}.`;
+  const whom =
+    contact === undefined ? [] : [detail('signature-contact', { contact: contact.replace(/^mailto:/, '') })];
   const code = found === 0 ? 'signature-required' : 'signature-invalid';
   const reason = found === 0 ? 'The image is not signed' : 'No signature of the image is valid here';
-  return new ServiceError(code, `${why(reference, found, rule)}${whom}`, { reason });
+  return new ServiceError(code, [why(reference, found, rule), ...whom], { reason });
 }
 
 /** The trouble of a registry, as that of a check that did not come to an end. */
 function uncheckable(reference: Reference, error: unknown): unknown {
-  const sentence = `The signature of ${formatReference(reference)} cannot be checked at the moment`;
+  const sentence = detail('signature-unchecked', { image: formatReference(reference) });
   if (error === undefined)
-    return new ServiceError('registry-timeout', `${sentence}: its registry is too slow.`);
+    return new ServiceError('registry-timeout', [sentence, detail('registry-slow', {})]);
   if (!(error instanceof ServiceError) || isSlotRefusal(error)) return error;
-  const { code, message, reason, retryAfter } = error;
-  return new ServiceError(code, `${sentence}: ${message}`, {
+  const { code, sentences, reason, retryAfter } = error;
+  return new ServiceError(code, [sentence, ...sentences], {
     reason,
     ...(retryAfter !== undefined && { retryAfter }),
     cause: error,

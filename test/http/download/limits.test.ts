@@ -228,7 +228,7 @@ suite('downloads of a client at once', { timeout: 600_000 }, () => {
     const sockets = [await open('192.0.2.1', 'a'), await open('192.0.2.2', 'a')];
     const answer = await server.get('/dl?myimage=a', { 'x-forwarded-for': '192.0.2.3' });
     assertRefused(answer, 'service-full', 'service');
-    assert.match(problemOf(answer).detail, /2 downloads in progress.*\(MAX_DOWNLOADS\)/);
+    assert.match(problemOf(answer).detail, /Downloads in progress on this service: 2,.*\(MAX_DOWNLOADS\)/);
     for (const socket of sockets) socket.destroy();
   });
 });
@@ -326,7 +326,7 @@ suite('bytes of a day', { timeout: 600_000 }, () => {
       for (let at = 100; at < FILE.length; at += 100) stream.push(FILE.subarray(at, at + 100));
     for (const stream of streams.slice(0, 2)) stream.push(null);
     await closed;
-    await server.logged(/^\[FAILED\] busybox: Your address has fetched its 2\.9 KiB of a day/);
+    await server.logged(/^\[FAILED\] busybox: Your address has used its 2\.9 KiB per day/);
     assert.ok(third.bytesRead < FILE.length, `${third.bytesRead}`);
     await waitFor(async () => {
       const [count] = await store.add([{ counter: 'bytes 127.0.0.1', amount: 0, window: 86_400_000 }]);

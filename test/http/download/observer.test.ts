@@ -69,7 +69,7 @@ suite('the log of a download', { timeout: 600_000 }, () => {
     await server.get(DL);
     await server.logged(/^Downloading image: busybox$/);
     const line = await server.logged(
-      /^\[FAILED\] busybox: "docker\.io\/library\/busybox" may not be fetched/,
+      /^\[FAILED\] busybox: This service is not allowed to fetch "docker\.io\/library\/busybox"/,
     );
     assert.equal(line.status, 403);
   });

@@ -133,7 +133,7 @@ suite('the image that a reference names', { timeout: 600_000 }, () => {
       await resolve(made({ words: { architecture: 'arm64' } }), { platform: 'linux/arm64' });
       await assert.rejects(resolve(made({ words: { architecture: 'arm64' } })), {
         code: 'platform-not-found',
-        message: /there is linux\/arm64\.$/,
+        message: /Available platforms: linux\/arm64\.$/,
       });
     });
 

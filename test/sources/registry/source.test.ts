@@ -162,14 +162,18 @@ suite('the registry source, from a real registry', {
       [
         'library/busybox',
         'linux/s390x',
-        /is not there for linux\/s390x; there is linux\/amd64, linux\/arm64\/v8\.$/,
+        /is not available for linux\/s390x\. Available platforms: linux\/amd64, linux\/arm64\/v8\.$/,
       ],
-      ['library/busybox', 'windows/amd64', /; there is linux\/amd64, linux\/arm64\/v8\.$/],
-      ['library/busybox', 'linux/arm/v7', /; there is linux\/amd64, linux\/arm64\/v8\.$/],
-      ['test/nested', 'linux/s390x', /; there is linux\/amd64, linux\/arm64\/v8\.$/],
-      ['test/arm-only', undefined, /is not there for linux\/amd64; there is linux\/arm64\/v8\.$/],
-      ['test/arm-only', 'linux/amd64', /; there is linux\/arm64\/v8\.$/],
-      ['library/busybox:1.35', 'linux/arm64', /; there is linux\/amd64\.$/],
+      ['library/busybox', 'windows/amd64', /\. Available platforms: linux\/amd64, linux\/arm64\/v8\.$/],
+      ['library/busybox', 'linux/arm/v7', /\. Available platforms: linux\/amd64, linux\/arm64\/v8\.$/],
+      ['test/nested', 'linux/s390x', /\. Available platforms: linux\/amd64, linux\/arm64\/v8\.$/],
+      [
+        'test/arm-only',
+        undefined,
+        /is not available for linux\/amd64\. Available platforms: linux\/arm64\/v8\.$/,
+      ],
+      ['test/arm-only', 'linux/amd64', /\. Available platforms: linux\/arm64\/v8\.$/],
+      ['library/busybox:1.35', 'linux/arm64', /\. Available platforms: linux\/amd64\.$/],
     ];
     for (const [name, platform, message] of missing) {
       test(`${name} is not there for ${platform ?? 'the default'}, and what there is, is told`, () =>
@@ -207,7 +211,7 @@ suite('the registry source, from a real registry', {
       assert.deepEqual(archive.digests, [images.busyboxArm64.descriptor.digest]);
       await assert.rejects(open('test/anonymous'), {
         code: 'platform-not-found',
-        message: /; there is linux\/arm64\/v8\.$/,
+        message: /\. Available platforms: linux\/arm64\/v8\.$/,
       });
     });
 
@@ -470,7 +474,7 @@ suite('the registry source, from a real registry', {
       await assert.rejects(open('library/busybox', { maxSize: size - 1 }), {
         code: 'image-too-large',
         status: 403,
-        message: `The archive would have ${size} bytes; this service sends at most ${size - 1}.`,
+        message: `The archive would have ${size} bytes. This service sends at most ${size - 1}.`,
       });
     });
   });

@@ -114,7 +114,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
     const digest = parseDigest(subject.descriptor.digest);
     const refused = fresh({}, 'mailto:ops@example.org').require(referenceTo('several'), [digest], never);
     await assert.rejects(refused, {
-      message: `${registry.host}/several:latest has 2 signatures, but no valid one of exactly this image by the key team. Questions go to ops@example.org.`,
+      message: `${registry.host}/several:latest has 2 signatures, but no valid one for exactly this image by: team. For questions, contact ops@example.org.`,
     });
   });
 
@@ -289,7 +289,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
       const details = await fresh().describe(referenceTo('evil/down', hostile.host), [digest], never);
       const { reason = '', ...rest } = details;
       assert.deepEqual(rest, { state: 'not-checked', keys: [], isRequired: true });
-      assert.match(reason, /^The signature of .*evil\/down:latest cannot be checked at the moment: /);
+      assert.match(reason, /^The signature of .*evil\/down:latest cannot be checked at the moment\. /);
     });
 
     test('whoever leaves does not wait for it', async () => {
