@@ -192,7 +192,7 @@ suite('an image with all its platforms', {
     );
     assert.match(
       await refusal('test/helm', 'platform=all&format=oci'),
-      /^422 This manifest is of an artifact/,
+      /^422 This manifest describes an artifact/,
     );
     const missing = 'platform=linux/amd64,linux/s390x&format=oci';
     assert.match(

@@ -219,7 +219,7 @@ suite('the registry source, from a real registry', {
       await push(registry.url, 'test/nothing', 'latest', index([]));
       await assert.rejects(open('test/nothing'), {
         code: 'platform-not-found',
-        message: /there is no image at all\.$/,
+        message: /Its index lists no images\.$/,
       });
     });
 
