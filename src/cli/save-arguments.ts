@@ -2,13 +2,20 @@ import { parseArgs } from 'node:util';
 import { ConfigError } from '../config/loader.ts';
 import { flagName, SCHEMA } from '../config/schema.ts';
 import { isFlag, isList, PARAMETER_NAMES } from '../download/parameters.ts';
-import { type ArchiveQuery, parseArchiveQuery } from '../download/query.ts';
-import type { Spelling } from '../download/read-parameters.ts';
+import { type ArchiveQuery, archiveQuery } from '../download/query.ts';
+import { readParameters, type Spelling } from '../download/read-parameters.ts';
 import { ServiceError } from '../errors.ts';
+
+/** The files beside an archive that a command also writes. */
+export interface Sidecars {
+  readonly checksum: boolean;
+  readonly metalink: boolean;
+}
 
 /** `dockerproxy save IMAGE… [-o FILE]`, parsed. */
 export interface SaveArguments {
   readonly query: ArchiveQuery;
+  readonly sidecars: Sidecars;
   /** A file, a folder, or `-` for stdout; undefined: the archive's own name, here. */
   readonly output: string | undefined;
   /** The flags that are settings. */
@@ -50,7 +57,7 @@ export function parseSaveArguments(args: readonly string[]): SaveArguments {
   }
   if (images.length === 0)
     throw new ConfigError(['No image is named, as in: dockerproxy save busybox -o busybox.tar']);
-  return { query: queryOf(images, own), output: own.get('output')?.at(-1), settings };
+  return { ...requested(images, own), output: own.get('output')?.at(-1), settings };
 }
 
 /** The spelling of a command's flags. */
@@ -69,11 +76,17 @@ function writtenAgain(token: {
   return inlineValue ? [`${rawName}=${value}`] : [rawName, value];
 }
 
-function queryOf(images: string[], own: ReadonlyMap<string, string[]>): ArchiveQuery {
+function requested(
+  images: string[],
+  own: ReadonlyMap<string, string[]>,
+): Pick<SaveArguments, 'query' | 'sidecars'> {
   // The last value of a flag counts, unless it takes several.
   const given = FLAG_NAMES.map((name) => [name, isList(name) ? own.get(name) : own.get(name)?.at(-1)]);
   try {
-    return parseArchiveQuery({ myimage: images, ...Object.fromEntries(given) }, FLAGS);
+    const query = { myimage: images, ...Object.fromEntries(given) };
+    const parameters = readParameters(query, PARAMETER_NAMES, FLAGS);
+    const { checksum = false, metalink = false } = parameters;
+    return { query: archiveQuery(parameters, FLAGS), sidecars: { checksum, metalink } };
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
     throw new ConfigError([error.message]);

@@ -1,14 +1,16 @@
 import { writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { hashedAs, unparted } from '../archive/parts.ts';
+import { checksumLine } from '../download/checksum-file.ts';
 import { fileUrls } from '../download/file-urls.ts';
-import { type MetalinkFile, renderMetalink } from '../download/metalink.ts';
+import { type MetalinkFile, metalinkEntry, renderMetalink } from '../download/metalink.ts';
 import { createPartHasher } from '../download/part-hasher.ts';
 import { pinnedQuery } from '../download/pinned-query.ts';
 import type { ArchiveQuery } from '../download/query.ts';
 import type { Replica } from '../download/replicas.ts';
 import type { Archive, LiveArchive } from '../sources/image-source.ts';
 import { CommandError } from './command-error.ts';
+import type { Sidecars } from './save-arguments.ts';
 import { explainWriting, type SavedFile, type Target } from './save-target.ts';
 
 /** What a metalink says beside the hashes of files. */
@@ -29,12 +31,11 @@ export interface SidecarFiles {
   write(name: string): Promise<void>;
 }
 
-/** Makes sure that there can be a metalink, where one is wanted. @throws CommandError what is missing */
+/** Makes sure that a metalink can be written. @throws CommandError what is missing */
 export function requirePublication(
-  { metalink, referrers }: ArchiveQuery,
+  { referrers }: ArchiveQuery,
   { replicas, isReproducible }: Publication,
 ): void {
-  if (!metalink) return;
   if (!isReproducible || referrers)
     throw new CommandError('No other service is sure to send the same bytes, so that there is no metalink.');
   if (replicas.length === 0)
@@ -43,6 +44,7 @@ export function requirePublication(
 
 export function createSidecarFiles(
   query: ArchiveQuery,
+  { checksum, metalink }: Sidecars,
   archive: Archive | LiveArchive,
   { replicas, generator }: Publication,
 ): SidecarFiles {
@@ -54,16 +56,13 @@ export function createSidecarFiles(
         size === undefined ? [unparted(Number.POSITIVE_INFINITY)] : hashedAs(size, archive.size);
       const hashers = partitions.map(createPartHasher);
       const noteHash = (): void => {
-        const [[hash] = [''], pieces] = hashers.map((hasher) => hasher.digest());
-        const [, cut] = partitions;
+        const hashes = hashers.map((hasher) => hasher.digest());
         const file = basename(name);
-        lines.push(`${hash}  ${file}\n`);
-        if (!query.metalink || archive.size === undefined || size === undefined) return;
+        lines.push(checksumLine(hashes[0]?.[0], file));
+        if (!metalink || archive.size === undefined || size === undefined) return;
         const addresses = { query: pinnedQuery(query, archive), own: undefined, others: replicas };
-        files.push({
-          ...{ name: file, size, hash, urls: fileUrls(addresses, number) },
-          pieces: pieces && cut && { length: cut.partSize, hashes: pieces },
-        });
+        const urls = fileUrls(addresses, number);
+        files.push(metalinkEntry({ name: file, size, urls }, partitions, hashes));
       };
       return {
         ...target,
@@ -78,8 +77,8 @@ export function createSidecarFiles(
       };
     },
     async write(name) {
-      if (query.checksum) await writeWhole(`${name}.sha256`, lines.join(''));
-      if (query.metalink) await writeWhole(`${name}.meta4`, renderMetalink(files, generator));
+      if (checksum) await writeWhole(`${name}.sha256`, lines.join(''));
+      if (metalink) await writeWhole(`${name}.meta4`, renderMetalink(files, generator));
     },
   };
 }

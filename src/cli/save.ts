@@ -3,9 +3,8 @@ import { finished } from 'node:stream/promises';
 import { type Partition, partFilename, partRange, partsFilename } from '../archive/parts.ts';
 import { readLists } from '../config/lists.ts';
 import type { Config } from '../config/schema.ts';
-import { archivePart } from '../download/archive-part.ts';
+import { openDownload } from '../download/open-download.ts';
 import type { ArchiveQuery } from '../download/query.ts';
-import { cutArchive, unknownLength } from '../download/selection.ts';
 import { tagCommands } from '../download/tag-commands.ts';
 import { archiveWarnings } from '../download/warnings.ts';
 import { createGuard, type Guard } from '../net/guard.ts';
@@ -16,7 +15,7 @@ import { formatDecimalBytes } from '../util/byte-size.ts';
 import { send } from '../util/streams.ts';
 import { CommandError } from './command-error.ts';
 import { progressLine } from './progress-line.ts';
-import { FLAGS, type SaveArguments } from './save-arguments.ts';
+import { FLAGS, type SaveArguments, type Sidecars } from './save-arguments.ts';
 import { createSidecarFiles, type Publication, requirePublication } from './save-companions.ts';
 import { fillFiles, findPlace, openTarget, type SavedFile } from './save-target.ts';
 
@@ -49,22 +48,23 @@ export function guardFor(references: readonly Reference[], config: Config): Guar
  * @throws ServiceError why there is no such archive; CommandError why it cannot be written
  */
 export async function save(
-  { query, output }: Omit<SaveArguments, 'settings'>,
+  { query, sidecars, output }: Omit<SaveArguments, 'settings'>,
   source: ImageSource,
   terminal: Terminal,
   publication: Publication,
   signal: AbortSignal,
 ): Promise<void> {
-  requirePublication(query, publication);
-  if (output === '-') refuseOnStdout(query, terminal);
-  const opened = await source.open(query, signal);
-  const { archive, parts } = chooseFiles(opened, query);
+  if (sidecars.metalink) requirePublication(query, publication);
+  if (output === '-') refuseOnStdout(query, sidecars, terminal);
+  const download = await openDownload(source, query, signal, FLAGS);
+  const archive = download.kind === 'part' ? download.part : download.archive;
+  const parts = download.kind === 'parts' ? download.parts : undefined;
   const place = await findPlace(output, archive.filename);
   for (const notice of archiveWarnings(archive)) terminal.stderr.write(`Note: ${notice}\n`);
   const stream = archive.size === undefined ? await archive.start(signal) : archive.read(undefined, signal);
   const meter = showProgress(archive, terminal.stderr);
-  const isHashed = query.checksum || query.metalink;
-  const companions = createSidecarFiles(query, opened, publication);
+  const isHashed = sidecars.checksum || sidecars.metalink;
+  const companions = createSidecarFiles(query, sidecars, download.archive, publication);
   const files = filesOf(place.name, archive, parts);
   const sink = fillFiles(files, async (file) => {
     const target = await openTarget({ ...place, name: file.name }, terminal.stdout);
@@ -88,25 +88,15 @@ export async function save(
     terminal.stderr.write(`Load and tag it: ${tagCommands(image, file).docker}\n`);
 }
 
-function refuseOnStdout({ checksum, metalink, parts }: ArchiveQuery, { stdout }: Terminal): void {
+function refuseOnStdout(
+  { parts }: ArchiveQuery,
+  { checksum, metalink }: Sidecars,
+  { stdout }: Terminal,
+): void {
   if (stdout.isTTY)
     throw new CommandError('An archive is nothing for a terminal: name a file with -o, or use a pipe.');
   if (checksum || metalink || (parts !== undefined && parts.number === undefined))
     throw new CommandError('Several files do not go to stdout: name a file or a folder with -o.');
-}
-
-/**
- * Chooses the archive, or the requested part of it, and the parts to write it to; undefined for one file of any length.
- */
-function chooseFiles(
-  opened: Archive | LiveArchive,
-  { parts: asked }: ArchiveQuery,
-): { readonly archive: Archive | LiveArchive; readonly parts: Partition | undefined } {
-  if (asked === undefined) return { archive: opened, parts: undefined };
-  if (opened.size === undefined) throw unknownLength();
-  const parts = cutArchive(opened.size, asked, FLAGS);
-  if (asked.number === undefined) return { archive: opened, parts };
-  return { archive: archivePart(opened, parts, asked.number), parts: undefined };
 }
 
 function filesOf(

@@ -1,11 +1,11 @@
-import { hashedAs, type Partition, partsFilename } from '../archive/parts.ts';
+import { hashedAs, partsFilename } from '../archive/parts.ts';
 import { ServiceError } from '../errors.ts';
 import type { Archive } from '../sources/image-source.ts';
 import { archivePart } from './archive-part.ts';
 import { type FileAddresses, fileUrls } from './file-urls.ts';
 import type { HashedFile } from './hashed-file.ts';
-import { METALINK_TYPE, type MetalinkFile, renderMetalink } from './metalink.ts';
-import type { ArchiveQuery } from './query.ts';
+import { METALINK_TYPE, metalinkEntry, renderMetalink } from './metalink.ts';
+import type { FixedDownload } from './open-download.ts';
 
 /** Files in one metalink. */
 const MAX_FILES = 1000;
@@ -22,20 +22,16 @@ export interface MetalinkOptions {
  *
  * @throws ServiceError `parameter-invalid` where it would have too many files
  */
-export function metalinkFile(
-  query: ArchiveQuery,
-  archive: Archive,
-  parts: Partition,
-  { addresses, generator }: MetalinkOptions,
-): HashedFile {
+export function metalinkFile(download: FixedDownload, { addresses, generator }: MetalinkOptions): HashedFile {
   if (addresses.own === undefined && addresses.others.length === 0) throw noHost();
-  const files = filesOf(query, archive, parts);
+  const { archive } = download;
+  const files = filesOf(download);
   const hashed = files.map(({ file }) => ({
     archive: file,
     partitions: hashedAs(file.size, archive.size),
   }));
-  const [only, ...others] = files;
-  const name = others.length > 0 ? partsFilename(archive.filename, parts) : only.file.filename;
+  const name =
+    download.kind === 'parts' ? partsFilename(archive.filename, download.parts) : files[0].file.filename;
   return {
     filename: `${name}.meta4`,
     contentType: METALINK_TYPE,
@@ -44,16 +40,9 @@ export function metalinkFile(
     hashed,
     render: (hashes) =>
       renderMetalink(
-        files.map(({ file, number }, at): MetalinkFile => {
-          const [[hash = ''] = [], pieces] = hashes[at] ?? [];
-          const [, cut] = hashed[at]?.partitions ?? [];
-          return {
-            name: file.filename,
-            size: file.size,
-            hash,
-            pieces: pieces && cut && { length: cut.partSize, hashes: pieces },
-            urls: fileUrls(addresses, number),
-          };
+        files.map(({ file: { filename, size }, number }, at) => {
+          const file = { name: filename, size, urls: fileUrls(addresses, number) };
+          return metalinkEntry(file, hashed[at]?.partitions ?? [], hashes[at] ?? []);
         }),
         generator,
       ),
@@ -66,15 +55,13 @@ interface AskedFile {
   readonly number: number | undefined;
 }
 
-/** The files that are asked for. */
-function filesOf(
-  { parts: asked }: ArchiveQuery,
-  archive: Archive,
-  parts: Partition,
-): readonly [AskedFile, ...AskedFile[]] {
-  if (asked === undefined) return [{ file: archive, number: undefined }];
+/** Lists the requested files. */
+function filesOf(download: FixedDownload): readonly [AskedFile, ...AskedFile[]] {
+  const { archive } = download;
+  if (download.kind === 'archive') return [{ file: archive, number: undefined }];
+  if (download.kind === 'part') return [{ file: download.part, number: download.number }];
+  const { parts } = download;
   const part = (number: number): AskedFile => ({ file: archivePart(archive, parts, number), number });
-  if (asked.number !== undefined) return [part(asked.number)];
   if (parts.count <= MAX_FILES)
     return [part(1), ...Array.from({ length: parts.count - 1 }, (_, at) => part(at + 2))];
   throw new ServiceError(

@@ -1,3 +1,4 @@
+import type { Partition } from '../archive/parts.ts';
 import { escapeHtml } from '../util/escape-markup.ts';
 import type { Replica } from './replicas.ts';
 
@@ -24,6 +25,20 @@ export interface FileUrl extends Pick<Replica, 'location'> {
   readonly url: string;
   /** The smallest is tried first. */
   readonly priority: number;
+}
+
+/**
+ * Describes a file by its hashes.
+ *
+ * @param partitions the cuts by which it was hashed: whole and, for a large file, in pieces
+ * @param hashes by partition, in their order
+ */
+export function metalinkEntry(
+  file: Pick<MetalinkFile, 'name' | 'size' | 'urls'>,
+  [, cut]: readonly Partition[],
+  [[hash = ''] = [], pieces]: readonly (readonly string[])[],
+): MetalinkFile {
+  return { ...file, hash, pieces: pieces && cut && { length: cut.partSize, hashes: pieces } };
 }
 
 /** What metalinks are sent as. */

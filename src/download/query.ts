@@ -14,7 +14,7 @@ import {
   URL_SPELLING,
 } from './read-parameters.ts';
 
-/** A download as its URL asks for it. */
+/** An archive as a URL or a command asks for it. */
 export interface ArchiveQuery {
   readonly references: readonly Reference[];
   readonly platform: PlatformChoice;
@@ -27,15 +27,16 @@ export interface ArchiveQuery {
   readonly have: DeltaBase | undefined;
   /** How the archive is cut; undefined: not at all. */
   readonly parts: PartsQuery | undefined;
-  /** Whether the checksum is asked for, in place of the archive. */
-  readonly checksum: boolean;
-  /** Whether the metalink is asked for, in place of the archive. */
-  readonly metalink: boolean;
-  /** Whether to lead to the URL by digest, in place of the archive. */
-  readonly redirect: boolean;
-  /** The name that a client which knows no Content-Disposition saves the archive by; undefined where it is no name. */
-  readonly savedAs: string | undefined;
 }
+
+/** The kind of a file: an archive, a part of it, or a text about either. */
+export type FileKind = 'archive' | 'part' | 'checksum' | 'metalink';
+
+/** A file as its URL asks for it, or a redirect to the URL of that file by digest. */
+export type FileQuery = ArchiveQuery & {
+  /** The name by which a client without Content-Disposition saves the file; undefined for a URL without a name. */
+  readonly savedAs: string | undefined;
+} & ({ readonly kind: FileKind } | { readonly kind: 'redirect'; readonly target: FileKind });
 
 /** Which part of an archive. */
 export interface PartsQuery {
@@ -57,13 +58,12 @@ const SEVERAL_PLATFORMS = FORMAT_NAMES.filter((name) => FORMATS[name].treeEntrie
 const PART_MIN = 2 ** 20;
 
 /**
- * Reads the query of `/dl?myimage=…`, or the equivalent options of a command.
+ * Reads the query of `/dl?myimage=…`.
  *
- * @param spelling how messages write the options
- * @throws ServiceError a 400 that names the option
+ * @throws ServiceError a 400 that names the parameter
  */
-export function parseArchiveQuery(query: QueryString, spelling: Spelling = URL_SPELLING): ArchiveQuery {
-  return archiveQuery(readParameters(query, PARAMETER_NAMES, spelling), spelling);
+export function parseArchiveQuery(query: QueryString): FileQuery {
+  return fileQuery(readParameters(query, PARAMETER_NAMES, URL_SPELLING), undefined);
 }
 
 /**
@@ -82,7 +82,7 @@ export function parseStatusQuery(query: QueryString): ArchiveQuery {
  * @param file what stands behind `/dl/`, decoded
  * @throws ServiceError a 400 that names what is wrong, or `route-not-found` where it ends in none of these
  */
-export function parseArchivePath(file: string, query: QueryString): ArchiveQuery {
+export function parseArchivePath(file: string, query: QueryString): FileQuery {
   const [, image, ending] = /^(.*)\.tar(\.sha256|\.meta4)?$/s.exec(file) ?? [];
   if (image === undefined) {
     throw new ServiceError('route-not-found', `${quote(`/dl/${file}`)} does not end in .tar.`);
@@ -94,10 +94,34 @@ export function parseArchivePath(file: string, query: QueryString): ArchiveQuery
     ...(ending === '.meta4' && { metalink: true }),
   };
   const savedAs = Object.keys(query).length === 0 ? `${image.split('/').at(-1)}.tar` : undefined;
-  return { ...archiveQuery(parameters, URL_SPELLING), savedAs };
+  return fileQuery(parameters, savedAs);
 }
 
-function archiveQuery(parameters: Parameters, spelling: Spelling): ArchiveQuery {
+function fileQuery(parameters: Parameters, savedAs: string | undefined): FileQuery {
+  const query = { ...archiveQuery(parameters, URL_SPELLING), savedAs };
+  const kind = kindOf(parameters);
+  return parameters.redirect ? { ...query, kind: 'redirect', target: kind } : { ...query, kind };
+}
+
+function kindOf({ checksum, metalink, parts }: Parameters): FileKind {
+  if (checksum && metalink)
+    throw new ServiceError(
+      'parameter-invalid',
+      'The parameters checksum and metalink request two files. Choose one: a metalink includes the checksum.',
+      { reason: 'Choose checksum or metalink, not both' },
+    );
+  if (checksum) return 'checksum';
+  if (metalink) return 'metalink';
+  return parts === undefined ? 'archive' : 'part';
+}
+
+/**
+ * Interprets parameters of a URL, or the equivalent flags of a command.
+ *
+ * @param spelling how messages write the options
+ * @throws ServiceError a 400 that names the option
+ */
+export function archiveQuery(parameters: Parameters, spelling: Spelling): ArchiveQuery {
   const { myimage: images = [], platform, format = DEFAULT_FORMAT, referrers = false } = parameters;
   if (images.length === 0)
     throw invalidParameter('The parameter myimage is missing: name an image, as in /dl?myimage=busybox.');
@@ -121,10 +145,6 @@ function archiveQuery(parameters: Parameters, spelling: Spelling): ArchiveQuery 
     stream: parameters.stream ?? false,
     have: haveOf(parameters.have),
     parts: partsOf(parameters, spelling),
-    checksum: parameters.checksum ?? false,
-    metalink: parameters.metalink ?? false,
-    redirect: parameters.redirect ?? false,
-    savedAs: undefined,
   };
 }
 

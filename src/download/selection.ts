@@ -1,7 +1,5 @@
 import { type Partition, partition } from '../archive/parts.ts';
 import { ServiceError } from '../errors.ts';
-import type { Archive } from '../sources/image-source.ts';
-import { archivePart } from './archive-part.ts';
 import type { PartsQuery } from './query.ts';
 import { type Spelling, URL_SPELLING } from './read-parameters.ts';
 
@@ -33,17 +31,11 @@ export function cutArchive(
   );
 }
 
-/**
- * Selects the file to send: the archive, or the requested part of it.
- *
- * @throws ServiceError `parameter-invalid` if the archive has parts and the request names none
- */
-export function selectFile(archive: Archive, parts: Partition, asked: PartsQuery | undefined): Archive {
-  if (asked === undefined) return archive;
-  if (asked.number !== undefined) return archivePart(archive, parts, asked.number);
-  throw invalid(
-    `The parameter part is missing. Choose one of ${parts.count} parts, as in &part=1, or add &checksum=1 for the checksums of all parts.`,
-    `Choose one of ${parts.count} parts, as in &part=1`,
+/** Creates the error for a request that cuts an archive and names none of its parts. */
+export function noPart({ count }: Partition): ServiceError {
+  return invalid(
+    `The parameter part is missing. Choose one of ${count} parts, as in &part=1, or add &checksum=1 for the checksums of all parts.`,
+    `Choose one of ${count} parts, as in &part=1`,
   );
 }
 
@@ -52,14 +44,6 @@ export function unknownLength(): ServiceError {
   return new ServiceError(
     'archive-not-kept',
     'This archive is created while it is sent, so it has no parts, checksum, or metalink.',
-  );
-}
-
-/** Creates the error for a request for a checksum and a metalink. */
-export function twoFiles(): ServiceError {
-  return invalid(
-    'The parameters checksum and metalink request two files. Choose one: a metalink includes the checksum.',
-    'Choose checksum or metalink, not both',
   );
 }
 

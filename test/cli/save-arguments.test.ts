@@ -22,7 +22,7 @@ suite('the arguments of save', () => {
   });
 
   test('what a download has as parameters are flags', () => {
-    const { query, settings } = parseSaveArguments([
+    const { query, sidecars, settings } = parseSaveArguments([
       ...[
         'app:2.1',
         '--have',
@@ -42,7 +42,7 @@ suite('the arguments of save', () => {
       'docker.io/library/base:latest',
     ]);
     assert.deepEqual(query.parts, { limit: 2 ** 32, number: 2 });
-    assert.deepEqual([query.checksum, query.metalink], [true, true]);
+    assert.deepEqual(sidecars, { checksum: true, metalink: true });
     assert.equal(query.platform, 'all');
     assert.deepEqual(settings, ['--cache-dir', '/c']);
     // Not the value of the flag before it.

@@ -16,9 +16,13 @@ suite('the parameters of a download', () => {
   test('are flags of save with the same meaning, except those that concern only HTTP', () => {
     assert.deepEqual(SHARED, Object.keys(VALUES).toSorted(byPlaceIn(SHARED)));
     const flags = SHARED.flatMap((name) => (isFlag(name) ? [`--${name}`] : [`--${name}`, `${VALUES[name]}`]));
-    const { query, settings } = parseSaveArguments(['app:2', ...flags]);
+    const { query, sidecars, settings } = parseSaveArguments(['app:2', ...flags]);
     assert.deepEqual(settings, []);
-    assert.deepEqual(query, parseArchiveQuery({ myimage: 'app:2', ...VALUES }));
+    assert.deepEqual(sidecars, { checksum: true, metalink: true });
+    const { metalink: _, ...others } = VALUES;
+    const { kind, savedAs: __, ...asked } = parseArchiveQuery({ myimage: 'app:2', ...others });
+    assert.equal(kind, 'checksum');
+    assert.deepEqual(query, asked);
     for (const name of HTTP_ONLY)
       assert.deepEqual(parseSaveArguments(['app:2', `--${name}`]).settings, [`--${name}`]);
   });

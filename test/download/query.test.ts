@@ -6,6 +6,7 @@ import {
   parseArchiveQuery,
   parseStatusQuery,
 } from '../../src/download/query.ts';
+import type { QueryString } from '../../src/download/read-parameters.ts';
 import { formatPlatformChoice, isSeveral } from '../../src/oci/platform-choice.ts';
 import { formatReference } from '../../src/oci/reference.ts';
 
@@ -133,6 +134,28 @@ suite('the query of /dl', () => {
     }
   });
 
+  test('parameters ask for a file of one kind, or for a redirect to it', () => {
+    const kindOf = (query: QueryString) => {
+      const parsed = parseArchiveQuery({ myimage: 'a', ...query });
+      return parsed.kind === 'redirect' ? [parsed.kind, parsed.target] : parsed.kind;
+    };
+    for (const [query, kind] of [
+      [{}, 'archive'],
+      [{ checksum: '0', redirect: '0' }, 'archive'],
+      [{ parts: '4GiB' }, 'part'],
+      [{ parts: '4GiB', part: '1' }, 'part'],
+      [{ parts: '4GiB', part: '1', checksum: '1' }, 'checksum'],
+      [{ metalink: '1' }, 'metalink'],
+    ] as const) {
+      assert.equal(kindOf(query), kind);
+      assert.deepEqual(kindOf({ ...query, redirect: '1' }), ['redirect', kind]);
+    }
+    assert.throws(() => kindOf({ checksum: '1', metalink: '1' }), {
+      code: 'parameter-invalid',
+      reason: 'Choose checksum or metalink, not both',
+    });
+  });
+
   test('what is watched is the whole file', () => {
     assert.equal(parseStatusQuery({ myimage: 'a', stream: '1' }).stream, true);
     for (const name of ['parts', 'part', 'checksum']) {
@@ -228,10 +251,10 @@ suite('the path form', () => {
   test('a checksum is a path, too', () => {
     const query = parseArchivePath('ghcr.io/org/app:1.2.tar.sha256', {});
     assert.deepEqual(names(query), ['ghcr.io/org/app:1.2']);
-    assert.equal(query.checksum, true);
+    assert.equal(query.kind, 'checksum');
     assert.equal(query.savedAs, 'app:1.2.tar');
-    assert.equal(parseArchivePath('a.tar', {}).checksum, false);
-    assert.equal(parseArchivePath('a.tar', { checksum: '1' }).checksum, true);
+    assert.equal(parseArchivePath('a.tar', {}).kind, 'archive');
+    assert.equal(parseArchivePath('a.tar', { checksum: '1' }).kind, 'checksum');
   });
 
   for (const path of ['', 'busybox', 'busybox.sha256', 'busybox.tar.gz', 'busybox.TAR', 'busybox.tar/']) {

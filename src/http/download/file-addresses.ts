@@ -1,4 +1,4 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import type { FileAddresses } from '../../download/file-urls.ts';
 import { METALINK_TYPE } from '../../download/metalink.ts';
 import { namedQuery, pinnedQuery } from '../../download/pinned-query.ts';
@@ -7,6 +7,7 @@ import { otherReplicas } from '../../download/replicas.ts';
 import { downloadUrl } from '../../download/url.ts';
 import type { Archive } from '../../sources/image-source.ts';
 import { type Addresses, ownAddress } from '../protocol/own-address.ts';
+import type { Headers } from './headers.ts';
 
 /** Characters of a Link header, which clients read no more than 8 to 16 KiB of with all others. */
 const LINK_MAX = 4096;
@@ -31,11 +32,11 @@ export function addressesOf(
 }
 
 /**
- * Tells of the metalink and of the replicas, so far as there is room.
+ * Links the metalink and, as far as they fit, the replicas.
  *
  * @see https://www.rfc-editor.org/rfc/rfc6249
  */
-export function setLinkHeader(reply: FastifyReply, { query, others }: FileAddresses): void {
+export function linkHeader({ query, others }: FileAddresses): Headers {
   const path = downloadUrl(query);
   const metalink = downloadUrl({ ...query, metalink: '1' });
   const links = [
@@ -51,5 +52,5 @@ export function setLinkHeader(reply: FastifyReply, { query, others }: FileAddres
     return room >= 0;
   });
   // A line for each: aria2c reads one link of a line.
-  if (fitting.length > 0) reply.header('link', fitting);
+  return fitting.length > 0 ? { link: fitting } : {};
 }

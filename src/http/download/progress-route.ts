@@ -9,6 +9,13 @@ import { createEventStream } from './event-stream.ts';
 import { downloadLimits } from './limits.ts';
 import type { DownloadOptions } from './route.ts';
 
+const HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-store',
+  // nginx would buffer the events.
+  'x-accel-buffering': 'no',
+};
+
 /**
  * `GET /dl/status?myimage=REF`: how far a download is that takes time to make, as server-sent events: `queued`,
  * `pulling`, `saving` and, at the end, `ready` or `error`. Whoever watches waits for the archive as a download does, so
@@ -25,11 +32,8 @@ export async function statusRoutes(
     handler: async (request, reply) => {
       const query = parseStatusQuery(request.query);
       for (const reference of query.references) allowlist.check(reference);
-      // nginx would buffer the events.
-      reply.headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
-      reply.type('text/event-stream; charset=utf-8');
       // Prepare no archive for HEAD, which reads no events. Without a stream, Fastify would state a Content-Length.
-      if (request.method === 'HEAD') return reply.send(Readable.from([]));
+      if (request.method === 'HEAD') return reply.headers(HEADERS).send(Readable.from([]));
       const gone = abortOnDisconnect(reply);
       await downloadLimits(limits, request, gone).takeSlot(query);
       const events = createEventStream();
@@ -53,7 +57,7 @@ export async function statusRoutes(
         events.end();
       };
       watch();
-      return reply.send(events.body);
+      return reply.headers(HEADERS).send(events.body);
     },
   });
 }

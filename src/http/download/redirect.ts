@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify';
 import { digestQuery } from '../../download/pinned-query.ts';
-import type { ArchiveQuery } from '../../download/query.ts';
+import type { ArchiveQuery, FileKind } from '../../download/query.ts';
 import { downloadUrl } from '../../download/url.ts';
 import { archiveWarnings } from '../../download/warnings.ts';
 import { ServiceError } from '../../errors.ts';
@@ -16,13 +16,14 @@ import type { Archive, LiveArchive } from '../../sources/image-source.ts';
 export function redirectToDigests(
   reply: FastifyReply,
   query: ArchiveQuery,
+  target: FileKind,
   archive: Archive | LiveArchive,
 ): FastifyReply {
   const notices = archiveWarnings(archive);
   const url = downloadUrl({
     ...digestQuery(query, archive, familiarName),
-    checksum: query.checksum ? '1' : undefined,
-    metalink: query.metalink ? '1' : undefined,
+    checksum: target === 'checksum' ? '1' : undefined,
+    metalink: target === 'metalink' ? '1' : undefined,
   });
   return reply
     .headers({

@@ -12,22 +12,6 @@ declare module 'fastify' {
   }
 }
 
-/** What a route may have set of the archive that was not sent. */
-const ARCHIVE_HEADERS = [
-  'accept-ranges',
-  'cache-control',
-  'content-disposition',
-  'content-length',
-  'content-range',
-  'content-type',
-  'digest',
-  'docker-content-digest',
-  'dockerproxy-notice',
-  'etag',
-  'link',
-  'repr-digest',
-  'x-accel-buffering',
-];
 const REASON_MAX = 120;
 
 /**
@@ -37,10 +21,6 @@ const REASON_MAX = 120;
  * @see https://www.rfc-editor.org/rfc/rfc9457
  */
 export function sendProblem(reply: FastifyReply, error: ServiceError): FastifyReply {
-  for (const name of ARCHIVE_HEADERS) {
-    reply.removeHeader(name);
-    reply.raw.removeHeader(name);
-  }
   reply.problem = error;
   reply.raw.statusMessage = reasonPhrase(error.reason);
   const varying = { 'cache-control': 'no-store', vary: 'accept, accept-language, cookie' };
