@@ -4,15 +4,9 @@ import { sortTags } from '../../oci/tag-order.ts';
 import type { DetailsRequest, ImageDetails, ImageInspector } from '../image-catalogue.ts';
 import { NOT_CHECKED } from '../signatures/image-signatures.ts';
 import type { Engine } from './engine.ts';
+import { digestOf, isFor, notInEngine, otherPlatform } from './engine-images.ts';
 import { engineName } from './engine-name.ts';
-import {
-  digestOf,
-  type EngineSourceOptions,
-  isFor,
-  notInEngine,
-  otherPlatform,
-  requireEngineFormat,
-} from './source.ts';
+import { type EngineSourceOptions, requireEngineFormat } from './source.ts';
 
 export interface EngineCatalogueOptions extends Pick<EngineSourceOptions, 'policy' | 'defaultPlatform'> {
   readonly engine: Engine;

@@ -1,53 +1,18 @@
-import { Agent } from 'node:https';
 import type { Readable } from 'node:stream';
-import type { DialOptions } from 'docker-modem';
-import Docker from 'dockerode';
-import { ServiceError } from '../../errors.ts';
-import { type ConfigSummary, parseTimestamp, summariseConfig } from '../../oci/config-summary.ts';
-import { isJsonObject, type JsonObject } from '../../oci/json.ts';
-import { formatPlatform, type Platform, type StatedPlatform, samePlatform } from '../../oci/platform.ts';
+import type { ServiceError } from '../../errors.ts';
+import { formatPlatform, type Platform, samePlatform } from '../../oci/platform.ts';
 import { type Reference, type Repository, referenceOrNone } from '../../oci/reference.ts';
 import type { Credentials } from '../../registry/credentials.ts';
 import { streamFrom } from '../../util/streams.ts';
-import { trustSystemAuthorities } from '../../util/system-authorities.ts';
-import { untilAborted } from '../../util/until-aborted.ts';
-import type { EngineAddress } from './address.ts';
-import { engineError, isOfOtherVersion, messageOf, statusOf } from './engine-error.ts';
-import { fullName } from './engine-name.ts';
+import { type ConnectionOptions, createConnection, type EngineFacts } from './connection.ts';
+import { dial, GET, get, isAtLeast, LONGEST_SILENCE_MS, limited } from './dial.ts';
+import { isOfOtherVersion, messageOf, statusOf } from './engine-error.ts';
+import type { EngineImage } from './engine-images.ts';
 import { pullError } from './pull-error.ts';
 import { createPullProgress, jsonLines, type PullProgress } from './pull-progress.ts';
+import { readImage, tagsIn } from './read-image.ts';
 import { createSilenceLimit } from './silence-limit.ts';
 import { wholeTar } from './whole-tar.ts';
-
-/** What an engine says of itself. */
-export interface EngineFacts {
-  /** Its own name for itself, which no other engine has. */
-  readonly id: string;
-  /** `Docker 20.10.24`, `Podman 4.3.1`. */
-  readonly product: string;
-  /** The version of the API that both sides know: `1.41`. */
-  readonly apiVersion: string;
-  /** How it keeps images, on which the bytes of what it saves depend. */
-  readonly store: string;
-  /** Whether one name can stand for images of several platforms, as in the containerd store. */
-  readonly keepsPlatforms: boolean;
-}
-
-/** An image that an engine has, for one platform. */
-export interface EngineImage {
-  /** Another one for other content: where names keep platforms, the digest of the platform's manifest. */
-  readonly id: string;
-  /** What the engine lists and removes it by: where names keep platforms, the digest of the index with all of them. */
-  readonly listedId: string;
-  /** The platform that it has to be asked for by; undefined where its name has no other one. */
-  readonly chosen: Platform | undefined;
-  /** Bytes, unpacked, unless the engine keeps images packed. */
-  readonly size: number;
-  readonly platform: StatedPlatform;
-  readonly repoDigests: readonly string[];
-  readonly created: Date | undefined;
-  readonly config: ConfigSummary;
-}
 
 /** An image as an engine lists it, with whatever platforms it has. */
 export interface ListedImage {
@@ -103,99 +68,22 @@ export interface Engine {
   remove(name: string, signal: AbortSignal): Promise<boolean>;
 }
 
-/** The newest version of the API that this client was written for. */
-const NEWEST_API = '1.51';
 const PLATFORM_ON_PULL = '1.32';
 /** On an engine that does not keep platforms it says nothing new, so that only the others are told. */
 const PLATFORM_ON_SAVE = '1.48';
 const PLATFORM_ON_INSPECT = '1.49';
-/** Milliseconds for what an engine knows without asking anybody. */
-const PATIENCE_MS = 60_000;
-/** Milliseconds: an engine unpacks a large layer, or writes a large image for saving, without a word. */
-const LONGEST_SILENCE_MS = 30 * 60_000;
 /** Milliseconds: dockerd itself waits without end for a registry that takes a connection and says nothing. */
 const REGISTRY_PATIENCE_MS = 120_000;
 /** What that is called. */
 const SILENCE = 'timeout: the engine heard nothing of the registry';
-/** Milliseconds after which an engine is asked anew who it is: another one may have taken its place in silence. */
-const FACTS_STAND_MS = 60_000;
-
-export interface EngineOptions {
-  /**
-   * Tells where it is, whenever it is connected to: certificates may have been renewed.
-   *
-   * @throws Error whose message is a sentence about what cannot be used
-   */
-  readonly find: () => EngineAddress;
-  /** Told who answers, each time that it is somebody else or was away. */
-  readonly onConnected: (facts: EngineFacts, url: string) => void;
-  /** Milliseconds. */
-  readonly now: () => number;
-  /** Milliseconds that an engine may wait for a registry without a word; 120 000 unless told. */
+export interface EngineOptions extends ConnectionOptions {
+  /** Milliseconds that an engine may wait for a registry without progress; 120,000 by default. */
   readonly registryPatience?: number;
 }
 
-interface Connection {
-  readonly docker: Docker;
-  readonly facts: EngineFacts;
-  /** Milliseconds, by the clock of the options. */
-  readonly since: number;
-}
-
-/** Speaks to an engine by dockerode. @throws Error what is said of where it is cannot be used */
-export function createEngine({
-  find,
-  onConnected,
-  now,
-  registryPatience = REGISTRY_PATIENCE_MS,
-}: EngineOptions): Engine {
-  const { url } = find();
-  let connecting: Promise<Connection> | undefined;
-  let current: Connection | undefined;
-  let told: string | undefined;
-
-  const begin = async (): Promise<Connection> => {
-    const { docker, facts } = await negotiate(connectionOptions(addressFrom(find)));
-    current = { docker, facts, since: now() };
-    const text = JSON.stringify(facts);
-    if (text !== told) onConnected(facts, url);
-    told = text;
-    return current;
-  };
-  const connect = async (signal: AbortSignal): Promise<Connection> => {
-    if (current !== undefined && now() - current.since < FACTS_STAND_MS) return current;
-    // Not ended by a client's signal: others wait for the same.
-    connecting ??= begin().finally(() => {
-      connecting = undefined;
-    });
-    return untilAborted(connecting, signal);
-  };
-  const forget = (connection: Connection | undefined): void => {
-    if (connection !== current) return;
-    current = undefined;
-    told = undefined;
-  };
-
-  /** Runs a call of the API; an engine that went may come back as another one, so that it is asked anew who it is. */
-  const call = async <T>(
-    signal: AbortSignal,
-    run: (connection: Connection) => Promise<T>,
-    isAgain = false,
-  ): Promise<T> => {
-    let connection: Connection | undefined;
-    try {
-      connection = await connect(signal);
-      return await run(connection);
-    } catch (error) {
-      signal.throwIfAborted();
-      const known = engineError(error, url);
-      const isOther = isOfOtherVersion(error);
-      if (isOther || known.code === 'engine-unreachable') forget(connection ?? current);
-      if (isOther && !isAgain) return call(signal, run, true);
-      throw known;
-    }
-  };
-
+/** Connects to an engine by dockerode. @throws Error if the settings of the engine cannot be used */
+export function createEngine({ registryPatience = REGISTRY_PATIENCE_MS, ...options }: EngineOptions): Engine {
+  const { url, call } = createConnection(options);
   return {
     url,
     describe: (signal) => call(signal, async ({ facts }) => facts),
@@ -297,112 +185,8 @@ export function createEngine({
   };
 }
 
-/** Everything is said: what is left out, dockerode takes from the environment. */
-function connectionOptions(address: EngineAddress): Docker.DockerOptions & { agent?: Agent } {
-  const timeout = LONGEST_SILENCE_MS;
-  if (address.kind === 'unix') {
-    const { socketPath } = address;
-    return { socketPath, host: undefined, port: undefined, protocol: 'http', timeout };
-  }
-  const { host, port, tls } = address;
-  const protocol = tls === undefined ? 'http' : 'https';
-  const named = `${protocol}://${host.includes(':') ? `[${host}]` : host}`;
-  const none = { socketPath: undefined, ca: undefined, cert: undefined, key: undefined };
-  if (tls === undefined) return { ...none, host: named, port, protocol, timeout };
-  const { verify, ca, cert, key } = tls;
-  trustSystemAuthorities();
-  return {
-    ...none,
-    host: named,
-    port,
-    protocol,
-    timeout,
-    agent: new Agent({ ca, cert, key, rejectUnauthorized: verify }),
-  };
-}
-
-function addressFrom(find: EngineOptions['find']): EngineAddress {
-  try {
-    return find();
-  } catch (error) {
-    throw new ServiceError('engine-unreachable', 'The Docker engine of this service cannot be found.', {
-      cause: error,
-    });
-  }
-}
-
-/** @see https://docs.docker.com/reference/api/engine/#versioned-api-and-sdk */
-async function negotiate(options: Docker.DockerOptions): Promise<Omit<Connection, 'since'>> {
-  const signal = AbortSignal.timeout(PATIENCE_MS);
-  const asked = await get(new Docker(options), '/version', {}, signal);
-  const offered = typeof asked.ApiVersion === 'string' ? asked.ApiVersion : NEWEST_API;
-  const apiVersion = isAtLeast(offered, NEWEST_API) ? NEWEST_API : offered;
-  const docker = new Docker({ ...options, version: `v${apiVersion}` });
-  const info = await get(docker, '/info', {}, signal);
-  const [component] = Array.isArray(asked.Components) ? (asked.Components as unknown[]) : [];
-  const isPodman = isJsonObject(component) && /podman/i.test(`${component.Name}`);
-  const keepsPlatforms = /io\.containerd\.snapshotter/.test(JSON.stringify(info.DriverStatus ?? ''));
-  return {
-    docker,
-    facts: {
-      id: `${info.ID}`,
-      product: `${isPodman ? 'Podman' : 'Docker'} ${asked.Version}`,
-      apiVersion,
-      store: `${info.Driver}${keepsPlatforms ? ' of containerd' : ''}`,
-      keepsPlatforms,
-    },
-  };
-}
-
-const GET = { method: 'GET', statusCodes: { 200: true, 404: 'not found', 500: 'server error' } } as const;
-
-/** For what dockerode has no method for, or one that passes neither query nor signal on. */
-function dial(docker: Docker, request: DialOptions, abortSignal: AbortSignal): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    docker.modem.dial({ ...request, abortSignal }, (error: unknown, data: unknown) =>
-      error ? reject(error) : resolve(data),
-    );
-  });
-}
-
-async function get(
-  docker: Docker,
-  path: string,
-  query: Record<string, string>,
-  signal: AbortSignal,
-): Promise<JsonObject> {
-  const data = await dial(docker, { ...GET, path: `${path}?`, options: query }, limited(signal));
-  if (isJsonObject(data)) return data;
-  throw new Error(`${path} is answered with something that is no JSON object`);
-}
-
-function readImage(inspected: JsonObject): EngineImage {
-  const { Id, Size, Os, Architecture, Variant, RepoDigests, Created, Config } = inspected;
-  if (typeof Id !== 'string') throw new Error('An image is described without its ID');
-  return {
-    id: Id,
-    listedId: Id,
-    chosen: undefined,
-    size: typeof Size === 'number' ? Size : 0,
-    platform: {
-      // The containerd store has indexes none of whose platforms was pulled.
-      os: typeof Os === 'string' && Os !== '' ? Os : 'unknown',
-      architecture: typeof Architecture === 'string' && Architecture !== '' ? Architecture : 'unknown',
-      ...(typeof Variant === 'string' && { variant: Variant }),
-    },
-    repoDigests: Array.isArray(RepoDigests) ? RepoDigests.filter((text) => typeof text === 'string') : [],
-    created: parseTimestamp(Created),
-    config: summariseConfig(Config),
-  };
-}
-
 function noneIfMissing(error: unknown): undefined {
   if (statusOf(error) !== 404) throw error;
-}
-
-/** One without a name is listed as <none>:<none>, as nothing, or as null. */
-function tagsIn(listed: readonly string[] | null | undefined): readonly string[] {
-  return (listed ?? []).filter((name) => !name.startsWith('<none>')).map(fullName);
 }
 
 /** @see https://docs.docker.com/reference/api/engine/#authentication */
@@ -422,16 +206,4 @@ function registryAuth(credentials: Credentials | undefined, { domain }: Referenc
 
 function ociPlatform({ os, architecture, variant }: Platform): object {
   return { os, architecture, ...(variant !== undefined && { variant }) };
-}
-
-function limited(signal: AbortSignal): AbortSignal {
-  return AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
-}
-
-/** Compares versions of the API, such as 1.9 and 1.41. */
-function isAtLeast(version: string, wanted: string): boolean {
-  const [[major = 0, minor = 0], [wantedMajor = 0, wantedMinor = 0]] = [version, wanted].map((text) =>
-    text.split('.').map(Number),
-  ) as [number[], number[]];
-  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
 }

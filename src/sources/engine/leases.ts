@@ -1,12 +1,14 @@
 /**
- * Keeps a name meaning one thing for as long as somebody relies on it. An engine without the containerd store has one
- * image for a name: pulling it for another platform takes the name away from the image that is being saved.
+ * Keeps the image of a name stable while requests depend on it. An engine without the containerd store has one image for
+ * a name. A pull for another platform takes the name away from the image that is being saved.
  */
 export interface Leases {
-  /** Waits until nobody holds the name for another purpose; what comes back gives it back. Holders are served in turn. */
-  take(name: string, purpose: string, signal: AbortSignal): Promise<() => void>;
-  /** As {@link Leases.take}, but never waits and never shares: undefined where anybody holds the name. */
-  tryTake(name: string): (() => void) | undefined;
+  /**
+   * Leases a name until the returned object is disposed. Waits for leases for other purposes, in the order of the calls.
+   */
+  take(name: string, purpose: string, signal: AbortSignal): Promise<Disposable>;
+  /** Leases a name exclusively. Returns undefined at once if the name is leased. */
+  tryTake(name: string): Disposable | undefined;
 }
 
 interface Lease {
@@ -18,16 +20,15 @@ interface Lease {
 export function createLeases(): Leases {
   const leases = new Map<string, Lease>();
 
-  const giver = (name: string, lease: Lease): (() => void) => {
-    let isHeld = true;
-    return () => {
-      if (!isHeld) return;
-      isHeld = false;
+  const holdOn = (name: string, lease: Lease): Disposable => {
+    const held = new DisposableStack();
+    held.defer(() => {
       lease.holders -= 1;
       if (lease.holders === 0) pass(name, lease);
-    };
+    });
+    return held;
   };
-  /** To the first who waits, and to those right behind who want the same. */
+  /** Passes a name to the first request that waits, and to the next ones with the same purpose. */
   const pass = (name: string, lease: Lease): void => {
     const [first] = lease.waiting;
     if (first === undefined) {
@@ -48,7 +49,7 @@ export function createLeases(): Leases {
       leases.set(name, lease);
       if (lease.purpose === purpose && lease.waiting.length === 0) {
         lease.holders += 1;
-        return giver(name, lease);
+        return holdOn(name, lease);
       }
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const entry = { purpose, begin: resolve };
@@ -61,14 +62,14 @@ export function createLeases(): Leases {
       };
       signal.addEventListener('abort', leave, { once: true });
       await promise.finally(() => signal.removeEventListener('abort', leave));
-      return giver(name, lease);
+      return holdOn(name, lease);
     },
 
     tryTake(name) {
       if (leases.has(name)) return undefined;
       const lease = { purpose: '', holders: 1, waiting: [] };
       leases.set(name, lease);
-      return giver(name, lease);
+      return holdOn(name, lease);
     },
   };
 }

@@ -1,10 +1,10 @@
 import type { Progress } from '../image-source.ts';
 
-/** Tells everyone who waits for a shared piece of work how far it is, also those who come later. */
+/** Reports the progress of shared work to all requests that wait for it, including later ones. */
 export interface ProgressHub {
   report(key: string, progress: Progress): void;
-  /** Hears, from the last report on, what is reported; what comes back ends that. */
-  watch(key: string, listener: (progress: Progress) => void): () => void;
+  /** Calls the listener with the last report and all later ones until the returned object is disposed. */
+  watch(key: string, listener: (progress: Progress) => void): Disposable;
 }
 
 interface Topic {
@@ -13,7 +13,7 @@ interface Topic {
 }
 
 export function createProgressHub(): ProgressHub {
-  // A topic lives as long as somebody listens: work that nobody waits for is ended anyway.
+  // A topic lives as long as it has listeners. Work without waiting requests ends anyway.
   const topics = new Map<string, Topic>();
   return {
     report(key, progress) {
@@ -26,13 +26,15 @@ export function createProgressHub(): ProgressHub {
     watch(key, listener) {
       const topic = topics.get(key) ?? { listeners: new Set(), last: undefined };
       topics.set(key, topic);
-      // Each its own, also where one function listens twice.
+      // One entry for each call, even if a function listens twice.
       const own = (progress: Progress): void => listener(progress);
       topic.listeners.add(own);
       if (topic.last !== undefined) listener(topic.last);
-      return () => {
-        topic.listeners.delete(own);
-        if (topic.listeners.size === 0) topics.delete(key);
+      return {
+        [Symbol.dispose]() {
+          topic.listeners.delete(own);
+          if (topic.listeners.size === 0) topics.delete(key);
+        },
       };
     },
   };

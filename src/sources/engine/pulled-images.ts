@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { isJsonObject, parseJsonObject } from '../../oci/json.ts';
 import { replaceFile } from '../../util/atomic-file.ts';
-import type { Engine, EngineImage, ListedImage } from './engine.ts';
+import type { Engine, ListedImage } from './engine.ts';
+import type { EngineImage } from './engine-images.ts';
 import type { Leases } from './leases.ts';
 
 type Listing = ReadonlyMap<string, ListedImage>;
@@ -99,15 +100,12 @@ export function createPulledImages(options: PulledImagesOptions): PulledImages {
     const hasName = tags.includes(name);
     // A name that went to another image left this one to its other names, which are ours, too.
     if (!hasName && tags.length > 0) return true;
-    const held = (hasName ? [name, id] : [id]).map(leases.tryTake);
-    try {
-      if (held.includes(undefined)) return false;
-      const isRemoved = await engine.remove(hasName ? name : id, signal);
-      if (isRemoved) onRemoved(name);
-      return isRemoved;
-    } finally {
-      for (const release of held) release?.();
-    }
+    using nameLease = hasName ? leases.tryTake(name) : null;
+    using idLease = leases.tryTake(id);
+    if (nameLease === undefined || idLease === undefined) return false;
+    const isRemoved = await engine.remove(hasName ? name : id, signal);
+    if (isRemoved) onRemoved(name);
+    return isRemoved;
   };
 
   return {

@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { parseReference } from '../../../src/oci/reference.ts';
-import {
-  createEngine,
-  type Engine,
-  type EngineFacts,
-  type PullOrder,
-} from '../../../src/sources/engine/engine.ts';
+import type { EngineFacts } from '../../../src/sources/engine/connection.ts';
+import { createEngine, type Engine, type PullOrder } from '../../../src/sources/engine/engine.ts';
 import { type FakeEngine, type FakeEngineOptions, startFakeEngine } from '../../support/fake-engine.ts';
 import { waitFor } from '../../support/process.ts';
 

@@ -18,13 +18,13 @@ suite('leases of names', () => {
     // In turn: who comes later does not pass by who waits.
     const late = leases.take('a', 'amd64', never);
     await leases.take('b', 'arm64', never);
-    first();
-    first();
+    first[Symbol.dispose]();
+    first[Symbol.dispose]();
     await settle();
     assert.equal(hasOther, false);
-    second();
-    (await other)();
-    (await late)();
+    second[Symbol.dispose]();
+    (await other)[Symbol.dispose]();
+    (await late)[Symbol.dispose]();
     assert.ok(leases.tryTake('a'));
   });
 
@@ -35,7 +35,7 @@ suite('leases of names', () => {
     const waiting = leases.take('a', 'arm64', gone.signal);
     gone.abort();
     await assert.rejects(waiting, { name: 'AbortError' });
-    held();
+    held[Symbol.dispose]();
     assert.ok(leases.tryTake('a'));
   });
 
@@ -43,7 +43,7 @@ suite('leases of names', () => {
     const leases = createLeases();
     const held = await leases.take('a', 'amd64', never);
     assert.equal(leases.tryTake('a'), undefined);
-    held();
+    held[Symbol.dispose]();
     const removal = leases.tryTake('a');
     let isTaken = false;
     const waiting = leases.take('a', 'amd64', never).then(() => {
@@ -51,7 +51,7 @@ suite('leases of names', () => {
     });
     await settle();
     assert.equal(isTaken, false);
-    removal?.();
+    removal?.[Symbol.dispose]();
     await waiting;
   });
 });
