@@ -243,7 +243,7 @@ async function startEngine(
           `${product} at ${url}: API ${apiVersion}, store ${store}`,
         ),
       removed: (image) => logger.info({ image }, `Removed from the engine: ${image}`),
-      unspooled: (names, err) =>
+      notKept: (names, err) =>
         logger.warn({ err }, `${err.message}: ${names.join(', ')} is sent without a length`),
       untidy: (err) => logger.warn({ err }, 'The record of pulled images could not be kept up'),
     },

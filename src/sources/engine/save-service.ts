@@ -49,7 +49,7 @@ export interface SaveServiceOptions {
   readonly spools: Spools | undefined;
   /** Maximum bytes of an archive. */
   readonly maxSize: number;
-  readonly log: { unspooled(names: readonly string[], reason: Error): void };
+  readonly log: { notKept(names: readonly string[], reason: Error): void };
 }
 
 /** Version of the check of saved archives. Increase it with the check, so that cached archives are saved again. */
@@ -111,7 +111,7 @@ export function createSaveService(options: SaveServiceOptions): SaveService {
         return spools && (await spool(spools, job, signal));
       } catch (error) {
         if (!(error instanceof StorageFailure)) throw error;
-        log.unspooled(job.names, error);
+        log.notKept(job.names, error);
         return undefined;
       }
     },

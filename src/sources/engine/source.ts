@@ -24,7 +24,7 @@ export interface EngineSourceOptions extends Omit<PullServiceOptions, 'queue' | 
   readonly log: EngineSourceLog;
 }
 
-export interface EngineSourceLog extends Pick<SaveServiceOptions['log'], 'unspooled'> {
+export interface EngineSourceLog extends Pick<SaveServiceOptions['log'], 'notKept'> {
   /** Logs a failure that does not affect clients. */
   untidy(error: unknown): void;
 }

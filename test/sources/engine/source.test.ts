@@ -53,7 +53,7 @@ async function startParts(options: Options = {}): Promise<Parts> {
     ...{ pulls: 2, pullQueue: 2, keep: 2 ** 40, stateDir: folder.path, storage: cache.storage },
     judge: async () => {},
     registries: { describe: notHere, tags: notHere },
-    log: { connected: () => {}, removed: () => {}, unspooled: () => {}, untidy: assert.ifError },
+    log: { connected: () => {}, removed: () => {}, notKept: () => {}, untidy: assert.ifError },
     ...more,
   });
   const open = async (signal: AbortSignal, image = IMAGE): Promise<Archive> => {
