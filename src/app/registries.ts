@@ -168,9 +168,9 @@ function allows(allowlist: Allowlist, reference: Reference): boolean {
 function byRegistry(clientOf: (domain: string) => DirectClient): DirectClient {
   return {
     manifest: (repository, ...rest) => clientOf(repository.domain).manifest(repository, ...rest),
-    resolveTag: (repository, ...rest) => clientOf(repository.domain).resolveTag(repository, ...rest),
+    head: (repository, ...rest) => clientOf(repository.domain).head(repository, ...rest),
     tags: (repository, ...rest) => clientOf(repository.domain).tags(repository, ...rest),
-    hasBlob: (repository, ...rest) => clientOf(repository.domain).hasBlob(repository, ...rest),
+    findBlob: (repository, ...rest) => clientOf(repository.domain).findBlob(repository, ...rest),
     referrers: (repository, ...rest) => clientOf(repository.domain).referrers(repository, ...rest),
     checkSizes: (repository, ...rest) => clientOf(repository.domain).checkSizes(repository, ...rest),
     blobs: (repository) => clientOf(repository.domain).blobs(repository),

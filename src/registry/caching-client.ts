@@ -124,10 +124,11 @@ export function createCachingClient(options: CachingClientOptions): RegistryClie
     signal: AbortSignal,
   ): Promise<FetchedManifest | undefined> => {
     const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
-    const digest = await client.resolveTag(repository, tag, patience).catch((error: unknown) => {
+    const head = await client.head(repository, tag, patience).catch((error: unknown) => {
       if (isVerdict(error)) throw error;
       return undefined;
     });
+    const digest = head?.digest;
     if (digest === undefined || digest === kept.digest) return digest && kept;
     return byDigest(repository, digest, signal).catch((error: unknown) => {
       if (isVerdict(error) || isOutage(error)) throw error;

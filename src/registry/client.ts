@@ -32,6 +32,20 @@ export interface FetchedManifest {
   readonly staleSince?: number;
 }
 
+/** What a HEAD says of a manifest. */
+export interface ManifestHead {
+  readonly digest: Digest;
+  /** Bytes; undefined where the registry does not say. */
+  readonly size: number | undefined;
+  readonly contentType: string | undefined;
+}
+
+/** A blob that a registry has. */
+export interface FoundBlob {
+  /** Bytes; undefined where the registry does not say. */
+  readonly size: number | undefined;
+}
+
 /**
  * Reads from registries that speak the distribution specification.
  *
@@ -45,16 +59,16 @@ export interface RegistryClient {
    */
   manifest(repository: Repository, reference: string, signal: AbortSignal): Promise<FetchedManifest>;
   /**
-   * Resolves a tag to a digest by HEAD; undefined if the registry states none. Some registries refuse HEAD but answer
-   * GET, so a failure does not mean that the tag is missing.
+   * Asks by HEAD for the manifest behind a tag or a digest; undefined if the registry states no digest. Some registries
+   * refuse HEAD but answer GET, so a failure does not mean that the manifest is missing.
    *
    * @throws ServiceError as {@link RegistryClient.manifest} does
    */
-  resolveTag(repository: Repository, tag: string, signal: AbortSignal): Promise<Digest | undefined>;
+  head(repository: Repository, reference: string, signal: AbortSignal): Promise<ManifestHead | undefined>;
   /** Lists the tags of a repository. @throws ServiceError as {@link RegistryClient.manifest} does */
   tags(repository: Repository, signal: AbortSignal): Promise<TagList>;
-  /** Tells whether the registry itself has a blob. */
-  hasBlob(repository: Repository, blob: Descriptor, signal: AbortSignal): Promise<boolean>;
+  /** Looks for a blob in a repository; undefined if the registry does not have it there. */
+  findBlob(repository: Repository, digest: Digest, signal: AbortSignal): Promise<FoundBlob | undefined>;
   /**
    * Lists what refers to a manifest, such as signatures, as an index; undefined where the registry has no such list.
    *
@@ -179,7 +193,7 @@ export function createRegistryClient({
       const bytes = await readWhole(response);
       // The body is decompressed already.
       const header: HttpResponse['header'] = (name) =>
-        name === 'content-encoding' ? undefined : response.header(name);
+        name === 'content-encoding' && request.method !== 'HEAD' ? undefined : response.header(name);
       const { holdLarge: _, ...rest } = response;
       return { ...rest, header, body: Readable.from([bytes]) };
     };
@@ -189,15 +203,19 @@ export function createRegistryClient({
   const headTries = (): Tries => tries(Math.min(HEAD_RETRIES, metadataRetries));
 
   /** Checks a blob by GET, for registries that refuse HEAD or redirect it to a URL that is signed for GET only. */
-  const hasFirstByte = (repository: Repository, resource: string, signal: AbortSignal): Promise<boolean> => {
+  const findByFirstByte = (
+    repository: Repository,
+    resource: string,
+    signal: AbortSignal,
+  ): Promise<FoundBlob | undefined> => {
     const deadline = soon(signal);
-    const work = async (): Promise<boolean> => {
+    const work = async (): Promise<FoundBlob | undefined> => {
       await admit();
       const response = await send(repository, resource, { headers: { range: 'bytes=0-0' } }, deadline);
       response.body.destroy();
       // An empty blob has no first byte.
-      if ([200, 206, 416].includes(response.status)) return true;
-      if (response.status === 404) return false;
+      if ([200, 206, 416].includes(response.status)) return { size: sizeOf(response) };
+      if (response.status === 404) return undefined;
       throw statusError(response);
     };
     return retrying(tries(), work, deadline);
@@ -276,12 +294,13 @@ export function createRegistryClient({
       };
     },
 
-    async resolveTag(repository, tag, signal) {
+    async head(repository, reference, signal) {
       const request = { method: 'HEAD', headers: { accept: ACCEPT_MANIFESTS } } as const;
-      const response = await fetchWhole(repository, `manifests/${tag}`, request, signal, headTries());
-      if (response.status !== 200) throw manifestError(response, repository, tag);
+      const response = await fetchWhole(repository, `manifests/${reference}`, request, signal, headTries());
+      if (response.status !== 200) throw manifestError(response, repository, reference);
       const digest = response.header('docker-content-digest');
-      return isDigest(digest) ? digest : undefined;
+      if (!isDigest(digest)) return undefined;
+      return { digest, size: sizeOf(response), contentType: response.header('content-type') };
     },
 
     tags(repository, signal) {
@@ -289,17 +308,16 @@ export function createRegistryClient({
       return listTags(repository, (query) => fetchWhole(repository, `tags/list${query}`, {}, signal, budget));
     },
 
-    async hasBlob(repository, blob, signal) {
-      const resource = `blobs/${blob.digest}`;
-      const head = fetchWhole(repository, resource, { method: 'HEAD' }, signal, headTries());
-      const status = await head.then(
-        (response) => response.status,
+    async findBlob(repository, digest, signal) {
+      const resource = `blobs/${digest}`;
+      const head = await fetchWhole(repository, resource, { method: 'HEAD' }, signal, headTries()).catch(
         (error: unknown) => {
           if (isVerdict(error)) throw error;
         },
       );
-      if (status === 200 || status === 404) return status === 200;
-      return hasFirstByte(repository, resource, signal);
+      if (head?.status === 404) return undefined;
+      if (head?.status === 200) return { size: sizeOf(head) };
+      return findByFirstByte(repository, resource, signal);
     },
 
     async referrers(repository, digest, signal) {
@@ -330,6 +348,15 @@ export function createRegistryClient({
     }),
     blobHost,
   };
+}
+
+/** Reads how many bytes a response states for all of its content; undefined if it was compressed on the way. */
+function sizeOf(response: HttpResponse): number | undefined {
+  const { status, header } = response;
+  if ((header('content-encoding') ?? 'identity') !== 'identity') return undefined;
+  const text = status === 200 ? header('content-length') : header('content-range')?.split('/')[1];
+  const size = /^\s*\d+\s*$/.test(text ?? '') ? Number(text) : undefined;
+  return Number.isSafeInteger(size) ? size : undefined;
 }
 
 /** Reads the body of a response. Returns an empty body for an error response that cannot be read. */

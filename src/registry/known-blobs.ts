@@ -1,5 +1,5 @@
 import type { MemoryCaches } from '../util/memory-caches.ts';
-import type { RegistryClient } from './client.ts';
+import type { FoundBlob, RegistryClient } from './client.ts';
 
 export interface KnownBlobsOptions {
   readonly client: RegistryClient;
@@ -14,19 +14,20 @@ const PRESENT_MS = 600_000;
 /** Milliseconds: short enough for a publisher who pushes the layer. */
 const ABSENT_MS = 30_000;
 
-/** Remembers for a time whether registries have blobs, which is asked of foreign layers alone. */
+/** Remembers for a time which blobs repositories have, for foreign layers and for pulls. */
 export function rememberingBlobs({ client, caches }: KnownBlobsOptions): RegistryClient {
-  const present = caches.open<true>({ name: 'foreign-layers', limit: LIMIT, ttl: PRESENT_MS });
-  const absent = caches.open<true>({ name: 'foreign-layers', limit: LIMIT, ttl: ABSENT_MS });
+  const present = caches.open<FoundBlob>({ name: 'found-blobs', limit: LIMIT, ttl: PRESENT_MS });
+  const absent = caches.open<true>({ name: 'found-blobs', limit: LIMIT, ttl: ABSENT_MS });
   return {
     ...client,
-    async hasBlob(repository, blob, signal) {
-      const key = `${repository.domain}/${repository.path}@${blob.digest}`;
-      if (present.get(key)) return true;
-      if (absent.get(key)) return false;
-      const isThere = await client.hasBlob(repository, blob, signal);
-      (isThere ? present : absent).set(key, true);
-      return isThere;
+    async findBlob(repository, digest, signal) {
+      const key = `${repository.domain}/${repository.path}@${digest}`;
+      const known = present.get(key);
+      if (known !== undefined || absent.get(key)) return known;
+      const found = await client.findBlob(repository, digest, signal);
+      if (found === undefined) absent.set(key, true);
+      else present.set(key, found);
+      return found;
     },
   };
 }

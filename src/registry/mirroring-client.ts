@@ -116,23 +116,23 @@ export function createMirroringClient({
         (host, at) => host.manifest(at, reference, signal),
         signal,
       ),
-    resolveTag: (repository, tag, signal) =>
+    head: (repository, reference, signal) =>
       ask(
         repository,
         canResolve,
-        (host, at) => host.resolveTag(at, tag, signal),
+        (host, at) => host.head(at, reference, signal),
         signal,
-        (digest) => digest !== undefined,
+        (found) => found !== undefined,
       ),
     tags: (repository, signal) => ask(repository, canResolve, (host, at) => host.tags(at, signal), signal),
-    hasBlob: (repository, blob, signal) =>
+    findBlob: (repository, digest, signal) =>
       ask(
         repository,
         canPull,
-        (host, at) => host.hasBlob(at, blob, signal),
+        (host, at) => host.findBlob(at, digest, signal),
         signal,
         // One that has not fetched it yet may say no.
-        (has) => has,
+        (found) => found !== undefined,
       ),
     referrers: (repository, digest, signal) =>
       ask(

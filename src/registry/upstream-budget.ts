@@ -129,10 +129,11 @@ export function createUpstreamBudgets(): UpstreamBudgets {
     charge: (client) => ({
       manifest: (repository, reference, signal) =>
         charged(() => client.manifest(repository, reference, signal), signal, costOf),
-      resolveTag: (repository, tag, signal) =>
-        charged(() => client.resolveTag(repository, tag, signal), signal),
+      head: (repository, reference, signal) =>
+        charged(() => client.head(repository, reference, signal), signal),
       tags: (repository, signal) => charged(() => client.tags(repository, signal), signal),
-      hasBlob: (repository, blob, signal) => charged(() => client.hasBlob(repository, blob, signal), signal),
+      findBlob: (repository, digest, signal) =>
+        charged(() => client.findBlob(repository, digest, signal), signal),
       referrers: (repository, digest, signal) =>
         charged(() => client.referrers(repository, digest, signal), signal, costOf),
       async checkSizes(repository, blobs, signal) {

@@ -64,7 +64,7 @@ suite('a registry that redirects to another registry, with a token server of its
   test('serves manifests, blobs and tags by an anonymous token of the other registry', async () => {
     await using ours = stack();
     assert.equal((await manifest(ours)).digest, made.descriptor.digest);
-    assert.equal(await ours.client.resolveTag(app(), 'latest', never), made.descriptor.digest);
+    assert.equal((await ours.client.head(app(), 'latest', never))?.digest, made.descriptor.digest);
     assert.deepEqual((await ours.client.tags(app(), never)).tags, ['latest']);
     for (const { descriptor, content } of [made.config, ...made.layers]) {
       const blob = { ...descriptor, digest: parseDigest(descriptor.digest) };

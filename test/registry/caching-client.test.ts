@@ -52,11 +52,11 @@ async function setUp(staleIfError = 24 * HOUR_MS, tagTtl = 0): Promise<Setup> {
   const registry: RegistryClient = {
     manifest: (_repository, reference) => answer('GET', reference),
     tags: async () => ({ tags: [], isComplete: true }),
-    resolveTag: async (_repository, tag) => {
-      const { digest } = await answer('HEAD', tag);
-      return setup.statesDigest ? digest : undefined;
+    head: async (_repository, reference) => {
+      const { digest, bytes, contentType } = await answer('HEAD', reference);
+      return setup.statesDigest ? { digest, size: bytes.length, contentType } : undefined;
     },
-    hasBlob: async () => true,
+    findBlob: async () => ({ size: 0 }),
     checkSizes: async () => {},
     referrers: async () => undefined,
     blobs: () => memorySource(),

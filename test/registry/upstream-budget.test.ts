@@ -25,9 +25,9 @@ function clientOf(work: () => Promise<void>, bytes = 0): RegistryClient {
   return {
     manifest: fetched,
     referrers: fetched,
-    resolveTag: async () => void (await work()),
+    head: async () => void (await work()),
     tags: () => work().then(() => ({ tags: [], isComplete: true })),
-    hasBlob: async () => (await work()) === undefined,
+    findBlob: async () => void (await work()),
     checkSizes: work,
     blobs: () => ({ read: () => assert.fail('No blob is read past the budget') }),
   };
@@ -50,7 +50,7 @@ suite('upstream budget', () => {
   test('counts every request of a call, and ends the work once they are spent', async () => {
     const { budgets, client, sent } = counting(3);
     const work = async (): Promise<void> => {
-      for (;;) await client.hasBlob(repository, blobOf('x'), never);
+      for (;;) await client.findBlob(repository, blobOf('x').digest, never);
     };
     await assert.rejects(budgets.run({ limits: { ...MANY, requests: 10 } }, work), {
       code: 'request-too-costly',
@@ -98,8 +98,8 @@ suite('upstream budget', () => {
     const { budgets, client, sent } = counting(1);
     const limits = { ...MANY, requests: 2 };
     const two = async (): Promise<void> => {
-      await client.resolveTag(repository, 'a', never);
-      await client.resolveTag(repository, 'b', never);
+      await client.head(repository, 'a', never);
+      await client.head(repository, 'b', never);
     };
     await Promise.all([budgets.run({ limits }, two), budgets.run({ limits }, two), two(), two()]);
     assert.equal(sent(), 8);
@@ -109,7 +109,7 @@ suite('upstream budget', () => {
     const { budgets, client, sent } = counting(1);
     let asked = 0;
     const work = (calls: number) => async (): Promise<void> => {
-      for (let count = 0; count < calls; count += 1) await client.resolveTag(repository, 'a', never);
+      for (let count = 0; count < calls; count += 1) await client.head(repository, 'a', never);
     };
     const onCostly = async (): Promise<void> => {
       asked += 1;
@@ -129,7 +129,7 @@ suite('upstream budget', () => {
     const { budgets, client, sent } = counting(1);
     const part = (calls: number) =>
       budgets.run({ limits: MANY }, async () => {
-        for (let count = 0; count < calls; count += 1) await client.resolveTag(repository, 'a', never);
+        for (let count = 0; count < calls; count += 1) await client.head(repository, 'a', never);
       });
     const whole = async (): Promise<void> => {
       for (;;) await part(3);
@@ -177,7 +177,7 @@ suite('upstream budget', () => {
     };
     const client = budgets.charge(clientOf(hangs));
     const work = async () =>
-      Promise.allSettled(Array.from({ length: 100 }, () => client.resolveTag(repository, 'a', abort.signal)));
+      Promise.allSettled(Array.from({ length: 100 }, () => client.head(repository, 'a', abort.signal)));
     const all = budgets.run({ limits: MANY }, work);
     await new Promise(setImmediate);
     abort.abort();
@@ -187,22 +187,23 @@ suite('upstream budget', () => {
   });
 });
 
-suite('answers about foreign layers', () => {
-  test('are remembered for a time, and a missing layer for less', async () => {
+suite('answers about blobs', () => {
+  test('are remembered for a time, and a missing blob for less', async () => {
     let now = 1000;
     let asked = 0;
     let isThere = true;
     const client = rememberingBlobs({
       client: {
         ...clientOf(async () => {}),
-        hasBlob: async () => {
+        findBlob: async () => {
           asked += 1;
-          return isThere;
+          return isThere ? { size: 1 } : undefined;
         },
       },
       caches: createMemoryCaches(() => now),
     });
-    const has = (text: string): Promise<boolean> => client.hasBlob(repository, blobOf(text), never);
+    const has = async (text: string): Promise<boolean> =>
+      (await client.findBlob(repository, blobOf(text).digest, never)) !== undefined;
     assert.deepEqual([await has('a'), await has('a'), asked], [true, true, 1]);
     now += 601_000;
     isThere = false;
@@ -210,7 +211,7 @@ suite('answers about foreign layers', () => {
     isThere = true;
     now += 31_000;
     assert.deepEqual([await has('a'), asked], [true, 3]);
-    await client.hasBlob(parseReference('registry.test/b'), blobOf('a'), never);
+    await client.findBlob(parseReference('registry.test/b'), blobOf('a').digest, never);
     assert.equal(asked, 4);
   });
 });

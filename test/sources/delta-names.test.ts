@@ -60,9 +60,9 @@ function createRegistry() {
       const bytes = manifests.get(reference) ?? assert.fail(reference);
       return { bytes, digest: sha256(bytes), contentType: undefined };
     },
-    resolveTag: async () => undefined,
+    head: async () => undefined,
     tags: async () => ({ tags: [], isComplete: true }),
-    hasBlob: async () => true,
+    findBlob: async () => ({ size: 0 }),
     checkSizes: async () => {},
     referrers: async () => undefined,
     blobs: () => ({

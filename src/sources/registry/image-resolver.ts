@@ -292,8 +292,8 @@ export async function requireForeignLayers(
   }
   for (let at = 0; at < each.length; at += LAYERS_AT_ONCE) {
     const few = each.slice(at, at + LAYERS_AT_ONCE);
-    const isThere = await Promise.all(few.map((layer) => client.hasBlob(reference, layer, signal)));
-    const missing = few.find((_, place) => !isThere[place]);
+    const found = await Promise.all(few.map(({ digest }) => client.findBlob(reference, digest, signal)));
+    const missing = few.find((_, place) => found[place] === undefined);
     if (missing === undefined) continue;
     throw new ServiceError(
       'layer-unavailable',

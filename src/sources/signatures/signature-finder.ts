@@ -96,7 +96,7 @@ async function answersHead(
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
-    await client.resolveTag(repository, digest, AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]));
+    await client.head(repository, digest, AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]));
     return true;
   } catch (error) {
     signal.throwIfAborted();
@@ -112,7 +112,7 @@ async function fetchIfThere(
   signal: AbortSignal,
 ): Promise<FetchedManifest | undefined> {
   try {
-    await client.resolveTag(repository, tag, AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]));
+    await client.head(repository, tag, AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]));
   } catch (error) {
     if (isMissing(error)) return undefined;
     signal.throwIfAborted();

@@ -1,0 +1,56 @@
+import { quote, ServiceError } from '../errors.ts';
+import { parseReference, type Reference } from './reference.ts';
+
+/** What decides which registry a repository name means. */
+export interface RegistryNames {
+  /** Registries by the first component that stands for them, such as `lab` for `registry.lab:5000`. */
+  readonly names: ReadonlyMap<string, string>;
+  /** The host names of this service. As a namespace, they say nothing about the registry. */
+  readonly own: ReadonlySet<string>;
+}
+
+const COMPONENT = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*';
+const NAME = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`);
+const DOCKER_HUB = 'docker.io';
+
+/**
+ * Reads the name of a repository in a URL of the registry API: `ghcr.io/org/app`, or `busybox` for Docker Hub.
+ *
+ * @param name `<name>` as the specification has it, without a port
+ * @param namespace the registry from the query parameter `ns`; the name is then the repository within it
+ * @param target a tag, or a digest that begins with `@`; absent for the repository itself
+ * @throws ServiceError `reference-invalid`
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#registry-proxying
+ */
+export function parseRegistryName(
+  name: string,
+  namespace: string | undefined,
+  { names, own }: RegistryNames,
+  target = '',
+): Reference {
+  if (!NAME.test(name)) {
+    throw new ServiceError(
+      'reference-invalid',
+      `${quote(name)} is not a repository name. Write it in lowercase, such as docker.io/library/busybox.`,
+    );
+  }
+  const isProxied = namespace !== undefined && !own.has(namespace.replace(/:\d+$/, ''));
+  const [registry, path] = isProxied
+    ? [names.get(namespace) ?? namespace, name]
+    : splitRegistry(name, names);
+  // A reference would take a host without a dot and a port for a part of the repository.
+  if (!/^(?:[^/]*[.:][^/]*|localhost)$/.test(registry)) {
+    throw new ServiceError('reference-invalid', `${quote(registry)} is not the host of a registry.`);
+  }
+  return parseReference(`${registry}/${path}${target === '' || target.startsWith('@') ? '' : ':'}${target}`);
+}
+
+function splitRegistry(name: string, names: RegistryNames['names']): [registry: string, path: string] {
+  const slash = name.indexOf('/');
+  const first = name.slice(0, Math.max(slash, 0));
+  const rest = name.slice(slash + 1);
+  const named = names.get(first);
+  if (named !== undefined) return [named, rest];
+  return first.includes('.') || first === 'localhost' ? [first, rest] : [DOCKER_HUB, name];
+}
