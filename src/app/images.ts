@@ -16,6 +16,7 @@ import type { Redis } from '../redis/redis.ts';
 import { createRedisLocks } from '../redis/redis-locks.ts';
 import { type CachingClientOptions, createCachingClient } from '../registry/caching-client.ts';
 import { type CredentialStore, createDockerConfigCredentials } from '../registry/credentials.ts';
+import { describing } from '../registry/describing-client.ts';
 import { createDiskStore } from '../registry/disk-store.ts';
 import { rememberingBlobs } from '../registry/known-blobs.ts';
 import { placingLargeMetadata } from '../registry/large-metadata.ts';
@@ -141,7 +142,7 @@ export async function openImages(
   const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;
   const caching =
     blobs === undefined
-      ? keepingSmallBlobs({ client: direct, caches })
+      ? describing(keepingSmallBlobs({ client: direct, caches }))
       : createCachingClient({
           ...{ client: direct, blobs, staleIfError, tagTtl, now: Date.now, large },
           ...rememberedBy(

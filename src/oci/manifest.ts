@@ -129,6 +129,21 @@ export function parseManifest(
   }
 }
 
+/** Content types that say nothing about a manifest. */
+const GENERIC_TYPE =
+  /^(?:application\/(?:json|octet-stream|x-unknown)|text\/(?:plain|html)|binary\/octet-stream|)$/;
+
+/** Tells whether a Content-Type leaves open what a manifest is. */
+export function isGenericType(contentType: string | undefined): boolean {
+  return GENERIC_TYPE.test(withoutParameters(contentType));
+}
+
+/** Returns the media type of a manifest: that of the response or, where it is generic, what the manifest itself says. */
+export function manifestMediaType(bytes: Uint8Array, contentType: string | undefined): string {
+  if (!isGenericType(contentType)) return withoutParameters(contentType);
+  return statedType(parseJsonObject(bytes) ?? {}, contentType);
+}
+
 /** What a manifest or an index, of whatever kind, names. */
 export type ManifestLinks =
   | { readonly kind: 'index'; readonly mediaType: string; readonly manifests: readonly Descriptor[] }
@@ -275,7 +290,7 @@ function mediaTypeOf(body: JsonObject, contentType: string | undefined): string 
 }
 
 function statedType(body: JsonObject, contentType: string | undefined): string {
-  const sent = contentType?.split(';', 1)[0]?.trim().toLowerCase() ?? '';
+  const sent = withoutParameters(contentType);
   if (typeof body.mediaType === 'string') {
     const isOther =
       (isIndexType(sent) && isManifestType(body.mediaType)) ||
@@ -287,6 +302,10 @@ function statedType(body: JsonObject, contentType: string | undefined): string {
   if (isIndexType(sent) || isManifestType(sent) || SCHEMA_1_TYPE.test(sent)) return sent;
   // OCI allows a body without mediaType, and some registries send application/json: the shape tells.
   return Array.isArray(body.manifests) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
+}
+
+function withoutParameters(contentType = ''): string {
+  return contentType.replace(/;.*$/s, '').trim().toLowerCase();
 }
 
 function isManifestType(mediaType: string): boolean {

@@ -36,9 +36,7 @@ export function parseRegistryName(
     );
   }
   const isProxied = namespace !== undefined && !own.has(namespace.replace(/:\d+$/, ''));
-  const [registry, path] = isProxied
-    ? [names.get(namespace) ?? namespace, name]
-    : splitRegistry(name, names);
+  const [registry, path] = isProxied ? [names.get(namespace) ?? namespace, name] : splitRegistry(name, names);
   // A reference would take a host without a dot and a port for a part of the repository.
   if (!/^(?:[^/]*[.:][^/]*|localhost)$/.test(registry)) {
     throw new ServiceError('reference-invalid', `${quote(registry)} is not the host of a registry.`);

@@ -5,8 +5,9 @@ import type { Repository } from '../oci/reference.ts';
 import { createLargeDocuments, type LargeDocuments } from '../util/large-documents.ts';
 import type { Locks } from '../util/lock.ts';
 import { createSingleFlight } from '../util/single-flight.ts';
-import type { FetchedManifest, RegistryClient } from './client.ts';
-import type { ManifestStore } from './manifest-store.ts';
+import type { DescribedManifest, DescribingClient, FetchedManifest, RegistryClient } from './client.ts';
+import { described, describing } from './describing-client.ts';
+import type { KnownTag, ManifestStore } from './manifest-store.ts';
 import { isVerdict } from './status-error.ts';
 import { isRefusedSpending } from './upstream-budget.ts';
 
@@ -37,10 +38,11 @@ const MOST_SKEW_MS = 5_000;
  *
  * @see https://docs.docker.com/docker-hub/usage/pulls/
  */
-export function createCachingClient(options: CachingClientOptions): RegistryClient {
+export function createCachingClient(options: CachingClientOptions): DescribingClient {
   const { client, blobs, manifests, staleIfError, tagTtl, turns, now } = options;
   const { large = createLargeDocuments(0) } = options;
   const share = createSingleFlight<FetchedManifest>(isRefusedSpending);
+  const shareDescription = createSingleFlight<DescribedManifest>(isRefusedSpending);
 
   const fetch = async (
     repository: Repository,
@@ -79,14 +81,14 @@ export function createCachingClient(options: CachingClientOptions): RegistryClie
     return manifest && { manifest, confirmed: known.confirmed };
   };
 
+  const isNew = ({ confirmed }: Pick<KnownTag, 'confirmed'>): boolean =>
+    confirmed > now() - tagTtl && confirmed < now() + MOST_SKEW_MS;
+
   const byTag = async (
     repository: Repository,
     tag: string,
     signal: AbortSignal,
   ): Promise<FetchedManifest> => {
-    const since = now() - tagTtl;
-    const isNew = ({ confirmed }: Remembered): boolean =>
-      confirmed > since && confirmed < now() + MOST_SKEW_MS;
     const known = await remember(repository, tag);
     if (known !== undefined && isNew(known)) return known.manifest;
     if (known !== undefined && tagTtl === 0) return confirm(repository, tag, known, signal);
@@ -136,33 +138,66 @@ export function createCachingClient(options: CachingClientOptions): RegistryClie
     });
   };
 
-  const confirmed = async (
+  const confirmed = async <T extends Pick<FetchedManifest, 'digest'>>(
     repository: Repository,
     tag: string,
-    manifest: FetchedManifest,
-  ): Promise<FetchedManifest> => {
+    manifest: T,
+  ): Promise<T> => {
     await manifests.putTag(repository, tag, { digest: manifest.digest, confirmed: now() }).catch(() => {});
     return manifest;
   };
 
+  const manifest: RegistryClient['manifest'] = (repository, reference, signal) => {
+    const work = (shared: AbortSignal): Promise<FetchedManifest> =>
+      isDigest(reference) ? byDigest(repository, reference, shared) : byTag(repository, reference, shared);
+    const bounded = (shared: AbortSignal): Promise<FetchedManifest> => large.run(() => work(shared), shared);
+    return share(keyOf(repository, reference), bounded, signal);
+  };
+  const upstream = describing({ ...client, manifest });
+
+  const describe = async (
+    repository: Repository,
+    reference: string,
+    signal: AbortSignal,
+  ): Promise<DescribedManifest> => {
+    if (isDigest(reference)) {
+      const known = await manifests.manifest(repository, reference);
+      return known ? described(known) : upstream.describe(repository, reference, signal);
+    }
+    const known = await remember(repository, reference);
+    const ask = async (ended: AbortSignal): Promise<DescribedManifest> => {
+      const found = await upstream.describe(repository, reference, ended);
+      return found.staleSince === undefined ? confirmed(repository, reference, found) : found;
+    };
+    if (known === undefined) return ask(signal);
+    if (isNew(known)) return described(known.manifest);
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
+    try {
+      return await ask(patience);
+    } catch (error) {
+      signal.throwIfAborted();
+      const isOver = isOutage(error) || patience.aborted;
+      if (!isOver || now() - known.confirmed >= staleIfError) throw error;
+      return { ...described(known.manifest), staleSince: known.confirmed };
+    }
+  };
+
   return {
     ...client,
-    manifest(repository, reference, signal) {
-      const work = (shared: AbortSignal): Promise<FetchedManifest> =>
-        isDigest(reference) ? byDigest(repository, reference, shared) : byTag(repository, reference, shared);
-      const bounded = (shared: AbortSignal): Promise<FetchedManifest> =>
-        large.run(() => work(shared), shared);
-      return share(keyOf(repository, reference), bounded, signal);
-    },
+    manifest,
+    describe: (repository, reference, signal) =>
+      shareDescription(
+        keyOf(repository, reference),
+        (shared) => large.run(() => describe(repository, reference, shared), shared),
+        signal,
+      ),
     blobs: (repository) => blobs.before(client.blobs(repository), repository.domain),
   };
 }
 
 /** What a tag meant when it was last asked for. */
-interface Remembered {
+interface Remembered extends Pick<KnownTag, 'confirmed'> {
   readonly manifest: FetchedManifest;
-  /** Milliseconds since the epoch. */
-  readonly confirmed: number;
 }
 
 function keyOf({ domain, path }: Repository, reference: string): string {

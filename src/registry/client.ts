@@ -91,6 +91,22 @@ export interface RegistryClient {
   blobs(repository: Repository): BlobReader;
 }
 
+/** What is known of a manifest without its bytes. */
+export interface DescribedManifest extends Pick<FetchedManifest, 'digest' | 'contentType' | 'staleSince'> {
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** A registry client that can describe a manifest without fetching it. */
+export interface DescribingClient extends RegistryClient {
+  /**
+   * Describes the manifest behind a tag or a digest, by a HEAD if that is enough, which is not a pull at Docker Hub.
+   *
+   * @throws ServiceError as {@link RegistryClient.manifest} does
+   */
+  describe(repository: Repository, reference: string, signal: AbortSignal): Promise<DescribedManifest>;
+}
+
 /** A registry client that speaks to hosts itself. */
 export interface DirectClient extends RegistryClient {
   /** Whom it reads a blob from, for whoever has others to ask as well. */

@@ -1,8 +1,8 @@
 import type { MemoryCaches } from '../util/memory-caches.ts';
-import type { FoundBlob, RegistryClient } from './client.ts';
+import type { DescribingClient, FoundBlob } from './client.ts';
 
 export interface KnownBlobsOptions {
-  readonly client: RegistryClient;
+  readonly client: DescribingClient;
   /** The list that its caches stand in. */
   readonly caches: MemoryCaches;
 }
@@ -15,7 +15,7 @@ const PRESENT_MS = 600_000;
 const ABSENT_MS = 30_000;
 
 /** Remembers for a time which blobs repositories have, for foreign layers and for pulls. */
-export function rememberingBlobs({ client, caches }: KnownBlobsOptions): RegistryClient {
+export function rememberingBlobs({ client, caches }: KnownBlobsOptions): DescribingClient {
   const present = caches.open<FoundBlob>({ name: 'found-blobs', limit: LIMIT, ttl: PRESENT_MS });
   const absent = caches.open<true>({ name: 'found-blobs', limit: LIMIT, ttl: ABSENT_MS });
   return {

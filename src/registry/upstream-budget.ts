@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import { createGate, type Gate } from '../util/gate.ts';
-import type { FetchedManifest, RegistryClient } from './client.ts';
+import type { DescribingClient, FetchedManifest } from './client.ts';
 
 /** What one request of a client may spend upstream before its archive is known. */
 export interface UpstreamLimits {
@@ -48,7 +48,7 @@ export interface UpstreamBudgets {
    * Wraps a client so that its calls end the work once the budget is spent. Wrap it outside of what several requests
    * share: a budget that is spent fails only the request that it belongs to.
    */
-  charge(client: RegistryClient): RegistryClient;
+  charge(client: DescribingClient): DescribingClient;
 }
 
 /** A cold image takes some six requests: a token, an index, a manifest, a config, and redirects. */
@@ -129,6 +129,8 @@ export function createUpstreamBudgets(): UpstreamBudgets {
     charge: (client) => ({
       manifest: (repository, reference, signal) =>
         charged(() => client.manifest(repository, reference, signal), signal, costOf),
+      describe: (repository, reference, signal) =>
+        charged(() => client.describe(repository, reference, signal), signal),
       head: (repository, reference, signal) =>
         charged(() => client.head(repository, reference, signal), signal),
       tags: (repository, signal) => charged(() => client.tags(repository, signal), signal),

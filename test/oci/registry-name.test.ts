@@ -44,16 +44,38 @@ suite('the name of a repository in the registry API', () => {
   });
 
   test('takes a tag or a digest', () => {
-    const target = (text: string): string => formatReference(parseRegistryName('app', undefined, NAMES, text));
+    const target = (text: string): string =>
+      formatReference(parseRegistryName('app', undefined, NAMES, text));
     assert.equal(target('1.2'), 'docker.io/library/app:1.2');
     assert.equal(target(`@sha256:${HEX}`), `docker.io/library/app@sha256:${HEX}`);
   });
 
   test('is refused where the specification does not allow it', () => {
-    for (const name of ['', 'App', 'a//b', '/a', 'a/', 'a..b', 'a___b', 'a:5000/b', 'a@b', 'é', '-a', 'a b']) {
+    for (const name of [
+      '',
+      'App',
+      'a//b',
+      '/a',
+      'a/',
+      'a..b',
+      'a___b',
+      'a:5000/b',
+      'a@b',
+      'é',
+      '-a',
+      'a b',
+    ]) {
       assert.throws(() => read(name), { code: 'reference-invalid' }, name);
     }
-    for (const namespace of ['', 'registry', 'https://ghcr.io', 'ghcr.io/org', 'a b', 'registry.lab:0', '300.1.1.1']) {
+    for (const namespace of [
+      '',
+      'registry',
+      'https://ghcr.io',
+      'ghcr.io/org',
+      'a b',
+      'registry.lab:0',
+      '300.1.1.1',
+    ]) {
       assert.throws(() => read('app', namespace), { code: 'reference-invalid' }, namespace);
     }
   });

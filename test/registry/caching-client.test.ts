@@ -7,7 +7,7 @@ import { type ErrorCode, ServiceError } from '../../src/errors.ts';
 import { type Digest, sha256 } from '../../src/oci/digest.ts';
 import type { Repository } from '../../src/oci/reference.ts';
 import { type CachingClientOptions, createCachingClient } from '../../src/registry/caching-client.ts';
-import type { FetchedManifest, RegistryClient } from '../../src/registry/client.ts';
+import type { DescribingClient, FetchedManifest, RegistryClient } from '../../src/registry/client.ts';
 import { createDiskStore } from '../../src/registry/disk-store.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
 import { createLargeDocuments } from '../../src/util/large-documents.ts';
@@ -20,7 +20,7 @@ const repository: Repository = { domain: 'registry.example', path: 'org/app' };
 const [first, second] = [manifestOf('first'), manifestOf('second')];
 
 interface Setup extends AsyncDisposable {
-  readonly client: RegistryClient;
+  readonly client: DescribingClient;
   readonly options: CachingClientOptions;
   /** What the registry was asked: `GET latest`, `HEAD latest`. */
   readonly asked: string[];
@@ -151,6 +151,51 @@ suite('a manifest by digest', () => {
     const { staleSince } = await setup.client.manifest(repository, first.digest, always);
     assert.equal(staleSince, undefined);
     assert.deepEqual(setup.asked, ['GET latest']);
+  });
+});
+
+suite('a description', () => {
+  const describe = async ({ client }: Setup, reference: string = 'latest') => {
+    const { digest, size, staleSince } = await client.describe(repository, reference, always);
+    return [digest, size, staleSince];
+  };
+
+  test('of a tag costs a HEAD and no GET, also where the tag moved', async () => {
+    await using setup = await setUp();
+    assert.deepEqual(await describe(setup), [first.digest, first.bytes.length, undefined]);
+    await latest(setup);
+    setup.asked.length = 0;
+    setup.tags.set('latest', second);
+    assert.deepEqual(await describe(setup), [second.digest, second.bytes.length, undefined]);
+    assert.deepEqual(setup.asked, ['HEAD latest']);
+  });
+
+  test('of a tag is the last one while the registry is down, if its manifest was fetched by digest', async () => {
+    await using setup = await setUp();
+    await describe(setup);
+    await setup.client.manifest(repository, first.digest, always);
+    const since = setup.now;
+    setup.now += HOUR_MS;
+    setup.fault = failure('registry-failed');
+    assert.deepEqual(await describe(setup), [first.digest, first.bytes.length, since]);
+    assert.deepEqual(await latest(setup), [first.digest, since]);
+    setup.now += 24 * HOUR_MS;
+    await assert.rejects(describe(setup), { code: 'registry-failed' });
+  });
+
+  test('takes a GET where the registry refuses HEAD or states no digest', async () => {
+    await using setup = await setUp();
+    setup.statesDigest = false;
+    assert.deepEqual(await describe(setup), [first.digest, first.bytes.length, undefined]);
+    assert.deepEqual(setup.asked, ['HEAD latest', 'GET latest']);
+  });
+
+  test('of a digest asks the registry only for what was not fetched', async () => {
+    await using setup = await setUp();
+    await describe(setup, first.digest);
+    await setup.client.manifest(repository, first.digest, always);
+    await describe(setup, first.digest);
+    assert.deepEqual(setup.asked, [`HEAD ${first.digest}`, `GET ${first.digest}`]);
   });
 });
 
@@ -310,7 +355,7 @@ suite('a tag while the registry does not answer', () => {
 
 function manifestOf(content: string): FetchedManifest {
   const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, content }));
-  return { bytes, digest: sha256(bytes), contentType: 'application/json' };
+  return { bytes, digest: sha256(bytes), contentType: 'application/vnd.oci.image.manifest.v1+json' };
 }
 
 function failure(code: ErrorCode): ServiceError {

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { sha256 } from '../../src/oci/digest.ts';
 import { parseReference } from '../../src/oci/reference.ts';
-import type { RegistryClient } from '../../src/registry/client.ts';
+import type { DescribingClient } from '../../src/registry/client.ts';
 import { rememberingBlobs } from '../../src/registry/known-blobs.ts';
 import { createUpstreamBudgets, FREE_REQUESTS } from '../../src/registry/upstream-budget.ts';
 import { createMemoryCaches } from '../../src/util/memory-caches.ts';
@@ -17,7 +17,7 @@ const blobOf = (text: string): Descriptor => {
 };
 
 /** A client whose every call is so many requests, and whose manifests have so many bytes. */
-function clientOf(work: () => Promise<void>, bytes = 0): RegistryClient {
+function clientOf(work: () => Promise<void>, bytes = 0): DescribingClient {
   const fetched = async () => {
     await work();
     return { bytes: new Uint8Array(bytes), digest: sha256(new Uint8Array()), contentType: undefined };
@@ -26,6 +26,7 @@ function clientOf(work: () => Promise<void>, bytes = 0): RegistryClient {
     manifest: fetched,
     referrers: fetched,
     head: async () => void (await work()),
+    describe: async () => ({ ...(await fetched()), size: bytes }),
     tags: () => work().then(() => ({ tags: [], isComplete: true })),
     findBlob: async () => void (await work()),
     checkSizes: work,
