@@ -23,7 +23,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = arrows([
   ['archive', 'trust', 'policy', 'limits', 'net', 'blobs', 'tls', 'telemetry'],
   ['registry'],
   ['sources'],
-  ['download'],
+  ['download', 'pull'],
 ]);
 
 /** The folders beside the rows, with all that each may import. */
@@ -41,6 +41,7 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
     'registry',
     'sources',
     'download',
+    'pull',
   ],
   cli: ['errors', 'util', 'oci', 'archive', 'net', 'config', 'registry', 'sources', 'download'],
   app: [...Object.keys(LAYERS), 'config', 'systemd', 'http'],

@@ -12,7 +12,7 @@ import { createDrain } from '../http/listener/drain.ts';
 import { type ListenAt, listenAt } from '../http/listener/listen-at.ts';
 import { createMetricsServer } from '../http/listener/metrics-server.ts';
 import { createRedirectServer } from '../http/listener/redirect-server.ts';
-import { createServer } from '../http/server.ts';
+import { createServer, type ServerOptions } from '../http/server.ts';
 import { createLimits } from '../limits/limits.ts';
 import { createGuard } from '../net/guard.ts';
 import { createHttpClient } from '../net/http-client.ts';
@@ -29,7 +29,7 @@ import { openMemoryGauges } from '../util/memory-gauges.ts';
 import { createAccess } from './access.ts';
 import type { Certificates } from './certificates.ts';
 import { openCountingStore } from './counting-stores.ts';
-import { type Environment, freeBytesOf, openImages, proxiesOf } from './images.ts';
+import { type Environment, freeBytesOf, type Images, openImages, proxiesOf } from './images.ts';
 import { knownRegistries, serviceInfo } from './service-info.ts';
 
 /** The parts, put together. */
@@ -145,6 +145,7 @@ export async function createApp(
     addresses: () => ({ replicas: current.replicas, domains: current.domains }),
     checksums: createChecksums(config.cacheSize === 0 ? undefined : config.cacheDir, caches),
     catalogue: images.catalogue,
+    registryApi: registryApiOf(config, images, () => current.domains),
     search: search?.find,
     allowlist,
     meter: metrics.http,
@@ -263,4 +264,15 @@ function connectionLimits(config: Config, descriptorLimit: number | undefined): 
     exempt: config.trustProxy,
     slowestClient: { bytesPerSecond: minClientSpeed, patience: minClientSpeedWindow },
   };
+}
+
+/** The registry API, which an engine cannot serve: it has images in another form than their registries. */
+function registryApiOf(
+  { source, registryApi, registryNames, defaultPlatform }: Config,
+  { pulls }: Pick<Images, 'pulls'>,
+  domains: () => readonly string[],
+): ServerOptions['registryApi'] {
+  if (source === 'engine' || registryApi === 'off') return undefined;
+  const names = new Map(registryNames.map(({ name, registry }) => [name, registry]));
+  return { pulls, defaultPlatform, names: () => ({ names, own: new Set(domains()) }) };
 }

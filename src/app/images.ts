@@ -12,15 +12,19 @@ import { createStrangerLookup } from '../net/name-lookup.ts';
 import { type FindProxy, findProxyBy } from '../net/proxies.ts';
 import { registryOrigin } from '../oci/registry-host.ts';
 import type { Allowlist } from '../policy/allowlist.ts';
+import { boundedPulls } from '../pull/bounded.ts';
+import { createManifestGate } from '../pull/manifest-gate.ts';
+import { createPullSource, type PullSource } from '../pull/pull-source.ts';
+import { createRepositoryContents } from '../pull/repository-contents.ts';
 import type { Redis } from '../redis/redis.ts';
 import { createRedisLocks } from '../redis/redis-locks.ts';
-import { type CachingClientOptions, createCachingClient } from '../registry/caching-client.ts';
+import { createCachingClient } from '../registry/caching-client.ts';
 import { type CredentialStore, createDockerConfigCredentials } from '../registry/credentials.ts';
 import { describing } from '../registry/describing-client.ts';
 import { createDiskStore } from '../registry/disk-store.ts';
 import { rememberingBlobs } from '../registry/known-blobs.ts';
 import { placingLargeMetadata } from '../registry/large-metadata.ts';
-import { createManifestStore, type KeyValueStore } from '../registry/manifest-store.ts';
+import { createManifestStore, type KeyValueStore, type ManifestStore } from '../registry/manifest-store.ts';
 import { keepingManifests } from '../registry/memory-store.ts';
 import { createRedisStore } from '../registry/redis-store.ts';
 import { createSharedManifestStore } from '../registry/shared-manifest-store.ts';
@@ -82,6 +86,8 @@ export interface Images {
   readonly source: ImageSource;
   /** Caches its answers briefly. */
   readonly catalogue: ImageInspector;
+  /** For the registry API. */
+  readonly pulls: PullSource;
   /** Whether they can be had: the folder of the cache, and the engine. */
   readonly checks: Readonly<Record<string, Check>>;
   /** Ends every fetch; what came stays in the cache to be gone on with. */
@@ -140,16 +146,15 @@ export async function openImages(
   const direct = placingLargeMetadata(upstream.client, large);
   const blobs = await openCache(config, environment.logger, caches, meter);
   const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;
+  const disk = blobs && createDiskStore(cacheDir, blobs.storage.reserve, large);
+  const shared = redis && createRedisStore(redis, Math.max(staleIfError, tagTtl, LEAST_TAG_MS));
   const caching =
-    blobs === undefined
+    blobs === undefined || disk === undefined
       ? describing(keepingSmallBlobs({ client: direct, caches }))
       : createCachingClient({
           ...{ client: direct, blobs, staleIfError, tagTtl, now: Date.now, large },
-          ...rememberedBy(
-            keepingManifests(createDiskStore(cacheDir, blobs.storage.reserve, large), caches),
-            config,
-            redis,
-          ),
+          manifests: manifestStore(keepingManifests(disk, caches), shared),
+          turns: redis ? createRedisLocks(redis, uptime) : createFolderLocks(cacheDir, uptime),
         });
   const client = budgets.charge(rememberingBlobs({ client: caching, caches }));
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
@@ -158,6 +163,10 @@ export async function openImages(
     ...{ client, policy, caches, documents },
     budgeted: (check) => budgets.run({ limits: CHECK_LIMITS }, check),
   });
+  const stores = [disk, shared].filter((store) => store !== undefined);
+  const contents = createRepositoryContents(stores, caches);
+  const gate = createManifestGate({ client, policy, signatures, contents, documents });
+  const pulls = boundedPulls(createPullSource({ client, gate, contents, documents, maxSize }), budgets);
   const inline = createInlineMemory(caches, inlineLimitFor(memory));
   const common = { client, defaultPlatform, maxSize, signatures, inline, documents };
   const registries = inspectorWithDeadline(budgetedInspector(createRegistryInspector(common), budgets));
@@ -176,6 +185,7 @@ export async function openImages(
   return {
     source: suggestingSource(source, brief.tags),
     catalogue: suggestingInspector(brief),
+    pulls,
     checks: { source: check, ...(blobs && { cache: () => checkFolder(cacheDir) }) },
     async close() {
       await blobs?.close();
@@ -184,21 +194,10 @@ export async function openImages(
   };
 }
 
-/**
- * What manifests and tags are remembered by: what processes of one machine have on its disk, and what replicas share.
- */
-function rememberedBy(
-  disk: KeyValueStore,
-  { cacheDir, staleIfError, tagTtl }: Config,
-  redis: Redis | undefined,
-): Pick<CachingClientOptions, 'manifests' | 'turns'> {
+/** Remembers manifests and tags on the disk, which processes of one machine share, and for all replicas. */
+function manifestStore(disk: KeyValueStore, shared: KeyValueStore | undefined): ManifestStore {
   const own = createManifestStore(disk);
-  if (redis === undefined) return { manifests: own, turns: createFolderLocks(cacheDir, uptime) };
-  const shared = createManifestStore(createRedisStore(redis, Math.max(staleIfError, tagTtl, LEAST_TAG_MS)));
-  return {
-    manifests: createSharedManifestStore(own, shared),
-    turns: createRedisLocks(redis, uptime),
-  };
+  return shared === undefined ? own : createSharedManifestStore(own, createManifestStore(shared));
 }
 
 /**

@@ -18,6 +18,7 @@ import {
   portOrOff,
   rate,
   registry,
+  registryName,
   registryTables,
   replica,
   type SettingType,
@@ -217,6 +218,19 @@ export const SCHEMA = {
     default: '',
     doc: 'Registries to contact over plain HTTP, even at private addresses. List their token servers, too.',
     example: 'registry.lan:5000',
+  },
+  registryApi: {
+    section: 'images',
+    type: oneOf('on', 'off'),
+    default: 'on',
+    doc: 'Registry API at /v2/, through which docker pull and similar commands pull from all registries: on or off. Only with --source registry.',
+  },
+  registryNames: {
+    section: 'images',
+    type: listOf(registryName),
+    default: '',
+    doc: 'Names for registries in the registry API, which cannot name a port: NAME=HOST:PORT.',
+    example: 'lab=registry.lan:5000',
   },
   defaultPlatform: {
     section: 'images',

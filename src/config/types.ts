@@ -267,6 +267,25 @@ export const registry: SettingType<string> = {
   },
 };
 
+/** A name of a registry in the registry API. */
+export interface RegistryName {
+  readonly name: string;
+  readonly registry: string;
+}
+
+/** A name for a registry, such as `lab=registry.lan:5000`. */
+export const registryName: SettingType<RegistryName> = {
+  placeholder: 'NAME=HOST:PORT',
+  parse(value) {
+    const [, name, host] =
+      /^([a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)\s*=\s*(.+)$/.exec(text.parse(value)) ?? [];
+    if (name === undefined)
+      throw new Error('must be a lowercase name and a registry, such as lab=registry.lan:5000');
+    return { name, registry: registry.parse(host) };
+  },
+  write: ({ name, registry: host }) => `${name}=${host}`,
+};
+
 /** What is said of one registry. */
 export interface RegistryTable {
   /** In the order in which they are asked. */

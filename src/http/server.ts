@@ -26,6 +26,7 @@ import { refuseOddRequests, refuseOtherRequests } from './plugins/strict-request
 import { demandHttps } from './plugins/strict-transport.ts';
 import { portal } from './portal/plugin.ts';
 import { answerError, answerProblems } from './problems/plugin.ts';
+import { type RegistryApiOptions, registryApiRoutes } from './registry-api/routes.ts';
 import { readWebFolder } from './web-assets.ts';
 
 export interface ServerOptions extends DownloadOptions, CatalogueOptions, SearchOptions, HealthOptions {
@@ -39,9 +40,14 @@ export interface ServerOptions extends DownloadOptions, CatalogueOptions, Search
   /** The caches that are emptied before requests are refused because memory is short. */
   readonly caches?: MemoryCaches;
   readonly timeouts?: RequestTimeouts;
+  /** Absent if the registry API is off. */
+  readonly registryApi?: RegistryApiSettings | undefined;
   /** Without it, it speaks plain HTTP. */
   readonly tls: TlsOptions | undefined;
 }
+
+/** What the registry API needs beside the parts that it shares with downloads. */
+export type RegistryApiSettings = Pick<RegistryApiOptions, 'pulls' | 'defaultPlatform' | 'names'>;
 
 export interface TlsOptions {
   readonly context: SecureContextOptions;
@@ -75,6 +81,7 @@ export async function createServer({
   meter,
   drain,
   addresses,
+  registryApi,
 }: ServerOptions): Promise<FastifyInstance> {
   const clientErrors = answerClientErrors(logger);
   const http = parserOptions(timeouts);
@@ -108,7 +115,8 @@ export async function createServer({
   refuseOddRequests(app);
   admitClients(app, clients);
   const web = readWebFolder();
-  answerProblems(app, limitRequests(app, limits), web);
+  const count = limitRequests(app, limits);
+  answerProblems(app, count, web);
   refuseOtherRequests(app);
   await openapi(app, info().version);
   shedLoad(app, pressure, caches);
@@ -124,6 +132,10 @@ export async function createServer({
   await app.register(tagsRoutes, { catalogue, allowlist, limits });
   await app.register(searchRoutes, { search, allowlist });
   await app.register(limitsRoutes, { limits });
+  if (registryApi !== undefined) {
+    const parts = { catalogue, allowlist, limits, count, caches, meter, drain };
+    await app.register(registryApiRoutes, { ...parts, ...registryApi });
+  }
   await app.register(portal, { web, info });
   return app;
 }

@@ -20,12 +20,15 @@ const HEX_LENGTH = new Map([
  * @see https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests
  */
 export function parseDigest(text: string): Digest {
-  if (!isDigest(text)) {
-    throw new ServiceError('reference-invalid', detail('digest-invalid', { text: quote(text) }), {
-      reason: 'Invalid digest',
-    });
-  }
+  if (!isDigest(text)) throw new InvalidDigestError(text);
   return text;
+}
+
+/** Thrown for a text that is not a digest. */
+export class InvalidDigestError extends ServiceError {
+  constructor(text: string) {
+    super('reference-invalid', detail('digest-invalid', { text: quote(text) }), { reason: 'Invalid digest' });
+  }
 }
 
 /** Tells whether a string is a well-formed digest. */
@@ -39,6 +42,19 @@ export function isDigest(text: unknown): text is Digest {
 export function splitDigest(digest: string): { algorithm: string; hex: string } {
   const colon = digest.indexOf(':');
   return { algorithm: digest.slice(0, colon), hex: digest.slice(colon + 1) };
+}
+
+/** The longest hash in the tag of a list of referrers; a tag has at most 128 characters. */
+const REFERRERS_HEX_MAX = 64;
+
+/**
+ * Returns the tag under which a registry without a list of referrers has one: `sha256-e3b0…`.
+ *
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
+ */
+export function referrersTag(digest: Digest): string {
+  const { algorithm, hex } = splitDigest(digest);
+  return `${algorithm}-${hex.slice(0, REFERRERS_HEX_MAX)}`;
 }
 
 /** Starts a running hash with a digest's own algorithm; compare with {@link finishDigest}. */

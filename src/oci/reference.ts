@@ -70,7 +70,7 @@ export function parseReference(text: string): Reference {
   const { rest, digest: digestText } = splitDigestOff(text);
   const digest = digestText === undefined ? undefined : parseDigest(digestText);
   const { rest: nameText, tag: tagText } = splitTagOff(rest);
-  if (tagText !== undefined && !TAG.test(tagText)) {
+  if (tagText !== undefined && !isTag(tagText)) {
     refuse('reference-tag', 'Invalid tag');
   }
 
@@ -99,6 +99,16 @@ export function referenceOrNone(text: string): Reference | undefined {
     if (error instanceof ServiceError) return undefined;
     throw error;
   }
+}
+
+/** Tells whether a value is a tag by the grammar. */
+export function isTag(value: unknown): value is string {
+  return typeof value === 'string' && TAG.test(value);
+}
+
+/** Replaces the tag or the digest of a reference by another tag. */
+export function tagReference(reference: Reference, tag: string): Reference {
+  return Object.freeze({ ...reference, tag, tagGiven: true, digest: undefined });
 }
 
 /** Replaces the tag of a reference by a digest. */

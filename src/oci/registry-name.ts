@@ -1,7 +1,7 @@
 import { quote, ServiceError } from '../errors.ts';
 import { parseReference, type Reference } from './reference.ts';
 
-/** What decides which registry a repository name means. */
+/** The settings that decide which registry a repository name means. */
 export interface RegistryNames {
   /** Registries by the first component that stands for them, such as `lab` for `registry.lab:5000`. */
   readonly names: ReadonlyMap<string, string>;
@@ -18,7 +18,6 @@ const DOCKER_HUB = 'docker.io';
  *
  * @param name `<name>` as the specification has it, without a port
  * @param namespace the registry from the query parameter `ns`; the name is then the repository within it
- * @param target a tag, or a digest that begins with `@`; absent for the repository itself
  * @throws ServiceError `reference-invalid`
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#registry-proxying
@@ -27,7 +26,6 @@ export function parseRegistryName(
   name: string,
   namespace: string | undefined,
   { names, own }: RegistryNames,
-  target = '',
 ): Reference {
   if (!NAME.test(name)) {
     throw new ServiceError(
@@ -41,7 +39,7 @@ export function parseRegistryName(
   if (!/^(?:[^/]*[.:][^/]*|localhost)$/.test(registry)) {
     throw new ServiceError('reference-invalid', `${quote(registry)} is not the host of a registry.`);
   }
-  return parseReference(`${registry}/${path}${target === '' || target.startsWith('@') ? '' : ':'}${target}`);
+  return parseReference(`${registry}/${path}`);
 }
 
 function splitRegistry(name: string, names: RegistryNames['names']): [registry: string, path: string] {

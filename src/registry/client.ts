@@ -1,5 +1,4 @@
 import { Readable } from 'node:stream';
-import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { drain, readBody } from '../net/body.ts';
 import { ANYONE, type HttpClient, type HttpRequest, type HttpResponse } from '../net/http.ts';
@@ -16,7 +15,14 @@ import type { RegistryAuthorizer } from './authorizer.ts';
 import { type BlobHost, checkSize, type OpenRange, streamBlob } from './blob-stream.ts';
 import { listReferrers } from './referrer-list.ts';
 import { patiently, type Retry, retrying, type Tries } from './retry.ts';
-import { isTransient, isVerdict, missingOrPrivate, statusError, UnknownTagError } from './status-error.ts';
+import {
+  isTransient,
+  isVerdict,
+  missingOrPrivate,
+  statusError,
+  UnknownManifestError,
+  UnknownTagError,
+} from './status-error.ts';
 import { listTags, type TagList } from './tag-list.ts';
 import { createWrongSizes } from './wrong-sizes.ts';
 
@@ -92,7 +98,8 @@ export interface RegistryClient {
 }
 
 /** What is known of a manifest without its bytes. */
-export interface DescribedManifest extends Pick<FetchedManifest, 'digest' | 'contentType' | 'staleSince'> {
+export interface DescribedManifest extends Pick<FetchedManifest, 'digest' | 'staleSince'> {
+  readonly mediaType: string;
   /** Bytes. */
   readonly size: number;
 }
@@ -386,8 +393,7 @@ function manifestError(response: HttpResponse, repository: Repository, reference
   if (response.status !== 404) return statusError(response);
   // Docker Hub answers 401 for a missing or private repository, and 404 only for a missing tag.
   if (!isDigest(reference)) return new UnknownTagError(repository, reference);
-  const image = `${repository.domain}/${repository.path}@${reference}`;
-  return new ServiceError('image-not-found', detail('image-unknown', { image }));
+  return new UnknownManifestError(`${repository.domain}/${repository.path}@${reference}`);
 }
 
 function isConnectTimeout(error: unknown): boolean {

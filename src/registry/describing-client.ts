@@ -1,4 +1,4 @@
-import { isGenericType } from '../oci/manifest.ts';
+import { isGenericType, manifestMediaType } from '../oci/manifest.ts';
 import type { DescribedManifest, DescribingClient, FetchedManifest, RegistryClient } from './client.ts';
 import { isVerdict } from './status-error.ts';
 
@@ -12,13 +12,16 @@ export function describing(client: RegistryClient): DescribingClient {
         if (isVerdict(error)) throw error;
         return undefined;
       });
-      if (head?.size !== undefined && !isGenericType(head.contentType)) return { ...head, size: head.size };
-      return described(await client.manifest(repository, reference, signal));
+      if (head?.size === undefined || isGenericType(head.contentType))
+        return described(await client.manifest(repository, reference, signal));
+      const { digest, size, contentType } = head;
+      return { digest, size, mediaType: manifestMediaType(new Uint8Array(), contentType) };
     },
   };
 }
 
 /** Describes a manifest that was fetched. */
-export function described({ bytes, ...rest }: FetchedManifest): DescribedManifest {
-  return { ...rest, size: bytes.length };
+export function described({ bytes, digest, contentType, staleSince }: FetchedManifest): DescribedManifest {
+  const mediaType = manifestMediaType(bytes, contentType);
+  return { digest, size: bytes.length, mediaType, ...(staleSince !== undefined && { staleSince }) };
 }

@@ -29,7 +29,7 @@ export interface KeyValueStore {
   write(kind: ShelfKind, name: string, content: Buffer): Promise<void>;
 }
 
-export type ShelfKind = 'manifests' | 'tags';
+export type ShelfKind = 'manifests' | 'tags' | 'contents';
 
 /**
  * Writes a manifest as its media type, a line feed and its bytes, which are verified when they are read; a tag as

@@ -65,17 +65,23 @@ export function missingOrPrivate({ domain, path }: Repository, cause?: unknown):
   });
 }
 
+/** Thrown if a registry that answers for a repository does not have a manifest in it. */
+export class UnknownManifestError extends ServiceError {
+  constructor(image: string, cause?: unknown) {
+    super('image-not-found', detail('image-unknown', { image }), { cause });
+  }
+}
+
 /**
  * Thrown if a registry does not have a tag. The repository may also be missing, which only a list of its tags would
  * show.
  */
-export class UnknownTagError extends ServiceError {
+export class UnknownTagError extends UnknownManifestError {
   readonly repository: Repository;
   readonly tag: string;
 
   constructor(repository: Repository, tag: string, cause?: unknown) {
-    const name = `${repository.domain}/${repository.path}`;
-    super('image-not-found', detail('image-unknown', { image: `${name}:${tag}` }), { cause });
+    super(`${repository.domain}/${repository.path}:${tag}`, cause);
     this.repository = repository;
     this.tag = tag;
   }

@@ -2,7 +2,7 @@ import { ServiceError } from '../errors.ts';
 import { drain, readBody } from '../net/body.ts';
 import type { HttpResponse } from '../net/http.ts';
 import { parseJsonObject } from '../oci/json.ts';
-import type { Repository } from '../oci/reference.ts';
+import { isTag, type Repository } from '../oci/reference.ts';
 import { nextPage } from './next-page.ts';
 import { missingOrPrivate, statusError } from './status-error.ts';
 
@@ -25,7 +25,6 @@ const MAX_CHARACTERS = 2 ** 20;
 const PAGE_LIMIT = 4 * 1024 * 1024;
 /** Bytes of all pages after which no further one is requested. Tags that are invalid or repeated count, too. */
 const LIST_LIMIT = 4 * 1024 * 1024;
-const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
 /**
  * Reads the tags of a repository page by page, up to a limit. After a full page without a link, continues with `last`,
@@ -85,10 +84,6 @@ export async function listTags(repository: Repository, ask: AskForTags): Promise
     query = next ?? `${FIRST_PAGE}&last=${encodeURIComponent(`${page.at(-1)}`)}`;
   }
   return listed(false);
-}
-
-function isTag(value: unknown): value is string {
-  return typeof value === 'string' && TAG.test(value);
 }
 
 function parsePage(bytes: Uint8Array, { url }: HttpResponse): unknown[] {

@@ -49,7 +49,8 @@ export function inspectorWithDeadline(
   };
 }
 
-async function inTime<T>(
+/** Gives work up that takes longer than a timeout. @throws ServiceError `registry-timeout` */
+export async function inTime<T>(
   what: string,
   work: (signal: AbortSignal) => Promise<T>,
   signal: AbortSignal,

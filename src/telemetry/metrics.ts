@@ -15,11 +15,8 @@ export interface Metrics {
   readonly http: {
     answered(route: string, method: string, status: number): void;
     refused(code: string, limit: string | undefined): void;
-    download(): {
-      firstByte(seconds: number): void;
-      sent(bytes: number): void;
-      end(result: string, seconds: number): void;
-    };
+    download(): TransferMetrics;
+    pull(): TransferMetrics;
   };
   /** A host other than a known registry answered, or (without a status) did not. */
   upstream(host: string, status: number | undefined, header: (name: string) => string | undefined): void;
@@ -30,6 +27,13 @@ export interface Metrics {
   /** @see https://prometheus.io/docs/instrumenting/exposition_formats */
   text(): Promise<string>;
   readonly contentType: string;
+}
+
+/** One transfer that is under way. */
+export interface TransferMetrics {
+  firstByte(seconds: number): void;
+  sent(bytes: number): void;
+  end(result: string, seconds: number): void;
 }
 
 /** Metrics with their values, each of which says how it is summed up; made to be cloned between processes. */
@@ -114,34 +118,29 @@ export function createMetrics(options: MetricsOptions): Metrics {
   });
   // What begins with its first event has not grown by it: one mistake of ours shall be seen, too.
   refusals.inc({ code: 'internal-error', limit: '' }, 0);
-  const active = new Gauge({
-    name: 'dockerproxy_downloads_active',
-    help: 'Downloads whose bytes are flowing.',
-    registers,
+  const download = transferMetrics(registers, {
+    active: ['dockerproxy_downloads_active', 'Downloads whose bytes are flowing.'],
+    bytes: ['dockerproxy_download_bytes_total', 'Bytes of archives that were given to clients.'],
+    firstByte: [
+      'dockerproxy_download_first_byte_seconds',
+      'Time from the request to the first byte of the archive.',
+    ],
+    total: [
+      'dockerproxy_download_seconds',
+      'Time from the request to its end: ok, left by the client, or failed.',
+    ],
   });
-  let sent = 0;
-  new Counter({
-    name: 'dockerproxy_download_bytes_total',
-    help: 'Bytes of archives that were given to clients.',
-    registers,
-    // A number is cheaper on the way of every chunk than a metric.
-    collect() {
-      this.reset();
-      this.inc(sent);
-    },
-  });
-  const firstByte = new Histogram({
-    name: 'dockerproxy_download_first_byte_seconds',
-    help: 'Time from the request to the first byte of the archive.',
-    buckets: FIRST_BYTE_BUCKETS_S,
-    registers,
-  });
-  const total = new Histogram({
-    name: 'dockerproxy_download_seconds',
-    help: 'Time from the request to its end: ok, left by the client, or failed.',
-    labelNames: ['result'],
-    buckets: TOTAL_BUCKETS_S,
-    registers,
+  const pull = transferMetrics(registers, {
+    active: ['dockerproxy_blob_pulls_active', 'Blobs whose bytes are flowing through the registry API.'],
+    bytes: ['dockerproxy_blob_pull_bytes_total', 'Bytes of blobs that the registry API gave to clients.'],
+    firstByte: [
+      'dockerproxy_blob_pull_first_byte_seconds',
+      'Time from the request to the first byte of the blob.',
+    ],
+    total: [
+      'dockerproxy_blob_pull_seconds',
+      'Time from the request for a blob to its end: ok, left by the client, or failed.',
+    ],
   });
   const reads = new Counter({
     name: 'dockerproxy_cache_reads_total',
@@ -241,19 +240,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
     http: {
       answered: (route, method, status) => requests.inc({ route, method, status }),
       refused: (code, limit = '') => refusals.inc({ code, limit }),
-      download() {
-        active.inc();
-        return {
-          firstByte: (seconds) => firstByte.observe(seconds),
-          sent: (bytes) => {
-            sent += bytes;
-          },
-          end(result, seconds) {
-            active.dec();
-            total.observe({ result }, seconds);
-          },
-        };
-      },
+      download,
+      pull,
     },
     upstream(host, status, header) {
       upstream.inc({ registry: isKnownRegistry(host) ? host : 'other', status: status ?? 'none' });
@@ -301,5 +289,42 @@ function passingGauge(
   return (value, lifetime) => {
     end = uptime() + lifetime;
     gauge.set(value);
+  };
+}
+
+/** The name and the help of each metric of one kind of transfer. */
+type TransferNames = Readonly<Record<'active' | 'bytes' | 'firstByte' | 'total', readonly [string, string]>>;
+
+/** Creates the metrics of one kind of transfer. @returns called when a transfer begins */
+function transferMetrics(registers: Registry[], names: TransferNames): () => TransferMetrics {
+  const described = ([name, help]: readonly [string, string]) => ({ name, help, registers });
+  const active = new Gauge(described(names.active));
+  let sent = 0;
+  new Counter({
+    ...described(names.bytes),
+    // A number is cheaper on the way of every chunk than a metric.
+    collect() {
+      this.reset();
+      this.inc(sent);
+    },
+  });
+  const firstByte = new Histogram({ ...described(names.firstByte), buckets: FIRST_BYTE_BUCKETS_S });
+  const total = new Histogram({
+    ...described(names.total),
+    labelNames: ['result'],
+    buckets: TOTAL_BUCKETS_S,
+  });
+  return () => {
+    active.inc();
+    return {
+      firstByte: (seconds) => firstByte.observe(seconds),
+      sent: (bytes) => {
+        sent += bytes;
+      },
+      end(result, seconds) {
+        active.dec();
+        total.observe({ result }, seconds);
+      },
+    };
   };
 }

@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { formatReference } from '../../src/oci/reference.ts';
 import { parseRegistryName } from '../../src/oci/registry-name.ts';
 
 const NAMES = { names: new Map([['lab', 'registry.lab:5000']]), own: new Set(['dl.example.org']) };
-const HEX = 'a'.repeat(64);
 
-const read = (name: string, namespace?: string, target?: string): string => {
-  const { domain, path } = parseRegistryName(name, namespace, NAMES, target);
+const read = (name: string, namespace?: string): string => {
+  const { domain, path } = parseRegistryName(name, namespace, NAMES);
   return `${domain} ${path}`;
 };
 
@@ -41,13 +39,6 @@ suite('the name of a repository in the registry API', () => {
   test('counts alone where the namespace is this service', () => {
     assert.equal(read('quay.io/org/app', 'dl.example.org'), 'quay.io org/app');
     assert.equal(read('quay.io/org/app', 'dl.example.org:8443'), 'quay.io org/app');
-  });
-
-  test('takes a tag or a digest', () => {
-    const target = (text: string): string =>
-      formatReference(parseRegistryName('app', undefined, NAMES, text));
-    assert.equal(target('1.2'), 'docker.io/library/app:1.2');
-    assert.equal(target(`@sha256:${HEX}`), `docker.io/library/app@sha256:${HEX}`);
   });
 
   test('is refused where the specification does not allow it', () => {

@@ -26,7 +26,7 @@ function clientOf(work: () => Promise<void>, bytes = 0): DescribingClient {
     manifest: fetched,
     referrers: fetched,
     head: async () => void (await work()),
-    describe: async () => ({ ...(await fetched()), size: bytes }),
+    describe: async () => ({ ...(await fetched()), size: bytes, mediaType: '' }),
     tags: () => work().then(() => ({ tags: [], isComplete: true })),
     findBlob: async () => void (await work()),
     checkSizes: work,

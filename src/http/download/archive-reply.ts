@@ -18,7 +18,7 @@ import {
   requestedRange,
 } from './headers.ts';
 import { keepAlive } from './interim-responses.ts';
-import { sendArchive } from './send-archive.ts';
+import { sendStream } from './send-stream.ts';
 
 /** Replies with an archive or a part of it, or with the requested range of either. */
 export async function replyArchive(
@@ -40,7 +40,7 @@ export async function replyArchive(
   // The first byte of an image that must be signed waits for a whole layer.
   await keepAlive(
     reply.raw,
-    sendArchive(exchange, stream, { ...described, ...rangeHeaders(file.size, range) }, sending),
+    sendStream(exchange, stream, { ...described, ...rangeHeaders(file.size, range) }, sending),
   );
   return reply;
 }
@@ -55,7 +55,7 @@ export async function replyLive(exchange: Exchange, archive: LiveArchive): Promi
   const sending = await limits.admit(archive, undefined);
   const stream = await keepAlive(reply.raw, archive.start(signal));
   observer?.begin(archive, undefined, stream);
-  await sendArchive(exchange, stream, headers, sending);
+  await sendStream(exchange, stream, headers, sending);
   return reply;
 }
 

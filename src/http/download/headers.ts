@@ -7,7 +7,7 @@ import type { Archive, LiveArchive } from '../../sources/image-source.ts';
 import { evaluatePreconditions, isRangeValid } from '../protocol/preconditions.ts';
 import { parseRange } from '../protocol/range.ts';
 
-const ONE_YEAR_S = 31_536_000;
+export const ONE_YEAR_S = 31_536_000;
 
 /** The headers of a response, which are computed as a whole and set once. */
 export type Headers = Readonly<Record<string, string | number | string[]>>;
@@ -77,7 +77,7 @@ export function isNotModified({ headers }: FastifyRequest, etag: string): boolea
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = headers;
   const verdict = evaluatePreconditions({ ifMatch, ifNoneMatch }, etag);
   if (verdict === 'failed')
-    throw new ServiceError('precondition-failed', 'The archive is not the one that If-Match names.');
+    throw new ServiceError('precondition-failed', 'The file is not the one that If-Match names.');
   return verdict === 'not-modified';
 }
 
@@ -96,10 +96,13 @@ export function refuseIfMatch({ headers }: FastifyRequest): void {
  *
  * @throws ServiceError `range-not-satisfiable`
  */
-export function requestedRange({ headers }: FastifyRequest, { size, etag }: Archive): ByteRange | undefined {
+export function requestedRange(
+  { headers }: FastifyRequest,
+  { size, etag }: Pick<Archive, 'size' | 'etag'>,
+): ByteRange | undefined {
   const range = isRangeValid(headers['if-range'], etag) ? parseRange(headers.range, size) : undefined;
   if (range !== 'unsatisfiable') return range;
-  throw new ServiceError('range-not-satisfiable', `The archive has ${size} bytes.`, {
+  throw new ServiceError('range-not-satisfiable', `The file has ${size} bytes.`, {
     headers: { 'content-range': `bytes */${size}` },
   });
 }

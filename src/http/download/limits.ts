@@ -20,16 +20,20 @@ export interface DownloadLimits {
    * Takes a slot for one of the client's simultaneous downloads. Called before the archive exists, because preparing it
    * may be most of the work. Repeated calls change nothing.
    *
+   * @param download what the download is of, or a name for it
    * @throws ServiceError `too-many-connections`, `too-many-downloads` or `service-full`
    */
-  takeSlot(query: SlotQuery): Promise<void>;
+  takeSlot(download: SlotQuery | string): Promise<void>;
   /**
-   * Lets bytes of an archive be sent.
+   * Lets bytes of a file be sent.
    *
    * @throws ServiceError `daily-bytes-used`
    */
-  admit(archive: Archive | LiveArchive, range: ByteRange | undefined): Promise<Sending>;
+  admit(file: SentFile, range: ByteRange | undefined): Promise<Sending>;
 }
+
+/** What is sent, a whole file or a part of it. */
+export type SentFile = Pick<Archive, 'size' | 'etag'> | Pick<LiveArchive, 'size'>;
 
 /** What tells one archive from another. */
 export type SlotQuery = Pick<ArchiveQuery, 'references' | 'platform' | 'format' | 'have'>;
@@ -54,12 +58,13 @@ export function downloadLimits(limits: Limits, request: FastifyRequest, over: Ab
   let taken: Promise<void> | undefined;
   return {
     client,
-    takeSlot(query) {
-      taken ??= limits.downloads.take(client, nameOf(query)).then(whenOver);
+    takeSlot(download) {
+      const name = typeof download === 'string' ? download : nameOf(download);
+      taken ??= limits.downloads.take(client, name).then(whenOver);
       return taken;
     },
-    async admit(archive, range) {
-      const meter = await limits.bytes?.admit(client, partOf(archive, range));
+    async admit(file, range) {
+      const meter = await limits.bytes?.admit(client, partOf(file, range));
       if (meter !== undefined) whenOver(() => meter.end());
       const { bandwidth } = limits;
       return {
@@ -75,9 +80,9 @@ export function downloadLimits(limits: Limits, request: FastifyRequest, over: Ab
   };
 }
 
-function partOf(archive: Archive | LiveArchive, range: ByteRange | undefined) {
-  if (archive.size === undefined) return { etag: undefined, size: 0, start: 0, length: 0 };
-  const { etag, size } = archive;
+function partOf(file: SentFile, range: ByteRange | undefined) {
+  if (file.size === undefined) return { etag: undefined, size: 0, start: 0, length: 0 };
+  const { etag, size } = file;
   const { start, end } = range ?? { start: 0, end: size };
   return { etag, size, start, length: end - start };
 }

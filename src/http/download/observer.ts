@@ -7,17 +7,36 @@ import type { Drain } from '../listener/drain.ts';
 import { clientAddress } from '../protocol/client-address.ts';
 import type { DownloadMetrics, DownloadResult, HttpMetrics } from '../protocol/metrics-port.ts';
 
-/** One download in the log and the metrics: `Downloading image: busybox` first and, when it is over, `[OK] busybox …` or why not. */
+/**
+ * One transfer in the log and the metrics: `Downloading image: busybox` first and, when it is over, `[OK] busybox …` or why
+ * not. An image under pull has many blobs, so only the end of each is a line: `[OK] blob of busybox …`.
+ */
 export interface DownloadObserver {
   /** The archive is fixed and its bytes begin to flow. */
-  begin(archive: Archive | LiveArchive, range: ByteRange | undefined, stream: Readable): void;
+  begin(file: ObservedFile, range: ByteRange | undefined, stream: Readable): void;
   sent(bytes: number): void;
   /** There will be no archive. */
   fail(error: unknown): void;
 }
 
+/** A file whose transfer is observed: an archive or a blob. */
+export type ObservedFile = Pick<Archive | LiveArchive, 'size' | 'digests' | 'zstd' | 'staleSince'>;
+
+/** What is transferred, and how the log and the metrics name it. */
+export interface Transfer {
+  /** A download of archives, or a pull of a blob through the registry API. */
+  readonly kind: 'download' | 'pull';
+  /** The images or the repository, in short. */
+  readonly image: string;
+}
+
+/** Names a download of images. */
+export function downloadOf(references: readonly Reference[]): Transfer {
+  return { kind: 'download', image: references.map(familiarReference).join(', ') };
+}
+
 interface Flow {
-  readonly archive: Archive | LiveArchive;
+  readonly file: ObservedFile;
   /** Undefined: the whole, however long that will be. */
   readonly range: ByteRange | undefined;
   readonly stream: Readable;
@@ -27,35 +46,36 @@ interface Flow {
 export function observeDownload(
   request: FastifyRequest,
   reply: FastifyReply,
-  references: readonly Reference[],
+  { kind, image }: Transfer,
   { meter, drain }: { readonly meter: HttpMetrics; readonly drain: Drain },
 ): DownloadObserver {
-  const image = references.map(familiarReference).join(', ');
   const { log, headers } = request;
   const started = performance.now();
   let flow: Flow | undefined;
   let failure: unknown;
   let hasBegun = false;
-  log.info({ image, client: clientAddress(request), range: headers.range }, `Downloading image: ${image}`);
+  const name = kind === 'pull' ? `blob of ${image}` : image;
+  if (kind === 'download')
+    log.info({ image, client: clientAddress(request), range: headers.range }, `Downloading image: ${image}`);
 
   drain.add(reply);
   reply.raw.once('close', () => {
     const seconds = secondsSince(started);
-    const fields = { image, status: reply.statusCode, seconds, ...(flow && flowFields(flow)) };
+    const fields = { kind, image, status: reply.statusCode, seconds, ...(flow && flowFields(flow)) };
     const error = failure ?? flow?.stream.errored;
     const isOver = reply.raw.writableFinished && !error;
     const isBrokenOff = !isOver && drain.over.aborted;
     const result: DownloadResult = isOver ? 'ok' : isBrokenOff || isOurs(error) ? 'failed' : 'left';
     flow?.meter.end(result, seconds);
-    if (isOver) log.info(fields, flow ? okLine(image, flow, seconds) : `[OK] ${image} is not modified`);
-    else if (isBrokenOff) log.warn(fields, `[FAILED] ${image}: the service stops`);
-    else if (isOurs(error)) log.warn({ ...fields, err: error }, `[FAILED] ${image}: ${error.message}`);
-    else log.info(fields, `[LEFT] ${image}: the client went`);
+    if (isOver) log.info(fields, flow ? okLine(name, flow, seconds) : `[OK] ${name} is not modified`);
+    else if (isBrokenOff) log.warn(fields, `[FAILED] ${name}: the service stops`);
+    else if (isOurs(error)) log.warn({ ...fields, err: error }, `[FAILED] ${name}: ${error.message}`);
+    else log.info(fields, `[LEFT] ${name}: the client went`);
   });
   return {
-    begin(archive, range, stream) {
-      const whole = archive.size === undefined ? undefined : { start: 0, end: archive.size };
-      flow = { archive, range: range ?? whole, stream, meter: meter.download() };
+    begin(file, range, stream) {
+      const whole = file.size === undefined ? undefined : { start: 0, end: file.size };
+      flow = { file, range: range ?? whole, stream, meter: meter[kind]() };
     },
     sent(bytes) {
       if (!hasBegun) flow?.meter.firstByte(secondsSince(started));
@@ -77,13 +97,13 @@ function isOurs(error: unknown): error is Error {
   return error instanceof Error && error.name !== 'AbortError';
 }
 
-function flowFields({ archive: { digests, zstd, staleSince }, range }: Flow): object {
+function flowFields({ file: { digests, zstd, staleSince }, range }: Flow): object {
   const part = range && { bytes: range.end - range.start, offset: range.start };
   return { digest: digests.join(', '), ...part, zstd, staleSince };
 }
 
-function okLine(image: string, { archive, range }: Flow, seconds: number): string {
-  const { digests, zstd, staleSince } = archive;
+function okLine(image: string, { file, range }: Flow, seconds: number): string {
+  const { digests, zstd, staleSince } = file;
   const zstdWarning = zstd ? '; its zstd layers do not load in Docker before 23.0' : '';
   const staleWarning =
     staleSince === undefined

@@ -20,7 +20,7 @@ import { addressesOf } from './file-addresses.ts';
 import { replyHashed } from './hashed-reply.ts';
 import { keepAlive } from './interim-responses.ts';
 import { downloadLimits } from './limits.ts';
-import { observeDownload } from './observer.ts';
+import { downloadOf, observeDownload } from './observer.ts';
 import { noDigestUrl, redirectToDigests } from './redirect.ts';
 
 export interface DownloadOptions {
@@ -71,7 +71,9 @@ export async function downloadRoutes(
     const exchange: Exchange = {
       ...{ request, reply, query, signal },
       limits: downloadLimits(limits, request, signal),
-      observer: isObserved ? observeDownload(request, reply, query.references, options) : undefined,
+      observer: isObserved
+        ? observeDownload(request, reply, downloadOf(query.references), options)
+        : undefined,
     };
     try {
       return await replyTo(exchange);

@@ -21,11 +21,8 @@ const REASON_MAX = 120;
  * @see https://www.rfc-editor.org/rfc/rfc9457
  */
 export function sendProblem(reply: FastifyReply, error: ServiceError): FastifyReply {
-  reply.problem = error;
-  reply.raw.statusMessage = reasonPhrase(error.reason);
-  const varying = { 'cache-control': 'no-store', vary: 'accept, accept-language, cookie' };
-  reply.status(error.status).headers({ ...error.headers, ...varying });
-  if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter);
+  setErrorHeaders(reply, error);
+  reply.header('vary', 'accept, accept-language, cookie');
 
   const { request, server } = reply;
   const preferred = accepts(request.raw).type([
@@ -41,6 +38,14 @@ export function sendProblem(reply: FastifyReply, error: ServiceError): FastifyRe
   if (preferred === 'text/plain' || preferred === 'text/html')
     return reply.type('text/plain; charset=utf-8').send(plain(error));
   return reply.type('application/problem+json').send(JSON.stringify(problem(error, explanation)));
+}
+
+/** Sets the status and the headers of an error, whatever its body is. */
+export function setErrorHeaders(reply: FastifyReply, error: ServiceError): void {
+  reply.problem = error;
+  reply.raw.statusMessage = reasonPhrase(error.reason);
+  reply.status(error.status).headers({ ...error.headers, 'cache-control': 'no-store' });
+  if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter);
 }
 
 /** Creates the members of problem details, in English without a translation. */

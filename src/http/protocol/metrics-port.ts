@@ -16,9 +16,11 @@ export interface HttpMetrics {
   refused(code: string, limit: string | undefined): void;
   /** The bytes of an archive begin to flow. */
   download(): DownloadMetrics;
+  /** The bytes of a blob begin to flow to a daemon. */
+  pull(): DownloadMetrics;
 }
 
-/** One download that is under way. */
+/** One download, or one pull of a blob, that is under way. */
 export interface DownloadMetrics {
   /** @param seconds since the request */
   firstByte(seconds: number): void;

@@ -1,5 +1,5 @@
 import { ServiceError } from '../../errors.ts';
-import type { Digest } from '../../oci/digest.ts';
+import { type Digest, referrersTag } from '../../oci/digest.ts';
 import type { ManifestLinks } from '../../oci/manifest.ts';
 import { formatReference, type Reference } from '../../oci/reference.ts';
 import type { RegistryClient } from '../../registry/client.ts';
@@ -107,11 +107,11 @@ async function companionsOf(
   const tagged = (tag: string): Promise<Served | undefined> =>
     client.manifest(reference, tag, signal).catch(nothing);
   const listed = async (): Promise<Served | undefined> =>
-    (await client.referrers(reference, subject, signal).catch(nothing)) ?? tagged(base);
+    (await client.referrers(reference, subject, signal).catch(nothing)) ?? tagged(referrersTag(subject));
   const all = await Promise.all([listed(), ...COSIGN_SUFFIXES.map((suffix) => tagged(`${base}${suffix}`))]);
   const found = all.flatMap((one, at) => {
     if (one === undefined || isEmptyIndex(documents.links(one))) return [];
-    return [{ tag: at === 0 ? base : `${base}${COSIGN_SUFFIXES[at - 1]}`, found: one }];
+    return [{ tag: at === 0 ? referrersTag(subject) : `${base}${COSIGN_SUFFIXES[at - 1]}`, found: one }];
   });
   return { found, isWhole };
 }

@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers';
 import { isOutage, ServiceError } from '../../errors.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import type { Digest } from '../../oci/digest.ts';
+import { type Digest, referrersTag } from '../../oci/digest.ts';
 import { ANNOTATIONS, type ManifestLinks } from '../../oci/manifest.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../../registry/client.ts';
@@ -75,7 +75,7 @@ export async function* findSignatures(
   if (tagged !== undefined) yield* under(tagged);
   const listed =
     (await client.referrers(repository, digest, signal)) ??
-    (await fetchIfThere(client, repository, base, signal));
+    (await fetchIfThere(client, repository, referrersTag(digest), signal));
   yield* listedIn(listed);
 
   if (tagged !== undefined && listed !== undefined) return;
@@ -85,7 +85,8 @@ export async function* findSignatures(
     const hidden = await unlessMissing(client.manifest(repository, `${base}.sig`, signal));
     if (hidden !== undefined) yield* under(hidden);
   }
-  if (listed === undefined) yield* listedIn(await unlessMissing(client.manifest(repository, base, signal)));
+  if (listed === undefined)
+    yield* listedIn(await unlessMissing(client.manifest(repository, referrersTag(digest), signal)));
 }
 
 /** Tells whether HEAD finds a manifest that is known to exist. */

@@ -5,12 +5,12 @@ import type { Headers } from './headers.ts';
 import type { Sending } from './limits.ts';
 
 /**
- * Writes an archive past Fastify, which allows its buffers to be reused.
+ * Writes a stream past Fastify, which allows its buffers to be reused.
  *
  * @throws what fails before the first byte; the response is as it was then
  */
-export async function sendArchive(
-  { reply, observer }: Exchange,
+export async function sendStream(
+  { reply, observer }: Pick<Exchange, 'reply' | 'observer'>,
   stream: Readable,
   headers: Headers,
   { inspect, through }: Sending,
@@ -28,7 +28,7 @@ export async function sendArchive(
     });
     await flushed();
   } catch (error) {
-    // A waiting chunk must not follow the problem that replaces the archive.
+    // A waiting chunk must not follow the problem that replaces the file.
     if (sink !== response) sink.destroy();
     if (!response.headersSent) {
       for (const [name] of all) response.removeHeader(name);

@@ -1,0 +1,78 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { ServiceError } from '../../errors.ts';
+import type { Platform } from '../../oci/platform.ts';
+import { formatReference, type Reference } from '../../oci/reference.ts';
+import { platformManifest } from '../../pull/platform-manifest.ts';
+import type { PullSource } from '../../pull/pull-source.ts';
+import type { DescribedManifest, FetchedManifest } from '../../registry/client.ts';
+import { described } from '../../registry/describing-client.ts';
+import { isNotModified, ONE_YEAR_S } from '../download/headers.ts';
+import { negotiate } from './accept.ts';
+
+export interface ManifestOptions {
+  readonly pulls: PullSource;
+  /** The platform for clients that know no index. */
+  readonly defaultPlatform: Platform;
+}
+
+/** A manifest to send; without its bytes for HEAD. */
+interface Found extends DescribedManifest {
+  readonly bytes?: Uint8Array;
+}
+
+/**
+ * Sends a manifest byte for byte, whatever it is of.
+ *
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+ */
+export async function replyWithManifest(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  reference: Reference,
+  options: ManifestOptions,
+  signal: AbortSignal,
+): Promise<FastifyReply> {
+  const { mediaType, digest, size, bytes } = await findManifest(request, reference, options, signal);
+  const isPinned = reference.digest !== undefined;
+  const etag = `"${digest}"`;
+  const headers = {
+    'content-type': mediaType,
+    'docker-content-digest': digest,
+    etag,
+    // A tag may move, and another Accept header may select another manifest.
+    'cache-control': isPinned ? `public, max-age=${ONE_YEAR_S}, immutable` : 'public, no-cache',
+    ...(!isPinned && { vary: 'accept' }),
+  };
+  if (isNotModified(request, etag)) return reply.status(304).headers(headers).send();
+  reply.headers({ ...headers, 'content-length': size });
+  return bytes === undefined ? reply.send() : reply.send(Buffer.from(bytes));
+}
+
+async function findManifest(
+  { method, headers: { accept } }: FastifyRequest,
+  reference: Reference,
+  { pulls, defaultPlatform }: ManifestOptions,
+  signal: AbortSignal,
+): Promise<Found> {
+  const choose = ({ mediaType }: Found) => negotiate(accept, mediaType, reference.digest === undefined);
+  if (method === 'HEAD') {
+    const found = await pulls.describe(reference, signal);
+    if (choose(found) !== 'platform') return requireAccepted(reference, found, choose(found) === 'manifest');
+  }
+  const fetched = await pulls.manifest(reference, signal);
+  const found = withBytes(fetched);
+  if (choose(found) !== 'platform') return requireAccepted(reference, found, choose(found) === 'manifest');
+  return withBytes(await platformManifest(pulls, reference, fetched, defaultPlatform, signal));
+}
+
+function withBytes(fetched: FetchedManifest): Found {
+  return { ...described(fetched), bytes: fetched.bytes };
+}
+
+function requireAccepted(reference: Reference, found: Found, isAccepted: boolean): Found {
+  if (isAccepted) return found;
+  throw new ServiceError(
+    'tag-not-found',
+    `${formatReference(reference)} has the media type ${found.mediaType}, which the Accept header does not include.`,
+  );
+}

@@ -1,0 +1,98 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { quote, ServiceError } from '../../errors.ts';
+import type { Limits } from '../../limits/limits.ts';
+import { parseDigest } from '../../oci/digest.ts';
+import { digestReference, isTag, type Reference, tagReference } from '../../oci/reference.ts';
+import { parseRegistryName, type RegistryNames } from '../../oci/registry-name.ts';
+import type { Allowlist } from '../../policy/allowlist.ts';
+import { UnknownManifestError } from '../../registry/status-error.ts';
+import type { MemoryCaches } from '../../util/memory-caches.ts';
+import { downloadLimits } from '../download/limits.ts';
+import type { CountRequest } from '../plugins/limits.ts';
+import { catalogued } from '../problems/plugin.ts';
+import { abortOnDisconnect } from '../protocol/client-abort.ts';
+import { type BlobOptions, replyWithBlob } from './blob.ts';
+import { sendRegistryError } from './errors.ts';
+import { type ManifestOptions, replyWithManifest } from './manifest.ts';
+import { parseRegistryPath, type RegistryPath } from './path.ts';
+import { createPullCounter } from './pull-counter.ts';
+import { replyWithReferrers } from './referrers.ts';
+import { replyWithTags, type TagsOptions } from './tags.ts';
+
+export interface RegistryApiOptions extends ManifestOptions, BlobOptions, TagsOptions {
+  /** Decides which registry a repository name means. */
+  readonly names: () => RegistryNames;
+  readonly allowlist: Allowlist;
+  readonly limits: Limits;
+  /** Counts a request toward the rate of requests. */
+  readonly count: CountRequest;
+  readonly caches: MemoryCaches;
+}
+
+/** All methods of the specification, so that push and delete get its errors, too. */
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
+
+/**
+ * The registry API for reading: `GET|HEAD /v2/` and below it manifests, blobs, tags, and referrers of all registries.
+ *
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+ */
+export async function registryApiRoutes(app: FastifyInstance, options: RegistryApiOptions): Promise<void> {
+  const { names, allowlist, limits } = options;
+  const countPull = createPullCounter(options.count, options.caches);
+
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    if (error.name === 'AbortError' && reply.raw.destroyed) return reply.hijack();
+    const known = catalogued(error);
+    if (known.code === 'internal-error') request.log.error({ err: error, url: request.url }, known.message);
+    return sendRegistryError(reply, known);
+  });
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.header('docker-distribution-api-version', 'registry/2.0');
+  });
+  app.route({ method: METHODS, url: '/v2', handler: async (_request, reply) => reply.send({}) });
+  app.route<{ Params: { '*': string } }>({
+    method: METHODS,
+    url: '/v2/*',
+    handler: async (request, reply) => {
+      const { '*': path } = request.params;
+      if (path === '') return reply.send({});
+      const asked = parseRegistryPath(path);
+      if (asked === undefined)
+        throw new ServiceError('route-not-found', 'The registry API has nothing at this address.');
+      return answer(request, reply, asked);
+    },
+  });
+
+  const answer = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    { kind, name, target }: RegistryPath,
+  ): Promise<FastifyReply> => {
+    const { ns } = request.query as { readonly ns?: unknown };
+    if (ns !== undefined && typeof ns !== 'string')
+      throw new ServiceError('parameter-invalid', 'The parameter ns is given more than once.');
+    const repository = parseRegistryName(name, ns, names());
+    const reference = kind === 'manifests' ? parseTarget(repository, target) : repository;
+    if (ns !== undefined) reply.header('oci-namespace', ns);
+    allowlist.check(reference);
+    const digest = kind === 'blobs' || kind === 'referrers' ? parseDigest(target) : undefined;
+    await countPull(request, reply, reference);
+    const gone = abortOnDisconnect(reply);
+    const allowance = downloadLimits(limits, request, gone);
+    const takeSlot = () => allowance.takeSlot(`pull ${reference.name}`);
+    if (kind === 'tags') return replyWithTags(request, reply, name, reference, options, takeSlot, gone);
+    if (digest !== undefined && kind === 'referrers')
+      return replyWithReferrers(request, reply, reference, digest, options, gone);
+    if (request.method === 'GET') await takeSlot();
+    if (digest === undefined) return replyWithManifest(request, reply, reference, options, gone);
+    return replyWithBlob(request, reply, reference, digest, options, allowance, gone);
+  };
+}
+
+/** Reads a tag or a digest. A text that can be neither names no manifest that any repository has. */
+function parseTarget(repository: Reference, target: string): Reference {
+  if (target.includes(':')) return digestReference(repository, parseDigest(target));
+  if (isTag(target)) return tagReference(repository, target);
+  throw new UnknownManifestError(`${repository.name}:${quote(target)}`);
+}

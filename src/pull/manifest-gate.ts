@@ -1,0 +1,136 @@
+import { ServiceError } from '../errors.ts';
+import { type Digest, isDigest } from '../oci/digest.ts';
+import { isJsonObject, parseJsonObject } from '../oci/json.ts';
+import type { ManifestLinks } from '../oci/manifest.ts';
+import type { Reference, Repository } from '../oci/reference.ts';
+import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
+import type { Documents, Served } from '../sources/documents.ts';
+import type { ImageSignatures } from '../sources/signatures/image-signatures.ts';
+import type { TrustPolicy } from '../trust/trust-policy.ts';
+import type { Place, RepositoryContents } from './repository-contents.ts';
+import { isRunnable } from './runnable.ts';
+
+/** The reason why a manifest may pass: no signature is required, it is signed, or it belongs to a signed one. */
+export type Passage = 'open' | 'signed' | 'companion';
+
+/** Lets only those manifests pass that the signature policy allows. */
+export interface ManifestGate {
+  /** Returns the place for contents of a repository under the policy in force. */
+  placeOf(repository: Repository): Place;
+  /**
+   * Checks a manifest.
+   *
+   * @param load fetches the manifest, if its digest alone is not enough
+   * @throws ServiceError `signature-required`, `signature-invalid`, or what the upstream's trouble is
+   */
+  check(
+    reference: Reference,
+    digest: Digest,
+    load: () => Promise<FetchedManifest>,
+    signal: AbortSignal,
+  ): Promise<Passage>;
+}
+
+export interface ManifestGateOptions {
+  readonly client: RegistryClient;
+  readonly policy: TrustPolicy;
+  readonly signatures: ImageSignatures;
+  readonly contents: RepositoryContents;
+  readonly documents: Documents;
+}
+
+/**
+ * The tags of what belongs to a manifest: cosign's, and that of a list of referrers.
+ *
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
+ */
+const COMPANION_TAG = /^(sha(?:256|384|512))-([0-9a-f]+)(?:\.(?:sig|att|sbom))?$/;
+
+/**
+ * In a repository whose images must be signed, lets pass: a signed manifest, an entry of a signed index, and a companion of
+ * these. A companion names its subject or has its tag, and no engine can run it; anyone who may push can claim to be one.
+ */
+export function createManifestGate({
+  client,
+  policy,
+  signatures,
+  contents,
+  documents,
+}: ManifestGateOptions): ManifestGate {
+  const placeOf = (repository: Repository): Place => {
+    const rule = policy.ruleFor(repository);
+    const signers = rule?.isRequired ? rule.keys.map(({ fingerprint }) => fingerprint).join(' ') : '';
+    return { repository, signers };
+  };
+
+  const isSigned = async (reference: Reference, digest: Digest, signal: AbortSignal): Promise<boolean> => {
+    try {
+      await signatures.require(reference, [digest], signal);
+      return true;
+    } catch (error) {
+      if (isUnsigned(error)) return false;
+      throw error;
+    }
+  };
+
+  const isCompanion = async (
+    reference: Reference,
+    place: Place,
+    manifest: FetchedManifest,
+    signal: AbortSignal,
+  ): Promise<boolean> => {
+    const links = linksOf(documents, manifest);
+    if (links === undefined) return false;
+    for (const subject of subjectsOf(reference.tag, manifest)) {
+      const isKnown =
+        (await contents.find(place, 'manifest', subject)) ??
+        (await contents.find(place, 'companion', subject));
+      if (isKnown === undefined && !(await isSigned(reference, subject, signal))) continue;
+      return links.kind === 'index' || !(await isRunnable(links, client.blobs(reference), signal));
+    }
+    return false;
+  };
+
+  return {
+    placeOf,
+    async check(reference, digest, load, signal) {
+      if (!policy.ruleFor(reference)?.isRequired) return 'open';
+      const place = placeOf(reference);
+      if ((await contents.find(place, 'manifest', digest)) !== undefined) return 'signed';
+      if ((await contents.find(place, 'companion', digest)) !== undefined) return 'companion';
+      try {
+        await signatures.require(reference, [digest], signal);
+        return 'signed';
+      } catch (error) {
+        if (!isUnsigned(error)) throw error;
+        const manifest = await load();
+        if (!(await isCompanion(reference, place, manifest, signal))) throw error;
+        await contents.add(place, 'companion', [{ digest, size: manifest.bytes.length, mediaType: '' }]);
+        return 'companion';
+      }
+    },
+  };
+}
+
+/** Reads what a manifest names; undefined if it is of a kind that only its registry knows. */
+export function linksOf(documents: Documents, manifest: Served): ManifestLinks | undefined {
+  try {
+    return documents.links(manifest);
+  } catch (error) {
+    if (error instanceof ServiceError) return undefined;
+    throw error;
+  }
+}
+
+function subjectsOf(tag: string | undefined, { bytes }: FetchedManifest): Digest[] {
+  const [, algorithm, hex] = COMPANION_TAG.exec(tag ?? '') ?? [];
+  const subject = parseJsonObject(bytes)?.subject;
+  return [`${algorithm}:${hex}`, isJsonObject(subject) ? subject.digest : undefined].filter(isDigest);
+}
+
+function isUnsigned(error: unknown): boolean {
+  return (
+    error instanceof ServiceError &&
+    (error.code === 'signature-required' || error.code === 'signature-invalid')
+  );
+}

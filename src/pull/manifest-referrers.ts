@@ -1,0 +1,33 @@
+import { ServiceError } from '../errors.ts';
+import { type Digest, referrersTag } from '../oci/digest.ts';
+import { isJsonObject, type JsonObject, parseJsonObject } from '../oci/json.ts';
+import type { Repository } from '../oci/reference.ts';
+import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
+
+/**
+ * Lists the descriptors of the referrers of a manifest, unchanged. If the registry does not have such a list, reads the tag
+ * that clients use instead.
+ *
+ * @throws ServiceError `image-not-found` where the repository is missing or private, or what the upstream's trouble is
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#unavailable-referrers-api
+ */
+export async function readReferrers(
+  client: RegistryClient,
+  repository: Repository,
+  subject: Digest,
+  signal: AbortSignal,
+): Promise<readonly JsonObject[]> {
+  const listed = await client.referrers(repository, subject, signal);
+  const index = listed ?? (await unlessMissing(client.manifest(repository, referrersTag(subject), signal)));
+  const manifests = (index && parseJsonObject(index.bytes))?.manifests;
+  return Array.isArray(manifests) ? manifests.filter(isJsonObject) : [];
+}
+
+async function unlessMissing(work: Promise<FetchedManifest>): Promise<FetchedManifest | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof ServiceError && error.code === 'image-not-found') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,140 @@
+import type { Readable } from 'node:stream';
+import { verifiedReader } from '../blobs/verified-reader.ts';
+import { ServiceError } from '../errors.ts';
+import type { Demand } from '../oci/blob-reader.ts';
+import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { JsonObject } from '../oci/json.ts';
+import type { ManifestLinks } from '../oci/manifest.ts';
+import type { Reference } from '../oci/reference.ts';
+import type { DescribedManifest, DescribingClient, FetchedManifest } from '../registry/client.ts';
+import type { Documents } from '../sources/documents.ts';
+import { linksOf, type ManifestGate, type Passage } from './manifest-gate.ts';
+import { readReferrers } from './manifest-referrers.ts';
+import type { Content, RepositoryContents } from './repository-contents.ts';
+
+/** Reads manifests and blobs for daemons, exactly as their registries have them. */
+export interface PullSource {
+  /**
+   * Describes the manifest that a reference names.
+   *
+   * @throws ServiceError `image-not-found`, `signature-required`, `signature-invalid`, or what the upstream's trouble is
+   */
+  describe(reference: Reference, signal: AbortSignal): Promise<DescribedManifest>;
+  /** Fetches the manifest that a reference names. @throws ServiceError as {@link PullSource.describe} does */
+  manifest(reference: Reference, signal: AbortSignal): Promise<FetchedManifest>;
+  /** Finds a blob that belongs to a repository. @throws ServiceError `layer-unavailable`, or the upstream's trouble */
+  blob(repository: Reference, digest: Digest, signal: AbortSignal): Promise<PulledBlob>;
+  /** Lists the descriptors of what refers to a manifest. @throws ServiceError as {@link PullSource.describe} does */
+  referrers(repository: Reference, digest: Digest, signal: AbortSignal): Promise<readonly JsonObject[]>;
+}
+
+/** A blob that may be sent. */
+export interface PulledBlob {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  /**
+   * Reads the blob as {@link BlobReader.read} does.
+   *
+   * @throws ServiceError `layer-unavailable`, `size-mismatch`, or what the upstream's trouble is
+   */
+  read(range: ByteRange | undefined, signal: AbortSignal, onFetched?: Demand['onFetched']): Promise<Readable>;
+}
+
+export interface PullSourceOptions {
+  readonly client: DescribingClient;
+  readonly gate: ManifestGate;
+  readonly contents: RepositoryContents;
+  readonly documents: Documents;
+  /** Maximum bytes of an image. */
+  readonly maxSize: number;
+}
+
+export function createPullSource({
+  client,
+  gate,
+  contents,
+  documents,
+  maxSize,
+}: PullSourceOptions): PullSource {
+  /** Remembers what a manifest that passed names, so that it passes, too. */
+  const remember = async (
+    reference: Reference,
+    passage: Passage,
+    links: ManifestLinks | undefined,
+  ): Promise<void> => {
+    const place = gate.placeOf(reference);
+    if (links?.kind === 'manifest') await contents.add(place, 'blob', [links.config, ...links.layers]);
+    else if (links !== undefined && passage === 'signed')
+      await contents.add(place, 'manifest', links.manifests);
+  };
+
+  const fetch = (reference: Reference, signal: AbortSignal): Promise<FetchedManifest> =>
+    client.manifest(reference, targetOf(reference), signal);
+
+  const find = async (repository: Reference, digest: Digest, signal: AbortSignal): Promise<Content> => {
+    const place = gate.placeOf(repository);
+    const known = await contents.find(place, 'blob', digest);
+    if (known !== undefined) return known;
+    // The registry cannot tell whether what names the blob is signed.
+    if (place.signers !== '')
+      throw unknownBlob(repository, digest, 'Pull a signed manifest that names it first.');
+    const found = await client.findBlob(repository, digest, signal);
+    if (found === undefined) throw unknownBlob(repository, digest, 'Check the digest.');
+    if (found.size === undefined)
+      throw new ServiceError('registry-failed', `${repository.domain} does not state the size of ${digest}.`);
+    return { digest, size: found.size, mediaType: '' };
+  };
+
+  return {
+    async describe(reference, signal) {
+      const found = await client.describe(reference, targetOf(reference), signal);
+      const load = () => client.manifest(reference, found.digest, signal);
+      await gate.check(reference, found.digest, load, signal);
+      return found;
+    },
+    async manifest(reference, signal) {
+      const found = await fetch(reference, signal);
+      const passage = await gate.check(reference, found.digest, async () => found, signal);
+      const links = linksOf(documents, found);
+      if (links?.kind === 'manifest') requireSize([links.config, ...links.layers], maxSize);
+      await remember(reference, passage, links);
+      return found;
+    },
+    async blob(repository, digest, signal) {
+      const blob: Descriptor = await find(repository, digest, signal);
+      requireSize([blob], maxSize);
+      const reader = client.blobs(repository);
+      const isSigned = gate.placeOf(repository).signers !== '';
+      const { read } = isSigned ? verifiedReader(reader) : reader;
+      return {
+        digest,
+        size: blob.size,
+        read: (range, ended, onFetched) => read(blob, range, ended, onFetched),
+      };
+    },
+    async referrers(repository, digest, signal) {
+      await gate.check(repository, digest, () => client.manifest(repository, digest, signal), signal);
+      return readReferrers(client, repository, digest, signal);
+    },
+  };
+}
+
+function targetOf({ digest, tag = 'latest' }: Reference): string {
+  return digest ?? tag;
+}
+
+/** @throws ServiceError `image-too-large` */
+function requireSize(blobs: readonly Pick<Descriptor, 'size'>[], maxSize: number): void {
+  const size = blobs.reduce((sum, blob) => sum + blob.size, 0);
+  if (size <= maxSize) return;
+  throw new ServiceError(
+    'image-too-large',
+    `The image has ${size} bytes. This service sends at most ${maxSize} bytes.`,
+  );
+}
+
+function unknownBlob({ name }: Reference, digest: Digest, advice: string): ServiceError {
+  return new ServiceError('layer-unavailable', `${name} does not have the blob ${digest}. ${advice}`);
+}
