@@ -15,8 +15,8 @@ const [platforms, formats, pin] = [byId('platform'), byId('format'), byId('pin')
 const [link, result, problem] = [byId('download'), byId('result'), byId('problem')];
 const hint = names.textContent ?? '';
 const { title } = document;
-const { isEngine, maxImages, search } = data;
-byId('formats').hidden = isEngine;
+const { prepares, maxImages, search } = data;
+byId('formats').hidden = !formats.options[1];
 let platform = '';
 let looking = new AbortController();
 
@@ -100,7 +100,7 @@ const show = async (images, found, signal, put) => {
 	let { filename: file, size: bytes } = only;
 	const mayBeRefused = found.some(({ signature }) => signature.isRequired && signature.reason);
 	// An engine would prepare the file.
-	const head = mayBeRefused || (images[1] && !isEngine) ? await peek(url, signal) : undefined;
+	const head = mayBeRefused || (images[1] && !prepares) ? await peek(url, signal) : undefined;
 	if (images[1]) {
 		file = head?.get('content-disposition')?.split('"')[1] ?? 'images.tar';
 		bytes = head ? Number(head.get('content-length')) : null;
@@ -178,7 +178,7 @@ const readAddress = () => {
 	// The form without scripts uses myimage.
 	const images = [...query.getAll('image'), ...query.getAll('myimage')].join(' ');
 	platform = query.get('platform') ?? '';
-	formats.value = (!isEngine && query.get('format')) || '';
+	formats.value = query.get('format') ?? '';
 	if (!formats.value) formats.selectedIndex = 0;
 	pin.checked = false;
 	setField(images || input.value);
@@ -247,7 +247,7 @@ byId('tags').onclick = () => {
 copyOn('copy', () => byId('line').textContent);
 copyOn('share', () => location.href);
 link.onclick = (event) => {
-	if (!isEngine || event.ctrlKey || event.metaKey) return;
+	if (!prepares || event.ctrlKey || event.metaKey) return;
 	event.preventDefault();
 	load(import('./progress.js'), link.href);
 };

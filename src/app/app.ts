@@ -133,7 +133,6 @@ export async function createApp(
     trustProxy: config.trustProxy,
     clients,
     limits,
-    headCosts: config.source === 'engine',
     connections,
     pressure: {
       maxDelay: config.maxEventLoopDelay,
@@ -268,11 +267,11 @@ function connectionLimits(config: Config, descriptorLimit: number | undefined): 
 
 /** The registry API, which an engine cannot serve: it has images in another form than their registries. */
 function registryApiOf(
-  { source, registryApi, registryNames, defaultPlatform }: Config,
-  { pulls }: Pick<Images, 'pulls'>,
+  { registryApi, registryNames, defaultPlatform }: Config,
+  { source, pulls }: Pick<Images, 'source' | 'pulls'>,
   domains: () => readonly string[],
 ): ServerOptions['registryApi'] {
-  if (source === 'engine' || registryApi === 'off') return undefined;
+  if (!source.traits.isReproducible || registryApi === 'off') return undefined;
   const names = new Map(registryNames.map(({ name, registry }) => [name, registry]));
   return { pulls, defaultPlatform, names: () => ({ names, own: new Set(domains()) }) };
 }

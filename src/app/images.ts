@@ -6,6 +6,7 @@ import { createFolderLocks } from '../blobs/folder-locks.ts';
 import { createSharedBlobs } from '../blobs/shared-blobs.ts';
 import { ConfigError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
+import type { SourceName } from '../config/sources.ts';
 import type { Guard } from '../net/guard.ts';
 import type { HttpClientOptions } from '../net/http-client.ts';
 import { judgeHost } from '../net/judge-host.ts';
@@ -95,6 +96,13 @@ export interface Images {
   close(): Promise<void>;
 }
 
+/** A source, and what is known of it. */
+interface OpenedSource {
+  readonly source: ImageSource;
+  readonly catalogue: ImageInspector;
+  readonly check: Check;
+}
+
 /** What the surrounding process provides for images. */
 export interface ImageParts {
   readonly meter?: ImageMeter;
@@ -172,17 +180,19 @@ export async function openImages(
   const inline = createInlineMemory(caches, inlineLimitFor(memory));
   const common = { client, defaultPlatform, maxSize, signatures, inline, documents };
   const registries = inspectorWithDeadline(budgetedInspector(createRegistryInspector(common), budgets));
-  const { source, catalogue, check } =
-    config.source === 'registry'
-      ? {
-          source: sourceWithDeadline(
-            budgetedSource(createRegistrySource({ ...common, caches, now: uptime }), budgets),
-          ),
-          catalogue: registries,
-          // Registries are many, and none of them is needed for the images of the others.
-          check: () => ({ isReady: true, details: { kind: 'registry' } }),
-        }
-      : await startEngine(config, environment, { credentials, guard, insecure, blobs, maxSize, registries });
+  const open: Readonly<Record<SourceName, () => Promise<OpenedSource>>> = {
+    registry: async () => ({
+      source: sourceWithDeadline(
+        budgetedSource(createRegistrySource({ ...common, caches, now: uptime }), budgets),
+      ),
+      catalogue: registries,
+      // Images of one registry do not depend on other registries.
+      check: () => ({ isReady: true, details: { kind: 'registry' } }),
+    }),
+    engine: () =>
+      startEngine(config, environment, { credentials, guard, insecure, blobs, maxSize, registries }),
+  };
+  const { source, catalogue, check } = await open[config.source]();
   const brief = createCachedInspector({ catalogue, now: uptime, caches });
   return {
     source: suggestingSource(source, brief.tags),

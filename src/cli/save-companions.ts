@@ -8,7 +8,7 @@ import { createPartHasher } from '../download/part-hasher.ts';
 import { pinnedQuery } from '../download/pinned-query.ts';
 import type { ArchiveQuery } from '../download/query.ts';
 import type { Replica } from '../download/replicas.ts';
-import type { Archive, LiveArchive } from '../sources/image-source.ts';
+import type { Archive, LiveArchive, SourceTraits } from '../sources/image-source.ts';
 import { CommandError } from './command-error.ts';
 import type { Sidecars } from './save-arguments.ts';
 import { explainWriting, type SavedFile, type Target } from './save-target.ts';
@@ -17,8 +17,6 @@ import { explainWriting, type SavedFile, type Target } from './save-target.ts';
 export interface Publication {
   /** Services that send the same. */
   readonly replicas: readonly Replica[];
-  /** Whether they do: what an engine saves is its own. */
-  readonly isReproducible: boolean;
   /** Name and version: `DockerProxy/1.0.0`. */
   readonly generator: string;
 }
@@ -34,7 +32,8 @@ export interface SidecarFiles {
 /** Makes sure that a metalink can be written. @throws CommandError what is missing */
 export function requirePublication(
   { referrers }: ArchiveQuery,
-  { replicas, isReproducible }: Publication,
+  { isReproducible }: SourceTraits,
+  { replicas }: Publication,
 ): void {
   if (!isReproducible || referrers)
     throw new CommandError('No other service is sure to send the same bytes, so that there is no metalink.');

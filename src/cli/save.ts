@@ -54,7 +54,7 @@ export async function save(
   publication: Publication,
   signal: AbortSignal,
 ): Promise<void> {
-  if (sidecars.metalink) requirePublication(query, publication);
+  if (sidecars.metalink) requirePublication(query, source.traits, publication);
   if (output === '-') refuseOnStdout(query, sidecars, terminal);
   const download = await openDownload(source, query, signal, FLAGS);
   const archive = download.kind === 'part' ? download.part : download.archive;

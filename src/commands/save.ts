@@ -30,11 +30,7 @@ export async function save(args: readonly string[]): Promise<void> {
     policy: createTrustPolicy(readTrustRules(config), config.operatorContact),
   });
   try {
-    const publication = {
-      replicas: config.replicas,
-      isReproducible: config.source === 'registry',
-      generator: `DockerProxy/${version}`,
-    };
+    const publication = { replicas: config.replicas, generator: `DockerProxy/${version}` };
     await saveTo(what, images.source, process, publication, interrupted.signal);
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;

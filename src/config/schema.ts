@@ -1,4 +1,5 @@
 import { redisUrl } from './redis-url.ts';
+import { SOURCE_NAMES } from './sources.ts';
 import {
   addressRange,
   bytes,
@@ -354,7 +355,7 @@ export const SCHEMA = {
   },
   source: {
     section: 'engine',
-    type: oneOf('registry', 'engine'),
+    type: oneOf(...SOURCE_NAMES),
     default: 'registry',
     doc: 'Source of images: registry (downloads from the registries directly) or engine (a Docker Engine that pulls and saves images).',
   },

@@ -8,6 +8,7 @@ import type { TrustRule } from '../trust/trust-policy.ts';
 import { ConfigError } from './loader.ts';
 import { describeMistakes, PartsError } from './mistakes.ts';
 import type { Config } from './schema.ts';
+import { SOURCE_NAMES, SOURCES } from './sources.ts';
 import { listOf, oneOf, pattern, type SettingType, text } from './types.ts';
 
 const requirement = oneOf('signature', 'none');
@@ -29,11 +30,11 @@ export function readTrustRules({
 }: Pick<Config, 'policy' | 'source'>): readonly TrustRule[] {
   if (path === undefined) return [];
   const mistakes: string[] = [];
-  // An engine tells neither which digest its registry has, nor that what it saves is that.
-  if (source === 'engine')
-    mistakes.push(
-      '--policy is for --source registry: what an engine saves is not what was signed, so that no signature can be checked.',
-    );
+  const { unverifiable } = SOURCES[source];
+  if (unverifiable !== undefined) {
+    const others = SOURCE_NAMES.filter((name) => SOURCES[name].unverifiable === undefined);
+    mistakes.push(`--policy is for --source ${others.join(' or ')}: ${unverifiable}.`);
+  }
   const rules = rulesOf(path, mistakes);
   if (mistakes.length > 0) throw new ConfigError(mistakes);
   return rules;

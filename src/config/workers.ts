@@ -1,4 +1,5 @@
 import type { Config, GivenSettings } from './schema.ts';
+import { SOURCES } from './sources.ts';
 import { isLoopback } from './tls.ts';
 
 /** What a worker takes with everything that it may hold, several times what it has when nothing is asked of it. */
@@ -22,12 +23,11 @@ export function settleWorkers(
   { host }: Pick<Config, 'host'>,
   mistakes: string[],
 ): number | 'auto' {
-  const isOneByOne = source === 'engine' || limitsStore === 'memory';
+  const oneProcess = source && SOURCES[source].oneProcess;
+  const isOneByOne = oneProcess !== undefined || limitsStore === 'memory';
   if (typeof workers === 'number' && workers > 1) {
-    if (source === 'engine') {
-      mistakes.push(
-        `--workers ${workers} and --source engine: pulls wait in the queue of one process; leave --workers out.`,
-      );
+    if (oneProcess !== undefined) {
+      mistakes.push(`--workers ${workers} and --source ${source}: ${oneProcess}; leave --workers out.`);
     }
     if (limitsStore === 'memory') {
       mistakes.push(

@@ -77,7 +77,6 @@ export async function createServer({
   search,
   allowlist,
   limits,
-  headCosts,
   meter,
   drain,
   addresses,
@@ -122,7 +121,7 @@ export async function createServer({
   shedLoad(app, pressure, caches);
   await app.register(healthRoutes, { readiness });
   await app.register(downloadRoutes, {
-    ...{ source, checksums, allowlist, limits, headCosts, meter, drain, addresses },
+    ...{ source, checksums, allowlist, limits, meter, drain, addresses },
     generator: `DockerProxy/${info().version}`,
   });
   await app.register(deltaRoutes, { source, allowlist, limits });
@@ -136,6 +135,6 @@ export async function createServer({
     const parts = { catalogue, allowlist, limits, count, caches, meter, drain };
     await app.register(registryApiRoutes, { ...parts, ...registryApi });
   }
-  await app.register(portal, { web, info });
+  await app.register(portal, { web, info, traits: source.traits });
   return app;
 }

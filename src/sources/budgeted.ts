@@ -24,6 +24,7 @@ const SEVERAL_PLATFORMS: UpstreamLimits = {
 /** Gives each request to a source a budget for what it spends upstream before its archive is known. */
 export function budgetedSource(source: ImageSource<Archive>, budgets: UpstreamBudgets): ImageSource<Archive> {
   return {
+    ...source,
     open: (request, signal) => {
       const { references, have, platform } = request;
       const images = references.length + (have?.references.length ?? 0);

@@ -16,6 +16,7 @@ export function sourceWithDeadline(
   timeout = RESOLVE_TIMEOUT_MS,
 ): ImageSource<Archive> {
   return {
+    ...source,
     open: (request, signal) =>
       inTime(
         request.references.map(formatReference).join(', '),

@@ -133,8 +133,19 @@ export interface LiveArchive extends ArchiveFacts {
   start(signal: AbortSignal): Promise<Readable>;
 }
 
-/** Where images come from. */
+/** The properties by which all parts of the service handle a source, instead of by its name. */
+export interface SourceTraits {
+  /** The formats of its archives, the default first. */
+  readonly formats: readonly ArchiveFormat[];
+  /** True if `open` prepares the whole archive: HEAD then costs as much as GET, and its progress can be watched. */
+  readonly preparesArchives: boolean;
+  /** True if each service sends the same bytes for the same digests. */
+  readonly isReproducible: boolean;
+}
+
+/** A source of images. */
 export interface ImageSource<Kind extends Archive | LiveArchive = Archive | LiveArchive> {
+  readonly traits: SourceTraits;
   /**
    * Finds the images and fixes the archive.
    *

@@ -21,6 +21,7 @@ export function suggestingSource<Kind extends Archive | LiveArchive>(
   tags: ImageInspector['tags'],
 ): ImageSource<Kind> {
   return {
+    ...source,
     open: (request, signal) =>
       source.open(request, signal).catch((error) => explain(error, tags, signal, request.onCostly)),
   };

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pino } from 'pino';
+import { FORMAT_NAMES } from '../../src/archive/format.ts';
 import { createChecksums } from '../../src/download/checksums.ts';
 import type { ServiceInfo } from '../../src/http/api/info.ts';
 import type { ConnectionLimits } from '../../src/http/listener/connections.ts';
@@ -23,7 +24,13 @@ import { type ClientList, createClientList } from '../../src/policy/client-list.
 import type { RepositorySearch } from '../../src/registry/hub-search.ts';
 import type { TagList } from '../../src/registry/tag-list.ts';
 import type { ImageDetails, ImageInspector } from '../../src/sources/image-catalogue.ts';
-import type { Archive, ArchiveRequest, ImageSource, LiveArchive } from '../../src/sources/image-source.ts';
+import type {
+  Archive,
+  ArchiveRequest,
+  ImageSource,
+  LiveArchive,
+  SourceTraits,
+} from '../../src/sources/image-source.ts';
 import { NOT_CHECKED } from '../../src/sources/signatures/image-signatures.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { createReadiness } from '../../src/telemetry/readiness.ts';
@@ -124,7 +131,7 @@ export interface ServerSetup {
   store?: CountingStore;
   /** The clock for bandwidth limits, in monotonic milliseconds; the clock of this process by default. */
   uptime?: () => number;
-  headCosts?: boolean;
+  traits?: Partial<SourceTraits>;
   meter?: HttpMetrics;
   /** Where checksums are kept; nowhere otherwise. */
   checksumFolder?: string;
@@ -192,6 +199,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
   );
   const requests: ArchiveRequest[] = [];
   const source: ImageSource = {
+    traits: { formats: FORMAT_NAMES, preparesArchives: false, isReproducible: true, ...setup.traits },
     async open(request, signal) {
       const { onCostly: _, ...asked } = request;
       requests.push(asked);
@@ -217,7 +225,6 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     trustProxy: trustProxy.map(parseAddressRange),
     clients,
     limits,
-    headCosts: setup.headCosts ?? false,
     meter:
       setup.meter ??
       createMetrics({

@@ -15,6 +15,7 @@ const listing =
   async (): Promise<TagList> => ({ tags, isComplete: true });
 
 /** Both ways to the error: a download, and a description. */
+const traits = { formats: [], preparesArchives: false, isReproducible: true };
 const ways: [
   name: string,
   fail: (error: unknown, tags: ImageInspector['tags'], signal?: AbortSignal) => Promise<unknown>,
@@ -22,7 +23,10 @@ const ways: [
   [
     'a source',
     (error, tags, signal = never) =>
-      suggestingSource({ open: () => Promise.reject(error) }, tags).open({} as ArchiveRequest, signal),
+      suggestingSource({ traits, open: () => Promise.reject(error) }, tags).open(
+        {} as ArchiveRequest,
+        signal,
+      ),
   ],
   [
     'a catalogue',

@@ -13,8 +13,9 @@ export const ServiceInfo = Type.Object(
         description: 'Where the operator can be reached: a `mailto:` or `https:` URL.',
       }),
     }),
-    source: Type.Union([Type.Literal('registry'), Type.Literal('engine')], {
-      description: 'Source of images. An engine prepares the whole archive before its first byte.',
+    source: Type.String({
+      description:
+        'Source of images: `registry` or `engine`. An engine prepares the whole archive before its first byte.',
     }),
     defaultPlatform: Type.String({ description: 'The platform where a request names none: `linux/amd64`.' }),
     allowed: Type.Array(Type.String(), {

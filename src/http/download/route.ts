@@ -28,8 +28,6 @@ export interface DownloadOptions {
   readonly checksums: Checksums;
   readonly allowlist: Allowlist;
   readonly limits: Limits;
-  /** Whether a source has to make an archive before it knows it, so that a HEAD costs what a GET does. */
-  readonly headCosts: boolean;
   readonly addresses: () => Addresses;
   readonly meter: HttpMetrics;
   readonly drain: Drain;
@@ -45,7 +43,8 @@ export async function downloadRoutes(
   app: FastifyInstance,
   options: DownloadOptions & { readonly generator: string },
 ): Promise<void> {
-  const { source, checksums, allowlist, limits, headCosts, generator } = options;
+  const { source, checksums, allowlist, limits, generator } = options;
+  const { preparesArchives, isReproducible } = source.traits;
   app.route<{ Querystring: QueryString }>({
     method: ['GET', 'HEAD'],
     url: '/dl',
@@ -86,9 +85,9 @@ export async function downloadRoutes(
   const replyTo = async (exchange: Exchange): Promise<FastifyReply> => {
     const { request, reply, query, limits: own, signal } = exchange;
     for (const reference of namedImages(query)) allowlist.check(reference);
-    if (query.kind === 'redirect' && headCosts) throw noDigestUrl();
+    if (query.kind === 'redirect' && !isReproducible) throw noDigestUrl();
     // A request for several platforms costs hundreds of requests to a registry, even for HEAD.
-    const isCostly = headCosts || isSeveral(query.platform);
+    const isCostly = preparesArchives || isSeveral(query.platform);
     if (isCostly || (isGet(exchange) && query.kind !== 'redirect')) await own.takeSlot(query);
     const asked = { ...query, client: own.client, onCostly: () => own.takeSlot(query) };
     if (query.kind === 'redirect')
@@ -99,7 +98,7 @@ export async function downloadRoutes(
       return replyLive(exchange, opened.archive);
     }
     const { archive } = opened;
-    const places = { addresses: options.addresses(), isReproducible: !headCosts };
+    const places = { addresses: options.addresses(), isReproducible };
     const addresses = addressesOf(request, query, archive, places);
     switch (query.kind) {
       case 'checksum':

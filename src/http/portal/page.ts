@@ -1,4 +1,5 @@
-import { type ArchiveFormat, FORMAT_NAMES } from '../../archive/format.ts';
+import type { ArchiveFormat } from '../../archive/format.ts';
+import type { SourceTraits } from '../../sources/image-source.ts';
 import { escapeHtml } from '../../util/escape-markup.ts';
 import type { ServiceInfo } from '../api/info.ts';
 import { packFile, type StaticFile } from '../protocol/packed-text.ts';
@@ -6,8 +7,8 @@ import { directionOf, LANGUAGES, type Language, type Texts, type WebFolder } fro
 
 const PLATFORMS = ['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/386'];
 
-/** What is said only where an engine makes the archives. */
-const OF_ENGINES: ReadonlySet<string> = new Set(['queued', 'pulling', 'saving', 'ready', 'later']);
+/** The texts only for a source that prepares archives. */
+const OF_PREPARATION: ReadonlySet<string> = new Set(['queued', 'pulling', 'saving', 'ready', 'later']);
 
 /** Compresses a rendered page. */
 export function pageOf(html: string): StaticFile {
@@ -16,7 +17,8 @@ export function pageOf(html: string): StaticFile {
 
 /** What the modules of the page know of the service, and say. */
 export interface PageData extends Pick<ServiceInfo, 'maxImages' | 'search'> {
-  readonly isEngine: boolean;
+  /** Whether the source prepares each archive before the first byte. */
+  readonly prepares: boolean;
   readonly strings: Texts;
 }
 
@@ -28,7 +30,11 @@ export interface Pages {
 }
 
 /** Renders the page in each language, so that it is whole before a script runs, and where none does. */
-export function renderPages(web: WebFolder, info: ServiceInfo): Readonly<Record<Language, Pages>> {
+export function renderPages(
+  web: WebFolder,
+  info: ServiceInfo,
+  traits: SourceTraits,
+): Readonly<Record<Language, Pages>> {
   const links = LANGUAGES.map(
     (lang) =>
       `<a href="?lang=${lang}" lang="${lang}">${escapeHtml(web.languages[lang].page.languageName ?? '')}</a>`,
@@ -42,7 +48,8 @@ export function renderPages(web: WebFolder, info: ServiceInfo): Readonly<Record<
       assets: web.assets,
       languageLinks: links,
       ...serviceValues(info, words),
-      data: dataOf(info, strings),
+      formatOptions: traits.formats.map((name) => formatOption(name, words)).join(''),
+      data: dataOf(info, traits, strings),
     };
     const render = (look: string): StaticFile =>
       pageOf(fill(web.template, (key) => (key === 'look' ? look : (values[key] ?? missing(lang, key)))));
@@ -64,7 +71,6 @@ function serviceValues(info: ServiceInfo, words: Texts): Record<string, string> 
     version: escapeHtml(version),
     operator: named + reached,
     patterns: escapeHtml(allowed.join(', ') + refused),
-    formatOptions: FORMAT_NAMES.map((name) => formatOption(name, words)).join(''),
     platformOptions: [...new Set([defaultPlatform, ...PLATFORMS])]
       .map((name) => `<option>${escapeHtml(name)}</option>`)
       .join(''),
@@ -77,10 +83,13 @@ function formatOption(name: ArchiveFormat, words: Texts): string {
   return `<option value="${name}">${escapeHtml(label)}</option>`;
 }
 
-function dataOf({ source, maxImages, search }: ServiceInfo, texts: Texts): string {
-  const isEngine = source === 'engine';
-  const said = Object.entries(texts).filter(([key]) => isEngine || !OF_ENGINES.has(key));
-  const data: PageData = { maxImages, search, isEngine, strings: Object.fromEntries(said) };
+function dataOf(
+  { maxImages, search }: ServiceInfo,
+  { preparesArchives: prepares }: SourceTraits,
+  texts: Texts,
+): string {
+  const said = Object.entries(texts).filter(([key]) => prepares || !OF_PREPARATION.has(key));
+  const data: PageData = { maxImages, search, prepares, strings: Object.fromEntries(said) };
   return escapeHtml(JSON.stringify(data)).replaceAll('&quot;', '"');
 }
 

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import fastifyStatic from '@fastify/static';
 import type { FastifyInstance } from 'fastify';
 import { listErrors } from '../../errors.ts';
+import type { SourceTraits } from '../../sources/image-source.ts';
 import type { ServiceInfo } from '../api/info.ts';
 import { type ApiDocument, renderApiPage } from '../api/page.ts';
 import { askedProtocol } from '../protocol/asked-origin.ts';
@@ -21,14 +22,15 @@ import { pageOf, renderPages } from './page.ts';
 export interface PortalOptions {
   readonly web: WebFolder;
   readonly info: () => ServiceInfo;
+  readonly traits: SourceTraits;
 }
 
 /**
  * Serves the portal from web/: the page at `/`, in the language that the browser prefers or `?lang=` says, and its
  * assets under a hash of their content, to be kept for a year. Everything is read, rendered and compressed at start.
  */
-export async function portal(app: FastifyInstance, { web, info }: PortalOptions): Promise<void> {
-  const pages = renewed(info, (current) => renderPages(web, current));
+export async function portal(app: FastifyInstance, { web, info, traits }: PortalOptions): Promise<void> {
+  const pages = renewed(info, (current) => renderPages(web, current, traits));
   pages();
   await serveAssets(app, web);
   app.get<{ Querystring: Record<string, string | string[] | undefined> }>('/', async (request, reply) => {

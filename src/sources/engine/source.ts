@@ -79,6 +79,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
   };
 
   return {
+    traits: { formats: [ENGINE_FORMAT], preparesArchives: true, isReproducible: false },
     async open(request, signal) {
       const { format, platform } = request;
       requireEngineFormat(format);

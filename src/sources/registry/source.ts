@@ -2,7 +2,7 @@ import { composeArchive } from '../../archive/compose.ts';
 import { assumedLayers, spareLayers, withoutLayers } from '../../archive/delta.ts';
 import type { ArchiveTree } from '../../archive/entries.ts';
 import { archiveFilename } from '../../archive/filename.ts';
-import { FORMATS } from '../../archive/format.ts';
+import { FORMAT_NAMES, FORMATS } from '../../archive/format.ts';
 import { cutRange, type Entry, type Layout, layoutArchive, type Piece } from '../../archive/layout.ts';
 import { verifiedReader } from '../../blobs/verified-reader.ts';
 import { detail } from '../../errors/details.ts';
@@ -177,6 +177,7 @@ export function createRegistrySource({
   };
 
   return {
+    traits: { formats: FORMAT_NAMES, preparesArchives: false, isReproducible: true },
     async open(request, signal) {
       const lease = inline.begin(signal, request.client);
       try {

@@ -185,11 +185,15 @@ suite('downloads of a client at once', { timeout: 600_000 }, () => {
   });
 
   test('do not include HEAD, unless it costs what a download does', async () => {
-    for (const headCosts of [false, true]) {
-      await using server = await startServer({ ...ENDLESS, headCosts, limits: { downloadsPerIp: 1 } });
+    for (const preparesArchives of [false, true]) {
+      await using server = await startServer({
+        ...ENDLESS,
+        traits: { preparesArchives },
+        limits: { downloadsPerIp: 1 },
+      });
       const socket = await begin(server, '/dl?myimage=a');
       assert.equal((await server.send('HEAD', '/dl?myimage=a')).status, 200);
-      assert.equal((await server.send('HEAD', '/dl?myimage=b')).status, headCosts ? 429 : 200);
+      assert.equal((await server.send('HEAD', '/dl?myimage=b')).status, preparesArchives ? 429 : 200);
       socket.destroy();
     }
   });

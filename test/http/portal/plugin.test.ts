@@ -110,6 +110,21 @@ suite('the page', { timeout: 600_000 }, () => {
     assert.doesNotMatch(later, /Run by|Contact/);
   });
 
+  test('offers the formats of the source, and the stages of a source that prepares archives', async () => {
+    const optionsOf = (html: string) =>
+      [...html.matchAll(/<option value="([\w-]+)">/g)].map(([, one]) => one);
+    await using registry = await startServer();
+    const composed = (await pageOf(registry)).html;
+    assert.deepEqual(optionsOf(composed), ['docker', 'oci']);
+    assert.match(composed, /"prepares":false/);
+    assert.doesNotMatch(composed, /"pulling":/);
+    await using engine = await startServer({ traits: { formats: ['docker'], preparesArchives: true } });
+    const prepared = (await pageOf(engine)).html;
+    assert.deepEqual(optionsOf(prepared), ['docker']);
+    assert.match(prepared, /"prepares":true/);
+    assert.match(prepared, /"pulling":/);
+  });
+
   test('its assets are kept for ever, under a hash of their content', async () => {
     await using server = await startServer();
     const { html, assets } = await pageOf(server);
