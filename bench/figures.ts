@@ -1,4 +1,4 @@
-/** What one way to an image has cost; a field is left out where it says nothing. */
+/** What one way to an image has cost; a field is omitted where it says nothing. */
 export type Figures = {
   /** The median, where there are several clients. */
   firstByteMs?: number;

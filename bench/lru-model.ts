@@ -7,7 +7,7 @@ export interface LruModel {
    *
    * @param blob its number, from 0 on
    * @param now milliseconds; never less than before
-   * @returns whether it was there
+   * @returns true if it was there
    */
   use(blob: number, now: number): boolean;
   has(blob: number): boolean;

@@ -45,7 +45,7 @@ export function memoryOf(pid: number, field: 'VmRSS' | 'VmHWM'): number {
   return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) * 1024;
 }
 
-/** https://man7.org/linux/man-pages/man5/proc_pid_clear_refs.5.html: 5 makes the peak begin anew. */
+/** https://man7.org/linux/man-pages/man5/proc_pid_clear_refs.5.html: 5 makes the peak begin again. */
 export function resetPeak(pid: number): void {
   writeFileSync(`/proc/${pid}/clear_refs`, '5');
 }

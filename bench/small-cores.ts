@@ -21,12 +21,12 @@ const HIERARCHIES = [
 ];
 
 /**
- * Gives each process a core that is slower than that of the machine, by a group with a share of one: what shares the work
- * can then be compared while clients have all the rest.
+ * Gives each process a core that is slower than that of the machine, by a group with a share of one: what shares the
+ * work can then be compared while clients have all the rest.
  *
  * @param pids processes with all their threads
  * @param share of a core for each of them
- * @throws Error where the kernel, or this user, has no such groups
+ * @throws Error if the kernel, or this user, has no such groups
  */
 export function giveSmallCores(pids: readonly number[], share: number): AsyncDisposable {
   const hierarchy = HIERARCHIES.find(({ root }) => existsSync(join(root, 'cgroup.procs')));

@@ -27,7 +27,7 @@ export interface AttackedService {
 export interface AttackCall {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Whether the body is read; if not, the connection stays open until the signal aborts. */
+  /** True if the body is read; if not, the connection stays open until the signal aborts. */
   readonly reads?: boolean;
 }
 

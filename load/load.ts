@@ -143,7 +143,7 @@ interface ClientLimits {
   bytes: { limit: number; remaining: number };
 }
 
-/** Whether the limits have seen what was done. */
+/** True if the limits have seen what was done. */
 async function countedVerdicts(origin: URL, tally: Tally, slow: SlowClients): Promise<Target[]> {
   const busy = await limitsOf(origin, '127.0.0.1');
   const each = await Promise.all(

@@ -92,7 +92,7 @@ export function createCaller(origin: URL): {
   };
 }
 
-/** Sends bytes that need not be HTTP; the first answer's status, or undefined where there is none. */
+/** Sends bytes that need not be HTTP; the first answer's status, or undefined if absent. */
 export async function sendRaw({ hostname, port }: URL, bytes: string): Promise<Answer> {
   const socket = connect(Number(port), hostname);
   let text = '';

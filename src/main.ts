@@ -17,7 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 
 await run(process.argv.slice(2));
 
-/** What is no command is a flag of `serve`. */
+/** Any word that is not a command is a flag of `serve`. */
 async function run(argv: readonly string[]): Promise<void> {
   if (argv.includes('--help')) return help();
   if (argv.includes('--version')) return tellVersion();

@@ -204,7 +204,7 @@ suite('the program', { timeout: 600_000 }, () => {
   });
 
   // close-with-grace takes the emptied event loop for a normal end and calls process.exit(0).
-  test('where it cannot listen it ends with 1', async () => {
+  test('if it cannot listen it ends with 1', async () => {
     await using taken = await takenPort();
     assert.equal((await dockerproxy(['--port', `${taken.port}`])).code, 1);
     assert.equal((await dockerproxy(['--host', FOREIGN_ADDRESS, '--port', '0', '--tls', 'off'])).code, 1);
@@ -350,7 +350,7 @@ suite('under systemd', { skip: skipUnless('systemd'), timeout: 600_000 }, () => 
     await using service = await activate('nothing', []);
     await assert.rejects(httpCall(`${service.url}/healthz`));
     assert.equal((await service.running.exited).code, 78);
-    assert.match(service.running.stderr(), /LISTEN_FDNAMES: "nothing" does not say/);
+    assert.match(service.running.stderr(), /LISTEN_FDNAMES: "nothing" must name each socket/);
   });
 
   test('programs that it starts hear nothing of it', async () => {

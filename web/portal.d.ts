@@ -84,7 +84,7 @@ declare global {
 			how: { search: boolean; fill(text: string): void; show(options: Option[], active: number): void },
 		) => Promise<Option[]>;
 
-		/** Looks up what the field says, and shows it; the address becomes another one, or is written anew. */
+		/** Looks up what the field says, and shows it; the address becomes another one, or is written again. */
 		type LookUp = (put?: 'pushState' | 'replaceState') => Promise<void>;
 		/** Shows images by the names that they were asked for by. @throws Error with the problem as its cause */
 		type Show = (

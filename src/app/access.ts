@@ -9,7 +9,7 @@ import { type ClientList, createClientList } from '../policy/client-list.ts';
 import { PUBLIC_REGISTRIES } from '../policy/public-registries.ts';
 import { createTrustPolicy, type TrustPolicy, type TrustRule } from '../trust/trust-policy.ts';
 
-/** Who may fetch what, and from where, by what the operator's lists say now. */
+/** The current access rules of the operator: allowed images, clients, and addresses. */
 export interface Access {
   readonly guard: Guard;
   readonly allowlist: Allowlist;
@@ -23,16 +23,16 @@ export interface Access {
     readonly trust: readonly TrustRule[];
   };
   /**
-   * Takes the lists of other settings, and reads the files of lists and of the policy anew.
+   * Takes the lists of other settings, and reads the files of lists and of the policy again.
    *
-   * @throws ConfigError where there is a mistake in one of them; then all stays as it was
+   * @throws ConfigError if there is a mistake in one of them; then all stays as it was
    */
   reload(config: Config): void;
 }
 
 /**
  * @param ownAddresses as {@link createGuard} takes them
- * @throws ConfigError where there is a mistake in a file of lists, or of the policy
+ * @throws ConfigError if there is a mistake in a file of lists, or of the policy
  */
 export function createAccess(config: Config, ownAddresses: () => readonly string[]): Access {
   let current = rulesOf(config, ownAddresses);

@@ -38,26 +38,26 @@ export interface App {
    * Begins to serve, and to look after the certificate.
    *
    * @param sockets to listen on in place of the addresses of the settings
-   * @returns where it serves, as a URL
+   * @returns if it serves, as a URL
    */
   listen(sockets?: PassedSockets): Promise<string>;
   /** Ends all parts; downloads under way end first, and when their time is over, they are broken off. */
   close(): Promise<void>;
   /**
-   * Takes over what may change while it runs, and reads the files of lists anew.
+   * Takes over what may change while it runs, and reads the files of lists again.
    *
    * @returns keys of the settings that have changed and need a restart
-   * @throws ConfigError where a list has a mistake; then all stays as it was
+   * @throws ConfigError if a list has a mistake; then all stays as it was
    */
   reload(fresh: Config): readonly string[];
-  /** What was measured until now. */
+  /** The measurements so far. */
   measured(): Promise<MetricsSnapshot>;
 }
 
-/** What a process that shares the work with others has from elsewhere. */
+/** The parts that a process receives from elsewhere because it shares work with others. */
 export interface AppPorts {
   readonly certificates: Certificates;
-  /** What replicas share. */
+  /** The parts that replicas share. */
   readonly redis?: Redis | undefined;
   /** Takes the lines that say where it serves; unless told, the log does. */
   readonly announce?: ((line: string) => void) | undefined;
@@ -71,7 +71,7 @@ const PRESSURE_INTERVAL_MS = 250;
 /**
  * Puts the parts together.
  *
- * @throws ConfigError where a file that the settings name cannot be read
+ * @throws ConfigError if a file that the settings name cannot be read
  */
 export async function createApp(
   config: Config,
@@ -100,7 +100,7 @@ export async function createApp(
   const search = createSearch(config, environment, caches);
   let isStopping = false;
   const readiness = createReadiness({
-    // Who was let in before and asks only now shall go elsewhere next.
+    // Report not ready while draining, so that the load balancer routes new requests elsewhere.
     service: () => ({ isReady: !isStopping, details: { state: isStopping ? 'stopping' : 'serving' } }),
     certificate: certificates.check,
     ...Object.fromEntries(
@@ -164,7 +164,9 @@ export async function createApp(
   const metricsServer = createMetricsServer(metrics, logger);
   const { port, httpsPort, metricsHost, metricsPort } = config;
   const host = listenHost(config);
-  /** Fastify logs where it listens, whatever it is told: what is announced elsewhere is not said twice. */
+  /**
+   * Fastify logs its addresses regardless of its options. Suppress that log if the addresses are announced elsewhere.
+   */
   const listen = async (app: FastifyInstance, at: ListenAt, text: (address: string) => string) => {
     const { level } = logger;
     if (announce !== undefined) logger.level = 'warn';
@@ -185,7 +187,7 @@ export async function createApp(
         (address) => `DockerProxy ${environment.version} is listening on ${address}`,
       );
       if (redirect)
-        await listen(redirect, listenAt(host, port, http), (address) => `${address} leads to HTTPS`);
+        await listen(redirect, listenAt(host, port, http), (address) => `${address} redirects to HTTPS`);
       if (metricsPort !== undefined || metricsSocket !== undefined) {
         await metricsServer.listen(listenAt(metricsHost, metricsPort ?? 0, metricsSocket));
       }
@@ -241,7 +243,7 @@ function listenHost({ host }: Config): string {
   return host === '::' && !hasIpv6 ? '0.0.0.0' : host;
 }
 
-/** Its address is the operator's, and leads nobody else anywhere: it has a guard and connections of its own. */
+/** The operator chose this address, and it allows no other address. Therefore, it has its own guard and connections. */
 function createSearch(
   { searchUrl: url }: Config,
   environment: Environment,

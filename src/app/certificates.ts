@@ -35,7 +35,7 @@ import type { Release } from '../util/lock.ts';
 /** Milliseconds. Nothing takes that long to write. */
 const UNFINISHED_MS = 3_600_000;
 
-/** Where the certificate comes from, and what goes with it. */
+/** The source of the certificate, and the parts that belong to it. */
 export interface Certificates {
   readonly provider: CertificateProvider;
   /** The answer to a challenge of an ACME authority. */
@@ -43,7 +43,7 @@ export interface Certificates {
   readonly check: Check;
 }
 
-/** Where the certificate of another process, who looks after it, is shown. */
+/** The certificate of another process, which renews it. */
 export function followCertificates(
   config: Config,
   provider: CertificateProvider,
@@ -57,8 +57,8 @@ export function followCertificates(
 /**
  * Begins to look after a certificate.
  *
- * @param redis where replicas share it
- * @throws ConfigError where there is no certificate to begin with
+ * @param redis if replicas share it
+ * @throws ConfigError if the first certificate is missing
  */
 export async function createCertificates(
   config: Config,
@@ -116,7 +116,7 @@ async function createProvider(
       unsaved: ({ message }: CertificateFailure) => logger.warn(`${message} A restart will make another one`),
     };
     const names = selfSignedNames(config, [hostname().toLowerCase()]);
-    // A container that is made anew has another name, but whoever trusts its certificate does so by the fingerprint.
+    // A container that is made again has another name, but whoever trusts its certificate does so by the fingerprint.
     const neededNames = selfSignedNames(config, []);
     return createSelfSignedProvider({ ...clock, names, neededNames, store: store(), log });
   }
@@ -124,10 +124,10 @@ async function createProvider(
   return startAcme(config, await shareStore(config, store(), logger, redis), challenges, logger);
 }
 
-/** What is kept of certificates, and who orders the next one. */
+/** The stored certificates, and the process that orders the next one. */
 interface SharedOrders {
   readonly store: CertificateStore;
-  /** Undefined where nobody else does. */
+  /** Undefined if only this process orders. */
   readonly turn: (() => Promise<Release | undefined>) | undefined;
 }
 
@@ -150,7 +150,7 @@ async function shareStore(
   return {
     store,
     async turn() {
-      // Who cannot read what the others have got would only order the same again.
+      // A process that cannot read the certificates of others would only order the same ones again.
       await shared.certificate(directory);
       return turns.take(`certificate ${directory}`).catch((cause: Error) => {
         throw new SharedStoreError(`Redis cannot be asked who orders: ${cause.message}`, { cause });
@@ -182,7 +182,7 @@ async function startAcme(
     log: {
       temporary: () =>
         logger.warn(
-          `There is no certificate for ${domains.join(', ')} yet: HTTPS begins with a temporary self-signed one, until ${directory} has issued another`,
+          `No certificate for ${domains.join(', ')} yet. HTTPS starts with a temporary self-signed one, until ${directory} issues another`,
         ),
       issued: (certificate) => logger.info(`New certificate: ${describe(certificate)}`),
       adopted: (certificate) =>

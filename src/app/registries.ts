@@ -29,7 +29,7 @@ export interface RegistriesOptions
   /** The repositories that clients may fetch. Absent if the user owns the credentials and may fetch anything. */
   readonly allowlist?: Allowlist | undefined;
   readonly logger: Logger;
-  /** Milliseconds that a mirror has to go on; 10 000 where absent, as there is somebody else to ask. */
+  /** Milliseconds in which a mirror must make progress. The default is 10 000, because another source exists. */
   readonly mirrorPatience?: number;
 }
 
@@ -42,10 +42,10 @@ export interface Registries {
 const MIRROR_PATIENCE_MS = 10_000;
 
 /**
- * Puts together who speaks to registries: each mirror, and each registry with a way of its own, has connections,
- * tokens and trust for itself.
+ * Puts together who speaks to registries: each mirror, and each registry with a way of its own, has connections, tokens
+ * and trust for itself.
  *
- * @throws ConfigError where a file about mirrors cannot be used
+ * @throws ConfigError if a file about mirrors cannot be used
  */
 export function openRegistries(config: Config, options: RegistriesOptions): Registries {
   const { guard, credentials, allowlist, logger, admit, ...http } = options;
@@ -90,10 +90,7 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
     createCircuit({
       ...{ now, random: Math.random },
       onOpen: (err, pause) =>
-        logger.warn(
-          { err },
-          `The mirror ${host} is left out for ${formatDuration(pause)} and longer: ${err.message}`,
-        ),
+        logger.warn({ err }, `Skipping mirror ${host} for ${formatDuration(pause)}: ${err.message}`),
       onClose: () => logger.info(`The mirror ${host} is asked again`),
     }),
   );

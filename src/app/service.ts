@@ -1,21 +1,21 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config/schema.ts';
 
-/** What is started and ended as one, however many processes it is. */
+/** A service that starts and stops as one, in any number of processes. */
 export interface Service {
   /**
    * Begins to serve, and to look after the certificate.
    *
-   * @returns where it serves, as a URL
+   * @returns if it serves, as a URL
    */
   listen(): Promise<string>;
-  /** Whether a process serves. */
+  /** True if a process serves. */
   isServing(): boolean;
   /**
-   * Takes over what may change while it runs, and reads the files of lists anew.
+   * Takes over what may change while it runs, and reads the files of lists again.
    *
    * @returns keys of the settings that have changed and need a restart
-   * @throws ConfigError where a list has a mistake; then all stays as it was
+   * @throws ConfigError if a list has a mistake; then all stays as it was
    */
   reload(fresh: Config): readonly string[];
   /** Looks again at once at the certificate. */
@@ -26,14 +26,14 @@ export interface Service {
   kill(): void;
 }
 
-/** Takes other settings, and tells what has come of it: what has a mistake stays as it was. */
+/** Reloads the settings and logs the result. Settings with a mistake stay as they were. */
 export function reportReload(logger: Logger, reload: () => readonly string[]): void {
   try {
     const needRestart = reload();
-    logger.info('The settings and the lists of who may fetch what were read anew');
+    logger.info('Reloaded the settings and the access lists');
     if (needRestart.length === 0) return;
     logger.warn(`These settings have changed and need a restart: ${needRestart.join(', ')}`);
   } catch (err) {
-    logger.error({ err }, 'The settings and the lists of who may fetch what stay as they were');
+    logger.error({ err }, 'Cannot reload the settings and the access lists; they stay as they were');
   }
 }

@@ -7,7 +7,7 @@ import type { Redis } from '../redis/redis.ts';
  * Connects to the Redis that replicas share; undefined where the settings name none. Its client is loaded only where it
  * is wanted.
  *
- * @throws ConfigError where the file of its password cannot be read
+ * @throws ConfigError if the file of its password cannot be read
  */
 export async function openSharedRedis(config: Config, logger: Logger): Promise<Redis | undefined> {
   const address = redisAddressOf(config);

@@ -9,7 +9,7 @@ import { openSharedRedis, startWith } from './shared-redis.ts';
 /**
  * The service in one process.
  *
- * @throws ConfigError where a file that the settings name cannot be read
+ * @throws ConfigError if a file that the settings name cannot be read
  */
 export async function createSingle(
   config: Config,

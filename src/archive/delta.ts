@@ -40,7 +40,7 @@ export function assumedLayers(
 
 /**
  * Tells which layers of some images need not be sent. Docker knows a layer only by all that is below it, so that for
- * its format a layer is left out where those below it are, too; what reads the OCI layout knows layers by themselves.
+ * its format a layer is omitted where those below it are, too; what reads the OCI layout knows layers by themselves.
  *
  * @param images the layers of each image that is sent
  * @see https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid

@@ -172,7 +172,7 @@ export async function openBlobCache({
   /**
    * Reads along with a fetch and, where the disk fails, the rest past the cache.
    *
-   * @param guarded whether nothing may be read of the blob before all of it is verified
+   * @param guarded true if nothing may be read of the blob before all of it is verified
    */
   const readMiss = async (
     blob: Descriptor,

@@ -26,7 +26,7 @@ export interface BlobFiles {
   incomingPath(blob: Descriptor, supplier: string): string;
   /** How many bytes of an incoming file can be gone on with. */
   incomingLength(blob: Descriptor, supplier: string): Promise<number>;
-  /** Opens a verified blob to read; undefined where there is none. One with a broken seal is removed. */
+  /** Opens a verified blob to read; undefined if absent. One with a broken seal is removed. */
   open(blob: Descriptor): Promise<FileHandle | undefined>;
   /** Sets the access time of a blob that is there and whose seal is whole to now. */
   touch(digest: Digest): Promise<void>;
@@ -141,7 +141,7 @@ export function roomFor(written: number, size: number): number {
 }
 
 /**
- * Whether what came of a blob can be gone on with. After a power cut, a file's length says little of its bytes, and its
+ * True if what came of a blob can be gone on with. After a power cut, a file's length says little of its bytes, and its
  * modification time, which may be its seal, nothing of when they were written.
  */
 export function isUsable(blob: Descriptor, { size, ctimeMs }: Pick<Stats, 'size' | 'ctimeMs'>): boolean {
@@ -149,7 +149,7 @@ export function isUsable(blob: Descriptor, { size, ctimeMs }: Pick<Stats, 'size'
   return size <= blob.size && isOfThisBoot;
 }
 
-/** Opens a file for reading; undefined where there is none. */
+/** Opens a file for reading; undefined if absent. */
 export async function openExisting(path: string): Promise<FileHandle | undefined> {
   try {
     return await open(path, constants.O_RDONLY);

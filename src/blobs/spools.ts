@@ -45,12 +45,12 @@ export interface SpoolRequest {
  * A name in spools/ is given only to what is complete and on the disk, so a process may be killed at any moment.
  */
 export interface Spools {
-  /** Looks for a file; undefined where there is none. */
+  /** Looks for a file; undefined if absent. */
   find(key: string): Promise<Spool | undefined>;
   /**
    * Makes a file of a stream.
    *
-   * @throws StorageFailure where the disk has no room; ServiceError `image-too-large`; what the stream fails with
+   * @throws StorageFailure if the disk has no room; ServiceError `image-too-large`; what the stream fails with
    */
   fill(request: SpoolRequest, source: Readable, signal: AbortSignal): Promise<Spool>;
 }

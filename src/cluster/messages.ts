@@ -4,10 +4,12 @@ import type { MetricsSnapshot } from '../telemetry/metrics.ts';
 import type { ReadinessCheck } from '../telemetry/readiness.ts';
 import type { Certificate } from '../tls/certificate.ts';
 
-/** What the primary says to a worker; the key of the certificate, too, as the pipe is between the two alone. */
+/**
+ * A message from the primary to a worker. It includes the certificate's key, because the pipe is private to the two.
+ */
 export type ToWorker =
   | { readonly type: 'prepare'; readonly part: WorkerPart }
-  /** The first worker opens what they listen on, and where that fails, it is told once. */
+  /** The first worker opens the shared sockets, so that a failure is reported once. */
   | { readonly type: 'listen' }
   | { readonly type: 'certificate'; readonly certificate: Certificate }
   /** How it stands with the certificate, as the worker has asked. */
@@ -16,17 +18,17 @@ export type ToWorker =
   | { readonly type: 'reload' }
   | { readonly type: 'stop' };
 
-/** What a worker says to the primary. */
+/** A message from a worker to the primary. */
 export type ToPrimary =
   | { readonly type: 'prepared' }
   | { readonly type: 'listening'; readonly url: string; readonly lines: readonly string[] }
   | { readonly type: 'failed'; readonly failure: StartFailure }
   | { readonly type: 'check-certificate' }
   | { readonly type: 'measured'; readonly snapshot: MetricsSnapshot }
-  /** It takes no more connections, and ends once those that it has are done. */
+  /** The worker accepts no new connections, and exits after its current ones. */
   | { readonly type: 'stopping' };
 
-/** What a worker has to know of the whole. */
+/** The state of the whole service that a worker needs. */
 export interface WorkerPart {
   /** How many share the work. */
   readonly workers: number;

@@ -27,8 +27,8 @@ export interface WorkerProcess extends Pick<Peer<ToPrimary, ToWorker>, 'send' | 
 }
 
 /**
- * Makes glibc return the memory of freed buffers of 128 KiB and more at once. By default, it raises this size with each
- * larger buffer, up to 32 MiB, and keeps what is freed: hundreds of megabytes, as if they were in use.
+ * Makes glibc return freed buffers of 128 KiB and more at once. By default, glibc raises this threshold up to 32 MiB.
+ * It would then keep hundreds of megabytes of freed memory.
  *
  * @see https://man7.org/linux/man-pages/man3/mallopt.3.html
  */
@@ -41,8 +41,9 @@ const ALLOCATOR = { MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '1
  * @throws Error if the kernel refuses another process, such as for lack of descriptors
  */
 export function forkWorker(execArgv: string[]): WorkerProcess {
-  // Each worker accepts by itself. Where the primary does it for them, a connection that is on its way to a worker which
-  // ends stays in the primary, and its client waits for ever; and whoever is busy is given as many as who is not.
+  // Each worker accepts connections by itself. If the primary accepted them, a connection in transit to an ending
+  // worker would stay there, and its client would wait forever. The primary would also give busy workers as many as
+  // idle ones.
   cluster.schedulingPolicy = cluster.SCHED_NONE;
   // NaN, and whatever else is in metrics, is not for JSON.
   cluster.setupPrimary({ serialization: 'advanced', execArgv });

@@ -22,7 +22,7 @@ export interface PrimaryOptions {
   readonly workers: number;
   readonly sockets: PassedSockets;
   readonly fork: () => WorkerProcess;
-  /** So many random bytes. */
+  /** The number of random bytes in the secret. */
   readonly randomBytes: (size: number) => Buffer;
 }
 
@@ -34,9 +34,9 @@ const TICKET_KEYS_BYTES = 48;
  * Does once what workers share: it orders the certificate, serves the metrics, and replaces the workers that end. It
  * hears no request itself: node:cluster opens what the workers listen on here, and each of them accepts by itself.
  *
- * `listen` throws StartError where none of them can start.
+ * `listen` throws StartError if no worker can start.
  *
- * @throws ConfigError where a file that the settings name cannot be read
+ * @throws ConfigError if a file that the settings name cannot be read
  */
 export async function createPrimary(
   config: Config,
@@ -46,8 +46,8 @@ export async function createPrimary(
   const { logger, version } = environment;
   const redis = await openSharedRedis(config, logger);
   const { provider, check } = await startWith(redis, () => createCertificates(config, logger, redis));
-  // Made by one: of several processes that make the file at once, SQLite lets one wait for nobody, and that one would
-  // count by itself for a while.
+  // One process creates the file. If several create it at once, SQLite does not wait in one of them, which would count
+  // alone for a while.
   openLocalCountingStore(config, logger).close();
   let current = config;
   /** By which each worker resumes the sessions of all. */

@@ -9,8 +9,8 @@ export interface WorkerPool {
   /**
    * Starts them, and settles once all serve.
    *
-   * @returns where, and the lines that say so
-   * @throws StartError where the first one cannot start, so that none will
+   * @returns the listening addresses and the lines that announce them
+   * @throws StartError if the first one cannot start, so that none will
    */
   start(): Promise<Listening>;
   /** Tells all that have begun. */
@@ -19,13 +19,13 @@ export interface WorkerPool {
   serving(): number;
   /** Asks each what it has measured, and settles once they have told, or had the time to. */
   measure(): Promise<void>;
-  /** What each has told last. */
+  /** The last message of each worker. */
   snapshots(): readonly MetricsSnapshot[];
   /**
    * Ends them: none takes connections any more, and each ends once those that it has are done.
    *
    * @param patience milliseconds after which those that are left are killed
-   * @returns whether all have ended well
+   * @returns true if all have ended well
    */
   stop(patience: number): Promise<boolean>;
   /** Kills all workers immediately. */
@@ -55,10 +55,10 @@ export interface WorkerPoolOptions {
   readonly logger: Logger;
 }
 
-/** None of the workers can start. */
+/** No worker can start. */
 export class StartError extends Error {
   override readonly name = 'StartError';
-  /** What it said; undefined where it ended without a word. */
+  /** The reason it reported; undefined if it exited without one. */
   readonly failure: StartFailure | undefined;
   readonly exitCode: number;
 
@@ -89,11 +89,11 @@ interface Slot {
 
 /** Milliseconds between two looks at each worker. */
 const LOOK_MS = 5_000;
-/** Looks that a worker may leave unanswered before it counts as one that hangs. */
+/** Unanswered polls after which a worker counts as unresponsive. */
 const MOST_SILENCE = 6;
 /** Milliseconds that whoever asks for metrics waits for a worker. */
 const MEASURE_PATIENCE_MS = 1_000;
-/** Milliseconds. Who dies sooner may do it again at once. */
+/** Milliseconds. A worker that exits sooner may exit again at once. */
 const SHORT_LIFE_MS = 10_000;
 
 export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
@@ -213,7 +213,7 @@ export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
     for (const member of members) {
       member.silence += 1;
       if (member.silence > MOST_SILENCE) {
-        logger.error({ worker: member.worker.pid }, 'A worker hangs, and is killed');
+        logger.error({ worker: member.worker.pid }, 'A worker is unresponsive; killing it');
         member.worker.kill();
       } else member.worker.send({ type: 'measure' });
     }

@@ -21,7 +21,7 @@ export interface WorkerOptions {
   readonly primary: Peer<ToWorker, ToPrimary>;
   readonly config: Config;
   readonly environment: Environment;
-  /** Reads the settings anew. */
+  /** Reads the settings again. */
   readonly load: () => Config;
   /** Why it cannot listen, for the operator. */
   readonly explain: (error: unknown) => string;
@@ -90,7 +90,7 @@ export function startWorker(options: WorkerOptions): WorkerService {
     try {
       app?.reload(load());
     } catch (err) {
-      logger.error({ err }, 'A worker could not read the settings anew; they stay as they were');
+      logger.error({ err }, 'A worker cannot reload the settings; they stay as they were');
     }
   };
 
@@ -122,13 +122,13 @@ export function startWorker(options: WorkerOptions): WorkerService {
       await primary.send({ type: 'stopping' });
       await app?.close();
       await redis?.close();
-      // For what was counted last.
+      // Includes the counts of the last moment.
       await measure();
     },
   };
 }
 
-/** What the settings give to the whole service is shared out; what is listened on for metrics is the primary's. */
+/** Divides the limits of the whole service among workers. The primary serves the metrics. */
 function shareOf(config: Config, workers: number): Config {
   return {
     ...config,

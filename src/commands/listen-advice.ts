@@ -12,7 +12,7 @@ export function listenAdvice(error: unknown, config: Config): string {
   if (code === 'EADDRINUSE')
     return `Port ${port} of ${address} is already in use; choose another one with ${flag}`;
   if (code === 'EACCES')
-    return `This user may not open port ${port}; choose a port above 1023 with ${flag}, run the service as root, or let systemd open the port (dockerproxy.socket)`;
+    return `This user may not open port ${port}. Choose a port above 1023 with ${flag}, run the service as root, or let systemd open the port (dockerproxy.socket)`;
   if (code === 'EADDRNOTAVAIL')
     return `${address} is not an address of this machine; choose another one with ${hostFlag}`;
   return `Cannot listen on ${address}:${port}`;

@@ -49,7 +49,7 @@ export async function serve(args: readonly string[]): Promise<void> {
     isAlive: () => service.isServing(),
     onFailure: (err) => logger.warn({ err }, `Cannot notify the service manager: ${err.message}`),
   });
-  // When the time for downloads is over, the service aborts the rest itself. This delay ends a service that hangs.
+  // When the time for downloads is over, the service aborts the rest itself. This delay ends an unresponsive service.
   const delay = config.drain + (workers === 1 ? END_GRACE_MS : MANAGER_GRACE_MS);
   const closer = createCloser({ delay, logger }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'Stopping after an error');

@@ -29,7 +29,7 @@ export function descriptorLimitOf(limits: string): number | undefined {
  * Lowers the connection limit of a process to what its descriptors allow. Otherwise, clients that hold connections
  * could use up the descriptors for files, registries, and systemd's watchdog.
  *
- * @param settings whose `maxConnections` is the share of this process; 0 sets no limit
+ * @param settings with `maxConnections` as the share of this process; 0 sets no limit
  * @returns connections; 0 sets no limit
  */
 export function connectionsWithin(

@@ -10,7 +10,7 @@ import {
 } from '../oci/registry-host.ts';
 import { registry } from './types.ts';
 
-/** What a folder such as /etc/containerd/certs.d says. */
+/** The contents of a folder such as /etc/containerd/certs.d. */
 export interface HostsFolder {
   readonly byDomain: ReadonlyMap<string, RegistryHosts>;
   /** For all other registries: `_default`. */
@@ -20,8 +20,8 @@ export interface HostsFolder {
 type Read<T> = (value: unknown, key: string) => T;
 
 /**
- * Reads a folder as containerd has it, with a folder for each registry: `hosts.toml` or, where there is none, Docker's
- * `*.crt`, `*.cert` and `*.key` files. A key that it does not know is left alone, as there.
+ * Reads a folder in containerd's layout, with a folder for each registry: `hosts.toml` or, without it, Docker's
+ * `*.crt`, `*.cert` and `*.key` files. Like containerd, it ignores unknown keys.
  *
  * @param originOf gives the usual place of a registry as an origin
  * @param mistakes takes a sentence for each mistake
@@ -56,7 +56,7 @@ export function readHostsFolder(
   };
 }
 
-/** Where a name cannot have a colon, `registry.lan_5000_` stands for `registry.lan:5000`. */
+/** On file systems without colons in names, `registry.lan_5000_` stands for `registry.lan:5000`. */
 function domainOf(name: string): string {
   if (DOCKER_HUB.test(name)) return 'docker.io';
   return registry.parse(name.replace(/_(\d+)_$/, ':$1'));
@@ -99,7 +99,8 @@ function fromDockerFiles(folder: string, origin: string | undefined): RegistryHo
 
 function readHost(folder: string, written: string, table: TomlTable): RegistryHost {
   const url = URL.parse(written.includes('://') ? written : `https://${written}`);
-  if (url === null || !/^https?:$/.test(url.protocol)) throw new Error(`${written} is no URL of a registry`);
+  if (url === null || !/^https?:$/.test(url.protocol))
+    throw new Error(`${written} is not the URL of a registry`);
   const { capabilities = ['pull', 'resolve'], header, override_path: overridePath } = table;
   const can = asTexts(capabilities, 'capabilities');
   const headers = Object.entries(asTable(header ?? {}, 'header')).map(

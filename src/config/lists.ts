@@ -6,7 +6,7 @@ import { ConfigError } from './loader.ts';
 import type { Config } from './schema.ts';
 import { addressRange, pattern, type SettingType } from './types.ts';
 
-/** Who may fetch what: the settings and the files that they name together. */
+/** The access rules from the settings and the files that they name. */
 export interface Lists {
   /** Undefined: the default of the policy. */
   readonly allow: readonly NamePattern[] | undefined;
@@ -17,7 +17,7 @@ export interface Lists {
 }
 
 /**
- * Reads the files of lists: one entry a line, empty lines and what stands behind a `#` left out.
+ * Reads the files of lists: one entry a line, empty lines and what stands behind a `#` omitted.
  *
  * @throws ConfigError with every mistake of every file
  */
@@ -29,7 +29,7 @@ export function readLists(config: Config): Lists {
   const lists = {
     allow: together(config.allow, read(config.allowFile, pattern)),
     deny: together(config.deny, read(config.denyFile, pattern)) ?? [],
-    // A file that is empty lets nobody in, as it says.
+    // An empty file allows no client, as written.
     allowClients: together(
       isOpen ? undefined : config.allowClients,
       read(config.allowClientsFile, addressRange),

@@ -20,7 +20,7 @@ import { settleTls } from './tls.ts';
 import { type SettingType, text } from './types.ts';
 import { settleWorkers } from './workers.ts';
 
-/** Where settings come from. */
+/** The sources of settings. */
 export interface Sources {
   /** Flags, without the program. */
   readonly argv: readonly string[];
@@ -28,7 +28,7 @@ export interface Sources {
   readonly home: string;
   readonly isRoot: boolean;
   /**
-   * Whether even root keeps cache and state in its home folder: the service's folders belong to the service's user
+   * True if even root keeps cache and state in its home folder: the service's folders belong to the service's user
    * alone.
    */
   readonly keepsInHome?: boolean;
@@ -91,7 +91,8 @@ export function effectiveSettings(sources: Sources): EffectiveSetting[] {
     const setting: Setting<unknown> = SCHEMA[name];
     const standard: Given = { value: defaults[name] ?? setting.default, where: 'default' };
     const given = [...[flags, environment, file].flatMap((layer) => layer.get(name) ?? []), standard];
-    // What a stronger source hides is read, too: a mistake is told before the day that it counts.
+    // Settings that a stronger source overrides are read, too, so that a mistake is reported before the override
+    // disappears.
     const [value] = given.map((candidate) => parseValue(setting.type, candidate, mistakes));
     const { value: written, where } = given[0] ?? standard;
     return { name, value, written, where };
@@ -198,7 +199,7 @@ function machineDefaults({
 }
 
 /**
- * What is empty or relative counts as not set.
+ * An empty or relative path counts as not set.
  *
  * @see https://specifications.freedesktop.org/basedir-spec/latest/
  */

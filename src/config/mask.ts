@@ -1,9 +1,9 @@
-/** A page such as https://social.example/@operator, which is about somebody and has no credentials. */
+/** A page such as https://social.example/@operator, which names a person and contains no credentials. */
 const PAGE = /^https?:\/\/[^:@]*\/@[^:@]*$/i;
 
 /**
- * Hides the credentials of URLs, in lists and tables, too. All is hidden up to the last @: what is no URL, for a / or a #
- * in its password, has that password nevertheless.
+ * Hides the credentials of URLs, in lists and tables, too. It hides everything up to the last @, because a password
+ * with / or # makes the URL invalid.
  */
 export function mask(value: unknown): unknown {
   if (typeof value === 'string') return PAGE.test(value) ? value : value.replace(/(:\/+).*@/s, '$1***@');

@@ -73,9 +73,9 @@ function checkTls(where: string, options: SecureContextOptions): void {
 }
 
 /**
- * Makes the key, of 32 bytes, by which replicas encrypt what they share; undefined where there is no file for it.
+ * Derives the key, of 32 bytes, that encrypts the data that replicas share; undefined without a file for it.
  *
- * @throws ConfigError where that cannot be read, or is too short
+ * @throws ConfigError if that cannot be read, or is too short
  */
 export function redisKeyOf({ redisKeyFile: path }: Pick<Config, 'redisKeyFile'>): Buffer | undefined {
   if (path === undefined) return undefined;

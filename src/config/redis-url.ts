@@ -7,8 +7,8 @@ const NODE = /^(?:\[(?<ipv6>[\da-f:.]+)\]|(?<host>[\w.-]+))(?::(?<port>\d{1,5}))
 const PORTS = { server: 6379, cluster: 6379, sentinel: 26_379 };
 
 /**
- * Where a Redis is: `redis://host`, a Cluster by some of its nodes, or Sentinels with the name of a master. `rediss` is
- * TLS.
+ * The address of a Redis: `redis://host`, a Cluster by some of its nodes, or Sentinels with the name of a master.
+ * `rediss` uses TLS.
  *
  * @see https://redis.github.io/lettuce/user-guide/connecting-redis/#uri-syntax for the syntax of Sentinels
  */
@@ -60,7 +60,7 @@ function credentials(user: string | undefined): [string | undefined, string | un
     try {
       return decodeURIComponent(part) || undefined;
     } catch {
-      throw new Error('has a user or a password whose % is none of percent-encoding');
+      throw new Error('has a user or a password with a % that is not percent-encoding');
     }
   };
   return rest.length === 0 ? [undefined, decode(name)] : [decode(name), decode(rest.join(':'))];

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { type Config, fileKey, SCHEMA, type Setting, type SettingName } from './schema.ts';
 
-/** What comes of reading the settings anew while the service runs. */
+/** The result of reading the settings again while the service runs. */
 export interface Reloaded {
   /** In force from now on. */
   readonly config: Config;
@@ -21,8 +21,8 @@ export function reloadConfig(running: Config, fresh: Config): Reloaded {
 }
 
 /**
- * What a process that joins later has to take over from those that run: settings that need a restart may have changed in
- * the file meanwhile. Only values that can be cloned between processes; of the others it has what is in the file.
+ * The settings that a new process must take from the running ones, because the file may meanwhile have changed settings
+ * that need a restart. Only values that processes can clone; the others come from the file.
  */
 export function settledSettings(running: Config): Partial<Config> {
   const names = (Object.keys(SCHEMA) as SettingName[]).filter((name) => {

@@ -321,7 +321,7 @@ export const SCHEMA = {
     section: 'clients',
     type: oneOf('sqlite', 'memory'),
     default: 'sqlite',
-    doc: 'Storage of the counters of all limits: sqlite (a file in STATE_DIR, shared by all processes) or memory (separate in each process). sqlite keeps the counters across restarts. With --redis-url, used only while Redis is unreachable.',
+    doc: 'Storage of the counters of all limits. sqlite is a file in STATE_DIR, shared by all processes. memory is separate in each process. sqlite keeps the counters across restarts. With --redis-url, used only during an outage of Redis.',
   },
   cacheSize: {
     section: 'cache',

@@ -7,7 +7,10 @@ type TlsSettings = Pick<Config, 'tls' | 'host' | 'port' | 'httpsPort' | 'acmeDir
 const LETS_ENCRYPT = 'https://acme-v02.api.letsencrypt.org/directory';
 const LETS_ENCRYPT_STAGING = 'https://acme-staging-v02.api.letsencrypt.org/directory';
 
-/** Where it listens with a certificate from an authority, which asks port 80, and with any other or none. */
+/**
+ * The default ports with a certificate from an authority, which connects to port 80, and with any other or no
+ * certificate.
+ */
 const ADDRESSES = {
   acme: { host: '::', port: 80, httpsPort: 443 },
   other: { host: '127.0.0.1', port: 8080, httpsPort: 8443 },
@@ -46,7 +49,7 @@ function usualMode(
   if (domains.length > 0) return 'acme';
   if (host !== undefined && !isLoopback(host)) {
     mistakes.push(
-      `--host ${host} is for other machines: set --domains and --acme-email for HTTPS with a certificate from Let’s Encrypt, or --tls files, or --tls self-signed, or --tls off for plain HTTP behind a proxy.`,
+      `--host ${host} accepts other machines, which needs a choice. Set --domains and --acme-email for HTTPS with a certificate from Let’s Encrypt. Or set --tls files, --tls self-signed, or --tls off for plain HTTP behind a proxy.`,
     );
   }
   return 'off';
@@ -73,7 +76,7 @@ function checkFiles(tls: TlsMode, { tlsCertFile, tlsKeyFile }: GivenSettings, mi
   }
 }
 
-/** Whether only this machine reaches a host. */
+/** True if only this machine reaches a host. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }

@@ -10,9 +10,9 @@ import { parseParts } from './mistakes.ts';
 
 /** How a setting is read; `parse` takes the text of a flag or a variable, or the value of a TOML key. */
 export interface SettingType<T> {
-  /** What stands for the value in `--help`. */
+  /** The placeholder for the value in `--help`. */
   readonly placeholder: string;
-  /** @throws Error whose message ends the sentence "The value …" */
+  /** @throws Error with a message that ends the sentence "The value …" */
   parse(value: unknown): T;
   /** Writes a value so that it can be read again; absent where it can as it is. */
   write?(value: T): string;
@@ -38,7 +38,7 @@ export const urlOrOff: SettingType<URL | undefined> = {
   },
 };
 
-/** Where a person can be reached: an e-mail address, which becomes a `mailto:` URL, or an `https:` URL. */
+/** The address of a person: an e-mail address, which becomes a `mailto:` URL, or an `https:` URL. */
 export const contact: SettingType<string> = {
   placeholder: 'ADDRESS',
   parse(value) {
@@ -98,7 +98,7 @@ const PERIODS = new Map([
   ['day', 86_400_000],
 ]);
 
-/** So many in a window of milliseconds, written as `60/minute`; 0 for no limit. */
+/** A number in a window of milliseconds, written as `60/minute`; 0 for no limit. */
 export const rate: SettingType<{ readonly limit: number; readonly window: number }> = {
   placeholder: 'COUNT/PERIOD',
   parse(value) {
@@ -286,7 +286,7 @@ export const registryName: SettingType<RegistryName> = {
   write: ({ name, registry: host }) => `${name}=${host}`,
 };
 
-/** What is said of one registry. */
+/** The settings of one registry. */
 export interface RegistryTable {
   /** In the order in which they are asked. */
   readonly mirrors: readonly URL[];

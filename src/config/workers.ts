@@ -2,10 +2,10 @@ import type { Config, GivenSettings } from './schema.ts';
 import { SOURCES } from './sources.ts';
 import { isLoopback } from './tls.ts';
 
-/** What a worker takes with everything that it may hold, several times what it has when nothing is asked of it. */
+/** The memory of a fully loaded worker, several times that of an idle one. */
 const WORKER_BYTES = 256 * 2 ** 20;
 
-/** What the machine has for this service. */
+/** The resources of the machine for this service. */
 export interface Machine {
   readonly cores: number;
   /** Bytes, by the limit of its group where it has one. */
@@ -13,8 +13,8 @@ export interface Machine {
 }
 
 /**
- * Settles how many processes serve. One does where more make no difference: behind an engine, which does the work, and
- * on a loopback address, where nobody comes in numbers, unless it is a proxy.
+ * Chooses the number of processes. One is enough behind an engine, which does the work. One also suffices on a loopback
+ * address, which few clients reach, unless it is behind a proxy.
  *
  * @param mistakes takes a sentence for each setting that several workers contradict
  */

@@ -7,7 +7,7 @@ export type PartHashes = readonly [string, ...string[]];
 /** Hashes a file as it passes. */
 export interface PartHasher {
   update(chunk: Uint8Array): void;
-  /** Ends it. @throws RangeError where nothing has passed that could be hashed */
+  /** Ends it. @throws RangeError if nothing has passed that could be hashed */
   digest(): PartHashes;
 }
 

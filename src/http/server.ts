@@ -51,7 +51,7 @@ export type RegistryApiSettings = Pick<RegistryApiOptions, 'pulls' | 'defaultPla
 
 export interface TlsOptions {
   readonly context: SecureContextOptions;
-  /** Whether browsers may rely on it: then they are told to come by HTTPS alone. */
+  /** True if browsers may rely on it: then they are told to come by HTTPS alone. */
   readonly isTrusted: boolean;
 }
 

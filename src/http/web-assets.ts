@@ -80,7 +80,7 @@ export function languageOf(code: unknown): Language | undefined {
   return LANGUAGES.find((lang) => lang === code);
 }
 
-/** Returns a cookie that keeps the chosen language. @param isSecure whether the browser uses HTTPS */
+/** Returns a cookie that keeps the chosen language. @param isSecure true if the browser uses HTTPS */
 export function languageCookie(lang: Language, isSecure: boolean): string {
   return `lang=${lang}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly${isSecure ? '; Secure' : ''}`;
 }

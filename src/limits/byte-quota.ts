@@ -100,7 +100,7 @@ interface Looked {
 /** The bytes of an archive that a connection has yet to send. */
 interface Flow extends InFlightBytes {
   at: number;
-  /** Whether something of the day was left when it began, or when that began which it is another connection of. */
+  /** True if something of the day was left when it began, or when that began which it is another connection of. */
   readonly isWithinDay: boolean;
 }
 

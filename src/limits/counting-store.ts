@@ -4,13 +4,13 @@
  */
 export interface CountingStore {
   /**
-   * Adds to counters and tells, in the same order, what they are then. A counter begins with its first amount and anew
+   * Adds to counters and tells, in the same order, what they are then. A counter begins with its first amount and again
    * when its window is over; an amount of 0 only reads.
    */
   add(additions: readonly Addition[]): Promise<Count[]>;
   /** Takes a lease, or holds it longer, unless that would be more than `limits` allow. */
   acquire(lease: Lease, limits: LeaseLimits): Promise<Acquisition>;
-  /** Holds leases of one's own longer, and takes those anew that have expired. */
+  /** Holds leases of one's own longer, and takes those again that have expired. */
   renew(leases: readonly Lease[]): Promise<void>;
   /** Gives a lease back; one that is not held is none to give. */
   release(lease: Lease): Promise<void>;
@@ -28,7 +28,7 @@ export interface Addition {
 
 export interface Count {
   readonly value: number;
-  /** Milliseconds until the counter begins anew. */
+  /** Milliseconds until the counter begins again. */
   readonly resetsIn: number;
 }
 

@@ -1,7 +1,7 @@
 import type { MemoryCaches } from '../util/memory-caches.ts';
 import type { Addition, CountingStore, Lease } from './counting-store.ts';
 
-/** Milliseconds that a store which failed is left alone: one that hangs must not hold up each request anew. */
+/** Milliseconds that a store which failed is left alone: one that hangs must not hold up each request again. */
 const REST_MS = 5000;
 /** Counters, and leases, at most that are made up for once the store is back. */
 const MOST_OWED = 100_000;

@@ -12,7 +12,7 @@ import {
 
 /** Milliseconds that a process waits for another one's transaction, each of which takes microseconds. */
 const BUSY_TIMEOUT_MS = 200;
-/** Counters at most, some 65 MB of them; past it those go that would begin anew first. */
+/** Counters at most, some 65 MB of them; past it those go that would begin again first. */
 const MOST_COUNTERS = 500_000;
 /** Counters whose window is over go a few at a time: nothing waits for a million of them. */
 const SWEEP_MS = 1000;
@@ -135,7 +135,7 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
   };
 }
 
-/** Opens the file; one that is broken is made anew, as nothing in it is worth more than the service. */
+/** Opens the file; one that is broken is made again, as nothing in it is worth more than the service. */
 function open(path: string): DatabaseSync {
   const database = openAsIs(path);
   if (database !== undefined) return database;

@@ -32,9 +32,9 @@ export interface Guard {
 }
 
 /**
- * @param trustedOrigins origins in the URL standard's form, scheme included, default ports left out
+ * @param trustedOrigins origins in the URL standard's form, scheme included, default ports omitted
  * @param ownAddresses those of this machine at the moment, which are its inside though they may be public: what listens
- *   there may be for itself alone
+ * there may be for itself alone
  */
 export function createGuard(
   trustedOrigins: Iterable<string>,

@@ -8,7 +8,7 @@ export interface ConfigSummary {
   readonly user: string | undefined;
   /** `80/tcp` */
   readonly exposedPorts: readonly string[];
-  /** Whether a text or list was truncated because it is too long. A truncated text ends with `…`. */
+  /** True if a text or list was truncated because it is too long. A truncated text ends with `…`. */
   readonly truncated: boolean;
 }
 

@@ -79,7 +79,7 @@ export interface ImageManifest {
   readonly layers: readonly Descriptor[];
 }
 
-/** An index (Docker: manifest list) of manifests for several platforms, attestations left out. */
+/** An index (Docker: manifest list) of manifests for several platforms, attestations omitted. */
 export interface ImageIndex {
   readonly kind: 'index';
   readonly mediaType: string;

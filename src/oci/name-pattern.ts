@@ -19,7 +19,7 @@ const WILDCARD = /[*?[\]{}()!@+]/;
  * number of segments. It is read as an image is: `docker.io/busybox`, `docker.io/busy*` and `library/busy*` mean what they
  * do of Docker's own images, all of which are in `docker.io/library`.
  *
- * @throws Error whose message ends the sentence "The value …"
+ * @throws Error with a message that ends the sentence "The value …"
  */
 export function parseNamePattern(text: string): NamePattern {
   if (text === '**') return pattern(text, undefined);

@@ -22,7 +22,7 @@ export interface Reference extends Repository {
   readonly name: string;
   /** The tag that was given, or `latest` where neither tag nor digest was. */
   readonly tag: string | undefined;
-  /** Whether the tag was written by the user. */
+  /** True if the tag was written by the user. */
   readonly tagGiven: boolean;
   /** The digest, which decides where both are there. */
   readonly digest: Digest | undefined;

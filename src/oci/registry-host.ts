@@ -7,7 +7,7 @@ export interface HostTls {
   readonly certificate: string | undefined;
   /** Of the certificate; in the same text where undefined. */
   readonly key: string | undefined;
-  /** Whether anybody may say to be this host. */
+  /** True if anybody may say to be this host. */
   readonly skipVerify: boolean;
 }
 
@@ -17,9 +17,9 @@ export interface RegistryHost {
   readonly api: URL;
   /** What stands before the path of each repository there: `docker-hub/`, or nothing. */
   readonly prefix: string;
-  /** Whether it is asked for what a digest names. */
+  /** True if it is asked for what a digest names. */
   readonly canPull: boolean;
-  /** Whether it is asked what a tag means. */
+  /** True if it is asked what a tag means. */
   readonly canResolve: boolean;
   readonly headers: Readonly<Record<string, string>>;
   readonly tls: HostTls;
@@ -31,7 +31,7 @@ export interface RegistryHosts {
   readonly mirrors: readonly RegistryHost[];
   /** The registry itself, which is asked after them; undefined where it is at its usual place. */
   readonly origin: RegistryHost | undefined;
-  /** Whether the operator wrote where the registry itself is, rather than how it is known there. */
+  /** True if the operator wrote where the registry itself is, rather than how it is known there. */
   readonly isOriginListed: boolean;
 }
 

@@ -8,7 +8,7 @@ export interface ClientList {
   check(address: string): void;
 }
 
-/** Lets in whom a range of `allow` holds, or everyone where there is none; whom `deny` holds is refused in any case. */
+/** Admits the clients in the ranges of `allow`, or everyone without it. Always refuses the clients in `deny`. */
 export function createClientList({
   allow,
   deny,

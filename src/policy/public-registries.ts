@@ -1,6 +1,6 @@
 import { type NamePattern, parseNamePattern } from '../oci/name-pattern.ts';
 
-/** What may be fetched where the operator says nothing: the registries that publish for everyone. */
+/** The registries that are allowed by default, because they publish for everyone. */
 export const PUBLIC_REGISTRIES: readonly NamePattern[] = [
   'docker.io/**',
   'ghcr.io/**',

@@ -49,8 +49,8 @@ export async function connectRedis(address: RedisAddress, log: RedisLog): Promis
     first.resolve();
     for (const returned of listeners) returned();
   };
-  // An open connection is not enough: a hanging Redis keeps it open, a replica refuses writes, and a Cluster is
-  // connected as long as any node is up, even if the node with the limits is down.
+  // An open connection is not enough. An unresponsive Redis keeps it open, and a replica refuses writes. A Cluster
+  // stays connected while any node is up, even if the node with the limits is down.
   const probe = async (): Promise<void> => {
     try {
       // This write changes nothing: with XX, SET ignores a missing key. It is refused if writes are refused.
@@ -114,7 +114,7 @@ function clientFor(address: RedisAddress) {
     connectionName: 'dockerproxy',
     commandTimeout: COMMAND_MS,
     connectTimeout: CONNECT_MS,
-    // What is not answered is not sent again: it may have been done, and whoever asked has gone on.
+    // A command without a response is not sent again: Redis may have executed it, and the caller has continued.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
   } satisfies RedisOptions;

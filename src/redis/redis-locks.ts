@@ -3,11 +3,11 @@ import { createLocks, type Locks } from '../util/lock.ts';
 import { KEY_PREFIX, type Redis } from './redis.ts';
 import { redisScript } from './script.ts';
 
-/** Milliseconds after which a turn ends that nobody has renewed: its process has died. */
+/** Milliseconds after which a lock expires without a renewal, because its process has died. */
 const LIFETIME_MS = 30_000;
 
 const TAKE = redisScript(`return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])`);
-// What has come to its end meanwhile may be another one's by now.
+// After the lock expires, another process may own it.
 const IF_OWN = `if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end`;
 const RENEW = redisScript(`${IF_OWN} return redis.call('PEXPIRE', KEYS[1], ARGV[2])`);
 const END = redisScript(`${IF_OWN} return redis.call('DEL', KEYS[1])`);

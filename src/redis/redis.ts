@@ -1,10 +1,10 @@
 /**
- * What replicas of the service share: a Redis, as much of it as is used. Every call ends within a second, and throws
- * where Redis is away: nobody waits for it, and each caller has something to do without it.
+ * The part of Redis that replicas share. Every call ends within a second, and throws if Redis is unavailable. Each
+ * caller has a fallback, so that no request waits for Redis.
  */
 export interface Redis {
   /**
-   * Whether Redis accepts writes of the limits, as far as known. In a Cluster, this is about the node with the limits.
+   * True if Redis accepts writes of the limits, as far as known. In a Cluster, this is about the node with the limits.
    */
   readonly isConnected: boolean;
   get(key: string): Promise<Buffer | undefined>;
@@ -25,7 +25,7 @@ export interface RedisScript {
   readonly hash: string;
 }
 
-/** Where a Redis is, and how to speak to it. */
+/** The address of a Redis, and its protocol options. */
 export interface RedisAddress {
   readonly kind: 'server' | 'sentinel' | 'cluster';
   /** The server, or those who know where it is. */
@@ -57,7 +57,7 @@ export interface RedisTls {
   readonly key: string | undefined;
 }
 
-/** What begins every key, so that others may use the same Redis. */
+/** The prefix of every key, so that other applications may use the same Redis. */
 export const KEY_PREFIX = 'dockerproxy:';
 /**
  * Prefix of the keys of limits. The hash tag puts them all in one slot of a Cluster, because a script may use only one.

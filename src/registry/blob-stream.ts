@@ -22,7 +22,7 @@ export interface BlobHost {
   readonly retry?: Retry;
   /** The minimum transfer rate; defaults to {@link SLOWEST_REGISTRY}. */
   readonly slowest?: MinimumRateLimits | undefined;
-  /** Whether it is worth asking now; it always is where absent. */
+  /** True if it is worth asking now; it always is where absent. */
   readonly admits?: () => boolean;
   readonly succeeded?: () => void;
   /** Told why it is given up, also when that only shows in the end: where the digest of all is wrong. */
@@ -285,7 +285,7 @@ class BlobStream extends DirectStream {
     }
   }
 
-  /** Whether what came is the whole blob, which is shorter than its descriptor states. */
+  /** True if what came is the whole blob, which is shorter than its descriptor states. */
   #isAll(): boolean {
     const hash = this.#hash?.copy();
     if (hash === undefined) return false;

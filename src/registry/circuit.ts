@@ -2,7 +2,7 @@ import { backoff } from '../util/backoff.ts';
 
 /** Tells whether a host is worth asking, by what came of it before. */
 export interface Circuit {
-  /** Whether to ask it now. After a pause one request tries; the others stay away until it is answered. */
+  /** True if to ask it now. After a pause one request tries; the others stay away until it is answered. */
   admits(): boolean;
   succeeded(): void;
   /** @param pause milliseconds at least, such as a host that limits us asks for */
@@ -14,7 +14,7 @@ export interface CircuitOptions {
   readonly now: () => number;
   /** Returns a number from 0 to 1 for jitter. */
   readonly random: () => number;
-  /** Told once when the host is left out, with milliseconds for a start. */
+  /** Told once when the host is omitted, with milliseconds for a start. */
   readonly onOpen: (error: Error, pause: number) => void;
   /** Told once when it is asked again as before. */
   readonly onClose: () => void;

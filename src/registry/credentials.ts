@@ -27,7 +27,7 @@ const HELPER_TIMEOUT_MS = 20_000;
 
 /**
  * Reads credentials as the Docker CLI keeps them: `config.json` in a folder, with `auths`, `credHelpers` and
- * `credsStore`. It is read anew each time, so that `docker login` needs no restart.
+ * `credsStore`. It is read again each time, so that `docker login` needs no restart.
  *
  * @see https://docs.docker.com/reference/cli/docker/login/#credential-stores
  */

@@ -14,7 +14,7 @@ export interface FoundRepository {
   readonly name: string;
   readonly description: string;
   readonly stars: number;
-  /** Whether Docker itself publishes it. */
+  /** True if Docker itself publishes it. */
   readonly official: boolean;
 }
 

@@ -11,9 +11,9 @@ import type { OriginOutages } from './origin-outages.ts';
 export interface Mirror {
   readonly client: DirectClient;
   readonly circuit: Circuit;
-  /** Whether it is asked for what a digest names. */
+  /** True if it is asked for what a digest names. */
   readonly canPull: boolean;
-  /** Whether it is asked what a tag means. */
+  /** True if it is asked what a tag means. */
   readonly canResolve: boolean;
   /** Where it has a repository. */
   locate(repository: Repository): Repository;

@@ -25,7 +25,7 @@ export interface ImageDetails {
   /** Of the index that the reference names, where it names one. */
   readonly indexDigest: Digest | undefined;
   readonly platform: string;
-  /** All that there is, attestations left out, in the order of the index. */
+  /** All that there is, attestations omitted, in the order of the index. */
   readonly platforms: readonly string[];
   readonly filename: string;
   /** Bytes of the archive and its strong validator; undefined where they follow only from making it. */

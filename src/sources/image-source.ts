@@ -17,10 +17,10 @@ export interface ArchiveRequest {
   readonly references: readonly Reference[];
   /** Undefined for the default platform of the service, or for the image that a digest names. */
   readonly platform: PlatformChoice;
-  /** Whether signatures and whatever else refers to the images come with them, where there are several platforms. */
+  /** True if signatures and whatever else refers to the images come with them, where there are several platforms. */
   readonly referrers?: boolean | undefined;
   readonly format: ArchiveFormat;
-  /** What the receiver has already, so that layers of it are left out. */
+  /** What the receiver has already, so that layers of it are omitted. */
   readonly have?: DeltaBase | undefined;
   /** True where the first bytes count more than a length: a source that has to make the archive first need not. */
   readonly stream?: boolean;
@@ -57,7 +57,7 @@ interface ArchiveFacts {
   readonly digests: readonly Digest[];
   /**
    * What to ask the registry for in place of each reference, where that is not what the archive has: the index that an
-   * index made anew comes from, or by which alone an image is signed.
+   * index made again comes from, or by which alone an image is signed.
    */
   readonly upstream?: readonly Digest[];
   /**
@@ -65,7 +65,7 @@ interface ArchiveFacts {
    * asked for or, where that was left open, the server's default. Undefined where nothing was chosen by it.
    */
   readonly platform?: Platform | undefined;
-  /** Whether a layer is compressed with zstd, which Docker before 23.0 cannot load. */
+  /** True if a layer is compressed with zstd, which Docker before 23.0 cannot load. */
   readonly zstd: boolean;
   /**
    * Set where a registry could not be asked what its tag means now: when it last said so, in milliseconds since the
@@ -74,7 +74,7 @@ interface ArchiveFacts {
   readonly staleSince: number | undefined;
   /** Set if only mirrors were asked for referrers, because the registry was unreachable. */
   readonly partialReferrers?: boolean | undefined;
-  /** Where layers are left out that the receiver has: which. */
+  /** Where layers are omitted that the receiver has: which. */
   readonly omitted?: Omission | undefined;
 }
 

@@ -5,14 +5,14 @@ import { promisify } from 'node:util';
 export interface ServiceManager {
   /** It serves; from now on the manager hears, as often as it wants, that the event loop turns and the service lives. */
   ready(status: string): Promise<void>;
-  /** It ends, and may take so many milliseconds for it. */
+  /** The service is stopping, and may take this number of milliseconds. */
   stopping(patience: number): Promise<void>;
 }
 
 export interface ServiceManagerOptions {
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly pid: number;
-  /** Whether the service does its work; unless told, it does while the event loop turns. */
+  /** True if the service does its work; unless told, it does while the event loop turns. */
   readonly isAlive?: () => boolean;
   readonly onFailure: (error: Error) => void;
 }

@@ -12,11 +12,11 @@ export type PassedSockets = Readonly<Partial<Record<Role, number>>>;
 const FIRST_FD = 3;
 
 /**
- * Reads which sockets a service manager passes on. The name of a socket says what it is for; where one unit has several,
- * they share a name, which says it of each in their order: `http,https`.
+ * Reads the sockets that a service manager passes on. The name of a socket states its purpose. Several sockets of one
+ * unit share a name, which lists their purposes in order: `http,https`.
  *
- * @param pid of this process: what is meant for another one is left alone
- * @throws ConfigError where what was passed cannot be used with these settings
+ * @param pid of this process; sockets for another one stay untouched
+ * @throws ConfigError if what was passed cannot be used with these settings
  * @see https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html
  */
 export function passedSockets(
@@ -27,7 +27,7 @@ export function passedSockets(
   const { LISTEN_PID, LISTEN_FDS = '', LISTEN_FDNAMES = '' } = variables;
   if (LISTEN_PID !== `${pid}`) return {};
   if (!/^\d{1,4}$/.test(LISTEN_FDS))
-    throw new ConfigError([`LISTEN_FDS: ${quote(LISTEN_FDS)} is no number.`]);
+    throw new ConfigError([`LISTEN_FDS: ${quote(LISTEN_FDS)} is not a number.`]);
   const names = LISTEN_FDNAMES.split(':');
   const sockets: Partial<Record<Role, number>> = {};
   for (let at = 0; at < Number(LISTEN_FDS); at++) {
@@ -41,12 +41,12 @@ export function passedSockets(
 }
 
 const NO_CERTIFICATE =
-  'A socket for HTTPS was passed, and there is no certificate: set --domains and --acme-email, or another --tls than off; behind a proxy, do without dockerproxy.socket.';
+  'A socket for HTTPS was passed, but no certificate is configured. Set --domains and --acme-email, or a --tls other than off. Behind a proxy, do not use dockerproxy.socket.';
 
 function isRole(word: string | undefined): word is Role {
   return ROLES.some((role) => role === word);
 }
 
 function unusable(name: string): string {
-  return `LISTEN_FDNAMES: ${quote(name)} does not say of each of its sockets whether it is for http, https or metrics, and one is all that each takes; see FileDescriptorName= in dockerproxy.socket.`;
+  return `LISTEN_FDNAMES: ${quote(name)} must name each socket http, https, or metrics, and each name at most once. See FileDescriptorName= in dockerproxy.socket.`;
 }

@@ -3,9 +3,9 @@ import { ServiceError } from '../errors.ts';
 
 export interface LoggerOptions {
   readonly level: LevelWithSilent;
-  /** Whether a person is looking: then lines to read instead of JSON. */
+  /** True if a person is looking: then lines to read instead of JSON. */
   readonly forTerminal: boolean;
-  /** Where stdout is for something else. */
+  /** Used if stdout has another purpose. */
   readonly toStderr?: boolean;
 }
 
@@ -28,7 +28,7 @@ export async function createLogger({ level, forTerminal, toStderr = false }: Log
 /** Control characters above ASCII and marks that turn text around, which JSON leaves as they are. */
 const UNSAFE = /[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
-/** For whoever looks at the lines with a terminal: what is in them stays, and does nothing. */
+/** Escapes control characters, so that log lines keep their content but cannot control a terminal. */
 function escaped(line: string): string {
   return line.replace(UNSAFE, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
@@ -40,7 +40,7 @@ function harmless(line: string): string {
     .replace(/\\(?:u00[01][0-9a-f]|[bfr]|.)/g, (sign) => (/^\\[bfru]/.test(sign) ? '?' : sign));
 }
 
-/** What a registry or a client did wrong needs no stack; what went wrong in here does. */
+/** A failure of a registry or a client needs no stack; a failure of this service does. */
 function serializeError(error: Error): object {
   if (!(error instanceof ServiceError) || error.code === 'internal-error') return stdSerializers.err(error);
   const { code, message, cause } = error;

@@ -13,7 +13,7 @@ export function createMetricsSum(): MetricsSum {
   let retired: Promise<MetricsSnapshot> = Promise.resolve([]);
   return {
     async retire(last) {
-      // What it held at that moment, such as memory, has gone with it.
+      // Values of a moment, such as memory, ended with the process.
       const counted = last.filter(({ type }) => `${type}` === 'counter' || `${type}` === 'histogram');
       retired = retired.then((before) =>
         AggregatorRegistry.aggregate([[...before], counted]).getMetricsAsJSON(),

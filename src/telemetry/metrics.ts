@@ -10,7 +10,7 @@ import {
   Registry,
 } from 'prom-client';
 
-/** What is measured, for Prometheus. */
+/** The metrics, for Prometheus. */
 export interface Metrics {
   readonly http: {
     answered(route: string, method: string, status: number): void;
@@ -43,11 +43,11 @@ export interface MetricsOptions {
   readonly version: string;
   /** Hosts that may stand as a label, such as those that the operator allows; all others are one. */
   readonly isKnownRegistry: (host: string) => boolean;
-  /** When the certificate in use ends, in milliseconds since the epoch; undefined where there is none. */
+  /** When the certificate in use ends, in milliseconds since the epoch; undefined if absent. */
   readonly certificateEnd: () => number | undefined;
-  /** Whether the last attempt to get the next certificate has failed. */
+  /** True if the last attempt to get the next certificate has failed. */
   readonly isCertificateFailing: () => boolean;
-  /** Whether the Redis that replicas share answers; absent where there is none. */
+  /** True if the Redis that replicas share answers; absent without one. */
   readonly isRedisConnected?: () => boolean;
   /** The current use of each in-memory cache. */
   readonly cacheUses?: () => readonly {
@@ -55,13 +55,13 @@ export interface MetricsOptions {
     readonly bytes: number;
     readonly limit: number;
   }[];
-  /** How many bytes the disk of the cache has left; undefined where nobody knows. */
+  /** Free bytes on the disk of the cache; undefined if unknown. */
   readonly freeBytes?: () => Promise<number | undefined>;
   /** Milliseconds that never go back. */
   readonly uptime?: () => number;
 }
 
-/** Of the metrics of Node.js that would say nothing as a sum or an average: the worst process is what matters. */
+/** Metrics of Node.js that are useless as a sum or an average: the worst process matters. */
 const AGGREGATORS: Readonly<Record<string, Aggregator>> = {
   process_start_time_seconds: 'min',
   process_max_fds: 'min',
@@ -116,7 +116,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
     labelNames: ['code', 'limit'],
     registers,
   });
-  // What begins with its first event has not grown by it: one mistake of ours shall be seen, too.
+  // Prometheus does not count the first event of a new series as growth. Starting at 0 makes a single internal error
+  // visible.
   refusals.inc({ code: 'internal-error', limit: '' }, 0);
   const download = transferMetrics(registers, {
     active: ['dockerproxy_downloads_active', 'Downloads whose bytes are flowing.'],
@@ -180,7 +181,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   }
   const upstream = new Counter({
     name: 'dockerproxy_upstream_requests_total',
-    help: 'Requests to registries and the hosts that they lead to, by status; none: it did not answer.',
+    help: 'Requests to registries and the hosts that they redirect to, by status; none means no response.',
     labelNames: ['registry', 'status'],
     registers,
   });
@@ -217,7 +218,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   });
   new Gauge({
     name: 'dockerproxy_certificate_failing',
-    help: 'Whether (1) or not (0) the last attempt to get the next certificate has failed.',
+    help: 'True if (1) or not (0) the last attempt to get the next certificate has failed.',
     aggregator: 'max',
     registers,
     collect() {
@@ -227,7 +228,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   if (isRedisConnected !== undefined) {
     new Gauge({
       name: 'dockerproxy_redis_connected',
-      help: 'Whether the Redis that replicas share accepts writes of the limits (1) or not (0).',
+      help: 'True if the Redis that replicas share accepts writes of the limits (1) or not (0).',
       aggregator: 'min',
       registers,
       collect() {
@@ -270,10 +271,10 @@ export function createMetrics(options: MetricsOptions): Metrics {
 }
 
 /**
- * A gauge that has a value for as long as that holds. One without labels begins at 0, and keeps what it was told last:
- * of several processes, one that has heard nothing, or nothing for hours, would speak for all.
+ * A gauge whose value expires. A gauge without labels starts at 0 and would keep its last value, so that one process
+ * without news for hours would speak for all.
  *
- * @returns sets it, for so many milliseconds
+ * @returns sets the value for this number of milliseconds
  */
 function passingGauge(
   configuration: GaugeConfiguration<string>,

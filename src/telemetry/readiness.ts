@@ -1,7 +1,7 @@
-/** Whether one part of the service can do its work, and what there is to know of it. */
+/** The readiness of one part of the service, and its details. */
 export interface ReadinessCheck {
   readonly isReady: boolean;
-  /** What a person, or a monitor, wants to see; JSON. */
+  /** Details for a person or a monitor; JSON. */
   readonly details: Readonly<Record<string, unknown>>;
 }
 
@@ -30,7 +30,8 @@ export function createReadiness(checks: Readonly<Record<string, Check>>): Readin
 const BRIEF_MS = 1000;
 
 /**
- * Looks at a part once a second at most, and once for all who ask meanwhile: everybody may ask, and looking is work.
+ * Checks a part at most once a second, and once for concurrent requests, because a check costs work and anyone may
+ * request it.
  *
  * @param now milliseconds since some fixed moment
  */

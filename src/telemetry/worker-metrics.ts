@@ -1,7 +1,7 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { MetricsSnapshot } from './metrics.ts';
 
-/** What is measured of the processes that serve. */
+/** Metrics of the worker processes. */
 export interface WorkerMetrics {
   /** One has ended that was not asked to. */
   lost(): void;

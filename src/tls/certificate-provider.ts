@@ -1,8 +1,8 @@
 import type { Certificate } from './certificate.ts';
 
 /**
- * Looks after the certificate that the server shows. Whatever goes wrong with the next one, the one in use stays in
- * use until there is a better one.
+ * Provides the certificate that the server shows. If the next one fails, the current one stays in use until a better
+ * one is available.
  */
 export interface CertificateProvider {
   /** The certificate to begin with; undefined where plain HTTP is served. */
@@ -21,7 +21,7 @@ export interface CertificateStatus {
   readonly state: 'valid' | 'temporary' | 'expired' | 'off';
   /** Milliseconds since the epoch, as all times here. */
   readonly notAfter: number | undefined;
-  /** What went wrong last, until something goes well. */
+  /** The last failure, until the next success. */
   readonly lastFailure: CertificateFailure | undefined;
   /** When the next certificate will be asked for. */
   readonly nextAttempt: number | undefined;

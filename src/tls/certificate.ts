@@ -22,11 +22,11 @@ export interface Certificate {
 /**
  * Reads a certificate and its key, both PEM.
  *
- * @throws Error whose message ends the sentence "The certificate …"
+ * @throws Error with a message that ends the sentence "The certificate …"
  */
 export function parseCertificate(cert: string, key: string): Certificate {
-  const leaf = attempt(() => new X509Certificate(cert), 'is no certificate in PEM');
-  const privateKey = attempt(() => createPrivateKey(key), 'has a key that is none in PEM, or is encrypted');
+  const leaf = attempt(() => new X509Certificate(cert), 'is not a certificate in PEM');
+  const privateKey = attempt(() => createPrivateKey(key), 'has a key that is encrypted or not in PEM');
   if (!leaf.checkPrivateKey(privateKey)) throw new Error('does not belong to its key');
   demandServable(cert, key);
   return {

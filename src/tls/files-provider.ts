@@ -19,8 +19,8 @@ export interface FilesLog {
 }
 
 /**
- * Milliseconds. Files are looked at, not listened to: a certificate comes by a rename, through links that move, or over
- * a network, of which the kernel tells each in another way or not at all.
+ * Milliseconds. Files are polled instead of watched. A certificate may change by a rename, a moved link, or over a
+ * network, and the kernel does not report all of these.
  */
 const INTERVAL_MS = 2000;
 

@@ -23,8 +23,8 @@ export const ATTEMPTS = 5;
 export const WINDOW_MS = HOUR_MS;
 
 /**
- * When the next certificate is asked for, in milliseconds since the epoch: when a third of the lifetime is left, or a
- * little earlier, so that certificates that began together do not end together.
+ * Computes the time of the next order, in milliseconds since the epoch. It is when a third of the lifetime is left, or
+ * a little earlier, so that certificates from the same time do not renew together.
  *
  * @param random from 0 to 1
  */
@@ -37,8 +37,8 @@ export function renewalTime(
 }
 
 /**
- * When the certificate after one that was just issued is asked for. Where the clock of this machine is ahead, each looks
- * old at once: then some of its lifetime is waited for, so that the authority is not asked without end.
+ * Computes the time of the order after a certificate was just issued. If this machine's clock is ahead, each
+ * certificate looks old at once. Then it waits for part of the lifetime, to spare the authority.
  *
  * @param random from 0 to 1
  */
@@ -61,8 +61,8 @@ export interface FailedAttempts {
 }
 
 /**
- * When to try again after a failure, in milliseconds since the epoch: later each time, not before the authority wants
- * it, and never a sixth time within an hour, however often the process is restarted.
+ * Computes the time of the next attempt after a failure, in milliseconds since the epoch. The delay grows, respects the
+ * authority's Retry-After, and allows at most five attempts in an hour, across restarts.
  *
  * @param random from 0 to 1
  */

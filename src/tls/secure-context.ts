@@ -3,7 +3,7 @@ import type { SecureContextOptions } from 'node:tls';
 import type { Certificate } from './certificate.ts';
 
 /**
- * What is neither forward secret nor authenticated is left out, and so is what only clients before 2014 need.
+ * Excludes ciphers without forward secrecy or authentication, and those that only clients before 2014 need.
  *
  * @see https://wiki.mozilla.org/Security/Server_Side_TLS, "intermediate", without DHE
  */
@@ -30,7 +30,7 @@ export function secureContextOptions({ cert, key, ticketKeys }: Certificate): Se
     ...(ticketKeys && { ticketKeys }),
     minVersion: 'TLSv1.2',
     ciphers: CIPHERS,
-    // Node lets a client of TLS 1.2 renegotiate three times, which is work for the server and of no use to anybody.
+    // Node lets a TLS 1.2 client renegotiate three times, which costs the server work without benefit.
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION,
   };
 }

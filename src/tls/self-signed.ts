@@ -12,8 +12,8 @@ export interface SelfSignedOptions {
 }
 
 /**
- * Makes a certificate that nobody has signed but its own key (ECDSA, P-256). Its shape is fixed, so that it takes the
- * few lines of DER below and no library.
+ * Creates a certificate that is signed by its own key (ECDSA, P-256). Its shape is fixed, so that a few lines of DER
+ * replace a library.
  *
  * @see https://www.rfc-editor.org/rfc/rfc5280#section-4.1
  */

@@ -3,18 +3,18 @@ import { splitDigest } from '../oci/digest.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../oci/json.ts';
 import type { SigningKey } from './signing-key.ts';
 
-/** What a registry says is a signature of an image, in one of the forms that cosign writes. */
+/** A signature that a registry offers for an image, in one of the formats of cosign. */
 export type SignatureClaim =
   /** A payload of simple signing, and its signature in base64. */
   | { readonly kind: 'simple-signing'; readonly payload: Uint8Array; readonly signature: string }
   /** A bundle of Sigstore: a DSSE envelope around an in-toto statement. */
   | { readonly kind: 'bundle'; readonly bytes: Uint8Array }
-  /** Something in the place of a signature that is none, or too large for one. */
+  /** A signature object that is invalid or too large. */
   | { readonly kind: 'unusable' };
 
 const PAYLOAD_TYPE = 'cosign container image signature';
 const STATEMENT_TYPE = /^https:\/\/in-toto\.io\/Statement\/v(?:0\.1|1)$/;
-/** What tells a signature from the attestations that the same key may have signed. */
+/** Distinguishes signatures from attestations that the same key may have signed. */
 const SIGNED_PREDICATE = 'https://sigstore.dev/cosign/sign/v1';
 const DSSE_TYPE = 'application/vnd.in-toto+json';
 
@@ -35,8 +35,8 @@ export function signersOf(
 }
 
 /**
- * `critical.identity` is not looked at, as `cosign verify` does not: it names the place where the image was signed, which
- * is another one wherever an image was promoted or mirrored.
+ * `critical.identity` is ignored, as `cosign verify` does. It names the repository of the signing, which differs after
+ * an image is promoted or mirrored.
  *
  * @see https://github.com/containers/image/blob/main/docs/containers-signature.5.md
  */
@@ -54,7 +54,7 @@ function simpleSigners(
 }
 
 /**
- * What the bundle says of certificates and of the transparency log is not looked at: the key is what counts.
+ * The bundle's certificates and transparency log are ignored, because only the key counts.
  *
  * @see https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto
  * @see https://github.com/secure-systems-lab/dsse/blob/master/envelope.md

@@ -2,11 +2,11 @@ import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto
 
 /** A public key whose signatures count. */
 export interface SigningKey {
-  /** What people know it by. */
+  /** The name of the key for people. */
   readonly name: string;
-  /** Of the key itself, whatever it is called: SHA-256 in hex digits. */
+  /** The fingerprint of the key: SHA-256 in hex digits. */
   readonly fingerprint: string;
-  /** Tells whether the key has signed some bytes; what is no signature at all is just none of the key's. */
+  /** Checks whether the key signed some bytes; false for a malformed signature. */
   verifies(data: Uint8Array, signature: Uint8Array): boolean;
 }
 
@@ -24,10 +24,10 @@ const RSA_BITS_MIN = 2048;
 const LABEL = /-----BEGIN ([A-Z0-9 ]+)-----/g;
 
 /**
- * Reads a public key as `cosign generate-key-pair` writes it: one PEM block, ECDSA on P-256, P-384 or P-521, RSA from
- * 2048 bits on (PKCS #1 v1.5), or Ed25519.
+ * Reads a public key as `cosign generate-key-pair` writes it: one PEM block. It is ECDSA on P-256, P-384 or P-521, RSA
+ * with at least 2048 bits (PKCS #1 v1.5), or Ed25519.
  *
- * @throws Error whose message ends the sentence "The file …"
+ * @throws Error with a message that ends the sentence "The file …"
  */
 export function parseSigningKey(name: string, pem: string): SigningKey {
   const labels = [...pem.matchAll(LABEL)].map(([, label = '']) => label);

@@ -3,10 +3,10 @@ import { indexPatterns } from '../oci/pattern-index.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { SigningKey } from './signing-key.ts';
 
-/** What is asked of the images of some repositories. */
+/** The requirements for the images of some repositories. */
 export interface TrustRule {
   readonly images: readonly NamePattern[];
-  /** Whether an image without a signature that counts is refused; otherwise it is only said to have none. */
+  /** True if images without a valid signature are refused; otherwise they are only reported as unsigned. */
   readonly isRequired: boolean;
   /** Any one of them will do; without any, nothing is looked for. */
   readonly keys: readonly SigningKey[];
@@ -16,7 +16,7 @@ export interface TrustRule {
 export interface TrustPolicy {
   /** The first rule for a repository, in the order of the file; undefined where nothing is asked of its images. */
   ruleFor(repository: Repository): TrustRule | undefined;
-  /** Where whoever wrote it can be reached: a `mailto:` or `https:` URL. */
+  /** The contact of the policy's author: a `mailto:` or `https:` URL. */
   contact(): string | undefined;
 }
 

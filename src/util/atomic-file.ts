@@ -3,7 +3,7 @@ import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 export interface ReplaceOptions {
-  /** Whether the file must be there after a loss of power; what can be had again need not. */
+  /** True if the file must be there after a loss of power; what can be had again need not. */
   readonly isDurable?: boolean;
 }
 

@@ -15,7 +15,7 @@ export interface AddressRange {
 
 const RANGE_RULE = 'must be an address or a range of them, such as 192.0.2.0/24 or 2001:db8::/32';
 
-/** Parses an address; undefined where the text is none. A zone (`fe80::1%eth0`) is left out. */
+/** Parses an address; undefined where the text is none. A zone (`fe80::1%eth0`) is omitted. */
 export function parseIpAddress(text: string): IpAddress | undefined {
   // IPv4 as everyone writes it: 127.1 and 0x7f000001 mean different things to different readers.
   if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text);
@@ -28,7 +28,7 @@ export function parseIpAddress(text: string): IpAddress | undefined {
 /**
  * Parses a range in CIDR notation, or one address.
  *
- * @throws Error whose message ends the sentence "The value …"
+ * @throws Error with a message that ends the sentence "The value …"
  * @see https://www.rfc-editor.org/rfc/rfc4632#section-3.1
  */
 export function parseAddressRange(text: string): AddressRange {

@@ -6,12 +6,11 @@ export interface Locks {
    * Takes the turn, unless somebody else has it.
    *
    * @returns what ends it; undefined where somebody else has it. One whose process dies ends by itself.
-   * @throws Error where that cannot be told
+   * @throws Error if that cannot be told
    */
   take(name: string): Promise<Release | undefined>;
   /**
-   * Waits for the turn, or as long as that makes sense: after five seconds, or where nobody can tell whose turn it is,
-   * everyone does the work.
+   * if that cannot be told
    *
    * @throws the reason of the signal where it aborts
    */

@@ -11,7 +11,7 @@ export interface MinimumRate {
    * Counts milliseconds that were waited and bytes that moved meanwhile. Bytes pay for time; what is paid too much is
    * not kept, so that a fast beginning is no leave to stop for hours.
    *
-   * @returns whether it is still fast enough
+   * @returns true if it is still fast enough
    */
   count(milliseconds: number, bytes: number): boolean;
   /** Forgets what is owed: nothing was waited for. */

@@ -15,7 +15,7 @@ export function authorityFolders(list: string | undefined): void {
   if (folders.length > 1) setEnvironmentData(FOLDERS, folders);
 }
 
-/** Whether this thread has loaded them. Node.js keeps the default authorities for each thread. */
+/** True if this thread has loaded them. Node.js keeps the default authorities for each thread. */
 let isDone = false;
 
 /**

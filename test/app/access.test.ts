@@ -25,13 +25,12 @@ async function codeOf({ url }: DockerProxy, image: string): Promise<string> {
   return (JSON.parse(body.toString()) as { code: string }).code;
 }
 
-/** Sends SIGHUP and waits until the log tells what came of it. */
+/** Sends SIGHUP and waits until the log reports the result. */
 async function reload({ pid, logs }: DockerProxy): Promise<string> {
-  const said = () =>
-    logs().filter(({ msg }) => /^The settings and the lists of who may fetch what /.test(msg));
+  const said = () => logs().filter(({ msg }) => /the settings and the access lists/.test(msg));
   const before = said().length;
   process.kill(pid, 'SIGHUP');
-  await waitFor(() => said().length > before, { what: 'the lists to be read anew' });
+  await waitFor(() => said().length > before, { what: 'the lists to be reloaded' });
   return JSON.stringify(said().at(-1));
 }
 

@@ -37,7 +37,7 @@ suite('the layers that a receiver has', () => {
     assert.deepEqual(spareLayers([[x, a]], holding([a]), FORMATS.docker), []);
   });
 
-  test('are left out anywhere where layers are known by themselves', () => {
+  test('are omitted anywhere where layers are known by themselves', () => {
     assert.deepEqual(spareLayers([[a, x, c]], holding([a, b, c]), FORMATS.oci), [a, c]);
     assert.deepEqual(spareLayers([[a, x, c]], naming(c), FORMATS.oci), [c]);
   });

@@ -225,7 +225,7 @@ suite('a blob through the cache', () => {
 });
 
 suite('two processes with one folder', () => {
-  test('one that followed a wrong fetch leaves alone what the other fetches anew', async () => {
+  test('one that followed a wrong fetch leaves alone what the other fetches again', async () => {
     await using folder = await temporaryFolder();
     await using one = await sampleCache({ folder: folder.path });
     await using other = await sampleCache({ folder: folder.path });
@@ -326,7 +326,7 @@ suite('what goes wrong upstream', () => {
     );
   });
 
-  test('a failure is told to all who read, and the next request begins anew', async () => {
+  test('a failure is told to all who read, and the next request begins again', async () => {
     const source = memorySource();
     await using setup = await sampleCache();
     const reader = setup.cache.before(source, REGISTRY);
@@ -691,7 +691,7 @@ suite('a blob that was changed on the disk', () => {
     ['cut short', (path: string) => truncate(path, 1000)],
     ['removed', (path: string) => rm(path)],
   ] as const) {
-    test(`is fetched anew: ${what}`, async () => {
+    test(`is fetched again: ${what}`, async () => {
       const source = memorySource(sample);
       await using setup = await sampleCache();
       const reader = setup.cache.before(source, REGISTRY);

@@ -100,7 +100,7 @@ suite('one fetch of one blob', () => {
     assert.deepEqual(setup.ends, [undefined]);
   });
 
-  test('goes on when it is mostly done and nobody waits, but not for ever', async (t) => {
+  test('goes on when it is mostly done and nobody waits, but not forever', async (t) => {
     const source = memorySource(sample);
     source.behave(() => ({ hold: { at: 1_900_000, until: new Promise(() => {}) } }));
     await using setup = await begin(source);

@@ -83,7 +83,7 @@ suite('spools', () => {
     assert.deepEqual(await made.files(), []);
   });
 
-  test('where there is no room, also where that turns out late, it is a failure of the storage', async () => {
+  test('if there is no room, also where that turns out late, it is a failure of the storage', async () => {
     await using made = await openIn(10_000);
     for (const expected of [BYTES.length, 10]) {
       await assert.rejects(fill(made.spools, Readable.from([BYTES]), { expected }), StorageFailure);
@@ -97,7 +97,7 @@ suite('spools', () => {
     assert.equal((await fill(made.spools, Readable.from(pieces), { expected: 10 })).size, 5 * MIB);
   });
 
-  test('a file that was written to is made anew', async () => {
+  test('a file that was written to is made again', async () => {
     await using made = await openIn();
     await fill(made.spools, Readable.from([BYTES]));
     const [name = ''] = await made.files();

@@ -45,7 +45,7 @@ async function startBalancer(port: number) {
 
 /** Told after it listens for HTTPS, which is all that its start waits for. */
 async function httpPortOf(replica: DockerProxy): Promise<number> {
-  const line = () => replica.logs().find(({ msg }) => msg.endsWith(' leads to HTTPS'));
+  const line = () => replica.logs().find(({ msg }) => msg.endsWith(' redirects to HTTPS'));
   const { msg } = await waitFor(line, { what: 'the port of HTTP' });
   return Number(new URL(msg.split(' ')[0] ?? '').port);
 }

@@ -42,7 +42,7 @@ async function resumedAt(proxy: DockerProxy, maxVersion: SecureVersion): Promise
 }
 
 suite('the certificate of several processes', { skip: skipUnless('openssl'), timeout: 600_000 }, () => {
-  test('is read anew once, and shown by all of them', async () => {
+  test('is read again once, and shown by all of them', async () => {
     await using folder = await temporaryFolder();
     await using next = await temporaryFolder();
     const files = await makeCertificate(folder.path);

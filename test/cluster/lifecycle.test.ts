@@ -256,7 +256,7 @@ suite('several processes, as they come and go', {
     await writeFile(list, '127.0.0.1\n');
     process.kill(proxy.pid, 'SIGHUP');
     await waitFor(async () => (await answers()).join() === '403', { what: 'the new list in all workers' });
-    assert.equal(told('were read anew'), 1);
+    assert.equal(told('Reloaded the settings'), 1);
     await writeFile(list, 'nonsense\n');
     process.kill(proxy.pid, 'SIGHUP');
     await waitFor(() => told('stay as they were') === 1);

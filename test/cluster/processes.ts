@@ -10,7 +10,7 @@ export function workersOf({ pid }: Pick<DockerProxy, 'pid'>): number[] {
     .map((one) => one.pid);
 }
 
-/** Whether a process runs; one that has ended and waits for its parent does not. */
+/** True if a process runs; one that has ended and waits for its parent does not. */
 export function isRunning(pid: number): boolean {
   return commandOf(pid) !== '';
 }

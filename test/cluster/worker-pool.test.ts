@@ -98,7 +98,7 @@ suite('workers as they begin', () => {
     assert.equal(pool.serving(), 3);
   });
 
-  test('where the first one cannot, that is why none will', async (t) => {
+  test('if the first one cannot, that is why none will', async (t) => {
     const { pool, workers } = startCrew(t);
     const started = pool.start();
     workers[1]?.say({ type: 'failed', failure: { message: 'The port is taken' } });

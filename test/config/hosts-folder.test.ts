@@ -132,7 +132,7 @@ suite('a folder of hosts.toml files', () => {
     });
     const expected = [
       /^…\/a\.lan: server must be a text$/,
-      /^…\/b\.lan: ftp:\/\/m\.lan is no URL of a registry$/,
+      /^…\/b\.lan: ftp:\/\/m\.lan is not the URL of a registry$/,
       /^…\/c\.lan: ENOENT.*none\.pem/,
       /^…\/d\.lan: skip_verify must be true or false$/,
       /^…\/not a host: must be the host and port of a registry/,

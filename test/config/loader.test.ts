@@ -36,7 +36,7 @@ async function fileWith(toml: string, ...path: string[]) {
   return { file, folder: folder.path, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
 }
 
-suite('where settings come from', () => {
+suite('the sources of settings', () => {
   test('without anything, the defaults hold', () => {
     const { defaultPlatform, ...config } = load();
     assert.equal(formatPlatform(defaultPlatform), 'linux/amd64');

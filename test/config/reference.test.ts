@@ -15,7 +15,7 @@ suite('documents made from the schema', () => {
     ['docs/configuration.md', referencePage()],
     ['deploy/dockerproxy.example.toml', exampleFile()],
   ] as const) {
-    test(`${path} is current; npm run docs writes it anew`, async () => {
+    test(`${path} is current; npm run docs writes it again`, async () => {
       assert.equal(await readFile(join(root, path), 'utf8'), text);
     });
   }

@@ -88,7 +88,7 @@ suite('tables of registries', () => {
   });
 });
 
-suite('where a mirror is', () => {
+suite('the address of a mirror', () => {
   for (const [url, api, prefix] of [
     ['https://mirror.lan:5000', 'https://mirror.lan:5000/v2', ''],
     ['https://mirror.lan:5000/', 'https://mirror.lan:5000/v2', ''],

@@ -5,7 +5,7 @@ import { reloadConfig, settledSettings } from '../../src/config/reload.ts';
 
 const load = (...argv: string[]) => loadConfig({ argv, environment: {}, home: '/nowhere', isRoot: false });
 
-suite('settings that are read anew', () => {
+suite('settings that are read again', () => {
   test('what may change does, and what needs a restart stays and is named', () => {
     const running = load('--allow', 'docker.io/**', '--port', '1');
     const fresh = load('--allow', 'ghcr.io/**', '--log-level', 'debug', '--port', '2', '--cache-size', '1GB');

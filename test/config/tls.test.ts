@@ -27,7 +27,7 @@ function mistakesOf(argv: readonly string[]): readonly string[] {
   return [];
 }
 
-suite('where the certificate comes from', () => {
+suite('the source of the certificate', () => {
   const modes: [string, string[], unknown[]][] = [
     ['nothing', [], ['off', '127.0.0.1', 8080, 8443]],
     ['a domain', ['--domains', 'dl.example.org', ...EMAIL], ['acme', '::', 80, 443]],

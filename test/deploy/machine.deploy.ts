@@ -291,7 +291,7 @@ function inside(archive: string): void {
       );
     });
 
-    test('a service that hangs is started anew', async () => {
+    test('a service that hangs is started again', async () => {
       await machine.write(
         '/etc/systemd/system/dockerproxy.service.d/watchdog.conf',
         '[Service]\nWatchdogSec=3s\nRestartSec=0\n',

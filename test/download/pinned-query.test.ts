@@ -115,7 +115,7 @@ const readQuery = (query: DownloadQuery): ArchiveQuery => {
 const leftOut = ({ omitted }: Archive): string[] => omitted?.layers.map(({ digest }) => digest) ?? [];
 
 suite('the URL of an archive by digests', () => {
-  test('is of the same bytes at every service, whatever is left out of them', () =>
+  test('is of the same bytes at every service, whatever is omitted of them', () =>
     fc.assert(
       fc.asyncProperty(asked, async ({ wanted, held, layers, format, platform, isSigned, heldBy }) => {
         const { client, manifests } = registryOf([...wanted, ...held]);

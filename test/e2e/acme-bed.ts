@@ -45,7 +45,7 @@ export interface CertificateReport {
 
 export interface AcmeBedOptions extends Partial<PebbleOptions> {
   stateDir?: string;
-  /** Whether the authority answers like those of 2023 instead of today's. */
+  /** True if the authority answers like those of 2023 instead of today's. */
   isOld?: boolean;
 }
 

@@ -374,7 +374,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 9
     assert.deepEqual(await bed.files('challenges'), []);
   });
 
-  test('an account that it has forgotten is made anew with the same key', async () => {
+  test('an account that it has forgotten is made again with the same key', async () => {
     await using bed = await startAcmeBed();
     const first = await bed.startWithCertificate();
     await first.stop();

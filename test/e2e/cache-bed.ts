@@ -107,7 +107,7 @@ export async function kill(proxy: DockerProxy): Promise<void> {
   await proxy.exited;
 }
 
-/** All files below a folder with their bytes, without locks; what goes meanwhile is left out. */
+/** All files below a folder with their bytes, without locks; what goes meanwhile is omitted. */
 export async function filesOf(folder: string): Promise<Map<string, number>> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
   const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
@@ -143,7 +143,7 @@ export function incomingPath(folder: string, { digest, size }: { digest: string;
   return join(incoming, name || 'nothing');
 }
 
-/** Bytes of a file; undefined where there is none. */
+/** Bytes of a file; undefined if absent. */
 export async function sizeOf(path: string): Promise<number | undefined> {
   return (await stat(path).catch(() => undefined))?.size;
 }

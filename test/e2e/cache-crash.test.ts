@@ -121,7 +121,7 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
     await onlyVerified(folder);
   });
 
-  test('where the process that fetches is killed, the other one hands its clients the rest', async () => {
+  test('if the process that fetches is killed, the other one hands its clients the rest', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using one = await bed.start(folder);
@@ -141,7 +141,7 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
     await isQuiet(other, folder);
   });
 
-  test('where the clients of the process that fetches leave, the other one goes on', async () => {
+  test('if the clients of the process that fetches leave, the other one goes on', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using one = await bed.start(folder);

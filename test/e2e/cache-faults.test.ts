@@ -202,7 +202,7 @@ suite('a registry that breaks off or lies', { skip: skipUnless('docker-registry'
     await isQuiet(proxy, folder);
   });
 
-  test('what is wrong on the disk is fetched anew, and the log says so', async () => {
+  test('what is wrong on the disk is fetched again, and the log says so', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);

@@ -35,7 +35,7 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
   });
   after(() => bed[Symbol.asyncDispose]());
 
-  /** Holds the first request for the layer back after so many bytes, for ever unless what comes back is called. */
+  /** Holds the first request for the layer back after so many bytes, forever unless what comes back is called. */
   const holdFirst = (bytes: number): (() => void) => {
     const gate = Promise.withResolvers<void>();
     let isFirst = true;

@@ -109,7 +109,7 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
     ['a broken connection', { kind: 'drop' }],
     ['nothing at all', { kind: 'hold', until: new Promise(() => {}) }],
   ] as const) {
-    test(`where the registry answers with ${what}, what is known is served`, async () => {
+    test(`if the registry answers with ${what}, what is known is served`, async () => {
       bed.reset();
       await using proxy = await bed.start(await bed.newFolder());
       await bed.check(proxy, published);
@@ -124,7 +124,7 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
     });
   }
 
-  test('where the registry says that there is no such tag, that is the answer', async () => {
+  test('if the registry says that there is no such tag, that is the answer', async () => {
     bed.reset();
     await using proxy = await bed.start(await bed.newFolder());
     await bed.check(proxy, published);

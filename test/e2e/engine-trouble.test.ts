@@ -245,7 +245,7 @@ suite('an engine in trouble, and one with much to do', {
     assert.equal((await live).code, 18, 'curl calls it a partial file');
   });
 
-  test('where the disk is full, the archive is sent as it is made', async () => {
+  test('if the disk is full, the archive is sent as it is made', async () => {
     await using small = await temporaryFolder();
     const cache = join(small.path, 'cache');
     await mkdir(cache);

@@ -144,7 +144,7 @@ suite('images from a Docker engine', {
     assert.deepEqual(await images(), before);
   });
 
-  test('where nothing is pulled, the engine alone tells what there is', async () => {
+  test('if nothing is pulled, the engine alone tells what there is', async () => {
     const env = engineEnvironment(engine.dockerHost, registry.host);
     await using service = await startDockerProxy({ env: { ...env, DOCKERPROXY_PULL: 'never' } });
     const here = `${registry.host}/only/here`;

@@ -360,11 +360,11 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
     };
     const code = (name: string) => codeOf('/dl?myimage=REF', `team/${name}`, {}, reloading);
     assert.deepEqual([await code('signed'), await code('wrong')], ['200', '403 signature-invalid']);
-    await reload(policyOf(stranger.publicKey), /were read anew$/);
+    await reload(policyOf(stranger.publicKey), /Reloaded the settings and the access lists$/);
     assert.deepEqual([await code('signed'), await code('wrong')], ['403 signature-invalid', '200']);
     await reload('[[rules]]\nimages = ["**"]\nkeys = ["/nowhere"]', /stay as they were$/);
     assert.deepEqual([await code('signed'), await code('wrong')], ['403 signature-invalid', '200']);
-    await reload('', /were read anew$/);
+    await reload('', /Reloaded the settings and the access lists$/);
     assert.deepEqual([await code('signed'), await code('unsigned')], ['200', '200']);
   });
 

@@ -43,8 +43,8 @@ async function startWithFiles(kind: keyof typeof SUITES = 'ec') {
   const { certificate, key } = await makeCertificate(folder.path, kind);
   const proxy = await startDockerProxy({ args: ['--tls-cert-file', certificate, '--tls-key-file', key] });
   const plain = (): string => {
-    const line = proxy.logs().find(({ msg }) => / leads to HTTPS$/.test(msg))?.msg ?? '';
-    return line.replace(/ leads to HTTPS$/, '');
+    const line = proxy.logs().find(({ msg }) => / redirects to HTTPS$/.test(msg))?.msg ?? '';
+    return line.replace(/ redirects to HTTPS$/, '');
   };
   await waitFor(plain, { what: 'the port for HTTP' });
   const openssl = (args: string[], input = ''): Promise<RunResult> =>
@@ -182,7 +182,7 @@ suite('HTTPS with a certificate of its own', { timeout: 600_000 }, () => {
     assert.deepEqual(await readdir(join(folder.path, 'tls', 'certificates')), ['self-signed.pem']);
   });
 
-  test('a certificate that is damaged is put aside and made anew', async () => {
+  test('a certificate that is damaged is put aside and made again', async () => {
     await using folder = await temporaryFolder();
     const start = () => startDockerProxy({ args: ['--tls', 'self-signed', '--state-dir', folder.path] });
     await (await start())[Symbol.asyncDispose]();
@@ -196,7 +196,7 @@ suite('HTTPS with a certificate of its own', { timeout: 600_000 }, () => {
   test('plain HTTP for other machines has to be asked for', async () => {
     await assert.rejects(
       startDockerProxy({ args: ['--host', '0.0.0.0'] }),
-      /is for other machines: .*--tls off/,
+      /accepts other machines.*--tls off/,
     );
   });
 });

@@ -74,7 +74,7 @@ function lease(client: string, archive: string, holder = 'one'): Lease {
 for (const [kind, open] of Object.entries(kinds)) {
   const skip = kind === 'redis' && skipUnless('redis-server');
   suite(`the counting store: ${kind}`, { skip, timeout: 60_000 }, () => {
-    test('a counter adds up until its window is over, then begins anew', async () => {
+    test('a counter adds up until its window is over, then begins again', async () => {
       await using fixture = await open();
       const { store, clock } = fixture;
       assert.deepEqual(await addOne(store, 'a', 2), { value: 2, resetsIn: MINUTE });
@@ -193,7 +193,7 @@ for (const [kind, open] of Object.entries(kinds)) {
       assert.equal(await store.active('c'), 0);
     });
 
-    test('a lease that expired while its process was held up is taken anew, and giving back nothing is nothing', async () => {
+    test('a lease that expired while its process was held up is taken again, and giving back nothing is nothing', async () => {
       await using fixture = await open();
       const { store, clock } = fixture;
       await store.acquire(lease('c', 'a'), NO_LIMIT);
@@ -294,7 +294,7 @@ suite('what processes of one machine share', { timeout: 600_000 }, () => {
     store.close();
   });
 
-  test('a file that is broken is made anew', async () => {
+  test('a file that is broken is made again', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'limits.sqlite');
     for (const damage of [

@@ -395,7 +395,7 @@ suite('the HTTP client speaks HTTP', () => {
   });
 });
 
-suite('the HTTP client does not wait for ever', () => {
+suite('the HTTP client does not wait forever', () => {
   test('an answer that does not begin', async () => {
     await using server = await serve(() => {});
     const origin = `http://127.0.0.1:${server.port}`;

@@ -557,7 +557,7 @@ suite('a token server that misbehaves', () => {
     await pull(odd.host);
   });
 
-  test('a registry that refuses the token it asked for is not asked for ever', async () => {
+  test('a registry that refuses the token it asked for is not asked forever', async () => {
     await using odd = await startOdd({ body: '{"token":"bad"}' });
     await assert.rejects(pull(odd.host), { code: 'image-not-found' });
     assert.equal(odd.requests.length, 3);

@@ -22,7 +22,7 @@ const LIMITS = {
 };
 const TOO_SLOW = { code: 'registry-timeout', status: 504 };
 
-/** A few bytes now and then, for ever: never idle for long, and never done. */
+/** A few bytes now and then, forever: never idle for long, and never done. */
 function dripping(bytes: string, head = 'HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n'): Handler {
   return ({ socket }) => {
     socket.write(head);

@@ -213,7 +213,7 @@ suite('the tags of a repository, from a real registry', {
     }
   });
 
-  test('what is no tag is left out', async () => {
+  test('what is no tag is omitted', async () => {
     proxy.inject(() => answer({ tags: ['ok', '<script>', 'ok', 7, null, '', '-x', 'a'.repeat(129)] }));
     assert.deepEqual((await tagsOf('test/pages')).tags, ['ok']);
   });

@@ -235,7 +235,7 @@ suite('the same request, from either source', {
     }
   });
 
-  test('where they differ, it is on purpose', async () => {
+  test('if they differ, it is on purpose', async () => {
     const answer = async (source: keyof typeof proxies, path: string): Promise<unknown[]> => {
       const { status, body } = await httpCall(`${proxies[source].url}/dl?myimage=${registry.host}/${path}`);
       return [status, status < 400 ? undefined : JSON.parse(`${body}`).code];

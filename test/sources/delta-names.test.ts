@@ -142,7 +142,7 @@ suite('the tag of a delta', () => {
     ['a tag and the digest of a manifest that shares only a part', ['app:1', layer('a').digest]],
   ];
   for (const [what, have] of claims)
-    test(`is left out where have is ${what}`, async () => {
+    test(`is omitted where have is ${what}`, async () => {
       for (const format of ['docker', 'oci']) {
         const archive = await open(have, { format });
         assert.equal(archive.omitted?.layers.length, 2);
@@ -155,7 +155,7 @@ suite('the tag of a delta', () => {
       }
     });
 
-  test('is left out if the digest of an uncompressed layer may be a diff ID', async () => {
+  test('is omitted if the digest of an uncompressed layer may be a diff ID', async () => {
     const archive = await open([layer('A').digest], { myimage: 'app:plain' });
     assert.equal(archive.omitted?.layers.length, 1);
     assert.equal(archive.omitted?.untagged.length, 1);

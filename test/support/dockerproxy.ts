@@ -120,7 +120,7 @@ function listeningUrl(running: RunningProcess): string | undefined {
     .find((url) => url !== undefined);
 }
 
-/** A last line that is not complete yet, and anything that is no record, is left out. */
+/** A last line that is not complete yet, and anything that is no record, is omitted. */
 function parseLog(text: string): LogRecord[] {
   return text.split('\n').flatMap((line) => {
     try {

@@ -48,7 +48,7 @@ export interface Registry extends AsyncDisposable {
   requests(): Promise<RegistryRequest[]>;
   reset(): Promise<void>;
   stop(): Promise<void>;
-  /** Stops where it runs, and starts again with the same port and storage; the log begins anew. */
+  /** Stops where it runs, and starts again with the same port and storage; the log begins again. */
   restart(): Promise<void>;
 }
 

@@ -156,7 +156,7 @@ function parseScope(scope: string): Access {
   return { type, name, actions: actions.split(',').filter(Boolean) };
 }
 
-/** As the spec has it, what may not be granted is left out of the token; the registry then refuses. */
+/** As the spec has it, what may not be granted is omitted of the token; the registry then refuses. */
 function granted(access: Access, user: string | undefined, anonymous: (name: string) => boolean): Access {
   if (user !== undefined) return access;
   const actions = anonymous(access.name) ? access.actions.filter((action) => action === 'pull') : [];

@@ -53,7 +53,7 @@ suite('what systemd is told', { skip: skipUnless('perl', 'systemd'), timeout: 60
     await manager.stopping(0);
   });
 
-  test('nothing more while the service does not do its work, so that it is started anew', async () => {
+  test('nothing more while the service does not do its work, so that it is started again', async () => {
     await using reader = await startReader();
     const variables = { ...reader.variables, WATCHDOG_PID: `${PID}`, WATCHDOG_USEC: '100000' };
     let looks = 0;

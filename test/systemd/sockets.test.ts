@@ -50,10 +50,13 @@ suite('sockets that systemd passes on', () => {
 
   test('a number that is none is a mistake', () => {
     const variables = { LISTEN_PID: `${PID}`, LISTEN_FDS: '-1' };
-    assert.throws(() => passedSockets(variables, PID, { tls: 'off' }), /LISTEN_FDS: "-1" is no number/);
+    assert.throws(() => passedSockets(variables, PID, { tls: 'off' }), /LISTEN_FDS: "-1" is not a number/);
   });
 
-  test('HTTPS without a certificate is a mistake: its clients would wait for ever', () => {
-    assert.throws(() => passed('http,https:http,https', 2, 'off'), /there is no certificate: set --domains/);
+  test('HTTPS without a certificate is a mistake: its clients would wait forever', () => {
+    assert.throws(
+      () => passed('http,https:http,https', 2, 'off'),
+      /no certificate is configured\. Set --domains/,
+    );
   });
 });

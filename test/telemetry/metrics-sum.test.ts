@@ -12,7 +12,7 @@ function metricsOf(certificateEnd?: number): Metrics {
   });
 }
 
-/** The value of one line; undefined where there is none. */
+/** The value of one line; undefined if absent. */
 function sample(text: string, series: string): number | undefined {
   const line = text.split('\n').find((one) => one.startsWith(`${series} `));
   return line === undefined ? undefined : Number(line.slice(series.length));

@@ -24,7 +24,7 @@ function metricsOf(
   });
 }
 
-/** The value of one line, such as `dockerproxy_downloads_active`; undefined where there is none. */
+/** The value of one line, such as `dockerproxy_downloads_active`; undefined if absent. */
 async function sample(metrics: Metrics, series: string): Promise<number | undefined> {
   const line = (await metrics.text()).split('\n').find((text) => text.startsWith(`${series} `));
   return line === undefined ? undefined : Number(line.slice(series.length));

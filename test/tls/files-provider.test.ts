@@ -129,7 +129,7 @@ suite('a certificate of files', { timeout: 600_000 }, () => {
     assert.deepEqual(made.used, []);
   });
 
-  test('the same certificate with another chain is shown anew', async () => {
+  test('the same certificate with another chain is shown again', async () => {
     await using made = await startProvider();
     await made.put({ ...made.first, cert: `${made.first.cert}${next().cert}` });
     await made.provider.reload();

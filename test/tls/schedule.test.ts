@@ -38,7 +38,7 @@ suite('renewal', () => {
 });
 
 suite('retries', () => {
-  /** The times of attempts that all fail, by a process that begins anew after each so many of them. */
+  /** The times of attempts that all fail, by a process that begins again after each so many of them. */
   function failing(count: number, restartsAfter = Number.POSITIVE_INFINITY, random = 1): number[] {
     const attempts = [START];
     for (let failures = 1; attempts.length < count; failures += 1) {

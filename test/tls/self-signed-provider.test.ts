@@ -55,7 +55,7 @@ suite('a certificate of our own', { timeout: 600_000 }, () => {
     assert.ok(second.provider.certificate && isFor(second.provider.certificate, ['0123456789ab']));
   });
 
-  test('is made anew before it ends, while it is in use', async (t) => {
+  test('is made again before it ends, while it is in use', async (t) => {
     await using folder = await temporaryFolder();
     t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: Date.UTC(2027, 0, 1) });
     const { provider, made } = await open(folder, ['a.example']);

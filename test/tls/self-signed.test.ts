@@ -58,9 +58,9 @@ suite('certificates as they are read', () => {
   const { cert, key } = makeSelfSigned({ names, notBefore: NOW, notAfter: NOW + 1000 });
   const other = makeSelfSigned({ names, notBefore: NOW, notAfter: NOW + 1000 });
   const broken: [string, string, string, RegExp][] = [
-    ['an empty certificate', '', key, /is no certificate in PEM/],
-    ['a certificate that was cut off', cert.slice(0, 200), key, /is no certificate in PEM/],
-    ['no key', cert, '', /has a key that is none/],
+    ['an empty certificate', '', key, /is not a certificate in PEM/],
+    ['a certificate that was cut off', cert.slice(0, 200), key, /is not a certificate in PEM/],
+    ['no key', cert, '', /has a key that is encrypted or not in PEM/],
     ['the key of another one', cert, other.key, /does not belong to its key/],
   ];
   for (const [what, badCert, badKey, rule] of broken) {

@@ -107,7 +107,7 @@ for (const [kind, open] of Object.entries(kinds)) {
   });
 }
 
-test('where nobody can tell whose turn it is, everyone does the work', async () => {
+test('if nobody can tell whose turn it is, everyone does the work', async () => {
   const turns = createFolderLocks(import.meta.filename, uptime);
   await assert.rejects(turns.take('a'));
   (await turns.wait('a', always))();

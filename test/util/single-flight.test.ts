@@ -80,7 +80,7 @@ suite('work that is shared', () => {
     assert.equal(await staying, 'A');
   });
 
-  test('ends when the last leaves, and who comes then begins anew', async () => {
+  test('ends when the last leaves, and who comes then begins again', async () => {
     const share = createSingleFlight<string>();
     const { begun, run } = work();
     const leaving = new AbortController();

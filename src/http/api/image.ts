@@ -45,7 +45,7 @@ export const ImageDetails = Type.Object(
     indexDigest: maybe(Type.String(), 'Of the index that the reference names, where it names one.'),
     pinned: maybe(
       Type.String(),
-      'A reference to exactly this, for ever, which keeps its name: `nginx:1.27@sha256:…`.',
+      'A reference to exactly this, forever, which keeps its name: `nginx:1.27@sha256:…`.',
     ),
     platform: Type.String({ examples: ['linux/amd64'] }),
     platforms: Type.Array(Type.String(), { description: 'All that there is to choose from.' }),
@@ -72,20 +72,20 @@ export const ImageDetails = Type.Object(
         exposedPorts: Type.Array(Type.String(), { examples: [['80/tcp']] }),
         truncated: Type.Boolean({
           description:
-            'Whether a text or list was truncated because it is too long. A truncated text ends with `…`.',
+            'True if a text or list was truncated because it is too long. A truncated text ends with `…`.',
         }),
       },
       { description: 'How the image runs, by its publisher.' },
     ),
-    zstd: Type.Boolean({ description: 'Whether Docker before 23.0 cannot load it.' }),
+    zstd: Type.Boolean({ description: 'True if Docker before 23.0 cannot load it.' }),
     signature: Type.Object(
       {
         state: Type.Union([Type.Literal('signed'), Type.Literal('unsigned'), Type.Literal('not-checked')], {
           description:
-            'Whether a key that counts here has signed the image, or the index that the reference names.',
+            'True if a key that counts here has signed the image, or the index that the reference names.',
         }),
         keys: Type.Array(Type.String(), { description: 'The names of the keys that have.' }),
-        isRequired: Type.Boolean({ description: 'Whether it is refused unless it is signed.' }),
+        isRequired: Type.Boolean({ description: 'True if it is refused unless it is signed.' }),
         reason: maybe(Type.String(), 'Why it is not signed, or could not be checked.'),
       },
       { description: 'By the policy of this service: `not-checked` where that has no key for the image.' },

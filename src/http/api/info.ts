@@ -39,7 +39,7 @@ export const ServiceInfo = Type.Object(
       description: 'Bytes of an archive at most; null without a limit.',
     }),
     maxImages: Type.Integer({ minimum: 1, description: 'Images in one archive at most.' }),
-    search: Type.Boolean({ description: 'Whether repositories can be searched for here.' }),
+    search: Type.Boolean({ description: 'True if repositories can be searched for here.' }),
   },
   { title: 'ServiceInfo', description: 'What this service is, and what may be fetched from it.' },
 );

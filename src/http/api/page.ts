@@ -47,7 +47,7 @@ interface Route {
 /**
  * Renders an OpenAPI document and the error catalogue as a page for people.
  *
- * @param assets where the style sheets are: `/assets/HASH`
+ * @param assets if the style sheets are: `/assets/HASH`
  */
 export function renderApiPage(document: ApiDocument, errors: readonly ErrorEntry[], assets: string): string {
   const { info, tags = [], paths } = document;

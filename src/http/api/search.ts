@@ -30,7 +30,7 @@ export const SearchResults = Type.Object(
         name: Type.String({ description: 'As people write it: `nginx`.' }),
         description: Type.String(),
         stars: Type.Integer({ minimum: 0 }),
-        official: Type.Boolean({ description: 'Whether Docker itself publishes it.' }),
+        official: Type.Boolean({ description: 'True if Docker itself publishes it.' }),
       }),
       { description: 'Only what may be fetched here.' },
     ),

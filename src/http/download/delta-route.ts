@@ -33,7 +33,7 @@ const DeltaQuery = Type.Object(
     platform: Type.Optional(Type.String({ minLength: 1, description: 'As in a download.' })),
     format: Type.Optional(
       choice(FORMAT_NAMES, {
-        description: 'As in a download. With `oci`, layers are left out wherever they stand in the image.',
+        description: 'As in a download. With `oci`, layers are omitted wherever they stand in the image.',
       }),
     ),
   },
@@ -48,7 +48,7 @@ const Delta = Type.Object(
     saved: Type.Integer({ minimum: 0, description: 'Bytes between the two.' }),
     etag: Type.String({ description: 'The strong validator of the delta.' }),
     omitted: Type.Array(Type.Object({ digest: Type.String(), size: Type.Integer({ minimum: 0 }) }), {
-      description: 'The layers that are left out.',
+      description: 'The layers that are omitted.',
     }),
     unknown: Type.Integer({
       minimum: 0,

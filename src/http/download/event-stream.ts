@@ -13,7 +13,7 @@ export interface EventStream {
   end(): void;
 }
 
-/** Milliseconds between events that may be left out. */
+/** Milliseconds between events that may be omitted. */
 const PACE_MS = 200;
 /** Milliseconds between comments, which keep the connection open while nothing happens. */
 const COMMENT_MS = 15_000;

@@ -9,7 +9,7 @@ import type { Archive, LiveArchive } from '../../sources/image-source.ts';
 
 /**
  * Leads from what an image is called to what it is: the URL by digest, which is one for all names, tags and platforms
- * that mean it, and whose file never changes, so that caches keep it for ever. Where it leads is asked for each time.
+ * that mean it, and whose file never changes, so that caches keep it forever. Where it leads is asked for each time.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.4.8
  */
@@ -35,7 +35,7 @@ export function redirectToDigests(
     .redirect(url, 307);
 }
 
-/** What an engine saves is not the same for ever, wherever it was pulled. */
+/** What an engine saves is not the same forever, wherever it was pulled. */
 export function noDigestUrl(): ServiceError {
   return new ServiceError(
     'parameter-invalid',

@@ -50,7 +50,7 @@ export async function createRedirectServer(options: RedirectServerOptions): Prom
     }
     const port = httpsPort();
     const origin = `https://${host}${port === HTTPS_PORT ? '' : `:${port}`}`;
-    // It is for ever, but caches keep it no longer than the operator wants.
+    // It is forever, but caches keep it no longer than the operator wants.
     return reply.header('cache-control', 'no-store').redirect(`${origin}${targetPath(request.url)}`, 308);
   });
   await app.register(healthRoutes, { readiness });

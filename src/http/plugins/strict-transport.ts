@@ -9,7 +9,7 @@ const POLICY = 'max-age=63072000';
  * @see https://www.rfc-editor.org/rfc/rfc6797
  */
 export function demandHttps(app: FastifyInstance): void {
-  // A download is written past the hooks of sending, and a problem begins its headers anew.
+  // A download is written past the hooks of sending, and a problem begins its headers again.
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('strict-transport-security', POLICY);
   });

@@ -84,7 +84,7 @@ async function serveAssets(app: FastifyInstance, web: WebFolder): Promise<void> 
   });
 }
 
-/** Makes something anew whenever what it is made from has changed, as by a SIGHUP. */
+/** Makes something again whenever what it is made from has changed, as by a SIGHUP. */
 function renewed<From, Made>(from: () => From, make: (current: From) => Made): () => Made {
   let made: { key: string; value: Made } | undefined;
   return () => {

@@ -45,7 +45,7 @@ export function nameImages(saved: Readable, names: readonly ImageName[], signal:
 
 /** How a list of images names one, in a file of an archive. */
 interface Entry {
-  /** Whether the image of this ID is meant. */
+  /** True if the image of this ID is meant. */
   is(entry: JsonObject, id: string): boolean;
   hasName(entry: JsonObject): boolean;
   named(entry: JsonObject, name: string): JsonObject;

@@ -7,7 +7,7 @@ import { credentialsRefused, missingOrPrivate, UnknownTagError } from '../../reg
 export interface FailedPull {
   readonly reference: Reference;
   readonly platform: Platform | undefined;
-  /** Whether credentials of this service went along. */
+  /** True if credentials of this service went along. */
   readonly withCredentials: boolean;
 }
 

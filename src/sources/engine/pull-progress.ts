@@ -8,7 +8,7 @@ export interface PullProgress {
   readonly layers: readonly LayerProgress[];
   /** Bytes of all layers that there are to fetch, as far as the engine has told. */
   readonly size: number;
-  /** Whether the engine does nothing but fetch layers, and tells how many bytes of them it has. */
+  /** True if the engine does nothing but fetch layers, and tells how many bytes of them it has. */
   readonly isFetching: boolean;
   /**
    * Takes a line.
@@ -56,7 +56,7 @@ export function createPullProgress(): PullProgress {
 /** Characters; an engine's lines have a few hundred. */
 const LONGEST_LINE = 1024 * 1024;
 
-/** Reads a stream of JSON objects, one a line; what is none is left out. */
+/** Reads a stream of JSON objects, one a line; what is none is omitted. */
 export async function* jsonLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<JsonObject, void> {
   const decoder = new StringDecoder('utf8');
   let rest = '';

@@ -44,7 +44,7 @@ interface Pulled {
   readonly name: string;
   /** By which the engine lists it. */
   readonly id: string;
-  /** Whether the name, too, is ours: it was not somebody else's before. */
+  /** True if the name, too, is ours: it was not somebody else's before. */
   readonly isNameOurs: boolean;
   /** Milliseconds since the epoch. */
   readonly used: number;
@@ -142,7 +142,7 @@ function isOwnerOf(name: string, id: string): (entry: Pulled) => boolean {
   return (entry) => entry.isNameOurs && entry.name === name && entry.id === id;
 }
 
-/** Whether all tags that an image has are ours. */
+/** True if all tags that an image has are ours. */
 function isOurs(image: ListedImage | undefined, record: readonly Pulled[], id: string): boolean {
   return image?.tags.every((tag) => record.some(isOwnerOf(tag, id))) ?? false;
 }

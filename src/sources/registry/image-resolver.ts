@@ -28,9 +28,9 @@ export interface ResolveOptions {
   /** The platform asked for; undefined where the client left it open. */
   readonly platform: Platform | undefined;
   readonly defaultPlatform: Platform;
-  /** Whether a digest means its very manifest where a platform is asked for, too: what is there is there. */
+  /** True if a digest means its very manifest where a platform is asked for, too: what is there is there. */
   readonly digestDecides?: boolean;
-  /** Whether images without zstd layers are preferred among equals. */
+  /** True if images without zstd layers are preferred among equals. */
   readonly prefersGzip: boolean;
   /** Parses manifests and configs. */
   readonly documents?: Documents;

@@ -212,7 +212,7 @@ interface ArchiveBlobs extends BlobReader {
 /** What a reference points at. */
 interface Root {
   readonly digest: Digest;
-  /** In its registry, which does not have an index that was made anew; where an index is what is signed, that. */
+  /** In its registry, which does not have an index that was made again; where an index is what is signed, that. */
   readonly upstream: Digest;
   readonly staleSince: number | undefined;
 }
@@ -279,7 +279,7 @@ export function requireSize(size: number, maxSize: number): void {
 interface Source extends Pick<ArchiveTree, 'reference' | 'configs' | 'layers'> {
   /** The first config, where it is known already. */
   readonly configBytes?: Uint8Array | undefined;
-  /** Whether nothing but what was signed may leave, which a signature is required for. */
+  /** True if nothing but what was signed may leave, which a signature is required for. */
   readonly isSigned: boolean;
 }
 

@@ -11,7 +11,7 @@ import { platformNotFound, readConfig, requireForeignLayers } from './image-reso
 import type { FindReferrers } from './referrers.ts';
 
 export interface ResolvedTree extends ArchiveTree {
-  /** What the reference points at in its registry, where `root` may be an index made anew. */
+  /** What the reference points at in its registry, where `root` may be an index made again. */
   readonly upstream: Digest;
   /** The distinct platforms of its images, from its indexes or from the config of a single image. */
   readonly platforms: readonly StatedPlatform[];
@@ -39,7 +39,7 @@ const AT_ONCE = 4;
 
 /**
  * Follows a reference to all that is below it, for all platforms or for some. All of them are what the registry serves,
- * byte for byte; of some, the index is written anew, and names these and their attestations alone.
+ * byte for byte; of some, the index is written again, and names these and their attestations alone.
  *
  * @throws ServiceError as {@link resolveImage} does
  */

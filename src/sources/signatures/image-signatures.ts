@@ -18,7 +18,7 @@ export interface SignatureDetails {
   readonly state: 'signed' | 'unsigned' | 'not-checked';
   /** The names of the keys that have signed it. */
   readonly keys: readonly string[];
-  /** Whether it is refused unless it is signed. */
+  /** True if it is refused unless it is signed. */
   readonly isRequired: boolean;
   /** Why it is not signed, or could not be checked, in one sentence. */
   readonly reason: string | undefined;

@@ -41,7 +41,7 @@ const PATIENCE_MS = 5_000;
  *
  * What is not there costs no pull at Docker Hub: a HEAD asks first.
  *
- * @throws ServiceError where the registry does not answer
+ * @throws ServiceError if the registry does not answer
  * @see https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
  */

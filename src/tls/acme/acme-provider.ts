@@ -17,8 +17,8 @@ export interface AcmeProviderOptions {
   /** From 0 to 1. */
   readonly random: () => number;
   /**
-   * Where others share the store: lets one of them order, and throws where that cannot be told. It stays with who has
-   * it until there is a certificate, so that one process knows how often and why that fails.
+   * With a shared store, elects one process to order, and throws if that cannot be decided. The process stays elected
+   * until it has a certificate, so that it knows the number and causes of failures.
    */
   readonly turn?: (() => Promise<Release | undefined>) | undefined;
   readonly log: AcmeLog;
@@ -49,7 +49,10 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   const { directory, domains } = order;
   const closed = new AbortController();
   let use: (certificate: Certificate) => void = () => {};
-  /** What is under way: one thing at a time, as each goes by what the one before has left. */
+  /**
+   * The operation in progress. Operations run one at a time, because each continues from the state that the previous
+   * one left.
+   */
   let running: Promise<void> = Promise.resolve();
   let failures = 0;
   let unsaved: Certificate | undefined;
@@ -59,7 +62,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   let isForced = false;
   let attempts = await store.attempts(directory);
 
-  // For its damage alone, which is told here: greenlock reads it in its thread.
+  // Reports damage here, because greenlock reads the account in its thread.
   await store.account(directory);
   const stored = await store.certificate(directory);
   // After a change of the domains, the old certificate is still right for some of them.
@@ -93,7 +96,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     log.failed(lastFailure, time);
   };
 
-  /** What is served already is served from memory where the disk does not take it. */
+  /** A certificate in use is served from memory if the disk cannot store it. */
   const save = async (fresh: Certificate): Promise<void> => {
     const renewal = nextRenewalTime(fresh, now(), random());
     try {
@@ -118,13 +121,13 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     certificate = fresh;
     use(fresh);
   };
-  /** Once the others can see what there is to see. */
+  /** After the other processes can read the result. */
   const leaveTurn = (): void => {
     endTurn?.();
     endTurn = undefined;
   };
 
-  /** Takes what another process has got meanwhile; false where there is nothing better. */
+  /** Takes a certificate that another process obtained; false without a better one. */
   const adopt = async (): Promise<boolean> => {
     const found = await store.certificate(directory);
     if (found === undefined || !isFor(found, domains) || found.fingerprint === certificate.fingerprint)
@@ -160,7 +163,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     try {
       endTurn ??= await take();
       if (endTurn === undefined) return sleepUntil(now() + LOOK_MS);
-      // Whoever had it before may have left what was wanted.
+      // The previous owner of the lock may have stored the wanted certificate.
       if (await adopt()) return;
       attempts = await store.attempts(directory);
       const earliest = retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0);
@@ -182,7 +185,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     inOrder(() => (unsaved !== undefined && !isDue() ? save(unsaved) : getNext()));
   const alarm = createWallClockTimer(now, () => void work());
   const look = async (): Promise<void> => {
-    // What cannot be read now is looked at again soon, and told when something is due.
+    // After an unreadable store, check again soon, and report it when an order is due.
     await inOrder(async () => void (await adopt().catch(() => {})));
     if (!closed.signal.aborted) looks.set(now() + LOOK_MS);
   };
@@ -198,7 +201,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       sleepUntilAllowed(due);
     },
     async reload() {
-      // What is under way ends with an alarm of its own, which would take the place of this one.
+      // The current operation sets a timer when it ends, which would replace this one.
       await running;
       const isGone = (await store.certificate(directory)) === undefined;
       if (!isGone && lastFailure === undefined) return;

@@ -5,11 +5,11 @@ import type { FailureCode, IssueFailure } from './issuer.ts';
 
 export interface WhatHappened {
   readonly error: Error;
-  /** What the authority complained of, where it did. */
+  /** The problem that the authority reported, if any. */
   readonly problem: AcmeProblem | undefined;
   /** The directory URL of the authority. */
   readonly directory: string;
-  /** Whether the authority refuses the account and also a new one. */
+  /** True if the authority refuses the account and also a new one. */
   readonly isAccountRefused: boolean;
 }
 

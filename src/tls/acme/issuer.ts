@@ -5,7 +5,7 @@ export interface CertificateIssuer {
   /**
    * Goes through one order, from the account to the certificate.
    *
-   * @throws IssueError where that fails, or is aborted
+   * @throws IssueError if that fails, or is aborted
    */
   issue(order: CertificateOrder, signal: AbortSignal): Promise<Certificate>;
 }
@@ -30,7 +30,7 @@ export type FailureCode =
   | 'worker-ended'
   | 'unexpected';
 
-/** Why there is no certificate; it survives the way between threads. */
+/** The reason for a missing certificate; it can be cloned between threads. */
 export interface IssueFailure {
   readonly code: FailureCode;
   /** One full sentence that the operator can act on. */

@@ -21,17 +21,17 @@ export interface CertificateStore {
   putCertificate(authority: string, certificate: Certificate): Promise<void>;
   account(authority: string): Promise<AcmeAccount | undefined>;
   putAccount(authority: string, account: AcmeAccount): Promise<void>;
-  /** When attempts began that did not lead to a certificate; milliseconds since the epoch. */
+  /** The times of attempts that failed, in milliseconds since the epoch. */
   attempts(authority: string): Promise<readonly number[]>;
   putAttempts(authority: string, attempts: readonly number[]): Promise<void>;
 }
 
-/** Where a certificate store keeps its texts, each of a kind and an authority, whole or not at all. */
+/** The storage of a certificate store. Each text has a kind and an authority, and is written atomically. */
 export interface EncryptedStore {
   /**
-   * Reads a text; undefined where there is none, or none of use.
+   * Reads a text; undefined if absent, or none of use.
    *
-   * @param parse throws where it is of no use
+   * @param parse throws if the text is invalid
    */
   load<T>(kind: VaultKind, authority: string, parse: (content: string) => T): Promise<T | undefined>;
   save(kind: VaultKind, authority: string, content: string): Promise<void>;
@@ -48,7 +48,7 @@ export interface DiskStoreOptions {
 const KEY_BLOCK = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----\n?/;
 
 /**
- * Writes a certificate as its key and its chain, in one PEM text, so that they are never of two minds; an account as
+ * Encodes a certificate as its key and chain in one PEM text, so that the two always match. Encodes an account as
  * `{"directory": "https://…", "url": "https://…", "key": {…}}`, and attempts as `[1795472635262]`.
  */
 export function createCertificateStore({ load, save }: EncryptedStore): CertificateStore {
@@ -91,7 +91,7 @@ export function createDiskStore({ folder, onDamage }: DiskStoreOptions): Certifi
   });
 }
 
-/** A name by which a person sees whose it is, and no two authorities meet. */
+/** A readable name for an authority, unique to it. */
 export function authorityName(authority: string): string {
   const host = URL.parse(authority)?.hostname ?? '';
   const hash = createHash('sha256').update(authority).digest('hex').slice(0, 8);
@@ -105,14 +105,14 @@ function parsePem(content: string): Certificate {
 
 function parseAccount(content: string): AcmeAccount {
   const { key, url } = JSON.parse(content) as { key?: unknown; url?: unknown };
-  if (typeof key !== 'object' || key === null || !('d' in key))
-    throw new Error('There is no private key in it');
+  if (typeof key !== 'object' || key === null || !('d' in key)) throw new Error('The private key is missing');
   return { key, url: typeof url === 'string' ? url : undefined };
 }
 
 function parseAttempts(content: string): number[] {
   const attempts: unknown = JSON.parse(content);
-  if (!Array.isArray(attempts) || !attempts.every(Number.isFinite)) throw new Error('It is no list of times');
+  if (!Array.isArray(attempts) || !attempts.every(Number.isFinite))
+    throw new Error('The text is not a list of times');
   return attempts as number[];
 }
 

@@ -5,12 +5,12 @@ import { replaceFile } from '../../util/atomic-file.ts';
 import { SharedStoreError } from './encrypted-redis-store.ts';
 
 /**
- * What an ACME authority wants to read at `/.well-known/acme-challenge/TOKEN`.
+ * The responses that an ACME authority reads at `/.well-known/acme-challenge/TOKEN`.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8555#section-8.3
  */
 export interface ChallengeStore {
-  /** The key authorization; undefined where there is no such challenge. */
+  /** The key authorization; undefined for an unknown challenge. */
   get(token: string): Promise<string | undefined>;
   set(token: string, keyAuthorization: string): Promise<void>;
   remove(token: string): Promise<void>;

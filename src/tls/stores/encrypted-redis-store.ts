@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { KEY_PREFIX, type Redis } from '../../redis/redis.ts';
 import { authorityName, type EncryptedStore, type VaultKind } from './certificate-store.ts';
 
-/** What replicas share of certificates cannot be read or written. */
+/** Thrown if the certificates that replicas share cannot be read or written. */
 export class SharedStoreError extends Error {
   override readonly name = 'SharedStoreError';
   /** Stays with it on its way between threads. */
@@ -16,8 +16,8 @@ const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
 /**
- * Keeps texts in a Redis, `dockerproxy:tls:certificates:acme-v02.api.letsencrypt.org-1a2b3c4d`, each encrypted and bound
- * to its name: whoever reads the Redis, or a backup of it, learns no key, and whoever writes to it forges none.
+ * Keeps texts in a Redis, `dockerproxy:tls:certificates:acme-v02.api.letsencrypt.org-1a2b3c4d`, each encrypted and
+ * bound to its name. A reader of the Redis, or of its backup, learns no key, and a writer cannot forge one.
  *
  * @param key 32 bytes
  */

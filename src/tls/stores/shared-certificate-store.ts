@@ -7,8 +7,8 @@ export interface SharedCertificateStore extends CertificateStore {
 }
 
 /**
- * Keeps everything twice. What the shared store says counts, also that it has nothing; while it cannot be read, the own
- * copy does. What cannot be written to it fails: what others do not see, they do again.
+ * Keeps two copies. The shared store is authoritative, even if it is empty. If it cannot be read, the local copy
+ * counts. If it cannot be written, the write fails, because other processes would repeat the work.
  */
 export function createSharedCertificateStore(
   shared: CertificateStore,

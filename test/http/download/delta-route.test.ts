@@ -66,7 +66,7 @@ suite('/api/v1/delta', { timeout: 600_000 }, () => {
     assert.equal(problemOf(await server.get('/api/v1/delta?myimage=app&have=APP')).code, 'reference-invalid');
   });
 
-  test('where images are saved whole, that is said', async () => {
+  test('if images are saved whole, that is said', async () => {
     const open = () => Promise.reject(new ServiceError('delta-unavailable', 'Saved whole.'));
     await using server = await startServer({ open });
     assert.equal(problemOf(await server.get(DELTA)).code, 'delta-unavailable');

@@ -166,7 +166,7 @@ suite('the metalink of a download', { timeout: 600_000 }, () => {
     assert.equal(file.header('cache-control'), 'public, no-cache', 'there may be more signatures tomorrow');
   });
 
-  test('of an index made anew names the one that its registry has', async () => {
+  test('of an index made again names the one that its registry has', async () => {
     const upstream = [`sha256:${'a'.repeat(64)}`] as never;
     await using server = await startServer({ open: () => ({ ...sampleArchive(), upstream }) });
     const query = 'platform=linux/amd64,linux/arm64&format=oci';
@@ -188,7 +188,7 @@ suite('the metalink of a download', { timeout: 600_000 }, () => {
 
 const PROXY = ['127.0.0.1'];
 
-suite('where a metalink says that files are', { timeout: 600_000 }, () => {
+suite('the URLs of a metalink', { timeout: 600_000 }, () => {
   const origin = async (addresses: Addresses, headers: Record<string, string>, trust: string[] = []) => {
     await using server = await startServer({ addresses, trustProxy: trust });
     const [url = ''] = texts(await server.get(`${DL}&metalink=1`, headers), 'url');

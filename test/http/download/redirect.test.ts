@@ -37,7 +37,7 @@ suite('redirect=1', { timeout: 600_000 }, () => {
     });
   }
 
-  test('leads to a bundle in its order, which may be kept for ever', async () => {
+  test('leads to a bundle in its order, which may be kept forever', async () => {
     await using server = await startServer({
       open: () => ({ ...sampleArchive(), digests: [DIGEST, OTHER] as never }),
     });
@@ -48,7 +48,7 @@ suite('redirect=1', { timeout: 600_000 }, () => {
     assert.equal(file.header('vary'), undefined);
   });
 
-  test('names of a delta what is there, by digest, and the layers that were named; nothing where none is left out', async () => {
+  test('names of a delta what is there, by digest, and the layers that were named; nothing where none is omitted', async () => {
     const layer = { mediaType: 'application/octet-stream', digest: DIGEST, size: 1 };
     let layers = [layer];
     await using server = await startServer({
@@ -94,7 +94,7 @@ suite('redirect=1', { timeout: 600_000 }, () => {
 suite('what caches are told', { timeout: 600_000 }, () => {
   const PINNED = `/dl?myimage=busybox@${DIGEST}`;
 
-  test('a file by digest is the same for everyone, for ever, in all its answers', async () => {
+  test('a file by digest is the same for everyone, forever, in all its answers', async () => {
     await using server = await startServer();
     const whole = await server.get(PINNED);
     const etag = whole.header('etag') ?? '';
@@ -118,7 +118,7 @@ suite('what caches are told', { timeout: 600_000 }, () => {
     }
   });
 
-  test('a file of an index is for ever where the URL says for which platform', async () => {
+  test('a file of an index is forever where the URL says for which platform', async () => {
     const platform = parsePlatform('linux/arm64');
     await using server = await startServer({ open: () => sampleArchive({ platform }) });
     const cacheControl = async (url: string) => (await server.get(url)).header('cache-control');

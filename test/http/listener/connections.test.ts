@@ -30,7 +30,7 @@ async function close(socket: Socket | undefined): Promise<void> {
   socket?.destroy();
 }
 
-/** Whether one more connection is answered, sooner or later. */
+/** True if one more connection is answered, sooner or later. */
 const hasRoom = (server: RunningServer): Promise<Socket> => waitFor(() => open(server), { what: 'room' });
 
 suite('connections', { timeout: GUARD_MS }, () => {
@@ -243,7 +243,7 @@ suite('a client that sends slowly', { timeout: GUARD_MS }, () => {
     assert.deepEqual(server.requests, []);
   });
 
-  test('a head byte by byte, for ever, is cut off as well', async () => {
+  test('a head byte by byte, forever, is cut off as well', async () => {
     await using server = await startServer({ timeouts });
     const socket = connect(server.port, '127.0.0.1');
     socket.write('GET /dl?myimage=busybox HTTP/1.1\r\nhost: a\r\nx-slow: ');

@@ -102,7 +102,7 @@ suite('the rate of requests', { timeout: 600_000 }, () => {
     assert.equal((await server.get('/nothing')).header('ratelimit-remaining'), '1');
   });
 
-  test('begins anew when its window is over', async () => {
+  test('begins again when its window is over', async () => {
     const clock = { now: Date.now() };
     await using server = await startServer({ limits, store: createMemoryCountingStore(() => clock.now) });
     assert.deepEqual(await statuses(server, [DL, DL, DL, DL]), [200, 200, 200, 429]);

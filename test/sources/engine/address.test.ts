@@ -35,7 +35,7 @@ function contextFiles(name: string, endpoint: object, tls: Record<string, Buffer
 
 const USUAL = { kind: 'unix', url: 'unix:///var/run/docker.sock', socketPath: '/var/run/docker.sock' };
 
-suite('where the engine is', () => {
+suite('if the engine is', () => {
   test('without anything, at the usual socket', () => {
     assert.deepEqual(find(), USUAL);
     assert.deepEqual(find({ DOCKER_HOST: '', DOCKER_CONTEXT: '' }), USUAL);

@@ -35,7 +35,7 @@ suite('a connection to an engine', () => {
     ['newer', OLD, NEW],
     ['older', NEW, OLD],
   ] as const) {
-    test(`an engine that became ${way} is asked anew what it speaks`, async () => {
+    test(`an engine that became ${way} is asked again what it speaks`, async () => {
       await using fake = await startFakeEngine(first);
       const { engine, told } = clientOf(fake);
       fake.publish('127.0.0.1:1/a:latest', ['linux/amd64']);
@@ -118,7 +118,7 @@ suite('a pull and a save', () => {
     ['says nothing', []],
     ['falls silent in the middle of a layer', [downloading]],
   ] as const) {
-    test(`where a registry ${what}, the pull is given up`, async () => {
+    test(`if a registry ${what}, the pull is given up`, async () => {
       await using fake = await startFakeEngine(OLD);
       const { engine } = clientOf(fake, 50);
       fake.report([...lines], forever);

@@ -44,7 +44,7 @@ suite('how far a pull is', () => {
     assert.equal(progress.isFetching, true);
   });
 
-  test('lines come in any pieces, and what is no JSON is left out', async () => {
+  test('lines come in any pieces, and what is no JSON is omitted', async () => {
     const text = '{"a":"é"}\nno JSON\n{"b":2}\r\n{"c":3}';
     const bytes = [...Buffer.from(text)].map((byte) => Buffer.of(byte));
     const lines: unknown[] = [];

@@ -111,7 +111,7 @@ suite('the certificate over the years', () => {
     });
   }
 
-  test('an authority that fails for ever: what is in use stays, until it is over, and never six attempts an hour', async (t) => {
+  test('an authority that fails forever: what is in use stays, until it is over, and never six attempts an hour', async (t) => {
     const { provider, open, pass, orders, used, authority } = await startProvider(t, { days: 6 });
     authority.fails = true;
     await pass(4 * DAY_MS, HOUR_MS);

@@ -78,7 +78,7 @@ suite('the certificate store', () => {
     });
   }
 
-  test('a file that cannot be read is an error, and no reason to order anew', async () => {
+  test('a file that cannot be read is an error, and no reason to order again', async () => {
     await using made = await openStore();
     await made.store.putAttempts(AUTHORITY, [1]);
     const [name = ''] = await readdir(join(made.path, 'attempts'));

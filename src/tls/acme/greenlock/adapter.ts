@@ -22,9 +22,9 @@ type Greenlock = typeof import('greenlock');
 
 export interface ContainedGreenlock {
   readonly greenlock: Greenlock;
-  /** What the authority complained of last: greenlock's own errors leave most of it out. */
+  /** The last problem of the authority, because greenlock's own errors omit most of it. */
   lastProblem(): AcmeProblem | undefined;
-  /** What kept the last request from being answered. */
+  /** The cause of the last failed request. */
   lastError(): Error | undefined;
   /** Asks the authority whether it accepts requests from an account. */
   takesAccount(account: AcmeAccount): Promise<boolean>;
@@ -40,7 +40,7 @@ const DNS_WAIT_MS = 5000;
  */
 const DEAD_ACCOUNTS = new Set<unknown>(['deactivated', 'revoked']);
 
-/** What it is contained for. */
+/** The object that contains it. */
 export interface ContainedOrder {
   readonly domains: readonly string[];
   /** Milliseconds that one request to the authority may take. */
@@ -103,7 +103,7 @@ export async function containGreenlock(order: ContainedOrder): Promise<Contained
         failure = undefined;
         try {
           const response = withMeta(await acmeFetch(request, order.requestTimeout));
-          // Of a challenge or an order that has failed.
+          // The problem of a failed challenge or order.
           const { error } = Object(response.body) as { error?: unknown };
           if (error) problem = { ...problemOf(error, response.statusCode), isOfRequest: false };
           return response;
@@ -154,6 +154,6 @@ function withMeta(response: AcmeResponse): AcmeResponse {
 function expectFunctions(functions: Readonly<Record<string, unknown>>): void {
   for (const [name, value] of Object.entries(functions)) {
     if (typeof value !== 'function')
-      throw new Error(`greenlock is not built as expected: there is no ${name}`);
+      throw new Error(`greenlock is not built as expected: ${name} is missing`);
   }
 }

@@ -26,8 +26,8 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const LARGEST_HEAP_MB = 128;
 
 /**
- * Gets certificates through greenlock, in a thread that lasts for one order: greenlock ends the process that it is in
- * where it sees no other way, prints what it likes, and is of use for seconds in a month.
+ * Gets certificates through greenlock, in a thread that lives for one order. On some errors greenlock exits its
+ * process, and it prints to stdout. It is needed only for seconds in a month.
  */
 export function createGreenlockIssuer(options: GreenlockIssuerOptions): CertificateIssuer {
   const { folder, stores, onOutput, timeout = TIMEOUT_MS, requestTimeout = REQUEST_TIMEOUT_MS } = options;
@@ -38,7 +38,7 @@ export function createGreenlockIssuer(options: GreenlockIssuerOptions): Certific
       const task: WorkerTask = { order, folder, requestTimeout };
       const worker = new Worker(script, {
         workerData: task,
-        // It takes its staging directory where ENV or a flag of the server looks like it.
+        // greenlock chooses its staging directory if ENV or a flag of the server suggests it.
         env: {},
         argv: [],
         execArgv: [],
@@ -65,8 +65,8 @@ export function createGreenlockIssuer(options: GreenlockIssuerOptions): Certific
 }
 
 /**
- * Remembers what is set, as greenlock removes only those challenges that were good, and none where it is ended. What
- * cannot be removed stays: it is no reason to do without the certificate.
+ * Remembers the challenges, because greenlock removes only valid ones, and none after it is terminated. A challenge
+ * that cannot be removed stays: it must not cost the certificate.
  */
 function removable({ get, set, remove }: OrderStores['challenges']) {
   const left = new Set<string>();
@@ -108,7 +108,7 @@ function outcome(
       } catch (error) {
         fail(
           'ca-failed',
-          `${authority} issued a certificate that is of no use: it ${(error as Error).message}.`,
+          `${authority} issued an unusable certificate: it ${(error as Error).message}.`,
           error,
         );
       }

@@ -1,6 +1,6 @@
 /**
- * greenlock's view of what there is to manage: nothing but its defaults. Which certificates there are, and when they
- * are renewed, is decided outside of greenlock.
+ * greenlock's manager, which has only defaults. The issuer decides outside of greenlock which certificates exist, and
+ * when to renew them.
  */
 export function create({ defaults }: { readonly defaults: object }) {
   return {

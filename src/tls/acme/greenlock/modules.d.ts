@@ -1,4 +1,4 @@
-/** What is used of packages that bring no types. */
+/** The used parts of packages without types. */
 
 declare module 'greenlock' {
   interface Certificates {

@@ -3,7 +3,7 @@ import { type MessagePort, parentPort, type Worker } from 'node:worker_threads';
 import type { CertificateStore } from '../../stores/certificate-store.ts';
 import type { ChallengeStore } from '../../stores/challenge-store.ts';
 
-/** What an order needs kept: its account, and the challenges that the server answers meanwhile. */
+/** The stores of an order: its account, and the challenges that the server answers meanwhile. */
 export interface OrderStores {
   readonly accounts: Pick<CertificateStore, 'account' | 'putAccount'>;
   readonly challenges: Pick<ChallengeStore, 'get' | 'set' | 'remove'>;
@@ -19,7 +19,7 @@ interface StoreCall {
   readonly args: readonly unknown[];
 }
 
-/** What has come of it. */
+/** The outcome of the order. */
 interface StoreReply {
   readonly id: string;
   readonly result?: unknown;

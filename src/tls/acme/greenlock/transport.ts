@@ -16,7 +16,7 @@ export interface AcmeResponse {
 }
 
 /**
- * What an authority says that went wrong.
+ * A problem that an authority reports.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8555#section-6.7
  */
@@ -25,7 +25,7 @@ export interface AcmeProblem {
   readonly type: string;
   readonly detail: string;
   readonly status: number;
-  /** Whether the request itself was refused, rather than the challenge or order that it reads. */
+  /** True if the request itself was refused, rather than the challenge or order that it reads. */
   readonly isOfRequest: boolean;
   /** Milliseconds; undefined if the authority states no time. */
   readonly retryAfter: number | undefined;

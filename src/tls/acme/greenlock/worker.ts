@@ -10,16 +10,16 @@ import { containGreenlock } from './adapter.ts';
 import { storesFrom, threadPort } from './thread-stores.ts';
 import { AcmeProblemError, isAccountProblem } from './transport.ts';
 
-/** What the thread is started with. */
+/** The input of the thread. */
 export interface WorkerTask {
   readonly order: CertificateOrder;
-  /** For what greenlock wants to write; it has nothing to. */
+  /** A folder for files that greenlock might write; it writes none. */
   readonly folder: string;
   /** Milliseconds that one request may take. */
   readonly requestTimeout: number;
 }
 
-/** What it tells, by `postMessage`. */
+/** A message of the thread, by `postMessage`. */
 export type WorkerMessage =
   | { readonly kind: 'event'; readonly event: string; readonly details: string }
   | { readonly kind: 'issued'; readonly cert: string; readonly key: string }
@@ -54,7 +54,7 @@ const authority = greenlock.create({
       challenges: { 'http-01': { module: plugin('challenge') } },
       accountKeyType: 'EC-P256',
       serverKeyType: 'EC-P256',
-      // Of no effect, as it manages nothing; without them it says what it takes instead.
+      // These have no effect, as greenlock manages nothing, but silence its messages about defaults.
       renewOffset: '-45d',
       renewStagger: '3d',
     },
