@@ -17,11 +17,15 @@ const IMAGES = 20;
 const PAUSE_MS = 1_100;
 const PATIENCE_MS = 20_000;
 
-/** @param localAddress on loopback */
+/**
+ * @param localAddress on loopback
+ * @param patience milliseconds after which the client gives up a download
+ */
 export function createHonestClient(
   origin: URL,
   registry: HostileRegistry,
   localAddress: string,
+  patience = PATIENCE_MS,
 ): HonestClient {
   let count = 0;
   const download = async (): Promise<boolean> => {
@@ -30,7 +34,7 @@ export function createHonestClient(
     const layer = registry.honest(repository).layers[0]?.content as Uint8Array;
     try {
       const response = await new Promise<IncomingMessage>((resolve, reject) => {
-        get(url, { localAddress, agent: false, signal: AbortSignal.timeout(PATIENCE_MS) })
+        get(url, { localAddress, agent: false, signal: AbortSignal.timeout(patience) })
           .once('error', reject)
           .once('response', resolve);
       });

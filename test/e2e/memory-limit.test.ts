@@ -4,6 +4,8 @@ import { get } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { type Attack, createAttacks } from '../../load/attacks.ts';
+import { createHonestClient } from '../../load/honest-client.ts';
 import { type ControlGroup, createControlGroup } from '../support/control-group.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { startHostileRegistry } from '../support/hostile-registry.ts';
@@ -12,6 +14,9 @@ import { runOrThrow, spawnUntil, temporaryFolder, waitFor } from '../support/pro
 
 const MEBIBYTE = 2 ** 20;
 const LIMIT = 512 * MEBIBYTE;
+const CLIENTS = 8;
+const HONEST_DOWNLOADS = 3;
+const PATIENCE_MS = 120_000;
 
 suite('a service in a control group', { timeout: 600_000 }, () => {
   let group: ControlGroup | undefined;
@@ -79,14 +84,54 @@ suite('a service in a control group', { timeout: 600_000 }, () => {
   });
 });
 
+suite('a service in a control group under attack', { timeout: 600_000 }, () => {
+  test('serves an honest client while many request large metadata', async (t) => {
+    await using group = await createControlGroup(LIMIT);
+    if (group === undefined) return t.skip('this process cannot create control groups');
+    await using registry = await startHostileRegistry();
+    await using proxy = await startDockerProxy({
+      via: group.via,
+      env: { DOCKERPROXY_WORKERS: '2', DOCKERPROXY_INSECURE_REGISTRIES: registry.host },
+    });
+    const origin = new URL(proxy.url);
+    const attacks = createAttacks({ origin, registry, droppingHost: registry.host }).filter(({ name }) =>
+      /large manifests|JSON bombs/.test(name),
+    );
+    const ended = new AbortController();
+    const attackAgain = async ({ send }: Attack, client: number): Promise<void> => {
+      for (let count = client; !ended.signal.aborted; count += CLIENTS) {
+        await send(`127.30.0.${1 + client}`, count, ended.signal);
+      }
+    };
+    const attacking = attacks.flatMap((attack) =>
+      Array.from({ length: CLIENTS }, (_, client) => attackAgain(attack, client)),
+    );
+    const honest = createHonestClient(origin, registry, '127.0.0.2', PATIENCE_MS);
+    try {
+      for (let whole = 0; whole < HONEST_DOWNLOADS; whole++) {
+        const isServed = async (): Promise<boolean> => group.kills() > 0 || honest.download();
+        await waitFor(isServed, { timeout: PATIENCE_MS, what: 'an honest download' });
+      }
+    } finally {
+      ended.abort();
+      await Promise.all(attacking);
+    }
+    assert.equal(attacks.length, 2);
+    assert.equal(group.kills(), 0);
+  });
+});
+
 suite('memory in /metrics', { timeout: 600_000 }, () => {
   test('lists each cache with its bytes and its limit', async () => {
     await using registry = await startHostileRegistry();
     await using proxy = await startDockerProxy({
       env: { DOCKERPROXY_INSECURE_REGISTRIES: registry.host, DOCKERPROXY_METRICS_PORT: '0' },
     });
-    const download = await httpCall(`${proxy.url}/dl?myimage=${registry.host}/image`);
-    assert.equal(download.status, 200);
+    // The second download reads the layer from its file.
+    for (let count = 0; count < 2; count++) {
+      const download = await httpCall(`${proxy.url}/dl?myimage=${registry.host}/image`);
+      assert.equal(download.status, 200);
+    }
     const metricsUrl = proxy.logs().flatMap(({ msg }) => /^Metrics are at (.*)$/.exec(msg)?.[1] ?? [])[0];
     const { body } = await httpCall(metricsUrl ?? '');
     const valuesOf = (metric: string): Map<string, number> =>
