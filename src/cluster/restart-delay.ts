@@ -1,7 +1,7 @@
 import { backoff } from '../util/backoff.ts';
 
-/** Milliseconds. */
-const PAUSES = { first: 500, longest: 30_000 };
+/** Milliseconds. Longer pauses would extend an outage: workers that an attack ends serve again soon after it. */
+const PAUSES = { first: 500, longest: 5_000 };
 
 /**
  * Returns the milliseconds until a worker is replaced that has ended. After a long life and after the first short one,
