@@ -173,11 +173,14 @@ export async function openImages(
     ...{ client, policy, caches, documents },
     budgeted: (check) => budgets.run({ limits: CHECK_LIMITS }, check),
   });
+  const inline = createInlineMemory(caches, inlineLimitFor(memory));
   const stores = [disk, shared].filter((store) => store !== undefined);
   const contents = createRepositoryContents(stores, caches);
   const gate = createManifestGate({ client, policy, signatures, contents, documents });
-  const pulls = boundedPulls(createPullSource({ client, gate, contents, documents, maxSize }), budgets);
-  const inline = createInlineMemory(caches, inlineLimitFor(memory));
+  const pulls = boundedPulls(
+    createPullSource({ client, gate, contents, documents, inline, maxSize }),
+    budgets,
+  );
   const common = { client, defaultPlatform, maxSize, signatures, inline, documents };
   const registries = inspectorWithDeadline(budgetedInspector(createRegistryInspector(common), budgets));
   const open: Readonly<Record<SourceName, () => Promise<OpenedSource>>> = {

@@ -23,10 +23,13 @@ export function boundedPulls(source: PullSource, budgets: UpstreamBudgets): Pull
     );
   return {
     describe: (reference, signal) => bounded(reference, signal, (ended) => source.describe(reference, ended)),
-    manifest: (reference, signal) => bounded(reference, signal, (ended) => source.manifest(reference, ended)),
+    manifest: (reference, request) =>
+      bounded(reference, request.signal, (signal) => source.manifest(reference, { ...request, signal })),
     blob: (repository, digest, signal) =>
       bounded(repository, signal, (ended) => source.blob(repository, digest, ended)),
-    referrers: (repository, digest, signal) =>
-      bounded(repository, signal, (ended) => source.referrers(repository, digest, ended)),
+    referrers: (repository, digest, artifactType, request) =>
+      bounded(repository, request.signal, (signal) =>
+        source.referrers(repository, digest, artifactType, { ...request, signal }),
+      ),
   };
 }

@@ -1,13 +1,15 @@
 import { ServiceError } from '../errors.ts';
 import { type Digest, referrersTag } from '../oci/digest.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../oci/json.ts';
+import { MEDIA_TYPES } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
 
 /**
- * Lists the descriptors of the referrers of a manifest, unchanged. If the registry does not have such a list, reads the tag
+ * Lists the referrers of a manifest as an index, whose descriptors are unchanged. If the registry does not have such a list, reads the tag
  * that clients use instead.
  *
+ * @param artifactType the type of the listed referrers; all types if undefined
  * @throws ServiceError `image-not-found` where the repository is missing or private, or what the upstream's trouble is
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#unavailable-referrers-api
  */
@@ -15,12 +17,16 @@ export async function readReferrers(
   client: RegistryClient,
   repository: Repository,
   subject: Digest,
+  artifactType: string | undefined,
   signal: AbortSignal,
-): Promise<readonly JsonObject[]> {
+): Promise<Uint8Array> {
   const listed = await client.referrers(repository, subject, signal);
   const index = listed ?? (await unlessMissing(client.manifest(repository, referrersTag(subject), signal)));
   const manifests = (index && parseJsonObject(index.bytes))?.manifests;
-  return Array.isArray(manifests) ? manifests.filter(isJsonObject) : [];
+  const all: JsonObject[] = Array.isArray(manifests) ? manifests.filter(isJsonObject) : [];
+  const fitting = all.filter((one) => artifactType === undefined || one.artifactType === artifactType);
+  const list = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: fitting };
+  return Buffer.from(JSON.stringify(list));
 }
 
 async function unlessMissing(work: Promise<FetchedManifest>): Promise<FetchedManifest | undefined> {

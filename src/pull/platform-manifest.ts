@@ -4,7 +4,7 @@ import { digestReference, type Reference } from '../oci/reference.ts';
 import type { FetchedManifest } from '../registry/client.ts';
 import { parsing } from '../sources/documents.ts';
 import { linksOf } from './manifest-gate.ts';
-import type { PullSource } from './pull-source.ts';
+import type { PullRequest, PullSource } from './pull-source.ts';
 
 /**
  * Fetches the image of a platform from an index, for clients that know no index; the index itself if it has no such image.
@@ -16,11 +16,11 @@ export async function platformManifest(
   reference: Reference,
   index: FetchedManifest,
   platform: Platform,
-  signal: AbortSignal,
+  request: PullRequest,
 ): Promise<FetchedManifest> {
   const links = linksOf(parsing, index);
   const images = links?.kind === 'index' ? links.manifests.filter(isImageEntry) : [];
   const chosen = selectPlatform(platform, images, (image) => image.platform);
   if (chosen === undefined) return index;
-  return source.manifest(digestReference(reference, chosen.digest), signal);
+  return source.manifest(digestReference(reference, chosen.digest), request);
 }

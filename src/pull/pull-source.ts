@@ -4,11 +4,11 @@ import { ServiceError } from '../errors.ts';
 import type { Demand } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { JsonObject } from '../oci/json.ts';
 import type { ManifestLinks } from '../oci/manifest.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { DescribedManifest, DescribingClient, FetchedManifest } from '../registry/client.ts';
 import type { Documents } from '../sources/documents.ts';
+import type { InlineMemory } from '../sources/registry/inline-memory.ts';
 import { linksOf, type ManifestGate, type Passage } from './manifest-gate.ts';
 import { readReferrers } from './manifest-referrers.ts';
 import type { Content, RepositoryContents } from './repository-contents.ts';
@@ -21,12 +21,34 @@ export interface PullSource {
    * @throws ServiceError `image-not-found`, `signature-required`, `signature-invalid`, or what the upstream's trouble is
    */
   describe(reference: Reference, signal: AbortSignal): Promise<DescribedManifest>;
-  /** Fetches the manifest that a reference names. @throws ServiceError as {@link PullSource.describe} does */
-  manifest(reference: Reference, signal: AbortSignal): Promise<FetchedManifest>;
+  /**
+   * Fetches the manifest that a reference names, which counts toward the memory of the client until the request ends.
+   *
+   * @throws ServiceError as {@link PullSource.describe} does, or `overloaded`
+   */
+  manifest(reference: Reference, request: PullRequest): Promise<FetchedManifest>;
   /** Finds a blob that belongs to a repository. @throws ServiceError `layer-unavailable`, or the upstream's trouble */
   blob(repository: Reference, digest: Digest, signal: AbortSignal): Promise<PulledBlob>;
-  /** Lists the descriptors of what refers to a manifest. @throws ServiceError as {@link PullSource.describe} does */
-  referrers(repository: Reference, digest: Digest, signal: AbortSignal): Promise<readonly JsonObject[]>;
+  /**
+   * Lists the referrers of a manifest as an index, which counts like a manifest.
+   *
+   * @param artifactType the type of the listed referrers; all types if undefined
+   * @throws ServiceError as {@link PullSource.manifest} does
+   */
+  referrers(
+    repository: Reference,
+    digest: Digest,
+    artifactType: string | undefined,
+    request: PullRequest,
+  ): Promise<Uint8Array>;
+}
+
+/** The request that a response is for. */
+export interface PullRequest {
+  /** Aborts when the request ends for any reason. */
+  readonly signal: AbortSignal;
+  /** The client, whose share of the memory for metadata is limited. */
+  readonly client: string;
 }
 
 /** A blob that may be sent. */
@@ -47,6 +69,7 @@ export interface PullSourceOptions {
   readonly gate: ManifestGate;
   readonly contents: RepositoryContents;
   readonly documents: Documents;
+  readonly inline: InlineMemory;
   /** Maximum bytes of an image. */
   readonly maxSize: number;
 }
@@ -56,6 +79,7 @@ export function createPullSource({
   gate,
   contents,
   documents,
+  inline,
   maxSize,
 }: PullSourceOptions): PullSource {
   /** Remembers what a manifest that passed names, so that it passes, too. */
@@ -69,9 +93,6 @@ export function createPullSource({
     else if (links !== undefined && passage === 'signed')
       await contents.add(place, 'manifest', links.manifests);
   };
-
-  const fetch = (reference: Reference, signal: AbortSignal): Promise<FetchedManifest> =>
-    client.manifest(reference, targetOf(reference), signal);
 
   const find = async (repository: Reference, digest: Digest, signal: AbortSignal): Promise<Content> => {
     const place = gate.placeOf(repository);
@@ -94,8 +115,9 @@ export function createPullSource({
       await gate.check(reference, found.digest, load, signal);
       return found;
     },
-    async manifest(reference, signal) {
-      const found = await fetch(reference, signal);
+    async manifest(reference, { signal, client: who }) {
+      const found = await client.manifest(reference, targetOf(reference), signal);
+      inline.begin(signal, who).hold(found.bytes.length);
       const passage = await gate.check(reference, found.digest, async () => found, signal);
       const links = linksOf(documents, found);
       if (links?.kind === 'manifest') requireSize([links.config, ...links.layers], maxSize);
@@ -114,9 +136,11 @@ export function createPullSource({
         read: (range, ended, onFetched) => read(blob, range, ended, onFetched),
       };
     },
-    async referrers(repository, digest, signal) {
+    async referrers(repository, digest, artifactType, { signal, client: who }) {
       await gate.check(repository, digest, () => client.manifest(repository, digest, signal), signal);
-      return readReferrers(client, repository, digest, signal);
+      const list = await readReferrers(client, repository, digest, artifactType, signal);
+      inline.begin(signal, who).hold(list.length);
+      return list;
     },
   };
 }

@@ -3,7 +3,7 @@ import { ServiceError } from '../../errors.ts';
 import type { Platform } from '../../oci/platform.ts';
 import { formatReference, type Reference } from '../../oci/reference.ts';
 import { platformManifest } from '../../pull/platform-manifest.ts';
-import type { PullSource } from '../../pull/pull-source.ts';
+import type { PullRequest, PullSource } from '../../pull/pull-source.ts';
 import type { DescribedManifest, FetchedManifest } from '../../registry/client.ts';
 import { described } from '../../registry/describing-client.ts';
 import { isNotModified, ONE_YEAR_S } from '../download/headers.ts';
@@ -30,9 +30,9 @@ export async function replyWithManifest(
   reply: FastifyReply,
   reference: Reference,
   options: ManifestOptions,
-  signal: AbortSignal,
+  pull: PullRequest,
 ): Promise<FastifyReply> {
-  const { mediaType, digest, size, bytes } = await findManifest(request, reference, options, signal);
+  const { mediaType, digest, size, bytes } = await findManifest(request, reference, options, pull);
   const isPinned = reference.digest !== undefined;
   const etag = `"${digest}"`;
   const headers = {
@@ -52,17 +52,17 @@ async function findManifest(
   { method, headers: { accept } }: FastifyRequest,
   reference: Reference,
   { pulls, defaultPlatform }: ManifestOptions,
-  signal: AbortSignal,
+  pull: PullRequest,
 ): Promise<Found> {
   const choose = ({ mediaType }: Found) => negotiate(accept, mediaType, reference.digest === undefined);
   if (method === 'HEAD') {
-    const found = await pulls.describe(reference, signal);
+    const found = await pulls.describe(reference, pull.signal);
     if (choose(found) !== 'platform') return requireAccepted(reference, found, choose(found) === 'manifest');
   }
-  const fetched = await pulls.manifest(reference, signal);
+  const fetched = await pulls.manifest(reference, pull);
   const found = withBytes(fetched);
   if (choose(found) !== 'platform') return requireAccepted(reference, found, choose(found) === 'manifest');
-  return withBytes(await platformManifest(pulls, reference, fetched, defaultPlatform, signal));
+  return withBytes(await platformManifest(pulls, reference, fetched, defaultPlatform, pull));
 }
 
 function withBytes(fetched: FetchedManifest): Found {

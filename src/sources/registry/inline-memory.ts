@@ -31,6 +31,8 @@ export interface InlineLease {
    * @throws ServiceError `overloaded` if the budget, or the client's half of it, is used up
    */
   keep(entries: readonly Entry[]): Layout;
+  /** Counts bytes until the request ends. @throws ServiceError as {@link InlineLease.keep} does */
+  hold(bytes: number): void;
   /** Releases everything. */
   end(): void;
 }
@@ -105,6 +107,7 @@ export function createInlineMemory(caches: MemoryCaches, limit = LIMITS.most): I
       over.addEventListener('abort', end, { once: true });
       return {
         counted: (client) => countedClient(client, takeOwn),
+        hold: takeOwn,
         keep(entries) {
           // The layout copies inline contents while the originals are still in memory.
           takeOwn(inlineBytes(entries));
