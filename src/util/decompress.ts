@@ -1,0 +1,135 @@
+import { pipeline, Readable } from 'node:stream';
+import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
+import { createZstdFrames } from './zstd-frames.ts';
+
+/** Compressed data that is damaged, cut off, or needs too much memory. */
+export class DamagedData extends Error {
+  override readonly name = 'DamagedData';
+}
+
+/** Bytes of an output chunk, by default. */
+const CHUNK = 64 * 1024;
+/** The base-2 logarithm of the largest zstd window: 128 MiB, the limit of the zstd command as well. */
+const WINDOW_LOG_MAX = 27;
+const ZSTD_MAGIC = [0x28b52ffd, 0x184d2a50] as const;
+
+/**
+ * Decompresses gzip with any number of members, and zstd with any number of frames. Other data passes unchanged. The
+ * first bytes decide, because media types are often wrong.
+ *
+ * @throws DamagedData from the iteration
+ */
+export async function* decompress(
+  source: Readable,
+  chunkSize = CHUNK,
+): AsyncGenerator<Buffer, void, undefined> {
+  const input = source.iterator({ destroyOnReturn: true });
+  let head: Buffer = Buffer.alloc(0);
+  try {
+    while (head.length < 4) {
+      const { done, value } = await input.next();
+      if (done) break;
+      head = head.length === 0 ? value : Buffer.concat([head, value]);
+    }
+    const chunks = withHead(head, input);
+    if (head.length >= 2 && head.readUInt16BE(0) === 0x1f8b) yield* gunzip(chunks, chunkSize);
+    else if (isZstd(head)) yield* unzstd(chunks, chunkSize);
+    else yield* chunks;
+  } finally {
+    source.destroy();
+  }
+}
+
+function isZstd(head: Buffer): boolean {
+  if (head.length < 4) return false;
+  return head.readUInt32BE(0) === ZSTD_MAGIC[0] || (head.readUInt32LE(0) & ~0xf) >>> 0 === ZSTD_MAGIC[1];
+}
+
+async function* withHead(
+  head: Buffer,
+  rest: AsyncIterator<Buffer, unknown>,
+): AsyncGenerator<Buffer, void, undefined> {
+  if (head.length > 0) yield head;
+  for (;;) {
+    const { done, value } = await rest.next();
+    if (done) return;
+    yield value as Buffer;
+  }
+}
+
+async function* gunzip(chunks: AsyncGenerator<Buffer>, chunkSize: number): AsyncGenerator<Buffer, void> {
+  yield* through(chunks, createGunzip({ chunkSize }));
+}
+
+async function* unzstd(chunks: AsyncGenerator<Buffer>, chunkSize: number): AsyncGenerator<Buffer, void> {
+  const frames = createZstdFrames();
+  let rest: Buffer = Buffer.alloc(0);
+  let isOver = false;
+  const more = async (): Promise<void> => {
+    const { done, value } = await chunks.next();
+    if (done) isOver = true;
+    else rest = value;
+  };
+  const frame = async function* (): AsyncGenerator<Buffer, void> {
+    do {
+      if (rest.length === 0) await more();
+      if (isOver) throw new DamagedData('the zstd data is cut off');
+      const length = pushed(frames, rest);
+      const own = rest.subarray(0, length);
+      rest = rest.subarray(length);
+      yield own;
+    } while (frames.state !== 'end');
+  };
+  for (;;) {
+    while (rest.length === 0 && !isOver) await more();
+    if (isOver) return;
+    // A skippable frame shows itself by its first bytes, which may be divided among chunks.
+    while (rest.length < 4) {
+      const before = rest;
+      rest = Buffer.alloc(0);
+      await more();
+      if (isOver) throw new DamagedData('the zstd data is cut off');
+      rest = Buffer.concat([before, rest]);
+    }
+    if (!isZstd(rest)) throw new DamagedData('other data follows the zstd data');
+    if ((rest.readUInt32LE(0) & ~0xf) >>> 0 === ZSTD_MAGIC[1]) {
+      for await (const _ of frame());
+    } else {
+      const params = { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX };
+      yield* through(frame(), createZstdDecompress({ chunkSize, params }));
+    }
+  }
+}
+
+function pushed(frames: ReturnType<typeof createZstdFrames>, chunk: Buffer): number {
+  try {
+    return frames.push(chunk);
+  } catch (error) {
+    throw new DamagedData((error as Error).message);
+  }
+}
+
+type Decompressor = ReturnType<typeof createGunzip> | ReturnType<typeof createZstdDecompress>;
+
+async function* through(
+  chunks: AsyncGenerator<Buffer>,
+  decompressor: Decompressor,
+): AsyncGenerator<Buffer, void> {
+  let cause: Error | undefined;
+  // The source's own failure counts, not what that did to the decompressor.
+  const watched = async function* (): AsyncGenerator<Buffer, void> {
+    try {
+      yield* chunks;
+    } catch (error) {
+      cause = error as Error;
+      throw error;
+    }
+  };
+  const output = pipeline(Readable.from(watched(), { highWaterMark: 1 }), decompressor, () => {});
+  try {
+    for await (const chunk of output) yield chunk as Buffer;
+  } catch (error) {
+    if (cause !== undefined) throw cause;
+    throw new DamagedData((error as Error).message, { cause: error });
+  }
+}

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
+import { suite, test } from 'node:test';
+import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
+import fc from 'fast-check';
+import { DamagedData, decompress } from '../../src/util/decompress.ts';
+
+const TEXT = Buffer.from('some text '.repeat(30_000));
+const SKIPPABLE = Buffer.from([0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
+const zstd = (bytes: Uint8Array, checksum = 0): Buffer =>
+  zstdCompressSync(bytes, { params: { [constants.ZSTD_c_checksumFlag]: checksum } });
+
+async function unpack(bytes: Buffer, chunk = bytes.length): Promise<Buffer> {
+  const chunks = Array.from({ length: Math.ceil(bytes.length / chunk) }, (_, at) =>
+    bytes.subarray(at * chunk, (at + 1) * chunk),
+  );
+  const found: Buffer[] = [];
+  for await (const part of decompress(Readable.from(chunks))) found.push(part);
+  return Buffer.concat(found);
+}
+
+suite('decompress', () => {
+  const inputs: Readonly<Record<string, readonly [packed: Buffer, unpacked: Buffer]>> = {
+    nothing: [Buffer.alloc(0), Buffer.alloc(0)],
+    'plain bytes': [TEXT, TEXT],
+    'two plain bytes': [Buffer.from('ab'), Buffer.from('ab')],
+    gzip: [gzipSync(TEXT), TEXT],
+    'gzip of several members': [
+      Buffer.concat([gzipSync(TEXT), gzipSync('more')]),
+      Buffer.concat([TEXT, Buffer.from('more')]),
+    ],
+    zstd: [zstd(TEXT), TEXT],
+    'zstd of several frames, some skippable': [
+      Buffer.concat([
+        SKIPPABLE,
+        zstd(TEXT, 1),
+        SKIPPABLE,
+        zstd(Buffer.alloc(300_000)),
+        zstd(Buffer.alloc(0)),
+        SKIPPABLE,
+      ]),
+      Buffer.concat([TEXT, Buffer.alloc(300_000)]),
+    ],
+  };
+  for (const [what, [packed, unpacked]] of Object.entries(inputs))
+    test(`reads ${what}, in chunks of any size`, async () => {
+      assert.ok((await unpack(packed)).equals(unpacked));
+      await fc.assert(
+        fc.asyncProperty(fc.integer({ min: 1, max: 5000 }), async (chunk) => {
+          assert.ok((await unpack(packed, packed === TEXT ? 4096 : chunk)).equals(unpacked));
+        }),
+        { numRuns: 10 },
+      );
+    });
+
+  const wide = zstdCompressSync(Buffer.alloc(600_000_000), {
+    params: { [constants.ZSTD_c_windowLog]: 28, [constants.ZSTD_c_enableLongDistanceMatching]: 1 },
+  });
+  const damaged: Readonly<Record<string, Buffer>> = {
+    'gzip that is cut off': gzipSync(TEXT).subarray(0, 300),
+    'gzip with a wrong checksum': Buffer.concat([gzipSync(TEXT).subarray(0, -8), Buffer.alloc(8)]),
+    'data after gzip': Buffer.concat([gzipSync(TEXT), Buffer.from('rest')]),
+    'zstd that is cut off': zstd(TEXT).subarray(0, -3),
+    'zstd that is cut off in its first bytes': Buffer.concat([zstd(TEXT), Buffer.from([0x28, 0xb5])]),
+    'data after zstd': Buffer.concat([zstd(TEXT), Buffer.from('rest')]),
+    'a zstd window of 256 MiB': wide,
+  };
+  for (const [what, bytes] of Object.entries(damaged))
+    test(`refuses ${what}`, async () => {
+      await assert.rejects(unpack(bytes, 4096), DamagedData);
+    });
+
+  test('fails with the error of its source', async () => {
+    const source = Readable.from(
+      (async function* () {
+        yield gzipSync(TEXT).subarray(0, 200);
+        throw new RangeError('the source');
+      })(),
+    );
+    await assert.rejects(async () => {
+      for await (const _ of decompress(source));
+    }, RangeError);
+  });
+
+  test('ends its source when reading stops', async () => {
+    const source = Readable.from([gzipSync(TEXT), gzipSync(TEXT)]);
+    for await (const _ of decompress(source)) break;
+    assert.ok(source.destroyed);
+  });
+});
