@@ -5,6 +5,11 @@ import { inEnglish, type Sentence } from './errors/details.ts';
  * phrase, and advice for the reader.
  */
 const CATALOGUE = {
+  'contents-unread': {
+    status: 202,
+    title: 'Files not known yet',
+    help: 'Start the download, which reads the layers, or try again after it.',
+  },
   'reference-invalid': {
     status: 400,
     title: 'Invalid image reference',
@@ -90,6 +95,11 @@ const CATALOGUE = {
     title: 'No such platform',
     help: 'Request one of the platforms of the image with &platform=os/architecture.',
   },
+  'file-not-found': {
+    status: 404,
+    title: 'No such file in the image',
+    help: 'Check the path: /api/v1/files?myimage=NAME&path=/ lists the files of an image.',
+  },
   'method-not-allowed': {
     status: 405,
     title: 'Method not allowed',
@@ -144,6 +154,16 @@ const CATALOGUE = {
     status: 422,
     title: 'Request too costly',
     help: 'Request fewer images or platforms at once.',
+  },
+  'layer-invalid': {
+    status: 422,
+    title: 'Layer cannot be unpacked',
+    help: 'Container engines cannot unpack the layer, either. Its publisher must build the image again. The image is available with &format=docker.',
+  },
+  'contents-too-large': {
+    status: 422,
+    title: 'Too many or too large files',
+    help: 'Request the image with &format=docker, whose layers are sent as they are, or ask the operator to raise the limit.',
   },
   'size-mismatch': {
     status: 422,

@@ -10,7 +10,7 @@ declare global {
 	namespace Portal {
 		type Problem = Partial<ProblemDetails>;
 		type Image = ImageDetails;
-		type Format = ArchiveFormat;
+		type Format = Exclude<ArchiveFormat, 'docker-classic' | 'rootfs'>;
 		/** What the page has in it for its modules. */
 		type Data = PageData;
 		/** The limits by their names. */

@@ -133,6 +133,7 @@ export async function createApp(
     trustProxy: config.trustProxy,
     clients,
     limits,
+    contentsOnDemand: config.contentsOnDemand,
     connections,
     pressure: {
       maxDelay: config.maxEventLoopDelay,

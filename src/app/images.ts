@@ -1,9 +1,9 @@
 import { constants } from 'node:fs';
 import { access, statfs } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import { type BlobCache, type CacheLog, openBlobCache } from '../blobs/blob-cache.ts';
 import { createFolderLocks } from '../blobs/folder-locks.ts';
-import { createSharedBlobs } from '../blobs/shared-blobs.ts';
 import { ConfigError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
 import type { SourceName } from '../config/sources.ts';
@@ -22,17 +22,21 @@ import type { Redis } from '../redis/redis.ts';
 import { createRedisLocks } from '../redis/redis-locks.ts';
 import { createCachingClient } from '../registry/caching-client.ts';
 import { type CredentialStore, createDockerConfigCredentials } from '../registry/credentials.ts';
+import { describing } from '../registry/describing-client.ts';
 import { createDiskStore } from '../registry/disk-store.ts';
 import { rememberingBlobs } from '../registry/known-blobs.ts';
 import { placingLargeMetadata } from '../registry/large-metadata.ts';
 import { createManifestStore, type KeyValueStore, type ManifestStore } from '../registry/manifest-store.ts';
-import { createMemoryStore, keepingManifests } from '../registry/memory-store.ts';
+import { keepingManifests } from '../registry/memory-store.ts';
 import { createRedisStore } from '../registry/redis-store.ts';
 import { createSharedManifestStore } from '../registry/shared-manifest-store.ts';
 import { keepingSmallBlobs } from '../registry/small-blobs.ts';
 import { createUpstreamBudgets, type UpstreamLimits } from '../registry/upstream-budget.ts';
 import { budgetedInspector, budgetedSource } from '../sources/budgeted.ts';
 import { createCachedInspector } from '../sources/cached-catalogue.ts';
+import { contentsSource } from '../sources/contents/contents-source.ts';
+import { createImageContents } from '../sources/contents/image-contents.ts';
+import { createDiskTables, storingNothing } from '../sources/contents/table-store.ts';
 import { inspectorWithDeadline, sourceWithDeadline } from '../sources/deadline.ts';
 import { rememberingDocuments } from '../sources/documents.ts';
 import type { ConnectedEngine } from '../sources/engine/connect.ts';
@@ -46,7 +50,7 @@ import { suggestingInspector, suggestingSource } from '../sources/tag-suggestion
 import type { Check, ReadinessCheck } from '../telemetry/readiness.ts';
 import type { TrustPolicy } from '../trust/trust-policy.ts';
 import { createLargeDocuments } from '../util/large-documents.ts';
-import { createLocks } from '../util/lock.ts';
+import type { Locks } from '../util/lock.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { openRegistries } from './registries.ts';
 
@@ -113,6 +117,11 @@ export interface ImageParts {
   readonly memory?: number;
 }
 
+/** Maximum number of entries in the layers of an image whose files are requested. */
+const FILES_MAX = 2_000_000;
+/** The locks of a process without a shared folder. */
+const alone: Pick<Locks, 'take'> = { take: async () => () => {} };
+
 /** Returns monotonic milliseconds. */
 const uptime = (): number => performance.now();
 
@@ -157,15 +166,14 @@ export async function openImages(
   const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;
   const disk = blobs && createDiskStore(cacheDir, blobs.storage.reserve, large);
   const shared = redis && createRedisStore(redis, Math.max(staleIfError, tagTtl, LEAST_TAG_MS));
-  const own = disk ? keepingManifests(disk, caches) : createMemoryStore(caches);
-  const ownLocks = disk ? createFolderLocks(cacheDir, uptime) : createLocks(async () => () => {}, uptime);
-  const caching = createCachingClient({
-    client: blobs ? direct : keepingSmallBlobs({ client: direct, caches }),
-    blobs: blobs ?? createSharedBlobs(caches),
-    ...{ staleIfError, tagTtl, now: Date.now, large },
-    manifests: manifestStore(own, shared),
-    turns: redis ? createRedisLocks(redis, uptime) : ownLocks,
-  });
+  const caching =
+    blobs === undefined || disk === undefined
+      ? describing(keepingSmallBlobs({ client: direct, caches }))
+      : createCachingClient({
+          ...{ client: direct, blobs, staleIfError, tagTtl, now: Date.now, large },
+          manifests: manifestStore(keepingManifests(disk, caches), shared),
+          turns: redis ? createRedisLocks(redis, uptime) : createFolderLocks(cacheDir, uptime),
+        });
   const client = budgets.charge(rememberingBlobs({ client: caching, caches }));
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
   const documents = rememberingDocuments(caches);
@@ -183,10 +191,25 @@ export async function openImages(
   );
   const common = { client, defaultPlatform, maxSize, signatures, inline, documents };
   const registries = inspectorWithDeadline(budgetedInspector(createRegistryInspector(common), budgets));
+  const files = createImageContents({
+    ...(blobs === undefined
+      ? { tables: storingNothing, locks: alone }
+      : {
+          tables: createDiskTables(cacheDir, blobs.storage.reserve),
+          locks: createFolderLocks(cacheDir, uptime),
+        }),
+    limits: {
+      unpackedSize: config.maxUnpackedSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxUnpackedSize,
+      entries: FILES_MAX,
+    },
+    ...{ scansAtOnce: availableParallelism(), caches },
+  });
   const open: Readonly<Record<SourceName, () => Promise<OpenedSource>>> = {
     registry: async () => ({
-      source: sourceWithDeadline(
-        budgetedSource(createRegistrySource({ ...common, caches, now: uptime }), budgets),
+      source: contentsSource(
+        sourceWithDeadline(budgetedSource(createRegistrySource({ ...common, caches, now: uptime }), budgets)),
+        files,
+        maxSize,
       ),
       catalogue: registries,
       // Images of one registry do not depend on other registries.
@@ -209,9 +232,9 @@ export async function openImages(
   };
 }
 
-/** Remembers manifests and tags for the processes of this machine, and for all replicas. */
-function manifestStore(local: KeyValueStore, shared: KeyValueStore | undefined): ManifestStore {
-  const own = createManifestStore(local);
+/** Remembers manifests and tags on the disk, which processes of one machine share, and for all replicas. */
+function manifestStore(disk: KeyValueStore, shared: KeyValueStore | undefined): ManifestStore {
+  const own = createManifestStore(disk);
   return shared === undefined ? own : createSharedManifestStore(own, createManifestStore(shared));
 }
 

@@ -6,6 +6,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import { DirectStream, relay } from '../util/streams.ts';
 import type { Piece } from './layout.ts';
 import { createReadAheadControl, SAMPLE_MS } from './read-ahead.ts';
+import { isSpliced, readSpliced, type Spliced } from './splice.ts';
 
 /** How many blobs after the one that is sent are fetched ahead. */
 const AHEAD = 3;
@@ -42,7 +43,7 @@ export function composeArchive(
   let missing = 0;
   /** Bytes sent so far, of all pieces. */
   let sent = 0;
-  let blob: Descriptor | undefined;
+  let current: Descriptor | Spliced | undefined;
   let sending: Readable | undefined;
   const control = createReadAheadControl(AHEAD);
   /** The number of next blobs that may be fetched now. */
@@ -99,7 +100,9 @@ export function composeArchive(
       upcoming = blobsAhead(index, ended);
       // Start them only at the beginning. Later, filling the buffers of a waiting connection would slow the current blob.
       const begun = head === undefined ? [] : upcoming.map(({ begin }) => begin());
-      const stream = await blobs.read(content, range, ended, onFetched);
+      const stream = isSpliced(content)
+        ? readSpliced(content, range, blobs, ended, onFetched)
+        : await blobs.read(content, range, ended, onFetched);
       if (head !== undefined) {
         // An error without a listener would end the process.
         stream.on('error', () => {});
@@ -109,7 +112,7 @@ export function composeArchive(
         // A slow client may have taken long over the first bytes.
         if (stream.destroyed) throw stream.errored ?? new Error('The blob was cut off.');
       }
-      blob = content;
+      current = content;
       missing = range.end - range.start;
       sending = stream;
       control.next();
@@ -124,7 +127,7 @@ export function composeArchive(
   const archive = relay(pieceByPiece, signal, (chunk) => {
     missing -= chunk.length;
     sent += chunk.length;
-    if (missing < 0 && blob !== undefined) throw wrongLength(blob);
+    if (missing < 0 && current !== undefined) throw wrongLength(current);
     regulate();
   });
   return archive.once('close', () => clearTimeout(timer));
@@ -151,9 +154,12 @@ function blobsAfter(pieces: readonly Piece[], index: number, most: number): Late
 
 function isWholeBlob(piece: Piece): piece is Piece & { readonly content: Descriptor } {
   const { content, range } = piece;
-  return !(content instanceof Uint8Array) && range.start === 0 && range.end === content.size;
+  return (
+    !(content instanceof Uint8Array || isSpliced(content)) && range.start === 0 && range.end === content.size
+  );
 }
 
-function wrongLength({ digest }: Descriptor): ServiceError {
+function wrongLength(content: Descriptor | Spliced): ServiceError {
+  const digest = isSpliced(content) ? content.blob?.digest : content.digest;
   return new ServiceError('content-mismatch', `The blob ${digest} is not as long as the manifest says.`);
 }

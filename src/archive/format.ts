@@ -1,5 +1,7 @@
+import { layoutClassic } from './docker-classic.ts';
 import { type ArchiveImage, type ArchiveTree, dockerEntries, ociEntries, treeEntries } from './entries.ts';
-import type { Entry } from './layout.ts';
+import type { Entry, Layout } from './layout.ts';
+import { layoutRootfs, type NamedImage } from './rootfs.ts';
 
 /** The properties of a format, by which all parts of the service handle its archives. */
 export interface Format {
@@ -24,6 +26,16 @@ export interface Format {
   readonly omits: 'bottom' | 'any';
   /** True to prefer gzip layers to zstd layers, which Docker before 23.0 cannot load. */
   readonly prefersGzip: boolean;
+  /** For archives of files, or of unpacked layers; undefined for archives of layers as they are. */
+  readonly unpacked: UnpackedFormat | undefined;
+}
+
+/** A format that depends on the content of layers. */
+export interface UnpackedFormat {
+  /** The maximum number of images in one archive. */
+  readonly mostImages: number;
+  /** Fixes the position of each byte. Yields between steps, because an image may have millions of files. */
+  readonly layout: (images: readonly NamedImage[]) => Generator<void, Layout>;
 }
 
 /** The formats by their names in requests, the default first. */
@@ -36,6 +48,7 @@ const TABLE = {
     treeEntries: undefined,
     omits: 'bottom',
     prefersGzip: true,
+    unpacked: undefined,
   },
   oci: {
     description: 'the OCI image layout alone, with the manifests of the registry',
@@ -45,6 +58,34 @@ const TABLE = {
     treeEntries,
     omits: 'any',
     prefersGzip: false,
+    unpacked: undefined,
+  },
+  rootfs: {
+    description: 'the files of one image, merged from all layers, for WSL, LXC, chroot, and systemd-nspawn',
+    subject: 'A root file system',
+    suffix: '_rootfs',
+    entries: dockerEntries,
+    treeEntries: undefined,
+    omits: 'any',
+    prefersGzip: false,
+    unpacked: {
+      mostImages: 1,
+      *layout([image]) {
+        if (image === undefined) throw new RangeError('A root file system is of one image');
+        return yield* layoutRootfs(image);
+      },
+    },
+  },
+  'docker-classic': {
+    description:
+      'unpacked layers, as `docker save` wrote them before version 25, for older Docker, NAS, and udocker',
+    subject: 'An archive with unpacked layers',
+    suffix: '_classic',
+    entries: dockerEntries,
+    treeEntries: undefined,
+    omits: 'any',
+    prefersGzip: false,
+    unpacked: { mostImages: Number.POSITIVE_INFINITY, layout: layoutClassic },
   },
 } satisfies Readonly<Record<string, Format>>;
 

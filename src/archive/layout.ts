@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
+import type { Spliced } from './splice.ts';
 import { concat, TAR_END, tarFolder, tarHeader, tarPadding } from './tar.ts';
 
 /** Bytes that are at hand, or a blob that has to be read from somewhere. */
@@ -14,7 +15,7 @@ export interface Entry {
 /** A stretch of the archive with one origin, from `offset` on. */
 export interface Slice {
   readonly offset: number;
-  readonly content: Content;
+  readonly content: Content | Spliced;
 }
 
 /** Everything about an archive that can be known before one blob was read. */
@@ -29,7 +30,7 @@ export interface Layout {
 
 /** A part of a slice: `range` counts from the beginning of `content`. */
 export interface Piece {
-  readonly content: Content;
+  readonly content: Content | Spliced;
   readonly range: ByteRange;
 }
 
@@ -99,6 +100,6 @@ function foldersOf(path: string): string[] {
 }
 
 /** Returns the size of a content in bytes. */
-export function contentSize(content: Content): number {
+export function contentSize(content: Content | Spliced): number {
   return content instanceof Uint8Array ? content.length : content.size;
 }

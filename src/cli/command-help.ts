@@ -16,6 +16,9 @@ const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
   'delta-unavailable': 'Leave out --have, or use --source registry: a Docker engine saves whole images.',
   'address-refused':
     'Only registries at public addresses, over HTTPS, are allowed. To use another one, add --allow HOST/** or, for plain HTTP, --insecure-registries HOST.',
+  'layer-invalid': 'Save the image with --format docker, or ask its publisher to build it again.',
+  'contents-too-large': 'Raise the limit with --max-unpacked-size, or save the image with --format docker.',
+  'file-not-found': 'List the files with dockerproxy ls IMAGE.',
   'image-too-large': SMALLER,
   'signature-required':
     'Ask the publisher to sign the image with cosign and a key in your policy, or change the file that --policy names.',

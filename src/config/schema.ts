@@ -245,6 +245,18 @@ export const SCHEMA = {
     default: '0',
     doc: 'Maximum size of an archive. 0 sets no limit.',
   },
+  maxUnpackedSize: {
+    section: 'images',
+    type: bytes,
+    default: '64GiB',
+    doc: 'Maximum size of the unpacked layers of an image whose files are requested. Larger images are only available as they are. 0 sets no limit.',
+  },
+  contentsOnDemand: {
+    section: 'images',
+    type: bytes,
+    default: '64MiB',
+    doc: 'Maximum number of bytes of layers that a HEAD or API request reads to learn the files of an image. Above it, the response is 202 until a download has read the layers.',
+  },
   allowClients: {
     section: 'clients',
     reloads: true,

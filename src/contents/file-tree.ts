@@ -21,6 +21,8 @@ export interface FileTree {
   files(): Int32Array;
   /** The entry in which the data of a file is stored, equal for all names of one file, counted over all layers. */
   dataIndex(node: number): number;
+  /** The index of the layer in which the data of a file is stored. */
+  dataLayer(node: number): number;
   /** Bytes in memory, layers included. */
   readonly bytes: number;
 }
@@ -149,6 +151,7 @@ export function createFileTree({ layers, bases, nodes, kinds, data, metadata }: 
       return groupByData(byEntry, data, count);
     },
     dataIndex: (node) => data[node] ?? -1,
+    dataLayer: (node) => layerOf(data[node] ?? 0),
     bytes: nodes.bytes + nodes.count * TABLE_ROW,
   };
 }

@@ -132,7 +132,13 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
     throw invalidParameter(
       `${spelling.name('referrers')} requires ${spelling.set('platform', 'all')} and ${spelling.set('format', SEVERAL_PLATFORMS)}, which include everything that referrers refer to.`,
     );
-  const { treeEntries, subject } = FORMATS[format];
+  const { treeEntries, subject, unpacked } = FORMATS[format];
+  if (unpacked !== undefined && parameters.have !== undefined)
+    throw invalidParameter(
+      `${spelling.name('have')} requires another format. ${subject} always includes all layers.`,
+    );
+  if (unpacked !== undefined && images.length > unpacked.mostImages)
+    throw invalidParameter(`${subject} is of one image. Request each image in its own file.`);
   if (isSeveral(choice) && treeEntries === undefined)
     throw invalidParameter(
       `Several platforms require ${spelling.set('format', SEVERAL_PLATFORMS)}. ${subject} is for one platform.`,

@@ -77,6 +77,7 @@ export async function createServer({
   search,
   allowlist,
   limits,
+  contentsOnDemand,
   meter,
   drain,
   addresses,
@@ -121,7 +122,7 @@ export async function createServer({
   shedLoad(app, pressure, caches);
   await app.register(healthRoutes, { readiness });
   await app.register(downloadRoutes, {
-    ...{ source, checksums, allowlist, limits, meter, drain, addresses },
+    ...{ source, checksums, allowlist, limits, contentsOnDemand, meter, drain, addresses },
     generator: `DockerProxy/${info().version}`,
   });
   await app.register(deltaRoutes, { source, allowlist, limits });

@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream';
+import type { ArchiveImage } from '../archive/entries.ts';
 import type { DeltaBase } from '../archive/filename.ts';
 import type { ArchiveFormat } from '../archive/format.ts';
-import type { Demand } from '../oci/blob-reader.ts';
+import type { BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Platform, StatedPlatform } from '../oci/platform.ts';
@@ -24,6 +25,20 @@ export interface ArchiveRequest {
   readonly have?: DeltaBase | undefined;
   /** True where the first bytes count more than a length: a source that has to make the archive first need not. */
   readonly stream?: boolean;
+  /** Conditions for reading layers, for formats that depend on their content. */
+  readonly reading?: /** Finds the images only, and describes them as an archive of layers as they are. */
+    | 'none'
+    | {
+        /** Maximum bytes of layers to read; unlimited if absent. */
+        readonly onDemand?: number | undefined;
+        /**
+         * Called once before layers are read, with their bytes.
+         *
+         * @returns a function that sees each unpacked chunk
+         */
+        readonly admit?: ((bytes: number) => Promise<((chunk: Uint8Array) => void) | undefined>) | undefined;
+      }
+    | undefined;
   /** Told how far an archive is that takes time to make. */
   readonly onProgress?: (progress: Progress) => void;
   /** Called once before more than a handful of upstream requests are sent; throws to end the work. */
@@ -37,7 +52,9 @@ export type Progress =
   /** So many others are before it. */
   | { readonly stage: 'queued'; readonly ahead: number }
   | { readonly stage: 'pulling'; readonly image: string; readonly layers: readonly LayerProgress[] }
-  | { readonly stage: 'saving'; readonly bytes: number };
+  | { readonly stage: 'saving'; readonly bytes: number }
+  /** Layers are read whose content decides the archive. */
+  | { readonly stage: 'reading'; readonly image: string; readonly layers: readonly LayerProgress[] };
 
 /** How far a layer is. */
 export interface LayerProgress {
@@ -106,12 +123,22 @@ export interface UntaggedImage {
   readonly platforms: readonly StatedPlatform[];
 }
 
+/** An image of an archive, with access to its layers. */
+export interface OpenedImage extends Pick<ArchiveImage, 'reference' | 'config' | 'layers'> {
+  readonly configBytes: Uint8Array;
+  /** The digests of the unpacked layers; undefined for values that are not text. */
+  readonly diffIds: readonly (string | undefined)[];
+  readonly blobs: BlobReader;
+}
+
 /** One tar file that is fixed to the last byte, though none of it may have been fetched. */
 export interface Archive extends ArchiveFacts {
   /** Bytes. */
   readonly size: number;
   /** A strong validator, quotes included. */
   readonly etag: string;
+  /** The images, if the source can read their layers and the archive is for one platform. */
+  readonly images?: readonly OpenedImage[] | undefined;
   /**
    * Streams the file or a range of it. The stream ends after exactly those bytes or fails; destroying it, or aborting
    * the signal, ends all upstream work.

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 /** The in-memory caches of a process, in one list with the bytes that each holds. */
 export interface MemoryCaches {
   /** Creates a cache and adds it to the list. */
-  open<V extends object | string | true>(options: MemoryCacheOptions): MemoryCache<V>;
+  open<V extends object | string | true>(options: MemoryCacheOptions<V>): MemoryCache<V>;
   /** Adds memory outside these caches to the list. */
   list(holder: MemoryHolder): void;
   /** Lists the caches by name, with caches of the same name combined. */
@@ -14,13 +14,15 @@ export interface MemoryCaches {
   clear(): void;
 }
 
-export interface MemoryCacheOptions {
+export interface MemoryCacheOptions<V> {
   /** The name in metrics, such as `image-details`. */
   readonly name: string;
   /** Maximum bytes of keys and values, estimated by {@link heapBytes}. A larger value is not kept. */
   readonly limit: number;
   /** Milliseconds until a value expires; absent if it never does. */
   readonly ttl?: number;
+  /** Returns the bytes of a value; {@link heapBytes} if absent. */
+  readonly weigh?: (value: V) => number;
 }
 
 /** Keeps values by string keys, and evicts the least recently used ones. */
@@ -63,10 +65,11 @@ interface Listed {
 export function createMemoryCaches(now: () => number): MemoryCaches {
   const all: Listed[] = [];
   return {
-    open<V extends object | string | true>({ name, limit, ttl = 0 }: MemoryCacheOptions): MemoryCache<V> {
+    open<V extends object | string | true>(options: MemoryCacheOptions<V>): MemoryCache<V> {
+      const { name, limit, ttl = 0, weigh = heapBytes } = options;
       const cache = new LRUCache<string, { readonly value: V }>({
         maxSize: limit,
-        sizeCalculation: ({ value }, key) => ENTRY_BYTES + heapBytes(key) + heapBytes(value),
+        sizeCalculation: ({ value }, key) => ENTRY_BYTES + heapBytes(key) + weigh(value),
         ...{ ttl, ttlResolution: 0, perf: { now } },
       });
       all.push({

@@ -83,6 +83,8 @@ suite('the sources of settings', () => {
       metricsPort: undefined,
       drain: 30_000,
       maxImageSize: 0,
+      maxUnpackedSize: 64 * 2 ** 30,
+      contentsOnDemand: 64 * 2 ** 20,
       searchUrl: new URL('https://hub.docker.com/v2/search/repositories/'),
       operatorName: undefined,
       operatorContact: undefined,

@@ -132,6 +132,7 @@ export interface ServerSetup {
   /** The clock for bandwidth limits, in monotonic milliseconds; the clock of this process by default. */
   uptime?: () => number;
   traits?: Partial<SourceTraits>;
+  contentsOnDemand?: number;
   meter?: HttpMetrics;
   /** Where checksums are kept; nowhere otherwise. */
   checksumFolder?: string;
@@ -225,6 +226,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     trustProxy: trustProxy.map(parseAddressRange),
     clients,
     limits,
+    contentsOnDemand: setup.contentsOnDemand ?? 0,
     meter:
       setup.meter ??
       createMetrics({

@@ -2,13 +2,14 @@ import { hash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import type { FastifyRequest } from 'fastify';
+import { FORMATS } from '../../archive/format.ts';
 import type { ArchiveQuery } from '../../download/query.ts';
 import type { Limits } from '../../limits/limits.ts';
 import type { Demand } from '../../oci/blob-reader.ts';
 import type { ByteRange } from '../../oci/descriptor.ts';
 import { formatPlatformChoice } from '../../oci/platform-choice.ts';
 import { formatReference } from '../../oci/reference.ts';
-import type { Archive, LiveArchive } from '../../sources/image-source.ts';
+import type { Archive, ArchiveRequest, LiveArchive } from '../../sources/image-source.ts';
 import { clientOf } from '../plugins/limits.ts';
 import { throttle } from './throttle.ts';
 
@@ -30,6 +31,13 @@ export interface DownloadLimits {
    * @throws ServiceError `daily-bytes-used`
    */
   admit(file: SentFile, range: ByteRange | undefined): Promise<Sending>;
+  /**
+   * Lets the request read layers, for formats that depend on their content. Reading takes a slot, and each unpacked byte
+   * counts, so that a layer that unpacks to terabytes costs its client what it costs the service.
+   *
+   * @param onDemand as in {@link ArchiveRequest}
+   */
+  reading(query: SlotQuery, onDemand?: number): ArchiveRequest['reading'];
 }
 
 /** What is sent, a whole file or a part of it. */
@@ -56,12 +64,23 @@ export function downloadLimits(limits: Limits, request: FastifyRequest, over: Ab
     else over.addEventListener('abort', work, { once: true });
   };
   let taken: Promise<void> | undefined;
-  return {
+  const own: DownloadLimits = {
     client,
     takeSlot(download) {
       const name = typeof download === 'string' ? download : nameOf(download);
       taken ??= limits.downloads.take(client, name).then(whenOver);
       return taken;
+    },
+    reading(query, onDemand) {
+      if (FORMATS[query.format].unpacked === undefined) return undefined;
+      return {
+        onDemand,
+        async admit() {
+          await own.takeSlot(query);
+          const { inspect } = await own.admit({ size: undefined }, undefined);
+          return inspect;
+        },
+      };
     },
     async admit(file, range) {
       const meter = await limits.bytes?.admit(client, partOf(file, range));
@@ -78,6 +97,7 @@ export function downloadLimits(limits: Limits, request: FastifyRequest, over: Ab
       };
     },
   };
+  return own;
 }
 
 function partOf(file: SentFile, range: ByteRange | undefined) {

@@ -35,13 +35,15 @@ export async function statusRoutes(
       // Prepare no archive for HEAD, which reads no events. Without a stream, Fastify would state a Content-Length.
       if (request.method === 'HEAD') return reply.headers(HEADERS).send(Readable.from([]));
       const gone = abortOnDisconnect(reply);
-      await downloadLimits(limits, request, gone).takeSlot(query);
+      const allowance = downloadLimits(limits, request, gone);
+      await allowance.takeSlot(query);
       const events = createEventStream();
       const watch = async (): Promise<void> => {
         try {
           const { filename, size, digests } = await source.open(
             {
               ...query,
+              reading: allowance.reading(query),
               onProgress: ({ stage, ...rest }) => events.sendSoon(stage, rest),
             },
             gone,

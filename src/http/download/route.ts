@@ -28,6 +28,8 @@ export interface DownloadOptions {
   readonly checksums: Checksums;
   readonly allowlist: Allowlist;
   readonly limits: Limits;
+  /** Maximum bytes of layers that a HEAD or API request reads. */
+  readonly contentsOnDemand: number;
   readonly addresses: () => Addresses;
   readonly meter: HttpMetrics;
   readonly drain: Drain;
@@ -89,9 +91,12 @@ export async function downloadRoutes(
     // A request for several platforms costs hundreds of requests to a registry, even for HEAD.
     const isCostly = preparesArchives || isSeveral(query.platform);
     if (isCostly || (isGet(exchange) && query.kind !== 'redirect')) await own.takeSlot(query);
-    const asked = { ...query, client: own.client, onCostly: () => own.takeSlot(query) };
-    if (query.kind === 'redirect')
-      return redirectToDigests(reply, query, query.target, await source.open(asked, signal));
+    const reading = own.reading(query, isGet(exchange) ? undefined : options.contentsOnDemand);
+    const asked = { ...query, client: own.client, reading, onCostly: () => own.takeSlot(query) };
+    if (query.kind === 'redirect') {
+      const found = await source.open({ ...asked, reading: 'none' }, signal);
+      return redirectToDigests(reply, query, query.target, found);
+    }
     const opened = await keepAlive(reply.raw, openDownload(source, asked, signal));
     if (opened.kind === 'live') {
       if (query.kind !== 'archive') throw unknownLength();

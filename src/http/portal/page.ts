@@ -1,4 +1,4 @@
-import type { ArchiveFormat } from '../../archive/format.ts';
+import { type ArchiveFormat, FORMATS } from '../../archive/format.ts';
 import type { SourceTraits } from '../../sources/image-source.ts';
 import { escapeHtml } from '../../util/escape-markup.ts';
 import type { ServiceInfo } from '../api/info.ts';
@@ -48,7 +48,11 @@ export function renderPages(
       assets: web.assets,
       languageLinks: links,
       ...serviceValues(info, words),
-      formatOptions: traits.formats.map((name) => formatOption(name, words)).join(''),
+      // The page cannot show yet how far the reading of layers is.
+      formatOptions: traits.formats
+        .filter((name) => FORMATS[name].unpacked === undefined)
+        .map((name) => formatOption(name, words))
+        .join(''),
       data: dataOf(info, traits, strings),
     };
     const render = (look: string): StaticFile =>

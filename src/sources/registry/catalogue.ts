@@ -8,9 +8,10 @@ import type { RegistryClient } from '../../registry/client.ts';
 import { createMemoryCaches } from '../../util/memory-caches.ts';
 import { parsing } from '../documents.ts';
 import type { DetailsRequest, ImageDetails, ImageInspector } from '../image-catalogue.ts';
+import { requireSize } from '../require-size.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import { createInlineMemory } from './inline-memory.ts';
-import { type RegistrySourceOptions, requireSize } from './source.ts';
+import type { RegistrySourceOptions } from './source.ts';
 
 /** Describes images by what their registries say: manifest and config, no layer. */
 export function createRegistryInspector({

@@ -1,4 +1,4 @@
-import { type Content, type Entry, type Layout, layoutArchive } from '../../archive/layout.ts';
+import { type Entry, type Layout, layoutArchive, type Slice } from '../../archive/layout.ts';
 import { ServiceError } from '../../errors.ts';
 import type { RegistryClient } from '../../registry/client.ts';
 import type { MemoryCaches } from '../../util/memory-caches.ts';
@@ -149,7 +149,7 @@ function countedClient(client: RegistryClient, take: (bytes: number) => void): R
   };
 }
 
-function inlineBytes(parts: readonly { readonly content: Content }[]): number {
+function inlineBytes(parts: readonly Pick<Slice, 'content'>[]): number {
   return parts.reduce((sum, { content }) => sum + (content instanceof Uint8Array ? content.length : 0), 0);
 }
 

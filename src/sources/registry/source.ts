@@ -5,8 +5,6 @@ import { archiveFilename } from '../../archive/filename.ts';
 import { FORMAT_NAMES, FORMATS } from '../../archive/format.ts';
 import { cutRange, type Entry, type Layout, layoutArchive, type Piece } from '../../archive/layout.ts';
 import { verifiedReader } from '../../blobs/verified-reader.ts';
-import { detail } from '../../errors/details.ts';
-import { ServiceError } from '../../errors.ts';
 import type { BlobReader } from '../../oci/blob-reader.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -17,7 +15,8 @@ import { digestReference, type Reference } from '../../oci/reference.ts';
 import type { RegistryClient } from '../../registry/client.ts';
 import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.ts';
 import { type Documents, parsing } from '../documents.ts';
-import type { Archive, ArchiveRequest, ImageSource, UntaggedImage } from '../image-source.ts';
+import type { Archive, ArchiveRequest, ImageSource, OpenedImage, UntaggedImage } from '../image-source.ts';
+import { requireSize } from '../require-size.ts';
 import type { ImageSignatures } from '../signatures/image-signatures.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import { createInlineMemory, type InlineLease, type InlineMemory } from './inline-memory.ts';
@@ -74,7 +73,14 @@ export function createRegistrySource({
       ...{ reference, digest: manifest.digest, config: config.digest },
       platforms: [own],
     }));
+    const blobs = blobsOf(
+      client,
+      images.map((image, at) => ({ ...image, configs: [image.config], isSigned: signed[at] !== undefined })),
+    );
     return {
+      images: images.map(({ reference, config, configBytes, layers, diffIds }) => ({
+        ...{ reference, config, configBytes, layers, diffIds, blobs },
+      })),
       entries: (isTagged) => FORMATS[format].entries(named(images, names, isTagged)),
       names,
       layers: images.map(({ layers }) => layers),
@@ -86,14 +92,7 @@ export function createRegistrySource({
       holdings: have && resolveKnownLayers(images, have, held),
       held: held.map(({ manifest: { digest } }) => digest),
       platform: isChosen ? (platform ?? defaultPlatform) : undefined,
-      blobs: blobsOf(
-        client,
-        images.map((image, at) => ({
-          ...image,
-          configs: [image.config],
-          isSigned: signed[at] !== undefined,
-        })),
-      ),
+      blobs,
       suffix: platform === undefined || samePlatform(platform, defaultPlatform) ? undefined : platform,
     };
   };
@@ -172,6 +171,7 @@ export function createRegistrySource({
       partialReferrers: found.partialReferrers,
       omitted: holdings && { layers: spare, fullSize, held, unknown: holdings.unknown, untagged },
       zstd: layers.flat().some(isZstdLayer),
+      images: FORMATS[format].unpacked && found.images,
       read: readerOf(layout, blobs),
     };
   };
@@ -199,7 +199,7 @@ function readerOf(layout: Layout, blobs: ArchiveBlobs): Archive['read'] {
 /** Takes the blobs that are known already from memory, so that the first byte waits for a layer and not for a config. */
 function inlined(pieces: readonly Piece[], known: ReadonlyMap<Digest, Uint8Array>): readonly Piece[] {
   return pieces.map(({ content, range }) => {
-    const bytes = content instanceof Uint8Array ? undefined : known.get(content.digest);
+    const bytes = 'digest' in content ? known.get(content.digest) : undefined;
     return { content: bytes ?? content, range };
   });
 }
@@ -222,6 +222,7 @@ type IsTagged = (at: number) => boolean;
 
 /** The contents of an archive. */
 interface Found {
+  readonly images?: readonly OpenedImage[];
   readonly entries: (isTagged: IsTagged) => readonly Entry[];
   /** The names of each image, with and without its tag. */
   readonly names: readonly UntaggedImage[];
@@ -269,12 +270,6 @@ async function withHeld<T>(
   return [resolved.slice(0, references.length), resolved.slice(references.length)];
 }
 
-/** @throws ServiceError `image-too-large` */
-export function requireSize(size: number, maxSize: number): void {
-  if (size <= maxSize) return;
-  throw new ServiceError('image-too-large', detail('archive-large', { size, limit: maxSize }));
-}
-
 /** What is in one repository. */
 interface Source extends Pick<ArchiveTree, 'reference' | 'configs' | 'layers'> {
   /** The first config, where it is known already. */
@@ -301,13 +296,21 @@ function blobsOf(client: RegistryClient, sources: readonly Source[]): ArchiveBlo
     if (config === undefined || configBytes === undefined || configBytes.length > CONFIG_KEPT_MAX) continue;
     known.set(config.digest, configBytes);
   }
+  const readerOf = (digest: Digest): BlobReader => {
+    const reader = readers.get(digest);
+    if (reader === undefined) throw new RangeError(`${digest} is not of this archive`);
+    return reader;
+  };
+  const isStored = [...readers.values()].every(({ readVerified }) => readVerified !== undefined);
   return {
     known,
-    read(blob, range, signal, onFetched) {
-      const reader = readers.get(blob.digest);
-      if (reader === undefined) throw new RangeError(`${blob.digest} is not of this archive`);
-      return reader.read(blob, range, signal, onFetched);
-    },
+    read: (blob, ...rest) => readerOf(blob.digest).read(blob, ...rest),
+    ...(isStored && {
+      readVerified(blob, ...rest) {
+        const reader = readerOf(blob.digest);
+        return (reader.readVerified ?? reader.read)(blob, ...rest);
+      },
+    }),
     prefetch: async (blob, approach, signal) => readers.get(blob.digest)?.prefetch?.(blob, approach, signal),
   };
 }

@@ -7,6 +7,7 @@ const DL = '/dl?myimage=busybox';
 
 /** The catalogue's codes and what each is on the wire; the type knows where one is missing. */
 const STATUSES: Record<ErrorCode, number> = {
+  'contents-unread': 202,
   'reference-invalid': 400,
   'platform-invalid': 400,
   'parameter-unknown': 400,
@@ -29,6 +30,7 @@ const STATUSES: Record<ErrorCode, number> = {
   'image-not-found': 404,
   'tag-not-found': 404,
   'platform-not-found': 404,
+  'file-not-found': 404,
   'method-not-allowed': 405,
   'request-timeout': 408,
   'precondition-failed': 412,
@@ -40,6 +42,8 @@ const STATUSES: Record<ErrorCode, number> = {
   'too-many-layers': 422,
   'layer-unavailable': 422,
   'request-too-costly': 422,
+  'layer-invalid': 422,
+  'contents-too-large': 422,
   'size-mismatch': 422,
   'registry-rate-limited': 429,
   'headers-too-large': 431,

@@ -1,0 +1,69 @@
+import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { createLayerTable, type LayerTable } from '../../contents/layer-table.ts';
+import { ServiceError } from '../../errors.ts';
+import { MalformedTar } from '../../tar/malformed-tar.ts';
+import { createTarScanner } from '../../tar/scanner.ts';
+import { DamagedData, decompress } from '../../util/decompress.ts';
+import type { LayerId } from './table-store.ts';
+
+/** Limits of one layer, because a few kilobytes can unpack to terabytes. */
+export interface LayerLimits {
+  /** Maximum bytes of the unpacked layer. */
+  readonly unpackedSize: number;
+  /** Maximum number of entries. */
+  readonly entries: number;
+}
+
+/** Bytes of an output chunk: large ones make hashing faster. */
+const CHUNK = 512 * 1024;
+/** Maximum bytes of all paths, link targets, and extended attributes of a layer. */
+const TEXT_MAX = 128 * 2 ** 20;
+
+/**
+ * Reads a layer once and makes its table.
+ *
+ * @param packed the layer as the registry serves it
+ * @param onUnpacked sees each unpacked chunk
+ * @throws ServiceError `layer-invalid` or `contents-too-large`, with the digest of the layer
+ */
+export async function scanLayer(
+  packed: Readable,
+  { digest, diffId }: LayerId,
+  limits: LayerLimits,
+  onUnpacked: (chunk: Uint8Array) => void,
+): Promise<LayerTable> {
+  const builder = createLayerTable();
+  const hash = createHash('sha256');
+  let size = 0;
+  const scanner = createTarScanner((entry) => {
+    builder.add(entry);
+    if (builder.count > limits.entries) throw tooLarge(digest, `${limits.entries} files`);
+    if (builder.textBytes > TEXT_MAX) throw tooLarge(digest, `${TEXT_MAX} bytes of file names`);
+  });
+  try {
+    for await (const chunk of decompress(packed, CHUNK)) {
+      size += chunk.length;
+      onUnpacked(chunk);
+      if (size > limits.unpackedSize) throw tooLarge(digest, `${limits.unpackedSize} bytes unpacked`);
+      hash.update(chunk);
+      scanner.push(chunk);
+    }
+    scanner.end();
+  } catch (error) {
+    if (!(error instanceof MalformedTar || error instanceof DamagedData)) throw error;
+    throw layerInvalid(digest, error.message);
+  }
+  if (`sha256:${hash.digest('hex')}` !== diffId)
+    throw layerInvalid(digest, 'its unpacked digest is not the one in the config');
+  return builder.done(size);
+}
+
+/** Creates the error for a layer that container engines refuse. */
+export function layerInvalid(digest: string, why: string): ServiceError {
+  return new ServiceError('layer-invalid', `The layer ${digest} cannot be unpacked: ${why}.`);
+}
+
+function tooLarge(digest: string, most: string): ServiceError {
+  return new ServiceError('contents-too-large', `The layer ${digest} has more than ${most}.`);
+}
