@@ -49,6 +49,8 @@ export interface BlobCacheOptions {
   readonly limit: number;
   /** Maximum bytes that a fetch may be ahead of the furthest reader of its blob; unlimited if absent. */
   readonly readAhead?: number;
+  /** Maximum milliseconds that a range waits for a running fetch to reach it; 5 000 if absent. */
+  readonly rangePatience?: number;
   readonly log: CacheLog;
   /** The list of in-memory caches. */
   readonly caches?: MemoryCaches;
@@ -63,6 +65,8 @@ export interface CacheLog {
   uncached(digest: Digest, reason: Error): void;
 }
 
+/** With a longer wait, clients would take their connections for dead. */
+const RANGE_PATIENCE_MS = 5_000;
 /** Bytes of buffers that lie ready for the next chunk. */
 const BUFFERS_KEPT = 4 * 1024 * 1024;
 /** Maximum bytes of all fetches that stay in memory for readers that keep up. */
@@ -75,6 +79,7 @@ export async function openBlobCache({
   folder,
   limit,
   readAhead = Number.MAX_SAFE_INTEGER,
+  rangePatience = RANGE_PATIENCE_MS,
   log,
   caches,
 }: BlobCacheOptions): Promise<BlobCache> {
@@ -220,6 +225,31 @@ export async function openBlobCache({
     return relay(parts, signal).once('close', onClose);
   };
 
+  /**
+   * Joins a running fetch that will soon reach a position, and waits until it does.
+   *
+   * @returns a function that leaves the fetch; undefined if the position is too far ahead
+   */
+  const joinBefore = async (
+    fetch: BlobFetch | undefined,
+    demand: Demand,
+    signal: AbortSignal,
+  ): Promise<(() => void) | undefined> => {
+    const { position } = demand;
+    if (fetch === undefined || position - fetch.content.received > readAhead) return undefined;
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(rangePatience)]);
+    let leave: (() => void) | undefined;
+    try {
+      leave = await fetch.join(demand, patience);
+      await fetch.content.untilAvailable(position, patience);
+      return leave;
+    } catch {
+      leave?.();
+      signal.throwIfAborted();
+      return undefined;
+    }
+  };
+
   const fetchAhead = async (
     blob: Descriptor,
     source: BlobReader,
@@ -246,10 +276,13 @@ export async function openBlobCache({
         const file = await openBlob(blob);
         log.read?.(file === undefined ? 'miss' : 'hit', range.end - range.start);
         if (file !== undefined) return readHit(file, blob, range, signal);
-        // What begins behind what is there of a blob need not wait for what is missing before it.
-        if (range.start > 0 && range.start > (await reach(blob, registry)))
-          return source.read(blob, range, signal);
-        return readMiss(blob, range, source, registry, signal, false, onFetched);
+        const readHere = (): Promise<Readable> =>
+          readMiss(blob, range, source, registry, signal, false, onFetched);
+        if (range.start === 0 || range.start <= (await reach(blob, registry))) return readHere();
+        const demand = { position: range.start, onFetched };
+        const leave = await joinBefore(running(blob, registry), demand, signal);
+        if (leave === undefined) return source.read(blob, range, signal);
+        return readHere().finally(leave);
       },
 
       async readVerified(blob, range = { start: 0, end: blob.size }, signal, onFetched) {

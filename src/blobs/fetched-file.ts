@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Descriptor } from '../oci/descriptor.ts';
+import { untilAborted } from '../util/until-aborted.ts';
 import type { GrowingFile } from './growing-file.ts';
 import type { LentBytes, RecentBytes } from './recent-bytes.ts';
 
@@ -63,6 +64,20 @@ export class FetchedFile implements GrowingFile {
   onChange(call: () => void): () => void {
     this.#listeners.add(call);
     return () => this.#listeners.delete(call);
+  }
+
+  /**
+   * Waits until the byte at a position may be read.
+   *
+   * @throws the failure of the fetch; the reason of the signal
+   */
+  async untilAvailable(position: number, signal: AbortSignal): Promise<void> {
+    while (this.available <= position) {
+      if (this.#failure !== undefined) throw this.#failure;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const ignore = this.onChange(resolve);
+      await untilAborted(promise, signal).finally(ignore);
+    }
   }
 
   /** Takes the handle that readers use. */

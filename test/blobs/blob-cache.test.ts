@@ -167,6 +167,48 @@ suite('a blob through the cache', () => {
     assert.equal(source.reads.length, 1);
   });
 
+  test('eight ranges of a blob at once wait for the running fetch', async () => {
+    const gate = Promise.withResolvers<void>();
+    const source = memorySource(sample);
+    source.behave(() => ({ hold: { at: 128 * KIB, until: gate.promise } }));
+    await using setup = await sampleCache();
+    const reader = setup.cache.before(source, REGISTRY);
+    const eighth = bytes.length / 8;
+    const starts = Array.from({ length: 8 }, (_, at) => at * eighth);
+    const ranges = starts.map((start) => ({ start, end: start + eighth }));
+    const first = download(reader, sample, ranges[0]);
+    await isWritten(setup, 128 * KIB);
+    const rest = ranges.slice(1).map((range) => download(reader, sample, range));
+    for (let turns = 0; turns < 50; turns++) await turn();
+    gate.resolve();
+    assert.deepEqual(Buffer.concat(await Promise.all([first, ...rest])), bytes);
+    assert.equal(source.reads.length, 1);
+    await isKept(setup);
+    await leavesNothingOpen(setup);
+  });
+
+  test('a range comes from upstream if the running fetch is too far behind, or too slow', async () => {
+    for (const options of [{ readAhead: MIB }, { rangePatience: 1 }]) {
+      const gate = Promise.withResolvers<void>();
+      const source = memorySource(sample);
+      source.behave((read) =>
+        read.range.start === 0 ? { hold: { at: 128 * KIB, until: gate.promise } } : undefined,
+      );
+      await using setup = await sampleCache(options);
+      const reader = setup.cache.before(source, REGISTRY);
+      const whole = download(reader);
+      await isWritten(setup, 128 * KIB);
+      const range = { start: 1.5 * MIB, end: bytes.length };
+      assert.deepEqual(await download(reader, sample, range), bytes.subarray(range.start));
+      gate.resolve();
+      assert.deepEqual(await whole, bytes);
+      assert.deepEqual(
+        source.reads.map((read) => read.range.start),
+        [0, range.start],
+      );
+    }
+  });
+
   test('a range that a fetch under way has reached joins it', async () => {
     const gate = Promise.withResolvers<void>();
     const source = memorySource(sample);

@@ -124,9 +124,9 @@ export interface SampleCache extends AsyncDisposable {
 
 /** A cache in a folder of its own, or in one that is given and stays. */
 export async function sampleCache(
-  options: { limit?: number; folder?: string; readAhead?: number } = {},
+  options: { limit?: number; folder?: string; readAhead?: number; rangePatience?: number } = {},
 ): Promise<SampleCache> {
-  const { limit = 2 ** 30, readAhead = 2 ** 28 } = options;
+  const { limit = 2 ** 30, readAhead = 2 ** 28, rangePatience } = options;
   const own: TemporaryFolder | undefined = options.folder === undefined ? await temporaryFolder() : undefined;
   const folder = options.folder ?? join(own?.path ?? '', 'cache');
   const damaged: Digest[] = [];
@@ -135,7 +135,10 @@ export async function sampleCache(
     damaged: (digest: Digest) => void damaged.push(digest),
     uncached: (digest: Digest, reason: Error) => void uncached.push({ digest, reason }),
   };
-  const cache = await openBlobCache({ folder, limit, readAhead, log });
+  const cache = await openBlobCache({
+    ...{ folder, limit, readAhead, log },
+    ...(rangePatience === undefined ? {} : { rangePatience }),
+  });
   return {
     folder,
     cache,
