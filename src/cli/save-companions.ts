@@ -7,7 +7,7 @@ import { type MetalinkFile, metalinkEntry, renderMetalink } from '../download/me
 import { createPartHasher } from '../download/part-hasher.ts';
 import { pinnedQuery } from '../download/pinned-query.ts';
 import type { ArchiveQuery } from '../download/query.ts';
-import type { Replica } from '../download/replicas.ts';
+import { areSameEverywhere, type Replica } from '../download/replicas.ts';
 import type { Archive, LiveArchive, SourceTraits } from '../sources/image-source.ts';
 import { CommandError } from './command-error.ts';
 import type { Sidecars } from './save-arguments.ts';
@@ -31,11 +31,11 @@ export interface SidecarFiles {
 
 /** Makes sure that a metalink can be written. @throws CommandError what is missing */
 export function requirePublication(
-  { referrers }: ArchiveQuery,
-  { isReproducible }: SourceTraits,
+  query: ArchiveQuery,
+  traits: SourceTraits,
   { replicas }: Publication,
 ): void {
-  if (!isReproducible || referrers)
+  if (!areSameEverywhere(query, traits))
     throw new CommandError('No other service is sure to send the same bytes, so that there is no metalink.');
   if (replicas.length === 0)
     throw new CommandError('A metalink says where the file is: name the services with --replicas.');

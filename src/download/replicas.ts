@@ -1,3 +1,5 @@
+import type { SourceTraits } from '../sources/image-source.ts';
+
 /** A service that sends the same bytes for the same URL. */
 export interface Replica {
   /** Its public address: `https://dl.example.org`. */
@@ -9,4 +11,12 @@ export interface Replica {
 /** Lists the replicas except one. */
 export function otherReplicas(replicas: readonly Replica[], own: Replica | undefined): readonly Replica[] {
   return replicas.filter(({ origin }) => origin !== own?.origin);
+}
+
+/** Tells whether all replicas send the same bytes. Signatures can be added to a digest later, so they never qualify. */
+export function areSameEverywhere(
+  { referrers }: { readonly referrers: boolean },
+  { isReproducible }: Pick<SourceTraits, 'isReproducible'>,
+): boolean {
+  return isReproducible && !referrers;
 }

@@ -3,9 +3,9 @@ import type { FileAddresses } from '../../download/file-urls.ts';
 import { METALINK_TYPE } from '../../download/metalink.ts';
 import { namedQuery, pinnedQuery } from '../../download/pinned-query.ts';
 import type { ArchiveQuery } from '../../download/query.ts';
-import { otherReplicas } from '../../download/replicas.ts';
+import { areSameEverywhere, otherReplicas } from '../../download/replicas.ts';
 import { downloadUrl } from '../../download/url.ts';
-import type { Archive } from '../../sources/image-source.ts';
+import type { Archive, SourceTraits } from '../../sources/image-source.ts';
 import { type Addresses, ownAddress } from '../protocol/own-address.ts';
 import type { Headers } from './headers.ts';
 
@@ -22,10 +22,10 @@ export function addressesOf(
   request: FastifyRequest,
   query: ArchiveQuery,
   archive: Archive,
-  { addresses, isReproducible }: { readonly addresses: Addresses; readonly isReproducible: boolean },
+  { addresses, traits }: { readonly addresses: Addresses; readonly traits: SourceTraits },
 ): FileAddresses {
   const own = ownAddress(request, addresses);
-  const pinned = isReproducible && !query.referrers ? pinnedQuery(query, archive) : undefined;
+  const pinned = areSameEverywhere(query, traits) ? pinnedQuery(query, archive) : undefined;
   if (pinned === undefined || downloadUrl(pinned).length > URL_MAX)
     return { query: namedQuery(query), own, others: [] };
   return { query: pinned, own, others: otherReplicas(addresses.replicas, own) };

@@ -46,7 +46,7 @@ export async function downloadRoutes(
   options: DownloadOptions & { readonly generator: string },
 ): Promise<void> {
   const { source, checksums, allowlist, limits, generator } = options;
-  const { preparesArchives, isReproducible } = source.traits;
+  const { traits } = source;
   app.route<{ Querystring: QueryString }>({
     method: ['GET', 'HEAD'],
     url: '/dl',
@@ -87,9 +87,9 @@ export async function downloadRoutes(
   const replyTo = async (exchange: Exchange): Promise<FastifyReply> => {
     const { request, reply, query, limits: own, signal } = exchange;
     for (const reference of namedImages(query)) allowlist.check(reference);
-    if (query.kind === 'redirect' && !isReproducible) throw noDigestUrl();
+    if (query.kind === 'redirect' && !traits.isReproducible) throw noDigestUrl();
     // A request for several platforms costs hundreds of requests to a registry, even for HEAD.
-    const isCostly = preparesArchives || isSeveral(query.platform);
+    const isCostly = traits.preparesArchives || isSeveral(query.platform);
     if (isCostly || (isGet(exchange) && query.kind !== 'redirect')) await own.takeSlot(query);
     const reading = own.reading(query, isGet(exchange) ? undefined : options.contentsOnDemand);
     const asked = { ...query, client: own.client, reading, onCostly: () => own.takeSlot(query) };
@@ -103,7 +103,7 @@ export async function downloadRoutes(
       return replyLive(exchange, opened.archive);
     }
     const { archive } = opened;
-    const places = { addresses: options.addresses(), isReproducible };
+    const places = { addresses: options.addresses(), traits };
     const addresses = addressesOf(request, query, archive, places);
     switch (query.kind) {
       case 'checksum':
