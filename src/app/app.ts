@@ -24,7 +24,7 @@ import { brieflyRemembered, createReadiness } from '../telemetry/readiness.ts';
 import { secureContextOptions } from '../tls/secure-context.ts';
 import { formatDuration } from '../util/duration.ts';
 import { createGarbageCollector } from '../util/garbage-collector.ts';
-import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
+import { cacheShareFor, createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { openMemoryGauges } from '../util/memory-gauges.ts';
 import { createAccess } from './access.ts';
 import type { Certificates } from './certificates.ts';
@@ -83,7 +83,8 @@ export async function createApp(
   const access = createAccess(config, ownAddresses);
   const { allowlist, clients } = access;
   const { provider, challenge } = certificates;
-  const caches = createMemoryCaches(() => performance.now());
+  const ownMemory = environment.memoryLimit / workers;
+  const caches = createMemoryCaches(() => performance.now(), cacheShareFor(ownMemory));
   const metrics = createMetrics({
     cacheUses: caches.uses,
     version: environment.version,
@@ -95,7 +96,7 @@ export async function createApp(
   });
   const images = await openImages(config, environment, access, {
     ...{ meter: metrics, redis, caches },
-    memory: environment.memoryLimit / workers,
+    memory: ownMemory,
   });
   const search = createSearch(config, environment, caches);
   let isStopping = false;

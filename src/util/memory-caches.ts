@@ -17,7 +17,10 @@ export interface MemoryCaches {
 export interface MemoryCacheOptions<V> {
   /** The name in metrics, such as `image-details`. */
   readonly name: string;
-  /** Maximum bytes of keys and values, estimated by {@link heapBytes}. A larger value is not kept. */
+  /**
+   * Maximum bytes of keys and values, estimated by {@link heapBytes}. A larger value is not kept. In a process with
+   * little memory, the limit is lower; see {@link cacheShareFor}.
+   */
   readonly limit: number;
   /** Milliseconds until a value expires; absent if it never does. */
   readonly ttl?: number;
@@ -57,16 +60,27 @@ interface Listed {
   clear(): void;
 }
 
+/** All caches together take about 120 MiB at most, which is too much for a heap in less memory than this. */
+const WHOLE_SHARE_BYTES = 512 * 2 ** 20;
+const LEAST_SHARE = 1 / 4;
+
+/** Returns the share of their limits that caches have in a process with this memory, in bytes. */
+export function cacheShareFor(memory: number): number {
+  return Math.min(Math.max(memory / WHOLE_SHARE_BYTES, LEAST_SHARE), 1);
+}
+
 /**
  * Creates the empty list of a process.
  *
  * @param now milliseconds since some fixed moment
+ * @param share the share of its limit that each cache has, from 0 to 1
  */
-export function createMemoryCaches(now: () => number): MemoryCaches {
+export function createMemoryCaches(now: () => number, share = 1): MemoryCaches {
   const all: Listed[] = [];
   return {
     open<V extends object | string | true>(options: MemoryCacheOptions<V>): MemoryCache<V> {
-      const { name, limit, ttl = 0, weigh = heapBytes } = options;
+      const { name, ttl = 0, weigh = heapBytes } = options;
+      const limit = Math.ceil(options.limit * share);
       const cache = new LRUCache<string, { readonly value: V }>({
         maxSize: limit,
         sizeCalculation: ({ value }, key) => ENTRY_BYTES + heapBytes(key) + weigh(value),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { createMemoryCaches, heapBytes } from '../../src/util/memory-caches.ts';
+import { cacheShareFor, createMemoryCaches, heapBytes } from '../../src/util/memory-caches.ts';
 
 function bed() {
   const clock = { now: 1000 };
@@ -27,6 +27,17 @@ suite('caches in memory', () => {
     cache.set('large', 'x'.repeat(1000));
     assert.equal(cache.get('large'), undefined);
     assert.equal(cache.get('small'), 'x');
+  });
+
+  test('have less in a process with little memory', () => {
+    const mebibytes = [64, 128, 256, 512, 4096];
+    const shares = mebibytes.map((memory) => cacheShareFor(memory * 2 ** 20));
+    assert.deepEqual(shares, [0.25, 0.25, 0.5, 1, 1]);
+    const caches = createMemoryCaches(() => 0, 0.5);
+    const cache = caches.open<string>({ name: 'a', limit: 1000 });
+    cache.set('k', 'x'.repeat(600));
+    assert.equal(cache.get('k'), undefined);
+    assert.deepEqual(caches.uses(), [{ name: 'a', bytes: 0, limit: 500 }]);
   });
 
   test('count long keys, too', () => {
