@@ -83,6 +83,19 @@ export function layoutArchive(entries: readonly Entry[]): Layout {
   return { size: offset, etag: `"${LAYOUT_VERSION}-${identity.digest('hex')}"`, slices };
 }
 
+/** Lays out one file without a tar around it. The path is not part of its bytes. */
+export function layoutFile([file]: readonly Entry[]): Layout {
+  if (file === undefined) throw new RangeError('Expected a file');
+  const { content } = file;
+  const identity = createHash('sha256').update('file ');
+  identity.update(content instanceof Uint8Array ? content : content.digest);
+  return {
+    size: contentSize(content),
+    etag: `"${LAYOUT_VERSION}-${identity.digest('hex')}"`,
+    slices: [{ offset: 0, content }],
+  };
+}
+
 /** Cuts a range out of a layout: the pieces that, one after the other, are its bytes. */
 export function cutRange(layout: Layout, range: ByteRange): Piece[] {
   const pieces: Piece[] = [];

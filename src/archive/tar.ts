@@ -44,15 +44,16 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
 }
 
 function header(name: string, size: number, type: keyof typeof MODES): Uint8Array {
-  if (name.length <= NAME_MAX) return ustarHeader(name, size, type);
-  // The path of a sha512 blob is longer than the name field, so a pax header before it states the path.
+  const plain = name.replace(/[^\x20-\x7e]/g, '_');
+  if (plain === name && name.length <= NAME_MAX) return ustarHeader(name, size, type);
+  // A pax header states a path that the name field cannot hold: that of a sha512 blob, or one with other letters.
   const record = paxRecord('path', name);
-  const extension = ustarHeader(`pax/${name.slice(-64)}`, record.length, 'x');
+  const extension = ustarHeader(`pax/${plain.slice(-64)}`, record.length, 'x');
   return concat([
     extension,
     record,
     tarPadding(record.length),
-    ustarHeader(name.slice(-NAME_MAX), size, type),
+    ustarHeader(plain.slice(-NAME_MAX), size, type),
   ]);
 }
 
@@ -98,8 +99,8 @@ function writeSize(field: Uint8Array, size: number): void {
 
 /** A pax record counts itself: `LENGTH path=NAME\n`. */
 function paxRecord(key: string, value: string): Uint8Array {
-  const body = ` ${key}=${value}\n`;
+  const body = encoder.encode(` ${key}=${value}\n`);
   let length = body.length + 1;
   while (String(length).length + body.length !== length) length = String(length).length + body.length;
-  return encoder.encode(`${length}${body}`);
+  return concat([encoder.encode(`${length}`), body]);
 }

@@ -68,6 +68,8 @@ export const ANNOTATIONS = {
   zstd: 'io.github.containers.compression.zstd',
   cosignSignature: 'dev.cosignproject.cosign/signature',
   bundlePredicate: 'dev.sigstore.bundle.predicateType',
+  title: 'org.opencontainers.image.title',
+  unpack: 'io.deis.oras.content.unpack',
 } as const;
 
 /** The manifest of one image, which determines its archive. */
@@ -144,15 +146,15 @@ export function manifestMediaType(bytes: Uint8Array, contentType: string | undef
   return statedType(parseJsonObject(bytes) ?? {}, contentType);
 }
 
-/** What a manifest or an index, of whatever kind, names. */
-export type ManifestLinks =
-  | { readonly kind: 'index'; readonly mediaType: string; readonly manifests: readonly Descriptor[] }
-  | {
-      readonly kind: 'manifest';
-      readonly mediaType: string;
-      readonly config: Descriptor;
-      readonly layers: readonly Descriptor[];
-    };
+/** The descriptors in a manifest or an index of any kind, and the type that it states for its content. */
+export type ManifestLinks = (
+  | { readonly kind: 'index'; readonly manifests: readonly Descriptor[] }
+  | { readonly kind: 'manifest'; readonly config: Descriptor; readonly layers: readonly Descriptor[] }
+) & {
+  readonly mediaType: string;
+  /** The type of an artifact: its `artifactType`, else the type of its config. Undefined for an index without one. */
+  readonly artifactType: string | undefined;
+};
 
 /**
  * Reads what a manifest or an index names, attestations and other artifacts included.
@@ -163,9 +165,14 @@ export function parseManifestLinks(bytes: Uint8Array, contentType: string | unde
   const body = parseJsonObject(bytes);
   if (body === undefined) throw malformed('it is not a JSON object');
   const mediaType = mediaTypeOf(body, contentType);
-  if (isIndexType(mediaType)) return { kind: 'index', mediaType, manifests: indexEntries(body.manifests) };
+  const artifactType = isShort(body.artifactType) && body.artifactType !== '' ? body.artifactType : undefined;
+  if (isIndexType(mediaType))
+    return { kind: 'index', mediaType, artifactType, manifests: indexEntries(body.manifests) };
   const config = blobDescriptor(body.config, 'config');
-  return { kind: 'manifest', mediaType, config, layers: layerDescriptors(body.layers) };
+  return {
+    ...{ kind: 'manifest', mediaType, artifactType: artifactType ?? config.mediaType, config },
+    layers: layerDescriptors(body.layers),
+  };
 }
 
 /** Tells whether a descriptor in an index points at an image, or at an index of some. */
@@ -252,7 +259,8 @@ function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
     );
   }
   const layers = layerDescriptors(body.layers);
-  const artifact = typeof body.artifactType === 'string' ? body.artifactType : undefined;
+  const artifact =
+    typeof body.artifactType === 'string' && body.artifactType !== '' ? body.artifactType : undefined;
   const isImage = CONFIG_TYPE.test(config.mediaType) || (artifact === undefined && isVagueConfig(config));
   const alien = isImage
     ? layers.find((layer) => !LAYER_TYPE.test(layer.mediaType) && !isVague(layer, VAGUE_LAYER_TYPES))
@@ -265,7 +273,7 @@ function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
 }
 
 /** Tells whether the media type of a config leaves open whether the manifest describes an image. */
-function isVagueConfig(config: Descriptor): boolean {
+export function isVagueConfig(config: Descriptor): boolean {
   return isVague(config, VAGUE_CONFIG_TYPES);
 }
 
