@@ -128,7 +128,12 @@ const CATALOGUE = {
   'not-an-image': {
     status: 422,
     title: 'Not a container image',
-    help: 'Name a container image. Container engines cannot load charts, signatures and other artifacts.',
+    help: 'Choose another format. Container engines cannot load charts, signatures and other artifacts.',
+  },
+  'no-files': {
+    status: 422,
+    title: 'No files',
+    help: 'Remove &format=files for a container image. Request an artifact without files with &format=oci.',
   },
   'manifest-outdated': {
     status: 422,

@@ -1,5 +1,5 @@
 import { ask, peek } from './api.js';
-import { downloadUrl } from './commands.js';
+import { downloadUrl, isDefault } from './commands.js';
 import { find } from './finder.js';
 import { byId, data, make, makeButton } from './page.js';
 import { fullName, parsePaste, repositoryOf } from './paste.js';
@@ -74,7 +74,8 @@ const lookUp = async (put = 'pushState') => {
 	say(t('looking'));
 	form.ariaBusy = 'true';
 	byId('main').className = 'tall';
-	const ofPlatform = { ...(platform && { platform }), format: formats.value };
+	const { value } = formats;
+	const ofPlatform = { ...(platform && { platform }), ...(!isDefault(value) && { format: value }) };
 	const describe = (/** @type {string} */ myimage) => ask('image', { myimage, ...ofPlatform }, signal);
 	try {
 		let found = await Promise.all(images.map(describe));
@@ -94,6 +95,7 @@ const lookUp = async (put = 'pushState') => {
 const show = async (images, found, signal, put) => {
 	const [only] = found;
 	if (!only) return;
+	formats.value = only.format;
 	const format = formats.value;
 	const called = found.map(({ name }) => name);
 	const url = downloadUrl({ images: called, platform, format });

@@ -2,9 +2,16 @@
 export const downloadUrl = ({ images, platform, format }) => {
 	const query = images.map((image) => `myimage=${escaped(image)}`);
 	if (platform) query.push(`platform=${escaped(platform)}`);
-	if (format !== 'docker') query.push(`format=${format}`);
+	if (!isDefault(format)) query.push(`format=${format}`);
 	return `/dl?${query.join('&')}`;
 };
+
+/**
+ * The formats that the server chooses by itself.
+ *
+ * @param {Portal.Format} format
+ */
+export const isDefault = (format) => format === 'docker' || format === 'files';
 
 /** @param {string} value */
 export const escaped = (value) =>
@@ -18,13 +25,25 @@ const LOADERS = {
 	oci: { own: [], as: 'oci-archive' },
 };
 
+/**
+ * A word for a shell.
+ *
+ * @param {string} word
+ */
+export const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
 /** @type {Portal.FetchCommands} */
 export const fetchCommands = (url, file, format) => {
 	const pipe = `curl -fL '${url}' |`;
+	const name = quoted(file);
+	const files = {
+		wget: `wget -c -O ${name} '${url}'`,
+		curl: `curl -fL -C - -o ${name} '${url}'`,
+		aria2c: `aria2c -c -x4 -s4 -o ${name} '${url}'`,
+	};
+	if (format === 'files') return files;
 	return {
-		wget: `wget -c -O ${file} '${url}'`,
-		curl: `curl -fL -C - -o ${file} '${url}'`,
-		aria2c: `aria2c -c -x4 -s4 -o ${file} '${url}'`,
+		...files,
 		...(LOADERS[format].own[0] && { 'docker load': `${pipe} docker load` }),
 		podman: `${pipe} podman load`,
 		ctr: `${pipe} ctr images import -`,
@@ -33,6 +52,7 @@ export const fetchCommands = (url, file, format) => {
 
 /** @type {Portal.LoadCommands} */
 export const loadCommands = (file, format, images) => {
+	if (format === 'files') return /\.(?:tar(?:\.\w+)?|tgz)$/.test(file) ? `tar -xf ${quoted(file)}` : '';
 	const name = file.replace(/\.tar$/, '');
 	const { own, as } = LOADERS[format];
 	const lines = [

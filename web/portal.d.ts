@@ -59,7 +59,7 @@ declare global {
 		/** Returns load commands, one for each tool; those of udocker and Apptainer only for a file with one image. */
 		type LoadCommands = (file: string, format: Format, images: number) => string;
 		/** For each format: the tools that load only this format, and the transport of skopeo and Apptainer. */
-		type Loaders = Record<Format, { own: string[]; as: 'docker-archive' | 'oci-archive' }>;
+		type Loaders = Record<Exclude<Format, 'files'>, { own: string[]; as: 'docker-archive' | 'oci-archive' }>;
 
 		/** One thing to choose. */
 		interface Option {

@@ -1,4 +1,4 @@
-import { fetchCommands, loadCommands } from './commands.js';
+import { fetchCommands, loadCommands, quoted } from './commands.js';
 import { byId, make } from './page.js';
 import { date, exact, size, t } from './text.js';
 
@@ -59,6 +59,3 @@ export const showCommands = (url, file, format) => {
 	show(first);
 	byId('loading').textContent = loadCommands(file, format, url.split('myimage=').length - 1);
 };
-
-/** @param {string} word */
-const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);

@@ -38,8 +38,16 @@ export interface ArchiveTree {
   readonly manifests: readonly [StoredManifest, ...StoredManifest[]];
   readonly configs: readonly Descriptor[];
   readonly layers: readonly Descriptor[];
-  /** What is in the repository under tags of its own and belongs to it: signatures. */
-  readonly companions?: readonly { readonly tag: string; readonly root: Descriptor }[];
+  /** The referrers in the archive, such as signatures. */
+  readonly companions?: readonly Companion[];
+}
+
+/** A referrer beside an image, as index.json lists it. */
+export interface Companion {
+  /** The tag under which any registry can have it; undefined for an attestation, which only annotations connect. */
+  readonly tag: string | undefined;
+  readonly root: Descriptor;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
 }
 
 /**
@@ -105,21 +113,24 @@ function ociIndex(trees: readonly ArchiveTree[]): unknown {
     mediaType: MEDIA_TYPES.ociIndex,
     manifests: trees.flatMap(({ reference, root, platform, companions = [] }) => [
       layoutEntry({ root, platform, name: layoutName(reference, root), tag: reference.tag }),
-      ...companions.map(({ tag, root: own }) =>
-        layoutEntry({ root: own, name: `${reference.name}:${tag}`, tag }),
+      ...companions.map(({ tag, root: own, annotations }) =>
+        layoutEntry({ root: own, name: tag && `${reference.name}:${tag}`, tag, annotations }),
       ),
     ]),
   };
 }
 
-interface LayoutEntry extends Pick<ArchiveTree, 'root' | 'platform'> {
-  readonly name: string;
-  readonly tag: string | undefined;
+interface LayoutEntry extends Pick<ArchiveTree, 'root' | 'platform'>, Pick<Companion, 'tag' | 'annotations'> {
+  readonly name: string | undefined;
 }
 
-function layoutEntry({ root: { mediaType, digest, size }, platform, name, tag }: LayoutEntry): unknown {
-  const annotations = { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': tag };
-  return { mediaType, digest, size, platform: ociPlatform(platform), annotations };
+function layoutEntry({ root, platform, name, tag, annotations }: LayoutEntry): unknown {
+  const { mediaType, digest, size } = root;
+  const names = { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': tag };
+  return {
+    ...{ mediaType, digest, size, platform: ociPlatform(platform ?? root.platform) },
+    annotations: { ...annotations, ...names },
+  };
 }
 
 /** Returns the platform of a descriptor; undefined if the config lacks a field that OCI requires. */

@@ -1,3 +1,5 @@
+import { ServiceError } from '../errors.ts';
+import { familiarReference } from '../oci/reference.ts';
 import { layoutClassic } from './docker-classic.ts';
 import { type ArchiveImage, type ArchiveTree, dockerEntries, ociEntries, treeEntries } from './entries.ts';
 import type { Entry, Layout } from './layout.ts';
@@ -14,11 +16,17 @@ export interface Format {
   /**
    * Lists the files of an archive of images.
    *
-   * @throws ServiceError `content-mismatch` if two descriptors disagree on the size of one blob
+   * @throws ServiceError `content-mismatch` if two descriptors disagree on the size of one blob; `no-files` if the format
+   *   cannot hold images
    */
   readonly entries: (images: readonly ArchiveImage[]) => Entry[];
   /** Lists the files of an archive with several platforms; undefined if an archive has only one platform. */
   readonly treeEntries: ((trees: readonly ArchiveTree[]) => Entry[]) | undefined;
+  /**
+   * The form in which artifacts other than images are sent: their `files`, or `whole` with their manifests. Undefined if
+   * the format cannot hold them.
+   */
+  readonly artifacts: 'files' | 'whole' | undefined;
   /**
    * The layers that a delta omits. Docker knows a layer only by all layers below it: `bottom` omits layers up to the
    * first new one. Readers of an OCI layout know each layer by itself: `any`.
@@ -46,6 +54,7 @@ const TABLE = {
     suffix: '',
     entries: dockerEntries,
     treeEntries: undefined,
+    artifacts: undefined,
     omits: 'bottom',
     prefersGzip: true,
     unpacked: undefined,
@@ -56,6 +65,7 @@ const TABLE = {
     suffix: '',
     entries: ociEntries,
     treeEntries,
+    artifacts: 'whole',
     omits: 'any',
     prefersGzip: false,
     unpacked: undefined,
@@ -66,6 +76,7 @@ const TABLE = {
     suffix: '_rootfs',
     entries: dockerEntries,
     treeEntries: undefined,
+    artifacts: undefined,
     omits: 'any',
     prefersGzip: false,
     unpacked: {
@@ -83,9 +94,22 @@ const TABLE = {
     suffix: '_classic',
     entries: dockerEntries,
     treeEntries: undefined,
+    artifacts: undefined,
     omits: 'any',
     prefersGzip: false,
     unpacked: { mostImages: Number.POSITIVE_INFINITY, layout: layoutClassic },
+  },
+  files: {
+    description:
+      'the files of anything but an image, such as a Helm chart: one file as it is, several in a tar',
+    subject: 'A tar of files',
+    suffix: '_files',
+    entries: refuseImages,
+    treeEntries: undefined,
+    artifacts: 'files',
+    omits: 'any',
+    prefersGzip: true,
+    unpacked: undefined,
   },
 } satisfies Readonly<Record<string, Format>>;
 
@@ -98,5 +122,24 @@ export const FORMATS: Readonly<Record<ArchiveFormat, Format>> = TABLE;
 /** The names of all formats, the default first. */
 export const FORMAT_NAMES = Object.keys(TABLE) as ArchiveFormat[];
 
-/** The format of requests that name none. */
+/** The format of images in requests that name none. */
 export const DEFAULT_FORMAT: ArchiveFormat = 'docker';
+
+/** The format of artifacts other than images in requests that name none. */
+export const ARTIFACT_FORMAT: ArchiveFormat = 'files';
+
+/** Lists the formats with some property as messages name them: `&format=files or &format=oci`. */
+export function formatsFor(isFitting: (format: Format) => boolean): string {
+  return FORMAT_NAMES.filter((name) => isFitting(FORMATS[name]))
+    .map((name) => `&format=${name}`)
+    .join(' or ');
+}
+
+function refuseImages(images: readonly ArchiveImage[]): never {
+  const names = images.map(({ reference }) => familiarReference(reference)).join(', ');
+  throw new ServiceError(
+    'no-files',
+    `${names} is a container image, which has layers instead of files. Request it with ${formatsFor(({ entries }) => entries !== refuseImages)}.`,
+    { reason: 'A container image has no files' },
+  );
+}

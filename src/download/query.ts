@@ -21,6 +21,8 @@ export interface ArchiveQuery {
   /** Whether signatures come with all platforms. */
   readonly referrers: boolean;
   readonly format: ArchiveFormat;
+  /** True if no format was named, so that the content decides. */
+  readonly isFormatOpen: boolean;
   /** Whether the first bytes count more than a length. */
   readonly stream: boolean;
   /** What the receiver has already; undefined: nothing. */
@@ -128,17 +130,19 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
   if (images.length > MAX_IMAGES)
     throw invalidParameter(`There are ${images.length} images; one archive holds at most ${MAX_IMAGES}.`);
   const choice = platform === undefined ? undefined : parsePlatformChoice(platform);
-  if (referrers && choice !== 'all')
+  const { treeEntries, subject, artifacts, unpacked } = FORMATS[format];
+  if (referrers && treeEntries === undefined)
     throw invalidParameter(
-      `${spelling.name('referrers')} requires ${spelling.set('platform', 'all')} and ${spelling.set('format', SEVERAL_PLATFORMS)}, which include everything that referrers refer to.`,
+      `${spelling.name('referrers')} requires ${spelling.set('format', SEVERAL_PLATFORMS)}. ${subject} cannot hold referrers.`,
     );
-  const { treeEntries, subject, unpacked } = FORMATS[format];
   if (unpacked !== undefined && parameters.have !== undefined)
     throw invalidParameter(
       `${spelling.name('have')} requires another format. ${subject} always includes all layers.`,
     );
   if (unpacked !== undefined && images.length > unpacked.mostImages)
     throw invalidParameter(`${subject} is of one image. Request each image in its own file.`);
+  if (artifacts === 'files' && parameters.have !== undefined)
+    throw invalidParameter(`${spelling.name('have')} is only for images. ${subject} has no layers.`);
   if (isSeveral(choice) && treeEntries === undefined)
     throw invalidParameter(
       `Several platforms require ${spelling.set('format', SEVERAL_PLATFORMS)}. ${subject} is for one platform.`,
@@ -148,6 +152,7 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
     platform: choice,
     referrers,
     format,
+    isFormatOpen: parameters.format === undefined,
     stream: parameters.stream ?? false,
     have: haveOf(parameters.have),
     parts: partsOf(parameters, spelling),

@@ -34,8 +34,8 @@ export function createCachedInspector({
 
   return {
     async describe(request, signal) {
-      const { reference, platform, format } = request;
-      const key = `${formatReference(reference)} ${reference.tagGiven} ${platform && formatPlatform(platform)} ${format}`;
+      const { reference, platform, format, isFormatOpen } = request;
+      const key = `${formatReference(reference)} ${reference.tagGiven} ${platform && formatPlatform(platform)} ${format} ${isFormatOpen}`;
       const known = details.get(key);
       if (known !== undefined) return known;
       const found = await shareDetails(key, (shared) => catalogue.describe(request, shared), signal);

@@ -13,18 +13,38 @@ export interface DetailsRequest {
   readonly platform: Platform | undefined;
   readonly format: ArchiveFormat;
   /** As in an archive's request. */
+  readonly isFormatOpen?: boolean | undefined;
+  /** As in an archive's request. */
   readonly onCostly?: (() => Promise<void>) | undefined;
   /** As in an archive's request. */
   readonly client?: string | undefined;
 }
 
-/** What is known of an image without any of its layers. */
+/** A file of an artifact. */
+export interface FileDetails {
+  /** The safe name under which it is sent. */
+  readonly name: string;
+  readonly mediaType: string;
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** What is known of an image without any of its layers, or of an artifact other than an image. */
 export interface ImageDetails {
+  readonly kind: 'image' | 'artifact';
+  /** The format of the file that is described. */
+  readonly format: ArchiveFormat;
+  /** Of an artifact, if its publisher states it. */
+  readonly artifactType?: string | undefined;
+  /** Of an artifact. */
+  readonly files?: readonly FileDetails[] | undefined;
   /** Of the manifest of the image, or its ID where no manifest is known. */
   readonly digest: Digest | undefined;
   /** Of the index that the reference names, where it names one. */
   readonly indexDigest: Digest | undefined;
-  readonly platform: string;
+  /** Undefined for an artifact without platforms. */
+  readonly platform: string | undefined;
   /** All that there is, attestations omitted, in the order of the index. */
   readonly platforms: readonly string[];
   readonly filename: string;

@@ -18,9 +18,11 @@ export interface ArchiveRequest {
   readonly references: readonly Reference[];
   /** Undefined for the default platform of the service, or for the image that a digest names. */
   readonly platform: PlatformChoice;
-  /** True if signatures and whatever else refers to the images come with them, where there are several platforms. */
+  /** True if signatures and whatever else refers to the images come with them. */
   readonly referrers?: boolean | undefined;
   readonly format: ArchiveFormat;
+  /** True if the client names no format, so that an artifact other than an image is sent as its files. */
+  readonly isFormatOpen?: boolean | undefined;
   /** What the receiver has already, so that layers of it are omitted. */
   readonly have?: DeltaBase | undefined;
   /** True where the first bytes count more than a length: a source that has to make the archive first need not. */
@@ -70,6 +72,8 @@ export interface LayerProgress {
 /** What any archive has. */
 interface ArchiveFacts {
   readonly filename: string;
+  /** The media type of a file that is not a tar. Its content is untrusted. */
+  readonly contentType?: string | undefined;
   /** The manifest of each image, in the order of the request; its ID where no manifest is known. */
   readonly digests: readonly Digest[];
   /**

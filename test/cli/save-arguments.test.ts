@@ -69,9 +69,9 @@ suite('the arguments of save', () => {
     ['a size that is none', ['busybox', '--parts', 'large'], /^--parts is "large"/],
     ['a part without its size', ['busybox', '--part', '2'], /^--parts is missing\. .* --parts 4GiB\.$/],
     [
-      'referrers of one platform',
+      'referrers in a format that cannot hold them',
       ['busybox', '--referrers'],
-      /^--referrers requires --platform all and --format oci/,
+      /^--referrers requires --format oci\./,
     ],
     ['a flag with another value', ['busybox', '--checksum=yes'], /^--checksum is "yes"/],
     ['an output without a value', ['busybox', '-o'], /^-o: a value is missing/],

@@ -104,7 +104,8 @@ suite('HEAD and GET of an odd image', { timeout: 120_000 }, () => {
         undefined,
       ],
     ),
-    ['a config of another type', { configType: 'application/vnd.cncf.helm.config.v1+json' }, 'not-an-image'],
+    // An artifact, whose files are sent.
+    ['a config of another type', { configType: 'application/vnd.cncf.helm.config.v1+json' }, undefined],
     ['layers of no type', { layerType: 'application/octet-stream' }, undefined],
     ['an author in Latin-1', { author: 'Jos\u00e9' }, undefined],
     ['no layers', { layers: 0 }, undefined],

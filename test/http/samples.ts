@@ -80,6 +80,8 @@ function chunksOf(bytes: Buffer): Buffer[] {
 /** What is known of an image; a test replaces what it is about. */
 export function sampleDetails(parts: Partial<ImageDetails> = {}): ImageDetails {
   return {
+    kind: 'image',
+    format: 'docker',
     digest: DIGEST,
     indexDigest: undefined,
     platform: 'linux/amd64',

@@ -148,7 +148,7 @@ suite('the same request, from either source', {
         404,
         'platform-not-found',
       ],
-      [`${at}/test/helm`, 422, 'not-an-image'],
+      [`${at}/test/helm&format=docker`, 422, 'not-an-image'],
       [`${at}/library/busybox&myimage=${registry.host}/test/none`, 404, 'image-not-found'],
       [`/dl?myimage=${closed}/image`, 502, 'registry-failed'],
       ['/dl?myimage=registry.invalid/image', 502, 'registry-failed'],

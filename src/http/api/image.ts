@@ -41,13 +41,29 @@ export const ImageDetails = Type.Object(
   {
     reference: Type.String({ description: 'In full: `docker.io/library/nginx:1.27`.' }),
     name: Type.String({ description: 'As people write it: `nginx:1.27`.' }),
+    kind: Type.Union([Type.Literal('image'), Type.Literal('artifact')], {
+      description: 'An artifact is anything else in a registry, such as a Helm chart.',
+    }),
+    format: choice(FORMAT_NAMES, { description: 'The format of the described file.' }),
+    artifactType: maybe(Type.String(), 'The type of an artifact, by its publisher; null for an image.'),
+    files: maybe(
+      Type.Array(
+        Type.Object({
+          name: Type.String({ description: 'A safe form of the name that its publisher gives it.' }),
+          mediaType: Type.String(),
+          digest: Type.String(),
+          size: Type.Integer({ minimum: 0, description: 'Bytes.' }),
+        }),
+      ),
+      'The files of an artifact; null for an image.',
+    ),
     digest: maybe(Type.String(), 'Of the manifest of this image, or its ID where no manifest is known.'),
     indexDigest: maybe(Type.String(), 'Of the index that the reference names, where it names one.'),
     pinned: maybe(
       Type.String(),
       'A reference to exactly this, forever, which keeps its name: `nginx:1.27@sha256:…`.',
     ),
-    platform: Type.String({ examples: ['linux/amd64'] }),
+    platform: maybe(Type.String({ examples: ['linux/amd64'] }), 'Null for an artifact without platforms.'),
     platforms: Type.Array(Type.String(), { description: 'All that there is to choose from.' }),
     filename: Type.String({ examples: ['nginx_1.27.tar'] }),
     size: maybe(
@@ -107,7 +123,7 @@ export interface CatalogueOptions {
   readonly limits: Limits;
 }
 
-/** `GET /api/v1/image?myimage=REF`: details of an image and the size of its archive. */
+/** `GET /api/v1/image?myimage=REF`: details of an image or artifact and the size of its archive. */
 export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
   app,
   { catalogue, allowlist, limits },
@@ -136,7 +152,9 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       const slot = { references: [reference], platform, format, have: undefined };
       const onCostly = () => allowance.takeSlot(slot);
       const { client } = allowance;
-      const details = await catalogue.describe({ reference, platform, format, client, onCostly }, gone);
+      const isFormatOpen = query.format === undefined;
+      const asked = { reference, platform, format, isFormatOpen, client, onCostly };
+      const details = await catalogue.describe(asked, gone);
       const { digest, indexDigest } = details;
       const fixed = indexDigest ?? digest;
       return reply.header('cache-control', 'private, max-age=30').send({
@@ -155,9 +173,13 @@ type OnWire = Omit<ImageDetails, 'reference' | 'name' | 'pinned' | 'downloadUrl'
 function onWire(details: Details): OnWire {
   const { digest, indexDigest, size, etag, layers, created, config, signature, staleSince, ...rest } =
     details;
+  const { artifactType, files, platform } = details;
   const { entrypoint, command, workingDir, user, exposedPorts, truncated } = config;
   return {
     ...rest,
+    artifactType: artifactType ?? null,
+    files: files === undefined ? null : [...files],
+    platform: platform ?? null,
     digest: digest ?? null,
     indexDigest: indexDigest ?? null,
     platforms: [...details.platforms],

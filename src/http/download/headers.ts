@@ -1,9 +1,11 @@
 import type { FastifyRequest } from 'fastify';
+import { FILE_TYPE } from '../../archive/file-names.ts';
 import { type ArchiveQuery, namedImages } from '../../download/query.ts';
 import { archiveWarnings } from '../../download/warnings.ts';
 import { ServiceError } from '../../errors.ts';
 import type { ByteRange } from '../../oci/descriptor.ts';
 import type { Archive, LiveArchive } from '../../sources/image-source.ts';
+import { contentDisposition } from '../protocol/content-disposition.ts';
 import { evaluatePreconditions, isRangeValid } from '../protocol/preconditions.ts';
 import { parseRange } from '../protocol/range.ts';
 
@@ -19,7 +21,7 @@ export type Described = Pick<
 > & {
   readonly etag?: string | undefined;
   /** Undefined for a tar file. */
-  readonly contentType?: string;
+  readonly contentType?: string | undefined;
   /** Undefined if the digests of the images decide. */
   readonly cacheControl?: string | undefined;
 };
@@ -33,7 +35,9 @@ export function fileHeaders(file: Described, query: ArchiveQuery): Headers {
   const pinnedOrNot = isPinned ? `public, max-age=${ONE_YEAR_S}, immutable` : 'public, no-cache';
   return {
     'content-type': file.contentType ?? 'application/x-tar',
-    'content-disposition': `attachment; filename="${file.filename}"`,
+    'content-disposition': contentDisposition(file.filename),
+    // A file of a stranger must never act in the name of this site, whatever a browser takes it for.
+    ...(file.contentType === FILE_TYPE && { 'content-security-policy': "sandbox; default-src 'none'" }),
     'accept-ranges': 'bytes',
     ...(file.etag !== undefined && { etag: file.etag }),
     'cache-control': file.cacheControl ?? pinnedOrNot,

@@ -49,6 +49,7 @@ export const SPECIFICATION_CODES: Readonly<Record<ErrorCode, SpecificationCode>>
   'layer-unavailable': 'BLOB_UNKNOWN',
   'manifest-outdated': 'MANIFEST_INVALID',
   'method-not-allowed': 'UNSUPPORTED',
+  'no-files': 'MANIFEST_INVALID',
   'not-an-image': 'MANIFEST_INVALID',
   overloaded: 'UNAVAILABLE',
   'parameter-invalid': 'UNSUPPORTED',

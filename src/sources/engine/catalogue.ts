@@ -40,6 +40,7 @@ export function createEngineInspector({
     const own = formatPlatform(normalisePlatform(image.platform));
     const { created, config } = image;
     return {
+      ...{ kind: 'image', format: request.format },
       ...{ digest: digestOf(image, reference), indexDigest: undefined, platform: own, platforms: [own] },
       ...{
         filename: filenameOf(request, defaultPlatform),
@@ -52,7 +53,8 @@ export function createEngineInspector({
   };
 
   const atRegistry = async (request: DetailsRequest, signal: AbortSignal): Promise<ImageDetails> => {
-    const details = await registries.describe(request, signal);
+    // An engine cannot pull an artifact that is no image.
+    const details = await registries.describe({ ...request, isFormatOpen: false }, signal);
     return { ...details, size: undefined, etag: undefined, zstd: false };
   };
 

@@ -25,12 +25,12 @@ export interface InlineLease {
    */
   counted(client: RegistryClient): RegistryClient;
   /**
-   * Lays out an archive and releases everything else that was counted. The layout is held until the request ends.
+   * Lays out an archive by `lay`, a tar by default, and releases everything else that was counted. The layout is held until the request ends.
    * Requests for equal archives share one layout, which counts once.
    *
    * @throws ServiceError `overloaded` if the budget, or the client's half of it, is used up
    */
-  keep(entries: readonly Entry[]): Layout;
+  keep(entries: readonly Entry[], lay?: (entries: readonly Entry[]) => Layout): Layout;
   /** Counts bytes until the request ends. @throws ServiceError as {@link InlineLease.keep} does */
   hold(bytes: number): void;
   /** Releases everything. */
@@ -108,10 +108,10 @@ export function createInlineMemory(caches: MemoryCaches, limit = LIMITS.most): I
       return {
         counted: (client) => countedClient(client, takeOwn),
         hold: takeOwn,
-        keep(entries) {
+        keep(entries, lay = layoutArchive) {
           // The layout copies inline contents while the originals are still in memory.
           takeOwn(inlineBytes(entries));
-          const made = layoutArchive(entries);
+          const made = lay(entries);
           const shared = layouts.get(made.etag) ?? {
             layout: made,
             bytes: inlineBytes(made.slices),

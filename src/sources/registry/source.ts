@@ -1,28 +1,54 @@
 import { composeArchive } from '../../archive/compose.ts';
 import { assumedLayers, spareLayers, withoutLayers } from '../../archive/delta.ts';
 import type { ArchiveTree } from '../../archive/entries.ts';
+import { FILE_TYPE } from '../../archive/file-names.ts';
 import { archiveFilename } from '../../archive/filename.ts';
-import { FORMAT_NAMES, FORMATS } from '../../archive/format.ts';
-import { cutRange, type Entry, type Layout, layoutArchive, type Piece } from '../../archive/layout.ts';
+import {
+  ARTIFACT_FORMAT,
+  type ArchiveFormat,
+  FORMAT_NAMES,
+  FORMATS,
+  formatsFor,
+} from '../../archive/format.ts';
+import {
+  cutRange,
+  type Entry,
+  type Layout,
+  layoutArchive,
+  layoutFile,
+  type Piece,
+} from '../../archive/layout.ts';
 import { verifiedReader } from '../../blobs/verified-reader.ts';
+import { ServiceError } from '../../errors.ts';
 import type { BlobReader } from '../../oci/blob-reader.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isZstdLayer } from '../../oci/manifest.ts';
-import { type Platform, type Platforms, samePlatform } from '../../oci/platform.ts';
+import { type Platform, samePlatform } from '../../oci/platform.ts';
 import { isSeveral, type PlatformChoice } from '../../oci/platform-choice.ts';
-import { digestReference, type Reference } from '../../oci/reference.ts';
+import { digestReference, formatReference, type Reference } from '../../oci/reference.ts';
+
 import type { RegistryClient } from '../../registry/client.ts';
 import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.ts';
 import { type Documents, parsing } from '../documents.ts';
 import type { Archive, ArchiveRequest, ImageSource, OpenedImage, UntaggedImage } from '../image-source.ts';
 import { requireSize } from '../require-size.ts';
 import type { ImageSignatures } from '../signatures/image-signatures.ts';
+import {
+  isMissingImage,
+  isNoImage,
+  layFiles,
+  otherFormats,
+  type ResolvedArtifact,
+  requireFiles,
+  resolveArtifact,
+} from './artifact-resolver.ts';
+import type { ManifestSearch } from './content-kind.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import { createInlineMemory, type InlineLease, type InlineMemory } from './inline-memory.ts';
 import { type ResolvedKnownLayers, resolveKnownLayers, treeKnownLayers } from './known-layers.ts';
-import { createReferrerFinder } from './referrers.ts';
-import { resolveTree } from './tree-resolver.ts';
+import { createReferrerFinder, type FindReferrers } from './referrers.ts';
+import { type ResolvedTree, resolveImageTree, resolveTree } from './tree-resolver.ts';
 
 export interface RegistrySourceOptions {
   readonly client: RegistryClient;
@@ -78,6 +104,7 @@ export function createRegistrySource({
       images.map((image, at) => ({ ...image, configs: [image.config], isSigned: signed[at] !== undefined })),
     );
     return {
+      format,
       images: images.map(({ reference, config, configBytes, layers, diffIds }) => ({
         ...{ reference, config, configBytes, layers, diffIds, blobs },
       })),
@@ -93,59 +120,157 @@ export function createRegistrySource({
       held: held.map(({ manifest: { digest } }) => digest),
       platform: isChosen ? (platform ?? defaultPlatform) : undefined,
       blobs,
-      suffix: platform === undefined || samePlatform(platform, defaultPlatform) ? undefined : platform,
+      suffix: unlessDefault(platform),
     };
   };
 
   const findTrees = async (
     request: ArchiveRequest,
-    platforms: Platforms,
     counted: RegistryClient,
     signal: AbortSignal,
   ): Promise<Found> => {
-    const { treeEntries } = FORMATS[request.format];
-    if (treeEntries === undefined) throw new RangeError(`${request.format} is for one platform`);
+    const { platform: choice, format } = request;
+    const { treeEntries } = FORMATS[format];
+    if (treeEntries === undefined) throw new RangeError(`${format} is for one platform`);
     const search = request.referrers === true ? searchCompanions() : undefined;
-    const [trees, held] = await withHeld(request, signal, (reference, ended) =>
-      resolveTree(counted, reference, { platforms, findCompanions: search?.find, documents }, ended),
-    );
+    const options = { findCompanions: search?.find, documents };
+    const resolve = (reference: Reference, ended: AbortSignal, isHeld: boolean): Promise<SignableTree> =>
+      isSeveral(choice)
+        ? resolveTree(counted, reference, { ...options, platforms: choice }, ended)
+        : resolveOne(
+            { client: counted, documents, reference, signal: ended },
+            { platform: choice, format, digestDecides: isHeld, findCompanions: search?.find },
+          );
+    const [trees, held] = await withHeld(request, signal, resolve);
     // It is the index that says which images there are, so that a signature of each of them would not do.
     const signed = await allOrNone(signal, (ended) =>
-      trees.map(({ reference, upstream }) => signatures.require(reference, [upstream], ended)),
+      trees.map(({ reference, upstream, signable = [upstream] }) =>
+        signatures.require(reference, signable, ended),
+      ),
     );
     const names = trees.map(({ reference, root: { digest }, platforms: stated }) => ({
       ...{ reference, digest, config: undefined },
       platforms: stated,
     }));
+    const isChosen = [...trees, ...held].some(({ signable = [] }) => signable.length > 1);
     return {
+      format,
       entries: (isTagged) => treeEntries(named(trees, names, isTagged)),
       names,
       layers: trees.map(({ layers }) => layers),
       kept: new Set(trees.flatMap(({ companionLayers }) => companionLayers.map(({ digest }) => digest))),
-      roots: trees.map(({ root, upstream, staleSince }) => ({ digest: root.digest, upstream, staleSince })),
+      roots: trees.map(({ root, upstream, signable, staleSince }, at) => ({
+        ...{ digest: root.digest, staleSince },
+        upstream: signable === undefined ? upstream : (signed[at] ?? upstream),
+      })),
       holdings: request.have && treeKnownLayers(trees, request.have, held),
       held: held.map(({ upstream }) => upstream),
-      platform: undefined,
+      platform: isSeveral(choice) || !isChosen ? undefined : (choice ?? defaultPlatform),
       blobs: blobsOf(
         client,
         trees.map((tree, at) => ({ ...tree, isSigned: signed[at] !== undefined })),
       ),
-      suffix: platforms,
+      suffix: isSeveral(choice) ? choice : unlessDefault(choice),
       partialReferrers: search?.isPartial(),
     };
   };
+
+  /** Resolves an image for one platform, or an artifact other than an image with everything below it. */
+  const resolveOne = async (
+    search: ManifestSearch,
+    { platform, format, digestDecides, findCompanions }: OneOptions,
+  ): Promise<SignableTree> => {
+    const { client: counted, reference, signal } = search;
+    const { prefersGzip } = FORMATS[format];
+    const options = { platform, defaultPlatform, digestDecides, prefersGzip, documents };
+    try {
+      const image = await resolveImage(counted, reference, options, signal);
+      const tree = await resolveImageTree(counted, image, { findCompanions, documents }, signal);
+      return { ...tree, signable: signableDigests(image) };
+    } catch (error) {
+      if (!isMissingImage(error)) throw error;
+      if (!(await isNoImage(search))) throw error;
+      const platforms = platform === undefined ? 'all' : [platform];
+      return resolveTree(counted, reference, { platforms, findCompanions, documents }, signal);
+    }
+  };
+
+  const findFiles = async (
+    { references }: ArchiveRequest,
+    platform: Platform | undefined,
+    counted: RegistryClient,
+    signal: AbortSignal,
+  ): Promise<Found | undefined> => {
+    const resolved = await allOrNone(signal, (ended) =>
+      references.map((reference) =>
+        resolveArtifact(
+          { client: counted, documents, reference, signal: ended },
+          { platform, defaultPlatform },
+        ),
+      ),
+    );
+    const artifacts = resolved.filter((artifact) => artifact !== undefined);
+    if (artifacts.length === 0) return undefined;
+    if (artifacts.length < resolved.length) throw mixedContents(references, resolved);
+    artifacts.forEach(requireFiles);
+    const trees = artifacts.map(({ tree }) => tree);
+    const signed = await allOrNone(signal, (ended) =>
+      trees.map(({ reference, upstream }) => signatures.require(reference, [upstream], ended)),
+    );
+    const { files, plainName } = layFiles(artifacts);
+    return {
+      format: ARTIFACT_FORMAT,
+      entries: () => files,
+      plainName,
+      names: [],
+      layers: [],
+      kept: new Set(),
+      roots: trees.map(({ root, upstream, staleSince }) => ({ digest: root.digest, upstream, staleSince })),
+      holdings: undefined,
+      held: [],
+      platform: artifacts.find((artifact) => artifact.platform !== undefined)?.platform,
+      blobs: blobsOf(
+        client,
+        trees.map((tree, at) => ({ ...tree, isSigned: signed[at] !== undefined })),
+      ),
+      suffix: unlessDefault(platform),
+    };
+  };
+
+  const findContents = async (
+    request: ArchiveRequest,
+    counted: RegistryClient,
+    signal: AbortSignal,
+  ): Promise<Found> => {
+    const { references, platform, format, isFormatOpen, have } = request;
+    if (isSeveral(platform) || request.referrers === true) return findTrees(request, counted, signal);
+    try {
+      return await findImages(request, platform, counted, signal);
+    } catch (error) {
+      if (!isMissingImage(error)) throw error;
+      const { artifacts } = FORMATS[format];
+      if (artifacts === 'whole') return findTrees(request, counted, signal);
+      const sendsFiles = artifacts === 'files' || (isFormatOpen && have === undefined);
+      if (sendsFiles) return (await findFiles(request, platform, counted, signal)) ?? raise(error);
+      const kinds = await allOrNone(signal, (ended) =>
+        references.map((reference) => isNoImage({ client: counted, documents, reference, signal: ended })),
+      );
+      throw kinds.includes(true) ? otherFormats(error) : error;
+    }
+  };
+
+  const unlessDefault = (platform: Platform | undefined): Platform | undefined =>
+    platform === undefined || samePlatform(platform, defaultPlatform) ? undefined : platform;
 
   const compose = async (
     request: ArchiveRequest,
     lease: InlineLease,
     signal: AbortSignal,
   ): Promise<Archive> => {
-    const { references, platform: choice, format, have } = request;
+    const { references, have } = request;
     const counted = lease.counted(client);
-    const found = await (isSeveral(choice)
-      ? findTrees(request, choice, counted, signal)
-      : findImages(request, choice, counted, signal));
-    const { entries, layers, names, roots, holdings, held, platform, blobs } = found;
+    const found = await findContents(request, counted, signal);
+    const { format, entries, plainName, layers, names, roots, holdings, held, platform, blobs } = found;
     const spare =
       holdings === undefined
         ? []
@@ -153,15 +278,21 @@ export function createRegistrySource({
     const assumed =
       holdings === undefined ? undefined : assumedLayers(layers, spare, holdings, FORMATS[format]);
     const isTagged: IsTagged = (at) => !layers[at]?.some(({ digest }) => assumed?.has(digest));
-    const layout = lease.keep(withoutLayers(entries(isTagged), spare));
+    const layout = lease.keep(
+      withoutLayers(entries(isTagged), spare),
+      plainName === undefined ? layoutArchive : layoutFile,
+    );
     const fullSize = holdings === undefined ? layout.size : layoutArchive(entries(() => true)).size;
     const untagged = names.filter(({ reference }, at) => reference.tag !== undefined && !isTagged(at));
     requireSize(layout.size, maxSize);
     return {
-      filename: archiveFilename({
-        ...{ references, format, platform: found.suffix },
-        base: spare.length === 0 ? undefined : have,
-      }),
+      filename:
+        plainName ??
+        archiveFilename({
+          ...{ references, format, platform: found.suffix },
+          base: spare.length === 0 ? undefined : have,
+        }),
+      contentType: plainName === undefined ? undefined : FILE_TYPE,
       size: layout.size,
       etag: layout.etag,
       digests: roots.map(({ digest }) => digest),
@@ -223,6 +354,9 @@ type IsTagged = (at: number) => boolean;
 /** The contents of an archive. */
 interface Found {
   readonly images?: readonly OpenedImage[];
+  readonly format: ArchiveFormat;
+  /** The name of the only file, which is sent without a tar around it. */
+  readonly plainName?: string | undefined;
   readonly entries: (isTagged: IsTagged) => readonly Entry[];
   /** The names of each image, with and without its tag. */
   readonly names: readonly UntaggedImage[];
@@ -242,6 +376,37 @@ interface Found {
   readonly suffix: PlatformChoice;
   /** As in {@link Archive}. */
   readonly partialReferrers?: boolean | undefined;
+}
+
+interface OneOptions extends Pick<ArchiveRequest, 'format'> {
+  readonly platform: Platform | undefined;
+  /** As in {@link ResolveOptions}. */
+  readonly digestDecides: boolean;
+  readonly findCompanions: FindReferrers | undefined;
+}
+
+/** A tree of an image or an artifact for one platform. */
+interface SignableTree extends ResolvedTree {
+  /** What a signature may be of; undefined for an index with all below it, where only the index counts. */
+  readonly signable?: readonly Digest[];
+}
+
+/** Creates the error for a request for images and artifacts at once. */
+function mixedContents(
+  references: readonly Reference[],
+  resolved: readonly (ResolvedArtifact | undefined)[],
+): ServiceError {
+  const [image] = references.filter((_, at) => resolved[at] === undefined).map(formatReference);
+  const [artifact] = references.filter((_, at) => resolved[at] !== undefined).map(formatReference);
+  const formats = formatsFor(({ artifacts }) => artifacts === 'whole');
+  return new ServiceError(
+    'not-an-image',
+    `${artifact} is not a container image, but ${image} is one. Request them together with ${formats}, or one after the other.`,
+  );
+}
+
+function raise(error: unknown): never {
+  throw error;
 }
 
 /** Replaces tags by digests in images that do not keep their tag. */

@@ -1,14 +1,21 @@
-import type { ArchiveTree, StoredManifest } from '../../archive/entries.ts';
+import type { ArchiveTree, Companion, StoredManifest } from '../../archive/entries.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { isImageEntry, isKeptEntry } from '../../oci/manifest.ts';
+import { ANNOTATIONS, isImageEntry, isKeptEntry } from '../../oci/manifest.ts';
 import { formatPlatform, type Platforms, type StatedPlatform, selectPlatform } from '../../oci/platform.ts';
 import { formatReference, type Reference } from '../../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../../registry/client.ts';
 import { type Documents, parsing, type Served } from '../documents.ts';
-import { platformNotFound, readConfig, requireForeignLayers } from './image-resolver.ts';
-import type { FindReferrers } from './referrers.ts';
+import { contentKind, type ManifestSearch } from './content-kind.ts';
+import {
+  platformNotFound,
+  type ResolvedImage,
+  readConfig,
+  requireForeignLayers,
+  signableDigests,
+} from './image-resolver.ts';
+import type { FindReferrers, Referrer } from './referrers.ts';
 
 export interface ResolvedTree extends ArchiveTree {
   /** What the reference points at in its registry, where `root` may be an index made again. */
@@ -36,10 +43,13 @@ export interface TreeOptions {
 const MANIFESTS_MAX = 200;
 /** Maximum manifests that are requested at once. */
 const AT_ONCE = 4;
+/** The platform of attestations, by which engines skip them. */
+const UNKNOWN_PLATFORM: StatedPlatform = { os: 'unknown', architecture: 'unknown' };
 
 /**
  * Follows a reference to all that is below it, for all platforms or for some. All of them are what the registry serves,
- * byte for byte; of some, the index is written again, and names these and their attestations alone.
+ * byte for byte; of some, the index is written again, and names these and their attestations alone. Artifacts other than
+ * images have no platforms to choose from.
  *
  * @throws ServiceError as {@link resolveImage} does
  */
@@ -51,29 +61,115 @@ export async function resolveTree(
 ): Promise<ResolvedTree> {
   const target = reference.digest ?? reference.tag ?? 'latest';
   const fetched = await client.manifest(reference, target, signal);
-  // Refuse charts and other artifacts, which have no archive. Below an index, artifacts belong to its images.
-  documents.manifest(fetched);
+  const collected = createCollection({ client, documents, reference, signal });
   const links = documents.links(fetched);
+  const platform =
+    links.kind === 'manifest'
+      ? await requirePlatforms(fetched, links.config, platforms === 'all' ? [] : platforms)
+      : undefined;
+  const isFiltered = platforms !== 'all' && links.kind === 'index';
+  await collected.add(
+    isFiltered ? chosen(reference, fetched, links.manifests, platforms, documents) : fetched,
+  );
+  const images = collected.imageDigests();
+  // A referrer may be an index, whose platforms are not those of the image.
+  const stated = [...seenOf(collected.stated).values()];
+  const ownPlatforms = links.kind === 'index' ? stated : [platform ?? []].flat();
+  const search = findCompanions?.(reference, [fetched.digest, ...images], signal);
+  const companions = await collected.addReferrers(search);
+  return {
+    ...collected.tree(companions),
+    ...{ platform, upstream: fetched.digest, platforms: ownPlatforms, staleSince: fetched.staleSince },
+  };
+
+  /**
+   * Reads the config of a single image for its platform. Its config also shows whether it is an image, if its media type
+   * leaves that open.
+   */
+  async function requirePlatforms(
+    served: Served,
+    config: Descriptor,
+    wanted: Exclude<Platforms, 'all'>,
+  ): Promise<StatedPlatform | undefined> {
+    const search = { client, documents, reference, signal };
+    if ((await contentKind(search, served)) !== 'image') return undefined;
+    const bytes = await readConfig(client, reference, config, signal);
+    const { platform } = documents.config(config.digest, bytes);
+    for (const one of wanted) {
+      if (selectPlatform(one, [platform], (stated) => stated) === undefined)
+        throw platformNotFound({ reference, wanted: one, seen: seenOf([platform]) });
+    }
+    return platform;
+  }
+}
+
+/**
+ * Adds to an image what refers to it and to its index, and its attestations from that index.
+ *
+ * @throws ServiceError as {@link resolveImage} does
+ */
+export async function resolveImageTree(
+  client: RegistryClient,
+  image: ResolvedImage,
+  { findCompanions, documents = parsing }: Omit<TreeOptions, 'platforms'>,
+  signal: AbortSignal,
+): Promise<ResolvedTree> {
+  const { reference, manifest, manifestBytes: bytes, indexDigest, staleSince } = image;
+  const collected = createCollection({ client, documents, reference, signal });
+  await collected.add({ bytes, digest: manifest.digest, contentType: manifest.mediaType });
+  const found = await collected.addReferrers(findCompanions?.(reference, signableDigests(image), signal));
+  const attestations: Companion[] = [];
+  if (findCompanions !== undefined && indexDigest !== undefined) {
+    const index = documents.links(await client.manifest(reference, indexDigest, signal));
+    const entries = index.kind === 'index' ? index.manifests : [];
+    for (const { digest, annotations } of entries) {
+      if (annotations?.[ANNOTATIONS.referenceDigest] !== manifest.digest) continue;
+      const root = await collected.addOnce(await client.manifest(reference, digest, signal));
+      attestations.push({ tag: undefined, root: { ...root, platform: UNKNOWN_PLATFORM }, annotations });
+    }
+  }
+  return {
+    ...collected.tree([...found, ...attestations]),
+    ...{ platform: image.configPlatform, upstream: manifest.digest, platforms: [image.platform], staleSince },
+  };
+}
+
+/** The manifests, configs, and layers of a tree, in the order of its archive. */
+interface Collection {
+  /** Adds a manifest, or an index with everything below it. */
+  add(found: Served): Promise<void>;
+  /** Adds a manifest or index that may be there already, and returns its descriptor. */
+  addOnce(found: Served): Promise<Descriptor>;
+  /** Adds referrers. */
+  addReferrers(search: AsyncIterable<Referrer> | undefined): Promise<Companion[]>;
+  /** Lists the manifests below the root, without attestations. */
+  imageDigests(): Digest[];
+  /** The platforms that indexes state. */
+  readonly stated: readonly StatedPlatform[];
+  tree(companions: readonly Companion[]): Omit<ResolvedTree, 'upstream' | 'platforms' | 'staleSince'>;
+}
+
+function createCollection(search: ManifestSearch): Collection {
+  const { client, documents, reference, signal } = search;
   const manifests: StoredManifest[] = [];
   const configs: Descriptor[] = [];
   const layers: Descriptor[] = [];
   const attests = new Set<Digest>();
   const stated: StatedPlatform[] = [];
   const seen = new Set<Digest>();
+  /** The number of layers without those of referrers. */
+  let own: number | undefined;
 
   const add = async (found: Served): Promise<void> => {
-    const own = documents.links(found);
+    const links = documents.links(found);
     if (manifests.length >= MANIFESTS_MAX) throw tooLarge(reference);
-    const { digest } = found;
-    manifests.push({
-      descriptor: { mediaType: own.mediaType, digest, size: found.bytes.length },
-      bytes: found.bytes,
-    });
-    if (own.kind === 'index') return descend(own.manifests);
-    await client.checkSizes(reference, [own.config, ...own.layers], signal);
-    await requireForeignLayers({ client, reference, signal }, own);
-    configs.push(own.config);
-    layers.push(...own.layers);
+    const { digest, bytes } = found;
+    manifests.push({ descriptor: { mediaType: links.mediaType, digest, size: bytes.length }, bytes });
+    if (links.kind === 'index') return descend(links.manifests);
+    await client.checkSizes(reference, [links.config, ...links.layers], signal);
+    await requireForeignLayers(search, links);
+    configs.push(links.config);
+    layers.push(...links.layers);
   };
   const descend = async (entries: readonly Descriptor[]): Promise<void> => {
     for (const entry of entries) if (!isImageEntry(entry)) attests.add(entry.digest);
@@ -87,62 +183,43 @@ export async function resolveTree(
       for (const one of found) await add(one);
     }
   };
-
-  const platform =
-    links.kind === 'manifest'
-      ? await requirePlatforms(links.config, platforms === 'all' ? [] : platforms)
-      : undefined;
-  const isFiltered = platforms !== 'all' && links.kind === 'index';
-  await add(isFiltered ? chosen(reference, fetched, links.manifests, platforms, documents) : fetched);
-  const images = manifests
-    .slice(1)
-    .map(({ descriptor }) => descriptor.digest)
-    .filter((digest) => !attests.has(digest));
-  // A referrer may be an index, whose platforms are not those of the image.
-  const ownPlatforms = platform === undefined ? [...seenOf(stated).values()] : [platform];
-  const companions: { tag: string; root: Descriptor }[] = [];
-  const ofImages = layers.length;
-  for await (const { tag, found } of findCompanions?.(reference, [fetched.digest, ...images], signal) ?? []) {
+  const addOnce = async (found: Served): Promise<Descriptor> => {
+    own ??= layers.length;
     const at = manifests.length;
     if (!seen.has(found.digest)) {
       seen.add(found.digest);
       await add(found);
     }
     const stored = manifests[at] ?? manifests.find(({ descriptor }) => descriptor.digest === found.digest);
-    if (stored !== undefined) companions.push({ tag, root: stored.descriptor });
-  }
-  const [root, ...others] = manifests;
-  if (root === undefined) throw new RangeError('A tree has a root');
-  return {
-    reference,
-    root: root.descriptor,
-    platform,
-    manifests: [root, ...others],
-    configs,
-    layers,
-    companions,
-    companionLayers: layers.slice(ofImages),
-    upstream: fetched.digest,
-    platforms: ownPlatforms,
-    staleSince: fetched.staleSince,
+    if (stored === undefined) throw new RangeError('A seen manifest is stored');
+    return stored.descriptor;
   };
 
-  /**
-   * Reads the config of a single image for its platform, and to check that it is an image if its media type leaves that
-   * open.
-   */
-  async function requirePlatforms(
-    config: Descriptor,
-    wanted: Exclude<Platforms, 'all'>,
-  ): Promise<StatedPlatform> {
-    const bytes = await readConfig(client, reference, config, signal);
-    const { platform } = documents.config(config.digest, bytes);
-    for (const one of wanted) {
-      if (selectPlatform(one, [platform], (stated) => stated) === undefined)
-        throw platformNotFound({ reference, wanted: one, seen: seenOf([platform]) });
-    }
-    return platform;
-  }
+  return {
+    add,
+    addOnce,
+    stated,
+    async addReferrers(referrers) {
+      const companions: Companion[] = [];
+      for await (const { tag, found } of referrers ?? []) {
+        companions.push({ tag, root: await addOnce(found) });
+      }
+      return companions;
+    },
+    imageDigests: () =>
+      manifests
+        .slice(1)
+        .map(({ descriptor }) => descriptor.digest)
+        .filter((digest) => !attests.has(digest)),
+    tree(companions) {
+      const [root, ...others] = manifests;
+      if (root === undefined) throw new RangeError('A tree has a root');
+      return {
+        ...{ reference, root: root.descriptor, manifests: [root, ...others], configs, layers, companions },
+        companionLayers: layers.slice(own ?? layers.length),
+      };
+    },
+  };
 }
 
 /** The index with the images for some platforms, and what attests these. */

@@ -37,6 +37,7 @@ const STATUSES: Record<ErrorCode, number> = {
   'url-too-long': 414,
   'range-not-satisfiable': 416,
   'not-an-image': 422,
+  'no-files': 422,
   'manifest-outdated': 422,
   'archive-not-kept': 422,
   'too-many-layers': 422,

@@ -5,7 +5,10 @@ import { problemOf, startServer } from '../samples.ts';
 suite('a parameter that breaks its schema', { timeout: 600_000 }, () => {
   const long = 'a'.repeat(200);
   const broken: [path: string, detail: string][] = [
-    ['/api/v1/image?myimage=a&format=zip', 'The parameter format must be docker or oci.'],
+    [
+      '/api/v1/image?myimage=a&format=zip',
+      'The parameter format must be docker or oci or rootfs or docker-classic or files.',
+    ],
     ['/api/v1/image?myimage=a&myimage=b', 'The parameter myimage is given more than once.'],
     ['/api/v1/image', 'The parameter myimage is missing.'],
     ['/api/v1/search?q=a', 'The parameter q must have at least 2 characters.'],

@@ -134,11 +134,12 @@ suite('all that is below an index of a registry that means no good', { timeout: 
     await assert.rejects(resolveAll(), { code: /^registry-/ });
   });
 
-  test('that is an artifact is refused', async () => {
+  test('that is an artifact has its manifest, its config, and no platform', async () => {
     const config = { ...descriptor(0), mediaType: 'application/vnd.cncf.helm.config.v1+json' };
     const chart = manifest(IMAGE, { schemaVersion: 2, mediaType: IMAGE, config, layers: [] }, [], []);
     serve('chart', [chart]);
-    await assert.rejects(resolve('chart'), { code: 'not-an-image' });
+    const { manifests, configs, platform } = await resolve('chart');
+    assert.deepEqual([manifests.length, configs.length, platform], [1, 1, undefined]);
   });
 
   test('has the platforms that its indexes state of images, each once', async () => {
