@@ -201,7 +201,7 @@ const copyOn = (id, text) => {
 		try {
 			await navigator.clipboard.writeText(value);
 		} catch {
-			// Plain HTTP has none.
+			// Plain HTTP lacks this API.
 			const field = make('textarea', { className: 'off', value });
 			button.after(field);
 			field.select();

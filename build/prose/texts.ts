@@ -101,7 +101,7 @@ function joined(comments: readonly Comment[], text: string): Comment[] {
 function ofComment(value: string, line: number): Paragraph[] {
   if (/^\s*(?:biome-ignore|@ts-|\/ <reference|#)/.test(value)) return [];
   const prose = value
-    .replace(/^[ \t]*\*?[ \t]?/gm, '')
+    .replace(/^[ \t]*\*[ \t]?|^[ \t]/gm, '')
     .replace(/@see\s+\S+|@(?:param|throws|typedef|type|template)\s+(?:\{[^}]*\}\s*)?\S*|@\w+/g, '\n\n')
     .replace(/\{@link (\S+?)\}/g, '$1');
   return ofMarkdown(prose).map((part) => ({ ...part, line: line + part.line - 1 }));

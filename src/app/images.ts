@@ -54,7 +54,7 @@ import type { Locks } from '../util/lock.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { openRegistries } from './registries.ts';
 
-/** What the application takes from the process that runs them. */
+/** The parts that the application receives from the process that runs them. */
 export interface Environment {
   readonly logger: Logger;
   /** The folder of Docker's config.json. */
@@ -73,7 +73,7 @@ const CHECK_LIMITS: UpstreamLimits = { requests: 200, bytes: 8 * 1024 * 1024, ma
 /** Minimum milliseconds that a resolved tag stays in Redis, so that waiting replicas can read it. */
 const LEAST_TAG_MS = 60_000;
 
-/** What is told of the work behind images, to whoever measures. */
+/** Observers of the work behind images, for metrics. */
 export interface ImageMeter {
   readonly upstream: NonNullable<HttpClientOptions['onAnswer']>;
   readonly cache: NonNullable<CacheLog['read']>;
@@ -94,9 +94,9 @@ export interface Images {
   readonly catalogue: ImageInspector;
   /** For the registry API. */
   readonly pulls: PullSource;
-  /** Whether they can be had: the folder of the cache, and the engine. */
+  /** True if the folder of the cache, and the engine, are usable. */
   readonly checks: Readonly<Record<string, Check>>;
-  /** Ends every fetch; what came stays in the cache to be gone on with. */
+  /** Aborts every fetch. The received bytes stay in the cache, so that a later fetch continues them. */
   close(): Promise<void>;
 }
 
@@ -107,7 +107,7 @@ interface OpenedSource {
   readonly check: Check;
 }
 
-/** What the surrounding process provides for images. */
+/** The parts that the surrounding process provides for images. */
 export interface ImageParts {
   readonly meter?: ImageMeter;
   readonly redis?: Redis | undefined;
@@ -128,7 +128,7 @@ const uptime = (): number => performance.now();
 /**
  * Puts together what archives come from, by the settings.
  *
- * @throws ConfigError where the folder of the cache, or the engine, cannot be used
+ * @throws ConfigError if the folder of the cache, or the engine, cannot be used
  */
 export async function openImages(
   config: Config,
@@ -239,9 +239,9 @@ function manifestStore(disk: KeyValueStore, shared: KeyValueStore | undefined): 
 }
 
 /**
- * Reads which proxies lead to the internet.
+ * Reads the proxies for internet access from the environment.
  *
- * @throws ConfigError where a variable cannot be used
+ * @throws ConfigError if a variable cannot be used
  */
 export function proxiesOf({ variables }: Environment): FindProxy {
   try {
@@ -301,7 +301,7 @@ async function openCache(
   const readAhead = config.readAhead === 0 ? Number.MAX_SAFE_INTEGER : config.readAhead;
   const log: CacheLog = {
     ...(meter && { read: meter.cache }),
-    damaged: (digest) => logger.warn({ digest }, `The cached blob ${digest} was changed; it is fetched anew`),
+    damaged: (digest) => logger.warn({ digest }, `The cached blob ${digest} was changed; fetching it again`),
     uncached: (digest, err) =>
       logger.warn({ digest, err }, `${err.message}: ${digest} passes through uncached`),
   };
@@ -314,7 +314,7 @@ async function openCache(
   }
 }
 
-/** A full disk is no reason to turn clients away: what cannot be kept passes through. */
+/** A full disk must not refuse clients: blobs that cannot be stored pass through. */
 async function checkFolder(folder: string): Promise<ReadinessCheck> {
   await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
   return { isReady: true, details: { folder, freeBytes: await freeBytesOf(folder) } };

@@ -27,12 +27,12 @@ export interface ComposeOptions {
 }
 
 /**
- * Streams pieces of an archive, one after the other. The stream ends after exactly their bytes or fails, so that
- * what is broken never looks whole. Destroying it ends the read under way.
+ * Streams pieces of an archive, one after the other. The stream ends after exactly their bytes or fails, so that what
+ * is broken never looks whole. Destroying it ends the read under way.
  *
- * The first byte leaves once the first blob has begun, so that a blob that is missing, or has another size than the
- * manifest states, is an error that can still be answered. The blobs that are fetched ahead get a moment for the same;
- * where one of them is refused later, the stream fails at once.
+ * Sends the first byte once the first blob has started. A missing blob, or one with a wrong size, is then an error that
+ * can still be reported. Blobs that are fetched ahead get a moment for the same check. If one of them is refused later,
+ * the stream fails at once.
  */
 export function composeArchive(
   pieces: readonly Piece[],

@@ -3,7 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Format } from './format.ts';
 import type { Entry } from './layout.ts';
 
-/** What the receiver of an archive has already. */
+/** The layers that the receiver of an archive already has. */
 export interface KnownLayers {
   /** The layers of each image that is there, from the base upwards. */
   readonly images: readonly (readonly Digest[])[];
@@ -39,8 +39,8 @@ export function assumedLayers(
 }
 
 /**
- * Tells which layers of some images need not be sent. Docker knows a layer only by all that is below it, so that for
- * its format a layer is omitted where those below it are, too; what reads the OCI layout knows layers by themselves.
+ * Selects the layers that a delta omits. Docker identifies a layer by all layers below it, so its format omits a layer
+ * only with those below it. Readers of the OCI layout identify each layer by itself.
  *
  * @param images the layers of each image that is sent
  * @see https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid

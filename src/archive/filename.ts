@@ -11,7 +11,7 @@ const PLATFORMS_STEM_MAX = 98;
 const BUNDLE_STEM_MAX = 80;
 const WINDOWS_DEVICE = /^(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|$)/i;
 
-/** What an archive that leaves layers out is added to. */
+/** The archive that completes a delta. */
 export interface DeltaBase {
   readonly references: readonly Reference[];
   /** Layers that were named one by one. */
@@ -47,7 +47,7 @@ function platformStem(platform: Platform | Platforms): string {
   return all.length <= PLATFORMS_STEM_MAX ? all : `${names.length}-platforms-${mark(names)}`;
 }
 
-/** Of the repository that is sent, the version alone. */
+/** The version of the sent repository only. */
 function deltaStem({ references, layers }: DeltaBase, sent: readonly Reference[]): string {
   const repositories = new Set(sent.map(({ name }) => name));
   const isSame = (reference: Reference): boolean =>

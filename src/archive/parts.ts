@@ -9,7 +9,7 @@ export interface Partition {
   readonly count: number;
 }
 
-/** What tar counts in: parts begin where entries may. */
+/** The block size of tar; parts begin at block boundaries. */
 const BLOCK = 512;
 
 /** A file that is in one piece. */
@@ -18,7 +18,7 @@ export function unparted(size: number): Partition {
 }
 
 /**
- * Cuts a file into parts that are each smaller than `limit` bytes: the largest file of a FAT32 file system is one byte
+ * Cuts a file into parts that are each smaller than `limit` bytes, because the largest file of FAT32 is one byte
  * smaller than 4 GiB.
  */
 export function partition(size: number, limit: number): Partition {
@@ -32,8 +32,8 @@ const PIECE_MIN = 2 ** 20;
 const PIECES_MAX = 2000;
 
 /**
- * How a file is hashed in one pass: whole and, where it has several, in pieces of a power of two bytes, by which a
- * damaged one can be mended.
+ * The hashes of a file in one pass: of the whole and, for large files, of pieces. A piece has a power of two bytes, so
+ * that a client can repair a damaged one.
  *
  * @param all bytes of the file and all others on the same list, as parts of an archive are
  */
@@ -44,7 +44,7 @@ export function hashedAs(size: number, all = size): readonly [whole: Partition, 
   return size <= partSize ? [whole] : [whole, { size, partSize, count: Math.ceil(size / partSize) }];
 }
 
-/** Where a part lies in the file. The first part is 1. */
+/** Returns the range of a part in the file. The first part is 1. */
 export function partRange({ size, partSize }: Partition, number: number): ByteRange {
   return { start: (number - 1) * partSize, end: Math.min(number * partSize, size) };
 }
@@ -59,8 +59,8 @@ export function partFilename(filename: string, number: number, { count }: Partit
 }
 
 /**
- * What a list of all parts is named after: `app.tar.5-parts`, which is no name of the file, of one of its parts, or of parts
- * of another size, and nothing that `app.tar.part*` finds. A single part needs no list.
+ * Names the list of all parts: `app.tar.5-parts`. The name differs from those of the file, its parts, and parts of
+ * another size, and `app.tar.part*` does not match it. A single part needs no list.
  */
 export function partsFilename(filename: string, partition: Partition): string {
   return partition.count === 1

@@ -41,8 +41,8 @@ const LEAST_SAMPLES = 5;
  */
 const [TRY_SAMPLES, SETTLED_SAMPLES, CLEAR_SAMPLES] = [7, 4, 2] as const;
 /**
- * Ratios of rates that count as a loss, a clear loss, and a gain. On a shared line, one more connection costs at least a
- * quarter. Smaller changes are noise.
+ * Ratios of rates that count as a slight drop, a clear drop, and a gain. On a shared line, one more connection costs at
+ * least a quarter. Smaller changes are noise.
  */
 const [HARMED, CLEARLY_HARMED, GAINED] = [0.9, 0.7, 1.1] as const;
 /** Milliseconds between two tries: initially, after a successful one, and at most. */

@@ -1,7 +1,7 @@
 import { tarHeader, tarPadding } from './tar.ts';
 import { walkTar } from './walk-tar.ts';
 
-/** Bytes; what is larger than this is nothing that somebody would want to rewrite. */
+/** Bytes; larger files are never rewritten. */
 const LARGEST = 4 * 1024 * 1024;
 
 /** New content for a file of the archive; undefined leaves it as it is. */
@@ -10,7 +10,7 @@ export type Rewrite = (name: string, content: Buffer) => Uint8Array | undefined;
 /**
  * Passes a tar archive on, whatever made it, with other content in some of its small files.
  *
- * @param names of the files that `rewrite` is asked about
+ * @param names the files that `rewrite` may rewrite
  */
 export async function* rewriteTar(
   chunks: AsyncIterable<Buffer>,

@@ -1,6 +1,6 @@
 /**
- * The few bytes of the tar format that an archive of blobs needs: ustar headers that depend on nothing but the type,
- * the name and the size of an entry.
+ * The part of the tar format that an archive of blobs needs. Its ustar headers depend only on the type, the name, and
+ * the size of an entry.
  *
  * @see https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html (ustar and pax Interchange Format)
  * @see https://www.gnu.org/software/tar/manual/html_node/Standard.html

@@ -3,7 +3,7 @@ export class CommandError extends Error {
   override readonly name = 'CommandError';
 }
 
-/** Whoever reads what a command writes has enough of it: there is nobody to be told. */
+/** The reader of a command's output has closed it, so a message would reach no reader. */
 export class ReaderGoneError extends Error {
   override readonly name = 'ReaderGoneError';
 }

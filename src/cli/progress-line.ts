@@ -5,7 +5,7 @@ export interface DownloadProgress {
   readonly filename: string;
   /** Bytes. */
   readonly done: number;
-  /** Bytes; undefined where nobody knows. */
+  /** Bytes; undefined if unknown. */
   readonly total: number | undefined;
   /** Bytes a second. */
   readonly speed: number;
@@ -22,7 +22,7 @@ export function progressLine({ filename, done, total, speed }: DownloadProgress,
   const bar = '━'.repeat(filled) + '─'.repeat(BAR_WIDTH - filled);
   const left = speed > 0 ? formatTime((total - done) / speed) : '-:--';
   const figures = `${`${Math.floor(share * 100)}`.padStart(3)} %  ${formatDecimalBytes(done)} of ${formatDecimalBytes(total)}  ${pace}  ${left}`;
-  // The bar goes first where there is little room, then the name.
+  // In a narrow terminal, the bar disappears first, then the name.
   const [widest, withoutBar] = [`${filename} ${bar} ${figures}`, `${filename} ${figures}`];
   if (widest.length <= columns) return widest;
   return (withoutBar.length <= columns ? withoutBar : figures.trimStart()).slice(0, columns);

@@ -33,7 +33,7 @@ const OWN: Readonly<Record<string, { readonly type: 'string' | 'boolean'; readon
 /**
  * Parts what says which archive from the flags that are settings.
  *
- * @throws ConfigError if no image is named, or what is named is none
+ * @throws ConfigError if no image is named, or a name is invalid
  */
 export function parseSaveArguments(args: readonly string[]): SaveArguments {
   // A setting takes a value: without knowing them all, that value would be an image.

@@ -3,14 +3,14 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { CommandError, ReaderGoneError } from './command-error.ts';
 
-/** Where an archive is saved. */
+/** The destination of an archive. */
 export interface Place {
-  /** As people are told: a path, or the archive's name where it goes to stdout. */
+  /** The name in messages: a path, or the archive's name for stdout. */
   readonly name: string;
   readonly kind: 'file' | 'device' | 'stdout';
 }
 
-/** What a file is written to. */
+/** The stream that writes a file. */
 export interface Target {
   /** @throws CommandError if the target cannot be written; ReaderGoneError */
   write(chunk: Uint8Array): Promise<void>;
@@ -30,7 +30,7 @@ export async function findPlace(output: string | undefined, filename: string): P
   return { name: named, kind: found === undefined || found.isFile() ? 'file' : 'device' };
 }
 
-/** What the operating system says where it takes no more. */
+/** The operating system's errors for a full disk. */
 const WRITING = new Set(['open', 'write', 'writev', 'close', 'rename']);
 
 /** Makes a sentence of what the operating system says when something cannot be written; any other error stays as it is. */

@@ -19,18 +19,18 @@ import { FLAGS, type SaveArguments, type Sidecars } from './save-arguments.ts';
 import { createSidecarFiles, type Publication, requirePublication } from './save-companions.ts';
 import { fillFiles, findPlace, openTarget, type SavedFile } from './save-target.ts';
 
-/** Where a command writes to. */
+/** The output streams of a command. */
 export interface Terminal {
   readonly stdout: Writable & { readonly isTTY?: boolean };
-  /** What is for people: progress and what was done. */
+  /** Output for people: progress and results. */
   readonly stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number };
 }
 
 const REDRAW_MS = 100;
 
 /**
- * Creates a guard that trusts the registries on the command line, at any address, and every host that `allow` names
- * without a wildcard, such as a token server. All other hosts must have public addresses.
+ * Creates a guard for the command line. It trusts registries on the command line, at any address, and each host that
+ * `allow` names without a wildcard, such as a token server. All other hosts must have public addresses.
  *
  * @throws ConfigError if a file of `allow` has a mistake
  */
@@ -45,7 +45,7 @@ export function guardFor(references: readonly Reference[], config: Config): Guar
  * Writes an archive to a file, to parts of it, or to stdout, and its checksum or metalink beside it. A file gets its
  * name when it is complete; a save that was broken off goes on from the cache.
  *
- * @throws ServiceError why there is no such archive; CommandError why it cannot be written
+ * @throws ServiceError if the archive does not exist; CommandError if it cannot be written
  */
 export async function save(
   { query, sidecars, output }: Omit<SaveArguments, 'settings'>,
@@ -94,7 +94,7 @@ function refuseOnStdout(
   { stdout }: Terminal,
 ): void {
   if (stdout.isTTY)
-    throw new CommandError('An archive is nothing for a terminal: name a file with -o, or use a pipe.');
+    throw new CommandError('Refusing to write binary data to the terminal. Use -o FILE or a pipe.');
   if (checksum || metalink || (parts !== undefined && parts.number === undefined))
     throw new CommandError('Several files do not go to stdout: name a file or a folder with -o.');
 }

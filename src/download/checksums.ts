@@ -19,11 +19,11 @@ const MISSING_MS = 1_000;
 export type OnChunk = (chunk: Uint8Array) => void;
 
 /**
- * Knows the checksums of archives: computed once, by reading the archive as a download does, and kept by its ETag, which
- * is equal exactly where every byte is.
+ * Computes checksums of archives once, by reading an archive as a download does. It stores them by ETag, because equal
+ * ETags mean equal bytes.
  */
 export interface Checksums {
-  /** What was computed before; undefined where nothing was. */
+  /** The stored checksums; undefined if they were never computed. */
   find(etag: string, partition: Partition): Promise<PartHashes | undefined>;
   /**
    * Reads the archive and hashes it in each of several partitions, in one pass, once for however many want the same at
@@ -70,7 +70,7 @@ export function createChecksums(folder: string | undefined, caches: MemoryCaches
     }
     known.set(key, hashes);
     const now = new Date();
-    // Where it cannot be written, as on a disk mounted read-only, it is as good.
+    // On a read-only disk, the checksums in memory are enough.
     await utimes(path, now, now).catch(() => {});
     return hashes;
   };
@@ -117,7 +117,10 @@ export function createChecksums(folder: string | undefined, caches: MemoryCaches
   };
 }
 
-/** Hashes what passes, a chunk in a turn of the event loop, so that nobody else waits for more than that. */
+/**
+ * Hashes the bytes that pass, one chunk in each turn of the event loop, so that other requests wait no longer than
+ * that.
+ */
 async function hashArchive(
   archive: Archive,
   partitions: readonly Partition[],

@@ -10,7 +10,7 @@ import type { FixedDownload } from './open-download.ts';
 /** Files in one metalink. */
 const MAX_FILES = 1000;
 
-/** What a metalink is made of beside the archive. */
+/** The parts of a metalink beside the archive. */
 export interface MetalinkOptions {
   readonly addresses: FileAddresses;
   /** Name and version: `DockerProxy/1.0.0`. */
@@ -51,7 +51,7 @@ export function metalinkFile(download: FixedDownload, { addresses, generator }: 
 
 interface AskedFile {
   readonly file: Archive;
-  /** Of the part; undefined: the whole. */
+  /** The part; undefined for the whole file. */
   readonly number: number | undefined;
 }
 

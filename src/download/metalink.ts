@@ -10,7 +10,7 @@ export interface MetalinkFile {
   /** The sha256 of the file, in hex digits. */
   readonly hash: string;
   readonly pieces: Pieces | undefined;
-  /** Where it is, the best first. */
+  /** The URLs of the file, the best first. */
   readonly urls: readonly FileUrl[];
 }
 
@@ -41,7 +41,7 @@ export function metalinkEntry(
   return { ...file, hash, pieces: pieces && cut && { length: cut.partSize, hashes: pieces } };
 }
 
-/** What metalinks are sent as. */
+/** The Content-Type of metalinks. */
 export const METALINK_TYPE = 'application/metalink4+xml';
 
 /**

@@ -31,7 +31,7 @@ export function createPartHasher({ partSize, count }: Partition): PartHasher {
     },
     digest() {
       if (hashes.length < count) hashes.push(part.digest('hex'));
-      if (!isSome(hashes)) throw new RangeError('There is no file without a part');
+      if (!isSome(hashes)) throw new RangeError('A file needs at least one part');
       return hashes;
     },
   };

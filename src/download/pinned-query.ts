@@ -13,8 +13,8 @@ import type { ArchiveQuery, PartsQuery } from './query.ts';
 import type { DownloadQuery } from './url.ts';
 
 /**
- * The query that means an archive by the digests of its images, whatever its tags come to mean. A delta is named by
- * what is there, not by the layers that it leaves out: which these are depends on where they stand in what is there.
+ * Returns the query that names an archive by the digests of its images, even after its tags move. It names a delta by
+ * the layers that the receiver has. The omitted layers depend on the order of those.
  */
 export function digestQuery(
   { references, have, platform: choice, format, referrers, parts }: ArchiveQuery,

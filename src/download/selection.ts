@@ -31,7 +31,7 @@ export function cutArchive(
   );
 }
 
-/** Creates the error for a request that cuts an archive and names none of its parts. */
+/** Creates the error for a request that cuts an archive without a part number. */
 export function noPart({ count }: Partition): ServiceError {
   return invalid(
     `The parameter part is missing. Choose one of ${count} parts, as in &part=1, or add &checksum=1 for the checksums of all parts.`,

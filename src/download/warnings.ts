@@ -44,7 +44,7 @@ function untaggedNotice({ untagged: [first, ...others] }: Omission): string {
 
 function unknownNotice({ layers, unknown }: Omission): string {
   const which = unknown === 1 ? '1 digest in have matches' : `${unknown} digests in have match`;
-  // Some layers of an engine's image need not be in the requested image: then the digests are no mistake.
+  // An engine's image may lack some of these layers, so unknown digests are not a mistake.
   const hint = layers.length > 0 ? '' : '; add the name to the digest of an image, as in app@sha256:...';
   return `${which} no layer of this archive${hint}`;
 }

@@ -18,13 +18,13 @@ export interface Approach extends Demand {
   onChange(call: () => void): () => void;
 }
 
-/** Where the bytes of blobs come from: a registry, a cache before it, memory. */
+/** A source of blobs: a registry, a cache before it, or memory. */
 export interface BlobReader {
   /**
-   * Opens a blob, or a range within it; resolves when there is something to read, so that a blob that cannot be had is an
-   * error before the first byte. The stream ends after exactly the bytes asked for, or fails: a whole blob that
-   * hasn't the size and digest of its descriptor fails before its last bytes are given away. Destroying the stream, or
-   * aborting the signal, ends the work behind it at once.
+   * Opens a blob, or a range within it. The promise resolves with the first bytes, so that an unavailable blob fails
+   * before the response starts. The stream ends after exactly the requested bytes, or fails. A whole blob with a wrong
+   * size or digest fails before its last bytes are sent. To stop the work at once, destroy the stream or abort the
+   * signal.
    *
    * @param onFetched as in {@link Demand}; never called by a reader that stores nothing
    */

@@ -1,6 +1,6 @@
 import { isJsonObject, type JsonObject } from './json.ts';
 
-/** What an image says of how it runs; every part is its publisher's claim. */
+/** The run configuration of an image, as its publisher states it. */
 export interface ConfigSummary {
   readonly entrypoint: readonly string[] | undefined;
   readonly command: readonly string[] | undefined;

@@ -2,7 +2,7 @@ import type { Digest } from './digest.ts';
 import type { StatedPlatform } from './platform.ts';
 
 /**
- * What points at content: its type, its digest and its exact size in bytes.
+ * A reference to content: its type, its digest, and its exact size in bytes.
  *
  * @see https://github.com/opencontainers/image-spec/blob/main/descriptor.md
  */
@@ -12,10 +12,10 @@ export interface Descriptor {
   readonly digest: Digest;
   /** Bytes. */
   readonly size: number;
-  /** Where a layer that the registry may not distribute can be had. */
+  /** The URLs of a layer that the registry may not distribute. */
   readonly urls?: readonly string[];
   readonly platform?: StatedPlatform;
-  /** Of what refers to a manifest: what it is. */
+  /** The type of an artifact that refers to a manifest. */
   readonly artifactType?: string;
   readonly annotations?: Readonly<Record<string, string>>;
 }

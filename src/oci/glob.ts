@@ -1,4 +1,4 @@
-/** What stands between two slashes of a glob. */
+/** One segment of a glob, between two slashes. */
 export type GlobSegment =
   /** Any number of segments: `**`. */
   | { readonly kind: 'any' }
@@ -63,8 +63,8 @@ function isReversed(token: string): boolean {
 }
 
 /**
- * What stands between two stars is looked for from the left, and where it was found is settled: as its length is fixed,
- * no later place would do better. A regular expression that tries them all takes minutes over `*a*a*a*a*a*b`.
+ * Each text between two stars is searched from the left, and the first match is final: with a fixed length, no later
+ * match is better. A regular expression that tries all of them takes minutes over `*a*a*a*a*a*b`.
  */
 function matcherOf(tokens: readonly string[]): RegExp {
   const pieces = [''];

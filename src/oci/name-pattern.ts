@@ -42,7 +42,7 @@ export function parseNamePattern(text: string): NamePattern {
   return pattern(`${host.toLowerCase().replace(/:443$/, '')}/${path}`, undefined);
 }
 
-/** Where Docker Hub has what a path without a slash means; also of alternatives, as in `{nginx,grafana/*}`. */
+/** Expands paths without a slash as Docker Hub does, also in alternatives such as `{nginx,grafana/*}`. */
 function hubPath(path: string): string {
   const [, alternatives] = /^\{([^{}]*)\}$/.exec(path) ?? [];
   if (alternatives !== undefined) return `{${alternatives.split(',').map(hubPath).join()}}`;

@@ -4,18 +4,18 @@ import { canonicalName, type NamePattern } from './name-pattern.ts';
 import type { Repository } from './reference.ts';
 
 /**
- * Finds the first of many patterns that stands for a repository, however its registry is spelt; undefined where none does.
- * It is looked up segment by segment, so that ten thousand patterns cost about what one does, but for those that begin
- * alike and go on with a `*` within a segment.
+ * Finds the first pattern that matches a repository, in any spelling of its registry; undefined without a match. It
+ * searches segment by segment, so that ten thousand patterns cost about as much as one. The exception is patterns that
+ * begin alike and continue with a `*` within a segment.
  */
 export type FindPattern = (repository: Repository) => number | undefined;
 
-/** What patterns that begin alike have in common. */
+/** The node of patterns with the same beginning. */
 interface Node {
   readonly literal: Map<string, Node>;
   /** By the source of what matches, as many patterns may share it. */
   readonly wild: Map<string, { readonly matcher: RegExp; readonly node: Node }>;
-  /** Where `**` leads. */
+  /** The node after `**`. */
   any: Node | undefined;
   /** The first pattern that ends here. */
   first: number | undefined;
@@ -33,7 +33,7 @@ export function indexPatterns(patterns: readonly NamePattern[]): FindPattern {
   return (repository) => {
     const name = canonicalName(repository);
     const found = lookUp(root, name.split('/'));
-    // They are few: nobody lists a thousand organizations by +(a|b).
+    // Such patterns are few, because lists rarely use +(a|b).
     const other = others.find(({ glob }) => posix.matchesGlob(name, glob))?.place;
     return earlier(found, other);
   };
@@ -69,11 +69,11 @@ function childFor(node: Node, segment: GlobSegment): Node {
 function lookUp(root: Node, segments: readonly string[]): number | undefined {
   let first: number | undefined;
   let exact = new Set([root]);
-  /** Where a `**` has led, from which any segment may follow. */
+  /** The nodes after a `**`, which any segment may follow. */
   const open = new Set<Node>();
   for (const segment of segments) {
     for (const { any } of exact) if (any !== undefined) open.add(any);
-    // What ends with `**` has at least this segment to stand for.
+    // A pattern that ends with `**` matches at least this segment.
     for (const node of open) first = earlier(first, node.first);
     const next = new Set<Node>();
     for (const { literal, wild } of [...exact, ...open]) {

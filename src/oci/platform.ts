@@ -72,9 +72,9 @@ export function isComplete({ os, architecture }: StatedPlatform): boolean {
 }
 
 /**
- * Picks, among candidates in a registry's order, the first that runs best on the wanted platform: the same variant,
- * else the next older one of the same processor family; never another architecture. A platform with an absent field is
- * picked only if no complete platform fits.
+ * Selects the first candidate, in a registry's order, that runs best on the wanted platform. It prefers the same
+ * variant, then the next older one of the same processor family, and never selects another architecture. A platform
+ * with an absent field is selected only if no complete platform fits.
  *
  * @see https://github.com/containerd/platforms/blob/main/compare.go (platformVector)
  */

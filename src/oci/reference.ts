@@ -11,7 +11,7 @@ export interface Repository {
   readonly domain: string;
   /** The repository within the registry: `library/busybox`. */
   readonly path: string;
-  /** Where it is at a mirror: the registry that the mirror stands in for. */
+  /** The reference at a mirror: the registry that the mirror stands in for. */
   readonly namespace?: string;
 }
 
@@ -91,7 +91,7 @@ export function parseReference(text: string): Reference {
   return Object.freeze({ domain, path, name, tag, tagGiven: tagText !== undefined, digest }) as Reference;
 }
 
-/** Parses what may be no reference at all; undefined where it is none. */
+/** Parses a text that may not be a reference; undefined if it is not. */
 export function referenceOrNone(text: string): Reference | undefined {
   try {
     return parseReference(text);
@@ -172,7 +172,7 @@ function isDomain(text: string): boolean {
   if (match === null) return false;
   const [, name = '', port] = match;
   if (port !== undefined && (Number(port) < 1 || Number(port) > 65_535)) return false;
-  // The grammar lets through what is no host, such as 300.1.1.1.
+  // The grammar accepts host names that do not exist, such as 300.1.1.1.
   if (!URL.canParse(`https://${text}`)) return false;
   return !name.startsWith('[') || isIPv6(name.slice(1, -1));
 }

@@ -5,17 +5,17 @@ export interface HostTls {
   /** Authorities that are trusted there beside those of the system. */
   readonly authorities: readonly string[];
   readonly certificate: string | undefined;
-  /** Of the certificate; in the same text where undefined. */
+  /** The client certificate; absent if the key's file contains it. */
   readonly key: string | undefined;
-  /** True if anybody may say to be this host. */
+  /** True if the certificate of the host is not verified. */
   readonly skipVerify: boolean;
 }
 
 /** A host that has the images of a registry: the registry itself, a mirror, a pull-through cache. */
 export interface RegistryHost {
-  /** Where its API is, without a slash at the end: `https://harbor.lan/v2`. */
+  /** The URL of its API, without a slash at the end: `https://harbor.lan/v2`. */
   readonly api: URL;
-  /** What stands before the path of each repository there: `docker-hub/`, or nothing. */
+  /** The prefix of each repository's path there: `docker-hub/`, or empty. */
   readonly prefix: string;
   /** True if it is asked for what a digest names. */
   readonly canPull: boolean;
@@ -25,7 +25,7 @@ export interface RegistryHost {
   readonly tls: HostTls;
 }
 
-/** Who has the images of one registry. */
+/** The hosts that serve the images of one registry. */
 export interface RegistryHosts {
   /** In the order in which they are asked. */
   readonly mirrors: readonly RegistryHost[];
@@ -43,8 +43,8 @@ export const PLAIN_TLS: HostTls = {
 };
 
 /**
- * Reads where a mirror is. What follows `/v2/` in its path, or the whole path where there is none, is what it puts
- * before repositories: `https://harbor.lan/docker-hub` has `https://harbor.lan/v2/docker-hub/library/busybox`.
+ * Reads the URL of a mirror. Its path after `/v2/`, or the whole path without that, is the prefix of repositories:
+ * `https://harbor.lan/docker-hub` has `https://harbor.lan/v2/docker-hub/library/busybox`.
  */
 export function mirrorAt(url: URL): Pick<RegistryHost, 'api' | 'prefix'> {
   const parts = url.pathname.split('/').filter(Boolean);
@@ -54,7 +54,7 @@ export function mirrorAt(url: URL): Pick<RegistryHost, 'api' | 'prefix'> {
   return { api: new URL(root), prefix: prefix.join('') };
 }
 
-/** Where a repository is at a mirror. */
+/** Returns the repository at a mirror. */
 export function repositoryAt({ api, prefix }: RegistryHost, { domain, path }: Repository): Repository {
   return { domain: api.host, path: `${prefix}${path}`, namespace: domain };
 }

@@ -1,7 +1,7 @@
 /**
  * Orders tags as people look for them: `latest`, then versions from the newest down, then snapshots by date, then
- * names. A version comes before its variants (`1.27-alpine`), these before its pre-releases (`1.27-rc1`). What a tag
- * leaves open moves with new releases, so that `1.27` stands before `1.27.3`.
+ * names. A version comes before its variants (`1.27-alpine`), these before its pre-releases (`1.27-rc1`). Shorter
+ * versions move with new releases, so that `1.27` stands before `1.27.3`.
  *
  * @returns a negative number where `a` comes first; 0 for equal tags alone
  */
@@ -38,7 +38,7 @@ function compareKeys(one: string, other: string): number {
   return one < other ? -1 : 1;
 }
 
-/** What kinds of tags there are, in their order. */
+/** The kinds of tags in their order. */
 const LATEST = 0;
 const VERSION = 1;
 const DATE = 2;
@@ -54,7 +54,7 @@ const STAGES: readonly (readonly string[])[] = [
   ['pre', 'preview', 'next', 'canary', 'nightly', 'snapshot', 'dev', 'unstable'],
 ];
 
-/** `1.27`, `v1.27.3-alpine`, `3.13.0rc1`; a commit such as `1a2b3c4` is none. */
+/** Matches `1.27`, `v1.27.3-alpine`, `3.13.0rc1`; not a commit such as `1a2b3c4`. */
 const VERSIONED = /^v?(\d+(?:[._]\d+)*)((?:(?:rc|beta|alpha|a|b|m)\d*)?(?:[-._+].*)?)$/i;
 
 /** Characters of keys that sort before and after all others. */
@@ -67,8 +67,8 @@ const MOST_DIGITS = 128;
 const [ZERO, NINE] = [0x30, 0x39] as const;
 
 /**
- * Creates the sort key of a tag. Plain string comparison of keys gives the order that people expect, and is far cheaper
- * than comparing parsed tags, which a sort does about ten times for each tag.
+ * Creates the sort key of a tag. Plain comparison of these strings gives the expected order. It is far cheaper than
+ * comparing parsed tags, which a sort does about ten times for each tag.
  */
 function sortKey(tag: string): string {
   if (tag === 'latest') return `${LATEST}${FIRST}`;

@@ -3,7 +3,7 @@ import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 export interface ReplaceOptions {
-  /** True if the file must be there after a loss of power; what can be had again need not. */
+  /** True if the file must survive a loss of power; false for reproducible content. */
   readonly isDurable?: boolean;
 }
 
@@ -31,7 +31,7 @@ export async function replaceFile(
   if (isDurable) await syncFolder(dirname(path));
 }
 
-/** What a file is called until it is whole: its name, a dot, and a UUID. */
+/** The name of an incomplete file: its final name, a dot, and a UUID. */
 const UNFINISHED = /\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 /**

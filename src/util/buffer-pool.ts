@@ -8,7 +8,7 @@ export interface BufferPool {
   clear(): void;
 }
 
-/** @param keep how many bytes of buffers lie ready at most; those of the size that comes back stay, of others they go */
+/** @param keep the maximum of pooled bytes; buffers of the current size replace others */
 export function createBufferPool(keep: number): BufferPool {
   const bySize = new Map<number, Buffer[]>();
   let kept = 0;

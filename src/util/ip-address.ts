@@ -15,7 +15,7 @@ export interface AddressRange {
 
 const RANGE_RULE = 'must be an address or a range of them, such as 192.0.2.0/24 or 2001:db8::/32';
 
-/** Parses an address; undefined where the text is none. A zone (`fe80::1%eth0`) is omitted. */
+/** Parses an address; undefined for other text. A zone (`fe80::1%eth0`) is omitted. */
 export function parseIpAddress(text: string): IpAddress | undefined {
   // IPv4 as everyone writes it: 127.1 and 0x7f000001 mean different things to different readers.
   if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text);

@@ -1,16 +1,17 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** Lets one of several processes do what each of them wants done. */
+/** Locks that let one of several processes do work that each of them needs done. */
 export interface Locks {
   /**
-   * Takes the turn, unless somebody else has it.
+   * Acquires the lock, unless another owner has it.
    *
-   * @returns what ends it; undefined where somebody else has it. One whose process dies ends by itself.
-   * @throws Error if that cannot be told
+   * @returns a function that releases the lock; undefined if another owner has it. A lock expires when its process dies.
+   * @throws Error if the store of locks fails
    */
   take(name: string): Promise<Release | undefined>;
   /**
-   * if that cannot be told
+   * Waits for the lock for at most five seconds. After that, or if the store of locks fails, every caller does the
+   * work.
    *
    * @throws the reason of the signal where it aborts
    */

@@ -1,15 +1,15 @@
 /** The slowest that is put up with. */
 export interface MinimumRateLimits {
   readonly bytesPerSecond: number;
-  /** Milliseconds for which somebody may be slower, pauses included. */
+  /** Milliseconds for which a peer may be slower, pauses included. */
   readonly patience: number;
 }
 
-/** Keeps account of how far somebody is behind the slowest pace. */
+/** Tracks how far a peer is behind the minimum rate. */
 export interface MinimumRate {
   /**
-   * Counts milliseconds that were waited and bytes that moved meanwhile. Bytes pay for time; what is paid too much is
-   * not kept, so that a fast beginning is no leave to stop for hours.
+   * Counts the milliseconds waited and the bytes moved meanwhile. Bytes pay for time. Surplus is not kept, so that a
+   * fast start does not permit a pause of hours.
    *
    * @returns true if it is still fast enough
    */

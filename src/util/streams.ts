@@ -103,7 +103,7 @@ class Relay extends DirectStream {
       this.#inspect?.(chunk);
       inspect?.(chunk);
     };
-    // What it ends with is told by the promise; an event that nobody hears would end the process.
+    // The promise reports the result. An unhandled error event would end the process.
     this.on('error', () => {});
     try {
       for await (const part of this.#parts) {
@@ -146,7 +146,7 @@ class Relay extends DirectStream {
       ({ done, value }) => {
         this.#isWaiting = false;
         if (this.destroyed) {
-          // Nobody will hear its error, which would end the process.
+          // Without a listener, its error would end the process.
           if (value instanceof Readable) value.on('error', () => {}).destroy();
         } else if (done) this.push(null);
         else if (value instanceof Readable) this.#attach(value);
@@ -165,7 +165,7 @@ class Relay extends DirectStream {
         this.destroy(error as Error);
         return;
       }
-      // Whoever takes it may have paused us meanwhile: then what comes next stays where it is.
+      // The consumer may have paused the stream meanwhile, so that later chunks stay buffered.
       this.#isWanted = this.push(chunk) && this.readableFlowing !== false;
       if (!this.#isWanted) part.pause();
     });

@@ -1,6 +1,6 @@
 /**
- * Waits for work until the signal aborts, for work that may notice the abort late or never, such as a DNS lookup, or a
- * request that undici has not yet assigned to a connection.
+ * Waits for work until the signal aborts. Some work notices the abort late or never, such as a DNS lookup, or a request
+ * that undici has not yet assigned to a connection.
  *
  * @param discard receives a result that arrives after the abort, to free what it holds
  * @throws the reason of the signal, or the error of the work
