@@ -139,7 +139,7 @@ function refuseImages(images: readonly ArchiveImage[]): never {
   const names = images.map(({ reference }) => familiarReference(reference)).join(', ');
   throw new ServiceError(
     'no-files',
-    `${names} is a container image, which has layers instead of files. Request it with ${formatsFor(({ entries }) => entries !== refuseImages)}.`,
+    `${names} is a container image, which has layers instead of files. Request it with ${formatsFor(({ artifacts }) => artifacts !== 'files')}.`,
     { reason: 'A container image has no files' },
   );
 }

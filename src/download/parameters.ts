@@ -1,5 +1,5 @@
 import type { Static } from 'typebox';
-import { DEFAULT_FORMAT, FORMAT_NAMES, FORMATS } from '../archive/format.ts';
+import { ARTIFACT_FORMAT, DEFAULT_FORMAT, FORMAT_NAMES, FORMATS } from '../archive/format.ts';
 import { choice, Type } from '../util/schema.ts';
 
 /** The maximum number of images in one archive. */
@@ -29,12 +29,12 @@ export const PARAMETERS = {
     }),
   ),
   format: Type.Optional(
-    choice(FORMAT_NAMES, { description: `${formatList} Default: \`${DEFAULT_FORMAT}\`.` }),
+    choice(FORMAT_NAMES, {
+      description: `${formatList} Default: \`${DEFAULT_FORMAT}\`, and \`${ARTIFACT_FORMAT}\` for anything but an image.`,
+    }),
   ),
   stream: flag('`1` to have the first bytes early rather than a length; only an engine makes a difference.'),
-  referrers: flag(
-    '`1` for signatures and whatever else refers to the images, with `platform=all&format=oci`.',
-  ),
+  referrers: flag('`1` for signatures, SBOMs, and whatever else refers to the images, with `format=oci`.'),
   have: Type.Optional(
     Type.Array(Type.String({ minLength: 1 }), {
       minItems: 1,

@@ -3,6 +3,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { helmChart } from '../support/artifacts.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type Dockerd, type Podman, startDockerd, startPodman } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
@@ -202,6 +203,7 @@ async function pushImages(registry: Registry): Promise<void> {
     ['library/app', '2.0', busybox],
     ['library/app', '2.1', newer],
     ['org/app', '1.2', newer],
+    ['org/charts/app', '1.2.3', await helmChart('app', '1.2.3')],
     ['my-org/app', 'latest', newer],
     ['team/app', 'latest', newer],
   ] as const)

@@ -9,6 +9,7 @@ import {
   emptyArtifact,
   helmChart,
   orasArtifact,
+  sbomOf,
   toolIndex,
   wasmModule,
 } from '../support/artifacts.ts';
@@ -247,7 +248,7 @@ suite('artifacts', {
   const refusals: [query: string, code: string, detail: RegExp][] = [
     ['charts/app:1.2.3&format=docker', 'not-an-image', /&format=oci or &format=files\.$/],
     ['test/tool:v1&format=docker', 'not-an-image', /&format=oci or &format=files\.$/],
-    ['library/busybox&format=files', 'no-files', /&format=docker or &format=oci\.$/],
+    ['library/busybox&format=files', 'no-files', /&format=docker or &format=oci or /],
     ['test/empty', 'no-files', /&format=oci\.$/],
     ['test/tool:v1&platform=linux/s390x', 'platform-not-found', /linux\/amd64, linux\/arm64/],
     [`charts/app:1.2.3&have=sha256:${'0'.repeat(64)}`, 'not-an-image', /&format=oci or &format=files\.$/],
@@ -283,6 +284,41 @@ suite('artifacts', {
   test('the platform chooses among the artifacts of an index', async () => {
     assert.equal((await get('test/tool:v1')).body.toString(), 'tool for amd64');
     assert.equal((await get('test/tool:v1', '&platform=linux/arm64')).body.toString(), 'tool for arm64');
+  });
+
+  test('one image comes with its SBOM, its signature, and its attestations from the index', async () => {
+    const image = await busyboxImage('amd64');
+    const { digest } = image.descriptor;
+    const tag = digest.replace(':', '-');
+    const sbom = sbomOf(image.descriptor);
+    const repository = 'test/referred';
+    await push(registry.url, repository, 'latest', index([image], { attestations: true }));
+    await push(registry.url, repository, tag, index([sbom]));
+    const signature = orasArtifact({ files: [{ content: 'a signature' }] });
+    await push(registry.url, repository, `${tag}.sig`, signature);
+    const { status, body } = await get(repository, '&format=oci&referrers=1');
+    assert.equal(status, 200);
+    await using folder = await temporaryFolder();
+    const paths = await untarStrictly(body, folder.path);
+    const { manifests } = JSON.parse(await readFile(join(folder.path, 'index.json'), 'utf8'));
+    const names = manifests.map(
+      (entry: { annotations: Record<string, string> }) =>
+        entry.annotations['org.opencontainers.image.ref.name'] ??
+        entry.annotations['vnd.docker.reference.digest'],
+    );
+    assert.deepEqual(names, ['latest', tag, `${tag}.sig`, digest]);
+    assert.equal(manifests[0].digest, digest);
+    assert.ok(paths.includes(`blobs/${sbom.descriptor.digest.replace(':', '/')}`));
+    const file = join(folder.path, 'image.tar');
+    await writeFile(file, body);
+    const target = `docker://${registry.host}/copies/referred:latest`;
+    await runOrThrow('skopeo', ['copy', '--dest-tls-verify=false', `oci-archive:${file}:latest`, target]);
+    const plain = await get(repository, '&format=oci');
+    assert.notEqual(plain.headers.etag, (await get(repository, '&format=oci&referrers=1')).headers.etag);
+    assert.equal(
+      (await get(`${repository}@${sbom.descriptor.digest}`)).headers['content-disposition'],
+      'attachment; filename="sbom.spdx.json"',
+    );
   });
 
   test('a mixed index is that of its images', async () => {
