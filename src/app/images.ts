@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import { type BlobCache, type CacheLog, openBlobCache } from '../blobs/blob-cache.ts';
 import { createFolderLocks } from '../blobs/folder-locks.ts';
+import { createSharedBlobs } from '../blobs/shared-blobs.ts';
 import { ConfigError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
 import type { SourceName } from '../config/sources.ts';
@@ -22,12 +23,11 @@ import type { Redis } from '../redis/redis.ts';
 import { createRedisLocks } from '../redis/redis-locks.ts';
 import { createCachingClient } from '../registry/caching-client.ts';
 import { type CredentialStore, createDockerConfigCredentials } from '../registry/credentials.ts';
-import { describing } from '../registry/describing-client.ts';
 import { createDiskStore } from '../registry/disk-store.ts';
 import { rememberingBlobs } from '../registry/known-blobs.ts';
 import { placingLargeMetadata } from '../registry/large-metadata.ts';
 import { createManifestStore, type KeyValueStore, type ManifestStore } from '../registry/manifest-store.ts';
-import { keepingManifests } from '../registry/memory-store.ts';
+import { createMemoryStore, keepingManifests } from '../registry/memory-store.ts';
 import { createRedisStore } from '../registry/redis-store.ts';
 import { createSharedManifestStore } from '../registry/shared-manifest-store.ts';
 import { keepingSmallBlobs } from '../registry/small-blobs.ts';
@@ -51,6 +51,7 @@ import type { Check, ReadinessCheck } from '../telemetry/readiness.ts';
 import type { TrustPolicy } from '../trust/trust-policy.ts';
 import { createLargeDocuments } from '../util/large-documents.ts';
 import type { Locks } from '../util/lock.ts';
+import { createLocks } from '../util/lock.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { openRegistries } from './registries.ts';
 
@@ -166,14 +167,15 @@ export async function openImages(
   const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;
   const disk = blobs && createDiskStore(cacheDir, blobs.storage.reserve, large);
   const shared = redis && createRedisStore(redis, Math.max(staleIfError, tagTtl, LEAST_TAG_MS));
-  const caching =
-    blobs === undefined || disk === undefined
-      ? describing(keepingSmallBlobs({ client: direct, caches }))
-      : createCachingClient({
-          ...{ client: direct, blobs, staleIfError, tagTtl, now: Date.now, large },
-          manifests: manifestStore(keepingManifests(disk, caches), shared),
-          turns: redis ? createRedisLocks(redis, uptime) : createFolderLocks(cacheDir, uptime),
-        });
+  const own = disk ? keepingManifests(disk, caches) : createMemoryStore(caches);
+  const ownLocks = disk ? createFolderLocks(cacheDir, uptime) : createLocks(async () => () => {}, uptime);
+  const caching = createCachingClient({
+    client: blobs ? direct : keepingSmallBlobs({ client: direct, caches }),
+    blobs: blobs ?? createSharedBlobs(caches),
+    ...{ staleIfError, tagTtl, now: Date.now, large },
+    manifests: manifestStore(own, shared),
+    turns: redis ? createRedisLocks(redis, uptime) : ownLocks,
+  });
   const client = budgets.charge(rememberingBlobs({ client: caching, caches }));
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
   const documents = rememberingDocuments(caches);
@@ -232,9 +234,9 @@ export async function openImages(
   };
 }
 
-/** Remembers manifests and tags on the disk, which processes of one machine share, and for all replicas. */
-function manifestStore(disk: KeyValueStore, shared: KeyValueStore | undefined): ManifestStore {
-  const own = createManifestStore(disk);
+/** Remembers manifests and tags for the processes of this machine, and for all replicas. */
+function manifestStore(local: KeyValueStore, shared: KeyValueStore | undefined): ManifestStore {
+  const own = createManifestStore(local);
   return shared === undefined ? own : createSharedManifestStore(own, createManifestStore(shared));
 }
 

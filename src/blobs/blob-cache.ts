@@ -1,5 +1,5 @@
 import { type FileHandle, utimes } from 'node:fs/promises';
-import { pipeline, type Readable, Transform } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { isOutage } from '../errors.ts';
 import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
@@ -15,6 +15,7 @@ import { createDiskQuota, type DiskQuota } from './disk-quota.ts';
 import type { FetchedFile } from './fetched-file.ts';
 import { FileStream, type GrowingFile, StorageFailure } from './growing-file.ts';
 import { createPins } from './pins.ts';
+import { withoutStart } from './shared-blobs.ts';
 import { verifiedReader } from './verified-reader.ts';
 
 /**
@@ -328,18 +329,6 @@ function onceVerified(content: FetchedFile): GrowingFile {
 /** Who sends a blob: its registry or, where an image says so, whoever is at the URLs that its author wrote. */
 function supplierOf(blob: Descriptor, registry: string): string {
   return isForeignLayer(blob) ? [registry, ...(blob.urls ?? [])].join(' ') : registry;
-}
-
-function withoutStart(stream: Readable, bytes: number): Readable {
-  let left = bytes;
-  const rest = new Transform({
-    transform(chunk: Buffer, _encoding, callback) {
-      const dropped = Math.min(left, chunk.length);
-      left -= dropped;
-      callback(null, chunk.subarray(dropped));
-    },
-  });
-  return pipeline(stream, rest, () => {});
 }
 
 function add(counts: Map<string, number>, key: string, more: number): void {

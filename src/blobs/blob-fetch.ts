@@ -35,6 +35,8 @@ export interface FetchOptions {
 const WORTH_FINISHING = 0.75;
 /** Maximum milliseconds that it then continues. */
 const LINGER_MS = 3 * 60_000;
+/** Maximum bytes of one fetch in memory. A reader that is further behind reads the file. */
+const RECENT_BYTES = 2 * 1024 * 1024;
 /** Milliseconds between two polls of a file that another process writes. */
 const POLL_MS = 25;
 
@@ -59,7 +61,10 @@ export class BlobFetch {
     const { blob, supplier, files, readAhead, recentBudget: budget } = options;
     this.#options = options;
     this.#path = files.incomingPath(blob, supplier);
-    this.#recent = createRecentBytes({ budget, positions: () => this.#regulator.positions() });
+    this.#recent = createRecentBytes({
+      ...{ budget, window: RECENT_BYTES },
+      positions: () => this.#regulator.positions(),
+    });
     this.content = new FetchedFile(blob, this.#recent);
     this.#wanted = wantedBytesOf(this.#path, blob);
     this.#regulator = new FetchRegulator({ blob, readAhead, fetched: this.content, wanted: this.#wanted });

@@ -14,7 +14,8 @@ export class StorageFailure extends Error {
 
 /** A file that may still grow, and what of it may be read. */
 export interface GrowingFile {
-  readonly file: FileHandle;
+  /** Undefined if bytes that cannot be lent can no longer be read. */
+  readonly file: FileHandle | undefined;
   /** Bytes, from the first on, that may be given away. */
   readonly available: number;
   /** Lends bytes that are in memory; undefined if they are only in the file. Absent if none ever are. */
@@ -30,8 +31,8 @@ interface Consumer {
   readonly pace: AdaptiveChunkSize;
   /** Returns a buffer to read into, which the consumer releases after its delivery. */
   take(size: number): LentBytes;
-  /** As in {@link GrowingFile}; absent if the consumer keeps its chunks. */
-  lend?(position: number): LentBytes | undefined;
+  /** Returns bytes that are in memory, at most `length` from a position on. */
+  lend(position: number, length: number): LentBytes | undefined;
   deliver(chunk: Buffer, release: () => void): void;
   end(): void;
 }
@@ -50,7 +51,7 @@ export interface FileStreamOptions {
 
 /**
  * Reads a range of a file that may still grow: each reader at its own pace, none of them holding up another. It ends
- * at its `position` where a {@link StorageFailure} keeps the rest from coming.
+ * at its `position` where a {@link StorageFailure} keeps the rest from coming, or the bytes are no longer in memory.
  */
 export class FileStream extends DirectStream {
   /** How far it has read. */
@@ -78,6 +79,12 @@ export class FileStream extends DirectStream {
       pace: createAdaptiveChunkSize(),
       // The reader keeps its chunks.
       take: (size) => ({ bytes: Buffer.allocUnsafeSlow(size), release: () => {} }),
+      lend: (position, length) => {
+        const lent = this.#source.lend?.(position);
+        const bytes = lent && Buffer.from(lent.bytes.subarray(0, length));
+        lent?.release();
+        return bytes && { bytes, release: () => {} };
+      },
       deliver: (chunk) => this.push(chunk),
       end: () => this.push(null),
     };
@@ -104,7 +111,10 @@ export class FileStream extends DirectStream {
         const bytes = this.#buffers.take(size);
         return { bytes, release: () => this.#buffers.give(bytes) };
       },
-      lend: (position) => this.#source.lend?.(position),
+      lend: (position, length) => {
+        const lent = this.#source.lend?.(position);
+        return lent && { bytes: lent.bytes.subarray(0, length), release: lent.release };
+      },
       deliver: (chunk, release) => {
         inspect?.(chunk);
         sink.write(chunk, (error) => {
@@ -132,7 +142,7 @@ export class FileStream extends DirectStream {
   /** Gives the next chunk to the consumer, as soon as there is one. */
   #readNext(consumer: Consumer): void {
     if (this.destroyed) return;
-    const { available, failure } = this.#source;
+    const { available, failure, file } = this.#source;
     const size = consumer.pace.chunkSize();
     const length = Math.min(available - this.position, this.#end - this.position, size);
     if (this.position >= this.#end || (length <= 0 && failure instanceof StorageFailure)) {
@@ -142,16 +152,17 @@ export class FileStream extends DirectStream {
     } else if (length <= 0) {
       this.#takeBack = this.#source.onChange(() => this.#readNext(consumer));
     } else {
-      const lent = consumer.lend?.(this.position);
-      if (lent === undefined) this.#readFile(consumer, size, length);
-      else this.#deliver(consumer, lent.bytes.subarray(0, length), lent.release);
+      const lent = consumer.lend(this.position, length);
+      if (lent !== undefined) this.#deliver(consumer, lent.bytes, lent.release);
+      else if (file !== undefined) this.#readFile(consumer, file, size, length);
+      else consumer.end();
     }
   }
 
-  #readFile(consumer: Consumer, size: number, length: number): void {
+  #readFile(consumer: Consumer, file: FileHandle, size: number, length: number): void {
     const { bytes, release } = consumer.take(size);
     this.#isReading = true;
-    read(this.#source.file.fd, bytes, 0, length, this.position, (error, bytesRead) => {
+    read(file.fd, bytes, 0, length, this.position, (error, bytesRead) => {
       this.#isReading = false;
       this.emit('read-settled');
       if (this.destroyed) return;

@@ -16,6 +16,8 @@ export interface RecentBytes {
   add(start: number, bytes: Buffer, release: () => void): void;
   /** Lends the bytes from a position on, as far as they were added at once; undefined if they are not in memory. */
   lend(position: number): LentBytes | undefined;
+  /** Checks whether the byte at a position is in memory. */
+  has(position: number): boolean;
   /** Drops all bytes. */
   clear(): void;
 }
@@ -31,10 +33,11 @@ export interface RecentBytesOptions {
   readonly budget: RecentBytesBudget;
   /** The positions of the readers. */
   readonly positions: () => Iterable<number>;
+  /** Maximum bytes of the fetch. */
+  readonly window: number;
+  /** Returns the position from which on bytes are kept despite all limits; absent if they are in a file. */
+  readonly mustKeep?: () => number;
 }
-
-/** Maximum bytes of one fetch. A reader that is further behind reads the file. */
-export const RECENT_BYTES = 2 * 1024 * 1024;
 
 interface Piece {
   readonly start: number;
@@ -45,7 +48,12 @@ interface Piece {
   users: number;
 }
 
-export function createRecentBytes({ budget, positions }: RecentBytesOptions): RecentBytes {
+export function createRecentBytes({
+  budget,
+  positions,
+  window,
+  mustKeep = () => Number.POSITIVE_INFINITY,
+}: RecentBytesOptions): RecentBytes {
   const pieces: Piece[] = [];
   const leave = (piece: Piece): void => {
     piece.users -= 1;
@@ -61,10 +69,13 @@ export function createRecentBytes({ budget, positions }: RecentBytesOptions): Re
   const neededFrom = (end: number): number => {
     let lowest = end;
     for (const position of positions()) {
-      if (position >= end - RECENT_BYTES) lowest = Math.min(lowest, position);
+      if (position >= end - window) lowest = Math.min(lowest, position);
     }
     return lowest;
   };
+
+  const pieceAt = (position: number): Piece | undefined =>
+    pieces.findLast(({ start, end }) => position >= start && position < end);
 
   return {
     add(start, bytes, release) {
@@ -75,17 +86,19 @@ export function createRecentBytes({ budget, positions }: RecentBytesOptions): Re
       for (;;) {
         const [first] = pieces;
         if (first === undefined) return;
-        const isTooFar = first.start < end - RECENT_BYTES;
+        const isTooFar = first.start < end - window;
         if (first.end > needed && !isTooFar && budget.held <= budget.limit) return;
+        if (first.end > mustKeep()) return;
         dropFirst();
       }
     },
     lend(position) {
-      const piece = pieces.find(({ start, end }) => position >= start && position < end);
+      const piece = pieceAt(position);
       if (piece === undefined) return undefined;
       piece.users += 1;
       return { bytes: piece.bytes.subarray(position - piece.start), release: () => leave(piece) };
     },
+    has: (position) => pieceAt(position) !== undefined,
     clear() {
       while (pieces.length > 0) dropFirst();
     },

@@ -1,7 +1,10 @@
 import { Buffer } from 'node:buffer';
+import type { Hash } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import { ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
+import { finishDigest } from '../oci/digest.ts';
 import { streamFrom } from '../util/streams.ts';
 
 /**
@@ -33,6 +36,34 @@ function cutOut(reader: BlobReader, blob: Descriptor, range: ByteRange, signal: 
       if (at < range.end) yield wanted;
       else last = Buffer.from(wanted);
     }
+    if (last !== undefined) yield last;
+  }, signal);
+}
+
+/**
+ * Streams the last part of a blob. Its last chunk leaves only after the digest of the whole blob is verified.
+ *
+ * @param before the hash of all bytes before this part
+ */
+export function verifiedRest(
+  rest: Readable,
+  { digest }: Descriptor,
+  before: Hash,
+  signal: AbortSignal,
+): Readable {
+  return streamFrom(async function* () {
+    const hash = before.copy();
+    let last: Buffer | undefined;
+    for await (const chunk of rest as AsyncIterable<Buffer>) {
+      if (last !== undefined) yield last;
+      hash.update(chunk);
+      last = chunk;
+    }
+    if (finishDigest(hash, digest) !== digest)
+      throw new ServiceError(
+        'content-mismatch',
+        `The bytes from the registry do not match the digest ${digest}.`,
+      );
     if (last !== undefined) yield last;
   }, signal);
 }

@@ -118,6 +118,10 @@ class BlobStream extends DirectStream {
     return this.#opened.promise;
   }
 
+  override hashSoFar(): Hash | undefined {
+    return this.#hash;
+  }
+
   override _read(): void {
     if (this.#consumer === undefined) {
       this.#begin({ take: (chunk) => this.push(chunk), end: () => this.push(null) });

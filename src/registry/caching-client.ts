@@ -1,5 +1,5 @@
-import type { BlobCache } from '../blobs/blob-cache.ts';
 import { isOutage } from '../errors.ts';
+import type { BlobReader } from '../oci/blob-reader.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { createLargeDocuments, type LargeDocuments } from '../util/large-documents.ts';
@@ -13,7 +13,8 @@ import { isRefusedSpending } from './upstream-budget.ts';
 
 export interface CachingClientOptions {
   readonly client: RegistryClient;
-  readonly blobs: BlobCache;
+  /** Shares or stores the blobs of a registry, or of one of its repositories. */
+  readonly blobs: { before(source: BlobReader, registry: string, path: string): BlobReader };
   readonly manifests: ManifestStore;
   /** Milliseconds for which a tag's last answer stands in for a registry that gives none (as in RFC 5861). */
   readonly staleIfError: number;
@@ -191,7 +192,7 @@ export function createCachingClient(options: CachingClientOptions): DescribingCl
         (shared) => large.run(() => describe(repository, reference, shared), shared),
         signal,
       ),
-    blobs: (repository) => blobs.before(client.blobs(repository), repository.domain),
+    blobs: (repository) => blobs.before(client.blobs(repository), repository.domain, repository.path),
   };
 }
 

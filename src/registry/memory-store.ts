@@ -8,6 +8,22 @@ const LIMIT = 4 * 2 ** 20;
 /** Milliseconds until a manifest is read again from the store, which thereby notes that the manifest is in use. */
 const TTL = 60_000;
 
+/** Maximum bytes of manifests and tags, and of one of them, without a disk cache. The largest real indexes have 200 kB. */
+const [ALL_IN_MEMORY, LARGEST_IN_MEMORY] = [8 * 2 ** 20, 2 ** 20] as const;
+
+/** Keeps manifests and tags in memory alone, for a service without a disk cache. */
+export function createMemoryStore(caches: MemoryCaches): KeyValueStore {
+  const kept = caches.open<Buffer>({ name: 'manifests', limit: ALL_IN_MEMORY });
+  return {
+    async read(kind, name) {
+      return kept.get(`${kind} ${name}`);
+    },
+    async write(kind, name, content) {
+      if (content.length <= LARGEST_IN_MEMORY) kept.set(`${kind} ${name}`, content);
+    },
+  };
+}
+
 /** Caches a store's manifests in memory. Manifests never change, and reading a file takes five system calls. */
 export function keepingManifests(shelf: KeyValueStore, caches: MemoryCaches): KeyValueStore {
   const kept = caches.open<Buffer>({ name: 'manifests', limit: LIMIT, ttl: TTL });

@@ -1,3 +1,4 @@
+import type { Hash } from 'node:crypto';
 import { once } from 'node:events';
 import { addAbortSignal, Readable, type Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
@@ -38,6 +39,11 @@ export abstract class DirectStream extends Readable {
   /** Received bytes that were not read yet. Reading them never waits. */
   get ready(): number {
     return 0;
+  }
+
+  /** Returns the hash of all bytes that were given so far; undefined if the stream computes none. The caller copies it. */
+  hashSoFar(): Hash | undefined {
+    return undefined;
   }
 }
 

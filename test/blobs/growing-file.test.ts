@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -17,6 +17,7 @@ const paces = createAdaptiveChunkSizes();
 const { bytes } = sampleBlob(1_000_000, 'growing');
 
 interface Sample extends GrowingFile, AsyncDisposable {
+  readonly file: FileHandle;
   /** Adds bytes, which may be read at once. */
   grow(to: number): Promise<void>;
   fail(error: Error): void;

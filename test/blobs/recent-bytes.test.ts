@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { createRecentBytes, RECENT_BYTES } from '../../src/blobs/recent-bytes.ts';
+import { createRecentBytes } from '../../src/blobs/recent-bytes.ts';
 
-const PIECE = RECENT_BYTES / 8;
+const WINDOW = 2 * 1024 * 1024;
+const PIECE = WINDOW / 8;
 
-function setUp({ limit = 4 * RECENT_BYTES, positions = [0] } = {}) {
+function setUp({ limit = 4 * WINDOW, positions = [0] } = {}) {
   const budget = { limit, held: 0 };
   const released: number[] = [];
-  const recent = createRecentBytes({ budget, positions: () => positions });
+  const recent = createRecentBytes({ budget, window: WINDOW, positions: () => positions });
   let end = 0;
   /** Adds pieces, each filled with its number. */
   const add = (count: number): void => {
@@ -51,7 +52,7 @@ suite('recent bytes', () => {
     const narrow = setUp();
     for (let added = 0; added < 8; added++) {
       narrow.add(1);
-      assert.ok(narrow.budget.held <= RECENT_BYTES);
+      assert.ok(narrow.budget.held <= WINDOW);
     }
     const poor = setUp({ limit: 2 * PIECE });
     poor.add(8);

@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
-import { verifiedReader } from '../../src/blobs/verified-reader.ts';
+import { verifiedReader, verifiedRest } from '../../src/blobs/verified-reader.ts';
+import type { ServiceError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange } from '../../src/oci/descriptor.ts';
+import { digestHash } from '../../src/oci/digest.ts';
 import { waitFor } from '../support/process.ts';
 import { always, memorySource, REGISTRY, sampleBlob, sampleCache } from './samples.ts';
 
@@ -130,5 +134,25 @@ suite('parts of a blob that has to be verified', () => {
     await waitFor(() => seen > 0, { what: 'the first bytes' });
     gate.resolve();
     assert.ok((await whole).equals(bytes));
+  });
+});
+
+suite('the rest of a blob', () => {
+  const half = descriptor.size / 2;
+  const restOf = (last: Buffer): Readable => {
+    const before = digestHash(descriptor.digest).update(bytes.subarray(0, half));
+    return verifiedRest(Readable.from([bytes.subarray(half, -1000), last]), descriptor, before, always);
+  };
+
+  test('ends if the whole blob has its digest', async () => {
+    assert.deepEqual(await buffer(restOf(bytes.subarray(-1000))), bytes.subarray(half));
+  });
+
+  test('fails before its last chunk if the blob has another digest', async () => {
+    const came: Buffer[] = [];
+    const stream = restOf(Buffer.alloc(1000)).on('data', (chunk: Buffer) => came.push(chunk));
+    const [error] = (await once(stream, 'error')) as [ServiceError];
+    assert.equal(error.code, 'content-mismatch');
+    assert.equal(Buffer.concat(came).length, half - 1000);
   });
 });

@@ -1,0 +1,195 @@
+import type { Hash } from 'node:crypto';
+import { addAbortSignal, Writable } from 'node:stream';
+import type { BlobReader } from '../oci/blob-reader.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { digestHash } from '../oci/digest.ts';
+import { DirectStream, send } from '../util/streams.ts';
+import { untilAborted } from '../util/until-aborted.ts';
+import type { GrowingFile } from './growing-file.ts';
+import {
+  createRecentBytes,
+  type LentBytes,
+  type RecentBytes,
+  type RecentBytesBudget,
+} from './recent-bytes.ts';
+
+export interface SharedFetchOptions {
+  readonly blob: Descriptor;
+  readonly source: BlobReader;
+  readonly budget: RecentBytesBudget;
+  /** Called when no more readers may join, because the last one has left or the fetch has failed. */
+  readonly onEnd: () => void;
+}
+
+/** The hash of the first bytes of a blob. */
+interface Checkpoint {
+  /** The number of these bytes. */
+  readonly at: number;
+  readonly hash: Hash;
+}
+
+/** Bytes of one fetch that stay in memory, so that readers that start a little later, or are a little slower, join. */
+const WINDOW = 8 * 1024 * 1024;
+/** Bytes that are fetched before the fastest reader wants them. */
+const AHEAD = 64 * 1024;
+/** Maximum checkpoints of a blob, and minimum bytes between two of them. */
+const [MOST_CHECKPOINTS, CHECKPOINT_BYTES] = [256, 1024 * 1024] as const;
+
+/** One fetch of a whole blob for several readers, at the pace of the fastest one, without a file. */
+export class SharedFetch implements GrowingFile {
+  readonly file = undefined;
+  readonly #size: number;
+  readonly #recent: RecentBytes;
+  readonly #readers = new Set<{ readonly position: number }>();
+  readonly #listeners = new Set<() => void>();
+  readonly #abandoned = new AbortController();
+  readonly #begun: Promise<void>;
+  readonly #onEnd: () => void;
+  readonly #checkpoints: Checkpoint[];
+  #received = 0;
+  #failure: Error | undefined;
+  /** Set while the fetch waits for its readers. */
+  #sink: ChunkSink | undefined;
+
+  constructor({ blob, source, budget, onEnd }: SharedFetchOptions) {
+    this.#size = blob.size;
+    this.#onEnd = onEnd;
+    this.#checkpoints = [{ at: 0, hash: digestHash(blob.digest) }];
+    this.#recent = createRecentBytes({
+      budget,
+      window: WINDOW,
+      positions: () => this.#neededPositions(),
+      mustKeep: () => this.#furthest(),
+    });
+    const begun = Promise.withResolvers<void>();
+    this.#begun = begun.promise;
+    this.#begun.catch(() => {});
+    this.#run(blob, source, begun.resolve).catch((error: Error) => {
+      this.#failure = error;
+      onEnd();
+      begun.reject(error);
+      this.#notify();
+    });
+  }
+
+  get available(): number {
+    return this.#received;
+  }
+
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  /** Set while a new reader can join, because the first bytes are in memory. */
+  get hasStart(): boolean {
+    return this.#received === 0 || this.#recent.has(0);
+  }
+
+  lend(position: number): LentBytes | undefined {
+    return this.#recent.lend(position);
+  }
+
+  onChange(call: () => void): () => void {
+    this.#listeners.add(call);
+    return () => this.#listeners.delete(call);
+  }
+
+  /**
+   * Adds a reader and waits until the source has opened the blob. The fetch ends when its last reader leaves.
+   *
+   * @returns a function that removes the reader
+   * @throws the error of the source
+   */
+  async join(reader: { readonly position: number }, signal: AbortSignal): Promise<() => void> {
+    this.#readers.add(reader);
+    const leave = (): void => {
+      if (!this.#readers.delete(reader) || this.#readers.size > 0) return;
+      this.#onEnd();
+      this.#abandoned.abort();
+      this.#recent.clear();
+    };
+    try {
+      await untilAborted(this.#begun, signal);
+    } catch (error) {
+      leave();
+      throw error;
+    }
+    return leave;
+  }
+
+  /** Continues the fetch if its fastest reader wants more. */
+  moved(): void {
+    const sink = this.#sink;
+    if (sink === undefined || !this.#isWanted()) return;
+    this.#sink = undefined;
+    sink.emit('drain');
+  }
+
+  /** Returns the last checkpoint at or before a position. */
+  checkpoint(position: number): Checkpoint {
+    return this.#checkpoints.findLast(({ at }) => at <= position) as Checkpoint;
+  }
+
+  async #run(blob: Descriptor, source: BlobReader, onBegun: () => void): Promise<void> {
+    const stream = await source.read(blob, undefined, this.#abandoned.signal);
+    const sink = new ChunkSink((chunk, release) => {
+      const start = this.#received;
+      this.#received += chunk.length;
+      this.#recent.add(start, chunk, release);
+      this.#note(stream instanceof DirectStream ? stream.hashSoFar() : undefined);
+      this.#notify();
+      const isWanted = this.#isWanted();
+      if (!isWanted) this.#sink = sink;
+      return isWanted;
+    });
+    // A stream that waits for the sink would not notice the abort itself.
+    addAbortSignal(this.#abandoned.signal, stream);
+    onBegun();
+    await send(stream, sink);
+  }
+
+  #note(hash: Hash | undefined): void {
+    const step = Math.max(this.#size / MOST_CHECKPOINTS, CHECKPOINT_BYTES);
+    const last = this.#checkpoints.at(-1)?.at ?? 0;
+    // The hash of the whole blob is finished, and no reader continues from there.
+    if (hash !== undefined && this.#received < this.#size && this.#received - last >= step)
+      this.#checkpoints.push({ at: this.#received, hash: hash.copy() });
+  }
+
+  #isWanted(): boolean {
+    return this.#received < this.#furthest() + AHEAD;
+  }
+
+  #furthest(): number {
+    let furthest = 0;
+    for (const { position } of this.#readers) furthest = Math.max(furthest, position);
+    return furthest;
+  }
+
+  /** Returns where readers are, and where new ones can join. */
+  *#neededPositions(): Generator<number> {
+    if (this.#recent.has(0)) yield 0;
+    for (const { position } of this.#readers) yield position;
+  }
+
+  #notify(): void {
+    const listeners = [...this.#listeners];
+    this.#listeners.clear();
+    for (const call of listeners) call();
+  }
+}
+
+/** Takes chunks without a copy. Calls the callback of a chunk when its memory may be used again. */
+class ChunkSink extends Writable {
+  readonly #take: (chunk: Buffer, release: () => void) => boolean;
+
+  constructor(take: (chunk: Buffer, release: () => void) => boolean) {
+    super();
+    this.#take = take;
+  }
+
+  override write(chunk: unknown, ...rest: unknown[]): boolean {
+    const release = rest.find((one): one is () => void => typeof one === 'function') ?? (() => {});
+    return this.#take(chunk as Buffer, release);
+  }
+}
