@@ -9,16 +9,15 @@ import { type Digest, splitDigest } from '../oci/digest.ts';
 /**
  * The folder of the cache:
  *
- *     blobs/sha256/ab/abcdef…                 a blob, verified
- *     incoming/sha256-abcdef….0123….1234      a blob of 1234 bytes, as much of it as there is
- *     incoming/sha256-abcdef….0123….lock      held by the process that fetches it
- *     incoming/sha256-abcdef….0123….1234.wanted   its length: the bytes that other processes want now
+ * blobs/sha256/ab/abcdef… a blob, verified incoming/sha256-abcdef….0123….1234 a blob of 1234 bytes, as much of it as
+ * there is incoming/sha256-abcdef….0123….lock held by the process that fetches it
+ * incoming/sha256-abcdef….0123….1234.wanted its length: the bytes that other processes want now
  *
- * What is incoming belongs to whoever sends it, its supplier, which has a hash of its name in the file's: what one
- * registry sends slowly, or wrong, must not be what another one's readers wait for.
+ * An incoming file belongs to its upstream, whose hash is in the file's name. Readers of one registry must not wait for
+ * the slow or wrong bytes of another.
  *
- * A blob's modification time is a seal: a moment that follows from its digest and is set when it was verified. Whoever
- * writes to the file breaks it. Its access time says when it was last asked for.
+ * The modification time of a verified blob is a marker that follows from its digest. A later write changes it. The
+ * access time records the last request.
  */
 export interface BlobFiles {
   readonly folder: string;
@@ -83,7 +82,7 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
       const isIntact = isSealed(digest, mtimeMs);
       if (actual === size && isIntact) {
         const now = Date.now() / 1000;
-        // Where it cannot be written, as on a disk mounted read-only, the blob is as good.
+        // On a read-only disk, the marker cannot be written, but the blob is as good.
         if (now - atimeMs / 1000 > ACCESS_PRECISION_S) await file.utimes(now, sealOf(digest)).catch(() => {});
         return file;
       }
@@ -141,8 +140,8 @@ export function roomFor(written: number, size: number): number {
 }
 
 /**
- * True if what came of a blob can be gone on with. After a power cut, a file's length says little of its bytes, and its
- * modification time, which may be its seal, nothing of when they were written.
+ * True if the received bytes of a blob can be continued. After a power cut, a file's length says little about its
+ * bytes. Its modification time, which may be its marker, does not date them.
  */
 export function isUsable(blob: Descriptor, { size, ctimeMs }: Pick<Stats, 'size' | 'ctimeMs'>): boolean {
   const isOfThisBoot = ctimeMs >= Date.now() - uptime() * 1000;

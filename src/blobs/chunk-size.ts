@@ -16,14 +16,14 @@ export interface AdaptiveChunkSizes {
 
 const SMALLEST_CHUNK = 16 * 1024;
 const LARGEST_CHUNK = 512 * 1024;
-/** Where the pace is not known yet. */
+/** The rate before any measurement. */
 const FIRST_CHUNK = 256 * 1024;
-/** All readers together have so many bytes at a time, or each of them the smallest chunk. */
+/** The bytes of all readers' chunks together; each reader gets at least the smallest chunk. */
 const ALL_CHUNKS = 8 * 1024 * 1024;
 const ALL_FIRST_CHUNKS = 1024 * 1024;
 /**
- * A chunk is about what its reader takes in this many milliseconds: large ones make fast readers fast, small ones keep
- * the memory of slow readers small.
+ * The time in milliseconds that a chunk covers. Large chunks make fast readers fast, and small ones limit the memory of
+ * slow readers.
  */
 const CHUNK_MS = 30;
 /** How fast a reader is shows after this many milliseconds or bytes: before, it may only fill the buffers between. */

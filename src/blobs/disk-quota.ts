@@ -9,8 +9,8 @@ import { type FileLock, tryLock } from './file-lock.ts';
 /** Keeps the cache within its bytes: the least recently used go first. */
 export interface DiskQuota {
   /**
-   * Makes room for so many more bytes; false where there can be none. All processes that share the folder share its
-   * room, and get it one after the other.
+   * Makes room for more bytes; false if that is impossible. All processes that share the folder share its quota, and
+   * evict one after the other.
    *
    * @param occupy creates the file that stands for the bytes, before another process gets room
    * @param promised bytes that it may need in all; false where an empty cache would lack the room for them
@@ -40,7 +40,7 @@ export const LOW_WATER = 0.9;
 export const PINNED_ELSEWHERE_MS = 30_000;
 /** How long a count of the files stands; meanwhile, what is reserved is added to it, and small files are not. */
 const COUNT_STANDS_MS = 10 * 60_000;
-/** Of the free bytes of the disk, so that the cache never takes the last of them. */
+/** The share of the disk's free bytes that the cache leaves. */
 const SHARE_OF_FREE = 0.95;
 /** In the folder: who has the lock counts, and writes down what has come out. */
 const [LOCK, TALLY] = ['room.lock', 'room.tally'] as const;
@@ -88,7 +88,7 @@ export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuota
   const makeRoom = async (bytes: number, free: number): Promise<number> => {
     const held = await list(folder);
     let total = sumOf(held);
-    // Where the disk is smaller than the limit, or full of something else, what it has is the limit.
+    // On a disk that is smaller than the limit, or full of other files, the available space is the limit.
     const most = Math.min(limit, total + free);
     if (total + bytes <= most) return total;
     for (const file of held.sort((a, b) => a.used - b.used)) {
@@ -106,7 +106,7 @@ export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuota
     const lock = isIncoming ? tryLock(lockOf(file.path)) : undefined;
     if (isIncoming && lock === undefined) return false;
     try {
-      // Somebody may have asked for it since it was looked at.
+      // A request may have used the file since the listing.
       const now = isIncoming ? await measureIncoming(file.path) : await measure(file.path);
       if (now !== undefined && !isIdle(now)) return false;
       await rm(file.path, { force: true });
@@ -124,7 +124,7 @@ export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuota
       const bytes = sumOf(await list(folder));
       await alone(async () => {
         const tally = readDiskUsage(tallyPath);
-        // What another process has found out meanwhile is as good.
+        // The result of another process is as recent.
         if (tally?.counted !== before.counted) return;
         write({ bytes: tally.bytes + bytes - before.bytes, counted: Date.now() });
       });

@@ -11,7 +11,7 @@ export interface DiskUsage {
 const LENGTH = 64;
 
 /**
- * Reads what was written last; undefined where that was nothing, or cannot be understood.
+ * Reads the last written usage; undefined if it is missing or invalid.
  *
  * This and {@link writeDiskUsage} block for microseconds. A promise would take a turn of the event loop, which can last
  * 100 ms under load, while no other process gets the lock.

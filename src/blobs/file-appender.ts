@@ -6,7 +6,7 @@ import type { RecentBytes } from './recent-bytes.ts';
 
 export interface FileAppenderOptions {
   readonly file: FileHandle;
-  /** Where the first byte goes. */
+  /** The offset of the first byte. */
   readonly position: number;
   readonly buffers: BufferPool;
   /** Receives the written bytes for readers that keep up; absent if nothing reads the file while it grows. */
@@ -24,9 +24,9 @@ const FIRST_BATCH = 64 * 1024;
 const PATIENCE_MS = 5;
 
 /**
- * Appends to a file, in large pieces where the bytes come fast, and soon where they come slowly. Whoever follows the
- * file sees no gaps: a piece is written once the one before it is. Chunks are copied, so that they can be forgotten at
- * once: the collector finds them young.
+ * Appends to a file, in large pieces if bytes arrive fast, and soon if they arrive slowly. Followers of the file see no
+ * gaps, because each piece is written after the previous one. Chunks are copied, so that the garbage collector frees
+ * them young.
  */
 export class FileAppender extends Writable {
   readonly #descriptor: number;

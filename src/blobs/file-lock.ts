@@ -8,8 +8,8 @@ export interface FileLock {
 }
 
 /**
- * Locks a file, which is made where it is missing; undefined where somebody else, in this process or another, holds
- * the lock. Never waits.
+ * Locks a file, and creates it if necessary. Undefined if another holder, in this process or another, has the lock.
+ * Never waits.
  *
  * Node has no flock(2), but SQLite locks its files by fcntl(2), and does so without writing a byte to them.
  *
@@ -53,7 +53,7 @@ function release(path: string, database: DatabaseSync): void {
   database.close();
 }
 
-/** A file that is there is not opened: closing it would give back the lock that this process may have, see fcntl(2). */
+/** Does not open an existing file: closing it would release the lock that this process may have, see fcntl(2). */
 function makeMissing(path: string): void {
   try {
     closeSync(openSync(path, 'wx', 0o600));

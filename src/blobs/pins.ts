@@ -1,8 +1,8 @@
-/** What this process reads or writes at the moment; other processes see it by its access time. */
+/** The files that this process reads or writes at the moment. Other processes see their access times. */
 export interface Pins {
   has(path: string): boolean;
   /**
-   * Keeps a file from eviction until what comes back is called.
+   * Keeps a file from eviction until the returned function is called.
    *
    * @param touch sets the file's access time; absent where something else tells other processes that it is in use
    */
@@ -23,7 +23,7 @@ export function createPins(): Pins {
 
   const touchAll = async (): Promise<void> => {
     for (const { touch } of [...holds.values()]) {
-      // Where it cannot be written, or is gone, it is as good to who has it open.
+      // A file that is deleted or read-only still serves its open readers.
       await touch?.().catch(() => {});
     }
   };

@@ -13,7 +13,7 @@ import { FileAppender } from './file-appender.ts';
 import { type FileLock, tryLock } from './file-lock.ts';
 import { FileStream, StorageFailure } from './growing-file.ts';
 
-/** A file that was made once and can be read in any part, for as long as nobody evicts it. */
+/** A file that is created once and read in any part, until its eviction. */
 export interface Spool {
   /** Bytes. */
   readonly size: number;
@@ -21,7 +21,7 @@ export interface Spool {
   readonly etag: string;
   /** Keeps it from eviction until the signal aborts. */
   hold(signal: AbortSignal): void;
-  /** Streams the file or a range of it; fails with ServiceError `engine-failed` where somebody has removed it. */
+  /** Streams the file or a range of it. Fails with ServiceError `engine-failed` if the file was removed. */
   read(range: ByteRange | undefined, signal: AbortSignal): Readable;
 }
 
@@ -61,7 +61,7 @@ const [LEAST_FURTHER, MOST_FURTHER] = [1024 * 1024, 64 * 1024 * 1024] as const;
 export async function openSpools(storage: Storage): Promise<Spools> {
   const folder = join(storage.folder, 'spools');
   const incomingFolder = join(storage.folder, 'incoming');
-  // Again before each use: somebody may delete the folder of the cache while it is used.
+  // Before each use, because the folder of the cache may be deleted at any time.
   const makeFolders = async (): Promise<void> => {
     for (const path of [folder, incomingFolder]) await mkdir(path, { recursive: true, mode: 0o700 });
   };
@@ -142,7 +142,7 @@ export async function openSpools(storage: Storage): Promise<Spools> {
         const name = `${key}.${size}.${hash.digest('hex')}`;
         await rename(incoming, join(folder, name));
         const spool = spoolAt(name);
-        if (spool === undefined) throw new TypeError(`${key} is no key of a spool`);
+        if (spool === undefined) throw new TypeError(`${key} is not the key of a spool`);
         return spool;
       } catch (error) {
         source.destroy();
@@ -166,7 +166,7 @@ export function tooLarge(maxSize: number): ServiceError {
 }
 
 function wentAway(cause: unknown): ServiceError {
-  const message = 'What the engine had saved went away before it could be sent; ask again.';
+  const message = 'The saved archive of the engine was removed before it could be sent. Please retry.';
   return new ServiceError('engine-failed', message, { cause });
 }
 

@@ -15,7 +15,7 @@ export async function challengeRoutes(app: FastifyInstance, { challenge }: Chall
   app.get<{ Params: { token: string } }>('/.well-known/acme-challenge/:token', async (request, reply) => {
     const keyAuthorization = await challenge(request.params.token);
     if (keyAuthorization === undefined) {
-      throw new ServiceError('route-not-found', 'There is no such challenge.');
+      throw new ServiceError('route-not-found', 'The challenge does not exist.');
     }
     return reply.header('cache-control', 'no-store').type('application/octet-stream').send(keyAuthorization);
   });

@@ -13,10 +13,10 @@ export type Language = (typeof LANGUAGES)[number];
 /** Texts by their keys. */
 export type Texts = Readonly<Record<string, string>>;
 
-/** What web/ has in it, read once. */
+/** The content of web/, read once. */
 export interface WebFolder {
   readonly root: string;
-  /** Where browsers find the assets: `/assets/HASH`. */
+  /** The URL path of the assets: `/assets/HASH`. */
   readonly assets: string;
   /** The page, with the keys of its texts in place of them. */
   readonly template: string;
@@ -24,11 +24,11 @@ export interface WebFolder {
 }
 
 export interface WebTexts {
-  /** Of the page itself. */
+  /** The texts of the page itself. */
   readonly page: Texts;
-  /** Of its modules. */
+  /** The texts of its modules. */
   readonly strings: Texts;
-  /** Of errors, by their codes. */
+  /** The titles and advice of errors, by code. */
   readonly problems: Texts;
   /** The sentences of errors by their ids, in English those of errors/details.ts. */
   readonly details: Texts;
@@ -58,14 +58,14 @@ export function readWebFolder(): WebFolder {
   };
 }
 
-/** What of web/ browsers are given: its other files are for who works on it, or for the pages themselves. */
+/** Checks whether browsers may load a file of web/. The other files are for developers or for the server. */
 export function isAsset(path: string): boolean {
   return /^[\w-]+\.(?:js|css|svg)$/.test(path);
 }
 
 /**
- * Which of the languages someone has chosen, or their browser prefers; undefined where it says nothing, as programs do,
- * or knows none of them.
+ * Returns the language that the visitor chose or the browser prefers. Undefined if the request states none of them,
+ * like those of programs.
  */
 export function preferredLanguage(request: IncomingMessage): Language | undefined {
   const { cookie = '', 'accept-language': asked = '*' } = request.headers;

@@ -19,14 +19,13 @@ export const BYTES = {
 } as const satisfies LimitKind;
 
 /**
- * Limits the bytes of a client in a day. For each archive, it counts the bytes that were sent, or the bytes that were
- * fetched from a registry on behalf of the client if these are more. Fetched bytes cost as much, and are not counted again
- * when they are sent.
+ * Limits the bytes of a client in a day. For each archive, it counts the sent bytes or, if these are more, the bytes
+ * that were fetched from a registry for the client. Fetched bytes are not counted again when they are sent.
  */
 export interface ByteQuota extends Limit<typeof BYTES> {
   /**
-   * Lets a part of an archive be sent, or says why not: a download is begun while something is left of the day's bytes,
-   * and one that was begun is continued though nothing is.
+   * Permits a part of an archive, or explains the refusal. A download may start while any quota is left, and a started
+   * one may continue without quota.
    *
    * @throws ServiceError `daily-bytes-used`
    */
@@ -40,20 +39,20 @@ export interface ByteQuota extends Limit<typeof BYTES> {
 export interface ArchivePart {
   /** Undefined: an archive that is never the same again, so that nothing can be continued. */
   readonly etag: string | undefined;
-  /** Bytes of the whole archive; 0 where nobody knows. */
+  /** Bytes of the whole archive; 0 if unknown. */
   readonly size: number;
-  /** Where it begins. */
+  /** The offset of the first byte. */
   readonly start: number;
-  /** Its bytes; 0 where nobody knows. */
+  /** The length in bytes; 0 if unknown. */
   readonly length: number;
 }
 
 /** Counts one connection. */
 export interface Meter {
   /**
-   * To be told before they are sent.
+   * Counts bytes before they are sent.
    *
-   * @throws ServiceError `daily-bytes-used` where they are more than anybody is given past the day's
+   * @throws ServiceError `daily-bytes-used` if the bytes exceed the allowance past the quota
    */
   sent(bytes: number): void;
   /** Counts bytes that were fetched from a registry on behalf of the client, before they are sent. */
@@ -63,9 +62,9 @@ export interface Meter {
 }
 
 const DAY_MS = 86_400_000;
-/** What was begun is known for longer than the day in which it was: it may break in the next one. */
+/** A started download is known for longer than its day, because it may break in the next one. */
 const ARCHIVE_MS = 2 * DAY_MS;
-/** What is counted is saved after so many bytes, and after so many milliseconds: no chunk waits for it. */
+/** Counts are saved after this number of bytes or milliseconds, so that no chunk waits for it. */
 const SAVE_BYTES = 64 * 2 ** 20;
 const SAVE_MS = 5000;
 /** An archive may be lost on the way once: so often its size is sent past the quota and before it, together. */
@@ -74,7 +73,7 @@ const NOTHING: Count = { value: 0, resetsIn: DAY_MS };
 
 /** Bytes that were sent. */
 interface Tally {
-  /** What the store knows, as of the last look at it. */
+  /** The count in the store at the last read. */
   saved: number;
   unsaved: number;
 }
@@ -205,7 +204,7 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
        */
       const mostInAll = 2 * (limit + size);
       const mostOfArchive = SENDS_OF_AN_ARCHIVE * size;
-      // What is on its way counts, too: or any number of connections could begin while a byte is left.
+      // Bytes in flight count, too. Otherwise, any number of connections could start while a byte is left.
       const used = sentOf(account) + dueOf(account);
       const withinDay = begun.filter(({ isWithinDay }) => isWithinDay);
       const isWithinDay = used < limit || isCovered(range, withinDay);

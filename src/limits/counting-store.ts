@@ -1,6 +1,6 @@
 /**
- * Where limits are counted. Every call is atomic, also among processes that share the store, so that none of them lets
- * through what only another one knows of. What is counted may be lost with the store: limits protect, they do not bill.
+ * The counters of limits. Every call is atomic, also among processes that share the store. Counters may be lost with
+ * the store, because limits protect the service and do not bill.
  */
 export interface CountingStore {
   /**
@@ -12,7 +12,7 @@ export interface CountingStore {
   acquire(lease: Lease, limits: LeaseLimits): Promise<Acquisition>;
   /** Holds leases of one's own longer, and takes those again that have expired. */
   renew(leases: readonly Lease[]): Promise<void>;
-  /** Gives a lease back; one that is not held is none to give. */
+  /** Releases a lease; does nothing for an unknown one. */
   release(lease: Lease): Promise<void>;
   /** Downloads that a client has under way. */
   active(client: string): Promise<number>;
@@ -48,5 +48,5 @@ export interface LeaseLimits {
 
 export type Acquisition = 'granted' | 'client-full' | 'service-full';
 
-/** Milliseconds after which a lease ends that nobody has renewed: its process has died. */
+/** Milliseconds after which a lease expires without a renewal, because its process has died. */
 export const LEASE_MS = 30_000;

@@ -33,7 +33,7 @@ export interface DownloadSlots {
   /** The limits that are set: {@link DOWNLOADS}, {@link CONNECTIONS}, and {@link SERVICE}. */
   readonly limits: readonly Limit[];
   /**
-   * Takes part in a client's download of an archive, until what it returns is called.
+   * Joins a client's download of an archive, until the returned function is called.
    *
    * @throws ServiceError `too-many-connections`, `too-many-downloads` or `service-full`
    */

@@ -1,7 +1,7 @@
 import type { MemoryCaches } from '../util/memory-caches.ts';
 import type { Addition, CountingStore, Lease } from './counting-store.ts';
 
-/** Milliseconds that a store which failed is left alone: one that hangs must not hold up each request again. */
+/** Milliseconds that a failed store is skipped, so that an unresponsive one does not delay each request again. */
 const REST_MS = 5000;
 /** Counters, and leases, at most that are made up for once the store is back. */
 const MOST_OWED = 100_000;
@@ -33,7 +33,10 @@ export function createFallbackCountingStore(options: FallbackOptions): FallbackC
   let wanted: CountingStore | undefined;
   let failed: number | undefined;
   let catching: Promise<void> | undefined;
-  /** What this process holds, has given back, and has counted elsewhere, as far as the wanted store does not know. */
+  /**
+   * The leases of this process, those it released, and those it counted elsewhere, as far as the wanted store lacks
+   * them.
+   */
   const held = new Map<string, Lease>();
   const given = new Map<string, Lease>();
   const owed = new Map<string, Addition & { readonly begun: number }>();

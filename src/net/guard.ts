@@ -23,8 +23,8 @@ export interface Guard {
    */
   judgeAddresses(hostname: string, addresses: readonly LookupAddress[]): void;
   /**
-   * Tells whether the operator has listed this origin, such as `http://127.0.0.1:5000`, and the one that leads there:
-   * what is listed is no way to the inside for those who are not.
+   * Checks whether the operator lists this origin, such as `http://127.0.0.1:5000`, and the origin that names it. An
+   * unlisted origin cannot reach a listed one.
    *
    * @param chosenBy the origin of the registry that named it, as a realm or a redirect; the origin itself where absent
    */
@@ -66,8 +66,8 @@ export function createGuard(
 }
 
 /**
- * Trusts one origin more, such as a mirror: for itself alone. Where it leads is judged as before, and nobody else is
- * trusted to lead there.
+ * Trusts one more origin, such as a mirror, for itself only. Its redirects are checked as before, and other origins
+ * cannot name it.
  *
  * @param listed in the URL standard's form, as {@link createGuard} takes it
  */

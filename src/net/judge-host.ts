@@ -4,8 +4,8 @@ import type { Guard } from './guard.ts';
 import type { Lookup } from './name-lookup.ts';
 
 /**
- * Judges where somebody else, who has no guard, would connect to. What the name means there at that moment may differ,
- * so this is a fence, not a wall; a name that means nothing here is let pass.
+ * Checks the target of a connection that a peer without a guard makes. The name may resolve differently there, so this
+ * check is not reliable. A name that does not resolve here passes.
  *
  * @param lookup resolves names that clients choose
  * @throws ServiceError `address-refused`; AbortError

@@ -20,8 +20,8 @@ export interface BreakWatch {
   /** Watches the connections of a connector. */
   readonly watch: WrapConnector;
   /**
-   * Returns why to repeat a request: `reused` if a reused connection ended before the response, which Go's client
-   * repeats, too; `odd` if the parser refused the response; undefined if it should not be repeated.
+   * Returns why to repeat a request. `reused`: a reused connection ended before the response, which Go's client
+   * repeats, too. `odd`: the parser refused the response. Undefined: do not repeat it.
    */
   reasonFor(error: unknown): Reason | undefined;
 }

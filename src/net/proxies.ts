@@ -1,6 +1,6 @@
 import { type AddressRange, parseAddressRange, parseIpAddress } from '../util/ip-address.ts';
 
-/** Tells the proxy that leads to a URL; undefined where the way is direct. */
+/** Finds the proxy for a URL; undefined for a direct connection. */
 export type FindProxy = (url: URL) => URL | undefined;
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };

@@ -4,24 +4,27 @@ import type { MemoryCaches } from '../util/memory-caches.ts';
 
 /** Memory that connections read into: fresh for each chunk costs page faults, the processor's cache and collections. */
 export interface ReadBuffers {
-  /** For `net.connect`: what comes is read from the socket as from any other. */
+  /** For `net.connect`: reads the socket as usual. */
   readonly onread: OnReadOpts;
   /**
-   * Takes back the memory of a chunk, or of a part of one, which its reader is done with: once for each byte. What
-   * nobody gives back is the collector's; a chunk that is not from here is let be.
+   * Takes back the memory of a chunk, or of a part of one, from its reader, once for each byte. The garbage collector
+   * frees the rest, and foreign chunks are ignored.
    */
   release(chunk: Uint8Array): void;
 }
 
-/** Where bytes flow: each turn of the event loop, and each call of the kernel, costs the same for few and for many. */
+/** For fast connections: each turn of the event loop, and each system call, costs the same for few and many bytes. */
 const LARGEST = 256 * 1024;
 /** Until it shows that they flow. */
 const FIRST = 64 * 1024;
-/** Where they do not: every connection holds one, and further ones with what waits for its reader. */
+/** For other connections: each holds one buffer, and more with chunks that wait for the reader. */
 const SMALLEST = 16 * 1024;
 /** Milliseconds after which a connection has paused: nothing came, or its reader let nothing come. */
 const PAUSE_MS = 50;
-/** Bytes flow where so many came without a pause: fewer may just have filled the buffers before a slow reader. */
+/**
+ * Bytes without a pause after which a connection counts as fast. Fewer may just have filled the buffers before a slow
+ * reader.
+ */
 const FLOW_BYTES = 4 * 1024 * 1024;
 
 /**
@@ -58,7 +61,7 @@ export function createReadBuffers(
     const filled = into as Buffer;
     let chunk = filled.subarray(0, length);
     if (isMostlyEmpty(filled, length)) {
-      // Of many small chunks that wait for a reader, each would hold a large buffer.
+      // Otherwise, each of many small waiting chunks would hold a large buffer.
       chunk = Buffer.from(chunk);
       pool.give(filled);
     } else {

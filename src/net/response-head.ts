@@ -11,9 +11,10 @@ const CHUNKED = /\r\ntransfer-encoding: chunked\r\n/i;
 const HEAD_END = /\r?\n\r?\n/;
 
 /**
- * Rewrites the head of a response so that a strict parser accepts what Go's client and curl accept: lines that end with
- * LF alone, folded lines, spaces around names and values, invalid header names, repeated equal lengths, a length beside
- * chunked encoding, and any minor version. Contradictions stay, so that the parser refuses them.
+ * Rewrites the head of a response so that a strict parser accepts what Go's client and curl accept. These are lines
+ * that end with LF, folded lines, spaces around names and values, and invalid header names. They include repeated equal
+ * lengths, a length beside chunked encoding, and any minor version. Contradictions stay, so that the parser refuses
+ * them.
  *
  * @param head in latin1, without its empty line
  * @returns the head with its empty line and `Connection: close`; empty for an interim response

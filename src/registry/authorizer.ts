@@ -13,8 +13,8 @@ export interface Authorizer {
   /** The header for the next request; undefined while nothing is known to be wanted. */
   authorization(repository: Repository): Promise<string | undefined>;
   /**
-   * Answers a 401 of the registry itself: the header to try once more with, or undefined where nothing better than what
-   * was `sent` can be had. What another origin asks for, behind a redirect, must not come here.
+   * Answers a 401 of the registry itself. Returns the header for one more try, or undefined without a better one than
+   * `sent`. The 401 of another origin, behind a redirect, must not come here.
    *
    * @param origin the registry's, by which the token server that it names is judged
    * @throws ServiceError as the token server's answer deserves
@@ -25,7 +25,7 @@ export interface Authorizer {
     wwwAuthenticate: string | undefined,
     sent: string | undefined,
   ): Promise<string | undefined>;
-  /** What a 401 means where nothing better can be sent: refused credentials, or a repository for others. */
+  /** Creates the error for a final 401: refused credentials, or a private repository. */
   refusal(repository: Repository): Promise<ServiceError>;
 }
 
@@ -34,7 +34,7 @@ export interface RegistryAuthorizer extends Authorizer {
   /**
    * Returns the authorizer for a registry behind a redirect. Its tokens are separate from those of direct requests.
    *
-   * @param origin of the registry behind the redirect
+   * @param origin the registry behind the redirect
    */
   redirected(target: Reference, origin: string): Authorizer;
 }
@@ -56,7 +56,7 @@ export interface AuthorizerOptions {
   readonly caches?: MemoryCaches;
 }
 
-/** What a registry asked for last. */
+/** The last challenge of a registry. */
 interface KnownChallenge extends Challenge {
   /** The registry's. */
   readonly origin: string;
@@ -83,8 +83,8 @@ const CHALLENGES_LIMIT = 512 * 1024;
 const NO_CREDENTIALS: CredentialStore = { find: async () => undefined };
 
 /**
- * Keeps challenges by registry and tokens by repository, so that a token is asked for once, by however many requests,
- * and renewed before it expires in the middle of an image.
+ * Keeps challenges by registry and tokens by repository. Concurrent requests share one token request, and tokens are
+ * renewed before they expire in the middle of an image.
  */
 export function createAuthorizer({
   mayUseCredentials = () => false,
@@ -173,7 +173,7 @@ function createKeeper({
         return await answer(repository, challenge);
       } catch (error) {
         if (challenge.key === keyOf(repository) || !leadsNowhere(error)) throw error;
-        // What was asked for another repository leads nowhere: the registry shall say what it wants for this one.
+        // A challenge for another repository is useless here: the registry must send one for this repository.
         if (challenges.get(repository.domain) === challenge) challenges.delete(repository.domain);
         return undefined;
       }

@@ -1,4 +1,4 @@
-/** What a registry asks for in `WWW-Authenticate`. */
+/** A registry's demand in `WWW-Authenticate`. */
 export interface Challenge {
   /** Lowercase: `bearer`, `basic`. */
   readonly scheme: string;

@@ -1,6 +1,6 @@
 import { backoff } from '../util/backoff.ts';
 
-/** Tells whether a host is worth asking, by what came of it before. */
+/** Decides whether to contact a host, based on earlier results. */
 export interface Circuit {
   /** True if to ask it now. After a pause one request tries; the others stay away until it is answered. */
   admits(): boolean;
@@ -44,7 +44,7 @@ export function createCircuit({ now, random, onOpen, onClose }: CircuitOptions):
     },
     failed(error, least = 0) {
       const wasClosed = failures === 0;
-      // What was under way together has failed together, once.
+      // Concurrent requests that failed together count as one failure.
       if (wasClosed || isOnTrial) failures += 1;
       isOnTrial = false;
       const pause = Math.max(backoff(PAUSES, failures, random()), least);

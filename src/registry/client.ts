@@ -38,7 +38,7 @@ export interface FetchedManifest {
   readonly staleSince?: number;
 }
 
-/** What a HEAD says of a manifest. */
+/** The facts in the response to a HEAD of a manifest. */
 export interface ManifestHead {
   readonly digest: Digest;
   /** Bytes; undefined where the registry does not say. */
@@ -78,7 +78,7 @@ export interface RegistryClient {
   /**
    * Lists what refers to a manifest, such as signatures, as an index; undefined where the registry has no such list.
    *
-   * @throws ServiceError what the upstream's trouble is
+   * @throws ServiceError the errors of the upstream
    * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
    */
   referrers(
@@ -97,7 +97,7 @@ export interface RegistryClient {
   blobs(repository: Repository): BlobReader;
 }
 
-/** What is known of a manifest without its bytes. */
+/** The facts about a manifest without its bytes. */
 export interface DescribedManifest extends Pick<FetchedManifest, 'digest' | 'staleSince'> {
   readonly mediaType: string;
   /** Bytes. */
@@ -116,7 +116,7 @@ export interface DescribingClient extends RegistryClient {
 
 /** A registry client that speaks to hosts itself. */
 export interface DirectClient extends RegistryClient {
-  /** Whom it reads a blob from, for whoever has others to ask as well. */
+  /** The hosts of a blob, for callers with further hosts. */
   blobHost(repository: Repository, blob: Descriptor): BlobHost;
 }
 
@@ -125,7 +125,7 @@ export interface RegistryClientOptions {
   readonly authorizer: RegistryAuthorizer;
   /** Registries that are contacted by plain HTTP. */
   readonly insecure: ReadonlySet<string>;
-  /** Where the API of a host is that stands in for registries; by the registry's name where absent. */
+  /** The API's address for a host that replaces registries; derived from the registry's name if absent. */
   readonly api?: URL;
   /** How slowly blobs may come; {@link SLOWEST_REGISTRY} where absent. */
   readonly slowest?: MinimumRateLimits;
@@ -404,7 +404,7 @@ function verifyManifest(bytes: Uint8Array, expected: Digest): void {
   if (finishDigest(digestHash(expected).update(bytes), expected) !== expected) {
     throw new ServiceError(
       'content-mismatch',
-      `The manifest that the registry sent has not the digest ${expected}.`,
+      `The manifest from the registry does not match digest ${expected}.`,
     );
   }
 }

@@ -15,7 +15,7 @@ export type Credentials =
 
 export interface CredentialStore {
   /**
-   * Finds the credentials that belong to exactly this registry; undefined where there are none.
+   * Finds the credentials for exactly this registry; undefined without any.
    *
    * @throws ServiceError `internal-error` where the store cannot be read
    */

@@ -11,7 +11,7 @@ const LARGE = 64 * 1024;
 /**
  * Keeps what is remembered in files beside the blobs: `manifests/0c/0c1d…`, `tags/5e/5eaf…`.
  *
- * @param reserve makes room for so many bytes; false where there can be none
+ * @param reserve makes room for the given number of bytes; false if that is impossible
  * @param large bounds the large files that are read at once; its own if absent
  */
 export function createDiskStore(

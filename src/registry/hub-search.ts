@@ -18,7 +18,7 @@ export interface FoundRepository {
   readonly official: boolean;
 }
 
-/** Finds repositories by words; undefined where that is not to be had at the moment, which is nobody's failure. */
+/** Finds repositories by words; undefined while the search is unavailable, which is not an error. */
 export type RepositorySearch = (
   query: string,
   signal: AbortSignal,
@@ -41,7 +41,7 @@ const DESCRIPTION_MAX = 160;
 /** Bytes, enough for about two thousand answers. */
 const REMEMBERED_LIMIT = 8 * 2 ** 20;
 const TTL_MS = 10 * 60_000;
-/** Whoever types must not wait for a search that is away at each letter. */
+/** Keystrokes must not each wait for an unavailable search. */
 const FAILURE_TTL_MS = 20_000;
 
 /** Searches by Docker Hub's API: `GET ?query=WORDS` → `{"results": [{"repo_name", "short_description", …}]}`. */

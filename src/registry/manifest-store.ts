@@ -4,7 +4,7 @@ import { parseJsonObject } from '../oci/json.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { FetchedManifest } from './client.ts';
 
-/** What a tag pointed at when its registry was last asked. */
+/** The digest of a tag at the last request to its registry. */
 export interface KnownTag {
   readonly digest: Digest;
   /** Milliseconds since the epoch. */
@@ -12,8 +12,8 @@ export interface KnownTag {
 }
 
 /**
- * Remembers manifests and tags by repository, so that nobody gets one through a repository that does not have it. What
- * is lost or damaged is as if it had never been there.
+ * Stores manifests and tags by repository, so that a repository never serves the manifest of another one. Lost or
+ * damaged entries count as missing.
  */
 export interface ManifestStore {
   manifest(repository: Repository, digest: Digest): Promise<FetchedManifest | undefined>;
@@ -22,9 +22,9 @@ export interface ManifestStore {
   putTag(repository: Repository, tag: string, known: KnownTag): Promise<void>;
 }
 
-/** Where a manifest store puts what it remembers, by names of 64 hex digits that tell nothing and need no escaping. */
+/** The storage of a manifest store, by names of 64 hex digits that need no escaping. */
 export interface KeyValueStore {
-  /** Undefined where there is nothing, or it cannot be had. */
+  /** Undefined if the entry is missing or unreadable. */
   read(kind: ShelfKind, name: string): Promise<Buffer | undefined>;
   write(kind: ShelfKind, name: string, content: Buffer): Promise<void>;
 }

@@ -15,7 +15,7 @@ export interface Mirror {
   readonly canPull: boolean;
   /** True if it is asked what a tag means. */
   readonly canResolve: boolean;
-  /** Where it has a repository. */
+  /** The repository at a mirror. */
   locate(repository: Repository): Repository;
 }
 
@@ -45,13 +45,13 @@ export class MirrorsAloneError extends ServiceError {
   }
 }
 
-/** What makes a mirror useless for everything, as an outage does. */
+/** Errors that make a mirror useless for all requests, as an outage does. */
 const UNUSABLE: ReadonlySet<ErrorCode> = new Set(['registry-credentials-refused', 'address-refused']);
 
 /**
- * Asks the mirrors of a registry before the registry itself: in their order, the next one where one fails, has nothing
- * or lies. Whatever comes is verified, whoever sends it; a blob that one of them breaks off is gone on with from the
- * next.
+ * Asks the mirrors of a registry before the registry itself, in their order. It continues with the next one after an
+ * error, a missing object, or a wrong one. All bytes are verified, and an interrupted blob continues from the next
+ * source.
  */
 export function createMirroringClient({
   client,
@@ -203,7 +203,7 @@ function mayPass(error: unknown): boolean {
   return isOutage(error) && !error.isFinal && error.code !== 'registry-timeout' && error.pause === undefined;
 }
 
-/** Leaves a mirror out for what was its fault; that it does not have an image is none. */
+/** Skips a mirror after its own failures; a missing image is not one. */
 function judge({ circuit }: Mirror, error: unknown): void {
   if (!(error instanceof ServiceError)) return;
   if (isMismatch(error) || UNUSABLE.has(error.code)) circuit.failed(error, LONGEST_PAUSE_MS);

@@ -44,7 +44,7 @@ export async function listReferrers(
     left -= page.length;
     pages.push(page);
     query = nextPage(response.header('link'), repository, `referrers/${digest}`, response.url);
-    // What is missing could be the signature that is looked for: a part is not taken for the whole.
+    // A partial list counts as a failure, because it could lack the wanted signature.
     if (query !== undefined && (query === 'astray' || asked.has(query) || pages.length >= MAX_PAGES))
       throw new ServiceError(
         'registry-failed',

@@ -9,7 +9,7 @@ import { missingOrPrivate, statusError } from './status-error.ts';
 /** The tags of a repository in the registry's order. */
 export interface TagList {
   readonly tags: readonly string[];
-  /** False where there are more than were read. */
+  /** False if the registry has more tags than were read. */
   readonly isComplete: boolean;
 }
 

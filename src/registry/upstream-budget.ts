@@ -4,7 +4,7 @@ import type { BlobReader } from '../oci/blob-reader.ts';
 import { createGate, type Gate } from '../util/gate.ts';
 import type { DescribingClient, FetchedManifest } from './client.ts';
 
-/** What one request of a client may spend upstream before its archive is known. */
+/** The upstream costs that one client request may cause before its archive is known. */
 export interface UpstreamLimits {
   /** HTTP requests: tokens, redirects, and further tries included. */
   readonly requests: number;
@@ -26,8 +26,8 @@ export interface UpstreamBudgetOptions {
 }
 
 /**
- * The one place that counts what a client's request spends upstream. A budget travels with the asynchronous context of
- * the work, as a trace does, so that every request of the HTTP client counts, whichever layer sends it.
+ * Counts the upstream costs of a client request in one place. A budget travels with the asynchronous context, as a
+ * trace does, so that every HTTP request counts, in any layer.
  */
 export interface UpstreamBudgets {
   /**

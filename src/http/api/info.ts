@@ -3,25 +3,25 @@ import type { Static } from 'typebox';
 import { Type } from '../../util/schema.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 
-/** What a client may know of this service before it asks for anything. */
+/** The facts about this service that a client may read before a request. */
 export const ServiceInfo = Type.Object(
   {
-    version: Type.String({ description: 'Of DockerProxy.' }),
+    version: Type.String({ description: 'The version of DockerProxy.' }),
     operator: Type.Object({
-      name: Type.Union([Type.String(), Type.Null()], { description: 'Who runs this service.' }),
+      name: Type.Union([Type.String(), Type.Null()], { description: 'The operator of this service.' }),
       contact: Type.Union([Type.String(), Type.Null()], {
-        description: 'Where the operator can be reached: a `mailto:` or `https:` URL.',
+        description: 'The contact of the operator: a `mailto:` or `https:` URL.',
       }),
     }),
     source: Type.String({
       description:
         'Source of images: `registry` or `engine`. An engine prepares the whole archive before its first byte.',
     }),
-    defaultPlatform: Type.String({ description: 'The platform where a request names none: `linux/amd64`.' }),
+    defaultPlatform: Type.String({ description: 'The platform of requests that name none: `linux/amd64`.' }),
     allowed: Type.Array(Type.String(), {
       description: 'Globs over registry/repository that say what may be fetched.',
     }),
-    denied: Type.Array(Type.String(), { description: 'What may not, whatever is allowed.' }),
+    denied: Type.Array(Type.String(), { description: 'The denied images, which override the allowed ones.' }),
     policy: Type.Array(
       Type.Object({
         images: Type.Array(Type.String(), { description: 'Globs over registry/repository.' }),
@@ -41,7 +41,7 @@ export const ServiceInfo = Type.Object(
     maxImages: Type.Integer({ minimum: 1, description: 'Images in one archive at most.' }),
     search: Type.Boolean({ description: 'True if repositories can be searched for here.' }),
   },
-  { title: 'ServiceInfo', description: 'What this service is, and what may be fetched from it.' },
+  { title: 'ServiceInfo', description: 'Describes this service and the images that it allows.' },
 );
 
 export type ServiceInfo = Static<typeof ServiceInfo>;

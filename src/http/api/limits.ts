@@ -15,7 +15,8 @@ export const ClientLimits = Type.Unsafe<ClientLimits>(
   Type.Object(
     {
       client: Type.String({
-        description: 'Who is counted as one client: an IPv4 address or an IPv6 network, `2001:db8::/64`.',
+        description:
+          'The addresses that count as one client: an IPv4 address or an IPv6 network, `2001:db8::/64`.',
       }),
       ...Object.fromEntries(
         LIMIT_KINDS.map(({ name, description, members }) => [
@@ -24,7 +25,7 @@ export const ClientLimits = Type.Unsafe<ClientLimits>(
         ]),
       ),
     },
-    { description: 'What a client may have of this service, and what it has left.' },
+    { description: 'The limits of a client, and the remaining amounts.' },
   ),
 );
 

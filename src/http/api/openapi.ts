@@ -141,7 +141,7 @@ export async function openapi(app: FastifyInstance, version: string): Promise<vo
       },
       tags: [
         { name: 'Download', description: 'The archives themselves.' },
-        { name: 'API', description: 'What can be known of an image before it is downloaded.' },
+        { name: 'API', description: 'The facts about an image before its download.' },
         { name: 'Service', description: 'For operators.' },
       ],
     },

@@ -1,7 +1,7 @@
 import type { ErrorEntry } from '../../errors.ts';
 import { escapeHtml } from '../../util/escape-markup.ts';
 
-/** What this page reads of an OpenAPI document. */
+/** The parts of an OpenAPI document that this page reads. */
 export interface ApiDocument {
   readonly info: { readonly title: string; readonly version: string; readonly description?: string };
   readonly tags?: readonly { readonly name: string; readonly description?: string }[];
@@ -82,7 +82,7 @@ ${sections.join('\n')}
 <h2>Errors</h2>
 <p>Each code stands in the member <code>code</code> of the problem.</p>
 ${table(
-  ['Code', 'Status', 'What to do'],
+  ['Code', 'Status', 'Advice'],
   errors.map(({ code, status, help }) => [`<code>${code}</code>`, `${status}`, inline(help)]),
 )}
 </main>

@@ -23,7 +23,7 @@ const SearchQuery = Type.Object(
 /** Repositories of Docker Hub that fit what someone types. */
 export const SearchResults = Type.Object(
   {
-    available: Type.Boolean({ description: 'False where there is no search, or none at the moment.' }),
+    available: Type.Boolean({ description: 'False if the search is disabled or temporarily unavailable.' }),
     results: Type.Array(
       Type.Object({
         repository: Type.String({ description: 'In full: `docker.io/library/nginx`.' }),
@@ -54,7 +54,7 @@ export const searchRoutes: FastifyPluginAsyncTypebox<SearchOptions> = async (app
       schema: {
         operationId: 'searchRepositories',
         summary: 'Repositories of Docker Hub, by name or words',
-        description: 'Where the search does not answer, there are no results, and no error.',
+        description: 'An unavailable search returns no results instead of an error.',
         tags: ['API'],
         querystring: SearchQuery,
         response: { 200: SearchResults, ...problemResponses },

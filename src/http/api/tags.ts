@@ -23,7 +23,7 @@ const TagsQuery = Type.Object(
       Type.String({ maxLength: 128, description: 'The last tag of the page before, as `next` had it.' }),
     ),
     filter: Type.Optional(
-      Type.String({ maxLength: 128, description: 'What a tag must have in it, whatever its case.' }),
+      Type.String({ maxLength: 128, description: 'A text that each tag must contain, in any case.' }),
     ),
   },
   { additionalProperties: false },
@@ -38,7 +38,7 @@ export const TagPage = Type.Object(
         '`latest`, then the newest version first, pre-releases after their release, names at the end.',
     }),
     next: Type.Union([Type.String(), Type.Null()], {
-      description: 'What to give as `after` for the next page; null where this is the last one.',
+      description: 'The value of `after` for the next page; null on the last page.',
     }),
     total: Type.Integer({ minimum: 0, description: 'How many tags fit the filter.' }),
     complete: Type.Boolean({ description: 'False where the registry has more tags than are read.' }),

@@ -21,13 +21,13 @@ const DeltaQuery = Type.Object(
     myimage: Type.Array(Type.String({ minLength: 1 }), {
       minItems: 1,
       maxItems: MAX_IMAGES,
-      description: 'What is wanted, as in a download.',
+      description: 'The wanted images, as in a download.',
       examples: [['app:2.1']],
     }),
     have: Type.Array(Type.String({ minLength: 1 }), {
       minItems: 1,
       description:
-        'What the receiver has: an image, or the digest of a layer, as a registry or, unpacked, an engine has it.',
+        "The receiver's content: an image, or the digest of a layer, as in a registry or, unpacked, in an engine.",
       examples: [['app:2.0']],
     }),
     platform: Type.Optional(Type.String({ minLength: 1, description: 'As in a download.' })),

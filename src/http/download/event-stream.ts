@@ -6,8 +6,8 @@ export interface EventStream {
   /** Sends an event whose data is JSON. */
   send(event: string, data: object): void;
   /**
-   * Sends an event soon, and not before its reader has taken what came before; of several of one name meanwhile, only
-   * the last, so that no reader is flooded and a slow one costs no memory.
+   * Sends an event after its reader has taken the previous ones. Of several events of one name, it sends only the last,
+   * so that a slow reader costs no memory.
    */
   sendSoon(event: string, data: object): void;
   end(): void;

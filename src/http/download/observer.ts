@@ -15,14 +15,14 @@ export interface DownloadObserver {
   /** The archive is fixed and its bytes begin to flow. */
   begin(file: ObservedFile, range: ByteRange | undefined, stream: Readable): void;
   sent(bytes: number): void;
-  /** There will be no archive. */
+  /** The archive does not exist. */
   fail(error: unknown): void;
 }
 
 /** A file whose transfer is observed: an archive or a blob. */
 export type ObservedFile = Pick<Archive | LiveArchive, 'size' | 'digests' | 'zstd' | 'staleSince'>;
 
-/** What is transferred, and how the log and the metrics name it. */
+/** A transfer, as the log and the metrics name it. */
 export interface Transfer {
   /** A download of archives, or a pull of a blob through the registry API. */
   readonly kind: 'download' | 'pull';

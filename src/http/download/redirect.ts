@@ -8,8 +8,8 @@ import { familiarName } from '../../oci/reference.ts';
 import type { Archive, LiveArchive } from '../../sources/image-source.ts';
 
 /**
- * Leads from what an image is called to what it is: the URL by digest, which is one for all names, tags and platforms
- * that mean it, and whose file never changes, so that caches keep it forever. Where it leads is asked for each time.
+ * Redirects from the name of an image to its URL by digest. All names, tags, and platforms of the image share that URL,
+ * and its file never changes, so that caches keep it forever. The target is resolved for each request.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.4.8
  */
@@ -35,7 +35,7 @@ export function redirectToDigests(
     .redirect(url, 307);
 }
 
-/** What an engine saves is not the same forever, wherever it was pulled. */
+/** An archive of an engine may change, whatever its source. */
 export function noDigestUrl(): ServiceError {
   return new ServiceError(
     'parameter-invalid',

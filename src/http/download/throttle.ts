@@ -34,6 +34,6 @@ export function throttle(sink: Writable, share: Share, rate: number): Writable {
       callback(error);
     },
   });
-  // A sink that is gone ends whatever is written to it; here there is nothing left to do.
+  // A closed sink ends its source, so no work remains.
   return throttled.on('error', () => {});
 }

@@ -5,7 +5,7 @@ import { ServiceError } from '../../errors.ts';
 import { nodeHttp } from '../../util/builtins.ts';
 import { problem } from '../problems/problem.ts';
 
-/** Answers what the parser refused: there is no request that a route could answer. */
+/** Responds to bytes that the parser refused, because no route can. */
 export type ClientErrorHandler = (error: ParserError, socket: Socket) => void;
 
 /** An error from Node's parser; `reason` states what the parser expected. */
@@ -18,8 +18,8 @@ export interface AnswerWatch {
 }
 
 /**
- * Answers bytes that are no request, and requests that do not come, with a problem; or, where an answer is under way on
- * the connection, by its end: whatever is written then would be taken for a part of that answer.
+ * Sends a problem for bytes that are not a request, and for requests that do not arrive. During a response on the same
+ * connection, it closes the connection instead, because a problem would look like a part of that response.
  */
 export function answerClientErrors(log: FastifyBaseLogger): AnswerWatch {
   const answering = new WeakMap<Socket, number>();

@@ -5,11 +5,11 @@ import { clientKey } from '../../limits/client-key.ts';
 import { type AddressRange, parseIpAddress } from '../../util/ip-address.ts';
 import { createMinimumRate, type MinimumRate, type MinimumRateLimits } from '../../util/minimum-rate.ts';
 
-/** What connections may take of this machine. */
+/** The limits of connections. */
 export interface ConnectionLimits {
-  /** Of the whole service; 0 sets no limit. */
+  /** For the whole service; 0 sets no limit. */
   readonly maxConnections: number;
-  /** Of one client, by IPv4 address or IPv6 /64; 0 sets no limit. */
+  /** For one client, by IPv4 address or IPv6 /64; 0 sets no limit. */
   readonly connectionsPerClient: number;
   /** Proxies, behind which many clients are. */
   readonly exempt: readonly AddressRange[];
@@ -34,8 +34,8 @@ const LONGEST_LOOK_MS = 5_000;
 const LOG_PAUSE_MS = 60_000;
 
 /**
- * Keeps clients from holding more connections than they may, and from holding answers that they do not take. Who is
- * slow because the answer is, owes nothing.
+ * Keeps clients from holding too many connections, and from holding responses that they do not read. A client that
+ * waits for a slow response is not blamed.
  */
 export function limitConnections(server: Server, limits: ConnectionLimits, log: FastifyBaseLogger): void {
   if (limits.maxConnections > 0) server.maxConnections = limits.maxConnections;

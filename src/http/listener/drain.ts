@@ -14,7 +14,7 @@ export interface Drain {
    * @returns how many downloads that breaks off
    */
   end(): number;
-  /** Settles once no download is under way, and all have been told of: a server is closed a moment before. */
+  /** Resolves when no download is in progress and all observers know it, a moment before the server closes. */
   settled(): Promise<void>;
 }
 

@@ -7,10 +7,10 @@ import type { Drain } from './drain.ts';
 const PATIENCE_MS = 2_000;
 
 /**
- * Ends a server without sending anybody away whom it has let in. Node.js would end every connection that is not being
- * answered at that moment, also those in their TLS handshake. Here no more are accepted first; then whoever has not asked
- * yet may, and is answered; and only then what is kept alive for nothing is closed, and what stays silent. When the time
- * for answers under way is over, all that is left is broken off.
+ * Closes a server without aborting accepted clients. Node.js would close every connection without a response in
+ * progress, also those in a TLS handshake. First, the server accepts no more connections. Then it serves the requests
+ * that arrive on the accepted ones, and closes idle and silent connections. After the timeout for responses in
+ * progress, it aborts the rest.
  */
 export function closeGracefully(
   app: FastifyInstance,

@@ -1,4 +1,4 @@
-/** Where Fastify listens: at an address, or on a socket that listens already. */
+/** The address of Fastify: a host and port, or a socket that listens already. */
 export type ListenAt =
   | { readonly host: string; readonly port: number }
   | { readonly host: ''; readonly fd: number };

@@ -12,7 +12,7 @@ export interface MetricsPage {
 
 /** Serves `GET /metrics` on a separate listener, because metrics are only for the operator. */
 export interface MetricsServer {
-  /** @throws Error of the operating system, with `code`, `address` and `port` */
+  /** @throws Error the listener's addresses, with `code`, `address` and `port` */
   listen(at: ListenAt): Promise<void>;
   /** Closes all connections immediately. */
   close(): Promise<void>;

@@ -15,7 +15,7 @@ const MAX_HEADER_SIZE = 16 * 1024;
 /** How Node's parser reads requests, for each server of this process. */
 export function parserOptions({ head, request, look }: RequestTimeouts) {
   return {
-    // Whatever the process was started with: two readers of one request must not understand it in two ways.
+    // Overrides the options of the process, so that two readers of one request cannot understand it in two ways.
     insecureHTTPParser: false,
     // A request without one gets a problem, like all others.
     requireHostHeader: false,

@@ -17,7 +17,7 @@ export interface RedirectServerOptions extends ChallengeOptions, HealthOptions {
   readonly drain: Pick<Drain, 'over'>;
   /** The hosts that may be redirected to, the first of them where a request names another; without any, all may. */
   readonly domains: readonly string[];
-  /** Where HTTPS is served, known once it is. */
+  /** The port of HTTPS, once it is known. */
   readonly httpsPort: () => number;
 }
 

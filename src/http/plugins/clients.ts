@@ -14,8 +14,8 @@ export function admitClients(app: FastifyInstance, clients: ClientList): void {
 }
 
 /**
- * Says once that everyone behind a proxy counts as one client: an operator's proxy is near, and who forges the header
- * from afar is none.
+ * Warns once that all clients behind a proxy count as one. An operator's proxy has a near address, unlike a client that
+ * forges the header from afar.
  */
 function warnOfUntrustedProxies(log: FastifyBaseLogger): (request: FastifyRequest) => void {
   let isSaid = false;

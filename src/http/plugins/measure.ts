@@ -4,7 +4,7 @@ import type { HttpMetrics } from '../protocol/metrics-port.ts';
 
 declare module 'fastify' {
   interface FastifyReply {
-    /** What a request was answered with in place of what it asked for. */
+    /** The status of an error response. */
     problem: ServiceError | undefined;
   }
 }

@@ -9,9 +9,9 @@ const URL_MAX = 8 * 1024;
 const PIPELINED_MAX = 8;
 
 /**
- * Refuses what no client of this service has a reason to send, and what two readers of one request could understand in
- * two ways: other methods, bodies, versions of HTTP but 1.0 and 1.1, anything but one host, dozens of requests before
- * an answer. Call it on the root instance.
+ * Refuses requests that no client of this service needs, and those that two readers could understand in two ways. These
+ * are other methods, bodies, HTTP versions other than 1.0 and 1.1, anything but one host, and dozens of pipelined
+ * requests. Call it on the root instance.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-11.2
  */
@@ -25,13 +25,13 @@ export function refuseOddRequests(app: FastifyInstance): void {
     return now;
   };
 
-  /** What is left on the connection is neither waited for nor read as a request. */
+  /** The rest of the connection is neither awaited nor parsed. */
   const end = ({ raw }: FastifyRequest, reply: FastifyReply): void => {
     closing.add(raw.socket);
     reply.header('connection', 'close');
   };
 
-  // Nobody is asked to go on with a body, and an expectation that is not known is none of a download's.
+  // No client is asked to send a body, and no download needs an unknown expectation.
   for (const event of ['checkContinue', 'checkExpectation']) {
     app.server.on(event, (request, response) => app.server.emit('request', request, response));
   }

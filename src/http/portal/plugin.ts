@@ -26,8 +26,8 @@ export interface PortalOptions {
 }
 
 /**
- * Serves the portal from web/: the page at `/`, in the language that the browser prefers or `?lang=` says, and its
- * assets under a hash of their content, to be kept for a year. Everything is read, rendered and compressed at start.
+ * Serves the portal from web/. The page at `/` is in the language of the browser, or that of `?lang=`. Its assets are
+ * under a hash of their content, cacheable for a year. Everything is read, rendered, and compressed at start.
  */
 export async function portal(app: FastifyInstance, { web, info, traits }: PortalOptions): Promise<void> {
   const pages = renewed(info, (current) => renderPages(web, current, traits));

@@ -7,7 +7,7 @@ import { directionOf, type WebFolder } from '../web-assets.ts';
 import { duration } from './duration.ts';
 import type { Translation } from './translations.ts';
 
-/** Renders an error as a page that looks like the portal and leads back to it. */
+/** Renders an error as a page that looks like the portal and links to it. */
 export type RenderProblem = (
   error: ServiceError,
   explanation: Translation,

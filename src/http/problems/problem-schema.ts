@@ -6,14 +6,14 @@ export const Problem = Type.Object(
   {
     type: Type.String({ description: '`urn:dockerproxy:error:` and the code.' }),
     title: Type.String({
-      description: 'What happened, in the language of Accept-Language where the portal has it.',
+      description: 'The title of the error, in the language of Accept-Language if a translation exists.',
     }),
     status: Type.Integer(),
     detail: Type.String({
-      description: 'What happened in this case, in the same language where a translation exists.',
+      description: 'A sentence about this case, in the same language if a translation exists.',
     }),
     code: Type.String({ description: 'Stable, for programs.' }),
-    help: Type.String({ description: 'What to do about it, in the same language.' }),
+    help: Type.String({ description: 'Advice in the same language.' }),
     retryAfter: Type.Optional(
       Type.Integer({ description: 'Seconds after which asking again makes sense, as in Retry-After.' }),
     ),

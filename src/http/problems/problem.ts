@@ -6,7 +6,7 @@ import type { Translate, Translation } from './translations.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Absent where there are only the catalogue's own words, and no page. */
+    /** Absent if errors are only in English and without a page. */
     explainProblem?: Translate;
     renderProblem?: RenderProblem;
   }

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify';
 
-/** Aborts as soon as nobody waits for the answer any more, so that the work for it ends. */
+/** Aborts as soon as the client disconnects, so that the work for its response ends. */
 export function abortOnDisconnect(reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
   // If the client disconnected before its request reached this point, no further event follows.

@@ -2,8 +2,8 @@ import type { FastifyRequest } from 'fastify';
 import { parseIpAddress } from '../../util/ip-address.ts';
 
 /**
- * The address of whoever asks: that of the connection or, behind a proxy that the operator trusts, what the proxy says.
- * What a proxy says that is no address counts for nothing.
+ * Returns the client's address: that of the connection or, behind a trusted proxy, the address that the proxy states.
+ * An invalid address from a proxy is ignored.
  */
 export function clientAddress({ ip, socket }: FastifyRequest): string {
   const said = [ip, withoutPort(ip), socket.remoteAddress ?? ''].find((text) => parseIpAddress(text));

@@ -1,4 +1,4 @@
-/** What the HTTP side tells of itself to whoever measures. Labels have few values: none grows with images or clients. */
+/** The measurements of the HTTP side. Labels have few values: their number does not grow with images or clients. */
 export interface HttpMetrics {
   /**
    * A request is over.

@@ -3,7 +3,7 @@ import type { Replica } from '../../download/replicas.ts';
 import { askedHost, askedProtocol } from './asked-origin.ts';
 import type { Host } from './host-header.ts';
 
-/** Where this service and its like are reached. */
+/** The URLs of this service and its replicas. */
 export interface Addresses {
   /** All services that send the same; this one may be among them. */
   readonly replicas: readonly Replica[];

@@ -19,8 +19,8 @@ export function evaluatePreconditions(
 }
 
 /**
- * Tells whether a Range header counts: where If-Range names another version, the whole new file is the answer, so
- * that no download is spliced from two. A date never counts, as there is no Last-Modified that it could be.
+ * Checks whether a Range header applies. If If-Range names another version, the response is the whole new file, so that
+ * no download is spliced from two. A date never applies, because responses have no Last-Modified.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-13.1.5
  */

@@ -1,8 +1,8 @@
 import type { ByteRange } from '../../oci/descriptor.ts';
 
 /**
- * Reads a Range header against a file of `size` bytes: one satisfiable range, `unsatisfiable`, or undefined where the
- * whole file is the answer, as it is to several ranges and to what is no byte range.
+ * Reads a Range header for a file of `size` bytes. Returns one satisfiable range, `unsatisfiable`, or undefined for the
+ * whole file. The whole file is also the response to several ranges and to invalid ones.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-14.2
  */

@@ -12,7 +12,7 @@ import { createSingleFlight } from '../../util/single-flight.ts';
 import { type Documents, parsing } from '../documents.ts';
 import { findSignatures } from './signature-finder.ts';
 
-/** What is known of the signatures of an image, for people. */
+/** The signature state of an image, for people. */
 export interface SignatureDetails {
   /** `not-checked` where no rule has keys for it, or its registry could not be asked. */
   readonly state: 'signed' | 'unsigned' | 'not-checked';
@@ -29,10 +29,10 @@ export interface ImageSignatures {
   /**
    * Lets an image pass that is signed as its rule asks, or of which nothing is asked.
    *
-   * @param digests what a signature may be of: the index that a reference names, and the manifest that was chosen in it
+   * @param digests the digests that a signature may sign: the index of a reference, and the selected manifest in it
    * @returns the one of them that is signed; undefined where none need be
    * @throws ServiceError `signature-required`, `signature-invalid`, or what the upstream's trouble is: what cannot be
-   *   checked does not pass
+   * checked does not pass
    */
   require(reference: Reference, digests: readonly Digest[], signal: AbortSignal): Promise<Digest | undefined>;
   /**
@@ -56,7 +56,7 @@ export interface ImageSignaturesOptions {
 
 type Verdict =
   | { readonly state: 'signed'; readonly digest: Digest; readonly keys: readonly SigningKey[] }
-  /** So many signatures were there, and none counts. */
+  /** The number of signatures that were found; all are invalid. */
   | { readonly state: 'unsigned'; readonly found: number };
 
 export const NOT_CHECKED: SignatureDetails = {
@@ -72,8 +72,8 @@ const SIGNED_LIMIT = 4 * 2 ** 20;
 const CHECK_TIMEOUT_MS = 60_000;
 
 /**
- * Checks signatures by what the repository of an image has. That a key has signed a digest stays true, and is
- * remembered; that none has may be over in a moment, and is asked for each time.
+ * Checks signatures from the repository of an image. A valid signature stays valid and is cached; a missing one may
+ * appear at any moment and is requested each time.
  */
 export function createImageSignatures({
   client,

@@ -12,19 +12,19 @@ import type { Documents } from '../documents.ts';
 const SIMPLE_SIGNING_TYPE = 'application/vnd.dev.cosign.simplesigning.v1+json';
 const BUNDLE_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
 const SIGNED_PREDICATE = 'https://sigstore.dev/cosign/sign/v1';
-/** What the entries of a list of referrers have that may be signatures. */
+/** Entries of a list of referrers that may be signatures. */
 const REFERRER_TYPES: ReadonlySet<string> = new Set([
   'application/vnd.dev.cosign.artifact.sig.v1+json',
   BUNDLE_TYPE,
 ]);
 /**
- * What an entry has that does not say what it is: where a registry has no list, cosign 3.0 keeps one under a tag, with
- * the type of its bundles' empty config and without annotations. Only the manifest tells then.
+ * An entry without a type. In a registry without the list, cosign 3.0 keeps one under a tag. It has the empty config
+ * type of its bundles and lacks annotations. Only the manifest identifies it.
  *
  * @see https://github.com/sigstore/cosign/issues/4641
  */
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
-/** Whoever may push can put there what they like: only so much of it is looked at. */
+/** Any pusher can add entries there, so only this number is read. */
 const SIGNATURES_MAX = 50;
 const REFERRERS_MAX = 10;
 /** Bytes. A payload has some 250, a bundle of a key some 2 000. */
@@ -36,10 +36,10 @@ const SIGNATURE_LIMIT = 4096;
 const PATIENCE_MS = 5_000;
 
 /**
- * Goes through what a repository says are signatures of a manifest, one at a time: first those under cosign's tag, then
- * those that refer to it. Who takes no more asks no more of the registry.
+ * Iterates over the signatures of a manifest that a repository offers: first those under cosign's tag, then the
+ * referrers. A caller that stops early causes no further requests.
  *
- * What is not there costs no pull at Docker Hub: a HEAD asks first.
+ * A missing tag costs no pull at Docker Hub, because a HEAD comes first.
  *
  * @throws ServiceError if the registry does not answer
  * @see https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
@@ -105,7 +105,7 @@ async function answersHead(
   }
 }
 
-/** What is not there is told by a HEAD; the manifest is asked for by its tag, whose last meaning outlives an outage. */
+/** A HEAD detects a missing tag. The manifest is requested by tag, whose last digest outlives an outage. */
 async function fetchIfThere(
   client: RegistryClient,
   repository: Repository,
@@ -137,7 +137,7 @@ function isMissing(error: unknown): boolean {
 function referrersOf(documents: Documents, listed: FetchedManifest | undefined): readonly Descriptor[] {
   const links = listed && linksOf(documents, listed);
   if (links?.kind !== 'index') return [];
-  // What a key attests is no signature, and need not be fetched where that is said before.
+  // An attestation is not a signature, and is skipped if its entry says so.
   const signatures = links.manifests.filter(
     ({ annotations }) =>
       (annotations?.[ANNOTATIONS.bundlePredicate] ?? SIGNED_PREDICATE) === SIGNED_PREDICATE,
