@@ -13,6 +13,7 @@ import { peerWays } from './peer-ways.ts';
 import { redisWays } from './redis-way.ts';
 import { formatReport, type Report, writeOutput } from './report.ts';
 import { shapedWays } from './shaped-ways.ts';
+import { sharedFetchWays } from './shared-fetch-ways.ts';
 import { slowClientsWay } from './slow-clients-way.ts';
 import { setStage } from './stage.ts';
 import { compare } from './targets.ts';
@@ -64,6 +65,7 @@ async function measure(bytes: number, only: string, signal: AbortSignal): Promis
     engineWay(stage),
     ...nginxWays(stage, repetitions),
     ...peerWays(stage, repetitions),
+    ...sharedFetchWays(stage),
     slowClientsWay(stage),
     ...shapedWays(stage),
     ...workersWays(stage, repetitions),

@@ -6,6 +6,8 @@ export interface CurlOptions {
   certificate: string;
   /** All at once instead of one after the other. */
   parallel?: boolean;
+  /** The range of each URL: `0-499`. */
+  ranges?: readonly string[];
   /** For each transfer, as curl has it: `1M`. */
   limitRate?: string;
   /** After which each transfer is broken off. */
@@ -35,15 +37,32 @@ const timedOut = 28;
 
 /** Downloads with one curl process, which costs the machine less than one for each client. */
 export async function curl(urls: string[], options: CurlOptions): Promise<Transfers> {
-  const { certificate, parallel = false, limitRate, maxSeconds, output = '/dev/null', signal } = options;
-  const args = [
+  const {
+    certificate,
+    parallel = false,
+    limitRate,
+    maxSeconds,
+    output = '/dev/null',
+    ranges,
+    signal,
+  } = options;
+  const common = [
     // Of HTTP/2 a single connection would be shared by all.
     ...['--silent', '--show-error', '--fail', '--http1.1', '--cacert', certificate],
     ...['--write-out', '%{time_starttransfer} %{time_total} %{size_download}\\n'],
-    ...(parallel ? ['--parallel', '--parallel-immediate', '--parallel-max', String(urls.length)] : []),
     ...(limitRate ? ['--limit-rate', limitRate] : []),
     ...(maxSeconds ? ['--max-time', String(maxSeconds)] : []),
-    ...urls.flatMap((url) => ['--output', output, url]),
+  ];
+  const args = [
+    ...(parallel ? ['--parallel', '--parallel-immediate', '--parallel-max', String(urls.length)] : []),
+    ...common,
+    ...urls.flatMap((url, at) => {
+      const range = ranges?.[at];
+      // curl applies an option to all URLs up to the next `--next`.
+      const separate = range === undefined ? [] : ['--range', range];
+      const next = range === undefined || at === 0 ? [] : ['--next', ...common];
+      return [...next, ...separate, '--output', output, url];
+    }),
   ];
   const client = await runMetered('curl', args, { signal, accepted: maxSeconds ? [timedOut] : [] });
   const transfers = parseTransfers(client.stdout);

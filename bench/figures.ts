@@ -25,6 +25,8 @@ export const rowNames = {
   'dockerproxy-warm': 'DockerProxy, warm',
   'dockerproxy-cold-50': 'DockerProxy, cold, 50 clients',
   'dockerproxy-warm-50': 'DockerProxy, warm, 50 clients',
+  'dockerproxy-uncached-20': 'DockerProxy, without a cache, 20 clients',
+  'dockerproxy-ranges-8': 'DockerProxy, cold, 8 ranges at once',
   'dockerproxy-workers-1': 'DockerProxy, 1 worker, 50 clients',
   'dockerproxy-workers-2': 'DockerProxy, 2 workers, 50 clients',
   'dockerproxy-small-cores-1': 'DockerProxy, 1 worker, small core',

@@ -54,6 +54,7 @@ export function compare(rows: Row[]): Target[] {
   const firstByte = ({ firstByteMs }: Figures) => firstByteMs;
   const seconds = (one: Figures) => one.seconds;
   const gets = measured.get('dockerproxy-cold-50')?.details;
+  const crowd = measured.get('dockerproxy-uncached-20')?.details;
   const [cold, warm, warm50] = ['dockerproxy-cold', 'dockerproxy-warm', 'dockerproxy-warm-50'] as const;
   return [
     ratio('cold: first byte sooner than docker pull + save', ['docker', cold], firstByte, ['≥', 300]),
@@ -94,6 +95,9 @@ export function compare(rows: Row[]): Target[] {
     ),
     onlyOnce('cold, 50 clients: GETs of blobs', gets?.blobGets, gets?.blobs),
     onlyOnce('cold, 50 clients: GETs of manifests', gets?.manifestGets, gets?.manifests),
+    onlyOnce('without a cache, 20 clients: GETs of manifests', crowd?.manifestGets, crowd?.manifests),
+    atMost('without a cache, 20 clients: GETs of each blob', crowd, 4),
+    atMost('cold, 8 ranges at once: GETs of each blob', measured.get('dockerproxy-ranges-8')?.details, 2),
     target(
       '200 slow clients: memory of each above idle',
       detail('dockerproxy-slow-200', 'bytesPerClient'),
@@ -118,6 +122,7 @@ export function compare(rows: Row[]): Target[] {
     memory('dockerproxy save, cold: memory', 'save-cold', 110),
     memory('dockerproxy save without a cache: memory', 'save-uncached', 110),
     memory('cold: memory', cold, 130),
+    memory('without a cache, 20 clients: memory', 'dockerproxy-uncached-20', 200),
     memory('idle: memory', 'dockerproxy-idle', 80),
     memory('idle, primary and 2 workers: memory', 'dockerproxy-idle-2', 190),
     target('requests a second', detail('dockerproxy-requests', 'requestsPerSecond'), ['≥', 12_000], whole),
@@ -128,6 +133,12 @@ export function compare(rows: Row[]): Target[] {
 function onlyOnce(name: string, asked: number | undefined, all: number | undefined): Target {
   const reached = asked === undefined || all === undefined ? undefined : asked === all;
   return { name, value: asked === undefined ? '-' : String(asked), wanted: `= ${all ?? '-'}`, reached };
+}
+
+/** Compares the mean number of GETs of a blob. */
+function atMost(name: string, gets: Record<string, number> | undefined, limit: number): Target {
+  const mean = gets && (gets.blobGets ?? Number.NaN) / (gets.blobs ?? Number.NaN);
+  return target(name, mean, ['≤', limit], (value) => `${Number(value.toPrecision(2))}`);
 }
 
 function target(
