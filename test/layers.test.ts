@@ -35,6 +35,7 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
     'util',
     'oci',
     'telemetry',
+    'contents',
     'archive',
     'policy',
     'limits',

@@ -135,6 +135,7 @@ export async function createApp(
     clients,
     limits,
     contentsOnDemand: config.contentsOnDemand,
+    files: images.files,
     connections,
     pressure: {
       maxDelay: config.maxEventLoopDelay,

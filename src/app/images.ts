@@ -36,6 +36,7 @@ import { budgetedInspector, budgetedSource } from '../sources/budgeted.ts';
 import { createCachedInspector } from '../sources/cached-catalogue.ts';
 import { contentsSource } from '../sources/contents/contents-source.ts';
 import { createImageContents } from '../sources/contents/image-contents.ts';
+import { createImageFiles, type ImageFiles } from '../sources/contents/image-files.ts';
 import { createDiskTables, storingNothing } from '../sources/contents/table-store.ts';
 import { inspectorWithDeadline, sourceWithDeadline } from '../sources/deadline.ts';
 import { rememberingDocuments } from '../sources/documents.ts';
@@ -91,6 +92,8 @@ export interface ImageAccess {
 /** The source of images and everything behind it: the cache, the registries, the engine. */
 export interface Images {
   readonly source: ImageSource;
+  /** Undefined if the source cannot read layers. */
+  readonly files: ImageFiles | undefined;
   /** Caches its answers briefly. */
   readonly catalogue: ImageInspector;
   /** For the registry API. */
@@ -104,6 +107,8 @@ export interface Images {
 /** A source, and what is known of it. */
 interface OpenedSource {
   readonly source: ImageSource;
+  /** Absent if the source cannot read layers. */
+  readonly files?: ImageFiles;
   readonly catalogue: ImageInspector;
   readonly check: Check;
 }
@@ -193,7 +198,7 @@ export async function openImages(
   );
   const common = { client, defaultPlatform, maxSize, signatures, inline, documents };
   const registries = inspectorWithDeadline(budgetedInspector(createRegistryInspector(common), budgets));
-  const files = createImageContents({
+  const contentsOfImages = createImageContents({
     ...(blobs === undefined
       ? { tables: storingNothing, locks: alone }
       : {
@@ -207,23 +212,26 @@ export async function openImages(
     ...{ scansAtOnce: availableParallelism(), caches },
   });
   const open: Readonly<Record<SourceName, () => Promise<OpenedSource>>> = {
-    registry: async () => ({
-      source: contentsSource(
-        sourceWithDeadline(budgetedSource(createRegistrySource({ ...common, caches, now: uptime }), budgets)),
-        files,
-        maxSize,
-      ),
-      catalogue: registries,
-      // Images of one registry do not depend on other registries.
-      check: () => ({ isReady: true, details: { kind: 'registry' } }),
-    }),
+    registry: async () => {
+      const resolving = sourceWithDeadline(
+        budgetedSource(createRegistrySource({ ...common, caches, now: uptime }), budgets),
+      );
+      return {
+        source: contentsSource(resolving, contentsOfImages, maxSize),
+        files: createImageFiles(resolving, contentsOfImages),
+        catalogue: registries,
+        // Images of one registry do not depend on other registries.
+        check: () => ({ isReady: true, details: { kind: 'registry' } }),
+      };
+    },
     engine: () =>
       startEngine(config, environment, { credentials, guard, insecure, blobs, maxSize, registries }),
   };
-  const { source, catalogue, check } = await open[config.source]();
+  const { source, files, catalogue, check } = await open[config.source]();
   const brief = createCachedInspector({ catalogue, now: uptime, caches });
   return {
     source: suggestingSource(source, brief.tags),
+    files,
     catalogue: suggestingInspector(brief),
     pulls,
     checks: { source: check, ...(blobs && { cache: () => checkFolder(cacheDir) }) },

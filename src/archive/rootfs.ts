@@ -59,10 +59,22 @@ export function* layoutRootfs(image: UnpackedImage, below = 0): Generator<void, 
   return { size: offset, etag: etagOf(diffIds, prefix), slices };
 }
 
+/** Lays out the content of one file of an image. */
+export function layoutFile({ tree, layers, diffIds }: UnpackedImage, node: number): Layout {
+  const { size } = tree.file(node);
+  const content: Spliced = {
+    blob: layers[tree.dataLayer(node)],
+    size,
+    parts: (from) => without(dataOf(tree, node, size), from),
+  };
+  const slices = size === 0 ? [] : [{ offset: 0, content }];
+  return { size, etag: etagOf(diffIds, tree.path(node), 'file'), slices };
+}
+
 /** The archive is a function of the unpacked layers, and so is its ETag. */
-function etagOf(diffIds: readonly string[], prefix: string): string {
-  const identity = createHash('sha256').update(JSON.stringify([diffIds, prefix]));
-  return `"rootfs${ROOTFS_VERSION}-${identity.digest('hex')}"`;
+function etagOf(diffIds: readonly string[], part: string, kind = 'rootfs'): string {
+  const identity = createHash('sha256').update(JSON.stringify([diffIds, part]));
+  return `"${kind}${ROOTFS_VERSION}-${identity.digest('hex')}"`;
 }
 
 /** Nodes that follow each other in the archive and have their data in one blob. */
@@ -155,6 +167,11 @@ function* contentOf(tree: FileTree, node: number, entry: WrittenEntry): Generato
   yield entryHeader(entry);
   const { type, size } = entry;
   if (type !== 'file' || size === 0) return;
+  yield* dataOf(tree, node, size);
+  yield* zeros(padded(size) - size);
+}
+
+function* dataOf(tree: FileTree, node: number, size: number): Generator<Uint8Array | ByteRange> {
   const { offset, segments = [{ offset: 0, length: size }] } = tree.file(node);
   let [position, stored] = [0, offset];
   for (const segment of segments) {
@@ -163,7 +180,7 @@ function* contentOf(tree: FileTree, node: number, entry: WrittenEntry): Generato
     position = segment.offset + segment.length;
     stored += segment.length;
   }
-  yield* zeros(padded(size) - position);
+  yield* zeros(size - position);
 }
 
 /** One buffer many times, because a hole may have terabytes. */

@@ -49,7 +49,10 @@ export interface PartsQuery {
 }
 
 /** All images that a download is about, and so must be allowed. */
-export function namedImages({ references, have }: ArchiveQuery): readonly Reference[] {
+export function namedImages({
+  references,
+  have,
+}: Pick<ArchiveQuery, 'references' | 'have'>): readonly Reference[] {
   return [...references, ...(have?.references ?? [])];
 }
 

@@ -3,6 +3,7 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import type { ClientList } from '../policy/client-list.ts';
 import type { AddressRange } from '../util/ip-address.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
+import { filesRoutes } from './api/files.ts';
 import { type CatalogueOptions, imageRoutes } from './api/image.ts';
 import { infoRoutes, type ServiceInfo } from './api/info.ts';
 import { limitsRoutes } from './api/limits.ts';
@@ -10,6 +11,7 @@ import { openapi } from './api/openapi.ts';
 import { type SearchOptions, searchRoutes } from './api/search.ts';
 import { tagsRoutes } from './api/tags.ts';
 import { deltaRoutes } from './download/delta-route.ts';
+import { type FileOptions, fileRoutes } from './download/file-route.ts';
 import { statusRoutes } from './download/progress-route.ts';
 import { type DownloadOptions, downloadRoutes } from './download/route.ts';
 import { type HealthOptions, healthRoutes } from './health.ts';
@@ -29,7 +31,12 @@ import { answerError, answerProblems } from './problems/plugin.ts';
 import { type RegistryApiOptions, registryApiRoutes } from './registry-api/routes.ts';
 import { readWebFolder } from './web-assets.ts';
 
-export interface ServerOptions extends DownloadOptions, CatalogueOptions, SearchOptions, HealthOptions {
+export interface ServerOptions
+  extends DownloadOptions,
+    Pick<FileOptions, 'files'>,
+    CatalogueOptions,
+    SearchOptions,
+    HealthOptions {
   readonly logger: FastifyBaseLogger;
   readonly info: () => ServiceInfo;
   /** Proxies whose X-Forwarded-For tells who the client is. */
@@ -78,6 +85,7 @@ export async function createServer({
   allowlist,
   limits,
   contentsOnDemand,
+  files,
   meter,
   drain,
   addresses,
@@ -126,6 +134,9 @@ export async function createServer({
     generator: `DockerProxy/${info().version}`,
   });
   await app.register(deltaRoutes, { source, allowlist, limits });
+  const fileOptions = { files, allowlist, limits, contentsOnDemand, meter, drain };
+  await app.register(fileRoutes, fileOptions);
+  await app.register(filesRoutes, fileOptions);
   await app.register(statusRoutes, { source, allowlist, limits });
   await app.register(infoRoutes, { info });
   await app.register(imageRoutes, { catalogue, allowlist, limits });

@@ -229,6 +229,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     clients,
     limits,
     contentsOnDemand: setup.contentsOnDemand ?? 0,
+    files: undefined,
     meter:
       setup.meter ??
       createMetrics({

@@ -27,7 +27,10 @@ export type Described = Pick<
 };
 
 /** Describes a file of known length. */
-export function fileHeaders(file: Described, query: ArchiveQuery): Headers {
+export function fileHeaders(
+  file: Described,
+  query: Pick<ArchiveQuery, 'references' | 'have' | 'platform' | 'referrers'>,
+): Headers {
   const warnings = archiveWarnings(file);
   // Another service may choose another default platform. Tomorrow, more signatures may refer to the same digest.
   const isOpen = query.referrers || (file.platform !== undefined && query.platform === undefined);

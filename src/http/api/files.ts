@@ -1,0 +1,250 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FileTree } from '../../contents/file-tree.ts';
+import { isJsonObject, parseJsonObject } from '../../oci/json.ts';
+import type { OpenedFiles } from '../../sources/contents/image-files.ts';
+import { Type } from '../../util/schema.ts';
+import { type FileOptions, nodeAt, parseFileQuery, requireFiles } from '../download/file-route.ts';
+import { downloadLimits } from '../download/limits.ts';
+import { problemResponses } from '../problems/problem-schema.ts';
+import { abortOnDisconnect } from '../protocol/client-abort.ts';
+
+const PAGE_SIZE = 1000;
+
+const IMAGE = {
+  myimage: Type.String({ minLength: 1, description: 'An image.', examples: ['busybox'] }),
+  platform: Type.Optional(Type.String({ minLength: 1, description: 'As in a download.' })),
+};
+
+const FilesQuery = Type.Object(
+  {
+    ...IMAGE,
+    path: Type.Optional(
+      Type.String({ minLength: 1, description: 'A directory, or one file. Default: `/`.' }),
+    ),
+    recursive: Type.Optional(
+      Type.Union([Type.Literal('0'), Type.Literal('1')], {
+        description: '`1` to list everything below the directory.',
+      }),
+    ),
+    after: Type.Optional(
+      Type.String({ minLength: 1, description: 'The value of `next` on the page before.' }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const File = Type.Object(
+  {
+    path: Type.String({ examples: ['/etc/os-release'] }),
+    type: Type.String({
+      description: '`file`, `directory`, `symlink`, `character`, `block`, or `fifo`.',
+    }),
+    size: Type.Integer({ minimum: 0, description: 'Bytes.' }),
+    mode: Type.Integer({ minimum: 0, description: 'Permission bits, setuid, setgid, and sticky included.' }),
+    uid: Type.Integer({ minimum: 0 }),
+    gid: Type.Integer({ minimum: 0 }),
+    mtime: Type.String({ format: 'date-time' }),
+    link: Type.Union([Type.String(), Type.Null()], { description: 'The target of a symbolic link.' }),
+    layer: Type.Integer({ minimum: 0, description: 'The index of its layer, from the base.' }),
+  },
+  { title: 'File' },
+);
+
+const FilePage = Type.Object(
+  {
+    digest: Type.String({ description: 'The digest of the manifest.' }),
+    path: Type.String({ description: 'The listed directory, with links followed.' }),
+    files: Type.Array(File),
+    next: Type.Union([Type.String(), Type.Null()], {
+      description: 'The value of `after` for the next page; null on the last page.',
+    }),
+  },
+  { title: 'FilePage' },
+);
+
+const Layers = Type.Object(
+  {
+    digest: Type.String({ description: 'The digest of the manifest.' }),
+    layers: Type.Array(
+      Type.Object({
+        digest: Type.String(),
+        diffId: Type.String(),
+        command: Type.Union([Type.String(), Type.Null()], {
+          description: 'The command that made the layer.',
+        }),
+        size: Type.Integer({ minimum: 0, description: 'Bytes, compressed.' }),
+        unpackedSize: Type.Integer({ minimum: 0, description: 'Bytes of the unpacked tar archive.' }),
+        entries: Type.Integer({ minimum: 0, description: 'Files, directories, and whiteouts in the layer.' }),
+        removed: Type.Integer({
+          minimum: 0,
+          description: 'Whiteouts: files of lower layers that it removes.',
+        }),
+        visible: Type.Integer({ minimum: 0, description: 'Files of the layer that the image shows.' }),
+        hiddenBytes: Type.Integer({
+          minimum: 0,
+          description: 'Bytes of its files that later layers replace or remove.',
+        }),
+      }),
+    ),
+  },
+  { title: 'Layers' },
+);
+
+/** `GET /api/v1/files` and `GET /api/v1/layers`: the files of an image, and its layers with what they add. */
+export const filesRoutes: FastifyPluginAsyncTypebox<FileOptions> = async (app, options) => {
+  const { files, allowlist, limits, contentsOnDemand } = options;
+  const open = async (
+    request: Parameters<typeof downloadLimits>[1],
+    query: { readonly myimage: string; readonly platform?: string },
+    signal: AbortSignal,
+  ): Promise<OpenedFiles> => {
+    const { reference, platform } = parseFileQuery({ ...query, myimage: [query.myimage] });
+    allowlist.check(reference);
+    const own = downloadLimits(limits, request, signal);
+    const slot = { references: [reference], platform, format: 'rootfs', have: undefined } as const;
+    const conditions = own.reading(slot, contentsOnDemand);
+    const reading = conditions === 'none' ? undefined : conditions;
+    const onCostly = () => own.takeSlot(slot);
+    return requireFiles(files).open({ reference, platform, reading, onCostly, client: own.client }, signal);
+  };
+
+  app.get(
+    '/api/v1/files',
+    {
+      config: { counts: 'requests' },
+      schema: {
+        operationId: 'listFiles',
+        summary: 'The files of an image',
+        description: `Pages of ${PAGE_SIZE}. 202 with Retry-After if too many bytes of layers would have to be read first.`,
+        tags: ['API'],
+        querystring: FilesQuery,
+        response: { 200: FilePage, ...problemResponses },
+      },
+    },
+    async (request, reply) => {
+      const { path = '/', recursive, after, ...query } = request.query;
+      const opened = await open(request, query, abortOnDisconnect(reply));
+      const { tree } = opened.image;
+      const node = nodeAt(opened, path);
+      const listed = page(tree, node, recursive === '1', after === undefined ? undefined : bytesOf(after));
+      return reply.header('cache-control', 'private, max-age=30').send({
+        digest: opened.archive.digests[0] ?? '',
+        path: shown(tree.path(node)),
+        files: listed.nodes.map((one) => describe(tree, one)),
+        next: listed.next === undefined ? null : shown(tree.path(listed.next)),
+      });
+    },
+  );
+
+  app.get(
+    '/api/v1/layers',
+    {
+      config: { counts: 'requests' },
+      schema: {
+        operationId: 'listLayers',
+        summary: 'The layers of an image, with what they add and hide',
+        tags: ['API'],
+        querystring: Type.Object(IMAGE, { additionalProperties: false }),
+        response: { 200: Layers, ...problemResponses },
+      },
+    },
+    async (request, reply) => {
+      const opened = await open(request, request.query, abortOnDisconnect(reply));
+      return reply.header('cache-control', 'private, max-age=30').send({
+        digest: opened.archive.digests[0] ?? '',
+        layers: layersOf(opened),
+      });
+    },
+  );
+};
+
+/** Lists a directory in byte order of its paths, depth first; one file alone for a file. */
+function page(
+  tree: FileTree,
+  top: number,
+  isRecursive: boolean,
+  after: string | undefined,
+): { readonly nodes: number[]; readonly next: number | undefined } {
+  if (tree.file(top).type !== 'directory') return { nodes: [top], next: undefined };
+  const nodes: number[] = [];
+  const names = after?.slice(tree.path(top).length).split('/').filter(Boolean) ?? [];
+  /** @returns false if the page is full */
+  const walk = (node: number, skip: readonly string[]): boolean => {
+    const [first, ...rest] = skip;
+    for (const child of tree.children(node)) {
+      const name = tree.path(child).split('/').at(-1) ?? '';
+      if (first !== undefined && name < first) continue;
+      const isPassed = first !== undefined && name === first;
+      if (!isPassed) {
+        if (nodes.length > PAGE_SIZE) return false;
+        nodes.push(child);
+      }
+      const isEntered = isRecursive && tree.file(child).type === 'directory';
+      if (isEntered && !walk(child, isPassed ? rest : [])) return false;
+    }
+    return nodes.length <= PAGE_SIZE;
+  };
+  walk(top, names);
+  const isFull = nodes.length > PAGE_SIZE;
+  return { nodes: nodes.slice(0, PAGE_SIZE), next: isFull ? nodes[PAGE_SIZE - 1] : undefined };
+}
+
+function describe(tree: FileTree, node: number) {
+  const { type, size, mode, uid, gid, mtime, link, layer } = tree.file(node);
+  return {
+    path: shown(tree.path(node)),
+    ...{ type, size, mode, uid, gid, layer },
+    mtime: new Date(mtime * 1000).toISOString(),
+    link: type === 'symlink' ? Buffer.from(link, 'latin1').toString() : null,
+  };
+}
+
+function layersOf({ image: { tree, layers, diffIds }, configBytes }: OpenedFiles) {
+  const config = parseJsonObject(configBytes);
+  const history = Array.isArray(config?.history) ? config.history.filter(isJsonObject) : [];
+  const commands = history
+    .filter(({ empty_layer: isEmpty }) => isEmpty !== true)
+    .map(({ created_by: command }) => (typeof command === 'string' ? command : null));
+  const visible = layers.map(() => ({ count: 0, bytes: 0 }));
+  let last = -1;
+  for (const node of tree.files()) {
+    const own = visible[tree.dataLayer(node)];
+    if (own === undefined) continue;
+    own.count += 1;
+    if (tree.dataIndex(node) !== last) own.bytes += tree.file(node).size;
+    last = tree.dataIndex(node);
+  }
+  return layers.map(({ digest, size }, at) => {
+    const table = tree.layers[at];
+    const all = table?.columns.sizes.reduce((sum, one) => sum + one, 0) ?? 0;
+    return {
+      ...{ digest, size, diffId: diffIds[at] ?? '' },
+      command: commands.length === layers.length ? (commands[at] ?? null) : null,
+      unpackedSize: table?.unpackedSize ?? 0,
+      entries: table?.count ?? 0,
+      removed: table === undefined ? 0 : countWhiteouts(table.columns.paths),
+      visible: visible[at]?.count ?? 0,
+      hiddenBytes: all - (visible[at]?.bytes ?? 0),
+    };
+  });
+}
+
+/** Counts the names that begin with `.wh.`. */
+function countWhiteouts({ bytes, ends }: { readonly bytes: Buffer; readonly ends: Uint32Array }): number {
+  let [count, start] = [0, 0];
+  for (const end of ends) {
+    const slash = bytes.subarray(start, end).lastIndexOf(0x2f);
+    if (bytes.toString('latin1', start + slash + 1, Math.min(start + slash + 5, end)) === '.wh.') count += 1;
+    start = end;
+  }
+  return count;
+}
+
+function bytesOf(path: string): string {
+  return Buffer.from(path.replace(/^\//, '')).toString('latin1');
+}
+
+/** Names that are not UTF-8 are shown with replacement characters. */
+function shown(path: string): string {
+  return `/${Buffer.from(path, 'latin1').toString()}`;
+}

@@ -1,0 +1,136 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { layoutFile, layoutRootfs } from '../../archive/rootfs.ts';
+import { readParameters, URL_SPELLING } from '../../download/read-parameters.ts';
+import { quote, ServiceError } from '../../errors.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+import { parseReference } from '../../oci/reference.ts';
+import type { ImageFiles, OpenedFiles } from '../../sources/contents/image-files.ts';
+import type { Archive } from '../../sources/image-source.ts';
+import { inSlices } from '../../util/in-slices.ts';
+import { abortOnDisconnect } from '../protocol/client-abort.ts';
+import { fileHeaders, isNotModified, rangeHeaders, requestedRange } from './headers.ts';
+import { keepAlive } from './interim-responses.ts';
+import { downloadLimits } from './limits.ts';
+import { downloadOf, observeDownload } from './observer.ts';
+import type { DownloadOptions } from './route.ts';
+import { sendStream } from './send-stream.ts';
+
+export interface FileOptions
+  extends Pick<DownloadOptions, 'allowlist' | 'limits' | 'contentsOnDemand' | 'meter' | 'drain'> {
+  /** Undefined if the source cannot read layers. */
+  readonly files: ImageFiles | undefined;
+}
+
+type FileQuery = Readonly<Record<string, string | string[] | undefined>>;
+
+/** A stranger's file must not run in a browser, whatever it contains. */
+const SANDBOX = {
+  'content-security-policy': "default-src 'none'; sandbox",
+  'x-content-type-options': 'nosniff',
+} as const;
+
+/** `GET|HEAD /file?myimage=REF&path=PATH`: one file of an image, or a tar archive of a directory. */
+export async function fileRoutes(app: FastifyInstance, options: FileOptions): Promise<void> {
+  const { files, allowlist, limits, contentsOnDemand } = options;
+  app.route<{ Querystring: FileQuery }>({
+    method: ['GET', 'HEAD'],
+    url: '/file',
+    config: { counts: 'requests' },
+    handler: (request, reply) => download(request, reply),
+  });
+
+  const download = async (
+    request: FastifyRequest<{ Querystring: FileQuery }>,
+    reply: FastifyReply,
+  ): Promise<FastifyReply> => {
+    const { path, ...rest } = request.query;
+    const { reference, platform } = parseFileQuery(rest);
+    if (typeof path !== 'string')
+      throw new ServiceError(
+        'parameter-invalid',
+        'The parameter path is missing: name a file, as in &path=/etc/os-release.',
+      );
+    const signal = abortOnDisconnect(reply);
+    const isGet = request.method === 'GET';
+    const observer = isGet ? observeDownload(request, reply, downloadOf([reference]), options) : undefined;
+    try {
+      allowlist.check(reference);
+      const slot = { references: [reference], platform, format: 'rootfs', have: undefined } as const;
+      const own = downloadLimits(limits, request, signal);
+      if (isGet) await own.takeSlot(slot);
+      const conditions = own.reading(slot, isGet ? undefined : contentsOnDemand);
+      const reading = conditions === 'none' ? undefined : conditions;
+      const onCostly = () => own.takeSlot(slot);
+      const opened = await keepAlive(
+        reply.raw,
+        requireFiles(files).open({ reference, platform, reading, onCostly, client: own.client }, signal),
+      );
+      const file = await fileAt(opened, path, signal);
+      const query = { references: [reference], platform, referrers: false, have: undefined };
+      const headers = { ...fileHeaders(file, query), ...SANDBOX };
+      if (isNotModified(request, file.etag)) return reply.status(304).headers(headers).send();
+      if (!isGet) return reply.headers({ ...headers, 'content-length': file.size }).send();
+      const range = requestedRange(request, file);
+      const sending = await own.admit(file, range);
+      const stream = file.read(range, signal, sending.onFetched);
+      observer?.begin(file, range, stream);
+      await keepAlive(
+        reply.raw,
+        sendStream({ reply, observer }, stream, { ...headers, ...rangeHeaders(file.size, range) }, sending),
+      );
+      return reply;
+    } catch (error) {
+      observer?.fail(error);
+      throw error;
+    }
+  };
+}
+
+/** Reads the parameters that name an image. @throws ServiceError a 400 that names the parameter */
+export function parseFileQuery(query: FileQuery) {
+  const { myimage = [], platform } = readParameters(query, ['myimage', 'platform'], URL_SPELLING);
+  const [image, ...others] = myimage;
+  if (image === undefined || others.length > 0)
+    throw new ServiceError('parameter-invalid', 'Name one image, as in ?myimage=busybox.');
+  return {
+    reference: parseReference(image),
+    platform: platform === undefined ? undefined : parsePlatform(platform),
+  };
+}
+
+/** @throws ServiceError `format-unavailable` if the source cannot read layers */
+export function requireFiles(files: ImageFiles | undefined): ImageFiles {
+  if (files !== undefined) return files;
+  throw new ServiceError('format-unavailable', 'A Docker engine does not tell the files of images.');
+}
+
+/** Finds a node by a path in UTF-8. @throws ServiceError `file-not-found` */
+export function nodeAt({ image: { tree } }: OpenedFiles, path: string): number {
+  const node = tree.find(Buffer.from(path).toString('latin1'), true);
+  if (node !== undefined) return node;
+  throw new ServiceError('file-not-found', `The image has no file ${quote(path)}.`);
+}
+
+async function fileAt(
+  opened: OpenedFiles,
+  path: string,
+  signal: AbortSignal,
+): Promise<Archive & { readonly contentType?: string | undefined }> {
+  const { image } = opened;
+  const node = nodeAt(opened, path);
+  const { type } = image.tree.file(node);
+  const name =
+    image.tree
+      .path(node)
+      .split('/')
+      .at(-1)
+      ?.replace(/[^\w.+-]/g, '_') || 'rootfs';
+  if (type === 'directory')
+    return opened.archiveOf(await inSlices(layoutRootfs(image, node), signal), `${name}.tar`);
+  if (type !== 'file')
+    throw new ServiceError('file-not-found', `${quote(path)} is a ${type} and has no content.`);
+  return {
+    ...opened.archiveOf(layoutFile(image, node), name),
+    contentType: 'application/octet-stream',
+  };
+}

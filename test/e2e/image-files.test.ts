@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { scanAll, tarOf, type Written } from '../contents/layers.ts';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { startDockerd, startPodman } from '../support/engines.ts';
+import { httpCall } from '../support/http-request.ts';
+import { blob, image, type Layer, layerMediaType, sha256 } from '../support/images.ts';
+import { skipUnless } from '../support/packages.ts';
+import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { push } from '../support/push.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+import { busyboxLayer } from '../support/standard-images.ts';
+
+const PLATFORM = { os: 'linux', architecture: 'amd64' };
+const file = (path: string, text: string): Written => ({ path, data: Buffer.from(text) });
+const folder = (path: string): Written => ({ path, type: 'directory', mode: 0o755 });
+const symlink = (path: string, link: string): Written => ({ path, type: 'symlink', link });
+
+function layerOf(entries: readonly Written[], diffId?: string): Layer {
+  const tar = tarOf(entries);
+  return { ...blob(layerMediaType.gzip, gzipSync(tar)), diffId: diffId ?? sha256(tar) };
+}
+
+suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 'podman', 'skopeo') }, () => {
+  let registry: Registry;
+  let proxy: DockerProxy;
+  const json = async (path: string) => {
+    const answer = await httpCall(`${proxy.url}${path}`);
+    return { status: answer.status, headers: answer.headers, body: JSON.parse(answer.body.toString()) };
+  };
+  const get = (path: string, call = {}) => httpCall(`${proxy.url}${path}`, call);
+
+  before(async () => {
+    registry = await startRegistry();
+    const base = layerOf([
+      folder('etc'),
+      file('etc/release', 'first'),
+      symlink('etc/absolute', '/../etc/release'),
+      symlink('etc/loop', 'loop'),
+      folder('srv'),
+      ...Array.from({ length: 1200 }, (_, at) => file(`srv/${`${at}`.padStart(4, '0')}`, `${at}`)),
+    ]);
+    const top = layerOf([
+      folder('etc'),
+      file('etc/release', 'second one'),
+      file('etc/.wh.loop', ''),
+      file('page.html', '<script>'),
+    ]);
+    const images = {
+      two: [base, top],
+      run: [await busyboxLayer('amd64'), top, top],
+      lying: [layerOf([file('a', 'a')], `sha256:${'0'.repeat(64)}`)],
+      cut: [
+        {
+          ...blob(layerMediaType.gzip, gzipSync(tarOf([file('a', 'x'.repeat(100_000))])).subarray(0, 60)),
+          diffId: sha256(Buffer.alloc(0)),
+        },
+      ],
+      bomb: [layerOf([{ path: 'zeros', data: Buffer.alloc(30_000_000) }])],
+      dangling: [layerOf([{ path: 'a', type: 'hardlink', link: 'none' }])],
+    };
+    for (const [name, layers] of Object.entries(images))
+      await push(
+        registry.url,
+        name,
+        'latest',
+        image({ platform: PLATFORM, layers, config: { Cmd: ['/bin/sh'] } }),
+      );
+    proxy = await startDockerProxy({
+      env: {
+        DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
+        DOCKERPROXY_MAX_UNPACKED_SIZE: '20MB',
+        DOCKERPROXY_CONTENTS_ON_DEMAND: '400kB',
+      },
+    });
+  });
+
+  after(async () => {
+    await proxy?.[Symbol.asyncDispose]();
+    await registry?.[Symbol.asyncDispose]();
+  });
+
+  const of = (name: string): string => `myimage=${registry.host}/${name}`;
+
+  test('one file is sent with length, ETag, and ranges, and never shown by a browser', async () => {
+    const url = `/file?${of('two')}&path=/etc/release`;
+    const whole = await get(url);
+    assert.equal(whole.body.toString(), 'second one');
+    assert.equal(whole.headers['content-length'], '10');
+    assert.equal(whole.headers['content-type'], 'application/octet-stream');
+    assert.match(`${whole.headers['content-disposition']}`, /^attachment; filename="release"$/);
+    assert.equal(whole.headers['x-content-type-options'], 'nosniff');
+    assert.match(`${whole.headers['content-security-policy']}`, /sandbox/);
+    const part = await get(url, { headers: { range: 'bytes=3-5' } });
+    assert.deepEqual([part.status, part.body.toString()], [206, 'ond']);
+    const same = await get(url, { headers: { 'if-none-match': `${whole.headers.etag}` } });
+    assert.equal(same.status, 304);
+    const head = await get(url, { method: 'HEAD' });
+    assert.deepEqual(
+      [head.status, head.headers['content-length'], head.headers.etag],
+      [200, '10', whole.headers.etag],
+    );
+  });
+
+  test('links are followed within the image', async () => {
+    assert.equal((await get(`/file?${of('two')}&path=etc/absolute`)).body.toString(), 'second one');
+  });
+
+  test('a directory is a tar archive of everything below it', async () => {
+    const { body, headers } = await get(`/file?${of('two')}&path=/etc/`);
+    assert.equal(headers['content-type'], 'application/x-tar');
+    assert.deepEqual(
+      scanAll(body).map(({ name }) => name),
+      ['absolute', 'release'],
+    );
+  });
+
+  for (const path of ['/none', '/etc/loop', '/etc/release/x'])
+    test(`${path} is a 404`, async () => {
+      const { status, body } = await json(`/file?${of('two')}&path=${path}`);
+      assert.deepEqual([status, body.code], [404, 'file-not-found']);
+    });
+
+  test('a listing has pages, also of everything below a directory', async () => {
+    const first = await json(`/api/v1/files?${of('two')}&path=/srv`);
+    assert.equal(first.body.files.length, 1000);
+    const second = await json(`/api/v1/files?${of('two')}&path=/srv&after=${first.body.next}`);
+    assert.equal(second.body.files.length, 200);
+    assert.equal(second.body.next, null);
+    const all: string[] = [];
+    for (let next: string | null = ''; next !== null; ) {
+      const page = await json(`/api/v1/files?${of('two')}&recursive=1${next === '' ? '' : `&after=${next}`}`);
+      all.push(...page.body.files.map(({ path }: { path: string }) => path));
+      next = page.body.next;
+    }
+    assert.equal(all.length, new Set(all).size);
+    assert.equal(all.length, 1200 + 5);
+    assert.ok(all.includes('/etc/release') && all.includes('/srv/1199') && all.includes('/page.html'));
+  });
+
+  test('an entry names its type, owner, time, target, and layer', async () => {
+    const { body } = await json(`/api/v1/files?${of('two')}&path=/etc`);
+    assert.deepEqual(
+      body.files.map(({ path, type, size, link, layer }: Record<string, unknown>) => [
+        path,
+        type,
+        size,
+        link,
+        layer,
+      ]),
+      [
+        ['/etc/absolute', 'symlink', 0, '/../etc/release', 0],
+        ['/etc/release', 'file', 10, null, 1],
+      ],
+    );
+  });
+
+  test('layers state what they add, remove, and hide', async () => {
+    const { body } = await json(`/api/v1/layers?${of('two')}`);
+    const [base, top] = body.layers;
+    assert.deepEqual([base.command, base.hiddenBytes, base.visible, base.removed], ['test', 5, 1201, 0]);
+    assert.deepEqual([top.entries, top.removed, top.visible, top.hiddenBytes], [4, 1, 2, 0]);
+  });
+
+  test('HEAD and the API do not read large layers by themselves', async () => {
+    const { status, headers, body } = await json(`/api/v1/files?${of('run')}`);
+    assert.deepEqual([status, body.code], [202, 'contents-unread']);
+    assert.ok(Number(headers['retry-after']) > 0);
+    assert.equal((await get(`/dl?${of('run')}&format=rootfs`, { method: 'HEAD' })).status, 202);
+    assert.equal((await get(`/dl?${of('run')}&format=rootfs`)).status, 200);
+    assert.equal((await json(`/api/v1/files?${of('run')}`)).status, 200);
+  });
+
+  for (const [name, code] of [
+    ['lying', 'layer-invalid'],
+    ['cut', 'layer-invalid'],
+    ['dangling', 'layer-invalid'],
+    ['bomb', 'contents-too-large'],
+  ] as const)
+    test(`an image with a ${name} layer is a 422 that names the layer`, async () => {
+      const { status, body } = await json(`/dl?${of(name)}&format=rootfs`);
+      assert.deepEqual([status, body.code], [422, code]);
+      assert.match(body.detail, /sha256:[0-9a-f]{64}/);
+    });
+
+  test('an archive with unpacked layers loads in Docker, Podman, and skopeo, and runs', async () => {
+    await using dockerd = await startDockerd();
+    await using podman = await startPodman();
+    await using scratch = await temporaryFolder();
+    const { status, body, headers } = await get(`/dl?${of('run')}&${of('two')}&format=docker-classic`);
+    assert.equal(status, 200, body.toString());
+    assert.equal(headers['content-length'], `${body.length}`);
+    const path = join(scratch.path, 'classic.tar');
+    await writeFile(path, body);
+    const reference = `${registry.host}/run:latest`;
+    for (const load of [dockerd.docker('load', '-i', path), podman.podman('load', '-i', path)]) {
+      const { code, stderr } = await load;
+      assert.equal(code, 0, stderr);
+    }
+    const ran = await dockerd.docker('run', '--rm', '--network=none', reference, 'cat', '/etc/release');
+    assert.equal(ran.stdout, 'second one', ran.stderr);
+    await runOrThrow('skopeo', [
+      'copy',
+      '-q',
+      `docker-archive:${path}:${reference}`,
+      `dir:${scratch.path}/dir`,
+    ]);
+    const names = scanAll(body).map(({ name }) => name);
+    assert.equal(new Set(names).size, names.length);
+  });
+});
