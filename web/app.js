@@ -1,5 +1,5 @@
 import { ask, peek } from './api.js';
-import { downloadUrl, isDefault } from './commands.js';
+import { downloadUrl, isDefault, pullCommands } from './commands.js';
 import { find } from './finder.js';
 import { byId, data, make, makeButton } from './page.js';
 import { fullName, parsePaste, repositoryOf } from './paste.js';
@@ -15,7 +15,7 @@ const [platforms, formats, pin] = [byId('platform'), byId('format'), byId('pin')
 const [link, result, problem] = [byId('download'), byId('result'), byId('problem')];
 const hint = names.textContent ?? '';
 const { title } = document;
-const { prepares, maxImages, search } = data;
+const { prepares, maxImages, search, registryApi } = data;
 byId('formats').hidden = !formats.options[1];
 let platform = '';
 let looking = new AbortController();
@@ -121,7 +121,9 @@ const show = async (images, found, signal, put) => {
 	const since = found.find(({ staleSince }) => staleSince)?.staleSince;
 	const stale = since ? `${t('stale', { date: date(since) })} ` : '';
 	byId('notice').textContent = stale + (found.some(({ zstd }) => zstd) ? t('zstd') : '');
-	showCommands(location.origin + url, file, format);
+	const full = found.map(({ reference }) => reference);
+	const pulls = registryApi ? pullCommands(location.host, full, platform) : {};
+	showCommands(location.origin + url, file, format, pulls);
 	problem.hidden = true;
 	result.hidden = false;
 	names.textContent = found.map(({ reference }) => reference).join(', ');

@@ -50,6 +50,20 @@ export const fetchCommands = (url, file, format) => {
 	};
 };
 
+/** @type {Portal.PullCommands} */
+export const pullCommands = (host, names, platform) => {
+	const choice = platform && `--platform ${platform} `;
+	const tools = names.some((name) => /^[^/]*:/.test(name))
+		? []
+		: ['docker', 'podman', 'nerdctl', 'ctr image'];
+	return Object.fromEntries(
+		tools.map((tool) => [
+			`${tool} pull`,
+			names.map((name) => `${tool} pull ${choice}${host}/${name}`).join('\n'),
+		]),
+	);
+};
+
 /** @type {Portal.LoadCommands} */
 export const loadCommands = (file, format, images) => {
 	if (format === 'files') return /\.(?:tar(?:\.\w+)?|tgz)$/.test(file) ? `tar -xf ${quoted(file)}` : '';

@@ -56,6 +56,14 @@ declare global {
 		type DownloadUrl = (download: Download) => string;
 		/** Returns download commands by tool; each resumes an interrupted download, if the tool can. */
 		type FetchCommands = (url: string, file: string, format: Format) => Record<string, string>;
+		/**
+		 * Returns commands by tool that pull images through the registry API; none if one of the images has a registry with
+		 * a port, because the name of a repository has none.
+		 *
+		 * @param host the host of this service, with its port
+		 * @param platform empty for the default
+		 */
+		type PullCommands = (host: string, names: string[], platform: string) => Record<string, string>;
 		/** Returns load commands, one for each tool; those of udocker and Apptainer only for a file with one image. */
 		type LoadCommands = (file: string, format: Format, images: number) => string;
 		/** For each format: the tools that load only this format, and the transport of skopeo and Apptainer. */
@@ -139,6 +147,6 @@ declare global {
 		/** Offers what all the images are there for. */
 		type FillPlatforms = (select: HTMLElement, images: Image[]) => void;
 		/** Lines to copy, for the tool that was chosen last. */
-		type ShowCommands = (url: string, file: string, format: Format) => void;
+		type ShowCommands = (url: string, file: string, format: Format, pulls: Record<string, string>) => void;
 	}
 }

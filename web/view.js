@@ -36,8 +36,8 @@ export const fillPlatforms = (select, [first, ...others]) => {
 };
 
 /** @type {Portal.ShowCommands} */
-export const showCommands = (url, file, format) => {
-	const lines = fetchCommands(url, file, format);
+export const showCommands = (url, file, format, pulls) => {
+	const lines = { ...fetchCommands(url, file, format), ...pulls };
 	byId('metalink').href = `${url}&metalink=1`;
 	const chosen = byId('tools').querySelector('input:checked')?.getAttribute('value') ?? '';
 	const show = (/** @type {string} */ tool) => {

@@ -11,7 +11,8 @@ export function serviceInfo(
   { allow, deny, trust }: ReturnType<Access['patterns']>,
   version: string,
 ): ServiceInfo {
-  const { operatorName, operatorContact, source, maxImageSize, defaultPlatform, searchUrl } = config;
+  const { operatorName, operatorContact, source, maxImageSize, defaultPlatform, searchUrl, registryApi } =
+    config;
   return {
     version,
     operator: { name: operatorName ?? null, contact: operatorContact ?? null },
@@ -26,6 +27,7 @@ export function serviceInfo(
     })),
     maxImageSize: maxImageSize === 0 ? null : maxImageSize,
     maxImages: MAX_IMAGES,
+    registryApi: source === 'registry' && registryApi === 'on',
     search: searchUrl !== undefined && allow.some(mayBeOnDockerHub),
   };
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { parseArchiveQuery } from '../../src/download/query.ts';
 import { formatPlatform } from '../../src/oci/platform.ts';
-import { downloadUrl, fetchCommands, loadCommands } from '../../web/commands.js';
+import { downloadUrl, fetchCommands, loadCommands, pullCommands } from '../../web/commands.js';
 
 suite('what the page offers to copy', () => {
   test('the URL is one that the server understands, and has nothing to spare', () => {
@@ -34,6 +34,22 @@ suite('what the page offers to copy', () => {
     assert.equal('docker load' in fetchCommands('u', 'f', 'oci'), false);
     assert.doesNotMatch(loadCommands('f', 'oci', 1), /^docker /m);
     assert.match(loadCommands('f', 'oci', 1), /oci-archive:f/);
+  });
+
+  test('images are pulled through the host of the service', () => {
+    const names = ['docker.io/library/busybox:latest', 'ghcr.io/org/app@sha256:1'];
+    assert.deepEqual(pullCommands('dl.example.org', names.slice(0, 1), ''), {
+      'docker pull': 'docker pull dl.example.org/docker.io/library/busybox:latest',
+      'podman pull': 'podman pull dl.example.org/docker.io/library/busybox:latest',
+      'nerdctl pull': 'nerdctl pull dl.example.org/docker.io/library/busybox:latest',
+      'ctr image pull': 'ctr image pull dl.example.org/docker.io/library/busybox:latest',
+    });
+    assert.equal(
+      pullCommands('dl.example.org:8443', names, 'linux/arm64')['docker pull'],
+      'docker pull --platform linux/arm64 dl.example.org:8443/docker.io/library/busybox:latest\n' +
+        'docker pull --platform linux/arm64 dl.example.org:8443/ghcr.io/org/app@sha256:1',
+    );
+    assert.deepEqual(pullCommands('dl.example.org', ['registry.lan:5000/app:1'], ''), {});
   });
 
   test('each loader has its line, and those that need a name have one', () => {

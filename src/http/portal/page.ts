@@ -16,7 +16,7 @@ export function pageOf(html: string): StaticFile {
 }
 
 /** What the modules of the page know of the service, and say. */
-export interface PageData extends Pick<ServiceInfo, 'maxImages' | 'search'> {
+export interface PageData extends Pick<ServiceInfo, 'maxImages' | 'search' | 'registryApi'> {
   /** Whether the source prepares each archive before the first byte. */
   readonly prepares: boolean;
   readonly strings: Texts;
@@ -88,12 +88,12 @@ function formatOption(name: ArchiveFormat, words: Texts): string {
 }
 
 function dataOf(
-  { maxImages, search }: ServiceInfo,
+  { maxImages, search, registryApi }: ServiceInfo,
   { preparesArchives: prepares }: SourceTraits,
   texts: Texts,
 ): string {
   const said = Object.entries(texts).filter(([key]) => prepares || !OF_PREPARATION.has(key));
-  const data: PageData = { maxImages, search, prepares, strings: Object.fromEntries(said) };
+  const data: PageData = { maxImages, search, registryApi, prepares, strings: Object.fromEntries(said) };
   return escapeHtml(JSON.stringify(data)).replaceAll('&quot;', '"');
 }
 
