@@ -1,7 +1,7 @@
 import { formatReference, type Reference } from '../oci/reference.ts';
 import type { UpstreamBudgets, UpstreamLimits } from '../registry/upstream-budget.ts';
 import { inTime } from '../sources/deadline.ts';
-import type { PullSource } from './pull-source.ts';
+import type { PullRequest, PullSource } from './pull-source.ts';
 
 /** The budget of one request: an index, a manifest, a list of referrers, and what decides whether they are signed. */
 const LIMITS: UpstreamLimits = { requests: 100, bytes: 64 * 2 ** 20, manifests: 20, blobs: 100 };
@@ -12,24 +12,22 @@ const TIMEOUT_MS = 60_000;
 export function boundedPulls(source: PullSource, budgets: UpstreamBudgets): PullSource {
   const bounded = <T>(
     reference: Reference,
-    signal: AbortSignal,
-    work: (ended: AbortSignal) => Promise<T>,
+    request: PullRequest,
+    work: (bounded: PullRequest) => Promise<T>,
   ): Promise<T> =>
     inTime(
       formatReference(reference),
-      (ended) => budgets.run({ limits: LIMITS }, () => work(ended)),
-      signal,
+      (signal) =>
+        budgets.run({ limits: LIMITS, onCostly: request.onCostly }, () => work({ ...request, signal })),
+      request.signal,
       TIMEOUT_MS,
     );
   return {
-    describe: (reference, signal) => bounded(reference, signal, (ended) => source.describe(reference, ended)),
-    manifest: (reference, request) =>
-      bounded(reference, request.signal, (signal) => source.manifest(reference, { ...request, signal })),
-    blob: (repository, digest, signal) =>
-      bounded(repository, signal, (ended) => source.blob(repository, digest, ended)),
+    describe: (reference, request) => bounded(reference, request, (own) => source.describe(reference, own)),
+    manifest: (reference, request) => bounded(reference, request, (own) => source.manifest(reference, own)),
+    blob: (repository, digest, request) =>
+      bounded(repository, request, (own) => source.blob(repository, digest, own)),
     referrers: (repository, digest, artifactType, request) =>
-      bounded(repository, request.signal, (signal) =>
-        source.referrers(repository, digest, artifactType, { ...request, signal }),
-      ),
+      bounded(repository, request, (own) => source.referrers(repository, digest, artifactType, own)),
   };
 }

@@ -20,7 +20,7 @@ export interface PullSource {
    *
    * @throws ServiceError `image-not-found`, `signature-required`, `signature-invalid`, or what the upstream's trouble is
    */
-  describe(reference: Reference, signal: AbortSignal): Promise<DescribedManifest>;
+  describe(reference: Reference, request: PullRequest): Promise<DescribedManifest>;
   /**
    * Fetches the manifest that a reference names, which counts toward the memory of the client until the request ends.
    *
@@ -28,7 +28,7 @@ export interface PullSource {
    */
   manifest(reference: Reference, request: PullRequest): Promise<FetchedManifest>;
   /** Finds a blob that belongs to a repository. @throws ServiceError `layer-unavailable`, or the upstream's trouble */
-  blob(repository: Reference, digest: Digest, signal: AbortSignal): Promise<PulledBlob>;
+  blob(repository: Reference, digest: Digest, request: PullRequest): Promise<PulledBlob>;
   /**
    * Lists the referrers of a manifest as an index, which counts like a manifest.
    *
@@ -49,6 +49,8 @@ export interface PullRequest {
   readonly signal: AbortSignal;
   /** The client, whose share of the memory for metadata is limited. */
   readonly client: string;
+  /** Takes a download slot. Called before the request sends many requests upstream; throws if the client has no slot left. */
+  onCostly(): Promise<void>;
 }
 
 /** A blob that may be sent. */
@@ -109,7 +111,7 @@ export function createPullSource({
   };
 
   return {
-    async describe(reference, signal) {
+    async describe(reference, { signal }) {
       const found = await client.describe(reference, targetOf(reference), signal);
       const load = () => client.manifest(reference, found.digest, signal);
       await gate.check(reference, found.digest, load, signal);
@@ -124,7 +126,7 @@ export function createPullSource({
       await remember(reference, passage, links);
       return found;
     },
-    async blob(repository, digest, signal) {
+    async blob(repository, digest, { signal }) {
       const blob: Descriptor = await find(repository, digest, signal);
       requireSize([blob], maxSize);
       const reader = client.blobs(repository);

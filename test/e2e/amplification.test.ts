@@ -214,6 +214,26 @@ suite('upstream amplification by one request', { timeout: 180_000 }, () => {
     assert.equal(await status(`/dl?myimage=${image}`, 'HEAD'), 403);
   });
 
+  test('many signatures and pages of referrers take a download slot in the registry API, even for HEAD', async () => {
+    signedImage('signed/pulled', 40);
+    const { digest } = registry.honest('listed').descriptor;
+    registry.at(`/v2/listed/referrers/${digest}`, (request, response) => {
+      const at = Number(new URL(request.url ?? '', registry.url).searchParams.get('at') ?? 0);
+      const link = { link: `</v2/listed/referrers/${digest}?at=${at + 1}>; rel="next"` };
+      answering({ manifests: [] }, at < 19 ? link : {})(request, response);
+    });
+    const manifest = `/v2/signed/pulled/manifests/latest?ns=${registry.host}`;
+    const referrers = `/v2/listed/referrers/${digest}?ns=${registry.host}`;
+    await withoutSlots('pulled', async () => {
+      assert.equal(await status(manifest, 'HEAD'), 429);
+      assert.equal(await status(referrers), 429);
+      assert.ok(sentTo('signed/pulled') <= FREE_REQUESTS + 8, `${sentTo('signed/pulled')} requests`);
+      assert.ok(sentTo('listed') <= FREE_REQUESTS + 8, `${sentTo('listed')} requests`);
+    });
+    assert.equal(await status(manifest, 'HEAD'), 403);
+    assert.equal(await status(referrers), 200);
+  });
+
   test('the retries of ten images take a download slot', async () => {
     const images = Array.from({ length: IMAGES }, (_, at) => {
       registry.misbehave(`failing/${at}`, {

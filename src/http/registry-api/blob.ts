@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Digest } from '../../oci/digest.ts';
 import { familiarName, type Reference } from '../../oci/reference.ts';
-import type { PullSource } from '../../pull/pull-source.ts';
+import type { PullRequest, PullSource } from '../../pull/pull-source.ts';
 import { isNotModified, ONE_YEAR_S, rangeHeaders, requestedRange } from '../download/headers.ts';
 import type { DownloadLimits } from '../download/limits.ts';
 import { observeDownload } from '../download/observer.ts';
@@ -28,13 +28,13 @@ export async function replyWithBlob(
   digest: Digest,
   options: BlobOptions,
   allowance: DownloadLimits,
-  signal: AbortSignal,
+  pull: PullRequest,
 ): Promise<FastifyReply> {
   const isGet = request.method === 'GET';
   const transfer = { kind: 'pull', image: familiarName(repository) } as const;
   const observer = isGet ? observeDownload(request, reply, transfer, options) : undefined;
   try {
-    const { size, read } = await options.pulls.blob(repository, digest, signal);
+    const { size, read } = await options.pulls.blob(repository, digest, pull);
     const etag = `"${digest}"`;
     const headers = {
       'content-type': 'application/octet-stream',
@@ -47,7 +47,7 @@ export async function replyWithBlob(
     if (!isGet) return reply.headers({ ...headers, 'content-length': size }).send();
     const range = requestedRange(request, { size, etag });
     const sending = await allowance.admit({ size, etag }, range);
-    const stream = await read(range, signal, sending.onFetched);
+    const stream = await read(range, pull.signal, sending.onFetched);
     observer?.begin({ size, digests: [digest], zstd: false, staleSince: undefined }, range, stream);
     await sendStream({ reply, observer }, stream, { ...headers, ...rangeHeaders(size, range) }, sending);
     return reply;

@@ -56,7 +56,7 @@ async function findManifest(
 ): Promise<Found> {
   const choose = ({ mediaType }: Found) => negotiate(accept, mediaType, reference.digest === undefined);
   if (method === 'HEAD') {
-    const found = await pulls.describe(reference, pull.signal);
+    const found = await pulls.describe(reference, pull);
     if (choose(found) !== 'platform') return requireAccepted(reference, found, choose(found) === 'manifest');
   }
   const fetched = await pulls.manifest(reference, pull);

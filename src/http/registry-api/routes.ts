@@ -80,14 +80,14 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
     await countPull(request, reply, reference);
     const gone = abortOnDisconnect(reply);
     const allowance = downloadLimits(limits, request, gone);
-    const pull = { signal: gone, client: allowance.client };
     const takeSlot = () => allowance.takeSlot(`pull ${reference.name}`);
+    const pull = { signal: gone, client: allowance.client, onCostly: takeSlot };
     if (kind === 'tags') return replyWithTags(request, reply, name, reference, options, takeSlot, gone);
     if (digest !== undefined && kind === 'referrers')
       return replyWithReferrers(request, reply, reference, digest, options, pull);
     if (request.method === 'GET') await takeSlot();
     if (digest === undefined) return replyWithManifest(request, reply, reference, options, pull);
-    return replyWithBlob(request, reply, reference, digest, options, allowance, gone);
+    return replyWithBlob(request, reply, reference, digest, options, allowance, pull);
   };
 }
 
