@@ -21,8 +21,9 @@ export function createPullCounter(count: CountRequest, caches: MemoryCaches): Co
   return async (request, reply, reference) => {
     const key = `${clientOf(request)} ${reference.name}`;
     const isContinued = pulls.get(key) === true;
-    pulls.set(key, true);
     if (reference.tagGiven || !isContinued) await count(request, reply);
+    // Set after the count: a refused request must not let the next one pass.
+    pulls.set(key, true);
     if (isContinued) return;
     const image = familiarReference(reference);
     request.log.info({ kind: 'pull', image, client: clientAddress(request) }, `Pulling image: ${image}`);

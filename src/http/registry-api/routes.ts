@@ -60,7 +60,13 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
       const asked = parseRegistryPath(path);
       if (asked === undefined)
         throw new ServiceError('route-not-found', 'The registry API has nothing at this address.');
-      return answer(request, reply, asked);
+      try {
+        return await answer(request, reply, asked);
+      } catch (error) {
+        // Random digests would otherwise send requests to a registry at the rate of pages.
+        if (isRefused(error)) await options.count(request, reply);
+        throw error;
+      }
     },
   });
 
@@ -89,6 +95,11 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
     if (digest === undefined) return replyWithManifest(request, reply, reference, options, pull);
     return replyWithBlob(request, reply, reference, digest, options, allowance, pull);
   };
+}
+
+/** Tells whether an error is about what the client requests, and is not a limit. */
+function isRefused(error: unknown): boolean {
+  return error instanceof ServiceError && error.status < 500 && error.status !== 429;
 }
 
 /** Reads a tag or a digest. A text that can be neither names no manifest that any repository has. */
