@@ -33,12 +33,12 @@ export const storingNothing: TableStore = { find: async () => undefined, keep: a
 /**
  * Stores tables in files of the cache's folder, which count and are evicted as blobs are:
  *
- *     contents/5e/5eaf…     the table of one layer, compressed with zstd
+ *     tables/5e/5eaf…     the table of one layer, compressed with zstd
  */
 export function createDiskTables(folder: string, reserve: DiskQuota['reserve']): TableStore {
   const pathOf = ({ digest, diffId }: LayerId): string => {
     const name = createHash('sha256').update(`${digest} ${diffId}`).digest('hex');
-    return join(folder, 'contents', name.slice(0, 2), name);
+    return join(folder, 'tables', name.slice(0, 2), name);
   };
   return {
     async find(layer, signal) {
