@@ -123,7 +123,7 @@ export async function createServer({
   refuseOddRequests(app);
   admitClients(app, clients);
   const web = readWebFolder();
-  const count = limitRequests(app, limits);
+  const count = await limitRequests(app, limits);
   answerProblems(app, count, web);
   refuseOtherRequests(app);
   await openapi(app, info().version);

@@ -1,6 +1,8 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import rateLimit, { type FastifyRateLimitStore, type FastifyRateLimitStoreCtor } from '@fastify/rate-limit';
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { clientKey } from '../../limits/client-key.ts';
 import type { Limits } from '../../limits/limits.ts';
+import type { RequestLimit } from '../../limits/request-limit.ts';
 import { clientAddress } from '../protocol/client-address.ts';
 
 /** The rates that requests count toward. */
@@ -28,30 +30,21 @@ export function clientOf(request: FastifyRequest): string {
  *
  * @returns counts a request that finds nothing as one of `requests`, unless it counts already
  */
-export function limitRequests(app: FastifyInstance, { rates, list }: Limits): CountRequest {
+export async function limitRequests(
+  app: FastifyInstance,
+  { rates, list }: Pick<Limits, 'rates' | 'list'>,
+): Promise<CountRequest> {
+  await app.register(rateLimit, { global: false, store: storeOf(rates, app.log) });
+  const limiters = {
+    requests: rates.requests && createLimiter(app, rates.requests),
+    pages: rates.pages && createLimiter(app, rates.pages),
+  } satisfies Record<RateName, CountRequest | undefined>;
   const policies = list.map((limit) => limit.policyHeader()).join(', ');
   const counted = new WeakMap<FastifyRequest, RateName>();
   const count = async (name: RateName, request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    const rate = rates[name];
-    if (rate === undefined || counted.get(request) === name) return;
+    if (counted.get(request) === name) return;
     counted.set(request, name);
-    const client = clientOf(request);
-    const { value, resetsIn } = await rate.count(client);
-    const left = Math.max(rate.limit - value, 0);
-    const seconds = Math.ceil(resetsIn / 1000);
-    reply.header('ratelimit', `"${name}";r=${left};t=${seconds}`);
-    // Programs that know only the draft's first versions don't request pages.
-    if (name !== 'pages') {
-      reply.headers({
-        'ratelimit-limit': rate.limit,
-        'ratelimit-remaining': left,
-        'ratelimit-reset': seconds,
-      });
-    }
-    if (value <= rate.limit) return;
-    // One line for a client and a window, however many requests follow.
-    if (value === rate.limit + 1) app.log.info({ client }, `${client} has reached the rate of ${name}`);
-    throw rate.refusal(resetsIn);
+    await limiters[name]?.(request, reply);
   };
   app.addHook('onRequest', async (request, reply) => {
     const { counts = 'pages' } = request.routeOptions.config;
@@ -60,4 +53,48 @@ export function limitRequests(app: FastifyInstance, { rates, list }: Limits): Co
     await count(counts, request, reply);
   });
   return (request, reply) => count('requests', request, reply);
+}
+
+function createLimiter(app: FastifyInstance, rate: RequestLimit): CountRequest {
+  const { name, limit } = rate;
+  const limiter = app.createRateLimit({
+    max: limit,
+    keyGenerator: (request) => `${name} ${clientOf(request)}`,
+  });
+  return async (request, reply) => {
+    const result = await limiter(request);
+    if (result.isAllowed) return;
+    const { remaining, ttl, ttlInSeconds, isExceeded } = result;
+    reply.header('ratelimit', `"${name}";r=${remaining};t=${ttlInSeconds}`);
+    // Programs that know only the draft's first versions don't request pages.
+    if (name !== 'pages') {
+      reply.headers({
+        'ratelimit-limit': limit,
+        'ratelimit-remaining': remaining,
+        'ratelimit-reset': ttlInSeconds,
+      });
+    }
+    if (isExceeded) throw rate.refusal(ttl);
+  };
+}
+
+/** Returns the store of the rate limiter, which counts where all processes count. Its keys are `RATE CLIENT`. */
+function storeOf(rates: Limits['rates'], log: FastifyBaseLogger): FastifyRateLimitStoreCtor {
+  const count = async (key: string) => {
+    const [name, client = ''] = key.split(' ');
+    const rate = Object.values(rates).find((candidate) => candidate?.name === name);
+    if (rate === undefined) throw new Error(`${name} is not a rate`);
+    const { value, resetsIn } = await rate.count(client);
+    // One line for a client and a window, however many requests follow.
+    if (value === rate.limit + 1) log.info({ client }, `${client} has reached the rate of ${name}`);
+    return { current: value, ttl: resetsIn };
+  };
+  return class Store implements FastifyRateLimitStore {
+    incr(key: string, done: Parameters<FastifyRateLimitStore['incr']>[1]): void {
+      count(key).then((counted) => done(null, counted), done);
+    }
+    child(): Store {
+      return this;
+    }
+  };
 }
