@@ -30,7 +30,7 @@ export const SPECIFICATION_CODES: Readonly<Record<ErrorCode, SpecificationCode>>
   'archive-not-kept': 'UNSUPPORTED',
   'client-not-allowed': 'DENIED',
   'contents-too-large': 'UNSUPPORTED',
-  'contents-unread': 'UNAVAILABLE',
+  'contents-unread': 'UNSUPPORTED',
   'file-not-found': 'UNSUPPORTED',
   'layer-invalid': 'UNSUPPORTED',
   'content-mismatch': 'UNAVAILABLE',
