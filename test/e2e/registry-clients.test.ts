@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { makeCertificate } from '../../bench/certificate.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type Dockerd, startDockerd, startPodman } from '../support/engines.ts';
+import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
 import { type RunResult, run, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
@@ -13,6 +15,13 @@ import { type StandardImages, standardImages } from '../support/standard-images.
 /** A real container's answer to this proves that the image arrived whole. */
 const GREETING = ['sh', '-c', 'busybox | head -1'];
 const VERSION = /^BusyBox v1\.35/;
+
+/** The first example in docs/registry-mirror.md that matches. */
+function exampleOf(pattern: RegExp): string {
+  const page = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'registry-mirror.md'), 'utf8');
+  const blocks = [...page.matchAll(/^```ini\n([\s\S]*?)^```$/gm)].map(([, block = '']) => block);
+  return blocks.find((block) => pattern.test(block)) ?? '';
+}
 
 suite('the registry API serves', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
   let resources: AsyncDisposableStack;
@@ -119,6 +128,24 @@ suite('the registry API serves', { skip: skipUnless('docker-registry'), timeout:
     assert.equal(listed.trim().split('\n').length, 3);
   });
 
+  test('containerd by the settings in docs/registry-mirror.md', {
+    skip: skipUnless('dockerd', 'docker'),
+  }, async () => {
+    await using engine = await startDockerd();
+    const hosts = join(folder.path, 'default.d');
+    await mkdir(join(hosts, '_default'), { recursive: true });
+    const block = exampleOf(/\[host\./).replaceAll('https://dl.example.org', plain?.url ?? '');
+    await writeFile(join(hosts, '_default', 'hosts.toml'), block);
+    succeeds(await engine.ctr('images', 'pull', '--hosts-dir', hosts, 'docker.io/library/busybox:latest'));
+  });
+
+  test('nothing if it is off', async () => {
+    await using proxy = await startDockerProxy({ args: ['--registry-api', 'off'] });
+    const { status, headers } = await httpCall(`${proxy.url}/v2/`);
+    assert.equal(status, 404);
+    assert.equal(headers['docker-distribution-api-version'], undefined);
+  });
+
   suite('podman', { skip: skipUnless('podman') }, () => {
     test('by name through TLS, and the image runs', async () => {
       await using engine = await startPodman();
@@ -131,6 +158,16 @@ suite('the registry API serves', { skip: skipUnless('docker-registry'), timeout:
         succeeds(await engine.podman('run', '--rm', '--network=none', image, ...GREETING)),
         VERSION,
       );
+    });
+
+    test('by the settings in docs/registry-mirror.md', async () => {
+      await using engine = await startPodman();
+      const block = exampleOf(/\[\[registry\]\]/).replace(
+        /^(location = ")dl\.example\.org(.*)$/gm,
+        `$1${hostOf(plain)}$2\ninsecure = true`,
+      );
+      await writeFile(engine.env.CONTAINERS_REGISTRIES_CONF ?? '', block);
+      succeeds(await engine.podman('pull', 'docker.io/library/busybox'));
     });
 
     test('by plain HTTP as an insecure registry', async () => {
