@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { inspect } from 'node:util';
@@ -78,6 +78,27 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
     assert.equal((await limits()).downloads.active, 1);
     for (const one of same) one.resume();
     for (const one of same) isRight(await one.done, 0);
+  });
+
+  test('daemons pull through HAProxy while a replica is killed', { skip: skipUnless('skopeo') }, async () => {
+    const name = `lab=${bed.origin.host}`;
+    await using replicas = await bed.start({ DOCKERPROXY_REGISTRY_NAMES: name });
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'ca.crt'), replicas.front.ca);
+    const { host } = new URL(replicas.front.url);
+    const pulls = Array.from({ length: 6 }, (_, at) =>
+      run('skopeo', [
+        ...['copy', '--retry-times', '5', '--src-cert-dir', folder.path],
+        ...[`docker://${host}/lab/team/app:v${at}`, `dir:${join(folder.path, `${at}`)}`],
+      ]),
+    );
+    const [victim] = replicas.all;
+    assert.ok(victim);
+    await waitFor(() => victim.logs().some(({ kind }) => kind === 'pull'), { what: 'a pull' });
+    await replicas.kill(victim);
+    for (const [at, { code, stderr }] of (await Promise.all(pulls)).entries())
+      assert.equal(code, 0, `v${at}: ${stderr}`);
+    assert.equal((await ask(replicas, '/v2/')).status, 200);
   });
 
   test('the bytes of a day are counted over all of them', async () => {
