@@ -147,6 +147,7 @@ export async function createApp(
     addresses: () => ({ replicas: current.replicas, domains: current.domains }),
     checksums: createChecksums(config.cacheSize === 0 ? undefined : config.cacheDir, caches),
     catalogue: images.catalogue,
+    referrers: images.referrers,
     registryApi: registryApiOf(config, images, () => current.domains),
     search: search?.find,
     allowlist,

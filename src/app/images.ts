@@ -32,7 +32,7 @@ import { createRedisStore } from '../registry/redis-store.ts';
 import { createSharedManifestStore } from '../registry/shared-manifest-store.ts';
 import { keepingSmallBlobs } from '../registry/small-blobs.ts';
 import { createUpstreamBudgets, type UpstreamLimits } from '../registry/upstream-budget.ts';
-import { budgetedInspector, budgetedSource } from '../sources/budgeted.ts';
+import { boundedReferrers, budgetedInspector, budgetedSource } from '../sources/budgeted.ts';
 import { createCachedInspector } from '../sources/cached-catalogue.ts';
 import { contentsSource } from '../sources/contents/contents-source.ts';
 import { createImageContents } from '../sources/contents/image-contents.ts';
@@ -41,10 +41,11 @@ import { createDiskTables, storingNothing } from '../sources/contents/table-stor
 import { inspectorWithDeadline, sourceWithDeadline } from '../sources/deadline.ts';
 import { rememberingDocuments } from '../sources/documents.ts';
 import type { ConnectedEngine } from '../sources/engine/connect.ts';
-import type { ImageInspector } from '../sources/image-catalogue.ts';
+import type { FindReferrersOf, ImageInspector } from '../sources/image-catalogue.ts';
 import type { ImageSource } from '../sources/image-source.ts';
 import { createRegistryInspector } from '../sources/registry/catalogue.ts';
 import { createInlineMemory, inlineLimitFor } from '../sources/registry/inline-memory.ts';
+import { createReferrerList } from '../sources/registry/referrer-list.ts';
 import { createRegistrySource } from '../sources/registry/source.ts';
 import { createImageSignatures } from '../sources/signatures/image-signatures.ts';
 import { suggestingInspector, suggestingSource } from '../sources/tag-suggestions.ts';
@@ -96,6 +97,8 @@ export interface Images {
   readonly files: ImageFiles | undefined;
   /** Caches its answers briefly. */
   readonly catalogue: ImageInspector;
+  /** Lists signatures, SBOMs, and other referrers. */
+  readonly referrers: FindReferrersOf;
   /** For the registry API. */
   readonly pulls: PullSource;
   /** True if the folder of the cache, and the engine, are usable. */
@@ -233,6 +236,10 @@ export async function openImages(
     source: suggestingSource(source, brief.tags),
     files,
     catalogue: suggestingInspector(brief),
+    referrers: boundedReferrers(
+      createReferrerList({ client, documents, defaultPlatform, caches, now: uptime }),
+      budgets,
+    ),
     pulls,
     checks: { source: check, ...(blobs && { cache: () => checkFolder(cacheDir) }) },
     async close() {

@@ -8,6 +8,7 @@ import { type CatalogueOptions, imageRoutes } from './api/image.ts';
 import { infoRoutes, type ServiceInfo } from './api/info.ts';
 import { limitsRoutes } from './api/limits.ts';
 import { openapi } from './api/openapi.ts';
+import { type ReferrersOptions, referrersRoutes } from './api/referrers.ts';
 import { type SearchOptions, searchRoutes } from './api/search.ts';
 import { tagsRoutes } from './api/tags.ts';
 import { deltaRoutes } from './download/delta-route.ts';
@@ -35,6 +36,7 @@ export interface ServerOptions
   extends DownloadOptions,
     Pick<FileOptions, 'files'>,
     CatalogueOptions,
+    ReferrersOptions,
     SearchOptions,
     HealthOptions {
   readonly logger: FastifyBaseLogger;
@@ -81,6 +83,7 @@ export async function createServer({
   source,
   checksums,
   catalogue,
+  referrers,
   search,
   allowlist,
   limits,
@@ -140,6 +143,7 @@ export async function createServer({
   await app.register(statusRoutes, { source, allowlist, limits });
   await app.register(infoRoutes, { info });
   await app.register(imageRoutes, { catalogue, allowlist, limits });
+  await app.register(referrersRoutes, { referrers, allowlist, limits });
   await app.register(tagsRoutes, { catalogue, allowlist, limits });
   await app.register(searchRoutes, { search, allowlist });
   await app.register(limitsRoutes, { limits });

@@ -1,6 +1,8 @@
 import { isSeveral } from '../oci/platform-choice.ts';
+import { formatReference } from '../oci/reference.ts';
 import type { UpstreamBudgets, UpstreamLimits } from '../registry/upstream-budget.ts';
-import type { ImageInspector } from './image-catalogue.ts';
+import { inTime, RESOLVE_TIMEOUT_MS } from './deadline.ts';
+import type { FindReferrersOf, ImageInspector } from './image-catalogue.ts';
 import type { Archive, ImageSource } from './image-source.ts';
 
 /**
@@ -26,9 +28,9 @@ export function budgetedSource(source: ImageSource<Archive>, budgets: UpstreamBu
   return {
     ...source,
     open: (request, signal) => {
-      const { references, have, platform } = request;
+      const { references, have, platform, referrers } = request;
       const images = references.length + (have?.references.length ?? 0);
-      const limits = isSeveral(platform) ? SEVERAL_PLATFORMS : onePlatform(images);
+      const limits = isSeveral(platform) || referrers ? SEVERAL_PLATFORMS : onePlatform(images);
       return budgets.run({ limits, onCostly: request.onCostly }, () => source.open(request, signal));
     },
   };
@@ -44,6 +46,18 @@ export function budgetedInspector(catalogue: ImageInspector, budgets: UpstreamBu
     tags: (repository, signal, onCostly) =>
       budgets.run({ limits: onePlatform(1), onCostly }, () => catalogue.tags(repository, signal)),
   };
+}
+
+/** Gives each search for referrers a budget and a deadline. */
+export function boundedReferrers(find: FindReferrersOf, budgets: UpstreamBudgets): FindReferrersOf {
+  return (request, signal) =>
+    inTime(
+      formatReference(request.reference),
+      (ended) =>
+        budgets.run({ limits: onePlatform(1), onCostly: request.onCostly }, () => find(request, ended)),
+      signal,
+      RESOLVE_TIMEOUT_MS,
+    );
 }
 
 function onePlatform(images: number): UpstreamLimits {

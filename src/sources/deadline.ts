@@ -8,7 +8,7 @@ import type { Archive, ImageSource } from './image-source.ts';
  * Milliseconds in which all must be known that an archive is made of. Each request to a registry has a limit of its own,
  * and there may be hundreds of them.
  */
-const RESOLVE_TIMEOUT_MS = 180_000;
+export const RESOLVE_TIMEOUT_MS = 180_000;
 
 /** Gives a source up that does not find out in time what an archive has in it. Sending it takes as long as it takes. */
 export function sourceWithDeadline(

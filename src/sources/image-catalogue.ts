@@ -3,6 +3,7 @@ import type { ConfigSummary } from '../oci/config-summary.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
+import type { ReferrerKind } from '../oci/referrer-kind.ts';
 import type { TagList } from '../registry/tag-list.ts';
 import type { SignatureDetails } from './signatures/image-signatures.ts';
 
@@ -60,6 +61,32 @@ export interface ImageDetails {
   /** As in an archive. */
   readonly staleSince: number | undefined;
 }
+
+/** An artifact that refers to an image. */
+export interface ReferrerDetails {
+  readonly kinds: readonly ReferrerKind[];
+  /** The type that its publisher states. */
+  readonly artifactType: string | undefined;
+  readonly digest: Digest;
+  /** Bytes of its manifest. */
+  readonly size: number;
+  /** The manifest or index that it refers to. */
+  readonly subject: Digest;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** The referrers of an image. */
+export interface ReferrerList {
+  readonly referrers: readonly ReferrerDetails[];
+  /** False if there are more, or if only mirrors could be asked. */
+  readonly isComplete: boolean;
+}
+
+/** Lists the referrers of an image and of its index. @throws ServiceError as the resolution of an image does */
+export type FindReferrersOf = (
+  request: Pick<DetailsRequest, 'reference' | 'platform' | 'onCostly'>,
+  signal: AbortSignal,
+) => Promise<ReferrerList>;
 
 /** Tells what images there are and what they are like. */
 export interface ImageInspector {

@@ -321,6 +321,46 @@ suite('artifacts', {
     );
   });
 
+  test('the API lists what refers to an image, with its kind, annotations, and download', async () => {
+    const image = await busyboxImage('amd64');
+    const tag = image.descriptor.digest.replace(':', '-');
+    const sbom = sbomOf(image.descriptor);
+    const listed = {
+      ...sbom,
+      descriptor: {
+        ...sbom.descriptor,
+        artifactType: 'application/spdx+json',
+        annotations: { 'org.opencontainers.image.created': '2026-01-01T00:00:00Z' },
+      },
+    };
+    const repository = 'test/listed';
+    await push(registry.url, repository, 'latest', index([image], { attestations: true }));
+    await push(registry.url, repository, tag, index([listed]));
+    const signature = orasArtifact({
+      files: [{ content: '{}', mediaType: 'application/vnd.dev.cosign.simplesigning.v1+json' }],
+    });
+    await push(registry.url, repository, `${tag}.sig`, signature);
+    const { status, body } = await httpCall(
+      `${proxy.url}/api/v1/referrers?myimage=${registry.host}/${repository}`,
+    );
+    assert.equal(status, 200, body.toString());
+    const { referrers, complete } = JSON.parse(body.toString());
+    assert.equal(complete, true);
+    assert.deepEqual(
+      referrers.map(({ kinds }: { kinds: string[] }) => kinds),
+      [['sbom'], ['signature'], ['provenance']],
+    );
+    const [first] = referrers;
+    assert.equal(first.digest, sbom.descriptor.digest);
+    assert.equal(first.size, sbom.descriptor.size);
+    assert.equal(first.artifactType, 'application/spdx+json');
+    assert.deepEqual(first.annotations, listed.descriptor.annotations);
+    assert.equal(
+      (await httpCall(`${proxy.url}${first.downloadUrl}`)).body.toString(),
+      '{"spdxVersion":"SPDX-2.3"}',
+    );
+  });
+
   test('a mixed index is that of its images', async () => {
     const mixed = index([await helmChart('beside', '1.0.0'), await busyboxImage('amd64')]);
     await push(registry.url, 'test/mixed', 'latest', mixed);

@@ -247,6 +247,7 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
       createMemoryCaches(() => performance.now()),
     ),
     addresses: () => setup.addresses ?? { replicas: [], domains: [] },
+    referrers: async () => ({ referrers: [], isComplete: true }),
     catalogue: {
       describe: async () => sampleDetails(),
       tags: async () => sampleTags([]),
