@@ -31,7 +31,7 @@ const Referrers = Type.Object(
         artifactType: Type.Union([Type.String(), Type.Null()], {
           description: 'The type, by its publisher.',
         }),
-        digest: Type.String({ description: 'Of its manifest.' }),
+        digest: Type.String({ description: 'The digest of its manifest.' }),
         size: Type.Integer({ minimum: 0, description: 'Bytes of its manifest.' }),
         subject: Type.String({ description: 'The manifest or index that it refers to.' }),
         annotations: Type.Unsafe<Readonly<Record<string, string>>>({

@@ -7,7 +7,7 @@ import type { Descriptor } from '../../oci/descriptor.ts';
 import { isComplete, type Platform } from '../../oci/platform.ts';
 import { formatReference } from '../../oci/reference.ts';
 import type { FetchedManifest } from '../../registry/client.ts';
-import { contentKind, type ManifestSearch } from './content-kind.ts';
+import { type ContentKind, contentKind, type ManifestSearch } from './content-kind.ts';
 import { readConfig } from './image-resolver.ts';
 import { type ResolvedTree, resolveTree } from './tree-resolver.ts';
 
@@ -63,9 +63,9 @@ export async function resolveArtifact(
   return { tree, artifactType, files, platform: chosen };
 }
 
-/** Tells whether a reference names an artifact, or an image that no engine loads, which `format=oci` sends nevertheless. */
-export async function isNoImage(search: ManifestSearch): Promise<boolean> {
-  return (await contentKind(search, await rootOf(search))) !== 'image';
+/** Finds out if a reference names an image. */
+export async function kindOf(search: ManifestSearch): Promise<ContentKind> {
+  return contentKind(search, await rootOf(search));
 }
 
 /**

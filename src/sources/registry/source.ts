@@ -36,7 +36,7 @@ import { requireSize } from '../require-size.ts';
 import type { ImageSignatures } from '../signatures/image-signatures.ts';
 import {
   isMissingImage,
-  isNoImage,
+  kindOf,
   layFiles,
   otherFormats,
   type ResolvedArtifact,
@@ -189,7 +189,8 @@ export function createRegistrySource({
       return { ...tree, signable: signableDigests(image) };
     } catch (error) {
       if (!isMissingImage(error)) throw error;
-      if (!(await isNoImage(search))) throw error;
+      // Any manifest may be sent whole, even an image that no engine loads.
+      if ((await kindOf(search)) === 'image') throw error;
       const platforms = platform === undefined ? 'all' : [platform];
       return resolveTree(counted, reference, { platforms, findCompanions, documents }, signal);
     }
@@ -253,9 +254,9 @@ export function createRegistrySource({
       const sendsFiles = artifacts === 'files' || (isFormatOpen && have === undefined);
       if (sendsFiles) return (await findFiles(request, platform, counted, signal)) ?? raise(error);
       const kinds = await allOrNone(signal, (ended) =>
-        references.map((reference) => isNoImage({ client: counted, documents, reference, signal: ended })),
+        references.map((reference) => kindOf({ client: counted, documents, reference, signal: ended })),
       );
-      throw kinds.includes(true) ? otherFormats(error) : error;
+      throw kinds.includes('artifact') ? otherFormats(error) : error;
     }
   };
 
