@@ -1,10 +1,10 @@
-const PROGRAM = /^(?:docker|podman|nerdctl|ctr|crictl|skopeo|crane|buildah|helm|oras|flux|regctl|cosign)$/;
+const PROGRAM = /^(?:docker|podman|nerdctl|ctr|crictl|skopeo|crane|buildah|helm|oras)$/;
 const COMMAND =
-	/^(?:container|images?|pull|push|tag|run|create|copy|inspect|save|manifest|buildx|imagetools|digest|artifact|model|plugin|show|chart|verify|discover|fetch)$/;
+	/^(?:container|images?|pull|push|tag|run|create|copy|inspect|save|manifest|buildx|imagetools|digest|model|plugin|show|chart)$/;
 const ALONE =
 	/^(?:--(?:rm|detach|interactive|tty|init|privileged|read-only|quiet|no-healthcheck|.*=.*)|-[ditqPa]+)$/;
 const PLATFORM = /\s--platform[=\s]([a-z\d]+\/[\w/]+)/;
-const VERSION = /\s--version[=\s]v?([\w.+-]+)/;
+const VERSION = /^\W*helm .*--version[=\s]([\w.+-]+)/;
 const DIGEST = /^(?:sha256:)?[0-9a-f]{64}$/;
 const NAME =
 	/^(?:[a-z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@\w+:[0-9a-f]{32,})?$/;
@@ -51,9 +51,8 @@ const readLine = (line) => {
 			if (isMarked) break;
 		}
 	}
-	// Helm puts the version of a chart in a flag of its own; in a tag, it writes + as _.
-	const version = VERSION.exec(line)?.[1]?.replaceAll('+', '_');
-	if (first === 'helm' && version && named[0]) named[0] = `${repositoryOf(named[0])}:${version}`;
+	const version = VERSION.exec(line)?.[1];
+	if (version && named[0]) named[0] += `:${version.replace('+', '_')}`;
 	const stage = /^as$/i.test(words.at(-2) ?? '') ? words.at(-1) : '';
 	return { named, isMarked, stage, platform: PLATFORM.exec(line)?.[1] };
 };

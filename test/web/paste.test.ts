@@ -58,7 +58,6 @@ const pasted: [text: string, images: string[], platform?: string][] = [
   ['docker model pull ai/smollm2', ['ai/smollm2']],
   ['docker model run ai/smollm2:360M-Q4_K_M hello', ['ai/smollm2:360M-Q4_K_M']],
   ['docker plugin pull vieux/sshfs:latest', ['vieux/sshfs:latest']],
-  ['flux pull artifact oci://ghcr.io/org/manifests:v1 --output dir', ['ghcr.io/org/manifests:v1']],
   ['docker run --no-healthcheck nginx', ['nginx']],
   ['docker run --no-healthcheck nginx nginx -g daemon', ['nginx']],
   ['docker run --some-new-flag nginx', ['nginx']],

@@ -115,7 +115,7 @@ suite('the page', { timeout: 600_000 }, () => {
       [...html.matchAll(/<option value="([\w-]+)">/g)].map(([, one]) => one);
     await using registry = await startServer();
     const composed = (await pageOf(registry)).html;
-    assert.deepEqual(optionsOf(composed), ['docker', 'oci']);
+    assert.deepEqual(optionsOf(composed), ['docker', 'oci', 'files']);
     assert.match(composed, /"prepares":false/);
     assert.doesNotMatch(composed, /"pulling":/);
     await using engine = await startServer({ traits: { formats: ['docker'], preparesArchives: true } });
