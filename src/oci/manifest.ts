@@ -261,7 +261,7 @@ function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
   const layers = layerDescriptors(body.layers);
   const artifact =
     typeof body.artifactType === 'string' && body.artifactType !== '' ? body.artifactType : undefined;
-  const isImage = CONFIG_TYPE.test(config.mediaType) || (artifact === undefined && isVagueConfig(config));
+  const isImage = isImageConfig(config) || (artifact === undefined && isVagueConfig(config));
   const alien = isImage
     ? layers.find((layer) => !LAYER_TYPE.test(layer.mediaType) && !isVague(layer, VAGUE_LAYER_TYPES))
         ?.mediaType
@@ -270,6 +270,11 @@ function imageManifest(body: JsonObject, mediaType: string): ImageManifest {
     throw new ServiceError('not-an-image', detail('artifact-type', { type: quote(alien) }));
   }
   return { kind: 'image', mediaType, config, layers };
+}
+
+/** Tells whether the media type of a config is that of an image. */
+export function isImageConfig({ mediaType }: Descriptor): boolean {
+  return CONFIG_TYPE.test(mediaType);
 }
 
 /** Tells whether the media type of a config leaves open whether the manifest describes an image. */

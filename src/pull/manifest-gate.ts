@@ -7,6 +7,7 @@ import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
 import type { Documents, Served } from '../sources/documents.ts';
 import type { ImageSignatures } from '../sources/signatures/image-signatures.ts';
 import type { TrustPolicy } from '../trust/trust-policy.ts';
+import { isUnambiguous } from './go-json.ts';
 import type { Place, RepositoryContents } from './repository-contents.ts';
 import { isRunnable } from './runnable.ts';
 
@@ -80,7 +81,7 @@ export function createManifestGate({
     signal: AbortSignal,
   ): Promise<boolean> => {
     const links = linksOf(documents, manifest);
-    if (links === undefined) return false;
+    if (links === undefined || !isUnambiguous(manifest.bytes)) return false;
     for (const subject of subjectsOf(reference.tag, manifest)) {
       const isKnown =
         (await contents.find(place, 'manifest', subject)) ??

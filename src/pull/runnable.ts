@@ -2,10 +2,12 @@ import { isUtf8 } from 'node:buffer';
 import { buffer } from 'node:stream/consumers';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { isJsonObject, parseJsonObject } from '../oci/json.ts';
+import { isImageConfig, MEDIA_TYPES } from '../oci/manifest.ts';
+import { mayHaveMember } from './go-json.ts';
 
-/** The blobs that a manifest names. */
+/** A manifest's media type and the blobs that it names. */
 export interface NamedBlobs {
+  readonly mediaType: string;
   readonly config: Descriptor;
   readonly layers: readonly Descriptor[];
 }
@@ -15,19 +17,19 @@ const BLOB_MAX = 4 * 2 ** 20;
 const LAYERS_MAX = 50;
 
 /**
- * Tells whether an engine could run a manifest, whatever media types it states. Engines ignore those of layers, and some
- * ignore that of the config. Only the contents are certain: a config without unpacked layers has no root file system,
- * and layers of text have no program.
+ * Tells whether an engine could run a manifest, whatever media types it states. Engines ignore those of layers. Docker and
+ * containerd ignore that of the config, but need its list of unpacked layers. Podman does not need the list, but the type
+ * of the config or Docker's manifest. In any case, layers of text have no program.
  */
 export async function isRunnable(
-  { config, layers }: NamedBlobs,
+  { mediaType, config, layers }: NamedBlobs,
   blobs: BlobReader,
   signal: AbortSignal,
 ): Promise<boolean> {
   if (config.size > BLOB_MAX) return true;
-  const body = parseJsonObject(await buffer(await blobs.read(config, undefined, signal)));
-  const unpacked = isJsonObject(body?.rootfs) ? body.rootfs.diff_ids : undefined;
-  if (!Array.isArray(unpacked) || unpacked.length === 0) return false;
+  const body = await buffer(await blobs.read(config, undefined, signal));
+  const isImage = mediaType === MEDIA_TYPES.dockerManifest || isImageConfig(config);
+  if (!isImage && !mayHaveMember(body, 'diff_ids')) return false;
   if (layers.length > LAYERS_MAX) return true;
   for (const layer of layers) {
     if (layer.size > BLOB_MAX) return true;

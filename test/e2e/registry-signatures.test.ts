@@ -164,6 +164,53 @@ suite('the registry API under a policy', { skip: skipUnless('docker-registry'), 
       assert.equal(await ask('manifests', descriptor.digest), '403 DENIED', `claim ${at}`);
   });
 
+  test('refuses an image that only engines read as one', async () => {
+    assert.ok(evil);
+    const other = 'application/vnd.example+json';
+    /** The image with another config, by default of a type that is not an image's. */
+    const withConfig = (text: string, mediaType = other): Manifest => {
+      const config = blob(mediaType, Buffer.from(text));
+      const changed = disguised(evil as Image, { config: config.descriptor });
+      return { ...changed, blobs: [config, ...(evil as Image).layers] };
+    };
+    const { rootfs, ...rest } = JSON.parse(`${evil.config.content}`);
+    const fields = JSON.stringify(rest).slice(1, -1);
+    const diffIds = JSON.stringify(rootfs.diff_ids);
+    const claims = {
+      'uppercase names': withConfig(`{${fields},"RootFS":{"Type":"layers","DIFF_IDS":${diffIds}}}`),
+      'a long s': withConfig(`{${fields},"rootf\u017f":{"diff_id\u017f":${diffIds}}}`),
+      'escaped names': withConfig(`{${fields},"rootfs":{"\\u0064iff_ids":${diffIds}}}`),
+      'merged members': withConfig(`{${fields},"rootfs":{"diff_ids":${diffIds}},"rootfs":{}}`),
+      'a config that is too large to parse': withConfig(
+        `{${fields},"rootfs":${JSON.stringify(rootfs)},"x":[${'{},'.repeat(60_000)}{}]}`,
+      ),
+      'a config without unpacked layers, for Podman': withConfig(
+        `{${fields},"rootfs":{"type":"layers","diff_ids":[]}}`,
+        evil.config.descriptor.mediaType,
+      ),
+      'a second config in another case': twoConfigs(evil),
+    };
+    for (const claim of Object.values(claims)) await put(claim);
+    await using proxy = await startDockerProxy({ env: env() });
+    const ask = asking(proxy);
+    assert.equal(await ask('manifests', 'latest'), '200');
+    const passed: string[] = [];
+    for (const [name, { descriptor }] of Object.entries(claims))
+      if ((await ask('manifests', descriptor.digest)) !== '403 DENIED') passed.push(name);
+    assert.deepEqual(passed, []);
+  });
+
+  /** A manifest with a harmless config and no layers, and with those of an image under names that only Go reads. */
+  const twoConfigs = (made: Image): Manifest => {
+    const empty = blob('application/vnd.oci.empty.v1+json', Buffer.from('{}'));
+    const body = {
+      ...{ schemaVersion: 2, mediaType: MANIFEST, subject: list.descriptor },
+      ...{ config: empty.descriptor, layers: [] },
+      ...{ Config: made.config.descriptor, Layers: made.layers.map(({ descriptor }) => descriptor) },
+    };
+    return manifest(MANIFEST, body, [empty, ...made.blobs], []);
+  };
+
   test('refuses an image under the tag of a signature, and the entries of a list of referrers', async () => {
     const subject = await imageOf('subject');
     assert.ok(evil);
