@@ -82,7 +82,10 @@ function openUnpacked(
   let chunk: Buffer = Buffer.alloc(0);
   let position = 0;
   const more = async (): Promise<void> => {
-    chunks ??= decompress(await (blobs.readVerified ?? blobs.read)(blob, undefined, signal, onFetched));
+    chunks ??= decompress(
+      await (blobs.readVerified?.(blob, undefined, signal, onFetched) ??
+        blobs.read(blob, undefined, signal, onFetched)),
+    );
     const { done, value } = await nextOf(chunks, blob);
     if (done) throw tooShort(blob);
     chunk = value as Buffer;

@@ -66,7 +66,7 @@ function joined(images: readonly OpenedImage[]): BlobReader {
     read,
     readVerified(blob, ...rest) {
       const reader = readerOf(blob.digest);
-      return (reader.readVerified ?? reader.read)(blob, ...rest);
+      return reader.readVerified?.(blob, ...rest) ?? reader.read(blob, ...rest);
     },
   };
 }

@@ -474,7 +474,7 @@ function blobsOf(client: RegistryClient, sources: readonly Source[]): ArchiveBlo
     ...(isStored && {
       readVerified(blob, ...rest) {
         const reader = readerOf(blob.digest);
-        return (reader.readVerified ?? reader.read)(blob, ...rest);
+        return reader.readVerified?.(blob, ...rest) ?? reader.read(blob, ...rest);
       },
     }),
     prefetch: async (blob, approach, signal) => readers.get(blob.digest)?.prefetch?.(blob, approach, signal),
