@@ -3,16 +3,20 @@ import { byId, make } from './page.js';
 import { date, exact, size, t } from './text.js';
 
 /** @type {Portal.MakeCard} */
-export const makeCard = ({ size: bytes, layers, created, config, name, signature, ...image }, remove) => {
+export const makeCard = (
+	{ size: bytes, layers, files, created, config, name, signature, ...image },
+	remove,
+) => {
 	const card = /** @type {DocumentFragment} */ (byId('card').content.cloneNode(true));
 	const runs = [...(config.entrypoint ?? []), ...(config.command ?? [])].map(quoted).join(' ');
-	const packed = layers?.reduce((sum, layer) => sum + layer.size, 0) ?? 0;
+	const parts = layers ?? files;
+	const packed = parts?.reduce((sum, part) => sum + part.size, 0) ?? 0;
 	/** @type {Record<string, unknown>} */
 	const values = {
 		...{ ...image, runs },
 		signature: t(signature.state, { keys: signature.keys.join(', ') }),
 		size: bytes === null ? t('later') : `${size(bytes)}\n${exact(bytes)}`,
-		layers: layers ? t('packed', { n: layers.length, size: size(packed) }) : t('later'),
+		layers: parts ? t('packed', { n: parts.length, size: size(packed) }) : t('later'),
 		created: created && date(created),
 	};
 	for (const field of card.querySelectorAll('[data-is]')) {
