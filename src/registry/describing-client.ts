@@ -1,3 +1,4 @@
+import { isDigest } from '../oci/digest.ts';
 import { isGenericType, manifestMediaType } from '../oci/manifest.ts';
 import type { DescribedManifest, DescribingClient, FetchedManifest, RegistryClient } from './client.ts';
 import { isVerdict } from './status-error.ts';
@@ -12,7 +13,9 @@ export function describing(client: RegistryClient): DescribingClient {
         if (isVerdict(error)) throw error;
         return undefined;
       });
-      if (head?.size === undefined || isGenericType(head.contentType))
+      // A GET checks the bytes where the registry states the digest of another manifest.
+      const isOther = isDigest(reference) && head?.digest !== reference;
+      if (head?.size === undefined || isOther || isGenericType(head.contentType))
         return described(await client.manifest(repository, reference, signal));
       const { digest, size, contentType } = head;
       return { digest, size, mediaType: manifestMediaType(new Uint8Array(), contentType) };
