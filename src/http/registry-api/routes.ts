@@ -49,6 +49,8 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
   });
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('docker-distribution-api-version', 'registry/2.0');
+    // A manifest has the media type that its registry states. As HTML, it must not act in the name of this site.
+    reply.header('content-security-policy', "sandbox; default-src 'none'");
   });
   app.route({ method: METHODS, url: '/v2', handler: async (_request, reply) => reply.send({}) });
   app.route<{ Params: { '*': string } }>({
