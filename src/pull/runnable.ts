@@ -17,9 +17,9 @@ const BLOB_MAX = 4 * 2 ** 20;
 const LAYERS_MAX = 50;
 
 /**
- * Tells whether an engine could run a manifest, whatever media types it states. Engines ignore those of layers. Docker and
- * containerd ignore that of the config, but need its list of unpacked layers. Podman does not need the list, but the type
- * of the config or Docker's manifest. In any case, layers of text have no program.
+ * Tells whether an engine could run a manifest, whatever media types it states. Engines ignore those of layers. Containerd
+ * ignores that of the config, but needs its list of unpacked layers. Podman does not need the list, but the type of the
+ * config or Docker's manifest. In any case, layers of text have no program.
  */
 export async function isRunnable(
   { mediaType, config, layers }: NamedBlobs,
