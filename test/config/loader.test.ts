@@ -78,6 +78,8 @@ suite('the sources of settings', () => {
       dailyBytes: 100 * 2 ** 30,
       bandwidthPerIp: 0,
       limitsStore: 'sqlite',
+      registryApi: 'on',
+      registryNames: [],
       insecureRegistries: [],
       metricsHost: '127.0.0.1',
       metricsPort: undefined,
