@@ -49,7 +49,10 @@ export function createRepositoryContents(
 
   return {
     async add(place, kind, contents) {
-      const fresh = contents.filter(({ digest }) => known.get(keyOf(place, kind, digest)) === undefined);
+      // The newest manifest wins, so that one with a wrong size does not break the pulls of all others.
+      const fresh = contents.filter(
+        ({ digest, size }) => known.get(keyOf(place, kind, digest))?.size !== size,
+      );
       await Promise.all(
         fresh.map(({ digest, size, mediaType, urls }) => {
           const content = { digest, size, mediaType, ...(urls && { urls }) };

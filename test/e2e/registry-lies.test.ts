@@ -34,6 +34,24 @@ suite('a registry that lies, through the registry API', { timeout: 180_000 }, ()
     assert.equal((await call(`other/manifests/${descriptor.digest}`, 'HEAD')).status, 502);
   });
 
+  test('a manifest that states a wrong size for a layer does not break the pulls of others', async () => {
+    const { bytes, descriptor, layers } = registry.honest('sizes');
+    const [layer] = layers;
+    const body = JSON.parse(bytes.toString());
+    const wrong = { ...body, layers: [{ ...layer?.descriptor, size: 1 }] };
+    registry.misbehave('sizes', {
+      manifest: (request, response) =>
+        answering(request.url?.endsWith('wrong') ? wrong : bytes, { 'content-type': descriptor.mediaType })(
+          request,
+          response,
+        ),
+    });
+    for (const tag of ['wrong', 'right']) assert.equal((await call(`sizes/manifests/${tag}`)).status, 200);
+    const { status, body: sent } = await call(`sizes/blobs/${layer?.descriptor.digest}`);
+    assert.equal(status, 200);
+    assert.equal(sent.length, layer?.descriptor.size);
+  });
+
   test('a manifest that is HTML, SVG, or a script cannot act as a page of this site', async () => {
     for (const type of ['text/html', 'image/svg+xml', 'text/javascript']) {
       const repository = `page/${type.replace(/\W/g, '')}`;
