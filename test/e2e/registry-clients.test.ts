@@ -96,7 +96,7 @@ suite('the registry API serves', { skip: skipUnless('docker-registry'), timeout:
       await using engine = await startDockerd();
       const host = hostOf(plain);
       const denied = await engine.docker('pull', `${host}/registry.example/app`);
-      assert.match(denied.stderr, /denied: "registry\.example\/app" may not be fetched through this service/);
+      assert.match(denied.stderr, /denied: This service is not allowed to fetch "registry\.example\/app"/);
       const absent = await engine.docker('pull', `${host}/lab/absent`);
       assert.match(absent.stderr, /not found: manifest unknown: The image \S+ does not exist/);
       succeeds(await engine.docker('pull', `${host}/lab/library/busybox`));
