@@ -28,7 +28,8 @@ import { securityHeaders } from './plugins/security-headers.ts';
 import { refuseOddRequests, refuseOtherRequests } from './plugins/strict-requests.ts';
 import { demandHttps } from './plugins/strict-transport.ts';
 import { portal } from './portal/plugin.ts';
-import { answerError, answerProblems } from './problems/plugin.ts';
+import { answerError, answerProblems, catalogued } from './problems/plugin.ts';
+import { sendRegistryError } from './registry-api/errors.ts';
 import { type RegistryApiOptions, registryApiRoutes } from './registry-api/routes.ts';
 import { readWebFolder } from './web-assets.ts';
 
@@ -110,7 +111,10 @@ export async function createServer({
     requestTimeout: timeouts.request,
     exposeHeadRoutes: true,
     return503OnClosing: false,
-    frameworkErrors: answerError,
+    frameworkErrors: (error, request, reply) =>
+      request.raw.url?.startsWith('/v2/')
+        ? sendRegistryError(reply, catalogued(error))
+        : answerError(error, request, reply),
     // Unknown parameters are refused, not removed, because a request is never partly ignored. Don't validate the schemas
     // themselves: Ajv would compile the schema of schemas, which takes a sixth of the startup time and 3 MB.
     ajv: { customOptions: { removeAdditional: false, validateSchema: false } },

@@ -304,6 +304,9 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
       const nothing = await call('_catalog');
       assert.equal(nothing.status, 404);
       assert.deepEqual(codesOf(nothing), ['UNSUPPORTED']);
+      const malformed = await call('lab/library/busybox/manifests/%zz');
+      assert.equal(malformed.status, 400);
+      assert.deepEqual(codesOf(malformed), ['UNSUPPORTED']);
     });
   });
 
