@@ -38,6 +38,7 @@ import { contentsSource } from '../sources/contents/contents-source.ts';
 import { createImageContents } from '../sources/contents/image-contents.ts';
 import { createImageFiles, type ImageFiles } from '../sources/contents/image-files.ts';
 import { createDiskTables, storingNothing } from '../sources/contents/table-store.ts';
+import { createTreeMemory, treeLimitFor } from '../sources/contents/tree-memory.ts';
 import { inspectorWithDeadline, sourceWithDeadline } from '../sources/deadline.ts';
 import { rememberingDocuments } from '../sources/documents.ts';
 import type { ConnectedEngine } from '../sources/engine/connect.ts';
@@ -212,7 +213,11 @@ export async function openImages(
       unpackedSize: config.maxUnpackedSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxUnpackedSize,
       entries: FILES_MAX,
     },
-    ...{ scansAtOnce: availableParallelism(), caches },
+    ...{
+      scansAtOnce: availableParallelism(),
+      caches,
+      memory: createTreeMemory(caches, treeLimitFor(memory)),
+    },
   });
   const open: Readonly<Record<SourceName, () => Promise<OpenedSource>>> = {
     registry: async () => {

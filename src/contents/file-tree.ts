@@ -1,4 +1,4 @@
-import { entryAt, type LayerEntry, type LayerTable } from './layer-table.ts';
+import { entryAt, type LayerEntry, type LayerTable, tableBytes } from './layer-table.ts';
 import type { NodeStore } from './node-store.ts';
 
 /** The files of an image, merged from its layers. Nodes are numbers, and the root is 0. */
@@ -152,7 +152,7 @@ export function createFileTree({ layers, bases, nodes, kinds, data, metadata }: 
     },
     dataIndex: (node) => data[node] ?? -1,
     dataLayer: (node) => layerOf(data[node] ?? 0),
-    bytes: nodes.bytes + nodes.count * TABLE_ROW,
+    bytes: layers.reduce((sum, table) => sum + tableBytes(table), nodes.bytes + nodes.count * TABLE_ROW),
   };
 }
 

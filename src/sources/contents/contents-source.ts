@@ -43,10 +43,14 @@ export function contentsSource(
   };
 }
 
-function readingOptions({ reference }: OpenedImage, { reading, onProgress }: ArchiveRequest): ReadingOptions {
+function readingOptions(
+  { reference }: OpenedImage,
+  { reading, client, onProgress }: ArchiveRequest,
+): ReadingOptions {
   const image = formatReference(reference);
   return {
     ...(reading !== 'none' && reading),
+    client,
     onProgress: onProgress && ((layers) => onProgress({ stage: 'reading', image, layers })),
   };
 }

@@ -14,6 +14,7 @@ import { createSingleFlight } from '../../util/single-flight.ts';
 import type { LayerProgress } from '../image-source.ts';
 import { type LayerLimits, layerInvalid, scanLayer } from './scan-layer.ts';
 import type { LayerId, TableStore } from './table-store.ts';
+import type { TreeMemory } from './tree-memory.ts';
 
 /** An image whose layers can be read. */
 export interface PackedImage {
@@ -25,6 +26,8 @@ export interface PackedImage {
 
 /** Conditions under which layers are read for one request. */
 export interface ReadingOptions {
+  /** The client whose share of memory the files count toward; undefined for a command. */
+  readonly client?: string | undefined;
   /** Maximum bytes of layers that may be read because their tables are unknown; unlimited if absent. */
   readonly onDemand?: number | undefined;
   /**
@@ -58,12 +61,13 @@ export interface ImageContentsOptions {
   /** The number of layers that are read at the same time. */
   readonly scansAtOnce: number;
   readonly caches: MemoryCaches;
+  readonly memory: TreeMemory;
 }
 
-/** Bytes of tables and trees in memory: of an image with 300,000 files, and of most others. */
-const MEMORY = 64 * 2 ** 20;
-/** Bytes of the tables of one image. */
-const IMAGE_MEMORY = 512 * 2 ** 20;
+/** Bytes of cached trees with their tables, enough for an image with 300,000 files. */
+const TREES = 96 * 2 ** 20;
+/** Bytes of cached tables of other layers. */
+const TABLES = 32 * 2 ** 20;
 /** Images that wait, for each layer that is read. */
 const QUEUE = 16;
 const RETRY_AFTER_S = 10;
@@ -78,9 +82,10 @@ export function createImageContents({
   locks,
   scansAtOnce,
   caches,
+  memory,
 }: ImageContentsOptions): ImageContents {
-  const trees = caches.open<FileTree>({ name: 'file-trees', limit: MEMORY, weigh: ({ bytes }) => bytes });
-  const known = caches.open<LayerTable>({ name: 'layer-tables', limit: MEMORY, weigh: tableBytes });
+  const trees = caches.open<FileTree>({ name: 'file-trees', limit: TREES, weigh: ({ bytes }) => bytes });
+  const known = caches.open<LayerTable>({ name: 'layer-tables', limit: TABLES, weigh: tableBytes });
   const refusals = caches.open<{ readonly error: ServiceError }>({
     ...{ name: 'refused-layers', limit: REFUSALS_BYTES, ttl: REFUSALS_MS, weigh: () => 1024 },
   });
@@ -210,7 +215,7 @@ export function createImageContents({
     if (sum(({ count }) => count) > limits.entries) throw imageTooLarge(`${limits.entries} files`);
     if (sum(({ unpackedSize }) => unpackedSize) > limits.unpackedSize)
       throw imageTooLarge(`${limits.unpackedSize} bytes unpacked`);
-    if (sum(tableBytes) > IMAGE_MEMORY) throw imageTooLarge(`${IMAGE_MEMORY} bytes of file names`);
+    if (treeBytes(tables) > memory.limit) throw imageTooLarge(`${memory.limit} bytes of metadata`);
     try {
       return await inSlices(mergeLayers(tables), signal);
     } catch (error) {
@@ -225,6 +230,7 @@ export function createImageContents({
       const key = layers.map(({ digest }, at) => `${digest} ${diffIds[at]}`).join(' ');
       const known = trees.get(key);
       const tables = known === undefined ? await tablesOf(image, options, signal) : [];
+      memory.hold(key, known?.bytes ?? treeBytes(tables), options.client, signal);
       const tree = known ?? (await merging(key, (shared) => merge(image, tables, shared), signal));
       trees.set(key, tree);
       return { layers, diffIds: diffIds.map((id) => id ?? ''), tree };
@@ -250,6 +256,14 @@ const LASTING: ReadonlySet<ErrorCode> = new Set(['layer-invalid', 'contents-too-
 
 function keyOf({ digest, diffId }: LayerId): string {
   return `${digest} ${diffId}`;
+}
+
+/** Bytes of a file in a tree, beside its row in a table. */
+const NODE_BYTES = 140;
+
+/** Estimates the bytes of a tree before the merge. */
+function treeBytes(tables: readonly LayerTable[]): number {
+  return tables.reduce((sum, table) => sum + tableBytes(table) + table.count * NODE_BYTES, 0);
 }
 
 /** Errors that concern the client that started the work, and not all who wait for it. */

@@ -44,7 +44,7 @@ export function createImageFiles(source: ImageSource<Archive>, contents: ImageCo
       const archive = await source.open(request, signal);
       const [packed] = archive.images ?? [];
       if (packed === undefined) throw new RangeError('The source cannot read layers');
-      const image = await contents.open(packed, reading ?? {}, signal);
+      const image = await contents.open(packed, { ...reading, client: rest.client }, signal);
       return {
         ...{ image, archive, configBytes: packed.configBytes },
         archiveOf: ({ size, etag, slices }, filename) => ({
