@@ -11,6 +11,8 @@ type Command = (args: readonly string[]) => Promise<void>;
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./commands/serve.ts')).serve,
   save: async () => (await import('./commands/save.ts')).save,
+  ls: async () => (await import('./commands/files.ts')).ls,
+  cat: async () => (await import('./commands/files.ts')).cat,
   'check-config': async () => (await import('./commands/check-config.ts')).checkConfig,
   healthcheck: async () => (await import('./commands/healthcheck.ts')).healthcheck,
 };

@@ -44,7 +44,7 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
     'download',
     'pull',
   ],
-  cli: ['errors', 'util', 'oci', 'archive', 'net', 'config', 'registry', 'sources', 'download'],
+  cli: ['errors', 'util', 'oci', 'contents', 'archive', 'net', 'config', 'registry', 'sources', 'download'],
   app: [...Object.keys(LAYERS), 'config', 'systemd', 'http'],
   cluster: ['errors', 'util', 'redis', 'telemetry', 'tls', 'config', 'systemd', 'http', 'app'],
   commands: [...Object.keys(LAYERS), 'config', 'systemd', 'cli', 'app', 'cluster'],

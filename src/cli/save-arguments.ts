@@ -1,10 +1,9 @@
-import { parseArgs } from 'node:util';
 import { ConfigError } from '../config/loader.ts';
-import { flagName, SCHEMA } from '../config/schema.ts';
 import { isFlag, isList, PARAMETER_NAMES } from '../download/parameters.ts';
 import { type ArchiveQuery, archiveQuery } from '../download/query.ts';
 import { readParameters, type Spelling } from '../download/read-parameters.ts';
 import { ServiceError } from '../errors.ts';
+import { type CommandArguments, type OwnFlags, splitArguments } from './command-arguments.ts';
 
 /** The files beside an archive that a command also writes. */
 export interface Sidecars {
@@ -25,7 +24,7 @@ export interface SaveArguments {
 /** The parameters of a download that are flags, too. `stream` and `redirect` concern only HTTP. */
 const FLAG_NAMES = PARAMETER_NAMES.filter((name) => !['myimage', 'stream', 'redirect'].includes(name));
 
-const OWN: Readonly<Record<string, { readonly type: 'string' | 'boolean'; readonly short?: string }>> = {
+const OWN: OwnFlags = {
   output: { type: 'string', short: 'o' },
   ...Object.fromEntries(FLAG_NAMES.map((name) => [name, { type: isFlag(name) ? 'boolean' : 'string' }])),
 };
@@ -36,25 +35,7 @@ const OWN: Readonly<Record<string, { readonly type: 'string' | 'boolean'; readon
  * @throws ConfigError if no image is named, or a name is invalid
  */
 export function parseSaveArguments(args: readonly string[]): SaveArguments {
-  // A setting takes a value: without knowing them all, that value would be an image.
-  const settingFlags = [...Object.keys(SCHEMA), 'config'].map((name) => [
-    flagName(name),
-    { type: 'string' as const },
-  ]);
-  const options = { ...Object.fromEntries(settingFlags), ...OWN };
-  const { tokens } = parseArgs({ args: [...args], options, strict: false, tokens: true });
-  const images: string[] = [];
-  const settings: string[] = [];
-  const own = new Map<string, string[]>();
-  for (const token of tokens) {
-    if (token.kind === 'positional') images.push(token.value);
-    if (token.kind !== 'option') continue;
-    const { name, rawName } = token;
-    const value = OWN[name]?.type === 'boolean' ? (token.value ?? '1') : token.value;
-    if (!Object.hasOwn(OWN, name)) settings.push(...writtenAgain(token));
-    else if (value === undefined) throw new ConfigError([`${rawName}: a value is missing.`]);
-    else own.set(name, [...(own.get(name) ?? []), value]);
-  }
+  const { words: images, own, settings } = splitArguments(args, OWN);
   if (images.length === 0)
     throw new ConfigError(['No image is named, as in: dockerproxy save busybox -o busybox.tar']);
   return { ...requested(images, own), output: own.get('output')?.at(-1), settings };
@@ -66,24 +47,14 @@ export const FLAGS: Spelling = {
   set: (option, value) => `--${option} ${value}`,
 };
 
-function writtenAgain(token: {
-  rawName: string;
-  value?: string | undefined;
-  inlineValue?: boolean | undefined;
-}) {
-  const { rawName, value, inlineValue } = token;
-  if (value === undefined) return [rawName];
-  return inlineValue ? [`${rawName}=${value}`] : [rawName, value];
-}
-
 function requested(
-  images: string[],
-  own: ReadonlyMap<string, string[]>,
+  images: readonly string[],
+  own: CommandArguments['own'],
 ): Pick<SaveArguments, 'query' | 'sidecars'> {
   // The last value of a flag counts, unless it takes several.
   const given = FLAG_NAMES.map((name) => [name, isList(name) ? own.get(name) : own.get(name)?.at(-1)]);
   try {
-    const query = { myimage: images, ...Object.fromEntries(given) };
+    const query = { myimage: [...images], ...Object.fromEntries(given) };
     const parameters = readParameters(query, PARAMETER_NAMES, FLAGS);
     const { checksum = false, metalink = false } = parameters;
     return { query: archiveQuery(parameters, FLAGS), sidecars: { checksum, metalink } };

@@ -112,7 +112,7 @@ function filesOf(
 }
 
 /** Sends a stream to a sink and ends it. A failure of either destroys both. */
-async function sendAll(
+export async function sendAll(
   stream: Readable,
   sink: Writable,
   inspect: (chunk: Uint8Array) => void,

@@ -1,9 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FileTree } from '../../contents/file-tree.ts';
+import { nodeAt, requireFiles } from '../../download/image-file.ts';
 import { isJsonObject, parseJsonObject } from '../../oci/json.ts';
 import type { OpenedFiles } from '../../sources/contents/image-files.ts';
 import { Type } from '../../util/schema.ts';
-import { type FileOptions, nodeAt, parseFileQuery, requireFiles } from '../download/file-route.ts';
+import { type FileOptions, parseFileQuery } from '../download/file-route.ts';
 import { downloadLimits } from '../download/limits.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';

@@ -1,12 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { layoutFile, layoutRootfs } from '../../archive/rootfs.ts';
+import { openImageFile, requireFiles } from '../../download/image-file.ts';
 import { readParameters, URL_SPELLING } from '../../download/read-parameters.ts';
-import { quote, ServiceError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import { parseReference } from '../../oci/reference.ts';
-import type { ImageFiles, OpenedFiles } from '../../sources/contents/image-files.ts';
-import type { Archive } from '../../sources/image-source.ts';
-import { inSlices } from '../../util/in-slices.ts';
+import type { ImageFiles } from '../../sources/contents/image-files.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import { fileHeaders, isNotModified, rangeHeaders, requestedRange } from './headers.ts';
 import { keepAlive } from './interim-responses.ts';
@@ -65,7 +63,7 @@ export async function fileRoutes(app: FastifyInstance, options: FileOptions): Pr
         reply.raw,
         requireFiles(files).open({ reference, platform, reading, onCostly, client: own.client }, signal),
       );
-      const file = await fileAt(opened, path, signal);
+      const file = await openImageFile(opened, path, signal);
       const query = { references: [reference], platform, referrers: false, have: undefined };
       const headers = { ...fileHeaders(file, query), ...SANDBOX };
       if (isNotModified(request, file.etag)) return reply.status(304).headers(headers).send();
@@ -95,42 +93,5 @@ export function parseFileQuery(query: FileQuery) {
   return {
     reference: parseReference(image),
     platform: platform === undefined ? undefined : parsePlatform(platform),
-  };
-}
-
-/** @throws ServiceError `format-unavailable` if the source cannot read layers */
-export function requireFiles(files: ImageFiles | undefined): ImageFiles {
-  if (files !== undefined) return files;
-  throw new ServiceError('format-unavailable', 'A Docker engine does not tell the files of images.');
-}
-
-/** Finds a node by a path in UTF-8. @throws ServiceError `file-not-found` */
-export function nodeAt({ image: { tree } }: OpenedFiles, path: string): number {
-  const node = tree.find(Buffer.from(path).toString('latin1'), true);
-  if (node !== undefined) return node;
-  throw new ServiceError('file-not-found', `The image has no file ${quote(path)}.`);
-}
-
-async function fileAt(
-  opened: OpenedFiles,
-  path: string,
-  signal: AbortSignal,
-): Promise<Archive & { readonly contentType?: string | undefined }> {
-  const { image } = opened;
-  const node = nodeAt(opened, path);
-  const { type } = image.tree.file(node);
-  const name =
-    image.tree
-      .path(node)
-      .split('/')
-      .at(-1)
-      ?.replace(/[^\w.+-]/g, '_') || 'rootfs';
-  if (type === 'directory')
-    return opened.archiveOf(await inSlices(layoutRootfs(image, node), signal), `${name}.tar`);
-  if (type !== 'file')
-    throw new ServiceError('file-not-found', `${quote(path)} is a ${type} and has no content.`);
-  return {
-    ...opened.archiveOf(layoutFile(image, node), name),
-    contentType: 'application/octet-stream',
   };
 }

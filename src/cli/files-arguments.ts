@@ -1,0 +1,57 @@
+import { ConfigError } from '../config/loader.ts';
+import { ServiceError } from '../errors.ts';
+import { type Platform, parsePlatform } from '../oci/platform.ts';
+import { parseReference, type Reference } from '../oci/reference.ts';
+import { type OwnFlags, splitArguments } from './command-arguments.ts';
+
+/** `dockerproxy ls IMAGE [PATH]` and `dockerproxy cat IMAGE PATH`, parsed. */
+export interface FilesArguments {
+  readonly reference: Reference;
+  /** Undefined for the default platform. */
+  readonly platform: Platform | undefined;
+  readonly path: string;
+  /** True to list everything below a directory. */
+  readonly isRecursive: boolean;
+  /** The flags that are settings. */
+  readonly settings: readonly string[];
+}
+
+const PLATFORM: OwnFlags = { platform: { type: 'string' } };
+
+/** @throws ConfigError if the arguments name no image, or more than a path */
+export function parseListArguments(args: readonly string[]): FilesArguments {
+  return parse(
+    args,
+    { ...PLATFORM, recursive: { type: 'boolean', short: 'R' } },
+    'dockerproxy ls busybox /etc',
+    '/',
+  );
+}
+
+/** @throws ConfigError if the arguments do not name one image and one path */
+export function parsePrintArguments(args: readonly string[]): FilesArguments {
+  return parse(args, PLATFORM, 'dockerproxy cat busybox /etc/passwd', undefined);
+}
+
+function parse(
+  args: readonly string[],
+  flags: OwnFlags,
+  example: string,
+  defaultPath: string | undefined,
+): FilesArguments {
+  const { words, own, settings } = splitArguments(args, flags);
+  const [image, path = defaultPath, ...others] = words;
+  if (image === undefined || path === undefined || others.length > 0)
+    throw new ConfigError([`Name an image and a path, as in: ${example}`]);
+  const platform = own.get('platform')?.at(-1);
+  try {
+    return {
+      reference: parseReference(image),
+      platform: platform === undefined ? undefined : parsePlatform(platform),
+      ...{ path, settings, isRecursive: own.has('recursive') },
+    };
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    throw new ConfigError([error.message]);
+  }
+}

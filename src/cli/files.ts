@@ -1,0 +1,132 @@
+import type { FileTree } from '../contents/file-tree.ts';
+import { nodeAt, openImageFile } from '../download/image-file.ts';
+import type { ImageFiles, OpenedFiles } from '../sources/contents/image-files.ts';
+import { formatDecimalBytes } from '../util/byte-size.ts';
+import { CommandError } from './command-error.ts';
+import type { FilesArguments } from './files-arguments.ts';
+import { sendAll, type Terminal } from './save.ts';
+import { fillFiles, openTarget } from './save-target.ts';
+
+const TYPE_LETTERS = {
+  file: '-',
+  directory: 'd',
+  symlink: 'l',
+  character: 'c',
+  block: 'b',
+  fifo: 'p',
+} as const;
+const PERMISSIONS = 'rwxrwxrwx';
+/** setuid, setgid, and the sticky bit, with the place and the letter of each. */
+const SPECIAL_BITS = [
+  [0o4000, 2, 's'],
+  [0o2000, 5, 's'],
+  [0o1000, 8, 't'],
+] as const;
+const SIZE_WIDTH = 11;
+const LINES = 1000;
+
+/**
+ * Lists a directory of an image, or one file, as `tar tv` does.
+ *
+ * @throws ServiceError if the image or the path does not exist, or a layer cannot be read
+ */
+export async function listFiles(
+  what: FilesArguments,
+  files: ImageFiles,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<void> {
+  const opened = await open(what, files, terminal, signal);
+  const { tree } = opened.image;
+  const top = nodeAt(opened, what.path);
+  const nodes = tree.file(top).type === 'directory' ? below(tree, top, what.isRecursive) : [top];
+  const target = await openTarget({ name: what.path, kind: 'stdout' }, terminal.stdout);
+  let lines: string[] = [];
+  const write = async (): Promise<void> => {
+    await target.write(Buffer.from(lines.join(''), 'latin1'));
+    lines = [];
+  };
+  for (const node of nodes) {
+    const line = describe(tree, node);
+    lines.push(`${terminal.stdout.isTTY ? printable(line) : line}\n`);
+    if (lines.length === LINES) await write();
+  }
+  await write();
+}
+
+/**
+ * Writes a file of an image to stdout, or a directory as a tar archive.
+ *
+ * @throws ServiceError as {@link listFiles} does; CommandError for an archive on a terminal
+ */
+export async function printFile(
+  what: FilesArguments,
+  files: ImageFiles,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<void> {
+  const file = await openImageFile(await open(what, files, terminal, signal), what.path, signal);
+  if (terminal.stdout.isTTY && file.contentType === undefined)
+    throw new CommandError('Refusing to write a tar archive to the terminal. Use a pipe, or > FILE.');
+  const stream = file.read(undefined, signal);
+  const saved = { name: what.path, size: file.size, number: undefined };
+  const sink = fillFiles([saved], () => openTarget({ name: what.path, kind: 'stdout' }, terminal.stdout));
+  try {
+    await sendAll(stream, sink, () => {});
+  } finally {
+    stream.destroy();
+  }
+}
+
+async function open(
+  { reference, platform }: FilesArguments,
+  files: ImageFiles,
+  { stderr }: Terminal,
+  signal: AbortSignal,
+): Promise<OpenedFiles> {
+  const reading = {
+    onProgress: (layers: readonly { readonly current?: number; readonly total?: number }[]): void => {
+      if (!stderr.isTTY) return;
+      const sum = (of: 'current' | 'total') => layers.reduce((all, layer) => all + (layer[of] ?? 0), 0);
+      const [done, total] = [sum('current'), sum('total')].map(formatDecimalBytes);
+      stderr.write(`\rReading layers: ${done} of ${total}\x1b[K`);
+    },
+  };
+  try {
+    return await files.open({ reference, platform, reading }, signal);
+  } finally {
+    if (stderr.isTTY) stderr.write('\r\x1b[K');
+  }
+}
+
+function* below(tree: FileTree, directory: number, isRecursive: boolean): Generator<number> {
+  for (const child of tree.children(directory)) {
+    yield child;
+    if (isRecursive && tree.file(child).type === 'directory') yield* below(tree, child, isRecursive);
+  }
+}
+
+/** Describes a file as bytes in Latin-1: `-rwxr-xr-x 0/0     1180648 2026-01-01 00:00 /bin/busybox`. */
+function describe(tree: FileTree, node: number): string {
+  const { type, mode, uid, gid, size, mtime, link, device } = tree.file(node);
+  const isDevice = type === 'character' || type === 'block';
+  const amount = (isDevice ? device.join(',') : `${size}`).padStart(SIZE_WIDTH);
+  const time = new Date(mtime * 1000).toISOString().slice(0, 16).replace('T', ' ');
+  const target = type === 'symlink' ? ` -> ${link}` : '';
+  return `${TYPE_LETTERS[type]}${permissions(mode)} ${uid}/${gid} ${amount} ${time} /${tree.path(node)}${target}`;
+}
+
+function permissions(mode: number): string {
+  const letters = [...PERMISSIONS].map((letter, at) => ((mode >> (8 - at)) & 1 ? letter : '-'));
+  for (const [bit, at, letter] of SPECIAL_BITS)
+    if ((mode & bit) !== 0) letters[at] = letters[at] === 'x' ? letter : letter.toUpperCase();
+  return letters.join('');
+}
+
+/** Replaces control characters, with which a name could control the terminal. */
+function printable(line: string): string {
+  const text = Buffer.from(line, 'latin1')
+    .toString()
+    .replace(/\p{Cc}/gu, '?');
+  return Buffer.from(text).toString('latin1');
+}

@@ -1,0 +1,21 @@
+import process from 'node:process';
+import { listFiles, printFile } from '../cli/files.ts';
+import { type FilesArguments, parseListArguments, parsePrintArguments } from '../cli/files-arguments.ts';
+import { requireFiles } from '../download/image-file.ts';
+import { withImages } from './with-images.ts';
+
+/** Runs `dockerproxy ls`. */
+export async function ls(args: readonly string[]): Promise<void> {
+  await withFiles(parseListArguments(args), listFiles);
+}
+
+/** Runs `dockerproxy cat`. */
+export async function cat(args: readonly string[]): Promise<void> {
+  await withFiles(parsePrintArguments(args), printFile);
+}
+
+async function withFiles(what: FilesArguments, work: typeof listFiles): Promise<void> {
+  await withImages(what.settings, [what.reference], ({ files }, _config, signal) =>
+    work(what, requireFiles(files), process, signal),
+  );
+}

@@ -1,0 +1,47 @@
+import { layoutFile, layoutRootfs } from '../archive/rootfs.ts';
+import { quote, ServiceError } from '../errors.ts';
+import type { ImageFiles, OpenedFiles } from '../sources/contents/image-files.ts';
+import type { Archive } from '../sources/image-source.ts';
+import { inSlices } from '../util/in-slices.ts';
+
+/** @throws ServiceError `format-unavailable` if the source cannot read layers */
+export function requireFiles(files: ImageFiles | undefined): ImageFiles {
+  if (files !== undefined) return files;
+  throw new ServiceError('format-unavailable', 'A Docker engine does not list the files of images.');
+}
+
+/** Finds a node by a path in UTF-8, with links followed. @throws ServiceError `file-not-found` */
+export function nodeAt({ image: { tree } }: OpenedFiles, path: string): number {
+  const node = tree.find(Buffer.from(path).toString('latin1'), true);
+  if (node !== undefined) return node;
+  throw new ServiceError('file-not-found', `The image has no file ${quote(path)}.`);
+}
+
+/**
+ * Opens one file of an image, or a tar archive of a directory.
+ *
+ * @throws ServiceError `file-not-found`, also for a device or a FIFO
+ */
+export async function openImageFile(
+  opened: OpenedFiles,
+  path: string,
+  signal: AbortSignal,
+): Promise<Archive & { readonly contentType?: string | undefined }> {
+  const { image } = opened;
+  const node = nodeAt(opened, path);
+  const { type } = image.tree.file(node);
+  const name =
+    image.tree
+      .path(node)
+      .split('/')
+      .at(-1)
+      ?.replace(/[^\w.+-]/g, '_') || 'rootfs';
+  if (type === 'directory')
+    return opened.archiveOf(await inSlices(layoutRootfs(image, node), signal), `${name}.tar`);
+  if (type !== 'file')
+    throw new ServiceError('file-not-found', `${quote(path)} is a ${type} and has no content.`);
+  return {
+    ...opened.archiveOf(layoutFile(image, node), name),
+    contentType: 'application/octet-stream',
+  };
+}

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { tarOf, type Written } from '../contents/layers.ts';
+import { blob, image, layerMediaType, sha256 } from '../support/images.ts';
+import { skipUnless } from '../support/packages.ts';
+import { type RunResult, run, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { push } from '../support/push.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+
+const entryPoint = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+/** Writes the bytes of a name in Latin-1, as the entries of a layer have them. */
+const latin1 = (name: string): string => Buffer.from(name).toString('latin1');
+const FILES: readonly Written[] = [
+  { path: 'bin', type: 'directory', mode: 0o755 },
+  { path: 'bin/su', data: Buffer.from('program'), mode: 0o4755 },
+  { path: 'etc', type: 'directory', mode: 0o755 },
+  { path: 'etc/release', data: Buffer.from('first\n') },
+  { path: 'etc/link', type: 'symlink', link: 'release', mode: 0o777 },
+  { path: 'etc/deep', type: 'directory', mode: 0o1777 },
+  { path: latin1('etc/deep/größe'), data: Buffer.from('x') },
+];
+
+suite('dockerproxy ls and cat', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
+  let registry: Registry;
+  let home: TemporaryFolder;
+  let name: string;
+
+  before(async () => {
+    registry = await startRegistry();
+    home = await temporaryFolder();
+    const tar = tarOf(FILES);
+    const layer = { ...blob(layerMediaType.gzip, gzipSync(tar)), diffId: sha256(tar) };
+    const platform = { os: 'linux', architecture: 'amd64' };
+    await push(registry.url, 'test/files', 'latest', image({ platform, layers: [layer] }));
+    name = `${registry.host}/test/files`;
+  });
+  after(async () => {
+    for (const part of [home, registry]) await part[Symbol.asyncDispose]();
+  });
+
+  const command = (...args: string[]): Promise<RunResult> =>
+    run(process.execPath, [entryPoint, ...args], {
+      env: { PATH: process.env.PATH, HOME: home.path, DOCKERPROXY_INSECURE_REGISTRIES: registry.host },
+      cwd: home.path,
+    });
+  /** Returns the lines without sizes and times. */
+  const listed = ({ stdout }: RunResult): string[][] =>
+    stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => {
+        const [mode = '', owner = '', , , , ...rest] = line.split(/ +/);
+        return [mode, owner, rest.join(' ')];
+      });
+
+  test('ls lists a directory', async () => {
+    const result = await command('ls', name);
+    assert.equal(result.code, 0, result.stderr);
+    assert.deepEqual(listed(result), [
+      ['drwxr-xr-x', '0/0', '/bin'],
+      ['drwxr-xr-x', '0/0', '/etc'],
+    ]);
+    assert.equal(result.stderr, '');
+  });
+
+  test('ls -R lists everything below a directory', async () => {
+    const result = await command('ls', '-R', name, '/etc');
+    assert.equal(result.code, 0, result.stderr);
+    assert.deepEqual(
+      listed(result).map(([mode, , path]) => `${mode} ${path}`),
+      [
+        'drwxrwxrwt /etc/deep',
+        '-rw-r--r-- /etc/deep/größe',
+        'lrwxrwxrwx /etc/link -> release',
+        '-rw-r--r-- /etc/release',
+      ],
+    );
+  });
+
+  test('ls describes one file', async () => {
+    const result = await command('ls', name, 'bin/su');
+    assert.match(result.stdout, /^-rwsr-xr-x 0\/0 +7 \d{4}-\d\d-\d\d \d\d:\d\d \/bin\/su\n$/);
+  });
+
+  test('cat writes a file, with links followed', async () => {
+    const { code, stdout, stderr } = await command('cat', name, '/etc/link', '--platform', 'linux/amd64');
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, 'first\n');
+  });
+
+  test('cat writes a directory as a tar archive', async () => {
+    const { code, stdout } = await command('cat', name, '/etc');
+    assert.equal(code, 0);
+    assert.match(stdout.slice(0, 100), /^deep\/\0/);
+    assert.equal(Buffer.byteLength(stdout) % 512, 0);
+  });
+
+  test('save --format rootfs writes all files as one tar archive', async () => {
+    const { code, stdout, stderr } = await command('save', name, '--format', 'rootfs', '-o', '-');
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^bin\/\0/);
+    assert.ok(stdout.includes('first\n'));
+    assert.equal(Buffer.byteLength(stdout) % 512, 0);
+  });
+
+  test('a missing file is an error with advice', async () => {
+    const { code, stdout, stderr } = await command('cat', name, '/etc/none');
+    assert.equal(code, 1);
+    assert.equal(stdout, '');
+    assert.match(stderr, /has no file "\/etc\/none"\.\nList the files with dockerproxy ls IMAGE\.\n$/);
+  });
+
+  for (const [args, example] of [
+    [['ls'], 'dockerproxy ls busybox /etc'],
+    [['cat', 'busybox'], 'dockerproxy cat busybox /etc/passwd'],
+    [['ls', 'busybox', '/etc', '/usr'], 'dockerproxy ls busybox /etc'],
+  ] as const) {
+    test(`dockerproxy ${args.join(' ')} shows an example`, async () => {
+      const { code, stderr } = await command(...args);
+      assert.equal(code, 78);
+      assert.ok(stderr.includes(`Name an image and a path, as in: ${example}`), stderr);
+    });
+  }
+});
