@@ -42,6 +42,8 @@ export interface Format {
 export interface UnpackedFormat {
   /** The maximum number of images in one archive. */
   readonly mostImages: number;
+  /** True if the readers of its archives take them compressed. */
+  readonly isCompressible: boolean;
   /** Fixes the position of each byte. Yields between steps, because an image may have millions of files. */
   readonly layout: (images: readonly NamedImage[]) => Generator<void, Layout>;
 }
@@ -81,6 +83,7 @@ const TABLE = {
     prefersGzip: false,
     unpacked: {
       mostImages: 1,
+      isCompressible: true,
       *layout([image]) {
         if (image === undefined) throw new RangeError('A root file system is of one image');
         return yield* layoutRootfs(image);
@@ -97,7 +100,7 @@ const TABLE = {
     artifacts: undefined,
     omits: 'any',
     prefersGzip: false,
-    unpacked: { mostImages: Number.POSITIVE_INFINITY, layout: layoutClassic },
+    unpacked: { mostImages: Number.POSITIVE_INFINITY, isCompressible: false, layout: layoutClassic },
   },
   files: {
     description:

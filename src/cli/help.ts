@@ -18,6 +18,7 @@ Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
       -o, --output FILE        a file, a folder, or - for stdout; default: the image's name, in the current folder
       --platform OS/ARCH       default: --default-platform; with --format oci also a comma-separated list or all
       --format ${FORMAT_NAMES.join('|').padEnd(15)} default: ${DEFAULT_FORMAT}, which every loader takes
+      --compress gzip|zstd     compresses a root file system; requires --format rootfs
       --referrers              adds signatures and other referrers; requires --platform all
       --have IMAGE|DIGEST      omits layers that the receiver already has; repeatable
       --parts SIZE             splits the file into parts below this size; with --part N writes only part N

@@ -1,7 +1,8 @@
 import type { Partition } from '../archive/parts.ts';
 import type { Archive, ArchiveRequest, ImageSource, LiveArchive } from '../sources/image-source.ts';
 import { archivePart } from './archive-part.ts';
-import type { PartsQuery } from './query.ts';
+import { compressedArchive } from './compression.ts';
+import type { ArchiveQuery } from './query.ts';
 import { type Spelling, URL_SPELLING } from './read-parameters.ts';
 import { cutArchive, unknownLength } from './selection.ts';
 
@@ -30,12 +31,14 @@ export type Download = FixedDownload | { readonly kind: 'live'; readonly archive
  */
 export async function openDownload(
   source: ImageSource,
-  request: ArchiveRequest & { readonly parts: PartsQuery | undefined },
+  request: ArchiveRequest & Pick<ArchiveQuery, 'parts' | 'compress'>,
   signal: AbortSignal,
   spelling: Spelling = URL_SPELLING,
 ): Promise<Download> {
-  const archive = await source.open(request, signal);
-  const { parts: asked } = request;
+  const found = await source.open(request, signal);
+  const { parts: asked, compress } = request;
+  const archive =
+    found.size === undefined || compress === undefined ? found : compressedArchive(found, compress);
   if (archive.size === undefined) {
     if (asked !== undefined) throw unknownLength();
     return { kind: 'live', archive };

@@ -1,6 +1,7 @@
 import type { Static } from 'typebox';
 import { ARTIFACT_FORMAT, DEFAULT_FORMAT, FORMAT_NAMES, FORMATS } from '../archive/format.ts';
 import { choice, Type } from '../util/schema.ts';
+import { COMPRESSIONS } from './compression.ts';
 
 /** The maximum number of images in one archive. */
 export const MAX_IMAGES = 10;
@@ -31,6 +32,12 @@ export const PARAMETERS = {
   format: Type.Optional(
     choice(FORMAT_NAMES, {
       description: `${formatList} Default: \`${DEFAULT_FORMAT}\`, and \`${ARTIFACT_FORMAT}\` for anything but an image.`,
+    }),
+  ),
+  compress: Type.Optional(
+    choice(COMPRESSIONS, {
+      description:
+        'Compresses a root file system while it is sent, so that its length is unknown. Requires `format=rootfs`.',
     }),
   ),
   stream: flag('`1` to have the first bytes early rather than a length; only an engine makes a difference.'),

@@ -5,6 +5,7 @@ import { parseDigest } from '../oci/digest.ts';
 import { isSeveral, type PlatformChoice, parsePlatformChoice } from '../oci/platform-choice.ts';
 import { formatReference, parseReference, type Reference } from '../oci/reference.ts';
 import { parseByteSize } from '../util/byte-size.ts';
+import type { Compression } from './compression.ts';
 import { MAX_IMAGES, PARAMETER_NAMES, PATH_NAMES, type Parameters, STATUS_NAMES } from './parameters.ts';
 import {
   invalidParameter,
@@ -23,6 +24,8 @@ export interface ArchiveQuery {
   readonly format: ArchiveFormat;
   /** True if no format was named, so that the content decides. */
   readonly isFormatOpen: boolean;
+  /** The compression of the file; undefined for none. */
+  readonly compress: Compression | undefined;
   /** Whether the first bytes count more than a length. */
   readonly stream: boolean;
   /** What the receiver has already; undefined: nothing. */
@@ -156,10 +159,26 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
     referrers,
     format,
     isFormatOpen: parameters.format === undefined,
+    compress: compressionOf(parameters, spelling),
     stream: parameters.stream ?? false,
     have: haveOf(parameters.have),
     parts: partsOf(parameters, spelling),
   };
+}
+
+function compressionOf(parameters: Parameters, spelling: Spelling): Compression | undefined {
+  const { compress, format = DEFAULT_FORMAT } = parameters;
+  if (compress === undefined) return undefined;
+  if (!FORMATS[format].unpacked?.isCompressible)
+    throw invalidParameter(
+      `${spelling.name('compress')} requires ${spelling.set('format', 'rootfs')}. Loaders do not read other formats if they are compressed.`,
+    );
+  for (const name of ['parts', 'checksum', 'metalink'] as const)
+    if (parameters[name])
+      throw invalidParameter(
+        `${spelling.name('compress')} and ${spelling.name(name)} exclude each other, because a compressed file has no length until it is sent.`,
+      );
+  return compress;
 }
 
 function haveOf(have: readonly string[] = []): DeltaBase | undefined {

@@ -159,9 +159,10 @@ export interface LiveArchive extends ArchiveFacts {
    * Begins to make it. The stream ends after the whole file or fails; destroying it, or aborting the signal, ends the
    * work.
    *
+   * @param onFetched as in {@link Demand}
    * @throws ServiceError why it cannot be made
    */
-  start(signal: AbortSignal): Promise<Readable>;
+  start(signal: AbortSignal, onFetched?: Demand['onFetched']): Promise<Readable>;
 }
 
 /** The properties by which all parts of the service handle a source, instead of by its name. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { gzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync, zstdDecompressSync } from 'node:zlib';
 import { scanAll, tarOf, type Written } from '../contents/layers.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { startDockerd, startPodman } from '../support/engines.ts';
@@ -116,6 +116,33 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
       scanAll(body).map(({ name }) => name),
       ['absolute', 'release'],
     );
+  });
+
+  for (const [compress, ending, unpack] of [
+    ['gzip', '.gz', gunzipSync],
+    ['zstd', '.zst', zstdDecompressSync],
+  ] as const)
+    test(`a root file system is compressed by ${compress} while it is sent`, async () => {
+      const plain = await get(`/dl?${of('two')}&format=rootfs`);
+      const packed = await get(`/dl?${of('two')}&format=rootfs&compress=${compress}`);
+      assert.equal(packed.headers['content-disposition'], `attachment; filename="two_rootfs.tar${ending}"`);
+      assert.equal(packed.headers['content-type'], `application/${compress}`);
+      assert.equal(packed.headers['content-length'], undefined);
+      assert.equal(packed.headers.etag, undefined);
+      assert.ok(packed.body.length < plain.body.length / 4);
+      assert.ok(unpack(packed.body).equals(plain.body));
+    });
+
+  test('a compressed file has no parts, checksum, or metalink, and no other format is compressed', async () => {
+    for (const more of ['&parts=4GiB&part=1', '&checksum=1', '&metalink=1']) {
+      const { status, body } = await json(`/dl?${of('two')}&format=rootfs&compress=gzip${more}`);
+      assert.deepEqual([status, body.code], [400, 'parameter-invalid'], more);
+    }
+    for (const format of ['docker', 'oci', 'docker-classic', 'files']) {
+      const { status, body } = await json(`/dl?${of('two')}&format=${format}&compress=zstd`);
+      assert.deepEqual([status, body.code], [400, 'parameter-invalid'], format);
+      assert.match(body.detail, /^The parameter compress requires &format=rootfs\./);
+    }
   });
 
   for (const path of ['/none', '/etc/loop', '/etc/release/x'])

@@ -53,7 +53,7 @@ export async function replyLive(exchange: Exchange, archive: LiveArchive): Promi
   // Without a stream, Fastify would state a Content-Length of 0.
   if (!isGet(exchange)) return reply.headers(headers).send(Readable.from([]));
   const sending = await limits.admit(archive, undefined);
-  const stream = await keepAlive(reply.raw, archive.start(signal));
+  const stream = await keepAlive(reply.raw, archive.start(signal, sending.onFetched));
   observer?.begin(archive, undefined, stream);
   await sendStream(exchange, stream, headers, sending);
   return reply;
