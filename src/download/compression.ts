@@ -10,7 +10,7 @@ interface Kind {
   create(): Transform;
 }
 
-/** Fast levels, because each download is compressed anew and strangers request it. */
+/** Fast levels, because strangers request them, and each download is compressed again. */
 const TABLE = {
   gzip: {
     ending: '.gz',

@@ -35,7 +35,8 @@ export const DETAILS = {
   'config-odd': 'The config of this manifest does not describe a container image.',
   'archive-large': 'The archive would have {size} bytes. This service sends at most {limit}.',
   'signature-missing': '{image} is not signed. This service requires a signature by: {keys}.',
-  'signature-invalid': '{image} has {count} signatures, but no valid one for exactly this image by: {keys}.',
+  'signature-invalid':
+    'No signature of {image} is valid for exactly this image. Signatures found: {count}. Accepted keys: {keys}.',
   'signature-contact': 'For questions, contact {contact}.',
   'signature-unchecked': 'The signature of {image} cannot be checked at the moment.',
   'registry-slow': 'Its registry is too slow.',

@@ -6,7 +6,8 @@ import { parseArchiveQuery } from '../../src/download/query.ts';
 import { downloadUrl } from '../../src/download/url.ts';
 
 const HTTP_ONLY = ['stream', 'redirect'];
-const SHARED = PARAMETER_NAMES.filter((name) => ![...HTTP_ONLY, 'myimage'].includes(name));
+/** `compress` excludes others, so it has a test of its own. */
+const SHARED = PARAMETER_NAMES.filter((name) => ![...HTTP_ONLY, 'myimage', 'compress'].includes(name));
 const VALUES: Readonly<Record<string, string>> = {
   ...{ platform: 'all', format: 'oci', referrers: '1', have: 'app:1' },
   ...{ parts: '4GiB', part: '2', checksum: '1', metalink: '1' },
@@ -25,6 +26,17 @@ suite('the parameters of a download', () => {
     assert.deepEqual(query, asked);
     for (const name of HTTP_ONLY)
       assert.deepEqual(parseSaveArguments(['app:2', `--${name}`]).settings, [`--${name}`]);
+  });
+
+  test('compress a root file system by a flag, too', () => {
+    const { query } = parseSaveArguments(['app:2', '--format', 'rootfs', '--compress', 'zstd']);
+    assert.equal(query.compress, 'zstd');
+    const { kind, savedAs, ...asked } = parseArchiveQuery({
+      myimage: 'app:2',
+      format: 'rootfs',
+      compress: 'zstd',
+    });
+    assert.deepEqual([kind, savedAs, query], ['archive', undefined, asked]);
   });
 
   test('stand in a URL in one order, which starts with the images', () => {

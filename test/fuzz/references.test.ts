@@ -68,13 +68,14 @@ function assertHarmless(reference: Reference): void {
 
 /** A query that is taken asks for a few harmless images, in parts that have an end. */
 function assertAsked(query: ArchiveQuery): void {
-  const { references, have, parts, platform, format, referrers } = query;
+  const { references, have, parts, platform, format, referrers, compress } = query;
   assert.ok(references.length > 0 && references.length <= 10);
   assert.ok((have?.references.length ?? 0) <= 10);
   namedImages(query).forEach(assertHarmless);
   for (const layer of have?.layers ?? []) assert.match(layer, /^sha(?:256|384|512):[0-9a-f]{64,128}$/);
   if (isSeveral(platform)) assert.equal(format, 'oci');
-  if (referrers) assert.equal(platform, 'all');
+  if (referrers) assert.equal(format, 'oci');
+  if (compress !== undefined) assert.equal(format, 'rootfs');
   if (parts === undefined) return;
   assert.ok(Number.isSafeInteger(parts.limit) && parts.limit >= 2 ** 20, `${parts.limit}`);
   const { number = 1 } = parts;
@@ -95,7 +96,7 @@ suite('whatever is typed', { concurrency: true }, () => {
   test('as a query is refused, or asks for at most ten harmless images', () => {
     const names = [
       ...['myimage', 'platform', 'format', 'stream', 'have', 'parts', 'part', 'referrers'],
-      ...['checksum', 'metalink', 'redirect'],
+      ...['checksum', 'metalink', 'redirect', 'compress'],
     ];
     const name = fc.oneof(
       { weight: 8, arbitrary: fc.constantFrom(...names) },
@@ -115,7 +116,8 @@ suite('whatever is typed', { concurrency: true }, () => {
         {
           myimage: fc.oneof(fc.constant('busybox'), text),
           platform: fc.constantFrom('all', 'linux/arm64', 'linux/amd64,linux/arm64'),
-          format: fc.constantFrom('oci', 'docker'),
+          format: fc.constantFrom('oci', 'docker', 'rootfs'),
+          compress: fc.constantFrom('gzip', 'zstd', 'xz'),
           have: fc.array(fc.oneof(fc.constantFrom('busybox:1.35', `sha256:${HEX}`), text), { maxLength: 12 }),
           parts: fc.oneof(fc.constantFrom('4GiB', '1MiB'), size),
           part: fc.constantFrom('1', '999999', '0', '1000000', '01', '1.5'),

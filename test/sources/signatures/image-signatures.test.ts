@@ -114,7 +114,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
     const digest = parseDigest(subject.descriptor.digest);
     const refused = fresh({}, 'mailto:ops@example.org').require(referenceTo('several'), [digest], never);
     await assert.rejects(refused, {
-      message: `${registry.host}/several:latest has 2 signatures, but no valid one for exactly this image by: team. For questions, contact ops@example.org.`,
+      message: `No signature of ${registry.host}/several:latest is valid for exactly this image. Signatures found: 2. Accepted keys: team. For questions, contact ops@example.org.`,
     });
   });
 
