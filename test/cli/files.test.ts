@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { gzipSync } from 'node:zlib';
+import { gzipSync, zstdDecompressSync } from 'node:zlib';
 import { tarOf, type Written } from '../contents/layers.ts';
 import { blob, image, layerMediaType, sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
@@ -103,6 +104,14 @@ suite('dockerproxy ls and cat', { skip: skipUnless('docker-registry'), timeout: 
     assert.match(stdout, /^bin\/\0/);
     assert.ok(stdout.includes('first\n'));
     assert.equal(Buffer.byteLength(stdout) % 512, 0);
+  });
+
+  test('save --compress zstd compresses them', async () => {
+    const { code, stderr } = await command('save', name, '--format', 'rootfs', '--compress', 'zstd');
+    assert.equal(code, 0, stderr);
+    const file = join(home.path, 'test_files_rootfs.tar.zst');
+    assert.match(zstdDecompressSync(await readFile(file)).toString(), /^bin\/\0/);
+    assert.match(stderr, /^test_files_rootfs\.tar\.zst: /);
   });
 
   test('a missing file is an error with advice', async () => {
