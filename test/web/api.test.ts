@@ -31,6 +31,7 @@ suite('the API of the running service keeps to its own document', {
       DOCKERPROXY_CONNECTIONS_PER_DOWNLOAD: '32',
       DOCKERPROXY_BANDWIDTH_PER_IP: '1GB',
       DOCKERPROXY_DAILY_BYTES: '1GiB',
+      DOCKERPROXY_MAX_DOWNLOADS: '100',
     });
     document = JSON.parse((await httpCall(`${bed.url}/openapi.json`)).body.toString()) as Document;
   });
@@ -50,7 +51,12 @@ suite('the API of the running service keeps to its own document', {
     ['/api/v1/image', () => `?myimage=${bed.busybox}&platform=linux/arm64&format=oci`, 200],
     ['/api/v1/image', () => `?myimage=${here('test/zstd')}`, 200],
     ['/api/v1/image', () => `?myimage=${bed.busybox}&platform=linux/s390x`, 404],
-    ['/api/v1/image', () => `?myimage=${here('test/helm')}`, 422],
+    ['/api/v1/image', () => `?myimage=${here('test/helm')}`, 200],
+    ['/api/v1/image', () => `?myimage=${here('test/helm')}&format=docker`, 422],
+    ['/api/v1/files', () => `?myimage=${bed.busybox}&path=/bin`, 200],
+    ['/api/v1/files', () => `?myimage=${bed.busybox}&path=/none`, 404],
+    ['/api/v1/layers', () => `?myimage=${bed.busybox}`, 200],
+    ['/api/v1/referrers', () => `?myimage=${bed.busybox}`, 200],
     ['/api/v1/image', () => '?myimage=evil.example/a', 403],
     ['/api/v1/image', () => '', 400],
     ['/api/v1/delta', () => `?myimage=${here('test/shared:2')}&have=${here('test/shared:1')}`, 200],
