@@ -213,7 +213,7 @@ suite('the page in Chromium', {
     const shown = await page.locator('body').innerText();
     assert.doesNotMatch(shown, /docker pull|page on Docker Hub|Several|Show/);
     assert.match(shown, /Run by Example Labs\. Contact/);
-    await page.getByText('What can be fetched here').click();
+    await page.getByText('Available images').click();
     await page.getByText('docker.io/**').waitFor();
   });
 
@@ -329,7 +329,7 @@ suite('the page in Chromium', {
       await page.getByRole('link', { name: 'Contact' }).getAttribute('href'),
       'mailto:images@example.org',
     );
-    await page.getByText('What can be fetched here').click();
+    await page.getByText('Available images').click();
     assert.match((await page.locator('#patterns').textContent()) ?? '', /docker\.io\/\*\*/);
   });
 
@@ -341,14 +341,20 @@ suite('the page in Chromium', {
     await untilShown(page);
     assert.equal(await page.locator('#problem').isVisible(), false);
     for (const [text, sentence] of [
-      [`${bed.registry.host}/test/nothing`, /no such image/],
-      [`${bed.registry.host}/test/helm`, /not a container image/],
+      [`${bed.registry.host}/test/nothing`, /image does not exist/],
       ['evil.example/app', /cannot be fetched here/],
     ] as const) {
       await page.locator('#image').fill(text);
       await page.keyboard.press('Enter');
       await page.getByRole('heading', { name: sentence }).waitFor();
     }
+  });
+
+  test('a chart is shown as its file', async (t) => {
+    const page = await open(t, `/?${image('test/helm')}`);
+    await untilShown(page);
+    await page.getByText('chart-1.0.0.tgz').first().waitFor();
+    await assertAccessible(page, 'chart');
   });
 
   test('errors are in the language of the page, whatever that of the browser is', async (t) => {
