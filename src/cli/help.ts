@@ -1,4 +1,4 @@
-import { DEFAULT_FORMAT, FORMAT_NAMES } from '../archive/format.ts';
+import { ARTIFACT_FORMAT, DEFAULT_FORMAT, FORMAT_NAMES } from '../archive/format.ts';
 import { environmentName, fileKey, flagName, SCHEMA, SECTIONS, type Setting } from '../config/schema.ts';
 
 /** Generates the text of `--help` from the schema. */
@@ -17,9 +17,9 @@ Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
   save IMAGE…     writes images to one tar file, without a server; resumes an interrupted download from the cache
       -o, --output FILE        a file, a folder, or - for stdout; default: the image's name, in the current folder
       --platform OS/ARCH       default: --default-platform; with --format oci also a comma-separated list or all
-      --format ${FORMAT_NAMES.join('|').padEnd(15)} default: ${DEFAULT_FORMAT}, which every loader takes
+      --format ${FORMAT_NAMES.join('|').padEnd(15)} default: ${DEFAULT_FORMAT}; ${ARTIFACT_FORMAT} for anything but an image
       --compress gzip|zstd     compresses a root file system; requires --format rootfs
-      --referrers              adds signatures and other referrers; requires --platform all
+      --referrers              adds signatures and other referrers; requires --format oci
       --have IMAGE|DIGEST      omits layers that the receiver already has; repeatable
       --parts SIZE             splits the file into parts below this size; with --part N writes only part N
       --checksum               also writes FILE.sha256, for sha256sum -c
