@@ -230,7 +230,7 @@ export const SCHEMA = {
     section: 'images',
     type: listOf(registryName),
     default: '',
-    doc: 'Names for registries in the registry API, which cannot name a port: NAME=HOST:PORT.',
+    doc: 'Names for registries with a port, because repository names in the registry API cannot contain one: NAME=HOST:PORT.',
     example: 'lab=registry.lan:5000',
   },
   defaultPlatform: {
@@ -249,13 +249,13 @@ export const SCHEMA = {
     section: 'images',
     type: bytes,
     default: '64GiB',
-    doc: 'Maximum size of the unpacked layers of an image whose files are requested. Larger images are only available as they are. 0 sets no limit.',
+    doc: 'Maximum size of the unpacked layers of an image whose files are requested. Larger images are only available with compressed layers. 0 sets no limit.',
   },
   contentsOnDemand: {
     section: 'images',
     type: bytes,
     default: '64MiB',
-    doc: 'Maximum number of bytes of layers that a HEAD or API request reads to learn the files of an image. Above it, the response is 202 until a download has read the layers.',
+    doc: 'Maximum number of bytes of layers that a HEAD or API request reads to list the files of an image. Above it, the response is 202 until a download has read the layers.',
   },
   allowClients: {
     section: 'clients',
