@@ -8,7 +8,7 @@ const CATALOGUE = {
   'contents-unread': {
     status: 202,
     title: 'Files not known yet',
-    help: 'Start the download, which reads the layers, or try again after it.',
+    help: 'Start the download, which reads the layers. Then try again.',
   },
   'reference-invalid': {
     status: 400,
@@ -128,7 +128,7 @@ const CATALOGUE = {
   'not-an-image': {
     status: 422,
     title: 'Not a container image',
-    help: 'Choose another format. Container engines cannot load charts, signatures and other artifacts.',
+    help: 'Choose another format. Container engines cannot load charts, signatures, and other artifacts.',
   },
   'no-files': {
     status: 422,
@@ -163,7 +163,7 @@ const CATALOGUE = {
   'layer-invalid': {
     status: 422,
     title: 'Layer cannot be unpacked',
-    help: 'Container engines cannot unpack the layer, either. Its publisher must build the image again. The image is available with &format=docker.',
+    help: 'Container engines cannot unpack the layer, either. Ask the publisher to rebuild the image. To get its layers as they are, request &format=docker.',
   },
   'contents-too-large': {
     status: 422,

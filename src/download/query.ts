@@ -134,7 +134,9 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
   if (images.length === 0)
     throw invalidParameter('The parameter myimage is missing: name an image, as in /dl?myimage=busybox.');
   if (images.length > MAX_IMAGES)
-    throw invalidParameter(`There are ${images.length} images; one archive holds at most ${MAX_IMAGES}.`);
+    throw invalidParameter(
+      `The request names ${images.length} images; one archive holds at most ${MAX_IMAGES}.`,
+    );
   const choice = platform === undefined ? undefined : parsePlatformChoice(platform);
   const { treeEntries, subject, artifacts, unpacked } = FORMATS[format];
   if (referrers && treeEntries === undefined)
@@ -146,7 +148,7 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
       `${spelling.name('have')} requires another format. ${subject} always includes all layers.`,
     );
   if (unpacked !== undefined && images.length > unpacked.mostImages)
-    throw invalidParameter(`${subject} is of one image. Request each image in its own file.`);
+    throw invalidParameter(`${subject} contains one image. Request each image in its own file.`);
   if (artifacts === 'files' && parameters.have !== undefined)
     throw invalidParameter(`${spelling.name('have')} is only for images. ${subject} has no layers.`);
   if (isSeveral(choice) && treeEntries === undefined)
@@ -161,7 +163,7 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
     isFormatOpen: parameters.format === undefined,
     compress: compressionOf(parameters, spelling),
     stream: parameters.stream ?? false,
-    have: haveOf(parameters.have),
+    have: haveOf(parameters, spelling),
     parts: partsOf(parameters, spelling),
   };
 }
@@ -181,12 +183,14 @@ function compressionOf(parameters: Parameters, spelling: Spelling): Compression 
   return compress;
 }
 
-function haveOf(have: readonly string[] = []): DeltaBase | undefined {
+function haveOf({ have = [] }: Parameters, spelling: Spelling): DeltaBase | undefined {
   if (have.length === 0) return undefined;
   const isLayer = (text: string): boolean => /^sha(?:256|384|512):/.test(text);
   const images = have.filter((text) => !isLayer(text));
   if (images.length > MAX_IMAGES)
-    throw invalidParameter(`There are ${images.length} images in have; at most ${MAX_IMAGES} are looked at.`);
+    throw invalidParameter(
+      `${spelling.name('have')} names ${images.length} images; at most ${MAX_IMAGES} are allowed.`,
+    );
   return {
     references: eachOnce(images.map(parseReference)),
     layers: [...new Set(have.filter(isLayer).map(parseDigest))],

@@ -102,7 +102,7 @@ export function createPullSource({
     if (known !== undefined) return known;
     // The registry cannot tell whether what names the blob is signed.
     if (place.signers !== '')
-      throw unknownBlob(repository, digest, 'Pull a signed manifest that names it first.');
+      throw unknownBlob(repository, digest, 'First pull a signed manifest that names the blob.');
     const found = await client.findBlob(repository, digest, signal);
     if (found === undefined) throw unknownBlob(repository, digest, 'Check the digest.');
     if (found.size === undefined)

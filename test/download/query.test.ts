@@ -51,7 +51,7 @@ suite('the query of /dl', () => {
       code: 'parameter-invalid',
       status: 400,
       message: /11 images.*at most 10/,
-      reason: 'There are 11 images',
+      reason: 'The request names 11 images',
     });
   });
 

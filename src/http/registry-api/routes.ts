@@ -61,7 +61,7 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
       if (path === '') return reply.send({});
       const asked = parseRegistryPath(path);
       if (asked === undefined)
-        throw new ServiceError('route-not-found', 'The registry API has nothing at this address.');
+        throw new ServiceError('route-not-found', 'The registry API does not have this address.');
       try {
         return await answer(request, reply, asked);
       } catch (error) {

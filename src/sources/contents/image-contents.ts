@@ -284,7 +284,11 @@ function imageTooLarge(most: string): ServiceError {
 }
 
 function tooManyScans(): ServiceError {
-  return new ServiceError('overloaded', 'This service reads the layers of many images. Try again later.', {
-    retryAfter: RETRY_AFTER_S,
-  });
+  return new ServiceError(
+    'overloaded',
+    'This service is reading the layers of too many images. Try again later.',
+    {
+      retryAfter: RETRY_AFTER_S,
+    },
+  );
 }

@@ -123,7 +123,7 @@ function isEmptyIndex(links: ManifestLinks): boolean {
 function tooMany(reference: Reference, count: number): ServiceError {
   return new ServiceError(
     'parameter-invalid',
-    `What refers to ${formatReference(reference)} would be looked for of ${count} images and indexes; ${SUBJECTS_MAX} in a request are the most. Ask without &referrers=1, or for fewer images at once.`,
-    { reason: `Too many images for referrers: ${SUBJECTS_MAX} are the most` },
+    `${formatReference(reference)} has ${count} images and indexes. A request looks up the referrers of at most ${SUBJECTS_MAX}. Omit &referrers=1, or request fewer images at once.`,
+    { reason: `Too many images for referrers: at most ${SUBJECTS_MAX}` },
   );
 }

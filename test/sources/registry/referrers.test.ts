@@ -91,8 +91,8 @@ suite('what refers to images', { timeout: 600_000 }, () => {
     const asked = registry.requests('more').length;
     await assert.rejects(find(search, 'more', digests(41)), {
       code: 'parameter-invalid',
-      message: /41 images and indexes; 100 in a request are the most\. Ask without &referrers=1/,
-      reason: 'Too many images for referrers: 100 are the most',
+      message: /41 images and indexes\. A request looks up the referrers of at most 100\. Omit &referrers=1/,
+      reason: 'Too many images for referrers: at most 100',
     });
     assert.equal(registry.requests('more').length, asked);
     assert.equal((await find(begin()(), 'more', digests(41))).length, 0);
