@@ -16,7 +16,7 @@ const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
   'delta-unavailable': 'Leave out --have, or use --source registry: a Docker engine saves whole images.',
   'address-refused':
     'Only registries at public addresses, over HTTPS, are allowed. To use another one, add --allow HOST/** or, for plain HTTP, --insecure-registries HOST.',
-  'layer-invalid': 'Save the image with --format docker, or ask its publisher to build it again.',
+  'layer-invalid': 'Save the image with --format docker, or ask its publisher to rebuild it.',
   'contents-too-large': 'Raise the limit with --max-unpacked-size, or save the image with --format docker.',
   'no-files': 'Save a container image with --format docker, and an artifact without files with --format oci.',
   'file-not-found': 'List the files with dockerproxy ls IMAGE.',
