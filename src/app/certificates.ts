@@ -30,7 +30,6 @@ import {
 import { createEncryptedRedisStore, SharedStoreError } from '../tls/stores/encrypted-redis-store.ts';
 import { createSharedCertificateStore } from '../tls/stores/shared-certificate-store.ts';
 import { removeUnfinished } from '../util/atomic-file.ts';
-import type { Release } from '../util/lock.ts';
 
 /** Milliseconds. Nothing takes that long to write. */
 const UNFINISHED_MS = 3_600_000;
@@ -128,7 +127,7 @@ async function createProvider(
 interface SharedOrders {
   readonly store: CertificateStore;
   /** Undefined if only this process orders. */
-  readonly turn: (() => Promise<Release | undefined>) | undefined;
+  readonly lock: (() => Promise<Disposable | undefined>) | undefined;
 }
 
 async function shareStore(
@@ -138,7 +137,7 @@ async function shareStore(
   redis: Redis | undefined,
 ): Promise<SharedOrders> {
   const key = redisKeyOf(config);
-  if (redis === undefined || key === undefined) return { store: own, turn: undefined };
+  if (redis === undefined || key === undefined) return { store: own, lock: undefined };
   const { acmeDirectory: directory } = config;
   const shared = createCertificateStore(createEncryptedRedisStore(redis, key));
   const store = createSharedCertificateStore(shared, own);
@@ -146,13 +145,13 @@ async function shareStore(
     store.fill(directory).catch((err) => logger.warn({ err }, `${err.message}: it stays with this replica`));
   await fill();
   redis.onReturn(() => void fill());
-  const turns = createRedisLocks(redis, () => performance.now());
+  const locks = createRedisLocks(redis, () => performance.now());
   return {
     store,
-    async turn() {
+    async lock() {
       // A process that cannot read the certificates of others would only order the same ones again.
       await shared.certificate(directory);
-      return turns.take(`certificate ${directory}`).catch((cause: Error) => {
+      return locks.take(`certificate ${directory}`).catch((cause: Error) => {
         throw new SharedStoreError(`Redis cannot be asked who orders: ${cause.message}`, { cause });
       });
     },
@@ -162,7 +161,7 @@ async function shareStore(
 /** Loaded only where it is wanted; greenlock itself is loaded by its own thread. */
 async function startAcme(
   { acmeDirectory: directory, acmeEmail: email = '', domains, stateDir }: Config,
-  { store, turn }: SharedOrders,
+  { store, lock }: SharedOrders,
   challenges: ChallengeStore,
   logger: Logger,
 ): Promise<CertificateProvider> {
@@ -176,7 +175,7 @@ async function startAcme(
       onOutput: (line) => logger.debug(`greenlock: ${line}`),
     }),
     store,
-    turn,
+    lock,
     now: Date.now,
     random: Math.random,
     log: {

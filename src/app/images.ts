@@ -53,8 +53,7 @@ import { suggestingInspector, suggestingSource } from '../sources/tag-suggestion
 import type { Check, ReadinessCheck } from '../telemetry/readiness.ts';
 import type { TrustPolicy } from '../trust/trust-policy.ts';
 import { createLargeDocuments } from '../util/large-documents.ts';
-import type { Locks } from '../util/lock.ts';
-import { createLocks } from '../util/lock.ts';
+import { createLocks, type Locks, NO_LOCK } from '../util/lock.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { openRegistries } from './registries.ts';
 
@@ -130,7 +129,7 @@ export interface ImageParts {
 /** Maximum number of entries in the layers of an image whose files are requested. */
 const FILES_MAX = 2_000_000;
 /** The locks of a process without a shared folder. */
-const alone: Pick<Locks, 'take'> = { take: async () => () => {} };
+const alone: Pick<Locks, 'take'> = { take: async () => NO_LOCK };
 
 /** Returns monotonic milliseconds. */
 const uptime = (): number => performance.now();
@@ -177,13 +176,13 @@ export async function openImages(
   const disk = blobs && createDiskStore(cacheDir, blobs.storage.reserve, large);
   const shared = redis && createRedisStore(redis, Math.max(staleIfError, tagTtl, LEAST_TAG_MS));
   const own = disk ? keepingManifests(disk, caches) : createMemoryStore(caches);
-  const ownLocks = disk ? createFolderLocks(cacheDir, uptime) : createLocks(async () => () => {}, uptime);
+  const ownLocks = disk ? createFolderLocks(cacheDir, uptime) : createLocks(async () => NO_LOCK, uptime);
   const caching = createCachingClient({
     client: blobs ? direct : keepingSmallBlobs({ client: direct, caches }),
     blobs: blobs ?? createSharedBlobs(caches),
     ...{ staleIfError, tagTtl, now: Date.now, large },
     manifests: manifestStore(own, shared),
-    turns: redis ? createRedisLocks(redis, uptime) : ownLocks,
+    locks: redis ? createRedisLocks(redis, uptime) : ownLocks,
   });
   const client = budgets.charge(rememberingBlobs({ client: caching, caches }));
   const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;

@@ -154,13 +154,9 @@ export class BlobFetch {
     const [path, fetched, regulator, wanted] = [this.#path, this.content, this.#regulator, this.#wanted];
     const parts = { path, fetched, regulator, wanted, recent: this.#recent, signal };
     while (!(await this.#finishFromCache())) {
-      const lock = tryLock(lockOf(this.#path));
+      using lock = tryLock(lockOf(this.#path));
       if (lock !== undefined) {
-        try {
-          if (!(await this.#finishFromCache())) await writeFetch({ ...this.#options, ...parts });
-        } finally {
-          lock.release();
-        }
+        if (!(await this.#finishFromCache())) await writeFetch({ ...this.#options, ...parts });
         return;
       }
       if (await followFetch({ blob: this.#options.blob, ...parts })) return;

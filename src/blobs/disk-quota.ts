@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type BlobFiles, isMissing, lockOf, roomFor } from './blob-files.ts';
 import { type DiskUsage, readDiskUsage, writeDiskUsage } from './disk-usage.ts';
-import { type FileLock, tryLock } from './file-lock.ts';
+import { tryLock } from './file-lock.ts';
 
 /** Keeps the cache within its bytes: the least recently used go first. */
 export interface DiskQuota {
@@ -55,12 +55,8 @@ export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuota
 
   /** Runs work that no other process does meanwhile. Without evictions, it ends within one turn of the event loop. */
   const alone = async <T>(work: () => Promise<T>): Promise<T> => {
-    const lock = await waitForLock(join(folder, LOCK));
-    try {
-      return await work();
-    } finally {
-      lock.release();
-    }
+    using _lock = await waitForLock(join(folder, LOCK));
+    return await work();
   };
   /** On a full disk it may be lost: then the files are counted the next time. */
   const write = (tally: DiskUsage): void => {
@@ -103,17 +99,13 @@ export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuota
   const evict = async (file: Held): Promise<boolean> => {
     if (!isIdle(file)) return false;
     const isIncoming = dirname(file.path) === incoming;
-    const lock = isIncoming ? tryLock(lockOf(file.path)) : undefined;
+    using lock = isIncoming ? tryLock(lockOf(file.path)) : undefined;
     if (isIncoming && lock === undefined) return false;
-    try {
-      // A request may have used the file since the listing.
-      const now = isIncoming ? await measureIncoming(file.path) : await measure(file.path);
-      if (now !== undefined && !isIdle(now)) return false;
-      await rm(file.path, { force: true });
-      return true;
-    } finally {
-      lock?.release();
-    }
+    // A request may have used the file since the listing.
+    const now = isIncoming ? await measureIncoming(file.path) : await measure(file.path);
+    if (now !== undefined && !isIdle(now)) return false;
+    await rm(file.path, { force: true });
+    return true;
   };
 
   /** Counts while downloads go on, for files whose bytes were never reserved, or never came. */
@@ -146,7 +138,7 @@ export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuota
   };
 }
 
-async function waitForLock(path: string): Promise<FileLock> {
+async function waitForLock(path: string): Promise<Disposable> {
   for (;;) {
     const lock = tryLock(path);
     if (lock !== undefined) return lock;

@@ -1,21 +1,15 @@
 import { closeSync, fstatSync, openSync, rmSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 
-/** A lock that the kernel takes back when its process dies, however that happens. */
-export interface FileLock {
-  /** Gives the lock back and removes its file. */
-  release(): void;
-}
-
 /**
- * Locks a file, and creates it if necessary. Undefined if another holder, in this process or another, has the lock.
- * Never waits.
+ * Locks a file until the returned object is disposed, which removes the file. Creates the file if necessary. Returns
+ * undefined at once if this process or another one has the lock. The kernel releases the lock of a process that dies.
  *
  * Node has no flock(2), but SQLite locks its files by fcntl(2), and does so without writing a byte to them.
  *
  * @see https://www.sqlite.org/lockingv3.html
  */
-export function tryLock(path: string): FileLock | undefined {
+export function tryLock(path: string): Disposable | undefined {
   makeMissing(path);
   const named = openNamed(path);
   if (named === undefined) return undefined;
@@ -27,12 +21,19 @@ export function tryLock(path: string): FileLock | undefined {
 }
 
 /** @param isNamed tells whether the file still is the one that had the name: a last holder may remove it meanwhile */
-function lockNamed(path: string, isNamed: () => boolean): FileLock | undefined {
+function lockNamed(path: string, isNamed: () => boolean): Disposable | undefined {
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
     // With its journal in memory it works on a disk that is full, too.
     database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
-    if (isNamed()) return { release: () => release(path, database) };
+    if (isNamed()) {
+      return {
+        [Symbol.dispose]() {
+          rmSync(path, { force: true });
+          database.close();
+        },
+      };
+    }
   } catch (error) {
     database.close();
     if (hasSqliteCode(error, SQLITE_NOTADB)) {
@@ -46,11 +47,6 @@ function lockNamed(path: string, isNamed: () => boolean): FileLock | undefined {
   }
   database.close();
   return undefined;
-}
-
-function release(path: string, database: DatabaseSync): void {
-  rmSync(path, { force: true });
-  database.close();
 }
 
 /** Does not open an existing file: closing it would release the lock that this process may have, see fcntl(2). */

@@ -5,7 +5,7 @@ import { createLocks, type Locks } from '../util/lock.ts';
 import { tryLock } from './file-lock.ts';
 
 /**
- * Locks of all processes that share a folder: `turns/0c1d….lock` is held by whose turn it is.
+ * Locks of all processes that share a folder, as files: `turns/0c1d….lock`.
  *
  * @param now milliseconds that never go back
  */
@@ -13,7 +13,6 @@ export function createFolderLocks(folder: string, now: () => number): Locks {
   const locks = join(folder, 'turns');
   return createLocks(async (name) => {
     await mkdir(locks, { recursive: true, mode: 0o700 });
-    const lock = tryLock(join(locks, `${createHash('sha256').update(name).digest('hex')}.lock`));
-    return lock && (() => lock.release());
+    return tryLock(join(locks, `${createHash('sha256').update(name).digest('hex')}.lock`));
   }, now);
 }

@@ -10,7 +10,7 @@ import { relay } from '../util/streams.ts';
 import type { Storage } from './blob-cache.ts';
 import { isMissing, lockOf } from './blob-files.ts';
 import { FileAppender } from './file-appender.ts';
-import { type FileLock, tryLock } from './file-lock.ts';
+import { tryLock } from './file-lock.ts';
 import { FileStream, StorageFailure } from './growing-file.ts';
 
 /** A file that is created once and read in any part, until its eviction. */
@@ -106,13 +106,13 @@ export async function openSpools(storage: Storage): Promise<Spools> {
 
     async fill({ key, expected, maxSize, onProgress }, source, signal) {
       const incoming = join(incomingFolder, `spool-${randomUUID()}.${expected}`);
-      const release = storage.hold(incoming);
       let opened: FileHandle | undefined;
-      let lock: FileLock | undefined;
+      using held = new DisposableStack();
+      held.defer(storage.hold(incoming));
       try {
         const occupy = (): void => closeSync(openSync(incoming, 'wx', 0o600));
         await makeFolders();
-        lock = tryLock(lockOf(incoming));
+        held.use(tryLock(lockOf(incoming)));
         const hasRoom = await storage.reserve(expected, occupy);
         if (!hasRoom) throw new StorageFailure('The cache has no room');
         opened = await open(incoming, 'r+');
@@ -150,8 +150,6 @@ export async function openSpools(storage: Storage): Promise<Spools> {
         throw isOfDisk(error) ? new StorageFailure('The cache cannot be written', { cause: error }) : error;
       } finally {
         await opened?.close();
-        lock?.release();
-        release();
       }
     },
   };

@@ -10,7 +10,7 @@ const TAKE = redisScript(`return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX',
 // After the lock expires, another process may own it.
 const IF_OWN = `if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end`;
 const RENEW = redisScript(`${IF_OWN} return redis.call('PEXPIRE', KEYS[1], ARGV[2])`);
-const END = redisScript(`${IF_OWN} return redis.call('DEL', KEYS[1])`);
+const RELEASE = redisScript(`${IF_OWN} return redis.call('DEL', KEYS[1])`);
 
 /**
  * Locks of all processes that share a Redis.
@@ -23,12 +23,14 @@ export function createRedisLocks(redis: Redis, now: () => number): Locks {
     const holder = randomUUID();
     if ((await redis.run(TAKE, keys, [holder, LIFETIME_MS])) === null) return undefined;
     const renew = (): Promise<unknown> => redis.run(RENEW, keys, [holder, LIFETIME_MS]);
-    // While Redis is away it cannot be held; whoever has it goes on all the same.
+    // While Redis is unreachable, the lock may expire. Its owner continues, because the work is safe to run twice.
     const renewal = setInterval(() => renew().catch(() => {}), LIFETIME_MS / 3);
     renewal.unref();
-    return () => {
-      clearInterval(renewal);
-      redis.run(END, keys, [holder]).catch(() => {});
+    return {
+      [Symbol.dispose]() {
+        clearInterval(renewal);
+        redis.run(RELEASE, keys, [holder]).catch(() => {});
+      },
     };
   }, now);
 }

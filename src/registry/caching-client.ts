@@ -20,8 +20,8 @@ export interface CachingClientOptions {
   readonly staleIfError: number;
   /** Milliseconds for which a tag's last answer is as good as a new one. */
   readonly tagTtl: number;
-  /** By which one of several processes asks, and the others take its answer. */
-  readonly turns: Locks;
+  /** Lets one of several processes send a request, whose response the others share. */
+  readonly locks: Locks;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Bounds the large manifests that are read and stored at once; its own if absent. */
@@ -40,7 +40,7 @@ const MOST_SKEW_MS = 5_000;
  * @see https://docs.docker.com/docker-hub/usage/pulls/
  */
 export function createCachingClient(options: CachingClientOptions): DescribingClient {
-  const { client, blobs, manifests, staleIfError, tagTtl, turns, now } = options;
+  const { client, blobs, manifests, staleIfError, tagTtl, locks, now } = options;
   const { large = createLargeDocuments(0) } = options;
   const share = createSingleFlight<FetchedManifest>(isRefusedSpending);
   const shareDescription = createSingleFlight<DescribedManifest>(isRefusedSpending);
@@ -56,13 +56,9 @@ export function createCachingClient(options: CachingClientOptions): DescribingCl
     return fetched;
   };
 
-  const inTurn = async <T>(name: string, work: () => Promise<T>, signal: AbortSignal): Promise<T> => {
-    const end = await turns.wait(name, signal);
-    try {
-      return await work();
-    } finally {
-      end();
-    }
+  const alone = async <T>(name: string, work: () => Promise<T>, signal: AbortSignal): Promise<T> => {
+    using _lock = await locks.wait(name, signal);
+    return await work();
   };
 
   const byDigest = async (
@@ -73,7 +69,7 @@ export function createCachingClient(options: CachingClientOptions): DescribingCl
     const find = (): Promise<FetchedManifest | undefined> => manifests.manifest(repository, digest);
     const work = async (): Promise<FetchedManifest> =>
       (await find()) ?? (await fetch(repository, digest, signal));
-    return (await find()) ?? (await inTurn(keyOf(repository, digest), work, signal));
+    return (await find()) ?? (await alone(keyOf(repository, digest), work, signal));
   };
 
   const remember = async (repository: Repository, tag: string): Promise<Remembered | undefined> => {
@@ -98,7 +94,7 @@ export function createCachingClient(options: CachingClientOptions): DescribingCl
       if (learned === undefined) return confirmed(repository, tag, await fetch(repository, tag, signal));
       return isNew(learned) ? learned.manifest : confirm(repository, tag, learned, signal);
     };
-    return inTurn(keyOf(repository, tag), work, signal);
+    return alone(keyOf(repository, tag), work, signal);
   };
 
   const confirm = async (

@@ -721,7 +721,7 @@ suite('what an earlier process left', () => {
     const source = memorySource(sample);
     const followed = download(setup.cache.before(source, REGISTRY));
     await waitFor(() => looks.callCount() > 2);
-    lock?.release();
+    lock?.[Symbol.dispose]();
     assert.deepEqual(await followed, bytes);
     assert.equal(source.reads[0]?.range.start, 0);
   });

@@ -240,7 +240,7 @@ suite('room in the cache', () => {
     const lock = tryLock(lockOf(path));
     assert.equal(await setup.room.reserve(500, nothing), false);
     assert.equal(await setup.left(), 'sha256-aa.600 sha256-aa.lock');
-    lock?.release();
+    lock?.[Symbol.dispose]();
     assert.equal(await setup.room.reserve(500, nothing), true);
     assert.equal(await setup.left(), '');
   });

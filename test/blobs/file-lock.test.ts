@@ -29,17 +29,17 @@ suite('a lock of a file', () => {
     const lock = tryLock(path);
     assert.ok(lock);
     assert.equal(tryLock(path), undefined);
-    lock.release();
+    lock[Symbol.dispose]();
     const next = tryLock(path);
     assert.ok(next);
-    next.release();
+    next[Symbol.dispose]();
   });
 
   test('leaves no file behind', async () => {
     await using folder = await temporaryFolder();
     const lock = tryLock(join(folder.path, 'lock'));
     assert.ok((await readdir(folder.path)).includes('lock'));
-    lock?.release();
+    lock?.[Symbol.dispose]();
     assert.deepEqual(await readdir(folder.path), []);
   });
 
@@ -48,7 +48,7 @@ suite('a lock of a file', () => {
     const path = join(folder.path, 'lock');
     const lock = tryLock(path);
     assert.equal(await elsewhere(path), 'refused');
-    lock?.release();
+    lock?.[Symbol.dispose]();
     assert.equal(await elsewhere(path), 'locked');
   });
 
@@ -58,7 +58,7 @@ suite('a lock of a file', () => {
     const lock = tryLock(path);
     assert.equal(tryLock(path), undefined);
     assert.equal(await elsewhere(path), 'refused');
-    lock?.release();
+    lock?.[Symbol.dispose]();
   });
 
   test('is free again when its holder is killed', async () => {
@@ -73,7 +73,7 @@ suite('a lock of a file', () => {
     assert.ok(existsSync(path), 'nobody removed it');
     const lock = tryLock(path);
     assert.ok(lock);
-    lock.release();
+    lock[Symbol.dispose]();
     assert.deepEqual(await readdir(folder.path), []);
   });
 
@@ -88,7 +88,7 @@ suite('a lock of a file', () => {
         closeSync(openSync(path + '.held', 'wx'));
         rmSync(path + '.held');
         times += 1;
-        lock.release();
+        lock[Symbol.dispose]();
       }
     `);
     const path = join(folder.path, 'lock');
@@ -96,7 +96,7 @@ suite('a lock of a file', () => {
     for (const { code, stderr } of results) assert.equal(code, 0, stderr);
     const lock = tryLock(path);
     assert.ok(lock, 'nobody holds it any more');
-    lock.release();
+    lock[Symbol.dispose]();
   });
 
   test('of a file that somebody else removed is given to the next', async () => {
@@ -105,7 +105,7 @@ suite('a lock of a file', () => {
     writeFileSync(path, '');
     const lock = tryLock(path);
     assert.ok(lock);
-    lock.release();
+    lock[Symbol.dispose]();
     await waitFor(() => !existsSync(path));
   });
 
@@ -120,6 +120,6 @@ suite('a lock of a file', () => {
     writeFileSync(path, 'x'.repeat(4096));
     const lock = tryLock(path);
     assert.ok(lock);
-    lock.release();
+    lock[Symbol.dispose]();
   });
 });

@@ -69,7 +69,7 @@ async function setUp(staleIfError = 24 * HOUR_MS, tagTtl = 0): Promise<Setup> {
     manifests: createManifestStore(createDiskStore(folder.path)),
     staleIfError,
     tagTtl,
-    turns: createFolderLocks(folder.path, () => performance.now()),
+    locks: createFolderLocks(folder.path, () => performance.now()),
     now: () => setup.now,
   };
   const setup: Setup = {

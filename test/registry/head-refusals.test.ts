@@ -45,7 +45,7 @@ async function startBed(): Promise<Bed> {
     manifests: createManifestStore(createDiskStore(folder.path)),
     staleIfError: 60_000,
     tagTtl: 0,
-    turns: createFolderLocks(folder.path, () => performance.now()),
+    locks: createFolderLocks(folder.path, () => performance.now()),
     now: () => Date.now(),
   });
   const handlers = new Map<string, Handler>();

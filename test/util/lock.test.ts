@@ -56,59 +56,56 @@ const kinds: Record<string, () => Promise<Fixture>> = {
 
 for (const [kind, open] of Object.entries(kinds)) {
   const skip = kind === 'Redis' && skipUnless('redis-server');
-  suite(`turns by ${kind}`, { skip, timeout: 60_000 }, () => {
-    test('are one at a time for a name, and for another name another one', async () => {
+  suite(`locks by ${kind}`, { skip, timeout: 60_000 }, () => {
+    test('have one owner for each name', async () => {
       await using fixture = await open();
       const { one, other } = fixture;
-      const end = await one.take('a');
-      assert.ok(end !== undefined);
+      const held = await one.take('a');
+      assert.ok(held !== undefined);
       assert.equal(await other.take('a'), undefined);
       const another = await other.take('b');
       assert.ok(another !== undefined);
-      end();
-      await waitFor(async () => (await other.take('a')) !== undefined, { what: 'the turn to be free' });
-      another();
+      held[Symbol.dispose]();
+      await waitFor(async () => (await other.take('a')) !== undefined, { what: 'the lock to be free' });
+      another[Symbol.dispose]();
     });
 
-    test('are waited for, by all who want one', async () => {
+    test('let callers wait', async () => {
       await using fixture = await open();
       const { one, other } = fixture;
       let busy = 0;
       let most = 0;
-      const work = async (turns: Locks): Promise<void> => {
-        const end = await turns.wait('a', always);
+      const work = async (locks: Locks): Promise<void> => {
+        using _lock = await locks.wait('a', always);
         busy += 1;
         most = Math.max(most, busy);
         await new Promise((resolve) => setImmediate(resolve));
         busy -= 1;
-        end();
       };
       await Promise.all(Array.from({ length: 10 }, (_, at) => work(at % 2 ? one : other)));
       assert.equal(most, 1);
     });
 
-    test('are not waited for by who leaves', async () => {
+    test('stop the wait of an aborted caller', async () => {
       await using fixture = await open();
-      const end = await fixture.one.take('a');
+      using _held = await fixture.one.take('a');
       const leaving = new AbortController();
       const waiting = fixture.other.wait('a', leaving.signal);
       leaving.abort();
       await assert.rejects(waiting, { name: 'AbortError' });
-      end?.();
     });
 
-    test('are not waited for without end: then everyone does the work', async () => {
+    test('let every caller do the work after a timeout', async () => {
       await using fixture = await open();
-      const end = await fixture.one.take('a');
-      (await fixture.hurried.wait('a', always))();
-      assert.equal(await fixture.other.take('a'), undefined, 'it still is the turn of the first one');
-      end?.();
+      using _held = await fixture.one.take('a');
+      using _late = await fixture.hurried.wait('a', always);
+      assert.equal(await fixture.other.take('a'), undefined, 'the first one still has the lock');
     });
   });
 }
 
-test('if nobody can tell whose turn it is, everyone does the work', async () => {
-  const turns = createFolderLocks(import.meta.filename, uptime);
-  await assert.rejects(turns.take('a'));
-  (await turns.wait('a', always))();
+test('if the store of locks fails, every caller does the work', async () => {
+  const locks = createFolderLocks(import.meta.filename, uptime);
+  await assert.rejects(locks.take('a'));
+  using _late = await locks.wait('a', always);
 });

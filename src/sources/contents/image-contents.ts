@@ -8,7 +8,7 @@ import type { BlobReader } from '../../oci/blob-reader.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { createGate } from '../../util/gate.ts';
 import { inSlices } from '../../util/in-slices.ts';
-import type { Locks } from '../../util/lock.ts';
+import { type Locks, NO_LOCK } from '../../util/lock.ts';
 import type { MemoryCaches } from '../../util/memory-caches.ts';
 import { createSingleFlight } from '../../util/single-flight.ts';
 import type { LayerProgress } from '../image-source.ts';
@@ -105,18 +105,14 @@ export function createImageContents({
   /** Lets one of all processes read the layer; the others wait for its table. */
   const scanOnce = async (layer: LayerId, scan: () => Promise<LayerTable>, signal: AbortSignal) => {
     for (;;) {
-      const release = await locks.take(`contents ${keyOf(layer)}`).catch(() => () => {});
-      try {
-        const found = await find(layer, signal);
-        if (found !== undefined) return found;
-        if (release !== undefined) {
-          const table = await scan();
-          known.set(keyOf(layer), table);
-          await tables.keep(layer, table);
-          return table;
-        }
-      } finally {
-        release?.();
+      using lock = await locks.take(`contents ${keyOf(layer)}`).catch(() => NO_LOCK);
+      const found = await find(layer, signal);
+      if (found !== undefined) return found;
+      if (lock !== undefined) {
+        const table = await scan();
+        known.set(keyOf(layer), table);
+        await tables.keep(layer, table);
+        return table;
       }
       await pause(LOOK_MS, undefined, { signal });
     }

@@ -1,4 +1,3 @@
-import type { Release } from '../../util/lock.ts';
 import { createWallClockTimer } from '../../util/wall-clock-timer.ts';
 import { type Certificate, isFor } from '../certificate.ts';
 import { type CertificateFailure, type CertificateProvider, stateOf } from '../certificate-provider.ts';
@@ -20,7 +19,7 @@ export interface AcmeProviderOptions {
    * With a shared store, elects one process to order, and throws if that cannot be decided. The process stays elected
    * until it has a certificate, so that it knows the number and causes of failures.
    */
-  readonly turn?: (() => Promise<Release | undefined>) | undefined;
+  readonly lock?: (() => Promise<Disposable | undefined>) | undefined;
   readonly log: AcmeLog;
 }
 
@@ -45,7 +44,7 @@ const SHARE_AGAIN_MS = 60_000;
 
 /** Serves a certificate of an ACME authority and renews it in time, for years. */
 export async function createAcmeProvider(options: AcmeProviderOptions): Promise<CertificateProvider> {
-  const { order, issuer, store, now, random, turn, log } = options;
+  const { order, issuer, store, now, random, lock, log } = options;
   const { directory, domains } = order;
   const closed = new AbortController();
   let use: (certificate: Certificate) => void = () => {};
@@ -58,7 +57,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   let unsaved: Certificate | undefined;
   let lastFailure: CertificateFailure | undefined;
   let nextAttempt: number | undefined;
-  let endTurn: Release | undefined;
+  let held: Disposable | undefined;
   let isForced = false;
   let attempts = await store.attempts(directory);
 
@@ -106,7 +105,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       await store.putAttempts(directory, attempts);
       unsaved = undefined;
       lastFailure = undefined;
-      leaveTurn();
+      releaseLock();
       sleepUntil(renewal);
     } catch (error) {
       fail(error, () => Math.min(renewal, now() + SAVE_AGAIN_MS));
@@ -122,9 +121,9 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     use(fresh);
   };
   /** After the other processes can read the result. */
-  const leaveTurn = (): void => {
-    endTurn?.();
-    endTurn = undefined;
+  const releaseLock = (): void => {
+    held?.[Symbol.dispose]();
+    held = undefined;
   };
 
   /** Takes a certificate that another process obtained; false without a better one. */
@@ -134,7 +133,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       return false;
     if (!isTemporary && isFor(certificate, domains) && found.notAfter < certificate.notAfter) return false;
     show(found);
-    leaveTurn();
+    releaseLock();
     log.adopted(found);
     sleepUntil(nextRenewalTime(found, now(), random()));
     return true;
@@ -157,12 +156,12 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   };
 
   /** Has a certificate ordered by one of those who share the store. */
-  const attemptInTurn = async (take: NonNullable<typeof turn>): Promise<void> => {
+  const attemptAlone = async (take: NonNullable<typeof lock>): Promise<void> => {
     // Another one may have got it while this was to begin.
     if (!isWanted()) return;
     try {
-      endTurn ??= await take();
-      if (endTurn === undefined) return sleepUntil(now() + LOOK_MS);
+      held ??= await take();
+      if (held === undefined) return sleepUntil(now() + LOOK_MS);
       // The previous owner of the lock may have stored the wanted certificate.
       if (await adopt()) return;
       attempts = await store.attempts(directory);
@@ -173,7 +172,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     }
     await attempt();
   };
-  const getNext = (): Promise<void> => (turn === undefined ? attempt() : attemptInTurn(turn));
+  const getNext = (): Promise<void> => (lock === undefined ? attempt() : attemptAlone(lock));
 
   const isDue = (): boolean => renewalTime(certificate, 1) <= now();
   const isWanted = (): boolean => isTemporary || isForced || isDue() || !isFor(certificate, domains);
@@ -195,7 +194,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     certificate,
     start(shown) {
       use = shown;
-      if (turn !== undefined) looks.set(now() + LOOK_MS);
+      if (lock !== undefined) looks.set(now() + LOOK_MS);
       const isFirst = isTemporary || !isFor(certificate, domains);
       const due = isFirst ? now() : renewalTime(certificate, random());
       sleepUntilAllowed(due);
@@ -219,7 +218,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       alarm.clear();
       looks.clear();
       await running;
-      leaveTurn();
+      releaseLock();
     },
   };
 }

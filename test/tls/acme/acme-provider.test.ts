@@ -39,13 +39,13 @@ function createStore() {
 interface ProviderSetup {
   readonly days?: number;
   readonly store?: ReturnType<typeof createStore>;
-  readonly turn?: AcmeProviderOptions['turn'];
+  readonly lock?: AcmeProviderOptions['lock'];
 }
 
 /** A provider in a time of its own, with an authority that does as it is told. */
 async function startProvider(
   { mock }: TestContext,
-  { days = 90, store = createStore(), turn }: ProviderSetup = {},
+  { days = 90, store = createStore(), lock }: ProviderSetup = {},
 ) {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START });
   const orders: number[] = [];
@@ -59,7 +59,7 @@ async function startProvider(
       store: store.store,
       now: Date.now,
       random: () => 0.5,
-      turn,
+      lock,
       issuer: {
         async issue() {
           orders.push(Date.now());
@@ -228,23 +228,25 @@ suite('the certificate over the years', () => {
 });
 
 suite('the certificate of replicas', () => {
-  /** A turn that one of them has. */
-  const createTurn = () => {
+  /** A lock that one of the replicas has. */
+  const createLock = () => {
     const state = { isTaken: false, isAway: false };
-    const turn = async () => {
+    const lock = async () => {
       if (state.isAway) throw new SharedStoreError('Redis cannot be asked');
       if (state.isTaken) return undefined;
       state.isTaken = true;
-      return () => {
-        state.isTaken = false;
+      return {
+        [Symbol.dispose]() {
+          state.isTaken = false;
+        },
       };
     };
-    return { state, turn };
+    return { state, lock };
   };
 
   test('is ordered by one and shown by all, at first and at each renewal', async (t) => {
-    const { turn, state } = createTurn();
-    const { provider, open, pass, orders, used } = await startProvider(t, { turn });
+    const { lock, state } = createLock();
+    const { provider, open, pass, orders, used } = await startProvider(t, { lock });
     const other = await open();
     const shown = () => [provider, other].map((one) => one.status().notAfter);
     await pass(MINUTE_MS, 1000);
@@ -264,8 +266,8 @@ suite('the certificate of replicas', () => {
   });
 
   test('that fails stays with the one that orders; when it ends, another one goes on within the same limits', async (t) => {
-    const { turn, state } = createTurn();
-    const { provider, open, pass, orders, failures, authority } = await startProvider(t, { turn, days: 6 });
+    const { lock, state } = createLock();
+    const { provider, open, pass, orders, failures, authority } = await startProvider(t, { lock, days: 6 });
     const other = await open();
     await pass(MINUTE_MS, 1000);
     authority.fails = true;
@@ -288,9 +290,9 @@ suite('the certificate of replicas', () => {
   });
 
   test('that was tried too often by another one waits, and says so', async (t) => {
-    const { turn } = createTurn();
+    const { lock } = createLock();
     const store = createStore();
-    const { provider, pass, orders, exhausted, authority } = await startProvider(t, { store, turn });
+    const { provider, pass, orders, exhausted, authority } = await startProvider(t, { store, lock });
     authority.fails = true;
     const due = provider.status().nextAttempt ?? 0;
     store.state.attempts = Array.from({ length: 5 }, () => due - MINUTE_MS);
@@ -300,10 +302,10 @@ suite('the certificate of replicas', () => {
     await provider.close();
   });
 
-  test('is not ordered while nobody can tell whose turn it is, and is as soon as that is known', async (t) => {
-    const { turn, state } = createTurn();
+  test('is not ordered while the store of locks fails, and is once it works', async (t) => {
+    const { lock, state } = createLock();
     state.isAway = true;
-    const { provider, pass, orders, failures } = await startProvider(t, { turn });
+    const { provider, pass, orders, failures } = await startProvider(t, { lock });
     await pass(10 * MINUTE_MS, 1000);
     assert.equal(orders.length, 0);
     assert.equal(provider.status().lastFailure?.message, 'Redis cannot be asked.');
