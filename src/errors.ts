@@ -148,7 +148,7 @@ const CATALOGUE = {
   'too-many-layers': {
     status: 422,
     title: 'Too many layers',
-    help: 'Container engines cannot load an image with so many layers. Its publisher must build it with fewer.',
+    help: 'The image has more layers than container engines can load. Its publisher must build it with fewer layers.',
   },
   'layer-unavailable': {
     status: 422,

@@ -149,7 +149,7 @@ function dockerManifest({ reference, config, layers }: ArchiveImage): unknown {
 }
 
 /**
- * Returns the name in index.json. Without a tag, the name ends with the digest of the entry itself: containerd imports
+ * Returns the name in index.json. Without a tag, the name ends with the digest of the entry itself. containerd imports
  * only named images, and Docker and podman misread a name with another digest.
  */
 function layoutName(reference: Reference, root: Descriptor): string {

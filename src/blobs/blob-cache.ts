@@ -31,7 +31,7 @@ export interface BlobCache {
   before(source: BlobReader, registry: string): BlobReader;
   /** For other files in the same folder, which count like blobs and are evicted like them. */
   readonly storage: Storage;
-  /** Ends every fetch; what came stays to be gone on with. */
+  /** Ends every fetch. The received bytes stay, so that a later fetch resumes from them. */
   close(): Promise<void>;
 }
 
@@ -40,7 +40,7 @@ export interface Storage extends DiskQuota {
   readonly folder: string;
   readonly buffers: BufferPool;
   readonly paces: AdaptiveChunkSizes;
-  /** Keeps a file from eviction until what comes back is called. */
+  /** Keeps a file from eviction until the returned function is called. */
   hold(path: string): () => void;
 }
 
@@ -222,7 +222,7 @@ export async function openBlobCache({
         yield await rest.read(blob, { start: position, end: range.end }, ended);
       }
     };
-    // Also where nobody reads it: then the generator never begins.
+    // A stream that is never read needs this listener, too, because its generator never runs.
     return relay(parts, signal).once('close', onClose);
   };
 
@@ -326,7 +326,7 @@ function onceVerified(content: FetchedFile): GrowingFile {
   };
 }
 
-/** Who sends a blob: its registry or, where an image says so, whoever is at the URLs that its author wrote. */
+/** Names the upstream of a blob: its registry and, for a foreign layer, also the URLs that the image states. */
 function supplierOf(blob: Descriptor, registry: string): string {
   return isForeignLayer(blob) ? [registry, ...(blob.urls ?? [])].join(' ') : registry;
 }

@@ -9,9 +9,10 @@ import { type Digest, splitDigest } from '../oci/digest.ts';
 /**
  * The folder of the cache:
  *
- * blobs/sha256/ab/abcdef… a blob, verified incoming/sha256-abcdef….0123….1234 a blob of 1234 bytes, as much of it as
- * there is incoming/sha256-abcdef….0123….lock held by the process that fetches it
- * incoming/sha256-abcdef….0123….1234.wanted its length: the bytes that other processes want now
+ * - `blobs/sha256/ab/abcdef…`: a verified blob
+ * - `incoming/sha256-abcdef….0123….1234`: the received part of a blob of 1234 bytes
+ * - `incoming/sha256-abcdef….0123….lock`: the lock of the process that fetches the blob
+ * - `incoming/sha256-abcdef….0123….1234.wanted`: its length is the number of bytes that other processes need now
  *
  * An incoming file belongs to its upstream, whose hash is in the file's name. Readers of one registry must not wait for
  * the slow or wrong bytes of another.

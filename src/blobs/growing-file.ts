@@ -22,11 +22,11 @@ export interface GrowingFile {
   lend?(position: number): LentBytes | undefined;
   /** Why no more bytes will come. */
   readonly failure: Error | undefined;
-  /** Calls once when one of the two has changed; what comes back takes the call back. */
+  /** Calls once when `available` or `failure` has changed. The returned function cancels the call. */
   onChange(call: () => void): () => void;
 }
 
-/** Who takes the chunks of a stream. */
+/** The receiver of the chunks of a stream. */
 interface Consumer {
   readonly pace: AdaptiveChunkSize;
   /** Returns a buffer to read into, which the consumer releases after its delivery. */
@@ -50,8 +50,8 @@ export interface FileStreamOptions {
 }
 
 /**
- * Reads a range of a file that may still grow: each reader at its own pace, none of them holding up another. It ends
- * at its `position` where a {@link StorageFailure} keeps the rest from coming, or the bytes are no longer in memory.
+ * Reads a range of a file that may still grow. Each reader has its own speed, and a slow one delays no other. The
+ * stream ends early, at its `position`, after a {@link StorageFailure} or when the bytes are no longer in memory.
  */
 export class FileStream extends DirectStream {
   /** How far it has read. */

@@ -8,9 +8,9 @@ import { finishDigest } from '../oci/digest.ts';
 import { streamFrom } from '../util/streams.ts';
 
 /**
- * Reads nothing that was not verified: by itself, a part of a blob has no digest to compare with. Where blobs are kept, a
- * part of one is given away once the whole is there; elsewhere the whole is read for it, and the last bytes of the part
- * stay back until the digest is right, so that what is wrong never looks complete.
+ * Returns only verified bytes. A part of a blob has no digest of its own to compare with. With a cache, the part is
+ * read after the whole blob is stored and verified. Without a cache, the whole blob is read for it. Then the last
+ * bytes of the part wait for the digest, so that a wrong part never looks complete.
  */
 export function verifiedReader(reader: BlobReader): BlobReader {
   return {

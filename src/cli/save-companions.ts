@@ -13,7 +13,7 @@ import { CommandError } from './command-error.ts';
 import type { Sidecars } from './save-arguments.ts';
 import { explainWriting, type SavedFile, type Target } from './save-target.ts';
 
-/** What a metalink says beside the hashes of files. */
+/** The values that a metalink states beside the hashes of files. */
 export interface Publication {
   /** Services that send the same. */
   readonly replicas: readonly Replica[];
@@ -29,14 +29,16 @@ export interface SidecarFiles {
   write(name: string): Promise<void>;
 }
 
-/** Makes sure that a metalink can be written. @throws CommandError what is missing */
+/** Makes sure that a metalink can be written. @throws CommandError names the missing options */
 export function requirePublication(
   query: ArchiveQuery,
   traits: SourceTraits,
   { replicas }: Publication,
 ): void {
   if (!areSameEverywhere(query, traits))
-    throw new CommandError('No other service is sure to send the same bytes, so that there is no metalink.');
+    throw new CommandError(
+      'Metalinks are not available for this archive, because other services may build it with other bytes.',
+    );
   if (replicas.length === 0)
     throw new CommandError('A metalink says where the file is: name the services with --replicas.');
 }

@@ -19,16 +19,16 @@ import {
 export interface ArchiveQuery {
   readonly references: readonly Reference[];
   readonly platform: PlatformChoice;
-  /** Whether signatures come with all platforms. */
+  /** True if the archive includes signatures and other referrers with all platforms. */
   readonly referrers: boolean;
   readonly format: ArchiveFormat;
   /** True if no format was named, so that the content decides. */
   readonly isFormatOpen: boolean;
   /** The compression of the file; undefined for none. */
   readonly compress: Compression | undefined;
-  /** Whether the first bytes count more than a length. */
+  /** True if the client prefers early bytes to a known length. */
   readonly stream: boolean;
-  /** What the receiver has already; undefined: nothing. */
+  /** The images whose layers the receiver already has; undefined for a full archive. */
   readonly have: DeltaBase | undefined;
   /** How the archive is cut; undefined: not at all. */
   readonly parts: PartsQuery | undefined;
@@ -45,7 +45,7 @@ export type FileQuery = ArchiveQuery & {
 
 /** Which part of an archive. */
 export interface PartsQuery {
-  /** Each is smaller than so many bytes. */
+  /** The maximum size of a part, in bytes. */
   readonly limit: number;
   /** The first is 1; undefined: all, as in a list of their checksums. */
   readonly number: number | undefined;
@@ -62,7 +62,7 @@ export function namedImages({
 /** The formats for several platforms, as messages name them. */
 const SEVERAL_PLATFORMS = FORMAT_NAMES.filter((name) => FORMATS[name].treeEntries !== undefined).join(' or ');
 
-/** Bytes. Smaller ones would be for nobody, and make lists long. */
+/** In bytes. Smaller parts have no use and would make lists long. */
 const PART_MIN = 2 ** 20;
 
 /**
@@ -87,8 +87,8 @@ export function parseStatusQuery(query: QueryString): ArchiveQuery {
  * Reads a path such as `/dl/ghcr.io/org/app:1.2.tar`, `….tar.sha256` for its checksum, or `….tar.meta4` for its metalink,
  * and its query.
  *
- * @param file what stands behind `/dl/`, decoded
- * @throws ServiceError a 400 that names what is wrong, or `route-not-found` where it ends in none of these
+ * @param file the decoded path after `/dl/`
+ * @throws ServiceError 400 with the name of the wrong value, or `route-not-found` for an unknown file extension
  */
 export function parseArchivePath(file: string, query: QueryString): FileQuery {
   const [, image, ending] = /^(.*)\.tar(\.sha256|\.meta4)?$/s.exec(file) ?? [];

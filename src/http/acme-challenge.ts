@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { ServiceError } from '../errors.ts';
 
 export interface ChallengeOptions {
-  /** The key authorization of a token; undefined where there is no such challenge. */
+  /** Returns the key authorization of a token; undefined for an unknown challenge. */
   readonly challenge: (token: string) => Promise<string | undefined>;
 }
 

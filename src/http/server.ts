@@ -56,12 +56,12 @@ export interface ServerOptions
   readonly tls: TlsOptions | undefined;
 }
 
-/** What the registry API needs beside the parts that it shares with downloads. */
+/** The settings that only the registry API needs; it shares the others with downloads. */
 export type RegistryApiSettings = Pick<RegistryApiOptions, 'pulls' | 'defaultPlatform' | 'names'>;
 
 export interface TlsOptions {
   readonly context: SecureContextOptions;
-  /** True if browsers may rely on it: then they are told to come by HTTPS alone. */
+  /** True if browsers accept the certificate. HSTS is sent only then. */
   readonly isTrusted: boolean;
 }
 

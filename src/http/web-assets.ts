@@ -64,8 +64,8 @@ export function isAsset(path: string): boolean {
 }
 
 /**
- * Returns the language that the visitor chose or the browser prefers. Undefined if the request states none of them,
- * like those of programs.
+ * Returns the language that the visitor chose or the browser prefers; undefined if the request states no supported
+ * language, like those of programs.
  */
 export function preferredLanguage(request: IncomingMessage): Language | undefined {
   const { cookie = '', 'accept-language': asked = '*' } = request.headers;

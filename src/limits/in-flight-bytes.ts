@@ -5,8 +5,8 @@ export interface InFlightBytes {
 }
 
 /**
- * Counts the bytes that any of several ranges has still to send, each byte once: aria2c begins with the whole file and
- * goes on with ranges of it, of which the first connection then sends none.
+ * Counts the bytes that several ranges have still to send, each byte once. aria2c requests the whole file first and
+ * ranges of it later. The first connection then stops before these ranges.
  */
 export function countInFlight(ranges: Iterable<InFlightBytes>): number {
   let bytes = 0;

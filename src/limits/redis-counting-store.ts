@@ -109,7 +109,7 @@ return tonumber(redis.call('HGET', clients, ARGV[3]) or 0)
  * Counts in a Redis that replicas share, by its clock.
  *
  * @param now milliseconds since the epoch, in place of that clock
- * @throws Error of Redis, from every method
+ * @throws Error from Redis, in every method
  */
 export function createRedisCountingStore(redis: Redis, now?: () => number): CountingStore {
   const time = (): number | string => now?.() ?? '';

@@ -20,7 +20,7 @@ const SWEEP_COUNTERS = 1000;
 /** Milliseconds between counts of the counters. */
 const CENSUS_MS = 60_000;
 
-// A process may be killed at any time: the log stays whole. What only a power failure can lose need not be waited for.
+// A killed process leaves the log whole. Only a power failure can lose counts, which is acceptable.
 const SETUP = `
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = OFF;
@@ -46,7 +46,7 @@ const READ =
  *
  * @param path the file; its folder has to exist
  * @param now milliseconds since the epoch
- * @throws Error of SQLite, also from every method
+ * @throws Error from SQLite, in every method
  */
 export function openSqliteCountingStore(path: string, now: () => number): CountingStore {
   const database = open(path);
@@ -147,7 +147,7 @@ function open(path: string): DatabaseSync {
 
 /** Undefined where the file is broken. */
 function openAsIs(path: string): DatabaseSync | undefined {
-  // It holds addresses of clients. What SQLite puts beside it gets the same permissions.
+  // The file holds addresses of clients. SQLite creates its other files with the same permissions.
   closeSync(openSync(path, 'a', 0o600));
   const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
   try {

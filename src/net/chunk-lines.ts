@@ -4,8 +4,8 @@ const LINE_LIMIT = 1024;
 const SIZE_LINE = /^[ \t]*([0-9a-f]{1,13})[ \t]*(?:;.*)?\r?\n$/i;
 
 /**
- * Rewrites chunk-size lines so that a strict parser accepts what Go's client and curl accept: spaces around a size,
- * empty extensions, and lines that end with LF alone. Everything after an unreadable line stays unchanged.
+ * Rewrites chunk-size lines that Go's client and curl accept for a strict parser: spaces around a size, empty
+ * extensions, and lines with LF alone. Everything after an unreadable line stays unchanged.
  *
  * @returns a function that takes the received bytes of a chunked body and returns the bytes for the parser
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-7.1

@@ -100,8 +100,8 @@ export interface ImageConfig {
 /**
  * Reads the bytes of a manifest or an index; `contentType` is the registry's, for bodies without a `mediaType`.
  *
- * @throws ServiceError `manifest-outdated`, `not-an-image`, `too-many-layers`, or `registry-failed` where it is no
- *   manifest at all
+ * @throws ServiceError `manifest-outdated`, `not-an-image`, `too-many-layers`, or `registry-failed` for anything but a
+ *   manifest
  * @see https://github.com/opencontainers/image-spec/blob/main/manifest.md
  * @see https://distribution.github.io/distribution/spec/manifest-v2-2/
  */
@@ -127,7 +127,7 @@ export function parseManifest(
     case MEDIA_TYPES.dockerManifest:
       return imageManifest(body, mediaType);
     default:
-      throw malformed(`its media type ${quote(mediaType)} is none of an image`);
+      throw malformed(`its media type ${quote(mediaType)} is not an image type`);
   }
 }
 
@@ -287,7 +287,7 @@ function isVague({ mediaType }: Descriptor, types: ReadonlySet<string>): boolean
 }
 
 /**
- * What a body is: an index or a manifest, and never what could be read as either.
+ * Returns the media type of an index or a manifest. A body that could be read as both is refused.
  *
  * @see https://github.com/opencontainers/distribution-spec/security/advisories/GHSA-mc8v-mgrf-8f4m CVE-2021-41190
  */

@@ -13,7 +13,7 @@ import { patiently, type Retry } from './retry.ts';
 /** Asks for a range of a blob, by a Range header where it is not the whole; resolves with a 200 or a 206. */
 export type OpenRange = (range: ByteRange, signal: AbortSignal) => Promise<HttpResponse>;
 
-/** Who may have a blob, and how patiently it is asked. */
+/** A host that can have a blob, and the timeouts for its requests. */
 export interface BlobHost {
   readonly open: OpenRange;
   /** How often in a row it is asked again while no byte comes; 4 where absent. */
@@ -41,8 +41,8 @@ const CONTENT_RANGE = /^\s*bytes[\s:=]*(\d+)\s*-\s*\d+\s*\/\s*(\d+|\*)\s*$/i;
 export const SLOWEST_REGISTRY: MinimumRateLimits = { bytesPerSecond: 1024, patience: 60_000 };
 
 /**
- * Streams a blob or a range of it: from the first host that has it, going on by Range where one breaks off and, where
- * one is given up, from the next. A whole blob's digest is verified before its last chunk is given away.
+ * Streams a blob or a range of it from the first host that has it. A broken stream continues by Range, and another
+ * host replaces one that fails too often. A whole blob's last chunk waits for the check of its digest.
  *
  * Resolves when a host has begun to answer, so that what can be known by then is an error before the first byte. The
  * body waits until the stream is read.
@@ -71,7 +71,7 @@ class BlobStream extends DirectStream {
   readonly #hosts: readonly BlobHost[];
   readonly #blob: Descriptor;
   readonly #end: number;
-  /** Of a whole blob. */
+  /** Set for a whole blob only. */
   readonly #hash: Hash | undefined;
   readonly #signal: AbortSignal;
   readonly #closed = new AbortController();
@@ -82,8 +82,8 @@ class BlobStream extends DirectStream {
   /** How far it has come. */
   #at: number;
   /**
-   * Of a whole blob, the last chunk, which is given away when all are verified; or the first one until there is
-   * another: a host that sends a page instead ends there.
+   * The last chunk of a whole blob, which waits for the check of all bytes. Before, it is the first chunk until the
+   * second arrives: a host that sends an HTML page ends there.
    */
   #held: Buffer | undefined;
   #consumer: Consumer | undefined;
@@ -105,7 +105,7 @@ class BlobStream extends DirectStream {
     this.#end = range.end;
     this.#hash = range.start === 0 && range.end === blob.size ? digestHash(blob.digest) : undefined;
     this.#signal = AbortSignal.any([signal, this.#closed.signal]);
-    // Until somebody reads it, its errors are those of `opened`.
+    // Before the first read, `opened` reports the errors.
     this.on('error', this.#opened.reject);
     this.#opened.promise.catch(() => {});
     this.#serve();
@@ -270,7 +270,7 @@ class BlobStream extends DirectStream {
       }
     });
     body.once('end', resolve).once('error', reject);
-    // Whoever destroys it knows why, and says so first.
+    // Code that destroys the body has already rejected with its own reason.
     body.once('close', () => reject(new Error('The body was cut off.')));
     this.#body = body;
     this.#release = response.release;
@@ -285,7 +285,7 @@ class BlobStream extends DirectStream {
     }
   }
 
-  /** True if what came is the whole blob, which is shorter than its descriptor states. */
+  /** True if the received bytes are the whole blob, which is shorter than its descriptor states. */
   #isAll(): boolean {
     const hash = this.#hash?.copy();
     if (hash === undefined) return false;
@@ -299,7 +299,7 @@ class BlobStream extends DirectStream {
     if (this.#held !== undefined) this.#give(this.#held);
     this.#held = this.#hash !== undefined && (isFirst || this.#at === this.#end) ? chunk : undefined;
     if (this.#held === undefined) this.#give(chunk);
-    // For as long as the reader took, nobody waited for the registry.
+    // Time that the reader takes does not count as waiting for the registry.
     this.#waitsSince = performance.now();
   }
 
@@ -343,7 +343,7 @@ export function checkSize(response: HttpResponse, blob: Descriptor): void {
  */
 function checkedStart(response: HttpResponse, blob: Descriptor, at: number, isWhole: boolean): number {
   const fail = (error: ServiceError): never => {
-    // Nobody else hears of its end yet, and an event that nobody hears would end the process.
+    // The body has no other listener yet, and an unhandled error would end the process.
     response.body.on('error', () => {}).destroy();
     throw error;
   };
@@ -379,7 +379,7 @@ function otherRange({ digest }: Descriptor): ServiceError {
   );
 }
 
-/** @param actual bytes, or `more` where nobody counted them to the end */
+/** @param actual the number of bytes, or `more` if they were not counted to the end */
 function wrongSize({ digest, size }: Descriptor, { host }: URL, actual: string): ServiceError {
   return new ServiceError(
     'size-mismatch',

@@ -16,7 +16,7 @@ export interface CachingClientOptions {
   /** Shares or stores the blobs of a registry, or of one of its repositories. */
   readonly blobs: { before(source: BlobReader, registry: string, path: string): BlobReader };
   readonly manifests: ManifestStore;
-  /** Milliseconds for which a tag's last answer stands in for a registry that gives none (as in RFC 5861). */
+  /** Milliseconds for which a tag's last answer is used while its registry fails (as in RFC 5861). */
   readonly staleIfError: number;
   /** Milliseconds for which a tag's last answer is as good as a new one. */
   readonly tagTtl: number;
@@ -34,8 +34,9 @@ const PATIENCE_MS = 5_000;
 const MOST_SKEW_MS = 5_000;
 
 /**
- * Puts memory before a registry client. A manifest is fetched once for each digest and repository. A tag costs a HEAD,
- * which Docker Hub does not count as a pull; the first time, when a HEAD could only be followed by a GET, just that.
+ * Puts a memory cache before a registry client. A manifest is fetched once for each digest and repository. A tag costs
+ * a HEAD, which Docker Hub does not count as a pull. The first request for a tag is a GET, because it would follow the
+ * HEAD anyway.
  *
  * @see https://docs.docker.com/docker-hub/usage/pulls/
  */
@@ -192,7 +193,7 @@ export function createCachingClient(options: CachingClientOptions): DescribingCl
   };
 }
 
-/** What a tag meant when it was last asked for. */
+/** The last known digest of a tag. */
 interface Remembered extends Pick<KnownTag, 'confirmed'> {
   readonly manifest: FetchedManifest;
 }

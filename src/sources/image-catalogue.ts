@@ -10,7 +10,7 @@ import type { SignatureDetails } from './signatures/image-signatures.ts';
 /** An image that someone wants to know about before they download it. */
 export interface DetailsRequest {
   readonly reference: Reference;
-  /** Where absent: the server's default, or exactly what a digest names. */
+  /** If absent, the server's default applies, or the exact manifest that a digest names. */
   readonly platform: Platform | undefined;
   readonly format: ArchiveFormat;
   /** As in an archive's request. */
@@ -31,18 +31,18 @@ export interface FileDetails {
   readonly size: number;
 }
 
-/** What is known of an image without any of its layers, or of an artifact other than an image. */
+/** The description of an image without its layers, or of another artifact. */
 export interface ImageDetails {
   readonly kind: 'image' | 'artifact';
   /** The format of the file that is described. */
   readonly format: ArchiveFormat;
-  /** Of an artifact, if its publisher states it. */
+  /** For an artifact whose publisher states it. */
   readonly artifactType?: string | undefined;
-  /** Of an artifact. */
+  /** For an artifact. */
   readonly files?: readonly FileDetails[] | undefined;
-  /** Of the manifest of the image, or its ID where no manifest is known. */
+  /** The digest of the image's manifest, or the image ID if its manifest is unknown. */
   readonly digest: Digest | undefined;
-  /** Of the index that the reference names, where it names one. */
+  /** The digest of the index, if the reference points to one. */
   readonly indexDigest: Digest | undefined;
   /** Undefined for an artifact without platforms. */
   readonly platform: string | undefined;
@@ -90,7 +90,7 @@ export type FindReferrersOf = (
 
 /** Tells what images there are and what they are like. */
 export interface ImageInspector {
-  /** Describes one image. @throws ServiceError why there is no archive of it */
+  /** Describes one image. @throws ServiceError explains why an archive is not available */
   describe(request: DetailsRequest, signal: AbortSignal): Promise<ImageDetails>;
   /**
    * Lists the tags of a repository, newest version first.

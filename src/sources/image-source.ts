@@ -23,7 +23,7 @@ export interface ArchiveRequest {
   readonly format: ArchiveFormat;
   /** True if the client names no format, so that an artifact other than an image is sent as its files. */
   readonly isFormatOpen?: boolean | undefined;
-  /** What the receiver has already, so that layers of it are omitted. */
+  /** The images that the receiver already has, whose layers are omitted. */
   readonly have?: DeltaBase | undefined;
   /** True where the first bytes count more than a length: a source that has to make the archive first need not. */
   readonly stream?: boolean;
@@ -51,7 +51,7 @@ export interface ArchiveRequest {
 
 /** How far an archive is. */
 export type Progress =
-  /** So many others are before it. */
+  /** The number of requests ahead in the queue. */
   | { readonly stage: 'queued'; readonly ahead: number }
   | { readonly stage: 'pulling'; readonly image: string; readonly layers: readonly LayerProgress[] }
   | { readonly stage: 'saving'; readonly bytes: number }
@@ -69,7 +69,7 @@ export interface LayerProgress {
   readonly total?: number;
 }
 
-/** What any archive has. */
+/** The metadata of any archive. */
 interface ArchiveFacts {
   readonly filename: string;
   /** The media type of a file that is not a tar. Its content is untrusted. */
@@ -77,36 +77,36 @@ interface ArchiveFacts {
   /** The manifest of each image, in the order of the request; its ID where no manifest is known. */
   readonly digests: readonly Digest[];
   /**
-   * What to ask the registry for in place of each reference, where that is not what the archive has: the index that an
-   * index made again comes from, or by which alone an image is signed.
+   * The digests by which to request the references from the registry, if they differ from those in the archive. They
+   * differ for a rebuilt index and for an image that is signed by its index alone.
    */
   readonly upstream?: readonly Digest[];
   /**
-   * The platform that an image, of those that are sent or those that are there, was chosen for in an index: what was
-   * asked for or, where that was left open, the server's default. Undefined where nothing was chosen by it.
+   * The platform that was chosen in an index: the requested one or, by default, the server's. It applies to the sent
+   * images and to those of a delta's base. Undefined if the archive did not depend on it.
    */
   readonly platform?: Platform | undefined;
   /** True if a layer is compressed with zstd, which Docker before 23.0 cannot load. */
   readonly zstd: boolean;
   /**
-   * Set where a registry could not be asked what its tag means now: when it last said so, in milliseconds since the
-   * epoch; of several images, the longest ago.
+   * The time of the registry's last answer for the tag, in milliseconds since the epoch. Set only while the registry
+   * does not answer; for several images, the oldest time counts.
    */
   readonly staleSince: number | undefined;
   /** Set if only mirrors were asked for referrers, because the registry was unreachable. */
   readonly partialReferrers?: boolean | undefined;
-  /** Where layers are omitted that the receiver has: which. */
+  /** The layers that a delta omits. */
   readonly omitted?: Omission | undefined;
 }
 
-/** What a delta leaves out. */
+/** The omitted layers of a delta, and the images that have them. */
 export interface Omission {
   readonly layers: readonly Descriptor[];
   /** Bytes of the archive that leaves nothing out. */
   readonly fullSize: number;
-  /** What each image that is there already is in its registry, in the order of the request. */
+  /** The current digests of the images that the receiver has, in the order of the request. */
   readonly held: readonly Digest[];
-  /** How many of the layers that are there already, by their digests, are none of what is sent. */
+  /** How many layer digests in the request match no layer of the archive. */
   readonly unknown: number;
   /** The images that lack, in the archive, the tag by which they were requested. */
   readonly untagged: readonly UntaggedImage[];
@@ -152,7 +152,7 @@ export interface Archive extends ArchiveFacts {
   read(range: ByteRange | undefined, signal: AbortSignal, onFetched?: Demand['onFetched']): Readable;
 }
 
-/** A tar file that is made as it is sent, so that nobody knows its length, and no part of it can be asked for. */
+/** A tar file that is built while it is sent. Its length is unknown, and ranges of it are not available. */
 export interface LiveArchive extends ArchiveFacts {
   readonly size: undefined;
   /**
@@ -182,7 +182,7 @@ export interface ImageSource<Kind extends Archive | LiveArchive = Archive | Live
    * Finds the images and fixes the archive.
    *
    * @param signal aborts when the request is over, however it ended
-   * @throws ServiceError why there is no such archive
+   * @throws ServiceError explains why the archive is not available
    */
   open(request: ArchiveRequest, signal: AbortSignal): Promise<Kind>;
 }

@@ -15,7 +15,7 @@ const FIRST_FD = 3;
  * Reads the sockets that a service manager passes on. The name of a socket states its purpose. Several sockets of one
  * unit share a name, which lists their purposes in order: `http,https`.
  *
- * @param pid of this process; sockets for another one stay untouched
+ * @param pid the ID of this process; sockets for another one stay untouched
  * @throws ConfigError if what was passed cannot be used with these settings
  * @see https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html
  */

@@ -36,7 +36,7 @@ const ImageQuery = Type.Object(
 const maybe = <T extends Parameters<typeof Type.Union>[0][number]>(type: T, description: string) =>
   Type.Union([type, Type.Null()], { description });
 
-/** What is known of an image before it is downloaded. */
+/** The description of an image before its download. */
 export const ImageDetails = Type.Object(
   {
     reference: Type.String({ description: 'In full: `docker.io/library/nginx:1.27`.' }),
@@ -57,8 +57,8 @@ export const ImageDetails = Type.Object(
       ),
       'The files of an artifact; null for an image.',
     ),
-    digest: maybe(Type.String(), 'Of the manifest of this image, or its ID where no manifest is known.'),
-    indexDigest: maybe(Type.String(), 'Of the index that the reference names, where it names one.'),
+    digest: maybe(Type.String(), 'The digest of the manifest, or the image ID if the manifest is unknown.'),
+    indexDigest: maybe(Type.String(), 'The digest of the index, if the reference points to one.'),
     pinned: maybe(
       Type.String(),
       'A reference to exactly this, forever, which keeps its name: `nginx:1.27@sha256:…`.',
@@ -78,12 +78,12 @@ export const ImageDetails = Type.Object(
     created: maybe(Type.String({ format: 'date-time' }), 'When it was built, by its publisher.'),
     config: Type.Object(
       {
-        entrypoint: maybe(Type.Array(Type.String()), 'What runs.'),
+        entrypoint: maybe(Type.Array(Type.String()), 'The program that the image starts.'),
         command: maybe(
           Type.Array(Type.String()),
-          'Its arguments, or what runs where there is no entrypoint.',
+          'The arguments of the entrypoint, or the command of an image without an entrypoint.',
         ),
-        workingDir: maybe(Type.String(), 'Where it runs.'),
+        workingDir: maybe(Type.String(), 'The working directory.'),
         user: maybe(Type.String(), 'As whom; root where null.'),
         exposedPorts: Type.Array(Type.String(), { examples: [['80/tcp']] }),
         truncated: Type.Boolean({

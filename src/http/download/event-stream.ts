@@ -6,8 +6,8 @@ export interface EventStream {
   /** Sends an event whose data is JSON. */
   send(event: string, data: object): void;
   /**
-   * Sends an event after its reader has taken the previous ones. Of several events of one name, it sends only the last,
-   * so that a slow reader costs no memory.
+   * Sends an event after its reader has taken the previous ones. If several events of one name wait, only the last one
+   * is sent, so that a slow reader costs no memory.
    */
   sendSoon(event: string, data: object): void;
   end(): void;

@@ -15,8 +15,8 @@ const LINK_MAX = 4096;
 const URL_MAX = 8000;
 
 /**
- * Finds where the very same bytes are: at all replicas, by digest. What a digest does not fix is here alone, by its name:
- * what an engine saves, and what comes with signatures, of which there may be more tomorrow.
+ * Returns the URLs of an identical file. An archive that digests fix is available by digest at all replicas. Archives
+ * of an engine or with signatures can differ tomorrow, so they have only the URL with their name here.
  */
 export function addressesOf(
   request: FastifyRequest,

@@ -21,7 +21,7 @@ export interface DownloadLimits {
    * Takes a slot for one of the client's simultaneous downloads. Called before the archive exists, because preparing it
    * may be most of the work. Repeated calls change nothing.
    *
-   * @param download what the download is of, or a name for it
+   * @param download the query of the download, or its name
    * @throws ServiceError `too-many-connections`, `too-many-downloads` or `service-full`
    */
   takeSlot(download: SlotQuery | string): Promise<void>;
@@ -40,10 +40,10 @@ export interface DownloadLimits {
   reading(query: SlotQuery, onDemand?: number): ArchiveRequest['reading'];
 }
 
-/** What is sent, a whole file or a part of it. */
+/** The file of a response, whole or in part. */
 export type SentFile = Pick<Archive, 'size' | 'etag'> | Pick<LiveArchive, 'size'>;
 
-/** What tells one archive from another. */
+/** The values that distinguish one archive from another. */
 export type SlotQuery = Pick<ArchiveQuery, 'references' | 'platform' | 'format' | 'have'>;
 
 /** How bytes are sent that count. */

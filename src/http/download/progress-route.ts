@@ -17,9 +17,8 @@ const HEADERS = {
 };
 
 /**
- * `GET /dl/status?myimage=REF`: how far a download is that takes time to make, as server-sent events: `queued`,
- * `pulling`, `saving` and, at the end, `ready` or `error`. Whoever watches waits for the archive as a download does, so
- * that it is made for them, too.
+ * `GET /dl/status?myimage=REF` reports the progress of a slow archive as server-sent events: `queued`, `pulling`,
+ * `saving` and, at the end, `ready` or `error`. The request itself starts the work, as a download does.
  */
 export async function statusRoutes(
   app: FastifyInstance,

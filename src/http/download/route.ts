@@ -39,7 +39,7 @@ export interface DownloadOptions {
  * `GET|HEAD /dl?myimage=REF`, `GET|HEAD /dl/REF.tar`, for its checksum `GET|HEAD /dl/REF.tar.sha256`, and for its
  * metalink `GET|HEAD /dl/REF.tar.meta4`.
  *
- * @param options.generator what metalinks say that they are made by: `DockerProxy/1.0.0`
+ * @param options.generator the program that metalinks name: `DockerProxy/1.0.0`
  */
 export async function downloadRoutes(
   app: FastifyInstance,

@@ -15,9 +15,9 @@ export function pageOf(html: string): StaticFile {
   return packFile(html, 'text/html; charset=utf-8');
 }
 
-/** What the modules of the page know of the service, and say. */
+/** The settings and texts that the page's modules need from the service. */
 export interface PageData extends Pick<ServiceInfo, 'maxImages' | 'search' | 'registryApi'> {
-  /** Whether the source prepares each archive before the first byte. */
+  /** True if the source prepares each archive before the first byte. */
   readonly prepares: boolean;
   readonly strings: Texts;
 }
@@ -25,7 +25,9 @@ export interface PageData extends Pick<ServiceInfo, 'maxImages' | 'search' | 're
 /** The page in a language. */
 export interface Pages {
   readonly plain: StaticFile;
-  /** For whoever comes with an image: it has the room for what will be shown from the start, so that nothing moves. */
+  /**
+   * The page for URLs with an image. It reserves the space of the later content, so that the layout does not shift.
+   */
   readonly deep: StaticFile;
 }
 
@@ -62,7 +64,7 @@ export function renderPages(
   return Object.fromEntries(pages) as Record<Language, Pages>;
 }
 
-/** Who runs the service, and what may be fetched. */
+/** Returns the values of the operator and the allowed registries for the template. */
 function serviceValues(info: ServiceInfo, words: Texts): Record<string, string> {
   const { operator, allowed, denied, version, defaultPlatform } = info;
   const { operator: runBy = '', contact = '', except = '' } = words;

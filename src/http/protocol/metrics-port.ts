@@ -10,7 +10,7 @@ export interface HttpMetrics {
   /**
    * A request was refused, or failed.
    *
-   * @param code of the error catalogue
+   * @param code a code of the error catalogue
    * @param limit which of a client's limits it was
    */
   refused(code: string, limit: string | undefined): void;

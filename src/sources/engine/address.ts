@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../oci/json.ts';
 
-/** Where a Docker engine is, and how to speak to it. */
+/** The address of a Docker engine, and the protocol to use. */
 export type EngineAddress = UnixAddress | TcpAddress;
 
 interface UnixAddress {
@@ -36,7 +36,7 @@ export interface AddressSources {
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** The folder of Docker's config.json, with its contexts. */
   readonly configFolder: string;
-  /** Undefined where there is no such file. */
+  /** Returns undefined if the file does not exist. */
   readonly readFile: (path: string) => Buffer | undefined;
 }
 
@@ -48,7 +48,7 @@ const TLS_PORT = 2376;
  * Finds the engine as Docker's own client does: DOCKER_HOST, else the context of DOCKER_CONTEXT, else the current one of
  * config.json, else the usual socket.
  *
- * @throws Error whose message is a sentence about what cannot be used
+ * @throws Error with a sentence that names the unusable setting
  * @see https://docs.docker.com/reference/cli/docker/#environment-variables
  * @see https://docs.docker.com/engine/manage-resources/contexts/
  */
@@ -78,7 +78,7 @@ function contextAddress(name: string, folder: string, readFile: AddressSources['
   const id = createHash('sha256').update(name).digest('hex');
   const where = `the Docker context ${JSON.stringify(name)}`;
   const content = readFile(join(folder, 'contexts', 'meta', id, 'meta.json'));
-  if (content === undefined) throw new Error(`There is no such thing as ${where}.`);
+  if (content === undefined) throw new Error(`Cannot find ${where}.`);
   const endpoint = member(member(parseJsonObject(content), 'Endpoints'), 'docker');
   const host = endpoint?.Host;
   if (typeof host !== 'string') throw new Error(`${where} names no engine.`);

@@ -10,7 +10,7 @@ import { type EngineSourceOptions, requireEngineFormat } from './source.ts';
 
 export interface EngineCatalogueOptions extends Pick<EngineSourceOptions, 'policy' | 'defaultPlatform'> {
   readonly engine: Engine;
-  /** What the engine would pull. */
+  /** Describes the images that the engine would pull. */
   readonly registries: ImageInspector;
 }
 
@@ -53,7 +53,7 @@ export function createEngineInspector({
   };
 
   const atRegistry = async (request: DetailsRequest, signal: AbortSignal): Promise<ImageDetails> => {
-    // An engine cannot pull an artifact that is no image.
+    // An engine cannot pull artifacts other than images.
     const details = await registries.describe({ ...request, isFormatOpen: false }, signal);
     return { ...details, size: undefined, etag: undefined, zstd: false };
   };

@@ -25,9 +25,9 @@ export interface ConnectOptions
   /** Bytes of pulled images that stay in the engine. */
   readonly keep: number;
   readonly stateDir: string;
-  /** Where saved archives are kept; undefined: nowhere. */
+  /** The folder of saved archives; undefined to keep no archives. */
   readonly storage: Storage | undefined;
-  /** Refuses a registry that nobody may be sent to. */
+  /** Refuses a registry that the policy or the guard does not allow. */
   readonly judge: (domain: string, signal: AbortSignal) => Promise<void>;
   /** Tells what the engine would pull. */
   readonly registries: ImageInspector;
@@ -35,13 +35,13 @@ export interface ConnectOptions
 }
 
 export interface ConnectLog extends EngineSourceLog {
-  /** An engine answers that did not before, or as somebody else. */
+  /** Called when an engine responds again, or when its identity changes. */
   connected(facts: EngineFacts, url: string): void;
   /** A name that was pulled earlier is no longer in the engine. */
   removed(name: string): void;
 }
 
-/** What an engine gives and tells. */
+/** The functions of an engine, and its metadata. */
 export interface ConnectedEngine {
   readonly source: ImageSource;
   readonly catalogue: ImageInspector;
@@ -52,7 +52,7 @@ export interface ConnectedEngine {
 /**
  * Finds the engine and makes it a source of images.
  *
- * @throws Error whose message tells the operator which engine does not answer, and what to do
+ * @throws Error with a message for the operator: the engine that does not respond, and the remedy
  */
 export async function connectEngine(options: ConnectOptions): Promise<ConnectedEngine> {
   const {

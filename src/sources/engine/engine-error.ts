@@ -42,7 +42,7 @@ export function statusOf(error: unknown): number | undefined {
   return typeof status === 'number' ? status : undefined;
 }
 
-/** What the engine said, without what dockerode puts around it. */
+/** Returns the engine's own message without dockerode's additions. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return `${error}`;
   const said = 'json' in error && isJsonObject(error.json) ? error.json.message : undefined;

@@ -1,11 +1,17 @@
 import { type Reference, referenceOrNone } from '../../oci/reference.ts';
 
-/** How an engine is told of an image: always with a tag or a digest, as a bare name would mean every tag of the repository. */
+/**
+ * Returns the name of an image for engine requests. It always has a tag or a digest, because a bare name means every
+ * tag of the repository.
+ */
 export function engineName({ name, tag, digest }: Reference): string {
   return digest === undefined ? `${name}:${tag ?? 'latest'}` : `${name}@${digest}`;
 }
 
-/** Writes a name that an engine lists (`busybox:latest`) in full, as it is told to engines; what is none stays as it is. */
+/**
+ * Expands a name of an engine's list (`busybox:latest`) to the full name of engine requests. Other texts stay
+ * unchanged.
+ */
 export function fullName(listed: string): string {
   const reference = referenceOrNone(listed);
   return reference === undefined ? listed : engineName(reference);

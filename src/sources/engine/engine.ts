@@ -44,8 +44,8 @@ export interface Engine {
   /** Asks whether it answers. */
   ping(signal: AbortSignal): Promise<void>;
   /**
-   * Looks at an image by name; undefined where it has none. Where names keep platforms, at the one for this platform, or
-   * at what the engine takes the name for where it has not got that one.
+   * Inspects an image by name; undefined if the engine does not have it. If the engine keeps several platforms of a
+   * name, this platform is inspected. If it is missing, the engine's choice is inspected.
    */
   inspect(
     name: string,
@@ -56,10 +56,10 @@ export interface Engine {
   tags(repository: Repository, signal: AbortSignal): Promise<readonly string[]>;
   /** All its images, by their IDs. */
   images(signal: AbortSignal): Promise<ReadonlyMap<string, ListedImage>>;
-  /** Pulls one image. @throws ServiceError what the registry's trouble is */
+  /** Pulls one image. @throws ServiceError explains the registry's failure */
   pull(order: PullOrder, signal: AbortSignal): Promise<void>;
   /**
-   * Saves images, from its first byte on; a stream that is no whole tar fails.
+   * Saves images from the first byte on. The stream fails if it is not a whole tar file.
    *
    * @param platform the one that all of them were chosen by, if any
    */
@@ -69,12 +69,12 @@ export interface Engine {
 }
 
 const PLATFORM_ON_PULL = '1.32';
-/** On an engine that does not keep platforms it says nothing new, so that only the others are told. */
+/** An engine that does not keep platforms ignores the parameter, so only the others get it. */
 const PLATFORM_ON_SAVE = '1.48';
 const PLATFORM_ON_INSPECT = '1.49';
 /** Milliseconds: dockerd itself waits without end for a registry that takes a connection and says nothing. */
 const REGISTRY_PATIENCE_MS = 120_000;
-/** What that is called. */
+/** The error message for it. */
 const SILENCE = 'timeout: the engine heard nothing of the registry';
 export interface EngineOptions extends ConnectionOptions {
   /** Milliseconds that an engine may wait for a registry without progress; 120,000 by default. */
@@ -165,10 +165,10 @@ export function createEngine({ registryPatience = REGISTRY_PATIENCE_MS, ...optio
           signal,
         );
         const chunks = response as Readable;
-        // A failure before anybody reads must not end the process.
+        // A failure before the first read must not end the process.
         chunks.on('error', () => {});
         const stream = streamFrom((ended) => wholeTar(chunks, url, ended), signal);
-        // One that nobody reads never comes to where it ends the response.
+        // A stream that is never read does not end the response by itself.
         return stream.once('close', () => chunks.destroy());
       }),
 

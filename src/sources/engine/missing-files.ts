@@ -10,7 +10,7 @@ export interface AskedImage {
 }
 
 /**
- * Lists the files that a saved archive names but does not contain. In an index, only the requested images count:
+ * Lists the files that a saved archive names but does not contain. Only the requested images of an index count.
  * Docker's containerd store saves the index of the registry unchanged, with the blobs of only the pulled platforms.
  *
  * @throws ServiceError `engine-failed` if the archive names fewer images than were requested

@@ -21,9 +21,9 @@ const OCI_NAME = 'org.opencontainers.image.ref.name';
 const SUBJECT = 'io.containerd.manifest.subject';
 
 /**
- * Gives images their names in a saved archive: engines save without one what is asked for by its digest. To tag it for
- * that time would be wrong: others would see the tag, and to take it away again removes the image from dockerd, where it
- * is the last one.
+ * Adds names to the images of a saved archive, because engines save an image without a name if its digest is
+ * requested. A temporary tag would be wrong: other users of the engine would see it. Removing the last tag of an image
+ * removes the image from dockerd.
  *
  * Docker 29 lists the attestations of an image beside it when it saves one platform. Apptainer and skopeo refuse an
  * index.json with several entries, so it keeps the images alone.

@@ -15,8 +15,8 @@ export interface FailedPull {
 const RETRY_AFTER_S = 60;
 
 /**
- * What an engine says when it cannot pull, in the words of dockerd 20.10 and later, of its containerd store, and of
- * podman 4; the first that matches counts.
+ * The messages of engines for pull errors: dockerd 20.10 and later, its containerd store, and podman 4. The first
+ * match counts.
  */
 const WORDS: readonly (readonly [RegExp, ErrorCode])[] = [
   [
@@ -24,7 +24,7 @@ const WORDS: readonly (readonly [RegExp, ErrorCode])[] = [
     'platform-not-found',
   ],
   [/too ?many ?requests|rate limit/i, 'registry-rate-limited'],
-  // Of those only manifests of schema 1 speak.
+  // Only schema 1 manifests have these names.
   [/schema ?(?:version )?1|manifest\.v1\+|FSLayers|missing signature key/i, 'manifest-outdated'],
   [
     /unsupported media ?type|unsupported image-specific operation|unknown media ?type|invalid media ?type/i,
@@ -47,7 +47,7 @@ const WORDS: readonly (readonly [RegExp, ErrorCode])[] = [
 /** Matches a 404 for the manifest. For a missing or private repository, engines report `denied` instead. */
 const UNKNOWN_TAG =
   /^(?!.*\b(?:denied|no pull access)\b).*(?:manifest unknown|manifest for|resolve reference)/is;
-/** A registry's status, where there are no words with it. */
+/** The status from a registry, for messages without known words. */
 const STATUS = /\b[45]\d\d\b/;
 const STATUSES: Readonly<Record<string, ErrorCode>> = {
   401: 'registry-credentials-refused',
@@ -58,13 +58,13 @@ const STATUSES: Readonly<Record<string, ErrorCode>> = {
   503: 'registry-unavailable',
   504: 'registry-timeout',
 };
-/** Words of a network in trouble, or of an answer that is none of a registry. */
+/** Messages about a broken network, or about a response that does not come from a registry. */
 const TROUBLE =
   /dial |connect|lookup |no such host|x509|tls|certificate|\bEOF\b|i\/o|reset by peer|server gave HTTP|Content-Length|invalid character|unmarshal/i;
 
 /**
- * What an engine's message means for the client; the message itself, which may tell of the network inside, is the
- * cause.
+ * Translates an engine's message for the client. The message itself becomes the cause, because it can name hosts of
+ * the internal network.
  */
 export function pullError(
   message: string,
@@ -102,7 +102,7 @@ export function pullError(
     case 'registry-timeout':
       return new ServiceError(code, detail('registry-silent', { host: domain }), { cause });
     case 'not-an-image':
-      return new ServiceError(code, `${image} is no container image.`, { cause });
+      return new ServiceError(code, `${image} is not a container image.`, { cause });
     case 'manifest-outdated':
       return new ServiceError(code, `${domain} has ${image} only in Docker schema 1 format.`, { cause });
     case 'content-mismatch':
@@ -132,7 +132,7 @@ function codeOfStatus(said: string): ErrorCode {
   return STATUSES[status] ?? (status.startsWith('4') ? 'registry-refused' : 'registry-failed');
 }
 
-/** Without what may look like any of the words above and is none: URLs, the image's names, ports and digests. */
+/** Removes the parts that could match the words above by accident: URLs, the image's names, ports and digests. */
 function withoutNames(message: string, { name, domain, path, tag }: Reference): string {
   const names = [name, path, path.replace(/^library\//, '')];
   const tagged = tag === undefined ? [] : names.map((each) => `${each}:${tag}`);

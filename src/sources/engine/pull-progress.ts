@@ -56,7 +56,7 @@ export function createPullProgress(): PullProgress {
 /** Characters; an engine's lines have a few hundred. */
 const LONGEST_LINE = 1024 * 1024;
 
-/** Reads a stream of JSON objects, one a line; what is none is omitted. */
+/** Reads a stream of JSON objects, one a line. Other lines are skipped. */
 export async function* jsonLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<JsonObject, void> {
   const decoder = new StringDecoder('utf8');
   let rest = '';

@@ -8,9 +8,9 @@ import type { Leases } from './leases.ts';
 type Listing = ReadonlyMap<string, ListedImage>;
 
 /**
- * Remembers, over restarts, what this service pulled into an engine, and removes what was not asked for longest. An
- * image is ours where its ID came with one of our pulls, and a tag where our pull made it; an image that has anybody
- * else's tag stays, and does not count.
+ * Remembers over restarts the images that this service pulled into an engine, and removes the least recently requested
+ * ones. An image belongs to this service if one of its pulls brought the ID; a tag does if its pull created it. An
+ * image with another user's tag stays, and does not count.
  */
 export interface PulledImages {
   /** Notes that an image was asked for. */
@@ -18,7 +18,7 @@ export interface PulledImages {
   /**
    * Notes what a pull has given a name.
    *
-   * @param before what the engine had before the pull
+   * @param before the images of the engine before the pull
    */
   pulled(engineId: string, name: string, image: EngineImage, before: Listing): Promise<void>;
   /** Removes images until the rest has no more than the bytes to keep. */
@@ -26,7 +26,7 @@ export interface PulledImages {
 }
 
 export interface PulledImagesOptions {
-  /** Where the record is kept. */
+  /** The path of the record. */
   readonly file: string;
   readonly engine: Engine;
   /** Names and IDs that are held are not removed. */
@@ -44,7 +44,7 @@ interface Pulled {
   readonly name: string;
   /** By which the engine lists it. */
   readonly id: string;
-  /** True if the name, too, is ours: it was not somebody else's before. */
+  /** True if our pull created the name, too, so that no other user of the engine relies on it. */
   readonly isNameOurs: boolean;
   /** Milliseconds since the epoch. */
   readonly used: number;

@@ -1,7 +1,7 @@
 /** Aborts its signal where nothing is heard for long. */
 export interface SilenceLimit {
   readonly signal: AbortSignal;
-  /** Begins again, with so many milliseconds until the next word. */
+  /** Restarts the timeout for the next message, in milliseconds. */
   heard(patience: number): void;
   /** Nothing more is waited for. */
   end(): void;

@@ -6,7 +6,7 @@ import { MISSING_BLOBS } from './engine-error.ts';
 import { type AskedImage, missingFiles } from './missing-files.ts';
 import { createInventory, type Inventory, ROOT_LISTS } from './saved-contents.ts';
 
-/** Maximum bytes of a list. Registries accept no larger manifests, so engines have none. */
+/** Maximum bytes of a list. Registries accept no larger manifests, so engines do not store any. */
 const LIST_MAX = 4 * 1024 * 1024;
 /** Maximum bytes after the end of a tar. Padding to a whole tape record takes up to 10 KiB by default. */
 const TRAILER_MAX = 1024 * 1024;
@@ -14,8 +14,8 @@ const BLOB = /^blobs\//;
 const OPENING_BRACE = 0x7b;
 
 /**
- * Passes on a saved archive, but holds back its end until every file that it names has passed, because an engine can
- * omit blobs without an error.
+ * Passes on a saved archive, but delays its end until every file that it names has passed. An engine can omit blobs
+ * without an error.
  *
  * @param asked the requested images
  */

@@ -2,12 +2,12 @@ import type { Readable } from 'node:stream';
 import { ServiceError } from '../../errors.ts';
 import { engineError } from './engine-error.ts';
 
-/** What a tar ends with. https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html */
+/** The end of each tar file: two zero blocks. https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html */
 const TAR_END = 1024;
 
 /**
- * Passes a saved archive on. What goes wrong after its first byte, dockerd appends to it as a line of JSON, and ends the
- * response as if all were well.
+ * Passes a saved archive on, and fails if its end is missing. If saving fails after the first byte, dockerd appends
+ * the error as a line of JSON and ends the response normally.
  */
 export async function* wholeTar(
   chunks: Readable,

@@ -44,7 +44,7 @@ export interface ResolvedImage extends ArchiveImage {
   readonly diffIds: readonly (string | undefined)[];
   /** The index that the reference names, if it names one. */
   readonly indexDigest: Digest | undefined;
-  /** What it is there for, as far as that was seen: all that the index states, or what the config does. */
+  /** The known platforms: all that the index states, or the platform of the config. */
   readonly platforms: readonly StatedPlatform[];
   /** As in {@link FetchedManifest}, of the reference. */
   readonly staleSince: number | undefined;
@@ -98,8 +98,8 @@ const PLATFORMS_SHOWN = 20;
 /**
  * Follows a reference to the manifest of one image: through indexes, nested ones too, to the wanted platform.
  *
- * @throws ServiceError `image-not-found`, `platform-not-found` (listing what there is), `not-an-image`,
- *   `manifest-outdated`, `layer-unavailable`, or what the upstream's trouble is
+ * @throws ServiceError `image-not-found`, `platform-not-found` (with the available platforms), `not-an-image`,
+ *   `manifest-outdated`, `layer-unavailable`, or the code of the upstream's failure
  */
 export async function resolveImage(
   client: RegistryClient,
@@ -137,7 +137,7 @@ export async function resolveImage(
   };
 }
 
-/** What a signature of an image may be of: the index that its reference names, and its own manifest. */
+/** Returns the digests that a signature of an image can name: the index of its reference, and its own manifest. */
 export function signableDigests({ indexDigest, manifest }: ResolvedImage): readonly Digest[] {
   return indexDigest === undefined ? [manifest.digest] : [indexDigest, manifest.digest];
 }
@@ -276,7 +276,8 @@ async function ifWanted(search: Search, candidate: Candidate): Promise<Described
 }
 
 /**
- * Layers that the registry may lack by intent are looked for before the first byte, while an error can still be told.
+ * Registries can omit foreign layers by intent. The check runs before the first byte, while an error response is still
+ * possible.
  */
 export async function requireForeignLayers(
   { client, reference, signal }: Pick<Search, 'client' | 'reference' | 'signal'>,

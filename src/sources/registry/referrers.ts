@@ -7,7 +7,7 @@ import { MirrorsAloneError } from '../../registry/mirroring-client.ts';
 import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.ts';
 import { type Documents, parsing, type Served } from '../documents.ts';
 
-/** What refers to a manifest, by the tag under which any registry can have it. */
+/** A manifest that refers to another, with the tag under which any registry can store it. */
 export interface Referrer {
   readonly tag: string;
   readonly found: Served;
@@ -48,16 +48,16 @@ const COSIGN_SUFFIXES = ['.sig', '.att', '.sbom'];
  * row of the request's budget, because it refuses a request before the first of them.
  */
 const SUBJECTS_MAX = 100;
-/** Milliseconds for which it stays true that there is nothing: short enough for someone who signs. */
+/** Milliseconds for which an empty result is cached: short enough for a publisher who has just signed. */
 const ALONE_MS = 30_000;
 /** Bytes, enough for about ten thousand manifests. */
 const ALONE_LIMIT = 4 * 2 ** 20;
 
 /**
- * Looks for what refers to manifests: by the list of their registry or the tag that stands for it, and by cosign's
- * tags. What most have, nothing, is remembered for a short time.
+ * Finds the manifests that refer to another, by the registry's list or its fallback tag, and by cosign's tags. Most
+ * images do not have referrers, so an empty result is cached for a short time.
  *
- * @returns what begins a request, all of whose manifests count together
+ * @returns a function that starts a request; all manifests of one request count together
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
  * @see https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
  */

@@ -341,7 +341,7 @@ interface ArchiveBlobs extends BlobReader {
   readonly known: ReadonlyMap<Digest, Uint8Array>;
 }
 
-/** What a reference points at. */
+/** The manifest or index of a reference. */
 interface Root {
   readonly digest: Digest;
   /** In its registry, which does not have an index that was made again; where an index is what is signed, that. */
@@ -368,7 +368,7 @@ interface Found {
   /** The root that each reference points to. */
   readonly roots: readonly Root[];
   readonly holdings: ResolvedKnownLayers | undefined;
-  /** What each image of `have` is in its registry. */
+  /** The current digest of each image of `have` in its registry. */
   readonly held: readonly Digest[];
   /** As in {@link Archive}. */
   readonly platform: Platform | undefined;
@@ -388,7 +388,9 @@ interface OneOptions extends Pick<ArchiveRequest, 'format'> {
 
 /** A tree of an image or an artifact for one platform. */
 interface SignableTree extends ResolvedTree {
-  /** What a signature may be of; undefined for an index with all below it, where only the index counts. */
+  /**
+   * The digests that a signature can name; undefined for an index with all its platforms, where only the index counts.
+   */
   readonly signable?: readonly Digest[];
 }
 
@@ -436,7 +438,7 @@ async function withHeld<T>(
   return [resolved.slice(0, references.length), resolved.slice(references.length)];
 }
 
-/** What is in one repository. */
+/** The contents of one repository. */
 interface Source extends Pick<ArchiveTree, 'reference' | 'configs' | 'layers'> {
   /** The first config, where it is known already. */
   readonly configBytes?: Uint8Array | undefined;
@@ -451,7 +453,7 @@ const CONFIG_KEPT_MAX = 64 * 1024;
 function blobsOf(client: RegistryClient, sources: readonly Source[]): ArchiveBlobs {
   const readers = new Map<Digest, BlobReader>();
   const known = new Map<Digest, Uint8Array>();
-  // What one of them has to be signed for is not read past that for another one.
+  // Unsigned repositories come first, so that a layer in both kinds gets the reader that verifies.
   for (const { reference, configs, layers, isSigned } of sources.toSorted(signedLast)) {
     const direct = client.blobs(reference);
     const reader = isSigned ? verifiedReader(direct) : direct;

@@ -18,7 +18,7 @@ import {
 import type { FindReferrers, Referrer } from './referrers.ts';
 
 export interface ResolvedTree extends ArchiveTree {
-  /** What the reference points at in its registry, where `root` may be an index made again. */
+  /** The digest of the reference in its registry, where `root` may be a rebuilt index. */
   readonly upstream: Digest;
   /** The distinct platforms of its images, from its indexes or from the config of a single image. */
   readonly platforms: readonly StatedPlatform[];

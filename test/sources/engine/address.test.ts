@@ -134,10 +134,7 @@ suite('if the engine is', () => {
         text,
       );
     }
-    assert.throws(
-      () => find({ DOCKER_CONTEXT: 'gone' }),
-      /There is no such thing as the Docker context "gone"/,
-    );
+    assert.throws(() => find({ DOCKER_CONTEXT: 'gone' }), /Cannot find the Docker context "gone"/);
     assert.throws(() => find({ DOCKER_CONTEXT: 'empty' }, contextFiles('empty', {})), /names no engine/);
   });
 });
