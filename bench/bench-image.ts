@@ -26,13 +26,15 @@ export interface BenchImage {
 const layerCount = 5;
 const repository = 'bench/image';
 
-/** What docker, skopeo and DockerProxy choose from the index. */
+/** The platform that docker, skopeo and DockerProxy choose from the index. */
 export const platform = {
   os: 'linux',
   architecture: process.arch === 'x64' ? 'amd64' : process.arch,
 };
 
-/** Makes an image of real files of about so many bytes, compressed as images are, below an index, and pushes it. */
+/**
+ * Makes an image of real files with about this many bytes, compressed like real images, in an index, and pushes it.
+ */
 export async function pushBenchImage(
   registry: Registry,
   bytes: number,
@@ -59,7 +61,7 @@ export async function pushBenchImage(
 interface Body {
   path: string;
   unpackedBytes: number;
-  /** Of what is stored, and of what it is unpacked. */
+  /** The hash covers the stored bytes and the unpacked bytes. */
   stored: Hash;
   unpacked: Hash;
 }
@@ -73,7 +75,9 @@ async function makeBody(path: string, bytes: number, signal: AbortSignal): Promi
   return { path, unpackedBytes: gzip.bytesWritten, stored, unpacked };
 }
 
-/** The body and one file more, so that no two layers are the same: gzip streams one after the other are one stream. */
+/**
+ * Makes a layer from the body and one more file, so that all layers differ: concatenated gzip streams are one stream.
+ */
 async function makeLayer(body: Body, path: string, at: number): Promise<Layer> {
   const content = Buffer.from(`This is layer ${at}.\n`);
   const header = tarHeader(`layer-${at}`, content.length);

@@ -92,14 +92,14 @@ async function withInterruption<T>(task: (signal: AbortSignal) => Promise<T>): P
   try {
     return await task(interruption.signal);
   } catch (error) {
-    // What was under way may fail first, as Ctrl-C reaches all processes.
+    // Ctrl-C reaches all processes, so a running command may fail before the interruption is seen.
     throw interruption.signal.aborted ? interruption.signal.reason : error;
   } finally {
     process.off('SIGINT', abort).off('SIGTERM', abort);
   }
 }
 
-/** Progress is no result. */
+/** Progress goes to stderr, because stdout is for results. */
 const log = (line: string): void => void process.stderr.write(`${line}\n`);
 
 try {

@@ -12,7 +12,7 @@ export interface CurlOptions {
   limitRate?: string;
   /** After which each transfer is broken off. */
   maxSeconds?: number;
-  /** Where the one file goes instead of /dev/null. */
+  /** The file that replaces /dev/null as the output of the only URL. */
   output?: string;
 }
 
@@ -27,7 +27,7 @@ export interface Transfers {
   transfers: Transfer[];
   /** From the first request to the last byte, without curl's own start. */
   seconds: number;
-  /** Of all transfers. */
+  /** The sum of all transfers. */
   bytes: number;
   client: CommandCost;
 }
@@ -47,7 +47,7 @@ export async function curl(urls: string[], options: CurlOptions): Promise<Transf
     signal,
   } = options;
   const common = [
-    // Of HTTP/2 a single connection would be shared by all.
+    // With HTTP/2, all transfers would share a single connection.
     ...['--silent', '--show-error', '--fail', '--http1.1', '--cacert', certificate],
     ...['--write-out', '%{time_starttransfer} %{time_total} %{size_download}\\n'],
     ...(limitRate ? ['--limit-rate', limitRate] : []),

@@ -6,7 +6,7 @@ import { type BenchImage, platform } from './bench-image.ts';
 import type { Certificate } from './certificate.ts';
 import type { CommandLine } from './command-line.ts';
 
-/** What DockerProxy is started with. */
+/** The registry, certificate and command line for DockerProxy. */
 export interface Surroundings {
   registry: Pick<Registry, 'host'>;
   certificate: Certificate;
@@ -33,7 +33,7 @@ export async function startOverTls(
 
 export const cacheFolder = (folder: TemporaryFolder): string => join(folder.path, 'cache');
 
-/** Where it serves an image. */
+/** Returns the URL of an image's archive. */
 export function archiveUrl(
   { url }: DockerProxy,
   { host }: Pick<Registry, 'host'>,

@@ -3,7 +3,7 @@ import { hasPart, type PartName } from '../test/support/packages.ts';
 import { run } from '../test/support/process.ts';
 import type { BenchImage } from './bench-image.ts';
 
-/** Where and with what was measured. */
+/** The machine and the versions of a measurement. */
 export interface Environment {
   date: string;
   machine: string;

@@ -1,14 +1,14 @@
-/** What one way to an image has cost; a field is omitted where it says nothing. */
+/** The costs of one way to get an image. A way omits the fields that do not apply to it. */
 export type Figures = {
-  /** The median, where there are several clients. */
+  /** The median of several clients. */
   firstByteMs?: number;
   seconds: number;
-  /** Of the image as the registry stores it, whatever else is sent, times the number of clients; 0 where none is sent. */
+  /** The size of the image in its registry, times the number of clients; 0 if no image is sent. */
   imageBytes: number;
   cpuSeconds?: number;
   peakBytes?: number;
   aboveIdleBytes?: number;
-  /** Of the one processor that curl can use; near 1 it is curl that sets the speed. */
+  /** The share of the one processor that curl can use. Near 1, curl limits the speed. */
   clientCpuShare?: number;
   /** On the disk afterwards. */
   diskBytes?: number;

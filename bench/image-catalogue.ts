@@ -10,14 +10,14 @@ export interface ImageInspector {
 
 /** The assumptions of the simulation, which docs/scaling.md explains. */
 export const ASSUMED = {
-  /** Of the images; the others are applications on top of an official image. */
+  /** The share of images that are versions of an official image. The others are applications on top of one. */
   shareOfVersions: 1 / 3,
-  /** Of the images: tags such as `latest`, which move with each build; the others stay as they were built. */
+  /** The share of images with tags such as `latest`, which move with each build. The others never change. */
   shareOfMovingTags: 0.3,
   daysBetweenBuilds: 30,
   /** Over which those that stay were built. */
   months: 12,
-  /** An application has one to so many layers of its own, each as large as some layer of an official image. */
+  /** The maximum of an application's own layers, each as large as some layer of an official image. */
   mostOwnLayers: 6,
   /** Bytes of an index and a manifest with its config. */
   manifestBytes: 10_000,
@@ -30,7 +30,7 @@ interface Base {
 const BASES: Readonly<Record<string, Base>> = officialImages.bases;
 const OWN_LAYERS = officialImages.images.flatMap(({ layers }) => layers).filter((bytes) => bytes >= 1000);
 
-/** Makes so many images, the same ones for the same random numbers. */
+/** Makes a number of images; the same random numbers produce the same images. */
 export function createImageCatalogue(count: number, random: () => number): ImageInspector {
   const sizes: number[] = [];
   const known = new Map<string, number>();
@@ -39,7 +39,7 @@ export function createImageCatalogue(count: number, random: () => number): Image
     official: officialImages.images[below(officialImages.images.length)] ?? officialImages.images[0],
     isVersion: random() < ASSUMED.shareOfVersions,
     moves: random() < ASSUMED.shareOfMovingTags,
-    /** Of its builds, in days; for one that stays, when it was built. */
+    /** The phase of the builds, in days; the age of an image that never changes. */
     phase: random() * ASSUMED.daysBetweenBuilds,
     month: below(ASSUMED.months),
     ownLayers: Array.from(

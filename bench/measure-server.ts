@@ -10,7 +10,7 @@ export interface MeasuredServer {
 export interface ServerMeasurement {
   figures: Figures;
   transfers: Transfers;
-  /** What else is worth keeping. */
+  /** Other measured values to keep. */
   details: Record<string, number>;
 }
 

@@ -12,7 +12,7 @@ export interface CommandOptions {
   accepted?: number[];
 }
 
-/** What a command has cost, itself alone. */
+/** The costs of a command, without those of its parent. */
 export interface CommandCost {
   seconds: number;
   cpuSeconds: number;

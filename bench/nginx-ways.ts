@@ -6,7 +6,7 @@ import type { Nginx } from './nginx.ts';
 import { type Stage, staticFile } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
-/** What nginx does over TLS with the same bytes: pass them on from the registry, or send them from a file. */
+/** Measures nginx over TLS with the same bytes, as a proxy of the registry and from a file. */
 export function nginxWays(stage: Stage, repetitions: number): Way[] {
   const { nginx, signal, image } = stage;
   const options = { signal, certificate: stage.certificate.certificate };

@@ -8,7 +8,7 @@ import { residentBytes } from './server-meter.ts';
 
 export interface NginxOptions {
   certificate: Certificate;
-  /** What is below /v2/ comes from there. */
+  /** The origin that /v2/ is passed to. */
   registryUrl: string;
 }
 

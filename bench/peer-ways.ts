@@ -10,7 +10,7 @@ import { residentBytes, startMeter } from './server-meter.ts';
 import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
-/** What else brings an image. The slow ones are measured once. */
+/** Other programs that fetch an image. The slow ones are measured once. */
 export function peerWays(stage: Stage, repetitions: number): Way[] {
   const reference = `${stage.registry.host}/${stage.image.repository}:latest`;
   const way = (part: PartName, id: Measurement['id'], times: number, measure: Way['measure']): Way => ({

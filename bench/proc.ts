@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
-/** What Linux tells of a process. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
+/** The figures that Linux reports about a process. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
 export interface ProcessUsage {
   pid: number;
   parent: number;

@@ -18,7 +18,7 @@ const DOWNLOADS = 300;
 const WARM_UP = 500;
 const CONNECTIONS = 16;
 
-/** What is counted with every request, all of it switched on and none of it in the way. */
+/** Enables all limits that each request counts, with values that the benchmark does not reach. */
 const LIMITS = {
   DOCKERPROXY_RATE_LIMIT: '100000000/hour',
   DOCKERPROXY_DOWNLOADS_PER_IP: '100000',
@@ -92,7 +92,7 @@ async function measure(stage: Stage, redis?: RedisServer): Promise<Measurement> 
   };
 }
 
-/** Tells, each time for so many, what Redis has had to do since it began. */
+/** Returns a meter that divides the work of Redis since the call by a number of requests. */
 function startRedisMeter(
   redis: RedisServer,
 ): (count: number) => Promise<{ scripts: number; cpuSeconds: number }> {

@@ -1,7 +1,7 @@
 import type { RegistryRequest } from '../test/support/registry.ts';
 import type { BenchImage } from './bench-image.ts';
 
-/** What a registry was asked for, and how much there was to ask for. */
+/** The requests that a registry received, and the size of the image. */
 export type Gets = {
   blobGets: number;
   blobs: number;

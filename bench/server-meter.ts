@@ -1,6 +1,6 @@
 import { memoryOf, processTree, resetPeak } from './proc.ts';
 
-/** What a server has cost, with all its processes, from `startMeter` on. */
+/** The costs of a server with all its processes, from `startMeter` on. */
 export interface ServerCost {
   cpuSeconds: number;
   peakBytes: number;

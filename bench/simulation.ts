@@ -11,35 +11,35 @@ export interface Stream {
 }
 
 export interface SimulationOptions extends Stream {
-  /** Of Zipf's law: how much more the popular images are asked for. */
+  /** The exponent of Zipf's law: how much more often clients request the popular images. */
   readonly exponent: number;
   /** Bytes. */
   readonly cacheSizes: readonly number[];
 }
 
-/** What a cache of one size does in a day, once it is full. */
+/** The results of a cache of one size in one day, after it has filled. */
 export interface HitRate {
   /** Bytes. */
   readonly cacheSize: number;
-  /** Of the downloads, those of which everything was there. */
+  /** The share of downloads that are complete in the cache. */
   readonly downloads: number;
-  /** Of the bytes, those that were there. */
+  /** The share of bytes that come from the cache. */
   readonly bytes: number;
   /** GETs of layers and manifests. */
   readonly upstreamGets: number;
-  /** Of these, those of manifests, which Docker Hub counts as pulls. */
+  /** The manifest requests among them, which Docker Hub counts as pulls. */
   readonly pulls: number;
   readonly upstreamBytes: number;
 }
 
 export interface Simulation {
   readonly exponent: number;
-  /** Of all blobs that were asked for. */
+  /** The bytes of all requested blobs, each counted once. */
   readonly distinctBytes: number;
-  /** Of an image, on average over the downloads. */
+  /** The mean size of an image, over the downloads. */
   readonly bytesPerDownload: number;
   readonly layersPerDownload: number;
-  /** Of the images on the day that counts, those that nobody had wanted before: fewer pulls there cannot be. */
+  /** The images that were requested for the first time on the counted day. A cache cannot have fewer pulls. */
   readonly newImages: number;
   readonly rates: readonly HitRate[];
 }

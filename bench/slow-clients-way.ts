@@ -24,14 +24,14 @@ async function measure(stage: Stage): Promise<Measurement> {
   await using folder: TemporaryFolder = await temporaryFolder();
   const options = { signal, certificate: certificate.certificate };
   {
-    // A process of its own fills the cache, so that what it holds is no part of what is idle below.
+    // Another process fills the cache, so that its memory does not count as idle memory below.
     await using filler = await startOverTls(stage, folder);
     await curl([archiveUrl(filler, registry, image)], options);
   }
   const loop = watchEventLoop(folder);
   await using proxy = await startOverTls(stage, folder, loop.env);
   const url = archiveUrl(proxy, registry, image);
-  // What is loaded and compiled for the first client is not the others'.
+  // The first client pays for loading and compiling modules, so it is not measured.
   await curl([url], options);
   const server = { pid: proxy.pid, idleBytes: proxy.memory() };
   await loop.delay();

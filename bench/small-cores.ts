@@ -5,7 +5,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 /** Microseconds in which a group of processes has its share of a core. */
 const PERIOD = 100_000;
 
-/** Where the kernel keeps groups, and how their share is written. https://docs.kernel.org/admin-guide/cgroup-v2.html */
+/**
+ * The folder of control groups, and the unit of their CPU share. https://docs.kernel.org/admin-guide/cgroup-v2.html
+ */
 const HIERARCHIES = [
   {
     root: '/sys/fs/cgroup/cpu',
@@ -21,11 +23,11 @@ const HIERARCHIES = [
 ];
 
 /**
- * Gives each process a core that is slower than that of the machine, by a group with a share of one: what shares the
- * work can then be compared while clients have all the rest.
+ * Limits each process to a share of a core by a control group. The processes can then be compared, while clients have
+ * the rest of the machine.
  *
  * @param pids processes with all their threads
- * @param share of a core for each of them
+ * @param share the share of a core for each process
  * @throws Error if the kernel, or this user, has no such groups
  */
 export function giveSmallCores(pids: readonly number[], share: number): AsyncDisposable {

@@ -9,21 +9,21 @@ import { curl } from './curl.ts';
 import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
 import { type Nginx, startNginx } from './nginx.ts';
 
-/** What all measurements share. */
+/** The parts that all measurements share. */
 export interface Stage extends AsyncDisposable {
   signal: AbortSignal;
   registry: Registry;
   certificate: Certificate;
   image: BenchImage;
   commandLine: CommandLine;
-  /** The server, or why there is none. */
+  /** The server, or the reason why it is missing. */
   nginx: Nginx | string;
 }
 
 /** The image's archive below nginx's root. */
 export const staticFile = 'image.tar';
 
-/** Starts the registry with an image of about so many bytes, and nginx with its archive. */
+/** Starts the registry with an image of about this many bytes, and nginx with its archive. */
 export async function setStage(bytes: number, signal: AbortSignal): Promise<Stage> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryFolder());

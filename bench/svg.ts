@@ -11,7 +11,7 @@ export interface Chart {
   bars: Bar[];
   /** The text at the end of a bar. */
   format: (value: number) => string;
-  /** What the longest bar there may be stands for; the largest value unless told. */
+  /** The value of the longest possible bar; the largest value by default. */
   full?: number;
 }
 

@@ -1,6 +1,6 @@
 import { cpuSecondsPerGigabyte, type Figures, megabytesPerSecond, type Row, type RowId } from './figures.ts';
 
-/** What DockerProxy wants to reach, and what it has. */
+/** A target of DockerProxy, and the measured value. */
 export interface Target {
   name: string;
   /** As it was measured, and what it should be; both with their unit. */

@@ -21,7 +21,7 @@ const APART_MS = 70;
 const SECONDS = 5;
 /** Seconds in which each worker gets to know what it does. */
 const WARM_UP_SECONDS = 1;
-/** Of a core, so that clients on the same machine have what they take. */
+/** The share of a core, so that clients on the same machine have enough CPU. */
 const SMALL_CORE = 0.25;
 
 /** The same crowd, served by one process and by two: with the cores of this machine, and with slower ones. */

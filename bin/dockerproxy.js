@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Runs the program on a Node.js that is new enough: on this one or, where it is not, on the one that came with it.
+// Runs the program on this Node.js if it is recent enough, else on the bundled one.
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import module, { createRequire } from 'node:module';
 import { arch, homedir, platform } from 'node:os';

@@ -1,6 +1,6 @@
 /**
- * Bundles dist/main.js, which tsc has written, and the packages that it imports: one file for what a command loads
- * instead of hundreds. What runs in a thread, or is loaded only where it is wanted, stays as tsc wrote it.
+ * Bundles dist/main.js, which tsc writes, with the packages that it imports, so that a command loads one file instead
+ * of hundreds. Code that runs in a thread or loads on demand stays as tsc wrote it.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';

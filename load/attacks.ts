@@ -12,7 +12,7 @@ export interface Attack {
    *
    * @param from the address of the client, on loopback
    * @param count how often it was done before
-   * @returns the status; undefined if there was none
+   * @returns the status; undefined without a response
    */
   send(from: string, count: number, signal: AbortSignal): Promise<number | undefined>;
 }

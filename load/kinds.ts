@@ -15,7 +15,9 @@ export interface KindsOptions {
   caller: ReturnType<typeof createCaller>;
 }
 
-/** What comes to a public service in one second: people, mistakes, scanners and attackers. */
+/**
+ * The mixture of requests that a public service receives in one second: from people, mistakes, scanners and attackers.
+ */
 export function hostileKinds({ origin, registry, archive, caller: { call } }: KindsOptions): Kind[] {
   const evil = {
     redirect: redirecting('http://169.254.169.254/latest/meta-data'),

@@ -39,7 +39,7 @@ const socket = join(folder.path, 'resources.sock');
 await using proxy = await startDockerProxy({
   env: {
     DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
-    // Limits that nobody reaches, so that all is counted as it would be.
+    // These limits count every request, but the load does not reach them.
     DOCKERPROXY_CONNECTIONS_PER_CLIENT: '100000',
     DOCKERPROXY_RATE_LIMIT: `${HUGE}/hour`,
     DOCKERPROXY_DOWNLOADS_PER_IP: `${HUGE}`,
@@ -60,7 +60,7 @@ async function run({ url, pid }: DockerProxy, registry: HostileRegistry): Promis
   const archive = `/dl?myimage=${registry.host}/large@${served.descriptor.digest}`;
   const caller = createCaller(origin);
   const kinds = hostileKinds({ origin, registry, archive, caller });
-  // What is loaded at the first request, and the layer in the cache, are no part of the load.
+  // The modules that the first request loads, and the cached layer, do not belong to the load.
   await caller.call('GET', archive);
   await sendTraffic(kinds, 50, 4);
   await settled(() => true);
@@ -131,12 +131,12 @@ function verdicts(
     ),
     most('ms, event loop late (99th percentile)', Math.max(half.lateMs, end.lateMs), 500),
     most('MB of memory at most', Math.max(...memory) / 1e6, 1000),
-    // What the process holds of the system's memory depends on when it collects; what is in use does not.
+    // Resident memory depends on the time of garbage collection, so the test compares the memory in use.
     most('% that memory in use grew in the last half', (end.bytes / half.bytes - 1) * 100, 10),
   ];
 }
 
-/** What a client has left, as it is told. */
+/** The limits that remain for a client, as the service reports them. */
 interface ClientLimits {
   requests: { limit: number; remaining: number };
   downloads: { active: number };
@@ -151,7 +151,7 @@ async function countedVerdicts(origin: URL, tally: Tally, slow: SlowClients): Pr
   );
   const missing = each.map(({ bytes, limits }) => bytes - used(limits.bytes));
   return [
-    // The page, health checks and what is no request count for nobody.
+    // The page, health checks and malformed requests do not count.
     least('requests that were counted', used(busy.requests), tally.sent * 0.7),
     least('MB of their answers that were counted', used(busy.bytes) / 1e6, (tally.sent * 0.2 * 65_536) / 1e6),
     least('slow clients of 10 whose one download is counted', each.filter(hasOne).length, each.length),

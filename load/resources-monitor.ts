@@ -4,7 +4,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** What a process holds. */
+/** The resources of a process. */
 export interface Resources {
   /** How many of each kind: `Timeout`, `TCPSocketWrap`, … */
   active: Record<string, number>;

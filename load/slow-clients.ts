@@ -14,7 +14,7 @@ export interface SlowClients {
 }
 
 const TICK_MS = 250;
-/** So that not all come at once: nobody's clients do. */
+/** The number of connections opened at a time, because real clients do not all connect at once. */
 const AT_ONCE = 50;
 const SOME = 10;
 

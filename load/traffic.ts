@@ -7,7 +7,7 @@ export interface Kind {
   name: string;
   /** How many of a hundred requests are of this kind. */
   share: number;
-  /** Sends one and tells what came of it: a status, or undefined where the connection was just closed. */
+  /** Sends one request and reports its outcome: a status, or undefined if the connection closed without one. */
   send(count: number): Promise<Answer>;
   /** The statuses that are right. */
   right: readonly (number | undefined)[];
@@ -22,7 +22,7 @@ export interface Answer {
 export interface Tally {
   sent: number;
   answered: number;
-  /** What should not have come, by kind and answer, with how often it did. */
+  /** The unexpected outcomes by kind and answer, with their counts. */
   wrong: Map<string, number>;
   /** Mistakes of the service, however the request was: 500, and 503 for having too much to do. */
   ours: number;
@@ -32,7 +32,7 @@ export interface Tally {
 
 const TICK_MS = 20;
 
-/** Sends requests of all kinds at a rate a second, for so many seconds, and waits for the answers. */
+/** Sends requests of all kinds at a rate a second, for a number of seconds, and waits for the answers. */
 export async function sendTraffic(kinds: readonly Kind[], rate: number, seconds: number): Promise<Tally> {
   const tally: Tally = { sent: 0, answered: 0, wrong: new Map(), ours: 0, latencies: [] };
   const deck = kinds.flatMap((kind) => Array<Kind>(kind.share).fill(kind));
@@ -107,7 +107,7 @@ export async function sendRaw({ hostname, port }: URL, bytes: string): Promise<A
   return { status: status === undefined ? undefined : Number(status) };
 }
 
-/** Sends bytes and goes away after the first that come back, or after a while. */
+/** Sends bytes and disconnects after the first response bytes, or after a while. */
 export async function sendAndLeave(
   { hostname, port }: URL,
   bytes: string,

@@ -11,7 +11,7 @@ declare global {
 		type Problem = Partial<ProblemDetails>;
 		type Image = ImageDetails;
 		type Format = Exclude<ArchiveFormat, 'docker-classic' | 'rootfs'>;
-		/** What the page has in it for its modules. */
+		/** The data that the page contains for its modules. */
 		type Data = PageData;
 		/** The limits by their names. */
 		type Limits = Record<string, { limit: number; remaining: number; active?: number } | null>;
@@ -23,15 +23,18 @@ declare global {
 			query?: Record<string, string>,
 			signal?: AbortSignal,
 		) => Promise<Answers[Name]>;
-		/** A request whose answer is no refusal. @throws Error with the problem as its cause */
+		/** Sends a request, and returns a successful response. @throws Error with the problem as its cause */
 		type Request = (url: string, options?: RequestInit) => Promise<Response>;
 		/** The headers that a download will have, or why it will be refused. @throws Error with the problem as its cause */
 		type Peek = (url: string, signal: AbortSignal) => Promise<Headers>;
 
-		/** Says that nothing answers, unless nobody wants an answer any more. @throws Error with the problem as its cause */
+		/**
+		 * Reports that the service does not answer, unless the request is obsolete. @throws Error with the problem as its
+		 * cause
+		 */
 		type Unreachable = (error?: Error) => never;
 
-		/** What someone meant by a text: images as people write them, in lower case but for the tag. */
+		/** The images that a pasted text names, in lower case except for the tag. */
 		interface Pasted {
 			images: string[];
 			platform?: string;
@@ -57,8 +60,8 @@ declare global {
 		/** Returns download commands by tool; each resumes an interrupted download, if the tool can. */
 		type FetchCommands = (url: string, file: string, format: Format) => Record<string, string>;
 		/**
-		 * Returns commands by tool that pull images through the registry API; none if one of the images has a registry with
-		 * a port, because the name of a repository has none.
+		 * Returns commands by tool that pull images through the registry API. The result is empty if the registry of an
+		 * image has a port, because a repository name cannot contain one.
 		 *
 		 * @param host the host of this service, with its port
 		 * @param platform empty for the default
@@ -142,7 +145,7 @@ declare global {
 			tag: Tag,
 			properties?: object,
 		) => HTMLElementTagNameMap[Tag];
-		/** What is known of an image, as a card. */
+		/** Returns the card of an image. */
 		type MakeCard = (image: Image, remove: (() => void) | undefined) => DocumentFragment;
 		/** Offers what all the images are there for. */
 		type FillPlatforms = (select: HTMLElement, images: Image[]) => void;

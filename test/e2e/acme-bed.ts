@@ -108,7 +108,7 @@ export async function startAcmeBed(options: AcmeBedOptions = {}): Promise<AcmeBe
   };
 }
 
-/** What readiness tells of the certificate, which goes with the status. */
+/** Returns the certificate's state from the readiness report, and the status of the response. */
 export async function certificateOf(proxy: DockerProxy): Promise<CertificateReport> {
   const { status, body } = await httpCall(`${proxy.url}/readyz`);
   const { certificate } = JSON.parse(body.toString()).checks as { certificate: CertificateReport };
@@ -132,7 +132,7 @@ export async function shownBy(proxy: DockerProxy): Promise<X509Certificate> {
   return certificate;
 }
 
-/** Waits for something that an order leads to; where it does not come, the error has the log. */
+/** Waits for a result of an order. If it does not come, the error contains the log. */
 export async function untilIssued<T>(proxy: DockerProxy, condition: () => Promise<T | false>): Promise<T> {
   try {
     return (await waitFor(condition, { timeout: ISSUE_MS, what: 'a certificate' })) as T;

@@ -72,7 +72,7 @@ async function allAreRight(downloads: readonly OngoingDownload[]): Promise<void>
   }
 }
 
-/** What the service tells of itself, by the name of a metric. */
+/** Returns the value of one of the service's metrics. */
 async function metricOf(proxy: DockerProxy, name: string): Promise<number> {
   const url = proxy.logs().flatMap(({ msg }) => /^Metrics are at (\S+)$/.exec(msg)?.[1] ?? [])[0] ?? '';
   const { body } = await httpCall(url);
@@ -510,7 +510,7 @@ suite('a certificate from an ACME authority', { skip, concurrency: 4, timeout: 9
     assert.ok(new X509Certificate(await readFile(good)).checkHost(DOMAIN));
   });
 
-  test('a full disk: nobody is asked in vain, and with room again there is a certificate', {
+  test('a full disk starts no orders, and a certificate follows when space is free again', {
     skip: process.getuid?.() === 0 ? false : 'a small disk is mounted, which needs root',
   }, async () => {
     await using folder = await temporaryFolder();

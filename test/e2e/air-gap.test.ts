@@ -12,7 +12,7 @@ import { type Registry, startRegistry } from '../support/registry.ts';
 
 const SIZE = 3_000_000;
 
-suite('what carries images across an air gap', { skip: skipUnless('docker-registry', 'wget') }, () => {
+suite('tools that carry images across an air gap', { skip: skipUnless('docker-registry', 'wget') }, () => {
   let registry: Registry;
   let proxy: DockerProxy;
 

@@ -99,7 +99,7 @@ suite('behind nginx', { skip: skipUnless('nginx'), timeout: 600_000 }, () => {
     assert.match(response.statusMessage ?? '', /^More than 3 requests in 1 h; go on in /);
     assert.ok(Number(response.headers['retry-after']) > 0);
 
-    // Past the proxy, nobody is believed.
+    // A direct client that forges the proxy's headers is counted by its own address.
     assert.deepEqual(await told(proxy.url, '127.0.0.4', forged), ['127.0.0.4', 2]);
   });
 });

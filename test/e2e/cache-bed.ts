@@ -25,7 +25,7 @@ export interface PublishedImage {
 export interface CacheBed extends AsyncDisposable {
   registry: Registry;
   upstream: FaultProxy;
-  /** Pushes an image with layers of about so many bytes and forgets the requests for it. */
+  /** Pushes an image with layers of about these sizes and forgets the requests for it. */
   publish(name: string, sizes: readonly number[], tag?: string): Promise<PublishedImage>;
   /** The name of a new cache folder, which is made by whoever uses it. */
   newFolder(): Promise<string>;

@@ -38,7 +38,7 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
   });
   after(() => bed[Symbol.asyncDispose]());
 
-  /** Holds the first request for the layer back after STOP bytes; what comes back lets it go on. */
+  /** Holds the first request for the layer back after STOP bytes. The returned function lets it continue. */
   const holdFirst = (): (() => void) => {
     const gate = Promise.withResolvers<void>();
     let isFirst = true;

@@ -41,7 +41,7 @@ suite('a cache on a disk that is full', {
   });
   after(() => bed[Symbol.asyncDispose]());
 
-  /** A disk of so many MiB as the cache's folder; the bed's folder takes it along. */
+  /** Mounts a disk of a size in MiB as the cache's folder. The bed unmounts it. */
   const disk = async (mebibytes: number): Promise<string> => {
     const folder = await bed.newFolder();
     await mkdir(folder, { recursive: true });
@@ -221,7 +221,7 @@ suite('the folder of the cache', { skip: parts }, () => {
         const slow = bed.begin(proxy, published, 1_000_000);
         const fast = [bed.begin(proxy, published), bed.begin(proxy, first())];
         for (const client of fast) await client.done;
-        // What was just read came in the place of another image, and what is being read stayed.
+        // The new image replaced an image without readers, and the one that was being read stayed.
         for (const read of [published, first()]) await waitFor(() => has(folder, read), { what: read.name });
         slow.resume();
         isRight(await slow.done, published);
@@ -250,7 +250,7 @@ suite('the folder of the cache', { skip: parts }, () => {
     }
   });
 
-  test('loses the images that nobody asked for, and keeps those that somebody did', async () => {
+  test('evicts images without recent requests, and keeps the others', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder, { DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
@@ -325,7 +325,7 @@ suite('the folder of the cache', { skip: parts }, () => {
     livesWell(proxy);
   });
 
-  test('that cannot be used is told at the start', async () => {
+  test('that is unusable is reported at startup', async () => {
     const folder = await bed.newFolder();
     await writeFile(folder, '');
     const started = bed.start(join(folder, 'cache'));

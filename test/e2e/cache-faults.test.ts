@@ -132,7 +132,7 @@ suite('a registry that breaks off or lies', { skip: skipUnless('docker-registry'
     await onlyVerified(folder);
   });
 
-  test('that goes away in the middle of a layer and comes back: nobody notices', async () => {
+  test('that disconnects in the middle of a layer and recovers leaves the download whole', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);
@@ -156,7 +156,7 @@ suite('a registry that breaks off or lies', { skip: skipUnless('docker-registry'
     await isQuiet(proxy, folder);
   });
 
-  test('that sends a shorter blob and does not say so: what came is found to be wrong, and not gone on with', async () => {
+  test('that sends a shorter blob without saying so: the bytes are refused, and the next fetch starts from 0', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);
@@ -202,7 +202,7 @@ suite('a registry that breaks off or lies', { skip: skipUnless('docker-registry'
     await isQuiet(proxy, folder);
   });
 
-  test('what is wrong on the disk is fetched again, and the log says so', async () => {
+  test('damaged files on the disk are fetched again and logged', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);

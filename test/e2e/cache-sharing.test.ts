@@ -35,7 +35,7 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
   });
   after(() => bed[Symbol.asyncDispose]());
 
-  /** Holds the first request for the layer back after so many bytes, forever unless what comes back is called. */
+  /** Holds the first request for the layer back after a number of bytes, until the returned function is called. */
   const holdFirst = (bytes: number): (() => void) => {
     const gate = Promise.withResolvers<void>();
     let isFirst = true;
@@ -223,7 +223,7 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     });
   });
 
-  test('SIGTERM while a fetch goes on for nobody ends the process', async () => {
+  test('SIGTERM during a fetch without readers ends the process', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);

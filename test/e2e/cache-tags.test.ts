@@ -23,7 +23,7 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
   });
   after(() => bed[Symbol.asyncDispose]());
 
-  /** What the registry was asked, such as `HEAD latest`. */
+  /** The requests that the registry received, such as `HEAD latest`. */
   const asked = (): string[] =>
     bed.upstream.requests
       .filter(({ path }) => path.includes('/manifests/'))
@@ -124,7 +124,7 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
     });
   }
 
-  test('if the registry says that there is no such tag, that is the answer', async () => {
+  test('a tag that the registry does not know results in 404', async () => {
     bed.reset();
     await using proxy = await bed.start(await bed.newFolder());
     await bed.check(proxy, published);
@@ -132,7 +132,7 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
     assert.equal((await bed.get(proxy, published)).status, 404);
   });
 
-  test('what is known is served for as long as the settings say', async () => {
+  test('cached tags are served for as long as the settings say', async () => {
     bed.reset();
     const env = { DOCKERPROXY_STALE_IF_ERROR: '3s' };
     await using proxy = await bed.start(await bed.newFolder(), env);

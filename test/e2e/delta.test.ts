@@ -13,7 +13,7 @@ import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage } from '../support/standard-images.ts';
 
-/** With what is in them: of 2.2, a new layer is below one that the older image has. */
+/** The files of each version. Version 2.2 has a new layer below one that the older image has. */
 const VERSIONS = [
   ['2.1', '2.1\n'],
   ['2.2', '2.0\n'],
@@ -109,7 +109,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     // A layer above one that is new is in the file, since Docker could not find it.
     assert.equal((await engine.docker('load', '--input', await from('2.0', '2.2'))).code, 0);
 
-    // What Docker has of an image, it can tell by itself: the digests of its layers, unpacked.
+    // Docker prints the digests of an image's unpacked layers, which `have` accepts.
     const format = '{{range .RootFS.Layers}}&have={{.}}{{end}}';
     const have = (await engine.docker('image', 'inspect', '--format', format, image('2.0'))).stdout.trim();
     const named = await wget(`myimage=${image('2.1')}${have}`);
@@ -351,7 +351,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     assert.match(`${headers['dockerproxy-notice']}`, /^1 digest in have matches no layer of this archive; /);
   });
 
-  test('from what is not there, or not allowed, says so', async () => {
+  test('from an unknown or refused image is an error', async () => {
     const missing = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}&have=${image('9')}`);
     assert.deepEqual([missing.status, JSON.parse(`${missing.body}`).code], [404, 'tag-not-found']);
     const refused = await httpCall(`${proxy.url}/dl?myimage=${image('2.1')}&have=evil.example/a`);

@@ -16,7 +16,7 @@ import { type StandardImages, standardImages } from '../support/standard-images.
 const MIB = 2 ** 20;
 const LAYERS = 4;
 const LAYER_SIZE = 125_000_000;
-/** What the issue of this service allows: bytes of memory above idle while an image of 500 MB leaves. */
+/** The limit from this service's requirements: bytes of memory above idle during a download of a 500 MB image. */
 const MEMORY_LIMIT = 30 * MIB;
 
 suite('a download costs little', { skip: skipUnless('docker-registry', 'curl') }, () => {

@@ -83,7 +83,7 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
     );
   });
 
-  test('dockerd over TCP and TLS, killed while it pulls, comes back with other certificates', {
+  test('dockerd over TCP and TLS, killed while it pulls, returns with other certificates', {
     skip: skipUnless('openssl'),
   }, async () => {
     await using folder = await temporaryFolder();

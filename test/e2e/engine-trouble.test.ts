@@ -102,7 +102,7 @@ suite('an engine in trouble, and one with much to do', {
     assert.equal(parts.line.requests.filter(isBlob).length, 2, 'the config and the layer');
   });
 
-  test('others wait in a queue, and past its end are told to come again', async () => {
+  test('more downloads wait in a queue, and past its end get a Retry-After', async () => {
     await using parts = await startParts({ DOCKERPROXY_PULLS: '1', DOCKERPROXY_PULL_QUEUE: '1' });
     for (const name of ['test/a', 'test/b', 'test/c']) await publishSmall(parts, name);
     const release = hold(parts.line);
@@ -128,7 +128,7 @@ suite('an engine in trouble, and one with much to do', {
     );
   });
 
-  test('while it pulls, each layer is told with its bytes, and how many there will be', async () => {
+  test('while it pulls, each layer is reported with its bytes and total', async () => {
     await using parts = await startParts();
     await publishLarge(parts, 'test/large', 5 * MIB);
     const { promise: enough, resolve: goOn } = Promise.withResolvers<void>();
@@ -295,7 +295,7 @@ suite('an engine in trouble, and one with much to do', {
     assert.ok(parts.line.requests.length > 0);
   });
 
-  test('what was pulled goes again, least recently used first; what others pulled stays', async () => {
+  test('pulled images are removed, least recently used first, and those of others stay', async () => {
     await using state = await temporaryFolder();
     await using parts = await startParts({
       DOCKERPROXY_ENGINE_KEEP: '2.5MiB',
@@ -339,7 +339,7 @@ suite('an engine in trouble, and one with much to do', {
     assert.deepEqual(await there(), ['test/c', 'test/d', 'test/theirs']);
   });
 
-  test('what somebody else gave a tag stays, whoever pulled it', async () => {
+  test('an image that another client has tagged stays, whichever client pulled it', async () => {
     await using state = await temporaryFolder();
     await using parts = await startParts({
       DOCKERPROXY_ENGINE_KEEP: '1.5MiB',
@@ -379,7 +379,7 @@ suite('an engine in trouble, and one with much to do', {
     await fetched('test/theirs', 'newer');
     await fetched('test/c', 'of c');
     await isLeft('4 mine/keep:1 test/c:latest test/theirs:latest');
-    // What it had from us has no name then, and goes; what it had before is not ours.
+    // The ID that came from our pull has no name now, so it is removed. The older one is not ours.
     await fetched('test/theirs', 'newest');
     await fetched('test/d', 'of d');
     await isLeft('4 mine/keep:1 test/d:latest test/theirs:latest');
@@ -432,7 +432,7 @@ test('without an engine it does not start, and says where it looked', {
   );
 });
 
-/** A request whose end nobody hears of. */
+/** Starts a request whose end is ignored. */
 function ask(url: string): ClientRequest {
   return get(url).on('error', () => {});
 }

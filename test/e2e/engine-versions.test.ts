@@ -22,7 +22,7 @@ interface Parts extends AsyncDisposable {
   get(query: string): Promise<HttpResponse>;
   /** The names and IDs that the service knows for its own. */
   record(): Promise<[name: string, id: string][]>;
-  /** What is asked of the engine from here on. */
+  /** The requests to the engine from here on. */
   begin(): () => string[];
 }
 

@@ -38,7 +38,7 @@ suite('images from a Docker engine', {
 
   const url = (name: string, more = ''): string => `${proxy.url}/dl?myimage=${registry.host}/${name}${more}`;
 
-  test('what was agreed with the engine is in the log', () => {
+  test('the log states the negotiated API of the engine', () => {
     const line = proxy.logs().find(({ apiVersion }) => apiVersion !== undefined);
     assert.match(line?.msg ?? '', /^Docker 20\.10\.\S+ at unix:\/\/\S+: API 1\.41, store \w+$/);
   });
@@ -144,7 +144,7 @@ suite('images from a Docker engine', {
     assert.deepEqual(await images(), before);
   });
 
-  test('if nothing is pulled, the engine alone tells what there is', async () => {
+  test('without pulls, only the engine is asked for images', async () => {
     const env = engineEnvironment(engine.dockerHost, registry.host);
     await using service = await startDockerProxy({ env: { ...env, DOCKERPROXY_PULL: 'never' } });
     const here = `${registry.host}/only/here`;

@@ -1,7 +1,7 @@
 /**
- * Plays in a network namespace of its own, where 9.9.9.9 and 10.0.0.1 are this machine: a public registry that nobody
- * has listed, one inside that the operator has, and one inside that nobody has. DockerProxy is in another one, at
- * 9.9.9.8. Tells the outcomes in JSON.
+ * Runs in its own network namespace, where 9.9.9.9 and 10.0.0.1 belong to this machine. It has a public registry
+ * without a listing, an internal one that the operator lists, and an internal one without a listing. DockerProxy runs
+ * in another namespace, at 9.9.9.8. Prints the outcomes as JSON.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

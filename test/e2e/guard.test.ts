@@ -33,11 +33,11 @@ const STAGE = `
   "$2" "$3" "$1" /proc/$other/ns/net
 `;
 
-suite('the guard, in a network where there is an inside and an outside', {
+suite('the guard, in a network with internal and public addresses', {
   skip: skipUnless('namespaces', 'openssl'),
   timeout: 600_000,
 }, () => {
-  test('what is public is fetched, what is inside is not, whoever leads there', async () => {
+  test('public addresses are fetched and internal ones are not, whatever points to them', async () => {
     await using folder = await temporaryFolder();
     await writeFile(join(folder.path, 'hosts'), '');
     const names = ['public.test', 'inside.test', 'both.test', 'rebound.test'].map((name) => `DNS:${name}`);

@@ -13,7 +13,7 @@ const HEADERS = [
   ...['docker-content-digest', 'dockerproxy-notice', 'accept-ranges', 'link'],
 ];
 
-/** What is unusual about an image. */
+/** An unusual property of an image. */
 interface Oddity {
   words?: object;
   configType?: string | null;
@@ -29,10 +29,13 @@ interface Oddity {
   wrongLayer?: number;
 }
 
-/** The code of its refusal; undefined where there is an archive. */
+/** The code of its refusal; undefined if an archive is available. */
 type Outcome = 'platform-not-found' | 'not-an-image' | 'size-mismatch' | undefined;
 
-/** The platform that an index states in full is what counts; what is no image in it is skipped where it states none. */
+/**
+ * Only a platform that an index states in full counts. Entries other than images are skipped if their platform is
+ * missing.
+ */
 function outcomeIn(place: string, outcome: Outcome): Outcome {
   if (place === 'in an index' && outcome === 'platform-not-found') return undefined;
   const isSkipped = place === 'in an index that states no platform' && outcome === 'not-an-image';

@@ -8,7 +8,7 @@ const SCENE = join(import.meta.dirname, 'hostile-addresses-scene.ts');
 
 suite('addresses that lead inside', { skip: skipUnless('namespaces'), timeout: 600_000 }, () => {
   // Were the guard broken, requests would leave this machine for whoever has such an address around here.
-  test('are tried where there is nothing but loopback', async () => {
+  test('are tried in a network with only loopback', async () => {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
     const alone = ['--net', 'sh', '-e', '-c', 'ip link set lo up; exec "$@"', 'alone'];
     const { code, stdout } = await run('unshare', [...alone, process.execPath, SCENE], {

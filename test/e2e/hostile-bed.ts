@@ -18,28 +18,28 @@ import { waitFor } from '../support/process.ts';
 export const MEBIBYTE = 1024 * 1024;
 export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 export const LAYER = 'application/vnd.oci.image.layer.v1.tar+gzip';
-/** Of the server, whatever it was made to go through. */
+/** The maximum memory of the server under any attack. */
 const MEMORY_MAX = 400 * MEBIBYTE;
-/** What one test may take: an idle limit and some attempts. */
+/** The maximum time of one test: an idle limit and some attempts. */
 const TEST_MS = 60_000;
 
 /** The status and code of a refusal; or how a download of 200 ended, and how long it was. */
 export type Outcome = { status: number; code: string } | { end: 'whole' | 'broken'; size: number };
 
-/** The real server before a registry that lies, with a listener on loopback that nobody must reach. */
+/** The real server with a lying registry as its upstream, and a listener on loopback that no request may reach. */
 export interface HostileBed {
   registry: HostileRegistry;
   proxy: DockerProxy;
   /** The port of that listener. */
   inside: number;
   download(repository: string): Promise<Outcome>;
-  /** What a download comes to; with a line in the log, and with the next one as good as before. */
+  /** Returns the outcome of a download. Asserts that the log has a line about it, and that the next download works. */
   suffer(how: How): Promise<Outcome>;
-  /** Ends all and checks that nothing is left behind: no descriptor, no memory, no mistake of ours, nobody inside. */
+  /** Ends everything. Asserts that no descriptor, memory, internal error or request to the inside remains. */
   close(): Promise<void>;
 }
 
-/** What a registry does, of whose honest image. */
+/** Derives a registry's misbehavior from a correct image. */
 export type How = (honest: Image) => Misbehaviour;
 
 export async function startHostileBed(env: NodeJS.ProcessEnv = {}): Promise<HostileBed> {
@@ -143,7 +143,7 @@ export function byReference(
   };
 }
 
-/** Downloads and tells what came of it. */
+/** Downloads and returns the outcome. */
 export function outcome(url: string): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const request = get(url, { agent: false });

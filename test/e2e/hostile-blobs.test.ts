@@ -61,7 +61,7 @@ for (const [title, cacheSize] of [
     }));
     refuses('no HTTP', 502, 'registry-failed', () => ({ layer: raw('SSH-2.0-OpenSSH_9.2\r\n') }));
 
-    test('a gzip bomb passes as it is, and nobody unpacks it', { timeout: 60_000 }, async () => {
+    test('a gzip bomb passes unchanged and is never unpacked', { timeout: 60_000 }, async () => {
       const bomb = gzipSync(Buffer.alloc(256 * MEBIBYTE));
       const bombed = { ...blob(LAYER, bomb), diffId: digest('bomb') };
       const made = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [bombed] });

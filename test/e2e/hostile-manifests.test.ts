@@ -143,7 +143,7 @@ suite('a registry that lies about manifests', { concurrency: 8, timeout: 600_000
     }));
   }
 
-  test('what floods is not read for long', async () => {
+  test('endless responses are not read for long', async () => {
     bed.registry.misbehave('evil/measured', { manifest: flooding() });
     await bed.download('evil/measured');
     const sent = (): number => bed.registry.sent('/v2/evil/measured/');

@@ -123,7 +123,7 @@ suite('limits, as clients meet them', {
   test('aria2c continues what was begun though the day is used up', async () => {
     await using proxy = await start({
       DOCKERPROXY_DAILY_BYTES: '10MB',
-      // Or what sockets on loopback take, and nobody receives, would be most of the image.
+      // Without a limit, buffers of loopback sockets would take most of the image before the client reads.
       DOCKERPROXY_BANDWIDTH_PER_IP: '20MB',
     });
     await using line = await startFaultProxy(proxy.url);

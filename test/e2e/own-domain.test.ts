@@ -13,8 +13,8 @@ import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage } from '../support/standard-images.ts';
 
 /**
- * What README promises for one's own domain, by its own commands: ports 80 and 443, the name in DNS, images of Docker
- * Hub. The test runs itself in a network and with an /etc of its own, in which all of that is private.
+ * Tests README's promises for an own domain by README's commands: ports 80 and 443, the name in DNS, images of Docker
+ * Hub. The test runs itself in a private network with its own /etc, which contain all of that.
  */
 const IS_INSIDE = process.env.DOCKERPROXY_TEST_NETWORK === 'own';
 const DOMAIN = 'dl.dockerproxy.test';

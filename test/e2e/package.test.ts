@@ -115,7 +115,7 @@ suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'),
   });
 
   test('on a Node.js that is too old it runs on the one that came with it', async () => {
-    // Whatever the first argument is: only the version that it tells counts.
+    // The first argument does not matter, because only the reported version counts.
     const old = join(folder.path, 'old.mjs');
     const launcher = join(installed, 'bin', 'dockerproxy.js');
     await writeFile(

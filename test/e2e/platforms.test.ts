@@ -88,7 +88,7 @@ suite('an image with all its platforms', {
     assert.equal(there.headers['docker-content-digest'], digest);
   });
 
-  test('of a manifest list of Docker, too', async () => {
+  test('are also found in a Docker manifest list', async () => {
     const { digest } = await carried('test/list', 'platform=all', 'test_list_all-platforms.tar');
     assert.equal(digest, list.descriptor.digest);
   });
@@ -177,7 +177,7 @@ suite('an image with all its platforms', {
     assert.equal(saved, 512 + Math.ceil((layer?.descriptor.size ?? 0) / 512) * 512);
   });
 
-  test('what cannot be is refused in words', async () => {
+  test('impossible combinations are refused with a sentence', async () => {
     const refusal = async (image: string, query: string) => {
       const { status, body } = await httpCall(`${proxy.url}/dl?myimage=${registry.host}/${image}&${query}`);
       return `${status} ${JSON.parse(`${body}`).detail}`;
@@ -202,7 +202,7 @@ suite('an image with all its platforms', {
   });
 });
 
-/** What an OCI layout has below a descriptor, to be pushed. */
+/** Returns the part of an OCI layout below a descriptor, to be pushed. */
 async function inLayout(folder: string, descriptor: Descriptor): Promise<Manifest> {
   const path = (digest: string): string => join(folder, 'blobs', digest.replace(':', '/'));
   const bytes = await readFile(path(descriptor.digest));

@@ -29,10 +29,10 @@ interface Shape {
 /**
  * Ten of the largest indexes, manifests and configs that are published.
  *
- * - Counts of platforms, attestations, layers and history entries of official images: docker-library/repo-info,
- *   `repos/hello-world/remote/latest.md` (9 Linux images, 9 attestations, 2 Windows images, September 2026),
- *   `repos/golang/remote/1-bookworm.md` (7 layers, 11 entries, attestations of 2 documents, July 2026), and
- *   `repos/golang/remote`, which has tags of Linux and Windows images in one index.
+ * - Counts of platforms, attestations, layers and history entries of official images are from
+ *   docker-library/repo-info. `repos/hello-world/remote/latest.md` has 9 Linux images, 9 attestations and 2 Windows
+ *   images (September 2026). `repos/golang/remote/1-bookworm.md` has 7 layers, 11 entries and attestations of 2
+ *   documents (July 2026). `repos/golang/remote` has tags of Linux and Windows images in one index.
  * - kubernetes/kubernetes `test/images/agnhost/BASEIMAGE`: Linux and Windows images in one index.
  * - Docker's overlay2 supports 125 to 128 layers, so images have at most these.
  * - NVIDIA's and data science images state tens of labels and variables, and have 20 to 60 layers.

@@ -9,7 +9,7 @@ import { push } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 
 suite('from a tag to the URL by digest', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
-  test('leads to the image of the platform, once for all ways to name it, and to none of another', async () => {
+  test('points at the image of the platform, once for all its names, and at no other', async () => {
     await using registry = await startRegistry();
     const layers = [await layer({ files: { one: '1' } })];
     const [amd64, arm64] = ['amd64', 'arm64'].map((architecture) =>

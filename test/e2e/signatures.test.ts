@@ -98,7 +98,7 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
     }
   });
 
-  test('are refused with the reason, and whom to ask, where they are not signed, or by somebody else', async () => {
+  test('are refused with the reason and a contact if they are unsigned, or signed by another key', async () => {
     const unsigned = await ask('/dl?myimage=REF', 'team/unsigned');
     assert.equal(unsigned.status, 403);
     assert.equal(
@@ -196,7 +196,7 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
     assert.equal(asked.length, 2, 'whole, once for the cache and once for whoever has none');
   });
 
-  test('of which one platform is signed pass for that one alone', async () => {
+  test('with one signed platform are allowed for that platform alone', async () => {
     const { amd64, arm64, list } = made.get('part') ?? assert.fail();
     assert.equal(await codeOf('/dl?myimage=REF', 'team/part'), '200');
     assert.equal(await codeOf('/dl?myimage=REF', `team/part@${amd64.descriptor.digest}`), '200');
@@ -222,7 +222,7 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
     );
   });
 
-  test('are led to by a digest that is signed', async () => {
+  test('are found by a signed digest', async () => {
     const { amd64 } = made.get('part') ?? assert.fail();
     const { list } = made.get('signed') ?? assert.fail();
     const locationOf = async (name: string, more = ''): Promise<string> => {
@@ -399,7 +399,7 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
       assert.equal((await httpCall(`${first.url}/dl?myimage=${name}`)).status, 200);
     }
     await writeFile(file, rule(`${lost.host}/**`));
-    // What was verified once can be verified again, from the cache.
+    // A verified image can be verified again from the cache.
     await using second = await startDockerProxy({ env });
     assert.equal((await httpCall(`${second.url}/dl?myimage=${name}`)).status, 200);
     const { status, body } = await httpCall(`${second.url}/dl?myimage=${lost.host}/team/new`);

@@ -111,7 +111,7 @@ suite('TLS, as openssl sees it', { skip: skipUnless('openssl'), timeout: 600_000
 });
 
 suite('HTTPS with a certificate from files', { skip: skipUnless('openssl'), timeout: 600_000 }, () => {
-  test('browsers are told to come by HTTPS alone, whatever the answer', async () => {
+  test('HSTS is in every response', async () => {
     await using server = await startWithFiles();
     for (const path of ['/healthz', '/', '/nothing', '/dl', '/dl?myimage=evil.example/a']) {
       const { headers } = await httpCall(`${server.proxy.url}${path}`);
@@ -119,7 +119,7 @@ suite('HTTPS with a certificate from files', { skip: skipUnless('openssl'), time
     }
   });
 
-  test('HTTP leads to the port of HTTPS', async () => {
+  test('HTTP redirects to the port of HTTPS', async () => {
     await using server = await startWithFiles();
     const { status, headers } = await httpCall(`${server.plainUrl}/dl?myimage=busybox`);
     assert.equal(status, 308);
@@ -165,7 +165,7 @@ suite('HTTPS with a certificate of its own', { timeout: 600_000 }, () => {
     await using folder = await temporaryFolder();
     const start = () => startDockerProxy({ args: ['--tls', 'self-signed', '--state-dir', folder.path] });
     const fingerprints: (string | undefined)[] = [];
-    // Of a process that was killed as it wrote.
+    // The file of a process that was killed while it wrote.
     const unfinished = join(folder.path, 'tls', 'certificates', `self-signed.pem.${randomUUID()}`);
     await mkdir(dirname(unfinished), { recursive: true });
     await writeFile(unfinished, '');

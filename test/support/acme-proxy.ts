@@ -9,7 +9,7 @@ import type { Pebble } from './pebble.ts';
 
 /** How an authority in trouble answers. */
 export interface AcmeFault {
-  /** Of the requests that it is in trouble with; all are unless told. */
+  /** The requests that are affected; all by default. */
   path?: RegExp;
   /** Without one, it takes the request and never answers. */
   status?: number;

@@ -7,7 +7,7 @@ export type BusyboxArchitecture = 'amd64' | 'arm64';
 
 const cache = join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 'dockerproxy');
 
-/** Where the binary lies once it was fetched. */
+/** Returns the path of the binary after its download. */
 export const busyboxPath = (architecture: BusyboxArchitecture): string =>
   join(cache, `busybox-static-${architecture}`);
 
@@ -21,9 +21,8 @@ export async function busyboxBinary(architecture: BusyboxArchitecture): Promise<
 }
 
 /**
- * Fetches busybox-static for all given architectures with one reading of the package lists. apt works in a private
- * state, so that neither the host's lists nor its list of foreign architectures changes; the host's sources and
- * keyrings are used as they are.
+ * Fetches busybox-static for all given architectures, and reads the package lists once. apt uses a private state, so
+ * the host's lists and its foreign architectures stay unchanged. The host's sources and keyrings are used as they are.
  */
 export async function fetchBusybox(architectures: BusyboxArchitecture[]): Promise<void> {
   await using folder = await temporaryFolder();

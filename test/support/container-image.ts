@@ -19,8 +19,8 @@ const LEAST = [
 ];
 
 /**
- * Builds deploy/Dockerfile where no registry of images is in reach: on what a Debian of debootstrap has of its default base,
- * without a shell, with a build stage that has npm and everything that npm would fetch. The build has no network.
+ * Builds deploy/Dockerfile without a registry and without network access. A Debian from debootstrap replaces its base
+ * image, and has no shell. The build stage has npm and all packages that npm would fetch.
  *
  * @param ownNode the name of a second image, which runs on the Node.js of its base
  */
@@ -46,9 +46,9 @@ export async function buildContainerImage(engine: Dockerd, name: string, ownNode
   await build('--tag', ownNode, ...flags, ...file);
 }
 
-/** @param patterns of the files that it takes; all unless told */
+/** @param patterns the files to import; all by default */
 async function importDebian(engine: Dockerd, name: string, patterns?: readonly string[]): Promise<void> {
-  // What is found by a symbolic link is a file there.
+  // Symbolic links become files.
   const files = patterns === undefined ? '.' : `--dereference ${patterns.join(' ')}`;
   const script = `cd "$1" && tar -c ${files} | docker --host "$2" import - "$3"`;
   const args = ['-euc', script, 'sh', await makeDebian(), engine.dockerHost, name];

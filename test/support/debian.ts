@@ -8,7 +8,7 @@ const cache = join(repository, 'node_modules', '.cache', 'dockerproxy');
 const root = join(cache, 'debian');
 const PACKAGES = ['ca-certificates', 'dbus', 'systemd', 'systemd-sysv', 'wget'];
 
-/** The folder of a Debian that boots, which is nobody's to write to: made by debootstrap on first use. */
+/** Returns the folder of a Debian that can boot; debootstrap makes it on first use. Callers must not write to it. */
 export async function makeDebian(): Promise<string> {
   if (existsSync(root)) return root;
   const incoming = `${root}.${process.pid}`;
@@ -33,7 +33,7 @@ export async function makeRelease(folder: string): Promise<string> {
   return (await runOrThrow(program, [folder], { timeout: 300_000 })).stdout.trim();
 }
 
-/** Of the Debian that runs the tests. */
+/** Returns the codename of the Debian that runs the tests. */
 async function codename(): Promise<string> {
   const [, name] = /^VERSION_CODENAME=(\w+)$/m.exec(await readFile('/etc/os-release', 'utf8')) ?? [];
   if (name === undefined) throw new Error('/etc/os-release tells no codename');

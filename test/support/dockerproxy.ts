@@ -27,7 +27,7 @@ export const DEFAULT_LIMITS: NodeJS.ProcessEnv = Object.fromEntries(
 export interface DockerProxyOptions {
   /** Added to the settings that a test needs; a DOCKERPROXY_* of the outer environment never gets in. */
   env?: NodeJS.ProcessEnv;
-  /** What follows `src/main.ts` on the command line. */
+  /** The arguments after `src/main.ts`. */
   args?: string[];
   /** The path of the program; src/main.ts unless told. */
   program?: string;
@@ -49,7 +49,7 @@ export interface DockerProxy extends AsyncDisposable {
   pid: number;
   /** The log so far. */
   logs(): LogRecord[];
-  /** What the process wrote to stderr so far. */
+  /** Returns the process's output to stderr so far. */
   stderr(): string;
   /** Resident memory in bytes (Linux). */
   memory(): number;
@@ -120,7 +120,7 @@ function listeningUrl(running: RunningProcess): string | undefined {
     .find((url) => url !== undefined);
 }
 
-/** A last line that is not complete yet, and anything that is no record, is omitted. */
+/** The parser skips an incomplete last line and lines other than records. */
 function parseLog(text: string): LogRecord[] {
   return text.split('\n').flatMap((line) => {
     try {

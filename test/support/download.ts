@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { get, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { get as getOverTls, type RequestOptions } from 'node:https';
 
-/** What came, whole. */
+/** A complete response. */
 export interface Download {
   status: number;
   headers: IncomingHttpHeaders;
@@ -15,7 +15,7 @@ export interface Download {
 export interface OngoingDownload {
   /** Bytes so far. */
   received(): number;
-  /** Reads on from a pause, up to so many bytes in all; to the end unless told. */
+  /** Reads on after a pause, up to a total number of bytes; to the end by default. */
   resume(until?: number): void;
   leave(): void;
   /** Rejects where the body is broken off or the client has left. */
@@ -26,11 +26,11 @@ export interface DownloadOptions {
   headers?: Record<string, string>;
   /** Bytes after which it stops reading; 0 reads nothing at first. */
   pauseAt?: number;
-  /** Of the connection, for https:// alone: who is trusted, and where names lead. */
+  /** For https:// alone: the trusted authorities, and the addresses of names. */
   tls?: Pick<RequestOptions, 'ca' | 'lookup'>;
 }
 
-/** Begins a download; a broken one rejects `done`, which nobody has to hear. */
+/** Begins a download. A broken one rejects `done`, which callers may ignore. */
 export function startDownload(url: string, options: DownloadOptions = {}): OngoingDownload {
   const hash = createHash('sha256');
   let size = 0;

@@ -7,7 +7,7 @@ import { findCommand, runOrThrow, temporaryFolder } from './process.ts';
 
 const PROGRAMS = ['dockerd', 'docker', 'containerd', 'containerd-shim-runc-v2', 'runc'];
 
-/** As the image of Docker in Docker has it: certificates where it is told to make them, the client's for everyone. */
+/** Like the Docker-in-Docker image, makes certificates if the environment asks for them. All clients share one. */
 const ENTRY_POINT = `#!/bin/sh
 set -eu
 cp -R /made/. "$DOCKER_TLS_CERTDIR"
@@ -45,7 +45,7 @@ export async function buildEngineImage(engine: Dockerd, name: string): Promise<v
   await runOrThrow('docker', flags, { env: { ...process.env, DOCKER_BUILDKIT: '0' }, timeout: 120_000 });
 }
 
-/** What it is linked with, by path; none where it is whole by itself. */
+/** Returns the paths of the libraries that a program is linked with; empty for a static program. */
 async function librariesOf(program: string): Promise<string[]> {
   const { stdout } = await runOrThrow('sh', ['-c', 'ldd "$0" || :', program]);
   return [...stdout.matchAll(/ => (\/\S+)/g)].map(([, path = '']) => path);

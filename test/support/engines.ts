@@ -14,7 +14,7 @@ export interface Dockerd extends AsyncDisposable {
   /** `unix://…` */
   dockerHost: string;
   socket: string;
-  /** Of the process that runs now. */
+  /** The ID of the current process. */
   readonly pid: number;
   /** Ends it at once, as a crash would. */
   kill(): Promise<void>;
@@ -33,7 +33,7 @@ export interface Dockerd extends AsyncDisposable {
 }
 
 export interface Podman extends AsyncDisposable {
-  /** Serves Docker's API, by `podman system service`, on a socket that comes back as `unix://…`. */
+  /** Serves Docker's API by `podman system service`, on a socket that is returned as `unix://…`. */
   serve(): Promise<{ dockerHost: string } & AsyncDisposable>;
   podman(...args: string[]): Promise<RunResult>;
   /** The variables by which `podman` finds its folders and settings. */
@@ -47,7 +47,9 @@ export interface EngineOptions {
   insecureRegistries?: string[];
 }
 
-/** What runs an engine where its bridges and its firewall rules are nobody else's. */
+/**
+ * The command that runs an engine in its own network, so that its bridges and firewall rules affect no other program.
+ */
 const OWN_NETWORK = [
   'unshare',
   '--net',
@@ -115,7 +117,7 @@ export async function startDockerd(
     restart: async () => {
       await killEngine(folder);
       await running.exited;
-      // Where nobody reaps orphans, the killed containerd is a zombie, and dockerd would wait for it.
+      // Without a process that reaps orphans, the killed containerd stays a zombie, and dockerd would wait for it.
       await rm(inside('exec/containerd/containerd.pid'), { force: true });
       running = await launch();
     },

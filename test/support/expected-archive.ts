@@ -1,8 +1,8 @@
 import type { Image, Platform } from './images.ts';
 
 /**
- * What the archive of an image has to be, byte for byte, made from what was pushed and without any code of the service:
- * an OCI layout with Docker's manifest.json, in ustar, everything that could vary set to nothing.
+ * Builds the expected archive of an image, byte for byte, from the pushed parts and without code of the service. The
+ * archive is an OCI layout with Docker's manifest.json, in ustar, with all variable fields set to 0.
  *
  * @param name in full, with the tag
  */

@@ -22,9 +22,9 @@ export interface FakeEngine extends AsyncDisposable {
   socketPath: string;
   /** `GET /v1.51/images/json`, with the query decoded, in the order in which they came. */
   requests: string[];
-  /** What the registry has under a name (`docker.io/library/a:latest`) from now on. */
+  /** Sets the image that the registry has under a name (`docker.io/library/a:latest`). */
   publish(name: string, platforms: string[], content?: string): Published;
-  /** Pulls for somebody else. */
+  /** Pulls as another client of the engine. */
   pull(name: string, platform?: string): void;
   tag(from: string, to: string): void;
   /** Its images by name, and those without one by their ID alone. */
@@ -44,7 +44,7 @@ export interface FakeEngine extends AsyncDisposable {
 }
 
 export interface Published {
-  /** Of the index. */
+  /** The digest of the index. */
   digest: string;
   /** Platform → digest. */
   manifests: Map<string, string>;
@@ -246,7 +246,7 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
       await until;
     }
     const { status, body } = refusal?.is(request) ? refusal.answer : await answer(method, path, searchParams);
-    // What was said already had a status.
+    // A started response already has a status.
     if (!response.headersSent) response.writeHead(status, { 'content-type': 'application/json' });
     response.end(body);
   };
@@ -332,7 +332,7 @@ interface Saved {
   id: string;
   image: Stored;
   platform: string | undefined;
-  /** Of the API. */
+  /** The version of the API. */
   version: string;
 }
 
@@ -381,7 +381,7 @@ function minor(version: string): number {
   return Number(version.split('.')[1]);
 }
 
-/** What an engine does not know in a query, it passes over. */
+/** An engine ignores query parameters that it does not know. */
 function platformIn(query: URLSearchParams, isKnown: boolean): string | undefined {
   const text = query.get('platform');
   if (!isKnown || text === null) return undefined;

@@ -47,7 +47,7 @@ export type FaultHook = (request: ProxiedRequest) => Fault | Fault[] | undefined
 export interface FaultProxy extends AsyncDisposable {
   host: string;
   url: string;
-  /** The origin that redirects lead to. */
+  /** The origin that redirects point to. */
   elsewhere: string;
   requests: ProxiedRequest[];
   /** Replaces the hook from the next request on. */
@@ -55,7 +55,9 @@ export interface FaultProxy extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** A proxy in front of a real registry (its http:// URL) that forwards everything and breaks what it is told to. */
+/**
+ * Starts a proxy in front of a real registry (its http:// URL) that forwards all requests and breaks the chosen ones.
+ */
 export async function startFaultProxy(
   upstream: string,
   options: { hook?: FaultHook; address?: string } = {},

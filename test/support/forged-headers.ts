@@ -12,8 +12,8 @@ const FORGED = {
 };
 
 /**
- * Asks a proxy for everything that has an address of the service in it, with forged headers, and asserts that no answer
- * names the forged origin.
+ * Requests everything that contains an address of the service from a proxy, with forged headers. Asserts that no
+ * answer names the forged origin.
  *
  * @param front the proxy
  * @param path a download: `/dl?myimage=…`

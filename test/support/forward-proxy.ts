@@ -12,7 +12,7 @@ export interface ForwardProxyOptions {
 
 /** A proxy as companies have them: CONNECT for HTTPS, whole URLs for HTTP, and names resolved by itself. */
 export async function startForwardProxy({ names, authorization }: ForwardProxyOptions) {
-  /** What was asked for: `CONNECT host:port` and `GET http://host/…`. */
+  /** The received requests: `CONNECT host:port` and `GET http://host/…`. */
   const asked: string[] = [];
   const authorizations = new Set<string | undefined>();
   const record = ({ method, url, headers }: IncomingMessage): URL => {

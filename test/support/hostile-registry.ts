@@ -5,7 +5,7 @@ import { blob, type Image, image, sha256 } from './images.ts';
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** What a repository does instead of what it should; the rest it does honestly. */
+/** The faults of a repository. Everything else is correct. */
 export interface Misbehaviour {
   /** For each GET or HEAD of a manifest, by tag or digest. */
   manifest?: Handler;
@@ -18,7 +18,7 @@ export interface Misbehaviour {
 export interface HostileRegistry extends AsyncDisposable {
   host: string;
   url: string;
-  /** What a repository serves unless it misbehaves: an image that no other one has. */
+  /** Returns the correct image of a repository, which no other one has. */
   honest(repository: string): Image;
   /** Requests so far, of a repository or all. */
   requests(repository?: string): IncomingMessage[];
@@ -38,7 +38,7 @@ export interface HostileRegistryOptions {
 
 const PATH = /^\/v2\/([^?]+)\/(manifests|blobs)\/([^/?]+)$/;
 
-/** A registry that lies as it is told, over a real socket: no real registry could be made to. */
+/** Starts a registry with chosen faults over a real socket. Real registries cannot show them on demand. */
 export async function startHostileRegistry({
   address = '127.0.0.1',
   tls,

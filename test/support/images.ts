@@ -29,7 +29,7 @@ export interface Layer extends Blob {
   diffId: string;
 }
 
-/** What can be pushed: a manifest or an index, the blobs it needs and the manifests below it. */
+/** The parts to push: a manifest or an index, its blobs, and the manifests below it. */
 export interface Manifest {
   descriptor: Descriptor;
   bytes: Buffer;
@@ -157,7 +157,7 @@ export function index(entries: Manifest[], options: IndexOptions = {}): Manifest
   return manifest(mediaType, body, [], children);
 }
 
-/** Something that is no image: a Helm chart, as `helm push` stores it. */
+/** Makes an artifact other than an image: a Helm chart, as `helm push` stores it. */
 export async function artifact(): Promise<Manifest> {
   const chart = 'apiVersion: v2\nname: chart\nversion: 1.0.0\n';
   const content = await layer({

@@ -1,6 +1,6 @@
 /**
- * Runs with `--import` in a program that a test starts. At exit, it writes the URLs of all loaded modules, and the names
- * of Node's own, as JSON into the folder LOADED_MODULES, in a file named after the process.
+ * Runs with `--import` in a program that a test starts. At exit, it writes the URLs of all loaded modules, and the
+ * names of Node's own, as JSON. The file is in the folder LOADED_MODULES, and its name is the process ID.
  */
 import { writeFileSync } from 'node:fs';
 import { createRequire, registerHooks } from 'node:module';

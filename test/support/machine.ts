@@ -87,7 +87,7 @@ async function overlay(lower: string): Promise<{ readonly path: string } & Async
   return { path, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
 }
 
-/** Without the environment of this process, as a login there would have none of it. */
+/** Replaces the environment of this process, which a login on the machine would not have. */
 const ENVIRONMENT = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin', 'HOME=/root', 'LANG=C.UTF-8'];
 
 function enter(pid: number, command: string, args: string[]): [string, string[]] {
@@ -97,7 +97,7 @@ function enter(pid: number, command: string, args: string[]): [string, string[]]
   ];
 }
 
-/** Nobody removes the control groups that it has made below that of this process; those in use stay. */
+/** Removes the unused control groups that the machine made below that of this process. */
 async function removeGroups(): Promise<void> {
   const [, own = '/'] =
     /^(?:\d+:name=systemd|0:):(.*)$/m.exec(await readFile('/proc/self/cgroup', 'utf8')) ?? [];
@@ -106,7 +106,7 @@ async function removeGroups(): Promise<void> {
   await run('find', [...groups, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', ';']);
 }
 
-/** Its pid here, 0 where there is none yet. */
+/** Returns the pid of the child on this machine; 0 if it has not started. */
 async function childNamed(parent: number, name: string): Promise<number> {
   const children = await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8').catch(() => '');
   for (const pid of children.split(' ').filter(Boolean)) {

@@ -5,8 +5,8 @@ import { findCommand, removeTree, runOrThrow } from './process.ts';
 const repository = join(import.meta.dirname, '..', '..');
 
 /**
- * Puts into a folder, for where no package can be fetched, the Node.js of this machine (`node`), its npm (`npm`), and a
- * `cache` with all that this program needs to run.
+ * Fills a folder for a machine without network access: this machine's Node.js (`node`) and npm (`npm`). The folder
+ * `cache` has everything that this program needs to run.
  */
 export async function makeOfflineNpm(folder: string): Promise<void> {
   const npm = dirname(dirname(await realpath(findCommand('npm') ?? 'npm')));

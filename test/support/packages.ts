@@ -148,7 +148,7 @@ function report(): void {
   if (isCi()) process.exitCode = 1;
 }
 
-/** What a test run that was killed could not remove itself. */
+/** Removes the folders of test runs that were killed. */
 async function removeAbandonedFolders(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     const rest = name.startsWith(temporaryPrefix) ? name.slice(temporaryPrefix.length) : '';

@@ -12,18 +12,18 @@ export interface PebbleOptions {
   lifetime?: number;
   /** How many of a hundred good nonces are refused; 20 unless told. */
   refusedNonces?: number;
-  /** How many of a hundred orders get an authorization that is valid already, where there is one; none unless told. */
+  /** How many of a hundred orders reuse a valid authorization; 0 by default. */
   keptAuthorizations?: number;
 }
 
 /** A running ACME authority. */
 export interface Pebble extends AsyncDisposable {
   directory: string;
-  /** Where it listens, for whoever stands in between. */
+  /** The port, for a proxy in front of it. */
   port: number;
   /** Path of the PEM file of the certificate that signs its own; for NODE_EXTRA_CA_CERTS. */
   caFile: string;
-  /** Path of the PEM file of the root that its certificates lead to. */
+  /** The path of the PEM file of the root that signs its certificates. */
   rootFile: string;
   /** Its own HTTPS certificate and key, for whoever stands in between. */
   server: { cert: string; key: string };

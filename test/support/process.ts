@@ -23,7 +23,7 @@ export interface RunResult {
 
 export interface RunningProcess extends AsyncDisposable {
   pid: number;
-  /** What the process has written to stdout so far. */
+  /** Returns the process's output to stdout so far. */
   stdout(): string;
   stderr(): string;
   /** Settles when the process has ended and its output is complete. */
@@ -175,8 +175,8 @@ function start(
 }
 
 /**
- * Ties a process to this one, so that a test run that is killed leaves no daemon behind: setpriv executes the
- * command in its own place (the pid stays) and the kernel ends it with us.
+ * Ties a process to this one, so that a killed test run leaves no daemon behind. setpriv executes the command in its
+ * own place, with the same pid, and the kernel ends it with its parent.
  * https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
  */
 function boundToUs(command: string, args: string[]): [string, ...string[]] {

@@ -9,7 +9,7 @@ export interface RedisServer extends AsyncDisposable {
   url: string;
   port: number;
   pid: number;
-  /** What `redis-cli` prints for a command. */
+  /** Returns the output of `redis-cli` for a command. */
   cli(...command: string[]): Promise<string>;
   stop(signal?: NodeJS.Signals): Promise<void>;
   /** Starts it again with the same port, and what it had on the disk. */

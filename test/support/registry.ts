@@ -42,7 +42,7 @@ export interface Registry extends AsyncDisposable {
   /** The root of its file storage. */
   dir: string;
   pid: number;
-  /** What `push` must send: the user's credentials with htpasswd, else nothing. */
+  /** The headers that `push` must send: the user's credentials with htpasswd, else empty. */
   headers: PushHeaders;
   /** All requests since the start or the last `reset`, in the order in which they ended. */
   requests(): Promise<RegistryRequest[]>;

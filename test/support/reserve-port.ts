@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 /**
- * Reserves a TCP port of a loopback address, 127.0.0.1 by default, for a program that cannot tell which port the
- * kernel gave it, or has to start again at the same port. The kernel chooses the port unless it is given. An idle connection to it then
- * stays open until this process ends, so that the kernel gives the port neither to another server nor to an outgoing
- * connection. A server that sets SO_REUSEADDR, as Node.js, Go, nginx, HAProxy and Redis do, may listen there.
+ * Reserves a TCP port of a loopback address, 127.0.0.1 by default. Programs need one if they cannot report the
+ * kernel's choice, or must restart at the same port. The kernel chooses the port unless it is given. An idle
+ * connection to the port stays open until this process ends. Meanwhile, the kernel gives the port neither to another
+ * server nor to an outgoing connection. Servers that set SO_REUSEADDR, such as Node.js, Go, nginx, HAProxy and Redis,
+ * can still listen there.
  *
  * @throws Error `EADDRINUSE`
  * @see https://man7.org/linux/man-pages/man7/socket.7.html

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 
 export interface SearchServer extends AsyncDisposable {
   url: string;
-  /** What was searched for, in order. */
+  /** The received queries, in order. */
   queries: string[];
   /** Replaces the answer from the next request on; undefined leaves requests without one. */
   answer(body: string | undefined, status?: number, headers?: Record<string, string>): void;
@@ -18,7 +18,10 @@ export interface HubResult {
   is_official?: unknown;
 }
 
-/** Docker Hub's search as far as we know it, for there is no other to run. Finds, of `repositories`, what has the query in its name. */
+/**
+ * Starts a stand-in for Docker Hub's search, which is not available as a program. It finds the `repositories` whose
+ * names contain the query.
+ */
 export async function startSearch(repositories: HubResult[]): Promise<SearchServer> {
   const queries: string[] = [];
   let fixed: { body: string | undefined; status: number; headers: Record<string, string> } | undefined;

@@ -30,7 +30,7 @@ export interface Signer extends AsyncDisposable {
   sign(bytes: Uint8Array, hash?: string): Promise<string>;
 }
 
-/** @param name of the file of the public key, without its ending */
+/** @param name the name of the public key's file, without its extension */
 export async function createSigner(name = 'team', algorithm: SigningAlgorithm = 'P-256'): Promise<Signer> {
   const folder = await temporaryFolder();
   const [kind, option, usualHash] = ALGORITHMS[algorithm];
@@ -59,7 +59,7 @@ export async function createSigner(name = 'team', algorithm: SigningAlgorithm = 
 }
 
 /**
- * What `cosign sign` signs.
+ * Returns the payload that `cosign sign` signs.
  *
  * @see https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
  */
@@ -100,7 +100,7 @@ export async function signed(
 }
 
 /**
- * What cosign 3 pushes as a referrer: a bundle of Sigstore with the signature of a key.
+ * Returns the referrer that cosign 3 pushes: a Sigstore bundle with the signature of a key.
  *
  * @see https://docs.sigstore.dev/about/bundle/
  */

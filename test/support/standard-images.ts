@@ -58,7 +58,7 @@ export interface StandardImages {
   twice: Image;
   /** test/zstd:latest */
   zstd: Image;
-  /** test/helm:latest, which is no image. */
+  /** test/helm:latest, a Helm chart instead of an image. */
   helm: Manifest;
   /** test/nested:latest, an index whose only entry is the index of busybox, without a platform. */
   nested: Manifest;

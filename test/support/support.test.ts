@@ -113,7 +113,7 @@ for (const algorithm of ['ES256', 'RS256'] as const) {
   });
 }
 
-test('the fault proxy forwards, and breaks what it is told to', {
+test('the fault proxy forwards requests, and breaks the chosen ones', {
   skip: skipUnless(...registryParts),
 }, async () => {
   await using registry = await startRegistry();

@@ -23,7 +23,7 @@ export interface TokenServerOptions {
 
 export interface TokenRequest {
   method: string;
-  /** Of the query, or of the form with POST. */
+  /** The parameters of the query, or of the form with POST. */
   parameters: URLSearchParams;
   headers: IncomingMessage['headers'];
   /** The user whose password or refresh token was accepted. */
@@ -33,7 +33,7 @@ export interface TokenRequest {
 
 export interface TokenServer extends AsyncDisposable {
   url: string;
-  /** What `startRegistry` takes as `auth`. */
+  /** The `auth` option of `startRegistry`. */
   auth: TokenAuth;
   requests: TokenRequest[];
   /** A token of any scope, for a test's own requests. */
@@ -51,7 +51,7 @@ export interface Access {
   actions: string[];
 }
 
-/** A refresh token is nothing but this prefix and the user's name: it must work, not resist. */
+/** A refresh token is only this prefix and the user's name, because tests do not attack it. */
 const refreshPrefix = 'refresh-';
 
 /**
@@ -131,7 +131,7 @@ export async function startTokenServer(initial: TokenServerOptions = {}): Promis
   };
 }
 
-/** The user, undefined for nobody in particular, null for wrong credentials. */
+/** Returns the user; undefined without credentials, null for wrong ones. */
 function userOf(
   parameters: URLSearchParams,
   headers: IncomingMessage['headers'],
