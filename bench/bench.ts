@@ -17,6 +17,7 @@ import { sharedFetchWays } from './shared-fetch-ways.ts';
 import { slowClientsWay } from './slow-clients-way.ts';
 import { setStage } from './stage.ts';
 import { compare } from './targets.ts';
+import { tlsRegistryWay } from './tls-registry-way.ts';
 import { takeTurns } from './ways.ts';
 import { workersWays } from './workers-way.ts';
 
@@ -62,6 +63,7 @@ async function measure(bytes: number, only: string, signal: AbortSignal): Promis
   await using stage = await setStage(bytes, signal);
   const ways = [
     ...dockerProxyWays(stage, repetitions),
+    tlsRegistryWay(stage, repetitions),
     engineWay(stage),
     ...nginxWays(stage, repetitions),
     ...peerWays(stage, repetitions),

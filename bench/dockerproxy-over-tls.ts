@@ -9,13 +9,15 @@ import type { CommandLine } from './command-line.ts';
 /** The registry, certificate and command line for DockerProxy. */
 export interface Surroundings {
   registry: Pick<Registry, 'host'>;
+  /** Set if the registry speaks TLS. */
+  registryHasTls?: true;
   certificate: Certificate;
   commandLine: CommandLine;
 }
 
 /** DockerProxy with HTTPS, as its package runs, with its folders in the given one. */
 export async function startOverTls(
-  { registry, certificate, commandLine }: Surroundings,
+  { registry, registryHasTls, certificate, commandLine }: Surroundings,
   folder: TemporaryFolder,
   env: NodeJS.ProcessEnv = {},
 ): Promise<DockerProxy> {
@@ -23,7 +25,8 @@ export async function startOverTls(
     program: commandLine.program,
     args: [
       ...['--tls-cert-file', certificate.certificate, '--tls-key-file', certificate.key],
-      ...['--insecure-registries', registry.host, '--allow', `${registry.host}/**`],
+      ...(registryHasTls ? [] : ['--insecure-registries', registry.host]),
+      ...['--allow', `${registry.host}/**`],
       ...['--default-platform', `${platform.os}/${platform.architecture}`],
       ...['--cache-dir', cacheFolder(folder), '--state-dir', join(folder.path, 'state')],
     ],

@@ -23,6 +23,7 @@ export type Row =
 export const rowNames = {
   'dockerproxy-cold': 'DockerProxy, cold',
   'dockerproxy-warm': 'DockerProxy, warm',
+  'dockerproxy-tls-registry': 'DockerProxy, cold, registry over TLS',
   'dockerproxy-cold-50': 'DockerProxy, cold, 50 clients',
   'dockerproxy-warm-50': 'DockerProxy, warm, 50 clients',
   'dockerproxy-uncached-20': 'DockerProxy, without a cache, 20 clients',
@@ -55,7 +56,9 @@ export const rowNames = {
   'skopeo-docker': 'skopeo copy to docker-archive',
   'skopeo-oci': 'skopeo copy to oci-archive',
   blobs: 'the blobs alone, by curl',
+  'blobs-tls-registry': 'the blobs alone, by curl, registry over TLS',
   'nginx-proxy': 'nginx, proxy_pass of the blobs',
+  'nginx-proxy-cache': 'nginx, proxy_cache of the blobs',
   'nginx-static': 'nginx, static file',
   'nginx-static-50': 'nginx, static file, 50 clients',
 } as const;

@@ -19,17 +19,19 @@ export interface Nginx extends AsyncDisposable {
   idleBytes: number;
   /** The folder of what it serves. */
   root: string;
+  /** The folder of the responses that it stores. */
+  cache: string;
 }
 
 /** Debian's nginx as a process of our own, which ends with us; the system's service is not touched. */
 export async function startNginx(options: NginxOptions): Promise<Nginx> {
   const folder = await temporaryFolder();
-  const root = join(folder.path, 'root');
-  await mkdir(root);
+  const [root, cache] = [join(folder.path, 'root'), join(folder.path, 'cache')];
+  for (const path of [root, cache]) await mkdir(path);
   const port = await reservePort();
   const url = `https://127.0.0.1:${port}`;
   const configFile = join(folder.path, 'nginx.conf');
-  await writeFile(configFile, configuration(options, folder.path, root, port));
+  await writeFile(configFile, configuration(options, folder.path, { root, cache }, port));
   const answers = () => httpCall(url).then(Boolean, () => false);
   const args = ['-p', folder.path, '-c', configFile, '-e', 'stderr'];
   const running = await spawnUntil('nginx', args, answers).catch(async (error) => {
@@ -40,7 +42,7 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
     url,
     pid: running.pid,
     idleBytes: residentBytes(running.pid),
-    root,
+    ...{ root, cache },
     [Symbol.asyncDispose]: async () => {
       await running.stop();
       await folder[Symbol.asyncDispose]();
@@ -49,7 +51,12 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
 }
 
 /** As Debian has it, with TLS 1.3 like DockerProxy's; buffers are nginx's defaults. */
-function configuration(options: NginxOptions, folder: string, root: string, port: number): string {
+function configuration(
+  options: NginxOptions,
+  folder: string,
+  { root, cache }: Pick<Nginx, 'root' | 'cache'>,
+  port: number,
+): string {
   const { certificate, registryUrl } = options;
   // Root's workers would become another user, who cannot read our temporary folder; for others nginx ignores this.
   const user = process.getuid?.() === 0 ? 'user root;' : '';
@@ -67,12 +74,14 @@ function configuration(options: NginxOptions, folder: string, root: string, port
       access_log off;
       sendfile on;
       tcp_nopush on;
+      proxy_cache_path ${cache} keys_zone=blobs:1m use_temp_path=off;
       server {
         listen 127.0.0.1:${port} ssl;
         ssl_certificate ${certificate.certificate};
         ssl_certificate_key ${certificate.key};
         ssl_protocols TLSv1.2 TLSv1.3;
         location /v2/ { proxy_pass ${registryUrl}; }
+        location /stored/v2/ { proxy_pass ${registryUrl}/v2/; proxy_cache blobs; proxy_cache_valid 200 1h; }
         location / { root ${root}; }
       }
     }

@@ -53,14 +53,30 @@ export function compare(rows: Row[]): Target[] {
     target(name, figures(id)?.peakBytes, ['≤', limit * 1e6], (bytes) => `${Math.round(bytes / 1e6)} MB`);
   const firstByte = ({ firstByteMs }: Figures) => firstByteMs;
   const seconds = (one: Figures) => one.seconds;
+  /** Compares the seconds that DockerProxy adds to a direct download: over TLS and over plain HTTP. */
+  const addedByTls = (): number | undefined => {
+    const [tls, tlsDirect] = (['dockerproxy-tls-registry', 'blobs-tls-registry'] as const).map(figures);
+    const [plain, direct] = (['dockerproxy-cold', 'blobs'] as const).map(figures);
+    if (!(tls && tlsDirect && plain && direct)) return undefined;
+    return (tls.seconds - tlsDirect.seconds) / (plain.seconds - direct.seconds);
+  };
   const gets = measured.get('dockerproxy-cold-50')?.details;
   const crowd = measured.get('dockerproxy-uncached-20')?.details;
   const [cold, warm, warm50] = ['dockerproxy-cold', 'dockerproxy-warm', 'dockerproxy-warm-50'] as const;
   return [
     ratio('cold: first byte sooner than docker pull + save', ['docker', cold], firstByte, ['≥', 300]),
     ratio('cold: whole file sooner than docker pull + save', ['docker', cold], seconds, ['≥', 25]),
-    ratio('cold: whole file sooner than skopeo to oci-archive', ['skopeo-oci', cold], seconds, ['≥', 2]),
-    ratio('cold: throughput of nginx proxy_pass', [cold, 'nginx-proxy'], megabytesPerSecond, ['≥', 1]),
+    ratio('cold: whole file sooner than skopeo to oci-archive', ['skopeo-oci', cold], seconds, ['≥', 2.3]),
+    ratio('cold: throughput of nginx proxy_cache', [cold, 'nginx-proxy-cache'], megabytesPerSecond, [
+      '≥',
+      0.9,
+    ]),
+    target(
+      'cold, registry over TLS: time added to that of curl, over plain HTTP',
+      addedByTls(),
+      ['≤', 1.1],
+      times,
+    ),
     ratio('warm: throughput of nginx static', [warm, 'nginx-static'], megabytesPerSecond, ['≥', 0.8]),
     ratio('warm: CPU per byte of nginx static', [warm, 'nginx-static'], cpuSecondsPerGigabyte, ['≤', 1.5]),
     ratio('warm, 50 clients: throughput of nginx static', [warm50, 'nginx-static-50'], megabytesPerSecond, [
