@@ -77,7 +77,7 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
   };
   const { args = [], via = [], timeout = 60_000, program: path = entryPoint } = options;
   const [program = '', ...words] = [...via, process.execPath, ...nodeOptions, path, ...args];
-  const isListening = (running: RunningProcess) => listeningUrl(running) !== undefined;
+  const isListening = (running: RunningProcess) => listeningUrl(parseLog(running.stdout())) !== undefined;
   const running = await spawnUntil(program, words, isListening, {
     env,
     timeout,
@@ -90,10 +90,11 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
     await running.stop('SIGTERM', 40_000);
     return (await running.exited).code;
   };
+  const log = createLog(running.stdout);
   return {
-    url: listeningUrl(running) ?? '',
+    url: listeningUrl(log()) ?? '',
     pid: running.pid,
-    logs: () => parseLog(running.stdout()),
+    logs: () => [...log()],
     stderr: running.stderr,
     memory: () => residentBytes(running.pid),
     stop,
@@ -114,10 +115,20 @@ function outerEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(entries);
 }
 
-function listeningUrl(running: RunningProcess): string | undefined {
-  return parseLog(running.stdout())
-    .map(({ msg }) => / is listening on (http\S+)$/.exec(msg)?.[1])
-    .find((url) => url !== undefined);
+function listeningUrl(log: readonly LogRecord[]): string | undefined {
+  return log.map(({ msg }) => / is listening on (http\S+)$/.exec(msg)?.[1]).find((url) => url !== undefined);
+}
+
+/** Parses each line once, because tests read the log at every poll. */
+function createLog(text: () => string): () => readonly LogRecord[] {
+  const records: LogRecord[] = [];
+  let parsed = 0;
+  return () => {
+    const end = text().lastIndexOf('\n') + 1;
+    records.push(...parseLog(text().slice(parsed, end)));
+    parsed = end;
+    return records;
+  };
 }
 
 /** The parser skips an incomplete last line and lines other than records. */

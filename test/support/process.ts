@@ -117,17 +117,21 @@ export async function temporaryFolder(): Promise<TemporaryFolder> {
 /** The real clock of the process, even while a test mocks timers. */
 const realTime = performance.now.bind(performance);
 
-/** Polls until the condition gives a truthy value, which it returns. An error it throws ends the wait. */
+/**
+ * Polls until the condition returns a truthy value, which it returns. An error of the condition ends the wait. The
+ * interval grows with the time that has passed, because a poll may cost a request or a TLS handshake.
+ */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
   { timeout = 30_000, what = 'the condition' }: { timeout?: number; what?: string } = {},
 ): Promise<NonNullable<Exclude<T, false>>> {
-  const deadline = realTime() + timeout;
+  const start = realTime();
   for (;;) {
     const value = await condition();
     if (value) return value as NonNullable<Exclude<T, false>>;
-    if (realTime() > deadline) throw new Error(`waited ${timeout} ms for ${what}`);
-    await pause(10);
+    const elapsed = realTime() - start;
+    if (elapsed > timeout) throw new Error(`waited ${timeout} ms for ${what}`);
+    await pause(Math.min(Math.max(elapsed / 10, 10), 100));
   }
 }
 
@@ -185,9 +189,11 @@ function boundToUs(command: string, args: string[]): [string, ...string[]] {
 }
 
 function collect(stream: NodeJS.ReadableStream | null): () => string {
-  const chunks: Buffer[] = [];
-  stream?.on('data', (chunk: Buffer) => chunks.push(chunk));
-  return () => Buffer.concat(chunks).toString();
+  let text = '';
+  stream?.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  return () => text;
 }
 
 /** Removes a folder with all in it, mounts first: what is mounted there may be someone else's files. */
