@@ -14,7 +14,7 @@ import { run, temporaryFolder, waitFor } from '../support/process.ts';
 import { isRunning, untilReplaced, workersOf } from './processes.ts';
 
 /** More than what sockets take from a server that is then killed. */
-const SIZE = 30_000_000;
+const SIZE = 16_000_000;
 /** So many that each worker has some. */
 const CLIENTS = 12;
 const WORKERS = { DOCKERPROXY_WORKERS: '2' };
