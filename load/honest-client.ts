@@ -7,8 +7,8 @@ import type { HostileRegistry } from '../test/support/hostile-registry.ts';
 export interface HonestClient {
   /** Downloads once. Returns whether all of the image came. */
   download(): Promise<boolean>;
-  /** Downloads one image after the other. */
-  downloadUntil(ended: AbortSignal): Promise<{ readonly whole: number; readonly refusals: number }>;
+  /** Downloads one image after the other. Returns the times of the whole downloads, in milliseconds since the call. */
+  downloadUntil(ended: AbortSignal): Promise<{ readonly whole: number[]; readonly refusals: number }>;
 }
 
 /** Images; more than one, so that some are new to the cache. */
@@ -49,10 +49,11 @@ export function createHonestClient(
   return {
     download,
     async downloadUntil(ended) {
-      let whole = 0;
+      const begun = performance.now();
+      const whole: number[] = [];
       let refusals = 0;
       while (!ended.aborted) {
-        if (await download()) whole += 1;
+        if (await download()) whole.push(performance.now() - begun);
         else refusals += 1;
       }
       return { whole, refusals };

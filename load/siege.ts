@@ -84,7 +84,8 @@ const targets: Target[] = [
     (value) => value === 0,
   ),
   target('errors in the log', errors.length, '0', (value) => value === 0),
-  target('honest downloads during the attacks', whole, `≥ ${seconds / 4}`, (value) => value >= seconds / 4),
+  target('honest downloads during the attacks', whole.length, 'any', () => true),
+  target('quarters of the time with an honest download', quartersOf(whole), '4', (value) => value === 4),
   target('refusals to the honest client', refusals, 'any', () => true),
   target('MiB of memory at most', Math.max(...memory) / 2 ** 20, 'any', () => true),
   target('honest downloads of 20 afterwards', recovery, '20', (value) => value === 20),
@@ -114,6 +115,11 @@ async function recovered(): Promise<number> {
   let count = 0;
   for (let at = 0; at < 20; at++) if (await honest.download()) count += 1;
   return count;
+}
+
+/** Counts the quarters of the siege in which at least one of the times lies. The number of times depends on the cores. */
+function quartersOf(times: number[]): number {
+  return new Set(times.map((time) => Math.min(3, Math.floor(time / (seconds * 250))))).size;
 }
 
 function residentBytes(): number {
