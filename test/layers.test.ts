@@ -98,7 +98,7 @@ suite('the layers of src/', () => {
     assert.match(page, /\n {2}http --> download\n/);
   });
 
-  test('what is imported is there', () => {
+  test('imported files exist', () => {
     const dangling = imports.filter(({ target }) => target !== undefined && !sources.has(target));
     assert.deepEqual(dangling.map(describe), []);
   });
@@ -141,7 +141,7 @@ suite('the layers of src/', () => {
     assert.deepEqual(circles[0]?.join(' → '), undefined);
   });
 
-  test('there are no barrels and no default exports', () => {
+  test('files have no barrels and no default exports', () => {
     const barrels = files.filter((file) => /(?:^|[\\/])index\.ts$/.test(file));
     const reexporting = [...sources].filter(([, source]) =>
       /^export [^;=]*? from '/m.test(withoutComments(source)),
@@ -220,7 +220,7 @@ function describe({ file, specifier }: Import): string {
   return `src/${file} imports ${specifier}`;
 }
 
-/** What is loaded with a file: neither types nor what is imported when it is called for. */
+/** Returns the imports that load with a file: without types and without dynamic imports. */
 function staticImportsOf(file: string): Import[] {
   const source = (sources.get(file) ?? '').replace(/^import type [^;]*;/gm, '').replace(/\bimport\(/g, '(');
   return importsOf(file, source);

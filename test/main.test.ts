@@ -14,7 +14,7 @@ import { reservePort } from './support/reserve-port.ts';
 
 const entryPoint = join(import.meta.dirname, '..', 'src', 'main.ts');
 const FATAL = 60;
-/** Kept for documentation, so nobody's: https://www.rfc-editor.org/rfc/rfc5737 */
+/** An address reserved for documentation, which is never assigned: https://www.rfc-editor.org/rfc/rfc5737 */
 const FOREIGN_ADDRESS = '192.0.2.1';
 
 /** Runs the program to its end in an environment of its own. */
@@ -109,7 +109,7 @@ suite('the program', { timeout: 600_000 }, () => {
     assert.match(stdout, new RegExp(`Port ${taken.port} `));
   });
 
-  test('a pattern whose registry is none ends it like any bad setting', async () => {
+  test('a pattern with an invalid registry ends it like any bad setting', async () => {
     await using taken = await takenPort();
     const { code, stderr } = await dockerproxy(['--allow', 'a b/**', '--port', `${taken.port}`]);
     assert.equal(code, 78, stderr);
@@ -220,7 +220,7 @@ suite('the program', { timeout: 600_000 }, () => {
     await assert.rejects(httpCall(`${proxy.url}/healthz`), { code: 'ECONNREFUSED' });
   });
 
-  test('SIGABRT, by which a watchdog ends a service that hangs, is not waited for', async () => {
+  test('SIGABRT, by which a watchdog ends an unresponsive service, ends it without a wait', async () => {
     await using proxy = await startDockerProxy();
     process.kill(proxy.pid, 'SIGABRT');
     assert.deepEqual(await proxy.exited, { code: null, signal: 'SIGABRT' });
@@ -260,7 +260,7 @@ suite('the program', { timeout: 600_000 }, () => {
   });
 
   for (const workers of ['1', '2']) {
-    test(`who was let in before SIGTERM and asks then is told that it is not ready; workers: ${workers}`, async () => {
+    test(`a request after SIGTERM on an earlier connection finds the service not ready; workers: ${workers}`, async () => {
       await using proxy = await startDockerProxy({ args: ['--workers', workers] });
       const sockets = Array.from({ length: 8 }, () => connect(Number(new URL(proxy.url).port), '127.0.0.1'));
       await Promise.all(sockets.map((socket) => once(socket, 'connect')));

@@ -34,7 +34,7 @@ async function reload({ pid, logs }: DockerProxy): Promise<string> {
   return JSON.stringify(said().at(-1));
 }
 
-suite('who may fetch what, by lists in files', { timeout: 600_000 }, () => {
+suite('access by lists in files', { timeout: 600_000 }, () => {
   test('is as the files say after SIGHUP, while the process goes on', async () => {
     await using folder = await temporaryFolder();
     await using registry = await emptyRegistry();
@@ -129,7 +129,7 @@ suite('the guard that the settings make', () => {
   );
   const listed = ['http://127.0.0.1:5000', 'https://registry.lan'];
 
-  test('lets listed registries lead to each other', () => {
+  test('allows redirects between listed registries', () => {
     for (const origin of listed) {
       assert.ok(guard.trusts(origin));
       for (const other of listed) {
@@ -139,7 +139,7 @@ suite('the guard that the settings make', () => {
     }
   });
 
-  test('lets nobody else lead there', () => {
+  test('refuses other registries', () => {
     for (const origin of listed) assert.equal(guard.trusts(origin, 'https://evil.example'), false);
     assert.throws(() => guard.judgeUrl(new URL('http://127.0.0.1:5000'), 'https://evil.example'), {
       code: 'address-refused',

@@ -117,7 +117,7 @@ suite('registries by way of their mirrors', {
     assert.equal(sha256(await readLayer(registries)), layer.digest);
   };
 
-  test('everything comes from the mirror, which is told for whom, and nothing from the registry', async () => {
+  test('everything comes from the mirror, which gets the registry as ns, and nothing from the registry', async () => {
     const registries = await open(mirrored(mirror.url));
     await check(registries);
     assert.equal((await registries.client.head(named(), 'one', never))?.digest, published.descriptor.digest);
@@ -145,7 +145,7 @@ suite('registries by way of their mirrors', {
     assert.equal(origin.requests.length, 0);
   });
 
-  test('what a mirror does not have comes from the registry, and the mirror is asked on', async () => {
+  test('blobs that a mirror lacks come from the registry, and the mirror is still asked', async () => {
     await using empty = await startRegistry();
     await using front = await startFaultProxy(empty.url);
     await check(await open(mirrored(front.url)));
@@ -157,7 +157,7 @@ suite('registries by way of their mirrors', {
     assert.deepEqual(log, []);
   });
 
-  test('a mirror that does not say what a tag means, or has no blob, is no answer', async () => {
+  test('a missing digest or blob at a mirror is requested from the registry', async () => {
     const { client } = await open(mirrored(mirror.url));
     mirror.inject(({ path }) =>
       path.includes('/blobs/')
@@ -208,7 +208,7 @@ suite('registries by way of their mirrors', {
     const both = `${mirrored(mirror.url)}[registries."${other.host}"]\nmirrors = ["${mirror.url}"]\n`;
     const { client } = await open(both);
     await client.manifest(named(), 'one', never);
-    // Nobody has listed it as one of plain HTTP, so that it fails; its mirror was not asked before.
+    // The registry is not listed for plain HTTP, so the request fails. Its mirror was not asked before.
     await assert.rejects(client.manifest(parseReference(`${other.host}/team/app:one`), 'one', never));
     assert.equal(mirror.requests.length, 1);
     assert.equal(log.length, 1);
@@ -224,7 +224,7 @@ suite('registries by way of their mirrors', {
     assert.ok(from > 0 && from <= (blob?.sent ?? 0), `from ${from}`);
   });
 
-  test('a mirror that hangs, before or within a blob, is given up', async () => {
+  test('a mirror that stalls, before or within a blob, is given up', async () => {
     // Real time, because undici measures it.
     const mirrorPatience = 1000;
     mirror.inject(() => ({ kind: 'stall', after: 0 }));
@@ -268,7 +268,7 @@ suite('registries by way of their mirrors', {
     assert.match(origin.requests.at(-1)?.headers.range ?? '', /^bytes=\d+-/);
   });
 
-  test('a lie of a mirror that breaks off is told from what the registry sends after it', async () => {
+  test('wrong bytes of a mirror that breaks off are detected in the registry’s continuation', async () => {
     mirror.inject(({ path }) =>
       path.includes('/blobs/')
         ? [
@@ -312,7 +312,7 @@ suite('registries by way of their mirrors', {
     assert.match(log[0] ?? '', /Skipping mirror/);
   });
 
-  test('nobody else is led to a mirror', async () => {
+  test('redirects of other registries to a mirror are refused', async () => {
     origin.inject(() => ({ kind: 'answer', status: 307, headers: { location: `${mirror.url}/v2/` } }));
     const elsewhere = '[registries."other.lan"]\n';
     const registries = await open(`${elsewhere}mirrors = ["${mirror.url}"]\n`);

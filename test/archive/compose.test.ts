@@ -92,7 +92,7 @@ suite('an archive that is sent', () => {
     );
   });
 
-  test('fails where its first blob breaks while what comes before it is sent', async () => {
+  test('fails if its first blob breaks while the bytes before it are sent', async () => {
     const first = new Readable({ read: () => {} });
     const blobs = reader(async () => {}, { read: async () => first });
     const stream = composeArchive(pieces, blobs, never);

@@ -27,7 +27,7 @@ suite('the layers that a receiver has', () => {
     assert.deepEqual(spareLayers([[a, b, c]], holding(), FORMATS.docker), []);
   });
 
-  test('of several images are the most of one of them', () => {
+  test('are the most of a single image, if it has several', () => {
     assert.deepEqual(spareLayers([[a, b, c]], holding([a], [a, b]), FORMATS.docker), [a, b]);
   });
 

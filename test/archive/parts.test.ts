@@ -24,7 +24,7 @@ suite('parts', () => {
     );
   });
 
-  test('of 4 GiB fit on FAT32, whose largest file is a byte smaller', () => {
+  test('with a 4 GiB limit fit on FAT32, whose largest file is a byte smaller', () => {
     const parts = partition(5 * 2 ** 32, 2 ** 32);
     assert.equal(parts.partSize, 2 ** 32 - 512);
     assert.equal(parts.count, 6);

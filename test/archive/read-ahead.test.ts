@@ -11,7 +11,7 @@ const BEGIN = 5000;
 interface Links {
   /** The line to the registry, which its connections share evenly. */
   readonly line: number;
-  /** Of one connection to the registry. */
+  /** The number of the connection to the registry. */
   readonly connection: number;
   readonly client: number;
   /** A factor of the line's rate at a moment. */

@@ -66,7 +66,7 @@ suite('a file inside a tar', () => {
     }
   });
 
-  test('stays where nothing is to be changed, to the byte, and so does what is no tar', async () => {
+  test('stays unchanged to the byte without changes, and so do other bytes than a tar', async () => {
     const leave = (): undefined => undefined;
     const tar = await tarOf(FILES);
     for (const bytes of [

@@ -27,7 +27,7 @@ suite('walking through a tar', { skip: skipUnless('tar') }, () => {
   const long = `${'d'.repeat(120)}/${'f'.repeat(120)}`;
 
   for (const format of ['v7', 'ustar', 'gnu', 'pax'])
-    test(`of the format ${format} yields files, folders, and links with their names`, async () => {
+    test(`yields files, folders, and links with their names from the format ${format}`, async () => {
       await using folder = await temporaryFolder();
       const inside = (name: string): string => join(folder.path, name);
       await mkdir(inside('a'));

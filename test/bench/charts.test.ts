@@ -4,7 +4,7 @@ import { drawCharts, duration } from '../../bench/charts.ts';
 import { measured } from '../../bench/samples.ts';
 import { drawPicture } from '../../bench/svg.ts';
 
-test('durations are told in their own unit', () => {
+test('durations have their own unit', () => {
   assert.deepEqual([12.4, 999.4, 1500, 53_700].map(duration), ['12 ms', '999 ms', '1.5 s', '54 s']);
 });
 

@@ -15,7 +15,7 @@ suite('the stream of downloads', () => {
       const { from, layers = [] } = bases[name] ?? {};
       return (from === undefined ? 0 : bytesOf(from)) + layers.reduce((sum, size) => sum + size, 0);
     };
-    // What the same source gives as totals; their bases are of other days, so some kB differ.
+    // The totals from the same source. Its sizes are from other days, so some kB differ.
     const totals = { postgres: 162_473_560, node: 442_394_221, golang: 312_305_560, wordpress: 274_695_616 };
     for (const [name, total] of Object.entries(totals)) {
       const image = officialImages.images.find((one) => one.name === name) ?? assert.fail(name);
@@ -72,13 +72,13 @@ suite('the simulation', () => {
       shares.toSorted((a, b) => a - b),
     );
     const { pulls, bytes } = result.rates.at(-1) ?? assert.fail();
-    // What was built on that day, and what nobody has wanted on the day before.
+    // The images that were built on that day, and those without a request on the day before.
     assert.equal(pulls, result.newImages);
     assert.ok(pulls < 60, `${pulls} pulls`);
     assert.ok(bytes > 0.97, `${bytes}`);
   });
 
-  test('what does not come from the cache comes from upstream', () => {
+  test('bytes outside the cache come from upstream', () => {
     const total = result.bytesPerDownload * stream.downloadsPerDay;
     for (const { bytes, upstreamBytes, upstreamGets, pulls } of result.rates) {
       assert.ok(Math.abs(bytes + upstreamBytes / total - 1) < 1e-9);

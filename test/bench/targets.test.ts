@@ -89,7 +89,7 @@ test('the event loop is late by no more than it may', () => {
   assert.equal(verdict(7.23)?.value, '7.2 ms');
 });
 
-test('what an absent line would decide is undecided', () => {
+test('conditions on an absent line are undecided', () => {
   const targets = compare([{ id: 'docker', absent: 'dockerd needs root' }]);
   assert.ok(targets.length > 0);
   assert.deepEqual(

@@ -61,14 +61,14 @@ async function isKept(setup: SampleCache, { descriptor: { digest } }: SampleBlob
   await waitFor(isThere, { what: `${digest} to be kept` });
 }
 
-/** Waits for the incoming file to have so many bytes. */
+/** Waits for the incoming file to have a number of bytes. */
 async function isWritten(setup: SampleCache, length: number): Promise<void> {
   const path = join(setup.folder, incomingFile(descriptor));
   const has = async () => (await stat(path).catch(() => undefined))?.size === length;
   await waitFor(has, { what: `${length} bytes to be written` });
 }
 
-/** Reads until so many bytes came, and holds there. */
+/** Reads at least a number of bytes, then pauses. */
 async function readSome(stream: Readable, least: number): Promise<void> {
   let seen = 0;
   stream.on('data', (chunk: Buffer) => {
@@ -78,7 +78,7 @@ async function readSome(stream: Readable, least: number): Promise<void> {
   await waitFor(() => seen >= least, { what: `${least} bytes` });
 }
 
-/** As if nobody had asked for it for an hour. */
+/** Sets the times of a blob's file to an hour ago, as if it had not been requested since. */
 async function age({ folder }: SampleCache, { descriptor: { digest } }: SampleBlob): Promise<void> {
   const path = join(folder, blobFile(digest));
   await utimes(path, new Date(Date.now() - 3_600_000), (await stat(path)).mtime);
@@ -99,7 +99,7 @@ async function leavesNothingOpen({ folder, locks }: SampleCache): Promise<void> 
 
 suite('a blob through the cache', () => {
   for (const size of [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 128 * KIB, 3_000_001]) {
-    test(`of ${size} bytes is fetched once and then read from the disk`, async () => {
+    test(`with ${size} bytes is fetched once and then read from the disk`, async () => {
       const blob = sampleBlob(size, `size ${size}`);
       const source = memorySource(blob);
       await using setup = await sampleCache();
@@ -317,7 +317,7 @@ suite('two processes with one folder', () => {
   });
 });
 
-suite('what goes wrong upstream', () => {
+suite('failures upstream', () => {
   test('the last bytes stay back until all are verified, and a wrong blob gets no name', async () => {
     const source = memorySource(sample);
     // The source of the rest of a blob cannot verify it: the cache has to.
@@ -349,7 +349,7 @@ suite('what goes wrong upstream', () => {
     await leavesNothingOpen(setup);
   });
 
-  test('what came before a failure is gone on with by Range', async () => {
+  test('bytes before a failure stay, and a Range request continues after them', async () => {
     const source = memorySource(sample);
     const written = Promise.withResolvers<void>();
     const hold = { at: MIB, until: written.promise };
@@ -368,7 +368,7 @@ suite('what goes wrong upstream', () => {
     );
   });
 
-  test('a failure is told to all who read, and the next request begins again', async () => {
+  test('a failure reaches all readers, and the next request starts again', async () => {
     const source = memorySource();
     await using setup = await sampleCache();
     const reader = setup.cache.before(source, REGISTRY);
@@ -382,7 +382,7 @@ suite('what goes wrong upstream', () => {
     await leavesNothingOpen(setup);
   });
 
-  test('an outage is told to all who wait, after the tries of one', async () => {
+  test('an outage reaches all readers after the attempts of one', async () => {
     const source = memorySource(sample);
     source.behave(() => ({ fail: { at: 0, error: new ServiceError('registry-failed', 'It broke off.') } }));
     await using setup = await sampleCache();
@@ -595,7 +595,7 @@ suite('readers that leave', () => {
   });
 });
 
-suite('what an earlier process left', () => {
+suite('files of an earlier process', () => {
   const leave = async ({ folder }: SampleCache, content: Uint8Array): Promise<string> => {
     const path = join(folder, incomingFile(descriptor));
     await mkdir(join(folder, 'incoming'), { recursive: true });
@@ -687,7 +687,7 @@ suite('what an earlier process left', () => {
       const read = download(setup.cache.before(memorySource(sample), REGISTRY));
       for (let turned = 0; turned < turns; turned++) await turn();
       await setup.cache.close();
-      // Right, or broken off; and nothing that nobody hears, which would end the process.
+      // The bytes are right, or broken off. An unhandled error would end the process.
       const come = await read.catch(() => bytes);
       assert.deepEqual(come, bytes);
     }
@@ -702,14 +702,14 @@ suite('what an earlier process left', () => {
       await using setup = await sampleCache();
       const path = await leave(setup, Buffer.alloc(bytes.length));
       await utimes(path, new Date(), written());
-      // What was changed last before the start of a machine that started just now.
+      // The marker of the last write before the start of a machine that has just started.
       t.mock.timers.enable({ apis: ['Date'], now: Date.now() + uptime() * 1000 + 60_000 });
       assert.deepEqual(await download(setup.cache.before(source, REGISTRY)), bytes);
       assert.equal(source.reads[0]?.range.start, 0);
     });
   }
 
-  test('whoever follows is given nothing from before the machine started', {
+  test('a later reader gets no bytes from before the machine started', {
     timeout: 120_000,
   }, async (t) => {
     await using setup = await sampleCache();
@@ -762,7 +762,7 @@ suite('a blob that was changed on the disk', () => {
 });
 
 suite('fetching ahead', () => {
-  test('begins a blob that nobody reads yet, for whoever reads it then', async () => {
+  test('starts a blob without readers, for a later reader', async () => {
     const source = memorySource(sample);
     await using setup = await sampleCache();
     const reader = setup.cache.before(source, REGISTRY);
@@ -835,7 +835,7 @@ suite('fetching ahead', () => {
     source.behave(({ digest }) =>
       digest === descriptor.digest ? undefined : { hold: { at: 0, until: gate.promise } },
     );
-    // Twenty of them have room in it, the sample has none.
+    // Twenty of the small files fit into the limit, but the sample does not.
     await using setup = await sampleCache({ limit: sample.bytes.length - 1 });
     const reader = setup.cache.before(source, REGISTRY);
     for (const blob of many.slice(0, 5)) reader.prefetch?.(blob.descriptor, near, always);
@@ -898,7 +898,7 @@ suite('a cache that cannot keep a blob', () => {
     assert.equal(setup.uncached.length, 1);
   };
 
-  // An error that nobody handles, which would end the server, fails the test.
+  // An unhandled error, which would end the server, fails the test.
   test('lets it pass through where a folder stands in the place of the incoming file', () =>
     inTheWay(incomingFile(descriptor)));
 

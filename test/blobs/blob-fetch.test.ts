@@ -100,7 +100,7 @@ suite('one fetch of one blob', () => {
     assert.deepEqual(setup.ends, [undefined]);
   });
 
-  test('goes on when it is mostly done and nobody waits, but not forever', async (t) => {
+  test('continues without readers when it is mostly done, but not forever', async (t) => {
     const source = memorySource(sample);
     source.behave(() => ({ hold: { at: 1_900_000, until: new Promise(() => {}) } }));
     await using setup = await begin(source);
@@ -128,7 +128,7 @@ suite('one fetch of one blob', () => {
     assert.equal(setup.ends[0], setup.fetch.content.failure);
   });
 
-  test('ends once where there is no room, however many have joined', async () => {
+  test('ends once if the disk is full, however many readers have joined', async () => {
     await using setup = await begin(memorySource(sample), full);
     const joined = await Promise.allSettled([
       setup.fetch.join(atStart(), always),

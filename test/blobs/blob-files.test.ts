@@ -139,7 +139,7 @@ suite('a blob on the disk', () => {
     });
   }
 
-  test('that somebody put there without verifying it is none', async () => {
+  test('that was put there without verification is not used', async () => {
     await using setup = await setUp();
     const path = setup.files.blobPath(descriptor.digest);
     await mkdir(dirname(path), { recursive: true });
@@ -148,7 +148,7 @@ suite('a blob on the disk', () => {
     assert.ok(!existsSync(path));
   });
 
-  test('of another size than the descriptor says is not given, and stays', async () => {
+  test('with another size than its descriptor is not used, and stays', async () => {
     await using setup = await setUp();
     await commit(setup.files, sample);
     assert.equal(await contentOf(setup.files, { ...descriptor, size: descriptor.size - 1 }), undefined);

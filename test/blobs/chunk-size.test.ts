@@ -7,7 +7,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const one = (): number => 1;
 
-/** What a reader is given at a time after some seconds in which it takes so many bytes each. */
+/** Returns the chunk size of a reader after some seconds at a steady rate. */
 function sizeAt(bytesPerSecond: number, seconds = 5): number {
   let now = 0;
   const pace = createAdaptiveChunkSize(one, () => now);
@@ -32,12 +32,12 @@ suite('the pace of a reader', () => {
     [20 * MIB, 512 * KIB],
     [2000 * MIB, 512 * KIB],
   ] as const) {
-    test(`of ${bytesPerSecond} bytes a second is ${size} at a time`, () => {
+    test(`with ${bytesPerSecond} bytes a second reads ${size} at a time`, () => {
       assert.equal(sizeAt(bytesPerSecond), size);
     });
   }
 
-  test('is no pace where buffers between are only filled', () => {
+  test('ignores bytes that only fill buffers', () => {
     let now = 0;
     const pace = createAdaptiveChunkSize(one, () => now);
     for (; now < 40; now++) {
@@ -53,7 +53,7 @@ suite('the pace of a reader', () => {
     [200, 16 * KIB, 32 * KIB],
     [5000, 16 * KIB, 16 * KIB],
   ] as const) {
-    test(`of each of ${readers} is ${first} at a time at first, and ${fast} at most`, () => {
+    test(`among ${readers} readers starts with ${first} at a time, and reaches ${fast}`, () => {
       let now = 0;
       const pace = createAdaptiveChunkSize(
         () => readers,

@@ -18,7 +18,7 @@ interface Setup extends AsyncDisposable {
   readonly folder: string;
   readonly room: DiskQuota;
   readonly inUse: Set<string>;
-  /** Adds a file that was used so many minutes ago. */
+  /** Adds a file that was used a number of minutes ago. */
   add(path: string, bytes: number, minutesAgo: number): Promise<string>;
   /** The names of the blobs that are left. */
   left(): Promise<string>;
@@ -39,7 +39,7 @@ async function setUp(limit: number): Promise<Setup> {
       await writeFile(absolute, '');
       await truncate(absolute, bytes);
       const used = new Date(Date.now() - minutesAgo * MINUTE_MS);
-      // Of a blob the access time counts, of an incoming file the time of the last write.
+      // A blob counts by its access time, an incoming file by the time of its last write.
       const written = path.startsWith('blobs/') ? new Date(1000) : used;
       await utimes(absolute, path.startsWith('blobs/') ? used : new Date(1000), written);
       return absolute;
@@ -97,7 +97,7 @@ suite('room in the cache', () => {
     assert.equal(await setup.left(), 'a c e', '600 and 101 are below 900; 800 and 101 are not');
   });
 
-  test('is not made where there is enough', async () => {
+  test('is not made if enough is free', async () => {
     await using setup = await setUp(1000);
     await setup.add('blobs/sha256/00/a', 900, 60);
     assert.equal(await setup.room.reserve(100, nothing), true);
@@ -122,7 +122,7 @@ suite('room in the cache', () => {
     assert.equal(await setup.left(), 'read sha256-aa.500');
   });
 
-  test('takes what a fetch left that nobody went on with, like any other', async () => {
+  test('takes an abandoned incoming file like any other', async () => {
     await using setup = await setUp(1000);
     await setup.add('incoming/sha256-aa.600', 1, 60);
     await setup.add('blobs/sha256/00/a', 300, 50);
@@ -164,14 +164,14 @@ suite('room in the cache', () => {
     assert.equal(await setup.left(), 'sha256-aa.lock');
   });
 
-  test('what is reserved counts at once for whoever comes next', async () => {
+  test('reserved bytes count at once for the next reservation', async () => {
     await using setup = await setUp(1000);
     const reserve = (name: string): Promise<boolean> =>
       setup.room.reserve(800, () => writeFileSync(join(setup.folder, `incoming/sha256-${name}.800`), ' '));
     assert.deepEqual(await Promise.all([reserve('aa'), reserve('bb')]), [true, false]);
   });
 
-  test('what was reserved is free again when it did not come and time has passed', async (t) => {
+  test('reserved bytes are free again if they were not written for a while', async (t) => {
     await using setup = await setUp(1000);
     assert.equal(await setup.room.reserve(600, nothing), true);
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 60 * MINUTE_MS });
@@ -222,7 +222,7 @@ suite('room in the cache', () => {
     assert.deepEqual([reserved.every(Boolean), turns], [true, 0]);
   });
 
-  test('files whose bytes nobody reserved count after a while', async (t) => {
+  test('files without a reservation count after a while', async (t) => {
     await using setup = await setUp(1000);
     const bytes = (): number => readDiskUsage(join(setup.folder, TALLY_FILE))?.bytes ?? 0;
     assert.equal(await setup.room.reserve(100, nothing), true);
@@ -234,7 +234,7 @@ suite('room in the cache', () => {
     assert.equal(await setup.room.reserve(150, nothing), true);
   });
 
-  test('what another process writes at the moment stays, however long nothing came', async () => {
+  test('files that another process is writing stay, however slow it is', async () => {
     await using setup = await setUp(1000);
     const path = await setup.add('incoming/sha256-aa.600', 1, 60);
     const lock = tryLock(lockOf(path));
@@ -251,7 +251,7 @@ suite('room in the cache', () => {
     assert.equal(await setup.room.reserve(1000, nothing), true);
   });
 
-  test('a file that goes while it is counted disturbs nobody', async () => {
+  test('a file that disappears during the count is ignored', async () => {
     await using setup = await setUp(1000);
     const path = await setup.add('blobs/sha256/00/a', 900, 60);
     assert.deepEqual(await Promise.all([1, 2, 3].map(() => setup.room.reserve(300, nothing))), [

@@ -9,7 +9,7 @@ import { createBufferPool } from '../../src/util/buffer-pool.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 import { sampleBlob } from './samples.ts';
 
-/** What is written at a time. */
+/** The bytes that are written at a time. */
 const BATCH = 256 * 1024;
 const buffers = createBufferPool(4 * BATCH);
 const { bytes } = sampleBlob(1_000_000, 'appending');
@@ -33,7 +33,7 @@ suite('appending to a file', () => {
     return { file, [Symbol.asyncDispose]: dispose };
   };
 
-  test('writes what comes, in order, from a position on, and tells how far it is', async () => {
+  test('writes chunks in order from a position on, and reports its progress', async () => {
     await using place = await target();
     await place.file.write(bytes, 0, 1000, 0);
     const told: number[] = [];
@@ -75,7 +75,7 @@ suite('appending to a file', () => {
     assert.equal(told, BATCH / 4);
   });
 
-  test('writes soon what comes slowly', async () => {
+  test('writes slow chunks soon', async () => {
     await using place = await target();
     const told: number[] = [];
     const appending = appender(place.file, 0, (position) => void told.push(position));
@@ -87,7 +87,7 @@ suite('appending to a file', () => {
     await finished(appending.end());
   });
 
-  test('writes in large pieces what comes fast', async () => {
+  test('writes fast chunks in large pieces', async () => {
     await using place = await target();
     const told: number[] = [];
     const appending = appender(place.file, 0, (position) => void told.push(position));

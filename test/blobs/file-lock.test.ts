@@ -18,7 +18,7 @@ const holdIt = script(
   "console.log(tryLock(path) === undefined ? 'refused' : 'locked');\nsetInterval(() => {}, 1000);",
 );
 
-/** What another process gets. */
+/** Returns the result of an attempt by another process. */
 const elsewhere = async (path: string): Promise<string> =>
   (await runOrThrow(process.execPath, [...tryIt, path])).stdout.trim();
 
@@ -52,7 +52,7 @@ suite('a lock of a file', () => {
     assert.equal(await elsewhere(path), 'locked');
   });
 
-  test('stays held though somebody else of the same process tries', async () => {
+  test('stays held while another caller in the process tries', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'lock');
     const lock = tryLock(path);
@@ -99,7 +99,7 @@ suite('a lock of a file', () => {
     lock[Symbol.dispose]();
   });
 
-  test('of a file that somebody else removed is given to the next', async () => {
+  test('without its file goes to the next caller', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'lock');
     writeFileSync(path, '');
@@ -109,7 +109,7 @@ suite('a lock of a file', () => {
     await waitFor(() => !existsSync(path));
   });
 
-  test('fails where there can be no file', async () => {
+  test('fails if the file cannot be created', async () => {
     await using folder = await temporaryFolder();
     assert.throws(() => tryLock(join(folder.path, 'missing', 'lock')), { code: 'ENOENT' });
   });

@@ -25,7 +25,7 @@ export function sampleBlob(size: number, seed: string): SampleBlob {
   return { descriptor: { mediaType: 'application/octet-stream', digest: sha256(bytes), size }, bytes };
 }
 
-/** What becomes of a read; offsets count bytes of the blob. */
+/** The outcome of a read; offsets count bytes of the blob. */
 export interface Behaviour {
   /** Gives the bytes before `at`, and the rest when the promise settles. */
   readonly hold?: { readonly at: number; readonly until: Promise<unknown> };
@@ -114,10 +114,10 @@ function unlessAborted(wanted: Promise<unknown>, signal: AbortSignal): Promise<u
 export interface SampleCache extends AsyncDisposable {
   readonly folder: string;
   readonly cache: BlobCache;
-  /** What was logged. */
+  /** The logged events. */
   readonly damaged: Digest[];
   readonly uncached: { digest: Digest; reason: Error }[];
-  /** All files but locks and the tally, relative to the folder, in order. */
+  /** All files except the locks and the usage counter, relative to the folder, in order. */
   files(): Promise<string[]>;
   locks(): Promise<string[]>;
 }
@@ -150,7 +150,7 @@ export async function sampleCache(
   };
 }
 
-/** Where it stands how many bytes there are, relative to the folder. */
+/** The file with the number of bytes, relative to the folder. */
 export const TALLY_FILE = 'room.tally';
 
 /** With the journal that SQLite puts beside it. */
@@ -167,16 +167,16 @@ export async function filesIn(folder: string): Promise<string[]> {
     .sort();
 }
 
-/** Where a verified blob is, relative to the cache's folder. */
+/** Returns the path of a verified blob, relative to the cache's folder. */
 export function blobFile(digest: string): string {
   const hex = digest.slice(digest.indexOf(':') + 1);
   return join('blobs', 'sha256', hex.slice(0, 2), hex);
 }
 
-/** Whose blobs the samples are. */
+/** The registry of the sample blobs. */
 export const REGISTRY = 'registry.example';
 
-/** Where a blob is while it comes, relative to the cache's folder. */
+/** Returns the path of an incoming blob, relative to the cache's folder. */
 export function incomingFile(
   { digest, size }: { digest: string; size: number },
   supplier: string = REGISTRY,
@@ -192,7 +192,7 @@ export interface SlowDisk {
   finish(error?: Error): void;
 }
 
-/** Makes bringing files to the disk take until the test says so: no real disk can be told to. */
+/** Delays syncs to the disk until the test releases them. A real disk cannot do so on demand. */
 export async function slowDisk(t: TestContext, folder: string): Promise<SlowDisk> {
   const prototype = await fileHandlePrototype(folder);
   const gate = Promise.withResolvers<void>();
@@ -210,7 +210,7 @@ export async function slowDisk(t: TestContext, folder: string): Promise<SlowDisk
   };
 }
 
-/** What all open files have in common, for tests to look in. */
+/** Returns the common prototype of open files, so that tests can watch it. */
 export async function fileHandlePrototype(folder: string): Promise<FileHandle> {
   const handle = await open(folder);
   await handle.close();

@@ -83,7 +83,7 @@ suite('spools', () => {
     assert.deepEqual(await made.files(), []);
   });
 
-  test('if there is no room, also where that turns out late, it is a failure of the storage', async () => {
+  test('a full disk is a storage failure, even if it shows late', async () => {
     await using made = await openIn(10_000);
     for (const expected of [BYTES.length, 10]) {
       await assert.rejects(fill(made.spools, Readable.from([BYTES]), { expected }), StorageFailure);
@@ -118,7 +118,7 @@ suite('spools', () => {
     assert.notEqual(await made.spools.find(KEY), undefined);
   });
 
-  test('one that is held stays, however long nobody reads it', async () => {
+  test('one that is held stays, however long its reader pauses', async () => {
     await using made = await openIn(BYTES.length + 1000);
     const held = new AbortController();
     (await fill(made.spools, Readable.from([BYTES]))).hold(held.signal);
@@ -132,7 +132,7 @@ suite('spools', () => {
     assert.deepEqual(await made.files(), []);
   });
 
-  test('one that somebody has removed is an error that can be told', async () => {
+  test('one that was removed is a clear error', async () => {
     await using made = await openIn();
     const filled = await fill(made.spools, Readable.from([BYTES]));
     await rm(join(made.folder, 'spools'), { recursive: true });
@@ -180,7 +180,7 @@ suite('spools', () => {
     await using made = await openIn(2 ** 30, folder);
     const source = async function* (): AsyncGenerator<Buffer> {
       yield Buffer.alloc(MIB);
-      // Somebody else takes what there was room for a moment ago.
+      // Another program takes the space that was free a moment ago.
       await writeFile(join(parent.path, 'disk/others'), Buffer.alloc(6 * MIB));
       for (let mebibytes = 0; mebibytes < 5; mebibytes++) yield Buffer.alloc(MIB);
     };

@@ -26,7 +26,7 @@ const PARTS: readonly ByteRange[] = [
   { start: bytes.length - 1, end: bytes.length },
 ];
 
-/** What came of a part, also where it was broken off. */
+/** Returns the received bytes of a part, also if it broke off. */
 async function received(reader: BlobReader, range: ByteRange): Promise<{ bytes: Buffer; error: unknown }> {
   const chunks: Buffer[] = [];
   try {
@@ -71,7 +71,7 @@ suite('parts of a blob that has to be verified', () => {
     assert.ok((await part).equals(bytes.subarray(0, MIB)));
   });
 
-  test('of a blob that is wrong are nothing with a cache, and never complete without one', async () => {
+  test('are empty for a wrong blob with a cache, and incomplete without one', async () => {
     for (const flip of [10, bytes.length - 10]) {
       for (const range of PARTS) {
         await using setup = await sampleCache();

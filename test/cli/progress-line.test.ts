@@ -13,7 +13,7 @@ suite('the line of progress', () => {
     );
   });
 
-  test('without a length it tells what came', () => {
+  test('shows the received bytes if the length is unknown', () => {
     assert.equal(progressLine({ ...half, total: undefined }, 100), 'busybox.tar  1.1 MB  550 kB/s');
   });
 
@@ -22,7 +22,7 @@ suite('the line of progress', () => {
     assert.equal(progressLine(half, 45), '50 %  1.1 MB of 2.2 MB  550 kB/s  0:02');
   });
 
-  test('hours are told, and nothing where nothing comes', () => {
+  test('shows hours, and no time while nothing arrives', () => {
     assert.match(progressLine({ ...half, total: 5e9, speed: 1e6 }, 100), / 1:23:19$/);
     assert.match(progressLine({ ...half, speed: 0 }, 100), / -:--$/);
   });

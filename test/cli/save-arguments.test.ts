@@ -6,7 +6,7 @@ import { formatPlatformChoice } from '../../src/oci/platform-choice.ts';
 import { formatReference } from '../../src/oci/reference.ts';
 
 suite('the arguments of save', () => {
-  test('images, what is its own, and what is a setting are told apart, in any order', () => {
+  test('distinguish images, flags of save, and settings, in any order', () => {
     const { query, output, settings } = parseSaveArguments([
       ...['--cache-dir', '/c', 'busybox', '-o', '-', '--insecure-registries=r.lan:5000'],
       ...['--platform', 'linux/arm64', 'r.lan:5000/a:1', '--format=oci'],
@@ -21,7 +21,7 @@ suite('the arguments of save', () => {
     assert.deepEqual(settings, ['--cache-dir', '/c', '--insecure-registries=r.lan:5000']);
   });
 
-  test('what a download has as parameters are flags', () => {
+  test('include the parameters of a download as flags', () => {
     const { query, sidecars, settings } = parseSaveArguments([
       ...[
         'app:2.1',
@@ -51,7 +51,7 @@ suite('the arguments of save', () => {
     ]);
   });
 
-  test('what is unknown is left to the settings, which refuse it', () => {
+  test('leave unknown flags to the settings, which refuse them', () => {
     assert.deepEqual(parseSaveArguments(['busybox', '--nope']).settings, ['--nope']);
     assert.deepEqual(parseSaveArguments(['busybox', '--port']).settings, ['--port']);
   });

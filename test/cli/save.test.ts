@@ -298,7 +298,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     assert.ok((await readdir(folder.path)).includes('busybox.tar'));
   });
 
-  test('what cannot be had, or written, is told in words', async () => {
+  test('reports images and files that are not available', async () => {
     await using folder = await temporaryFolder();
     const missing = await save(folder.path, `${upstream.host}/no/such`);
     assert.equal(missing.code, 1);
@@ -316,7 +316,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     assert.deepEqual(await readdir(folder.path), []);
   });
 
-  test('what takes no more is told in words, and a reader that has enough is no mistake', async () => {
+  test('reports an output that cannot be written, and ends quietly if its reader closes the pipe', async () => {
     await using folder = await temporaryFolder();
     const name = `${upstream.host}/test/random`;
     const full = await save(folder.path, name, '-o', '/dev/full');
@@ -334,7 +334,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     assert.match(redirected.stderr, /^stdout cannot be written: ENOSPC[^\n]*\.\n$/);
   });
 
-  test('a disk that is full while it saves is told in words, and nothing is left', {
+  test('reports a disk that fills up, and leaves no file', {
     skip: skipUnless('namespaces'),
   }, async () => {
     await using folder = await temporaryFolder();

@@ -12,10 +12,10 @@ import { startRedis } from '../support/redis.ts';
 import { reservePort } from '../support/reserve-port.ts';
 
 const REPLICAS = 3;
-/** Connections, so many that each worker has some. */
+/** The number of connections, large enough that each worker has some. */
 const CONNECTIONS = 8;
 
-/** What stands at port 80 of the domain: it gives each connection to the next of them. */
+/** Stands at port 80 of the domain, and gives each connection to the next worker. */
 async function startBalancer(port: number) {
   /** An order begins before all of them are there. */
   const ports = Promise.withResolvers<readonly number[]>();

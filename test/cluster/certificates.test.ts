@@ -12,7 +12,7 @@ import { temporaryFolder, waitFor } from '../support/process.ts';
 import { untilReplaced, workersOf } from './processes.ts';
 
 const WORKERS = { DOCKERPROXY_WORKERS: '2' };
-/** Connections, so many that each worker has some. */
+/** The number of connections, large enough that each worker has some. */
 const CONNECTIONS = 16;
 
 /** The fingerprints of what all workers show. */
@@ -21,7 +21,7 @@ async function allShownBy(proxy: DockerProxy): Promise<string[]> {
   return [...new Set(shown.map(({ fingerprint256 }) => fingerprint256))];
 }
 
-/** How many connections, so many that each worker has some, resume the session of another one. */
+/** Opens connections at all workers, and counts those that resume a session from another worker. */
 async function resumedAt(proxy: DockerProxy, maxVersion: SecureVersion): Promise<number> {
   const open = async (session?: Buffer): Promise<TLSSocket> => {
     const { hostname: host, port } = new URL(proxy.url);
@@ -82,7 +82,7 @@ suite('the certificate of several processes', { skip: skipUnless('openssl'), tim
     });
   }
 
-  test('one whose chain is half-written ends none of them, and is shown once it is whole', async () => {
+  test('a half-written chain ends no process, and is served once it is whole', async () => {
     await using folder = await temporaryFolder();
     await using next = await temporaryFolder();
     const files = await makeCertificate(folder.path);

@@ -15,7 +15,7 @@ import { isRunning, untilReplaced, workersOf } from './processes.ts';
 
 /** More than what sockets take from a server that is then killed. */
 const SIZE = 16_000_000;
-/** So many that each worker has some. */
+/** The number of clients, large enough that each worker has some. */
 const CLIENTS = 12;
 const WORKERS = { DOCKERPROXY_WORKERS: '2' };
 
@@ -122,7 +122,7 @@ suite('several processes, as they come and go', {
   });
 
   for (const workers of [1, 2]) {
-    test(`what has not ended when the time is over is broken off, and told; workers: ${workers}`, async () => {
+    test(`downloads that exceed the drain time are broken off and logged; workers: ${workers}`, async () => {
       const folder = await bed.newFolder();
       await using proxy = await start({
         DOCKERPROXY_WORKERS: `${workers}`,
@@ -242,7 +242,7 @@ suite('several processes, as they come and go', {
     assert.deepEqual(new Set(statuses), new Set([200]));
   });
 
-  test('SIGHUP reaches all of them, and is told once', async () => {
+  test('SIGHUP reaches all of them, and is logged once', async () => {
     await using folder = await temporaryFolder();
     const list = join(folder.path, 'deny-clients');
     await writeFile(list, '');
@@ -276,7 +276,7 @@ suite('several processes that cannot start', { timeout: 600_000 }, () => {
     return error?.message ?? 'it has started';
   };
 
-  test('a port that is taken is told once, with advice', async () => {
+  test('a port in use is reported once, with advice', async () => {
     const taken = createServer();
     await once(taken.listen(0, '127.0.0.1'), 'listening');
     const address = taken.address();
@@ -287,7 +287,7 @@ suite('several processes that cannot start', { timeout: 600_000 }, () => {
     assert.equal(output.match(/is already in use; choose another one with --port/g)?.length, 1, output);
   });
 
-  test('a mistake in a file that the settings name is told once, with 78', async () => {
+  test('a mistake in a file of the settings is reported once, with 78', async () => {
     await using folder = await temporaryFolder();
     const list = join(folder.path, 'allow');
     await writeFile(list, 'a b/**\n');

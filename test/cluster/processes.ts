@@ -15,7 +15,7 @@ export function isRunning(pid: number): boolean {
   return commandOf(pid) !== '';
 }
 
-/** Waits until so many workers were replaced since the start. */
+/** Waits until a number of workers were replaced since the start. */
 export async function untilReplaced(proxy: DockerProxy, times = 1): Promise<void> {
   const replacements = () => proxy.logs().filter(({ msg }) => msg === 'Another worker serves');
   await waitFor(() => replacements().length >= times, { what: 'another worker', timeout: 20_000 });

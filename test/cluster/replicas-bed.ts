@@ -32,14 +32,14 @@ export interface ServedImage {
 }
 
 /**
- * Three replicas of two workers each behind HAProxy, with a Redis that they share; a registry, and a pull-through
- * mirror of it that they ask first. Whatever is between them can be broken.
+ * Three replicas of two workers each, behind HAProxy, with one Redis. They share a registry and a pull-through mirror
+ * of it, which they ask first. The connections between them can be broken.
  */
 export interface ReplicasBed extends AsyncDisposable {
   redis: RedisServer;
-  /** What the registry is asked, by the mirror and by the replicas. */
+  /** The requests to the registry, from the mirror and from the replicas. */
   origin: FaultProxy;
-  /** What the replicas ask the mirror. */
+  /** The requests of the replicas to the mirror. */
   mirror: FaultProxy;
   pullThrough: Registry;
   /** Each with a base layer that is the same for all, and one of its own. */

@@ -253,7 +253,7 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
     }
   });
 
-  test('a mirror that lies, hangs or dies costs no download that ends well a byte', async () => {
+  test('a mirror that lies, stalls or dies costs no successful download a byte', async () => {
     const isLayer =
       (at: number) =>
       (request: { path: string }): boolean =>
@@ -276,7 +276,7 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
       );
       const ends = new Set(await Promise.all(clients));
       const right = bed.images[at]?.sha256 ?? '';
-      // Who comes once the liar is known gets it right.
+      // Later downloads skip the known liar and are right.
       assert.ok(
         [...ends].every((end) => end === right || (end === 'broken' && what === 'lies')),
         inspect(ends),
@@ -313,13 +313,13 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
   });
 });
 
-/** What the registry was asked of an image. */
+/** Returns the requests to the registry for an image. */
 function sent({ origin, images }: ReplicasBed, at: number) {
   const names = [`/manifests/v${at}`, ...(images[at]?.layers ?? [])];
   return origin.requests.filter(({ path }) => names.some((name) => path.includes(name)));
 }
 
-/** Bytes of files; 0 where there is none. */
+/** Returns the sizes of files in bytes; 0 for a missing file. */
 function sizes(paths: readonly string[]): Promise<number[]> {
   return Promise.all(paths.map(async (path) => (await stat(path).catch(() => ({ size: 0 }))).size));
 }

@@ -28,7 +28,7 @@ async function limitsOf({ url }: DockerProxy) {
   return JSON.parse(body.toString()) as { downloads: { active: number }; bytes: { remaining: number } };
 }
 
-suite('what several processes share', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
+suite('state that several processes share', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
   let bed: CacheBed;
   let large: PublishedImage;
   let layered: PublishedImage;

@@ -68,7 +68,7 @@ function startCrew({ mock }: TestContext, size = 2) {
     onEnd() {},
   });
   const hanging = new Set<FakeWorker>();
-  /** Time goes by, in which each that does not hang answers. */
+  /** Lets time pass, while each responsive worker answers. */
   const pass = (milliseconds: number): void => {
     for (let left = milliseconds; left >= 0; left -= LOOK_MS) {
       const step = Math.min(left, LOOK_MS);
@@ -162,7 +162,7 @@ suite('workers as they end', () => {
     assert.equal(pool.serving(), 1);
   });
 
-  test('one that hangs is killed and replaced, one that answers is not', async (t) => {
+  test('an unresponsive one is killed and replaced, a responsive one is not', async (t) => {
     const { pool, workers, pass, hang } = startCrew(t);
     pool.start();
     for (const worker of workers) worker.serve();
@@ -188,7 +188,7 @@ suite('workers as they end', () => {
     assert.equal(lost.length, 1);
   });
 
-  test('who asks for metrics does not wait long for one that hangs', async (t) => {
+  test('a request for metrics does not wait long for an unresponsive one', async (t) => {
     const { pool, workers, pass, hang } = startCrew(t);
     pool.start();
     for (const worker of workers) worker.serve();

@@ -7,7 +7,7 @@ import type { RegistryHost } from '../../src/oci/registry-host.ts';
 import { repositoryAt } from '../../src/oci/registry-host.ts';
 import { temporaryFolder } from '../support/process.ts';
 
-/** What is read from files by their paths, and the mistakes in them. */
+/** Reads files by their paths, and returns the result and the mistakes. */
 async function read(files: Record<string, string>): Promise<HostsFolder & { mistakes: string[] }> {
   await using folder = await temporaryFolder();
   for (const [name, content] of Object.entries(files)) {
@@ -19,7 +19,7 @@ async function read(files: Record<string, string>): Promise<HostsFolder & { mist
   return { ...hosts, mistakes: mistakes.map((mistake) => mistake.replace(folder.path, '…')) };
 }
 
-/** Where `library/busybox` is asked for. */
+/** Returns the URL at which a host is asked for `library/busybox`. */
 function placeOf(host: RegistryHost | undefined): string | undefined {
   return (
     host && `${host.api.href}/${repositoryAt(host, { domain: 'docker.io', path: 'library/busybox' }).path}`
@@ -122,7 +122,7 @@ suite('a folder of hosts.toml files', () => {
     assert.equal(byDomain.get('empty.lan'), undefined);
   });
 
-  test('each mistake is told, with its file', async () => {
+  test('reports each mistake with its file', async () => {
     const { mistakes } = await read({
       'a.lan/hosts.toml': 'server = 1\n',
       'b.lan/hosts.toml': '[host."ftp://m.lan"]\n',

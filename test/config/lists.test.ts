@@ -57,7 +57,7 @@ suite('lists in files', () => {
     assert.deepEqual(ranges(lists(['--deny-clients-file', clients.path])), [undefined, ['2001:db8::/32']]);
   });
 
-  test('that are empty let nothing and nobody in', async () => {
+  test('that are empty allow no image and no client', async () => {
     await using file = await listFile('# none yet\n');
     const argv = ['--allow-file', file.path, '--allow-clients-file', file.path];
     assert.deepEqual(globs(lists(argv)), [[], []]);

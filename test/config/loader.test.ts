@@ -148,7 +148,7 @@ suite('the sources of settings', () => {
     assert.equal(load({ environment, argv: ['--config', other.file] }).port, 2);
   });
 
-  test('variables of other programs are none of ours', () => {
+  test('variables of other programs are ignored', () => {
     assert.equal(load({ environment: { PORT: 'x', DOCKER_HOST: 'y', dockerproxy_port: 'z' } }).port, 8080);
   });
 });
@@ -382,7 +382,7 @@ suite('mistakes in settings', () => {
     }
   }
 
-  test('every mistake of every source is told at once, with its place', async () => {
+  test('mistakes of all sources are reported at once, with their places', async () => {
     await using made = await fileWith('prot = 80\nhost = 5\nallow = [1]\n');
     const mistakes = mistakesOf({
       argv: ['serve', '--prot', '80', '--config', made.file, '--port=http', '-x', '--cache-dir'],
@@ -440,7 +440,7 @@ suite('mistakes in settings', () => {
     assert.match(mistakesOf({ argv: ['--config', made.file] }).join(), /allow: .*must be a list/);
   });
 
-  test('a mistake that a higher source hides is told, too', async () => {
+  test('a mistake that a higher source hides is reported, too', async () => {
     await using made = await fileWith('port = 80800\n');
     const mistakes = mistakesOf({ argv: ['--config', made.file, '--port', '8080'] });
     assert.match(mistakes.join('\n'), /^[^\n]*settings\.toml: port: "80800" must be a port[^\n]*$/);
@@ -474,12 +474,12 @@ suite('mistakes in settings', () => {
     assert.deepEqual(others, []);
   });
 
-  test('malformed TOML is told with its line', async () => {
+  test('malformed TOML is reported with its line', async () => {
     await using made = await fileWith('host = "h"\n\nport = = 1\n');
     assert.match(mistakesOf({ argv: ['--config', made.file] }).join(), /\b3\b/);
   });
 
-  test('what a mistake quotes has no credentials, also where these are the mistake', () => {
+  test('the quoted value has no credentials, even if they are the mistake', () => {
     const urls = [
       'redis:/me:s3cret@redis.lan',
       'redis://me:s3/c#r?et@redis.lan',
@@ -496,7 +496,7 @@ suite('mistakes in settings', () => {
     assert.doesNotMatch(mistakes.join(), /me:|s3|ret@/);
   });
 
-  test('credentials in a table of the file are none to be quoted', async () => {
+  test('credentials in a table of the file are not quoted', async () => {
     await using made = await fileWith(
       '[registries."docker.io"]\nmirrors = ["https://me:s3cret@mirror.lan"]\n',
     );
@@ -504,7 +504,7 @@ suite('mistakes in settings', () => {
     assert.match(mistake, /https:\/\/\*\*\*@mirror\.lan/);
   });
 
-  test('what a mistake quotes cannot act on a terminal', () => {
+  test('the quoted value cannot control a terminal', () => {
     const [mistake = ''] = mistakesOf({ argv: ['--port', '\x1b[31m\n80'] });
     assert.match(mistake, /^[\x20-\x7e]*$/);
   });

@@ -57,7 +57,7 @@ suite('the URL of a Redis', () => {
     }
   });
 
-  test('that is none of these is refused in words', () => {
+  test('in another form is refused with a sentence', () => {
     for (const url of [
       'redis.lan',
       'http://redis.lan',
@@ -102,7 +102,7 @@ suite('the URL of a Redis', () => {
   });
 });
 
-suite('what goes with a Redis', () => {
+suite('settings beside the URL of a Redis', () => {
   test('tags are remembered for ten seconds, unless told', () => {
     assert.equal(load().tagTtl, 0);
     assert.equal(load(...URL_FLAG).tagTtl, 10_000);

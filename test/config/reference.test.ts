@@ -34,7 +34,7 @@ suite('documents made from the schema', () => {
     assert.deepEqual(load(['--config', file]), load([]));
   });
 
-  test('each of its lines is right once it is no comment', async () => {
+  test('each of their lines is valid without its comment sign', async () => {
     await using folder = await temporaryFolder();
     const lines = exampleFile()
       .split('\n')

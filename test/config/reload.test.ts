@@ -6,7 +6,7 @@ import { reloadConfig, settledSettings } from '../../src/config/reload.ts';
 const load = (...argv: string[]) => loadConfig({ argv, environment: {}, home: '/nowhere', isRoot: false });
 
 suite('settings that are read again', () => {
-  test('what may change does, and what needs a restart stays and is named', () => {
+  test('change if they can, and stay and are named if they need a restart', () => {
     const running = load('--allow', 'docker.io/**', '--port', '1');
     const fresh = load('--allow', 'ghcr.io/**', '--log-level', 'debug', '--port', '2', '--cache-size', '1GB');
     const { config, needRestart } = reloadConfig(running, fresh);
@@ -14,7 +14,7 @@ suite('settings that are read again', () => {
     assert.deepEqual(needRestart, ['port', 'cache_size']);
   });
 
-  test('who joins later takes over what needs a restart', () => {
+  test('a worker that starts later takes the new values, even of settings that need a restart', () => {
     const running = load(
       '--port',
       '1',

@@ -108,7 +108,7 @@ suite('domains and the authority', () => {
     'a_b.example',
     'https://a.example',
   ]) {
-    test(`${value} is no domain`, () => {
+    test(`${value} is not accepted as a domain`, () => {
       assert.match(mistakesOf(['--domains', value, ...EMAIL]).join(), /must be a full host name/);
     });
   }
@@ -124,7 +124,7 @@ suite('domains and the authority', () => {
   });
 
   for (const value of ['ops', 'ops@', '@example.org', 'ops@example', 'a b@example.org', 'a@b.c,d@e.f']) {
-    test(`${value} is no e-mail address`, () => {
+    test(`${value} is not accepted as an e-mail address`, () => {
       assert.match(mistakesOf(['--acme-email', value]).join(), /must be an e-mail address/);
     });
   }

@@ -77,7 +77,7 @@ suite('the file of the policy', () => {
     );
   });
 
-  test('is told all its mistakes at once, with the rule and what is wrong', async () => {
+  test('is refused with all mistakes at once, with the rule and the reason', async () => {
     const policy = `
       extra = 1
       [[rules]]
@@ -105,7 +105,7 @@ suite('the file of the policy', () => {
     ]);
   });
 
-  test('is told the line where it is no TOML, and that it is not there', async () => {
+  test('is refused with the line if it is not TOML, and if it is missing', async () => {
     assert.match((await mistakesOf('[[rules]]\nimages = [')).join(), /^\/policy\.toml: line \d: /);
     assert.match((await mistakesOf('rules = 1')).join(), /^\/policy\.toml: rules must be a list of tables/);
     assert.match((await mistakesOf('rules = [1]')).join(), /^\/policy\.toml: rule 1: images must be a list/);

@@ -17,7 +17,7 @@ function workersOf(...argv: string[]): Config['workers'] {
 }
 
 suite('how many processes serve', () => {
-  test('one where nobody comes in numbers or more make no difference, otherwise as many as the machine has for', () => {
+  test('one for local clients, an engine, or limits in memory; otherwise one for each core', () => {
     assert.equal(workersOf(), 1);
     assert.equal(workersOf(...FOR_OTHERS), 'auto');
     assert.equal(workersOf(...FOR_OTHERS, '--source', 'engine'), 1);

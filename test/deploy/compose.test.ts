@@ -69,7 +69,7 @@ function services(text: string): Map<string, string> {
   return new Map([...found].map(([, name = '', service = '']) => [name, service]));
 }
 
-/** What is wrong with variables of these names, whatever their values. */
+/** Returns the mistakes in variables of these names, whatever their values. */
 async function mistakesOf(names: readonly string[]): Promise<{ mistakes?: readonly string[] }> {
   try {
     const environment = Object.fromEntries(names.map((name) => [name, 'x']));

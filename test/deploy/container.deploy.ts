@@ -103,7 +103,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
     assert.match(process, /^Uid:\t65532\t65532\t65532\t65532$/m);
     assert.match(process, /^CapBnd:\t0{16}$/m);
     assert.equal(await docker('diff', container.name), '');
-    // What it is built on has neither.
+    // The base image has neither.
     for (const name of ['sh', 'ls']) {
       const { stdout, stderr } = await engine.docker('exec', container.name, name);
       assert.match(`${stdout}${stderr}`, /executable file not found/);
@@ -124,7 +124,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
     assert.match(await run('--entrypoint=node', IMAGE, ...where), /^\/opt\/dockerproxy\/node_modules\//);
   });
 
-  test('a service that does not answer, or hangs, is unhealthy', async () => {
+  test('a service that does not answer, or stalls, is unhealthy', async () => {
     await using both = new AsyncDisposableStack();
     const [silent, hanging] = await Promise.all([
       start({ DOCKERPROXY_PORT: '0' }, ['--health-retries=2', '--health-start-period=1s']),
@@ -208,7 +208,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
       await runOrThrow('sh', ['-euc', copy, 'sh', engine.dockerHost, bridged.dockerHost, ...images], SLOW);
     });
 
-    /** @param more what a file beside it says */
+    /** @param more the content of a file beside it */
     async function up(profile: string, service: string, variables: Record<string, string>, more = '') {
       await using made = new AsyncDisposableStack();
       const folder = made.use(await temporaryFolder());
@@ -281,12 +281,12 @@ suite('the container', { skip, timeout: 600_000 }, () => {
       const image = `${registry.host}/library/busybox`;
       const more = JSON.stringify({
         services: {
-          // It has no network that leads to the registry of the test: what it has is what it gives.
+          // The file has no network that reaches the test's registry, so the test adds one.
           'with-engine': {
             environment: { DOCKERPROXY_PULL: 'never', DOCKERPROXY_INSECURE_REGISTRIES: registry.host },
           },
-          // Who runs the tests in a container may not give away all capabilities; these are enough where it starts
-          // none.
+          // Tests in a container cannot give away all capabilities. These suffice as long as the service starts no
+          // engine.
           docker: {
             privileged: false,
             cap_add: ['SYS_ADMIN'],

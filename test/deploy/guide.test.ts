@@ -88,7 +88,7 @@ suite('the proxies of the guide', { timeout: 600_000 }, () => {
     return { url, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
   }
 
-  /** What a client claims to be is not believed; that it came through the proxy is. */
+  /** The service ignores the address that a client claims, and uses the one that the proxy states. */
   async function isTold(url: string): Promise<void> {
     const asked = get(`${url}/api/v1/limits`, {
       ...{ agent: false, rejectUnauthorized: false, localAddress: CLIENT },

@@ -20,7 +20,7 @@ suite('HAProxy in front of two services, as deploy/haproxy has it', {
   skip: skipUnless('haproxy', 'docker-registry', 'openssl'),
   timeout: 90_000,
 }, () => {
-  test('one of them may stop: its downloads end well, and nobody else notices', async () => {
+  test('one of them can stop: its downloads end well, and other clients notice nothing', async () => {
     await using layer = await randomLayer(30_000_000, 'drain');
     await using registry = await startRegistry();
     const made = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [layer] });

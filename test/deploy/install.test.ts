@@ -23,7 +23,7 @@ suite('install.sh', { timeout: 600_000 }, () => {
     assert.equal((await runOrThrow('shellcheck', ['--shell=sh', ...scripts])).stdout, '');
   });
 
-  test('--help tells what there is', async () => {
+  test('--help lists the commands', async () => {
     const { code, stdout } = await install('--help');
     assert.equal(code, 0);
     for (const option of ['--domain', '--email', '--staging', '--uninstall', '--keep-data', '--dry-run']) {
@@ -90,7 +90,7 @@ suite('install.sh', { timeout: 600_000 }, () => {
     assert.doesNotMatch((await install('--uninstall', '--keep-data', '--dry-run')).stdout, kept);
   });
 
-  test('what it takes has all that its documents and units lead to, and is in a release', () => {
+  test('its release has all files that its documents and units name', () => {
     const partsOf = (script: string): string[] =>
       (/^\s*for part in (.*); do$/m.exec(readFileSync(join(deploy, script), 'utf8'))?.[1] ?? '').split(' ');
     const parts = partsOf('install.sh');
@@ -117,7 +117,7 @@ suite('install.sh', { timeout: 600_000 }, () => {
     );
   });
 
-  test('what it puts into the settings are lines of the example', async () => {
+  test('its settings are lines of the example', async () => {
     const example = await readFile(join(deploy, 'dockerproxy.example.toml'), 'utf8');
     for (const name of ['domains', 'acme_email', 'acme_staging']) {
       assert.match(example, new RegExp(`^# ${name} = `, 'm'));

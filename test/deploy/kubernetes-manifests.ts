@@ -24,8 +24,8 @@ export function parseManifests(text: string): Manifest[] {
 }
 
 /**
- * What Kubernetes' own schemas have against an object, unknown fields included, which they do not tell: their
- * validators look at each field that there may be, so a field that was never looked at is none.
+ * Returns the violations of Kubernetes' own schemas in an object, including unknown fields. The validators don't
+ * report unknown fields, but they read each known one. A field that was never read is therefore unknown.
  */
 export async function mistakesOf(manifest: Manifest): Promise<string[]> {
   const { apiVersion, kind } = manifest;

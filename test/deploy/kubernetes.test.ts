@@ -32,7 +32,7 @@ const container = spec.containers[0] ?? assert.fail();
 const settings = find<IConfigMap>('ConfigMap').data?.['dockerproxy.toml'] ?? assert.fail();
 const portOf = (name: unknown) => container.ports?.find((port) => port.name === name)?.containerPort;
 
-/** Of deploy/Dockerfile. */
+/** The image of deploy/Dockerfile. */
 const image = readFileSync(join(deploy, 'Dockerfile'), 'utf8');
 const imageVariables = Object.fromEntries(
   [...(/^ENV ((?:.*\\\n)*.*)$/m.exec(image)?.[1] ?? '').matchAll(/(\w+)=(\S+)/g)].map(([, name, value]) => [
@@ -40,7 +40,7 @@ const imageVariables = Object.fromEntries(
     value,
   ]),
 );
-/** What the container's process has, at an address of its pod. */
+/** The environment of the container's process, at an address of its pod. */
 const variables: Record<string, string | undefined> = {
   ...imageVariables,
   ...Object.fromEntries((container.env ?? []).map(({ name, value }) => [name, value ?? '127.0.0.1'])),
@@ -132,7 +132,7 @@ suite('deploy/kubernetes as a whole', () => {
     for (const { kind, metadata } of others) assert.equal(metadata.namespace, namespace.metadata.name, kind);
   });
 
-  test('whatever selects pods selects these, and names ports that they have', () => {
+  test('each selector matches these pods, and each named port exists', () => {
     const labels = pod.metadata?.labels ?? {};
     const selectors = [
       deployment.spec?.selector.matchLabels,
@@ -183,7 +183,7 @@ suite('deploy/kubernetes as a whole', () => {
     assert.equal(`${runAsUser}:${runAsGroup}`, /^USER (.*)$/m.exec(image)?.[1]);
   });
 
-  test('what leaves may not go to private addresses', () => {
+  test('outgoing connections cannot reach private addresses', () => {
     const rules = find<INetworkPolicy>('NetworkPolicy').spec?.egress ?? [];
     const blocks = rules.flatMap(({ to = [] }) => to.flatMap(({ ipBlock }) => ipBlock ?? []));
     const except = blocks.flatMap((block) => block.except ?? []);
@@ -202,7 +202,7 @@ suite('deploy/kubernetes as a whole', () => {
     );
   });
 
-  test('what the guide leads to is there, and its settings are some that there are', async () => {
+  test('the files and settings that the guide names exist', async () => {
     const guide = readFileSync(join(folder, 'README.md'), 'utf8');
     const links = [...guide.matchAll(/\]\((?!https:)([^)#]+)(#[^)]*)?\)/g)].map(([, path = '']) => path);
     assert.ok(links.length > 5);
@@ -250,7 +250,7 @@ suite('deploy/kubernetes and the program', { timeout: 600_000 }, () => {
     const { drain } = await podConfig(settings);
     const sleep = container.lifecycle?.preStop?.sleep?.seconds ?? 0;
     assert.ok(sleep >= 5);
-    // Ten seconds more are what the service manager is told, too.
+    // The service manager adds ten seconds, too.
     assert.ok((spec.terminationGracePeriodSeconds ?? 0) >= sleep + drain / 1000 + 10);
   });
 
@@ -264,7 +264,7 @@ suite('deploy/kubernetes and the program', { timeout: 600_000 }, () => {
       env: {
         DOCKERPROXY_CONFIG: path,
         DOCKERPROXY_METRICS_HOST,
-        // Of several pods on one machine.
+        // Several pods run on one machine.
         DOCKERPROXY_METRICS_PORT: metricsPort,
       },
     });

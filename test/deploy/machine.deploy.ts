@@ -20,8 +20,8 @@ import { basicCredentials, type Registry, startRegistry } from '../support/regis
 import { busyboxImage } from '../support/standard-images.ts';
 
 /**
- * DockerProxy as an operator has it: a Debian that boots, install.sh, ports 80 and 443, a certificate of an authority. All
- * of it has a network of its own, in which nothing else listens; what comes from outside is made before.
+ * Tests an operator's setup: a Debian that boots, install.sh, ports 80 and 443, and an authority's certificate. All of
+ * it runs in its own network, without other listeners. Parts from outside are made before.
  */
 const { DOCKERPROXY_TEST_RELEASE: release, DOCKERPROXY_TEST_NPM: npm = '' } = process.env;
 const DOMAIN = 'dl.dockerproxy.test';
@@ -78,7 +78,7 @@ function inside(archive: string): void {
     };
     const install = (...args: string[]) =>
       machine.sh(`/root/release/deploy/install.sh ${args.join(' ')}`, SLOW);
-    /** Whatever it begins with: also in the middle of a restart, somebody is let in. */
+    /** The first request may fail during a restart, but another attempt must succeed. */
     const underLoad = async (work: (served: () => number) => Promise<void>): Promise<void> => {
       const [options, done] = [await tls(), new AbortController()];
       const results: Download[] = [];
@@ -158,7 +158,7 @@ function inside(archive: string): void {
         '/etc/systemd/system/dockerproxy.service.d/authority.conf',
         '[Service]\nEnvironment=NODE_EXTRA_CA_CERTS=/etc/dockerproxy/authority.pem\n',
       );
-      // Where somebody else has them, that is told, and what runs goes on.
+      // If another program has the ports, the error says so, and the running service continues.
       {
         await using taken = createServer();
         await once(taken.listen(443, '127.0.0.1'), 'listening');
@@ -167,7 +167,7 @@ function inside(archive: string): void {
         assert.match(refused.stderr, /port 443 is taken: run ss -ltnp 'sport = :443' to find the server/);
         assert.equal((await httpCall('http://127.0.0.1:8080/healthz')).status, 200);
         assert.equal((await machine.run('ls', ['/opt/dockerproxy.new'])).code, 2);
-        // What systemd says of them is what the guide explains.
+        // The guide explains systemd's messages about them.
         await machine.sh('systemctl stop dockerproxy.service', SLOW);
         assert.notEqual((await machine.run('systemctl', ['start', 'dockerproxy.socket'])).code, 0);
         assert.match(await log(machine, 'dockerproxy.socket'), /Failed to create listening socket/);
@@ -184,7 +184,7 @@ function inside(archive: string): void {
       });
     });
 
-    test('whoever asks for its settings is told those of the service', async () => {
+    test('check-config reads the settings of the service', async () => {
       const told = await machine.sh('runuser -u nobody -- dockerproxy check-config');
       assert.match(
         told,
@@ -291,7 +291,7 @@ function inside(archive: string): void {
       );
     });
 
-    test('a service that hangs is started again', async () => {
+    test('an unresponsive service is restarted', async () => {
       await machine.write(
         '/etc/systemd/system/dockerproxy.service.d/watchdog.conf',
         '[Service]\nWatchdogSec=3s\nRestartSec=0\n',
@@ -300,7 +300,7 @@ function inside(archive: string): void {
       const pid = await machine.sh('systemctl show --value -p MainPID dockerproxy');
       await machine.sh(`kill -STOP ${pid}`);
       await waitFor(async () => /Watchdog timeout/.test(await log(machine)), { timeout: 30_000 });
-      // The workers of the one that hangs may still take a connection, and end with it.
+      // Workers of the unresponsive process can still accept a connection, and end with it.
       const isServed = (): Promise<boolean> =>
         httpCall('https://127.0.0.1/healthz').then(
           ({ status }) => status === 200,
@@ -369,7 +369,7 @@ function inside(archive: string): void {
       assert.doesNotMatch(packages, /typescript|biome|^tsc$/m);
     });
 
-    test('what is one’s own may stay, for who installs it again: here by npm, from a clone alone', async () => {
+    test('the operator’s files can stay for a new installation: here by npm, from a clone alone', async () => {
       await install('--uninstall', '--keep-data');
       const kept = [
         ...['/etc/dockerproxy/dockerproxy.toml', '/etc/credstore/dockerproxy.redis-key'],
@@ -441,7 +441,7 @@ function filesOf(machine: Machine): Promise<string> {
     '/var/lib/systemd',
   ];
   const shared = ['/mnt', '/clone', '/npm', '/engine'];
-  // Who makes them first is nobody's business; what is in them is.
+  // Other programs can create these folders, but their contents are checked.
   const folders = ['/var/lib/private', '/var/cache/private', '/etc/credstore', '/etc/credstore.encrypted'];
   const any = (paths: readonly string[]) => paths.map((path) => `-path ${path}`).join(' -o ');
   return machine.sh(

@@ -12,7 +12,7 @@ import { runOrThrow, waitFor } from '../support/process.ts';
 const folder = join(import.meta.dirname, '..', '..', 'deploy', 'monitoring');
 const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
 
-suite('what deploy/monitoring watches', () => {
+suite('monitoring as in deploy/monitoring', () => {
   for (const name of ['alerts.yml', 'grafana-dashboard.json']) {
     test(`${name}: every metric is one that there is`, async () => {
       const metrics = createMetrics({
@@ -38,7 +38,7 @@ suite('what deploy/monitoring watches', () => {
     });
   }
 
-  test('promtool takes the alerts, and what Prometheus is told', {
+  test('promtool accepts the alerts and the example for Prometheus', {
     skip: skipUnless('promtool'),
   }, async () => {
     await runOrThrow('promtool', ['check', 'rules', join(folder, 'alerts.yml')]);

@@ -41,7 +41,7 @@ suite('nginx with a cache in slices, as deploy/nginx has it', {
     const env = {
       DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
       DOCKERPROXY_TRUST_PROXY: '127.0.0.1',
-      // What comes from a cache comes from nginx's.
+      // Without the service's cache, cached responses come from nginx.
       DOCKERPROXY_CACHE_SIZE: '0',
     };
     proxy = stack.use(await startDockerProxy({ env }));
@@ -124,7 +124,7 @@ suite('nginx with a cache in slices, as deploy/nginx has it', {
     assert.ok((await blobGets()) > 0, 'one of its images has no digest');
   });
 
-  test('a refusal is kept by nobody', async () => {
+  test('refusals are not cached', async () => {
     const pinned = `/dl?myimage=evil.example/a@sha256:${'a'.repeat(64)}`;
     const { status, headers } = await httpCall(`${front}${pinned}`);
     assert.equal(status, 403);
@@ -136,7 +136,7 @@ suite('nginx with a cache in slices, as deploy/nginx has it', {
       assert.deepEqual(await assertForgedHeadersIgnored(front, path), new Set([front]));
   });
 
-  test('what it has is served while the service is away', async () => {
+  test('cached files are served while the service is away', async () => {
     const { sha256 } = await get(byDigest);
     await proxy.stop();
     const again = await get(byDigest);

@@ -8,7 +8,7 @@ import { runOrThrow, temporaryFolder } from '../support/process.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const units = join(root, 'deploy', 'systemd');
-/** Of ten; 1.5 is what a service may have that the network reaches. */
+/** The score of systemd-analyze, from 0 to 10. A service with network access can reach 1.5. */
 const MOST_EXPOSURE = 1.5;
 
 suite('the units', { skip: skipUnless('systemd'), timeout: 600_000 }, () => {

@@ -44,7 +44,7 @@ const compute = (checksums: Checksums, archive: Archive, parts: Partition = unpa
   checksums.compute(archive, [parts], undefined, never).then(([hashes]) => hashes);
 
 suite('checksums', { timeout: 600_000 }, () => {
-  test('of a whole archive, and of its parts', async () => {
+  test('cover a whole archive, and its parts', async () => {
     const checksums = anotherProcess(undefined);
     const { archive } = countedArchive();
     assert.deepEqual(await compute(checksums, archive), [sha256(BYTES)]);
@@ -73,7 +73,7 @@ suite('checksums', { timeout: 600_000 }, () => {
     assert.equal(again.reads, 0);
   });
 
-  test('are computed once for however many want them at the same time, each of whom is told what is read', async () => {
+  test('are computed once for concurrent requests, and all of them receive the progress', async () => {
     const gate = Promise.withResolvers<void>();
     const counted = countedArchive(gate.promise);
     const checksums = anotherProcess(undefined);
@@ -105,7 +105,7 @@ suite('checksums', { timeout: 600_000 }, () => {
     assert.equal(second, BYTES.length);
   });
 
-  test('of an archive that breaks are none, and are computed when it is whole', async () => {
+  test('are missing for a broken archive, and are computed when it is whole', async () => {
     await using folder = await temporaryFolder();
     const checksums = anotherProcess(folder.path);
     const broken = sampleArchive({
@@ -147,7 +147,7 @@ suite('checksums', { timeout: 600_000 }, () => {
     assert.equal(await one.find(archive.etag, parts), undefined);
   });
 
-  test('keep nobody else waiting: the event loop turns between any two chunks', async () => {
+  test('delay no other request: the event loop runs between two chunks', async () => {
     const chunk = Buffer.alloc(256 * 1024, 'x');
     const size = 400 * chunk.length;
     const large = sampleArchive({

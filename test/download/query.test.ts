@@ -89,7 +89,7 @@ suite('the query of /dl', () => {
     }
   });
 
-  test('what the receiver has are images and layers', () => {
+  test('known layers are images and layers', () => {
     assert.equal(parseArchiveQuery({ myimage: 'a' }).have, undefined);
     const { have } = parseArchiveQuery({
       myimage: 'a',
@@ -153,7 +153,7 @@ suite('the query of /dl', () => {
     });
   });
 
-  test('what is watched is the whole file', () => {
+  test('progress always covers the whole file', () => {
     assert.equal(parseStatusQuery({ myimage: 'a', stream: '1' }).stream, true);
     for (const name of ['parts', 'part', 'checksum']) {
       assert.throws(() => parseStatusQuery({ myimage: 'a', [name]: '1' }), { code: 'parameter-unknown' });
@@ -255,7 +255,7 @@ suite('the path form', () => {
   });
 
   for (const path of ['', 'busybox', 'busybox.sha256', 'busybox.tar.gz', 'busybox.TAR', 'busybox.tar/']) {
-    test(`${JSON.stringify(path)} is no download`, () => {
+    test(`${JSON.stringify(path)} is not a download`, () => {
       assert.throws(() => parseArchivePath(path, {}), { code: 'route-not-found', status: 404 });
     });
   }

@@ -1,6 +1,6 @@
 import fc, { type Arbitrary } from 'fast-check';
 
-/** Signs that mean something to somebody on the way: parsers, shells, terminals, paths, headers, templates. */
+/** Characters with a meaning for parsers, shells, terminals, paths, headers or templates. */
 const SIGNS = [
   ...'abzAZ059._-:/@[]{}()<>%?&#=+~*!$\'"\\|;, \t\n\r\0',
   ...[

@@ -36,7 +36,7 @@ function answering(status: number, body: Uint8Array): HttpClient {
   return { request: async () => responseWith(status, {}, body), close: async () => {} };
 }
 
-/** What comes of it, or nothing where it is refused as an upstream's mistake. */
+/** Returns the result, or undefined if it is refused as an upstream's mistake. */
 async function orUpstreamError<T>(work: Promise<T>): Promise<T | undefined> {
   try {
     return await work;
@@ -48,8 +48,8 @@ async function orUpstreamError<T>(work: Promise<T>): Promise<T | undefined> {
   }
 }
 
-suite('whatever stands in a body', { concurrency: true }, () => {
-  test('of a list of tags: tags, or an error', async () => {
+suite('arbitrary bodies', { concurrency: true }, () => {
+  test('as a list of tags result in tags or an error', async () => {
     const tag = fc.oneof(
       fc.constantFrom('1.36', 'latest'),
       hostileText(['1', '.', '-', '/', '@sha256:', ':'], 4),
@@ -70,7 +70,7 @@ suite('whatever stands in a body', { concurrency: true }, () => {
     assert.ok(some > 500, `${some} tags`);
   });
 
-  test('of pages of what refers to an image: all of them, or an error', async () => {
+  test('as pages of referrers result in all of them or an error', async () => {
     const { digest } = parseReference(`a@sha256:${'0'.repeat(64)}`);
     assert.ok(digest !== undefined);
     const page = bodyLike({ schemaVersion: 2, manifests: [{ digest, size: 1, artifactType: 'x/y' }] });
@@ -94,7 +94,7 @@ suite('whatever stands in a body', { concurrency: true }, () => {
     );
   });
 
-  test('of a search: repositories of Docker Hub, as plain text, or nothing', async () => {
+  test('as search results are repositories of Docker Hub, as plain text, or nothing', async () => {
     const result = {
       repo_name: 'grafana/grafana',
       short_description: 'Dashboards \u202e and more',
@@ -107,7 +107,7 @@ suite('whatever stands in a body', { concurrency: true }, () => {
     let some = 0;
     await fc.assert(
       fc.asyncProperty(body, fc.constantFrom(200, 200, 200, 500), async (bytes, status) => {
-        // No answer is remembered from one to the next, a failure neither.
+        // Time passes, so that no response or failure is cached for the next.
         now += 1e9;
         const http = answering(status, bytes);
         const search = createRepositorySearch({
@@ -132,7 +132,7 @@ suite('whatever stands in a body', { concurrency: true }, () => {
     assert.ok(some > 500, `${some} repositories`);
   });
 
-  test('of a token server: a token that fits into a header, or an error', async () => {
+  test('from a token server result in a token that fits into a header, or an error', async () => {
     const token = fc.oneof(fc.constant('abc.def'), hostileText(['abc', '.', '=', '\r\nx: y'], 6));
     const body = fc
       .tuple(token, fc.constantFrom('token', 'access_token'))

@@ -33,7 +33,7 @@ function searchPath(folder: string): AsyncDisposable {
   };
 }
 
-/** What a config.json names for a registry, whatever it is. */
+/** Returns the helper that a config.json names for a registry, if any. */
 function helperOf(
   { credHelpers, credsStore }: { credHelpers?: unknown; credsStore?: unknown },
   domain: string,
@@ -46,8 +46,8 @@ function helperOf(
   return key === undefined ? credsStore : own.get(key);
 }
 
-suite('whatever stands in a file', () => {
-  test('Docker’s config.json: credentials go to nobody whom it does not name', async () => {
+suite('arbitrary files', () => {
+  test('Docker’s config.json sends credentials only to the registries that it names', async () => {
     await using folder = await temporaryFolder();
     const store = createDockerConfigCredentials(folder.path);
     // No helper is named: it would be run.
@@ -72,7 +72,7 @@ suite('whatever stands in a file', () => {
 
   test('a helper that Docker’s config.json names is asked for its own registry alone, and has a plain name', async () => {
     await using folder = await temporaryFolder();
-    // Where no helper is, none is started.
+    // The search path has no helper, so none can start.
     await using _ = searchPath(folder.path);
     const store = createDockerConfigCredentials(folder.path);
     const helper = fc.oneof(
@@ -102,7 +102,7 @@ suite('whatever stands in a file', () => {
           assert.equal((await answer)?.kind, domain === 'docker.io' ? undefined : 'password');
           return;
         }
-        // What the operator has left to a helper is not looked for elsewhere.
+        // Credentials of a helper are not looked up elsewhere.
         await assert.rejects(answer, ({ code, message, cause }: ServiceError) => {
           assert.equal(code, 'internal-error');
           assert.doesNotMatch(message, /wonderland|absent/);
@@ -115,7 +115,7 @@ suite('whatever stands in a file', () => {
     );
   });
 
-  test('whatever a credential helper says: credentials, or an error that tells nothing of them', async () => {
+  test('a credential helper’s output results in credentials, or in an error without them', async () => {
     await using folder = await temporaryFolder();
     await using _ = searchPath(folder.path);
     await writeFile(join(folder.path, 'config.json'), '{"credsStore":"ours"}');

@@ -15,7 +15,7 @@ const ETAG = '"1-file"';
 /** https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2 */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
-suite('whatever stands in a header', { concurrency: true }, () => {
+suite('arbitrary headers', { concurrency: true }, () => {
   test('Range: is a range within the file, none that can be had, or the whole file', () => {
     const parts = [
       'bytes=',

@@ -27,7 +27,7 @@ const PARTS = [
   ' ',
   ',',
 ];
-/** What a header can hold. */
+/** The characters that a header can contain. */
 const host = fc
   .oneof(hostileText(PARTS, 5), mutated(fc.constantFrom('dl.example', '[::1]:8080', '192.0.2.1:80'), PARTS))
   .map((text) => text.replace(/[^\t\x20-\x7e\x80-\xff]/g, ''));
@@ -54,8 +54,8 @@ async function startRedirects(domains: readonly string[]): Promise<{ port: numbe
   };
 }
 
-suite('whatever is said to be the host', { timeout: 600_000 }, () => {
-  test('HTTPS is led to at a host, with the path that was asked for, or nowhere', async () => {
+suite('arbitrary hosts', { timeout: 600_000 }, () => {
+  test('HTTPS redirects keep a valid host and the requested path, or are refused', async () => {
     for (const domains of [[], ['dl.example.org']]) {
       await using server = await startRedirects(domains);
       await fc.assert(

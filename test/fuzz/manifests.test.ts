@@ -42,7 +42,7 @@ const CONFIG = {
   config: { Entrypoint: ['/bin/sh'], Cmd: ['-c'], ExposedPorts: { '80/tcp': {} }, User: 'root' },
   rootfs: { type: 'layers', diff_ids: [digest('5'), digest('6')] },
 };
-/** What a manifest may be refused with. */
+/** The codes with which a manifest can be refused. */
 const REFUSALS: ErrorCode[] = ['registry-failed', 'not-an-image', 'manifest-outdated', 'too-many-layers'];
 const REFERENCE = parseReference('registry.example/a/b:1');
 
@@ -55,7 +55,7 @@ const contentType = fc.constantFrom(
   'a/b; c="d"',
 );
 
-/** What was parsed; undefined where it was refused as it should be. */
+/** Returns the parsed value; undefined if it was refused correctly. */
 function orRefused<T>(parse: () => T): T | undefined {
   try {
     return parse();
@@ -110,7 +110,7 @@ function damaged(value: unknown): Arbitrary<Uint8Array> {
     });
 }
 
-suite('whatever a registry sends', { concurrency: true }, () => {
+suite('arbitrary manifests', { concurrency: true }, () => {
   test('for a manifest is refused, or an archive can be laid out of it', () => {
     fc.assert(
       fc.property(mutatedJson(IMAGE), contentType, (body, type) => assertParsed(bytesOf(body), type)),
@@ -140,7 +140,7 @@ suite('whatever a registry sends', { concurrency: true }, () => {
     );
   });
 
-  test('as bytes, which may be no JSON at all, is refused or read', () => {
+  test('as bytes, even without JSON, are refused or read', () => {
     const bytes = fc.oneof(...[IMAGE, INDEX, CONFIG].map(damaged), fc.uint8Array({ maxLength: 200 }));
     fc.assert(
       fc.property(bytes, contentType, (body, type) => {

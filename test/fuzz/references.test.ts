@@ -35,7 +35,7 @@ const text = fc.oneof(
   mutated(fc.constantFrom(...PARTS, 'ghcr.io/a/b:1', `a/b@sha256:${HEX}`), PARTS),
 );
 
-/** What the parser says, which is either an answer or a refusal fit for headers, logs and terminals. */
+/** Returns the parser's result. A refusal must be safe for headers, logs and terminals. */
 function orRefused<T>(parse: () => T, status: number): T | undefined {
   try {
     return parse();
@@ -48,7 +48,7 @@ function orRefused<T>(parse: () => T, status: number): T | undefined {
   }
 }
 
-/** A reference leads to the API of its own registry and to no other path of it. */
+/** Asserts that a reference stays within the API of its own registry. */
 function assertHarmless(reference: Reference): void {
   const { domain, path, tag, digest } = reference;
   const written = formatReference(reference);
@@ -82,8 +82,8 @@ function assertAsked(query: ArchiveQuery): void {
   assert.ok(Number.isSafeInteger(number) && number >= 1 && number < 1e6, `${number}`);
 }
 
-suite('whatever is typed', { concurrency: true }, () => {
-  test('as a reference is refused, or leads to its registry’s own API', () => {
+suite('arbitrary typed text', { concurrency: true }, () => {
+  test('as a reference is refused, or stays within its registry’s own API', () => {
     fc.assert(
       fc.property(text, (typed) => {
         const reference = orRefused(() => parseReference(typed), 400);
@@ -111,7 +111,7 @@ suite('whatever is typed', { concurrency: true }, () => {
     );
     const query = fc.oneof(
       fc.dictionary(name, fc.oneof(value, fc.array(value, { maxLength: 12 })), { maxKeys: 4 }),
-      // What each may be, so that all of them get so far together.
+      // The possible values of each part, so that many of them pass together.
       fc.record(
         {
           myimage: fc.oneof(fc.constant('busybox'), text),

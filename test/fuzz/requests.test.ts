@@ -46,7 +46,7 @@ const PARTS = [
     '\\',
   ],
 ];
-/** What stands in a request line as it is, so that the parser gets to see it. */
+/** The characters that a request line can contain unescaped, so that they reach the parser. */
 const path = fc
   .oneof(hostileText(PARTS, 8), mutated(fc.constant('/dl?myimage=busybox:1.36&platform=linux/arm64'), PARTS))
   .map(
@@ -78,7 +78,7 @@ interface Answer {
   headers: Record<string, unknown>;
 }
 
-suite('whatever is asked for', { timeout: 600_000 }, () => {
+suite('arbitrary requests', { timeout: 600_000 }, () => {
   test('is answered, in order, by no mistake of ours', async () => {
     await using server = await startServer();
     const agent = new Agent({ keepAlive: true, maxSockets: 4 });
@@ -96,7 +96,7 @@ suite('whatever is asked for', { timeout: 600_000 }, () => {
     try {
       await fc.assert(
         fc.asyncProperty(fc.constantFrom('GET', 'HEAD'), path, headers, async (method, asked, given) => {
-          // Progress is told for as long as the client listens.
+          // Progress events continue for as long as the client listens.
           const { status, headers: answered } = await ask(method, asked, given);
           assert.ok(status >= 200 && status < 500, `${status}`);
           assert.equal(answered['set-cookie'], undefined);

@@ -49,7 +49,7 @@ const claims = fc.oneof(
 ) satisfies fc.Arbitrary<SignatureClaim>;
 
 suite('signatures', () => {
-  test('of whatever bytes end in a verdict, which is of no other image', () => {
+  test('from arbitrary bytes end in a verdict, and never about another image', () => {
     assert.deepEqual(
       signersOf({ kind: 'simple-signing', payload: PAYLOAD, signature: SIGNATURE }, DIGEST, [KEY]),
       [KEY],

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { type Answer, problemOf, requestHead, speak, startServer } from './samples.ts';
 
-/** What would end a line, a header or a path, or set a terminal in motion, if it came through. */
+/** Texts that would end a line, a header or a path, or control a terminal. */
 const HOSTILE = [
   'busybox%0d%0aSet-Cookie:%20a=b',
   'busybox%0aSet-Cookie:%20a=b',

@@ -39,7 +39,7 @@ import { createMemoryCaches, type MemoryCaches } from '../../src/util/memory-cac
 
 const DEADLINE_MS = 30_000;
 
-/** A file of 10 000 bytes, no two stretches of which are alike. */
+/** A file of 10,000 bytes, all stretches of which differ. */
 export const FILE = Buffer.from(Array.from({ length: 2000 }, (_, at) => `${at}`.padStart(5, '0')).join(''));
 export const ETAG = '"1-file"';
 export const DIGEST = sha256(FILE);
@@ -78,7 +78,7 @@ function chunksOf(bytes: Buffer): Buffer[] {
   );
 }
 
-/** What is known of an image; a test replaces what it is about. */
+/** The description of an image; a test replaces the parts that matter to it. */
 export function sampleDetails(parts: Partial<ImageDetails> = {}): ImageDetails {
   return {
     kind: 'image',
@@ -129,7 +129,7 @@ export interface ServerSetup {
   timeouts?: RequestTimeouts;
   tls?: { cert: Buffer; key: Buffer };
   logLevel?: 'info' | 'debug';
-  /** Limits to set; there are none otherwise. */
+  /** The limits to set; unlimited by default. */
   limits?: Partial<LimitOptions>;
   store?: CountingStore;
   /** The clock for bandwidth limits, in monotonic milliseconds; the clock of this process by default. */
@@ -137,7 +137,7 @@ export interface ServerSetup {
   traits?: Partial<SourceTraits>;
   contentsOnDemand?: number;
   meter?: HttpMetrics;
-  /** Where checksums are kept; nowhere otherwise. */
+  /** The folder of checksums; not stored by default. */
   checksumFolder?: string;
   addresses?: Addresses;
   drain?: Drain;
@@ -177,7 +177,7 @@ export interface LogLine {
 
 export interface RunningServer extends AsyncDisposable {
   port: number;
-  /** What the source was asked for, in order, without its callback for slots. */
+  /** The requests to the source, in order, without their callback for slots. */
   requests: ArchiveRequest[];
   log: LogLine[];
   /** The first log line that matches, as soon as it is there. */
@@ -186,7 +186,7 @@ export interface RunningServer extends AsyncDisposable {
   send(method: string, path: string, headers?: Record<string, string>): Promise<Answer>;
 }
 
-/** For what should happen at once: an end to the wait for what does not. */
+/** For immediate results: the signal aborts a wait that takes longer. */
 export function soon(): { signal: AbortSignal } {
   return { signal: AbortSignal.timeout(DEADLINE_MS) };
 }
@@ -289,7 +289,7 @@ export interface Answer {
   /** Status line and headers, as they came. */
   head: string;
   header(name: string): string | undefined;
-  /** What came until the connection closed, whether or not it is as long as it should be. */
+  /** The received bytes until the connection closed, whether or not they are complete. */
   body: Buffer;
 }
 
@@ -316,7 +316,7 @@ export function requestHead(method: string, path: string, headers: Record<string
 /** Sends bytes as they are and reads until the server closes, in whatever way. */
 export async function speak(port: number, request: string): Promise<Answer> {
   const socket = connect(port, '127.0.0.1');
-  // A reset ends the answer as a close does; what came before it counts.
+  // A reset ends the response as a close does, and the bytes before it count.
   const chunks: Buffer[] = [];
   socket.on('error', () => {}).on('data', (chunk: Buffer) => chunks.push(chunk));
   socket.write(request, 'latin1');

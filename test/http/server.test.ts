@@ -14,7 +14,7 @@ suite('the server', { timeout: 600_000 }, () => {
     assert.equal(head.body.length, 0);
   });
 
-  test('GET / is the portal, whose form leads to a download', async () => {
+  test('GET / is the portal, whose form opens a download', async () => {
     await using server = await startServer();
     const answer = await server.get('/');
     assert.equal(answer.status, 200);
@@ -109,7 +109,7 @@ suite('the server', { timeout: 600_000 }, () => {
     problemOf(answer);
   });
 
-  test('what is no HTTP is answered with 400 and the connection ends', async () => {
+  test('bytes other than HTTP are answered with 400 and the connection ends', async () => {
     await using server = await startServer();
     for (const bytes of ['NONSENSE\r\n\r\n', 'GET / HTTP/1.1\r\n\r\n', requestHead('GET', '/ /')]) {
       assert.equal((await speak(server.port, bytes)).status, 400, bytes);

@@ -57,7 +57,7 @@ export const SMUGGLING: Record<string, string> = {
 
 /** One refusal, or none, and the end of the connection. */
 export function assertRefusedOnce(answer: Answer): void {
-  // What turns out to be none in the middle just ends.
+  // Bytes that stop being a request in the middle just end.
   if (answer.head === '' && answer.body.length === 0) return;
   assert.ok((answer.status >= 400 && answer.status < 500) || answer.status === 505, answer.head);
   assert.equal(answer.body.toString().includes('HTTP/1.1'), false, 'there is a second answer');

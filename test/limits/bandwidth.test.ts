@@ -31,7 +31,7 @@ suite('bandwidth', () => {
     assert.equal(share.delay(1250), 1000);
   });
 
-  test('what a client owed goes with its last connection', () => {
+  test('forgets a client’s debt with its last connection', () => {
     const bandwidth = createBandwidth(1000, () => 0);
     const [one, two] = [bandwidth.open('c'), bandwidth.open('c')];
     one.delay(10_000);

@@ -27,7 +27,7 @@ function rest(etag: string, size: number, start: number): ArchivePart {
   return { etag, size, start, length: size - start };
 }
 
-/** Sends so many bytes of a part and breaks off. */
+/** Sends a number of bytes of a part and breaks off. */
 async function send(quota: ByteQuota, part: ArchivePart, bytes = part.length): Promise<void> {
   const meter = await quota.admit('c', part);
   meter.sent(bytes);
@@ -122,7 +122,7 @@ suite('bytes a day', () => {
     assert.ok(await isLetThrough(quota, whole('b', 1)));
   });
 
-  test('while one is left, the largest archive may begin', async () => {
+  test('with one left, the largest archive can start', async () => {
     const { quota } = start();
     await send(quota, whole('a', LIMIT - 1));
     assert.ok(await isLetThrough(quota, whole('b', 100 * LIMIT)));
@@ -227,7 +227,7 @@ suite('bytes a day', () => {
     assert.equal(await isLetThrough(next, whole('b', 1)), undefined);
   });
 
-  test('of one client never pass the limit by more than what one archive is, whatever is asked for at once', async () => {
+  test('pass the limit of a client by at most one archive, even for concurrent requests', async () => {
     const { quota } = start();
     const meters = await Promise.all(
       Array.from({ length: 100 }, (_, at) => isLetThrough(quota, whole(`${at}`, 300))),
@@ -269,7 +269,7 @@ suite('bytes a day', () => {
     assert.ok(sent > 1.5 * LIMIT && sent <= 2 * (LIMIT + 200), `${sent}`);
   });
 
-  test('of what nobody knows the size of count, too', async () => {
+  test('with an unknown total count, too', async () => {
     const { quota } = start();
     await send(quota, { etag: undefined, size: 0, start: 0, length: 0 }, LIMIT);
     assert.equal((await quota.read('c')).value, LIMIT);
@@ -302,7 +302,7 @@ suite('bytes a day', () => {
     assert.equal(saved, 2, 'nothing is left to save');
   });
 
-  test('whatever connections do, what is counted is what was sent', async () => {
+  test('count as sent, whatever connections do', async () => {
     const step = fc.record({
       archive: fc.nat(3),
       sends: fc.array(fc.nat(400), { maxLength: 4 }),

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { clientKey } from '../../src/limits/client-key.ts';
 
-suite('whom limits count as one client', () => {
+suite('clients that limits count as one', () => {
   const keys: [string, string][] = [
     ['192.0.2.7', '192.0.2.7'],
     ['::ffff:192.0.2.7', '192.0.2.7'],

@@ -113,7 +113,7 @@ for (const [kind, open] of Object.entries(kinds)) {
       assert.deepEqual(await store.add([]), []);
     });
 
-    test('whatever is added in whatever order, the sum is the counter', async () => {
+    test('a counter is the sum of all additions, in any order', async () => {
       await using fixture = await open();
       const amounts = fc.array(fc.tuple(fc.constantFrom('x', 'y'), fc.nat(2 ** 40)), { maxLength: 20 });
       let run = 0;
@@ -176,7 +176,7 @@ for (const [kind, open] of Object.entries(kinds)) {
       assert.equal(await store.acquire(lease('e', 'a', 'one'), two), 'service-full');
     });
 
-    test('a lease that nobody renews ends by itself', async () => {
+    test('a lease without renewal expires', async () => {
       await using fixture = await open();
       const { store, clock } = fixture;
       const limits = { perClient: 2, total: 2 };
@@ -193,7 +193,7 @@ for (const [kind, open] of Object.entries(kinds)) {
       assert.equal(await store.active('c'), 0);
     });
 
-    test('a lease that expired while its process was held up is taken again, and giving back nothing is nothing', async () => {
+    test('a lease that expired while its process was paused is taken again, and a double release is ignored', async () => {
       await using fixture = await open();
       const { store, clock } = fixture;
       await store.acquire(lease('c', 'a'), NO_LIMIT);
@@ -208,7 +208,7 @@ for (const [kind, open] of Object.entries(kinds)) {
   });
 }
 
-suite('what processes of one machine share', { timeout: 600_000 }, () => {
+suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
   test('counts and leases are there for who opens the file next, and for who has it open', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'limits.sqlite');
@@ -248,7 +248,7 @@ suite('what processes of one machine share', { timeout: 600_000 }, () => {
     store.close();
   });
 
-  test('what is over goes from the file, a few at a time', async () => {
+  test('expired rows are removed from the file, a few at a time', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'limits.sqlite');
     const clock = { now: Date.now() };
@@ -270,7 +270,7 @@ suite('what processes of one machine share', { timeout: 600_000 }, () => {
     store.close();
   });
 
-  test('a clock that was set back does not keep anybody waiting', async () => {
+  test('a clock that was set back delays no client', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'limits.sqlite');
     const ahead = openSqliteCountingStore(path, () => Date.now() + 365 * 24 * 60 * MINUTE);
@@ -313,7 +313,7 @@ suite('what processes of one machine share', { timeout: 600_000 }, () => {
   });
 });
 
-suite('what replicas share in Redis', { skip: skipUnless('redis-server'), timeout: 600_000 }, () => {
+suite('state shared by replicas in Redis', { skip: skipUnless('redis-server'), timeout: 600_000 }, () => {
   test('counts and leases are the same for all of them, by one clock, and go in time', async () => {
     await using stack = new AsyncDisposableStack();
     const server = stack.use(await startRedis());
@@ -381,7 +381,7 @@ suite('a store that fails', () => {
     return { state, next: async () => (await addOne(store, 'a', 1)).value };
   };
 
-  test('is stood in for, left alone for a while and opened again; that is told once until it works', async () => {
+  test('has a replacement, is left alone for a while and opened again, and is logged once until it works', async () => {
     const { state, next } = startFallback();
     assert.equal(await next(), 99);
     state.isBroken = true;
@@ -400,7 +400,7 @@ suite('a store that fails', () => {
     assert.deepEqual(state.told, ['disk full', 'disk full']);
   });
 
-  test('is told what was counted, held and given back meanwhile', async () => {
+  test('receives the counts, leases and releases of the meantime', async () => {
     const clock = { now: Date.now() };
     const real = createMemoryCountingStore(() => clock.now);
     let isBroken = false;
@@ -461,7 +461,7 @@ suite('a store that fails', () => {
     assert.equal(state.opened, 1);
   });
 
-  test('a folder that is not there, or a file that is none of ours to write, is an error at once', () => {
+  test('is an error at once if the folder is missing or the file is not writable', () => {
     assert.throws(() => openSqliteCountingStore('/no/such/folder/limits.sqlite', Date.now), /ENOENT/);
   });
 });

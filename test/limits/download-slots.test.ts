@@ -53,7 +53,7 @@ suite('downloads at once', () => {
     assert.deepEqual(codes, [undefined, undefined, refused, refused, refused, undefined]);
   });
 
-  test('whoever was refused holds nothing', async () => {
+  test('a refused download holds no slot', async () => {
     const slots = createDownloadSlots(
       createMemoryCountingStore(Date.now),
       { ...NO_LIMITS, perClient: 1 },
@@ -65,7 +65,7 @@ suite('downloads at once', () => {
     assert.equal(await codeOf(slots.take('c', 'b')), undefined);
   });
 
-  test('of a process that goes on are held for as long as they take', async (context) => {
+  test('in a running process are held for as long as they take', async (context) => {
     context.mock.timers.enable({ apis: ['setInterval'] });
     const clock = { now: 0 };
     const store = createMemoryCountingStore(() => clock.now);
@@ -80,7 +80,7 @@ suite('downloads at once', () => {
     assert.equal(await slots.active('c'), 0);
   });
 
-  test('cost nothing where there is no limit', async () => {
+  test('cost nothing without a limit', async () => {
     const store = new Proxy({} as CountingStore, { get: () => assert.fail('the store is not asked') });
     const slots = createDownloadSlots(store, NO_LIMITS, 'one');
     (await slots.take('c', 'a'))();

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { countInFlight, isCovered } from '../../src/limits/in-flight-bytes.ts';
 
-suite('what connections have still to send', () => {
+suite('bytes that connections have still to send', () => {
   const range = fc.tuple(fc.nat(30), fc.nat(30)).map(([at, length]) => ({ at, end: at + length }));
   const bytesOf = ({ at, end }: { at: number; end: number }) =>
     Array.from({ length: end - at }, (_, byte) => at + byte);

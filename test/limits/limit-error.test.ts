@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { limitError } from '../../src/limits/limit-error.ts';
 
-suite('what a limit says', () => {
-  test('it names the limit, and never says to come back at once', () => {
+suite('the text of a limit', () => {
+  test('names the limit, and never asks for an immediate retry', () => {
     const error = limitError(
       'too-many-requests',
       { name: 'requests', limit: 60, freesIn: 0 },

@@ -13,7 +13,7 @@ const judgeAll = (...addresses: string[]): void =>
 
 const resolved = (address: string): LookupAddress => ({ address, family: address.includes(':') ? 6 : 4 });
 
-/** Where nothing public is, by https://www.iana.org/assignments/iana-ipv4-special-registry and multicast. */
+/** The non-public ranges, from https://www.iana.org/assignments/iana-ipv4-special-registry and multicast. */
 const SPECIAL_IPV4: [string, number][] = [
   ['0.0.0.0', 8],
   ['10.0.0.0', 8],
@@ -123,7 +123,7 @@ suite('the guard judges what a name resolved to', () => {
   }
 
   for (const address of ['', 'localhost', '127.1', '8.8.8.8:53', '8.8.8.8.example.org']) {
-    test(`${JSON.stringify(address)}, which is no address, is refused`, () =>
+    test(`${JSON.stringify(address)}, an invalid address, is refused`, () =>
       assert.throws(() => judgeAll(address), REFUSED));
   }
 
@@ -177,7 +177,7 @@ suite('the guard lets an origin pass that the operator has listed', () => {
     });
   }
 
-  test('it is no way there for those who are not listed themselves', () => {
+  test('it does not open a way there for unlisted origins', () => {
     for (const url of ['http://127.0.0.1:5000/v2/', 'https://registry.test/token']) {
       const { origin } = new URL(url);
       for (const listed of ['http://127.0.0.1:5000', 'https://registry.test']) {
@@ -263,7 +263,7 @@ suite('one origin more', () => {
     assert.equal(guard.trusts('http://10.0.0.5:5000'), false);
   });
 
-  test('leads to what is listed, and to nothing else inside', () => {
+  test('opens the listed origins, and nothing else inside', () => {
     assert.ok(also.trusts('https://auth.lan', 'http://10.0.0.5:5000'));
     for (const inside of ['http://10.0.0.6/', 'https://10.0.0.6/', 'http://auth.lan/', 'http://10.0.0.5/']) {
       assert.throws(() => also.judgeUrl(new URL(inside), 'http://10.0.0.5:5000'), REFUSED, inside);
@@ -271,7 +271,7 @@ suite('one origin more', () => {
     also.judgeUrl(new URL('https://cdn.example/'), 'http://10.0.0.5:5000');
   });
 
-  test('nobody else leads there, listed or not', () => {
+  test('redirects of others cannot reach it, listed or not', () => {
     for (const other of ['http://listed.lan:5000', 'https://evil.example', 'anyone']) {
       assert.equal(also.trusts('http://10.0.0.5:5000', other), false, other);
       assert.throws(() => also.judgeUrl(new URL('http://10.0.0.5:5000/'), other), REFUSED);

@@ -137,7 +137,7 @@ suite('the HTTP client connects where the guard allows', () => {
     assert.deepEqual(asked, ['registry.test']);
   });
 
-  test('a listed name is no leave for another port or scheme of it', async () => {
+  test('a listed name does not allow another port or scheme', async () => {
     await using server = await hello();
     const { lookup } = answering([LOOPBACK]);
     await using http = clientFor([`http://registry.test:${server.port + 1}`], { lookup });
@@ -416,7 +416,7 @@ suite('the HTTP client does not wait forever', () => {
     await assert.rejects(readBody(response, 1000), { code: 'registry-timeout' });
   });
 
-  test('what is left of a body that only drips, before the next request', { timeout: 20_000 }, async () => {
+  test('the rest of a body that only drips, before the next request', { timeout: 20_000 }, async () => {
     let closed = false;
     await using server = await serve((_request, response) => {
       const drip = setInterval(() => response.write('x'), 50);
@@ -556,7 +556,7 @@ suite('the HTTP client names what went wrong', () => {
     });
   });
 
-  test('what is no HTTP', async () => {
+  test('bytes other than HTTP', async () => {
     const tcp = createTcpServer((socket) => {
       socket.once('data', () => socket.end('SSH-2.0-OpenSSH\r\n'));
     });

@@ -238,13 +238,13 @@ suite('a redirect', { concurrency: true }, () => {
     });
 
   for (const most of [1, 8, 10]) {
-    test(`of ${most} steps is followed`, async () => {
+    test(`with ${most} steps is followed`, async () => {
       await using bed = await chain(most);
       assert.equal(await bed.get('/0'), `200 ${BODY}`);
     });
   }
 
-  test('of 11 steps is given up', async () => {
+  test('with 11 steps is given up', async () => {
     await using bed = await chain(11);
     assert.equal(await bed.get('/0'), 'registry-failed');
     assert.equal(bed.server.requests.length, 11);

@@ -28,7 +28,7 @@ async function listening(server: Server) {
   };
 }
 
-suite('what belongs to one origin', { skip: skipUnless('openssl') }, () => {
+suite('resources of one origin', { skip: skipUnless('openssl') }, () => {
   test('its authority, our certificate and its headers are for it alone', async () => {
     await using folder = await temporaryFolder();
     const { server, client } = await makeCertificates(folder.path);
@@ -91,7 +91,7 @@ suite('what belongs to one origin', { skip: skipUnless('openssl') }, () => {
     }
   });
 
-  test('nobody else leads to it by its own way, whatever its name resolves to', async () => {
+  test('redirects of others cannot use its route, whatever its name resolves to', async () => {
     let connections = 0;
     await using host = await listening(createHttpServer().on('connection', () => connections++));
     const origin = `https://mirror.test:${host.port}`;

@@ -24,7 +24,7 @@ function isProxied(url: string, noProxy = ''): boolean {
 }
 
 suite('proxies of the environment', () => {
-  test('there are none without variables', () => {
+  test('are empty without variables', () => {
     assert.equal(findProxyBy({})(new URL('https://ghcr.io')), undefined);
     assert.equal(findProxyBy({ HTTPS_PROXY: '' })(new URL('https://ghcr.io')), undefined);
   });
@@ -40,7 +40,7 @@ suite('proxies of the environment', () => {
     assert.equal(findProxyBy({ HTTP_PROXY: proxy })(new URL('https://ghcr.io')), undefined);
   });
 
-  test('a proxy that is none is a mistake, whose sentence names the variable and no password', () => {
+  test('an invalid proxy is a mistake, whose sentence names the variable and no password', () => {
     assert.throws(() => findProxyBy({ HTTPS_PROXY: 'socks5://me:secret@a' }), {
       message: 'HTTPS_PROXY must be the URL of a proxy that begins with http:// or https://.',
     });
@@ -131,7 +131,7 @@ suite('through a proxy', { skip: skipUnless('openssl'), timeout: 600_000 }, () =
     });
   }
 
-  test('a listed origin is not led to by others', async () => {
+  test('redirects of others to a listed origin are refused', async () => {
     const guard = createGuard(['https://inside.test']);
     const http = createHttpClient({
       ...{ guard, userAgent: 'test', findProxy: findProxyBy({ ALL_PROXY: proxy }) },

@@ -50,7 +50,7 @@ async function nextChunk(near: Socket): Promise<Buffer> {
 }
 
 suite('memory that connections read into', () => {
-  test('loses nothing, whether it is given back or not', async () => {
+  test('loses no bytes, whether it is released or not', async () => {
     for (const isGivenBack of [true, false]) {
       const buffers = createReadBuffers(1_000_000);
       await using connected = await connection(buffers);
@@ -64,7 +64,7 @@ suite('memory that connections read into', () => {
     }
   });
 
-  test('is used again once all of a chunk is given back, and not before', async () => {
+  test('is used again once all of a chunk is released, and not before', async () => {
     const buffers = createReadBuffers(1_000_000, () => 0);
     await using connected = await connection(buffers);
     const { near, far } = connected;
@@ -98,7 +98,7 @@ suite('memory that connections read into', () => {
     assert(held.size <= 2, `${held.size} buffers`);
   });
 
-  test('what flows comes in large chunks, and after a pause in small ones', async () => {
+  test('reads a fast stream in large chunks, and after a pause in small ones', async () => {
     let time = 0;
     const buffers = createReadBuffers(1_000_000, () => time);
     await using connected = await connection(buffers);

@@ -55,7 +55,7 @@ suite('manifests', () => {
     assert.deepEqual(parsed.manifests, [index.manifests[0]]);
   });
 
-  test('artifacts are no images', () => {
+  test('artifacts are not images', () => {
     const helm = {
       ...manifest,
       config: { ...config, mediaType: 'application/vnd.cncf.helm.config.v1+json' },
@@ -149,7 +149,7 @@ suite('manifests', () => {
     });
   }
 
-  test('what could be read as an index and as a manifest is neither (CVE-2021-41190)', () => {
+  test('content that could be both an index and a manifest is refused (CVE-2021-41190)', () => {
     const manifests = [{ mediaType: MEDIA_TYPES.ociManifest, digest: digest('3'), size: 500 }];
     const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests };
     const { mediaType: _, ...bare } = manifest;
@@ -177,7 +177,7 @@ suite('manifests', () => {
         );
       }
     }
-    // Members that are there and say nothing are no contradiction, nor is another name for the same thing.
+    // Empty members do not contradict the type, and neither does another name for the same type.
     const empty = { ...index, config: null, layers: null };
     assert.equal(parseManifest(encode(empty), undefined).kind, 'index');
     assert.equal(parseManifest(encode(manifest), MEDIA_TYPES.dockerManifest).kind, 'image');
@@ -233,14 +233,14 @@ suite('manifests', () => {
     );
   });
 
-  test('of a layer’s URLs the first few count, so that nobody is flooded with requests', () => {
+  test('a limited number of a layer’s URLs count, so that no server is flooded with requests', () => {
     const urls = Array.from({ length: 1000 }, (_, at) => `https://victim.test/${at}`);
     const parsed = parseManifest(encode({ ...manifest, layers: [{ ...layer, urls }] }), undefined);
     assert.deepEqual(parsed.kind === 'image' && parsed.layers[0]?.urls, urls.slice(0, 3));
   });
 
   for (const os of ['\u001b[31mlinux', 'linux\n[OK] busybox', '<script>', 'x'.repeat(65)]) {
-    test(`a platform that is no plain word, ${JSON.stringify(os.slice(0, 20))}, is as if it were not stated`, () => {
+    test(`a platform with an invalid value, ${JSON.stringify(os.slice(0, 20))}, counts as not stated`, () => {
       const entry = { ...layer, mediaType: MEDIA_TYPES.ociManifest, platform: { os, architecture: 'amd64' } };
       const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: [entry] };
       const parsed = parseManifest(encode(index), undefined);
@@ -248,7 +248,7 @@ suite('manifests', () => {
     });
   }
 
-  test("bytes that are no JSON are the registry's mistake", () => {
+  test("invalid JSON is the registry's mistake", () => {
     assert.throws(() => parseManifest(new Uint8Array([0xff, 0xfe]), undefined), { code: 'registry-failed' });
   });
 

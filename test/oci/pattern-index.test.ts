@@ -8,7 +8,7 @@ import { indexPatterns } from '../../src/oci/pattern-index.ts';
 import { parseReference, type Repository } from '../../src/oci/reference.ts';
 import { runInterruptibly } from '../support/interruptible.ts';
 
-/** What the index has to find, by Node's own reading of one glob after the other. */
+/** Finds the expected result with Node's own glob matching, one pattern after the other. */
 function findOneByOne(patterns: readonly NamePattern[], repository: Repository): number | undefined {
   const name = canonicalName(repository);
   const place = patterns.findIndex(({ glob }) => posix.matchesGlob(name, glob));

@@ -99,8 +99,8 @@ suite('references', () => {
         (part.digest === undefined ? '' : `@${part.digest}`),
     )
     .filter((text) => !/^[a-f0-9]{64}$/.test(text))
-    // No hosts, though the grammar makes them: what ends in a number, such as "300.1.1.1", "a.0" or "a.0x", is an IPv4
-    // address, and what begins like punycode has to be some.
+    // Not hosts, though the grammar allows them. A name that ends in a number, such as "300.1.1.1", "a.0" or "a.0x",
+    // is an IPv4 address. A name that begins like punycode must be valid punycode.
     .filter(
       (text) =>
         !/^(?:[^/]*\.(?:\d+|0x[\da-f]*)(?::\d+)?|(?:[^/]*\.)?xn--[^/]*)\//.test(text) ||

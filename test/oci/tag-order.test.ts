@@ -109,7 +109,7 @@ suite('the order of tags', () => {
     });
   }
 
-  test('of two releases, the one with the higher number comes first', () => {
+  test('the release with the higher number comes first', () => {
     const numbers = fc.array(fc.nat({ max: 999 }), { minLength: 3, maxLength: 3 });
     fc.assert(
       fc.property(numbers, numbers, fc.nat({ max: 2 }), (one, other, at) => {

@@ -80,7 +80,7 @@ suite('allowlist', () => {
   }
 
   for (const glob of ['', 'busybox', 'a b/**', '/x', 'ghcr.io/a:1', 'grafana/*', 'https://ghcr.io/**']) {
-    test(`${JSON.stringify(glob)} is no pattern`, () => {
+    test(`${JSON.stringify(glob)} is not a pattern`, () => {
       assert.throws(() => parseNamePattern(glob), /must be a glob over registry\/repository/);
     });
   }

@@ -24,7 +24,7 @@ suite('the list of clients', () => {
     for (const address of ['192.0.2.1', '2001:db8::1', 'unknown']) assert.ok(isLetIn(address, {}));
   });
 
-  test('who is not in a range of allow is refused', () => {
+  test('a client outside the ranges of allow is refused', () => {
     const allow = ['192.0.2.0/24', '2001:db8::/32'];
     for (const address of ['192.0.2.255', '::ffff:192.0.2.1', '2001:db8:1::1'])
       assert.ok(isLetIn(address, { allow }), address);

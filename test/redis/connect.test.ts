@@ -56,7 +56,7 @@ suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout
     assert.deepEqual(told, []);
   });
 
-  test('that is away from the start keeps nobody waiting, and is there once it is', async () => {
+  test('that is unavailable at the start delays no request, and is used once it is available', async () => {
     const port = await reservePort();
     await using connection = await connect(`redis://127.0.0.1:${port}`);
     const { redis, told } = connection;
@@ -66,7 +66,7 @@ suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout
     assert.match(`${told[0]}`, /^lost: .*ECONNREFUSED/);
   });
 
-  test('that goes away and comes back is told once each, and has what it had', async () => {
+  test('that disconnects and recovers is logged once each, and keeps its data', async () => {
     await using server = await startRedis();
     await using connection = await connect(server.url);
     const { redis, told } = connection;
@@ -85,7 +85,7 @@ suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout
     assert.ok((await redis.get('a')) !== undefined);
   });
 
-  test('that hangs is given up after a second', async () => {
+  test('that stalls is given up after a second', async () => {
     await using server = await startRedis();
     await using connection = await connect(server.url);
     const { redis } = connection;
@@ -127,7 +127,7 @@ suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout
     assert.ok(await isRoundTrip(redis));
   });
 
-  test('that hangs or refuses writes is not connected until it recovers', async () => {
+  test('that stalls or refuses writes is not connected until it recovers', async () => {
     await using server = await startRedis();
     await using connection = await connect(server.url);
     const { redis, told } = connection;

@@ -121,7 +121,7 @@ suite('a registry that redirects to another registry, with a token server of its
     const targetHost = (): string => new URL(target.url).host;
     const toTarget = async (domain: string) => (domain === targetHost() ? alice : undefined);
 
-    test('of the first registry are not sent to another', async () => {
+    test('for the first registry are not sent to another', async () => {
       await using ours = stack({
         credentialsOf: async (domain) => (domain === first.host ? alice : undefined),
         mayUseCredentials: () => true,
@@ -131,7 +131,7 @@ suite('a registry that redirects to another registry, with a token server of its
       assert.deepEqual(authorizations(), [undefined, 'Bearer']);
     });
 
-    test('of the other registry are not used for a repository that clients may not fetch there', async () => {
+    test('for the other registry are not used for a repository that clients may not fetch there', async () => {
       const asked: string[] = [];
       await using ours = stack({
         credentialsOf: toTarget,
@@ -146,14 +146,14 @@ suite('a registry that redirects to another registry, with a token server of its
       assert.equal(tokens.requests[0]?.headers.authorization, undefined);
     });
 
-    test('of the other registry are used for a repository that clients may fetch there', async () => {
+    test('for the other registry are used for a repository that clients may fetch there', async () => {
       await using ours = stack({ credentialsOf: toTarget, mayUseCredentials: () => true });
       first.target = `${target.url}/v2/private/app`;
       assert.equal((await manifest(ours)).digest, made.descriptor.digest);
       assert.equal(tokens.requests[0]?.user, registryUser.name);
     });
 
-    test('of the other registry that it refuses are reported as refused', async () => {
+    test('for the other registry that it refuses are reported as refused', async () => {
       const wrong: Credentials = { kind: 'password', username: registryUser.name, password: 'wrong' };
       await using ours = stack({ credentialsOf: async () => wrong, mayUseCredentials: () => true });
       await assert.rejects(manifest(ours), {

@@ -205,7 +205,7 @@ suite('tokens, from a real token server for a real registry', {
     assert.equal(server.requests.length, 2);
   });
 
-  test('wrong credentials are told to be so, and are not kept', async () => {
+  test('wrong credentials are reported as wrong, and not cached', async () => {
     await using ours = stack({ credentials: { ...alice, password: 'wrong' } as Credentials });
     for (const repository of ['private/a', 'public/a']) {
       await assert.rejects(pull(ours, repository), {
@@ -300,12 +300,12 @@ suite('Basic, by a real registry with htpasswd', { skip: skipUnless('docker-regi
     );
   });
 
-  test('a stranger is told that the image is missing or private', async () => {
+  test('a request without credentials reports that the image is missing or private', async () => {
     await using ours = createStack({ hosts: [registry.host] });
     await assert.rejects(pull(ours), { code: 'image-not-found', message: /missing or private/ });
   });
 
-  test('a wrong password is told to be so', async () => {
+  test('a wrong password is reported as wrong', async () => {
     for (const credentials of [
       { kind: 'password', username, password: 'wrong' },
       { kind: 'registry-token', token: 'wrong' },
@@ -320,11 +320,11 @@ suite('a token server that misbehaves', () => {
   interface Odd extends AsyncDisposable {
     host: string;
     requests: string[];
-    /** What each of them had in its Authorization header. */
+    /** The Authorization header of each request. */
     authorizations: (string | undefined)[];
   }
 
-  /** Both in one: a registry that wants a token for everything, and a token server that answers as it is told. */
+  /** Starts a registry that wants a token for everything, with a token server that answers as the test chooses. */
   async function startOdd(
     answer: { status?: number; body?: string; headers?: Record<string, string> },
     challenge?: (origin: string) => string | string[],
@@ -358,7 +358,7 @@ suite('a token server that misbehaves', () => {
     return await ours.client.manifest(parseReference(`${host}/a/b`), 'latest', never);
   };
 
-  test('what the realm’s own query says is kept', async () => {
+  test('the query in the realm’s own URL is kept', async () => {
     await using odd = await startOdd({});
     await pull(odd.host);
     assert.deepEqual(odd.requests, [
@@ -429,7 +429,7 @@ suite('a token server that misbehaves', () => {
       ['a token server of its own', (origin: string) => `Bearer realm="${origin}/token",service="s"`],
       ['a password', () => 'Basic realm="give"'],
     ] as const) {
-      test(`whom it redirects to asks for ${title} in vain (CVE-2020-15157)`, async () => {
+      test(`a redirect target that asks for ${title} gets no credentials (CVE-2020-15157)`, async () => {
         await using registry = await redirecting(challenge);
         const trusted = [`http://${registry.thief.host}`];
         await assert.rejects(pull(registry.host, { trusted, credentials: alice }), { status: 404 });
@@ -439,7 +439,7 @@ suite('a token server that misbehaves', () => {
     }
   });
 
-  suite('what the operator has listed is no way inside for those who are not', () => {
+  suite('a listed address is not a way inside for unlisted registries', () => {
     test('a realm at a listed registry, named by one that is not listed', async () => {
       await using inside = await startOdd({});
       await using stranger = await startOdd({}, () => `Bearer realm="http://${inside.host}/token"`);
@@ -478,7 +478,7 @@ suite('a token server that misbehaves', () => {
     ]);
   });
 
-  test('a token of a size that no header has is no token', async () => {
+  test('a token that is too large for a header is refused', async () => {
     await using odd = await startOdd({ body: JSON.stringify({ token: 'x'.repeat(17_000) }) });
     await assert.rejects(pull(odd.host), { code: 'registry-failed' });
   });
@@ -514,7 +514,7 @@ suite('a token server that misbehaves', () => {
     });
   }
 
-  test('an empty token beside an access_token is no token', async () => {
+  test('an empty token beside an access_token is ignored', async () => {
     await using odd = await startOdd({ body: '{"token":"","access_token":"good"}' });
     await pull(odd.host);
   });

@@ -55,7 +55,7 @@ suite("a blob's stream", () => {
     assert(bytes.equals(await buffer(stream)));
   });
 
-  test('what has come passes at once, but for the first chunk and the last', async () => {
+  test('received bytes pass at once, except for the first chunk and the last', async () => {
     const gate = Promise.withResolvers<void>();
     const host = hostOf(async function* () {
       yield* chunks.slice(0, 9);

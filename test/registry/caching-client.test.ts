@@ -22,12 +22,12 @@ const [first, second] = [manifestOf('first'), manifestOf('second')];
 interface Setup extends AsyncDisposable {
   readonly client: DescribingClient;
   readonly options: CachingClientOptions;
-  /** What the registry was asked: `GET latest`, `HEAD latest`. */
+  /** The requests to the registry: `GET latest`, `HEAD latest`. */
   readonly asked: string[];
   readonly tags: Map<string, FetchedManifest>;
-  /** What goes wrong with each request from now on. */
+  /** The error of each request from now on. */
   fault: Error | undefined;
-  /** What goes wrong with GET alone. */
+  /** The error of GET requests alone. */
   getFault: Error | undefined;
   /** Holds answers back. */
   until: Promise<unknown> | undefined;
@@ -160,7 +160,7 @@ suite('a description', () => {
     return [digest, size, staleSince];
   };
 
-  test('of a tag costs a HEAD and no GET, also where the tag moved', async () => {
+  test('for a tag costs a HEAD and no GET, also if the tag moved', async () => {
     await using setup = await setUp();
     assert.deepEqual(await describe(setup), [first.digest, first.bytes.length, undefined]);
     await latest(setup);
@@ -170,7 +170,7 @@ suite('a description', () => {
     assert.deepEqual(setup.asked, ['HEAD latest']);
   });
 
-  test('of a tag is the last one while the registry is down, if its manifest was fetched by digest', async () => {
+  test('for a tag is the last one while the registry is down, if its manifest was fetched by digest', async () => {
     await using setup = await setUp();
     await describe(setup);
     await setup.client.manifest(repository, first.digest, always);
@@ -190,7 +190,7 @@ suite('a description', () => {
     assert.deepEqual(setup.asked, ['HEAD latest', 'GET latest']);
   });
 
-  test('of a digest asks the registry only for what was not fetched', async () => {
+  test('for a digest asks the registry only for missing manifests', async () => {
     await using setup = await setUp();
     await describe(setup, first.digest);
     await setup.client.manifest(repository, first.digest, always);
@@ -240,7 +240,7 @@ suite('a tag', () => {
     ]);
   });
 
-  test('of a registry that states no digest costs a GET each time', async () => {
+  test('at a registry that states no digest costs a GET each time', async () => {
     await using setup = await setUp();
     setup.statesDigest = false;
     await latest(setup);

@@ -141,7 +141,7 @@ suite('challenges', () => {
     parameters: fc.dictionary(name, value, { minKeys: 1, maxKeys: 4, noNullPrototype: true }),
   });
 
-  test('whatever is written by the grammar is read back', () => {
+  test('any text of the grammar is parsed to the same values', () => {
     fc.assert(
       fc.property(fc.array(challenge, { maxLength: 3 }), (challenges) => {
         const header = challenges.map(({ scheme, parameters }) => {

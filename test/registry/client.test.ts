@@ -73,7 +73,7 @@ suite('the registry client, against a real registry behind faults', {
     proxy.inject(({ path }) => (path.includes('/blobs/') ? faults[at++] : undefined));
   };
 
-  /** What a stream gave away before it failed, and why it failed. */
+  /** Returns the chunks of a stream before it failed, and the error. */
   async function untilFailure(
     stream: Readable | Promise<Readable>,
   ): Promise<{ given: number; error: unknown }> {
@@ -130,7 +130,7 @@ suite('the registry client, against a real registry behind faults', {
       }
     });
 
-    test('what was asked for by digest is verified, whatever the registry states', async () => {
+    test('a manifest by digest is verified, whatever the registry states', async () => {
       const body = '{"schemaVersion":2}';
       const headers = { 'docker-content-digest': sha256(Buffer.from(body)) };
       proxy.inject(() => ({ kind: 'answer', status: 200, headers, body }));
@@ -181,7 +181,7 @@ suite('the registry client, against a real registry behind faults', {
       });
     }
 
-    test('what is not there is told with its name', async () => {
+    test('a missing manifest is reported with its name', async () => {
       await assert.rejects(get('none'), {
         code: 'image-not-found',
         message: `The image ${proxy.host}/test/image:none does not exist.`,
@@ -199,7 +199,7 @@ suite('the registry client, against a real registry behind faults', {
       assert.deepEqual(ranges(), [undefined]);
     });
 
-    test('of no bytes need no request', async () => {
+    test('without bytes need no request', async () => {
       const empty = { ...big, digest: sha256(Buffer.alloc(0)), size: 0 };
       assert.equal((await read(empty)).length, 0);
       assert.equal(proxy.requests.length, 0);
@@ -215,7 +215,7 @@ suite('the registry client, against a real registry behind faults', {
       });
     }
 
-    test('whose size was seen to be wrong are refused by one byte, in this registry and for a while', async () => {
+    test('with a wrong size are refused after one byte, in this registry and for a while', async () => {
       let time = 1000;
       await using own = createStack({ hosts: [proxy.host, registry.host], now: () => time });
       const { client } = own;
@@ -241,7 +241,7 @@ suite('the registry client, against a real registry behind faults', {
       assert.equal(proxy.requests.length, asked);
     });
 
-    test('whose size is right after all are asked for once more', async () => {
+    test('with a size that is right after all are requested once more', async () => {
       proxy.inject(() => ({
         kind: 'answer',
         status: 200,
@@ -268,7 +268,7 @@ suite('the registry client, against a real registry behind faults', {
       assert.equal(proxy.requests.length, 1, 'it is not asked for again');
     });
 
-    test('of a foreign layer say nothing of what the registry has', async () => {
+    test('by a foreign URL do not tell whether the registry has the layer', async () => {
       const mediaType = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
       const wrong = { ...big, mediaType, size: 7 };
       await assert.rejects(read(wrong), { code: 'size-mismatch' });
@@ -514,7 +514,7 @@ suite('the registry client, against a real registry behind faults', {
       }
     });
 
-    test('of no bytes need no request', async () => {
+    test('without bytes need no request', async () => {
       assert.equal((await read(big, { start: 5, end: 5 })).length, 0);
       assert.equal(proxy.requests.length, 0);
     });
@@ -617,7 +617,7 @@ suite('the registry client, against a real registry behind faults', {
       );
     });
 
-    test('are followed with the range, and anew for each part', async () => {
+    test('are followed with the range, and again for each part', async () => {
       let parts = 0;
       proxy.inject(({ origin }) => {
         if (origin === 'registry') return { kind: 'redirect' };
@@ -636,7 +636,7 @@ suite('the registry client, against a real registry behind faults', {
     });
   });
 
-  suite('who goes away', () => {
+  suite('aborted requests', () => {
     const held = (): ProxiedRequest => proxy.requests.at(-1) ?? assert.fail('no request');
     const isGone = () => waitFor(() => held().state === 'aborted by client');
 
@@ -661,7 +661,7 @@ suite('the registry client, against a real registry behind faults', {
         assert.equal(proxy.requests.length, 1);
       });
 
-      test(`and ${way} ends the upstream request at once, while nobody reads`, async () => {
+      test(`and ${way} ends the upstream request at once, even without a pending read`, async () => {
         const abort = new AbortController();
         const stream = await open(big, undefined, abort.signal);
         stream.on('error', () => {});
@@ -757,7 +757,7 @@ suite('the registry client, against a real registry behind faults', {
     });
   });
 
-  suite('whether the registry itself has a blob', () => {
+  suite('the existence of a blob in the registry itself', () => {
     const has = async ({ digest, size }: Descriptor = big): Promise<boolean> => {
       const found = await stack.client.findBlob(repository(), digest, never);
       if (found !== undefined) assert.equal(found.size, size);
@@ -800,7 +800,7 @@ suite('the registry client, against a real registry behind faults', {
     const mediaType = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
     const content = randomBytes(1000);
 
-    /** Where foreign layers are, in the real world a vendor's own server. */
+    /** Starts a server for foreign layers, like a vendor's own. */
     async function startVendor(listener: RequestListener): Promise<{ url: string } & AsyncDisposable> {
       const server = createServer(listener);
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -836,7 +836,7 @@ suite('the registry client, against a real registry behind faults', {
       assert.equal(proxy.requests.length, 1, 'the registry was asked first');
     });
 
-    test('come from the next URL where one has none', async () => {
+    test('come from the next URL if one does not have them', async () => {
       await using vendor = await startVendor((request, response) => {
         if (request.url === '/gone') response.writeHead(410).end();
         else response.end(content);
@@ -882,7 +882,7 @@ suite('the registry client, against a real registry behind faults', {
       assert.ok(proxy.requests.every(({ path }) => path.includes('/blobs/')));
     });
 
-    test('that nobody has are not available', async () => {
+    test('that every URL lacks are not available', async () => {
       await assert.rejects(readFrom(foreign(), []), { code: 'layer-unavailable' });
     });
 
@@ -917,7 +917,7 @@ suite('the registry client, against a real registry behind faults', {
   });
 });
 
-suite('where a registry is', () => {
+suite('the address of a registry', () => {
   const insecure = new Set(['127.0.0.1:5000', 'localhost']);
   for (const [domain, origin] of [
     ['docker.io', 'https://registry-1.docker.io'],

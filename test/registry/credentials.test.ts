@@ -88,7 +88,7 @@ suite('credentials in Docker’s config.json', () => {
     });
   }
 
-  test('of several, each registry gets its own', async () => {
+  test('for several registries are sent to their own registry only', async () => {
     const auths = { 'a.test': auth('a', '1'), 'b.test': auth('b', '2'), 'b.test:443': auth('c', '3') };
     assert.deepEqual(await find({ auths }, 'a.test'), password('a', '1'));
     assert.deepEqual(await find({ auths }, 'b.test'), password('b', '2'));
@@ -101,11 +101,11 @@ suite('credentials in Docker’s config.json', () => {
   });
 
   for (const config of [{}, { auths: {} }, { auths: [] }, { auths: null, credHelpers: 'x' }]) {
-    test(`${JSON.stringify(config)} has none`, async () =>
+    test(`${JSON.stringify(config)} has no credentials`, async () =>
       assert.equal(await find(config, 'registry.test'), undefined));
   }
 
-  test('no config.json has none', async () => {
+  test('no config.json means no credentials', async () => {
     await using folder = await temporaryFolder();
     const store = createDockerConfigCredentials(join(folder.path, 'absent'));
     assert.equal(await store.find('registry.test'), undefined);
@@ -131,7 +131,7 @@ suite('credentials in Docker’s config.json', () => {
     assert.deepEqual(await store.find('registry.test'), password('alice', 'secret'));
   });
 
-  test('a registry with the name of an object’s method has none', async () => {
+  test('a registry with the name of an object’s method has no credentials', async () => {
     assert.equal(await find({ credHelpers: { 'a.test': 'x' } }, 'toString'), undefined);
   });
 });
@@ -200,7 +200,7 @@ suite('credentials from a helper', () => {
     });
   }
 
-  test('what the helper does not have may stand in auths', async () => {
+  test('credentials that the helper lacks are found in auths', async () => {
     const config = { credsStore: 'test', auths: { 'none.test': auth('alice', 'secret') } };
     assert.deepEqual(await find(config, 'none.test'), password('alice', 'secret'));
     assert.equal(await find({ credsStore: 'test' }, 'none.test'), undefined);

@@ -45,7 +45,7 @@ suite('the search for repositories', { timeout: 600_000 }, () => {
     assert.equal(bed.server.queries.length, 2);
   });
 
-  test('what is no repository of Docker Hub is omitted, and texts are made harmless', async () => {
+  test('repositories outside Docker Hub are omitted, and texts are made harmless', async () => {
     await using bed = await startBed();
     const description = `One\nline \u202etwo\u0000 ${'x'.repeat(500)}`;
     const bad = ['evil.example/x', 'nginx:1', 'UPPER', '<b>', '', 7, null, `a@sha256:${'0'.repeat(64)}`];
@@ -69,7 +69,7 @@ suite('the search for repositories', { timeout: 600_000 }, () => {
     ['something else', '<html>', 200],
     ['too much', ' '.repeat(300_000), 200],
   ] as const) {
-    test(`if the answer is ${what}, there is none, and it is left alone for a while`, async () => {
+    test(`if the answer is ${what}, the result is empty, and the search pauses for a while`, async () => {
       await using bed = await startBed('nginx');
       bed.server.answer(body, status);
       assert.equal(await bed.search('nginx', never), undefined);
@@ -93,7 +93,7 @@ suite('the search for repositories', { timeout: 600_000 }, () => {
     assert.deepEqual(bed.server.queries, ['one', 'three']);
   });
 
-  test('who goes does not make it look broken', async () => {
+  test('a disconnect does not count as a failure', async () => {
     await using bed = await startBed('nginx');
     bed.server.answer(undefined);
     const leaving = new AbortController();

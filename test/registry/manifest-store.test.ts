@@ -25,7 +25,7 @@ suite('the store of manifests', () => {
     assert.deepEqual({ ...found, bytes: Buffer.from(found?.bytes ?? '') }, manifest);
   });
 
-  test('keeps that there was no media type, and a strange one harmless', async () => {
+  test('keeps a missing media type, and replaces an odd one', async () => {
     await using folder = await temporaryFolder();
     const store = createManifestStore(createDiskStore(folder.path));
     for (const [given, kept] of [
@@ -59,7 +59,7 @@ suite('the store of manifests', () => {
     assert.equal(waiting.length, 1);
   });
 
-  test('makes room for what is large, and does without where there is none', async () => {
+  test('evicts files for a large manifest, and does not store it while the disk is full', async () => {
     await using folder = await temporaryFolder();
     const asked: number[] = [];
     let isRoom = true;

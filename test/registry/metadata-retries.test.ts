@@ -258,7 +258,7 @@ suite('metadata of a registry that fails', () => {
       assert.equal(count('/token'), 8, 'five for a blob');
     });
 
-    test('a token is requested once if the server sets a long limit or sends none', async () => {
+    test('a token is requested once if the server sends a long Retry-After or omits it', async () => {
       registry.at('/token', status(429, { 'retry-after': '1m30s' }));
       await assert.rejects(get(), { code: 'registry-rate-limited', retryAfter: 90 });
       registry.at('/token', answering({}));

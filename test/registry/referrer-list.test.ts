@@ -12,7 +12,7 @@ const entry = (at: number) => ({ mediaType: INDEX, digest: `sha256:${`${at}`.pad
 const indexOf = (...entries: readonly number[]): string =>
   JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests: entries.map(entry) });
 
-/** What a page has, and where the next one is. */
+/** The body of a page, and the link to the next one. */
 type Page = { readonly body: string; readonly link?: string; readonly status?: number };
 
 suite('the list of what refers to a manifest', () => {
@@ -72,7 +72,7 @@ suite('the list of what refers to a manifest', () => {
     assert.deepEqual(await entriesOf('renamed'), [1, 2].map(entry));
   });
 
-  test('is none where the registry has no such list', async () => {
+  test('is empty if the registry does not have the API', async () => {
     for (const status of [400, 404, 405]) {
       serve('none', () => ({ body: '', status }));
       assert.equal(await referrersOf('none'), undefined);

@@ -60,7 +60,7 @@ suite('a registry that drips', { timeout: 600_000, concurrency: true }, () => {
     giveUp('head', { manifest: dripping('x: y\r\n', 'HTTP/1.1 200 OK\r\n') }, 'manifest'));
   test('interim answers', () =>
     giveUp('interim', { manifest: dripping('HTTP/1.1 103 Early Hints\r\n\r\n', '') }, 'manifest'));
-  test('what is left of a redirect', () =>
+  test('the rest of a redirect', () =>
     giveUp(
       'redirect',
       { manifest: dripping(' ', 'HTTP/1.1 307 Moved\r\nlocation: /\r\ncontent-length: 60000\r\n\r\n') },

@@ -21,7 +21,7 @@ export interface Stack extends AsyncDisposable {
   http: HttpClient;
   authorizer: RegistryAuthorizer;
   client: DirectClient;
-  /** Of which nothing is asked. */
+  /** The tests do not use these. */
   signatures: ImageSignatures;
 }
 

@@ -15,7 +15,7 @@ function errorFor(status: number, headers: Record<string, string> = {}): Service
   });
 }
 
-suite('what an unexpected status means', () => {
+suite('the meaning of unexpected statuses', () => {
   const table: [status: number, code: string, ours: number][] = [
     [429, 'registry-rate-limited', 429],
     [503, 'registry-unavailable', 503],
@@ -37,7 +37,7 @@ suite('what an unexpected status means', () => {
     });
   }
 
-  test('a status that nobody expected is told', () =>
+  test('an unknown status is reported', () =>
     assert.equal(errorFor(418).message, 'registry.test:5000 responded with status 418.'));
 
   const seconds: [header: string | undefined, expected: number][] = [
@@ -82,7 +82,7 @@ suite('what an unexpected status means', () => {
   }
 
   for (const header of ['Fri, 31 Dec 9999 00:00:00 GMT', '0123456']) {
-    test(`Retry-After: ${header} sends nobody away for more than a day`, () =>
+    test(`Retry-After: ${header} defers a retry for a day at most`, () =>
       assert.ok((errorFor(429, { 'retry-after': header }).retryAfter ?? 0) <= 86_400));
   }
 

@@ -213,17 +213,17 @@ suite('the tags of a repository, from a real registry', {
     }
   });
 
-  test('what is no tag is omitted', async () => {
+  test('invalid tags are omitted', async () => {
     proxy.inject(() => answer({ tags: ['ok', '<script>', 'ok', 7, null, '', '-x', 'a'.repeat(129)] }));
     assert.deepEqual((await tagsOf('test/pages')).tags, ['ok']);
   });
 
-  test('a repository without tags has none', async () => {
+  test('a repository without tags has an empty list', async () => {
     proxy.inject(() => answer({ name: 'test/pages', tags: null }));
     assert.deepEqual((await tagsOf('test/pages')).tags, []);
   });
 
-  test('what is not there, or no list, is an error that says so', async () => {
+  test('a missing or invalid list is a clear error', async () => {
     await assert.rejects(tagsOf('test/nothing'), { code: 'image-not-found' });
     proxy.inject(() => ({ kind: 'answer', status: 200, body: 'no list' }));
     await assert.rejects(tagsOf('test/pages'), { code: 'registry-failed' });

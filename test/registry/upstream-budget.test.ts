@@ -16,7 +16,7 @@ const blobOf = (text: string): Descriptor => {
   return { mediaType: 'application/octet-stream', digest: sha256(bytes), size: bytes.length };
 };
 
-/** A client whose every call is so many requests, and whose manifests have so many bytes. */
+/** Returns a client whose calls each cost a number of requests, and whose manifests have a number of bytes. */
 function clientOf(work: () => Promise<void>, bytes = 0): DescribingClient {
   const fetched = async () => {
     await work();

@@ -16,7 +16,7 @@ import { basicCredentials, type Registry, startRegistry } from '../support/regis
 import { reservePort } from '../support/reserve-port.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
 
-/** What is asked for, with what both sources have to answer. */
+/** A request, with the answer that both sources must return. */
 type Row = readonly [path: string, status: number, code?: string];
 
 const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
@@ -98,7 +98,7 @@ suite('the same request, from either source', {
     await Promise.all(Object.entries(both).map(ask));
   };
 
-  test('what can be had is had', async () => {
+  test('available images are served', async () => {
     const at = `/dl?myimage=${registry.host}`;
     const { busybox, busyboxArm64 } = images;
     for (const path of [
@@ -122,7 +122,7 @@ suite('the same request, from either source', {
     }
   });
 
-  test('what is wrong is wrong in the same way', async () => {
+  test('mistakes have the same errors', async () => {
     const at = `/dl?myimage=${registry.host}`;
     const rows: Row[] = [
       ['/dl', 400, 'parameter-invalid'],
@@ -202,7 +202,7 @@ suite('the same request, from either source', {
     await check([`/dl?myimage=${fault.host}/test/old`, 422, 'manifest-outdated']);
   });
 
-  test('more layers than anybody can load', async () => {
+  test('more layers than a client can load', async () => {
     const one = await layer({ files: { a: '' } });
     const layers = Array.from({ length: 1001 }, () => one);
     await push(registry.url, 'test/many', 'latest', image({ platform: AMD64, layers }));
@@ -246,7 +246,7 @@ suite('the same request, from either source', {
     // dockerd 20.10 and podman 4 do not look into an index within an index.
     assert.deepEqual(await answer('registry', 'test/nested'), [200, undefined]);
     assert.deepEqual(await answer('engine', 'test/nested'), [404, 'platform-not-found']);
-    // What an engine saves is whole, and for one platform.
+    // An engine's archive is always whole and for one platform.
     const delta = `test/shared:2&have=${registry.host}/test/shared:1`;
     assert.deepEqual(await answer('registry', delta), [200, undefined]);
     assert.deepEqual(await answer('engine', delta), [400, 'delta-unavailable']);

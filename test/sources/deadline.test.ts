@@ -20,7 +20,7 @@ const never = new AbortController().signal;
 const defaultPlatform = parsePlatform('linux/amd64');
 const digestOf = (text: string): string => sha256(Buffer.from(text));
 
-suite('what an archive is made of', { timeout: 600_000 }, () => {
+suite('the contents of an archive', { timeout: 600_000 }, () => {
   let registry: HostileRegistry;
   let stack: Stack;
 
@@ -85,7 +85,7 @@ suite('what an archive is made of', { timeout: 600_000 }, () => {
     await Promise.all(ends);
   });
 
-  test('is given up without a word where nobody waits for it any more', async () => {
+  test('is given up silently once no request waits for it', async () => {
     const gone = new AbortController();
     const source = sourceWithDeadline(createRegistrySource(options()), 60_000);
     const asked = registry.requests('late').length;

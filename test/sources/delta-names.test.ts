@@ -181,7 +181,7 @@ suite('the tag of a delta', () => {
     assert.deepEqual(archive.omitted?.untagged, []);
   });
 
-  test('of all platforms stays only if have lists compressed layers', async () => {
+  test('for all platforms stays only if have lists compressed layers', async () => {
     index('all', wanted);
     const all = { myimage: 'app:all', platform: 'all', format: 'oci' };
     const claimed = await open([`app@${indexed.digest}`], all);

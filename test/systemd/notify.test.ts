@@ -33,7 +33,7 @@ async function startReader() {
   };
 }
 
-suite('what systemd is told', { skip: skipUnless('perl', 'systemd'), timeout: 600_000 }, () => {
+suite('messages to systemd', { skip: skipUnless('perl', 'systemd'), timeout: 600_000 }, () => {
   test('that it serves, and that it ends and how long that may take', async () => {
     await using reader = await startReader();
     const manager = createServiceManager({ variables: reader.variables, pid: PID, onFailure: fail });
@@ -78,13 +78,13 @@ suite('what systemd is told', { skip: skipUnless('perl', 'systemd'), timeout: 60
 });
 
 suite('without systemd', () => {
-  test('nobody is told anything', async () => {
+  test('no message is sent', async () => {
     const manager = createServiceManager({ variables: { PATH: '/nowhere' }, pid: PID, onFailure: fail });
     await manager.ready('');
     await manager.stopping(0);
   });
 
-  test('a manager that cannot be told is no reason to end', async () => {
+  test('a manager that is not reachable does not end the service', async () => {
     const failures: Error[] = [];
     const variables = { PATH: '/nowhere', NOTIFY_SOCKET: '/nowhere/notify' };
     const onFailure = (error: Error): number => failures.push(error);

@@ -22,7 +22,7 @@ suite('sockets that systemd passes on', () => {
     assert.deepEqual(passed('http,https', 1, 'off'), { http: 3 });
   });
 
-  test('what is for another process, or nothing, is left alone', () => {
+  test('sockets for another or an unknown process are left alone', () => {
     const variables = { LISTEN_FDS: '1', LISTEN_FDNAMES: 'http' };
     assert.deepEqual(passedSockets({ ...variables, LISTEN_PID: '1' }, PID, { tls: 'off' }), {});
     assert.deepEqual(passedSockets(variables, PID, { tls: 'off' }), {});
@@ -48,7 +48,7 @@ suite('sockets that systemd passes on', () => {
     });
   }
 
-  test('a number that is none is a mistake', () => {
+  test('an invalid number is a mistake', () => {
     const variables = { LISTEN_PID: `${PID}`, LISTEN_FDS: '-1' };
     assert.throws(() => passedSockets(variables, PID, { tls: 'off' }), /LISTEN_FDS: "-1" is not a number/);
   });

@@ -4,7 +4,7 @@ import { runOrThrow } from '../support/process.ts';
 
 const SOURCE = new URL('../../src/', import.meta.url).href;
 
-/** What a process of its own logs to its stdout. */
+/** Returns the log that a process writes to its stdout. */
 async function logged(statement: string, forTerminal: boolean): Promise<string> {
   const script = `
     import { ServiceError } from '${SOURCE}errors.ts';

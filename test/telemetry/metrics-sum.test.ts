@@ -41,7 +41,7 @@ suite('metrics of several processes', () => {
     );
   });
 
-  test('what would say nothing as a sum is the first, the least or the most', async () => {
+  test('values without a meaningful sum are the first, the least or the most', async () => {
     const [one, other] = [metricsOf(9000), metricsOf(5000)];
     one.upstream('registry-1.docker.io', 200, () => '80;w=21600');
     other.upstream('registry-1.docker.io', 200, () => '76;w=21600');
@@ -54,7 +54,7 @@ suite('metrics of several processes', () => {
     assert.equal(sample(text, 'process_start_time_seconds'), started);
   });
 
-  test('who has heard nothing from Docker Hub says nothing of what it has left', async () => {
+  test('a process without an answer from Docker Hub reports no remaining pulls', async () => {
     const [quiet, other] = [metricsOf(), metricsOf()];
     const pulls = async () => {
       const text = await createMetricsSum().text([await quiet.snapshot(), await other.snapshot()]);
@@ -65,7 +65,7 @@ suite('metrics of several processes', () => {
     assert.deepEqual(await pulls(), [76, 76]);
   });
 
-  test('what a process has counted stays when it ends, and what it held goes', async () => {
+  test('counters of an ended process stay, and its gauges do not', async () => {
     const sum = createMetricsSum();
     const living = metricsOf();
     download(living, 1);

@@ -71,7 +71,7 @@ suite('metrics of requests', { timeout: 600_000 }, () => {
     await reaches(metrics, 'dockerproxy_downloads_active', 0);
   });
 
-  test('what is asked and answered without an archive is no download', async () => {
+  test('requests without an archive are not downloads', async () => {
     await using bed = await measured();
     await bed.server.send('HEAD', DL);
     await bed.server.get(DL, { 'if-none-match': ETAG });
@@ -143,7 +143,7 @@ suite('metrics of what is behind', () => {
     );
   });
 
-  test('Docker Hub tells how many pulls are left, nobody else does', async () => {
+  test('Docker Hub’s remaining pulls count, those of other registries do not', async () => {
     const metrics = metricsOf();
     const header = (name: string): string => (name === 'ratelimit-limit' ? '100;w=21600' : '76;w=21600');
     metrics.upstream('ghcr.io', 200, () => '1;w=1');
@@ -152,7 +152,7 @@ suite('metrics of what is behind', () => {
     assert.equal(await sample(metrics, 'dockerproxy_dockerhub_pulls_remaining'), 76);
   });
 
-  test('what Docker Hub has left is unknown again when its window is over', async () => {
+  test('Docker Hub’s remaining pulls are unknown again after their window', async () => {
     let now = 0;
     const metrics = metricsOf(undefined, false, () => now);
     metrics.upstream('registry-1.docker.io', 200, () => '3;w=21600');
@@ -173,13 +173,13 @@ suite('metrics of what is behind', () => {
     assert.equal(await sample(metrics, 'dockerproxy_cache_read_bytes_total{result="miss"}'), 3);
   });
 
-  test('the end of the certificate is told where there is one', async () => {
+  test('the expiry of an existing certificate is reported', async () => {
     const series = 'dockerproxy_certificate_expiry_timestamp_seconds';
     assert.equal(await sample(metricsOf(5000), series), 5);
     assert.equal(await sample(metricsOf(), series), undefined);
   });
 
-  test('a certificate that cannot be had is told', async () => {
+  test('a failing certificate order is reported', async () => {
     const series = 'dockerproxy_certificate_failing';
     assert.equal(await sample(metricsOf(5000), series), 0);
     assert.equal(await sample(metricsOf(5000, true), series), 1);

@@ -18,7 +18,7 @@ suite('readiness', () => {
     });
   });
 
-  test('a part that cannot be looked at is not ready, and why is told', async () => {
+  test('a part whose check fails is not ready, and the reason is reported', async () => {
     const broken = () => Promise.reject(new Error('no such folder'));
     const { isReady, checks } = await createReadiness({ one: fine, broken })();
     assert.equal(isReady, false);

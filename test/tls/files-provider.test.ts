@@ -65,7 +65,7 @@ suite('a certificate of files', { timeout: 600_000 }, () => {
     assert.equal(made.provider.status().notAfter, next.notAfter);
   });
 
-  test('what cannot be served changes nothing and shows, until it is mended', async () => {
+  test('that is unusable changes nothing and is reported until it is repaired', async () => {
     await using made = await startProvider();
     const next = temporaryCertificate(['b.example'], Date.now());
     await writeFile(made.certFile, next.cert);
@@ -84,7 +84,7 @@ suite('a certificate of files', { timeout: 600_000 }, () => {
     ['is cut off', next().cert.slice(0, 300)],
     ['has garbage', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'],
   ] as const) {
-    test(`a chain that ${what} changes nothing, and is no way to start`, async () => {
+    test(`a chain that ${what} changes nothing, and prevents a start`, async () => {
       await using made = await startProvider();
       const { cert, key } = next();
       await made.put({ cert: `${cert}${follows}`, key });
@@ -122,7 +122,7 @@ suite('a certificate of files', { timeout: 600_000 }, () => {
     assert.deepEqual(made.used, [fresh.fingerprint]);
   });
 
-  test('the same certificate again is no news', async () => {
+  test('the same certificate again is not logged', async () => {
     await using made = await startProvider();
     await made.put(made.first);
     await made.provider.reload();

@@ -38,7 +38,7 @@ suite('renewal', () => {
 });
 
 suite('retries', () => {
-  /** The times of attempts that all fail, by a process that begins again after each so many of them. */
+  /** Returns the times of failing attempts, by a process that restarts after a number of them. */
   function failing(count: number, restartsAfter = Number.POSITIVE_INFINITY, random = 1): number[] {
     const attempts = [START];
     for (let failures = 1; attempts.length < count; failures += 1) {
@@ -68,7 +68,7 @@ suite('retries', () => {
     assert.equal((attempts[7] ?? 0) - (attempts[6] ?? 0), 4 * HOUR_MS);
   });
 
-  test('what the authority asks for is waited for, up to a day', () => {
+  test('the delay that the authority requests is respected, up to a day', () => {
     const retry = (retryAfter: number): number =>
       retryTime({ failures: 1, attempts: [START], retryAfter }, START, 1) - START;
     assert.equal(retry(2 * HOUR_MS), 2 * HOUR_MS);

@@ -46,7 +46,7 @@ suite('a certificate of our own', { timeout: 600_000 }, () => {
     assert.ok(third.provider.certificate && isFor(third.provider.certificate, ['a.example', 'b.example']));
   });
 
-  test('stays where a name has changed that nobody needs, as that of a container', async () => {
+  test('stays if only an unneeded name has changed, such as that of a container', async () => {
     await using folder = await temporaryFolder();
     const needed = ['a.example', '127.0.0.1'];
     const first = await open(folder, [...needed, '0123456789ab'], {}, needed);

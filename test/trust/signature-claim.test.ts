@@ -8,7 +8,7 @@ import { bundleBytes, createSigner, type Signer, simpleSigning } from '../suppor
 const DIGEST = sha256(Buffer.from('an image'));
 const OTHER = sha256(Buffer.from('another image'));
 
-suite('what is said to be a signature', () => {
+suite('claims of signatures', () => {
   let team: Signer;
   let stranger: Signer;
   let keys: SigningKey[];
@@ -46,7 +46,7 @@ suite('what is said to be a signature', () => {
     );
   });
 
-  test('is none of another image, another key, or other bytes', async () => {
+  test('is refused for another image, another key, or other bytes', async () => {
     const payload = simpleSigning(DIGEST);
     const signature = await team.sign(payload);
     assert.deepEqual(namesOf(claimOf(payload, signature), OTHER), [], 'copied from another image');
@@ -67,7 +67,7 @@ suite('what is said to be a signature', () => {
     assert.deepEqual(namesOf({ kind: 'unusable' }), []);
   });
 
-  test('is none of what a key has signed that is no signature of an image', async () => {
+  test('is refused if the key has signed another kind of document', async () => {
     const critical = { image: { 'docker-manifest-digest': DIGEST } };
     for (const value of [
       { critical: { ...critical, type: 'atomic container signature' } },
@@ -85,7 +85,7 @@ suite('what is said to be a signature', () => {
     assert.deepEqual(namesOf(claimOf(text, await team.sign(text))), []);
   });
 
-  test('may be a bundle; what a key attests is no signature', async () => {
+  test('can be a bundle, but an attestation is not a signature', async () => {
     const bytes = await bundleBytes(team, DIGEST);
     assert.deepEqual(namesOf({ kind: 'bundle', bytes }), ['team']);
     assert.deepEqual(namesOf({ kind: 'bundle', bytes }, OTHER), []);

@@ -16,7 +16,7 @@ suite('public keys', () => {
     ['Ed25519', [undefined]],
   ];
   for (const [algorithm, hashes] of kinds) {
-    test(`of ${algorithm} know what they have signed, and nothing else`, async () => {
+    test(`with ${algorithm} verify their own signatures, and no others`, async () => {
       await using signer = await createSigner('team', algorithm);
       const key = parseSigningKey('team', signer.pem);
       assert.match(key.fingerprint, /^[0-9a-f]{64}$/);
@@ -30,7 +30,7 @@ suite('public keys', () => {
     });
   }
 
-  test('of Ed25519 do not know the variant that hashes first, which Node.js does not', () => {
+  test('with Ed25519 refuse the prehashed variant, which Node.js does not support', () => {
     // https://www.rfc-editor.org/rfc/rfc8032#section-7.3
     const x = Buffer.from('ec172b93ad5e563bf4932c70e1245034c35467ef2efd4d64ebf819683467e2bf', 'hex');
     const signature = Buffer.from(
@@ -49,7 +49,7 @@ suite('public keys', () => {
     assert.equal(parseSigningKey('b', `A comment.\n${signer.pem}\n`).fingerprint, fingerprint);
   });
 
-  test('that are none, or too weak, are refused in words', async () => {
+  test('that are invalid or too weak are refused with a sentence', async () => {
     await using signer = await createSigner();
     await using weak = await createSigner('weak', 'RSA-1024');
     const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'secp256k1' });

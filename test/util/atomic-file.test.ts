@@ -19,7 +19,7 @@ function killedWriter(path: string): string {
 }
 
 suite('files that are written whole or not at all', { timeout: 600_000 }, () => {
-  test('what a writer leaves who is killed is removed once it is old, and nothing else', async () => {
+  test('removes the old files of killed writers, and no others', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'state', 'certificate.pem');
     const names = async (): Promise<string[]> => (await readdir(join(folder.path, 'state'))).sort();

@@ -23,7 +23,7 @@ suite('a pool of buffers', () => {
     assert.equal(again.filter((buffer) => buffers.includes(buffer)).length, 2);
   });
 
-  test('lets those of other sizes go for what comes back', () => {
+  test('frees buffers of other sizes to keep released ones', () => {
     const pool = createBufferPool(512);
     const [large, small] = [pool.take(512), pool.take(128)];
     pool.give(large);

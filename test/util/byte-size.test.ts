@@ -15,7 +15,7 @@ suite('a number of bytes', () => {
   }
 
   for (const text of ['', 'GiB', '-1', '1e3', '4gib', '1 2', '9999999TiB']) {
-    test(`${JSON.stringify(text)} is none`, () => assert.equal(parseByteSize(text), undefined));
+    test(`${JSON.stringify(text)} is not a size`, () => assert.equal(parseByteSize(text), undefined));
   }
 });
 

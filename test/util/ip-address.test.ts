@@ -38,7 +38,7 @@ suite('addresses', () => {
     '1.2.3.4:80',
     '[::1]',
   ]) {
-    test(`${JSON.stringify(text)} is none`, () => assert.equal(parseIpAddress(text), undefined));
+    test(`${JSON.stringify(text)} is not an address`, () => assert.equal(parseIpAddress(text), undefined));
   }
 
   test('any text is an address or none, and one of Node is one of ours', () => {

@@ -71,7 +71,7 @@ suite('caches in memory', () => {
     assert.deepEqual([bytesOf('buffers'), bytesOf('in-use')], [0, 200]);
   });
 
-  test('of one name are one line in the list', () => {
+  test('with the same name are one line in the list', () => {
     const { caches } = bed();
     for (const key of ['a', 'b']) caches.open<true>({ name: 'same', limit: 1000 }).set(key, true);
     assert.deepEqual(

@@ -6,19 +6,19 @@ import { createMinimumRate } from '../../src/util/minimum-rate.ts';
 const LIMITS = { bytesPerSecond: 1000, patience: 10_000 };
 
 suite('the slowest pace', () => {
-  test('who is silent is put up with for as long as the patience, and no longer', () => {
+  test('accepts silence for the timeout, and no longer', () => {
     const pace = createMinimumRate(LIMITS);
     assert.equal(pace.count(10_000, 0), true);
     assert.equal(pace.count(1, 0), false);
   });
 
-  test('a fast beginning is no leave to stop for hours', () => {
+  test('a fast beginning does not permit a stop for hours', () => {
     const pace = createMinimumRate(LIMITS);
     assert.equal(pace.count(1, 1e12), true);
     assert.equal(pace.count(10_001, 0), false);
   });
 
-  test('a pause is made good by what comes after it', () => {
+  test('later speed makes up for a pause', () => {
     const pace = createMinimumRate(LIMITS);
     for (let turn = 0; turn < 100; turn++) {
       assert.equal(pace.count(9_000, 0), true);
@@ -26,7 +26,7 @@ suite('the slowest pace', () => {
     }
   });
 
-  test('what was not waited for is not owed', () => {
+  test('a reset cancels the debt', () => {
     const pace = createMinimumRate(LIMITS);
     assert.equal(pace.count(9_999, 0), true);
     pace.reset();
@@ -35,7 +35,7 @@ suite('the slowest pace', () => {
 
   const step = fc.record({ milliseconds: fc.nat(5_000), spare: fc.nat(1_000_000) });
 
-  test('who keeps the pace is never cut off, however it is cut into pieces', () => {
+  test('a sender at the minimum rate is never cut off, in pieces of any size', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 50 }), (steps) => {
         const pace = createMinimumRate(LIMITS);
@@ -45,7 +45,7 @@ suite('the slowest pace', () => {
     );
   });
 
-  test('who stays below it is cut off sooner or later, whatever came before', () => {
+  test('a sender below it is cut off in the end, however fast it began', () => {
     fc.assert(
       fc.property(
         fc.array(step, { maxLength: 20 }),

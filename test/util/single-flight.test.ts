@@ -5,7 +5,7 @@ import { createSingleFlight } from '../../src/util/single-flight.ts';
 
 const always = new AbortController().signal;
 
-/** Work that ends when it is told to. */
+/** Returns work that ends when the test ends it. */
 function work() {
   const begun: { signal: AbortSignal; result: PromiseWithResolvers<string> }[] = [];
   return {
@@ -86,7 +86,7 @@ suite('work that is shared', () => {
     const leaving = new AbortController();
     const left = Promise.allSettled([1, 2].map(() => share('a', run, leaving.signal)));
     leaving.abort(new Error('left'));
-    // In this very turn, before anybody was told.
+    // A caller joins in the same tick, before the result is delivered.
     const joined = share('a', run, always);
     await left;
     await turn();
@@ -123,7 +123,7 @@ suite('work that is shared', () => {
     assert.equal(await next, 'A');
   });
 
-  test('that fails after all have left disturbs nobody', async () => {
+  test('a failure after all callers have left is ignored', async () => {
     const share = createSingleFlight<string>();
     const { begun, run } = work();
     const leaving = new AbortController();

@@ -75,7 +75,7 @@ suite('a relay of streams', () => {
     assert.equal(await text(sink.end()), 'headbodytail');
   });
 
-  test('whose signal has aborted before it is sent fails by its promise, and by no event that nobody hears', async () => {
+  test('with an aborted signal fails by its promise, without an unhandled event', async () => {
     const gone = new AbortController();
     gone.abort();
     const whole = relay(async function* (signal) {
@@ -100,7 +100,7 @@ suite('a relay of streams', () => {
     assert.ok(part.destroyed);
   });
 
-  test('a part that fails after the end of the whole disturbs nobody', async () => {
+  test('a part that fails after the end of the whole is ignored', async () => {
     const late = Promise.withResolvers<Readable>();
     const whole = relay(async function* () {
       yield await late.promise;

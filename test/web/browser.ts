@@ -22,7 +22,7 @@ export const OUTPUT = join(import.meta.dirname, '../output');
 export const PLAIN_HOST = 'plain.test';
 const WCAG_2_2_AA = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 
-/** Debian's Chromium; none of its own traffic, and an empty profile for each context. */
+/** Starts Debian's Chromium, without its background traffic and with an empty profile for each context. */
 export async function startChromium(): Promise<Browser & AsyncDisposable> {
   await mkdir(OUTPUT, { recursive: true });
   const profile = await temporaryFolder();
@@ -50,11 +50,11 @@ export async function startChromium(): Promise<Browser & AsyncDisposable> {
 
 export interface Visit extends AsyncDisposable {
   page: Page;
-  /** What the browser complained of: errors of scripts, and of the policy for content. */
+  /** The complaints of the browser: errors of scripts, and violations of the content policy. */
   complaints: string[];
 }
 
-/** What is no complaint about the page: a response that is no success, a header that needs HTTPS. */
+/** Messages without a fault of the page: an error response, a header that needs HTTPS. */
 const HARMLESS = /^(?:Failed to load resource|The Cross-Origin-Opener-Policy header has been ignored)/;
 
 /** Someone with a browser of their own. */
@@ -129,7 +129,7 @@ export async function assertFits(page: Page): Promise<void> {
   assert.ok(scroll <= client, `${scroll} px in ${client} px`);
 }
 
-/** Where an element that is shown is. */
+/** Returns the position of a visible element. */
 export async function boxOf(
   element: Locator,
 ): Promise<Exclude<Awaited<ReturnType<Locator['boundingBox']>>, null>> {

@@ -4,7 +4,7 @@ import { parseArchiveQuery } from '../../src/download/query.ts';
 import { formatPlatform } from '../../src/oci/platform.ts';
 import { downloadUrl, fetchCommands, loadCommands, pullCommands } from '../../web/commands.js';
 
-suite('what the page offers to copy', () => {
+suite('commands that the page offers to copy', () => {
   test('the URL is one that the server understands, and has nothing to spare', () => {
     const all = { images: ['busybox', 'ghcr.io/org/app:1.2'], platform: 'linux/arm64', format: 'oci' };
     const url = downloadUrl(all);

@@ -49,7 +49,7 @@ suite('the page over a Docker engine', {
     await using visited = await visit(chromium, `${bed.url}/?image=${bed.busybox}`);
     const { page } = visited;
     await untilShown(page);
-    // What would otherwise be over before anyone could click again.
+    // Without a delay, the work would end before another click.
     await page.route(/\/dl\/status\?/, () => {});
     const isEvents = (request: Request) => request.url().includes('/dl/status');
     const asks = async (act: () => Promise<unknown>) => {

@@ -177,7 +177,7 @@ function untilPainted(page: Page): Promise<void> {
 async function serveInPieces(origin: string, path: string) {
   const page = { headers: { accept: 'text/html', 'accept-language': 'fa' } };
   const document = (await httpCall(origin + path, page)).body.toString();
-  // What follows the form is below it.
+  // The parts after the form are below it.
   const parts = document.split(
     /(?=<(?:details|input|ul|button class="primary js"|h1|\/header|\/form|\/main))|(?<=<img[^>]*>)/,
   );

@@ -7,7 +7,7 @@ import { assertAccessible, startChromium, untilShown, visit } from './browser.ts
 suite('the page under limits', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  test('what is left is told; past it, a countdown says when to go on', async () => {
+  test('the remaining requests are shown, and at the limit a countdown', async () => {
     await using bed = await startBed({ DOCKERPROXY_RATE_LIMIT: '5/minute' });
     await using chromium = await startChromium();
     await using visited = await visit(chromium, `${bed.url}/?image=${bed.busybox}`);
@@ -30,7 +30,7 @@ suite('the page under limits', {
     const first = await timer.textContent();
     assert.match(first ?? '', /^You can try again in (?:1:00|0:\d\d)\.$/);
     await assertAccessible(page, 'countdown');
-    // The page's own clock, so that nobody waits for a minute.
+    // The test controls the page's clock, so that it does not wait for a minute.
     await page.clock.install();
     await page.clock.fastForward(5000);
     await page.waitForFunction(

@@ -100,7 +100,7 @@ suite('the page in Chromium', {
     assert.equal(await page.title(), `${name} · DockerProxy`);
   });
 
-  test('Back leads to where one was, from links in any spelling', async (t) => {
+  test('Back returns to the previous state, from links in any spelling', async (t) => {
     const page = await open(t);
     await page.goto(`${bed.url}/?image=${encodeURIComponent(bed.busybox)}&lang=en`);
     await page.waitForURL(`${bed.url}${busybox()}`);
@@ -122,7 +122,7 @@ suite('the page in Chromium', {
     ['platform=linux/s390x', /not available for this platform/],
     ['format=tar', undefined],
   ] as const) {
-    test(`a link with ${wrong} is no dead end`, async (t) => {
+    test(`a link with ${wrong} can be corrected`, async (t) => {
       const page = await open(t, `${busybox()}&${wrong}`);
       if (sentence) await page.getByRole('heading', { name: sentence }).waitFor();
       else await untilShown(page);
@@ -134,7 +134,7 @@ suite('the page in Chromium', {
     });
   }
 
-  test('what a newer service has no more is left to the browser', async (t) => {
+  test('a download without its module is left to the browser', async (t) => {
     const page = await open(t, busybox());
     await untilShown(page);
     await page.route('**/checksum.js', (route) => route.fulfill({ status: 404 }));
@@ -217,7 +217,7 @@ suite('the page in Chromium', {
     await page.getByText('docker.io/**').waitFor();
   });
 
-  test('who presses Enter before the modules are there gets the same', async (t) => {
+  test('Enter before the modules have loaded starts the same download', async (t) => {
     const page = await open(t);
     const modules = Promise.withResolvers<void>();
     await page.route('**/app.js', async (route) => {
@@ -273,7 +273,7 @@ suite('the page in Chromium', {
     await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
   });
 
-  test('several images are one file of exactly the size that is told', async (t) => {
+  test('several images are one file of exactly the stated size', async (t) => {
     const page = await open(t, `/?${image('test/shared:1')}`);
     await untilShown(page);
     await page.getByRole('button', { name: 'Add an image' }).click();
@@ -290,7 +290,7 @@ suite('the page in Chromium', {
     assert.equal(await page.locator('h2').textContent(), `${shared}:2`);
   });
 
-  test('repositories are suggested where there is a search, and tags page by page', async (t) => {
+  test('repositories are suggested if the service has a search, and tags page by page', async (t) => {
     const page = await open(t);
     await page.locator('#image').pressSequentially('ngin');
     const options = page.getByRole('option');
@@ -309,7 +309,7 @@ suite('the page in Chromium', {
     assert.equal(await page.locator('h2').textContent(), `${bed.registry.host}/test/many:1.59`);
   });
 
-  test('what was used last is one click away, and gone with another', async (t) => {
+  test('the last used image is one click away, until the list is cleared', async (t) => {
     const page = await open(t, busybox());
     await untilShown(page);
     await page.goto(bed.url);
@@ -322,7 +322,7 @@ suite('the page in Chromium', {
     assert.equal(await page.locator('#recent').isVisible(), false);
   });
 
-  test('the operator, the contact and what may be fetched are told', async (t) => {
+  test('the operator, the contact and the allowed registries are shown', async (t) => {
     const page = await open(t);
     await page.getByText('Run by Example Labs.').waitFor();
     assert.equal(
@@ -362,7 +362,7 @@ suite('the page in Chromium', {
     await page.getByRole('heading', { name: 'Такого образа нет, или он закрытый.' }).waitFor();
   });
 
-  test('a refused download shows a page that leads back to the image', async (t) => {
+  test('a refused download shows a page with a link to the image', async (t) => {
     const page = await open(t, '/', { viewport: { width: 320, height: 640 } });
     await page.goto(`${bed.url}/dl?myimage=${bed.busybox}&platform=linux/s390x`);
     await page.getByRole('heading', { name: 'The image is not available for this platform.' }).waitFor();
@@ -373,7 +373,7 @@ suite('the page in Chromium', {
     await untilShown(page);
   });
 
-  test('what is no name is told before anything is asked', async (t) => {
+  test('an invalid name is reported without a request', async (t) => {
     const page = await open(t);
     for (const [text, sentence] of [
       [`sha256:${'0'.repeat(64)}`, /which repository it belongs to/],
@@ -414,7 +414,7 @@ suite('the page in Chromium', {
     await untilShown(page);
     await page.locator('#form[aria-busy=false]').waitFor();
     assert.equal(await page.locator('#names').textContent(), `${bed.busybox}:latest`);
-    // What is no name ends the look-up before it, and the page waits for nothing any more.
+    // An invalid name ends the earlier look-up, and the page waits no longer.
     await page.route('**/api/v1/image?*', () => {});
     await page.locator('#image').fill(`${bed.busybox}:1.35`);
     await page.keyboard.press('Enter');
@@ -432,7 +432,7 @@ suite('the page in Chromium', {
     await page.locator('h2', { hasText: `${bed.busybox}:musl` }).waitFor();
   });
 
-  test('who has an old Docker is warned of layers that it cannot load', async (t) => {
+  test('users of an old Docker are warned of layers that it cannot load', async (t) => {
     const page = await open(t, `/?${image('test/zstd')}`);
     await untilShown(page);
     await page.getByText('Docker before version 23 cannot load this image').waitFor();
@@ -466,7 +466,7 @@ suite('the page in Chromium', {
     await page.getByText(expected, { exact: true }).waitFor({ state: 'detached' });
   });
 
-  test('a checksum that cannot be had is told, and the download stays', async (t) => {
+  test('a failing checksum is reported, and the download stays', async (t) => {
     const page = await open(t, busybox());
     await untilShown(page);
     const title = 'You have used up your data for today.';
@@ -512,7 +512,7 @@ suite('the page in Chromium', {
       assert.equal(await page.evaluate(() => navigator.clipboard.readText()), lines.ctr);
     });
 
-    test('what is pasted is looked up at once', async (t) => {
+    test('a pasted text is looked up at once', async (t) => {
       const page = await open(t, '/', { permissions: ['clipboard-read', 'clipboard-write'] });
       const text = `docker run --rm -it ${bed.busybox}:1.35 sh`;
       await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
@@ -520,7 +520,7 @@ suite('the page in Chromium', {
       await page.locator('h2', { hasText: `${bed.busybox}:1.35` }).waitFor();
     });
 
-    test('of several lines that are pasted, each is understood', async (t) => {
+    test('each of several pasted lines is understood', async (t) => {
       const page = await open(t, '/', { permissions: ['clipboard-read', 'clipboard-write'] });
       const shared = `${bed.registry.host}/test/shared`;
       const text = `services:\r\n  a:\r\n    image: ${shared}:1\r\n  b:\r\n    image: "${shared}:2"\r\n`;

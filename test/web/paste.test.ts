@@ -74,7 +74,7 @@ const pasted: [text: string, images: string[], platform?: string][] = [
   ],
 ];
 
-/** What names no image that could be fetched, and must not be taken for one. */
+/** Texts that name no image, and must not be mistaken for one. */
 const NO_IMAGES = [
   'docker compose up -d',
   'docker compose pull web',
@@ -86,7 +86,7 @@ const NO_IMAGES = [
   'https://github.com/org/repo',
 ];
 
-suite('what people paste', () => {
+suite('pasted texts', () => {
   for (const [text, images, platform] of pasted) {
     test(JSON.stringify(text), () => {
       const found = parsePaste(text);
@@ -123,5 +123,5 @@ suite('what people paste', () => {
     });
   }
 
-  test('nothing is nothing', () => assert.deepEqual(parsePaste(' \n '), { images: [] }));
+  test('an empty text has no images', () => assert.deepEqual(parsePaste(' \n '), { images: [] }));
 });

@@ -97,7 +97,7 @@ suite('the page in every state', {
     }
   });
 
-  test('WCAG 2.2 AA: what is no name looks like it', async (t) => {
+  test('WCAG 2.2 AA: an invalid name is marked as one', async (t) => {
     const page = await open(t);
     const border = () => page.locator('.field').evaluate((field) => getComputedStyle(field).borderColor);
     const valid = await border();

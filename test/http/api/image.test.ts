@@ -75,7 +75,7 @@ suite('GET /api/v1/image', { timeout: 600_000 }, () => {
     });
   }
 
-  test('what only the making of the archive tells is null', async () => {
+  test('values that only a built archive has are null', async () => {
     const unknown = {
       size: undefined,
       etag: undefined,
@@ -88,7 +88,7 @@ suite('GET /api/v1/image', { timeout: 600_000 }, () => {
     assert.deepEqual([size, etag, layers, digest, pinned, created], [null, null, null, null, null, null]);
   });
 
-  test('what the catalogue throws is a problem', async () => {
+  test('errors of the inspector are problem responses', async () => {
     const describe = () => Promise.reject(new ServiceError('platform-not-found', 'Only for s390x.'));
     await using server = await startServer({ catalogue: { describe } });
     const answer = await server.get(IMAGE);
@@ -117,7 +117,7 @@ suite('GET /api/v1/image', { timeout: 600_000 }, () => {
     });
   }
 
-  test('who goes ends the work', async () => {
+  test('a disconnect ends the work', async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     const leaving = new AbortController();
     await using server = await startServer({

@@ -72,7 +72,7 @@ suite('GET /api/v1/limits', { timeout: 600_000 }, () => {
     assert.equal((await limitsOf(server)).pages?.remaining, 0);
   });
 
-  test('says null where there is no limit', async () => {
+  test('reports null without a limit', async () => {
     await using server = await startServer({ trustProxy: ['127.0.0.1'] });
     assert.deepEqual(await limitsOf(server, { 'x-forwarded-for': '2001:db8:1:2:3::4' }), {
       client: '2001:db8:1:2::/64',

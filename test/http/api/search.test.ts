@@ -35,7 +35,7 @@ suite('GET /api/v1/search', { timeout: 600_000 }, () => {
     ]);
   });
 
-  test('what may not be fetched is not suggested', async () => {
+  test('refused repositories are not suggested', async () => {
     const search: RepositorySearch = async () => [found('nginx'), found('grafana/grafana')];
     const { results } = await resultsOf({ search, deny: ['docker.io/grafana/*'] });
     assert.deepEqual(
@@ -44,7 +44,7 @@ suite('GET /api/v1/search', { timeout: 600_000 }, () => {
     );
   });
 
-  test('without a search, or with one that is away, there is nothing, and no error', async () => {
+  test('without a search, or while it is down, the result is empty without an error', async () => {
     assert.deepEqual(await resultsOf({}), { available: false, results: [] });
     assert.deepEqual(await resultsOf({ search: async () => undefined }), { available: false, results: [] });
   });

@@ -73,7 +73,7 @@ suite('the checksum of a download', { timeout: 600_000 }, () => {
     for (const answer of [
       await server.get(DL),
       await server.send('HEAD', DL),
-      // Of the file, whatever part of it is sent.
+      // The digest covers the whole file, whichever part is sent.
       await server.get(DL, { range: 'bytes=5-9' }),
     ]) {
       assert.equal(answer.header('repr-digest'), expected);
@@ -95,7 +95,7 @@ suite('the checksum of a download', { timeout: 600_000 }, () => {
     assert.equal(problemOf(await server.get(DL)).code, 'daily-bytes-used');
   });
 
-  test('of an archive that is broken off is an error', async () => {
+  test('is an error for an archive that breaks off', async () => {
     const read = () =>
       new Readable({
         read() {
@@ -180,7 +180,7 @@ suite('parts of a download', { timeout: 600_000 }, () => {
     assert.equal(list.header('content-disposition'), 'attachment; filename="busybox.tar.part01of01.sha256"');
   });
 
-  test('of what is made as it is sent are none, nor is a checksum', async () => {
+  test('are not available for a live archive, and neither is a checksum', async () => {
     const live = {
       ...sampleArchive(),
       size: undefined,

@@ -58,7 +58,7 @@ suite('/api/v1/delta', { timeout: 600_000 }, () => {
     assert.deepEqual(server.requests, []);
   });
 
-  test('what is missing, unknown or wrong is named', async () => {
+  test('names the missing, unknown or wrong value', async () => {
     await using server = await startServer();
     assert.match((await server.get('/api/v1/delta?myimage=app')).reason, /have/);
     assert.equal((await server.get('/api/v1/delta?have=app')).status, 400);

@@ -29,7 +29,7 @@ suite('a stream of events', () => {
     assert.equal(told[2], 'event: ready\ndata: {}');
   });
 
-  test('one that reads again hears what is so by then, without being told anything new', async () => {
+  test('sends a new reader the current state and no old events', async () => {
     const events = createEventStream();
     const { body } = events;
     while (body.readableLength < body.readableHighWaterMark)

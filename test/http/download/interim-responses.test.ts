@@ -87,7 +87,7 @@ suite('an answer that takes its time', () => {
     ['a download waits for what is made as it is sent', '/dl?myimage=busybox&stream=1'],
     ['a checksum waits for its archive', '/dl?myimage=busybox&checksum=1'],
   ] as const) {
-    test(`${what}, and is told so every 45 seconds`, async (context) => {
+    test(`${what}, and an interim response follows every 45 seconds`, async (context) => {
       const { promise: made, resolve: make } = Promise.withResolvers<void>();
       let isWaiting = false;
       const wait = async (): Promise<void> => {

@@ -82,7 +82,7 @@ suite('downloads of a client at once', { timeout: 600_000 }, () => {
     await waitFor(async () => (await activeDownloads(server)) === 0);
   });
 
-  test('of one archive are one, however its URL is written', async () => {
+  test('for one archive count once, however its URL is written', async () => {
     await using server = await startServer({ ...ENDLESS, limits: { downloadsPerIp: 1 } });
     const sockets = [];
     for (const path of [
@@ -162,7 +162,7 @@ suite('downloads of a client at once', { timeout: 600_000 }, () => {
     await waitFor(async () => (await activeDownloads(server)) === 0);
   });
 
-  test('are given back by clients that went while they waited for one', async () => {
+  test('are released by clients that disconnect while they wait', async () => {
     const memory = createMemoryCountingStore(Date.now);
     const asked = Promise.withResolvers<void>();
     const answer = Promise.withResolvers<void>();
@@ -219,7 +219,7 @@ suite('downloads of a client at once', { timeout: 600_000 }, () => {
     await waitFor(async () => (await activeDownloads(server)) === 0);
   });
 
-  test('of different clients do not count together, except for the whole service', async () => {
+  test('count for each client separately, except for the whole service', async () => {
     const limits = { downloadsPerIp: 1, maxDownloads: 2 };
     await using server = await startServer({ ...ENDLESS, trustProxy: ['127.0.0.1'], limits });
     const open = async (client: string, image: string): Promise<Socket> => {
@@ -265,7 +265,7 @@ suite('bytes of a day', { timeout: 600_000 }, () => {
 
   test('count what was sent of a download that broke off', async () => {
     await using server = await startServer({ ...ENDLESS, limits });
-    // What was not sent is not due any more, either: nine thousand bytes each would be too many.
+    // Unsent bytes are not charged, either: nine thousand bytes each would be too many.
     for (let times = 1; times <= 4; times += 1) {
       (await begin(server, DL)).destroy();
       await waitFor(() => server.log.filter(({ msg }) => msg.startsWith('[LEFT]')).length === times);
@@ -385,7 +385,7 @@ suite('a crowd that comes and goes', { timeout: 600_000 }, () => {
       await waitFor(async () => (await store.active(client)) === 0, { what: `${client} to be gone` });
       const { body } = await server.get('/api/v1/limits', { 'x-forwarded-for': client });
       const { bytes } = JSON.parse(body.toString()) as { bytes: { remaining: number } };
-      // Who left may have been sent more than anybody received.
+      // The service can count more than a disconnected client received.
       assert.ok(2 ** 40 - bytes.remaining >= (sent.get(client) ?? 0), client);
     }
     assert.ok([...sent.values()].some((bytes) => bytes > 0));

@@ -39,7 +39,7 @@ suite('an archive that is made as it is sent', { timeout: 600_000 }, () => {
     assert.equal(header('content-length'), undefined);
   });
 
-  test('what fails before the first byte is a problem, what fails later breaks the connection', async () => {
+  test('reports a failure before the first byte as a problem, and breaks the connection after it', async () => {
     const failed = new ServiceError('engine-failed', 'No.');
     await using early = await startServer({ open: () => liveArchive(() => Promise.reject(failed)) });
     assert.equal(problemOf(await early.get(DL)).code, 'engine-failed');

@@ -126,7 +126,7 @@ suite('the metalink of a download', { timeout: 600_000 }, () => {
     assert.equal(await left(), 9 * FILE.length, 'one that is known costs nothing');
   });
 
-  test('of a part is of its bytes, and of all parts a file for each', async () => {
+  test('covers the bytes of a part, and lists a file for each of all parts', async () => {
     await using server = await startServer({ open: largeArchive, addresses: REPLICAS });
     const part = `${DL}&parts=2MiB`;
     const bytes = (await server.get(`${part}&part=2`)).body;
@@ -166,7 +166,7 @@ suite('the metalink of a download', { timeout: 600_000 }, () => {
     assert.equal(file.header('cache-control'), 'public, no-cache', 'there may be more signatures tomorrow');
   });
 
-  test('of an index made again names the one that its registry has', async () => {
+  test('names the registry’s index for a rebuilt index', async () => {
     const upstream = [`sha256:${'a'.repeat(64)}`] as never;
     await using server = await startServer({ open: () => ({ ...sampleArchive(), upstream }) });
     const query = 'platform=linux/amd64,linux/arm64&format=oci';
@@ -178,7 +178,7 @@ suite('the metalink of a download', { timeout: 600_000 }, () => {
     assert.equal(redirect.header('location'), `/dl?myimage=busybox@${upstream}&${expected}`);
   });
 
-  test('of what is made as it is sent is none, nor with a checksum in its place', async () => {
+  test('is not available for a live archive, even with a checksum in its place', async () => {
     const live = { ...sampleArchive(), size: undefined, start: async () => Readable.from([FILE]) };
     await using server = await startServer({ open: () => live });
     assert.equal(problemOf(await server.get(`${DL}&metalink=1`)).code, 'archive-not-kept');

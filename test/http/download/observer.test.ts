@@ -53,7 +53,7 @@ suite('the log of a download', { timeout: 600_000 }, () => {
     assert.equal(line.status, 304);
   });
 
-  test('tells why there was no archive', async () => {
+  test('has the reason of a refusal', async () => {
     await using server = await startServer({
       open: () => Promise.reject(new ServiceError('image-not-found', 'There is no image busybox.')),
     });

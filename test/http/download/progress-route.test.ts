@@ -16,7 +16,7 @@ function eventsOf(body: Buffer): [string, unknown][] {
 }
 
 suite('how far a download is', { timeout: 600_000 }, () => {
-  test('what needs no time is ready', async () => {
+  test('an archive without preparation is ready', async () => {
     await using server = await startServer();
     const { status, header, body } = await server.get(STATUS);
     assert.equal(status, 200);
@@ -89,14 +89,14 @@ suite('how far a download is', { timeout: 600_000 }, () => {
     assert.ok(Value.Check(Problem, data), JSON.stringify(data));
   });
 
-  test('what is wrong with the request itself is told by status', async () => {
+  test('mistakes in the request have their own status', async () => {
     await using server = await startServer({ deny: ['docker.io/library/busybox'] });
     assert.equal(problemOf(await server.get(STATUS)).code, 'image-not-allowed');
     assert.equal(problemOf(await server.get('/dl/status')).code, 'parameter-invalid');
     assert.equal((await server.get('/dl/status.tar')).status, 200, 'an image may have this name');
   });
 
-  test('who goes ends the wait', async () => {
+  test('a disconnect ends the wait', async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     await using server = await startServer({
       open: (_request, signal) => {

@@ -37,7 +37,7 @@ suite('redirect=1', { timeout: 600_000 }, () => {
     });
   }
 
-  test('leads to a bundle in its order, which may be kept forever', async () => {
+  test('points at a bundle in its order, which is cacheable forever', async () => {
     await using server = await startServer({
       open: () => ({ ...sampleArchive(), digests: [DIGEST, OTHER] as never }),
     });
@@ -65,7 +65,7 @@ suite('redirect=1', { timeout: 600_000 }, () => {
     assert.equal((await server.get(asked)).header('location'), `/dl?myimage=busybox@${DIGEST}`);
   });
 
-  test('takes none of the downloads at once', async () => {
+  test('takes no download slot', async () => {
     await using server = await startServer({ limits: { downloadsPerIp: 1 } });
     const answers = await Promise.all(
       ['a', 'b', 'c'].map((image) => server.get(`/dl?myimage=${image}&redirect=1`)),
@@ -91,7 +91,7 @@ suite('redirect=1', { timeout: 600_000 }, () => {
   });
 });
 
-suite('what caches are told', { timeout: 600_000 }, () => {
+suite('cache headers', { timeout: 600_000 }, () => {
   const PINNED = `/dl?myimage=busybox@${DIGEST}`;
 
   test('a file by digest is the same for everyone, forever, in all its answers', async () => {
@@ -126,7 +126,7 @@ suite('what caches are told', { timeout: 600_000 }, () => {
     assert.match((await cacheControl(`${PINNED}&platform=linux/arm64`)) ?? '', /immutable$/);
   });
 
-  test('a refusal is kept by nobody', async () => {
+  test('refusals are not cached', async () => {
     await using server = await startServer({ allow: [] });
     const answer = await server.get(PINNED);
     assert.equal(answer.status, 403);

@@ -69,7 +69,7 @@ suite('a download', { timeout: 600_000 }, () => {
     assert.deepEqual(names, ['ghcr.io/org/app:1.2', 'ghcr.io/org/app:1.2']);
   });
 
-  test('of several images names all their digests', async () => {
+  test('with several images names all their digests', async () => {
     const digests = [DIGEST, `sha256:${'0'.repeat(64)}` as typeof DIGEST];
     await using server = await startServer({ open: () => sampleArchive({ digests }) });
     assert.equal((await server.get(`${DL}&myimage=a`)).header('docker-content-digest'), digests.join(', '));
@@ -154,7 +154,7 @@ suite('HEAD', { timeout: 600_000 }, () => {
     assert.equal((await server.send('HEAD', DL, { 'if-match': '"x"' })).status, 412);
   });
 
-  test('of what fails has the status and no body', async () => {
+  test('has the status and no body for a failure', async () => {
     await using server = await startServer({
       open: () => Promise.reject(new ServiceError('image-not-found', 'Not there.')),
     });
@@ -352,7 +352,7 @@ suite('a client that leaves', { timeout: 600_000 }, () => {
     assert.equal((await server.get('/healthz')).status, 200);
   });
 
-  test('who does not read is not read ahead for', async () => {
+  test('delays reading upstream if it does not read', async () => {
     const size = 1024 ** 3;
     const chunk = Buffer.alloc(64 * 1024);
     let produced = 0;

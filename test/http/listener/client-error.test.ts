@@ -71,7 +71,7 @@ suite('requests that two readers could understand in two ways', { timeout: 600_0
     }
   });
 
-  test('an expectation that nobody knows is ignored', async () => {
+  test('unknown expectations are ignored', async () => {
     await using server = await startServer();
     assert.equal((await server.get('/healthz', { expect: 'the-spanish-inquisition' })).status, 200);
   });
@@ -194,7 +194,7 @@ suite('the Host header', { timeout: 600_000 }, () => {
   });
 });
 
-suite('bytes that are no request', { timeout: 600_000 }, () => {
+suite('bytes other than a request', { timeout: 600_000 }, () => {
   const cases: [string, string, number, string][] = [
     ['noise', 'NONSENSE\r\n\r\n', 400, 'request-malformed'],
     ['TLS, where HTTP is spoken', '\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03', 400, 'request-malformed'],
@@ -269,7 +269,7 @@ suite('bytes that are no request', { timeout: 600_000 }, () => {
     assert.match(Buffer.concat(chunks).toString(), /\r\n\r\nx{500}$/);
   });
 
-  test('are told to the log for whoever looks closely', async () => {
+  test('are logged at the debug level', async () => {
     await using server = await startServer({ logLevel: 'debug' });
     await speak(server.port, 'NONSENSE\r\n\r\n');
     const line = await server.logged(/cannot be read/);

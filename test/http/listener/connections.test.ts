@@ -12,7 +12,7 @@ import { skipUnless } from '../../support/packages.ts';
 import { temporaryFolder, waitFor } from '../../support/process.ts';
 import { type RunningServer, requestHead, sampleArchive, soon, startServer } from '../samples.ts';
 
-/** A timeout for tests that would hang. No test takes nearly as long. */
+/** A time limit for tests that would never end. No test takes nearly as long. */
 const GUARD_MS = 120_000;
 
 const HEALTH = requestHead('GET', '/healthz', { connection: 'keep-alive' });
@@ -34,7 +34,7 @@ async function close(socket: Socket | undefined): Promise<void> {
 const hasRoom = (server: RunningServer): Promise<Socket> => waitFor(() => open(server), { what: 'room' });
 
 suite('connections', { timeout: GUARD_MS }, () => {
-  test('of the whole service are limited, and one that ends makes room', async () => {
+  test('have a limit for the whole service, and a closed one is free again', async () => {
     await using server = await startServer({ connections: { maxConnections: 2 } });
     const [one, two] = [await open(server), await open(server, '127.0.0.2')];
     assert.ok(one && two);
@@ -44,7 +44,7 @@ suite('connections', { timeout: GUARD_MS }, () => {
     await close(await hasRoom(server));
   });
 
-  test('of one client are limited, and nobody else’s for it', async () => {
+  test('have a limit for each client, which affects no other client', async () => {
     await using server = await startServer({ connections: { connectionsPerClient: 2 } });
     const [one, two] = [await open(server), await open(server)];
     assert.ok(one && two);
@@ -61,7 +61,7 @@ suite('connections', { timeout: GUARD_MS }, () => {
     for (const socket of afresh) await close(socket);
   });
 
-  test('of a proxy are those of many clients', async () => {
+  test('through a proxy count for many clients', async () => {
     const exempt = [parseAddressRange('127.0.0.1')];
     await using server = await startServer({ connections: { connectionsPerClient: 1, exempt } });
     for (let count = 0; count < 3; count++) assert.ok(await open(server));
@@ -220,7 +220,7 @@ suite('a client that reads slowly', { timeout: GUARD_MS }, () => {
 suite('a client that sends slowly', { timeout: GUARD_MS }, () => {
   const timeouts = { head: 300, request: 600, look: 50 };
 
-  /** What comes back until the server closes. */
+  /** Returns the received bytes until the server closes. */
   async function answerTo(socket: Socket): Promise<string> {
     const chunks: Buffer[] = [];
     socket.on('error', () => {}).on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -233,7 +233,7 @@ suite('a client that sends slowly', { timeout: GUARD_MS }, () => {
     assert.match(await answerTo(connect(server.port, '127.0.0.1')), /^(?:HTTP\/1\.1 408 .*)?/s);
   });
 
-  test('half a head is told so', async () => {
+  test('gets an error for half a head', async () => {
     await using server = await startServer({ timeouts });
     const socket = connect(server.port, '127.0.0.1');
     socket.write('GET /dl?myimage=busybox HTTP/1.1\r\nhost: a\r\n');

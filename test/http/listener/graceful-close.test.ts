@@ -34,7 +34,7 @@ async function start(patience: number) {
 }
 
 suite('the end of a server', { timeout: 600_000 }, () => {
-  test('who was let in and has not asked yet is answered', async () => {
+  test('a connection without a request yet is answered', async () => {
     const { app, open, isClosed } = await start(NEVER);
     const socket = await open();
     const closed = app.close();
@@ -49,7 +49,7 @@ suite('the end of a server', { timeout: 600_000 }, () => {
     assert.match(answer, /^HTTP\/1\.1 200 OK\r\n[\s\S]*connection: close\r\n[\s\S]*hello$/i);
   });
 
-  test('who has been answered, or has left, is not waited for', async () => {
+  test('an answered or disconnected client is not waited for', async () => {
     const { app, open } = await start(NEVER);
     const [answered, left] = [await open(), await open()];
     answered.write(REQUEST);
@@ -58,14 +58,14 @@ suite('the end of a server', { timeout: 600_000 }, () => {
     await app.close();
   });
 
-  test('who never asks is sent away in the end', async () => {
+  test('an idle connection is closed in the end', async () => {
     const { app, open } = await start(10);
     const socket = await open();
     await app.close();
     await once(socket.resume(), 'close');
   });
 
-  test('when the time for answers is over, none is waited for, and nobody who has not asked', async () => {
+  test('when the time for answers is over, all connections close', async () => {
     const { app, drain, open } = await start(NEVER);
     const [answered, silent] = [await open(), await open()];
     answered.write('GET /never HTTP/1.1\r\nHost: a\r\n\r\n');

@@ -103,7 +103,7 @@ suite('plain HTTP beside HTTPS', { timeout: 600_000 }, () => {
   }
 
   for (const [title, bytes] of Object.entries(SMUGGLING)) {
-    test(`what two readers could understand in two ways is refused once: ${title}`, async () => {
+    test(`an ambiguous request is refused once: ${title}`, async () => {
       await using server = await startServer();
       assertRefusedOnce(await server.raw(bytes));
     });
@@ -136,7 +136,7 @@ suite('plain HTTP beside HTTPS', { timeout: 600_000 }, () => {
     assert.equal(problemOf(other).code, 'route-not-found');
   });
 
-  test('health is told without HTTPS', async () => {
+  test('health is reported without HTTPS', async () => {
     await using server = await startServer();
     assert.equal((await server.get('/healthz')).status, 200);
     const ready = await server.get('/readyz');

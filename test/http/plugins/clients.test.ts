@@ -45,7 +45,7 @@ suite('X-Forwarded-For', { timeout: 600_000 }, () => {
     }
   });
 
-  test('of a trusted proxy tells who the client is', async () => {
+  test('from a trusted proxy states the client', async () => {
     for (const trustProxy of [[PROXY], ['127.0.0.0/8'], ['10.0.0.0/8', '::ffff:127.0.0.1/128']]) {
       const setup = { ...except('198.51.100.7', '2001:db8::/32'), trustProxy };
       for (const refused of [
@@ -69,7 +69,7 @@ suite('X-Forwarded-For', { timeout: 600_000 }, () => {
     }
   });
 
-  test('that does not count is told to the operator, once', async () => {
+  test('that is ignored is logged once', async () => {
     await using server = await startServer();
     for (let time = 0; time < 3; time += 1) await server.get(DL, { 'x-forwarded-for': '198.51.100.7' });
     const warnings = server.log.filter(({ level }) => level === 40);
@@ -84,7 +84,7 @@ suite('X-Forwarded-For', { timeout: 600_000 }, () => {
     assert.ok(behindProxy.log.every(({ level }) => level < 40));
   });
 
-  test('that is no address counts as the address of the proxy', async () => {
+  test('without a valid address counts as the address of the proxy', async () => {
     for (const garbage of ['unknown', '_hidden', '999.1.1.1', '192.0.2.1 ; drop', '-'])
       assert.equal(await isLetIn({ ...except(PROXY), trustProxy: [PROXY] }, garbage), false, garbage);
   });

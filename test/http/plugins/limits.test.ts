@@ -33,7 +33,7 @@ function assertRefused(answer: Answer): void {
 }
 
 suite('the rate of requests', { timeout: 600_000 }, () => {
-  test('is told with each answer, and past it comes a 429 that says when to go on', async () => {
+  test('is in each answer, and past it a 429 states when to try again', async () => {
     await using server = await startServer({ limits });
     for (const left of [2, 1, 0]) {
       const answer = await server.get(DL);
@@ -91,7 +91,7 @@ suite('the rate of requests', { timeout: 600_000 }, () => {
     assert.equal((await server.get('/healthz')).header('ratelimit-limit'), undefined);
   });
 
-  test('is told with refusals of other kinds, too', async () => {
+  test('is in refusals of other kinds, too', async () => {
     await using server = await startServer({
       limits,
       open: () => Promise.reject(new ServiceError('image-not-found', 'Not there.')),
@@ -110,7 +110,7 @@ suite('the rate of requests', { timeout: 600_000 }, () => {
     assert.deepEqual(await statuses(server, [DL]), [200]);
   });
 
-  test('is without headers where there is no limit', async () => {
+  test('has no headers without a limit', async () => {
     await using server = await startServer();
     const answer = await server.get(DL);
     assert.doesNotMatch(answer.head, /ratelimit/i);
@@ -167,7 +167,7 @@ suite('the rate of pages', { timeout: 60_000 }, () => {
   });
 });
 
-suite('who is one client', { timeout: 600_000 }, () => {
+suite('the identity of a client', { timeout: 600_000 }, () => {
   const behindProxy: ServerSetup = { limits, trustProxy: ['127.0.0.1'] };
   const left = async (server: RunningServer, client: string): Promise<string | undefined> =>
     (await server.get(DL, { 'x-forwarded-for': client })).header('ratelimit-remaining');
@@ -182,7 +182,7 @@ suite('who is one client', { timeout: 600_000 }, () => {
     assert.equal(await left(server, '2001:db8:0:2::1'), '2');
   });
 
-  test('is nothing that a header can change where no proxy is trusted', async () => {
+  test('cannot be changed by headers without a trusted proxy', async () => {
     await using server = await startServer({ limits });
     const headers = [
       'x-forwarded-for',
@@ -198,7 +198,7 @@ suite('who is one client', { timeout: 600_000 }, () => {
     }
   });
 
-  test('is nothing that a client can write before what its proxy adds', async () => {
+  test('cannot be changed by a client before its proxy’s addition', async () => {
     await using server = await startServer(behindProxy);
     for (const [at, left] of ['2', '1', '0'].entries()) {
       const answer = await server.get(DL, { 'x-forwarded-for': `203.0.113.${at}, 192.0.2.7` });

@@ -12,7 +12,7 @@ import { NO_PRESSURE_LIMITS, problemOf, type RunningServer, sampleArchive, start
 const DL = '/dl?myimage=busybox';
 
 suite('under pressure', { timeout: 600_000 }, () => {
-  test('new requests are told to come again, health checks are answered, and the log says why', async () => {
+  test('new requests get a Retry-After, health checks are answered, and the log states the reason', async () => {
     const gauge = gaugeOf(0);
     await using server = await startServer({
       open: downloadThatLasts,

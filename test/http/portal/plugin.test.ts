@@ -45,7 +45,7 @@ suite('the page', { timeout: 600_000 }, () => {
     });
   }
 
-  test('?lang= comes before what the browser prefers, where there is that language', async () => {
+  test('?lang= overrides the browser’s preference for a supported language', async () => {
     await using server = await startServer();
     const headers = { 'accept-language': 'ru' };
     assert.match((await pageOf(server, '/?lang=es', headers)).html, /<html lang="es"/);
@@ -54,7 +54,7 @@ suite('the page', { timeout: 600_000 }, () => {
     }
   });
 
-  test('what was chosen by ?lang= is kept by the browser, and comes before what it prefers', async () => {
+  test('the browser keeps the choice of ?lang=, which overrides its preference', async () => {
     await using server = await startServer();
     const chosen = await server.get('/?lang=es', { 'accept-language': 'ru' });
     const cookie = chosen.header('set-cookie') ?? '';
@@ -81,7 +81,7 @@ suite('the page', { timeout: 600_000 }, () => {
     assert.doesNotMatch(await cookieOf({ ...https, 'x-forwarded-proto': 'http' }, ['127.0.0.1']), /Secure/);
   });
 
-  test('it is asked for anew each time, and sent where it has changed', async () => {
+  test('is requested again each time, and sent if it has changed', async () => {
     await using server = await startServer();
     const first = await server.get('/');
     assert.equal(first.header('cache-control'), 'no-cache');
@@ -92,7 +92,7 @@ suite('the page', { timeout: 600_000 }, () => {
     assert.equal((await server.get('/?lang=ru', { 'if-none-match': etag })).status, 200);
   });
 
-  test('who runs the service and what may be fetched stands in it, as it is now', async () => {
+  test('states the current operator and allowed registries', async () => {
     let info: ServiceInfo = { ...INFO, operator: { name: 'A & "B" <C>', contact: 'https://a.example/?b&c' } };
     await using server = await startServer({ info: () => info });
     const { html } = await pageOf(server);
@@ -125,7 +125,7 @@ suite('the page', { timeout: 600_000 }, () => {
     assert.match(prepared, /"pulling":/);
   });
 
-  test('its assets are kept for ever, under a hash of their content', async () => {
+  test('its assets are cached forever, under a hash of their content', async () => {
     await using server = await startServer();
     const { html, assets } = await pageOf(server);
     const named = [...html.matchAll(/(?:src|href)="(\/assets[^"]+)"/g)].map(([, path = '']) => path);
@@ -140,7 +140,7 @@ suite('the page', { timeout: 600_000 }, () => {
     assert.equal(problemOf(await server.get('/assets/other-hash/app.js')).code, 'route-not-found');
   });
 
-  test('what is for its developers is not served', async () => {
+  test('files for developers are not served', async () => {
     await using server = await startServer();
     const { assets } = await pageOf(server);
     for (const name of [

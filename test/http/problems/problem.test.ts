@@ -90,7 +90,7 @@ suite('problems', { timeout: 600_000 }, () => {
     });
   }
 
-  test('Retry-After is told where it is known', async () => {
+  test('Retry-After is sent if it is known', async () => {
     await using server = await startFailing('registry-rate-limited', 'Too much.', { retryAfter: 17 });
     const answer = await server.get(DL);
     assert.equal(answer.header('retry-after'), '17');
@@ -99,7 +99,7 @@ suite('problems', { timeout: 600_000 }, () => {
     assert.equal((await other.get(DL)).header('retry-after'), undefined);
   });
 
-  test('what went wrong inside is logged and not told', async () => {
+  test('internal errors are logged and not sent', async () => {
     await using server = await startServer({ open: () => Promise.reject(new TypeError('/secret/path')) });
     const answer = await server.get(DL);
     assert.equal(problemOf(answer).code, 'internal-error');

@@ -15,7 +15,7 @@ function failing(code: ErrorCode): ServerSetup {
 
 suite('errors explained to people', { timeout: 600_000 }, () => {
   for (const lang of LANGUAGES) {
-    test(`every error has a sentence and what to do in ${lang}, and no text is of none`, () => {
+    test(`every error has a title and help in ${lang}, and every text has its error`, () => {
       const { problems } = languages[lang];
       const told = new Set(listErrors().map(({ code }) => textOf(code)));
       assert.deepEqual(Object.keys(problems).sort(), [...told, ...OWN].sort());
@@ -23,7 +23,7 @@ suite('errors explained to people', { timeout: 600_000 }, () => {
     });
   }
 
-  /** What people confuse, or were told wrongly, and a word that only the right sentence has. */
+  /** Pairs of errors that are easily confused, with a word that only the right sentence has. */
   const distinct: [ErrorCode, RegExp][] = [
     ['too-many-requests', /too many requests/],
     ['too-many-downloads', /too many downloads/],
@@ -40,7 +40,7 @@ suite('errors explained to people', { timeout: 600_000 }, () => {
     ['address-refused', /not public/],
     ['client-not-allowed', /not open to you/],
   ];
-  test('what are different things to do have different sentences', async () => {
+  test('different remedies have different sentences', async () => {
     const seen = new Set<string>();
     for (const [code, word] of distinct) {
       await using server = await startServer(failing(code));
@@ -64,7 +64,7 @@ suite('errors explained to people', { timeout: 600_000 }, () => {
     ['es', 'Has agotado tus datos de hoy.'],
   ];
   for (const [accept, title] of asked) {
-    test(`Accept-Language: ${accept} is told: ${title}`, async () => {
+    test(`Accept-Language: ${accept} results in: ${title}`, async () => {
       await using server = await startServer(failing('daily-bytes-used'));
       const headers = accept === undefined ? {} : { 'accept-language': accept };
       const answer = await server.get('/dl?myimage=busybox', headers);
@@ -83,7 +83,7 @@ suite('errors explained to people', { timeout: 600_000 }, () => {
     assert.equal(title, 'Has agotado tus datos de hoy.');
   });
 
-  test('whoever watches a download is told in the same way', async () => {
+  test('progress events have the same texts', async () => {
     await using server = await startServer(failing('daily-bytes-used'));
     const answer = await server.get('/dl/status?myimage=busybox', { 'accept-language': 'es' });
     assert.match(answer.body.toString(), /^event: error\ndata: .*Has agotado tus datos de hoy\./m);
@@ -111,7 +111,7 @@ suite('the page of a problem', { timeout: 600_000 }, () => {
     }
   });
 
-  test('what stays as it is cannot be tried again', async () => {
+  test('permanent errors cannot be tried again', async () => {
     await using server = await startServer();
     const page = (await server.get('/dl?myimage=UPPER', html('en'))).body.toString();
     assert.doesNotMatch(page, /href=""|You can try again/);
@@ -132,7 +132,7 @@ suite('the page of a problem', { timeout: 600_000 }, () => {
     ['/dl/%.tar', '/'],
   ];
   for (const [path, link] of links) {
-    test(`${path} leads back to ${link}`, async () => {
+    test(`${path} links back to ${link}`, async () => {
       await using server = await startServer(failing('image-not-found'));
       const page = (await server.get(path, html('en'))).body.toString();
       const [, href = ''] = /<a class="primary" href="([^"]*)"/.exec(page) ?? [];

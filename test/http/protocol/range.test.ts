@@ -85,7 +85,7 @@ suite('Range against any file', () => {
     );
   });
 
-  test('whatever the header, a range lies within the file and is not empty', () => {
+  test('for any header, a range lies within the file and is not empty', () => {
     const noise = fc.string({ unit: fc.constantFrom(...'0123456789-,= \tbytes'), maxLength: 30 });
     fc.assert(
       fc.property(

@@ -119,7 +119,7 @@ suite('if the engine is', () => {
     assert.equal(address.tls?.verify, false);
   });
 
-  test('what cannot be used is told', () => {
+  test('unusable settings are reported', () => {
     for (const text of [
       'ssh://user@host',
       'npipe:////./pipe/docker_engine',

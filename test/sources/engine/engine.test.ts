@@ -12,9 +12,9 @@ const NEW: FakeEngineOptions = { apiVersion: '1.51', minApiVersion: '1.44', stor
 
 interface Client {
   engine: Engine;
-  /** Whom it told us to have connected to. */
+  /** The engines that were reported as connected. */
   told: EngineFacts[];
-  /** Lets so many milliseconds pass. */
+  /** Lets a number of milliseconds pass. */
   pass(time: number): void;
 }
 
@@ -93,7 +93,7 @@ suite('a connection to an engine', () => {
     );
   });
 
-  test('who waits for an engine that says nothing goes when they want to, and others wait on', async () => {
+  test('an aborted request leaves a silent engine at once, and others wait on', async () => {
     await using fake = await startFakeEngine(OLD);
     const { engine } = clientOf(fake);
     const { promise: answered, resolve: answer } = Promise.withResolvers<void>();
@@ -144,7 +144,7 @@ suite('a pull and a save', () => {
     await pulled;
   });
 
-  test('a saved archive that nobody reads leaves nothing open', async () => {
+  test('a saved archive that is never read leaves nothing open', async () => {
     await using fake = await startFakeEngine(OLD);
     fake.publish('127.0.0.1:1/a:latest', ['linux/amd64']);
     const { engine } = clientOf(fake);

@@ -6,7 +6,7 @@ const never = new AbortController().signal;
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 suite('leases of names', () => {
-  test('are shared for one purpose; another one waits until all have given back', async () => {
+  test('are shared for one purpose, and another purpose waits until all are released', async () => {
     const leases = createLeases();
     const first = await leases.take('a', 'amd64', never);
     const second = await leases.take('a', 'amd64', never);
@@ -28,7 +28,7 @@ suite('leases of names', () => {
     assert.ok(leases.tryTake('a'));
   });
 
-  test('who goes while waiting holds nobody up', async () => {
+  test('an aborted wait delays no other', async () => {
     const leases = createLeases();
     const held = await leases.take('a', 'amd64', never);
     const gone = new AbortController();
@@ -39,7 +39,7 @@ suite('leases of names', () => {
     assert.ok(leases.tryTake('a'));
   });
 
-  test('what is held is not taken for removal, and the other way round', async () => {
+  test('a name in use is not removed, and a name under removal is not used', async () => {
     const leases = createLeases();
     const held = await leases.take('a', 'amd64', never);
     assert.equal(leases.tryTake('a'), undefined);

@@ -11,7 +11,7 @@ const id = (digit: string): string => `sha256:${hex(digit)}`;
 const containerdName = 'io.containerd.image.name';
 const ociName = 'org.opencontainers.image.ref.name';
 
-/** What a loader reads of an archive: the files with names in them, each as JSON. */
+/** Returns the files with names that a loader reads from an archive, each as JSON. */
 async function named(files: Record<string, unknown>, names: ImageName[]): Promise<Record<string, unknown>> {
   const tar = pack();
   for (const [name, content] of Object.entries({ ...files, 'oci-layout': {} }))
@@ -49,7 +49,7 @@ suite('names in a saved archive', () => {
     ]);
   });
 
-  test('the containerd store: by the digest of the manifest, and the only one that has none', async () => {
+  test('the containerd store: by the digest of the manifest, and for the only unnamed image', async () => {
     const manifest = { mediaType: 'application/vnd.oci.image.manifest.v1+json', size: 1 };
     const other = {
       ...manifest,
@@ -106,7 +106,7 @@ suite('names in a saved archive', () => {
     });
   });
 
-  test('what cannot be told apart stays without a name, and so does what is no list', async () => {
+  test('ambiguous images stay without a name, and so do files other than lists', async () => {
     const entry = { RepoTags: null, Layers: [] };
     const files = {
       'manifest.json': [

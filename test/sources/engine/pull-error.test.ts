@@ -5,7 +5,7 @@ import { parseReference } from '../../../src/oci/reference.ts';
 import { UnknownTagError } from '../../../src/registry/status-error.ts';
 import { pullError } from '../../../src/sources/engine/pull-error.ts';
 
-/** What is pulled, what the engine says, and what that means. */
+/** A reference to pull, the engine's message, and the resulting code. */
 type Row = readonly [reference: string, message: string, code: string];
 
 const DIGEST = 'sha256:fcbdff2ea5596021e2da8367acf7a761eefdab41fb61d1ac6c52c8a77c47a5d0';
@@ -264,7 +264,7 @@ const rows: Record<string, Row[]> = {
   ],
 };
 
-suite('what engines say when they cannot pull', () => {
+suite('messages of engines that cannot pull', () => {
   for (const [engine, said] of Object.entries(rows)) {
     for (const [name, message, code] of said) {
       test(`${engine}: ${message}`, () => {

@@ -9,7 +9,7 @@ function line(id: string, status: string, current?: number, total?: number) {
 }
 
 suite('how far a pull is', () => {
-  test('layers are told in their order, each as it was last, and their sizes stay', () => {
+  test('layers are reported in order with their last state, and their sizes stay', () => {
     const progress = createPullProgress();
     progress.take({ id: 'latest', status: 'Pulling from library/busybox' });
     for (const id of ['a', 'b']) progress.take(line(id, 'Pulling fs layer'));
@@ -31,7 +31,7 @@ suite('how far a pull is', () => {
     assert.equal(progress.take(line('a', 'Pulling fs layer')), undefined);
   });
 
-  test('an engine that fetches is told from one that unpacks, and from one that says no bytes', () => {
+  test('distinguishes fetching, unpacking, and an engine that states no bytes', () => {
     const progress = createPullProgress();
     assert.equal(progress.isFetching, false);
     progress.take(line('a', 'Downloading'));
@@ -44,7 +44,7 @@ suite('how far a pull is', () => {
     assert.equal(progress.isFetching, true);
   });
 
-  test('lines come in any pieces, and what is no JSON is omitted', async () => {
+  test('lines arrive in any pieces, and invalid JSON is skipped', async () => {
     const text = '{"a":"é"}\nno JSON\n{"b":2}\r\n{"c":3}';
     const bytes = [...Buffer.from(text)].map((byte) => Buffer.of(byte));
     const lines: unknown[] = [];

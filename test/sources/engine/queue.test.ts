@@ -4,7 +4,7 @@ import { createQueue } from '../../../src/sources/engine/queue.ts';
 
 const never = new AbortController().signal;
 
-/** Work that begins when its turn comes and ends when it is told. */
+/** Returns work that records its start, and ends when the test ends it. */
 function work() {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const state = {
@@ -68,7 +68,7 @@ suite('the queue of pulls', () => {
     await queue.run(third.run, () => {}, never);
   });
 
-  test('who goes leaves its place, and the others move up', async () => {
+  test('an aborted wait frees its place, and the others move up', async () => {
     const queue = createQueue({ atOnce: 1, length: 2 });
     const [first, second, third] = [work(), work(), work()];
     const gone = new AbortController();

@@ -32,7 +32,7 @@ interface Options extends Partial<ConnectOptions> {
   cacheFolder?: string;
 }
 
-/** A source with all its parts; only the engine is none of those that there are. */
+/** Starts a source with all its parts; only the engine is a stand-in. */
 async function startParts(options: Options = {}): Promise<Parts> {
   const { limit = 2 ** 30, fakeEngine = {}, cacheFolder: given, ...more } = options;
   const stack = new AsyncDisposableStack();
@@ -73,7 +73,7 @@ function requestOf(image: string): ArchiveRequest {
 }
 
 suite('archives of an engine', () => {
-  test('what was opened is there to be read, however full the cache becomes meanwhile', async () => {
+  test('an opened archive can be read, however full the cache becomes meanwhile', async () => {
     await using parts = await startParts({ limit: 70 * MIB });
     const gone = new AbortController();
     const archive = await parts.open(gone.signal);
@@ -105,7 +105,7 @@ suite('archives of an engine', () => {
     assert.equal((await buffer(second.read(undefined, signal))).length, second.size);
   });
 
-  test('what another engine, store or platform makes of an image is another file', async () => {
+  test('another engine, store or platform results in another file', async () => {
     await using folder = await temporaryFolder();
     const { signal } = new AbortController();
     const spools = async (): Promise<number> => (await readdir(join(folder.path, 'spools'))).length;
@@ -125,7 +125,7 @@ suite('archives of an engine', () => {
     }
   });
 
-  test('a few are saved at once, the others wait, and past that they are told to come again', async () => {
+  test('a few are saved at once, the others wait, and past that they get a Retry-After', async () => {
     await using parts = await startParts({ pulls: 1, pullQueue: 1, policy: 'missing' });
     const { signal } = new AbortController();
     const { promise: saved, resolve: save } = Promise.withResolvers<void>();
@@ -156,7 +156,7 @@ suite('an archive that an engine saves without all blobs', () => {
     ['the containerd store of Docker 29', 'containerd', '1.51'],
     ['the containerd store of Docker 28', 'containerd', '1.48'],
   ] as const) {
-    test(`of ${engine} is an error, and is not kept; what comes whole afterwards is`, async () => {
+    test(`from ${engine} is an error and is not cached, and a later whole archive is served`, async () => {
       await using parts = await startParts({ fakeEngine: { store, apiVersion } });
       const { signal } = new AbortController();
       const published = parts.fake.publish(`${IMAGE}:latest`, [AMD64, 'linux/arm64']);
@@ -209,7 +209,7 @@ suite('an archive that an engine saves without all blobs', () => {
     assert.notDeepEqual(broken.subarray(-1024), Buffer.alloc(1024));
   });
 
-  test('of a bundle of two platforms is an error', async () => {
+  test('with a bundle of two platforms is an error', async () => {
     await using parts = await startParts();
     const { signal } = new AbortController();
     const { manifests, layers } = parts.fake.publish(`${IMAGE}:latest`, [AMD64, 'linux/arm64']);

@@ -123,7 +123,7 @@ const INDEX: Files = {
 };
 
 suite('a saved archive', () => {
-  test('of any engine passes unchanged if it has every file that it names', async () => {
+  test('from any engine passes unchanged if it has every file that it names', async () => {
     await assertWhole(OLD, asked('c'));
     await assertWhole(NEW, asked('c'));
     await assertWhole(NEW, asked('d'));
@@ -131,11 +131,11 @@ suite('a saved archive', () => {
   });
 
   for (const name of [`${hex('c')}.json`, 'l1/layer.tar', 'l2/layer.tar'])
-    test(`of Docker 20.10 without ${name.replace(/^c+/, 'the config c')} fails`, () =>
+    test(`from Docker 20.10 without ${name.replace(/^c+/, 'the config c')} fails`, () =>
       assertLacks(without(OLD, name), name.replace('l1', 'l[12]'), asked('c')));
 
   for (const digit of ['1', '2', 'c', 'd'])
-    test(`of Docker 25 without the blob ${digit} fails, whatever names it`, async () => {
+    test(`from Docker 25 without the blob ${digit} fails, whichever list names it`, async () => {
       await assertLacks(without(NEW, path(digit)), path(digit), asked('d'));
       await assertLacks(without(without(NEW, path(digit)), 'manifest.json'), path(digit), asked('d'));
     });

@@ -17,7 +17,7 @@ import { type StandardImages, standardImages } from '../../support/standard-imag
 const never = new AbortController().signal;
 const defaultPlatform = parsePlatform('linux/amd64');
 
-suite('what a real registry tells of an image', {
+suite('the description of an image from a real registry', {
   skip: skipUnless('docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
   let registry: Registry;
@@ -98,7 +98,7 @@ suite('what a real registry tells of an image', {
     );
   });
 
-  test('what a config claims is read as far as it makes sense', async () => {
+  test('the values of a config are kept as far as they are valid', async () => {
     const base = await layer({ files: { a: 'a' } });
     const config = {
       Entrypoint: ['/app', '--x'],

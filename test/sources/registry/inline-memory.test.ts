@@ -34,7 +34,7 @@ function entriesOf(bytes: number, fill = 0): Entry[] {
   ];
 }
 
-/** A client whose manifests have so many bytes; `reads` counts the blobs that are read. */
+/** Returns a client whose manifests have a number of bytes; `reads` counts the blob reads. */
 function clientOf(bytes: number) {
   const reads: Descriptor[] = [];
   const fetched = { bytes: new Uint8Array(bytes), digest: sha256(new Uint8Array(0)), contentType: undefined };

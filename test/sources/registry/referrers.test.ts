@@ -15,7 +15,7 @@ const never = new AbortController().signal;
 const digestOf = (at: number): Digest => sha256(new TextEncoder().encode(`${at}`));
 const digests = (count: number): Digest[] => Array.from({ length: count }, (_, at) => digestOf(at));
 
-suite('what refers to images', { timeout: 600_000 }, () => {
+suite('referrers of images', { timeout: 600_000 }, () => {
   let registry: HostileRegistry;
   let stack: Stack;
   const clock = { now: 1000 };
@@ -48,7 +48,7 @@ suite('what refers to images', { timeout: 600_000 }, () => {
     return found;
   };
 
-  test('is not asked for again for half a minute where there was nothing', async () => {
+  test('are not requested again for half a minute if the list was empty', async () => {
     const search = begin();
     const ask = async (name: string): Promise<number> => {
       const asked = registry.requests(name).length;
@@ -64,7 +64,7 @@ suite('what refers to images', { timeout: 600_000 }, () => {
     assert.equal(await ask('alone'), 15);
   });
 
-  test('is asked for each time where there is something, as that may change', async () => {
+  test('are requested each time if the list was not empty, because it can change', async () => {
     const search = begin();
     const subject = digestOf(0);
     const tag = `${subject.replace(':', '-')}.sig`;
@@ -85,7 +85,7 @@ suite('what refers to images', { timeout: 600_000 }, () => {
     }
   });
 
-  test('is looked for of a hundred manifests of a request, and of none where there are more', async () => {
+  test('are requested for up to a hundred manifests of a request, and for no manifest of a larger one', async () => {
     const search = begin()();
     await find(search, 'some', digests(60));
     const asked = registry.requests('more').length;
@@ -98,7 +98,7 @@ suite('what refers to images', { timeout: 600_000 }, () => {
     assert.equal((await find(begin()(), 'more', digests(41))).length, 0);
   });
 
-  test('is no answer, and not remembered as nothing, where the registry fails', async () => {
+  test('are not cached as an empty list if the registry fails', async () => {
     const search = begin();
     registry.at(`/v2/broken/referrers/${digestOf(0)}`, (_request, response) => {
       response.writeHead(500).end();

@@ -176,7 +176,7 @@ suite('the registry source, from a real registry', {
       ['library/busybox:1.35', 'linux/arm64', /\. Available platforms: linux\/amd64\.$/],
     ];
     for (const [name, platform, message] of missing) {
-      test(`${name} is not there for ${platform ?? 'the default'}, and what there is, is told`, () =>
+      test(`${name} is not available for ${platform ?? 'the default'}, and the error lists the available platforms`, () =>
         assert.rejects(open(name, platform === undefined ? {} : { platform }), {
           code: 'platform-not-found',
           status: 404,
@@ -198,7 +198,7 @@ suite('the registry source, from a real registry', {
       });
     });
 
-    test('a digest of an index leads to the default', async () => {
+    test('a digest of an index selects the default', async () => {
       const archive = await open(`library/busybox@${images.busybox.descriptor.digest}`);
       assert.deepEqual(archive.digests, [images.busyboxAmd64.descriptor.digest]);
     });
@@ -215,7 +215,7 @@ suite('the registry source, from a real registry', {
       });
     });
 
-    test('an index of nothing is told to be so', async () => {
+    test('an index without images is reported as empty', async () => {
       await push(registry.url, 'test/nothing', 'latest', index([]));
       await assert.rejects(open('test/nothing'), {
         code: 'platform-not-found',
@@ -366,7 +366,7 @@ suite('the registry source, from a real registry', {
       assert.equal(found.etag, pinned.etag);
     });
 
-    test('of a Docker schema 2 image has its digest upstream and lists an OCI manifest', async () => {
+    test('for a Docker schema 2 image has its digest upstream and lists an OCI manifest', async () => {
       const archive = await open('library/busybox:1.35');
       const { descriptor, config } = images.busybox135;
       assert.deepEqual(archive.digests, [descriptor.digest]);
@@ -385,7 +385,7 @@ suite('the registry source, from a real registry', {
       assert.deepEqual(await bytesOf(first), await bytesOf(second));
     });
 
-    test('of another image, platform, format or order has another ETag', async () => {
+    test('for another image, platform, format or order has another ETag', async () => {
       const etags = await Promise.all([
         open('library/busybox'),
         open('library/busybox:1.35'),
@@ -424,7 +424,7 @@ suite('the registry source, from a real registry', {
       assert.deepEqual(JSON.parse(String(entries.get('manifest.json')))[0].Layers.slice(-2), [path, path]);
     });
 
-    test('of several images has a shared layer once, fetched once', async () => {
+    test('for several images has a shared layer once, fetched once', async () => {
       const archive = await open(['test/shared:1', 'test/shared:2']);
       assert.deepEqual(archive.digests, [images.shared1.descriptor.digest, images.shared2.descriptor.digest]);
       assert.equal(archive.filename, 'test_shared_1+test_shared_2.tar');
@@ -440,7 +440,7 @@ suite('the registry source, from a real registry', {
       assert.equal([...entries.keys()].filter((path) => /^blobs\/.*[^/]$/.test(path)).length, 2 + 2 + 3);
     });
 
-    test('of images in several repositories reads each blob where it is', async () => {
+    test('for images in several repositories reads each blob from its own repository', async () => {
       const archive = await open(['library/busybox', 'test/shared:1', 'test/twice']);
       assert.equal((await bytesOf(archive)).length, archive.size);
     });
@@ -479,7 +479,7 @@ suite('the registry source, from a real registry', {
     });
   });
 
-  suite('what is no image', () => {
+  suite('artifacts other than images', () => {
     test('a Helm chart', () =>
       assert.rejects(open('test/helm'), {
         code: 'not-an-image',
@@ -516,7 +516,7 @@ suite('the registry source, from a real registry', {
       await assert.rejects(open(['library/busybox', 'test/none']), { code: 'image-not-found' });
     });
 
-    test('a foreign layer that nobody has is told before the first byte', async () => {
+    test('a foreign layer that is missing everywhere is reported before the first byte', async () => {
       const mediaType = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
       const foreign = await layer({ files: { base: 'x' }, mediaType, urls: [] });
       const withForeign = image({

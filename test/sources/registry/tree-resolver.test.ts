@@ -75,14 +75,14 @@ suite('all that is below an index of a registry that means no good', { timeout: 
       [],
     );
 
-  test('of hundreds of images is refused before any of them is asked for', async () => {
+  test('with hundreds of images is refused before any of them is requested', async () => {
     const manifests = Array.from({ length: 500 }, (_, at) => descriptor(at));
     serve('many', [manifest(INDEX, { schemaVersion: 2, mediaType: INDEX, manifests }, [], [])]);
     await assert.rejects(resolve('many'), { code: 'registry-failed', message: /more than 200 manifests/ });
     assert.equal(registry.requests('many').length, 1);
   });
 
-  test('of hundreds of indexes in each other is refused', async () => {
+  test('with hundreds of nested indexes is refused', async () => {
     const chain = [index([imageWith(1, 'deep')])];
     for (let at = 0; at < 300; at++) chain.unshift(index(chain.slice(0, 1)));
     serve('deep', chain);
@@ -157,7 +157,7 @@ suite('all that is below an index of a registry that means no good', { timeout: 
     ]);
   });
 
-  test('of some platforms keeps every other member of the index', async () => {
+  test('for some platforms keeps every other member of the index', async () => {
     const [amd64, arm64] = ['amd64', 'arm64'].map((architecture) => {
       const made = imageWith(1, architecture);
       return { ...made, descriptor: { ...made.descriptor, platform: { os: 'linux', architecture } } };

@@ -88,7 +88,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
     assert.equal(await judged('beside', [bystander, await good()]), 'signed');
   });
 
-  test('do not count when they are of something else, by somebody else, or garbage', async () => {
+  test('do not count for another image, from another key, or as garbage', async () => {
     const { digest } = subject.descriptor;
     const payload = simpleSigning(digest);
     const other = simpleSigning(`sha256:${'0'.repeat(64)}`);
@@ -202,7 +202,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
     assert.equal((await registry.requests()).length, 3, 'HEAD, manifest, payload');
   });
 
-  test('of no key are not looked for', async () => {
+  test('are not requested without a key', async () => {
     const digest = parseDigest(subject.descriptor.digest);
     await registry.reset();
     const shown = fresh({ isRequired: false });
@@ -272,7 +272,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
       assert.equal(await verdictOn('evil/lie', fresh(), hostile.host), 'signature-invalid');
     });
 
-    test('what is no manifest does not count', async () => {
+    test('content other than a manifest does not count', async () => {
       for (const [at, body] of ['no JSON', [], {}, { layers: {} }, { layers: [{}] }].entries()) {
         serving(`evil/manifest${at}`, body, answering('x'));
         const verdict = await verdictOn(`evil/manifest${at}`, fresh(), hostile.host);
@@ -280,7 +280,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
       }
     });
 
-    test('that fails, nothing passes, and it is told that nothing could be checked', async () => {
+    test('with a failing one, no image passes, and the error says that signatures cannot be checked', async () => {
       hostile.misbehave('evil/down', {
         manifest: (_request, response) => void response.writeHead(503).end(),
       });
@@ -292,7 +292,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
       assert.match(reason, /^The signature of .*evil\/down:latest cannot be checked at the moment\. /);
     });
 
-    test('whoever leaves does not wait for it', async () => {
+    test('an aborted request does not wait for it', async () => {
       hostile.misbehave('evil/hanging', { manifest: () => {} });
       const leaving = new AbortController();
       const digest = parseDigest(subject.descriptor.digest);

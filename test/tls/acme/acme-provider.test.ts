@@ -42,7 +42,7 @@ interface ProviderSetup {
   readonly lock?: AcmeProviderOptions['lock'];
 }
 
-/** A provider in a time of its own, with an authority that does as it is told. */
+/** Starts a provider with a clock of its own and an authority that the test controls. */
 async function startProvider(
   { mock }: TestContext,
   { days = 90, store = createStore(), lock }: ProviderSetup = {},
@@ -161,7 +161,7 @@ suite('the certificate over the years', () => {
     await provider.close();
   });
 
-  test('a disk that is full before: nobody is asked', async (t) => {
+  test('on a disk that is already full, no order starts', async (t) => {
     const store = createStore();
     store.state.isFull = true;
     const { provider, orders, failures } = await startProvider(t, { store });
@@ -171,7 +171,7 @@ suite('the certificate over the years', () => {
     await provider.close();
   });
 
-  test('what is no trouble of the disk is not taken for one', async (t) => {
+  test('other errors do not count as errors of the disk', async (t) => {
     const { provider, pass, authority, failures } = await startProvider(t);
     authority.onIssue = () => {
       throw new TypeError('x is not a function');

@@ -6,7 +6,7 @@ const directory = 'https://ca.example/directory';
 const error = new Error('order failed');
 const ACME = 'urn:ietf:params:acme:error:';
 
-suite('what an authority complains of', () => {
+suite('the problems that an authority reports', () => {
   /** Those that a challenge or an order has failed with, not those of a request. */
   const validations = new Set(['connection', 'dns', 'unauthorized', 'incorrectResponse']);
   const problems: [string, number, string, RegExp][] = [
@@ -51,7 +51,7 @@ suite('what an authority complains of', () => {
     });
   }
 
-  test('what it says cannot act on a terminal, nor fill the log', () => {
+  test('their texts cannot control a terminal or fill the log', () => {
     const detail = `\x1b[31m\n${'x'.repeat(5000)}`;
     const problem = { type: '', detail, status: 400, isOfRequest: true, retryAfter: undefined };
     const { message } = explainFailure({ error, problem, directory, isAccountRefused: false });
@@ -59,7 +59,7 @@ suite('what an authority complains of', () => {
   });
 });
 
-suite('what keeps an authority from answering', () => {
+suite('the failures of a connection to an authority', () => {
   const withCause = (code: string): Error =>
     new TypeError('fetch failed', { cause: Object.assign(new Error(`connect ${code}`), { code }) });
   const causes: [Error, string, RegExp][] = [

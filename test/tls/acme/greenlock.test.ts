@@ -75,7 +75,7 @@ async function startIssuerBed(prelude = '') {
   };
 }
 
-/** What an order fails with. */
+/** Returns the error of an order. */
 async function failureOf({ directory = 'https://127.0.0.1:1/dir', worker, ...options }: Setup) {
   await using folder = await temporaryFolder();
   const script = join(folder.path, 'worker.mjs');
@@ -110,7 +110,7 @@ suite('greenlock in its thread', { timeout: 600_000 }, () => {
     }
   });
 
-  test('what it prints is passed on, and nothing gets to our own output', async () => {
+  test('its output is passed on, and does not reach our own stdout', async () => {
     const { output } = await failureOf({ worker: 'console.log("one"); console.error("two");' });
     await waitFor(() => output.length === 2, { what: 'what it printed' });
     assert.deepEqual(output.sort(), ['one', 'two']);
@@ -142,7 +142,7 @@ suite('greenlock in its thread', { timeout: 600_000 }, () => {
     assert.equal(await stores.challenges.get('token'), undefined);
   });
 
-  test('a challenge that cannot be removed is no reason to do without the certificate', async () => {
+  test('a challenge that cannot be removed does not cost the certificate', async () => {
     await using folder = await temporaryFolder();
     const { cert, key, fingerprint } = temporaryCertificate([DOMAIN], Date.now());
     const issue = `parentPort.postMessage(${JSON.stringify({ kind: 'issued', cert, key })})`;

@@ -95,7 +95,7 @@ suite('an order', () => {
     assert.equal(seen.length, POLLS + 1);
   });
 
-  test('whose newOrder named no URL is finalized at once', async () => {
+  test('without a URL from newOrder is finalized at once', async () => {
     const { request, seen } = polled(() => answer({ status: 'valid', finalize: '/finalize' }));
     await request({}, post(NEW_ORDER));
     await request({}, post('/finalize', 'csr'));
@@ -136,7 +136,7 @@ suite('a challenge', () => {
     assert.deepEqual(seen.slice(1), ['/challenge/2 {}']);
   });
 
-  test('of an authorization that is pending stays as it is', async () => {
+  test('in a pending authorization stays unchanged', async () => {
     const body = { status: 'pending', identifier: {}, challenges: [] };
     assert.deepEqual((await polled(() => answer(body)).request({}, post('/authorization'))).body, body);
   });

@@ -102,7 +102,7 @@ suite('the challenge store', () => {
   });
 
   for (const token of ['../secret', '..', '.', '', 'a/b', 'a\0', 'a'.repeat(300), '%2e%2e']) {
-    test(`${JSON.stringify(token.slice(0, 20))} leads to no file`, async () => {
+    test(`${JSON.stringify(token.slice(0, 20))} names no file`, async () => {
       await using folder = await temporaryFolder();
       await writeFile(join(folder.path, 'secret'), 'secret');
       const challenges = createDiskChallenges(join(folder.path, 'challenges'));
@@ -112,7 +112,7 @@ suite('the challenge store', () => {
     });
   }
 
-  test('what attempts have left for more than an hour is removed', async () => {
+  test('files of attempts are removed after an hour', async () => {
     await using folder = await temporaryFolder();
     const challenges = createDiskChallenges(folder.path);
     await challenges.set('old', 'x');

@@ -41,7 +41,7 @@ async function startBed() {
   return { server, redis, shared, own, replica, challenges, [Symbol.asyncDispose]: dispose };
 }
 
-suite('what replicas share of certificates', { skip: skipUnless('redis-server'), timeout: 600_000 }, () => {
+suite('certificates that replicas share', { skip: skipUnless('redis-server'), timeout: 600_000 }, () => {
   test('is the same for all, and says nothing to who reads the Redis', async () => {
     await using bed = await startBed();
     const [one, other] = [bed.replica('one'), bed.replica('other')];
@@ -59,7 +59,7 @@ suite('what replicas share of certificates', { skip: skipUnless('redis-server'),
     }
   });
 
-  test('is of no use where it was changed, put under another name, or has another key', async () => {
+  test('is refused if it was changed, moved to another name, or has another key', async () => {
     await using bed = await startBed();
     await bed.shared().putCertificate(AUTHORITY, certificate);
     await assert.rejects(bed.shared(randomBytes(32)).certificate(AUTHORITY), SharedStoreError);
