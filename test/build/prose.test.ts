@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { check } from '../../build/prose/rules.ts';
 import { paragraphsOf } from '../../build/prose/texts.ts';
-
-const root = join(import.meta.dirname, '..', '..');
-const read = (path: string) => readFileSync(join(root, path), 'utf8');
 
 /** Sentences that DockerProxy once had, each with a fault that the linter must find. */
 const FAULTY = [
@@ -122,26 +117,4 @@ suite('the linter of prose', () => {
     const text = 'const a = 1;\n\n/**\n * One.\n *\n * It is for ever.\n */\n';
     assert.deepEqual(paragraphsOf('src/a.ts', text).at(-1), { line: 6, text: 'It is for ever.' });
   });
-});
-
-suite('the list of files that the linter does not read', () => {
-  const unchecked = read('build/prose/unchecked.txt')
-    .split('\n')
-    .filter((line) => line !== '' && !line.startsWith('#'));
-
-  /** Lower this number with the list. It never rises. */
-  const MOST = 183;
-
-  test(`has at most ${MOST} files`, () => {
-    assert.ok(unchecked.length <= MOST, `${unchecked.length} files`);
-  });
-
-  for (const path of unchecked) {
-    test(`has ${path} because of a finding`, () => {
-      assert.notDeepEqual(
-        paragraphsOf(path, read(path)).flatMap(({ text }) => check(text)),
-        [],
-      );
-    });
-  }
 });
