@@ -45,6 +45,26 @@ const CATALOGUE = {
     title: 'No deltas here',
     help: 'Remove &have= from the request. This service uses a Docker engine, which saves whole images.',
   },
+  'credentials-invalid': {
+    status: 400,
+    title: 'Invalid credentials',
+    help: 'Send one Authorization header of the Basic scheme: a user name, or REGISTRY/USER, and a password or token.',
+  },
+  'credentials-required': {
+    status: 401,
+    title: 'Image missing or private',
+    help: 'Check the spelling. For a private image, send your user name and token: wget --auth-no-challenge --user=NAME --ask-password, or curl -u NAME.',
+  },
+  'credentials-rejected': {
+    status: 401,
+    title: 'Registry refused your credentials',
+    help: 'Check the user name and the password or token, and that they belong to the registry of the image.',
+  },
+  'credentials-unavailable': {
+    status: 403,
+    title: 'Credentials not accepted here',
+    help: 'Request the image over HTTPS. If the error remains, request it without credentials.',
+  },
   'image-not-allowed': {
     status: 403,
     title: 'Image not allowed here',
@@ -189,6 +209,11 @@ const CATALOGUE = {
     status: 429,
     title: 'Too many requests',
     help: 'Wait for the time in Retry-After. /api/v1/limits shows your remaining quota.',
+  },
+  'too-many-failed-logins': {
+    status: 429,
+    title: 'Too many failed logins',
+    help: 'Wait for the time in Retry-After and try again.',
   },
   'too-many-downloads': {
     status: 429,

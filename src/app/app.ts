@@ -148,6 +148,7 @@ export async function createApp(
     checksums: createChecksums(config.cacheSize === 0 ? undefined : config.cacheDir, caches),
     catalogue: images.catalogue,
     referrers: images.referrers,
+    acceptsCredentials: config.clientCredentials === 'on',
     registryApi: registryApiOf(config, images, () => current.domains),
     search: search?.find,
     allowlist,

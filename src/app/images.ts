@@ -15,10 +15,6 @@ import { createStrangerLookup } from '../net/name-lookup.ts';
 import { type FindProxy, findProxyBy } from '../net/proxies.ts';
 import { registryOrigin } from '../oci/registry-host.ts';
 import type { Allowlist } from '../policy/allowlist.ts';
-import { boundedPulls } from '../pull/bounded.ts';
-import { createManifestGate } from '../pull/manifest-gate.ts';
-import { createPullSource, type PullSource } from '../pull/pull-source.ts';
-import { createRepositoryContents } from '../pull/repository-contents.ts';
 import type { Redis } from '../redis/redis.ts';
 import { createRedisLocks } from '../redis/redis-locks.ts';
 import { createCachingClient } from '../registry/caching-client.ts';
@@ -31,31 +27,26 @@ import { createMemoryStore, keepingManifests } from '../registry/memory-store.ts
 import { createRedisStore } from '../registry/redis-store.ts';
 import { createSharedManifestStore } from '../registry/shared-manifest-store.ts';
 import { keepingSmallBlobs } from '../registry/small-blobs.ts';
-import { createUpstreamBudgets, type UpstreamLimits } from '../registry/upstream-budget.ts';
-import { boundedReferrers, budgetedInspector, budgetedSource } from '../sources/budgeted.ts';
+import { createUpstreamBudgets } from '../registry/upstream-budget.ts';
 import { createCachedInspector } from '../sources/cached-catalogue.ts';
-import { contentsSource } from '../sources/contents/contents-source.ts';
-import { createImageContents } from '../sources/contents/image-contents.ts';
-import { createImageFiles, type ImageFiles } from '../sources/contents/image-files.ts';
+import type { ImageFiles } from '../sources/contents/image-files.ts';
 import { createDiskTables, storingNothing } from '../sources/contents/table-store.ts';
 import { createTreeMemory, treeLimitFor } from '../sources/contents/tree-memory.ts';
-import { inspectorWithDeadline, sourceWithDeadline } from '../sources/deadline.ts';
-import { rememberingDocuments } from '../sources/documents.ts';
 import type { ConnectedEngine } from '../sources/engine/connect.ts';
-import type { FindReferrersOf, ImageInspector } from '../sources/image-catalogue.ts';
+import type { ImageInspector } from '../sources/image-catalogue.ts';
 import type { ImageSource } from '../sources/image-source.ts';
-import { createRegistryInspector } from '../sources/registry/catalogue.ts';
 import { createInlineMemory, inlineLimitFor } from '../sources/registry/inline-memory.ts';
-import { createReferrerList } from '../sources/registry/referrer-list.ts';
-import { createRegistrySource } from '../sources/registry/source.ts';
-import { createImageSignatures } from '../sources/signatures/image-signatures.ts';
 import { suggestingInspector, suggestingSource } from '../sources/tag-suggestions.ts';
 import type { Check, ReadinessCheck } from '../telemetry/readiness.ts';
 import type { TrustPolicy } from '../trust/trust-policy.ts';
+import { createGate } from '../util/gate.ts';
 import { createLargeDocuments } from '../util/large-documents.ts';
 import { createLocks, type Locks, NO_LOCK } from '../util/lock.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
+import { type ImageFaces, withPrivateViews } from './private-dispatch.ts';
+import { createPrivateViews } from './private-views.ts';
 import { openRegistries } from './registries.ts';
+import { openRegistryImages } from './registry-images.ts';
 
 /** The parts that the application receives from the process that runs them. */
 export interface Environment {
@@ -71,8 +62,6 @@ export interface Environment {
   readonly memoryLimit: number;
 }
 
-/** The budget of one signature check: 50 signatures under 10 referrers, and the requests that find them. */
-const CHECK_LIMITS: UpstreamLimits = { requests: 200, bytes: 8 * 1024 * 1024, manifests: 40, blobs: 100 };
 /** Minimum milliseconds that a resolved tag stays in Redis, so that waiting replicas can read it. */
 const LEAST_TAG_MS = 60_000;
 
@@ -91,16 +80,7 @@ export interface ImageAccess {
 }
 
 /** The source of images and everything behind it: the cache, the registries, the engine. */
-export interface Images {
-  readonly source: ImageSource;
-  /** Undefined if the source cannot read layers. */
-  readonly files: ImageFiles | undefined;
-  /** Caches its answers briefly. */
-  readonly catalogue: ImageInspector;
-  /** Lists signatures, SBOMs, and other referrers. */
-  readonly referrers: FindReferrersOf;
-  /** For the registry API. */
-  readonly pulls: PullSource;
+export interface Images extends ImageFaces {
   /** True if the folder of the cache, and the engine, are usable. */
   readonly checks: Readonly<Record<string, Check>>;
   /** Aborts every fetch. The received bytes stay in the cache, so that a later fetch continues them. */
@@ -126,8 +106,6 @@ export interface ImageParts {
   readonly memory?: number;
 }
 
-/** Maximum number of entries in the layers of an image whose files are requested. */
-const FILES_MAX = 2_000_000;
 /** The locks of a process without a shared folder. */
 const alone: Pick<Locks, 'take'> = { take: async () => NO_LOCK };
 
@@ -172,7 +150,7 @@ export async function openImages(
   });
   const direct = placingLargeMetadata(upstream.client, large);
   const blobs = await openCache(config, environment.logger, caches, meter);
-  const { cacheDir, staleIfError, tagTtl, defaultPlatform } = config;
+  const { cacheDir, staleIfError, tagTtl } = config;
   const disk = blobs && createDiskStore(cacheDir, blobs.storage.reserve, large);
   const shared = redis && createRedisStore(redis, Math.max(staleIfError, tagTtl, LEAST_TAG_MS));
   const own = disk ? keepingManifests(disk, caches) : createMemoryStore(caches);
@@ -184,69 +162,54 @@ export async function openImages(
     manifests: manifestStore(own, shared),
     locks: redis ? createRedisLocks(redis, uptime) : ownLocks,
   });
-  const client = budgets.charge(rememberingBlobs({ client: caching, caches }));
-  const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
-  const documents = rememberingDocuments(caches);
-  const signatures = createImageSignatures({
-    ...{ client, policy, caches, documents },
-    budgeted: (check) => budgets.run({ limits: CHECK_LIMITS }, check),
-  });
-  const inline = createInlineMemory(caches, inlineLimitFor(memory));
   const stores = [disk, shared].filter((store) => store !== undefined);
-  const contents = createRepositoryContents(stores, caches);
-  const gate = createManifestGate({ client, policy, signatures, contents, documents });
-  const pulls = boundedPulls(
-    createPullSource({ client, gate, contents, documents, inline, maxSize }),
-    budgets,
-  );
-  const common = { client, defaultPlatform, maxSize, signatures, inline, documents };
-  const registries = inspectorWithDeadline(budgetedInspector(createRegistryInspector(common), budgets));
-  const contentsOfImages = createImageContents({
+  const maxSize = config.maxImageSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxImageSize;
+  const shares = {
+    ...{ config, policy, budgets, now: uptime },
+    inline: createInlineMemory(caches, inlineLimitFor(memory)),
+    memory: createTreeMemory(caches, treeLimitFor(memory)),
+    gate: createGate(availableParallelism()),
+  };
+  const anonymous = openRegistryImages({
+    ...{ ...shares, caches, stores },
+    client: budgets.charge(rememberingBlobs({ client: caching, caches })),
     ...(blobs === undefined
       ? { tables: storingNothing, locks: alone }
       : {
           tables: createDiskTables(cacheDir, blobs.storage.reserve),
           locks: createFolderLocks(cacheDir, uptime),
         }),
-    limits: {
-      unpackedSize: config.maxUnpackedSize === 0 ? Number.MAX_SAFE_INTEGER : config.maxUnpackedSize,
-      entries: FILES_MAX,
-    },
-    ...{
-      scansAtOnce: availableParallelism(),
-      caches,
-      memory: createTreeMemory(caches, treeLimitFor(memory)),
-    },
   });
+  const { inspector: registries } = anonymous;
   const open: Readonly<Record<SourceName, () => Promise<OpenedSource>>> = {
-    registry: async () => {
-      const resolving = sourceWithDeadline(
-        budgetedSource(createRegistrySource({ ...common, caches, now: uptime }), budgets),
-      );
-      return {
-        source: contentsSource(resolving, contentsOfImages, maxSize),
-        files: createImageFiles(resolving, contentsOfImages),
-        catalogue: registries,
-        // Images of one registry do not depend on other registries.
-        check: () => ({ isReady: true, details: { kind: 'registry' } }),
-      };
-    },
+    registry: async () => ({
+      source: anonymous.source,
+      files: anonymous.files,
+      catalogue: registries,
+      // Images of one registry do not depend on other registries.
+      check: () => ({ isReady: true, details: { kind: 'registry' } }),
+    }),
     engine: () =>
       startEngine(config, environment, { credentials, guard, insecure, blobs, maxSize, registries }),
   };
   const { source, files, catalogue, check } = await open[config.source]();
   const brief = createCachedInspector({ catalogue, now: uptime, caches });
-  return {
+  const faces: ImageFaces = {
     source: suggestingSource(source, brief.tags),
     files,
     catalogue: suggestingInspector(brief),
-    referrers: boundedReferrers(
-      createReferrerList({ client, documents, defaultPlatform, caches, now: uptime }),
-      budgets,
-    ),
-    pulls,
+    referrers: anonymous.referrers,
+    pulls: anonymous.pulls,
+  };
+  const views = createPrivateViews({
+    ...{ shares, upstream, credentials, large, tagTtl, caches },
+    stored: (reader) => blobs?.stored(reader) ?? reader,
+  });
+  return {
+    ...withPrivateViews(faces, views.find),
     checks: { source: check, ...(blobs && { cache: () => checkFolder(cacheDir) }) },
     async close() {
+      views.clear();
       await blobs?.close();
       await upstream.close();
     },

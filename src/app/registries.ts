@@ -7,7 +7,7 @@ import { createHttpClient, type HttpClientOptions } from '../net/http-client.ts'
 import type { Reference } from '../oci/reference.ts';
 import { type RegistryHost, registryOrigin, repositoryAt } from '../oci/registry-host.ts';
 import type { Allowlist } from '../policy/allowlist.ts';
-import { createAuthorizer } from '../registry/authorizer.ts';
+import { type AuthorizerOptions, createAuthorizer } from '../registry/authorizer.ts';
 import { createCircuit } from '../registry/circuit.ts';
 import {
   createRegistryClient,
@@ -19,7 +19,7 @@ import type { CredentialStore } from '../registry/credentials.ts';
 import { createMirroringClient, type Mirror } from '../registry/mirroring-client.ts';
 import { createOriginOutages } from '../registry/origin-outages.ts';
 import { formatDuration } from '../util/duration.ts';
-import { createMemoryCaches } from '../util/memory-caches.ts';
+import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 
 export interface RegistriesOptions
   extends Pick<HttpClientOptions, 'userAgent' | 'onAnswer' | 'findProxy' | 'caches' | 'large'>,
@@ -36,8 +36,24 @@ export interface RegistriesOptions
 /** Every registry, by way of its mirrors. */
 export interface Registries {
   readonly client: RegistryClient;
+  /**
+   * Creates a client that shares connections, but no token, with others. It does not use mirrors, because credentials of
+   * clients go only to their registry. A registry that another one redirects to gets no credentials.
+   *
+   * @param caches the list of its caches
+   */
+  clientWith(
+    credentials: CredentialStore,
+    caches: MemoryCaches,
+    refused: NonNullable<AuthorizerOptions['refused']>,
+  ): RegistryClient;
   close(): Promise<void>;
 }
+
+/** The authorization of the requests of one client. */
+type Authorization = Pick<AuthorizerOptions, 'credentials' | 'mayUseCredentials' | 'refused'> & {
+  readonly caches: MemoryCaches;
+};
 
 const MIRROR_PATIENCE_MS = 10_000;
 
@@ -66,22 +82,27 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
     return origin === own && (allowlist === undefined || allows(allowlist, target));
   };
 
-  const clientFor = (
-    http: HttpClientOptions,
-    registry: Pick<RegistryClientOptions, 'api' | 'metadataTimeout' | 'metadataRetries' | 'blobRetries'> = {},
-  ): DirectClient => {
-    const client = createHttpClient(http);
+  const operator: Authorization = { credentials, mayUseCredentials, caches };
+
+  const connect = (own: HttpClientOptions): HttpClient => {
+    const client = createHttpClient(own);
     clients.push(client);
-    const authorizer = createAuthorizer({ http: client, credentials, mayUseCredentials, now, caches });
-    return createRegistryClient({
-      http: client,
-      authorizer,
+    return client;
+  };
+
+  const clientFor = (
+    http: HttpClient,
+    authorization: Authorization,
+    registry: Pick<RegistryClientOptions, 'api' | 'metadataTimeout' | 'metadataRetries' | 'blobRetries'> = {},
+  ): DirectClient =>
+    createRegistryClient({
+      http,
+      authorizer: createAuthorizer({ http, now, ...authorization }),
       insecure,
-      caches,
+      caches: authorization.caches,
       ...(admit && { admit }),
       ...registry,
     });
-  };
 
   const ownOf = ({ api, headers, tls }: RegistryHost) => ({ origin: api.origin, headers, tls });
 
@@ -101,12 +122,13 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
     return {
       ...{ canPull, canResolve },
       client: clientFor(
-        {
+        connect({
           ...common,
           guard: alsoTrusting(api.origin, guard),
           own: ownOf(host),
           idleTimeout: mirrorPatience,
-        },
+        }),
+        operator,
         { api, metadataTimeout: mirrorPatience, metadataRetries: 0, blobRetries: 0 },
       ),
       circuit: circuitOf(api.host),
@@ -115,10 +137,10 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
   });
 
   const originAt = (isListed: boolean) =>
-    once((host: RegistryHost): DirectClient => {
+    once((host: RegistryHost): HttpClient => {
       warnIfUnverified(host);
       const trusting = isListed ? alsoTrusting(host.api.origin, guard) : guard;
-      return clientFor({ ...common, guard: trusting, own: ownOf(host) }, { api: host.api });
+      return connect({ ...common, guard: trusting, own: ownOf(host) });
     });
   const [listedOriginAt, usualOriginAt] = [originAt(true), originAt(false)];
 
@@ -126,12 +148,19 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
     if (tls.skipVerify) logger.warn(`The certificate of ${api.host} is not verified, as skip_verify says`);
   };
 
-  const usual = clientFor({ ...common, guard });
-  const direct = byRegistry((domain) => {
-    const { origin, isOriginListed } = hostsOf(domain) ?? {};
-    if (origin === undefined) return usual;
-    return isOriginListed ? listedOriginAt(origin) : usualOriginAt(origin);
-  });
+  const usual = connect({ ...common, guard });
+  const directWith = (authorization: Authorization): DirectClient => {
+    const usualClient = clientFor(usual, authorization);
+    const at = (http: (host: RegistryHost) => HttpClient) =>
+      once((host: RegistryHost) => clientFor(http(host), authorization, { api: host.api }));
+    const [listed, unlisted] = [at(listedOriginAt), at(usualOriginAt)];
+    return byRegistry((domain) => {
+      const { origin, isOriginListed } = hostsOf(domain) ?? {};
+      if (origin === undefined) return usualClient;
+      return isOriginListed ? listed(origin) : unlisted(origin);
+    });
+  };
+  const direct = directWith(operator);
   return {
     client: createMirroringClient({
       client: direct,
@@ -146,6 +175,7 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
       }),
       mirrorsOf: (domain) => hostsOf(domain)?.mirrors.map(mirrorAt) ?? [],
     }),
+    clientWith: (own, ownCaches, refused) => directWith({ credentials: own, refused, caches: ownCaches }),
     async close() {
       await Promise.all(clients.map((client) => client.close()));
     },

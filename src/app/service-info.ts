@@ -27,6 +27,7 @@ export function serviceInfo(
     })),
     maxImageSize: maxImageSize === 0 ? null : maxImageSize,
     maxImages: MAX_IMAGES,
+    clientCredentials: source === 'registry' && config.clientCredentials === 'on',
     registryApi: source === 'registry' && registryApi === 'on',
     search: searchUrl !== undefined && allow.some(mayBeOnDockerHub),
   };

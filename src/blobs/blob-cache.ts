@@ -29,6 +29,8 @@ export interface BlobCache {
    * @param registry the registry behind it, whose fetches of one blob are one, and are bounded where they go ahead
    */
   before(source: BlobReader, registry: string): BlobReader;
+  /** Reads blobs that are stored, and all others from the source, which stores nothing. */
+  stored(source: BlobReader): BlobReader;
   /** For other files in the same folder, which count like blobs and are evicted like them. */
   readonly storage: Storage;
   /** Ends every fetch. The received bytes stay, so that a later fetch resumes from them. */
@@ -295,6 +297,15 @@ export async function openBlobCache({
 
       prefetch(blob, approach, signal) {
         return fetchAhead(blob, source, registry, approach, signal);
+      },
+    }),
+
+    stored: (source) => ({
+      async read(blob, range = { start: 0, end: blob.size }, signal, onFetched) {
+        const file = await openBlob(blob);
+        return file === undefined
+          ? source.read(blob, range, signal, onFetched)
+          : readHit(file, blob, range, signal);
       },
     }),
 

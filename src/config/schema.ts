@@ -220,6 +220,12 @@ export const SCHEMA = {
     doc: 'Registries to contact over plain HTTP, even at private addresses. List their token servers, too.',
     example: 'registry.lan:5000',
   },
+  clientCredentials: {
+    section: 'images',
+    type: oneOf('on', 'off'),
+    default: 'off',
+    doc: "Credentials in requests, which go only to the image's registry, for private images: on or off. Only over HTTPS or from this machine, and only with --source registry.",
+  },
   registryApi: {
     section: 'images',
     type: oneOf('on', 'off'),

@@ -1,5 +1,6 @@
 import type { SecureContextOptions } from 'node:tls';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import { createLoginBrake } from '../limits/login-brake.ts';
 import type { ClientList } from '../policy/client-list.ts';
 import type { AddressRange } from '../util/ip-address.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
@@ -21,6 +22,7 @@ import { type ConnectionLimits, limitConnections } from './listener/connections.
 import { closeGracefully } from './listener/graceful-close.ts';
 import { parserOptions, type RequestTimeouts, TIMEOUTS } from './listener/parser-options.ts';
 import { admitClients } from './plugins/clients.ts';
+import { acceptCredentials } from './plugins/credentials.ts';
 import { limitRequests } from './plugins/limits.ts';
 import { type PressureLimits, shedLoad } from './plugins/load-shedding.ts';
 import { measureRequests } from './plugins/measure.ts';
@@ -50,6 +52,8 @@ export interface ServerOptions
   /** The caches that are emptied before requests are refused because memory is short. */
   readonly caches?: MemoryCaches;
   readonly timeouts?: RequestTimeouts;
+  /** True if requests may bring credentials for private images. */
+  readonly acceptsCredentials?: boolean;
   /** Absent if the registry API is off. */
   readonly registryApi?: RegistryApiSettings | undefined;
   /** Without it, it speaks plain HTTP. */
@@ -93,6 +97,7 @@ export async function createServer({
   meter,
   drain,
   addresses,
+  acceptsCredentials = false,
   registryApi,
 }: ServerOptions): Promise<FastifyInstance> {
   const clientErrors = answerClientErrors(logger);
@@ -126,6 +131,10 @@ export async function createServer({
   closeGracefully(app, drain);
   measureRequests(app, meter);
   securityHeaders(app);
+  acceptCredentials(app, {
+    ...{ isOn: acceptsCredentials, isSupported: source.traits.isReproducible, limits },
+    brake: createLoginBrake(caches, () => performance.now()),
+  });
   if (tls?.isTrusted) demandHttps(app);
   refuseOddRequests(app);
   admitClients(app, clients);
@@ -152,7 +161,7 @@ export async function createServer({
   await app.register(searchRoutes, { search, allowlist });
   await app.register(limitsRoutes, { limits });
   if (registryApi !== undefined) {
-    const parts = { catalogue, allowlist, limits, count, caches, meter, drain };
+    const parts = { catalogue, allowlist, limits, count, caches, meter, drain, addresses };
     await app.register(registryApiRoutes, { ...parts, ...registryApi });
   }
   await app.register(portal, { web, info, traits: source.traits });

@@ -42,8 +42,8 @@ export const PAGES = {
 /** Limits the request rate of a client. */
 export interface RequestLimit extends Limit<RequestKind> {
   readonly limit: number;
-  /** Counts a request. */
-  count(client: string): Promise<Count>;
+  /** Counts a request, or as many as a costly one stands for. */
+  count(client: string, amount?: number): Promise<Count>;
   /** Returns the error for a request above the limit. */
   refusal(resetsIn: number): ServiceError;
 }
@@ -75,7 +75,7 @@ export function createRequestLimit(
         windowSeconds,
       };
     },
-    count: (client) => add(client, 1),
+    count: (client, amount = 1) => add(client, amount),
     refusal(resetsIn) {
       const rate = `${limit} requests in ${formatDuration(window)}`;
       const wait = formatDuration(resetsIn);

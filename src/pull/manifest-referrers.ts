@@ -4,6 +4,7 @@ import { isJsonObject, type JsonObject, parseJsonObject } from '../oci/json.ts';
 import { MEDIA_TYPES } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
+import { HiddenImageError } from '../registry/status-error.ts';
 
 /**
  * Lists the referrers of a manifest as an index, whose descriptors are unchanged. If the registry does not have such a list, reads the tag
@@ -33,6 +34,8 @@ async function unlessMissing(work: Promise<FetchedManifest>): Promise<FetchedMan
   try {
     return await work;
   } catch (error) {
+    // A registry that hides the repository says nothing about the tag.
+    if (error instanceof HiddenImageError) throw error;
     if (error instanceof ServiceError && error.code === 'image-not-found') return undefined;
     throw error;
   }

@@ -7,6 +7,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { ManifestLinks } from '../oci/manifest.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { DescribedManifest, DescribingClient, FetchedManifest } from '../registry/client.ts';
+import type { ClientCredential } from '../registry/client-credential.ts';
 import type { Documents } from '../sources/documents.ts';
 import type { InlineMemory } from '../sources/registry/inline-memory.ts';
 import { linksOf, type ManifestGate, type Passage } from './manifest-gate.ts';
@@ -49,6 +50,8 @@ export interface PullRequest {
   readonly signal: AbortSignal;
   /** The client, whose share of the memory for metadata is limited. */
   readonly client: string;
+  /** The credentials of the client; absent for what the service itself may read. */
+  readonly credential?: ClientCredential | undefined;
   /** Takes a download slot. Called before the request sends many requests upstream; throws if the client has no slot left. */
   onCostly(): Promise<void>;
 }

@@ -1,10 +1,12 @@
 import { ServiceError } from '../errors.ts';
-import { drain } from '../net/body.ts';
+import { drain, readBody } from '../net/body.ts';
 import type { HttpClient, HttpRequest, HttpResponse } from '../net/http.ts';
 import { type Reference, type Repository, referenceOrNone } from '../oci/reference.ts';
 import type { Authorizer, RegistryAuthorizer } from './authorizer.ts';
 import { missingOrPrivate } from './status-error.ts';
 
+/** Maximum bytes of a refusal's body. */
+const REASON_LIMIT = 64 * 1024;
 /** Matches a path of the registry API: an optional prefix, `/v2/`, a repository, and a resource in it. */
 const RESOURCE = /^(?:\/.*?)?\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\/[^/]+$/;
 
@@ -41,20 +43,24 @@ export async function requestAuthorized(
 
   const first = await exchange(authorizer, repository, url);
   if (first.status !== 401) return first;
-  await drain(first);
   const target = first.url.origin === url.origin ? undefined : repositoryOf(first.url);
-  if (target === undefined) throw await authorizer.refusal(repository);
+  const reason = await readReason(first);
+  if (target === undefined) throw await authorizer.refusal(repository, reason);
   const theirs = authorizer.redirected(target, first.url.origin);
   try {
     const second = await exchange(theirs, target, first.url, first);
     if (second.status !== 401) return second;
-    await drain(second);
-    throw await theirs.refusal(target);
+    throw await theirs.refusal(target, await readReason(second));
   } catch (error) {
     const isMissing = error instanceof ServiceError && error.code === 'image-not-found';
     // The error names the repository that the client requested, not the one behind the redirect.
     throw isMissing ? missingOrPrivate(repository, error) : error;
   }
+}
+
+/** Reads the body of a refusal; empty if it cannot be read, because the refusal is what counts. */
+async function readReason(response: HttpResponse): Promise<Uint8Array> {
+  return readBody(response, REASON_LIMIT).catch(() => new Uint8Array());
 }
 
 /** Reads the repository from a URL of a registry's API; undefined for other URLs. */

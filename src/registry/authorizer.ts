@@ -25,8 +25,12 @@ export interface Authorizer {
     wwwAuthenticate: string | undefined,
     sent: string | undefined,
   ): Promise<string | undefined>;
-  /** Creates the error for a final 401: refused credentials, or a private repository. */
-  refusal(repository: Repository): Promise<ServiceError>;
+  /**
+   * Creates the error for a final 401: refused credentials, or a private repository.
+   *
+   * @param body the body of the 401
+   */
+  refusal(repository: Repository, body: Uint8Array): Promise<ServiceError>;
 }
 
 /** Knows the Authorization headers for a registry and for other registries that it redirects to. */
@@ -48,6 +52,8 @@ export interface AuthorizerOptions {
    * anonymous.
    */
   readonly mayUseCredentials?: (target: Reference, origin: string) => boolean;
+  /** Creates the error for credentials that are not accepted. The default blames the operator's credentials. */
+  readonly refused?: RefusedError;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
   /** Milliseconds in which a token must be there, whole; 60 000 where absent. */
@@ -55,6 +61,9 @@ export interface AuthorizerOptions {
   /** The list of in-memory caches. */
   readonly caches?: MemoryCaches;
 }
+
+/** @param body the body of the response, with the reason of the registry */
+export type RefusedError = (repository: Repository, found: Credentials, body: Uint8Array) => ServiceError;
 
 /** The last challenge of a registry. */
 interface KnownChallenge extends Challenge {
@@ -103,6 +112,7 @@ export function createAuthorizer({
 function createKeeper({
   http,
   credentials,
+  refused = (repository) => credentialsRefused(repository),
   now,
   timeout = TOKEN_REQUEST_TIMEOUT_MS,
   caches = createMemoryCaches(now),
@@ -156,7 +166,9 @@ function createKeeper({
     const response = await http.request(url, { ...request, chosenBy }, signal).catch((error: unknown) => {
       throw tokenServerError(error, realm, repository.domain);
     });
-    return readToken(response, repository, found !== undefined, asked);
+    const deny = (body: Uint8Array): ServiceError =>
+      found === undefined ? missingOrPrivate(repository) : refused(repository, found, body);
+    return readToken(response, repository, found !== undefined, deny, asked);
   };
 
   /** Drops a token, unless a newer one has replaced it. */
@@ -189,12 +201,14 @@ function createKeeper({
       return header === sent ? undefined : header;
     },
 
-    async refusal(repository) {
+    async refusal(repository, body) {
       const found = await credentials.find(repository.domain);
       const isBasic = challenges.get(repository.domain)?.scheme === 'basic';
       // A token server vouches for the credentials that it took; all others went to the registry as they are.
       const wereSent = found?.kind === 'registry-token' || (found?.kind === 'password' && isBasic);
-      return wereSent ? credentialsRefused(repository) : missingOrPrivate(repository);
+      return found !== undefined && wereSent
+        ? refused(repository, found, body)
+        : missingOrPrivate(repository);
     },
   };
 }
@@ -224,11 +238,12 @@ async function readToken(
   response: HttpResponse,
   repository: Repository,
   withCredentials: boolean,
+  deny: (body: Uint8Array) => ServiceError,
   asked: number,
 ): Promise<Token> {
   const bytes = await readBody(response, TOKEN_BODY_LIMIT);
   if (response.status === 401 || response.status === 403 || (response.status === 400 && withCredentials)) {
-    throw withCredentials ? credentialsRefused(repository) : missingOrPrivate(repository);
+    throw deny(bytes);
   }
   if (response.status !== 200) throw statusError(response);
   const body = parseJsonObject(bytes);

@@ -1,6 +1,7 @@
 import { detail } from '../errors/details.ts';
-import { type ErrorCode, ServiceError } from '../errors.ts';
+import { type ErrorCode, quote, ServiceError } from '../errors.ts';
 import type { HttpResponse } from '../net/http.ts';
+import { isJsonObject, parseJsonObject } from '../oci/json.ts';
 import type { Repository } from '../oci/reference.ts';
 import { parseRetryAfter } from '../util/retry-after.ts';
 
@@ -12,6 +13,7 @@ const VERDICTS: ReadonlySet<ErrorCode> = new Set([
   'registry-rate-limited',
   'registry-timeout',
   'address-refused',
+  'credentials-rejected',
 ]);
 
 /**
@@ -57,12 +59,22 @@ export function statusError(response: HttpResponse): ServiceError {
   }
 }
 
+/** Thrown if a registry does not tell whether a repository is missing or private. Other credentials may open it. */
+export class HiddenImageError extends ServiceError {
+  readonly image: string;
+
+  constructor(image: string, cause?: unknown) {
+    super('image-not-found', detail('image-hidden', { image }), {
+      reason: 'Image missing or private',
+      cause,
+    });
+    this.image = image;
+  }
+}
+
 /** Registries do not tell strangers whether a repository is private or not there at all. */
 export function missingOrPrivate({ domain, path }: Repository, cause?: unknown): ServiceError {
-  return new ServiceError('image-not-found', detail('image-hidden', { image: `${domain}/${path}` }), {
-    reason: 'Image missing or private',
-    cause,
-  });
+  return new HiddenImageError(`${domain}/${path}`, cause);
 }
 
 /** Thrown if a registry that answers for a repository does not have a manifest in it. */
@@ -94,6 +106,42 @@ export function credentialsRefused({ domain }: Repository, cause?: unknown): Ser
     `The credentials configured for ${domain} are refused.`,
     { cause },
   );
+}
+
+/** Maximum characters of a registry's own words. */
+const REASON_MAX = 200;
+
+/**
+ * Creates the error for credentials of a client that the registry does not accept, with the registry's own reason.
+ *
+ * @param body the response of the registry or its token server, which is untrusted
+ */
+export function clientCredentialsRefused(
+  { domain }: Pick<Repository, 'domain'>,
+  { username, password }: { readonly username: string; readonly password: string },
+  body: Uint8Array,
+): ServiceError {
+  const own = reasonIn(body);
+  // A registry may repeat what it was sent.
+  const encoded = Buffer.from(`${username}:${password}`).toString('base64');
+  const isSecret = [password, encoded].some((secret) => secret !== '' && own.includes(secret));
+  const reason = own === '' || isSecret ? '' : ` Its reason: ${quote(own, REASON_MAX)}`;
+  return new ServiceError(
+    'credentials-rejected',
+    `${domain} does not accept the credentials of this request.${reason}`,
+    { reason: `${domain} does not accept these credentials` },
+  );
+}
+
+/** Reads the reason from an error of a registry, a token server, or OAuth2; empty without one. */
+function reasonIn(body: Uint8Array): string {
+  const answer = parseJsonObject(body) ?? {};
+  const [first] = Array.isArray(answer.errors) ? answer.errors : [];
+  const texts = [
+    isJsonObject(first) ? first.message : undefined,
+    ...['details', 'message', 'error_description', 'error'].map((name) => answer[name]),
+  ];
+  return texts.find((text) => typeof text === 'string') ?? '';
 }
 
 /** Tells whether the same request may soon succeed. */

@@ -4,6 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Reference, Repository } from '../oci/reference.ts';
 import type { ReferrerKind } from '../oci/referrer-kind.ts';
+import type { ClientCredential } from '../registry/client-credential.ts';
 import type { TagList } from '../registry/tag-list.ts';
 import type { SignatureDetails } from './signatures/image-signatures.ts';
 
@@ -19,6 +20,8 @@ export interface DetailsRequest {
   readonly onCostly?: (() => Promise<void>) | undefined;
   /** As in an archive's request. */
   readonly client?: string | undefined;
+  /** As in an archive's request. */
+  readonly credential?: ClientCredential | undefined;
 }
 
 /** A file of an artifact. */
@@ -84,7 +87,7 @@ export interface ReferrerList {
 
 /** Lists the referrers of an image and of its index. @throws ServiceError as the resolution of an image does */
 export type FindReferrersOf = (
-  request: Pick<DetailsRequest, 'reference' | 'platform' | 'onCostly'>,
+  request: Pick<DetailsRequest, 'reference' | 'platform' | 'onCostly' | 'credential'>,
   signal: AbortSignal,
 ) => Promise<ReferrerList>;
 
@@ -96,7 +99,13 @@ export interface ImageInspector {
    * Lists the tags of a repository, newest version first.
    *
    * @param onCostly as in an archive's request
+   * @param credential as in an archive's request
    * @throws ServiceError
    */
-  tags(repository: Repository, signal: AbortSignal, onCostly?: DetailsRequest['onCostly']): Promise<TagList>;
+  tags(
+    repository: Repository,
+    signal: AbortSignal,
+    onCostly?: DetailsRequest['onCostly'],
+    credential?: ClientCredential,
+  ): Promise<TagList>;
 }

@@ -8,6 +8,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Platform, StatedPlatform } from '../oci/platform.ts';
 import type { PlatformChoice } from '../oci/platform-choice.ts';
 import type { Reference } from '../oci/reference.ts';
+import type { ClientCredential } from '../registry/client-credential.ts';
 
 /**
  * A client's request for an archive. It excludes the method, so that HEAD and GET find the same archive or the same
@@ -47,6 +48,8 @@ export interface ArchiveRequest {
   readonly onCostly?: (() => Promise<void>) | undefined;
   /** The client, whose share of the memory for metadata is limited; absent if there is only one client. */
   readonly client?: string | undefined;
+  /** The credentials of the client; absent for what the service itself may read. */
+  readonly credential?: ClientCredential | undefined;
 }
 
 /** How far an archive is. */

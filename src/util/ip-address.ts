@@ -54,6 +54,11 @@ export function isLocalAddress(address: IpAddress): boolean {
   return ['loopback', 'private', 'linkLocal', 'uniqueLocal', 'carrierGradeNat'].includes(address.range());
 }
 
+/** Tells whether an address can only be reached from this machine. */
+export function isLoopbackAddress(address: IpAddress): boolean {
+  return address.range() === 'loopback';
+}
+
 /** The address whose bits behind the prefix are zero: `2001:db8:1:2:3::4`, 64 → `2001:db8:1:2::`. */
 export function networkOf(address: IpAddress, prefix: number): string {
   const bytes = address.toByteArray().map((byte, at) => {

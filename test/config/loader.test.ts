@@ -78,6 +78,7 @@ suite('the sources of settings', () => {
       dailyBytes: 100 * 2 ** 30,
       bandwidthPerIp: 0,
       limitsStore: 'sqlite',
+      clientCredentials: 'off',
       registryApi: 'on',
       registryNames: [],
       insecureRegistries: [],

@@ -54,6 +54,7 @@ export const INFO: ServiceInfo = {
   policy: [],
   maxImageSize: null,
   maxImages: 10,
+  clientCredentials: false,
   registryApi: true,
   search: false,
 };

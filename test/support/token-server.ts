@@ -11,8 +11,10 @@ export interface TokenServerOptions {
   service?: string;
   issuer?: string;
   algorithm?: 'ES256' | 'RS256';
-  /** Name → password; `registryUser` unless told. A user may do everything in every repository. */
+  /** Name → password; `registryUser` unless told. A user may do everything in the repositories of `mayUse`. */
   users?: Record<string, string>;
+  /** Repositories that a user may use; all, unless told. */
+  mayUse?: (user: string, repository: string) => boolean;
   /** Repositories that anyone may pull; all, unless told. */
   anonymous?: (repository: string) => boolean;
   /** Seconds; also the registry refuses the token afterwards. Undefined leaves `expires_in` out (60 by the spec). */
@@ -91,7 +93,7 @@ export async function startTokenServer(initial: TokenServerOptions = {}): Promis
       .getAll('scope')
       .flatMap((scope) => scope.split(' '))
       .map(parseScope)
-      .map((one) => granted(one, user, options.anonymous ?? (() => true)));
+      .map((one) => granted(one, user, options));
     const token = mint(user ?? '', access, options.expiresIn);
     const { tokenField = method === 'POST' ? 'access_token' : 'token', expiresIn } = options;
     const wantsRefresh =
@@ -157,8 +159,12 @@ function parseScope(scope: string): Access {
 }
 
 /** As the spec has it, what may not be granted is omitted of the token; the registry then refuses. */
-function granted(access: Access, user: string | undefined, anonymous: (name: string) => boolean): Access {
-  if (user !== undefined) return access;
+function granted(
+  access: Access,
+  user: string | undefined,
+  { anonymous = () => true, mayUse = () => true }: TokenServerOptions,
+): Access {
+  if (user !== undefined && mayUse(user, access.name)) return access;
   const actions = anonymous(access.name) ? access.actions.filter((action) => action === 'pull') : [];
   return { ...access, actions };
 }

@@ -6,6 +6,7 @@ import type { OpenedFiles } from '../../sources/contents/image-files.ts';
 import { Type } from '../../util/schema.ts';
 import { type FileOptions, parseFileQuery } from '../download/file-route.ts';
 import { downloadLimits } from '../download/limits.ts';
+import { credentialFor } from '../plugins/credentials.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
 
@@ -106,7 +107,9 @@ export const filesRoutes: FastifyPluginAsyncTypebox<FileOptions> = async (app, o
     const conditions = own.reading(slot, contentsOnDemand);
     const reading = conditions === 'none' ? undefined : conditions;
     const onCostly = () => own.takeSlot(slot);
-    return requireFiles(files).open({ reference, platform, reading, onCostly, client: own.client }, signal);
+    const credential = credentialFor(request, [reference]);
+    const asked = { reference, platform, reading, onCostly, client: own.client, credential };
+    return requireFiles(files).open(asked, signal);
   };
 
   app.get(

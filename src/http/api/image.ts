@@ -9,6 +9,7 @@ import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageDetails as Details, ImageInspector } from '../../sources/image-catalogue.ts';
 import { choice, Type } from '../../util/schema.ts';
 import { downloadLimits } from '../download/limits.ts';
+import { credentialFor } from '../plugins/credentials.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
 
@@ -153,7 +154,8 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       const onCostly = () => allowance.takeSlot(slot);
       const { client } = allowance;
       const isFormatOpen = query.format === undefined;
-      const asked = { reference, platform, format, isFormatOpen, client, onCostly };
+      const credential = credentialFor(request, [reference]);
+      const asked = { reference, platform, format, isFormatOpen, client, credential, onCostly };
       const details = await catalogue.describe(asked, gone);
       const { digest, indexDigest } = details;
       const fixed = indexDigest ?? digest;

@@ -39,6 +39,9 @@ export const ServiceInfo = Type.Object(
       description: 'Bytes of an archive at most; null without a limit.',
     }),
     maxImages: Type.Integer({ minimum: 1, description: 'Images in one archive at most.' }),
+    clientCredentials: Type.Boolean({
+      description: 'True if requests may bring credentials for private images.',
+    }),
     registryApi: Type.Boolean({
       description: 'True if `docker pull` and similar commands can pull images through this service.',
     }),

@@ -8,6 +8,7 @@ import type { Allowlist } from '../../policy/allowlist.ts';
 import type { FindReferrersOf } from '../../sources/image-catalogue.ts';
 import { choice, Type } from '../../util/schema.ts';
 import { downloadLimits } from '../download/limits.ts';
+import { credentialFor } from '../plugins/credentials.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
 
@@ -80,7 +81,8 @@ export const referrersRoutes: FastifyPluginAsyncTypebox<ReferrersOptions> = asyn
       const allowance = downloadLimits(limits, request, gone);
       const slot = { references: [reference], platform, format: DEFAULT_FORMAT, have: undefined };
       const onCostly = () => allowance.takeSlot(slot);
-      const { referrers, isComplete } = await find({ reference, platform, onCostly }, gone);
+      const credential = credentialFor(request, [reference]);
+      const { referrers, isComplete } = await find({ reference, platform, credential, onCostly }, gone);
       return reply.header('cache-control', 'private, max-age=30').send({
         reference: formatReference(reference),
         referrers: referrers.map(({ kinds, artifactType, annotations, ...rest }) => ({

@@ -6,6 +6,7 @@ import { parseReference, type Reference } from '../../oci/reference.ts';
 import { indexAfter } from '../../oci/tag-order.ts';
 import { Type } from '../../util/schema.ts';
 import { downloadLimits } from '../download/limits.ts';
+import { credentialFor } from '../plugins/credentials.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import type { CatalogueOptions } from './image.ts';
@@ -79,7 +80,8 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
         have: undefined,
       } as const;
       const onCostly = () => allowance.takeSlot(slot);
-      const { tags, isComplete } = await catalogue.tags(repository, gone, onCostly);
+      const credential = credentialFor(request, [repository]);
+      const { tags, isComplete } = await catalogue.tags(repository, gone, onCostly, credential);
       const wanted = filter.toLowerCase();
       const fitting = tags.filter((tag) => tag.toLowerCase().includes(wanted));
       // Not by the place of the tag: it may have gone since.

@@ -12,6 +12,7 @@ import { taggedName } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageSource, Omission } from '../../sources/image-source.ts';
 import { choice, Type } from '../../util/schema.ts';
+import { credentialFor } from '../plugins/credentials.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import { downloadLimits } from './limits.ts';
@@ -107,7 +108,8 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
       const allowance = downloadLimits(limits, request, gone);
       const onCostly = () => allowance.takeSlot(query);
       if (isSeveral(query.platform)) await onCostly();
-      const archive = await source.open({ ...query, client: allowance.client, onCostly }, gone);
+      const credential = credentialFor(request, query.references);
+      const archive = await source.open({ ...query, client: allowance.client, credential, onCostly }, gone);
       if (archive.size === undefined)
         throw new ServiceError(
           'delta-unavailable',

@@ -5,6 +5,7 @@ import { ServiceError } from '../../errors.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import { parseReference } from '../../oci/reference.ts';
 import type { ImageFiles } from '../../sources/contents/image-files.ts';
+import { credentialFor } from '../plugins/credentials.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import { fileHeaders, isNotModified, rangeHeaders, requestedRange } from './headers.ts';
 import { keepAlive } from './interim-responses.ts';
@@ -59,10 +60,9 @@ export async function fileRoutes(app: FastifyInstance, options: FileOptions): Pr
       const conditions = own.reading(slot, isGet ? undefined : contentsOnDemand);
       const reading = conditions === 'none' ? undefined : conditions;
       const onCostly = () => own.takeSlot(slot);
-      const opened = await keepAlive(
-        reply.raw,
-        requireFiles(files).open({ reference, platform, reading, onCostly, client: own.client }, signal),
-      );
+      const credential = credentialFor(request, [reference]);
+      const asked = { reference, platform, reading, onCostly, client: own.client, credential };
+      const opened = await keepAlive(reply.raw, requireFiles(files).open(asked, signal));
       const file = await openImageFile(opened, path, signal);
       const query = { references: [reference], platform, referrers: false, have: undefined };
       const headers = { ...fileHeaders(file, query), ...SANDBOX };

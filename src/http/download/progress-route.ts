@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { parseStatusQuery } from '../../download/query.ts';
 import type { QueryString } from '../../download/read-parameters.ts';
+import { credentialFor } from '../plugins/credentials.ts';
 import { catalogued } from '../problems/plugin.ts';
 import { problem } from '../problems/problem.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
@@ -35,6 +36,7 @@ export async function statusRoutes(
       if (request.method === 'HEAD') return reply.headers(HEADERS).send(Readable.from([]));
       const gone = abortOnDisconnect(reply);
       const allowance = downloadLimits(limits, request, gone);
+      const credential = credentialFor(request, query.references);
       await allowance.takeSlot(query);
       const events = createEventStream();
       const watch = async (): Promise<void> => {
@@ -42,6 +44,7 @@ export async function statusRoutes(
           const { filename, size, digests } = await source.open(
             {
               ...query,
+              credential,
               reading: allowance.reading(query),
               onProgress: ({ stage, ...rest }) => events.sendSoon(stage, rest),
             },
@@ -50,7 +53,8 @@ export async function statusRoutes(
           events.send('ready', { filename, size, digests });
         } catch (error) {
           if (gone.aborted) return;
-          const known = catalogued(error as Error);
+          const plain = catalogued(error as Error);
+          const known = (await request.credentials?.explain(plain)) ?? plain;
           if (known.code === 'internal-error')
             request.log.error({ err: error, url: request.url }, known.message);
           events.send('error', problem(known, app.explainProblem?.(known, request.raw)));

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { checksumFile } from '../../download/checksum-file.ts';
-import type { Checksums } from '../../download/checksums.ts';
+import { type Checksums, createChecksums } from '../../download/checksums.ts';
 import { metalinkFile } from '../../download/metalink-file.ts';
 import { openDownload } from '../../download/open-download.ts';
 import { type FileQuery, namedImages, parseArchivePath, parseArchiveQuery } from '../../download/query.ts';
@@ -10,7 +10,9 @@ import type { Limits } from '../../limits/limits.ts';
 import { isSeveral } from '../../oci/platform-choice.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageSource } from '../../sources/image-source.ts';
+import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.ts';
 import type { Drain } from '../listener/drain.ts';
+import { credentialFor } from '../plugins/credentials.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import type { HttpMetrics } from '../protocol/metrics-port.ts';
 import type { Addresses } from '../protocol/own-address.ts';
@@ -45,7 +47,7 @@ export async function downloadRoutes(
   app: FastifyInstance,
   options: DownloadOptions & { readonly generator: string },
 ): Promise<void> {
-  const { source, checksums, allowlist, limits, generator } = options;
+  const { source, allowlist, limits, generator } = options;
   const { traits } = source;
   app.route<{ Querystring: QueryString }>({
     method: ['GET', 'HEAD'],
@@ -87,12 +89,14 @@ export async function downloadRoutes(
   const replyTo = async (exchange: Exchange): Promise<FastifyReply> => {
     const { request, reply, query, limits: own, signal } = exchange;
     for (const reference of namedImages(query)) allowlist.check(reference);
+    const credential = credentialFor(request, query.references);
     if (query.kind === 'redirect' && !traits.isReproducible) throw noDigestUrl();
     // A request for several platforms costs hundreds of requests to a registry, even for HEAD.
     const isCostly = traits.preparesArchives || isSeveral(query.platform);
     if (isCostly || (isGet(exchange) && query.kind !== 'redirect')) await own.takeSlot(query);
     const reading = own.reading(query, isGet(exchange) ? undefined : options.contentsOnDemand);
-    const asked = { ...query, client: own.client, reading, onCostly: () => own.takeSlot(query) };
+    const onCostly = () => own.takeSlot(query);
+    const asked = { ...query, client: own.client, credential, reading, onCostly };
     if (query.kind === 'redirect') {
       const found = await source.open({ ...asked, reading: 'none' }, signal);
       return redirectToDigests(reply, query, query.target, found);
@@ -103,7 +107,10 @@ export async function downloadRoutes(
       return replyLive(exchange, opened.archive);
     }
     const { archive } = opened;
-    const places = { addresses: options.addresses(), traits };
+    // Checksums of private images are not remembered, and no other address has them without credentials.
+    const checksums = credential === undefined ? options.checksums : createChecksums(undefined, noCaches());
+    const all = options.addresses();
+    const places = { addresses: credential === undefined ? all : { ...all, replicas: [] }, traits };
     const addresses = addressesOf(request, query, archive, places);
     switch (query.kind) {
       case 'checksum':
@@ -115,4 +122,9 @@ export async function downloadRoutes(
         return replyArchive(exchange, opened, { addresses, checksums });
     }
   };
+}
+
+/** The caches of one response, which nothing else uses. */
+function noCaches(): MemoryCaches {
+  return createMemoryCaches(() => performance.now());
 }

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { send } from '../../util/streams.ts';
+import { privateHeaders } from '../plugins/credentials.ts';
 import type { Exchange } from './exchange.ts';
 import type { Headers } from './headers.ts';
 import type { Sending } from './limits.ts';
@@ -18,7 +19,11 @@ export async function sendStream(
   const response = reply.raw;
   response.once('close', () => stream.destroy());
   response.statusCode = 'content-range' in headers ? 206 : 200;
-  const all = Object.entries({ ...reply.getHeaders(), ...headers });
+  const all = Object.entries({
+    ...reply.getHeaders(),
+    ...headers,
+    ...privateHeaders(reply.request),
+  });
   for (const [name, value] of all) if (value !== undefined) response.setHeader(name, value);
   const { sink, flushed } = through(response);
   try {

@@ -21,15 +21,20 @@ export function answerProblems(app: FastifyInstance, countMiss: CountRequest, we
     sendProblem(reply, new ServiceError('route-not-found', detail('page-missing', {}))),
   );
 
-  app.setErrorHandler((error: FastifyError, request, reply) => {
+  app.setErrorHandler(async (error: FastifyError, request, reply) => {
     // The connection is gone, and with it whoever would read an answer.
     if (error.name === 'AbortError' && reply.raw.destroyed) return reply.hijack();
-    return answerError(error, request, reply);
+    const { credentials } = request;
+    return answerError((await credentials?.explain(catalogued(error))) ?? error, request, reply);
   });
 }
 
 /** Answers what went wrong, also where no route was found for it. */
-export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+export function answerError(
+  error: FastifyError | ServiceError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
   const known = catalogued(error);
   if (known.code === 'internal-error') request.log.error({ err: error, url: request.url }, known.message);
   return sendProblem(reply, known);

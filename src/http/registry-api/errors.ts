@@ -15,13 +15,14 @@ type SpecificationCode =
   | 'NAME_UNKNOWN'
   | 'SIZE_INVALID'
   | 'TOOMANYREQUESTS'
+  | 'UNAUTHORIZED'
   | 'UNAVAILABLE'
   | 'UNKNOWN'
   | 'UNSUPPORTED';
 
 /**
- * The code of the specification for each error. No error is UNAUTHORIZED, because clients would ask for a login, which
- * would not help.
+ * The code of the specification for each error. Only errors about the credentials of clients are UNAUTHORIZED. For others,
+ * clients would ask for a login, which would not help.
  *
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
  */
@@ -34,6 +35,10 @@ export const SPECIFICATION_CODES: Readonly<Record<ErrorCode, SpecificationCode>>
   'file-not-found': 'UNSUPPORTED',
   'layer-invalid': 'UNSUPPORTED',
   'content-mismatch': 'UNAVAILABLE',
+  'credentials-invalid': 'UNSUPPORTED',
+  'credentials-rejected': 'UNAUTHORIZED',
+  'credentials-required': 'UNAUTHORIZED',
+  'credentials-unavailable': 'DENIED',
   'daily-bytes-used': 'TOOMANYREQUESTS',
   'delta-unavailable': 'UNSUPPORTED',
   'engine-busy': 'UNAVAILABLE',
@@ -76,6 +81,7 @@ export const SPECIFICATION_CODES: Readonly<Record<ErrorCode, SpecificationCode>>
   'tag-not-found': 'MANIFEST_UNKNOWN',
   'too-many-connections': 'TOOMANYREQUESTS',
   'too-many-downloads': 'TOOMANYREQUESTS',
+  'too-many-failed-logins': 'TOOMANYREQUESTS',
   'too-many-layers': 'MANIFEST_INVALID',
   'too-many-requests': 'TOOMANYREQUESTS',
   'url-too-long': 'UNSUPPORTED',

@@ -8,11 +8,14 @@ import type { Allowlist } from '../../policy/allowlist.ts';
 import { UnknownManifestError } from '../../registry/status-error.ts';
 import type { MemoryCaches } from '../../util/memory-caches.ts';
 import { downloadLimits } from '../download/limits.ts';
+import { credentialFor } from '../plugins/credentials.ts';
 import type { CountRequest } from '../plugins/limits.ts';
 import { catalogued } from '../problems/plugin.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
+import type { Addresses } from '../protocol/own-address.ts';
 import { type BlobOptions, replyWithBlob } from './blob.ts';
 import { sendRegistryError } from './errors.ts';
+import { challengeForToken, replyWithToken, TOKEN_PATH } from './login.ts';
 import { type ManifestOptions, replyWithManifest } from './manifest.ts';
 import { parseRegistryPath, type RegistryPath } from './path.ts';
 import { createPullCounter } from './pull-counter.ts';
@@ -27,6 +30,7 @@ export interface RegistryApiOptions extends ManifestOptions, BlobOptions, TagsOp
   /** Counts a request toward the rate of requests. */
   readonly count: CountRequest;
   readonly caches: MemoryCaches;
+  readonly addresses: () => Addresses;
 }
 
 /** All methods of the specification, so that push and delete get its errors, too. */
@@ -41,24 +45,33 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
   const { names, allowlist, limits } = options;
   const countPull = createPullCounter(options.count, options.caches);
 
-  app.setErrorHandler((error: FastifyError, request, reply) => {
+  app.setErrorHandler(async (error: FastifyError, request, reply) => {
     if (error.name === 'AbortError' && reply.raw.destroyed) return reply.hijack();
-    const known = catalogued(error);
+    const plain = catalogued(error);
+    const known = (await request.credentials?.explain(plain)) ?? plain;
     if (known.code === 'internal-error') request.log.error({ err: error, url: request.url }, known.message);
-    return sendRegistryError(reply, known);
+    const answer = sendRegistryError(reply, known);
+    if (known.status === 401) challengeForToken(request, answer, pathOf(request), options.addresses());
+    return answer;
   });
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('docker-distribution-api-version', 'registry/2.0');
     // A manifest has the media type that its registry states. As HTML, it must not act in the name of this site.
     reply.header('content-security-policy', "sandbox; default-src 'none'");
   });
-  app.route({ method: METHODS, url: '/v2', handler: async (_request, reply) => reply.send({}) });
+  /** Docker, podman, and skopeo send credentials only if this request asks for them. */
+  const ping = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    if (request.credentials?.mayAsk) throw new ServiceError('credentials-required', 'Get a token first.');
+    return reply.send({});
+  };
+  app.route({ method: METHODS, url: '/v2', handler: async (request, reply) => ping(request, reply) });
   app.route<{ Params: { '*': string } }>({
     method: METHODS,
     url: '/v2/*',
     handler: async (request, reply) => {
       const { '*': path } = request.params;
-      if (path === '') return reply.send({});
+      if (path === '') return ping(request, reply);
+      if (path === TOKEN_PATH) return replyWithToken(request, reply);
       const asked = parseRegistryPath(path);
       if (asked === undefined)
         throw new ServiceError('route-not-found', 'The registry API does not have this address.');
@@ -89,8 +102,9 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
     const gone = abortOnDisconnect(reply);
     const allowance = downloadLimits(limits, request, gone);
     const takeSlot = () => allowance.takeSlot(`pull ${reference.name}`);
-    const pull = { signal: gone, client: allowance.client, onCostly: takeSlot };
-    if (kind === 'tags') return replyWithTags(request, reply, name, reference, options, takeSlot, gone);
+    const credential = credentialFor(request, [reference]);
+    const pull = { signal: gone, client: allowance.client, credential, onCostly: takeSlot };
+    if (kind === 'tags') return replyWithTags(request, reply, name, reference, options, pull);
     if (digest !== undefined && kind === 'referrers')
       return replyWithReferrers(request, reply, reference, digest, options, pull);
     if (request.method === 'GET') await takeSlot();
@@ -109,4 +123,10 @@ function parseTarget(repository: Reference, target: string): Reference {
   if (target.includes(':')) return digestReference(repository, parseDigest(target));
   if (isTag(target)) return tagReference(repository, target);
   throw new UnknownManifestError(`${repository.name}:${quote(target)}`);
+}
+
+/** Returns the requested path below `/v2/`. */
+function pathOf({ params }: FastifyRequest): string {
+  const { '*': path = '' } = params as Readonly<Record<string, string | undefined>>;
+  return path;
 }

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ServiceError } from '../../errors.ts';
 import type { Reference } from '../../oci/reference.ts';
+import type { PullRequest } from '../../pull/pull-source.ts';
 import type { ImageInspector } from '../../sources/image-catalogue.ts';
 
 export interface TagsOptions {
@@ -22,12 +23,11 @@ export async function replyWithTags(
   name: string,
   repository: Reference,
   { catalogue }: TagsOptions,
-  onCostly: () => Promise<void>,
-  signal: AbortSignal,
+  { signal, onCostly, credential }: PullRequest,
 ): Promise<FastifyReply> {
   const query = request.query as TagsQuery;
   const most = parseCount(query.n);
-  const { tags } = await catalogue.tags(repository, signal, onCostly);
+  const { tags } = await catalogue.tags(repository, signal, onCostly, credential);
   const { last } = query;
   const following = tags.filter((tag) => typeof last !== 'string' || tag > last).sort();
   const page = following.slice(0, most);

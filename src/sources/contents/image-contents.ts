@@ -6,7 +6,7 @@ import { mergeLayers, UnusableLayer } from '../../contents/merge-layers.ts';
 import { type ErrorCode, ServiceError } from '../../errors.ts';
 import type { BlobReader } from '../../oci/blob-reader.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import { createGate } from '../../util/gate.ts';
+import { createGate, type Gate } from '../../util/gate.ts';
 import { inSlices } from '../../util/in-slices.ts';
 import { type Locks, NO_LOCK } from '../../util/lock.ts';
 import type { MemoryCaches } from '../../util/memory-caches.ts';
@@ -60,6 +60,8 @@ export interface ImageContentsOptions {
   readonly locks: Pick<Locks, 'take'>;
   /** The number of layers that are read at the same time. */
   readonly scansAtOnce: number;
+  /** The gate for that number of layers, if others share it. */
+  readonly gate?: Gate;
   readonly caches: MemoryCaches;
   readonly memory: TreeMemory;
 }
@@ -81,6 +83,7 @@ export function createImageContents({
   limits,
   locks,
   scansAtOnce,
+  gate = createGate(scansAtOnce),
   caches,
   memory,
 }: ImageContentsOptions): ImageContents {
@@ -91,7 +94,6 @@ export function createImageContents({
   });
   const merging = createSingleFlight<FileTree>();
   const scanning = createSingleFlight<LayerTable>(isPersonal);
-  const gate = createGate(scansAtOnce);
   /** The number of images whose layers are read, or wait to be read. */
   let reading = 0;
 

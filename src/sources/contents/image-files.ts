@@ -7,7 +7,7 @@ import type { Archive, ArchiveRequest, ImageSource } from '../image-source.ts';
 import type { ImageContents, ReadingOptions } from './image-contents.ts';
 
 /** A request for the files of one image. */
-export interface FilesRequest extends Pick<ArchiveRequest, 'client' | 'onCostly'> {
+export interface FilesRequest extends Pick<ArchiveRequest, 'client' | 'credential' | 'onCostly'> {
   readonly reference: Reference;
   /** Undefined for the default platform. */
   readonly platform: Platform | undefined;

@@ -1,0 +1,219 @@
+import { randomBytes } from 'node:crypto';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { ServiceError } from '../../errors.ts';
+import type { Limits } from '../../limits/limits.ts';
+import type { LoginBrake, LoginOutcome } from '../../limits/login-brake.ts';
+import type { Reference } from '../../oci/reference.ts';
+import {
+  bindCredential,
+  type ClientCredential,
+  type PresentedCredential,
+  parseAuthorization,
+  registriesOf,
+  writeToken,
+} from '../../registry/client-credential.ts';
+import { HiddenImageError } from '../../registry/status-error.ts';
+import { isLoopbackAddress, parseIpAddress } from '../../util/ip-address.ts';
+import { askedProtocol } from '../protocol/asked-origin.ts';
+import { clientAddress } from '../protocol/client-address.ts';
+import { clientOf } from './limits.ts';
+
+/** The credentials that one request brings. */
+export interface RequestCredentials {
+  /** True if the response is for this client alone. */
+  readonly isPrivate: boolean;
+  /** True if a response may ask for credentials, because the request says nothing about them. */
+  readonly mayAsk: boolean;
+  /** Writes the credentials as a token. @throws ServiceError as {@link RequestCredentials.forImages} does */
+  token(): string;
+  /** Takes credentials from elsewhere than the Authorization header. */
+  present(credential: PresentedCredential | undefined): void;
+  /**
+   * Returns the credentials for images; undefined if the request does not bring any.
+   *
+   * @throws ServiceError `credentials-invalid`, `credentials-unavailable` or `too-many-failed-logins`
+   */
+  forImages(references: readonly Pick<Reference, 'domain'>[]): ClientCredential | undefined;
+  /** Returns the error to answer with, which says how to send credentials, or that they failed. Counts failures. */
+  explain(error: ServiceError): Promise<ServiceError>;
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Undefined only before the first hook. */
+    credentials: RequestCredentials | undefined;
+  }
+}
+
+export interface CredentialsOptions {
+  /** False if the header is ignored. */
+  readonly isOn: boolean;
+  /** False if images come from an engine, which has credentials of its own. */
+  readonly isSupported: boolean;
+  readonly limits: Pick<Limits, 'rates'>;
+  readonly brake: LoginBrake;
+}
+
+/** The requests that a failed one counts as, in addition to itself. */
+const PENALTY = 9;
+const PRIVATE = 'private, no-store';
+
+/**
+ * Reads the credentials of requests, and removes them from the request at once, so that nothing else can log or forward
+ * them. Call it on the root instance before all other hooks.
+ */
+export function acceptCredentials(app: FastifyInstance, options: CredentialsOptions): void {
+  const key = randomBytes(32);
+  app.decorateRequest('credentials', undefined);
+  app.addHook('onRequest', async (request, reply) => {
+    request.credentials = credentialsOf(request, reply, takeHeader(request), key, options);
+  });
+  app.addHook('onSend', async (request, reply) => {
+    reply.headers(privateHeaders(request));
+  });
+}
+
+/** Returns the credentials that a request brings for images. @throws ServiceError as {@link RequestCredentials.forImages} does */
+export function credentialFor(
+  { credentials }: Pick<FastifyRequest, 'credentials'>,
+  references: readonly Pick<Reference, 'domain'>[],
+): ClientCredential | undefined {
+  return credentials?.forImages(references);
+}
+
+/** The headers that a response for one client alone must have. */
+export function privateHeaders({ credentials }: FastifyRequest): Record<string, string> {
+  return credentials?.isPrivate ? { 'cache-control': PRIVATE } : {};
+}
+
+/** Returns the Authorization header; `several` if the request has more than one. */
+function takeHeader({ raw }: FastifyRequest): string | undefined {
+  const { headers, rawHeaders } = raw;
+  const header = headers.authorization;
+  const names = rawHeaders.flatMap((name, at) =>
+    at % 2 === 0 && name.toLowerCase() === 'authorization' ? [at] : [],
+  );
+  // Node.js counts on the number of entries.
+  for (const at of names) rawHeaders[at + 1] = '';
+  delete headers.authorization;
+  return names.length > 1 ? 'several' : header;
+}
+
+function credentialsOf(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  header: string | undefined,
+  key: Uint8Array,
+  { isOn, isSupported, limits, brake }: CredentialsOptions,
+): RequestCredentials {
+  let presented = header === undefined ? undefined : parseAuthorization(header);
+  let used: { readonly registry: string; report(outcome: LoginOutcome): void } | undefined;
+  let isPrivate = false;
+  const isSafe = (): boolean => askedProtocol(request) === 'https' || isLocal(request);
+  const canAccept = (): boolean => isOn && isSupported && isSafe();
+  const usable = (): PresentedCredential | undefined => {
+    if (!isOn || presented === undefined) return undefined;
+    // From here on, even an error may say what only this client should read.
+    isPrivate = true;
+    if (presented === 'invalid') throw invalid('The Authorization header is not of the Basic scheme.');
+    if (!isSupported)
+      throw unavailable('Images come from a Docker engine, which uses only credentials of the operator.');
+    if (!isSafe()) throw unavailable('This service accepts credentials only over HTTPS.');
+    return presented;
+  };
+  return {
+    get isPrivate() {
+      return isPrivate;
+    },
+    get mayAsk() {
+      return header === undefined && canAccept();
+    },
+    token() {
+      return writeToken(usable());
+    },
+    present(credential) {
+      presented = credential;
+    },
+    forImages(references) {
+      const own = usable();
+      if (own === undefined) return undefined;
+      const registries = registriesOf(references);
+      const [registry = '', ...others] = own.registry === undefined ? registries : [own.registry];
+      if (others.length > 0) throw ambiguous(registries);
+      const credential = bindCredential(own, registry, key);
+      if (used === undefined) {
+        const report = brake.admit(registry, credential.key);
+        reply.raw.once('close', () => report(reply.raw.statusCode < 400 ? 'accepted' : 'unknown'));
+        used = { registry, report };
+      }
+      return credential;
+    },
+    async explain(error) {
+      const isHidden = error instanceof HiddenImageError;
+      if (isHidden && presented === undefined && canAccept()) return required(error, request);
+      // Another registry may also hide an image, without regard to these credentials.
+      const isRefused = isHidden
+        ? used !== undefined && error.image.startsWith(`${used.registry}/`)
+        : error.code === 'credentials-rejected';
+      if (!isRefused) return error;
+      // A registry that hides an image may well accept the credentials.
+      used?.report(isHidden ? 'unknown' : 'refused');
+      await limits.rates.requests?.count(clientOf(request), PENALTY);
+      return isHidden ? notOpened(error) : withChallenge(error, request, '');
+    },
+  };
+}
+
+/** Tells whether the connection is from this machine, and not from a proxy on it that forwards another client. */
+function isLocal(request: FastifyRequest): boolean {
+  const { headers, socket } = request;
+  if (headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined) return false;
+  return [clientAddress(request), socket.remoteAddress ?? ''].every((text) => {
+    const address = parseIpAddress(text);
+    return address !== undefined && isLoopbackAddress(address);
+  });
+}
+
+/** A browser would ask for a password in a dialog that says nothing about registries. */
+function isBrowser({ headers }: FastifyRequest): boolean {
+  return headers['sec-fetch-mode'] !== undefined;
+}
+
+function required(error: HiddenImageError, request: FastifyRequest): ServiceError {
+  const own = new ServiceError('credentials-required', error.sentences, {
+    reason: 'Image missing or private; for a private one, use --user=NAME --ask-password',
+    cause: error,
+  });
+  const [registry = ''] = error.image.split('/');
+  return withChallenge(own, request, registry);
+}
+
+function withChallenge(error: ServiceError, request: FastifyRequest, registry: string): ServiceError {
+  if (isBrowser(request)) return error;
+  const { code, sentences, reason, cause } = error;
+  const challenge = `Basic realm="${registry}", charset="UTF-8"`;
+  return new ServiceError(code, sentences, { reason, cause, headers: { 'www-authenticate': challenge } });
+}
+
+function notOpened(error: HiddenImageError): ServiceError {
+  return new ServiceError(
+    'image-not-found',
+    [...error.sentences, 'The credentials of this request do not open it.'],
+    { reason: 'Image missing, or not open to these credentials', cause: error },
+  );
+}
+
+function invalid(message: string): ServiceError {
+  return new ServiceError('credentials-invalid', message);
+}
+
+function ambiguous(registries: readonly string[]): ServiceError {
+  const [first = ''] = registries;
+  return invalid(
+    `The images come from several registries. Name the one that the credentials are for, as in ${first}/USER.`,
+  );
+}
+
+function unavailable(message: string): ServiceError {
+  return new ServiceError('credentials-unavailable', message);
+}
