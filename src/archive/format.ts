@@ -44,6 +44,8 @@ export interface UnpackedFormat {
   readonly mostImages: number;
   /** True if the readers of its archives take them compressed. */
   readonly isCompressible: boolean;
+  /** True if the archive depends on the merged files of its image alone, and not on its name or config. */
+  readonly isOfFilesOnly: boolean;
   /** Fixes the position of each byte. Yields between steps, because an image may have millions of files. */
   readonly layout: (images: readonly NamedImage[]) => Generator<void, Layout>;
 }
@@ -84,6 +86,7 @@ const TABLE = {
     unpacked: {
       mostImages: 1,
       isCompressible: true,
+      isOfFilesOnly: true,
       *layout([image]) {
         if (image === undefined) throw new RangeError('A root file system is of one image');
         return yield* layoutRootfs(image);
@@ -100,7 +103,12 @@ const TABLE = {
     artifacts: undefined,
     omits: 'any',
     prefersGzip: false,
-    unpacked: { mostImages: Number.POSITIVE_INFINITY, isCompressible: false, layout: layoutClassic },
+    unpacked: {
+      mostImages: Number.POSITIVE_INFINITY,
+      isCompressible: false,
+      isOfFilesOnly: false,
+      layout: layoutClassic,
+    },
   },
   files: {
     description:

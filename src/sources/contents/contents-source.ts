@@ -1,11 +1,13 @@
 import { composeArchive } from '../../archive/compose.ts';
-import { FORMATS } from '../../archive/format.ts';
-import { cutRange } from '../../archive/layout.ts';
+import { FORMATS, type UnpackedFormat } from '../../archive/format.ts';
+import { cutRange, type Layout } from '../../archive/layout.ts';
 import type { NamedImage } from '../../archive/rootfs.ts';
+import type { FileTree } from '../../contents/file-tree.ts';
 import type { BlobReader } from '../../oci/blob-reader.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { formatReference } from '../../oci/reference.ts';
 import { inSlices } from '../../util/in-slices.ts';
+import { createSingleFlight } from '../../util/single-flight.ts';
 import type { Archive, ArchiveRequest, ImageSource, OpenedImage } from '../image-source.ts';
 import { requireSize } from '../require-size.ts';
 import type { ImageContents, ReadingOptions } from './image-contents.ts';
@@ -21,6 +23,25 @@ export function contentsSource(
   contents: ImageContents,
   maxSize: number,
 ): ImageSource<Archive> {
+  /** Layouts by their trees, which end with them. The size of a tree includes its layout. */
+  const layouts = new WeakMap<FileTree, Layout>();
+  const laying = createSingleFlight<Layout>();
+
+  const layoutOf = async (
+    { layout, isOfFilesOnly }: UnpackedFormat,
+    images: readonly NamedImage[],
+    signal: AbortSignal,
+  ): Promise<Layout> => {
+    const [image] = images;
+    if (image === undefined || !isOfFilesOnly) return inSlices(layout(images), signal);
+    const known = layouts.get(image.tree);
+    if (known !== undefined) return known;
+    const key = image.layers.map(({ digest }, at) => `${digest} ${image.diffIds[at]}`).join(' ');
+    const found = await laying(key, (shared) => inSlices(layout(images), shared), signal);
+    layouts.set(image.tree, found);
+    return found;
+  };
+
   return {
     traits: source.traits,
     async open(request, signal) {
@@ -30,7 +51,7 @@ export function contentsSource(
       const images: NamedImage[] = [];
       for (const image of archive.images ?? [])
         images.push({ ...image, ...(await contents.open(image, readingOptions(image, request), signal)) });
-      const layout = await inSlices(unpacked.layout(images), signal);
+      const layout = await layoutOf(unpacked, images, signal);
       requireSize(layout.size, maxSize);
       const blobs = joined(archive.images ?? []);
       return {
