@@ -4,6 +4,8 @@ import type { NodeStore } from './node-store.ts';
 /** The files of an image, merged from its layers. Nodes are numbers, and the root is 0. */
 export interface FileTree {
   readonly layers: readonly LayerTable[];
+  /** The effect of each layer on the files of the layers below it. */
+  readonly changes: readonly LayerChanges[];
   /** Finds a path, given as bytes in Latin-1. Links within the path are followed; the last one only if `follow` is set. */
   find(path: string, follow: boolean): number | undefined;
   /** Describes a node. */
@@ -27,6 +29,12 @@ export interface FileTree {
   readonly bytes: number;
 }
 
+/** Numbers of files, directories excluded, that a layer adds, or has in place of a file of a lower layer. */
+export interface LayerChanges {
+  readonly added: number;
+  readonly changed: number;
+}
+
 /** A file of an image. */
 export interface TreeFile extends Omit<LayerEntry, 'type' | 'path'> {
   readonly type: Exclude<LayerEntry['type'], 'hardlink'>;
@@ -37,6 +45,7 @@ export interface TreeFile extends Omit<LayerEntry, 'type' | 'path'> {
 /** The state of a merge that became a tree. */
 export interface MergedNodes {
   readonly layers: readonly LayerTable[];
+  readonly changes: readonly LayerChanges[];
   /** The number of entries before each layer. */
   readonly bases: readonly number[];
   readonly nodes: NodeStore;
@@ -52,10 +61,19 @@ export const KINDS = { absent: 0, removedDirectory: 1, directory: 2, symlink: 3,
 
 /** Links that are followed for one path, as in Linux. */
 const LINKS_MAX = 40;
-const TABLE_ROW = 4 + 4 + 1;
+/** Columns of a tree, and the list of nodes in the layout of its archive. */
+const TABLE_ROW = 4 + 4 + 1 + 4;
 
 /** Creates the tree of merged nodes. */
-export function createFileTree({ layers, bases, nodes, kinds, data, metadata }: MergedNodes): FileTree {
+export function createFileTree({
+  layers,
+  changes,
+  bases,
+  nodes,
+  kinds,
+  data,
+  metadata,
+}: MergedNodes): FileTree {
   const total = layers.reduce((sum, { count }) => sum + count, 0);
 
   const isPresent = (node: number): boolean => (kinds[node] ?? 0) >= KINDS.directory;
@@ -118,7 +136,7 @@ export function createFileTree({ layers, bases, nodes, kinds, data, metadata }: 
   };
 
   return {
-    ...{ layers, find, path },
+    ...{ layers, changes, find, path },
     file(node) {
       const own = metadata[node] ?? -1;
       if (own === -1) return { ...IMPLIED, layer: 0 };

@@ -1,6 +1,6 @@
 import { cleanPath } from './clean-path.ts';
 import { textOf } from './columns.ts';
-import { createFileTree, type FileTree, KINDS } from './file-tree.ts';
+import { createFileTree, type FileTree, KINDS, type LayerChanges } from './file-tree.ts';
 import { type LayerTable, TYPES } from './layer-table.ts';
 import { createNodeStore } from './node-store.ts';
 
@@ -53,6 +53,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
   const nodes = createNodeStore();
   let kinds = Uint8Array.of(KINDS.directory);
   let [data, metadata, touched, pruned] = [filled(1), filled(1), filled(1), filled(1)];
+  const changes: LayerChanges[] = [];
   const bases: number[] = [];
   let base = 0;
   let layer = 0;
@@ -208,6 +209,13 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
     cached = undefined;
     /** Files that AUFS hid under names of their own. */
     const aufs = new Map<string, number>();
+    let [added, changed] = [0, 0];
+
+    /** Counts a file by what its layer finds in its place. */
+    const count = (before: number): void => {
+      if (!isPresent(before)) added += 1;
+      else if (touched[before] !== layer) changed += 1;
+    };
 
     const apply = (at: number): void => {
       const entry = base + at;
@@ -242,6 +250,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
       }
       const before = nodes.find(parent, name);
       const isMerged = type === DIRECTORY && isPresent(before) && kinds[before] === KINDS.directory;
+      if (type !== DIRECTORY) count(before);
       const kind = type === DIRECTORY ? KINDS.directory : type === SYMLINK ? KINDS.symlink : KINDS.other;
       const node = isMerged ? before : place(parent, name, kind);
       touched[node] = layer;
@@ -252,9 +261,11 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
     const addName = (parent: number, name: Buffer, link: string, entry: number): void => {
       const kept = aufs.get(cleanPath(link));
       const target = kept === undefined ? targetOf(link) : undefined;
-      if (kept === undefined && (target === undefined || target === nodes.find(parent, name)))
+      const before = nodes.find(parent, name);
+      if (kept === undefined && (target === undefined || target === before))
         throw refuse('the target of a hard link does not exist');
       const kind = target === undefined ? KINDS.other : (kinds[target] ?? KINDS.other);
+      count(before);
       const content = kept ?? data[target ?? 0] ?? entry;
       const node = place(parent, name, kind);
       data[node] = content;
@@ -265,10 +276,11 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
       apply(at);
       if (at % STEP === 0) yield;
     }
+    changes.push({ added, changed });
     base += table.count;
     layer += 1;
   }
-  return createFileTree({ layers, bases, nodes, kinds, data, metadata });
+  return createFileTree({ layers, changes, bases, nodes, kinds, data, metadata });
 }
 
 function filled(length: number): Int32Array<ArrayBuffer> {

@@ -69,6 +69,19 @@ suite('merging layers', () => {
     assert.deepEqual(listing(tree), { d: 'directory 0', 'd/three': 'file 2' });
   });
 
+  test('counts the files that each layer adds and replaces, each once, without directories', () => {
+    const { changes } = treeOf(
+      [folder('d'), file('d/x'), file('d/y'), hardlink('z', 'd/x'), file('d/x')],
+      [folder('d'), file('d/y'), file('d/y'), symlink('z', 'd'), file('new'), file('d/.wh.x')],
+      [file('d/x'), hardlink('new', 'd/y')],
+    );
+    assert.deepEqual(changes, [
+      { added: 3, changed: 0 },
+      { added: 1, changed: 2 },
+      { added: 1, changed: 1 },
+    ]);
+  });
+
   test('types replace each other', () => {
     const tree = treeOf(
       [file('a/below'), file('b'), symlink('c', 'a'), folder('d'), file('d/below')],

@@ -190,6 +190,7 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
     const [base, top] = body.layers;
     assert.deepEqual([base.command, base.hiddenBytes, base.visible, base.removed], ['test', 5, 1201, 0]);
     assert.deepEqual([top.entries, top.removed, top.visible, top.hiddenBytes], [4, 1, 2, 0]);
+    assert.deepEqual([base.added, base.changed, top.added, top.changed], [1203, 0, 1, 1]);
   });
 
   test('HEAD and the API do not read large layers by themselves', async () => {

@@ -77,6 +77,11 @@ const Layers = Type.Object(
         size: Type.Integer({ minimum: 0, description: 'Bytes, compressed.' }),
         unpackedSize: Type.Integer({ minimum: 0, description: 'Bytes of the unpacked tar archive.' }),
         entries: Type.Integer({ minimum: 0, description: 'Files, directories, and whiteouts in the layer.' }),
+        added: Type.Integer({ minimum: 0, description: 'Files that it adds, directories excluded.' }),
+        changed: Type.Integer({
+          minimum: 0,
+          description: 'Files of lower layers that it replaces, directories excluded.',
+        }),
         removed: Type.Integer({
           minimum: 0,
           description: 'Whiteouts: files of lower layers that it removes.',
@@ -226,6 +231,7 @@ function layersOf({ image: { tree, layers, diffIds }, configBytes }: OpenedFiles
       command: commands.length === layers.length ? (commands[at] ?? null) : null,
       unpackedSize: table?.unpackedSize ?? 0,
       entries: table?.count ?? 0,
+      ...(tree.changes[at] ?? { added: 0, changed: 0 }),
       removed: table === undefined ? 0 : countWhiteouts(table.columns.paths),
       visible: visible[at]?.count ?? 0,
       hiddenBytes: all - (visible[at]?.bytes ?? 0),
