@@ -37,6 +37,14 @@ const { output } = await bundle.write({
 });
 await bundle.close();
 
+// A source with a character above U+00FF takes two bytes a character, and stays in the memory of the program.
+for (const { fileName } of output) {
+  const path = join(dist, fileName);
+  const code = readFileSync(path, 'utf8');
+  const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  writeFileSync(path, code.replaceAll(/[\u0100-\uffff]/g, escaped));
+}
+
 const modules = output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : []));
 const packages = modules.flatMap((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []);
 const licences = [...new Set(packages)].sort().map(licenceOf);
