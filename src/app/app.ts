@@ -23,7 +23,7 @@ import { createMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
 import { brieflyRemembered, createReadiness } from '../telemetry/readiness.ts';
 import { secureContextOptions } from '../tls/secure-context.ts';
 import { formatDuration } from '../util/duration.ts';
-import { createGarbageCollector } from '../util/garbage-collector.ts';
+import { createGarbageCollector, freeStartupMemory } from '../util/garbage-collector.ts';
 import { cacheShareFor, createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { openMemoryGauges } from '../util/memory-gauges.ts';
 import { createAccess } from './access.ts';
@@ -201,6 +201,7 @@ export async function createApp(
           server.server.setSecureContext(secureContextOptions(certificate));
         }
       });
+      freeStartupMemory();
       return url;
     },
     async close() {

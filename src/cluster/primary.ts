@@ -14,6 +14,7 @@ import { createMetrics } from '../telemetry/metrics.ts';
 import { createMetricsSum } from '../telemetry/metrics-sum.ts';
 import { createWorkerMetrics } from '../telemetry/worker-metrics.ts';
 import type { Certificate } from '../tls/certificate.ts';
+import { freeStartupMemory } from '../util/garbage-collector.ts';
 import type { WorkerProcess } from './peers.ts';
 import { createWorkerPool } from './worker-pool.ts';
 
@@ -100,6 +101,7 @@ export async function createPrimary(
         certificate = withTicketKeys(next);
         pool.tell({ type: 'certificate', certificate });
       });
+      freeStartupMemory();
       return url;
     },
     isServing: () => pool.serving() > 0,

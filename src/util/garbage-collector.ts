@@ -1,18 +1,37 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
+/** V8's function, with the options that it takes. */
+type Collect = (options?: { type: 'major'; execution: 'sync'; flavor: 'last-resort' }) => void;
+
+/** Milliseconds from the end of the startup until its memory is freed, so that first requests do not wait. */
+const STARTED_MS = 1_000;
+
 /**
  * Creates a function that collects all garbage immediately. V8 reacts to the growth of its heap, but hardly to buffers
  * outside it, and an idle process does not collect at all.
  */
 export function createGarbageCollector(): () => void {
-  let collect: (() => void) | undefined;
+  let collect: Collect | undefined;
   return () => {
-    if (collect === undefined) {
-      setFlagsFromString('--expose-gc');
-      collect = runInNewContext('gc') as () => void;
-      setFlagsFromString('--no-expose-gc');
-    }
+    collect ??= exposeCollect();
     collect();
   };
+}
+
+/**
+ * Frees the memory that only the startup needed, a moment from now. Loading the program grows the space for new objects
+ * to its maximum, and an idle process keeps that, with the garbage in it. Only a collection of last resort shrinks it.
+ */
+export function freeStartupMemory(): void {
+  setTimeout(() => {
+    exposeCollect()({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  }, STARTED_MS).unref();
+}
+
+function exposeCollect(): Collect {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as Collect;
+  setFlagsFromString('--no-expose-gc');
+  return collect;
 }

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+
+const module = join(import.meta.dirname, '../../src/util/garbage-collector.ts');
+
+/** Fills the space for new objects with objects that live for a moment, as a startup does. */
+const PROGRAM = `
+  import { getHeapSpaceStatistics } from 'node:v8';
+  import { freeStartupMemory } from ${JSON.stringify(module)};
+  const bytes = () => getHeapSpaceStatistics().find((space) => space.space_name === 'new_space').physical_space_size;
+  let kept = Array.from({ length: 400_000 }, (_, at) => ({ at }));
+  const before = bytes();
+  kept = undefined;
+  freeStartupMemory();
+  const wait = () => {
+    if (bytes() >= before / 4) return void setTimeout(wait, 10);
+    process.stdout.write('freed');
+  };
+  wait();
+`;
+
+test('the memory for new objects shrinks once a program has started', async () => {
+  const args = ['--max-semi-space-size=16', '--input-type=module', '--eval', PROGRAM];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 60_000 });
+  assert.equal(stdout, 'freed');
+});
