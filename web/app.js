@@ -8,7 +8,7 @@ import { recall, remember } from './recent.js';
 import { showLimits } from './service.js';
 import { suggest } from './suggestions.js';
 import { date, size, t } from './text.js';
-import { fillPlatforms, makeCard, showCommands } from './view.js';
+import { fillPlatforms, makeCard, makeRow, showCommands } from './view.js';
 
 const [form, input, names] = [byId('form'), byId('image'), byId('names')];
 const [platforms, formats, pin] = [byId('platform'), byId('format'), byId('pin')];
@@ -58,7 +58,7 @@ const startAnew = () => {
 };
 
 /** @type {Portal.LookUp} */
-const lookUp = async (put = 'pushState') => {
+const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 	const signal = startAnew();
 	const pasted = parsePaste(input.value);
 	const { images } = pasted;
@@ -77,12 +77,18 @@ const lookUp = async (put = 'pushState') => {
 	const { value } = formats;
 	const ofPlatform = { ...(platform && { platform }), ...(!isDefault(value) && { format: value }) };
 	const describe = (/** @type {string} */ myimage) => ask('image', { myimage, ...ofPlatform }, signal);
+	const describePinned = async (/** @type {string} */ image) => {
+		const found = await describe(image);
+		return pin.checked ? describe(found.pinned ?? found.name) : found;
+	};
 	try {
-		let found = await Promise.all(images.map(describe));
-		if (pin.checked) found = await Promise.all(found.map(({ pinned, name }) => describe(pinned ?? name)));
-		await show(images, found, signal, put);
+		const asked = await Promise.allSettled(images.map(describePinned));
+		const failed = asked.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+		if (failed.length === asked.length) throw failed[0];
+		await show(images, asked, signal, put);
 		remember(images.join(' '));
 		showRecent();
+		if (moves) link.focus();
 	} catch (error) {
 		if (signal.aborted) return;
 		fail(error);
@@ -91,8 +97,12 @@ const lookUp = async (put = 'pushState') => {
 	showLimits();
 };
 
+/** `nginx:1.27`, the shortest name that says all. @param {Portal.Image} image */
+const titleOf = ({ reference }) => reference.replace(/^docker\.io\/(?:library\/)?/, '');
+
 /** @type {Portal.Show} */
-const show = async (images, found, signal, put) => {
+const show = async (images, asked, signal, put) => {
+	const found = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
 	const [only] = found;
 	if (!only) return;
 	formats.value = only.format;
@@ -102,40 +112,67 @@ const show = async (images, found, signal, put) => {
 	let { filename: file, size: bytes } = only;
 	const mayBeRefused = found.some(({ signature }) => signature.isRequired && signature.reason);
 	// An engine would prepare the file.
-	const head = mayBeRefused || (images[1] && !prepares) ? await peek(url, signal) : undefined;
-	if (images[1]) {
+	const head = mayBeRefused || (found[1] && !prepares) ? await peek(url, signal) : undefined;
+	if (found[1]) {
 		file = head?.get('content-disposition')?.split('"')[1] ?? 'images.tar';
 		bytes = head ? Number(head.get('content-length')) : null;
 	}
-	const remove = (/** @type {number} */ at) => () => {
-		open(images.toSpliced(at, 1).join(' '));
-		input.focus();
-	};
-	byId('cards').replaceChildren(...found.map((one, at) => makeCard(one, images[1] ? remove(at) : undefined)));
+	signal.throwIfAborted();
+	const wrong = asked.length - found.length;
+	byId('title').textContent = images[1] ? t('images', { n: found.length }) : titleOf(only);
+	byId('rows').replaceChildren(...(images[1] ? asked.map((one, at) => rowOf(images, at, one)) : []));
+	byId('cards').replaceChildren(...found.map(makeCard));
 	fillPlatforms(platforms, found);
 	byId('pinning').hidden = images.every((name) => name.includes('@'));
 	byId('tags').hidden = images.length > 1;
+	byId('started').hidden = true;
 	link.href = url;
 	byId('file').textContent = file;
 	byId('size').textContent = bytes === null ? '' : size(bytes);
 	const since = found.find(({ staleSince }) => staleSince)?.staleSince;
-	const stale = since ? `${t('stale', { date: date(since) })} ` : '';
-	byId('notice').textContent = stale + (found.some(({ zstd }) => zstd) ? t('zstd') : '');
+	byId('notice').textContent = [
+		wrong > 0 && t('leftOut', { n: wrong }),
+		since && t('stale', { date: date(since) }),
+		found.some(({ zstd }) => zstd) && t('zstd'),
+	]
+		.filter(Boolean)
+		.join(' ');
 	const full = found.map(({ reference }) => reference);
 	const pulls = registryApi ? pullCommands(location.host, full, platform) : {};
 	showCommands(location.origin + url, file, format, pulls);
 	problem.hidden = true;
 	result.hidden = false;
-	names.textContent = found.map(({ reference }) => reference).join(', ');
+	names.textContent = images[1] ? t('images', { n: images.length }) : (full[0] ?? '');
 	document.title = `${called.join(' + ')} · DockerProxy`;
 	say(`${called.join(' + ')}: ${bytes === null ? t('later') : size(bytes)}`);
-	const address = url.slice(3).replaceAll('myimage=', 'image=');
+	const all = asked.map((one, at) => (one.status === 'fulfilled' ? one.value.name : (images[at] ?? '')));
+	const address = downloadUrl({ images: all, platform, format }).slice(3).replaceAll('myimage=', 'image=');
 	if (address !== location.search) history[put](null, '', address);
 };
 
+/** @type {Portal.RowOf} */
+const rowOf = (images, at, asked) => {
+	const put = (/** @type {string[]} */ ...instead) => {
+		// The row takes the focus with it.
+		input.focus();
+		open(images.toSpliced(at, 1, ...instead).join(' '));
+	};
+	const remove = () => put();
+	if (asked.status === 'fulfilled') {
+		const { size: bytes } = asked.value;
+		return makeRow(titleOf(asked.value), { note: bytes === null ? '' : size(bytes), remove });
+	}
+	const { title: note = t('failed'), repository, similarTags = [] } = problemOf(asked.reason);
+	const choices = similarTags.map((tag) => makeButton(tag, () => put(`${repository}:${tag}`)));
+	return makeRow(images[at] ?? '', { note, isWrong: true, remove, choices });
+};
+
+/** @param {unknown} error @returns {Portal.Problem} */
+const problemOf = (error) => /** @type {Portal.Problem} */ (error instanceof Error && error.cause) || {};
+
 /** @type {Portal.Fail} */
 const fail = (error, again) => {
-	const told = /** @type {Portal.Problem} */ (error instanceof Error && error.cause) || {};
+	const told = problemOf(error);
 	const choose = (/** @type {string} */ other) => {
 		platform = other;
 		lookUp();
@@ -186,10 +223,11 @@ const readAddress = () => {
 	if (!formats.value) formats.selectedIndex = 0;
 	pin.checked = false;
 	setField(images || input.value);
-	if (images) lookUp('replaceState');
+	if (images) lookUp({ put: 'replaceState', moves: false });
 	else {
 		startAnew();
 		document.title = title;
+		byId('main').className = '';
 		result.hidden = problem.hidden = true;
 	}
 };
@@ -236,9 +274,9 @@ input.onpaste = (event) => {
 };
 platforms.onchange = () => {
 	platform = platforms.value;
-	lookUp();
+	lookUp({ moves: false });
 };
-formats.onchange = pin.onchange = () => lookUp();
+formats.onchange = pin.onchange = () => lookUp({ moves: false });
 byId('another').onclick = () => {
 	setField(`${input.value.trim()} `);
 	input.focus();
@@ -251,6 +289,8 @@ byId('tags').onclick = () => {
 copyOn('copy', () => byId('line').textContent);
 copyOn('share', () => location.href);
 link.onclick = (event) => {
+	byId('started').hidden = false;
+	byId('load').setAttribute('open', '');
 	if (!prepares || event.ctrlKey || event.metaKey) return;
 	event.preventDefault();
 	load(import('./progress.js'), link.href);

@@ -95,15 +95,22 @@ declare global {
 			how: { search: boolean; fill(text: string): void; show(options: Option[], active: number): void },
 		) => Promise<Option[]>;
 
-		/** Looks up what the field says, and shows it; the address becomes another one, or is written again. */
-		type LookUp = (put?: 'pushState' | 'replaceState') => Promise<void>;
+		/** The response for an image, or its problem. */
+		type Asked = PromiseSettledResult<Image>;
+		/**
+		 * Looks up what the field says, and shows it. `put` adds an address to the history or replaces the last one;
+		 * `moves` says whether the focus moves to the download.
+		 */
+		type LookUp = (how?: { put?: 'pushState' | 'replaceState'; moves?: boolean }) => Promise<void>;
 		/** Shows images by the names that they were asked for by. @throws Error with the problem as its cause */
 		type Show = (
 			images: string[],
-			found: Image[],
+			asked: Asked[],
 			signal: AbortSignal,
 			put: 'pushState' | 'replaceState',
 		) => Promise<void>;
+		/** One of several images, with its size or with its problem and the tags to use instead. */
+		type RowOf = (images: string[], at: number, asked: Asked) => HTMLElement;
 		/** Tells what went wrong, in place of what was looked up; above it, where something else can be tried again. */
 		type Fail = (error: unknown, again?: () => void) => void;
 
@@ -145,8 +152,13 @@ declare global {
 			tag: Tag,
 			properties?: object,
 		) => HTMLElementTagNameMap[Tag];
-		/** Returns the card of an image. */
-		type MakeCard = (image: Image, remove: (() => void) | undefined) => DocumentFragment;
+		/** The details of an image or artifact. */
+		type MakeCard = (image: Image) => DocumentFragment;
+		/** A line in the list of several images. */
+		type MakeRow = (
+			name: string,
+			line: { note: string; isWrong?: boolean; remove(): void; choices?: HTMLElement[] },
+		) => HTMLElement;
 		/** Offers what all the images are there for. */
 		type FillPlatforms = (select: HTMLElement, images: Image[]) => void;
 		/** Lines to copy, for the tool that was chosen last. */

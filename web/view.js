@@ -1,34 +1,58 @@
 import { fetchCommands, loadCommands, quoted } from './commands.js';
-import { byId, make } from './page.js';
+import { byId, make, makeButton } from './page.js';
 import { date, exact, size, t } from './text.js';
 
 /** @type {Portal.MakeCard} */
-export const makeCard = (
-	{ size: bytes, layers, files, created, config, name, signature, ...image },
-	remove,
-) => {
+export const makeCard = ({ size: bytes, layers, files, created, config, signature, kind, ...image }) => {
 	const card = /** @type {DocumentFragment} */ (byId('card').content.cloneNode(true));
 	const runs = [...(config.entrypoint ?? []), ...(config.command ?? [])].map(quoted).join(' ');
-	const parts = layers ?? files;
-	const packed = parts?.reduce((sum, part) => sum + part.size, 0) ?? 0;
-	/** @type {Record<string, unknown>} */
+	const isImage = kind === 'image';
+	const unknown = t('unknown');
+	// A value without a text has no place on the card.
+	/** @type {Record<string, string | null | undefined>} */
 	const values = {
-		...{ ...image, runs },
-		signature: t(signature.state, { keys: signature.keys.join(', ') }),
+		reference: image.reference,
 		size: bytes === null ? t('later') : `${size(bytes)}\n${exact(bytes)}`,
-		layers: parts ? t('packed', { n: parts.length, size: size(packed) }) : t('later'),
-		created: created && date(created),
+		layers: isImage ? countOf(layers) : '',
+		files: isImage ? '' : files?.map(({ name, size: length }) => `${name} (${size(length)})`).join('\n'),
+		created: created ? date(created) : isImage ? unknown : '',
+		signature:
+			signature.state === 'not-checked' ? '' : t(signature.state, { keys: signature.keys.join(', ') }),
+		platform: image.platform,
+		runs: isImage ? runs || unknown : '',
+		artifactType: image.artifactType,
+		digest: image.digest,
 	};
 	for (const field of card.querySelectorAll('[data-is]')) {
-		const text = `${values[field.getAttribute('data-is') ?? ''] || t('unknown')}`;
-		const [first = '', ...more] = text.split('\n');
+		const text = values[field.getAttribute('data-is') ?? ''];
+		const [first = '', ...more] = (text ?? '').split('\n');
 		field.append(...first.split(/(?<=\/)/).flatMap((part) => [part, make('wbr')]));
 		field.append(...more.map((textContent) => make('small', { textContent })));
+		if (!text) field.closest('dl > div')?.remove();
 	}
-	const button = card.querySelector('button');
-	if (button && remove)
-		Object.assign(button, { hidden: false, ariaLabel: t('remove', { name }), onclick: remove });
 	return card;
+};
+
+/** @param {Portal.Image['layers']} layers */
+const countOf = (layers) => {
+	const packed = layers?.reduce((sum, layer) => sum + layer.size, 0) ?? 0;
+	return layers ? t('packed', { n: layers.length, size: size(packed) }) : t('later');
+};
+
+/** @type {Portal.MakeRow} */
+export const makeRow = (name, { note, isWrong, remove, choices = [] }) => {
+	const row = make('li', { className: isWrong ? 'wrong' : '' });
+	const text = make('span');
+	text.append(make('bdi', { dir: 'ltr', textContent: name }), make('small', { textContent: note }));
+	const button = makeButton('✕', remove);
+	Object.assign(button, { className: 'remove', ariaLabel: t('remove', { name }) });
+	row.append(text, button);
+	if (choices.length > 0) {
+		const chips = make('p', { className: 'chips' });
+		chips.append(...choices);
+		row.append(chips);
+	}
+	return row;
 };
 
 /** @type {Portal.FillPlatforms} */
@@ -37,6 +61,7 @@ export const fillPlatforms = (select, [first, ...others]) => {
 	select.replaceChildren(
 		...(common ?? []).map((one) => new Option(one, one, false, one === first?.platform)),
 	);
+	byId('platforms').hidden = !common?.length;
 };
 
 /** @type {Portal.ShowCommands} */

@@ -10,6 +10,7 @@ import { type Bed, startBed } from './bed.ts';
 import {
   assertAccessible,
   assertFits,
+  boxOf,
   createOpener,
   OUTPUT,
   PLAIN_HOST,
@@ -80,6 +81,7 @@ suite('the page in Chromium', {
     await push(bed.registry.url, 'test/card', '1.2', made);
     const page = await open(t, `/?image=${name}`);
     await untilShown(page);
+    await page.getByText('Details', { exact: true }).click();
     const { length } = expectedArchive(name, made);
     const packed = made.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
     const shown = await page
@@ -92,7 +94,6 @@ suite('the page in Chromium', {
       size: `1.1 MB\n${length.toLocaleString('en')} bytes`,
       layers: `2\n${(packed / 1e6).toFixed(1)} MB compressed`,
       created: 'January 1, 2026',
-      signature: 'not checked',
       platform: 'linux/amd64',
       runs: "/bin/sh -c 'echo it'\\''s'",
       digest: made.descriptor.digest,
@@ -138,6 +139,7 @@ suite('the page in Chromium', {
     const page = await open(t, busybox());
     await untilShown(page);
     await page.route('**/checksum.js', (route) => route.fulfill({ status: 404 }));
+    await page.getByText('Advanced', { exact: true }).click();
     const [name] = await download(page, () => page.getByRole('button', { name: 'SHA-256' }).click());
     assert.equal(name, 'busybox.tar.sha256');
   });
@@ -182,12 +184,7 @@ suite('the page in Chromium', {
     await page.keyboard.press('Enter');
     await untilShown(page);
     assert.equal(await page.locator('h2').textContent(), `${bed.busybox}:1.36`);
-    const order: string[] = [];
-    while (order.at(-1) !== 'download' && order.length < 20) {
-      await page.keyboard.press('Tab');
-      order.push(await page.evaluate(() => document.activeElement?.id ?? ''));
-    }
-    assert.deepEqual(order.slice(-4), ['platform', 'format', 'pin', 'download']);
+    await page.locator('#download:focus').waitFor();
     const [name, sha256] = await download(page, () => page.keyboard.press('Enter'));
     assert.equal(name, 'busybox_1.36.tar');
     assert.equal(sha256, await bed.expected(`/dl?myimage=${bed.busybox}:1.36`));
@@ -259,6 +256,7 @@ suite('the page in Chromium', {
     ]);
     await page.locator('#platform').selectOption('linux/arm64');
     await page.locator('#file', { hasText: 'busybox_linux-arm64.tar' }).waitFor();
+    await page.getByText('Advanced', { exact: true }).click();
     await page.locator('#pin').check();
     const { digest } = bed.images.busybox.descriptor;
     await page.locator('h2', { hasText: `${bed.busybox}:latest@${digest}` }).waitFor();
@@ -280,13 +278,13 @@ suite('the page in Chromium', {
     await page.keyboard.type(`${bed.registry.host}/test/shared:2`);
     await page.keyboard.press('Escape');
     await page.keyboard.press('Enter');
-    await page.locator('h2').nth(1).waitFor();
+    await page.locator('#rows li').nth(1).waitFor();
     const [name, sha256] = await download(page, () => page.locator('#download').click());
     assert.equal(name, await page.locator('#file').textContent());
     const shared = `${bed.registry.host}/test/shared`;
     assert.equal(sha256, await bed.expected(`/dl?myimage=${shared}:1&myimage=${shared}:2`));
     await page.getByRole('button', { name: `Remove ${shared}:1` }).click();
-    await page.locator('h2').nth(1).waitFor({ state: 'detached' });
+    await page.locator('#rows li').first().waitFor({ state: 'detached' });
     assert.equal(await page.locator('h2').textContent(), `${shared}:2`);
   });
 
@@ -315,6 +313,7 @@ suite('the page in Chromium', {
     await page.goto(bed.url);
     await page.locator('#recent button').first().click();
     await untilShown(page);
+    await page.goto(bed.url);
     await page.getByRole('button', { name: 'Clear list' }).click();
     assert.equal(await page.locator('#recent').isVisible(), false);
     await page.goto(bed.url);
@@ -353,9 +352,56 @@ suite('the page in Chromium', {
   test('a chart is shown as its file', async (t) => {
     const page = await open(t, `/?${image('test/helm')}`);
     await untilShown(page);
-    await page.getByText('chart-1.0.0.tgz').first().waitFor();
+    assert.equal(await page.locator('#platforms').isVisible(), false);
+    await page.getByText('Details', { exact: true }).click();
+    await page.locator('[data-is=files]', { hasText: 'chart-1.0.0.tgz' }).waitFor();
+    assert.equal(await page.locator('[data-is=layers]').count(), 0);
     await assertAccessible(page, 'chart');
   });
+
+  test('one wrong name among several is marked, omitted from the file, and removed by its button', async (t) => {
+    const nothing = `${bed.registry.host}/test/nothing`;
+    const page = await open(t, `/?${image('test/shared:1')}&${image('test/nothing')}&${image('test/zstd')}`);
+    await untilShown(page);
+    await assertAccessible(page, 'bundle-wrong');
+    assert.deepEqual(await page.locator('#rows .wrong bdi').allTextContents(), [nothing]);
+    await page.getByText('Not in the file: 1.').waitFor();
+    const shared = `${bed.registry.host}/test/shared:1`;
+    const zstd = `${bed.registry.host}/test/zstd`;
+    const url = `/dl?myimage=${shared}&myimage=${zstd}`;
+    assert.equal(await page.locator('#download').getAttribute('href'), url);
+    assert.ok(page.url().includes(nothing), 'the address keeps what was asked for');
+    await page.getByRole('button', { name: `Remove ${nothing}` }).click();
+    await page.locator('#rows li').nth(2).waitFor({ state: 'detached' });
+    assert.equal(await page.locator('.wrong').count(), 0);
+    assert.equal(await page.locator('#download').getAttribute('href'), url);
+    await page.locator('#download:focus').waitFor();
+  });
+
+  for (const [device, viewport] of [
+    ['a laptop', { width: 1280, height: 800 }],
+    ['a phone', { width: 375, height: 812 }],
+  ] as const) {
+    for (const names of [
+      ['library/busybox'],
+      ['library/busybox', 'library/busybox:1.35', 'test/shared:1', 'test/shared:2', 'test/zstd'],
+    ]) {
+      test(`${names.length} pasted, then Enter: the file, in view on ${device}`, async (t) => {
+        const page = await open(t, '/', { viewport });
+        await page.locator('#image').fill(names.map((name) => `${bed.registry.host}/${name}`).join(' '));
+        await page.keyboard.press('Enter');
+        await page.locator('#download:focus').waitFor();
+        const { y, height } = await boxOf(page.locator('#download'));
+        assert.ok(y >= 0 && y + height <= viewport.height, `${y} + ${height}`);
+        const top = await boxOf(page.locator('#title'));
+        assert.ok(top.y >= 0 && (await page.evaluate(() => scrollY)) === 0);
+        const [name] = await download(page, () => page.keyboard.press('Enter'));
+        assert.equal(name, await page.locator('#file').textContent());
+        await page.getByText('Your browser is downloading the file.').waitFor();
+        assert.equal(await page.locator('#loading').isVisible(), true);
+      });
+    }
+  }
 
   test('errors are in the language of the page, whatever that of the browser is', async (t) => {
     const page = await open(t, `/?lang=ru&${image('test/nothing')}`, { locale: 'es-ES' });
@@ -449,6 +495,7 @@ suite('the page in Chromium', {
       await answer.promise;
       await route.continue();
     });
+    await page.getByText('Advanced', { exact: true }).click();
     await page.getByRole('button', { name: 'SHA-256' }).press('Enter');
     await page
       .locator('#status', { hasText: 'Computing; a large image takes a while…' })
@@ -474,6 +521,7 @@ suite('the page in Chromium', {
     await page.route(/checksum=1$/, (route) =>
       route.fulfill({ status: 429, contentType: 'application/problem+json', body }),
     );
+    await page.getByText('Advanced', { exact: true }).click();
     await page.getByRole('button', { name: 'SHA-256' }).click();
     await page.getByRole('heading', { name: title }).waitFor();
     assert.equal(await page.locator('#download').isVisible(), true);
@@ -526,9 +574,9 @@ suite('the page in Chromium', {
       const text = `services:\r\n  a:\r\n    image: ${shared}:1\r\n  b:\r\n    image: "${shared}:2"\r\n`;
       await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
       await page.locator('#image').press('Control+V');
-      await page.locator('h2').nth(1).waitFor();
+      await page.locator('#rows li').nth(1).waitFor();
       assert.equal(await page.locator('#image').inputValue(), `${shared}:1 ${shared}:2`);
-      assert.deepEqual(await page.locator('h2').allTextContents(), [`${shared}:1`, `${shared}:2`]);
+      assert.deepEqual(await page.locator('#rows bdi').allTextContents(), [`${shared}:1`, `${shared}:2`]);
     });
 
     test('by plain HTTP, where pages have no clipboard of their own, commands can be copied, too', async (t) => {
@@ -547,6 +595,7 @@ suite('the page in Chromium', {
     test('an OCI layout is loaded by other tools, and its link says what it is', async (t) => {
       const page = await open(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
       await untilShown(page);
+      await page.getByText('Advanced', { exact: true }).click();
       await page.locator('#format').selectOption('oci');
       await page.locator('#download[href*="format=oci"]').waitFor();
       assert.equal(await page.getByLabel('docker load', { exact: true }).count(), 0);

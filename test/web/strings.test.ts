@@ -44,7 +44,7 @@ suite('the texts of the page', () => {
     const used = new Set([...code.matchAll(/\bt\('(\w+)'/g)].map(([, key = '']) => key));
     const there = Object.keys(textsOf('strings', 'en'));
     // Problems of parsePaste, states of signatures, and limits have the names of their texts.
-    const named = ['unreadable', 'signed', 'unsigned', 'not-checked', 'requests', 'bytes', 'downloads'];
+    const named = ['unreadable', 'signed', 'unsigned', 'requests', 'bytes', 'downloads'];
     assert.deepEqual([...used, ...named].sort(), there.sort());
   });
 });
