@@ -1,52 +1,28 @@
-import { composeArchive } from '../../archive/compose.ts';
 import { assumedLayers, spareLayers, withoutLayers } from '../../archive/delta.ts';
-import type { ArchiveTree } from '../../archive/entries.ts';
 import { FILE_TYPE } from '../../archive/file-names.ts';
 import { archiveFilename } from '../../archive/filename.ts';
-import {
-  ARTIFACT_FORMAT,
-  type ArchiveFormat,
-  FORMAT_NAMES,
-  FORMATS,
-  formatsFor,
-} from '../../archive/format.ts';
-import {
-  cutRange,
-  type Entry,
-  type Layout,
-  layoutArchive,
-  layoutFile,
-  type Piece,
-} from '../../archive/layout.ts';
-import { verifiedReader } from '../../blobs/verified-reader.ts';
-import { ServiceError } from '../../errors.ts';
-import type { BlobReader } from '../../oci/blob-reader.ts';
-import type { Descriptor } from '../../oci/descriptor.ts';
+import { FORMAT_NAMES, FORMATS } from '../../archive/format.ts';
+import { layoutArchive, layoutFile } from '../../archive/layout.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isZstdLayer } from '../../oci/manifest.ts';
-import { type Platform, samePlatform } from '../../oci/platform.ts';
-import { isSeveral, type PlatformChoice } from '../../oci/platform-choice.ts';
-import { digestReference, formatReference, type Reference } from '../../oci/reference.ts';
-
+import type { Platform } from '../../oci/platform.ts';
+import { isSeveral } from '../../oci/platform-choice.ts';
+import { digestReference, type Reference } from '../../oci/reference.ts';
 import type { RegistryClient } from '../../registry/client.ts';
+import { allOrNone } from '../../util/all-or-none.ts';
 import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.ts';
 import { type Documents, parsing } from '../documents.ts';
-import type { Archive, ArchiveRequest, ImageSource, OpenedImage, UntaggedImage } from '../image-source.ts';
+import type { Archive, ArchiveRequest, ImageSource, UntaggedImage } from '../image-source.ts';
 import { requireSize } from '../require-size.ts';
 import type { ImageSignatures } from '../signatures/image-signatures.ts';
-import {
-  isMissingImage,
-  kindOf,
-  layFiles,
-  otherFormats,
-  type ResolvedArtifact,
-  requireFiles,
-  resolveArtifact,
-} from './artifact-resolver.ts';
+import { archiveReader, blobsOf } from './archive-blobs.ts';
+import { createArtifactFiles } from './artifact-files.ts';
+import { isMissingImage, kindOf, otherFormats } from './artifact-resolver.ts';
 import type { ManifestSearch } from './content-kind.ts';
+import { type FoundContents, type IsTagged, unlessDefault } from './found-contents.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import { createInlineMemory, type InlineLease, type InlineMemory } from './inline-memory.ts';
-import { type ResolvedKnownLayers, resolveKnownLayers, treeKnownLayers } from './known-layers.ts';
+import { resolveKnownLayers, treeKnownLayers } from './known-layers.ts';
 import { createReferrerFinder, type FindReferrers } from './referrers.ts';
 import { type ResolvedTree, resolveImageTree, resolveTree } from './tree-resolver.ts';
 
@@ -78,13 +54,14 @@ export function createRegistrySource({
   documents = parsing,
 }: RegistrySourceOptions): ImageSource<Archive> {
   const searchCompanions = createReferrerFinder({ client, now, caches, documents });
+  const findFiles = createArtifactFiles({ client, defaultPlatform, signatures, documents });
 
   const findImages = async (
     request: ArchiveRequest,
     platform: Platform | undefined,
     counted: RegistryClient,
     signal: AbortSignal,
-  ): Promise<Found> => {
+  ): Promise<FoundContents> => {
     const { format, have } = request;
     const { prefersGzip } = FORMATS[format];
     const options = { platform, defaultPlatform, prefersGzip, documents };
@@ -120,7 +97,7 @@ export function createRegistrySource({
       held: held.map(({ manifest: { digest } }) => digest),
       platform: isChosen ? (platform ?? defaultPlatform) : undefined,
       blobs,
-      suffix: unlessDefault(platform),
+      suffix: unlessDefault(platform, defaultPlatform),
     };
   };
 
@@ -128,7 +105,7 @@ export function createRegistrySource({
     request: ArchiveRequest,
     counted: RegistryClient,
     signal: AbortSignal,
-  ): Promise<Found> => {
+  ): Promise<FoundContents> => {
     const { platform: choice, format } = request;
     const { treeEntries } = FORMATS[format];
     if (treeEntries === undefined) throw new RangeError(`${format} is for one platform`);
@@ -170,7 +147,7 @@ export function createRegistrySource({
         client,
         trees.map((tree, at) => ({ ...tree, isSigned: signed[at] !== undefined })),
       ),
-      suffix: isSeveral(choice) ? choice : unlessDefault(choice),
+      suffix: isSeveral(choice) ? choice : unlessDefault(choice, defaultPlatform),
       partialReferrers: search?.isPartial(),
     };
   };
@@ -196,53 +173,11 @@ export function createRegistrySource({
     }
   };
 
-  const findFiles = async (
-    { references }: ArchiveRequest,
-    platform: Platform | undefined,
-    counted: RegistryClient,
-    signal: AbortSignal,
-  ): Promise<Found | undefined> => {
-    const resolved = await allOrNone(signal, (ended) =>
-      references.map((reference) =>
-        resolveArtifact(
-          { client: counted, documents, reference, signal: ended },
-          { platform, defaultPlatform },
-        ),
-      ),
-    );
-    const artifacts = resolved.filter((artifact) => artifact !== undefined);
-    if (artifacts.length === 0) return undefined;
-    if (artifacts.length < resolved.length) throw mixedContents(references, resolved);
-    artifacts.forEach(requireFiles);
-    const trees = artifacts.map(({ tree }) => tree);
-    const signed = await allOrNone(signal, (ended) =>
-      trees.map(({ reference, upstream }) => signatures.require(reference, [upstream], ended)),
-    );
-    const { files, plainName } = layFiles(artifacts);
-    return {
-      format: ARTIFACT_FORMAT,
-      entries: () => files,
-      plainName,
-      names: [],
-      layers: [],
-      kept: new Set(),
-      roots: trees.map(({ root, upstream, staleSince }) => ({ digest: root.digest, upstream, staleSince })),
-      holdings: undefined,
-      held: [],
-      platform: artifacts.find((artifact) => artifact.platform !== undefined)?.platform,
-      blobs: blobsOf(
-        client,
-        trees.map((tree, at) => ({ ...tree, isSigned: signed[at] !== undefined })),
-      ),
-      suffix: unlessDefault(platform),
-    };
-  };
-
   const findContents = async (
     request: ArchiveRequest,
     counted: RegistryClient,
     signal: AbortSignal,
-  ): Promise<Found> => {
+  ): Promise<FoundContents> => {
     const { references, platform, format, isFormatOpen, have } = request;
     if (isSeveral(platform) || request.referrers === true) return findTrees(request, counted, signal);
     try {
@@ -259,9 +194,6 @@ export function createRegistrySource({
       throw kinds.includes('artifact') ? otherFormats(error) : error;
     }
   };
-
-  const unlessDefault = (platform: Platform | undefined): Platform | undefined =>
-    platform === undefined || samePlatform(platform, defaultPlatform) ? undefined : platform;
 
   const compose = async (
     request: ArchiveRequest,
@@ -304,7 +236,7 @@ export function createRegistrySource({
       omitted: holdings && { layers: spare, fullSize, held, unknown: holdings.unknown, untagged },
       zstd: layers.flat().some(isZstdLayer),
       images: FORMATS[format].unpacked && found.images,
-      read: readerOf(layout, blobs),
+      read: archiveReader(layout, blobs),
     };
   };
 
@@ -322,63 +254,6 @@ export function createRegistrySource({
   };
 }
 
-/** Created here, because a closure in `open` would keep the parsed manifests and configs in memory. */
-function readerOf(layout: Layout, blobs: ArchiveBlobs): Archive['read'] {
-  return (range = { start: 0, end: layout.size }, ended, onFetched) =>
-    composeArchive(inlined(cutRange(layout, range), blobs.known), blobs, ended, { onFetched });
-}
-
-/** Takes the blobs that are known already from memory, so that the first byte waits for a layer and not for a config. */
-function inlined(pieces: readonly Piece[], known: ReadonlyMap<Digest, Uint8Array>): readonly Piece[] {
-  return pieces.map(({ content, range }) => {
-    const bytes = 'digest' in content ? known.get(content.digest) : undefined;
-    return { content: bytes ?? content, range };
-  });
-}
-
-interface ArchiveBlobs extends BlobReader {
-  /** The blobs that were read on the way and are kept in memory: configs. */
-  readonly known: ReadonlyMap<Digest, Uint8Array>;
-}
-
-/** The manifest or index of a reference. */
-interface Root {
-  readonly digest: Digest;
-  /** In its registry, which does not have an index that was made again; where an index is what is signed, that. */
-  readonly upstream: Digest;
-  readonly staleSince: number | undefined;
-}
-
-/** Tells whether the image at this position in the request keeps its tag. */
-type IsTagged = (at: number) => boolean;
-
-/** The contents of an archive. */
-interface Found {
-  readonly images?: readonly OpenedImage[];
-  readonly format: ArchiveFormat;
-  /** The name of the only file, which is sent without a tar around it. */
-  readonly plainName?: string | undefined;
-  readonly entries: (isTagged: IsTagged) => readonly Entry[];
-  /** The names of each image, with and without its tag. */
-  readonly names: readonly UntaggedImage[];
-  /** The layers of each image. */
-  readonly layers: readonly (readonly Descriptor[])[];
-  /** Layers that are never omitted: those of referrers, whose own tags must not move to an incomplete image. */
-  readonly kept: ReadonlySet<Digest>;
-  /** The root that each reference points to. */
-  readonly roots: readonly Root[];
-  readonly holdings: ResolvedKnownLayers | undefined;
-  /** The current digest of each image of `have` in its registry. */
-  readonly held: readonly Digest[];
-  /** As in {@link Archive}. */
-  readonly platform: Platform | undefined;
-  readonly blobs: ArchiveBlobs;
-  /** The platforms that the name tells. */
-  readonly suffix: PlatformChoice;
-  /** As in {@link Archive}. */
-  readonly partialReferrers?: boolean | undefined;
-}
-
 interface OneOptions extends Pick<ArchiveRequest, 'format'> {
   readonly platform: Platform | undefined;
   /** As in {@link ResolveOptions}. */
@@ -392,20 +267,6 @@ interface SignableTree extends ResolvedTree {
    * The digests that a signature can name; undefined for an index with all its platforms, where only the index counts.
    */
   readonly signable?: readonly Digest[];
-}
-
-/** Creates the error for a request for images and artifacts at once. */
-function mixedContents(
-  references: readonly Reference[],
-  resolved: readonly (ResolvedArtifact | undefined)[],
-): ServiceError {
-  const [image] = references.filter((_, at) => resolved[at] === undefined).map(formatReference);
-  const [artifact] = references.filter((_, at) => resolved[at] !== undefined).map(formatReference);
-  const formats = formatsFor(({ artifacts }) => artifacts === 'whole');
-  return new ServiceError(
-    'not-an-image',
-    `${artifact} is not a container image, but ${image} is one. Request them together with ${formats}, or one after the other.`,
-  );
 }
 
 function raise(error: unknown): never {
@@ -438,67 +299,7 @@ async function withHeld<T>(
   return [resolved.slice(0, references.length), resolved.slice(references.length)];
 }
 
-/** The contents of one repository. */
-interface Source extends Pick<ArchiveTree, 'reference' | 'configs' | 'layers'> {
-  /** The first config, where it is known already. */
-  readonly configBytes?: Uint8Array | undefined;
-  /** True if nothing but what was signed may leave, which a signature is required for. */
-  readonly isSigned: boolean;
-}
-
-/** Maximum bytes of a config kept in memory until it is sent. A larger one is read again, from the cache if present. */
-const CONFIG_KEPT_MAX = 64 * 1024;
-
-/** Reads each blob from the repository of an image that has it; a config that is known already, from memory. */
-function blobsOf(client: RegistryClient, sources: readonly Source[]): ArchiveBlobs {
-  const readers = new Map<Digest, BlobReader>();
-  const known = new Map<Digest, Uint8Array>();
-  // Unsigned repositories come first, so that a layer in both kinds gets the reader that verifies.
-  for (const { reference, configs, layers, isSigned } of sources.toSorted(signedLast)) {
-    const direct = client.blobs(reference);
-    const reader = isSigned ? verifiedReader(direct) : direct;
-    for (const { digest } of [...configs, ...layers]) readers.set(digest, reader);
-  }
-  for (const { configs, configBytes } of sources) {
-    const [config] = configs;
-    if (config === undefined || configBytes === undefined || configBytes.length > CONFIG_KEPT_MAX) continue;
-    known.set(config.digest, configBytes);
-  }
-  const readerOf = (digest: Digest): BlobReader => {
-    const reader = readers.get(digest);
-    if (reader === undefined) throw new RangeError(`${digest} is not of this archive`);
-    return reader;
-  };
-  const isStored = [...readers.values()].every(({ readVerified }) => readVerified !== undefined);
-  return {
-    known,
-    read: (blob, ...rest) => readerOf(blob.digest).read(blob, ...rest),
-    ...(isStored && {
-      readVerified(blob, ...rest) {
-        const reader = readerOf(blob.digest);
-        return reader.readVerified?.(blob, ...rest) ?? reader.read(blob, ...rest);
-      },
-    }),
-    prefetch: async (blob, approach, signal) => readers.get(blob.digest)?.prefetch?.(blob, approach, signal),
-  };
-}
-
-function signedLast(one: Source, other: Source): number {
-  return Number(one.isSigned) - Number(other.isSigned);
-}
-
 function oldest(times: readonly (number | undefined)[]): number | undefined {
   const known = times.filter((time) => time !== undefined);
   return known.length === 0 ? undefined : Math.min(...known);
-}
-
-/** Starts several at once; the first failure ends the others. */
-async function allOrNone<T>(signal: AbortSignal, start: (signal: AbortSignal) => Promise<T>[]): Promise<T[]> {
-  const failed = new AbortController();
-  try {
-    return await Promise.all(start(AbortSignal.any([signal, failed.signal])));
-  } catch (error) {
-    failed.abort();
-    throw error;
-  }
 }
