@@ -33,7 +33,8 @@ export function indexPatterns(patterns: readonly NamePattern[]): FindPattern {
   return (repository) => {
     const name = canonicalName(repository);
     const found = lookUp(root, name.split('/'));
-    // Such patterns are few, because lists rarely use +(a|b).
+    // Node's matcher reads the rest of its syntax, such as +(a|b) and {1..9}. Lists rarely contain it, and the matcher
+    // parses the pattern for each name, so that 10,000 of them take 0.5 s.
     const other = others.find(({ glob }) => posix.matchesGlob(name, glob))?.place;
     return earlier(found, other);
   };

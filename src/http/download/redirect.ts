@@ -39,7 +39,7 @@ export function redirectToDigests(
 export function noDigestUrl(): ServiceError {
   return new ServiceError(
     'parameter-invalid',
-    'The parameter redirect is for services that take images from their registries; this one has an engine.',
+    'This service takes images from a Docker Engine, so files have no URL by digest. Omit the parameter redirect to download the file.',
     { reason: 'No redirect here' },
   );
 }
