@@ -30,7 +30,8 @@ import { createAccess } from './access.ts';
 import type { Certificates } from './certificates.ts';
 import { openCountingStore } from './counting-stores.ts';
 import { type Environment, freeBytesOf, type Images, openImages, proxiesOf } from './images.ts';
-import { knownRegistries, serviceInfo } from './service-info.ts';
+import { knownRegistries } from './known-registries.ts';
+import { serviceInfo } from './service-info.ts';
 
 /** The parts, put together. */
 export interface App {
