@@ -16,8 +16,8 @@ import { send } from '../util/streams.ts';
 import { CommandError } from './command-error.ts';
 import { progressLine } from './progress-line.ts';
 import { FLAGS, type SaveArguments, type Sidecars } from './save-arguments.ts';
-import { createSidecarFiles, type Publication, requirePublication } from './save-companions.ts';
 import { fillFiles, findPlace, openTarget, type SavedFile } from './save-target.ts';
+import { createSidecarFiles, type Publication, requirePublication } from './sidecar-files.ts';
 
 /** The output streams of a command. */
 export interface Terminal {
@@ -64,15 +64,15 @@ export async function save(
   const stream = archive.size === undefined ? await archive.start(signal) : archive.read(undefined, signal);
   const meter = showProgress(archive, terminal.stderr);
   const isHashed = sidecars.checksum || sidecars.metalink;
-  const companions = createSidecarFiles(query, sidecars, download.archive, publication);
+  const sidecarFiles = createSidecarFiles(query, sidecars, download.archive, publication);
   const files = filesOf(place.name, archive, parts);
   const sink = fillFiles(files, async (file) => {
     const target = await openTarget({ ...place, name: file.name }, terminal.stdout);
-    return isHashed ? companions.hashing(file, target) : target;
+    return isHashed ? sidecarFiles.hashing(file, target) : target;
   });
   try {
     await sendAll(stream, sink, meter.count);
-    await companions.write(parts === undefined ? place.name : partsFilename(place.name, parts));
+    await sidecarFiles.write(parts === undefined ? place.name : partsFilename(place.name, parts));
   } finally {
     stream.destroy();
     meter.stop();

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { DiskQuota } from '../blobs/disk-quota.ts';
 import { replaceFile } from '../util/atomic-file.ts';
 import { createLargeDocuments, type LargeDocuments, SMALL_DOCUMENT } from '../util/large-documents.ts';
-import type { KeyValueStore, ShelfKind } from './manifest-store.ts';
+import type { KeyValueStore, StoreKind } from './manifest-store.ts';
 
 /** Bytes. */
 const LARGE = 64 * 1024;
@@ -26,7 +26,7 @@ export function createDiskStore(
     await file.utimes(now, now);
     return content;
   };
-  const pathOf = (kind: ShelfKind, name: string): string => join(folder, kind, name.slice(0, 2), name);
+  const pathOf = (kind: StoreKind, name: string): string => join(folder, kind, name.slice(0, 2), name);
   return {
     async read(kind, name) {
       try {

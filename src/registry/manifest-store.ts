@@ -25,20 +25,20 @@ export interface ManifestStore {
 /** The storage of a manifest store, by names of 64 hex digits that need no escaping. */
 export interface KeyValueStore {
   /** Undefined if the entry is missing or unreadable. */
-  read(kind: ShelfKind, name: string): Promise<Buffer | undefined>;
-  write(kind: ShelfKind, name: string, content: Buffer): Promise<void>;
+  read(kind: StoreKind, name: string): Promise<Buffer | undefined>;
+  write(kind: StoreKind, name: string, content: Buffer): Promise<void>;
 }
 
-export type ShelfKind = 'manifests' | 'tags' | 'contents';
+export type StoreKind = 'manifests' | 'tags' | 'contents';
 
 /**
  * Writes a manifest as its media type, a line feed and its bytes, which are verified when they are read; a tag as
  * `{"digest": "sha256:…", "confirmed": 1795472635262}`.
  */
-export function createManifestStore(shelf: KeyValueStore): ManifestStore {
+export function createManifestStore(store: KeyValueStore): ManifestStore {
   return {
     async manifest(repository, digest) {
-      const content = await shelf.read('manifests', nameOf(repository, digest));
+      const content = await store.read('manifests', nameOf(repository, digest));
       const end = content?.indexOf('\n') ?? -1;
       if (content === undefined || end === -1) return undefined;
       const bytes = content.subarray(end + 1);
@@ -48,18 +48,18 @@ export function createManifestStore(shelf: KeyValueStore): ManifestStore {
 
     async putManifest(repository, { bytes, digest, contentType = '' }) {
       const head = Buffer.from(`${contentType.replaceAll('\n', ' ')}\n`);
-      await shelf.write('manifests', nameOf(repository, digest), Buffer.concat([head, bytes]));
+      await store.write('manifests', nameOf(repository, digest), Buffer.concat([head, bytes]));
     },
 
     async tag(repository, tag) {
-      const content = await shelf.read('tags', nameOf(repository, tag));
+      const content = await store.read('tags', nameOf(repository, tag));
       const known = content && parseJsonObject(content);
       if (!isDigest(known?.digest) || typeof known.confirmed !== 'number') return undefined;
       return { digest: known.digest, confirmed: known.confirmed };
     },
 
     async putTag(repository, tag, known) {
-      await shelf.write('tags', nameOf(repository, tag), Buffer.from(JSON.stringify(known)));
+      await store.write('tags', nameOf(repository, tag), Buffer.from(JSON.stringify(known)));
     },
   };
 }

@@ -25,23 +25,23 @@ export function createMemoryStore(caches: MemoryCaches): KeyValueStore {
 }
 
 /** Caches a store's manifests in memory. Manifests never change, and reading a file takes five system calls. */
-export function keepingManifests(shelf: KeyValueStore, caches: MemoryCaches): KeyValueStore {
+export function keepingManifests(store: KeyValueStore, caches: MemoryCaches): KeyValueStore {
   const kept = caches.open<Buffer>({ name: 'manifests', limit: LIMIT, ttl: TTL });
   const keep = (name: string, content: Buffer): void => {
     if (content.length <= LARGE) kept.set(name, content);
   };
   return {
     async read(kind, name) {
-      if (kind !== 'manifests') return shelf.read(kind, name);
+      if (kind !== 'manifests') return store.read(kind, name);
       const known = kept.get(name);
       if (known !== undefined) return known;
-      const content = await shelf.read(kind, name);
+      const content = await store.read(kind, name);
       if (content !== undefined) keep(name, content);
       return content;
     },
     async write(kind, name, content) {
       if (kind === 'manifests') keep(name, content);
-      await shelf.write(kind, name, content);
+      await store.write(kind, name, content);
     },
   };
 }

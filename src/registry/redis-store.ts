@@ -1,5 +1,5 @@
 import { KEY_PREFIX, type Redis } from '../redis/redis.ts';
-import type { KeyValueStore, ShelfKind } from './manifest-store.ts';
+import type { KeyValueStore, StoreKind } from './manifest-store.ts';
 
 /** Bytes of a manifest at most: the memory of Redis is for what everyone wants, and most have a few kB. */
 const LARGEST = 64 * 1024;
@@ -12,7 +12,7 @@ const MANIFEST_TTL_MS = 3_600_000;
  * @param tagTtl milliseconds for which what a tag means is of use
  */
 export function createRedisStore(redis: Redis, tagTtl: number): KeyValueStore {
-  const keyOf = (kind: ShelfKind, name: string): string => `${KEY_PREFIX}${kind}:${name}`;
+  const keyOf = (kind: StoreKind, name: string): string => `${KEY_PREFIX}${kind}:${name}`;
   return {
     read: (kind, name) => redis.get(keyOf(kind, name)).catch(() => undefined),
     async write(kind, name, content) {

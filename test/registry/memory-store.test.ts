@@ -8,7 +8,7 @@ import { createMemoryCaches } from '../../src/util/memory-caches.ts';
 function counting() {
   const contents = new Map<string, Buffer>();
   const reads: string[] = [];
-  const shelf: KeyValueStore = {
+  const store: KeyValueStore = {
     async read(kind, name) {
       reads.push(`${kind} ${name}`);
       return contents.get(`${kind} ${name}`);
@@ -19,7 +19,7 @@ function counting() {
   };
   let now = 1;
   const kept = keepingManifests(
-    shelf,
+    store,
     createMemoryCaches(() => now),
   );
   return { kept, contents, reads, pass: (milliseconds: number) => (now += milliseconds) };

@@ -25,7 +25,7 @@ export type FindReferrers = (
 ) => AsyncGenerator<Referrer, void>;
 
 /** The search for referrers of one request. */
-export interface CompanionSearch {
+export interface ReferrerSearch {
   readonly find: FindReferrers;
   /** Tells whether a registry was unreachable so far, so that only its mirrors were asked. */
   isPartial(): boolean;
@@ -66,7 +66,7 @@ export function createReferrerFinder({
   now,
   caches = createMemoryCaches(now),
   documents = parsing,
-}: ReferrerFinderOptions): () => CompanionSearch {
+}: ReferrerFinderOptions): () => ReferrerSearch {
   const alone = caches.open<true>({ name: 'without-referrers', limit: ALONE_LIMIT, ttl: ALONE_MS });
 
   return () => {
@@ -78,7 +78,7 @@ export function createReferrerFinder({
       for (const subject of subjects) {
         const key = `${reference.name}@${subject}`;
         if (alone.get(key)) continue;
-        const { found, isWhole } = await companionsOf(client, documents, reference, subject, signal);
+        const { found, isWhole } = await referrersOf(client, documents, reference, subject, signal);
         isPartial ||= !isWhole;
         if (found.length === 0 && isWhole) alone.set(key, true);
         yield* found;
@@ -88,7 +88,7 @@ export function createReferrerFinder({
   };
 }
 
-async function companionsOf(
+async function referrersOf(
   client: RegistryClient,
   documents: Documents,
   reference: Reference,

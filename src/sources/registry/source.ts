@@ -53,7 +53,7 @@ export function createRegistrySource({
   inline = createInlineMemory(caches),
   documents = parsing,
 }: RegistrySourceOptions): ImageSource<Archive> {
-  const searchCompanions = createReferrerFinder({ client, now, caches, documents });
+  const searchReferrers = createReferrerFinder({ client, now, caches, documents });
   const findFiles = createArtifactFiles({ client, defaultPlatform, signatures, documents });
 
   const findImages = async (
@@ -109,14 +109,14 @@ export function createRegistrySource({
     const { platform: choice, format } = request;
     const { treeEntries } = FORMATS[format];
     if (treeEntries === undefined) throw new RangeError(`${format} is for one platform`);
-    const search = request.referrers === true ? searchCompanions() : undefined;
-    const options = { findCompanions: search?.find, documents };
+    const search = request.referrers === true ? searchReferrers() : undefined;
+    const options = { findReferrers: search?.find, documents };
     const resolve = (reference: Reference, ended: AbortSignal, isHeld: boolean): Promise<SignableTree> =>
       isSeveral(choice)
         ? resolveTree(counted, reference, { ...options, platforms: choice }, ended)
         : resolveOne(
             { client: counted, documents, reference, signal: ended },
-            { platform: choice, format, digestDecides: isHeld, findCompanions: search?.find },
+            { platform: choice, format, digestDecides: isHeld, findReferrers: search?.find },
           );
     const [trees, held] = await withHeld(request, signal, resolve);
     // It is the index that says which images there are, so that a signature of each of them would not do.
@@ -135,7 +135,7 @@ export function createRegistrySource({
       entries: (isTagged) => treeEntries(named(trees, names, isTagged)),
       names,
       layers: trees.map(({ layers }) => layers),
-      kept: new Set(trees.flatMap(({ companionLayers }) => companionLayers.map(({ digest }) => digest))),
+      kept: new Set(trees.flatMap(({ referrerLayers }) => referrerLayers.map(({ digest }) => digest))),
       roots: trees.map(({ root, upstream, signable, staleSince }, at) => ({
         ...{ digest: root.digest, staleSince },
         upstream: signable === undefined ? upstream : (signed[at] ?? upstream),
@@ -155,21 +155,21 @@ export function createRegistrySource({
   /** Resolves an image for one platform, or an artifact other than an image with everything below it. */
   const resolveOne = async (
     search: ManifestSearch,
-    { platform, format, digestDecides, findCompanions }: OneOptions,
+    { platform, format, digestDecides, findReferrers }: OneOptions,
   ): Promise<SignableTree> => {
     const { client: counted, reference, signal } = search;
     const { prefersGzip } = FORMATS[format];
     const options = { platform, defaultPlatform, digestDecides, prefersGzip, documents };
     try {
       const image = await resolveImage(counted, reference, options, signal);
-      const tree = await resolveImageTree(counted, image, { findCompanions, documents }, signal);
+      const tree = await resolveImageTree(counted, image, { findReferrers, documents }, signal);
       return { ...tree, signable: signableDigests(image) };
     } catch (error) {
       if (!isMissingImage(error)) throw error;
       // Any manifest may be sent whole, even an image that no engine loads.
       if ((await kindOf(search)) === 'image') throw error;
       const platforms = platform === undefined ? 'all' : [platform];
-      return resolveTree(counted, reference, { platforms, findCompanions, documents }, signal);
+      return resolveTree(counted, reference, { platforms, findReferrers, documents }, signal);
     }
   };
 
@@ -258,7 +258,7 @@ interface OneOptions extends Pick<ArchiveRequest, 'format'> {
   readonly platform: Platform | undefined;
   /** As in {@link ResolveOptions}. */
   readonly digestDecides: boolean;
-  readonly findCompanions: FindReferrers | undefined;
+  readonly findReferrers: FindReferrers | undefined;
 }
 
 /** A tree of an image or an artifact for one platform. */

@@ -23,7 +23,7 @@ export interface ResolvedTree extends ArchiveTree {
   /** The distinct platforms of its images, from its indexes or from the config of a single image. */
   readonly platforms: readonly StatedPlatform[];
   /** The layers of `companions`. Their tags don't tell which layers a receiver has. */
-  readonly companionLayers: readonly Descriptor[];
+  readonly referrerLayers: readonly Descriptor[];
   /** As in {@link FetchedManifest}, of the reference. */
   readonly staleSince: number | undefined;
 }
@@ -31,7 +31,7 @@ export interface ResolvedTree extends ArchiveTree {
 export interface TreeOptions {
   readonly platforms: Platforms;
   /** Looks for what refers to the index and its images, such as signatures, which then comes with them. */
-  readonly findCompanions?: FindReferrers | undefined;
+  readonly findReferrers?: FindReferrers | undefined;
   /** Parses manifests and configs. */
   readonly documents?: Documents;
 }
@@ -56,7 +56,7 @@ const UNKNOWN_PLATFORM: StatedPlatform = { os: 'unknown', architecture: 'unknown
 export async function resolveTree(
   client: RegistryClient,
   reference: Reference,
-  { platforms, findCompanions, documents = parsing }: TreeOptions,
+  { platforms, findReferrers, documents = parsing }: TreeOptions,
   signal: AbortSignal,
 ): Promise<ResolvedTree> {
   const target = reference.digest ?? reference.tag ?? 'latest';
@@ -75,7 +75,7 @@ export async function resolveTree(
   // A referrer may be an index, whose platforms are not those of the image.
   const stated = [...seenOf(collected.stated).values()];
   const ownPlatforms = links.kind === 'index' ? stated : [platform ?? []].flat();
-  const search = findCompanions?.(reference, [fetched.digest, ...images], signal);
+  const search = findReferrers?.(reference, [fetched.digest, ...images], signal);
   const companions = await collected.addReferrers(search);
   return {
     ...collected.tree(companions),
@@ -111,15 +111,15 @@ export async function resolveTree(
 export async function resolveImageTree(
   client: RegistryClient,
   image: ResolvedImage,
-  { findCompanions, documents = parsing }: Omit<TreeOptions, 'platforms'>,
+  { findReferrers, documents = parsing }: Omit<TreeOptions, 'platforms'>,
   signal: AbortSignal,
 ): Promise<ResolvedTree> {
   const { reference, manifest, manifestBytes: bytes, indexDigest, staleSince } = image;
   const collected = createCollection({ client, documents, reference, signal });
   await collected.add({ bytes, digest: manifest.digest, contentType: manifest.mediaType });
-  const found = await collected.addReferrers(findCompanions?.(reference, signableDigests(image), signal));
+  const found = await collected.addReferrers(findReferrers?.(reference, signableDigests(image), signal));
   const attestations: Companion[] = [];
-  if (findCompanions !== undefined && indexDigest !== undefined) {
+  if (findReferrers !== undefined && indexDigest !== undefined) {
     const index = documents.links(await client.manifest(reference, indexDigest, signal));
     const entries = index.kind === 'index' ? index.manifests : [];
     for (const { digest, annotations } of entries) {
@@ -216,7 +216,7 @@ function createCollection(search: ManifestSearch): Collection {
       if (root === undefined) throw new RangeError('A tree has a root');
       return {
         ...{ reference, root: root.descriptor, manifests: [root, ...others], configs, layers, companions },
-        companionLayers: layers.slice(own ?? layers.length),
+        referrerLayers: layers.slice(own ?? layers.length),
       };
     },
   };

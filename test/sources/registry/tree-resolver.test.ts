@@ -115,7 +115,7 @@ suite('all that is below an index of a registry that means no good', { timeout: 
     const clock = { now: 1000 };
     const search = createReferrerFinder({ client: stack.client, now: () => clock.now });
     const resolveAll = () =>
-      resolveTree(stack.client, reference, { platforms: 'all', findCompanions: search().find }, never);
+      resolveTree(stack.client, reference, { platforms: 'all', findReferrers: search().find }, never);
     const without = await resolveAll();
     assert.deepEqual(without.companions, []);
     registry.at(`/v2/signed/referrers/${digest}`, (_request, response) => {
