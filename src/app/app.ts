@@ -145,12 +145,12 @@ export async function createApp(
     caches,
     drain,
     source: images.source,
-    addresses: () => ({ replicas: current.replicas, domains: current.domains }),
+    addresses: () => ({ replicas: current.replicas, domains: urlHosts(current.domains) }),
     checksums: createChecksums(config.cacheSize === 0 ? undefined : config.cacheDir, caches),
     catalogue: images.catalogue,
     referrers: images.referrers,
     acceptsCredentials: config.clientCredentials === 'on',
-    registryApi: registryApiOf(config, images, () => current.domains),
+    registryApi: registryApiOf(config, images, () => urlHosts(current.domains)),
     search: search?.find,
     allowlist,
     meter: metrics.http,
@@ -164,7 +164,7 @@ export async function createApp(
   const redirect =
     provider.certificate &&
     (await createRedirectServer({
-      ...{ logger, connections, drain, readiness, challenge, domains: config.domains },
+      ...{ logger, connections, drain, readiness, challenge, domains: urlHosts(config.domains) },
       httpsPort: () => (server.server.address() as AddressInfo).port,
     }));
   const metricsServer = createMetricsServer(metrics, logger);
@@ -283,4 +283,9 @@ function registryApiOf(
   if (!source.traits.isReproducible || registryApi === 'off') return undefined;
   const names = new Map(registryNames.map(({ name, registry }) => [name, registry]));
   return { pulls, defaultPlatform, names: () => ({ names, own: new Set(domains()) }) };
+}
+
+/** The hosts of URLs: IPv6 addresses are in brackets. */
+function urlHosts(domains: readonly string[]): readonly string[] {
+  return domains.map((domain) => (domain.includes(':') ? `[${domain}]` : domain));
 }

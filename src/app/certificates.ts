@@ -3,11 +3,14 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { ConfigError } from '../config/loader.ts';
-import { redisKeyOf } from '../config/redis-secrets.ts';
+import { readPem, readSecret, redisKeyOf } from '../config/redis-secrets.ts';
 import type { Config } from '../config/schema.ts';
 import type { Redis } from '../redis/redis.ts';
 import { createRedisLocks } from '../redis/redis-locks.ts';
 import type { Check, ReadinessCheck } from '../telemetry/readiness.ts';
+import type { CertificateIssuer, CertificateOrder } from '../tls/acme/issuer.ts';
+import type { AcmeClient } from '../tls/acme/thread-issuer.ts';
+import type { OrderStores } from '../tls/acme/thread-stores.ts';
 import type { Certificate } from '../tls/certificate.ts';
 import {
   type CertificateFailure,
@@ -158,22 +161,19 @@ async function shareStore(
   };
 }
 
-/** Loaded only where it is wanted; greenlock itself is loaded by its own thread. */
+/** Loads the code for ACME only when needed. The threads of the issuers load the clients. */
 async function startAcme(
-  { acmeDirectory: directory, acmeEmail: email = '', domains, stateDir }: Config,
+  config: Config,
   { store, lock }: SharedOrders,
   challenges: ChallengeStore,
   logger: Logger,
 ): Promise<CertificateProvider> {
   const { createAcmeProvider } = await import('../tls/acme/acme-provider.ts');
-  const { createGreenlockIssuer } = await import('../tls/acme/greenlock/issuer.ts');
+  const order = orderOf(config);
+  const { directory, domains } = order;
   return createAcmeProvider({
-    order: { directory, email, domains },
-    issuer: createGreenlockIssuer({
-      folder: join(stateDir, 'tls'),
-      stores: { accounts: store, challenges },
-      onOutput: (line) => logger.debug(`greenlock: ${line}`),
-    }),
+    order,
+    issuer: await createIssuer(config, { accounts: store, challenges }, logger),
     store,
     lock,
     now: Date.now,
@@ -194,6 +194,55 @@ async function startAcme(
       exhausted: ({ code }, next) =>
         logger.warn({ code }, `${ATTEMPTS} attempts in the last hour have failed; next attempt ${iso(next)}`),
     },
+  });
+}
+
+/**
+ * The order that the settings describe.
+ *
+ * @throws ConfigError if a file that they name can't be used
+ */
+function orderOf(config: Config): CertificateOrder {
+  const { acmeDirectory, acmeEmail = '', domains, acmeEabKid: kid, acmeEabKeyFile, acmeCaFile } = config;
+  const hasBinding = kid !== undefined && acmeEabKeyFile !== undefined;
+  return {
+    directory: acmeDirectory,
+    email: acmeEmail,
+    domains,
+    profile: config.acmeProfile,
+    preferredChain: config.acmePreferredChain,
+    externalAccount: hasBinding ? { kid, key: readHmacKey(acmeEabKeyFile) } : undefined,
+    authorities: acmeCaFile === undefined ? undefined : readPem(acmeCaFile),
+  };
+}
+
+function readHmacKey(path: string): string {
+  const key = readSecret(path);
+  // Some authorities show it in base64 instead of base64url.
+  if (/^[A-Za-z0-9_+/-]{8,}=*$/.test(key)) return key;
+  throw new ConfigError([`${path}: the key of an external account must be in base64url.`]);
+}
+
+async function createIssuer(
+  { acmeClient, stateDir }: Config,
+  stores: OrderStores,
+  logger: Logger,
+): Promise<CertificateIssuer> {
+  const { createThreadIssuer } = await import('../tls/acme/thread-issuer.ts');
+  const { selectIssuer } = await import('../tls/acme/select-issuer.ts');
+  const issuer = (client: AcmeClient): CertificateIssuer =>
+    createThreadIssuer({
+      client,
+      folder: join(stateDir, 'tls'),
+      stores,
+      onOutput: (line) => logger.debug(`${client}: ${line}`),
+    });
+  if (acmeClient !== 'auto') return issuer(acmeClient);
+  return selectIssuer({
+    greenlock: issuer('greenlock'),
+    builtin: issuer('builtin'),
+    onSwitch: ({ code, message }) =>
+      logger.warn({ code }, `${message} [${code}] The built-in ACME client orders the certificate instead`),
   });
 }
 

@@ -54,8 +54,12 @@ function redisTlsOf({
   return { authorities, certificate: cert, key };
 }
 
-/** Reads a PEM file, which must contain a certificate. */
-function readPem(path: string): string {
+/**
+ * Reads a PEM file, which must contain a certificate.
+ *
+ * @throws ConfigError if it contains none or can't be read
+ */
+export function readPem(path: string): string {
   const pem = readSecret(path);
   if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
     throw new ConfigError([`${path} contains no PEM certificate. Name a file that contains one.`]);
@@ -88,7 +92,12 @@ export function redisKeyOf({ redisKeyFile: path }: Pick<Config, 'redisKeyFile'>)
   return Buffer.from(hkdfSync('sha256', secret, '', 'dockerproxy redis', 32));
 }
 
-function readSecret(path: string): string {
+/**
+ * Reads a secret without surrounding white space.
+ *
+ * @throws ConfigError if the file can't be read
+ */
+export function readSecret(path: string): string {
   try {
     return readFileSync(path, 'utf8').trim();
   } catch (error) {

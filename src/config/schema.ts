@@ -7,7 +7,7 @@ import {
   count,
   countOrAuto,
   countOrNone,
-  domain,
+  domainOrAddress,
   duration,
   email,
   httpsUrl,
@@ -142,9 +142,9 @@ export const SCHEMA = {
   },
   domains: {
     section: 'https',
-    type: listOf(domain),
+    type: listOf(domainOrAddress),
     default: '',
-    doc: 'Host names of the certificate. Each must point to this service. The first is the primary name.',
+    doc: 'Host names and IP addresses of the certificate. Each must point to this service. The first is the primary name.',
     example: 'dl.example.org',
   },
   acmeEmail: {
@@ -164,6 +164,43 @@ export const SCHEMA = {
     type: toggle,
     default: 'false',
     doc: 'Use of Let’s Encrypt’s staging directory, which has generous rate limits. Browsers don’t trust its certificates.',
+  },
+  acmeClient: {
+    section: 'https',
+    type: oneOf('auto', 'greenlock', 'builtin'),
+    default: 'auto',
+    doc: 'ACME client that orders certificates. auto uses greenlock, and the built-in client if greenlock itself fails or lacks a feature.',
+    example: 'builtin',
+  },
+  acmeProfile: {
+    section: 'https',
+    type: text,
+    doc: 'Certificate profile to request from the authority, such as classic, tlsserver, or shortlived. Default: the authority’s own.',
+    example: 'shortlived',
+  },
+  acmePreferredChain: {
+    section: 'https',
+    type: text,
+    doc: 'Common name of an issuer. If the authority offers several chains, the first one with this issuer is used. Default: the authority’s own.',
+    example: 'ISRG Root X2',
+  },
+  acmeEabKid: {
+    section: 'https',
+    type: text,
+    doc: 'Key identifier of the external account binding, for authorities that require one. Needs ACME_EAB_KEY_FILE.',
+    example: 'kid-1',
+  },
+  acmeEabKeyFile: {
+    section: 'https',
+    type: text,
+    doc: 'File with the HMAC key of the external account binding, in base64url.',
+    example: '/run/credentials/dockerproxy.service/eab-key',
+  },
+  acmeCaFile: {
+    section: 'https',
+    type: text,
+    doc: 'PEM file with certificates that connections to the certificate authority also trust, for a private authority.',
+    example: '/etc/dockerproxy/acme-ca.pem',
   },
   tlsCertFile: {
     section: 'https',
@@ -531,6 +568,11 @@ type Optional =
   | 'redisTlsKeyFile'
   | 'redisKeyFile'
   | 'acmeEmail'
+  | 'acmeProfile'
+  | 'acmePreferredChain'
+  | 'acmeEabKid'
+  | 'acmeEabKeyFile'
+  | 'acmeCaFile'
   | 'tlsCertFile'
   | 'tlsKeyFile'
   | 'operatorName'

@@ -55,10 +55,8 @@ function usualMode(
   return 'off';
 }
 
-function checkAcme(
-  { domains = [], acmeEmail, acmeDirectory, acmeStaging }: GivenSettings,
-  mistakes: string[],
-): void {
+function checkAcme(given: GivenSettings, mistakes: string[]): void {
+  const { domains = [], acmeEmail, acmeDirectory, acmeStaging } = given;
   if (domains.length === 0) mistakes.push('--tls acme needs --domains: the host names of the certificate.');
   if (acmeEmail === undefined) {
     mistakes.push('--tls acme needs --acme-email: an address that the authority may write to.');
@@ -66,6 +64,23 @@ function checkAcme(
   if (acmeDirectory !== undefined && acmeStaging) {
     mistakes.push('--acme-directory and --acme-staging name two directories: set one of them.');
   }
+  if ((given.acmeEabKid === undefined) !== (given.acmeEabKeyFile === undefined)) {
+    mistakes.push(
+      'An external account has an identifier and a key: set both --acme-eab-kid and --acme-eab-key-file.',
+    );
+  }
+  const beyond = given.acmeClient === 'greenlock' ? beyondGreenlock(given) : undefined;
+  if (beyond !== undefined) {
+    mistakes.push(`${beyond} does not work with --acme-client greenlock: set --acme-client auto.`);
+  }
+}
+
+/** The first setting that greenlock cannot fulfill. */
+function beyondGreenlock(given: GivenSettings): string | undefined {
+  if (given.acmeProfile !== undefined) return '--acme-profile';
+  if (given.acmePreferredChain !== undefined) return '--acme-preferred-chain';
+  if (given.acmeEabKid !== undefined) return '--acme-eab-kid';
+  return given.domains?.some((name) => isIP(name) !== 0) ? 'An IP address in --domains' : undefined;
 }
 
 function checkFiles(tls: TlsMode, { tlsCertFile, tlsKeyFile }: GivenSettings, mistakes: string[]): void {

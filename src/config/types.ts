@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isIP, SocketAddress } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { ServiceError } from '../errors.ts';
 import { type NamePattern, parseNamePattern } from '../oci/name-pattern.ts';
@@ -164,13 +164,19 @@ export const toggle: SettingType<boolean> = {
 const HOST_NAME =
   /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
-/** A full host name as DNS has it, in lower case; what is not ASCII becomes punycode. */
-export const domain: SettingType<string> = {
+/** A full host name as in DNS, in lower case, or an IP address. Names that are not ASCII become punycode. */
+export const domainOrAddress: SettingType<string> = {
   placeholder: 'DOMAIN',
   parse(value) {
-    const name = domainToASCII(text.parse(value));
+    const given = text.parse(value);
+    // The shortest form of an IPv6 address.
+    if (isIP(given) === 6) return new SocketAddress({ address: given, family: 'ipv6' }).address;
+    if (isIP(given) === 4) return given;
+    const name = domainToASCII(given);
     if (!HOST_NAME.test(name) || isIP(name) !== 0) {
-      throw new Error('must be a full host name such as dl.example.org, without a wildcard');
+      throw new Error(
+        'must be a full host name such as dl.example.org, without a wildcard, or an IP address',
+      );
     }
     return name;
   },

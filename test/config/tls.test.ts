@@ -87,6 +87,12 @@ suite('the source of the certificate', () => {
       /two directories/,
     ],
   ];
+  const acme = ['--domains', 'a.example', ...EMAIL];
+  mistakes.push(
+    [[...acme, '--acme-eab-kid', 'kid-1'], /set both --acme-eab-kid and --acme-eab-key-file/],
+    [[...acme, '--acme-client', 'greenlock', '--acme-profile', 'classic'], /--acme-profile does not work/],
+    [['--domains', '192.0.2.7', ...EMAIL, '--acme-client', 'greenlock'], /An IP address in --domains/],
+  );
   for (const [argv, rule] of mistakes) {
     test(`${argv.join(' ')} is refused`, () => assert.match(mistakesOf(argv).join('\n'), rule));
   }
@@ -98,10 +104,15 @@ suite('domains and the authority', () => {
     assert.deepEqual(domains, ['dl.example.org', 'xn--bcher-kva.example']);
   });
 
+  test('domains may be IP addresses, in their shortest form', () => {
+    const { domains } = load(['--domains', '203.0.113.7,2001:DB8:0::1', ...EMAIL]);
+    assert.deepEqual(domains, ['203.0.113.7', '2001:db8::1']);
+  });
+
   for (const value of [
     'localhost',
     '*.example.org',
-    '192.0.2.7',
+    '192.0.2.400',
     '[::1]',
     'a..example',
     '-a.example',

@@ -45,6 +45,8 @@ export interface CertificateReport {
 
 export interface AcmeBedOptions extends Partial<PebbleOptions> {
   stateDir?: string;
+  /** The ACME client that orders. Without it, the default. */
+  client?: string;
   /** True if the authority answers like those of 2023 instead of today's. */
   isOld?: boolean;
 }
@@ -69,6 +71,7 @@ export async function startAcmeBed(options: AcmeBedOptions = {}): Promise<AcmeBe
         DOCKERPROXY_DOMAINS: DOMAIN,
         DOCKERPROXY_ACME_EMAIL: 'ops@example.org',
         DOCKERPROXY_ACME_DIRECTORY: authority.directory,
+        DOCKERPROXY_ACME_CLIENT: options.client,
         DOCKERPROXY_STATE_DIR: stateDir,
         NODE_EXTRA_CA_CERTS: pebble.caFile,
         ...env,

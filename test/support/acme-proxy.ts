@@ -36,17 +36,21 @@ export interface AcmeProxy extends AsyncDisposable {
   delay: number;
   /** Methods and paths of all requests so far. */
   requests: string[];
+  /** The payloads of signed requests whose path contains a text. */
+  payloads: (path: string) => Record<string, unknown>[];
   /** Types of the problems that pebble itself has answered with so far. */
   problems: string[];
 }
 
 export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
   const [cert, key] = [await readFile(pebble.server.cert), await readFile(pebble.server.key)];
+  const signed: { path: string; payload: Record<string, unknown> }[] = [];
   const state: Omit<AcmeProxy, 'directory' | keyof AsyncDisposable> = {
     fault: undefined,
     alter: undefined,
     delay: 0,
     requests: [],
+    payloads: (path) => signed.filter((each) => each.path.includes(path)).map(({ payload }) => payload),
     problems: [],
   };
   const server = createServer({ cert, key }, async (incoming, outgoing) => {
@@ -75,7 +79,16 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
       outgoing.writeHead(passed.status, passed.headers).end(isHead ? undefined : passed.body);
     });
     forwarded.once('error', () => outgoing.destroy());
-    incoming.pipe(forwarded);
+    const sent = await text(incoming).catch(() => undefined);
+    if (sent === undefined) {
+      forwarded.destroy();
+      return;
+    }
+    forwarded.end(sent);
+    const { payload } = Object(sent === '' ? undefined : JSON.parse(sent)) as { payload?: string };
+    if (payload) {
+      signed.push({ path: path ?? '', payload: JSON.parse(Buffer.from(payload, 'base64url').toString()) });
+    }
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const { port } = server.address() as AddressInfo;

@@ -14,6 +14,10 @@ export interface PebbleOptions {
   refusedNonces?: number;
   /** How many of a hundred orders reuse a valid authorization; 0 by default. */
   keptAuthorizations?: number;
+  /** HMAC keys in base64url by their identifiers. With any, accounts need an external account binding. */
+  externalKeys?: Readonly<Record<string, string>>;
+  /** Number of further roots, each with a chain of its own. */
+  alternateRoots?: number;
 }
 
 /** A running ACME authority. */
@@ -29,6 +33,8 @@ export interface Pebble extends AsyncDisposable {
   server: { cert: string; key: string };
   /** How many certificates it has issued. */
   issued(): number;
+  /** Reads a root in PEM; 0 is the default. */
+  root(index: number): Promise<string>;
   log(): string;
   stop(): Promise<void>;
 }
@@ -43,6 +49,7 @@ const NINETY_DAYS_S = 7_776_000;
  */
 export async function startPebble(options: PebbleOptions): Promise<Pebble> {
   const { httpPort, lifetime = NINETY_DAYS_S, refusedNonces = 20, keptAuthorizations = 0 } = options;
+  const { externalKeys, alternateRoots = 0 } = options;
   const folder = await temporaryFolder();
   const { server } = await makeCertificates(folder.path);
   const own = { cert: join(server, 'cert.pem'), key: join(server, 'key.pem') };
@@ -61,6 +68,10 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
         httpPort,
         tlsPort: 1,
         certificateValidityPeriod: lifetime,
+        ...(externalKeys !== undefined && {
+          externalAccountBindingRequired: true,
+          externalAccountMACKeys: externalKeys,
+        }),
       },
     }),
   );
@@ -71,7 +82,12 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
   };
   try {
     started.push(await startDns(dnsPort));
-    const pebble = await startServer(configFile, { dnsPort, refusedNonces, keptAuthorizations });
+    const pebble = await startServer(configFile, {
+      dnsPort,
+      refusedNonces,
+      keptAuthorizations,
+      alternateRoots,
+    });
     started.push(pebble);
     const rootFile = join(folder.path, 'root.pem');
     // It says that it listens before it does.
@@ -85,6 +101,8 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
       rootFile,
       server: own,
       issued: () => log().match(/Issued certificate serial/g)?.length ?? 0,
+      root: async (index) =>
+        (await answerOf(`https://127.0.0.1:${managementPort}/roots/${index}`)).toString(),
       log,
       stop: () => pebble.stop(),
       [Symbol.asyncDispose]: dispose,
@@ -121,13 +139,15 @@ function startServer(
     dnsPort,
     refusedNonces,
     keptAuthorizations,
-  }: Record<'dnsPort' | 'refusedNonces' | 'keptAuthorizations', number>,
+    alternateRoots,
+  }: Record<'dnsPort' | 'refusedNonces' | 'keptAuthorizations' | 'alternateRoots', number>,
 ): Promise<RunningProcess> {
   const env = {
     ...process.env,
     PEBBLE_VA_NOSLEEP: '1',
     PEBBLE_WFE_NONCEREJECT: `${refusedNonces}`,
     PEBBLE_AUTHZREUSE: `${keptAuthorizations}`,
+    PEBBLE_ALTERNATE_ROOTS: `${alternateRoots}`,
   };
   return spawnUntil(
     'pebble',

@@ -1,7 +1,7 @@
 import { quote } from '../../errors.ts';
 import { SHARED_STORE_FAILED } from '../stores/encrypted-redis-store.ts';
-import { type AcmeProblem, isAccountProblem } from './greenlock/transport.ts';
 import type { FailureCode, IssueFailure } from './issuer.ts';
+import { type AcmeProblem, isAccountProblem } from './transport.ts';
 
 export interface WhatHappened {
   readonly error: Error;
@@ -38,10 +38,11 @@ const REFUSALS = new Map([
   ['caa', 'a CAA record of the domain allows other authorities only'],
   [
     'externalAccountRequired',
-    'it wants an external account binding, which is not supported here; take another one',
+    'it requires an external account binding: set --acme-eab-kid and --acme-eab-key-file',
   ],
   ['invalidContact', 'it does not take the e-mail address'],
   ['unsupportedContact', 'it does not take the e-mail address'],
+  ['invalidProfile', 'it does not have this profile: check --acme-profile'],
   ['userActionRequired', 'its terms of service have changed'],
 ]);
 
@@ -126,7 +127,13 @@ function explainError(error: Error, authority: string): IssueFailure {
   }
   const storeFailure = explainStoreError(cause);
   if (storeFailure !== undefined) return storeFailure;
-  return failure('ca-failed', `The order at ${authority} failed: ${quote(error.message, 300)}.`);
+  const said = `The order at ${authority} failed: ${quote(error.message, 300)}.`;
+  return failure(isMistakeOfClient(error) ? 'client-failed' : 'ca-failed', said);
+}
+
+/** Tells whether an ACME client did not understand a response, as greenlock does by an error in its own code. */
+function isMistakeOfClient(error: Error): boolean {
+  return /^(?:Type|Reference|Range)Error$/.test(error.name) || /please open an issue/i.test(error.message);
 }
 
 function codeOf(error: Error): string {

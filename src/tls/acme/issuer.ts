@@ -14,7 +14,28 @@ export interface CertificateOrder {
   /** The directory URL of the authority. */
   readonly directory: string;
   readonly email: string;
+  /** DNS names and IP addresses. */
   readonly domains: readonly string[];
+  /** The profile of the certificate; undefined for the default of the authority. */
+  readonly profile?: string | undefined;
+  /** The name of the issuer of the chain to select, if the authority offers several chains. */
+  readonly preferredChain?: string | undefined;
+  readonly externalAccount?: ExternalAccount | undefined;
+  /** PEM certificates that the connection to the authority also trusts. */
+  readonly authorities?: string | undefined;
+  /** The identifier of the certificate that this one replaces, as in RFC 9773. */
+  readonly replaces?: string | undefined;
+}
+
+/**
+ * A customer's account to which an ACME account is bound.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.3.4
+ */
+export interface ExternalAccount {
+  readonly kid: string;
+  /** The HMAC key in base64url. */
+  readonly key: string;
 }
 
 /** The causes of failed orders. docs/tls.md explains each to the operator. */
@@ -28,6 +49,7 @@ export type FailureCode =
   | 'challenge-failed'
   | 'store-failed'
   | 'worker-ended'
+  | 'client-failed'
   | 'unexpected';
 
 /** The reason for a missing certificate; it can be cloned between threads. */

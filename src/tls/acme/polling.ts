@@ -1,5 +1,5 @@
 import { parseRetryAfter } from '../../util/retry-after.ts';
-import { AcmeProblemError, type AcmeResponse } from './greenlock/transport.ts';
+import { AcmeProblemError, type AcmeResponse } from './transport.ts';
 
 /** The function of `@root/acme` that sends every signed request. */
 export type JwsRequest = typeof import('@root/acme/utils.js')['_jwsRequest'];

@@ -19,7 +19,7 @@ suite('the problems that an authority reports', () => {
     ['incorrectResponse', 403, 'challenge-failed', /another server answered/],
     ['caa', 403, 'ca-refused', /CAA record/],
     ['rejectedIdentifier', 400, 'ca-refused', /does not issue for this domain/],
-    ['externalAccountRequired', 403, 'ca-refused', /external account binding, which is not supported/],
+    ['externalAccountRequired', 403, 'ca-refused', /external account binding: set --acme-eab-kid/],
     ['invalidContact', 400, 'ca-refused', /e-mail address/],
     ['somethingNew', 418, 'ca-refused', /status 418/],
   ];

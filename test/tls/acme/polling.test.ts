@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { AcmeProblemError, type AcmeResponse } from '../../../src/tls/acme/greenlock/transport.ts';
 import { type JwsRequest, POLLS, pollingRight } from '../../../src/tls/acme/polling.ts';
+import { AcmeProblemError, type AcmeResponse } from '../../../src/tls/acme/transport.ts';
 
 const ACME = 'urn:ietf:params:acme:error:';
 const NEW_ORDER = '/new-order';

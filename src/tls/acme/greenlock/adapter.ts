@@ -8,6 +8,7 @@ import dns from 'node:dns';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { AcmeAccount } from '../../stores/certificate-store.ts';
 import { POLLS, pollingRight } from '../polling.ts';
+import { isLiveAccount } from '../renew-account.ts';
 import { makeSigningRequest } from '../signing-request.ts';
 import {
   type AcmeProblem,
@@ -16,7 +17,7 @@ import {
   acmeFetch,
   isAccountProblem,
   problemOf,
-} from './transport.ts';
+} from '../transport.ts';
 
 type Greenlock = typeof import('greenlock');
 
@@ -32,13 +33,6 @@ export interface ContainedGreenlock {
 
 /** Milliseconds that `@root/acme` waits for DNS records, which an HTTP challenge does not have. */
 const DNS_WAIT_MS = 5000;
-
-/**
- * States of an account from which authorities accept no requests.
- *
- * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.1.6
- */
-const DEAD_ACCOUNTS = new Set<unknown>(['deactivated', 'revoked']);
 
 /** The object that contains it. */
 export interface ContainedOrder {
@@ -132,7 +126,7 @@ export async function containGreenlock(order: ContainedOrder): Promise<Contained
       try {
         const request = { accountKey, url, protected: { kid: url }, payload: '' };
         const { body } = await signedRequest(client, request);
-        return !DEAD_ACCOUNTS.has((Object(body) as { status?: unknown }).status);
+        return isLiveAccount(body);
       } catch (error) {
         if (error instanceof AcmeProblemError) return !isAccountProblem(error.problem);
         throw error;

@@ -1,4 +1,4 @@
-import { storesFrom, threadPort } from './thread-stores.ts';
+import { storesFrom, threadPort } from '../thread-stores.ts';
 
 /** A challenge as greenlock passes it. */
 interface Posed {

@@ -30,8 +30,8 @@ declare module '@root/acme' {
     retryPoll?: number;
     retryPending?: number;
     __request?: (
-      request: import('./transport.ts').AcmeRequest,
-    ) => Promise<import('./transport.ts').AcmeResponse>;
+      request: import('../transport.ts').AcmeRequest,
+    ) => Promise<import('../transport.ts').AcmeResponse>;
   }
   const acme: { create(options: Acme): Acme; _wait(milliseconds?: number): Promise<void> };
   export = acme;
@@ -47,7 +47,7 @@ declare module '@root/acme/utils.js' {
     _retries?: number;
   }
   const utils: {
-    _jwsRequest(acme: object, request: SignedRequest): Promise<import('./transport.ts').AcmeResponse>;
+    _jwsRequest(acme: object, request: SignedRequest): Promise<import('../transport.ts').AcmeResponse>;
     _setNonce(acme: object, nonce: string): void;
   };
   export = utils;

@@ -1,5 +1,5 @@
 import type { AcmeAccount } from '../../stores/certificate-store.ts';
-import { storesFrom, threadPort } from './thread-stores.ts';
+import { storesFrom, threadPort } from '../thread-stores.ts';
 
 /** A key pair as greenlock makes it, of which the JSON Web Key is enough. */
 interface Keypair {

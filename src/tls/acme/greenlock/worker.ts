@@ -1,29 +1,14 @@
 /** The thread that runs greenlock. It processes one order, reports the outcome, and is terminated. */
-import { generateKeyPairSync } from 'node:crypto';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { workerData } from 'node:worker_threads';
-import { trustSystemAuthorities } from '../../../util/system-authorities.ts';
 import { explainFailure, type WhatHappened } from '../explain-failure.ts';
-import type { CertificateOrder, IssueFailure } from '../issuer.ts';
+import { renewAccount } from '../renew-account.ts';
+import type { WorkerMessage, WorkerTask } from '../thread-messages.ts';
+import { storesFrom, threadPort } from '../thread-stores.ts';
+import { AcmeProblemError } from '../transport.ts';
+import { trustAuthority } from '../trust-authority.ts';
 import { containGreenlock } from './adapter.ts';
-import { storesFrom, threadPort } from './thread-stores.ts';
-import { AcmeProblemError, isAccountProblem } from './transport.ts';
-
-/** The input of the thread. */
-export interface WorkerTask {
-  readonly order: CertificateOrder;
-  /** A folder for files that greenlock might write; it writes none. */
-  readonly folder: string;
-  /** Milliseconds that one request may take. */
-  readonly requestTimeout: number;
-}
-
-/** A message of the thread, by `postMessage`. */
-export type WorkerMessage =
-  | { readonly kind: 'event'; readonly event: string; readonly details: string }
-  | { readonly kind: 'issued'; readonly cert: string; readonly key: string }
-  | { readonly kind: 'failed'; readonly failure: IssueFailure };
 
 const { order, folder, requestTimeout } = workerData as WorkerTask;
 const { directory, email, domains } = order;
@@ -34,7 +19,7 @@ const plugin = (name: string): string =>
   fileURLToPath(new URL(`./${name}${extname(import.meta.url)}`, import.meta.url));
 
 // Each thread has its own TLS defaults.
-trustSystemAuthorities();
+trustAuthority(order.authorities);
 const { greenlock, lastProblem, lastError, takesAccount } = await containGreenlock({
   domains,
   requestTimeout,
@@ -78,7 +63,9 @@ type Outcome = { readonly pems: Awaited<ReturnType<typeof authority.order>> } | 
 
 async function goThroughOrder(): Promise<Outcome> {
   const first = await attempt();
-  if ('pems' in first || !(await renewAccount(first))) return first;
+  if ('pems' in first) return first;
+  const { problem } = first;
+  if (!(await renewAccount({ directory, problem, accounts, takesAccount }))) return first;
   const second = await attempt();
   return 'pems' in second ? second : { ...second, isAccountRefused: true };
 }
@@ -89,24 +76,6 @@ async function attempt(): Promise<Outcome> {
   } catch (error) {
     return { error: lastError() ?? (error as Error), problem: lastProblem(), isAccountRefused: false };
   }
-}
-
-/**
- * Prepares a new account if the authority refuses this one; returns false if the failure has another cause. A forgotten
- * account keeps its key. A deactivated account gets a new key, because the authority refuses the old one.
- */
-async function renewAccount({ problem }: Failure): Promise<boolean> {
-  if (problem === undefined || !isAccountProblem(problem)) return false;
-  const account = await accounts.account(directory);
-  if (account === undefined) return false;
-  const isForgotten = problem.type.endsWith(':accountDoesNotExist');
-  if (!isForgotten && (await takesAccount(account).catch(() => true))) return false;
-  await accounts.putAccount(directory, { key: isForgotten ? account.key : freshKey(), url: undefined });
-  return true;
-}
-
-function freshKey(): object {
-  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' });
 }
 
 function describe(details: unknown): string {

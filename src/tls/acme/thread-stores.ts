@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type MessagePort, parentPort, type Worker } from 'node:worker_threads';
-import type { CertificateStore } from '../../stores/certificate-store.ts';
-import type { ChallengeStore } from '../../stores/challenge-store.ts';
+import type { CertificateStore } from '../stores/certificate-store.ts';
+import type { ChallengeStore } from '../stores/challenge-store.ts';
 
 /** The stores of an order: its account, and the challenges that the server answers meanwhile. */
 export interface OrderStores {
@@ -11,7 +11,7 @@ export interface OrderStores {
 
 type Calls = OrderStores['accounts'] & OrderStores['challenges'];
 
-/** A call of a store from greenlock's thread. */
+/** A call of a store from the thread of an ACME client. */
 interface StoreCall {
   readonly kind: 'call';
   readonly id: string;
@@ -27,13 +27,13 @@ interface StoreReply {
   readonly error?: { readonly message: string; readonly code: unknown };
 }
 
-/** The way from greenlock's thread to the server. */
+/** The way from the thread of an ACME client to the server. */
 export function threadPort(): MessagePort {
-  if (parentPort === null) throw new Error('This is not the thread of greenlock');
+  if (parentPort === null) throw new Error('This is not the thread of an ACME client');
   return parentPort;
 }
 
-/** The stores of the server, as its thread for greenlock has them: whatever they are, they are in one place. */
+/** The stores of the server, for the thread of an ACME client. */
 export function storesFrom(port: MessagePort): OrderStores {
   const waiting = new Map<string, PromiseWithResolvers<unknown>>();
   port.on('message', ({ id, result, error }: StoreReply) => {

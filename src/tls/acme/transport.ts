@@ -1,4 +1,4 @@
-import { parseRetryAfter } from '../../../util/retry-after.ts';
+import { parseRetryAfter } from '../../util/retry-after.ts';
 
 /** A request as `@root/acme` makes it; its body is text already. */
 export interface AcmeRequest {

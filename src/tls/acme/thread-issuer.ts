@@ -1,44 +1,50 @@
 import { extname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Worker } from 'node:worker_threads';
-import { type Certificate, isFor, parseCertificate } from '../../certificate.ts';
-import { type CertificateIssuer, type CertificateOrder, IssueError, type IssueFailure } from '../issuer.ts';
+import { type Certificate, isFor, parseCertificate } from '../certificate.ts';
+import { type CertificateIssuer, type CertificateOrder, IssueError, type IssueFailure } from './issuer.ts';
+import type { WorkerMessage, WorkerTask } from './thread-messages.ts';
 import { answerCalls, type OrderStores } from './thread-stores.ts';
-import type { WorkerMessage, WorkerTask } from './worker.ts';
 
-export interface GreenlockIssuerOptions {
-  /** A folder of its own, in case that greenlock writes something. */
+/** The ACME clients, each named after the folder of its thread. */
+export type AcmeClient = 'greenlock' | 'builtin';
+
+export interface ThreadIssuerOptions {
+  readonly client: AcmeClient;
+  /** A folder of its own, in case that the client writes something. */
   readonly folder: string;
   readonly stores: OrderStores;
-  /** Takes what greenlock tells and prints. */
+  /** Takes what the client tells and prints. */
   readonly onOutput: (line: string) => void;
-  /** Milliseconds that an order may take; five minutes unless told. */
+  /** Milliseconds that an order may take. By default five minutes, and ten seconds more for each name. */
   readonly timeout?: number;
-  /** Milliseconds that one request may take, from the connection to the last byte; half a minute unless told. */
+  /** Milliseconds that one request may take, from the connection to the last byte. By default 30 seconds. */
   readonly requestTimeout?: number;
-  /** The module that the thread runs; greenlock's unless told. */
+  /** The module that the thread runs. By default that of the client. */
   readonly worker?: URL;
 }
 
 const TIMEOUT_MS = 300_000;
+const TIMEOUT_BY_NAME_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
-/** greenlock takes some 20 MiB; a slow leak ends its thread. (A fast one can end the process before V8 notices.) */
+/** A client uses some 20 MiB. A slow leak ends its thread; a fast one can end the process before V8 notices. */
 const LARGEST_HEAP_MB = 128;
 
 /**
- * Gets certificates through greenlock, in a thread that lives for one order. On some errors greenlock exits its
- * process, and it prints to stdout. It is needed only for seconds in a month.
+ * Gets certificates through an ACME client in a thread that lives for one order. An order takes seconds in a month, and
+ * greenlock exits its process on some errors and prints to stdout.
  */
-export function createGreenlockIssuer(options: GreenlockIssuerOptions): CertificateIssuer {
-  const { folder, stores, onOutput, timeout = TIMEOUT_MS, requestTimeout = REQUEST_TIMEOUT_MS } = options;
-  const script = options.worker ?? new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
+export function createThreadIssuer(options: ThreadIssuerOptions): CertificateIssuer {
+  const { client, folder, stores, onOutput, requestTimeout = REQUEST_TIMEOUT_MS } = options;
+  const script = options.worker ?? new URL(`./${client}/worker${extname(import.meta.url)}`, import.meta.url);
   return {
     async issue(order, signal) {
       signal.throwIfAborted();
+      const timeout = options.timeout ?? TIMEOUT_MS + TIMEOUT_BY_NAME_MS * order.domains.length;
       const task: WorkerTask = { order, folder, requestTimeout };
       const worker = new Worker(script, {
         workerData: task,
-        // greenlock chooses its staging directory if ENV or a flag of the server suggests it.
+        // greenlock selects its staging directory if ENV or a flag of the server suggests it.
         env: {},
         argv: [],
         execArgv: [],
@@ -52,6 +58,7 @@ export function createGreenlockIssuer(options: GreenlockIssuerOptions): Certific
       try {
         return await outcome(
           worker,
+          client,
           order,
           AbortSignal.any([signal, AbortSignal.timeout(timeout)]),
           onOutput,
@@ -65,7 +72,7 @@ export function createGreenlockIssuer(options: GreenlockIssuerOptions): Certific
 }
 
 /**
- * Remembers the challenges, because greenlock removes only valid ones, and none after it is terminated. A challenge
+ * Remembers the challenges, because a client that fails or is terminated leaves them. A challenge
  * that cannot be removed stays: it must not cost the certificate.
  */
 function removable({ get, set, remove }: OrderStores['challenges']) {
@@ -88,6 +95,7 @@ function removable({ get, set, remove }: OrderStores['challenges']) {
 
 function outcome(
   worker: Worker,
+  client: AcmeClient,
   order: CertificateOrder,
   signal: AbortSignal,
   onOutput: (line: string) => void,
@@ -115,10 +123,10 @@ function outcome(
     }
   });
   worker.once('error', (error) =>
-    fail('worker-ended', `greenlock ended with an error: ${error.message}.`, error),
+    fail('worker-ended', `The ACME client ${client} ended with an error: ${error.message}.`, error),
   );
   worker.once('exit', (code) =>
-    fail('worker-ended', `greenlock ended with exit code ${code} before the order was done.`),
+    fail('worker-ended', `The ACME client ${client} ended with exit code ${code} before the order was done.`),
   );
   return promise.finally(() => signal.removeEventListener('abort', onAbort));
 }

@@ -1,0 +1,354 @@
+import assert from 'node:assert/strict';
+import { randomBytes, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
+import { basename, join } from 'node:path';
+import { suite, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { type CertificateOrder, IssueError, type IssueFailure } from '../../../src/tls/acme/issuer.ts';
+import {
+  type AcmeClient,
+  createThreadIssuer,
+  type ThreadIssuerOptions,
+} from '../../../src/tls/acme/thread-issuer.ts';
+import type { OrderStores } from '../../../src/tls/acme/thread-stores.ts';
+import { temporaryCertificate } from '../../../src/tls/self-signed-provider.ts';
+import { createDiskStore } from '../../../src/tls/stores/certificate-store.ts';
+import { createDiskChallenges } from '../../../src/tls/stores/challenge-store.ts';
+import { startAcmeProxy } from '../../support/acme-proxy.ts';
+import { skipUnless } from '../../support/packages.ts';
+import { type PebbleOptions, startPebble } from '../../support/pebble.ts';
+import { temporaryFolder, waitFor } from '../../support/process.ts';
+
+const DOMAIN = 'dl.example.org';
+const root = join(import.meta.dirname, '../../..');
+
+const CLIENTS = ['greenlock', 'builtin'] as const satisfies readonly AcmeClient[];
+
+interface Setup extends Partial<Pick<ThreadIssuerOptions, 'timeout' | 'requestTimeout'>> {
+  client: AcmeClient;
+  directory?: string;
+  /** The module that the thread runs instead of the client. */
+  worker?: string;
+}
+
+function storesIn(folder: string): OrderStores {
+  return {
+    accounts: createDiskStore({ folder, onDamage: () => {} }),
+    challenges: createDiskChallenges(join(folder, 'challenges')),
+  };
+}
+
+interface IssueOptions extends Partial<Pick<ThreadIssuerOptions, 'requestTimeout'>> {
+  order?: Partial<CertificateOrder>;
+}
+
+interface BedOptions extends Partial<PebbleOptions> {
+  client: AcmeClient;
+  /** Code that the thread runs before the client. */
+  prelude?: string;
+}
+
+/** A pebble, and orders there without a whole server. */
+async function startIssuerBed({ client, prelude = '', ...options }: BedOptions) {
+  await using stack = new AsyncDisposableStack();
+  const folder = stack.use(await temporaryFolder());
+  const stores = storesIn(join(folder.path, 'tls'));
+  const web = stack.use(
+    createHttpServer(async ({ url = '' }, response) => {
+      response.end(await stores.challenges.get(basename(url)));
+    }),
+  );
+  await once(web.listen(0, '127.0.0.1'), 'listening');
+  const pebble = stack.use(await startPebble({ httpPort: (web.address() as AddressInfo).port, ...options }));
+  const authority = stack.use(await startAcmeProxy(pebble));
+  const script = join(folder.path, 'worker.mjs');
+  const module = new URL(`../../../src/tls/acme/${client}/worker.ts`, import.meta.url).href;
+  await writeFile(
+    script,
+    `import { readFileSync } from 'node:fs';
+     import { createRequire } from 'node:module';
+     import { setDefaultCACertificates } from 'node:tls';
+     setDefaultCACertificates([readFileSync(${JSON.stringify(pebble.caFile)}, 'utf8')]);
+     const require = createRequire(${JSON.stringify(module)});
+     ${prelude}
+     await import(${JSON.stringify(module)});`,
+  );
+  const bed = stack.move();
+  return {
+    authority,
+    pebble,
+    challengeFolder: join(folder.path, 'tls', 'challenges'),
+    issue({ order, ...options }: IssueOptions = {}) {
+      const program = { client, stores, onOutput: () => {}, worker: pathToFileURL(script) };
+      const issuer = createThreadIssuer({ folder: folder.path, ...program, ...options });
+      const usual = { directory: authority.directory, email: 'ops@example.org', domains: [DOMAIN] };
+      return issuer.issue({ ...usual, ...order }, new AbortController().signal);
+    },
+    [Symbol.asyncDispose]: () => bed.disposeAsync(),
+  };
+}
+
+/** Returns the error of an order. */
+async function failureOf({ client, directory = 'https://127.0.0.1:1/dir', worker, ...options }: Setup) {
+  await using folder = await temporaryFolder();
+  const script = join(folder.path, 'worker.mjs');
+  if (worker !== undefined) await writeFile(script, worker);
+  const output: string[] = [];
+  const issuer = createThreadIssuer({
+    client,
+    ...options,
+    folder: join(folder.path, 'tls'),
+    stores: storesIn(join(folder.path, 'tls')),
+    onOutput: (line) => output.push(line),
+    ...(worker !== undefined && { worker: pathToFileURL(script) }),
+  });
+  const order = { directory, email: 'ops@example.org', domains: [DOMAIN] };
+  const error = await issuer.issue(order, new AbortController().signal).then(
+    () => assert.fail('it was issued'),
+    (error: unknown) => error,
+  );
+  assert.ok(error instanceof IssueError, String(error));
+  return { ...error.failure, output } satisfies IssueFailure & { output: string[] };
+}
+
+for (const client of CLIENTS)
+  suite(`${client} in its thread`, { timeout: 600_000 }, () => {
+    test('a thread that exits or throws ends the order alone', async () => {
+      const ends: [string, RegExp][] = [
+        ['process.exit(7)', /The ACME client \w+ ended with exit code 7/],
+        ['throw new Error("lost")', /The ACME client \w+ ended with an error: lost/],
+      ];
+      for (const [worker, rule] of ends) {
+        const { code, message } = await failureOf({ client, worker });
+        assert.equal(code, 'worker-ended');
+        assert.match(message, rule);
+      }
+    });
+
+    test('its output is passed on, and does not reach our own stdout', async () => {
+      const { output } = await failureOf({ client, worker: 'console.log("one"); console.error("two");' });
+      await waitFor(() => output.length === 2, { what: 'what it printed' });
+      assert.deepEqual(output.sort(), ['one', 'two']);
+    });
+
+    /** An order in whose course a challenge is set, and then something else happens. */
+    async function orderWithChallenge(folder: string, then: string, stores = storesIn(folder)) {
+      const worker = join(folder, 'worker.mjs');
+      const call = { kind: 'call', id: '1', name: 'set', args: ['token', 'token.thumbprint'] };
+      await writeFile(
+        worker,
+        `import { parentPort } from 'node:worker_threads';
+       parentPort.on('message', () => { ${then} }).postMessage(${JSON.stringify(call)});`,
+      );
+      const program = { client, folder, stores, onOutput: () => {}, worker: pathToFileURL(worker) };
+      const issued = createThreadIssuer({ ...program, timeout: 3000 }).issue(
+        { directory: 'https://127.0.0.1:1/dir', email: 'ops@example.org', domains: [DOMAIN] },
+        new AbortController().signal,
+      );
+      issued.catch(() => {});
+      await waitFor(() => stores.challenges.get('token'), { what: 'the challenge' });
+      return { issued, stores };
+    }
+
+    test('challenges of an order that took too long are removed', async () => {
+      await using folder = await temporaryFolder();
+      const { issued, stores } = await orderWithChallenge(folder.path, '');
+      await assert.rejects(issued, /was not done in time/);
+      assert.equal(await stores.challenges.get('token'), undefined);
+    });
+
+    test('a challenge that cannot be removed does not cost the certificate', async () => {
+      await using folder = await temporaryFolder();
+      const { cert, key, fingerprint } = temporaryCertificate([DOMAIN], Date.now());
+      const issue = `parentPort.postMessage(${JSON.stringify({ kind: 'issued', cert, key })})`;
+      const { accounts, challenges } = storesIn(folder.path);
+      const remove = () => Promise.reject(new Error('EROFS: read-only file system'));
+      const stores = { accounts, challenges: { ...challenges, remove } };
+      const { issued } = await orderWithChallenge(folder.path, issue, stores);
+      assert.equal((await issued).fingerprint, fingerprint);
+    });
+
+    test('it knows nothing of our environment', async () => {
+      const { output } = await failureOf({ client, worker: 'console.log(JSON.stringify(process.env));' });
+      await waitFor(() => output.length === 1, { what: 'what it printed' });
+      assert.deepEqual(output, ['{}']);
+    });
+
+    test('an authority that takes connections and does not answer is given up', async () => {
+      const server = createServer(() => {});
+      await once(server.listen(0, '127.0.0.1'), 'listening');
+      const { port } = server.address() as AddressInfo;
+      const failure = await failureOf({ client, directory: `https://127.0.0.1:${port}/dir`, timeout: 3000 });
+      server.close();
+      assert.equal(failure.code, 'ca-slow');
+      assert.match(failure.message, /was not done in time/);
+    });
+
+    for (const [what, answer] of [
+      ['answered', undefined],
+      ['answered to its end', 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{'],
+    ] as const) {
+      test(`a request that is not ${what} is given up`, async () => {
+        await using server = createServer((socket) => {
+          socket.on('error', () => {}).resume();
+          if (answer !== undefined) socket.write(answer);
+        });
+        await once(server.listen(0, '127.0.0.1'), 'listening');
+        const { port } = server.address() as AddressInfo;
+        const failure = await failureOf({
+          client,
+          directory: `http://127.0.0.1:${port}/dir`,
+          requestTimeout: 300,
+        });
+        assert.equal(failure.code, 'ca-slow');
+        assert.match(failure.message, /^127\.0\.0\.1:\d+ did not answer in time/);
+      });
+    }
+
+    test('an authority that is slow issues its certificate, one that is too slow is given up', {
+      skip: skipUnless('pebble', 'openssl'),
+    }, async () => {
+      await using bed = await startIssuerBed({ client });
+      bed.authority.delay = 300;
+      assert.deepEqual((await bed.issue({ requestTimeout: 5000 })).names, [DOMAIN]);
+      await assert.rejects(bed.issue({ requestTimeout: 200 }), /did not answer in time/);
+    });
+
+    test('an authority that is not there; and greenlock writes no file of its own', async () => {
+      const before = await readdir(root);
+      const { code } = await failureOf({ client });
+      assert.equal(code, 'ca-unreachable');
+      assert.deepEqual(await readdir(root), before);
+    });
+
+    test('an order that is broken off ends its thread', async () => {
+      await using folder = await temporaryFolder();
+      await mkdir(join(folder.path, 'tls'));
+      const issuer = createThreadIssuer({
+        client,
+        folder: folder.path,
+        stores: storesIn(folder.path),
+        onOutput: () => {},
+      });
+      const order = { directory: 'https://127.0.0.1:1/dir', email: 'a@b.example', domains: ['a.example'] };
+      const stopped = new AbortController();
+      const issued = issuer.issue(order, stopped.signal);
+      stopped.abort();
+      await assert.rejects(issued, IssueError);
+    });
+  });
+
+suite('greenlock alone', () => {
+  test('a key that its own parser cannot read is as good as any', {
+    skip: skipUnless('pebble', 'openssl'),
+  }, async () => {
+    await using bed = await startIssuerBed({
+      client: 'greenlock',
+      prelude: `
+      const keypairs = require('@root/keypairs');
+      const { generate } = keypairs;
+      keypairs.generate = async (options) => {
+        for (;;) {
+          const pair = await generate(options);
+          // The uncompressed point, 04 3f …, is an octet string of 63 bytes.
+          if (Buffer.from(pair.private.x, 'base64url')[0] === 0x3f) return pair;
+        }
+      };
+    `,
+    });
+    assert.deepEqual((await bed.issue()).names, [DOMAIN]);
+  });
+
+  test('the versions are those that the adapter was made for', async () => {
+    const versions = new Map([
+      ['greenlock', '4.0.4'],
+      ['@root/greenlock', '4.0.5'],
+      ['@root/acme', '3.1.0'],
+      ['@root/keypairs', '0.10.3'],
+      ['@root/csr', '0.8.1'],
+    ]);
+    for (const [name, expected] of versions) {
+      const { version } = JSON.parse(
+        await readFile(join(root, 'node_modules', name, 'package.json'), 'utf8'),
+      );
+      assert.equal(
+        version,
+        expected,
+        `${name}: look at src/tls/acme/greenlock/adapter.ts before this is raised`,
+      );
+    }
+  });
+});
+
+suite('the built-in ACME client alone', { skip: skipUnless('pebble', 'openssl') }, () => {
+  const client = 'builtin';
+
+  test('requests a profile, and names the certificate that it replaces', async () => {
+    await using bed = await startIssuerBed({ client });
+    await bed.issue({ order: { profile: 'tlsserver', replaces: 'aki.serial' } });
+    const [order] = bed.authority.payloads('order-plz');
+    assert.deepEqual(order, {
+      identifiers: [{ type: 'dns', value: DOMAIN }],
+      profile: 'tlsserver',
+      replaces: 'aki.serial',
+    });
+  });
+
+  test('orders without replaces where the authority refuses that', async () => {
+    await using bed = await startIssuerBed({ client, refusedNonces: 0 });
+    let isRefused = false;
+    bed.authority.alter = (answer) => {
+      if (answer.path !== '/order-plz' || isRefused) return;
+      isRefused = true;
+      answer.status = 409;
+      answer.headers['content-type'] = 'application/problem+json';
+      answer.body = JSON.stringify({ type: 'urn:ietf:params:acme:error:alreadyReplaced', detail: 'No.' });
+    };
+    await bed.issue({ order: { replaces: 'aki.serial' } });
+    const orders = bed.authority.payloads('order-plz').map(({ replaces }) => replaces);
+    assert.deepEqual(orders, ['aki.serial', undefined]);
+  });
+
+  test('orders a certificate for an IP address and a name', async () => {
+    await using bed = await startIssuerBed({ client });
+    const { names } = await bed.issue({ order: { domains: ['127.0.0.1', DOMAIN] } });
+    assert.deepEqual([...names].sort(), ['127.0.0.1', DOMAIN]);
+  });
+
+  test('binds its account to an external one, whose key is required', async () => {
+    const key = randomBytes(32).toString('base64url');
+    await using bed = await startIssuerBed({ client, externalKeys: { 'kid-1': key } });
+    await assert.rejects(bed.issue(), /external account binding: set --acme-eab-kid/);
+    const wrong = { kid: 'kid-1', key: randomBytes(32).toString('base64url') };
+    await assert.rejects(bed.issue({ order: { externalAccount: wrong } }), IssueError);
+    const issued = await bed.issue({ order: { externalAccount: { kid: 'kid-1', key } } });
+    assert.deepEqual(issued.names, [DOMAIN]);
+  });
+
+  test('selects the chain of the preferred issuer, or the default one', async () => {
+    await using bed = await startIssuerBed({ client, alternateRoots: 2 });
+    const rootOf = (cert: string): string | undefined =>
+      cert
+        .match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)
+        ?.map((pem) => new X509Certificate(pem).issuer.replace(/^CN=/, ''))
+        .at(-1);
+    const usual = rootOf((await bed.issue()).cert);
+    const roots = await Promise.all([0, 1, 2].map((index) => bed.pebble.root(index)));
+    const names = roots.map((pem) => new X509Certificate(pem).subject.replace(/^CN=/, ''));
+    assert.equal(new Set(names).size, 3);
+    for (const preferredChain of names) {
+      assert.equal(rootOf((await bed.issue({ order: { preferredChain } })).cert), preferredChain);
+    }
+    assert.equal(rootOf((await bed.issue({ order: { preferredChain: 'No Such CA' } })).cert), usual);
+  });
+
+  test('orders for 50 names, and validates them in parallel', async () => {
+    await using bed = await startIssuerBed({ client });
+    const domains = Array.from({ length: 50 }, (_, index) => `n${index}.example.org`);
+    assert.equal((await bed.issue({ order: { domains } })).names.length, 50);
+    assert.deepEqual(await readdir(bed.challengeFolder).catch(() => []), []);
+  });
+});
