@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import type { Hash } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
@@ -60,10 +61,7 @@ export function verifiedRest(
       last = chunk;
     }
     if (finishDigest(hash, digest) !== digest)
-      throw new ServiceError(
-        'content-mismatch',
-        `The bytes from the registry do not match the digest ${digest}.`,
-      );
+      throw new ServiceError('content-mismatch', detail('content-wrong', { digest }));
     if (last !== undefined) yield last;
   }, signal);
 }

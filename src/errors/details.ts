@@ -79,6 +79,9 @@ export const DETAILS = {
   'proxy-requires-credentials':
     '{host} could not be read: the proxy requires credentials; the operator can add them to its URL.',
   'proxy-rejects-credentials': '{host} could not be read: the proxy rejects the credentials in its URL.',
+  'content-wrong': 'The bytes from the registry do not match the digest {digest}.',
+  'manifest-wrong': 'The manifest from the registry does not match digest {digest}.',
+  'blob-missing': '{host} does not have the blob {digest}.',
   'page-missing': 'This address does not exist.',
   'request-unreadable': 'The request cannot be read.',
   'failure-internal': 'An unexpected error occurred in this service.',

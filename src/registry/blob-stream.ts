@@ -1,5 +1,6 @@
 import type { Hash } from 'node:crypto';
 import { addAbortSignal, type Readable, type Writable } from 'node:stream';
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { HttpResponse } from '../net/http.ts';
 import { upstreamError } from '../net/upstream-error.ts';
@@ -314,10 +315,7 @@ class BlobStream extends DirectStream {
     const { digest } = this.#blob;
     if (this.#held !== undefined) this.#hash?.update(this.#held);
     if (this.#hash !== undefined && finishDigest(this.#hash, digest) !== digest) {
-      const error = new ServiceError(
-        'content-mismatch',
-        `The bytes from the registry do not match the digest ${digest}.`,
-      );
+      const error = new ServiceError('content-mismatch', detail('content-wrong', { digest }));
       // It is the fault of all that sent parts.
       for (const sender of this.#senders) sender.failed?.(error);
       this.destroy(error);

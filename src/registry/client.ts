@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { drain, readBody } from '../net/body.ts';
 import { ANYONE, type HttpClient, type HttpRequest, type HttpResponse } from '../net/http.ts';
@@ -272,7 +273,7 @@ export function createRegistryClient({
       if (response.status !== 404) throw statusError(response);
       let failure: unknown = new ServiceError(
         'layer-unavailable',
-        `${repository.domain} does not have the blob ${blob.digest}.`,
+        detail('blob-missing', { host: repository.domain, digest: blob.digest }),
       );
       for (const url of isForeignLayer(blob) ? (blob.urls ?? []) : []) {
         if (!URL.canParse(url)) continue;
@@ -402,9 +403,6 @@ function isConnectTimeout(error: unknown): boolean {
 
 function verifyManifest(bytes: Uint8Array, expected: Digest): void {
   if (finishDigest(digestHash(expected).update(bytes), expected) !== expected) {
-    throw new ServiceError(
-      'content-mismatch',
-      `The manifest from the registry does not match digest ${expected}.`,
-    );
+    throw new ServiceError('content-mismatch', detail('manifest-wrong', { digest: expected }));
   }
 }
