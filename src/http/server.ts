@@ -164,6 +164,7 @@ export async function createServer({
     const parts = { catalogue, allowlist, limits, count, caches, meter, drain, addresses };
     await app.register(registryApiRoutes, { ...parts, ...registryApi });
   }
-  await app.register(portal, { web, info, traits: source.traits });
+  const portalOptions = { web, info, traits: source.traits, catalogue, allowlist, limits, count };
+  await app.register(portal, portalOptions);
   return app;
 }

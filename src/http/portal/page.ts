@@ -1,4 +1,5 @@
 import { type ArchiveFormat, FORMATS } from '../../archive/format.ts';
+import type { ImageDetails } from '../../sources/image-catalogue.ts';
 import type { SourceTraits } from '../../sources/image-source.ts';
 import { escapeHtml } from '../../util/escape-markup.ts';
 import type { ServiceInfo } from '../api/info.ts';
@@ -25,10 +26,17 @@ export interface PageData extends Pick<ServiceInfo, 'maxImages' | 'search' | 're
 /** The page in a language. */
 export interface Pages {
   readonly plain: StaticFile;
-  /**
-   * The page for URLs with an image. It reserves the space of the later content, so that the layout does not shift.
-   */
-  readonly deep: StaticFile;
+  /** Renders the page for requested images, with enough height for their details, so that nothing moves. */
+  readonly of: (asked: AskedImages) => StaticFile;
+}
+
+/** The images that the URL of the page names, valid or not. */
+export interface AskedImages {
+  readonly images: readonly string[];
+  /** The path and query of their download. */
+  readonly downloadUrl: string;
+  /** The metadata of the image. Undefined for several images, and for an image that cannot be described now. */
+  readonly details: Pick<ImageDetails, 'filename' | 'size' | 'platform'> | undefined;
 }
 
 /** Renders the page in each language, so that it is whole before a script runs, and where none does. */
@@ -57,11 +65,54 @@ export function renderPages(
         .join(''),
       data: dataOf(info, traits, strings),
     };
-    const render = (look: string): StaticFile =>
-      pageOf(fill(web.template, (key) => (key === 'look' ? look : (values[key] ?? missing(lang, key)))));
-    return [lang, { plain: render(''), deep: render('tall') }];
+    const render = (own: Record<string, string>): StaticFile => {
+      const all = { ...values, ...own };
+      return pageOf(fill(web.template, (key) => all[key] ?? missing(lang, key)));
+    };
+    const plain = { look: '', value: '', summary: '', description: values.headline ?? '' };
+    return [
+      lang,
+      { plain: render(plain), of: (asked: AskedImages) => render(askedValues(asked, lang, words)) },
+    ];
   });
   return Object.fromEntries(pages) as Record<Language, Pages>;
+}
+
+/** Returns what programs without scripts, such as chats, show of the requested images. */
+function askedValues(
+  { images, downloadUrl, details }: AskedImages,
+  lang: Language,
+  words: Texts,
+): Record<string, string> {
+  const name = escapeHtml(images.join(' '));
+  const { size = undefined, platform, filename = '' } = details ?? {};
+  const facts = [size !== undefined && formatSize(size, lang), platform].filter(Boolean).join(' · ');
+  return {
+    look: 'tall',
+    value: name,
+    title: `${escapeHtml(images.join(' + '))} · DockerProxy`,
+    description: escapeHtml([facts, words.headline].filter(Boolean).join(' · ')),
+    summary:
+      details === undefined
+        ? ''
+        : `<noscript><section class="card" id="summary">
+<h2 dir="ltr">${name}</h2>
+<p>${escapeHtml(facts)}</p>
+<p><a class="primary" href="${escapeHtml(downloadUrl)}"><strong>${escapeHtml(words.download ?? '')}</strong>
+<bdi>${escapeHtml(filename)}</bdi></a></p>
+</section></noscript>`,
+  };
+}
+
+const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const;
+
+/** Formats bytes as the page's modules do: `2.2 MB`. */
+function formatSize(bytes: number, lang: Language): string {
+  const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), UNITS.length - 1);
+  const value = bytes / 1000 ** power;
+  const unit = UNITS[power] ?? 'byte';
+  const maximumFractionDigits = value < 100 ? 1 : 0;
+  return value.toLocaleString(lang, { style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits });
 }
 
 /** Returns the values of the operator and the allowed registries for the template. */

@@ -2,12 +2,22 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import fastifyStatic from '@fastify/static';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { DEFAULT_FORMAT } from '../../archive/format.ts';
+import { downloadUrl } from '../../download/url.ts';
 import { listErrors } from '../../errors.ts';
+import type { Limits } from '../../limits/limits.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+import { referenceOrNone } from '../../oci/reference.ts';
+import type { Allowlist } from '../../policy/allowlist.ts';
+import type { ImageInspector } from '../../sources/image-catalogue.ts';
 import type { SourceTraits } from '../../sources/image-source.ts';
 import type { ServiceInfo } from '../api/info.ts';
 import { type ApiDocument, renderApiPage } from '../api/page.ts';
+import { downloadLimits } from '../download/limits.ts';
+import type { CountRequest } from '../plugins/limits.ts';
 import { askedProtocol } from '../protocol/asked-origin.ts';
+import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import { negotiateEncoding, packText, type StaticFile, sendFile } from '../protocol/packed-text.ts';
 import {
   isAsset,
@@ -17,31 +27,48 @@ import {
   preferredLanguage,
   type WebFolder,
 } from '../web-assets.ts';
-import { pageOf, renderPages } from './page.ts';
+import { type AskedImages, pageOf, renderPages } from './page.ts';
 
 export interface PortalOptions {
   readonly web: WebFolder;
   readonly info: () => ServiceInfo;
   readonly traits: SourceTraits;
+  readonly catalogue: ImageInspector;
+  readonly allowlist: Allowlist;
+  readonly limits: Limits;
+  /** Counts a request toward the limit of its client. */
+  readonly count: CountRequest;
 }
 
+const DESCRIBE_TIMEOUT_MS = 2000;
+
 /**
- * Serves the portal from web/. The page at `/` is in the language of the browser, or that of `?lang=`. Its assets are
+ * Serves the portal from web/. A short link such as `/python:3.12` redirects to the page of that image. The page at `/` is in the language of the browser, or that of `?lang=`. Its assets are
  * under a hash of their content, cacheable for a year. Everything is read, rendered, and compressed at start.
  */
-export async function portal(app: FastifyInstance, { web, info, traits }: PortalOptions): Promise<void> {
+export async function portal(app: FastifyInstance, options: PortalOptions): Promise<void> {
+  const { web, info, traits } = options;
   const pages = renewed(info, (current) => renderPages(web, current, traits));
   pages();
   await serveAssets(app, web);
-  app.get<{ Querystring: Record<string, string | string[] | undefined> }>('/', async (request, reply) => {
+  const describe = createDescribe(options);
+  app.get<{ Querystring: PageQuery }>('/', async (request, reply) => {
     const { lang, image, myimage } = request.query;
     const chosen = languageOf(lang);
     if (chosen !== undefined)
       reply.header('set-cookie', languageCookie(chosen, askedProtocol(request) === 'https'));
-    const { plain, deep } = pages()[chosen ?? preferredLanguage(request.raw) ?? LANGUAGES[0]];
-    const page = image === undefined && myimage === undefined ? plain : deep;
+    const ownPages = pages()[chosen ?? preferredLanguage(request.raw) ?? LANGUAGES[0]];
+    const isPlain = image === undefined && myimage === undefined;
+    const page = isPlain ? ownPages.plain : ownPages.of(await describe(request, reply));
     reply.header('cache-control', 'no-cache');
     return sendFile(request, reply, page, ['accept-language', 'cookie']);
+  });
+  app.get<{ Params: { '*': string } }>('/*', async (request, reply) => {
+    const name = request.params['*'];
+    const isLink = request.headers.accept?.includes('text/html') === true && isShortLink(name);
+    if (!isLink) return reply.callNotFound();
+    const { search } = new URL(request.url, 'http://localhost');
+    return reply.redirect(`/?image=${readable(name)}${search.replace('?', '&')}`, 302);
   });
   // All routes are known once the server is ready, and not before.
   let apiPage: StaticFile | undefined;
@@ -52,6 +79,60 @@ export async function portal(app: FastifyInstance, { web, info, traits }: Portal
     if (apiPage === undefined) return reply.callNotFound();
     return sendFile(request, reply.header('cache-control', 'no-cache'), apiPage);
   });
+}
+
+type PageQuery = Readonly<Record<string, string | string[] | undefined>>;
+
+/**
+ * Returns a function that describes the requested images for programs that run no scripts. It counts as a request, as
+ * the same question to the API does. Without an answer in time, the page names the images only.
+ */
+function createDescribe({ catalogue, allowlist, limits, count, traits }: PortalOptions) {
+  return async (
+    request: FastifyRequest<{ Querystring: PageQuery }>,
+    reply: FastifyReply,
+  ): Promise<AskedImages> => {
+    const { image = [], myimage = [], platform: platformText } = request.query;
+    const images = [image, myimage].flat().filter((name) => name.trim() !== '');
+    const platform = typeof platformText === 'string' && platformText !== '' ? platformText : undefined;
+    const asked = { images, downloadUrl: downloadUrl({ myimage: images, platform }) };
+    const reference = referenceOrNone(images[0] ?? '');
+    if (images.length !== 1 || reference === undefined || traits.preparesArchives)
+      return { ...asked, details: undefined };
+    const signal = AbortSignal.any([abortOnDisconnect(reply), AbortSignal.timeout(DESCRIBE_TIMEOUT_MS)]);
+    try {
+      await count(request, reply);
+      allowlist.check(reference);
+      const allowance = downloadLimits(limits, request, signal);
+      const query = {
+        reference,
+        platform: platform === undefined ? undefined : parsePlatform(platform),
+        format: DEFAULT_FORMAT,
+      };
+      const slot = { ...query, references: [reference], have: undefined };
+      const onCostly = () => allowance.takeSlot(slot);
+      const { client } = allowance;
+      return {
+        ...asked,
+        details: await catalogue.describe({ ...query, isFormatOpen: true, client, onCostly }, signal),
+      };
+    } catch {
+      // The page's own modules, or the download, state the problem.
+      return { ...asked, details: undefined };
+    }
+  };
+}
+
+/** Paths of this service, which are not names of images even where they have that form. */
+const RESERVED = /^(?:dl|file|api|v2|assets|metrics|healthz|readyz|\.well-known)(?:\/|$)|^[\w-]+\.[a-z]+$/;
+
+/** Checks whether a path names an image. `/favicon.ico` and `/robots.txt` do not. */
+function isShortLink(path: string): boolean {
+  return !RESERVED.test(path) && referenceOrNone(path) !== undefined;
+}
+
+function readable(name: string): string {
+  return encodeURIComponent(name).replace(/%(?:2F|3A|40)/g, decodeURIComponent);
 }
 
 /** Serves the files from the disk, and from memory where they were compressed at start. */

@@ -6,7 +6,9 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { listErrors } from '../../../src/errors.ts';
 import type { ServiceInfo } from '../../../src/http/api/info.ts';
 import { LANGUAGES } from '../../../src/http/web-assets.ts';
+import { formatReference } from '../../../src/oci/reference.ts';
 import { PUBLIC_REGISTRIES } from '../../../src/policy/public-registries.ts';
+import type { DetailsRequest } from '../../../src/sources/image-catalogue.ts';
 import { httpCall } from '../../support/http-request.ts';
 import { INFO, problemOf, type RunningServer, startServer } from '../samples.ts';
 
@@ -110,6 +112,59 @@ suite('the page', { timeout: 600_000 }, () => {
     assert.doesNotMatch(later, /Run by|Contact/);
   });
 
+  test('the page of an image has its name, size, and platform before any script runs', async () => {
+    await using server = await startServer();
+    const { html } = await pageOf(server, '/?image=busybox:1.36');
+    assert.match(html, /<title>busybox:1\.36 · DockerProxy</);
+    assert.match(html, /<meta property="og:title" content="busybox:1\.36 · DockerProxy">/);
+    assert.match(html, /<meta property="og:description" content="10 kB · linux\/amd64 · /);
+    assert.match(html, /value="busybox:1\.36"/);
+    assert.match(html, /<noscript><section.*href="\/dl\?myimage=busybox:1\.36"/s);
+    const hostile = `"><script>alert(1)</script>`;
+    const odd = await pageOf(server, `/?image=${encodeURIComponent(hostile)}`);
+    assert.ok(!odd.html.includes('<script>alert'), odd.html);
+    assert.ok(odd.html.includes('value="&quot;&gt;&lt;script'), odd.html);
+  });
+
+  test('the page of an image that cannot be described names it, and asks for nothing that is refused', async () => {
+    const described: string[] = [];
+    const catalogue = {
+      describe: async ({ reference }: DetailsRequest) => {
+        described.push(formatReference(reference));
+        throw new Error('unavailable');
+      },
+    };
+    await using server = await startServer({ allow: ['docker.io/library/*'], catalogue });
+    for (const name of ['busybox', 'evil.example/app', 'a+b']) {
+      const { html } = await pageOf(server, `/?image=${name}&image=`);
+      assert.match(html, /<meta property="og:title" content="[^"]+ · DockerProxy">/, name);
+      assert.doesNotMatch(html, /id="summary"/);
+    }
+    assert.deepEqual(described, ['docker.io/library/busybox:latest']);
+  });
+
+  test('a short link redirects browsers to the page of its image, and hides no other address', async () => {
+    await using server = await startServer();
+    const browser = { accept: 'text/html,*/*' };
+    for (const [path, location] of [
+      ['/python:3.12-slim', '/?image=python:3.12-slim'],
+      ['/busybox', '/?image=busybox'],
+      ['/ghcr.io/org/app:1?platform=linux/arm64', '/?image=ghcr.io/org/app:1&platform=linux/arm64'],
+      [`/a/b@sha256:${'0'.repeat(64)}`, `/?image=a/b@sha256:${'0'.repeat(64)}`],
+    ] as const) {
+      const answer = await server.get(path, browser);
+      assert.equal(answer.status, 302, path);
+      assert.equal(answer.header('location'), location);
+    }
+    for (const path of [
+      ...['/favicon.ico', '/robots.txt', '/dl/x', '/api/v1/nothing', '/api/x', '/v2x/', '/assets/x/y'],
+      ...['//evil.example', '/A/B', '/.well-known/nothing', '/wp-login.php', '/healthz/a', '/%2e%2e/x'],
+    ])
+      assert.notEqual((await server.get(path, browser)).status, 302, path);
+    assert.equal((await server.get('/busybox')).status, 404);
+    assert.equal((await server.get('/dl', browser)).status, 400);
+  });
+
   test('offers the formats of the source, and the stages of a source that prepares archives', async () => {
     const optionsOf = (html: string) =>
       [...html.matchAll(/<option value="([\w-]+)">/g)].map(([, one]) => one);
@@ -210,7 +265,7 @@ suite('the page', { timeout: 600_000 }, () => {
   });
 
   for (const lang of LANGUAGES) {
-    test(`all that a visitor gets in ${lang} has at most 42 kB, also where the operator has set nothing`, async () => {
+    test(`all that a visitor gets in ${lang} has at most 60 kB, also where the operator has set nothing`, async () => {
       const info = { ...INFO, allowed: PUBLIC_REGISTRIES.map(({ glob }) => glob) };
       await using server = await startServer({ info: () => info });
       const { html, assets } = await pageOf(server, `/?lang=${lang}&image=a`);
