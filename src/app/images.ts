@@ -43,6 +43,7 @@ import { createGate } from '../util/gate.ts';
 import { createLargeDocuments } from '../util/large-documents.ts';
 import { createLocks, type Locks, NO_LOCK } from '../util/lock.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
+import { createArchiveHashes } from './archive-hashes.ts';
 import { type ImageFaces, withPrivateViews } from './private-dispatch.ts';
 import { createPrivateViews } from './private-views.ts';
 import { openRegistries } from './registries.ts';
@@ -172,6 +173,7 @@ export async function openImages(
   };
   const anonymous = openRegistryImages({
     ...{ ...shares, caches, stores },
+    hashes: createArchiveHashes(blobs && cacheDir, caches),
     client: budgets.charge(rememberingBlobs({ client: caching, caches })),
     ...(blobs === undefined
       ? { tables: storingNothing, locks: alone }

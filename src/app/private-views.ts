@@ -20,6 +20,7 @@ import { suggestingInspector, suggestingSource } from '../sources/tag-suggestion
 import type { LargeDocuments } from '../util/large-documents.ts';
 import { createLocks, NO_LOCK } from '../util/lock.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
+import { createArchiveHashes } from './archive-hashes.ts';
 import type { FindView, ImageFaces } from './private-dispatch.ts';
 import type { Registries } from './registries.ts';
 import { openRegistryImages, type RegistryImagesParts } from './registry-images.ts';
@@ -112,6 +113,7 @@ export function createPrivateViews(options: PrivateViewsOptions): PrivateViews {
     const images = openRegistryImages({
       ...{ ...shares, caches, stores: [], tables: storingNothing },
       locks: { take: async () => NO_LOCK },
+      hashes: createArchiveHashes(undefined, caches),
       client: shares.budgets.charge(rememberingBlobs({ client: caching, caches })),
     });
     const brief = createCachedInspector({ catalogue: images.inspector, now: shares.now, caches });

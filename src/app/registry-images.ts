@@ -8,7 +8,7 @@ import type { DescribingClient } from '../registry/client.ts';
 import type { KeyValueStore } from '../registry/manifest-store.ts';
 import type { UpstreamBudgets, UpstreamLimits } from '../registry/upstream-budget.ts';
 import { boundedReferrers, budgetedInspector, budgetedSource } from '../sources/budgeted.ts';
-import { contentsSource } from '../sources/contents/contents-source.ts';
+import { type ContentsSourceOptions, contentsSource } from '../sources/contents/contents-source.ts';
 import { createImageContents, type ImageContentsOptions } from '../sources/contents/image-contents.ts';
 import { createImageFiles, type ImageFiles } from '../sources/contents/image-files.ts';
 import { inspectorWithDeadline, sourceWithDeadline } from '../sources/deadline.ts';
@@ -35,7 +35,8 @@ export interface RegistryImages {
 }
 
 export interface RegistryImagesParts
-  extends Pick<ImageContentsOptions, 'tables' | 'locks' | 'gate' | 'memory'> {
+  extends Pick<ImageContentsOptions, 'tables' | 'locks' | 'gate' | 'memory'>,
+    Pick<ContentsSourceOptions, 'hashes'> {
   readonly client: DescribingClient;
   readonly config: Config;
   readonly policy: TrustPolicy;
@@ -63,6 +64,7 @@ export function openRegistryImages({
   inline,
   stores,
   now,
+  hashes,
   ...contentsParts
 }: RegistryImagesParts): RegistryImages {
   const { defaultPlatform } = config;
@@ -87,7 +89,7 @@ export function openRegistryImages({
     },
   });
   return {
-    source: contentsSource(resolving, contentsOfImages, maxSize),
+    source: contentsSource({ source: resolving, contents: contentsOfImages, hashes, maxSize }),
     files: createImageFiles(resolving, contentsOfImages),
     inspector: inspectorWithDeadline(budgetedInspector(createRegistryInspector(common), budgets)),
     referrers: boundedReferrers(

@@ -1,13 +1,67 @@
 import { createHash } from 'node:crypto';
-import { splitDigest } from '../oci/digest.ts';
+import { type Digest, sha256 as digestOf, splitDigest } from '../oci/digest.ts';
+import type { Reference } from '../oci/reference.ts';
 import { entryHeader, type WrittenEntry } from '../tar/entry-header.ts';
-import type { Layout, Slice } from './layout.ts';
+import { contentSize, type Layout, type Slice } from './layout.ts';
 import type { NamedImage } from './rootfs.ts';
-import type { Spliced } from './splice.ts';
 import { concat, TAR_END, tarPadding } from './tar.ts';
 
 /** The version of this composition, see LAYOUT_VERSION in layout.ts. */
 const CLASSIC_VERSION = 1;
+
+/** An image of unpacked layers. */
+export interface ClassicImage {
+  readonly reference: Reference;
+  readonly configDigest: Digest;
+  readonly configBytes: Uint8Array;
+  readonly layers: readonly UnpackedLayer[];
+}
+
+interface UnpackedLayer {
+  readonly diffId: string;
+  /** Bytes. */
+  readonly size: number;
+  /** The tar archive of the layer, in pieces. */
+  readonly contents: readonly Slice['content'][];
+}
+
+/** Describes an image with its own layers. */
+export function withOwnLayers({
+  reference,
+  config,
+  configBytes,
+  layers,
+  diffIds,
+  tree,
+}: NamedImage): ClassicImage {
+  return {
+    ...{ reference, configBytes, configDigest: config.digest },
+    layers: diffIds.map((diffId, at) => {
+      const size = tree.layers[at]?.unpackedSize ?? 0;
+      const content = { blob: layers[at], size, parts: (from: number) => [{ start: from, end: size }] };
+      return { diffId, size, contents: [content] };
+    }),
+  };
+}
+
+/**
+ * Describes an image whose only layer is its root file system. Its config has this layer in place of all others, and so
+ * another digest.
+ *
+ * @param diffId the digest of the root file system
+ */
+export function withOneLayer(
+  { reference, configBytes }: NamedImage,
+  { size, slices }: Layout,
+  diffId: Digest,
+): ClassicImage {
+  const { history: _, ...config } = parsed(configBytes);
+  const squashed = Buffer.from(JSON.stringify({ ...config, rootfs: { type: 'layers', diff_ids: [diffId] } }));
+  return {
+    ...{ reference, configBytes: squashed, configDigest: digestOf(squashed) },
+    layers: [{ diffId, size, contents: slices.map(({ content }) => content) }],
+  };
+}
 
 /**
  * Lays out images as `docker save` did before version 25: a folder for each layer with its unpacked tar archive, then
@@ -16,41 +70,36 @@ const CLASSIC_VERSION = 1;
  *
  * @see https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format
  */
-export function* layoutClassic(images: readonly NamedImage[]): Generator<void, Layout> {
+export function layoutClassic(images: readonly ClassicImage[]): Layout {
   const tar = createTar();
   /** The folder that has the archive of each layer. */
   const folders = new Map<string, string>();
   const written = new Set<string>();
   const manifest: unknown[] = [];
   const repositories: Record<string, Record<string, string>> = {};
-  for (const { reference, config, configBytes, layers, diffIds, tree } of images) {
+  for (const { reference, configDigest, configBytes, layers } of images) {
     let parent: string | undefined;
     let chain = '';
     const paths: string[] = [];
-    for (const [at, diffId] of diffIds.entries()) {
+    for (const [at, layer] of layers.entries()) {
+      const { diffId } = layer;
       chain = at === 0 ? diffId : `sha256:${sha256(`${chain} ${diffId}`)}`;
-      const isTop = at === diffIds.length - 1;
-      const id = sha256(JSON.stringify([chain, isTop ? config.digest : '']));
+      const isTop = at === layers.length - 1;
+      const id = sha256(JSON.stringify([chain, isTop ? configDigest : '']));
       const folder = folders.get(diffId) ?? id;
       paths.push(`${folder}/layer.tar`);
       if (!written.has(id)) {
-        const size = tree.layers[at]?.unpackedSize ?? 0;
         tar.folder(id);
         tar.file(`${id}/VERSION`, '1.0');
         tar.file(`${id}/json`, legacyJson(id, parent, isTop ? configBytes : undefined));
-        if (folder === id)
-          tar.layer(
-            `${id}/layer.tar`,
-            { blob: layers[at], size, parts: (from) => [{ start: from, end: size }] },
-            diffId,
-          );
+        if (folder === id) tar.layer(`${id}/layer.tar`, layer);
         else tar.link(`${id}/layer.tar`, `../${folder}/layer.tar`);
       }
       written.add(id);
       folders.set(diffId, folder);
       parent = id;
     }
-    const { hex } = splitDigest(config.digest);
+    const { hex } = splitDigest(configDigest);
     if (!written.has(hex)) tar.file(`${hex}.json`, configBytes);
     written.add(hex);
     const name = reference.tag === undefined ? undefined : `${reference.name}:${reference.tag}`;
@@ -65,13 +114,7 @@ export function* layoutClassic(images: readonly NamedImage[]): Generator<void, L
 
 /** The description of a layer in the format of Docker before 1.10. The top layer has the properties of the image. */
 function legacyJson(id: string, parent: string | undefined, configBytes: Uint8Array | undefined): string {
-  const {
-    rootfs: _,
-    history: __,
-    ...own
-  } = configBytes === undefined
-    ? LOWER
-    : (JSON.parse(new TextDecoder().decode(configBytes)) as Record<string, unknown>);
+  const { rootfs: _, history: __, ...own } = configBytes === undefined ? LOWER : parsed(configBytes);
   return JSON.stringify({ id, ...(parent !== undefined && { parent }), ...own });
 }
 
@@ -85,9 +128,9 @@ function createTar() {
   const slices: Slice[] = [];
   let offset = 0;
   let inline: Uint8Array[] = [];
-  const add = (content: Uint8Array | Spliced): void => {
+  const add = (content: Slice['content']): void => {
     slices.push({ offset, content });
-    offset += content instanceof Uint8Array ? content.length : content.size;
+    offset += contentSize(content);
   };
   const flush = (): void => {
     const bytes = concat(inline);
@@ -106,12 +149,12 @@ function createTar() {
       header({ type: 'file', path, size: bytes.length });
       inline.push(bytes, tarPadding(bytes.length));
     },
-    layer(path: string, content: Spliced, diffId: string) {
-      header({ type: 'file', path, size: content.size });
+    layer(path: string, { diffId, size, contents }: UnpackedLayer) {
+      header({ type: 'file', path, size });
       flush();
       identity.update(diffId);
-      if (content.size > 0) add(content);
-      inline.push(tarPadding(content.size));
+      for (const content of contents) if (contentSize(content) > 0) add(content);
+      inline.push(tarPadding(size));
     },
     done(): Layout {
       inline.push(TAR_END);
@@ -119,6 +162,10 @@ function createTar() {
       return { size: offset, etag: `"classic${CLASSIC_VERSION}-${identity.digest('hex')}"`, slices };
     },
   };
+}
+
+function parsed(configBytes: Uint8Array): Record<string, unknown> {
+  return JSON.parse(new TextDecoder().decode(configBytes)) as Record<string, unknown>;
 }
 
 function sha256(text: string): string {

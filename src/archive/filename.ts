@@ -24,6 +24,8 @@ export interface NamedArchive {
   readonly format: ArchiveFormat;
   /** Undefined for the default platform of the service. */
   readonly platform: PlatformChoice;
+  /** True if each image has one layer, its root file system. */
+  readonly squash?: boolean | undefined;
   /** The images and layers that a delta requires; undefined if the archive is not a delta. */
   readonly base?: DeltaBase | undefined;
 }
@@ -33,11 +35,11 @@ export interface NamedArchive {
  * `app_2.1_delta-from-2.0.tar`. A hash distinguishes names that only count, such as `a+2-more-84405245.tar`. A name has
  * fewer than 255 letters, digits, `_`, `-`, `.` and `+`, and Windows does not reserve it for a device.
  */
-export function archiveFilename({ references, format, platform, base }: NamedArchive): string {
+export function archiveFilename({ references, format, platform, squash, base }: NamedArchive): string {
   const forPlatform = platform === undefined ? '' : `_${platformStem(platform)}`;
   const added = base === undefined ? '' : `_delta-from-${deltaStem(base, references)}`;
   const stem = shorten(bundleStem(references), STEM_MAX - added.length);
-  return `${stem.replace(WINDOWS_DEVICE, '_$&')}${forPlatform}${added}${FORMATS[format].suffix}.tar`;
+  return `${stem.replace(WINDOWS_DEVICE, '_$&')}${forPlatform}${added}${squash ? '_squashed' : FORMATS[format].suffix}.tar`;
 }
 
 function platformStem(platform: Platform | Platforms): string {

@@ -1,9 +1,8 @@
 import { ServiceError } from '../errors.ts';
 import { familiarReference } from '../oci/reference.ts';
-import { layoutClassic } from './docker-classic.ts';
+import { type ClassicImage, layoutClassic } from './docker-classic.ts';
 import { type ArchiveImage, type ArchiveTree, dockerEntries, ociEntries, treeEntries } from './entries.ts';
 import type { Entry, Layout } from './layout.ts';
-import { layoutRootfs, type NamedImage } from './rootfs.ts';
 
 /** The properties of a format, by which all parts of the service handle its archives. */
 export interface Format {
@@ -44,10 +43,8 @@ export interface UnpackedFormat {
   readonly mostImages: number;
   /** True if the readers of its archives take them compressed. */
   readonly isCompressible: boolean;
-  /** True if the archive depends on the merged files of its image alone, and not on its name or config. */
-  readonly isOfFilesOnly: boolean;
-  /** Fixes the position of each byte. Yields between steps, because an image may have millions of files. */
-  readonly layout: (images: readonly NamedImage[]) => Generator<void, Layout>;
+  /** Fixes the position of each byte of an archive of layers; undefined for the root file system of one image. */
+  readonly layoutLayers: ((images: readonly ClassicImage[]) => Layout) | undefined;
 }
 
 /** The formats by their names in requests, the default first. */
@@ -86,11 +83,7 @@ const TABLE = {
     unpacked: {
       mostImages: 1,
       isCompressible: true,
-      isOfFilesOnly: true,
-      *layout([image]) {
-        if (image === undefined) throw new RangeError('A root file system is of one image');
-        return yield* layoutRootfs(image);
-      },
+      layoutLayers: undefined,
     },
   },
   'docker-classic': {
@@ -106,8 +99,7 @@ const TABLE = {
     unpacked: {
       mostImages: Number.POSITIVE_INFINITY,
       isCompressible: false,
-      isOfFilesOnly: false,
-      layout: layoutClassic,
+      layoutLayers: layoutClassic,
     },
   },
   files: {

@@ -19,6 +19,7 @@ Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
       --platform OS/ARCH       default: --default-platform; with --format oci also a comma-separated list or all
       --format ${FORMAT_NAMES.join('|').padEnd(15)} default: ${DEFAULT_FORMAT}; ${ARTIFACT_FORMAT} for anything but an image
       --compress gzip|zstd     compresses a root file system; requires --format rootfs
+      --squash                 joins the layers of each image; requires --format docker-classic
       --referrers              adds signatures and other referrers; requires --format oci
       --have IMAGE|DIGEST      omits layers that the receiver already has; repeatable
       --parts SIZE             splits the file into parts below this size; with --part N writes only part N

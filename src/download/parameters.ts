@@ -40,6 +40,9 @@ export const PARAMETERS = {
         'Compresses a root file system while it is sent, so that its length is unknown. Requires `format=rootfs`.',
     }),
   ),
+  squash: flag(
+    '`1` for one layer in each image: its root file system. Requires `format=docker-classic`. The first request of an image reads its layers twice.',
+  ),
   stream: flag('`1` to have the first bytes early rather than a length; only an engine makes a difference.'),
   referrers: flag('`1` for signatures, SBOMs, and whatever else refers to the images, with `format=oci`.'),
   have: Type.Optional(

@@ -26,6 +26,8 @@ export interface ArchiveQuery {
   readonly isFormatOpen: boolean;
   /** The compression of the file; undefined for none. */
   readonly compress: Compression | undefined;
+  /** True for one layer in each image: its root file system. */
+  readonly squash: boolean;
   /** True if the client prefers early bytes to a known length. */
   readonly stream: boolean;
   /** The images whose layers the receiver already has; undefined for a full archive. */
@@ -130,7 +132,13 @@ function kindOf({ checksum, metalink, parts }: Parameters): FileKind {
  * @throws ServiceError a 400 that names the option
  */
 export function archiveQuery(parameters: Parameters, spelling: Spelling): ArchiveQuery {
-  const { myimage: images = [], platform, format = DEFAULT_FORMAT, referrers = false } = parameters;
+  const {
+    myimage: images = [],
+    platform,
+    format = DEFAULT_FORMAT,
+    referrers = false,
+    squash = false,
+  } = parameters;
   if (images.length === 0)
     throw invalidParameter('The parameter myimage is missing: name an image, as in /dl?myimage=busybox.');
   if (images.length > MAX_IMAGES)
@@ -151,6 +159,10 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
     throw invalidParameter(`${subject} contains one image. Request each image in its own file.`);
   if (artifacts === 'files' && parameters.have !== undefined)
     throw invalidParameter(`${spelling.name('have')} is only for images. ${subject} has no layers.`);
+  if (squash && unpacked?.layoutLayers === undefined)
+    throw invalidParameter(
+      `${spelling.name('squash')} requires ${spelling.set('format', 'docker-classic')}. ${subject} cannot join the layers of an image.`,
+    );
   if (isSeveral(choice) && treeEntries === undefined)
     throw invalidParameter(
       `Several platforms require ${spelling.set('format', SEVERAL_PLATFORMS)}. ${subject} is for one platform.`,
@@ -162,6 +174,7 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
     format,
     isFormatOpen: parameters.format === undefined,
     compress: compressionOf(parameters, spelling),
+    squash,
     stream: parameters.stream ?? false,
     have: haveOf(parameters, spelling),
     parts: partsOf(parameters, spelling),

@@ -22,6 +22,8 @@ export interface ArchiveRequest {
   /** True if signatures and whatever else refers to the images come with them. */
   readonly referrers?: boolean | undefined;
   readonly format: ArchiveFormat;
+  /** True for one layer in each image: its root file system. */
+  readonly squash?: boolean | undefined;
   /** True if the client names no format, so that an artifact other than an image is sent as its files. */
   readonly isFormatOpen?: boolean | undefined;
   /** The images that the receiver already has, whose layers are omitted. */
@@ -35,7 +37,7 @@ export interface ArchiveRequest {
         /** Maximum bytes of layers to read; unlimited if absent. */
         readonly onDemand?: number | undefined;
         /**
-         * Called once before layers are read, with their bytes.
+         * Called before layers are read, with their bytes.
          *
          * @returns a function that sees each unpacked chunk
          */

@@ -2,12 +2,15 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { parseSaveArguments } from '../../src/cli/save-arguments.ts';
 import { choicesOf, isFlag, isInteger, PARAMETER_NAMES } from '../../src/download/parameters.ts';
+import { namedQuery } from '../../src/download/pinned-query.ts';
 import { parseArchiveQuery } from '../../src/download/query.ts';
 import { downloadUrl } from '../../src/download/url.ts';
 
 const HTTP_ONLY = ['stream', 'redirect'];
-/** `compress` excludes others, so it has a test of its own. */
-const SHARED = PARAMETER_NAMES.filter((name) => ![...HTTP_ONLY, 'myimage', 'compress'].includes(name));
+/** These require other formats, so they have tests of their own. */
+const SHARED = PARAMETER_NAMES.filter(
+  (name) => ![...HTTP_ONLY, 'myimage', 'compress', 'squash'].includes(name),
+);
 const VALUES: Readonly<Record<string, string>> = {
   ...{ platform: 'all', format: 'oci', referrers: '1', have: 'app:1' },
   ...{ parts: '4GiB', part: '2', checksum: '1', metalink: '1' },
@@ -37,6 +40,22 @@ suite('the parameters of a download', () => {
       compress: 'zstd',
     });
     assert.deepEqual([kind, savedAs, query], ['archive', undefined, asked]);
+  });
+
+  test('squash unpacked layers by a flag, too', () => {
+    const { query } = parseSaveArguments(['app:2', '--format', 'docker-classic', '--squash']);
+    assert.equal(query.squash, true);
+    const { kind, savedAs, ...asked } = parseArchiveQuery({
+      myimage: 'app:2',
+      format: 'docker-classic',
+      squash: '1',
+    });
+    assert.deepEqual([kind, savedAs, query], ['archive', undefined, asked]);
+    assert.equal(downloadUrl(namedQuery(query)), '/dl?myimage=app:2&format=docker-classic&squash=1');
+    for (const format of ['docker', 'oci', 'rootfs', 'files'])
+      assert.throws(() => parseArchiveQuery({ myimage: 'app:2', format, squash: '1' }), {
+        message: /squash requires &format=docker-classic/,
+      });
   });
 
   test('stand in a URL in one order, which starts with the images', () => {

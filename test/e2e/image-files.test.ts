@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { gunzipSync, gzipSync, zstdDecompressSync } from 'node:zlib';
@@ -238,5 +238,49 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
     ]);
     const names = scanAll(body).map(({ name }) => name);
     assert.equal(new Set(names).size, names.length);
+  });
+
+  test('a squashed archive has one layer, loads in Docker, Podman, and skopeo, and runs', async () => {
+    await using dockerd = await startDockerd();
+    await using podman = await startPodman();
+    await using scratch = await temporaryFolder();
+    const url = `/dl?${of('run')}&format=docker-classic&squash=1`;
+    const { status, body, headers } = await get(url);
+    assert.equal(status, 200, body.toString());
+    assert.match(`${headers['content-disposition']}`, /filename="run_squashed\.tar"/);
+    assert.equal(headers['content-length'], `${body.length}`);
+    const head = await get(url, { method: 'HEAD' });
+    assert.deepEqual([head.status, head.headers.etag], [200, headers.etag]);
+    for (const [start, end] of [
+      [0, 99],
+      [3000, 3999],
+      [body.length - 5000, body.length - 1],
+    ] as const) {
+      const part = await get(url, { headers: { range: `bytes=${start}-${end}` } });
+      assert.ok(part.body.equals(body.subarray(start, end + 1)), `${start}`);
+    }
+    const path = join(scratch.path, 'squashed.tar');
+    await writeFile(path, body);
+    const read = async (name: string): Promise<Buffer> => {
+      await runOrThrow('tar', ['-C', scratch.path, '-xf', path, name]);
+      return readFile(join(scratch.path, name));
+    };
+    const [{ Config, Layers }] = JSON.parse(`${await read('manifest.json')}`);
+    assert.equal(Layers.length, 1);
+    const config = await read(Config);
+    assert.equal(Config, `${sha256(config).slice(7)}.json`);
+    const rootfs = await get(`/dl?${of('run')}&format=rootfs`);
+    assert.ok((await read(Layers[0])).equals(rootfs.body));
+    assert.deepEqual(JSON.parse(`${config}`).rootfs, { type: 'layers', diff_ids: [sha256(rootfs.body)] });
+    const sum = await get(`/dl?${of('run')}&format=rootfs&checksum=1`);
+    assert.equal(sum.body.toString().slice(0, 64), sha256(rootfs.body).slice(7));
+    const reference = `${registry.host}/run:latest`;
+    for (const load of [dockerd.docker('load', '-i', path), podman.podman('load', '-i', path)]) {
+      const { code, stderr } = await load;
+      assert.equal(code, 0, stderr);
+    }
+    const ran = await dockerd.docker('run', '--rm', '--network=none', reference, 'cat', '/etc/release');
+    assert.equal(ran.stdout, 'second one', ran.stderr);
+    await runOrThrow('skopeo', ['copy', '-q', `docker-archive:${path}`, `dir:${scratch.path}/dir`]);
   });
 });

@@ -68,7 +68,7 @@ function assertHarmless(reference: Reference): void {
 
 /** A query that is taken asks for a few harmless images, in parts that have an end. */
 function assertAsked(query: ArchiveQuery): void {
-  const { references, have, parts, platform, format, referrers, compress } = query;
+  const { references, have, parts, platform, format, referrers, compress, squash } = query;
   assert.ok(references.length > 0 && references.length <= 10);
   assert.ok((have?.references.length ?? 0) <= 10);
   namedImages(query).forEach(assertHarmless);
@@ -76,6 +76,7 @@ function assertAsked(query: ArchiveQuery): void {
   if (isSeveral(platform)) assert.equal(format, 'oci');
   if (referrers) assert.equal(format, 'oci');
   if (compress !== undefined) assert.equal(format, 'rootfs');
+  if (squash) assert.equal(format, 'docker-classic');
   if (parts === undefined) return;
   assert.ok(Number.isSafeInteger(parts.limit) && parts.limit >= 2 ** 20, `${parts.limit}`);
   const { number = 1 } = parts;
@@ -96,7 +97,7 @@ suite('arbitrary typed text', { concurrency: true }, () => {
   test('as a query is refused, or asks for at most ten harmless images', () => {
     const names = [
       ...['myimage', 'platform', 'format', 'stream', 'have', 'parts', 'part', 'referrers'],
-      ...['checksum', 'metalink', 'redirect', 'compress'],
+      ...['checksum', 'metalink', 'redirect', 'compress', 'squash'],
     ];
     const name = fc.oneof(
       { weight: 8, arbitrary: fc.constantFrom(...names) },
@@ -133,6 +134,11 @@ suite('arbitrary typed text', { concurrency: true }, () => {
         myimage: fc.oneof(fc.constant('busybox'), text),
         format: fc.constantFrom('rootfs', 'docker'),
         compress: fc.constantFrom('gzip', 'zstd', 'xz'),
+      }),
+      fc.record({
+        myimage: fc.oneof(fc.constant('busybox'), text),
+        format: fc.constantFrom('docker-classic', 'rootfs'),
+        squash: fc.constantFrom('0', '1', '2'),
       }),
     );
     const taken = new Set<string>();

@@ -31,7 +31,7 @@ export interface ReadingOptions {
   /** Maximum bytes of layers that may be read because their tables are unknown; unlimited if absent. */
   readonly onDemand?: number | undefined;
   /**
-   * Called once before layers are read.
+   * Called before layers are read.
    *
    * @param bytes the size of the layers
    * @returns a function that sees each unpacked chunk, to count its bytes
@@ -171,7 +171,7 @@ export function createImageContents({
     }
     const missing = new Map(rows.flatMap(({ layer, id, table }) => (table ? [] : [[keyOf(id), layer.size]])));
     const bytes = [...missing.values()].reduce((sum, size) => sum + size, 0);
-    if (bytes > onDemand) throw unread(bytes);
+    if (bytes > onDemand) throw contentsUnread(bytes);
     const unpacked = missing.size === 0 ? undefined : await admit?.(bytes);
     const progress = rows.map(({ layer: { digest: id, size: total }, table }) =>
       table === undefined
@@ -269,7 +269,8 @@ function isPersonal(error: unknown): boolean {
   return error instanceof ServiceError && (error.code === 'daily-bytes-used' || error.code === 'overloaded');
 }
 
-function unread(bytes: number): ServiceError {
+/** Creates the error for layers that only a download may read. @param bytes the size of the layers */
+export function contentsUnread(bytes: number): ServiceError {
   return new ServiceError(
     'contents-unread',
     `The files of this image are unknown until ${bytes} bytes of its layers have been read.`,

@@ -200,7 +200,7 @@ export function createRegistrySource({
     lease: InlineLease,
     signal: AbortSignal,
   ): Promise<Archive> => {
-    const { references, have } = request;
+    const { references, have, squash } = request;
     const counted = lease.counted(client);
     const found = await findContents(request, counted, signal);
     const { format, entries, plainName, layers, names, roots, holdings, held, platform, blobs } = found;
@@ -222,7 +222,7 @@ export function createRegistrySource({
       filename:
         plainName ??
         archiveFilename({
-          ...{ references, format, platform: found.suffix },
+          ...{ references, format, squash, platform: found.suffix },
           base: spare.length === 0 ? undefined : have,
         }),
       contentType: plainName === undefined ? undefined : FILE_TYPE,

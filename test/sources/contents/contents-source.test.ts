@@ -17,7 +17,10 @@ suite('source of unpacked archives', () => {
     const archive = { images: [{ ...image, layers, diffIds: [digest], blobs: { read: assert.fail } }] };
     const inner = { traits: {}, open: async () => archive as unknown as Archive };
     const contents = { open: async () => ({ layers, diffIds: [digest], tree }) };
-    const source = contentsSource(inner as never, contents, Number.POSITIVE_INFINITY);
+    const source = contentsSource({
+      ...{ source: inner as never, contents, maxSize: Number.POSITIVE_INFINITY },
+      hashes: { find: () => assert.fail(), compute: () => assert.fail() },
+    });
     const { signal } = new AbortController();
     const open = () =>
       source.open({ references: [image.reference], platform: undefined, format: 'rootfs' }, signal);
