@@ -33,8 +33,9 @@ export function parseRegistryName(
       `${quote(name)} is not a repository name. Write it in lowercase, such as docker.io/library/busybox.`,
     );
   }
-  const isProxied = namespace !== undefined && !own.has(namespace.replace(/:\d+$/, ''));
-  const [registry, path] = isProxied ? [names.get(namespace) ?? namespace, name] : splitRegistry(name, names);
+  const host = namespace?.toLowerCase();
+  const isProxied = host !== undefined && !own.has(host.replace(/:\d+$/, ''));
+  const [registry, path] = isProxied ? [names.get(host) ?? host, name] : splitRegistry(name, names);
   // A reference would take a host without a dot and a port for a part of the repository.
   if (!/^(?:[^/]*[.:][^/]*|localhost)$/.test(registry)) {
     throw new ServiceError('reference-invalid', `${quote(registry)} is not the host of a registry.`);

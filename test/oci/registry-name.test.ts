@@ -39,6 +39,13 @@ suite('the name of a repository in the registry API', () => {
   test('counts alone where the namespace is this service', () => {
     assert.equal(read('quay.io/org/app', 'dl.example.org'), 'quay.io org/app');
     assert.equal(read('quay.io/org/app', 'dl.example.org:8443'), 'quay.io org/app');
+    assert.equal(read('quay.io/org/app', 'DL.Example.org:8443'), 'quay.io org/app');
+  });
+
+  test('means the same registry in any case of the namespace', () => {
+    assert.equal(read('org/app', 'GHCR.io'), 'ghcr.io org/app');
+    assert.equal(read('org/app', 'Lab'), 'registry.lab:5000 org/app');
+    assert.equal(read('busybox', 'Docker.IO'), 'docker.io library/busybox');
   });
 
   test('is refused where the specification does not allow it', () => {
