@@ -24,6 +24,15 @@ suite('the Accept header of a request for a manifest', () => {
     assert.equal(negotiate(ociManifest.toUpperCase(), ociManifest, false), 'manifest');
   });
 
+  test('that gives a type the weight 0 does not get it', () => {
+    for (const weight of [';q=0', '; q=0.000', ';Q=0.0 ', ';a=b;q=0;c=d']) {
+      assert.equal(negotiate(`${dockerManifest}, */*${weight}`, ociManifest, true), 'nothing', weight);
+      assert.equal(negotiate(`${dockerManifest}, ${ociIndex}${weight}`, ociIndex, true), 'nothing', weight);
+    }
+    for (const weight of [';q=0.001', ';q=0.5', ';q=1'])
+      assert.equal(negotiate(`${dockerManifest}, */*${weight}`, ociManifest, true), 'manifest', weight);
+  });
+
   test('without OCI types gets no OCI manifest', () => {
     assert.equal(negotiate(dockerManifest, ociManifest, true), 'nothing');
     assert.equal(negotiate(`${dockerManifest}, ${dockerIndex}`, ociIndex, false), 'nothing');
