@@ -210,6 +210,13 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
       assert.deepEqual(await list('?n=0'), { tags: [], link: undefined });
     });
 
+    test('n with more digits than a list can have gets the whole list', async () => {
+      for (const n of ['1000000000', '9223372036854775808', '9'.repeat(400)]) {
+        const { tags, link } = await list(`?n=${n}`);
+        assert.deepEqual({ tags, link }, { tags: (await list('')).tags, link: undefined }, n);
+      }
+    });
+
     test('last begins behind a tag, without n too', async () => {
       assert.deepEqual((await list('?last=B')).tags, ['_x', 'a', 'b']);
       assert.deepEqual((await list('?n=2&last=10')).tags, ['2', 'B']);
@@ -292,6 +299,16 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
         assert.deepEqual(codesOf(response), ['UNSUPPORTED']);
         assert.equal(response.headers.allow, 'GET, HEAD');
       }
+    });
+
+    test('all methods except GET and HEAD are 405 with UNSUPPORTED', async () => {
+      for (const method of ['OPTIONS', 'TRACE', 'PURGE', 'PROPFIND', 'QUERY', 'POST'])
+        for (const path of ['', 'lab/library/busybox/manifests/latest', 'nothing']) {
+          const response = await call(path, method);
+          assert.equal(response.status, 405, `${method} ${path}`);
+          assert.deepEqual(codesOf(response), ['UNSUPPORTED'], `${method} ${path}`);
+          assert.equal(response.headers.allow, 'GET, HEAD', `${method} ${path}`);
+        }
     });
   });
 

@@ -33,8 +33,7 @@ export interface RegistryApiOptions extends ManifestOptions, BlobOptions, TagsOp
   readonly addresses: () => Addresses;
 }
 
-/** All methods of the specification, so that push and delete get its errors, too. */
-const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
+const METHODS = ['GET', 'HEAD'];
 
 /**
  * The registry API for reading: `GET|HEAD /v2/` and below it manifests, blobs, tags, and referrers of all registries.
@@ -59,6 +58,15 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
     // A manifest has the media type that its registry states. As HTML, it must not act in the name of this site.
     reply.header('content-security-policy', "sandbox; default-src 'none'");
   });
+  // Requests with other methods find no route. In this scope, their refusals get the errors of the specification, too.
+  await app.register(
+    async (scope) => {
+      scope.setNotFoundHandler(async () => {
+        throw new ServiceError('route-not-found', 'The registry API does not have this address.');
+      });
+    },
+    { prefix: '/v2' },
+  );
   /** Docker, podman, and skopeo send credentials only if this request asks for them. */
   const ping = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     if (request.credentials?.mayAsk) throw new ServiceError('credentials-required', 'Get a token first.');

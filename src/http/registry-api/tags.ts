@@ -42,6 +42,6 @@ export async function replyWithTags(
 
 function parseCount(text: unknown): number | undefined {
   if (text === undefined) return undefined;
-  if (typeof text === 'string' && /^\d{1,9}$/.test(text)) return Number(text);
+  if (typeof text === 'string' && /^\d+$/.test(text)) return Number(text);
   throw new ServiceError('parameter-invalid', 'The parameter n must be a number of tags.');
 }
