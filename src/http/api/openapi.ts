@@ -40,6 +40,16 @@ const REDIRECT = {
   headers: { Location: Type.String({ description: 'Relative to this service.' }) },
 };
 const PART = { ...TAR, description: 'The range that the Range header requests.' };
+const FILE = {
+  description: 'The file, or a tar archive of the directory, with Content-Length and a strong ETag.',
+  content: Object.fromEntries(
+    ['application/octet-stream', 'application/x-tar'].map((type) => [
+      type,
+      { schema: Type.String({ format: 'binary', contentMediaType: type }) as TSchema },
+    ]),
+  ),
+};
+const FILE_PART = { ...FILE, description: PART.description };
 const UNCHANGED = {
   ...NO_BODY,
   description: 'The client already has this file, according to If-None-Match or If-Modified-Since.',
@@ -83,6 +93,24 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
       }),
       querystring: parametersOf(PATH_NAMES),
       response: { 200: TAR, 206: PART, 304: UNCHANGED, 307: REDIRECT, ...problemResponses },
+    },
+  },
+  '/file': {
+    schema: {
+      operationId: 'getFile',
+      summary: 'One file of an image, or a directory as a tar file',
+      description: 'Ranges and conditional requests work as RFC 9110 has them.',
+      tags: ['Download'],
+      querystring: Type.Object({
+        myimage: Type.String({ minLength: 1, description: 'The image.', examples: ['busybox'] }),
+        platform: PARAMETERS.platform,
+        path: Type.String({
+          minLength: 1,
+          description: 'The absolute path of the file or directory in the image.',
+          examples: ['/etc/os-release'],
+        }),
+      }),
+      response: { 200: FILE, 206: FILE_PART, 304: UNCHANGED, ...problemResponses },
     },
   },
   '/dl/status': {

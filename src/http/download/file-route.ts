@@ -44,7 +44,7 @@ export async function fileRoutes(app: FastifyInstance, options: FileOptions): Pr
   ): Promise<FastifyReply> => {
     const { path, ...rest } = request.query;
     const { reference, platform } = parseFileQuery(rest);
-    if (typeof path !== 'string')
+    if (typeof path !== 'string' || path === '')
       throw new ServiceError(
         'parameter-invalid',
         'The parameter path is missing: name a file, as in &path=/etc/os-release.',

@@ -46,6 +46,7 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
       '/dl',
       '/dl/{image}.tar',
       '/dl/status',
+      '/file',
       '/healthz',
       '/api/v1/info',
       '/api/v1/image',
@@ -53,11 +54,14 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
       '/api/v1/tags',
       '/api/v1/search',
       '/api/v1/limits',
+      '/api/v1/files',
+      '/api/v1/layers',
+      '/api/v1/referrers',
     ]) {
       assert.ok(paths[path]?.get?.summary, path);
     }
     assert.deepEqual(
-      Object.keys(paths).filter((path) => !/^\/(?:dl|api\/v1|healthz|readyz|metrics)/.test(path)),
+      Object.keys(paths).filter((path) => !/^\/(?:dl|file|api\/v1|healthz|readyz|metrics)/.test(path)),
       [],
     );
   });
