@@ -169,10 +169,12 @@ async function startAcme(
   logger: Logger,
 ): Promise<CertificateProvider> {
   const { createAcmeProvider } = await import('../tls/acme/acme-provider.ts');
+  const { createRenewalInfoReader } = await import('../tls/acme/renewal-info.ts');
   const order = orderOf(config);
   const { directory, domains } = order;
   return createAcmeProvider({
     order,
+    renewalInfo: createRenewalInfoReader(order),
     issuer: await createIssuer(config, { accounts: store, challenges }, logger),
     store,
     lock,

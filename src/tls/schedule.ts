@@ -78,3 +78,31 @@ export function retryTime(
   const oldest = recent.at(-ATTEMPTS);
   return Math.max(now + delay, oldest === undefined ? 0 : oldest + WINDOW_MS);
 }
+
+/** The part of the lifetime that is left at the latest, even if the authority suggests to renew later. */
+const LEAST_LEFT = 1 / 6;
+
+/**
+ * Selects the time of a renewal in the window that the authority suggests, in milliseconds since the epoch. A window in
+ * the past means at once: the certificate is or will be revoked.
+ *
+ * @param random from 0 to 1
+ * @see https://www.rfc-editor.org/rfc/rfc9773#section-4.2
+ */
+export function suggestedRenewalTime(
+  { notBefore, notAfter }: Pick<Certificate, 'notBefore' | 'notAfter'>,
+  { start, end }: { readonly start: number; readonly end: number },
+  now: number,
+  random: number,
+): number {
+  const latest = notAfter - (notAfter - notBefore) * LEAST_LEFT;
+  return end <= now ? now : Math.min(start + (end - start) * random, latest);
+}
+
+const LEAST_ARI_DELAY_MS = MINUTE_MS;
+const ARI_DELAY_MS = 6 * HOUR_MS;
+
+/** Computes the milliseconds until renewal information is read again: by default six hours, from a minute to a day. */
+export function renewalInfoDelay(retryAfter: number | undefined): number {
+  return Math.min(Math.max(retryAfter ?? ARI_DELAY_MS, LEAST_ARI_DELAY_MS), LONGEST_DELAY_MS);
+}

@@ -365,6 +365,31 @@ for (const client of ['greenlock', 'builtin'])
       assert.equal((await certificateOf(proxy)).lastFailure, undefined);
     });
 
+    test('one that suggests a renewal in the past, as after a revocation, gets an order at once', async () => {
+      // The certificates of today's stand-in have no authorityKeyIdentifier.
+      await using bed = await startAcmeBed({ isOld: true });
+      const first = await bed.startWithCertificate();
+      await first.stop();
+      const { origin } = new URL(bed.authority.directory);
+      const asked = new Set<string>();
+      bed.authority.alter = (answer) => {
+        if (answer.path === '/dir') {
+          answer.body = JSON.stringify({ ...JSON.parse(answer.body), renewalInfo: `${origin}/renewal-info` });
+        }
+        if (!answer.path.startsWith('/renewal-info/')) return;
+        asked.add(answer.path);
+        const suggestedWindow = { start: '2020-01-01T00:00:00Z', end: '2020-01-02T00:00:00Z' };
+        Object.assign(answer, { status: 200, body: JSON.stringify({ suggestedWindow }) });
+      };
+      await using second = await bed.start();
+      await untilIssued(second, async () => bed.pebble.issued() === 2);
+      await bed.issued(second);
+      const [id = ''] = asked;
+      assert.match(id, /^\/renewal-info\/[\w-]+\.[\w-]+$/);
+      const { replaces } = bed.authority.payloads('order-plz').at(-1) ?? {};
+      assert.equal(replaces, client === 'builtin' ? id.replace('/renewal-info/', '') : undefined);
+    });
+
     test('a private one, which acme_ca_file trusts', async () => {
       await using bed = await startAcmeBed();
       const { caFile } = bed.pebble;

@@ -1,11 +1,20 @@
 import { createWallClockTimer } from '../../util/wall-clock-timer.ts';
 import { type Certificate, isFor } from '../certificate.ts';
 import { type CertificateFailure, type CertificateProvider, stateOf } from '../certificate-provider.ts';
-import { ATTEMPTS, nextRenewalTime, renewalTime, retryTime, WINDOW_MS } from '../schedule.ts';
+import {
+  ATTEMPTS,
+  nextRenewalTime,
+  renewalInfoDelay,
+  renewalTime,
+  retryTime,
+  suggestedRenewalTime,
+  WINDOW_MS,
+} from '../schedule.ts';
 import { temporaryCertificate } from '../self-signed-provider.ts';
 import type { CertificateStore } from '../stores/certificate-store.ts';
 import { explainStoreError } from './explain-failure.ts';
 import { type CertificateIssuer, type CertificateOrder, IssueError } from './issuer.ts';
+import { type ReadRenewalInfo, type RenewalInfo, renewalInfoId } from './renewal-info.ts';
 
 export interface AcmeProviderOptions {
   readonly order: CertificateOrder;
@@ -20,6 +29,8 @@ export interface AcmeProviderOptions {
    * until it has a certificate, so that it knows the number and causes of failures.
    */
   readonly lock?: (() => Promise<Disposable | undefined>) | undefined;
+  /** Asks the authority when to renew. */
+  readonly renewalInfo?: ReadRenewalInfo | undefined;
   readonly log: AcmeLog;
 }
 
@@ -44,7 +55,7 @@ const SHARE_AGAIN_MS = 60_000;
 
 /** Serves a certificate of an ACME authority and renews it in time, for years. */
 export async function createAcmeProvider(options: AcmeProviderOptions): Promise<CertificateProvider> {
-  const { order, issuer, store, now, random, lock, log } = options;
+  const { order, issuer, store, now, random, lock, log, renewalInfo } = options;
   const { directory, domains } = order;
   const closed = new AbortController();
   let use: (certificate: Certificate) => void = () => {};
@@ -59,6 +70,10 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   let nextAttempt: number | undefined;
   let held: Disposable | undefined;
   let isForced = false;
+  /** The renewal that the authority suggests for the certificate in use. */
+  let suggestion: { readonly start: number; readonly end: number; readonly time: number } | undefined;
+  /** The time of the last order that the authority suggested. */
+  let suggestedOrder: number | undefined;
   let attempts = await store.attempts(directory);
 
   // Reports damage here, because greenlock reads the account in its thread.
@@ -118,7 +133,9 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     isTemporary = false;
     isForced = false;
     certificate = fresh;
+    suggestion = undefined;
     use(fresh);
+    if (renewalInfo !== undefined) inquiries.set(now() + renewalInfoDelay(0));
   };
   /** After the other processes can read the result. */
   const releaseLock = (): void => {
@@ -145,7 +162,9 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     try {
       // Before anyone is asked: a process that ends in the middle has tried, too.
       await store.putAttempts(directory, attempts);
-      const fresh = await issuer.issue(order, closed.signal);
+      if (suggestion !== undefined) suggestedOrder = now();
+      const replaces = suggestion && renewalInfoId(certificate);
+      const fresh = await issuer.issue({ ...order, replaces }, closed.signal);
       show(fresh);
       log.issued(fresh);
       await save(fresh);
@@ -174,7 +193,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   };
   const getNext = (): Promise<void> => (lock === undefined ? attempt() : attemptAlone(lock));
 
-  const isDue = (): boolean => renewalTime(certificate, 1) <= now();
+  const isDue = (): boolean =>
+    suggestion === undefined ? renewalTime(certificate, 1) <= now() : suggestion.time <= now();
   const isWanted = (): boolean => isTemporary || isForced || isDue() || !isFor(certificate, domains);
   const inOrder = (job: () => Promise<void>): Promise<void> => {
     running = running.then(job);
@@ -189,6 +209,24 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     if (!closed.signal.aborted) looks.set(now() + LOOK_MS);
   };
   const looks = createWallClockTimer(now, () => void look());
+  /** An authority that always suggests the past gets an order every six hours, and not without end. */
+  const follow = ({ start, end }: RenewalInfo): void => {
+    if (start === suggestion?.start && end === suggestion.end) return;
+    const earliest = suggestedOrder === undefined ? 0 : suggestedOrder + renewalInfoDelay(undefined);
+    const time = Math.max(suggestedRenewalTime(certificate, { start, end }, now(), random()), earliest);
+    suggestion = { start, end, time };
+    if (lastFailure === undefined) sleepUntilAllowed(time);
+  };
+  /** If the authority does not answer, the certificate is renewed by its lifetime. */
+  const inquire = async (read: ReadRenewalInfo): Promise<void> => {
+    const subject = certificate;
+    const info = isTemporary ? undefined : await read(subject, closed.signal).catch(() => undefined);
+    await inOrder(async () => {
+      if (info !== undefined && subject === certificate) follow(info);
+    });
+    if (!closed.signal.aborted) inquiries.set(now() + renewalInfoDelay(info?.retryAfter));
+  };
+  const inquiries = createWallClockTimer(now, () => renewalInfo && void inquire(renewalInfo));
 
   return {
     certificate,
@@ -198,6 +236,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       const isFirst = isTemporary || !isFor(certificate, domains);
       const due = isFirst ? now() : renewalTime(certificate, random());
       sleepUntilAllowed(due);
+      if (renewalInfo !== undefined && !isFirst) inquiries.set(now());
     },
     async reload() {
       // The current operation sets a timer when it ends, which would replace this one.
@@ -217,6 +256,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       closed.abort();
       alarm.clear();
       looks.clear();
+      inquiries.clear();
       await running;
       releaseLock();
     },

@@ -39,13 +39,14 @@ function createStore() {
 interface ProviderSetup {
   readonly days?: number;
   readonly store?: ReturnType<typeof createStore>;
+  readonly renewalInfo?: AcmeProviderOptions['renewalInfo'];
   readonly lock?: AcmeProviderOptions['lock'];
 }
 
 /** Starts a provider with a clock of its own and an authority that the test controls. */
 async function startProvider(
   { mock }: TestContext,
-  { days = 90, store = createStore(), lock }: ProviderSetup = {},
+  { days = 90, store = createStore(), lock, renewalInfo }: ProviderSetup = {},
 ) {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START });
   const orders: number[] = [];
@@ -59,6 +60,7 @@ async function startProvider(
       store: store.store,
       now: Date.now,
       random: () => 0.5,
+      renewalInfo,
       lock,
       issuer: {
         async issue() {
@@ -314,6 +316,47 @@ suite('the certificate of replicas', () => {
     await pass(2 * MINUTE_MS, 1000);
     assert.equal(orders.length, 1);
     assert.equal(provider.status().lastFailure, undefined);
+    await provider.close();
+  });
+});
+
+suite('renewal information', () => {
+  const window = (start: number, end: number) => ({ start, end, retryAfter: undefined });
+
+  test('a certificate is renewed within the window that the authority suggests', async (t) => {
+    const renewalInfo = async ({ notBefore }: Certificate) =>
+      window(notBefore + 10 * DAY_MS, notBefore + 12 * DAY_MS);
+    const { pass, orders, provider } = await startProvider(t, { renewalInfo });
+    await pass(DAY_MS, HOUR_MS);
+    const next = (provider.status().nextAttempt ?? 0) - (orders[0] ?? 0);
+    assert.ok(Math.abs(next - 11 * DAY_MS) < 1000, `${next}`);
+    await pass(11 * DAY_MS, HOUR_MS);
+    assert.equal(orders.length, 2);
+    await provider.close();
+  });
+
+  test('a window that moves to the past renews at once, and one that stays there only every six hours', async (t) => {
+    let isRevoked = false;
+    const renewalInfo = async ({ notBefore, notAfter }: Certificate) =>
+      isRevoked ? window(notBefore - 2, notBefore - 1) : window(notAfter - DAY_MS, notAfter);
+    const { pass, orders, provider } = await startProvider(t, { renewalInfo });
+    await pass(2 * DAY_MS, HOUR_MS);
+    assert.equal(orders.length, 1);
+    isRevoked = true;
+    await pass(7 * HOUR_MS, MINUTE_MS);
+    assert.equal(orders.length, 2);
+    await pass(DAY_MS, MINUTE_MS);
+    assert.ok(orders.length >= 4 && orders.length <= 7, `${orders.length}`);
+    await provider.close();
+  });
+
+  test('an authority whose renewal information fails is followed by the lifetime', async (t) => {
+    const renewalInfo = () => Promise.reject(new Error('it returned status 500'));
+    const { pass, orders, provider } = await startProvider(t, { renewalInfo });
+    await pass(58 * DAY_MS, HOUR_MS);
+    assert.deepEqual([orders.length, provider.status().lastFailure], [1, undefined]);
+    await pass(3 * DAY_MS, HOUR_MS);
+    assert.equal(orders.length, 2);
     await provider.close();
   });
 });
