@@ -27,6 +27,8 @@ const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
     'Do not trust this image until its publisher explains why. The file that --policy names lists whose signatures count.',
   'image-not-found':
     'Check the spelling of the repository and the tag. For a private image, log in first: docker login REGISTRY.',
+  'credentials-rejected':
+    'Check --user and the password or token, and that they belong to the registry of the image.',
   'tag-not-found': 'Check the spelling of the tag, or choose another one.',
   'platform-not-found': 'Choose one of the platforms that the image has, with --platform os/architecture.',
   'archive-not-kept':

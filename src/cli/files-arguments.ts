@@ -3,6 +3,7 @@ import { ServiceError } from '../errors.ts';
 import { type Platform, parsePlatform } from '../oci/platform.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
 import { type OwnFlags, splitArguments } from './command-arguments.ts';
+import { LOGIN_FLAGS, type Login, parseLogin } from './login.ts';
 
 /** `dockerproxy ls IMAGE [PATH]` and `dockerproxy cat IMAGE PATH`, parsed. */
 export interface FilesArguments {
@@ -12,11 +13,13 @@ export interface FilesArguments {
   readonly path: string;
   /** True to list everything below a directory. */
   readonly isRecursive: boolean;
+  /** Absent for the credentials of Docker's own file. */
+  readonly login?: Login;
   /** The flags that are settings. */
   readonly settings: readonly string[];
 }
 
-const PLATFORM: OwnFlags = { platform: { type: 'string' } };
+const PLATFORM: OwnFlags = { platform: { type: 'string' }, ...LOGIN_FLAGS };
 
 /** @throws ConfigError if the arguments name no image, or more than a path */
 export function parseListArguments(args: readonly string[]): FilesArguments {
@@ -44,11 +47,13 @@ function parse(
   if (image === undefined || path === undefined || others.length > 0)
     throw new ConfigError([`Name an image and a path, as in: ${example}`]);
   const platform = own.get('platform')?.at(-1);
+  const login = parseLogin(own);
   try {
     return {
       reference: parseReference(image),
       platform: platform === undefined ? undefined : parsePlatform(platform),
       ...{ path, settings, isRecursive: own.has('recursive') },
+      ...(login && { login }),
     };
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;

@@ -25,7 +25,9 @@ Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
       --parts SIZE             splits the file into parts below this size; with --part N writes only part N
       --checksum               also writes FILE.sha256, for sha256sum -c
       --metalink               also writes FILE.meta4, for aria2c; requires --replicas
-  ls IMAGE [PATH] lists a directory of an image; -R or --recursive also lists what is below it
+      --user [REGISTRY/]NAME   reads a private image; asks for the password, or reads it from DOCKERPROXY_PASSWORD
+      --password-stdin         reads the password from stdin
+  ls IMAGE [PATH] lists a directory of an image; -R or --recursive also lists what is below it; --user as for save
   cat IMAGE PATH  writes a file of an image to stdout, and a directory as a tar archive
   check-config    prints the settings in effect and the source of each
   healthcheck     exits with 0 if the service with these settings responds on this machine

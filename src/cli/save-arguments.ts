@@ -4,6 +4,7 @@ import { type ArchiveQuery, archiveQuery } from '../download/query.ts';
 import { readParameters, type Spelling } from '../download/read-parameters.ts';
 import { ServiceError } from '../errors.ts';
 import { type CommandArguments, type OwnFlags, splitArguments } from './command-arguments.ts';
+import { LOGIN_FLAGS, type Login, parseLogin } from './login.ts';
 
 /** The files beside an archive that a command also writes. */
 export interface Sidecars {
@@ -17,6 +18,8 @@ export interface SaveArguments {
   readonly sidecars: Sidecars;
   /** A file, a folder, or `-` for stdout; undefined: the archive's own name, here. */
   readonly output: string | undefined;
+  /** Absent for the credentials of Docker's own file. */
+  readonly login?: Login;
   /** The flags that are settings. */
   readonly settings: readonly string[];
 }
@@ -26,6 +29,7 @@ const FLAG_NAMES = PARAMETER_NAMES.filter((name) => !['myimage', 'stream', 'redi
 
 const OWN: OwnFlags = {
   output: { type: 'string', short: 'o' },
+  ...LOGIN_FLAGS,
   ...Object.fromEntries(FLAG_NAMES.map((name) => [name, { type: isFlag(name) ? 'boolean' : 'string' }])),
 };
 
@@ -38,7 +42,9 @@ export function parseSaveArguments(args: readonly string[]): SaveArguments {
   const { words: images, own, settings } = splitArguments(args, OWN);
   if (images.length === 0)
     throw new ConfigError(['No image is named, as in: dockerproxy save busybox -o busybox.tar']);
-  return { ...requested(images, own), output: own.get('output')?.at(-1), settings };
+  const login = parseLogin(own);
+  const output = own.get('output')?.at(-1);
+  return { ...requested(images, own), output, settings, ...(login && { login }) };
 }
 
 /** The spelling of a command's flags. */

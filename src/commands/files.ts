@@ -15,7 +15,10 @@ export async function cat(args: readonly string[]): Promise<void> {
 }
 
 async function withFiles(what: FilesArguments, work: typeof listFiles): Promise<void> {
-  await withImages(what.settings, [what.reference], ({ files }, _config, signal) =>
-    work(what, requireFiles(files), process, signal),
+  const references = [what.reference];
+  await withImages(
+    what.settings,
+    { references, own: references, login: what.login },
+    ({ files }, _config, signal) => work(what, requireFiles(files), process, signal),
   );
 }

@@ -8,7 +8,9 @@ import { withImages } from './with-images.ts';
 /** Runs `dockerproxy save`. */
 export async function save(args: readonly string[]): Promise<void> {
   const { settings, ...what } = parseSaveArguments(args);
-  await withImages(settings, namedImages(what.query), async ({ source }, { replicas }, signal) => {
+  const { references } = what.query;
+  const named = { references: namedImages(what.query), own: references, login: what.login };
+  await withImages(settings, named, async ({ source }, { replicas }, signal) => {
     const publication = { replicas, generator: `DockerProxy/${version}` };
     await saveTo(what, source, process, publication, signal);
   });

@@ -147,7 +147,7 @@ export async function createServer({
   await app.register(healthRoutes, { readiness });
   await app.register(downloadRoutes, {
     ...{ source, checksums, allowlist, limits, contentsOnDemand, meter, drain, addresses },
-    generator: `DockerProxy/${info().version}`,
+    ...{ acceptsCredentials, generator: `DockerProxy/${info().version}` },
   });
   await app.register(deltaRoutes, { source, allowlist, limits });
   const fileOptions = { files, allowlist, limits, contentsOnDemand, meter, drain };

@@ -14,6 +14,7 @@ const OF_THE_SERVICE = new Set([
   ],
   ...['request-timeout', 'precondition-failed', 'url-too-long', 'range-not-satisfiable', 'headers-too-large'],
   ...['too-many-requests', 'too-many-downloads', 'too-many-connections', 'daily-bytes-used', 'service-full'],
+  ...['credentials-required', 'credentials-invalid', 'credentials-unavailable', 'too-many-failed-logins'],
 ]);
 
 suite('the advice of a command', () => {

@@ -24,6 +24,7 @@ const NOT_RUN: readonly (readonly [RegExp, string])[] = [
   [/^(?:sha256sum -c|cat) \S*(?:5-parts|of05)/, 'needs five parts; see test/e2e/air-gap.test.ts'],
   [/^(?:nerdctl|k3s|kind|apptainer|udocker) /, 'is not a package of Debian'],
   [/\b(?:pull|copy) \S*dl\.example\.org\//, 'needs a domain; see test/e2e/registry-clients.test.ts'],
+  [/--ask-password|-OJu |--user |^docker login /, 'asks for a password; see test/e2e/private-images.test.ts'],
   [/\bssh HOST\b/, 'needs another machine'],
   [/^docker compose /, 'needs Docker Hub; see test/deploy/container.deploy.ts'],
   [/deploy\/install\.sh/, 'changes the machine; see test/deploy/machine.deploy.ts'],

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
@@ -289,6 +290,80 @@ suite('private images behind a password file', {
     assert.equal((await get(proxy, basic(registryUser.name, 'wrong'))).status, 401);
     assert.equal((await get(proxy, {})).status, 401);
     assert.equal((await get(proxy, own)).status, 200);
+  });
+
+  test('open by a form with the credentials in its body, and by no other body', async () => {
+    const proxy = await start({});
+    const url = `${proxy.url}/dl?myimage=${registry.host}/org/app:v1`;
+    const form = { 'content-type': 'application/x-www-form-urlencoded' };
+    const post = (fields: Record<string, string>, headers = form): Promise<HttpResponse> =>
+      httpCall(url, { method: 'POST', headers, body: Buffer.from(`${new URLSearchParams(fields)}`) });
+    const { name: user, password } = registryUser;
+    const sent = await post({ user, password });
+    assert.deepEqual([sent.status, sent.headers['cache-control']], [200, 'private, no-store']);
+    assert.ok(sent.body.equals((await get(proxy, own)).body));
+    assert.equal((await post({ user, password: 'wrong' })).status, 401);
+    assert.equal((await post({ user })).status, 400);
+    assert.equal((await post({ user, password }, { 'content-type': 'text/plain' })).status, 400);
+    assert.equal((await post({ user, password: 'x'.repeat(9000) })).status, 400);
+    const off = await start({ DOCKERPROXY_CLIENT_CREDENTIALS: 'off' });
+    assert.equal((await httpCall(`${off.url}/dl?myimage=a`, { method: 'POST' })).status, 405);
+  });
+
+  test('are saved by the command, whose password comes from stdin or the environment', async () => {
+    const folder = cleanup.use(await temporaryFolder()).path;
+    const settings = ['--insecure-registries', registry.host, '--cache-dir', join(folder, 'cache')];
+    const image = `${registry.host}/org/app:v1`;
+    const command = (words: string[], env: NodeJS.ProcessEnv, stdin: string) =>
+      spawnSync(process.execPath, ['src/main.ts', ...words, '--user', registryUser.name, ...settings], {
+        env: { PATH: process.env.PATH, HOME: folder, DOCKER_CONFIG: folder, ...env },
+        input: stdin,
+        encoding: 'latin1',
+      });
+    const byVariable = { DOCKERPROXY_PASSWORD: registryUser.password };
+    const listed = command(['ls', image, '/etc'], byVariable, '');
+    assert.match(listed.stdout, /app/, listed.stderr);
+    const printed = command(['cat', image, '/etc/app'], byVariable, '');
+    assert.equal(printed.stdout, 'private', printed.stderr);
+    const file = join(folder, 'app.tar');
+    const saved = command(['save', image, '-o', file, '--password-stdin'], {}, `${registryUser.password}\n`);
+    assert.equal(saved.status, 0, saved.stderr);
+    assert.ok((await readFile(file)).length > 0);
+    const wrong = command(['save', image, '-o', file, '--password-stdin'], {}, 'wrong\n');
+    assert.notEqual(wrong.status, 0);
+    assert.match(wrong.stderr, /does not accept the credentials/);
+    const none = command(['save', image, '-o', file], {}, '');
+    assert.match(none.stderr, /--password-stdin/);
+  });
+
+  test('are pulled through the registry API by a login to this service', {
+    skip: skipUnless('skopeo'),
+  }, async () => {
+    const proxy = await start({ DOCKERPROXY_REGISTRY_NAMES: `lab=${registry.host}` });
+    const ping = await httpCall(`${proxy.url}/v2/`);
+    const { host } = new URL(proxy.url);
+    assert.equal(ping.status, 401);
+    assert.equal(ping.headers['www-authenticate'], `Bearer realm="${proxy.url}/v2/token",service="${host}"`);
+    const folder = cleanup.use(await temporaryFolder()).path;
+    const copy = (user: string, password: string) =>
+      spawnSync(
+        'skopeo',
+        [
+          ...['copy', '--src-tls-verify=false', '--src-creds', `${user}:${password}`],
+          ...[`docker://${host}/lab/org/app:v1`, `dir:${join(folder, password)}`],
+        ],
+        { encoding: 'utf8' },
+      );
+    const right = copy(registryUser.name, registryUser.password);
+    assert.equal(right.status, 0, right.stderr);
+    const wrong = copy(registryUser.name, 'wrong');
+    assert.notEqual(wrong.status, 0);
+    assert.match(wrong.stderr, /does not accept the credentials/);
+    const token = await httpCall(`${proxy.url}/v2/token`);
+    const { token: anonymous } = JSON.parse(`${token.body}`);
+    const headers = { authorization: `Bearer ${anonymous}` };
+    assert.equal((await httpCall(`${proxy.url}/v2/`, { headers })).status, 200);
+    assert.equal((await httpCall(`${proxy.url}/v2/lab/org/app/manifests/v1`, { headers })).status, 401);
   });
 
   test('stay closed where the setting is off', async () => {

@@ -17,5 +17,5 @@ export interface Exchange {
 
 /** Tells whether a request needs a body. */
 export function isGet({ request }: Exchange): boolean {
-  return request.method === 'GET';
+  return request.method !== 'HEAD';
 }

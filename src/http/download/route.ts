@@ -6,9 +6,11 @@ import { openDownload } from '../../download/open-download.ts';
 import { type FileQuery, namedImages, parseArchivePath, parseArchiveQuery } from '../../download/query.ts';
 import type { QueryString } from '../../download/read-parameters.ts';
 import { unknownLength } from '../../download/selection.ts';
+import { ServiceError } from '../../errors.ts';
 import type { Limits } from '../../limits/limits.ts';
 import { isSeveral } from '../../oci/platform-choice.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
+import { presented } from '../../registry/client-credential.ts';
 import type { ImageSource } from '../../sources/image-source.ts';
 import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.ts';
 import type { Drain } from '../listener/drain.ts';
@@ -39,13 +41,13 @@ export interface DownloadOptions {
 
 /**
  * `GET|HEAD /dl?myimage=REF`, `GET|HEAD /dl/REF.tar`, for its checksum `GET|HEAD /dl/REF.tar.sha256`, and for its
- * metalink `GET|HEAD /dl/REF.tar.meta4`.
+ * metalink `GET|HEAD /dl/REF.tar.meta4`. With credentials, also `POST /dl?myimage=REF` with a form.
  *
  * @param options.generator the program that metalinks name: `DockerProxy/1.0.0`
  */
 export async function downloadRoutes(
   app: FastifyInstance,
-  options: DownloadOptions & { readonly generator: string },
+  options: DownloadOptions & { readonly generator: string; readonly acceptsCredentials?: boolean },
 ): Promise<void> {
   const { source, allowlist, limits, generator } = options;
   const { traits } = source;
@@ -63,6 +65,28 @@ export async function downloadRoutes(
       download(request, reply, parseArchivePath(request.params['*'], request.query)),
   });
 
+  if (options.acceptsCredentials) {
+    app.addContentTypeParser(
+      'application/x-www-form-urlencoded',
+      { parseAs: 'string' },
+      (_request, body, done) => done(null, new URLSearchParams(`${body}`)),
+    );
+    // The form of the page, which has the credentials in its body. A URL would be in histories and logs.
+    app.route<{ Querystring: QueryString; Body: URLSearchParams | null }>({
+      method: 'POST',
+      url: '/dl',
+      config: { counts: 'requests', takesForm: true },
+      handler: (request, reply) => {
+        const { body } = request;
+        const [user, password] = [body?.get('user'), body?.get('password')];
+        if (!user || !password)
+          throw new ServiceError('credentials-invalid', 'The form must have the fields user and password.');
+        request.credentials?.present(presented(user, password));
+        return download(request, reply, parseArchiveQuery(request.query));
+      },
+    });
+  }
+
   const download = async (
     request: FastifyRequest,
     reply: FastifyReply,
@@ -70,7 +94,7 @@ export async function downloadRoutes(
   ): Promise<FastifyReply> => {
     const signal = abortOnDisconnect(reply);
     const isArchive = query.kind === 'archive' || query.kind === 'part';
-    const isObserved = isArchive && request.method === 'GET';
+    const isObserved = isArchive && request.method !== 'HEAD';
     const exchange: Exchange = {
       ...{ request, reply, query, signal },
       limits: downloadLimits(limits, request, signal),

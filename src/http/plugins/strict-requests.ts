@@ -5,6 +5,15 @@ import { isAtHost, parseHost } from '../protocol/host-header.ts';
 
 /** Characters. Ten of the longest references, percent-encoded, fit. */
 const URL_MAX = 8 * 1024;
+/** Maximum bytes of a form. */
+const FORM_MAX = 8 * 1024;
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** True if the route takes a form by POST. */
+    takesForm?: boolean;
+  }
+}
 /** Requests that one connection may have under way: all that are sent before the first answer are worked on at once. */
 const PIPELINED_MAX = 8;
 
@@ -42,7 +51,7 @@ export function refuseOddRequests(app: FastifyInstance): void {
     const refusal = isOneTooMany || closing.has(raw.socket) ? tooMany() : refusalOf(request, isHost);
     if (refusal === undefined) return;
     end(request, reply);
-    if (method === 'GET' || method === 'HEAD') throw refusal;
+    if (method === 'GET' || method === 'HEAD' || takesForm(request)) throw refusal;
   });
 }
 
@@ -51,8 +60,9 @@ export function refuseOddRequests(app: FastifyInstance): void {
  * each refusal has to count.
  */
 export function refuseOtherRequests(app: FastifyInstance): void {
-  app.addHook('onRequest', async ({ method, raw }) => {
-    if (method !== 'GET' && method !== 'HEAD') {
+  app.addHook('onRequest', async (request) => {
+    const { method, raw } = request;
+    if (method !== 'GET' && method !== 'HEAD' && !takesForm(request)) {
       throw new ServiceError('method-not-allowed', 'Nothing here takes this method.', {
         headers: { allow: 'GET, HEAD' },
       });
@@ -80,7 +90,8 @@ function refusalOf(request: FastifyRequest, isHost: (host: string) => boolean): 
       `The request line names HTTP/${httpVersion}, which this service does not support.`,
     );
   }
-  if (hasBody(request)) return new ServiceError('request-malformed', 'The request has a body.');
+  if (hasBody(request) && !isForm(request))
+    return new ServiceError('request-malformed', 'The request has a body.');
   if (!hasOneHost(request, isHost)) {
     return new ServiceError(
       'request-malformed',
@@ -98,6 +109,21 @@ function refusalOf(request: FastifyRequest, isHost: (host: string) => boolean): 
 
 function hasBody({ headers }: FastifyRequest): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
+}
+
+/** Tells whether a request has a short form, of stated length, for a route that takes one. */
+function isForm(request: FastifyRequest): boolean {
+  const { headers } = request;
+  return (
+    takesForm(request) &&
+    headers['transfer-encoding'] === undefined &&
+    headers['content-type'] === 'application/x-www-form-urlencoded' &&
+    Number(headers['content-length']) <= FORM_MAX
+  );
+}
+
+function takesForm({ method, routeOptions }: FastifyRequest): boolean {
+  return method === 'POST' && routeOptions.config.takesForm === true;
 }
 
 function hasOneHost(
