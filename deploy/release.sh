@@ -1,30 +1,131 @@
 #!/bin/sh
-# Packs a release for install.sh: what that takes from a clone, and the packages that npm would fetch. Prints its name.
-#
-#     deploy/release.sh FOLDER [x64|arm64]      → FOLDER/dockerproxy-VERSION-linux-x64.tar.gz
+# Makes the files of a release, with the same bytes from the same commit. `release.sh --help` lists them.
 set -eu
 
-folder=$(CDPATH='' cd -- "${1:?a folder for the release is missing}" && pwd)
-machine=$(uname -m)
-case ${2:-$machine} in
-x64 | x86_64) arch=x64 ;;
-arm64 | aarch64) arch=arm64 ;;
-*) printf 'release.sh: there is no Node.js for %s.\n' "${2:-$machine}" >&2 && exit 1 ;;
-esac
-cd "$(dirname -- "$0")/.."
-name=dockerproxy-$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)-linux-$arch
-stage=$(mktemp -d)
-trap 'rm -rf "$stage"' EXIT
+usage() {
+	cat <<-'END'
+		Usage: release.sh [--arch x64|arm64] FOLDER [PART…]
 
-mkdir "$stage/$name"
-for part in bin src web vendor deploy docs package.json package-lock.json LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md; do
-	cp -RP "$part" "$stage/$name/$part"
-done
-# Packages must not run their own scripts. Our script links the bundled Node.js, which npm 9 and 10 do not.
-(cd "$stage/$name" && npm ci --omit=dev --ignore-scripts --os=linux --cpu="$arch" --prefer-offline --no-audit --no-fund --loglevel=error >&2)
-(cd "$stage/$name" && npm run --silent prepare >&2)
-# Headers are only needed to compile modules.
-rm -rf "$stage/$name"/node_modules/node-linux-*/include
-tar -C "$stage" --sort=name --owner=0 --group=0 --numeric-owner -czf "$folder/$name.tar.gz.new" "$name"
-mv "$folder/$name.tar.gz.new" "$folder/$name.tar.gz"
-printf '%s\n' "$folder/$name.tar.gz"
+		Makes the files of a release in FOLDER and prints their paths. Without --arch, it makes those of both
+		architectures; without PART, all parts:
+
+		  tarball   dockerproxy-VERSION-linux-ARCH.tar.gz, which contains install.sh and all packages
+		  deb       dockerproxy_VERSION_ARCH.deb, for apt on Debian 12, Ubuntu 24.04, and later
+		  npm       dockerproxy-VERSION.tgz, the package for npm
+		  sbom      dockerproxy-VERSION.cdx.json, the packages with their licenses and checksums, in CycloneDX
+		  sums      SHA256SUMS, the checksums of all files above
+	END
+}
+
+fail() {
+	printf 'release.sh: %s.\n' "$1" >&2
+	exit 1
+}
+
+main() {
+	arches='x64 arm64'
+	while :; do
+		case ${1-} in
+		--help | -h) usage && exit ;;
+		--arch)
+			case ${2-} in
+			x64 | arm64) arches=$2 ;;
+			*) fail "there is no Node.js for '${2-}'; --arch takes x64 or arm64" ;;
+			esac
+			shift 2
+			;;
+		-*) usage >&2 && fail "unknown option $1" ;;
+		*) break ;;
+		esac
+	done
+	[ -d "${1-}" ] || { usage >&2 && fail 'a folder for the release is missing'; }
+	folder=$(CDPATH='' cd -- "$1" && pwd)
+	shift
+	[ $# -gt 0 ] || set -- tarball deb npm sbom sums
+	cd "$(dirname -- "$0")/.."
+	version=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)
+	# Files have the time of the last commit; see https://reproducible-builds.org/specs/source-date-epoch/.
+	SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+	export SOURCE_DATE_EPOCH
+	stage=$(mktemp -d)
+	trap 'rm -rf "$stage"' EXIT
+	for wanted in "$@"; do
+		case $wanted in
+		tarball | deb) for arch in $arches; do "make_$wanted"; done ;;
+		npm | sbom | sums) "make_$wanted" ;;
+		*) usage >&2 && fail "unknown part $wanted" ;;
+		esac
+	done
+}
+
+# Fills $program with what install.sh takes from a clone, and with the packages that npm would fetch.
+make_program() {
+	program=$stage/$arch/dockerproxy-$version-linux-$arch
+	[ ! -d "$program" ] || return 0
+	mkdir -p "$program"
+	for part in bin src web vendor deploy docs package.json package-lock.json LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md; do
+		cp -RP "$part" "$program/$part"
+	done
+	# Packages must not run their own scripts. Our script links the bundled Node.js, which npm 9 and 10 do not.
+	(cd "$program" && npm ci --omit=dev --ignore-scripts --os=linux --cpu="$arch" --prefer-offline --no-audit --no-fund --loglevel=error >&2)
+	(cd "$program" && npm run --silent prepare >&2)
+	# Headers are only needed to compile modules.
+	rm -rf "$program"/node_modules/node-linux-*/include
+	chmod -R u=rwX,go=rX "$program"
+	find "$program" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+}
+
+make_tarball() {
+	make_program
+	name=dockerproxy-$version-linux-$arch.tar.gz
+	tar -C "$stage/$arch" --sort=name --owner=0 --group=0 --numeric-owner -cf - "dockerproxy-$version-linux-$arch" |
+		gzip -n >"$folder/$name.new"
+	publish "$name"
+}
+
+make_deb() {
+	command -v dpkg-deb >/dev/null || fail 'dpkg-deb is missing: install the package dpkg'
+	make_program
+	case $arch in x64) debian=amd64 ;; *) debian=$arch ;; esac
+	name=dockerproxy_${version}_$debian.deb
+	root=$stage/$arch/deb
+	mkdir -p "$root/opt" "$root/usr/bin" "$root/usr/lib/systemd/system" "$root/etc/dockerproxy" "$root/usr/share/doc/dockerproxy" "$root/DEBIAN"
+	cp -RPp "$program" "$root/opt/dockerproxy"
+	cp deploy/systemd/dockerproxy.service deploy/systemd/*.socket "$root/usr/lib/systemd/system"
+	cp deploy/systemd/dockerproxy "$root/usr/bin"
+	cp deploy/dockerproxy.example.toml "$root/etc/dockerproxy/dockerproxy.toml"
+	cp LICENSE "$root/usr/share/doc/dockerproxy/copyright"
+	cp deploy/debian/conffiles deploy/debian/preinst deploy/debian/postinst deploy/debian/prerm deploy/debian/postrm "$root/DEBIAN"
+	size=$(du -sk --apparent-size "$root" | cut -f1)
+	sed "s/@VERSION@/$version/; s/@ARCH@/$debian/; s/@SIZE@/$size/" deploy/debian/control >"$root/DEBIAN/control"
+	chmod -R u=rwX,go=rX "$root"
+	find "$root" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+	dpkg-deb --root-owner-group -Zzstd --threads-max=1 --build "$root" "$folder/$name.new" >/dev/null
+	publish "$name"
+}
+
+make_npm() {
+	npm pack --silent --pack-destination "$stage" >/dev/null
+	name=dockerproxy-$version.tgz
+	mv "$stage/$name" "$folder/$name.new"
+	publish "$name"
+}
+
+make_sbom() {
+	name=dockerproxy-$version.cdx.json
+	npm run --silent sbom >"$folder/$name.new"
+	publish "$name"
+}
+
+make_sums() {
+	(cd "$folder" && sha256sum "dockerproxy-$version"[-.]* "dockerproxy_$version"_*) >"$folder/SHA256SUMS.new"
+	publish SHA256SUMS
+}
+
+# A file has its name only once it is complete.
+publish() {
+	mv "$folder/$1.new" "$folder/$1"
+	printf '%s\n' "$folder/$1"
+}
+
+main "$@"

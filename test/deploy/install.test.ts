@@ -19,7 +19,10 @@ function filesBelow(folder: string): string[] {
 
 suite('install.sh', { timeout: 600_000 }, () => {
   test('shellcheck has nothing to say', { skip: skipUnless('shellcheck') }, async () => {
-    const scripts = ['install.sh', 'release.sh', 'systemd/dockerproxy'].map((name) => join(deploy, name));
+    const maintainer = ['preinst', 'postinst', 'prerm', 'postrm'].map((name) => `debian/${name}`);
+    const scripts = ['install.sh', 'release.sh', 'systemd/dockerproxy', ...maintainer].map((name) =>
+      join(deploy, name),
+    );
     assert.equal((await runOrThrow('shellcheck', ['--shell=sh', ...scripts])).stdout, '');
   });
 

@@ -79,7 +79,7 @@ suite('links', () => {
 
   test('the npm package and the release contain the targets of README and docs', () => {
     const { files } = JSON.parse(read('package.json')) as { files: string[] };
-    const [, copied = ''] = /^for part in (.*); do$/m.exec(read('deploy/release.sh')) ?? [];
+    const [, copied = ''] = /^\tfor part in (.*); do$/m.exec(read('deploy/release.sh')) ?? [];
     // npm always includes these files.
     const packed = new Set([...files, 'README.md', 'LICENSE', 'package.json']);
     const released = new Set(copied.split(' '));

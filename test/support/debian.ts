@@ -27,10 +27,11 @@ export async function makeDebian(): Promise<string> {
   return root;
 }
 
-/** Packs a release of this tree as it is into a folder; the path of the archive. */
-export async function makeRelease(folder: string): Promise<string> {
+/** Makes one part of a release for this machine from the tree as it is. Returns the path of its file. */
+export async function makeRelease(folder: string, part: 'tarball' | 'deb' = 'tarball'): Promise<string> {
   const program = join(repository, 'deploy', 'release.sh');
-  return (await runOrThrow(program, [folder], { timeout: 300_000 })).stdout.trim();
+  const args = ['--arch', process.arch, folder, part];
+  return (await runOrThrow(program, args, { timeout: 300_000 })).stdout.trim();
 }
 
 /** Returns the codename of the Debian that runs the tests. */
