@@ -18,7 +18,7 @@ suite('security headers', { timeout: 600_000 }, () => {
     ['GET', '/dl?myimage=busybox', { range: 'bytes=1-2' }, 206],
     ['GET', '/dl?myimage=busybox', { 'if-none-match': ETAG }, 304],
     ['GET', '/dl?myimage=Busybox', { accept: 'text/html' }, 400],
-    ['GET', '/nothing', { accept: 'text/html' }, 404],
+    ['GET', '/NOTHING', { accept: 'text/html' }, 404],
     ['POST', '/dl', {}, 405],
     ['GET', '/dl?myimage=busybox', { 'if-match': '"other"' }, 412],
     ['GET', '/dl?myimage=busybox', { range: 'bytes=99999-' }, 416],

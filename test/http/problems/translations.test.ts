@@ -128,7 +128,7 @@ suite('the page of a problem', { timeout: 600_000 }, () => {
     ['/dl/busybox.tar.sha256?platform=linux/arm64', '/?image=busybox&platform=linux/arm64'],
     ['/dl?myimage=docker+pull+"a"', '/?image=docker pull "a"'],
     ['/dl', '/'],
-    ['/nothing?myimage=busybox', '/'],
+    ['/NOTHING?myimage=busybox', '/'],
     ['/dl/%.tar', '/'],
   ];
   for (const [path, link] of links) {
