@@ -48,7 +48,7 @@ const CATALOGUE = {
   'credentials-invalid': {
     status: 400,
     title: 'Invalid credentials',
-    help: 'Send one Authorization header of the Basic scheme: a user name, or REGISTRY/USER, and a password or token.',
+    help: 'Send one Authorization header of the Basic scheme, with USER or REGISTRY/USER as the user name, and a password or token.',
   },
   'credentials-required': {
     status: 401,
@@ -213,7 +213,7 @@ const CATALOGUE = {
   'too-many-failed-logins': {
     status: 429,
     title: 'Too many failed logins',
-    help: 'Wait for the time in Retry-After and try again.',
+    help: 'Wait for the time in Retry-After, then try again.',
   },
   'too-many-downloads': {
     status: 429,

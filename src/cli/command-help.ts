@@ -26,7 +26,7 @@ const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
   'signature-invalid':
     'Do not trust this image until its publisher explains why. The file that --policy names lists whose signatures count.',
   'image-not-found':
-    'Check the spelling of the repository and the tag. For a private image, log in first: docker login REGISTRY.',
+    'Check the spelling of the repository and the tag. For a private image, add --user NAME, or log in first: docker login REGISTRY.',
   'credentials-rejected':
     'Check --user and the password or token, and that they belong to the registry of the image.',
   'tag-not-found': 'Check the spelling of the tag, or choose another one.',

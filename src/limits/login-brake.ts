@@ -62,7 +62,7 @@ export function createLoginBrake(caches: MemoryCaches, now: () => number): Login
 function tooMany(registry: string, milliseconds: number): ServiceError {
   return new ServiceError(
     'too-many-failed-logins',
-    `${registry} refused too many credentials that came through this service.`,
+    `${registry} refused too many credentials from the clients of this service.`,
     { retryAfter: Math.ceil(milliseconds / 1000) },
   );
 }

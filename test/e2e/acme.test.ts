@@ -410,7 +410,7 @@ for (const client of ['greenlock', 'builtin'])
       const { msg } = await failureOf(proxy, 'challenge-failed');
       assert.match(
         msg,
-        /could not connect: port 80 of every address of the domain must lead here\. It says ".*refused/i,
+        /could not connect: port 80 of every address of the domain must reach this server\. It says ".*refused/i,
       );
       assert.deepEqual(await bed.files('challenges'), []);
     });

@@ -15,17 +15,17 @@ export interface WhatHappened {
 
 /** Why an authority could not validate a domain, by the last part of the problem's type. */
 const CHALLENGE_HINTS = new Map([
-  ['connection', 'it could not connect: port 80 of every address of the domain must lead here'],
+  ['connection', 'it could not connect: port 80 of every address of the domain must reach this server'],
   ['dns', 'the domain has no address that it can find: check its A and AAAA records'],
   [
     'unauthorized',
-    'another server answered: check the A and AAAA records of the domain, and what else has port 80',
+    'another server answered: check the A and AAAA records of the domain, and the program that uses port 80',
   ],
   [
     'incorrectResponse',
-    'another server answered: check the A and AAAA records of the domain, and what else has port 80',
+    'another server answered: check the A and AAAA records of the domain, and the program that uses port 80',
   ],
-  ['tls', 'it was sent on to HTTPS by something in front of this server'],
+  ['tls', 'something in front of this server redirected it to HTTPS'],
 ]);
 
 const REFUSALS = new Map([
@@ -40,8 +40,8 @@ const REFUSALS = new Map([
     'externalAccountRequired',
     'it requires an external account binding: set --acme-eab-kid and --acme-eab-key-file',
   ],
-  ['invalidContact', 'it does not take the e-mail address'],
-  ['unsupportedContact', 'it does not take the e-mail address'],
+  ['invalidContact', 'it does not accept the e-mail address'],
+  ['unsupportedContact', 'it does not accept the e-mail address'],
   ['invalidProfile', 'it does not have this profile: check --acme-profile'],
   ['userActionRequired', 'its terms of service have changed'],
 ]);
@@ -89,10 +89,7 @@ function explainProblem(problem: AcmeProblem, authority: string, isAccountRefuse
     return failure('ca-rate-limited', `${authority} takes no more requests for now.`);
   }
   if (kind === 'badNonce') {
-    return failure(
-      'ca-failed',
-      `${authority} refuses every nonce, though it has given each of them out itself a moment before.`,
-    );
+    return failure('ca-failed', `${authority} refuses every nonce, even one that it has just issued.`);
   }
   if (status >= 500 || kind === 'serverInternal') {
     return failure('ca-failed', `${authority} failed with status ${status}.`);
