@@ -175,31 +175,31 @@ export const SCHEMA = {
   acmeProfile: {
     section: 'https',
     type: text,
-    doc: 'Certificate profile to request from the authority, such as classic, tlsserver, or shortlived. Default: the authority’s own.',
+    doc: 'Certificate profile to request from the authority, such as classic, tlsserver, or shortlived. Default: the authority’s default profile.',
     example: 'shortlived',
   },
   acmePreferredChain: {
     section: 'https',
     type: text,
-    doc: 'Common name of an issuer. If the authority offers several chains, the first one with this issuer is used. Default: the authority’s own.',
+    doc: 'Common name of an issuer. If the authority offers several chains, the first one with this issuer is used. Default: the authority’s default chain.',
     example: 'ISRG Root X2',
   },
   acmeEabKid: {
     section: 'https',
     type: text,
-    doc: 'Key identifier of the external account binding, for authorities that require one. Needs ACME_EAB_KEY_FILE.',
+    doc: 'Key identifier of the external account binding, for authorities that require one. Requires ACME_EAB_KEY_FILE.',
     example: 'kid-1',
   },
   acmeEabKeyFile: {
     section: 'https',
     type: text,
-    doc: 'File with the HMAC key of the external account binding, in base64url.',
+    doc: 'File with the HMAC key of the external account binding, in base64url. Requires ACME_EAB_KID.',
     example: '/run/credentials/dockerproxy.service/eab-key',
   },
   acmeCaFile: {
     section: 'https',
     type: text,
-    doc: 'PEM file with certificates that connections to the certificate authority also trust, for a private authority.',
+    doc: 'PEM file with root certificates that are also trusted for connections to the certificate authority, for a private authority.',
     example: '/etc/dockerproxy/acme-ca.pem',
   },
   tlsCertFile: {
@@ -261,7 +261,7 @@ export const SCHEMA = {
     section: 'images',
     type: oneOf('on', 'off'),
     default: 'off',
-    doc: "Credentials in requests, which go only to the image's registry, for private images: on or off. Only over HTTPS or from this machine, and only with --source registry.",
+    doc: 'Acceptance of credentials in requests, for private images: on or off. Requires HTTPS or a client on this machine, and --source registry. Credentials go to one registry only.',
   },
   registryApi: {
     section: 'images',
