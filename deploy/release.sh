@@ -30,7 +30,7 @@ main() {
 		--arch)
 			case ${2-} in
 			x64 | arm64) arches=$2 ;;
-			*) fail "there is no Node.js for '${2-}'; --arch takes x64 or arm64" ;;
+			*) fail "--arch takes x64 or arm64, not '${2-}'" ;;
 			esac
 			shift 2
 			;;
