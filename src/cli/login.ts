@@ -47,13 +47,15 @@ export function parseLogin(own: CommandArguments['own']): Login | undefined {
  * Reads the password from stdin, from {@link VARIABLE}, or from a prompt, and removes the variable. No other program that
  * starts later gets it.
  *
- * @throws CommandError without a password, or if the images are in several registries
+ * @throws CommandError without a password, with a password in the user name, or if the images are in several registries
  */
 export async function readCredential(
   { user, isPasswordOnStdin }: Login,
   references: readonly Reference[],
   sources: PasswordSources,
 ): Promise<ClientCredential> {
+  if (presented(user, '').username.includes(':'))
+    throw new CommandError('The user name has a colon. Leave out the password: other users see arguments.');
   const password = isPasswordOnStdin
     ? (await text(sources.stdin)).replace(/\r?\n$/, '')
     : (takeVariable(sources.environment) ?? (await prompt(user, sources)));
