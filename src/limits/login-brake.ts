@@ -5,7 +5,7 @@ import type { MemoryCaches } from '../util/memory-caches.ts';
 export interface LoginBrake {
   /**
    * Admits credentials, which count as refused until their outcome is known. Credentials that a registry accepted lately
-   * always pass, so that guessing does not lock out others.
+   * always pass and count only if it refuses them, so that neither guessing nor many downloads lock out others.
    *
    * @param key the keyed hash of the credentials
    * @returns reports the outcome; later calls change nothing
@@ -46,12 +46,13 @@ export function createLoginBrake(caches: MemoryCaches, now: () => number): Login
       const isKnown = accepted.get(key) === true;
       const { count: before, ends } = known(registry);
       if (!isKnown && before >= MOST) throw tooMany(registry, ends - now());
-      count(registry, 1);
+      const counted = isKnown ? 0 : 1;
+      count(registry, counted);
       let isReported = false;
       return (outcome) => {
         if (isReported) return;
         isReported = true;
-        if (outcome !== 'refused') count(registry, -1);
+        count(registry, (outcome === 'refused' ? 1 : 0) - counted);
         if (outcome === 'accepted') accepted.set(key, true);
         if (outcome === 'refused') accepted.delete(key);
       };

@@ -30,6 +30,7 @@ export async function sendStream(
     await send(stream, sink, (chunk) => {
       observer?.sent(chunk.length);
       inspect?.(chunk);
+      reply.request.credentials?.opened();
     });
     await flushed();
   } catch (error) {

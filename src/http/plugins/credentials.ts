@@ -34,6 +34,8 @@ export interface RequestCredentials {
    * @throws ServiceError `credentials-invalid`, `credentials-unavailable` or `too-many-failed-logins`
    */
   forImages(references: readonly Pick<Reference, 'domain'>[]): ClientCredential | undefined;
+  /** Reports that the images are open, because a long response would show it only at its end. */
+  opened(): void;
   /** Returns the error to answer with, which says how to send credentials, or that they failed. Counts failures. */
   explain(error: ServiceError): Promise<ServiceError>;
 }
@@ -109,6 +111,9 @@ function credentialsOf(
   let presented = header === undefined ? undefined : parseAuthorization(header);
   let used: { readonly registry: string; report(outcome: LoginOutcome): void } | undefined;
   let isPrivate = false;
+  let isRevealed = false;
+  // An image that opens without the credentials proves nothing about them.
+  const opened = (): void => used?.report(isRevealed ? 'accepted' : 'unknown');
   const isSafe = (): boolean => askedProtocol(request) === 'https' || isLocal(request);
   const canAccept = (): boolean => isOn && isSupported && isSafe();
   const usable = (): PresentedCredential | undefined => {
@@ -143,21 +148,34 @@ function credentialsOf(
       const credential = bindCredential(own, registry, key);
       if (used === undefined) {
         const report = brake.admit(registry, credential.key);
-        reply.raw.once('close', () => report(reply.raw.statusCode < 400 ? 'accepted' : 'unknown'));
         used = { registry, report };
+        reply.raw.once('close', () => {
+          const { headersSent, writableFinished, statusCode } = reply.raw;
+          // A client that leaves before the outcome could otherwise guess without being counted.
+          if (!headersSent) return;
+          if (writableFinished && statusCode < 400) opened();
+          else report('unknown');
+        });
       }
-      return credential;
+      return {
+        ...credential,
+        reveal() {
+          isRevealed = true;
+          return credential.reveal();
+        },
+      };
     },
+    opened,
     async explain(error) {
       const isHidden = error instanceof HiddenImageError;
       if (isHidden && presented === undefined && canAccept()) return required(error, request);
+      // A registry that hides an image may well accept the credentials.
+      used?.report(error.code === 'credentials-rejected' ? 'refused' : 'unknown');
       // Another registry may also hide an image, without regard to these credentials.
       const isRefused = isHidden
         ? used !== undefined && error.image.startsWith(`${used.registry}/`)
         : error.code === 'credentials-rejected';
       if (!isRefused) return error;
-      // A registry that hides an image may well accept the credentials.
-      used?.report(isHidden ? 'unknown' : 'refused');
       await limits.rates.requests?.count(clientOf(request), PENALTY);
       return isHidden ? notOpened(error) : withChallenge(error, request, '');
     },

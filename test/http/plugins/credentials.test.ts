@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { request } from 'node:http';
+import { suite, test } from 'node:test';
+import { fastify } from 'fastify';
+import { ServiceError } from '../../../src/errors.ts';
+import { acceptCredentials, credentialFor } from '../../../src/http/plugins/credentials.ts';
+import { createLoginBrake, type LoginBrake, type LoginOutcome } from '../../../src/limits/login-brake.ts';
+import { createMemoryCaches } from '../../../src/util/memory-caches.ts';
+import { httpCall } from '../../support/http-request.ts';
+import { basicCredentials } from '../../support/registry.ts';
+
+const headers = { authorization: basicCredentials({ name: 'registry.test/alice', password: 'guess' }) };
+const images = [{ domain: 'registry.test' }];
+
+/** A server whose routes use credentials in different ways, and the outcomes that it reports. */
+async function startServer() {
+  const outcomes: LoginOutcome[] = [];
+  const brake: LoginBrake = { admit: () => (outcome) => void outcomes.push(outcome) };
+  const app = fastify({ trustProxy: ['127.0.0.1'] });
+  acceptCredentials(app, {
+    ...{ isOn: true, isSupported: true, brake },
+    limits: { rates: { requests: undefined, pages: undefined } },
+  });
+  app.setErrorHandler(async (error: Error, asked, reply) => {
+    const known = error instanceof ServiceError ? error : new ServiceError('internal-error', 'Unexpected.');
+    const { status } = (await asked.credentials?.explain(known)) ?? known;
+    return reply.status(status).send({});
+  });
+  app.get('/unused', async (asked) => ({ has: credentialFor(asked, images) !== undefined }));
+  app.get('/used', async (asked) => ({ has: credentialFor(asked, images)?.reveal() !== undefined }));
+  app.get('/refused', async (asked) => {
+    credentialFor(asked, images)?.reveal();
+    throw new ServiceError('credentials-rejected', 'Wrong.');
+  });
+  const waiting = Promise.withResolvers<void>();
+  const left = Promise.withResolvers<void>();
+  app.get('/waiting', async (asked, reply) => {
+    credentialFor(asked, images)?.reveal();
+    reply.raw.once('close', () => left.resolve());
+    waiting.resolve();
+    await left.promise;
+    return reply.hijack();
+  });
+  const url = await app.listen({ port: 0, host: '127.0.0.1' });
+  const settled = async (count: number): Promise<void> => {
+    while (outcomes.length < count) await new Promise((resolve) => setImmediate(resolve));
+  };
+  return {
+    ...{ url, outcomes, settled, waiting: waiting.promise, left: left.promise },
+    [Symbol.asyncDispose]: () => app.close(),
+  };
+}
+
+suite('credentials of requests', () => {
+  for (const [path, outcome] of [
+    ['/used', 'accepted'],
+    ['/unused', 'unknown'],
+    ['/refused', 'refused'],
+  ] as const) {
+    test(`are ${outcome} after ${path}`, async () => {
+      await using server = await startServer();
+      await httpCall(`${server.url}${path}`, { headers });
+      await server.settled(1);
+      assert.equal(server.outcomes[0], outcome);
+    });
+  }
+
+  test('are not accepted if the client leaves before the registry decides', async () => {
+    await using server = await startServer();
+    const sent = request(`${server.url}/waiting`, { headers, agent: false }).on('error', () => {});
+    sent.end();
+    await server.waiting;
+    sent.destroy();
+    await server.left;
+    assert.deepEqual(server.outcomes, []);
+  });
+});
+
+suite('the brake on refused credentials', () => {
+  test('does not count those that the registry accepted while they are in use', () => {
+    const brake = createLoginBrake(
+      createMemoryCaches(() => 0),
+      () => 0,
+    );
+    brake.admit('registry.test', 'alice')('accepted');
+    for (let downloads = 0; downloads < 200; downloads += 1) brake.admit('registry.test', 'alice');
+    brake.admit('registry.test', 'bob')('accepted');
+    for (let guesses = 0; guesses < 100; guesses += 1)
+      brake.admit('registry.test', `guess ${guesses}`)('refused');
+    assert.throws(() => brake.admit('registry.test', 'one more'), { code: 'too-many-failed-logins' });
+    assert.doesNotThrow(() => brake.admit('registry.test', 'alice'));
+  });
+});
