@@ -182,10 +182,20 @@ function credentialsOf(
   };
 }
 
+/** Headers that proxies add. Not all proxies add `X-Forwarded-For`. */
+const PROXY_HEADERS = [
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-host',
+  'x-real-ip',
+  'forwarded',
+  'via',
+];
+
 /** Tells whether the connection is from this machine, and not from a proxy on it that forwards another client. */
 function isLocal(request: FastifyRequest): boolean {
   const { headers, socket } = request;
-  if (headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined) return false;
+  if (PROXY_HEADERS.some((name) => headers[name] !== undefined)) return false;
   return [clientAddress(request), socket.remoteAddress ?? ''].every((text) => {
     const address = parseIpAddress(text);
     return address !== undefined && isLoopbackAddress(address);

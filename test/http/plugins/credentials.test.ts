@@ -74,6 +74,15 @@ suite('credentials of requests', () => {
     await server.left;
     assert.deepEqual(server.outcomes, []);
   });
+
+  test('are refused if a header shows that a proxy forwards them over plain HTTP', async () => {
+    await using server = await startServer();
+    const proxied = [{ 'x-forwarded-proto': 'http' }, { 'x-real-ip': '198.51.100.7' }, { via: '1.1 proxy' }];
+    for (const more of proxied) {
+      const { status } = await httpCall(`${server.url}/used`, { headers: { ...headers, ...more } });
+      assert.equal(status, 403, JSON.stringify(more));
+    }
+  });
 });
 
 suite('the brake on refused credentials', () => {
