@@ -25,7 +25,7 @@ for file in "$delta" "$older"; do
 done
 [ ! -e "$complete" ] || fail "$complete is there already"
 
-folder=$(mktemp -d "${TMPDIR:-/tmp}/delta.XXXXXX") || fail 'no temporary folder can be made'
+folder=$(mktemp -d "${TMPDIR:-/tmp}/delta.XXXXXX") || fail 'cannot make a temporary folder'
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 1' HUP INT TERM
 

@@ -1,7 +1,7 @@
 import { ServiceError } from '../errors.ts';
 import type { MemoryCaches } from '../util/memory-caches.ts';
 
-/** Limits how often credentials that a registry refuses are sent to it, whoever sends them. */
+/** Limits how many refused credentials a registry gets from all clients of this process together. */
 export interface LoginBrake {
   /**
    * Admits credentials, which count as refused until their outcome is known. Credentials that a registry accepted lately

@@ -5,7 +5,7 @@ import { after, before, suite, test } from 'node:test';
 import { gunzipSync, gzipSync, zstdDecompressSync } from 'node:zlib';
 import { scanAll, tarOf, type Written } from '../contents/layers.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
-import { startDockerd, startPodman } from '../support/engines.ts';
+import { type Dockerd, type Podman, startDockerd, startPodman } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
 import { blob, image, type Layer, layerMediaType, sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
@@ -224,12 +224,7 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
     const path = join(scratch.path, 'classic.tar');
     await writeFile(path, body);
     const reference = `${registry.host}/run:latest`;
-    for (const load of [dockerd.docker('load', '-i', path), podman.podman('load', '-i', path)]) {
-      const { code, stderr } = await load;
-      assert.equal(code, 0, stderr);
-    }
-    const ran = await dockerd.docker('run', '--rm', '--network=none', reference, 'cat', '/etc/release');
-    assert.equal(ran.stdout, 'second one', ran.stderr);
+    await loadsAndRuns(path, reference, dockerd, podman);
     await runOrThrow('skopeo', [
       'copy',
       '-q',
@@ -275,12 +270,22 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
     const sum = await get(`/dl?${of('run')}&format=rootfs&checksum=1`);
     assert.equal(sum.body.toString().slice(0, 64), sha256(rootfs.body).slice(7));
     const reference = `${registry.host}/run:latest`;
-    for (const load of [dockerd.docker('load', '-i', path), podman.podman('load', '-i', path)]) {
-      const { code, stderr } = await load;
-      assert.equal(code, 0, stderr);
-    }
-    const ran = await dockerd.docker('run', '--rm', '--network=none', reference, 'cat', '/etc/release');
-    assert.equal(ran.stdout, 'second one', ran.stderr);
+    await loadsAndRuns(path, reference, dockerd, podman);
     await runOrThrow('skopeo', ['copy', '-q', `docker-archive:${path}`, `dir:${scratch.path}/dir`]);
   });
 });
+
+/** Loads the archive of the image with two layers into both engines, and runs it in Docker. */
+async function loadsAndRuns(
+  path: string,
+  reference: string,
+  dockerd: Dockerd,
+  podman: Podman,
+): Promise<void> {
+  for (const load of [dockerd.docker('load', '-i', path), podman.podman('load', '-i', path)]) {
+    const { code, stderr } = await load;
+    assert.equal(code, 0, stderr);
+  }
+  const ran = await dockerd.docker('run', '--rm', '--network=none', reference, 'cat', '/etc/release');
+  assert.equal(ran.stdout, 'second one', ran.stderr);
+}
