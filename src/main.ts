@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   ls: async () => (await import('./commands/files.ts')).ls,
   cat: async () => (await import('./commands/files.ts')).cat,
   'check-config': async () => (await import('./commands/check-config.ts')).checkConfig,
+  certificate: async () => (await import('./commands/certificate.ts')).certificate,
   healthcheck: async () => (await import('./commands/healthcheck.ts')).healthcheck,
 };
 

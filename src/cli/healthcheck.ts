@@ -1,11 +1,9 @@
-import { isIPv6 } from 'node:net';
 import type { Config } from '../config/schema.ts';
 import { nodeHttp } from '../util/builtins.ts';
+import { localUrl } from '../util/local-url.ts';
 import { CommandError } from './command-error.ts';
 
 const TIMEOUT_MS = 5_000;
-/** Addresses to listen on that mean all of them, on a machine without IPv6, too. */
-const ANY: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '127.0.0.1' };
 
 /**
  * Asks the service that runs with these settings on this machine whether it answers.
@@ -14,8 +12,7 @@ const ANY: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '1
  */
 export async function checkHealth({ host, port }: Config): Promise<void> {
   if (port === 0) throw new CommandError('The port is any free one: set it with --port.');
-  const address = ANY[host] ?? host;
-  const url = `http://${isIPv6(address) ? `[${address}]` : address}:${port}/healthz`;
+  const url = `${localUrl(host, port)}/healthz`;
   const status = await new Promise<number | undefined>((resolve, reject) => {
     nodeHttp()
       .get(url, { signal: AbortSignal.timeout(TIMEOUT_MS), agent: false }, (response) => {

@@ -30,6 +30,12 @@ Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
   ls IMAGE [PATH] lists a directory of an image; -R or --recursive also lists what is below it; --user as for save
   cat IMAGE PATH  writes a file of an image to stdout, and a directory as a tar archive
   check-config    prints the settings in effect and the source of each
+  certificate status
+                  describes the certificate in use, the next order, and the last failure
+  certificate renew
+                  requests a renewal from the running service, and waits for it
+  certificate test
+                  orders from the staging directory, and discards the certificate
   healthcheck     exits with 0 if the service with these settings responds on this machine
 
 Flags override environment variables, which override the file. Settings that are not set have their defaults.

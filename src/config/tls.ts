@@ -7,6 +7,11 @@ type TlsSettings = Pick<Config, 'tls' | 'host' | 'port' | 'httpsPort' | 'acmeDir
 const LETS_ENCRYPT = 'https://acme-v02.api.letsencrypt.org/directory';
 const LETS_ENCRYPT_STAGING = 'https://acme-staging-v02.api.letsencrypt.org/directory';
 
+/** Returns the directory for trials: Let’s Encrypt’s staging directory, or the directory itself for another authority. */
+export function trialDirectory(directory: string): string {
+  return directory === LETS_ENCRYPT ? LETS_ENCRYPT_STAGING : directory;
+}
+
 /**
  * The default ports with a certificate from an authority, which connects to port 80, and with any other or no
  * certificate.

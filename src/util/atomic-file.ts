@@ -1,24 +1,33 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chown, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 export interface ReplaceOptions {
   /** True if the file must survive a loss of power; false for reproducible content. */
   readonly isDurable?: boolean;
+  /** The owner of the file and of a new folder, if root writes for another user. */
+  readonly owner?: FileOwner | undefined;
+}
+
+export interface FileOwner {
+  readonly uid: number;
+  readonly gid: number;
 }
 
 /** Writes a file whole or not at all, whoever else writes the same, for its user alone; makes its folder. */
 export async function replaceFile(
   path: string,
   content: string | Uint8Array,
-  { isDurable = false }: ReplaceOptions = {},
+  { isDurable = false, owner }: ReplaceOptions = {},
 ): Promise<void> {
   const temporary = `${path}.${randomUUID()}`;
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const made = await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  if (owner !== undefined && made !== undefined) await chown(made, owner.uid, owner.gid);
   try {
     const file = await open(temporary, 'wx', 0o600);
     try {
       await file.writeFile(content);
+      if (owner !== undefined) await file.chown(owner.uid, owner.gid);
       if (isDurable) await file.sync();
     } finally {
       await file.close();

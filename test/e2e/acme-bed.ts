@@ -24,6 +24,8 @@ export interface AcmeBed extends AsyncDisposable {
   rootFile: string;
   /** The state folder, the same for all. */
   stateDir: string;
+  /** The settings of each DockerProxy, as variables. */
+  settings: NodeJS.ProcessEnv;
   start(env?: NodeJS.ProcessEnv): Promise<DockerProxy>;
   /** Starts one and waits for its certificate. */
   startWithCertificate(env?: NodeJS.ProcessEnv): Promise<DockerProxy>;
@@ -64,19 +66,17 @@ export async function startAcmeBed(options: AcmeBedOptions = {}): Promise<AcmeBe
     authority.alter = current.alter;
     await writeFile(rootFile, current.root);
   }
+  const settings = {
+    DOCKERPROXY_PORT: `${httpPort}`,
+    DOCKERPROXY_DOMAINS: DOMAIN,
+    DOCKERPROXY_ACME_EMAIL: 'ops@example.org',
+    DOCKERPROXY_ACME_DIRECTORY: authority.directory,
+    DOCKERPROXY_ACME_CLIENT: options.client,
+    DOCKERPROXY_STATE_DIR: stateDir,
+    NODE_EXTRA_CA_CERTS: pebble.caFile,
+  };
   const start = (env: NodeJS.ProcessEnv = {}): Promise<DockerProxy> =>
-    startDockerProxy({
-      env: {
-        DOCKERPROXY_PORT: `${httpPort}`,
-        DOCKERPROXY_DOMAINS: DOMAIN,
-        DOCKERPROXY_ACME_EMAIL: 'ops@example.org',
-        DOCKERPROXY_ACME_DIRECTORY: authority.directory,
-        DOCKERPROXY_ACME_CLIENT: options.client,
-        DOCKERPROXY_STATE_DIR: stateDir,
-        NODE_EXTRA_CA_CERTS: pebble.caFile,
-        ...env,
-      },
-    });
+    startDockerProxy({ env: { ...settings, ...env } });
   const files: AcmeBed['files'] = async (kind) => {
     const names = await readdir(join(stateDir, 'tls', kind)).catch(() => []);
     return names.sort().map((name) => join(stateDir, 'tls', kind, name));
@@ -93,6 +93,7 @@ export async function startAcmeBed(options: AcmeBedOptions = {}): Promise<AcmeBe
     authority,
     rootFile,
     stateDir,
+    settings,
     start,
     async startWithCertificate(env) {
       await using stack = new AsyncDisposableStack();
@@ -151,7 +152,7 @@ export function failureOf(proxy: DockerProxy, code: string): Promise<LogRecord> 
   return waitFor(found, { timeout: ISSUE_MS, what: `the failure ${code}` });
 }
 
-/** Replaces a valid certificate early, as docs/tls.md describes. */
+/** Replaces a valid certificate early. */
 export async function forceRenewal(bed: AcmeBed, proxy: DockerProxy): Promise<void> {
   for (const file of await bed.files('certificates')) await rm(file);
   process.kill(proxy.pid, 'SIGHUP');

@@ -164,7 +164,7 @@ for (const client of ['greenlock', 'builtin'])
         assert.equal((await stat(file)).mode & 0o777, 0o600);
       }
       const folders = await readdir(join(bed.stateDir, 'tls'));
-      assert.deepEqual(folders.sort(), ['accounts', 'attempts', 'certificates', 'challenges']);
+      assert.deepEqual(folders.sort(), ['accounts', 'attempts', 'certificates', 'challenges', 'failures']);
     });
 
     test('a restart orders nothing, and serves the same certificate at once', async () => {

@@ -48,7 +48,7 @@ export interface AcmeLog {
 
 /** Milliseconds until a certificate that could not be saved is saved again. */
 const SAVE_AGAIN_MS = 600_000;
-/** Milliseconds between two looks at what others do. */
+/** Milliseconds between two looks at the store, for certificates of others and requests of operators. */
 const LOOK_MS = 10_000;
 /** Milliseconds until a store that others share is tried again. */
 const SHARE_AGAIN_MS = 60_000;
@@ -102,12 +102,14 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     };
     log.exhausted(lastFailure, allowed);
   };
-  const fail = (error: unknown, next: (retryAfter: number | undefined) => number): void => {
+  const fail = async (error: unknown, next: (retryAfter: number | undefined) => number): Promise<void> => {
     const { code, message, retryAfter } = failureOf(error);
     lastFailure = { at: now(), code, message };
     const time = next(retryAfter);
     sleepUntil(time);
     log.failed(lastFailure, time);
+    // Only a report for `dockerproxy certificate`.
+    await store.putFailure(directory, lastFailure).catch(() => {});
   };
 
   /** A certificate in use is served from memory if the disk cannot store it. */
@@ -122,8 +124,9 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       lastFailure = undefined;
       releaseLock();
       sleepUntil(renewal);
+      await store.putFailure(directory, undefined).catch(() => {});
     } catch (error) {
-      fail(error, () => Math.min(renewal, now() + SAVE_AGAIN_MS));
+      await fail(error, () => Math.min(renewal, now() + SAVE_AGAIN_MS));
     }
   };
 
@@ -170,7 +173,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       await save(fresh);
     } catch (error) {
       if (closed.signal.aborted) return;
-      fail(error, (retryAfter) => retryTime({ failures, attempts, retryAfter }, now(), random()));
+      await fail(error, (retryAfter) => retryTime({ failures, attempts, retryAfter }, now(), random()));
     }
   };
 
@@ -203,9 +206,19 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   const work = (): Promise<void> =>
     inOrder(() => (unsaved !== undefined && !isDue() ? save(unsaved) : getNext()));
   const alarm = createWallClockTimer(now, () => void work());
+  /** Renews if an operator has requested it by `dockerproxy certificate renew`. */
+  const takeRequest = async (): Promise<void> => {
+    if ((await store.request(directory)) === undefined) return;
+    await store.putRequest(directory, undefined);
+    isForced = true;
+    sleepUntilAllowed(now());
+  };
   const look = async (): Promise<void> => {
     // After an unreadable store, check again soon, and report it when an order is due.
-    await inOrder(async () => void (await adopt().catch(() => {})));
+    await inOrder(async () => {
+      if (lock !== undefined) await adopt().catch(() => {});
+      await takeRequest().catch(() => {});
+    });
     if (!closed.signal.aborted) looks.set(now() + LOOK_MS);
   };
   const looks = createWallClockTimer(now, () => void look());
@@ -232,7 +245,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     certificate,
     start(shown) {
       use = shown;
-      if (lock !== undefined) looks.set(now() + LOOK_MS);
+      looks.set(now() + LOOK_MS);
       const isFirst = isTemporary || !isFor(certificate, domains);
       const due = isFirst ? now() : renewalTime(certificate, random());
       sleepUntilAllowed(due);

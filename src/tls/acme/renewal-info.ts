@@ -62,7 +62,10 @@ export function parseRenewalInfo(body: unknown): Pick<RenewalInfo, 'start' | 'en
 export function createRenewalInfoReader({
   directory,
   authorities,
-}: Pick<CertificateOrder, 'directory' | 'authorities'>): ReadRenewalInfo {
+}: Pick<CertificateOrder, 'directory' | 'authorities'>): (
+  certificate: Pick<Certificate, 'cert'>,
+  signal: AbortSignal,
+) => ReturnType<ReadRenewalInfo> {
   return async (certificate, signal) => {
     const id = renewalInfoId(certificate);
     if (id === undefined) return undefined;

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { replaceFile } from '../../util/atomic-file.ts';
+import { type FileOwner, replaceFile } from '../../util/atomic-file.ts';
 import { type Certificate, parseCertificate } from '../certificate.ts';
+import type { CertificateFailure } from '../certificate-provider.ts';
 
 /** An account with an ACME authority. */
 export interface AcmeAccount {
@@ -24,6 +25,12 @@ export interface CertificateStore {
   /** The times of attempts that failed, in milliseconds since the epoch. */
   attempts(authority: string): Promise<readonly number[]>;
   putAttempts(authority: string, attempts: readonly number[]): Promise<void>;
+  /** The failure of the last attempt; undefined after a success. */
+  failure(authority: string): Promise<CertificateFailure | undefined>;
+  putFailure(authority: string, failure: CertificateFailure | undefined): Promise<void>;
+  /** The time of an operator's request for a renewal, until the service takes it; milliseconds since the epoch. */
+  request(authority: string): Promise<number | undefined>;
+  putRequest(authority: string, at: number | undefined): Promise<void>;
 }
 
 /** The storage of a certificate store. Each text has a kind and an authority, and is written atomically. */
@@ -37,19 +44,22 @@ export interface EncryptedStore {
   save(kind: VaultKind, authority: string, content: string): Promise<void>;
 }
 
-export type VaultKind = 'certificates' | 'accounts' | 'attempts';
+export type VaultKind = 'certificates' | 'accounts' | 'attempts' | 'failures' | 'requests';
 
 export interface DiskStoreOptions {
   readonly folder: string;
   /** Told of a file that holds nothing of use and was put aside, as `….damaged`. */
   readonly onDamage: (path: string, error: Error) => void;
+  /** The owner of new files, if it is another user. */
+  readonly owner?: FileOwner | undefined;
 }
 
 const KEY_BLOCK = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----\n?/;
 
 /**
  * Encodes a certificate as its key and chain in one PEM text, so that the two always match. Encodes an account as
- * `{"directory": "https://…", "url": "https://…", "key": {…}}`, and attempts as `[1795472635262]`.
+ * `{"directory": "https://…", "url": "https://…", "key": {…}}`, attempts as `[1795472635262]`, and failures as
+ * `{"at": 1795472635262, "code": "ca-slow", "message": "…"}`. `null` takes the place of a failure or request that is over.
  */
 export function createCertificateStore({ load, save }: EncryptedStore): CertificateStore {
   return {
@@ -60,6 +70,10 @@ export function createCertificateStore({ load, save }: EncryptedStore): Certific
       save('accounts', authority, JSON.stringify({ directory: authority, url, key })),
     attempts: async (authority) => (await load('attempts', authority, parseAttempts)) ?? [],
     putAttempts: (authority, attempts) => save('attempts', authority, JSON.stringify(attempts)),
+    failure: async (authority) => (await load('failures', authority, parseFailure)) ?? undefined,
+    putFailure: (authority, failure) => save('failures', authority, JSON.stringify(failure ?? null)),
+    request: async (authority) => (await load('requests', authority, parseRequest)) ?? undefined,
+    putRequest: (authority, at) => save('requests', authority, JSON.stringify(at ?? null)),
   };
 }
 
@@ -69,8 +83,10 @@ export function createCertificateStore({ load, save }: EncryptedStore): Certific
  *     certificates/acme-v02.api.letsencrypt.org-1a2b3c4d.pem
  *     accounts/acme-v02.api.letsencrypt.org-1a2b3c4d.json
  *     attempts/acme-v02.api.letsencrypt.org-1a2b3c4d.json
+ *     failures/acme-v02.api.letsencrypt.org-1a2b3c4d.json
+ *     requests/acme-v02.api.letsencrypt.org-1a2b3c4d.json
  */
-export function createDiskStore({ folder, onDamage }: DiskStoreOptions): CertificateStore {
+export function createDiskStore({ folder, onDamage, owner }: DiskStoreOptions): CertificateStore {
   const pathOf = (kind: VaultKind, authority: string): string =>
     join(folder, kind, `${authorityName(authority)}.${kind === 'certificates' ? 'pem' : 'json'}`);
   return createCertificateStore({
@@ -87,7 +103,8 @@ export function createDiskStore({ folder, onDamage }: DiskStoreOptions): Certifi
         return undefined;
       }
     },
-    save: (kind, authority, content) => replaceFile(pathOf(kind, authority), content, { isDurable: true }),
+    save: (kind, authority, content) =>
+      replaceFile(pathOf(kind, authority), content, { isDurable: true, owner }),
   });
 }
 
@@ -114,6 +131,21 @@ function parseAttempts(content: string): number[] {
   if (!Array.isArray(attempts) || !attempts.every(Number.isFinite))
     throw new Error('The text is not a list of times');
   return attempts as number[];
+}
+
+function parseFailure(content: string): CertificateFailure | null {
+  const parsed: unknown = JSON.parse(content);
+  if (parsed === null) return null;
+  const { at, code, message } = Object(parsed) as Record<string, unknown>;
+  if (typeof at !== 'number' || typeof code !== 'string' || typeof message !== 'string')
+    throw new Error('The text is not a failure');
+  return { at, code, message };
+}
+
+function parseRequest(content: string): number | null {
+  const at: unknown = JSON.parse(content);
+  if (at !== null && typeof at !== 'number') throw new Error('The text is not a time');
+  return at;
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {

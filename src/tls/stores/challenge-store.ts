@@ -1,7 +1,7 @@
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KEY_PREFIX, type Redis } from '../../redis/redis.ts';
-import { replaceFile } from '../../util/atomic-file.ts';
+import { type FileOwner, replaceFile } from '../../util/atomic-file.ts';
 import { SharedStoreError } from './encrypted-redis-store.ts';
 
 /**
@@ -48,7 +48,7 @@ export function createSharedChallenges(redis: Redis, own: ChallengeStore): Chall
 }
 
 /** Keeps challenges in files, so that whoever has the folder can answer: `TOKEN` → the key authorization. */
-export function createDiskChallenges(folder: string): ChallengeStore {
+export function createDiskChallenges(folder: string, owner?: FileOwner): ChallengeStore {
   const pathOf = (token: string): string => {
     if (!TOKEN.test(token)) throw new Error('The token of a challenge is not one of RFC 8555');
     return join(folder, token);
@@ -58,7 +58,7 @@ export function createDiskChallenges(folder: string): ChallengeStore {
       if (!TOKEN.test(token)) return undefined;
       return readFile(pathOf(token), 'utf8').catch(() => undefined);
     },
-    set: (token, keyAuthorization) => replaceFile(pathOf(token), keyAuthorization),
+    set: (token, keyAuthorization) => replaceFile(pathOf(token), keyAuthorization, { owner }),
     remove: (token) => rm(pathOf(token), { force: true }),
     async removeAbandoned(now) {
       for (const name of await readdir(folder).catch(() => [])) {

@@ -42,6 +42,11 @@ export function createSharedCertificateStore(
     putAccount: (authority, account) => twice((store) => store.putAccount(authority, account)),
     attempts: (authority) => here((store) => store.attempts(authority)),
     putAttempts: (authority, attempts) => twice((store) => store.putAttempts(authority, attempts)),
+    failure: (authority) => here((store) => store.failure(authority)),
+    putFailure: (authority, failure) => twice((store) => store.putFailure(authority, failure)),
+    // Only in the shared store, because one replica takes the request for all.
+    request: (authority) => shared.request(authority),
+    putRequest: (authority, at) => shared.putRequest(authority, at),
     async fill(authority) {
       const [account, certificate] = [await own.account(authority), await own.certificate(authority)];
       if (account !== undefined && (await shared.account(authority)) === undefined)

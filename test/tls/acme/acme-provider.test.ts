@@ -4,6 +4,7 @@ import { setImmediate as settle } from 'node:timers/promises';
 import { type AcmeProviderOptions, createAcmeProvider } from '../../../src/tls/acme/acme-provider.ts';
 import { IssueError } from '../../../src/tls/acme/issuer.ts';
 import type { Certificate } from '../../../src/tls/certificate.ts';
+import type { CertificateFailure } from '../../../src/tls/certificate-provider.ts';
 import { makeSelfSigned } from '../../../src/tls/self-signed.ts';
 import type { CertificateStore } from '../../../src/tls/stores/certificate-store.ts';
 import { SharedStoreError } from '../../../src/tls/stores/encrypted-redis-store.ts';
@@ -20,6 +21,8 @@ function createStore() {
     isFull: false,
     certificate: undefined as Certificate | undefined,
     attempts: [] as readonly number[],
+    failure: undefined as CertificateFailure | undefined,
+    request: undefined as number | undefined,
   };
   const write = (change: () => void): void => {
     if (state.isFull) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
@@ -32,6 +35,10 @@ function createStore() {
     putAccount: async () => {},
     attempts: async () => state.attempts,
     putAttempts: async (_authority, attempts) => write(() => Object.assign(state, { attempts })),
+    failure: async () => state.failure,
+    putFailure: async (_authority, failure) => write(() => Object.assign(state, { failure })),
+    request: async () => state.request,
+    putRequest: async (_authority, request) => write(() => Object.assign(state, { request })),
   };
   return { store, state };
 }
@@ -160,6 +167,22 @@ suite('the certificate over the years', () => {
     assert.equal(disk.certificate?.fingerprint, used[1]?.fingerprint);
     assert.equal(provider.status().lastFailure, undefined);
     assert.equal(orders.length, 2);
+    await provider.close();
+  });
+
+  test('an operator’s request renews the certificate once, and a failure is kept until the next success', async (t) => {
+    const { provider, pass, orders, authority, disk } = await startProvider(t);
+    await pass(DAY_MS, HOUR_MS);
+    authority.fails = true;
+    disk.request = Date.now();
+    await pass(MINUTE_MS, 1000);
+    assert.deepEqual([disk.request, disk.failure?.code], [undefined, 'challenge-failed']);
+    assert.equal(disk.failure?.at, orders[2]);
+    authority.fails = false;
+    await pass(HOUR_MS, MINUTE_MS);
+    assert.deepEqual([orders.length, disk.failure], [4, undefined]);
+    await pass(DAY_MS, HOUR_MS);
+    assert.equal(orders.length, 4);
     await provider.close();
   });
 

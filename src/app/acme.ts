@@ -1,0 +1,146 @@
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { ConfigError } from '../config/loader.ts';
+import { readPem, readSecret, redisKeyOf } from '../config/redis-secrets.ts';
+import type { Config } from '../config/schema.ts';
+import type { Redis } from '../redis/redis.ts';
+import { createRedisLocks } from '../redis/redis-locks.ts';
+import type { CertificateIssuer, CertificateOrder } from '../tls/acme/issuer.ts';
+import type { AcmeClient } from '../tls/acme/thread-issuer.ts';
+import type { OrderStores } from '../tls/acme/thread-stores.ts';
+import {
+  type CertificateStore,
+  createCertificateStore,
+  createDiskStore,
+} from '../tls/stores/certificate-store.ts';
+import {
+  type ChallengeStore,
+  createDiskChallenges,
+  createSharedChallenges,
+} from '../tls/stores/challenge-store.ts';
+import { createEncryptedRedisStore, SharedStoreError } from '../tls/stores/encrypted-redis-store.ts';
+import { createSharedCertificateStore } from '../tls/stores/shared-certificate-store.ts';
+import type { FileOwner } from '../util/atomic-file.ts';
+
+/** All processes that answer for a domain share the folder, or a Redis. */
+export function challengesOf(
+  { stateDir }: Config,
+  redis: Redis | undefined,
+  owner?: FileOwner,
+): ChallengeStore {
+  const own = createDiskChallenges(join(stateDir, 'tls', 'challenges'), owner);
+  return redis === undefined ? own : createSharedChallenges(redis, own);
+}
+
+/** Opens the store of this machine. */
+export function openDiskStore({ stateDir }: Config, logger: Logger, owner?: FileOwner): CertificateStore {
+  return createDiskStore({
+    owner,
+    folder: join(stateDir, 'tls'),
+    onDamage: (path, err) =>
+      logger.warn(
+        { err },
+        `${path} is damaged and was put aside as ${path}.damaged; there will be a new one`,
+      ),
+  });
+}
+
+/** The stored certificates, and the process that orders the next one. */
+export interface SharedOrders {
+  readonly store: CertificateStore;
+  /** Undefined if only this process orders. */
+  readonly lock: (() => Promise<Disposable | undefined>) | undefined;
+}
+
+/** Opens the stores of certificates, which replicas share through Redis. */
+export async function openOrders(
+  config: Config,
+  logger: Logger,
+  redis: Redis | undefined,
+  owner?: FileOwner,
+): Promise<SharedOrders> {
+  const own = openDiskStore(config, logger, owner);
+  const key = redisKeyOf(config);
+  if (redis === undefined || key === undefined) return { store: own, lock: undefined };
+  const { acmeDirectory: directory } = config;
+  const shared = createCertificateStore(createEncryptedRedisStore(redis, key));
+  const store = createSharedCertificateStore(shared, own);
+  const fill = (): Promise<void> =>
+    store.fill(directory).catch((err) => logger.warn({ err }, `${err.message}: it stays with this replica`));
+  await fill();
+  redis.onReturn(() => void fill());
+  const locks = createRedisLocks(redis, () => performance.now());
+  return {
+    store,
+    async lock() {
+      // A process that cannot read the certificates of others would only order the same ones again.
+      await shared.certificate(directory);
+      return locks.take(`certificate ${directory}`).catch((cause: Error) => {
+        throw new SharedStoreError(`Redis cannot be asked who orders: ${cause.message}`, { cause });
+      });
+    },
+  };
+}
+
+/**
+ * The authority that the settings name.
+ *
+ * @throws ConfigError if the file with its root can't be used
+ */
+export function authorityOf({
+  acmeDirectory,
+  acmeCaFile,
+}: Config): Pick<CertificateOrder, 'directory' | 'authorities'> {
+  return {
+    directory: acmeDirectory,
+    authorities: acmeCaFile === undefined ? undefined : readPem(acmeCaFile),
+  };
+}
+
+/**
+ * The order that the settings describe.
+ *
+ * @throws ConfigError if a file that they name can't be used
+ */
+export function orderOf(config: Config): CertificateOrder {
+  const { acmeEmail = '', domains, acmeEabKid: kid, acmeEabKeyFile } = config;
+  const hasBinding = kid !== undefined && acmeEabKeyFile !== undefined;
+  return {
+    ...authorityOf(config),
+    email: acmeEmail,
+    domains,
+    profile: config.acmeProfile,
+    preferredChain: config.acmePreferredChain,
+    externalAccount: hasBinding ? { kid, key: readHmacKey(acmeEabKeyFile) } : undefined,
+  };
+}
+
+function readHmacKey(path: string): string {
+  const key = readSecret(path);
+  // Some authorities show it in base64 instead of base64url.
+  if (/^[A-Za-z0-9_+/-]{8,}=*$/.test(key)) return key;
+  throw new ConfigError([`${path}: the key of an external account must be in base64url.`]);
+}
+
+export async function createIssuer(
+  { acmeClient, stateDir }: Config,
+  stores: OrderStores,
+  logger: Logger,
+): Promise<CertificateIssuer> {
+  const { createThreadIssuer } = await import('../tls/acme/thread-issuer.ts');
+  const { selectIssuer } = await import('../tls/acme/select-issuer.ts');
+  const issuer = (client: AcmeClient): CertificateIssuer =>
+    createThreadIssuer({
+      client,
+      folder: join(stateDir, 'tls'),
+      stores,
+      onOutput: (line) => logger.debug(`${client}: ${line}`),
+    });
+  if (acmeClient !== 'auto') return issuer(acmeClient);
+  return selectIssuer({
+    greenlock: issuer('greenlock'),
+    builtin: issuer('builtin'),
+    onSwitch: ({ code, message }) =>
+      logger.warn({ code }, `${message} [${code}] The built-in ACME client orders the certificate instead`),
+  });
+}
