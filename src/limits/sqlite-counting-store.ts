@@ -66,15 +66,22 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
   );
   const hold = database.prepare('INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)');
   const release = database.prepare('DELETE FROM leases WHERE client = ? AND archive = ? AND holder = ?');
+  const begin = database.prepare('BEGIN IMMEDIATE');
+  const commit = database.prepare('COMMIT');
+  let waiting: {
+    readonly additions: readonly Addition[];
+    resolve(counts: Count[]): void;
+    reject(error: unknown): void;
+  }[] = [];
   let swept = Number.NEGATIVE_INFINITY;
   let counted = Number.NEGATIVE_INFINITY;
   let excess = 0;
 
   const atOnce = <T>(work: () => T): T => {
-    database.exec('BEGIN IMMEDIATE');
+    begin.run();
     try {
       const result = work();
-      database.exec('COMMIT');
+      commit.run();
       return result;
     } catch (error) {
       if (database.isTransaction) database.exec('ROLLBACK');
@@ -101,6 +108,20 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
     if (row === undefined) return { value: 0, resetsIn: window };
     return { value: row.value as number, resetsIn: (row.resets as number) - at };
   };
+  /** Adds for all requests of one turn of the event loop in one transaction, which costs more than its statements. */
+  const addWaiting = (): void => {
+    const requests = waiting;
+    waiting = [];
+    try {
+      const counts = atOnce(() => {
+        sweep(now());
+        return requests.map(({ additions }) => additions.map(addOne));
+      });
+      for (const [at, { resolve }] of requests.entries()) resolve(counts[at] ?? []);
+    } catch (error) {
+      for (const { reject } of requests) reject(error);
+    }
+  };
   const holdOne = ({ client, archive, holder }: Lease): void => {
     hold.run(client, archive, holder, now() + LEASE_MS);
   };
@@ -108,9 +129,9 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
   return {
     async add(additions) {
       if (additions.every(({ amount }) => amount === 0)) return additions.map(addOne);
-      return atOnce(() => {
-        sweep(now());
-        return additions.map(addOne);
+      return new Promise((resolve, reject) => {
+        if (waiting.length === 0) setImmediate(addWaiting);
+        waiting.push({ additions, resolve, reject });
       });
     },
     acquire: async (lease, { perClient, total }: LeaseLimits): Promise<Acquisition> =>
@@ -131,7 +152,10 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
       release.run(client, archive, holder);
     },
     active: async (client) => count(countOwn.get(client, now())),
-    close: () => database.close(),
+    close() {
+      if (waiting.length > 0) addWaiting();
+      database.close();
+    },
   };
 }
 

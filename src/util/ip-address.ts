@@ -13,10 +13,26 @@ export interface AddressRange {
   contains(address: IpAddress): boolean;
 }
 
+/** Addresses that are kept parsed: a request has that of its client parsed several times. */
+const MOST_PARSED = 1_000;
+/** Characters of an IPv6 address with a zone. */
+const LONGEST_ADDRESS = 64;
+const parsed = new Map<string, IpAddress>();
+
 const RANGE_RULE = 'must be an address or a range of them, such as 192.0.2.0/24 or 2001:db8::/32';
 
 /** Parses an address; undefined for other text. A zone (`fe80::1%eth0`) is omitted. */
 export function parseIpAddress(text: string): IpAddress | undefined {
+  const known = parsed.get(text);
+  if (known !== undefined) return known;
+  const address = parse(text);
+  if (address === undefined || text.length > LONGEST_ADDRESS) return address;
+  if (parsed.size >= MOST_PARSED) parsed.clear();
+  parsed.set(text, address);
+  return address;
+}
+
+function parse(text: string): IpAddress | undefined {
   // IPv4 as everyone writes it: 127.1 and 0x7f000001 mean different things to different readers.
   if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text);
   const withoutZone = text.replace(/%.*$/s, '');

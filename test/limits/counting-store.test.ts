@@ -226,6 +226,38 @@ suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
     next.close();
   });
 
+  test('requests that arrive together share one write, and each gets its own count', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    const store = openSqliteCountingStore(path, Date.now);
+    const { size: before } = await stat(`${path}-wal`);
+    const counts = await Promise.all(Array.from({ length: 200 }, () => addOne(store, 'a', 1)));
+    assert.deepEqual(
+      counts.map(({ value }) => value),
+      Array.from({ length: 200 }, (_, at) => at + 1),
+    );
+    // Each transaction writes a page or more to the log: https://www.sqlite.org/walformat.html
+    assert.ok((await stat(`${path}-wal`)).size - before < 20 * 4096);
+    store.close();
+  });
+
+  test('requests whose write fails are refused, and the next ones count', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    const store = openSqliteCountingStore(path, Date.now);
+    const writer = new DatabaseSync(path);
+    writer.exec('BEGIN IMMEDIATE');
+    const outcomes = await Promise.allSettled([addOne(store, 'a', 1), addOne(store, 'b', 1)]);
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['rejected', 'rejected'],
+    );
+    writer.exec('ROLLBACK');
+    writer.close();
+    assert.equal((await addOne(store, 'a', 1)).value, 1);
+    store.close();
+  });
+
   test('nothing is lost where many write at once', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'limits.sqlite');
