@@ -1,17 +1,17 @@
 /**
- * Bundles dist/main.js, which tsc writes, with the packages that it imports, so that a command loads one file instead
- * of hundreds. Code that runs in a thread or loads on demand stays as tsc wrote it.
+ * Bundles main.js, which tsc writes to dist/ or the folder in the argument, with the packages that it imports. Thus, a
+ * command loads one file instead of hundreds. Code that runs in a thread or loads on demand stays as tsc wrote it.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { type Plugin, rolldown } from 'rolldown';
 
 const root = join(import.meta.dirname, '..');
-const dist = join(root, 'dist');
+const dist = join(root, process.argv[2] ?? 'dist');
 /** Packages that few start with: what they load by a path of their own would not be in a bundle. */
 const SEPARATE = [/^greenlock$/, /^@root\//, /^dockerode$/, /^ioredis$/, /^pino-pretty$/];
 
-/** Modules look for files beside them, while all chunks are at the top of dist/. */
+/** Modules look for files beside them, while all chunks are at the top of the folder. */
 const pathsAsBefore: Plugin = {
   name: 'paths-as-before',
   transform(code, id) {

@@ -6,13 +6,12 @@ import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
-import { startDockerProxy } from './support/dockerproxy.ts';
+import { entryPoint, startDockerProxy } from './support/dockerproxy.ts';
 import { httpCall } from './support/http-request.ts';
 import { skipUnless } from './support/packages.ts';
 import { type RunResult, run, runOrThrow, spawnUntil, temporaryFolder, waitFor } from './support/process.ts';
 import { reservePort } from './support/reserve-port.ts';
 
-const entryPoint = join(import.meta.dirname, '..', 'src', 'main.ts');
 const FATAL = 60;
 /** An address reserved for documentation, which is never assigned: https://www.rfc-editor.org/rfc/rfc5737 */
 const FOREIGN_ADDRESS = '192.0.2.1';

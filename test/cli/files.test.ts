@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { gzipSync, zstdDecompressSync } from 'node:zlib';
 import { tarOf, type Written } from '../contents/layers.ts';
+import { entryPoint } from '../support/dockerproxy.ts';
 import { blob, image, layerMediaType, sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { type RunResult, run, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 
-const entryPoint = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 /** Writes the bytes of a name in Latin-1, as the entries of a layer have them. */
 const latin1 = (name: string): string => Buffer.from(name).toString('latin1');
 const FILES: readonly Written[] = [

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
 import { temporaryCertificate } from '../../src/tls/self-signed-provider.ts';
-import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { type DockerProxy, entryPoint, startDockerProxy } from '../support/dockerproxy.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
@@ -26,7 +26,6 @@ import { createSigner, signatureTag, signed } from '../support/signatures.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
 import { startTokenServer } from '../support/token-server.ts';
 
-const entryPoint = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const SIZE = 6_000_000;
 const STALLED_AT = 2_000_000;
 

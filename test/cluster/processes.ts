@@ -6,7 +6,7 @@ import { waitFor } from '../support/process.ts';
 /** The processes that serve. */
 export function workersOf({ pid }: Pick<DockerProxy, 'pid'>): number[] {
   return processTree(pid)
-    .filter(({ pid: one, parent }) => parent === pid && commandOf(one).includes('main.ts'))
+    .filter(({ pid: one, parent }) => parent === pid && /\bmain\.[jt]s\b/.test(commandOf(one)))
     .map((one) => one.pid);
 }
 
