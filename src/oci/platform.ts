@@ -35,15 +35,25 @@ const ARCHITECTURE_ALIASES = new Map([
   ['i386', '386'],
 ]);
 
+/** Architectures that imply Linux if a platform begins with them: those that Go compiles for, and their aliases. */
+const LINUX_ARCHITECTURES: ReadonlySet<string> = new Set([
+  ...['386', 'amd64', 'arm', 'arm64', 'loong64', 'mips', 'mips64', 'mips64le', 'mipsle'],
+  ...['ppc64', 'ppc64le', 'riscv64', 's390x'],
+  ...ARCHITECTURE_ALIASES.keys(),
+]);
+
 /**
- * Parses `os/architecture[/variant]`, as `docker pull --platform` takes it.
+ * Parses `os/architecture[/variant]`, as `docker pull --platform` takes it. A known architecture without an operating
+ * system is for Linux: `arm64`, `arm/v7`.
  *
  * @throws ServiceError `platform-invalid`
  * @see https://github.com/containerd/platforms
  */
 export function parsePlatform(text: string): Platform {
+  const [first = ''] = text.toLowerCase().split('/', 1);
+  const full = LINUX_ARCHITECTURES.has(first) ? `${DEFAULTS.os}/${text}` : text;
   const match = /^([a-z][a-z0-9]{0,31})\/([a-z0-9][a-z0-9_-]{0,31})(?:\/([a-z0-9][a-z0-9_.-]{0,31}))?$/i.exec(
-    text,
+    full,
   );
   if (match === null) {
     throw new ServiceError('platform-invalid', detail('platform-invalid', { text: quote(text) }));

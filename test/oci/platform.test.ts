@@ -21,6 +21,15 @@ suite('platforms', () => {
     ['linux/arm/v6', 'linux/arm/v6'],
     ['linux/arm/6', 'linux/arm/v6'],
     ['windows/amd64', 'windows/amd64'],
+    ['arm64', 'linux/arm64'],
+    ['ARM64', 'linux/arm64'],
+    ['aarch64', 'linux/arm64'],
+    ['x86_64', 'linux/amd64'],
+    ['arm', 'linux/arm/v7'],
+    ['arm/v6', 'linux/arm/v6'],
+    ['arm64/v8', 'linux/arm64'],
+    ['riscv64', 'linux/riscv64'],
+    ['s390x', 'linux/s390x'],
   ] as const) {
     test(`${given} is ${expected}`, () => assert.equal(formatPlatform(parsePlatform(given)), expected));
   }
@@ -28,7 +37,9 @@ suite('platforms', () => {
   for (const given of [
     '',
     'linux',
-    'arm64',
+    'windows',
+    'arm64/v8/x',
+    'arm64v8',
     'linux/',
     '/amd64',
     'linux/arm64/v8/x',
