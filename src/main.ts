@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import process from 'node:process';
+import type { CommandName } from './cli/commands.ts';
 
 // libuv uses at most half of its threads for name lookups. With the default of four, two waiting lookups would leave two
 // threads for all files. Idle threads take hardly any memory. libuv reads this variable before its first thread starts.
@@ -8,7 +9,7 @@ process.env.UV_THREADPOOL_SIZE ??= '8';
 type Command = (args: readonly string[]) => Promise<void>;
 
 /** Imports each command only when it runs, so that a command loads only what it needs. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+const COMMANDS: Readonly<Record<CommandName, () => Promise<Command>>> = {
   serve: async () => (await import('./commands/serve.ts')).serve,
   save: async () => (await import('./commands/save.ts')).save,
   ls: async () => (await import('./commands/files.ts')).ls,
@@ -16,28 +17,46 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   'check-config': async () => (await import('./commands/check-config.ts')).checkConfig,
   certificate: async () => (await import('./commands/certificate.ts')).certificate,
   healthcheck: async () => (await import('./commands/healthcheck.ts')).healthcheck,
+  help: async () => (await import('./commands/help.ts')).help,
 };
+const HELP_FLAGS = ['--help', '-h'];
 
-await run(process.argv.slice(2));
-
-/** Any word that is not a command is a flag of `serve`. */
-async function run(argv: readonly string[]): Promise<void> {
-  if (argv.includes('--help')) return help();
-  if (argv.includes('--version')) return tellVersion();
-  const [first = '', ...rest] = argv;
-  const isNamed = Object.hasOwn(COMMANDS, first);
-  const command = await COMMANDS[isNamed ? first : 'serve']?.();
-  try {
-    await command?.(isNamed ? rest : argv);
-  } catch (error) {
-    const { explain } = await import('./commands/explain.ts');
-    explain(error);
-  }
+const { name, args } = commandOf(process.argv.slice(2));
+try {
+  await run(name, args);
+} catch (error) {
+  const { explain } = await import('./commands/explain.ts');
+  explain(error, name !== undefined && isNamed(name) ? name : undefined);
 }
 
-async function help(): Promise<void> {
-  const { helpText } = await import('./cli/help.ts');
-  process.stdout.write(helpText());
+interface CommandLine {
+  /** The first word; undefined if it is a flag or absent. */
+  readonly name: string | undefined;
+  readonly args: readonly string[];
+}
+
+function commandOf(argv: readonly string[]): CommandLine {
+  const [first, ...rest] = argv;
+  return first === undefined || first.startsWith('-')
+    ? { name: undefined, args: argv }
+    : { name: first, args: rest };
+}
+
+/** Without a command, flags are those of `serve`. */
+async function run(name: string | undefined, args: readonly string[]): Promise<void> {
+  if (name === undefined && args.includes('--version')) return tellVersion();
+  if (args.some((arg) => HELP_FLAGS.includes(arg))) return runNamed('help', name === undefined ? [] : [name]);
+  return runNamed(name ?? 'serve', args);
+}
+
+async function runNamed(name: string, args: readonly string[]): Promise<void> {
+  if (!isNamed(name)) throw (await import('./cli/help.ts')).unknownCommand(name);
+  const command = await COMMANDS[name]();
+  await command(args);
+}
+
+function isNamed(name: string): name is CommandName {
+  return Object.hasOwn(COMMANDS, name);
 }
 
 async function tellVersion(): Promise<void> {

@@ -57,13 +57,46 @@ async function accepts(url: string): Promise<boolean> {
 }
 
 suite('the program', { timeout: 600_000 }, () => {
-  test('--help tells the settings and ends well, whatever else is given', async () => {
-    for (const args of [['--help'], ['--port', 'http', '--help']]) {
-      const { code, stdout, stderr } = await dockerproxy(args);
-      assert.equal(code, 0);
-      assert.equal(stderr, '');
-      assert.match(stdout, /^DockerProxy: .*\n\nUsage: /);
-      assert.match(stdout, /--insecure-registries .*\n.*\n +DOCKERPROXY_INSECURE_REGISTRIES/);
+  test('help ends well, whatever else is given', async () => {
+    for (const [args, begin] of [
+      [['--help'], 'DockerProxy: '],
+      [['-h'], 'DockerProxy: '],
+      [['help'], 'DockerProxy: '],
+      [['--port', 'http', '--help'], 'DockerProxy: '],
+      [['save', '--nope', '--help'], 'Usage: dockerproxy save '],
+      [['save', '-h'], 'Usage: dockerproxy save '],
+      [['help', 'save'], 'Usage: dockerproxy save '],
+      [['help', 'port'], '  --port PORT\n'],
+    ] as const) {
+      const { code, stdout, stderr } = await dockerproxy([...args]);
+      assert.deepEqual([code, stderr], [0, ''], args.join(' '));
+      assert.ok(stdout.startsWith(begin), stdout);
+    }
+  });
+
+  test('a mistake on the command line ends it with 64 and a suggestion', async () => {
+    for (const [args, expected] of [
+      [['sav', 'busybox'], '"sav" is not a command. Did you mean save?\nSee dockerproxy --help.\n'],
+      [
+        ['help', 'sav'],
+        '"sav" is neither a command nor a setting. Did you mean save?\nSee dockerproxy help --help.\n',
+      ],
+      [['--prot', '80'], '--prot: unknown flag. Did you mean --port?\nSee dockerproxy --help.\n'],
+      [['serve', '--port'], '--port: a value is missing.\nSee dockerproxy serve --help.\n'],
+      [
+        ['check-config', '--port', 'x'],
+        /^--port: "x" must be a port .*\nSee dockerproxy check-config --help\.\n$/,
+      ],
+      [['ls', 'BUSYBOX'], /^"BUSYBOX" is not an image reference: .*\nSee dockerproxy ls --help\.\n$/],
+      [
+        ['save', 'a', '--cach-dir', 'x'],
+        '--cach-dir: unknown flag. Did you mean --cache-dir?\nSee dockerproxy save --help.\n',
+      ],
+    ] as const) {
+      const { code, stdout, stderr } = await dockerproxy([...args]);
+      assert.deepEqual([code, stdout], [64, ''], args.join(' '));
+      if (typeof expected === 'string') assert.equal(stderr, expected);
+      else assert.match(stderr, expected);
     }
   });
 
@@ -110,7 +143,8 @@ suite('the program', { timeout: 600_000 }, () => {
 
   test('a pattern with an invalid registry ends it like any bad setting', async () => {
     await using taken = await takenPort();
-    const { code, stderr } = await dockerproxy(['--allow', 'a b/**', '--port', `${taken.port}`]);
+    const allow = { DOCKERPROXY_ALLOW: 'a b/**' };
+    const { code, stderr } = await dockerproxy(['--port', `${taken.port}`], allow);
     assert.equal(code, 78, stderr);
   });
 

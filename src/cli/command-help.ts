@@ -9,7 +9,7 @@ const SMALLER = 'Raise the limit with --max-image-size, or choose fewer or small
  * runs.
  */
 const COMMAND_HELP: Partial<Record<ErrorCode, string>> = {
-  'parameter-unknown': 'Remove the flag or correct its spelling; see dockerproxy --help.',
+  'parameter-unknown': 'Remove the flag or correct its spelling; see dockerproxy help.',
   'parameter-invalid': 'Correct the named flag and try again.',
   'format-unavailable':
     'Leave out --format, or use --source registry: a Docker engine saves images in its own format.',
@@ -59,4 +59,14 @@ function waitingTime(seconds: number): string {
   if (seconds < 120) return `${seconds} s`;
   const minutes = Math.ceil(seconds / 60);
   return minutes < 120 ? `${minutes} min` : `${Math.ceil(minutes / 60)} h`;
+}
+
+/** Writes a message about a URL or a service as one about a command: `&part=2` becomes `--part 2`. */
+export function inFlags(message: string): string {
+  return message
+    .replace(/[&?](\w+)=([^\s,;&]*[^\s,;&.])/g, (_, name: string, value: string) =>
+      value === '1' ? `--${name}` : `--${name} ${value}`,
+    )
+    .replace(/\b[Tt]he parameter (\w+)/g, '--$1')
+    .replace(/\b[Tt]his service\b/g, 'DockerProxy');
 }

@@ -1,9 +1,11 @@
-import { ConfigError } from '../config/loader.ts';
+import { UsageError } from '../config/loader.ts';
 import { ServiceError } from '../errors.ts';
 import { type Platform, parsePlatform } from '../oci/platform.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
-import { type OwnFlags, splitArguments } from './command-arguments.ts';
-import { LOGIN_FLAGS, type Login, parseLogin } from './login.ts';
+import { splitArguments } from './command-arguments.ts';
+import type { CommandOptions } from './command-options.ts';
+import { LIST_OPTIONS, PRINT_OPTIONS } from './files-options.ts';
+import { type Login, parseLogin } from './login.ts';
 
 /** `dockerproxy ls IMAGE [PATH]` and `dockerproxy cat IMAGE PATH`, parsed. */
 export interface FilesArguments {
@@ -19,33 +21,26 @@ export interface FilesArguments {
   readonly settings: readonly string[];
 }
 
-const PLATFORM: OwnFlags = { platform: { type: 'string' }, ...LOGIN_FLAGS };
-
-/** @throws ConfigError if the arguments name no image, or more than a path */
+/** @throws UsageError if the arguments name no image, or more than a path */
 export function parseListArguments(args: readonly string[]): FilesArguments {
-  return parse(
-    args,
-    { ...PLATFORM, recursive: { type: 'boolean', short: 'R' } },
-    'dockerproxy ls busybox /etc',
-    '/',
-  );
+  return parse(args, LIST_OPTIONS, 'dockerproxy ls busybox /etc', '/');
 }
 
-/** @throws ConfigError if the arguments do not name one image and one path */
+/** @throws UsageError if the arguments do not name one image and one path */
 export function parsePrintArguments(args: readonly string[]): FilesArguments {
-  return parse(args, PLATFORM, 'dockerproxy cat busybox /etc/passwd', undefined);
+  return parse(args, PRINT_OPTIONS, 'dockerproxy cat busybox /etc/passwd', undefined);
 }
 
 function parse(
   args: readonly string[],
-  flags: OwnFlags,
+  flags: CommandOptions,
   example: string,
   defaultPath: string | undefined,
 ): FilesArguments {
   const { words, own, settings } = splitArguments(args, flags);
   const [image, path = defaultPath, ...others] = words;
   if (image === undefined || path === undefined || others.length > 0)
-    throw new ConfigError([`Name an image and a path, as in: ${example}`]);
+    throw new UsageError([`Name an image and a path, as in: ${example}`]);
   const platform = own.get('platform')?.at(-1);
   const login = parseLogin(own);
   try {
@@ -57,6 +52,6 @@ function parse(
     };
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
-    throw new ConfigError([error.message]);
+    throw new UsageError([error.message]);
   }
 }

@@ -1,8 +1,8 @@
+import { UsageError } from '../config/loader.ts';
 import type { FileTree } from '../contents/file-tree.ts';
 import { nodeAt, openImageFile } from '../download/image-file.ts';
 import type { ImageFiles, OpenedFiles } from '../sources/contents/image-files.ts';
 import { formatDecimalBytes } from '../util/byte-size.ts';
-import { CommandError } from './command-error.ts';
 import type { FilesArguments } from './files-arguments.ts';
 import { sendAll, type Terminal } from './save.ts';
 import { fillFiles, openTarget } from './save-target.ts';
@@ -57,7 +57,7 @@ export async function listFiles(
 /**
  * Writes a file of an image to stdout, or a directory as a tar archive.
  *
- * @throws ServiceError as {@link listFiles} does; CommandError for an archive on a terminal
+ * @throws ServiceError as {@link listFiles} does; UsageError for an archive on a terminal
  */
 export async function printFile(
   what: FilesArguments,
@@ -67,7 +67,7 @@ export async function printFile(
 ): Promise<void> {
   const file = await openImageFile(await open(what, files, terminal, signal), what.path, signal);
   if (terminal.stdout.isTTY && file.contentType === undefined)
-    throw new CommandError('Refusing to write a tar archive to the terminal. Use a pipe, or > FILE.');
+    throw new UsageError(['Refusing to write a tar archive to the terminal. Use a pipe, or > FILE.']);
   const stream = file.read(undefined, signal);
   const saved = { name: what.path, size: file.size, number: undefined };
   const sink = fillFiles([saved], () => openTarget({ name: what.path, kind: 'stdout' }, terminal.stdout));

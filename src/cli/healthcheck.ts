@@ -1,3 +1,4 @@
+import { UsageError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
 import { nodeHttp } from '../util/builtins.ts';
 import { localUrl } from '../util/local-url.ts';
@@ -8,10 +9,10 @@ const TIMEOUT_MS = 5_000;
 /**
  * Asks the service that runs with these settings on this machine whether it answers.
  *
- * @throws CommandError why it does not
+ * @throws CommandError why it does not; UsageError without a fixed port
  */
 export async function checkHealth({ host, port }: Config): Promise<void> {
-  if (port === 0) throw new CommandError('The port is any free one: set it with --port.');
+  if (port === 0) throw new UsageError(['The port is any free one: set it with --port.']);
   const url = `${localUrl(host, port)}/healthz`;
   const status = await new Promise<number | undefined>((resolve, reject) => {
     nodeHttp()

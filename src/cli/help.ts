@@ -1,60 +1,133 @@
-import { ARTIFACT_FORMAT, DEFAULT_FORMAT, FORMAT_NAMES } from '../archive/format.ts';
-import { environmentName, fileKey, flagName, SCHEMA, SECTIONS, type Setting } from '../config/schema.ts';
+import { UsageError } from '../config/loader.ts';
+import { mask } from '../config/mask.ts';
+import {
+  environmentName,
+  fileKey,
+  flagName,
+  SCHEMA,
+  SECTIONS,
+  type Setting,
+  type SettingName,
+} from '../config/schema.ts';
+import { quote } from '../errors.ts';
+import { didYouMean } from '../util/similar-words.ts';
+import type { CommandOption } from './command-options.ts';
+import { COMMAND_NAMES, COMMANDS, type CommandName, isCommand } from './commands.ts';
+import { describe, wrap } from './wrap.ts';
 
-/** Generates the text of `--help` from the schema. */
-export function helpText(): string {
-  const sections = Object.entries(SECTIONS).map(([section, title]) => {
-    const settings = Object.entries<Setting<unknown>>(SCHEMA).filter(
-      ([, setting]) => setting.section === section,
-    );
-    return `${title}:\n\n${settings.map(describe).join('\n')}`;
-  });
-  return `DockerProxy: any container image as one tar file
+const SETTINGS = Object.entries(SCHEMA) as readonly [SettingName, Setting<unknown>][];
+const SETTINGS_TOPIC = 'settings';
+const CONFIG_DOC =
+  'The TOML file. Default: /etc/dockerproxy/dockerproxy.toml for root, otherwise ~/.config/dockerproxy/dockerproxy.toml.';
+const PRECEDENCE =
+  'Flags override environment variables, which override the file. Settings that are not set have their defaults.';
 
-Usage: dockerproxy [command] [flags]        (npm start -- [flags] in a clone)
+const ALL_SETTINGS = 'All settings are flags of this command: dockerproxy help settings';
 
-  serve           serves images over HTTP; the default command
-  save IMAGE…     writes images to one tar file, without a server; resumes an interrupted download from the cache
-      -o, --output FILE        a file, a folder, or - for stdout; default: the image's name, in the current folder
-      --platform OS/ARCH       default: --default-platform; with --format oci also a comma-separated list or all
-      --format ${FORMAT_NAMES.join('|').padEnd(15)} default: ${DEFAULT_FORMAT}; ${ARTIFACT_FORMAT} for anything but an image
-      --compress gzip|zstd     compresses a root file system; requires --format rootfs
-      --squash                 joins the layers of each image; requires --format docker-classic
-      --referrers              adds signatures and other referrers; requires --format oci
-      --have IMAGE|DIGEST      omits layers that the receiver already has; repeatable
-      --parts SIZE             splits the file into parts below this size; with --part N writes only part N
-      --checksum               also writes FILE.sha256, for sha256sum -c
-      --metalink               also writes FILE.meta4, for aria2c; requires --replicas
-      --user [REGISTRY/]NAME   reads a private image; asks for the password, or reads it from DOCKERPROXY_PASSWORD
-      --password-stdin         reads the password from stdin
-  ls IMAGE [PATH] lists a directory of an image; -R or --recursive also lists what is below it; --user as for save
-  cat IMAGE PATH  writes a file of an image to stdout, and a directory as a tar archive
-  check-config    prints the settings in effect and the source of each
-  certificate status
-                  describes the certificate in use, the next order, and the last failure
-  certificate renew
-                  requests a renewal from the running service, and waits for it
-  certificate test
-                  orders from the staging directory, and discards the certificate
-  healthcheck     exits with 0 if the service with these settings responds on this machine
-
-Flags override environment variables, which override the file. Settings that are not set have their defaults.
-
-${sections.join('\n\n')}
-
-Other flags:
-
-  --config FILE
-      The TOML file. Default: /etc/dockerproxy/dockerproxy.toml for root, otherwise ~/.config/dockerproxy/dockerproxy.toml.
-      DOCKERPROXY_CONFIG
-  --help, --version
-`;
+/**
+ * Writes the help about a topic.
+ *
+ * @param topic a command, `settings`, or a setting in any spelling; undefined for the overview
+ * @param columns the width of the text
+ * @throws UsageError for an unknown topic
+ */
+export function helpText(topic: string | undefined, columns: number): string {
+  if (topic === undefined) return overview(columns);
+  if (isCommand(topic)) return commandHelp(topic, columns);
+  if (topic === SETTINGS_TOPIC) return settingsHelp(columns);
+  const key = topic
+    .replace(/^-+/, '')
+    .replace(/^DOCKERPROXY_/i, '')
+    .replaceAll('-', '_')
+    .toLowerCase();
+  const setting = SETTINGS.find(([name]) => fileKey(name) === key || name === topic);
+  if (setting !== undefined) return describeSetting(setting, columns);
+  if (key === 'config') return describeConfigFlag(columns);
+  const topics = [...COMMAND_NAMES, SETTINGS_TOPIC, ...SETTINGS.map(([name]) => flagName(name))];
+  throw new UsageError([
+    `${quote(topic)} is neither a command nor a setting.${didYouMean(topic.replace(/^-+/, ''), topics)}`,
+  ]);
 }
 
-function describe([name, { type, default: standard, doc, reloads }]: [string, Setting<unknown>]): string {
+/** Creates the error for a word that is not a command. */
+export function unknownCommand(word: string): UsageError {
+  // The word may be a URL with credentials.
+  return new UsageError([`${quote(`${mask(word)}`)} is not a command.${didYouMean(word, COMMAND_NAMES)}`]);
+}
+
+function overview(columns: number): string {
+  const commands = COMMAND_NAMES.map((name) => describe(name, COMMANDS[name].summary, columns));
+  return `DockerProxy: any container image as one tar file
+
+Usage: dockerproxy [COMMAND] [FLAG…]
+
+${commands.join('')}
+${paragraph(`Settings are flags of every command. ${PRECEDENCE} To list them: dockerproxy help settings`, columns)}
+${describe('-h, --help', 'prints this help, or the help of a command', columns)}${describe('--version', 'prints the version', columns)}`;
+}
+
+function commandHelp(name: CommandName, columns: number): string {
+  const { summary, words, actions = {}, options, settings, examples } = COMMANDS[name];
+  const usage = ['dockerproxy', name, ...(name === 'help' ? [] : ['[FLAG…]']), words ?? []].flat().join(' ');
+  const done = Object.entries(actions).map(([action, doc]) => describe(action, doc, columns));
+  const flags = Object.entries(options).map(([flag, option]) => describeOption(flag, option, columns));
+  const listed = SETTINGS.filter(([setting]) => settings.includes(setting));
+  const rows = listed.map((setting) => describeBriefly(setting, columns));
   return [
-    `  --${flagName(name)} ${type.placeholder}`,
-    `      ${doc}${standard ? ` Default: ${standard}.` : ''}${reloads ? ' Reloaded on SIGHUP.' : ''}`,
-    `      ${environmentName(name)}, or ${fileKey(name)} in the file`,
+    `Usage: ${usage}\n`,
+    paragraph(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`, columns),
+    ...(done.length === 0 ? [] : [done.join('')]),
+    ...(flags.length === 0 ? [] : [flags.join('')]),
+    ...(rows.length === 0 ? [] : [rows.join('')]),
+    ...(name === 'help' ? [] : [paragraph(ALL_SETTINGS, columns)]),
+    `Examples:\n${examples.map((example) => `  dockerproxy ${example}\n`).join('')}`,
   ].join('\n');
+}
+
+function describeOption(name: string, { short, value, doc }: CommandOption, columns: number): string {
+  const flag = `${short === undefined ? '' : `-${short}, `}--${name}${value === undefined ? '' : ` ${value}`}`;
+  return describe(flag, doc, columns);
+}
+
+/** Describes a setting by its first sentence and its default. */
+function describeBriefly(
+  [name, { type, default: standard, doc }]: (typeof SETTINGS)[number],
+  columns: number,
+) {
+  const [first = ''] = /^.*?\.(?= [A-Z]|$)/.exec(doc) ?? [];
+  const usual = standard ? ` Default: ${standard}.` : (/ Default: .*?\.(?= [A-Z]|$)/.exec(doc)?.[0] ?? '');
+  return describe(`--${flagName(name)} ${type.placeholder}`, `${first}${usual}`, columns);
+}
+
+function settingsHelp(columns: number): string {
+  const sections = Object.entries(SECTIONS).map(([section, title]) => {
+    const settings = SETTINGS.filter(([, setting]) => setting.section === section);
+    return `${title}:\n\n${settings.map((setting) => describeSetting(setting, columns)).join('')}`;
+  });
+  return `${paragraph(PRECEDENCE, columns)}\n${sections.join('\n')}\nThe file:\n\n${describeConfigFlag(columns)}`;
+}
+
+function describeSetting(
+  [name, { type, default: standard, doc, reloads }]: (typeof SETTINGS)[number],
+  columns: number,
+): string {
+  const more = `${standard ? ` Default: ${standard}.` : ''}${reloads ? ' Reloaded on SIGHUP.' : ''}`;
+  return entry(
+    `--${flagName(name)} ${type.placeholder}`,
+    [`${doc}${more}`, `${environmentName(name)}, or ${fileKey(name)} in the file`],
+    columns,
+  );
+}
+
+function describeConfigFlag(columns: number): string {
+  return entry('--config FILE', [CONFIG_DOC, environmentName('config')], columns);
+}
+
+function entry(term: string, texts: readonly string[], columns: number): string {
+  const lines = texts.flatMap((text) => wrap(text, columns - 6));
+  return `  ${term}\n${lines.map((line) => `      ${line}\n`).join('')}`;
+}
+
+function paragraph(text: string, columns: number): string {
+  return `${wrap(text, columns).join('\n')}\n`;
 }

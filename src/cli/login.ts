@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline/promises';
 import { type Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { UsageError } from '../config/loader.ts';
 import type { Reference } from '../oci/reference.ts';
 import {
   bindCredential,
@@ -9,7 +10,7 @@ import {
   presented,
   registriesOf,
 } from '../registry/client-credential.ts';
-import type { CommandArguments, OwnFlags } from './command-arguments.ts';
+import type { CommandArguments } from './command-arguments.ts';
 import { CommandError } from './command-error.ts';
 
 /** The user whose images a command reads. The password is never an argument, which other users of the machine see. */
@@ -18,12 +19,6 @@ export interface Login {
   readonly user: string;
   readonly isPasswordOnStdin: boolean;
 }
-
-/** The flags of commands that can log in. */
-export const LOGIN_FLAGS: OwnFlags = {
-  user: { type: 'string' },
-  'password-stdin': { type: 'boolean' },
-};
 
 /** The surroundings from which a password comes. */
 export interface PasswordSources {
@@ -34,12 +29,12 @@ export interface PasswordSources {
 
 const VARIABLE = 'DOCKERPROXY_PASSWORD';
 
-/** Reads {@link LOGIN_FLAGS}; undefined without a user. @throws CommandError for a password without a user */
+/** Reads the flags of `login-options.ts`; undefined without a user. @throws UsageError for a password without a user */
 export function parseLogin(own: CommandArguments['own']): Login | undefined {
   const user = own.get('user')?.at(-1);
   const isPasswordOnStdin = own.has('password-stdin');
   if (user !== undefined) return { user, isPasswordOnStdin };
-  if (isPasswordOnStdin) throw new CommandError('Add --user NAME to --password-stdin.');
+  if (isPasswordOnStdin) throw new UsageError(['Add --user NAME to --password-stdin.']);
   return undefined;
 }
 
@@ -47,7 +42,8 @@ export function parseLogin(own: CommandArguments['own']): Login | undefined {
  * Reads the password from stdin, from {@link VARIABLE}, or from a prompt, and removes the variable. No other program that
  * starts later gets it.
  *
- * @throws CommandError without a password, with a password in the user name, or if the images are in several registries
+ * @throws CommandError for an empty password; UsageError without a password, with a password in the user name, or if the
+ * images are in several registries
  */
 export async function readCredential(
   { user, isPasswordOnStdin }: Login,
@@ -55,7 +51,7 @@ export async function readCredential(
   sources: PasswordSources,
 ): Promise<ClientCredential> {
   if (presented(user, '').username.includes(':'))
-    throw new CommandError('The user name has a colon. Leave out the password: other users see arguments.');
+    throw new UsageError(['The user name has a colon. Leave out the password: other users see arguments.']);
   const password = isPasswordOnStdin
     ? (await text(sources.stdin)).replace(/\r?\n$/, '')
     : (takeVariable(sources.environment) ?? (await prompt(user, sources)));
@@ -64,9 +60,9 @@ export async function readCredential(
   const registries = login.registry === undefined ? registriesOf(references) : [login.registry];
   const [registry = '', ...others] = registries;
   if (others.length > 0)
-    throw new CommandError(
+    throw new UsageError([
       `The images are in several registries. Name one, as in --user ${registry}/${user}.`,
-    );
+    ]);
   return bindCredential(login, registry, randomBytes(32));
 }
 
@@ -78,7 +74,7 @@ function takeVariable(environment: PasswordSources['environment']): string | und
 
 async function prompt(user: string, { stdin, stderr }: PasswordSources): Promise<string> {
   if (!stdin.isTTY)
-    throw new CommandError(`No password for ${user}. Use --password-stdin, or set ${VARIABLE}.`);
+    throw new UsageError([`No password for ${user}. Use --password-stdin, or set ${VARIABLE}.`]);
   stderr.write(`Password or token of ${user}: `);
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: stdin, output: nowhere, terminal: true });

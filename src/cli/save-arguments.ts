@@ -1,10 +1,11 @@
-import { ConfigError } from '../config/loader.ts';
-import { isFlag, isList, PARAMETER_NAMES } from '../download/parameters.ts';
+import { UsageError } from '../config/loader.ts';
+import { isList, PARAMETER_NAMES } from '../download/parameters.ts';
 import { type ArchiveQuery, archiveQuery } from '../download/query.ts';
 import { readParameters, type Spelling } from '../download/read-parameters.ts';
 import { ServiceError } from '../errors.ts';
-import { type CommandArguments, type OwnFlags, splitArguments } from './command-arguments.ts';
-import { LOGIN_FLAGS, type Login, parseLogin } from './login.ts';
+import { type CommandArguments, splitArguments } from './command-arguments.ts';
+import { type Login, parseLogin } from './login.ts';
+import { DOWNLOAD_OPTIONS, type DownloadFlag, SAVE_OPTIONS } from './save-options.ts';
 
 /** The files beside an archive that a command also writes. */
 export interface Sidecars {
@@ -24,24 +25,17 @@ export interface SaveArguments {
   readonly settings: readonly string[];
 }
 
-/** The parameters of a download that are flags, too. `stream` and `redirect` concern only HTTP. */
-const FLAG_NAMES = PARAMETER_NAMES.filter((name) => !['myimage', 'stream', 'redirect'].includes(name));
-
-const OWN: OwnFlags = {
-  output: { type: 'string', short: 'o' },
-  ...LOGIN_FLAGS,
-  ...Object.fromEntries(FLAG_NAMES.map((name) => [name, { type: isFlag(name) ? 'boolean' : 'string' }])),
-};
+const FLAG_NAMES = Object.keys(DOWNLOAD_OPTIONS) as readonly DownloadFlag[];
 
 /**
  * Parts what says which archive from the flags that are settings.
  *
- * @throws ConfigError if no image is named, or a name is invalid
+ * @throws UsageError if no image is named, or a name is invalid
  */
 export function parseSaveArguments(args: readonly string[]): SaveArguments {
-  const { words: images, own, settings } = splitArguments(args, OWN);
+  const { words: images, own, settings } = splitArguments(args, SAVE_OPTIONS);
   if (images.length === 0)
-    throw new ConfigError(['No image is named, as in: dockerproxy save busybox -o busybox.tar']);
+    throw new UsageError(['No image is named, as in: dockerproxy save busybox -o busybox.tar']);
   const login = parseLogin(own);
   const output = own.get('output')?.at(-1);
   return { ...requested(images, own), output, settings, ...(login && { login }) };
@@ -66,6 +60,6 @@ function requested(
     return { query: archiveQuery(parameters, FLAGS), sidecars: { checksum, metalink } };
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
-    throw new ConfigError([error.message]);
+    throw new UsageError([error.message]);
   }
 }

@@ -2,6 +2,7 @@ import type { Readable, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type Partition, partFilename, partRange, partsFilename } from '../archive/parts.ts';
 import { readLists } from '../config/lists.ts';
+import { UsageError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
 import { openDownload } from '../download/open-download.ts';
 import type { ArchiveQuery } from '../download/query.ts';
@@ -13,7 +14,6 @@ import { registryOrigin } from '../oci/registry-host.ts';
 import type { Archive, ImageSource, LiveArchive } from '../sources/image-source.ts';
 import { formatDecimalBytes } from '../util/byte-size.ts';
 import { send } from '../util/streams.ts';
-import { CommandError } from './command-error.ts';
 import { progressLine } from './progress-line.ts';
 import { FLAGS, type SaveArguments, type Sidecars } from './save-arguments.ts';
 import { fillFiles, findPlace, openTarget, type SavedFile } from './save-target.ts';
@@ -45,7 +45,7 @@ export function guardFor(references: readonly Reference[], config: Config): Guar
  * Writes an archive to a file, to parts of it, or to stdout, and its checksum or metalink beside it. A file gets its
  * name when it is complete; a save that was broken off goes on from the cache.
  *
- * @throws ServiceError if the archive does not exist; CommandError if it cannot be written
+ * @throws ServiceError if the archive does not exist; CommandError if it cannot be written; UsageError
  */
 export async function save(
   { query, sidecars, output }: Omit<SaveArguments, 'settings'>,
@@ -94,9 +94,9 @@ function refuseOnStdout(
   { stdout }: Terminal,
 ): void {
   if (stdout.isTTY)
-    throw new CommandError('Refusing to write binary data to the terminal. Use -o FILE or a pipe.');
+    throw new UsageError(['Refusing to write binary data to the terminal. Use -o FILE or a pipe.']);
   if (checksum || metalink || (parts !== undefined && parts.number === undefined))
-    throw new CommandError('Several files do not go to stdout: name a file or a folder with -o.');
+    throw new UsageError(['Several files do not go to stdout: name a file or a folder with -o.']);
 }
 
 function filesOf(

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { hashedAs, unparted } from '../archive/parts.ts';
+import { UsageError } from '../config/loader.ts';
 import { checksumLine } from '../download/checksum-file.ts';
 import { fileUrls } from '../download/file-urls.ts';
 import { type MetalinkFile, metalinkEntry, renderMetalink } from '../download/metalink.ts';
@@ -9,7 +10,6 @@ import { pinnedQuery } from '../download/pinned-query.ts';
 import type { ArchiveQuery } from '../download/query.ts';
 import { areSameEverywhere, type Replica } from '../download/replicas.ts';
 import type { Archive, LiveArchive, SourceTraits } from '../sources/image-source.ts';
-import { CommandError } from './command-error.ts';
 import type { Sidecars } from './save-arguments.ts';
 import { explainWriting, type SavedFile, type Target } from './save-target.ts';
 
@@ -29,18 +29,18 @@ export interface SidecarFiles {
   write(name: string): Promise<void>;
 }
 
-/** Makes sure that a metalink can be written. @throws CommandError names the missing options */
+/** Makes sure that a metalink can be written. @throws UsageError names the missing options */
 export function requirePublication(
   query: ArchiveQuery,
   traits: SourceTraits,
   { replicas }: Publication,
 ): void {
   if (!areSameEverywhere(query, traits))
-    throw new CommandError(
+    throw new UsageError([
       'Metalinks are not available for this archive, because other services may build it with other bytes.',
-    );
+    ]);
   if (replicas.length === 0)
-    throw new CommandError('A metalink says where the file is: name the services with --replicas.');
+    throw new UsageError(['A metalink says where the file is: name the services with --replicas.']);
 }
 
 export function createSidecarFiles(

@@ -3,14 +3,17 @@ import { join } from 'node:path';
 import process from 'node:process';
 import type { Logger } from 'pino';
 import { openSharedRedis } from '../app/shared-redis.ts';
+import { splitArguments } from '../cli/command-arguments.ts';
 import { CommandError } from '../cli/command-error.ts';
-import { loadConfig } from '../config/loader.ts';
+import { loadConfig, UsageError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
 import { quote } from '../errors.ts';
 import type { Redis } from '../redis/redis.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { IssueError } from '../tls/acme/issuer.ts';
 import type { FileOwner } from '../util/atomic-file.ts';
+import { didYouMean } from '../util/similar-words.ts';
+import { EXIT_CODES, exitCodeOf } from './exit-codes.ts';
 import { onStopSignals } from './stop.ts';
 import { sources } from './surroundings.ts';
 
@@ -24,30 +27,29 @@ interface Parts {
 type Action = (parts: Parts, signal: AbortSignal) => Promise<void>;
 
 const ACTIONS: Readonly<Record<string, Action>> = { status, renew, test };
-/** The exit code of a shell for SIGINT. */
-const EXIT_INTERRUPTED = 130;
 
 /** Runs `dockerproxy certificate status`, `renew`, or `test`. */
-export async function certificate([name = '', ...flags]: readonly string[]): Promise<void> {
+export async function certificate(args: readonly string[]): Promise<void> {
+  const { words, settings } = splitArguments(args, {});
+  const name = words.join(' ');
   const action = Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined;
   if (action === undefined) {
-    const given = name === '' ? 'The action is missing' : `Unknown action ${quote(name)}`;
-    throw new CommandError(
-      `${given}. Use: dockerproxy certificate ${Object.keys(ACTIONS).join('|')} [flags]`,
-    );
+    const names = Object.keys(ACTIONS);
+    const given = name === '' ? 'The action is missing.' : `Unknown action ${quote(name)}.`;
+    throw new UsageError([`${given}${didYouMean(name, names)} Actions: ${names.join(', ')}.`]);
   }
   const interrupted = new AbortController();
   onStopSignals(
-    () => interrupted.abort(),
-    () => process.exit(EXIT_INTERRUPTED),
+    (signal) => interrupted.abort(signal),
+    (signal) => process.exit(exitCodeOf(signal)),
   );
-  const config = loadConfig(sources(flags));
+  const config = loadConfig(sources(settings));
   const logger = await createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
   const redis = config.tls === 'acme' ? await openSharedRedis(config, logger) : undefined;
   try {
     await action({ config, logger, redis, owner: serviceUser(config) }, interrupted.signal);
   } catch (error) {
-    if (interrupted.signal.aborted) process.exitCode = EXIT_INTERRUPTED;
+    if (interrupted.signal.aborted) process.exitCode = exitCodeOf(interrupted.signal.reason);
     else throw error;
   } finally {
     await redis?.close();
@@ -58,7 +60,7 @@ async function status(parts: Parts, signal: AbortSignal): Promise<void> {
   const { describeStatus } = await import('../app/certificate-status.ts');
   const { text, isValid } = await describeStatus(parts.config, { ...parts, now: Date.now() }, signal);
   process.stdout.write(text);
-  if (!isValid) process.exitCode = 1;
+  if (!isValid) process.exitCode = EXIT_CODES.failed;
 }
 
 async function renew(parts: Parts, signal: AbortSignal): Promise<void> {

@@ -1,27 +1,42 @@
 import process from 'node:process';
 import { CommandError, ReaderGoneError } from '../cli/command-error.ts';
-import { commandHelp } from '../cli/command-help.ts';
-import { ConfigError } from '../config/loader.ts';
-import { ServiceError } from '../errors.ts';
+import { commandHelp, inFlags } from '../cli/command-help.ts';
+import { ConfigError, UsageError } from '../config/loader.ts';
+import { type ErrorCode, ServiceError } from '../errors.ts';
+import { EXIT_CODES } from './exit-codes.ts';
 
-/** https://man.openbsd.org/sysexits: EX_CONFIG */
-export const EXIT_CONFIG = 78;
-/** The exit code of a shell for SIGPIPE. */
-const EXIT_READER_GONE = 141;
+/** Errors of a request that is wrong in itself, whatever the registry has. */
+const USAGE_ERRORS: readonly ErrorCode[] = [
+  ...(['reference-invalid', 'platform-invalid', 'parameter-unknown', 'parameter-invalid'] as const),
+  ...(['format-unavailable', 'delta-unavailable'] as const),
+];
 
-/** Prints an error that a person can act on. Any other error is a bug, so it is thrown again with its stack. */
-export function explain(error: unknown): void {
+/**
+ * Prints an error that a person can act on, and sets the exit code. Any other error is a bug, so it is thrown again with
+ * its stack.
+ *
+ * @param command the name of the command that failed, if the command line has one
+ */
+export function explain(error: unknown, command?: string): void {
+  const { text, code } = describeError(error, command);
+  process.stderr.write(text);
+  process.exitCode = code;
+}
+
+function describeError(error: unknown, command: string | undefined): { text: string; code: number } {
+  if (error instanceof UsageError) {
+    const topic = command === undefined ? '' : ` ${command}`;
+    return { text: `${error.message}\nSee dockerproxy${topic} --help.\n`, code: EXIT_CODES.usage };
+  }
   if (error instanceof ConfigError) {
     const mistakes = error.mistakes.map((mistake) => `  ${mistake}\n`);
-    process.stderr.write(`DockerProxy cannot start:\n${mistakes.join('')}`);
-    process.exitCode = EXIT_CONFIG;
-  } else if (error instanceof ServiceError || error instanceof CommandError) {
-    const help = error instanceof ServiceError ? `${commandHelp(error)}\n` : '';
-    process.stderr.write(`${error.message}\n${help}`);
-    process.exitCode = 1;
-  } else if (error instanceof ReaderGoneError) {
-    process.exitCode = EXIT_READER_GONE;
-  } else {
-    throw error;
+    return { text: `DockerProxy cannot start:\n${mistakes.join('')}`, code: EXIT_CODES.config };
   }
+  if (error instanceof ServiceError) {
+    const text = `${inFlags(error.message)}\n${commandHelp(error)}\n`;
+    return { text, code: USAGE_ERRORS.includes(error.code) ? EXIT_CODES.usage : EXIT_CODES.failed };
+  }
+  if (error instanceof CommandError) return { text: `${error.message}\n`, code: EXIT_CODES.failed };
+  if (error instanceof ReaderGoneError) return { text: '', code: EXIT_CODES.readerGone };
+  throw error;
 }

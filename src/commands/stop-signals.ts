@@ -6,7 +6,7 @@ const ONE_STOP_MS = 1_000;
 
 export interface StopSignalsOptions {
   /** Starts a graceful end. Called once. */
-  readonly stop: () => void;
+  readonly stop: (signal: NodeJS.Signals) => void;
   /** Ends the process immediately. Called for each later signal. */
   readonly force: (signal: NodeJS.Signals) => void;
   /** Returns monotonic milliseconds. */
@@ -21,7 +21,7 @@ export function createStopSignals({ stop, force, uptime }: StopSignalsOptions) {
   return (signal: NodeJS.Signals): void => {
     if (first === undefined) {
       first = uptime();
-      stop();
+      stop(signal);
     } else if (uptime() - first > ONE_STOP_MS) {
       force(signal);
     }

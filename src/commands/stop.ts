@@ -12,7 +12,10 @@ const STOP_SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 const UNGRACEFUL = ['SIGHUP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGTRAP'] as const;
 
 /** Listens for SIGINT and SIGTERM. Returns a function that stops listening. */
-export function onStopSignals(stop: () => void, force: (signal: NodeJS.Signals) => void): () => void {
+export function onStopSignals(
+  stop: (signal: NodeJS.Signals) => void,
+  force: (signal: NodeJS.Signals) => void,
+): () => void {
   const hear = createStopSignals({ stop, force, uptime: () => performance.now() });
   for (const signal of STOP_SIGNALS) process.on(signal, hear);
   return () => {

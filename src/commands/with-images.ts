@@ -9,6 +9,7 @@ import type { Reference } from '../oci/reference.ts';
 import type { ClientCredential } from '../registry/client-credential.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createTrustPolicy } from '../trust/trust-policy.ts';
+import { exitCodeOf } from './exit-codes.ts';
 import { onStopSignals } from './stop.ts';
 import { environment, prepareTransfers, sources } from './surroundings.ts';
 
@@ -20,9 +21,6 @@ export interface NamedImages {
   readonly own: readonly Reference[];
   readonly login: Login | undefined;
 }
-
-/** The exit code of a shell for SIGINT. */
-const EXIT_INTERRUPTED = 130;
 
 /**
  * Opens the source of images for a command, runs its work, and closes the source. The first stop signal aborts the work.
@@ -43,8 +41,8 @@ export async function withImages(
   prepareTransfers();
   const interrupted = new AbortController();
   onStopSignals(
-    () => interrupted.abort(),
-    () => process.exit(EXIT_INTERRUPTED),
+    (signal) => interrupted.abort(signal),
+    (signal) => process.exit(exitCodeOf(signal)),
   );
   const config = loadConfig({ ...sources(settings), keepsInHome: true });
   const logger = await createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
@@ -56,7 +54,7 @@ export async function withImages(
     await work(opened(images, credential), config, interrupted.signal);
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;
-    process.exitCode = EXIT_INTERRUPTED;
+    process.exitCode = exitCodeOf(interrupted.signal.reason);
   } finally {
     await images.close();
   }

@@ -4,7 +4,7 @@ import { startWorker } from '../cluster/worker.ts';
 import { ConfigError, loadConfig } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
 import { createLogger } from '../telemetry/logger.ts';
-import { EXIT_CONFIG } from './explain.ts';
+import { EXIT_CODES } from './exit-codes.ts';
 import { listenAdvice } from './listen-advice.ts';
 import { createCloser, END_GRACE_MS } from './stop.ts';
 import { environment, sources } from './surroundings.ts';
@@ -33,5 +33,5 @@ export async function work(primary: Peer<ToWorker, ToPrimary>, args: readonly st
   process.once('SIGTERM', () => setTimeout(() => closer.close(), PRIMARY_SPEAKS_MS));
   process.on('SIGTERM', () => {});
   const error = await worker.started;
-  if (error !== undefined) process.exit(error instanceof ConfigError ? EXIT_CONFIG : 1);
+  if (error !== undefined) process.exit(error instanceof ConfigError ? EXIT_CODES.config : EXIT_CODES.failed);
 }

@@ -3,6 +3,7 @@ import { isAbsolute, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import { quote } from '../errors.ts';
+import { didYouMean } from '../util/similar-words.ts';
 import { mask } from './mask.ts';
 import { describeMistakes } from './mistakes.ts';
 import { settleRedis } from './redis.ts';
@@ -45,6 +46,9 @@ export class ConfigError extends Error {
   }
 }
 
+/** Mistakes that are all on the command line, and not in the environment or in a file. */
+export class UsageError extends ConfigError {}
+
 /** A value that was given, and where, for the sentence about its mistake. */
 interface Given {
   readonly value: unknown;
@@ -68,7 +72,7 @@ export interface EffectiveSetting {
 /**
  * Reads the settings: flags before environment before file before defaults.
  *
- * @throws ConfigError with every mistake of every source
+ * @throws ConfigError with every mistake of every source; UsageError if only flags have mistakes
  */
 export function loadConfig(sources: Sources): Config {
   const settings = effectiveSettings(sources).map(({ name, value }) => [name, value]);
@@ -78,11 +82,12 @@ export function loadConfig(sources: Sources): Config {
 /**
  * Reads the settings like {@link loadConfig} and tells where each comes from.
  *
- * @throws ConfigError with every mistake of every source
+ * @throws ConfigError with every mistake of every source; UsageError if only flags have mistakes
  */
 export function effectiveSettings(sources: Sources): EffectiveSetting[] {
+  const usage: string[] = [];
   const mistakes: string[] = [];
-  const flags = flagLayer(sources.argv, mistakes);
+  const flags = flagLayer(sources.argv, usage);
   const environment = environmentLayer(sources.environment, mistakes);
   const file = fileLayer(flags.get('config') ?? environment.get('config'), sources, mistakes);
   const defaults = machineDefaults(sources);
@@ -90,14 +95,19 @@ export function effectiveSettings(sources: Sources): EffectiveSetting[] {
   const settings = NAMES.map((name): EffectiveSetting => {
     const setting: Setting<unknown> = SCHEMA[name];
     const standard: Given = { value: defaults[name] ?? setting.default, where: 'default' };
-    const given = [...[flags, environment, file].flatMap((layer) => layer.get(name) ?? []), standard];
+    const flag = flags.get(name);
+    const others = [...[environment, file].flatMap((layer) => layer.get(name) ?? []), standard];
+    const given = flag === undefined ? others : [flag, ...others];
     // Settings that a stronger source overrides are read, too, so that a mistake is reported before the override
     // disappears.
-    const [value] = given.map((candidate) => parseValue(setting.type, candidate, mistakes));
+    const [value] = given.map((candidate) =>
+      parseValue(setting.type, candidate, candidate === flag ? usage : mistakes),
+    );
     const { value: written, where } = given[0] ?? standard;
     return { name, value, written, where };
   });
-  if (mistakes.length > 0) throw new ConfigError(mistakes);
+  if (mistakes.length > 0) throw new ConfigError([...usage, ...mistakes]);
+  if (usage.length > 0) throw new UsageError(usage);
   const given = Object.fromEntries(
     settings.map(({ name, value }) => [name, value]),
   ) as unknown as GivenSettings;
@@ -131,17 +141,26 @@ function flagLayer(argv: readonly string[], mistakes: string[]): Layer {
   const options = Object.fromEntries([...byFlag.keys()].map((flag) => [flag, { type: 'string' as const }]));
   const { tokens } = parseArgs({ args: [...argv], options, strict: false, tokens: true });
   const layer: Layer = new Map();
-  for (const token of tokens) {
-    if (token.kind === 'positional')
-      mistakes.push(`${quote(`${mask(token.value)}`)} is neither a command nor a flag; see --help.`);
-    if (token.kind !== 'option') continue;
+  tokens.forEach((token, at) => {
+    const before = tokens[at - 1];
+    // The word behind an unknown flag is probably its value.
+    const isValue = before?.kind === 'option' && !byFlag.has(before.name);
+    if (token.kind === 'positional' && !isValue)
+      mistakes.push(`${quote(`${mask(token.value)}`)} is neither a command nor a flag.`);
+    if (token.kind !== 'option') return;
     const name = byFlag.get(token.name);
-    if (name === undefined) mistakes.push(`${token.rawName}: unknown flag; see --help.`);
+    if (name === undefined) mistakes.push(unknownFlag(token.rawName, [...byFlag.keys()]));
     else if (token.value === undefined || (!token.inlineValue && token.value.startsWith('--')))
       mistakes.push(`${token.rawName}: a value is missing.`);
     else layer.set(name, { value: token.value, where: token.rawName });
-  }
+  });
   return layer;
+}
+
+/** Describes a flag that does not exist. @param names the existing flags, without hyphens */
+export function unknownFlag(written: string, names: readonly string[]): string {
+  const flags = names.map((name) => `--${name}`);
+  return `${written}: unknown flag.${didYouMean(written, flags)}`;
 }
 
 function environmentLayer(environment: Sources['environment'], mistakes: string[]): Layer {
@@ -152,7 +171,8 @@ function environmentLayer(environment: Sources['environment'], mistakes: string[
   for (const [variable, value] of Object.entries(environment)) {
     if (!variable.startsWith('DOCKERPROXY_')) continue;
     const name = byVariable.get(variable);
-    if (name === undefined) mistakes.push(`${variable}: unknown setting; see --help.`);
+    if (name === undefined)
+      mistakes.push(`${variable}: unknown setting.${didYouMean(variable, [...byVariable.keys()])}`);
     else layer.set(name, { value, where: variable });
   }
   return layer;
@@ -173,7 +193,8 @@ function fileLayer(
     const byKey = new Map<string, string>(NAMES.map((name) => [fileKey(name), name]));
     for (const [key, value] of Object.entries(parseToml(readFileSync(path, 'utf8')))) {
       const name = byKey.get(key);
-      if (name === undefined) mistakes.push(`${path}: unknown setting ${quote(key)}; see --help.`);
+      if (name === undefined)
+        mistakes.push(`${path}: unknown setting ${quote(key)}.${didYouMean(key, [...byKey.keys()])}`);
       else layer.set(name, { value, where: `${path}: ${key}` });
     }
   } catch (error) {

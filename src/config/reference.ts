@@ -22,7 +22,7 @@ export function referencePage(): string {
   });
   return `# Settings
 
-\`npm run docs\` generates this page from the schema; \`--help\` has the same content.
+\`npm run docs\` generates this page from the schema; \`dockerproxy help settings\` has the same content.
 
 Set each setting by a flag, an environment variable, or a key of a TOML file ([example](../deploy/dockerproxy.example.toml)). Flags override environment variables, which override the file. Settings that are not set have their defaults. Separate the entries of a list with commas. The file also takes arrays.
 

@@ -50,7 +50,7 @@ function readOne(name: ParameterName, given: string | string[], spelling: Spelli
   if (isInteger(name)) return integerOf(name, given, spelling);
   const choices = choicesOf(name);
   if (choices?.includes(given) === false)
-    throw invalidParameter(`The ${name} ${quote(given)} is neither ${choices.join(' nor ')}.`);
+    throw invalidParameter(`${spelling.name(name)} is ${quote(given)}, but must be ${choices.join(' or ')}.`);
   return given;
 }
 

@@ -34,6 +34,21 @@ export function similarWords(wanted: string, words: readonly string[]): SimilarW
     .sort((one, other) => other.similarity - one.similarity);
 }
 
+/** Maximum number of words in a suggestion, and how much less similar than the first the others may be. */
+const MOST_SUGGESTED = 3;
+const SUGGESTED_SPREAD = 0.1;
+
+/** Returns a sentence for a misspelled name, with a space before it: ` Did you mean --port?`; empty if no name is similar. */
+export function didYouMean(wanted: string, names: readonly string[]): string {
+  const similar = similarWords(wanted, names);
+  const least = (similar[0]?.similarity ?? 0) - SUGGESTED_SPREAD;
+  const [first, ...others] = similar
+    .filter(({ similarity }) => similarity >= least)
+    .slice(0, MOST_SUGGESTED)
+    .map(({ word }) => word);
+  return first === undefined ? '' : ` Did you mean ${[first, ...others].join(' or ')}?`;
+}
+
 interface Candidate {
   readonly word: string;
   readonly lower: string;

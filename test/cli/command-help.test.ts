@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { commandHelp } from '../../src/cli/command-help.ts';
+import { commandHelp, inFlags } from '../../src/cli/command-help.ts';
 import { listErrors, ServiceError } from '../../src/errors.ts';
 
 /** Errors of HTTP requests, which no command can get. */
@@ -44,4 +44,17 @@ suite('the advice of a command', () => {
     assert.match(commandHelp(new ServiceError('address-refused', 'No.')), /--allow HOST/);
     assert.match(commandHelp(new ServiceError('registry-failed', 'No.')), /--insecure-registries HOST:PORT/);
   });
+});
+
+suite('the message of a command', () => {
+  for (const [message, expected] of [
+    ['Omit &referrers=1, or request fewer.', 'Omit --referrers, or request fewer.'],
+    ['Request it with &format=files or &format=oci.', 'Request it with --format files or --format oci.'],
+    ['Choose a part, as in &part=2.', 'Choose a part, as in --part 2.'],
+    ['&platform=linux/arm64/v8, not all', '--platform linux/arm64/v8, not all'],
+    ['The parameter have is wrong, because the parameter parts is.', '--have is wrong, because --parts is.'],
+    ['This service sends at most 5 bytes.', 'DockerProxy sends at most 5 bytes.'],
+    ['R&D images at a.example/x?y are unknown.', 'R&D images at a.example/x?y are unknown.'],
+  ] as const)
+    test(`speaks of flags: ${expected}`, () => assert.equal(inFlags(message), expected));
 });

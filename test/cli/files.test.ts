@@ -128,7 +128,7 @@ suite('dockerproxy ls and cat', { skip: skipUnless('docker-registry'), timeout: 
   ] as const) {
     test(`dockerproxy ${args.join(' ')} shows an example`, async () => {
       const { code, stderr } = await command(...args);
-      assert.equal(code, 78);
+      assert.equal(code, 64);
       assert.ok(stderr.includes(`Name an image and a path, as in: ${example}`), stderr);
     });
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { parseSaveArguments } from '../../src/cli/save-arguments.ts';
-import { ConfigError } from '../../src/config/loader.ts';
+import { UsageError } from '../../src/config/loader.ts';
 import { formatPlatformChoice } from '../../src/oci/platform-choice.ts';
 import { formatReference } from '../../src/oci/reference.ts';
 
@@ -51,16 +51,37 @@ suite('the arguments of save', () => {
     ]);
   });
 
-  test('leave unknown flags to the settings, which refuse them', () => {
-    assert.deepEqual(parseSaveArguments(['busybox', '--nope']).settings, ['--nope']);
-    assert.deepEqual(parseSaveArguments(['busybox', '--port']).settings, ['--port']);
+  test('accept an architecture alone as a platform of Linux', () => {
+    const { query } = parseSaveArguments(['busybox', '--platform', 'arm64']);
+    assert.equal(query.platform && formatPlatformChoice(query.platform), 'linux/arm64');
+  });
+
+  test('report every unknown flag and every missing value at once', () => {
+    assert.throws(
+      () =>
+        parseSaveArguments(['busybox', '--plaform', 'arm64', '--cache-dri=x', '-o', '--checksum', '--port']),
+      (error) => {
+        assert.ok(error instanceof UsageError);
+        assert.deepEqual(error.mistakes, [
+          '--plaform: unknown flag. Did you mean --platform?',
+          '--cache-dri: unknown flag. Did you mean --cache-dir?',
+          '-o: a value is missing.',
+          '--port: a value is missing.',
+        ]);
+        return true;
+      },
+    );
   });
 
   for (const [what, args, mistake] of [
     ['no image', ['-o', 'x.tar'], /^No image is named/],
     ['an image that is none', ['BUSYBOX'], /BUSYBOX/],
-    ['a platform that is none', ['busybox', '--platform', 'arm64'], /platform/],
-    ['a format that is none', ['busybox', '--format', 'zip'], /format/],
+    ['a platform that is none', ['busybox', '--platform', 'linux'], /platform/],
+    [
+      'a format that is none',
+      ['busybox', '--format', 'zip'],
+      /^--format is "zip", but must be docker or oci/,
+    ],
     [
       'several platforms in the format of Docker',
       ['busybox', '--platform', 'all'],
@@ -78,7 +99,7 @@ suite('the arguments of save', () => {
   ] as const) {
     test(`${what} is a mistake in words`, () => {
       const refuse = (error: unknown): boolean =>
-        error instanceof ConfigError && mistake.test(error.message) && !/&|parameter/.test(error.message);
+        error instanceof UsageError && mistake.test(error.message) && !/&|parameter/.test(error.message);
       assert.throws(() => parseSaveArguments(args), refuse);
     });
   }
