@@ -27,7 +27,7 @@ suite('help', () => {
         const wide = helpText(topic, columns)
           .split('\n')
           .filter((line) => line.length > columns);
-        // Nothing can wrap a term or an example.
+        // Terms, usage lines, and examples cannot wrap.
         const running = wide.filter((line) => !/^ *(?:-|\S+$|dockerproxy )/.test(line));
         assert.deepEqual(columns === COLUMNS ? wide.filter((line) => !/^ +\S+$/.test(line)) : running, []);
       }
