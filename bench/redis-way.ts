@@ -1,13 +1,12 @@
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { Agent, get } from 'node:https';
 import { whyNot } from '../test/support/packages.ts';
 import { temporaryFolder } from '../test/support/process.ts';
 import { type RedisServer, startRedis } from '../test/support/redis.ts';
 import { curl } from './curl.ts';
 import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
-import { median, type RowId } from './figures.ts';
+import type { RowId } from './figures.ts';
 import { usageOf } from './proc.ts';
+import { sendRequests } from './request-client.ts';
 import { startMeter } from './server-meter.ts';
 import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
@@ -16,7 +15,6 @@ const REQUESTS = 4000;
 /** The first byte of an image, which costs what the whole costs, but for its bytes. */
 const DOWNLOADS = 300;
 const WARM_UP = 500;
-const CONNECTIONS = 16;
 
 /** Enables all limits that each request counts, with values that the benchmark does not reach. */
 const LIMITS = {
@@ -52,15 +50,15 @@ async function measure(stage: Stage, redis?: RedisServer): Promise<Measurement> 
   await curl([url], { signal, certificate: certificate.certificate });
   const ca = await readFile(certificate.certificate);
   const info = `${proxy.url}/api/v1/info`;
-  await askMany(info, WARM_UP, ca);
+  await sendRequests(info, WARM_UP, ca);
 
   const costSoFar = startMeter(proxy.pid, proxy.memory());
   const cost = redis && startRedisMeter(redis);
-  const asked = await askMany(info, REQUESTS, ca);
+  const asked = await sendRequests(info, REQUESTS, ca);
   const { cpuSeconds, peakBytes } = costSoFar();
   const ofRequest = await cost?.(REQUESTS);
   const costOfDownloads = redis && startRedisMeter(redis);
-  const downloaded = await askMany(url, DOWNLOADS, ca, { range: 'bytes=0-0' });
+  const downloaded = await sendRequests(url, DOWNLOADS, ca, { range: 'bytes=0-0' });
   const ofDownload = await costOfDownloads?.(DOWNLOADS);
   const micros = (seconds: number): string => `${Math.round(seconds * 1e6)} µs`;
   return {
@@ -107,31 +105,4 @@ function startRedisMeter(
 async function scriptsOf({ cli }: RedisServer): Promise<number> {
   const [, calls] = /^cmdstat_evalsha:calls=(\d+)/m.exec(await cli('info', 'commandstats')) ?? [];
   return Number(calls ?? 0);
-}
-
-/** Asks so often over a few connections that stay, and tells how long that took, and each in the median. */
-async function askMany(
-  url: string,
-  count: number,
-  ca: Buffer,
-  headers: Record<string, string> = {},
-): Promise<{ seconds: number; median: number }> {
-  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS, ca });
-  const milliseconds: number[] = [];
-  let left = count;
-  const client = async (): Promise<void> => {
-    while (left-- > 0) {
-      const began = performance.now();
-      const [response] = await once(get(url, { agent, headers }), 'response');
-      response.resume();
-      await once(response, 'end');
-      if (response.statusCode >= 400) throw new Error(`${url} answers ${response.statusCode}`);
-      milliseconds.push(performance.now() - began);
-    }
-  };
-  const began = performance.now();
-  await Promise.all(Array.from({ length: CONNECTIONS }, client));
-  const seconds = (performance.now() - began) / 1000;
-  agent.destroy();
-  return { seconds, median: median(milliseconds) };
 }
