@@ -3,7 +3,7 @@ import { downloadUrl, isDefault, pullCommands } from './commands.js';
 import { find } from './finder.js';
 import { byId, data, make, makeButton } from './page.js';
 import { fullName, parsePaste, repositoryOf } from './paste.js';
-import { showProblem } from './problem.js';
+import { showCandidates, showProblem } from './problem.js';
 import { recall, remember } from './recent.js';
 import { showLimits } from './service.js';
 import { suggest } from './suggestions.js';
@@ -29,8 +29,13 @@ const say = (text) => {
 	byId('status').textContent = text;
 };
 
-const showNames = () => {
-	const pasted = parsePaste(input.value);
+/** @param {string} text */
+const read = (text) => parsePaste(text, location.host);
+
+const showNames = async () => {
+	const { value } = input;
+	const pasted = await read(value);
+	if (value !== input.value) return;
 	input.ariaInvalid = 'false';
 	names.textContent =
 		pasted.problem === 'digest' ? t('digest') : pasted.images.map(fullName).join(', ') || hint;
@@ -60,14 +65,16 @@ const startAnew = () => {
 /** @type {Portal.LookUp} */
 const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 	const signal = startAnew();
-	const pasted = parsePaste(input.value);
-	const { images } = pasted;
+	const pasted = await read(input.value);
+	if (signal.aborted) return;
+	const { images, candidates } = pasted;
 	const mistake = pasted.problem
 		? t(pasted.problem)
 		: images.length > maxImages && t('tooMany', { n: maxImages });
 	if (mistake || images.length === 0) {
 		input.ariaInvalid = 'true';
 		names.textContent = mistake || hint;
+		if (candidates.length > 0) return say(showCandidates(candidates, chooseCandidate));
 		return say(mistake || hint);
 	}
 	platform = pasted.platform ?? platform;
@@ -95,6 +102,15 @@ const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 	}
 	form.ariaBusy = 'false';
 	showLimits();
+};
+
+/** @type {Portal.ChooseCandidate} */
+const chooseCandidate = (name) => {
+	if (!name.endsWith(':')) return open(name);
+	problem.hidden = true;
+	setField(name);
+	input.focus();
+	suggestions.ask();
 };
 
 /** `nginx:1.27`, the shortest name that says all. @param {Portal.Image} image */
@@ -178,8 +194,8 @@ const fail = (error, again) => {
 		lookUp();
 	};
 	const missing = fullName(`${told.repository}:${told.tag}`);
-	const chooseTag = (/** @type {string} */ tag) => {
-		const { images } = parsePaste(input.value);
+	const chooseTag = async (/** @type {string} */ tag) => {
+		const { images } = await read(input.value);
 		open(images.map((name) => (fullName(name) === missing ? `${told.repository}:${tag}` : name)).join(' '));
 		input.focus();
 	};
@@ -260,17 +276,20 @@ form.onsubmit = (event) => {
 	lookUp();
 };
 input.addEventListener('input', showNames);
-input.onpaste = (event) => {
+input.onpaste = async (event) => {
 	const text = event.clipboardData?.getData('text') ?? '';
-	const pasted = parsePaste(text);
+	const hasLines = /\n./.test(text);
 	// The field would join lines.
-	if (/\n./.test(text) && pasted.images[0]) {
-		event.preventDefault();
-		input.setRangeText(pasted.images.join(' '), input.selectionStart ?? 0, input.selectionEnd ?? 0, 'end');
-		platform = pasted.platform ?? platform;
+	if (hasLines) event.preventDefault();
+	const { images, candidates, platform: pasted } = await read(text);
+	if (hasLines) {
+		const instead = images.join(' ') || text.replace(/\s+/g, ' ');
+		input.setRangeText(instead, input.selectionStart ?? 0, input.selectionEnd ?? 0, 'end');
+		platform = pasted ?? platform;
 		showNames();
 	}
-	setTimeout(() => parsePaste(input.value).images.length > 0 && lookUp());
+	if (images[0]) lookUp();
+	else if (candidates[0]) say(showCandidates(candidates, chooseCandidate));
 };
 platforms.onchange = () => {
 	platform = platforms.value;
@@ -281,8 +300,9 @@ byId('another').onclick = () => {
 	setField(`${input.value.trim()} `);
 	input.focus();
 };
-byId('tags').onclick = () => {
-	setField(`${repositoryOf(parsePaste(input.value).images[0] ?? '')}:`);
+byId('tags').onclick = async () => {
+	const { images } = await read(input.value);
+	setField(`${repositoryOf(images[0] ?? '')}:`);
 	input.focus();
 	suggestions.ask();
 };

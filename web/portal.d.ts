@@ -36,18 +36,60 @@ declare global {
 
 		/** The images that a pasted text names, in lower case except for the tag. */
 		interface Pasted {
+			/** The images that the text means. */
 			images: string[];
+			/** The images that the text may mean, if the problem is `ambiguous`. `nginx:` means that the tag is unknown. */
+			candidates: string[];
 			platform?: string;
-			problem?: 'digest' | 'unreadable';
+			problem?: 'digest' | 'unreadable' | 'ambiguous';
 		}
 		/**
-		 * Reads names, commands, lines of a Dockerfile or a YAML file, and addresses of web pages. Only the marked lines
-		 * of a Dockerfile or a YAML file name images. Commands such as `docker compose up` are ignored. Names are
-		 * converted to lower case, because phone keyboards capitalize the first letter.
+		 * Reads names, sentences, commands, build files, YAML, JSON, tables of engines, and addresses of web pages. Names
+		 * are converted to lower case, because phone keyboards capitalize the first letter. Several spellings of one image
+		 * are one image.
+		 *
+		 * @param host the host of this service, with its port: its own addresses name images, too
 		 */
-		type ParsePaste = (text: string) => Pasted;
+		type ParsePaste = (text: string, host: string) => Promise<Pasted>;
+		type ReadPaste = (text: string, host: string) => Pasted;
+		/** Returns a word as the name of an image; undefined if it is not one. */
+		type ToName = (word: string) => string | undefined;
 
-		type ReadWord = (word: string, pasted: Pasted) => void;
+		/** Collects the images of one text. */
+		interface Found {
+			/**
+			 * Adds an image. Without a known tag, the image becomes a candidate. Returns false if the word is not a name.
+			 *
+			 * @param how.isOpen true if the text does not say which tag is meant
+			 */
+			add(word: string, how?: { isOpen?: boolean }): boolean;
+			/** Adds a candidate for a text without images. */
+			maybe(word: string): void;
+			/** Notes a digest without a repository. */
+			digestAlone(): void;
+			/** Notes the platform of an image. Two different ones count as none. */
+			platform(text: string): void;
+			/** Returns the name in a word, without punctuation; undefined if it is not one. */
+			nameOf(word: string): string | undefined;
+			/** Tells whether a word marks a sentence. */
+			isOfSentence(word: string): boolean;
+			/** The number of images and candidates. */
+			count(): number;
+			result(): Pasted;
+		}
+		type CreateFound = (host: string) => Found;
+		/** Adds the images of a text in one form. Returns true if the text has that form, even without images. */
+		type Read = (text: string, found: Found) => boolean | undefined;
+		/** Adds the images of a command. Returns false if it has no image. */
+		type ReadCommand = (words: string[], found: Found) => boolean;
+		type ReadArguments = (commands: Record<string, string>, words: string[], found: Found) => boolean;
+		/** A scalar, or the members of a mapping or of a list, whose keys are empty. */
+		type Node = string | Members;
+		type Members = [key: string, value: Node][];
+		type AddRepository = (node: Members, texts: Record<string, string | undefined>, found: Found) => void;
+		type AddList = (list: Members, found: Found) => void;
+		/** Returns the images that a web page names, or may belong to. */
+		type ReadAddress = (address: string) => { names?: string[]; candidates?: string[]; platform?: string };
 
 		interface Download {
 			images: string[];
@@ -114,6 +156,10 @@ declare global {
 		/** Tells what went wrong, in place of what was looked up; above it, where something else can be tried again. */
 		type Fail = (error: unknown, again?: () => void) => void;
 
+		/** Opens a candidate, or asks for its tag. */
+		type ChooseCandidate = (name: string) => void;
+		/** Lets the visitor choose one of the images that a text may mean. Returns the question. */
+		type ShowCandidates = (candidates: string[], choose: ChooseCandidate) => string;
 		/** A text in the language of the page, with values put in. */
 		type Text = (key: string, values?: Record<string, string | number>) => string;
 		/** With its unit, in the language of the page. */

@@ -1,6 +1,15 @@
 import { byId, make, makeButton } from './page.js';
 import { clock, t } from './text.js';
 
+/** @type {Portal.ShowCandidates} */
+export const showCandidates = (candidates, choose) => {
+	const chips = make('p', { className: 'chips' });
+	chips.append(...candidates.map((name) => makeButton(name.replace(/:$/, ':…'), () => choose(name))));
+	byId('problem').replaceChildren(make('h2', { textContent: t('ambiguous') }), chips);
+	byId('problem').hidden = false;
+	return t('ambiguous');
+};
+
 /** @type {Portal.ShowProblem} */
 export const showProblem = (problem, { retry, choose, chooseTag }) => {
 	const {

@@ -1,0 +1,212 @@
+const IMAGE_KEY =
+	/^(?:[\w.-]*[_.-])?image(?:[_-]?(?:name|uri|ref))?$|^[a-z]\w*Image(?:Name|Uri|Ref)?$|^baseimage$/i;
+/** Booleans, identifiers of images, and pictures. */
+const NO_IMAGE = /^(?:true|false|sha256:.*|)$|\.(?:png|jpe?g|gif|svg|webp|ico|avif)$/i;
+const KEY = /^(?:"([^"]+)"|'([^']+)'|([\w./-]+))\s*(?::(?=\s|$)|=)\s*(.*)$/;
+
+/** Reads YAML, JSON, and settings of the form `image = "…"`. @type {Portal.Read} */
+export const readData = (text, found) => {
+	for (const node of jsonOf(text) ?? documentsOf(text)) collect(node, found);
+};
+
+/** A value as a list of its members, which have an empty key in a list. @param {unknown} value @returns {Portal.Node} */
+const nodeOf = (value) =>
+	Array.isArray(value)
+		? value.map((item) => ['', nodeOf(item)])
+		: value && typeof value === 'object'
+			? Object.entries(value).map(([key, item]) => [key, nodeOf(item)])
+			: `${value ?? ''}`;
+
+/** Reads one JSON text, or one in each line. @param {string} text @returns {Portal.Node[] | undefined} */
+const jsonOf = (text) => {
+	if (!/^\s*[{[]/.test(text)) return undefined;
+	for (const texts of [[text], text.trim().split('\n')]) {
+		try {
+			return texts.map((one) => nodeOf(JSON.parse(one)));
+		} catch {}
+	}
+	return undefined;
+};
+
+/**
+ * Reads YAML, also in pieces: only the indentation matters. A piece of JSON in several lines reads the same way.
+ *
+ * @param {string} text
+ */
+const documentsOf = (text) => {
+	/** @type {Portal.Node[]} */
+	const documents = [];
+	/** @type {Record<string, string>} */
+	const anchors = {};
+	/** @type {{ indent: number, node: Portal.Members, isItem?: boolean }[]} */
+	let open = [];
+	let textIndent = Number.POSITIVE_INFINITY;
+	/** @type {Portal.Members} */
+	let list = [];
+	const start = () => {
+		/** @type {Portal.Members} */
+		const node = [];
+		documents.push(node);
+		open = [{ indent: -1, node }];
+	};
+	const closeTo = (/** @type {number} */ indent, isItem = false) => {
+		while (open.length > 1 && !isParent(open.at(-1), indent, isItem)) open.pop();
+		return open.at(-1)?.node ?? [];
+	};
+	start();
+	for (const line of text.split('\n')) {
+		let rest = line.replace(/(?:^|\s)#[^"']*$|^\s*\/\/.*/, '').replace(/\s+$/, '');
+		if (/^(?:---|\.\.\.)/.test(rest)) start();
+		let indent = rest.search(/\S/);
+		if (indent < 0 || indent > textIndent) continue;
+		textIndent = Number.POSITIVE_INFINITY;
+		rest = rest.trimStart();
+		for (let dash = /^(?:- +|-$|\{$)/.exec(rest); dash; dash = /^(?:- +|-$|\{$)/.exec(rest)) {
+			/** @type {Portal.Members} */
+			const node = [];
+			list = closeTo(indent, true);
+			list.push(['', node]);
+			open.push({ indent, node, isItem: true });
+			rest = rest.slice(dash[0].length);
+			indent += dash[0].length;
+		}
+		const [, a, b, c, written = rest] = KEY.exec(rest) ?? [];
+		const key = a ?? b ?? c ?? '';
+		const [, anchor, value = ''] = /^(?:&(\S+)\s*)?(?:!\S+\s+)?(.*?),?$/.exec(written) ?? [];
+		if (!key && !value) continue;
+		const parent = closeTo(indent);
+		if (/^[|>][+-]?\d*$/.test(value)) textIndent = indent;
+		else if (key && (value === '' || value === '{' || value === '[')) {
+			/** @type {Portal.Members} */
+			const node = [];
+			parent.push([key, node]);
+			open.push({ indent, node });
+		} else {
+			const scalar = value.startsWith('*') ? (anchors[value.slice(1)] ?? '') : value;
+			if (anchor) anchors[anchor] = scalar;
+			if (!key && list.at(-1)?.[1] === open.at(-1)?.node) {
+				// The item is a scalar itself.
+				list.pop();
+				open.pop();
+			}
+			const holder = open.at(-1)?.node === parent ? parent : list;
+			holder.push([key, /^(?:\{(?!\{).*\}|\[.*\])$/.test(scalar) ? flowOf(scalar) : unquoted(scalar)]);
+		}
+	}
+	return documents;
+};
+
+/** @param {{ indent: number, isItem?: boolean } | undefined} frame @param {number} indent @param {boolean} isItem */
+const isParent = (frame, indent, isItem) =>
+	!frame || frame.indent < indent || (isItem && frame.indent === indent && !frame.isItem);
+
+/** Reads `{ a: b, c: [d] }`. @param {string} text @returns {Portal.Node} */
+const flowOf = (text) => {
+	const tokens = text.match(/"[^"]*"|'[^']*'|[{}[\],]|(?:[^\s{}[\],:"']|:(?=\S))+|:/g) ?? [];
+	/** @returns {Portal.Node} */
+	const read = () => {
+		const token = tokens.shift() ?? '';
+		if (token !== '{' && token !== '[') return unquoted(token);
+		/** @type {Portal.Members} */
+		const members = [];
+		while (tokens[0] && !/^[}\]]$/.test(tokens[0])) {
+			if (tokens[0] === ',') tokens.shift();
+			else if (tokens[1] === ':') members.push([unquoted(tokens.splice(0, 2)[0] ?? ''), read()]);
+			else members.push(['', read()]);
+		}
+		tokens.shift();
+		return members;
+	};
+	return read();
+};
+
+/** @param {string} text */
+const unquoted = (text) => text.replace(/^(["'])(.*)\1$/, '$2');
+
+/** @param {Portal.Node} node @param {Portal.Found} found */
+const collect = (node, found) => {
+	if (typeof node === 'string') return;
+	const texts = textsOf(node);
+	const version = versionOf(texts);
+	if (texts.platform) found.platform(texts.platform);
+	const same = ['RepoTags', 'RepoDigests', 'names'].flatMap((key) => itemsOf(memberOf(node, key)));
+	const [name] = [...same.filter((one) => !one.includes('@')), ...same];
+	if (name) {
+		found.add(name);
+		return;
+	}
+	addRepository(node, texts, found);
+	if (texts.url?.startsWith('oci:')) found.add(texts.url + versionOf(textsOf(memberOf(node, 'ref'))));
+	for (const [key, value] of node) {
+		const isStatus = key === 'status' && memberOf(node, 'spec');
+		if (isStatus || /^(?:metadata|labels|annotations)$/.test(key)) continue;
+		if (typeof value !== 'string') {
+			const inner = textsOf(value);
+			if (IMAGE_KEY.test(key) && inner.name && !inner.repository) found.add(inner.name + versionOf(inner));
+			if (/^images$/i.test(key)) addList(value, found);
+			// GitLab's services, which other programs call their own ones.
+			if (key === 'services')
+				addList(
+					value.filter(([, item]) => /[:/]/.test(textsOf(item).name ?? `${item}`)),
+					found,
+				);
+			collect(value, found);
+		} else if (key === 'uses') {
+			if (value.startsWith('docker:')) found.add(value);
+		} else if (isImageKey(key) && !NO_IMAGE.test(value)) {
+			const isBare = !/[@{$<]|:[^/]*$/.test(value);
+			const registry = texts.registry && !value.startsWith(texts.registry) ? `${texts.registry}/` : '';
+			found.add(registry + value + (isBare ? version : ''));
+		}
+	}
+};
+
+/** Constants of scripts are read where the script uses them. @param {string} key */
+const isImageKey = (key) => (IMAGE_KEY.test(key) && /[a-z]/.test(key)) || key === 'container';
+
+/** Values of Helm, lines of `docker images --format json`, and dependencies of charts. @type {Portal.AddRepository} */
+const addRepository = (node, { repository, registry, name, version, ...texts }, found) => {
+	if (!repository || /^(?:https?|git|ssh|file):|^git@|\.git$/.test(repository)) return;
+	const host = registry && !repository.startsWith(`${registry}/`) ? `${registry}/` : '';
+	const isChart = repository.startsWith('oci:') && name;
+	const given = isChart ? version && `:${version}` : versionOf(texts);
+	const isOpen = !given && (memberOf(node, 'tag') !== undefined || memberOf(node, 'digest') !== undefined);
+	found.add(host + repository + (isChart ? `/${name}` : '') + (given ?? ''), { isOpen });
+};
+
+/** @param {Record<string, string | undefined>} texts */
+const versionOf = ({ tag, imagetag, image_tag, newtag, digest }) => {
+	const named = tag ?? imagetag ?? image_tag ?? newtag;
+	return (named ? `:${named}` : '') + (digest && !/none/.test(digest) ? `@${digest.replace(/^@/, '')}` : '');
+};
+
+/** Lists of names, and of objects as Kustomize and GitLab have them. @type {Portal.AddList} */
+const addList = (list, found) => {
+	for (const [key, value] of list) {
+		if (key) continue;
+		if (typeof value === 'string') found.add(value);
+		else {
+			const { newname, name = '', image, repository, ...texts } = textsOf(value);
+			if (!image && !repository) found.add((newname ?? name) + versionOf(texts));
+		}
+	}
+};
+
+/** @param {Portal.Members} node @param {string} name */
+const memberOf = (node, name) => node.find(([key]) => key.toLowerCase() === name.toLowerCase())?.[1];
+
+/** The members that are scalars, by their keys in lower case. @param {Portal.Node | undefined} node */
+const textsOf = (node) =>
+	Object.fromEntries(
+		typeof node === 'object'
+			? node.flatMap(([key, value]) =>
+					typeof value === 'string' && value ? [[key.toLowerCase(), value]] : [],
+				)
+			: [],
+	);
+
+/** The scalars of a list. @param {Portal.Node | undefined} node */
+const itemsOf = (node) =>
+	typeof node === 'object'
+		? node.flatMap(([key, value]) => (typeof value === 'string' && !key ? [value] : []))
+		: [];

@@ -1,0 +1,215 @@
+import { fullName, repositoryOf, toName } from './paste.js';
+import { readData } from './paste-data.js';
+import { commandsOf, readCommand } from './paste-shell.js';
+import { ADDRESS, readAddress } from './paste-urls.js';
+import { isOfSentence, readWords } from './paste-words.js';
+
+const PLATFORM = /^(?:linux|windows|darwin|freebsd|wasip1)\/\w+(?:\/\w+)?$/;
+const SHORT_ID = /^(?:sha256:)?[0-9a-f]{12,64}…?$/;
+/** Placeholders that a reader of documentation replaces: `<tag>`, `$TAG`, `{{ tag }}`. */
+const OPEN = /[<${%*]|\.\.\.|…/;
+/** @type {Portal.ReadPaste} */
+export const readPaste = (text, host) => {
+	const plain = cleaned(text);
+	const full = withValues(plain);
+	const found = createFound(host);
+	for (const read of [readFile, readTable, readData, readCommands, readMessage, readAddresses, readWords]) {
+		if (read(full, found) || found.count() > 0) break;
+	}
+	return found.result();
+};
+
+/** Replaces what word processors, terminals, and web pages add. @param {string} text */
+const cleaned = (text) => {
+	const lines = text
+		.replace(/\r\n?/g, '\n')
+		// biome-ignore lint/suspicious/noControlCharactersInRegex: Terminals color their output by this character.
+		.replace(/\x1b\[[\d;]*m|[\u200b-\u200f\u2060\ufeff]/g, '')
+		.replace(/[\u00a0\u2000-\u200a\u202f\u3000]/g, ' ')
+		.replace(/[\u2018-\u201b\u2032]/g, "'")
+		.replace(/[\u201c-\u201f\u2033«»]/g, '"')
+		// Word processors make one dash of two.
+		.replace(/(?<=^|\s)[\u2013\u2014](?=(?!rm\b)\w{1,2}(?:\s|$))/gm, '-')
+		.replace(/(?<=^|\s)[\u2013\u2014](?=\w)/gm, '--')
+		.replace(/<\/?(?:a|b|br|code|div|em|i|kbd|li|p|pre|span|strong|td|tr|ul)(?:\s[^<>]*)?>/gi, ' ')
+		.replace(/^\s*```.*$/gm, '')
+		.replace(/(?:\s\\|\s\^|\s`|\\)[ \t]*\n\s*/g, ' ');
+	return /[a-z]/.test(lines) ? lines : lines.toLowerCase();
+};
+
+/** Puts values of variables, and their defaults, where the text uses them. @param {string} text */
+const withValues = (text) => {
+	/** @type {Map<string, string>} */
+	const values = new Map();
+	const assignment =
+		/(?:^|[;\n])[ \t]*(?:[-+] )?(?:(?:export|ARG|ENV|set|local|readonly)[ \t]+|\$env:|\$)?["']?([A-Za-z_]\w*)["']?(?:[ \t]*=[ \t]*|:[ \t]+)(?:["']([^"'\n]*)["']|([^\s"';#]+))|--build-arg[= ]([A-Za-z_]\w*)=["']?([^\s"']+)/g;
+	for (const [, name, quoted, bare, argument, value] of text.matchAll(assignment))
+		values.set(name ?? argument ?? '', quoted ?? bare ?? value ?? '');
+	const variable =
+		/\$\{\{\s*(?:\w+\.)?(\w+)\s*\}\}|\$\{(\w+)(?::?[-=]([^{}]*)|:?\?[^{}]*)?\}|\$(\w+)|%(\w+)%|\{\{-?[^{}]*?default\s+["']?([\w.:/-]+)["']?[^{}]*\}\}/g;
+	let before = '';
+	let full = text;
+	// Values contain variables, but not without end.
+	for (let turn = 0; full !== before && turn < 5; turn++) {
+		before = full;
+		full = full.replace(variable, (whole, secret, braced, otherwise, named, percent, template) => {
+			const name = secret ?? braced ?? named ?? percent;
+			const value = name === undefined ? template : (values.get(name) ?? otherwise);
+			return value === undefined || value === whole ? whole : value;
+		});
+	}
+	return full.replace(
+		/\{\{[^{}]*\}\}|\$\{[^{}]*\}\}?|\$\w+|%\w+%|(?<=[:@/])<[^<>\n]*>|(?<=[:@])\[[\w -]+\]/g,
+		'<>',
+	);
+};
+
+/** @type {Portal.CreateFound} */
+const createFound = (host) => {
+	/** @type {Map<string, string>} */
+	const images = new Map();
+	/** @type {Set<string>} */
+	const open = new Set();
+	/** @type {Set<string>} */
+	const maybe = new Set();
+	/** @type {Set<string>} */
+	const platforms = new Set();
+	let isDigest = false;
+
+	/** @param {string} word */
+	const plainOf = (word) =>
+		word
+			.replace(/^.*?:\/\/|^(?:docker-daemon|containers-storage):/, '')
+			.replace(/^<([^<>]*[:/][^<>]*)>$/, '$1')
+			.replace(/^["'`([{<*]+(?![0-9a-f:]*\])|["'`.,;:!?)}\]*\\/]+$/g, '')
+			.replace(/^([\w-]+(?:\.[\w-]+)+)#/, '$1/')
+			.replace(new RegExp(`^${host.replace(/[.[\]]/g, '\\$&')}/`, 'i'), '');
+
+	/** @type {Portal.Found} */
+	const found = {
+		add(word, { isOpen = false } = {}) {
+			const plain = plainOf(word);
+			const repository = toName(repositoryOf(plain.replace(/<>.*/, '')));
+			const name = toName(plain);
+			if (!repository || SHORT_ID.test(plain)) return false;
+			if (isOpen || OPEN.test(plain)) {
+				if (!/<>.*\//.test(plain)) open.add(`${repository}:`);
+				else return false;
+			} else if (name) {
+				const key = fullName(name);
+				if (!images.has(key)) images.set(key, name);
+			} else return false;
+			return true;
+		},
+		maybe(word) {
+			const name = toName(plainOf(word).replace(/[:@]?<>.*/, ''));
+			if (name && !SHORT_ID.test(name)) maybe.add(name);
+		},
+		digestAlone() {
+			isDigest = true;
+		},
+		platform(text) {
+			if (PLATFORM.test(text)) platforms.add(text);
+		},
+		nameOf(word) {
+			const name = toName(plainOf(word));
+			return name && /[a-z]/.test(repositoryOf(name)) ? name : undefined;
+		},
+		isOfSentence,
+		count: () => images.size + open.size + maybe.size,
+		result() {
+			const [platform, ...others] = platforms;
+			const common = platform && others.length === 0 ? { platform } : {};
+			const names = [...images.values()];
+			if (open.size > 0)
+				return { images: [], candidates: [...names, ...open], problem: 'ambiguous', ...common };
+			if (names.length > 0) return { images: names, candidates: [], ...common };
+			if (maybe.size > 0) return { images: [], candidates: [...maybe], problem: 'ambiguous', ...common };
+			return { images: [], candidates: [], problem: isDigest ? 'digest' : 'unreadable' };
+		},
+	};
+	return found;
+};
+
+/** Reads the images that a Dockerfile is built from. @type {Portal.Read} */
+const readFile = (text, found) => {
+	const stages = new Set(['scratch']);
+	if (!/^\s*FROM\s+(?:--platform=\S+\s+)?\S+(?:\s+AS\s+\S+)?\s*(?:#.*)?$/im.test(text)) return false;
+	for (const line of text.split('\n')) {
+		const [, instruction = '', rest = ''] = /^\s*(FROM|COPY|ADD|RUN)\s+(.*)/i.exec(line) ?? [];
+		const words = rest.replace(/\s#.*/, '').split(/\s+/);
+		const options = words.filter((word) => word.startsWith('--'));
+		if (/^from$/i.test(instruction)) {
+			for (const option of options) found.platform(option.replace('--platform=', ''));
+			const [image = '', as = '', stage = ''] = words.filter((word) => !word.startsWith('--'));
+			if (!stages.has(image.toLowerCase())) found.add(image);
+			if (/^as$/i.test(as)) stages.add(stage.toLowerCase());
+		} else {
+			const sources = options.flatMap((option) => /(?:^--from=|[=,]from=)([^,\s]+)/.exec(option)?.[1] ?? []);
+			for (const source of sources)
+				if (!stages.has(source.toLowerCase()) && !/^\d+$/.test(source)) found.add(source);
+		}
+	}
+	return true;
+};
+
+/** Columns of two words. */
+const COLUMN = /(?:IMAGE|CONTAINER|POD) ID|(?:BLOB|CONTENT) SIZE|DISK USAGE|MODEL NAME|CREATED AT/g;
+
+/** Reads the tables of `docker images`, `docker ps`, `crictl images`, `kubectl get -o wide`, and others. @type {Portal.Read} */
+const readTable = (text, found) => {
+	/** @type {string[]} */
+	let columns = [];
+	for (const line of text.split('\n')) {
+		const cells = line.replace(/[|│┃]/g, ' ').trim().split(/\s+/);
+		const words = line
+			.replace(COLUMN, (name) => name.replace(' ', '_'))
+			.replace(/[|│┃]/g, ' ')
+			.trim()
+			.split(/\s+/);
+		if (words.length > 1 && words.every((word) => /^[A-Z][A-Z_-]*$/.test(word))) {
+			columns = words;
+			continue;
+		}
+		const cell = (/** @type {string[]} */ ...names) =>
+			cells[columns.findIndex((name) => names.includes(name))];
+		const images = columns[0] ? cell('IMAGE', 'IMAGES', 'REPOSITORY', 'REF', 'MODEL_NAME') : undefined;
+		const [, name, version] = /^(\S+)\s+(\S+)\s+(?:sha256:)?[0-9a-f]{12}\s/.exec(line) ?? [];
+		const [, running] = /^[0-9a-f]{12}\s+(\S+)\s+["']/.exec(line) ?? [];
+		const tag = columns[0] ? cell('TAG') : version;
+		const digest = cell('DIGEST');
+		for (const image of (images ?? name ?? running)?.split(',') ?? []) {
+			if (image.startsWith('<') || tag?.startsWith('<')) continue;
+			const isNamed = /@|:[^/]*$/.test(image);
+			const shown = digest && !/^<|^[^:]*$/.test(digest) && !tag && !isNamed ? `@${digest}` : '';
+			found.add(image + (tag && !isNamed ? `:${tag}` : shown));
+		}
+	}
+};
+
+/** @type {Portal.Read} */
+const readCommands = (text, found) => {
+	for (const line of text.split('\n')) {
+		const isRead = commandsOf(line).map((words) => readCommand(words, found));
+		// A command may be inside quotes.
+		if (!isRead.includes(true))
+			for (const words of commandsOf(line.replace(/["']/g, ' '))) readCommand(words, found);
+	}
+};
+
+/** @type {Portal.Read} */
+const readAddresses = (text, found) => {
+	for (const [address] of text.matchAll(ADDRESS)) {
+		const { names = [], candidates = [], platform } = readAddress(address);
+		for (const name of names) found.add(name);
+		for (const name of candidates) found.maybe(name);
+		if (platform) found.platform(platform);
+	}
+};
+
+/** Reads what engines and scripts say of an image: `Failed to pull image "app:1"`, `IMAGE=app:1`. @type {Portal.Read} */
+const readMessage = (text, found) => {
+	const message =
+		/\bimage:?\s+["']([^"'\s]+)["']|(?:image (?:for|is up to date for)|manifest for) (\S+)|^\s*(?:\w+\s+)?\w*IMAGE\w*\s*=\s*["']?([^\s"']+)/gim;
+	for (const [, quoted, plain, value] of text.matchAll(message)) found.add(quoted ?? plain ?? value ?? '');
+};

@@ -1,0 +1,70 @@
+import { repositoryOf, toName } from './paste.js';
+import { isProgram } from './paste-shell.js';
+import { ADDRESS } from './paste-urls.js';
+
+const DIGEST = /^(?:sha256:)?[0-9a-f]{64}$/;
+const VERSION = /^v?\d[\w.-]*$/;
+const FILE =
+	/\.(?:png|jpe?g|gif|svg|webp|ico|txt|md|pdf|html?|zip|tar|tgz|gz|xz|sif|ya?ml|json|toml|sh|py|js|ts|exe|deb|rpm)$/;
+/** More names in a sentence than anyone chooses from. */
+const CANDIDATES_MAX = 5;
+/** Words that mark a sentence, in the languages of the page that use Latin letters. */
+const SENTENCE = new Set(
+	[
+		'a all also an and any are as at be but by can command computer con container could database de',
+		'deploy descargar desde do docker-image does download el en errors example fetch file find for from get give has have',
+		'hello help hey hi how i image imagen images in install instead into is it la laptop las latest like',
+		'local los machine me my necesito need needs new not of on only or our out para pc per please',
+		'por pull quiero run running see server should show start tag tags that the then there these this to try',
+		'un una use used using version want we web when where which will with without work would you your',
+	].flatMap((line) => line.split(' ')),
+);
+
+/** Reads a list of names, or the names in a sentence. @type {Portal.Read} */
+export const readWords = (text, found) => {
+	const words = joinVersions(
+		text
+			.replace(ADDRESS, ' ')
+			.replace(/^\s*(?:\d+[.)]|[-*•$#>])\s/gm, '')
+			.split(/[\s,;|"'`()]+/)
+			.filter((word) => /[\w\u0080-\uffff]/.test(word)),
+	);
+	if (words.some((word) => DIGEST.test(word))) found.digestAlone();
+	const names = words.flatMap((word) => found.nameOf(word) ?? []);
+	const isCommand = words.length > 1 && isProgram(words[0] ?? '');
+	const isList = names.length === words.length && !(words[1] && words.some(isOfSentence));
+	if (isList && !isCommand) {
+		for (const name of names) found.add(name);
+		return;
+	}
+	const certain = [...new Set(names.filter(isCertain))];
+	const possible = names.filter((name) => !isOfSentence(name) && !FILE.test(name));
+	if (certain.length === 1 && !isCommand) found.add(certain[0] ?? '');
+	else if (certain[0]) for (const name of certain) found.maybe(name);
+	else if (!isCommand && possible.length <= CANDIDATES_MAX) for (const name of possible) found.maybe(name);
+};
+
+/** Tells whether a name can't be a word: it has a tag, a digest, or a registry. @param {string} name */
+const isCertain = (name) =>
+	/^[^/]+\.[^/]+\/|@|:[^/]*$/.test(name) &&
+	!FILE.test(name) &&
+	!/^[^/]*\.[^/]*:\d+$|^localhost:\d+$/.test(name);
+
+/** Appends versions and digests to the names before them: `nginx 1.27`. @param {string[]} words */
+const joinVersions = (words) => {
+	/** @type {string[]} */
+	const joined = [];
+	for (const word of words) {
+		const last = joined.at(-1) ?? '';
+		const name = last.replace(/:$/, '');
+		const canJoin = toName(name) && !isOfSentence(name);
+		if (canJoin && DIGEST.test(word)) joined.push(`${joined.pop()}@sha256:${word.slice(-64)}`);
+		else if (canJoin && VERSION.test(word) && repositoryOf(name) === name)
+			joined.push(`${joined.pop()?.replace(/:$/, '')}:${word}`);
+		else if (!(joined[0] && /^(?:tag|version|:)$/i.test(word))) joined.push(word);
+	}
+	return joined;
+};
+
+/** @param {string} word */
+export const isOfSentence = (word) => SENTENCE.has(word.toLowerCase().replace(/[.!?:]+$/, ''));
