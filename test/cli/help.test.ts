@@ -28,7 +28,7 @@ suite('help', () => {
           .split('\n')
           .filter((line) => line.length > columns);
         // Terms, usage lines, and examples cannot wrap.
-        const running = wide.filter((line) => !/^ *(?:-|\S+$|dockerproxy )/.test(line));
+        const running = wide.filter((line) => !/^ *(?:-|\S+$|dockerproxy |Usage:)/.test(line));
         assert.deepEqual(columns === COLUMNS ? wide.filter((line) => !/^ +\S+$/.test(line)) : running, []);
       }
     });
