@@ -7,6 +7,7 @@ import { type ArchiveFormat, FORMATS } from './format.ts';
 
 const STEM_MAX = 160;
 const DELTA_STEM_MAX = 48;
+const AS_STEM_MAX = 48;
 const PLATFORMS_STEM_MAX = 98;
 const BUNDLE_STEM_MAX = 80;
 const WINDOWS_DEVICE = /^(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|$)/i;
@@ -21,6 +22,8 @@ export interface DeltaBase {
 /** The properties of an archive that its name states. */
 export interface NamedArchive {
   readonly references: readonly Reference[];
+  /** The name by which the image loads, if it is not that of its reference. */
+  readonly name?: Reference | undefined;
   readonly format: ArchiveFormat;
   /** Undefined for the default platform of the service. */
   readonly platform: PlatformChoice;
@@ -32,12 +35,13 @@ export interface NamedArchive {
 
 /**
  * Returns the name of an archive on disk: `busybox.tar`, `busybox_1.36.tar`, `busybox_1.36_linux-arm64.tar`,
- * `app_2.1_delta-from-2.0.tar`. A hash distinguishes names that only count, such as `a+2-more-84405245.tar`. A name has
+ * `app_2.1_delta-from-2.0.tar`, `busybox_as-mine_1.tar`. A hash distinguishes names that only count, such as `a+2-more-84405245.tar`. A name has
  * fewer than 255 letters, digits, `_`, `-`, `.` and `+`, and Windows does not reserve it for a device.
  */
-export function archiveFilename({ references, format, platform, squash, base }: NamedArchive): string {
+export function archiveFilename({ references, name, format, platform, squash, base }: NamedArchive): string {
   const forPlatform = platform === undefined ? '' : `_${platformStem(platform)}`;
-  const added = base === undefined ? '' : `_delta-from-${deltaStem(base, references)}`;
+  const delta = base === undefined ? '' : `_delta-from-${deltaStem(base, references)}`;
+  const added = `${name === undefined ? '' : `_as-${shorten(imageStem(name), AS_STEM_MAX)}`}${delta}`;
   const stem = shorten(bundleStem(references), STEM_MAX - added.length);
   return `${stem.replace(WINDOWS_DEVICE, '_$&')}${forPlatform}${added}${squash ? '_squashed' : FORMATS[format].suffix}.tar`;
 }

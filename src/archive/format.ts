@@ -12,6 +12,8 @@ export interface Format {
   readonly subject: string;
   /** The end of file names, before `.tar`, such as `_rootfs`. Empty for the common name. */
   readonly suffix: string;
+  /** True if an archive has the names of its images. */
+  readonly isNamed: boolean;
   /**
    * Lists the files of an archive of images.
    *
@@ -53,6 +55,7 @@ const TABLE = {
     description: "an OCI image layout with Docker's `manifest.json`, which every loader takes",
     subject: "An archive in Docker's format",
     suffix: '',
+    isNamed: true,
     entries: dockerEntries,
     treeEntries: undefined,
     artifacts: undefined,
@@ -64,6 +67,7 @@ const TABLE = {
     description: 'the OCI image layout alone, with the manifests of the registry',
     subject: 'An OCI image layout',
     suffix: '',
+    isNamed: true,
     entries: ociEntries,
     treeEntries,
     artifacts: 'whole',
@@ -75,6 +79,7 @@ const TABLE = {
     description: 'the files of one image, merged from all layers, for WSL, LXC, chroot, and systemd-nspawn',
     subject: 'A root file system',
     suffix: '_rootfs',
+    isNamed: false,
     entries: dockerEntries,
     treeEntries: undefined,
     artifacts: undefined,
@@ -91,6 +96,7 @@ const TABLE = {
       'unpacked layers, as `docker save` wrote them before version 25, for older Docker, NAS, and udocker',
     subject: 'An archive with unpacked layers',
     suffix: '_classic',
+    isNamed: true,
     entries: dockerEntries,
     treeEntries: undefined,
     artifacts: undefined,
@@ -107,6 +113,7 @@ const TABLE = {
       'the files of anything but an image, such as a Helm chart: one file as it is, several in a tar',
     subject: 'A tar of files',
     suffix: '_files',
+    isNamed: false,
     entries: refuseImages,
     treeEntries: undefined,
     artifacts: 'files',

@@ -22,6 +22,7 @@ export const DOWNLOAD_OPTIONS: Readonly<Record<DownloadFlag, CommandOption>> = {
     completes: FORMAT_NAMES,
     doc: `${FORMAT_NAMES.join(', ')}. Default: ${DEFAULT_FORMAT}, and ${ARTIFACT_FORMAT} for artifacts`,
   },
+  name: { value: 'NAME', doc: 'the name by which the image loads: app:2' },
   compress: {
     value: COMPRESSIONS.join('|'),
     completes: COMPRESSIONS,

@@ -45,6 +45,14 @@ export const PARAMETERS = {
   ),
   stream: flag('`1` to have the first bytes early rather than a length; only an engine makes a difference.'),
   referrers: flag('`1` for signatures, SBOMs, and whatever else refers to the images, with `format=oci`.'),
+  name: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description:
+        'The name by which the image loads in place of its own, with or without a tag: `app:2`. Requires one image.',
+      examples: ['app:2'],
+    }),
+  ),
   have: Type.Optional(
     Type.Array(Type.String({ minLength: 1 }), {
       minItems: 1,

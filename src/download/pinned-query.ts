@@ -17,7 +17,7 @@ import type { DownloadQuery } from './url.ts';
  * the layers that the receiver has. The omitted layers depend on the order of those.
  */
 export function digestQuery(
-  { references, have, platform: choice, format, compress, squash, referrers, parts }: ArchiveQuery,
+  { references, have, platform: choice, ...shared }: ArchiveQuery,
   { digests, upstream = digests, omitted, platform }: Archive | LiveArchive,
   nameOf: (reference: Reference) => string,
 ): DownloadQuery {
@@ -30,7 +30,7 @@ export function digestQuery(
     have: isDelta ? [...new Set([...held, ...(have?.layers ?? [])])] : undefined,
     // A digest of one image says what it is for; that of an index leaves it open.
     platform: isSeveral(choice) ? formatPlatformChoice(choice) : chosen,
-    ...sharedOf({ format, compress, squash, referrers, parts }),
+    ...sharedOf(shared),
   };
 }
 
@@ -44,26 +44,28 @@ export function pinnedQuery(query: ArchiveQuery, archive: Archive): DownloadQuer
 
 /** The query that means an archive by the names that it was asked for by. */
 export function namedQuery(query: ArchiveQuery): DownloadQuery {
-  const { references, have, platform, format, compress, squash, referrers, parts } = query;
+  const { references, have, platform, ...shared } = query;
   return {
     myimage: references.map(familiarReference),
     have: have && [...have.references.map(familiarReference), ...have.layers],
     platform: platform && formatPlatformChoice(platform),
-    ...sharedOf({ format, compress, squash, referrers, parts }),
+    ...sharedOf(shared),
   };
 }
 
 function sharedOf({
+  name,
   format,
   compress,
   squash,
   referrers,
   parts,
-}: Pick<ArchiveQuery, 'format' | 'compress' | 'squash' | 'referrers' | 'parts'>): Omit<
+}: Pick<ArchiveQuery, 'name' | 'format' | 'compress' | 'squash' | 'referrers' | 'parts'>): Omit<
   DownloadQuery,
   'myimage'
 > {
   return {
+    name: name && taggedName(name),
     format: format === DEFAULT_FORMAT ? undefined : format,
     compress,
     squash: squash ? '1' : undefined,

@@ -19,6 +19,8 @@ import {
 export interface ArchiveQuery {
   readonly references: readonly Reference[];
   readonly platform: PlatformChoice;
+  /** The name by which the image loads; undefined for that of its reference. */
+  readonly name: Reference | undefined;
   /** True if the archive includes signatures and other referrers with all platforms. */
   readonly referrers: boolean;
   readonly format: ArchiveFormat;
@@ -170,6 +172,7 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
   return {
     references: eachOnce(images.map(parseReference)),
     platform: choice,
+    name: nameOf(parameters, spelling),
     referrers,
     format,
     isFormatOpen: parameters.format === undefined,
@@ -179,6 +182,19 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
     have: haveOf(parameters, spelling),
     parts: partsOf(parameters, spelling),
   };
+}
+
+function nameOf({ name, myimage = [], format = DEFAULT_FORMAT }: Parameters, spelling: Spelling) {
+  if (name === undefined) return undefined;
+  const { subject, isNamed } = FORMATS[format];
+  if (!isNamed)
+    throw invalidParameter(`${spelling.name('name')} requires another format. ${subject} has no name.`);
+  if (myimage.length > 1)
+    throw invalidParameter(`${spelling.name('name')} requires one image, but ${myimage.length} are given.`);
+  const reference = parseReference(name);
+  if (reference.digest !== undefined)
+    throw invalidParameter(`${spelling.name('name')} is ${quote(name)}, but must not have a digest.`);
+  return reference;
 }
 
 function compressionOf(parameters: Parameters, spelling: Spelling): Compression | undefined {

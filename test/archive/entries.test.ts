@@ -159,6 +159,16 @@ suite('the entries of an archive', () => {
 });
 
 suite('the name of an archive', () => {
+  test('has both names of an image that loads by another one', () => {
+    const filename = (image: string, loaded: string): string =>
+      archiveFilename({
+        ...{ references: [parseReference(image)], name: parseReference(loaded) },
+        ...{ format: 'docker', platform: parsePlatform('linux/arm64') },
+      });
+    assert.equal(filename('busybox:1.36', 'mine:2'), 'busybox_1.36_linux-arm64_as-mine_2.tar');
+    assert.match(filename('busybox', 'm'.repeat(200)), /^busybox_linux-arm64_as-m{35}-[0-9a-f]{12}\.tar$/);
+  });
+
   const nameOf = (
     references: readonly string[],
     platform: NamedArchive['platform'],

@@ -209,6 +209,26 @@ suite('the query of /dl', () => {
     });
   }
 
+  test('a name is read for one image, in normal form', () => {
+    const { name } = parseArchiveQuery({ myimage: 'busybox', name: 'Mine.example/app' });
+    assert.equal(name && formatReference(name), 'mine.example/app:latest');
+    assert.equal(parseArchiveQuery({ myimage: 'busybox' }).name, undefined);
+  });
+
+  for (const [what, query, message] of [
+    ['several images', { myimage: ['a', 'b'], name: 'c' }, /requires one image, but 2 are given/],
+    ['a digest', { myimage: 'a', name: `b@${DIGEST}` }, /must not have a digest/],
+    ['a root file system', { myimage: 'a', name: 'b', format: 'rootfs' }, /A root file system has no name/],
+    ['files', { myimage: 'a', name: 'b', format: 'files' }, /A tar of files has no name/],
+    ['an invalid reference', { myimage: 'a', name: 'B' }, /lowercase/],
+  ] as const)
+    test(`a name is refused for ${what}`, () => {
+      assert.throws(() => parseArchiveQuery({ ...query, myimage: [query.myimage].flat() }), {
+        status: 400,
+        message,
+      });
+    });
+
   for (const format of ['', 'tar', 'OCI', 'docker,oci']) {
     test(`the format ${JSON.stringify(format)} is refused`, () => {
       assert.throws(() => parseArchiveQuery({ myimage: 'a', format }), {

@@ -77,6 +77,7 @@ suite('archives load where images are loaded', { skip: skipUnless('docker-regist
       [image('test/nested'), /test\/nested:latest/],
       [image('test/no-media-type'), /test\/no-media-type:latest/],
       [image('test/twice'), /test\/twice:latest/],
+      [`${image('library/busybox')}&name=mine:2`, /Loaded image: mine:2/],
       [image(`library/busybox@${images.busyboxAmd64.descriptor.digest}`), /Loaded image ID: sha256:/],
       [`${image('test/shared:1')}&${image('test/shared:2')}`, /test\/shared:1[\s\S]*test\/shared:2/],
     ] as const) {

@@ -68,7 +68,7 @@ function assertHarmless(reference: Reference): void {
 
 /** A query that is taken asks for a few harmless images, in parts that have an end. */
 function assertAsked(query: ArchiveQuery): void {
-  const { references, have, parts, platform, format, referrers, compress, squash } = query;
+  const { references, have, parts, platform, format, referrers, compress, squash, name } = query;
   assert.ok(references.length > 0 && references.length <= 10);
   assert.ok((have?.references.length ?? 0) <= 10);
   namedImages(query).forEach(assertHarmless);
@@ -77,6 +77,10 @@ function assertAsked(query: ArchiveQuery): void {
   if (referrers) assert.equal(format, 'oci');
   if (compress !== undefined) assert.equal(format, 'rootfs');
   if (squash) assert.equal(format, 'docker-classic');
+  if (name !== undefined) {
+    assertHarmless(name);
+    assert.deepEqual([references.length, name.digest], [1, undefined]);
+  }
   if (parts === undefined) return;
   assert.ok(Number.isSafeInteger(parts.limit) && parts.limit >= 2 ** 20, `${parts.limit}`);
   const { number = 1 } = parts;
@@ -97,7 +101,7 @@ suite('arbitrary typed text', { concurrency: true }, () => {
   test('as a query is refused, or asks for at most ten harmless images', () => {
     const names = [
       ...['myimage', 'platform', 'format', 'stream', 'have', 'parts', 'part', 'referrers'],
-      ...['checksum', 'metalink', 'redirect', 'compress', 'squash'],
+      ...['checksum', 'metalink', 'redirect', 'compress', 'squash', 'name'],
     ];
     const name = fc.oneof(
       { weight: 8, arbitrary: fc.constantFrom(...names) },
@@ -121,6 +125,7 @@ suite('arbitrary typed text', { concurrency: true }, () => {
           have: fc.array(fc.oneof(fc.constantFrom('busybox:1.35', `sha256:${HEX}`), text), { maxLength: 12 }),
           parts: fc.oneof(fc.constantFrom('4GiB', '1MiB'), size),
           part: fc.constantFrom('1', '999999', '0', '1000000', '01', '1.5'),
+          name: fc.oneof(fc.constantFrom('mine:1', 'busybox', `a@sha256:${HEX}`), text),
           stream: fc.constantFrom('0', '1'),
           referrers: fc.constantFrom('0', '1', '2'),
           checksum: fc.constantFrom('0', '1'),

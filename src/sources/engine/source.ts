@@ -86,6 +86,11 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
       if (isSeveral(platform)) throw formatUnavailable();
       if (request.have !== undefined)
         throw new ServiceError('delta-unavailable', 'A Docker engine saves images whole.');
+      if (request.name !== undefined)
+        throw new ServiceError(
+          'parameter-invalid',
+          'A Docker engine saves images under their own names. Omit the parameter name.',
+        );
       for (let tries = 0; tries < SAVE_TRIES; tries++) {
         const archive = await openOnce({ ...request, platform }, signal);
         if (archive !== undefined) return archive;

@@ -73,7 +73,7 @@ export function createRegistrySource({
       images.map((image) => signatures.require(image.reference, signableDigests(image), ended)),
     );
     const names = images.map(({ reference, manifest, config, platform: own }) => ({
-      ...{ reference, digest: manifest.digest, config: config.digest },
+      ...{ reference: request.name ?? reference, digest: manifest.digest, config: config.digest },
       platforms: [own],
     }));
     const blobs = blobsOf(
@@ -83,7 +83,7 @@ export function createRegistrySource({
     return {
       format,
       images: images.map(({ reference, config, configBytes, layers, diffIds }) => ({
-        ...{ reference, config, configBytes, layers, diffIds, blobs },
+        ...{ reference: request.name ?? reference, config, configBytes, layers, diffIds, blobs },
       })),
       entries: (isTagged) => FORMATS[format].entries(named(images, names, isTagged)),
       names,
@@ -126,7 +126,7 @@ export function createRegistrySource({
       ),
     );
     const names = trees.map(({ reference, root: { digest }, platforms: stated }) => ({
-      ...{ reference, digest, config: undefined },
+      ...{ reference: request.name ?? reference, digest, config: undefined },
       platforms: stated,
     }));
     const isChosen = [...trees, ...held].some(({ signable = [] }) => signable.length > 1);
@@ -178,7 +178,7 @@ export function createRegistrySource({
     counted: RegistryClient,
     signal: AbortSignal,
   ): Promise<FoundContents> => {
-    const { references, platform, format, isFormatOpen, have } = request;
+    const { references, platform, format, isFormatOpen, have, name } = request;
     if (isSeveral(platform) || request.referrers === true) return findTrees(request, counted, signal);
     try {
       return await findImages(request, platform, counted, signal);
@@ -186,7 +186,7 @@ export function createRegistrySource({
       if (!isMissingImage(error)) throw error;
       const { artifacts } = FORMATS[format];
       if (artifacts === 'whole') return findTrees(request, counted, signal);
-      const sendsFiles = artifacts === 'files' || (isFormatOpen && have === undefined);
+      const sendsFiles = artifacts === 'files' || (isFormatOpen && have === undefined && name === undefined);
       if (sendsFiles) return (await findFiles(request, platform, counted, signal)) ?? raise(error);
       const kinds = await allOrNone(signal, (ended) =>
         references.map((reference) => kindOf({ client: counted, documents, reference, signal: ended })),
@@ -200,7 +200,7 @@ export function createRegistrySource({
     lease: InlineLease,
     signal: AbortSignal,
   ): Promise<Archive> => {
-    const { references, have, squash } = request;
+    const { references, have, squash, name } = request;
     const counted = lease.counted(client);
     const found = await findContents(request, counted, signal);
     const { format, entries, plainName, layers, names, roots, holdings, held, platform, blobs } = found;
@@ -222,7 +222,7 @@ export function createRegistrySource({
       filename:
         plainName ??
         archiveFilename({
-          ...{ references, format, squash, platform: found.suffix },
+          ...{ references, name, format, squash, platform: found.suffix },
           base: spare.length === 0 ? undefined : have,
         }),
       contentType: plainName === undefined ? undefined : FILE_TYPE,
@@ -273,7 +273,7 @@ function raise(error: unknown): never {
   throw error;
 }
 
-/** Replaces tags by digests in images that do not keep their tag. */
+/** Gives images their names in the archive: by digest if they do not keep their tag. */
 function named<T extends { readonly reference: Reference }>(
   images: readonly T[],
   names: readonly UntaggedImage[],
@@ -281,8 +281,9 @@ function named<T extends { readonly reference: Reference }>(
 ): T[] {
   return images.map((image, at) => {
     const name = names[at];
-    if (name === undefined || isTagged(at)) return image;
-    return { ...image, reference: digestReference(image.reference, name.digest) };
+    if (name === undefined) return image;
+    const { reference, digest } = name;
+    return { ...image, reference: isTagged(at) ? reference : digestReference(reference, digest) };
   });
 }
 

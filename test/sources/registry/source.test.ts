@@ -116,6 +116,26 @@ suite('the registry source, from a real registry', {
     assert.equal(held(), 0);
   });
 
+  for (const format of ['docker', 'oci'] as const)
+    test(`an archive with format ${format} has the requested name, and otherwise the same entries`, async () => {
+      const name = parseReference('mine.example/app:2');
+      const own = await open('library/busybox', { format });
+      const renamed = await open('library/busybox', { format, name });
+      assert.notEqual(renamed.etag, own.etag);
+      assert.deepEqual(renamed.digests, own.digests);
+      assert.match(renamed.filename, /^busybox_as-app_2\.tar$/);
+      const [entries, ownEntries] = [await entriesOf(renamed), await entriesOf(own)];
+      assert.deepEqual([...entries.keys()], [...ownEntries.keys()]);
+      const [{ annotations }] = JSON.parse(`${entries.get('index.json')}`).manifests;
+      assert.equal(annotations['io.containerd.image.name'], 'mine.example/app:2');
+      assert.equal(annotations['org.opencontainers.image.ref.name'], '2');
+      if (format === 'docker')
+        assert.deepEqual(JSON.parse(`${entries.get('manifest.json')}`)[0].RepoTags, ['mine.example/app:2']);
+      // The digest decides the image, and the name gives it a tag.
+      const pinned = await open(`library/busybox@${own.upstream?.[0]}`, { format, name });
+      assert.equal(pinned.etag, renamed.etag);
+    });
+
   const bytesOf = (archive: Archive): Promise<Buffer> => buffer(archive.read(undefined, never));
 
   /** The paths that were asked for, without the repository, digests shortened to what they are. */
