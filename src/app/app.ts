@@ -16,6 +16,7 @@ import { createServer, type ServerOptions } from '../http/server.ts';
 import { createLimits } from '../limits/limits.ts';
 import { createGuard } from '../net/guard.ts';
 import { createHttpClient } from '../net/http-client.ts';
+import { onlyRegistry } from '../oci/name-pattern.ts';
 import type { Redis } from '../redis/redis.ts';
 import { createRepositorySearch, type RepositorySearch } from '../registry/hub-search.ts';
 import type { PassedSockets } from '../systemd/sockets.ts';
@@ -26,7 +27,7 @@ import { formatDuration } from '../util/duration.ts';
 import { createGarbageCollector, freeStartupMemory } from '../util/garbage-collector.ts';
 import { cacheShareFor, createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { openMemoryGauges } from '../util/memory-gauges.ts';
-import { createAccess } from './access.ts';
+import { type Access, createAccess } from './access.ts';
 import type { Certificates } from './certificates.ts';
 import { openCountingStore } from './counting-stores.ts';
 import { type Environment, freeBytesOf, type Images, openImages, proxiesOf } from './images.ts';
@@ -150,7 +151,7 @@ export async function createApp(
     catalogue: images.catalogue,
     referrers: images.referrers,
     acceptsCredentials: config.clientCredentials === 'on',
-    registryApi: registryApiOf(config, images, () => urlHosts(current.domains)),
+    registryApi: registryApiOf(config, images, access, () => urlHosts(current.domains)),
     search: search?.find,
     allowlist,
     meter: metrics.http,
@@ -278,11 +279,16 @@ function connectionLimits(config: Config, descriptorLimit: number | undefined): 
 function registryApiOf(
   { registryApi, registryNames, defaultPlatform }: Config,
   { source, pulls }: Pick<Images, 'source' | 'pulls'>,
+  { patterns }: Access,
   domains: () => readonly string[],
 ): ServerOptions['registryApi'] {
   if (!source.traits.isReproducible || registryApi === 'off') return undefined;
   const names = new Map(registryNames.map(({ name, registry }) => [name, registry]));
-  return { pulls, defaultPlatform, names: () => ({ names, own: new Set(domains()) }) };
+  return {
+    ...{ pulls, defaultPlatform },
+    names: () => ({ names, own: new Set(domains()) }),
+    loginRegistry: () => onlyRegistry(patterns().allow) ?? 'docker.io',
+  };
 }
 
 /** The hosts of URLs: IPv6 addresses are in brackets. */

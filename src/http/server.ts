@@ -61,7 +61,10 @@ export interface ServerOptions
 }
 
 /** The settings that only the registry API needs; it shares the others with downloads. */
-export type RegistryApiSettings = Pick<RegistryApiOptions, 'pulls' | 'defaultPlatform' | 'names'>;
+export type RegistryApiSettings = Pick<
+  RegistryApiOptions,
+  'pulls' | 'defaultPlatform' | 'names' | 'loginRegistry'
+>;
 
 export interface TlsOptions {
   readonly context: SecureContextOptions;

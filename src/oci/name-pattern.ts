@@ -49,6 +49,12 @@ function hubPath(path: string): string {
   return path.includes('/') || path === '**' ? path : `library/${path}`;
 }
 
+/** Returns the registry that all patterns name; undefined if they name several, or if a wildcard stands for one. */
+export function onlyRegistry(patterns: readonly NamePattern[]): string | undefined {
+  const [only, ...others] = new Set(patterns.map(({ domain }) => domain));
+  return others.length === 0 ? only : undefined;
+}
+
 /** The one form of all names that reach a repository, which globs are about. */
 export function canonicalName(repository: Repository): string {
   return `${canonicalHost(repository)}/${repository.path}`;

@@ -307,6 +307,13 @@ suite('private images behind a password file', {
     assert.equal((await post({ user, password }, { 'content-type': 'text/plain' })).status, 400);
     assert.equal((await post({ user, password: 'x'.repeat(9000) })).status, 400);
     const off = await start({ DOCKERPROXY_CLIENT_CREDENTIALS: 'off' });
+    const allowed = async ({ url: at }: DockerProxy, path: string): Promise<unknown> => {
+      const { status, headers } = await httpCall(`${at}${path}`, { method: 'PUT' });
+      return [status, headers.allow];
+    };
+    assert.deepEqual(await allowed(off, '/dl?myimage=a'), [405, 'GET, HEAD']);
+    assert.deepEqual(await allowed(proxy, '/dl?myimage=a'), [405, 'GET, HEAD, POST']);
+    assert.deepEqual(await allowed(proxy, '/dl/a.tar'), [405, 'GET, HEAD']);
     assert.equal((await httpCall(`${off.url}/dl?myimage=a`, { method: 'POST' })).status, 405);
   });
 

@@ -31,9 +31,10 @@ export interface RequestCredentials {
   /**
    * Returns the credentials for images; undefined if the request does not bring any.
    *
+   * @param home the registry of a user name that states none; that of the images if undefined
    * @throws ServiceError `credentials-invalid`, `credentials-unavailable` or `too-many-failed-logins`
    */
-  forImages(references: readonly Pick<Reference, 'domain'>[]): ClientCredential | undefined;
+  forImages(references: readonly Pick<Reference, 'domain'>[], home?: string): ClientCredential | undefined;
   /** Reports that the images are open, because a long response would show it only at its end. */
   opened(): void;
   /** Returns the error to answer with, which says how to send credentials, or that they failed. Counts failures. */
@@ -75,12 +76,12 @@ export function acceptCredentials(app: FastifyInstance, options: CredentialsOpti
   });
 }
 
-/** Returns the credentials that a request brings for images. @throws ServiceError as {@link RequestCredentials.forImages} does */
+/** Returns the credentials that a request brings for images, as {@link RequestCredentials.forImages} does. */
 export function credentialFor(
   { credentials }: Pick<FastifyRequest, 'credentials'>,
-  references: readonly Pick<Reference, 'domain'>[],
+  ...images: Parameters<RequestCredentials['forImages']>
 ): ClientCredential | undefined {
-  return credentials?.forImages(references);
+  return credentials?.forImages(...images);
 }
 
 /** The headers that a response for one client alone must have. */
@@ -139,11 +140,12 @@ function credentialsOf(
     present(credential) {
       presented = credential;
     },
-    forImages(references) {
+    forImages(references, home) {
       const own = usable();
       if (own === undefined) return undefined;
+      const stated = own.registry ?? home;
       const registries = registriesOf(references);
-      const [registry = '', ...others] = own.registry === undefined ? registries : [own.registry];
+      const [registry = '', ...others] = stated === undefined ? registries : [stated];
       if (others.length > 0) throw ambiguous(registries);
       const credential = bindCredential(own, registry, key);
       if (used === undefined) {
@@ -171,11 +173,10 @@ function credentialsOf(
       if (isHidden && presented === undefined && canAccept()) return required(error, request);
       // A registry that hides an image may well accept the credentials.
       used?.report(error.code === 'credentials-rejected' ? 'refused' : 'unknown');
+      if (isHidden && used === undefined) return error;
       // Another registry may also hide an image, without regard to these credentials.
-      const isRefused = isHidden
-        ? used !== undefined && error.image.startsWith(`${used.registry}/`)
-        : error.code === 'credentials-rejected';
-      if (!isRefused) return error;
+      if (isHidden && used?.registry !== registryOf(error)) return notSent(error, used?.registry ?? '');
+      if (!isHidden && error.code !== 'credentials-rejected') return error;
       await limits.rates.requests?.count(clientOf(request), PENALTY);
       return isHidden ? notOpened(error) : withChallenge(error, request, '');
     },
@@ -212,8 +213,12 @@ function required(error: HiddenImageError, request: FastifyRequest): ServiceErro
     reason: 'Image missing or private; for a private one, use --user=NAME --ask-password',
     cause: error,
   });
-  const [registry = ''] = error.image.split('/');
-  return withChallenge(own, request, registry);
+  return withChallenge(own, request, registryOf(error));
+}
+
+function registryOf({ image }: HiddenImageError): string {
+  const [registry = ''] = image.split('/');
+  return registry;
 }
 
 function withChallenge(error: ServiceError, request: FastifyRequest, registry: string): ServiceError {
@@ -228,6 +233,18 @@ function notOpened(error: HiddenImageError): ServiceError {
     'image-not-found',
     [...error.sentences, 'The credentials of this request do not open it.'],
     { reason: 'Image missing, or not open to these credentials', cause: error },
+  );
+}
+
+function notSent(error: HiddenImageError, registry: string): ServiceError {
+  const own = registryOf(error);
+  return new ServiceError(
+    'image-not-found',
+    [
+      ...error.sentences,
+      `The credentials of this request are for ${registry}. For ${own}, use the user name ${own}/USER.`,
+    ],
+    { reason: `Image missing or private; for a private one, use the user name ${own}/USER`, cause: error },
   );
 }
 

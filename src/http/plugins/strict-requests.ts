@@ -63,9 +63,9 @@ export function refuseOtherRequests(app: FastifyInstance): void {
   app.addHook('onRequest', async (request) => {
     const { method, raw } = request;
     if (method !== 'GET' && method !== 'HEAD' && !takesForm(request)) {
-      throw new ServiceError('method-not-allowed', 'Nothing here takes this method.', {
-        headers: { allow: 'GET, HEAD' },
-      });
+      const [url = ''] = (raw.url ?? '').split('?');
+      const allow = app.hasRoute({ method: 'POST', url }) ? 'GET, HEAD, POST' : 'GET, HEAD';
+      throw new ServiceError('method-not-allowed', 'Nothing here takes this method.', { headers: { allow } });
     }
     if ((raw.url ?? '').length > URL_MAX) {
       throw new ServiceError('url-too-long', `The URL has more than ${URL_MAX} characters.`);

@@ -25,6 +25,8 @@ import { replyWithTags, type TagsOptions } from './tags.ts';
 export interface RegistryApiOptions extends ManifestOptions, BlobOptions, TagsOptions {
   /** Decides which registry a repository name means. */
   readonly names: () => RegistryNames;
+  /** The registry of a login whose user name states none. Such a login must not go to each registry that is pulled from. */
+  readonly loginRegistry: () => string;
   readonly allowlist: Allowlist;
   readonly limits: Limits;
   /** Counts a request toward the rate of requests. */
@@ -110,7 +112,7 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
     const gone = abortOnDisconnect(reply);
     const allowance = downloadLimits(limits, request, gone);
     const takeSlot = () => allowance.takeSlot(`pull ${reference.name}`);
-    const credential = credentialFor(request, [reference]);
+    const credential = credentialFor(request, [reference], options.loginRegistry());
     const pull = { signal: gone, client: allowance.client, credential, onCostly: takeSlot };
     if (kind === 'tags') return replyWithTags(request, reply, name, reference, options, pull);
     if (digest !== undefined && kind === 'referrers')
