@@ -123,6 +123,7 @@ export async function createApp(
     store: openCountingStore(config, logger, redis, caches),
     holder: randomUUID(),
     uptime: () => performance.now(),
+    caches,
   });
 
   const server = await createServer({

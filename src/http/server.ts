@@ -1,6 +1,5 @@
 import type { SecureContextOptions } from 'node:tls';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
-import { createLoginBrake } from '../limits/login-brake.ts';
 import type { ClientList } from '../policy/client-list.ts';
 import type { AddressRange } from '../util/ip-address.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
@@ -136,7 +135,6 @@ export async function createServer({
   securityHeaders(app);
   acceptCredentials(app, {
     ...{ isOn: acceptsCredentials, isSupported: source.traits.isReproducible, limits },
-    brake: createLoginBrake(caches, () => performance.now()),
   });
   if (tls?.isTrusted) demandHttps(app);
   refuseOddRequests(app);

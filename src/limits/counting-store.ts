@@ -5,7 +5,7 @@
 export interface CountingStore {
   /**
    * Adds to counters and tells, in the same order, what they are then. A counter begins with its first amount and again
-   * when its window is over; an amount of 0 only reads.
+   * when its window is over; an amount of 0 only reads. A negative amount takes back, and no counter falls below 0.
    */
   add(additions: readonly Addition[]): Promise<Count[]>;
   /** Takes a lease, or holds it longer, unless that would be more than `limits` allow. */

@@ -1,3 +1,4 @@
+import type { MemoryCaches } from '../util/memory-caches.ts';
 import { BANDWIDTH, type Bandwidth, createBandwidth } from './bandwidth.ts';
 import { BYTES, type ByteQuota, createByteQuota } from './byte-quota.ts';
 import type { CountingStore } from './counting-store.ts';
@@ -9,6 +10,7 @@ import {
   SERVICE,
 } from './download-slots.ts';
 import type { Limit } from './limit.ts';
+import { createLoginBrake, type LoginBrake } from './login-brake.ts';
 import { createRequestLimit, PAGES, type Rate, REQUESTS, type RequestLimit } from './request-limit.ts';
 
 /** The kinds of limits, in the order in which RateLimit-Policy and the API state them. */
@@ -25,6 +27,8 @@ export interface Limits {
   readonly downloads: DownloadSlots;
   readonly bytes: ByteQuota | undefined;
   readonly bandwidth: Bandwidth | undefined;
+  /** Refused credentials of all clients, per registry. */
+  readonly logins: LoginBrake;
   /** All limits that are set, in the order of {@link LIMIT_KINDS}. */
   readonly list: readonly Limit[];
   /** Saves what is counted and closes the store. */
@@ -54,9 +58,11 @@ export interface LimitParts {
   readonly holder: string;
   /** A monotonic clock in milliseconds. */
   readonly uptime: () => number;
+  /** The list of in-memory caches. */
+  readonly caches: MemoryCaches;
 }
 
-export function createLimits(options: LimitOptions, { store, holder, uptime }: LimitParts): Limits {
+export function createLimits(options: LimitOptions, { store, holder, uptime, caches }: LimitParts): Limits {
   const {
     rateLimit,
     pageRateLimit,
@@ -78,6 +84,7 @@ export function createLimits(options: LimitOptions, { store, holder, uptime }: L
   );
   return {
     ...{ rates, downloads, bytes, bandwidth },
+    logins: createLoginBrake(store, caches, uptime),
     list: LIMIT_KINDS.flatMap(({ name }) => set.find((limit) => limit.name === name) ?? []),
     async close() {
       await bytes?.close();

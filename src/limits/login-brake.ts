@@ -1,60 +1,62 @@
 import { ServiceError } from '../errors.ts';
 import type { MemoryCaches } from '../util/memory-caches.ts';
+import type { CountingStore } from './counting-store.ts';
 
-/** Limits how many refused credentials a registry gets from all clients of this process together. */
+/** Limits how many refused credentials a registry gets from all clients of all processes that share a store. */
 export interface LoginBrake {
   /**
-   * Admits credentials, which count as refused until their outcome is known. Credentials that a registry accepted lately
-   * always pass and count only if it refuses them, so that neither guessing nor many downloads lock out others.
+   * Admits credentials, which count as refused until their outcome is known. Credentials that a registry lately accepted
+   * from this process always pass, and count only if it refuses them. Neither guesses nor many downloads then lock out
+   * others.
    *
-   * @param key the keyed hash of the credentials
+   * @param key the keyed hash of the credentials, which stays in this process
    * @returns reports the outcome; later calls change nothing
    * @throws ServiceError `too-many-failed-logins`
    */
-  admit(registry: string, key: string): (outcome: LoginOutcome) => void;
+  admit(registry: string, key: string): Promise<ReportLogin>;
 }
+
+export type ReportLogin = (outcome: LoginOutcome) => void;
 
 /** `unknown`: the registry did not decide, for example because it failed. */
 export type LoginOutcome = 'accepted' | 'refused' | 'unknown';
 
-interface Failures {
-  readonly count: number;
-  /** On the clock of `now`. */
-  readonly ends: number;
-}
-
 /** Refused credentials per registry in a window. */
 const MOST = 100;
 const WINDOW_MS = 10 * 60_000;
-/** Bytes, enough for about a thousand registries, and as many credentials. */
+/** Bytes, enough for about a thousand credentials. */
 const LIMIT = 256 * 1024;
 
-/** @param now monotonic milliseconds */
-export function createLoginBrake(caches: MemoryCaches, now: () => number): LoginBrake {
-  const failures = caches.open<Failures>({ name: 'failed-logins', limit: LIMIT, ttl: WINDOW_MS });
+/**
+ * @param store a store that never fails
+ * @param now monotonic milliseconds
+ */
+export function createLoginBrake(store: CountingStore, caches: MemoryCaches, now: () => number): LoginBrake {
   const accepted = caches.open<true>({ name: 'accepted-logins', limit: LIMIT, ttl: WINDOW_MS });
-  const count = (registry: string, more: number): void => {
-    const { count: before, ends } = known(registry);
-    failures.set(registry, { count: Math.max(before + more, 0), ends });
-  };
-  const known = (registry: string): Failures => {
-    const found = failures.get(registry);
-    return found !== undefined && found.ends > now() ? found : { count: 0, ends: now() + WINDOW_MS };
+  const count = async (registry: string, amount: number) => {
+    const [counted = { value: 0, resetsIn: WINDOW_MS }] = await store.add([
+      { counter: `logins ${registry}`, amount, window: WINDOW_MS },
+    ]);
+    return counted;
   };
   return {
-    admit(registry, key) {
-      const isKnown = accepted.get(key) === true;
-      const { count: before, ends } = known(registry);
-      if (!isKnown && before >= MOST) throw tooMany(registry, ends - now());
-      const counted = isKnown ? 0 : 1;
-      count(registry, counted);
+    async admit(registry, key) {
+      const counted = accepted.get(key) === true ? 0 : 1;
+      const { value, resetsIn } = await count(registry, counted);
+      if (counted > 0 && value > MOST) {
+        await count(registry, -counted);
+        throw tooMany(registry, resetsIn);
+      }
+      const ends = now() + resetsIn;
       let isReported = false;
       return (outcome) => {
         if (isReported) return;
         isReported = true;
-        count(registry, (outcome === 'refused' ? 1 : 0) - counted);
         if (outcome === 'accepted') accepted.set(key, true);
         if (outcome === 'refused') accepted.delete(key);
+        const more = (outcome === 'refused' ? 1 : 0) - counted;
+        // The next window does not contain what this one counted.
+        if (more > 0 || (more < 0 && now() < ends)) void count(registry, more);
       };
     },
   };

@@ -44,14 +44,14 @@ export function createMemoryCountingStore(now: () => number, caches?: MemoryCach
     const at = now();
     const counter = counters.get(name);
     const isOver = counter === undefined || counter.resets <= at;
-    if (isOver && amount === 0) return { value: 0, resetsIn: window };
+    if (isOver && amount <= 0) return { value: 0, resetsIn: window };
     if (isOver) {
       sweep(at);
       counters.delete(name);
       counters.set(name, { value: amount, resets: at + window });
       return { value: amount, resetsIn: window };
     }
-    counter.value += amount;
+    counter.value = Math.max(counter.value + amount, 0);
     return { value: counter.value, resetsIn: counter.resets - at };
   };
   const prune = (): void => {

@@ -33,8 +33,8 @@ for i, key in ipairs(KEYS) do
   local value, resets = tonumber(found[1] or 0), tonumber(found[2] or 0)
   -- An end that is further away than the window is from before the clock was set back.
   if resets <= now or resets > now + window then value, resets = 0, now + window end
-  if amount > 0 then
-    value = value + amount
+  if amount ~= 0 then
+    value = math.max(value + amount, 0)
     redis.call('HSET', key, 'value', string.format('%.0f', value), 'resets', string.format('%.0f', resets))
     redis.call('PEXPIRE', key, window)
   end

@@ -33,9 +33,9 @@ CREATE TABLE IF NOT EXISTS leases (
 `;
 // A reset that is further away than the window is from before the clock was set back.
 const ADD = `
-INSERT INTO counters (name, value, resets) VALUES (:name, :amount, :now + :window)
+INSERT INTO counters (name, value, resets) VALUES (:name, max(:amount, 0), :now + :window)
 ON CONFLICT (name) DO UPDATE SET
-  value = iif(resets <= :now OR resets > excluded.resets, 0, value) + :amount,
+  value = max(iif(resets <= :now OR resets > excluded.resets, 0, value) + :amount, 0),
   resets = iif(resets <= :now OR resets > excluded.resets, excluded.resets, resets)
 RETURNING value, resets`;
 const READ =

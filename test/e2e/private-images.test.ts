@@ -8,11 +8,12 @@ import { startDownload } from '../support/download.ts';
 import { type HttpResponse, httpCall } from '../support/http-request.ts';
 import { type Image, image, type Layer, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder, waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import { basicCredentials, type Registry, registryUser, startRegistry } from '../support/registry.ts';
+import { reservePort } from '../support/reserve-port.ts';
 import { startTokenServer, type TokenServer } from '../support/token-server.ts';
 
 const USERS = { alice: 'secret-of-alice-4711', bob: 'secret-of-bob-0815' };
@@ -26,234 +27,276 @@ const basic = (name: string, password: string): Record<string, string> => ({
 const alice = basic('alice', USERS.alice);
 const bob = basic('bob', USERS.bob);
 
-suite('private images behind a token server', {
-  skip: skipUnless('docker-registry', 'redis-server'),
-}, () => {
-  const cleanup = new AsyncDisposableStack();
-  let tokens: TokenServer;
-  let registry: Registry;
-  let redis: RedisServer;
-  let proxy: DockerProxy;
-  let folder: string;
-  let shared: Layer;
-  const images: Record<string, Image> = {};
+for (const { replicas, workers } of [
+  { replicas: 1, workers: 1 },
+  { replicas: 2, workers: 2 },
+])
+  suite(`private images behind a token server, with ${replicas * workers} processes,`, {
+    skip: skipUnless('docker-registry', 'redis-server'),
+  }, () => {
+    const cleanup = new AsyncDisposableStack();
+    let tokens: TokenServer;
+    let registry: Registry;
+    let redis: RedisServer;
+    const proxies: DockerProxy[] = [];
+    const metrics: string[] = [];
+    let folder: string;
+    let shared: Layer;
+    const images: Record<string, Image> = {};
 
-  before(async () => {
-    folder = cleanup.use(await temporaryFolder()).path;
-    tokens = cleanup.use(
-      await startTokenServer({
-        users: USERS,
-        anonymous: (repository) => repository.startsWith('public/'),
-        mayUse: (user, repository) => repository.startsWith(`${user}/`) || repository.startsWith('public/'),
-      }),
-    );
-    registry = cleanup.use(await startRegistry({ auth: tokens.auth }));
-    redis = cleanup.use(await startRedis());
-    proxy = cleanup.use(
-      await startDockerProxy({
-        env: {
+    before(async () => {
+      folder = cleanup.use(await temporaryFolder()).path;
+      tokens = cleanup.use(
+        await startTokenServer({
+          users: USERS,
+          anonymous: (repository) => repository.startsWith('public/'),
+          mayUse: (user, repository) => repository.startsWith(`${user}/`) || repository.startsWith('public/'),
+        }),
+      );
+      registry = cleanup.use(await startRegistry({ auth: tokens.auth }));
+      redis = cleanup.use(await startRedis());
+      for (let replica = 0; replica < replicas; replica += 1) {
+        const port = await reservePort();
+        metrics.push(`http://127.0.0.1:${port}/metrics`);
+        const env = {
           DOCKERPROXY_ALLOW: `${registry.host}/**`,
           DOCKERPROXY_INSECURE_REGISTRIES: `${registry.host},${new URL(tokens.url).host}`,
           DOCKERPROXY_REGISTRY_NAMES: `lab=${registry.host}`,
           DOCKERPROXY_REDIS_URL: redis.url,
-          DOCKERPROXY_CACHE_DIR: join(folder, 'cache'),
-          DOCKERPROXY_STATE_DIR: join(folder, 'state'),
+          DOCKERPROXY_CACHE_DIR: join(folder, `cache-${replica}`),
+          DOCKERPROXY_STATE_DIR: join(folder, `state-${replica}`),
           DOCKERPROXY_CLIENT_CREDENTIALS: 'on',
-        },
-      }),
-    );
-    shared = cleanup.use(await randomLayer(LARGE, 'shared'));
-    for (const user of ['alice', 'bob', 'public']) {
-      const own = await layer({ files: { [`etc/${user}`]: `private to ${user}` } });
-      const made = image({ platform, layers: user === 'public' ? [own] : [shared, own] });
-      images[user] = made;
-      await push(registry.url, `${user}/app`, 'v1', made, { headers: tokens.headers });
-    }
-  });
-
-  after(() => cleanup.disposeAsync());
-
-  const at = (path: string, headers = {}, method = 'GET'): Promise<HttpResponse> =>
-    httpCall(new URL(path, proxy.url), { headers, method });
-  const nameOf = (user: string): string => `${registry.host}/${user}/app:v1`;
-  const pinned = (user: string): string =>
-    `${registry.host}/${user}/app@${images[user]?.descriptor.digest ?? ''}`;
-
-  /** All URLs under which something of an image can be read. */
-  const urlsOf = (user: string): string[] => {
-    const blobs = [
-      images[user]?.config.descriptor.digest,
-      ...(images[user]?.layers ?? []).map((one) => one.descriptor.digest),
-    ];
-    return [
-      ...[nameOf(user), pinned(user)].flatMap((name) => [
-        `/dl?myimage=${name}`,
-        `/dl/${name}.tar`,
-        `/dl/${name}.tar.sha256`,
-        `/dl/${name}.tar.meta4`,
-        `/dl?myimage=${name}&format=oci`,
-        `/dl?myimage=${name}&format=rootfs`,
-        `/dl?myimage=${name}&platform=all&format=oci`,
-        `/dl?myimage=${name}&redirect=1`,
-        `/dl?myimage=${name}&have=${nameOf('public')}`,
-        `/file?myimage=${name}&path=/etc/${user}`,
-        `/api/v1/image?myimage=${name}`,
-        `/api/v1/files?myimage=${name}`,
-        `/api/v1/layers?myimage=${name}`,
-        `/api/v1/referrers?myimage=${name}`,
-        `/api/v1/delta?myimage=${name}&have=${nameOf('public')}`,
-      ]),
-      `/api/v1/tags?repository=${registry.host}/${user}/app`,
-      `/v2/lab/${user}/app/tags/list`,
-      `/v2/lab/${user}/app/manifests/v1`,
-      `/v2/lab/${user}/app/manifests/${images[user]?.descriptor.digest}`,
-      `/v2/lab/${user}/app/referrers/${images[user]?.descriptor.digest}`,
-      ...blobs.map((digest) => `/v2/lab/${user}/app/blobs/${digest}`),
-    ];
-  };
-
-  test('are downloaded with the credentials of their user, privately', async () => {
-    for (const [user, headers] of Object.entries({ alice, bob })) {
-      for (const url of urlsOf(user)) {
-        const response = await at(url, headers);
-        assert.ok(
-          response.status === 200 || response.status === 307,
-          `${url}: ${response.status} ${response.body}`,
-        );
-        assert.equal(response.headers['cache-control'], 'private, no-store', url);
-        assert.doesNotMatch(String(response.headers.link ?? ''), /duplicate/);
+          DOCKERPROXY_WORKERS: `${workers}`,
+          DOCKERPROXY_METRICS_PORT: `${port}`,
+        };
+        proxies.push(cleanup.use(await startDockerProxy({ env })));
       }
-    }
-  });
+      shared = cleanup.use(await randomLayer(LARGE, 'shared'));
+      for (const user of ['alice', 'bob', 'public']) {
+        const own = await layer({ files: { [`etc/${user}`]: `private to ${user}` } });
+        const made = image({ platform, layers: user === 'public' ? [own] : [shared, own] });
+        images[user] = made;
+        await push(registry.url, `${user}/app`, 'v1', made, { headers: tokens.headers });
+      }
+    });
 
-  test('have the same bytes for ranges and revalidation as public images', async () => {
-    const url = `/dl?myimage=${nameOf('alice')}`;
-    const whole = await at(url, alice);
-    const { etag = '' } = whole.headers;
-    const range = await at(url, { ...alice, range: 'bytes=1000-2000000', 'if-range': etag });
-    assert.equal(range.status, 206);
-    assert.ok(range.body.equals(whole.body.subarray(1000, 2_000_001)));
-    const again = await at(url, { ...alice, 'if-none-match': etag });
-    assert.deepEqual([again.status, again.headers['cache-control']], [304, 'private, no-store']);
-    const head = await at(url, alice, 'HEAD');
-    assert.deepEqual([head.status, head.headers.etag], [200, etag]);
-  });
+    after(() => cleanup.disposeAsync());
 
-  test('stay closed to others by every URL, range, condition, and method while they are downloaded', async () => {
-    const path = `/dl?myimage=${nameOf('alice')}`;
-    const ongoing = startDownload(`${proxy.url}${path}`, { headers: alice, pauseAt: 100_000 });
-    const known = await at(path, alice, 'HEAD');
-    const conditions = [{}, { range: 'bytes=0-99' }, { 'if-none-match': known.headers.etag ?? '' }];
-    for (const [who, headers] of Object.entries({ bob, nobody: {} })) {
-      for (const url of urlsOf('alice')) {
-        for (const more of conditions) {
-          for (const method of ['GET', 'HEAD']) {
-            const { status, body } = await at(url, { ...headers, ...more }, method);
-            const expected = who === 'bob' ? [404] : [401];
-            assert.ok(expected.includes(status), `${who} ${method} ${url}: ${status} ${body}`);
+    let sent = 0;
+    /** Sends a request to the next replica, whose primary process chooses a worker. */
+    const at = (path: string, headers = {}, method = 'GET'): Promise<HttpResponse> => {
+      sent += 1;
+      return httpCall(new URL(path, proxies[sent % replicas]?.url), { headers, method });
+    };
+    const nameOf = (user: string): string => `${registry.host}/${user}/app:v1`;
+    const pinned = (user: string): string =>
+      `${registry.host}/${user}/app@${images[user]?.descriptor.digest ?? ''}`;
+
+    /** All URLs under which something of an image can be read. */
+    const urlsOf = (user: string): string[] => {
+      const blobs = [
+        images[user]?.config.descriptor.digest,
+        ...(images[user]?.layers ?? []).map((one) => one.descriptor.digest),
+      ];
+      return [
+        ...[nameOf(user), pinned(user)].flatMap((name) => [
+          `/dl?myimage=${name}`,
+          `/dl/${name}.tar`,
+          `/dl/${name}.tar.sha256`,
+          `/dl/${name}.tar.meta4`,
+          `/dl?myimage=${name}&format=oci`,
+          `/dl?myimage=${name}&format=rootfs`,
+          `/dl?myimage=${name}&platform=all&format=oci`,
+          `/dl?myimage=${name}&redirect=1`,
+          `/dl?myimage=${name}&have=${nameOf('public')}`,
+          `/file?myimage=${name}&path=/etc/${user}`,
+          `/api/v1/image?myimage=${name}`,
+          `/api/v1/files?myimage=${name}`,
+          `/api/v1/layers?myimage=${name}`,
+          `/api/v1/referrers?myimage=${name}`,
+          `/api/v1/delta?myimage=${name}&have=${nameOf('public')}`,
+        ]),
+        `/api/v1/tags?repository=${registry.host}/${user}/app`,
+        `/v2/lab/${user}/app/tags/list`,
+        `/v2/lab/${user}/app/manifests/v1`,
+        `/v2/lab/${user}/app/manifests/${images[user]?.descriptor.digest}`,
+        `/v2/lab/${user}/app/referrers/${images[user]?.descriptor.digest}`,
+        ...blobs.map((digest) => `/v2/lab/${user}/app/blobs/${digest}`),
+      ];
+    };
+
+    test('are downloaded with the credentials of their user, privately', async () => {
+      for (const [user, headers] of Object.entries({ alice, bob })) {
+        for (const url of urlsOf(user)) {
+          const response = await at(url, headers);
+          assert.ok(
+            response.status === 200 || response.status === 307,
+            `${url}: ${response.status} ${response.body}`,
+          );
+          assert.equal(response.headers['cache-control'], 'private, no-store', url);
+          assert.doesNotMatch(String(response.headers.link ?? ''), /duplicate/);
+        }
+      }
+    });
+
+    test('have the same bytes for ranges and revalidation as public images', async () => {
+      const url = `/dl?myimage=${nameOf('alice')}`;
+      const whole = await at(url, alice);
+      const { etag = '' } = whole.headers;
+      const range = await at(url, { ...alice, range: 'bytes=1000-2000000', 'if-range': etag });
+      assert.equal(range.status, 206);
+      assert.ok(range.body.equals(whole.body.subarray(1000, 2_000_001)));
+      const again = await at(url, { ...alice, 'if-none-match': etag });
+      assert.deepEqual([again.status, again.headers['cache-control']], [304, 'private, no-store']);
+      const head = await at(url, alice, 'HEAD');
+      assert.deepEqual([head.status, head.headers.etag], [200, etag]);
+    });
+
+    test('stay closed to others by every URL, range, condition, and method while they are downloaded', async () => {
+      const path = `/dl?myimage=${nameOf('alice')}`;
+      const ongoing = startDownload(`${proxies[0]?.url}${path}`, { headers: alice, pauseAt: 100_000 });
+      const known = await at(path, alice, 'HEAD');
+      const conditions = [{}, { range: 'bytes=0-99' }, { 'if-none-match': known.headers.etag ?? '' }];
+      for (const [who, headers] of Object.entries({ bob, nobody: {} })) {
+        for (const url of urlsOf('alice')) {
+          for (const more of conditions) {
+            for (const method of ['GET', 'HEAD']) {
+              const { status, body } = await at(url, { ...headers, ...more }, method);
+              const expected = who === 'bob' ? [404] : [401];
+              assert.ok(expected.includes(status), `${who} ${method} ${url}: ${status} ${body}`);
+            }
           }
         }
       }
-    }
-    ongoing.resume();
-    const { size } = await ongoing.done;
-    assert.equal(size, Number(known.headers['content-length']));
-  });
-
-  test('cost the registry the same requests, whether their layers are stored or not', async () => {
-    const missing = `/v2/lab/alice/app/blobs/${shared.descriptor.digest}`;
-    const costs = async (): Promise<string[]> => {
-      await registry.reset();
-      const { status } = await at(missing, basic('bob', USERS.bob));
-      assert.equal(status, 404);
-      return (await registry.requests()).map(
-        ({ method, path, status: theirs }) => `${method} ${path} ${theirs}`,
-      );
-    };
-    const before = await costs();
-    const { status } = await at(`/dl?myimage=${nameOf('alice')}`, alice);
-    assert.equal(status, 200);
-    assert.deepEqual(await costs(), before);
-  });
-
-  test('are checked at the registry before a layer that a public image has stored is sent', async () => {
-    await push(registry.url, 'public/big', 'v1', image({ platform, layers: [shared] }), {
-      headers: tokens.headers,
+      ongoing.resume();
+      const { size } = await ongoing.done;
+      assert.equal(size, Number(known.headers['content-length']));
     });
-    const stored = await at(`/dl?myimage=${registry.host}/public/big:v1`);
-    assert.equal(stored.status, 200);
-    await registry.reset();
-    const { status } = await at(`/dl?myimage=${nameOf('bob')}`, bob);
-    assert.equal(status, 200);
-    const ofLayer = (await registry.requests()).filter(({ path }) => path.includes(shared.descriptor.digest));
-    assert.deepEqual(
-      ofLayer.filter(({ status: theirs }) => theirs === 200).map(({ method }) => method),
-      ['HEAD'],
-    );
-  });
 
-  test('ask a client without credentials for them, and browsers without a dialog', async () => {
-    const path = `/dl?myimage=${nameOf('alice')}`;
-    const asked = await at(path, { accept: '*/*' });
-    assert.equal(asked.status, 401);
-    assert.equal(asked.headers['www-authenticate'], `Basic realm="${registry.host}", charset="UTF-8"`);
-    const browser = await at(path, { 'sec-fetch-mode': 'navigate', accept: 'text/html' });
-    assert.deepEqual([browser.status, browser.headers['www-authenticate']], [401, undefined]);
-  });
+    test('report their progress to their user alone', async () => {
+      const path = `/dl/status?myimage=${nameOf('alice')}`;
+      assert.match(`${(await at(path, alice)).body}`, /^event: ready$/m);
+      for (const headers of [bob, {}]) {
+        const { body } = await at(path, headers);
+        assert.match(`${body}`, /^event: error$/m);
+        assert.doesNotMatch(`${body}`, /sha256:|ready/);
+      }
+    });
 
-  test('answer wrong credentials with the reason of the registry', async () => {
-    const path = `/api/v1/image?myimage=${nameOf('alice')}`;
-    const { status, headers, body } = await at(path, basic('alice', 'wrong'));
-    assert.equal(status, 401);
-    assert.match(headers['www-authenticate'] ?? '', /^Basic /);
-    assert.match(`${body}`, /incorrect username or password/);
-  });
+    // A process that has not seen credentials yet asks for more.
+    if (replicas * workers === 1)
+      test('cost the registry the same requests, whether their layers are stored or not', async () => {
+        const missing = `/v2/lab/alice/app/blobs/${shared.descriptor.digest}`;
+        const costs = async (): Promise<string[]> => {
+          await registry.reset();
+          const { status } = await at(missing, basic('bob', USERS.bob));
+          assert.equal(status, 404);
+          return (await registry.requests()).map(
+            ({ method, path, status: theirs }) => `${method} ${path} ${theirs}`,
+          );
+        };
+        const before = await costs();
+        const { status } = await at(`/dl?myimage=${nameOf('alice')}`, alice);
+        assert.equal(status, 200);
+        assert.deepEqual(await costs(), before);
+      });
 
-  test('take a user name with a registry, also for images of several registries', async () => {
-    const path = `/dl?myimage=${nameOf('alice')}`;
-    const { status } = await at(path, basic(`${registry.host}/alice`, USERS.alice));
-    assert.equal(status, 200);
-    const elsewhere = await at(path, basic('ghcr.io/alice', USERS.alice));
-    assert.equal(elsewhere.status, 404);
-  });
+    if (replicas * workers === 1)
+      test('are checked at the registry before a layer that a public image has stored is sent', async () => {
+        await push(registry.url, 'public/big', 'v1', image({ platform, layers: [shared] }), {
+          headers: tokens.headers,
+        });
+        const stored = await at(`/dl?myimage=${registry.host}/public/big:v1`);
+        assert.equal(stored.status, 200);
+        const hex = shared.descriptor.digest.slice(7);
+        const names = () => readdir(folder, { recursive: true });
+        // The response ends before the layer has its final name.
+        await waitFor(async () => (await names()).some((name) => name.endsWith(hex)), { what: 'the layer' });
+        await registry.reset();
+        const { status } = await at(`/dl?myimage=${nameOf('bob')}`, bob);
+        assert.equal(status, 200);
+        const ofLayer = (await registry.requests()).filter(({ path }) =>
+          path.includes(shared.descriptor.digest),
+        );
+        assert.deepEqual(
+          ofLayer.filter(({ status: theirs }) => theirs === 200).map(({ method }) => method),
+          ['HEAD'],
+        );
+      });
 
-  test('refuse unreadable headers', async () => {
-    const path = `/dl?myimage=${nameOf('alice')}`;
-    for (const authorization of ['Basic', 'Basic !', 'Basic YQ==', 'Digest a=b', 'Bearer abc']) {
-      const { status } = await at(path, { authorization });
-      assert.equal(status, 400, authorization);
-    }
-  });
+    test('ask a client without credentials for them, and browsers without a dialog', async () => {
+      const path = `/dl?myimage=${nameOf('alice')}`;
+      const asked = await at(path, { accept: '*/*' });
+      assert.equal(asked.status, 401);
+      assert.equal(asked.headers['www-authenticate'], `Basic realm="${registry.host}", charset="UTF-8"`);
+      const browser = await at(path, { 'sec-fetch-mode': 'navigate', accept: 'text/html' });
+      assert.deepEqual([browser.status, browser.headers['www-authenticate']], [401, undefined]);
+    });
 
-  test('leave no secret in logs, metrics, Redis, or on the disk', async () => {
-    const secrets = Object.entries(USERS).flatMap(([name, password]) => [
-      password,
-      Buffer.from(`${name}:${password}`).toString('base64'),
-    ]);
-    const files = await readdir(folder, { recursive: true, withFileTypes: true });
-    const kept = await Promise.all(
-      files
-        .filter((file) => file.isFile())
-        .map((file) => readFile(join(file.parentPath, file.name), 'latin1')),
-    );
-    const keys = (await redis.cli('KEYS', '*')).split('\n').filter(Boolean);
-    const values = await Promise.all(keys.map((key) => redis.cli('DUMP', key)));
-    const all = [JSON.stringify(proxy.logs()), proxy.stderr(), ...kept, ...keys, ...values];
-    const digests = ['alice', 'bob'].map((user) => images[user]?.descriptor.digest ?? '');
-    for (const secret of secrets)
-      assert.ok(
-        all.every((text) => !text.includes(secret)),
-        secret,
+    test('answer wrong credentials with the reason of the registry', async () => {
+      const path = `/api/v1/image?myimage=${nameOf('alice')}`;
+      const { status, headers, body } = await at(path, basic('alice', 'wrong'));
+      assert.equal(status, 401);
+      assert.match(headers['www-authenticate'] ?? '', /^Basic /);
+      assert.match(`${body}`, /incorrect username or password/);
+    });
+
+    test('take a user name with a registry, also for images of several registries', async () => {
+      const path = `/dl?myimage=${nameOf('alice')}`;
+      const { status } = await at(path, basic(`${registry.host}/alice`, USERS.alice));
+      assert.equal(status, 200);
+      const elsewhere = await at(path, basic('ghcr.io/alice', USERS.alice));
+      assert.equal(elsewhere.status, 404);
+    });
+
+    test('refuse unreadable headers', async () => {
+      const path = `/dl?myimage=${nameOf('alice')}`;
+      for (const authorization of ['Basic', 'Basic !', 'Basic YQ==', 'Digest a=b', 'Bearer abc']) {
+        const { status } = await at(path, { authorization });
+        assert.equal(status, 400, authorization);
+      }
+    });
+
+    test('leave no secret in logs, metrics, Redis, or on the disk', async () => {
+      const secrets = Object.entries(USERS).flatMap(([name, password]) => [
+        password,
+        Buffer.from(`${name}:${password}`).toString('base64'),
+      ]);
+      const files = await readdir(folder, { recursive: true, withFileTypes: true });
+      const kept = await Promise.all(
+        files
+          .filter((file) => file.isFile())
+          .map((file) => readFile(join(file.parentPath, file.name), 'latin1')),
       );
-    // Layers and manifests of private images stay in memory.
-    for (const digest of digests)
-      assert.ok(
-        kept.every((text) => !text.includes(digest)),
-        digest,
+      const keys = (await redis.cli('KEYS', '*')).split('\n').filter(Boolean);
+      const values = await Promise.all(keys.map((key) => redis.cli('DUMP', key)));
+      const measured = await Promise.all(metrics.map(async (url) => `${(await httpCall(url)).body}`));
+      assert.ok(measured.every((text) => text.includes('dockerproxy_')));
+      const said = await Promise.all(
+        [alice, bob, basic('alice', 'wrong')].flatMap((headers) =>
+          ['alice', 'bob'].map(async (user) => {
+            const { headers: theirs, body } = await at(`/dl/status?myimage=${nameOf(user)}`, headers);
+            return `${JSON.stringify(theirs)}${body}`;
+          }),
+        ),
       );
-    assert.ok(files.every(({ name }) => digests.every((digest) => !name.includes(digest.slice(7)))));
+      const logged = proxies.flatMap((proxy) => [JSON.stringify(proxy.logs()), proxy.stderr()]);
+      const all = [...logged, ...measured, ...said, ...kept, ...keys, ...values];
+      const digests = ['alice', 'bob'].map((user) => images[user]?.descriptor.digest ?? '');
+      for (const secret of secrets)
+        assert.ok(
+          all.every((text) => !text.includes(secret)),
+          secret,
+        );
+      // Layers and manifests of private images stay in memory.
+      for (const digest of digests)
+        assert.ok(
+          kept.every((text) => !text.includes(digest)),
+          digest,
+        );
+      assert.ok(files.every(({ name }) => digests.every((digest) => !name.includes(digest.slice(7)))));
+    });
   });
-});
 
 suite('private images behind a password file', {
   skip: skipUnless('docker-registry'),
@@ -390,6 +433,18 @@ suite('private images behind a password file', {
     // A proxy that is not trusted cannot vouch for HTTPS.
     const other = await start({});
     assert.equal((await get(other, { ...own, ...from, 'x-forwarded-proto': 'https' })).status, 403);
+  });
+
+  test('stop guesses at 100, however many workers there are', async () => {
+    const proxy = await start({ DOCKERPROXY_WORKERS: '2' });
+    const guess = (at: number): Promise<HttpResponse> => get(proxy, basic(registryUser.name, `guess ${at}`));
+    const statuses: number[] = [];
+    for (let at = 0; at < 120; at += 10) {
+      const ten = await Promise.all(Array.from({ length: 10 }, (_, more) => guess(at + more)));
+      statuses.push(...ten.map(({ status }) => status));
+    }
+    assert.equal(statuses.filter((status) => status === 401).length, 100);
+    assert.equal(statuses.filter((status) => status === 429).length, 20);
   });
 
   test('count a wrong password like ten requests', async () => {

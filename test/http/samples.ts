@@ -200,7 +200,10 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
   const { store = createMemoryCountingStore(Date.now) } = setup;
   const limits = createLimits(
     { ...NO_LIMITS, ...setup.limits },
-    { store, holder: 'test', uptime: setup.uptime ?? (() => performance.now()) },
+    {
+      ...{ store, holder: 'test', uptime: setup.uptime ?? (() => performance.now()) },
+      caches: setup.caches ?? createMemoryCaches(() => performance.now()),
+    },
   );
   const requests: ArchiveRequest[] = [];
   const source: ImageSource = {

@@ -98,6 +98,17 @@ for (const [kind, open] of Object.entries(kinds)) {
       assert.deepEqual(await addOne(store, 'a', 0), { value: 0, resetsIn: MINUTE });
     });
 
+    test('a negative amount takes back, down to 0', async () => {
+      await using fixture = await open();
+      const { store, clock } = fixture;
+      const value = async (amount: number) => (await addOne(store, 'a', amount)).value;
+      assert.deepEqual([await value(-3), await value(7), await value(-2), await value(0)], [0, 7, 5, 5]);
+      assert.deepEqual([await value(-9), await value(1)], [0, 1]);
+      clock.now += MINUTE;
+      assert.equal(await value(-1), 0);
+      assert.deepEqual(await addOne(store, 'a', 1), { value: 1, resetsIn: MINUTE });
+    });
+
     test('several counters at once keep their order, and have windows of their own', async () => {
       await using fixture = await open();
       const { store, clock } = fixture;

@@ -112,7 +112,7 @@ export const filesRoutes: FastifyPluginAsyncTypebox<FileOptions> = async (app, o
     const conditions = own.reading(slot, contentsOnDemand);
     const reading = conditions === 'none' ? undefined : conditions;
     const onCostly = () => own.takeSlot(slot);
-    const credential = credentialFor(request, [reference]);
+    const credential = await credentialFor(request, [reference]);
     const asked = { reference, platform, reading, onCostly, client: own.client, credential };
     return requireFiles(files).open(asked, signal);
   };

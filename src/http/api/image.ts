@@ -154,7 +154,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       const onCostly = () => allowance.takeSlot(slot);
       const { client } = allowance;
       const isFormatOpen = query.format === undefined;
-      const credential = credentialFor(request, [reference]);
+      const credential = await credentialFor(request, [reference]);
       const asked = { reference, platform, format, isFormatOpen, client, credential, onCostly };
       const details = await catalogue.describe(asked, gone);
       const { digest, indexDigest } = details;

@@ -81,7 +81,7 @@ export const referrersRoutes: FastifyPluginAsyncTypebox<ReferrersOptions> = asyn
       const allowance = downloadLimits(limits, request, gone);
       const slot = { references: [reference], platform, format: DEFAULT_FORMAT, have: undefined };
       const onCostly = () => allowance.takeSlot(slot);
-      const credential = credentialFor(request, [reference]);
+      const credential = await credentialFor(request, [reference]);
       const { referrers, isComplete } = await find({ reference, platform, credential, onCostly }, gone);
       return reply.header('cache-control', 'private, max-age=30').send({
         reference: formatReference(reference),

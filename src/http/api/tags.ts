@@ -80,7 +80,7 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
         have: undefined,
       } as const;
       const onCostly = () => allowance.takeSlot(slot);
-      const credential = credentialFor(request, [repository]);
+      const credential = await credentialFor(request, [repository]);
       const { tags, isComplete } = await catalogue.tags(repository, gone, onCostly, credential);
       const wanted = filter.toLowerCase();
       const fitting = tags.filter((tag) => tag.toLowerCase().includes(wanted));

@@ -108,7 +108,7 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
       const allowance = downloadLimits(limits, request, gone);
       const onCostly = () => allowance.takeSlot(query);
       if (isSeveral(query.platform)) await onCostly();
-      const credential = credentialFor(request, query.references);
+      const credential = await credentialFor(request, query.references);
       const archive = await source.open({ ...query, client: allowance.client, credential, onCostly }, gone);
       if (archive.size === undefined)
         throw new ServiceError(

@@ -60,7 +60,7 @@ export async function fileRoutes(app: FastifyInstance, options: FileOptions): Pr
       const conditions = own.reading(slot, isGet ? undefined : contentsOnDemand);
       const reading = conditions === 'none' ? undefined : conditions;
       const onCostly = () => own.takeSlot(slot);
-      const credential = credentialFor(request, [reference]);
+      const credential = await credentialFor(request, [reference]);
       const asked = { reference, platform, reading, onCostly, client: own.client, credential };
       const opened = await keepAlive(reply.raw, requireFiles(files).open(asked, signal));
       const file = await openImageFile(opened, path, signal);

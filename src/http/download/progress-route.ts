@@ -36,7 +36,7 @@ export async function statusRoutes(
       if (request.method === 'HEAD') return reply.headers(HEADERS).send(Readable.from([]));
       const gone = abortOnDisconnect(reply);
       const allowance = downloadLimits(limits, request, gone);
-      const credential = credentialFor(request, query.references);
+      const credential = await credentialFor(request, query.references);
       await allowance.takeSlot(query);
       const events = createEventStream();
       const watch = async (): Promise<void> => {

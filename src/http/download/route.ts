@@ -113,7 +113,7 @@ export async function downloadRoutes(
   const replyTo = async (exchange: Exchange): Promise<FastifyReply> => {
     const { request, reply, query, limits: own, signal } = exchange;
     for (const reference of namedImages(query)) allowlist.check(reference);
-    const credential = credentialFor(request, query.references);
+    const credential = await credentialFor(request, query.references);
     if (query.kind === 'redirect' && !traits.isReproducible) throw noDigestUrl();
     // A request for several platforms costs hundreds of requests to a registry, even for HEAD.
     const isCostly = traits.preparesArchives || isSeveral(query.platform);

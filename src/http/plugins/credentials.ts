@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ServiceError } from '../../errors.ts';
 import type { Limits } from '../../limits/limits.ts';
-import type { LoginBrake, LoginOutcome } from '../../limits/login-brake.ts';
+import type { ReportLogin } from '../../limits/login-brake.ts';
 import type { Reference } from '../../oci/reference.ts';
 import {
   bindCredential,
@@ -34,7 +34,10 @@ export interface RequestCredentials {
    * @param home the registry of a user name that states none; that of the images if undefined
    * @throws ServiceError `credentials-invalid`, `credentials-unavailable` or `too-many-failed-logins`
    */
-  forImages(references: readonly Pick<Reference, 'domain'>[], home?: string): ClientCredential | undefined;
+  forImages(
+    references: readonly Pick<Reference, 'domain'>[],
+    home?: string,
+  ): Promise<ClientCredential | undefined>;
   /** Reports that the images are open, because a long response would show it only at its end. */
   opened(): void;
   /** Returns the error to answer with, which says how to send credentials, or that they failed. Counts failures. */
@@ -53,8 +56,7 @@ export interface CredentialsOptions {
   readonly isOn: boolean;
   /** False if images come from an engine, which has credentials of its own. */
   readonly isSupported: boolean;
-  readonly limits: Pick<Limits, 'rates'>;
-  readonly brake: LoginBrake;
+  readonly limits: Pick<Limits, 'rates' | 'logins'>;
 }
 
 /** The requests that a failed one counts as, in addition to itself. */
@@ -77,10 +79,10 @@ export function acceptCredentials(app: FastifyInstance, options: CredentialsOpti
 }
 
 /** Returns the credentials that a request brings for images, as {@link RequestCredentials.forImages} does. */
-export function credentialFor(
+export async function credentialFor(
   { credentials }: Pick<FastifyRequest, 'credentials'>,
   ...images: Parameters<RequestCredentials['forImages']>
-): ClientCredential | undefined {
+): Promise<ClientCredential | undefined> {
   return credentials?.forImages(...images);
 }
 
@@ -107,10 +109,10 @@ function credentialsOf(
   reply: FastifyReply,
   header: string | undefined,
   key: Uint8Array,
-  { isOn, isSupported, limits, brake }: CredentialsOptions,
+  { isOn, isSupported, limits }: CredentialsOptions,
 ): RequestCredentials {
   let presented = header === undefined ? undefined : parseAuthorization(header);
-  let used: { readonly registry: string; report(outcome: LoginOutcome): void } | undefined;
+  let used: { readonly registry: string; readonly report: ReportLogin } | undefined;
   let isPrivate = false;
   let isRevealed = false;
   // An image that opens without the credentials proves nothing about them.
@@ -140,7 +142,7 @@ function credentialsOf(
     present(credential) {
       presented = credential;
     },
-    forImages(references, home) {
+    async forImages(references, home) {
       const own = usable();
       if (own === undefined) return undefined;
       const stated = own.registry ?? home;
@@ -149,7 +151,7 @@ function credentialsOf(
       if (others.length > 0) throw ambiguous(registries);
       const credential = bindCredential(own, registry, key);
       if (used === undefined) {
-        const report = brake.admit(registry, credential.key);
+        const report = await limits.logins.admit(registry, credential.key);
         used = { registry, report };
         reply.raw.once('close', () => {
           const { headersSent, writableFinished, statusCode } = reply.raw;

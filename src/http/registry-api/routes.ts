@@ -112,7 +112,7 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
     const gone = abortOnDisconnect(reply);
     const allowance = downloadLimits(limits, request, gone);
     const takeSlot = () => allowance.takeSlot(`pull ${reference.name}`);
-    const credential = credentialFor(request, [reference], options.loginRegistry());
+    const credential = await credentialFor(request, [reference], options.loginRegistry());
     const pull = { signal: gone, client: allowance.client, credential, onCostly: takeSlot };
     if (kind === 'tags') return replyWithTags(request, reply, name, reference, options, pull);
     if (digest !== undefined && kind === 'referrers')

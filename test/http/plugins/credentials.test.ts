@@ -4,7 +4,9 @@ import { suite, test } from 'node:test';
 import { fastify } from 'fastify';
 import { ServiceError } from '../../../src/errors.ts';
 import { acceptCredentials, credentialFor } from '../../../src/http/plugins/credentials.ts';
+import type { CountingStore } from '../../../src/limits/counting-store.ts';
 import { createLoginBrake, type LoginBrake, type LoginOutcome } from '../../../src/limits/login-brake.ts';
+import { createMemoryCountingStore } from '../../../src/limits/memory-counting-store.ts';
 import { createMemoryCaches } from '../../../src/util/memory-caches.ts';
 import { httpCall } from '../../support/http-request.ts';
 import { basicCredentials } from '../../support/registry.ts';
@@ -15,27 +17,27 @@ const images = [{ domain: 'registry.test' }];
 /** A server whose routes use credentials in different ways, and the outcomes that it reports. */
 async function startServer() {
   const outcomes: LoginOutcome[] = [];
-  const brake: LoginBrake = { admit: () => (outcome) => void outcomes.push(outcome) };
+  const logins: LoginBrake = { admit: async () => (outcome) => void outcomes.push(outcome) };
   const app = fastify({ trustProxy: ['127.0.0.1'] });
   acceptCredentials(app, {
-    ...{ isOn: true, isSupported: true, brake },
-    limits: { rates: { requests: undefined, pages: undefined } },
+    ...{ isOn: true, isSupported: true },
+    limits: { rates: { requests: undefined, pages: undefined }, logins },
   });
   app.setErrorHandler(async (error: Error, asked, reply) => {
     const known = error instanceof ServiceError ? error : new ServiceError('internal-error', 'Unexpected.');
     const { status } = (await asked.credentials?.explain(known)) ?? known;
     return reply.status(status).send({});
   });
-  app.get('/unused', async (asked) => ({ has: credentialFor(asked, images) !== undefined }));
-  app.get('/used', async (asked) => ({ has: credentialFor(asked, images)?.reveal() !== undefined }));
+  app.get('/unused', async (asked) => ({ has: (await credentialFor(asked, images)) !== undefined }));
+  app.get('/used', async (asked) => ({ has: (await credentialFor(asked, images))?.reveal() !== undefined }));
   app.get('/refused', async (asked) => {
-    credentialFor(asked, images)?.reveal();
+    (await credentialFor(asked, images))?.reveal();
     throw new ServiceError('credentials-rejected', 'Wrong.');
   });
   const waiting = Promise.withResolvers<void>();
   const left = Promise.withResolvers<void>();
   app.get('/waiting', async (asked, reply) => {
-    credentialFor(asked, images)?.reveal();
+    (await credentialFor(asked, images))?.reveal();
     reply.raw.once('close', () => left.resolve());
     waiting.resolve();
     await left.promise;
@@ -86,17 +88,50 @@ suite('credentials of requests', () => {
 });
 
 suite('the brake on refused credentials', () => {
-  test('does not count those that the registry accepted while they are in use', () => {
-    const brake = createLoginBrake(
-      createMemoryCaches(() => 0),
-      () => 0,
-    );
-    brake.admit('registry.test', 'alice')('accepted');
-    for (let downloads = 0; downloads < 200; downloads += 1) brake.admit('registry.test', 'alice');
-    brake.admit('registry.test', 'bob')('accepted');
+  const create = (store: CountingStore, now = () => 0): LoginBrake =>
+    createLoginBrake(store, createMemoryCaches(now), now);
+
+  test('does not count those that the registry accepted while they are in use', async () => {
+    const brake = create(createMemoryCountingStore(() => 0));
+    (await brake.admit('registry.test', 'alice'))('accepted');
+    for (let downloads = 0; downloads < 200; downloads += 1) await brake.admit('registry.test', 'alice');
+    (await brake.admit('registry.test', 'bob'))('accepted');
     for (let guesses = 0; guesses < 100; guesses += 1)
-      brake.admit('registry.test', `guess ${guesses}`)('refused');
-    assert.throws(() => brake.admit('registry.test', 'one more'), { code: 'too-many-failed-logins' });
-    assert.doesNotThrow(() => brake.admit('registry.test', 'alice'));
+      (await brake.admit('registry.test', `guess ${guesses}`))('refused');
+    await assert.rejects(brake.admit('registry.test', 'one more'), { code: 'too-many-failed-logins' });
+    await brake.admit('registry.test', 'alice');
+    await brake.admit('other.test', 'one more');
+  });
+
+  test('counts those of all processes together, also while their outcome is open', async () => {
+    const store = createMemoryCountingStore(() => 0);
+    const workers = Array.from({ length: 10 }, () => create(store));
+    const tries = await Promise.allSettled(
+      workers.flatMap((brake) =>
+        Array.from({ length: 30 }, (_, at) => brake.admit('registry.test', `guess ${at}`)),
+      ),
+    );
+    assert.equal(tries.filter(({ status }) => status === 'fulfilled').length, 100);
+  });
+
+  test('takes back what a registry did not refuse, but only in the same window', async () => {
+    let now = 0;
+    const brake = create(
+      createMemoryCountingStore(() => now),
+      () => now,
+    );
+    const early = await Promise.all(
+      Array.from({ length: 50 }, (_, at) => brake.admit('registry.test', `early ${at}`)),
+    );
+    const [first, ...others] = early;
+    first?.('unknown');
+    for (let guesses = 0; guesses < 51; guesses += 1)
+      (await brake.admit('registry.test', `guess ${guesses}`))('refused');
+    await assert.rejects(brake.admit('registry.test', 'one more'));
+    now += 600_000;
+    for (let guesses = 0; guesses < 100; guesses += 1)
+      (await brake.admit('registry.test', `late ${guesses}`))('refused');
+    for (const report of others) report('unknown');
+    await assert.rejects(brake.admit('registry.test', 'one more'));
   });
 });
