@@ -5,9 +5,20 @@ import { readPem, readSecret, redisKeyOf } from '../config/redis-secrets.ts';
 import type { Config } from '../config/schema.ts';
 import type { Redis } from '../redis/redis.ts';
 import { createRedisLocks } from '../redis/redis-locks.ts';
+import {
+  type ChallengeResponder,
+  createAlpnResponder,
+  createHttpResponder,
+  createResponder,
+} from '../tls/acme/challenge.ts';
 import type { CertificateIssuer, CertificateOrder } from '../tls/acme/issuer.ts';
 import type { AcmeClient } from '../tls/acme/thread-issuer.ts';
 import type { OrderStores } from '../tls/acme/thread-stores.ts';
+import {
+  type AlpnChallengeStore,
+  createDiskAlpnChallenges,
+  createSharedAlpnChallenges,
+} from '../tls/stores/alpn-challenge-store.ts';
 import {
   type CertificateStore,
   createCertificateStore,
@@ -22,14 +33,30 @@ import { createEncryptedRedisStore, SharedStoreError } from '../tls/stores/encry
 import { createSharedCertificateStore } from '../tls/stores/shared-certificate-store.ts';
 import type { FileOwner } from '../util/atomic-file.ts';
 
-/** All processes that answer for a domain share the folder, or a Redis. */
-export function challengesOf(
+/** The answers to challenges, which all processes that answer for a domain share. */
+export interface ChallengeAnswers {
+  readonly http: ChallengeStore;
+  readonly alpn: AlpnChallengeStore;
+}
+
+/** Opens the answers in the state folder, and in Redis if replicas share it. */
+export function openAnswers(
   { stateDir }: Config,
   redis: Redis | undefined,
   owner?: FileOwner,
-): ChallengeStore {
-  const own = createDiskChallenges(join(stateDir, 'tls', 'challenges'), owner);
-  return redis === undefined ? own : createSharedChallenges(redis, own);
+): ChallengeAnswers {
+  const http = createDiskChallenges(join(stateDir, 'tls', 'challenges'), owner);
+  const alpn = createDiskAlpnChallenges(join(stateDir, 'tls', 'alpn-challenges'), owner);
+  if (redis === undefined) return { http, alpn };
+  return { http: createSharedChallenges(redis, http), alpn: createSharedAlpnChallenges(redis, alpn) };
+}
+
+/** Answers challenges by these stores. */
+export function responderOf({ http, alpn }: ChallengeAnswers): ChallengeResponder {
+  return createResponder({
+    'http-01': createHttpResponder(http),
+    'tls-alpn-01': createAlpnResponder(alpn),
+  });
 }
 
 /** Opens the store of this machine. */
@@ -109,6 +136,7 @@ export function orderOf(config: Config): CertificateOrder {
     ...authorityOf(config),
     email: acmeEmail,
     domains,
+    challenge: config.acmeChallenge === 'auto' ? undefined : config.acmeChallenge,
     profile: config.acmeProfile,
     preferredChain: config.acmePreferredChain,
     externalAccount: hasBinding ? { kid, key: readHmacKey(acmeEabKeyFile) } : undefined,
@@ -127,6 +155,7 @@ export async function createIssuer(
   stores: OrderStores,
   logger: Logger,
 ): Promise<CertificateIssuer> {
+  const { alternateChallenges } = await import('../tls/acme/alternate-challenge.ts');
   const { createThreadIssuer } = await import('../tls/acme/thread-issuer.ts');
   const { selectIssuer } = await import('../tls/acme/select-issuer.ts');
   const issuer = (client: AcmeClient): CertificateIssuer =>
@@ -136,11 +165,13 @@ export async function createIssuer(
       stores,
       onOutput: (line) => logger.debug(`${client}: ${line}`),
     });
-  if (acmeClient !== 'auto') return issuer(acmeClient);
-  return selectIssuer({
+  if (acmeClient === 'greenlock') return issuer(acmeClient);
+  if (acmeClient === 'builtin') return alternateChallenges(issuer(acmeClient));
+  const selected = selectIssuer({
     greenlock: issuer('greenlock'),
     builtin: issuer('builtin'),
     onSwitch: ({ code, message }) =>
       logger.warn({ code }, `${message} [${code}] The built-in ACME client orders the certificate instead`),
   });
+  return alternateChallenges(selected);
 }

@@ -84,7 +84,7 @@ export async function createApp(
   let current = config;
   const access = createAccess(config, ownAddresses);
   const { allowlist, clients } = access;
-  const { provider, challenge } = certificates;
+  const { provider, challenge, alpn } = certificates;
   const ownMemory = environment.memoryLimit / workers;
   const caches = createMemoryCaches(() => performance.now(), cacheShareFor(ownMemory));
   const metrics = createMetrics({
@@ -131,6 +131,7 @@ export async function createApp(
     info: () => serviceInfo(current, access.patterns(), environment.version),
     tls: provider.certificate && {
       context: secureContextOptions(provider.certificate),
+      alpn,
       isTrusted: config.tls === 'files' || (config.tls === 'acme' && !config.acmeStaging),
     },
     readiness,

@@ -6,6 +6,7 @@ import { ConfigError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
 import type { Redis } from '../redis/redis.ts';
 import type { Check, ReadinessCheck } from '../telemetry/readiness.ts';
+import { type AlpnCallback, createAlpnCallback } from '../tls/acme/alpn-callback.ts';
 import type { Certificate } from '../tls/certificate.ts';
 import {
   type CertificateFailure,
@@ -15,9 +16,18 @@ import {
 import { createFilesProvider } from '../tls/files-provider.ts';
 import { ATTEMPTS } from '../tls/schedule.ts';
 import { createSelfSignedProvider } from '../tls/self-signed-provider.ts';
-import type { ChallengeStore } from '../tls/stores/challenge-store.ts';
+import { followAlpnChallenges } from '../tls/stores/alpn-challenge-store.ts';
 import { removeUnfinished } from '../util/atomic-file.ts';
-import { challengesOf, createIssuer, openDiskStore, openOrders, orderOf, type SharedOrders } from './acme.ts';
+import {
+  type ChallengeAnswers,
+  createIssuer,
+  openAnswers,
+  openDiskStore,
+  openOrders,
+  orderOf,
+  responderOf,
+  type SharedOrders,
+} from './acme.ts';
 
 /** Milliseconds. Nothing takes that long to write. */
 const UNFINISHED_MS = 3_600_000;
@@ -27,6 +37,8 @@ export interface Certificates {
   readonly provider: CertificateProvider;
   /** The answer to a challenge of an ACME authority. */
   readonly challenge: (token: string) => Promise<string | undefined>;
+  /** Selects the protocol of a TLS connection, and answers challenges there; undefined without an ACME authority. */
+  readonly alpn: AlpnCallback | undefined;
   readonly check: Check;
 }
 
@@ -37,8 +49,7 @@ export function followCertificates(
   check: Check,
   redis: Redis | undefined,
 ): Certificates {
-  const challenges = challengesOf(config, redis);
-  return { provider, challenge: (token) => challenges.get(token), check };
+  return { provider, check, ...answersOf(config, openAnswers(config, redis)) };
 }
 
 /**
@@ -52,12 +63,15 @@ export async function createCertificates(
   logger: Logger,
   redis: Redis | undefined,
 ): Promise<Certificates> {
-  const challenges = challengesOf(config, redis);
+  const answers = openAnswers(config, redis);
   try {
     await removeUnfinished(join(config.stateDir, 'tls'), Date.now() - UNFINISHED_MS);
-    if (config.tls === 'acme') await challenges.removeAbandoned(Date.now());
-    const provider = await createProvider(config, challenges, logger, redis);
-    return { provider, challenge: (token) => challenges.get(token), check: () => checkOf(provider) };
+    if (config.tls === 'acme') {
+      await answers.http.removeAbandoned(Date.now());
+      await answers.alpn.removeAbandoned(Date.now());
+    }
+    const provider = await createProvider(config, answers, logger, redis);
+    return { provider, check: () => checkOf(provider), ...answersOf(config, answers) };
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     const { message } = error as Error;
@@ -69,9 +83,19 @@ export async function createCertificates(
   }
 }
 
+function answersOf(
+  { tls }: Config,
+  { http, alpn }: ChallengeAnswers,
+): Omit<Certificates, 'provider' | 'check'> {
+  return {
+    challenge: (token) => http.get(token),
+    alpn: tls === 'acme' ? createAlpnCallback(alpn.find, Date.now) : undefined,
+  };
+}
+
 async function createProvider(
   config: Config,
-  challenges: ChallengeStore,
+  answers: ChallengeAnswers,
   logger: Logger,
   redis: Redis | undefined,
 ): Promise<CertificateProvider> {
@@ -98,14 +122,23 @@ async function createProvider(
     });
   }
   if (tls !== 'acme') return createNoCertificate();
-  return startAcme(config, await openOrders(config, logger, redis), challenges, logger);
+  const provider = await startAcme(config, await openOrders(config, logger, redis), answers, logger);
+  if (redis === undefined) return provider;
+  const following = followAlpnChallenges(redis, openAnswers(config, undefined).alpn);
+  return {
+    ...provider,
+    async close() {
+      following[Symbol.dispose]();
+      await provider.close();
+    },
+  };
 }
 
 /** Loads the code for ACME only when needed. The threads of the issuers load the clients. */
 async function startAcme(
   config: Config,
   { store, lock }: SharedOrders,
-  challenges: ChallengeStore,
+  answers: ChallengeAnswers,
   logger: Logger,
 ): Promise<CertificateProvider> {
   const { createAcmeProvider } = await import('../tls/acme/acme-provider.ts');
@@ -115,7 +148,7 @@ async function startAcme(
   return createAcmeProvider({
     order,
     renewalInfo: createRenewalInfoReader(order),
-    issuer: await createIssuer(config, { accounts: store, challenges }, logger),
+    issuer: await createIssuer(config, { accounts: store, challenges: responderOf(answers) }, logger),
     store,
     lock,
     now: Date.now,

@@ -172,6 +172,13 @@ export const SCHEMA = {
     doc: 'ACME client that orders certificates. auto uses greenlock, and the built-in client if greenlock itself fails or lacks a feature.',
     example: 'builtin',
   },
+  acmeChallenge: {
+    section: 'https',
+    type: oneOf('auto', 'http-01', 'tls-alpn-01'),
+    default: 'auto',
+    doc: 'How the authority validates the domains: http-01 at port 80, or tls-alpn-01 at port 443. auto uses http-01, and after a failed validation the other one for the next attempt.',
+    example: 'tls-alpn-01',
+  },
   acmeProfile: {
     section: 'https',
     type: text,

@@ -82,6 +82,7 @@ function checkAcme(given: GivenSettings, mistakes: string[]): void {
 
 /** The first setting that greenlock cannot fulfill. */
 function beyondGreenlock(given: GivenSettings): string | undefined {
+  if (given.acmeChallenge === 'tls-alpn-01') return '--acme-challenge tls-alpn-01';
   if (given.acmeProfile !== undefined) return '--acme-profile';
   if (given.acmePreferredChain !== undefined) return '--acme-preferred-chain';
   if (given.acmeEabKid !== undefined) return '--acme-eab-kid';

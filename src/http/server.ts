@@ -1,4 +1,4 @@
-import type { SecureContextOptions } from 'node:tls';
+import type { SecureContextOptions, TlsOptions as TlsServerOptions } from 'node:tls';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { ClientList } from '../policy/client-list.ts';
 import type { AddressRange } from '../util/ip-address.ts';
@@ -67,6 +67,8 @@ export type RegistryApiSettings = Pick<
 
 export interface TlsOptions {
   readonly context: SecureContextOptions;
+  /** Selects the protocol of a connection. Without it, all connections speak HTTP/1.1. */
+  readonly alpn?: TlsServerOptions['ALPNCallback'] | undefined;
   /** True if browsers accept the certificate. HSTS is sent only then. */
   readonly isTrusted: boolean;
 }
@@ -107,6 +109,7 @@ export async function createServer({
   const https = tls && {
     ...http,
     ...tls.context,
+    ...(tls.alpn && { ALPNCallback: tls.alpn }),
     highWaterMark: SOCKET_BUFFER,
     handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS,
   };

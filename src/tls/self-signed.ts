@@ -9,7 +9,12 @@ export interface SelfSignedOptions {
   /** Milliseconds since the epoch. */
   readonly notBefore: number;
   readonly notAfter: number;
+  /** The digest of the key authorization, for a TLS-ALPN-01 challenge. */
+  readonly acmeIdentifier?: Buffer;
 }
+
+/** id-pe-acmeIdentifier. @see https://www.rfc-editor.org/rfc/rfc8737#section-6.1 */
+const ACME_IDENTIFIER = oid(1, 3, 6, 1, 5, 5, 7, 1, 31);
 
 /**
  * Creates a certificate that is signed by its own key (ECDSA, P-256). Its shape is fixed, so that a few lines of DER
@@ -17,7 +22,8 @@ export interface SelfSignedOptions {
  *
  * @see https://www.rfc-editor.org/rfc/rfc5280#section-4.1
  */
-export function makeSelfSigned({ names, notBefore, notAfter }: SelfSignedOptions): Certificate {
+export function makeSelfSigned(options: SelfSignedOptions): Certificate {
+  const { names, notBefore, notAfter } = options;
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const publicKeyInfo = publicKey.export({ type: 'spki', format: 'der' });
   const signatureAlgorithm = sequence(oid(1, 2, 840, 10045, 4, 3, 2));
@@ -31,7 +37,7 @@ export function makeSelfSigned({ names, notBefore, notAfter }: SelfSignedOptions
     sequence(time(notBefore), time(notAfter)),
     name,
     publicKeyInfo,
-    der(0xa3, sequence(...extensions(names, publicKeyInfo))),
+    der(0xa3, sequence(...extensions(options, publicKeyInfo))),
   );
   const signature = sign('sha256', toBeSigned, privateKey);
   const certificate = sequence(toBeSigned, signatureAlgorithm, bitString(0, signature));
@@ -39,9 +45,10 @@ export function makeSelfSigned({ names, notBefore, notAfter }: SelfSignedOptions
   return parseCertificate(new X509Certificate(certificate).toString(), key);
 }
 
-function extensions(names: readonly string[], publicKeyInfo: Buffer): Buffer[] {
+function extensions({ names, acmeIdentifier }: SelfSignedOptions, publicKeyInfo: Buffer): Buffer[] {
+  const critical = der(0x01, Buffer.of(0xff));
   const extension = (id: number, isCritical: boolean, value: Buffer): Buffer =>
-    sequence(oid(2, 5, 29, id), ...(isCritical ? [der(0x01, Buffer.of(0xff))] : []), octetString(value));
+    sequence(oid(2, 5, 29, id), ...(isCritical ? [critical] : []), octetString(value));
   const keyId = createHash('sha256').update(publicKeyInfo).digest().subarray(0, 20);
   return [
     // No authority, which is the default; key usage: digital signature; extended key usage: TLS server.
@@ -50,6 +57,9 @@ function extensions(names: readonly string[], publicKeyInfo: Buffer): Buffer[] {
     extension(37, false, sequence(oid(1, 3, 6, 1, 5, 5, 7, 3, 1))),
     extension(14, false, octetString(keyId)),
     extension(17, false, subjectAltNames(names)),
+    ...(acmeIdentifier
+      ? [sequence(ACME_IDENTIFIER, critical, octetString(octetString(acmeIdentifier)))]
+      : []),
   ];
 }
 

@@ -15,7 +15,8 @@ function generalName(name: string): Buffer {
   return der(0x87, isIP(name) === 4 ? Buffer.from(name.split('.').map(Number)) : ipv6Bytes(name));
 }
 
-function ipv6Bytes(address: string): Buffer {
+/** Encodes an IPv6 address in 16 bytes. */
+export function ipv6Bytes(address: string): Buffer {
   // URL normalizes an IPv6 address, without an IPv4 tail.
   const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
   const groups = (part: string | undefined): number[] =>

@@ -98,6 +98,7 @@ suite('the sources of settings', () => {
       acmeDirectory: 'https://acme-v02.api.letsencrypt.org/directory',
       acmeStaging: false,
       acmeClient: 'auto',
+      acmeChallenge: 'auto',
       acmeProfile: undefined,
       acmePreferredChain: undefined,
       acmeEabKid: undefined,

@@ -8,6 +8,8 @@ import { reservePort } from './reserve-port.ts';
 export interface PebbleOptions {
   /** The port on 127.0.0.1 at which every domain is asked for its challenges. */
   httpPort: number;
+  /** The port on 127.0.0.1 at which every domain is asked by TLS-ALPN-01. */
+  tlsPort?: number;
   /** Seconds that certificates are valid; 90 days unless told. */
   lifetime?: number;
   /** How many of a hundred good nonces are refused; 20 unless told. */
@@ -49,7 +51,7 @@ const NINETY_DAYS_S = 7_776_000;
  */
 export async function startPebble(options: PebbleOptions): Promise<Pebble> {
   const { httpPort, lifetime = NINETY_DAYS_S, refusedNonces = 20, keptAuthorizations = 0 } = options;
-  const { externalKeys, alternateRoots = 0 } = options;
+  const { externalKeys, alternateRoots = 0, tlsPort = 1 } = options;
   const folder = await temporaryFolder();
   const { server } = await makeCertificates(folder.path);
   const own = { cert: join(server, 'cert.pem'), key: join(server, 'key.pem') };
@@ -66,7 +68,7 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
         certificate: own.cert,
         privateKey: own.key,
         httpPort,
-        tlsPort: 1,
+        tlsPort,
         certificateValidityPeriod: lifetime,
         ...(externalKeys !== undefined && {
           externalAccountBindingRequired: true,

@@ -1,5 +1,6 @@
 import { quote } from '../../errors.ts';
 import { SHARED_STORE_FAILED } from '../stores/encrypted-redis-store.ts';
+import type { ChallengeType } from './challenge.ts';
 import type { FailureCode, IssueFailure } from './issuer.ts';
 import { type AcmeProblem, isAccountProblem } from './transport.ts';
 
@@ -9,24 +10,40 @@ export interface WhatHappened {
   readonly problem: AcmeProblem | undefined;
   /** The directory URL of the authority. */
   readonly directory: string;
+  /** The type of the challenges; by default HTTP-01. */
+  readonly challenge?: ChallengeType | undefined;
   /** True if the authority refuses the account and also a new one. */
   readonly isAccountRefused: boolean;
 }
 
-/** Why an authority could not validate a domain, by the last part of the problem's type. */
-const CHALLENGE_HINTS = new Map([
-  ['connection', 'it could not connect: port 80 of every address of the domain must reach this server'],
-  ['dns', 'the domain has no address that it can find: check its A and AAAA records'],
-  [
-    'unauthorized',
-    'another server answered: check the A and AAAA records of the domain, and the program that uses port 80',
-  ],
-  [
-    'incorrectResponse',
-    'another server answered: check the A and AAAA records of the domain, and the program that uses port 80',
-  ],
-  ['tls', 'something in front of this server redirected it to HTTPS'],
-]);
+const DNS_HINT =
+  'it found no TXT record of _acme-challenge with the right value: check the program of --acme-dns-hook, and the delegation of the domain';
+
+/** Why an authority could not validate a domain through a port, by the last part of the problem's type. */
+function portHints(port: number, tls: string): ReadonlyMap<string, string> {
+  const other = `another server answered: check the A and AAAA records of the domain, and the program that uses port ${port}`;
+  return new Map([
+    [
+      'connection',
+      `it could not connect: port ${port} of every address of the domain must reach this server`,
+    ],
+    ['dns', 'the domain has no address that it can find: check its A and AAAA records'],
+    ['unauthorized', other],
+    ['incorrectResponse', other],
+    ['tls', tls],
+  ]);
+}
+
+const CHALLENGE_HINTS: Readonly<Record<ChallengeType, ReadonlyMap<string, string>>> = {
+  'http-01': portHints(80, 'something in front of this server redirected it to HTTPS'),
+  'tls-alpn-01': portHints(
+    443,
+    'something in front of this server ends TLS, which TLS-ALPN-01 does not allow',
+  ),
+  'dns-01': new Map([
+    ...['dns', 'unauthorized', 'incorrectResponse', 'connection'].map((kind) => [kind, DNS_HINT] as const),
+  ]),
+};
 
 const REFUSALS = new Map([
   [
@@ -53,11 +70,11 @@ const DISK_CODES = new Set([
 
 /** Explains a failed order in a sentence that its operator can act on. */
 export function explainFailure(happened: WhatHappened): IssueFailure {
-  const { error, problem, directory, isAccountRefused } = happened;
+  const { error, problem, directory } = happened;
   const authority = URL.parse(directory)?.host ?? directory;
   return problem === undefined
     ? explainError(error, authority)
-    : explainProblem(problem, authority, isAccountRefused);
+    : explainProblem(problem, authority, happened);
 }
 
 /** Explains an error of a store and what to do; undefined for any other error. */
@@ -75,7 +92,11 @@ export function explainStoreError(error: Error): IssueFailure | undefined {
   );
 }
 
-function explainProblem(problem: AcmeProblem, authority: string, isAccountRefused: boolean): IssueFailure {
+function explainProblem(
+  problem: AcmeProblem,
+  authority: string,
+  { isAccountRefused, challenge = 'http-01' }: Pick<WhatHappened, 'isAccountRefused' | 'challenge'>,
+): IssueFailure {
   const { type, detail, status, retryAfter, isOfRequest } = problem;
   const kind = type.replace(/^.*:/, '');
   const said = detail === '' ? '' : ` It says ${quote(detail, 300)}.`;
@@ -100,7 +121,7 @@ function explainProblem(problem: AcmeProblem, authority: string, isAccountRefuse
       `${authority} refuses the account of this server, and also its replacement.`,
     );
   }
-  const hint = isOfRequest ? undefined : CHALLENGE_HINTS.get(kind);
+  const hint = isOfRequest ? undefined : CHALLENGE_HINTS[challenge].get(kind);
   if (hint !== undefined)
     return failure('challenge-failed', `${authority} could not validate the domain: ${hint}.`);
   const refusal = REFUSALS.get(kind) ?? `its answer had status ${status}`;

@@ -1,4 +1,5 @@
 import type { Certificate } from '../certificate.ts';
+import type { ChallengeType } from './challenge.ts';
 
 /** Gets certificates from an ACME authority. */
 export interface CertificateIssuer {
@@ -16,6 +17,8 @@ export interface CertificateOrder {
   readonly email: string;
   /** DNS names and IP addresses. */
   readonly domains: readonly string[];
+  /** The type of its challenges. By default HTTP-01. */
+  readonly challenge?: ChallengeType | undefined;
   /** The profile of the certificate; undefined for the default of the authority. */
   readonly profile?: string | undefined;
   /** The name of the issuer of the chain to select, if the authority offers several chains. */

@@ -33,6 +33,7 @@ export function selectIssuer({ greenlock, builtin, onSwitch }: IssuersOptions): 
 
 /** Tells whether an order has a part that greenlock cannot request. */
 export function needsBuiltin(order: CertificateOrder): boolean {
-  const { profile, preferredChain, externalAccount, domains } = order;
+  const { profile, preferredChain, externalAccount, domains, challenge } = order;
+  if (challenge === 'tls-alpn-01') return true;
   return [profile, preferredChain, externalAccount].some(Boolean) || domains.some((name) => isIP(name) !== 0);
 }

@@ -2,6 +2,7 @@ import { extname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Worker } from 'node:worker_threads';
 import { type Certificate, isFor, parseCertificate } from '../certificate.ts';
+import type { Challenge, ChallengeResponder } from './challenge.ts';
 import { type CertificateIssuer, type CertificateOrder, IssueError, type IssueFailure } from './issuer.ts';
 import type { WorkerMessage, WorkerTask } from './thread-messages.ts';
 import { answerCalls, type OrderStores } from './thread-stores.ts';
@@ -75,20 +76,20 @@ export function createThreadIssuer(options: ThreadIssuerOptions): CertificateIss
  * Remembers the challenges, because a client that fails or is terminated leaves them. A challenge
  * that cannot be removed stays: it must not cost the certificate.
  */
-function removable({ get, set, remove }: OrderStores['challenges']) {
-  const left = new Set<string>();
+function removable({ present, spread, cleanup }: ChallengeResponder) {
+  const left = new Map<string, Challenge>();
   return {
-    get,
-    async set(token: string, keyAuthorization: string) {
-      left.add(token);
-      await set(token, keyAuthorization);
+    spread,
+    async present(challenge: Challenge) {
+      left.set(challenge.token, challenge);
+      await present(challenge);
     },
-    async remove(token: string) {
-      await remove(token);
-      left.delete(token);
+    async cleanup(challenge: Challenge) {
+      await cleanup(challenge);
+      left.delete(challenge.token);
     },
     async removeRest() {
-      for (const token of left) await remove(token).catch(() => {});
+      for (const challenge of left.values()) await cleanup(challenge).catch(() => {});
     },
   };
 }

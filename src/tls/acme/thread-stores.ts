@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { type MessagePort, parentPort, type Worker } from 'node:worker_threads';
 import type { CertificateStore } from '../stores/certificate-store.ts';
-import type { ChallengeStore } from '../stores/challenge-store.ts';
+import type { ChallengeResponder } from './challenge.ts';
 
-/** The stores of an order: its account, and the challenges that the server answers meanwhile. */
+/** The account of an order, and the responder to its challenges. */
 export interface OrderStores {
   readonly accounts: Pick<CertificateStore, 'account' | 'putAccount'>;
-  readonly challenges: Pick<ChallengeStore, 'get' | 'set' | 'remove'>;
+  readonly challenges: ChallengeResponder;
 }
 
 type Calls = OrderStores['accounts'] & OrderStores['challenges'];
@@ -53,15 +53,14 @@ export function storesFrom(port: MessagePort): OrderStores {
     };
   return {
     accounts: { account: remote('account'), putAccount: remote('putAccount') },
-    challenges: { get: remote('get'), set: remote('set'), remove: remote('remove') },
+    challenges: { present: remote('present'), spread: remote('spread'), cleanup: remote('cleanup') },
   };
 }
 
 /** Answers the calls of that thread. */
 export function answerCalls(thread: Worker, { accounts, challenges }: OrderStores): void {
   const { account, putAccount } = accounts;
-  const { get, set, remove } = challenges;
-  const calls: Calls = { account, putAccount, get, set, remove };
+  const calls: Calls = { account, putAccount, ...challenges };
   thread.on('message', async (message: StoreCall | { readonly kind: 'other' }) => {
     if (message.kind !== 'call') return;
     const { id, name, args } = message;

@@ -21,7 +21,7 @@ export interface ChallengeStore {
 /** base64url, by RFC 8555; so it is a safe file name, too. */
 const TOKEN = /^[A-Za-z0-9_-]{1,256}$/;
 /** Milliseconds. No order takes that long. */
-const ABANDONED_MS = 3_600_000;
+export const ABANDONED_MS = 3_600_000;
 
 /** Keeps challenges in a Redis, too, so that each replica can answer for the one that orders. */
 export function createSharedChallenges(redis: Redis, own: ChallengeStore): ChallengeStore {
@@ -60,12 +60,15 @@ export function createDiskChallenges(folder: string, owner?: FileOwner): Challen
     },
     set: (token, keyAuthorization) => replaceFile(pathOf(token), keyAuthorization, { owner }),
     remove: (token) => rm(pathOf(token), { force: true }),
-    async removeAbandoned(now) {
-      for (const name of await readdir(folder).catch(() => [])) {
-        const path = join(folder, name);
-        const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: now }));
-        if (mtimeMs < now - ABANDONED_MS) await rm(path, { force: true });
-      }
-    },
+    removeAbandoned: (now) => removeAbandonedFiles(folder, now),
   };
+}
+
+/** Removes files of a folder that are older than any order. */
+export async function removeAbandonedFiles(folder: string, now: number): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const path = join(folder, name);
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: now }));
+    if (mtimeMs < now - ABANDONED_MS) await rm(path, { force: true });
+  }
 }

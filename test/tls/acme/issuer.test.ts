@@ -6,7 +6,14 @@ import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { basename, join } from 'node:path';
 import { suite, test } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
 import { pathToFileURL } from 'node:url';
+import { createAlpnCallback } from '../../../src/tls/acme/alpn-callback.ts';
+import {
+  createAlpnResponder,
+  createHttpResponder,
+  createResponder,
+} from '../../../src/tls/acme/challenge.ts';
 import { type CertificateOrder, IssueError, type IssueFailure } from '../../../src/tls/acme/issuer.ts';
 import {
   type AcmeClient,
@@ -15,8 +22,12 @@ import {
 } from '../../../src/tls/acme/thread-issuer.ts';
 import type { OrderStores } from '../../../src/tls/acme/thread-stores.ts';
 import { temporaryCertificate } from '../../../src/tls/self-signed-provider.ts';
+import {
+  type AlpnChallengeStore,
+  createDiskAlpnChallenges,
+} from '../../../src/tls/stores/alpn-challenge-store.ts';
 import { createDiskStore } from '../../../src/tls/stores/certificate-store.ts';
-import { createDiskChallenges } from '../../../src/tls/stores/challenge-store.ts';
+import { type ChallengeStore, createDiskChallenges } from '../../../src/tls/stores/challenge-store.ts';
 import { startAcmeProxy } from '../../support/acme-proxy.ts';
 import { skipUnless } from '../../support/packages.ts';
 import { type PebbleOptions, startPebble } from '../../support/pebble.ts';
@@ -34,11 +45,22 @@ interface Setup extends Partial<Pick<ThreadIssuerOptions, 'timeout' | 'requestTi
   worker?: string;
 }
 
-function storesIn(folder: string): OrderStores {
+function storesIn(folder: string): OrderStores & Answers {
+  const http = createDiskChallenges(join(folder, 'challenges'));
+  const alpn = createDiskAlpnChallenges(join(folder, 'alpn-challenges'));
   return {
+    ...{ http, alpn },
     accounts: createDiskStore({ folder, onDamage: () => {} }),
-    challenges: createDiskChallenges(join(folder, 'challenges')),
+    challenges: createResponder({
+      'http-01': createHttpResponder(http),
+      'tls-alpn-01': createAlpnResponder(alpn),
+    }),
   };
+}
+
+interface Answers {
+  readonly http: ChallengeStore;
+  readonly alpn: AlpnChallengeStore;
 }
 
 interface IssueOptions extends Partial<Pick<ThreadIssuerOptions, 'requestTimeout'>> {
@@ -58,11 +80,20 @@ async function startIssuerBed({ client, prelude = '', ...options }: BedOptions) 
   const stores = storesIn(join(folder.path, 'tls'));
   const web = stack.use(
     createHttpServer(async ({ url = '' }, response) => {
-      response.end(await stores.challenges.get(basename(url)));
+      response.end(await stores.http.get(basename(url)));
     }),
   );
   await once(web.listen(0, '127.0.0.1'), 'listening');
-  const pebble = stack.use(await startPebble({ httpPort: (web.address() as AddressInfo).port, ...options }));
+  const { cert, key } = temporaryCertificate([DOMAIN], Date.now());
+  const ALPNCallback = createAlpnCallback(stores.alpn.find, Date.now);
+  const tls = createTlsServer({ cert, key, ALPNCallback });
+  stack.defer(() => void tls.close());
+  await once(tls.listen(0, '127.0.0.1'), 'listening');
+  const ports = {
+    httpPort: (web.address() as AddressInfo).port,
+    tlsPort: (tls.address() as AddressInfo).port,
+  };
+  const pebble = stack.use(await startPebble({ ...ports, ...options }));
   const authority = stack.use(await startAcmeProxy(pebble));
   const script = join(folder.path, 'worker.mjs');
   const module = new URL(`../../../src/tls/acme/${client}/worker.ts`, import.meta.url).href;
@@ -81,6 +112,7 @@ async function startIssuerBed({ client, prelude = '', ...options }: BedOptions) 
     authority,
     pebble,
     challengeFolder: join(folder.path, 'tls', 'challenges'),
+    alpnFolder: join(folder.path, 'tls', 'alpn-challenges'),
     issue({ order, ...options }: IssueOptions = {}) {
       const program = { client, stores, onOutput: () => {}, worker: pathToFileURL(script) };
       const issuer = createThreadIssuer({ folder: folder.path, ...program, ...options });
@@ -137,7 +169,8 @@ for (const client of CLIENTS)
     /** An order in whose course a challenge is set, and then something else happens. */
     async function orderWithChallenge(folder: string, then: string, stores = storesIn(folder)) {
       const worker = join(folder, 'worker.mjs');
-      const call = { kind: 'call', id: '1', name: 'set', args: ['token', 'token.thumbprint'] };
+      const challenge = { type: 'http-01', name: DOMAIN, token: 'token', keyAuthorization: 'token.print' };
+      const call = { kind: 'call', id: '1', name: 'present', args: [challenge] };
       await writeFile(
         worker,
         `import { parentPort } from 'node:worker_threads';
@@ -149,7 +182,7 @@ for (const client of CLIENTS)
         new AbortController().signal,
       );
       issued.catch(() => {});
-      await waitFor(() => stores.challenges.get('token'), { what: 'the challenge' });
+      await waitFor(() => storesIn(folder).http.get('token'), { what: 'the challenge' });
       return { issued, stores };
     }
 
@@ -157,16 +190,16 @@ for (const client of CLIENTS)
       await using folder = await temporaryFolder();
       const { issued, stores } = await orderWithChallenge(folder.path, '');
       await assert.rejects(issued, /was not done in time/);
-      assert.equal(await stores.challenges.get('token'), undefined);
+      assert.equal(await stores.http.get('token'), undefined);
     });
 
     test('a challenge that cannot be removed does not cost the certificate', async () => {
       await using folder = await temporaryFolder();
       const { cert, key, fingerprint } = temporaryCertificate([DOMAIN], Date.now());
       const issue = `parentPort.postMessage(${JSON.stringify({ kind: 'issued', cert, key })})`;
-      const { accounts, challenges } = storesIn(folder.path);
-      const remove = () => Promise.reject(new Error('EROFS: read-only file system'));
-      const stores = { accounts, challenges: { ...challenges, remove } };
+      const own = storesIn(folder.path);
+      const cleanup = () => Promise.reject(new Error('EROFS: read-only file system'));
+      const stores = { ...own, challenges: { ...own.challenges, cleanup } };
       const { issued } = await orderWithChallenge(folder.path, issue, stores);
       assert.equal((await issued).fingerprint, fingerprint);
     });
@@ -343,6 +376,23 @@ suite('the built-in ACME client alone', { skip: skipUnless('pebble', 'openssl') 
       assert.equal(rootOf((await bed.issue({ order: { preferredChain } })).cert), preferredChain);
     }
     assert.equal(rootOf((await bed.issue({ order: { preferredChain: 'No Such CA' } })).cert), usual);
+  });
+
+  test('answers TLS-ALPN-01 for names and IP addresses', async () => {
+    await using bed = await startIssuerBed({ client, httpPort: 1 });
+    const domains = [DOMAIN, '127.0.0.1'];
+    const { names } = await bed.issue({ order: { domains, challenge: 'tls-alpn-01' } });
+    assert.equal(names.length, 2);
+    assert.deepEqual(await readdir(bed.alpnFolder), []);
+  });
+
+  test('names port 443 if TLS-ALPN-01 fails', async () => {
+    await using bed = await startIssuerBed({ client, tlsPort: 1 });
+    await assert.rejects(
+      bed.issue({ order: { challenge: 'tls-alpn-01' } }),
+      /could not validate the domain: .*port 443/,
+    );
+    assert.deepEqual(await readdir(bed.alpnFolder), []);
   });
 
   test('orders for 50 names, and validates them in parallel', async () => {

@@ -1,8 +1,9 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
+import { createGate } from '../../../util/gate.ts';
+import type { Challenge, ChallengeResponder } from '../challenge.ts';
 import type { CertificateOrder } from '../issuer.ts';
 import { makeSigningRequest } from '../signing-request.ts';
-import type { OrderStores } from '../thread-stores.ts';
 import { AcmeProblemError, type AcmeResponse, problemOf } from '../transport.ts';
 import type { Session } from './session.ts';
 
@@ -16,6 +17,7 @@ export interface IssuedCertificate {
 /** @see https://www.rfc-editor.org/rfc/rfc8555#section-7.1.4 */
 interface Authorization {
   readonly status: string;
+  readonly identifier: { readonly value: string };
   readonly challenges: readonly {
     readonly type: string;
     readonly url: string;
@@ -26,6 +28,8 @@ interface Authorization {
 
 type Json = Readonly<Record<string, unknown>>;
 
+/** Requests at once for the authorizations of an order. Let's Encrypt allows 20 a second. */
+const AT_ONCE = 10;
 /** States of an order or authorization that the authority will change by itself. */
 const UNFINISHED = new Set<unknown>(['pending', 'processing']);
 
@@ -48,17 +52,17 @@ export async function openAccount(session: Session, order: CertificateOrder): Pr
   return url;
 }
 
-/** Goes through one order, from newOrder to the certificate. All challenges are validated in parallel. */
+/** Goes through one order, from newOrder to the certificate. */
 export async function goThroughOrder(
   session: Session,
   order: CertificateOrder,
-  challenges: OrderStores['challenges'],
+  responder: ChallengeResponder,
 ): Promise<IssuedCertificate> {
   const created = await createOrder(session, order);
   const url = created.headers.location;
   const { authorizations, finalize } = created.body as { authorizations: string[]; finalize: string };
   if (url === undefined) throw new Error('the authority sent no URL for the order');
-  await Promise.all(authorizations.map((each) => validate(session, each, challenges)));
+  await validate(session, authorizations, { type: order.challenge ?? 'http-01', responder });
 
   expectStatus('ready', await session.poll(url, ({ status }) => status !== 'pending'));
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -93,26 +97,68 @@ function isAboutReplacement({ urn, problem }: AcmeProblemError): boolean {
   return /:alreadyReplaced$/.test(urn) || (/:malformed$/.test(urn) && /replac/i.test(problem.detail));
 }
 
-async function validate(session: Session, url: string, challenges: OrderStores['challenges']): Promise<void> {
-  const { status, challenges: offered } = (await session.post(url)).body as Authorization;
+interface Validation {
+  readonly type: Challenge['type'];
+  readonly responder: ChallengeResponder;
+}
+
+/** A challenge, and the URLs to answer it and to read its authorization. */
+interface Posed extends Challenge {
+  readonly url: string;
+  readonly authorization: string;
+}
+
+/**
+ * Answers one challenge for each authorization that is not valid yet. All are presented before the first is reported as
+ * ready, so that the authority validates them at the same time.
+ */
+async function validate(
+  session: Session,
+  authorizations: readonly string[],
+  { type, responder }: Validation,
+): Promise<void> {
+  const read = await each(authorizations, async (url) => challengeOf(await session.post(url), url, type));
+  const challenges = read
+    .filter((found) => found !== undefined)
+    .map((found): Posed => ({ ...found, keyAuthorization: session.keyAuthorization(found.token) }));
+  await each(challenges, (challenge) => responder.present(plain(challenge)));
+  await responder.spread(challenges.map(plain));
+  await each(challenges, ({ url }) => session.post(url, {}));
+  await each(challenges, ({ authorization }) => waitForValid(session, authorization));
+  await each(challenges, (challenge) => responder.cleanup(plain(challenge)));
+}
+
+function challengeOf({ body }: AcmeResponse, authorization: string, type: Challenge['type']) {
+  const { status, identifier, challenges } = body as Authorization;
+  if (status === 'valid') return undefined;
+  const found = challenges.find((offered) => offered.type === type);
+  if (found === undefined) {
+    const offered = challenges.map((other) => other.type).join(', ');
+    throw new Error(`the authority offers no ${type} challenge for ${identifier.value}, only ${offered}`);
+  }
+  const { url, token } = found;
+  return { type, name: identifier.value, token, url, authorization };
+}
+
+function plain({ type, name, token, keyAuthorization }: Challenge): Challenge {
+  return { type, name, token, keyAuthorization };
+}
+
+async function waitForValid(session: Session, url: string): Promise<void> {
+  const { body } = await session.poll(url, ({ status }) => !UNFINISHED.has(status));
+  const { status, challenges } = body as Authorization;
   if (status === 'valid') return;
-  const challenge = offered.find(({ type }) => type === 'http-01');
-  if (challenge === undefined) {
-    throw new Error(
-      `the authority offers no http-01 challenge, only ${offered.map(({ type }) => type).join(', ')}`,
-    );
-  }
-  await challenges.set(challenge.token, session.keyAuthorization(challenge.token));
-  await session.post(challenge.url, {});
-  const { body } = await session.poll(url, (authorization) => !UNFINISHED.has(authorization.status));
-  const outcome = body as Authorization;
-  if (outcome.status !== 'valid') {
-    throw failureOf(
-      outcome.challenges.find(({ error }) => error !== undefined)?.error,
-      `The authorization became ${outcome.status}`,
-    );
-  }
-  await challenges.remove(challenge.token);
+  throw failureOf(
+    challenges.find(({ error }) => error !== undefined)?.error,
+    `The authorization became ${status}`,
+  );
+}
+
+/** Runs work for each item, a few at once. The first failure is thrown. */
+function each<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const gate = createGate(AT_ONCE);
+  const { signal } = new AbortController();
+  return Promise.all(items.map((item) => gate.run(() => work(item), signal)));
 }
 
 /** Another machine of the authority reported the order as ready a moment ago. Polling continues. */

@@ -71,7 +71,11 @@ function sessionOf(accountKey: object): Promise<Session> {
 
 function fail(error: Error, isAccountRefused: boolean): void {
   const problem = problemIn(error);
-  tell({ kind: 'failed', failure: explainFailure({ error, problem, directory, isAccountRefused }) });
+  const { challenge } = order;
+  tell({
+    kind: 'failed',
+    failure: explainFailure({ error, problem, directory, challenge, isAccountRefused }),
+  });
 }
 
 function problemIn(error: unknown) {

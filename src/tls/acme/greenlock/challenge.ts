@@ -1,27 +1,37 @@
+import type { Challenge } from '../challenge.ts';
 import { storesFrom, threadPort } from '../thread-stores.ts';
 
 /** A challenge as greenlock passes it. */
 interface Posed {
-  readonly challenge: { readonly token: string; readonly keyAuthorization: string };
+  readonly challenge: {
+    readonly type: Challenge['type'];
+    readonly identifier: { readonly value: string };
+    readonly token: string;
+    readonly keyAuthorization: string;
+  };
 }
 
-/** greenlock's view of the challenge store, from which the HTTP server answers. */
+/** greenlock's view of the responder that the HTTP server or the DNS hook answers by. */
 export function create() {
   const { challenges } = storesFrom(threadPort());
+  const posed = new Map<string, Challenge>();
   return {
     async init() {
       return null;
     },
-    async set({ challenge: { token, keyAuthorization } }: Posed) {
-      await challenges.set(token, keyAuthorization);
+    async set({ challenge: { type, identifier, token, keyAuthorization } }: Posed) {
+      const challenge = { type, name: identifier.value, token, keyAuthorization };
+      posed.set(token, challenge);
+      await challenges.present(challenge);
+      await challenges.spread([challenge]);
       return null;
     },
     async get({ challenge: { token } }: Posed) {
-      const keyAuthorization = await challenges.get(token);
-      return keyAuthorization === undefined ? null : { keyAuthorization };
+      return posed.get(token) ?? null;
     },
     async remove({ challenge: { token } }: Posed) {
-      await challenges.remove(token);
+      const challenge = posed.get(token);
+      if (challenge !== undefined) await challenges.cleanup(challenge);
       return null;
     },
   };

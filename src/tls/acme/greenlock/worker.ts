@@ -36,7 +36,7 @@ const authority = greenlock.create({
       subscriberEmail: email,
       agreeToTerms: true,
       store: { module: plugin('store') },
-      challenges: { 'http-01': { module: plugin('challenge') } },
+      challenges: { [order.challenge ?? 'http-01']: { module: plugin('challenge') } },
       accountKeyType: 'EC-P256',
       serverKeyType: 'EC-P256',
       // These have no effect, as greenlock manages nothing, but silence its messages about defaults.
@@ -56,9 +56,10 @@ const outcome = await goThroughOrder().catch(
 if ('pems' in outcome) {
   const { cert, chain, privkey } = outcome.pems;
   tell({ kind: 'issued', cert: `${cert.trim()}\n${chain.trim()}\n`, key: privkey });
-} else tell({ kind: 'failed', failure: explainFailure({ ...outcome, directory }) });
+} else
+  tell({ kind: 'failed', failure: explainFailure({ ...outcome, directory, challenge: order.challenge }) });
 
-type Failure = Omit<WhatHappened, 'directory'>;
+type Failure = Omit<WhatHappened, 'directory' | 'challenge'>;
 type Outcome = { readonly pems: Awaited<ReturnType<typeof authority.order>> } | Failure;
 
 async function goThroughOrder(): Promise<Outcome> {
