@@ -13,7 +13,7 @@ import { fillPlatforms, makeCard, makeRow, showCommands } from './view.js';
 const [form, input, names] = [byId('form'), byId('image'), byId('names')];
 const [platforms, formats, pin] = [byId('platform'), byId('format'), byId('pin')];
 const [link, result, problem] = [byId('download'), byId('result'), byId('problem')];
-const hint = names.textContent ?? '';
+const hint = names.dataset.hint ?? '';
 const { title } = document;
 const { prepares, maxImages, search, registryApi } = data;
 byId('formats').hidden = !formats.options[1];
@@ -79,6 +79,7 @@ const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 	}
 	platform = pasted.platform ?? platform;
 	say(t('looking'));
+	names.textContent = t('looking');
 	form.ariaBusy = 'true';
 	byId('main').className = 'tall';
 	const { value } = formats;
@@ -101,6 +102,7 @@ const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 		fail(error);
 	}
 	form.ariaBusy = 'false';
+	names.textContent = '';
 	showLimits();
 };
 
@@ -158,7 +160,6 @@ const show = async (images, asked, signal, put) => {
 	showCommands(location.origin + url, file, format, pulls);
 	problem.hidden = true;
 	result.hidden = false;
-	names.textContent = images[1] ? t('images', { n: images.length }) : (full[0] ?? '');
 	document.title = `${called.join(' + ')} · DockerProxy`;
 	say(`${called.join(' + ')}: ${bytes === null ? t('later') : size(bytes)}`);
 	const all = asked.map((one, at) => (one.status === 'fulfilled' ? one.value.name : (images[at] ?? '')));
@@ -224,10 +225,12 @@ const showRecent = () => {
 		input.focus();
 	};
 	byId('recent').replaceChildren(
-		...used.map((name) => makeButton(name, () => open(name))),
+		...used.slice(0, 3).map((name) => makeButton(name, () => open(name))),
 		makeButton(t('clear'), clear),
 	);
 	byId('recent').hidden = used.length === 0;
+	// They take the place of the examples, so that nothing moves.
+	byId('examples').hidden = used.length > 0;
 };
 
 const readAddress = () => {
@@ -245,6 +248,8 @@ const readAddress = () => {
 		document.title = title;
 		byId('main').className = '';
 		result.hidden = problem.hidden = true;
+		// On phones the keyboard would cover the page.
+		if (matchMedia('(hover: hover) and (pointer: fine)').matches) input.focus({ preventScroll: true });
 	}
 };
 
@@ -305,6 +310,12 @@ byId('tags').onclick = async () => {
 	setField(`${repositoryOf(images[0] ?? '')}:`);
 	input.focus();
 	suggestions.ask();
+};
+byId('examples').onclick = (event) => {
+	const { target, ctrlKey, metaKey, shiftKey } = event;
+	if (!(target instanceof HTMLAnchorElement) || ctrlKey || metaKey || shiftKey) return;
+	event.preventDefault();
+	open(target.textContent ?? '');
 };
 copyOn('copy', () => byId('line').textContent);
 copyOn('share', () => location.href);

@@ -168,7 +168,7 @@ export async function createServer({
     const parts = { catalogue, allowlist, limits, count, caches, meter, drain, addresses };
     await app.register(registryApiRoutes, { ...parts, ...registryApi });
   }
-  const portalOptions = { web, info, traits: source.traits, catalogue, allowlist, limits, count };
+  const portalOptions = { web, info, traits: source.traits, catalogue, allowlist, limits, count, addresses };
   await app.register(portal, portalOptions);
   return app;
 }

@@ -29,6 +29,13 @@ const REPOSITORIES = [
   { repo_name: 'bitnami/nginx', short_description: 'Bitnami container image for NGINX', star_count: 200 },
 ];
 
+/** The images that the start page suggests, from a mirror of Docker Hub. */
+const HUB = [
+  ['library/python', '3.12-slim'],
+  ['library/nginx', '1.27'],
+  ['library/postgres', '17'],
+] as const;
+
 export async function startBed(env: NodeJS.ProcessEnv = {}): Promise<Bed> {
   const stack = new AsyncDisposableStack();
   try {
@@ -37,12 +44,14 @@ export async function startBed(env: NodeJS.ProcessEnv = {}): Promise<Bed> {
     for (const tag of ['1.36.1', '1.36', '1.37.0-rc1', 'musl']) {
       await push(registry.url, 'library/busybox', tag, images.busybox135);
     }
+    for (const [repository, tag] of HUB) await push(registry.url, repository, tag, images.busybox);
     const search = stack.use(await startSearch(REPOSITORIES));
     const proxy = stack.use(
       await startDockerProxy({
         env: {
           DOCKERPROXY_ALLOW: `${registry.host}/**,docker.io/**`,
           DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
+          DOCKERPROXY_REGISTRIES: `docker.io=http://${registry.host}`,
           DOCKERPROXY_SEARCH_URL: search.url,
           DOCKERPROXY_RATE_LIMIT: '0',
           DOCKERPROXY_OPERATOR_NAME: 'Example Labs',

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { type ArchiveFormat, FORMATS } from '../../archive/format.ts';
 import type { ImageDetails } from '../../sources/image-catalogue.ts';
 import type { SourceTraits } from '../../sources/image-source.ts';
@@ -5,6 +6,7 @@ import { escapeHtml } from '../../util/escape-markup.ts';
 import type { ServiceInfo } from '../api/info.ts';
 import { packFile, type StaticFile } from '../protocol/packed-text.ts';
 import { directionOf, LANGUAGES, type Language, type Texts, type WebFolder } from '../web-assets.ts';
+import type { Examples } from './examples.ts';
 
 const PLATFORMS = ['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/386'];
 
@@ -25,10 +27,14 @@ export interface PageData extends Pick<ServiceInfo, 'maxImages' | 'search' | 're
 
 /** The page in a language. */
 export interface Pages {
-  readonly plain: StaticFile;
+  /** Returns the page without an image. @param origin that of the service, such as `https://dl.example.org` */
+  readonly plain: (origin: string) => StaticFile;
   /** Renders the page for requested images, with enough height for their details, so that nothing moves. */
-  readonly of: (asked: AskedImages) => StaticFile;
+  readonly of: (asked: AskedImages, origin: string) => StaticFile;
 }
+
+/** How many origins keep their rendered pages. More are rendered for each request. */
+const ORIGINS_LIMIT = 8;
 
 /** The images that the URL of the page names, valid or not. */
 export interface AskedImages {
@@ -44,6 +50,7 @@ export function renderPages(
   web: WebFolder,
   info: ServiceInfo,
   traits: SourceTraits,
+  examples: Examples,
 ): Readonly<Record<Language, Pages>> {
   const links = LANGUAGES.map(
     (lang) =>
@@ -58,6 +65,8 @@ export function renderPages(
       assets: web.assets,
       languageLinks: links,
       ...serviceValues(info, words),
+      exampleLinks: examples.names.map(exampleLink).join(''),
+      exampleFile: escapeHtml(examples.filename),
       // The page cannot show yet how far the reading of layers is.
       formatOptions: traits.formats
         .filter((name) => FORMATS[name].unpacked === undefined)
@@ -65,15 +74,30 @@ export function renderPages(
         .join(''),
       data: dataOf(info, traits, strings),
     };
-    const render = (own: Record<string, string>): StaticFile => {
-      const all = { ...values, ...own };
+    const render = (own: Record<string, string>, origin: string): StaticFile => {
+      const all: Record<string, string> = {
+        ...values,
+        ...own,
+        exampleUrl: escapeHtml(origin + examples.downloadUrl),
+      };
       return pageOf(fill(web.template, (key) => all[key] ?? missing(lang, key)));
     };
-    const plain = { look: '', value: '', summary: '', description: values.headline ?? '' };
-    return [
-      lang,
-      { plain: render(plain), of: (asked: AskedImages) => render(askedValues(asked, lang, words)) },
-    ];
+    const plain = {
+      look: '',
+      value: '',
+      summary: '',
+      description: values.headline ?? '',
+      names: values.hint ?? '',
+    };
+    const rendered = new LRUCache<string, StaticFile>({
+      max: ORIGINS_LIMIT,
+      memoMethod: (origin) => render(plain, origin),
+    });
+    const ofLanguage: Pages = {
+      plain: (origin) => rendered.memo(origin),
+      of: (asked, origin) => render(askedValues(asked, lang, words), origin),
+    };
+    return [lang, ofLanguage];
   });
   return Object.fromEntries(pages) as Record<Language, Pages>;
 }
@@ -90,6 +114,7 @@ function askedValues(
   return {
     look: 'tall',
     value: name,
+    names: '',
     title: `${escapeHtml(images.join(' + '))} · DockerProxy`,
     description: escapeHtml([facts, words.headline].filter(Boolean).join(' · ')),
     summary:
@@ -102,6 +127,10 @@ function askedValues(
 <bdi>${escapeHtml(filename)}</bdi></a></p>
 </section></noscript>`,
   };
+}
+
+function exampleLink(name: string): string {
+  return `<a href="/?image=${escapeHtml(name)}" dir="ltr">${escapeHtml(name)}</a>`;
 }
 
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const;

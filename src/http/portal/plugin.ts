@@ -8,7 +8,7 @@ import { downloadUrl } from '../../download/url.ts';
 import { listErrors } from '../../errors.ts';
 import type { Limits } from '../../limits/limits.ts';
 import { parsePlatform } from '../../oci/platform.ts';
-import { referenceOrNone } from '../../oci/reference.ts';
+import { type Reference, referenceOrNone } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageInspector } from '../../sources/image-catalogue.ts';
 import type { SourceTraits } from '../../sources/image-source.ts';
@@ -18,6 +18,7 @@ import { downloadLimits } from '../download/limits.ts';
 import type { CountRequest } from '../plugins/limits.ts';
 import { askedProtocol } from '../protocol/asked-origin.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
+import { type Addresses, ownAddress } from '../protocol/own-address.ts';
 import { negotiateEncoding, packText, type StaticFile, sendFile } from '../protocol/packed-text.ts';
 import {
   isAsset,
@@ -27,6 +28,7 @@ import {
   preferredLanguage,
   type WebFolder,
 } from '../web-assets.ts';
+import { chooseExamples } from './examples.ts';
 import { type AskedImages, pageOf, renderPages } from './page.ts';
 
 export interface PortalOptions {
@@ -38,6 +40,8 @@ export interface PortalOptions {
   readonly limits: Limits;
   /** Counts a request toward the limit of its client. */
   readonly count: CountRequest;
+  /** The URLs of this service, which the commands on the page name. */
+  readonly addresses: () => Addresses;
 }
 
 const DESCRIBE_TIMEOUT_MS = 2000;
@@ -47,8 +51,10 @@ const DESCRIBE_TIMEOUT_MS = 2000;
  * under a hash of their content, cacheable for a year. Everything is read, rendered, and compressed at start.
  */
 export async function portal(app: FastifyInstance, options: PortalOptions): Promise<void> {
-  const { web, info, traits } = options;
-  const pages = renewed(info, (current) => renderPages(web, current, traits));
+  const { web, info, traits, allowlist, addresses } = options;
+  const pages = renewed(info, (current) =>
+    renderPages(web, current, traits, chooseExamples(isAllowedBy(allowlist))),
+  );
   pages();
   await serveAssets(app, web);
   const describe = createDescribe(options);
@@ -59,7 +65,8 @@ export async function portal(app: FastifyInstance, options: PortalOptions): Prom
       reply.header('set-cookie', languageCookie(chosen, askedProtocol(request) === 'https'));
     const ownPages = pages()[chosen ?? preferredLanguage(request.raw) ?? LANGUAGES[0]];
     const isPlain = image === undefined && myimage === undefined;
-    const page = isPlain ? ownPages.plain : ownPages.of(await describe(request, reply));
+    const origin = ownAddress(request, addresses())?.origin ?? '';
+    const page = isPlain ? ownPages.plain(origin) : ownPages.of(await describe(request, reply), origin);
     reply.header('cache-control', 'no-cache');
     return sendFile(request, reply, page, ['accept-language', 'cookie']);
   });
@@ -79,6 +86,17 @@ export async function portal(app: FastifyInstance, options: PortalOptions): Prom
     if (apiPage === undefined) return reply.callNotFound();
     return sendFile(request, reply.header('cache-control', 'no-cache'), apiPage);
   });
+}
+
+function isAllowedBy(allowlist: Allowlist) {
+  return (reference: Reference): boolean => {
+    try {
+      allowlist.check(reference);
+      return true;
+    } catch {
+      return false;
+    }
+  };
 }
 
 type PageQuery = Readonly<Record<string, string | string[] | undefined>>;

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import type { Browser } from 'playwright-core';
+import { httpCall } from '../support/http-request.ts';
+import { skipUnless } from '../support/packages.ts';
+import { type Bed, startBed } from './bed.ts';
+import {
+  assertAccessible,
+  assertFits,
+  createOpener,
+  startChromium,
+  untilReady,
+  untilShown,
+} from './browser.ts';
+
+const PHONE = { viewport: { width: 375, height: 812 }, hasTouch: true, isMobile: true };
+
+suite('the start page', {
+  concurrency: 3,
+  skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
+}, () => {
+  let bed: Bed;
+  let chromium: Browser & AsyncDisposable;
+
+  before(async () => {
+    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
+  });
+  after(async () => {
+    await chromium[Symbol.asyncDispose]();
+    await bed[Symbol.asyncDispose]();
+  });
+
+  const open = createOpener(() => ({ chromium, url: bed.url }));
+
+  test('focuses the field, except where a keyboard on the screen would cover the page', async (t) => {
+    const focused = (page: Awaited<ReturnType<typeof open>>) =>
+      page.evaluate(() => document.activeElement?.id);
+    assert.equal(await focused(await open(t)), 'image');
+    assert.equal(await focused(await open(t, '/', PHONE)), '');
+  });
+
+  test('a name typed at once, then Enter twice: the file', async (t) => {
+    const page = await open(t);
+    await page.keyboard.type('python:3.12-slim');
+    await page.keyboard.press('Enter');
+    await page.locator('#download:focus').waitFor();
+    const started = page.waitForEvent('download');
+    await page.keyboard.press('Enter');
+    assert.equal((await started).suggestedFilename(), 'python_3.12-slim.tar');
+  });
+
+  for (const [device, options] of [
+    ['a laptop', {}],
+    ['a phone', PHONE],
+  ] as const) {
+    test(`an example is one click from its download on ${device}`, async (t) => {
+      const page = await open(t, '/', options);
+      const examples = page.getByRole('group', { name: 'Examples' }).getByRole('link');
+      assert.deepEqual(await examples.allInnerTexts(), ['python:3.12-slim', 'nginx:1.27', 'postgres:17']);
+      await examples.first().click();
+      await untilShown(page);
+      assert.equal(new URL(page.url()).search, '?image=python:3.12-slim');
+      assert.equal(await page.locator('#start').isVisible(), false);
+      await page.goto(bed.url);
+      await untilReady(page);
+      assert.deepEqual(await page.locator('#recent button').allInnerTexts(), [
+        'python:3.12-slim',
+        'Clear list',
+      ]);
+      await assertAccessible(page, `start-${device.slice(2)}`);
+      await assertFits(page);
+    });
+  }
+
+  test('has a command with the host of this service, which downloads a file', async (t) => {
+    const page = await open(t);
+    const line = await page.locator('#start pre').innerText();
+    const [, address = ''] = /^wget --content-disposition '([^']+)'$/.exec(line) ?? [];
+    assert.equal(address, `${bed.url}/dl?myimage=python:3.12-slim`);
+    const { status, headers } = await httpCall(address, { method: 'HEAD' });
+    assert.equal(status, 200);
+    const load = await page.locator('#start code').first().innerText();
+    assert.equal(headers['content-disposition'], `attachment; filename="${load.split(' ').at(-1)}"`);
+  });
+
+  test('without scripts, an example leads to its download', async (t) => {
+    const page = await open(t, '/', { javaScriptEnabled: false });
+    await page.getByRole('link', { name: 'python:3.12-slim' }).click();
+    const started = page.waitForEvent('download');
+    await page.locator('#summary a').click();
+    assert.equal((await started).suggestedFilename(), 'python_3.12-slim.tar');
+  });
+
+  test('while an image is looked up, the page says so in view', async (t) => {
+    const page = await open(t);
+    const answer = Promise.withResolvers<void>();
+    await page.route('**/api/v1/image?*', async (route) => {
+      await answer.promise;
+      await route.continue();
+    });
+    await page.locator('#image').fill('python:3.12-slim');
+    await page.keyboard.press('Enter');
+    await page.getByText('Looking it up…').and(page.locator('#names')).waitFor();
+    await assertAccessible(page, 'busy');
+    answer.resolve();
+    await untilShown(page);
+    assert.equal(await page.locator('#names').textContent(), '');
+  });
+});
