@@ -29,5 +29,6 @@ export const peek = async (url, signal) => {
 
 /** @type {Portal.Unreachable} */
 export const unreachable = (error) => {
-	throw error?.name === 'AbortError' ? error : new Error('', { cause: { title: t('offline') } });
+	if (error?.name === 'AbortError') throw error;
+	throw new Error('', { cause: { code: 'offline', title: t('offline'), help: t('offlineHelp') } });
 };

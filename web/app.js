@@ -202,7 +202,9 @@ const fail = (error, again) => {
 	};
 	byId('progress').hidden = true;
 	result.hidden = !again;
-	say(showProblem(told, { retry: again ?? (() => lookUp()), choose, chooseTag }));
+	const retry = again ?? (() => lookUp());
+	say(showProblem(told, { retry, choose, chooseTag }));
+	if (told.code === 'offline') addEventListener('online', retry, { once: true, signal: looking.signal });
 	// The next image must not fail too.
 	if (told.code?.startsWith('platform-')) platform = '';
 };

@@ -92,7 +92,7 @@ suite('the start page', {
   });
 
   test('while an image is looked up, the page says so in view', async (t) => {
-    const page = await open(t);
+    const page = await open(t, '/', { reducedMotion: 'reduce' });
     const answer = Promise.withResolvers<void>();
     await page.route('**/api/v1/image?*', async (route) => {
       await answer.promise;

@@ -152,15 +152,27 @@ function serviceValues(info: ServiceInfo, words: Texts): Record<string, string> 
     operator.name === null ? '' : ` · ${escapeHtml(runBy.replace('{name}', () => `${operator.name}`))}`;
   const reached =
     operator.contact === null ? '' : ` <a href="${escapeHtml(operator.contact)}">${escapeHtml(contact)}</a>`;
-  const refused = denied.length === 0 ? '' : except.replace('{list}', () => denied.join(', '));
+  const refused = denied.length === 0 ? '' : except.replace('{list}', () => registriesIn(denied, words));
   return {
     version: escapeHtml(version),
     operator: named + reached,
-    patterns: escapeHtml(allowed.join(', ') + refused),
+    patterns: escapeHtml(registriesIn(allowed, words) + refused),
     platformOptions: [...new Set([defaultPlatform, ...PLATFORMS])]
       .map((name) => `<option>${escapeHtml(name)}</option>`)
       .join(''),
   };
+}
+
+/** Writes globs in words: `docker.io/**` is Docker Hub, and `ghcr.io/org/*` is `ghcr.io/org`. */
+function registriesIn(globs: readonly string[], words: Texts): string {
+  const names = globs.map((glob) => {
+    const name = glob
+      .replace(/\/\*+$/, '')
+      .replace(/^\*\./, '')
+      .replace(/\*+/g, '…');
+    return name === '…' ? (words.everything ?? '') : name.replace(/^docker\.io$/, 'Docker Hub');
+  });
+  return [...new Set(names)].join(', ');
 }
 
 function formatOption(name: ArchiveFormat, words: Texts): string {
@@ -180,7 +192,7 @@ function dataOf(
 }
 
 function fill(template: string, value: (key: string) => string): string {
-  return template.replace(/\{\{(\w+)\}\}/g, (_, key: string) => value(key));
+  return template.replace(/\{\{([\w-]+)\}\}/g, (_, key: string) => value(key));
 }
 
 function missing(lang: string, key: string): never {

@@ -33,6 +33,7 @@ export function createRenderProblem({
 <link rel="icon" href="${assets}/icon.svg">
 <link rel="expect" href="#problem" blocking="render">
 <link rel="stylesheet" href="${assets}/portal.css">
+<script src="${assets}/theme.js"></script>
 </head>
 <body>
 <header><a class="brand" href="/" dir="ltr"><img src="${assets}/icon.svg" alt="" width="28" height="28">DockerProxy</a></header>

@@ -100,7 +100,7 @@ suite('the page', { timeout: 600_000 }, () => {
     const { html } = await pageOf(server);
     assert.ok(html.includes('Run by A &amp; &quot;B&quot; &lt;C&gt;.'), html);
     assert.ok(html.includes('<a href="https://a.example/?b&amp;c">Contact</a>'), html);
-    assert.ok(html.includes('<bdi id="patterns">**</bdi>'), html);
+    assert.ok(html.includes('<bdi id="patterns">all registries</bdi>'), html);
     info = {
       ...INFO,
       operator: { name: null, contact: null },
@@ -108,8 +108,29 @@ suite('the page', { timeout: 600_000 }, () => {
       denied: ['ghcr.io/a/*'],
     };
     const { html: later } = await pageOf(server);
-    assert.ok(later.includes('<bdi id="patterns">ghcr.io/**; except ghcr.io/a/*</bdi>'), later);
+    assert.ok(later.includes('<bdi id="patterns">ghcr.io; except ghcr.io/a</bdi>'), later);
     assert.doesNotMatch(later, /Run by|Contact/);
+  });
+
+  test('writes no globs, but the names of registries and repositories', async () => {
+    const allowed = ['docker.io/**', 'gcr.io/**', '*.gcr.io/**', 'docker.io/library/*', '127.0.0.1:*/a-*/**'];
+    await using server = await startServer({ info: () => ({ ...INFO, allowed, denied: ['**/secret'] }) });
+    const { html } = await pageOf(server);
+    const [, shown = ''] = /<bdi id="patterns">([^<]+)</.exec(html) ?? [];
+    assert.equal(shown, 'Docker Hub, gcr.io, docker.io/library, 127.0.0.1:…/a-…; except …/secret');
+  });
+
+  test('the commands of the start page name this service, and the host of a stranger only for that request', async () => {
+    await using server = await startServer();
+    for (const host of ['dl.example.org', 'dl.example.org:8443']) {
+      const { html } = await pageOf(server, '/', { host });
+      assert.ok(
+        html.includes(`wget --content-disposition 'http://${host}/dl?myimage=python:3.12-slim'`),
+        html,
+      );
+    }
+    const { html } = await pageOf(server);
+    assert.ok(html.includes("'http://dl.example/dl?"), html);
   });
 
   test('the page of an image has its name, size, and platform before any script runs', async () => {
@@ -167,7 +188,7 @@ suite('the page', { timeout: 600_000 }, () => {
 
   test('offers the formats of the source, and the stages of a source that prepares archives', async () => {
     const optionsOf = (html: string) =>
-      [...html.matchAll(/<option value="([\w-]+)">/g)].map(([, one]) => one);
+      [...(html.split('id="format"')[1] ?? '').matchAll(/<option value="([\w-]+)">/g)].map(([, one]) => one);
     await using registry = await startServer();
     const composed = (await pageOf(registry)).html;
     assert.deepEqual(optionsOf(composed), ['docker', 'oci', 'files']);

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import type { Browser, Page } from 'playwright-core';
+import { skipUnless } from '../support/packages.ts';
+import { type Bed, startBed } from './bed.ts';
+import { assertAccessible, createOpener, startChromium, untilReady, untilShown } from './browser.ts';
+
+suite('the page by its own means', {
+  skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
+}, () => {
+  let bed: Bed;
+  let chromium: Browser & AsyncDisposable;
+
+  before(async () => {
+    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
+  });
+  after(async () => {
+    await chromium[Symbol.asyncDispose]();
+    await bed[Symbol.asyncDispose]();
+  });
+
+  const open = createOpener(() => ({ chromium, url: bed.url }));
+  const schemeOf = (page: Page) =>
+    page.evaluate(() => getComputedStyle(document.documentElement).colorScheme);
+
+  test('keeps the chosen theme, from the first frame on, also on the page of a problem', async (t) => {
+    const page = await open(t);
+    assert.equal(await schemeOf(page), 'light dark');
+    for (const theme of ['dark', 'light']) {
+      await page.getByLabel('Theme').selectOption(theme);
+      assert.equal(await schemeOf(page), theme);
+      await page.route('**/app.js', (route) => route.abort());
+      await page.goto(bed.url);
+      assert.equal(await schemeOf(page), theme, 'before the modules run');
+      assert.equal(await page.getByLabel('Theme').inputValue(), theme);
+      await assertAccessible(page, `theme-${theme}`);
+      await page.goto(`${bed.url}/dl?myimage=A`);
+      assert.equal(await schemeOf(page), theme);
+      await page.unroute('**/app.js');
+      await page.goto(bed.url);
+      await untilReady(page);
+    }
+    await page.getByLabel('Theme').selectOption('Auto');
+    assert.equal(await schemeOf(page), 'light dark');
+  });
+
+  test('without a network says so, and tries again once there is one', async (t) => {
+    for (const locale of ['en-GB', 'es-ES', 'fa-IR', 'ru-RU', 'zh-CN']) {
+      const page = await open(t, '/', { locale });
+      await page.context().setOffline(true);
+      await page.locator('#image').fill('nginx:1.27');
+      await page.keyboard.press('Enter');
+      await page.locator('#problem h2').waitFor();
+      await assertAccessible(page, `offline-${locale}`);
+      if (locale === 'en-GB') {
+        await page.getByRole('button', { name: 'Try again' }).click();
+        await page.getByRole('heading', { name: 'The service cannot be reached.' }).waitFor();
+      }
+      await page.context().setOffline(false);
+      await untilShown(page);
+      assert.equal(await page.locator('#problem').isVisible(), false);
+    }
+  });
+});
