@@ -83,7 +83,7 @@ suite('the start page', {
     assert.equal(headers['content-disposition'], `attachment; filename="${load.split(' ').at(-1)}"`);
   });
 
-  test('without scripts, an example leads to its download', async (t) => {
+  test('without scripts, an example links to the page of its download', async (t) => {
     const page = await open(t, '/', { javaScriptEnabled: false });
     await page.getByRole('link', { name: 'python:3.12-slim' }).click();
     const started = page.waitForEvent('download');

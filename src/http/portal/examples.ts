@@ -3,9 +3,9 @@ import { DEFAULT_FORMAT } from '../../archive/format.ts';
 import { downloadUrl } from '../../download/url.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
 
-/** What the start page shows of the images that it suggests. */
+/** The images that the start page suggests. */
 export interface Examples {
-  /** Names as people write them, at most three. Empty if the service allows none of the known images. */
+  /** Names as people write them, at most three. Empty if the service allows no known image. */
   readonly names: readonly string[];
   /** The path and query of the download of the first one. */
   readonly downloadUrl: string;
@@ -25,7 +25,7 @@ const KNOWN = [
   'public.ecr.aws/docker/library/busybox',
 ];
 const COUNT = 3;
-/** Stands for an image of a service that allows none of the known images. */
+/** Stands for an image if the service allows no known image. */
 const PLACEHOLDER = 'name';
 
 /** Chooses examples that this service can send. */

@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import { type ArchiveFormat, FORMATS } from '../../archive/format.ts';
 import type { ImageDetails } from '../../sources/image-catalogue.ts';
 import type { SourceTraits } from '../../sources/image-source.ts';
@@ -33,7 +32,7 @@ export interface Pages {
   readonly of: (asked: AskedImages, origin: string) => StaticFile;
 }
 
-/** How many origins keep their rendered pages. More are rendered for each request. */
+/** Anyone can send any Host header, so that pages are kept for this many origins only. */
 const ORIGINS_LIMIT = 8;
 
 /** The images that the URL of the page names, valid or not. */
@@ -89,12 +88,15 @@ export function renderPages(
       description: values.headline ?? '',
       names: values.hint ?? '',
     };
-    const rendered = new LRUCache<string, StaticFile>({
-      max: ORIGINS_LIMIT,
-      memoMethod: (origin) => render(plain, origin),
-    });
+    const rendered = new Map<string, StaticFile>();
+    const renderPlain = (origin: string): StaticFile => {
+      const made = rendered.get(origin) ?? render(plain, origin);
+      if (rendered.size >= ORIGINS_LIMIT) rendered.clear();
+      rendered.set(origin, made);
+      return made;
+    };
     const ofLanguage: Pages = {
-      plain: (origin) => rendered.memo(origin),
+      plain: renderPlain,
       of: (asked, origin) => render(askedValues(asked, lang, words), origin),
     };
     return [lang, ofLanguage];

@@ -16,7 +16,7 @@ suite('examples of the start page', () => {
     assert.equal(downloadUrl, '/dl?myimage=quay.io/prometheus/prometheus');
   });
 
-  test('are absent if the service allows none of them, and the command has a placeholder', () => {
+  test('are absent if the service allows no known image, and the command has a placeholder', () => {
     const { names, downloadUrl, filename } = chooseExamples(() => false);
     assert.deepEqual(names, []);
     assert.equal(downloadUrl, '/dl?myimage=name');
