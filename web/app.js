@@ -34,9 +34,10 @@ const read = (text) => parsePaste(text, location.host);
 
 const showNames = async () => {
 	const { value } = input;
-	const pasted = await read(value);
-	if (value !== input.value) return;
 	input.ariaInvalid = 'false';
+	const pasted = await read(value);
+	// Meanwhile, the text may have changed, or have been refused.
+	if (value !== input.value || input.ariaInvalid === 'true') return;
 	names.textContent =
 		pasted.problem === 'digest' ? t('digest') : pasted.images.map(fullName).join(', ') || hint;
 };

@@ -162,7 +162,9 @@ const collect = (node, found) => {
 };
 
 /** Constants of scripts are read where the script uses them. @param {string} key */
-const isImageKey = (key) => (IMAGE_KEY.test(key) && /[a-z]/.test(key)) || key === 'container';
+const isImageKey = (key) =>
+	(IMAGE_KEY.test(key) && /[a-z]/.test(key) && !/^(?:vm|boot|disk|cover|hero|background)/.test(key)) ||
+	key === 'container';
 
 /** Values of Helm, lines of `docker images --format json`, and dependencies of charts. @type {Portal.AddRepository} */
 const addRepository = (node, { repository, registry, name, version, ...texts }, found) => {

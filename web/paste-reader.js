@@ -33,8 +33,12 @@ const cleaned = (text) => {
 		.replace(/(?<=^|\s)[\u2013\u2014](?=\w)/gm, '--')
 		.replace(/<\/?(?:a|b|br|code|div|em|i|kbd|li|p|pre|span|strong|td|tr|ul)(?:\s[^<>]*)?>/gi, ' ')
 		.replace(/^\s*```.*$/gm, '')
+		// Quotes of mails, and the prompts of PowerShell.
+		.replace(/^\s*>+\s+/gm, '')
 		.replace(/(?:\s\\|\s\^|\s`|\\)[ \t]*\n\s*/g, ' ');
-	return /[a-z]/.test(lines) ? lines : lines.toLowerCase();
+	const isDifference = /^\+/m.test(lines) && /^-/m.test(lines);
+	const after = isDifference ? lines.replace(/^-.*$/gm, '').replace(/^\+/gm, ' ') : lines;
+	return /[a-z]/.test(after) ? after : after.toLowerCase();
 };
 
 /** Puts values of variables, and their defaults, where the text uses them. @param {string} text */
@@ -46,7 +50,7 @@ const withValues = (text) => {
 	for (const [, name, quoted, bare, argument, value] of text.matchAll(assignment))
 		values.set(name ?? argument ?? '', quoted ?? bare ?? value ?? '');
 	const variable =
-		/\$\{\{\s*(?:\w+\.)?(\w+)\s*\}\}|\$\{(\w+)(?::?[-=]([^{}]*)|:?\?[^{}]*)?\}|\$(\w+)|%(\w+)%|\{\{-?[^{}]*?default\s+["']?([\w.:/-]+)["']?[^{}]*\}\}/g;
+		/\$\{\{\s*(?:env|vars|inputs)\.(\w+)\s*\}\}|\$\{(\w+)(?::?[-=]([^{}]*)|:?\?[^{}]*)?\}|\$(\w+)|%(\w+)%|\{\{-?[^{}]*?default\s+["']?([\w.:/-]+)["']?[^{}]*\}\}/g;
 	let before = '';
 	let full = text;
 	// Values contain variables, but not without end.
@@ -59,7 +63,7 @@ const withValues = (text) => {
 		});
 	}
 	return full.replace(
-		/\{\{[^{}]*\}\}|\$\{[^{}]*\}\}?|\$\w+|%\w+%|(?<=[:@/])<[^<>\n]*>|(?<=[:@])\[[\w -]+\]/g,
+		/\$\([^()]*\)|\{\{[^{}]*\}\}|\$\{[^{}]*\}\}?|\$\w+|%\w+%|(?<=[:@/])<[^<>\n]*>|(?<=[:@])\[[\w -]+\]/g,
 		'<>',
 	);
 };
@@ -79,7 +83,10 @@ const createFound = (host) => {
 	/** @param {string} word */
 	const plainOf = (word) =>
 		word
-			.replace(/^.*?:\/\/|^(?:docker-daemon|containers-storage):/, '')
+			.replace(
+				/^(?:docker|oci|oras|docker-image|container|https?):\/\/|^(?:docker-daemon|containers-storage):/,
+				'',
+			)
 			.replace(/^<([^<>]*[:/][^<>]*)>$/, '$1')
 			.replace(/^["'`([{<*]+(?![0-9a-f:]*\])|["'`.,;:!?)}\]*\\/]+$/g, '')
 			.replace(/^([\w-]+(?:\.[\w-]+)+)#/, '$1/')
@@ -160,35 +167,33 @@ const COLUMN = /(?:IMAGE|CONTAINER|POD) ID|(?:BLOB|CONTENT) SIZE|DISK USAGE|MODE
 const readTable = (text, found) => {
 	/** @type {string[]} */
 	let columns = [];
-	for (const line of text.split('\n')) {
-		const cells = line.replace(/[|│┃]/g, ' ').trim().split(/\s+/);
-		const words = line
-			.replace(COLUMN, (name) => name.replace(' ', '_'))
-			.replace(/[|│┃]/g, ' ')
-			.trim()
-			.split(/\s+/);
+	for (const written of text.split('\n')) {
+		const line = written.replace(/[|│┃]/g, ' ').trim();
+		const cells = line.split(/\s+/);
+		const words = line.replace(COLUMN, (name) => name.replace(' ', '_')).split(/\s+/);
 		if (words.length > 1 && words.every((word) => /^[A-Z][A-Z_-]*$/.test(word))) {
 			columns = words;
 			continue;
 		}
 		const cell = (/** @type {string[]} */ ...names) =>
 			cells[columns.findIndex((name) => names.includes(name))];
-		const images = columns[0] ? cell('IMAGE', 'IMAGES', 'REPOSITORY', 'REF', 'MODEL_NAME') : undefined;
 		const [, name, version] = /^(\S+)\s+(\S+)\s+(?:sha256:)?[0-9a-f]{12}\s/.exec(line) ?? [];
 		const [, running] = /^[0-9a-f]{12}\s+(\S+)\s+["']/.exec(line) ?? [];
+		const images = cell('IMAGE', 'IMAGES', 'REPOSITORY', 'REF', 'MODEL_NAME') ?? running ?? name;
 		const tag = columns[0] ? cell('TAG') : version;
-		const digest = cell('DIGEST');
-		for (const image of (images ?? name ?? running)?.split(',') ?? []) {
-			if (image.startsWith('<') || tag?.startsWith('<')) continue;
-			const isNamed = /@|:[^/]*$/.test(image);
-			const shown = digest && !/^<|^[^:]*$/.test(digest) && !tag && !isNamed ? `@${digest}` : '';
-			found.add(image + (tag && !isNamed ? `:${tag}` : shown));
+		const digest = /^sha256:/.test(cell('DIGEST') ?? '') ? `@${cell('DIGEST')}` : '';
+		for (const image of images?.split(',') ?? []) {
+			if (image.startsWith('<') || (tag?.startsWith('<') && !digest)) continue;
+			const isNamed = !tag || /@|:[^/]*$/.test(image);
+			found.add(image + (isNamed ? '' : tag.startsWith('<') ? digest : `:${tag}`));
 		}
 	}
 };
 
 /** @type {Portal.Read} */
 const readCommands = (text, found) => {
+	for (const [, words, items] of text.matchAll(/\bfor\s+\w+\s+in\s+([^;\n]+)|\w*images?\w*=\(([^)]*)\)/gi))
+		for (const word of (words ?? items ?? '').split(/\s+/)) if (found.nameOf(word)) found.add(word);
 	for (const line of text.split('\n')) {
 		const isRead = commandsOf(line).map((words) => readCommand(words, found));
 		// A command may be inside quotes.
@@ -210,6 +215,6 @@ const readAddresses = (text, found) => {
 /** Reads what engines and scripts say of an image: `Failed to pull image "app:1"`, `IMAGE=app:1`. @type {Portal.Read} */
 const readMessage = (text, found) => {
 	const message =
-		/\bimage:?\s+["']([^"'\s]+)["']|(?:image (?:for|is up to date for)|manifest for) (\S+)|^\s*(?:\w+\s+)?\w*IMAGE\w*\s*=\s*["']?([^\s"']+)/gim;
+		/\bimage:?\s+["']([^"'\s]+)["']|(?:image (?:for|is up to date for)|manifest for|access denied for) (\S+)|^\s*(?:\w+\s+)?\w*IMAGE\w*\s*=\s*["']?([^\s"']+)/gim;
 	for (const [, quoted, plain, value] of text.matchAll(message)) found.add(quoted ?? plain ?? value ?? '');
 };

@@ -7,13 +7,8 @@ const IMAGE_FLAG = /^--(?:[a-z-]+-)?image$/;
 /** Options without a value, of all programs. */
 const SWITCH =
 	/^--(?:rm|rmi|detach|interactive|tty|init|privileged|read-only|publish-all|no-[a-z-]+|oom-kill-disable|sig-proxy|disable-content-trust|quiet|help|replace|tls-verify|env-host|http-proxy|passwd|rootfs|all|all-[a-z]+|net-host|plain-http|local|skip-[a-z-]+|insecure|debug|verbose|recursive|keep-[a-z-]+|ignore-unfixed|force|push|load|now|digests|full-ref|list|tls|raw)$/;
-/** Options with a value, which can be the last words. */
-const VALUED = /^--(?:platform|name|nodes|namespace|output|format|creds|authfile|username|password)$/;
 /** Letters of options without a value; `run` and `create` have other ones. */
 const LETTERS = { run: 'd i P q T t', other: 'a D d f i q r T t v y' };
-/** Options with a value that stand before the name of a command. */
-const GLOBAL =
-	/^(?:-[acHlnu]|--(?:config|context|host|log-level|namespace|address|name|root|timeout|kubeconfig|cgroup-manager))$/;
 const NOUN =
 	/^(?:containers?|images?|i|c|manifest|buildx|imagetools|model|plugin|service|scout|trust|artifact|repo|tag|index|blob|cache|load|builder|node)$/;
 
@@ -191,11 +186,14 @@ const readArguments = (commands, words, found) => {
 	let isContainer = false;
 	for (; at < words.length; at++) {
 		const word = words[at] ?? '';
-		if (GLOBAL.test(word)) at++;
-		else if (!word.startsWith('-')) {
-			if (commands[word.toLowerCase()] || !NOUN.test(word)) break;
-			isContainer = /^c/.test(word);
-		}
+		const next = words[at + 1] ?? '';
+		// `regctl tag ls`, but `docker tag`.
+		const isNoun = NOUN.test(word) && (!commands[word] || commands[next]);
+		if (word.startsWith('-')) {
+			// An option may have a value before the name of the command.
+			if (!/=/.test(word) && !/^-/.test(next) && !commands[next] && !NOUN.test(next)) at++;
+		} else if (isNoun) isContainer = /^c/.test(word);
+		else break;
 	}
 	const verb = (words[at] ?? '').toLowerCase();
 	const how = commands[verb] ?? (at < words.length ? commands[''] : undefined);
@@ -232,18 +230,18 @@ const operandsOf = (words, isRun) => {
 	for (let at = 0; at < words.length; at++) {
 		const word = words[at] ?? '';
 		if (word === '--') return [...operands, ...words.slice(at + 1)];
-		// Documentation writes `[OPTIONS]`.
-		if (/^\[.*\]\W*$/.test(word)) continue;
+		// Documentation writes `[OPTIONS]`. Addresses of web pages are read later.
+		if (/^\[.*\]\W*$|^https?:|^hub\.docker\.com\//i.test(word)) continue;
 		if (!word.startsWith('-')) {
 			operands.push(word);
 			// Its command follows.
 			if (isRun && toName(word)) return operands;
 		} else if (word.startsWith('--')) {
-			// The value of an unknown option is not the last word.
-			if (!word.includes('=') && !SWITCH.test(word) && (words[at + 2] || VALUED.test(word))) at++;
+			// An image is the last word rather than the value of an unknown option.
+			if (!word.includes('=') && !SWITCH.test(word) && (words[at + 2] || operands.length > 0)) at++;
 		} else {
 			const valued = [...word.slice(1)].findIndex((letter) => !letters.includes(letter));
-			if (valued === word.length - 2 && words[at + 2]) at++;
+			if (valued === word.length - 2 && (words[at + 2] || operands.length > 0)) at++;
 		}
 	}
 	return operands;

@@ -5,6 +5,7 @@ export const ADDRESS =
 /** Hosts whose paths name repositories, even without a tag. */
 const REGISTRY =
 	/^(?:.+\.)?(?:docker\.io|ghcr\.io|quay\.io|gcr\.io|pkg\.dev|nvcr\.io|lscr\.io|cgr\.dev|dhi\.io|azurecr\.io|amazonaws\.com|public\.ecr\.aws|elastic\.co)$|^(?:registry|docker|cr|mcr|harbor|container)[.-]|:\d+$/;
+const FILE = /\.(?:ya?ml|json|html?|php|md|txt|sh|git|zip|tar|t?gz|iso|whl|deb|rpm)$/;
 /** Addresses that are web pages, not repositories. */
 const ONLY_PAGES =
 	/^(?:www\.|console\.|catalog\.|gallery\.|docs\.|hub\.docker|store\.docker|git(?:hub|lab)\.com|images\.chainguard|artifacthub|mcr\.microsoft\.com\/(?:[a-z-]+\/)?catalog|quay\.io\/(?:organization|user|search|repository|plans|tutorial|api)\b)/;
@@ -30,7 +31,7 @@ const PAGES = [
 		'ghcr.io/$1/$2',
 	],
 	[/^gitlab\.com\/(.+?)\/(?:-\/)?container_registry(?:\/|$)/, 'registry.gitlab.com/$1'],
-	[/^quay\.io\/repository\/([^/]+\/.+?)(?:\/(?:manifest|tags?|info)(?:\/|$).*)?$/, 'quay.io/$1'],
+	[/^quay\.io\/repository\/([^/]+\/.+?)(?:\/(?:manifest|tags?|info)(?:\/([^/]+))?)?$/, 'quay.io/$1:$2'],
 	[
 		/^catalog\.ngc\.nvidia\.com\/orgs\/([^/]+)\/(?:teams\/([^/]+)\/)?(?:-\/)?containers\/([^/]+)/,
 		'nvcr.io/$1/$2/$3',
@@ -71,7 +72,7 @@ const PAGES = [
  * @type {[address: RegExp, names: string[]][]}
  */
 const PROJECTS = [
-	[/^github\.com\/([^/]+\/[^/]+)/, ['ghcr.io/$1']],
+	[/^github\.com\/([^/]+\/[^/]+?)(?:\.git)?(?:\/|$)/, ['ghcr.io/$1']],
 	[/^gitlab\.com\/([^/]+(?:\/(?!-\/)[^/]+)+)/, ['registry.gitlab.com/$1']],
 	[
 		/^(\w+\.([^/]+))\/(.+?)\/(?:-\/)?container_registry(?:\/|$)/,
@@ -115,7 +116,7 @@ export const readAddress = (text) => {
 		const match = pattern.exec(page);
 		if (match) return { candidates: templates.map((template) => filled(template, match)) };
 	}
-	if (ONLY_PAGES.test(page) || !path) return {};
+	if (ONLY_PAGES.test(page) || !path || FILE.test(path)) return {};
 	const name = versioned(page);
 	return REGISTRY.test(host) || name !== page || /:[\w.-]+$/.test(path)
 		? { names: [name] }

@@ -6,6 +6,8 @@ const DIGEST = /^(?:sha256:)?[0-9a-f]{64}$/;
 const VERSION = /^v?\d[\w.-]*$/;
 const FILE =
 	/\.(?:png|jpe?g|gif|svg|webp|ico|txt|md|pdf|html?|zip|tar|tgz|gz|xz|sif|ya?ml|json|toml|sh|py|js|ts|exe|deb|rpm)$/;
+/** The maximum number of names without a tag or a registry in one line; more are a sentence. */
+const PLAIN_MAX = 3;
 /** More names in a sentence than anyone chooses from. */
 const CANDIDATES_MAX = 5;
 /** Words that mark a sentence, in the languages of the page that use Latin letters. */
@@ -32,12 +34,15 @@ export const readWords = (text, found) => {
 	if (words.some((word) => DIGEST.test(word))) found.digestAlone();
 	const names = words.flatMap((word) => found.nameOf(word) ?? []);
 	const isCommand = words.length > 1 && isProgram(words[0] ?? '');
-	const isList = names.length === words.length && !(words[1] && words.some(isOfSentence));
+	const certain = [...new Set(names.filter(isCertain))];
+	const isProse = words.length - certain.length > PLAIN_MAX && !/[\n,;]/.test(text.trim());
+	const isList =
+		names.length === words.length &&
+		!(words[1] && (isProse || /[{}=]/.test(text) || words.some(isOfSentence)));
 	if (isList && !isCommand) {
 		for (const name of names) found.add(name);
 		return;
 	}
-	const certain = [...new Set(names.filter(isCertain))];
 	const possible = names.filter((name) => !isOfSentence(name) && !FILE.test(name));
 	if (certain.length === 1 && !isCommand) found.add(certain[0] ?? '');
 	else if (certain[0]) for (const name of certain) found.maybe(name);
@@ -57,7 +62,7 @@ const joinVersions = (words) => {
 	for (const word of words) {
 		const last = joined.at(-1) ?? '';
 		const name = last.replace(/:$/, '');
-		const canJoin = toName(name) && !isOfSentence(name);
+		const canJoin = toName(name) && !isOfSentence(name) && !/^[0-9a-f]{12,}$/.test(name);
 		if (canJoin && DIGEST.test(word)) joined.push(`${joined.pop()}@sha256:${word.slice(-64)}`);
 		else if (canJoin && VERSION.test(word) && repositoryOf(name) === name)
 			joined.push(`${joined.pop()?.replace(/:$/, '')}:${word}`);
