@@ -4,9 +4,22 @@ const IMAGE_KEY =
 const NO_IMAGE = /^(?:true|false|sha256:.*|)$|\.(?:png|jpe?g|gif|svg|webp|ico|avif)$/i;
 const KEY = /^(?:"([^"]+)"|'([^']+)'|([\w./-]+))\s*(?::(?=\s|$)|=)\s*(.*)$/;
 
-/** Reads YAML, JSON, and settings of the form `image = "…"`. @type {Portal.Read} */
-export const readData = (text, found) => {
-	for (const node of jsonOf(text) ?? documentsOf(text)) collect(node, found);
+/** Reads one JSON text, or one in each line. @type {Portal.Read} */
+export const readJson = (text, found) => {
+	if (!/^\s*[{[]/.test(text)) return;
+	for (const texts of [[text], text.trim().split('\n')]) {
+		try {
+			for (const node of texts.map((one) => nodeOf(JSON.parse(one)))) collect(node, found);
+			return;
+		} catch {
+			// The text is in another form.
+		}
+	}
+};
+
+/** Reads YAML, pieces of JSON, and settings of the form `image = "…"`. @type {Portal.Read} */
+export const readYaml = (text, found) => {
+	for (const node of documentsOf(text)) collect(node, found);
 };
 
 /** A value as a list of its members, which have an empty key in a list. @param {unknown} value @returns {Portal.Node} */
@@ -16,17 +29,6 @@ const nodeOf = (value) =>
 		: value && typeof value === 'object'
 			? Object.entries(value).map(([key, item]) => [key, nodeOf(item)])
 			: `${value ?? ''}`;
-
-/** Reads one JSON text, or one in each line. @param {string} text @returns {Portal.Node[] | undefined} */
-const jsonOf = (text) => {
-	if (!/^\s*[{[]/.test(text)) return undefined;
-	for (const texts of [[text], text.trim().split('\n')]) {
-		try {
-			return texts.map((one) => nodeOf(JSON.parse(one)));
-		} catch {}
-	}
-	return undefined;
-};
 
 /**
  * Reads YAML, also in pieces: only the indentation matters. A piece of JSON in several lines reads the same way.

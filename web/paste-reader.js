@@ -1,21 +1,25 @@
 import { fullName, repositoryOf, toName } from './paste.js';
-import { readData } from './paste-data.js';
+import { readJson, readYaml } from './paste-data.js';
 import { commandsOf, readCommand } from './paste-shell.js';
 import { ADDRESS, readAddress } from './paste-urls.js';
+import { withValues } from './paste-variables.js';
 import { isOfSentence, readWords } from './paste-words.js';
 
 const PLATFORM = /^(?:linux|windows|darwin|freebsd|wasip1)\/\w+(?:\/\w+)?$/;
 const SHORT_ID = /^(?:sha256:)?[0-9a-f]{12,64}…?$/;
 /** Placeholders that a reader of documentation replaces: `<tag>`, `$TAG`, `{{ tag }}`. */
 const OPEN = /[<${%*]|\.\.\.|…/;
+/** Longer words are neither names nor addresses, and cost time. */
+const LONG_WORD = /\S{2000,}/g;
+
 /** @type {Portal.ReadPaste} */
 export const readPaste = (text, host) => {
-	const plain = cleaned(text);
-	const full = withValues(plain);
+	const full = withValues(cleaned(text));
 	const found = createFound(host);
-	for (const read of [readFile, readTable, readData, readCommands, readMessage, readAddresses, readWords]) {
-		if (read(full, found) || found.count() > 0) break;
-	}
+	readJson(full, found);
+	const short = full.replace(LONG_WORD, ' ');
+	const readers = [readFile, readTable, readYaml, readCommands, readMessage, readAddresses, readWords];
+	readers.find((read) => found.count() > 0 || read(short, found));
 	return found.result();
 };
 
@@ -39,33 +43,6 @@ const cleaned = (text) => {
 	const isDifference = /^\+/m.test(lines) && /^-/m.test(lines);
 	const after = isDifference ? lines.replace(/^-.*$/gm, '').replace(/^\+/gm, ' ') : lines;
 	return /[a-z]/.test(after) ? after : after.toLowerCase();
-};
-
-/** Puts values of variables, and their defaults, where the text uses them. @param {string} text */
-const withValues = (text) => {
-	/** @type {Map<string, string>} */
-	const values = new Map();
-	const assignment =
-		/(?:^|[;\n])[ \t]*(?:[-+] )?(?:(?:export|ARG|ENV|set|local|readonly)[ \t]+|\$env:|\$)?["']?([A-Za-z_]\w*)["']?(?:[ \t]*=[ \t]*|:[ \t]+)(?:["']([^"'\n]*)["']|([^\s"';#]+))|--build-arg[= ]([A-Za-z_]\w*)=["']?([^\s"']+)/g;
-	for (const [, name, quoted, bare, argument, value] of text.matchAll(assignment))
-		values.set(name ?? argument ?? '', quoted ?? bare ?? value ?? '');
-	const variable =
-		/\$\{\{\s*(?:env|vars|inputs)\.(\w+)\s*\}\}|\$\{(\w+)(?::?[-=]([^{}]*)|:?\?[^{}]*)?\}|\$(\w+)|%(\w+)%|\{\{-?[^{}]*?default\s+["']?([\w.:/-]+)["']?[^{}]*\}\}/g;
-	let before = '';
-	let full = text;
-	// Values contain variables, but not without end.
-	for (let turn = 0; full !== before && turn < 5; turn++) {
-		before = full;
-		full = full.replace(variable, (whole, secret, braced, otherwise, named, percent, template) => {
-			const name = secret ?? braced ?? named ?? percent;
-			const value = name === undefined ? template : (values.get(name) ?? otherwise);
-			return value === undefined || value === whole ? whole : value;
-		});
-	}
-	return full.replace(
-		/\$\([^()]*\)|\{\{[^{}]*\}\}|\$\{[^{}]*\}\}?|\$\w+|%\w+%|(?<=[:@/])<[^<>\n]*>|(?<=[:@])\[[\w -]+\]/g,
-		'<>',
-	);
 };
 
 /** @type {Portal.CreateFound} */

@@ -1,5 +1,7 @@
 const NAME =
 	/^(?:(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d+)?\/)?[a-z0-9]+(?:(?:[._]|__|-+|\/)[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@\w+:[0-9a-f]{32,})?$/;
+/** Characters of a repository, a tag, and a digest together. */
+const NAME_MAX = 255 + 1 + 128 + 1 + 135;
 /** Docker takes it for the ID of an image. */
 const ID = /^(?:sha256:)?[0-9a-f]{64}$/;
 const DOCKER_HUB = /^(?:(?:index\.|registry-1\.)?docker\.io|registry\.hub\.docker\.com)\//;
@@ -17,6 +19,7 @@ export const parsePaste = async (text, host) => {
 
 /** @type {Portal.ToName} */
 export const toName = (word) => {
+	if (word.length > NAME_MAX) return undefined;
 	const repository = repositoryOf(word);
 	const [tag = '', digest] = word.slice(repository.length).split('@');
 	const name = repository.toLowerCase() + tag + (digest ? `@${digest.toLowerCase()}` : '');

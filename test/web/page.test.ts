@@ -427,13 +427,28 @@ suite('the page in Chromium', {
     for (const [text, sentence] of [
       [`sha256:${'0'.repeat(64)}`, /which repository it belongs to/],
       ['???', /No image name/],
-      ['b, c, d, e, f, g, h, i, j, k, l', /at most 10/],
+      ['b, c, d, e, f, g, h, j, k, l, m', /at most 10/],
     ] as const) {
       await page.locator('#image').fill(text);
       await page.keyboard.press('Enter');
       await page.locator('#names', { hasText: sentence }).waitFor();
       await page.locator('#image[aria-invalid=true]').waitFor();
     }
+  });
+
+  test('a text with several meanings asks which image is meant', async (t) => {
+    const page = await open(t);
+    await page.locator('#image').fill(`Use ${bed.busybox}:1.36 or ${bed.busybox}:1.35?`);
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Which image do you mean?' }).waitFor();
+    await assertAccessible(page, 'ambiguous');
+    await page.getByRole('button', { name: `${bed.busybox}:1.36`, exact: true }).click();
+    await page.locator('h2', { hasText: `${bed.busybox}:1.36` }).waitFor();
+    assert.equal(await page.locator('#problem').isVisible(), false);
+    await page.locator('#image').fill(`docker pull ${bed.busybox}:<tag>`);
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: `${bed.busybox}:…` }).click();
+    await page.getByRole('option', { name: '1.36.1' }).waitFor();
   });
 
   test('the language is that of the browser, or the one that was chosen', async (t) => {
