@@ -1,4 +1,4 @@
-import { inEnglish, type Sentence } from './errors/details.ts';
+import { type Detail, inEnglish } from './errors/details.ts';
 
 /**
  * The errors that clients can get. Each has a stable code, an HTTP status, a title that is short enough for a reason
@@ -345,9 +345,9 @@ export class ServiceError extends Error {
   readonly headers: Readonly<Record<string, string>>;
   readonly members: Readonly<Record<string, unknown>>;
   /** The sentences of the message, which the page translates. */
-  readonly sentences: readonly Sentence[];
+  readonly sentences: readonly Detail[];
 
-  constructor(code: ErrorCode, message: Sentence | readonly Sentence[], details: ErrorDetails = {}) {
+  constructor(code: ErrorCode, message: Detail | readonly Detail[], details: ErrorDetails = {}) {
     const sentences = [message].flat();
     super(inEnglish(sentences), { cause: details.cause });
     this.sentences = sentences;

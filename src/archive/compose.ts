@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { detail } from '../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -161,5 +162,5 @@ function isWholeBlob(piece: Piece): piece is Piece & { readonly content: Descrip
 
 function wrongLength(content: Descriptor | Spliced): ServiceError {
   const digest = isSpliced(content) ? content.blob?.digest : content.digest;
-  return new ServiceError('content-mismatch', `The blob ${digest} is not as long as the manifest says.`);
+  return new ServiceError('content-mismatch', detail('blob-length-wrong', { digest: `${digest}` }));
 }

@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { type Digest, splitDigest } from '../oci/digest.ts';
@@ -169,7 +170,7 @@ function blobEntries(trees: readonly ArchiveTree[]): Entry[] {
   const sizes = new Map<Digest, number>();
   const add = ({ digest, size }: Descriptor, content: Entry['content']): void => {
     if (sizes.has(digest) && sizes.get(digest) !== size) {
-      throw new ServiceError('content-mismatch', `The registry states two sizes for the blob ${digest}.`);
+      throw new ServiceError('content-mismatch', detail('blob-sizes-differ', { digest }));
     }
     sizes.set(digest, size);
     if (!entries.has(digest)) entries.set(digest, { path: blobPath(digest), content });

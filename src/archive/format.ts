@@ -1,3 +1,4 @@
+import { type Alternatives, detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { familiarReference } from '../oci/reference.ts';
 import { type ClassicImage, layoutClassic } from './docker-classic.ts';
@@ -8,8 +9,6 @@ import type { Entry, Layout } from './layout.ts';
 export interface Format {
   /** One sentence for the API: the files in an archive, and the tools that load it. */
   readonly description: string;
-  /** The subject of a sentence about its archives. */
-  readonly subject: string;
   /** The end of file names, before `.tar`, such as `_rootfs`. Empty for the common name. */
   readonly suffix: string;
   /** True if an archive has the names of its images. */
@@ -53,7 +52,6 @@ export interface UnpackedFormat {
 const TABLE = {
   docker: {
     description: "an OCI image layout with Docker's `manifest.json`, which every loader takes",
-    subject: "An archive in Docker's format",
     suffix: '',
     isNamed: true,
     entries: dockerEntries,
@@ -65,7 +63,6 @@ const TABLE = {
   },
   oci: {
     description: 'the OCI image layout alone, with the manifests of the registry',
-    subject: 'An OCI image layout',
     suffix: '',
     isNamed: true,
     entries: ociEntries,
@@ -77,7 +74,6 @@ const TABLE = {
   },
   rootfs: {
     description: 'the files of one image, merged from all layers, for WSL, LXC, chroot, and systemd-nspawn',
-    subject: 'A root file system',
     suffix: '_rootfs',
     isNamed: false,
     entries: dockerEntries,
@@ -94,7 +90,6 @@ const TABLE = {
   'docker-classic': {
     description:
       'unpacked layers, as `docker save` wrote them before version 25, for older Docker, NAS, and udocker',
-    subject: 'An archive with unpacked layers',
     suffix: '_classic',
     isNamed: true,
     entries: dockerEntries,
@@ -111,7 +106,6 @@ const TABLE = {
   files: {
     description:
       'the files of anything but an image, such as a Helm chart: one file as it is, several in a tar',
-    subject: 'A tar of files',
     suffix: '_files',
     isNamed: false,
     entries: refuseImages,
@@ -139,17 +133,18 @@ export const DEFAULT_FORMAT: ArchiveFormat = 'docker';
 export const ARTIFACT_FORMAT: ArchiveFormat = 'files';
 
 /** Lists the formats with some property as messages name them: `&format=files or &format=oci`. */
-export function formatsFor(isFitting: (format: Format) => boolean): string {
-  return FORMAT_NAMES.filter((name) => isFitting(FORMATS[name]))
-    .map((name) => `&format=${name}`)
-    .join(' or ');
+export function formatsFor(isFitting: (format: Format) => boolean): Alternatives {
+  return { anyOf: FORMAT_NAMES.filter((name) => isFitting(FORMATS[name])).map((name) => `&format=${name}`) };
 }
 
 function refuseImages(images: readonly ArchiveImage[]): never {
   const names = images.map(({ reference }) => familiarReference(reference)).join(', ');
   throw new ServiceError(
     'no-files',
-    `${names} is a container image, which has layers instead of files. Request it with ${formatsFor(({ artifacts }) => artifacts !== 'files')}.`,
+    [
+      detail('image-has-layers', { image: names }),
+      detail('formats-possible', { formats: formatsFor(({ artifacts }) => artifacts !== 'files') }),
+    ],
     { reason: 'A container image has no files' },
   );
 }

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
@@ -122,7 +123,8 @@ async function nextOf(
     if (!(error instanceof DamagedData)) throw error;
     throw new ServiceError(
       'content-mismatch',
-      `The layer ${blob.digest} cannot be unpacked: ${error.message}.`,
+      [detail('layer-invalid', { digest: blob.digest }), detail('compression-damaged', {})],
+      { cause: error },
     );
   }
 }
@@ -155,5 +157,5 @@ function createBatch() {
 }
 
 function tooShort({ digest }: Descriptor): ServiceError {
-  return new ServiceError('content-mismatch', `The unpacked layer ${digest} is shorter than its table says.`);
+  return new ServiceError('content-mismatch', detail('layer-changed', { digest }));
 }

@@ -3,6 +3,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
+import { detail } from '../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -104,10 +105,7 @@ class FetchWriter {
       await regulator.untilWanted(signal);
     }
     if (hash === undefined || finishDigest(hash, blob.digest) === blob.digest) return;
-    throw new ServiceError(
-      'content-mismatch',
-      `The bytes received for ${blob.digest} do not match this digest.`,
-    );
+    throw new ServiceError('content-mismatch', detail('content-wrong', { digest: blob.digest }));
   }
 
   /** Appends the received bytes, including those before a failure. Returns false if no reader wanted the rest. */

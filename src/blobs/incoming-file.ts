@@ -1,4 +1,5 @@
 import { type FileHandle, stat } from 'node:fs/promises';
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { isUsable, openExisting } from './blob-files.ts';
@@ -20,5 +21,5 @@ export async function isStillAt(path: string, file: FileHandle): Promise<boolean
 
 /** The error of readers whose file another process has replaced: their bytes may be wrong. */
 export function restarted({ digest }: Descriptor): ServiceError {
-  return new ServiceError('content-mismatch', `The fetch of ${digest} has restarted.`);
+  return new ServiceError('content-mismatch', detail('fetch-restarted', { digest }));
 }

@@ -4,6 +4,7 @@ import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { ByteRange } from '../oci/descriptor.ts';
 import { relay } from '../util/streams.ts';
@@ -157,15 +158,11 @@ export async function openSpools(storage: Storage): Promise<Spools> {
 
 /** The error of an archive that is larger than the operator lets through. */
 export function tooLarge(maxSize: number): ServiceError {
-  return new ServiceError(
-    'image-too-large',
-    `The archive has more than ${maxSize} bytes, which this service does not send.`,
-  );
+  return new ServiceError('image-too-large', detail('archive-exceeded', { limit: maxSize }));
 }
 
 function wentAway(cause: unknown): ServiceError {
-  const message = 'The saved archive of the engine was removed before it could be sent. Please retry.';
-  return new ServiceError('engine-failed', message, { cause });
+  return new ServiceError('engine-failed', detail('archive-removed', {}), { cause });
 }
 
 function readFile(storage: Storage, path: string, range: ByteRange, signal: AbortSignal): Readable {

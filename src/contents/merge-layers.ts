@@ -1,18 +1,22 @@
+import { type Detail, detail, inEnglish } from '../errors/details.ts';
 import { cleanPath } from './clean-path.ts';
 import { textOf } from './columns.ts';
 import { createFileTree, type FileTree, KINDS, type LayerChanges } from './file-tree.ts';
 import { type LayerTable, TYPES } from './layer-table.ts';
 import { createNodeStore } from './node-store.ts';
 
-/** A layer that container engines refuse to unpack. The message says why. */
+/** A layer that container engines refuse to unpack. */
 export class UnusableLayer extends Error {
   override readonly name = 'UnusableLayer';
   /** The index of the layer. */
   readonly layer: number;
 
-  constructor(layer: number, message: string) {
-    super(message);
+  readonly reason: Detail;
+
+  constructor(layer: number, reason: Detail) {
+    super(inEnglish([reason]));
     this.layer = layer;
+    this.reason = reason;
   }
 }
 
@@ -58,7 +62,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
   let base = 0;
   let layer = 0;
 
-  const refuse = (message: string): UnusableLayer => new UnusableLayer(layer, message);
+  const refuse = (reason: Detail): UnusableLayer => new UnusableLayer(layer, reason);
   const isPresent = (node: number): boolean => node !== -1 && (kinds[node] ?? 0) >= KINDS.directory;
 
   const remove = (node: number): void => {
@@ -73,7 +77,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
     // The children of a removed directory still name it as their parent.
     const isReusable = before !== -1 && kinds[before] === KINDS.absent;
     const node = isReusable ? before : nodes.add(parent, name);
-    if (nodes.count > NODES_MAX) throw refuse(`the image has more than ${NODES_MAX} files`);
+    if (nodes.count > NODES_MAX) throw refuse(detail('entries-exceeded', { limit: NODES_MAX }));
     if (node >= kinds.length) {
       const capacity = kinds.length * 2;
       kinds = larger(kinds, new Uint8Array(capacity));
@@ -125,9 +129,9 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
         node = place(node, bytes, KINDS.directory);
         continue;
       }
-      if (kinds[child] !== KINDS.symlink) throw refuse('an entry is below a file');
+      if (kinds[child] !== KINDS.symlink) throw refuse(detail('entry-below-file', {}));
       links += 1;
-      if (links > LINKS_MAX) throw refuse('an entry is below a symbolic link that refers to itself');
+      if (links > LINKS_MAX) throw refuse(detail('entry-below-loop', {}));
       const link = linkOf(child);
       if (link.startsWith('/')) node = 0;
       left.push(...link.split('/').reverse());
@@ -136,8 +140,8 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
   };
 
   const checkName = (parent: number, name: Buffer): void => {
-    if (name.length > NAME_MAX) throw refuse(`a file name has more than ${NAME_MAX} bytes`);
-    if (nodes.depth(parent) >= DEPTH_MAX) throw refuse(`a path has more than ${DEPTH_MAX} directories`);
+    if (name.length > NAME_MAX) throw refuse(detail('entry-name-long', { limit: NAME_MAX }));
+    if (nodes.depth(parent) >= DEPTH_MAX) throw refuse(detail('entry-path-deep', { limit: DEPTH_MAX }));
   };
 
   /** Removes all below a directory that this layer does not have. */
@@ -165,7 +169,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
   };
 
   const whiteout = (parent: number, name: string): void => {
-    if (name === '' || name === '.' || name === '..') throw refuse('a whiteout names no file');
+    if (name === '' || name === '.' || name === '..') throw refuse(detail('entry-whiteout', {}));
     const node = nodes.find(parent, Buffer.from(name, 'latin1'));
     if (!isPresent(node)) return;
     if (touched[node] !== layer) remove(node);
@@ -222,7 +226,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
       const type = types[at];
       const path = textOf(paths, at);
       if (path === '') {
-        if (type !== DIRECTORY) throw refuse('the root is not a directory');
+        if (type !== DIRECTORY) throw refuse(detail('entry-root', {}));
         data[0] = entry;
         metadata[0] = entry;
         return;
@@ -263,7 +267,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
       const target = kept === undefined ? targetOf(link) : undefined;
       const before = nodes.find(parent, name);
       if (kept === undefined && (target === undefined || target === before))
-        throw refuse('the target of a hard link does not exist');
+        throw refuse(detail('entry-link-target', {}));
       const kind = target === undefined ? KINDS.other : (kinds[target] ?? KINDS.other);
       count(before);
       const content = kept ?? data[target ?? 0] ?? entry;

@@ -1,4 +1,5 @@
 import { layoutFile, layoutRootfs } from '../archive/rootfs.ts';
+import { detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 import type { ImageFiles, OpenedFiles } from '../sources/contents/image-files.ts';
 import type { Archive } from '../sources/image-source.ts';
@@ -7,14 +8,14 @@ import { inSlices } from '../util/in-slices.ts';
 /** @throws ServiceError `format-unavailable` if the source cannot read layers */
 export function requireFiles(files: ImageFiles | undefined): ImageFiles {
   if (files !== undefined) return files;
-  throw new ServiceError('format-unavailable', 'A Docker engine does not list the files of images.');
+  throw new ServiceError('format-unavailable', detail('engine-without-files', {}));
 }
 
 /** Finds a node by a path in UTF-8, with links followed. @throws ServiceError `file-not-found` */
 export function nodeAt({ image: { tree } }: OpenedFiles, path: string): number {
   const node = tree.find(Buffer.from(path).toString('latin1'), true);
   if (node !== undefined) return node;
-  throw new ServiceError('file-not-found', `The image has no file ${quote(path)}.`);
+  throw new ServiceError('file-not-found', detail('file-missing', { path: quote(path) }));
 }
 
 /**
@@ -39,7 +40,7 @@ export async function openImageFile(
   if (type === 'directory')
     return opened.archiveOf(await inSlices(layoutRootfs(image, node), signal), `${name}.tar`);
   if (type !== 'file')
-    throw new ServiceError('file-not-found', `${quote(path)} is a ${type} and has no content.`);
+    throw new ServiceError('file-not-found', detail('file-without-content', { path: quote(path) }));
   return {
     ...opened.archiveOf(layoutFile(image, node), name),
     contentType: 'application/octet-stream',

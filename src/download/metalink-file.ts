@@ -1,4 +1,5 @@
 import { hashedAs, partsFilename } from '../archive/parts.ts';
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { Archive } from '../sources/image-source.ts';
 import { archivePart } from './archive-part.ts';
@@ -66,11 +67,11 @@ function filesOf(download: FixedDownload): readonly [AskedFile, ...AskedFile[]] 
     return [part(1), ...Array.from({ length: parts.count - 1 }, (_, at) => part(at + 2))];
   throw new ServiceError(
     'parameter-invalid',
-    `There would be ${parts.count} parts; a metalink has at most ${MAX_FILES}. Ask for larger parts, or for one of them with &part=1.`,
+    detail('metalink-large', { count: parts.count, limit: MAX_FILES }),
     { reason: `${parts.count} parts are too many` },
   );
 }
 
 function noHost(): ServiceError {
-  return new ServiceError('request-malformed', 'The Host header names no host that the file could be at.');
+  return new ServiceError('request-malformed', detail('metalink-without-host', {}));
 }

@@ -1,5 +1,6 @@
 import type { DeltaBase } from '../archive/filename.ts';
 import { type ArchiveFormat, DEFAULT_FORMAT, FORMAT_NAMES, FORMATS } from '../archive/format.ts';
+import { detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 import { parseDigest } from '../oci/digest.ts';
 import { isSeveral, type PlatformChoice, parsePlatformChoice } from '../oci/platform-choice.ts';
@@ -63,8 +64,8 @@ export function namedImages({
   return [...references, ...(have?.references ?? [])];
 }
 
-/** The formats for several platforms, as messages name them. */
-const SEVERAL_PLATFORMS = FORMAT_NAMES.filter((name) => FORMATS[name].treeEntries !== undefined).join(' or ');
+/** The formats for several platforms. */
+const SEVERAL_PLATFORMS = FORMAT_NAMES.filter((name) => FORMATS[name].treeEntries !== undefined);
 
 /** In bytes. Smaller parts have no use and would make lists long. */
 const PART_MIN = 2 ** 20;
@@ -97,7 +98,7 @@ export function parseStatusQuery(query: QueryString): ArchiveQuery {
 export function parseArchivePath(file: string, query: QueryString): FileQuery {
   const [, image, ending] = /^(.*)\.tar(\.sha256|\.meta4)?$/s.exec(file) ?? [];
   if (image === undefined) {
-    throw new ServiceError('route-not-found', `${quote(`/dl/${file}`)} does not end in .tar.`);
+    throw new ServiceError('route-not-found', detail('path-ending', { path: quote(`/dl/${file}`) }));
   }
   const parameters = {
     ...readParameters(query, PATH_NAMES, URL_SPELLING),
@@ -117,11 +118,9 @@ function fileQuery(parameters: Parameters, savedAs: string | undefined): FileQue
 
 function kindOf({ checksum, metalink, parts }: Parameters): FileKind {
   if (checksum && metalink)
-    throw new ServiceError(
-      'parameter-invalid',
-      'The parameters checksum and metalink request two files. Choose one: a metalink includes the checksum.',
-      { reason: 'Choose checksum or metalink, not both' },
-    );
+    throw new ServiceError('parameter-invalid', detail('checksum-and-metalink', {}), {
+      reason: 'Choose checksum or metalink, not both',
+    });
   if (checksum) return 'checksum';
   if (metalink) return 'metalink';
   return parts === undefined ? 'archive' : 'part';
@@ -141,34 +140,37 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
     referrers = false,
     squash = false,
   } = parameters;
-  if (images.length === 0)
-    throw invalidParameter('The parameter myimage is missing: name an image, as in /dl?myimage=busybox.');
+  if (images.length === 0) throw invalidParameter(detail('image-unnamed', {}));
   if (images.length > MAX_IMAGES)
-    throw invalidParameter(
-      `The request names ${images.length} images; one archive holds at most ${MAX_IMAGES}.`,
-    );
+    throw invalidParameter(detail('images-exceeded', { count: images.length, limit: MAX_IMAGES }));
   const choice = platform === undefined ? undefined : parsePlatformChoice(platform);
-  const { treeEntries, subject, artifacts, unpacked } = FORMATS[format];
+  const { treeEntries, artifacts, unpacked } = FORMATS[format];
+  const asked = spelling.set('format', format);
+  const severalPlatforms = { anyOf: SEVERAL_PLATFORMS.map((name) => spelling.set('format', name)) };
   if (referrers && treeEntries === undefined)
     throw invalidParameter(
-      `${spelling.name('referrers')} requires ${spelling.set('format', SEVERAL_PLATFORMS)}. ${subject} cannot hold referrers.`,
+      detail('referrers-format', {
+        option: spelling.name('referrers'),
+        formats: severalPlatforms,
+        format: asked,
+      }),
     );
   if (unpacked !== undefined && parameters.have !== undefined)
-    throw invalidParameter(
-      `${spelling.name('have')} requires another format. ${subject} always includes all layers.`,
-    );
+    throw invalidParameter(detail('have-format', { option: spelling.name('have'), format: asked }));
   if (unpacked !== undefined && images.length > unpacked.mostImages)
-    throw invalidParameter(`${subject} contains one image. Request each image in its own file.`);
+    throw invalidParameter(detail('format-single', { format: asked }));
   if (artifacts === 'files' && parameters.have !== undefined)
-    throw invalidParameter(`${spelling.name('have')} is only for images. ${subject} has no layers.`);
+    throw invalidParameter(detail('have-layers', { option: spelling.name('have'), format: asked }));
   if (squash && unpacked?.layoutLayers === undefined)
     throw invalidParameter(
-      `${spelling.name('squash')} requires ${spelling.set('format', 'docker-classic')}. ${subject} cannot join the layers of an image.`,
+      detail('squash-format', {
+        option: spelling.name('squash'),
+        formats: spelling.set('format', 'docker-classic'),
+        format: asked,
+      }),
     );
   if (isSeveral(choice) && treeEntries === undefined)
-    throw invalidParameter(
-      `Several platforms require ${spelling.set('format', SEVERAL_PLATFORMS)}. ${subject} is for one platform.`,
-    );
+    throw invalidParameter(detail('platforms-format', { formats: severalPlatforms, format: asked }));
   return {
     references: eachOnce(images.map(parseReference)),
     platform: choice,
@@ -202,12 +204,15 @@ function compressionOf(parameters: Parameters, spelling: Spelling): Compression 
   if (compress === undefined) return undefined;
   if (!FORMATS[format].unpacked?.isCompressible)
     throw invalidParameter(
-      `${spelling.name('compress')} requires ${spelling.set('format', 'rootfs')}. Loaders do not read other formats if they are compressed.`,
+      detail('compress-format', {
+        option: spelling.name('compress'),
+        formats: spelling.set('format', 'rootfs'),
+      }),
     );
   for (const name of ['parts', 'checksum', 'metalink'] as const)
     if (parameters[name])
       throw invalidParameter(
-        `${spelling.name('compress')} and ${spelling.name(name)} exclude each other, because a compressed file has no length until it is sent.`,
+        detail('compress-excludes', { option: spelling.name('compress'), other: spelling.name(name) }),
       );
   return compress;
 }
@@ -218,7 +223,7 @@ function haveOf({ have = [] }: Parameters, spelling: Spelling): DeltaBase | unde
   const images = have.filter((text) => !isLayer(text));
   if (images.length > MAX_IMAGES)
     throw invalidParameter(
-      `${spelling.name('have')} names ${images.length} images; at most ${MAX_IMAGES} are allowed.`,
+      detail('have-exceeded', { option: spelling.name('have'), count: images.length, limit: MAX_IMAGES }),
     );
   return {
     references: eachOnce(images.map(parseReference)),
@@ -230,16 +235,16 @@ function partsOf({ parts, part }: Parameters, spelling: Spelling): PartsQuery | 
   if (parts === undefined) {
     if (part === undefined) return undefined;
     throw invalidParameter(
-      `${spelling.name('parts')} is missing. Add the size of a part, as in ${spelling.set('parts', '4GiB')}.`,
+      detail('parts-missing', { option: spelling.name('parts'), example: spelling.set('parts', '4GiB') }),
     );
   }
   const limit = parseByteSize(parts);
   if (limit === undefined)
-    throw invalidParameter(
-      `${spelling.name('parts')} is ${quote(parts)}, but must be a size such as 4GiB or 25MB.`,
-    );
+    throw invalidParameter(detail('size-invalid', { option: spelling.name('parts'), text: quote(parts) }));
   if (limit < PART_MIN)
-    throw invalidParameter(`${spelling.name('parts')} is ${quote(parts)}, but must be at least 1MiB.`);
+    throw invalidParameter(
+      detail('size-small', { option: spelling.name('parts'), text: quote(parts), limit: '1MiB' }),
+    );
   return { limit, number: part };
 }
 

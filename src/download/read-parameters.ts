@@ -1,3 +1,4 @@
+import { type Detail, type DetailValue, detail, inEnglish } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 import { choicesOf, isFlag, isInteger, isList, type ParameterName, type Parameters } from './parameters.ts';
 
@@ -7,14 +8,14 @@ export type QueryString = Readonly<Record<string, string | string[] | undefined>
 /** How messages write options: as parameters of a URL, or as flags of a command. */
 export interface Spelling {
   /** The option as the subject of a sentence: `The parameter parts`. */
-  name(option: string): string;
+  name(option: string): DetailValue;
   /** The option with a value: `&parts=4GiB`. */
   set(option: string, value: string): string;
 }
 
 /** The spelling of a URL's parameters. */
 export const URL_SPELLING: Spelling = {
-  name: (option) => `The parameter ${option}`,
+  name: (option) => ({ parameter: option }),
   set: (option, value) => `&${option}=${value}`,
 };
 
@@ -38,31 +39,39 @@ export function readParameters(
 }
 
 /** Creates the error for a parameter that has a wrong value. */
-export function invalidParameter(message: string): ServiceError {
+export function invalidParameter(message: Detail): ServiceError {
   // The first clause; a colon or a full stop within what the user wrote has no space behind it.
-  return new ServiceError('parameter-invalid', message, { reason: message.replace(/[:;.](?:\s.*)?$/, '') });
+  const reason = inEnglish([message]).replace(/[:;.](?:\s.*)?$/, '');
+  return new ServiceError('parameter-invalid', message, { reason });
 }
 
 function readOne(name: ParameterName, given: string | string[], spelling: Spelling): unknown {
   if (isList(name)) return [given].flat();
-  if (Array.isArray(given)) throw invalidParameter(`${spelling.name(name)} is given more than once.`);
+  if (Array.isArray(given))
+    throw invalidParameter(detail('option-repeated', { option: spelling.name(name) }));
   if (isFlag(name)) return flagOf(name, given, spelling);
   if (isInteger(name)) return integerOf(name, given, spelling);
   const choices = choicesOf(name);
   if (choices?.includes(given) === false)
-    throw invalidParameter(`${spelling.name(name)} is ${quote(given)}, but must be ${choices.join(' or ')}.`);
+    throw invalidParameter(
+      detail('option-value', {
+        option: spelling.name(name),
+        text: quote(given),
+        choices: { anyOf: choices },
+      }),
+    );
   return given;
 }
 
 function flagOf(name: string, given: string, spelling: Spelling): boolean {
   if (given !== '0' && given !== '1')
-    throw invalidParameter(`${spelling.name(name)} is ${quote(given)}, but must be 0 or 1.`);
+    throw invalidParameter(detail('option-flag', { option: spelling.name(name), text: quote(given) }));
   return given === '1';
 }
 
 function integerOf(name: string, given: string, spelling: Spelling): number {
   if (/^[1-9]\d{0,5}$/.test(given)) return Number(given);
-  throw invalidParameter(`${spelling.name(name)} is ${quote(given)}, but must be a whole number from 1.`);
+  throw invalidParameter(detail('option-integer', { option: spelling.name(name), text: quote(given) }));
 }
 
 function refuseUnknown(query: QueryString, known: readonly string[]): void {
@@ -70,7 +79,7 @@ function refuseUnknown(query: QueryString, known: readonly string[]): void {
   if (unknown === undefined) return;
   throw new ServiceError(
     'parameter-unknown',
-    `Unknown parameter ${quote(unknown)}. Supported: ${known.join(', ')}.`,
+    detail('parameter-unknown', { text: quote(unknown), names: known.join(', ') }),
     { reason: `Unknown parameter ${quote(unknown)}` },
   );
 }

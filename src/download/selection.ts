@@ -1,4 +1,5 @@
 import { type Partition, partition } from '../archive/parts.ts';
+import { type Detail, detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { PartsQuery } from './query.ts';
 import { type Spelling, URL_SPELLING } from './read-parameters.ts';
@@ -20,33 +21,31 @@ export function cutArchive(
   const parts = partition(size, limit);
   if (parts.count > MAX_PARTS)
     throw invalid(
-      `The archive would have ${parts.count} parts, but at most ${MAX_PARTS} are allowed. Increase ${spelling.set('parts', '4GiB')}.`,
+      detail('parts-exceeded', {
+        count: parts.count,
+        limit: MAX_PARTS,
+        example: spelling.set('parts', '4GiB'),
+      }),
       `${parts.count} parts are too many`,
     );
   if (number <= parts.count) return parts;
   const count = parts.count === 1 ? '1 part' : `${parts.count} parts`;
   throw invalid(
-    `The archive has ${count}, so ${spelling.set('part', `${number}`)} does not exist.`,
+    detail('part-missing', { count: parts.count, part: spelling.set('part', `${number}`) }),
     `The archive has ${count}`,
   );
 }
 
 /** Creates the error for a request that cuts an archive without a part number. */
 export function noPart({ count }: Partition): ServiceError {
-  return invalid(
-    `The parameter part is missing. Choose one of ${count} parts, as in &part=1, or add &checksum=1 for the checksums of all parts.`,
-    `Choose one of ${count} parts, as in &part=1`,
-  );
+  return invalid(detail('part-unnamed', { count }), `Choose one of ${count} parts, as in &part=1`);
 }
 
 /** Creates the error for parts, a checksum, or a metalink of an archive whose length is unknown. */
 export function unknownLength(): ServiceError {
-  return new ServiceError(
-    'archive-not-kept',
-    'This archive is created while it is sent, so it has no parts, checksum, or metalink.',
-  );
+  return new ServiceError('archive-not-kept', detail('length-unknown', {}));
 }
 
-function invalid(message: string, reason: string): ServiceError {
+function invalid(message: Detail, reason: string): ServiceError {
   return new ServiceError('parameter-invalid', message, { reason });
 }

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 
 export interface ChallengeOptions {
@@ -15,7 +16,7 @@ export async function challengeRoutes(app: FastifyInstance, { challenge }: Chall
   app.get<{ Params: { token: string } }>('/.well-known/acme-challenge/:token', async (request, reply) => {
     const keyAuthorization = await challenge(request.params.token);
     if (keyAuthorization === undefined) {
-      throw new ServiceError('route-not-found', 'The challenge does not exist.');
+      throw new ServiceError('route-not-found', detail('challenge-missing', {}));
     }
     return reply.header('cache-control', 'no-store').type('application/octet-stream').send(keyAuthorization);
   });

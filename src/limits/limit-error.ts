@@ -1,4 +1,4 @@
-import type { Sentence } from '../errors/details.ts';
+import type { Detail } from '../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 
 /** A limit that refuses a request. */
@@ -19,7 +19,7 @@ export interface ExceededLimit {
 export function limitError(
   code: ErrorCode,
   { name, limit, freesIn }: ExceededLimit,
-  message: Sentence,
+  message: Detail,
   reason: string,
 ): ServiceError {
   const seconds = Math.max(Math.ceil(freesIn / 1000), 1);

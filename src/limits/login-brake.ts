@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { MemoryCaches } from '../util/memory-caches.ts';
 import type { CountingStore } from './counting-store.ts';
@@ -63,9 +64,7 @@ export function createLoginBrake(store: CountingStore, caches: MemoryCaches, now
 }
 
 function tooMany(registry: string, milliseconds: number): ServiceError {
-  return new ServiceError(
-    'too-many-failed-logins',
-    `${registry} refused too many credentials from the clients of this service.`,
-    { retryAfter: Math.ceil(milliseconds / 1000) },
-  );
+  return new ServiceError('too-many-failed-logins', detail('logins-failed', { host: registry }), {
+    retryAfter: Math.ceil(milliseconds / 1000),
+  });
 }

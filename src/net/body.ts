@@ -1,6 +1,7 @@
 import { setImmediate as immediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { SMALL_DOCUMENT } from '../util/large-documents.ts';
 import type { HttpResponse } from './http.ts';
@@ -63,7 +64,7 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
 }
 
 function tooLong({ url }: HttpResponse, limit: number): ServiceError {
-  return new ServiceError('registry-failed', `${url.host} sent more than ${limit} bytes of metadata.`, {
+  return new ServiceError('registry-failed', detail('metadata-large', { host: url.host, limit }), {
     isFinal: true,
   });
 }
@@ -72,7 +73,7 @@ async function unpacked(bytes: Buffer, { url }: HttpResponse, limit: number): Pr
   try {
     return await unzip(bytes, { maxOutputLength: limit });
   } catch (cause) {
-    throw new ServiceError('registry-failed', `${url.host} sent a gzip body that cannot be decompressed.`, {
+    throw new ServiceError('registry-failed', detail('gzip-damaged', { host: url.host }), {
       isFinal: true,
       cause,
     });

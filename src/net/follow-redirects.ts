@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { drain } from './body.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
@@ -45,13 +46,13 @@ export async function followRedirects(
 export function nextHop(hop: Hop, status: number, location: string | undefined): Hop | undefined {
   if (!REDIRECTS.has(status) || location === undefined) return undefined;
   if (hop.remaining === 0) {
-    throw new ServiceError('registry-failed', `${hop.url.host} redirects too many times.`, {
+    throw new ServiceError('registry-failed', detail('redirects-exceeded', { host: hop.url.host }), {
       isFinal: true,
     });
   }
   const target = percentEncoded(location);
   if (!URL.canParse(target, hop.url.href)) {
-    throw new ServiceError('registry-failed', `${hop.url.host} redirects to an invalid URL.`, {
+    throw new ServiceError('registry-failed', detail('redirect-invalid', { host: hop.url.host }), {
       isFinal: true,
     });
   }

@@ -110,7 +110,7 @@ export function parseManifest(
   contentType: string | undefined,
 ): ImageManifest | ImageIndex {
   const body = parseJsonObject(bytes);
-  if (body === undefined) throw malformed('it is not a JSON object');
+  if (body === undefined) throw malformed('manifest-unreadable');
   const mediaType = mediaTypeOf(body, contentType);
   if (body.schemaVersion === 1 || SCHEMA_1_TYPE.test(mediaType)) {
     throw new ServiceError('manifest-outdated', detail('image-outdated', {}));
@@ -127,7 +127,7 @@ export function parseManifest(
     case MEDIA_TYPES.dockerManifest:
       return imageManifest(body, mediaType);
     default:
-      throw malformed(`its media type ${quote(mediaType)} is not an image type`);
+      throw new ServiceError('registry-failed', detail('manifest-type', { type: quote(mediaType) }));
   }
 }
 
@@ -163,7 +163,7 @@ export type ManifestLinks = (
  */
 export function parseManifestLinks(bytes: Uint8Array, contentType: string | undefined): ManifestLinks {
   const body = parseJsonObject(bytes);
-  if (body === undefined) throw malformed('it is not a JSON object');
+  if (body === undefined) throw malformed('manifest-unreadable');
   const mediaType = mediaTypeOf(body, contentType);
   const artifactType = isShort(body.artifactType) && body.artifactType !== '' ? body.artifactType : undefined;
   if (isIndexType(mediaType))
@@ -194,7 +194,7 @@ export function isKeptEntry({ digest, annotations }: Descriptor, kept: ReadonlyS
 /** Rewrites an index with only the entries that {@link isKeptEntry} accepts. Other members are unchanged. */
 export function filterIndex(bytes: Uint8Array, kept: ReadonlySet<string>): Uint8Array {
   const body = parseJsonObject(bytes);
-  if (body === undefined || !Array.isArray(body.manifests)) throw malformed('it is not an index');
+  if (body === undefined || !Array.isArray(body.manifests)) throw invalidField('manifests');
   const manifests = body.manifests.filter((entry, at) => isKeptEntry(indexEntry(entry, at), kept));
   return new TextEncoder().encode(JSON.stringify({ ...body, manifests }));
 }
@@ -295,10 +295,9 @@ function mediaTypeOf(body: JsonObject, contentType: string | undefined): string 
   const mediaType = statedType(body, contentType);
   const hasManifests = body.manifests != null;
   const hasContent = body.config != null || body.layers != null;
-  if (hasManifests && hasContent) throw malformed('it has both manifests and layers');
-  if (isIndexType(mediaType) && hasContent) throw malformed('it says that it is an index and has layers');
-  if (isManifestType(mediaType) && hasManifests)
-    throw malformed('it says that it is a manifest and has manifests');
+  if (hasManifests && hasContent) throw malformed('manifest-ambiguous');
+  if (isIndexType(mediaType) && hasContent) throw malformed('manifest-ambiguous');
+  if (isManifestType(mediaType) && hasManifests) throw malformed('manifest-ambiguous');
   return mediaType;
 }
 
@@ -308,8 +307,7 @@ function statedType(body: JsonObject, contentType: string | undefined): string {
     const isOther =
       (isIndexType(sent) && isManifestType(body.mediaType)) ||
       (isManifestType(sent) && isIndexType(body.mediaType));
-    if (isOther)
-      throw malformed('it came as an index and says that it is a manifest, or the other way round');
+    if (isOther) throw malformed('manifest-ambiguous');
     return body.mediaType;
   }
   if (isIndexType(sent) || isManifestType(sent) || SCHEMA_1_TYPE.test(sent)) return sent;
@@ -334,8 +332,7 @@ function layerDescriptors(value: unknown): Descriptor[] {
  */
 function blobDescriptor(value: unknown, field: string): Descriptor {
   const blob = descriptor(value, field);
-  if (blob.size === 0 && !isOfNothing(blob.digest))
-    throw malformed(`${field} has the size 0 and is not empty`);
+  if (blob.size === 0 && !isOfNothing(blob.digest)) throw invalidField(`${field}.size`);
   return blob;
 }
 
@@ -354,19 +351,19 @@ function indexEntry(value: unknown, at: number): Descriptor {
 function list(value: unknown, field: string, most: number): readonly unknown[] {
   // Go writes null for a list without entries.
   if (value === null) return [];
-  if (!Array.isArray(value)) throw malformed(`its field ${field} is not a list`);
-  if (value.length > most) throw malformed(`its field ${field} has more than ${most} entries`);
+  if (!Array.isArray(value)) throw invalidField(field);
+  if (value.length > most) throw tooLong(field, most);
   return value;
 }
 
 function descriptor(value: unknown, field: string): Descriptor {
-  if (!isJsonObject(value)) throw malformed(`its field ${field} is not a descriptor`);
+  if (!isJsonObject(value)) throw invalidField(field);
   const { digest, size, urls, artifactType, annotations } = value;
   // Go reads an absent type as an empty one, so Docker and skopeo accept both.
   const mediaType = value.mediaType ?? '';
-  if (!isShort(mediaType)) throw malformed(`the media type of ${field} is not a short string`);
-  if (!isDigest(digest)) throw malformed(`${field} has no valid digest`);
-  if (!isSize(size)) throw malformed(`${field} has no valid size`);
+  if (!isShort(mediaType)) throw invalidField(`${field}.mediaType`);
+  if (!isDigest(digest)) throw invalidField(`${field}.digest`);
+  if (!isSize(size)) throw invalidField(`${field}.size`);
   const platform = platformOf(value.platform);
   return {
     mediaType,
@@ -418,6 +415,14 @@ function usedOf(annotations: JsonObject): Record<string, string> {
   return Object.fromEntries(used);
 }
 
-function malformed(why: string): ServiceError {
-  return new ServiceError('registry-failed', `The registry sent a manifest that cannot be read: ${why}.`);
+function malformed(id: 'manifest-unreadable' | 'manifest-ambiguous'): ServiceError {
+  return new ServiceError('registry-failed', detail(id, {}));
+}
+
+function invalidField(field: string): ServiceError {
+  return new ServiceError('registry-failed', detail('manifest-field', { field }));
+}
+
+function tooLong(field: string, limit: number): ServiceError {
+  return new ServiceError('registry-failed', detail('manifest-list-long', { field, limit }));
 }

@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 import { parseReference, type Reference } from './reference.ts';
 
@@ -28,17 +29,14 @@ export function parseRegistryName(
   { names, own }: RegistryNames,
 ): Reference {
   if (!NAME.test(name)) {
-    throw new ServiceError(
-      'reference-invalid',
-      `${quote(name)} is not a repository name. Write it in lowercase, such as docker.io/library/busybox.`,
-    );
+    throw new ServiceError('reference-invalid', detail('repository-invalid', { text: quote(name) }));
   }
   const host = namespace?.toLowerCase();
   const isProxied = host !== undefined && !own.has(host.replace(/:\d+$/, ''));
   const [registry, path] = isProxied ? [names.get(host) ?? host, name] : splitRegistry(name, names);
   // A reference would take a host without a dot and a port for a part of the repository.
   if (!/^(?:[^/]*[.:][^/]*|localhost)$/.test(registry)) {
-    throw new ServiceError('reference-invalid', `${quote(registry)} is not the host of a registry.`);
+    throw new ServiceError('reference-invalid', detail('registry-invalid', { text: quote(registry) }));
   }
   return parseReference(`${registry}/${path}`);
 }

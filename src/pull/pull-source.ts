@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { verifiedReader } from '../blobs/verified-reader.ts';
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { Demand } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
@@ -104,12 +105,14 @@ export function createPullSource({
     const known = await contents.find(place, 'blob', digest);
     if (known !== undefined) return known;
     // The registry cannot tell whether what names the blob is signed.
-    if (place.signers !== '')
-      throw unknownBlob(repository, digest, 'First pull a signed manifest that names the blob.');
+    if (place.signers !== '') throw unknownBlob(repository, digest, 'manifest-first');
     const found = await client.findBlob(repository, digest, signal);
-    if (found === undefined) throw unknownBlob(repository, digest, 'Check the digest.');
+    if (found === undefined) throw unknownBlob(repository, digest, 'digest-check');
     if (found.size === undefined)
-      throw new ServiceError('registry-failed', `${repository.domain} does not state the size of ${digest}.`);
+      throw new ServiceError(
+        'registry-failed',
+        detail('blob-size-unknown', { host: repository.domain, digest }),
+      );
     return { digest, size: found.size, mediaType: '' };
   };
 
@@ -158,12 +161,16 @@ function targetOf({ digest, tag = 'latest' }: Reference): string {
 function requireSize(blobs: readonly Pick<Descriptor, 'size'>[], maxSize: number): void {
   const size = blobs.reduce((sum, blob) => sum + blob.size, 0);
   if (size <= maxSize) return;
-  throw new ServiceError(
-    'image-too-large',
-    `The image has ${size} bytes. This service sends at most ${maxSize} bytes.`,
-  );
+  throw new ServiceError('image-too-large', detail('image-large', { size, limit: maxSize }));
 }
 
-function unknownBlob({ name }: Reference, digest: Digest, advice: string): ServiceError {
-  return new ServiceError('layer-unavailable', `${name} does not have the blob ${digest}. ${advice}`);
+function unknownBlob(
+  { name }: Reference,
+  digest: Digest,
+  advice: 'manifest-first' | 'digest-check',
+): ServiceError {
+  return new ServiceError('layer-unavailable', [
+    detail('repository-lacks-blob', { repository: name, digest }),
+    detail(advice, {}),
+  ]);
 }

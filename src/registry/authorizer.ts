@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 import { readBody } from '../net/body.ts';
 import type { HttpClient, HttpRequest, HttpResponse } from '../net/http.ts';
@@ -249,7 +250,7 @@ async function readToken(
   const body = parseJsonObject(bytes);
   const token = [body?.token, body?.access_token].find(isToken);
   if (token === undefined) {
-    throw new ServiceError('registry-failed', `The token server of ${repository.domain} sent no token.`, {
+    throw new ServiceError('registry-failed', detail('token-missing', { host: repository.domain }), {
       isFinal: true,
     });
   }
@@ -266,7 +267,7 @@ function isToken(value: unknown): value is string {
 function realmOf(challenge: Challenge, domain: string): URL {
   const realm = challenge.parameters.get('realm') ?? '';
   if (!URL.canParse(realm)) {
-    throw new ServiceError('registry-failed', `${quote(domain)} names a token server with an invalid URL.`, {
+    throw new ServiceError('registry-failed', detail('token-url-invalid', { host: quote(domain) }), {
       isFinal: true,
     });
   }
@@ -278,7 +279,10 @@ function tokenServerError(cause: unknown, { protocol, host }: URL, domain: strin
   if (!(cause instanceof ServiceError) || cause.code !== 'address-refused') return cause;
   return new ServiceError(
     'address-refused',
-    [`The token server of ${domain}, ${quote(`${protocol}//${host}`)}, is refused.`, ...cause.sentences],
+    [
+      detail('token-server-refused', { host: domain, url: quote(`${protocol}//${host}`) }),
+      ...cause.sentences,
+    ],
     { reason: `The token server of ${domain} is refused`, cause },
   );
 }

@@ -225,7 +225,7 @@ class BlobStream extends DirectStream {
         await this.#receive(response, host, pace);
         if (this.#at < this.#end)
           throw this.#isAll()
-            ? wrongSize(this.#blob, response.url, `${this.#at}`)
+            ? wrongSize(this.#blob, response.url, this.#at)
             : endedEarly(response, this.#blob);
       } catch (error) {
         this.#signal.throwIfAborted();
@@ -256,7 +256,7 @@ class BlobStream extends DirectStream {
     body.on('data', (chunk: Buffer) => {
       try {
         if (chunk.length > promisedEnd - position)
-          throw response.status === 206 ? otherRange(this.#blob) : wrongSize(this.#blob, url, 'more');
+          throw response.status === 206 ? otherRange(this.#blob) : wrongSize(this.#blob, url);
         const wanted = chunk.subarray(Math.max(this.#at - position, 0), Math.max(this.#end - position, 0));
         position += chunk.length;
         if (wanted.length > 0) {
@@ -351,37 +351,36 @@ function checkedStart(response: HttpResponse, blob: Descriptor, at: number, isWh
   if (isPart) {
     const [, first, total] = CONTENT_RANGE.exec(contentRange ?? '') ?? [];
     if (Number(first) !== at) fail(otherRange(blob));
-    if (total !== '*' && Number(total) !== blob.size) fail(wrongSize(blob, response.url, `${Number(total)}`));
+    if (total !== '*' && Number(total) !== blob.size) fail(wrongSize(blob, response.url, Number(total)));
     return at;
   }
   const length = response.header('content-length');
   if (length !== undefined && Number(length) !== blob.size)
-    fail(wrongSize(blob, response.url, `${Number(length)}`));
+    fail(wrongSize(blob, response.url, Number(length)));
   return 0;
 }
 
 function tooSlow({ url }: HttpResponse): ServiceError {
-  return new ServiceError('registry-timeout', `${url.host} sends too slowly.`, {
+  return new ServiceError('registry-timeout', detail('blob-slow', { host: url.host }), {
     reason: `${url.host} sends too slowly`,
   });
 }
 
 function endedEarly({ url }: HttpResponse, { digest }: Descriptor): ServiceError {
-  return new ServiceError('registry-failed', `${url.host} ended the blob ${digest} early.`);
+  return new ServiceError('registry-failed', detail('blob-ended-early', { host: url.host, digest }));
 }
 
 function otherRange({ digest }: Descriptor): ServiceError {
-  return new ServiceError(
-    'content-mismatch',
-    `The blob ${digest} was requested by range, but another range was sent.`,
-  );
+  return new ServiceError('content-mismatch', detail('blob-range-other', { digest }));
 }
 
-/** @param actual the number of bytes, or `more` if they were not counted to the end */
-function wrongSize({ digest, size }: Descriptor, { host }: URL, actual: string): ServiceError {
+/** @param actual the number of bytes; undefined if there are more than in the manifest, and not all were counted */
+function wrongSize({ digest, size }: Descriptor, { host }: URL, actual?: number): ServiceError {
   return new ServiceError(
     'size-mismatch',
-    `The manifest states ${size} bytes for the blob ${digest}, but ${host} sends ${actual}.`,
+    actual === undefined
+      ? detail('blob-size-exceeded', { size, digest, host })
+      : detail('blob-size-wrong', { size, digest, host, actual }),
     { reason: 'The manifest states a wrong blob size' },
   );
 }

@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import { isForeignLayer } from '../oci/manifest.ts';
@@ -32,5 +33,8 @@ export function checkedBlobs(
 }
 
 function missing({ domain, path }: Repository, digest: string): ServiceError {
-  return new ServiceError('layer-unavailable', `${domain}/${path} does not have the blob ${digest}.`);
+  return new ServiceError(
+    'layer-unavailable',
+    detail('repository-lacks-blob', { repository: `${domain}/${path}`, digest }),
+  );
 }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../oci/json.ts';
 
@@ -121,7 +122,7 @@ function hostOf(key: string): string {
 }
 
 function unreadable(why: string, cause?: unknown): ServiceError {
-  return new ServiceError('internal-error', 'The credentials that are configured here cannot be read.', {
+  return new ServiceError('internal-error', detail('configured-credentials-unreadable', {}), {
     cause: cause ?? new Error(why),
   });
 }

@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { drain, readBody } from '../net/body.ts';
 import type { HttpClient } from '../net/http.ts';
@@ -96,7 +97,7 @@ export function createRepositorySearch({
 
 function parseResults(bytes: Uint8Array): FoundRepository[] {
   const results = parseJsonObject(bytes)?.results;
-  if (!Array.isArray(results)) throw new ServiceError('registry-failed', 'The search gave no results.');
+  if (!Array.isArray(results)) throw new ServiceError('registry-failed', detail('search-unreadable', {}));
   return results.flatMap((result: unknown) => {
     if (!isJsonObject(result) || typeof result.repo_name !== 'string') return [];
     const reference = referenceOrNone(result.repo_name);

@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { type ErrorCode, isOutage, ServiceError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { isDigest } from '../oci/digest.ts';
@@ -35,7 +36,7 @@ export interface MirroringClientOptions {
 export class MirrorsAloneError extends ServiceError {
   constructor(outage: ServiceError) {
     const { code, reason, headers, members, retryAfter } = outage;
-    super(code, [...outage.sentences, 'The mirrors that responded do not have the image.'], {
+    super(code, [...outage.sentences, detail('mirrors-without-image', {})], {
       reason,
       headers,
       members,

@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { drain, readBody } from '../net/body.ts';
 import type { HttpResponse } from '../net/http.ts';
@@ -48,7 +49,7 @@ export async function listReferrers(
     if (query !== undefined && (query === 'astray' || asked.has(query) || pages.length >= MAX_PAGES))
       throw new ServiceError(
         'registry-failed',
-        `${response.url.host} lists what refers to ${digest} without an end.`,
+        detail('referrers-endless', { host: response.url.host, digest }),
       );
   }
   return merged(pages, digest);
@@ -60,7 +61,7 @@ function merged(pages: readonly Buffer[], digest: Digest): Uint8Array {
   const bodies = pages.map((page) => parseJsonObject(page) ?? {});
   const manifests = bodies.flatMap(({ manifests: own }): unknown[] => {
     if (Array.isArray(own)) return own;
-    throw new ServiceError('registry-failed', `A page of what refers to ${digest} cannot be read.`);
+    throw new ServiceError('registry-failed', detail('referrers-unreadable', { digest }));
   });
   return new TextEncoder().encode(JSON.stringify({ ...bodies[0], manifests }));
 }

@@ -103,7 +103,7 @@ export class UnknownTagError extends UnknownManifestError {
 export function credentialsRefused({ domain }: Repository, cause?: unknown): ServiceError {
   return new ServiceError(
     'registry-credentials-refused',
-    `The credentials configured for ${domain} are refused.`,
+    detail('configured-credentials-refused', { host: domain }),
     { cause },
   );
 }
@@ -125,10 +125,10 @@ export function clientCredentialsRefused(
   // A registry may repeat what it was sent.
   const encoded = Buffer.from(`${username}:${password}`).toString('base64');
   const isSecret = [password, encoded].some((secret) => secret !== '' && own.includes(secret));
-  const reason = own === '' || isSecret ? '' : ` Its reason: ${quote(own, REASON_MAX)}`;
+  const reason = own === '' || isSecret ? [] : [detail('registry-reason', { text: quote(own, REASON_MAX) })];
   return new ServiceError(
     'credentials-rejected',
-    `${domain} does not accept the credentials of this request.${reason}`,
+    [detail('credentials-refused', { host: domain }), ...reason],
     { reason: `${domain} does not accept these credentials` },
   );
 }

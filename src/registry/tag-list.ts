@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { drain, readBody } from '../net/body.ts';
 import type { HttpResponse } from '../net/http.ts';
@@ -91,7 +92,7 @@ function parsePage(bytes: Uint8Array, { url }: HttpResponse): unknown[] {
   // An empty repository has null for a list with some registries.
   const tags = body === undefined ? undefined : (body.tags ?? []);
   if (!Array.isArray(tags)) {
-    throw new ServiceError('registry-failed', `${url.host} sent a list of tags that cannot be read.`);
+    throw new ServiceError('registry-failed', detail('tags-unreadable', { host: url.host }));
   }
   return tags;
 }

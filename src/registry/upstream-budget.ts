@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { detail, inEnglish } from '../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import { createGate, type Gate } from '../util/gate.ts';
@@ -180,15 +181,8 @@ function refuseOverspent({ limits, spent }: Pick<Budget, 'limits' | 'spent'>): v
 }
 
 function tooCostly(row: keyof UpstreamLimits, limit: number): ServiceError {
-  const most = {
-    requests: `${limit} requests to registries`,
-    bytes: `${Math.floor(limit / 1024 ** 2)} MiB of manifests and configs`,
-    manifests: `${limit} manifests`,
-    blobs: `${limit} layers`,
-  }[row];
-  return new ServiceError(
-    'request-too-costly',
-    `This request takes more than ${most}. Request fewer images or platforms at once, or an image by the digest of its manifest.`,
-    { reason: `More than ${most}` },
-  );
+  const cost = detail(`cost-${row}`, { limit: row === 'bytes' ? Math.floor(limit / 1024 ** 2) : limit });
+  return new ServiceError('request-too-costly', [cost, detail('cost-advice', {})], {
+    reason: inEnglish([cost]).replace(/\.$/, ''),
+  });
 }

@@ -1,4 +1,4 @@
-import type { Sentence } from '../errors/details.ts';
+import type { Detail } from '../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
 import {
@@ -40,9 +40,7 @@ export const parsing: Documents = {
 /** Maximum bytes for each kind of result. Most manifests take 5 kB, and the largest real ones about 500 kB. */
 const LIMIT = 8 * 2 ** 20;
 
-type Outcome<T> =
-  | { readonly value: T }
-  | { readonly code: ErrorCode; readonly sentences: readonly Sentence[] };
+type Outcome<T> = { readonly value: T } | { readonly code: ErrorCode; readonly sentences: readonly Detail[] };
 
 /**
  * Caches the parsed content of each document, or its error, by digest. For cached documents, parsing is the largest cost

@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { MalformedTar } from './malformed-tar.ts';
 
 /** Bytes of a block, the unit of a tar archive. */
@@ -27,7 +28,7 @@ export interface RawHeader {
  * @see https://www.gnu.org/software/tar/manual/html_node/Standard.html
  */
 export function readHeader(block: Buffer): RawHeader {
-  if (!hasChecksum(block)) throw new MalformedTar('a header has a wrong checksum');
+  if (!hasChecksum(block)) throw new MalformedTar(detail('tar-header', {}));
   const format = formatOf(block);
   const base = textAt(block, 0, 100);
   const prefix = prefixOf(block, format);
@@ -65,14 +66,14 @@ export function textAt(block: Buffer, start: number, length: number): string {
 export function numberAt(block: Buffer, start: number, length: number): number {
   const first = block[start] ?? 0;
   const value = (first & 0x80) === 0 ? octalAt(block, start, length) : binaryAt(block, start, length);
-  if (!Number.isSafeInteger(value)) throw new MalformedTar('a header has a number that cannot be read');
+  if (!Number.isSafeInteger(value)) throw new MalformedTar(detail('tar-header', {}));
   return value;
 }
 
 /** Reads a number of bytes. @throws MalformedTar as {@link numberAt} does, and if it is negative */
 export function sizeAt(block: Buffer, start: number): number {
   const size = numberAt(block, start, 12);
-  if (size < 0) throw new MalformedTar('a header states a negative size');
+  if (size < 0) throw new MalformedTar(detail('tar-header', {}));
   return size;
 }
 

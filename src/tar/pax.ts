@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { MalformedTar } from './malformed-tar.ts';
 
 /** The records of a PAX extended header, by their keys. Values are bytes as Latin-1. */
@@ -67,5 +68,5 @@ export function paxTime(records: PaxRecords, key: string): Moment | undefined {
 }
 
 function malformed(): MalformedTar {
-  return new MalformedTar('an extended header cannot be read');
+  return new MalformedTar(detail('tar-extension', {}));
 }

@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { BLOCK, isZeroBlock, type RawHeader, readHeader } from './header.ts';
 import { MalformedTar } from './malformed-tar.ts';
 import { type Moment, type PaxRecords, paxNumber, paxTime, readPax, SPARSE_MAP } from './pax.ts';
@@ -100,14 +101,15 @@ export function createTarScanner(onEntry: (entry: ScannedEntry) => void): TarSca
       isAfterZeros = true;
       return;
     }
-    if (isAfterZeros) throw new MalformedTar('data follows the first half of the end');
+    if (isAfterZeros) throw new MalformedTar(detail('tar-end-damaged', {}));
     const header = readHeader(block);
     const readExtension = EXTENSIONS[header.type];
     if (readExtension === undefined) {
       takeEntry(header, block);
       return;
     }
-    if (header.size > EXTENSION_MAX) throw new MalformedTar('an extended header has more than 1 MiB');
+    if (header.size > EXTENSION_MAX)
+      throw new MalformedTar(detail('tar-extension-large', { limit: EXTENSION_MAX }));
     expect(padded(header.size), (bytes) => {
       readExtension(bytes.subarray(0, header.size));
       expectHeader();
@@ -161,7 +163,7 @@ export function createTarScanner(onEntry: (entry: ScannedEntry) => void): TarSca
     expect(BLOCK, (block) => {
       blocks.push(Buffer.from(block));
       length += BLOCK;
-      if (length > padded(stored)) throw new MalformedTar('the map of a sparse file cannot be read');
+      if (length > padded(stored)) throw new MalformedTar(detail('tar-sparse', {}));
       // Looking after each block would read a long map as often as it has blocks.
       if (blocks.length < nextLook && length < padded(stored)) return;
       nextLook = blocks.length * 2;
@@ -227,7 +229,7 @@ export function createTarScanner(onEntry: (entry: ScannedEntry) => void): TarSca
     },
     end() {
       const isComplete = isOver || (skip === 0 && heldLength === 0 && take === takeHeader);
-      if (!isComplete) throw new MalformedTar('it is cut off');
+      if (!isComplete) throw new MalformedTar(detail('tar-ended', {}));
     },
   };
 }
@@ -245,7 +247,7 @@ function entryOf(
   const link = longLink ?? text('linkpath') ?? header.link;
   const known = TYPES[header.type];
   if (known === undefined)
-    throw new MalformedTar(`an entry has the unknown type 0x${header.type.charCodeAt(0).toString(16)}`);
+    throw new MalformedTar(detail('tar-type', { type: `0x${header.type.charCodeAt(0).toString(16)}` }));
   // Archives from before ustar mark a directory by a slash only.
   const type = header.type === '\0' && name.endsWith('/') ? 'directory' : known;
   const isLink = type === 'hardlink' || type === 'symlink';
@@ -268,11 +270,10 @@ function entryOf(
 
 function checkEntry({ name, link, uid, gid, devMajor, devMinor }: BareEntry): void {
   if (name.length > PATH_MAX || link.length > PATH_MAX)
-    throw new MalformedTar(`a path has more than ${PATH_MAX} bytes`);
-  if (!isWithin(uid, OWNER_MAX) || !isWithin(gid, OWNER_MAX))
-    throw new MalformedTar('an owner is not a number of 32 bits');
+    throw new MalformedTar(detail('tar-path', { limit: PATH_MAX }));
+  if (!isWithin(uid, OWNER_MAX) || !isWithin(gid, OWNER_MAX)) throw new MalformedTar(detail('tar-owner', {}));
   if (!isWithin(devMajor, DEVICE_MAX) || !isWithin(devMinor, DEVICE_MAX))
-    throw new MalformedTar('a device number is too large');
+    throw new MalformedTar(detail('tar-device', {}));
 }
 
 function isWithin(value: number, most: number): boolean {

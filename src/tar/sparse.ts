@@ -1,3 +1,4 @@
+import { detail } from '../errors/details.ts';
 import { BLOCK, numberAt, sizeAt } from './header.ts';
 import { MalformedTar } from './malformed-tar.ts';
 
@@ -100,9 +101,9 @@ function wholeNumber(text: string): number {
 }
 
 function malformed(): MalformedTar {
-  return new MalformedTar('the map of a sparse file cannot be read');
+  return new MalformedTar(detail('tar-sparse', {}));
 }
 
 function tooMany(): MalformedTar {
-  return new MalformedTar(`a sparse file has more than ${SEGMENTS_MAX} segments`);
+  return new MalformedTar(detail('tar-sparse-large', { limit: SEGMENTS_MAX }));
 }

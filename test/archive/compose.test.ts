@@ -5,6 +5,7 @@ import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { composeArchive } from '../../src/archive/compose.ts';
 import type { Piece } from '../../src/archive/layout.ts';
+import { detail } from '../../src/errors/details.ts';
 import { type ErrorCode, ServiceError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
@@ -32,7 +33,8 @@ function reader(ahead: (digit: string) => Promise<void>, more: Partial<BlobReade
   };
 }
 
-const failing = (code: ErrorCode): Promise<never> => Promise.reject(new ServiceError(code, 'It is wrong.'));
+const failing = (code: ErrorCode): Promise<never> =>
+  Promise.reject(new ServiceError(code, detail('archive-removed', {})));
 
 /** How many bytes came, and what ended them. */
 async function given(stream: Readable): Promise<{ bytes: number; error: unknown }> {
@@ -73,7 +75,7 @@ suite('an archive that is sent', () => {
         code: 'size-mismatch',
       });
       await once(way === 'read' ? stream : sink, 'readable');
-      refuse(new ServiceError('size-mismatch', 'It is wrong.'));
+      refuse(new ServiceError('size-mismatch', detail('archive-removed', {})));
       await ended;
       assert.ok(endless.destroyed);
     });
@@ -98,7 +100,7 @@ suite('an archive that is sent', () => {
     const stream = composeArchive(pieces, blobs, never);
     const ended = given(stream);
     await once(stream, 'readable');
-    first.destroy(new ServiceError('registry-failed', 'It broke.'));
+    first.destroy(new ServiceError('registry-failed', detail('registry-failed', { host: 'a.io' })));
     const { bytes, error } = await ended;
     assert.equal(bytes, HEAD.length);
     assert.equal((error as ServiceError).code, 'registry-failed');

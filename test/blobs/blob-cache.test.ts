@@ -19,6 +19,7 @@ import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { sealOf } from '../../src/blobs/blob-files.ts';
 import { tryLock } from '../../src/blobs/file-lock.ts';
+import { detail } from '../../src/errors/details.ts';
 import { ServiceError } from '../../src/errors.ts';
 import type { Approach, BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../../src/oci/descriptor.ts';
@@ -384,7 +385,12 @@ suite('failures upstream', () => {
 
   test('an outage reaches all readers after the attempts of one', async () => {
     const source = memorySource(sample);
-    source.behave(() => ({ fail: { at: 0, error: new ServiceError('registry-failed', 'It broke off.') } }));
+    source.behave(() => ({
+      fail: {
+        at: 0,
+        error: new ServiceError('registry-failed', detail('registry-failed', { host: 'a.io' })),
+      },
+    }));
     await using setup = await sampleCache();
     const reader = setup.cache.before(source, REGISTRY);
     const all = await Promise.allSettled(Array.from({ length: 50 }, () => download(reader)));
@@ -400,7 +406,9 @@ suite('failures upstream', () => {
     const broken: BlobReader = {
       read: async () => {
         await gate.promise;
-        throw new ServiceError('registry-failed', 'It redirects in a circle.', { isFinal: true });
+        throw new ServiceError('registry-failed', detail('redirects-exceeded', { host: 'a.io' }), {
+          isFinal: true,
+        });
       },
     };
     await using setup = await sampleCache();
@@ -439,7 +447,10 @@ suite('failures upstream', () => {
     const lacking: BlobReader = {
       read: async () => {
         await gate.promise;
-        throw new ServiceError('layer-unavailable', 'It is not here.');
+        throw new ServiceError(
+          'layer-unavailable',
+          detail('blob-missing', { host: 'a.io', digest: 'sha256:0' }),
+        );
       },
     };
     await using setup = await sampleCache();
@@ -998,7 +1009,7 @@ suite('eviction', () => {
 });
 
 function gone(): ServiceError {
-  return new ServiceError('registry-failed', 'The registry is gone.');
+  return new ServiceError('registry-failed', detail('registry-down', { host: 'a.io' }));
 }
 
 function withWrongBit(): Buffer {

@@ -3,6 +3,7 @@ import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type BlobCache, openBlobCache } from '../../src/blobs/blob-cache.ts';
+import { detail } from '../../src/errors/details.ts';
 import { ServiceError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../../src/oci/descriptor.ts';
@@ -66,7 +67,11 @@ export function memorySource(...blobs: readonly SampleBlob[]): MemorySource {
       reads.push(read);
       const { hold, fail, flip } = decide?.(read) ?? {};
       const content = contents.get(blob.digest);
-      if (content === undefined) throw new ServiceError('layer-unavailable', `No ${blob.digest}.`);
+      if (content === undefined)
+        throw new ServiceError(
+          'layer-unavailable',
+          detail('blob-missing', { host: 'a.io', digest: blob.digest }),
+        );
       const bytes = Buffer.from(content);
       if (flip !== undefined) bytes[flip] = (bytes[flip] ?? 0) ^ 1;
       const isWhole = range.start === 0 && range.end === blob.size;
@@ -77,12 +82,15 @@ export function memorySource(...blobs: readonly SampleBlob[]): MemorySource {
             if (at === hold?.at) await unlessAborted(hold.until, ended);
             if (at === fail?.at) throw fail.error;
             if (blob.size !== content.length) {
-              throw new ServiceError('content-mismatch', `${blob.digest} has another size.`);
+              throw new ServiceError(
+                'content-mismatch',
+                detail('blob-length-wrong', { digest: blob.digest }),
+              );
             }
             const stop = Math.min(...[hold?.at, fail?.at].filter((stop) => (stop ?? 0) > at).map(Number));
             const end = Math.min(at + CHUNK, range.end, stop);
             if (isWhole && end === range.end && sha256(bytes) !== blob.digest) {
-              throw new ServiceError('content-mismatch', `${blob.digest} has another digest.`);
+              throw new ServiceError('content-mismatch', detail('content-wrong', { digest: blob.digest }));
             }
             read.given += end - at;
             yield bytes.subarray(at, end);

@@ -3,6 +3,7 @@ import { Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { createSharedBlobs } from '../../src/blobs/shared-blobs.ts';
+import { detail } from '../../src/errors/details.ts';
 import { ServiceError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import { createMemoryCaches } from '../../src/util/memory-caches.ts';
@@ -140,7 +141,7 @@ suite('blobs without a disk cache', () => {
         ...source,
         async read(...wanted) {
           await source.read(...wanted);
-          throw new ServiceError(code, 'no');
+          throw new ServiceError(code, detail('registry-failed', { host: 'a.io' }));
         },
       };
       const shared = createSharedBlobs(createMemoryCaches(() => 0)).before(failing, REGISTRY, 'org/app');

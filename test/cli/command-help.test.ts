@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { commandHelp, inFlags } from '../../src/cli/command-help.ts';
+import { detail } from '../../src/errors/details.ts';
 import { listErrors, ServiceError } from '../../src/errors.ts';
 
 /** Errors of HTTP requests, which no command can get. */
@@ -17,10 +18,12 @@ const OF_THE_SERVICE = new Set([
   ...['credentials-required', 'credentials-invalid', 'credentials-unavailable', 'too-many-failed-logins'],
 ]);
 
+const FAILED = detail('failure-internal', {});
+
 suite('the advice of a command', () => {
   for (const { code } of listErrors().filter((entry) => !OF_THE_SERVICE.has(entry.code))) {
     test(`about ${code} does not speak of a service`, () => {
-      const advice = commandHelp(new ServiceError(code, 'It failed.'));
+      const advice = commandHelp(new ServiceError(code, FAILED));
       assert.match(advice, /^[A-Z].*[^ ]$/);
       assert.doesNotMatch(advice, /[&?][a-z]+=|operator|Retry-After|\/api\/|\/dl|this service/);
     });
@@ -33,16 +36,16 @@ suite('the advice of a command', () => {
     [21_600, '6 h'],
   ] as const) {
     test(`names the time after which to try again: ${time}`, () => {
-      const error = new ServiceError('registry-rate-limited', 'It failed.', { retryAfter: seconds });
+      const error = new ServiceError('registry-rate-limited', FAILED, { retryAfter: seconds });
       assert.equal(commandHelp(error), `Wait for ${time} and try again.`);
     });
   }
 
   test('mentions flags and docker login', () => {
-    assert.match(commandHelp(new ServiceError('platform-not-found', 'No.')), /--platform os\/architecture/);
-    assert.match(commandHelp(new ServiceError('image-not-found', 'No.')), /docker login REGISTRY/);
-    assert.match(commandHelp(new ServiceError('address-refused', 'No.')), /--allow HOST/);
-    assert.match(commandHelp(new ServiceError('registry-failed', 'No.')), /--insecure-registries HOST:PORT/);
+    assert.match(commandHelp(new ServiceError('platform-not-found', FAILED)), /--platform os\/architecture/);
+    assert.match(commandHelp(new ServiceError('image-not-found', FAILED)), /docker login REGISTRY/);
+    assert.match(commandHelp(new ServiceError('address-refused', FAILED)), /--allow HOST/);
+    assert.match(commandHelp(new ServiceError('registry-failed', FAILED)), /--insecure-registries HOST:PORT/);
   });
 });
 

@@ -179,7 +179,7 @@ suite('engines of any version', () => {
     };
     await waitFor(isAnswered, { what: 'an answer' });
     assert.equal(answers[0]?.status, 502);
-    assert.match(`${answers[0].body}`, new RegExp(`does not contain, such as \\\\"blobs/sha256/${layer}`));
+    assert.match(`${answers[0].body}`, new RegExp(`Missing files: \\d+, such as \\\\"blobs/sha256/${layer}`));
     const told = (): string[] => {
       const lines = parts.proxy.logs().map((record) => JSON.stringify(record));
       return lines.filter((line) => line.includes(`blobs/sha256/${layer}`) && line.includes(ADVICE));

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { detail } from '../../src/errors/details.ts';
 import { limitError } from '../../src/limits/limit-error.ts';
 
 suite('the text of a limit', () => {
@@ -7,7 +8,7 @@ suite('the text of a limit', () => {
     const error = limitError(
       'too-many-requests',
       { name: 'requests', limit: 60, freesIn: 0 },
-      'Long.',
+      detail('requests-exceeded', { limit: 60, window: { milliseconds: 1 }, wait: { milliseconds: 1 } }),
       'Short',
     );
     assert.equal(error.status, 429);

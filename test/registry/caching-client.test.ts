@@ -3,6 +3,7 @@ import { suite, test } from 'node:test';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { openBlobCache } from '../../src/blobs/blob-cache.ts';
 import { createFolderLocks } from '../../src/blobs/folder-locks.ts';
+import { detail } from '../../src/errors/details.ts';
 import { type ErrorCode, ServiceError } from '../../src/errors.ts';
 import { type Digest, sha256 } from '../../src/oci/digest.ts';
 import type { Repository } from '../../src/oci/reference.ts';
@@ -359,5 +360,5 @@ function manifestOf(content: string): FetchedManifest {
 }
 
 function failure(code: ErrorCode): ServiceError {
-  return new ServiceError(code, `It is ${code}.`);
+  return new ServiceError(code, detail('registry-failed', { host: code }));
 }

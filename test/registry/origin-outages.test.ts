@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { detail } from '../../src/errors/details.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createOriginOutages } from '../../src/registry/origin-outages.ts';
 
-const unreachable = new ServiceError('registry-timeout', 'Gone.', { isUnreachable: true });
+const unreachable = new ServiceError('registry-timeout', detail('registry-silent', { host: 'a.io' }), {
+  isUnreachable: true,
+});
 
 function watch() {
   const clock = { now: 0 };
@@ -31,17 +34,20 @@ suite('outages of registries that have mirrors', () => {
     assert.equal(outages.find('a.io'), unreachable, 'the second pause is twice as long');
     outages.end('a.io');
     assert.equal(outages.find('a.io'), undefined);
-    assert.deepEqual(told, ['a.io open 1000: Gone.', 'a.io closed']);
+    assert.deepEqual(told, ['a.io open 1000: a.io did not respond in time.', 'a.io closed']);
   });
 
   test('end with any response, but not with a timeout', () => {
     const { outages } = watch();
-    outages.note('a.io', new ServiceError('registry-timeout', 'Slow.'));
+    outages.note('a.io', new ServiceError('registry-timeout', detail('blob-slow', { host: 'a.io' })));
     assert.equal(outages.find('a.io'), undefined);
     outages.note('a.io', unreachable);
-    outages.note('a.io', new ServiceError('registry-timeout', 'Slow.'));
+    outages.note('a.io', new ServiceError('registry-timeout', detail('blob-slow', { host: 'a.io' })));
     assert.equal(outages.find('a.io'), unreachable);
-    outages.note('a.io', new ServiceError('registry-failed', 'Status 500.'));
+    outages.note(
+      'a.io',
+      new ServiceError('registry-failed', detail('registry-status', { host: 'a.io', status: 500 })),
+    );
     assert.equal(outages.find('a.io'), undefined);
   });
 });

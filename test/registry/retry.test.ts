@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { detail } from '../../src/errors/details.ts';
 import { type ErrorCode, type ErrorDetails, ServiceError } from '../../src/errors.ts';
 import { createRetry, type RetryLimits, retrying } from '../../src/registry/retry.ts';
 
@@ -7,7 +8,7 @@ const never = new AbortController().signal;
 const LIMITS: RetryLimits = { retries: 2, longestPause: 5_000 };
 
 function failure(code: ErrorCode = 'registry-failed', details: ErrorDetails = {}): ServiceError {
-  return new ServiceError(code, `It is ${code}.`, details);
+  return new ServiceError(code, detail('registry-failed', { host: code }), details);
 }
 
 function setUp(random = 1) {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { detail } from '../../src/errors/details.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { parseReference, type Repository } from '../../src/oci/reference.ts';
 import { UnknownTagError } from '../../src/registry/status-error.ts';
@@ -65,14 +66,16 @@ for (const [name, fail] of ways) {
 
     test('keeps its original error if the tags cannot be listed or include it', async () => {
       await assert.rejects(
-        fail(missing, () => Promise.reject(new ServiceError('registry-failed', 'No list.'))),
+        fail(missing, () =>
+          Promise.reject(new ServiceError('registry-failed', detail('tags-unreadable', { host: 'a.io' }))),
+        ),
         missing,
       );
       await assert.rejects(fail(missing, listing('3.12-slimm', '3.12-slim')), missing);
     });
 
     test('fetches no list for another error', async () => {
-      const other = new ServiceError('image-not-found', 'Missing or private.');
+      const other = new ServiceError('image-not-found', detail('image-hidden', { image: 'python' }));
       const asked: Repository[] = [];
       const tags = async (repository: Repository): Promise<TagList> => {
         asked.push(repository);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { detail } from '../../src/errors/details.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { createMemoryCaches } from '../../src/util/memory-caches.ts';
@@ -90,7 +91,7 @@ suite('metrics of requests', { timeout: 600_000 }, () => {
             streamFrom(async function* () {
               yield Buffer.alloc(100);
               await broken.promise;
-              throw new ServiceError('registry-failed', 'The registry broke off.');
+              throw new ServiceError('registry-failed', detail('registry-failed', { host: 'a.io' }));
             }, signal),
         }),
     });

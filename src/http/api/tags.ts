@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Static } from 'typebox';
 import { DEFAULT_FORMAT } from '../../archive/format.ts';
+import { detail } from '../../errors/details.ts';
 import { quote, ServiceError } from '../../errors.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
 import { indexAfter } from '../../oci/tag-order.ts';
@@ -102,5 +103,5 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
 function parseRepository(text: string): Reference {
   const reference = parseReference(text);
   if (!reference.tagGiven && reference.digest === undefined) return reference;
-  throw new ServiceError('parameter-invalid', `${quote(text)} is an image; name its repository alone.`);
+  throw new ServiceError('parameter-invalid', detail('repository-alone', { text: quote(text) }));
 }

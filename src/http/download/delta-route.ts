@@ -5,6 +5,7 @@ import { MAX_IMAGES } from '../../download/parameters.ts';
 import { namedImages, parseArchiveQuery } from '../../download/query.ts';
 import { loadedName, tagCommands } from '../../download/tag-commands.ts';
 import { downloadUrl } from '../../download/url.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Limits } from '../../limits/limits.ts';
 import { isSeveral } from '../../oci/platform-choice.ts';
@@ -110,11 +111,7 @@ export const deltaRoutes: FastifyPluginAsyncTypebox<DeltaOptions> = async (app, 
       if (isSeveral(query.platform)) await onCostly();
       const credential = await credentialFor(request, query.references);
       const archive = await source.open({ ...query, client: allowance.client, credential, onCostly }, gone);
-      if (archive.size === undefined)
-        throw new ServiceError(
-          'delta-unavailable',
-          'This archive is created while it is sent, and always includes all layers.',
-        );
+      if (archive.size === undefined) throw new ServiceError('delta-unavailable', detail('delta-whole', {}));
       const { filename, size, etag, omitted } = archive;
       const { layers, fullSize, unknown, untagged } = omitted ?? { ...NOTHING, fullSize: size };
       return reply.header('cache-control', 'private, max-age=30').send({

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { openImageFile, requireFiles } from '../../download/image-file.ts';
 import { readParameters, URL_SPELLING } from '../../download/read-parameters.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import { parseReference } from '../../oci/reference.ts';
@@ -45,10 +46,7 @@ export async function fileRoutes(app: FastifyInstance, options: FileOptions): Pr
     const { path, ...rest } = request.query;
     const { reference, platform } = parseFileQuery(rest);
     if (typeof path !== 'string' || path === '')
-      throw new ServiceError(
-        'parameter-invalid',
-        'The parameter path is missing: name a file, as in &path=/etc/os-release.',
-      );
+      throw new ServiceError('parameter-invalid', detail('path-unnamed', {}));
     const signal = abortOnDisconnect(reply);
     const isGet = request.method === 'GET';
     const observer = isGet ? observeDownload(request, reply, downloadOf([reference]), options) : undefined;
@@ -89,7 +87,7 @@ export function parseFileQuery(query: FileQuery) {
   const { myimage = [], platform } = readParameters(query, ['myimage', 'platform'], URL_SPELLING);
   const [image, ...others] = myimage;
   if (image === undefined || others.length > 0)
-    throw new ServiceError('parameter-invalid', 'Name one image, as in ?myimage=busybox.');
+    throw new ServiceError('parameter-invalid', detail('image-single', {}));
   return {
     reference: parseReference(image),
     platform: platform === undefined ? undefined : parsePlatform(platform),

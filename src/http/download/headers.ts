@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import { FILE_TYPE } from '../../archive/file-names.ts';
 import { type ArchiveQuery, namedImages } from '../../download/query.ts';
 import { archiveWarnings } from '../../download/warnings.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { ByteRange } from '../../oci/descriptor.ts';
 import type { Archive, LiveArchive } from '../../sources/image-source.ts';
@@ -83,8 +84,7 @@ export function rangeHeaders(size: number, range: ByteRange | undefined): Header
 export function isNotModified({ headers }: FastifyRequest, etag: string): boolean {
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = headers;
   const verdict = evaluatePreconditions({ ifMatch, ifNoneMatch }, etag);
-  if (verdict === 'failed')
-    throw new ServiceError('precondition-failed', 'The file is not the one that If-Match names.');
+  if (verdict === 'failed') throw new ServiceError('precondition-failed', detail('etag-other', {}));
   return verdict === 'not-modified';
 }
 
@@ -92,10 +92,7 @@ export function isNotModified({ headers }: FastifyRequest, etag: string): boolea
 export function refuseIfMatch({ headers }: FastifyRequest): void {
   const { 'if-match': ifMatch } = headers;
   if (ifMatch === undefined || ifMatch.trim() === '*') return;
-  throw new ServiceError(
-    'precondition-failed',
-    'The archive is created for each request and has no ETag. Omit If-Match.',
-  );
+  throw new ServiceError('precondition-failed', detail('etag-missing', {}));
 }
 
 /**
@@ -109,7 +106,7 @@ export function requestedRange(
 ): ByteRange | undefined {
   const range = isRangeValid(headers['if-range'], etag) ? parseRange(headers.range, size) : undefined;
   if (range !== 'unsatisfiable') return range;
-  throw new ServiceError('range-not-satisfiable', `The file has ${size} bytes.`, {
+  throw new ServiceError('range-not-satisfiable', detail('range-outside', { size }), {
     headers: { 'content-range': `bytes */${size}` },
   });
 }

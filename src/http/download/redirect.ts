@@ -3,6 +3,7 @@ import { digestQuery } from '../../download/pinned-query.ts';
 import type { ArchiveQuery, FileKind } from '../../download/query.ts';
 import { downloadUrl } from '../../download/url.ts';
 import { archiveWarnings } from '../../download/warnings.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { familiarName } from '../../oci/reference.ts';
 import type { Archive, LiveArchive } from '../../sources/image-source.ts';
@@ -37,9 +38,5 @@ export function redirectToDigests(
 
 /** An archive of an engine may change, whatever its source. */
 export function noDigestUrl(): ServiceError {
-  return new ServiceError(
-    'parameter-invalid',
-    'This service takes images from a Docker Engine, so files have no URL by digest. Omit the parameter redirect to download the file.',
-    { reason: 'No redirect here' },
-  );
+  return new ServiceError('parameter-invalid', detail('redirect-engine', {}), { reason: 'No redirect here' });
 }

@@ -6,6 +6,7 @@ import { openDownload } from '../../download/open-download.ts';
 import { type FileQuery, namedImages, parseArchivePath, parseArchiveQuery } from '../../download/query.ts';
 import type { QueryString } from '../../download/read-parameters.ts';
 import { unknownLength } from '../../download/selection.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Limits } from '../../limits/limits.ts';
 import { isSeveral } from '../../oci/platform-choice.ts';
@@ -79,8 +80,7 @@ export async function downloadRoutes(
       handler: (request, reply) => {
         const { body } = request;
         const [user, password] = [body?.get('user'), body?.get('password')];
-        if (!user || !password)
-          throw new ServiceError('credentials-invalid', 'The form must have the fields user and password.');
+        if (!user || !password) throw new ServiceError('credentials-invalid', detail('form-incomplete', {}));
         request.credentials?.present(presented(user, password));
         return download(request, reply, parseArchiveQuery(request.query));
       },

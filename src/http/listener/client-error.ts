@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyBaseLogger } from 'fastify';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { nodeHttp } from '../../util/builtins.ts';
 import { problem } from '../problems/problem.ts';
@@ -45,17 +46,13 @@ export function answerClientErrors(log: FastifyBaseLogger): AnswerWatch {
 
 function catalogued({ code, reason }: ParserError): ServiceError {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    return new ServiceError('request-timeout', 'The request did not come in time.');
-  if (code === 'HPE_HEADER_OVERFLOW')
-    return new ServiceError('headers-too-large', 'The head of the request is too large.');
+    return new ServiceError('request-timeout', detail('request-slow', {}));
+  if (code === 'HPE_HEADER_OVERFLOW') return new ServiceError('headers-too-large', detail('head-large', {}));
   // The parser uses the same code for a line that does not end with CRLF.
   const isOddLine = code === 'HPE_INVALID_VERSION' && reason?.startsWith('Expected CRLF') === true;
   if ((code === 'HPE_INVALID_VERSION' && !isOddLine) || code === 'HPE_PAUSED_H2_UPGRADE')
-    return new ServiceError(
-      'http-version-unsupported',
-      'The request line names a version of HTTP that this service does not support.',
-    );
-  return new ServiceError('request-malformed', 'The request cannot be read.');
+    return new ServiceError('http-version-unsupported', detail('http-version-other', {}));
+  return new ServiceError('request-malformed', detail('request-unreadable', {}));
 }
 
 function answer(error: ServiceError): string {

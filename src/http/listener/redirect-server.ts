@@ -1,4 +1,5 @@
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { type ChallengeOptions, challengeRoutes } from '../acme-challenge.ts';
 import { type HealthOptions, healthRoutes } from '../health.ts';
@@ -46,7 +47,7 @@ export async function createRedirectServer(options: RedirectServerOptions): Prom
   app.setNotFoundHandler((request, reply) => {
     const host = targetHost(request.headers.host, domains);
     if (host === undefined) {
-      throw new ServiceError('request-malformed', 'The Host header names no host to be redirected to.');
+      throw new ServiceError('request-malformed', detail('host-unnamed', {}));
     }
     const port = httpsPort();
     const origin = `https://${host}${port === HTTPS_PORT ? '' : `:${port}`}`;

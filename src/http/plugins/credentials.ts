@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type Detail, detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Limits } from '../../limits/limits.ts';
 import type { ReportLogin } from '../../limits/login-brake.ts';
@@ -123,10 +124,9 @@ function credentialsOf(
     if (!isOn || presented === undefined) return undefined;
     // From here on, even an error may say what only this client should read.
     isPrivate = true;
-    if (presented === 'invalid') throw invalid('The Authorization header is not of the Basic scheme.');
-    if (!isSupported)
-      throw unavailable('Images come from a Docker engine, which uses only credentials of the operator.');
-    if (!isSafe()) throw unavailable('This service accepts credentials only over HTTPS.');
+    if (presented === 'invalid') throw invalid(detail('authorization-scheme', {}));
+    if (!isSupported) throw unavailable(detail('credentials-engine', {}));
+    if (!isSafe()) throw unavailable(detail('credentials-http', {}));
     return presented;
   };
   return {
@@ -231,11 +231,10 @@ function withChallenge(error: ServiceError, request: FastifyRequest, registry: s
 }
 
 function notOpened(error: HiddenImageError): ServiceError {
-  return new ServiceError(
-    'image-not-found',
-    [...error.sentences, 'The credentials of this request do not open it.'],
-    { reason: 'Image missing, or not open to these credentials', cause: error },
-  );
+  return new ServiceError('image-not-found', [...error.sentences, detail('credentials-without-access', {})], {
+    reason: 'Image missing, or not open to these credentials',
+    cause: error,
+  });
 }
 
 function notSent(error: HiddenImageError, registry: string): ServiceError {
@@ -244,23 +243,21 @@ function notSent(error: HiddenImageError, registry: string): ServiceError {
     'image-not-found',
     [
       ...error.sentences,
-      `The credentials of this request are for ${registry}. For ${own}, use the user name ${own}/USER.`,
+      detail('credentials-elsewhere', { host: registry, registry: own, example: `${own}/USER` }),
     ],
     { reason: `Image missing or private; for a private one, use the user name ${own}/USER`, cause: error },
   );
 }
 
-function invalid(message: string): ServiceError {
+function invalid(message: Detail): ServiceError {
   return new ServiceError('credentials-invalid', message);
 }
 
 function ambiguous(registries: readonly string[]): ServiceError {
   const [first = ''] = registries;
-  return invalid(
-    `The images come from several registries. Name the one that the credentials are for, as in ${first}/USER.`,
-  );
+  return invalid(detail('credentials-ambiguous', { example: `${first}/USER` }));
 }
 
-function unavailable(message: string): ServiceError {
+function unavailable(message: Detail): ServiceError {
   return new ServiceError('credentials-unavailable', message);
 }

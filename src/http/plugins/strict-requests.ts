@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { isAtHost, parseHost } from '../protocol/host-header.ts';
 
@@ -65,19 +66,18 @@ export function refuseOtherRequests(app: FastifyInstance): void {
     if (method !== 'GET' && method !== 'HEAD' && !takesForm(request)) {
       const [url = ''] = (raw.url ?? '').split('?');
       const allow = app.hasRoute({ method: 'POST', url }) ? 'GET, HEAD, POST' : 'GET, HEAD';
-      throw new ServiceError('method-not-allowed', 'Nothing here takes this method.', { headers: { allow } });
+      throw new ServiceError('method-not-allowed', detail('method-unsupported', { methods: allow }), {
+        headers: { allow },
+      });
     }
     if ((raw.url ?? '').length > URL_MAX) {
-      throw new ServiceError('url-too-long', `The URL has more than ${URL_MAX} characters.`);
+      throw new ServiceError('url-too-long', detail('url-long', { limit: URL_MAX }));
     }
   });
 }
 
 function tooMany(): ServiceError {
-  return new ServiceError(
-    'request-malformed',
-    `The connection has more than ${PIPELINED_MAX} requests in flight, or one that was refused.`,
-  );
+  return new ServiceError('request-malformed', detail('requests-pipelined', { limit: PIPELINED_MAX }));
 }
 
 /** Returns the error for a request that other readers may interpret differently. */
@@ -87,22 +87,16 @@ function refusalOf(request: FastifyRequest, isHost: (host: string) => boolean): 
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {
     return new ServiceError(
       'http-version-unsupported',
-      `The request line names HTTP/${httpVersion}, which this service does not support.`,
+      detail('http-version-named', { version: httpVersion }),
     );
   }
   if (hasBody(request) && !isForm(request))
-    return new ServiceError('request-malformed', 'The request has a body.');
+    return new ServiceError('request-malformed', detail('body-unwanted', {}));
   if (!hasOneHost(request, isHost)) {
-    return new ServiceError(
-      'request-malformed',
-      'The request does not name exactly one host in its Host header.',
-    );
+    return new ServiceError('request-malformed', detail('host-ambiguous', {}));
   }
   if (!isAtHost(request.raw.url ?? '', request.raw.headers.host)) {
-    return new ServiceError(
-      'request-malformed',
-      'The request target is neither a path nor a URL of the host in the Host header.',
-    );
+    return new ServiceError('request-malformed', detail('target-foreign', {}));
   }
   return undefined;
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { type DetailValue, fillIn, type Sentence } from '../../errors/details.ts';
+import { type Detail, type DetailValue, fillIn, listAlternatives } from '../../errors/details.ts';
 import type { ErrorCode, ServiceError } from '../../errors.ts';
 import { directionOf, type Language, preferredLanguage, type Texts, type WebFolder } from '../web-assets.ts';
 import { duration } from './duration.ts';
@@ -50,19 +50,27 @@ export function createTranslate({ languages }: Pick<WebFolder, 'languages'>): Tr
   };
 }
 
-/** Translates the sentences of an error; one without a translation stays in English. */
-function translatedDetail(lang: Language, sentences: readonly Sentence[], details: Texts): string {
-  const write = (value: DetailValue): string => writeValue(lang, value);
+/** Translates the sentences of an error. */
+function translatedDetail(lang: Language, sentences: readonly Detail[], details: Texts): string {
+  const write = (value: DetailValue): string => writeValue(lang, value, details);
   return sentences
-    .map((sentence) =>
-      typeof sentence === 'string' ? sentence : fillIn(details[sentence.id] ?? '', sentence.values, write),
-    )
+    .map(({ id, values }) => fillIn(details[id] ?? '', values, write))
     .join(lang === 'zh' ? '' : ' ');
 }
 
-/** Writes a value; marks isolate a name from a sentence that runs from right to left. */
-function writeValue(lang: Language, value: DetailValue): string {
+function writeValue(lang: Language, value: DetailValue, details: Texts): string {
   if (typeof value === 'number') return value.toLocaleString(lang);
-  if (typeof value === 'object') return duration(lang, Math.max(value.milliseconds / 1000, 1));
-  return directionOf(lang) === 'rtl' ? `\u2068${value}\u2069` : value;
+  if (typeof value === 'string') return isolated(lang, value);
+  if ('milliseconds' in value) return duration(lang, Math.max(value.milliseconds / 1000, 1));
+  if ('anyOf' in value)
+    return listAlternatives(
+      lang,
+      value.anyOf.map((name) => isolated(lang, name)),
+    );
+  return fillIn(details.parameter ?? '', { name: isolated(lang, value.parameter) }, (name) => `${name}`);
+}
+
+/** Isolates a name from a sentence that runs from right to left. */
+function isolated(lang: Language, name: string): string {
+  return directionOf(lang) === 'rtl' ? `\u2068${name}\u2069` : name;
 }

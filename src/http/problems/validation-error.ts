@@ -1,35 +1,41 @@
 import type { FastifySchemaValidationError } from 'fastify/types/schema.js';
+import { invalidParameter } from '../../download/read-parameters.ts';
+import { type Detail, detail } from '../../errors/details.ts';
 import { quote, ServiceError } from '../../errors.ts';
 
 /** Returns the error for a request that violates the schema of its route. */
 export function validationError(errors: readonly FastifySchemaValidationError[]): ServiceError {
-  const [first] = errors;
-  const { keyword, params = {}, instancePath = '', message = 'is wrong' } = first ?? {};
+  const [{ keyword = '', params = {}, instancePath = '' } = {}] = errors;
   if (keyword === 'additionalProperties') {
-    const name = quote(`${params.additionalProperty}`);
-    return new ServiceError('parameter-unknown', `Unknown parameter ${name}.`, {
-      reason: `Unknown parameter ${name}`,
+    const text = quote(`${params.additionalProperty}`);
+    return new ServiceError('parameter-unknown', detail('parameter-unexpected', { text }), {
+      reason: `Unknown parameter ${text}`,
     });
   }
-  if (keyword === 'required') return invalid(`The parameter ${params.missingProperty} is missing`);
+  const missing = keyword === 'required' ? `${params.missingProperty}` : undefined;
   const [, name = ''] = instancePath.split('/');
-  return invalid(`The parameter ${name} ${rule(errors) ?? message}`);
+  const option = { parameter: missing ?? name };
+  return invalidParameter(
+    missing === undefined ? violation(option, errors) : detail('option-missing', { option }),
+  );
 }
 
-/** Describes the violated rule, if the validator's own message is unclear. */
-function rule(errors: readonly FastifySchemaValidationError[]): string | undefined {
+/** Describes the violated rule. */
+function violation(
+  option: { readonly parameter: string },
+  errors: readonly FastifySchemaValidationError[],
+): Detail {
   const [{ keyword = '', params = {} } = {}] = errors;
+  const limit = Number(params.limit);
   // A union of texts has an error for each.
-  const allowed = errors.flatMap(({ params: { allowedValue } }) => allowedValue ?? []);
-  if (keyword === 'const') return `must be ${allowed.join(' or ')}`;
-  if (keyword === 'type') return 'is given more than once';
-  if (keyword === 'minLength' && params.limit === 1) return 'is empty';
-  if (keyword === 'minLength') return `must have at least ${params.limit} characters`;
-  if (keyword === 'maxLength') return `must have at most ${params.limit} characters`;
-  if (keyword === 'maxItems') return `may be given at most ${params.limit} times`;
-  return undefined;
-}
-
-function invalid(sentence: string): ServiceError {
-  return new ServiceError('parameter-invalid', `${sentence}.`, { reason: sentence });
+  const allowed = errors.flatMap(({ params: { allowedValue } }) =>
+    allowedValue === undefined ? [] : [`${allowedValue}`],
+  );
+  if (keyword === 'const') return detail('option-choice', { option, choices: { anyOf: allowed } });
+  if (keyword === 'type') return detail('option-repeated', { option });
+  if (keyword === 'minLength' && limit === 1) return detail('option-empty', { option });
+  if (keyword === 'minLength') return detail('option-short', { option, limit });
+  if (keyword === 'maxLength') return detail('option-long', { option, limit });
+  if (keyword === 'maxItems') return detail('option-often', { option, limit });
+  return detail('option-wrong', { option });
 }

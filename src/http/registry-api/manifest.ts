@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Platform } from '../../oci/platform.ts';
 import { formatReference, type Reference } from '../../oci/reference.ts';
@@ -73,6 +74,6 @@ function requireAccepted(reference: Reference, found: Found, isAccepted: boolean
   if (isAccepted) return found;
   throw new ServiceError(
     'tag-not-found',
-    `${formatReference(reference)} has the media type ${found.mediaType}, which the Accept header does not include.`,
+    detail('media-type-refused', { image: formatReference(reference), type: found.mediaType }),
   );
 }

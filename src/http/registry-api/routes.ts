@@ -1,4 +1,5 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { detail } from '../../errors/details.ts';
 import { quote, ServiceError } from '../../errors.ts';
 import type { Limits } from '../../limits/limits.ts';
 import { parseDigest } from '../../oci/digest.ts';
@@ -64,14 +65,15 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
   await app.register(
     async (scope) => {
       scope.setNotFoundHandler(async () => {
-        throw new ServiceError('route-not-found', 'The registry API does not have this address.');
+        throw new ServiceError('route-not-found', detail('registry-path-unknown', {}));
       });
     },
     { prefix: '/v2' },
   );
   /** Docker, podman, and skopeo send credentials only if this request asks for them. */
   const ping = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
-    if (request.credentials?.mayAsk) throw new ServiceError('credentials-required', 'Get a token first.');
+    if (request.credentials?.mayAsk)
+      throw new ServiceError('credentials-required', detail('token-required', {}));
     return reply.send({});
   };
   app.route({ method: METHODS, url: '/v2', handler: async (request, reply) => ping(request, reply) });
@@ -83,8 +85,7 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
       if (path === '') return ping(request, reply);
       if (path === TOKEN_PATH) return replyWithToken(request, reply);
       const asked = parseRegistryPath(path);
-      if (asked === undefined)
-        throw new ServiceError('route-not-found', 'The registry API does not have this address.');
+      if (asked === undefined) throw new ServiceError('route-not-found', detail('registry-path-unknown', {}));
       try {
         return await answer(request, reply, asked);
       } catch (error) {
@@ -102,7 +103,7 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
   ): Promise<FastifyReply> => {
     const { ns } = request.query as { readonly ns?: unknown };
     if (ns !== undefined && typeof ns !== 'string')
-      throw new ServiceError('parameter-invalid', 'The parameter ns is given more than once.');
+      throw new ServiceError('parameter-invalid', detail('option-repeated', { option: { parameter: 'ns' } }));
     const repository = parseRegistryName(name, ns, names());
     const reference = kind === 'manifests' ? parseTarget(repository, target) : repository;
     if (ns !== undefined) reply.header('oci-namespace', ns);

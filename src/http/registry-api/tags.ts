@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Reference } from '../../oci/reference.ts';
 import type { PullRequest } from '../../pull/pull-source.ts';
@@ -43,5 +44,5 @@ export async function replyWithTags(
 function parseCount(text: unknown): number | undefined {
   if (text === undefined) return undefined;
   if (typeof text === 'string' && /^\d+$/.test(text)) return Number(text);
-  throw new ServiceError('parameter-invalid', 'The parameter n must be a number of tags.');
+  throw new ServiceError('parameter-invalid', detail('tags-count', {}));
 }

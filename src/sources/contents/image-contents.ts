@@ -3,6 +3,7 @@ import type { UnpackedImage } from '../../archive/rootfs.ts';
 import type { FileTree } from '../../contents/file-tree.ts';
 import { type LayerTable, tableBytes } from '../../contents/layer-table.ts';
 import { mergeLayers, UnusableLayer } from '../../contents/merge-layers.ts';
+import { detail } from '../../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../../errors.ts';
 import type { BlobReader } from '../../oci/blob-reader.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -210,15 +211,15 @@ export function createImageContents({
 
   const merge = async (image: PackedImage, tables: LayerTable[], signal: AbortSignal): Promise<FileTree> => {
     const sum = (of: (table: LayerTable) => number): number => tables.reduce((all, one) => all + of(one), 0);
-    if (sum(({ count }) => count) > limits.entries) throw imageTooLarge(`${limits.entries} files`);
+    if (sum(({ count }) => count) > limits.entries) throw imageTooLarge('files', limits.entries);
     if (sum(({ unpackedSize }) => unpackedSize) > limits.unpackedSize)
-      throw imageTooLarge(`${limits.unpackedSize} bytes unpacked`);
-    if (treeBytes(tables) > memory.limit) throw imageTooLarge(`${memory.limit} bytes of metadata`);
+      throw imageTooLarge('unpacked', limits.unpackedSize);
+    if (treeBytes(tables) > memory.limit) throw imageTooLarge('metadata', memory.limit);
     try {
       return await inSlices(mergeLayers(tables), signal);
     } catch (error) {
       if (!(error instanceof UnusableLayer)) throw error;
-      throw layerInvalid(image.layers[error.layer]?.digest ?? '', error.message);
+      throw layerInvalid(image.layers[error.layer]?.digest ?? '', error.reason);
     }
   };
 
@@ -271,23 +272,15 @@ function isPersonal(error: unknown): boolean {
 
 /** Creates the error for layers that only a download may read. @param bytes the size of the layers */
 export function contentsUnread(bytes: number): ServiceError {
-  return new ServiceError(
-    'contents-unread',
-    `The files of this image are unknown until ${bytes} bytes of its layers have been read.`,
-    { retryAfter: RETRY_AFTER_S },
-  );
+  return new ServiceError('contents-unread', detail('contents-unread', { size: bytes }), {
+    retryAfter: RETRY_AFTER_S,
+  });
 }
 
-function imageTooLarge(most: string): ServiceError {
-  return new ServiceError('contents-too-large', `The layers of the image have more than ${most}.`);
+function imageTooLarge(row: 'files' | 'unpacked' | 'metadata', limit: number): ServiceError {
+  return new ServiceError('contents-too-large', detail(`image-${row}-exceeded`, { limit }));
 }
 
 function tooManyScans(): ServiceError {
-  return new ServiceError(
-    'overloaded',
-    'This service is reading the layers of too many images. Try again later.',
-    {
-      retryAfter: RETRY_AFTER_S,
-    },
-  );
+  return new ServiceError('overloaded', detail('scans-exceeded', {}), { retryAfter: RETRY_AFTER_S });
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { createLayerTable, type LayerTable } from '../../contents/layer-table.ts';
+import { type Detail, detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { MalformedTar } from '../../tar/malformed-tar.ts';
 import { createTarScanner } from '../../tar/scanner.ts';
@@ -38,32 +39,32 @@ export async function scanLayer(
   let size = 0;
   const scanner = createTarScanner((entry) => {
     builder.add(entry);
-    if (builder.count > limits.entries) throw tooLarge(digest, `${limits.entries} files`);
-    if (builder.textBytes > TEXT_MAX) throw tooLarge(digest, `${TEXT_MAX} bytes of file names`);
+    if (builder.count > limits.entries) throw tooLarge('files', digest, limits.entries);
+    if (builder.textBytes > TEXT_MAX) throw tooLarge('names', digest, TEXT_MAX);
   });
   try {
     for await (const chunk of decompress(packed, CHUNK)) {
       size += chunk.length;
       onUnpacked(chunk);
-      if (size > limits.unpackedSize) throw tooLarge(digest, `${limits.unpackedSize} bytes unpacked`);
+      if (size > limits.unpackedSize) throw tooLarge('unpacked', digest, limits.unpackedSize);
       hash.update(chunk);
       scanner.push(chunk);
     }
     scanner.end();
   } catch (error) {
-    if (!(error instanceof MalformedTar || error instanceof DamagedData)) throw error;
-    throw layerInvalid(digest, error.message);
+    if (error instanceof DamagedData) throw layerInvalid(digest, detail('compression-damaged', {}), error);
+    if (error instanceof MalformedTar) throw layerInvalid(digest, error.reason);
+    throw error;
   }
-  if (`sha256:${hash.digest('hex')}` !== diffId)
-    throw layerInvalid(digest, 'its unpacked digest is not the one in the config');
+  if (`sha256:${hash.digest('hex')}` !== diffId) throw layerInvalid(digest, detail('layer-digest-wrong', {}));
   return builder.done(size);
 }
 
 /** Creates the error for a layer that container engines refuse. */
-export function layerInvalid(digest: string, why: string): ServiceError {
-  return new ServiceError('layer-invalid', `The layer ${digest} cannot be unpacked: ${why}.`);
+export function layerInvalid(digest: string, reason: Detail, cause?: Error): ServiceError {
+  return new ServiceError('layer-invalid', [detail('layer-invalid', { digest }), reason], { cause });
 }
 
-function tooLarge(digest: string, most: string): ServiceError {
-  return new ServiceError('contents-too-large', `The layer ${digest} has more than ${most}.`);
+function tooLarge(row: 'files' | 'names' | 'unpacked', digest: string, limit: number): ServiceError {
+  return new ServiceError('contents-too-large', detail(`layer-${row}-exceeded`, { digest, limit }));
 }

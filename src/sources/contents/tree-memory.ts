@@ -1,3 +1,4 @@
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { MemoryCaches } from '../../util/memory-caches.ts';
 
@@ -74,9 +75,5 @@ export function createTreeMemory(caches: MemoryCaches, limit: number): TreeMemor
 }
 
 function usedUp(): ServiceError {
-  return new ServiceError(
-    'overloaded',
-    'This service is out of memory for the files of large images. Try again when another download has ended.',
-    { retryAfter: RETRY_AFTER_S },
-  );
+  return new ServiceError('overloaded', detail('memory-files', {}), { retryAfter: RETRY_AFTER_S });
 }

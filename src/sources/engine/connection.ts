@@ -1,5 +1,6 @@
 import { Agent } from 'node:https';
 import Docker from 'dockerode';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { isJsonObject } from '../../oci/json.ts';
 import { trustSystemAuthorities } from '../../util/system-authorities.ts';
@@ -137,7 +138,7 @@ function addressFrom(find: ConnectionOptions['find']): EngineAddress {
   try {
     return find();
   } catch (error) {
-    throw new ServiceError('engine-unreachable', 'The Docker engine of this service cannot be found.', {
+    throw new ServiceError('engine-unreachable', detail('engine-not-found', {}), {
       cause: error,
     });
   }

@@ -1,3 +1,4 @@
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { isJsonObject } from '../../oci/json.ts';
 
@@ -10,23 +11,23 @@ export function engineError(error: unknown, url: string): ServiceError {
   if (error instanceof ServiceError) return error;
   // Moby's getPushDescriptor answers this if no image for the platform has all its blobs.
   if (statusOf(error) === 404 && /no suitable export target/.test(messageOf(error))) {
-    return new ServiceError('engine-failed', 'The Docker engine lacks layers of the image to save.', {
+    return new ServiceError('engine-failed', detail('engine-lacks-layers', {}), {
       reason: 'The engine lacks layers of the image',
       cause: new Error(`${messageOf(error)}. ${MISSING_BLOBS}`),
     });
   }
   if (statusOf(error) !== undefined) {
-    return new ServiceError('engine-failed', 'The Docker engine refused what it was asked for.', {
+    return new ServiceError('engine-failed', detail('engine-refused', {}), {
       cause: error,
     });
   }
   const isOfNetwork = error instanceof Error && 'code' in error;
   if (isOfNetwork || (error instanceof Error && /aborted|hang up|timeout/i.test(error.message))) {
-    return new ServiceError('engine-unreachable', 'The Docker engine of this service does not answer.', {
+    return new ServiceError('engine-unreachable', detail('engine-silent', {}), {
       cause: new Error(`${url}: ${messageOf(error)}`),
     });
   }
-  return new ServiceError('engine-failed', 'The Docker engine gave an answer that cannot be read.', {
+  return new ServiceError('engine-failed', detail('engine-unreadable', {}), {
     cause: error,
   });
 }

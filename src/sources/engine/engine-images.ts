@@ -41,7 +41,7 @@ export function digestOf(
 export function notInEngine(reference: Reference): ServiceError {
   return new ServiceError(
     'image-not-found',
-    `The engine does not have ${formatReference(reference)}, and this service pulls nothing.`,
+    detail('engine-lacks-image', { image: formatReference(reference) }),
     { reason: 'Image not in the engine' },
   );
 }

@@ -1,3 +1,4 @@
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { normalisePlatform, type StatedPlatform, samePlatform, selectPlatform } from '../../oci/platform.ts';
 import type { IndexEntry, SavedContents } from './saved-contents.ts';
@@ -24,7 +25,7 @@ export function missingFiles(contents: SavedContents, asked: readonly AskedImage
   const images = Math.max(roots.length, docker?.kind === 'docker' ? docker.images : 0);
   const wanted = new Set(asked.map(({ ids }) => ids[0])).size;
   if (images < wanted)
-    throw new ServiceError('engine-failed', `The engine saved ${images} of ${wanted} images.`);
+    throw new ServiceError('engine-failed', detail('engine-images-missing', { count: images, wanted }));
   const named = [...files, ...roots.flatMap((root) => rootFiles(contents, root, asked))];
   return [...new Set(named)].filter((file) => !contents.has(file));
 }
@@ -46,8 +47,7 @@ function choiceFiles(
   images: readonly IndexEntry[],
   { ids, platform }: AskedImage,
 ): string[] {
-  if (images.length === 0)
-    throw new ServiceError('engine-failed', 'The engine saved an index that names no images.');
+  if (images.length === 0) throw new ServiceError('engine-failed', detail('engine-index-empty', {}));
   const exact = images.find(({ digest }) => ids.includes(digest));
   if (exact !== undefined) return imageFiles(contents, exact);
   const best = selectPlatform(normalisePlatform(platform), images, (entry) => entry.platform)?.platform;
@@ -77,7 +77,7 @@ function imageFiles(contents: SavedContents, { path }: IndexEntry): string[] {
   const list = contents.listAt(path);
   if (list?.kind === 'manifest') return [path, ...list.files];
   if (contents.has(path))
-    throw new ServiceError('engine-failed', `The engine saved ${path}, but that is not a manifest.`);
+    throw new ServiceError('engine-failed', detail('engine-manifest-missing', { path }));
   return [path];
 }
 

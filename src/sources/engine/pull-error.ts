@@ -83,10 +83,16 @@ export function pullError(
         ? new UnknownTagError(reference, reference.tag, cause)
         : missingOrPrivate(reference, cause);
     case 'platform-not-found':
-      return new ServiceError(code, `${image} is not available for ${platformName(platform)}.`, {
-        reason: `No image for ${platformName(platform)}`,
-        cause,
-      });
+      return platform === undefined
+        ? new ServiceError(code, detail('platform-of-engine', { image }), { cause })
+        : new ServiceError(
+            code,
+            detail('platform-unavailable', { image, platform: formatPlatform(platform) }),
+            {
+              reason: `No image for ${formatPlatform(platform)}`,
+              cause,
+            },
+          );
     case 'registry-rate-limited':
       return new ServiceError(code, detail('registry-limits', { host: domain }), {
         reason: `${domain} limits requests`,
@@ -102,28 +108,24 @@ export function pullError(
     case 'registry-timeout':
       return new ServiceError(code, detail('registry-silent', { host: domain }), { cause });
     case 'not-an-image':
-      return new ServiceError(code, `${image} is not a container image.`, { cause });
+      return new ServiceError(code, detail('not-image', { image }), { cause });
     case 'manifest-outdated':
-      return new ServiceError(code, `${domain} has ${image} only in Docker schema 1 format.`, { cause });
+      return new ServiceError(code, detail('image-outdated-at', { host: domain, image }), { cause });
     case 'content-mismatch':
-      return new ServiceError(code, `The bytes from ${domain} for ${image} do not match their digest.`, {
+      return new ServiceError(code, detail('image-bytes-wrong', { host: domain, image }), {
         cause,
       });
     case 'layer-unavailable':
-      return new ServiceError(code, `${domain} does not have all parts of ${image}.`, { cause });
+      return new ServiceError(code, detail('image-incomplete', { host: domain, image }), { cause });
     case 'too-many-layers':
-      return new ServiceError(code, `${image} has more layers than the engine can put together.`, {
+      return new ServiceError(code, detail('engine-layers-exceeded', { image }), {
         cause,
       });
     case 'engine-failed':
-      return new ServiceError(code, `The engine could not pull ${image}.`, { cause });
+      return new ServiceError(code, detail('engine-pull-failed', { image }), { cause });
     default:
-      return new ServiceError(code, `The engine could not read ${image} from ${domain}.`, { cause });
+      return new ServiceError(code, detail('engine-read-failed', { image, host: domain }), { cause });
   }
-}
-
-function platformName(platform: Platform | undefined): string {
-  return platform === undefined ? 'the engine’s platform' : formatPlatform(platform);
 }
 
 function codeOfStatus(said: string): ErrorCode {

@@ -1,4 +1,5 @@
 import { tooLarge } from '../../blobs/spools.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
 import { formatReference, type Reference } from '../../oci/reference.ts';
@@ -81,8 +82,7 @@ export function createPullService(options: PullServiceOptions): PullService {
       const before = await engine.images(shared);
       await engine.pull({ reference, platform, credentials: found, onProgress }, shared);
       const made = await engine.inspect(name, platform, shared);
-      if (made === undefined)
-        throw new ServiceError('engine-failed', `The engine lost ${image} after its pull.`);
+      if (made === undefined) throw new ServiceError('engine-failed', detail('engine-image-lost', { image }));
       const engineId = await note((id) => pulled.pulled(id, name, made, before), shared);
       // No client waits for the removal, and a lease keeps the image itself.
       pulled.removeSurplus(engineId, AbortSignal.timeout(REMOVAL_TIMEOUT_MS)).catch(log.untidy);

@@ -1,3 +1,4 @@
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 
 /** Lets a few pieces of work run at once; the others wait in their order. */
@@ -65,7 +66,7 @@ export function createQueue({ atOnce, length }: QueueOptions): Queue {
       } else if (waiting.length < length) {
         await turn(onWait, signal);
       } else {
-        throw new ServiceError('engine-busy', `${waiting.length} others wait for the engine already.`, {
+        throw new ServiceError('engine-busy', detail('engine-queue-full', { count: waiting.length }), {
           retryAfter: RETRY_AFTER_S,
         });
       }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { StorageFailure } from '../../blobs/growing-file.ts';
 import { type Spool, type Spools, tooLarge } from '../../blobs/spools.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { formatPlatform, type Platform, samePlatform } from '../../oci/platform.ts';
 import { createSingleFlight } from '../../util/single-flight.ts';
@@ -136,7 +137,7 @@ export function createSaveService(options: SaveServiceOptions): SaveService {
 
 /** Returns the error for names that changed their images during a save. */
 export function changedError(names: readonly string[]): ServiceError {
-  return new ServiceError('engine-failed', `${names.join(', ')} did not stay the same while it was saved.`);
+  return new ServiceError('engine-failed', detail('engine-image-changed', { images: names.join(', ') }));
 }
 
 /** Returns the platform to save if all images were chosen by the same one. Otherwise, each is saved with all platforms. */

@@ -1,3 +1,4 @@
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { splitDigest } from '../../oci/digest.ts';
 import { isJsonObject, type JsonObject } from '../../oci/json.ts';
@@ -52,11 +53,7 @@ export function createInventory(): Inventory {
 
   const charge = (names: readonly string[]): void => {
     for (const name of names) left -= name.length + NAME_COST;
-    if (left < 0)
-      throw new ServiceError(
-        'engine-failed',
-        'The archive of the engine names more files than this service can check.',
-      );
+    if (left < 0) throw new ServiceError('engine-failed', detail('engine-files-exceeded', {}));
   };
 
   return {
@@ -72,7 +69,7 @@ export function createInventory(): Inventory {
       const list = readList(path, content);
       if (list === undefined) {
         if (ROOT_LISTS.has(path))
-          throw new ServiceError('engine-failed', `The engine saved a ${path} that cannot be read.`);
+          throw new ServiceError('engine-failed', detail('engine-file-unreadable', { path }));
         return;
       }
       charge(list.kind === 'index' ? list.entries.map((entry) => entry.path) : list.files);

@@ -1,6 +1,7 @@
 import { archiveFilename } from '../../archive/filename.ts';
 import type { ArchiveFormat } from '../../archive/format.ts';
 import type { Spools } from '../../blobs/spools.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { formatPlatform, type Platform, samePlatform } from '../../oci/platform.ts';
 import { isSeveral } from '../../oci/platform-choice.ts';
@@ -84,13 +85,9 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
       const { format, platform } = request;
       requireEngineFormat(format);
       if (isSeveral(platform)) throw formatUnavailable();
-      if (request.have !== undefined)
-        throw new ServiceError('delta-unavailable', 'A Docker engine saves images whole.');
+      if (request.have !== undefined) throw new ServiceError('delta-unavailable', detail('engine-delta', {}));
       if (request.name !== undefined)
-        throw new ServiceError(
-          'parameter-invalid',
-          'A Docker engine saves images under their own names. Omit the parameter name.',
-        );
+        throw new ServiceError('parameter-invalid', detail('engine-name', {}));
       for (let tries = 0; tries < SAVE_TRIES; tries++) {
         const archive = await openOnce({ ...request, platform }, signal);
         if (archive !== undefined) return archive;
@@ -111,7 +108,7 @@ export function requireEngineFormat(format: ArchiveFormat): void {
 function formatUnavailable(): ServiceError {
   return new ServiceError(
     'format-unavailable',
-    `A Docker engine saves images only in format=${ENGINE_FORMAT}.`,
+    detail('engine-format', { format: `format=${ENGINE_FORMAT}` }),
   );
 }
 

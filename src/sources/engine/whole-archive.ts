@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { walkTar } from '../../archive/walk-tar.ts';
+import { detail } from '../../errors/details.ts';
 import { quote, ServiceError } from '../../errors.ts';
 import { streamFrom } from '../../util/streams.ts';
 import { MISSING_BLOBS } from './engine-error.ts';
@@ -57,7 +58,7 @@ async function* withList(
 ): AsyncGenerator<Buffer, void> {
   const isRoot = ROOT_LISTS.has(name);
   if (isRoot && size > LIST_MAX)
-    throw new ServiceError('engine-failed', `The engine saved a ${name} of more than ${LIST_MAX} bytes.`);
+    throw new ServiceError('engine-failed', detail('engine-file-large', { path: name, limit: LIST_MAX }));
   if (size > LIST_MAX || (!isRoot && !BLOB.test(name))) return;
   const first = await take(1);
   yield first;
@@ -72,10 +73,9 @@ function requireFiles(inventory: Inventory, asked: readonly AskedImage[]): void 
   const missing = missingFiles(inventory, asked);
   const [first] = missing;
   if (first === undefined) return;
-  const files = missing.length === 1 ? 'a file' : `${missing.length} files`;
   throw new ServiceError(
     'engine-failed',
-    `The engine saved an incomplete archive. It names ${files} that it does not contain, such as ${quote(first, 160)}.`,
+    detail('engine-archive-incomplete', { count: missing.length, path: quote(first, 160) }),
     { reason: 'The engine saved an incomplete archive', cause: new Error(MISSING_BLOBS) },
   );
 }

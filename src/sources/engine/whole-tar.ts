@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { engineError } from './engine-error.ts';
 
@@ -31,7 +32,7 @@ export async function* wholeTar(
     chunks.destroy();
   }
   if (tail.length === TAR_END && tail.every((byte) => byte === 0)) return;
-  throw new ServiceError('engine-failed', 'The engine broke the archive off.', {
+  throw new ServiceError('engine-failed', detail('engine-archive-cut', {}), {
     cause: new Error(
       tail
         .toString('latin1')

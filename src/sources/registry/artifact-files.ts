@@ -1,4 +1,5 @@
 import { ARTIFACT_FORMAT, formatsFor } from '../../archive/format.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Platform } from '../../oci/platform.ts';
 import { formatReference, type Reference } from '../../oci/reference.ts';
@@ -85,6 +86,6 @@ function mixedContents(
   const formats = formatsFor(({ artifacts }) => artifacts === 'whole');
   return new ServiceError(
     'not-an-image',
-    `${artifact} is not a container image, but ${image} is one. Request them together with ${formats}, or one after the other.`,
+    detail('image-and-artifact', { artifact: `${artifact}`, image: `${image}`, formats }),
   );
 }

@@ -1,6 +1,7 @@
 import { fileNames } from '../../archive/file-names.ts';
 import { formatsFor } from '../../archive/format.ts';
 import type { Entry } from '../../archive/layout.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { type ArtifactFile, artifactFiles, hasNamesInConfig } from '../../oci/artifact.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -99,11 +100,9 @@ export function isMissingImage(error: unknown): error is ServiceError {
 }
 
 /** Adds to the error of an artifact the formats in which it can be requested. */
-export function otherFormats({ message }: ServiceError): ServiceError {
-  return new ServiceError(
-    'not-an-image',
-    `${message} Request it with ${formatsFor(({ artifacts }) => artifacts !== undefined)}.`,
-  );
+export function otherFormats({ sentences }: ServiceError): ServiceError {
+  const formats = formatsFor(({ artifacts }) => artifacts !== undefined);
+  return new ServiceError('not-an-image', [...sentences, detail('formats-possible', { formats })]);
 }
 
 /** Refuses an artifact without files, such as one that consists of annotations. @throws ServiceError `no-files` */
@@ -111,7 +110,10 @@ export function requireFiles({ tree: { reference }, files }: ResolvedArtifact): 
   if (files.length > 0) return;
   throw new ServiceError(
     'no-files',
-    `${formatReference(reference)} has no files. Request it with ${formatsFor(({ artifacts }) => artifacts === 'whole')}.`,
+    [
+      detail('artifact-empty', { image: formatReference(reference) }),
+      detail('formats-possible', { formats: formatsFor(({ artifacts }) => artifacts === 'whole') }),
+    ],
     { reason: 'The artifact has no files' },
   );
 }

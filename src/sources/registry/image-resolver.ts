@@ -184,7 +184,7 @@ async function searchEntry(search: Search, entry: Descriptor, depth: number): Pr
 function tooDeep({ reference }: Search): ServiceError {
   return new ServiceError(
     'registry-failed',
-    `The index of ${formatReference(reference)} has more than ${INDEX_DEPTH_MAX} levels.`,
+    detail('index-deep', { image: formatReference(reference), limit: INDEX_DEPTH_MAX }),
   );
 }
 
@@ -223,7 +223,7 @@ async function fetchImage(search: Search, { digest, platform }: Descriptor): Pro
   if (manifest.kind === 'image') return { fetched, manifest, stated: platform };
   throw new ServiceError(
     'registry-failed',
-    `The index of ${formatReference(search.reference)} contradicts itself.`,
+    detail('index-contradicts', { image: formatReference(search.reference) }),
   );
 }
 
@@ -235,7 +235,7 @@ export async function readConfig(
   signal: AbortSignal,
 ): Promise<Uint8Array> {
   if (config.size > CONFIG_LIMIT) {
-    throw new ServiceError('registry-failed', `The config of ${formatReference(reference)} is too large.`);
+    throw new ServiceError('registry-failed', detail('config-large', { image: formatReference(reference) }));
   }
   const chunks = await client.blobs(reference).read(config, undefined, signal);
   // One buffer from the start: to join chunks at the end takes twice the memory.
@@ -258,10 +258,7 @@ async function withConfig(search: Search, candidate: Candidate): Promise<Describ
   const configBytes = await readConfig(client, reference, config, signal);
   const { platform, diffIds } = documents.config(config.digest, configBytes);
   if (diffIds.length !== layers.length) {
-    throw new ServiceError(
-      'not-an-image',
-      `Manifest and config of ${formatReference(reference)} disagree on its layers.`,
-    );
+    throw new ServiceError('not-an-image', detail('layers-differ', { image: formatReference(reference) }));
   }
   const wholePlatform = completed(platform, candidate.stated ?? {});
   return { ...candidate, configBytes, diffIds, configPlatform: platform, platform: wholePlatform };
@@ -288,7 +285,7 @@ export async function requireForeignLayers(
   if (each.length > LAYERS_ASKED_MAX) {
     throw new ServiceError(
       'layer-unavailable',
-      `${reference.domain} states no source for ${each.length} foreign layers. This service looks for at most ${LAYERS_ASKED_MAX}.`,
+      detail('foreign-layers', { host: reference.domain, count: each.length, limit: LAYERS_ASKED_MAX }),
     );
   }
   for (let at = 0; at < each.length; at += LAYERS_AT_ONCE) {
@@ -298,7 +295,7 @@ export async function requireForeignLayers(
     if (missing === undefined) continue;
     throw new ServiceError(
       'layer-unavailable',
-      `${reference.domain} does not distribute the layer ${missing.digest}.`,
+      detail('layer-undistributed', { host: reference.domain, digest: missing.digest }),
     );
   }
 }

@@ -1,4 +1,5 @@
 import { type Entry, type Layout, layoutArchive, type Slice } from '../../archive/layout.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { RegistryClient } from '../../registry/client.ts';
 import type { MemoryCaches } from '../../util/memory-caches.ts';
@@ -160,17 +161,9 @@ function add<K>(counts: Map<K, number>, key: K, more: number): void {
 }
 
 function shareUsedUp(): ServiceError {
-  return new ServiceError(
-    'overloaded',
-    'The requests of your address hold as much metadata of archives as one address may. Try again when one of them has ended.',
-    { retryAfter: RETRY_AFTER_S },
-  );
+  return new ServiceError('overloaded', detail('memory-client', {}), { retryAfter: RETRY_AFTER_S });
 }
 
 function usedUp(): ServiceError {
-  return new ServiceError(
-    'overloaded',
-    'This service is out of memory for the metadata of archives. Try again in a few seconds.',
-    { retryAfter: RETRY_AFTER_S },
-  );
+  return new ServiceError('overloaded', detail('memory-archives', {}), { retryAfter: RETRY_AFTER_S });
 }

@@ -1,3 +1,4 @@
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import { type Digest, referrersTag } from '../../oci/digest.ts';
 import type { ManifestLinks } from '../../oci/manifest.ts';
@@ -123,7 +124,7 @@ function isEmptyIndex(links: ManifestLinks): boolean {
 function tooMany(reference: Reference, count: number): ServiceError {
   return new ServiceError(
     'parameter-invalid',
-    `${formatReference(reference)} has ${count} images and indexes. A request looks up the referrers of at most ${SUBJECTS_MAX}. Omit &referrers=1, or request fewer images at once.`,
+    detail('referrers-exceeded', { image: formatReference(reference), count, limit: SUBJECTS_MAX }),
     { reason: `Too many images for referrers: at most ${SUBJECTS_MAX}` },
   );
 }

@@ -1,4 +1,5 @@
 import type { ArchiveTree, Companion, StoredManifest } from '../../archive/entries.ts';
+import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -246,7 +247,7 @@ function chosen(
 function tooLarge(reference: Reference): ServiceError {
   return new ServiceError(
     'registry-failed',
-    `The index of ${formatReference(reference)} has more than ${MANIFESTS_MAX} manifests.`,
+    detail('index-large', { image: formatReference(reference), limit: MANIFESTS_MAX }),
   );
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Value } from 'typebox/value';
+import { detail } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { ImageDetails } from '../../../src/http/api/image.ts';
 import { formatPlatform } from '../../../src/oci/platform.ts';
@@ -89,7 +90,13 @@ suite('GET /api/v1/image', { timeout: 600_000 }, () => {
   });
 
   test('errors of the inspector are problem responses', async () => {
-    const describe = () => Promise.reject(new ServiceError('platform-not-found', 'Only for s390x.'));
+    const describe = () =>
+      Promise.reject(
+        new ServiceError(
+          'platform-not-found',
+          detail('platform-unavailable', { image: 'app', platform: 'linux/arm64' }),
+        ),
+      );
     await using server = await startServer({ catalogue: { describe } });
     const answer = await server.get(IMAGE);
     assert.equal(answer.status, 404);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { tagCommands } from '../../../src/download/tag-commands.ts';
+import { detail } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { formatReference, parseReference } from '../../../src/oci/reference.ts';
 import { DIGEST, ETAG, FILE, problemOf, sampleArchive, startServer } from '../samples.ts';
@@ -67,7 +68,7 @@ suite('/api/v1/delta', { timeout: 600_000 }, () => {
   });
 
   test('if images are saved whole, that is said', async () => {
-    const open = () => Promise.reject(new ServiceError('delta-unavailable', 'Saved whole.'));
+    const open = () => Promise.reject(new ServiceError('delta-unavailable', detail('engine-delta', {})));
     await using server = await startServer({ open });
     assert.equal(problemOf(await server.get(DELTA)).code, 'delta-unavailable');
   });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
+import { detail } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import type { LiveArchive } from '../../../src/sources/image-source.ts';
 import { FILE, problemOf, sampleArchive, startServer } from '../samples.ts';
@@ -40,7 +41,7 @@ suite('an archive that is made as it is sent', { timeout: 600_000 }, () => {
   });
 
   test('reports a failure before the first byte as a problem, and breaks the connection after it', async () => {
-    const failed = new ServiceError('engine-failed', 'No.');
+    const failed = new ServiceError('engine-failed', detail('engine-refused', {}));
     await using early = await startServer({ open: () => liveArchive(() => Promise.reject(failed)) });
     assert.equal(problemOf(await early.get(DL)).code, 'engine-failed');
     const half = async function* (): AsyncGenerator<Buffer> {

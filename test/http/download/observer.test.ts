@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { detail } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { streamFrom } from '../../../src/util/streams.ts';
 import { DIGEST, ETAG, FILE, sampleArchive, startServer } from '../samples.ts';
@@ -55,11 +56,12 @@ suite('the log of a download', { timeout: 600_000 }, () => {
 
   test('has the reason of a refusal', async () => {
     await using server = await startServer({
-      open: () => Promise.reject(new ServiceError('image-not-found', 'There is no image busybox.')),
+      open: () =>
+        Promise.reject(new ServiceError('image-not-found', detail('image-unknown', { image: 'busybox' }))),
     });
     await server.get(DL);
     const line = await server.logged(/^\[/);
-    assert.equal(line.msg, '[FAILED] busybox: There is no image busybox.');
+    assert.equal(line.msg, '[FAILED] busybox: The image busybox does not exist.');
     assert.equal(line.level, WARN);
     assert.equal(line.status, 404);
   });
@@ -79,12 +81,15 @@ suite('the log of a download', { timeout: 600_000 }, () => {
       const read = (_range: unknown, signal: AbortSignal) =>
         streamFrom(async function* () {
           if (length > 0) yield FILE.subarray(0, length);
-          throw new ServiceError('content-mismatch', 'The blob is a wrong one.');
+          throw new ServiceError('content-mismatch', detail('content-wrong', { digest: 'sha256:0' }));
         }, signal);
       await using server = await startServer({ open: () => sampleArchive({ read }) });
       await server.get(DL);
       const line = await server.logged(/^\[/);
-      assert.equal(line.msg, '[FAILED] busybox: The blob is a wrong one.');
+      assert.equal(
+        line.msg,
+        '[FAILED] busybox: The bytes from the registry do not match the digest sha256:0.',
+      );
       assert.equal(line.level, WARN);
       assert.match(JSON.stringify(line.err), /content-mismatch/);
     });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Value } from 'typebox/value';
+import { inEnglish, detail as sentence } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { Problem } from '../../../src/http/problems/problem-schema.ts';
 import { FILE, problemOf, sampleArchive, startServer } from '../samples.ts';
@@ -80,12 +81,13 @@ suite('how far a download is', { timeout: 600_000 }, () => {
   });
 
   test('a failure is the last event, with what a problem has', async () => {
-    const open = () => Promise.reject(new ServiceError('engine-busy', 'Full.', { retryAfter: 60 }));
+    const full = sentence('engine-queue-full', { count: 3 });
+    const open = () => Promise.reject(new ServiceError('engine-busy', full, { retryAfter: 60 }));
     await using server = await startServer({ open });
     const [[name, data] = []] = eventsOf((await server.get(STATUS)).body);
     assert.equal(name, 'error');
     const { code, status, retryAfter, detail } = data as Record<string, unknown>;
-    assert.deepEqual([code, status, retryAfter, detail], ['engine-busy', 503, 60, 'Full.']);
+    assert.deepEqual([code, status, retryAfter, detail], ['engine-busy', 503, 60, inEnglish([full])]);
     assert.ok(Value.Check(Problem, data), JSON.stringify(data));
   });
 

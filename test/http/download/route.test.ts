@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
+import { detail } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { formatPlatformChoice } from '../../../src/oci/platform-choice.ts';
 import { formatReference } from '../../../src/oci/reference.ts';
@@ -156,7 +157,8 @@ suite('HEAD', { timeout: 600_000 }, () => {
 
   test('has the status and no body for a failure', async () => {
     await using server = await startServer({
-      open: () => Promise.reject(new ServiceError('image-not-found', 'Not there.')),
+      open: () =>
+        Promise.reject(new ServiceError('image-not-found', detail('image-unknown', { image: 'busybox' }))),
     });
     const answer = await server.send('HEAD', DL);
     assert.equal(answer.status, 404);
@@ -257,7 +259,10 @@ suite('ranges', { timeout: 600_000 }, () => {
 });
 
 suite('a download that breaks', { timeout: 600_000 }, () => {
-  const failure = new ServiceError('registry-timeout', 'registry.example did not answer in time.');
+  const failure = new ServiceError(
+    'registry-timeout',
+    detail('registry-silent', { host: 'registry.example' }),
+  );
   const breakingAfter = (length: number, error: Error) =>
     sampleArchive({
       read: (_range, signal) =>

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { suite, test } from 'node:test';
 import { fastify } from 'fastify';
+import { detail } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { acceptCredentials, credentialFor } from '../../../src/http/plugins/credentials.ts';
 import type { CountingStore } from '../../../src/limits/counting-store.ts';
@@ -24,7 +25,10 @@ async function startServer() {
     limits: { rates: { requests: undefined, pages: undefined }, logins },
   });
   app.setErrorHandler(async (error: Error, asked, reply) => {
-    const known = error instanceof ServiceError ? error : new ServiceError('internal-error', 'Unexpected.');
+    const known =
+      error instanceof ServiceError
+        ? error
+        : new ServiceError('internal-error', detail('failure-internal', {}));
     const { status } = (await asked.credentials?.explain(known)) ?? known;
     return reply.status(status).send({});
   });
@@ -32,7 +36,7 @@ async function startServer() {
   app.get('/used', async (asked) => ({ has: (await credentialFor(asked, images))?.reveal() !== undefined }));
   app.get('/refused', async (asked) => {
     (await credentialFor(asked, images))?.reveal();
-    throw new ServiceError('credentials-rejected', 'Wrong.');
+    throw new ServiceError('credentials-rejected', detail('credentials-refused', { host: 'a.io' }));
   });
   const waiting = Promise.withResolvers<void>();
   const left = Promise.withResolvers<void>();

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { loadConfig } from '../../../src/config/loader.ts';
+import { detail } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { createMemoryCountingStore } from '../../../src/limits/memory-counting-store.ts';
 import { type Answer, problemOf, type RunningServer, type ServerSetup, startServer } from '../samples.ts';
@@ -94,7 +95,8 @@ suite('the rate of requests', { timeout: 600_000 }, () => {
   test('is in refusals of other kinds, too', async () => {
     await using server = await startServer({
       limits,
-      open: () => Promise.reject(new ServiceError('image-not-found', 'Not there.')),
+      open: () =>
+        Promise.reject(new ServiceError('image-not-found', detail('image-unknown', { image: 'busybox' }))),
     });
     const answer = await server.get(DL);
     assert.equal(answer.status, 404);

@@ -1,19 +1,20 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { DETAILS, type Detail, type DetailId, detail, type Sentence } from '../../../src/errors/details.ts';
+import { DETAILS, type Detail, type DetailId, detail, inEnglish } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { LANGUAGES, readWebFolder } from '../../../src/http/web-assets.ts';
 import { problemOf, startServer } from '../samples.ts';
 
 const { languages } = readWebFolder();
-const ids = Object.keys(DETAILS) as DetailId[];
+const ids = Object.keys(DETAILS).filter((id) => id !== 'parameter') as DetailId[];
 const parametersOf = (text: string): string[] => (text.match(/\{\w+\}/g) ?? []).sort();
 
 suite('the translations of error details', { timeout: 600_000 }, () => {
   for (const lang of LANGUAGES) {
     test(`have each sentence in ${lang}, with its parameters`, () => {
       const { details } = languages[lang];
-      assert.deepEqual(Object.keys(details).sort(), [...ids].sort());
+      assert.deepEqual(Object.keys(details).sort(), Object.keys(DETAILS).sort());
+      assert.deepEqual(parametersOf(details.parameter ?? ''), ['{name}']);
       for (const id of ids) {
         assert.match(details[id] ?? '', /\S[.。…]$/, id);
         assert.deepEqual(parametersOf(details[id] ?? ''), parametersOf(DETAILS[id]), id);
@@ -22,7 +23,7 @@ suite('the translations of error details', { timeout: 600_000 }, () => {
     });
   }
 
-  async function detailIn(lang: string | undefined, sentences: readonly Sentence[], accept = '*/*') {
+  async function detailIn(lang: string | undefined, sentences: readonly Detail[], accept = '*/*') {
     const open = () => Promise.reject(new ServiceError('platform-not-found', sentences));
     await using server = await startServer({ open });
     return await server.get('/dl?myimage=app', {
@@ -77,11 +78,68 @@ suite('the translations of error details', { timeout: 600_000 }, () => {
     assert.doesNotMatch((await detailIn('ru', [odd], 'text/html')).body.toString(), /<script/);
   });
 
-  test('join translated sentences with English ones', async () => {
-    const sentences = [detail('registry-slow', {}), 'The mirrors are down.'];
-    const { detail: text } = problemOf(await detailIn('es', sentences));
-    assert.equal(text, 'Su registro responde con demasiada lentitud. The mirrors are down.');
+  test('are the only messages of errors', () => {
+    type Message = ConstructorParameters<typeof ServiceError>[1];
+    const isTextRefused: string extends Message ? false : true = true;
+    assert.ok(isTextRefused, 'the compiler refuses a text without an id');
   });
+
+  test('introduce parameters and join alternatives as the language does', async () => {
+    const option = { parameter: 'format' };
+    const wrong = detail('option-value', { option, text: '"x"', choices: { anyOf: ['docker', 'oci'] } });
+    const both = detail('compress-excludes', { option: { parameter: 'compress' }, other: option });
+    const texts = await Promise.all(
+      ['en', 'es', 'ru', 'zh', 'fa'].map(async (lang) => problemOf(await detailIn(lang, [wrong])).detail),
+    );
+    assert.deepEqual(texts, [
+      'The parameter format is "x", but must be docker or oci.',
+      'El parámetro format tiene el valor "x", pero debe ser docker u oci.',
+      'Параметр format имеет значение "x", а допустимы docker или oci.',
+      '参数 format 的值是 "x"，但必须是 docker或oci。',
+      'مقدار پارامتر \u2068format\u2069 برابر \u2068"x"\u2069 است، اما باید \u2068docker\u2069 یا \u2068oci\u2069 باشد.',
+    ]);
+    assert.match(inEnglish([both]), /^The parameter compress and the parameter format exclude each other/);
+  });
+
+  const refused = [
+    '/dl',
+    '/dl?myimage=UPPER',
+    '/dl?myimage=a&unknown=1',
+    '/dl?myimage=a&format=x',
+    '/dl?myimage=a&stream=2',
+    '/dl?myimage=a&format=docker&format=oci',
+    '/dl?myimage=a&part=0&parts=4GiB',
+    '/dl?myimage=a&part=1',
+    '/dl?myimage=a&parts=x',
+    '/dl?myimage=a&parts=1kB',
+    '/dl?myimage=a&checksum=1&metalink=1',
+    '/dl?myimage=a&referrers=1',
+    '/dl?myimage=a&platform=all',
+    '/dl?myimage=a&squash=1',
+    '/dl?myimage=a&compress=gzip',
+    '/dl?myimage=a&compress=gzip&format=rootfs&checksum=1',
+    '/dl?myimage=a&myimage=b&format=rootfs',
+    '/dl?myimage=a&have=b&format=rootfs',
+    '/dl?myimage=a&have=b&format=files',
+    `/dl?${'myimage=a&'.repeat(11)}`,
+    '/dl/a.zip',
+    '/nothing',
+    '/v2/'.repeat(2),
+    '/api/v1/image',
+    '/api/v1/image?myimage=a&myimage=b',
+    '/api/v1/image?myimage=',
+    '/api/v1/tags?repository=a:1',
+    '/api/v1/search?q=a',
+  ];
+  for (const path of refused) {
+    test(`are translated for ${path.slice(0, 60)}`, async () => {
+      await using server = await startServer();
+      const details = new Set<unknown>();
+      for (const lang of LANGUAGES)
+        details.add(problemOf(await server.get(path, { 'accept-language': lang })).detail);
+      assert.equal(details.size, LANGUAGES.length, [...details].join('\n'));
+    });
+  }
 
   test('write numbers and periods as the language does', async () => {
     const exceeded = detail('requests-exceeded', {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { detail } from '../../../src/errors/details.ts';
 import { type ErrorCode, type ErrorDetails, ServiceError } from '../../../src/errors.ts';
 import { type Answer, problemOf, type RunningServer, startServer } from '../samples.ts';
 
@@ -67,8 +68,10 @@ const STATUSES: Record<ErrorCode, number> = {
   'http-version-unsupported': 505,
 };
 
-function startFailing(code: ErrorCode, message: string, details?: ErrorDetails): Promise<RunningServer> {
-  return startServer({ open: () => Promise.reject(new ServiceError(code, message, details)) });
+const SENTENCE = detail('image-unknown', { image: 'busybox' });
+
+function startFailing(code: ErrorCode, details?: ErrorDetails): Promise<RunningServer> {
+  return startServer({ open: () => Promise.reject(new ServiceError(code, SENTENCE, details)) });
 }
 
 function assertOneCleanHead({ head }: Answer): void {
@@ -79,14 +82,14 @@ function assertOneCleanHead({ head }: Answer): void {
 suite('problems', { timeout: 600_000 }, () => {
   for (const [code, status] of Object.entries(STATUSES) as [ErrorCode, number][]) {
     test(`${code} is a ${status} with a title, a sentence, and help`, async () => {
-      await using server = await startFailing(code, 'It went like this.');
+      await using server = await startFailing(code);
       const answer = await server.get(DL);
       const problem = problemOf(answer);
       assert.equal(answer.status, status);
       assert.equal(problem.status, status);
       assert.equal(problem.code, code);
       assert.equal(problem.type, `urn:dockerproxy:error:${code}`);
-      assert.equal(problem.detail, 'It went like this.');
+      assert.equal(problem.detail, 'The image busybox does not exist.');
       assert.match(problem.title, /^[A-Z][\x20-\x7e]{5,50}[^.]$/);
       assert.match(problem.help, /^[A-Z].{10,150}\.$/);
       assert.equal(answer.reason, problem.title);
@@ -96,11 +99,11 @@ suite('problems', { timeout: 600_000 }, () => {
   }
 
   test('Retry-After is sent if it is known', async () => {
-    await using server = await startFailing('registry-rate-limited', 'Too much.', { retryAfter: 17 });
+    await using server = await startFailing('registry-rate-limited', { retryAfter: 17 });
     const answer = await server.get(DL);
     assert.equal(answer.header('retry-after'), '17');
     assert.equal(problemOf(answer).retryAfter, 17);
-    await using other = await startFailing('registry-failed', 'No.');
+    await using other = await startFailing('registry-failed');
     assert.equal((await other.get(DL)).header('retry-after'), undefined);
   });
 
@@ -150,7 +153,11 @@ suite('problems in the form that the client prefers', { timeout: 600_000 }, () =
 
   suite('HTML for an unknown tag', () => {
     const members = { repository: 'python', tag: '3.12-slimm', similarTags: ['3.12-slim', '3.12'] };
-    const failure = new ServiceError('tag-not-found', 'python has no tag 3.12-slimm.', { members });
+    const failure = new ServiceError(
+      'tag-not-found',
+      detail('tag-missing', { repository: 'python', tag: '3.12-slimm' }),
+      { members },
+    );
     const linksAt = async (path: string, error = failure): Promise<string[]> => {
       await using server = await startServer({ open: () => Promise.reject(error) });
       const page = (await server.get(path, { accept: 'text/html' })).body.toString();
@@ -183,7 +190,7 @@ suite('problems in the form that the client prefers', { timeout: 600_000 }, () =
     }
 
     test('has no links without similar tags', async () => {
-      const none = new ServiceError('tag-not-found', 'No.', { members: { ...members, similarTags: [] } });
+      const none = new ServiceError('tag-not-found', SENTENCE, { members: { ...members, similarTags: [] } });
       assert.deepEqual(await linksAt('/dl?myimage=python:3.12-slimm', none), []);
     });
   });
@@ -235,12 +242,12 @@ suite('the reason phrase', { timeout: 600_000 }, () => {
 
   test('is one short line of ASCII, also where a registry has a say in it', async () => {
     const reason = `No é/\u0000; there is linux\r\nX-Injected: yes\r\n\r\n<html>${'x'.repeat(500)}`;
-    await using server = await startFailing('platform-not-found', 'Not there.', { reason });
+    await using server = await startFailing('platform-not-found', { reason });
     const answer = await server.get(DL);
     assert.equal(answer.status, 404);
     assertOneCleanHead(answer);
     assert.match(answer.reason, /^No \?\/\?; there is linux\?\?X-Injected: yes/);
     assert.ok(answer.reason.length <= 120);
-    assert.equal(problemOf(answer).detail, 'Not there.');
+    assert.equal(problemOf(answer).detail, 'The image busybox does not exist.');
   });
 });

@@ -7,7 +7,7 @@ suite('a parameter that breaks its schema', { timeout: 600_000 }, () => {
   const broken: [path: string, detail: string][] = [
     [
       '/api/v1/image?myimage=a&format=zip',
-      'The parameter format must be docker or oci or rootfs or docker-classic or files.',
+      'The parameter format must be docker, oci, rootfs, docker-classic, or files.',
     ],
     ['/api/v1/image?myimage=a&myimage=b', 'The parameter myimage is given more than once.'],
     ['/api/v1/image', 'The parameter myimage is missing.'],

@@ -170,7 +170,7 @@ suite('an archive that an engine saves without all blobs', () => {
         await assert.rejects(parts.open(signal), (error) => {
           assert.ok(error instanceof ServiceError);
           assert.equal(error.status, 502);
-          assert.match(error.message, new RegExp(`does not contain, such as "${file}"`));
+          assert.match(error.message, new RegExp(`Missing files: 1, such as "${file}"`));
           assert.match(`${error.cause}`, /compression/);
           return true;
         });

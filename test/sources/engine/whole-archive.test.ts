@@ -148,7 +148,7 @@ suite('a saved archive', () => {
   test('names a missing file and counts the others', async () => {
     const tar = await tarOf(without(without(NEW, path('1')), path('2')));
     const [, error] = await passed(tar, [asked('d')]);
-    assert.match(error?.message ?? '', /names 2 files that it does not contain, such as "blobs\/sha256\/1+"/);
+    assert.match(error?.message ?? '', /Missing files: 2, such as "blobs\/sha256\/1+"/);
   });
 
   test('may lack platforms of an index, and attestations, that were not asked for', async () => {
