@@ -188,14 +188,13 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
 
 function nameOf({ name, myimage = [], format = DEFAULT_FORMAT }: Parameters, spelling: Spelling) {
   if (name === undefined) return undefined;
-  const { subject, isNamed } = FORMATS[format];
-  if (!isNamed)
-    throw invalidParameter(`${spelling.name('name')} requires another format. ${subject} has no name.`);
-  if (myimage.length > 1)
-    throw invalidParameter(`${spelling.name('name')} requires one image, but ${myimage.length} are given.`);
+  const option = spelling.name('name');
+  if (!FORMATS[format].isNamed)
+    throw invalidParameter(detail('name-format', { option, format: spelling.set('format', format) }));
+  if (myimage.length > 1) throw invalidParameter(detail('name-single', { option, count: myimage.length }));
   const reference = parseReference(name);
   if (reference.digest !== undefined)
-    throw invalidParameter(`${spelling.name('name')} is ${quote(name)}, but must not have a digest.`);
+    throw invalidParameter(detail('name-digest', { option, text: quote(name) }));
   return reference;
 }
 

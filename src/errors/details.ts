@@ -111,6 +111,9 @@ export const DETAILS = {
   'platforms-format': 'Several platforms require {formats}. An archive with {format} is for one platform.',
   'have-format': '{option} requires another format. An archive with {format} always includes all layers.',
   'have-layers': '{option} is only for images. An archive with {format} has no layers.',
+  'name-format': '{option} requires another format. An archive with {format} has no name.',
+  'name-single': '{option} requires one image, but {count} are given.',
+  'name-digest': '{option} is {text}, but must not have a digest.',
   'format-single': 'An archive with {format} contains one image. Request each image in its own file.',
   'compress-format': '{option} requires {formats}. Loaders do not read other formats if they are compressed.',
   'compress-excludes':
@@ -126,7 +129,8 @@ export const DETAILS = {
     'The parameter part is missing. Choose one of {count} parts, as in &part=1, or add &checksum=1 for the checksums of all parts.',
   'metalink-large':
     'The archive would have {count} parts, but a metalink has at most {limit}. Request larger parts, or one of them with &part=1.',
-  'metalink-without-host': 'The metalink has no URL for the file, because the Host header names no usable host.',
+  'metalink-without-host':
+    'The metalink has no URL for the file, because the Host header names no usable host.',
   'length-unknown': 'This archive is created while it is sent, so it has no parts, checksum, or metalink.',
   'delta-whole': 'This archive is created while it is sent, and always includes all layers.',
   'repository-alone': '{text} names a tag or a digest. Name the repository alone.',

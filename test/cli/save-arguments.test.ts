@@ -80,7 +80,7 @@ suite('the arguments of save', () => {
     [
       'a format that is none',
       ['busybox', '--format', 'zip'],
-      /^--format is "zip", but must be docker or oci/,
+      /^--format is "zip", but must be docker, oci, /,
     ],
     [
       'several platforms in the format of Docker',

@@ -184,7 +184,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     );
     assert.match(
       (await save(folder.path, name, '--parts', '1GiB', '--part', '2')).stderr,
-      /^The archive has 1 part, so --part 2 does not exist/,
+      /^The last part of the archive is number 1, so --part 2 does not exist/,
     );
   });
 

@@ -408,7 +408,7 @@ suite('the page in Chromium', {
 
   test('errors are in the language of the page, whatever that of the browser is', async (t) => {
     const page = await open(t, `/?lang=ru&${image('test/nothing')}`, { locale: 'es-ES' });
-    await page.getByRole('heading', { name: 'Такого образа нет, или он закрытый.' }).waitFor();
+    await page.getByRole('heading', { name: 'Образ не существует или закрыт.' }).waitFor();
   });
 
   test('a refused download shows a page with a link to the image', async (t) => {

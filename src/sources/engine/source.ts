@@ -86,8 +86,7 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
       requireEngineFormat(format);
       if (isSeveral(platform)) throw formatUnavailable();
       if (request.have !== undefined) throw new ServiceError('delta-unavailable', detail('engine-delta', {}));
-      if (request.name !== undefined)
-        throw new ServiceError('parameter-invalid', detail('engine-name', {}));
+      if (request.name !== undefined) throw new ServiceError('parameter-invalid', detail('engine-name', {}));
       for (let tries = 0; tries < SAVE_TRIES; tries++) {
         const archive = await openOnce({ ...request, platform }, signal);
         if (archive !== undefined) return archive;
