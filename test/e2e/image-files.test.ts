@@ -133,6 +133,27 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
       assert.ok(unpack(packed.body).equals(plain.body));
     });
 
+  for (const format of ['rootfs', 'docker-classic', 'docker-classic&squash=1'])
+    test(`${format} has parts, checksums, and a metalink`, async () => {
+      const url = `/dl?${of('run')}&format=${format}`;
+      const whole = (await get(url)).body;
+      const sums = (await get(`${url}&parts=1MiB&checksum=1`)).body.toString().trim().split('\n');
+      assert.ok(sums.length > 1, sums.join());
+      const parts: Buffer[] = [];
+      for (const [at, line] of sums.entries()) {
+        const part = await get(`${url}&parts=1MiB&part=${at + 1}`);
+        assert.equal(part.status, 200, part.body.toString());
+        assert.equal(line.slice(0, 64), sha256(part.body).slice(7));
+        parts.push(part.body);
+      }
+      assert.ok(Buffer.concat(parts).equals(whole));
+      const sum = await get(`${url}&checksum=1`);
+      assert.equal(sum.body.toString().slice(0, 64), sha256(whole).slice(7));
+      const metalink = (await get(`${url}&metalink=1`)).body.toString();
+      assert.ok(metalink.includes(`<size>${whole.length}</size>`), metalink);
+      assert.ok(metalink.includes(`<hash type="sha-256">${sha256(whole).slice(7)}</hash>`), metalink);
+    });
+
   test('a compressed file has no parts, checksum, or metalink, and no other format is compressed', async () => {
     for (const more of ['&parts=4GiB&part=1', '&checksum=1', '&metalink=1']) {
       const { status, body } = await json(`/dl?${of('two')}&format=rootfs&compress=gzip${more}`);

@@ -136,6 +136,14 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
       '/dl?myimage=REF&stream=1',
       '/dl?myimage=REF&redirect=1',
       `/api/v1/delta?myimage=REF&have=${good}`,
+      ...['rootfs', 'docker-classic', 'docker-classic&squash=1', 'rootfs&compress=zstd'].map(
+        (format) => `/dl?myimage=REF&format=${format}`,
+      ),
+      '/dl?myimage=REF&format=rootfs&checksum=1',
+      `/dl?myimage=${good}&myimage=REF&format=docker-classic`,
+      '/file?myimage=REF&path=/name',
+      '/api/v1/files?myimage=REF',
+      '/api/v1/layers?myimage=REF',
     ];
     for (const way of ways) {
       assert.equal(await codeOf(way, 'team/unsigned'), '403 signature-required', way);
