@@ -7,7 +7,7 @@ import type { NamedImage } from './rootfs.ts';
 import { concat, TAR_END, tarPadding } from './tar.ts';
 
 /** The version of this composition, see LAYOUT_VERSION in layout.ts. */
-const CLASSIC_VERSION = 1;
+const CLASSIC_VERSION = 2;
 
 /** An image of unpacked layers. */
 export interface ClassicImage {
@@ -66,7 +66,8 @@ export function withOneLayer(
 /**
  * Lays out images as `docker save` did before version 25: a folder for each layer with its unpacked tar archive, then
  * the configs, `manifest.json`, and `repositories`. A layer that several images share is there once. A layer that
- * occurs on several others is a symbolic link at each further place.
+ * occurs on several others is a hard link at each further place. A symbolic link, as Docker wrote it, would break when
+ * udocker moves it.
  *
  * @see https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format
  */
@@ -93,7 +94,7 @@ export function layoutClassic(images: readonly ClassicImage[]): Layout {
         tar.file(`${id}/VERSION`, '1.0');
         tar.file(`${id}/json`, legacyJson(id, parent, isTop ? configBytes : undefined));
         if (folder === id) tar.layer(`${id}/layer.tar`, layer);
-        else tar.link(`${id}/layer.tar`, `../${folder}/layer.tar`);
+        else tar.link(`${id}/layer.tar`, `${folder}/layer.tar`);
       }
       written.add(id);
       folders.set(diffId, folder);
@@ -143,7 +144,7 @@ function createTar() {
   };
   return {
     folder: (path: string) => header({ type: 'directory', path, mode: 0o755 }),
-    link: (path: string, link: string) => header({ type: 'symlink', path, link, mode: 0o777 }),
+    link: (path: string, link: string) => header({ type: 'hardlink', path, link }),
     file(path: string, content: string | Uint8Array) {
       const bytes = typeof content === 'string' ? Buffer.from(content) : content;
       header({ type: 'file', path, size: bytes.length });

@@ -235,27 +235,6 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
       assert.match(body.detail, /sha256:[0-9a-f]{64}/);
     });
 
-  test('an archive with unpacked layers loads in Docker, Podman, and skopeo, and runs', async () => {
-    await using dockerd = await startDockerd();
-    await using podman = await startPodman();
-    await using scratch = await temporaryFolder();
-    const { status, body, headers } = await get(`/dl?${of('run')}&${of('two')}&format=docker-classic`);
-    assert.equal(status, 200, body.toString());
-    assert.equal(headers['content-length'], `${body.length}`);
-    const path = join(scratch.path, 'classic.tar');
-    await writeFile(path, body);
-    const reference = `${registry.host}/run:latest`;
-    await loadsAndRuns(path, reference, dockerd, podman);
-    await runOrThrow('skopeo', [
-      'copy',
-      '-q',
-      `docker-archive:${path}:${reference}`,
-      `dir:${scratch.path}/dir`,
-    ]);
-    const names = scanAll(body).map(({ name }) => name);
-    assert.equal(new Set(names).size, names.length);
-  });
-
   test('a squashed archive has one layer, loads in Docker, Podman, and skopeo, and runs', async () => {
     await using dockerd = await startDockerd();
     await using podman = await startPodman();
