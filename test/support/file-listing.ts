@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { runOrThrow } from './process.ts';
 
 /** Describes a file: type and permissions, owner, time, target or digest, and its names, so that hard links compare. */
 export type FileListing = Record<string, string>;
@@ -34,6 +35,19 @@ export function listFiles(folder: string, except: (path: string) => boolean = ()
       })
       .sort(([one], [other]) => (one < other ? -1 : 1)),
   );
+}
+
+/** Lists the extended attributes of all files below a folder, one a line, with values as hex digits. */
+export async function listAttributes(folder: string): Promise<string[]> {
+  const flags = ['--recursive', '--physical', '--no-dereference', '--dump', '--encoding=hex', '--match=-'];
+  const { stdout } = await runOrThrow('getfattr', [...flags, '.'], { cwd: folder });
+  const files = stdout.split('\n\n').filter((block) => block.trim() !== '');
+  return files
+    .flatMap((block) => {
+      const [path = '', ...lines] = block.trim().split('\n');
+      return lines.map((line) => `${path.replace(/^# file: /, '')}\txattr ${line}`);
+    })
+    .sort();
 }
 
 function bytes(path: string): Buffer {
