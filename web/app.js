@@ -1,5 +1,6 @@
 import { ask, peek } from './api.js';
-import { downloadUrl, isDefault, pullCommands } from './commands.js';
+import { downloadUrl, escaped, isDefault, pullCommands } from './commands.js';
+import { fillExtras, fitExtras, onExtras, readExtras } from './extras.js';
 import { find } from './finder.js';
 import { byId, data, make, makeButton } from './page.js';
 import { fullName, parsePaste, repositoryOf } from './paste.js';
@@ -8,14 +9,14 @@ import { recall, remember } from './recent.js';
 import { showLimits } from './service.js';
 import { suggest } from './suggestions.js';
 import { date, size, t } from './text.js';
-import { fillPlatforms, makeCard, makeRow, showCommands } from './view.js';
+import { fillPlatforms, makeCard, makeRow, showCommands, showParts } from './view.js';
 
 const [form, input, names] = [byId('form'), byId('image'), byId('names')];
 const [platforms, formats, pin] = [byId('platform'), byId('format'), byId('pin')];
 const [link, result, problem] = [byId('download'), byId('result'), byId('problem')];
 const hint = names.dataset.hint ?? '';
 const { title } = document;
-const { prepares, maxImages, search, registryApi } = data;
+const { prepares, slowFormats, maxImages, search, registryApi } = data;
 byId('formats').hidden = !formats.options[1];
 let platform = '';
 let looking = new AbortController();
@@ -34,10 +35,11 @@ const read = (text) => parsePaste(text, location.host);
 
 const showNames = async () => {
 	const { value } = input;
+	const { signal } = looking;
 	input.ariaInvalid = 'false';
 	const pasted = await read(value);
-	// Meanwhile, the text may have changed, or have been refused.
-	if (value !== input.value || input.ariaInvalid === 'true') return;
+	// Meanwhile, the text may have changed or been looked up.
+	if (value !== input.value || signal.aborted) return;
 	names.textContent =
 		pasted.problem === 'digest' ? t('digest') : pasted.images.map(fullName).join(', ') || hint;
 };
@@ -66,6 +68,8 @@ const startAnew = () => {
 /** @type {Portal.LookUp} */
 const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 	const signal = startAnew();
+	// At once, while movements belong to the action of the visitor.
+	if (input.value.trim()) byId('main').className = 'tall';
 	const pasted = await read(input.value);
 	if (signal.aborted) return;
 	const { images, candidates } = pasted;
@@ -82,7 +86,6 @@ const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 	say(t('looking'));
 	names.textContent = t('looking');
 	form.ariaBusy = 'true';
-	byId('main').className = 'tall';
 	const { value } = formats;
 	const ofPlatform = { ...(platform && { platform }), ...(!isDefault(value) && { format: value }) };
 	const describe = (/** @type {string} */ myimage) => ask('image', { myimage, ...ofPlatform }, signal);
@@ -127,16 +130,29 @@ const show = async (images, asked, signal, put) => {
 	formats.value = only.format;
 	const format = formats.value;
 	const called = found.map(({ name }) => name);
-	const url = downloadUrl({ images: called, platform, format });
+	fitExtras(format);
+	const extras = readExtras();
+	const query = extras.map(({ name, value }) => `&${name}=${escaped(value)}`).join('');
+	const isAll = extras.some(({ name }) => name === 'platform');
+	const address = (/** @type {string[]} */ names) =>
+		downloadUrl({ images: names, platform: isAll ? '' : platform, format }) + query;
+	const url = address(called);
 	let { filename: file, size: bytes } = only;
 	const mayBeRefused = found.some(({ signature }) => signature.isRequired && signature.reason);
-	// An engine would prepare the file.
-	const head = mayBeRefused || (found[1] && !prepares) ? await peek(url, signal) : undefined;
-	if (found[1]) {
-		file = head?.get('content-disposition')?.split('"')[1] ?? 'images.tar';
+	// To state the size of these takes the whole work.
+	const isSlow = prepares || slowFormats.includes(format);
+	const hasParts = extras.some(({ name }) => name === 'parts');
+	const isOther = found[1] || query;
+	const head =
+		mayBeRefused || hasParts || (isOther && !isSlow)
+			? await peek(hasParts ? `${url}&part=1` : url, signal)
+			: undefined;
+	if (isOther) {
+		file = head?.get('content-disposition')?.split('"')[1] ?? (found[1] ? 'images.tar' : file);
 		bytes = head ? Number(head.get('content-length')) : null;
 	}
 	signal.throwIfAborted();
+	const files = partsOf(file);
 	const wrong = asked.length - found.length;
 	byId('title').textContent = images[1] ? t('images', { n: found.length }) : titleOf(only);
 	byId('rows').replaceChildren(...(images[1] ? asked.map((one, at) => rowOf(images, at, one)) : []));
@@ -145,7 +161,8 @@ const show = async (images, asked, signal, put) => {
 	byId('pinning').hidden = images.every((name) => name.includes('@'));
 	byId('tags').hidden = images.length > 1;
 	byId('started').hidden = true;
-	link.href = url;
+	link.href = hasParts ? `${url}&part=1` : url;
+	showParts(url, files);
 	byId('file').textContent = file;
 	byId('size').textContent = bytes === null ? '' : size(bytes);
 	const since = found.find(({ staleSince }) => staleSince)?.staleSince;
@@ -158,14 +175,22 @@ const show = async (images, asked, signal, put) => {
 		.join(' ');
 	const full = found.map(({ reference }) => reference);
 	const pulls = registryApi ? pullCommands(location.host, full, platform) : {};
-	showCommands(location.origin + url, file, format, pulls);
+	showCommands(location.origin + url, files, format, query ? {} : pulls);
 	problem.hidden = true;
 	result.hidden = false;
 	document.title = `${called.join(' + ')} · DockerProxy`;
 	say(`${called.join(' + ')}: ${bytes === null ? t('later') : size(bytes)}`);
 	const all = asked.map((one, at) => (one.status === 'fulfilled' ? one.value.name : (images[at] ?? '')));
-	const address = downloadUrl({ images: all, platform, format }).slice(3).replaceAll('myimage=', 'image=');
-	if (address !== location.search) history[put](null, '', address);
+	const shared = address(all).slice(3).replaceAll('myimage=', 'image=');
+	if (shared !== location.search) history[put](null, '', shared);
+};
+
+/** `a.tar.part1of2`, `a.tar.part2of2`: all parts of a file, by the name of the first one. @param {string} file */
+const partsOf = (file) => {
+	const [, name, width = '', count] = /^(.*\.part)(\d+)of(\d+)$/.exec(file) ?? [];
+	if (!count) return [file];
+	const numbers = Array.from({ length: Number(count) }, (_, at) => `${at + 1}`.padStart(width.length, '0'));
+	return numbers.map((number) => `${name}${number}of${count}`);
 };
 
 /** @type {Portal.RowOf} */
@@ -240,9 +265,11 @@ const readAddress = () => {
 	const query = new URLSearchParams(location.search);
 	// The form without scripts uses myimage.
 	const images = [...query.getAll('image'), ...query.getAll('myimage')].join(' ');
-	platform = query.get('platform') ?? '';
+	const named = query.get('platform') ?? '';
+	platform = named === 'all' ? '' : named;
 	formats.value = query.get('format') ?? '';
 	if (!formats.value) formats.selectedIndex = 0;
+	fillExtras(query);
 	pin.checked = false;
 	setField(images || input.value);
 	if (images) lookUp({ put: 'replaceState', moves: false });
@@ -304,6 +331,7 @@ platforms.onchange = () => {
 	lookUp({ moves: false });
 };
 formats.onchange = pin.onchange = () => lookUp({ moves: false });
+onExtras(() => lookUp({ moves: false }));
 byId('another').onclick = () => {
 	setField(`${input.value.trim()} `);
 	input.focus();
@@ -324,8 +352,9 @@ copyOn('copy', () => byId('line').textContent);
 copyOn('share', () => location.href);
 link.onclick = (event) => {
 	byId('started').hidden = false;
-	byId('load').setAttribute('open', '');
-	if (!prepares || event.ctrlKey || event.metaKey) return;
+	for (const id of ['load', 'check']) byId(id).setAttribute('open', '');
+	say(byId('started').textContent ?? '');
+	if (!(prepares || slowFormats.includes(formats.value)) || event.ctrlKey || event.metaKey) return;
 	event.preventDefault();
 	load(import('./progress.js'), link.href);
 };

@@ -22,6 +22,7 @@ export const escaped = (value) =>
 /** @type {Portal.Loaders} */
 const LOADERS = {
 	docker: { own: ['docker'], as: 'docker-archive' },
+	'docker-classic': { own: ['docker'], as: 'docker-archive' },
 	oci: { own: [], as: 'oci-archive' },
 };
 
@@ -41,7 +42,7 @@ export const fetchCommands = (url, file, format) => {
 		curl: `curl -fL -C - -o ${name} '${url}'`,
 		aria2c: `aria2c -c -x4 -s4 -o ${name} '${url}'`,
 	};
-	if (format === 'files') return files;
+	if (format === 'files' || format === 'rootfs') return files;
 	return {
 		...files,
 		...(LOADERS[format].own[0] && { 'docker load': `${pipe} docker load` }),
@@ -68,6 +69,13 @@ export const pullCommands = (host, names, platform) => {
 export const loadCommands = (file, format, images) => {
 	if (format === 'files') return /\.(?:tar(?:\.\w+)?|tgz)$/.test(file) ? `tar -xf ${quoted(file)}` : '';
 	const name = file.replace(/\.tar$/, '');
+	if (format === 'rootfs')
+		return [
+			`mkdir ${name} && tar -xpf ${file} -C ${name}`,
+			`wsl --import ${name} C:\\wsl\\${name} ${file}`,
+			`machinectl import-tar ${file} ${name}`,
+			`docker import ${file} ${name}`,
+		].join('\n');
 	const { own, as } = LOADERS[format];
 	const lines = [
 		...[...own, 'podman', 'nerdctl'].map((tool) => `${tool} load -i ${file}`),

@@ -10,7 +10,7 @@ declare global {
 	namespace Portal {
 		type Problem = Partial<ProblemDetails>;
 		type Image = ImageDetails;
-		type Format = Exclude<ArchiveFormat, 'docker-classic' | 'rootfs'>;
+		type Format = ArchiveFormat;
 		/** The data that the page contains for its modules. */
 		type Data = PageData;
 		/** The limits by their names. */
@@ -97,6 +97,12 @@ declare global {
 			platform: string;
 			format: Format;
 		}
+		/** Further parameters of a download, by their names. */
+		type Extras = { name: string; value: string }[];
+		/** Shows only the fields that apply to a format. */
+		type FitExtras = (format: Format) => void;
+		/** Returns the parameters of the fields that apply. */
+		type ReadExtras = () => Extras;
 		/** The path and query of a download, without what the server takes for granted. */
 		type DownloadUrl = (download: Download) => string;
 		/** Returns download commands by tool; each resumes an interrupted download, if the tool can. */
@@ -112,7 +118,10 @@ declare global {
 		/** Returns load commands, one for each tool; those of udocker and Apptainer only for a file with one image. */
 		type LoadCommands = (file: string, format: Format, images: number) => string;
 		/** For each format: the tools that load only this format, and the transport of skopeo and Apptainer. */
-		type Loaders = Record<Exclude<Format, 'files'>, { own: string[]; as: 'docker-archive' | 'oci-archive' }>;
+		type Loaders = Record<
+			Exclude<Format, 'files' | 'rootfs'>,
+			{ own: string[]; as: 'docker-archive' | 'oci-archive' }
+		>;
 
 		/** One thing to choose. */
 		interface Option {
@@ -207,7 +216,9 @@ declare global {
 		) => HTMLElement;
 		/** Offers what all the images are there for. */
 		type FillPlatforms = (select: HTMLElement, images: Image[]) => void;
-		/** Lines to copy, for the tool that was chosen last. */
-		type ShowCommands = (url: string, file: string, format: Format, pulls: Record<string, string>) => void;
+		type PartCommands = (url: string, files: string[]) => Record<string, string>;
+		type ShowParts = (url: string, files: string[]) => void;
+		/** Lines to copy, for the tool that was chosen last. `files` are the parts of the file, or the file alone. */
+		type ShowCommands = (url: string, files: string[], format: Format, pulls: Record<string, string>) => void;
 	}
 }

@@ -4,12 +4,19 @@ import { size, t } from './text.js';
 
 let watching = new AbortController();
 
-/** Follows an archive that an engine has to make, and downloads it when it is there. @type {Portal.Task} */
+/** The other parameters change nothing about the work. @param {string} url */
+const statusOf = (url) => {
+	const { origin, searchParams } = new URL(url);
+	const kept = [...searchParams].filter(([name]) => /^(?:myimage|platform|format)$/.test(name));
+	return `${origin}/dl/status?${new URLSearchParams(kept)}`;
+};
+
+/** Follows an archive whose first byte takes time, and downloads it when it is there. @type {Portal.Task} */
 export const task = (url, signal) =>
 	new Promise((resolve, reject) => {
 		watching.abort();
 		watching = new AbortController();
-		const status = url.replace('/dl?', '/dl/status?');
+		const status = statusOf(url);
 		const events = new EventSource(status);
 		const bar = byId('bar');
 		const end = () => events.close();
@@ -21,15 +28,16 @@ export const task = (url, signal) =>
 				byId('stage').textContent = say(data && JSON.parse(data)) ?? '';
 			});
 		on('queued', ({ ahead }) => t('queued', { n: ahead }));
-		on('pulling', ({ layers }) => {
-			let [done, total] = [0, 0];
-			for (const layer of layers) {
-				done += layer.current ?? 0;
-				total += layer.total ?? 0;
-			}
-			if (total > 0) bar.value = done / total;
-			return t('pulling', { done: size(done), total: size(total) });
-		});
+		for (const stage of ['pulling', 'reading'])
+			on(stage, ({ layers }) => {
+				let [done, total] = [0, 0];
+				for (const layer of layers) {
+					done += layer.current ?? 0;
+					total += layer.total ?? 0;
+				}
+				if (total > 0) bar.value = done / total;
+				return t('pulling', { done: size(done), total: size(total) });
+			});
 		on('saving', ({ bytes }) => t('saving', { done: size(bytes) }));
 		// Left open, it would begin again by itself, and the engine with it.
 		on('ready', () => {

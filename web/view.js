@@ -65,8 +65,11 @@ export const fillPlatforms = (select, [first, ...others]) => {
 };
 
 /** @type {Portal.ShowCommands} */
-export const showCommands = (url, file, format, pulls) => {
-	const lines = { ...fetchCommands(url, file, format), ...pulls };
+export const showCommands = (url, [file = '', ...more], format, pulls) => {
+	const whole = file.replace(/\.part\d+of\d+$/, '');
+	const lines = more[0]
+		? partCommands(url, [file, ...more])
+		: { ...fetchCommands(url, file, format), ...pulls };
 	byId('metalink').href = `${url}&metalink=1`;
 	const chosen = byId('tools').querySelector('input:checked')?.getAttribute('value') ?? '';
 	const show = (/** @type {string} */ tool) => {
@@ -86,5 +89,19 @@ export const showCommands = (url, file, format, pulls) => {
 	});
 	byId('tools').replaceChildren(...radios);
 	show(first);
-	byId('loading').textContent = loadCommands(file, format, url.split('myimage=').length - 1);
+	const join = more[0] ? `cat ${whole}.part* > ${whole}\n` : '';
+	byId('loading').textContent = join + loadCommands(whole, format, url.split('myimage=').length - 1);
 };
+
+/** The commands of each tool that saves files, one line for each part. @type {Portal.PartCommands} */
+const partCommands = (url, files) => {
+	const ofParts = files.map((file, at) => fetchCommands(`${url}&part=${at + 1}`, file, 'files'));
+	const tools = Object.keys(ofParts[0] ?? {});
+	return Object.fromEntries(tools.map((tool) => [tool, ofParts.map((lines) => lines[tool]).join('\n')]));
+};
+
+/** Links to the parts after the first one. @type {Portal.ShowParts} */
+export const showParts = (url, files) =>
+	byId('parts').replaceChildren(
+		...files.map((textContent, at) => make('a', { href: `${url}&part=${at + 1}`, textContent })).slice(1),
+	);

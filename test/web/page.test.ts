@@ -139,7 +139,7 @@ suite('the page in Chromium', {
     const page = await open(t, busybox());
     await untilShown(page);
     await page.route('**/checksum.js', (route) => route.fulfill({ status: 404 }));
-    await page.getByText('Advanced', { exact: true }).click();
+    await page.getByText('How to check the file').click();
     const [name] = await download(page, () => page.getByRole('button', { name: 'SHA-256' }).click());
     assert.equal(name, 'busybox.tar.sha256');
   });
@@ -179,13 +179,13 @@ suite('the page in Chromium', {
     await page.keyboard.press('Escape');
     assert.equal(await page.locator('#options').isVisible(), false);
     await page.keyboard.press('ArrowDown');
-    await page.getByRole('option').first().waitFor();
+    await page.locator('#options li').first().waitFor();
     await page.keyboard.press('ArrowDown');
     assert.equal(await page.locator('[aria-selected=true]').textContent(), '1.37.0-rc1');
     await page.keyboard.press('ArrowDown');
     await page.keyboard.press('Enter');
     await untilShown(page);
-    assert.equal(await page.locator('h2').textContent(), `${bed.busybox}:1.36`);
+    assert.equal(await page.locator('#title').textContent(), `${bed.busybox}:1.36`);
     await page.locator('#download:focus').waitFor();
     const [name, sha256] = await download(page, () => page.keyboard.press('Enter'));
     assert.equal(name, 'busybox_1.36.tar');
@@ -213,7 +213,7 @@ suite('the page in Chromium', {
     assert.doesNotMatch(shown, /docker pull|page on Docker Hub|Several|Show/);
     assert.match(shown, /Run by Example Labs\. Contact/);
     await page.getByText('Available images').click();
-    await page.getByText('Docker Hub').waitFor();
+    await page.locator('#patterns', { hasText: 'Docker Hub' }).waitFor();
     assert.equal(await page.getByLabel('Theme').isVisible(), false);
   });
 
@@ -288,13 +288,13 @@ suite('the page in Chromium', {
     assert.equal(sha256, await bed.expected(`/dl?myimage=${shared}:1&myimage=${shared}:2`));
     await page.getByRole('button', { name: `Remove ${shared}:1` }).click();
     await page.locator('#rows li').first().waitFor({ state: 'detached' });
-    assert.equal(await page.locator('h2').textContent(), `${shared}:2`);
+    assert.equal(await page.locator('#title').textContent(), `${shared}:2`);
   });
 
   test('repositories are suggested if the service has a search, and tags page by page', async (t) => {
     const page = await open(t);
     await page.locator('#image').pressSequentially('ngin');
-    const options = page.getByRole('option');
+    const options = page.locator('#options li');
     await options.first().waitFor();
     assert.deepEqual(await page.locator('#options bdi').allTextContents(), ['nginx', 'bitnami/nginx']);
     await page.locator('#image').fill(`${bed.registry.host}/test/many:`);
@@ -307,7 +307,7 @@ suite('the page in Chromium', {
     await page.waitForFunction(() => document.querySelectorAll('#options li').length === 15);
     await options.first().click();
     await untilShown(page);
-    assert.equal(await page.locator('h2').textContent(), `${bed.registry.host}/test/many:1.59`);
+    assert.equal(await page.locator('#title').textContent(), `${bed.registry.host}/test/many:1.59`);
   });
 
   test('the last used image is one click away, until the list is cleared', async (t) => {
@@ -512,7 +512,7 @@ suite('the page in Chromium', {
       await answer.promise;
       await route.continue();
     });
-    await page.getByText('Advanced', { exact: true }).click();
+    await page.getByText('How to check the file').click();
     await page.getByRole('button', { name: 'SHA-256' }).press('Enter');
     await page
       .locator('#status', { hasText: 'Computing; a large image takes a while…' })
@@ -538,7 +538,7 @@ suite('the page in Chromium', {
     await page.route(/checksum=1$/, (route) =>
       route.fulfill({ status: 429, contentType: 'application/problem+json', body }),
     );
-    await page.getByText('Advanced', { exact: true }).click();
+    await page.getByText('How to check the file').click();
     await page.getByRole('button', { name: 'SHA-256' }).click();
     await page.getByRole('heading', { name: title }).waitFor();
     assert.equal(await page.locator('#download').isVisible(), true);

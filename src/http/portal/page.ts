@@ -9,9 +9,6 @@ import type { Examples } from './examples.ts';
 
 const PLATFORMS = ['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/386'];
 
-/** The texts only for a source that prepares archives. */
-const OF_PREPARATION: ReadonlySet<string> = new Set(['queued', 'pulling', 'saving', 'ready', 'later']);
-
 /** Compresses a rendered page. */
 export function pageOf(html: string): StaticFile {
   return packFile(html, 'text/html; charset=utf-8');
@@ -21,6 +18,8 @@ export function pageOf(html: string): StaticFile {
 export interface PageData extends Pick<ServiceInfo, 'maxImages' | 'search' | 'registryApi'> {
   /** True if the source prepares each archive before the first byte. */
   readonly prepares: boolean;
+  /** The formats whose files depend on the content of layers, so that the first byte takes time. */
+  readonly slowFormats: readonly ArchiveFormat[];
   readonly strings: Texts;
 }
 
@@ -66,11 +65,7 @@ export function renderPages(
       ...serviceValues(info, words),
       exampleLinks: examples.names.map(exampleLink).join(''),
       exampleFile: escapeHtml(examples.filename),
-      // The page cannot show yet how far the reading of layers is.
-      formatOptions: traits.formats
-        .filter((name) => FORMATS[name].unpacked === undefined)
-        .map((name) => formatOption(name, words))
-        .join(''),
+      formatOptions: traits.formats.map((name) => formatOption(name, words)).join(''),
       data: dataOf(info, traits, strings),
     };
     const render = (own: Record<string, string>, origin: string): StaticFile => {
@@ -185,11 +180,11 @@ function formatOption(name: ArchiveFormat, words: Texts): string {
 
 function dataOf(
   { maxImages, search, registryApi }: ServiceInfo,
-  { preparesArchives: prepares }: SourceTraits,
-  texts: Texts,
+  { preparesArchives: prepares, formats }: SourceTraits,
+  strings: Texts,
 ): string {
-  const said = Object.entries(texts).filter(([key]) => prepares || !OF_PREPARATION.has(key));
-  const data: PageData = { maxImages, search, registryApi, prepares, strings: Object.fromEntries(said) };
+  const slowFormats = formats.filter((name) => FORMATS[name].unpacked !== undefined);
+  const data: PageData = { maxImages, search, registryApi, prepares, slowFormats, strings };
   return escapeHtml(JSON.stringify(data)).replaceAll('&quot;', '"');
 }
 

@@ -38,7 +38,7 @@ export function createRegistryInspector({
     signal: AbortSignal,
   ): Promise<ImageDetails> => {
     const { reference, platform, format } = request;
-    const { prefersGzip } = FORMATS[format];
+    const { prefersGzip, unpacked } = FORMATS[format];
     const options = { platform, defaultPlatform, prefersGzip, documents };
     const search = { client: counted, documents, reference, signal };
     const image = await resolveImage(counted, reference, options, signal).catch(unlessMissingImage);
@@ -57,8 +57,9 @@ export function createRegistryInspector({
         ...{ references: [reference], format },
         platform: isDefault ? undefined : platform,
       }),
-      size: layout.size,
-      etag: layout.etag,
+      // The content of unpacked layers decides, and is not read here.
+      size: unpacked === undefined ? layout.size : undefined,
+      etag: unpacked === undefined ? layout.etag : undefined,
       layers: image.layers.map(({ digest, size }) => ({ digest, size })),
       created,
       config: summary,

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
+import { FORMAT_NAMES } from '../../../src/archive/format.ts';
 import { listErrors } from '../../../src/errors.ts';
 import type { ServiceInfo } from '../../../src/http/api/info.ts';
 import { LANGUAGES } from '../../../src/http/web-assets.ts';
@@ -186,19 +187,18 @@ suite('the page', { timeout: 600_000 }, () => {
     assert.equal((await server.get('/dl', browser)).status, 400);
   });
 
-  test('offers the formats of the source, and the stages of a source that prepares archives', async () => {
+  test('offers the formats of the source, and tells which files take time', async () => {
     const optionsOf = (html: string) =>
       [...(html.split('id="format"')[1] ?? '').matchAll(/<option value="([\w-]+)">/g)].map(([, one]) => one);
     await using registry = await startServer();
     const composed = (await pageOf(registry)).html;
-    assert.deepEqual(optionsOf(composed), ['docker', 'oci', 'files']);
+    assert.deepEqual(optionsOf(composed), FORMAT_NAMES);
+    assert.match(composed, /"slowFormats":\["rootfs","docker-classic"\]/);
     assert.match(composed, /"prepares":false/);
-    assert.doesNotMatch(composed, /"pulling":/);
     await using engine = await startServer({ traits: { formats: ['docker'], preparesArchives: true } });
     const prepared = (await pageOf(engine)).html;
     assert.deepEqual(optionsOf(prepared), ['docker']);
     assert.match(prepared, /"prepares":true/);
-    assert.match(prepared, /"pulling":/);
   });
 
   test('its assets are cached forever, under a hash of their content', async () => {
