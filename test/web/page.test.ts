@@ -400,7 +400,7 @@ suite('the page in Chromium', {
         assert.ok(top.y >= 0 && (await page.evaluate(() => scrollY)) === 0);
         const [name] = await download(page, () => page.keyboard.press('Enter'));
         assert.equal(name, await page.locator('#file').textContent());
-        await page.getByText('Your browser is downloading the file.').waitFor();
+        await page.locator('#started', { hasText: 'Your browser is downloading the file.' }).waitFor();
         assert.equal(await page.locator('#loading').isVisible(), true);
       });
     }
