@@ -1,11 +1,13 @@
 import { UsageError } from '../config/loader.ts';
 import type { FileTree } from '../contents/file-tree.ts';
 import { nodeAt, openImageFile } from '../download/image-file.ts';
+import { familiarReference } from '../oci/reference.ts';
 import type { ImageFiles, OpenedFiles } from '../sources/contents/image-files.ts';
-import { formatDecimalBytes } from '../util/byte-size.ts';
+import type { LayerProgress } from '../sources/image-source.ts';
 import type { FilesArguments } from './files-arguments.ts';
 import { sendAll, type Terminal } from './save.ts';
 import { fillFiles, openTarget } from './save-target.ts';
+import { showPreparation } from './transfer-progress.ts';
 
 const TYPE_LETTERS = {
   file: '-',
@@ -40,7 +42,7 @@ export async function listFiles(
   const { tree } = opened.image;
   const top = nodeAt(opened, what.path);
   const nodes = tree.file(top).type === 'directory' ? below(tree, top, what.isRecursive) : [top];
-  const target = await openTarget({ name: what.path, kind: 'stdout' }, terminal.stdout);
+  const target = await openTarget({ name: what.path, kind: 'stdout', exists: false }, terminal.stdout);
   let lines: string[] = [];
   const write = async (): Promise<void> => {
     await target.write(Buffer.from(lines.join(''), 'latin1'));
@@ -70,7 +72,9 @@ export async function printFile(
     throw new UsageError(['Refusing to write a tar archive to the terminal. Use a pipe, or > FILE.']);
   const stream = file.read(undefined, signal);
   const saved = { name: what.path, size: file.size, number: undefined };
-  const sink = fillFiles([saved], () => openTarget({ name: what.path, kind: 'stdout' }, terminal.stdout));
+  const sink = fillFiles([saved], () =>
+    openTarget({ name: what.path, kind: 'stdout', exists: false }, terminal.stdout),
+  );
   try {
     await sendAll(stream, sink, () => {});
   } finally {
@@ -84,19 +88,12 @@ async function open(
   { stderr }: Terminal,
   signal: AbortSignal,
 ): Promise<OpenedFiles> {
+  const preparation = showPreparation(stderr);
+  const image = familiarReference(reference);
   const reading = {
-    onProgress: (layers: readonly { readonly current?: number; readonly total?: number }[]): void => {
-      if (!stderr.isTTY) return;
-      const sum = (of: 'current' | 'total') => layers.reduce((all, layer) => all + (layer[of] ?? 0), 0);
-      const [done, total] = [sum('current'), sum('total')].map(formatDecimalBytes);
-      stderr.write(`\rReading layers: ${done} of ${total}\x1b[K`);
-    },
+    onProgress: (layers: readonly LayerProgress[]) => preparation.report({ stage: 'reading', image, layers }),
   };
-  try {
-    return await files.open({ reference, platform, reading }, signal);
-  } finally {
-    if (stderr.isTTY) stderr.write('\r\x1b[K');
-  }
+  return files.open({ reference, platform, reading }, signal).finally(preparation.stop);
 }
 
 function* below(tree: FileTree, directory: number, isRecursive: boolean): Generator<number> {

@@ -1,3 +1,4 @@
+import type { PlacedLayer } from '../sources/image-source.ts';
 import { formatDecimalBytes } from '../util/byte-size.ts';
 
 /** How far a download is. */
@@ -12,18 +13,46 @@ export interface DownloadProgress {
 }
 
 const BAR_WIDTH = 24;
+/** Hexadecimal digits of a digest, as Docker shows. */
+const SHORT_DIGEST = 12;
 
 /** One line for a terminal, no wider than `columns`: `busybox.tar ━━━━━━──────  42 %  0.9 of 2.2 MB  12 MB/s  0:01`. */
 export function progressLine({ filename, done, total, speed }: DownloadProgress, columns: number): string {
   const pace = `${formatDecimalBytes(speed)}/s`;
   if (total === undefined) return `${filename}  ${formatDecimalBytes(done)}  ${pace}`.slice(0, columns);
+  const left = speed > 0 ? formatTime((total - done) / speed) : '-:--';
+  return fitted(filename, done, total, `  ${pace}  ${left}`, columns);
+}
+
+/** A layer of an archive, and how far it is. */
+export interface LayerProgress extends PlacedLayer {
+  /** The number of the layer in the archive, from 1. */
+  readonly number: number;
+  readonly count: number;
+  /** Bytes. */
+  readonly done: number;
+}
+
+/** One line about a layer: `layer 2 of 7  14ecfa128c92 ━━━━━━──────  42 %  0.9 MB of 2.2 MB`. */
+export function layerLine(layer: LayerProgress, columns: number): string {
+  const { done, size } = layer;
+  if (done < size) return fitted(layerName(layer), done, size, '', columns);
+  return `${layerName(layer)}  ${formatDecimalBytes(size)}`.slice(0, columns);
+}
+
+function layerName({ number, count, digest }: LayerProgress): string {
+  const hex = digest.slice(digest.indexOf(':') + 1);
+  return `layer ${`${number}`.padStart(`${count}`.length)} of ${count}  ${hex.slice(0, SHORT_DIGEST)}`;
+}
+
+/** Writes name, bar, and figures. In a narrow terminal, the bar disappears first, then the name. */
+function fitted(name: string, done: number, total: number, more: string, columns: number): string {
   const share = total === 0 ? 1 : done / total;
   const filled = Math.floor(share * BAR_WIDTH);
   const bar = '━'.repeat(filled) + '─'.repeat(BAR_WIDTH - filled);
-  const left = speed > 0 ? formatTime((total - done) / speed) : '-:--';
-  const figures = `${`${Math.floor(share * 100)}`.padStart(3)} %  ${formatDecimalBytes(done)} of ${formatDecimalBytes(total)}  ${pace}  ${left}`;
-  // In a narrow terminal, the bar disappears first, then the name.
-  const [widest, withoutBar] = [`${filename} ${bar} ${figures}`, `${filename} ${figures}`];
+  const percent = `${Math.floor(share * 100)}`.padStart(3);
+  const figures = `${percent} %  ${formatDecimalBytes(done)} of ${formatDecimalBytes(total)}${more}`;
+  const [widest, withoutBar] = [`${name} ${bar} ${figures}`, `${name} ${figures}`];
   if (widest.length <= columns) return widest;
   return (withoutBar.length <= columns ? withoutBar : figures.trimStart()).slice(0, columns);
 }

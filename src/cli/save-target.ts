@@ -1,6 +1,7 @@
-import { open, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open, rename, rm, stat, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
+import { formatDecimalBytes } from '../util/byte-size.ts';
 import { CommandError, ReaderGoneError } from './command-error.ts';
 
 /** The destination of an archive. */
@@ -8,6 +9,8 @@ export interface Place {
   /** The name in messages: a path, or the archive's name for stdout. */
   readonly name: string;
   readonly kind: 'file' | 'device' | 'stdout';
+  /** True if a file with this name exists. The new file replaces it. */
+  readonly exists: boolean;
 }
 
 /** The stream that writes a file. */
@@ -20,24 +23,70 @@ export interface Target {
   discard(): Promise<void>;
 }
 
-/** @param output a file, a folder, or `-` for stdout; undefined: the archive's own name, here */
+/**
+ * Finds the place of an archive.
+ *
+ * @param output a file, a folder, or `-` for stdout; undefined: the archive's own name, here
+ * @throws CommandError if the folder does not exist
+ */
 export async function findPlace(output: string | undefined, filename: string): Promise<Place> {
-  if (output === '-') return { name: filename, kind: 'stdout' };
+  if (output === '-') return { name: filename, kind: 'stdout', exists: false };
   const named = output ?? filename;
   const found = await stat(named).catch(() => undefined);
-  if (found?.isDirectory()) return { name: join(named, filename), kind: 'file' };
+  if (found?.isDirectory()) {
+    const name = join(named, filename);
+    return { name, kind: 'file', exists: (await stat(name).catch(() => undefined)) !== undefined };
+  }
+  const folder = /[/\\]$/.test(named) ? named : dirname(named);
+  if (found === undefined && !(await stat(folder).catch(() => undefined))?.isDirectory())
+    throw missingFolder(folder);
   // A device or a pipe must not be replaced by a file.
-  return { name: named, kind: found === undefined || found.isFile() ? 'file' : 'device' };
+  const kind = found === undefined || found.isFile() ? 'file' : 'device';
+  return { name: named, kind, exists: kind === 'file' && found !== undefined };
 }
 
-/** The operating system's errors for a full disk. */
+function missingFolder(folder: string): CommandError {
+  return new CommandError(`The folder ${folder} does not exist. Create it, or choose another one with -o.`);
+}
+
+/**
+ * Makes sure that the disk has room for a file before the download starts.
+ *
+ * @param size bytes
+ * @throws CommandError if the disk has less free space
+ */
+export async function requireSpace({ name, kind }: Place, size: number): Promise<void> {
+  if (kind !== 'file') return;
+  const { bavail, bsize, blocks } = await statfs(dirname(name));
+  // File systems without a size report no blocks.
+  if (blocks === 0 || bavail * bsize >= size) return;
+  const [needed, free] = [size, bavail * bsize].map(formatDecimalBytes);
+  throw new CommandError(`The disk of ${name} has ${free} free, but the file needs ${needed}. ${ELSEWHERE}`);
+}
+
+const ELSEWHERE = 'Free some space, or choose another folder with -o.';
+/** Sentences about the operating system's errors, for the name of a file. */
+const SENTENCES: Readonly<Record<string, (name: string) => string>> = {
+  ENOENT: (name) => missingFolder(dirname(name)).message,
+  ENOTDIR: (name) => `${dirname(name)} is not a folder. Choose another one with -o.`,
+  ENOSPC: (name) => `The disk is full, so ${name} is incomplete. ${ELSEWHERE}`,
+  EDQUOT: (name) => `Your disk quota is full, so ${name} is incomplete. ${ELSEWHERE}`,
+  EFBIG: (name) => `${name} is too large for its file system. Split it, for example with --parts 2GiB.`,
+  EACCES: (name) => `You do not have permission to write ${name}. Choose another folder with -o.`,
+  EPERM: (name) => `You do not have permission to write ${name}. Choose another folder with -o.`,
+  EROFS: (name) => `${name} is on a read-only file system. Choose another folder with -o.`,
+};
+
+/** The system calls that write a file. */
 const WRITING = new Set(['open', 'write', 'writev', 'close', 'rename']);
 
 /** Makes a sentence of what the operating system says when something cannot be written; any other error stays as it is. */
 export function explainWriting(name: string, error: unknown): unknown {
   if (!(error instanceof Error) || !('syscall' in error) || !WRITING.has(`${error.syscall}`)) return error;
-  if ('code' in error && error.code === 'EPIPE') return new ReaderGoneError(error.message, { cause: error });
-  return new CommandError(`${name} cannot be written: ${error.message}.`, { cause: error });
+  const code = 'code' in error ? `${error.code}` : '';
+  if (code === 'EPIPE') return new ReaderGoneError(error.message, { cause: error });
+  const sentence = SENTENCES[code]?.(name) ?? `${name} cannot be written: ${error.message}.`;
+  return new CommandError(sentence, { cause: error });
 }
 
 /** Opens a target. A file gets its final name on commit. @throws CommandError if it cannot be written */

@@ -14,19 +14,17 @@ import { registryOrigin } from '../oci/registry-host.ts';
 import type { Archive, ImageSource, LiveArchive } from '../sources/image-source.ts';
 import { formatDecimalBytes } from '../util/byte-size.ts';
 import { send } from '../util/streams.ts';
-import { progressLine } from './progress-line.ts';
 import { FLAGS, type SaveArguments, type Sidecars } from './save-arguments.ts';
-import { fillFiles, findPlace, openTarget, type SavedFile } from './save-target.ts';
+import { fillFiles, findPlace, openTarget, requireSpace, type SavedFile } from './save-target.ts';
 import { createSidecarFiles, type Publication, requirePublication } from './sidecar-files.ts';
+import { type Screen, showPreparation, showTransfer, type TransferProgress } from './transfer-progress.ts';
 
 /** The output streams of a command. */
 export interface Terminal {
   readonly stdout: Writable & { readonly isTTY?: boolean };
   /** Output for people: progress and results. */
-  readonly stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number };
+  readonly stderr: Screen;
 }
-
-const REDRAW_MS = 100;
 
 /**
  * Creates a guard for the command line. It trusts registries on the command line, at any address, and each host that
@@ -56,13 +54,20 @@ export async function save(
 ): Promise<void> {
   if (sidecars.metalink) requirePublication(query, source.traits, publication);
   if (output === '-') refuseOnStdout(query, sidecars, terminal);
-  const download = await openDownload(source, query, signal, FLAGS);
+  const preparation = showPreparation(terminal.stderr);
+  const request = { ...query, onProgress: preparation.report };
+  const download = await openDownload(source, request, signal, FLAGS).finally(preparation.stop);
   const archive = download.kind === 'part' ? download.part : download.archive;
   const parts = download.kind === 'parts' ? download.parts : undefined;
   const place = await findPlace(output, archive.filename);
+  if (archive.size !== undefined) await requireSpace(place, archive.size);
+  if (place.exists && parts === undefined)
+    terminal.stderr.write(`Note: ${place.name} exists and is replaced.\n`);
   for (const notice of archiveWarnings(archive)) terminal.stderr.write(`Note: ${notice}\n`);
   const stream = archive.size === undefined ? await archive.start(signal) : archive.read(undefined, signal);
-  const meter = showProgress(archive, terminal.stderr);
+  const { filename, size } = archive;
+  const layers = archive.size === undefined ? [] : (archive.layers ?? []);
+  const meter = showTransfer({ filename, size, layers }, terminal.stderr, () => performance.now());
   const isHashed = sidecars.checksum || sidecars.metalink;
   const sidecarFiles = createSidecarFiles(query, sidecars, download.archive, publication);
   const files = filesOf(place.name, archive, parts);
@@ -77,15 +82,23 @@ export async function save(
     stream.destroy();
     meter.stop();
   }
-  const seconds = (meter.milliseconds() / 1000).toFixed(1);
   const inParts = files.length > 1 ? ` in ${files.length} parts` : '';
   const kind = archive.digests.length === 1 ? 'image' : 'images';
+  const sums = sidecars.checksum ? sidecarFiles.checksums() : [];
+  const checked = sums.length === 1 ? `, file sha256:${sums[0]}` : '';
   terminal.stderr.write(
-    `${place.name}${inParts}: ${formatDecimalBytes(meter.bytes())} in ${seconds} s, ${kind} ${archive.digests.join(', ')}\n`,
+    `${place.name}${inParts}: ${amount(meter)}${checked}, ${kind} ${archive.digests.join(', ')}\n`,
   );
   const file = place.kind === 'stdout' || files.length > 1 ? archive.filename : place.name;
   for (const image of archive.omitted?.untagged ?? [])
     terminal.stderr.write(`Load and tag it: ${tagCommands(image, file).docker}\n`);
+}
+
+/** Writes how much came, how long it took, and how fast it was: `2.2 MB in 0.5 s (4.4 MB/s)`. */
+function amount({ bytes, milliseconds }: TransferProgress): string {
+  const time = milliseconds();
+  const speed = formatDecimalBytes((bytes() / Math.max(time, 1)) * 1000);
+  return `${formatDecimalBytes(bytes())} in ${(time / 1000).toFixed(1)} s (${speed}/s)`;
 }
 
 function refuseOnStdout(
@@ -131,30 +144,4 @@ export async function sendAll(
     await finished(sink).catch(() => {});
     throw failure ?? error;
   }
-}
-
-/** Counts what passes and, on a terminal, draws how far it is. */
-function showProgress({ filename, size }: Archive | LiveArchive, stderr: Terminal['stderr']) {
-  let done = 0;
-  const start = performance.now();
-  const milliseconds = (): number => performance.now() - start;
-  const count = (chunk: Uint8Array): void => {
-    done += chunk.length;
-  };
-  const draw = (): void => {
-    const speed = (done / Math.max(milliseconds(), 1)) * 1000;
-    const line = progressLine({ filename, done, total: size, speed }, (stderr.columns ?? 80) - 1);
-    stderr.write(`\r${line}\x1b[K`);
-  };
-  const timer = stderr.isTTY ? setInterval(draw, REDRAW_MS) : undefined;
-  return {
-    count,
-    bytes: () => done,
-    milliseconds,
-    stop() {
-      if (timer === undefined) return;
-      clearInterval(timer);
-      stderr.write('\r\x1b[K');
-    },
-  };
 }

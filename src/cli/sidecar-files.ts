@@ -25,6 +25,8 @@ export interface Publication {
 export interface SidecarFiles {
   /** Wraps the target of a file, so that its bytes are hashed as they are written. */
   hashing(file: SavedFile, target: Target): Target;
+  /** The sha256 of each complete file, in hexadecimal digits. */
+  checksums(): readonly string[];
   /** Writes the sidecar files, named after the archive or after all its parts. */
   write(name: string): Promise<void>;
 }
@@ -50,6 +52,7 @@ export function createSidecarFiles(
   { replicas, generator }: Publication,
 ): SidecarFiles {
   const lines: string[] = [];
+  const sums: string[] = [];
   const files: MetalinkFile[] = [];
   return {
     hashing({ name, size, number }, target) {
@@ -59,6 +62,7 @@ export function createSidecarFiles(
       const noteHash = (): void => {
         const hashes = hashers.map((hasher) => hasher.digest());
         const file = basename(name);
+        if (hashes[0]?.[0] !== undefined) sums.push(hashes[0][0]);
         lines.push(checksumLine(hashes[0]?.[0], file));
         if (!metalink || archive.size === undefined || size === undefined) return;
         const addresses = { query: pinnedQuery(query, archive), own: undefined, others: replicas };
@@ -77,6 +81,7 @@ export function createSidecarFiles(
         },
       };
     },
+    checksums: () => sums,
     async write(name) {
       if (checksum) await writeWhole(`${name}.sha256`, lines.join(''));
       if (metalink) await writeWhole(`${name}.meta4`, renderMetalink(files, generator));

@@ -22,6 +22,8 @@ export interface NamedImages {
   readonly login: Login | undefined;
 }
 
+const GOES_ON = 'Interrupted. The same command continues where this one stopped.\n';
+
 /**
  * Opens the source of images for a command, runs its work, and closes the source. The first stop signal aborts the work.
  *
@@ -54,6 +56,7 @@ export async function withImages(
     await work(opened(images, credential), config, interrupted.signal);
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;
+    if (config.cacheSize > 0) process.stderr.write(GOES_ON);
     process.exitCode = exitCodeOf(interrupted.signal.reason);
   } finally {
     await images.close();

@@ -8,6 +8,7 @@ export function archivePart(archive: Archive, partition: Partition, number: numb
     ...archive,
     filename: partFilename(archive.filename, number, partition),
     size: end - start,
+    layers: undefined,
     etag: `${archive.etag.slice(0, -1)}.${number}-${partition.partSize}"`,
     read: (range = { start: 0, end: end - start }, ...rest) =>
       archive.read({ start: start + range.start, end: start + range.end }, ...rest),

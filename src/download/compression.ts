@@ -29,7 +29,7 @@ export const COMPRESSIONS = Object.keys(TABLE) as Compression[];
 /** Returns the archive in a compressed file, whose length is known only at its end. */
 export function compressedArchive(archive: Archive, compression: Compression): LiveArchive {
   const { ending, contentType, create }: Kind = TABLE[compression];
-  const { read, etag: _, images: _images, ...facts } = archive;
+  const { read, etag: _, images: _images, layers: _layers, ...facts } = archive;
   return {
     ...facts,
     ...{ size: undefined, filename: `${archive.filename}${ending}`, contentType },

@@ -142,12 +142,20 @@ export interface OpenedImage extends Pick<ArchiveImage, 'reference' | 'config' |
   readonly blobs: BlobReader;
 }
 
+/** A layer in an archive. */
+export interface PlacedLayer extends Pick<Descriptor, 'digest' | 'size'> {
+  /** The position of its first byte in the file. */
+  readonly offset: number;
+}
+
 /** One tar file that is fixed to the last byte, though none of it may have been fetched. */
 export interface Archive extends ArchiveFacts {
   /** Bytes. */
   readonly size: number;
   /** A strong validator, quotes included. */
   readonly etag: string;
+  /** The layers in the file, in its order; absent if they are unpacked or unknown. */
+  readonly layers?: readonly PlacedLayer[] | undefined;
   /** The images, if the source can read their layers and the archive is for one platform. */
   readonly images?: readonly OpenedImage[] | undefined;
   /**

@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { suite, test } from 'node:test';
-import { fillFiles, type SavedFile, type Target } from '../../src/cli/save-target.ts';
+import { CommandError } from '../../src/cli/command-error.ts';
+import {
+  explainWriting,
+  fillFiles,
+  findPlace,
+  type SavedFile,
+  type Target,
+} from '../../src/cli/save-target.ts';
+import { temporaryFolder } from '../support/process.ts';
 
 const parts = [
   { name: 'one', size: 4, number: 1 },
@@ -75,4 +85,54 @@ suite('files of a save', () => {
     sink.end('abcdefgh');
     await assert.rejects(finished(sink), RangeError);
   });
+});
+
+suite('the place of an archive', () => {
+  test('is named after the archive in a folder, and tells that it exists', async () => {
+    await using folder = await temporaryFolder();
+    const name = join(folder.path, 'a.tar');
+    assert.deepEqual(await findPlace(folder.path, 'a.tar'), { name, kind: 'file', exists: false });
+    await writeFile(name, '');
+    assert.deepEqual(await findPlace(folder.path, 'a.tar'), { name, kind: 'file', exists: true });
+    assert.deepEqual(await findPlace(name, 'b.tar'), { name, kind: 'file', exists: true });
+  });
+
+  for (const output of ['none/a.tar', 'none/'])
+    test(`is refused before the download if its folder does not exist: ${output}`, async () => {
+      await using folder = await temporaryFolder();
+      const given = join(folder.path, output);
+      await assert.rejects(findPlace(given, 'a.tar'), (error) => {
+        assert.ok(error instanceof CommandError);
+        assert.match(
+          error.message,
+          /^The folder \S+\/none\/? does not exist\. Create it, or choose another one with -o\.$/,
+        );
+        return true;
+      });
+    });
+});
+
+suite('a file that cannot be written', () => {
+  for (const [code, sentence] of [
+    ['ENOENT', 'The folder out does not exist. Create it, or choose another one with -o.'],
+    ['ENOTDIR', 'out is not a folder. Choose another one with -o.'],
+    [
+      'ENOSPC',
+      'The disk is full, so out/a.tar is incomplete. Free some space, or choose another folder with -o.',
+    ],
+    [
+      'EDQUOT',
+      'Your disk quota is full, so out/a.tar is incomplete. Free some space, or choose another folder with -o.',
+    ],
+    ['EFBIG', 'out/a.tar is too large for its file system. Split it, for example with --parts 2GiB.'],
+    ['EACCES', 'You do not have permission to write out/a.tar. Choose another folder with -o.'],
+    ['EROFS', 'out/a.tar is on a read-only file system. Choose another folder with -o.'],
+    ['EIO', 'out/a.tar cannot be written: EIO: i/o.'],
+  ] as const)
+    test(`has a sentence for ${code}`, () => {
+      const error = Object.assign(new Error(`${code}: i/o`), { code, syscall: 'write' });
+      const explained = explainWriting('out/a.tar', error);
+      assert.ok(explained instanceof CommandError);
+      assert.equal(explained.message, sentence);
+    });
 });

@@ -84,7 +84,7 @@ export function contentsSource({
         const blobs = joined(images);
         return {
           ...archive,
-          ...{ size: layout.size, etag: layout.etag, zstd: false },
+          ...{ size: layout.size, etag: layout.etag, zstd: false, layers: undefined },
           read: (range = { start: 0, end: layout.size }, ended, onFetched) =>
             composeArchive(cutRange(layout, range), blobs, ended, { onFetched }),
         };

@@ -2,7 +2,8 @@ import { assumedLayers, spareLayers, withoutLayers } from '../../archive/delta.t
 import { FILE_TYPE } from '../../archive/file-names.ts';
 import { archiveFilename } from '../../archive/filename.ts';
 import { FORMAT_NAMES, FORMATS } from '../../archive/format.ts';
-import { layoutArchive, layoutFile } from '../../archive/layout.ts';
+import { type Layout, layoutArchive, layoutFile } from '../../archive/layout.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isZstdLayer } from '../../oci/manifest.ts';
 import type { Platform } from '../../oci/platform.ts';
@@ -12,7 +13,7 @@ import type { RegistryClient } from '../../registry/client.ts';
 import { allOrNone } from '../../util/all-or-none.ts';
 import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.ts';
 import { type Documents, parsing } from '../documents.ts';
-import type { Archive, ArchiveRequest, ImageSource, UntaggedImage } from '../image-source.ts';
+import type { Archive, ArchiveRequest, ImageSource, PlacedLayer, UntaggedImage } from '../image-source.ts';
 import { requireSize } from '../require-size.ts';
 import type { ImageSignatures } from '../signatures/image-signatures.ts';
 import { archiveReader, blobsOf } from './archive-blobs.ts';
@@ -235,6 +236,7 @@ export function createRegistrySource({
       partialReferrers: found.partialReferrers,
       omitted: holdings && { layers: spare, fullSize, held, unknown: holdings.unknown, untagged },
       zstd: layers.flat().some(isZstdLayer),
+      layers: placedLayers(layout, layers.flat()),
       images: FORMATS[format].unpacked && found.images,
       read: archiveReader(layout, blobs),
     };
@@ -271,6 +273,16 @@ interface SignableTree extends ResolvedTree {
 
 function raise(error: unknown): never {
   throw error;
+}
+
+/** Finds the layers in a file. */
+function placedLayers({ slices }: Layout, layers: readonly Descriptor[]): PlacedLayer[] {
+  const digests = new Set(layers.map(({ digest }) => digest));
+  return slices.flatMap(({ offset, content }) => {
+    if (!('digest' in content) || !digests.has(content.digest)) return [];
+    const { digest, size } = content;
+    return [{ offset, digest, size }];
+  });
 }
 
 /** Gives images their names in the archive: by digest if they do not keep their tag. */
