@@ -101,6 +101,8 @@ interface OpenedSource {
 export interface ImageParts {
   readonly meter?: ImageMeter;
   readonly redis?: Redis | undefined;
+  /** The credentials for registries; those of Docker's config.json if absent. */
+  readonly credentials?: CredentialStore;
   /** The list of in-memory caches. */
   readonly caches?: MemoryCaches;
   /** Bytes of memory for this process; without a limit where absent. */
@@ -122,10 +124,15 @@ export async function openImages(
   config: Config,
   environment: Environment,
   { guard, policy, allowlist }: ImageAccess,
-  { meter, redis, caches = createMemoryCaches(uptime), memory = Number.POSITIVE_INFINITY }: ImageParts = {},
+  {
+    meter,
+    redis,
+    caches = createMemoryCaches(uptime),
+    credentials = createDockerConfigCredentials(environment.dockerConfigFolder),
+    memory = Number.POSITIVE_INFINITY,
+  }: ImageParts = {},
 ): Promise<Images> {
   const insecure = new Set(config.insecureRegistries);
-  const credentials = createDockerConfigCredentials(environment.dockerConfigFolder);
   const userAgent = `DockerProxy/${environment.version}`;
   const { logger } = environment;
   const budgets = createUpstreamBudgets();

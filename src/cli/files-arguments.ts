@@ -15,6 +15,8 @@ export interface FilesArguments {
   readonly path: string;
   /** True to list everything below a directory. */
   readonly isRecursive: boolean;
+  /** True to report the registries, mirrors, and users. */
+  readonly isVerbose: boolean;
   /** Absent for the credentials of Docker's own file. */
   readonly login?: Login;
   /** The flags that are settings. */
@@ -47,7 +49,7 @@ function parse(
     return {
       reference: parseReference(image),
       platform: platform === undefined ? undefined : parsePlatform(platform),
-      ...{ path, settings, isRecursive: own.has('recursive') },
+      ...{ path, settings, isRecursive: own.has('recursive'), isVerbose: own.has('verbose') },
       ...(login && { login }),
     };
   } catch (error) {

@@ -1,6 +1,6 @@
 import type { CommandOptions } from './command-options.ts';
 import { LOGIN_OPTIONS } from './login-options.ts';
-import { DOWNLOAD_OPTIONS } from './save-options.ts';
+import { DOWNLOAD_OPTIONS, VERBOSE_OPTION } from './save-options.ts';
 
 const { platform } = DOWNLOAD_OPTIONS;
 
@@ -8,6 +8,7 @@ const { platform } = DOWNLOAD_OPTIONS;
 export const PRINT_OPTIONS: CommandOptions = {
   platform: { ...platform, doc: 'platform: linux/arm64, or arm64 for short' },
   ...LOGIN_OPTIONS,
+  ...VERBOSE_OPTION,
 };
 
 /** The flags of `ls`. */

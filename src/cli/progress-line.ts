@@ -13,6 +13,7 @@ export interface DownloadProgress {
 }
 
 const BAR_WIDTH = 24;
+const NARROWEST_BAR = 6;
 /** Hexadecimal digits of a digest, as Docker shows. */
 const SHORT_DIGEST = 12;
 
@@ -21,7 +22,7 @@ export function progressLine({ filename, done, total, speed }: DownloadProgress,
   const pace = `${formatDecimalBytes(speed)}/s`;
   if (total === undefined) return `${filename}  ${formatDecimalBytes(done)}  ${pace}`.slice(0, columns);
   const left = speed > 0 ? formatTime((total - done) / speed) : '-:--';
-  return fitted(filename, done, total, `  ${pace}  ${left}`, columns);
+  return fitted([filename, ''], done, total, `  ${pace}  ${left}`, columns);
 }
 
 /** A layer of an archive, and how far it is. */
@@ -34,27 +35,38 @@ export interface LayerProgress extends PlacedLayer {
 }
 
 /** One line about a layer: `layer 2 of 7  14ecfa128c92 ━━━━━━──────  42 %  0.9 MB of 2.2 MB`. */
-export function layerLine(layer: LayerProgress, columns: number): string {
-  const { done, size } = layer;
-  if (done < size) return fitted(layerName(layer), done, size, '', columns);
-  return `${layerName(layer)}  ${formatDecimalBytes(size)}`.slice(0, columns);
-}
-
-function layerName({ number, count, digest }: LayerProgress): string {
+export function layerLine({ number, count, digest, done, size }: LayerProgress, columns: number): string {
+  const position = `layer ${`${number}`.padStart(`${count}`.length)} of ${count}`;
   const hex = digest.slice(digest.indexOf(':') + 1);
-  return `layer ${`${number}`.padStart(`${count}`.length)} of ${count}  ${hex.slice(0, SHORT_DIGEST)}`;
+  const name = `${position}  ${hex.slice(0, SHORT_DIGEST)}`;
+  if (done < size) return fitted([name, position, ''], done, size, '', columns);
+  return `${name}  ${formatDecimalBytes(size)}`.slice(0, columns);
 }
 
-/** Writes name, bar, and figures. In a narrow terminal, the bar disappears first, then the name. */
-function fitted(name: string, done: number, total: number, more: string, columns: number): string {
+/**
+ * Writes name, bar, and figures. In a narrow terminal, the bar shrinks first, then the name does, and then the bar
+ * disappears.
+ *
+ * @param names the longest first
+ */
+function fitted(
+  names: readonly string[],
+  done: number,
+  total: number,
+  more: string,
+  columns: number,
+): string {
   const share = total === 0 ? 1 : done / total;
-  const filled = Math.floor(share * BAR_WIDTH);
-  const bar = '━'.repeat(filled) + '─'.repeat(BAR_WIDTH - filled);
   const percent = `${Math.floor(share * 100)}`.padStart(3);
   const figures = `${percent} %  ${formatDecimalBytes(done)} of ${formatDecimalBytes(total)}${more}`;
-  const [widest, withoutBar] = [`${name} ${bar} ${figures}`, `${name} ${figures}`];
-  if (widest.length <= columns) return widest;
-  return (withoutBar.length <= columns ? withoutBar : figures.trimStart()).slice(0, columns);
+  for (const name of names) {
+    const start = name === '' ? '' : `${name} `;
+    const width = Math.min(columns - start.length - figures.length - 1, BAR_WIDTH);
+    if (width < NARROWEST_BAR) continue;
+    const filled = Math.floor(share * width);
+    return `${start}${'━'.repeat(filled)}${'─'.repeat(width - filled)} ${figures}`;
+  }
+  return figures.trimStart().slice(0, columns);
 }
 
 /** `0:07`, `12:30`, `1:02:03`. */

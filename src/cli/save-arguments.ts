@@ -19,6 +19,8 @@ export interface SaveArguments {
   readonly sidecars: Sidecars;
   /** A file, a folder, or `-` for stdout; undefined: the archive's own name, here. */
   readonly output: string | undefined;
+  /** True to report the registries, mirrors, and users. */
+  readonly isVerbose: boolean;
   /** Absent for the credentials of Docker's own file. */
   readonly login?: Login;
   /** The flags that are settings. */
@@ -27,18 +29,36 @@ export interface SaveArguments {
 
 const FLAG_NAMES = Object.keys(DOWNLOAD_OPTIONS) as readonly DownloadFlag[];
 
+/** The maximum number of images in one archive. It keeps manifests within the budget of one request. */
+const MOST_IMAGES = 50;
+
+/** Returns the files that list images, or `-` for stdin. @throws UsageError as {@link parseSaveArguments} does */
+export function imageListsOf(args: readonly string[]): readonly string[] {
+  return splitArguments(args, SAVE_OPTIONS).own.get('from') ?? [];
+}
+
 /**
  * Parts what says which archive from the flags that are settings.
  *
+ * @param listed the images in the files of {@link imageListsOf}
  * @throws UsageError if no image is named, or a name is invalid
  */
-export function parseSaveArguments(args: readonly string[]): SaveArguments {
-  const { words: images, own, settings } = splitArguments(args, SAVE_OPTIONS);
+export function parseSaveArguments(args: readonly string[], listed: readonly string[] = []): SaveArguments {
+  const { words, own, settings } = splitArguments(args, SAVE_OPTIONS);
+  const images = [...words, ...listed];
   if (images.length === 0)
     throw new UsageError(['No image is named, as in: dockerproxy save busybox -o busybox.tar']);
   const login = parseLogin(own);
+  if (login?.isPasswordOnStdin && own.get('from')?.includes('-'))
+    throw new UsageError(['--from - and --password-stdin both read stdin. Use a file for one of them.']);
   const output = own.get('output')?.at(-1);
-  return { ...requested(images, own), output, settings, ...(login && { login }) };
+  return {
+    ...requested(images, own),
+    output,
+    isVerbose: own.has('verbose'),
+    settings,
+    ...(login && { login }),
+  };
 }
 
 /** The spelling of a command's flags. */
@@ -57,7 +77,7 @@ function requested(
     const query = { myimage: [...images], ...Object.fromEntries(given) };
     const parameters = readParameters(query, PARAMETER_NAMES, FLAGS);
     const { checksum = false, metalink = false } = parameters;
-    return { query: archiveQuery(parameters, FLAGS), sidecars: { checksum, metalink } };
+    return { query: archiveQuery(parameters, FLAGS, MOST_IMAGES), sidecars: { checksum, metalink } };
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
     throw new UsageError([error.message]);

@@ -37,6 +37,11 @@ export const DOWNLOAD_OPTIONS: Readonly<Record<DownloadFlag, CommandOption>> = {
   metalink: { doc: 'also writes FILE.meta4, for aria2c; with --replicas' },
 };
 
+/** The flag that reports registries, mirrors, and users. */
+export const VERBOSE_OPTION: CommandOptions = {
+  verbose: { short: 'v', doc: 'reports the registries, mirrors, and users' },
+};
+
 /** The flags of `save`. */
 export const SAVE_OPTIONS: CommandOptions = {
   output: {
@@ -45,6 +50,12 @@ export const SAVE_OPTIONS: CommandOptions = {
     completes: 'files',
     doc: 'file, folder, or - for stdout. Default: a file with the image’s name, in the current folder',
   },
+  from: {
+    value: 'FILE|-',
+    completes: 'files',
+    doc: 'images of a list, a compose file, or Kubernetes manifests',
+  },
   ...DOWNLOAD_OPTIONS,
   ...LOGIN_OPTIONS,
+  ...VERBOSE_OPTION,
 };

@@ -18,7 +18,7 @@ async function withFiles(what: FilesArguments, work: typeof listFiles): Promise<
   const references = [what.reference];
   await withImages(
     what.settings,
-    { references, own: references, login: what.login },
+    { references, own: references, login: what.login, isVerbose: what.isVerbose },
     ({ files }, _config, signal) => work(what, requireFiles(files), process, signal),
   );
 }

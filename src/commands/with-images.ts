@@ -1,12 +1,15 @@
 import process from 'node:process';
-import { type Images, openImages } from '../app/images.ts';
+import { type Environment, type ImageParts, type Images, openImages } from '../app/images.ts';
+import { createConnectionReport } from '../cli/connection-report.ts';
 import { type Login, readCredential } from '../cli/login.ts';
 import { guardFor } from '../cli/save.ts';
 import { loadConfig } from '../config/loader.ts';
+import { readHosts } from '../config/registry-hosts.ts';
 import type { Config } from '../config/schema.ts';
 import { readTrustRules } from '../config/trust-rules.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { ClientCredential } from '../registry/client-credential.ts';
+import { createDockerConfigCredentials } from '../registry/credentials.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createTrustPolicy } from '../trust/trust-policy.ts';
 import { exitCodeOf } from './exit-codes.ts';
@@ -20,6 +23,8 @@ export interface NamedImages {
   /** The images that the command reads. */
   readonly own: readonly Reference[];
   readonly login: Login | undefined;
+  /** True to report the registries, mirrors, and users. */
+  readonly isVerbose: boolean;
 }
 
 const GOES_ON = 'Interrupted. The same command continues where this one stopped.\n';
@@ -32,7 +37,7 @@ const GOES_ON = 'Interrupted. The same command continues where this one stopped.
  */
 export async function withImages(
   settings: readonly string[],
-  { references, own, login }: NamedImages,
+  { references, own, login, isVerbose }: NamedImages,
   work: (images: Images, config: Config, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const credential =
@@ -48,10 +53,13 @@ export async function withImages(
   );
   const config = loadConfig({ ...sources(settings), keepsInHome: true });
   const logger = await createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
-  const images = await openImages(config, environment(logger), {
+  const here = environment(logger);
+  const access = {
     guard: guardFor(references, config),
     policy: createTrustPolicy(readTrustRules(config), config.operatorContact),
-  });
+  };
+  const report = isVerbose ? reportOf(config, own, here, login) : {};
+  const images = await openImages(config, here, access, report);
   try {
     await work(opened(images, credential), config, interrupted.signal);
   } catch (error) {
@@ -61,6 +69,22 @@ export async function withImages(
   } finally {
     await images.close();
   }
+}
+
+/** Writes a line about each server and each user on their first use. */
+function reportOf(
+  config: Config,
+  references: readonly Reference[],
+  { dockerConfigFolder }: Environment,
+  login: Login | undefined,
+): ImageParts {
+  const hostsOf = readHosts(config);
+  const mirrorsOf = (domain: string): string[] => (hostsOf(domain)?.mirrors ?? []).map(({ api }) => api.host);
+  const domains = [...new Set(references.map(({ domain }) => domain))];
+  const report = createConnectionReport({ domains, mirrorsOf, write: (line) => process.stderr.write(line) });
+  if (login !== undefined) report.user(login.user, domains.join(', '));
+  const credentials = createDockerConfigCredentials(dockerConfigFolder);
+  return { meter: { upstream: report.answered, cache: () => {} }, credentials: report.noting(credentials) };
 }
 
 /** Adds the credentials to all requests. */

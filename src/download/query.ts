@@ -130,9 +130,14 @@ function kindOf({ checksum, metalink, parts }: Parameters): FileKind {
  * Interprets parameters of a URL, or the equivalent flags of a command.
  *
  * @param spelling how messages write the options
+ * @param mostImages the maximum number of images in the archive
  * @throws ServiceError a 400 that names the option
  */
-export function archiveQuery(parameters: Parameters, spelling: Spelling): ArchiveQuery {
+export function archiveQuery(
+  parameters: Parameters,
+  spelling: Spelling,
+  mostImages = MAX_IMAGES,
+): ArchiveQuery {
   const {
     myimage: images = [],
     platform,
@@ -141,8 +146,8 @@ export function archiveQuery(parameters: Parameters, spelling: Spelling): Archiv
     squash = false,
   } = parameters;
   if (images.length === 0) throw invalidParameter(detail('image-unnamed', {}));
-  if (images.length > MAX_IMAGES)
-    throw invalidParameter(detail('images-exceeded', { count: images.length, limit: MAX_IMAGES }));
+  if (images.length > mostImages)
+    throw invalidParameter(detail('images-exceeded', { count: images.length, limit: mostImages }));
   const choice = platform === undefined ? undefined : parsePlatformChoice(platform);
   const { treeEntries, artifacts, unpacked } = FORMATS[format];
   const asked = spelling.set('format', format);

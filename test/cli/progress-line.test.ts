@@ -17,9 +17,11 @@ suite('the line of progress', () => {
     assert.equal(progressLine({ ...half, total: undefined }, 100), 'busybox.tar  1.1 MB  550 kB/s');
   });
 
-  test('with little room the bar goes, then the name', () => {
-    assert.equal(progressLine(half, 60), 'busybox.tar  50 %  1.1 MB of 2.2 MB  550 kB/s  0:02');
-    assert.equal(progressLine(half, 45), '50 %  1.1 MB of 2.2 MB  550 kB/s  0:02');
+  test('shrinks the bar, then drops the name, then the bar', () => {
+    const figures = ' 50 %  1.1 MB of 2.2 MB  550 kB/s  0:02';
+    assert.equal(progressLine(half, 60), `busybox.tar ━━━━──── ${figures}`);
+    assert.equal(progressLine(half, 57), `━━━━━━━━───────── ${figures}`);
+    assert.equal(progressLine(half, 45), figures.trimStart());
   });
 
   test('shows hours, and no time while nothing arrives', () => {

@@ -88,6 +88,24 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     assert.equal(sha256(await readFile(join(folder.path, 'two.tar'))), await served(query));
   });
 
+  test('reads images from stdin, more than a URL may name, and reports the registry and the user', async () => {
+    await using folder = await temporaryFolder();
+    const names = ['library/busybox', 'test/shared:1', 'test/shared:2'].map(
+      (name) => `${upstream.host}/${name}`,
+    );
+    const many = Array.from({ length: 9 }, (_, at) => `${upstream.host}/library/busybox:copy${at}`);
+    for (const name of many)
+      await push(registry.url, 'library/busybox', name.slice(name.lastIndexOf(':') + 1), images.busybox);
+    const input = `services:\n${[...names, ...many].map((name, at) => `  s${at}: { image: "${name}" }\n`).join('')}`;
+    const args = commandLine(['--from', '-', '-v', '-o', 'all.tar']);
+    const options = { env: { ...environment(), DOCKER_CONFIG: folder.path }, cwd: folder.path, input };
+    const { code, stderr } = await run(process.execPath, args, options);
+    assert.equal(code, 0, stderr);
+    assert.ok(stderr.includes(`Using registry ${upstream.host}\n`), stderr);
+    const { stdout } = await run('tar', ['-xOf', 'all.tar', 'index.json'], { cwd: folder.path });
+    assert.equal(JSON.parse(stdout).manifests.length, 12);
+  });
+
   test('- is stdout, and the words go to stderr', async () => {
     await using folder = await temporaryFolder();
     const line = `"$0" "$@" | sha256sum`;

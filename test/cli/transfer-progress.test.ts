@@ -73,7 +73,7 @@ suite('the progress of a transfer', () => {
       const lines = drawings.flatMap((drawing) => drawing.split('\n'));
       for (const line of lines) assert.ok(line.length < columns, line);
       if (columns === 20) return;
-      assert.match(drawings[1] ?? '', /^layer 1 of 2 {2}a{12} (?:━+─+ )? ?49 % .*\napp\.tar /);
+      assert.match(drawings[1] ?? '', /^layer 1 of 2.*━─* +49 % .*\napp\.tar ━/);
       // A complete layer stays above the bars.
       assert.match(drawings[2] ?? '', /^layer 1 of 2 {2}a{12} {2}2\.0 MB\nlayer 2 of 2 .*\napp\.tar /);
     });
@@ -88,7 +88,8 @@ suite('the line of a layer', () => {
       layerLine(half, 80),
       'layer  2 of 10  aaaaaaaaaaaa ━━━━━━━━━━━━────────────  50 %  1.0 MB of 2.0 MB',
     );
-    assert.equal(layerLine(half, 60), 'layer  2 of 10  aaaaaaaaaaaa  50 %  1.0 MB of 2.0 MB');
+    assert.equal(layerLine(half, 60), 'layer  2 of 10  aaaaaaaaaaaa ━━━────  50 %  1.0 MB of 2.0 MB');
+    assert.equal(layerLine(half, 50), 'layer  2 of 10 ━━━━━──────  50 %  1.0 MB of 2.0 MB');
     for (let columns = 0; columns < 100; columns++) assert.ok(layerLine(half, columns).length <= columns);
   });
 });

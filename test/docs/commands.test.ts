@@ -26,6 +26,7 @@ const NOT_RUN: readonly (readonly [RegExp, string])[] = [
   [/\b(?:pull|copy) \S*dl\.example\.org\//, 'needs a domain; see test/e2e/registry-clients.test.ts'],
   [/--ask-password|-OJu |--user |^docker login /, 'asks for a password; see test/e2e/private-images.test.ts'],
   [/\bssh HOST\b/, 'needs another machine'],
+  [/\bsave --from\b/, 'needs files of the reader; see test/cli/save.test.ts'],
   [/^docker compose /, 'needs Docker Hub; see test/deploy/container.deploy.ts'],
   [/deploy\/install\.sh/, 'changes the machine; see test/deploy/machine.deploy.ts'],
   [/^npm pack/, 'changes the machine; see test/e2e/package.test.ts'],

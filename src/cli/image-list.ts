@@ -1,0 +1,68 @@
+import { createReadStream } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { UsageError } from '../config/loader.ts';
+import { referenceOrNone } from '../oci/reference.ts';
+import { CommandError } from './command-error.ts';
+
+/** The module of the page that reads pasted texts, which has no types here. It needs no browser. */
+interface PasteReader {
+  /** @param host the host of the service, whose own addresses name images, too */
+  readPaste(
+    text: string,
+    host: string,
+  ): { readonly images: readonly string[]; readonly candidates: readonly string[] };
+}
+
+/** Maximum bytes of a list. */
+const LIST_LIMIT = 16 * 1024 * 1024;
+/** A host without addresses, because no service runs here. */
+const NO_HOST = 'dockerproxy.invalid';
+
+/**
+ * Reads the images that a file names: a list with comments, a compose file, Kubernetes manifests, or the output of Helm.
+ *
+ * @param file a path, or `-` for stdin
+ * @throws CommandError if the file cannot be read; UsageError if it names no image, or leaves a tag open
+ */
+export async function readImageList(file: string, stdin: Readable): Promise<readonly string[]> {
+  const name = file === '-' ? 'stdin' : file;
+  const text = await readText(name, file === '-' ? stdin : createReadStream(file));
+  return imagesIn(text, name);
+}
+
+/** Finds the images in a text. @throws UsageError as {@link readImageList} does */
+export async function imagesIn(text: string, name: string): Promise<readonly string[]> {
+  const lines = text.split(/\r?\n/).map((line) => line.replace(/(?:^|\s)#.*/, '').trim());
+  const words = lines.filter((line) => line !== '');
+  if (words.length === 0) throw noImage(name);
+  if (words.every((word) => referenceOrNone(word) !== undefined)) return words;
+  const path = new URL('../../web/paste-reader.js', import.meta.url).href;
+  const { readPaste } = (await import(path)) as PasteReader;
+  const { images, candidates } = readPaste(text, NO_HOST);
+  if (candidates.length > 0)
+    throw new UsageError([
+      `${name} does not state which images it means. Possible: ${candidates.join(', ')}.`,
+    ]);
+  if (images.length === 0) throw noImage(name);
+  return images;
+}
+
+function noImage(name: string): UsageError {
+  return new UsageError([`${name} names no image.`]);
+}
+
+async function readText(name: string, stream: Readable): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of stream) {
+      size += chunk.length;
+      if (size > LIST_LIMIT) throw new CommandError(`${name} is longer than 16 MiB.`);
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    if (error instanceof CommandError) throw error;
+    throw new CommandError(`${name} cannot be read: ${(error as Error).message}.`, { cause: error });
+  }
+  return Buffer.concat(chunks).toString();
+}

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { suite, test } from 'node:test';
+import { CommandError } from '../../src/cli/command-error.ts';
+import { imagesIn, readImageList } from '../../src/cli/image-list.ts';
+import { UsageError } from '../../src/config/loader.ts';
+import { temporaryFolder } from '../support/process.ts';
+
+const COMPOSE = `services:
+  web:
+    image: "nginx:1.27"
+    environment: [MODE=production]
+  app:
+    image: ghcr.io/org/app:\${TAG:-2.1}
+    build: .
+`;
+const MANIFESTS = `# Source: app/templates/deployment.yaml
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: app, labels: { image: not-an-image } }
+spec:
+  template:
+    spec:
+      initContainers:
+        - { name: wait, image: busybox:1.36 }
+      containers:
+        - name: app
+          image: ghcr.io/org/app:1.2
+---
+apiVersion: batch/v1
+kind: CronJob
+spec: { jobTemplate: { spec: { template: { spec: { containers: [{ name: job, image: "alpine:3.20" }] } } } } }
+`;
+
+suite('the images in a file', () => {
+  for (const [what, text, images] of [
+    ['a list', `# base\nbusybox\n\nalpine:3.20  # small\r\nghcr.io/org/app@sha256:${'a'.repeat(64)}`, 3],
+    ['a compose file', COMPOSE, ['nginx:1.27', 'ghcr.io/org/app:2.1']],
+    ['Kubernetes manifests', MANIFESTS, ['busybox:1.36', 'ghcr.io/org/app:1.2', 'alpine:3.20']],
+    ['a Dockerfile', 'FROM node:24 AS build\nFROM scratch\nCOPY --from=build /a /a\n', ['node:24']],
+  ] as const)
+    test(`are read from ${what}`, async () => {
+      const found = await imagesIn(text, 'file');
+      if (typeof images === 'number') assert.equal(found.length, images);
+      else assert.deepEqual(found, images);
+    });
+
+  test('are refused if the text leaves a tag open, or names no image', async () => {
+    await assert.rejects(imagesIn(`services:\n  a:\n    image: org/app:\${TAG}\n`, 'c.yaml'), (error) => {
+      assert.ok(error instanceof UsageError);
+      assert.match(error.message, /^c\.yaml does not state which images it means\. Possible: org\/app:/);
+      return true;
+    });
+    for (const text of ['', '# nothing\n', '{}'])
+      await assert.rejects(imagesIn(text, 'list'), new UsageError(['list names no image.']));
+  });
+
+  test('come from stdin or a file', async () => {
+    await using folder = await temporaryFolder();
+    const file = join(folder.path, 'images.txt');
+    await writeFile(file, 'busybox\nalpine\n');
+    const nothing = Readable.from([]);
+    assert.deepEqual(await readImageList(file, nothing), ['busybox', 'alpine']);
+    assert.deepEqual(await readImageList('-', Readable.from([Buffer.from('a:1\n')])), ['a:1']);
+    await assert.rejects(readImageList(`${file}.none`, nothing), (error) => {
+      assert.ok(error instanceof CommandError);
+      assert.match(error.message, /images\.txt\.none cannot be read: ENOENT/);
+      return true;
+    });
+  });
+});
