@@ -33,7 +33,7 @@ const LOG_MS = 10_000;
 const LOG_COLUMNS = 200;
 
 /**
- * Shows a transfer: on a terminal, a bar for the current layer and one for the file; elsewhere, a line for each complete
+ * Shows a transfer. A terminal gets a bar for the current layer and one for the file. A log gets a line for each complete
  * layer, and lines at intervals.
  *
  * @param now returns monotonic milliseconds
