@@ -380,7 +380,9 @@ export function isOutage(error: unknown): error is ServiceError {
   return error instanceof ServiceError && OUTAGES.has(error.code);
 }
 
-/** Shows untrusted text inside a sentence: quoted, shortened, nothing that a terminal or a log could act on. */
+/**
+ * Quotes untrusted text for a sentence. Shortens it, and replaces characters that could control a terminal or a log.
+ */
 export function quote(text: string, longest = 80): string {
   const short = text.length > longest ? `${text.slice(0, longest - 3)}...` : text;
   return `"${short.replace(/[^\x20-\x7e]|["\\]/g, '?')}"`;

@@ -14,7 +14,7 @@ export interface Access {
   readonly guard: Guard;
   readonly allowlist: Allowlist;
   readonly clients: ClientList;
-  /** Which images need a signature. */
+  /** The rules that state which images need a signature. */
   readonly policy: TrustPolicy;
   /** The patterns in force, and the rules about signatures. */
   patterns(): {
@@ -23,16 +23,16 @@ export interface Access {
     readonly trust: readonly TrustRule[];
   };
   /**
-   * Takes the lists of other settings, and reads the files of lists and of the policy again.
+   * Applies the lists of new settings, and reads the files of lists and of the policy again.
    *
-   * @throws ConfigError if there is a mistake in one of them; then all stays as it was
+   * @throws ConfigError if one of them has a mistake; then nothing changes
    */
   reload(config: Config): void;
 }
 
 /**
  * @param ownAddresses as {@link createGuard} takes them
- * @throws ConfigError if there is a mistake in a file of lists, or of the policy
+ * @throws ConfigError if a file of lists or of the policy has a mistake
  */
 export function createAccess(config: Config, ownAddresses: () => readonly string[]): Access {
   let current = rulesOf(config, ownAddresses);
@@ -63,7 +63,7 @@ function rulesOf(config: Config, ownAddresses: () => readonly string[]) {
     ...PUBLIC_REGISTRIES,
     ...config.insecureRegistries.map((domain) => parseNamePattern(`${domain}/**`)),
   ];
-  // A registry that the operator has named may be at a private address; one that a wildcard lets in may not.
+  // A registry that the operator names may have a private address; one that only a wildcard allows may not.
   const named = (listed ?? []).flatMap(({ domain }) => domain ?? []);
   const trusted = [...insecure, ...named].map((domain) => registryOrigin(domain, insecure));
   return {

@@ -34,7 +34,7 @@ import { type Environment, freeBytesOf, type Images, openImages, proxiesOf } fro
 import { knownRegistries } from './known-registries.ts';
 import { serviceInfo } from './service-info.ts';
 
-/** The parts, put together. */
+/** The whole application: a service in one process. */
 export interface App {
   /**
    * Begins to serve, and to look after the certificate.
@@ -43,16 +43,16 @@ export interface App {
    * @returns if it serves, as a URL
    */
   listen(sockets?: PassedSockets): Promise<string>;
-  /** Ends all parts; downloads under way end first, and when their time is over, they are broken off. */
+  /** Stops all parts. Downloads in progress may finish first, until the timeout aborts them. */
   close(): Promise<void>;
   /**
-   * Takes over what may change while it runs, and reads the files of lists again.
+   * Applies the settings that may change at runtime, and reads the files of lists again.
    *
    * @returns keys of the settings that have changed and need a restart
-   * @throws ConfigError if a list has a mistake; then all stays as it was
+   * @throws ConfigError if a list has a mistake; then nothing changes
    */
   reload(fresh: Config): readonly string[];
-  /** The measurements so far. */
+  /** The current values of all metrics. */
   measured(): Promise<MetricsSnapshot>;
 }
 
@@ -61,7 +61,7 @@ export interface AppPorts {
   readonly certificates: Certificates;
   /** The parts that replicas share. */
   readonly redis?: Redis | undefined;
-  /** Takes the lines that say where it serves; unless told, the log does. */
+  /** Receives the lines that state the listening addresses; the log if absent. */
   readonly announce?: ((line: string) => void) | undefined;
   /** Number of processes that share the machine's memory; 1 if absent. */
   readonly workers?: number;
@@ -71,7 +71,7 @@ export interface AppPorts {
 const PRESSURE_INTERVAL_MS = 250;
 
 /**
- * Puts the parts together.
+ * Creates the application from the settings.
  *
  * @throws ConfigError if a file that the settings name cannot be read
  */
@@ -112,7 +112,7 @@ export async function createApp(
         brieflyRemembered(check, () => performance.now()),
       ]),
     ),
-    // Without it the service goes on.
+    // The service works without Redis, so an outage of Redis does not make it unready.
     ...(redis && { redis: () => ({ isReady: true, details: { connected: redis.isConnected } }) }),
   });
   const connections = connectionLimits(config, environment.descriptorLimit);
@@ -238,7 +238,7 @@ export async function createApp(
   };
 }
 
-/** They may change: the one that IPv6 chooses for privacy does each day. */
+/** The addresses can change: a temporary IPv6 address changes every day. */
 function ownAddresses(): readonly string[] {
   return Object.values(networkInterfaces()).flatMap(
     (addresses) => addresses?.map(({ address }) => address) ?? [],

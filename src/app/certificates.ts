@@ -29,7 +29,7 @@ import {
   type SharedOrders,
 } from './acme.ts';
 
-/** Milliseconds. Nothing takes that long to write. */
+/** Milliseconds. Writing a file never takes that long. */
 const UNFINISHED_MS = 3_600_000;
 
 /** The source of the certificate, and the parts that belong to it. */
@@ -42,7 +42,7 @@ export interface Certificates {
   readonly check: Check;
 }
 
-/** The certificate of another process, which renews it. */
+/** Follows the certificate of another process, which renews it. */
 export function followCertificates(
   config: Config,
   provider: CertificateProvider,
@@ -53,7 +53,7 @@ export function followCertificates(
 }
 
 /**
- * Begins to look after a certificate.
+ * Opens the source of the certificate.
  *
  * @param redis if replicas share it
  * @throws ConfigError if the first certificate is missing
@@ -111,7 +111,7 @@ async function createProvider(
       unsaved: ({ message }: CertificateFailure) => logger.warn(`${message} A restart will make another one`),
     };
     const names = selfSignedNames(config, [hostname().toLowerCase()]);
-    // A container that is made again has another name, but whoever trusts its certificate does so by the fingerprint.
+    // A recreated container has a new name, but clients trust its certificate by the fingerprint.
     const neededNames = selfSignedNames(config, []);
     return createSelfSignedProvider({
       ...clock,
@@ -180,7 +180,7 @@ function filesLog(logger: Logger) {
   };
 }
 
-/** By which a server may be called that has no name of its own in DNS. */
+/** The names of a server that has no name in DNS. */
 function selfSignedNames({ domains, host }: Config, own: readonly string[]): readonly string[] {
   const isAddress = isIP(host) !== 0 && host !== '0.0.0.0' && host !== '::';
   const names = [...domains, ...own, 'localhost', '127.0.0.1', '::1', ...(isAddress ? [host] : [])];
@@ -195,7 +195,7 @@ function checkOf(provider: CertificateProvider): ReadinessCheck {
       state,
       ...(notAfter !== undefined && { notAfter: iso(notAfter) }),
       ...(nextAttempt !== undefined && { nextAttempt: iso(nextAttempt) }),
-      // The sentence is for the log: it may tell of folders.
+      // The sentence is only for the log, because it can contain paths.
       ...(lastFailure !== undefined && { lastFailure: { code: lastFailure.code, at: iso(lastFailure.at) } }),
     },
   };

@@ -54,7 +54,7 @@ export interface Environment {
   readonly logger: Logger;
   /** The folder of Docker's config.json. */
   readonly dockerConfigFolder: string;
-  /** Its variables, of which those of Docker's client tell where an engine is. */
+  /** The environment variables; those of Docker's client state the address of the engine. */
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly version: string;
   /** Maximum number of descriptors that a process may open; undefined without a limit. */
@@ -66,7 +66,7 @@ export interface Environment {
 /** Minimum milliseconds that a resolved tag stays in Redis, so that waiting replicas can read it. */
 const LEAST_TAG_MS = 60_000;
 
-/** Observers of the work behind images, for metrics. */
+/** Functions that metrics use to observe the work. */
 export interface ImageMeter {
   readonly upstream: NonNullable<HttpClientOptions['onAnswer']>;
   readonly cache: NonNullable<CacheLog['read']>;
@@ -88,7 +88,7 @@ export interface Images extends ImageFaces {
   close(): Promise<void>;
 }
 
-/** A source, and what is known of it. */
+/** A source of images, with its properties. */
 interface OpenedSource {
   readonly source: ImageSource;
   /** Absent if the source cannot read layers. */
@@ -116,7 +116,7 @@ const alone: Pick<Locks, 'take'> = { take: async () => NO_LOCK };
 const uptime = (): number => performance.now();
 
 /**
- * Puts together what archives come from, by the settings.
+ * Creates the source of images that the settings select.
  *
  * @throws ConfigError if the folder of the cache, or the engine, cannot be used
  */
@@ -225,7 +225,7 @@ export async function openImages(
   };
 }
 
-/** Remembers manifests and tags for the processes of this machine, and for all replicas. */
+/** Stores manifests and tags for the processes of this machine, and for all replicas. */
 function manifestStore(local: KeyValueStore, shared: KeyValueStore | undefined): ManifestStore {
   const own = createManifestStore(local);
   return shared === undefined ? own : createSharedManifestStore(own, createManifestStore(shared));
@@ -253,7 +253,7 @@ interface EngineParts {
   readonly registries: ImageInspector;
 }
 
-/** Loaded only where it is wanted: who takes images from registries has no use for a client of the engine. */
+/** The engine's client is loaded only if images come from an engine. */
 async function startEngine(
   config: Config,
   { logger, variables, dockerConfigFolder: configFolder }: Environment,
@@ -313,7 +313,7 @@ async function checkFolder(folder: string): Promise<ReadinessCheck> {
   return { isReady: true, details: { folder, freeBytes: await freeBytesOf(folder) } };
 }
 
-/** Tells how many bytes the disk of a folder has left for this user. */
+/** Returns the free bytes on the disk of a folder for this user. */
 export async function freeBytesOf(folder: string): Promise<number> {
   const { bavail, bsize } = await statfs(folder);
   return bavail * bsize;

@@ -29,11 +29,14 @@ export interface RegistriesOptions
   /** The repositories that clients may fetch. Absent if the user owns the credentials and may fetch anything. */
   readonly allowlist?: Allowlist | undefined;
   readonly logger: Logger;
-  /** Milliseconds in which a mirror must make progress. The default is 10 000, because another source exists. */
+  /**
+   * Milliseconds without progress until a mirror counts as failed. The default is 10 000, because another source
+   * exists.
+   */
   readonly mirrorPatience?: number;
 }
 
-/** Every registry, by way of its mirrors. */
+/** A client for all registries, which uses their mirrors. */
 export interface Registries {
   readonly client: RegistryClient;
   /**
@@ -58,8 +61,8 @@ type Authorization = Pick<AuthorizerOptions, 'credentials' | 'mayUseCredentials'
 const MIRROR_PATIENCE_MS = 10_000;
 
 /**
- * Puts together who speaks to registries: each mirror, and each registry with a way of its own, has connections, tokens
- * and trust for itself.
+ * Creates the clients of registries. Each mirror, and each registry with settings of its own, has separate connections,
+ * tokens, and trusted authorities.
  *
  * @throws ConfigError if a file about mirrors cannot be used
  */
@@ -106,7 +109,7 @@ export function openRegistries(config: Config, options: RegistriesOptions): Regi
 
   const ownOf = ({ api, headers, tls }: RegistryHost) => ({ origin: api.origin, headers, tls });
 
-  // One for a host, whichever registries it stands in for.
+  // One circuit for each host, even if the host mirrors several registries.
   const circuitOf = once((host: string) =>
     createCircuit({
       ...{ now, random: Math.random },
@@ -191,7 +194,7 @@ function allows(allowlist: Allowlist, reference: Reference): boolean {
   }
 }
 
-/** Asks for each repository the client of its registry. */
+/** Creates a client that passes each call to the client of the repository's registry. */
 function byRegistry(clientOf: (domain: string) => DirectClient): DirectClient {
   return {
     manifest: (repository, ...rest) => clientOf(repository.domain).manifest(repository, ...rest),
@@ -205,7 +208,7 @@ function byRegistry(clientOf: (domain: string) => DirectClient): DirectClient {
   };
 }
 
-/** Makes what belongs to a host when it is first asked for, and then keeps it. */
+/** Returns a function that creates an object for each host once, on first use. */
 function once<Host, T>(make: (host: Host) => T): (host: Host) => T {
   const made = new Map<Host, T>();
   return (host) => {

@@ -54,7 +54,7 @@ const CHECK_LIMITS: UpstreamLimits = { requests: 200, bytes: 8 * 1024 * 1024, ma
 /** Maximum number of entries in the layers of an image whose files are requested. */
 const FILES_MAX = 2_000_000;
 
-/** Puts everything over a registry client that archives, details, and pulls need, with caches of its own. */
+/** Creates the parts for archives, details, and pulls on top of a registry client, with their own caches. */
 export function openRegistryImages({
   client,
   config,

@@ -12,15 +12,15 @@ export interface Service {
   /** True if a process serves. */
   isServing(): boolean;
   /**
-   * Takes over what may change while it runs, and reads the files of lists again.
+   * Applies the settings that may change at runtime, and reads the files of lists again.
    *
    * @returns keys of the settings that have changed and need a restart
-   * @throws ConfigError if a list has a mistake; then all stays as it was
+   * @throws ConfigError if a list has a mistake; then nothing changes
    */
   reload(fresh: Config): readonly string[];
-  /** Looks again at once at the certificate. */
+  /** Checks the certificate again immediately. */
   reloadCertificate(): Promise<void>;
-  /** Ends all parts; downloads under way end first, and when their time is over, they are broken off. */
+  /** Stops all parts. Downloads in progress may finish first, until the timeout aborts them. */
   close(): Promise<void>;
   /** Kills the other processes of the service immediately; the caller ends its own. */
   kill(): void;

@@ -4,8 +4,7 @@ import type { Config } from '../config/schema.ts';
 import type { Redis } from '../redis/redis.ts';
 
 /**
- * Connects to the Redis that replicas share; undefined where the settings name none. Its client is loaded only where it
- * is wanted.
+ * Connects to the Redis that replicas share; undefined if the settings name no Redis. Only then is its client loaded.
  *
  * @throws ConfigError if the file of its password cannot be read
  */
@@ -24,7 +23,7 @@ export async function openSharedRedis(config: Config, logger: Logger): Promise<R
   });
 }
 
-/** Starts what uses it; where that cannot start, no connection keeps the process from ending. */
+/** Starts a part that uses Redis. If that fails, closes the connection, so that the process can exit. */
 export async function startWith<T>(redis: Redis | undefined, start: () => Promise<T>): Promise<T> {
   try {
     return await start();

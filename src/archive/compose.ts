@@ -15,7 +15,7 @@ const AHEAD = 3;
 const SMALL = 512 * 1024;
 /** Maximum milliseconds that the first byte waits until the fetches of the next blobs have started. */
 const MOMENT_MS = 250;
-/** Errors that reading the blob later would meet again. */
+/** Errors that would occur again if the blob were read later. */
 const FINAL: ReadonlySet<ErrorCode> = new Set(['size-mismatch', 'layer-unavailable']);
 
 export interface ComposeOptions {

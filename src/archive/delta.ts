@@ -5,7 +5,7 @@ import type { Entry } from './layout.ts';
 
 /** The layers that the receiver of an archive already has. */
 export interface KnownLayers {
-  /** The layers of each image that is there, from the base upwards. */
+  /** The layers of each image that the receiver has, from the base upwards. */
   readonly images: readonly (readonly Digest[])[];
   /** Layers that were named one by one. */
   readonly layers: ReadonlySet<Digest>;
@@ -60,11 +60,11 @@ export function spareLayers(
       else needed.add(layer.digest);
     }
   }
-  // A layer may stand in several places, and one of them be new.
+  // An image can contain a layer several times, and the receiver may lack one of these positions.
   return [...spare.values()].filter(({ digest }) => !needed.has(digest));
 }
 
-/** Leaves the files of layers out of an archive, whose metadata names them still. */
+/** Omits the files of layers from an archive. The metadata still names them. */
 export function withoutLayers(entries: readonly Entry[], layers: readonly Descriptor[]): Entry[] {
   const left = new Set(layers.map(({ digest }) => digest));
   return entries.filter(({ content }) => content instanceof Uint8Array || !left.has(content.digest));
@@ -72,7 +72,7 @@ export function withoutLayers(entries: readonly Entry[], layers: readonly Descri
 
 type IsHeld = (layer: Descriptor, at: number) => boolean;
 
-/** For each way to omit layers: returns which layers of an image are held. */
+/** For each way to omit layers: returns the layers of an image that the receiver has. */
 const HELD: Readonly<
   Record<Format['omits'], (have: KnownLayers) => (chain: readonly Descriptor[]) => IsHeld>
 > = {
@@ -95,7 +95,7 @@ function heldChain(chain: readonly Descriptor[], { images, layers }: KnownLayers
   return (_layer, at) => at < deepest;
 }
 
-/** How many layers, from the base upwards, are held without a gap. */
+/** The number of consecutive layers from the base upwards that the receiver has. */
 function depth(chain: readonly Descriptor[], isHeld: (digest: Digest, at: number) => boolean): number {
   const gap = chain.findIndex(({ digest }, at) => !isHeld(digest, at));
   return gap === -1 ? chain.length : gap;

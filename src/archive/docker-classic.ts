@@ -65,9 +65,9 @@ export function withOneLayer(
 
 /**
  * Lays out images as `docker save` did before version 25: a folder for each layer with its unpacked tar archive, then
- * the configs, `manifest.json`, and `repositories`. A layer that several images share is there once. A layer that
- * occurs on several others is a hard link at each further place. A symbolic link, as Docker wrote it, would break when
- * udocker moves it.
+ * the configs, `manifest.json`, and `repositories`. The archive contains a shared layer once. A layer that occurs on
+ * several others is a hard link at each further place. A symbolic link, as Docker wrote it, would break when udocker
+ * moves it.
  *
  * @see https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format
  */

@@ -29,7 +29,7 @@ export interface StoredManifest {
   readonly bytes: Uint8Array;
 }
 
-/** Everything below one manifest or index, whatever it is of. */
+/** Everything below one manifest or index, of any kind of content. */
 export interface ArchiveTree {
   readonly reference: Reference;
   /** Points at the first of `manifests`. */
@@ -45,7 +45,7 @@ export interface ArchiveTree {
 
 /** A referrer beside an image, as index.json lists it. */
 export interface Companion {
-  /** The tag under which any registry can have it; undefined for an attestation, which only annotations connect. */
+  /** The tag that identifies it in any registry; undefined for an attestation, which only annotations connect. */
   readonly tag: string | undefined;
   readonly root: Descriptor;
   readonly annotations?: Readonly<Record<string, string>> | undefined;

@@ -77,7 +77,7 @@ function versionOf({ tag = 'latest', digest }: Reference): string {
 
 function imageStem(reference: Reference): string {
   const { path, tagGiven, digest } = reference;
-  // Docker Hub's own images, wherever they are mirrored.
+  // Docker Hub's own images, also in mirrors.
   const repository = path.replace(/^library\//, '');
   const version = versionOf(reference);
   const versioned = tagGiven || digest !== undefined;
@@ -91,12 +91,12 @@ function bundleStem(references: readonly Reference[]): string {
   return `${first}+${others.length}-more-${mark(references.map(formatReference))}`;
 }
 
-/** Tells lists apart of which a name has no more than the length. */
+/** A hash that distinguishes lists for which the name only states the length. */
 function mark(names: readonly string[]): string {
   return createHash('sha256').update(names.join('\n')).digest('hex').slice(0, 8);
 }
 
-/** Long names are cut, with a hash of the whole, so that two of them stay two. */
+/** Long names are shortened, with a hash of the whole name, so that they stay distinct. */
 function shorten(stem: string, longest: number): string {
   if (stem.length <= longest) return stem;
   const hash = createHash('sha256').update(stem).digest('hex').slice(0, 12);

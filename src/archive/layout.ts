@@ -3,7 +3,7 @@ import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Spliced } from './splice.ts';
 import { concat, TAR_END, tarFolder, tarHeader, tarPadding } from './tar.ts';
 
-/** Bytes that are at hand, or a blob that has to be read from somewhere. */
+/** Bytes in memory, or a blob that must be read. */
 export type Content = Uint8Array | Descriptor;
 
 /** A file in the archive. */
@@ -18,11 +18,11 @@ export interface Slice {
   readonly content: Content | Spliced;
 }
 
-/** Everything about an archive that can be known before one blob was read. */
+/** Everything about an archive that follows without reading a blob. */
 export interface Layout {
   /** Bytes of the whole file. */
   readonly size: number;
-  /** A strong validator, quotes included: equal exactly where every byte is. */
+  /** A strong validator, quotes included: equal only for equal bytes. */
   readonly etag: string;
   /** Without gaps, from the first byte to the last. */
   readonly slices: readonly Slice[];

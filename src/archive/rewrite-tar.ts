@@ -8,7 +8,7 @@ const LARGEST = 4 * 1024 * 1024;
 export type Rewrite = (name: string, content: Buffer) => Uint8Array | undefined;
 
 /**
- * Passes a tar archive on, whatever made it, with other content in some of its small files.
+ * Streams a tar archive from any writer, and replaces the content of some of its small files.
  *
  * @param names the files that `rewrite` may rewrite
  */

@@ -18,18 +18,15 @@ import { createPins } from './pins.ts';
 import { withoutStart } from './shared-blobs.ts';
 import { verifiedReader } from './verified-reader.ts';
 
-/**
- * Keeps blobs on the disk, verified, by their digests: each is fetched once from a registry, for whoever asks, from
- * whatever repository.
- */
+/** Stores verified blobs on the disk by digest. It fetches each blob once for all clients and repositories. */
 export interface BlobCache {
   /**
-   * Puts the cache before a reader.
+   * Wraps a reader with the cache.
    *
-   * @param registry the registry behind it, whose fetches of one blob are one, and are bounded where they go ahead
+   * @param registry the registry of the reader; it identifies shared fetches, and limits those that run ahead
    */
   before(source: BlobReader, registry: string): BlobReader;
-  /** Reads blobs that are stored, and all others from the source, which stores nothing. */
+  /** Reads stored blobs from the cache, and all others from the source, without storing them. */
   stored(source: BlobReader): BlobReader;
   /** For other files in the same folder, which count like blobs and are evicted like them. */
   readonly storage: Storage;
@@ -37,7 +34,7 @@ export interface BlobCache {
   close(): Promise<void>;
 }
 
-/** The folder of the cache with its limit, for whoever keeps files there. */
+/** The folder of the cache with its limit, for other parts that store files there. */
 export interface Storage extends DiskQuota {
   readonly folder: string;
   readonly buffers: BufferPool;
@@ -60,21 +57,21 @@ export interface BlobCacheOptions {
 }
 
 export interface CacheLog {
-  /** A blob on the disk is not what it was when it was verified. */
+  /** Called if a blob on the disk has changed since it was verified. */
   damaged(digest: Digest): void;
-  /** Bytes of a blob were asked for, and are here or not. */
+  /** Called for each read, with the bytes and whether the cache has them. */
   read?(result: 'hit' | 'miss', bytes: number): void;
-  /** A blob cannot be kept and passes through. */
+  /** Called if a blob cannot be stored, so that it passes through. */
   uncached(digest: Digest, reason: Error): void;
 }
 
-/** With a longer wait, clients would take their connections for dead. */
+/** After a longer wait, clients would consider their connections dead. */
 const RANGE_PATIENCE_MS = 5_000;
-/** Bytes of buffers that lie ready for the next chunk. */
+/** Bytes of unused buffers that are kept for the next chunks. */
 const BUFFERS_KEPT = 4 * 1024 * 1024;
 /** Maximum bytes of all fetches that stay in memory for readers that keep up. */
 const RECENT_BYTES_LIMIT = 16 * 1024 * 1024;
-/** How many blobs of one registry are fetched at once for the fetching ahead to go on. */
+/** Maximum concurrent fetches from one registry at which a fetch ahead may still start. */
 const FETCHES_PER_REGISTRY = 8;
 
 /** Opens the cache in its folder, and creates the folder if it is missing. */
@@ -92,7 +89,7 @@ export async function openBlobCache({
   const paces = createAdaptiveChunkSizes();
   const recentBudget = { limit: RECENT_BYTES_LIMIT, held: 0 };
   caches?.list({ name: 'recent-bytes', limit: RECENT_BYTES_LIMIT, bytes: () => recentBudget.held });
-  // By digest, size and supplier: what a wrong descriptor asks for is another thing, and so is what a stranger sends.
+  // The key includes the size and the upstream, because a wrong descriptor or another host can yield other bytes.
   const fetches = new Map<string, BlobFetch>();
   const busy = new Map<string, number>();
   const inUse = createPins();
@@ -102,7 +99,7 @@ export async function openBlobCache({
     add(busy, registry, 1);
     const supplier = supplierOf(blob, registry);
     const key = files.incomingPath(blob, supplier);
-    // To other processes, its lock tells it.
+    // Other processes see from its lock that it is in use.
     const releases = [files.blobPath(blob.digest), key].map((path) => inUse.hold(path));
     const onEnd = (error: Error | undefined): void => {
       if (fetches.get(key) === fetch) fetches.delete(key);
@@ -126,7 +123,7 @@ export async function openBlobCache({
   };
   const running = (blob: Descriptor, registry: string): BlobFetch | undefined =>
     fetches.get(files.incomingPath(blob, supplierOf(blob, registry)));
-  /** How much of a blob is there already. */
+  /** The number of bytes of a blob that are already stored. */
   const reach = async (blob: Descriptor, registry: string): Promise<number> => {
     const written = await files.incomingLength(blob, supplierOf(blob, registry));
     return Math.max(running(blob, registry)?.content.received ?? 0, written);
@@ -135,7 +132,7 @@ export async function openBlobCache({
     try {
       return await files.open(blob);
     } catch {
-      // The fetch meets the same obstacle, tells it, and lets the blob pass through.
+      // The fetch fails for the same reason, reports it, and lets the blob pass through.
       return undefined;
     }
   };
@@ -153,7 +150,7 @@ export async function openBlobCache({
     return new FileStream({ source, range, buffers, paces, signal, onClose });
   };
 
-  /** Joins the fetch of a blob, or begins it; undefined where it cannot be kept. */
+  /** Joins the fetch of a blob, or starts it; undefined if the blob cannot be stored. */
   const joinFetch = async (
     blob: Descriptor,
     source: BlobReader,
@@ -177,9 +174,9 @@ export async function openBlobCache({
   };
 
   /**
-   * Reads along with a fetch and, where the disk fails, the rest past the cache.
+   * Reads the bytes of a fetch and, if the disk fails, the rest without the cache.
    *
-   * @param guarded true if nothing may be read of the blob before all of it is verified
+   * @param guarded true if no byte may be read before the whole blob is verified
    */
   const readMiss = async (
     blob: Descriptor,
@@ -216,7 +213,7 @@ export async function openBlobCache({
         position = stream.position;
       }
       if (position === range.end) return;
-      // The disk failed. A whole blob is read whole again, since only so it is verified.
+      // The disk failed. A request for a whole blob reads it from the start again, because only then is it verified.
       const isWhole = range.start === 0 && range.end === blob.size;
       if (isWhole) yield withoutStart(await source.read(blob, undefined, ended), position);
       else {
@@ -262,7 +259,7 @@ export async function openBlobCache({
   ): Promise<void> => {
     const isBusy = (): boolean => (busy.get(registry) ?? 0) >= FETCHES_PER_REGISTRY;
     if (isBusy()) return;
-    // Opened, it counts as used now, so that it stays until it is read.
+    // Opening the file marks it as used, so that it is not evicted before it is read.
     const kept = await openBlob(blob);
     await kept?.close();
     if (kept !== undefined || isBusy() || signal.aborted) return;
@@ -321,7 +318,7 @@ export async function openBlobCache({
   };
 }
 
-/** All of a file that a fetch fills, or nothing. */
+/** Reads a file once the fetch has verified all of it. */
 function onceVerified(content: FetchedFile): GrowingFile {
   return {
     get file() {

@@ -17,7 +17,7 @@ import { type WantedBytes, wantedBytesOf } from './wanted-bytes.ts';
 
 export interface FetchOptions {
   readonly blob: Descriptor;
-  /** The registry, whose fetches of this blob in all processes are one. */
+  /** The registry. All processes share its fetch of this blob. */
   readonly supplier: string;
   readonly files: BlobFiles;
   readonly room: DiskQuota;
@@ -31,9 +31,9 @@ export interface FetchOptions {
   readonly onEnd: (error: Error | undefined) => void;
 }
 
-/** The part of a blob that must be there for its fetch to continue without readers. */
+/** The share of a blob that must be received for its fetch to continue without readers. */
 const WORTH_FINISHING = 0.75;
-/** Maximum milliseconds that it then continues. */
+/** Maximum milliseconds that such a fetch continues. */
 const LINGER_MS = 3 * 60_000;
 /** Maximum bytes of one fetch in memory. A reader that is further behind reads the file. */
 const RECENT_BYTES = 2 * 1024 * 1024;

@@ -24,26 +24,26 @@ export interface BlobFiles {
   readonly folder: string;
   blobPath(digest: Digest): string;
   incomingPath(blob: Descriptor, supplier: string): string;
-  /** How many bytes of an incoming file can be gone on with. */
+  /** Returns the number of bytes of an incoming file from which a fetch can continue. */
   incomingLength(blob: Descriptor, supplier: string): Promise<number>;
-  /** Opens a verified blob to read; undefined if absent. One with a broken seal is removed. */
+  /** Opens a verified blob for reading; undefined if absent. Removes a blob whose verified marker is wrong. */
   open(blob: Descriptor): Promise<FileHandle | undefined>;
-  /** Sets the access time of a blob that is there and whose seal is whole to now. */
+  /** Sets the access time of a stored blob to now if its verified marker is right. */
   touch(digest: Digest): Promise<void>;
   /**
-   * Makes a verified incoming file the blob: sealed, on the disk, under its final name. Sealed first, so that those who
-   * follow it in other processes know that it is verified while the disk still takes its time.
+   * Turns a verified incoming file into the blob: sets the verified marker, syncs it to the disk, and renames it. The
+   * marker comes first, so that other processes that follow the file can use it before the disk has synced.
    */
   commit(blob: Descriptor, supplier: string, incoming: FileHandle): Promise<void>;
 }
 
 export interface BlobFilesOptions {
   readonly folder: string;
-  /** Told of a blob that is not what it was when it was verified. */
+  /** Called if a blob has changed since it was verified. */
   readonly onDamage: (digest: Digest) => void;
 }
 
-/** Bytes that an incoming file has room for at first. */
+/** Bytes that are reserved for a new incoming file. */
 const FIRST_ROOM = 16 * 1024 * 1024;
 /** Seconds. Access times closer to each other than this are not worth a write. */
 const ACCESS_PRECISION_S = 1;
@@ -53,7 +53,7 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
   await mkdir(join(folder, 'blobs'), { recursive: true, mode: 0o700 });
   await mkdir(join(folder, 'incoming'), { recursive: true, mode: 0o700 });
 
-  // One after the other: on a slow disk, several would take all of Node's few threads for files, and no reader got one.
+  // One at a time: on a slow disk, several would occupy all of Node's few threads for files, and readers would wait.
   let lastSync: Promise<void> = Promise.resolve();
 
   const blobPath = (digest: Digest): string => {
@@ -83,12 +83,12 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
       const isIntact = isSealed(digest, mtimeMs);
       if (actual === size && isIntact) {
         const now = Date.now() / 1000;
-        // On a read-only disk, the marker cannot be written, but the blob is as good.
+        // On a read-only disk, the times cannot be set, but the blob is usable.
         if (now - atimeMs / 1000 > ACCESS_PRECISION_S) await file.utimes(now, sealOf(digest)).catch(() => {});
         return file;
       }
       await file.close();
-      // A blob of another size is what it says; the descriptor is wrong, and its fetch will tell.
+      // A verified blob of another size is right, so the descriptor is wrong. Its fetch reports that.
       if (isIntact) return undefined;
       onDamage(digest);
       await rm(path, { force: true });
@@ -98,7 +98,7 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
     async touch(digest) {
       const path = blobPath(digest);
       const { mtimeMs } = await stat(path);
-      // One that was changed must not get its seal back.
+      // A changed blob must not get the verified marker again.
       if (isSealed(digest, mtimeMs)) await utimes(path, Date.now() / 1000, sealOf(digest));
     },
 
@@ -114,7 +114,7 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
   };
 }
 
-/** The lock of an incoming file: whoever writes or removes it has it. */
+/** The lock of an incoming file. Its owner may write or remove the file. */
 export function lockOf(incomingPath: string): string {
   return incomingPath.replace(/\.\d+$/, '.lock');
 }
@@ -128,10 +128,10 @@ export function wantedOf(incomingPath: string): string {
 }
 
 /**
- * Returns how many bytes of the cache an incoming file takes: twice as many as came, rounded up. A manifest may state
- * any size, and so a file takes no more before its bytes come.
+ * Returns the bytes of the quota that an incoming file occupies: twice the received bytes, rounded up. A manifest can
+ * state any size, so a file must not occupy more before its bytes arrive.
  *
- * @param written bytes that came
+ * @param written received bytes
  * @param size bytes of the whole blob
  */
 export function roomFor(written: number, size: number): number {
@@ -163,12 +163,12 @@ export function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
-/** Tells whether a modification time, in milliseconds, is the seal of a blob. */
+/** Tells whether a modification time, in milliseconds, is the verified marker of a blob. */
 export function isSealed(digest: Digest, mtimeMs: number): boolean {
   return mtimeMs === sealOf(digest) * 1000;
 }
 
-/** The modification time of a blob: seconds since the epoch, before 1979, where no clock of a writer comes. */
+/** The verified marker of a blob: a modification time before 1979, in seconds, which no normal write sets. */
 export function sealOf(digest: Digest): number {
   return Number.parseInt(splitDigest(digest).hex.slice(0, 7), 16);
 }

@@ -1,16 +1,16 @@
 import type { Writable } from 'node:stream';
 
-/** How much to give a reader at a time, by how fast it takes it. */
+/** The size of the chunks for one reader, which adapts to its speed. */
 export interface AdaptiveChunkSize {
   /** Bytes. */
   chunkSize(): number;
-  /** Counts bytes that it got. */
+  /** Counts bytes that the reader received. */
   count(bytes: number): void;
 }
 
-/** The paces of readers. */
+/** The chunk sizes of all readers of a process. */
 export interface AdaptiveChunkSizes {
-  /** A reader begins, which is known by its sink for as long as that is there; it is one of all until `end` is called. */
+  /** Adds a reader until `end` is called. If the sink had a reader before, its measured rate is used again. */
   begin(sink: Writable): { readonly pace: AdaptiveChunkSize; readonly end: () => void };
 }
 
@@ -26,7 +26,7 @@ const ALL_FIRST_CHUNKS = 1024 * 1024;
  * slow readers.
  */
 const CHUNK_MS = 30;
-/** How fast a reader is shows after this many milliseconds or bytes: before, it may only fill the buffers between. */
+/** The rate of a reader is measured over this number of milliseconds or bytes. Earlier, it may only fill buffers. */
 const WINDOW_MS = 1000;
 const WINDOW_BYTES = 8 * 1024 * 1024;
 
@@ -47,7 +47,7 @@ export function createAdaptiveChunkSizes(): AdaptiveChunkSizes {
 }
 
 /**
- * @param readers how many there are
+ * @param readers the number of readers
  * @param now milliseconds since some fixed moment
  */
 export function createAdaptiveChunkSize(
@@ -69,7 +69,7 @@ export function createAdaptiveChunkSize(
         wanted === undefined
           ? Math.min(FIRST_CHUNK, ALL_FIRST_CHUNKS / readers())
           : Math.min(wanted, LARGEST_CHUNK, ALL_CHUNKS / readers());
-      // Powers of two, so that buffers fit whoever needs one next.
+      // Powers of two, so that any reader can reuse a buffer.
       return Math.max(2 ** Math.floor(Math.log2(size)), SMALLEST_CHUNK);
     },
     count(bytes) {

@@ -6,14 +6,15 @@ import { type BlobFiles, isMissing, lockOf, roomFor } from './blob-files.ts';
 import { type DiskUsage, readDiskUsage, writeDiskUsage } from './disk-usage.ts';
 import { tryLock } from './file-lock.ts';
 
-/** Keeps the cache within its bytes: the least recently used go first. */
+/** Keeps the cache within its quota by evicting the least recently used files. */
 export interface DiskQuota {
   /**
-   * Makes room for more bytes; false if that is impossible. All processes that share the folder share its quota, and
-   * evict one after the other.
+   * Reserves bytes, and evicts files if necessary; false if that is impossible. All processes that share the folder
+   * share its quota, and evict one at a time.
    *
-   * @param occupy creates the file that stands for the bytes, before another process gets room
-   * @param promised bytes that it may need in all; false where an empty cache would lack the room for them
+   * @param occupy creates the file that the bytes are for, before another process can reserve
+   * @param promised bytes that the file may need in total; the result is false if even an empty cache is too small for
+   *   them
    */
   reserve(bytes: number, occupy: () => void, promised?: number): Promise<boolean>;
 }
@@ -34,17 +35,17 @@ interface Held {
   readonly used: number;
 }
 
-/** Eviction goes on to here, so that it doesn't run for every blob. */
+/** Eviction frees space down to this share, so that it doesn't run for every blob. */
 export const LOW_WATER = 0.9;
-/** Other processes share the folder: what they read was touched not longer ago than this. */
+/** Files that were accessed within this time may be in use by other processes. */
 export const PINNED_ELSEWHERE_MS = 30_000;
-/** How long a count of the files stands; meanwhile, what is reserved is added to it, and small files are not. */
+/** How long the sum of all files is cached. Reserved bytes are added to it meanwhile; small files are not. */
 const COUNT_STANDS_MS = 10 * 60_000;
 /** The share of the disk's free bytes that the cache leaves. */
 const SHARE_OF_FREE = 0.95;
-/** In the folder: who has the lock counts, and writes down what has come out. */
+/** A file in the folder with the usage. The owner of the lock updates it. */
 const [LOCK, TALLY] = ['room.lock', 'room.tally'] as const;
-/** How often a lock that another process has is tried. */
+/** Milliseconds between attempts to get a lock that another process has. */
 const POLL_MS = 5;
 
 export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuotaOptions): DiskQuota {
@@ -53,12 +54,12 @@ export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuota
   let turn: Promise<unknown> = Promise.resolve();
   let isCounting = false;
 
-  /** Runs work that no other process does meanwhile. Without evictions, it ends within one turn of the event loop. */
+  /** Runs work under the lock. Without evictions, the work takes at most one turn of the event loop. */
   const alone = async <T>(work: () => Promise<T>): Promise<T> => {
     using _lock = await waitForLock(join(folder, LOCK));
     return await work();
   };
-  /** On a full disk it may be lost: then the files are counted the next time. */
+  /** A full disk can prevent the write. The next reservation then measures the files. */
   const write = (tally: DiskUsage): void => {
     try {
       writeDiskUsage(tallyPath, tally);
@@ -80,7 +81,7 @@ export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuota
     return hasRoom;
   };
 
-  /** Removes what was used longest ago until there is room. Returns the bytes that are left. */
+  /** Evicts the least recently used files until the bytes fit. Returns the remaining usage. */
   const makeRoom = async (bytes: number, free: number): Promise<number> => {
     const held = await list(folder);
     let total = sumOf(held);
@@ -108,7 +109,7 @@ export function createDiskQuota({ files: { folder }, limit, isInUse }: DiskQuota
     return true;
   };
 
-  /** Counts while downloads go on, for files whose bytes were never reserved, or never came. */
+  /** Measures the files in the background, because reserved bytes can differ from written ones. */
   const countAgain = (before: DiskUsage): void => {
     if (isCounting) return;
     isCounting = true;
@@ -156,8 +157,8 @@ function sumOf(held: readonly Held[]): number {
 }
 
 /**
- * Every file that counts; an incoming one with the bytes that were reserved for it. Incoming files are
- * looked at first: one that gets its final name meanwhile is then seen at least once.
+ * Lists every counted file; an incoming one with its reserved bytes. Incoming files come first, so that a file that
+ * gets its final name meanwhile is not missed.
  */
 async function list(folder: string): Promise<Held[]> {
   const incomingFolder = join(folder, 'incoming');
@@ -208,7 +209,7 @@ async function measure(path: string): Promise<Held | undefined> {
     const { size, atimeMs } = await stat(path);
     return { path, bytes: size, used: atimeMs };
   } catch {
-    // It was evicted meanwhile.
+    // Another process evicted it meanwhile.
     return undefined;
   }
 }
@@ -217,7 +218,7 @@ async function measureIncoming(path: string): Promise<Held | undefined> {
   const [, promised] = /\.(\d+)$/.exec(path) ?? [];
   if (promised === undefined) return undefined;
   const { size, mtimeMs } = await stat(path).catch(() => ({ size: 0, mtimeMs: Date.now() }));
-  // A saved image has room for what was expected, and may become larger.
+  // The reservation for a saved archive is an estimate, which the archive may exceed.
   const room = basename(path).startsWith('spool-') ? Number(promised) : roomFor(size, Number(promised));
   return { path, bytes: Math.max(room, size), used: mtimeMs };
 }

@@ -1,13 +1,13 @@
 import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs';
 
-/** How many bytes a folder holds, as all processes that use it have added them up. */
+/** The number of bytes in a folder, which all processes that use it update. */
 export interface DiskUsage {
   readonly bytes: number;
-  /** When the files themselves were counted, in milliseconds since the epoch. */
+  /** The time at which the files were measured, in milliseconds since the epoch. */
   readonly counted: number;
 }
 
-/** Bytes of the file: always as many, so that a full disk has room for it once it is there. */
+/** Bytes of the file. The length is fixed, so that an existing file can be updated on a full disk. */
 const LENGTH = 64;
 
 /**

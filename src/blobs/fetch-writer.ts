@@ -37,7 +37,7 @@ export interface FetchWriterOptions {
 }
 
 const TO_WRITE = constants.O_RDWR | constants.O_CREAT;
-/** Errors that prove the received bytes wrong, whichever reader asks again. */
+/** Errors that prove the received bytes wrong, so that no later fetch may continue from them. */
 const WRONG: ReadonlySet<ErrorCode> = new Set(['content-mismatch', 'size-mismatch']);
 
 /**
@@ -54,7 +54,7 @@ export async function writeFetch(options: FetchWriterOptions): Promise<void> {
   const earlier = fetched.isOpen ? fetched.file : await openIncoming(path, blob);
   if (earlier !== undefined) fetched.open(earlier);
   else {
-    // Processes that follow the old file must see that this one is another.
+    // Processes that follow the old file must notice that this is a new one.
     await rm(path, { force: true });
     const occupy = (): void => closeSync(openSync(path, TO_WRITE, 0o600));
     const first = roomFor(0, blob.size);

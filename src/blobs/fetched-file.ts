@@ -11,7 +11,7 @@ const HELD_BACK = 64 * 1024;
 export class FetchedFile implements GrowingFile {
   readonly #size: number;
   readonly #recent: RecentBytes;
-  /** Settled when the first bytes are there, or nothing will come. */
+  /** Settled when the first bytes have arrived, or the fetch has failed. */
   readonly #begun = Promise.withResolvers<void>();
   readonly #listeners = new Set<() => void>();
   #handle: FileHandle | undefined;

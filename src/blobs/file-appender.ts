@@ -11,16 +11,16 @@ export interface FileAppenderOptions {
   readonly buffers: BufferPool;
   /** Receives the written bytes for readers that keep up; absent if nothing reads the file while it grows. */
   readonly recent?: RecentBytes;
-  /** Told, after each write, how many bytes the file has. */
+  /** Called after each write with the length of the file. */
   readonly onAppended: (position: number) => void;
 }
 
-/** Bytes that are written at a time where they come fast: a write costs as much as copying them. */
+/** The batch size, in bytes, if they arrive fast. A write then costs as much as copying its bytes. */
 const LARGEST_BATCH = 256 * 1024;
-/** And where they come slowly: of many that do, each holds one. */
+/** The batch size for slow fetches, because each of many slow fetches holds one batch. */
 const SMALLEST_BATCH = 16 * 1024;
 const FIRST_BATCH = 64 * 1024;
-/** Milliseconds for which bytes wait for others to be written with. */
+/** Maximum milliseconds that bytes wait for more bytes of the same batch. */
 const PATIENCE_MS = 5;
 
 /**
@@ -42,7 +42,7 @@ export class FileAppender extends Writable {
   #batch: Buffer | undefined;
   /** Bytes of the next batch. */
   #size = FIRST_BATCH;
-  /** Bytes of the batch that came. */
+  /** Received bytes of the batch. */
   #filled = 0;
   #isWriting = false;
   #timer: NodeJS.Timeout | undefined;
@@ -113,7 +113,7 @@ export class FileAppender extends Writable {
     this.#whenIdle(() => callback(error));
   }
 
-  /** Calls when no write is under way: of all that want it, the last one alone, as the others have ended. */
+  /** The call to make once no write is in progress. A later call replaces an earlier one. */
   #whenIdle(call: () => void): void {
     if (this.#isWriting) this.#onIdle = call;
     else call();
@@ -133,7 +133,8 @@ export class FileAppender extends Writable {
     const batch = this.#batch;
     if (batch === undefined) return;
     const length = this.#filled;
-    // Twice the size where it was full in time, and half of it where most stayed empty: what the pool has fits.
+    // Doubles the size of a batch that filled in time, and halves that of one that stayed mostly empty. The pool keeps
+    // such sizes.
     if (length === batch.length) this.#size = Math.min(2 * length, LARGEST_BATCH);
     else if (length <= batch.length / 4) this.#size = Math.max(batch.length / 2, SMALLEST_BATCH);
     this.#batch = undefined;

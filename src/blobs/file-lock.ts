@@ -20,7 +20,7 @@ export function tryLock(path: string): Disposable | undefined {
   }
 }
 
-/** @param isNamed tells whether the file still is the one that had the name: a last holder may remove it meanwhile */
+/** @param isNamed tells whether the path still names the opened file, which the previous owner may have removed */
 function lockNamed(path: string, isNamed: () => boolean): Disposable | undefined {
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
@@ -37,11 +37,11 @@ function lockNamed(path: string, isNamed: () => boolean): Disposable | undefined
   } catch (error) {
     database.close();
     if (hasSqliteCode(error, SQLITE_NOTADB)) {
-      // Something else stands in its place.
+      // The path names something that is not a file.
       rmSync(path, { force: true });
       return tryLock(path);
     }
-    // SQLite takes a file that is removed under it for a broken disk.
+    // SQLite reports a file that was removed while open as a disk error.
     if (hasSqliteCode(error, SQLITE_BUSY) || !isNamed()) return undefined;
     throw error;
   }

@@ -7,20 +7,20 @@ import { DirectStream } from '../util/streams.ts';
 import { type AdaptiveChunkSize, type AdaptiveChunkSizes, createAdaptiveChunkSize } from './chunk-size.ts';
 import type { LentBytes } from './recent-bytes.ts';
 
-/** The disk, not the registry, is why a blob cannot be kept: what is missing can still come from the registry. */
+/** A failure of the disk. The registry can still provide the missing bytes. */
 export class StorageFailure extends Error {
   override readonly name = 'StorageFailure';
 }
 
-/** A file that may still grow, and what of it may be read. */
+/** A file that may still grow, and the part of it that may be read. */
 export interface GrowingFile {
-  /** Undefined if bytes that cannot be lent can no longer be read. */
+  /** The open file; undefined if only the bytes in memory can be read. */
   readonly file: FileHandle | undefined;
-  /** Bytes, from the first on, that may be given away. */
+  /** The number of bytes from the start that may be sent. */
   readonly available: number;
   /** Lends bytes that are in memory; undefined if they are only in the file. Absent if none ever are. */
   lend?(position: number): LentBytes | undefined;
-  /** Why no more bytes will come. */
+  /** The reason why the file will not grow any more. */
   readonly failure: Error | undefined;
   /** Calls once when `available` or `failure` has changed. The returned function cancels the call. */
   onChange(call: () => void): () => void;
@@ -54,7 +54,7 @@ export interface FileStreamOptions {
  * stream ends early, at its `position`, after a {@link StorageFailure} or when the bytes are no longer in memory.
  */
 export class FileStream extends DirectStream {
-  /** How far it has read. */
+  /** The position up to which it has read. */
   position: number;
   readonly #source: GrowingFile;
   readonly #end: number;
@@ -139,7 +139,7 @@ export class FileStream extends DirectStream {
     callback(error);
   }
 
-  /** Gives the next chunk to the consumer, as soon as there is one. */
+  /** Gives the next chunk to the consumer as soon as it is available. */
   #readNext(consumer: Consumer): void {
     if (this.destroyed) return;
     const { available, failure, file } = this.#source;

@@ -4,7 +4,7 @@ export interface Pins {
   /**
    * Keeps a file from eviction until the returned function is called.
    *
-   * @param touch sets the file's access time; absent where something else tells other processes that it is in use
+   * @param touch sets the file's access time; absent if other processes see by other means that the file is in use
    */
   hold(path: string, touch?: () => Promise<void>): () => void;
 }
@@ -14,7 +14,7 @@ interface Hold {
   touch: (() => Promise<void>) | undefined;
 }
 
-/** How often access times are set: they count for {@link PINNED_ELSEWHERE_MS}. */
+/** Milliseconds between updates of access times, which protect a file for {@link PINNED_ELSEWHERE_MS}. */
 const TOUCH_MS = 10_000;
 
 export function createPins(): Pins {

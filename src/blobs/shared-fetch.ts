@@ -30,7 +30,7 @@ interface Checkpoint {
 
 /** Bytes of one fetch that stay in memory, so that readers that start a little later, or are a little slower, join. */
 const WINDOW = 8 * 1024 * 1024;
-/** Bytes that are fetched before the fastest reader wants them. */
+/** Bytes that are fetched ahead of the fastest reader. */
 const AHEAD = 64 * 1024;
 /** Maximum checkpoints of a blob, and minimum bytes between two of them. */
 const [MOST_CHECKPOINTS, CHECKPOINT_BYTES] = [256, 1024 * 1024] as const;

@@ -27,13 +27,13 @@ export interface Spool {
 }
 
 export interface SpoolRequest {
-  /** Lowercase hex digits: what the file is a function of. */
+  /** Lowercase hex digits: a hash of everything that the content depends on. */
   readonly key: string;
-  /** About how many bytes there will be: room is made for them before the first comes. */
+  /** The expected number of bytes, which are reserved before the first one arrives. */
   readonly expected: number;
   /** Bytes at most. */
   readonly maxSize: number;
-  /** Told, as bytes come, how many there are. */
+  /** Called with the number of received bytes. */
   readonly onProgress: (bytes: number) => void;
 }
 
@@ -46,17 +46,17 @@ export interface SpoolRequest {
  * A name in spools/ is given only to what is complete and on the disk, so a process may be killed at any moment.
  */
 export interface Spools {
-  /** Looks for a file; undefined if absent. */
+  /** Finds a file; undefined if absent. */
   find(key: string): Promise<Spool | undefined>;
   /**
-   * Makes a file of a stream.
+   * Writes a stream to a file.
    *
-   * @throws StorageFailure if the disk has no room; ServiceError `image-too-large`; what the stream fails with
+   * @throws StorageFailure if the disk has no room; ServiceError `image-too-large`; the error of the stream
    */
   fill(request: SpoolRequest, source: Readable, signal: AbortSignal): Promise<Spool>;
 }
 
-/** Bytes that are reserved at a time past what was expected: as many again as there are, but not fewer or more. */
+/** The limits of a further reservation, in bytes. It doubles the file, within these limits. */
 const [LEAST_FURTHER, MOST_FURTHER] = [1024 * 1024, 64 * 1024 * 1024] as const;
 
 export async function openSpools(storage: Storage): Promise<Spools> {
@@ -100,7 +100,7 @@ export async function openSpools(storage: Storage): Promise<Spools> {
         }
         await rm(path, { force: true });
       } catch {
-        // It was evicted meanwhile.
+        // Another process evicted it meanwhile.
       }
       return undefined;
     },
@@ -138,7 +138,7 @@ export async function openSpools(storage: Storage): Promise<Spools> {
         const appender = new FileAppender({ file: opened, position: 0, buffers, onAppended: onProgress });
         await pipeline(source, inspect, appender, { signal });
         await opened.datasync();
-        // It was begun long ago, maybe, but is used from now on.
+        // The save may have taken long, but the file counts as used from now on.
         await opened.utimes(new Date(), new Date());
         const name = `${key}.${size}.${hash.digest('hex')}`;
         await rename(incoming, join(folder, name));
@@ -156,7 +156,7 @@ export async function openSpools(storage: Storage): Promise<Spools> {
   };
 }
 
-/** The error of an archive that is larger than the operator lets through. */
+/** Creates the error for an archive above the operator's limit. */
 export function tooLarge(maxSize: number): ServiceError {
   return new ServiceError('image-too-large', detail('archive-exceeded', { limit: maxSize }));
 }
@@ -182,7 +182,7 @@ function readFile(storage: Storage, path: string, range: ByteRange, signal: Abor
   }, signal);
 }
 
-/** https://nodejs.org/api/errors.html#errorsyscall: what the file system throws names its call, and no address. */
+/** https://nodejs.org/api/errors.html#errorsyscall: errors of the file system have a `syscall` and no `address`. */
 function isOfDisk(error: unknown): boolean {
   return (
     error instanceof Error &&

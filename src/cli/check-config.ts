@@ -4,7 +4,7 @@ import { fileKey } from '../config/schema.ts';
 import { inlineToml } from '../config/toml.ts';
 
 /**
- * Tells the settings in force, as a TOML file that says where each of them comes from; secrets are masked.
+ * Writes the settings in force as a TOML file that states the source of each. Secrets are masked.
  *
  * @throws ConfigError with every mistake of every source
  */

@@ -1,7 +1,7 @@
 import type { PlacedLayer } from '../sources/image-source.ts';
 import { formatDecimalBytes } from '../util/byte-size.ts';
 
-/** How far a download is. */
+/** The progress of a download. */
 export interface DownloadProgress {
   readonly filename: string;
   /** Bytes. */

@@ -38,7 +38,7 @@ export function imageListsOf(args: readonly string[]): readonly string[] {
 }
 
 /**
- * Parts what says which archive from the flags that are settings.
+ * Separates the flags that select an archive from those that are settings.
  *
  * @param listed the images in the files of {@link imageListsOf}
  * @throws UsageError if no image is named, or a name is invalid

@@ -41,7 +41,7 @@ export function guardFor(references: readonly Reference[], config: Config): Guar
 
 /**
  * Writes an archive to a file, to parts of it, or to stdout, and its checksum or metalink beside it. A file gets its
- * name when it is complete; a save that was broken off goes on from the cache.
+ * name when it is complete. A save that was interrupted continues from the cache.
  *
  * @throws ServiceError if the archive does not exist; CommandError if it cannot be written; UsageError
  */

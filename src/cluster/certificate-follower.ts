@@ -1,9 +1,9 @@
 import type { Certificate } from '../tls/certificate.ts';
 import { type CertificateProvider, createNoCertificate, stateOf } from '../tls/certificate-provider.ts';
 
-/** Shows the certificates that another process looks after. */
+/** Serves the certificates that another process obtains and renews. */
 export interface CertificateFollower extends CertificateProvider {
-  /** Takes the next one. */
+  /** Uses a new certificate. */
   follow(certificate: Certificate): void;
 }
 
@@ -19,8 +19,8 @@ export function createCertificateFollower(
     certificate: first,
     start(show) {
       use = show;
-      // Another one may have come while the server was made. And as it began to listen, node:cluster has given it the
-      // ticket keys that the first worker of all began with.
+      // A newer certificate may have arrived while the server was created. Besides, node:cluster gives a new listener
+      // the ticket keys of the first worker.
       use(shown);
     },
     follow(next) {

@@ -12,7 +12,7 @@ export type ToWorker =
   /** The first worker opens the shared sockets, so that a failure is reported once. */
   | { readonly type: 'listen' }
   | { readonly type: 'certificate'; readonly certificate: Certificate }
-  /** How it stands with the certificate, as the worker has asked. */
+  /** The status of the certificate, which the worker has requested. */
   | { readonly type: 'standing'; readonly check: ReadinessCheck }
   | { readonly type: 'measure' }
   | { readonly type: 'reload' }
@@ -30,23 +30,23 @@ export type ToPrimary =
 
 /** The state of the whole service that a worker needs. */
 export interface WorkerPart {
-  /** How many share the work. */
+  /** The number of workers. */
   readonly workers: number;
-  /** Settings of those that run, which need a restart to change. */
+  /** Settings of the running workers that only a restart changes. */
   readonly settings: Partial<Config>;
   readonly sockets: PassedSockets;
   /** Undefined where plain HTTP is served. */
   readonly certificate: Certificate | undefined;
 }
 
-/** Why a worker cannot start: mistakes in the settings, or else one sentence that the operator can act on. */
+/** The reason why a worker cannot start: mistakes in the settings, or a sentence that the operator can act on. */
 export type StartFailure = { readonly mistakes: readonly string[] } | { readonly message: string };
 
 /** The other end of the pipe. */
 export interface Peer<Incoming, Outgoing> {
-  /** Settles once it is on its way; what is sent to one that has gone is lost. */
+  /** Resolves once the message is written. A message to a process that has ended is lost. */
   send(message: Outgoing): Promise<void>;
   onMessage(take: (message: Incoming) => void): void;
-  /** The other process has ended, or will not speak again. */
+  /** Called when the other process has ended or closed the pipe. */
   onGone(gone: () => void): void;
 }

@@ -2,7 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
 import type { Peer, ToPrimary, ToWorker } from './messages.ts';
 
-/** The primary, as a worker has it; undefined in any other process. */
+/** Returns the primary of this worker; undefined in any other process. */
 export function primaryOf(): Peer<ToWorker, ToPrimary> | undefined {
   const { worker } = cluster;
   if (worker === undefined || !cluster.isWorker) return undefined;
@@ -10,7 +10,7 @@ export function primaryOf(): Peer<ToWorker, ToPrimary> | undefined {
     ...peerOf<ToWorker, ToPrimary>(worker),
     onGone(gone) {
       worker.on('disconnect', () => {
-        // Otherwise Node.js ends the process here and now, with the downloads that are under way.
+        // Without this listener, Node.js ends the process immediately, and its downloads with it.
         worker.exitedAfterDisconnect = true;
         gone();
       });
@@ -18,11 +18,11 @@ export function primaryOf(): Peer<ToWorker, ToPrimary> | undefined {
   };
 }
 
-/** A worker, as the primary has it. */
+/** A worker, from the perspective of the primary. */
 export interface WorkerProcess extends Pick<Peer<ToPrimary, ToWorker>, 'send' | 'onMessage'> {
   readonly pid: number;
   kill(): void;
-  /** It has ended, and all that it said has been heard. */
+  /** Called when the worker has ended and all its messages were received. */
   onExit(exit: (code: number | null, signal: string | null) => void): void;
 }
 
@@ -45,7 +45,7 @@ export function forkWorker(execArgv: string[]): WorkerProcess {
   // worker would stay there, and its client would wait forever. The primary would also give busy workers as many as
   // idle ones.
   cluster.schedulingPolicy = cluster.SCHED_NONE;
-  // NaN, and whatever else is in metrics, is not for JSON.
+  // JSON cannot represent NaN, which metrics can contain.
   cluster.setupPrimary({ serialization: 'advanced', execArgv });
   const worker = cluster.fork(ALLOCATOR);
   // Without a listener, an error that Node.js reports a moment later would end this process.

@@ -19,7 +19,7 @@ import type { WorkerProcess } from './peers.ts';
 import { createWorkerPool } from './worker-pool.ts';
 
 export interface PrimaryOptions {
-  /** How many processes serve. */
+  /** The number of workers. */
   readonly workers: number;
   readonly sockets: PassedSockets;
   readonly fork: () => WorkerProcess;
@@ -27,13 +27,13 @@ export interface PrimaryOptions {
   readonly randomBytes: (size: number) => Buffer;
 }
 
-/** Milliseconds beyond the time for downloads, in which a worker ends by itself. */
+/** Milliseconds after the time for downloads until the primary kills a worker that has not ended. */
 const GRACE_MS = 5_000;
 const TICKET_KEYS_BYTES = 48;
 
 /**
- * Does once what workers share: it orders the certificate, serves the metrics, and replaces the workers that end. It
- * hears no request itself: node:cluster opens what the workers listen on here, and each of them accepts by itself.
+ * Does the shared work of all workers once: orders the certificate, serves the metrics, and replaces workers that end.
+ * It handles no requests. node:cluster opens the listening sockets here, and each worker accepts connections by itself.
  *
  * `listen` throws StartError if no worker can start.
  *
@@ -51,7 +51,7 @@ export async function createPrimary(
   // alone for a while.
   openLocalCountingStore(config, logger).close();
   let current = config;
-  /** By which each worker resumes the sessions of all. */
+  /** The ticket keys, so that each worker can resume the TLS sessions of all others. */
   const withTicketKeys = (one: Certificate): Certificate => ({
     ...one,
     ticketKeys: randomBytes(TICKET_KEYS_BYTES),
@@ -84,7 +84,7 @@ export async function createPrimary(
       text: async () => {
         await pool.measure();
         const here = [await own.snapshot(), await workerMetrics.snapshot()];
-        // At one moment: who ends between this and that would count twice, or not at all.
+        // Read both at the same moment. Otherwise, a worker that ends in between would count twice or not at all.
         return sum.text([...here, ...pool.snapshots()]);
       },
     },

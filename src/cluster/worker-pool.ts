@@ -7,25 +7,25 @@ import { restartDelay } from './restart-delay.ts';
 /** The workers of a service, each replaced when it ends. */
 export interface WorkerPool {
   /**
-   * Starts them, and settles once all serve.
+   * Starts the workers. Resolves once all of them serve.
    *
    * @returns the listening addresses and the lines that announce them
    * @throws StartError if the first one cannot start, so that none will
    */
   start(): Promise<Listening>;
-  /** Tells all that have begun. */
+  /** Sends a message to all started workers. */
   tell(message: ToWorker): void;
-  /** How many serve. */
+  /** The number of workers that serve. */
   serving(): number;
-  /** Asks each what it has measured, and settles once they have told, or had the time to. */
+  /** Collects the metrics of all workers. Waits for each only until a timeout. */
   measure(): Promise<void>;
   /** The last message of each worker. */
   snapshots(): readonly MetricsSnapshot[];
   /**
-   * Ends them: none takes connections any more, and each ends once those that it has are done.
+   * Stops the workers gracefully: they accept no more connections, and end once their current ones are closed.
    *
-   * @param patience milliseconds after which those that are left are killed
-   * @returns true if all have ended well
+   * @param patience milliseconds after which the remaining workers are killed
+   * @returns true if all ended by themselves
    */
   stop(patience: number): Promise<boolean>;
   /** Kills all workers immediately. */
@@ -41,11 +41,11 @@ export interface WorkerPoolOptions {
   readonly size: number;
   /** Starts a worker. Throws if the system cannot start a process at the moment. */
   readonly fork: () => WorkerProcess;
-  /** The first message to each. */
+  /** Creates the first message to a worker. */
   readonly part: () => ToWorker;
-  /** Answers one that asks how it stands with the certificate. */
+  /** Returns the status of the certificate, which a worker requests. */
   readonly answer: () => Promise<ToWorker>;
-  /** One has ended without being asked to, or cannot start; what it had measured is left to be kept. */
+  /** Called when a worker has ended unexpectedly, or cannot start, with its last metrics. */
   readonly onLost: () => void;
   readonly onEnd: (last: MetricsSnapshot) => void;
   /** Milliseconds that never go back. */
@@ -76,22 +76,22 @@ interface Member {
   state: 'preparing' | 'prepared' | 'invited' | 'serving' | 'stopping';
   failure: StartFailure | undefined;
   snapshot: MetricsSnapshot;
-  /** Looks in a row that it has not answered. */
+  /** The number of consecutive polls without an answer. */
   silence: number;
   onMeasured: (() => void)[];
 }
 
-/** A place in the pool, which one worker after the other takes. */
+/** A place in the pool for one worker and its replacements. */
 interface Slot {
-  /** Lives in a row that were over at once. */
+  /** The number of consecutive workers that ended soon after their start. */
   shortLives: number;
 }
 
-/** Milliseconds between two looks at each worker. */
+/** Milliseconds between two polls of each worker. */
 const LOOK_MS = 5_000;
 /** Unanswered polls after which a worker counts as unresponsive. */
 const MOST_SILENCE = 6;
-/** Milliseconds that whoever asks for metrics waits for a worker. */
+/** Milliseconds that a request for metrics waits for a worker. */
 const MEASURE_PATIENCE_MS = 1_000;
 /** Milliseconds. A worker that exits sooner may exit again at once. */
 const SHORT_LIFE_MS = 10_000;
@@ -109,7 +109,7 @@ export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
 
   const inState = (state: Member['state']): Member[] =>
     [...members].filter((member) => member.state === state);
-  /** The first one opens what they listen on; the others follow together. */
+  /** The first worker opens the listening sockets; the others start together afterwards. */
   const invite = (): void => {
     const isOpen = inState('serving').length > 0;
     if (!isOpen && inState('invited').length > 0) return;

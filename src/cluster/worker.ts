@@ -11,9 +11,9 @@ import type { Peer, StartFailure, ToPrimary, ToWorker, WorkerPart } from './mess
 
 /** One of several processes that serve together. */
 export interface WorkerService {
-  /** Settles once it serves, or once it is clear that it will not: then with why, which the primary knows already. */
+  /** Resolves once it serves. Resolves with the reason if it cannot; the primary already knows that. */
   readonly started: Promise<unknown>;
-  /** Takes no more connections, and settles once those that it has are done. */
+  /** Accepts no more connections. Resolves once the current ones are closed. */
   close(): Promise<void>;
 }
 
@@ -23,16 +23,19 @@ export interface WorkerOptions {
   readonly environment: Environment;
   /** Reads the settings again. */
   readonly load: () => Config;
-  /** Why it cannot listen, for the operator. */
+  /** Explains to the operator why it cannot listen. */
   readonly explain: (error: unknown) => string;
-  /** The service ends, or the primary has gone: it shall be closed, and the process ended. */
+  /** Called when the service stops or the primary has ended, so that the worker closes and exits. */
   readonly onStop: () => void;
 }
 
-/** Milliseconds that the primary has for an answer. */
+/** Milliseconds that a worker waits for an answer from the primary. */
 const PATIENCE_MS = 2_000;
 
-/** Serves what the primary hands over, and leaves to it what is done once: the certificate, metrics, the manager. */
+/**
+ * Serves requests on the sockets of the primary. The primary does the rest: the certificate, metrics, and the service
+ * manager.
+ */
 export function startWorker(options: WorkerOptions): WorkerService {
   const { primary, config, environment, load, explain, onStop } = options;
   const { logger } = environment;
@@ -43,7 +46,7 @@ export function startWorker(options: WorkerOptions): WorkerService {
   let app: App | undefined;
   let redis: Redis | undefined;
 
-  /** How it stands with the certificate is known where it is looked after. */
+  /** Only the primary knows the status of the certificate. */
   const checkCertificate = async (): Promise<ReadinessCheck> => {
     if (asked === undefined) {
       const question = Promise.withResolvers<ReadinessCheck>();

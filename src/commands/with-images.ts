@@ -18,7 +18,7 @@ import { environment, prepareTransfers, sources } from './surroundings.ts';
 
 /** The images that a command names. */
 export interface NamedImages {
-  /** All of them, those that the receiver has included. */
+  /** All named images, including those that the receiver has. */
   readonly references: readonly Reference[];
   /** The images that the command reads. */
   readonly own: readonly Reference[];

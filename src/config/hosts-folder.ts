@@ -115,7 +115,7 @@ function readHost(folder: string, written: string, table: TomlTable): RegistryHo
   };
 }
 
-/** A path is that of the API without its version, unless it is said to be whole. */
+/** A path is the root of the API without its version, unless `override_path` is set. */
 function apiAt(url: URL, isWhole: boolean): Pick<RegistryHost, 'api' | 'prefix'> {
   const path = url.pathname.replace(/\/+$/, '');
   if (isWhole && /\/v2(?:\/|$)/.test(path)) return mirrorAt(url);

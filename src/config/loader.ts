@@ -29,13 +29,13 @@ export interface Sources {
   readonly home: string;
   readonly isRoot: boolean;
   /**
-   * True if even root keeps cache and state in its home folder: the service's folders belong to the service's user
-   * alone.
+   * True if root, too, uses its home folder for cache and state, because the service's folders belong to the service's
+   * user.
    */
   readonly keepsInHome?: boolean;
 }
 
-/** Every mistake in the settings, told at once. */
+/** All mistakes in the settings, in one error. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly mistakes: readonly string[];
@@ -49,7 +49,7 @@ export class ConfigError extends Error {
 /** Mistakes that are all on the command line, and not in the environment or in a file. */
 export class UsageError extends ConfigError {}
 
-/** A value that was given, and where, for the sentence about its mistake. */
+/** A given value and its place, for the sentence about a mistake in it. */
 interface Given {
   readonly value: unknown;
   readonly where: string;
@@ -61,9 +61,9 @@ const NAMES = Object.keys(SCHEMA) as SettingName[];
 /** A setting as it is in effect. */
 export interface EffectiveSetting {
   readonly name: SettingName;
-  /** Parsed; undefined where it was not given and has no default. */
+  /** The parsed value; undefined if it is not set and has no default. */
   readonly value: unknown;
-  /** As it was written, in text or TOML. */
+  /** The value as written, in text or TOML. */
   readonly written: unknown;
   /** The flag, the variable, the key of the file, or `default`. */
   readonly where: string;

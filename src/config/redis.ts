@@ -1,12 +1,12 @@
 import type { Config, GivenSettings } from './schema.ts';
 
-/** Milliseconds for which replicas take a tag's answer from each other. */
+/** Milliseconds for which replicas share the digest of a resolved tag. */
 const SHARED_TAG_TTL_MS = 10_000;
 
 type RedisSettings = Pick<Config, 'tagTtl'>;
 
 /**
- * Settles what depends on whether replicas share a Redis.
+ * Resolves the settings that depend on a shared Redis.
  *
  * @param mistakes takes a sentence for each setting that is missing or contradicts another
  */

@@ -11,7 +11,10 @@ import { ConfigError } from './loader.ts';
 import type { Config } from './schema.ts';
 import type { RegistryTable } from './types.ts';
 
-/** Finds who has the images of a registry; undefined where that is the registry alone, at its usual place. */
+/**
+ * Finds the hosts that serve the images of a registry; undefined if that is only the registry itself, at its usual
+ * address.
+ */
 export type FindRegistryHosts = (domain: string) => RegistryHosts | undefined;
 
 /**
@@ -25,10 +28,10 @@ export function readHosts(config: Config): FindRegistryHosts {
 }
 
 /**
- * Reads which mirrors registries have, and how these and they themselves are known, with the files that the settings
+ * Reads the mirrors of registries, and the certificates of mirrors and registries, from the files that the settings
  * name.
  *
- * @param originOf gives the usual place of a registry as an origin
+ * @param originOf returns the usual origin of a registry
  * @throws ConfigError with every mistake of every file
  */
 export function readRegistryHosts(

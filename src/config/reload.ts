@@ -5,11 +5,11 @@ import { type Config, fileKey, SCHEMA, type Setting, type SettingName } from './
 export interface Reloaded {
   /** In force from now on. */
   readonly config: Config;
-  /** Keys of the file that have changed and take effect after a restart alone. */
+  /** Changed keys of the file that take effect only after a restart. */
   readonly needRestart: readonly string[];
 }
 
-/** Takes over what may change while the service runs. */
+/** Applies the settings that may change at runtime. */
 export function reloadConfig(running: Config, fresh: Config): Reloaded {
   const names = Object.keys(SCHEMA) as SettingName[];
   const changed = names.filter((name) => !isDeepStrictEqual(running[name], fresh[name]));

@@ -22,8 +22,8 @@ const ADDRESSES = {
 };
 
 /**
- * Settles what depends on where the certificate comes from. Plain HTTP for other machines has to be asked for: it is
- * right behind a proxy that speaks TLS, and nowhere else.
+ * Resolves the settings that depend on the source of the certificate. Plain HTTP for other machines requires an
+ * explicit setting, because it is only safe behind a proxy that speaks TLS.
  *
  * @param mistakes takes a sentence for each setting that is missing or contradicts another
  */

@@ -14,7 +14,7 @@ export interface SettingType<T> {
   readonly placeholder: string;
   /** @throws Error with a message that ends the sentence "The value …" */
   parse(value: unknown): T;
-  /** Writes a value so that it can be read again; absent where it can as it is. */
+  /** Writes a value so that `parse` reads it again; absent if the value itself can be read. */
   write?(value: T): string;
 }
 
@@ -85,7 +85,7 @@ function wholeNumber(least: number): SettingType<number> {
   };
 }
 
-/** A whole number from 1 on, or `auto`, which leaves it to the machine. */
+/** A whole number from 1 on, or `auto`, which depends on the machine. */
 export const countOrAuto: SettingType<number | 'auto'> = {
   placeholder: 'COUNT|auto',
   parse: (value) => (value === 'auto' ? value : count.parse(value)),

@@ -29,7 +29,7 @@ export interface FileTree {
   readonly bytes: number;
 }
 
-/** Numbers of files, directories excluded, that a layer adds, or has in place of a file of a lower layer. */
+/** The numbers of files, without directories, that a layer adds, and that replace a file of a lower layer. */
 export interface LayerChanges {
   readonly added: number;
   readonly changed: number;
@@ -38,7 +38,7 @@ export interface LayerChanges {
 /** A file of an image. */
 export interface TreeFile extends Omit<LayerEntry, 'type' | 'path'> {
   readonly type: Exclude<LayerEntry['type'], 'hardlink'>;
-  /** The index of the layer from which it is. */
+  /** The index of the layer that contains the file. */
   readonly layer: number;
 }
 
@@ -191,7 +191,7 @@ const IMPLIED: Omit<TreeFile, 'layer'> = {
 };
 
 /**
- * Puts all names of a file where its data is.
+ * Places all names of a file at the position of its data.
  *
  * @param byEntry nodes by the entry that made them, which is the order of their age
  */

@@ -106,7 +106,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
     return table === undefined ? '' : textOf(table.columns.links, entry - (bases[at] ?? 0));
   };
 
-  /** Finds a directory, and makes what is missing of it. */
+  /** Finds a directory, and creates it and its parents if they are missing. */
   const enter = (path: string): number => {
     const left = path.split('/').reverse();
     let node = 0;
@@ -161,7 +161,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
     }
   };
 
-  /** A directory whose lower one is hidden has no metadata of it. */
+  /** A directory does not inherit metadata from a hidden lower one. */
   const forgetLower = (directory: number): void => {
     if ((metadata[directory] ?? -1) >= base) return;
     data[directory] = -1;
@@ -215,7 +215,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
     const aufs = new Map<string, number>();
     let [added, changed] = [0, 0];
 
-    /** Counts a file by what its layer finds in its place. */
+    /** Counts a file as added or as replaced. */
     const count = (before: number): void => {
       if (!isPresent(before)) added += 1;
       else if (touched[before] !== layer) changed += 1;

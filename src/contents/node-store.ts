@@ -31,7 +31,7 @@ export function createNodeStore(): NodeStore {
   /** An open hash table of nodes by their directory and name. */
   let slots = ints(capacity * 2).fill(FREE);
   let count = 1;
-  // Names that collide for one seed are not known to whoever chooses them.
+  // A random seed, so that an image cannot contain names that are chosen to collide.
   const seed = (Math.random() * 0x1_0000_0000) | 0;
 
   const nameOf = (node: number): Buffer =>

@@ -2,7 +2,7 @@ import { hashedAs, partFilename, partsFilename } from '../archive/parts.ts';
 import type { HashedFile } from './hashed-file.ts';
 import type { FixedDownload } from './open-download.ts';
 
-/** A file whose checksum is asked for; the first part is 1. */
+/** A file whose checksum is requested; the first part is 1. */
 interface Line {
   readonly filename: string;
   readonly number: number;
@@ -17,7 +17,7 @@ interface Line {
 export function checksumFile(download: FixedDownload, savedAs: string | undefined): HashedFile {
   const { archive } = download;
   const { name, lines } = namedLines(download, savedAs);
-  // The pieces of a whole archive come with it, since the same pass gives a metalink its hashes.
+  // Also hashes the pieces of a whole archive, because a metalink needs them and one pass suffices.
   const partitions = download.kind === 'archive' ? hashedAs(archive.size) : [download.parts];
   return {
     filename: `${name}.sha256`,

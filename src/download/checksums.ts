@@ -26,12 +26,11 @@ export interface Checksums {
   /** The stored checksums; undefined if they were never computed. */
   find(etag: string, partition: Partition): Promise<PartHashes | undefined>;
   /**
-   * Reads the archive and hashes it in each of several partitions, in one pass, once for however many want the same at
-   * the same time.
+   * Reads the archive and hashes it in each of several partitions, in one pass, once for all concurrent requests.
    *
-   * @param onChunk sees what is read for as long as this caller waits
+   * @param onChunk receives the read chunks while this caller waits
    * @returns the hashes by each partition, in their order
-   * @throws what reading the archive fails with
+   * @throws the error of reading the archive
    */
   compute(
     archive: Archive,
@@ -42,7 +41,7 @@ export interface Checksums {
 }
 
 /**
- * Keeps them in files of the cache's folder, which go with what is not used:
+ * Stores checksums in files of the cache's folder, which are evicted like blobs:
  *
  *     checksums/5e/5eaf…     a hash a line
  *

@@ -36,7 +36,7 @@ export function metalinkFile(download: FixedDownload, { addresses, generator }: 
   return {
     filename: `${name}.meta4`,
     contentType: METALINK_TYPE,
-    // It has the address that the client asked by in it.
+    // It contains the address that the client used.
     cacheControl: 'private, no-cache',
     hashed,
     render: (hashes) =>

@@ -45,9 +45,9 @@ export function metalinkEntry(
 export const METALINK_TYPE = 'application/metalink4+xml';
 
 /**
- * Writes a metalink: where files are, and by what to tell that they are whole.
+ * Writes a metalink: the URLs of files, and the hashes that verify them.
  *
- * @param generator name and version of what makes it: `DockerProxy/1.0.0`
+ * @param generator name and version of the program: `DockerProxy/1.0.0`
  * @see https://www.rfc-editor.org/rfc/rfc5854
  */
 export function renderMetalink(files: readonly MetalinkFile[], generator: string): string {

@@ -7,7 +7,7 @@ export type PartHashes = readonly [string, ...string[]];
 /** Hashes a file as it passes. */
 export interface PartHasher {
   update(chunk: Uint8Array): void;
-  /** Ends it. @throws RangeError if nothing has passed that could be hashed */
+  /** Finishes hashing. @throws RangeError if no byte was hashed */
   digest(): PartHashes;
 }
 
@@ -37,7 +37,7 @@ export function createPartHasher({ partSize, count }: Partition): PartHasher {
   };
 }
 
-/** Tells whether there are hashes at all. */
+/** Tells whether the file has any parts. */
 export function isSome(hashes: readonly string[]): hashes is PartHashes {
   return hashes.length > 0;
 }

@@ -42,7 +42,7 @@ export function pinnedQuery(query: ArchiveQuery, archive: Archive): DownloadQuer
   );
 }
 
-/** The query that means an archive by the names that it was asked for by. */
+/** Returns the query that names an archive by its requested names. */
 export function namedQuery(query: ArchiveQuery): DownloadQuery {
   const { references, have, platform, ...shared } = query;
   return {

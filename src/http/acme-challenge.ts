@@ -8,7 +8,7 @@ export interface ChallengeOptions {
 }
 
 /**
- * `GET /.well-known/acme-challenge/TOKEN`: what an ACME authority asks for, to see that the domain leads here.
+ * `GET /.well-known/acme-challenge/TOKEN`: the resource by which an ACME authority verifies the domain.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8555#section-8.3
  */

@@ -6,8 +6,8 @@ export interface HealthOptions {
 }
 
 /**
- * `GET /healthz`: 200 for as long as the process answers at all. `GET /readyz`: 200 where all parts can do their work,
- * otherwise 503, and how it stands with each.
+ * `GET /healthz`: 200 while the process responds. `GET /readyz`: 200 if all parts work, otherwise 503, with the status
+ * of each part.
  */
 export async function healthRoutes(app: FastifyInstance, { readiness }: HealthOptions): Promise<void> {
   app.get('/healthz', { config: { counts: 'nothing' } }, async (_request, reply) =>

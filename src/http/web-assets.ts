@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import accepts from 'accepts';
 import { DETAILS } from '../errors/details.ts';
 
-/** The languages of the pages, the first where none is asked for. */
+/** The languages of the pages; the first is the default. */
 export const LANGUAGES = ['en', 'es', 'fa', 'ru', 'zh'] as const;
 export type Language = (typeof LANGUAGES)[number];
 
@@ -75,7 +75,7 @@ export function preferredLanguage(request: IncomingMessage): Language | undefine
   );
 }
 
-/** The language of that code, where it is one of the pages. */
+/** Returns the language with a code; undefined if the pages don't have it. */
 export function languageOf(code: unknown): Language | undefined {
   return LANGUAGES.find((lang) => lang === code);
 }
@@ -85,14 +85,12 @@ export function languageCookie(lang: Language, isSecure: boolean): string {
   return `lang=${lang}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly${isSecure ? '; Secure' : ''}`;
 }
 
-/** The direction that a language is written in, as HTML has it. */
+/** Returns the direction of a language, as in HTML's `dir`. */
 export function directionOf(lang: Language): 'ltr' | 'rtl' {
   return RIGHT_TO_LEFT.has(lang) ? 'rtl' : 'ltr';
 }
 
-/**
- * A hash for a URL that changes with any asset: modules name each other by relative paths, so that they move together.
- */
+/** Returns a hash of all assets for their URL. Modules import each other by relative paths, so all change together. */
 function hashAssets(root: string): string {
   const paths = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(isAsset).sort();
   const hash = createHash('sha256');

@@ -6,7 +6,7 @@ export const BANDWIDTH = {
   members: { limit: 'Bytes per second.' },
 } as const satisfies LimitKind;
 
-/** Shares out the bytes a second that each client gets, over all its connections. */
+/** Limits the bandwidth of each client, over all its connections. */
 export interface Bandwidth extends Limit<typeof BANDWIDTH> {
   /** Bytes a second. */
   readonly rate: number;
@@ -15,17 +15,17 @@ export interface Bandwidth extends Limit<typeof BANDWIDTH> {
 }
 
 export interface Share {
-  /** Milliseconds to wait before these bytes may be sent; they count as sent from then on. */
+  /** Returns the milliseconds to wait before these bytes may be sent, and counts them as sent. */
   delay(bytes: number): number;
   close(): void;
 }
 
-/** Milliseconds' worth of bytes that a client which was idle may catch up on. */
+/** The burst after a pause, in milliseconds of the client's bandwidth. */
 const BURST_MS = 250;
 
 /** @param now milliseconds that never go back */
 export function createBandwidth(rate: number, now: () => number): Bandwidth {
-  /** When each client's next byte is due. */
+  /** The time at which each client may send its next byte. */
   const clients = new Map<string, { due: number; connections: number }>();
   return {
     name: BANDWIDTH.name,

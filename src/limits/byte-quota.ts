@@ -37,7 +37,7 @@ export interface ByteQuota extends Limit<typeof BYTES> {
 }
 
 export interface ArchivePart {
-  /** Undefined: an archive that is never the same again, so that nothing can be continued. */
+  /** Undefined for an archive that is created for each request, so that no download of it can continue. */
   readonly etag: string | undefined;
   /** Bytes of the whole archive; 0 if unknown. */
   readonly size: number;
@@ -67,7 +67,7 @@ const ARCHIVE_MS = 2 * DAY_MS;
 /** Counts are saved after this number of bytes or milliseconds, so that no chunk waits for it. */
 const SAVE_BYTES = 64 * 2 ** 20;
 const SAVE_MS = 5000;
-/** An archive may be lost on the way once: so often its size is sent past the quota and before it, together. */
+/** A client may receive the bytes of a started archive this many times in total, because one transfer can be lost. */
 const SENDS_OF_AN_ARCHIVE = 2;
 const NOTHING: Count = { value: 0, resetsIn: DAY_MS };
 
@@ -99,7 +99,7 @@ interface Looked {
 /** The bytes of an archive that a connection has yet to send. */
 interface Flow extends InFlightBytes {
   at: number;
-  /** True if something of the day was left when it began, or when that began which it is another connection of. */
+  /** True if quota was left when this download, of which this may be a further connection, started. */
   readonly isWithinDay: boolean;
 }
 
@@ -156,7 +156,7 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
     const [all = NOTHING, sent = NOTHING, fetched = NOTHING] = await store.add([ofClient, ...ofArchive]);
     return { all, sent, fetched };
   };
-  /** Brings what is known of a client up to date; whoever is new is not kept yet. */
+  /** Updates the known counters of a client. Does not add a new client yet. */
   const accountOf = (client: string, { value }: Count): Account => {
     const account = accounts.get(client) ?? { saved: 0, unsaved: 0, connections: 0, archives: new Map() };
     account.saved = value;
@@ -193,7 +193,7 @@ export function createByteQuota(store: CountingStore, limit: number): ByteQuota 
       const counter = etag === undefined ? undefined : archiveCounter(client, etag);
       const looked = await look(client, counter);
       const { all } = looked;
-      // Nothing is awaited from here on, so that no other connection is admitted meanwhile.
+      // Don't await anything after this line, so that no other connection is admitted meanwhile.
       const account = accountOf(client, all);
       const archive = archiveOf(account, counter, looked);
       const range = { at: start, end: start + length };

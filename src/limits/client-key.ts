@@ -1,6 +1,6 @@
 import { networkOf, parseIpAddress } from '../util/ip-address.ts';
 
-/** The prefix that one customer of an access network has at least: https://www.rfc-editor.org/rfc/rfc6177 */
+/** The longest prefix that one customer of an access network gets: https://www.rfc-editor.org/rfc/rfc6177 */
 const IPV6_PREFIX = 64;
 
 /**

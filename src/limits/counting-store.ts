@@ -4,17 +4,17 @@
  */
 export interface CountingStore {
   /**
-   * Adds to counters and tells, in the same order, what they are then. A counter begins with its first amount and again
-   * when its window is over; an amount of 0 only reads. A negative amount takes back, and no counter falls below 0.
+   * Adds to counters and returns their new values in the same order. A counter starts with its first amount, and again
+   * after its window. An amount of 0 only reads. A negative amount takes back, and no counter falls below 0.
    */
   add(additions: readonly Addition[]): Promise<Count[]>;
-  /** Takes a lease, or holds it longer, unless that would be more than `limits` allow. */
+  /** Takes or renews a lease, unless that would exceed `limits`. */
   acquire(lease: Lease, limits: LeaseLimits): Promise<Acquisition>;
-  /** Holds leases of one's own longer, and takes those again that have expired. */
+  /** Renews leases of this process, and takes expired ones again. */
   renew(leases: readonly Lease[]): Promise<void>;
   /** Releases a lease; does nothing for an unknown one. */
   release(lease: Lease): Promise<void>;
-  /** Downloads that a client has under way. */
+  /** Returns the number of downloads in progress of a client. */
   active(client: string): Promise<number>;
   close(): void;
 }
@@ -28,11 +28,11 @@ export interface Addition {
 
 export interface Count {
   readonly value: number;
-  /** Milliseconds until the counter begins again. */
+  /** Milliseconds until the counter starts again. */
   readonly resetsIn: number;
 }
 
-/** A process's part in a client's download. Several may have a part in one download: it counts once. */
+/** The share of a process in a client's download. A download that several processes serve counts once. */
 export interface Lease {
   readonly client: string;
   readonly archive: string;
@@ -40,7 +40,7 @@ export interface Lease {
   readonly holder: string;
 }
 
-/** Downloads at most; 0 sets no limit. */
+/** Maximum downloads; 0 sets no limit. */
 export interface LeaseLimits {
   readonly perClient: number;
   readonly total: number;

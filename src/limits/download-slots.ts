@@ -38,7 +38,7 @@ export interface DownloadSlots {
    * @throws ServiceError `too-many-connections`, `too-many-downloads` or `service-full`
    */
   take(client: string, archive: string): Promise<() => void>;
-  /** Downloads that a client has under way. */
+  /** Returns the number of downloads in progress of a client. */
   active(client: string): Promise<number>;
 }
 

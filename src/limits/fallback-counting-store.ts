@@ -3,28 +3,30 @@ import type { Addition, CountingStore, Lease } from './counting-store.ts';
 
 /** Milliseconds that a failed store is skipped, so that an unresponsive one does not delay each request again. */
 const REST_MS = 5000;
-/** Counters, and leases, at most that are made up for once the store is back. */
+/** Maximum counters, and leases, that are transferred when the store is available again. */
 const MOST_OWED = 100_000;
 /** Estimated bytes of a counter or a lease, including its name. */
 const OWED_BYTES = 300;
 
 export interface FallbackOptions {
-  /** Opens the store that is wanted; again after each failure. */
+  /** Opens the preferred store. Called again after each failure. */
   readonly open: () => CountingStore;
-  /** Counts while that one fails, and does not fail itself. */
+  /** Counts while the preferred store fails; must never fail itself. */
   readonly substitute: CountingStore;
-  /** Told when the wanted store begins to fail, not each time that it does. */
+  /** Called when the preferred store starts to fail, once for each outage. */
   readonly onFailure: (error: Error) => void;
-  /** Told when it counts again, all that was counted meanwhile included. */
+  /** Called when the preferred store counts again, including everything that was counted meanwhile. */
   readonly onReturn?: (() => void) | undefined;
   readonly now: () => number;
   /** The list of in-memory caches. */
   readonly caches?: MemoryCaches | undefined;
 }
 
-/** A store that never fails, so that neither limits nor the service end with a disk, or with another machine. */
+/**
+ * Creates a store that never fails, so that limits and the service survive the failure of a disk or of another machine.
+ */
 export interface FallbackCountingStore extends CountingStore {
-  /** Tells the store, now that it is known to be back or may have forgotten, what it has to know of this process. */
+  /** Transfers the leases and counters of this process to a store that is available again, or may have lost them. */
   catchUp(): Promise<void>;
 }
 
@@ -33,10 +35,7 @@ export function createFallbackCountingStore(options: FallbackOptions): FallbackC
   let wanted: CountingStore | undefined;
   let failed: number | undefined;
   let catching: Promise<void> | undefined;
-  /**
-   * The leases of this process, those it released, and those it counted elsewhere, as far as the wanted store lacks
-   * them.
-   */
+  /** The leases, releases, and counts of this process that the preferred store lacks. */
   const held = new Map<string, Lease>();
   const given = new Map<string, Lease>();
   const owed = new Map<string, Addition & { readonly begun: number }>();
@@ -90,7 +89,7 @@ export function createFallbackCountingStore(options: FallbackOptions): FallbackC
     });
     return catching;
   };
-  /** @param missed takes note of what the wanted store does not hear of */
+  /** @param missed records the changes that the preferred store misses */
   const attempt = async <T>(
     call: (store: CountingStore) => Promise<T>,
     missed: () => unknown = () => {},

@@ -1,11 +1,11 @@
-/** A range of an archive, of which a connection has still to send what it has not passed. */
+/** A range of an archive that a connection sends, and its position in it. */
 export interface InFlightBytes {
   readonly at: number;
   readonly end: number;
 }
 
 /**
- * Counts the bytes that several ranges have still to send, each byte once. aria2c requests the whole file first and
+ * Counts the bytes that several ranges have yet to send, each byte once. aria2c requests the whole file first and
  * ranges of it later. The first connection then stops before these ranges.
  */
 export function countInFlight(ranges: Iterable<InFlightBytes>): number {
@@ -18,7 +18,7 @@ export function countInFlight(ranges: Iterable<InFlightBytes>): number {
   return bytes;
 }
 
-/** Tells whether others have to send all of a range, too. */
+/** Tells whether other connections will send all of a range, too. */
 export function isCovered(range: InFlightBytes, others: readonly InFlightBytes[]): boolean {
   return others.length > 0 && countInFlight([...others, range]) === countInFlight(others);
 }

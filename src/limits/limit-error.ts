@@ -6,12 +6,12 @@ export interface ExceededLimit {
   /** As in RateLimit-Policy. */
   readonly name: string;
   readonly limit: number;
-  /** Milliseconds until it frees, or until it makes sense to try again. */
+  /** Milliseconds until the limit frees, or until a retry makes sense. */
   readonly freesIn: number;
 }
 
 /**
- * The error of a limit: besides its sentence, RateLimit headers and the members that say which limit it is.
+ * Creates the error of a limit, with RateLimit headers and members that identify the limit.
  *
  * @param reason for the reason phrase
  * @see https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-10

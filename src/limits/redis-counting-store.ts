@@ -14,7 +14,7 @@ const LEASE_KEYS = ['leases', 'downloads', 'clients'].map((name) => LIMITS_PREFI
 /** Leases that one script renews. It blocks Redis for less than a millisecond. */
 const RENEWED_AT_ONCE = 200;
 
-/** Replicas' clocks differ; that of Redis is one. A test gives its own. */
+/** Uses the clock of Redis, because the clocks of replicas differ. Tests pass their own. */
 const CLOCK = `
 local function clock(given)
   if given ~= '' then return tonumber(given) end

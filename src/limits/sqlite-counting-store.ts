@@ -12,9 +12,9 @@ import {
 
 /** Milliseconds that a process waits for another one's transaction, each of which takes microseconds. */
 const BUSY_TIMEOUT_MS = 200;
-/** Counters at most, some 65 MB of them; past it those go that would begin again first. */
+/** Maximum number of counters, which take about 65 MB. Beyond it, those whose window ends first are removed. */
 const MOST_COUNTERS = 500_000;
-/** Counters whose window is over go a few at a time: nothing waits for a million of them. */
+/** Expired counters are removed a few at a time, so that no request waits for a million of them. */
 const SWEEP_MS = 1000;
 const SWEEP_COUNTERS = 1000;
 /** Milliseconds between counts of the counters. */
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS leases (
   PRIMARY KEY (client, archive, holder)
 ) WITHOUT ROWID;
 `;
-// A reset that is further away than the window is from before the clock was set back.
+// If the window of a counter ends later than a whole window from now, the clock was set back.
 const ADD = `
 INSERT INTO counters (name, value, resets) VALUES (:name, max(:amount, 0), :now + :window)
 ON CONFLICT (name) DO UPDATE SET
@@ -159,7 +159,7 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
   };
 }
 
-/** Opens the file; one that is broken is made again, as nothing in it is worth more than the service. */
+/** Opens the file. Replaces a damaged one, because the service matters more than its counts. */
 function open(path: string): DatabaseSync {
   const database = openAsIs(path);
   if (database !== undefined) return database;
@@ -169,7 +169,7 @@ function open(path: string): DatabaseSync {
   return made;
 }
 
-/** Undefined where the file is broken. */
+/** Undefined if the file is damaged. */
 function openAsIs(path: string): DatabaseSync | undefined {
   // The file holds addresses of clients. SQLite creates its other files with the same permissions.
   closeSync(openSync(path, 'a', 0o600));

@@ -4,20 +4,20 @@ import { type DetailId, detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 
 /**
- * Judges addresses that someone else chose: a user's registry, a token realm, a redirect's target. Only HTTPS to
- * public unicast addresses of other machines passes, unless the operator has listed the very origin.
+ * Checks addresses that a client or a registry chooses: a registry, a token realm, the target of a redirect. Only HTTPS
+ * to public unicast addresses of other machines passes, unless the operator lists exactly this origin.
  */
 export interface Guard {
   /**
-   * Judges a URL: its scheme and, where its host is a literal address, that address. A name passes here and is judged
-   * by {@link Guard.judgeAddresses} once it is resolved.
+   * Checks the scheme of a URL and, if its host is a literal address, that address. {@link Guard.judgeAddresses} checks
+   * the addresses of a name after its resolution.
    *
-   * @param chosenBy as {@link Guard.trusts} takes it
+   * @param chosenBy as in {@link Guard.trusts}
    * @throws ServiceError `address-refused`
    */
   judgeUrl(url: URL, chosenBy?: string): void;
   /**
-   * Judges every address that a name resolved to; one bad address refuses them all.
+   * Checks every address of a name. One forbidden address refuses the name.
    *
    * @throws ServiceError `address-refused`
    */
@@ -26,15 +26,15 @@ export interface Guard {
    * Checks whether the operator lists this origin, such as `http://127.0.0.1:5000`, and the origin that names it. An
    * unlisted origin cannot reach a listed one.
    *
-   * @param chosenBy the origin of the registry that named it, as a realm or a redirect; the origin itself where absent
+   * @param chosenBy the origin of the registry that named it, as a realm or a redirect; by default, the origin itself
    */
   trusts(origin: string, chosenBy?: string): boolean;
 }
 
 /**
  * @param trustedOrigins origins in the URL standard's form, scheme included, default ports omitted
- * @param ownAddresses those of this machine at the moment, which are its inside though they may be public: what listens
- * there may be for itself alone
+ * @param ownAddresses returns the current addresses of this machine. They are refused even if they are public, because
+ *   services that listen there may be internal.
  */
 export function createGuard(
   trustedOrigins: Iterable<string>,
@@ -54,7 +54,7 @@ export function createGuard(
       if (trusts(url.origin, chosenBy)) return;
       if (url.protocol !== 'https:') throw refusal(url.host, 'address-not-https');
       if (url.username !== '' || url.password !== '') throw refusal(url.host, 'address-credentials');
-      // The URL parser has brought every notation (0x7f000001, 2130706433, 127.1) to one form.
+      // The URL parser has normalized every notation, such as 0x7f000001, 2130706433, and 127.1.
       const literal = url.hostname.replace(/^\[|\]$/g, '');
       if (ipaddr.isValid(literal)) refuseInside(url.host, literal);
     },
@@ -88,7 +88,7 @@ function isPublic(address: string): boolean {
   if (!ipaddr.isValid(address)) return false;
   const parsed = ipaddr.parse(address);
   if (parsed.range() !== 'unicast') return false;
-  // https://www.iana.org/assignments/ipv6-address-space: all that is assigned so far.
+  // The only range that is assigned so far: https://www.iana.org/assignments/ipv6-address-space.
   return parsed instanceof ipaddr.IPv4 || parsed.match(ipaddr.IPv6.parse('2000::'), 3);
 }
 

@@ -17,11 +17,14 @@ import { proxyError, upstreamError } from './upstream-error.ts';
 
 export interface HttpClientOptions {
   readonly guard: Guard;
-  /** Resolves a name to all its addresses; {@link createStrangerLookup}, or the system for listed origins, where absent. */
+  /**
+   * Resolves a name to all its addresses. The default is {@link createStrangerLookup}, and the system's resolver for
+   * listed origins.
+   */
   readonly lookup?: (hostname: string) => Promise<LookupAddress[]>;
   /**
-   * Milliseconds without progress until a connection, a response, or a body fails. A connection and the head of its
-   * response have twice that together.
+   * Milliseconds without progress until a connection, a response, or a body fails. Connecting and receiving the head of
+   * the response may take twice that in total.
    */
   readonly idleTimeout?: number;
   /**
@@ -30,7 +33,7 @@ export interface HttpClientOptions {
   readonly connectTimeout?: number;
   readonly userAgent: string;
   readonly own?: OwnOrigin;
-  /** The proxies that the operator has put before the internet; none where absent. */
+  /** The proxies for internet access; none if absent. */
   readonly findProxy?: FindProxy;
   /** Called with every response, including redirects; without a status after a failure. */
   readonly onAnswer?: (host: string, status: number | undefined, header: HttpResponse['header']) => void;

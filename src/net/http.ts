@@ -11,26 +11,26 @@ export interface HttpRequest {
   readonly chosenBy?: string;
 }
 
-/** Chose a URL that stands in an image: no origin that the operator could have listed. */
+/** The value for URLs from an image, which no listed origin has chosen. */
 export const ANYONE = 'anyone';
 
 /** A response whose body the caller reads, drains or destroys. */
 export interface HttpResponse {
   readonly status: number;
-  /** The method of the request; GET where absent. */
+  /** The method of the request; GET if absent. */
   readonly method?: HttpRequest['method'];
-  /** The URL that answered, after redirects. */
+  /** The URL of the response, after redirects. */
   readonly url: URL;
   /** Returns the first line of a header; for lists such as Link, all lines joined by commas. */
   header(name: string): string | undefined;
   readonly body: Readable;
   /** Releases the memory of a chunk of the body early; optional. See {@link ReadBuffers.release}. */
   release(chunk: Uint8Array): void;
-  /** Runs work that holds a large body in memory when there is room for it; at once where absent. */
+  /** Runs work that holds a large body in memory once memory is available; immediately if absent. */
   readonly holdLarge?: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
-/** The one way out: every request, every redirect and every connection passes the guard. */
+/** The only HTTP client: every request, redirect, and connection passes the guard. */
 export interface HttpClient {
   /**
    * Sends a request and waits for the response's headers.

@@ -9,7 +9,7 @@ export type Lookup = (hostname: string) => Promise<LookupAddress[]>;
 export interface StrangerLookupOptions {
   /** The system's resolver, which occupies a thread for as long as a name server does not answer. */
   readonly system?: Lookup;
-  /** Name servers such as `127.0.0.1:53`; those of the system where absent. */
+  /** Name servers such as `127.0.0.1:53`; those of the system if absent. */
   readonly servers?: readonly string[];
   readonly hostsFile?: string;
   /** Timeout of one DNS query in milliseconds; 2,000 by default. A query is repeated once. */
@@ -21,16 +21,16 @@ export interface StrangerLookupOptions {
 /** The second try goes to the next server. */
 const TRIES = 2;
 
-/** The system's resolver: it knows the hosts file and all that the operator has set up. */
+/** The system's resolver, which knows the hosts file and the operator's configuration. */
 export const lookupBySystem: Lookup = (hostname) =>
   new Promise((resolve, reject) => {
     systemLookup(hostname, { all: true }, (error, addresses) => (error ? reject(error) : resolve(addresses)));
   });
 
 /**
- * Makes a look-up for names that strangers choose. Name servers are asked over sockets, so that a zone which does not
- * answer occupies no thread: libuv lends `dns.lookup` two of its four. The system's resolver stays for names in the hosts
- * file and, one at a time, for what name servers do not find.
+ * Creates a lookup for names that clients choose. It queries name servers over sockets, so that a zone that does not
+ * answer occupies no thread. The system's resolver would use half of libuv's threads. It resolves only names in the
+ * hosts file and, one at a time, names that the name servers do not find.
  */
 export function createStrangerLookup({
   system = lookupBySystem,

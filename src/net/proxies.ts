@@ -10,7 +10,8 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:
  * which comes first. This machine itself is never behind a proxy.
  *
  * @throws Error that names the variable
- * @see https://about.gitlab.com/blog/2021/01/27/we-need-to-talk-no-proxy/ how readers differ; this one takes what most do
+ * @see https://about.gitlab.com/blog/2021/01/27/we-need-to-talk-no-proxy/ on how programs differ; this one follows the
+ *   majority
  */
 export function findProxyBy(variables: Readonly<Record<string, string | undefined>>): FindProxy {
   const value = (name: string): [string, string] | undefined => {
@@ -40,7 +41,10 @@ function parseProxy(name: string, text: string): URL {
   throw new Error(`${name} must be the URL of a proxy that begins with http:// or https://.`);
 }
 
-/** An entry of `NO_PROXY`: `*`, a host with or without what is below it, an address or a range, each with a port or none. */
+/**
+ * An entry of `NO_PROXY`: `*`, a host with or without its subdomains, an address, or a range, each with an optional
+ * port.
+ */
 function matcher(entry: string): (url: URL) => boolean {
   if (entry === '*') return () => true;
   const range = parsedRange(entry);

@@ -2,7 +2,10 @@ import type { OnReadOpts, Socket } from 'node:net';
 import { createBufferPool } from '../util/buffer-pool.ts';
 import type { MemoryCaches } from '../util/memory-caches.ts';
 
-/** Memory that connections read into: fresh for each chunk costs page faults, the processor's cache and collections. */
+/**
+ * Reusable memory for the bytes that connections read. New memory for each chunk would cost page faults, cache misses,
+ * and garbage collections.
+ */
 export interface ReadBuffers {
   /** For `net.connect`: reads the socket as usual. */
   readonly onread: OnReadOpts;
@@ -13,13 +16,13 @@ export interface ReadBuffers {
   release(chunk: Uint8Array): void;
 }
 
-/** For fast connections: each turn of the event loop, and each system call, costs the same for few and many bytes. */
+/** Bytes of a buffer for fast connections. Large buffers save turns of the event loop and system calls. */
 const LARGEST = 256 * 1024;
-/** Until it shows that they flow. */
+/** Bytes of the buffer until a connection is known to be fast. */
 const FIRST = 64 * 1024;
-/** For other connections: each holds one buffer, and more with chunks that wait for the reader. */
+/** Bytes of a buffer for other connections. Each holds one buffer, and more for chunks that wait for the reader. */
 const SMALLEST = 16 * 1024;
-/** Milliseconds after which a connection has paused: nothing came, or its reader let nothing come. */
+/** Milliseconds without received bytes after which a connection counts as paused. */
 const PAUSE_MS = 50;
 /**
  * Bytes without a pause after which a connection counts as fast. Fewer may just have filled the buffers before a slow
@@ -28,7 +31,7 @@ const PAUSE_MS = 50;
 const FLOW_BYTES = 4 * 1024 * 1024;
 
 /**
- * @param keep how many bytes of buffers lie ready at most
+ * @param keep maximum bytes of unused buffers
  * @param now milliseconds since some fixed moment
  */
 export function createReadBuffers(
@@ -40,7 +43,7 @@ export function createReadBuffers(
   caches?.list({ name: 'read-buffers', limit: keep, bytes: pool.kept, clear: pool.clear });
   const lent = new WeakMap<ArrayBufferLike, { readonly buffer: Buffer; bytes: number }>();
   const flows = new WeakMap<Socket, { at: number; bytes: number }>();
-  /** Counts bytes that came; answers how many did since the last pause. */
+  /** Counts received bytes. Returns their number since the last pause. */
   const count = (socket: Socket, bytes: number): number => {
     const at = now();
     const flow = flows.get(socket) ?? { at: Number.NEGATIVE_INFINITY, bytes: 0 };
@@ -56,7 +59,7 @@ export function createReadBuffers(
     next = undefined;
     return taken;
   };
-  /** Node calls it as a method of the socket, and asks for that one's next buffer right after. */
+  /** Node.js calls this as a method of the socket, and requests the next buffer of that socket right afterwards. */
   function callback(this: Socket, length: number, into: Uint8Array): boolean {
     const filled = into as Buffer;
     let chunk = filled.subarray(0, length);

@@ -35,8 +35,8 @@ export interface BlobReader {
     onFetched?: Demand['onFetched'],
   ): Promise<Readable>;
   /**
-   * As {@link BlobReader.read}, but gives away no byte, not even of a range, before the whole blob is here and verified.
-   * Absent where nothing is kept.
+   * Like {@link BlobReader.read}, but sends no byte, not even of a range, before the whole blob is stored and verified.
+   * Absent if nothing is stored.
    */
   readVerified?(
     blob: Descriptor,
@@ -48,7 +48,7 @@ export interface BlobReader {
    * Starts to fetch a blob for a reader that will reach it soon, as far as the reader's position allows, until the signal
    * aborts. Resolves with the first bytes, or if the blob should not be fetched now. Absent if nothing is stored.
    *
-   * @throws ServiceError why it cannot be had, which whoever reads it learns as well
+   * @throws ServiceError why the blob is not available; its readers get the same error
    */
   prefetch?(blob: Descriptor, approach: Approach, signal: AbortSignal): Promise<void>;
 }

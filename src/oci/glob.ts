@@ -5,15 +5,15 @@ export type GlobSegment =
   | { readonly kind: 'literal'; readonly text: string }
   | { readonly kind: 'wild'; readonly matcher: RegExp };
 
-/** Alternatives of one glob at most. */
+/** Maximum alternatives of one glob. */
 const MOST_ALTERNATIVES = 1000;
 /** A star, a sign, or a set of signs in one of its plain forms. */
 const TOKEN = /\*+|\?|\[(?:[!^]?(?:[\w.:](?:-[\w.:])?)+|\[)\]|[^*?[]/g;
 
 /**
- * Takes a glob apart, once for all names, into the segments of each of its alternatives: `{a,b}/*` has two.
+ * Parses a glob, once for all names, into the segments of each of its alternatives: `{a,b}/*` has two.
  *
- * @returns undefined for a glob with more to it than `*`, `**`, `?`, `[…]` and `{…,…}`, such as `+(a|b)` or `{1..9}`
+ * @returns undefined for a glob that contains more than `*`, `**`, `?`, `[…]` and `{…,…}`, such as `+(a|b)` or `{1..9}`
  */
 export function parseGlob(glob: string): readonly (readonly GlobSegment[])[] | undefined {
   if (/[(\\]/.test(glob)) return undefined;
@@ -21,7 +21,7 @@ export function parseGlob(glob: string): readonly (readonly GlobSegment[])[] | u
   return alternatives?.every((segments) => segments !== undefined) ? alternatives : undefined;
 }
 
-/** The innermost braces go first, of all alternatives at once. */
+/** Expands the innermost braces first, in all alternatives at once. */
 function alternativesOf(glob: string): string[] | undefined {
   let all = [glob];
   while (all.some((text) => /[{}]/.test(text))) {
@@ -74,7 +74,7 @@ function matcherOf(tokens: readonly string[]): RegExp {
   }
   const [first = '', ...later] = pieces;
   const last = later.pop();
-  // A look-ahead is not gone back into; the reference to what it took moves past it.
+  // A regular expression never backtracks into a lookahead. The back reference then consumes the matched text.
   const between = later.map((piece, at) => `(?=(.*?${piece}))\\${at + 1}`).join('');
   return new RegExp(`^${first}${between}${last === undefined ? '' : `.*${last}`}$`);
 }

@@ -7,7 +7,7 @@ import { isJsonObject, type JsonObject, parseJsonObject } from './json.ts';
 import type { StatedPlatform } from './platform.ts';
 
 /**
- * The media types that are asked for and understood.
+ * The media types that this service requests and reads.
  *
  * @see https://github.com/opencontainers/image-spec/blob/main/media-types.md
  */
@@ -19,8 +19,8 @@ export const MEDIA_TYPES = {
 } as const;
 
 /**
- * Matches the config types of images. It excludes plugins, whose type also begins with `application/vnd.docker` and
- * whose config looks like an image's.
+ * Matches the config media types of images. It excludes plugins, whose type also begins with `application/vnd.docker`
+ * and whose config looks like an image's.
  *
  * @see https://github.com/moby/moby/blob/v28.5.2/distribution/registry.go#L29 ImageTypes
  */
@@ -52,7 +52,9 @@ const FOREIGN_LAYER_TYPE = /\.(?:nondistributable\.v1|foreign\.diff)\.tar/;
  */
 const LAYERS_MAX = 1000;
 const INDEX_MAX = 1000;
-/** Each is asked in turn: a manifest must not make this service send requests by the thousand. */
+/**
+ * The maximum number of URLs of a layer. Each is tried in turn, and a manifest must not cause thousands of requests.
+ */
 const URLS_MAX = 3;
 /** Maximum characters of a URL. */
 const URL_MAX = 8192;
@@ -135,12 +137,12 @@ export function parseManifest(
 const GENERIC_TYPE =
   /^(?:application\/(?:json|octet-stream|x-unknown)|text\/(?:plain|html)|binary\/octet-stream|)$/;
 
-/** Tells whether a Content-Type leaves open what a manifest is. */
+/** Tells whether a Content-Type does not identify the kind of a manifest. */
 export function isGenericType(contentType: string | undefined): boolean {
   return GENERIC_TYPE.test(withoutParameters(contentType));
 }
 
-/** Returns the media type of a manifest: that of the response or, where it is generic, what the manifest itself says. */
+/** Returns the media type of a manifest: that of the response or, if it is generic, that of the manifest itself. */
 export function manifestMediaType(bytes: Uint8Array, contentType: string | undefined): string {
   if (!isGenericType(contentType)) return withoutParameters(contentType);
   return statedType(parseJsonObject(bytes) ?? {}, contentType);
@@ -207,7 +209,7 @@ export function filterIndex(bytes: Uint8Array, kept: ReadonlySet<string>): Uint8
  */
 export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   const body = parseJsonObject(bytes);
-  // An image without layers has no such list, where Docker built it.
+  // Docker writes no such list for an image without layers.
   const diffIds = isJsonObject(body?.rootfs) ? (body.rootfs.diff_ids ?? []) : undefined;
   const platform = platformOf(body);
   if (platform === undefined || !Array.isArray(diffIds) || diffIds.length > LAYERS_MAX) {
@@ -221,7 +223,7 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   };
 }
 
-/** Tells whether a descriptor points at an index, so that its platforms are one level down. */
+/** Tells whether a descriptor points at an index, so that its entries state the platforms. */
 export function isIndexType(mediaType: string): boolean {
   return mediaType === MEDIA_TYPES.ociIndex || mediaType === MEDIA_TYPES.dockerIndex;
 }
@@ -311,7 +313,7 @@ function statedType(body: JsonObject, contentType: string | undefined): string {
     return body.mediaType;
   }
   if (isIndexType(sent) || isManifestType(sent) || SCHEMA_1_TYPE.test(sent)) return sent;
-  // OCI allows a body without mediaType, and some registries send application/json: the shape tells.
+  // OCI allows a body without mediaType, and some registries send application/json: the members decide.
   return Array.isArray(body.manifests) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
 }
 

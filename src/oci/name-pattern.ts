@@ -5,9 +5,9 @@ declare const brand: unique symbol;
 /** A glob over repositories, which only {@link parseNamePattern} makes. */
 export interface NamePattern {
   readonly [brand]: 'NamePattern';
-  /** Over names as {@link canonicalName} writes them. */
+  /** The glob, which matches names as {@link canonicalName} writes them. */
   readonly glob: string;
-  /** The registry that it names; undefined where a wildcard stands for it. */
+  /** The registry that it names; undefined if a wildcard matches the registry. */
   readonly domain: string | undefined;
 }
 
@@ -16,8 +16,8 @@ const WILDCARD = /[*?[\]{}()!@+]/;
 
 /**
  * Parses a pattern such as `docker.io/library/*` or `ghcr.io/**`: `*` stands for a part of a segment, `**` for any
- * number of segments. It is read as an image is: `docker.io/busybox`, `docker.io/busy*` and `library/busy*` mean what they
- * do of Docker's own images, all of which are in `docker.io/library`.
+ * number of segments. It is read like an image name: `docker.io/busybox`, `docker.io/busy*`, and `library/busy*` match
+ * Docker's own images, all of which are in `docker.io/library`.
  *
  * @throws Error with a message that ends the sentence "The value …"
  */
@@ -55,17 +55,20 @@ export function onlyRegistry(patterns: readonly NamePattern[]): string | undefin
   return others.length === 0 ? only : undefined;
 }
 
-/** The one form of all names that reach a repository, which globs are about. */
+/** Returns the normal form of all names of a repository, which globs match. */
 export function canonicalName(repository: Repository): string {
   return `${canonicalHost(repository)}/${repository.path}`;
 }
 
-/** The URL parser knows every way to write a host: case, IP addresses, ports with zeros before them or left unsaid. */
+/**
+ * The URL parser normalizes every notation of a host: case, IP addresses, and ports with leading zeros or default
+ * ports.
+ */
 function canonicalHost({ domain }: Repository): string {
   return new URL(`https://${domain}`).host;
 }
 
-/** The brackets of an IPv6 address would be a set of characters. */
+/** A glob would read the brackets of an IPv6 address as a set of characters. */
 function literal(name: string): string {
   return name.replaceAll('[', '[[]');
 }

@@ -13,7 +13,7 @@ export type FindPattern = (repository: Repository) => number | undefined;
 /** The node of patterns with the same beginning. */
 interface Node {
   readonly literal: Map<string, Node>;
-  /** By the source of what matches, as many patterns may share it. */
+  /** The nodes after segments with wildcards, by the source of the segment, because many patterns may share it. */
   readonly wild: Map<string, { readonly matcher: RegExp; readonly node: Node }>;
   /** The node after `**`. */
   any: Node | undefined;
@@ -21,7 +21,7 @@ interface Node {
   first: number | undefined;
 }
 
-/** Makes a list of patterns ready to be looked up in; what is found is a place in it. */
+/** Builds an index of a list of patterns. A match is a position in the list. */
 export function indexPatterns(patterns: readonly NamePattern[]): FindPattern {
   const root = emptyNode();
   const others: { readonly glob: string; readonly place: number }[] = [];
@@ -43,7 +43,7 @@ export function indexPatterns(patterns: readonly NamePattern[]): FindPattern {
 function insert(root: Node, segments: readonly GlobSegment[], place: number): void {
   let node = root;
   for (const [at, segment] of segments.entries()) {
-    // Two of them in a row say no more than one.
+    // Two consecutive `**` mean the same as one.
     if (segment.kind === 'any' && segments[at - 1]?.kind === 'any') continue;
     node = childFor(node, segment);
   }
@@ -66,7 +66,7 @@ function childFor(node: Node, segment: GlobSegment): Node {
   return known.node;
 }
 
-/** Goes all ways at once, so that no segment is looked at twice. */
+/** Follows all branches at once, so that each segment is compared only once. */
 function lookUp(root: Node, segments: readonly string[]): number | undefined {
   let first: number | undefined;
   let exact = new Set([root]);

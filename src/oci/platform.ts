@@ -21,7 +21,7 @@ export interface StatedPlatform {
   readonly osVersion?: string | undefined;
 }
 
-/** Several platforms at once: all that there are, or those that are named. */
+/** Several platforms at once: all of an index, or the named ones. */
 export type Platforms = 'all' | readonly Platform[];
 
 /** Defaults for absent fields. */

@@ -7,7 +7,7 @@ declare const brand: unique symbol;
 
 /** A repository of a registry. */
 export interface Repository {
-  /** The registry as it is named, with its port where one was given: `docker.io`, `localhost:5000`. */
+  /** The registry as named, with its port if given: `docker.io`, `localhost:5000`. */
   readonly domain: string;
   /** The repository within the registry: `library/busybox`. */
   readonly path: string;
@@ -20,11 +20,11 @@ export interface Reference extends Repository {
   readonly [brand]: 'Reference';
   /** `domain/path`: what allowlists match. */
   readonly name: string;
-  /** The tag that was given, or `latest` where neither tag nor digest was. */
+  /** The given tag, or `latest` without a tag and a digest. */
   readonly tag: string | undefined;
   /** True if the tag was written by the user. */
   readonly tagGiven: boolean;
-  /** The digest, which decides where both are there. */
+  /** The digest, which takes precedence over the tag. */
   readonly digest: Digest | undefined;
 }
 
@@ -48,10 +48,10 @@ const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 type ReferenceFault = Extract<DetailId, `reference-${string}`>;
 
 /**
- * Parses what a user typed by the grammar of distribution/reference and brings it to normal form: `busybox` means
+ * Parses a text by the grammar of distribution/reference and normalizes it: `busybox` means
  * `docker.io/library/busybox:latest`.
  *
- * @throws ServiceError `reference-invalid`, naming the part that is wrong and the rule that it breaks
+ * @throws ServiceError `reference-invalid`, which names the invalid part and the rule
  * @see https://github.com/distribution/reference
  */
 export function parseReference(text: string): Reference {
@@ -135,9 +135,7 @@ export function familiarReference(reference: Reference): string {
   return familiarName(reference) + (tagGiven ? `:${tag}` : '') + (digest === undefined ? '' : `@${digest}`);
 }
 
-/**
- * Writes the name that an archive has in it, as people do: `busybox:latest`, with the tag also where none was written.
- */
+/** Returns the short name of the image in an archive, always with a tag: `busybox:latest`. */
 export function taggedName(reference: Reference): string {
   return familiarName(reference) + (reference.tag === undefined ? '' : `:${reference.tag}`);
 }
@@ -160,7 +158,7 @@ function splitDomainOff(name: string): { domain: string; path: string } {
   const first = name.slice(0, Math.max(slash, 0));
   const hasDomain = /[.:A-Z]/.test(first) || first === 'localhost';
   const given = hasDomain ? first : DEFAULT_DOMAIN;
-  // DNS knows no case. Without a dot or a port, the uppercase letter is all that marks a domain, so it stays.
+  // DNS ignores case. Without a dot or a port, only an uppercase letter marks a domain, so it stays.
   const lower = /[.:]/.test(given) ? given.toLowerCase() : given;
   const domain = DOCKER_HUB_NAMES.has(lower.replace(/:0*443$/, '')) ? DEFAULT_DOMAIN : lower;
   const path = hasDomain ? name.slice(slash + 1) : name;

@@ -1,8 +1,8 @@
 import type { Repository } from './reference.ts';
 
-/** How a host is known, and how we are known to it; all of it PEM. */
+/** The certificates for connections to a host, in PEM. */
 export interface HostTls {
-  /** Authorities that are trusted there beside those of the system. */
+  /** Authorities that are trusted for this host in addition to those of the system. */
   readonly authorities: readonly string[];
   readonly certificate: string | undefined;
   /** The client certificate; absent if the key's file contains it. */
@@ -17,9 +17,9 @@ export interface RegistryHost {
   readonly api: URL;
   /** The prefix of each repository's path there: `docker-hub/`, or empty. */
   readonly prefix: string;
-  /** True if it is asked for what a digest names. */
+  /** True if it serves content by digest (containerd: pull). */
   readonly canPull: boolean;
-  /** True if it is asked what a tag means. */
+  /** True if it resolves tags (containerd: resolve). */
   readonly canResolve: boolean;
   readonly headers: Readonly<Record<string, string>>;
   readonly tls: HostTls;
@@ -27,11 +27,11 @@ export interface RegistryHost {
 
 /** The hosts that serve the images of one registry. */
 export interface RegistryHosts {
-  /** In the order in which they are asked. */
+  /** The mirrors, in the order of requests. */
   readonly mirrors: readonly RegistryHost[];
-  /** The registry itself, which is asked after them; undefined where it is at its usual place. */
+  /** The registry itself, which is requested last; undefined if it has its usual address. */
   readonly origin: RegistryHost | undefined;
-  /** True if the operator wrote where the registry itself is, rather than how it is known there. */
+  /** True if the operator set the address of the registry, rather than only certificates for it. */
   readonly isOriginListed: boolean;
 }
 

@@ -44,7 +44,7 @@ const VERSION = 1;
 const DATE = 2;
 const NAME = 3;
 
-/** How final a version is: a release before the pre-releases of the same version, the latest of these first. */
+/** The rank of a release stage: a release sorts before the pre-releases of the same version, and later stages first. */
 const RELEASE = 0;
 const STAGES: readonly (readonly string[])[] = [
   [],

@@ -4,13 +4,13 @@ import type { NamePattern } from '../oci/name-pattern.ts';
 import { indexPatterns } from '../oci/pattern-index.ts';
 import type { Reference } from '../oci/reference.ts';
 
-/** Says which repositories may be fetched. */
+/** Decides which repositories may be fetched. */
 export interface Allowlist {
   /** @throws ServiceError `image-not-allowed` */
   check(reference: Reference): void;
 }
 
-/** Lets in what a pattern of `allow` matches; what `deny` matches is refused, whatever `allow` says. */
+/** Allows repositories that a pattern of `allow` matches. Always refuses those that `deny` matches. */
 export function createAllowlist({
   allow,
   deny,

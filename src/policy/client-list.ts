@@ -2,7 +2,7 @@ import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { type AddressRange, parseIpAddress } from '../util/ip-address.ts';
 
-/** Says who may use the service. */
+/** Decides which clients may use the service. */
 export interface ClientList {
   /** @throws ServiceError `client-not-allowed` */
   check(address: string): void;

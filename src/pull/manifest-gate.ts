@@ -16,7 +16,7 @@ export type Passage = 'open' | 'signed' | 'companion';
 
 /** Lets only those manifests pass that the signature policy allows. */
 export interface ManifestGate {
-  /** Returns the place for contents of a repository under the policy in force. */
+  /** Returns the key of a repository under the current policy, by which its contents are remembered. */
   placeOf(repository: Repository): Place;
   /**
    * Checks a manifest.
@@ -41,15 +41,16 @@ export interface ManifestGateOptions {
 }
 
 /**
- * The tags of what belongs to a manifest: cosign's, and that of a list of referrers.
+ * Matches the tags for referrers of a manifest: cosign's, and the fallback tag of the specification.
  *
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
  */
 const COMPANION_TAG = /^(sha(?:256|384|512))-([0-9a-f]+)(?:\.(?:sig|att|sbom))?$/;
 
 /**
- * In a repository whose images must be signed, lets pass: a signed manifest, an entry of a signed index, and a companion of
- * these. A companion names its subject or has its tag, and no engine can run it; anyone who may push can claim to be one.
+ * In a repository whose images must be signed, allows a signed manifest, an entry of a signed index, and a referrer of
+ * these. A referrer names its subject or has a tag for it. Anyone who may push can create one, so it must be something
+ * that no engine can run.
  */
 export function createManifestGate({
   client,
@@ -113,7 +114,7 @@ export function createManifestGate({
   };
 }
 
-/** Reads what a manifest names; undefined if it is of a kind that only its registry knows. */
+/** Reads the descriptors in a manifest; undefined for an unknown kind of manifest. */
 export function linksOf(documents: Documents, manifest: Served): ManifestLinks | undefined {
   try {
     return documents.links(manifest);

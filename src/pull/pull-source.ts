@@ -15,7 +15,7 @@ import { linksOf, type ManifestGate, type Passage } from './manifest-gate.ts';
 import { readReferrers } from './manifest-referrers.ts';
 import type { Content, RepositoryContents } from './repository-contents.ts';
 
-/** Reads manifests and blobs for daemons, exactly as their registries have them. */
+/** Reads manifests and blobs for daemons, byte for byte as in their registries. */
 export interface PullSource {
   /**
    * Describes the manifest that a reference names.
@@ -88,7 +88,7 @@ export function createPullSource({
   inline,
   maxSize,
 }: PullSourceOptions): PullSource {
-  /** Remembers what a manifest that passed names, so that it passes, too. */
+  /** Records the contents that an allowed manifest names, so that they are allowed, too. */
   const remember = async (
     reference: Reference,
     passage: Passage,
@@ -104,7 +104,7 @@ export function createPullSource({
     const place = gate.placeOf(repository);
     const known = await contents.find(place, 'blob', digest);
     if (known !== undefined) return known;
-    // The registry cannot tell whether what names the blob is signed.
+    // The registry does not tell which manifest names the blob, so its signature is unknown.
     if (place.signers !== '') throw unknownBlob(repository, digest, 'manifest-first');
     const found = await client.findBlob(repository, digest, signal);
     if (found === undefined) throw unknownBlob(repository, digest, 'digest-check');

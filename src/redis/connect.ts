@@ -5,12 +5,12 @@ import { trustSystemAuthorities } from '../util/system-authorities.ts';
 import { LIMITS_PREFIX, type Redis, type RedisAddress } from './redis.ts';
 
 export interface RedisLog {
-  /** Redis does not answer; told once until it does. */
+  /** Called when Redis stops answering, once for each outage. */
   lost(error: Error): void;
   returned(): void;
 }
 
-/** Milliseconds that a command may take, and that the first connection is waited for. */
+/** Milliseconds that a command, and the first connection, may take. */
 const COMMAND_MS = 1000;
 const CONNECT_MS = 2000;
 /** Milliseconds between attempts to connect. */
@@ -23,9 +23,9 @@ const PROBE_KEY = `${LIMITS_PREFIX}probe`;
 const pauseAfter = (attempts: number): number => backoff(PAUSES, attempts, Math.random());
 
 /**
- * Connects to a Redis, and goes on without it where it is away: it is tried again for as long as the process runs.
+ * Connects to a Redis. If it is unavailable, the process continues without it, and tries again for its whole life.
  *
- * @returns once it answers, or has had the time to
+ * @returns once it answers, or after a timeout
  */
 export async function connectRedis(address: RedisAddress, log: RedisLog): Promise<Redis> {
   const client = clientFor(address);

@@ -8,12 +8,12 @@ export interface Redis {
    */
   readonly isConnected: boolean;
   get(key: string): Promise<Buffer | undefined>;
-  /** @param ttl milliseconds, after which it is forgotten; undefined: never */
+  /** @param ttl milliseconds until it expires; undefined for never */
   set(key: string, value: Buffer | string, ttl?: number): Promise<void>;
   remove(key: string): Promise<void>;
   /** Runs a script of Lua, which is atomic; its keys have to be in one slot of a Cluster. */
   run(script: RedisScript, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
-  /** Has it told each time that Redis answers again. */
+  /** Registers a function that is called each time that Redis answers again. */
   onReturn(returned: () => void): void;
   close(): Promise<void>;
 }
@@ -21,16 +21,16 @@ export interface Redis {
 /** A script of Lua, sent once and then named by its hash. */
 export interface RedisScript {
   readonly lua: string;
-  /** SHA-1 of it, in hex. */
+  /** The SHA-1 of the script, in hex. */
   readonly hash: string;
 }
 
 /** The address of a Redis, and its protocol options. */
 export interface RedisAddress {
   readonly kind: 'server' | 'sentinel' | 'cluster';
-  /** The server, or those who know where it is. */
+  /** The addresses of the server, or of its Sentinels or Cluster nodes. */
   readonly nodes: readonly { readonly host: string; readonly port: number }[];
-  /** The name that Sentinels have for it; empty for the other kinds. */
+  /** The name of the master at the Sentinels; empty for the other kinds. */
   readonly master: string;
   readonly database: number;
   readonly username: string | undefined;

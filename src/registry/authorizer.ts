@@ -9,16 +9,16 @@ import { type Challenge, parseChallenges, preferredChallenge } from './challenge
 import type { CredentialStore, Credentials } from './credentials.ts';
 import { credentialsRefused, missingOrPrivate, statusError } from './status-error.ts';
 
-/** Knows which Authorization header a registry wants. */
+/** Provides the Authorization headers for a registry. */
 export interface Authorizer {
-  /** The header for the next request; undefined while nothing is known to be wanted. */
+  /** Returns the header for the next request; undefined if the registry has not required one. */
   authorization(repository: Repository): Promise<string | undefined>;
   /**
    * Answers a 401 of the registry itself. Returns the header for one more try, or undefined without a better one than
-   * `sent`. The 401 of another origin, behind a redirect, must not come here.
+   * `sent`. The 401 of another origin, behind a redirect, must not be passed here.
    *
-   * @param origin the registry's, by which the token server that it names is judged
-   * @throws ServiceError as the token server's answer deserves
+   * @param origin the registry's origin, which the guard uses to check the named token server
+   * @throws ServiceError from the response of the token server
    */
   challenged(
     repository: Repository,
@@ -57,7 +57,7 @@ export interface AuthorizerOptions {
   readonly refused?: RefusedError;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
-  /** Milliseconds in which a token must be there, whole; 60 000 where absent. */
+  /** Milliseconds in which a token must be received completely; 60,000 if absent. */
   readonly timeout?: number;
   /** The list of in-memory caches. */
   readonly caches?: MemoryCaches;
@@ -70,19 +70,19 @@ export type RefusedError = (repository: Repository, found: Credentials, body: Ui
 interface KnownChallenge extends Challenge {
   /** The registry's. */
   readonly origin: string;
-  /** For which repository, by {@link keyOf}; others may be asked for something else. */
+  /** The repository of the challenge, by {@link keyOf}. Challenges for other repositories can differ. */
   readonly key: string;
 }
 
 interface Token {
   readonly header: string;
-  /** When it must not be used any more, on the clock of `now`. */
+  /** The time at which it expires, on the clock of `now`. */
   readonly expires: number;
 }
 
 const TOKEN_BODY_LIMIT = 64 * 1024;
 const TOKEN_REQUEST_TIMEOUT_MS = 60_000;
-/** https://distribution.github.io/distribution/spec/auth/token/: what a token lives where its server doesn't say. */
+/** https://distribution.github.io/distribution/spec/auth/token/: the default lifetime of a token, in seconds. */
 const DEFAULT_LIFETIME_S = 60;
 /** Maximum characters of a token. Most servers refuse longer headers. */
 const TOKEN_MAX = 16 * 1024;
@@ -205,7 +205,7 @@ function createKeeper({
     async refusal(repository, body) {
       const found = await credentials.find(repository.domain);
       const isBasic = challenges.get(repository.domain)?.scheme === 'basic';
-      // A token server vouches for the credentials that it took; all others went to the registry as they are.
+      // A token shows that its server accepted the credentials. Other credentials are sent to the registry directly.
       const wereSent = found?.kind === 'registry-token' || (found?.kind === 'password' && isBasic);
       return found !== undefined && wereSent
         ? refused(repository, found, body)
@@ -256,7 +256,7 @@ async function readToken(
   }
   const stated = body?.expires_in;
   const lifetime = typeof stated === 'number' && stated > 0 ? stated : DEFAULT_LIFETIME_S;
-  // Renewed a little early, counted from before it was made: clocks and networks take their time.
+  // Tokens are renewed a little early, and their age counts from the request, to allow for slow networks.
   return { header: `Bearer ${token}`, expires: asked + lifetime * 900 };
 }
 
@@ -295,7 +295,7 @@ function keyOf({ domain, path }: Repository): string {
   return `${domain}/${path}`;
 }
 
-/** Tells whether a token server is the wrong one, rather than one that says no. */
+/** Tells whether a token server cannot be the right one, rather than refusing the credentials. */
 function leadsNowhere(error: unknown): boolean {
   if (!(error instanceof ServiceError)) return false;
   return ['address-refused', 'registry-failed', 'registry-timeout'].includes(error.code);

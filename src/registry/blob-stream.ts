@@ -11,22 +11,22 @@ import { DirectStream } from '../util/streams.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { patiently, type Retry } from './retry.ts';
 
-/** Asks for a range of a blob, by a Range header where it is not the whole; resolves with a 200 or a 206. */
+/** Requests a range of a blob, or without a Range header the whole blob. Resolves with a 200 or a 206. */
 export type OpenRange = (range: ByteRange, signal: AbortSignal) => Promise<HttpResponse>;
 
 /** A host that can have a blob, and the timeouts for its requests. */
 export interface BlobHost {
   readonly open: OpenRange;
-  /** How often in a row it is asked again while no byte comes; 4 where absent. */
+  /** Maximum consecutive retries without progress; 4 if absent. */
   readonly retries?: number | undefined;
   /** The retry policy; defaults to {@link patiently}. */
   readonly retry?: Retry;
   /** The minimum transfer rate; defaults to {@link SLOWEST_REGISTRY}. */
   readonly slowest?: MinimumRateLimits | undefined;
-  /** True if it is worth asking now; it always is where absent. */
+  /** Returns true if the host may be asked now; if absent, it always may. */
   readonly admits?: () => boolean;
   readonly succeeded?: () => void;
-  /** Told why it is given up, also when that only shows in the end: where the digest of all is wrong. */
+  /** Called with the error when the stream abandons this host, also if only the final digest shows the fault. */
   readonly failed?: (error: unknown) => void;
 }
 
@@ -45,8 +45,8 @@ export const SLOWEST_REGISTRY: MinimumRateLimits = { bytesPerSecond: 1024, patie
  * Streams a blob or a range of it from the first host that has it. A broken stream continues by Range, and another
  * host replaces one that fails too often. A whole blob's last chunk waits for the check of its digest.
  *
- * Resolves when a host has begun to answer, so that what can be known by then is an error before the first byte. The
- * body waits until the stream is read.
+ * Resolves when a response has started, so that an early failure is an error before the first byte. The body waits
+ * until the stream is read.
  *
  * @throws ServiceError why no host has it; `size-mismatch` where the host states another size than the descriptor
  */
@@ -63,7 +63,7 @@ export async function streamBlob(
 
 /** Takes the chunks of a stream. */
 interface Consumer {
-  /** Answers whether it wants the next one at once; otherwise it will ask the stream to go on. */
+  /** Returns whether it wants the next chunk immediately. Otherwise, it resumes the stream later. */
   take(chunk: Buffer): boolean;
   end(): void;
 }
@@ -78,9 +78,9 @@ class BlobStream extends DirectStream {
   readonly #closed = new AbortController();
   readonly #opened = Promise.withResolvers<void>();
   readonly #attached = Promise.withResolvers<Consumer>();
-  /** Those of which bytes are in what was given away. */
+  /** The hosts that sent parts of the delivered bytes. */
   readonly #senders = new Set<BlobHost>();
-  /** How far it has come. */
+  /** The position of the next byte in the blob. */
   #at: number;
   /**
    * The last chunk of a whole blob, which waits for the check of all bytes. Before, it is the first chunk until the
@@ -89,12 +89,12 @@ class BlobStream extends DirectStream {
   #held: Buffer | undefined;
   #consumer: Consumer | undefined;
   #body: Readable | undefined;
-  /** Gives a chunk's memory back to who sent it. */
+  /** Releases the memory of a chunk to its response. */
   #release: HttpResponse['release'] = () => {};
   #isWanted = false;
   /** Called when the consumer wants the next chunk. Set while a new request waits for that. */
   #whenWanted: (() => void) | undefined;
-  /** The time since which only the registry is waited for. */
+  /** The time at which the stream started to wait for the registry. */
   #waitsSince = 0;
   #isTooSlow = false;
 
@@ -162,7 +162,7 @@ class BlobStream extends DirectStream {
     this.#goOn();
   }
 
-  /** Fetches it; how that ends is for the consumer, once there is one. */
+  /** Fetches the blob. The consumer gets the result once it reads. */
   async #serve(): Promise<void> {
     try {
       await this.#fetch();
@@ -204,7 +204,7 @@ class BlobStream extends DirectStream {
         this.#signal.throwIfAborted();
         host.failed?.(error);
         failure = error;
-        // The next one sends it again: it may be all that a host sent which lies.
+        // The next host sends it again, because this chunk may be the only one of a wrong host.
         this.#at -= this.#held?.length ?? 0;
         this.#held = undefined;
       }
@@ -239,9 +239,7 @@ class BlobStream extends DirectStream {
     }
   }
 
-  /**
-   * Takes the bytes of a response that are wanted, also where the registry ignored the range and sends the whole blob.
-   */
+  /** Takes the wanted bytes of a response, also if the registry ignored the range and sends the whole blob. */
   async #receive(response: HttpResponse, host: BlobHost, pace: MinimumRate): Promise<void> {
     const { body, url } = response;
     let position = checkedStart(
@@ -271,7 +269,7 @@ class BlobStream extends DirectStream {
       }
     });
     body.once('end', resolve).once('error', reject);
-    // Code that destroys the body has already rejected with its own reason.
+    // The code that destroyed the body has already rejected with its own reason.
     body.once('close', () => reject(new Error('The body was cut off.')));
     this.#body = body;
     this.#release = response.release;
@@ -316,7 +314,7 @@ class BlobStream extends DirectStream {
     if (this.#held !== undefined) this.#hash?.update(this.#held);
     if (this.#hash !== undefined && finishDigest(this.#hash, digest) !== digest) {
       const error = new ServiceError('content-mismatch', detail('content-wrong', { digest }));
-      // It is the fault of all that sent parts.
+      // Blame all hosts that sent parts, because it is unknown which part is wrong.
       for (const sender of this.#senders) sender.failed?.(error);
       this.destroy(error);
       return;

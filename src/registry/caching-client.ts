@@ -18,7 +18,7 @@ export interface CachingClientOptions {
   readonly manifests: ManifestStore;
   /** Milliseconds for which a tag's last answer is used while its registry fails (as in RFC 5861). */
   readonly staleIfError: number;
-  /** Milliseconds for which a tag's last answer is as good as a new one. */
+  /** Milliseconds for which a resolved tag is used without a request. */
   readonly tagTtl: number;
   /** Lets one of several processes send a request, whose response the others share. */
   readonly locks: Locks;
@@ -28,7 +28,7 @@ export interface CachingClientOptions {
   readonly large?: LargeDocuments;
 }
 
-/** Milliseconds that a registry has to say what a tag points at, where an older answer could stand in. */
+/** Milliseconds that a registry may take to resolve a tag if an older result is available. */
 const PATIENCE_MS = 5_000;
 /** Milliseconds by which the clocks of replicas may differ. */
 const MOST_SKEW_MS = 5_000;
@@ -52,7 +52,7 @@ export function createCachingClient(options: CachingClientOptions): DescribingCl
     signal: AbortSignal,
   ): Promise<FetchedManifest> => {
     const fetched = await client.manifest(repository, reference, signal);
-    // Without it, the next request fetches it again: no reason to fail this one.
+    // If the store fails, the next request fetches the manifest again. This request must not fail.
     await manifests.putManifest(repository, fetched).catch(() => {});
     return fetched;
   };

@@ -2,10 +2,12 @@ import { backoff } from '../util/backoff.ts';
 
 /** Decides whether to contact a host, based on earlier results. */
 export interface Circuit {
-  /** True if to ask it now. After a pause one request tries; the others stay away until it is answered. */
+  /**
+   * Returns true if the host may be asked now. After a pause, one request tries, and all others wait for its result.
+   */
   admits(): boolean;
   succeeded(): void;
-  /** @param pause milliseconds at least, such as a host that limits us asks for */
+  /** @param pause minimum milliseconds, such as those that a rate-limiting host requests */
   failed(error: Error, pause?: number): void;
 }
 
@@ -14,9 +16,9 @@ export interface CircuitOptions {
   readonly now: () => number;
   /** Returns a number from 0 to 1 for jitter. */
   readonly random: () => number;
-  /** Told once when the host is omitted, with milliseconds for a start. */
+  /** Called once when the host is skipped, with the milliseconds of the first pause. */
   readonly onOpen: (error: Error, pause: number) => void;
-  /** Told once when it is asked again as before. */
+  /** Called once when the host is used again. */
   readonly onClose: () => void;
 }
 
@@ -24,7 +26,7 @@ export interface CircuitOptions {
 export const LONGEST_PAUSE_MS = 60_000;
 const PAUSES = { first: 1_000, longest: LONGEST_PAUSE_MS };
 
-/** Leaves a host out after a failure: for a second, then twice as long each time, up to a minute. */
+/** Skips a host after a failure: for a second, then twice as long each time, up to a minute. */
 export function createCircuit({ now, random, onOpen, onClose }: CircuitOptions): Circuit {
   let failures = 0;
   let openUntil = Number.NEGATIVE_INFINITY;

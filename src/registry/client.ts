@@ -33,8 +33,8 @@ export interface FetchedManifest {
   readonly digest: Digest;
   readonly contentType: string | undefined;
   /**
-   * Set where the registry could not be asked: when it last said that the tag points here, in milliseconds since the
-   * epoch.
+   * The time at which the registry last confirmed the tag, in milliseconds since the epoch. Set only if it cannot be
+   * reached now.
    */
   readonly staleSince?: number;
 }
@@ -42,14 +42,14 @@ export interface FetchedManifest {
 /** The facts in the response to a HEAD of a manifest. */
 export interface ManifestHead {
   readonly digest: Digest;
-  /** Bytes; undefined where the registry does not say. */
+  /** Bytes; undefined if the registry does not state the size. */
   readonly size: number | undefined;
   readonly contentType: string | undefined;
 }
 
 /** A blob that a registry has. */
 export interface FoundBlob {
-  /** Bytes; undefined where the registry does not say. */
+  /** Bytes; undefined if the registry does not state the size. */
   readonly size: number | undefined;
 }
 
@@ -77,7 +77,7 @@ export interface RegistryClient {
   /** Looks for a blob in a repository; undefined if the registry does not have it there. */
   findBlob(repository: Repository, digest: Digest, signal: AbortSignal): Promise<FoundBlob | undefined>;
   /**
-   * Lists what refers to a manifest, such as signatures, as an index; undefined where the registry has no such list.
+   * Lists the referrers of a manifest, such as signatures, as an index; undefined if the registry has no such list.
    *
    * @throws ServiceError the errors of the upstream
    * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
@@ -88,13 +88,13 @@ export interface RegistryClient {
     signal: AbortSignal,
   ): Promise<FetchedManifest | undefined>;
   /**
-   * Refuses blobs that have another size in this registry than their descriptors state, where that was seen before. Asks
-   * again for one byte of these, and nothing for all others, so that a registry that was wrong for a moment is forgiven.
+   * Refuses blobs whose size differs from their descriptors, as recorded by earlier reads. Checks these again with a
+   * request for one byte, because the registry may have recovered. Requests nothing for all other blobs.
    *
    * @throws ServiceError `size-mismatch`
    */
   checkSizes(repository: Repository, blobs: readonly Descriptor[], signal: AbortSignal): Promise<void>;
-  /** Reads blobs of one repository: verified, resumed where the upstream breaks off. */
+  /** Returns a reader of the blobs of one repository. It verifies them, and resumes interrupted transfers. */
   blobs(repository: Repository): BlobReader;
 }
 
@@ -115,7 +115,7 @@ export interface DescribingClient extends RegistryClient {
   describe(repository: Repository, reference: string, signal: AbortSignal): Promise<DescribedManifest>;
 }
 
-/** A registry client that speaks to hosts itself. */
+/** A registry client that sends requests itself. */
 export interface DirectClient extends RegistryClient {
   /** The hosts of a blob, for callers with further hosts. */
   blobHost(repository: Repository, blob: Descriptor): BlobHost;
@@ -128,9 +128,9 @@ export interface RegistryClientOptions {
   readonly insecure: ReadonlySet<string>;
   /** The API's address for a host that replaces registries; derived from the registry's name if absent. */
   readonly api?: URL;
-  /** How slowly blobs may come; {@link SLOWEST_REGISTRY} where absent. */
+  /** The minimum transfer rate of blobs; {@link SLOWEST_REGISTRY} if absent. */
   readonly slowest?: MinimumRateLimits;
-  /** Milliseconds in which a manifest must be there, whole; 60 000 where absent. */
+  /** Milliseconds in which a manifest must be received completely; 60,000 if absent. */
   readonly metadataTimeout?: number;
   /** Retries for a manifest, a list of tags, or other metadata, including its token; 2 by default. */
   readonly metadataRetries?: number;
@@ -361,7 +361,7 @@ export function createRegistryClient({
         wrongSizes.forget(repository.domain, doubtful);
       } catch (error) {
         signal.throwIfAborted();
-        // Other trouble is for the read to tell.
+        // Any other failure occurs again during the read, which reports it.
         if (error instanceof ServiceError && error.code === 'size-mismatch') throw error;
       }
     },
@@ -374,7 +374,7 @@ export function createRegistryClient({
   };
 }
 
-/** Reads how many bytes a response states for all of its content; undefined if it was compressed on the way. */
+/** Returns the size of the whole content that a response states; undefined for a compressed response. */
 function sizeOf(response: HttpResponse): number | undefined {
   const { status, header } = response;
   if ((header('content-encoding') ?? 'identity') !== 'identity') return undefined;

@@ -6,17 +6,17 @@ import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../oci/json.ts';
 
-/** How to answer a registry's challenge. */
+/** The credentials for a registry. */
 export type Credentials =
   | { readonly kind: 'password'; readonly username: string; readonly password: string }
   /** An OAuth2 refresh token, which the token server takes by POST. */
   | { readonly kind: 'identity-token'; readonly token: string }
-  /** A bearer token as the registry itself takes it. */
+  /** A bearer token for the registry itself. */
   | { readonly kind: 'registry-token'; readonly token: string };
 
 export interface CredentialStore {
   /**
-   * Finds the credentials for exactly this registry; undefined without any.
+   * Finds the credentials for exactly this registry; undefined if absent.
    *
    * @throws ServiceError `internal-error` where the store cannot be read
    */

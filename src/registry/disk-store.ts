@@ -9,7 +9,7 @@ import type { KeyValueStore, StoreKind } from './manifest-store.ts';
 const LARGE = 64 * 1024;
 
 /**
- * Keeps what is remembered in files beside the blobs: `manifests/0c/0c1d…`, `tags/5e/5eaf…`.
+ * Stores manifests and tags in files beside the blobs: `manifests/0c/0c1d…`, `tags/5e/5eaf…`.
  *
  * @param reserve makes room for the given number of bytes; false if that is impossible
  * @param large bounds the large files that are read at once; its own if absent
@@ -37,7 +37,8 @@ export function createDiskStore(
       }
     },
     async write(kind, name, content) {
-      // Most are far smaller, and no download waits for their room; those of the largest size could fill a disk.
+      // The reservation is larger than most files, which are small. Without a reservation, large files could fill the
+      // disk.
       if (content.length > LARGE && !(await reserve(content.length, () => {}))) return;
       await replaceFile(pathOf(kind, name), content);
     },

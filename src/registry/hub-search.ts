@@ -8,7 +8,7 @@ import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts'
 import { createSingleFlight } from '../util/single-flight.ts';
 import { statusError } from './status-error.ts';
 
-/** A repository that a search has found. */
+/** A repository in the results of a search. */
 export interface FoundRepository {
   readonly reference: Reference;
   /** As people write it: `nginx`, `grafana/grafana`. */
@@ -27,7 +27,7 @@ export type RepositorySearch = (
 
 export interface RepositorySearchOptions {
   readonly http: HttpClient;
-  /** Docker Hub's search, or what answers as it does. */
+  /** The URL of Docker Hub's search, or of a compatible service. */
   readonly url: URL;
   /** Milliseconds since some fixed moment. */
   readonly now: () => number;
@@ -115,7 +115,7 @@ function parseResults(bytes: Uint8Array): FoundRepository[] {
   });
 }
 
-/** Publishers write it: no control characters, nothing that turns the direction of what follows. */
+/** Publishers write the description, so remove control characters and those that change the text direction. */
 function oneLine(text: string): string {
   const plain = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, ' ').trim();
   return plain.length > DESCRIPTION_MAX ? `${plain.slice(0, DESCRIPTION_MAX - 1)}…` : plain;

@@ -3,7 +3,7 @@ import type { DescribingClient, FoundBlob } from './client.ts';
 
 export interface KnownBlobsOptions {
   readonly client: DescribingClient;
-  /** The list that its caches stand in. */
+  /** The list to which its caches are added. */
   readonly caches: MemoryCaches;
 }
 
@@ -11,7 +11,7 @@ export interface KnownBlobsOptions {
 const LIMIT = 2 * 2 ** 20;
 /** Milliseconds. A registry seldom deletes a layer, and a download whose layer is gone breaks off. */
 const PRESENT_MS = 600_000;
-/** Milliseconds: short enough for a publisher who pushes the layer. */
+/** Milliseconds that an absence is cached: short, because a publisher may push the layer. */
 const ABSENT_MS = 30_000;
 
 /** Remembers for a time which blobs repositories have, for foreign layers and for pulls. */

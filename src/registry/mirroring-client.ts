@@ -8,22 +8,22 @@ import { type Circuit, LONGEST_PAUSE_MS } from './circuit.ts';
 import type { DirectClient, RegistryClient } from './client.ts';
 import type { OriginOutages } from './origin-outages.ts';
 
-/** A mirror as it is asked. */
+/** A mirror with its client. */
 export interface Mirror {
   readonly client: DirectClient;
   readonly circuit: Circuit;
-  /** True if it is asked for what a digest names. */
+  /** True if it serves content by digest. */
   readonly canPull: boolean;
-  /** True if it is asked what a tag means. */
+  /** True if it resolves tags. */
   readonly canResolve: boolean;
   /** The repository at a mirror. */
   locate(repository: Repository): Repository;
 }
 
 export interface MirroringClientOptions {
-  /** Asks the registry itself, which has the last word. */
+  /** The client of the registry itself, which is asked last. */
   readonly client: DirectClient;
-  /** The mirrors of a registry in the order in which they are asked. */
+  /** The mirrors of a registry in the order of requests. */
   readonly mirrorsOf: (domain: string) => readonly Mirror[];
   /** The unreachable registries, which are not asked if their mirrors lack an image. */
   readonly outages: OriginOutages;
@@ -68,7 +68,7 @@ export function createMirroringClient({
   ): Promise<T> => {
     let isDenied = false;
     const shaky: Mirror[] = [];
-    /** Returns the first answer from the mirrors; undefined if none has an answer. */
+    /** Returns the first answer from the mirrors; undefined if all of them fail. */
     const askAll = async (mirrors: Iterable<Mirror>): Promise<{ readonly result: T } | undefined> => {
       for (const mirror of mirrors) {
         try {
@@ -132,7 +132,7 @@ export function createMirroringClient({
         canPull,
         (host, at) => host.findBlob(at, digest, signal),
         signal,
-        // One that has not fetched it yet may say no.
+        // A mirror that has not fetched the content yet may lack it.
         (found) => found !== undefined,
       ),
     referrers: (repository, digest, signal) =>
@@ -166,7 +166,7 @@ function hostAt(mirror: Mirror, repository: Repository, blob: Descriptor): BlobH
   };
 }
 
-/** Yields the mirrors whose circuit is closed, checked only when each is next. */
+/** Yields the mirrors whose circuit is closed. Checks each circuit only when its turn comes. */
 function* admitted(mirrors: readonly Mirror[]): Generator<Mirror, void> {
   for (const mirror of mirrors) if (mirror.circuit.admits()) yield mirror;
 }

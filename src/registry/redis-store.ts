@@ -1,15 +1,15 @@
 import { KEY_PREFIX, type Redis } from '../redis/redis.ts';
 import type { KeyValueStore, StoreKind } from './manifest-store.ts';
 
-/** Bytes of a manifest at most: the memory of Redis is for what everyone wants, and most have a few kB. */
+/** Maximum bytes of a manifest, to save memory of Redis. Most manifests have a few kB. */
 const LARGEST = 64 * 1024;
 /** Milliseconds: long enough for all replicas to have a manifest on their disks. */
 const MANIFEST_TTL_MS = 3_600_000;
 
 /**
- * Shows replicas what one of them remembers.
+ * Shares manifests and tags among replicas.
  *
- * @param tagTtl milliseconds for which what a tag means is of use
+ * @param tagTtl milliseconds for which a resolved tag is useful
  */
 export function createRedisStore(redis: Redis, tagTtl: number): KeyValueStore {
   const keyOf = (kind: StoreKind, name: string): string => `${KEY_PREFIX}${kind}:${name}`;

@@ -16,10 +16,10 @@ const MAX_PAGES = 20;
 const LIST_LIMIT = 4 * 1024 * 1024;
 
 /**
- * Reads the index of what refers to a manifest, all its pages in one; undefined where the registry has no such list. A single page
- * stays byte for byte what it is.
+ * Reads the index of the referrers of a manifest, and merges its pages; undefined if the registry has no such list. A
+ * single page stays unchanged, byte for byte.
  *
- * @throws ServiceError `registry-failed` where it has no end in sight, or what the upstream's trouble is
+ * @throws ServiceError `registry-failed` if the list is endless; errors of the upstream
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
  */
 export async function listReferrers(
@@ -36,7 +36,7 @@ export async function listReferrers(
     const response = await ask(query);
     if (response.status !== 200) {
       await drain(response);
-      // Registries without the list answer with one of many mistakes of the client.
+      // Registries without such a list answer with various 4xx codes.
       const isUnknown = response.status >= 400 && response.status < 500 && response.status !== 429;
       if (pages.length === 0 && isUnknown) return undefined;
       throw statusError(response);

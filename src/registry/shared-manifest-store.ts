@@ -1,13 +1,13 @@
 import type { KnownTag, ManifestStore } from './manifest-store.ts';
 
-/** Remembers on the own disk, and what other replicas have learned since. */
+/** Combines the store on this machine's disk with the one that replicas share. */
 export function createSharedManifestStore(own: ManifestStore, shared: ManifestStore): ManifestStore {
   return {
     async manifest(repository, digest) {
       const known = await own.manifest(repository, digest);
       if (known !== undefined) return known;
       const found = await shared.manifest(repository, digest);
-      // Without it, it is found there again.
+      // If the local copy cannot be written, the shared one is read again next time.
       if (found !== undefined) await own.putManifest(repository, found).catch(() => {});
       return found;
     },
@@ -29,7 +29,7 @@ function later(one: KnownTag | undefined, other: KnownTag | undefined): KnownTag
   return other.confirmed > one.confirmed ? other : one;
 }
 
-/** Waits for both, whatever comes of either. */
+/** Waits for both writes, even if one fails. */
 async function both(writes: readonly Promise<void>[]): Promise<void> {
   const results = await Promise.allSettled(writes);
   for (const result of results) if (result.status === 'rejected') throw result.reason;

@@ -72,7 +72,7 @@ export class HiddenImageError extends ServiceError {
   }
 }
 
-/** Registries do not tell strangers whether a repository is private or not there at all. */
+/** Registries do not tell anonymous clients whether a repository is private or missing. */
 export function missingOrPrivate({ domain, path }: Repository, cause?: unknown): ServiceError {
   return new HiddenImageError(`${domain}/${path}`, cause);
 }
@@ -122,7 +122,7 @@ export function clientCredentialsRefused(
   body: Uint8Array,
 ): ServiceError {
   const own = reasonIn(body);
-  // A registry may repeat what it was sent.
+  // A registry may repeat the sent credentials in its response.
   const encoded = Buffer.from(`${username}:${password}`).toString('base64');
   const isSecret = [password, encoded].some((secret) => secret !== '' && own.includes(secret));
   const reason = own === '' || isSecret ? [] : [detail('registry-reason', { text: quote(own, REASON_MAX) })];

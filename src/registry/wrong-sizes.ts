@@ -3,9 +3,9 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import { isForeignLayer } from '../oci/manifest.ts';
 import type { MemoryCaches } from '../util/memory-caches.ts';
 
-/** Remembers for a short time which blobs of a registry were seen to have another size than a manifest states. */
+/** Remembers for a short time which blobs of a registry had a different size from their manifest. */
 export interface WrongSizes {
-  /** Takes note of an error that reading a blob failed with, where it is `size-mismatch`. */
+  /** Records the error of a failed read if it is `size-mismatch`. */
   note(domain: string, blob: Descriptor, error: unknown): void;
   has(domain: string, blob: Descriptor): boolean;
   forget(domain: string, blob: Descriptor): void;
@@ -21,7 +21,8 @@ export function createWrongSizes(caches: MemoryCaches): WrongSizes {
   const keyOf = (domain: string, { digest, size }: Descriptor): string => `${domain} ${digest} ${size}`;
   return {
     note(domain, blob, error) {
-      // The author of a foreign layer chooses the host that sends it, so that it says nothing of the registry's blob.
+      // The author of a foreign layer chooses the host that sends it, so its size proves nothing about the registry's
+      // blob.
       const isOurs = error instanceof ServiceError && error.code === 'size-mismatch' && !isForeignLayer(blob);
       if (isOurs) known.set(keyOf(domain, blob), true);
     },

@@ -14,14 +14,14 @@ export interface CachedInspectorOptions {
   readonly caches?: MemoryCaches;
 }
 
-/** Milliseconds: long enough for someone who types, short enough for someone who pushes. */
+/** Milliseconds: long enough while a user types, short enough after a push. */
 const TTL_MS = 30_000;
 /** Bytes, enough for about a thousand images of usual size. */
 const DETAILS_LIMIT = 8 * 2 ** 20;
 /** Bytes, enough for ten lists of maximum length, or thousands of usual ones. */
 const TAGS_LIMIT = 16 * 2 ** 20;
 
-/** Remembers answers for a short time, and asks once for however many want the same at the same time. */
+/** Caches answers for a short time, and shares one request among concurrent callers. */
 export function createCachedInspector({
   catalogue,
   now,

@@ -5,12 +5,12 @@ import type { ImageInspector } from './image-catalogue.ts';
 import type { Archive, ImageSource } from './image-source.ts';
 
 /**
- * Milliseconds in which all must be known that an archive is made of. Each request to a registry has a limit of its own,
- * and there may be hundreds of them.
+ * Maximum milliseconds to resolve the contents of an archive. This may take hundreds of requests, each with its own
+ * timeout.
  */
 export const RESOLVE_TIMEOUT_MS = 180_000;
 
-/** Gives a source up that does not find out in time what an archive has in it. Sending it takes as long as it takes. */
+/** Wraps a source with a deadline for resolving an archive. The transfer has no deadline. */
 export function sourceWithDeadline(
   source: ImageSource<Archive>,
   timeout = RESOLVE_TIMEOUT_MS,
@@ -27,7 +27,7 @@ export function sourceWithDeadline(
   };
 }
 
-/** Gives a catalogue up that does not find out in time what it is asked. */
+/** Wraps a catalogue with a deadline for each question. */
 export function inspectorWithDeadline(
   catalogue: ImageInspector,
   timeout = RESOLVE_TIMEOUT_MS,
@@ -50,7 +50,7 @@ export function inspectorWithDeadline(
   };
 }
 
-/** Gives work up that takes longer than a timeout. @throws ServiceError `registry-timeout` */
+/** Aborts work that takes longer than a timeout. @throws ServiceError `registry-timeout` */
 export async function inTime<T>(
   what: string,
   work: (signal: AbortSignal) => Promise<T>,

@@ -8,7 +8,7 @@ import type { ClientCredential } from '../registry/client-credential.ts';
 import type { TagList } from '../registry/tag-list.ts';
 import type { SignatureDetails } from './signatures/image-signatures.ts';
 
-/** An image that someone wants to know about before they download it. */
+/** A question about an image before its download. */
 export interface DetailsRequest {
   readonly reference: Reference;
   /** If absent, the server's default applies, or the exact manifest that a digest names. */
@@ -49,13 +49,13 @@ export interface ImageDetails {
   readonly indexDigest: Digest | undefined;
   /** Undefined for an artifact without platforms. */
   readonly platform: string | undefined;
-  /** All that there is, attestations omitted, in the order of the index. */
+  /** All platforms in the order of the index, without attestations. */
   readonly platforms: readonly string[];
   readonly filename: string;
-  /** Bytes of the archive and its strong validator; undefined where they follow only from making it. */
+  /** Bytes of the archive and its strong validator; undefined if they are unknown until the archive is made. */
   readonly size: number | undefined;
   readonly etag: string | undefined;
-  /** From the base upwards, with their bytes as they are compressed; undefined where only an engine knows. */
+  /** The layers from the base upwards with their compressed sizes; undefined if only an engine knows them. */
   readonly layers: readonly { readonly digest: Digest; readonly size: number }[] | undefined;
   readonly created: Date | undefined;
   readonly config: ConfigSummary;
@@ -91,7 +91,7 @@ export type FindReferrersOf = (
   signal: AbortSignal,
 ) => Promise<ReferrerList>;
 
-/** Tells what images there are and what they are like. */
+/** Describes images and lists tags. */
 export interface ImageInspector {
   /** Describes one image. @throws ServiceError explains why an archive is not available */
   describe(request: DetailsRequest, signal: AbortSignal): Promise<ImageDetails>;

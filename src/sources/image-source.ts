@@ -30,7 +30,9 @@ export interface ArchiveRequest {
   readonly isFormatOpen?: boolean | undefined;
   /** The images that the receiver already has, whose layers are omitted. */
   readonly have?: DeltaBase | undefined;
-  /** True where the first bytes count more than a length: a source that has to make the archive first need not. */
+  /**
+   * True if the client prefers early bytes to a known length. The source then need not prepare the whole archive first.
+   */
   readonly stream?: boolean;
   /** Conditions for reading layers, for formats that depend on their content. */
   readonly reading?: /** Finds the images only, and describes them as an archive of layers as they are. */
@@ -46,7 +48,7 @@ export interface ArchiveRequest {
         readonly admit?: ((bytes: number) => Promise<((chunk: Uint8Array) => void) | undefined>) | undefined;
       }
     | undefined;
-  /** Told how far an archive is that takes time to make. */
+  /** Called with the progress of an archive that takes time to prepare. */
   readonly onProgress?: (progress: Progress) => void;
   /** Called once before more than a handful of upstream requests are sent; throws to end the work. */
   readonly onCostly?: (() => Promise<void>) | undefined;
@@ -56,16 +58,16 @@ export interface ArchiveRequest {
   readonly credential?: ClientCredential | undefined;
 }
 
-/** How far an archive is. */
+/** The progress of an archive. */
 export type Progress =
   /** The number of requests ahead in the queue. */
   | { readonly stage: 'queued'; readonly ahead: number }
   | { readonly stage: 'pulling'; readonly image: string; readonly layers: readonly LayerProgress[] }
   | { readonly stage: 'saving'; readonly bytes: number }
-  /** Layers are read whose content decides the archive. */
+  /** The service reads layers, because the archive depends on their content. */
   | { readonly stage: 'reading'; readonly image: string; readonly layers: readonly LayerProgress[] };
 
-/** How far a layer is. */
+/** The progress of a layer. */
 export interface LayerProgress {
   readonly id: string;
   /** In the engine's own words: `Downloading`, `Extracting`. */
@@ -109,7 +111,7 @@ interface ArchiveFacts {
 /** The omitted layers of a delta, and the images that have them. */
 export interface Omission {
   readonly layers: readonly Descriptor[];
-  /** Bytes of the archive that leaves nothing out. */
+  /** Bytes of the full archive, without omissions. */
   readonly fullSize: number;
   /** The current digests of the images that the receiver has, in the order of the request. */
   readonly held: readonly Digest[];
@@ -148,7 +150,7 @@ export interface PlacedLayer extends Pick<Descriptor, 'digest' | 'size'> {
   readonly offset: number;
 }
 
-/** One tar file that is fixed to the last byte, though none of it may have been fetched. */
+/** A tar file whose bytes are determined, even before the first one is fetched. */
 export interface Archive extends ArchiveFacts {
   /** Bytes. */
   readonly size: number;
@@ -171,11 +173,11 @@ export interface Archive extends ArchiveFacts {
 export interface LiveArchive extends ArchiveFacts {
   readonly size: undefined;
   /**
-   * Begins to make it. The stream ends after the whole file or fails; destroying it, or aborting the signal, ends the
-   * work.
+   * Starts to create the file. The stream ends after the whole file or fails; destroying it, or aborting the signal,
+   * ends the work.
    *
    * @param onFetched as in {@link Demand}
-   * @throws ServiceError why it cannot be made
+   * @throws ServiceError the reason why it cannot be created
    */
   start(signal: AbortSignal, onFetched?: Demand['onFetched']): Promise<Readable>;
 }
@@ -196,7 +198,7 @@ export interface ImageSource<Kind extends Archive | LiveArchive = Archive | Live
   /**
    * Finds the images and fixes the archive.
    *
-   * @param signal aborts when the request is over, however it ended
+   * @param signal aborts when the request ends for any reason
    * @throws ServiceError explains why the archive is not available
    */
   open(request: ArchiveRequest, signal: AbortSignal): Promise<Kind>;

@@ -1,18 +1,21 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
-/** Tells whoever has started the service how it is. */
+/** Reports the state of the service to the service manager. */
 export interface ServiceManager {
-  /** It serves; from now on the manager hears, as often as it wants, that the event loop turns and the service lives. */
+  /**
+   * Reports that the service is ready. From then on, sends watchdog messages while the event loop runs and the service
+   * works.
+   */
   ready(status: string): Promise<void>;
-  /** The service is stopping, and may take this number of milliseconds. */
+  /** Reports that the service is stopping, which may take this number of milliseconds. */
   stopping(patience: number): Promise<void>;
 }
 
 export interface ServiceManagerOptions {
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly pid: number;
-  /** True if the service does its work; unless told, it does while the event loop turns. */
+  /** Returns true if the service works; if absent, a running event loop suffices. */
   readonly isAlive?: () => boolean;
   readonly onFailure: (error: Error) => void;
 }
@@ -21,8 +24,8 @@ const execute = promisify(execFile);
 const NOTIFY_TIMEOUT_MS = 10_000;
 
 /**
- * Speaks to systemd, through systemd-notify as Node.js has no datagram sockets of the Unix kind; where no manager listens,
- * it says nothing.
+ * Creates the connection to systemd. It runs systemd-notify, because Node.js lacks Unix datagram sockets. Without a
+ * manager, it does nothing.
  *
  * @see https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
  */

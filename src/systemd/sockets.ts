@@ -5,10 +5,10 @@ import { quote } from '../errors.ts';
 const ROLES = ['http', 'https', 'metrics'] as const;
 type Role = (typeof ROLES)[number];
 
-/** File descriptors of sockets that someone else listens on for the service, by what they are for. */
+/** File descriptors of sockets that the service manager has opened, by their purpose. */
 export type PassedSockets = Readonly<Partial<Record<Role, number>>>;
 
-/** The first one that is passed: what is below is standard input, output and error. */
+/** The first passed descriptor. Lower ones are standard input, output, and error. */
 const FIRST_FD = 3;
 
 /**
@@ -16,7 +16,7 @@ const FIRST_FD = 3;
  * unit share a name, which lists their purposes in order: `http,https`.
  *
  * @param pid the ID of this process; sockets for another one stay untouched
- * @throws ConfigError if what was passed cannot be used with these settings
+ * @throws ConfigError if the passed sockets do not fit these settings
  * @see https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html
  */
 export function passedSockets(

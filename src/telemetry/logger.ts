@@ -3,7 +3,7 @@ import { ServiceError } from '../errors.ts';
 
 export interface LoggerOptions {
   readonly level: LevelWithSilent;
-  /** True if a person is looking: then lines to read instead of JSON. */
+  /** True for readable lines instead of JSON, for a terminal. */
   readonly forTerminal: boolean;
   /** Used if stdout has another purpose. */
   readonly toStderr?: boolean;
@@ -11,7 +11,7 @@ export interface LoggerOptions {
 
 export async function createLogger({ level, forTerminal, toStderr = false }: LoggerOptions): Promise<Logger> {
   const destination = toStderr ? 2 : 1;
-  // Sync: what was logged is there, whatever happens to the process next.
+  // Synchronous, so that no line is lost if the process ends.
   const options = {
     sync: true,
     destination,
@@ -33,7 +33,10 @@ function escaped(line: string): string {
   return line.replace(UNSAFE, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** For a terminal itself, which would get back what JSON has escaped. Line feeds stay: stacks have some. */
+/**
+ * Escapes control characters for a terminal, because the readable form unescapes JSON. Keeps line feeds, which stacks
+ * contain.
+ */
 function harmless(line: string): string {
   return line
     .replace(UNSAFE, '?')

@@ -1,11 +1,14 @@
 import { AggregatorRegistry } from 'prom-client';
 import type { MetricsSnapshot } from './metrics.ts';
 
-/** Sums up the metrics of processes that come and go, so that no counter ever goes back. */
+/** Sums up the metrics of all workers, past and present, so that no counter decreases. */
 export interface MetricsSum {
-  /** Keeps what a process that has ended has counted. */
+  /** Adds the final counts of a process that has ended. */
   retire(last: MetricsSnapshot): Promise<void>;
-  /** The sum of those that ended and those that live, the first of which speaks for all where a sum says nothing. */
+  /**
+   * Returns the sum over ended and running processes. For metrics without a meaningful sum, the value of the first
+   * running process counts.
+   */
   text(living: readonly MetricsSnapshot[]): Promise<string>;
 }
 

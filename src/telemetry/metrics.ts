@@ -18,32 +18,32 @@ export interface Metrics {
     download(): TransferMetrics;
     pull(): TransferMetrics;
   };
-  /** A host other than a known registry answered, or (without a status) did not. */
+  /** Counts a response from an upstream host or, without a status, a failure to respond. */
   upstream(host: string, status: number | undefined, header: (name: string) => string | undefined): void;
-  /** Bytes were asked of the cache, which had them or not. */
+  /** Counts bytes that were requested from the cache, as hits or misses. */
   cache(result: 'hit' | 'miss', bytes: number): void;
-  /** All of it at this moment, to be summed up with that of other processes. */
+  /** Returns all current values, to sum them up with those of other processes. */
   snapshot(): Promise<MetricsSnapshot>;
   /** @see https://prometheus.io/docs/instrumenting/exposition_formats */
   text(): Promise<string>;
   readonly contentType: string;
 }
 
-/** One transfer that is under way. */
+/** One transfer in progress. */
 export interface TransferMetrics {
   firstByte(seconds: number): void;
   sent(bytes: number): void;
   end(result: string, seconds: number): void;
 }
 
-/** Metrics with their values, each of which says how it is summed up; made to be cloned between processes. */
+/** Metrics with their values and the way to aggregate each. They can be cloned between processes. */
 export type MetricsSnapshot = readonly MetricObjectWithValues<MetricValue<string>>[];
 
 export interface MetricsOptions {
   readonly version: string;
-  /** Hosts that may stand as a label, such as those that the operator allows; all others are one. */
+  /** Hosts that may be label values, such as those in the settings. All others share one label. */
   readonly isKnownRegistry: (host: string) => boolean;
-  /** When the certificate in use ends, in milliseconds since the epoch; undefined if absent. */
+  /** The expiry of the certificate in use, in milliseconds since the epoch; undefined without one. */
   readonly certificateEnd: () => number | undefined;
   /** True if the last attempt to get the next certificate has failed. */
   readonly isCertificateFailing: () => boolean;
@@ -78,7 +78,7 @@ const DOCKER_HUB_WINDOW_S = 21_600;
 const FIRST_BYTE_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const TOTAL_BUCKETS_S = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400];
 
-/** Makes a set of metrics of its own, beside those of Node.js: event-loop delay, memory, CPU, descriptors. */
+/** Creates the metrics of the service, and those of Node.js: event-loop delay, memory, CPU, and descriptors. */
 export function createMetrics(options: MetricsOptions): Metrics {
   const {
     version,
@@ -303,7 +303,7 @@ function transferMetrics(registers: Registry[], names: TransferNames): () => Tra
   let sent = 0;
   new Counter({
     ...described(names.bytes),
-    // A number is cheaper on the way of every chunk than a metric.
+    // Incrementing a plain number for each chunk is cheaper than updating a metric.
     collect() {
       this.reset();
       this.inc(sent);

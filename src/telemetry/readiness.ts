@@ -10,13 +10,13 @@ export interface ReadinessReport {
   readonly checks: Readonly<Record<string, ReadinessCheck>>;
 }
 
-/** Looks at one part; what it throws is why the part cannot do its work. */
+/** Checks one part. Throws the reason why the part does not work. */
 export type Check = () => ReadinessCheck | Promise<ReadinessCheck>;
 
-/** Tells how it stands at this moment. */
+/** Returns the current report. */
 export type Readiness = () => Promise<ReadinessReport>;
 
-/** Makes one report of checks by name; the service is ready where all of its parts are. */
+/** Combines checks into one report by name. The service is ready if all its parts are. */
 export function createReadiness(checks: Readonly<Record<string, Check>>): Readiness {
   return async () => {
     const results = await Promise.all(
@@ -26,7 +26,7 @@ export function createReadiness(checks: Readonly<Record<string, Check>>): Readin
   };
 }
 
-/** Milliseconds for which a look at the disk or at an engine is good. */
+/** Milliseconds for which the result of a check is cached. */
 const BRIEF_MS = 1000;
 
 /**

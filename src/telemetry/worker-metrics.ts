@@ -3,12 +3,12 @@ import type { MetricsSnapshot } from './metrics.ts';
 
 /** Metrics of the worker processes. */
 export interface WorkerMetrics {
-  /** One has ended that was not asked to. */
+  /** Counts a worker that ended unexpectedly. */
   lost(): void;
   snapshot(): Promise<MetricsSnapshot>;
 }
 
-/** @param serving tells how many serve */
+/** @param serving returns the number of workers that serve */
 export function createWorkerMetrics(serving: () => number): WorkerMetrics {
   const registry = new Registry();
   const registers = [registry];

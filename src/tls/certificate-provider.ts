@@ -5,25 +5,25 @@ import type { Certificate } from './certificate.ts';
  * one is available.
  */
 export interface CertificateProvider {
-  /** The certificate to begin with; undefined where plain HTTP is served. */
+  /** The first certificate; undefined for plain HTTP. */
   readonly certificate: Certificate | undefined;
-  /** Begins the work that needs a server which answers. `use` gets each new certificate, to be shown from then on. */
+  /** Starts the work that needs a running server. `use` receives each new certificate to serve. */
   start(use: (certificate: Certificate) => void): void;
-  /** Looks again at once: at files that may have changed, at an attempt that failed. */
+  /** Checks again immediately for changed files, and retries a failed attempt. */
   reload(): Promise<void>;
   status(): CertificateStatus;
   close(): Promise<void>;
 }
 
-/** How it stands with the certificate, for whoever watches the server. */
+/** Returns the status of the certificate, for monitoring. */
 export interface CertificateStatus {
-  /** `temporary`: self-signed, in the place of one that is on its way. */
+  /** `temporary`: a self-signed certificate until the first real one. */
   readonly state: 'valid' | 'temporary' | 'expired' | 'off';
   /** Milliseconds since the epoch, as all times here. */
   readonly notAfter: number | undefined;
   /** The last failure, until the next success. */
   readonly lastFailure: CertificateFailure | undefined;
-  /** When the next certificate will be asked for. */
+  /** The time of the next order. */
   readonly nextAttempt: number | undefined;
 }
 
@@ -35,7 +35,7 @@ export interface CertificateFailure {
   readonly message: string;
 }
 
-/** The provider of those who serve plain HTTP. */
+/** The provider for plain HTTP. */
 export function createNoCertificate(): CertificateProvider {
   return {
     certificate: undefined,
@@ -46,7 +46,7 @@ export function createNoCertificate(): CertificateProvider {
   };
 }
 
-/** The state of a certificate that was not put there for the time being. */
+/** Returns the status of a certificate that is not temporary. */
 export function stateOf({ notAfter }: Certificate, now: number): 'valid' | 'expired' {
   return now < notAfter ? 'valid' : 'expired';
 }

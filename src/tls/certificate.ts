@@ -2,7 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { createSecureContext } from 'node:tls';
 
-/** A certificate with its key, of which it was seen that they belong together and that TLS takes them. */
+/** A certificate with its key. They are known to match and to be usable for TLS. */
 export interface Certificate {
   /** PEM: the certificate and, after it, its chain. */
   readonly cert: string;
@@ -15,7 +15,7 @@ export interface Certificate {
   readonly notAfter: number;
   /** SHA-256 of the certificate, as openssl shows it. */
   readonly fingerprint: string;
-  /** 48 bytes that seal session tickets, where several processes show it; each makes its own otherwise. */
+  /** The 48 bytes of the ticket key that several processes share; if absent, each process has its own. */
   readonly ticketKeys?: Buffer;
 }
 
@@ -47,7 +47,7 @@ export function isFor({ cert }: Certificate, names: readonly string[]): boolean 
   return names.every((name) => (isIP(name) === 0 ? leaf.checkHost(name) : leaf.checkIP(name)) !== undefined);
 }
 
-/** Until here only the leaf was read: a chain that is cut off, or a key that is too short, would end whoever shows it. */
+/** So far, only the leaf was read. A truncated chain or a key that is too short would crash the server later. */
 function demandServable(cert: string, key: string): void {
   try {
     createSecureContext({ cert, key });

@@ -14,7 +14,7 @@ export interface FilesProviderOptions {
 
 export interface FilesLog {
   reloaded(certificate: Certificate): void;
-  /** The files hold nothing that can be served; the certificate in use stays. */
+  /** Called if the files cannot be served. The certificate in use stays. */
   kept(failure: CertificateFailure): void;
 }
 
@@ -25,9 +25,9 @@ export interface FilesLog {
 const INTERVAL_MS = 2000;
 
 /**
- * Serves a certificate that others look after, and each that they put in its place.
+ * Serves a certificate from files, and reloads it when the files change.
  *
- * @throws Error with a full sentence where the files cannot be served to begin with
+ * @throws Error with a full sentence if the files cannot be served at the start
  */
 export async function createFilesProvider(options: FilesProviderOptions): Promise<CertificateProvider> {
   const { certFile, keyFile, now, log } = options;
@@ -39,7 +39,7 @@ export async function createFilesProvider(options: FilesProviderOptions): Promis
     try {
       const found = await readCertificate(certFile, keyFile);
       lastFailure = undefined;
-      // With the same leaf the chain may be another one.
+      // The chain can change while the leaf stays the same.
       if (found.cert === certificate.cert && found.key === certificate.key) return;
       use(found);
       certificate = found;

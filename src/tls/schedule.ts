@@ -1,7 +1,10 @@
 import { withJitter } from '../util/backoff.ts';
 import type { Certificate } from './certificate.ts';
 
-/** The part of a certificate's lifetime that is left when the next one is asked for, and how much earlier at most. */
+/**
+ * The remaining share of a certificate's lifetime at which the next one is ordered, and the maximum random share before
+ * that.
+ */
 const LEFT_AT_RENEWAL = 1 / 3;
 const JITTER = 1 / 30;
 
@@ -52,9 +55,9 @@ export function nextRenewalTime(
 }
 
 export interface FailedAttempts {
-  /** How many in a row since the process began. */
+  /** The number of consecutive failures since the process started. */
   readonly failures: number;
-  /** When attempts began that did not succeed, over restarts; milliseconds since the epoch. */
+  /** The start times of failed attempts, across restarts, in milliseconds since the epoch. */
   readonly attempts: readonly number[];
   /** Milliseconds that the authority asks to wait. */
   readonly retryAfter: number | undefined;
@@ -73,7 +76,7 @@ export function retryTime(
 ): number {
   const usual = failures === 0 ? 0 : (DELAYS_MS[Math.min(failures, DELAYS_MS.length) - 1] ?? 0);
   const delay = Math.max(withJitter(usual, random, DELAY_JITTER), Math.min(retryAfter, LONGEST_DELAY_MS));
-  // A time in the future is that of a clock which was wrong.
+  // A time in the future is from a wrong clock.
   const recent = attempts.filter((at) => at > now - WINDOW_MS && at <= now);
   const oldest = recent.at(-ATTEMPTS);
   return Math.max(now + delay, oldest === undefined ? 0 : oldest + WINDOW_MS);

@@ -8,7 +8,7 @@ import type { CertificateStore } from './stores/certificate-store.ts';
 export interface SelfSignedProviderOptions {
   /** DNS names and IP addresses that a new one is for. */
   readonly names: readonly string[];
-  /** Those of them without which a stored one is not served. */
+  /** The names that a stored certificate must have to be served. */
   readonly neededNames: readonly string[];
   readonly store: CertificateStore;
   /** Milliseconds since the epoch. */
@@ -20,7 +20,7 @@ export interface SelfSignedProviderOptions {
 
 export interface SelfSignedLog {
   made(certificate: Certificate): void;
-  /** It is served, but a restart will make another one. */
+  /** Called if it cannot be stored: it is served, but a restart creates another one. */
   unsaved(failure: CertificateFailure): void;
 }
 
@@ -30,7 +30,7 @@ const LIFETIME_MS = 365 * 86_400_000;
 /** Milliseconds by which the clocks of clients may be behind. */
 const BACKDATE_MS = 3_600_000;
 
-/** Serves a certificate of its own making, the same after each restart, so that who has looked at it once may trust it. */
+/** Serves a self-signed certificate, the same after each restart, so that clients can trust its fingerprint. */
 export async function createSelfSignedProvider(
   options: SelfSignedProviderOptions,
 ): Promise<CertificateProvider> {

@@ -30,7 +30,7 @@ export function makeSelfSigned(options: SelfSignedOptions): Certificate {
   const name = sequence(set(sequence(oid(2, 5, 4, 3), der(0x0c, Buffer.from(commonName(names))))));
   const toBeSigned = sequence(
     der(0xa0, integer(Buffer.of(2))),
-    // Positive, and with more than the 64 random bits that are asked for.
+    // The serial number: positive, and with more than the required 64 random bits.
     integer(Buffer.concat([Buffer.of(0x40), randomBytes(15)])),
     signatureAlgorithm,
     name,
@@ -51,7 +51,7 @@ function extensions({ names, acmeIdentifier }: SelfSignedOptions, publicKeyInfo:
     sequence(oid(2, 5, 29, id), ...(isCritical ? [critical] : []), octetString(value));
   const keyId = createHash('sha256').update(publicKeyInfo).digest().subarray(0, 20);
   return [
-    // No authority, which is the default; key usage: digital signature; extended key usage: TLS server.
+    // The extensions: not an authority, by default; key usage: digital signature; extended key usage: TLS server.
     extension(19, true, sequence()),
     extension(15, true, bitString(7, Buffer.of(0x80))),
     extension(37, false, sequence(oid(1, 3, 6, 1, 5, 5, 7, 3, 1))),
@@ -63,7 +63,7 @@ function extensions({ names, acmeIdentifier }: SelfSignedOptions, publicKeyInfo:
   ];
 }
 
-/** At most 64 characters; whoever checks a name looks at the others. */
+/** A common name has at most 64 characters. Clients check the alternative names instead. */
 function commonName(names: readonly string[]): string {
   return names.find(({ length }) => length <= 64) ?? 'DockerProxy';
 }

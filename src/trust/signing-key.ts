@@ -11,7 +11,7 @@ export interface SigningKey {
 }
 
 /**
- * The hash that cosign signs with, by curve. Before it chose by the curve, it took SHA-256 for all of them.
+ * The hash that cosign uses for each curve. Older versions used SHA-256 for all curves.
  *
  * @see https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
  */

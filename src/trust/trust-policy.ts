@@ -8,13 +8,13 @@ export interface TrustRule {
   readonly images: readonly NamePattern[];
   /** True if images without a valid signature are refused; otherwise they are only reported as unsigned. */
   readonly isRequired: boolean;
-  /** Any one of them will do; without any, nothing is looked for. */
+  /** The keys, of which one suffices; if empty, no signature is searched. */
   readonly keys: readonly SigningKey[];
 }
 
-/** Says which images need a signature, and whose. */
+/** The rules that state which images need a signature, and by which keys. */
 export interface TrustPolicy {
-  /** The first rule for a repository, in the order of the file; undefined where nothing is asked of its images. */
+  /** The first rule for a repository, in the order of the file; undefined if its images need no signature. */
   ruleFor(repository: Repository): TrustRule | undefined;
   /** The contact of the policy's author: a `mailto:` or `https:` URL. */
   contact(): string | undefined;

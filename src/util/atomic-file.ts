@@ -14,7 +14,9 @@ export interface FileOwner {
   readonly gid: number;
 }
 
-/** Writes a file whole or not at all, whoever else writes the same, for its user alone; makes its folder. */
+/**
+ * Writes a file atomically, also during concurrent writes. Only its user can read it. Creates the folder if necessary.
+ */
 export async function replaceFile(
   path: string,
   content: string | Uint8Array,
@@ -44,9 +46,9 @@ export async function replaceFile(
 const UNFINISHED = /\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 /**
- * Removes what writers have left in a folder, and below it, who were killed before a certain time.
+ * Removes incomplete files of killed writers from a folder and its subfolders.
  *
- * @param before milliseconds since the epoch
+ * @param before removes only files older than this; milliseconds since the epoch
  */
 export async function removeUnfinished(folder: string, before: number): Promise<void> {
   for (const name of await readdir(folder, { recursive: true }).catch(() => [])) {
@@ -57,7 +59,7 @@ export async function removeUnfinished(folder: string, before: number): Promise<
   }
 }
 
-/** The name is in the folder, which is on the disk once it was synced. */
+/** The folder contains the name, so sync the folder, too. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {

@@ -1,4 +1,4 @@
-/** Buffers to use again: fresh ones cost page faults, and wait for the collector outside of its heap. */
+/** A pool of buffers. New buffers would cost page faults, and occupy memory outside V8's heap until a collection. */
 export interface BufferPool {
   take(size: number): Buffer;
   give(buffer: Buffer): void;
@@ -25,7 +25,7 @@ export function createBufferPool(keep: number): BufferPool {
     }
   };
   return {
-    // The last that was given is the one that the processor's cache still has.
+    // Reuse the latest buffer, because it is probably still in the processor's cache.
     take(size) {
       const buffer = ready(size).pop();
       if (buffer === undefined) return Buffer.allocUnsafeSlow(size);

@@ -1,6 +1,6 @@
 import ipaddr from 'ipaddr.js';
 
-/** An IP address; one that IPv6 maps from IPv4 is the IPv4 address. */
+/** An IP address. An IPv4-mapped IPv6 address becomes the IPv4 address. */
 export type IpAddress = ipaddr.IPv4 | ipaddr.IPv6;
 
 declare const brand: unique symbol;
@@ -13,7 +13,7 @@ export interface AddressRange {
   contains(address: IpAddress): boolean;
 }
 
-/** Addresses that are kept parsed: a request has that of its client parsed several times. */
+/** The number of cached parsed addresses. Each request parses its client's address several times. */
 const MOST_PARSED = 1_000;
 /** Characters of an IPv6 address with a zone. */
 const LONGEST_ADDRESS = 64;
@@ -33,7 +33,7 @@ export function parseIpAddress(text: string): IpAddress | undefined {
 }
 
 function parse(text: string): IpAddress | undefined {
-  // IPv4 as everyone writes it: 127.1 and 0x7f000001 mean different things to different readers.
+  // Accepts only the dotted IPv4 form, because programs interpret 127.1 and 0x7f000001 differently.
   if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text);
   const withoutZone = text.replace(/%.*$/s, '');
   if (!ipaddr.IPv6.isValid(withoutZone)) return undefined;
@@ -65,7 +65,7 @@ export function parseAddressRange(text: string): AddressRange {
   } as AddressRange;
 }
 
-/** Tells whether an address is of this machine or of a network that is not the internet. */
+/** Tells whether an address belongs to this machine or to a private network. */
 export function isLocalAddress(address: IpAddress): boolean {
   return ['loopback', 'private', 'linkLocal', 'uniqueLocal', 'carrierGradeNat'].includes(address.range());
 }
@@ -75,7 +75,7 @@ export function isLoopbackAddress(address: IpAddress): boolean {
   return address.range() === 'loopback';
 }
 
-/** The address whose bits behind the prefix are zero: `2001:db8:1:2:3::4`, 64 → `2001:db8:1:2::`. */
+/** Returns the address with all bits after the prefix set to zero: `2001:db8:1:2:3::4`, 64 → `2001:db8:1:2::`. */
 export function networkOf(address: IpAddress, prefix: number): string {
   const bytes = address.toByteArray().map((byte, at) => {
     const kept = Math.min(Math.max(prefix - at * 8, 0), 8);

@@ -1,7 +1,7 @@
-/** The slowest that is put up with. */
+/** The minimum transfer rate of a peer. */
 export interface MinimumRateLimits {
   readonly bytesPerSecond: number;
-  /** Milliseconds for which a peer may be slower, pauses included. */
+  /** Milliseconds for which a peer may be slower, including pauses. */
   readonly patience: number;
 }
 
@@ -14,11 +14,11 @@ export interface MinimumRate {
    * @returns true if it is still fast enough
    */
   count(milliseconds: number, bytes: number): boolean;
-  /** Forgets what is owed: nothing was waited for. */
+  /** Resets the deficit, for example because no bytes were expected. */
   reset(): void;
 }
 
-/** A burst of `bytesPerSecond` times `patience` bytes is enough for another stretch of patience, however it came. */
+/** A burst of `bytesPerSecond` times `patience` bytes clears the deficit. */
 export function createMinimumRate({ bytesPerSecond, patience }: MinimumRateLimits): MinimumRate {
   let owed = 0;
   return {

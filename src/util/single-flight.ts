@@ -1,4 +1,7 @@
-/** Lets all who want the same at the same time share one piece of work, which ends early only when none is left. */
+/**
+ * Shares one run of work among concurrent callers with the same key. The work is aborted only after all callers have
+ * left.
+ */
 export type SingleFlight<T> = (
   key: string,
   work: (signal: AbortSignal) => Promise<T>,

@@ -4,8 +4,8 @@ import { addAbortSignal, Readable, type Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 
 /**
- * Makes a stream of what a generator yields. Unlike Readable.from, destroying it aborts the generator's signal at
- * once, also while the generator waits for something that never comes.
+ * Creates a stream from a generator. Unlike Readable.from, destroying it aborts the generator's signal at once, also
+ * while the generator waits.
  */
 export function streamFrom(
   generate: (signal: AbortSignal) => AsyncGenerator<Uint8Array, void>,
@@ -27,16 +27,16 @@ export function streamFrom(
   });
 }
 
-/** A stream that can also write itself to a sink, with buffers that it uses again once the sink is done with them. */
+/** A stream that can write itself to a sink, with buffers that it reuses once the sink has taken them. */
 export abstract class DirectStream extends Readable {
   /**
-   * Writes what is left to the sink, which stays open. Takes the place of reading the stream.
+   * Writes the rest to the sink, which stays open. Replaces reading the stream.
    *
-   * @param inspect sees each chunk before it is written; what it throws ends it
+   * @param inspect called with each chunk before it is written; an error ends the transfer
    */
   abstract sendTo(sink: Writable, inspect?: Inspect): Promise<void>;
 
-  /** Received bytes that were not read yet. Reading them never waits. */
+  /** Returns the number of received bytes that can be read without waiting. */
   get ready(): number {
     return 0;
   }
@@ -56,7 +56,7 @@ export async function send(stream: Readable, sink: Writable, inspect?: Inspect):
     try {
       inspect?.(chunk);
     } catch (error) {
-      // Closed before the pipe, which hears of the chunk next, can write it.
+      // Closes the source before the pipe can write the chunk.
       sink.destroy();
       stream.destroy(error as Error);
     }
@@ -67,10 +67,10 @@ export async function send(stream: Readable, sink: Writable, inspect?: Inspect):
 }
 
 /**
- * Makes one stream of parts, one after the other, as they are asked for. Chunks pass as events: no promise is made
- * for each. A part that is cut off, and any failure, destroys the whole.
+ * Creates one stream from consecutive parts, which it requests on demand. Chunks pass as events, without a promise for
+ * each. An incomplete part, or any failure, destroys the whole stream.
  *
- * @param inspect sees each chunk of a stream before it is passed on; what it throws destroys the whole
+ * @param inspect called with each chunk before it is passed on; an error destroys the whole stream
  */
 export function relay(
   parts: (signal: AbortSignal) => AsyncGenerator<Uint8Array | Readable, void>,
@@ -126,7 +126,7 @@ class Relay extends DirectStream {
       this.destroy();
     } catch (error) {
       this.destroy(error as Error);
-      // The reason it was destroyed for, not what that did to its part.
+      // Report the reason of the destruction, not its effect on the current part.
       throw this.errored ?? error;
     }
   }

@@ -1,11 +1,11 @@
-/** Wakes its owner at a time of the wall clock, which may be further away than a timer reaches, or be set meanwhile. */
+/** A timer for a time of the wall clock. It handles times beyond the range of setTimeout, and changes of the clock. */
 export interface WallClockTimer {
-  /** Milliseconds since the epoch; takes the place of the time that was set before. */
+  /** Sets the time, in milliseconds since the epoch, in place of an earlier one. */
   set(time: number): void;
   clear(): void;
 }
 
-/** Milliseconds. After a sleep of the machine, or a change of its clock, an alarm is at most this late. */
+/** Milliseconds. After a sleep of the machine, or a change of its clock, the timer is late by at most this. */
 const LONGEST_NAP_MS = 60_000;
 
 export function createWallClockTimer(now: () => number, onTime: () => void): WallClockTimer {

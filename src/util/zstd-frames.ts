@@ -1,13 +1,13 @@
 /** Finds the ends of zstd frames, because Node.js decompresses only the first frame of a stream. */
 export interface ZstdFrames {
   /**
-   * Passes over bytes up to the end of the frame.
+   * Reads bytes up to the end of the frame.
    *
    * @returns the number of bytes that belong to the frame
    * @throws Error if they do not begin with a frame
    */
   push(chunk: Buffer): number;
-  /** The state after the latest bytes. `start`: nothing of a frame has come since its last one ended. */
+  /** The state after the latest bytes. `start`: no byte of a new frame has arrived since the last one ended. */
   readonly state: 'start' | 'within' | 'end';
   /** True if the frame has no content to decompress. */
   readonly isSkippable: boolean;

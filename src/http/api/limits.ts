@@ -35,7 +35,7 @@ function counts(members: Readonly<Record<string, string>>) {
   );
 }
 
-/** `GET /api/v1/limits`: what the client that asks has left. */
+/** `GET /api/v1/limits`: the remaining quota of the client. */
 export const limitsRoutes: FastifyPluginAsyncTypebox<{ limits: Limits }> = async (app, { limits }) => {
   app.get(
     '/api/v1/limits',

@@ -65,7 +65,7 @@ interface Documentation {
   readonly schema: Readonly<Record<string, unknown>>;
 }
 
-/** Routes that read their own queries, to the letter, and so have no schema that could check them. */
+/** Routes that parse their own queries, so their schemas do not validate requests. */
 const DOCUMENTED: Readonly<Record<string, Documentation>> = {
   '/dl': {
     schema: {
@@ -147,7 +147,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
 };
 
 /**
- * Describes all routes at `/openapi.json`, from the schemas that they are checked by. Register it before them.
+ * Describes all routes at `/openapi.json`, from the schemas that validate their requests. Register it before them.
  *
  * @see https://spec.openapis.org/oas/v3.1.0
  */

@@ -47,7 +47,7 @@ interface Route {
 /**
  * Renders an OpenAPI document and the error catalogue as a page for people.
  *
- * @param assets if the style sheets are: `/assets/HASH`
+ * @param assets the path of the style sheets: `/assets/HASH`
  */
 export function renderApiPage(document: ApiDocument, errors: readonly ErrorEntry[], assets: string): string {
   const { info, tags = [], paths } = document;
@@ -110,7 +110,7 @@ ${example(path, parameters)}
 </article>`;
 }
 
-/** A link to try it by, where the document has examples for all that it takes. */
+/** A link to try an operation, if the document has an example for each parameter. */
 function example(path: string, parameters: readonly Parameter[]): string {
   const needed = parameters.filter(({ required }) => required === true);
   if (!path.startsWith('/api/') || needed.some((parameter) => parameter.example === undefined)) return '';

@@ -20,7 +20,7 @@ const SearchQuery = Type.Object(
   { additionalProperties: false },
 );
 
-/** Repositories of Docker Hub that fit what someone types. */
+/** Repositories of Docker Hub that match a search. */
 export const SearchResults = Type.Object(
   {
     available: Type.Boolean({ description: 'False if the search is disabled or temporarily unavailable.' }),
@@ -45,7 +45,7 @@ export interface SearchOptions {
   readonly allowlist: Allowlist;
 }
 
-/** `GET /api/v1/search?q=WORDS`: repositories to choose from, where a search is to be had. */
+/** `GET /api/v1/search?q=WORDS`: repositories that match; empty if the search is unavailable. */
 export const searchRoutes: FastifyPluginAsyncTypebox<SearchOptions> = async (app, { search, allowlist }) => {
   app.get(
     '/api/v1/search',

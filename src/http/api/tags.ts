@@ -85,7 +85,7 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       const { tags, isComplete } = await catalogue.tags(repository, gone, onCostly, credential);
       const wanted = filter.toLowerCase();
       const fitting = tags.filter((tag) => tag.toLowerCase().includes(wanted));
-      // Not by the place of the tag: it may have gone since.
+      // Not by the index of the last tag, because the tag may have been removed since.
       const from = after === undefined ? 0 : indexAfter(fitting, after);
       const page = fitting.slice(from, from + PAGE_SIZE);
       const isLast = from + PAGE_SIZE >= fitting.length;

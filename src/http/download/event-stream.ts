@@ -21,7 +21,7 @@ const COMMENT = ':\n\n';
 
 /** @see https://html.spec.whatwg.org/multipage/server-sent-events.html */
 export function createEventStream(): EventStream {
-  /** By name, in the order of their last. */
+  /** Waiting events by name, in the order of the latest of each. */
   const later = new Map<string, object>();
   let lastSent = Number.NEGATIVE_INFINITY;
   let pace: NodeJS.Timeout | undefined;
@@ -65,7 +65,7 @@ export function createEventStream(): EventStream {
     },
   });
 
-  // Headers leave with the first byte, so that the reader knows at once that it is heard.
+  // Node.js sends the headers with the first byte, so that the client learns at once that the request was accepted.
   push(COMMENT);
   return {
     body,
@@ -74,7 +74,7 @@ export function createEventStream(): EventStream {
       write(event, data);
     },
     sendSoon(event, data) {
-      // Another stage begins: how the last one ended comes first.
+      // A new stage has begun, so send the last event of the previous one first.
       if (later.size > 0 && !later.has(event) && !isBehind) flush();
       later.delete(event);
       later.set(event, data);

@@ -9,9 +9,9 @@ import type { Archive, SourceTraits } from '../../sources/image-source.ts';
 import { type Addresses, ownAddress } from '../protocol/own-address.ts';
 import type { Headers } from './headers.ts';
 
-/** Characters of a Link header, which clients read no more than 8 to 16 KiB of with all others. */
+/** Maximum characters of the Link header. Clients accept only 8 to 16 KiB of headers in total. */
 const LINK_MAX = 4096;
-/** Characters of a URL that services take. */
+/** Maximum characters of a URL that services accept. */
 const URL_MAX = 8000;
 
 /**

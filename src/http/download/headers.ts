@@ -40,7 +40,7 @@ export function fileHeaders(
   return {
     'content-type': file.contentType ?? 'application/x-tar',
     'content-disposition': contentDisposition(file.filename),
-    // A file of a stranger must never act in the name of this site, whatever a browser takes it for.
+    // An untrusted file must never run as a page of this site, whatever type a browser detects.
     ...(file.contentType === FILE_TYPE && { 'content-security-policy': "sandbox; default-src 'none'" }),
     'accept-ranges': 'bytes',
     ...(file.etag !== undefined && { etag: file.etag }),

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 
-/** Milliseconds. wget gives up after 900 s without a byte, many a proxy after 60 s. */
+/** Milliseconds. wget gives up after 900 s without a byte, and many proxies after 60 s. */
 const INTERVAL_MS = 45_000;
 /**
  * Clients that are known to accept interim responses. Others fail: Python's http.client takes a 102 for the final
@@ -9,7 +9,7 @@ const INTERVAL_MS = 45_000;
 const PATIENT_CLIENTS = /^(?:wget|curl|aria2)\//i;
 
 /**
- * Sends interim responses while the work takes, so that the client knows that its response will follow.
+ * Sends interim responses during the work, so that the client knows that its response will follow.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2
  * @see https://www.rfc-editor.org/rfc/rfc2518#section-10.1

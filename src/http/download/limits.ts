@@ -46,9 +46,9 @@ export type SentFile = Pick<Archive, 'size' | 'etag'> | Pick<LiveArchive, 'size'
 /** The values that distinguish one archive from another. */
 export type SlotQuery = Pick<ArchiveQuery, 'references' | 'platform' | 'format' | 'have'>;
 
-/** How bytes are sent that count. */
+/** Counts and limits the bytes of one response. */
 export interface Sending {
-  /** Must be called with each chunk; undefined if nothing is counted. */
+  /** Must be called with each chunk; undefined if no limit counts bytes. */
   readonly inspect: ((chunk: Uint8Array) => void) | undefined;
   /** As in {@link Demand}; undefined if nothing is counted. */
   readonly onFetched: Demand['onFetched'];
@@ -107,7 +107,7 @@ function partOf(file: SentFile, range: ByteRange | undefined) {
   return { etag, size, start, length: end - start };
 }
 
-/** One name for all requests that mean one archive, however they are written. */
+/** Returns one name for all equivalent requests for an archive. */
 function nameOf({ references, platform, format, have }: SlotQuery): string {
   const images = references.map(formatReference).join(' ');
   const held = have && [...have.references.map(formatReference), ...have.layers].join(' ');

@@ -37,7 +37,7 @@ export function downloadOf(references: readonly Reference[]): Transfer {
 
 interface Flow {
   readonly file: ObservedFile;
-  /** Undefined: the whole, however long that will be. */
+  /** Undefined for the whole file of unknown length. */
   readonly range: ByteRange | undefined;
   readonly stream: Readable;
   readonly meter: DownloadMetrics;
@@ -92,7 +92,7 @@ function secondsSince(started: number): number {
   return Math.round(performance.now() - started) / 1000;
 }
 
-/** Tells a failure from a client that went. */
+/** Distinguishes a failure from a disconnected client. */
 function isOurs(error: unknown): error is Error {
   return error instanceof Error && error.name !== 'AbortError';
 }

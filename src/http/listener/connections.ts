@@ -11,22 +11,22 @@ export interface ConnectionLimits {
   readonly maxConnections: number;
   /** For one client, by IPv4 address or IPv6 /64; 0 sets no limit. */
   readonly connectionsPerClient: number;
-  /** Proxies, behind which many clients are. */
+  /** Proxies, which connect for many clients. */
   readonly exempt: readonly AddressRange[];
-  /** How slowly an answer may be taken. */
+  /** The minimum rate at which a client must read a response. */
   readonly slowestClient: MinimumRateLimits;
 }
 
-/** An answer under way. */
+/** A response in progress. */
 interface Flow {
   readonly request: IncomingMessage;
   readonly socket: Socket;
   readonly pace: MinimumRate;
-  /** Bytes of the connection that the kernel had taken. */
+  /** Bytes of the connection that the kernel had accepted at the last check. */
   taken: number;
 }
 
-/** How often slow clients are looked for, as a share of the patience with them. */
+/** The interval between checks for slow clients, as a share of the time that they may be slow. */
 const LOOKS = 8;
 const SHORTEST_LOOK_MS = 50;
 const LONGEST_LOOK_MS = 5_000;
@@ -87,7 +87,7 @@ function endSlowAnswers(server: Server, slowest: MinimumRateLimits, log: Fastify
       const taken = takenBy(socket);
       const isFast = pace.count(now - looked, taken - flow.taken);
       flow.taken = taken;
-      // Nothing waits for this client: it is the answer that takes its time.
+      // No bytes wait for this client; the response itself is slow.
       if (socket.writableLength === 0) pace.reset();
       else if (!isFast) {
         log.info(
@@ -105,12 +105,12 @@ function endSlowAnswers(server: Server, slowest: MinimumRateLimits, log: Fastify
   server.once('close', () => clearInterval(timer));
 }
 
-/** Bytes that have left for the kernel; what it has not taken yet waits in the socket. */
+/** Bytes that the kernel has accepted. The rest waits in the socket. */
 function takenBy(socket: Socket): number {
   return socket.bytesWritten - socket.writableLength;
 }
 
-/** Counts what may happen by the thousand, and tells of it now and then. */
+/** Counts frequent events, and logs their number from time to time. */
 function createTally(tell: (count: number) => void): () => void {
   let count = 0;
   let told = Number.NEGATIVE_INFINITY;

@@ -1,17 +1,17 @@
 import type { FastifyReply } from 'fastify';
 
-/** The downloads under way, and the end of the time that they have once the service stops. */
+/** Counts the downloads in progress, and aborts them when the time for them ends during a stop. */
 export interface Drain {
-  /** Aborts when that time is over: then no connection stays. */
+  /** Aborts when that time is over, which closes all connections. */
   readonly over: AbortSignal;
-  /** Counts a download until its answer is over, however. */
+  /** Counts a download until its response ends for any reason. */
   add(reply: FastifyReply): void;
-  /** The number of downloads under way. */
+  /** The number of downloads in progress. */
   count(): number;
   /**
    * Ends the time.
    *
-   * @returns how many downloads that breaks off
+   * @returns the number of downloads that this aborts
    */
   end(): number;
   /** Resolves when no download is in progress and all observers know it, a moment before the server closes. */

@@ -3,7 +3,7 @@ import { Server, type Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Drain } from './drain.ts';
 
-/** Milliseconds that connections have, once no more are accepted, to ask what they were made for. */
+/** Milliseconds that accepted connections have to send their request after the listener has closed. */
 const PATIENCE_MS = 2_000;
 
 /**
@@ -30,7 +30,8 @@ export function closeGracefully(
   });
   app.server.on('request', ({ socket }: IncomingMessage) => asked(nameOf(socket)));
   app.addHook('preClose', async () => {
-    // Not that of http.Server, which would end connections; Fastify calls it afterwards.
+    // The method of net.Server, because that of http.Server would close connections. Fastify calls the latter
+    // afterwards.
     Server.prototype.close.call(app.server);
     const { promise, resolve } = Promise.withResolvers<void>();
     onAsked = resolve;
@@ -46,7 +47,7 @@ export function closeGracefully(
   });
 }
 
-/** The same of a connection and of the TLS within it. */
+/** Handles a TLS connection and its TCP socket alike. */
 function nameOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress}:${remotePort}`;
 }

@@ -5,6 +5,6 @@ export type ListenAt =
 
 /** A socket that listens already comes before an address to open one at. */
 export function listenAt(host: string, port: number, fd: number | undefined): ListenAt {
-  // Fastify would open more for localhost, beside the socket that is there.
+  // For localhost, Fastify would open further sockets in addition to this one.
   return fd === undefined ? { host, port } : { host: '', fd };
 }

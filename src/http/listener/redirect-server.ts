@@ -16,15 +16,21 @@ export interface RedirectServerOptions extends ChallengeOptions, HealthOptions {
   readonly logger: FastifyBaseLogger;
   readonly connections: ConnectionLimits;
   readonly drain: Pick<Drain, 'over'>;
-  /** The hosts that may be redirected to, the first of them where a request names another; without any, all may. */
+  /**
+   * The allowed hosts of redirects. A request for another host is redirected to the first one. If empty, all hosts are
+   * allowed.
+   */
   readonly domains: readonly string[];
-  /** The port of HTTPS, once it is known. */
+  /** Returns the port of HTTPS. */
   readonly httpsPort: () => number;
 }
 
 const HTTPS_PORT = 443;
 
-/** Builds the server for plain HTTP beside HTTPS: challenges, health, and the way to HTTPS for all else. */
+/**
+ * Builds the server for plain HTTP beside HTTPS: it serves challenges and health checks, and redirects everything else
+ * to HTTPS.
+ */
 export async function createRedirectServer(options: RedirectServerOptions): Promise<FastifyInstance> {
   const { logger, connections, drain, domains, httpsPort, challenge, readiness } = options;
   const clientErrors = answerClientErrors(logger);
@@ -51,7 +57,7 @@ export async function createRedirectServer(options: RedirectServerOptions): Prom
     }
     const port = httpsPort();
     const origin = `https://${host}${port === HTTPS_PORT ? '' : `:${port}`}`;
-    // It is forever, but caches keep it no longer than the operator wants.
+    // The redirect is permanent, but must not be cached, because the operator may turn HTTPS off.
     return reply.header('cache-control', 'no-store').redirect(`${origin}${targetPath(request.url)}`, 308);
   });
   await app.register(healthRoutes, { readiness });
@@ -66,7 +72,7 @@ function targetHost(header: string | undefined, domains: readonly string[]): str
   return domains.find((domain) => domain === host) ?? domains[0];
 }
 
-/** Path and query, as they came; of a whole URL, as clients send it to proxies, no more than these. */
+/** Returns the path and query of the request, also if its target is a whole URL, as clients send it to proxies. */
 function targetPath(url: string): string {
   if (url.startsWith('/')) return url;
   const { pathname = '/', search = '' } = URL.parse(url) ?? {};

@@ -3,7 +3,7 @@ import type { ClientList } from '../../policy/client-list.ts';
 import { isLocalAddress, parseIpAddress } from '../../util/ip-address.ts';
 import { clientAddress } from '../protocol/client-address.ts';
 
-/** Answers only whom the list lets in; health checks are answered to everyone. Call it on the root instance. */
+/** Refuses clients that the list does not allow, except for health checks. Call it on the root instance. */
 export function admitClients(app: FastifyInstance, clients: ClientList): void {
   const warn = warnOfUntrustedProxies(app.log);
   app.addHook('onRequest', async (request) => {

@@ -15,7 +15,7 @@ const CLIENT_CLOSED_REQUEST = 499;
 export function measureRequests(app: FastifyInstance, meter: HttpMetrics): void {
   app.decorateReply('problem', undefined);
   app.addHook('onRequest', (request, reply, done) => {
-    // Not onResponse, which does not come where a client went.
+    // Not onResponse, which Fastify does not call after a client has disconnected.
     reply.raw.once('close', () => {
       const status = reply.raw.headersSent ? reply.raw.statusCode : CLIENT_CLOSED_REQUEST;
       meter.answered(request.routeOptions.url ?? 'none', request.method, status);

@@ -15,7 +15,7 @@ declare module 'fastify' {
     takesForm?: boolean;
   }
 }
-/** Requests that one connection may have under way: all that are sent before the first answer are worked on at once. */
+/** Maximum requests in flight of one connection, because pipelined requests are processed concurrently. */
 const PIPELINED_MAX = 8;
 
 /**
@@ -35,7 +35,7 @@ export function refuseOddRequests(app: FastifyInstance): void {
     return now;
   };
 
-  /** The rest of the connection is neither awaited nor parsed. */
+  /** Do not parse further bytes of the connection. */
   const end = ({ raw }: FastifyRequest, reply: FastifyReply): void => {
     closing.add(raw.socket);
     reply.header('connection', 'close');
@@ -57,8 +57,8 @@ export function refuseOddRequests(app: FastifyInstance): void {
 }
 
 /**
- * Refuses other methods and long URLs. Call it on the root instance, after the limits: these connections go on, so that
- * each refusal has to count.
+ * Refuses other methods and long URLs. Call it on the root instance, after the limits: these connections stay open, so
+ * each refusal must count.
  */
 export function refuseOtherRequests(app: FastifyInstance): void {
   app.addHook('onRequest', async (request) => {
@@ -125,7 +125,7 @@ function hasOneHost(
   isHost: (host: string) => boolean,
 ): boolean {
   const { host } = headersDistinct;
-  // HTTP/1.0 knows no such header, and some of its clients are still there.
+  // HTTP/1.0 does not require a Host header, and some clients still use it.
   if (host === undefined) return httpVersion === '1.0';
   const [only = ''] = host;
   return host.length === 1 && isHost(only);

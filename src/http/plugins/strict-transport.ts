@@ -1,15 +1,15 @@
 import type { FastifyInstance } from 'fastify';
 
-/** Two years, as browsers ask for. Without subdomains: they are not ours to speak for. */
+/** Two years, which browsers recommend. Without subdomains, because other services may run there. */
 const POLICY = 'max-age=63072000';
 
 /**
- * Tells browsers to come by HTTPS alone from now on.
+ * Tells browsers to use only HTTPS from now on.
  *
  * @see https://www.rfc-editor.org/rfc/rfc6797
  */
 export function demandHttps(app: FastifyInstance): void {
-  // A download is written past the hooks of sending, and a problem begins its headers again.
+  // In this hook, because downloads bypass the `onSend` hooks, and problems reset the headers.
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('strict-transport-security', POLICY);
   });

@@ -77,7 +77,7 @@ export async function portal(app: FastifyInstance, options: PortalOptions): Prom
     const { search } = new URL(request.url, 'http://localhost');
     return reply.redirect(`/?image=${readable(name)}${search.replace('?', '&')}`, 302);
   });
-  // All routes are known once the server is ready, and not before.
+  // Only a ready server knows all its routes.
   let apiPage: StaticFile | undefined;
   app.addHook('onReady', async () => {
     apiPage = pageOf(renderApiPage(app.swagger() as ApiDocument, listErrors(), web.assets));
@@ -153,7 +153,7 @@ function readable(name: string): string {
   return encodeURIComponent(name).replace(/%(?:2F|3A|40)/g, decodeURIComponent);
 }
 
-/** Serves the files from the disk, and from memory where they were compressed at start. */
+/** Serves the files from the disk, or from memory if they were compressed at start. */
 async function serveAssets(app: FastifyInstance, web: WebFolder): Promise<void> {
   const names = readdirSync(web.root).filter(isAsset);
   const assets = new Map(
@@ -165,7 +165,7 @@ async function serveAssets(app: FastifyInstance, web: WebFolder): Promise<void> 
     wildcard: false,
     index: false,
     decorateReply: false,
-    // A range would be one of the file as it is on the disk.
+    // A range would apply to the uncompressed file on the disk.
     acceptRanges: false,
     maxAge: '365d',
     immutable: true,
@@ -183,7 +183,7 @@ async function serveAssets(app: FastifyInstance, web: WebFolder): Promise<void> 
   });
 }
 
-/** Makes something again whenever what it is made from has changed, as by a SIGHUP. */
+/** Computes a value again after its input has changed, such as by a SIGHUP. */
 function renewed<From, Made>(from: () => From, make: (current: From) => Made): () => Made {
   let made: { key: string; value: Made } | undefined;
   return () => {

@@ -22,14 +22,14 @@ export function answerProblems(app: FastifyInstance, countMiss: CountRequest, we
   );
 
   app.setErrorHandler(async (error: FastifyError, request, reply) => {
-    // The connection is gone, and with it whoever would read an answer.
+    // The client has disconnected, so no response is possible.
     if (error.name === 'AbortError' && reply.raw.destroyed) return reply.hijack();
     const { credentials } = request;
     return answerError((await credentials?.explain(catalogued(error))) ?? error, request, reply);
   });
 }
 
-/** Answers what went wrong, also where no route was found for it. */
+/** Answers an error, also for a request without a route. */
 export function answerError(
   error: FastifyError | ServiceError,
   request: FastifyRequest,
@@ -40,7 +40,7 @@ export function answerError(
   return sendProblem(reply, known);
 }
 
-/** The error of the catalogue that stands for an error. */
+/** Returns the ServiceError for any error. */
 export function catalogued(error: Partial<FastifyError>): ServiceError {
   if (error instanceof ServiceError) return error;
   if (error.validation !== undefined) return validationError(error.validation);

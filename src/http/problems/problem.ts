@@ -15,8 +15,8 @@ declare module 'fastify' {
 const REASON_MAX = 120;
 
 /**
- * Answers with an error: problem details, or HTML or plain text where the client prefers them. The reason phrase is
- * all that wget shows of it, so it says what it can.
+ * Answers with an error: problem details, or HTML or plain text where the client prefers them. wget shows only the
+ * reason phrase, so the phrase describes the case.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9457
  */
@@ -68,7 +68,7 @@ function plain({ status, title, message, help }: ServiceError): string {
   return `${status} ${title}\n\n${message}\n${help}\n`;
 }
 
-/** One line of printable ASCII: anything else would end, or forge, the head of the response. */
+/** Returns one line of printable ASCII. Other characters could end or forge the head of the response. */
 function reasonPhrase(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, '?').slice(0, REASON_MAX);
 }

@@ -1,26 +1,26 @@
 /** The measurements of the HTTP side. Labels have few values: their number does not grow with images or clients. */
 export interface HttpMetrics {
   /**
-   * A request is over.
+   * Counts a finished request.
    *
    * @param route the pattern of its route, or `none`
-   * @param status 499, as nginx has it, where the client went before there was an answer
+   * @param status 499, as in nginx, if the client disconnected before the response
    */
   answered(route: string, method: string, status: number): void;
   /**
-   * A request was refused, or failed.
+   * Counts a refused or failed request.
    *
    * @param code a code of the error catalogue
-   * @param limit which of a client's limits it was
+   * @param limit the exceeded limit of the client
    */
   refused(code: string, limit: string | undefined): void;
-  /** The bytes of an archive begin to flow. */
+  /** Notes that the first bytes of an archive are sent. */
   download(): DownloadMetrics;
-  /** The bytes of a blob begin to flow to a daemon. */
+  /** Notes that the first bytes of a blob are sent to a daemon. */
   pull(): DownloadMetrics;
 }
 
-/** One download, or one pull of a blob, that is under way. */
+/** One download, or one pull of a blob, in progress. */
 export interface DownloadMetrics {
   /** @param seconds since the request */
   firstByte(seconds: number): void;
@@ -29,5 +29,5 @@ export interface DownloadMetrics {
   end(result: DownloadResult, seconds: number): void;
 }
 
-/** `left`: by the client. */
+/** `left`: the client disconnected. */
 export type DownloadResult = 'ok' | 'left' | 'failed';

@@ -5,9 +5,9 @@ import type { Host } from './host-header.ts';
 
 /** The URLs of this service and its replicas. */
 export interface Addresses {
-  /** All services that send the same; this one may be among them. */
+  /** All services that send the same bytes, which may include this one. */
   readonly replicas: readonly Replica[];
-  /** The host names of this one; without any, it has the name that it is asked by. */
+  /** The host names of this service; if empty, the host that a request names. */
   readonly domains: readonly string[];
 }
 

@@ -16,7 +16,7 @@ export interface PackedText {
 export interface StaticFile extends PackedText {
   /** The media type. */
   readonly type: string;
-  /** Weak, as one validator stands for all encodings; quotes included, without the mark of weakness. */
+  /** The ETag with quotes but without `W/`. It is weak, because one validator covers all encodings. */
   readonly etag: string;
 }
 

@@ -42,7 +42,7 @@ export interface ReadingOptions {
   readonly onProgress?: ((layers: readonly LayerProgress[]) => void) | undefined;
 }
 
-/** Knows the files of images. Each layer is read once, for all requests and processes that share the cache. */
+/** Provides the files of images. It reads each layer once, for all requests and processes that share the cache. */
 export interface ImageContents {
   /**
    * Merges the files of an image, and reads the layers whose tables are unknown.
@@ -71,10 +71,10 @@ export interface ImageContentsOptions {
 const TREES = 96 * 2 ** 20;
 /** Bytes of cached tables of other layers. */
 const TABLES = 32 * 2 ** 20;
-/** Images that wait, for each layer that is read. */
+/** Maximum waiting images per layer that is read at once. */
 const QUEUE = 16;
 const RETRY_AFTER_S = 10;
-/** Milliseconds between two looks at the lock of another process. */
+/** Milliseconds between two polls of the lock of another process. */
 const LOOK_MS = 200;
 const REFUSALS_MS = 10 * 60_000;
 const REFUSALS_BYTES = 256 * 1024;
@@ -250,7 +250,7 @@ interface Watcher {
   unpacked(chunk: Uint8Array): void;
 }
 
-/** Errors that a further try meets again. */
+/** Errors that a retry would get again. */
 const LASTING: ReadonlySet<ErrorCode> = new Set(['layer-invalid', 'contents-too-large']);
 
 function keyOf({ digest, diffId }: LayerId): string {
@@ -265,7 +265,7 @@ function treeBytes(tables: readonly LayerTable[]): number {
   return tables.reduce((sum, table) => sum + tableBytes(table) + table.count * NODE_BYTES, 0);
 }
 
-/** Errors that concern the client that started the work, and not all who wait for it. */
+/** Tells whether an error concerns only the client that started the work, and not the waiting clients. */
 function isPersonal(error: unknown): boolean {
   return error instanceof ServiceError && (error.code === 'daily-bytes-used' || error.code === 'overloaded');
 }

@@ -22,7 +22,7 @@ interface TcpAddress {
   readonly tls: EngineTls | undefined;
 }
 
-/** PEM; what is undefined is the system's, or is not sent. */
+/** PEM. An undefined authority means those of the system; an undefined client certificate is not sent. */
 export interface EngineTls {
   readonly ca: Buffer | undefined;
   readonly cert: Buffer | undefined;
@@ -32,7 +32,7 @@ export interface EngineTls {
 }
 
 export interface AddressSources {
-  /** The variables of the process; those of Docker's own client count. */
+  /** The environment variables, of which those of Docker's client apply. */
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** The folder of Docker's config.json, with its contexts. */
   readonly configFolder: string;
@@ -57,7 +57,7 @@ export function findEngine({ variables, configFolder, readFile }: AddressSources
   if (host) {
     // Docker's client takes any value for true, also 0.
     const verify = Boolean(variables.DOCKER_TLS_VERIFY);
-    // A folder of certificates without DOCKER_TLS_VERIFY is TLS, too, but whoever answers is believed.
+    // A folder of certificates without DOCKER_TLS_VERIFY also enables TLS, but without verification of the engine.
     const wantsTls = verify || Boolean(variables.DOCKER_CERT_PATH);
     const read = (name: string): Buffer | undefined => readFile(join(certFolder, name));
     return parseAddress(host, 'DOCKER_HOST', wantsTls ? { ...certificates(read), verify } : undefined);
@@ -112,7 +112,7 @@ function parseAddress(text: string, where: string, tls: EngineTls | undefined): 
   }
   const encrypted =
     tls ?? (text.startsWith('https:') ? { ...certificates(() => undefined), verify: true } : undefined);
-  // The URL parser drops 80 as what goes without saying.
+  // The URL parser drops port 80, because it is the default.
   const stated = /:(\d+)\/?$/.exec(text)?.[1];
   const port = stated === undefined ? (encrypted ? TLS_PORT : PORT) : Number(stated);
   const host = url.hostname.replace(/^\[|\]$/g, '');

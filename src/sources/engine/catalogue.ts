@@ -15,8 +15,8 @@ export interface EngineCatalogueOptions extends Pick<EngineSourceOptions, 'polic
 }
 
 /**
- * Describes images that an engine has or would pull. Nothing is pulled for it; how large the archive is, only making it
- * tells.
+ * Describes images that an engine has or would pull, without pulling them. The size of an archive is unknown until it
+ * is saved.
  */
 export function createEngineInspector({
   engine,

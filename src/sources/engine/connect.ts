@@ -19,7 +19,7 @@ export interface ConnectOptions
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** The folder of Docker's config.json. */
   readonly configFolder: string;
-  /** How many images are pulled at once, and saved at once, and how many may wait for either. */
+  /** Maximum concurrent pulls, maximum concurrent saves, and the length of the queue of each. */
   readonly pulls: number;
   readonly pullQueue: number;
   /** Bytes of pulled images that stay in the engine. */
@@ -29,7 +29,7 @@ export interface ConnectOptions
   readonly storage: Storage | undefined;
   /** Refuses a registry that the policy or the guard does not allow. */
   readonly judge: (domain: string, signal: AbortSignal) => Promise<void>;
-  /** Tells what the engine would pull. */
+  /** Describes the images that the engine would pull. */
   readonly registries: ImageInspector;
   readonly log: ConnectLog;
 }
@@ -37,7 +37,7 @@ export interface ConnectOptions
 export interface ConnectLog extends EngineSourceLog {
   /** Called when an engine responds again, or when its identity changes. */
   connected(facts: EngineFacts, url: string): void;
-  /** A name that was pulled earlier is no longer in the engine. */
+  /** Called if an image that was pulled earlier is no longer in the engine. */
   removed(name: string): void;
 }
 
@@ -45,7 +45,7 @@ export interface ConnectLog extends EngineSourceLog {
 export interface ConnectedEngine {
   readonly source: ImageSource;
   readonly catalogue: ImageInspector;
-  /** Asks the engine whether it answers; throws why it does not. */
+  /** Pings the engine. Throws if it does not answer. */
   check(): Promise<{ readonly isReady: true; readonly details: Readonly<Record<string, unknown>> }>;
 }
 
@@ -111,9 +111,9 @@ export async function connectEngine(options: ConnectOptions): Promise<ConnectedE
   };
 }
 
-/** Milliseconds that an engine has to answer at the start. */
+/** Milliseconds that an engine may take to answer at the start. */
 const PATIENCE_MS = 30_000;
-/** And at a check: whoever asks for it has little patience. */
+/** Milliseconds that it may take at a readiness check, because monitors have short timeouts. */
 const CHECK_PATIENCE_MS = 2_000;
 
 function absence(url: string, error: unknown): string {

@@ -110,7 +110,7 @@ export function createConnection({ find, onConnected, now }: ConnectionOptions):
   return { url, call: (signal, run) => call(signal, run) };
 }
 
-/** Returns options that leave nothing to the environment, from which dockerode takes absent ones. */
+/** Returns complete options, because dockerode takes absent ones from environment variables. */
 function connectionOptions(address: EngineAddress): Docker.DockerOptions & { agent?: Agent } {
   const timeout = LONGEST_SILENCE_MS;
   if (address.kind === 'unix') {

@@ -32,12 +32,12 @@ export function engineError(error: unknown, url: string): ServiceError {
   });
 }
 
-/** Refused in the words of moby's version middleware, as after the engine became an older or a newer one. */
+/** Tells whether the engine refused the version of the API, for example after an upgrade or a downgrade. */
 export function isOfOtherVersion(error: unknown): boolean {
   return statusOf(error) === 400 && /client version \S+ is too (?:old|new)/.test(messageOf(error));
 }
 
-/** The status with which an engine refused. */
+/** Returns the HTTP status of an error response. */
 export function statusOf(error: unknown): number | undefined {
   const status = error instanceof Error && 'statusCode' in error ? error.statusCode : undefined;
   return typeof status === 'number' ? status : undefined;

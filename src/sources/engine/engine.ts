@@ -24,24 +24,24 @@ export interface ListedImage {
 
 export interface PullOrder {
   readonly reference: Reference;
-  /** Undefined: the engine's own, or what a digest names. */
+  /** Undefined for the engine's own platform, or for the manifest that a digest names. */
   readonly platform: Platform | undefined;
   readonly credentials: Credentials | undefined;
-  /** Told whenever the engine tells how far it is; what it throws ends the pull. */
+  /** Called with each progress report of the engine. An error that it throws ends the pull. */
   readonly onProgress: (progress: PullProgress) => void;
 }
 
 /**
- * A Docker engine, or what speaks its API. Everything here throws ServiceError `engine-unreachable` where nothing
- * answers, and `engine-failed` where what answers does not do its work.
+ * A Docker engine, or another program with its API. All methods throw ServiceError `engine-unreachable` without an
+ * answer, and `engine-failed` for an error response.
  *
  * @see https://docs.docker.com/reference/api/engine/
  */
 export interface Engine {
   readonly url: string;
-  /** Asks who it is, once for as long as it answers. */
+  /** Reads the metadata of the engine once, until it stops answering. */
   describe(signal: AbortSignal): Promise<EngineFacts>;
-  /** Asks whether it answers. */
+  /** Pings the engine. */
   ping(signal: AbortSignal): Promise<void>;
   /**
    * Inspects an image by name; undefined if the engine does not have it. If the engine keeps several platforms of a
@@ -52,19 +52,19 @@ export interface Engine {
     platform: Platform | undefined,
     signal: AbortSignal,
   ): Promise<EngineImage | undefined>;
-  /** The tags that its images have in a repository. */
+  /** Lists the tags of the engine's images in a repository. */
   tags(repository: Repository, signal: AbortSignal): Promise<readonly string[]>;
-  /** All its images, by their IDs. */
+  /** Lists all images of the engine by ID. */
   images(signal: AbortSignal): Promise<ReadonlyMap<string, ListedImage>>;
   /** Pulls one image. @throws ServiceError explains the registry's failure */
   pull(order: PullOrder, signal: AbortSignal): Promise<void>;
   /**
-   * Saves images from the first byte on. The stream fails if it is not a whole tar file.
+   * Saves images as a stream, which resolves with the first byte. The stream fails if the tar file is incomplete.
    *
-   * @param platform the one that all of them were chosen by, if any
+   * @param platform the platform of all images, if it is the same
    */
   save(names: readonly string[], platform: Platform | undefined, signal: AbortSignal): Promise<Readable>;
-  /** Takes a name or an ID away, and the image with its last name; false where something still needs it. */
+  /** Removes a name or an ID, and the image with its last name; false if the image is still in use. */
   remove(name: string, signal: AbortSignal): Promise<boolean>;
 }
 
@@ -72,7 +72,10 @@ const PLATFORM_ON_PULL = '1.32';
 /** An engine that does not keep platforms ignores the parameter, so only the others get it. */
 const PLATFORM_ON_SAVE = '1.48';
 const PLATFORM_ON_INSPECT = '1.49';
-/** Milliseconds: dockerd itself waits without end for a registry that takes a connection and says nothing. */
+/**
+ * Milliseconds, because dockerd itself waits without limit for a registry that accepts a connection but does not
+ * respond.
+ */
 const REGISTRY_PATIENCE_MS = 120_000;
 /** The error message for it. */
 const SILENCE = 'timeout: the engine heard nothing of the registry';
@@ -129,7 +132,7 @@ export function createEngine({ registryPatience = REGISTRY_PATIENCE_MS, ...optio
         const silence = createSilenceLimit(registryPatience);
         const query = {
           fromImage: reference.name,
-          // Without one, the engine would pull all tags of the repository.
+          // Without a tag, the engine would pull all tags of the repository.
           tag: reference.digest ?? reference.tag ?? 'latest',
           ...(takesPlatform && { platform: formatPlatform(platform) }),
           abortSignal: AbortSignal.any([signal, silence.signal]),

@@ -5,7 +5,7 @@ import { streamFrom } from '../../util/streams.ts';
 
 /** An image that was saved by its digest, and the tag that was asked for beside it. */
 export interface ImageName {
-  /** By which the archive may know it: of its config, or of its manifest. */
+  /** The digests by which the archive may identify it: of its config, or of its manifest. */
   readonly id: string;
   /** In full: `docker.io/library/busybox:1.36`. */
   readonly name: string;
@@ -43,9 +43,9 @@ export function nameImages(saved: Readable, names: readonly ImageName[], signal:
   return stream.once('close', () => saved.destroy());
 }
 
-/** How a list of images names one, in a file of an archive. */
+/** Adds a name to an entry of a list of images. */
 interface Entry {
-  /** True if the image of this ID is meant. */
+  /** Returns true if the entry is the image with this ID. */
   is(entry: JsonObject, id: string): boolean;
   hasName(entry: JsonObject): boolean;
   named(entry: JsonObject, name: string): JsonObject;
@@ -81,7 +81,7 @@ function nameEntries(
   return entries.map((entry) => {
     if (!isJsonObject(entry)) return entry;
     const own = names.filter(({ id }) => is(entry, id));
-    // Known by neither ID, it is the only one that can be meant.
+    // If the entry has a different ID, it must be the only requested image.
     const isOnly = own.length === 0 && names.length === 1 && nameless.length === 1 && nameless[0] === entry;
     return (isOnly ? names : own).reduce((known, { name }) => named(known, name), entry);
   });

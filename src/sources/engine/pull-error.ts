@@ -7,7 +7,7 @@ import { credentialsRefused, missingOrPrivate, UnknownTagError } from '../../reg
 export interface FailedPull {
   readonly reference: Reference;
   readonly platform: Platform | undefined;
-  /** True if credentials of this service went along. */
+  /** True if the pull used credentials of this service. */
   readonly withCredentials: boolean;
 }
 

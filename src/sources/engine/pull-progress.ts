@@ -2,18 +2,18 @@ import { StringDecoder } from 'node:string_decoder';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../oci/json.ts';
 import type { LayerProgress } from '../image-source.ts';
 
-/** Follows what an engine says while it pulls. */
+/** Tracks the progress messages of a pull. */
 export interface PullProgress {
   /** The layers, in the order in which they were first named. */
   readonly layers: readonly LayerProgress[];
-  /** Bytes of all layers that there are to fetch, as far as the engine has told. */
+  /** Bytes of all layers to fetch, as far as the engine has reported them. */
   readonly size: number;
-  /** True if the engine does nothing but fetch layers, and tells how many bytes of them it has. */
+  /** True if the engine only fetches layers and reports the received bytes. */
   readonly isFetching: boolean;
   /**
-   * Takes a line.
+   * Reads a line.
    *
-   * @returns the engine's message, where the line is an error: such a one comes inside a response with status 200
+   * @returns the error message of the engine, which it sends in a response with status 200; undefined for another line
    */
   take(line: JsonObject): string | undefined;
 }
@@ -37,7 +37,7 @@ export function createPullProgress(): PullProgress {
     take({ id, status, progressDetail, errorDetail, error }) {
       const message = isJsonObject(errorDetail) ? errorDetail.message : error;
       if (message !== undefined || error !== undefined) return `${message ?? error}`;
-      // The first line has the tag for its ID.
+      // The first line has the tag in place of an ID.
       if (typeof id !== 'string' || typeof status !== 'string' || /^Pulling from/.test(status))
         return undefined;
       const { current, total } = isJsonObject(progressDetail) ? progressDetail : {};

@@ -13,10 +13,10 @@ type Listing = ReadonlyMap<string, ListedImage>;
  * image with another user's tag stays, and does not count.
  */
 export interface PulledImages {
-  /** Notes that an image was asked for. */
+  /** Records a request for an image. */
   used(engineId: string, image: EngineImage): Promise<void>;
   /**
-   * Notes what a pull has given a name.
+   * Records the image that a pull gave a name.
    *
    * @param before the images of the engine before the pull
    */
@@ -38,11 +38,11 @@ export interface PulledImagesOptions {
   readonly onRemoved: (name: string) => void;
 }
 
-/** An image that came with our pull of a name. */
+/** An image that our pull of a name brought. */
 interface Pulled {
   readonly engine: string;
   readonly name: string;
-  /** By which the engine lists it. */
+  /** The ID in the engine's list. */
   readonly id: string;
   /** True if our pull created the name, too, so that no other user of the engine relies on it. */
   readonly isNameOurs: boolean;
@@ -56,7 +56,7 @@ export function createPulledImages(options: PulledImagesOptions): PulledImages {
   let turn: Promise<unknown> = Promise.resolve();
   let removal: Promise<unknown> = Promise.resolve();
 
-  /** One change after the other, each on the disk before the next begins. */
+  /** Changes run one at a time, and each is written to the disk before the next one starts. */
   const change = (make: (pulled: readonly Pulled[]) => readonly Pulled[]): Promise<readonly Pulled[]> => {
     const changed = turn.then(async () => {
       known ??= readRecord(file);
@@ -69,7 +69,7 @@ export function createPulledImages(options: PulledImagesOptions): PulledImages {
     turn = changed.catch(() => {});
     return changed;
   };
-  // Had it been used or pulled meanwhile, it would have another entry.
+  // If the image had been used or pulled meanwhile, its entry would be a new object.
   const forget = (gone: readonly Pulled[]): Promise<unknown> =>
     change((all) => (gone.length === 0 ? all : all.filter((entry) => !gone.includes(entry))));
 
@@ -91,14 +91,14 @@ export function createPulledImages(options: PulledImagesOptions): PulledImages {
     }
   };
 
-  /** False where something still needs it. */
+  /** False if the image is still in use. */
   const remove = async (
     { name, id }: Pulled,
     tags: readonly string[],
     signal: AbortSignal,
   ): Promise<boolean> => {
     const hasName = tags.includes(name);
-    // A name that went to another image left this one to its other names, which are ours, too.
+    // After a name moved to another image, this one may still have other names of ours.
     if (!hasName && tags.length > 0) return true;
     using nameLease = hasName ? leases.tryTake(name) : null;
     using idLease = leases.tryTake(id);

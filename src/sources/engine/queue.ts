@@ -4,9 +4,9 @@ import { ServiceError } from '../../errors.ts';
 /** Lets a few pieces of work run at once; the others wait in their order. */
 export interface Queue {
   /**
-   * Runs the work when its turn comes.
+   * Runs the work when a slot is free.
    *
-   * @param onWait told, at once and whenever it changes, how many are before it; not told where nothing is waited for
+   * @param onWait called at once, and after each change, with the number of requests ahead; not called without a wait
    * @throws ServiceError `engine-busy` where too many wait already
    */
   run<T>(work: () => Promise<T>, onWait: (ahead: number) => void, signal: AbortSignal): Promise<T>;
@@ -14,7 +14,7 @@ export interface Queue {
 
 export interface QueueOptions {
   readonly atOnce: number;
-  /** How many may wait. */
+  /** Maximum waiting requests. */
   readonly length: number;
 }
 

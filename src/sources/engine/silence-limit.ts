@@ -1,13 +1,13 @@
-/** Aborts its signal where nothing is heard for long. */
+/** An idle timeout, which aborts its signal if no message arrives in time. */
 export interface SilenceLimit {
   readonly signal: AbortSignal;
   /** Restarts the timeout for the next message, in milliseconds. */
   heard(patience: number): void;
-  /** Nothing more is waited for. */
+  /** Stops the timeout. */
   end(): void;
 }
 
-/** @param patience milliseconds until the first word */
+/** @param patience milliseconds until the first message */
 export function createSilenceLimit(patience: number): SilenceLimit {
   const limit = new AbortController();
   const listen = (time: number): NodeJS.Timeout => setTimeout(() => limit.abort(), time);

@@ -18,7 +18,7 @@ import { changedError, createSaveService, type SaveServiceOptions } from './save
 
 export interface EngineSourceOptions extends Omit<PullServiceOptions, 'queue' | 'hub' | 'log'> {
   readonly leases: Leases;
-  /** Each limits the pulls, or the saves, that run at once. */
+  /** The queues that limit concurrent pulls and saves. */
   readonly queues: { readonly pulls: Queue; readonly saves: Queue };
   /** Keeps saved archives. Without it, each is sent while the engine saves it. */
   readonly spools: Spools | undefined;
@@ -37,8 +37,8 @@ type EngineRequest = ArchiveRequest & { readonly platform: Platform | undefined 
 const SAVE_TRIES = 3;
 
 /**
- * Has a Docker engine pull and save images. Saved archives stay on the disk, so that they have a length, an ETag, and
- * ranges.
+ * Creates a source that makes a Docker engine pull and save images. Saved archives stay on the disk, so that they have
+ * a length, an ETag, and ranges.
  */
 export function createEngineSource(options: EngineSourceOptions): ImageSource {
   const { leases, queues, defaultPlatform } = options;

@@ -9,15 +9,15 @@ import type { Archive } from '../image-source.ts';
 
 /** Reads the blobs of one archive, each from a repository that has it. */
 export interface ArchiveBlobs extends BlobReader {
-  /** The blobs that were read on the way and are kept in memory: configs. */
+  /** The configs, which were read to resolve the image and stay in memory. */
   readonly known: ReadonlyMap<Digest, Uint8Array>;
 }
 
 /** The contents of one repository. */
 export interface RepositoryBlobs extends Pick<ArchiveTree, 'reference' | 'configs' | 'layers'> {
-  /** The first config, where it is known already. */
+  /** The config of the first image, if it is already in memory. */
   readonly configBytes?: Uint8Array | undefined;
-  /** True if nothing but what was signed may leave, which a signature is required for. */
+  /** True if the policy requires a signature, so that every blob is verified before its first byte is sent. */
   readonly isSigned: boolean;
 }
 
@@ -71,7 +71,7 @@ export function archiveReader(layout: Layout, blobs: ArchiveBlobs): Archive['rea
     composeArchive(inlined(cutRange(layout, range), blobs.known), blobs, ended, { onFetched });
 }
 
-/** Takes the blobs that are known already from memory, so that the first byte waits for a layer and not for a config. */
+/** Reads blobs in memory from there, so that the first byte waits only for a layer, and not for a config. */
 function inlined(pieces: readonly Piece[], known: ReadonlyMap<Digest, Uint8Array>): readonly Piece[] {
   return pieces.map(({ content, range }) => {
     const bytes = 'digest' in content ? known.get(content.digest) : undefined;

@@ -11,7 +11,10 @@ import type { ResolvedKnownLayers } from './known-layers.ts';
 /** The manifest or index of a reference. */
 export interface Root {
   readonly digest: Digest;
-  /** In its registry, which does not have an index that was made again; where an index is what is signed, that. */
+  /**
+   * Its digest in the registry. For a rebuilt index, the digest of the original; if the signature covers only an index,
+   * the digest of that.
+   */
   readonly upstream: Digest;
   readonly staleSince: number | undefined;
 }

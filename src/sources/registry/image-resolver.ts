@@ -25,10 +25,10 @@ import type { FetchedManifest, RegistryClient } from '../../registry/client.ts';
 import { type Documents, parsing } from '../documents.ts';
 
 export interface ResolveOptions {
-  /** The platform asked for; undefined where the client left it open. */
+  /** The requested platform; undefined for any. */
   readonly platform: Platform | undefined;
   readonly defaultPlatform: Platform;
-  /** True if a digest means its very manifest where a platform is asked for, too: what is there is there. */
+  /** True if a digest always selects exactly its manifest, even if the request names another platform. */
   readonly digestDecides?: boolean;
   /** True if images without zstd layers are preferred among equals. */
   readonly prefersGzip: boolean;
@@ -50,7 +50,7 @@ export interface ResolvedImage extends ArchiveImage {
   readonly staleSince: number | undefined;
 }
 
-/** A manifest that may be the one. */
+/** A manifest that may be the requested one. */
 interface Candidate {
   readonly fetched: FetchedManifest;
   readonly manifest: ImageManifest;
@@ -71,7 +71,7 @@ interface Search {
   readonly wanted: Platform;
   readonly prefersGzip: boolean;
   readonly signal: AbortSignal;
-  /** The platforms seen so far, for the one who asked in vain. */
+  /** The platforms found so far, for the error message. */
   readonly seen: Map<string, StatedPlatform>;
   /** The first fitting image, if it has zstd layers. */
   fallback: Described | undefined;
@@ -92,7 +92,7 @@ const ALTERNATIVES_MAX = 4;
 const LAYERS_AT_ONCE = 8;
 /** Engines load images of 125 to 500 layers; few images have more than two that are foreign. */
 const LAYERS_ASKED_MAX = 200;
-/** How many platforms are listed for the one who asked for another. */
+/** Maximum number of platforms in the error message. */
 const PLATFORMS_SHOWN = 20;
 
 /**
@@ -175,7 +175,7 @@ async function searchEntry(search: Search, entry: Descriptor, depth: number): Pr
   try {
     return await consider(search, async () => ifWanted(search, await fetchImage(search, entry)));
   } catch (error) {
-    // A chart or a signature beside the images is not what is looked for.
+    // Skip charts and signatures beside the images.
     if (error instanceof ServiceError && error.code === 'not-an-image') return undefined;
     throw error;
   }
@@ -238,7 +238,7 @@ export async function readConfig(
     throw new ServiceError('registry-failed', detail('config-large', { image: formatReference(reference) }));
   }
   const chunks = await client.blobs(reference).read(config, undefined, signal);
-  // One buffer from the start: to join chunks at the end takes twice the memory.
+  // Allocates one buffer at the start, because joining chunks at the end takes twice the memory.
   const bytes = new Uint8Array(config.size);
   let length = 0;
   for await (const chunk of chunks as AsyncIterable<Buffer>) {

@@ -14,8 +14,8 @@ export interface ResolvedKnownLayers extends Claims {
 }
 
 /**
- * Brings what a receiver says it has to the layers of the images that it wants. A layer may be named by its digest or,
- * as engines know it, by that of its content unpacked, which only the config tells.
+ * Finds the layers of the requested images that the receiver claims to have. A claim may name a layer by its digest or
+ * by its diff ID, which only the config states.
  *
  * @param held the images of `have`, resolved
  * @see https://github.com/opencontainers/image-spec/blob/main/config.md#layer-diffid

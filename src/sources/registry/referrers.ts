@@ -15,7 +15,7 @@ export interface Referrer {
 }
 
 /**
- * Looks for what refers to some manifests of a repository, one of them after the other.
+ * Finds the referrers of some manifests of a repository, one manifest at a time.
  *
  * @throws ServiceError `parameter-invalid` where they are too many, or what the upstream's trouble is
  */
@@ -42,7 +42,7 @@ export interface ReferrerFinderOptions {
   readonly documents?: Documents;
 }
 
-/** The tags under which cosign keeps what belongs to a manifest, behind its digest. */
+/** The suffixes of cosign's tags, which follow the digest of a manifest. */
 const COSIGN_SUFFIXES = ['.sig', '.att', '.sbom'];
 /**
  * Manifests of a request, each of which costs up to five requests to its registry: all platforms of a few images. Not a

@@ -30,7 +30,7 @@ import { type ResolvedTree, resolveImageTree, resolveTree } from './tree-resolve
 export interface RegistrySourceOptions {
   readonly client: RegistryClient;
   readonly defaultPlatform: Platform;
-  /** Bytes of an archive at most. */
+  /** Maximum bytes of an archive. */
   readonly maxSize: number;
   readonly signatures: ImageSignatures;
   /** Milliseconds since some fixed moment. */
@@ -120,7 +120,7 @@ export function createRegistrySource({
             { platform: choice, format, digestDecides: isHeld, findReferrers: search?.find },
           );
     const [trees, held] = await withHeld(request, signal, resolve);
-    // It is the index that says which images there are, so that a signature of each of them would not do.
+    // Only a signature of the index covers the list of images; signatures of all images would not.
     const signed = await allOrNone(signal, (ended) =>
       trees.map(({ reference, upstream, signable = [upstream] }) =>
         signatures.require(reference, signable, ended),

@@ -31,7 +31,7 @@ export interface ResolvedTree extends ArchiveTree {
 
 export interface TreeOptions {
   readonly platforms: Platforms;
-  /** Looks for what refers to the index and its images, such as signatures, which then comes with them. */
+  /** Finds the referrers of the index and its images, such as signatures, to include them. */
   readonly findReferrers?: FindReferrers | undefined;
   /** Parses manifests and configs. */
   readonly documents?: Documents;
@@ -48,9 +48,9 @@ const AT_ONCE = 4;
 const UNKNOWN_PLATFORM: StatedPlatform = { os: 'unknown', architecture: 'unknown' };
 
 /**
- * Follows a reference to all that is below it, for all platforms or for some. All of them are what the registry serves,
- * byte for byte; of some, the index is written again, and names these and their attestations alone. Artifacts other than
- * images have no platforms to choose from.
+ * Resolves a reference with everything below it, for all platforms or for some. For all, the bytes are those of the
+ * registry. For some, the index is rewritten, and names only these and their attestations. Artifacts other than images
+ * have no platforms to choose from.
  *
  * @throws ServiceError as {@link resolveImage} does
  */
@@ -105,7 +105,7 @@ export async function resolveTree(
 }
 
 /**
- * Adds to an image what refers to it and to its index, and its attestations from that index.
+ * Adds to an image the referrers of it and of its index, and its attestations from that index.
  *
  * @throws ServiceError as {@link resolveImage} does
  */
@@ -139,7 +139,7 @@ export async function resolveImageTree(
 interface Collection {
   /** Adds a manifest, or an index with everything below it. */
   add(found: Served): Promise<void>;
-  /** Adds a manifest or index that may be there already, and returns its descriptor. */
+  /** Adds a manifest or index, unless it was added before, and returns its descriptor. */
   addOnce(found: Served): Promise<Descriptor>;
   /** Adds referrers. */
   addReferrers(search: AsyncIterable<Referrer> | undefined): Promise<Companion[]>;
@@ -180,7 +180,7 @@ function createCollection(search: ManifestSearch): Collection {
     for (let at = 0; at < fresh.length; at += AT_ONCE) {
       const batch = fresh.slice(at, at + AT_ONCE);
       const found = await Promise.all(batch.map(({ digest }) => client.manifest(reference, digest, signal)));
-      // One after the other: the order of the files is that of the index.
+      // One at a time, so that the files have the order of the index.
       for (const one of found) await add(one);
     }
   };
@@ -223,7 +223,7 @@ function createCollection(search: ManifestSearch): Collection {
   };
 }
 
-/** The index with the images for some platforms, and what attests these. */
+/** Rewrites the index with the images for some platforms and their attestations. */
 function chosen(
   reference: Reference,
   index: FetchedManifest,

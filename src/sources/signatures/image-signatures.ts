@@ -18,21 +18,21 @@ export interface SignatureDetails {
   readonly state: 'signed' | 'unsigned' | 'not-checked';
   /** The names of the keys that have signed it. */
   readonly keys: readonly string[];
-  /** True if it is refused unless it is signed. */
+  /** True if an unsigned image is refused. */
   readonly isRequired: boolean;
-  /** Why it is not signed, or could not be checked, in one sentence. */
+  /** The reason why it counts as unsigned, or could not be checked, in one sentence. */
   readonly reason: string | undefined;
 }
 
-/** Looks after what the policy asks of images. */
+/** Enforces the signature policy. */
 export interface ImageSignatures {
   /**
-   * Lets an image pass that is signed as its rule asks, or of which nothing is asked.
+   * Allows an image that is signed as its rule requires, or that needs no signature.
    *
    * @param digests the digests that a signature may sign: the index of a reference, and the selected manifest in it
-   * @returns the one of them that is signed; undefined where none need be
-   * @throws ServiceError `signature-required`, `signature-invalid`, or what the upstream's trouble is: what cannot be
-   * checked does not pass
+   * @returns the signed one of these digests; undefined if no signature is required
+   * @throws ServiceError `signature-required`, `signature-invalid`, or the error of the upstream, because an image that
+   *   cannot be checked is refused
    */
   require(reference: Reference, digests: readonly Digest[], signal: AbortSignal): Promise<Digest | undefined>;
   /**
@@ -68,7 +68,7 @@ export const NOT_CHECKED: SignatureDetails = {
 
 /** Bytes, enough for about ten thousand images. */
 const SIGNED_LIMIT = 4 * 2 ** 20;
-/** Milliseconds for all that is looked at of one image. */
+/** Maximum milliseconds for the check of one image. */
 const CHECK_TIMEOUT_MS = 60_000;
 
 /**
@@ -188,7 +188,7 @@ function refusal(
   return new ServiceError(code, [why(reference, found, rule), ...whom], { reason });
 }
 
-/** The trouble of a registry, as that of a check that did not come to an end. */
+/** Converts an error of the registry into that of an incomplete check. */
 function uncheckable(reference: Reference, error: unknown): unknown {
   const sentence = detail('signature-unchecked', { image: formatReference(reference) });
   if (error === undefined)

@@ -27,12 +27,12 @@ const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 /** Any pusher can add entries there, so only this number is read. */
 const SIGNATURES_MAX = 50;
 const REFERRERS_MAX = 10;
-/** Bytes. A payload has some 250, a bundle of a key some 2 000. */
+/** Maximum bytes of a signature object. A payload has some 250, a bundle of a key some 2,000. */
 const SIMPLE_SIGNING_LIMIT = 64 * 1024;
 const BUNDLE_LIMIT = 256 * 1024;
 /** Bytes of base64: an RSA key of 16 384 bits makes no more. */
 const SIGNATURE_LIMIT = 4096;
-/** Milliseconds in which a HEAD has to be answered that only saves something. */
+/** Timeout in milliseconds for a HEAD request that only saves other requests. */
 const PATIENCE_MS = 5_000;
 
 /**

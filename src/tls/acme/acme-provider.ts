@@ -38,17 +38,17 @@ export interface AcmeLog {
   /** A self-signed certificate is shown until there is a real one. */
   temporary(certificate: Certificate): void;
   issued(certificate: Certificate): void;
-  /** Another process has got one. */
+  /** Called when another process has obtained a certificate. */
   adopted(certificate: Certificate): void;
-  /** An attempt has failed; the next one is at that time. */
+  /** Called when an attempt has failed, with the time of the next one. */
   failed(failure: CertificateFailure, next: number): void;
-  /** Too many attempts have failed for another one at once; the next one is at that time. */
+  /** Called when too many failures delay the first attempt, with the time of the next one. */
   exhausted(failure: CertificateFailure, next: number): void;
 }
 
 /** Milliseconds until a certificate that could not be saved is saved again. */
 const SAVE_AGAIN_MS = 600_000;
-/** Milliseconds between two looks at the store, for certificates of others and requests of operators. */
+/** Milliseconds between two polls of the store, for certificates of other processes and requests of operators. */
 const LOOK_MS = 10_000;
 /** Milliseconds until a store that others share is tried again. */
 const SHARE_AGAIN_MS = 60_000;
@@ -89,7 +89,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     nextAttempt = time;
     if (!closed.signal.aborted) alarm.set(time);
   };
-  /** As soon as it is due, unless too many attempts have failed, of which this process may know by the store alone. */
+  /** Orders when due, unless too many attempts have failed. Attempts of other processes are only in the store. */
   const sleepUntilAllowed = (due: number): void => {
     const earliest = Math.max(due, now());
     const allowed = retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0);
@@ -112,7 +112,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     await store.putFailure(directory, lastFailure).catch(() => {});
   };
 
-  /** A certificate in use is served from memory if the disk cannot store it. */
+  /** If the disk cannot store the certificate, it is served from memory. */
   const save = async (fresh: Certificate): Promise<void> => {
     const renewal = nextRenewalTime(fresh, now(), random());
     try {
@@ -140,7 +140,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     use(fresh);
     if (renewalInfo !== undefined) inquiries.set(now() + renewalInfoDelay(0));
   };
-  /** After the other processes can read the result. */
+  /** Release the lock only after other processes can read the result. */
   const releaseLock = (): void => {
     held?.[Symbol.dispose]();
     held = undefined;
@@ -163,7 +163,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     failures += 1;
     attempts = [...attempts.filter((at) => at > now() - WINDOW_MS), now()];
     try {
-      // Before anyone is asked: a process that ends in the middle has tried, too.
+      // Record the attempt before the request, so that it counts even if the process ends meanwhile.
       await store.putAttempts(directory, attempts);
       if (suggestion !== undefined) suggestedOrder = now();
       const replaces = suggestion && renewalInfoId(certificate);
@@ -177,9 +177,9 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     }
   };
 
-  /** Has a certificate ordered by one of those who share the store. */
+  /** Lets one of the processes that share the store order a certificate. */
   const attemptAlone = async (take: NonNullable<typeof lock>): Promise<void> => {
-    // Another one may have got it while this was to begin.
+    // Another process may have obtained the certificate meanwhile.
     if (!isWanted()) return;
     try {
       held ??= await take();

@@ -4,7 +4,7 @@ import type { ChallengeType } from './challenge.ts';
 /** Gets certificates from an ACME authority. */
 export interface CertificateIssuer {
   /**
-   * Goes through one order, from the account to the certificate.
+   * Processes one order, from the account to the certificate.
    *
    * @throws IssueError if that fails, or is aborted
    */

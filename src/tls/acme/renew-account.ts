@@ -34,7 +34,7 @@ export async function renewAccount(refused: RefusedOrder): Promise<boolean> {
   return true;
 }
 
-/** Tells whether a response of the account's URL is of an account that may order. */
+/** Tells whether the response from the account's URL describes an account that may order. */
 export function isLiveAccount(body: unknown): boolean {
   return !DEAD_ACCOUNTS.has((Object(body) as { status?: unknown }).status);
 }

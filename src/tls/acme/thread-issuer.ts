@@ -12,10 +12,10 @@ export type AcmeClient = 'greenlock' | 'builtin';
 
 export interface ThreadIssuerOptions {
   readonly client: AcmeClient;
-  /** A folder of its own, in case that the client writes something. */
+  /** A separate folder for files that the client might write. */
   readonly folder: string;
   readonly stores: OrderStores;
-  /** Takes what the client tells and prints. */
+  /** Receives the log lines and the output of the client. */
   readonly onOutput: (line: string) => void;
   /** Milliseconds that an order may take. By default five minutes, and ten seconds more for each name. */
   readonly timeout?: number;

@@ -27,7 +27,7 @@ interface StoreReply {
   readonly error?: { readonly message: string; readonly code: unknown };
 }
 
-/** The way from the thread of an ACME client to the server. */
+/** The message channel from the thread of an ACME client to the server. */
 export function threadPort(): MessagePort {
   if (parentPort === null) throw new Error('This is not the thread of an ACME client');
   return parentPort;
@@ -57,7 +57,7 @@ export function storesFrom(port: MessagePort): OrderStores {
   };
 }
 
-/** Answers the calls of that thread. */
+/** Handles the calls of that thread. */
 export function answerCalls(thread: Worker, { accounts, challenges }: OrderStores): void {
   const { account, putAccount } = accounts;
   const calls: Calls = { account, putAccount, ...challenges };

@@ -8,7 +8,7 @@ export interface AcmeRequest {
   readonly body?: string;
 }
 
-/** An answer as `@root/acme` takes it: JSON is parsed, anything else stays text. */
+/** A response as `@root/acme` expects it: JSON is parsed, anything else stays text. */
 export interface AcmeResponse {
   readonly statusCode: number;
   readonly headers: Record<string, string>;

@@ -14,8 +14,8 @@ export interface AcmeAccount {
 }
 
 /**
- * Keeps what must outlive the process, by the authority that it is of: the directory URL of an ACME authority, or
- * another name. Everything is written whole or not at all.
+ * Stores certificates, accounts, and attempts by authority: the directory URL of an ACME authority, or another name.
+ * Each write is atomic.
  */
 export interface CertificateStore {
   certificate(authority: string): Promise<Certificate | undefined>;
@@ -36,7 +36,7 @@ export interface CertificateStore {
 /** The storage of a certificate store. Each text has a kind and an authority, and is written atomically. */
 export interface EncryptedStore {
   /**
-   * Reads a text; undefined if absent, or none of use.
+   * Reads a text; undefined if absent or unusable.
    *
    * @param parse throws if the text is invalid
    */
@@ -48,7 +48,7 @@ export type VaultKind = 'certificates' | 'accounts' | 'attempts' | 'failures' | 
 
 export interface DiskStoreOptions {
   readonly folder: string;
-  /** Told of a file that holds nothing of use and was put aside, as `….damaged`. */
+  /** Called with a damaged file, which was renamed to `….damaged`. */
   readonly onDamage: (path: string, error: Error) => void;
   /** The owner of new files, if it is another user. */
   readonly owner?: FileOwner | undefined;
@@ -78,7 +78,7 @@ export function createCertificateStore({ load, save }: EncryptedStore): Certific
 }
 
 /**
- * Keeps it in files that only their user can read:
+ * Stores the texts in files that only their user can read:
  *
  *     certificates/acme-v02.api.letsencrypt.org-1a2b3c4d.pem
  *     accounts/acme-v02.api.letsencrypt.org-1a2b3c4d.json
@@ -97,7 +97,7 @@ export function createDiskStore({ folder, onDamage, owner }: DiskStoreOptions): 
       try {
         return parse(content);
       } catch (error) {
-        // Kept for whoever can make sense of it; where that fails, it is overwritten when there is something better.
+        // Renames the damaged file for an analysis. If that fails, the next write overwrites it.
         await rename(path, `${path}.damaged`).catch(() => {});
         onDamage(path, error as Error);
         return undefined;

@@ -14,16 +14,16 @@ export interface ChallengeStore {
   get(token: string): Promise<string | undefined>;
   set(token: string, keyAuthorization: string): Promise<void>;
   remove(token: string): Promise<void>;
-  /** Removes what attempts that were broken off have left. */
+  /** Removes the challenges of interrupted attempts. */
   removeAbandoned(now: number): Promise<void>;
 }
 
 /** base64url, by RFC 8555; so it is a safe file name, too. */
 const TOKEN = /^[A-Za-z0-9_-]{1,256}$/;
-/** Milliseconds. No order takes that long. */
+/** Milliseconds until a challenge expires. Every order is faster. */
 export const ABANDONED_MS = 3_600_000;
 
-/** Keeps challenges in a Redis, too, so that each replica can answer for the one that orders. */
+/** Stores challenges also in a Redis, so that each replica can answer for the one that orders. */
 export function createSharedChallenges(redis: Redis, own: ChallengeStore): ChallengeStore {
   const keyOf = (token: string): string => `${KEY_PREFIX}tls:challenge:${token}`;
   return {
@@ -40,14 +40,14 @@ export function createSharedChallenges(redis: Redis, own: ChallengeStore): Chall
     },
     async remove(token) {
       await own.remove(token);
-      // It goes by itself.
+      // The key expires by itself.
       await redis.remove(keyOf(token)).catch(() => {});
     },
     removeAbandoned: (now) => own.removeAbandoned(now),
   };
 }
 
-/** Keeps challenges in files, so that whoever has the folder can answer: `TOKEN` → the key authorization. */
+/** Stores challenges in files, so that each process with the folder can answer: `TOKEN` → the key authorization. */
 export function createDiskChallenges(folder: string, owner?: FileOwner): ChallengeStore {
   const pathOf = (token: string): string => {
     if (!TOKEN.test(token)) throw new Error('The token of a challenge is not one of RFC 8555');

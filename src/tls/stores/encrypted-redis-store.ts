@@ -5,7 +5,7 @@ import { authorityName, type EncryptedStore, type VaultKind } from './certificat
 /** Thrown if the certificates that replicas share cannot be read or written. */
 export class SharedStoreError extends Error {
   override readonly name = 'SharedStoreError';
-  /** Stays with it on its way between threads. */
+  /** Keeps the error code when the error is cloned between threads. */
   readonly code = SHARED_STORE_FAILED;
 }
 
@@ -32,7 +32,7 @@ export function createEncryptedRedisStore(redis: Redis, key: Buffer): EncryptedS
       try {
         return parse(unseal(sealed, name, key));
       } catch {
-        // Another one is not asked for: replicas with two keys would go on ordering without end.
+        // Do not order another one, because replicas with two different keys would order endlessly.
         throw new SharedStoreError(
           `${name} in Redis cannot be decrypted: redis_key_file has to be the same for all replicas; where it was changed, remove that key from Redis`,
         );

@@ -1,8 +1,8 @@
 import type { CertificateStore } from './certificate-store.ts';
 
-/** A store that replicas share, with a copy at each for the time that it is away. */
+/** A store that replicas share, with a local copy on each for outages. */
 export interface SharedCertificateStore extends CertificateStore {
-  /** Gives the shared store what it does not have, as when it is new, or has forgotten. */
+  /** Copies missing texts to the shared store, for example if it is new or was reset. */
   fill(authority: string): Promise<void>;
 }
 
@@ -30,7 +30,7 @@ export function createSharedCertificateStore(
     async certificate(authority) {
       const found = await here((store) => store.certificate(authority));
       if (found !== undefined && found.fingerprint !== copied) {
-        // For a start without the others; where it cannot be written, this one goes well all the same.
+        // The local copy lets this replica start alone. A failure to write it is harmless.
         await own.putCertificate(authority, found).catch(() => {});
         copied = found.fingerprint;
       }

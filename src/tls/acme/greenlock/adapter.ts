@@ -1,7 +1,7 @@
 /**
- * Makes greenlock 4 keep to RFC 8555 and to itself. It is for the thread that greenlock runs in: it changes modules
- * of greenlock and of Node, before greenlock is loaded. All that it relies on is checked first, so that a version that
- * is built otherwise fails at once and loudly.
+ * Makes greenlock 4 follow RFC 8555, and stops its side effects. It runs in greenlock's thread, and patches modules of
+ * greenlock and Node.js before greenlock is loaded. It first checks everything that it patches, so that an incompatible
+ * version fails immediately.
  */
 import { createPrivateKey } from 'node:crypto';
 import dns from 'node:dns';
@@ -41,9 +41,9 @@ export interface ContainedOrder {
   readonly requestTimeout: number;
 }
 
-/** Loads greenlock, contained. */
+/** Loads greenlock with these patches. */
 export async function containGreenlock(order: ContainedOrder): Promise<ContainedGreenlock> {
-  // It looks up whether the mail host of its maintainer exists, and ends the process where DNS does not answer.
+  // Greenlock looks up the mail host of its maintainer, and exits the process if DNS does not answer.
   dns.resolveMx = Object.assign(
     (_host: string, callback: (error: null, records: dns.MxRecord[]) => void) => callback(null, []),
     { __promisify__: dns.resolveMx.__promisify__ },
@@ -65,9 +65,9 @@ export async function containGreenlock(order: ContainedOrder): Promise<Contained
   });
   expectFunctions({ 'maintainers.init': maintainers.init, 'rc._initSync': rc._initSync });
 
-  // It tells the maintainer of greenlock who runs it, and where.
+  // Greenlock sends its maintainer the operator's email address and host.
   maintainers.init = () => {};
-  // It writes a file into the folder of the package.
+  // Greenlock writes a file into the folder of its package.
   rc._initSync = (_folder, manager, configDir) => ({ manager, configDir });
   // Greenlock's own request has the first domain as the common name, which authorities refuse above 64 characters.
   csr.csr = async ({ jwk, domains }) =>
@@ -88,8 +88,8 @@ export async function containGreenlock(order: ContainedOrder): Promise<Contained
     client = create({
       ...options,
       retryPoll: POLLS,
-      // It would ask this machine for its own challenge first, which a NAT without a way back in does not let through.
-      // The authority is the only judge that counts.
+      // Greenlock would first request its own challenge from this machine, which fails behind some NAT routers. Only
+      // the authority's request matters.
       skipDryRun: true,
       skipChallengeTest: true,
       __request: async (request) => {
