@@ -36,6 +36,7 @@ const VARIANTS = 8;
 const BUNDLE = 10;
 const LARGE_LAYER = 512 * 2 ** 20;
 const IDLE_CONNECTIONS = 60;
+const READERS = 30;
 
 /** Prepares the images in the registry. */
 export function createAttacks({ origin, registry, droppingHost }: AttackedService): Attack[] {
@@ -124,6 +125,14 @@ export function createAttacks({ origin, registry, droppingHost }: AttackedServic
       name: 'readers of large layers that do not read',
       send: (from, count, signal) =>
         call(`/dl?myimage=${image('layer', count)}`, from, signal, { reads: false }),
+    },
+    {
+      name: 'readers of large manifests in the registry API that do not read',
+      async send(from, count, signal) {
+        const path = `/v2/attack/metadata-${count % BUNDLE}/manifests/v1?ns=${registry.host}`;
+        const statuses = Array.from({ length: READERS }, () => call(path, from, signal, { reads: false }));
+        return (await Promise.all(statuses))[0];
+      },
     },
     {
       name: 'HEAD after HEAD',

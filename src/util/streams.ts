@@ -47,6 +47,17 @@ export abstract class DirectStream extends Readable {
   }
 }
 
+/** Bytes of a chunk. */
+const CHUNK = 64 * 1024;
+
+/**
+ * Cuts bytes into chunks, without a copy, to be written as a client reads. Written at once, TLS encrypts all of them into
+ * memory that nothing limits.
+ */
+export function* inChunks(bytes: Uint8Array): Generator<Uint8Array, void> {
+  for (let at = 0; at < bytes.length; at += CHUNK) yield bytes.subarray(at, at + CHUNK);
+}
+
 type Inspect = (chunk: Uint8Array) => void;
 
 /** Writes a stream to a sink, which stays open; destroying the stream, or the sink, ends it. */
@@ -114,8 +125,10 @@ class Relay extends DirectStream {
     try {
       for await (const part of this.#parts) {
         if (part instanceof Uint8Array) {
-          inspect?.(part);
-          if (!sink.write(part)) await once(sink, 'drain', { signal: this.#closed.signal });
+          for (const chunk of inChunks(part)) {
+            inspect?.(chunk);
+            if (!sink.write(chunk)) await once(sink, 'drain', { signal: this.#closed.signal });
+          }
           continue;
         }
         this.#current = part;

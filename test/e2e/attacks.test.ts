@@ -36,6 +36,9 @@ const ROWS: Readonly<Record<string, Row>> = {
   'a registry that drops SYNs': { counts: FOUR, upstream: 0 },
   'connections that send nothing': { counts: FOUR, upstream: 0, holds: true },
   'readers of large layers that do not read': { counts: [0], upstream: FREE_REQUESTS, holds: true },
+  'readers of large manifests in the registry API that do not read': {
+    ...{ counts: FOUR, upstream: FEW, holds: true },
+  },
   'HEAD after HEAD': { counts: FOUR, upstream: FEW },
   'forged addresses and origins': { counts: FOUR, upstream: FEW },
   // Every other request downloads all layers.

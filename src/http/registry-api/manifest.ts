@@ -8,6 +8,7 @@ import type { PullRequest, PullSource } from '../../pull/pull-source.ts';
 import type { DescribedManifest, FetchedManifest } from '../../registry/client.ts';
 import { described } from '../../registry/describing-client.ts';
 import { isNotModified, ONE_YEAR_S } from '../download/headers.ts';
+import { sendBytes } from '../protocol/send-bytes.ts';
 import { negotiate } from './accept.ts';
 
 export interface ManifestOptions {
@@ -45,8 +46,8 @@ export async function replyWithManifest(
     ...(!isPinned && { vary: 'accept' }),
   };
   if (isNotModified(request, etag)) return reply.status(304).headers(headers).send();
-  reply.headers({ ...headers, 'content-length': size });
-  return bytes === undefined ? reply.send() : reply.send(Buffer.from(bytes));
+  reply.headers(headers);
+  return bytes === undefined ? reply.header('content-length', size).send() : sendBytes(reply, bytes);
 }
 
 async function findManifest(

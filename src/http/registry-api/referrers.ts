@@ -3,6 +3,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { MEDIA_TYPES } from '../../oci/manifest.ts';
 import type { Reference } from '../../oci/reference.ts';
 import type { PullRequest, PullSource } from '../../pull/pull-source.ts';
+import { sendBytes } from '../protocol/send-bytes.ts';
 
 /**
  * Lists what refers to a manifest, as an index, filtered by type if the client wants that.
@@ -20,11 +21,10 @@ export async function replyWithReferrers(
   const { artifactType } = request.query as { readonly artifactType?: unknown };
   const filter = typeof artifactType === 'string' && artifactType !== '' ? artifactType : undefined;
   const list = await pulls.referrers(repository, digest, filter, pull);
-  return reply
-    .headers({
-      'content-type': MEDIA_TYPES.ociIndex,
-      'cache-control': 'no-cache',
-      ...(filter !== undefined && { 'oci-filters-applied': 'artifactType' }),
-    })
-    .send(list);
+  reply.headers({
+    'content-type': MEDIA_TYPES.ociIndex,
+    'cache-control': 'no-cache',
+    ...(filter !== undefined && { 'oci-filters-applied': 'artifactType' }),
+  });
+  return sendBytes(reply, list);
 }
