@@ -10,6 +10,7 @@ import { describeEnvironment, describeImage } from './environment.ts';
 import { rowNames } from './figures.ts';
 import { nginxWays } from './nginx-ways.ts';
 import { peerWays } from './peer-ways.ts';
+import { pullWays } from './pull-ways.ts';
 import { redisWays } from './redis-way.ts';
 import { formatReport, type Report, writeOutput } from './report.ts';
 import { shapedWays } from './shaped-ways.ts';
@@ -72,6 +73,7 @@ async function measure(bytes: number, only: string, signal: AbortSignal): Promis
     ...shapedWays(stage),
     ...workersWays(stage, repetitions),
     ...redisWays(stage, repetitions),
+    ...pullWays(stage, repetitions),
     ...cliWays(stage, repetitions),
     ...idleWays(stage),
   ];

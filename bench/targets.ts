@@ -61,6 +61,7 @@ export function compare(rows: Row[]): Target[] {
     return (tls.seconds - tlsDirect.seconds) / (plain.seconds - direct.seconds);
   };
   const gets = measured.get('dockerproxy-cold-50')?.details;
+  const pulls = measured.get('pull-dockerproxy-cold-20')?.details;
   const crowd = measured.get('dockerproxy-uncached-20')?.details;
   const [cold, warm, warm50] = ['dockerproxy-cold', 'dockerproxy-warm', 'dockerproxy-warm-50'] as const;
   return [
@@ -141,6 +142,15 @@ export function compare(rows: Row[]): Target[] {
     memory('without a cache, 20 clients: memory', 'dockerproxy-uncached-20', 200),
     memory('idle: memory', 'dockerproxy-idle', 80),
     memory('idle, primary and 2 workers: memory', 'dockerproxy-idle-2', 190),
+    ...(['cold', 'warm'] as const).flatMap((state) => {
+      const ids: [RowId, RowId] = [`pull-dockerproxy-${state}`, `pull-registry-${state}`];
+      const least = state === 'cold' ? 1 : 1.3;
+      return [
+        ratio(`pull, ${state}: throughput of docker-registry`, ids, megabytesPerSecond, ['≥', least]),
+        ratio(`pull, ${state}: CPU per byte of docker-registry`, ids, cpuSecondsPerGigabyte, ['≤', 1]),
+      ];
+    }),
+    onlyOnce('pull, cold, 20 clients: GETs of blobs', pulls?.blobGets, pulls?.blobs),
     target('requests a second', detail('dockerproxy-requests', 'requestsPerSecond'), ['≥', 12_000], whole),
     target('first bytes a second', detail('dockerproxy-requests', 'downloadsPerSecond'), ['≥', 1_500], whole),
   ];
