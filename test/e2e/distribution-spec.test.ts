@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { answering, type HostileRegistry, startHostileRegistry } from '../support/hostile-registry.ts';
 import { type HttpResponse, httpCall } from '../support/http-request.ts';
 import { blob, image, manifest, sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
@@ -12,12 +13,15 @@ import { type StandardImages, standardImages } from '../support/standard-images.
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const EMPTY = 'application/vnd.oci.empty.v1+json';
+const LONGEST_TAG = 'z'.repeat(128);
 const ABSENT = `sha256:${'0'.repeat(64)}`;
 
 /** Every MUST for registries in the parts "Pull" and "Content Discovery", by the section that has it. */
 suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
   let resources: AsyncDisposableStack;
   let registry: Registry;
+  /** Has what Debian's registry lacks: lists of referrers, warnings, and wrong digests. */
+  let other: HostileRegistry;
   let proxy: DockerProxy;
   let images: StandardImages;
 
@@ -30,11 +34,13 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
     await push(registry.url, 'library/busybox', `${images.busybox.descriptor.digest.replace(':', '-')}`, {
       ...referrersIndex(),
     });
+    await push(registry.url, 'test/tags', LONGEST_TAG, images.helm);
+    other = resources.use(await startHostileRegistry());
     proxy = resources.use(
       await startDockerProxy({
         env: {
-          DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
-          DOCKERPROXY_REGISTRY_NAMES: `lab=${registry.host}`,
+          DOCKERPROXY_INSECURE_REGISTRIES: `${registry.host},${other.host}`,
+          DOCKERPROXY_REGISTRY_NAMES: `lab=${registry.host},other=${other.host}`,
         },
       }),
     );
@@ -99,6 +105,30 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
         const response = await call(path);
         assert.equal(response.status, 404, path);
         assert.deepEqual(codesOf(response), ['MANIFEST_UNKNOWN'], path);
+      }
+    });
+
+    test('a reference is a digest or a tag of at most 128 characters', async () => {
+      assert.equal((await call(`lab/test/tags/manifests/${LONGEST_TAG}`)).status, 200);
+      for (const [reference, status, code] of [
+        [`${LONGEST_TAG}z`, 404, 'MANIFEST_UNKNOWN'],
+        ['-a', 404, 'MANIFEST_UNKNOWN'],
+        ['a+b', 404, 'MANIFEST_UNKNOWN'],
+        ['sha256:abc', 400, 'DIGEST_INVALID'],
+        [`sha256:${'A'.repeat(64)}`, 400, 'DIGEST_INVALID'],
+      ] as const) {
+        const response = await call(`lab/test/tags/manifests/${reference}`);
+        assert.deepEqual([response.status, codesOf(response)], [status, [code]], reference);
+      }
+    });
+
+    test('a manifest whose registry states another digest is refused', async () => {
+      const { bytes, descriptor } = other.honest('lie');
+      const headers = { 'content-type': descriptor.mediaType, 'docker-content-digest': ABSENT };
+      other.misbehave('lie', { manifest: answering(bytes, headers) });
+      for (const reference of ['latest', descriptor.digest, ABSENT]) {
+        const response = await call(`other/lie/manifests/${reference}`);
+        assert.deepEqual([response.status, codesOf(response)], [502, ['UNAVAILABLE']], reference);
       }
     });
 
@@ -186,8 +216,9 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
       assert.equal(name, 'lab/test/tags');
       return { tags, link: headers.link };
     };
-    const ALL = ['0', '10', '2', 'B', '_x', 'a', 'b'];
+    const ALL = ['0', '10', '2', 'B', '_x', 'a', 'b', LONGEST_TAG];
 
+    // Version 1.2 permits this order, and the conformance suite requires it.
     test('the tags are in ASCII order', async () => {
       assert.deepEqual(await list(), { tags: ALL, link: undefined });
     });
@@ -218,9 +249,15 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
     });
 
     test('last begins behind a tag, without n too', async () => {
-      assert.deepEqual((await list('?last=B')).tags, ['_x', 'a', 'b']);
+      assert.deepEqual((await list('?last=B')).tags, ['_x', 'a', 'b', LONGEST_TAG]);
       assert.deepEqual((await list('?n=2&last=10')).tags, ['2', 'B']);
-      assert.deepEqual((await list('?n=2&last=zzz')).tags, []);
+      assert.deepEqual((await list(`?n=2&last=${LONGEST_TAG}`)).tags, []);
+    });
+
+    test('a repository without tags is 200 with an empty list', async () => {
+      other.at('/v2/untagged/tags/list', answering({ name: 'untagged', tags: null }));
+      const { status, body } = await call('other/untagged/tags/list');
+      assert.deepEqual([status, JSON.parse(body.toString())], [200, { name: 'other/untagged', tags: [] }]);
     });
 
     test('a repository that does not exist is 404', async () => {
@@ -254,6 +291,34 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
       );
       assert.equal(applied, 'artifactType');
       assert.deepEqual((await list('?artifactType=application/none')).manifests, []);
+    });
+
+    test('all pages of the registry are one list, whose descriptors are unchanged', async () => {
+      const { descriptor } = other.honest('subject');
+      const path = `/v2/subject/referrers/${descriptor.digest}`;
+      const entries = [
+        { mediaType: MANIFEST, artifactType: 'application/vnd.example.sbom', annotations: { a: 'b' } },
+        // The type of a config, for a manifest without a type of its own.
+        { mediaType: MANIFEST, artifactType: 'application/vnd.example.config' },
+        { mediaType: INDEX, annotations: { 'org.example': 'index' } },
+      ].map((entry, at) => ({ ...entry, digest: sha256(Buffer.from(`${at}`)), size: at + 1 }));
+      other.at(path, (request, response) => {
+        const page = Number(new URL(request.url ?? '', other.url).searchParams.get('page'));
+        const next = page + 1 < entries.length && `<${path}?page=${page + 1}>; rel="next"`;
+        const body = { schemaVersion: 2, mediaType: INDEX, manifests: [entries[page]] };
+        answering(body, { 'content-type': INDEX, ...(next && { link: next }) })(request, response);
+      });
+      const response = await call(`other/subject/referrers/${descriptor.digest}`);
+      assert.equal(response.headers['content-type'], INDEX);
+      assert.equal(response.headers.link, undefined);
+      assert.deepEqual(JSON.parse(response.body.toString()).manifests, entries);
+    });
+
+    test('a tag of the referrers tag schema that is no index is an empty list', async () => {
+      const { descriptor } = images.helm;
+      await push(registry.url, 'test/helm', descriptor.digest.replace(':', '-'), images.helm);
+      const { status, body } = await call(`lab/test/helm/referrers/${descriptor.digest}`);
+      assert.deepEqual([status, JSON.parse(body.toString()).manifests], [200, []]);
     });
 
     test('no referrers are an empty list and never 404', async () => {
@@ -309,6 +374,16 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
           assert.deepEqual(codesOf(response), ['UNSUPPORTED'], `${method} ${path}`);
           assert.equal(response.headers.allow, 'GET, HEAD', `${method} ${path}`);
         }
+    });
+  });
+
+  suite('Warnings', () => {
+    test('a warning of a registry is not passed on', async () => {
+      const { bytes, descriptor } = other.honest('warning');
+      const headers = { 'content-type': descriptor.mediaType, warning: `299 - "${'a'.repeat(5000)}"` };
+      other.misbehave('warning', { manifest: answering(bytes, headers) });
+      const response = await call('other/warning/manifests/latest');
+      assert.deepEqual([response.status, response.headers.warning], [200, undefined]);
     });
   });
 
