@@ -146,7 +146,7 @@ export async function createServer({
   const count = await limitRequests(app, limits);
   answerProblems(app, count, web);
   refuseOtherRequests(app);
-  await openapi(app, info().version);
+  await openapi(app, info());
   shedLoad(app, pressure, caches);
   await app.register(healthRoutes, { readiness });
   await app.register(downloadRoutes, {

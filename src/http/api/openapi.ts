@@ -12,16 +12,25 @@ import {
 import { Type } from '../../util/schema.ts';
 import { Problem, problemResponses } from '../problems/problem-schema.ts';
 import { packFile, type StaticFile, sendFile } from '../protocol/packed-text.ts';
+import type { ServiceInfo } from './info.ts';
+import { REGISTRY_PATHS, REGISTRY_SCHEMAS } from './registry-paths.ts';
 
 /** Describes some parameters of a download. */
 const parametersOf = (names: readonly ParameterName[]) =>
   Type.Object(Object.fromEntries(names.map((name) => [name, PARAMETERS[name]])));
 
+/** An archive, or a file as it is. */
+const BINARY = Object.fromEntries(
+  ['application/x-tar', 'application/octet-stream'].map((type) => [
+    type,
+    { schema: Type.String({ format: 'binary', contentMediaType: type }) as TSchema },
+  ]),
+);
 const TAR = {
   description:
     'The archive, with Content-Length, a strong ETag, Docker-Content-Digest, Content-Disposition, and Link headers for its metalink and its replicas (RFC 6249).',
   content: {
-    'application/x-tar': { schema: Type.String({ format: 'binary', contentMediaType: 'application/x-tar' }) },
+    ...BINARY,
     'text/plain': {
       schema: Type.String({
         description: 'A checksum, where that is asked for, as `sha256sum -c` reads it.',
@@ -42,12 +51,7 @@ const REDIRECT = {
 const PART = { ...TAR, description: 'The range that the Range header requests.' };
 const FILE = {
   description: 'The file, or a tar archive of the directory, with Content-Length and a strong ETag.',
-  content: Object.fromEntries(
-    ['application/octet-stream', 'application/x-tar'].map((type) => [
-      type,
-      { schema: Type.String({ format: 'binary', contentMediaType: type }) as TSchema },
-    ]),
-  ),
+  content: BINARY,
 };
 const FILE_PART = { ...FILE, description: PART.description };
 const UNCHANGED = {
@@ -151,7 +155,10 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
  *
  * @see https://spec.openapis.org/oas/v3.1.0
  */
-export async function openapi(app: FastifyInstance, version: string): Promise<void> {
+export async function openapi(
+  app: FastifyInstance,
+  { version, registryApi }: Pick<ServiceInfo, 'version' | 'registryApi'>,
+): Promise<void> {
   const transform: FastifyDynamicSwaggerOptions['transform'] = ({ schema, url }) => {
     const documented = DOCUMENTED[url];
     if (documented !== undefined) return { schema: documented.schema, url: documented.url ?? url };
@@ -170,12 +177,15 @@ export async function openapi(app: FastifyInstance, version: string): Promise<vo
       tags: [
         { name: 'Download', description: 'The archives themselves.' },
         { name: 'API', description: 'The facts about an image before its download.' },
+        ...(registryApi ? [{ name: 'Registry', description: 'The OCI distribution API, for reading.' }] : []),
         { name: 'Service', description: 'For operators.' },
       ],
     },
     transform,
     transformObject: (document) =>
-      'openapiObject' in document ? withHeadIds(document.openapiObject) : document.swaggerObject,
+      'openapiObject' in document
+        ? withRegistryPaths(withHeadIds(document.openapiObject), registryApi)
+        : document.swaggerObject,
     refResolver: { buildLocalReference: ({ $id }, _base, _fragment, at) => `${$id ?? at}` },
   });
   let document: StaticFile | undefined;
@@ -193,4 +203,15 @@ function withHeadIds({ paths, ...rest }: OpenApiObject): OpenApiObject {
     return [path, head === undefined ? item : { ...item, head: { ...head, operationId } }];
   });
   return { ...rest, paths: Object.fromEntries(distinct) };
+}
+
+function withRegistryPaths(document: OpenApiObject, registryApi: boolean): OpenApiObject {
+  if (!registryApi) return document;
+  const { paths, components } = document;
+  const schemas = { ...components?.schemas, ...REGISTRY_SCHEMAS };
+  return {
+    ...document,
+    paths: { ...paths, ...REGISTRY_PATHS },
+    components: { ...components, schemas },
+  } as OpenApiObject;
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
-import { problemOf, startServer } from '../samples.ts';
+import { INFO, problemOf, startServer } from '../samples.ts';
 
 interface Operation {
   operationId?: string;
@@ -57,11 +57,16 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
       '/api/v1/files',
       '/api/v1/layers',
       '/api/v1/referrers',
+      '/v2/',
+      '/v2/{name}/manifests/{reference}',
+      '/v2/{name}/blobs/{digest}',
+      '/v2/{name}/tags/list',
+      '/v2/{name}/referrers/{digest}',
     ]) {
       assert.ok(paths[path]?.get?.summary, path);
     }
     assert.deepEqual(
-      Object.keys(paths).filter((path) => !/^\/(?:dl|file|api\/v1|healthz|readyz|metrics)/.test(path)),
+      Object.keys(paths).filter((path) => !/^\/(?:dl|file|api\/v1|v2|healthz|readyz|metrics)/.test(path)),
       [],
     );
   });
@@ -70,7 +75,7 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
     for (const [path, operations] of Object.entries((await documentOf()).paths)) {
       for (const { parameters = [], responses } of Object.values(operations)) {
         for (const { name, description } of parameters) assert.ok(description, `${path} ${name}`);
-        if (path.startsWith('/api/')) assert.ok(responses.default, path);
+        if (/^\/(?:api|v2)\//.test(path)) assert.ok(responses.default, path);
       }
     }
   });
@@ -96,6 +101,8 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
       items !== undefined ? forbidsEmpty(items) : anyOf !== undefined || type === 'integer' || minLength > 0;
     const valid: Record<string, string> = { myimage: 'a', have: 'b', repository: 'a', q: 'words' };
     for (const [path, { get }] of Object.entries((await documentOf()).paths)) {
+      // The registry API ignores unknown and empty parameters, as other registries do.
+      if (path.startsWith('/v2/')) continue;
       const query = get?.parameters?.filter((one) => one.in === 'query') ?? [];
       for (const { name, schema } of query) {
         const others = query.filter((one) => one.required && one.name !== name);
@@ -122,7 +129,7 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
     assert.equal(new Set(ids).size, ids.length, ids.join(' '));
   });
 
-  test('all problems share one schema, and the archive is binary', async () => {
+  test('all problems share one schema except in the registry API, and the archive is binary', async () => {
     await using server = await startServer();
     const text = (await server.get('/openapi.json')).body.toString();
     assert.equal(text.split('"violated-policies":').length, 2, 'The schema is in the document once');
@@ -130,14 +137,27 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
     for (const [path, operations] of Object.entries<Record<string, { responses: unknown }>>(paths)) {
       for (const { responses } of Object.values(operations)) {
         const { content } = (responses as { default: { content: unknown } }).default;
-        const schema = { $ref: '#/components/schemas/Problem' };
-        assert.deepEqual(content, { 'application/problem+json': { schema } }, path);
+        const [type, name] = path.startsWith('/v2/')
+          ? ['application/json', 'RegistryErrors']
+          : ['application/problem+json', 'Problem'];
+        const schema = { $ref: `#/components/schemas/${name}` };
+        assert.deepEqual(content, { [type]: { schema } }, path);
       }
     }
-    const { schema } = paths['/dl'].get.responses['200'].content['application/x-tar'];
-    assert.deepEqual(schema, {
-      ...{ type: 'string', format: 'binary', contentMediaType: 'application/x-tar' },
-    });
+    for (const path of ['/dl', '/dl/{image}.tar', '/file'])
+      for (const type of ['application/x-tar', 'application/octet-stream'])
+        assert.deepEqual(paths[path].get.responses['200'].content[type].schema, {
+          ...{ type: 'string', format: 'binary', contentMediaType: type },
+        });
+  });
+
+  test('the registry API is documented only if it is on', async () => {
+    await using server = await startServer({ info: () => ({ ...INFO, registryApi: false }) });
+    const { paths } = JSON.parse((await server.get('/openapi.json')).body.toString());
+    assert.deepEqual(
+      Object.keys(paths).filter((path) => path.startsWith('/v2')),
+      [],
+    );
   });
 
   test('the Location header of a redirect has one schema', async () => {
