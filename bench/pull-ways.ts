@@ -14,6 +14,9 @@ import type { Measurement, Way } from './ways.ts';
 
 const CLIENTS = 20;
 
+/** The lines of a server: skopeo with an empty cache, skopeo again, and curl. */
+type PullIds = [RowId, RowId, RowId];
+
 /** A server that images are pulled through. */
 interface Server {
   /** `host:port` */
@@ -25,7 +28,7 @@ interface Server {
 
 /**
  * Pulls an image by skopeo: directly from its registry, and through DockerProxy and Debian's docker-registry, both over TLS,
- * with an empty cache and again.
+ * with an empty cache and again. skopeo limits the speed, so curl then pulls the blobs from both.
  */
 export function pullWays(stage: Stage, repetitions: number): Way[] {
   const way = (ids: RowId[], times: number, measure: Way['measure']): Way => ({
@@ -34,27 +37,31 @@ export function pullWays(stage: Stage, repetitions: number): Way[] {
     repetitions: times,
     measure,
   });
+  const pullThrough = async (server: Server, ids: PullIds): Promise<Measurement[]> => [
+    await pull(stage, ids[0], server),
+    await pull(stage, ids[1], server),
+    await pullBlobs(stage, ids[2], server, 1),
+  ];
+  const registryIds: PullIds = ['pull-registry-cold', 'pull-registry-warm', 'pull-registry-blobs'];
+  const proxyIds: PullIds = ['pull-dockerproxy-cold', 'pull-dockerproxy-warm', 'pull-dockerproxy-blobs'];
   return [
     way(['pull-direct'], repetitions, async () => [
       await pull(stage, 'pull-direct', { ...stage.registry, prefix: '' }),
     ]),
-    way(['pull-registry-cold', 'pull-registry-warm'], repetitions, async () => {
+    way(registryIds, repetitions, async () => {
       const { certificate: tls, registry } = stage;
       await using mirror = await startRegistry({ tls, mirrorOf: registry.url });
-      const server = { ...mirror, prefix: '' };
-      return [
-        await pull(stage, 'pull-registry-cold', server),
-        await pull(stage, 'pull-registry-warm', server),
-      ];
+      const { host, pid } = mirror;
+      return await pullThrough({ host, pid, prefix: '' }, registryIds);
     }),
-    way(['pull-dockerproxy-cold', 'pull-dockerproxy-warm'], repetitions, async () => {
+    way(proxyIds, repetitions, async () => {
       await using proxy = await startProxy(stage);
-      return [
-        await pull(stage, 'pull-dockerproxy-cold', proxy),
-        await pull(stage, 'pull-dockerproxy-warm', proxy),
-      ];
+      return await pullThrough(proxy, proxyIds);
     }),
-    way(['pull-dockerproxy-cold-20'], 1, async () => [await pullAtOnce(stage)]),
+    way(['pull-dockerproxy-cold-20'], 1, async () => {
+      await using proxy = await startProxy(stage);
+      return [await pullBlobs(stage, 'pull-dockerproxy-cold-20', proxy, CLIENTS)];
+    }),
   ];
 }
 
@@ -99,20 +106,22 @@ async function pull(
   };
 }
 
-/** Pulls all blobs as many clients at once. */
-async function pullAtOnce(stage: Stage): Promise<Measurement> {
-  const { signal, image, registry, certificate } = stage;
-  await using proxy = await startProxy(stage);
+/** Pulls all blobs by curl for some clients, all at once. */
+async function pullBlobs(
+  { signal, image, registry, certificate: { certificate } }: Stage,
+  id: RowId,
+  { host, pid, prefix }: Server,
+  clients: number,
+): Promise<Measurement> {
   await registry.reset();
-  const urls = image.blobUrls.map((url) => `https://${proxy.host}/v2/lab${new URL(url).pathname.slice(3)}`);
-  const server = { pid: proxy.pid, idleBytes: residentBytes(proxy.pid) };
-  const { figures } = await measureServer(server, CLIENTS * image.bytes, () =>
-    curl(Array.from({ length: CLIENTS }, () => urls).flat(), {
-      signal,
-      certificate: certificate.certificate,
-      parallel: true,
-    }),
+  const blobs = image.blobUrls.map(
+    (url) => `https://${host}/v2/${prefix}${new URL(url).pathname.slice('/v2/'.length)}`,
+  );
+  const urls = Array.from({ length: clients }, () => blobs).flat();
+  const server = { pid, idleBytes: residentBytes(pid) };
+  const { figures } = await measureServer(server, clients * image.bytes, () =>
+    curl(urls, { signal, certificate, parallel: true }),
   );
   const gets = countGets(await registry.requests(), image);
-  return { id: 'pull-dockerproxy-cold-20', figures, note: describeGets(gets), details: gets };
+  return { id, figures, note: describeGets(gets), details: gets };
 }
