@@ -314,7 +314,7 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
       assert.deepEqual(JSON.parse(response.body.toString()).manifests, entries);
     });
 
-    test('a tag of the referrers tag schema that is no index is an empty list', async () => {
+    test('a tag of the referrers tag schema with another manifest is an empty list', async () => {
       const { descriptor } = images.helm;
       await push(registry.url, 'test/helm', descriptor.digest.replace(':', '-'), images.helm);
       const { status, body } = await call(`lab/test/helm/referrers/${descriptor.digest}`);

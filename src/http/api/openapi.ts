@@ -172,7 +172,7 @@ export async function openapi(
         title: 'DockerProxy',
         version,
         description:
-          'Any container image as one tar file. No key, no account; every error is problem details (RFC 9457).',
+          'Any container image as one tar file. No key, no account; every error is problem details (RFC 9457), except in the registry API.',
       },
       tags: [
         { name: 'Download', description: 'The archives themselves.' },
