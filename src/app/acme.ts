@@ -1,3 +1,4 @@
+import { Resolver } from 'node:dns/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { ConfigError } from '../config/loader.ts';
@@ -7,10 +8,14 @@ import type { Redis } from '../redis/redis.ts';
 import { createRedisLocks } from '../redis/redis-locks.ts';
 import {
   type ChallengeResponder,
+  type ChallengeType,
   createAlpnResponder,
   createHttpResponder,
   createResponder,
 } from '../tls/acme/challenge.ts';
+import { createDnsHook } from '../tls/acme/dns-hook.ts';
+import { createPropagationCheck } from '../tls/acme/dns-propagation.ts';
+import { createDnsResponder } from '../tls/acme/dns-responder.ts';
 import type { CertificateIssuer, CertificateOrder } from '../tls/acme/issuer.ts';
 import type { AcmeClient } from '../tls/acme/thread-issuer.ts';
 import type { OrderStores } from '../tls/acme/thread-stores.ts';
@@ -33,6 +38,9 @@ import { createEncryptedRedisStore, SharedStoreError } from '../tls/stores/encry
 import { createSharedCertificateStore } from '../tls/stores/shared-certificate-store.ts';
 import type { FileOwner } from '../util/atomic-file.ts';
 
+/** Milliseconds that one DNS server may take. */
+const DNS_TIMEOUT_MS = 3000;
+
 /** The answers to challenges, which all processes that answer for a domain share. */
 export interface ChallengeAnswers {
   readonly http: ChallengeStore;
@@ -51,12 +59,36 @@ export function openAnswers(
   return { http: createSharedChallenges(redis, http), alpn: createSharedAlpnChallenges(redis, alpn) };
 }
 
-/** Answers challenges by these stores. */
-export function responderOf({ http, alpn }: ChallengeAnswers): ChallengeResponder {
+/** The parts of the process that orders need. */
+export interface OrderEnvironment {
+  readonly logger: Logger;
+  /** The environment of the DNS hook. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
+}
+
+/** Answers challenges by these stores, and by the DNS hook. */
+export function responderOf(
+  { acmeDnsHook: program, acmeDnsResolvers: servers }: Config,
+  { http, alpn }: ChallengeAnswers,
+  { logger, variables }: OrderEnvironment,
+): ChallengeResponder {
   return createResponder({
     'http-01': createHttpResponder(http),
     'tls-alpn-01': createAlpnResponder(alpn),
+    ...(program !== undefined && {
+      'dns-01': createDnsResponder({
+        hook: createDnsHook({ program, variables, onOutput: (line) => logger.debug(`${program}: ${line}`) }),
+        find: createPropagationCheck({ openResolver, servers }),
+        uptime: () => performance.now(),
+      }),
+    }),
   });
+}
+
+function openResolver(servers?: readonly string[]): Resolver {
+  const resolver = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: 2 });
+  if (servers !== undefined) resolver.setServers(servers);
+  return resolver;
 }
 
 /** Opens the store of this machine. */
@@ -136,11 +168,17 @@ export function orderOf(config: Config): CertificateOrder {
     ...authorityOf(config),
     email: acmeEmail,
     domains,
-    challenge: config.acmeChallenge === 'auto' ? undefined : config.acmeChallenge,
+    challenge: challengeOf(config),
     profile: config.acmeProfile,
     preferredChain: config.acmePreferredChain,
     externalAccount: hasBinding ? { kid, key: readHmacKey(acmeEabKeyFile) } : undefined,
   };
+}
+
+/** Returns undefined if HTTP-01 and TLS-ALPN-01 alternate. */
+function challengeOf({ acmeChallenge, acmeDnsHook }: Config): ChallengeType | undefined {
+  if (acmeChallenge !== 'auto') return acmeChallenge;
+  return acmeDnsHook === undefined ? undefined : 'dns-01';
 }
 
 function readHmacKey(path: string): string {

@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { connectionsWithin } from '../config/descriptors.ts';
 import { reloadConfig } from '../config/reload.ts';
 import type { Config } from '../config/schema.ts';
+import { isWildcard } from '../config/tls.ts';
 import { createChecksums } from '../download/checksums.ts';
 import type { ConnectionLimits } from '../http/listener/connections.ts';
 import { createDrain } from '../http/listener/drain.ts';
@@ -293,7 +294,9 @@ function registryApiOf(
   };
 }
 
-/** The hosts of URLs: IPv6 addresses are in brackets. */
+/** The hosts of URLs: IPv6 addresses are in brackets, and wildcards name no host. */
 function urlHosts(domains: readonly string[]): readonly string[] {
-  return domains.map((domain) => (domain.includes(':') ? `[${domain}]` : domain));
+  return domains
+    .filter((domain) => !isWildcard(domain))
+    .map((domain) => (domain.includes(':') ? `[${domain}]` : domain));
 }

@@ -9,6 +9,8 @@ import { readReport } from './running-service.ts';
 
 export interface RenewalParts {
   readonly logger: Logger;
+  /** The environment of this process. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
   readonly redis: Redis | undefined;
   /** The user of the service, if this process has another one. */
   readonly owner: FileOwner | undefined;

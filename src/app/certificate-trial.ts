@@ -24,7 +24,7 @@ const CHALLENGE_PATH = '/.well-known/acme-challenge/';
  */
 export async function tryOrder(
   config: Config,
-  { logger, redis, owner }: Omit<RenewalParts, 'now'>,
+  { logger, variables, redis, owner }: Omit<RenewalParts, 'now'>,
   signal: AbortSignal,
 ): Promise<string> {
   const order = { ...orderOf(config), directory: trialDirectory(config.acmeDirectory) };
@@ -34,7 +34,7 @@ export async function tryOrder(
   if (!isServed) stack.use(await serveChallenges(config, answers));
   const issuer = await createIssuer(
     config,
-    { accounts: accountInMemory(), challenges: responderOf(answers) },
+    { accounts: accountInMemory(), challenges: responderOf(config, answers, { logger, variables }) },
     logger,
   );
   await issuer.issue(order, signal);

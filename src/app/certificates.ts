@@ -21,6 +21,7 @@ import { removeUnfinished } from '../util/atomic-file.ts';
 import {
   type ChallengeAnswers,
   createIssuer,
+  type OrderEnvironment,
   openAnswers,
   openDiskStore,
   openOrders,
@@ -60,7 +61,7 @@ export function followCertificates(
  */
 export async function createCertificates(
   config: Config,
-  logger: Logger,
+  environment: OrderEnvironment,
   redis: Redis | undefined,
 ): Promise<Certificates> {
   const answers = openAnswers(config, redis);
@@ -70,7 +71,7 @@ export async function createCertificates(
       await answers.http.removeAbandoned(Date.now());
       await answers.alpn.removeAbandoned(Date.now());
     }
-    const provider = await createProvider(config, answers, logger, redis);
+    const provider = await createProvider(config, answers, environment, redis);
     return { provider, check: () => checkOf(provider), ...answersOf(config, answers) };
   } catch (error) {
     if (error instanceof ConfigError) throw error;
@@ -96,9 +97,10 @@ function answersOf(
 async function createProvider(
   config: Config,
   answers: ChallengeAnswers,
-  logger: Logger,
+  environment: OrderEnvironment,
   redis: Redis | undefined,
 ): Promise<CertificateProvider> {
+  const { logger } = environment;
   const { tls, tlsCertFile: certFile, tlsKeyFile: keyFile } = config;
   const clock = { now: Date.now, random: Math.random };
   if (tls === 'files' && certFile !== undefined && keyFile !== undefined) {
@@ -122,7 +124,7 @@ async function createProvider(
     });
   }
   if (tls !== 'acme') return createNoCertificate();
-  const provider = await startAcme(config, await openOrders(config, logger, redis), answers, logger);
+  const provider = await startAcme(config, await openOrders(config, logger, redis), answers, environment);
   if (redis === undefined) return provider;
   const following = followAlpnChallenges(redis, openAnswers(config, undefined).alpn);
   return {
@@ -139,8 +141,9 @@ async function startAcme(
   config: Config,
   { store, lock }: SharedOrders,
   answers: ChallengeAnswers,
-  logger: Logger,
+  environment: OrderEnvironment,
 ): Promise<CertificateProvider> {
+  const { logger } = environment;
   const { createAcmeProvider } = await import('../tls/acme/acme-provider.ts');
   const { createRenewalInfoReader } = await import('../tls/acme/renewal-info.ts');
   const order = orderOf(config);
@@ -148,7 +151,11 @@ async function startAcme(
   return createAcmeProvider({
     order,
     renewalInfo: createRenewalInfoReader(order),
-    issuer: await createIssuer(config, { accounts: store, challenges: responderOf(answers) }, logger),
+    issuer: await createIssuer(
+      config,
+      { accounts: store, challenges: responderOf(config, answers, environment) },
+      logger,
+    ),
     store,
     lock,
     now: Date.now,

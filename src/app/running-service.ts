@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { isIP } from 'node:net';
 import type { Config } from '../config/schema.ts';
+import { isWildcard } from '../config/tls.ts';
 import { nodeTls } from '../util/builtins.ts';
 import { localUrl } from '../util/local-url.ts';
 
@@ -34,7 +35,7 @@ export async function readShownCertificate(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const { hostname, port } = new URL(localUrl(host, httpsPort, 'https'));
-  const servername = domains.find((name) => isIP(name) === 0) ?? '';
+  const servername = domains.find((name) => isIP(name) === 0 && !isWildcard(name)) ?? '';
   const socket = nodeTls().connect({
     ...{ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) || 443, servername },
     // The certificate is shown, whether it is valid or not. No data is sent.

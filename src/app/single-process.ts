@@ -18,7 +18,7 @@ export async function createSingle(
 ): Promise<Service> {
   const redis = await openSharedRedis(config, environment.logger);
   const { certificates, app } = await startWith(redis, async () => {
-    const provided = await createCertificates(config, environment.logger, redis);
+    const provided = await createCertificates(config, environment, redis);
     return {
       certificates: provided,
       app: await createApp(config, environment, { certificates: provided, redis }),

@@ -46,7 +46,7 @@ export async function createPrimary(
 ): Promise<Service> {
   const { logger, version } = environment;
   const redis = await openSharedRedis(config, logger);
-  const { provider, check } = await startWith(redis, () => createCertificates(config, logger, redis));
+  const { provider, check } = await startWith(redis, () => createCertificates(config, environment, redis));
   // One process creates the file. If several create it at once, SQLite does not wait in one of them, which would count
   // alone for a while.
   openLocalCountingStore(config, logger).close();

@@ -20,6 +20,7 @@ import { sources } from './surroundings.ts';
 interface Parts {
   readonly config: Config;
   readonly logger: Logger;
+  readonly variables: NodeJS.ProcessEnv;
   readonly redis: Redis | undefined;
   readonly owner: FileOwner | undefined;
 }
@@ -47,7 +48,10 @@ export async function certificate(args: readonly string[]): Promise<void> {
   const logger = await createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
   const redis = config.tls === 'acme' ? await openSharedRedis(config, logger) : undefined;
   try {
-    await action({ config, logger, redis, owner: serviceUser(config) }, interrupted.signal);
+    await action(
+      { config, logger, redis, variables: process.env, owner: serviceUser(config) },
+      interrupted.signal,
+    );
   } catch (error) {
     if (interrupted.signal.aborted) process.exitCode = exitCodeOf(interrupted.signal.reason);
     else throw error;

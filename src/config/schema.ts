@@ -7,6 +7,7 @@ import {
   count,
   countOrAuto,
   countOrNone,
+  dnsServer,
   domainOrAddress,
   duration,
   email,
@@ -144,7 +145,7 @@ export const SCHEMA = {
     section: 'https',
     type: listOf(domainOrAddress),
     default: '',
-    doc: 'Host names and IP addresses of the certificate. Each must point to this service. The first is the primary name.',
+    doc: 'Host names and IP addresses of the certificate. Each must point to this service. The first is the primary name. With ACME_DNS_HOOK, the others may be wildcards such as *.example.org.',
     example: 'dl.example.org',
   },
   acmeEmail: {
@@ -174,10 +175,23 @@ export const SCHEMA = {
   },
   acmeChallenge: {
     section: 'https',
-    type: oneOf('auto', 'http-01', 'tls-alpn-01'),
+    type: oneOf('auto', 'http-01', 'tls-alpn-01', 'dns-01'),
     default: 'auto',
-    doc: 'How the authority validates the domains: http-01 at port 80, or tls-alpn-01 at port 443. auto uses http-01, and after a failed validation the other one for the next attempt.',
+    doc: 'How the authority validates the domains: http-01 at port 80, tls-alpn-01 at port 443, or dns-01 by ACME_DNS_HOOK. auto uses dns-01 with a hook. Otherwise, it uses http-01, and after a failed validation tls-alpn-01 for the next attempt.',
     example: 'tls-alpn-01',
+  },
+  acmeDnsHook: {
+    section: 'https',
+    type: text,
+    doc: 'Program that adds and removes TXT records for dns-01. It runs as: PROGRAM present|cleanup _acme-challenge.DOMAIN. VALUE. Required for wildcards in DOMAINS.',
+    example: '/etc/dockerproxy/dns-hook',
+  },
+  acmeDnsResolvers: {
+    section: 'https',
+    type: listOf(dnsServer),
+    default: '',
+    doc: 'DNS servers, as ADDRESS or ADDRESS:PORT, that must have the record of dns-01 before the authority is asked. Default: the authoritative servers of the domain.',
+    example: '9.9.9.9',
   },
   acmeProfile: {
     section: 'https',
@@ -575,6 +589,7 @@ type Optional =
   | 'redisTlsKeyFile'
   | 'redisKeyFile'
   | 'acmeEmail'
+  | 'acmeDnsHook'
   | 'acmeProfile'
   | 'acmePreferredChain'
   | 'acmeEabKid'

@@ -74,10 +74,36 @@ function checkAcme(given: GivenSettings, mistakes: string[]): void {
       'An external account has an identifier and a key: set both --acme-eab-kid and --acme-eab-key-file.',
     );
   }
+  checkChallenge(given, mistakes);
   const beyond = given.acmeClient === 'greenlock' ? beyondGreenlock(given) : undefined;
   if (beyond !== undefined) {
     mistakes.push(`${beyond} does not work with --acme-client greenlock: set --acme-client auto.`);
   }
+}
+
+function checkChallenge(given: GivenSettings, mistakes: string[]): void {
+  const { domains = [], acmeChallenge = 'auto', acmeDnsHook } = given;
+  const isByDns = acmeChallenge === 'dns-01' || (acmeChallenge === 'auto' && acmeDnsHook !== undefined);
+  const wildcard = domains.find(isWildcard);
+  if (acmeChallenge === 'dns-01' && acmeDnsHook === undefined) {
+    mistakes.push('--acme-challenge dns-01 needs --acme-dns-hook: a program that adds the records.');
+  }
+  if (wildcard !== undefined && !isByDns) {
+    mistakes.push(
+      `${wildcard} in --domains needs --acme-dns-hook: authorities validate wildcards by DNS alone.`,
+    );
+  }
+  if (domains[0] !== undefined && isWildcard(domains[0])) {
+    mistakes.push('The first of --domains is the primary name of the service, so it cannot be a wildcard.');
+  }
+  if (isByDns && domains.some((name) => isIP(name) !== 0)) {
+    mistakes.push('DNS-01 cannot validate an IP address in --domains: set --acme-challenge http-01.');
+  }
+}
+
+/** Tells whether a domain stands for all names below another one. */
+export function isWildcard(domain: string): boolean {
+  return domain.startsWith('*.');
 }
 
 /** The first setting that greenlock cannot fulfill. */

@@ -172,13 +172,23 @@ export const domainOrAddress: SettingType<string> = {
     // The shortest form of an IPv6 address.
     if (isIP(given) === 6) return new SocketAddress({ address: given, family: 'ipv6' }).address;
     if (isIP(given) === 4) return given;
-    const name = domainToASCII(given);
+    const [, wildcard = '', host = ''] = /^(\*\.)?(.*)$/s.exec(given) ?? [];
+    const name = domainToASCII(host);
     if (!HOST_NAME.test(name) || isIP(name) !== 0) {
-      throw new Error(
-        'must be a full host name such as dl.example.org, without a wildcard, or an IP address',
-      );
+      throw new Error('must be a full host name such as dl.example.org, or an IP address');
     }
-    return name;
+    return `${wildcard}${name}`;
+  },
+};
+
+export const dnsServer: SettingType<string> = {
+  placeholder: 'ADDRESS',
+  parse(value) {
+    const given = text.parse(value);
+    const [, address = given] =
+      /^(?:\[(.+)\]|([\d.]+)):\d{1,5}$/.exec(given)?.filter((part) => part !== undefined) ?? [];
+    if (isIP(address) === 0) throw new Error('must be an IP address, such as 192.0.2.53 or 192.0.2.53:5353');
+    return given;
   },
 };
 

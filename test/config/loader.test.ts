@@ -99,6 +99,8 @@ suite('the sources of settings', () => {
       acmeStaging: false,
       acmeClient: 'auto',
       acmeChallenge: 'auto',
+      acmeDnsHook: undefined,
+      acmeDnsResolvers: [],
       acmeProfile: undefined,
       acmePreferredChain: undefined,
       acmeEabKid: undefined,

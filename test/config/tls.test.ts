@@ -89,6 +89,18 @@ suite('the source of the certificate', () => {
   ];
   const acme = ['--domains', 'a.example', ...EMAIL];
   mistakes.push(
+    [[...acme, '--acme-challenge', 'dns-01'], /needs --acme-dns-hook/],
+    [['--domains', 'a.example,*.a.example', ...EMAIL], /\*\.a\.example in --domains needs --acme-dns-hook/],
+    [['--domains', '*.a.example', ...EMAIL, '--acme-dns-hook', '/h'], /cannot be a wildcard/],
+    [
+      ['--domains', 'a.example,192.0.2.7', ...EMAIL, '--acme-dns-hook', '/h'],
+      /cannot validate an IP address/,
+    ],
+    [[...acme, '--acme-dns-resolvers', 'ns1.example'], /must be an IP address/],
+    [
+      [...acme, '--acme-client', 'greenlock', '--acme-challenge', 'tls-alpn-01'],
+      /--acme-challenge tls-alpn-01 does not work/,
+    ],
     [[...acme, '--acme-eab-kid', 'kid-1'], /set both --acme-eab-kid and --acme-eab-key-file/],
     [[...acme, '--acme-client', 'greenlock', '--acme-profile', 'classic'], /--acme-profile does not work/],
     [['--domains', '192.0.2.7', ...EMAIL, '--acme-client', 'greenlock'], /An IP address in --domains/],
@@ -104,6 +116,14 @@ suite('domains and the authority', () => {
     assert.deepEqual(domains, ['dl.example.org', 'xn--bcher-kva.example']);
   });
 
+  test('domains after the first may be wildcards with a DNS hook', () => {
+    const resolvers = ['--acme-dns-resolvers', '192.0.2.53,[2001:db8::53]:5353,2001:db8::1'];
+    const argv = ['--domains', 'a.example,*.BÜ.example', ...EMAIL, '--acme-dns-hook', '/h', ...resolvers];
+    const { domains, acmeDnsResolvers } = load(argv);
+    assert.deepEqual(domains, ['a.example', '*.xn--b-eha.example']);
+    assert.deepEqual(acmeDnsResolvers, ['192.0.2.53', '[2001:db8::53]:5353', '2001:db8::1']);
+  });
+
   test('domains may be IP addresses, in their shortest form', () => {
     const { domains } = load(['--domains', '203.0.113.7,2001:DB8:0::1', ...EMAIL]);
     assert.deepEqual(domains, ['203.0.113.7', '2001:db8::1']);
@@ -111,7 +131,7 @@ suite('domains and the authority', () => {
 
   for (const value of [
     'localhost',
-    '*.example.org',
+    'a.*.example',
     '192.0.2.400',
     '[::1]',
     'a..example',

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
 import { type Pebble, startPebble } from '../support/pebble.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
@@ -53,6 +54,40 @@ suite('the challenges of an ACME authority', {
     assert.match((await failureOf(proxy, 'challenge-failed')).msg, /port 80/);
     process.kill(proxy.pid, 'SIGHUP');
     await issued(proxy);
+  });
+
+  test('a hook and configured resolvers validate a wildcard without a public port, and leave no record', {
+    skip: skipUnless('curl'),
+  }, async () => {
+    await using folder = await temporaryFolder();
+    const hook = join(folder.path, 'hook');
+    await writeFile(
+      hook,
+      `#!/bin/sh
+       case $1 in present) path=set-txt ;; cleanup) path=clear-txt ;; esac
+       echo "$1 $2" >> ${folder.path}/runs
+       exec curl -fsS -d "{\\"host\\":\\"$2\\",\\"value\\":\\"$3\\"}" ${pebble.dns.management}/$path`,
+      { mode: 0o700 },
+    );
+    await using proxy = await start({
+      DOCKERPROXY_DOMAINS: `${DOMAIN},*.${DOMAIN}`,
+      DOCKERPROXY_ACME_CLIENT: 'builtin',
+      DOCKERPROXY_ACME_DNS_HOOK: hook,
+      DOCKERPROXY_ACME_DNS_RESOLVERS: pebble.dns.server,
+    });
+    await issued(proxy);
+    const { subjectAltName = '' } = await shownBy(proxy);
+    assert.deepEqual(subjectAltName.split(', ').sort(), [`DNS:*.${DOMAIN}`, `DNS:${DOMAIN}`]);
+    const runs = (await readFile(join(folder.path, 'runs'), 'utf8')).trim().split('\n');
+    assert.deepEqual(
+      runs,
+      ['present', 'present', 'cleanup', 'cleanup'].map((action) => `${action} _acme-challenge.${DOMAIN}.`),
+    );
+    const { location = '' } = await (async () => {
+      const line = await waitFor(() => proxy.logs().find(({ msg }) => msg.endsWith(' redirects to HTTPS')));
+      return (await httpCall(`${line.msg.split(' ')[0]}/`, { headers: { host: `x.${DOMAIN}` } })).headers;
+    })();
+    assert.equal(new URL(location).hostname, DOMAIN, 'links name the primary name, and no wildcard');
   });
 
   test('a replica answers at port 443 for the one that orders', {

@@ -27,6 +27,8 @@ export interface Pebble extends AsyncDisposable {
   directory: string;
   /** The port, for a proxy in front of it. */
   port: number;
+  /** The DNS server that it asks: its address, and the URL at which records are set. */
+  dns: { server: string; management: string };
   /** Path of the PEM file of the certificate that signs its own; for NODE_EXTRA_CA_CERTS. */
   caFile: string;
   /** The path of the PEM file of the root that signs its certificates. */
@@ -83,7 +85,8 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     await folder[Symbol.asyncDispose]();
   };
   try {
-    started.push(await startDns(dnsPort));
+    const managementOfDns = `127.0.0.1:${await reservePort()}`;
+    started.push(await startDns(dnsPort, managementOfDns));
     const pebble = await startServer(configFile, {
       dnsPort,
       refusedNonces,
@@ -99,6 +102,7 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     return {
       directory: `https://127.0.0.1:${port}/dir`,
       port,
+      dns: { server: `127.0.0.1:${dnsPort}`, management: `http://${managementOfDns}` },
       caFile: join(folder.path, 'ca.pem'),
       rootFile,
       server: own,
@@ -124,13 +128,21 @@ function answerOf(url: string): Promise<Buffer> {
   return waitFor(ask, { what: url });
 }
 
-async function startDns(port: number): Promise<RunningProcess> {
-  // Its management cannot be turned off: without an address it takes port 80.
-  const management = ['-management', `127.0.0.1:${await reservePort()}`];
+async function startDns(port: number, management: string): Promise<RunningProcess> {
   const off = ['-http01', '', '-https01', '', '-tlsalpn01', ''];
   return spawnUntil(
     'pebble-challtestsrv',
-    ['-defaultIPv4', '127.0.0.1', '-defaultIPv6', '', '-dns01', `127.0.0.1:${port}`, ...off, ...management],
+    [
+      '-defaultIPv4',
+      '127.0.0.1',
+      '-defaultIPv6',
+      '',
+      '-dns01',
+      `127.0.0.1:${port}`,
+      ...off,
+      '-management',
+      management,
+    ],
     (running) => /Starting challenge servers/.test(`${running.stdout()}${running.stderr()}`),
   );
 }

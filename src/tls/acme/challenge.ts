@@ -14,11 +14,11 @@ export interface Challenge {
   readonly keyAuthorization: string;
 }
 
-/** Shows the answers to challenges to an authority. */
+/** Shows the answers to challenges to an authority. The signal ends the work when the order ends. */
 export interface ChallengeResponder {
-  present(challenge: Challenge): Promise<void>;
+  present(challenge: Challenge, signal?: AbortSignal): Promise<void>;
   /** Waits until the authority can see answers that were presented. */
-  spread(challenges: readonly Challenge[]): Promise<void>;
+  spread(challenges: readonly Challenge[], signal?: AbortSignal): Promise<void>;
   cleanup(challenge: Challenge): Promise<void>;
 }
 
@@ -53,11 +53,11 @@ export function createResponder(
     return responder;
   };
   return {
-    present: async (challenge) => of(challenge).present(challenge),
-    async spread(challenges) {
+    present: async (challenge, signal) => of(challenge).present(challenge, signal),
+    async spread(challenges, signal) {
       const [first] = challenges;
       // All challenges of an order have one type.
-      if (first !== undefined) await of(first).spread(challenges);
+      if (first !== undefined) await of(first).spread(challenges, signal);
     },
     cleanup: async (challenge) => of(challenge).cleanup(challenge),
   };

@@ -1,6 +1,7 @@
 import { quote } from '../../errors.ts';
 import { SHARED_STORE_FAILED } from '../stores/encrypted-redis-store.ts';
 import type { ChallengeType } from './challenge.ts';
+import { DNS_FAILED } from './dns-error.ts';
 import type { FailureCode, IssueFailure } from './issuer.ts';
 import { type AcmeProblem, isAccountProblem } from './transport.ts';
 
@@ -145,6 +146,7 @@ function explainError(error: Error, authority: string): IssueFailure {
   }
   const storeFailure = explainStoreError(cause);
   if (storeFailure !== undefined) return storeFailure;
+  if (codeOf(error) === DNS_FAILED) return failure('dns-failed', error.message);
   const said = `The order at ${authority} failed: ${quote(error.message, 300)}.`;
   return failure(isMistakeOfClient(error) ? 'client-failed' : 'ca-failed', said);
 }

@@ -51,6 +51,7 @@ export type FailureCode =
   | 'account-refused'
   | 'challenge-failed'
   | 'store-failed'
+  | 'dns-failed'
   | 'worker-ended'
   | 'client-failed'
   | 'unexpected';

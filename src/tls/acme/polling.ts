@@ -1,4 +1,5 @@
 import { parseRetryAfter } from '../../util/retry-after.ts';
+import type { ChallengeType } from './challenge.ts';
 import { AcmeProblemError, type AcmeResponse } from './transport.ts';
 
 /** The function of `@root/acme` that sends every signed request. */
@@ -35,7 +36,11 @@ const NO_RETRIES = 2;
  * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.4
  * @see https://www.rfc-editor.org/rfc/rfc8555#section-7.5.1
  */
-export function pollingRight(jwsRequest: JwsRequest, clock: PollingClock): JwsRequest {
+export function pollingRight(
+  jwsRequest: JwsRequest,
+  clock: PollingClock,
+  challenge: ChallengeType = 'http-01',
+): JwsRequest {
   /** Maps finalize URLs to the URLs of their orders. */
   const orders = new Map<string, string>();
   /** URLs of challenges that need no response. */
@@ -81,7 +86,7 @@ export function pollingRight(jwsRequest: JwsRequest, clock: PollingClock): JwsRe
       await waitAsTold(response, POLL_MS);
       return withStatus(response, 'processing');
     }
-    return settledChallenges(request.url, response, settled);
+    return settledChallenges(request.url, response, settled, challenge);
   };
 }
 
@@ -92,16 +97,21 @@ const UNFINISHED = new Set<unknown>(['pending', 'processing', 'ready']);
  * Records valid challenges. An authorization may be valid through a challenge that this server can't answer, or without
  * one. Then a stand-in challenge is returned, because `@root/acme` would otherwise find no challenge to handle.
  */
-function settledChallenges(url: string, response: AcmeResponse, settled: Set<string>): AcmeResponse {
+function settledChallenges(
+  url: string,
+  response: AcmeResponse,
+  settled: Set<string>,
+  answered: ChallengeType,
+): AcmeResponse {
   const { status, challenges } = Object(response.body) as Record<string, unknown>;
   if (!Array.isArray(challenges)) return response;
   const listed = challenges as { readonly type?: unknown; readonly url: string; readonly status: string }[];
   const isSettled = status === 'valid';
   for (const challenge of listed) if (isSettled || challenge.status === 'valid') settled.add(challenge.url);
-  if (!isSettled || listed.some(({ type, status }) => type === 'http-01' && status === 'valid')) {
+  if (!isSettled || listed.some(({ type, status }) => type === answered && status === 'valid')) {
     return response;
   }
-  const stand = { type: 'http-01', url: `${url}#valid`, status: 'valid', token: '' };
+  const stand = { type: answered, url: `${url}#valid`, status: 'valid', token: '' };
   settled.add(stand.url);
   return { ...response, body: { ...(response.body as object), challenges: [stand] } };
 }

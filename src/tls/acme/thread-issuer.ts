@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import { Worker } from 'node:worker_threads';
 import { type Certificate, isFor, parseCertificate } from '../certificate.ts';
 import type { Challenge, ChallengeResponder } from './challenge.ts';
+import { PROPAGATION_MS } from './dns-responder.ts';
 import { type CertificateIssuer, type CertificateOrder, IssueError, type IssueFailure } from './issuer.ts';
 import type { WorkerMessage, WorkerTask } from './thread-messages.ts';
 import { answerCalls, type OrderStores } from './thread-stores.ts';
@@ -17,7 +18,7 @@ export interface ThreadIssuerOptions {
   readonly stores: OrderStores;
   /** Receives the log lines and the output of the client. */
   readonly onOutput: (line: string) => void;
-  /** Milliseconds that an order may take. By default five minutes, and ten seconds more for each name. */
+  /** Milliseconds that an order may take. By default five minutes, ten seconds more for each name, and more for DNS. */
   readonly timeout?: number;
   /** Milliseconds that one request may take, from the connection to the last byte. By default 30 seconds. */
   readonly requestTimeout?: number;
@@ -28,6 +29,8 @@ export interface ThreadIssuerOptions {
 const TIMEOUT_MS = 300_000;
 const TIMEOUT_BY_NAME_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
+/** Milliseconds for a DNS hook to add one record, and to remove it. */
+const HOOK_MS = 60_000;
 /** A client uses some 20 MiB. A slow leak ends its thread; a fast one can end the process before V8 notices. */
 const LARGEST_HEAP_MB = 128;
 
@@ -41,7 +44,8 @@ export function createThreadIssuer(options: ThreadIssuerOptions): CertificateIss
   return {
     async issue(order, signal) {
       signal.throwIfAborted();
-      const timeout = options.timeout ?? TIMEOUT_MS + TIMEOUT_BY_NAME_MS * order.domains.length;
+      const timeout = options.timeout ?? timeLimit(order);
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);
       const task: WorkerTask = { order, folder, requestTimeout };
       const worker = new Worker(script, {
         workerData: task,
@@ -53,17 +57,11 @@ export function createThreadIssuer(options: ThreadIssuerOptions): CertificateIss
         stderr: true,
         resourceLimits: { maxOldGenerationSizeMb: LARGEST_HEAP_MB },
       });
-      const challenges = removable(stores.challenges);
+      const challenges = removable(stores.challenges, limit);
       answerCalls(worker, { ...stores, challenges });
       for (const input of [worker.stdout, worker.stderr]) createInterface({ input }).on('line', onOutput);
       try {
-        return await outcome(
-          worker,
-          client,
-          order,
-          AbortSignal.any([signal, AbortSignal.timeout(timeout)]),
-          onOutput,
-        );
+        return await outcome(worker, client, order, limit, onOutput);
       } finally {
         await worker.terminate();
         await challenges.removeRest();
@@ -72,17 +70,23 @@ export function createThreadIssuer(options: ThreadIssuerOptions): CertificateIss
   };
 }
 
+/** Milliseconds that an order may take. Hooks run one at a time, and all records may spread at the same time. */
+function timeLimit({ domains, challenge }: CertificateOrder): number {
+  const usual = TIMEOUT_MS + TIMEOUT_BY_NAME_MS * domains.length;
+  return challenge === 'dns-01' ? usual + PROPAGATION_MS + HOOK_MS * domains.length : usual;
+}
+
 /**
  * Remembers the challenges, because a client that fails or is terminated leaves them. A challenge
  * that cannot be removed stays: it must not cost the certificate.
  */
-function removable({ present, spread, cleanup }: ChallengeResponder) {
+function removable({ present, spread, cleanup }: ChallengeResponder, signal: AbortSignal) {
   const left = new Map<string, Challenge>();
   return {
-    spread,
+    spread: (challenges: readonly Challenge[]) => spread(challenges, signal),
     async present(challenge: Challenge) {
       left.set(challenge.token, challenge);
-      await present(challenge);
+      await present(challenge, signal);
     },
     async cleanup(challenge: Challenge) {
       await cleanup(challenge);

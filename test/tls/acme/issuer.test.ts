@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes, X509Certificate } from 'node:crypto';
+import { Resolver } from 'node:dns/promises';
 import { once } from 'node:events';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
@@ -10,10 +11,13 @@ import { createServer as createTlsServer } from 'node:tls';
 import { pathToFileURL } from 'node:url';
 import { createAlpnCallback } from '../../../src/tls/acme/alpn-callback.ts';
 import {
+  type Challenge,
   createAlpnResponder,
   createHttpResponder,
   createResponder,
 } from '../../../src/tls/acme/challenge.ts';
+import { createPropagationCheck } from '../../../src/tls/acme/dns-propagation.ts';
+import { createDnsResponder } from '../../../src/tls/acme/dns-responder.ts';
 import { type CertificateOrder, IssueError, type IssueFailure } from '../../../src/tls/acme/issuer.ts';
 import {
   type AcmeClient,
@@ -30,7 +34,7 @@ import { createDiskStore } from '../../../src/tls/stores/certificate-store.ts';
 import { type ChallengeStore, createDiskChallenges } from '../../../src/tls/stores/challenge-store.ts';
 import { startAcmeProxy } from '../../support/acme-proxy.ts';
 import { skipUnless } from '../../support/packages.ts';
-import { type PebbleOptions, startPebble } from '../../support/pebble.ts';
+import { type Pebble, type PebbleOptions, startPebble } from '../../support/pebble.ts';
 import { temporaryFolder, waitFor } from '../../support/process.ts';
 
 const DOMAIN = 'dl.example.org';
@@ -56,6 +60,14 @@ function storesIn(folder: string): OrderStores & Answers {
       'tls-alpn-01': createAlpnResponder(alpn),
     }),
   };
+}
+
+/** Adds or removes TXT records in pebble's DNS, which removes all of a name at once. */
+async function setRecord({ dns }: Pebble, action: string, name: string, value: string): Promise<void> {
+  const path = action === 'present' ? 'set-txt' : 'clear-txt';
+  const body = JSON.stringify({ host: `${name}.`, value });
+  const { status } = await fetch(`${dns.management}/${path}`, { method: 'POST', body });
+  assert.equal(status, 200);
 }
 
 interface Answers {
@@ -94,6 +106,31 @@ async function startIssuerBed({ client, prelude = '', ...options }: BedOptions) 
     tlsPort: (tls.address() as AddressInfo).port,
   };
   const pebble = stack.use(await startPebble({ ...ports, ...options }));
+  /** Names and values of the TXT records that were set, and not removed since. */
+  const records: string[] = [];
+  const byDns = createDnsResponder({
+    async hook(action, { name, value }) {
+      if (action === 'present') records.push(`${name} ${value}`);
+      else records.splice(records.indexOf(`${name} ${value}`), 1);
+      const isLast = !records.some((record) => record.startsWith(`${name} `));
+      if (action === 'present' || isLast) await setRecord(pebble, action, name, value);
+    },
+    find: createPropagationCheck({
+      openResolver(servers = []) {
+        const resolver = new Resolver();
+        resolver.setServers(servers);
+        return resolver;
+      },
+      servers: [pebble.dns.server],
+    }),
+    uptime: () => performance.now(),
+  });
+  const challenges: OrderStores['challenges'] = {
+    present: (challenge) => responderFor(challenge).present(challenge),
+    spread: async ([first, ...rest]) => first && responderFor(first).spread([first, ...rest]),
+    cleanup: (challenge) => responderFor(challenge).cleanup(challenge),
+  };
+  const responderFor = ({ type }: Challenge) => (type === 'dns-01' ? byDns : stores.challenges);
   const authority = stack.use(await startAcmeProxy(pebble));
   const script = join(folder.path, 'worker.mjs');
   const module = new URL(`../../../src/tls/acme/${client}/worker.ts`, import.meta.url).href;
@@ -111,11 +148,13 @@ async function startIssuerBed({ client, prelude = '', ...options }: BedOptions) 
   return {
     authority,
     pebble,
+    records,
     challengeFolder: join(folder.path, 'tls', 'challenges'),
     alpnFolder: join(folder.path, 'tls', 'alpn-challenges'),
     issue({ order, ...options }: IssueOptions = {}) {
-      const program = { client, stores, onOutput: () => {}, worker: pathToFileURL(script) };
-      const issuer = createThreadIssuer({ folder: folder.path, ...program, ...options });
+      const program = { client, onOutput: () => {}, worker: pathToFileURL(script) };
+      const parts = { ...program, stores: { ...stores, challenges } };
+      const issuer = createThreadIssuer({ folder: folder.path, ...parts, ...options });
       const usual = { directory: authority.directory, email: 'ops@example.org', domains: [DOMAIN] };
       return issuer.issue({ ...usual, ...order }, new AbortController().signal);
     },
@@ -248,6 +287,16 @@ for (const client of CLIENTS)
       bed.authority.delay = 300;
       assert.deepEqual((await bed.issue({ requestTimeout: 5000 })).names, [DOMAIN]);
       await assert.rejects(bed.issue({ requestTimeout: 200 }), /did not answer in time/);
+    });
+
+    test('DNS-01 validates a wildcard beside its domain, and leaves no record', {
+      skip: skipUnless('pebble', 'openssl'),
+    }, async () => {
+      await using bed = await startIssuerBed({ client, httpPort: 1 });
+      const domains = [DOMAIN, `*.${DOMAIN}`];
+      const { names } = await bed.issue({ order: { domains, challenge: 'dns-01' } });
+      assert.deepEqual([...names].sort(), [...domains].sort());
+      assert.deepEqual(bed.records, []);
     });
 
     test('an authority that is not there; and greenlock writes no file of its own', async () => {

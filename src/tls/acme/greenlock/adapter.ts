@@ -7,6 +7,7 @@ import { createPrivateKey } from 'node:crypto';
 import dns from 'node:dns';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { AcmeAccount } from '../../stores/certificate-store.ts';
+import type { ChallengeType } from '../challenge.ts';
 import { POLLS, pollingRight } from '../polling.ts';
 import { isLiveAccount } from '../renew-account.ts';
 import { makeSigningRequest } from '../signing-request.ts';
@@ -37,6 +38,7 @@ const DNS_WAIT_MS = 5000;
 /** The object that contains it. */
 export interface ContainedOrder {
   readonly domains: readonly string[];
+  readonly challenge: ChallengeType | undefined;
   /** Milliseconds that one request to the authority may take. */
   readonly requestTimeout: number;
 }
@@ -114,7 +116,7 @@ export async function containGreenlock(order: ContainedOrder): Promise<Contained
     });
     return client;
   };
-  const signedRequest = pollingRight(utils._jwsRequest, { now: Date.now, pause });
+  const signedRequest = pollingRight(utils._jwsRequest, { now: Date.now, pause }, order.challenge);
   utils._jwsRequest = signedRequest;
   const { default: greenlock } = await import('greenlock');
   return {

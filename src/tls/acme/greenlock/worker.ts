@@ -22,6 +22,7 @@ const plugin = (name: string): string =>
 trustAuthority(order.authorities);
 const { greenlock, lastProblem, lastError, takesAccount } = await containGreenlock({
   domains,
+  challenge: order.challenge,
   requestTimeout,
 });
 const authority = greenlock.create({
