@@ -29,11 +29,15 @@ export interface Machine extends AsyncDisposable {
  * Boots Debian with its own systemd, in the network of this process.
  *
  * @param shared folders of this machine, by where that one sees them
+ * @param folder the root file system; by default a Debian from debootstrap
  * @see https://www.freedesktop.org/software/systemd/man/latest/systemd-nspawn.html
  */
-export async function startMachine(shared: Readonly<Record<string, string>>): Promise<Machine> {
+export async function startMachine(
+  shared: Readonly<Record<string, string>>,
+  folder?: string,
+): Promise<Machine> {
   await using stack = new AsyncDisposableStack();
-  const root = stack.use(await overlay(await makeDebian()));
+  const root = stack.use(await overlay(folder ?? (await makeDebian())));
   const flags = ['--register=no', '--keep-unit', '--console=read-only'];
   const binds = Object.entries(shared).map(([seen, folder]) => `--bind-ro=${folder}:${seen}`);
   let init = 0;
