@@ -4,6 +4,7 @@ import { nodeAt, openImageFile } from '../download/image-file.ts';
 import { familiarReference } from '../oci/reference.ts';
 import type { ImageFiles, OpenedFiles } from '../sources/contents/image-files.ts';
 import type { LayerProgress } from '../sources/image-source.ts';
+import { inSlices } from '../util/in-slices.ts';
 import type { FilesArguments } from './files-arguments.ts';
 import { sendAll, type Terminal } from './save.ts';
 import { fillFiles, openTarget } from './save-target.ts';
@@ -40,15 +41,15 @@ export async function listFiles(
 ): Promise<void> {
   const opened = await open(what, files, terminal, signal);
   const { tree } = opened.image;
-  const top = nodeAt(opened, what.path);
-  const nodes = tree.file(top).type === 'directory' ? below(tree, top, what.isRecursive) : [top];
+  const top = nodeAt(opened, bytesOf(what.path));
+  const nodes = tree.file(top).type === 'directory' ? below(tree, top, what.isRecursive, signal) : [top];
   const target = await openTarget({ name: what.path, kind: 'stdout', exists: false }, terminal.stdout);
   let lines: string[] = [];
   const write = async (): Promise<void> => {
     await target.write(Buffer.from(lines.join(''), 'latin1'));
     lines = [];
   };
-  for (const node of nodes) {
+  for await (const node of nodes) {
     const line = describe(tree, node);
     lines.push(`${terminal.stdout.isTTY ? printable(line) : line}\n`);
     if (lines.length === LINES) await write();
@@ -67,7 +68,7 @@ export async function printFile(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<void> {
-  const file = await openImageFile(await open(what, files, terminal, signal), what.path, signal);
+  const file = await openImageFile(await open(what, files, terminal, signal), bytesOf(what.path), signal);
   if (terminal.stdout.isTTY && file.contentType === undefined)
     throw new UsageError(['Refusing to write a tar archive to the terminal. Use a pipe, or > FILE.']);
   const stream = file.read(undefined, signal);
@@ -96,11 +97,21 @@ async function open(
   return files.open({ reference, platform, reading }, signal).finally(preparation.stop);
 }
 
-function* below(tree: FileTree, directory: number, isRecursive: boolean): Generator<number> {
-  for (const child of tree.children(directory)) {
+async function* below(
+  tree: FileTree,
+  directory: number,
+  isRecursive: boolean,
+  signal: AbortSignal,
+): AsyncGenerator<number, void> {
+  for (const child of await inSlices(tree.children(directory), signal)) {
     yield child;
-    if (isRecursive && tree.file(child).type === 'directory') yield* below(tree, child, isRecursive);
+    if (isRecursive && tree.file(child).type === 'directory') yield* below(tree, child, isRecursive, signal);
   }
+}
+
+/** Node.js decodes arguments as UTF-8, while the paths of images are bytes. */
+function bytesOf(path: string): string {
+  return Buffer.from(path).toString('latin1');
 }
 
 /** Describes a file as bytes in Latin-1: `-rwxr-xr-x 0/0     1180648 2026-01-01 00:00 /bin/busybox`. */

@@ -1,5 +1,6 @@
 import { entryAt, type LayerEntry, type LayerTable, tableBytes } from './layer-table.ts';
 import type { NodeStore } from './node-store.ts';
+import { sortInSteps } from './sort-in-steps.ts';
 
 /** The files of an image, merged from its layers. Nodes are numbers, and the root is 0. */
 export interface FileTree {
@@ -10,8 +11,10 @@ export interface FileTree {
   find(path: string, follow: boolean): number | undefined;
   /** Describes a node. */
   file(node: number): TreeFile;
-  /** Lists a directory by name, in byte order. */
-  children(node: number): readonly number[];
+  /** Lists a directory by name, in byte order. Yields between steps, because a directory may have a million files. */
+  children(node: number): Generator<void, Int32Array>;
+  /** The name of a node, as bytes in Latin-1. */
+  name(node: number): string;
   /** The path of a node from the root, without a leading slash; empty for the root. */
   path(node: number): string;
   /** All directories but the root, each after its parent. */
@@ -61,8 +64,10 @@ export const KINDS = { absent: 0, removedDirectory: 1, directory: 2, symlink: 3,
 
 /** Links that are followed for one path, as in Linux. */
 const LINKS_MAX = 40;
-/** Columns of a tree, and the list of nodes in the layout of its archive. */
-const TABLE_ROW = 4 + 4 + 1 + 4;
+/** Columns of a tree, the list of nodes in the layout of its archive, and that of its large directories. */
+const TABLE_ROW = 4 + 4 + 1 + 4 + 4;
+/** Children of a directory whose order is kept, because each page of a list needs it. */
+const LARGE = 1024;
 
 /** Creates the tree of merged nodes. */
 export function createFileTree({
@@ -76,6 +81,8 @@ export function createFileTree({
 }: MergedNodes): FileTree {
   const total = layers.reduce((sum, { count }) => sum + count, 0);
 
+  /** The children of large directories that were listed. */
+  const sorted = new Map<number, Int32Array>();
   const isPresent = (node: number): boolean => (kinds[node] ?? 0) >= KINDS.directory;
   const layerOf = (entry: number): number => {
     let layer = bases.length - 1;
@@ -120,9 +127,11 @@ export function createFileTree({
     }
   };
 
+  const name = (node: number): string => nodes.name(node).toString('latin1');
+
   const path = (node: number): string => {
     const names: string[] = [];
-    for (let at = node; at !== 0; at = nodes.parentOf(at)) names.push(nodes.name(at).toString('latin1'));
+    for (let at = node; at !== 0; at = nodes.parentOf(at)) names.push(name(at));
     return names.reverse().join('/');
   };
 
@@ -136,7 +145,7 @@ export function createFileTree({
   };
 
   return {
-    ...{ layers, changes, find, path },
+    ...{ layers, changes, find, path, name },
     file(node) {
       const own = metadata[node] ?? -1;
       if (own === -1) return { ...IMPLIED, layer: 0 };
@@ -146,10 +155,15 @@ export function createFileTree({
       const { mode, uid, gid, mtime, nanoseconds } = own === content ? stored : entryOf(own);
       return { ...stored, type, mode, uid, gid, mtime, nanoseconds, layer: layerOf(own) };
     },
-    children: (node) =>
-      [...nodes.children(node)]
-        .filter(isPresent)
-        .sort((one, other) => Buffer.compare(nodes.name(one), nodes.name(other))),
+    *children(node) {
+      const kept = sorted.get(node);
+      if (kept !== undefined) return kept;
+      // The store lists the latest first, and most layers are in order.
+      const present = Int32Array.from([...nodes.children(node)].filter(isPresent)).reverse();
+      const children = yield* sortInSteps(present, nodes.compareNames);
+      if (children.length >= LARGE) sorted.set(node, children);
+      return children;
+    },
     directories() {
       const marks = reachable();
       const found: number[] = [];

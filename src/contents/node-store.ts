@@ -6,6 +6,8 @@ export interface NodeStore {
   /** Adds a node in place of any other with this name. */
   add(parent: number, name: Buffer): number;
   name(node: number): Buffer;
+  /** Compares the names of two nodes by their bytes: negative if the first is less. */
+  compareNames(one: number, other: number): number;
   parentOf(node: number): number;
   /** The number of directories above a node. */
   depth(node: number): number;
@@ -34,8 +36,8 @@ export function createNodeStore(): NodeStore {
   // A random seed, so that an image cannot contain names that are chosen to collide.
   const seed = (Math.random() * 0x1_0000_0000) | 0;
 
-  const nameOf = (node: number): Buffer =>
-    names.subarray(node === 0 ? 0 : nameEnds[node - 1], nameEnds[node]);
+  const startOf = (node: number): number => (node === 0 ? 0 : (nameEnds[node - 1] ?? 0));
+  const nameOf = (node: number): Buffer => names.subarray(startOf(node), nameEnds[node]);
 
   const slotOf = (parent: number, name: Buffer): number => {
     let hash = Math.imul(seed ^ parent, 0x9e37_79b1);
@@ -85,6 +87,8 @@ export function createNodeStore(): NodeStore {
       return node;
     },
     name: nameOf,
+    compareNames: (one, other) =>
+      names.compare(names, startOf(other), nameEnds[other], startOf(one), nameEnds[one]),
     parentOf: (node) => parents[node] ?? 0,
     depth: (node) => depths[node] ?? 0,
     *children(node) {

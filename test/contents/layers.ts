@@ -53,7 +53,7 @@ export function treeOf(...layers: readonly (readonly Written[])[]): FileTree {
 export function listing(tree: FileTree): Record<string, string> {
   const found: [string, string][] = [];
   const walk = (node: number): void => {
-    for (const child of tree.children(node)) {
+    for (const child of finish(tree.children(node))) {
       const { type, layer, link } = tree.file(child);
       const target = type === 'symlink' ? ` -> ${link}` : '';
       found.push([tree.path(child), `${type} ${layer}${target}`]);
