@@ -11,16 +11,27 @@ export function requireFiles(files: ImageFiles | undefined): ImageFiles {
   throw new ServiceError('format-unavailable', detail('engine-without-files', {}));
 }
 
-/** Finds a node by a path in UTF-8, with links followed. @throws ServiceError `file-not-found` */
+/**
+ * Finds a node, with links followed.
+ *
+ * @param path bytes as Latin-1
+ * @throws ServiceError `file-not-found`
+ */
 export function nodeAt({ image: { tree } }: OpenedFiles, path: string): number {
-  const node = tree.find(Buffer.from(path).toString('latin1'), true);
+  const node = tree.find(path, true);
   if (node !== undefined) return node;
-  throw new ServiceError('file-not-found', detail('file-missing', { path: quote(path) }));
+  throw new ServiceError('file-not-found', detail('file-missing', { path: quote(decodePath(path)) }));
+}
+
+/** Decodes bytes as Latin-1 to text. Replacement characters stand for bytes that are not UTF-8. */
+export function decodePath(path: string): string {
+  return Buffer.from(path, 'latin1').toString();
 }
 
 /**
  * Opens one file of an image, or a tar archive of a directory.
  *
+ * @param path bytes as Latin-1
  * @throws ServiceError `file-not-found`, also for a device or a FIFO
  */
 export async function openImageFile(
@@ -40,7 +51,10 @@ export async function openImageFile(
   if (type === 'directory')
     return opened.archiveOf(await inSlices(layoutRootfs(image, node), signal), `${name}.tar`);
   if (type !== 'file')
-    throw new ServiceError('file-not-found', detail('file-without-content', { path: quote(path) }));
+    throw new ServiceError(
+      'file-not-found',
+      detail('file-without-content', { path: quote(decodePath(path)) }),
+    );
   return {
     ...opened.archiveOf(layoutFile(image, node), name),
     contentType: 'application/octet-stream',

@@ -48,6 +48,10 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
       file('etc/release', 'second one'),
       file('etc/.wh.loop', ''),
       file('page.html', '<script>'),
+      folder('odd'),
+      ...Array.from({ length: 128 }, (_, at) => file(`odd/${String.fromCharCode(at + 128)}`, `${at + 128}`)),
+      file('odd/100%41', 'percent'),
+      file(`odd/${'n'.repeat(200)}\n+ `, 'long'),
     ]);
     const images = {
       two: [base, top],
@@ -181,12 +185,27 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
     const all: string[] = [];
     for (let next: string | null = ''; next !== null; ) {
       const page = await json(`/api/v1/files?${of('two')}&recursive=1${next === '' ? '' : `&after=${next}`}`);
-      all.push(...page.body.files.map(({ path }: { path: string }) => path));
+      all.push(...page.body.files.map(({ encodedPath }: { encodedPath: string }) => encodedPath));
       next = page.body.next;
     }
     assert.equal(all.length, new Set(all).size);
-    assert.equal(all.length, 1200 + 5);
+    assert.equal(all.length, 1200 + 5 + 131);
     assert.ok(all.includes('/etc/release') && all.includes('/srv/1199') && all.includes('/page.html'));
+  });
+
+  test('a listing names each file for a URL, also if its name is not UTF-8', async () => {
+    const { body } = await json(`/api/v1/files?${of('two')}&path=/odd`);
+    assert.equal(body.files.length, 130);
+    const contents = await Promise.all(
+      body.files.map(async ({ encodedPath }: Record<string, string>) => {
+        const answer = await get(`/file?${of('two')}&path=${encodedPath}`);
+        return answer.body.toString();
+      }),
+    );
+    const expected = Array.from({ length: 128 }, (_, at) => `${at + 128}`);
+    assert.deepEqual(contents, ['percent', 'long', ...expected]);
+    const spoken = body.files.find(({ path }: Record<string, string>) => path === '/odd/100%41');
+    assert.equal(spoken.encodedPath, '/odd/100%2541');
   });
 
   test('an entry names its type, owner, time, target, and layer', async () => {
@@ -210,8 +229,8 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
     const { body } = await json(`/api/v1/layers?${of('two')}`);
     const [base, top] = body.layers;
     assert.deepEqual([base.command, base.hiddenBytes, base.visible, base.removed], ['test', 5, 1201, 0]);
-    assert.deepEqual([top.entries, top.removed, top.visible, top.hiddenBytes], [4, 1, 2, 0]);
-    assert.deepEqual([base.added, base.changed, top.added, top.changed], [1203, 0, 1, 1]);
+    assert.deepEqual([top.entries, top.removed, top.visible, top.hiddenBytes], [135, 1, 132, 0]);
+    assert.deepEqual([base.added, base.changed, top.added, top.changed], [1203, 0, 131, 1]);
   });
 
   test('HEAD and the API do not read large layers by themselves', async () => {

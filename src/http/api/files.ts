@@ -1,13 +1,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FileTree } from '../../contents/file-tree.ts';
-import { nodeAt, requireFiles } from '../../download/image-file.ts';
+import { decodePath, nodeAt, requireFiles } from '../../download/image-file.ts';
 import { isJsonObject, parseJsonObject } from '../../oci/json.ts';
 import type { OpenedFiles } from '../../sources/contents/image-files.ts';
+import { inSlices } from '../../util/in-slices.ts';
 import { Type } from '../../util/schema.ts';
 import { type FileOptions, parseFileQuery } from '../download/file-route.ts';
 import { downloadLimits } from '../download/limits.ts';
 import { credentialFor } from '../plugins/credentials.ts';
 import { problemResponses } from '../problems/problem-schema.ts';
+import { bytesParameter } from '../protocol/bytes-parameter.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
 
 const PAGE_SIZE = 1000;
@@ -37,7 +39,14 @@ const FilesQuery = Type.Object(
 
 const File = Type.Object(
   {
-    path: Type.String({ examples: ['/etc/os-release'] }),
+    path: Type.String({
+      description: 'Replacement characters stand for bytes that are not UTF-8.',
+      examples: ['/etc/os-release'],
+    }),
+    encodedPath: Type.String({
+      description: 'The path, percent-encoded for `&path=` in a URL.',
+      examples: ['/etc/os-release'],
+    }),
     type: Type.String({
       description: '`file`, `directory`, `symlink`, `character`, `block`, or `fifo`.',
     }),
@@ -131,16 +140,21 @@ export const filesRoutes: FastifyPluginAsyncTypebox<FileOptions> = async (app, o
       },
     },
     async (request, reply) => {
-      const { path = '/', recursive, after, ...query } = request.query;
-      const opened = await open(request, query, abortOnDisconnect(reply));
+      const { path: _, recursive, after, ...query } = request.query;
+      const path = bytesParameter(request.url, 'path') ?? '/';
+      const signal = abortOnDisconnect(reply);
+      const opened = await open(request, query, signal);
       const { tree } = opened.image;
       const node = nodeAt(opened, path);
-      const listed = page(tree, node, recursive === '1', after === undefined ? undefined : bytesOf(after));
+      const listed = await inSlices(
+        page(tree, node, recursive === '1', after && pathOfCursor(after)),
+        signal,
+      );
       return reply.header('cache-control', 'private, max-age=30').send({
         digest: opened.archive.digests[0] ?? '',
         path: shown(tree.path(node)),
         files: listed.nodes.map((one) => describe(tree, one)),
-        next: listed.next === undefined ? null : shown(tree.path(listed.next)),
+        next: listed.next === undefined ? null : cursorOf(tree.path(listed.next)),
       });
     },
   );
@@ -168,43 +182,55 @@ export const filesRoutes: FastifyPluginAsyncTypebox<FileOptions> = async (app, o
 };
 
 /** Lists a directory in byte order of its paths, depth first; one file alone for a file. */
-function page(
+function* page(
   tree: FileTree,
   top: number,
   isRecursive: boolean,
   after: string | undefined,
-): { readonly nodes: number[]; readonly next: number | undefined } {
+): Generator<void, { readonly nodes: number[]; readonly next: number | undefined }> {
   if (tree.file(top).type !== 'directory') return { nodes: [top], next: undefined };
   const nodes: number[] = [];
   const names = after?.slice(tree.path(top).length).split('/').filter(Boolean) ?? [];
   /** @returns false if the page is full */
-  const walk = (node: number, skip: readonly string[]): boolean => {
+  const walk = function* (node: number, skip: readonly string[]): Generator<void, boolean> {
     const [first, ...rest] = skip;
-    for (const child of tree.children(node)) {
-      const name = tree.path(child).split('/').at(-1) ?? '';
-      if (first !== undefined && name < first) continue;
-      const isPassed = first !== undefined && name === first;
+    const children = yield* tree.children(node);
+    const start = first === undefined ? 0 : firstAtLeast(children, first, tree);
+    for (const child of children.subarray(start)) {
+      const isPassed = first !== undefined && tree.name(child) === first;
       if (!isPassed) {
         if (nodes.length > PAGE_SIZE) return false;
         nodes.push(child);
       }
       const isEntered = isRecursive && tree.file(child).type === 'directory';
-      if (isEntered && !walk(child, isPassed ? rest : [])) return false;
+      if (isEntered && !(yield* walk(child, isPassed ? rest : []))) return false;
     }
     return nodes.length <= PAGE_SIZE;
   };
-  walk(top, names);
+  yield* walk(top, names);
   const isFull = nodes.length > PAGE_SIZE;
   return { nodes: nodes.slice(0, PAGE_SIZE), next: isFull ? nodes[PAGE_SIZE - 1] : undefined };
+}
+
+/** Finds the first child whose name is not less than the given one, by bisection. */
+function firstAtLeast(children: Int32Array, name: string, tree: FileTree): number {
+  let [low, high] = [0, children.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (tree.name(children[middle] ?? 0) < name) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function describe(tree: FileTree, node: number) {
   const { type, size, mode, uid, gid, mtime, link, layer } = tree.file(node);
   return {
     path: shown(tree.path(node)),
+    encodedPath: percentEncode(tree.path(node)),
     ...{ type, size, mode, uid, gid, layer },
     mtime: new Date(mtime * 1000).toISOString(),
-    link: type === 'symlink' ? Buffer.from(link, 'latin1').toString() : null,
+    link: type === 'symlink' ? decodePath(link) : null,
   };
 }
 
@@ -250,11 +276,21 @@ function countWhiteouts({ bytes, ends }: { readonly bytes: Buffer; readonly ends
   return count;
 }
 
-function bytesOf(path: string): string {
-  return Buffer.from(path.replace(/^\//, '')).toString('latin1');
+/** Writes a path so that a URL needs no encoding, and that names stay that are not UTF-8. */
+function cursorOf(path: string): string {
+  return Buffer.from(path, 'latin1').toString('base64url');
 }
 
-/** Names that are not UTF-8 are shown with replacement characters. */
+function pathOfCursor(cursor: string): string {
+  return Buffer.from(cursor, 'base64url').toString('latin1');
+}
+
 function shown(path: string): string {
-  return `/${Buffer.from(path, 'latin1').toString()}`;
+  return `/${decodePath(path)}`;
+}
+
+function percentEncode(path: string): string {
+  const encode = (byte: string): string =>
+    `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`;
+  return `/${path.replace(/[^\w./~-]/g, encode)}`;
 }

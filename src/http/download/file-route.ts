@@ -7,6 +7,7 @@ import { parsePlatform } from '../../oci/platform.ts';
 import { parseReference } from '../../oci/reference.ts';
 import type { ImageFiles } from '../../sources/contents/image-files.ts';
 import { credentialFor } from '../plugins/credentials.ts';
+import { bytesParameter } from '../protocol/bytes-parameter.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import { fileHeaders, isNotModified, rangeHeaders, requestedRange } from './headers.ts';
 import { keepAlive } from './interim-responses.ts';
@@ -43,9 +44,10 @@ export async function fileRoutes(app: FastifyInstance, options: FileOptions): Pr
     request: FastifyRequest<{ Querystring: FileQuery }>,
     reply: FastifyReply,
   ): Promise<FastifyReply> => {
-    const { path, ...rest } = request.query;
+    const { path: given, ...rest } = request.query;
     const { reference, platform } = parseFileQuery(rest);
-    if (typeof path !== 'string' || path === '')
+    const path = bytesParameter(request.url, 'path');
+    if (typeof given !== 'string' || !path)
       throw new ServiceError('parameter-invalid', detail('path-unnamed', {}));
     const signal = abortOnDisconnect(reply);
     const isGet = request.method === 'GET';
