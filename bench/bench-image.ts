@@ -18,7 +18,7 @@ export interface BenchImage {
   repository: string;
   /** Bytes of all its blobs, as they are stored. */
   bytes: number;
-  /** Bytes of its layers as they are on a disk after `docker pull`. */
+  /** Bytes of its unpacked layers. */
   unpackedBytes: number;
   blobUrls: string[];
 }

@@ -86,8 +86,8 @@ async function measure(bytes: number, only: string, signal: AbortSignal): Promis
 }
 
 /**
- * Ctrl-C and SIGTERM end the command that runs; everything else then ends and is removed on the way out. The listeners
- * stay, so that an impatient second Ctrl-C does not keep that from happening.
+ * Ctrl-C and SIGTERM end the running command, and then the normal cleanup follows. The listeners stay registered, so
+ * that a second Ctrl-C does not interrupt the cleanup.
  */
 async function withInterruption<T>(task: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const interruption = new AbortController();

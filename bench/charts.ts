@@ -63,7 +63,7 @@ function barOf(id: RowId, rows: Row[], value: (figures: Figures) => number | und
   return { label: rowNames[id], value: measured ?? 'absent', accent: id.startsWith('dockerproxy') };
 }
 
-/** Milliseconds in the unit that one reads most easily. */
+/** Formats milliseconds in the most readable unit. */
 export function duration(milliseconds: number): string {
   if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
   return `${(milliseconds / 1000).toFixed(milliseconds < 10_000 ? 1 : 0)} s`;

@@ -4,13 +4,13 @@ export interface CurlOptions {
   signal: AbortSignal;
   /** Path of the certificate that the server has. */
   certificate: string;
-  /** All at once instead of one after the other. */
+  /** True for concurrent transfers. */
   parallel?: boolean;
   /** The range of each URL: `0-499`. */
   ranges?: readonly string[];
   /** For each transfer, as curl has it: `1M`. */
   limitRate?: string;
-  /** After which each transfer is broken off. */
+  /** Seconds after which curl aborts each transfer. */
   maxSeconds?: number;
   /** The file that replaces /dev/null as the output of the only URL. */
   output?: string;

@@ -8,7 +8,7 @@ import { countGets, describeGets } from './registry-gets.ts';
 import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
-/** How many come at once. */
+/** Numbers of concurrent clients. */
 export const crowd = 50;
 
 /** Cold: a fresh process with an empty cache. Warm: the same process and cache, once it has sent the image. */

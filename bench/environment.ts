@@ -7,11 +7,11 @@ import type { BenchImage } from './bench-image.ts';
 export interface Environment {
   date: string;
   machine: string;
-  /** Program → what it says of itself. */
+  /** The version that each program reports. */
   versions: Record<string, string>;
 }
 
-/** docker-registry says its Go version, but not its own. */
+/** docker-registry reports its Go version, but not its own. */
 const versioned: [part: PartName, args: string[]][] = [
   ['curl', ['--version']],
   ['dockerd', ['--version']],

@@ -1,8 +1,8 @@
-/** Loaded into DockerProxy by --import: tells by how much its event loop was late, since it was asked last. */
+/** Loaded into DockerProxy by --import. Reports the delay of its event loop since the last request. */
 import { createServer } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
-/** Milliseconds between two looks; each recorded delay contains it. */
+/** Milliseconds between two samples; each recorded delay contains this time. */
 const resolution = 5;
 
 const delays = monitorEventLoopDelay({ resolution });

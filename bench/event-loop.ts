@@ -7,7 +7,7 @@ import type { TemporaryFolder } from '../test/support/process.ts';
 /** The event loop of a DockerProxy that was started with this environment. */
 export interface EventLoop {
   readonly env: NodeJS.ProcessEnv;
-  /** By how many milliseconds it was late since this was asked last: the 99th percentile. */
+  /** Returns the delay since the last call in milliseconds: the 99th percentile. */
   delay(): Promise<number>;
 }
 
@@ -21,7 +21,7 @@ export function watchEventLoop(folder: TemporaryFolder): EventLoop {
   };
 }
 
-/** Said below the table. */
+/** A note below the table. */
 export function describeDelay(milliseconds: number): string {
   return `event-loop delay ${milliseconds.toFixed(1)} ms (99th percentile)`;
 }

@@ -10,7 +10,7 @@ export type Figures = {
   aboveIdleBytes?: number;
   /** The share of the one processor that curl can use. Near 1, curl limits the speed. */
   clientCpuShare?: number;
-  /** On the disk afterwards. */
+  /** Bytes on the disk afterwards. */
   diskBytes?: number;
 };
 
@@ -79,14 +79,14 @@ export const megabytesPerSecond = ({ imageBytes, seconds }: Figures): number | u
 export const cpuSecondsPerGigabyte = ({ cpuSeconds, imageBytes }: Figures): number | undefined =>
   cpuSeconds === undefined || imageBytes === 0 ? undefined : cpuSeconds / (imageBytes / 1e9);
 
-/** The middle one, or the mean of the two in the middle. */
+/** Returns the median. */
 export function median(values: number[]): number {
   const sorted = values.toSorted((one, other) => one - other);
   const [low = Number.NaN, high = low] = sorted.slice((sorted.length - 1) >> 1, (sorted.length >> 1) + 1);
   return (low + high) / 2;
 }
 
-/** The median of each field over all that have it. */
+/** Returns the median of each field, over the measurements that have it. */
 export function medians(runs: Partial<Record<string, number>>[]): Record<string, number> {
   const names = new Set(runs.flatMap((run) => Object.keys(run)));
   return Object.fromEntries([...names].map((name) => [name, median(runs.flatMap((run) => run[name] ?? []))]));

@@ -1,4 +1,4 @@
-/** `npm run bench:hit-rate`: how much a cache of which size saves, by a simulation. */
+/** `npm run bench:hit-rate`: simulates the savings of caches by their size. */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { drawHitRates, formatHitRates } from './hit-rate-report.ts';

@@ -2,9 +2,9 @@ import officialImages from './official-images.json' with { type: 'json' };
 
 /** Images that share layers, for a simulation: their blobs have numbers from 0 on. */
 export interface ImageInspector {
-  /** The blobs of an image as it is on a day: its manifest first, then its layers. */
+  /** Returns the blobs of an image on a day: its manifest, then its layers. */
   blobsOf(image: number, day: number): readonly number[];
-  /** Bytes of each blob that there has been so far, by its number. */
+  /** Bytes of all blobs so far, by number. */
   readonly sizes: readonly number[];
 }
 
@@ -15,7 +15,7 @@ export const ASSUMED = {
   /** The share of images with tags such as `latest`, which move with each build. The others never change. */
   shareOfMovingTags: 0.3,
   daysBetweenBuilds: 30,
-  /** Over which those that stay were built. */
+  /** The period in days during which the unchanging images were built. */
   months: 12,
   /** The maximum of an application's own layers, each as large as some layer of an official image. */
   mostOwnLayers: 6,
@@ -55,7 +55,7 @@ export function createImageCatalogue(count: number, random: () => number): Image
   };
   const blobs = (name: string, layers: readonly number[]): number[] =>
     layers.map((bytes, at) => blob(`${name} ${at}`, bytes));
-  /** Everything that was built on a base in one month is built on the same one. */
+  /** All applications that were built in one month use the same version of a base image. */
   const baseBlobs = (name: string, month: number): number[] => {
     const { from, layers } = BASES[name] ?? { layers: [] };
     return [...(from === undefined ? [] : baseBlobs(from, month)), ...blobs(`${name} ${month}`, layers)];

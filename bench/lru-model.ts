@@ -1,17 +1,17 @@
 import { LOW_WATER, PINNED_ELSEWHERE_MS } from '../src/blobs/disk-quota.ts';
 
-/** A cache as src/blobs keeps it within its bytes, without the bytes. */
+/** A model of the cache in src/blobs and its eviction, without contents. */
 export interface LruModel {
   /**
-   * Asks for a blob, which is kept from then on, if there is room for it.
+   * Requests a blob, and stores it if it fits.
    *
    * @param blob its number, from 0 on
-   * @param now milliseconds; never less than before
-   * @returns true if it was there
+   * @param now milliseconds that never decrease
+   * @returns true if it was stored
    */
   use(blob: number, now: number): boolean;
   has(blob: number): boolean;
-  /** Bytes of all blobs that are there. */
+  /** Bytes of all stored blobs. */
   readonly bytes: number;
 }
 
@@ -20,20 +20,22 @@ export interface LruModelOptions {
   readonly limit: number;
   /** Bytes of each blob, by its number. */
   readonly sizes: ArrayLike<number>;
-  /** Milliseconds for which a blob that was used does not go. */
+  /** Milliseconds for which a used blob is protected from eviction. */
   readonly protectedFor?: number;
 }
 
 const ABSENT = -2;
 const NONE = -1;
 
-/** The least recently used go first, down to the low-water mark; what is larger than the cache passes through. */
+/**
+ * Evicts the least recently used blobs down to the low-water mark. A blob that is larger than the cache is not stored.
+ */
 export function createLruModel({
   limit,
   sizes,
   protectedFor = PINNED_ELSEWHERE_MS,
 }: LruModelOptions): LruModel {
-  // A list through arrays, as there are millions of uses: from the one that was used last to the one used first.
+  // A linked list in arrays, because a run has millions of requests. It begins with the most recently used blob.
   const older = new Int32Array(sizes.length).fill(ABSENT);
   const newer = new Int32Array(sizes.length).fill(ABSENT);
   const used = new Float64Array(sizes.length);

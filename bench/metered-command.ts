@@ -6,9 +6,9 @@ import { memoryOf, usageOf } from './proc.ts';
 export interface CommandOptions {
   signal: AbortSignal;
   env?: NodeJS.ProcessEnv;
-  /** An empty folder that the command writes to: the moment of the first byte there is taken. */
+  /** An empty folder that the command writes to. The time of the first byte in it is measured. */
   outputFolder?: string;
-  /** Exit statuses that are as good as 0. */
+  /** Exit statuses that count as success. */
   accepted?: number[];
 }
 
@@ -17,15 +17,15 @@ export interface CommandCost {
   seconds: number;
   cpuSeconds: number;
   peakBytes: number;
-  /** Milliseconds until something lay in the output folder. */
+  /** Milliseconds until the output folder had content. */
   firstByteMs: number | undefined;
   stdout: string;
 }
 
-/** Milliseconds. The kernel forgets a process when it ends, so it is looked at until then. */
+/** Milliseconds between polls of the process, whose figures are lost when it ends. */
 const samplingInterval = 20;
 
-/** Runs a command to its end and measures it; a bad end is an error with the output. */
+/** Runs a command to its end and measures it; a failure is an error with the output. */
 export async function runMetered(
   command: string,
   args: string[],
@@ -60,7 +60,7 @@ export async function runMetered(
 }
 
 function hasBytes(folder: string): boolean {
-  // A temporary file may be renamed between the two calls.
+  // A temporary file can be renamed between the two calls.
   return readdirSync(folder).some((name) => {
     return (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0) > 0;
   });

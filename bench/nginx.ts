@@ -15,9 +15,9 @@ export interface NginxOptions {
 export interface Nginx extends AsyncDisposable {
   url: string;
   pid: number;
-  /** Resident bytes of all its processes when nothing was asked of them. */
+  /** Resident bytes of all its processes before the first request. */
   idleBytes: number;
-  /** The folder of what it serves. */
+  /** The folder of its files. */
   root: string;
   /** The folder of the responses that it stores. */
   cache: string;
@@ -50,7 +50,7 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
   };
 }
 
-/** As Debian has it, with TLS 1.3 like DockerProxy's; buffers are nginx's defaults. */
+/** Debian's defaults, including buffers, with TLS 1.3 like DockerProxy. */
 function configuration(
   options: NginxOptions,
   folder: string,
@@ -58,7 +58,8 @@ function configuration(
   port: number,
 ): string {
   const { certificate, registryUrl } = options;
-  // Root's workers would become another user, who cannot read our temporary folder; for others nginx ignores this.
+  // Workers of root would switch to another user, which cannot read our temporary folder. For other users, nginx
+  // ignores this line.
   const user = process.getuid?.() === 0 ? 'user root;' : '';
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `${name}_temp_path ${join(folder, name)};`,

@@ -22,18 +22,18 @@ export function parseStat(line: string): ProcessUsage {
   };
 }
 
-/** The process with all that it has started and that still runs; empty once it has ended. */
+/** Returns a process and its running descendants; empty after it has ended. */
 export function processTree(pid: number): ProcessUsage[] {
   const all = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => usageOf(Number(name)) ?? []);
   const tree = all.filter((one) => one.pid === pid);
-  // The array grows while it is walked: children, then theirs.
+  // The loop appends children to the array, so that it also visits theirs.
   for (const { pid: parent } of tree) tree.push(...all.filter((one) => one.parent === parent));
   return tree;
 }
 
-/** Undefined where the process has ended. */
+/** Undefined if the process has ended. */
 export function usageOf(pid: number): ProcessUsage | undefined {
   const line = readProc(pid, 'stat');
   return line === undefined ? undefined : parseStat(line);

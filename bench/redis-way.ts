@@ -12,7 +12,7 @@ import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
 const REQUESTS = 4000;
-/** The first byte of an image, which costs what the whole costs, but for its bytes. */
+/** The first byte of an image, which costs the same as the whole image, except for the transfer. */
 const DOWNLOADS = 300;
 const WARM_UP = 500;
 
@@ -24,7 +24,7 @@ const LIMITS = {
   DOCKERPROXY_DAILY_BYTES: '1000TiB',
 };
 
-/** Requests that only count, and downloads of a byte: with what counts in a file, and in the Redis that replicas share. */
+/** Measures requests that only count, and downloads of one byte, with counters in a file and in Redis. */
 export function redisWays(stage: Stage, repetitions: number): Way[] {
   return [
     { ids: ['dockerproxy-requests'], repetitions, measure: async () => [await measure(stage)] },

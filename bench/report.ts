@@ -5,7 +5,7 @@ import type { Row } from './figures.ts';
 import { formatTable, formatTargets } from './table.ts';
 import type { Target } from './targets.ts';
 
-/** All that a run has found. */
+/** The results of a run. */
 export interface Report extends Environment {
   /** One sentence about the images. */
   image: string;

@@ -1,6 +1,6 @@
 import type { Figures, Row, RowId } from './figures.ts';
 
-/** A measured line, with a second and a gigabyte unless told. */
+/** Creates a measured line; by default, of a second and a gigabyte. */
 export function measured(id: RowId, figures: Partial<Figures>, details?: Record<string, number>): Row {
   return {
     id,

@@ -4,7 +4,7 @@ import { memoryOf, processTree, resetPeak } from './proc.ts';
 export interface ServerCost {
   cpuSeconds: number;
   peakBytes: number;
-  /** The peak less what was resident when nothing was asked of it. */
+  /** The peak minus the resident bytes before the first request. */
   aboveIdleBytes: number;
 }
 
@@ -13,7 +13,7 @@ export function residentBytes(pid: number): number {
   return processTree(pid).reduce((sum, one) => sum + memoryOf(one.pid, 'VmRSS'), 0);
 }
 
-/** Begins to count; the function that it gives tells the cost so far. */
+/** Starts to measure. Returns a function that returns the costs so far. */
 export function startMeter(pid: number, idleBytes: number): () => ServerCost {
   for (const one of processTree(pid)) resetPeak(one.pid);
   const before = cpuSeconds(pid);

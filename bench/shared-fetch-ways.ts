@@ -46,7 +46,7 @@ export function sharedFetchWays(stage: Stage): Way[] {
   ];
 }
 
-/** Cuts a file of at least these bytes into ranges as HTTP has them. */
+/** Cuts a file of at least these bytes into HTTP ranges. */
 function rangesOf(bytes: number): string[] {
   const size = Math.floor(bytes / RANGES);
   return Array.from({ length: RANGES }, (_, at) => {

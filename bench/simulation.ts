@@ -5,7 +5,7 @@ import { createRandom, createZipf } from './random.ts';
 export interface Stream {
   readonly images: number;
   readonly downloadsPerDay: number;
-  /** To fill the cache, before the day that counts. */
+  /** Days that fill the cache before the measured day. */
   readonly daysBefore: number;
   readonly seed: number;
 }
@@ -34,7 +34,7 @@ export interface HitRate {
 
 export interface Simulation {
   readonly exponent: number;
-  /** The bytes of all requested blobs, each counted once. */
+  /** Bytes of all requested blobs, each counted once. */
   readonly distinctBytes: number;
   /** The mean size of an image, over the downloads. */
   readonly bytesPerDownload: number;

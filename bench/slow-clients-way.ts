@@ -9,7 +9,7 @@ import type { Measurement, Way } from './ways.ts';
 const clients = 200;
 const seconds = 15;
 
-/** Many clients that each take a megabyte a second, until their time is over: what does each of them hold? */
+/** Measures the memory of each of many clients that read a megabyte a second for some time. */
 export function slowClientsWay(stage: Stage): Way {
   return {
     ids: ['dockerproxy-slow-200'],
@@ -48,7 +48,7 @@ async function measure(stage: Stage): Promise<Measurement> {
   const bytesPerClient = (figures.aboveIdleBytes ?? Number.NaN) / clients;
   return {
     id: 'dockerproxy-slow-200',
-    // They stop half-way: what they got is what counts.
+    // The clients stop halfway, because only the bytes so far matter.
     figures: { ...figures, imageBytes: transfers.bytes },
     note: `${Math.round(bytesPerClient / 1000)} KB above idle for each client; ${describeDelay(eventLoopP99Ms)}`,
     details: { ...details, eventLoopP99Ms, bytesPerClient },

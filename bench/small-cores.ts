@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** Microseconds in which a group of processes has its share of a core. */
+/** The period of the CPU limit, in microseconds. */
 const PERIOD = 100_000;
 
 /**
@@ -47,7 +47,7 @@ export function giveSmallCores(pids: readonly number[], share: number): AsyncDis
   };
 }
 
-/** A group stays for as long as one of its processes has not ended. */
+/** A group exists as long as one of its processes runs. */
 async function removeOnceEmpty(group: string): Promise<void> {
   for (let left = 500; left > 0; left--) {
     try {

@@ -1,8 +1,8 @@
-/** A bar; without a value there is its reason. */
+/** A bar, or without a value the reason for that. */
 export interface Bar {
   label: string;
   value: number | string;
-  /** One of ours, which stands out. */
+  /** True to highlight a bar of DockerProxy. */
   accent: boolean;
 }
 
@@ -22,7 +22,7 @@ export interface Picture {
   charts: Chart[];
 }
 
-/** Both themes bring their own ground, so that it never matters what the picture lies on. */
+/** Both themes have their own background, so that the picture fits any page. */
 const style = `
   text { font: 13px system-ui, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #1f2328; }
   .title { font-size: 20px; font-weight: 600; }
@@ -79,7 +79,7 @@ function drawChart({ title, bars, format, full = 0 }: Chart, x: number, y: numbe
     const left = x + labelWidth;
     const name = write(x, baseline, label);
     if (typeof value === 'string') return name + write(left, baseline, value, 'muted');
-    // Even the least has something to see; nothing has not.
+    // The smallest value still has a visible bar; zero has no bar.
     const length = value === 0 ? 0 : Math.max(2, value * scale);
     const bar = `<rect class="${accent ? 'accent' : 'bar'}" x="${left}" y="${top}" width="${length.toFixed(1)}" height="17" rx="2"/>`;
     return name + bar + write(left + length + 6, baseline, format(value));

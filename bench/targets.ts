@@ -3,10 +3,10 @@ import { cpuSecondsPerGigabyte, type Figures, megabytesPerSecond, type Row, type
 /** A target of DockerProxy, and the measured value. */
 export interface Target {
   name: string;
-  /** As it was measured, and what it should be; both with their unit. */
+  /** The measured value and the target, both with their unit. */
   value: string;
   wanted: string;
-  /** Undefined where a line that it takes is absent. */
+  /** Undefined if a required line is absent. */
   reached: boolean | undefined;
 }
 
@@ -19,7 +19,7 @@ export function compare(rows: Row[]): Target[] {
   const figures = (id: RowId) => measured.get(id)?.figures;
   const detail = (id: RowId, name: string) => measured.get(id)?.details?.[name];
 
-  /** One figure of two lines, divided; the comparison says which way is good. */
+  /** The ratio of one figure of two lines, and whether a higher ratio is better. */
   const ratio = (
     name: string,
     [upper, lower]: [RowId, RowId],
@@ -33,7 +33,7 @@ export function compare(rows: Row[]): Target[] {
     const value = one === undefined || other === undefined ? undefined : one / other;
     return target(name, value, [sign, limit], times);
   };
-  /** Nothing follows where one worker and its clients left too little for as much again. */
+  /** Without conclusion if one worker and its clients used more than half of the machine. */
   const workers = (name: string, [two, one]: [RowId, RowId]): Target => {
     const found = ratio(name, [two, one], megabytesPerSecond, ['≥', 1.7]);
     const taken = (detail(one, 'serverCores') ?? 0) + (detail(one, 'clientCores') ?? 0);

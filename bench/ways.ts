@@ -4,27 +4,27 @@ import { type Figures, medians, type Row, type RowId } from './figures.ts';
 export interface Measurement {
   id: RowId;
   figures: Figures;
-  /** Said below the table. */
+  /** A note below the table. */
   note?: string;
-  /** Kept in the JSON. */
+  /** Extra values for the JSON report. */
   details?: Record<string, number>;
 }
 
 /** A way to an image, or several that share their preparations. */
 export interface Way {
-  /** The lines that it gives measurements for. */
+  /** The lines that it measures. */
   ids: RowId[];
-  /** Why it cannot be measured here. */
+  /** The reason why it cannot be measured here. */
   absent?: string | undefined;
-  /** Its failure ends the bench; that of another only leaves its lines out. */
+  /** True if its failure ends the bench. Otherwise, a failure only omits its lines. */
   essential?: true;
   repetitions: number;
   measure(): Promise<Measurement[]>;
 }
 
 /**
- * Measures all ways. They take turns, so that whatever else the machine does meets all of them; a line's figures are
- * the medians of its repetitions.
+ * Measures all ways. They take turns, so that other load on the machine affects all of them. The figures of a line are
+ * medians.
  */
 export async function takeTurns(
   ways: Way[],

@@ -14,12 +14,12 @@ import { giveSmallCores } from './small-cores.ts';
 import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
-/** A curl has one core, and must not be what sets the speed. */
+/** Use several curls, because one is limited to one core. */
 const CURLS = 10;
-/** Between two curls: all at one moment would be the clients of whichever worker has its share of a core just then. */
+/** Milliseconds between the starts of two curls. If all started at once, one worker would accept most of them. */
 const APART_MS = 70;
 const SECONDS = 5;
-/** Seconds in which each worker gets to know what it does. */
+/** Seconds of warm-up for each worker. */
 const WARM_UP_SECONDS = 1;
 /** The share of a core, so that clients on the same machine have enough CPU. */
 const SMALL_CORE = 0.25;
@@ -78,7 +78,7 @@ async function measure(
   const cores = (cpuSeconds / seconds).toFixed(2);
   return {
     id,
-    // They stop half-way: what they got is what counts.
+    // The clients stop halfway, because only the bytes so far matter.
     figures: { ...figures, imageBytes: transfers.bytes },
     note:
       `${share === undefined ? '' : `each worker on ${share} of a core; `}the server had ${cores} cores, ` +
@@ -87,7 +87,7 @@ async function measure(
   };
 }
 
-/** @param seconds from the first to come to the last that is over: no single transfer took so long */
+/** @param seconds from the start of the first transfer to the end of the last */
 function together(all: Transfers[], seconds: number): Transfers {
   const sum = (one: (transfers: Transfers) => number) => all.reduce((before, each) => before + one(each), 0);
   const [first] = all;
@@ -100,7 +100,7 @@ function together(all: Transfers[], seconds: number): Transfers {
   };
 }
 
-/** Seconds that all cores together had nothing to do. https://man7.org/linux/man-pages/man5/proc_stat.5.html */
+/** Returns the idle seconds of all cores together. https://man7.org/linux/man-pages/man5/proc_stat.5.html */
 function startIdleMeter(): () => number {
   const read = (): number => {
     const [, , , , idle = 0, waiting = 0] = (readFileSync('/proc/stat', 'utf8').split('\n', 1)[0] ?? '')

@@ -4,14 +4,14 @@ import { connect } from 'node:net';
 import type { HostileRegistry } from '../test/support/hostile-registry.ts';
 import { createAttackImages } from './attack-images.ts';
 
-/** One way to exhaust a service, as a client without limits of its own would do it again and again. */
+/** One kind of attack, which an aggressive client repeats. */
 export interface Attack {
   readonly name: string;
   /**
-   * Does it once.
+   * Performs the attack once.
    *
    * @param from the address of the client, on loopback
-   * @param count how often it was done before
+   * @param count the number of earlier attacks
    * @returns the status; undefined without a response
    */
   send(from: string, count: number, signal: AbortSignal): Promise<number | undefined>;
@@ -31,7 +31,7 @@ export interface AttackCall {
   readonly reads?: boolean;
 }
 
-/** A few repositories of each kind, so that a client can ask for another one each time. */
+/** Several repositories of each kind, so that a client can request a different one each time. */
 const VARIANTS = 8;
 const BUNDLE = 10;
 const LARGE_LAYER = 512 * 2 ** 20;
@@ -181,7 +181,7 @@ export async function attackCall(
   response.on('error', () => {});
   const { statusCode = 0 } = response;
   if (reads || statusCode >= 400) response.resume();
-  // A response that has come whole does not close with its request.
+  // A complete response does not close when its request is destroyed.
   signal.addEventListener('abort', () => response.destroy(), { once: true });
   if (!response.closed) await new Promise((resolve) => response.once('close', resolve));
   return statusCode;

@@ -3,9 +3,9 @@ import { buffer } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { HostileRegistry } from '../test/support/hostile-registry.ts';
 
-/** A client that downloads honest images, no more than the limits allow, and tries again as wget does. */
+/** A client that downloads normal images within the limits, and retries like wget. */
 export interface HonestClient {
-  /** Downloads once. Returns whether all of the image came. */
+  /** Downloads once. Returns true if the image arrived completely. */
   download(): Promise<boolean>;
   /** Downloads one image after the other. Returns the times of the whole downloads, in milliseconds since the call. */
   downloadUntil(ended: AbortSignal): Promise<{ readonly whole: number[]; readonly refusals: number }>;

@@ -20,17 +20,17 @@ import type { Resources } from './resources-monitor.ts';
 import { type SlowClients, startSlowClients } from './slow-clients.ts';
 import { createCaller, sendTraffic, type Tally } from './traffic.ts';
 
-/** How long, how many slow downloads at once, how many other requests a second. */
+/** The duration, the number of concurrent slow downloads, and the rate of other requests. */
 const seconds = Number(process.env.LOAD_SECONDS ?? 45);
 const downloads = Number(process.env.LOAD_DOWNLOADS ?? 1000);
 const rate = Number(process.env.LOAD_RATE ?? 500);
-/** Bytes a second that a slow client takes: a poor line, and far above the floor. */
+/** Bytes a second of a slow client, which are far above the minimum rate. */
 const PACE = 16 * 1024;
 const LAYER_BYTES = 32 * 1024 * 1024;
 const SETTLE_MS = 20_000;
 /** Readings of the resources during the load. */
 const SAMPLES = 20;
-/** Bytes: buffers that lie ready for the next download. */
+/** Maximum bytes of unused buffers for the next downloads. */
 const LEFT_MAX = 50e6;
 const HUGE = 900_000_000;
 const monitor = pathToFileURL(join(import.meta.dirname, 'resources-monitor.ts')).href;
@@ -148,7 +148,7 @@ interface ClientLimits {
   bytes: { limit: number; remaining: number };
 }
 
-/** True if the limits have seen what was done. */
+/** True if the limits have counted the requests. */
 async function countedVerdicts(origin: URL, tally: Tally, slow: SlowClients): Promise<Target[]> {
   const busy = await limitsOf(origin, '127.0.0.1');
   const each = await Promise.all(

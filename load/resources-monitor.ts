@@ -1,4 +1,4 @@
-/** Loaded into DockerProxy by --import: tells what it holds at the moment, to whoever connects to a socket. */
+/** Loaded into DockerProxy by --import. Reports its current resources to each client of a socket. */
 import { createServer } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
@@ -6,15 +6,15 @@ import { runInNewContext } from 'node:vm';
 
 /** The resources of a process. */
 export interface Resources {
-  /** How many of each kind: `Timeout`, `TCPSocketWrap`, … */
+  /** The number of resources of each kind: `Timeout`, `TCPSocketWrap`, … */
   active: Record<string, number>;
   /** Bytes in use by JavaScript and its buffers, after a collection. */
   bytes: number;
-  /** Milliseconds by which the event loop was late, 99th percentile since the last time. */
+  /** The delay of the event loop in milliseconds: the 99th percentile since the last report. */
   lateMs: number;
 }
 
-/** Milliseconds between two looks; each recorded delay contains it. */
+/** Milliseconds between two samples; each recorded delay contains this time. */
 const resolution = 10;
 
 setFlagsFromString('--expose-gc');

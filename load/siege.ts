@@ -12,15 +12,15 @@ import { reservePort } from '../test/support/reserve-port.ts';
 import { type Attack, createAttacks } from './attacks.ts';
 import { createHonestClient } from './honest-client.ts';
 
-/** How long all attacks last, and how many clients each of them has at a time. */
+/** The duration of all attacks, and the number of concurrent clients of each. */
 const seconds = Number(process.env.SIEGE_SECONDS ?? 60);
 const clients = Number(process.env.SIEGE_CLIENTS ?? 4);
 const LIMIT = Number(process.env.SIEGE_MIB ?? 512) * 2 ** 20;
-/** Milliseconds after which a client gives up and begins again. */
+/** Milliseconds after which a client gives up and starts again. */
 const PATIENCE_MS = 15_000;
-/** Requests of a client before the next one has another address: few enough for the limits of each. */
+/** Requests from one client address before the next one: few enough for the limits. */
 const REQUESTS_PER_ADDRESS = 10;
-/** Milliseconds within which the service must serve as before. */
+/** Milliseconds within which the service must recover. */
 const RECOVERY_MS = 60_000;
 
 await using group = await createControlGroup(LIMIT);
@@ -93,7 +93,7 @@ const targets: Target[] = [
 process.stdout.write(`\n${formatTargets(targets)}\n`);
 if (targets.some(({ reached }) => reached === false)) process.exitCode = 1;
 
-/** Sends an attack from one address after the other until the end. */
+/** Repeats an attack from changing addresses until the end. */
 async function besiege(attack: Attack, kind: number, client: number): Promise<void> {
   const tally = tallies.get(attack.name) ?? new Map();
   for (let count = 0; !ended.aborted; count++) {

@@ -2,13 +2,13 @@ import { once } from 'node:events';
 import { connect, type Socket, type TcpNetConnectOpts } from 'node:net';
 import type { ReadableOptions } from 'node:stream';
 
-/** Clients that each take a few kilobytes a second of a download, for as long as they are let. */
+/** Clients that each read a few kilobytes a second of a download until the service disconnects them. */
 export interface SlowClients {
-  /** How many are still served. */
+  /** The number of clients that are still connected. */
   alive(): number;
-  /** Bytes that the one got that got the fewest. */
+  /** The smallest number of bytes that a client received. */
   fewest(): number;
-  /** A few of them: their addresses and the bytes that each got. */
+  /** A sample of clients, with their addresses and received bytes. */
   some(): readonly { address: string; bytes: number }[];
   leave(): void;
 }
@@ -18,7 +18,7 @@ const TICK_MS = 250;
 const AT_ONCE = 50;
 const SOME = 10;
 
-/** Begins downloads, each from an address of its own on loopback, and reads from them at a pace in bytes a second. */
+/** Starts downloads from separate loopback addresses, and reads them at a rate in bytes a second. */
 export async function startSlowClients(url: URL, count: number, pace: number): Promise<SlowClients> {
   const taken = new Map<Socket, number>();
   for (let begun = 0; begun < count; begun += AT_ONCE) {
@@ -50,7 +50,7 @@ function addressOf(at: number): string {
 }
 
 function download({ hostname, port, pathname, search }: URL, localAddress: string): Socket {
-  // A small buffer: what Node has read ahead, the server takes for read.
+  // A small buffer, because the server counts bytes in the buffers of Node.js as read.
   const options: TcpNetConnectOpts & ReadableOptions = {
     host: hostname,
     port: Number(port),

@@ -2,20 +2,20 @@ import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 
-/** A kind of request, and what it should come to. */
+/** A kind of request, and its expected outcome. */
 export interface Kind {
   name: string;
-  /** How many of a hundred requests are of this kind. */
+  /** The percentage of requests of this kind. */
   share: number;
   /** Sends one request and reports its outcome: a status, or undefined if the connection closed without one. */
   send(count: number): Promise<Answer>;
-  /** The statuses that are right. */
+  /** The expected statuses. */
   right: readonly (number | undefined)[];
 }
 
 export interface Answer {
   status: number | undefined;
-  /** The code of a problem. */
+  /** The expected error code. */
   code?: string | undefined;
 }
 
@@ -24,9 +24,9 @@ export interface Tally {
   answered: number;
   /** The unexpected outcomes by kind and answer, with their counts. */
   wrong: Map<string, number>;
-  /** Mistakes of the service, however the request was: 500, and 503 for having too much to do. */
+  /** Failures of the service that no request may cause: 500, and 503 because of overload. */
   ours: number;
-  /** Milliseconds, of answers that were right to requests that were. */
+  /** The durations of correct responses to valid requests, in milliseconds. */
   latencies: number[];
 }
 
@@ -54,7 +54,7 @@ export async function sendTraffic(kinds: readonly Kind[], rate: number, seconds:
     const due = Math.floor(((performance.now() - begun) / 1000) * rate);
     while (tally.sent < due) {
       const count = tally.sent++;
-      // A step that shares no factor with the length goes through the whole deck.
+      // A step without a common factor with the length visits all entries.
       const kind = deck[(count * 37) % deck.length];
       if (kind === undefined) return;
       const sending = one(kind, count).finally(() => open.delete(sending));
@@ -67,7 +67,7 @@ export async function sendTraffic(kinds: readonly Kind[], rate: number, seconds:
   return tally;
 }
 
-/** Sends requests that are requests, over a few connections that are used again. */
+/** Sends valid requests over a few reused connections. */
 export function createCaller(origin: URL): {
   call(method: string, path: string, headers?: Record<string, string>): Promise<Answer>;
   close(): void;

@@ -53,7 +53,7 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
 
 const ALLOWED: Readonly<Record<string, readonly string[]>> = { ...LAYERS, ...BESIDE };
 
-/** Packages that one part, or one file, alone may know. */
+/** Packages that only one folder or file may import. */
 const OWNERS: Readonly<Record<string, string>> = {
   undici: 'net',
   dockerode: 'sources/engine',
@@ -236,7 +236,7 @@ function touchesProcess(source: string): boolean {
   return /(?<![\w$-]|\bworker\.)process(?![\w$-])/.test(withoutTexts);
 }
 
-/** The first way from a file back to itself. */
+/** Finds the first import cycle through a file. */
 function circleFrom(start: string): readonly string[] | undefined {
   const seen = new Set<string>();
   const walk = (file: string, way: readonly string[]): readonly string[] | undefined => {

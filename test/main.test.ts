@@ -16,7 +16,7 @@ const FATAL = 60;
 /** An address reserved for documentation, which is never assigned: https://www.rfc-editor.org/rfc/rfc5737 */
 const FOREIGN_ADDRESS = '192.0.2.1';
 
-/** Runs the program to its end in an environment of its own. */
+/** Runs the program to its end in a separate environment. */
 async function dockerproxy(args: string[], variables: Record<string, string> = {}): Promise<RunResult> {
   await using home = await temporaryFolder();
   const env = {
@@ -188,7 +188,7 @@ suite('the program', { timeout: 600_000 }, () => {
     assert.equal(checks.source.kind, 'registry');
     assert.ok(checks.cache.freeBytes > 0);
     await rm(cache, { recursive: true });
-    // It is looked at once a second.
+    // The state is polled once a second.
     const unready = await waitFor(async () => {
       const answer = await httpCall(`${proxy.url}/readyz`);
       return answer.status === 503 && answer;
@@ -297,7 +297,7 @@ suite('the program', { timeout: 600_000 }, () => {
       await using proxy = await startDockerProxy({ args: ['--workers', workers] });
       const sockets = Array.from({ length: 8 }, () => connect(Number(new URL(proxy.url).port), '127.0.0.1'));
       await Promise.all(sockets.map((socket) => once(socket, 'connect')));
-      // Accepted in their order.
+      // Connections are accepted in order.
       await Promise.all(sockets.map(() => httpCall(`${proxy.url}/readyz`)));
       const ended = proxy.stop();
       await waitFor(async () => !(await accepts(proxy.url)), { what: 'no more connections' });
@@ -331,7 +331,7 @@ suite('the program', { timeout: 600_000 }, () => {
 });
 
 suite('under systemd', { skip: skipUnless('systemd'), timeout: 600_000 }, () => {
-  /** Listens as systemd does, and begins the program on the first connection. */
+  /** Listens like systemd, and starts the program on the first connection. */
   async function activate(name: string, args: string[], variables: Record<string, string> = {}) {
     const folder = await temporaryFolder();
     const port = await reservePort();

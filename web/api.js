@@ -19,7 +19,7 @@ export const request = async (url, options) => {
 /** @type {Portal.Peek} */
 export const peek = async (url, signal) => {
 	const { headers } = await request(url, { method: 'HEAD', signal }).catch(async () => {
-		// Why it is refused stands in the body that a HEAD has not.
+		// A HEAD response has no body, so GET the reason for the refusal.
 		const answer = await request(url, { signal });
 		answer.body?.cancel();
 		return answer;

@@ -119,7 +119,7 @@ const chooseCandidate = (name) => {
 	suggestions.ask();
 };
 
-/** `nginx:1.27`, the shortest name that says all. @param {Portal.Image} image */
+/** Returns the shortest complete name: `nginx:1.27`. @param {Portal.Image} image */
 const titleOf = ({ reference }) => reference.replace(/^docker\.io\/(?:library\/)?/, '');
 
 /** @type {Portal.Show} */
@@ -196,7 +196,7 @@ const partsOf = (file) => {
 /** @type {Portal.RowOf} */
 const rowOf = (images, at, asked) => {
 	const put = (/** @type {string[]} */ ...instead) => {
-		// The row takes the focus with it.
+		// Removing the row would lose the focus.
 		input.focus();
 		open(images.toSpliced(at, 1, ...instead).join(' '));
 	};
@@ -231,7 +231,7 @@ const fail = (error, again) => {
 	const retry = again ?? (() => lookUp());
 	say(showProblem(told, { retry, choose, chooseTag }));
 	if (told.code === 'offline') addEventListener('online', retry, { once: true, signal: looking.signal });
-	// The next image must not fail too.
+	// The next image must not fail because of this one.
 	if (told.code?.startsWith('platform-')) platform = '';
 };
 

@@ -21,7 +21,7 @@ export const find = async (text, signal, { search, fill, show }) => {
 	const { results } = await ask('search', { q: word }, signal);
 	return results.map(({ name, description, official }) => ({
 		label: name,
-		// In a direction of its own.
+		// Isolates the text direction of the name.
 		note: (official ? `${t('official')} · ` : '') + (description && `\u2068${description}\u2069`),
 		choose: put(name),
 	}));

@@ -25,7 +25,11 @@ declare global {
 		) => Promise<Answers[Name]>;
 		/** Sends a request, and returns a successful response. @throws Error with the problem as its cause */
 		type Request = (url: string, options?: RequestInit) => Promise<Response>;
-		/** The headers that a download will have, or why it will be refused. @throws Error with the problem as its cause */
+		/**
+		 * Returns the headers of a future download, or the reason for a refusal.
+		 *
+		 * @throws Error with the problem as its cause
+		 */
 		type Peek = (url: string, signal: AbortSignal) => Promise<Headers>;
 
 		/**
@@ -93,7 +97,7 @@ declare global {
 
 		interface Download {
 			images: string[];
-			/** Empty: what the server takes for it. */
+			/** Empty for the default of the server. */
 			platform: string;
 			format: Format;
 		}
@@ -123,7 +127,7 @@ declare global {
 			{ own: string[]; as: 'docker-archive' | 'oci-archive' }
 		>;
 
-		/** One thing to choose. */
+		/** One option of the list. */
 		interface Option {
 			label: string;
 			note?: string;
@@ -139,7 +143,7 @@ declare global {
 			list: HTMLElement,
 			load: (text: string, signal: AbortSignal) => Promise<Option[]>,
 		) => { ask(): void; close(): void; show(options: Option[], active?: number): void };
-		/** Finds what could stand at the end of a text: tags behind a colon, repositories before it. */
+		/** Finds completions of a text: tags after a colon, repositories before it. */
 		type Find = (
 			text: string,
 			signal: AbortSignal,
@@ -149,11 +153,11 @@ declare global {
 		/** The response for an image, or its problem. */
 		type Asked = PromiseSettledResult<Image>;
 		/**
-		 * Looks up what the field says, and shows it. `put` adds an address to the history or replaces the last one;
+		 * Looks up the images in the field, and shows them. `put` adds an address to the history or replaces the last one;
 		 * `moves` says whether the focus moves to the download.
 		 */
 		type LookUp = (how?: { put?: 'pushState' | 'replaceState'; moves?: boolean }) => Promise<void>;
-		/** Shows images by the names that they were asked for by. @throws Error with the problem as its cause */
+		/** Shows images by their requested names. @throws Error with the problem as its cause */
 		type Show = (
 			images: string[],
 			asked: Asked[],
@@ -162,7 +166,7 @@ declare global {
 		) => Promise<void>;
 		/** One of several images, with its size or with its problem and the tags to use instead. */
 		type RowOf = (images: string[], at: number, asked: Asked) => HTMLElement;
-		/** Tells what went wrong, in place of what was looked up; above it, where something else can be tried again. */
+		/** Shows an error in place of the result, or above the result if only a part of it failed. */
 		type Fail = (error: unknown, again?: () => void) => void;
 
 		/** Opens a candidate, or asks for its tag. */
@@ -179,15 +183,18 @@ declare global {
 			actions: { retry(): void; choose(platform: string): void; chooseTag(tag: string): void },
 		) => string;
 		/**
-		 * Does something with a download, until the signal says that another one is shown.
+		 * Performs a task for a download, until the signal reports that another one is shown.
 		 *
 		 * @throws Error with the problem as its cause
 		 */
 		type Task = (url: string, signal: AbortSignal, say: (text: string) => void) => Promise<void>;
-		/** Runs the task of a module that few need; goes where it would lead, where a newer service has it no more. */
+		/**
+		 * Runs the task of a module that is loaded on demand. If a newer service no longer has the module, opens the link
+		 * instead.
+		 */
 		type Load = (module: Promise<{ task: Task }>, url: string) => void;
 
-		/** A button that does something here, which is not to send a form. */
+		/** Creates a button that does not submit the form. */
 		type MakeButton = (text: string, onclick: () => void) => HTMLButtonElement;
 		interface Elements {
 			image: HTMLInputElement;
@@ -200,7 +207,7 @@ declare global {
 			card: HTMLTemplateElement;
 			data: HTMLTemplateElement;
 		}
-		/** An element of the page, which has it. */
+		/** Returns an element that the page is known to have. */
 		type ById = <Id extends string>(id: Id) => Id extends keyof Elements ? Elements[Id] : HTMLElement;
 		/** An element with properties. */
 		type Make = <Tag extends keyof HTMLElementTagNameMap>(
@@ -214,11 +221,11 @@ declare global {
 			name: string,
 			line: { note: string; isWrong?: boolean; remove(): void; choices?: HTMLElement[] },
 		) => HTMLElement;
-		/** Offers what all the images are there for. */
+		/** Offers the platforms that all images have. */
 		type FillPlatforms = (select: HTMLElement, images: Image[]) => void;
 		type PartCommands = (url: string, files: string[]) => Record<string, string>;
 		type ShowParts = (url: string, files: string[]) => void;
-		/** Lines to copy, for the tool that was chosen last. `files` are the parts of the file, or the file alone. */
+		/** Shows lines to copy, for the last selected tool. `files` are the parts of the file, or the file alone. */
 		type ShowCommands = (url: string, files: string[], format: Format, pulls: Record<string, string>) => void;
 	}
 }

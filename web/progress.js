@@ -39,7 +39,7 @@ export const task = (url, signal) =>
 				return t('pulling', { done: size(done), total: size(total) });
 			});
 		on('saving', ({ bytes }) => t('saving', { done: size(bytes) }));
-		// Left open, it would begin again by itself, and the engine with it.
+		// An open event source would reconnect, and start the engine's work again.
 		on('ready', () => {
 			end();
 			bar.value = 1;
@@ -50,7 +50,7 @@ export const task = (url, signal) =>
 		on('error', (problem) => {
 			end();
 			if (problem) return reject(new Error('', { cause: problem }));
-			// An event has nothing of a refusal in it.
+			// The error event does not contain the refusal.
 			peek(status, signal)
 				.then(() => unreachable())
 				.catch(reject);

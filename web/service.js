@@ -2,7 +2,7 @@ import { ask } from './api.js';
 import { byId } from './page.js';
 import { size, t } from './text.js';
 
-/** Shows the quota that is left for each limit that has a text. */
+/** Shows the remaining quota of each limit that has a text. */
 export const showLimits = async () => {
 	const limits = (await ask('limits').catch(() => null)) ?? {};
 	const said = Object.entries(limits).map(([name, quota]) => {

@@ -8,7 +8,7 @@ export const makeCard = ({ size: bytes, layers, files, created, config, signatur
 	const runs = [...(config.entrypoint ?? []), ...(config.command ?? [])].map(quoted).join(' ');
 	const isImage = kind === 'image';
 	const unknown = t('unknown');
-	// A value without a text has no place on the card.
+	// The card omits values without a text.
 	/** @type {Record<string, string | null | undefined>} */
 	const values = {
 		reference: image.reference,

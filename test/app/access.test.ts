@@ -10,7 +10,7 @@ import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 
-/** A registry that has nothing: whatever may be fetched from it is a 404. */
+/** An empty registry: every allowed request results in a 404. */
 async function emptyRegistry() {
   const server = createServer((_request, response) => response.writeHead(404).end());
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
@@ -112,7 +112,7 @@ suite('access by lists in files', { timeout: 600_000 }, () => {
     assert.equal(await codeOf(proxy, image), 'address-refused');
     await writeFile(allow, `**\n${registry.host}/**\n`);
     await reload(proxy);
-    // It speaks no TLS; what counts is that it was asked.
+    // The server does not speak TLS. The test only checks that it receives a connection.
     assert.equal(await codeOf(proxy, image), 'registry-failed');
   });
 

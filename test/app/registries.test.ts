@@ -37,10 +37,10 @@ suite('registries by way of their mirrors', {
   timeout: 90_000,
 }, () => {
   let stack: AsyncDisposableStack;
-  /** The registry, and what the mirror asks. */
+  /** The registry, and the proxy through which the mirror requests it. */
   let registry: Registry;
   let origin: FaultProxy;
-  /** A real pull-through cache of the registry, behind a proxy that breaks things. */
+  /** A real pull-through cache of the registry, behind a proxy that injects faults. */
   let mirror: FaultProxy;
   let pullThrough: Registry;
   let folder: TemporaryFolder;
@@ -77,7 +77,7 @@ suite('registries by way of their mirrors', {
 
   afterEach(() => Promise.all(opened.map((registries) => registries.close())));
 
-  /** The registries by the text of a settings file. */
+  /** Creates the registries from the text of a settings file. */
   async function open(
     toml: string,
     { configJson = '{}', insecure = [origin.host], mirrorPatience }: OpenOptions = {},

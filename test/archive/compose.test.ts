@@ -24,7 +24,7 @@ const pieces: Piece[] = [
   ...['1', '2', '3', '4', '5'].map((digit) => blobPiece(digit)),
 ];
 
-/** Reads blobs of zeros; what `ahead` says happens to those that are fetched ahead. */
+/** Reads blobs of zeros. `ahead` decides what happens to those that are fetched ahead. */
 function reader(ahead: (digit: string) => Promise<void>, more: Partial<BlobReader> = {}): BlobReader {
   return {
     read: async ({ size }) => Readable.from([Buffer.alloc(size)]),
@@ -36,7 +36,7 @@ function reader(ahead: (digit: string) => Promise<void>, more: Partial<BlobReade
 const failing = (code: ErrorCode): Promise<never> =>
   Promise.reject(new ServiceError(code, detail('archive-removed', {})));
 
-/** How many bytes came, and what ended them. */
+/** Returns the number of received bytes, and the error that ended the stream. */
 async function given(stream: Readable): Promise<{ bytes: number; error: unknown }> {
   let bytes = 0;
   try {

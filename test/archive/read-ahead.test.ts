@@ -14,7 +14,7 @@ interface Links {
   /** The number of the connection to the registry. */
   readonly connection: number;
   readonly client: number;
-  /** A factor of the line's rate at a moment. */
+  /** Returns the factor of the line's rate at a time. */
   readonly noise?: (milliseconds: number) => number;
 }
 

@@ -31,7 +31,7 @@ async function contentsOf(tar: Uint8Array): Promise<Record<string, string>> {
   return files;
 }
 
-/** In pieces of this many bytes. */
+/** Sends the archive in chunks of this many bytes. */
 async function* inPieces(bytes: Buffer, size: number): AsyncGenerator<Buffer, void> {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
 }

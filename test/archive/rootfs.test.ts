@@ -13,7 +13,7 @@ import { finish, scanAll, tableOf, tarOf, type Written } from '../contents/layer
 import { runOrThrow, temporaryFolder } from '../support/process.ts';
 import { MemoryBlobs } from './samples.ts';
 
-/** Lays out the files of some layers, and returns what reads a range of the archive. */
+/** Lays out the files of some layers. Returns a function that reads a range of the archive. */
 function rootfsOf(...tars: readonly Buffer[]) {
   const blobs = new MemoryBlobs();
   const layers = tars.map((tar) => blobs.add(gzipSync(tar)));

@@ -10,7 +10,7 @@ import { openBlobFiles } from '../../src/blobs/blob-files.ts';
 import { createDiskQuota, LOW_WATER } from '../../src/blobs/disk-quota.ts';
 import { temporaryFolder } from '../support/process.ts';
 
-/** The same as one would write it first: a list that is sorted by use. */
+/** A naive implementation with the same results: a list sorted by use. */
 function createNaiveModel(limit: number, sizes: readonly number[], protectedFor: number) {
   let kept: { blob: number; used: number }[] = [];
   const bytes = (): number => kept.reduce((sum, { blob }) => sum + (sizes[blob] ?? 0), 0);
@@ -72,7 +72,7 @@ suite('the model of the cache', () => {
     const sizes = Array.from({ length: 12 }, () => Math.floor(random() * 4_000));
     const paths = sizes.map((_, blob) => join(folder, 'blobs/sha256/00', String(blob).padStart(64, '0')));
     const model = createLruModel({ limit, sizes, protectedFor: 0 });
-    // An hour ago, so that no use is one of now, which protects.
+    // An hour ago, because blobs that were used just now are not evicted.
     let now = Date.now() - 3_600_000;
     const touch = (path: string): Promise<void> => utimes(path, now / 1000, 1);
 

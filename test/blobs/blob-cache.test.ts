@@ -55,7 +55,7 @@ async function download(
 /** A reader that is about to reach a blob. */
 const near: Approach = { position: 0, onChange: () => () => {} };
 
-/** Readers are done when a blob is verified; its final name comes a moment later. */
+/** Readers finish when a blob is verified. It gets its final name a moment later. */
 async function isKept(setup: SampleCache, { descriptor: { digest } }: SampleBlob = sample): Promise<void> {
   const isThere = async () =>
     (await setup.files()).includes(blobFile(digest)) && (await setup.locks()).length === 0;
@@ -309,7 +309,7 @@ suite('two processes with one folder', () => {
     gate.resolve();
     for (const content of await Promise.all(both)) assert.ok(content.equals(bytes));
     assert.ok(!(await one.files()).includes(blobFile(descriptor.digest)), 'it is not on the disk yet');
-    // One that comes meanwhile neither waits nor asks the registry.
+    // A further reader neither waits nor sends a request to the registry.
     assert.deepEqual(await download(other.cache.before(source, REGISTRY)), bytes);
     disk.finish();
     await isKept(one);
@@ -321,7 +321,7 @@ suite('two processes with one folder', () => {
 suite('failures upstream', () => {
   test('the last bytes stay back until all are verified, and a wrong blob gets no name', async () => {
     const source = memorySource(sample);
-    // The source of the rest of a blob cannot verify it: the cache has to.
+    // The source of the rest of a blob cannot verify the whole, so the cache must.
     const written = Promise.withResolvers<void>();
     source.behave((read) =>
       read.range.start === 0
@@ -591,7 +591,7 @@ suite('readers that leave', () => {
     for (let round = 0; round < 40; round++) {
       const leaving = await reader.read(blob.descriptor, undefined, always);
       await readSome(leaving, ((round * 37) % 64) * 50 * KIB + 1);
-      // One that joins in the very turn in which the last one leaves, and one a turn later.
+      // One reader joins in the same turn of the event loop in which the last one leaves, and one a turn later.
       leaving.destroy();
       const joining = await reader.read(blob.descriptor, undefined, always);
       await readSome(joining, 1);
@@ -856,7 +856,7 @@ suite('fetching ahead', () => {
     for (const blob of many.slice(5, 8)) reader.prefetch?.(blob.descriptor, near, always);
     await waitFor(() => source.reads.length === before + 3);
     for (const blob of many.slice(8)) reader.prefetch?.(blob.descriptor, near, always);
-    // One of another registry shows that whatever was to begin has begun.
+    // A fetch from another registry shows that all expected fetches have started.
     setup.cache.before(source, 'other.example').prefetch?.(many[19]?.descriptor ?? descriptor, near, always);
     await waitFor(() => source.reads.some(({ digest }) => digest === many[19]?.descriptor.digest));
     assert.equal(source.reads.length, before + 4);

@@ -184,7 +184,7 @@ suite('the recent bytes of a fetch', () => {
 suite('the room of a fetch', () => {
   const FIRST = 16 * 1024 * 1024;
   const large = sampleBlob(FIRST + 1024 * 1024, 'room');
-  /** Counts what is reserved, and has room for the first bytes or for all. */
+  /** Counts the reserved bytes. Has room for only the first bytes, or for all. */
   const countingRoom = (hasAll: boolean) => {
     const reserved: number[] = [];
     const room: DiskQuota = {

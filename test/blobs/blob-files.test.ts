@@ -161,7 +161,7 @@ suite('a blob on the disk', () => {
     await commit(setup.files, sample);
     const path = setup.files.blobPath(descriptor.digest);
     const { mtime } = await stat(path);
-    // Within a day, reading alone does not move it: see relatime in mount(8).
+    // With relatime, reading does not change an access time of less than a day; see mount(8).
     const before = Date.now();
     await utimes(path, new Date(before - 3_600_000), mtime);
     await (await setup.files.open(descriptor))?.close();

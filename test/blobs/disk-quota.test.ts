@@ -20,7 +20,7 @@ interface Setup extends AsyncDisposable {
   readonly inUse: Set<string>;
   /** Adds a file that was used a number of minutes ago. */
   add(path: string, bytes: number, minutesAgo: number): Promise<string>;
-  /** The names of the blobs that are left. */
+  /** Lists the names of the remaining blobs. */
   left(): Promise<string>;
 }
 
@@ -53,7 +53,7 @@ async function setUp(limit: number): Promise<Setup> {
   };
 }
 
-/** Counts what is asked of the file system by promises: how much in all, and how much at once. */
+/** Counts calls of the file system by promises: their total, and the maximum at once. */
 function watchFiles(): { all(): number; most(): number } & Disposable {
   const active = new Set<number>();
   let [all, most] = [0, 0];

@@ -79,7 +79,7 @@ suite('a lock of a file', () => {
 
   test('is held by one at a time, whoever else wants it and however often', async () => {
     await using folder = await temporaryFolder();
-    // An exclusive file beside the lock shows two holders at once.
+    // A file that is created exclusively detects two owners at once.
     const contend = script(`
       import { closeSync, openSync, rmSync } from 'node:fs';
       for (let times = 0; times < 50; ) {

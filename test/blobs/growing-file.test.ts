@@ -164,7 +164,7 @@ suite('reading a file that grows', () => {
     await assert.rejects(failing.stream.sendTo(new Writable(), inspect), /wrong/);
     assert.equal(uses, 0);
     const cut = read(inMemory, 0, bytes.length);
-    // As a socket does, it ends the write under way when it is destroyed.
+    // Like a socket, it aborts the write in progress when it is destroyed.
     let endWrite: ((error: Error) => void) | undefined;
     const stuck = new Writable({
       write: (_chunk, _encoding, callback) => {

@@ -28,9 +28,9 @@ export function sampleBlob(size: number, seed: string): SampleBlob {
 
 /** The outcome of a read; offsets count bytes of the blob. */
 export interface Behaviour {
-  /** Gives the bytes before `at`, and the rest when the promise settles. */
+  /** Sends the bytes before `at`, and the rest when the promise settles. */
   readonly hold?: { readonly at: number; readonly until: Promise<unknown> };
-  /** Fails when the bytes before `at` are given. */
+  /** Fails after the bytes before `at`. */
   readonly fail?: { readonly at: number; readonly error: Error };
   /** Inverts one bit of the byte at this offset. */
   readonly flip?: number;
@@ -39,20 +39,20 @@ export interface Behaviour {
 export interface SourceRead {
   readonly digest: Digest;
   readonly range: ByteRange;
-  /** Bytes given so far. */
+  /** Bytes sent so far. */
   given: number;
   state: 'open' | 'ended' | 'failed' | 'aborted';
 }
 
 export interface MemorySource extends BlobReader {
   readonly reads: SourceRead[];
-  /** Decides what becomes of each read from now on. */
+  /** Sets the behavior of all further reads. */
   behave(decide: ((read: SourceRead) => Behaviour | undefined) | undefined): void;
 }
 
 const CHUNK = 64 * 1024;
 
-/** Blobs from memory, by the contract of BlobReader: a whole blob is verified before its last bytes are given away. */
+/** Blobs from memory with the guarantees of BlobReader: a whole blob is verified before its last bytes are sent. */
 export function memorySource(...blobs: readonly SampleBlob[]): MemorySource {
   const contents = new Map(blobs.map(({ descriptor, bytes }) => [descriptor.digest, bytes]));
   const reads: SourceRead[] = [];
@@ -194,9 +194,9 @@ export function incomingFile(
 }
 
 export interface SlowDisk {
-  /** How often something had to be brought to it. */
+  /** The number of syncs so far. */
   readonly syncs: number;
-  /** Everything is on it now; or nothing ever will be. */
+  /** Lets all syncs succeed, or all of them fail. */
   finish(error?: Error): void;
 }
 

@@ -14,7 +14,7 @@ const KEY = 'ab'.repeat(32);
 const BYTES = Buffer.from(Array.from({ length: 20_000 }, (_, at) => at % 251));
 
 const MIB = 2 ** 20;
-/** Longer than another process may have a file without touching it. */
+/** Longer than a process may use a file without updating its access time. */
 const LONG_AGO = new Date(Date.now() - 3_600_000);
 
 async function openIn(limit = 2 ** 30, path?: string) {

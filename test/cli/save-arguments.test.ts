@@ -45,7 +45,7 @@ suite('the arguments of save', () => {
     assert.deepEqual(sidecars, { checksum: true, metalink: true });
     assert.equal(query.platform, 'all');
     assert.deepEqual(settings, ['--cache-dir', '/c']);
-    // Not the value of the flag before it.
+    // An image, and not the value of the previous flag.
     assert.deepEqual(parseSaveArguments(['--checksum', 'app']).query.references.map(formatReference), [
       'docker.io/library/app:latest',
     ]);

@@ -15,9 +15,9 @@ const REPLICAS = 3;
 /** The number of connections, large enough that each worker has some. */
 const CONNECTIONS = 8;
 
-/** Stands at port 80 of the domain, and gives each connection to the next worker. */
+/** Listens on port 80 of the domain, and passes each connection to the next service in turn. */
 async function startBalancer(port: number) {
-  /** An order begins before all of them are there. */
+  /** The order starts before all replicas have started. */
   const ports = Promise.withResolvers<readonly number[]>();
   const served = new Set<number>();
   let connections = 0;
@@ -43,14 +43,14 @@ async function startBalancer(port: number) {
   };
 }
 
-/** Told after it listens for HTTPS, which is all that its start waits for. */
+/** Logged after it listens for HTTPS, for which the start waits. */
 async function httpPortOf(replica: DockerProxy): Promise<number> {
   const line = () => replica.logs().find(({ msg }) => msg.endsWith(' redirects to HTTPS'));
   const { msg } = await waitFor(line, { what: 'the port of HTTP' });
   return Number(new URL(msg.split(' ')[0] ?? '').port);
 }
 
-/** The fingerprints of what all workers of all of them show. */
+/** Returns the fingerprints of the certificates that all workers of all replicas serve. */
 async function allShown(replicas: readonly DockerProxy[]): Promise<string[]> {
   const connections = replicas.flatMap((replica) =>
     Array.from({ length: CONNECTIONS }, () => shownBy(replica)),

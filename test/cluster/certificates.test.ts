@@ -15,7 +15,7 @@ const WORKERS = { DOCKERPROXY_WORKERS: '2' };
 /** The number of connections, large enough that each worker has some. */
 const CONNECTIONS = 16;
 
-/** The fingerprints of what all workers show. */
+/** Returns the fingerprints of the certificates that all workers serve. */
 async function allShownBy(proxy: DockerProxy): Promise<string[]> {
   const shown = await Promise.all(Array.from({ length: CONNECTIONS }, () => shownBy(proxy)));
   return [...new Set(shown.map(({ fingerprint256 }) => fingerprint256))];
@@ -31,7 +31,7 @@ async function resumedAt(proxy: DockerProxy, maxVersion: SecureVersion): Promise
     return socket;
   };
   const first = await open();
-  // The tickets of TLS 1.3 come after the handshake.
+  // A TLS 1.3 server sends tickets after the handshake.
   const [session] = (maxVersion === 'TLSv1.2' ? [first.getSession()] : await once(first, 'session')) as [
     Buffer,
   ];

@@ -13,7 +13,7 @@ import { skipUnless } from '../support/packages.ts';
 import { run, temporaryFolder, waitFor } from '../support/process.ts';
 import { isRunning, untilReplaced, workersOf } from './processes.ts';
 
-/** More than what sockets take from a server that is then killed. */
+/** More bytes than the sockets can buffer when the server is killed. */
 const SIZE = 16_000_000;
 /** The number of clients, large enough that each worker has some. */
 const CLIENTS = 12;
@@ -50,7 +50,7 @@ suite('several processes, as they come and go', {
 
   const start = async (settings: NodeJS.ProcessEnv = {}): Promise<DockerProxy> =>
     bed.start(await bed.newFolder(), { ...WORKERS, ...settings });
-  /** Downloads that wait in their middle, shared out between two workers. */
+  /** Downloads that pause halfway, distributed over two workers. */
   const begin = async (proxy: DockerProxy, clients = CLIENTS): Promise<OngoingDownload[]> => {
     const downloads = Array.from({ length: clients }, () => bed.begin(proxy, image, 1));
     await waitFor(() => downloads.every((one) => one.received() > 0), { what: 'all downloads' });

@@ -3,14 +3,14 @@ import { processTree } from '../../bench/proc.ts';
 import type { DockerProxy } from '../support/dockerproxy.ts';
 import { waitFor } from '../support/process.ts';
 
-/** The processes that serve. */
+/** Returns the worker processes. */
 export function workersOf({ pid }: Pick<DockerProxy, 'pid'>): number[] {
   return processTree(pid)
     .filter(({ pid: one, parent }) => parent === pid && /\bmain\.[jt]s\b/.test(commandOf(one)))
     .map((one) => one.pid);
 }
 
-/** True if a process runs; one that has ended and waits for its parent does not. */
+/** Returns true if a process runs. A zombie does not. */
 export function isRunning(pid: number): boolean {
   return commandOf(pid) !== '';
 }

@@ -16,7 +16,7 @@ import { randomLayer } from '../support/random-layer.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 
-/** Names that HAProxy has for them. */
+/** The names of the replicas in HAProxy. */
 export const NAMES = ['one', 'two', 'three'] as const;
 export const WORKERS = 2;
 const IMAGES = 12;
@@ -42,7 +42,7 @@ export interface ReplicasBed extends AsyncDisposable {
   /** The requests of the replicas to the mirror. */
   mirror: FaultProxy;
   pullThrough: Registry;
-  /** Each with a base layer that is the same for all, and one of its own. */
+  /** Images that share a base layer, each with one more layer. */
   images: readonly ServedImage[];
   /** Starts three of them, and HAProxy in front. */
   start(settings?: NodeJS.ProcessEnv): Promise<Replicas>;
@@ -51,9 +51,9 @@ export interface ReplicasBed extends AsyncDisposable {
 export interface Replicas extends AsyncDisposable {
   front: Haproxy;
   all: readonly DockerProxy[];
-  /** By the name that HAProxy has for it. */
+  /** Returns a replica by its name in HAProxy. */
   named(name: string): DockerProxy;
-  /** Ends one with its workers as a loss of power would. */
+  /** Kills a replica and its workers at once, like a power failure. */
   kill(replica: DockerProxy): Promise<void>;
 }
 
@@ -131,12 +131,12 @@ async function startReplicas(options: DockerProxyOptions): Promise<Replicas> {
 
 export interface Answer {
   status: number;
-  /** Which replica has given it. */
+  /** The replica that sent the response. */
   server: string;
   body: Buffer;
 }
 
-/** Asks through HAProxy, as a client of an address of its own. */
+/** Sends a request through HAProxy from a separate client address. */
 export async function ask(
   { front }: Replicas,
   path: string,
@@ -150,7 +150,7 @@ export async function ask(
   return { status: response.statusCode ?? 0, server: `${response.headers['x-server']}`, body };
 }
 
-/** How many of the values there are of each kind. */
+/** Counts the values by kind. */
 export function tally(values: readonly (string | number)[]): Record<string, number> {
   return Object.fromEntries(
     [...new Set(values)].sort().map((one) => [one, values.filter((value) => value === one).length]),

@@ -63,14 +63,14 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
     const ended = await Promise.all(downloads.map(({ done }) => done));
     const { 200: granted, ...refused } = tally(ended.map(({ status }) => status));
     assert.equal(granted, 5);
-    // A machine that is busy may have more to do than it can.
+    // On a busy machine, the service can be overloaded.
     assert.ok(
       Object.keys(refused).every((status) => status === '429' || status === '503'),
       inspect(refused),
     );
     await waitFor(async () => (await limits()).downloads.active === 0, { what: 'all to be given back' });
 
-    // Two connections to two replicas for the same image, as aria2c has them by a metalink.
+    // Two connections to two replicas for the same image, like those of aria2c with a metalink.
     const same = all.map((replica) =>
       startDownload(urlOf(replica, 0), { pauseAt: 1, headers: { 'x-forwarded-for': '127.0.0.1' } }),
     );
@@ -133,7 +133,7 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
       requests.filter(({ method, path: of }) => method === 'GET' && of.includes(layer)).length;
     assert.equal(ofLayer(bed.mirror.requests), 3, 'each replica has asked the mirror once');
     const asked = sent(bed, at).filter((request) => !gone.has(request));
-    // Distribution 2.8 fetches what it does not have twice: to send it, and to keep it.
+    // Distribution 2.8 fetches a missing blob twice: once to send it, and once to store it.
     assert.equal(ofLayer(asked), 2, 'the mirror has asked the registry for one of them');
     const tags = bed.mirror.requests.filter(({ path: of }) => of.includes(`/manifests/v${at}`));
     assert.deepEqual(
@@ -234,7 +234,7 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
       what: 'all to count in Redis again',
       timeout: 20_000,
     });
-    // 13 before, 9 + 2 meanwhile.
+    // 13 requests before, and 9 + 2 during the outage.
     await waitFor(async () => (await counted('requests 127.0.0.31')) === 24, {
       what: 'what was counted meanwhile',
     });
@@ -276,14 +276,14 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
       );
       const ends = new Set(await Promise.all(clients));
       const right = bed.images[at]?.sha256 ?? '';
-      // Later downloads skip the known liar and are right.
+      // Later downloads skip the mirror that sent wrong bytes, and are right.
       assert.ok(
         [...ends].every((end) => end === right || (end === 'broken' && what === 'lies')),
         inspect(ends),
       );
       if (what === 'lies') assert.ok(ends.has('broken'), 'what is wrong must not look whole');
       for (const replica of replicas.all) {
-        // Each of its workers has to find out by itself that it is lied to.
+        // Each worker detects by itself that the mirror sends wrong bytes.
         let mayBreak = what === 'lies' ? WORKERS : 0;
         const again = (): Promise<Download> =>
           download(urlOf(replica, at)).catch((error) => {

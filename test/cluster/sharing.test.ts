@@ -10,13 +10,13 @@ import { waitFor } from '../support/process.ts';
 const SIZE = 20_000_000;
 const WORKERS = { DOCKERPROXY_WORKERS: '2' };
 
-/** Which processes have begun a download. */
+/** Returns the processes that have started a download. */
 function servers(proxy: DockerProxy): Set<unknown> {
   const begun = proxy.logs().filter(({ msg }) => /^Downloading image: /.test(msg));
   return new Set(begun.map(({ pid }) => pid));
 }
 
-/** How many of the answers have each status. */
+/** Counts the responses by status. */
 function tally(statuses: readonly number[]): Record<number, number> {
   return Object.fromEntries(
     [...new Set(statuses)].sort().map((one) => [one, statuses.filter((status) => status === one).length]),

@@ -7,7 +7,7 @@ import type { WorkerProcess } from '../../src/cluster/peers.ts';
 import { createWorkerPool, StartError } from '../../src/cluster/worker-pool.ts';
 
 const LINES = ['listening'];
-/** Milliseconds between two looks at a worker. */
+/** Milliseconds between two polls of a worker. */
 const LOOK_MS = 5_000;
 
 /** A worker that does what a real one would not do on demand. */
@@ -15,11 +15,11 @@ interface FakeWorker {
   readonly told: ToWorker['type'][];
   say(message: ToPrimary): void;
   end(code: number | null, signal?: string): void;
-  /** Prepares, and listens as soon as it may. */
+  /** Reports that it is prepared, and listens as soon as it may. */
   serve(): void;
 }
 
-/** A pool of such workers, in a time of its own. */
+/** A pool of such workers with a simulated clock. */
 function startCrew({ mock }: TestContext, size = 2) {
   mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
   let now = 0;

@@ -4,7 +4,7 @@ import { mergeLayers } from '../../src/contents/merge-layers.ts';
 import { entryHeader, type WrittenEntry } from '../../src/tar/entry-header.ts';
 import { createTarScanner, type ScannedEntry } from '../../src/tar/scanner.ts';
 
-/** An entry of a layer as tests write it: a path, and what is not as usual. */
+/** An entry of a layer in tests: a path, and the properties that differ from the defaults. */
 export type Written = Partial<Omit<WrittenEntry, 'path'>> & { readonly path: string; readonly data?: Buffer };
 
 const USUAL = {

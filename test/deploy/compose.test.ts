@@ -55,7 +55,7 @@ suite('compose.yaml', { skip: skipUnless('docker-compose'), timeout: 600_000 }, 
   });
 });
 
-/** The file as it is understood. */
+/** The parsed file. */
 async function config(): Promise<string> {
   const { stdout, stderr } = await runOrThrow('docker-compose', ['--file', file, 'config']);
   assert.equal(stderr, '');

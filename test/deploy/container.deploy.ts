@@ -103,7 +103,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
     assert.match(process, /^Uid:\t65532\t65532\t65532\t65532$/m);
     assert.match(process, /^CapBnd:\t0{16}$/m);
     assert.equal(await docker('diff', container.name), '');
-    // The base image has neither.
+    // The base image has no shell and no npm.
     for (const name of ['sh', 'ls']) {
       const { stdout, stderr } = await engine.docker('exec', container.name, name);
       assert.match(`${stdout}${stderr}`, /executable file not found/);
@@ -134,7 +134,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
     assert.notEqual(await silent.inspect('{{.State.Health.Status}}'), 'healthy');
     const health = () => hanging.inspect('{{.State.Health.Status}}');
     assert.equal(await health(), 'healthy');
-    // All of them: without their primary, workers serve.
+    // Kill all processes, because workers continue to serve without their primary.
     const [, ...pids] = (await docker('top', hanging.name, '-eo', 'pid')).split('\n').map(Number);
     for (const pid of pids) process.kill(pid, 'SIGSTOP');
     await waitFor(async () => (await health()) === 'unhealthy', { timeout: 60_000, what: 'unhealthy' });
@@ -171,7 +171,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
   test('with an engine of its own, over TCP and TLS', async () => {
     await using folder = await temporaryFolder();
     const { server, client } = await makeCertificates(folder.path);
-    // As the image of Docker in Docker has them: for whoever is given the folder.
+    // World-readable, as in the image of Docker in Docker.
     for (const name of ['ca.pem', 'cert.pem', 'key.pem']) await chmod(join(client, name), 0o644);
     await chmod(client, 0o755);
     await chmod(folder.path, 0o755);
@@ -236,7 +236,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
       const held = made.move();
       return { containerOf, [Symbol.asyncDispose]: () => held.disposeAsync() };
     }
-    /** From the machine whose ports are published. */
+    /** Sends the request from the machine with the published ports. */
     async function wget(...args: string[]): Promise<string> {
       const network = `--net=/proc/${bridged.pid}/ns/net`;
       return (await runOrThrow('nsenter', [network, 'wget', '-q', '-O-', '--tries=1', ...args], SLOW)).stdout;
@@ -285,8 +285,7 @@ suite('the container', { skip, timeout: 600_000 }, () => {
           'with-engine': {
             environment: { DOCKERPROXY_PULL: 'never', DOCKERPROXY_INSECURE_REGISTRIES: registry.host },
           },
-          // Tests in a container cannot give away all capabilities. These suffice as long as the service starts no
-          // engine.
+          // Tests in a container cannot grant all capabilities. These suffice as long as the service starts no engine.
           docker: {
             privileged: false,
             cap_add: ['SYS_ADMIN'],

@@ -16,11 +16,11 @@ import { reservePort } from '../support/reserve-port.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const guide = readFileSync(join(root, 'deploy', 'README.md'), 'utf8');
-/** Not the proxy's own, which is trusted. */
+/** Not the proxy's own address, which is trusted. */
 const CLIENT = '127.0.0.2';
 const CLAIMED = '198.51.100.7';
 
-/** The example in this language. */
+/** Returns the example in this language. */
 function example(language: string): string {
   return (
     new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(guide)?.[1] ?? assert.fail(language)

@@ -15,7 +15,7 @@ export function readManifests(folder: string): Manifest[] {
   return files.sort().flatMap((name) => parseManifests(readFileSync(join(folder, name), 'utf8')));
 }
 
-/** As kubectl reads YAML: by version 1.1, where `off` is a truth value; a key that is there twice is an error. */
+/** Parses YAML like kubectl: by version 1.1, in which `off` is a boolean. A repeated key is an error. */
 export function parseManifests(text: string): Manifest[] {
   return parseAllDocuments(text, { version: '1.1' }).map((document) => {
     for (const problem of [...document.errors, ...document.warnings]) throw problem;
@@ -29,7 +29,7 @@ export function parseManifests(text: string): Manifest[] {
  */
 export async function mistakesOf(manifest: Manifest): Promise<string[]> {
   const { apiVersion, kind } = manifest;
-  // The schemas of versions that have gone since are there, too.
+  // The package also contains the schemas of removed versions.
   if (!/(?:^|\/)v\d+$/.test(apiVersion)) return [`${apiVersion} is no stable version`];
   const models = await import(`kubernetes-models/${apiVersion}/${kind}`).catch(() => undefined);
   if (models === undefined) return [`there is no ${kind} in ${apiVersion}`];
@@ -43,7 +43,7 @@ export async function mistakesOf(manifest: Manifest): Promise<string[]> {
   return [...mistakes, ...unknownFields(manifest, looked, kind)];
 }
 
-/** Notes which keys are read, of an object and all below it. */
+/** Records the keys that are read, of an object and everything below it. */
 function watch<T>(value: T, looked: Map<object, Set<string | symbol>>): T {
   if (typeof value !== 'object' || value === null) return value;
   const keys = looked.get(value) ?? new Set();

@@ -283,7 +283,7 @@ suite('deploy/kubernetes and the program', { timeout: 600_000 }, () => {
     assert.match(body.toString(), new RegExp(`^${name} 0$`, 'm'));
     const adapter = parseYaml(readFileSync(join(folder, 'monitoring', 'prometheus-adapter.yaml'), 'utf8'));
     assert.ok(adapter.rules.custom[0].seriesQuery.startsWith(`${name}{`));
-    // Utilization is of what is requested.
+    // Utilization is relative to the requested resources.
     assert.equal(second?.resource?.name, 'cpu');
     assert.ok(container.resources?.requests?.cpu);
   });

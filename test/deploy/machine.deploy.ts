@@ -21,7 +21,7 @@ import { busyboxImage } from '../support/standard-images.ts';
 
 /**
  * Tests an operator's setup: a Debian that boots, install.sh, ports 80 and 443, and an authority's certificate. All of
- * it runs in its own network, without other listeners. Parts from outside are made before.
+ * it runs in its own network, without other listeners. The test starts the external parts first.
  */
 const { DOCKERPROXY_TEST_RELEASE: release, DOCKERPROXY_TEST_NPM: npm = '' } = process.env;
 const DOMAIN = 'dl.dockerproxy.test';
@@ -173,7 +173,7 @@ function inside(archive: string): void {
         assert.match(await log(machine, 'dockerproxy.socket'), /Failed to create listening socket/);
       }
 
-      // Run again, as it says: also what was installed can do that.
+      // Run it again, as the message advises. The installed copy can do that, too.
       const told = await machine.sh('/opt/dockerproxy/deploy/install.sh', SLOW);
       assert.match(told, new RegExp(`${DOMAIN} resolves to 127\\.0\\.0\\.1`));
       assert.match(told, /ports 80 and 443/);
@@ -418,7 +418,7 @@ function log(machine: Machine, unit = 'dockerproxy.service'): Promise<string> {
   return machine.sh(`journalctl --unit=${unit} --no-pager --output=cat`);
 }
 
-/** The one example of the guide in this language that begins so, as a file. */
+/** Writes the example of the guide that begins like this to a file. */
 function example(language: string, line: string): string {
   const found = [...guide.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].filter(
     ([, name, text = '']) => name === language && text.includes(line),
@@ -427,7 +427,7 @@ function example(language: string, line: string): string {
   return found[0]?.[2] ?? '';
 }
 
-/** All files of the machine but those of its own work: logs, caches, what systemd keeps of any service. */
+/** Lists all files of the machine, except for logs, caches, and systemd's records of services. */
 function filesOf(machine: Machine): Promise<string> {
   const others = [
     '/proc',

@@ -94,7 +94,7 @@ suite('nginx with a cache in slices, as deploy/nginx has it', {
       new Set(downloads.map(({ sha256, size, status }) => `${status} ${size} ${sha256}`)),
       new Set([`200 ${expected.size} ${expected.sha256}`]),
     );
-    // The first was there from a HEAD, and one slice may have pieces of two blobs.
+    // A HEAD request cached the first slice, and a slice can contain pieces of two blobs.
     const slices = Math.ceil(size / SLICE);
     const gets = await blobGets();
     assert.ok(gets >= slices - 1 && gets <= slices + 1, `${gets} for ${slices} slices`);

@@ -17,7 +17,7 @@ suite('the units', { skip: skipUnless('systemd'), timeout: 600_000 }, () => {
     const names = (await readdir(units)).filter((name) => /\.(?:service|socket)$/.test(name));
     for (const name of names) {
       const text = await readFile(join(units, name), 'utf8');
-      // Programs have to be there to be found good.
+      // systemd-analyze requires that the programs exist.
       await writeFile(join(folder.path, name), text.replaceAll('/opt/dockerproxy', root));
     }
     assert.deepEqual(names.sort(), [

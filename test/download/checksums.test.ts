@@ -19,7 +19,7 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 const anotherProcess = (folder: string | undefined, clock = () => 1): Checksums =>
   createChecksums(folder, createMemoryCaches(clock));
 
-/** An archive that counts how often it is read, and waits until it may go on. */
+/** An archive that counts its reads, and waits until the test continues it. */
 function countedArchive(gate: Promise<unknown> = Promise.resolve()) {
   const counted = {
     reads: 0,

@@ -82,7 +82,7 @@ function registryOf(samples: readonly Sample[]): { client: RegistryClient; manif
   return { client, manifests };
 }
 
-/** As where each index is signed, and nothing else. */
+/** Like a registry in which only the indexes are signed. */
 const indexSigned: ImageSignatures = {
   require: async (_reference, [digest]) => digest,
   describe: async () => NOT_CHECKED,

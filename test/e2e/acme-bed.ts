@@ -16,7 +16,7 @@ import { reservePort } from '../support/reserve-port.ts';
 export const DOMAIN = 'dl.dockerproxy.test';
 const ISSUE_MS = 90_000;
 
-/** A pebble, a proxy in front of it that breaks things, and DockerProxies that get their certificates from there. */
+/** A pebble, a proxy in front of it that injects faults, and DockerProxies that get their certificates from it. */
 export interface AcmeBed extends AsyncDisposable {
   pebble: Pebble;
   authority: AcmeProxy;
@@ -29,7 +29,7 @@ export interface AcmeBed extends AsyncDisposable {
   start(env?: NodeJS.ProcessEnv): Promise<DockerProxy>;
   /** Starts one and waits for its certificate. */
   startWithCertificate(env?: NodeJS.ProcessEnv): Promise<DockerProxy>;
-  /** Waits until there is a certificate, and saved: it is shown before. */
+  /** Waits until a certificate is obtained and saved. It is served before it is saved. */
   issued(proxy: DockerProxy): Promise<void>;
   /** The files of one kind in the state folder, as paths. */
   files(kind: 'certificates' | 'accounts' | 'attempts' | 'challenges'): Promise<string[]>;
@@ -120,7 +120,7 @@ export async function certificateOf(proxy: DockerProxy): Promise<CertificateRepo
   return certificate;
 }
 
-/** The certificate that a new connection gets, whoever has signed it. */
+/** Returns the certificate of a new connection, from any issuer. */
 export async function shownBy(proxy: DockerProxy): Promise<X509Certificate> {
   const { port } = new URL(proxy.url);
   const socket = connect({
@@ -146,7 +146,7 @@ export async function untilIssued<T>(proxy: DockerProxy, condition: () => Promis
   }
 }
 
-/** The line of the log that tells of a failure, once it is there. */
+/** Waits for the log line of a failure. */
 export function failureOf(proxy: DockerProxy, code: string): Promise<LogRecord> {
   const found = (): LogRecord | undefined => proxy.logs().find((line) => line.code === code);
   return waitFor(found, { timeout: ISSUE_MS, what: `the failure ${code}` });

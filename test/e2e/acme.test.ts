@@ -30,7 +30,7 @@ const DOWNLOADS = 20;
 const LAYER_BYTES = 24 * 2 ** 20;
 const FIRST_BYTES = 2 ** 20;
 
-/** An image that is too large for the buffers between, and downloads of it that stand still. */
+/** An image that is too large for the network buffers, and paused downloads of it. */
 async function startRegistryWithImage() {
   await using stack = new AsyncDisposableStack();
   const registry = stack.use(await startRegistry());
@@ -224,7 +224,7 @@ for (const client of ['greenlock', 'builtin'])
       await allAreRight(downloads);
       const errors = proxy.logs().filter(({ level }) => level >= 50);
       assert.deepEqual(errors, []);
-      // One in five: of the forty and more that it took, hardly none.
+      // One in five is refused, so at least one of more than forty nonces almost certainly is.
       assert.ok(bed.authority.problems.some((type) => type.endsWith(':badNonce')));
     });
 

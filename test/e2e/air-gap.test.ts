@@ -55,7 +55,7 @@ suite('tools that carry images across an air gap', { skip: skipUnless('docker-re
     const query = `${proxy.url}/dl?myimage=${registry.host}/test/app:2.1`;
     const parts = [1, 2, 3].map((number) => `${query}&parts=1MiB&part=${number}`);
     const all = `${query}&parts=1MiB`;
-    // Each with a checksum and a metalink of its own beside it, and what another way to cut has left.
+    // Each has a checksum and a metalink beside it. The folder also contains parts of another size.
     const beside = parts.flatMap((part) => [`${part}&checksum=1`, `${part}&metalink=1`]);
     const others = [`${query}&parts=2MiB&part=1`, `${query}&parts=2MiB&checksum=1`];
     await wget(folder.path, ...parts, `${all}&checksum=1`, `${all}&metalink=1`, ...beside, ...others);

@@ -70,7 +70,7 @@ async function ask(path: string, [url, localAddress, headers = {}]: Client): Pro
   return response;
 }
 
-/** Makes a request that counts, and asks what is left then, which does not. */
+/** Sends a request that counts, then reads the remaining quota, which does not count. */
 async function limitsOf(...client: Client): Promise<{ response: IncomingMessage; limits: ClientLimits }> {
   const response = await ask('/dl', client);
   response.resume();

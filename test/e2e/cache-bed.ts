@@ -12,7 +12,7 @@ import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 
-/** An image of random layers, and what a download of it has to be. */
+/** An image of random layers, and the expected bytes of its download. */
 export interface PublishedImage {
   name: string;
   layers: { digest: string; size: number }[];
@@ -21,13 +21,13 @@ export interface PublishedImage {
   expected: Pick<Download, 'sha256' | 'size'>;
 }
 
-/** A registry behind a proxy that breaks things, and DockerProxies with their cache folders. */
+/** A registry behind a proxy that injects faults, and DockerProxies with their cache folders. */
 export interface CacheBed extends AsyncDisposable {
   registry: Registry;
   upstream: FaultProxy;
   /** Pushes an image with layers of about these sizes and forgets the requests for it. */
   publish(name: string, sizes: readonly number[], tag?: string): Promise<PublishedImage>;
-  /** The name of a new cache folder, which is made by whoever uses it. */
+  /** Returns the path of a new cache folder, which its user creates. */
   newFolder(): Promise<string>;
   start(folder: string, env?: NodeJS.ProcessEnv): Promise<DockerProxy>;
   url(proxy: DockerProxy, published: PublishedImage): string;
@@ -107,7 +107,7 @@ export async function kill(proxy: DockerProxy): Promise<void> {
   await proxy.exited;
 }
 
-/** All files below a folder with their bytes, without locks; what goes meanwhile is omitted. */
+/** Lists all files below a folder with their sizes, without locks. Skips files that disappear meanwhile. */
 export async function filesOf(folder: string): Promise<Map<string, number>> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
   const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
@@ -122,7 +122,7 @@ export async function filesOf(folder: string): Promise<Map<string, number>> {
   );
 }
 
-/** Checks that whatever has the final name of a blob is that blob. */
+/** Checks that each file with the final name of a blob has the right content. */
 export async function onlyVerified(folder: string): Promise<void> {
   for (const file of (await filesOf(folder)).keys()) {
     if (!file.startsWith('blobs/')) continue;
@@ -153,14 +153,14 @@ export async function isKept(folder: string, { digest }: { digest: string }): Pr
   await waitFor(async () => (await sizeOf(path)) !== undefined, { what: `${digest} to be kept` });
 }
 
-/** How many files of a folder a process has open, with those that were removed. */
+/** Counts the files of a folder that a process has open, including removed ones. */
 export async function openFiles({ pid }: DockerProxy, folder: string): Promise<number> {
   const descriptors = await readdir(`/proc/${pid}/fd`);
   const links = await Promise.all(descriptors.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));
   return links.filter((link) => link.startsWith(folder)).length;
 }
 
-/** Checks that nothing is left of readers and fetches: no open file, no lock; and that the process lives well. */
+/** Checks that no open file and no lock remains of readers and fetches, and that the process is healthy. */
 export async function isQuiet(proxy: DockerProxy, folder: string): Promise<void> {
   await waitFor(async () => (await openFiles(proxy, folder)) === 0, { what: 'all files to be closed' });
   const locks = async () =>

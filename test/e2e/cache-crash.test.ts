@@ -18,7 +18,7 @@ import {
 
 const SIZE = 16_000_000;
 const STOP = 6_000_000;
-/** Bytes that may be on their way through the process: what waits to be written with more. */
+/** Maximum received bytes that the process has not written yet. */
 const UNDER_WAY = 128 * 1024;
 
 suite('the cache survives its processes', { skip: skipUnless('docker-registry') }, () => {
@@ -87,7 +87,7 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
     for (const share of [0, 0.1, 0.4, 0.7, 0.95]) {
       await using proxy = await bed.start(folder);
       const broken = assert.rejects(bed.get(proxy, large));
-      // The line is held so that the moment is sure to come before the end.
+      // The proxy holds the connection, so that the crash comes before the end of the transfer.
       bed.upstream.inject((request) =>
         request.path.endsWith(layer.digest)
           ? { kind: 'stall', after: Math.max(Math.floor(SIZE * share) - startOf(request), 0) }
@@ -130,7 +130,7 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
     const doomed = Array.from({ length: 12 }, () => bed.begin(one, large));
     await waitFor(hasIncoming(folder, STOP));
     const served = Array.from({ length: 12 }, () => bed.begin(other, large));
-    // They follow what the first process writes, but for the bytes that stay back.
+    // They send the bytes that the first process writes, except for those that are held back.
     await waitFor(() => served.every((client) => client.received() >= STOP / 2));
     assert.equal(bed.gets(layer.digest).length, 1);
     await kill(one);

@@ -186,7 +186,7 @@ suite('the folder of the cache', { skip: parts }, () => {
 
   const LIMIT = 10_000_000;
   const first = (): PublishedImage => images[0] as PublishedImage;
-  /** As if nothing had been asked for for an hour. */
+  /** As if the last request had been an hour ago. */
   const age = async (folder: string): Promise<void> => {
     const hourAgo = new Date(Date.now() - 3_600_000);
     for (const path of (await filesOf(folder)).keys()) {

@@ -102,7 +102,7 @@ suite('a registry that breaks off or lies', { skip: skipUnless('docker-registry'
     });
   }
 
-  /** Cuts the first answer in its middle; what is asked for then gets the other fault. */
+  /** Cuts the first response halfway. The next request gets the other fault. */
   function cutThen(fault: ReturnType<FaultHook>): FaultHook {
     return (request) => (startOf(request) === 0 ? { kind: 'cut', after: HALF } : fault);
   }
@@ -169,7 +169,7 @@ suite('a registry that breaks off or lies', { skip: skipUnless('docker-registry'
     );
     await assert.rejects(bed.get(proxy, published));
     bed.upstream.inject(undefined);
-    // Its bytes are there to be gone on with; only the last one shows that they are wrong.
+    // The fetch continues from the stored bytes, and only the last byte shows that they are wrong.
     await assert.rejects(bed.get(proxy, published));
     await onlyVerified(folder);
     await bed.check(proxy, published);

@@ -165,7 +165,7 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     );
     const client = bed.begin(proxy, layered);
     const asked = () => layered.layers.filter(({ digest }) => bed.gets(digest).length > 0).length;
-    // The first, and three after it, of which the empty one needs no request.
+    // The first layer and the next three, except for the empty one, which needs no request.
     await waitFor(() => asked() >= 3 && first !== undefined && bed.gets(first.digest).length === 1);
     assert.ok(asked() <= 4, `${asked()} at once`);
     client.leave();

@@ -83,7 +83,7 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
     }
     await bed.registry.stop();
     try {
-      // Also in a process that has never asked for it.
+      // Also in a process that has never requested the tag.
       await using proxy = await bed.start(folder);
       const stale = await bed.get(proxy, published);
       isRight(stale, published);

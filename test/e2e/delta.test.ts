@@ -106,7 +106,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     const id = await engine.docker('image', 'inspect', '--format', '{{.Id}}', image('2.1'));
     assert.equal(id.stdout.trim(), newer.config.descriptor.digest);
 
-    // A layer above one that is new is in the file, since Docker could not find it.
+    // The file contains every layer above a new one, because Docker could not find it.
     assert.equal((await engine.docker('load', '--input', await from('2.0', '2.2'))).code, 0);
 
     // Docker prints the digests of an image's unpacked layers, which `have` accepts.
@@ -213,7 +213,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
         headers: { accept: newer.descriptor.mediaType },
       });
       assert.equal(copied.headers['docker-content-digest'], newer.descriptor.digest);
-      // It wants every layer of such an archive, whatever the registry has.
+      // skopeo requires every layer of such an archive, even if the registry has it.
       assert.match(
         (await copy(delta, '2.1', 'docker-archive')).stderr,
         /layer tarfiles are missing|manifest\.json: file does not exist/,
@@ -240,7 +240,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
       const [older, delta] = [await wget(`myimage=${image('2.0')}`), await from('2.0', '2.1')];
       const made = await complete(delta, older, 'app.tar');
       assert.equal(made.code, 0, made.stderr);
-      // The files of the archive that lacks nothing, and no other.
+      // Exactly the files of the full archive.
       const listing = async (file: string): Promise<string[]> =>
         (await runOrThrow('tar', ['-tf', file])).stdout
           .split('\n')
@@ -313,7 +313,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     const path = `/api/v1/delta?myimage=${image('2.1')}&have=${image('2.0')}`;
     const { size, fullSize } = JSON.parse((await httpCall(proxy.url + path)).body.toString());
     assert.equal(size, small);
-    // The busybox in it is that of the distribution, which may have a newer one.
+    // The image contains the busybox of the distribution, whose version can change.
     assert.ok(Math.abs(fullSize - full) < full / 50, `${fullSize} bytes instead of ${full}`);
   });
 

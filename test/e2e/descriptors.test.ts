@@ -49,7 +49,7 @@ suite('a process with few descriptors', { skip: skipUnless('prlimit'), timeout: 
     using crowd = crowdOf(proxy, 10);
     await waitFor(() => openDescriptors(proxy) >= idle + 10, { what: 'the connections to be accepted' });
     await runOrThrow('prlimit', ['--pid', `${proxy.pid}`, `--nofile=${idle}:`]);
-    // Each timer of the process has its turn within seconds of its own clock.
+    // All timers of the process run within seconds of its clock.
     const begun = await crowd.dateOf('/healthz');
     await waitFor(async () => (await crowd.dateOf('/healthz')) - begun >= 3_000, {
       what: 'the clock of the service to advance',

@@ -132,7 +132,7 @@ function layersOf({ busyboxAmd64 }: StandardImages): (path: string) => boolean {
   return (path) => digests.some((digest) => path.endsWith(digest));
 }
 
-/** https://man7.org/linux/man-pages/man5/proc_pid_clear_refs.5.html: 5 makes the peak begin again. */
+/** https://man7.org/linux/man-pages/man5/proc_pid_clear_refs.5.html: Writing 5 resets the peak. */
 function resetPeak({ pid }: DockerProxy): void {
   writeFileSync(`/proc/${pid}/clear_refs`, '5');
 }

@@ -53,7 +53,7 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
     const ran = await elsewhere.docker('run', '--rm', '--network=none', name, 'echo', 'it runs');
     assert.equal(ran.stdout, 'it runs\n', ran.stderr);
 
-    // By a context instead of variables.
+    // Configure the engine by a context instead of variables.
     const config = join(folder.path, 'config');
     const id = (await runOrThrow('sh', ['-c', 'printf tls | sha256sum'])).stdout.slice(0, 64);
     await mkdir(join(config, 'contexts/meta', id), { recursive: true });
@@ -113,7 +113,7 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
       assert.deepEqual([broken.status, JSON.parse(`${broken.body}`).code], [502, 'engine-unreachable']);
     }
 
-    // Under another authority, whose files take the places of the old ones.
+    // Restart the engine with another authority, whose files replace the old ones.
     const renewed = join(folder.path, 'renewed');
     await mkdir(renewed);
     const others = await makeCertificates(renewed);
@@ -217,7 +217,7 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
     await publish('keep/c', 'of c');
     await fetched('keep/c');
     await isLeft('keep/c:latest', 'localhost/mine/keep:1');
-    // Its name goes to another image, which leaves the ID alone.
+    // The name moves to another image, so the first one keeps only its ID.
     await publish('keep/c', 'newer');
     await fetched('keep/c');
     await isLeft('keep/c:latest', 'localhost/mine/keep:1');

@@ -19,7 +19,7 @@ const MIB = 2 ** 20;
 
 interface Parts extends AsyncDisposable {
   registry: Registry;
-  /** Stands between the engine and the registry. */
+  /** A proxy between the engine and the registry. */
   line: FaultProxy;
   engine: Dockerd;
   proxy: DockerProxy;
@@ -61,7 +61,7 @@ async function publishLarge({ registry }: Parts, name: string, bytes: number, co
   await push(registry.url, name, 'latest', image({ platform: PLATFORM, layers: [random] }));
 }
 
-/** Holds the layers back until told. */
+/** Holds the layers back until the returned function is called. */
 function hold(line: FaultProxy): () => void {
   const { promise, resolve } = Promise.withResolvers<void>();
   line.inject(({ path }) => (path.includes('/blobs/') ? { kind: 'hold', until: promise } : undefined));
@@ -173,7 +173,7 @@ suite('an engine in trouble, and one with much to do', {
     going.destroy();
     await waitFor(() => lines('[LEFT]') === 1, { what: 'the log' });
 
-    // dockerd 20.10 itself goes on to wait for a registry that says nothing; the place in the queue is free.
+    // dockerd 20.10 itself continues to wait for a registry that does not respond, but the slot in the queue is free.
     const impatient = ask(parts.url('test/next'));
     const isNext = ({ path }: { path: string }): boolean => path.includes('/test/next/blobs/');
     await waitFor(() => parts.line.requests.some(isNext), { what: 'the next pull to begin' });
@@ -212,7 +212,7 @@ suite('an engine in trouble, and one with much to do', {
     const readiness = async (): Promise<number> => (await httpCall(`${parts.proxy.url}/readyz`)).status;
     assert.equal(await readiness(), 200);
     await parts.engine.kill();
-    // It is looked at once a second.
+    // The state is polled once a second.
     await waitFor(async () => (await readiness()) === 503);
     await parts.engine.restart();
     await waitFor(async () => (await readiness()) === 200);
@@ -346,7 +346,7 @@ suite('an engine in trouble, and one with much to do', {
       DOCKERPROXY_STATE_DIR: state.path,
     });
     const { engine, line } = parts;
-    /** How many images there are, and all tags. */
+    /** Returns the number of images, and all tags. */
     const there = async (): Promise<string> => {
       const listed = async (...args: string[]): Promise<string[]> =>
         (await engine.docker('image', 'ls', ...args)).stdout.split('\n').filter(Boolean);
@@ -373,7 +373,7 @@ suite('an engine in trouble, and one with much to do', {
     await fetched('test/a', 'second');
     await isLeft('2 mine/keep:1 test/a:latest');
 
-    // The operator's tag, which our pull gave another image: the tag stays, and goes on to count for nothing.
+    // Our pull moved the operator's tag to another image. The tag stays, and the image still does not count.
     await publishLarge(parts, 'test/theirs', MIB, 'theirs');
     await engine.docker('pull', `${line.host}/test/theirs`);
     await fetched('test/theirs', 'newer');
@@ -384,7 +384,7 @@ suite('an engine in trouble, and one with much to do', {
     await fetched('test/d', 'of d');
     await isLeft('4 mine/keep:1 test/d:latest test/theirs:latest');
 
-    // Two names that we pulled are one image, and go both.
+    // Two names that we pulled belong to one image, so both are removed.
     await fetched('test/e', 'the same');
     await fetched('test/f', 'the same');
     await isLeft('4 mine/keep:1 test/e:latest test/f:latest test/theirs:latest');

@@ -7,11 +7,11 @@ import { type FakeEngine, type FakeEngineOptions, startFakeEngine } from '../sup
 import { type HttpResponse, httpCall } from '../support/http-request.ts';
 import { temporaryFolder, waitFor } from '../support/process.ts';
 
-/** Nothing listens there: it is the engine that pulls, and it only says that it did. */
+/** No server listens there. The stand-in for an engine only claims to pull. */
 const REGISTRY = '127.0.0.1:1';
 const AMD64 = 'linux/amd64';
 const ARM64 = 'linux/arm64';
-/** Images have 1 MiB each: one may stay. */
+/** Images have 1 MiB each, so the limit allows one. */
 const KEEP = '1.5MiB';
 
 const ADVICE = 'An engine that has a layer in another compression does not pull it again.';
@@ -92,7 +92,7 @@ suite('engines of any version', () => {
       assert.deepEqual(
         requests().filter((request) => !request.endsWith('/images/json')),
         [
-          // A name that is not there is not asked for again by its platform.
+          // After a missing name, the platform is not requested separately.
           ...look.slice(0, 1),
           `POST ${at}/create?fromImage=a&tag=latest&platform=linux/amd64`,
           ...look,

@@ -8,8 +8,8 @@ import { runOrThrow, temporaryFolder } from '../support/process.ts';
 const SCENE = join(import.meta.dirname, 'guard-scene.ts');
 
 /**
- * Namespaces of the network and of mounts, which end with the process: nothing leaves this machine. DockerProxy has a
- * network of its own, which knows the other one alone, and a public address.
+ * Separate namespaces for the network and for mounts keep all traffic on this machine. DockerProxy runs in a second
+ * network namespace, which reaches only the first one, and has a public address.
  */
 const STAGE = `
   ip link set lo up

@@ -25,7 +25,7 @@ interface Oddity {
   configDelta?: number;
   layerDelta?: number;
   indexDelta?: number;
-  /** The layer whose size that changes; each one where absent. */
+  /** The layer whose size changes; all layers if absent. */
   wrongLayer?: number;
 }
 
@@ -126,7 +126,7 @@ suite('HEAD and GET of an odd image', { timeout: 120_000 }, () => {
         const one = made(odd);
         const stated = place === 'in an index' ? AMD64 : undefined;
         const root = place === 'alone' ? one : indexed(one, stated, odd.indexDelta);
-        // Two repositories, so that neither answer comes from what the other one has left.
+        // Two repositories, so that the responses share no cached data.
         const [first, second] = ['head', 'get'].map((name) => `odd/${name}/${at}-${place.length}`);
         assert.ok(first && second);
         for (const repository of [first, second]) serveImage(registry, repository, root);
@@ -163,7 +163,7 @@ suite('HEAD and GET of an odd image', { timeout: 120_000 }, () => {
     test(`a last layer of which the manifest states ${layerDelta} bytes too many never looks whole, and is refused once it was seen`, async () => {
       const image = `odd/last/${layerDelta}`.replace('-', 'less');
       serveImage(registry, image, made({ layers: 3, wrongLayer: 2, layerDelta }));
-      // A busy machine may let the first byte leave before the registry has answered for the last layer.
+      // On a busy machine, the first byte may be sent before the registry has responded for the last layer.
       const first = await ask('GET', image).catch(() => undefined);
       assert.ok(first === undefined || first.status === 422);
       for (const method of ['GET', 'HEAD'] as const) assert.equal((await ask(method, image)).status, 422);

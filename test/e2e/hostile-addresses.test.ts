@@ -7,7 +7,7 @@ import { run } from '../support/process.ts';
 const SCENE = join(import.meta.dirname, 'hostile-addresses-scene.ts');
 
 suite('addresses that lead inside', { skip: skipUnless('namespaces'), timeout: 600_000 }, () => {
-  // Were the guard broken, requests would leave this machine for whoever has such an address around here.
+  // With a broken guard, requests would leave this machine and reach a host with such an address.
   test('are tried in a network with only loopback', async () => {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
     const alone = ['--net', 'sh', '-e', '-c', 'ip link set lo up; exec "$@"', 'alone'];

@@ -23,10 +23,10 @@ const MEMORY_MAX = 400 * MEBIBYTE;
 /** The maximum time of one test: an idle limit and some attempts. */
 const TEST_MS = 60_000;
 
-/** The status and code of a refusal; or how a download of 200 ended, and how long it was. */
+/** The status and code of a refusal, or the end and length of a download with status 200. */
 export type Outcome = { status: number; code: string } | { end: 'whole' | 'broken'; size: number };
 
-/** The real server with a lying registry as its upstream, and a listener on loopback that no request may reach. */
+/** The real server with a hostile registry as its upstream, and a listener on loopback that no request may reach. */
 export interface HostileBed {
   registry: HostileRegistry;
   proxy: DockerProxy;
@@ -99,14 +99,14 @@ export async function startHostileBed(env: NodeJS.ProcessEnv = {}): Promise<Host
   };
 }
 
-/** A test of what is refused before the first byte. */
+/** Tests a fault that is refused before the first byte. */
 export function refused(bed: () => HostileBed, title: string, status: number, code: string, how: How): void {
   test(`${title}: ${status} ${code}`, { timeout: TEST_MS }, async () => {
     assert.deepEqual(await bed().suffer(how), { status, code });
   });
 }
 
-/** A test of what may be found out only after the headers: where it isn't refused before, the download breaks off. */
+/** Tests a fault that can show only after the headers: it is refused, or the download breaks off. */
 export function broken(bed: () => HostileBed, title: string, how: How): void {
   test(`${title}: the download fails`, { timeout: TEST_MS }, async () => {
     const result = await bed().suffer(how);

@@ -148,7 +148,7 @@ suite('a registry that lies about manifests', { concurrency: 8, timeout: 600_000
     await bed.download('evil/measured');
     const sent = (): number => bed.registry.sent('/v2/evil/measured/');
     await waitFor(() => sent() > 0, { what: 'the end of the connection' });
-    // The limit of a manifest, and what the kernels hold on the way.
+    // The size limit of a manifest, plus the socket buffers.
     assert.ok(sent() < 30 * MEBIBYTE, `${sent()} bytes`);
   });
 });
@@ -172,7 +172,7 @@ function entry(of: string, size: number): object {
   return { mediaType: OCI_INDEX, digest: of, size };
 }
 
-/** An index with an index in it, with an index in it. */
+/** An index that contains an index, which contains another one. */
 function deepIndex(depth: number): Handler {
   const bodies: Record<string, string> = {};
   let body = '';

@@ -16,7 +16,7 @@ import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 
-/** Bytes of each image's one layer: more than what sockets take from a server that is then killed. */
+/** Bytes of each image's one layer: more than the sockets can buffer when the server is killed. */
 const SIZE = 30_000_000;
 const IMAGES = ['one', 'two', 'three'];
 
@@ -86,7 +86,7 @@ suite('limits, as clients meet them', {
       DOCKERPROXY_DOWNLOADS_PER_IP: '1',
       DOCKERPROXY_CONNECTIONS_PER_DOWNLOAD: '32',
       DOCKERPROXY_RATE_LIMIT: '60/minute',
-      // A third of the image, the whole of which aria2c asks for before it asks for ranges.
+      // A third of the image. aria2c requests the whole image before it requests ranges.
       DOCKERPROXY_DAILY_BYTES: '10MB',
       DOCKERPROXY_BANDWIDTH_PER_IP: '20MB',
     });

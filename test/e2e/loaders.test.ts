@@ -10,7 +10,7 @@ import { runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/pr
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
 
-/** A real container's answer to this proves that the image arrived whole and in order. */
+/** The output of this command in a real container proves that the image arrived complete. */
 const GREETING = ['sh', '-c', 'busybox | head -1'];
 
 suite('archives load where images are loaded', { skip: skipUnless('docker-registry', 'wget') }, () => {

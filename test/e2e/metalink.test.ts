@@ -25,7 +25,7 @@ suite('a metalink of two replicas', {
 }, () => {
   let registry: Registry;
   let [first, second]: DockerProxy[] = [];
-  /** In front of the first, which it may damage, and of the second. */
+  /** A proxy in front of each replica, of which the first can damage bytes. */
   let [damaged, good]: FaultProxy[] = [];
   let app: Manifest;
   let expected: string;
@@ -64,7 +64,7 @@ suite('a metalink of two replicas', {
     await using folder = await temporaryFolder();
     forget();
     damaged?.inject(() => ({ kind: 'flip', at: 5000 }));
-    // Otherwise it might be done before the other one has sent a whole piece.
+    // Otherwise, it might finish before the other one has sent a whole piece.
     const hasLied = waitFor(() => sent(damaged) >= MIB);
     good?.inject(({ path: asked }) =>
       asked.includes('meta4') ? undefined : { kind: 'hold', until: hasLied },

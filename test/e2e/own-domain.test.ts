@@ -67,7 +67,7 @@ function inside(): void {
       proxy = await startDockerProxy({
         env: {
           ...{ DOCKERPROXY_PORT: undefined, DOCKERPROXY_HTTPS_PORT: undefined, NODE_EXTRA_CA_CERTS: trusted },
-          // The Docker Hub of this network is at a private address, and has the port on that one to itself.
+          // The stand-in for Docker Hub has a private address of its own, so that port 443 is free.
           ...{ DOCKERPROXY_ALLOW: 'docker.io/**', DOCKERPROXY_HOST: '127.0.0.1' },
           DOCKERPROXY_DOMAINS: DOMAIN,
           DOCKERPROXY_ACME_EMAIL: 'ops@example.org',
@@ -123,7 +123,7 @@ function inside(): void {
       assert.match(await dumpDom('friend'), /name="myimage"/);
     });
 
-    /** The page as Chromium has it after it was loaded. */
+    /** Returns the page as Chromium renders it. */
     async function dumpDom(profile: string): Promise<string> {
       const { stdout } = await runOrThrow('chromium', [
         ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],

@@ -41,7 +41,7 @@ suite('an image with all its platforms', {
   const url = (image: string, query: string): string =>
     `${proxy.url}/dl?myimage=${registry.host}/${image}&format=oci&${query}`;
 
-  /** Downloads, copies into another registry, and gives what is there then. */
+  /** Downloads an image, copies it into another registry, and returns the content there. */
   async function carried(image: string, query: string, name: string) {
     await using folder = await temporaryFolder();
     await using other = await startRegistry();

@@ -12,7 +12,7 @@ import { type RunResult, run, type TemporaryFolder, temporaryFolder } from '../s
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
 
-/** A real container's answer to this proves that the image arrived whole. */
+/** The output of this command in a real container proves that the image arrived complete. */
 const GREETING = ['sh', '-c', 'busybox | head -1'];
 const VERSION = /^BusyBox v1\.35/;
 

@@ -38,7 +38,7 @@ suite('the registry API under a policy', { skip: skipUnless('docker-registry'), 
   const imageOf = async (name: string, architecture = 'amd64'): Promise<Image> =>
     image({
       platform: { os: 'linux', architecture },
-      // A byte that is not text, as any program has.
+      // A byte that does not occur in text, but in every program.
       layers: [await layer({ files: { [name]: Uint8Array.of(0x7f, 0, 0xff) } })],
     });
   const put = (made: Manifest, tag?: string) => push(registry.url, 'team/app', tag, made);

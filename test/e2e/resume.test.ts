@@ -23,7 +23,7 @@ suite('a broken download goes on where it broke', {
 }, () => {
   let registry: Registry;
   let proxy: DockerProxy;
-  /** Stands between the client and DockerProxy. */
+  /** A proxy between the client and DockerProxy. */
   let line: FaultProxy;
   let folder: TemporaryFolder;
   let path: string;

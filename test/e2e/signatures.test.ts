@@ -178,7 +178,7 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
       ['&parts=2MiB&part=2', { range: 'bytes=1000-2000' }],
     ];
     const isLayer = (path: string): boolean => path.includes(large.descriptor.digest);
-    // Far from what is asked for: each range by itself is just as it should be.
+    // The fault is far from the requested ranges, whose own bytes are right.
     fault.inject(({ path }) => (isLayer(path) ? { kind: 'flip', at: 3_900_000 } : undefined));
     const wrong: string[] = [];
     for (const [query, headers] of ways) {
@@ -241,7 +241,7 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
     };
     const base = `/dl?myimage=${registry.host}/team`;
     assert.equal(await locationOf('team/part'), `${base}/part@${amd64.descriptor.digest}`);
-    // The default of another service may be another one.
+    // Another service may have another default platform.
     assert.equal(
       await locationOf('team/signed'),
       `${base}/signed@${list.descriptor.digest}&platform=linux/amd64`,

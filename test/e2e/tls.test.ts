@@ -9,7 +9,10 @@ import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
 import { type RunResult, run, temporaryFolder, waitFor } from '../support/process.ts';
 
-/** Suites of TLS 1.2 by the kind of the certificate's key, of which a server has to take some and refuse others. */
+/**
+ * TLS 1.2 cipher suites by the type of the certificate's key: those that a server must accept, and those that it must
+ * refuse.
+ */
 const SUITES = {
   ec: {
     strong: [
@@ -100,7 +103,7 @@ suite('TLS, as openssl sees it', { skip: skipUnless('openssl'), timeout: 600_000
     test(`sessions are resumed: ${version}`, async () => {
       await using server = await startWithFiles();
       const session = join(server.folder, 'session');
-      // The tickets of TLS 1.3 come after the handshake, with the answer.
+      // A TLS 1.3 server sends tickets after the handshake, with the response.
       const request = 'GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
       const first = await server.openssl([version, '-ign_eof', '-sess_out', session], request);
       assert.match(first.stdout, /New, TLSv1/);

@@ -7,7 +7,7 @@ import { parseIpAddress } from '../../src/util/ip-address.ts';
 import { hostileText, mutated } from './arbitraries.ts';
 import { runs } from './budget.ts';
 
-/** The special ranges once more, by other means than the guard's own. */
+/** The special ranges, checked by a different implementation from the guard's. */
 const inside = new BlockList();
 for (const [network, prefix] of [
   ...[
@@ -56,7 +56,7 @@ const number = (max: number) =>
     return `${prefix}${radix === 10 ? '' : '0'.repeat(zeros)}${value.toString(radix)}`;
   });
 
-/** https://url.spec.whatwg.org/#concept-ipv4-parser: the last part stands for all that are left. */
+/** https://url.spec.whatwg.org/#concept-ipv4-parser: the last part covers all remaining bytes. */
 const ipv4 = fc.oneof(
   number(2 ** 32 - 1),
   fc.tuple(number(255), number(2 ** 24 - 1)).map((parts) => parts.join('.')),

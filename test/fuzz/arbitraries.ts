@@ -23,7 +23,7 @@ const SIGNS = [
   ],
 ];
 
-/** Text of parts that mean something, of such signs, and of anything. */
+/** Generates text from meaningful parts, from these characters, and from any characters. */
 export function hostileText(parts: readonly string[], maxLength = 24): Arbitrary<string> {
   const part = fc.oneof(
     { weight: 4, arbitrary: fc.constantFrom(...parts) },
@@ -44,7 +44,7 @@ export function mutated(text: Arbitrary<string>, parts: readonly string[]): Arbi
   );
 }
 
-/** Values that JSON has and types do not expect. */
+/** JSON values that code often does not expect. */
 const odd = fc.oneof(
   fc.constantFrom<unknown>(
     null,
@@ -78,7 +78,7 @@ export function mutatedJson(value: unknown): Arbitrary<unknown> {
   );
   return fc.array(change, { minLength: 1, maxLength: 4 }).map((changes) =>
     changes.reduce<unknown>((now, [at, value, kind, name]) => {
-      // Changes that follow must not change what is generated next.
+      // Copies the value, so that later changes do not affect the next generated values.
       const other = structuredClone(value);
       const places = placesOf(now);
       const [holder, key] = places[at % places.length] ?? [];

@@ -15,7 +15,7 @@ import { responseWith } from './response.ts';
 const never = new AbortController().signal;
 const repository = parseReference('registry.example/a/b');
 
-/** JSON with a few changes, some of it cut off, and now and then no JSON at all. */
+/** Generates JSON with a few changes, sometimes truncated, and sometimes text that is not JSON. */
 function bodyLike(value: unknown): Arbitrary<Uint8Array> {
   const json = fc.oneof(
     { weight: 1, arbitrary: fc.constant(value) },
@@ -31,7 +31,7 @@ function bodyLike(value: unknown): Arbitrary<Uint8Array> {
   );
 }
 
-/** One that gets the same answer to everything. */
+/** A client that gets the same response to each request. */
 function answering(status: number, body: Uint8Array): HttpClient {
   return { request: async () => responseWith(status, {}, body), close: async () => {} };
 }

@@ -1,6 +1,6 @@
 /**
- * How many inputs each edge gets in the tests' own run: what parses the bytes of strangers, by the file that tries it.
- * `npm run fuzz` multiplies them by FUZZ, 20 unless told.
+ * The number of inputs for each parser of untrusted bytes in a normal test run, by the test file. `npm run fuzz`
+ * multiplies them by FUZZ, 20 by default.
  */
 export const BUDGET = {
   addresses: 20_000,
@@ -31,7 +31,7 @@ export const BUDGET = {
   signatures: 1_000,
 } as const;
 
-/** The runs of an edge, for fast-check. */
+/** Returns the number of runs for fast-check. */
 export function runs(edge: keyof typeof BUDGET): { numRuns: number } {
   return { numRuns: BUDGET[edge] * Number(process.env.FUZZ ?? 1) };
 }

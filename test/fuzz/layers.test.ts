@@ -43,7 +43,7 @@ suite('untrusted layers', () => {
         fc.integer({ min: 1, max: 2000 }),
         (entries, changes, chunk) => {
           const tar = tarOf(entries);
-          // Most changes are in headers, which are summed again, so that the scanner reads on.
+          // Most changes are in headers, whose checksums are updated, so that the scanner continues.
           for (const [at, byte] of changes) tar[at % tar.length] = byte;
           for (let at = 0; at < tar.length; at += 512)
             if (tar.toString('latin1', at + 257, at + 262) === 'ustar') sum(tar, at);

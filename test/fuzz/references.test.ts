@@ -66,7 +66,7 @@ function assertHarmless(reference: Reference): void {
   );
 }
 
-/** A query that is taken asks for a few harmless images, in parts that have an end. */
+/** Asserts that an accepted query requests a limited number of valid images and parts. */
 function assertAsked(query: ArchiveQuery): void {
   const { references, have, parts, platform, format, referrers, compress, squash, name } = query;
   assert.ok(references.length > 0 && references.length <= 10);

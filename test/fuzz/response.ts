@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { HttpResponse } from '../../src/net/http.ts';
 
-/** An answer of a registry, or of whatever else is asked. */
+/** A response of a registry or another server. */
 export function responseWith(
   status: number,
   headers: Record<string, string>,

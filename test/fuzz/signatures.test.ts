@@ -13,7 +13,7 @@ const DIGEST = sha256(Buffer.from('an image'));
 const OTHER = sha256(Buffer.from('another image'));
 const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
 const KEY = parseSigningKey('team', publicKey.export({ type: 'spki', format: 'pem' }).toString());
-/** Takes everything for signed, so that what it was is read. */
+/** Accepts every signature, so that the parser reads the signed content. */
 const CREDULOUS: SigningKey = { name: 'credulous', fingerprint: '', verifies: () => true };
 
 const PAYLOAD = simpleSigning(DIGEST);

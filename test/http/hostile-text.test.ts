@@ -69,7 +69,7 @@ suite('a hostile reference', { timeout: 600_000 }, () => {
 
   test('in other parameters is as harmless', async () => {
     await using server = await startServer();
-    // A platform may well be called so.
+    // This is a valid name for a platform.
     for (const value of HOSTILE.filter((text) => text !== 'constructor/prototype')) {
       for (const query of [
         `platform=${value}`,

@@ -39,7 +39,7 @@ import { createMemoryCaches, type MemoryCaches } from '../../src/util/memory-cac
 
 const DEADLINE_MS = 30_000;
 
-/** A file of 10,000 bytes, all stretches of which differ. */
+/** A file of 10,000 bytes without repetitions. */
 export const FILE = Buffer.from(Array.from({ length: 2000 }, (_, at) => `${at}`.padStart(5, '0')).join(''));
 export const ETAG = '"1-file"';
 export const DIGEST = sha256(FILE);
@@ -59,7 +59,7 @@ export const INFO: ServiceInfo = {
   search: false,
 };
 
-/** An archive in memory; a test replaces what it is about. */
+/** An archive in memory, of which a test replaces some properties. */
 export function sampleArchive(parts: Partial<Archive> = {}): Archive {
   return {
     filename: 'busybox.tar',
@@ -181,7 +181,7 @@ export interface RunningServer extends AsyncDisposable {
   /** The requests to the source, in order, without their callback for slots. */
   requests: ArchiveRequest[];
   log: LogLine[];
-  /** The first log line that matches, as soon as it is there. */
+  /** Waits for the first log line that matches. */
   logged(message: RegExp): Promise<LogLine>;
   get(path: string, headers?: Record<string, string>): Promise<Answer>;
   send(method: string, path: string, headers?: Record<string, string>): Promise<Answer>;
@@ -286,11 +286,11 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
   };
 }
 
-/** An answer as it stood on the wire. */
+/** A response as received. */
 export interface Answer {
   status: number;
   reason: string;
-  /** Status line and headers, as they came. */
+  /** The status line and headers as received. */
   head: string;
   header(name: string): string | undefined;
   /** The received bytes until the connection closed, whether or not they are complete. */
@@ -317,7 +317,7 @@ export function requestHead(method: string, path: string, headers: Record<string
   return `${method} ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`;
 }
 
-/** Sends bytes as they are and reads until the server closes, in whatever way. */
+/** Sends bytes unchanged, and reads until the server closes the connection in any way. */
 export async function speak(port: number, request: string): Promise<Answer> {
   const socket = connect(port, '127.0.0.1');
   // A reset ends the response as a close does, and the bytes before it count.

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type Answer, problemOf, requestHead } from './samples.ts';
 
-/** A request that hides in what another reader may take for the body of the first. */
+/** A request that is hidden where another server may see the body of the first one. */
 const HIDDEN = requestHead('GET', '/dl?myimage=hidden');
 const chunk = (text: string): string => `${text.length.toString(16)}\r\n${text}\r\n`;
 const get = (...headers: string[]): string =>
@@ -57,7 +57,7 @@ export const SMUGGLING: Record<string, string> = {
 
 /** One refusal, or none, and the end of the connection. */
 export function assertRefusedOnce(answer: Answer): void {
-  // Bytes that stop being a request in the middle just end.
+  // Bytes that become invalid in the middle of a request only end the connection.
   if (answer.head === '' && answer.body.length === 0) return;
   assert.ok((answer.status >= 400 && answer.status < 500) || answer.status === 505, answer.head);
   assert.equal(answer.body.toString().includes('HTTP/1.1'), false, 'there is a second answer');

@@ -27,14 +27,14 @@ function rest(etag: string, size: number, start: number): ArchivePart {
   return { etag, size, start, length: size - start };
 }
 
-/** Sends a number of bytes of a part and breaks off. */
+/** Sends a number of bytes of a part, then closes the connection. */
 async function send(quota: ByteQuota, part: ArchivePart, bytes = part.length): Promise<void> {
   const meter = await quota.admit('c', part);
   meter.sent(bytes);
   meter.end();
 }
 
-/** Sends a part a few bytes at a time, for as long as it is let; tells how many bytes that were. */
+/** Sends a part a few bytes at a time until it is refused. Returns the number of sent bytes. */
 async function sendWhatIsLet(quota: ByteQuota, part: ArchivePart): Promise<number> {
   const meter = await isLetThrough(quota, part);
   let sent = 0;

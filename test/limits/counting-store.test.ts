@@ -21,7 +21,7 @@ import { type RedisServer, startRedis } from '../support/redis.ts';
 const MINUTE = 60_000;
 const NO_LIMIT = { perClient: 0, total: 0 };
 
-/** A store whose clock stands until a test moves it. */
+/** A store with a manual clock. */
 interface Fixture extends AsyncDisposable {
   store: CountingStore;
   clock: { now: number };
@@ -342,7 +342,7 @@ suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
     const path = join(folder.path, 'limits.sqlite');
     for (const damage of [
       () => writeFile(path, 'no database at all '.repeat(1000)),
-      // The head is right, what follows is not: as after a loss of power.
+      // The header is right and the rest is damaged, as after a power failure.
       async () => writeFile(path, (await readFile(path)).fill(7, 5000, 9000)),
     ]) {
       await damage();
@@ -397,7 +397,7 @@ suite('state shared by replicas in Redis', { skip: skipUnless('redis-server'), t
 });
 
 suite('a store that fails', () => {
-  /** A store that can be broken, behind one that stands in for it. */
+  /** A store that the test can break, with a fallback. */
   const startFallback = (isBroken = false) => {
     const state = { isBroken, opened: 0, closed: 0, calls: 0, now: 0, told: [] as string[] };
     const open = (): CountingStore => {

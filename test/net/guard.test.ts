@@ -189,7 +189,7 @@ suite('the guard lets an origin pass that the operator has listed', () => {
       }
     }
     assert.throws(() => guard.judgeUrl(new URL('http://127.0.0.1:5000'), 'https://evil.example'), REFUSED);
-    // A name is judged once it is resolved, like anyone's.
+    // A name is checked after its resolution.
     guard.judgeUrl(new URL('https://registry.test'), 'https://evil.example');
   });
 

@@ -20,7 +20,7 @@ const never = new AbortController().signal;
 
 interface Listening extends AsyncDisposable {
   port: number;
-  /** How many connections were made so far. */
+  /** The number of connections so far. */
   readonly connections: number;
 }
 
@@ -59,7 +59,7 @@ function clientFor(
   return { ...client, [Symbol.asyncDispose]: () => client.close() };
 }
 
-/** A resolver that gives one answer after the other, and remembers what it was asked for. */
+/** A resolver with a list of answers, which records the requested names. */
 function answering(...answers: LookupAddress[][]): {
   asked: string[];
   lookup: (hostname: string) => Promise<LookupAddress[]>;
@@ -180,7 +180,7 @@ suite('the HTTP client connects where the guard allows', () => {
     });
     const origin = `http://stranger.test:${stranger.port}`;
     const listed = createGuard([target]);
-    // 127.0.0.1 plays a public address for the stranger alone.
+    // 127.0.0.1 counts as a public address only for untrusted names.
     const guard: Guard = {
       ...listed,
       judgeUrl: (url, chosenBy) => (url.origin === origin ? undefined : listed.judgeUrl(url, chosenBy)),
@@ -449,7 +449,7 @@ suite('a deadline holds while the HTTP client connects', () => {
     const abort = new AbortController();
     const answer = http.request(new URL(server.origin), {}, abort.signal);
     abort.abort(new DOMException('', 'TimeoutError'));
-    // The connect time-out has another cause.
+    // The connect timeout has another cause.
     await assert.rejects(answer, { code: 'registry-timeout', cause: abort.signal.reason });
   });
 

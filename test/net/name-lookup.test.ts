@@ -56,7 +56,7 @@ suite('look-up of names that strangers choose', { timeout: 60_000 }, () => {
       lookup(`${at}.slow.test`).catch((error: unknown) => refused.push(error));
     assert.deepEqual(await lookup('honest.test'), [{ address: '192.0.2.9', family: 4 }]);
     assert.equal(atOnce, 0);
-    // One has the system's resolver, and keeps it; the others give up.
+    // One lookup occupies the system's resolver. The others fail after their timeout.
     await waitFor(() => refused.length === 49, { what: 'the others to give up' });
     assert.ok(refused.every((error) => error instanceof Error && error.name === 'TimeoutError'));
     assert.equal(atOnce, 1);

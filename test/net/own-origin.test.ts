@@ -110,7 +110,7 @@ suite('resources of one origin', { skip: skipUnless('openssl') }, () => {
       await assert.rejects(led, { code: 'address-refused' });
     }
     assert.equal(connections, 0);
-    // It speaks no TLS; what counts is that it was asked.
+    // The server does not speak TLS. The test only checks that it receives a connection.
     await assert.rejects(http.request(new URL(origin), {}, never), { code: 'registry-failed' });
     assert.equal(connections, 1);
     await http.close();

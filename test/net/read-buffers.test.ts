@@ -10,7 +10,7 @@ import { waitFor } from '../support/process.ts';
 const { bytes } = sampleBlob(5_000_000, 'reading');
 
 interface Connection extends AsyncDisposable {
-  /** The end that reads into the buffers. */
+  /** The receiving socket, which uses the buffers. */
   readonly near: Socket;
   readonly far: Socket;
 }
@@ -40,7 +40,7 @@ async function connection({ onread }: ReadBuffers): Promise<Connection> {
   };
 }
 
-/** The next chunk, all that has come. */
+/** Returns the next chunk with all received bytes. */
 async function nextChunk(near: Socket): Promise<Buffer> {
   for (;;) {
     const chunk = near.read() as Buffer | null;
@@ -72,7 +72,7 @@ suite('memory that connections read into', () => {
       far.write(Buffer.alloc(10_000, fill));
       return nextChunk(near);
     };
-    // The buffer of the very first is too large for it to be lent.
+    // The first read gets a small buffer.
     await exchange(0);
     const first = await exchange(1);
     buffers.release(first.subarray(0, 1));
@@ -107,7 +107,7 @@ suite('memory that connections read into', () => {
       lengths.push(chunk.length);
       buffers.release(chunk);
     });
-    /** Sends as much and reads it; gives the length of the largest chunk. */
+    /** Sends and reads a number of bytes. Returns the length of the largest chunk. */
     const largestOf = async (length: number): Promise<number> => {
       lengths.length = 0;
       connected.far.write(Buffer.alloc(length));

@@ -16,7 +16,7 @@ const ECHO = redisScript('return {KEYS[1], ARGV[1]}');
 
 type Access = Pick<RedisAddress, 'username' | 'password' | 'sentinelLogin' | 'tls'>;
 
-/** A connection, and what it has told. */
+/** A connection, and the events that it reported. */
 async function connect(
   url: string,
   access: Partial<Access> = {},

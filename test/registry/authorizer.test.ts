@@ -444,7 +444,7 @@ suite('a token server that misbehaves', () => {
       await using inside = await startOdd({});
       await using stranger = await startOdd({}, () => `Bearer realm="http://${inside.host}/token"`);
       const origin = `http://${stranger.host}`;
-      // Public, as far as the guard can see, and yet not listed.
+      // The guard considers this address public, but it is not listed.
       await using ours = createStack({ hosts: [stranger.host], listed: [inside.host], open: [origin] });
       await assert.rejects(ours.client.manifest(parseReference(`${stranger.host}/a/b`), 'latest', never), {
         code: 'address-refused',

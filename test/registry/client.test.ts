@@ -354,7 +354,7 @@ suite('the registry client, against a real registry behind faults', {
 
     test('are continued after a registry that fell silent', async () => {
       inTurn({ kind: 'stall', after: 200_000 });
-      // A real second: undici measures it, and with less a busy machine would look like a silent registry.
+      // A real second, because undici measures it. With less, a busy machine would look like an unresponsive registry.
       await using impatient = createStack({ hosts: [proxy.host], idleTimeout: 1000 });
       const stream = await impatient.client.blobs(repository()).read(big, undefined, never);
       assert.deepEqual(await buffer(stream), bytes);
@@ -594,7 +594,7 @@ suite('the registry client, against a real registry behind faults', {
     const elsewhere = () => proxy.requests.filter(({ origin }) => origin === 'elsewhere');
 
     test('are followed without the credentials, which the registry got', async () => {
-      // As a registry behind a token server is, this one wants to see a header.
+      // Like a registry with a token server, this one requires an Authorization header.
       proxy.inject(({ headers, origin }) => {
         if (origin === 'elsewhere') return undefined;
         if (headers.authorization) return { kind: 'redirect' };

@@ -18,7 +18,7 @@ const password = (username: string, secret: string): Credentials => ({
 const UNREADABLE = {
   code: 'internal-error',
   status: 500,
-  // The answer goes to a client: neither the file's place nor its content belongs there.
+  // Clients get this message, so it contains neither the path nor the content of the file.
   message: 'The credentials that are configured here cannot be read.',
 };
 
@@ -136,7 +136,7 @@ suite('credentials in Docker’s config.json', () => {
   });
 });
 
-/** Answers by what it is asked for, and keeps what it was asked beside it. */
+/** A credential helper that answers by registry, and records its input. */
 const HELPER = `#!/bin/sh
 IFS= read -r key || true
 printf '%s %s\\n' "$1" "$key" >> "$(dirname "$0")/asked"
@@ -220,7 +220,7 @@ suite('credentials from a helper', () => {
   test('a helper that exits without reading is one too', () =>
     assert.rejects(find({ credsStore: 'deaf' }, 'password.test'), UNREADABLE));
 
-  /** In a process of its own: the code of the error, then whether a timer is left. */
+  /** Runs in a separate process. Prints the code of the error, then whether a timer remains. */
   async function askAbsentHelper(): Promise<string[]> {
     await using own = await temporaryFolder();
     await writeFile(join(own.path, 'config.json'), '{"credsStore":"absent"}');

@@ -22,7 +22,7 @@ const LIMITS = {
 };
 const TOO_SLOW = { code: 'registry-timeout', status: 504 };
 
-/** A few bytes now and then, forever: never idle for long, and never done. */
+/** Sends a few bytes from time to time, endlessly. */
 function dripping(bytes: string, head = 'HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n'): Handler {
   return ({ socket }) => {
     socket.write(head);
@@ -39,7 +39,7 @@ suite('a registry that drips', { timeout: 600_000, concurrency: true }, () => {
   });
   after(() => registry[Symbol.asyncDispose]());
 
-  /** Fetches a manifest, or a layer, and checks that it is given up and its connections are closed. */
+  /** Fetches a manifest or a layer, and checks that the fetch fails and its connections are closed. */
   async function giveUp(name: string, how: Misbehaviour, what: 'manifest' | 'layer'): Promise<void> {
     registry.misbehave(name, how);
     await using ours = createStack({ hosts: [registry.host], ...LIMITS });

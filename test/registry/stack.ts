@@ -26,13 +26,13 @@ export interface Stack extends AsyncDisposable {
 }
 
 export interface StackOptions {
-  /** Registries at `host:port` of this machine, spoken to by plain HTTP. */
+  /** Registries at `host:port` of this machine, for plain HTTP. */
   hosts: string[];
   /** Further origins that the guard lets pass: a token server, the target of redirects. */
   trusted?: string[];
   /** The hosts that the guard lets pass, where these are not all of them. */
   listed?: string[];
-  /** Origins of this machine that play public ones. */
+  /** Origins of this machine that count as public. */
   open?: string[];
   credentials?: Credentials | undefined;
   /** Credentials by registry, in place of those for any. */
@@ -51,7 +51,7 @@ export interface StackOptions {
   pause?: RetryOptions['pause'];
 }
 
-/** The registry client as src/app/app.ts puts it together. */
+/** Creates the registry client like src/app/app.ts. */
 export function createStack(options: StackOptions): Stack {
   const {
     hosts,

@@ -27,7 +27,7 @@ suite('the same request, from either source', {
 }, () => {
   let registry: Registry;
   let locked: Registry;
-  /** One that does not take the credentials that we have for it. */
+  /** A registry that refuses the configured credentials. */
   let refusing: Registry;
   let config: TemporaryFolder;
   let fault: FaultProxy;

@@ -7,11 +7,11 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Pebble } from './pebble.ts';
 
-/** How an authority in trouble answers. */
+/** A fault of the authority. */
 export interface AcmeFault {
   /** The requests that are affected; all by default. */
   path?: RegExp;
-  /** Without one, it takes the request and never answers. */
+  /** If absent, it accepts the request and never responds. */
   status?: number;
   headers?: Record<string, string>;
   problem?: string;
@@ -25,7 +25,7 @@ export interface AcmeAnswer {
   body: string;
 }
 
-/** Stands between an ACME client and pebble, and is in trouble on demand. */
+/** A proxy between an ACME client and pebble that injects faults on demand. */
 export interface AcmeProxy extends AsyncDisposable {
   directory: string;
   /** Undefined passes requests on. */
@@ -63,7 +63,7 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
       return;
     }
     await pause(state.delay);
-    // The Host stays: pebble makes its URLs of it, and signed requests name them.
+    // Keeps the Host header, because pebble builds its URLs from it, and signed requests contain them.
     const { method, url: path, headers } = incoming;
     const target = { host: '127.0.0.1', port: pebble.port, method, path, headers, rejectUnauthorized: false };
     const forwarded = request({ ...target, agent: false }, async (answer) => {

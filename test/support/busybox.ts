@@ -33,7 +33,7 @@ export async function fetchBusybox(architectures: BusyboxArchitecture[]): Promis
     });
   await mkdir(join(folder.path, 'lists', 'partial'), { recursive: true });
   await mkdir(join(folder.path, 'cache', 'archives', 'partial'), { recursive: true });
-  // One third-party source that is out of reach fails the update as a whole; the download is what counts.
+  // An unreachable third-party source fails the whole update, but the download may still succeed.
   const update = await apt('update').catch((error: Error) => error);
   await apt('download', ...architectures.map((name) => `busybox-static:${name}`)).catch((error: Error) => {
     throw update instanceof Error ? update : error;
@@ -50,7 +50,7 @@ function privateState(folder: string, architectures: BusyboxArchitecture[]): str
     // A value with commas replaces the list that apt takes from dpkg; `::=` would only add to it.
     'APT::Architectures': architectures.join(','),
     'APT::Architecture': architectures[0],
-    // The download user _apt has no way into a temporary folder of root's.
+    // The download user _apt cannot access a temporary folder of root.
     'APT::Sandbox::User': process.getuid?.() === 0 ? 'root' : '',
     'Acquire::Languages': 'none',
     'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled': 'false',

@@ -19,7 +19,7 @@ export async function makeDebian(): Promise<string> {
     for (const unused of ['var/cache/apt', 'var/lib/apt/lists']) {
       await rm(join(incoming, unused), { recursive: true, force: true });
     }
-    // It appears whole, whichever of several test processes comes first.
+    // The rename is atomic, so that test processes can do this concurrently.
     await rename(incoming, root);
   } finally {
     await removeTree(incoming);

@@ -17,7 +17,7 @@ async function main(): Promise<void> {
     process.exitCode = 1;
     return;
   }
-  // Taken before anything starts, so that Ctrl-C at any moment leads through the clean-up below.
+  // Registered before anything starts, so that Ctrl-C always runs the cleanup below.
   const interrupted = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
   await using registry = await startRegistry();
   const images = [await busyboxImage('amd64'), await busyboxImage('arm64')];

@@ -6,7 +6,7 @@ import { type RunningProcess, spawnUntil, temporaryFolder } from './process.ts';
 /** `npm test` compiles the program once, because it then starts with two thirds of the CPU time. */
 export const entryPoint =
   process.env.COMPILED_PROGRAM ?? join(import.meta.dirname, '..', '..', 'src', 'main.ts');
-/** As `npm start`, the unit and the image have it. */
+/** The same option as in `npm start`, the unit, and the image. */
 const nodeOptions = ['--max-semi-space-size=16'];
 
 /** Every test is the same client; those about limits set their own. */
@@ -21,21 +21,21 @@ const NO_LIMITS = {
   DOCKERPROXY_MAX_EVENT_LOOP_DELAY: '0s',
 };
 
-/** For the environment of a test that attacks the service as it is shipped. */
+/** The environment for tests with the default limits. */
 export const DEFAULT_LIMITS: NodeJS.ProcessEnv = Object.fromEntries(
   Object.keys(NO_LIMITS).map((name) => [name, undefined]),
 );
 
 export interface DockerProxyOptions {
-  /** Added to the settings that a test needs; a DOCKERPROXY_* of the outer environment never gets in. */
+  /** Added to the settings that a test needs; DOCKERPROXY_* variables of the outer environment are ignored. */
   env?: NodeJS.ProcessEnv;
   /** The arguments after `src/main.ts`. */
   args?: string[];
-  /** The path of the program; src/main.ts, or its compiled form, unless told. */
+  /** The path of the program; by default, src/main.ts or its compiled form. */
   program?: string;
   /** A program and its arguments that start it elsewhere, as nsenter does. */
   via?: string[];
-  /** Milliseconds to wait for the server to listen; 60 000 unless told. */
+  /** Milliseconds to wait for the server to listen; 60,000 by default. */
   timeout?: number;
 }
 
@@ -55,7 +55,7 @@ export interface DockerProxy extends AsyncDisposable {
   stderr(): string;
   /** Resident memory in bytes (Linux). */
   memory(): number;
-  /** Sends SIGTERM and gives the exit status, null where a signal had to end it. */
+  /** Sends SIGTERM and returns the exit status; null if a signal ended it. */
   stop(): Promise<number | null>;
   exited: RunningProcess['exited'];
 }

@@ -11,7 +11,7 @@ export interface Download {
   size: number;
 }
 
-/** A client that can stop reading, go on and leave, and keeps nothing of what it gets but its hash. */
+/** A client that can pause, continue, and disconnect. It keeps only the hash of the received bytes. */
 export interface OngoingDownload {
   /** Bytes so far. */
   received(): number;
@@ -71,7 +71,7 @@ export function startDownload(url: string, options: DownloadOptions = {}): Ongoi
   };
 }
 
-/** A whole download; rejects where its body is broken off. */
+/** Downloads a whole file; rejects if the body ends early. */
 export function download(url: string, options?: DownloadOptions): Promise<Download> {
   return startDownload(url, options).done;
 }

@@ -17,7 +17,9 @@ exec dockerd --host=unix:///var/run/docker.sock --host=tcp://0.0.0.0:2376 \\
 	--tlsverify --tlscacert=ca.pem --tlscert=cert.pem --tlskey=key.pem --bridge=none --iptables=false --ip6tables=false
 `;
 
-/** Builds an image that stands in for Docker in Docker, from the engine of this machine, where no registry is in reach. */
+/**
+ * Builds an image that stands in for Docker in Docker, from the engine of this machine, without access to a registry.
+ */
 export async function buildEngineImage(engine: Dockerd, name: string): Promise<void> {
   await using folder = await temporaryFolder();
   const { server, client } = await makeCertificates(folder.path);
@@ -25,7 +27,7 @@ export async function buildEngineImage(engine: Dockerd, name: string): Promise<v
   const programs = PROGRAMS.map((program) => findCommand(program) ?? program);
   const libraries = await Promise.all(programs.map(librariesOf));
   for (const file of new Set([...programs, ...libraries.flat()])) {
-    // Not below /lib, which is a link that a folder would take the place of.
+    // Not below /lib, because a folder would replace that link.
     const copy = join(context, 'root', await realpath(dirname(file)), basename(file));
     await mkdir(dirname(copy), { recursive: true });
     await cp(file, copy, { dereference: true });

@@ -10,9 +10,9 @@ export interface FakeEngineOptions {
   /** The newest version of the API that it speaks, and the oldest. */
   apiVersion: string;
   minApiVersion?: string;
-  /** In the containerd store a name stands for an index, whose platforms come one by one. */
+  /** True for the containerd store, in which a name refers to an index whose platforms are pulled separately. */
   store: 'overlay2' | 'btrfs' | 'containerd';
-  /** Its own name for itself. */
+  /** The ID of the engine. */
   id?: string;
 }
 
@@ -29,17 +29,17 @@ export interface FakeEngine extends AsyncDisposable {
   tag(from: string, to: string): void;
   /** Its images by name, and those without one by their ID alone. */
   images(): string[];
-  /** Is another engine from now on, at the same address and with the same images. */
+  /** Replaces the engine by another one with the same address and images. */
   become(options: FakeEngineOptions): void;
-  /** Answers nothing of these requests, or of all, that comes from now on before this. */
+  /** Holds back the responses to these requests, or to all, until the promise settles. */
   hang(until: Promise<void>, is?: (request: string) => boolean): void;
-  /** Says this of the next pull, before it waits and ends. */
+  /** Sends these messages during the next pull. */
   report(lines: object[], until: Promise<void>): void;
-  /** Refuses these requests, with this status and these words, from now on. */
+  /** Refuses these requests with this status and message from now on. */
   refuse(is: (request: string) => boolean, status: number, message: string): void;
   /** Leaves these files out of what it saves from now on. */
   leaveOut(is: (file: string) => boolean): void;
-  /** How many answers are on their way. */
+  /** The number of responses in progress. */
   answering(): number;
 }
 
@@ -94,7 +94,7 @@ export async function startFakeEngine(initial: FakeEngineOptions): Promise<FakeE
   const pull = (name: string, wanted?: string): string | undefined => {
     const found = published.get(name);
     if (found === undefined) return `manifest for ${name} not found: manifest unknown`;
-    // A single manifest is what it is, unless another platform is asked for.
+    // A single manifest is used as it is, unless the request names another platform.
     const [only] = found.manifests.size === 1 ? found.manifests.keys() : [];
     const platform = wanted ?? only ?? HOST_PLATFORM;
     const manifest = found.manifests.get(platform);

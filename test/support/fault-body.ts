@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Fault, ProxiedRequest } from './fault-proxy.ts';
 
-/** Sends the body on with the faults that concern it; ends in a whole response or a destroyed one. */
+/** Forwards the body with its faults. The response ends completely or is destroyed. */
 export async function damage(
   source: Readable,
   response: ServerResponse,
@@ -27,7 +27,7 @@ export async function damage(
     }
     response.end();
   } catch {
-    // The registry's side broke off, or the client's did: neither may look like a whole body.
+    // If the registry or the client disconnects, the body must not look complete.
     response.destroy();
   }
 }

@@ -28,7 +28,7 @@ export type Fault =
   | { kind: 'strip'; headers: string[] };
 
 export interface ProxiedRequest {
-  /** Which of the two listeners it came to: the registry's stand-in, or where redirects lead. */
+  /** The listener that received it: the stand-in for the registry, or the target of redirects. */
   origin: 'registry' | 'elsewhere';
   method: string;
   /** Path and query as the client asked for them; after a redirect, those of the request before it. */
@@ -41,7 +41,7 @@ export interface ProxiedRequest {
   state: 'open' | 'finished' | 'aborted by client' | 'cut by proxy';
 }
 
-/** Decides, for each request, what goes wrong; undefined forwards it as it is. */
+/** Returns the fault for a request; undefined forwards it unchanged. */
 export type FaultHook = (request: ProxiedRequest) => Fault | Fault[] | undefined;
 
 export interface FaultProxy extends AsyncDisposable {
@@ -150,7 +150,7 @@ function forward(
     response.writeHead(answer.statusCode ?? 502);
     void damage(answer, response, record, faults);
   });
-  // The registry is gone: so is this answer.
+  // The registry has disconnected, so close this response, too.
   onward.once('error', () => response.destroy());
   response.once('close', () => onward.destroy());
   client.pipe(onward);

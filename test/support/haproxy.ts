@@ -5,12 +5,12 @@ import { httpCall } from './http-request.ts';
 import { spawnUntil, temporaryFolder } from './process.ts';
 import { reservePort } from './reserve-port.ts';
 
-/** HAProxy with a certificate of its own; each answer says in `X-Server` who gave it. */
+/** HAProxy with a certificate of its own; each response names its server in `X-Server`. */
 export interface Haproxy extends AsyncDisposable {
   readonly url: string;
-  /** PEM of who has to be trusted. */
+  /** The PEM of the authority to trust. */
   readonly ca: Buffer;
-  /** The path of that. */
+  /** The path of a file with that PEM. */
   readonly caFile: string;
 }
 
@@ -28,8 +28,7 @@ export async function startHaproxy(services: readonly string[]): Promise<Haproxy
   const port = await reservePort();
   const servers = services.map((url, at) => `    server ${NAMES[at]} ${new URL(url).host}\n`);
   const settings = (await readFile(FILE, 'utf8'))
-    // Its descriptors are those of whoever runs the tests.
-    // And what is on its way through it is little, so that a test sees who breaks off.
+    // Uses the descriptor limit of the tests, and small buffers, so that a test sees which side disconnects.
     .replace('maxconn 20000', 'maxconn 200\n    tune.rcvbuf.server 65536\n    tune.sndbuf.client 65536')
     .replace('/run/haproxy/admin.sock', join(folder.path, 'admin.sock'))
     .replace('bind :443', `bind 127.0.0.1:${port}`)

@@ -30,7 +30,7 @@ export interface HostileRegistry extends AsyncDisposable {
 }
 
 export interface HostileRegistryOptions {
-  /** 127.0.0.1 unless told. */
+  /** 127.0.0.1 by default. */
   address?: string;
   /** In PEM; without them it speaks plain HTTP. */
   tls?: { cert: Buffer; key: Buffer };
@@ -96,7 +96,7 @@ export async function startHostileRegistry({
   };
 }
 
-/** With a layer that has the bytes of a gzip file in nothing but its name. */
+/** The layer is labeled gzip, but is not compressed. */
 function honestImage(repository: string): Image {
   const bytes = Buffer.from(`${repository} `.repeat(2000));
   const only = { ...blob('application/vnd.oci.image.layer.v1.tar+gzip', bytes), diffId: sha256(bytes) };
@@ -116,7 +116,7 @@ export function answering(body: unknown, headers: Record<string, string> = {}): 
   };
 }
 
-/** Answers with a body that goes on for as long as it is read, up to `most` bytes. */
+/** Answers with an endless body, up to `most` bytes. */
 export function flooding(
   most = Number.POSITIVE_INFINITY,
   headers: Record<string, string> = {},
@@ -150,7 +150,7 @@ export function redirecting(location: string): Handler {
   return (_request, response) => void response.writeHead(307, { location }).end();
 }
 
-/** Asks for a token of this realm. */
+/** Requires a token from this realm. */
 export function challenging(realm: string): Handler {
   return (_request, response) =>
     void response.writeHead(401, { 'www-authenticate': `Bearer realm="${realm}",service="s"` }).end();

@@ -52,7 +52,7 @@ type File =
   | { symlink: string }
   | { directory: true; mode?: number };
 
-/** Path inside the layer → a file's content, or what else stands there. */
+/** Path inside the layer → a file's content, or another type of entry. */
 export type Files = Record<string, File>;
 
 export const layerMediaType = {
@@ -76,7 +76,7 @@ const compressors: Record<Compression, (bytes: Buffer) => Buffer> = {
   none: (bytes) => bytes,
 };
 
-/** One moment for every timestamp, so that a digest never changes from run to run. */
+/** The same time for all timestamps, so that digests are reproducible. */
 export const created = new Date('2026-01-01T00:00:00Z');
 
 export const sha256 = (bytes: Uint8Array): string =>
@@ -170,7 +170,7 @@ export async function artifact(): Promise<Manifest> {
   return manifest(mediaType, body, [config, content], []);
 }
 
-/** Any manifest body as it stands, for the shapes that the functions above do not make. */
+/** Stores any manifest body unchanged, for structures that the functions above do not create. */
 export function manifest(mediaType: string, body: object, blobs: Blob[], children: Manifest[]): Manifest {
   const bytes = json(body);
   return { descriptor: blob(mediaType, bytes).descriptor, bytes, blobs, children };

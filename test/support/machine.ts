@@ -11,7 +11,7 @@ import {
   temporaryFolder,
 } from './process.ts';
 
-/** A booted machine that shares nothing but the network with this one; what is written in it is gone with it. */
+/** A booted machine that shares only the network with this one, and discards its files at the end. */
 export interface Machine extends AsyncDisposable {
   /** Runs a command in it, as root. */
   run(command: string, args?: string[], options?: RunOptions): Promise<RunResult>;
@@ -19,7 +19,7 @@ export interface Machine extends AsyncDisposable {
   sh(script: string, options?: RunOptions): Promise<string>;
   /** Writes a file in it, with the folders above. */
   write(path: string, text: string): Promise<void>;
-  /** Turns it off and on again, with all that was written to its disk. */
+  /** Restarts the machine, and keeps its disk. */
   restart(): Promise<void>;
   /** The command line that runs another one in it. */
   inside(command: string, args: string[]): [string, string[]];
@@ -53,7 +53,7 @@ export async function startMachine(
     });
   let running = await boot();
   const turnOff = async (): Promise<void> => {
-    // As by its power button.
+    // Shuts it down as by its power button.
     await running.stop('SIGTERM', 30_000);
     await removeGroups();
   };

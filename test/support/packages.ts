@@ -65,14 +65,14 @@ const packaged = Object.keys(parts) as (keyof typeof parts)[];
 const busyboxes = ['amd64', 'arm64'] as const;
 const isRoot = process.getuid?.() === 0;
 
-/** True where the part is installed and this user may use it. */
+/** True if the part is installed and this user may use it. */
 export function hasPart(name: PartName): boolean {
   return whyNot(name) === undefined;
 }
 
 /**
- * For node:test's `skip`: false when all parts are there, else the reason. With CI=true a missing part throws:
- * there a skipped test would pass for a green one.
+ * For node:test's `skip`: false when all parts are there, else the reason. With CI=true, a missing part throws, because
+ * a skipped test would count as passed.
  */
 export function skipUnless(...names: PartName[]): string | false {
   const reasons = names.map(whyNot).filter((reason) => reason !== undefined);
@@ -127,7 +127,7 @@ async function install(packages: string[]): Promise<void> {
   }
 }
 
-/** The host's own policy, where it has one, is left alone. See invoke-rc.d(8). */
+/** Keeps an existing policy of the host. See invoke-rc.d(8). */
 async function keepServicesStopped(): Promise<() => Promise<void>> {
   const policy = '/usr/sbin/policy-rc.d';
   if (existsSync(policy)) return async () => {};

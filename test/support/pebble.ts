@@ -6,7 +6,7 @@ import { type RunningProcess, spawnUntil, temporaryFolder, waitFor } from './pro
 import { reservePort } from './reserve-port.ts';
 
 export interface PebbleOptions {
-  /** The port on 127.0.0.1 at which every domain is asked for its challenges. */
+  /** The port on 127.0.0.1 at which all domains serve their challenges. */
   httpPort: number;
   /** The port on 127.0.0.1 at which every domain is asked by TLS-ALPN-01. */
   tlsPort?: number;
@@ -33,7 +33,7 @@ export interface Pebble extends AsyncDisposable {
   caFile: string;
   /** The path of the PEM file of the root that signs its certificates. */
   rootFile: string;
-  /** Its own HTTPS certificate and key, for whoever stands in between. */
+  /** Its own HTTPS certificate and key, for a proxy. */
   server: { cert: string; key: string };
   /** How many certificates it has issued. */
   issued(): number;
@@ -46,8 +46,8 @@ export interface Pebble extends AsyncDisposable {
 const NINETY_DAYS_S = 7_776_000;
 
 /**
- * Let's Encrypt's ACME server for tests, with a DNS that leads every name to 127.0.0.1. Without the waits between
- * which its validation would otherwise look.
+ * Let's Encrypt's ACME server for tests, with a DNS server that resolves every name to 127.0.0.1. It validates without
+ * its usual delays.
  *
  * @see https://github.com/letsencrypt/pebble
  */
@@ -95,7 +95,7 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     });
     started.push(pebble);
     const rootFile = join(folder.path, 'root.pem');
-    // It says that it listens before it does.
+    // Its message about listening comes too early, so poll it.
     await answerOf(`https://127.0.0.1:${port}/dir`);
     await writeFile(rootFile, await answerOf(`https://127.0.0.1:${managementPort}/roots/0`));
     const log = (): string => `${pebble.stdout()}${pebble.stderr()}`;

@@ -10,8 +10,8 @@ import { created, type Layer, layerMediaType } from './images.ts';
 import { temporaryFolder } from './process.ts';
 
 /**
- * A layer of one incompressible file, the same for the same seed, streamed to a temporary file that disposal
- * removes. gzip only stores it (level 0): this is about size, and a real compression would take most of the time.
+ * A layer of one incompressible file, the same for the same seed, streamed to a temporary file that disposal removes.
+ * gzip only stores it (level 0), because tests need the size, and compression would take most of their time.
  */
 export async function randomLayer(bytes: number, seed: string): Promise<Layer & AsyncDisposable> {
   const folder = await temporaryFolder();

@@ -12,7 +12,7 @@ export interface RedisServer extends AsyncDisposable {
   /** Returns the output of `redis-cli` for a command. */
   cli(...command: string[]): Promise<string>;
   stop(signal?: NodeJS.Signals): Promise<void>;
-  /** Starts it again with the same port, and what it had on the disk. */
+  /** Restarts it with the same port and the data on its disk. */
   start(): Promise<void>;
 }
 
@@ -40,7 +40,7 @@ function tlsArguments({ server, client }: Certificates, port: number): { server:
   };
 }
 
-/** Debian's redis-server, which writes what it knows down when it is asked to end. */
+/** Starts Debian's redis-server, which saves its data when it stops. */
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
   const { args = [], password, tls } = options;
   const folder = await temporaryFolder();
@@ -122,7 +122,7 @@ export interface SentinelOptions extends RedisServerOptions {
   sentinelPassword?: string;
 }
 
-/** A master, a replica of it, and a Sentinel that makes the replica the master where that one is gone. */
+/** Starts a master, its replica, and a Sentinel that promotes the replica if the master fails. */
 export async function startRedisSentinel({
   sentinelPassword,
   ...options

@@ -14,7 +14,7 @@ export interface TokenAuth {
 }
 
 export interface RegistryOptions {
-  /** `htpasswd` lets in `registryUser` alone. */
+  /** `htpasswd` accepts only `registryUser`. */
   auth?: 'htpasswd' | TokenAuth;
   /** A loopback address; 127.0.0.1 unless told. */
   address?: string;
@@ -48,7 +48,7 @@ export interface Registry extends AsyncDisposable {
   requests(): Promise<RegistryRequest[]>;
   reset(): Promise<void>;
   stop(): Promise<void>;
-  /** Stops where it runs, and starts again with the same port and storage; the log begins again. */
+  /** Restarts it with the same port and storage, and a new log. */
   restart(): Promise<void>;
 }
 

@@ -2,8 +2,8 @@ import type { Handler, HostileRegistry } from './hostile-registry.ts';
 import type { Manifest } from './images.ts';
 
 /**
- * Serves a manifest with everything below it from a repository, byte for byte, as registries do that check nothing:
- * for every tag, and by digest.
+ * Serves a manifest with everything below it from a repository, byte for byte, like a registry without validation: for
+ * every tag, and by digest.
  */
 export function serveImage(registry: HostileRegistry, repository: string, root: Manifest): void {
   const all = new Map<string, { type: string; bytes: Uint8Array }>();

@@ -11,11 +11,11 @@ export interface TokenServerOptions {
   service?: string;
   issuer?: string;
   algorithm?: 'ES256' | 'RS256';
-  /** Name → password; `registryUser` unless told. A user may do everything in the repositories of `mayUse`. */
+  /** Name → password; `registryUser` by default. A user may do everything in the repositories of `mayUse`. */
   users?: Record<string, string>;
-  /** Repositories that a user may use; all, unless told. */
+  /** Repositories that a user may use; all by default. */
   mayUse?: (user: string, repository: string) => boolean;
-  /** Repositories that anyone may pull; all, unless told. */
+  /** Repositories that anonymous clients may pull; all by default. */
   anonymous?: (repository: string) => boolean;
   /** Seconds; also the registry refuses the token afterwards. Undefined leaves `expires_in` out (60 by the spec). */
   expiresIn?: number;

@@ -28,7 +28,7 @@ async function open(
   return { provider, made, unsaved };
 }
 
-/** Lets days go by, hour by hour, and what they start be done. */
+/** Advances the clock by days, hour by hour, and waits for the work that this starts. */
 async function pass({ mock }: TestContext, days: number, isOver: () => boolean): Promise<void> {
   for (let hour = 0; hour < days * 24; hour += 1) mock.timers.tick(DAY_MS / 24);
   while (!isOver()) await settle();

@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import { removeUnfinished, replaceFile } from '../../src/util/atomic-file.ts';
 import { run, temporaryFolder } from '../support/process.ts';
 
-/** Writes a file, and is killed before that has its name. */
+/** Writes a file in a process that is killed before the rename. */
 function killedWriter(path: string): string {
   const module = new URL('../../src/util/atomic-file.ts', import.meta.url).href;
   return `

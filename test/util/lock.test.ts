@@ -18,7 +18,7 @@ const quickClock = (): (() => number) => {
 };
 
 interface Fixture extends AsyncDisposable {
-  /** As two processes have them. */
+  /** Two sets of locks, as in two processes. */
   one: Locks;
   other: Locks;
   /** The locks of a process with a fast clock. */

@@ -6,7 +6,7 @@ import { type Registry, startRegistry } from '../support/registry.ts';
 import { type SearchServer, startSearch } from '../support/search-server.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
 
-/** The running service over a real registry, with what stands for the search of Docker Hub. */
+/** The running service with a real registry and a stand-in for Docker Hub's search. */
 export interface Bed extends AsyncDisposable {
   url: string;
   proxy: DockerProxy;

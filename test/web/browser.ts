@@ -57,7 +57,7 @@ export interface Visit extends AsyncDisposable {
 /** Messages without a fault of the page: an error response, a header that needs HTTPS. */
 const HARMLESS = /^(?:Failed to load resource|The Cross-Origin-Opener-Policy header has been ignored)/;
 
-/** Someone with a browser of their own. */
+/** A visitor with a separate browser profile. */
 export async function visit(
   browser: Browser,
   url: string,
@@ -75,7 +75,7 @@ export async function visit(
   return { page, complaints, [Symbol.asyncDispose]: () => context.close() };
 }
 
-/** Opens pages for tests, each of which fails where the browser has complained. */
+/** Opens pages for tests. A test fails if the browser reported an error. */
 export function createOpener(
   parts: () => { chromium: Browser; url: string },
 ): (t: TestContext, path?: string, options?: BrowserContextOptions) => Promise<Page> {
@@ -92,12 +92,12 @@ export function createOpener(
   };
 }
 
-/** Waits for what the last module of the page does: until then, its form is sent to the service. */
+/** Waits until the page's modules run. Until then, the form is sent to the service. */
 export async function untilReady(page: Page): Promise<void> {
   await page.waitForFunction(() => document.forms[0]?.onsubmit);
 }
 
-/** Waits until the page has shown what it knows of an image. */
+/** Waits until the page shows the details of an image. */
 export async function untilShown(page: Page): Promise<void> {
   await page.locator('#result').waitFor();
   await page.locator('#result h2').first().waitFor();
@@ -120,7 +120,7 @@ export async function assertAccessible(page: Page, name: string): Promise<void> 
   assert.deepEqual(violations, [], name);
 }
 
-/** Asserts that nothing has to be scrolled sideways. */
+/** Asserts that the page does not scroll horizontally. */
 export async function assertFits(page: Page): Promise<void> {
   const { scroll, client } = await page.evaluate(() => ({
     scroll: document.documentElement.scrollWidth,

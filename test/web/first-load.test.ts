@@ -9,7 +9,10 @@ import { skipUnless } from '../support/packages.ts';
 import { type Bed, startBed } from './bed.ts';
 import { startChromium, untilReady, visit } from './browser.ts';
 
-/** Blocks of the page's modules that run: each call of a function and each turn of a loop counts. About 200 do. */
+/**
+ * The maximum number of executed blocks in the page's modules. Each function call and each loop iteration counts. About
+ * 200 run.
+ */
 const BLOCKS_LIMIT = 1000;
 /** Elements of the document; an image's card makes 150 of them. */
 const ELEMENTS_LIMIT = 240;
@@ -39,7 +42,7 @@ suite('the first load of the page', {
     await bed[Symbol.asyncDispose]();
   });
 
-  /** Loads a page in a new profile, and counts the work until `end` is there. */
+  /** Loads a page in a new profile, and counts the work until `end` appears. */
   const load = async (
     path: string,
     options: BrowserContextOptions = {},
@@ -161,7 +164,7 @@ async function untilParsed(page: Page, piece: string): Promise<void> {
   await page.waitForFunction(find, piece, { polling: 10 });
 }
 
-/** Gives the page a frame, or as many turns of its event loop as come to one where rendering is held back. */
+/** Waits for a frame or, if rendering is delayed, for the equivalent turns of the event loop. */
 function untilPainted(page: Page): Promise<void> {
   return page.evaluate(async () => {
     const frame = new Promise<void>((done) => requestAnimationFrame(() => setTimeout(done)));
@@ -173,7 +176,7 @@ function untilPainted(page: Page): Promise<void> {
   });
 }
 
-/** Stands before a service and sends one of its documents tag by tag, as a slow line or a busy browser takes it. */
+/** A proxy that sends a document of the service tag by tag, like a slow connection. */
 async function serveInPieces(origin: string, path: string) {
   const page = { headers: { accept: 'text/html', 'accept-language': 'fa' } };
   const document = (await httpCall(origin + path, page)).body.toString();

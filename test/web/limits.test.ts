@@ -15,7 +15,7 @@ suite('the page under limits', {
     await untilShown(page);
     await page.locator('#limits', { hasText: /Requests left: \d of 5\./ }).waitFor();
     const status = page.locator('#status');
-    // Each another one: the browser remembers what it has asked for.
+    // Different images, because the browser caches responses.
     for (const tag of ['1.35', '1.36', '1.36.1', '1.37.0-rc1', 'musl', 'latest']) {
       if (await page.locator('#problem').isVisible()) break;
       await page.locator('#image').fill(`${bed.busybox}:${tag}`);
@@ -39,7 +39,7 @@ suite('the page under limits', {
     );
     await page.clock.fastForward(90_000);
     await page.locator('#problem button:enabled').waitFor();
-    // The line stays, so that nothing moves.
+    // The line keeps its height, so that the layout does not move.
     assert.equal((await timer.textContent())?.trim(), '');
     assert.deepEqual(complaints, []);
   });

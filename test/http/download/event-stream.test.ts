@@ -4,7 +4,7 @@ import { suite, test } from 'node:test';
 import { createEventStream } from '../../../src/http/download/event-stream.ts';
 import { waitFor } from '../../support/process.ts';
 
-/** As the status of a pull with many layers. */
+/** Like the status of a pull with many layers. */
 const LAYERS = Array.from({ length: 100 }, (_, at) => ({ id: `${at}`.padStart(12, '0'), status: 'Waiting' }));
 
 suite('a stream of events', () => {
@@ -13,7 +13,7 @@ suite('a stream of events', () => {
     const { body } = events;
     for (let bytes = 0; bytes < 50; bytes++) {
       events.sendSoon('pulling', { layers: LAYERS, bytes });
-      // Each comes when it may, so that the buffer would be full after a few.
+      // Each event is sent immediately, so the buffer would be full after a few.
       events.send('noise', { noise: 'x'.repeat(10_000) });
     }
     const full = body.readableLength;

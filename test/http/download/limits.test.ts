@@ -25,7 +25,7 @@ import {
 
 const DL = '/dl?myimage=busybox';
 
-/** An archive whose first bytes come, and no more until the connection ends. */
+/** An archive that sends only its first bytes until the connection ends. */
 function endless(): Readable {
   const stream = new Readable({ read: () => {} });
   stream.push(FILE.subarray(0, 100));
@@ -34,7 +34,7 @@ function endless(): Readable {
 
 const ENDLESS: ServerSetup = { open: () => sampleArchive({ read: endless }) };
 
-/** Begins a download and leaves it open once its first bytes are there. */
+/** Starts a download, and leaves it open after its first bytes. */
 async function begin(server: RunningServer, path: string): Promise<Socket> {
   const socket = connect(server.port, '127.0.0.1');
   socket.on('error', () => {}).write(requestHead('GET', path));
@@ -334,7 +334,7 @@ suite('bytes of a day', { timeout: 600_000 }, () => {
     assert.ok(third.bytesRead < FILE.length, `${third.bytesRead}`);
     await waitFor(async () => {
       const [count] = await store.add([{ counter: 'bytes 127.0.0.1', amount: 0, window: 86_400_000 }]);
-      // Twice the archive, the first chunk of the third connection, and the chunk that is too much.
+      // Twice the archive, the first chunk of the third connection, and the chunk that exceeds the limit.
       return count?.value === 20_200;
     });
   });
@@ -409,7 +409,7 @@ suite('the bandwidth of a client', { timeout: 600_000 }, () => {
       context.mock.timers.tick(1);
     }
     for (const { body } of await all) assert.ok(body.equals(FILE));
-    // 30 000 bytes, of which a quarter of a second's worth may come at once.
+    // 30,000 bytes, of which those of the first quarter second may arrive at once.
     assert.ok(now >= 500, `${now} ms`);
   });
 
@@ -454,7 +454,7 @@ suite('the bandwidth of a client', { timeout: 600_000 }, () => {
       times += 1;
       if (times > 1) return Readable.from([FILE.subarray(0, 1)]);
       const stream = endless();
-      // The first chunk has come, and waits for ten seconds.
+      // The first chunk was received, and the next one waits for ten seconds.
       stream.once('data', () => setImmediate(() => stream.destroy(new Error('cut'))));
       return stream;
     };

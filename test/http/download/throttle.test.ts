@@ -7,7 +7,7 @@ import { suite, test } from 'node:test';
 import { throttle } from '../../../src/http/download/throttle.ts';
 import { createBandwidth, type Share } from '../../../src/limits/bandwidth.ts';
 
-/** A share that never makes anyone wait, and tells what it was asked for. */
+/** A share that never delays, and records the requested bytes. */
 function freeShare(): Share & { slices: number[]; closed: number } {
   const share = {
     slices: [] as number[],
@@ -99,7 +99,7 @@ suite('a throttled sink', { timeout: 600_000 }, () => {
       now += 10;
       context.mock.timers.tick(10);
     }
-    // A quarter of a second's worth may come at once.
+    // The bytes of a quarter second may arrive at once.
     assert.ok(now >= 250 && now <= 300, `${now} ms`);
   });
 });

@@ -35,7 +35,7 @@ suite('requests that two readers could understand in two ways', { timeout: 600_0
     const one = requestHead('GET', '/dl?myimage=busybox', { connection: 'keep-alive' });
     socket.on('error', () => {}).write(one.repeat(200));
     await waitFor(() => server.requests.length >= 8);
-    // The next one on the same connection would have come before an answer on another one.
+    // A further response on the same connection would arrive before a response on another one.
     assert.equal((await server.get('/healthz')).status, 200);
     assert.equal(server.requests.length, 8);
     socket.destroy();

@@ -18,7 +18,7 @@ const GUARD_MS = 120_000;
 const HEALTH = requestHead('GET', '/healthz', { connection: 'keep-alive' });
 const DL = requestHead('GET', '/dl?myimage=busybox');
 
-/** A connection on which something was answered; undefined where the server closed it at once. */
+/** Opens a connection that received a response; undefined if the server closed it at once. */
 async function open({ port }: RunningServer, localAddress = '127.0.0.1'): Promise<Socket | undefined> {
   const socket = connect({ port, host: '127.0.0.1', localAddress });
   socket.on('error', () => {}).write(HEALTH);
@@ -30,7 +30,7 @@ async function close(socket: Socket | undefined): Promise<void> {
   socket?.destroy();
 }
 
-/** True if one more connection is answered, sooner or later. */
+/** Waits until one more connection gets a response. */
 const hasRoom = (server: RunningServer): Promise<Socket> => waitFor(() => open(server), { what: 'room' });
 
 suite('connections', { timeout: GUARD_MS }, () => {
@@ -70,7 +70,7 @@ suite('connections', { timeout: GUARD_MS }, () => {
   });
 });
 
-/** More than the buffers of two kernels hold. */
+/** More bytes than the socket buffers of both sides hold. */
 const LARGE = 64 * 1024 * 1024;
 
 /** An archive of zeros, the bytes read from it, and whether a reader is active. */
@@ -110,7 +110,7 @@ function mockTime({ mock }: TestContext) {
 suite('a client that reads slowly', { timeout: GUARD_MS }, () => {
   const slowestClient = { bytesPerSecond: 1024, patience: 500 };
 
-  /** Begins a download and stops to read after the first bytes. */
+  /** Starts a download and stops reading after the first bytes. */
   async function stalled(socket: Socket): Promise<Socket> {
     socket.on('error', () => {}).write(DL);
     await once(socket, 'readable', soon());
@@ -159,7 +159,7 @@ suite('a client that reads slowly', { timeout: GUARD_MS }, () => {
     await using server = await startServer({ open: () => archive, connections: { slowestClient: slowest } });
     const socket = await stalled(connect(server.port, '127.0.0.1'));
     const closed = once(socket, 'close');
-    /** Nothing is read any more: the buffers of the kernel are full. */
+    /** The client does not read, and the socket buffers are full. */
     const untilBlocked = async (): Promise<void> => {
       let given = -1;
       let unchanged = 0;
@@ -284,7 +284,7 @@ suite('a client that sends slowly', { timeout: GUARD_MS }, () => {
       return /^HTTP\/1\.1 200 /.test(`${first}`) ? socket : undefined;
     };
     const answer = answerTo(await waitFor(begin));
-    // A request that began later has taken too long.
+    // A later request has exceeded the time limit.
     const late = connect(server.port, '127.0.0.1');
     late.write('GET /dl?myimage=busybox HTTP/1.1\r\nhost: a\r\n');
     assert.match(await answerTo(late), /^HTTP\/1\.1 408 /);

@@ -6,7 +6,7 @@ import { type Answer, problemOf, type RunningServer, startServer } from '../samp
 
 const DL = '/dl?myimage=busybox';
 
-/** The catalogue's codes and what each is on the wire; the type knows where one is missing. */
+/** The status of each code. The type requires all codes. */
 const STATUSES: Record<ErrorCode, number> = {
   'contents-unread': 202,
   'reference-invalid': 400,

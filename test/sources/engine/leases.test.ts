@@ -15,7 +15,7 @@ suite('leases of names', () => {
       hasOther = true;
       return release;
     });
-    // In turn: who comes later does not pass by who waits.
+    // Leases are granted in order, so a later request waits for an earlier one.
     const late = leases.take('a', 'amd64', never);
     await leases.take('b', 'arm64', never);
     first[Symbol.dispose]();

@@ -11,7 +11,7 @@ type Row = readonly [reference: string, message: string, code: string];
 const DIGEST = 'sha256:fcbdff2ea5596021e2da8367acf7a761eefdab41fb61d1ac6c52c8a77c47a5d0';
 const OTHER = 'sha256:0ce1a2023c63f2e9b965462ad359a702e2569ed6ecebe5477d9a55d24a928114';
 
-/** As they were said, or as they are in the engine's source. */
+/** Recorded messages, or messages from the engine's source. */
 const rows: Record<string, Row[]> = {
   'dockerd 20.10': [
     [
@@ -258,7 +258,7 @@ const rows: Record<string, Row[]> = {
     ['timeout/app', 'failed to do timeout/app: something new', 'engine-failed'],
     ['app:503', 'failed to do docker.io/library/app:503: something new', 'engine-failed'],
     ['r.lan:5000/a', 'dial tcp r.lan:5000: connect: connection refused', 'registry-failed'],
-    // A short name is in many a word.
+    // Many words contain a short name.
     ['a', 'manifest for a:latest not found: manifest unknown', 'image-not-found'],
     ['e', 'failed to register layer: max depth exceeded', 'too-many-layers'],
   ],

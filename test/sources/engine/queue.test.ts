@@ -19,7 +19,7 @@ function work() {
   return state;
 }
 
-/** Lets everything that is ready happen. */
+/** Waits until all pending microtasks have run. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 suite('the queue of pulls', () => {

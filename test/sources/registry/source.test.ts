@@ -138,7 +138,7 @@ suite('the registry source, from a real registry', {
 
   const bytesOf = (archive: Archive): Promise<Buffer> => buffer(archive.read(undefined, never));
 
-  /** The paths that were asked for, without the repository, digests shortened to what they are. */
+  /** The requested paths without the repository, with a name in place of each digest. */
   async function requested(): Promise<string[]> {
     return (await registry.requests()).map(({ method, path }) =>
       `${method} ${path.replace(/^\/v2\/.*\/(manifests|blobs)\//, '$1/')}`.replace(/^GET /, ''),

@@ -55,7 +55,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
     for (const part of [stack, team, stranger, hostile, registry]) await part[Symbol.asyncDispose]();
   });
 
-  /** Knows nothing yet. */
+  /** A new checker with an empty cache. */
   const fresh = (rule: Partial<TrustRule> = {}, contact?: string): ImageSignatures => {
     const keys = [parseSigningKey('team', team.pem)];
     const whole = { images: [parseNamePattern('**')], isRequired: true, keys, ...rule };
@@ -71,7 +71,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
       return (error as { code: string }).code;
     }
   };
-  /** Pushes what claims to be signatures of the subject into a repository of its own, and judges it. */
+  /** Pushes objects that claim to be signatures of the subject into a new repository, and checks them. */
   const judged = async (repository: string, layers: readonly Blob[]): Promise<string> => {
     await push(registry.url, repository, signatureTag(subject.descriptor.digest), signatureManifest(layers));
     return verdictOn(repository);

@@ -94,7 +94,7 @@ async function startProvider(
     provider.start((certificate) => used.push(certificate));
     return provider;
   };
-  /** Lets time go by, and what it starts be done. */
+  /** Advances the clock, and waits for the work that this starts. */
   const pass = async (milliseconds: number, step = milliseconds): Promise<void> => {
     for (let passed = 0; passed < milliseconds; passed += step) {
       mock.timers.tick(step);
@@ -133,7 +133,7 @@ suite('the certificate over the years', () => {
     assert.ok(orders.length > 10);
     await provider.close();
 
-    // Restarted by an impatient operator, every five minutes.
+    // Simulates an operator that restarts the service every five minutes.
     for (let restart = 0; restart < 24; restart += 1) {
       const again = await open();
       await pass(5 * MINUTE_MS, 1000);
@@ -253,7 +253,7 @@ suite('the certificate over the years', () => {
 });
 
 suite('the certificate of replicas', () => {
-  /** A lock that one of the replicas has. */
+  /** A lock that one replica owns. */
   const createLock = () => {
     const state = { isTaken: false, isAway: false };
     const lock = async () => {

@@ -7,7 +7,7 @@ const error = new Error('order failed');
 const ACME = 'urn:ietf:params:acme:error:';
 
 suite('the problems that an authority reports', () => {
-  /** Those that a challenge or an order has failed with, not those of a request. */
+  /** Problems of failed challenges and orders, not of requests. */
   const validations = new Set(['connection', 'dns', 'unauthorized', 'incorrectResponse']);
   const problems: [string, number, string, RegExp][] = [
     ['rateLimited', 429, 'ca-rate-limited', /takes no more requests/],

@@ -85,7 +85,7 @@ interface BedOptions extends Partial<PebbleOptions> {
   prelude?: string;
 }
 
-/** A pebble, and orders there without a whole server. */
+/** A pebble, and orders from it without a whole server. */
 async function startIssuerBed({ client, prelude = '', ...options }: BedOptions) {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryFolder());
@@ -205,7 +205,7 @@ for (const client of CLIENTS)
       assert.deepEqual(output.sort(), ['one', 'two']);
     });
 
-    /** An order in whose course a challenge is set, and then something else happens. */
+    /** An order that sets a challenge, and then calls a function. */
     async function orderWithChallenge(folder: string, then: string, stores = storesIn(folder)) {
       const worker = join(folder, 'worker.mjs');
       const challenge = { type: 'http-01', name: DOMAIN, token: 'token', keyAuthorization: 'token.print' };

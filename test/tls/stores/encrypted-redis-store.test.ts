@@ -21,7 +21,7 @@ const ACCOUNT = { key: { kty: 'EC', d: 'secret' }, url: 'https://ca.example/acco
 const KEY = randomBytes(32);
 const certificate = temporaryCertificate(['a.example'], Date.now());
 
-/** A Redis, and what replicas of it make. */
+/** A Redis, and stores of several replicas in it. */
 async function startBed() {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startRedis());
