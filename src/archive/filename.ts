@@ -71,8 +71,9 @@ function deltaStem({ references, layers }: DeltaBase, sent: readonly Reference[]
   return shorten(`${first}+${others.length}-more-${mark(whole)}`, DELTA_STEM_MAX);
 }
 
-function versionOf({ tag = 'latest', digest }: Reference): string {
-  return digest === undefined ? tag : digest.replace(':', '-').slice(0, 19);
+/** Returns the tag also for a pinned image, so that its file has the name that people know. */
+function versionOf({ tag = 'latest', tagGiven, digest }: Reference): string {
+  return digest === undefined || tagGiven ? tag : digest.replace(':', '-').slice(0, 19);
 }
 
 function imageStem(reference: Reference): string {

@@ -189,6 +189,7 @@ suite('the name of an archive', () => {
     ['grafana_grafana.tar', undefined, 'grafana/grafana'],
     ['org_app_v1.tar', undefined, 'ghcr.io/org/app:v1'],
     ['busybox_sha256-aaaaaaaaaaaa.tar', undefined, `busybox@sha256:${'a'.repeat(64)}`],
+    ['busybox_1.36.tar', undefined, `busybox:1.36@sha256:${'a'.repeat(64)}`],
     ['busybox_1.36+alpine.tar', undefined, 'busybox:1.36', 'alpine'],
     ['a+2-more-84405245.tar', undefined, 'a', 'b'.repeat(50), 'c'.repeat(50)],
     ['_aux.tar', undefined, 'aux'],
