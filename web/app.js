@@ -1,5 +1,5 @@
 import { ask, peek } from './api.js';
-import { downloadUrl, escaped, isDefault, pullCommands } from './commands.js';
+import { downloadUrl, escaped, exactDownload, isDefault, pullCommands } from './commands.js';
 import { fillExtras, fitExtras, onExtras, readExtras } from './extras.js';
 import { find } from './finder.js';
 import { byId, data, make, makeButton } from './page.js';
@@ -12,7 +12,7 @@ import { date, size, t } from './text.js';
 import { fillPlatforms, makeCard, makeRow, showCommands, showParts } from './view.js';
 
 const [form, input, names] = [byId('form'), byId('image'), byId('names')];
-const [platforms, formats, pin] = [byId('platform'), byId('format'), byId('pin')];
+const [platforms, formats] = [byId('platform'), byId('format')];
 const [link, result, problem] = [byId('download'), byId('result'), byId('problem')];
 const hint = names.dataset.hint ?? '';
 const { title } = document;
@@ -89,12 +89,8 @@ const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 	const { value } = formats;
 	const ofPlatform = { ...(platform && { platform }), ...(!isDefault(value) && { format: value }) };
 	const describe = (/** @type {string} */ myimage) => ask('image', { myimage, ...ofPlatform }, signal);
-	const describePinned = async (/** @type {string} */ image) => {
-		const found = await describe(image);
-		return pin.checked ? describe(found.pinned ?? found.name) : found;
-	};
 	try {
-		const asked = await Promise.allSettled(images.map(describePinned));
+		const asked = await Promise.allSettled(images.map(describe));
 		const failed = asked.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
 		if (failed.length === asked.length) throw failed[0];
 		await show(images, asked, signal, put);
@@ -158,7 +154,6 @@ const show = async (images, asked, signal, put) => {
 	byId('rows').replaceChildren(...(images[1] ? asked.map((one, at) => rowOf(images, at, one)) : []));
 	byId('cards').replaceChildren(...found.map(makeCard));
 	fillPlatforms(platforms, found);
-	byId('pinning').hidden = images.every((name) => name.includes('@'));
 	byId('tags').hidden = images.length > 1;
 	byId('started').hidden = true;
 	link.href = hasParts ? `${url}&part=1` : url;
@@ -175,7 +170,11 @@ const show = async (images, asked, signal, put) => {
 		.join(' ');
 	const full = found.map(({ reference }) => reference);
 	const pulls = registryApi ? pullCommands(location.host, full, platform) : {};
-	showCommands(location.origin + url, files, format, query ? {} : pulls);
+	const byDigest = exactDownload(found, { platform, format });
+	const exactUrl = downloadUrl(isAll ? { ...byDigest, platform: '' } : byDigest) + query;
+	// An engine saves another file each time, whatever the URL is.
+	showCommands(location.origin + (prepares ? url : exactUrl), files, format, query ? {} : pulls);
+	byId('metalink').href = `${location.origin}${url}&metalink=1`;
 	problem.hidden = true;
 	result.hidden = false;
 	document.title = `${called.join(' + ')} · DockerProxy`;
@@ -270,7 +269,6 @@ const readAddress = () => {
 	formats.value = query.get('format') ?? '';
 	if (!formats.value) formats.selectedIndex = 0;
 	fillExtras(query);
-	pin.checked = false;
 	setField(images || input.value);
 	if (images) lookUp({ put: 'replaceState', moves: false });
 	else {
@@ -330,7 +328,7 @@ platforms.onchange = () => {
 	platform = platforms.value;
 	lookUp({ moves: false });
 };
-formats.onchange = pin.onchange = () => lookUp({ moves: false });
+formats.onchange = () => lookUp({ moves: false });
 onExtras(() => lookUp({ moves: false }));
 byId('another').onclick = () => {
 	setField(`${input.value.trim()} `);

@@ -19,13 +19,6 @@ export const escaped = (value) =>
 		.replace(/%(?:2F|3A|40)/g, decodeURIComponent)
 		.replaceAll("'", '%27');
 
-/** @type {Portal.Loaders} */
-const LOADERS = {
-	docker: { own: ['docker'], as: 'docker-archive' },
-	'docker-classic': { own: ['docker'], as: 'docker-archive' },
-	oci: { own: [], as: 'oci-archive' },
-};
-
 /**
  * A word for a shell.
  *
@@ -33,21 +26,32 @@ const LOADERS = {
  */
 export const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
+/** @type {Portal.ExactDownload} */
+export const exactDownload = (found, { platform, ...download }) => {
+	const [first, ...others] = found.map((image) => image.platform ?? '');
+	const isOfIndex = found.some(({ indexDigest }) => indexDigest);
+	const common = isOfIndex && others.every((other) => other === first) ? first : '';
+	return {
+		...download,
+		images: found.map(({ pinned, name }) => pinned ?? name),
+		platform: platform || common || '',
+	};
+};
+
 /** @type {Portal.FetchCommands} */
 export const fetchCommands = (url, file, format) => {
-	const pipe = `curl -fL '${url}' |`;
 	const name = quoted(file);
-	const files = {
-		wget: `wget -c -O ${name} '${url}'`,
-		curl: `curl -fL -C - -o ${name} '${url}'`,
-		aria2c: `aria2c -c -x4 -s4 -o ${name} '${url}'`,
-	};
-	if (format === 'files' || format === 'rootfs') return files;
+	const wget = `wget -c -O ${name} '${url}'`;
+	// curl reports the status alone. The last byte is a request that reports the reason, and that a finished file allows.
+	const fetch = (/** @type {string} */ curl) => `${curl} -fL -C - -o ${name} '${url}'`;
+	const explain = (/** @type {string} */ curl) => `${curl} -sSL --fail-with-body -r -1 '${url}'`;
+	const { WSL: _, ...loaders } = loadersOf(file, format, new URL(url).searchParams.getAll('myimage'));
 	return {
-		...files,
-		...(LOADERS[format].own[0] && { 'docker load': `${pipe} docker load` }),
-		podman: `${pipe} podman load`,
-		ctr: `${pipe} ctr images import -`,
+		wget,
+		curl: `${fetch('curl')} || { [ $? = 22 ] && ${explain('curl')}; }`,
+		aria2c: `aria2c -c -x4 -s4 -o ${name} '${url}'`,
+		PowerShell: `${fetch('curl.exe')}; if ($LASTEXITCODE -eq 22) { ${explain('curl.exe')} }`,
+		...Object.fromEntries(Object.entries(loaders).map(([tool, line]) => [tool, `${wget} && ${line}`])),
 	};
 };
 
@@ -66,26 +70,41 @@ export const pullCommands = (host, names, platform) => {
 };
 
 /** @type {Portal.LoadCommands} */
-export const loadCommands = (file, format, images) => {
-	if (format === 'files') return /\.(?:tar(?:\.\w+)?|tgz)$/.test(file) ? `tar -xf ${quoted(file)}` : '';
-	const name = file.replace(/\.tar$/, '');
+export const loadCommands = (file, format, images) =>
+	Object.values(loadersOf(file, format, images)).join('\n');
+
+/** Returns the line of each tool that reads a file, by the name of the tool. @type {Portal.LoadersOf} */
+const loadersOf = (file, format, images) => {
+	const name = quoted(file);
+	const stem = file.replace(/(?:_rootfs)?\.tar$/, '');
+	if (format === 'files') return /\.(?:tar(?:\.\w+)?|tgz)$/.test(file) ? { tar: `tar -xf ${name}` } : {};
 	if (format === 'rootfs')
-		return [
-			`mkdir ${name} && tar -xpf ${file} -C ${name}`,
-			`wsl --import ${name} C:\\wsl\\${name} ${file}`,
-			`machinectl import-tar ${file} ${name}`,
-			`docker import ${file} ${name}`,
-		].join('\n');
-	const { own, as } = LOADERS[format];
-	const lines = [
-		...[...own, 'podman', 'nerdctl'].map((tool) => `${tool} load -i ${file}`),
-		`ctr images import ${file}`,
-		`k3s ctr images import ${file}`,
-		`kind load image-archive ${file}`,
-		`udocker load -i ${file} ${name}`,
-		`apptainer build ${name}.sif ${as}:${file}`,
-		`skopeo copy ${as}:${file} docker://registry.lan/name:tag`,
-	];
-	if (images > 1) lines.splice(-3, 2);
-	return lines.join('\n');
+		return {
+			tar: `mkdir ${stem} && tar -xpf ${name} -C ${stem}`,
+			WSL: `wsl --import ${stem} C:\\wsl\\${stem} ${name}`,
+			machinectl: `machinectl import-tar ${name} ${stem}`,
+			docker: `docker import ${name} ${stem}`,
+		};
+	const archive = `${format === 'oci' ? 'oci' : 'docker'}-archive:${name}`;
+	const isOne = images.length === 1;
+	return {
+		...(format !== 'oci' && { docker: `docker load -i ${name}` }),
+		// Podman loads one image from an OCI layout.
+		...((format !== 'oci' || isOne) && { podman: `podman load -i ${name}` }),
+		nerdctl: `nerdctl load -i ${name}`,
+		ctr: `ctr images import ${name}`,
+		k3s: `k3s ctr images import ${name}`,
+		kind: `kind load image-archive ${name}`,
+		...(isOne && {
+			apptainer: `apptainer build --force ${stem}.sif ${archive}`,
+			udocker: `udocker load -i ${name} ${stem}`,
+			skopeo: `skopeo copy ${archive} docker://registry.lan/${targetOf(images[0] ?? '')}`,
+		}),
+	};
+};
+
+/** The name and the tag of an image in another registry: `python:3.12-slim`. @param {string} image */
+const targetOf = (image) => {
+	const [path = ''] = (image.split('/').at(-1) ?? '').split('@');
+	return path.includes(':') ? path : `${path}:latest`;
 };

@@ -107,9 +107,17 @@ declare global {
 		type FitExtras = (format: Format) => void;
 		/** Returns the parameters of the fields that apply. */
 		type ReadExtras = () => Extras;
+		/**
+		 * Names the images of a download by digest. The digest of an index needs the platform, because the default of the
+		 * service can change.
+		 */
+		type ExactDownload = (found: Image[], download: Omit<Download, 'images'>) => Download;
 		/** The path and query of a download, without what the server takes for granted. */
 		type DownloadUrl = (download: Download) => string;
-		/** Returns download commands by tool; each resumes an interrupted download, if the tool can. */
+		/**
+		 * Returns commands by tool, which download a file and load it. Each resumes an interrupted download, and accepts a
+		 * finished one. A URL by digest guarantees that both are of one version.
+		 */
 		type FetchCommands = (url: string, file: string, format: Format) => Record<string, string>;
 		/**
 		 * Returns commands by tool that pull images through the registry API. The result is empty if the registry of an
@@ -119,13 +127,10 @@ declare global {
 		 * @param platform empty for the default
 		 */
 		type PullCommands = (host: string, names: string[], platform: string) => Record<string, string>;
-		/** Returns load commands, one for each tool; those of udocker and Apptainer only for a file with one image. */
-		type LoadCommands = (file: string, format: Format, images: number) => string;
-		/** For each format: the tools that load only this format, and the transport of skopeo and Apptainer. */
-		type Loaders = Record<
-			Exclude<Format, 'files' | 'rootfs'>,
-			{ own: string[]; as: 'docker-archive' | 'oci-archive' }
-		>;
+		/** Returns the commands that read a downloaded file, one in each line. */
+		type LoadCommands = (file: string, format: Format, images: string[]) => string;
+		/** Returns commands by tool; those for one image only if the file has one. */
+		type LoadersOf = (file: string, format: Format, images: string[]) => Record<string, string>;
 
 		/** One option of the list. */
 		interface Option {
@@ -200,7 +205,6 @@ declare global {
 			image: HTMLInputElement;
 			platform: HTMLSelectElement;
 			format: Omit<HTMLSelectElement, 'value'> & { get value(): Format; set value(name: string) };
-			pin: HTMLInputElement;
 			download: HTMLAnchorElement;
 			metalink: HTMLAnchorElement;
 			bar: HTMLProgressElement;

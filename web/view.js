@@ -70,11 +70,10 @@ export const showCommands = (url, [file = '', ...more], format, pulls) => {
 	const lines = more[0]
 		? partCommands(url, [file, ...more])
 		: { ...fetchCommands(url, file, format), ...pulls };
-	byId('metalink').href = `${url}&metalink=1`;
 	const chosen = byId('tools').querySelector('input:checked')?.getAttribute('value') ?? '';
 	const show = (/** @type {string} */ tool) => {
 		byId('line').textContent = lines[tool] ?? '';
-		byId('resume').hidden = !/^(?:wget|curl|aria2c)$/.test(tool);
+		byId('resume').hidden = tool in pulls;
 		byId('metalink').hidden = tool !== 'aria2c';
 	};
 	const first = chosen in lines ? chosen : 'wget';
@@ -90,7 +89,8 @@ export const showCommands = (url, [file = '', ...more], format, pulls) => {
 	byId('tools').replaceChildren(...radios);
 	show(first);
 	const join = more[0] ? `cat ${whole}.part* > ${whole}\n` : '';
-	byId('loading').textContent = join + loadCommands(whole, format, url.split('myimage=').length - 1);
+	byId('loading').textContent =
+		join + loadCommands(whole, format, new URL(url).searchParams.getAll('myimage'));
 };
 
 /** The commands of each tool that saves files, one line for each part. @type {Portal.PartCommands} */

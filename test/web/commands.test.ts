@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { parseArchiveQuery } from '../../src/download/query.ts';
 import { formatPlatform } from '../../src/oci/platform.ts';
-import { downloadUrl, fetchCommands, loadCommands, pullCommands } from '../../web/commands.js';
+import { downloadUrl, exactDownload, fetchCommands, loadCommands, pullCommands } from '../../web/commands.js';
 
 suite('commands that the page offers to copy', () => {
   test('the URL is one that the server understands, and has nothing to spare', () => {
@@ -27,13 +27,58 @@ suite('commands that the page offers to copy', () => {
     assert.doesNotMatch(url, /['\s;]/);
   });
 
-  test('OCI layouts are for who can load them', () => {
-    assert.deepEqual(Object.keys(fetchCommands('u', 'f', 'docker')), [
-      ...['wget', 'curl', 'aria2c', 'docker load', 'podman', 'ctr'],
-    ]);
-    assert.equal('docker load' in fetchCommands('u', 'f', 'oci'), false);
-    assert.doesNotMatch(loadCommands('f', 'oci', 1), /^docker /m);
-    assert.match(loadCommands('f', 'oci', 1), /oci-archive:f/);
+  const url = (...images: string[]) =>
+    `https://dl.example.org${downloadUrl({ images, platform: '', format: 'docker' })}`;
+  const toolsOf = (format: Portal.Format, ...images: string[]) =>
+    Object.keys(fetchCommands(url(...images), 'app.tar', format));
+  const DOWNLOADERS = ['wget', 'curl', 'aria2c', 'PowerShell'];
+  const OF_ONE = ['apptainer', 'udocker', 'skopeo'];
+
+  test('each tool has a line for the formats that it loads', () => {
+    const containerd = ['nerdctl', 'ctr', 'k3s', 'kind'];
+    const all = [...DOWNLOADERS, 'docker', 'podman', ...containerd, ...OF_ONE];
+    assert.deepEqual(toolsOf('docker', 'app'), all);
+    assert.deepEqual(toolsOf('docker-classic', 'app'), all);
+    assert.deepEqual(
+      toolsOf('oci', 'app'),
+      all.filter((tool) => tool !== 'docker'),
+    );
+    assert.deepEqual(toolsOf('docker', 'app', 'base'), [...DOWNLOADERS, 'docker', 'podman', ...containerd]);
+    assert.deepEqual(toolsOf('oci', 'app', 'base'), [...DOWNLOADERS, ...containerd]);
+    assert.deepEqual(toolsOf('rootfs', 'app'), [...DOWNLOADERS, 'tar', 'machinectl', 'docker']);
+    assert.deepEqual(toolsOf('files', 'chart'), [...DOWNLOADERS, 'tar']);
+    assert.deepEqual(Object.keys(fetchCommands(url('chart'), 'model.gguf', 'files')), DOWNLOADERS);
+  });
+
+  test('a line downloads the file by its name, then loads it', () => {
+    const image = 'ghcr.io/org/app:1.2@sha256:0';
+    const lines = fetchCommands(url(image), 'org_app_1.2.tar', 'docker');
+    const wget = `wget -c -O org_app_1.2.tar 'https://dl.example.org/dl?myimage=${image}'`;
+    assert.deepEqual([lines.wget, lines.docker], [wget, `${wget} && docker load -i org_app_1.2.tar`]);
+    assert.equal(
+      lines.PowerShell,
+      `curl.exe -fL -C - -o org_app_1.2.tar '${url(image)}'; if ($LASTEXITCODE -eq 22) { curl.exe -sSL --fail-with-body -r -1 '${url(image)}' }`,
+    );
+    assert.match(lines.skopeo ?? '', / docker:\/\/registry\.lan\/app:1\.2$/);
+    for (const line of Object.values(lines)) assert.ok(line.includes(`'${url(image)}'`), line);
+  });
+
+  test('a download is exact by the digests of its images, and by the platform of an index', () => {
+    const image = (name: string, indexDigest: string | null, platform: string | null): Portal.Image =>
+      ({ name, pinned: `${name}@sha256:0`, indexDigest, platform }) as Portal.Image;
+    const exact = (found: Portal.Image[], platform = '') =>
+      exactDownload(found, { platform, format: 'docker' });
+    const of = (images: string[], platform: string) => ({
+      images: images.map((name) => `${name}@sha256:0`),
+      platform,
+      format: 'docker',
+    });
+    const index = image('a:1', 'sha256:1', 'linux/amd64');
+    assert.deepEqual(exact([image('a:1', null, 'linux/amd64')]), of(['a:1'], ''));
+    assert.deepEqual(exact([index]), of(['a:1'], 'linux/amd64'));
+    assert.deepEqual(exact([index], 'linux/arm64'), of(['a:1'], 'linux/arm64'));
+    assert.deepEqual(exact([index, image('b:1', null, null)]), of(['a:1', 'b:1'], ''));
+    assert.deepEqual(exact([{ ...index, pinned: null }]).images, ['a:1']);
   });
 
   test('images are pulled through the host of the service', () => {
@@ -53,21 +98,20 @@ suite('commands that the page offers to copy', () => {
   });
 
   test('each loader has its line, and those that need a name have one', () => {
-    assert.deepEqual(loadCommands('busybox.tar', 'docker', 1).split('\n'), [
+    assert.deepEqual(loadCommands('busybox.tar', 'docker', ['busybox']).split('\n'), [
       'docker load -i busybox.tar',
       'podman load -i busybox.tar',
       'nerdctl load -i busybox.tar',
       'ctr images import busybox.tar',
       'k3s ctr images import busybox.tar',
       'kind load image-archive busybox.tar',
+      'apptainer build --force busybox.sif docker-archive:busybox.tar',
       'udocker load -i busybox.tar busybox',
-      'apptainer build busybox.sif docker-archive:busybox.tar',
-      'skopeo copy docker-archive:busybox.tar docker://registry.lan/name:tag',
+      'skopeo copy docker-archive:busybox.tar docker://registry.lan/busybox:latest',
     ]);
     assert.match(
-      loadCommands('busybox.tar', 'oci', 1),
-      /^apptainer build busybox\.sif oci-archive:busybox\.tar$/m,
+      loadCommands('busybox.tar', 'oci', ['busybox']),
+      /^apptainer build --force busybox\.sif oci-archive:busybox\.tar$/m,
     );
-    assert.doesNotMatch(loadCommands('two.tar', 'docker', 2), /udocker|apptainer/);
   });
 });

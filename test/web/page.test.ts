@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { downloadUrl, fetchCommands } from '../../web/commands.js';
 import { expectedArchive } from '../support/expected-archive.ts';
 import { image as imageOf, sha256 as sha256Of } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
@@ -250,7 +251,7 @@ suite('the page in Chromium', {
     assert.equal(await page.locator('#platform').inputValue(), 'linux/arm64');
   });
 
-  test('another platform is another file; a pin turns the tag into its digest', async (t) => {
+  test('another platform is another file, which commands fetch by digest', async (t) => {
     const page = await open(t, busybox());
     await untilShown(page);
     assert.deepEqual(await page.locator('#platform option').allTextContents(), [
@@ -259,19 +260,16 @@ suite('the page in Chromium', {
     ]);
     await page.locator('#platform').selectOption('linux/arm64');
     await page.locator('#file', { hasText: 'busybox_linux-arm64.tar' }).waitFor();
-    await page.getByText('Advanced', { exact: true }).click();
-    await page.locator('#pin').check();
+    const line = (await page.locator('#line').textContent()) ?? '';
     const { digest } = bed.images.busybox.descriptor;
-    await page.locator('h2', { hasText: `${bed.busybox}:latest@${digest}` }).waitFor();
+    const exact = `/dl?myimage=${bed.busybox}:latest@${digest}&platform=linux/arm64`;
+    assert.equal(line, `wget -c -O busybox_linux-arm64.tar '${bed.url}${exact}'`);
     const href = (await page.locator('#download').getAttribute('href')) ?? '';
-    assert.equal(href, `/dl?myimage=${bed.busybox}:latest@${digest}&platform=linux/arm64`);
     const size = (await page.locator('[data-is=size]').textContent()) ?? '';
     const { headers } = await page.request
       .head(bed.url + href)
       .then((answer) => ({ headers: answer.headers() }));
     assert.ok(size.includes(Number(headers['content-length']).toLocaleString('en')), size);
-    await page.locator('#pin').uncheck();
-    await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
   });
 
   test('several images are one file of exactly the stated size', async (t) => {
@@ -559,22 +557,17 @@ suite('the page in Chromium', {
     test('commands are for the shell, resume, and can be copied', async (t) => {
       const page = await open(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
       await untilShown(page);
-      const url = `${bed.url}/dl?myimage=${bed.busybox}`;
-      const lines: Record<string, string> = {
-        wget: `wget -c -O busybox.tar '${url}'`,
-        curl: `curl -fL -C - -o busybox.tar '${url}'`,
-        aria2c: `aria2c -c -x4 -s4 -o busybox.tar '${url}'`,
-        'docker load': `curl -fL '${url}' | docker load`,
-        podman: `curl -fL '${url}' | podman load`,
-        ctr: `curl -fL '${url}' | ctr images import -`,
-      };
+      const { digest } = bed.images.busybox.descriptor;
+      const pinned = { images: [`${bed.busybox}:latest@${digest}`], platform: 'linux/amd64' };
+      const url = bed.url + downloadUrl({ ...pinned, format: 'docker' });
+      const lines = fetchCommands(url, 'busybox.tar', 'docker');
       for (const [tool, line] of Object.entries(lines)) {
         await page.getByLabel(tool, { exact: true }).check();
         assert.equal(await page.locator('#line').textContent(), line);
       }
       await page.getByRole('button', { name: 'Copy', exact: true }).click();
       await page.getByRole('button', { name: 'Copied' }).waitFor();
-      assert.equal(await page.evaluate(() => navigator.clipboard.readText()), lines.ctr);
+      assert.equal(await page.evaluate(() => navigator.clipboard.readText()), lines.skopeo);
     });
 
     test('a pasted text is looked up at once', async (t) => {
@@ -615,7 +608,7 @@ suite('the page in Chromium', {
       await page.getByText('Advanced', { exact: true }).click();
       await page.locator('#format').selectOption('oci');
       await page.locator('#download[href*="format=oci"]').waitFor();
-      assert.equal(await page.getByLabel('docker load', { exact: true }).count(), 0);
+      assert.equal(await page.getByLabel('docker', { exact: true }).count(), 0);
       await page.getByText('How to load the file').click();
       assert.match(
         (await page.locator('#loading').textContent()) ?? '',
