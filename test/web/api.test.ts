@@ -3,6 +3,8 @@ import { after, before, suite, test } from 'node:test';
 import { Check } from 'typebox/schema';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
+import { run, temporaryFolder } from '../support/process.ts';
+import { push } from '../support/push.ts';
 import { type Bed, startBed } from './bed.ts';
 
 interface Response {
@@ -90,3 +92,82 @@ suite('the API of the running service keeps to its own document', {
     assert.equal(headers['content-disposition'], `attachment; filename="${details.filename}"`);
   });
 });
+
+suite('the examples on the page of the API', {
+  skip: skipUnless('docker-registry', 'busybox-amd64', 'busybox-arm64'),
+}, () => {
+  let bed: Bed;
+  let document: Document;
+  let examples: { path: string; line: string; answer: string }[];
+
+  before(async () => {
+    bed = await startBed({ DOCKERPROXY_RATE_LIMIT: '600/minute' }, (registry) => ({
+      DOCKERPROXY_REGISTRIES: `docker.io=${registry.url}`,
+    }));
+    const { shared1, shared2 } = bed.images;
+    await push(bed.registry.url, 'library/busybox', '1.36', shared1);
+    await push(bed.registry.url, 'library/busybox', '1.37', shared2);
+    document = JSON.parse((await httpCall(`${bed.url}/openapi.json`)).body.toString()) as Document;
+    const html = (await httpCall(`${bed.url}/api`)).body.toString();
+    const article =
+      /GET ([^<]+)<[\s\S]*?<pre class="sample"><code>([^<]+)<[\s\S]*?<pre class="answer"><code>([^<]+)</g;
+    examples = [...html.matchAll(article)].map(([, path = '', line = '', answer = '']) => ({
+      path: unescaped(path),
+      line: unescaped(line),
+      answer: unescaped(answer),
+    }));
+  });
+  after(() => bed[Symbol.asyncDispose]());
+
+  test('there is one for each route', () => {
+    assert.deepEqual(examples.map(({ path }) => path).sort(), Object.keys(document.paths).sort());
+  });
+
+  test('each line runs as it is, and prints an answer of the form of the example', async () => {
+    await using folder = await temporaryFolder();
+    for (const { path, line, answer } of examples) {
+      const { code, stdout, stderr } = await run('sh', ['-c', line], { cwd: folder.path, timeout: 60_000 });
+      assert.equal(code, 0, `${line}: ${stderr}`);
+      if (answer.startsWith('{')) {
+        const schema = document.paths[path]?.get.responses['200']?.content['application/json']?.schema;
+        assert.ok(schema, path);
+        const example: unknown = JSON.parse(answer);
+        assert.ok(Check({ ...schema, components: document.components }, example), `${path}: ${answer}`);
+        const printed: unknown = JSON.parse(stdout);
+        assert.deepEqual(formOf(printed, example), formOf(example, printed), `${path}: ${stdout}`);
+      } else {
+        const names = (text: string) => [...text.matchAll(/^([\w-]+): /gm)].map(([, name]) => name);
+        const printed = new Set(names(stdout));
+        assert.deepEqual(
+          names(answer).filter((name) => !printed.has(name)),
+          [],
+          `${path}: ${stdout}`,
+        );
+      }
+    }
+  });
+});
+
+/**
+ * Replaces the values of an answer by their types. A list has the form of its first item. Null and an empty list have
+ * the form of the value that the other answer has.
+ */
+function formOf(value: unknown, like: unknown): unknown {
+  if (value === null || like === null) return 'null';
+  if (Array.isArray(value)) {
+    const [item] = value;
+    const [example] = Array.isArray(like) ? like : [];
+    return item === undefined || example === undefined ? 'list' : [formOf(item, example)];
+  }
+  if (typeof value !== 'object') return typeof value;
+  const members = Object(like) as Record<string, unknown>;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, formOf(item, members[key])]));
+}
+
+function unescaped(html: string): string {
+  return html
+    .replaceAll('&#39;', "'")
+    .replaceAll('&quot;', '"')
+    .replaceAll('&lt;', '<')
+    .replaceAll('&amp;', '&');
+}

@@ -36,7 +36,11 @@ const HUB = [
   ['library/postgres', '17'],
 ] as const;
 
-export async function startBed(env: NodeJS.ProcessEnv = {}): Promise<Bed> {
+/** @param more settings that depend on the registry */
+export async function startBed(
+  env: NodeJS.ProcessEnv = {},
+  more: (registry: Registry) => NodeJS.ProcessEnv = () => ({}),
+): Promise<Bed> {
   const stack = new AsyncDisposableStack();
   try {
     const registry = stack.use(await startRegistry());
@@ -57,6 +61,7 @@ export async function startBed(env: NodeJS.ProcessEnv = {}): Promise<Bed> {
           DOCKERPROXY_OPERATOR_NAME: 'Example Labs',
           DOCKERPROXY_OPERATOR_CONTACT: 'images@example.org',
           ...env,
+          ...more(registry),
         },
       }),
     );

@@ -1,5 +1,6 @@
 import type { ErrorEntry } from '../../errors.ts';
 import { escapeHtml } from '../../util/escape-markup.ts';
+import { EXAMPLES } from './examples.ts';
 
 /** The parts of an OpenAPI document that this page reads. */
 export interface ApiDocument {
@@ -9,6 +10,7 @@ export interface ApiDocument {
 }
 
 interface Operation {
+  readonly operationId?: string;
   readonly summary?: string;
   readonly description?: string;
   readonly tags?: readonly string[];
@@ -21,7 +23,6 @@ interface Parameter {
   readonly in: string;
   readonly required?: boolean;
   readonly description?: string;
-  readonly example?: unknown;
 }
 
 interface Response {
@@ -45,23 +46,34 @@ interface Route {
 }
 
 /**
- * Renders an OpenAPI document and the error catalogue as a page for people.
+ * Renders an OpenAPI document, an example for each route, and the error catalogue as a page for people.
  *
  * @param assets the path of the style sheets: `/assets/HASH`
+ * @param origin the origin of the service, for the examples: `https://dl.example.org`
  */
-export function renderApiPage(document: ApiDocument, errors: readonly ErrorEntry[], assets: string): string {
+export function renderApiPage(
+  document: ApiDocument,
+  errors: readonly ErrorEntry[],
+  assets: string,
+  origin: string,
+): string {
   const { info, tags = [], paths } = document;
   const routes = Object.entries(paths).flatMap(([path, operations]) =>
     Object.entries(operations)
       .filter(([method]) => method === 'get')
       .map(([method, operation]): Route => ({ method: method.toUpperCase(), path, operation })),
   );
-  const sections = tags.map(({ name, description = '' }) => {
-    const own = routes.filter(({ operation }) => operation.tags?.includes(name));
-    return own.length === 0
-      ? ''
-      : `<h2>${inline(name)}</h2><p>${inline(description)}</p>${own.map(route).join('')}`;
-  });
+  const sections = tags
+    .map((tag) => ({ ...tag, own: routes.filter(({ operation }) => operation.tags?.includes(tag.name)) }))
+    .filter(({ own }) => own.length > 0);
+  const contents = sections.map(
+    ({ name, own }) =>
+      `<li><a href="#${anchorOf(name)}">${inline(name)}</a><ul>${own.map(contentsLine).join('')}</ul></li>`,
+  );
+  const bodies = sections.map(
+    ({ name, description = '', own }) =>
+      `<h2 id="${anchorOf(name)}">${inline(name)}</h2><p>${inline(description)}</p>${own.map((one) => route(one, origin)).join('')}`,
+  );
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -78,12 +90,16 @@ export function renderApiPage(document: ApiDocument, errors: readonly ErrorEntry
 <main>
 <h1>API</h1>
 <p class="lead">${inline(info.description ?? '')} Version ${inline(info.version)}, as <a href="/openapi.json">OpenAPI</a>.</p>
-${sections.join('\n')}
-<h2>Errors</h2>
+<nav aria-label="Contents"><ul>${contents.join('')}<li><a href="#errors">Errors</a></li></ul></nav>
+${bodies.join('\n')}
+<h2 id="errors">Errors</h2>
 <p>Each code stands in the member <code>code</code> of the problem.</p>
-${table(
-  ['Code', 'Status', 'Advice'],
-  errors.map(({ code, status, help }) => [`<code>${code}</code>`, `${status}`, inline(help)]),
+${folded(
+  `${errors.length} codes`,
+  table(
+    ['Code', 'Status', 'Advice'],
+    errors.map(({ code, status, help }) => [`<code>${code}</code>`, `${status}`, inline(help)]),
+  ),
 )}
 </main>
 </body>
@@ -91,34 +107,69 @@ ${table(
 `;
 }
 
-function route({ method, path, operation }: Route): string {
-  const { summary = '', description = '', parameters = [], responses = {} } = operation;
+/** Returns the anchor of a section: `#download`. */
+function anchorOf(name: string): string {
+  return name.toLowerCase();
+}
+
+function contentsLine({ path, operation }: Route): string {
+  const { operationId = '', summary = '' } = operation;
+  return `<li><a href="#${operationId}"><code>${escapeHtml(path)}</code></a> ${inline(summary)}</li>`;
+}
+
+function route({ method, path, operation }: Route, origin: string): string {
+  const { operationId = '', summary = '', description = '', parameters = [], responses = {} } = operation;
   const answer = responses['200'];
   const [[type, { schema = {} } = {}] = []] = Object.entries(answer?.content ?? {});
-  return `<article class="card">
-<h3><code>${method} ${escapeHtml(path)}</code></h3>
+  const isJson = type === 'application/json';
+  return `<article class="card" id="${operationId}">
+<h3><a href="#${operationId}"><code>${method} ${escapeHtml(path)}</code></a></h3>
 <p><strong>${inline(summary)}.</strong> ${inline(description)}</p>
-${table(
-  ['Parameter', ''],
-  parameters.map(({ name, required, description: told = '' }) => [
-    `<code>${escapeHtml(name)}</code>${required === true ? ' (required)' : ''}`,
-    inline(told),
-  ]),
+${example(path, origin)}
+${isJson ? '' : `<p><code>${escapeHtml(type ?? '')}</code>: ${inline(answer?.description ?? '')}</p>`}
+${folded(
+  'Parameters',
+  table(
+    ['Parameter', ''],
+    parameters.map(({ name, required, description: told = '' }) => [
+      `<code>${escapeHtml(name)}</code>${required === true ? ' (required)' : ''}`,
+      inline(told),
+    ]),
+  ),
 )}
-${type === 'application/json' ? table(['Answer', ''], rowsOf(schema)) : `<p><code>${escapeHtml(type ?? '')}</code>: ${inline(answer?.description ?? '')}</p>`}
-${example(path, parameters)}
+${isJson ? folded('Members of the answer', table(['Member', ''], rowsOf(schema))) : ''}
 </article>`;
 }
 
-/** A link to try an operation, if the document has an example for each parameter. */
-function example(path: string, parameters: readonly Parameter[]): string {
-  const needed = parameters.filter(({ required }) => required === true);
-  if (!path.startsWith('/api/') || needed.some((parameter) => parameter.example === undefined)) return '';
-  const query = needed
-    .map(({ name, example: value }) => `${name}=${encodeURIComponent(`${value}`)}`)
-    .join('&');
-  const url = escapeHtml(query === '' ? path : `${path}?${query}`);
-  return `<p>Try <a href="${url}"><code>${url}</code></a></p>`;
+/** A line for a terminal, and what it prints. */
+function example(path: string, origin: string): string {
+  const shown = EXAMPLES[path];
+  if (shown === undefined) return '';
+  const { url, options, answer } = shown;
+  const line = ['curl', options, `'${origin}${url}'`].filter(Boolean).join(' ');
+  const text = typeof answer === 'string' ? answer : formatJson(answer);
+  return `<pre class="sample"><code>${escapeHtml(line)}</code></pre>
+<pre class="answer"><code>${escapeHtml(text)}</code></pre>`;
+}
+
+const LINE_MAX = 76;
+
+/** Formats JSON as people write it: a value that fits into a line stays in one line. */
+export function formatJson(value: unknown, indent = ''): string {
+  const short = JSON.stringify(value, null, 1).replaceAll(/\n\s*/g, ' ');
+  if (typeof value !== 'object' || value === null || short.length + indent.length <= LINE_MAX) return short;
+  const inner = `${indent}  `;
+  const isList = Array.isArray(value);
+  const members = isList
+    ? value.map((item: unknown) => formatJson(item, inner))
+    : Object.entries(value).map(([key, item]) => `"${key}": ${formatJson(item, inner)}`);
+  const [open, close] = isList ? '[]' : '{}';
+  return `${open}\n${members.map((member) => inner + member).join(',\n')}\n${indent}${close}`;
+}
+
+/** Puts content behind a heading that opens it. */
+function folded(heading: string, content: string): string {
+  return content === '' ? '' : `<details><summary>${heading}</summary>${content}</details>`;
 }
 
 function rowsOf({ properties = {} }: Schema, prefix = ''): string[][] {

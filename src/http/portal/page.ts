@@ -5,6 +5,7 @@ import { escapeHtml } from '../../util/escape-markup.ts';
 import type { ServiceInfo } from '../api/info.ts';
 import { packFile, type StaticFile } from '../protocol/packed-text.ts';
 import { directionOf, LANGUAGES, type Language, type Texts, type WebFolder } from '../web-assets.ts';
+import { byOrigin } from './by-origin.ts';
 import type { Examples } from './examples.ts';
 
 const PLATFORMS = ['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/386'];
@@ -30,9 +31,6 @@ export interface Pages {
   /** Renders the page for requested images, with enough height for their details, so that nothing moves. */
   readonly of: (asked: AskedImages, origin: string) => StaticFile;
 }
-
-/** Anyone can send any Host header, so that pages are kept for this many origins only. */
-const ORIGINS_LIMIT = 8;
 
 /** The images that the URL of the page names, valid or not. */
 export interface AskedImages {
@@ -83,15 +81,8 @@ export function renderPages(
       description: values.headline ?? '',
       names: values.hint ?? '',
     };
-    const rendered = new Map<string, StaticFile>();
-    const renderPlain = (origin: string): StaticFile => {
-      const made = rendered.get(origin) ?? render(plain, origin);
-      if (rendered.size >= ORIGINS_LIMIT) rendered.clear();
-      rendered.set(origin, made);
-      return made;
-    };
     const ofLanguage: Pages = {
-      plain: renderPlain,
+      plain: byOrigin((origin) => render(plain, origin)),
       of: (asked, origin) => render(askedValues(asked, lang, words), origin),
     };
     return [lang, ofLanguage];

@@ -28,6 +28,7 @@ import {
   preferredLanguage,
   type WebFolder,
 } from '../web-assets.ts';
+import { byOrigin } from './by-origin.ts';
 import { chooseExamples } from './examples.ts';
 import { type AskedImages, pageOf, renderPages } from './page.ts';
 
@@ -78,13 +79,15 @@ export async function portal(app: FastifyInstance, options: PortalOptions): Prom
     return reply.redirect(`/?image=${readable(name)}${search.replace('?', '&')}`, 302);
   });
   // Only a ready server knows all its routes.
-  let apiPage: StaticFile | undefined;
+  let apiPage: ((origin: string) => StaticFile) | undefined;
   app.addHook('onReady', async () => {
-    apiPage = pageOf(renderApiPage(app.swagger() as ApiDocument, listErrors(), web.assets));
+    const document = app.swagger() as ApiDocument;
+    apiPage = byOrigin((origin) => pageOf(renderApiPage(document, listErrors(), web.assets, origin)));
   });
   app.get('/api', { config: { counts: 'requests' } }, async (request, reply) => {
     if (apiPage === undefined) return reply.callNotFound();
-    return sendFile(request, reply.header('cache-control', 'no-cache'), apiPage);
+    const origin = ownAddress(request, addresses())?.origin ?? '';
+    return sendFile(request, reply.header('cache-control', 'no-cache'), apiPage(origin));
   });
 }
 
