@@ -16,7 +16,8 @@ import {
 import { createDnsHook } from '../tls/acme/dns-hook.ts';
 import { createPropagationCheck } from '../tls/acme/dns-propagation.ts';
 import { createDnsResponder } from '../tls/acme/dns-responder.ts';
-import type { CertificateIssuer, CertificateOrder } from '../tls/acme/issuer.ts';
+import type { CertificateIssuer, CertificateOrder, ExternalAccount } from '../tls/acme/issuer.ts';
+import { createRenewalInfoReader } from '../tls/acme/renewal-info.ts';
 import type { AcmeClient } from '../tls/acme/thread-issuer.ts';
 import type { OrderStores } from '../tls/acme/thread-stores.ts';
 import {
@@ -121,11 +122,16 @@ export async function openOrders(
   const own = openDiskStore(config, logger, owner);
   const key = redisKeyOf(config);
   if (redis === undefined || key === undefined) return { store: own, lock: undefined };
-  const { acmeDirectory: directory } = config;
+  const { acmeDirectory: directory, acmeFallbackDirectory } = config;
   const shared = createCertificateStore(createEncryptedRedisStore(redis, key));
   const store = createSharedCertificateStore(shared, own);
-  const fill = (): Promise<void> =>
-    store.fill(directory).catch((err) => logger.warn({ err }, `${err.message}: it stays with this replica`));
+  const fill = async (): Promise<void> => {
+    for (const authority of [directory, acmeFallbackDirectory ?? directory]) {
+      await store
+        .fill(authority)
+        .catch((err) => logger.warn({ err }, `${err.message}: it stays with this replica`));
+    }
+  };
   await fill();
   redis.onReturn(() => void fill());
   const locks = createRedisLocks(redis, () => performance.now());
@@ -162,8 +168,7 @@ export function authorityOf({
  * @throws ConfigError if a file that they name can't be used
  */
 export function orderOf(config: Config): CertificateOrder {
-  const { acmeEmail = '', domains, acmeEabKid: kid, acmeEabKeyFile } = config;
-  const hasBinding = kid !== undefined && acmeEabKeyFile !== undefined;
+  const { acmeEmail = '', domains, acmeEabKid, acmeEabKeyFile } = config;
   return {
     ...authorityOf(config),
     email: acmeEmail,
@@ -171,8 +176,34 @@ export function orderOf(config: Config): CertificateOrder {
     challenge: challengeOf(config),
     profile: config.acmeProfile,
     preferredChain: config.acmePreferredChain,
-    externalAccount: hasBinding ? { kid, key: readHmacKey(acmeEabKeyFile) } : undefined,
+    externalAccount: readAccount(acmeEabKid, acmeEabKeyFile),
   };
+}
+
+/**
+ * The order at the second authority, which has neither the profiles nor the chains of the first.
+ *
+ * @throws ConfigError if a file that the settings name can't be used
+ */
+export function fallbackOf(config: Config): CertificateOrder | undefined {
+  const { acmeFallbackDirectory: directory, acmeFallbackEabKid, acmeFallbackEabKeyFile } = config;
+  if (directory === undefined) return undefined;
+  const externalAccount = readAccount(acmeFallbackEabKid, acmeFallbackEabKeyFile);
+  return { ...orderOf(config), directory, externalAccount, profile: undefined, preferredChain: undefined };
+}
+
+/** Reads renewal information from the authority that issued the certificate: the first one, or its fallback. */
+export function renewalInfoReaderOf(config: Config): ReturnType<typeof createRenewalInfoReader> {
+  const { acmeFallbackDirectory: directory } = config;
+  const read = createRenewalInfoReader(authorityOf(config));
+  if (directory === undefined) return read;
+  const readFallback = createRenewalInfoReader({ ...authorityOf(config), directory });
+  return async (certificate, signal) =>
+    (await read(certificate, signal).catch(() => undefined)) ?? readFallback(certificate, signal);
+}
+
+function readAccount(kid: string | undefined, keyFile: string | undefined): ExternalAccount | undefined {
+  return kid === undefined || keyFile === undefined ? undefined : { kid, key: readHmacKey(keyFile) };
 }
 
 /** Returns undefined if HTTP-01 and TLS-ALPN-01 alternate. */

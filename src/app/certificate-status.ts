@@ -3,10 +3,9 @@ import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config/schema.ts';
 import type { Redis } from '../redis/redis.ts';
-import { createRenewalInfoReader } from '../tls/acme/renewal-info.ts';
 import { formatDuration } from '../util/duration.ts';
 import { localUrl } from '../util/local-url.ts';
-import { authorityOf, openDiskStore, openOrders } from './acme.ts';
+import { openDiskStore, openOrders, renewalInfoReaderOf } from './acme.ts';
 import { readReport, readShownCertificate } from './running-service.ts';
 
 /** A report for `dockerproxy certificate status`. */
@@ -85,7 +84,7 @@ async function describeSuggestion(
   const title = 'Renewal information (ARI):';
   if (cert === undefined) return `${title} none without a certificate`;
   try {
-    const info = await createRenewalInfoReader(authorityOf(config))({ cert }, signal);
+    const info = await renewalInfoReaderOf(config)({ cert }, signal);
     if (info === undefined) return `${title} the authority offers none for this certificate`;
     return `${title} the authority suggests a renewal between ${iso(info.start)} and ${iso(info.end)}`;
   } catch (error) {

@@ -21,11 +21,13 @@ import { removeUnfinished } from '../util/atomic-file.ts';
 import {
   type ChallengeAnswers,
   createIssuer,
+  fallbackOf,
   type OrderEnvironment,
   openAnswers,
   openDiskStore,
   openOrders,
   orderOf,
+  renewalInfoReaderOf,
   responderOf,
   type SharedOrders,
 } from './acme.ts';
@@ -145,12 +147,12 @@ async function startAcme(
 ): Promise<CertificateProvider> {
   const { logger } = environment;
   const { createAcmeProvider } = await import('../tls/acme/acme-provider.ts');
-  const { createRenewalInfoReader } = await import('../tls/acme/renewal-info.ts');
   const order = orderOf(config);
   const { directory, domains } = order;
   return createAcmeProvider({
     order,
-    renewalInfo: createRenewalInfoReader(order),
+    fallback: fallbackOf(config),
+    renewalInfo: renewalInfoReaderOf(config),
     issuer: await createIssuer(
       config,
       { accounts: store, challenges: responderOf(config, answers, environment) },

@@ -217,6 +217,24 @@ export const SCHEMA = {
     doc: 'File with the HMAC key of the external account binding, in base64url. Requires ACME_EAB_KID.',
     example: '/run/credentials/dockerproxy.service/eab-key',
   },
+  acmeFallbackDirectory: {
+    section: 'https',
+    type: httpsUrl,
+    doc: 'ACME directory URL of a second authority. It is asked after the first one has failed for two days, or sooner if the certificate expires within four.',
+    example: 'https://acme.zerossl.com/v2/DV90',
+  },
+  acmeFallbackEabKid: {
+    section: 'https',
+    type: text,
+    doc: 'Key identifier of the external account binding at ACME_FALLBACK_DIRECTORY. Requires ACME_FALLBACK_EAB_KEY_FILE.',
+    example: 'kid-2',
+  },
+  acmeFallbackEabKeyFile: {
+    section: 'https',
+    type: text,
+    doc: 'File with the HMAC key of ACME_FALLBACK_EAB_KID, in base64url.',
+    example: '/run/credentials/dockerproxy.service/fallback-eab-key',
+  },
   acmeCaFile: {
     section: 'https',
     type: text,
@@ -594,6 +612,9 @@ type Optional =
   | 'acmePreferredChain'
   | 'acmeEabKid'
   | 'acmeEabKeyFile'
+  | 'acmeFallbackDirectory'
+  | 'acmeFallbackEabKid'
+  | 'acmeFallbackEabKeyFile'
   | 'acmeCaFile'
   | 'tlsCertFile'
   | 'tlsKeyFile'

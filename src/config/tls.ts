@@ -74,6 +74,15 @@ function checkAcme(given: GivenSettings, mistakes: string[]): void {
       'An external account has an identifier and a key: set both --acme-eab-kid and --acme-eab-key-file.',
     );
   }
+  const { acmeFallbackDirectory, acmeFallbackEabKid, acmeFallbackEabKeyFile } = given;
+  if ((acmeFallbackEabKid === undefined) !== (acmeFallbackEabKeyFile === undefined)) {
+    mistakes.push(
+      'An external account has an identifier and a key: set both --acme-fallback-eab-kid and --acme-fallback-eab-key-file.',
+    );
+  }
+  if (acmeFallbackEabKid !== undefined && acmeFallbackDirectory === undefined) {
+    mistakes.push('--acme-fallback-eab-kid needs --acme-fallback-directory.');
+  }
   checkChallenge(given, mistakes);
   const beyond = given.acmeClient === 'greenlock' ? beyondGreenlock(given) : undefined;
   if (beyond !== undefined) {
@@ -112,6 +121,7 @@ function beyondGreenlock(given: GivenSettings): string | undefined {
   if (given.acmeProfile !== undefined) return '--acme-profile';
   if (given.acmePreferredChain !== undefined) return '--acme-preferred-chain';
   if (given.acmeEabKid !== undefined) return '--acme-eab-kid';
+  if (given.acmeFallbackEabKid !== undefined) return '--acme-fallback-eab-kid';
   return given.domains?.some((name) => isIP(name) !== 0) ? 'An IP address in --domains' : undefined;
 }
 

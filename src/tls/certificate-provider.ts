@@ -33,6 +33,8 @@ export interface CertificateFailure {
   readonly code: string;
   /** One full sentence that the operator can act on. */
   readonly message: string;
+  /** The first of the failures of an authority without another outcome since; undefined if it is not at fault. */
+  readonly since?: number | undefined;
 }
 
 /** The provider for plain HTTP. */

@@ -82,6 +82,20 @@ export function retryTime(
   return Math.max(now + delay, oldest === undefined ? 0 : oldest + WINDOW_MS);
 }
 
+const FALLBACK_MS = 48 * HOUR_MS;
+
+/**
+ * Computes the time from which another authority is asked, in milliseconds since the epoch. It is two days after the
+ * first failure, or when half of the remaining validity is over, if that is sooner.
+ *
+ * @param since the time of the first failure
+ * @param notAfter undefined without a certificate
+ */
+export function fallbackTime(since: number, notAfter: number | undefined): number {
+  const left = notAfter === undefined ? Number.POSITIVE_INFINITY : Math.max(notAfter - since, 0);
+  return since + Math.min(FALLBACK_MS, left / 2);
+}
+
 /** The part of the lifetime that is left at the latest, even if the authority suggests to renew later. */
 const LEAST_LEFT = 1 / 6;
 

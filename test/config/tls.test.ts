@@ -89,6 +89,7 @@ suite('the source of the certificate', () => {
   ];
   const acme = ['--domains', 'a.example', ...EMAIL];
   mistakes.push(
+    [[...acme, '--acme-fallback-eab-kid', 'kid-2'], /set both --acme-fallback-eab-kid/],
     [[...acme, '--acme-challenge', 'dns-01'], /needs --acme-dns-hook/],
     [['--domains', 'a.example,*.a.example', ...EMAIL], /\*\.a\.example in --domains needs --acme-dns-hook/],
     [['--domains', '*.a.example', ...EMAIL, '--acme-dns-hook', '/h'], /cannot be a wildcard/],

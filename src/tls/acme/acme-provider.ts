@@ -3,6 +3,7 @@ import { type Certificate, isFor } from '../certificate.ts';
 import { type CertificateFailure, type CertificateProvider, stateOf } from '../certificate-provider.ts';
 import {
   ATTEMPTS,
+  fallbackTime,
   nextRenewalTime,
   renewalInfoDelay,
   renewalTime,
@@ -13,11 +14,13 @@ import {
 import { temporaryCertificate } from '../self-signed-provider.ts';
 import type { CertificateStore } from '../stores/certificate-store.ts';
 import { explainStoreError } from './explain-failure.ts';
-import { type CertificateIssuer, type CertificateOrder, IssueError } from './issuer.ts';
+import { type CertificateIssuer, type CertificateOrder, IssueError, type IssueFailure } from './issuer.ts';
 import { type ReadRenewalInfo, type RenewalInfo, renewalInfoId } from './renewal-info.ts';
 
 export interface AcmeProviderOptions {
   readonly order: CertificateOrder;
+  /** The order at another authority, if the first one fails for two days. */
+  readonly fallback?: CertificateOrder | undefined;
   readonly issuer: CertificateIssuer;
   readonly store: CertificateStore;
   /** Milliseconds since the epoch. */
@@ -46,6 +49,12 @@ export interface AcmeLog {
   exhausted(failure: CertificateFailure, next: number): void;
 }
 
+/** Failures after which another authority may issue. */
+const AUTHORITY_FAULTS = new Set<IssueFailure['code']>([
+  ...(['ca-unreachable', 'ca-slow', 'ca-failed'] as const),
+  ...(['ca-rate-limited', 'ca-refused', 'account-refused'] as const),
+]);
+
 /** Milliseconds until a certificate that could not be saved is saved again. */
 const SAVE_AGAIN_MS = 600_000;
 /** Milliseconds between two polls of the store, for certificates of other processes and requests of operators. */
@@ -55,7 +64,7 @@ const SHARE_AGAIN_MS = 60_000;
 
 /** Serves a certificate of an ACME authority and renews it in time, for years. */
 export async function createAcmeProvider(options: AcmeProviderOptions): Promise<CertificateProvider> {
-  const { order, issuer, store, now, random, lock, log, renewalInfo } = options;
+  const { order, fallback, issuer, store, now, random, lock, log, renewalInfo } = options;
   const { directory, domains } = order;
   const closed = new AbortController();
   let use: (certificate: Certificate) => void = () => {};
@@ -75,6 +84,9 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   /** The time of the last order that the authority suggested. */
   let suggestedOrder: number | undefined;
   let attempts = await store.attempts(directory);
+  /** The time of the first of the authority's failures in a row, over restarts. */
+  let failingSince = (await store.failure(directory).catch(() => undefined))?.since;
+  let isFallbackNext = true;
 
   // Reports damage here, because greenlock reads the account in its thread.
   await store.account(directory);
@@ -104,7 +116,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   };
   const fail = async (error: unknown, next: (retryAfter: number | undefined) => number): Promise<void> => {
     const { code, message, retryAfter } = failureOf(error);
-    lastFailure = { at: now(), code, message };
+    failingSince = AUTHORITY_FAULTS.has(code) ? (failingSince ?? now()) : undefined;
+    lastFailure = { at: now(), code, message, since: failingSince };
     const time = next(retryAfter);
     sleepUntil(time);
     log.failed(lastFailure, time);
@@ -132,6 +145,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
 
   const show = (fresh: Certificate): void => {
     failures = 0;
+    failingSince = undefined;
+    isFallbackNext = true;
     lastFailure = undefined;
     isTemporary = false;
     isForced = false;
@@ -159,6 +174,17 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     return true;
   };
 
+  /** The time from which the fallback is asked, too; undefined without one, or while the authority does not fail. */
+  const fallbackDue = (): number | undefined =>
+    fallback && failingSince && fallbackTime(failingSince, isTemporary ? undefined : certificate.notAfter);
+  /** Alternates between the two authorities once the first has failed for too long. */
+  const nextOrder = (): CertificateOrder => {
+    const due = fallbackDue();
+    if (fallback === undefined || due === undefined || due > now()) return order;
+    isFallbackNext = !isFallbackNext;
+    return isFallbackNext ? order : fallback;
+  };
+
   const attempt = async (): Promise<void> => {
     failures += 1;
     attempts = [...attempts.filter((at) => at > now() - WINDOW_MS), now()];
@@ -167,13 +193,18 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       await store.putAttempts(directory, attempts);
       if (suggestion !== undefined) suggestedOrder = now();
       const replaces = suggestion && renewalInfoId(certificate);
-      const fresh = await issuer.issue({ ...order, replaces }, closed.signal);
+      const next = nextOrder();
+      const fresh = await issuer.issue({ ...next, ...(next === order && { replaces }) }, closed.signal);
       show(fresh);
       log.issued(fresh);
       await save(fresh);
     } catch (error) {
       if (closed.signal.aborted) return;
-      await fail(error, (retryAfter) => retryTime({ failures, attempts, retryAfter }, now(), random()));
+      await fail(error, (retryAfter) => {
+        const usual = retryTime({ failures, attempts, retryAfter }, now(), random());
+        const due = fallbackDue() ?? 0;
+        return due > now() ? Math.min(usual, due) : usual;
+      });
     }
   };
 

@@ -136,10 +136,10 @@ function parseAttempts(content: string): number[] {
 function parseFailure(content: string): CertificateFailure | null {
   const parsed: unknown = JSON.parse(content);
   if (parsed === null) return null;
-  const { at, code, message } = Object(parsed) as Record<string, unknown>;
+  const { at, code, message, since } = Object(parsed) as Record<string, unknown>;
   if (typeof at !== 'number' || typeof code !== 'string' || typeof message !== 'string')
     throw new Error('The text is not a failure');
-  return { at, code, message };
+  return { at, code, message, since: typeof since === 'number' ? since : undefined };
 }
 
 function parseRequest(content: string): number | null {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import { setImmediate as settle } from 'node:timers/promises';
 import { type AcmeProviderOptions, createAcmeProvider } from '../../../src/tls/acme/acme-provider.ts';
-import { IssueError } from '../../../src/tls/acme/issuer.ts';
+import { type FailureCode, IssueError } from '../../../src/tls/acme/issuer.ts';
 import type { Certificate } from '../../../src/tls/certificate.ts';
 import type { CertificateFailure } from '../../../src/tls/certificate-provider.ts';
 import { makeSelfSigned } from '../../../src/tls/self-signed.ts';
@@ -48,19 +48,22 @@ interface ProviderSetup {
   readonly store?: ReturnType<typeof createStore>;
   readonly renewalInfo?: AcmeProviderOptions['renewalInfo'];
   readonly lock?: AcmeProviderOptions['lock'];
+  readonly fallback?: AcmeProviderOptions['fallback'];
 }
 
 /** Starts a provider with a clock of its own and an authority that the test controls. */
 async function startProvider(
   { mock }: TestContext,
-  { days = 90, store = createStore(), lock, renewalInfo }: ProviderSetup = {},
+  { days = 90, store = createStore(), lock, renewalInfo, fallback }: ProviderSetup = {},
 ) {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START });
   const orders: number[] = [];
   const used: Certificate[] = [];
   const failures: string[] = [];
   const exhausted: { code: string; next: number }[] = [];
-  const authority = { fails: false, onIssue: () => {} };
+  /** The directory of each order. */
+  const directories: string[] = [];
+  const authority = { fails: false, code: 'challenge-failed' as FailureCode, onIssue: () => {} };
   const open = async () => {
     const provider = await createAcmeProvider({
       order,
@@ -69,11 +72,13 @@ async function startProvider(
       random: () => 0.5,
       renewalInfo,
       lock,
+      fallback,
       issuer: {
-        async issue() {
+        async issue({ directory }) {
           orders.push(Date.now());
-          if (authority.fails) {
-            throw new IssueError({ code: 'challenge-failed', message: 'It failed.', retryAfter: undefined });
+          directories.push(directory);
+          if (authority.fails && directory === order.directory) {
+            throw new IssueError({ code: authority.code, message: 'It failed.', retryAfter: undefined });
           }
           authority.onIssue();
           return makeSelfSigned({
@@ -103,7 +108,18 @@ async function startProvider(
   };
   const provider = await open();
   await pass(1);
-  return { provider, open, pass, orders, used, failures, exhausted, authority, disk: store.state };
+  return {
+    provider,
+    open,
+    pass,
+    orders,
+    directories,
+    used,
+    failures,
+    exhausted,
+    authority,
+    disk: store.state,
+  };
 }
 
 suite('the certificate over the years', () => {
@@ -339,6 +355,47 @@ suite('the certificate of replicas', () => {
     await pass(2 * MINUTE_MS, 1000);
     assert.equal(orders.length, 1);
     assert.equal(provider.status().lastFailure, undefined);
+    await provider.close();
+  });
+});
+
+suite('a second authority', () => {
+  const fallback = { ...order, directory: 'https://other.example/dir' };
+
+  test('is asked after the first has failed for two days, also over a restart, and not at the next renewal', async (t) => {
+    const { provider, open, pass, orders, directories, authority } = await startProvider(t, { fallback });
+    Object.assign(authority, { fails: true, code: 'ca-unreachable' });
+    await pass(60 * DAY_MS, HOUR_MS);
+    const first = orders[1] ?? 0;
+    await pass(first + DAY_MS - Date.now(), HOUR_MS);
+    await provider.close();
+    const again = await open();
+    await pass(first + 2 * DAY_MS - Date.now() - MINUTE_MS, MINUTE_MS);
+    assert.ok(directories.length > 5 && !directories.includes(fallback.directory), directories.join());
+    await pass(HOUR_MS, MINUTE_MS);
+    assert.equal(directories.at(-1), fallback.directory);
+    assert.equal(again.status().lastFailure, undefined);
+    authority.fails = false;
+    await pass(61 * DAY_MS, HOUR_MS);
+    assert.equal(directories.at(-1), order.directory);
+    await again.close();
+  });
+
+  test('is asked sooner for a certificate of six days, and alternates with the first', async (t) => {
+    const { pass, provider, orders, directories, authority } = await startProvider(t, { fallback, days: 6 });
+    Object.assign(authority, { fails: true, code: 'ca-refused' });
+    await pass(6 * DAY_MS, HOUR_MS / 2);
+    const at = directories.indexOf(fallback.directory);
+    const waited = ((orders[at] ?? 0) - (orders[1] ?? 0)) / DAY_MS;
+    assert.ok(waited > 0.9 && waited < 1.2, `${waited}`);
+    await provider.close();
+  });
+
+  test('is not asked while the first cannot find this server', async (t) => {
+    const { pass, provider, directories, authority } = await startProvider(t, { fallback });
+    authority.fails = true;
+    await pass(75 * DAY_MS, HOUR_MS);
+    assert.ok(directories.length > 10 && !directories.includes(fallback.directory));
     await provider.close();
   });
 });
