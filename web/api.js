@@ -6,9 +6,12 @@ export const ask = async (name, query, signal) => {
 	return (await request(url, { ...(signal && { signal }) })).json();
 };
 
+/** The credentials of the visitor, in the memory of this tab alone. @type {Portal.Session} */
+export const session = { headers: {}, commands: (lines) => lines, post: undefined };
+
 /** @type {Portal.Request} */
 export const request = async (url, options) => {
-	const headers = { accept: 'application/json' };
+	const headers = { accept: 'application/json', ...session.headers };
 	const response = await fetch(url, { headers, ...options }).catch(unreachable);
 	if (response.ok) return response;
 	const retryAfter = Number(response.headers.get('retry-after'));

@@ -1,6 +1,7 @@
 import { ask, peek } from './api.js';
 import { downloadUrl, escaped, exactDownload, isDefault, pullCommands } from './commands.js';
 import { fillExtras, fitExtras, onExtras, readExtras } from './extras.js';
+import { offer } from './folds.js';
 import { find } from './finder.js';
 import { byId, data, make, makeButton } from './page.js';
 import { fullName, parsePaste, repositoryOf } from './paste.js';
@@ -175,6 +176,7 @@ const show = async (images, asked, signal, put) => {
 	// An engine saves another file each time, whatever the URL is.
 	showCommands(location.origin + (prepares ? url : exactUrl), files, format, query ? {} : pulls);
 	byId('metalink').href = `${location.origin}${url}&metalink=1`;
+	offer(images[1] ? undefined : only, platform, signal);
 	problem.hidden = true;
 	result.hidden = false;
 	document.title = `${called.join(' + ')} · DockerProxy`;

@@ -15,7 +15,88 @@ declare global {
 		type Data = PageData;
 		/** The limits by their names. */
 		type Limits = Record<string, { limit: number; remaining: number; active?: number } | null>;
-		type Answers = { image: Image; tags: TagPage; search: SearchResults; limits: Limits };
+		type Answers = {
+			image: Image;
+			tags: TagPage;
+			search: SearchResults;
+			limits: Limits;
+			referrers: Referrers;
+			files: FilePage;
+			layers: { layers: Layer[] };
+		};
+
+		/** The credentials of the visitor, and what they change. */
+		interface Session {
+			headers: { authorization?: string };
+			/** Adds the user to the commands of tools that ask for the password. */
+			commands(lines: Record<string, string>): Record<string, string>;
+			/** Requests a download with the credentials in the body of a form, because browsers store URLs. */
+			post: ((url: string) => void) | undefined;
+		}
+		/** Credentials, and the host of the registry that they are for. */
+		interface Credentials {
+			host: string;
+			user: string;
+			password: string;
+		}
+		type WithUser = (credentials: Credentials) => Session['commands'];
+		interface File {
+			path: string;
+			type: 'file' | 'directory' | 'symlink' | 'character' | 'block' | 'fifo';
+			size: number;
+			mode: number;
+			uid: number;
+			gid: number;
+			mtime: string;
+			link: string | null;
+			layer: number;
+		}
+		/** A page of files. With status 202, it is a problem instead. */
+		interface FilePage {
+			files: File[];
+			next: string | null;
+			code?: string;
+		}
+		interface Layer {
+			digest: string;
+			command: string | null;
+			size: number;
+			unpackedSize: number;
+			added: number;
+			changed: number;
+			removed: number;
+			hiddenBytes: number;
+		}
+		interface Referrers {
+			referrers: {
+				kinds: string[];
+				artifactType: string | null;
+				digest: string;
+				size: number;
+				annotations: Record<string, string>;
+				downloadUrl: string;
+			}[];
+			complete: boolean;
+		}
+		type ImageQuery = Record<string, string>;
+		/** Fills a fold-out about an image. @throws Error with the problem as its cause */
+		type Fill = (box: HTMLElement, query: ImageQuery, signal: AbortSignal) => Promise<void>;
+		type OnOpen = (fold: HTMLDetailsElement, fill: (box: HTMLElement) => Promise<void>) => void;
+		type Offer = (image: Image | undefined, platform: string, signal: AbortSignal) => void;
+		type ListFiles = (path: string, after?: string | null, isRecursive?: boolean) => Promise<FilePage>;
+		/** @throws Error with the problem as its cause */
+		type ReadLayers = (query: ImageQuery, signal: AbortSignal, stage: HTMLElement) => Promise<void>;
+		/** Finds names among those listed so far, after further pages. */
+		type CreateSearch = (
+			list: ListFiles,
+		) => (text: string, pages: number) => Promise<{ files: File[]; total: number; isComplete: boolean }>;
+		type ShowEntry = (entry: HTMLElement, file: File, query: ImageQuery, signal: AbortSignal) => void;
+		type ListLayers = (query: ImageQuery, signal: AbortSignal) => Promise<HTMLElement>;
+		type MakeTree = (
+			label: string,
+			list: ListFiles,
+			pick: (file: File) => void,
+		) => { element: HTMLElement; fill(page: FilePage, isFlat?: boolean): Promise<void> };
 
 		/** Asks the API of this service. @throws Error with the problem as its cause */
 		type Ask = <Name extends keyof Answers>(
@@ -209,6 +290,11 @@ declare global {
 			metalink: HTMLAnchorElement;
 			bar: HTMLProgressElement;
 			card: HTMLTemplateElement;
+			form: HTMLFormElement;
+			details: HTMLDetailsElement;
+			inside: HTMLDetailsElement;
+			/** Absent if the service accepts no credentials. */
+			private: HTMLDetailsElement | null;
 			data: HTMLTemplateElement;
 		}
 		/** Returns an element that the page is known to have. */

@@ -1,3 +1,4 @@
+import { session } from './api.js';
 import { fetchCommands, loadCommands, quoted } from './commands.js';
 import { byId, make, makeButton } from './page.js';
 import { date, exact, size, t } from './text.js';
@@ -67,9 +68,9 @@ export const fillPlatforms = (select, [first, ...others]) => {
 /** @type {Portal.ShowCommands} */
 export const showCommands = (url, [file = '', ...more], format, pulls) => {
 	const whole = file.replace(/\.part\d+of\d+$/, '');
-	const lines = more[0]
-		? partCommands(url, [file, ...more])
-		: { ...fetchCommands(url, file, format), ...pulls };
+	const lines = session.commands(
+		more[0] ? partCommands(url, [file, ...more]) : { ...fetchCommands(url, file, format), ...pulls },
+	);
 	const chosen = byId('tools').querySelector('input:checked')?.getAttribute('value') ?? '';
 	const show = (/** @type {string} */ tool) => {
 		byId('line').textContent = lines[tool] ?? '';

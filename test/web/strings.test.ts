@@ -38,6 +38,24 @@ suite('the texts of the page', () => {
     }
   }
 
+  test('the modules that few load have all their texts in each language', async () => {
+    const load = async (lang: string) =>
+      (await import(join(WEB, `texts-${lang}.js`))) as { texts: Record<string, string> };
+    const { texts: english } = await load('en');
+    for (const lang of LANGUAGES) {
+      const { texts } = await load(lang);
+      assert.deepEqual(Object.keys(texts).sort(), Object.keys(english).sort(), lang);
+      for (const [key, text] of Object.entries(texts))
+        assert.deepEqual(valuesIn(text), valuesIn(english[key] ?? ''), `${lang} ${key}`);
+    }
+    const modules = ['inside', 'tree', 'referrers', 'private'];
+    const code = modules.map((name) => readFileSync(join(WEB, `${name}.js`), 'utf8')).join('\n');
+    const used = [...code.matchAll(/\bsay\(\s*(?:type === 'directory' \? ')?'?(\w+)'/g)].map(
+      ([, key = '']) => key,
+    );
+    for (const key of used) assert.ok(key in english, key);
+  });
+
   test('every text is used, and every text that is used is there', () => {
     const modules = readdirSync(WEB).filter((name) => name.endsWith('.js'));
     const code = modules.map((name) => readFileSync(join(WEB, name), 'utf8')).join('\n');

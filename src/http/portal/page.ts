@@ -64,6 +64,9 @@ export function renderPages(
       exampleLinks: examples.names.map(exampleLink).join(''),
       exampleFile: escapeHtml(examples.filename),
       formatOptions: traits.formats.map((name) => formatOption(name, words)).join(''),
+      private: info.clientCredentials
+        ? `<details class="card js" id="private"><summary>${escapeHtml(words.private ?? '')}</summary></details>`
+        : '',
       data: dataOf(info, traits, strings),
     };
     const render = (own: Record<string, string>, origin: string): StaticFile => {
