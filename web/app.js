@@ -1,8 +1,8 @@
 import { ask, peek } from './api.js';
 import { downloadUrl, escaped, exactDownload, isDefault, pullCommands } from './commands.js';
 import { fillExtras, fitExtras, onExtras, readExtras } from './extras.js';
-import { offer } from './folds.js';
 import { find } from './finder.js';
+import { offer } from './folds.js';
 import { byId, data, make, makeButton } from './page.js';
 import { fullName, parsePaste, repositoryOf } from './paste.js';
 import { showCandidates, showProblem } from './problem.js';

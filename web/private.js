@@ -38,7 +38,7 @@ export const show = async (box) => {
 		if (byId('image').value.trim()) byId('form').requestSubmit();
 	};
 	box.replaceChildren(form);
-	byId('download').addEventListener('click', download, true);
+	document.addEventListener('click', download, true);
 };
 
 /** @type {(credentials: Portal.Credentials) => string} */
@@ -65,8 +65,8 @@ const withUser = (credentials) => (lines) => {
 		// aria2c cannot ask.
 		if (tool === 'aria2c') return '';
 		if (tool === 'wget')
-			return line.replace('wget ', `wget --auth-no-challenge --user=${user} --ask-password `);
-		if (tool === 'curl') return line.replace('curl ', `curl -u ${user} `);
+			return line.replace(/^wget /gm, `wget --auth-no-challenge --user=${user} --ask-password `);
+		if (tool === 'curl') return line.replace(/^curl /gm, `curl -u ${user} `);
 		if (tool === 'ctr') return line.replaceAll('pull ', `pull --user ${login} `);
 		return `${tool} login -u ${login} ${location.host}\n${line}`;
 	};
@@ -85,9 +85,10 @@ const postWith = (credentials) => (url) => {
 	form.remove();
 };
 
-/** @param {Event} event */
+/** Sends each download with the credentials: the image, its parts, and what is beside it. @param {Event} event */
 const download = (event) => {
-	if (!session.post) return;
+	const link = event.target instanceof Element ? event.target.closest('a') : null;
+	if (!session.post || !link?.pathname.startsWith('/dl')) return;
 	event.preventDefault();
-	session.post(byId('download').href);
+	session.post(link.href);
 };

@@ -1,4 +1,4 @@
-import { ask, session } from './api.js';
+import { ask } from './api.js';
 import { say, styled } from './more.js';
 import { make } from './page.js';
 import { date, size } from './text.js';
@@ -15,11 +15,6 @@ export const show = async (box, query, signal) => {
 		const created = annotations['org.opencontainers.image.created'];
 		const link = make('a', { href: downloadUrl, textContent: name });
 		link.title = [artifactType, size(bytes), created && date(created), digest].filter(Boolean).join(' · ');
-		link.onclick = (event) => {
-			if (!session.post) return;
-			event.preventDefault();
-			session.post(downloadUrl);
-		};
 		const item = make('li');
 		item.append(link);
 		list.append(item);
