@@ -248,7 +248,7 @@ suite('artifacts', {
   const refusals: [query: string, code: string, detail: RegExp][] = [
     ['charts/app:1.2.3&format=docker', 'not-an-image', /&format=oci or &format=files\.$/],
     ['test/tool:v1&format=docker', 'not-an-image', /&format=oci or &format=files\.$/],
-    ['library/busybox&format=files', 'no-files', /&format=docker or &format=oci or /],
+    ['library/busybox&format=files', 'no-files', /&format=docker, &format=oci, /],
     ['test/empty', 'no-files', /&format=oci\.$/],
     ['test/tool:v1&platform=linux/s390x', 'platform-not-found', /linux\/amd64, linux\/arm64/],
     [`charts/app:1.2.3&have=sha256:${'0'.repeat(64)}`, 'not-an-image', /&format=oci or &format=files\.$/],
