@@ -205,4 +205,20 @@ suite('the limits of pulls', { skip: skipUnless('docker-registry'), timeout: 600
       new RegExp(`^\\[OK\\] blob of ${bed.upstream.host}/app ${bed.digest}: `),
     );
   });
+
+  test('the metrics tell pulls from downloads', async () => {
+    await using bed = await startBed({ DOCKERPROXY_METRICS_PORT: '0' });
+    await bed.get('manifests/latest');
+    const { body } = await bed.get(`blobs/${bed.digest}`);
+    const url = await waitFor(
+      () => bed.proxy.logs().flatMap(({ msg }) => /^Metrics are at (.*)$/.exec(msg)?.[1] ?? [])[0],
+    );
+    const counted = async (name: string) =>
+      Number(new RegExp(`^${name}(?:\\{\\})? (\\d+)$`, 'm').exec(String((await httpCall(url)).body))?.[1]);
+    await waitFor(async () => (await counted('dockerproxy_blob_pull_bytes_total')) === body.length);
+    assert.equal(await counted('dockerproxy_download_bytes_total'), 0);
+    await httpCall(`${bed.proxy.url}/dl?myimage=${bed.upstream.host}/app`);
+    await waitFor(async () => (await counted('dockerproxy_download_bytes_total')) > body.length);
+    assert.equal(await counted('dockerproxy_blob_pull_bytes_total'), body.length);
+  });
 });
