@@ -39,7 +39,7 @@ const HUB = [
 /** @param more settings that depend on the registry */
 export async function startBed(
   env: NodeJS.ProcessEnv = {},
-  more: (registry: Registry) => NodeJS.ProcessEnv = () => ({}),
+  more: (registry: Registry) => Promise<NodeJS.ProcessEnv> = async () => ({}),
 ): Promise<Bed> {
   const stack = new AsyncDisposableStack();
   try {
@@ -61,7 +61,7 @@ export async function startBed(
           DOCKERPROXY_OPERATOR_NAME: 'Example Labs',
           DOCKERPROXY_OPERATOR_CONTACT: 'images@example.org',
           ...env,
-          ...more(registry),
+          ...(await more(registry)),
         },
       }),
     );

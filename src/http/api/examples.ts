@@ -1,9 +1,7 @@
 /** A request that the page of the API shows, and the answer to it. */
 export interface Example {
-  /** The path and the query. */
-  readonly url: string;
-  /** The options of curl, such as the name of a file. */
-  readonly options?: string;
+  /** A line for a shell, in which `{origin}` stands for the address of the service. */
+  readonly line: string;
   /** JSON, or a text: the headers of a file, or the events of a stream. */
   readonly answer: unknown;
 }
@@ -23,31 +21,32 @@ docker-content-digest: ${MANIFEST}
 content-length: ${length}`;
 }
 
+/** A command that prints the first digest of an image, which is that of its manifest, or the last, which is of a layer. */
+function imageDetails(choose: string): string {
+  return `curl -s '{origin}/api/v1/image?myimage=busybox' | grep -o 'sha256:[0-9a-f]*' | ${choose}`;
+}
+
 /** The example of each route, by its path in the OpenAPI document. */
 export const EXAMPLES: Readonly<Record<string, Example>> = {
   '/dl': {
-    url: '/dl?myimage=busybox',
-    options: '-fL -D - -o busybox.tar',
+    line: "curl -fL -D - -o busybox.tar '{origin}/dl?myimage=busybox'",
     answer: headers('application/x-tar', 'busybox.tar', 2_150_400, ETAG),
   },
   '/dl/{image}.tar': {
-    url: '/dl/busybox:1.37.tar',
-    options: '-fL -D - -O',
+    line: "curl -fL -D - -O '{origin}/dl/busybox:1.37.tar'",
     answer: headers('application/x-tar', 'busybox_1.37.tar', 2_150_400, ETAG),
   },
   '/dl/status': {
-    url: '/dl/status?myimage=busybox',
-    options: '-N',
+    line: "curl -N '{origin}/dl/status?myimage=busybox'",
     answer: `event: ready\ndata: {"filename":"busybox.tar","size":2150400,"digests":["${MANIFEST}"]}`,
   },
   '/file': {
-    url: '/file?myimage=busybox&path=/etc/passwd',
-    options: '-fL -D - -o passwd',
+    line: "curl -fL -D - -o passwd '{origin}/file?myimage=busybox&path=/etc/passwd'",
     answer: headers('application/octet-stream', 'passwd', 340, `"file1-${'0123456789abcdef'.repeat(4)}"`),
   },
-  '/healthz': { url: '/healthz', answer: { status: 'ok' } },
+  '/healthz': { line: "curl '{origin}/healthz'", answer: { status: 'ok' } },
   '/api/v1/image': {
-    url: '/api/v1/image?myimage=busybox',
+    line: "curl '{origin}/api/v1/image?myimage=busybox'",
     answer: {
       reference: 'docker.io/library/busybox:latest',
       name: 'busybox',
@@ -80,7 +79,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     },
   },
   '/api/v1/tags': {
-    url: '/api/v1/tags?repository=busybox&filter=1.3',
+    line: "curl '{origin}/api/v1/tags?repository=busybox&filter=1.3'",
     answer: {
       repository: 'docker.io/library/busybox',
       tags: ['1.37', '1.36'],
@@ -90,7 +89,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     },
   },
   '/api/v1/search': {
-    url: '/api/v1/search?q=nginx',
+    line: "curl '{origin}/api/v1/search?q=nginx'",
     answer: {
       available: true,
       results: [
@@ -105,13 +104,14 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     },
   },
   '/api/v1/files': {
-    url: '/api/v1/files?myimage=busybox&path=/bin',
+    line: "curl '{origin}/api/v1/files?myimage=busybox&path=/bin'",
     answer: {
       digest: MANIFEST,
       path: '/bin',
       files: [
         {
           path: '/bin/busybox',
+          encodedPath: '/bin/busybox',
           type: 'file',
           size: 1_982_256,
           mode: 493,
@@ -126,7 +126,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     },
   },
   '/api/v1/layers': {
-    url: '/api/v1/layers?myimage=busybox',
+    line: "curl '{origin}/api/v1/layers?myimage=busybox'",
     answer: {
       digest: MANIFEST,
       layers: [
@@ -147,7 +147,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     },
   },
   '/api/v1/referrers': {
-    url: '/api/v1/referrers?myimage=busybox',
+    line: "curl '{origin}/api/v1/referrers?myimage=busybox'",
     answer: {
       reference: 'docker.io/library/busybox:latest',
       referrers: [
@@ -168,7 +168,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     },
   },
   '/api/v1/delta': {
-    url: '/api/v1/delta?myimage=busybox:1.37&have=busybox:1.36',
+    line: "curl '{origin}/api/v1/delta?myimage=busybox:1.37&have=busybox:1.36'",
     answer: {
       filename: DELTA,
       size: 8704,
@@ -191,7 +191,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     },
   },
   '/api/v1/info': {
-    url: '/api/v1/info',
+    line: "curl '{origin}/api/v1/info'",
     answer: {
       version: '1.0.0',
       operator: { name: 'Example Labs', contact: 'mailto:images@example.org' },
@@ -208,7 +208,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     },
   },
   '/api/v1/limits': {
-    url: '/api/v1/limits',
+    line: "curl '{origin}/api/v1/limits'",
     answer: {
       client: '192.0.2.1',
       requests: { limit: 60, remaining: 59, resetsInSeconds: 60, windowSeconds: 60 },
@@ -219,5 +219,22 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
       bandwidth: null,
       service: null,
     },
+  },
+  '/v2/': { line: "curl '{origin}/v2/'", answer: {} },
+  '/v2/{name}/manifests/{reference}': {
+    line: "curl -fL -D - -o manifest.json '{origin}/v2/library/busybox/manifests/latest'",
+    answer: `content-type: application/vnd.oci.image.index.v1+json\ndocker-content-digest: ${DIGEST}\ncontent-length: 6145`,
+  },
+  '/v2/{name}/blobs/{digest}': {
+    line: `curl -fL -D - -O '{origin}/v2/library/busybox/blobs/'$(${imageDetails('tail -n 1')})`,
+    answer: `content-type: application/octet-stream\ndocker-content-digest: ${DIGEST}\ncontent-length: 2141327`,
+  },
+  '/v2/{name}/tags/list': {
+    line: "curl '{origin}/v2/library/busybox/tags/list?n=2'",
+    answer: { name: 'library/busybox', tags: ['1.36', '1.37'] },
+  },
+  '/v2/{name}/referrers/{digest}': {
+    line: `curl '{origin}/v2/library/busybox/referrers/'$(${imageDetails('head -n 1')})`,
+    answer: { schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: [] },
   },
 };

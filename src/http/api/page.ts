@@ -145,8 +145,8 @@ ${isJson ? folded('Members of the answer', table(['Member', ''], rowsOf(schema))
 function example(path: string, origin: string): string {
   const shown = EXAMPLES[path];
   if (shown === undefined) return '';
-  const { url, options, answer } = shown;
-  const line = ['curl', options, `'${origin}${url}'`].filter(Boolean).join(' ');
+  const { answer } = shown;
+  const line = shown.line.replaceAll('{origin}', origin);
   const text = typeof answer === 'string' ? answer : formatJson(answer);
   return `<pre class="sample"><code>${escapeHtml(line)}</code></pre>
 <pre class="answer"><code>${escapeHtml(text)}</code></pre>`;
