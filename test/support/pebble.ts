@@ -14,6 +14,8 @@ export interface PebbleOptions {
   lifetime?: number;
   /** How many of a hundred good nonces are refused; 20 unless told. */
   refusedNonces?: number;
+  /** Seconds that each validation takes at most, at random; 0 by default. */
+  validationSeconds?: number;
   /** How many of a hundred orders reuse a valid authorization; 0 by default. */
   keptAuthorizations?: number;
   /** HMAC keys in base64url by their identifiers. With any, accounts need an external account binding. */
@@ -53,7 +55,7 @@ const NINETY_DAYS_S = 7_776_000;
  */
 export async function startPebble(options: PebbleOptions): Promise<Pebble> {
   const { httpPort, lifetime = NINETY_DAYS_S, refusedNonces = 20, keptAuthorizations = 0 } = options;
-  const { externalKeys, alternateRoots = 0, tlsPort = 1 } = options;
+  const { externalKeys, alternateRoots = 0, tlsPort = 1, validationSeconds = 0 } = options;
   const folder = await temporaryFolder();
   const { server } = await makeCertificates(folder.path);
   const own = { cert: join(server, 'cert.pem'), key: join(server, 'key.pem') };
@@ -92,6 +94,7 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
       refusedNonces,
       keptAuthorizations,
       alternateRoots,
+      validationSeconds,
     });
     started.push(pebble);
     const rootFile = join(folder.path, 'root.pem');
@@ -154,11 +157,17 @@ function startServer(
     refusedNonces,
     keptAuthorizations,
     alternateRoots,
-  }: Record<'dnsPort' | 'refusedNonces' | 'keptAuthorizations' | 'alternateRoots', number>,
+    validationSeconds,
+  }: Record<
+    'dnsPort' | 'refusedNonces' | 'keptAuthorizations' | 'alternateRoots' | 'validationSeconds',
+    number
+  >,
 ): Promise<RunningProcess> {
   const env = {
     ...process.env,
-    PEBBLE_VA_NOSLEEP: '1',
+    ...(validationSeconds === 0
+      ? { PEBBLE_VA_NOSLEEP: '1' }
+      : { PEBBLE_VA_SLEEPTIME: `${validationSeconds}` }),
     PEBBLE_WFE_NONCEREJECT: `${refusedNonces}`,
     PEBBLE_AUTHZREUSE: `${keptAuthorizations}`,
     PEBBLE_ALTERNATE_ROOTS: `${alternateRoots}`,

@@ -1,6 +1,5 @@
 import { X509Certificate } from 'node:crypto';
 import { get } from 'node:https';
-import { text } from 'node:stream/consumers';
 import { nodeTls } from '../../util/builtins.ts';
 import { parseRetryAfter } from '../../util/retry-after.ts';
 import { trustSystemAuthorities } from '../../util/system-authorities.ts';
@@ -22,6 +21,8 @@ export type ReadRenewalInfo = (
 ) => Promise<RenewalInfo | undefined>;
 
 const REQUEST_TIMEOUT_MS = 30_000;
+/** Bytes. A directory has about one thousand. */
+const LARGEST_REPLY = 65_536;
 /** The extension authorityKeyIdentifier, 2.5.29.35, and the tag of its value. */
 const AUTHORITY_KEY_ID = Buffer.from('0603551d2304', 'hex');
 /** The tag of keyIdentifier within it. */
@@ -81,12 +82,24 @@ export function createRenewalInfoReader({
   };
 }
 
+async function readText(response: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response) {
+    size += chunk.length;
+    // Leaving the loop closes the connection.
+    if (size > LARGEST_REPLY) throw new Error('the renewal information is too long');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
 async function read(url: string, ca: string[] | undefined | '', signal: AbortSignal) {
   const { promise, resolve, reject } = Promise.withResolvers<import('node:http').IncomingMessage>();
   const headers = { accept: 'application/json', 'user-agent': 'DockerProxy' };
   get(url, { headers, signal, ...(ca && { ca }) }, resolve).once('error', reject);
   const response = await promise;
-  const body = await text(response);
+  const body = await readText(response);
   if (response.statusCode !== 200) throw new Error(`${url} returned status ${response.statusCode}`);
   return { body: JSON.parse(body) as unknown, retryAfter: response.headers['retry-after'] };
 }

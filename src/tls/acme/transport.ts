@@ -31,9 +31,12 @@ export interface AcmeProblem {
   readonly retryAfter: number | undefined;
 }
 
-/** Tells whether an authority refused a request because of the account that signed it. */
+/**
+ * Tells whether an authority may have refused a request because of the account that signed it. Boulder and pebble report
+ * `malformed` if the account has another key, as after a key roll-over by another client.
+ */
 export function isAccountProblem({ type, isOfRequest }: AcmeProblem): boolean {
-  return isOfRequest && /:(?:accountDoesNotExist|unauthorized)$/.test(type);
+  return isOfRequest && /:(?:accountDoesNotExist|unauthorized|malformed)$/.test(type);
 }
 
 /** An error response of the authority. `@root/acme` reads `urn` and `status`. */

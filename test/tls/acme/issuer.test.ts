@@ -19,6 +19,7 @@ import {
 import { createPropagationCheck } from '../../../src/tls/acme/dns-propagation.ts';
 import { createDnsResponder } from '../../../src/tls/acme/dns-responder.ts';
 import { type CertificateOrder, IssueError, type IssueFailure } from '../../../src/tls/acme/issuer.ts';
+import { freshAccountKey } from '../../../src/tls/acme/renew-account.ts';
 import {
   type AcmeClient,
   createThreadIssuer,
@@ -148,6 +149,7 @@ async function startIssuerBed({ client, prelude = '', ...options }: BedOptions) 
   return {
     authority,
     pebble,
+    accounts: stores.accounts,
     records,
     challengeFolder: join(folder.path, 'tls', 'challenges'),
     alpnFolder: join(folder.path, 'tls', 'alpn-challenges'),
@@ -287,6 +289,37 @@ for (const client of CLIENTS)
       bed.authority.delay = 300;
       assert.deepEqual((await bed.issue({ requestTimeout: 5000 })).names, [DOMAIN]);
       await assert.rejects(bed.issue({ requestTimeout: 200 }), /did not answer in time/);
+    });
+
+    test('replaces an account whose key another client has changed', {
+      skip: skipUnless('pebble', 'openssl'),
+    }, async () => {
+      await using bed = await startIssuerBed({ client });
+      await bed.issue();
+      const { directory } = bed.authority;
+      const before = await bed.accounts.account(directory);
+      assert.ok(before?.url !== undefined);
+      await bed.accounts.putAccount(directory, { key: freshAccountKey(), url: before.url });
+      assert.deepEqual((await bed.issue()).names, [DOMAIN]);
+      assert.notEqual((await bed.accounts.account(directory))?.url, before.url);
+    });
+
+    test('waits until the date of Retry-After, and explains an order that becomes invalid', {
+      skip: skipUnless('pebble', 'openssl'),
+    }, async () => {
+      await using bed = await startIssuerBed({ client, refusedNonces: 0 });
+      let state: object | undefined = { status: 'processing' };
+      bed.authority.alter = (answer) => {
+        if (!/my-order|finalize/.test(answer.path) || state === undefined) return;
+        answer.headers['retry-after'] = new Date(Date.now() + 2000).toUTCString();
+        answer.body = JSON.stringify({ ...JSON.parse(answer.body), ...state });
+        if ('error' in state) return;
+        state = undefined;
+      };
+      assert.deepEqual((await bed.issue()).names, [DOMAIN]);
+      const caa = { type: 'urn:ietf:params:acme:error:caa', detail: 'Another CA.', status: 403 };
+      state = { status: 'invalid', error: caa };
+      await assert.rejects(bed.issue(), /a CAA record of the domain allows other authorities only/);
     });
 
     test('DNS-01 validates a wildcard beside its domain, and leaves no record', {
@@ -444,10 +477,10 @@ suite('the built-in ACME client alone', { skip: skipUnless('pebble', 'openssl') 
     assert.deepEqual(await readdir(bed.alpnFolder), []);
   });
 
-  test('orders for 50 names, and validates them in parallel', async () => {
-    await using bed = await startIssuerBed({ client });
-    const domains = Array.from({ length: 50 }, (_, index) => `n${index}.example.org`);
-    assert.equal((await bed.issue({ order: { domains } })).names.length, 50);
+  test('orders for 100 names whose validation is slow', async () => {
+    await using bed = await startIssuerBed({ client, validationSeconds: 5 });
+    const domains = Array.from({ length: 100 }, (_, index) => `n${index}.example.org`);
+    assert.equal((await bed.issue({ order: { domains } })).names.length, 100);
     assert.deepEqual(await readdir(bed.challengeFolder).catch(() => []), []);
   });
 });

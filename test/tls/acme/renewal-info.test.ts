@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { suite, test } from 'node:test';
-import { parseRenewalInfo, renewalInfoId } from '../../../src/tls/acme/renewal-info.ts';
+import {
+  createRenewalInfoReader,
+  parseRenewalInfo,
+  renewalInfoId,
+} from '../../../src/tls/acme/renewal-info.ts';
+import { temporaryCertificate } from '../../../src/tls/self-signed-provider.ts';
 
 /** The example of RFC 9773, appendix A. */
 const CERTIFICATE = `-----BEGIN CERTIFICATE-----
@@ -32,6 +40,30 @@ suite('renewal information', () => {
       { suggestedWindow: { start: end, end: start } },
     ]) {
       assert.equal(parseRenewalInfo(body), undefined);
+    }
+  });
+});
+
+suite('reading renewal information', () => {
+  test('ends at 64 KiB, and reads the window of an authority that responds with less', async () => {
+    const { cert, key } = temporaryCertificate(['127.0.0.1'], Date.now());
+    let padding = '';
+    const server = createServer({ cert, key }, ({ url, headers }, response) => {
+      const window = { start: '2027-01-01T00:00:00Z', end: '2027-01-02T00:00:00Z' };
+      const renewalInfo = `https://${headers.host}/ari/`;
+      response.end(JSON.stringify(url === '/dir' ? { renewalInfo } : { suggestedWindow: window, padding }));
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const { port } = server.address() as AddressInfo;
+    const read = createRenewalInfoReader({ directory: `https://127.0.0.1:${port}/dir`, authorities: cert });
+    const { signal } = new AbortController();
+    try {
+      assert.equal((await read({ cert: CERTIFICATE }, signal))?.start, Date.UTC(2027, 0, 1));
+      padding = 'x'.repeat(65_536);
+      await assert.rejects(read({ cert: CERTIFICATE }, signal), /too long/);
+    } finally {
+      server.closeAllConnections();
+      server.close();
     }
   });
 });

@@ -64,7 +64,7 @@ export async function goThroughOrder(
   if (url === undefined) throw new Error('the authority sent no URL for the order');
   await validate(session, authorizations, { type: order.challenge ?? 'http-01', responder });
 
-  expectStatus('ready', await session.poll(url, ({ status }) => status !== 'pending'));
+  expectStatus('ready', await session.poll(url, ({ status }) => !UNFINISHED.has(status)));
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const csr = makeSigningRequest(privateKey, order.domains).toString('base64url');
   await session.post(finalize, { csr }).catch(unlessNotReady);
