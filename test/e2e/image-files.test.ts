@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
@@ -53,9 +54,13 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
       file('odd/100%41', 'percent'),
       file(`odd/${'n'.repeat(200)}\n+ `, 'long'),
     ]);
+    /** A layer above the limit of contents_on_demand. */
+    const large = (name: string): Layer => layerOf([{ path: name, data: randomBytes(500_000) }]);
     const images = {
       two: [base, top],
       run: [await busyboxLayer('amd64'), top, top],
+      watched: [large('watched')],
+      unread: [large('unread')],
       lying: [layerOf([file('a', 'a')], `sha256:${'0'.repeat(64)}`)],
       cut: [
         {
@@ -240,6 +245,46 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
     assert.equal((await get(`/dl?${of('run')}&format=rootfs`, { method: 'HEAD' })).status, 202);
     assert.equal((await get(`/dl?${of('run')}&format=rootfs`)).status, 200);
     assert.equal((await json(`/api/v1/files?${of('run')}`)).status, 200);
+  });
+
+  test('/dl/status reads layers and reports their progress', async () => {
+    const query = `${of('watched')}&format=rootfs`;
+    assert.equal((await get(`/dl?${query}`, { method: 'HEAD' })).status, 202);
+    const { body } = await get(`/dl/status?${query}`);
+    const events = [...body.toString().matchAll(/^event: (\w+)\ndata: (.*)$/gm)].map(
+      ([, event, data = '']) => ({
+        event,
+        data: JSON.parse(data),
+      }),
+    );
+    const reading = events.filter(({ event }) => event === 'reading');
+    assert.ok(reading.length > 0, body.toString());
+    for (const { data } of reading) {
+      assert.equal(data.layers.length, 1);
+      const [{ id, current, total }] = data.layers;
+      assert.match(id, /^sha256:/);
+      assert.ok(current <= total && total > 400_000, JSON.stringify(data));
+    }
+    const ready = events.at(-1);
+    assert.equal(ready?.event, 'ready');
+    const { status, headers } = await get(`/dl?${query}`, { method: 'HEAD' });
+    assert.deepEqual([status, headers['content-length']], [200, `${ready?.data.size}`]);
+  });
+
+  test('202 states when to retry, for each request that reads no large layers', async () => {
+    const ways: [path: string, method: string][] = [
+      [`/dl?${of('unread')}&format=rootfs`, 'HEAD'],
+      [`/dl?${of('unread')}&format=docker-classic`, 'HEAD'],
+      [`/dl?${of('unread')}&format=docker-classic&squash=1`, 'HEAD'],
+      [`/file?${of('unread')}&path=/bin/sh`, 'HEAD'],
+      [`/api/v1/files?${of('unread')}`, 'GET'],
+      [`/api/v1/layers?${of('unread')}`, 'GET'],
+    ];
+    for (const [path, method] of ways) {
+      const { status, headers } = await get(path, { method });
+      assert.equal(status, 202, path);
+      assert.ok(Number(headers['retry-after']) > 0, path);
+    }
   });
 
   for (const [name, code] of [
