@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { whyNot } from '../test/support/packages.ts';
 import { drawCharts } from './charts.ts';
 import { cliWays, idleWays } from './cli-ways.ts';
+import { contentsWays } from './contents-ways.ts';
 import { dockerProxyWays } from './dockerproxy-ways.ts';
 import { engineWay } from './engine-way.ts';
 import { describeEnvironment, describeImage } from './environment.ts';
@@ -76,6 +77,7 @@ async function measure(bytes: number, only: string, signal: AbortSignal): Promis
     ...pullWays(stage, repetitions),
     ...cliWays(stage, repetitions),
     ...idleWays(stage),
+    ...contentsWays(stage, repetitions),
   ];
   const wanted = ways.filter(({ ids }) => ids.some((id) => rowNames[id].includes(only)));
   if (wanted.length === 0) throw new Error(`no line has ${only} in its name`);

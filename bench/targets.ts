@@ -138,6 +138,32 @@ export function compare(rows: Row[]): Target[] {
     ]),
     memory('dockerproxy save, cold: memory', 'save-cold', 110),
     memory('dockerproxy save without a cache: memory', 'save-uncached', 110),
+    ...(['large', 'small'] as const).flatMap((kind) => [
+      ratio(
+        `root file system, cold, ${kind} files: time of gzip -dc`,
+        [`rootfs-cold-${kind}`, `gunzip-${kind}`],
+        seconds,
+        ['≤', 1.25],
+      ),
+      ratio(
+        `root file system, warm, ${kind} files: sooner than gzip -dc`,
+        [`gunzip-${kind}`, `rootfs-warm-${kind}`],
+        seconds,
+        ['≥', kind === 'large' ? 2 : 1],
+      ),
+      target(
+        `root file system, cold, ${kind} files: memory above idle`,
+        figures(`rootfs-cold-${kind}`)?.aboveIdleBytes,
+        ['≤', 80e6],
+        (bytes) => `${Math.round(bytes / 1e6)} MB`,
+      ),
+      target(
+        `list of a directory, ${kind} files: first byte`,
+        figures(`files-list-${kind}`)?.firstByteMs,
+        ['≤', 20],
+        (milliseconds) => `${Number(milliseconds.toPrecision(2))} ms`,
+      ),
+    ]),
     memory('cold: memory', cold, 130),
     memory('without a cache, 20 clients: memory', 'dockerproxy-uncached-20', 200),
     memory('idle: memory', 'dockerproxy-idle', 80),
