@@ -121,7 +121,7 @@ suite('untrusted layers', () => {
           found.push(...scanAll(header));
         } catch (error) {
           // The data is missing.
-          assert.match(String(error), /cut off/);
+          assert.ok(error instanceof MalformedTar, String(error));
         }
         const isFile = given.type === 'file' && given.size > 0;
         if (!isFile) assert.equal(found.length, 1);
