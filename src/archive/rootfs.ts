@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { FileTree } from '../contents/file-tree.ts';
+import type { FileTree, TreeFile } from '../contents/file-tree.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { entryHeader, entryHeaderSize, type WrittenEntry } from '../tar/entry-header.ts';
 import type { ArchiveImage } from './entries.ts';
@@ -65,7 +65,7 @@ export function layoutFile({ tree, layers, diffIds }: UnpackedImage, node: numbe
   const content: Spliced = {
     blob: layers[tree.dataLayer(node)],
     size,
-    parts: (from) => without(dataOf(tree, node, size), from),
+    parts: (from) => without(dataOf(tree.file(node)), from),
   };
   const slices = size === 0 ? [] : [{ offset: 0, content }];
   return { size, etag: etagOf(diffIds, tree.path(node), 'file'), slices };
@@ -105,12 +105,12 @@ function* section(run: Run): Generator<void, Spliced> {
     *parts(from) {
       const step = lastAtMost(offsets, from);
       let position = offsets[step] ?? 0;
-      for (const { node, entry } of entriesOf(run, step * STEP, firsts[step] ?? 0)) {
+      for (const { file, entry } of entriesOf(run, step * STEP, firsts[step] ?? 0)) {
         const length = lengthOf(entry);
         const skip = Math.max(from - position, 0);
         position += length;
         if (skip >= length) continue;
-        const parts = contentOf(run.tree, node, entry);
+        const parts = contentOf(file, entry);
         yield* skip === 0 ? parts : without(parts, skip);
       }
     },
@@ -119,7 +119,7 @@ function* section(run: Run): Generator<void, Spliced> {
 
 interface Positioned {
   readonly at: number;
-  readonly node: number;
+  readonly file: TreeFile;
   /** The position of the first name of the same file. */
   readonly first: number;
   readonly entry: WrittenEntry;
@@ -149,12 +149,11 @@ function* entriesOf(
       first = at;
       end = endOf(at);
     }
-    const node = nodes[at] ?? 0;
     const file = tree.file(nodes[end - 1] ?? 0);
     const path = pathOf(at);
     const entry: WrittenEntry =
       at === first ? { ...file, path } : { ...file, type: 'hardlink', path, link: pathOf(first), size: 0 };
-    yield { at, node, first, entry };
+    yield { at, file, first, entry };
   }
 }
 
@@ -163,16 +162,19 @@ function lengthOf(entry: WrittenEntry): number {
 }
 
 /** Lists the header of an entry, its data, and its padding. A sparse file has several stretches, with zeros between. */
-function* contentOf(tree: FileTree, node: number, entry: WrittenEntry): Generator<Uint8Array | ByteRange> {
+function* contentOf(file: TreeFile, entry: WrittenEntry): Generator<Uint8Array | ByteRange> {
   yield entryHeader(entry);
   const { type, size } = entry;
   if (type !== 'file' || size === 0) return;
-  yield* dataOf(tree, node, size);
+  yield* dataOf(file);
   yield* zeros(padded(size) - size);
 }
 
-function* dataOf(tree: FileTree, node: number, size: number): Generator<Uint8Array | ByteRange> {
-  const { offset, segments = [{ offset: 0, length: size }] } = tree.file(node);
+function* dataOf({
+  size,
+  offset,
+  segments = [{ offset: 0, length: size }],
+}: TreeFile): Generator<Uint8Array | ByteRange> {
   let [position, stored] = [0, offset];
   for (const segment of segments) {
     yield* zeros(segment.offset - position);

@@ -55,5 +55,8 @@ export function createTextColumn(): { push(text: string): void; readonly size: n
 
 /** Reads a text of a column. */
 export function textOf({ bytes, ends }: TextColumn, at: number): string {
-  return bytes.toString('latin1', at === 0 ? 0 : ends[at - 1], ends[at]);
+  const start = at === 0 ? 0 : (ends[at - 1] ?? 0);
+  const end = ends[at] ?? start;
+  // Most texts of a column are empty, and reading one would cost as much as a name.
+  return start === end ? '' : bytes.toString('latin1', start, end);
 }

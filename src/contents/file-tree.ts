@@ -1,4 +1,4 @@
-import { entryAt, type LayerEntry, type LayerTable, tableBytes } from './layer-table.ts';
+import { type LayerEntry, type LayerTable, metadataAt, tableBytes } from './layer-table.ts';
 import type { NodeStore } from './node-store.ts';
 import { sortInSteps } from './sort-in-steps.ts';
 
@@ -89,11 +89,11 @@ export function createFileTree({
     while (layer > 0 && (bases[layer] ?? 0) > entry) layer -= 1;
     return layer;
   };
-  const entryOf = (entry: number): LayerEntry => {
+  const entryOf = (entry: number): Omit<LayerEntry, 'path'> => {
     const layer = layerOf(entry);
     const table = layers[layer];
     if (table === undefined) throw new RangeError(`Unknown entry ${entry}`);
-    return entryAt(table, entry - (bases[layer] ?? 0));
+    return metadataAt(table, entry - (bases[layer] ?? 0));
   };
   const childOf = (parent: number, name: string): number | undefined => {
     const found = nodes.find(parent, Buffer.from(name, 'latin1'));
@@ -127,12 +127,19 @@ export function createFileTree({
     }
   };
 
-  const name = (node: number): string => nodes.name(node).toString('latin1');
+  const { text: name } = nodes;
 
+  /** The directory whose path was last asked for, because files of one directory follow each other. */
+  let last = { directory: 0, prefix: '' };
   const path = (node: number): string => {
-    const names: string[] = [];
-    for (let at = node; at !== 0; at = nodes.parentOf(at)) names.push(name(at));
-    return names.reverse().join('/');
+    if (node === 0) return '';
+    const directory = nodes.parentOf(node);
+    if (directory !== last.directory) {
+      const names: string[] = [''];
+      for (let at = directory; at !== 0; at = nodes.parentOf(at)) names.push(name(at));
+      last = { directory, prefix: names.reverse().join('/') };
+    }
+    return `${last.prefix}${name(node)}`;
   };
 
   /** Marks the nodes that are present with all directories above them. */
@@ -150,10 +157,14 @@ export function createFileTree({
       const own = metadata[node] ?? -1;
       if (own === -1) return { ...IMPLIED, layer: 0 };
       const content = data[node] ?? own;
-      const { type, path: _, ...stored } = entryOf(content);
+      const stored = entryOf(content);
+      const { type, link, size, offset, device, xattrs, segments } = stored;
       if (type === 'hardlink') throw new RangeError(`The node ${node} has no data`);
       const { mode, uid, gid, mtime, nanoseconds } = own === content ? stored : entryOf(own);
-      return { ...stored, type, mode, uid, gid, mtime, nanoseconds, layer: layerOf(own) };
+      const layer = layerOf(own);
+      return {
+        ...{ type, link, mode, uid, gid, size, mtime, nanoseconds, offset, device, xattrs, segments, layer },
+      };
     },
     *children(node) {
       const kept = sorted.get(node);

@@ -142,12 +142,16 @@ export function createLayerTable(): LayerTableBuilder {
 }
 
 /** Reads an entry. */
-export function entryAt({ columns }: LayerTable, at: number): LayerEntry {
+export function entryAt(table: LayerTable, at: number): LayerEntry {
+  return { ...metadataAt(table, at), path: textOf(table.columns.paths, at) };
+}
+
+/** Reads an entry without its path. */
+export function metadataAt({ columns }: LayerTable, at: number): Omit<LayerEntry, 'path'> {
   const rare = textOf(columns.rarities, at);
   const { device = [0, 0], xattrs = [], segments }: Rarities = rare === '' ? NONE : JSON.parse(rare);
   return {
     type: TYPES[columns.types[at] ?? 0] ?? 'file',
-    path: textOf(columns.paths, at),
     link: textOf(columns.links, at),
     mode: columns.modes[at] ?? 0,
     uid: columns.uids[at] ?? 0,

@@ -5,7 +5,8 @@ export interface NodeStore {
   find(parent: number, name: Buffer): number;
   /** Adds a node in place of any other with this name. */
   add(parent: number, name: Buffer): number;
-  name(node: number): Buffer;
+  /** The name of a node, as bytes in Latin-1. */
+  text(node: number): string;
   /** Compares the names of two nodes by their bytes: negative if the first is less. */
   compareNames(one: number, other: number): number;
   parentOf(node: number): number;
@@ -86,7 +87,7 @@ export function createNodeStore(): NodeStore {
       slots[slot] = node;
       return node;
     },
-    name: nameOf,
+    text: (node) => names.toString('latin1', startOf(node), nameEnds[node]),
     compareNames: (one, other) =>
       names.compare(names, startOf(other), nameEnds[other], startOf(one), nameEnds[one]),
     parentOf: (node) => parents[node] ?? 0,
