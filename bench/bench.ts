@@ -32,10 +32,10 @@ const help = `Measures DockerProxy against docker, skopeo and nginx, and prints 
 npm run bench -- [--only TEXT] [--json FILE] [--svg FILE]
 
   --only TEXT   the lines alone whose name has it, such as workers or small
-  --json FILE   the figures; test/output/bench.json unless told
-  --svg FILE    the picture; test/output/bench.svg unless told
+  --json FILE   the figures; test/output/bench.json by default
+  --svg FILE    the picture; test/output/bench.svg by default
 
-BENCH_MB is the size of the image in megabytes, ${usualMegabytes} unless told.
+BENCH_MB is the size of the image in megabytes, ${usualMegabytes} by default.
 `;
 
 async function main(): Promise<void> {

@@ -13,11 +13,11 @@ const help = `Simulates the cache with a stream of downloads, and prints how muc
 
 npm run bench:hit-rate -- [--images N] [--downloads N] [--seed N] [--svg FILE]
 
-  --images N      that there are to choose from; 50000 unless told
-  --downloads N   a day; 1000000 unless told
-  --days N        to fill the cache, before the day that counts; 1 unless told
-  --seed N        another stream of the same kind; 1 unless told
-  --svg FILE      the picture; test/output/hit-rate.svg unless told
+  --images N      number of images; 50000 by default
+  --downloads N   downloads a day; 1000000 by default
+  --days N        days that fill the cache before the measured day; 1 by default
+  --seed N        seed of the random numbers; 1 by default
+  --svg FILE      the picture; test/output/hit-rate.svg by default
 `;
 
 const { values } = parseArgs({

@@ -250,7 +250,7 @@ declare global {
 			signal: AbortSignal,
 			put: 'pushState' | 'replaceState',
 		) => Promise<void>;
-		/** One of several images, with its size or with its problem and the tags to use instead. */
+		/** A row for one of several images: its size, or its problem with alternative tags. */
 		type RowOf = (images: string[], at: number, asked: Asked) => HTMLElement;
 		/** Shows an error in place of the result, or above the result if only a part of it failed. */
 		type Fail = (error: unknown, again?: () => void) => void;

@@ -11,7 +11,7 @@ const statusOf = (url) => {
 	return `${origin}/dl/status?${new URLSearchParams(kept)}`;
 };
 
-/** Follows an archive whose first byte takes time, and downloads it when it is there. @type {Portal.Task} */
+/** Follows an archive whose first byte takes time, and downloads it when it is ready. @type {Portal.Task} */
 export const task = (url, signal) =>
 	new Promise((resolve, reject) => {
 		watching.abort();

@@ -57,7 +57,7 @@ export interface App {
   measured(): Promise<MetricsSnapshot>;
 }
 
-/** The parts that a process receives from elsewhere because it shares work with others. */
+/** The parts that the process or its primary provides to an application. */
 export interface AppPorts {
   readonly certificates: Certificates;
   /** The parts that replicas share. */

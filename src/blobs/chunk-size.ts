@@ -48,7 +48,7 @@ export function createAdaptiveChunkSizes(): AdaptiveChunkSizes {
 
 /**
  * @param readers the number of readers
- * @param now milliseconds since some fixed moment
+ * @param now a monotonic clock, in milliseconds
  */
 export function createAdaptiveChunkSize(
   readers: () => number = () => 1,

@@ -7,7 +7,7 @@ import { tryLock } from './file-lock.ts';
 /**
  * Locks of all processes that share a folder, as files: `turns/0c1d….lock`.
  *
- * @param now milliseconds that never go back
+ * @param now a monotonic clock, in milliseconds
  */
 export function createFolderLocks(folder: string, now: () => number): Locks {
   const locks = join(folder, 'turns');

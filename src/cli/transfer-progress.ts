@@ -15,7 +15,7 @@ export interface Transfer {
 /** Counts the bytes of a transfer and shows how far it is. */
 export interface TransferProgress {
   count(chunk: Uint8Array): void;
-  /** The bytes that were counted. */
+  /** Returns the number of counted bytes. */
   bytes(): number;
   /** The time since the start. */
   milliseconds(): number;

@@ -48,7 +48,7 @@ export interface WorkerPoolOptions {
   /** Called when a worker has ended unexpectedly, or cannot start, with its last metrics. */
   readonly onLost: () => void;
   readonly onEnd: (last: MetricsSnapshot) => void;
-  /** Milliseconds that never go back. */
+  /** A monotonic clock, in milliseconds. */
   readonly uptime: () => number;
   /** Returns a number from 0 to 1 for jitter. */
   readonly random: () => number;

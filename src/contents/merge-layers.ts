@@ -47,7 +47,7 @@ const [DIRECTORY, SYMLINK, HARDLINK] = (['directory', 'symlink', 'hardlink'] as 
  * - A whiteout hides what lower layers have, whatever its position in its own layer.
  * - A symbolic link of the same layer is followed to the directory of an entry.
  * - A symbolic link of a lower layer is replaced by a directory, as in overlayfs.
- * - A hard link is a further name of the file that its target was at this point, whatever becomes of that name.
+ * - A hard link is a further name of the file that its target was at this point, even if that name is removed later.
  *
  * @throws UnusableLayer
  * @see https://github.com/opencontainers/image-spec/blob/main/layer.md#applying-changesets

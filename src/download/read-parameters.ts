@@ -40,7 +40,8 @@ export function readParameters(
 
 /** Creates the error for a parameter that has a wrong value. */
 export function invalidParameter(message: Detail): ServiceError {
-  // The first clause; a colon or a full stop within what the user wrote has no space behind it.
+  // The reason is the first clause. A colon or full stop in a value of the user does not end it, because no space
+  // follows.
   const reason = inEnglish([message]).replace(/[:;.](?:\s.*)?$/, '');
   return new ServiceError('parameter-invalid', message, { reason });
 }

@@ -43,7 +43,7 @@ export interface ServerOptions
     HealthOptions {
   readonly logger: FastifyBaseLogger;
   readonly info: () => ServiceInfo;
-  /** Proxies whose X-Forwarded-For tells who the client is. */
+  /** Proxies whose X-Forwarded-For states the address of the client. */
   readonly trustProxy: readonly AddressRange[];
   readonly clients: ClientList;
   readonly connections: ConnectionLimits;

@@ -23,7 +23,7 @@ export interface Share {
 /** The burst after a pause, in milliseconds of the client's bandwidth. */
 const BURST_MS = 250;
 
-/** @param now milliseconds that never go back */
+/** @param now a monotonic clock, in milliseconds */
 export function createBandwidth(rate: number, now: () => number): Bandwidth {
   /** The time at which each client may send its next byte. */
   const clients = new Map<string, { due: number; connections: number }>();

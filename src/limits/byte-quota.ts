@@ -13,7 +13,7 @@ export const BYTES = {
   description: 'Bytes of downloads a day; null without a limit.',
   members: {
     limit: 'Bytes in 24 hours.',
-    remaining: 'Those that are left.',
+    remaining: 'The remaining bytes.',
     resetsInSeconds: 'Seconds until all are left again.',
   },
 } as const satisfies LimitKind;

@@ -37,8 +37,8 @@ export async function followRedirects(
 }
 
 /**
- * Returns the hop after a response to a GET or HEAD; undefined if the response is not a redirect. Credentials stay at the
- * exact origin that they belong to. After another origin, they don't return to it.
+ * Returns the hop after a response to a GET or HEAD; undefined if the response is not a redirect. Credentials stay at
+ * the exact origin that they belong to. A later redirect back to that origin does not restore them.
  *
  * @throws ServiceError `registry-failed` for an invalid URL and after too many redirects
  * @see https://fetch.spec.whatwg.org/#http-redirect-fetch

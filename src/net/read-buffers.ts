@@ -32,7 +32,7 @@ const FLOW_BYTES = 4 * 1024 * 1024;
 
 /**
  * @param keep maximum bytes of unused buffers
- * @param now milliseconds since some fixed moment
+ * @param now a monotonic clock, in milliseconds
  */
 export function createReadBuffers(
   keep: number,

@@ -15,7 +15,7 @@ const RELEASE = redisScript(`${IF_OWN} return redis.call('DEL', KEYS[1])`);
 /**
  * Locks of all processes that share a Redis.
  *
- * @param now milliseconds that never go back
+ * @param now a monotonic clock, in milliseconds
  */
 export function createRedisLocks(redis: Redis, now: () => number): Locks {
   return createLocks(async (name) => {

@@ -55,7 +55,7 @@ export interface AuthorizerOptions {
   readonly mayUseCredentials?: (target: Reference, origin: string) => boolean;
   /** Creates the error for credentials that are not accepted. The default blames the operator's credentials. */
   readonly refused?: RefusedError;
-  /** Milliseconds since some fixed moment. */
+  /** A monotonic clock, in milliseconds. */
   readonly now: () => number;
   /** Milliseconds in which a token must be received completely; 60,000 if absent. */
   readonly timeout?: number;

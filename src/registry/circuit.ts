@@ -12,7 +12,7 @@ export interface Circuit {
 }
 
 export interface CircuitOptions {
-  /** Milliseconds since some fixed moment. */
+  /** A monotonic clock, in milliseconds. */
   readonly now: () => number;
   /** Returns a number from 0 to 1 for jitter. */
   readonly random: () => number;

@@ -140,7 +140,7 @@ export interface RegistryClientOptions {
   readonly admit?: () => Promise<void>;
   /** The retry policy; defaults to {@link patiently}. */
   readonly retry?: Retry;
-  /** Milliseconds since some fixed moment; those of the process if absent. */
+  /** A monotonic clock, in milliseconds; that of the process if absent. */
   readonly now?: () => number;
   /** The list of in-memory caches. */
   readonly caches?: MemoryCaches;

@@ -29,7 +29,7 @@ export interface RepositorySearchOptions {
   readonly http: HttpClient;
   /** The URL of Docker Hub's search, or of a compatible service. */
   readonly url: URL;
-  /** Milliseconds since some fixed moment. */
+  /** A monotonic clock, in milliseconds. */
   readonly now: () => number;
   /** The list to which its cache is added. */
   readonly caches?: MemoryCaches;

@@ -7,7 +7,7 @@ import type { DescribingClient, FetchedManifest } from './client.ts';
 
 /** The upstream costs that one client request may cause before its archive is known. */
 export interface UpstreamLimits {
-  /** HTTP requests: tokens, redirects, and further tries included. */
+  /** The number of HTTP requests, including those for tokens, redirects, and retries. */
   readonly requests: number;
   /** Bytes of manifests, configs, and signatures, from the cache too: each of them is parsed. */
   readonly bytes: number;

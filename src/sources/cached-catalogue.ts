@@ -8,7 +8,7 @@ import type { ImageDetails, ImageInspector } from './image-catalogue.ts';
 
 export interface CachedInspectorOptions {
   readonly catalogue: ImageInspector;
-  /** Milliseconds since some fixed moment. */
+  /** A monotonic clock, in milliseconds. */
   readonly now: () => number;
   /** The list to which its caches are added. */
   readonly caches?: MemoryCaches;

@@ -39,7 +39,7 @@ export interface ImageDetails {
   readonly kind: 'image' | 'artifact';
   /** The format of the file that is described. */
   readonly format: ArchiveFormat;
-  /** For an artifact whose publisher states it. */
+  /** Set for an artifact whose publisher states its type. */
   readonly artifactType?: string | undefined;
   /** For an artifact. */
   readonly files?: readonly FileDetails[] | undefined;

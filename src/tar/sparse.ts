@@ -38,7 +38,7 @@ export function readSparseMap(text: string): Segment[] {
 }
 
 /**
- * Reads the map of format 1.0, decimal numbers in lines, as far as it is there.
+ * Reads the map of format 1.0, decimal numbers in lines, as far as it is available.
  *
  * @returns the segments; undefined if the map is longer
  * @throws MalformedTar

@@ -57,7 +57,7 @@ export interface MetricsOptions {
   }[];
   /** Free bytes on the disk of the cache; undefined if unknown. */
   readonly freeBytes?: () => Promise<number | undefined>;
-  /** Milliseconds that never go back. */
+  /** A monotonic clock, in milliseconds. */
   readonly uptime?: () => number;
 }
 

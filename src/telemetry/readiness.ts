@@ -33,7 +33,7 @@ const BRIEF_MS = 1000;
  * Checks a part at most once a second, and once for concurrent requests, because a check costs work and anyone may
  * request it.
  *
- * @param now milliseconds since some fixed moment
+ * @param now a monotonic clock, in milliseconds
  */
 export function brieflyRemembered(check: Check, now: () => number): Check {
   let last: { readonly result: Promise<ReadinessCheck>; readonly at: number } | undefined;

@@ -26,7 +26,7 @@ const TIMEOUT_MS = 5_000;
 const FIRST_POLL_MS = 20;
 const LONGEST_POLL_MS = 250;
 
-/** @param now milliseconds that never go back */
+/** @param now a monotonic clock, in milliseconds */
 export function createLocks(take: Locks['take'], now: () => number): Locks {
   return {
     take,

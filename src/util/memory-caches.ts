@@ -72,7 +72,7 @@ export function cacheShareFor(memory: number): number {
 /**
  * Creates the empty list of a process.
  *
- * @param now milliseconds since some fixed moment
+ * @param now a monotonic clock, in milliseconds
  * @param share the share of its limit that each cache has, from 0 to 1
  */
 export function createMemoryCaches(now: () => number, share = 1): MemoryCaches {

@@ -17,7 +17,7 @@ const never = new AbortController().signal;
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 const CONFIG = 'application/vnd.oci.image.config.v1+json';
-/** Minimum bytes of a JSON bomb, which other documents here don't reach. */
+/** The size that identifies a JSON bomb, because all other documents in this test are smaller. */
 const LARGE = 100_000;
 
 suite('images', { timeout: 120_000 }, () => {

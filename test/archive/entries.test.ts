@@ -70,7 +70,7 @@ suite('the entries of an archive', () => {
     );
   });
 
-  test('a blob that images or layers share is there once', () => {
+  test('a blob that images or layers share occurs once', () => {
     const images = [sampleImage('a', blobs, [base, top, base]), sampleImage('b', blobs, [base])];
     const paths = FORMATS.docker.entries(images).map(({ path }) => path);
     assert.equal(new Set(paths).size, paths.length);

@@ -796,7 +796,7 @@ suite('fetching ahead', () => {
     await leavesNothingOpen(setup);
   });
 
-  test('keeps no file open of what is there, or has come', async () => {
+  test('keeps no stored or received file open', async () => {
     const there = sampleBlob(64 * KIB, 'there');
     const source = memorySource(there, sample);
     await using setup = await sampleCache();

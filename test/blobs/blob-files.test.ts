@@ -185,7 +185,7 @@ suite('a blob on the disk', () => {
     assert.equal(await contentOf(setup.files), undefined);
   });
 
-  test('stays readable for who has it open when it is replaced or removed', async () => {
+  test('stays readable through open files after it is replaced or removed', async () => {
     await using setup = await setUp();
     await commit(setup.files, sample);
     const file = await setup.files.open(descriptor);

@@ -78,7 +78,7 @@ function read(source: GrowingFile, start: number, end: number, signal = always) 
 }
 
 suite('reading a file that grows', () => {
-  test('gives what is there and waits for the rest', async () => {
+  test('sends the available bytes and waits for the rest', async () => {
     await using source = await growing();
     await source.grow(100_000);
     const { stream, closed } = read(source, 0, bytes.length);

@@ -29,7 +29,7 @@ suite('check-config', () => {
     }
   });
 
-  test('it is a file that gives the same settings', async () => {
+  test('the output is a file with the same settings', async () => {
     await using folder = await temporaryFolder();
     const file = join(folder.path, 'settings.toml');
     const argv = ['--allow', 'docker.io/**,ghcr.io/a/*', '--stale-if-error', '1h'];

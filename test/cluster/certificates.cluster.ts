@@ -66,7 +66,7 @@ suite('the certificate of three replicas', {
   skip: skipUnless('pebble', 'openssl', 'redis-server'),
   timeout: 400_000,
 }, () => {
-  test('is ordered by one, its challenge answered by any, shown by all; a new one, too, and by who comes later', async () => {
+  test('is ordered by one replica and served by all, also by a later one; any replica answers the challenge', async () => {
     await using folder = await temporaryFolder();
     const key = join(folder.path, 'key');
     await writeFile(key, 'a secret that has more than 32 characters');

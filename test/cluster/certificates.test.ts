@@ -108,7 +108,7 @@ suite('the certificate of several processes, from an authority', {
   skip: skipUnless('pebble', 'openssl'),
   timeout: 200_000,
 }, () => {
-  test('is ordered by one of them, shown by all, and all tell how it stands', async () => {
+  test('is ordered by one worker and served by all, and all report its status', async () => {
     await using bed = await startAcmeBed();
     await using proxy = await bed.start(WORKERS);
     assert.equal((await certificateOf(proxy)).state, 'temporary');

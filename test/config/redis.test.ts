@@ -103,7 +103,7 @@ suite('the URL of a Redis', () => {
 });
 
 suite('settings beside the URL of a Redis', () => {
-  test('tags are remembered for ten seconds, unless told', () => {
+  test('tags are cached for ten seconds by default', () => {
     assert.equal(load().tagTtl, 0);
     assert.equal(load(...URL_FLAG).tagTtl, 10_000);
     assert.equal(load(...URL_FLAG, '--tag-ttl', '0s').tagTtl, 0);

@@ -254,7 +254,7 @@ interface Upper {
   readonly opaque: Set<string>;
 }
 
-/** Applies layers by another algorithm: each to a folder of its own, then all of them laid over each other. */
+/** Merges layers by another algorithm: unpacks each to a separate folder, then overlays the folders. */
 function overlay(layers: readonly (readonly Written[])[]): Record<string, string> | undefined {
   let merged = new Map<string, string>();
   for (const entries of layers) {

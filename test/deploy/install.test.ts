@@ -88,7 +88,7 @@ suite('install.sh', { timeout: 600_000 }, () => {
     for (const line of installs) assert.match(line, / --ignore-scripts /);
   });
 
-  test('--uninstall can keep what cannot be had again', { skip: skipUnless('systemd') }, async () => {
+  test('--uninstall can keep irreplaceable files', { skip: skipUnless('systemd') }, async () => {
     const kept = /\/(?:etc|var\/lib|var\/cache)\/dockerproxy/;
     assert.doesNotMatch((await install('--uninstall', '--keep-data', '--dry-run')).stdout, kept);
   });

@@ -326,7 +326,7 @@ function inside(archive: string): void {
       await hasMetrics();
     });
 
-    test('images of an engine, for who is let to its socket', async () => {
+    test('images of an engine, with access to its socket', async () => {
       await machine.sh('groupadd docker');
       await chown(engine.socket, 0, Number(await machine.sh('getent group docker | cut -d: -f3')));
       await chmod(dirname(engine.socket), 0o755);

@@ -32,7 +32,7 @@ suite('the query of /dl', () => {
     ]);
   });
 
-  test('one image in several spellings is there once, at its first place', () => {
+  test('one image in several spellings counts once, at its first position', () => {
     const spellings = ['busybox', 'alpine', 'docker.io/library/busybox:latest', 'index.docker.io/busybox'];
     assert.deepEqual(names(parseArchiveQuery({ myimage: spellings })), [
       'docker.io/library/busybox:latest',

@@ -321,7 +321,7 @@ for (const client of ['greenlock', 'builtin'])
       ['the certificate', /certZ/, { status: 503 }, 'ca-failed', /failed with status 503/],
     ];
     for (const [what, path, fault, code, sentence] of mid) {
-      test(`one that fails where it is asked for ${what}: nothing is left, and the next attempt goes well`, async () => {
+      test(`one that fails where it is asked for ${what}: no challenge remains, and the next attempt succeeds`, async () => {
         await using bed = await startAcmeBed();
         bed.authority.fault = { ...fault, path };
         await using proxy = await bed.start();

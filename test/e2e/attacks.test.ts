@@ -61,7 +61,7 @@ suite('with default limits, an honest client beside', { timeout: 600_000 }, () =
       await startDockerProxy({
         env: {
           ...DEFAULT_LIMITS,
-          // The machine may be busy with other work.
+          // No limit, because other work on the machine can delay the event loop.
           DOCKERPROXY_MAX_EVENT_LOOP_DELAY: '0s',
           DOCKERPROXY_METRICS_PORT: '0',
           DOCKERPROXY_INSECURE_REGISTRIES: `${registry.host},${dropping.host}`,

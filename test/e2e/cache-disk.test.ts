@@ -146,7 +146,7 @@ suite('a cache on a disk that is full', {
     assert.deepEqual(temporary, []);
   });
 
-  test('that is mounted read-only: what is there and what is not can be downloaded', async () => {
+  test('that is mounted read-only: stored and other images can be downloaded', async () => {
     bed.reset();
     const folder = await disk(64);
     await using proxy = await bed.start(folder);

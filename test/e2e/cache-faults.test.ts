@@ -118,7 +118,7 @@ suite('a registry that breaks off or lies', { skip: skipUnless('docker-registry'
     await onlyVerified(folder);
   });
 
-  test('that ignores ranges: what is there is not taken twice', async () => {
+  test('that ignores ranges: stored bytes are not written twice', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);

@@ -58,7 +58,7 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     assert.equal(manifests.filter(({ method }) => method === 'GET').length, 1);
     await isQuiet(proxy, folder);
     await onlyVerified(folder);
-    // All of it is there now.
+    // The whole blob is stored now.
     bed.reset();
     await bed.check(proxy, layered);
     assert.deepEqual(

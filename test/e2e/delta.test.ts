@@ -128,7 +128,7 @@ suite('deltas', { skip: skipUnless('docker-registry', 'wget', 'busybox-amd64') }
     assert.match(loaded.stdout, /Loaded image: \S+app:2\.1/, loaded.stderr);
   });
 
-  test('docker loads what cat puts together of parts', {
+  test('docker loads the archive that cat joins from parts', {
     skip: skipUnless('dockerd', 'docker'),
   }, async () => {
     await using engine = await startDockerd();

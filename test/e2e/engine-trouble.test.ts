@@ -153,7 +153,7 @@ suite('an engine in trouble, and one with much to do', {
     assert.match(events.text(), /event: ready\n/);
   });
 
-  test('the status of what cannot be had ends with the problem', async () => {
+  test('the status of an unavailable image ends with the problem', async () => {
     await using parts = await startParts();
     const events = listen(parts.url('test/none').replace('/dl?', '/dl/status?'));
     await events.ended;

@@ -152,7 +152,7 @@ suite('engines of any version', () => {
     assert.deepEqual(engine.images().map(short), ['b:latest']);
   });
 
-  test('in the containerd store, images for two platforms are saved with all that is there', async () => {
+  test('in the containerd store, images for two platforms are saved with all pulled blobs', async () => {
     await using parts = await startParts({ apiVersion: '1.51', store: 'containerd' });
     parts.engine.publish(full('a:latest'), [AMD64]);
     const { manifests } = parts.engine.publish(full('b:latest'), [AMD64, ARM64]);

@@ -86,7 +86,7 @@ suite('a pull through the registry API', { skip: skipUnless('docker-registry'), 
     await assert.rejects(bed.get(`blobs/${bed.digest}`));
   });
 
-  test('is an error before the headers where a blob cannot be had, as containerd expects', async () => {
+  test('is an error before the headers if a blob is unavailable, as containerd expects', async () => {
     await using bed = await startBed();
     await bed.get('manifests/latest');
     for (const [status, expected, code] of [

@@ -16,7 +16,7 @@ const ETAG = '"1-file"';
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 suite('arbitrary headers', { concurrency: true }, () => {
-  test('Range: is a range within the file, none that can be had, or the whole file', () => {
+  test('Range: is a range within the file, unsatisfiable, or the whole file', () => {
     const parts = [
       'bytes=',
       'bytes',

@@ -86,7 +86,7 @@ suite('a hostile reference', { timeout: 600_000 }, () => {
     assert.deepEqual(server.requests, []);
   });
 
-  test('in headers, as bytes that the parser lets through, is as harmless', async () => {
+  test('in headers, as bytes that the parser accepts, is harmless', async () => {
     await using server = await startServer();
     const bytes = '\x9b31m\xff\x85';
     for (const name of [

@@ -152,7 +152,7 @@ export const NO_CONNECTION_LIMITS: ConnectionLimits = {
   slowestClient: { bytesPerSecond: 0, patience: 0 },
 };
 
-/** The machine may be busy with other work. */
+/** No limits, because other work on the machine can delay the event loop. */
 export const NO_PRESSURE_LIMITS: PressureLimits = {
   maxDelay: 0,
   memory: [],

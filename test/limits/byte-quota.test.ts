@@ -135,7 +135,7 @@ suite('bytes a day', () => {
     assert.equal(await isLetThrough(quota, rest('never begun', 5 * LIMIT, 1)), undefined);
   });
 
-  test('it is also continued by who asks for the whole file first, as aria2c does', async () => {
+  test('a client that first requests the whole file, like aria2c, also continues it', async () => {
     const { quota } = start();
     await send(quota, whole('big', 2 * LIMIT), LIMIT);
     const first = await quota.admit('c', whole('big', 2 * LIMIT));
@@ -238,7 +238,7 @@ suite('bytes a day', () => {
     assert.ok(await isLetThrough(quota, whole('a', 300)), 'what was not sent is free again');
   });
 
-  test('that a connection did not send are free as soon as it ends, though others go on', async () => {
+  test('that a connection did not send are free as soon as it ends, although others continue', async () => {
     const { quota } = start();
     const one = await quota.admit('c', whole('a', 600));
     const other = await quota.admit('c', whole('b', 600));

@@ -220,7 +220,7 @@ for (const [kind, open] of Object.entries(kinds)) {
 }
 
 suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
-  test('counts and leases are there for who opens the file next, and for who has it open', async () => {
+  test('counts and leases survive a restart, and are shared with other processes', async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, 'limits.sqlite');
     const one = openSqliteCountingStore(path, Date.now);

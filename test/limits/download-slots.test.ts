@@ -44,7 +44,7 @@ suite('downloads at once', () => {
     assert.equal(await codeOf(slots.take('c', 'b')), undefined);
   });
 
-  test('those that come at once are judged as those that come one after the other', async () => {
+  test('concurrent requests get the same decisions as sequential ones', async () => {
     const slots = createDownloadSlots(createMemoryCountingStore(Date.now), LIMITS, 'one');
     const codes = await Promise.all(
       ['a', 'b', 'd', 'd', 'e', 'a'].map((archive) => codeOf(slots.take('c', archive))),

@@ -177,7 +177,7 @@ suite('manifests', () => {
         );
       }
     }
-    // Empty members do not contradict the type, and neither does another name for the same type.
+    // Neither empty members nor another name for the same type contradict the type.
     const empty = { ...index, config: null, layers: null };
     assert.equal(parseManifest(encode(empty), undefined).kind, 'index');
     assert.equal(parseManifest(encode(manifest), MEDIA_TYPES.dockerManifest).kind, 'image');

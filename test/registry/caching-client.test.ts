@@ -145,7 +145,7 @@ suite('a manifest by digest', () => {
     assert.equal(setup.asked.length, 2);
   });
 
-  test('needs no registry once it is there, and is not stale', async () => {
+  test('needs no registry once it is cached, and is not stale', async () => {
     await using setup = await setUp();
     await latest(setup);
     setup.fault = failure('registry-failed');
@@ -307,7 +307,7 @@ suite('a tag while the registry does not answer', () => {
     });
   }
 
-  test('is stale, too, where it moved and the new manifest cannot be had', async () => {
+  test('is also stale if it moved and the new manifest is unavailable', async () => {
     await using setup = await setUp();
     const known = setup.now;
     await latest(setup);

@@ -484,7 +484,7 @@ suite('the registry client, against a real registry behind faults', {
       });
     }
 
-    test('that the registry does not have are not available', async () => {
+    test('are unavailable if the registry does not have them', async () => {
       await assert.rejects(read({ ...big, digest: parseDigest(`sha256:${'0'.repeat(64)}`) }), {
         code: 'layer-unavailable',
         message: new RegExp(`^${proxy.host} does not have the blob sha256:0+\\.$`),

@@ -86,7 +86,7 @@ suite('the meaning of unexpected statuses', () => {
       assert.ok((errorFor(429, { 'retry-after': header }).retryAfter ?? 0) <= 86_400));
   }
 
-  test('other statuses say nothing of a later time', () =>
+  test('other statuses do not state a later time', () =>
     assert.equal(errorFor(500, { 'retry-after': '5' }).retryAfter, undefined));
 
   const transient = [408, 425, 429, 500, 502, 503, 504, 599];

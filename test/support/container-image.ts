@@ -11,7 +11,7 @@ const BASE = 'dockerproxy-test/base';
 export const DEBIAN = 'dockerproxy-test/debian';
 const BUILD = 'dockerproxy-test/build';
 
-/** All that its default base has and Node.js needs, by patterns of paths. */
+/** The files of the default base image that Node.js needs, as path patterns. */
 const LEAST = [
   'lib*/ld-linux-*.so.*',
   ...['c', 'm', 'dl', 'pthread', 'gcc_s', 'stdc++'].map((name) => `usr/lib/*-linux-gnu/lib${name}.so.[0-9]`),

@@ -17,7 +17,7 @@ const NO_LIMITS = {
   DOCKERPROXY_CONNECTIONS_PER_DOWNLOAD: '0',
   DOCKERPROXY_MAX_DOWNLOADS: '0',
   DOCKERPROXY_DAILY_BYTES: '0',
-  // The machine may be busy with other work.
+  // No limit, because other work on the machine can delay the event loop.
   DOCKERPROXY_MAX_EVENT_LOOP_DELAY: '0s',
 };
 

@@ -31,7 +31,7 @@ export interface ProxiedRequest {
   /** The listener that received it: the stand-in for the registry, or the target of redirects. */
   origin: 'registry' | 'elsewhere';
   method: string;
-  /** Path and query as the client asked for them; after a redirect, those of the request before it. */
+  /** The requested path and query; after a redirect, those of the original request. */
   path: string;
   headers: IncomingMessage['headers'];
   /** 0 until the response begins. */

@@ -71,7 +71,7 @@ export function hasPart(name: PartName): boolean {
 }
 
 /**
- * For node:test's `skip`: false when all parts are there, else the reason. With CI=true, a missing part throws, because
+ * For node:test's `skip`: false if all parts are installed, else the reason. With CI=true, a missing part throws, because
  * a skipped test would count as passed.
  */
 export function skipUnless(...names: PartName[]): string | false {

@@ -10,9 +10,9 @@ export interface PebbleOptions {
   httpPort: number;
   /** The port on 127.0.0.1 at which every domain is asked by TLS-ALPN-01. */
   tlsPort?: number;
-  /** Seconds that certificates are valid; 90 days unless told. */
+  /** Seconds that certificates are valid; 90 days by default. */
   lifetime?: number;
-  /** How many of a hundred good nonces are refused; 20 unless told. */
+  /** How many of a hundred good nonces are refused; 20 by default. */
   refusedNonces?: number;
   /** Seconds that each validation takes at most, at random; 0 by default. */
   validationSeconds?: number;

@@ -9,7 +9,7 @@ export interface RunOptions {
   input?: string | Uint8Array;
   env?: NodeJS.ProcessEnv;
   cwd?: string;
-  /** Milliseconds after which the process is killed and the call rejects; 60 000 unless told. */
+  /** Milliseconds after which the process is killed and the call rejects; 60,000 by default. */
   timeout?: number;
   signal?: AbortSignal;
 }
@@ -28,7 +28,7 @@ export interface RunningProcess extends AsyncDisposable {
   stderr(): string;
   /** Settles when the process has ended and its output is complete. */
   exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
-  /** Sends the signal (SIGTERM unless told), waits for the end, and kills after `patience` milliseconds. */
+  /** Sends the signal (SIGTERM by default), waits for the end, and kills after `patience` milliseconds. */
   stop(signal?: NodeJS.Signals, patience?: number): Promise<void>;
 }
 

@@ -16,7 +16,7 @@ export interface TokenAuth {
 export interface RegistryOptions {
   /** `htpasswd` accepts only `registryUser`. */
   auth?: 'htpasswd' | TokenAuth;
-  /** A loopback address; 127.0.0.1 unless told. */
+  /** A loopback address; 127.0.0.1 by default. */
   address?: string;
   /** A reserved port by default, which no other program gets while the registry restarts. */
   port?: number;
@@ -118,7 +118,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   };
 }
 
-/** The Authorization header of a user, `registryUser` unless told. */
+/** The Authorization header of a user, `registryUser` by default. */
 export function basicCredentials({ name, password } = registryUser): string {
   return `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`;
 }

@@ -30,7 +30,7 @@ function download(metrics: Metrics, bytes: number): void {
 }
 
 suite('metrics of several processes', () => {
-  test('counters, histograms and what is there now are summed', async () => {
+  test('counters, histograms, and current values are summed', async () => {
     const [one, other] = [metricsOf(), metricsOf()];
     download(one, 100);
     download(other, 20);

@@ -25,7 +25,7 @@ suite('readiness', () => {
     assert.deepEqual(checks.broken, { isReady: false, details: { failure: 'no such folder' } });
   });
 
-  test('a part is looked at once a second at most, however many ask, also where it fails', async () => {
+  test('a part is checked at most once a second for all requests, also if it fails', async () => {
     const clock = { now: 0 };
     let looks = 0;
     const look = async () => {

@@ -31,7 +31,7 @@ suite('work that is shared', () => {
     assert.equal(await other, 'B');
   });
 
-  test('is done again for who comes later', async () => {
+  test('runs again for a later caller', async () => {
     const share = createSingleFlight<string>();
     let times = 0;
     const run = async () => `${++times}`;
@@ -80,7 +80,7 @@ suite('work that is shared', () => {
     assert.equal(await staying, 'A');
   });
 
-  test('ends when the last leaves, and who comes then begins again', async () => {
+  test('is aborted when the last caller leaves, and a new caller starts it again', async () => {
     const share = createSingleFlight<string>();
     const { begun, run } = work();
     const leaving = new AbortController();

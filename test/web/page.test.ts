@@ -208,7 +208,7 @@ suite('the page in Chromium', {
     }
   });
 
-  test('without JavaScript the page promises nothing that needs it, and tells who runs it', async (t) => {
+  test('without JavaScript, the page hides everything that needs it, and names the operator', async (t) => {
     const page = await open(t, '/', { javaScriptEnabled: false });
     const shown = await page.locator('body').innerText();
     assert.doesNotMatch(shown, /docker pull|page on Docker Hub|Several|Show/);

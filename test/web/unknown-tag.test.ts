@@ -55,7 +55,7 @@ suite('an unknown tag, in Chromium', {
           buttons(page)
             .first()
             .evaluate((button) => button === document.activeElement);
-        // The button that looks up stands between the field and the tags.
+        // The Show button is between the field and the tags.
         for (let presses = 0; presses < 5 && !(await isChosen()); presses++) await page.keyboard.press('Tab');
         assert.ok(await isChosen());
         await page.keyboard.press('Enter');

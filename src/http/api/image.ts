@@ -65,7 +65,7 @@ export const ImageDetails = Type.Object(
       'A reference to exactly this, forever, which keeps its name: `nginx:1.27@sha256:…`.',
     ),
     platform: maybe(Type.String({ examples: ['linux/amd64'] }), 'Null for an artifact without platforms.'),
-    platforms: Type.Array(Type.String(), { description: 'All that there is to choose from.' }),
+    platforms: Type.Array(Type.String(), { description: 'All available platforms.' }),
     filename: Type.String({ examples: ['nginx_1.27.tar'] }),
     size: maybe(
       Type.Integer({ minimum: 0 }),

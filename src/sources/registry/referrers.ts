@@ -34,7 +34,7 @@ export interface ReferrerSearch {
 
 export interface ReferrerFinderOptions {
   readonly client: RegistryClient;
-  /** Milliseconds since some fixed moment. */
+  /** A monotonic clock, in milliseconds. */
   readonly now: () => number;
   /** The list to which its cache is added. */
   readonly caches?: MemoryCaches;

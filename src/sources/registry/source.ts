@@ -33,7 +33,7 @@ export interface RegistrySourceOptions {
   /** Maximum bytes of an archive. */
   readonly maxSize: number;
   readonly signatures: ImageSignatures;
-  /** Milliseconds since some fixed moment. */
+  /** A monotonic clock, in milliseconds. */
   readonly now: () => number;
   /** The list to which its caches are added. */
   readonly caches?: MemoryCaches;
@@ -275,7 +275,7 @@ function raise(error: unknown): never {
   throw error;
 }
 
-/** Finds the layers in a file. */
+/** Lists the layers that a file contains unchanged, with their offsets. */
 function placedLayers({ slices }: Layout, layers: readonly Descriptor[]): PlacedLayer[] {
   const digests = new Set(layers.map(({ digest }) => digest));
   return slices.flatMap(({ offset, content }) => {

@@ -8,7 +8,7 @@ import type { FindRecord } from './dns-propagation.ts';
 export interface DnsResponderOptions {
   readonly hook: DnsHook;
   readonly find: FindRecord;
-  /** Milliseconds that never go back. */
+  /** A monotonic clock, in milliseconds. */
   readonly uptime: () => number;
   /** Milliseconds between two looks; by default 5 seconds. */
   readonly interval?: number;

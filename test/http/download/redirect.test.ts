@@ -48,7 +48,7 @@ suite('redirect=1', { timeout: 600_000 }, () => {
     assert.equal(file.header('vary'), undefined);
   });
 
-  test('names of a delta what is there, by digest, and the layers that were named; nothing where none is omitted', async () => {
+  test('names the base of a delta by digest and the named layers; without omitted layers, no base', async () => {
     const layer = { mediaType: 'application/octet-stream', digest: DIGEST, size: 1 };
     let layers = [layer];
     await using server = await startServer({

@@ -64,7 +64,7 @@ suite('plain HTTP beside HTTPS', { timeout: 600_000 }, () => {
       assert.equal((await server.get('/a', host)).status, 400, host);
   });
 
-  test('without domains it is the one that the client asked, if it is a host at all', async () => {
+  test('without domains, it is the requested host, if valid', async () => {
     await using server = await startServer({ domains: [], httpsPort: 8443 });
     for (const host of ['dl.lan', '192.0.2.7', '[2001:db8::1]']) {
       assert.equal(location(await server.get('/a', `${host}:8080`)), `https://${host}:8443/a`);

@@ -295,7 +295,7 @@ suite('the page', { timeout: 600_000 }, () => {
   });
 
   for (const lang of LANGUAGES) {
-    test(`all that a visitor gets in ${lang} is small, also where the operator has set nothing`, async () => {
+    test(`everything that a visitor gets in ${lang} is small, also where the operator has set nothing`, async () => {
       const info = { ...INFO, allowed: PUBLIC_REGISTRIES.map(({ glob }) => glob) };
       await using server = await startServer({ info: () => info });
       const page = `/?lang=${lang}&image=a`;

@@ -19,7 +19,7 @@ const never = new AbortController().signal;
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 
-suite('all that is below an index of a registry that means no good', { timeout: 600_000 }, () => {
+suite('the tree below an index from a hostile registry', { timeout: 600_000 }, () => {
   let registry: HostileRegistry;
   let stack: Stack;
 

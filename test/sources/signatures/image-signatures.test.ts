@@ -118,7 +118,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
     });
   });
 
-  test('are looked at up to fifty, and no list of thousands is read', async () => {
+  test('are checked up to fifty, and no list of thousands is read', async () => {
     const strangers = await good(stranger);
     assert.equal(await judged('fifty', [...Array(49).fill(strangers), await good()]), 'signed');
     assert.equal(await judged('many', [...Array(50).fill(strangers), await good()]), 'signature-invalid');
@@ -253,7 +253,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
     });
   }
 
-  suite('at a registry that means no good', () => {
+  suite('at a hostile registry', () => {
     const payload = (): Buffer => simpleSigning(subject.descriptor.digest);
     /** Serves a manifest of signatures under cosign's tag, and nothing else. */
     const serving = (repository: string, body: unknown, blobs: Handler): void =>

@@ -59,7 +59,7 @@ suite('the certificate store', () => {
     ['cut off', '-----BEGIN PRIVATE KEY-----\nMIGH'],
     ['something else', '{"key": 5}'],
   ] as const) {
-    test(`a file that is ${what} is put aside and told of`, async () => {
+    test(`a file that is ${what} is renamed and reported`, async () => {
       await using made = await openStore();
       await made.store.putCertificate(AUTHORITY, temporaryCertificate(['a.example'], Date.now()));
       await made.store.putAccount(AUTHORITY, { key: { d: 'x' }, url: undefined });

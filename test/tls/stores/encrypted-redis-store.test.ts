@@ -42,7 +42,7 @@ async function startBed() {
 }
 
 suite('certificates that replicas share', { skip: skipUnless('redis-server'), timeout: 600_000 }, () => {
-  test('is the same for all, and says nothing to who reads the Redis', async () => {
+  test('is the same for all replicas, and unreadable in Redis', async () => {
     await using bed = await startBed();
     const [one, other] = [bed.replica('one'), bed.replica('other')];
     assert.equal(await other.certificate(AUTHORITY), undefined);
