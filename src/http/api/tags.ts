@@ -25,7 +25,7 @@ const TagsQuery = Type.Object(
       Type.String({ maxLength: 128, description: 'The last tag of the page before, as `next` had it.' }),
     ),
     filter: Type.Optional(
-      Type.String({ maxLength: 128, description: 'A text that each tag must contain, in any case.' }),
+      Type.String({ maxLength: 128, description: 'A text that each tag must contain, in any case. Tags that begin with it come first.' }),
     ),
   },
   { additionalProperties: false },
@@ -83,10 +83,8 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       const onCostly = () => allowance.takeSlot(slot);
       const credential = await credentialFor(request, [repository]);
       const { tags, isComplete } = await catalogue.tags(repository, gone, onCostly, credential);
-      const wanted = filter.toLowerCase();
-      const fitting = tags.filter((tag) => tag.toLowerCase().includes(wanted));
-      // Not by the index of the last tag, because the tag may have been removed since.
-      const from = after === undefined ? 0 : indexAfter(fitting, after);
+      const { fitting, indexOf } = filterTags(tags, filter);
+      const from = after === undefined ? 0 : indexOf(after);
       const page = fitting.slice(from, from + PAGE_SIZE);
       const isLast = from + PAGE_SIZE >= fitting.length;
       return reply.header('cache-control', 'private, max-age=30').send({
@@ -99,6 +97,25 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
     },
   );
 };
+
+/**
+ * Selects the tags that contain a text in any case, those that begin with it first: `3.12-sl` is for `3.12-slim` rather
+ * than for `3.13.12-slim`.
+ *
+ * @param tags in the order of `sortTags`
+ */
+function filterTags(tags: readonly string[], text: string) {
+  const wanted = text.toLowerCase();
+  const begins = (tag: string): boolean => tag.toLowerCase().startsWith(wanted);
+  const first = tags.filter(begins);
+  const rest = tags.filter((tag) => !begins(tag) && tag.toLowerCase().includes(wanted));
+  return {
+    fitting: [...first, ...rest],
+    /** Finds the place after a tag, which may have been deleted since. */
+    indexOf: (after: string): number =>
+      begins(after) ? indexAfter(first, after) : first.length + indexAfter(rest, after),
+  };
+}
 
 function parseRepository(text: string): Reference {
   const reference = parseReference(text);

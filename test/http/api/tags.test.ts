@@ -39,7 +39,22 @@ suite('GET /api/v1/tags', { timeout: 600_000 }, () => {
     const tags = ['latest', '1.27', '1.27-Alpine', 'alpine'];
     await using server = await startServer({ catalogue: { tags: async () => sampleTags(tags) } });
     const page = await pageAt(server, `${TAGS}&filter=alpine`);
-    assert.deepEqual([page.tags, page.total, page.next], [['1.27-Alpine', 'alpine'], 2, null]);
+    assert.deepEqual([page.tags, page.total, page.next], [['alpine', '1.27-Alpine'], 2, null]);
+  });
+
+  test('lists tags that begin with the filter first, on all pages', async () => {
+    const named = ['3.13.12-slim', '3.12-slim', '3.12-slim-bookworm', '3.13-slim'].toSorted(compareTags);
+    const many = Array.from({ length: 60 }, (_, at) => `3.12-slim-${at}`);
+    const sorted = [...named, ...many].toSorted(compareTags);
+    await using server = await startServer({ catalogue: { tags: async () => sampleTags(sorted) } });
+    const first = await pageAt(server, `${TAGS}&filter=3.12-SL`);
+    assert.equal(first.tags[0], '3.12-slim');
+    assert.ok(!first.tags.includes('3.13.12-slim'));
+    const second = await pageAt(server, `${TAGS}&filter=3.12-SL&after=${first.next}`);
+    assert.equal(second.tags.at(-1), '3.13.12-slim');
+    assert.equal(first.tags.length + second.tags.length, first.total);
+    assert.equal(new Set([...first.tags, ...second.tags]).size, 63);
+    assert.deepEqual((await pageAt(server, `${TAGS}&filter=3.12-SL&after=3.13.12-slim`)).tags, []);
   });
 
   test('says where a registry has more than was read', async () => {
