@@ -1,5 +1,5 @@
 import { ask } from './api.js';
-import { t } from './text.js';
+import { date, size, t } from './text.js';
 
 /** @type {Portal.Find} */
 export const find = async (text, signal, { search, fill, show }) => {
@@ -9,8 +9,17 @@ export const find = async (text, signal, { search, fill, show }) => {
 
 	const tags = async (/** @type {Portal.Option[]} */ before, after = '') => {
 		const query = { repository: repository ?? '', filter, ...(after && { after }) };
-		const { tags: page, next, total } = await ask('tags', query, signal);
-		const all = [...before, ...page.map((tag) => ({ label: tag, choose: put(`${repository}:${tag}`) }))];
+		const { tags: page, details, next, total } = await ask('tags', query, signal);
+		const noteOf = (/** @type {string} */ tag) => {
+			const { size: bytes, pushed, platforms } = details.find((one) => one.tag === tag) ?? {};
+			return [bytes && size(bytes), pushed && date(pushed), platforms?.join(', ')]
+				.filter(Boolean)
+				.join(' · ');
+		};
+		const all = [
+			...before,
+			...page.map((tag) => ({ label: tag, note: noteOf(tag), choose: put(`${repository}:${tag}`) })),
+		];
 		const more = async () => show(await tags(all, next ?? ''), all.length);
 		return next ? [...all, { label: t('more', { n: total - all.length }), choose: more }] : all;
 	};

@@ -20,6 +20,7 @@ import { createHttpClient } from '../net/http-client.ts';
 import { onlyRegistry } from '../oci/name-pattern.ts';
 import type { Redis } from '../redis/redis.ts';
 import { createRepositorySearch, type RepositorySearch } from '../registry/hub-search.ts';
+import { createTagDescriber, type DescribeTags } from '../registry/hub-tags.ts';
 import type { PassedSockets } from '../systemd/sockets.ts';
 import { createMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
 import { brieflyRemembered, createReadiness } from '../telemetry/readiness.ts';
@@ -156,6 +157,7 @@ export async function createApp(
     acceptsCredentials: config.clientCredentials === 'on',
     registryApi: registryApiOf(config, images, access, () => urlHosts(current.domains)),
     search: search?.find,
+    describeTags: search?.describeTags,
     allowlist,
     meter: metrics.http,
   });
@@ -259,13 +261,19 @@ function createSearch(
   { searchUrl: url }: Config,
   environment: Environment,
   caches: MemoryCaches,
-): { readonly find: RepositorySearch; close(): Promise<void> } | undefined {
+):
+  | { readonly find: RepositorySearch; readonly describeTags: DescribeTags; close(): Promise<void> }
+  | undefined {
   if (url === undefined) return undefined;
   const userAgent = `DockerProxy/${environment.version}`;
   const findProxy = proxiesOf(environment);
   const http = createHttpClient({ guard: createGuard([url.origin]), userAgent, findProxy, caches });
-  const find = createRepositorySearch({ http, url, now: () => performance.now(), caches });
-  return { find, close: () => http.close() };
+  const hub = { http, url, now: () => performance.now(), caches };
+  return {
+    find: createRepositorySearch(hub),
+    describeTags: createTagDescriber(hub),
+    close: () => http.close(),
+  };
 }
 
 function connectionLimits(config: Config, descriptorLimit: number | undefined): ConnectionLimits {

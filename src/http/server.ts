@@ -10,7 +10,7 @@ import { limitsRoutes } from './api/limits.ts';
 import { openapi } from './api/openapi.ts';
 import { type ReferrersOptions, referrersRoutes } from './api/referrers.ts';
 import { type SearchOptions, searchRoutes } from './api/search.ts';
-import { tagsRoutes } from './api/tags.ts';
+import { type TagsOptions, tagsRoutes } from './api/tags.ts';
 import { deltaRoutes } from './download/delta-route.ts';
 import { type FileOptions, fileRoutes } from './download/file-route.ts';
 import { statusRoutes } from './download/progress-route.ts';
@@ -40,6 +40,7 @@ export interface ServerOptions
     CatalogueOptions,
     ReferrersOptions,
     SearchOptions,
+    Pick<TagsOptions, 'describeTags'>,
     HealthOptions {
   readonly logger: FastifyBaseLogger;
   readonly info: () => ServiceInfo;
@@ -94,6 +95,7 @@ export async function createServer({
   catalogue,
   referrers,
   search,
+  describeTags,
   allowlist,
   limits,
   contentsOnDemand,
@@ -161,7 +163,7 @@ export async function createServer({
   await app.register(infoRoutes, { info });
   await app.register(imageRoutes, { catalogue, allowlist, limits });
   await app.register(referrersRoutes, { referrers, allowlist, limits });
-  await app.register(tagsRoutes, { catalogue, allowlist, limits });
+  await app.register(tagsRoutes, { catalogue, describeTags, allowlist, limits });
   await app.register(searchRoutes, { search, allowlist });
   await app.register(limitsRoutes, { limits });
   if (registryApi !== undefined) {

@@ -1,12 +1,8 @@
 import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
-import { drain, readBody } from '../net/body.ts';
-import type { HttpClient } from '../net/http.ts';
 import { isJsonObject, parseJsonObject } from '../oci/json.ts';
 import { familiarName, type Reference, referenceOrNone } from '../oci/reference.ts';
-import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
-import { createSingleFlight } from '../util/single-flight.ts';
-import { statusError } from './status-error.ts';
+import { createHubApi, type HubApiOptions } from './hub-api.ts';
 
 /** A repository in the results of a search. */
 export interface FoundRepository {
@@ -25,73 +21,17 @@ export type RepositorySearch = (
   signal: AbortSignal,
 ) => Promise<readonly FoundRepository[] | undefined>;
 
-export interface RepositorySearchOptions {
-  readonly http: HttpClient;
-  /** The URL of Docker Hub's search, or of a compatible service. */
-  readonly url: URL;
-  /** A monotonic clock, in milliseconds. */
-  readonly now: () => number;
-  /** The list to which its cache is added. */
-  readonly caches?: MemoryCaches;
-}
-
-const PATIENCE_MS = 4000;
 const PAGE_SIZE = '10';
-const BODY_LIMIT = 256 * 1024;
 const DESCRIPTION_MAX = 160;
-/** Bytes, enough for about two thousand answers. */
-const REMEMBERED_LIMIT = 8 * 2 ** 20;
-const TTL_MS = 10 * 60_000;
-/** Keystrokes must not each wait for an unavailable search. */
-const FAILURE_TTL_MS = 20_000;
 
 /** Searches by Docker Hub's API: `GET ?query=WORDS` → `{"results": [{"repo_name", "short_description", …}]}`. */
-export function createRepositorySearch({
-  http,
-  url,
-  now,
-  caches = createMemoryCaches(now),
-}: RepositorySearchOptions): RepositorySearch {
-  type Answer = { readonly found: readonly FoundRepository[] | undefined };
-  const known = caches.open<Answer>({ name: 'searches', limit: REMEMBERED_LIMIT, ttl: TTL_MS });
-  const share = createSingleFlight<Answer>();
-  let pausedUntil = Number.NEGATIVE_INFINITY;
-
-  const ask = async (query: string, signal: AbortSignal): Promise<readonly FoundRepository[]> => {
-    const asked = new URL(url);
-    asked.searchParams.set('query', query);
+export function createRepositorySearch(options: HubApiOptions): RepositorySearch {
+  const ask = createHubApi(options, { name: 'searches', parse: parseResults });
+  return (query, signal) => {
+    const asked = new URL(options.url);
+    asked.searchParams.set('query', query.trim().toLowerCase());
     asked.searchParams.set('page_size', PAGE_SIZE);
-    const response = await http.request(asked, { headers: { accept: 'application/json' } }, signal);
-    if (response.status !== 200) {
-      await drain(response);
-      throw statusError(response);
-    }
-    return parseResults(await readBody(response, BODY_LIMIT));
-  };
-
-  return async (query, signal) => {
-    const key = query.trim().toLowerCase();
-    const before = known.get(key);
-    if (before !== undefined) return before.found;
-    if (now() < pausedUntil) return undefined;
-    const { found } = await share(
-      key,
-      async (shared) => {
-        try {
-          const answer = {
-            found: await ask(key, AbortSignal.any([shared, AbortSignal.timeout(PATIENCE_MS)])),
-          };
-          known.set(key, answer);
-          return answer;
-        } catch (error) {
-          const asked = error instanceof ServiceError ? (error.pause ?? 0) : 0;
-          if (!shared.aborted) pausedUntil = now() + Math.max(FAILURE_TTL_MS, asked);
-          return { found: undefined };
-        }
-      },
-      signal,
-    );
-    return found;
+    return ask(asked, signal);
   };
 }
 

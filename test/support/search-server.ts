@@ -6,6 +6,8 @@ export interface SearchServer extends AsyncDisposable {
   url: string;
   /** The received queries, in order. */
   queries: string[];
+  /** The received paths and queries, in order. */
+  paths: string[];
   /** Replaces the answer from the next request on; undefined leaves requests without one. */
   answer(body: string | undefined, status?: number, headers?: Record<string, string>): void;
 }
@@ -24,9 +26,11 @@ export interface HubResult {
  */
 export async function startSearch(repositories: HubResult[]): Promise<SearchServer> {
   const queries: string[] = [];
+  const paths: string[] = [];
   let fixed: { body: string | undefined; status: number; headers: Record<string, string> } | undefined;
   const server = createServer((request, response) => {
     const query = new URL(request.url ?? '', 'http://search').searchParams.get('query') ?? '';
+    paths.push(request.url ?? '');
     queries.push(query);
     const results = repositories.filter(({ repo_name }) => `${repo_name}`.includes(query));
     const { body, status, headers } = fixed ?? {
@@ -42,6 +46,7 @@ export async function startSearch(repositories: HubResult[]): Promise<SearchServ
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v2/search/repositories/`,
     queries,
+    paths,
     answer: (body, status = 200, headers = {}) => {
       fixed = { body, status, headers };
     },

@@ -5,6 +5,7 @@ import { detail } from '../../errors/details.ts';
 import { quote, ServiceError } from '../../errors.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
 import { indexAfter } from '../../oci/tag-order.ts';
+import type { DescribeTags, TagDetails } from '../../registry/hub-tags.ts';
 import { Type } from '../../util/schema.ts';
 import { downloadLimits } from '../download/limits.ts';
 import { credentialFor } from '../plugins/credentials.ts';
@@ -25,7 +26,10 @@ const TagsQuery = Type.Object(
       Type.String({ maxLength: 128, description: 'The last tag of the page before, as `next` had it.' }),
     ),
     filter: Type.Optional(
-      Type.String({ maxLength: 128, description: 'A text that each tag must contain, in any case. Tags that begin with it come first.' }),
+      Type.String({
+        maxLength: 128,
+        description: 'A text that each tag must contain, in any case. Tags that begin with it come first.',
+      }),
     ),
   },
   { additionalProperties: false },
@@ -39,6 +43,19 @@ export const TagPage = Type.Object(
       description:
         '`latest`, then the newest version first, pre-releases after their release, names at the end.',
     }),
+    details: Type.Array(
+      Type.Object({
+        tag: Type.String(),
+        size: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()], {
+          description: 'Bytes of the layers for one platform; null if unknown.',
+        }),
+        pushed: Type.Union([Type.String({ format: 'date-time' }), Type.Null()], {
+          description: 'Time of the last push; null if unknown.',
+        }),
+        platforms: Type.Array(Type.String(), { examples: [['linux/amd64', 'linux/arm64']] }),
+      }),
+      { description: 'The details of those tags for which the registry lists them. Only Docker Hub does.' },
+    ),
     next: Type.Union([Type.String(), Type.Null()], {
       description: 'The value of `after` for the next page; null on the last page.',
     }),
@@ -50,10 +67,15 @@ export const TagPage = Type.Object(
 
 export type TagPage = Static<typeof TagPage>;
 
+export interface TagsOptions extends CatalogueOptions {
+  /** Undefined if no registry may be asked for details. */
+  readonly describeTags?: DescribeTags | undefined;
+}
+
 /** `GET /api/v1/tags?repository=NAME`: the tags of a repository, the newest version first. */
-export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
+export const tagsRoutes: FastifyPluginAsyncTypebox<TagsOptions> = async (
   app,
-  { catalogue, allowlist, limits },
+  { catalogue, allowlist, limits, describeTags = async () => new Map() },
 ) => {
   app.get(
     '/api/v1/tags',
@@ -82,7 +104,10 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       } as const;
       const onCostly = () => allowance.takeSlot(slot);
       const credential = await credentialFor(request, [repository]);
-      const { tags, isComplete } = await catalogue.tags(repository, gone, onCostly, credential);
+      const [{ tags, isComplete }, described] = await Promise.all([
+        catalogue.tags(repository, gone, onCostly, credential),
+        credential === undefined ? describeTags(repository, filter, gone) : new Map<string, TagDetails>(),
+      ]);
       const { fitting, indexOf } = filterTags(tags, filter);
       const from = after === undefined ? 0 : indexOf(after);
       const page = fitting.slice(from, from + PAGE_SIZE);
@@ -90,6 +115,12 @@ export const tagsRoutes: FastifyPluginAsyncTypebox<CatalogueOptions> = async (
       return reply.header('cache-control', 'private, max-age=30').send({
         repository: repository.name,
         tags: page,
+        details: page.flatMap((tag) => {
+          const details = described.get(tag);
+          if (details === undefined) return [];
+          const { size = null, pushed, platforms } = details;
+          return [{ tag, size, pushed: pushed?.toISOString() ?? null, platforms: [...platforms] }];
+        }),
         next: isLast ? null : (page.at(-1) ?? null),
         total: fitting.length,
         complete: isComplete,
