@@ -10,7 +10,7 @@ import { recall, remember } from './recent.js';
 import { showLimits } from './service.js';
 import { suggest } from './suggestions.js';
 import { date, size, t } from './text.js';
-import { fillPlatforms, makeCard, makeRow, showCommands, showParts } from './view.js';
+import { fillPlatforms, makeCard, makeRow, showCommands, showParts, showSums } from './view.js';
 
 const [form, input, names] = [byId('form'), byId('image'), byId('names')];
 const [platforms, formats] = [byId('platform'), byId('format')];
@@ -61,7 +61,7 @@ const startAnew = () => {
 	looking.abort();
 	looking = new AbortController();
 	suggestions.close();
-	byId('progress').hidden = true;
+	byId('progress').hidden = byId('started').hidden = true;
 	form.ariaBusy = 'false';
 	return looking.signal;
 };
@@ -71,6 +71,9 @@ const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 	const signal = startAnew();
 	// At once, while movements belong to the action of the visitor.
 	if (input.value.trim()) byId('main').className = 'tall';
+	problem.hidden = true;
+	// The details of another image may be of any height.
+	if (moves) result.hidden = true;
 	const pasted = await read(input.value);
 	if (signal.aborted) return;
 	const { images, candidates } = pasted;
@@ -156,9 +159,12 @@ const show = async (images, asked, signal, put) => {
 	byId('cards').replaceChildren(...found.map(makeCard));
 	fillPlatforms(platforms, found);
 	byId('tags').hidden = images.length > 1;
-	byId('started').hidden = true;
 	link.href = hasParts ? `${url}&part=1` : url;
 	showParts(url, files);
+	byId('parts').hidden = !hasParts;
+	byId('sumfile').href = `${url}&checksum=1`;
+	// As long as the checksum, so that nothing moves once it is known.
+	showSums(files.map((name) => `${'·'.repeat(64)}  ${name}`));
 	byId('file').textContent = file;
 	byId('size').textContent = bytes === null ? '' : size(bytes);
 	const since = found.find(({ staleSince }) => staleSince)?.staleSince;
@@ -229,6 +235,7 @@ const fail = (error, again) => {
 	};
 	byId('progress').hidden = true;
 	result.hidden = !again;
+	problem.className = again ? 'card over' : 'card';
 	const retry = again ?? (() => lookUp());
 	say(showProblem(told, { retry, choose, chooseTag }));
 	if (told.code === 'offline') addEventListener('online', retry, { once: true, signal: looking.signal });
@@ -236,15 +243,15 @@ const fail = (error, again) => {
 	if (told.code?.startsWith('platform-')) platform = '';
 };
 
-/** @param {Portal.Task} task */
-const run = (task) => {
+/** @type {Portal.Run} */
+const run = (task, url) => {
 	const { signal } = looking;
 	problem.hidden = true;
-	task(link.href, signal, say).catch((error) => error.name === 'AbortError' || fail(error, () => run(task)));
+	task(url, signal, say).catch((error) => error.name === 'AbortError' || fail(error, () => run(task, url)));
 };
 
 /** @type {Portal.Load} */
-const load = (module, url) => module.then(({ task }) => run(task)).catch(() => location.assign(url));
+const load = (module, url) => module.then(({ task }) => run(task, url)).catch(() => location.assign(url));
 
 const showRecent = () => {
 	const used = recall();
@@ -331,7 +338,10 @@ platforms.onchange = () => {
 	lookUp({ moves: false });
 };
 formats.onchange = () => lookUp({ moves: false });
-onExtras(() => lookUp({ moves: false }));
+onExtras(() => {
+	byId('parts').hidden = !readExtras().some(({ name }) => name === 'parts');
+	lookUp({ moves: false });
+});
 byId('another').onclick = () => {
 	setField(`${input.value.trim()} `);
 	input.focus();
@@ -356,9 +366,10 @@ link.onclick = (event) => {
 	say(byId('started').textContent ?? '');
 	if (!(prepares || slowFormats.includes(formats.value)) || event.ctrlKey || event.metaKey) return;
 	event.preventDefault();
+	byId('progress').hidden = false;
 	load(import('./progress.js'), link.href);
 };
-byId('sum').onclick = () => load(import('./checksum.js'), `${link.href}&checksum=1`);
+byId('sum').onclick = () => load(import('./checksum.js'), byId('sumfile').href);
 addEventListener('popstate', () => {
 	input.value = '';
 	readAddress();

@@ -274,6 +274,7 @@ declare global {
 		 * @throws Error with the problem as its cause
 		 */
 		type Task = (url: string, signal: AbortSignal, say: (text: string) => void) => Promise<void>;
+		type Run = (task: Task, url: string) => void;
 		/**
 		 * Runs the task of a module that is loaded on demand. If a newer service no longer has the module, opens the link
 		 * instead.
@@ -288,6 +289,7 @@ declare global {
 			format: Omit<HTMLSelectElement, 'value'> & { get value(): Format; set value(name: string) };
 			download: HTMLAnchorElement;
 			metalink: HTMLAnchorElement;
+			sumfile: HTMLAnchorElement;
 			bar: HTMLProgressElement;
 			card: HTMLTemplateElement;
 			form: HTMLFormElement;

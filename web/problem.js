@@ -34,6 +34,10 @@ export const showProblem = (problem, { retry, choose, chooseTag }) => {
 	const again = makeButton(t('again'), retry);
 	const timer = make('p', { role: 'timer' });
 	if (retryAfter || !status || status >= 500) chips.append(again);
+	const close = () => {
+		section.hidden = true;
+	};
+	if (section.classList.contains('over')) chips.append(makeButton(t('close'), close));
 	if (retryAfter) section.append(timer);
 	const end = Date.now() + (retryAfter ?? 0) * 1000;
 	const tick = () => {

@@ -106,3 +106,16 @@ export const showParts = (url, files) =>
 	byId('parts').replaceChildren(
 		...files.map((textContent, at) => make('a', { href: `${url}&part=${at + 1}`, textContent })).slice(1),
 	);
+
+/** The lines that compare checksums, of the form `HASH  FILE`. @param {string[]} sums */
+export const showSums = (sums) => {
+	const all = sums.map((line) => `'${line}'`).join(' ');
+	const compare = sums.map((line) => {
+		const [sum, file = ''] = line.split('  ');
+		return `(Get-FileHash ${quoted(file)}).Hash -eq '${sum}'`;
+	});
+	byId('hash').textContent = sums.map((line) => line.split('  ')[0]).join('\n');
+	byId('linux').textContent = `printf '%s\\n' ${all} | sha256sum -c`;
+	byId('macos').textContent = `printf '%s\\n' ${all} | shasum -a 256 -c`;
+	byId('powershell').textContent = compare.join('\n');
+};
