@@ -562,7 +562,7 @@ export const SCHEMA = {
     section: 'page',
     type: urlOrOff,
     default: 'https://hub.docker.com/v2/search/repositories/',
-    doc: 'URL of the search API that suggests repositories as users type: Docker Hub’s or a compatible one. It receives what users type. off turns suggestions off.',
+    doc: 'URL of the search API that suggests repositories as users type: Docker Hub’s or a compatible one. It receives what users type. The same host describes tags of Docker Hub. off turns suggestions and descriptions off.',
   },
   logLevel: {
     section: 'watching',
