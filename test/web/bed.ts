@@ -32,6 +32,7 @@ const REPOSITORIES = [
 /** The images that the start page suggests, from a mirror of Docker Hub. */
 const HUB = [
   ['library/python', '3.12-slim'],
+  ['library/python', 'latest'],
   ['library/nginx', '1.27'],
   ['library/postgres', '17'],
 ] as const;
