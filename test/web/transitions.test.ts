@@ -119,10 +119,9 @@ suite('transitions of the page on a slow processor and network', {
     [
       'to an absent network and back',
       async (page, offline) => {
-        await enter(page, 'postgres:17');
-        await untilShown(page);
         await offline(true);
-        await enter(page, 'python:3.12-slim');
+        // Not yet in the cache of the browser.
+        await enter(page, `${bed.busybox}:musl`);
         await page.locator('#problem h2').waitFor();
         await offline(false);
         await untilShown(page);
