@@ -162,7 +162,7 @@ const show = async (images, asked, signal, put) => {
 	link.href = hasParts ? `${url}&part=1` : url;
 	showParts(url, files);
 	byId('parts').hidden = !hasParts;
-	byId('sumfile').href = `${url}&checksum=1`;
+	byId('sumLink').href = `${url}&checksum=1`;
 	// As long as the checksum, so that nothing moves once it is known.
 	showSums(files.map((name) => `${'·'.repeat(64)}  ${name}`));
 	byId('file').textContent = file;
@@ -369,7 +369,7 @@ link.onclick = (event) => {
 	byId('progress').hidden = false;
 	load(import('./progress.js'), link.href);
 };
-byId('sum').onclick = () => load(import('./checksum.js'), byId('sumfile').href);
+byId('sum').onclick = () => load(import('./checksum.js'), byId('sumLink').href);
 addEventListener('popstate', () => {
 	input.value = '';
 	readAddress();

@@ -289,7 +289,7 @@ declare global {
 			format: Omit<HTMLSelectElement, 'value'> & { get value(): Format; set value(name: string) };
 			download: HTMLAnchorElement;
 			metalink: HTMLAnchorElement;
-			sumfile: HTMLAnchorElement;
+			sumLink: HTMLAnchorElement;
 			bar: HTMLProgressElement;
 			card: HTMLTemplateElement;
 			form: HTMLFormElement;

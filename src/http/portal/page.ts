@@ -41,6 +41,9 @@ export interface AskedImages {
   readonly details: Pick<ImageDetails, 'filename' | 'size' | 'platform'> | undefined;
 }
 
+/** The part of the template that the page of an image lacks. */
+const START = /<!-- start -->.*<!-- \/start -->/s;
+
 /** Renders the page in each language, so that it is whole before a script runs, and where none does. */
 export function renderPages(
   web: WebFolder,
@@ -52,6 +55,7 @@ export function renderPages(
     (lang) =>
       `<a href="?lang=${lang}" lang="${lang}">${escapeHtml(web.languages[lang].page.languageName ?? '')}</a>`,
   ).join('');
+  const withoutStart = web.template.replace(START, '');
   const pages = LANGUAGES.map((lang) => {
     const { page: words, strings } = web.languages[lang];
     const values: Record<string, string> = {
@@ -69,13 +73,13 @@ export function renderPages(
         : '',
       data: dataOf(info, traits, strings),
     };
-    const render = (own: Record<string, string>, origin: string): StaticFile => {
+    const render = (template: string, own: Record<string, string>, origin: string): StaticFile => {
       const all: Record<string, string> = {
         ...values,
         ...own,
         exampleUrl: escapeHtml(origin + examples.downloadUrl),
       };
-      return pageOf(fill(web.template, (key) => all[key] ?? missing(lang, key)));
+      return pageOf(fill(template, (key) => all[key] ?? missing(lang, key)));
     };
     const plain = {
       look: '',
@@ -85,8 +89,8 @@ export function renderPages(
       names: values.hint ?? '',
     };
     const ofLanguage: Pages = {
-      plain: byOrigin((origin) => render(plain, origin)),
-      of: (asked, origin) => render(askedValues(asked, lang, words), origin),
+      plain: byOrigin((origin) => render(web.template, plain, origin)),
+      of: (asked, origin) => render(withoutStart, askedValues(asked, lang, words), origin),
     };
     return [lang, ofLanguage];
   });
