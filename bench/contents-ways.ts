@@ -108,7 +108,7 @@ async function measureGunzip({ signal }: Stage, image: ContentsImage, kind: Kind
   await using folder = await temporaryFolder();
   const path = join(folder.path, 'layer');
   await runOrThrow('curl', ['-sfo', path, image.layerUrl], { timeout: 120_000 });
-  return command(`gunzip-${kind}`, image, 'gzip -dc "$1" | cat > /dev/null', [path], signal);
+  return await command(`gunzip-${kind}`, image, 'gzip -dc "$1" | cat > /dev/null', [path], signal);
 }
 
 async function measureUmoci(
@@ -119,7 +119,7 @@ async function measureUmoci(
   await using folder = await temporaryFolder();
   const script = `cd "$1" && skopeo --insecure-policy copy -q --src-tls-verify=false "docker://$2" oci:layout:x
     umoci unpack --image layout:x bundle && tar -C bundle/rootfs -c . | cat > /dev/null`;
-  return command(
+  return await command(
     `umoci-tar-${kind}`,
     image,
     script,
@@ -134,8 +134,8 @@ async function measureDocker(
   kind: Kind,
 ): Promise<Measurement> {
   await using engine = await startDockerd({ insecureRegistries: [registry.host] });
-  const script = `export DOCKER_HOST="$1" && docker pull -q "$2" && docker create --name x "$2" &&
-    docker export x | cat > /dev/null`;
+  const script = `export DOCKER_HOST="$1" && docker pull -q "$2" && docker create --name bench "$2" &&
+    docker export bench | cat > /dev/null`;
   const args = [engine.dockerHost, `${registry.host}/${image.repository}`];
   const measured = await command(`docker-export-${kind}`, image, script, args, signal);
   // The engine works in another process.
