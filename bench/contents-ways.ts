@@ -98,7 +98,12 @@ async function measureDockerProxy(stage: Stage, image: ContentsImage, kind: Kind
       1,
     );
     const list = `${proxy.url}/api/v1/files?${reference}&path=${kind === 'small' ? 'data/1' : '/'}`;
-    await measure(`files-list-${kind}`, () => curl([list], own), 1);
+    // The first request opens the connection.
+    const again = async (): Promise<Transfers> => {
+      const { transfers, ...rest } = await curl([list, list], own);
+      return { ...rest, transfers: transfers.slice(1) };
+    };
+    await measure(`files-list-${kind}`, again, 1);
   }
   return measured;
 }
