@@ -60,17 +60,17 @@ const basic = (credentials) => {
 /** Each command asks for the password, so that no shell stores it. @type {Portal.WithUser} */
 const withUser = (credentials) => (lines) => {
 	const [user, login] = [quoted(credentials.user), quoted(nameOf(credentials))];
-	const change = (/** @type {string} */ line) => {
-		const [tool = ''] = line.split(' ');
+	const change = (/** @type {string} */ tool, /** @type {string} */ line) => {
 		// aria2c cannot ask.
 		if (tool === 'aria2c') return '';
-		if (tool === 'wget')
-			return line.replace(/^wget /gm, `wget --auth-no-challenge --user=${user} --ask-password `);
-		if (tool === 'curl') return line.replace(/^curl /gm, `curl -u ${user} `);
-		if (tool === 'ctr') return line.replaceAll('pull ', `pull --user ${login} `);
-		return `${tool} login -u ${login} ${location.host}\n${line}`;
+		if (tool === 'ctr image pull') return line.replaceAll('pull ', () => `pull --user ${login} `);
+		if (tool.endsWith(' pull'))
+			return `${tool.replace('pull', 'login')} -u ${login} ${location.host}\n${line}`;
+		return line
+			.replace(/\bwget -/g, () => `wget --auth-no-challenge --user=${user} --ask-password -`)
+			.replace(/\b(curl(?:\.exe)?) -/g, (_, curl) => `${curl} -u ${user} -`);
 	};
-	const changed = Object.entries(lines).map(([tool, line]) => [tool, change(line)]);
+	const changed = Object.entries(lines).map(([tool, line]) => [tool, change(tool, line)]);
 	return Object.fromEntries(changed.filter(([, line]) => line));
 };
 
