@@ -22,11 +22,17 @@ export function referencePage(): string {
   });
   return `# Settings
 
+To print the settings in effect, each with its source:
+
+\`\`\`sh
+dockerproxy check-config
+\`\`\`
+
 \`npm run docs\` generates this page from the schema; \`dockerproxy help settings\` has the same content.
 
 Set each setting by a flag, an environment variable, or a key of a TOML file ([example](../deploy/dockerproxy.example.toml)). Flags override environment variables, which override the file. Settings that are not set have their defaults. Separate the entries of a list with commas. The file also takes arrays.
 
-The file is \`/etc/dockerproxy/dockerproxy.toml\` for root and \`~/.config/dockerproxy/dockerproxy.toml\` for other users. \`--config\` or \`DOCKERPROXY_CONFIG\` names another file. \`dockerproxy check-config\` prints the settings in effect, each with its source.
+The file is \`/etc/dockerproxy/dockerproxy.toml\` for root and \`~/.config/dockerproxy/dockerproxy.toml\` for other users. \`--config\` or \`DOCKERPROXY_CONFIG\` names another file.
 
 ${sections.join('\n')}`;
 }
