@@ -38,8 +38,8 @@ export function createAccess(config: Config, ownAddresses: () => readonly string
   let current = rulesOf(config, ownAddresses);
   return {
     guard: {
-      judgeUrl: (url, chosenBy) => current.guard.judgeUrl(url, chosenBy),
-      judgeAddresses: (hostname, addresses) => current.guard.judgeAddresses(hostname, addresses),
+      checkUrl: (url, chosenBy) => current.guard.checkUrl(url, chosenBy),
+      checkAddresses: (hostname, addresses) => current.guard.checkAddresses(hostname, addresses),
       trusts: (origin, chosenBy) => current.guard.trusts(origin, chosenBy),
     },
     allowlist: { check: (reference) => current.allowlist.check(reference) },

@@ -8,9 +8,9 @@ import { createSharedBlobs } from '../blobs/shared-blobs.ts';
 import { ConfigError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
 import type { SourceName } from '../config/sources.ts';
+import { checkHost } from '../net/check-host.ts';
 import type { Guard } from '../net/guard.ts';
 import type { HttpClientOptions } from '../net/http-client.ts';
-import { judgeHost } from '../net/judge-host.ts';
 import { createStrangerLookup } from '../net/name-lookup.ts';
 import { type FindProxy, findProxyBy } from '../net/proxies.ts';
 import { registryOrigin } from '../oci/registry-host.ts';
@@ -266,7 +266,8 @@ async function startEngine(
     ...parts,
     ...{ variables, configFolder, policy, pulls, pullQueue, keep, stateDir, defaultPlatform },
     storage: blobs?.storage,
-    judge: (domain, signal) => judgeHost(guard, lookup, new URL(registryOrigin(domain, insecure)), signal),
+    checkRegistry: (domain, signal) =>
+      checkHost(guard, lookup, new URL(registryOrigin(domain, insecure)), signal),
     log: {
       connected: ({ product, apiVersion, store }, url) =>
         logger.info(

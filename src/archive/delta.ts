@@ -25,7 +25,7 @@ export interface Claims extends KnownLayers {
  * Lists the omitted layers that the receiver claims to have without proof. A content store such as containerd's imports
  * an image without them and moves its tag to the incomplete image.
  *
- * @param spare the layers that {@link spareLayers} omits
+ * @param spare the layers that {@link layersToOmit} omits
  * @see https://github.com/moby/moby/blob/master/daemon/containerd/image_exporter.go (LoadImage, WithSkipMissing)
  */
 export function assumedLayers(
@@ -34,7 +34,7 @@ export function assumedLayers(
   { proven }: Claims,
   format: Pick<Format, 'omits'>,
 ): ReadonlySet<Digest> {
-  const known = new Set(spareLayers(images, proven, format).map(({ digest }) => digest));
+  const known = new Set(layersToOmit(images, proven, format).map(({ digest }) => digest));
   return new Set(spare.map(({ digest }) => digest).filter((digest) => !known.has(digest)));
 }
 
@@ -45,7 +45,7 @@ export function assumedLayers(
  * @param images the layers of each image that is sent
  * @see https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
  */
-export function spareLayers(
+export function layersToOmit(
   images: readonly (readonly Descriptor[])[],
   have: KnownLayers,
   { omits }: Pick<Format, 'omits'>,

@@ -97,7 +97,7 @@ export function createReadAheadControl(most: number): ReadAheadControl {
     if (level > 0 && level < most) step = step === 1 ? -1 : 1;
     startHold(now, patience[step]);
   };
-  const judge = (now: number, milliseconds: number, bytes: number): void => {
+  const evaluate = (now: number, milliseconds: number, bytes: number): void => {
     samples += 1;
     if (attempt === undefined || rate === undefined) {
       const latest = bytes / milliseconds;
@@ -153,7 +153,7 @@ export function createReadAheadControl(most: number): ReadAheadControl {
         ) {
           sample = progress;
           taking += ((sent - begin.sent) / milliseconds - taking) * WEIGHT;
-          if (!isRoomy && !isWhole) judge(now, milliseconds, sent + ready - begin.sent - begin.ready);
+          if (!isRoomy && !isWhole) evaluate(now, milliseconds, sent + ready - begin.sent - begin.ready);
         }
       }
       if (isRoomy) return most;

@@ -84,7 +84,8 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
       if (actual === size && isIntact) {
         const now = Date.now() / 1000;
         // On a read-only disk, the times cannot be set, but the blob is usable.
-        if (now - atimeMs / 1000 > ACCESS_PRECISION_S) await file.utimes(now, sealOf(digest)).catch(() => {});
+        if (now - atimeMs / 1000 > ACCESS_PRECISION_S)
+          await file.utimes(now, markerOf(digest)).catch(() => {});
         return file;
       }
       await file.close();
@@ -99,13 +100,13 @@ export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Pro
       const path = blobPath(digest);
       const { mtimeMs } = await stat(path);
       // A changed blob must not get the verified marker again.
-      if (isSealed(digest, mtimeMs)) await utimes(path, Date.now() / 1000, sealOf(digest));
+      if (isSealed(digest, mtimeMs)) await utimes(path, Date.now() / 1000, markerOf(digest));
     },
 
     async commit(blob, supplier, file) {
       const path = blobPath(blob.digest);
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      await file.utimes(Date.now() / 1000, sealOf(blob.digest));
+      await file.utimes(Date.now() / 1000, markerOf(blob.digest));
       const synced = lastSync.then(() => file.datasync());
       lastSync = synced.catch(() => {});
       await synced;
@@ -165,10 +166,10 @@ export function isMissing(error: unknown): boolean {
 
 /** Tells whether a modification time, in milliseconds, is the verified marker of a blob. */
 export function isSealed(digest: Digest, mtimeMs: number): boolean {
-  return mtimeMs === sealOf(digest) * 1000;
+  return mtimeMs === markerOf(digest) * 1000;
 }
 
 /** The verified marker of a blob: a modification time before 1979, in seconds, which no normal write sets. */
-export function sealOf(digest: Digest): number {
+export function markerOf(digest: Digest): number {
   return Number.parseInt(splitDigest(digest).hex.slice(0, 7), 16);
 }

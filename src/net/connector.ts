@@ -16,14 +16,14 @@ export function connectorFor(
   lookup: Lookup,
   options: buildConnector.BuildOptions,
   onread: OnReadOpts,
-  judge: Guard['judgeAddresses'],
+  check: Guard['checkAddresses'],
   tls: HostTls | undefined,
 ): buildConnector.connector {
   const hook: LookupFunction = (hostname, { all }, callback) => {
     const fail = (error: NodeJS.ErrnoException): void => callback(error, []);
     lookup(hostname).then((addresses) => {
       try {
-        judge(hostname, addresses);
+        check(hostname, addresses);
       } catch (error) {
         return fail(error as ServiceError);
       }

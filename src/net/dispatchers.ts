@@ -60,14 +60,14 @@ export function createDispatchers(options: DispatcherOptions): Dispatchers {
     // Without pipelining, undici closes each connection after its response.
     single: dispatcher(mending, { ...common, pipelining: 0 }),
   });
-  const direct = (judge: Guard['judgeAddresses'], lookup: Lookup, tls?: HostTls): Ways => {
-    const connect = connectorFor(lookup, { timeout: connectTimeout }, onread, judge, tls);
+  const direct = (check: Guard['checkAddresses'], lookup: Lookup, tls?: HostTls): Ways => {
+    const connect = connectorFor(lookup, { timeout: connectTimeout }, onread, check, tls);
     return waysBy((wrap, pool) => new Agent({ ...pool, connect: wrap(connect) }));
   };
   // Apart, so that no request gets a connection that only another one was allowed.
-  const judged = direct(guard.judgeAddresses, strangerLookup);
+  const checked = direct(guard.checkAddresses, strangerLookup);
   const trusted = direct(() => {}, ownLookup);
-  const ownWays = own && direct(judgeUnlessTrusted(guard, own), ownLookup, own.tls);
+  const ownWays = own && direct(checkUnlessTrusted(guard, own), ownLookup, own.tls);
 
   const proxied = new Map<string, Ways>();
   const proxiedWays = ({ href: uri }: URL, withOwn: boolean, ProxyAgent: ProxyAgentClass): Ways => {
@@ -92,10 +92,10 @@ export function createDispatchers(options: DispatcherOptions): Dispatchers {
         return ways;
       }
       if (ownWays !== undefined && withOwn) return ownWays;
-      return guard.trusts(origin, chosenBy) ? trusted : judged;
+      return guard.trusts(origin, chosenBy) ? trusted : checked;
     },
     async close() {
-      const ways = [judged, trusted, ...(ownWays ? [ownWays] : []), ...proxied.values()];
+      const ways = [checked, trusted, ...(ownWays ? [ownWays] : []), ...proxied.values()];
       const agents = ways.flatMap(({ pooled, single }) => [pooled, single]);
       await Promise.all(agents.map((agent) => agent.close()));
     },
@@ -108,8 +108,8 @@ export function isOwn(own: OwnOrigin | undefined, origin: string, chosenBy: stri
 }
 
 /** Checks the addresses of an own origin like any other's unless the operator has listed it. */
-function judgeUnlessTrusted(guard: Guard, { origin }: OwnOrigin): Guard['judgeAddresses'] {
+function checkUnlessTrusted(guard: Guard, { origin }: OwnOrigin): Guard['checkAddresses'] {
   return (hostname, addresses) => {
-    if (!guard.trusts(origin)) guard.judgeAddresses(hostname, addresses);
+    if (!guard.trusts(origin)) guard.checkAddresses(hostname, addresses);
   };
 }

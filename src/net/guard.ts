@@ -9,19 +9,19 @@ import { quote, ServiceError } from '../errors.ts';
  */
 export interface Guard {
   /**
-   * Checks the scheme of a URL and, if its host is a literal address, that address. {@link Guard.judgeAddresses} checks
+   * Checks the scheme of a URL and, if its host is a literal address, that address. {@link Guard.checkAddresses} checks
    * the addresses of a name after its resolution.
    *
    * @param chosenBy as in {@link Guard.trusts}
    * @throws ServiceError `address-refused`
    */
-  judgeUrl(url: URL, chosenBy?: string): void;
+  checkUrl(url: URL, chosenBy?: string): void;
   /**
    * Checks every address of a name. One forbidden address refuses the name.
    *
    * @throws ServiceError `address-refused`
    */
-  judgeAddresses(hostname: string, addresses: readonly LookupAddress[]): void;
+  checkAddresses(hostname: string, addresses: readonly LookupAddress[]): void;
   /**
    * Checks whether the operator lists this origin, such as `http://127.0.0.1:5000`, and the origin that names it. An
    * unlisted origin cannot reach a listed one.
@@ -50,7 +50,7 @@ export function createGuard(
   return {
     trusts,
 
-    judgeUrl(url, chosenBy) {
+    checkUrl(url, chosenBy) {
       if (trusts(url.origin, chosenBy)) return;
       if (url.protocol !== 'https:') throw refusal(url.host, 'address-not-https');
       if (url.username !== '' || url.password !== '') throw refusal(url.host, 'address-credentials');
@@ -59,7 +59,7 @@ export function createGuard(
       if (ipaddr.isValid(literal)) refuseInside(url.host, literal);
     },
 
-    judgeAddresses(hostname, addresses) {
+    checkAddresses(hostname, addresses) {
       for (const { address } of addresses) refuseInside(hostname, address);
     },
   };
@@ -76,10 +76,10 @@ export function alsoTrusting(listed: string, guard: Guard): Guard {
     chosenBy === listed ? origin === listed || guard.trusts(origin) : guard.trusts(origin, chosenBy);
   return {
     trusts,
-    judgeUrl(url, chosenBy) {
-      if (!trusts(url.origin, chosenBy)) guard.judgeUrl(url, chosenBy);
+    checkUrl(url, chosenBy) {
+      if (!trusts(url.origin, chosenBy)) guard.checkUrl(url, chosenBy);
     },
-    judgeAddresses: (hostname, addresses) => guard.judgeAddresses(hostname, addresses),
+    checkAddresses: (hostname, addresses) => guard.checkAddresses(hostname, addresses),
   };
 }
 

@@ -3,12 +3,12 @@ import type { Dispatcher } from 'undici';
 import { createLargeDocuments, type LargeDocuments } from '../util/large-documents.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { untilAborted } from '../util/until-aborted.ts';
+import { checkName } from './check-host.ts';
 import { createDispatchers, isOwn, type OwnOrigin } from './dispatchers.ts';
 import { exchange } from './exchange.ts';
 import { followRedirects, type Hop } from './follow-redirects.ts';
 import type { Guard } from './guard.ts';
 import type { HttpClient, HttpRequest, HttpResponse } from './http.ts';
-import { judgeName } from './judge-host.ts';
 import { createStrangerLookup, lookupBySystem } from './name-lookup.ts';
 import { createBreakWatch } from './one-more-try.ts';
 import type { FindProxy } from './proxies.ts';
@@ -68,7 +68,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     const { url } = hop;
     const { origin, host } = url;
     const { method = 'GET', chosenBy } = request;
-    guard.judgeUrl(url, chosenBy);
+    guard.checkUrl(url, chosenBy);
     const proxy = findProxy(url);
     const headers = {
       ...(isOwn(own, origin, chosenBy) && own?.headers),
@@ -97,7 +97,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     try {
       // The proxy resolves the name itself. Only the addresses that it resolves to here can be checked.
       if (proxy !== undefined && !guard.trusts(origin, chosenBy)) {
-        await untilAborted(judgeName(guard, url.hostname, strangerLookup), ended);
+        await untilAborted(checkName(guard, url.hostname, strangerLookup), ended);
       }
       if (odd.get(origin) === true) return await attempt(ways.single);
       return await attempt(ways.pooled).catch((error: unknown) => {

@@ -77,7 +77,7 @@ export function createMirroringClient({
           if (isAnswer(result)) return { result };
           isDenied = true;
         } catch (error) {
-          judge(mirror, error);
+          noteFailure(mirror, error);
           if (signal.aborted) throw error;
           isDenied ||= error instanceof ServiceError && error.code === 'image-not-found';
           if (mayPass(error)) shaky.push(mirror);
@@ -162,7 +162,7 @@ function hostAt(mirror: Mirror, repository: Repository, blob: Descriptor): BlobH
     ...client.blobHost(mirror.locate(repository), blob),
     admits: circuit.admits,
     succeeded: circuit.succeeded,
-    failed: (error) => judge(mirror, error),
+    failed: (error) => noteFailure(mirror, error),
   };
 }
 
@@ -205,7 +205,7 @@ function mayPass(error: unknown): boolean {
 }
 
 /** Skips a mirror after its own failures; a missing image is not one. */
-function judge({ circuit }: Mirror, error: unknown): void {
+function noteFailure({ circuit }: Mirror, error: unknown): void {
   if (!(error instanceof ServiceError)) return;
   if (isMismatch(error) || UNUSABLE.has(error.code)) circuit.failed(error, LONGEST_PAUSE_MS);
   else if (isOutage(error)) circuit.failed(error, error.pause);

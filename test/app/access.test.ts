@@ -134,14 +134,14 @@ suite('the guard that the settings make', () => {
       assert.ok(guard.trusts(origin));
       for (const other of listed) {
         assert.ok(guard.trusts(origin, other));
-        guard.judgeUrl(new URL(origin), other);
+        guard.checkUrl(new URL(origin), other);
       }
     }
   });
 
   test('refuses other registries', () => {
     for (const origin of listed) assert.equal(guard.trusts(origin, 'https://evil.example'), false);
-    assert.throws(() => guard.judgeUrl(new URL('http://127.0.0.1:5000'), 'https://evil.example'), {
+    assert.throws(() => guard.checkUrl(new URL('http://127.0.0.1:5000'), 'https://evil.example'), {
       code: 'address-refused',
     });
     assert.equal(guard.trusts('https://evil.example'), false, 'a wildcard lists no origin');

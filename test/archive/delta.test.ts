@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { type KnownLayers, spareLayers, withoutLayers } from '../../src/archive/delta.ts';
+import { type KnownLayers, layersToOmit, withoutLayers } from '../../src/archive/delta.ts';
 import { FORMATS } from '../../src/archive/format.ts';
 import { layoutArchive } from '../../src/archive/layout.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
@@ -21,31 +21,31 @@ const naming = (...layers: Descriptor[]): KnownLayers => ({
 
 suite('the layers that a receiver has', () => {
   test('need not be sent', () => {
-    assert.deepEqual(spareLayers([[a, b, c]], holding([a, b]), FORMATS.docker), [a, b]);
-    assert.deepEqual(spareLayers([[a, b, c]], holding([a, b, c]), FORMATS.docker), [a, b, c]);
-    assert.deepEqual(spareLayers([[a, b, c]], holding([x]), FORMATS.docker), []);
-    assert.deepEqual(spareLayers([[a, b, c]], holding(), FORMATS.docker), []);
+    assert.deepEqual(layersToOmit([[a, b, c]], holding([a, b]), FORMATS.docker), [a, b]);
+    assert.deepEqual(layersToOmit([[a, b, c]], holding([a, b, c]), FORMATS.docker), [a, b, c]);
+    assert.deepEqual(layersToOmit([[a, b, c]], holding([x]), FORMATS.docker), []);
+    assert.deepEqual(layersToOmit([[a, b, c]], holding(), FORMATS.docker), []);
   });
 
   test('are the most of a single image, if it has several', () => {
-    assert.deepEqual(spareLayers([[a, b, c]], holding([a], [a, b]), FORMATS.docker), [a, b]);
+    assert.deepEqual(layersToOmit([[a, b, c]], holding([a], [a, b]), FORMATS.docker), [a, b]);
   });
 
   test('above one that is new are sent to Docker, which knows a layer by what is below it', () => {
-    assert.deepEqual(spareLayers([[a, x, c]], holding([a, b, c]), FORMATS.docker), [a]);
-    assert.deepEqual(spareLayers([[a, x, c]], naming(a, c), FORMATS.docker), [a]);
-    assert.deepEqual(spareLayers([[x, a]], holding([a]), FORMATS.docker), []);
+    assert.deepEqual(layersToOmit([[a, x, c]], holding([a, b, c]), FORMATS.docker), [a]);
+    assert.deepEqual(layersToOmit([[a, x, c]], naming(a, c), FORMATS.docker), [a]);
+    assert.deepEqual(layersToOmit([[x, a]], holding([a]), FORMATS.docker), []);
   });
 
   test('are omitted anywhere where layers are known by themselves', () => {
-    assert.deepEqual(spareLayers([[a, x, c]], holding([a, b, c]), FORMATS.oci), [a, c]);
-    assert.deepEqual(spareLayers([[a, x, c]], naming(c), FORMATS.oci), [c]);
+    assert.deepEqual(layersToOmit([[a, x, c]], holding([a, b, c]), FORMATS.oci), [a, c]);
+    assert.deepEqual(layersToOmit([[a, x, c]], naming(c), FORMATS.oci), [c]);
   });
 
   test('are sent where they stand in a new place, too', () => {
-    assert.deepEqual(spareLayers([[a, b, a]], holding([a]), FORMATS.docker), []);
+    assert.deepEqual(layersToOmit([[a, b, a]], holding([a]), FORMATS.docker), []);
     assert.deepEqual(
-      spareLayers(
+      layersToOmit(
         [
           [a, b],
           [x, b],

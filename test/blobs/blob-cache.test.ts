@@ -17,7 +17,7 @@ import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { sealOf } from '../../src/blobs/blob-files.ts';
+import { markerOf } from '../../src/blobs/blob-files.ts';
 import { tryLock } from '../../src/blobs/file-lock.ts';
 import { detail } from '../../src/errors/details.ts';
 import { ServiceError } from '../../src/errors.ts';
@@ -706,7 +706,7 @@ suite('files of an earlier process', () => {
 
   for (const [what, written] of [
     ['bytes', () => new Date()],
-    ['a blob that was sealed', () => sealOf(descriptor.digest)],
+    ['a blob that was sealed', () => markerOf(descriptor.digest)],
   ] as const) {
     test(`${what} from before the machine started: discarded, for a power cut may have left holes`, async (t) => {
       const source = memorySource(sample);
@@ -725,7 +725,7 @@ suite('files of an earlier process', () => {
   }, async (t) => {
     await using setup = await sampleCache();
     const path = await leave(setup, Buffer.alloc(bytes.length));
-    await utimes(path, new Date(), sealOf(descriptor.digest));
+    await utimes(path, new Date(), markerOf(descriptor.digest));
     const lock = tryLock(path.replace(/\d+$/, 'lock'));
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() + uptime() * 1000 + 60_000 });
     const looks = t.mock.method(await fileHandlePrototype(setup.folder), 'stat').mock;

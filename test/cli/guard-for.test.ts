@@ -14,7 +14,7 @@ const refusal = { code: 'address-refused' };
 suite('the guard of dockerproxy save', () => {
   test('trusts a token server that --allow names, at a private address', () => {
     const guard = guardFor([image], load('--allow', '10.0.0.5:5001/**'));
-    guard.judgeUrl(new URL('https://10.0.0.5:5001/token'), 'https://registry.lan');
+    guard.checkUrl(new URL('https://10.0.0.5:5001/token'), 'https://registry.lan');
   });
 
   test('trusts a token server in a file of --allow-file', async () => {
@@ -22,14 +22,14 @@ suite('the guard of dockerproxy save', () => {
     const file = join(folder.path, 'allow');
     await writeFile(file, '# the token server\n10.0.0.5:5001/**\n');
     const guard = guardFor([image], load('--allow-file', file));
-    guard.judgeUrl(new URL('https://10.0.0.5:5001/token'), 'https://registry.lan');
+    guard.checkUrl(new URL('https://10.0.0.5:5001/token'), 'https://registry.lan');
   });
 
   test('does not trust other servers, or those that only a wildcard names', () => {
     for (const allow of ['ghcr.io/**', '**', '10.0.0.*/**']) {
       const guard = guardFor([image], load('--allow', allow));
       assert.throws(
-        () => guard.judgeUrl(new URL('https://10.0.0.5:5001/token'), 'https://registry.lan'),
+        () => guard.checkUrl(new URL('https://10.0.0.5:5001/token'), 'https://registry.lan'),
         refusal,
       );
     }

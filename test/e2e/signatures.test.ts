@@ -357,7 +357,7 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
     assert.match(wrong.stderr, /\/nowhere: ENOENT/);
   });
 
-  test('are judged by the keys that the file names after SIGHUP; a file with a mistake changes nothing', async () => {
+  test('are checked by the keys that the file names after SIGHUP; a file with a mistake changes nothing', async () => {
     await using own = await temporaryFolder();
     const file = join(own.path, 'policy.toml');
     await writeFile(file, policyOf(team.publicKey));

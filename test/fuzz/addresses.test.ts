@@ -92,9 +92,9 @@ const host = fc.oneof(ipv4, ipv6, mutated(fc.oneof(ipv4, ipv6), parts), hostileT
 suite('an address in any notation', { concurrency: true }, () => {
   test('is public where the guard lets it pass, by its URL and by its address', () => {
     const guard = createGuard([]);
-    const passes = (judge: () => void): boolean => {
+    const passes = (check: () => void): boolean => {
       try {
-        judge();
+        check();
         return true;
       } catch (error) {
         assert.equal((error as { code?: string }).code, 'address-refused');
@@ -108,9 +108,9 @@ suite('an address in any notation', { concurrency: true }, () => {
         const literal = url.hostname.replace(/^\[|\]$/g, '');
         if (isIP(literal) === 0 || url.username !== '' || url.password !== '') return;
         const family = isIP(literal);
-        const isPassing = passes(() => guard.judgeUrl(url));
+        const isPassing = passes(() => guard.checkUrl(url));
         assert.equal(
-          passes(() => guard.judgeAddresses('a.test', [{ address: literal, family }])),
+          passes(() => guard.checkAddresses('a.test', [{ address: literal, family }])),
           isPassing,
         );
         if (isPassing) assert.equal(isInside(literal), false, url.href);

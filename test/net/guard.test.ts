@@ -6,10 +6,10 @@ import { alsoTrusting, createGuard } from '../../src/net/guard.ts';
 
 const REFUSED = { code: 'address-refused', status: 403 };
 
-const judge = (url: string): void => createGuard([]).judgeUrl(new URL(url));
+const check = (url: string): void => createGuard([]).checkUrl(new URL(url));
 
 const judgeAll = (...addresses: string[]): void =>
-  createGuard([]).judgeAddresses('name.test', addresses.map(resolved));
+  createGuard([]).checkAddresses('name.test', addresses.map(resolved));
 
 const resolved = (address: string): LookupAddress => ({ address, family: address.includes(':') ? 6 : 4 });
 
@@ -59,7 +59,7 @@ const SPECIAL_IPV6 = [
 
 const PUBLIC = ['8.8.8.8', '1.1.1.1', '100.128.0.1', '172.32.0.1', '2606:4700::1111', '2a00:1450:4001::8888'];
 
-suite('the guard judges URLs', () => {
+suite('the guard checks URLs', () => {
   const refused = [
     'https://127.0.0.1',
     'https://127.1',
@@ -83,7 +83,7 @@ suite('the guard judges URLs', () => {
     ...SPECIAL_IPV6.map((address) => `https://[${address}]`),
   ];
   for (const url of refused) {
-    test(`${url} is refused`, () => assert.throws(() => judge(url), REFUSED));
+    test(`${url} is refused`, () => assert.throws(() => check(url), REFUSED));
   }
 
   const passing = [
@@ -94,12 +94,12 @@ suite('the guard judges URLs', () => {
     'https://127.0.0.1.example.org',
   ];
   for (const url of passing) {
-    test(`${url} passes`, () => judge(url));
+    test(`${url} passes`, () => check(url));
   }
 
   for (const url of ['http://127.0.0.1', 'http://8.8.8.8', 'http://example.org', 'ftp://example.org']) {
     test(`${url} is refused for its scheme`, () =>
-      assert.throws(() => judge(url), { ...REFUSED, message: /does not use HTTPS/ }));
+      assert.throws(() => check(url), { ...REFUSED, message: /does not use HTTPS/ }));
   }
 
   for (const url of [
@@ -108,14 +108,14 @@ suite('the guard judges URLs', () => {
     'https://:x@example.org',
   ]) {
     test(`${url} is refused for its credentials, which are not repeated`, () =>
-      assert.throws(() => judge(url), {
+      assert.throws(() => check(url), {
         ...REFUSED,
         message: '"example.org" is not fetched: its URL contains credentials.',
       }));
   }
 });
 
-suite('the guard judges what a name resolved to', () => {
+suite('the guard checks what a name resolved to', () => {
   for (const address of PUBLIC) test(`${address} passes`, () => judgeAll(address));
 
   for (const address of SPECIAL_IPV6) {
@@ -155,7 +155,7 @@ suite('the guard judges what a name resolved to', () => {
           `[64:ff9b::${high}:${low}]`,
           `[2002:${high}:${low}::1]`,
         ]) {
-          assert.throws(() => judge(`https://${host}/v2/`), REFUSED, host);
+          assert.throws(() => check(`https://${host}/v2/`), REFUSED, host);
         }
       }),
       { numRuns: 1000 },
@@ -172,7 +172,7 @@ suite('the guard lets an origin pass that the operator has listed', () => {
     'https://registry.test:443/v2/',
   ]) {
     test(`${url} passes`, () => {
-      guard.judgeUrl(new URL(url));
+      guard.checkUrl(new URL(url));
       assert.ok(guard.trusts(new URL(url).origin));
     });
   }
@@ -181,16 +181,16 @@ suite('the guard lets an origin pass that the operator has listed', () => {
     for (const url of ['http://127.0.0.1:5000/v2/', 'https://registry.test/token']) {
       const { origin } = new URL(url);
       for (const listed of ['http://127.0.0.1:5000', 'https://registry.test']) {
-        guard.judgeUrl(new URL(url), listed);
+        guard.checkUrl(new URL(url), listed);
         assert.ok(guard.trusts(origin, listed));
       }
       for (const stranger of ['https://evil.example', 'https://registry.test:8443', 'anyone', '']) {
         assert.equal(guard.trusts(origin, stranger), false);
       }
     }
-    assert.throws(() => guard.judgeUrl(new URL('http://127.0.0.1:5000'), 'https://evil.example'), REFUSED);
+    assert.throws(() => guard.checkUrl(new URL('http://127.0.0.1:5000'), 'https://evil.example'), REFUSED);
     // A name is checked after its resolution.
-    guard.judgeUrl(new URL('https://registry.test'), 'https://evil.example');
+    guard.checkUrl(new URL('https://registry.test'), 'https://evil.example');
   });
 
   for (const url of [
@@ -202,7 +202,7 @@ suite('the guard lets an origin pass that the operator has listed', () => {
     'http://registry.test.:443',
   ]) {
     test(`${url} is another origin`, () => {
-      assert.throws(() => guard.judgeUrl(new URL(url)), REFUSED);
+      assert.throws(() => guard.checkUrl(new URL(url)), REFUSED);
       assert.equal(guard.trusts(new URL(url).origin), false);
     });
   }
@@ -219,28 +219,28 @@ suite('this machine, as others see it', () => {
     'https://[2620:fe:0:0::9]/',
   ])
     test(`${url} is refused`, () => {
-      assert.throws(() => guard.judgeUrl(new URL(url)), REFUSED);
-      assert.throws(() => guard.judgeUrl(new URL(url), 'https://listed.test'), REFUSED);
+      assert.throws(() => guard.checkUrl(new URL(url)), REFUSED);
+      assert.throws(() => guard.checkUrl(new URL(url), 'https://listed.test'), REFUSED);
     });
 
   test('a name of it is refused, one of another machine is not', () => {
     for (const address of ['9.9.9.8', '2620:fe::9'])
       assert.throws(
-        () => guard.judgeAddresses('own.test', [resolved('1.1.1.1'), resolved(address)]),
+        () => guard.checkAddresses('own.test', [resolved('1.1.1.1'), resolved(address)]),
         REFUSED,
       );
-    guard.judgeUrl(new URL('https://9.9.9.9/'));
-    guard.judgeAddresses('other.test', [resolved('9.9.9.9'), resolved('2620:fe::fe')]);
+    guard.checkUrl(new URL('https://9.9.9.9/'));
+    guard.checkAddresses('other.test', [resolved('9.9.9.9'), resolved('2620:fe::fe')]);
   });
 
   test('a registry there that the operator has listed passes', () => {
-    guard.judgeUrl(new URL('https://9.9.9.8:5000/v2/'));
+    guard.checkUrl(new URL('https://9.9.9.8:5000/v2/'));
     assert.ok(guard.trusts('https://listed.test'));
   });
 
   test('its addresses may change', () => {
     own.push('8.8.8.8');
-    assert.throws(() => guard.judgeUrl(new URL('https://8.8.8.8/')), REFUSED);
+    assert.throws(() => guard.checkUrl(new URL('https://8.8.8.8/')), REFUSED);
   });
 });
 
@@ -258,29 +258,29 @@ suite('one origin more', () => {
 
   test('is trusted for itself', () => {
     assert.ok(also.trusts('http://10.0.0.5:5000'));
-    also.judgeUrl(new URL('http://10.0.0.5:5000/v2/'));
-    also.judgeUrl(new URL('http://10.0.0.5:5000/v2/'), 'http://10.0.0.5:5000');
+    also.checkUrl(new URL('http://10.0.0.5:5000/v2/'));
+    also.checkUrl(new URL('http://10.0.0.5:5000/v2/'), 'http://10.0.0.5:5000');
     assert.equal(guard.trusts('http://10.0.0.5:5000'), false);
   });
 
   test('opens the listed origins, and nothing else inside', () => {
     assert.ok(also.trusts('https://auth.lan', 'http://10.0.0.5:5000'));
     for (const inside of ['http://10.0.0.6/', 'https://10.0.0.6/', 'http://auth.lan/', 'http://10.0.0.5/']) {
-      assert.throws(() => also.judgeUrl(new URL(inside), 'http://10.0.0.5:5000'), REFUSED, inside);
+      assert.throws(() => also.checkUrl(new URL(inside), 'http://10.0.0.5:5000'), REFUSED, inside);
     }
-    also.judgeUrl(new URL('https://cdn.example/'), 'http://10.0.0.5:5000');
+    also.checkUrl(new URL('https://cdn.example/'), 'http://10.0.0.5:5000');
   });
 
   test('redirects of others cannot reach it, listed or not', () => {
     for (const other of ['http://listed.lan:5000', 'https://evil.example', 'anyone']) {
       assert.equal(also.trusts('http://10.0.0.5:5000', other), false, other);
-      assert.throws(() => also.judgeUrl(new URL('http://10.0.0.5:5000/'), other), REFUSED);
+      assert.throws(() => also.checkUrl(new URL('http://10.0.0.5:5000/'), other), REFUSED);
     }
   });
 
   test('all else is as it was', () => {
     assert.ok(also.trusts('http://listed.lan:5000'));
     assert.equal(also.trusts('http://other.lan'), false);
-    assert.throws(() => also.judgeAddresses('name.test', [resolved('10.0.0.5')]), REFUSED);
+    assert.throws(() => also.checkAddresses('name.test', [resolved('10.0.0.5')]), REFUSED);
   });
 });

@@ -183,9 +183,9 @@ suite('the HTTP client connects where the guard allows', () => {
     // 127.0.0.1 counts as a public address only for untrusted names.
     const guard: Guard = {
       ...listed,
-      judgeUrl: (url, chosenBy) => (url.origin === origin ? undefined : listed.judgeUrl(url, chosenBy)),
-      judgeAddresses: (hostname, addresses) =>
-        hostname === 'stranger.test' ? undefined : listed.judgeAddresses(hostname, addresses),
+      checkUrl: (url, chosenBy) => (url.origin === origin ? undefined : listed.checkUrl(url, chosenBy)),
+      checkAddresses: (hostname, addresses) =>
+        hostname === 'stranger.test' ? undefined : listed.checkAddresses(hostname, addresses),
     };
     const lookup = async () => [LOOPBACK];
     await using http = clientFor([], { guard, lookup });
@@ -201,7 +201,7 @@ suite('the HTTP client connects where the guard allows', () => {
     await using inside = await hello('inside');
     const origin = `http://registry.test:${inside.port}`;
     const listed = createGuard([origin]);
-    const guard: Guard = { ...listed, judgeUrl: () => {} };
+    const guard: Guard = { ...listed, checkUrl: () => {} };
     await using http = clientFor([], { guard, lookup: async () => [LOOPBACK] });
     await readBody(await http.request(new URL(origin), {}, never), 100);
     assert.equal(inside.connections, 1);
@@ -243,14 +243,14 @@ suite('the HTTP client connects where the guard allows', () => {
     assert.equal(used, 0);
   });
 
-  test('the connection goes to the very address that was judged, and the name is looked up once for it', async () => {
+  test('the connection goes to the very address that was checked, and the name is looked up once for it', async () => {
     // 127.0.0.2 plays the public address and 127.0.0.1 the private one, so that no traffic leaves this machine.
-    const judged: string[] = [];
+    const checked: string[] = [];
     const guard: Guard = {
-      judgeUrl: () => {},
-      judgeAddresses: (_hostname, addresses) => {
-        judged.push(...addresses.map(({ address }) => address));
-        createGuard([]).judgeAddresses(
+      checkUrl: () => {},
+      checkAddresses: (_hostname, addresses) => {
+        checked.push(...addresses.map(({ address }) => address));
+        createGuard([]).checkAddresses(
           'rebound.test',
           addresses.map(({ address, family }) => ({
             address: address === '127.0.0.2' ? '8.8.8.8' : address,
@@ -276,10 +276,10 @@ suite('the HTTP client connects where the guard allows', () => {
     const response = await http.request(url, {}, never);
     assert.equal(String(await readBody(response, 100)), 'outside');
     assert.deepEqual(asked, ['rebound.test']);
-    assert.deepEqual(judged, ['127.0.0.2']);
+    assert.deepEqual(checked, ['127.0.0.2']);
 
     await assert.rejects(http.request(url, {}, never), { code: 'address-refused' });
-    assert.deepEqual(judged, ['127.0.0.2', '127.0.0.1']);
+    assert.deepEqual(checked, ['127.0.0.2', '127.0.0.1']);
     assert.equal(inside.connections, 0);
   });
 

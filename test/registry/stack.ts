@@ -71,8 +71,8 @@ export function createStack(options: StackOptions): Stack {
   const guard = createGuard(origins);
   const openGuard: Guard = {
     ...guard,
-    judgeUrl: (url, chosenBy) => {
-      if (!open.includes(url.origin)) guard.judgeUrl(url, chosenBy);
+    checkUrl: (url, chosenBy) => {
+      if (!open.includes(url.origin)) guard.checkUrl(url, chosenBy);
     },
   };
   const http = createHttpClient({

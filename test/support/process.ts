@@ -163,7 +163,7 @@ function start(
   });
   const stdout = collect(child.stdout);
   const stderr = collect(child.stderr);
-  // A process that ends without reading its input is judged by its exit status, not by EPIPE here.
+  // A process that ends without reading its input is checked by its exit status, not by EPIPE here.
   child.stdin?.on('error', () => {});
   const exited: RunningProcess['exited'] = new Promise((resolve, reject) => {
     child.on('error', reject).once('close', (code, signal) => resolve({ code, signal }));

@@ -17,7 +17,7 @@ import {
   refuseIfMatch,
   requestedRange,
 } from './headers.ts';
-import { keepAlive } from './interim-responses.ts';
+import { withInterimResponses } from './interim-responses.ts';
 import { sendStream } from './send-stream.ts';
 
 /** Replies with an archive or a part of it, or with the requested range of either. */
@@ -38,7 +38,7 @@ export async function replyArchive(
   const stream = file.read(range, signal, sending.onFetched);
   observer?.begin(file, range, stream);
   // The first byte of an image that must be signed waits for a whole layer.
-  await keepAlive(
+  await withInterimResponses(
     reply.raw,
     sendStream(exchange, stream, { ...described, ...rangeHeaders(file.size, range) }, sending),
   );
@@ -53,7 +53,7 @@ export async function replyLive(exchange: Exchange, archive: LiveArchive): Promi
   // Without a stream, Fastify would state a Content-Length of 0.
   if (!isGet(exchange)) return reply.headers(headers).send(Readable.from([]));
   const sending = await limits.admit(archive, undefined);
-  const stream = await keepAlive(reply.raw, archive.start(signal, sending.onFetched));
+  const stream = await withInterimResponses(reply.raw, archive.start(signal, sending.onFetched));
   observer?.begin(archive, undefined, stream);
   await sendStream(exchange, stream, headers, sending);
   return reply;

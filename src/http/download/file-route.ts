@@ -10,7 +10,7 @@ import { credentialFor } from '../plugins/credentials.ts';
 import { bytesParameter } from '../protocol/bytes-parameter.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
 import { fileHeaders, isNotModified, rangeHeaders, requestedRange } from './headers.ts';
-import { keepAlive } from './interim-responses.ts';
+import { withInterimResponses } from './interim-responses.ts';
 import { downloadLimits } from './limits.ts';
 import { downloadOf, observeDownload } from './observer.ts';
 import type { DownloadOptions } from './route.ts';
@@ -62,7 +62,7 @@ export async function fileRoutes(app: FastifyInstance, options: FileOptions): Pr
       const onCostly = () => own.takeSlot(slot);
       const credential = await credentialFor(request, [reference]);
       const asked = { reference, platform, reading, onCostly, client: own.client, credential };
-      const opened = await keepAlive(reply.raw, requireFiles(files).open(asked, signal));
+      const opened = await withInterimResponses(reply.raw, requireFiles(files).open(asked, signal));
       const file = await openImageFile(opened, path, signal);
       const query = { references: [reference], platform, referrers: false, have: undefined };
       const headers = { ...fileHeaders(file, query), ...SANDBOX };
@@ -72,7 +72,7 @@ export async function fileRoutes(app: FastifyInstance, options: FileOptions): Pr
       const sending = await own.admit(file, range);
       const stream = file.read(range, signal, sending.onFetched);
       observer?.begin(file, range, stream);
-      await keepAlive(
+      await withInterimResponses(
         reply.raw,
         sendStream({ reply, observer }, stream, { ...headers, ...rangeHeaders(file.size, range) }, sending),
       );

@@ -7,7 +7,7 @@ import type { PartHashes } from '../../download/part-hasher.ts';
 import type { Archive } from '../../sources/image-source.ts';
 import { type Exchange, isGet } from './exchange.ts';
 import { fileHeaders, isNotModified } from './headers.ts';
-import { keepAlive } from './interim-responses.ts';
+import { withInterimResponses } from './interim-responses.ts';
 
 const BLANK = '0'.repeat(64);
 
@@ -36,7 +36,10 @@ export async function replyHashed(
     const known = await Promise.all(partitions.map((partition) => checksums.find(one.etag, partition)));
     const compute = async (): Promise<readonly PartHashes[]> => {
       const { inspect } = await limits.admit({ ...one, etag: `${one.etag} hashed` }, undefined);
-      const computed = await keepAlive(reply.raw, checksums.compute(one, partitions, inspect, signal));
+      const computed = await withInterimResponses(
+        reply.raw,
+        checksums.compute(one, partitions, inspect, signal),
+      );
       request.log.info({ bytes: one.size }, `The checksum of ${one.filename} was computed`);
       return computed;
     };

@@ -14,7 +14,7 @@ const PATIENT_CLIENTS = /^(?:wget|curl|aria2)\//i;
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2
  * @see https://www.rfc-editor.org/rfc/rfc2518#section-10.1
  */
-export async function keepAlive<T>(
+export async function withInterimResponses<T>(
   response: ServerResponse,
   work: Promise<T>,
   interval: number = INTERVAL_MS,

@@ -23,7 +23,7 @@ import { replyArchive, replyLive } from './archive-reply.ts';
 import { type Exchange, isGet } from './exchange.ts';
 import { addressesOf } from './file-addresses.ts';
 import { replyHashed } from './hashed-reply.ts';
-import { keepAlive } from './interim-responses.ts';
+import { withInterimResponses } from './interim-responses.ts';
 import { downloadLimits } from './limits.ts';
 import { downloadOf, observeDownload } from './observer.ts';
 import { noDigestUrl, redirectToDigests } from './redirect.ts';
@@ -125,7 +125,7 @@ export async function downloadRoutes(
       const found = await source.open({ ...asked, reading: 'none' }, signal);
       return redirectToDigests(reply, query, query.target, found);
     }
-    const opened = await keepAlive(reply.raw, openDownload(source, asked, signal));
+    const opened = await withInterimResponses(reply.raw, openDownload(source, asked, signal));
     if (opened.kind === 'live') {
       if (query.kind !== 'archive') throw unknownLength();
       return replyLive(exchange, opened.archive);

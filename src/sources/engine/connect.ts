@@ -28,7 +28,7 @@ export interface ConnectOptions
   /** The folder of saved archives; undefined to keep no archives. */
   readonly storage: Storage | undefined;
   /** Refuses a registry that the policy or the guard does not allow. */
-  readonly judge: (domain: string, signal: AbortSignal) => Promise<void>;
+  readonly checkRegistry: (domain: string, signal: AbortSignal) => Promise<void>;
   /** Describes the images that the engine would pull. */
   readonly registries: ImageInspector;
   readonly log: ConnectLog;
@@ -63,7 +63,7 @@ export async function connectEngine(options: ConnectOptions): Promise<ConnectedE
     keep,
     stateDir,
     storage,
-    judge,
+    checkRegistry,
     registries,
     log,
     ...rest
@@ -97,7 +97,7 @@ export async function connectEngine(options: ConnectOptions): Promise<ConnectedE
       onRemoved: log.removed,
     }),
     spools: storage && (await openSpools(storage)),
-    judge: ({ domain }, signal) => judge(domain, signal),
+    checkRegistry: ({ domain }, signal) => checkRegistry(domain, signal),
   });
   return {
     source,

@@ -37,7 +37,7 @@ export interface PullServiceOptions {
   readonly pulled: PulledImages;
   readonly credentials: CredentialStore;
   /** Refuses registries that the engine must not contact. */
-  readonly judge: (reference: Reference, signal: AbortSignal) => Promise<void>;
+  readonly checkRegistry: (reference: Reference, signal: AbortSignal) => Promise<void>;
   readonly policy: 'always' | 'missing' | 'never';
   readonly defaultPlatform: Platform;
   /** Maximum bytes of an archive. */
@@ -58,7 +58,8 @@ interface Order {
 const REMOVAL_TIMEOUT_MS = 10 * 60_000;
 
 export function createPullService(options: PullServiceOptions): PullService {
-  const { engine, queue, hub, pulled, credentials, judge, policy, defaultPlatform, maxSize, log } = options;
+  const { engine, queue, hub, pulled, credentials, checkRegistry, policy, defaultPlatform, maxSize, log } =
+    options;
   const share = createSingleFlight<EngineImage>();
 
   /** Updates the record of pulled images. A failed update is logged, because it does not affect clients. */
@@ -97,7 +98,7 @@ export function createPullService(options: PullServiceOptions): PullService {
     const purpose = `${isExact ? 'exact ' : ''}${platform === undefined ? '' : formatPlatform(platform)}`;
     const key = `${engineName(reference)} ${purpose}`;
     const work = async (shared: AbortSignal): Promise<EngineImage> => {
-      await judge(reference, shared);
+      await checkRegistry(reference, shared);
       return pullNow(key, order, shared);
     };
     using _watching = hub.watch(key, report);

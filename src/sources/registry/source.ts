@@ -1,4 +1,4 @@
-import { assumedLayers, spareLayers, withoutLayers } from '../../archive/delta.ts';
+import { assumedLayers, layersToOmit, withoutLayers } from '../../archive/delta.ts';
 import { FILE_TYPE } from '../../archive/file-names.ts';
 import { archiveFilename } from '../../archive/filename.ts';
 import { FORMAT_NAMES, FORMATS } from '../../archive/format.ts';
@@ -208,7 +208,7 @@ export function createRegistrySource({
     const spare =
       holdings === undefined
         ? []
-        : spareLayers(layers, holdings, FORMATS[format]).filter(({ digest }) => !found.kept.has(digest));
+        : layersToOmit(layers, holdings, FORMATS[format]).filter(({ digest }) => !found.kept.has(digest));
     const assumed =
       holdings === undefined ? undefined : assumedLayers(layers, spare, holdings, FORMATS[format]);
     const isTagged: IsTagged = (at) => !layers[at]?.some(({ digest }) => assumed?.has(digest));

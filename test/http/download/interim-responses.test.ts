@@ -4,7 +4,7 @@ import { createServer, get, type ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { suite, type TestContext, test } from 'node:test';
 import { setImmediate as immediate } from 'node:timers/promises';
-import { keepAlive } from '../../../src/http/download/interim-responses.ts';
+import { withInterimResponses } from '../../../src/http/download/interim-responses.ts';
 import { skipUnless } from '../../support/packages.ts';
 import { run, temporaryFolder, waitFor } from '../../support/process.ts';
 import { FILE, sampleArchive, speak, startServer } from '../samples.ts';
@@ -12,7 +12,7 @@ import { FILE, sampleArchive, speak, startServer } from '../samples.ts';
 /** Starts a server that responds when the given work is done. */
 async function slowServer(interval: number, work: (response: ServerResponse) => Promise<void>) {
   const server = createServer(async (_request, response) => {
-    await keepAlive(response, work(response), interval);
+    await withInterimResponses(response, work(response), interval);
     response.setHeader('content-length', 5);
     response.end('hello');
   });

@@ -51,7 +51,7 @@ async function startParts(options: Options = {}): Promise<Parts> {
     defaultPlatform: parsePlatform(AMD64),
     maxSize: 2 ** 40,
     ...{ pulls: 2, pullQueue: 2, keep: 2 ** 40, stateDir: folder.path, storage: cache.storage },
-    judge: async () => {},
+    checkRegistry: async () => {},
     registries: { describe: notHere, tags: notHere },
     log: { connected: () => {}, removed: () => {}, notKept: () => {}, untidy: assert.ifError },
     ...more,

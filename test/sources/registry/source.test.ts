@@ -223,7 +223,7 @@ suite('the registry source, from a real registry', {
       assert.deepEqual(archive.digests, [images.busyboxAmd64.descriptor.digest]);
     });
 
-    test('an entry without a platform is judged by its config', async () => {
+    test('an entry without a platform is checked by its config', async () => {
       const { platform: _, ...anonymous } = images.busyboxArm64.descriptor;
       const body = { schemaVersion: 2, mediaType: INDEX, manifests: [anonymous] };
       await push(registry.url, 'test/anonymous', 'latest', manifest(INDEX, body, [], [images.busyboxArm64]));

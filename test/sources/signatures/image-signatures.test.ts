@@ -72,7 +72,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
     }
   };
   /** Pushes objects that claim to be signatures of the subject into a new repository, and checks them. */
-  const judged = async (repository: string, layers: readonly Blob[]): Promise<string> => {
+  const checked = async (repository: string, layers: readonly Blob[]): Promise<string> => {
     await push(registry.url, repository, signatureTag(subject.descriptor.digest), signatureManifest(layers));
     return verdictOn(repository);
   };
@@ -82,10 +82,10 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
   };
 
   test('count when one of several is by the key', async () => {
-    assert.equal(await judged('one', [await good()]), 'signed');
-    assert.equal(await judged('second', [await good(stranger), await good()]), 'signed');
+    assert.equal(await checked('one', [await good()]), 'signed');
+    assert.equal(await checked('second', [await good(stranger), await good()]), 'signed');
     const bystander = blob('text/plain', Buffer.from('no signature'));
-    assert.equal(await judged('beside', [bystander, await good()]), 'signed');
+    assert.equal(await checked('beside', [bystander, await good()]), 'signed');
   });
 
   test('do not count for another image, from another key, or as garbage', async () => {
@@ -104,13 +104,13 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
       ['endless', signatureLayer(payload, signature.repeat(100))],
       ['huge', signatureLayer(huge, await team.sign(huge))],
     ];
-    for (const [name, layer] of cases) assert.equal(await judged(name, [layer]), 'signature-invalid', name);
-    assert.equal(await judged('empty', []), 'signature-required');
+    for (const [name, layer] of cases) assert.equal(await checked(name, [layer]), 'signature-invalid', name);
+    assert.equal(await checked('empty', []), 'signature-required');
     assert.equal(await verdictOn('nothing'), 'signature-required');
   });
 
   test('tell how many there are, whose would count, and whom to ask', async () => {
-    await judged('several', [await good(stranger), await good(stranger)]);
+    await checked('several', [await good(stranger), await good(stranger)]);
     const digest = parseDigest(subject.descriptor.digest);
     const refused = fresh({}, 'mailto:ops@example.org').require(referenceTo('several'), [digest], never);
     await assert.rejects(refused, {
@@ -120,10 +120,10 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
 
   test('are checked up to fifty, and no list of thousands is read', async () => {
     const strangers = await good(stranger);
-    assert.equal(await judged('fifty', [...Array(49).fill(strangers), await good()]), 'signed');
-    assert.equal(await judged('many', [...Array(50).fill(strangers), await good()]), 'signature-invalid');
+    assert.equal(await checked('fifty', [...Array(49).fill(strangers), await good()]), 'signed');
+    assert.equal(await checked('many', [...Array(50).fill(strangers), await good()]), 'signature-invalid');
     await registry.reset();
-    assert.equal(await judged('thousands', Array(1001).fill(strangers)), 'signature-invalid');
+    assert.equal(await checked('thousands', Array(1001).fill(strangers)), 'signature-invalid');
     const blobs = (await registry.requests()).filter(
       ({ method, path }) => method === 'GET' && /blobs/.test(path),
     );
@@ -185,7 +185,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
   test('are remembered by repository, digest and key, and only that they count', async () => {
     const checks = fresh();
     assert.equal(await verdictOn('late', checks), 'signature-required');
-    await judged('late', [await good()]);
+    await checked('late', [await good()]);
     assert.equal(await verdictOn('late', checks), 'signed', 'a moment later');
     await registry.reset();
     assert.equal(await verdictOn('late', checks), 'signed');
@@ -194,7 +194,7 @@ suite('the signatures of images', { skip: skipUnless('docker-registry'), timeout
   });
 
   test('are asked for once by all who want to know at the same time', async () => {
-    await judged('shared', [await good()]);
+    await checked('shared', [await good()]);
     const checks = fresh();
     await registry.reset();
     const verdicts = await Promise.all(Array.from({ length: 20 }, () => verdictOn('shared', checks)));

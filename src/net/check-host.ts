@@ -10,12 +10,12 @@ import type { Lookup } from './name-lookup.ts';
  * @param lookup resolves names that clients choose
  * @throws ServiceError `address-refused`; AbortError
  */
-export async function judgeHost(guard: Guard, lookup: Lookup, url: URL, signal: AbortSignal): Promise<void> {
-  guard.judgeUrl(url);
+export async function checkHost(guard: Guard, lookup: Lookup, url: URL, signal: AbortSignal): Promise<void> {
+  guard.checkUrl(url);
   if (guard.trusts(url.origin)) return;
   const hostname = url.hostname.replace(/^\[|\]$/g, '');
   try {
-    guard.judgeAddresses(hostname, await untilAborted(lookup(hostname), signal));
+    guard.checkAddresses(hostname, await untilAborted(lookup(hostname), signal));
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof ServiceError) throw error;
@@ -23,7 +23,7 @@ export async function judgeHost(guard: Guard, lookup: Lookup, url: URL, signal: 
 }
 
 /** Checks the addresses that a name resolves to here, if it resolves at all. */
-export async function judgeName(guard: Guard, hostname: string, lookup: Lookup): Promise<void> {
+export async function checkName(guard: Guard, hostname: string, lookup: Lookup): Promise<void> {
   const addresses = await lookup(hostname.replace(/^\[|\]$/g, '')).catch(() => []);
-  guard.judgeAddresses(hostname, addresses);
+  guard.checkAddresses(hostname, addresses);
 }
