@@ -151,6 +151,9 @@ suite('the page in every state', {
       const page = await open(t, '/api', { colorScheme, viewport: { width: 360, height: 640 } });
       await assertAccessible(page, `api-${colorScheme}`);
       await assertFits(page);
+      const { x } = await boxOf(page.getByRole('navigation', { name: 'Contents' }));
+      assert.ok(x >= 0, 'the contents are in view');
+      await assertFits(page);
     }
   });
 });

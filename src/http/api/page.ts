@@ -90,7 +90,7 @@ export function renderApiPage(
 <main>
 <h1>API</h1>
 <p class="lead">${inline(info.description ?? '')} Version ${inline(info.version)}, as <a href="/openapi.json">OpenAPI</a>.</p>
-<nav aria-label="Contents"><ul>${contents.join('')}<li><a href="#errors">Errors</a></li></ul></nav>
+<div role="navigation" aria-label="Contents" class="contents"><ul>${contents.join('')}<li><a href="#errors">Errors</a></li></ul></div>
 ${bodies.join('\n')}
 <h2 id="errors">Errors</h2>
 <p>Each code stands in the member <code>code</code> of the problem.</p>
