@@ -36,8 +36,8 @@ const LONGEST_SAMPLE_MS = 1000;
 /** Minimum samples for a reliable rate. */
 const LEAST_SAMPLES = 5;
 /**
- * Samples of a try, samples until the rates are stable, and samples until a clear loss is certain. The rates need time,
- * because queued bytes, and bytes for the buffers of a waiting connection, still occupy the line for a moment.
+ * Numbers of samples: of a whole try, until the rates are stable, and until a clear loss is certain. After a change,
+ * the rates need time, because queued bytes still occupy the line for a moment.
  */
 const [TRY_SAMPLES, SETTLED_SAMPLES, CLEAR_SAMPLES] = [7, 4, 2] as const;
 /**

@@ -89,7 +89,7 @@ export async function listTags(repository: Repository, ask: AskForTags): Promise
 
 function parsePage(bytes: Uint8Array, { url }: HttpResponse): unknown[] {
   const body = parseJsonObject(bytes);
-  // An empty repository has null for a list with some registries.
+  // Some registries send null as the list of tags of an empty repository.
   const tags = body === undefined ? undefined : (body.tags ?? []);
   if (!Array.isArray(tags)) {
     throw new ServiceError('registry-failed', detail('tags-unreadable', { host: url.host }));
