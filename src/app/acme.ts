@@ -18,6 +18,7 @@ import { createPropagationCheck } from '../tls/acme/dns-propagation.ts';
 import { createDnsResponder } from '../tls/acme/dns-responder.ts';
 import type { CertificateIssuer, CertificateOrder, ExternalAccount } from '../tls/acme/issuer.ts';
 import { createRenewalInfoReader } from '../tls/acme/renewal-info.ts';
+import { withRevocation } from '../tls/acme/revocation.ts';
 import type { AcmeClient } from '../tls/acme/thread-issuer.ts';
 import type { OrderStores } from '../tls/acme/thread-stores.ts';
 import {
@@ -192,14 +193,19 @@ export function fallbackOf(config: Config): CertificateOrder | undefined {
   return { ...orderOf(config), directory, externalAccount, profile: undefined, preferredChain: undefined };
 }
 
-/** Reads renewal information from the authority that issued the certificate: the first one, or its fallback. */
+/**
+ * Reads renewal information from the authority that issued the certificate: the first one, or its fallback. A revoked
+ * certificate has a window in the past.
+ */
 export function renewalInfoReaderOf(config: Config): ReturnType<typeof createRenewalInfoReader> {
   const { acmeFallbackDirectory: directory } = config;
   const read = createRenewalInfoReader(authorityOf(config));
-  if (directory === undefined) return read;
+  if (directory === undefined) return withRevocation(read);
   const readFallback = createRenewalInfoReader({ ...authorityOf(config), directory });
-  return async (certificate, signal) =>
-    (await read(certificate, signal).catch(() => undefined)) ?? readFallback(certificate, signal);
+  return withRevocation(
+    async (certificate, signal) =>
+      (await read(certificate, signal).catch(() => undefined)) ?? readFallback(certificate, signal),
+  );
 }
 
 function readAccount(kid: string | undefined, keyFile: string | undefined): ExternalAccount | undefined {

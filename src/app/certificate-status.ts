@@ -44,7 +44,7 @@ export async function describeStatus(
     ...describeCertificate(pem, now),
   ];
   if (store !== undefined) {
-    lines.push(await describeSuggestion(config, pem, signal));
+    lines.push(await describeSuggestion(config, pem, now, signal));
     const failure = await store.failure(config.acmeDirectory);
     lines.push(
       failure === undefined
@@ -79,6 +79,7 @@ function describeCertificate(pem: string | undefined, now: number): string[] {
 async function describeSuggestion(
   config: Config,
   cert: string | undefined,
+  now: number,
   signal: AbortSignal,
 ): Promise<string> {
   const title = 'Renewal information (ARI):';
@@ -86,6 +87,8 @@ async function describeSuggestion(
   try {
     const info = await renewalInfoReaderOf(config)({ cert }, signal);
     if (info === undefined) return `${title} the authority offers none for this certificate`;
+    if (info.end <= now)
+      return `${title} the authority has revoked the certificate, or suggests a renewal at once`;
     return `${title} the authority suggests a renewal between ${iso(info.start)} and ${iso(info.end)}`;
   } catch (error) {
     signal.throwIfAborted();
