@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<CommandName, () => Promise<Command>>> = {
   'check-config': async () => (await import('./commands/check-config.ts')).checkConfig,
   certificate: async () => (await import('./commands/certificate.ts')).certificate,
   healthcheck: async () => (await import('./commands/healthcheck.ts')).healthcheck,
+  completion: async () => (await import('./commands/completion.ts')).completion,
   help: async () => (await import('./commands/help.ts')).help,
 };
 const HELP_FLAGS = ['--help', '-h'];

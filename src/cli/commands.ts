@@ -19,6 +19,9 @@ export interface CommandDescription {
   readonly examples: readonly string[];
 }
 
+/** The shells that have a completion script. */
+export const SHELLS: readonly string[] = ['bash', 'zsh', 'fish'];
+
 const TABLE = {
   serve: {
     summary: 'serves images over HTTP; the default command',
@@ -73,6 +76,13 @@ const TABLE = {
     options: {},
     settings: ['host', 'port'],
     examples: ['healthcheck', 'healthcheck --port 8080'],
+  },
+  completion: {
+    summary: 'prints the completion script of a shell',
+    words: SHELLS.join('|'),
+    options: {},
+    settings: [],
+    examples: ['completion fish | source', 'completion bash > dockerproxy.bash'],
   },
   help: {
     summary: 'describes a command, all settings, or one setting',

@@ -22,6 +22,8 @@ const CONFIG_DOC =
 const PRECEDENCE =
   'Flags override environment variables, which override the file. Settings that are not set have their defaults.';
 
+/** Commands that print a text and read no settings. */
+const TAKES_NO_FLAGS: readonly CommandName[] = ['completion', 'help'];
 const ALL_SETTINGS = 'All settings are flags of this command: dockerproxy help settings';
 
 /**
@@ -68,7 +70,9 @@ ${describe('-h, --help', 'prints this help, or the help of a command', columns)}
 
 function commandHelp(name: CommandName, columns: number): string {
   const { summary, words, actions = {}, options, settings, examples } = COMMANDS[name];
-  const usage = ['dockerproxy', name, ...(name === 'help' ? [] : ['[FLAG…]']), words ?? []].flat().join(' ');
+  const usage = ['dockerproxy', name, ...(TAKES_NO_FLAGS.includes(name) ? [] : ['[FLAG…]']), words ?? []]
+    .flat()
+    .join(' ');
   const done = Object.entries(actions).map(([action, doc]) => describe(action, doc, columns));
   const flags = Object.entries(options).map(([flag, option]) => describeOption(flag, option, columns));
   const listed = SETTINGS.filter(([setting]) => settings.includes(setting));
@@ -79,7 +83,7 @@ function commandHelp(name: CommandName, columns: number): string {
     ...(done.length === 0 ? [] : [done.join('')]),
     ...(flags.length === 0 ? [] : [flags.join('')]),
     ...(rows.length === 0 ? [] : [rows.join('')]),
-    ...(name === 'help' ? [] : [paragraph(ALL_SETTINGS, columns)]),
+    ...(TAKES_NO_FLAGS.includes(name) ? [] : [paragraph(ALL_SETTINGS, columns)]),
     `Examples:\n${examples.map((example) => `  dockerproxy ${example}\n`).join('')}`,
   ].join('\n');
 }
