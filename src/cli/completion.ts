@@ -16,7 +16,7 @@ interface Flag {
 export function completionScript(shell: string | undefined): string {
   const write = SCRIPTS[shell ?? ''];
   if (write !== undefined) return write();
-  const given = shell === undefined ? 'The shell is missing.' : `There is no completion for ${shell}.`;
+  const given = shell === undefined ? 'The shell is missing.' : `Unknown shell ${shell}.`;
   throw new UsageError([`${given}${didYouMean(shell ?? '', SHELLS)} Shells: ${SHELLS.join(', ')}.`]);
 }
 

@@ -113,7 +113,7 @@ suite('completion', () => {
   test('is refused for other shells', () => {
     assert.throws(
       () => completionScript('bsh'),
-      /There is no completion for bsh\. Did you mean bash\? Shells: bash/,
+      /Unknown shell bsh\. Did you mean bash\? Shells: bash/,
     );
     assert.throws(() => completionScript(undefined), /The shell is missing\. Shells: bash, zsh, fish\./);
   });
