@@ -1,4 +1,5 @@
 import { closeSync, fstatSync, openSync, rmSync, statSync } from 'node:fs';
+import process from 'node:process';
 import { DatabaseSync } from 'node:sqlite';
 
 /**
@@ -10,6 +11,7 @@ import { DatabaseSync } from 'node:sqlite';
  * @see https://www.sqlite.org/lockingv3.html
  */
 export function tryLock(path: string): Disposable | undefined {
+  if (process.platform !== 'linux') return tryLockByPath(path);
   makeMissing(path);
   const named = openNamed(path);
   if (named === undefined) return undefined;
@@ -18,6 +20,25 @@ export function tryLock(path: string): Disposable | undefined {
   } finally {
     closeSync(named);
   }
+}
+
+/**
+ * Locks a file on other systems. Without O_PATH, a second descriptor of a locked file would release the lock when it is
+ * closed, so this process never opens a file that it has locked.
+ */
+function tryLockByPath(path: string): Disposable | undefined {
+  if (held.has(path)) return undefined;
+  makeMissing(path);
+  const named = inode(path);
+  const lock = named === undefined ? undefined : lockNamed(path, () => inode(path) === named);
+  if (lock === undefined) return undefined;
+  held.add(path);
+  return {
+    [Symbol.dispose]() {
+      held.delete(path);
+      lock[Symbol.dispose]();
+    },
+  };
 }
 
 /** @param isNamed tells whether the path still names the opened file, which the previous owner may have removed */
@@ -29,8 +50,10 @@ function lockNamed(path: string, isNamed: () => boolean): Disposable | undefined
     if (isNamed()) {
       return {
         [Symbol.dispose]() {
-          rmSync(path, { force: true });
-          database.close();
+          // Windows cannot remove an open file. If another process has opened it meanwhile, the file stays.
+          if (process.platform === 'win32') database.close();
+          removeUnlessOpen(path);
+          if (process.platform !== 'win32') database.close();
         },
       };
     }
@@ -49,6 +72,14 @@ function lockNamed(path: string, isNamed: () => boolean): Disposable | undefined
   return undefined;
 }
 
+function removeUnlessOpen(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch (error) {
+    if (!hasCode(error, 'EBUSY') && !hasCode(error, 'EPERM')) throw error;
+  }
+}
+
 /** Does not open an existing file: closing it would release the lock that this process may have, see fcntl(2). */
 function makeMissing(path: string): void {
   try {
@@ -57,6 +88,9 @@ function makeMissing(path: string): void {
     if (!hasCode(error, 'EEXIST')) throw error;
   }
 }
+
+/** The paths that this process has locked, for systems without {@link O_PATH}. */
+const held = new Set<string>();
 
 /** open(2): a descriptor that keeps the inode from being used again, and gives no lock back when it is closed. */
 const O_PATH = 0o10000000;

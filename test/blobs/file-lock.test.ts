@@ -22,6 +22,39 @@ const holdIt = script(
 const elsewhere = async (path: string): Promise<string> =>
   (await runOrThrow(process.execPath, [...tryIt, path])).stdout.trim();
 
+const hook = join(import.meta.dirname, '..', 'support', 'other-platform.ts');
+const holdTwice = script(
+  "console.log(tryLock(path) !== undefined && tryLock(path) === undefined ? 'locked once' : 'wrong');\nsetInterval(() => {}, 1000);",
+);
+const lockAndRelease = script(
+  "tryLock(path)[Symbol.dispose]();\nconst next = tryLock(path);\nnext[Symbol.dispose]();\nconsole.log('released');",
+);
+
+suite('a lock of a file on other systems', () => {
+  for (const platform of ['darwin', 'win32']) {
+    const env = { PATH: process.env.PATH, PLATFORM: platform };
+    test(`is held by one process on ${platform}, which does not release it by another try`, async () => {
+      await using folder = await temporaryFolder();
+      const path = join(folder.path, 'lock');
+      await using holder = await spawnUntil(
+        process.execPath,
+        ['--import', hook, ...holdTwice, path],
+        ({ stdout }) => stdout() !== '',
+        { env },
+      );
+      assert.equal(holder.stdout(), 'locked once\n');
+      assert.equal(await elsewhere(path), 'refused');
+    });
+
+    test(`is removed by its release on ${platform}`, async () => {
+      await using folder = await temporaryFolder();
+      const args = ['--import', hook, ...lockAndRelease, join(folder.path, 'lock')];
+      assert.equal((await runOrThrow(process.execPath, args, { env })).stdout, 'released\n');
+      assert.deepEqual(await readdir(folder.path), []);
+    });
+  }
+});
+
 suite('a lock of a file', () => {
   test('is held by one, and by the next after its release', async () => {
     await using folder = await temporaryFolder();

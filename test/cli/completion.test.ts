@@ -111,10 +111,7 @@ suite('completion in zsh', { skip: skipUnless('zsh') }, () => {
 
 suite('completion', () => {
   test('is refused for other shells', () => {
-    assert.throws(
-      () => completionScript('bsh'),
-      /Unknown shell bsh\. Did you mean bash\? Shells: bash/,
-    );
+    assert.throws(() => completionScript('bsh'), /Unknown shell bsh\. Did you mean bash\? Shells: bash/);
     assert.throws(() => completionScript(undefined), /The shell is missing\. Shells: bash, zsh, fish\./);
   });
 });
