@@ -23,8 +23,8 @@ export function tryLock(path: string): Disposable | undefined {
 }
 
 /**
- * Locks a file on other systems. Without O_PATH, a second descriptor of a locked file would release the lock when it is
- * closed, so this process never opens a file that it has locked.
+ * Locks a file on other systems. Without O_PATH, closing another descriptor of the file would release its lock. This
+ * process therefore never opens a file that it has locked.
  */
 function tryLockByPath(path: string): Disposable | undefined {
   if (held.has(path)) return undefined;

@@ -15,7 +15,8 @@ const script = (body: string): string[] => [
 ];
 const tryIt = script("console.log(tryLock(path) === undefined ? 'refused' : 'locked');");
 const holdIt = script(
-  "console.log(tryLock(path) === undefined ? 'refused' : 'locked');\nsetInterval(() => {}, 1000);",
+  // The garbage collector would release a lock without a reference.
+  "globalThis.kept = tryLock(path);\nconsole.log(kept === undefined ? 'refused' : 'locked');\nsetInterval(() => {}, 1000);",
 );
 
 /** Returns the result of an attempt by another process. */
@@ -24,7 +25,7 @@ const elsewhere = async (path: string): Promise<string> =>
 
 const hook = join(import.meta.dirname, '..', 'support', 'other-platform.ts');
 const holdTwice = script(
-  "console.log(tryLock(path) !== undefined && tryLock(path) === undefined ? 'locked once' : 'wrong');\nsetInterval(() => {}, 1000);",
+  "globalThis.kept = tryLock(path);\nconsole.log(kept !== undefined && tryLock(path) === undefined ? 'locked once' : 'wrong');\nsetInterval(() => {}, 1000);",
 );
 const lockAndRelease = script(
   "tryLock(path)[Symbol.dispose]();\nconst next = tryLock(path);\nnext[Symbol.dispose]();\nconsole.log('released');",
