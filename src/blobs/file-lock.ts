@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, rmSync, statSync } from 'node:fs';
-import process from 'node:process';
+import { platform } from 'node:os';
 import { DatabaseSync } from 'node:sqlite';
 
 /**
@@ -11,7 +11,7 @@ import { DatabaseSync } from 'node:sqlite';
  * @see https://www.sqlite.org/lockingv3.html
  */
 export function tryLock(path: string): Disposable | undefined {
-  if (process.platform !== 'linux') return tryLockByPath(path);
+  if (platform() !== 'linux') return tryLockByPath(path);
   makeMissing(path);
   const named = openNamed(path);
   if (named === undefined) return undefined;
@@ -51,9 +51,9 @@ function lockNamed(path: string, isNamed: () => boolean): Disposable | undefined
       return {
         [Symbol.dispose]() {
           // Windows cannot remove an open file. If another process has opened it meanwhile, the file stays.
-          if (process.platform === 'win32') database.close();
+          if (platform() === 'win32') database.close();
           removeUnlessOpen(path);
-          if (process.platform !== 'win32') database.close();
+          if (platform() !== 'win32') database.close();
         },
       };
     }
