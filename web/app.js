@@ -324,6 +324,8 @@ input.onpaste = async (event) => {
 	// The field would join lines.
 	if (hasLines) event.preventDefault();
 	const { images, candidates, platform: pasted } = await read(text);
+	// A name is read before the browser has put it into the field.
+	await new Promise((done) => setTimeout(done));
 	if (hasLines) {
 		const instead = images.join(' ') || text.replace(/\s+/g, ' ');
 		input.setRangeText(instead, input.selectionStart ?? 0, input.selectionEnd ?? 0, 'end');
