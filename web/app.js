@@ -73,7 +73,10 @@ const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 	if (input.value.trim()) byId('main').className = 'tall';
 	problem.hidden = true;
 	// The details of another image may be of any height.
-	if (moves) result.hidden = true;
+	if (moves) {
+		result.hidden = true;
+		scrollTo(0, 0);
+	}
 	const pasted = await read(input.value);
 	if (signal.aborted) return;
 	const { images, candidates } = pasted;

@@ -33,7 +33,9 @@ suite('transitions of the page on a slow processor and network', {
 
   const open = createOpener(() => ({ chromium, url: bed.url }));
   const enter = async (page: Page, text: string) => {
-    await page.locator('#image').fill(text);
+    // Browsers ascribe movements to keys, and not to text that a program fills in.
+    await page.locator('#image').press('Control+A');
+    await page.keyboard.type(text);
     await page.keyboard.press('Enter');
   };
 
