@@ -14,7 +14,7 @@ import type { Config } from '../config/schema.ts';
 import { countWorkers, workerHeap } from '../config/workers.ts';
 import { createServiceManager } from '../systemd/notify.ts';
 import { passedSockets } from '../systemd/sockets.ts';
-import { createLogger } from '../telemetry/logger.ts';
+import { createLogger, isTextLog } from '../telemetry/logger.ts';
 import { explain } from './explain.ts';
 import { listenAdvice } from './listen-advice.ts';
 import { createCloser, END_GRACE_MS, onStopSignals } from './stop.ts';
@@ -34,7 +34,10 @@ export async function serve(args: readonly string[]): Promise<void> {
   const variables = takeManagerVariables();
   const config = loadConfig(sources(args));
   const sockets = passedSockets(variables, process.pid, config);
-  const logger = await createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
+  const logger = await createLogger({
+    level: config.logLevel,
+    forTerminal: isTextLog(config.logFormat, process),
+  });
   const here = environment(logger);
   const workers = countWorkers(config, { cores: availableParallelism(), memory: here.memoryLimit });
   const execArgv = workerArguments(here.memoryLimit, workers);

@@ -3,7 +3,7 @@ import type { Peer, ToPrimary, ToWorker } from '../cluster/messages.ts';
 import { startWorker } from '../cluster/worker.ts';
 import { ConfigError, loadConfig } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
-import { createLogger } from '../telemetry/logger.ts';
+import { createLogger, isTextLog } from '../telemetry/logger.ts';
 import { EXIT_CODES } from './exit-codes.ts';
 import { listenAdvice } from './listen-advice.ts';
 import { createCloser, END_GRACE_MS } from './stop.ts';
@@ -16,7 +16,10 @@ const PRIMARY_SPEAKS_MS = 250;
 export async function work(primary: Peer<ToWorker, ToPrimary>, args: readonly string[]): Promise<void> {
   const load = (): Config => loadConfig(sources(args));
   const config = load();
-  const logger = await createLogger({ level: config.logLevel, forTerminal: process.stdout.isTTY });
+  const logger = await createLogger({
+    level: config.logLevel,
+    forTerminal: isTextLog(config.logFormat, process),
+  });
   const worker = startWorker({
     ...{ primary, config, load, environment: environment(logger) },
     explain: (error) => listenAdvice(error, config),

@@ -571,6 +571,12 @@ export const SCHEMA = {
     default: 'info',
     doc: 'Minimum severity of log messages.',
   },
+  logFormat: {
+    section: 'watching',
+    type: oneOf('auto', 'json', 'text'),
+    default: 'auto',
+    doc: 'Format of log messages: json (one object per line), text (readable lines), or auto (text on a terminal and under journald, otherwise json).',
+  },
   metricsPort: {
     section: 'watching',
     type: portOrOff,

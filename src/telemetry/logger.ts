@@ -9,6 +9,22 @@ export interface LoggerOptions {
   readonly toStderr?: boolean;
 }
 
+/** The surroundings of a log. */
+export interface LogSurroundings {
+  readonly stdout: { readonly isTTY?: boolean };
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * Tells whether a log has readable lines. journald names its streams in JOURNAL_STREAM.
+ *
+ * @see https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html
+ */
+export function isTextLog(format: 'auto' | 'json' | 'text', { stdout, env }: LogSurroundings): boolean {
+  if (format !== 'auto') return format === 'text';
+  return stdout.isTTY === true || env.JOURNAL_STREAM !== undefined;
+}
+
 export async function createLogger({ level, forTerminal, toStderr = false }: LoggerOptions): Promise<Logger> {
   const destination = toStderr ? 2 : 1;
   // Synchronous, so that no line is lost if the process ends.

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { isTextLog } from '../../src/telemetry/logger.ts';
 import { runOrThrow } from '../support/process.ts';
 
 const SOURCE = new URL('../../src/', import.meta.url).href;
@@ -8,7 +9,7 @@ const SOURCE = new URL('../../src/', import.meta.url).href;
 async function logged(statement: string, forTerminal: boolean): Promise<string> {
   const script = `
     import { ServiceError } from '${SOURCE}errors.ts';
-    import { createLogger } from '${SOURCE}telemetry/logger.ts';
+    import { createLogger, isTextLog } from '${SOURCE}telemetry/logger.ts';
     const log = await createLogger({ level: 'info', forTerminal: ${forTerminal} });
     ${statement}
   `;
@@ -66,4 +67,18 @@ suite('the log', () => {
       assert.match(err.stack, /\n +at /);
     });
   }
+});
+
+suite('the format of the log', () => {
+  for (const [format, isTTY, journal, expected] of [
+    ['auto', true, undefined, true],
+    ['auto', false, '8:123', true],
+    ['auto', false, undefined, false],
+    ['json', true, '8:123', false],
+    ['text', false, undefined, true],
+  ] as const)
+    test(`${format} is ${expected ? 'text' : 'JSON'} with terminal ${isTTY} and journal ${journal}`, () => {
+      const env = { JOURNAL_STREAM: journal };
+      assert.equal(isTextLog(format, { stdout: { isTTY }, env }), expected);
+    });
 });
