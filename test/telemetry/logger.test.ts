@@ -29,12 +29,13 @@ suite('the log', () => {
   });
 
   test('names what someone else did wrong by its code and cause, without a stack', async () => {
-    const thrown = "new ServiceError('registry-failed', 'It failed.', { cause: new Error('ENOTFOUND') })";
+    const thrown =
+      "new ServiceError('registry-failed', { id: 'registry-slow', values: {} }, { cause: new Error('ENOTFOUND') })";
     const { err } = JSON.parse(await logged(`log.warn({ err: ${thrown} }, 'x')`, false));
     assert.deepEqual(err, {
       type: 'CatalogueError',
       code: 'registry-failed',
-      message: 'It failed.',
+      message: 'Its registry is too slow.',
       cause: 'ENOTFOUND',
     });
   });
@@ -61,7 +62,10 @@ suite('the log', () => {
     });
   }
 
-  for (const thrown of ["new Error('bug')", "new ServiceError('internal-error', 'A bug.')"]) {
+  for (const thrown of [
+    "new Error('bug')",
+    "new ServiceError('internal-error', { id: 'registry-slow', values: {} })",
+  ]) {
     test(`keeps the stack of ${thrown}`, async () => {
       const { err } = JSON.parse(await logged(`log.error({ err: ${thrown} }, 'x')`, false));
       assert.match(err.stack, /\n +at /);
