@@ -27,7 +27,7 @@ export interface Limits {
   readonly downloads: DownloadSlots;
   readonly bytes: ByteQuota | undefined;
   readonly bandwidth: Bandwidth | undefined;
-  /** Refused credentials of all clients, per registry. */
+  /** Refused credentials, per registry and client. */
   readonly logins: LoginBrake;
   /** All limits that are set, in the order of {@link LIMIT_KINDS}. */
   readonly list: readonly Limit[];

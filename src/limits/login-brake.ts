@@ -3,18 +3,22 @@ import { ServiceError } from '../errors.ts';
 import type { MemoryCaches } from '../util/memory-caches.ts';
 import type { CountingStore } from './counting-store.ts';
 
-/** Limits how many refused credentials a registry gets from all clients of all processes that share a store. */
+/**
+ * Limits how many refused credentials a registry gets from one client, and from all clients, of all processes that share
+ * a store. A few clients alone then cannot lock out others.
+ */
 export interface LoginBrake {
   /**
    * Admits credentials, which count as refused until their outcome is known. Credentials that a registry lately accepted
    * from this process always pass, and count only if it refuses them. Neither guesses nor many downloads then lock out
    * others.
    *
+   * @param client the client whose limits the request counts toward
    * @param key the keyed hash of the credentials, which stays in this process
    * @returns reports the outcome; later calls change nothing
    * @throws ServiceError `too-many-failed-logins`
    */
-  admit(registry: string, key: string): Promise<ReportLogin>;
+  admit(registry: string, client: string, key: string): Promise<ReportLogin>;
 }
 
 export type ReportLogin = (outcome: LoginOutcome) => void;
@@ -22,8 +26,9 @@ export type ReportLogin = (outcome: LoginOutcome) => void;
 /** `unknown`: the registry did not decide, for example because it failed. */
 export type LoginOutcome = 'accepted' | 'refused' | 'unknown';
 
-/** Refused credentials per registry in a window. */
+/** Refused credentials per registry in a window: of all clients, and of one. */
 const MOST = 100;
+const MOST_OF_CLIENT = 25;
 const WINDOW_MS = 10 * 60_000;
 /** Bytes, enough for about a thousand credentials. */
 const LIMIT = 256 * 1024;
@@ -34,21 +39,25 @@ const LIMIT = 256 * 1024;
  */
 export function createLoginBrake(store: CountingStore, caches: MemoryCaches, now: () => number): LoginBrake {
   const accepted = caches.open<true>({ name: 'accepted-logins', limit: LIMIT, ttl: WINDOW_MS });
-  const count = async (registry: string, amount: number) => {
-    const [counted = { value: 0, resetsIn: WINDOW_MS }] = await store.add([
-      { counter: `logins ${registry}`, amount, window: WINDOW_MS },
-    ]);
-    return counted;
-  };
   return {
-    async admit(registry, key) {
+    async admit(registry, client, key) {
+      const counters = [
+        { counter: `logins ${registry}`, most: MOST },
+        { counter: `logins ${registry} ${client}`, most: MOST_OF_CLIENT },
+      ];
+      const add = (amount: number, to: readonly { readonly counter: string }[] = counters) =>
+        store.add(to.map(({ counter }) => ({ counter, amount, window: WINDOW_MS })));
       const counted = accepted.get(key) === true ? 0 : 1;
-      const { value, resetsIn } = await count(registry, counted);
-      if (counted > 0 && value > MOST) {
-        await count(registry, -counted);
-        throw tooMany(registry, resetsIn);
+      const counts = await add(counted);
+      const states = counters.map((counter, at) => {
+        const { value, resetsIn } = counts[at] ?? { value: 0, resetsIn: WINDOW_MS };
+        return { ...counter, isExceeded: value > counter.most, resetsIn, ends: now() + resetsIn };
+      });
+      const exceeded = states.filter(({ isExceeded }) => isExceeded);
+      if (counted > 0 && exceeded.length > 0) {
+        await add(-counted);
+        throw tooMany(registry, Math.max(...exceeded.map(({ resetsIn }) => resetsIn)));
       }
-      const ends = now() + resetsIn;
       let isReported = false;
       return (outcome) => {
         if (isReported) return;
@@ -56,8 +65,13 @@ export function createLoginBrake(store: CountingStore, caches: MemoryCaches, now
         if (outcome === 'accepted') accepted.set(key, true);
         if (outcome === 'refused') accepted.delete(key);
         const more = (outcome === 'refused' ? 1 : 0) - counted;
+        if (more > 0) void add(more);
         // The next window does not contain what this one counted.
-        if (more > 0 || (more < 0 && now() < ends)) void count(registry, more);
+        else if (more < 0)
+          void add(
+            more,
+            states.filter(({ ends }) => now() < ends),
+          );
       };
     },
   };

@@ -435,16 +435,26 @@ suite('private images behind a password file', {
     assert.equal((await get(other, { ...own, ...from, 'x-forwarded-proto': 'https' })).status, 403);
   });
 
-  test('stop guesses at 100, however many workers there are', async () => {
-    const proxy = await start({ DOCKERPROXY_WORKERS: '2' });
-    const guess = (at: number): Promise<HttpResponse> => get(proxy, basic(registryUser.name, `guess ${at}`));
-    const statuses: number[] = [];
-    for (let at = 0; at < 120; at += 10) {
-      const ten = await Promise.all(Array.from({ length: 10 }, (_, more) => guess(at + more)));
-      statuses.push(...ten.map(({ status }) => status));
-    }
-    assert.equal(statuses.filter((status) => status === 401).length, 100);
-    assert.equal(statuses.filter((status) => status === 429).length, 20);
+  test('stop guesses at 25 of a client and at 100 of all, however many workers there are', async () => {
+    const proxy = await start({ DOCKERPROXY_WORKERS: '2', DOCKERPROXY_TRUST_PROXY: '127.0.0.1' });
+    const guesses = async (count: number, clients: number): Promise<number[]> => {
+      const statuses: number[] = [];
+      for (let at = 0; at < count; at += 10) {
+        const from = (more: number) => `198.51.${clients}.${(at + more) % clients}`;
+        const ten = Array.from({ length: 10 }, (_, more) =>
+          get(proxy, {
+            ...basic(registryUser.name, `guess ${at + more}`),
+            ...{ 'x-forwarded-for': from(more), 'x-forwarded-proto': 'https' },
+          }),
+        );
+        statuses.push(...(await Promise.all(ten)).map(({ status }) => status));
+      }
+      return statuses;
+    };
+    const counted = (statuses: number[]) =>
+      [401, 429].map((status) => statuses.filter((one) => one === status).length);
+    assert.deepEqual(counted(await guesses(40, 1)), [25, 15]);
+    assert.deepEqual(counted(await guesses(90, 10)), [75, 15]);
   });
 
   test('count a wrong password like ten requests', async () => {

@@ -151,7 +151,7 @@ function credentialsOf(
       if (others.length > 0) throw ambiguous(registries);
       const credential = bindCredential(own, registry, key);
       if (used === undefined) {
-        const report = await limits.logins.admit(registry, credential.key);
+        const report = await limits.logins.admit(registry, clientOf(request), credential.key);
         used = { registry, report };
         reply.raw.once('close', () => {
           const { headersSent, writableFinished, statusCode } = reply.raw;

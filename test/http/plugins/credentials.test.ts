@@ -94,17 +94,35 @@ suite('credentials of requests', () => {
 suite('the brake on refused credentials', () => {
   const create = (store: CountingStore, now = () => 0): LoginBrake =>
     createLoginBrake(store, createMemoryCaches(now), now);
+  /** One of ten clients. */
+  const client = (at: number): string => `192.0.2.${at % 10}`;
+
+  test('leaves credentials to other clients when one client has guessed', async () => {
+    const brake = create(createMemoryCountingStore(() => 0));
+    const guess = (at: number) => brake.admit('registry.test', '192.0.2.7', `guess ${at}`);
+    const guesses = await Promise.allSettled(Array.from({ length: 300 }, (_, at) => guess(at)));
+    const admitted = guesses.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    assert.equal(admitted.length, 25);
+    await brake.admit('registry.test', '192.0.2.8', 'alice');
+    await brake.admit('other.test', '192.0.2.7', 'one more');
+    await assert.rejects(guess(300), { code: 'too-many-failed-logins' });
+    for (const report of admitted) report('unknown');
+    await guess(301);
+  });
 
   test('does not count those that the registry accepted while they are in use', async () => {
     const brake = create(createMemoryCountingStore(() => 0));
-    (await brake.admit('registry.test', 'alice'))('accepted');
-    for (let downloads = 0; downloads < 200; downloads += 1) await brake.admit('registry.test', 'alice');
-    (await brake.admit('registry.test', 'bob'))('accepted');
+    (await brake.admit('registry.test', client(1), 'alice'))('accepted');
+    for (let downloads = 0; downloads < 200; downloads += 1)
+      await brake.admit('registry.test', client(1), 'alice');
+    (await brake.admit('registry.test', client(2), 'bob'))('accepted');
     for (let guesses = 0; guesses < 100; guesses += 1)
-      (await brake.admit('registry.test', `guess ${guesses}`))('refused');
-    await assert.rejects(brake.admit('registry.test', 'one more'), { code: 'too-many-failed-logins' });
-    await brake.admit('registry.test', 'alice');
-    await brake.admit('other.test', 'one more');
+      (await brake.admit('registry.test', client(guesses), `guess ${guesses}`))('refused');
+    await assert.rejects(brake.admit('registry.test', '198.51.100.1', 'one more'), {
+      code: 'too-many-failed-logins',
+    });
+    await brake.admit('registry.test', client(1), 'alice');
+    await brake.admit('other.test', client(1), 'one more');
   });
 
   test('counts those of all processes together, also while their outcome is open', async () => {
@@ -112,7 +130,7 @@ suite('the brake on refused credentials', () => {
     const workers = Array.from({ length: 10 }, () => create(store));
     const tries = await Promise.allSettled(
       workers.flatMap((brake) =>
-        Array.from({ length: 30 }, (_, at) => brake.admit('registry.test', `guess ${at}`)),
+        Array.from({ length: 30 }, (_, at) => brake.admit('registry.test', client(at), `guess ${at}`)),
       ),
     );
     assert.equal(tries.filter(({ status }) => status === 'fulfilled').length, 100);
@@ -125,17 +143,17 @@ suite('the brake on refused credentials', () => {
       () => now,
     );
     const early = await Promise.all(
-      Array.from({ length: 50 }, (_, at) => brake.admit('registry.test', `early ${at}`)),
+      Array.from({ length: 50 }, (_, at) => brake.admit('registry.test', client(at), `early ${at}`)),
     );
     const [first, ...others] = early;
     first?.('unknown');
     for (let guesses = 0; guesses < 51; guesses += 1)
-      (await brake.admit('registry.test', `guess ${guesses}`))('refused');
-    await assert.rejects(brake.admit('registry.test', 'one more'));
+      (await brake.admit('registry.test', client(guesses), `guess ${guesses}`))('refused');
+    await assert.rejects(brake.admit('registry.test', '198.51.100.1', 'one more'));
     now += 600_000;
     for (let guesses = 0; guesses < 100; guesses += 1)
-      (await brake.admit('registry.test', `late ${guesses}`))('refused');
+      (await brake.admit('registry.test', client(guesses), `late ${guesses}`))('refused');
     for (const report of others) report('unknown');
-    await assert.rejects(brake.admit('registry.test', 'one more'));
+    await assert.rejects(brake.admit('registry.test', '198.51.100.1', 'one more'));
   });
 });
