@@ -5,7 +5,8 @@ import type { AlpnChallenge } from '../stores/alpn-challenge-store.ts';
 import { digestOf } from './challenge.ts';
 
 export interface AlpnOffer {
-  readonly servername: string;
+  /** False if the client states none. */
+  readonly servername: string | false;
   readonly protocols: readonly string[];
 }
 
@@ -30,7 +31,8 @@ export function createAlpnCallback(
 ): AlpnCallback {
   return function select({ servername, protocols }) {
     if (!protocols.includes(ACME_TLS)) return protocols.includes(HTTP) ? HTTP : undefined;
-    const challenge = find(servername);
+    // An error here could end the process.
+    const challenge = servername === false ? undefined : find(servername);
     if (challenge === undefined) return undefined;
     const { cert, key } = makeSelfSigned({
       names: [challenge.name],

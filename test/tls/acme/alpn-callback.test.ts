@@ -12,7 +12,7 @@ const CHALLENGED = { name: 'challenged.example', keyAuthorization: 'token.thumbp
 
 async function startServer(): Promise<Server> {
   const { cert, key } = temporaryCertificate(['usual.example'], Date.now());
-  const find = (name: string) => (name === CHALLENGED.name ? CHALLENGED : undefined);
+  const find = (name: string) => (name.toLowerCase() === CHALLENGED.name ? CHALLENGED : undefined);
   const ALPNCallback = createAlpnCallback(find, Date.now);
   const server = createServer({ cert, key, ALPNCallback }, (_request, response) => response.end('page'));
   await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -60,7 +60,8 @@ suite('TLS-ALPN-01', () => {
         assert.match(usual.received ?? '', /page$/);
       }
       const refusal = 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL';
-      assert.equal((await visit(server, 'usual.example', ['acme-tls/1'])).error, refusal);
+      for (const servername of ['usual.example', ''])
+        assert.equal((await visit(server, servername, ['acme-tls/1'])).error, refusal);
       assert.equal((await visit(server, CHALLENGED.name, ['h2'])).error, refusal);
     });
   }
