@@ -2,6 +2,8 @@ const IMAGE_KEY =
 	/^(?:[\w.-]*[_.-])?image(?:[_-]?(?:name|uri|ref))?$|^[a-z]\w*Image(?:Name|Uri|Ref)?$|^baseimage$/i;
 /** Booleans, identifiers of images, and pictures. */
 const NO_IMAGE = /^(?:true|false|sha256:.*|)$|\.(?:png|jpe?g|gif|svg|webp|ico|avif)$/i;
+/** Each level needs a call. */
+const DEPTH_MAX = 500;
 const KEY = /^(?:"([^"]+)"|'([^']+)'|([\w./-]+))\s*(?::(?=\s|$)|=)\s*(.*)$/;
 
 /** Reads one JSON text, or one in each line. @type {Portal.Read} */
@@ -38,8 +40,8 @@ const nodeOf = (value) =>
 const documentsOf = (text) => {
 	/** @type {Portal.Node[]} */
 	const documents = [];
-	/** @type {Record<string, string>} */
-	const anchors = {};
+	/** @type {Map<string, string>} */
+	const anchors = new Map();
 	/** @type {{ indent: number, node: Portal.Members, isItem?: boolean }[]} */
 	let open = [];
 	let textIndent = Number.POSITIVE_INFINITY;
@@ -63,7 +65,11 @@ const documentsOf = (text) => {
 		if (indent < 0 || indent > textIndent) continue;
 		textIndent = Number.POSITIVE_INFINITY;
 		rest = rest.trimStart();
-		for (let dash = /^(?:- +|-$|\{$)/.exec(rest); dash; dash = /^(?:- +|-$|\{$)/.exec(rest)) {
+		for (
+			let dash = /^(?:- +|-$|\{$)/.exec(rest);
+			dash && open.length < DEPTH_MAX;
+			dash = /^(?:- +|-$|\{$)/.exec(rest)
+		) {
 			/** @type {Portal.Members} */
 			const node = [];
 			list = closeTo(indent, true);
@@ -84,8 +90,8 @@ const documentsOf = (text) => {
 			parent.push([key, node]);
 			open.push({ indent, node });
 		} else {
-			const scalar = value.startsWith('*') ? (anchors[value.slice(1)] ?? '') : value;
-			if (anchor) anchors[anchor] = scalar;
+			const scalar = value.startsWith('*') ? (anchors.get(value.slice(1)) ?? '') : value;
+			if (anchor) anchors.set(anchor, scalar);
 			if (!key && list.at(-1)?.[1] === open.at(-1)?.node) {
 				// The item is a scalar itself.
 				list.pop();

@@ -11,10 +11,13 @@ const SHORT_ID = /^(?:sha256:)?[0-9a-f]{12,64}…?$/;
 const OPEN = /[<${%*]|\.\.\.|…/;
 /** Longer words are neither names nor addresses, and cost time. */
 const LONG_WORD = /\S{2000,}/g;
+/** These mean nothing, and cost time. */
+const LONG_SPACE = /[^\S\n]{500,}/g;
+const BLANK_LINES = /\n(?:[^\S\n]*\n)+/g;
 
 /** @type {Portal.ReadPaste} */
 export const readPaste = (text, host) => {
-	const full = withValues(cleaned(text));
+	const full = withValues(cleaned(text)).replace(LONG_SPACE, ' ').replace(BLANK_LINES, '\n\n');
 	const found = createFound(host);
 	readJson(full, found);
 	const short = full.replace(LONG_WORD, ' ');
@@ -26,7 +29,7 @@ export const readPaste = (text, host) => {
 /** Replaces what word processors, terminals, and web pages add. @param {string} text */
 const cleaned = (text) => {
 	const lines = text
-		.replace(/\r\n?/g, '\n')
+		.replace(/\r\n?|[\u2028\u2029]/g, '\n')
 		// biome-ignore lint/suspicious/noControlCharactersInRegex: Terminals color their output by this character.
 		.replace(/\x1b\[[\d;]*m|[\u200b-\u200f\u2060\ufeff]/g, '')
 		.replace(/[\u00a0\u2000-\u200a\u202f\u3000]/g, ' ')
@@ -36,9 +39,9 @@ const cleaned = (text) => {
 		.replace(/(?<=^|\s)[\u2013\u2014](?=(?!rm\b)\w{1,2}(?:\s|$))/gm, '-')
 		.replace(/(?<=^|\s)[\u2013\u2014](?=\w)/gm, '--')
 		.replace(/<\/?(?:a|b|br|code|div|em|i|kbd|li|p|pre|span|strong|td|tr|ul)(?:\s[^<>]*)?>/gi, ' ')
-		.replace(/^\s*```.*$/gm, '')
+		.replace(/^[^\S\n]*```.*$/gm, '')
 		// Quotes of mails, and the prompts of PowerShell.
-		.replace(/^\s*>+\s+/gm, '')
+		.replace(/^[^\S\n]*>+\s+/gm, '')
 		.replace(/(?:\s\\|\s\^|\s`|\\)[ \t]*\n\s*/g, ' ');
 	const isDifference = /^\+/m.test(lines) && /^-/m.test(lines);
 	const after = isDifference ? lines.replace(/^-.*$/gm, '').replace(/^\+/gm, ' ') : lines;

@@ -34,6 +34,21 @@ suite('pasted texts', () => {
     });
   }
 
+  for (const [what, text] of [
+    ['blank lines', `image: alpine${'\n'.repeat(500_000)}other: text`],
+    ['lines of spaces', `image: alpine\n${' \n'.repeat(500_000)}other: text`],
+    ['spaces', `image: alpine\nother:${' '.repeat(500_000)}text "`],
+    ['continued lines', `image: alpine\nother: ${'\\\n'.repeat(200_000)}text "`],
+    ['tags of web pages', `image: alpine\nother: ${'<b>'.repeat(200_000)}text "`],
+    ['nested lists', `image: alpine\n${'- '.repeat(20_000)}text`],
+    ['variables that contain themselves', `FROM alpine\n${'A=$A$A;'.repeat(20_000)}`],
+    ['an alias with the name of a method', 'image: alpine\nother: *constructor'],
+  ] as const) {
+    test(`a text with ${what} names its image, within the time and the memory of a browser`, async () => {
+      assert.deepEqual((await parsePaste(text, HOST)).images, ['alpine']);
+    });
+  }
+
   test('an empty text has no images and no problem', async () => {
     assert.deepEqual(await parsePaste(' \n ', HOST), { images: [], candidates: [] });
   });
