@@ -26,6 +26,14 @@ export const escaped = (value) =>
  */
 export const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
+/**
+ * A word for PowerShell, which takes the curly quotes for quotes, too.
+ *
+ * @param {string} word
+ */
+const quotedForPowerShell = (word) =>
+	/^[\w./+-]+$/.test(word) ? word : `'${word.replace(/['\u2018-\u201b]/g, '$&$&')}'`;
+
 /** @type {Portal.ExactDownload} */
 export const exactDownload = (found, { platform, ...download }) => {
 	const [first, ...others] = found.map((image) => image.platform ?? '');
@@ -43,15 +51,29 @@ export const fetchCommands = (url, file, format) => {
 	const name = quoted(file);
 	const wget = `wget -c -O ${name} '${url}'`;
 	// curl reports the status alone. The last byte is a request that reports the reason, and that a finished file allows.
-	const fetch = (/** @type {string} */ curl) => `${curl} -fL -C - -o ${name} '${url}'`;
+	const fetch = (/** @type {string} */ curl, word = name) => `${curl} -fL -C - -o ${word} '${url}'`;
 	const explain = (/** @type {string} */ curl) => `${curl} -sSL --fail-with-body -r -1 '${url}'`;
 	const { WSL: _, ...loaders } = loadersOf(file, format, new URL(url).searchParams.getAll('myimage'));
 	return {
 		wget,
 		curl: `${fetch('curl')} || { [ $? = 22 ] && ${explain('curl')}; }`,
 		aria2c: `aria2c -c -x4 -s4 -o ${name} '${url}'`,
-		PowerShell: `${fetch('curl.exe')}; if ($LASTEXITCODE -eq 22) { ${explain('curl.exe')} }`,
+		PowerShell: `${fetch('curl.exe', quotedForPowerShell(file))}; if ($LASTEXITCODE -eq 22) { ${explain('curl.exe')} }`,
 		...Object.fromEntries(Object.entries(loaders).map(([tool, line]) => [tool, `${wget} && ${line}`])),
+	};
+};
+
+/** @type {Portal.CheckCommands} */
+export const checkCommands = (sums) => {
+	const all = sums.map(quoted).join(' ');
+	const compare = sums.map((line) => {
+		const [, sum = '', file = ''] = /^(\S*) {2}(.*)$/.exec(line) ?? [];
+		return `(Get-FileHash -LiteralPath ${quotedForPowerShell(file)}).Hash -eq '${sum}'`;
+	});
+	return {
+		linux: `printf '%s\\n' ${all} | sha256sum -c`,
+		macos: `printf '%s\\n' ${all} | shasum -a 256 -c`,
+		powershell: compare.join('\n'),
 	};
 };
 

@@ -200,6 +200,8 @@ declare global {
 		 * finished one. A URL by digest guarantees that both are of one version.
 		 */
 		type FetchCommands = (url: string, file: string, format: Format) => Record<string, string>;
+		/** Returns commands that compare files with checksums, by the elements that show them. The lines are `HASH  FILE`. */
+		type CheckCommands = (sums: string[]) => Record<'linux' | 'macos' | 'powershell', string>;
 		/**
 		 * Returns commands by tool that pull images through the registry API. The result is empty if the registry of an
 		 * image has a port, because a repository name cannot contain one.

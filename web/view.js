@@ -1,5 +1,5 @@
 import { session } from './api.js';
-import { fetchCommands, loadCommands, quoted } from './commands.js';
+import { checkCommands, fetchCommands, loadCommands, quoted } from './commands.js';
 import { byId, make, makeButton } from './page.js';
 import { date, exact, size, t } from './text.js';
 
@@ -89,7 +89,7 @@ export const showCommands = (url, [file = '', ...more], format, pulls) => {
 	});
 	byId('tools').replaceChildren(...radios);
 	show(first);
-	const join = more[0] ? `cat ${whole}.part* > ${whole}\n` : '';
+	const join = more[0] ? `cat ${quoted(whole)}.part* > ${quoted(whole)}\n` : '';
 	byId('loading').textContent =
 		join + loadCommands(whole, format, new URL(url).searchParams.getAll('myimage'));
 };
@@ -109,13 +109,6 @@ export const showParts = (url, files) =>
 
 /** The lines that compare checksums, of the form `HASH  FILE`. @param {string[]} sums */
 export const showSums = (sums) => {
-	const all = sums.map((line) => `'${line}'`).join(' ');
-	const compare = sums.map((line) => {
-		const [sum, file = ''] = line.split('  ');
-		return `(Get-FileHash ${quoted(file)}).Hash -eq '${sum}'`;
-	});
 	byId('hash').textContent = sums.map((line) => line.split('  ')[0]).join('\n');
-	byId('linux').textContent = `printf '%s\\n' ${all} | sha256sum -c`;
-	byId('macos').textContent = `printf '%s\\n' ${all} | shasum -a 256 -c`;
-	byId('powershell').textContent = compare.join('\n');
+	for (const [id, command] of Object.entries(checkCommands(sums))) byId(id).textContent = command;
 };

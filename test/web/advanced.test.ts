@@ -152,7 +152,7 @@ suite('the advanced choices of the page', {
     assert.equal(run(linux).stdout, `${saved.suggestedFilename()}: OK\n`);
     assert.equal(mac, linux.replace('sha256sum', 'shasum -a 256'));
     const [, sum = ''] =
-      /^\(Get-FileHash python_3\.12-slim\.tar\)\.Hash -eq '([0-9a-f]{64})'$/.exec(windows) ?? [];
+      /^\(Get-FileHash -LiteralPath python_3\.12-slim\.tar\)\.Hash -eq '([0-9a-f]{64})'$/.exec(windows) ?? [];
     assert.equal(sum, await sha256Of(saved));
     await copyFile(import.meta.filename, file);
     assert.notEqual(run(linux).status, 0);

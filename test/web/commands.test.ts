@@ -1,8 +1,20 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { suite, test } from 'node:test';
+import { promisify } from 'node:util';
 import { parseArchiveQuery } from '../../src/download/query.ts';
 import { formatPlatform } from '../../src/oci/platform.ts';
-import { downloadUrl, exactDownload, fetchCommands, loadCommands, pullCommands } from '../../web/commands.js';
+import {
+  checkCommands,
+  downloadUrl,
+  exactDownload,
+  fetchCommands,
+  loadCommands,
+  pullCommands,
+} from '../../web/commands.js';
 
 suite('commands that the page offers to copy', () => {
   test('the URL is one that the server understands, and has nothing to spare', () => {
@@ -25,6 +37,27 @@ suite('commands that the page offers to copy', () => {
   test('nothing in a URL ends the quotes of a shell', () => {
     const url = downloadUrl({ images: ["a';rm -rf ~;'"], platform: '', format: 'docker' });
     assert.doesNotMatch(url, /['\s;]/);
+  });
+
+  test('a file whose publisher gave it any name is checked by that name, and runs nothing', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'commands-'));
+    try {
+      const name = "a'; touch run; $(touch run)  `touch run` ’; touch run; ’.txt";
+      await writeFile(join(folder, name), '');
+      const sum = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
+      const { linux, powershell } = checkCommands([`${sum}  ${name}`]);
+      const { stdout } = await promisify(execFile)('sh', ['-c', linux], { cwd: folder });
+      assert.match(stdout, /: OK$/m);
+      assert.deepEqual(await readdir(folder), [name]);
+      // PowerShell doubles quotes, and takes curly ones for quotes.
+      const quoted = "'a''; touch run; $(touch run)  `touch run` ’’; touch run; ’’.txt'";
+      assert.equal(powershell, `(Get-FileHash -LiteralPath ${quoted}).Hash -eq '${sum}'`);
+      assert.ok(
+        fetchCommands('https://a/dl?myimage=b', name, 'files').PowerShell?.includes(` -o ${quoted} `),
+      );
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   const url = (...images: string[]) =>
