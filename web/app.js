@@ -1,4 +1,4 @@
-import { ask, peek } from './api.js';
+import { ask, peek, session } from './api.js';
 import { downloadUrl, escaped, exactDownload, isDefault, pullCommands } from './commands.js';
 import { fillExtras, fitExtras, onExtras, readExtras } from './extras.js';
 import { find } from './finder.js';
@@ -369,7 +369,9 @@ link.onclick = (event) => {
 	byId('started').hidden = false;
 	for (const id of ['load', 'check']) byId(id).setAttribute('open', '');
 	say(byId('started').textContent ?? '');
-	if (!(prepares || slowFormats.includes(formats.value)) || event.ctrlKey || event.metaKey) return;
+	const isSlow = prepares || slowFormats.includes(formats.value);
+	// The events of a preparation cannot be requested with credentials.
+	if (!isSlow || session.post || event.ctrlKey || event.metaKey) return;
 	event.preventDefault();
 	byId('progress').hidden = false;
 	load(import('./progress.js'), link.href);

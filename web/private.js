@@ -88,7 +88,7 @@ const postWith = (credentials) => (url) => {
 /** Sends each download with the credentials: the image, its parts, and what is beside it. @param {Event} event */
 const download = (event) => {
 	const link = event.target instanceof Element ? event.target.closest('a') : null;
-	if (!session.post || !link?.pathname.startsWith('/dl')) return;
+	if (!session.post || !link?.href.startsWith(`${location.origin}/dl`)) return;
 	event.preventDefault();
 	session.post(link.href);
 };

@@ -68,6 +68,18 @@ suite('a private image on the page', { skip: skipUnless('chromium', 'docker-regi
     assert.equal(saved.suggestedFilename(), 'org_app_v1.tar');
     assert.ok((await stat(await saved.path())).size > 1000);
 
+    await page.getByText('Advanced', { exact: true }).click();
+    await page.locator('#format').selectOption('rootfs');
+    await page.locator('#file', { hasText: 'rootfs' }).waitFor();
+    const unpacking = page.waitForEvent('download');
+    await page.locator('#download').click();
+    assert.ok((await stat(await (await unpacking).path())).size > 1000);
+    assert.deepEqual(
+      urls.filter((url) => url.includes('/dl/status')),
+      [],
+    );
+    assert.ok(await page.locator('#problem').isHidden());
+
     await page.locator('#inside > summary').click();
     await page.getByRole('treeitem').first().click();
     await page.getByRole('treeitem', { name: /^app / }).click();
