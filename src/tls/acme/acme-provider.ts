@@ -114,9 +114,14 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     };
     log.exhausted(lastFailure, allowed);
   };
-  const fail = async (error: unknown, next: (retryAfter: number | undefined) => number): Promise<void> => {
+  const fail = async (
+    error: unknown,
+    next: (retryAfter: number | undefined) => number,
+    asked = order,
+  ): Promise<void> => {
     const { code, message, retryAfter } = failureOf(error);
-    failingSince = AUTHORITY_FAULTS.has(code) ? (failingSince ?? now()) : undefined;
+    // A failure of the fallback does not mean that the first authority works.
+    if (asked === order) failingSince = AUTHORITY_FAULTS.has(code) ? (failingSince ?? now()) : undefined;
     lastFailure = { at: now(), code, message, since: failingSince };
     const time = next(retryAfter);
     sleepUntil(time);
@@ -188,23 +193,25 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   const attempt = async (): Promise<void> => {
     failures += 1;
     attempts = [...attempts.filter((at) => at > now() - WINDOW_MS), now()];
+    let asked = order;
     try {
       // Record the attempt before the request, so that it counts even if the process ends meanwhile.
       await store.putAttempts(directory, attempts);
       if (suggestion !== undefined) suggestedOrder = now();
       const replaces = suggestion && renewalInfoId(certificate);
-      const next = nextOrder();
-      const fresh = await issuer.issue({ ...next, ...(next === order && { replaces }) }, closed.signal);
+      asked = nextOrder();
+      const fresh = await issuer.issue({ ...asked, ...(asked === order && { replaces }) }, closed.signal);
       show(fresh);
       log.issued(fresh);
       await save(fresh);
     } catch (error) {
       if (closed.signal.aborted) return;
-      await fail(error, (retryAfter) => {
+      const next = (retryAfter: number | undefined): number => {
         const usual = retryTime({ failures, attempts, retryAfter }, now(), random());
         const due = fallbackDue() ?? 0;
         return due > now() ? Math.min(usual, due) : usual;
-      });
+      };
+      await fail(error, next, asked);
     }
   };
 

@@ -1,6 +1,8 @@
 import { extname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Worker } from 'node:worker_threads';
+import { quote } from '../../errors.ts';
+import { parseIpAddress } from '../../util/ip-address.ts';
 import { type Certificate, isFor, parseCertificate } from '../certificate.ts';
 import type { Challenge, ChallengeResponder } from './challenge.ts';
 import { PROPAGATION_MS } from './dns-responder.ts';
@@ -57,7 +59,7 @@ export function createThreadIssuer(options: ThreadIssuerOptions): CertificateIss
         stderr: true,
         resourceLimits: { maxOldGenerationSizeMb: LARGEST_HEAP_MB },
       });
-      const challenges = removable(stores.challenges, limit);
+      const challenges = guarded(stores.challenges, order, limit);
       answerCalls(worker, { ...stores, challenges });
       for (const input of [worker.stdout, worker.stderr]) createInterface({ input }).on('line', onOutput);
       try {
@@ -77,14 +79,22 @@ function timeLimit({ domains, challenge }: CertificateOrder): number {
 }
 
 /**
- * Remembers the challenges, because a client that fails or is terminated leaves them. A challenge
- * that cannot be removed stays: it must not cost the certificate.
+ * Answers only challenges for names of the order, because the authority chooses the name, and a DNS hook may do anything
+ * with it. Remembers the challenges, because a client that fails or is terminated leaves them. A challenge that cannot be
+ * removed stays: it must not cost the certificate.
  */
-function removable({ present, spread, cleanup }: ChallengeResponder, signal: AbortSignal) {
+function guarded(
+  { present, spread, cleanup }: ChallengeResponder,
+  { domains }: CertificateOrder,
+  signal: AbortSignal,
+) {
+  const names = new Set(domains.map((domain) => identifierOf(domain.replace(/^\*\./, ''))));
   const left = new Map<string, Challenge>();
   return {
     spread: (challenges: readonly Challenge[]) => spread(challenges, signal),
     async present(challenge: Challenge) {
+      if (!names.has(identifierOf(challenge.name)))
+        throw new Error(`the challenge for ${quote(challenge.name)} is not for a name of the order`);
       left.set(challenge.token, challenge);
       await present(challenge, signal);
     },
@@ -96,6 +106,11 @@ function removable({ present, spread, cleanup }: ChallengeResponder, signal: Abo
       for (const challenge of left.values()) await cleanup(challenge).catch(() => {});
     },
   };
+}
+
+/** A name in the form in which names are equal. */
+function identifierOf(name: string): string {
+  return parseIpAddress(name)?.toString() ?? name.toLowerCase();
 }
 
 function outcome(

@@ -64,6 +64,8 @@ async function startProvider(
   /** The directory of each order. */
   const directories: string[] = [];
   const authority = { fails: false, code: 'challenge-failed' as FailureCode, onIssue: () => {} };
+  /** The failures of the second authority that are to come. */
+  const fallbackFailures: FailureCode[] = [];
   const open = async () => {
     const provider = await createAcmeProvider({
       order,
@@ -80,6 +82,9 @@ async function startProvider(
           if (authority.fails && directory === order.directory) {
             throw new IssueError({ code: authority.code, message: 'It failed.', retryAfter: undefined });
           }
+          const code = directory === order.directory ? undefined : fallbackFailures.shift();
+          if (code !== undefined)
+            throw new IssueError({ code, message: 'It failed.', retryAfter: undefined });
           authority.onIssue();
           return makeSelfSigned({
             names: order.domains,
@@ -118,6 +123,7 @@ async function startProvider(
     failures,
     exhausted,
     authority,
+    fallbackFailures,
     disk: store.state,
   };
 }
@@ -388,6 +394,18 @@ suite('a second authority', () => {
     const at = directories.indexOf(fallback.directory);
     const waited = ((orders[at] ?? 0) - (orders[1] ?? 0)) / DAY_MS;
     assert.ok(waited > 0.9 && waited < 1.2, `${waited}`);
+    await provider.close();
+  });
+
+  test('alternates with the first, also after it could not find this server', async (t) => {
+    const bed = await startProvider(t, { fallback });
+    const { pass, provider, directories, authority, fallbackFailures } = bed;
+    Object.assign(authority, { fails: true, code: 'ca-unreachable' });
+    fallbackFailures.push('challenge-failed', 'ca-failed');
+    await pass(65 * DAY_MS, HOUR_MS);
+    const asked = directories.slice(directories.indexOf(fallback.directory));
+    const [second, first] = [fallback.directory, order.directory];
+    assert.deepEqual(asked, [second, first, second, first, second]);
     await provider.close();
   });
 

@@ -227,6 +227,20 @@ for (const client of CLIENTS)
       return { issued, stores };
     }
 
+    test('a challenge for a name that the order lacks is refused, so that no DNS hook sees it', async () => {
+      const pose = (name: string) => {
+        const challenge = { type: 'http-01', name, token: 'token', keyAuthorization: 'token.print' };
+        const call = { kind: 'call', id: '1', name: 'present', args: [challenge] };
+        const worker = `import { parentPort } from 'node:worker_threads';
+          parentPort.on('message', ({ error }) => { throw new Error(error?.message ?? 'presented'); })
+            .postMessage(${JSON.stringify(call)});`;
+        return failureOf({ client, worker });
+      };
+      for (const name of ['other.example.org', `${DOMAIN}.\nupdate add www.example.org. 60 A 192.0.2.1`, ''])
+        assert.match((await pose(name)).message, /is not for a name of the order/);
+      assert.match((await pose(DOMAIN.toUpperCase())).message, /presented/);
+    });
+
     test('challenges of an order that took too long are removed', async () => {
       await using folder = await temporaryFolder();
       const { issued, stores } = await orderWithChallenge(folder.path, '');
