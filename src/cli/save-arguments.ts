@@ -3,6 +3,7 @@ import { isList, PARAMETER_NAMES } from '../download/parameters.ts';
 import { type ArchiveQuery, archiveQuery } from '../download/query.ts';
 import { readParameters, type Spelling } from '../download/read-parameters.ts';
 import { ServiceError } from '../errors.ts';
+import { presented } from '../registry/client-credential.ts';
 import { type CommandArguments, splitArguments } from './command-arguments.ts';
 import { type Login, parseLogin } from './login.ts';
 import { DOWNLOAD_OPTIONS, type DownloadFlag, SAVE_OPTIONS } from './save-options.ts';
@@ -51,6 +52,9 @@ export function parseSaveArguments(args: readonly string[], listed: readonly str
   const login = parseLogin(own);
   if (login?.isPasswordOnStdin && own.get('from')?.includes('-'))
     throw new UsageError(['--from - and --password-stdin both read stdin. Use a file for one of them.']);
+  // A list may be from someone else, and would choose the registry that gets the password.
+  if (login !== undefined && listed.length > 0 && presented(login.user, '').registry === undefined)
+    throw new UsageError([`Name the registry of the user, as in --user ghcr.io/${login.user}.`]);
   const output = own.get('output')?.at(-1);
   return {
     ...requested(images, own),

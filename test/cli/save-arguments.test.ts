@@ -73,6 +73,15 @@ suite('the arguments of save', () => {
     );
   });
 
+  test('require the registry of a user for a list, which would otherwise choose who gets the password', () => {
+    const refused = { message: 'Name the registry of the user, as in --user ghcr.io/alice.' };
+    assert.throws(() => parseSaveArguments(['--user', 'alice'], ['registry.test/a']), refused);
+    assert.throws(() => parseSaveArguments(['--user', 'alice', 'ghcr.io/b'], ['registry.test/a']), refused);
+    const { login } = parseSaveArguments(['--user', 'ghcr.io/alice'], ['ghcr.io/a', 'registry.test/a']);
+    assert.equal(login?.user, 'ghcr.io/alice');
+    assert.equal(parseSaveArguments(['--user', 'alice', 'ghcr.io/b']).login?.user, 'alice');
+  });
+
   for (const [what, args, mistake] of [
     ['no image', ['-o', 'x.tar'], /^No image is named/],
     ['an image that is none', ['BUSYBOX'], /BUSYBOX/],
