@@ -16,7 +16,8 @@ export const show = async (box, query, signal) => {
 	/** @type {Portal.ListFiles} */
 	const list = async (path, after, recursive) => {
 		const more = { ...(after && { after }), ...(recursive && { recursive: '1' }) };
-		return ask('files', { ...query, path, ...more }, signal);
+		const parameters = new URLSearchParams({ ...query, ...more });
+		return (await request(`/api/v1/files?${parameters}&path=${path}`, { signal })).json();
 	};
 	const first = await list('/').catch((error) => fail(stage, error));
 	if (!first) return;
@@ -125,7 +126,12 @@ const createSearch = (list) => {
 };
 
 /** Shows an entry with its download. @type {Portal.ShowEntry} */
-const showEntry = (entry, { path, type, size: bytes, mode, uid, gid, mtime, link, layer }, query, signal) => {
+const showEntry = (
+	entry,
+	{ path, encodedPath, type, size: bytes, mode, uid, gid, mtime, link, layer },
+	query,
+	signal,
+) => {
 	const name = path.slice(path.lastIndexOf('/') + 1) || 'rootfs';
 	const rights = mode.toString(8).padStart(4, '0');
 	const words = [
@@ -142,7 +148,7 @@ const showEntry = (entry, { path, type, size: bytes, mode, uid, gid, mtime, link
 	);
 	entry.replaceChildren(text);
 	if (!/^(?:file|directory|symlink)$/.test(type)) return;
-	const href = `/file?${new URLSearchParams({ ...query, path })}`;
+	const href = `/file?${new URLSearchParams(query)}&path=${encodedPath}`;
 	const label = say(type === 'directory' ? 'folder' : 'download');
 	const button = make('a', { className: 'button', href, textContent: label });
 	button.onclick = async (event) => {

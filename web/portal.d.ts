@@ -42,6 +42,8 @@ declare global {
 		type WithUser = (credentials: Credentials) => Session['commands'];
 		interface File {
 			path: string;
+			/** The path for a URL, also if it is not UTF-8. */
+			encodedPath: string;
 			type: 'file' | 'directory' | 'symlink' | 'character' | 'block' | 'fifo';
 			size: number;
 			mode: number;
@@ -83,6 +85,7 @@ declare global {
 		type Fill = (box: HTMLElement, query: ImageQuery, signal: AbortSignal) => Promise<void>;
 		type OnOpen = (fold: HTMLDetailsElement, fill: (box: HTMLElement) => Promise<void>) => void;
 		type Offer = (image: Image | undefined, platform: string, signal: AbortSignal) => void;
+		/** Lists a directory by its encoded path. */
 		type ListFiles = (path: string, after?: string | null, isRecursive?: boolean) => Promise<FilePage>;
 		/** @throws Error with the problem as its cause */
 		type ReadLayers = (query: ImageQuery, signal: AbortSignal, stage: HTMLElement) => Promise<void>;

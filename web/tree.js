@@ -79,8 +79,8 @@ export const makeTree = (label, list, pick) => {
 			const isOpen = group.hidden;
 			if (isOpen && !isLoaded) {
 				item.ariaBusy = 'true';
-				const page = await list(file.path).finally(() => item.removeAttribute('aria-busy'));
-				if (!isLoaded) add(group, page, level + 1, file.path);
+				const page = await list(file.encodedPath).finally(() => item.removeAttribute('aria-busy'));
+				if (!isLoaded) add(group, page, level + 1, file.encodedPath);
 				isLoaded = true;
 			}
 			group.hidden = !isOpen;

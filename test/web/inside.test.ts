@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, suite, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { tarOf } from '../contents/layers.ts';
 import { orasArtifact, sbomOf } from '../support/artifacts.ts';
-import { image, index, layer } from '../support/images.ts';
+import { blob, image, index, layer, layerMediaType, sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
 import { type Bed, startBed } from './bed.ts';
@@ -26,7 +28,12 @@ suite('look inside', {
       files: { 'etc/os-release': 'NAME=test\n', 'etc/hosts': 'old', [`names/${HOSTILE}`]: 'x', ...many },
     });
     const top = await layer({ files: { 'etc/hosts': 'new', 'etc/deep/inner/file.txt': 'deep' } });
-    const made = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [base, top] });
+    const tar = tarOf([
+      { path: 'names/\xe9', type: 'directory', mode: 0o755 },
+      { path: 'names/\xe9/\xff', data: Buffer.from('not UTF-8') },
+    ]);
+    const odd = { ...blob(layerMediaType.gzip, gzipSync(tar)), diffId: sha256(tar) };
+    const made = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [base, top, odd] });
     await push(bed.registry.url, 'test/inside', 'v1', made);
     const tag = made.descriptor.digest.replace(':', '-');
     const sbom = sbomOf(made.descriptor);
@@ -88,6 +95,17 @@ suite('look inside', {
     const packing = page.waitForEvent('download');
     await page.getByRole('link', { name: 'Download folder' }).click();
     assert.match((await packing).suggestedFilename(), /\.tar$/);
+  });
+
+  test('opens and downloads what has a name that is not UTF-8', async (t) => {
+    const page = await openInside(t);
+    await item(page, 'names').click();
+    const rows = page.getByRole('treeitem').filter({ hasText: '\ufffd' });
+    await rows.click();
+    await rows.nth(1).click();
+    const saving = page.waitForEvent('download');
+    await page.getByRole('link', { name: 'Download file' }).click();
+    assert.equal(await readFile(await (await saving).path(), 'utf8'), 'not UTF-8');
   });
 
   for (const [locale, inward, outward] of [
