@@ -112,6 +112,7 @@ suite('the sources of settings', () => {
       tlsCertFile: undefined,
       tlsKeyFile: undefined,
       logLevel: 'info',
+      logFormat: 'auto',
       cacheSize: 20 * 2 ** 30,
       readAhead: 256 * 2 ** 20,
       staleIfError: 86_400_000,
