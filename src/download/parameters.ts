@@ -19,19 +19,19 @@ export const PARAMETERS = {
   myimage: Type.Array(Type.String({ minLength: 1 }), {
     minItems: 1,
     maxItems: MAX_IMAGES,
-    description: 'An image; several, each as a parameter of its own, make a bundle.',
+    description: 'An image. To put several images into one file, repeat the parameter.',
     examples: [['busybox']],
   }),
   platform: Type.Optional(
     Type.String({
       minLength: 1,
       description:
-        'os/architecture[/variant]: `linux/arm64`. With `format=oci` also several, separated by commas, or `all`: the index with all below it.',
+        'os/architecture[/variant]: `linux/arm64`. With `format=oci`, also a list with commas, or `all` for the whole index.',
     }),
   ),
   format: Type.Optional(
     choice(FORMAT_NAMES, {
-      description: `${formatList} Default: \`${DEFAULT_FORMAT}\`, and \`${ARTIFACT_FORMAT}\` for anything but an image.`,
+      description: `${formatList} Default: \`${DEFAULT_FORMAT}\`, and \`${ARTIFACT_FORMAT}\` for artifacts.`,
     }),
   ),
   compress: Type.Optional(
@@ -41,15 +41,17 @@ export const PARAMETERS = {
     }),
   ),
   squash: flag(
-    '`1` for one layer in each image: its root file system. Requires `format=docker-classic`. The first request of an image reads its layers twice.',
+    '`1` for one layer in each image: its root file system. Requires `format=docker-classic`. The first request for an image reads its layers twice.',
   ),
-  stream: flag('`1` to have the first bytes early rather than a length; only an engine makes a difference.'),
-  referrers: flag('`1` for signatures, SBOMs, and whatever else refers to the images, with `format=oci`.'),
+  stream: flag(
+    '`1` for the first bytes sooner, without a length. Takes effect only if an engine is the source.',
+  ),
+  referrers: flag('`1` for signatures, SBOMs, and other referrers of the images, with `format=oci`.'),
   name: Type.Optional(
     Type.String({
       minLength: 1,
       description:
-        'The name by which the image loads in place of its own, with or without a tag: `app:2`. Requires one image.',
+        'The name by which the image loads, instead of its own, with or without a tag: `app:2`. Requires one image.',
       examples: ['app:2'],
     }),
   ),
@@ -63,7 +65,7 @@ export const PARAMETERS = {
   parts: Type.Optional(
     Type.String({
       minLength: 1,
-      description: 'Cuts the file into parts that are each smaller than this: `4GiB`, `25MB`.',
+      description: 'Splits the file into parts that are each smaller than this: `4GiB`, `25MB`.',
       examples: ['4GiB'],
     }),
   ),
@@ -74,9 +76,9 @@ export const PARAMETERS = {
       description: 'Number of the part, from 1. Requires `parts`.',
     }),
   ),
-  checksum: flag('`1` for the sha256 of the file, or of each of its parts, in place of it.'),
+  checksum: flag('`1` for the SHA-256 of the file, or of each of its parts, instead of the file.'),
   metalink: flag(
-    '`1` for a metalink in place of the file: its sha256, those of its pieces, and its URLs by digest at all replicas. Without `part`, it is of all parts.',
+    '`1` for a metalink instead of the file. It has the SHA-256 of the file and of its pieces, and its URLs by digest at all replicas. Without `part`, it lists all parts.',
   ),
   redirect: flag('`1` for a redirect to the URL by digest, whose file never changes.'),
 };

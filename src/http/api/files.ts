@@ -31,7 +31,7 @@ const FilesQuery = Type.Object(
       }),
     ),
     after: Type.Optional(
-      Type.String({ minLength: 1, description: 'The value of `next` on the page before.' }),
+      Type.String({ minLength: 1, description: 'The value of `next` on the previous page.' }),
     ),
   },
   { additionalProperties: false },

@@ -85,31 +85,31 @@ export const ImageDetails = Type.Object(
           'The arguments of the entrypoint, or the command of an image without an entrypoint.',
         ),
         workingDir: maybe(Type.String(), 'The working directory.'),
-        user: maybe(Type.String(), 'As whom; root where null.'),
+        user: maybe(Type.String(), 'The user; null for root.'),
         exposedPorts: Type.Array(Type.String(), { examples: [['80/tcp']] }),
         truncated: Type.Boolean({
           description:
             'True if a text or list was truncated because it is too long. A truncated text ends with `…`.',
         }),
       },
-      { description: 'How the image runs, by its publisher.' },
+      { description: 'How the image runs, as its publisher configured it.' },
     ),
     zstd: Type.Boolean({ description: 'True if Docker before 23.0 cannot load it.' }),
     signature: Type.Object(
       {
         state: Type.Union([Type.Literal('signed'), Type.Literal('unsigned'), Type.Literal('not-checked')], {
           description:
-            'True if a key that counts here has signed the image, or the index that the reference names.',
+            '`signed` if an accepted key has signed the image, or the index that the reference names.',
         }),
-        keys: Type.Array(Type.String(), { description: 'The names of the keys that have.' }),
+        keys: Type.Array(Type.String(), { description: 'The names of the keys that signed it.' }),
         isRequired: Type.Boolean({ description: 'True if it is refused unless it is signed.' }),
         reason: maybe(Type.String(), 'Why it is not signed, or could not be checked.'),
       },
-      { description: 'By the policy of this service: `not-checked` where that has no key for the image.' },
+      { description: '`not-checked` if the signature policy of this service has no key for the image.' },
     ),
     staleSince: maybe(
       Type.String({ format: 'date-time' }),
-      'When its registry last said that the tag means this; null where it says so now.',
+      'The time when the registry last confirmed this digest for the tag; null if it just did.',
     ),
     downloadUrl: Type.String({ description: 'Relative to this service.', examples: ['/dl?myimage=busybox'] }),
   },

@@ -19,7 +19,7 @@ export const ServiceInfo = Type.Object(
     }),
     defaultPlatform: Type.String({ description: 'The platform of requests that name none: `linux/amd64`.' }),
     allowed: Type.Array(Type.String(), {
-      description: 'Globs over registry/repository that say what may be fetched.',
+      description: 'The images that may be fetched, as globs over registry/repository.',
     }),
     denied: Type.Array(Type.String(), { description: 'The denied images, which override the allowed ones.' }),
     policy: Type.Array(
@@ -27,25 +27,25 @@ export const ServiceInfo = Type.Object(
         images: Type.Array(Type.String(), { description: 'Globs over registry/repository.' }),
         require: Type.Union([Type.Literal('signature'), Type.Literal('none')]),
         keys: Type.Array(Type.String(), {
-          description: 'The names of the keys that count, any one of them.',
+          description: 'The names of the accepted keys. A signature by one of them is enough.',
         }),
       }),
       {
         description:
-          'Which images have to be signed: the first rule for an image decides, and without any nothing is asked.',
+          'The images that must be signed. The first rule that matches an image applies. An image without a rule needs no signature.',
       },
     ),
     maxImageSize: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()], {
-      description: 'Bytes of an archive at most; null without a limit.',
+      description: 'Maximum bytes of an archive; null without a limit.',
     }),
-    maxImages: Type.Integer({ minimum: 1, description: 'Images in one archive at most.' }),
+    maxImages: Type.Integer({ minimum: 1, description: 'Maximum number of images in one archive.' }),
     clientCredentials: Type.Boolean({
-      description: 'True if requests may bring credentials for private images.',
+      description: 'True if requests may contain credentials for private images.',
     }),
     registryApi: Type.Boolean({
       description: 'True if `docker pull` and similar commands can pull images through this service.',
     }),
-    search: Type.Boolean({ description: 'True if repositories can be searched for here.' }),
+    search: Type.Boolean({ description: 'True if this service can search for repositories.' }),
   },
   { title: 'ServiceInfo', description: 'Describes this service and the images that it allows.' },
 );

@@ -46,7 +46,7 @@ export const limitsRoutes: FastifyPluginAsyncTypebox<{ limits: Limits }> = async
         operationId: 'getLimits',
         summary: 'Remaining quota of the client',
         description:
-          'Counts as a page, not as a request: it is also answered past the limits that it reports.',
+          'Counts as a page, not as a request. The service also answers after the reported limits are reached.',
         tags: ['API'],
         querystring: Type.Object({}, { additionalProperties: false }),
         response: { 200: ClientLimits, ...problemResponses },

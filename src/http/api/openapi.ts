@@ -33,11 +33,11 @@ const TAR = {
     ...BINARY,
     'text/plain': {
       schema: Type.String({
-        description: 'A checksum, where that is asked for, as `sha256sum -c` reads it.',
+        description: 'A checksum, if the request asks for one, as `sha256sum -c` reads it.',
       }),
     },
     [METALINK_TYPE]: {
-      schema: Type.String({ description: 'A metalink (RFC 5854), where that is asked for.' }),
+      schema: Type.String({ description: 'A metalink (RFC 5854), if the request asks for one.' }),
     },
   },
 };
@@ -75,7 +75,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
     schema: {
       operationId: 'getArchive',
       summary: 'One image, or several, as one tar file',
-      description: 'Ranges and conditional requests work as RFC 9110 has them. HEAD fetches no layer.',
+      description: 'Ranges and conditional requests work as RFC 9110 defines them. HEAD fetches no layer.',
       tags: ['Download'],
       querystring: parametersOf(PARAMETER_NAMES),
       response: { 200: TAR, 206: PART, 304: UNCHANGED, 307: REDIRECT, ...problemResponses },
@@ -87,7 +87,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
       operationId: 'getArchiveByPath',
       summary: 'An image as a tar file, by its path',
       description:
-        'For clients that take the name of the file from the URL. With `.sha256` behind it, its checksum; with `.meta4`, its metalink.',
+        'For clients that take the name of the file from the URL. Append `.sha256` for its checksum, or `.meta4` for its metalink.',
       tags: ['Download'],
       params: Type.Object({
         image: Type.String({
@@ -103,7 +103,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
     schema: {
       operationId: 'getFile',
       summary: 'One file of an image, or a directory as a tar file',
-      description: 'Ranges and conditional requests work as RFC 9110 has them.',
+      description: 'Ranges and conditional requests work as RFC 9110 defines them.',
       tags: ['Download'],
       querystring: Type.Object({
         myimage: Type.String({ minLength: 1, description: 'The image.', examples: ['busybox'] }),
@@ -122,7 +122,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
       operationId: 'watchArchive',
       summary: 'The progress of a download that takes time to prepare',
       description:
-        'Events: `queued` {ahead}, `pulling` {image, layers}, `saving` {bytes}, then `ready` {filename, size, digests} or `error`, a problem. Close the connection then: an EventSource would begin again.',
+        'Events: `queued` {ahead}, `pulling` {image, layers}, `saving` {bytes}, then `ready` {filename, size, digests} or `error`, a problem. Then close the connection, because an EventSource would reconnect.',
       tags: ['Download'],
       querystring: parametersOf(STATUS_NAMES),
       response: {
@@ -141,7 +141,7 @@ const DOCUMENTED: Readonly<Record<string, Documentation>> = {
       tags: ['Service'],
       response: {
         200: {
-          description: 'It is.',
+          description: 'The service is healthy.',
           content: { 'application/json': { schema: Type.Object({ status: Type.Literal('ok') }) } },
         },
         ...problemResponses,
@@ -172,11 +172,11 @@ export async function openapi(
         title: 'DockerProxy',
         version,
         description:
-          'Any container image as one tar file. No key, no account; every error is problem details (RFC 9457), except in the registry API.',
+          'Any container image as one tar file. Requests need no key and no account. Errors are problem details (RFC 9457), except in the registry API.',
       },
       tags: [
-        { name: 'Download', description: 'The archives themselves.' },
-        { name: 'API', description: 'The facts about an image before its download.' },
+        { name: 'Download', description: 'Archives, and files of images.' },
+        { name: 'API', description: 'Details of an image before its download.' },
         ...(registryApi ? [{ name: 'Registry', description: 'The OCI distribution API, for reading.' }] : []),
         { name: 'Service', description: 'For operators.' },
       ],

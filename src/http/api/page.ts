@@ -93,7 +93,7 @@ export function renderApiPage(
 <div role="navigation" aria-label="Contents" class="contents"><ul>${contents.join('')}<li><a href="#errors">Errors</a></li></ul></div>
 ${bodies.join('\n')}
 <h2 id="errors">Errors</h2>
-<p>Each code stands in the member <code>code</code> of the problem.</p>
+<p>The member <code>code</code> of an error has one of these codes.</p>
 ${folded(
   `${errors.length} codes`,
   table(
@@ -137,7 +137,7 @@ ${folded(
     ]),
   ),
 )}
-${isJson ? folded('Members of the answer', table(['Member', ''], rowsOf(schema))) : ''}
+${isJson ? folded('Members of the response', table(['Member', ''], rowsOf(schema))) : ''}
 </article>`;
 }
 

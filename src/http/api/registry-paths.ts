@@ -26,7 +26,7 @@ export const REGISTRY_SCHEMAS = {
           type: 'object',
           required: ['code', 'message'],
           properties: {
-            code: text('The code of the specification.', {
+            code: text('An error code of the specification.', {
               enum: [...new Set(Object.values(SPECIFICATION_CODES))].sort(),
             }),
             message: text('A sentence about this case.'),
@@ -48,11 +48,11 @@ const ERROR = {
 const UNCHANGED = { description: 'The client already has this content, according to If-None-Match.' };
 const NAME = inPath(
   'name',
-  'The repository, which begins with the host or the name of its registry, or is of Docker Hub: `ghcr.io/org/app`.',
+  'The repository: `ghcr.io/org/app`. It begins with the host or the configured name of its registry. Otherwise, it is on Docker Hub.',
 );
 const NAMESPACE = inQuery(
   'ns',
-  'The host of the registry, instead of the one in the name, as containerd states it.',
+  'The host of the registry, as containerd states it. This host takes precedence over the one in the name.',
 );
 
 interface Operation {

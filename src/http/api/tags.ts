@@ -23,7 +23,7 @@ const TagsQuery = Type.Object(
       examples: ['nginx'],
     }),
     after: Type.Optional(
-      Type.String({ maxLength: 128, description: 'The last tag of the page before, as `next` had it.' }),
+      Type.String({ maxLength: 128, description: 'The value of `next` on the previous page.' }),
     ),
     filter: Type.Optional(
       Type.String({
@@ -41,7 +41,7 @@ export const TagPage = Type.Object(
     repository: Type.String({ description: 'In full: `docker.io/library/nginx`.' }),
     tags: Type.Array(Type.String(), {
       description:
-        '`latest`, then the newest version first, pre-releases after their release, names at the end.',
+        '`latest`, then versions, newest first, with pre-releases after their release, then names.',
     }),
     details: Type.Array(
       Type.Object({
@@ -59,8 +59,8 @@ export const TagPage = Type.Object(
     next: Type.Union([Type.String(), Type.Null()], {
       description: 'The value of `after` for the next page; null on the last page.',
     }),
-    total: Type.Integer({ minimum: 0, description: 'How many tags fit the filter.' }),
-    complete: Type.Boolean({ description: 'False where the registry has more tags than are read.' }),
+    total: Type.Integer({ minimum: 0, description: 'The number of tags that match the filter.' }),
+    complete: Type.Boolean({ description: 'False if the registry has more tags than this service reads.' }),
   },
   { title: 'TagPage' },
 );

@@ -35,7 +35,7 @@ const DeltaQuery = Type.Object(
     platform: Type.Optional(Type.String({ minLength: 1, description: 'As in a download.' })),
     format: Type.Optional(
       choice(FORMAT_NAMES, {
-        description: 'As in a download. With `oci`, layers are omitted wherever they stand in the image.',
+        description: 'As in a download. With `oci`, layers are omitted at any position in the image.',
       }),
     ),
   },
@@ -47,7 +47,10 @@ const Delta = Type.Object(
     filename: Type.String({ examples: ['app_2.1_delta-from-2.0.tar'] }),
     size: Type.Integer({ minimum: 0, description: 'Bytes of the delta, exactly.' }),
     fullSize: Type.Integer({ minimum: 0, description: 'Bytes of the archive without `have`.' }),
-    saved: Type.Integer({ minimum: 0, description: 'Bytes between the two.' }),
+    saved: Type.Integer({
+      minimum: 0,
+      description: 'Bytes that the delta saves: the difference between the two.',
+    }),
     etag: Type.String({ description: 'The strong validator of the delta.' }),
     omitted: Type.Array(Type.Object({ digest: Type.String(), size: Type.Integer({ minimum: 0 }) }), {
       description: 'The layers that are omitted.',
