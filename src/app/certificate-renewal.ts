@@ -42,7 +42,9 @@ export async function requestRenewal(
   if (config.tls !== 'acme')
     return failed(`The certificate is not from an ACME authority (--tls ${config.tls}).`);
   if ((await readReport(config, signal)) === undefined)
-    return failed(`The service does not respond on this machine. Start it; it then orders what is due.`);
+    return failed(
+      'The service does not respond on this machine. Start it: it then orders a certificate that is due.',
+    );
   const { store } = await openOrders(config, logger, redis, owner);
   const { acmeDirectory: directory, domains } = config;
   const before = await store.certificate(directory);

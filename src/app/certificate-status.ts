@@ -39,8 +39,8 @@ export async function describeStatus(
   const pem = shown ?? (await readStored(config, logger));
   const lines = [
     report === undefined
-      ? `Service: it does not respond at ${localUrl(config.host, config.port)}; the stored certificate is described`
-      : `Service: its certificate is ${report.state}; next order ${report.nextAttempt ?? 'by the owner of the files'}`,
+      ? `Service: does not respond at ${localUrl(config.host, config.port)}; these lines describe the stored certificate`
+      : `Service: certificate ${report.state}; next order ${report.nextAttempt ?? 'by the owner of the files'}`,
     ...describeCertificate(pem, now),
   ];
   if (store !== undefined) {

@@ -64,8 +64,8 @@ const TABLE = {
     words: 'status|renew|test',
     actions: {
       status: 'describes the certificate in use, the next order, and the last failure',
-      renew: 'requests a renewal from the running service, and waits for it',
-      test: 'orders from the staging directory, and discards the certificate',
+      renew: 'requests a renewal from the running service, and waits for the outcome',
+      test: 'orders a certificate from the staging directory, and discards it',
     },
     options: {},
     settings: [],

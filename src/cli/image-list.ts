@@ -22,7 +22,7 @@ const NO_HOST = 'dockerproxy.invalid';
  * Reads the images that a file names: a list with comments, a compose file, Kubernetes manifests, or the output of Helm.
  *
  * @param file a path, or `-` for stdin
- * @throws CommandError if the file cannot be read; UsageError if it names no image, or leaves a tag open
+ * @throws CommandError if the file cannot be read; UsageError if it names no image, or is ambiguous
  */
 export async function readImageList(file: string, stdin: Readable): Promise<readonly string[]> {
   const name = file === '-' ? 'stdin' : file;
@@ -41,14 +41,14 @@ export async function imagesIn(text: string, name: string): Promise<readonly str
   const { images, candidates } = readPaste(text, NO_HOST);
   if (candidates.length > 0)
     throw new UsageError([
-      `${name} does not state which images it means. Possible: ${candidates.join(', ')}.`,
+      `${name} is ambiguous. It may mean: ${candidates.join(', ')}. Write full image names, one on a line.`,
     ]);
   if (images.length === 0) throw noImage(name);
   return images;
 }
 
 function noImage(name: string): UsageError {
-  return new UsageError([`${name} names no image.`]);
+  return new UsageError([`No image found in ${name}. Write image names, one on a line.`]);
 }
 
 async function readText(name: string, stream: Readable): Promise<string> {

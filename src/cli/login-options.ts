@@ -4,7 +4,7 @@ import type { CommandOptions } from './command-options.ts';
 export const LOGIN_OPTIONS: CommandOptions = {
   user: {
     value: '[REGISTRY/]NAME',
-    doc: 'user of a private image. The password is read from DOCKERPROXY_PASSWORD or a prompt',
+    doc: 'user name for private images. The password is read from DOCKERPROXY_PASSWORD or a prompt',
   },
   'password-stdin': { doc: 'reads the password from stdin' },
 };

@@ -51,7 +51,9 @@ export async function readCredential(
   sources: PasswordSources,
 ): Promise<ClientCredential> {
   if (presented(user, '').username.includes(':'))
-    throw new UsageError(['The user name has a colon. Leave out the password: other users see arguments.']);
+    throw new UsageError([
+      'The user name contains a colon. Leave out the password: other users of this machine can see arguments.',
+    ]);
   const password = isPasswordOnStdin
     ? (await text(sources.stdin)).replace(/\r?\n$/, '')
     : (takeVariable(sources.environment) ?? (await prompt(user, sources)));

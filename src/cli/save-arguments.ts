@@ -48,7 +48,7 @@ export function parseSaveArguments(args: readonly string[], listed: readonly str
   const { words, own, settings } = splitArguments(args, SAVE_OPTIONS);
   const images = [...words, ...listed];
   if (images.length === 0)
-    throw new UsageError(['No image is named, as in: dockerproxy save busybox -o busybox.tar']);
+    throw new UsageError(['Name an image, as in: dockerproxy save busybox -o busybox.tar']);
   const login = parseLogin(own);
   if (login?.isPasswordOnStdin && own.get('from')?.includes('-'))
     throw new UsageError(['--from - and --password-stdin both read stdin. Use a file for one of them.']);

@@ -26,7 +26,7 @@ export const DOWNLOAD_OPTIONS: Readonly<Record<DownloadFlag, CommandOption>> = {
   compress: {
     value: COMPRESSIONS.join('|'),
     completes: COMPRESSIONS,
-    doc: 'compresses a root file system',
+    doc: 'compresses the file; with --format rootfs',
   },
   squash: { doc: 'joins the layers of each image; with --format docker-classic' },
   referrers: { doc: 'adds signatures and other referrers; with --format oci' },
@@ -39,7 +39,7 @@ export const DOWNLOAD_OPTIONS: Readonly<Record<DownloadFlag, CommandOption>> = {
 
 /** The flag that reports registries, mirrors, and users. */
 export const VERBOSE_OPTION: CommandOptions = {
-  verbose: { short: 'v', doc: 'reports the registries, mirrors, and users' },
+  verbose: { short: 'v', doc: 'reports the registries, mirrors, and user names in use' },
 };
 
 /** The flags of `save`. */
@@ -53,7 +53,7 @@ export const SAVE_OPTIONS: CommandOptions = {
   from: {
     value: 'FILE|-',
     completes: 'files',
-    doc: 'images of a list, a compose file, or Kubernetes manifests',
+    doc: 'reads the images from a list, a compose file, or Kubernetes manifests',
   },
   ...DOWNLOAD_OPTIONS,
   ...LOGIN_OPTIONS,

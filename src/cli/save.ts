@@ -109,7 +109,7 @@ function refuseOnStdout(
   if (stdout.isTTY)
     throw new UsageError(['Refusing to write binary data to the terminal. Use -o FILE or a pipe.']);
   if (checksum || metalink || (parts !== undefined && parts.number === undefined))
-    throw new UsageError(['Several files do not go to stdout: name a file or a folder with -o.']);
+    throw new UsageError(['stdout takes only one file. Name a file or a folder with -o.']);
 }
 
 function filesOf(

@@ -10,7 +10,7 @@ const NARROWEST = 50;
 /** Runs `dockerproxy help` and `dockerproxy COMMAND --help`. @throws UsageError for an unknown topic */
 export async function help(topics: readonly string[]): Promise<void> {
   const [topic, ...others] = topics;
-  if (others.length > 0) throw new UsageError(['The help is about one topic, as in: dockerproxy help save']);
+  if (others.length > 0) throw new UsageError(['Name one topic, as in: dockerproxy help save']);
   const columns = Math.max(Math.min(process.stdout.columns ?? WIDEST, WIDEST), NARROWEST);
   process.stdout.write(helpText(topic, columns));
 }

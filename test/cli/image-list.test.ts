@@ -50,11 +50,14 @@ suite('the images in a file', () => {
   test('are refused if the text leaves a tag open, or names no image', async () => {
     await assert.rejects(imagesIn(`services:\n  a:\n    image: org/app:\${TAG}\n`, 'c.yaml'), (error) => {
       assert.ok(error instanceof UsageError);
-      assert.match(error.message, /^c\.yaml does not state which images it means\. Possible: org\/app:/);
+      assert.match(error.message, /^c\.yaml is ambiguous\. It may mean: org\/app:/);
       return true;
     });
     for (const text of ['', '# nothing\n', '{}'])
-      await assert.rejects(imagesIn(text, 'list'), new UsageError(['list names no image.']));
+      await assert.rejects(
+        imagesIn(text, 'list'),
+        new UsageError(['No image found in list. Write image names, one on a line.']),
+      );
   });
 
   test('come from stdin or a file', async () => {

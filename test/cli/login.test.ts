@@ -20,7 +20,7 @@ suite('the user of a command', () => {
   test('cannot have a password, which the error does not repeat', async () => {
     const login = { user: 'alice:secret-4711', isPasswordOnStdin: false };
     await assert.rejects(readCredential(login, references, sources()), (error: Error) => {
-      assert.match(error.message, /has a colon/);
+      assert.match(error.message, /contains a colon/);
       assert.doesNotMatch(error.message, /4711/);
       return true;
     });

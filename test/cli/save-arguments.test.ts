@@ -83,7 +83,7 @@ suite('the arguments of save', () => {
   });
 
   for (const [what, args, mistake] of [
-    ['no image', ['-o', 'x.tar'], /^No image is named/],
+    ['no image', ['-o', 'x.tar'], /^Name an image/],
     ['an image that is none', ['BUSYBOX'], /BUSYBOX/],
     ['a platform that is none', ['busybox', '--platform', 'linux'], /platform/],
     [

@@ -39,7 +39,7 @@ suite('dockerproxy certificate', { skip: skipUnless('pebble', 'openssl'), timeou
     assert.deepEqual(await snapshot(bed), [], 'the test without a service wrote nothing');
     assert.match((await certificate('renew', env)).stderr, /does not respond on this machine/);
     assert.deepEqual(
-      (({ code, stdout }) => [code, /Service: it does not respond.*\nCertificate: none/.test(stdout)])(
+      (({ code, stdout }) => [code, /Service: does not respond.*\nCertificate: none/.test(stdout)])(
         await certificate('status', env),
       ),
       [1, true],
@@ -50,7 +50,7 @@ suite('dockerproxy certificate', { skip: skipUnless('pebble', 'openssl'), timeou
     const { nextAttempt } = await certificateOf(proxy);
     const { code, stdout } = await certificate('status', env);
     assert.equal(code, 0);
-    assert.ok(stdout.includes(`Service: its certificate is valid; next order ${nextAttempt}\n`), stdout);
+    assert.ok(stdout.includes(`Service: certificate valid; next order ${nextAttempt}\n`), stdout);
     assert.ok(stdout.includes(`SHA-256: ${before.fingerprint256}\n`), stdout);
     assert.match(stdout, new RegExp(`Certificate: for ${DOMAIN}, issued by CN=`));
     assert.match(stdout, /Renewal information \(ARI\): the authority offers none/);
