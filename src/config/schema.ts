@@ -190,7 +190,7 @@ export const SCHEMA = {
     section: 'https',
     type: listOf(dnsServer),
     default: '',
-    doc: 'DNS servers, as ADDRESS or ADDRESS:PORT, that must have the record of dns-01 before the authority is asked. Default: the authoritative servers of the domain.',
+    doc: 'DNS servers, as ADDRESS or ADDRESS:PORT, that must have the TXT record of dns-01 before the authority validates it. Default: the authoritative servers of the domain.',
     example: '9.9.9.9',
   },
   acmeProfile: {
@@ -220,7 +220,7 @@ export const SCHEMA = {
   acmeFallbackDirectory: {
     section: 'https',
     type: httpsUrl,
-    doc: 'ACME directory URL of a second authority. It is asked after the first one has failed for two days, or sooner if the certificate expires within four.',
+    doc: 'ACME directory URL of a second authority. It is asked after the first one has failed for two days, or sooner if the certificate expires within four days.',
     example: 'https://acme.zerossl.com/v2/DV90',
   },
   acmeFallbackEabKid: {
