@@ -2,13 +2,13 @@
 export const texts = {
 	looking: 'Looking it up…',
 	failed: 'Something went wrong on our side.',
-	beside: 'Beside the image',
+	beside: 'Attached to the image',
 	signature: 'Signed',
 	sbom: 'SBOM',
 	provenance: 'Provenance',
 	other: 'Other',
-	unverified: 'As the publisher states it; not verified.',
-	nothing: 'The registry has no signature, SBOM, or provenance for it.',
+	unverified: 'Stated by the publisher; not verified.',
+	nothing: 'The registry has no signature, SBOM, or provenance for this image.',
 	incomplete: 'There may be more.',
 	files: 'Files of the image',
 	filter: 'Filter by name',
@@ -39,6 +39,6 @@ export const texts = {
 	forget: 'Forget',
 	private:
 		'This tab keeps the credentials in memory and sends them only to this service, for this registry. They are never stored.',
-	used: 'In use for {registry}, until this tab is closed.',
+	used: 'In use for {registry} until this tab is closed or reloaded.',
 	forgotten: 'Forgotten.',
 };

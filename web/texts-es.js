@@ -2,13 +2,13 @@
 export const texts = {
 	looking: 'Buscando…',
 	failed: 'Algo ha fallado por nuestra parte.',
-	beside: 'Junto a la imagen',
+	beside: 'Adjunto a la imagen',
 	signature: 'Firmada',
 	sbom: 'SBOM',
 	provenance: 'Procedencia',
 	other: 'Otro',
 	unverified: 'Según quien la publica; sin verificar.',
-	nothing: 'El registro no tiene firma, SBOM ni procedencia de ella.',
+	nothing: 'El registro no tiene firma, SBOM ni procedencia de esta imagen.',
 	incomplete: 'Puede haber más.',
 	files: 'Archivos de la imagen',
 	filter: 'Filtrar por nombre',
@@ -39,6 +39,6 @@ export const texts = {
 	forget: 'Olvidar',
 	private:
 		'Esta pestaña los guarda en memoria y los envía solo a este servicio, para este registro. Nunca se almacenan.',
-	used: 'En uso para {registry}, hasta que se cierre esta pestaña.',
+	used: 'En uso para {registry} hasta que se cierre o se recargue esta pestaña.',
 	forgotten: 'Olvidados.',
 };
