@@ -69,7 +69,7 @@ export interface CacheLog {
 const RANGE_PATIENCE_MS = 5_000;
 /** Bytes of unused buffers that are kept for the next chunks. */
 const BUFFERS_KEPT = 4 * 1024 * 1024;
-/** Maximum bytes of all fetches that stay in memory for readers that keep up. */
+/** Maximum bytes that all fetches together keep in memory for readers that follow closely. */
 const RECENT_BYTES_LIMIT = 16 * 1024 * 1024;
 /** Maximum concurrent fetches from one registry at which a fetch ahead may still start. */
 const FETCHES_PER_REGISTRY = 8;

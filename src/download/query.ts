@@ -22,7 +22,7 @@ export interface ArchiveQuery {
   readonly platform: PlatformChoice;
   /** The name by which the image loads; undefined for that of its reference. */
   readonly name: Reference | undefined;
-  /** True if the archive includes signatures and other referrers with all platforms. */
+  /** True if the archive also includes signatures and other referrers. */
   readonly referrers: boolean;
   readonly format: ArchiveFormat;
   /** True if no format was named, so that the content decides. */

@@ -64,7 +64,7 @@ suite('a metalink of two replicas', {
     await using folder = await temporaryFolder();
     forget();
     damaged?.inject(() => ({ kind: 'flip', at: 5000 }));
-    // Otherwise, it might finish before the other one has sent a whole piece.
+    // If the good replica did not wait, aria2c might finish before the damaged one has sent a whole piece.
     const hasLied = waitFor(() => sent(damaged) >= MIB);
     good?.inject(({ path: asked }) =>
       asked.includes('meta4') ? undefined : { kind: 'hold', until: hasLied },

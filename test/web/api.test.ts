@@ -155,7 +155,7 @@ suite('the examples on the page of the API', {
   });
 });
 
-/** Debian's registry does not have the API of referrers, and Docker Hub is away. */
+/** Debian's registry does not have the referrers API, and Docker Hub does not respond. */
 function answerReferrers({ path }: { path: string }): Fault | undefined {
   const type = 'application/vnd.oci.image.index.v1+json';
   const body = JSON.stringify({ schemaVersion: 2, mediaType: type, manifests: [] });

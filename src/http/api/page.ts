@@ -198,7 +198,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return `<table><thead><tr>${headings}</tr></thead><tbody>${body}</tbody></table>`;
 }
 
-/** Text of the document, in which backticks mark code. */
+/** Escapes a text of the document, and marks the words in backticks as code. */
 function inline(text: string): string {
   return escapeHtml(text).replace(/`([^`]+)`/g, '<code>$1</code>');
 }
