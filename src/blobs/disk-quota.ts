@@ -43,7 +43,7 @@ export const PINNED_ELSEWHERE_MS = 30_000;
 const COUNT_STANDS_MS = 10 * 60_000;
 /** The share of the disk's free bytes that the cache leaves. */
 const SHARE_OF_FREE = 0.95;
-/** A file in the folder with the usage. The owner of the lock updates it. */
+/** The files in the folder: the lock, and the usage, which the owner of the lock updates. */
 const [LOCK, TALLY] = ['room.lock', 'room.tally'] as const;
 /** Milliseconds between attempts to get a lock that another process has. */
 const POLL_MS = 5;

@@ -7,7 +7,7 @@ export type GlobSegment =
 
 /** Maximum alternatives of one glob. */
 const MOST_ALTERNATIVES = 1000;
-/** A star, a sign, or a set of signs in one of its plain forms. */
+/** Stars, a question mark, a set of characters in one of its plain forms, or any other character. */
 const TOKEN = /\*+|\?|\[(?:[!^]?(?:[\w.:](?:-[\w.:])?)+|\[)\]|[^*?[]/g;
 
 /**
