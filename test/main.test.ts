@@ -79,7 +79,7 @@ suite('the program', { timeout: 600_000 }, () => {
       [['sav', 'busybox'], '"sav" is not a command. Did you mean save?\nSee dockerproxy --help.\n'],
       [
         ['help', 'sav'],
-        '"sav" is neither a command nor a setting. Did you mean save?\nSee dockerproxy help --help.\n',
+        '"sav" is neither a command nor a setting. Did you mean save?\nSee dockerproxy --help.\n',
       ],
       [['--prot', '80'], '--prot: unknown flag. Did you mean --port?\nSee dockerproxy --help.\n'],
       [['serve', '--port'], '--port: a value is missing.\nSee dockerproxy serve --help.\n'],

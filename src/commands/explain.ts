@@ -25,7 +25,8 @@ export function explain(error: unknown, command?: string): void {
 
 function describeError(error: unknown, command: string | undefined): { text: string; code: number } {
   if (error instanceof UsageError) {
-    const topic = command === undefined ? '' : ` ${command}`;
+    // The help of `help` lists no commands.
+    const topic = command === undefined || command === 'help' ? '' : ` ${command}`;
     return { text: `${error.message}\nSee dockerproxy${topic} --help.\n`, code: EXIT_CODES.usage };
   }
   if (error instanceof ConfigError) {
