@@ -101,7 +101,7 @@ export function openDiskStore({ stateDir }: Config, logger: Logger, owner?: File
     onDamage: (path, err) =>
       logger.warn(
         { err },
-        `${path} is damaged and was put aside as ${path}.damaged; there will be a new one`,
+        `${path} is damaged. It was renamed to ${path}.damaged, and a new one will be created`,
       ),
   });
 }
@@ -130,7 +130,7 @@ export async function openOrders(
     for (const authority of [directory, acmeFallbackDirectory ?? directory]) {
       await store
         .fill(authority)
-        .catch((err) => logger.warn({ err }, `${err.message}: it stays with this replica`));
+        .catch((err) => logger.warn({ err }, `${err.message}. Only this replica has it`));
     }
   };
   await fill();
@@ -142,7 +142,7 @@ export async function openOrders(
       // A process that cannot read the certificates of others would only order the same ones again.
       await shared.certificate(directory);
       return locks.take(`certificate ${directory}`).catch((cause: Error) => {
-        throw new SharedStoreError(`Redis cannot be asked who orders: ${cause.message}`, { cause });
+        throw new SharedStoreError(`Redis cannot grant the lock for the order: ${cause.message}`, { cause });
       });
     },
   };

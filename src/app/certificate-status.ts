@@ -37,10 +37,11 @@ export async function describeStatus(
   const shown = await readShownCertificate(config, signal);
   const store = config.tls === 'acme' ? (await openOrders(config, logger, redis)).store : undefined;
   const pem = shown ?? (await readStored(config, logger));
+  const next = report?.nextAttempt === undefined ? '' : `; next order ${report.nextAttempt}`;
   const lines = [
     report === undefined
       ? `Service: does not respond at ${localUrl(config.host, config.port)}; these lines describe the stored certificate`
-      : `Service: certificate ${report.state}; next order ${report.nextAttempt ?? 'by the owner of the files'}`,
+      : `Service: certificate ${report.state}${next}`,
     ...describeCertificate(pem, now),
   ];
   if (store !== undefined) {

@@ -48,7 +48,7 @@ export function createPropagationCheck({ openResolver, servers }: PropagationOpt
     if (asked.length === 0) return `the name servers of ${target} cannot be found`;
     const found = await Promise.all(asked.map((server) => look(server, target, value)));
     const missing = asked.filter((_server, index) => found[index] === 'missing');
-    if (missing.length > 0) return `${missing.join(', ')} does not have it`;
+    if (missing.length > 0) return `it is missing at ${missing.join(', ')}`;
     return found.includes('there') ? undefined : `none of ${asked.join(', ')} responds`;
   };
 }

@@ -39,7 +39,7 @@ const CHALLENGE_HINTS: Readonly<Record<ChallengeType, ReadonlyMap<string, string
   'http-01': portHints(80, 'something in front of this server redirected it to HTTPS'),
   'tls-alpn-01': portHints(
     443,
-    'something in front of this server ends TLS, which TLS-ALPN-01 does not allow',
+    'a proxy in front of this server terminates TLS, which TLS-ALPN-01 does not allow',
   ),
   'dns-01': new Map([
     ...['dns', 'unauthorized', 'incorrectResponse', 'connection'].map((kind) => [kind, DNS_HINT] as const),

@@ -50,7 +50,7 @@ suite('the propagation of a TXT record', () => {
   test('waits for a server that has another value or no record', async () => {
     for (const second of [{ [NAME]: ['old'] }, {}]) {
       const txt = { '192.0.2.1': { [NAME]: ['value'] }, '192.0.2.2': second };
-      assert.equal(await checkOf({ ...zone, txt })(NAME, 'value'), '192.0.2.2 does not have it');
+      assert.equal(await checkOf({ ...zone, txt })(NAME, 'value'), 'it is missing at 192.0.2.2');
     }
   });
 
@@ -92,7 +92,7 @@ suite('the answer to DNS-01', () => {
         atOnce -= 1;
         runs.push(`${action} ${name} ${value}`);
       },
-      find: async () => (++looks < 3 ? '192.0.2.1 does not have it' : undefined),
+      find: async () => (++looks < 3 ? 'it is missing at 192.0.2.1' : undefined),
       uptime: () => 0,
       interval: 1,
     });
@@ -115,14 +115,14 @@ suite('the answer to DNS-01', () => {
       hook: async () => {},
       async find() {
         uptime += 300_000;
-        return '192.0.2.1 does not have it';
+        return 'it is missing at 192.0.2.1';
       },
       uptime: () => uptime,
       interval: 1,
     });
     await assert.rejects(
       responder.spread([challenge('a.example')]),
-      /TXT record of _acme-challenge\.a\.example is not visible after 10 minutes: 192\.0\.2\.1 does not have it\./,
+      /TXT record of _acme-challenge\.a\.example is not visible after 10 minutes: it is missing at 192\.0\.2\.1\./,
     );
   });
 });
