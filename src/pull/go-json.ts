@@ -31,7 +31,7 @@ export function mayHaveMember(bytes: Uint8Array, name: string): boolean {
   return new RegExp(`"${letters.join('')}"`, 'iu').test(new TextDecoder().decode(bytes));
 }
 
-/** Counts the members of an object and below it, those whose names differ only in case once. */
+/** Counts the members of an object and of all objects below it. Names that differ only in case count once. */
 function countNames(value: unknown): number {
   if (Array.isArray(value)) return value.reduce((sum: number, entry) => sum + countNames(entry), 0);
   if (!isJsonObject(value)) return 0;

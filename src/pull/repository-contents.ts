@@ -6,7 +6,7 @@ import type { Repository } from '../oci/reference.ts';
 import type { KeyValueStore } from '../registry/manifest-store.ts';
 import type { MemoryCaches } from '../util/memory-caches.ts';
 
-/** A repository, and the requirement of its signature policy when contents were found in it. */
+/** A repository, and the signature requirement that applied to it when contents were found in it. */
 export interface Place {
   readonly repository: Repository;
   /** The keys that sign the manifests; empty if no signature is required. */
