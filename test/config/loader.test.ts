@@ -111,6 +111,7 @@ suite('the sources of settings', () => {
       acmeCaFile: undefined,
       tlsCertFile: undefined,
       tlsKeyFile: undefined,
+      logFormat: 'auto',
       logLevel: 'info',
       logFormat: 'auto',
       cacheSize: 20 * 2 ** 30,

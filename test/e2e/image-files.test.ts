@@ -59,6 +59,7 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
     const images = {
       two: [base, top],
       run: [await busyboxLayer('amd64'), top, top],
+      later: [large('later')],
       watched: [large('watched')],
       unread: [large('unread')],
       lying: [layerOf([file('a', 'a')], `sha256:${'0'.repeat(64)}`)],
@@ -239,12 +240,12 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
   });
 
   test('HEAD and the API do not read large layers by themselves', async () => {
-    const { status, headers, body } = await json(`/api/v1/files?${of('run')}`);
+    const { status, headers, body } = await json(`/api/v1/files?${of('later')}`);
     assert.deepEqual([status, body.code], [202, 'contents-unread']);
     assert.ok(Number(headers['retry-after']) > 0);
-    assert.equal((await get(`/dl?${of('run')}&format=rootfs`, { method: 'HEAD' })).status, 202);
-    assert.equal((await get(`/dl?${of('run')}&format=rootfs`)).status, 200);
-    assert.equal((await json(`/api/v1/files?${of('run')}`)).status, 200);
+    assert.equal((await get(`/dl?${of('later')}&format=rootfs`, { method: 'HEAD' })).status, 202);
+    assert.equal((await get(`/dl?${of('later')}&format=rootfs`)).status, 200);
+    assert.equal((await json(`/api/v1/files?${of('later')}`)).status, 200);
   });
 
   test('/dl/status reads layers and reports their progress', async () => {

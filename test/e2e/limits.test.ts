@@ -130,7 +130,7 @@ suite('limits, as clients meet them', {
     const path = urlOf(proxy, 'one').slice(proxy.url.length);
     const aria2c = (...more: string[]) =>
       run('aria2c', [
-        ...['-x8', '-s8', '-k1M', '--no-conf', '--quiet', '--max-tries=1', '--file-allocation=none', ...more],
+        ...['-x4', '-s4', '-k1M', '--no-conf', '--quiet', '--max-tries=1', '--file-allocation=none', ...more],
         ...['--dir', folder.path, '--out', 'resumed.tar', line.url + path],
       ]);
     line.inject(({ method }) => (method === 'GET' ? { kind: 'cut', after: 500_000 } : undefined));

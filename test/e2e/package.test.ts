@@ -88,7 +88,7 @@ suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'),
   test('it saves an image', async () => {
     const image = `${registry.host}/library/busybox`;
     const { stderr } = await runOrThrow(program, ['save', image], { env: env(), cwd: folder.path });
-    assert.match(stderr, /^busybox\.tar: /);
+    assert.match(stderr, /^busybox\.tar: /m);
   });
 
   test('it serves the same one, and the page', async () => {

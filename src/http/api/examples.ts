@@ -83,6 +83,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     answer: {
       repository: 'docker.io/library/busybox',
       tags: ['1.37', '1.36'],
+      details: [],
       next: null,
       total: 2,
       complete: true,
