@@ -11,6 +11,8 @@ usage() {
 
 		  tarball   dockerproxy-VERSION-linux-ARCH.tar.gz, which contains install.sh and all packages
 		  deb       dockerproxy_VERSION_ARCH.deb, for apt on Debian 12, Ubuntu 24.04, and later
+		  image     dockerproxy-VERSION-oci.tar, the container image in the OCI layout. Its C libraries are packages
+		            of the Debian that runs this, from the sources of apt
 		  npm       dockerproxy-VERSION.tgz, the package for npm
 		  sbom      dockerproxy-VERSION.cdx.json, the packages with their licenses and checksums, in CycloneDX
 		  sums      SHA256SUMS, the checksums of all files above
@@ -41,7 +43,7 @@ main() {
 	[ -d "${1-}" ] || { usage >&2 && fail 'a folder for the release is missing'; }
 	folder=$(CDPATH='' cd -- "$1" && pwd)
 	shift
-	[ $# -gt 0 ] || set -- tarball deb npm sbom sums
+	[ $# -gt 0 ] || set -- tarball deb image npm sbom sums
 	cd "$(dirname -- "$0")/.."
 	version=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)
 	# Files have the time of the last commit; see https://reproducible-builds.org/specs/source-date-epoch/.
@@ -52,7 +54,7 @@ main() {
 	for wanted in "$@"; do
 		case $wanted in
 		tarball | deb) for arch in $arches; do "make_$wanted"; done ;;
-		npm | sbom | sums) "make_$wanted" ;;
+		image | npm | sbom | sums) "make_$wanted" ;;
 		*) usage >&2 && fail "unknown part $wanted" ;;
 		esac
 	done
@@ -101,6 +103,58 @@ make_deb() {
 	chmod -R u=rwX,go=rX "$root"
 	find "$root" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 	dpkg-deb --root-owner-group -Zzstd --threads-max=1 --build "$root" "$folder/$name.new" >/dev/null
+	publish "$name"
+}
+
+# Fetches the C libraries that Node.js needs, as packages of another architecture if need be.
+fetch_libraries() {
+	apt=$stage/apt-$debian
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/packages"
+	: >"$apt/status"
+	(
+		cd "$apt/packages"
+		apt_get() {
+			apt-get -qq -o APT::Architecture="$debian" -o APT::Architectures="$debian" -o APT::Sandbox::User=root \
+				-o Dir::State="$apt" -o Dir::State::status="$apt/status" -o Dir::State::lists="$apt/lists" -o Dir::Cache="$apt/cache" "$@"
+		}
+		apt_get update
+		apt_get download libc6 libgcc-s1 libstdc++6
+	) >&2
+}
+
+# Writes a layer with the files of a tree, and with these folders, which belong to the user of the container.
+write_layer() {
+	layer=$1
+	tree=$2
+	shift 2
+	tar -C "$tree" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf "$layer" .
+	[ $# -eq 0 ] || tar -C "$stage/own" --owner=65532 --group=65532 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -rf "$layer" "$@"
+	gzip -n "$layer"
+}
+
+make_image() {
+	command -v apt-get >/dev/null || fail 'apt-get is missing: make the image on Debian or Ubuntu'
+	set --
+	for arch in $arches; do
+		case $arch in x64) debian=amd64 ;; *) debian=$arch ;; esac
+		make_program
+		fetch_libraries
+		libraries=$stage/$arch/libraries
+		mkdir -p "$libraries/tmp"
+		for package in "$stage/apt-$debian/packages"/*.deb; do dpkg-deb --extract "$package" "$libraries"; done
+		rm -rf "$libraries"/usr/lib/*/gconv "$libraries/usr/share/lintian"
+		chmod -R u=rwX,go=rX "$libraries"
+		chmod 1777 "$libraries/tmp"
+		mkdir -p "$stage/$arch/image/opt" "$stage/own/var/lib/dockerproxy" "$stage/own/var/cache/dockerproxy" "$stage/own/var/cache/dockerproxy-code"
+		cp -RPp "$program" "$stage/$arch/image/opt/dockerproxy"
+		(cd "$stage/$arch/image/opt/dockerproxy" && rm -rf deploy docs ./*.md)
+		write_layer "$stage/$arch/libraries.tar" "$libraries"
+		write_layer "$stage/$arch/image.tar" "$stage/$arch/image" var/lib/dockerproxy var/cache/dockerproxy var/cache/dockerproxy-code
+		set -- "$@" "$debian=$stage/$arch/libraries.tar.gz,$stage/$arch/image.tar.gz"
+	done
+	npm run --silent image-layout -- "$stage/layout" "$version" "$@"
+	name=dockerproxy-$version-oci.tar
+	tar -C "$stage/layout" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf "$folder/$name.new" .
 	publish "$name"
 }
 

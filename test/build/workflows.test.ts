@@ -23,11 +23,19 @@ const step = Type.Union([
     closed,
   ),
 ]);
+const permissions = Type.Object(
+  { contents: Type.Union([Type.Literal('read'), Type.Literal('write')]) },
+  closed,
+);
 const job = Type.Object(
   {
     'runs-on': Type.Literal('ubuntu-24.04'),
     'timeout-minutes': Type.Integer({ minimum: 1 }),
-    container: Type.Optional(Type.Object({ image: Type.String(), options: Type.String() }, closed)),
+    container: Type.Optional(
+      Type.Object({ image: Type.String(), options: Type.Optional(Type.String()) }, closed),
+    ),
+    needs: Type.Optional(Type.String()),
+    permissions: Type.Optional(permissions),
     steps: Type.Array(step, { minItems: 1 }),
   },
   closed,
@@ -40,7 +48,7 @@ const workflow = Type.Object(
   {
     name: Type.String(),
     on: Type.Object({ push: filter, pull_request: Type.Optional(Type.Null()) }, closed),
-    permissions: Type.Object({ contents: Type.Union([Type.Literal('read'), Type.Literal('write')]) }, closed),
+    permissions,
     concurrency: Type.Optional(
       Type.Object({ group: Type.String(), 'cancel-in-progress': Type.Boolean() }, closed),
     ),

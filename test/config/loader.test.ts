@@ -113,7 +113,6 @@ suite('the sources of settings', () => {
       tlsKeyFile: undefined,
       logFormat: 'auto',
       logLevel: 'info',
-      logFormat: 'auto',
       cacheSize: 20 * 2 ** 30,
       readAhead: 256 * 2 ** 20,
       staleIfError: 86_400_000,

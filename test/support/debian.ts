@@ -28,9 +28,13 @@ export async function makeDebian(): Promise<string> {
 }
 
 /** Makes one part of a release for this machine from the tree as it is. Returns the path of its file. */
-export async function makeRelease(folder: string, part: 'tarball' | 'deb' = 'tarball'): Promise<string> {
+export async function makeRelease(
+  folder: string,
+  part: 'tarball' | 'deb' | 'image' = 'tarball',
+): Promise<string> {
   const program = join(repository, 'deploy', 'release.sh');
-  const args = ['--arch', process.arch, folder, part];
+  // The image is for all architectures.
+  const args = part === 'image' ? [folder, part] : ['--arch', process.arch, folder, part];
   return (await runOrThrow(program, args, { timeout: 300_000 })).stdout.trim();
 }
 
