@@ -83,7 +83,14 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     answer: {
       repository: 'docker.io/library/busybox',
       tags: ['1.37', '1.36'],
-      details: [],
+      details: [
+        {
+          tag: '1.37',
+          size: 2_141_327,
+          pushed: '2026-01-01T00:00:00.000Z',
+          platforms: ['linux/amd64', 'linux/arm64'],
+        },
+      ],
       next: null,
       total: 2,
       complete: true,
