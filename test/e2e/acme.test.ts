@@ -540,7 +540,7 @@ for (const client of ['greenlock', 'builtin'])
       }
       await using second = await bed.startWithCertificate();
       assert.notEqual((await shownBy(second)).fingerprint256, before.fingerprint256);
-      const said = second.logs().filter(({ msg }) => /is damaged and was put aside/.test(msg));
+      const said = second.logs().filter(({ msg }) => /is damaged\. It was renamed/.test(msg));
       assert.equal(said.length, 2);
       for (const kind of ['certificates', 'accounts'] as const) {
         assert.ok(

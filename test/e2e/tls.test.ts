@@ -193,7 +193,7 @@ suite('HTTPS with a certificate of its own', { timeout: 600_000 }, () => {
     await writeFile(file, (await readFile(file, 'utf8')).slice(0, 100));
     await using proxy = await start();
     assert.equal((await httpCall(`${proxy.url}/healthz`)).status, 200);
-    assert.ok(proxy.logs().some(({ msg }) => /is damaged and was put aside/.test(msg)));
+    assert.ok(proxy.logs().some(({ msg }) => /is damaged\. It was renamed/.test(msg)));
   });
 
   test('plain HTTP for other machines has to be asked for', async () => {
