@@ -19,18 +19,22 @@ import { REGISTRY_PATHS, REGISTRY_SCHEMAS } from './registry-paths.ts';
 const parametersOf = (names: readonly ParameterName[]) =>
   Type.Object(Object.fromEntries(names.map((name) => [name, PARAMETERS[name]])));
 
+const binaryOf = (types: readonly string[]) =>
+  Object.fromEntries(
+    types.map((type) => [
+      type,
+      { schema: Type.String({ format: 'binary', contentMediaType: type }) as TSchema },
+    ]),
+  );
 /** An archive, or a file as it is. */
-const BINARY = Object.fromEntries(
-  ['application/x-tar', 'application/octet-stream'].map((type) => [
-    type,
-    { schema: Type.String({ format: 'binary', contentMediaType: type }) as TSchema },
-  ]),
-);
+const BINARY = binaryOf(['application/x-tar', 'application/octet-stream']);
 const TAR = {
   description:
     'The archive, with Content-Length, a strong ETag, Docker-Content-Digest, Content-Disposition, and Link headers for its metalink and its replicas (RFC 6249).',
   content: {
     ...BINARY,
+    // With `compress`.
+    ...binaryOf(['application/gzip', 'application/zstd']),
     'text/plain': {
       schema: Type.String({
         description: 'A checksum, if the request asks for one, as `sha256sum -c` reads it.',

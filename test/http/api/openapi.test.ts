@@ -149,6 +149,8 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
         assert.deepEqual(paths[path].get.responses['200'].content[type].schema, {
           ...{ type: 'string', format: 'binary', contentMediaType: type },
         });
+    for (const type of ['application/gzip', 'application/zstd'])
+      assert.ok(paths['/dl/{image}.tar'].get.responses['200'].content[type], type);
   });
 
   test('the registry API is documented only if it is on', async () => {
