@@ -1,5 +1,6 @@
 import { UsageError } from '../config/loader.ts';
-import { flagName, SCHEMA, type Setting } from '../config/schema.ts';
+import { flagName, SCHEMA } from '../config/schema.ts';
+import type { Setting } from '../config/setting.ts';
 import { didYouMean } from '../util/similar-words.ts';
 import { COMMAND_NAMES, COMMANDS, type CommandName, SHELLS } from './commands.ts';
 

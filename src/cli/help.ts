@@ -1,14 +1,7 @@
 import { UsageError } from '../config/loader.ts';
 import { mask } from '../config/mask.ts';
-import {
-  environmentName,
-  fileKey,
-  flagName,
-  SCHEMA,
-  SECTIONS,
-  type Setting,
-  type SettingName,
-} from '../config/schema.ts';
+import { environmentName, fileKey, flagName, SCHEMA, SECTIONS, type SettingName } from '../config/schema.ts';
+import type { Setting } from '../config/setting.ts';
 import { quote } from '../errors.ts';
 import { didYouMean } from '../util/similar-words.ts';
 import type { CommandOption } from './command-options.ts';
@@ -104,9 +97,9 @@ function describeBriefly(
 }
 
 function settingsHelp(columns: number): string {
-  const sections = Object.entries(SECTIONS).map(([section, title]) => {
-    const settings = SETTINGS.filter(([, setting]) => setting.section === section);
-    return `${title}:\n\n${settings.map((setting) => describeSetting(setting, columns)).join('')}`;
+  const sections = SECTIONS.map(([title, settings]) => {
+    const entries = Object.entries(settings) as typeof SETTINGS;
+    return `${title}:\n\n${entries.map((setting) => describeSetting(setting, columns)).join('')}`;
   });
   return `${paragraph(PRECEDENCE, columns)}\n${sections.join('\n')}\nThe file:\n\n${describeConfigFlag(columns)}`;
 }

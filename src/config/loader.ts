@@ -14,9 +14,9 @@ import {
   flagName,
   type GivenSettings,
   SCHEMA,
-  type Setting,
   type SettingName,
 } from './schema.ts';
+import type { Setting } from './setting.ts';
 import { settleTls } from './tls.ts';
 import { type SettingType, text } from './types.ts';
 import { settleWorkers } from './workers.ts';

@@ -1,12 +1,5 @@
-import {
-  environmentName,
-  fileKey,
-  flagName,
-  SCHEMA,
-  SECTIONS,
-  type Setting,
-  type SettingName,
-} from './schema.ts';
+import { environmentName, fileKey, flagName, SCHEMA, SECTIONS, type SettingName } from './schema.ts';
+import type { Setting } from './setting.ts';
 import { inlineToml } from './toml.ts';
 
 /** Generates the reference of all settings in Markdown. `npm run docs` writes it. */
@@ -55,13 +48,7 @@ ${sections.join('\n')}`;
 }
 
 function eachSection(write: (title: string, names: readonly SettingName[]) => string): string[] {
-  const all = Object.keys(SCHEMA) as SettingName[];
-  return Object.entries(SECTIONS).map(([section, title]) =>
-    write(
-      title,
-      all.filter((name) => SCHEMA[name].section === section),
-    ),
-  );
+  return SECTIONS.map(([title, settings]) => write(title, Object.keys(settings) as SettingName[]));
 }
 
 /** Writes a value as TOML: lists as arrays, numbers and booleans without quotes. */

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Config, fileKey, SCHEMA, type Setting, type SettingName } from './schema.ts';
+import { type Config, fileKey, SCHEMA, type SettingName } from './schema.ts';
+import type { Setting } from './setting.ts';
 
 /** The result of reading the settings again while the service runs. */
 export interface Reloaded {

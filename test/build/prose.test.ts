@@ -105,7 +105,7 @@ suite('the linter of prose', () => {
     ['a tag of a docstring', 'src/a.ts', '/** Caches. @param time cached for ever */\nexport const a = 1;\n'],
     ['an error', 'src/a.ts', "throw new Error('It is cached for ever.');\n"],
     ['a joined string', 'src/a.ts', "log('It is cached ' + 'for ever.');\n"],
-    ['a setting', 'src/config/schema.ts', "export const a = { doc: 'Cached for ever.' };\n"],
+    ['a setting', 'src/config/settings/page.ts', "export const a = { doc: 'Cached for ever.' };\n"],
     ['the name of a test', 'test/a.test.ts', "test.skip('is cached for ever', () => {});\n"],
     ['a text of the page', 'web/strings/en.json', '{ "cached": "Cached for ever." }\n'],
     ['the page', 'web/index.html', '<p>It is cached for ever.</p>\n'],

@@ -4,7 +4,8 @@ import { COMMAND_NAMES, COMMANDS } from '../../src/cli/commands.ts';
 import { helpText, unknownCommand } from '../../src/cli/help.ts';
 import { SAVE_OPTIONS } from '../../src/cli/save-options.ts';
 import { UsageError } from '../../src/config/loader.ts';
-import { environmentName, fileKey, flagName, SCHEMA, type Setting } from '../../src/config/schema.ts';
+import { environmentName, fileKey, flagName, SCHEMA } from '../../src/config/schema.ts';
+import type { Setting } from '../../src/config/setting.ts';
 import { PARAMETER_NAMES } from '../../src/download/parameters.ts';
 
 const COLUMNS = 80;
