@@ -30,9 +30,11 @@ import { createGarbageCollector, freeStartupMemory } from '../util/garbage-colle
 import { cacheShareFor, createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { openMemoryGauges } from '../util/memory-gauges.ts';
 import { type Access, createAccess } from './access.ts';
+import { freeBytesOf } from './cache-folder.ts';
 import type { Certificates } from './certificates.ts';
 import { openCountingStore } from './counting-stores.ts';
-import { type Environment, freeBytesOf, type Images, openImages, proxiesOf } from './images.ts';
+import { type Environment, proxiesOf } from './environment.ts';
+import { type Images, openImages } from './images.ts';
 import { knownRegistries } from './known-registries.ts';
 import { serviceInfo } from './service-info.ts';
 

@@ -1,19 +1,11 @@
-import { constants } from 'node:fs';
-import { access, statfs } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import type { Logger } from 'pino';
-import { type BlobCache, type CacheLog, openBlobCache } from '../blobs/blob-cache.ts';
+import type { CacheLog } from '../blobs/blob-cache.ts';
 import { createFolderLocks } from '../blobs/folder-locks.ts';
 import { createSharedBlobs } from '../blobs/shared-blobs.ts';
-import { ConfigError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
 import type { SourceName } from '../config/sources.ts';
-import { checkHost } from '../net/check-host.ts';
 import type { Guard } from '../net/guard.ts';
 import type { HttpClientOptions } from '../net/http-client.ts';
-import { createStrangerLookup } from '../net/name-lookup.ts';
-import { type FindProxy, findProxyBy } from '../net/proxies.ts';
-import { registryOrigin } from '../oci/registry-host.ts';
 import type { Allowlist } from '../policy/allowlist.ts';
 import type { Redis } from '../redis/redis.ts';
 import { createRedisLocks } from '../redis/redis-locks.ts';
@@ -32,36 +24,24 @@ import { createCachedInspector } from '../sources/cached-catalogue.ts';
 import type { ImageFiles } from '../sources/contents/image-files.ts';
 import { createDiskTables, storingNothing } from '../sources/contents/table-store.ts';
 import { createTreeMemory, treeLimitFor } from '../sources/contents/tree-memory.ts';
-import type { ConnectedEngine } from '../sources/engine/connect.ts';
 import type { ImageInspector } from '../sources/image-catalogue.ts';
 import type { ImageSource } from '../sources/image-source.ts';
 import { createInlineMemory, inlineLimitFor } from '../sources/registry/inline-memory.ts';
 import { suggestingInspector, suggestingSource } from '../sources/tag-suggestions.ts';
-import type { Check, ReadinessCheck } from '../telemetry/readiness.ts';
+import type { Check } from '../telemetry/readiness.ts';
 import type { TrustPolicy } from '../trust/trust-policy.ts';
 import { createGate } from '../util/gate.ts';
 import { createLargeDocuments } from '../util/large-documents.ts';
 import { createLocks, type Locks, NO_LOCK } from '../util/lock.ts';
 import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { createArchiveHashes } from './archive-hashes.ts';
+import { checkFolder, openCache } from './cache-folder.ts';
+import { startEngine } from './engine.ts';
+import { type Environment, proxiesOf } from './environment.ts';
 import { type ImageFaces, withPrivateViews } from './private-dispatch.ts';
 import { createPrivateViews } from './private-views.ts';
 import { openRegistries } from './registries.ts';
 import { openRegistryImages } from './registry-images.ts';
-
-/** The parts that the application receives from the process that runs them. */
-export interface Environment {
-  readonly logger: Logger;
-  /** The folder of Docker's config.json. */
-  readonly dockerConfigFolder: string;
-  /** The environment variables; those of Docker's client state the address of the engine. */
-  readonly variables: Readonly<Record<string, string | undefined>>;
-  readonly version: string;
-  /** Maximum number of descriptors that a process may open; undefined without a limit. */
-  readonly descriptorLimit?: number | undefined;
-  /** Bytes of memory for all processes of the service together. */
-  readonly memoryLimit: number;
-}
 
 /** Minimum milliseconds that a resolved tag stays in Redis, so that waiting replicas can read it. */
 const LEAST_TAG_MS = 60_000;
@@ -157,7 +137,7 @@ export async function openImages(
     },
   });
   const direct = placingLargeMetadata(upstream.client, large);
-  const blobs = await openCache(config, environment.logger, caches, meter);
+  const blobs = await openCache(config, environment.logger, caches, meter?.cache);
   const { cacheDir, staleIfError, tagTtl } = config;
   const disk = blobs && createDiskStore(cacheDir, blobs.storage.reserve, large);
   const shared = redis && createRedisStore(redis, Math.max(staleIfError, tagTtl, LEAST_TAG_MS));
@@ -229,93 +209,4 @@ export async function openImages(
 function manifestStore(local: KeyValueStore, shared: KeyValueStore | undefined): ManifestStore {
   const own = createManifestStore(local);
   return shared === undefined ? own : createSharedManifestStore(own, createManifestStore(shared));
-}
-
-/**
- * Reads the proxies for internet access from the environment.
- *
- * @throws ConfigError if a variable cannot be used
- */
-export function proxiesOf({ variables }: Environment): FindProxy {
-  try {
-    return findProxyBy(variables);
-  } catch (error) {
-    throw new ConfigError([(error as Error).message]);
-  }
-}
-
-interface EngineParts {
-  readonly credentials: CredentialStore;
-  readonly guard: Guard;
-  readonly insecure: ReadonlySet<string>;
-  readonly blobs: BlobCache | undefined;
-  readonly maxSize: number;
-  readonly registries: ImageInspector;
-}
-
-/** The engine's client is loaded only if images come from an engine. */
-async function startEngine(
-  config: Config,
-  { logger, variables, dockerConfigFolder: configFolder }: Environment,
-  { insecure, guard, blobs, ...parts }: EngineParts,
-): Promise<ConnectedEngine> {
-  const { connectEngine } = await import('../sources/engine/connect.ts');
-  const lookup = createStrangerLookup();
-  const { defaultPlatform, pull: policy, pulls, pullQueue, engineKeep: keep, stateDir } = config;
-  return connectEngine({
-    ...parts,
-    ...{ variables, configFolder, policy, pulls, pullQueue, keep, stateDir, defaultPlatform },
-    storage: blobs?.storage,
-    checkRegistry: (domain, signal) =>
-      checkHost(guard, lookup, new URL(registryOrigin(domain, insecure)), signal),
-    log: {
-      connected: ({ product, apiVersion, store }, url) =>
-        logger.info(
-          { product, apiVersion, store },
-          `${product} at ${url}: API ${apiVersion}, store ${store}`,
-        ),
-      removed: (image) => logger.info({ image }, `Removed from the engine: ${image}`),
-      notKept: (names, err) =>
-        logger.warn({ err }, `${err.message}: ${names.join(', ')} is sent without a length`),
-      untidy: (err) => logger.warn({ err }, 'The record of pulled images could not be kept up'),
-    },
-  }).catch((error: unknown) => {
-    throw new ConfigError([error instanceof Error ? error.message : `${error}`]);
-  });
-}
-
-async function openCache(
-  config: Config,
-  logger: Logger,
-  caches: MemoryCaches,
-  meter?: ImageMeter,
-): Promise<BlobCache | undefined> {
-  const { cacheDir: folder, cacheSize: limit } = config;
-  if (limit === 0) return undefined;
-  const readAhead = config.readAhead === 0 ? Number.MAX_SAFE_INTEGER : config.readAhead;
-  const log: CacheLog = {
-    ...(meter && { read: meter.cache }),
-    damaged: (digest) => logger.warn({ digest }, `The cached blob ${digest} was changed; fetching it again`),
-    uncached: (digest, err) =>
-      logger.warn({ digest, err }, `${err.message}: ${digest} passes through uncached`),
-  };
-  try {
-    return await openBlobCache({ folder, limit, readAhead, log, caches });
-  } catch (error) {
-    throw new ConfigError([
-      `The cache folder ${folder} cannot be used: ${(error as Error).message}. Set another one with --cache-dir, or none with --cache-size 0.`,
-    ]);
-  }
-}
-
-/** A full disk must not refuse clients: blobs that cannot be stored pass through. */
-async function checkFolder(folder: string): Promise<ReadinessCheck> {
-  await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
-  return { isReady: true, details: { folder, freeBytes: await freeBytesOf(folder) } };
-}
-
-/** Returns the free bytes on the disk of a folder for this user. */
-export async function freeBytesOf(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize;
 }

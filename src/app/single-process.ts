@@ -2,7 +2,7 @@ import type { Config } from '../config/schema.ts';
 import type { PassedSockets } from '../systemd/sockets.ts';
 import { createApp } from './app.ts';
 import { createCertificates } from './certificates.ts';
-import type { Environment } from './images.ts';
+import type { Environment } from './environment.ts';
 import type { Service } from './service.ts';
 import { openSharedRedis, startWith } from './shared-redis.ts';
 

@@ -1,6 +1,6 @@
 import { createCertificates } from '../app/certificates.ts';
 import { openLocalCountingStore } from '../app/counting-stores.ts';
-import type { Environment } from '../app/images.ts';
+import type { Environment } from '../app/environment.ts';
 import type { Service } from '../app/service.ts';
 import { openSharedRedis, startWith } from '../app/shared-redis.ts';
 import { readLists } from '../config/lists.ts';

@@ -1,6 +1,6 @@
 import { type App, createApp } from '../app/app.ts';
 import { followCertificates } from '../app/certificates.ts';
-import type { Environment } from '../app/images.ts';
+import type { Environment } from '../app/environment.ts';
 import { openSharedRedis } from '../app/shared-redis.ts';
 import { ConfigError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import process from 'node:process';
 import { getHeapStatistics } from 'node:v8';
 import type { Logger } from 'pino';
-import type { Environment } from '../app/images.ts';
+import type { Environment } from '../app/environment.ts';
 import { reportReload, type Service } from '../app/service.ts';
 import { forkWorker, primaryOf, type WorkerProcess } from '../cluster/peers.ts';
 import type { PrimaryOptions } from '../cluster/primary.ts';

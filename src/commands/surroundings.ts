@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import type { Logger } from 'pino';
-import type { Environment } from '../app/images.ts';
+import type { Environment } from '../app/environment.ts';
 import { descriptorLimitOf } from '../config/descriptors.ts';
 import type { Sources } from '../config/loader.ts';
 import { authorityFolders } from '../util/system-authorities.ts';

@@ -1,5 +1,6 @@
 import process from 'node:process';
-import { type Environment, type ImageParts, type Images, openImages } from '../app/images.ts';
+import type { Environment } from '../app/environment.ts';
+import { type ImageParts, type Images, openImages } from '../app/images.ts';
 import { createConnectionReport } from '../cli/connection-report.ts';
 import { type Login, readCredential } from '../cli/login.ts';
 import { guardFor } from '../cli/save.ts';
