@@ -7,10 +7,10 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip, gzipSync } from 'node:zlib';
 import { concat, TAR_END, tarHeader, tarPadding } from '../src/archive/tar.ts';
 import { image, index, type Layer, layerMediaType } from '../test/support/images.ts';
-import { temporaryFolder } from '../test/support/process.ts';
 import { push } from '../test/support/push.ts';
 import { hashing } from '../test/support/random-layer.ts';
 import type { Registry } from '../test/support/registry.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { tarOfRealFiles } from './real-files.ts';
 
 /** An image in a registry. */

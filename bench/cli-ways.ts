@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { whyNot } from '../test/support/packages.ts';
-import { temporaryFolder } from '../test/support/process.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { startOverTls } from './dockerproxy-over-tls.ts';
 import type { RowId } from './figures.ts';
 import { runMetered } from './metered-command.ts';

@@ -7,10 +7,10 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { TAR_END, tarHeader, tarPadding } from '../src/archive/tar.ts';
 import { image, layerMediaType } from '../test/support/images.ts';
-import { temporaryFolder } from '../test/support/process.ts';
 import { push } from '../test/support/push.ts';
 import { hashing } from '../test/support/random-layer.ts';
 import type { Registry } from '../test/support/registry.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { platform } from './bench-image.ts';
 import { tarOfRealFiles } from './real-files.ts';
 

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { startDockerd } from '../test/support/engines.ts';
 import { whyNot } from '../test/support/packages.ts';
-import { runOrThrow, temporaryFolder } from '../test/support/process.ts';
+import { runOrThrow } from '../test/support/process.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { type ContentsImage, LAST_FILE, pushLargeFiles, pushSmallFiles } from './contents-image.ts';
 import { curl, type Transfers } from './curl.ts';
 import { startOverTls } from './dockerproxy-over-tls.ts';

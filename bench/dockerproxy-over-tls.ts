@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type DockerProxy, startDockerProxy } from '../test/support/dockerproxy.ts';
-import type { TemporaryFolder } from '../test/support/process.ts';
 import type { Registry } from '../test/support/registry.ts';
+import type { TemporaryFolder } from '../test/support/temporary-folder.ts';
 import { type BenchImage, platform } from './bench-image.ts';
 import type { Certificate } from './certificate.ts';
 import type { CommandLine } from './command-line.ts';

@@ -1,6 +1,6 @@
 import { startDockerd } from '../test/support/engines.ts';
 import { whyNot } from '../test/support/packages.ts';
-import { temporaryFolder } from '../test/support/process.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { curl } from './curl.ts';
 import { diskBytes } from './disk.ts';
 import { archiveUrl, cacheFolder, startOverTls } from './dockerproxy-over-tls.ts';

@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
-import type { TemporaryFolder } from '../test/support/process.ts';
+import type { TemporaryFolder } from '../test/support/temporary-folder.ts';
 
 /** The event loop of a DockerProxy that was started with this environment. */
 export interface EventLoop {

@@ -1,8 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { httpCall } from '../test/support/http-request.ts';
-import { spawnUntil, temporaryFolder } from '../test/support/process.ts';
+import { spawnUntil } from '../test/support/process.ts';
 import { reservePort } from '../test/support/reserve-port.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import type { Certificate } from './certificate.ts';
 import { residentBytes } from './server-meter.ts';
 

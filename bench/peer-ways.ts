@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import { startDockerd } from '../test/support/engines.ts';
 import { type PartName, whyNot } from '../test/support/packages.ts';
-import { temporaryFolder } from '../test/support/process.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { curl } from './curl.ts';
 import { diskBytes } from './disk.ts';
 import { asOneImage } from './measure-server.ts';

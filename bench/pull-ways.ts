@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { whyNot } from '../test/support/packages.ts';
-import { temporaryFolder } from '../test/support/process.ts';
 import { startRegistry } from '../test/support/registry.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { curl } from './curl.ts';
 import { startOverTls } from './dockerproxy-over-tls.ts';
 import type { RowId } from './figures.ts';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { whyNot } from '../test/support/packages.ts';
-import { temporaryFolder } from '../test/support/process.ts';
 import { type RedisServer, startRedis } from '../test/support/redis.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { curl } from './curl.ts';
 import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
 import type { RowId } from './figures.ts';

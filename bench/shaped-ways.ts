@@ -1,5 +1,5 @@
-import { temporaryFolder } from '../test/support/process.ts';
 import { type LinkRates, startShapedLink } from '../test/support/shaped-link.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { curl } from './curl.ts';
 import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
 import type { RowId } from './figures.ts';

@@ -1,4 +1,4 @@
-import { temporaryFolder } from '../test/support/process.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { curl } from './curl.ts';
 import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
 import type { RowId } from './figures.ts';

@@ -1,4 +1,4 @@
-import { type TemporaryFolder, temporaryFolder } from '../test/support/process.ts';
+import { type TemporaryFolder, temporaryFolder } from '../test/support/temporary-folder.ts';
 import { curl } from './curl.ts';
 import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
 import { describeDelay, watchEventLoop } from './event-loop.ts';

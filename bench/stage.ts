@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { whyNot } from '../test/support/packages.ts';
-import { temporaryFolder } from '../test/support/process.ts';
 import { type Registry, startRegistry } from '../test/support/registry.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { type BenchImage, pushBenchImage } from './bench-image.ts';
 import { type Certificate, makeCertificate } from './certificate.ts';
 import { type CommandLine, makeCommandLine } from './command-line.ts';

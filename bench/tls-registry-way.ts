@@ -1,6 +1,6 @@
 import { rm, symlink } from 'node:fs/promises';
-import { temporaryFolder } from '../test/support/process.ts';
 import { startRegistry } from '../test/support/registry.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { curl } from './curl.ts';
 import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
 import { asOneImage, measureServer } from './measure-server.ts';

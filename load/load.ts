@@ -14,7 +14,7 @@ import type { Target } from '../bench/targets.ts';
 import { type DockerProxy, startDockerProxy } from '../test/support/dockerproxy.ts';
 import { type HostileRegistry, startHostileRegistry } from '../test/support/hostile-registry.ts';
 import { blob, type Image, image, layerMediaType, sha256 } from '../test/support/images.ts';
-import { temporaryFolder } from '../test/support/process.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { hostileKinds } from './kinds.ts';
 import type { Resources } from './resources-monitor.ts';
 import { type SlowClients, startSlowClients } from './slow-clients.ts';

@@ -9,8 +9,10 @@ import { suite, test } from 'node:test';
 import { entryPoint, startDockerProxy } from './support/dockerproxy.ts';
 import { httpCall } from './support/http-request.ts';
 import { skipUnless } from './support/packages.ts';
-import { type RunResult, run, runOrThrow, spawnUntil, temporaryFolder, waitFor } from './support/process.ts';
+import { type RunResult, run, runOrThrow, spawnUntil } from './support/process.ts';
 import { reservePort } from './support/reserve-port.ts';
+import { temporaryFolder } from './support/temporary-folder.ts';
+import { waitFor } from './support/wait-for.ts';
 
 const FATAL = 60;
 /** An address reserved for documentation, which is never assigned: https://www.rfc-editor.org/rfc/rfc5737 */

@@ -8,7 +8,8 @@ import { createAccess } from '../../src/app/access.ts';
 import { loadConfig } from '../../src/config/loader.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 /** An empty registry: every allowed request results in a 404. */
 async function emptyRegistry() {

@@ -11,7 +11,7 @@ import type { ArchiveRequest } from '../../src/sources/image-source.ts';
 import { createMemoryCaches } from '../../src/util/memory-caches.ts';
 import { answering, type HostileRegistry, startHostileRegistry } from '../support/hostile-registry.ts';
 import { blob, manifest } from '../support/images.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const never = new AbortController().signal;
 const INDEX = 'application/vnd.oci.image.index.v1+json';

@@ -17,11 +17,11 @@ import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { type Image, image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { startRedirector } from '../support/redirector.ts';
 import { basicCredentials, type Registry, registryUser, startRegistry } from '../support/registry.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 const never = new AbortController().signal;
 const MEBIBYTE = 1024 * 1024;

@@ -15,8 +15,8 @@ import { composeArchive } from '../../src/archive/compose.ts';
 import { contentSize, cutRange, type Entry, layoutArchive } from '../../src/archive/layout.ts';
 import { tarHeader, tarPadding } from '../../src/archive/tar.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
-import { temporaryFolder } from '../support/process.ts';
 import { untarStrictly } from '../support/strict-untar.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { MemoryBlobs } from './samples.ts';
 
 const signal = new AbortController().signal;

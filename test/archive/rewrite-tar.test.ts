@@ -6,7 +6,8 @@ import { suite, test } from 'node:test';
 import { extract, pack } from 'tar-stream';
 import { type Rewrite, rewriteTar } from '../../src/archive/rewrite-tar.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const FILES = {
   'a.json': '{"a":1}',

@@ -10,7 +10,8 @@ import { cutRange, type Layout } from '../../src/archive/layout.ts';
 import { layoutRootfs } from '../../src/archive/rootfs.ts';
 import { mergeLayers } from '../../src/contents/merge-layers.ts';
 import { finish, scanAll, tableOf, tarOf, type Written } from '../contents/layers.ts';
-import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { MemoryBlobs } from './samples.ts';
 
 /** Lays out the files of some layers. Returns a function that reads a range of the archive. */

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { type TarEntry, walkTar } from '../../src/archive/walk-tar.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 async function* inPieces(bytes: Buffer, size: number): AsyncGenerator<Buffer, void> {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);

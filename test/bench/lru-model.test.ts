@@ -8,7 +8,7 @@ import { createLruModel } from '../../bench/lru-model.ts';
 import { createRandom } from '../../bench/random.ts';
 import { openBlobFiles } from '../../src/blobs/blob-files.ts';
 import { createDiskQuota, LOW_WATER } from '../../src/blobs/disk-quota.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 /** A naive implementation with the same results: a list sorted by use. */
 function createNaiveModel(limit: number, sizes: readonly number[], protectedFor: number) {

@@ -23,7 +23,8 @@ import { detail } from '../../src/errors/details.ts';
 import { ServiceError } from '../../src/errors.ts';
 import type { Approach, BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../../src/oci/descriptor.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 import {
   always,
   blobFile,

@@ -8,7 +8,8 @@ import { StorageFailure } from '../../src/blobs/growing-file.ts';
 import type { RecentBytesBudget } from '../../src/blobs/recent-bytes.ts';
 import type { BlobReader, Demand } from '../../src/oci/blob-reader.ts';
 import { createBufferPool } from '../../src/util/buffer-pool.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { always, type MemorySource, memorySource, sampleBlob } from './samples.ts';
 
 const sample = sampleBlob(2_000_000, 'fetch');

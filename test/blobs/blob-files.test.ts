@@ -6,7 +6,8 @@ import { suite, test } from 'node:test';
 import { type BlobFiles, lockOf, openBlobFiles } from '../../src/blobs/blob-files.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 import {
   blobFile,
   filesIn,

@@ -8,7 +8,8 @@ import { lockOf, openBlobFiles } from '../../src/blobs/blob-files.ts';
 import { createDiskQuota, type DiskQuota } from '../../src/blobs/disk-quota.ts';
 import { readDiskUsage } from '../../src/blobs/disk-usage.ts';
 import { tryLock } from '../../src/blobs/file-lock.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { filesIn, TALLY_FILE } from './samples.ts';
 
 const MINUTE_MS = 60_000;

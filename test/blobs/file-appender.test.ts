@@ -6,7 +6,8 @@ import { finished, pipeline } from 'node:stream/promises';
 import { suite, test } from 'node:test';
 import { FileAppender } from '../../src/blobs/file-appender.ts';
 import { createBufferPool } from '../../src/util/buffer-pool.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { sampleBlob } from './samples.ts';
 
 /** The bytes that are written at a time. */

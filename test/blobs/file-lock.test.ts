@@ -4,7 +4,9 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { tryLock } from '../../src/blobs/file-lock.ts';
-import { run, runOrThrow, spawnUntil, temporaryFolder, waitFor } from '../support/process.ts';
+import { run, runOrThrow, spawnUntil } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const source = join(import.meta.dirname, '..', '..', 'src', 'blobs', 'file-lock.ts');
 const script = (body: string): string[] => [

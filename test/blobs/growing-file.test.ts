@@ -9,7 +9,8 @@ import { createAdaptiveChunkSizes } from '../../src/blobs/chunk-size.ts';
 import { FileStream, type GrowingFile, StorageFailure } from '../../src/blobs/growing-file.ts';
 import type { LentBytes } from '../../src/blobs/recent-bytes.ts';
 import { createBufferPool } from '../../src/util/buffer-pool.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { always, sampleBlob } from './samples.ts';
 
 const buffers = createBufferPool(1_000_000);

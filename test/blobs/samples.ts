@@ -9,7 +9,7 @@ import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../../src/oci/descriptor.ts';
 import { type Digest, sha256 } from '../../src/oci/digest.ts';
 import { streamFrom } from '../../src/util/streams.ts';
-import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 /** Never aborted. */
 export const always = new AbortController().signal;

@@ -8,7 +8,7 @@ import { ServiceError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import { createMemoryCaches } from '../../src/util/memory-caches.ts';
 import { send } from '../../src/util/streams.ts';
-import { waitFor } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { always, type MemorySource, memorySource, REGISTRY, sampleBlob } from './samples.ts';
 
 const sample = sampleBlob(2_000_000, 'shared');

@@ -7,7 +7,9 @@ import { suite, test } from 'node:test';
 import { openBlobCache } from '../../src/blobs/blob-cache.ts';
 import { StorageFailure } from '../../src/blobs/growing-file.ts';
 import { openSpools, type Spools } from '../../src/blobs/spools.ts';
-import { runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { always, blobFile, filesIn, memorySource, REGISTRY, sampleBlob, TALLY_FILE } from './samples.ts';
 
 const KEY = 'ab'.repeat(32);

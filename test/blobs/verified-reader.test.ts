@@ -10,7 +10,7 @@ import type { ServiceError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange } from '../../src/oci/descriptor.ts';
 import { digestHash } from '../../src/oci/digest.ts';
-import { waitFor } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { always, memorySource, REGISTRY, sampleBlob, sampleCache } from './samples.ts';
 
 const MIB = 2 ** 20;

@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import { parse } from 'smol-toml';
 import { describeConfig } from '../../src/cli/check-config.ts';
 import { loadConfig } from '../../src/config/loader.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 suite('check-config', () => {
   const nowhere = { environment: {}, home: '/nowhere', isRoot: false };

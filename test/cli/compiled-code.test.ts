@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { chmod, lchown, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const program = join(import.meta.dirname, '..', '..', 'bin', 'dockerproxy.js');
 

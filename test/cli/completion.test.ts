@@ -7,7 +7,8 @@ import { COMMAND_NAMES } from '../../src/cli/commands.ts';
 import { completionScript } from '../../src/cli/completion.ts';
 import { flagName, SCHEMA } from '../../src/config/schema.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 /** Completes the last word by the function of the script, as readline calls it. */
 const BASH = `source "$0"

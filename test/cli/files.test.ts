@@ -7,9 +7,10 @@ import { tarOf, type Written } from '../contents/layers.ts';
 import { entryPoint } from '../support/dockerproxy.ts';
 import { blob, image, layerMediaType, sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { type RunResult, run, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { type RunResult, run } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 /** Writes the bytes of a name in Latin-1, as the entries of a layer have them. */
 const latin1 = (name: string): string => Buffer.from(name).toString('latin1');

@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import { guardFor } from '../../src/cli/save.ts';
 import { loadConfig } from '../../src/config/loader.ts';
 import { parseReference } from '../../src/oci/reference.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const load = (...argv: string[]) => loadConfig({ argv, environment: {}, home: '/nowhere', isRoot: false });
 const image = parseReference('registry.lan/app');

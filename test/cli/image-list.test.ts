@@ -6,7 +6,7 @@ import { suite, test } from 'node:test';
 import { CommandError } from '../../src/cli/command-error.ts';
 import { imagesIn, readImageList } from '../../src/cli/image-list.ts';
 import { UsageError } from '../../src/config/loader.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const COMPOSE = `services:
   web:

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { run, spawnUntil, temporaryFolder } from '../support/process.ts';
+import { run, spawnUntil } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const hook = join(root, 'test', 'support', 'loaded-modules.ts');

@@ -3,9 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { skipUnless } from '../support/packages.ts';
-import { type RunResult, run, temporaryFolder } from '../support/process.ts';
+import { type RunResult, run } from '../support/process.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { standardImages } from '../support/standard-images.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const hook = join(root, 'test', 'support', 'other-platform.ts');

@@ -11,7 +11,7 @@ import {
   type SavedFile,
   type Target,
 } from '../../src/cli/save-target.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const parts = [
   { name: 'one', size: 4, number: 1 },

@@ -12,18 +12,13 @@ import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import {
-  type RunResult,
-  run,
-  spawnUntil,
-  type TemporaryFolder,
-  temporaryFolder,
-} from '../support/process.ts';
+import { type RunResult, run, spawnUntil } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, registryUser, startRegistry } from '../support/registry.ts';
 import { createSigner, signatureTag, signed } from '../support/signatures.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 import { startTokenServer } from '../support/token-server.ts';
 
 const SIZE = 6_000_000;

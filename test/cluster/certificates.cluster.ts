@@ -7,9 +7,10 @@ import { suite, test } from 'node:test';
 import { type AcmeBed, certificateOf, shownBy, startAcmeBed, untilIssued } from '../e2e/acme-bed.ts';
 import type { DockerProxy } from '../support/dockerproxy.ts';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
 import { reservePort } from '../support/reserve-port.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const REPLICAS = 3;
 /** The number of connections, large enough that each worker has some. */

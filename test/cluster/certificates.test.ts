@@ -8,7 +8,8 @@ import { makeCertificate } from '../../bench/certificate.ts';
 import { certificateOf, forceRenewal, shownBy, startAcmeBed, untilIssued } from '../e2e/acme-bed.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { untilReplaced, workersOf } from './processes.ts';
 
 const WORKERS = { DOCKERPROXY_WORKERS: '2' };

@@ -10,7 +10,9 @@ import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import type { OngoingDownload } from '../support/download.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, temporaryFolder, waitFor } from '../support/process.ts';
+import { run } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { isRunning, untilReplaced, workersOf } from './processes.ts';
 
 /** More bytes than the sockets can buffer when the server is killed. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { processTree } from '../../bench/proc.ts';
 import type { DockerProxy } from '../support/dockerproxy.ts';
-import { waitFor } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 /** Returns the worker processes. */
 export function workersOf({ pid }: Pick<DockerProxy, 'pid'>): number[] {

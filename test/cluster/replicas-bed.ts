@@ -10,11 +10,11 @@ import { download } from '../support/download.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { type Haproxy, startHaproxy } from '../support/haproxy.ts';
 import { image, type Layer } from '../support/images.ts';
-import { temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 /** The names of the replicas in HAProxy. */
 export const NAMES = ['one', 'two', 'three'] as const;

@@ -9,7 +9,9 @@ import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type Download, download, startDownload } from '../support/download.ts';
 import type { ProxiedRequest } from '../support/fault-proxy.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, temporaryFolder, waitFor } from '../support/process.ts';
+import { run } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 import {
   ask,
   NAMES,

@@ -5,7 +5,7 @@ import type { DockerProxy } from '../support/dockerproxy.ts';
 import { startDownload } from '../support/download.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { waitFor } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const SIZE = 20_000_000;
 const WORKERS = { DOCKERPROXY_WORKERS: '2' };

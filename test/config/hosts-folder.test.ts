@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import { type HostsFolder, readHostsFolder } from '../../src/config/hosts-folder.ts';
 import type { RegistryHost } from '../../src/oci/registry-host.ts';
 import { repositoryAt } from '../../src/oci/registry-host.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 /** Reads files by their paths, and returns the result and the mistakes. */
 async function read(files: Record<string, string>): Promise<HostsFolder & { mistakes: string[] }> {

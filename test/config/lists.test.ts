@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { type Lists, readLists } from '../../src/config/lists.ts';
 import { ConfigError, loadConfig } from '../../src/config/loader.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 function lists(argv: string[]): Lists {
   return readLists(loadConfig({ argv, environment: {}, home: '/nowhere', isRoot: false }));

@@ -6,7 +6,7 @@ import { ConfigError, loadConfig, type Sources } from '../../src/config/loader.t
 import { mask } from '../../src/config/mask.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { formatPlatform } from '../../src/oci/platform.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const nowhere = join(import.meta.dirname, 'no-such-folder');
 

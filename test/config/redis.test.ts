@@ -10,7 +10,7 @@ import { redisUrl } from '../../src/config/redis-url.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { makeCertificates } from '../support/certificates.ts';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const NOWHERE = { environment: {}, home: '/nowhere', isRoot: false };
 const ACME = ['--domains', 'dl.example.org', '--acme-email', 'ops@example.org'];

@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import { loadConfig } from '../../src/config/loader.ts';
 import { exampleFile, referencePage } from '../../src/config/reference.ts';
 import { environmentName, fileKey, flagName, SCHEMA } from '../../src/config/schema.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const load = (argv: string[]) => loadConfig({ argv, environment: {}, home: '/nowhere', isRoot: true });

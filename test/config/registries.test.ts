@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import { describeConfig } from '../../src/cli/check-config.ts';
 import { ConfigError, loadConfig } from '../../src/config/loader.ts';
 import { mirrorAt } from '../../src/oci/registry-host.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const nowhere = { environment: {}, home: '/nowhere', isRoot: false };
 

@@ -6,8 +6,8 @@ import { ConfigError, loadConfig } from '../../src/config/loader.ts';
 import { readTrustRules } from '../../src/config/trust-rules.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { createTrustPolicy, type TrustRule } from '../../src/trust/trust-policy.ts';
-import { temporaryFolder } from '../support/process.ts';
 import { createSigner } from '../support/signatures.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 /** A folder with a policy and the keys `team.pub` and `keys/release.pem`. */
 async function policyFolder(policy: string) {

@@ -9,12 +9,14 @@ import { buildEngineImage } from '../support/engine-image.ts';
 import { type Dockerd, startDockerd } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { type RunResult, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
+import { type RunResult, runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { reservePort } from '../support/reserve-port.ts';
 import { busyboxImage } from '../support/standard-images.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const IMAGE = 'dockerproxy';
 const OWN_NODE = 'dockerproxy:own-node';

@@ -11,8 +11,9 @@ import { makeCertificate } from '../../bench/certificate.ts';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { spawnUntil, temporaryFolder } from '../support/process.ts';
+import { spawnUntil } from '../support/process.ts';
 import { reservePort } from '../support/reserve-port.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const guide = readFileSync(join(root, 'deploy', 'README.md'), 'utf8');

@@ -6,8 +6,10 @@ import { after, before, suite, test } from 'node:test';
 import { makeRelease } from '../support/debian.ts';
 import { type Dockerd, startDockerd } from '../support/engines.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, type TemporaryFolder, temporaryFolder, waitFor } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
 import { reservePort } from '../support/reserve-port.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const IMAGE = 'dockerproxy:release';
 const SLOW = { timeout: 180_000 };

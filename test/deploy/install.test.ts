@@ -4,7 +4,8 @@ import { cp, readFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { suite, test } from 'node:test';
 import { skipUnless } from '../support/packages.ts';
-import { run, runOrThrow, temporaryFolder } from '../support/process.ts';
+import { run, runOrThrow } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const deploy = join(root, 'deploy');

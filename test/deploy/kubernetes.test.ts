@@ -15,8 +15,8 @@ import { parse as parseYaml } from 'yaml';
 import { ConfigError, loadConfig } from '../../src/config/loader.ts';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
-import { temporaryFolder } from '../support/process.ts';
 import { reservePort } from '../support/reserve-port.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { type Manifest, mistakesOf, parseManifests, readManifests } from './kubernetes-manifests.ts';
 
 const deploy = join(import.meta.dirname, '..', '..', 'deploy');

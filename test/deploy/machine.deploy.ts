@@ -13,11 +13,13 @@ import { type Machine, startMachine } from '../support/machine.ts';
 import { makeOfflineNpm } from '../support/offline-npm.ts';
 import { skipUnless } from '../support/packages.ts';
 import { type Pebble, startPebble } from '../support/pebble.ts';
-import { runOrThrow, type TemporaryFolder, temporaryFolder, waitFor } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { basicCredentials, type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage } from '../support/standard-images.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 /**
  * Tests an operator's setup: a Debian that boots, install.sh, ports 80 and 443, and an authority's certificate. All of

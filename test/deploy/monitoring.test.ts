@@ -7,7 +7,8 @@ import { createWorkerMetrics } from '../../src/telemetry/worker-metrics.ts';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, waitFor } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const folder = join(import.meta.dirname, '..', '..', 'deploy', 'monitoring');
 const read = (name: string): string => readFileSync(join(folder, name), 'utf8');

@@ -9,11 +9,12 @@ import { assertForgedHeadersIgnored } from '../support/forged-headers.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { spawnUntil, temporaryFolder } from '../support/process.ts';
+import { spawnUntil } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { reservePort } from '../support/reserve-port.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const FILE = join(import.meta.dirname, '..', '..', 'deploy', 'nginx', 'dockerproxy.conf');
 const SLICE = 256 * 1024;

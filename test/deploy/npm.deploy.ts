@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { run, runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { run, runOrThrow } from '../support/process.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 /**

@@ -6,7 +6,8 @@ import { after, before, suite, test } from 'node:test';
 import { makeRelease } from '../support/debian.ts';
 import { type Machine, startMachine } from '../support/machine.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 const SLOW = { timeout: 180_000 };
 const SETTINGS = '/etc/dockerproxy/dockerproxy.toml';

@@ -8,9 +8,10 @@ import { startDockerProxy } from '../support/dockerproxy.ts';
 import { blob, image, layerMediaType, sha256 } from '../support/images.ts';
 import { startMachine } from '../support/machine.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 suite('a root file system', { timeout: 600_000 }, () => {
   const skip = skipUnless('systemd-nspawn', 'debootstrap', 'docker-registry');

@@ -9,10 +9,11 @@ import { type Dockerd, type Podman, startDockerd, startPodman } from '../support
 import { httpCall } from '../support/http-request.ts';
 import { index, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { findCommand, run, runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { findCommand, run, runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage } from '../support/standard-images.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const pages = ['README.md', ...globSync('docs/*.md', { cwd: root }).sort()];

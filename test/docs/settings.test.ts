@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { loadConfig } from '../../src/config/loader.ts';
 import { readTrustRules } from '../../src/config/trust-rules.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const pages = ['README.md', 'deploy/README.md', ...globSync('docs/*.md', { cwd: root }).sort()];

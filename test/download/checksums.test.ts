@@ -9,7 +9,7 @@ import { type Checksums, createChecksums } from '../../src/download/checksums.ts
 import type { Archive } from '../../src/sources/image-source.ts';
 import { createMemoryCaches } from '../../src/util/memory-caches.ts';
 import { sampleArchive } from '../http/samples.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const never = new AbortController().signal;
 const BYTES = Buffer.from(Array.from({ length: 5000 }, (_, at) => at % 251));

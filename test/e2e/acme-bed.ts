@@ -10,8 +10,9 @@ import { createCurrentAuthority } from '../support/current-authority.ts';
 import { type DockerProxy, type LogRecord, startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { type Pebble, type PebbleOptions, startPebble } from '../support/pebble.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
 import { reservePort } from '../support/reserve-port.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 export const DOMAIN = 'dl.dockerproxy.test';
 const ISSUE_MS = 90_000;

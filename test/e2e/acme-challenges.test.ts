@@ -8,9 +8,10 @@ import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
 import { type Pebble, startPebble } from '../support/pebble.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
 import { reservePort } from '../support/reserve-port.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { DOMAIN, failureOf, shownBy } from './acme-bed.ts';
 
 /** The number of connections, large enough that each worker has some. */

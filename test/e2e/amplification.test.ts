@@ -6,7 +6,6 @@ import { FREE_REQUESTS } from '../../src/registry/upstream-budget.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { answering, type HostileRegistry, startHostileRegistry } from '../support/hostile-registry.ts';
 import type { Blob } from '../support/images.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
 import {
   createSigner,
   signatureLayer,
@@ -14,6 +13,8 @@ import {
   signatureTag,
   simpleSigning,
 } from '../support/signatures.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { digest, manifestOf, OCI_INDEX, outcome } from './hostile-bed.ts';
 
 const FOREIGN = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';

@@ -17,11 +17,12 @@ import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { index, type Manifest } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage } from '../support/standard-images.ts';
 import { untarStrictly } from '../support/strict-untar.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 suite('artifacts', {
   skip: skipUnless('docker-registry', 'busybox-amd64', 'skopeo'),

@@ -7,7 +7,7 @@ import { DEFAULT_LIMITS, type DockerProxy, startDockerProxy } from '../support/d
 import { startDroppingListener } from '../support/dropping-listener.ts';
 import { type HostileRegistry, startHostileRegistry } from '../support/hostile-registry.ts';
 import { httpCall } from '../support/http-request.ts';
-import { waitFor } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 /** How often the test sends an attack, and the requests to its registry that they may cause together. */
 interface Row {

@@ -8,8 +8,9 @@ import { suite, test } from 'node:test';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { spawnUntil, temporaryFolder } from '../support/process.ts';
+import { spawnUntil } from '../support/process.ts';
 import { reservePort } from '../support/reserve-port.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 /** Debian's nginx in front of a server, as its documentation says a proxy should be. */
 async function startNginx(upstream: string) {

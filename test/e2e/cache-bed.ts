@@ -7,10 +7,11 @@ import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type Download, download, type OngoingDownload, startDownload } from '../support/download.ts';
 import { type FaultProxy, type ProxiedRequest, startFaultProxy } from '../support/fault-proxy.ts';
 import { image, type Layer } from '../support/images.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 /** An image of random layers, and the expected bytes of its download. */
 export interface PublishedImage {

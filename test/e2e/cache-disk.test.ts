@@ -4,7 +4,8 @@ import { dirname, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import type { DockerProxy } from '../support/dockerproxy.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, waitFor } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 import {
   blobPath,
   type CacheBed,

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { after, before, suite, test } from 'node:test';
 import type { FaultHook } from '../support/fault-proxy.ts';
 import { skipUnless } from '../support/packages.ts';
-import { waitFor } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 import {
   blobPath,
   type CacheBed,

@@ -3,7 +3,7 @@ import { after, before, suite, test } from 'node:test';
 import type { DockerProxy } from '../support/dockerproxy.ts';
 import type { Fault } from '../support/fault-proxy.ts';
 import { skipUnless } from '../support/packages.ts';
-import { waitFor } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 import {
   type CacheBed,
   isKept,

@@ -8,10 +8,11 @@ import { startDockerd, startPodman } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
 import { type Image, image as imageOf, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { run, runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage } from '../support/standard-images.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 /** The files of each version. Version 2.2 has a new layer below one that the older image has. */
 const VERSIONS = [

@@ -7,7 +7,8 @@ import { untilReplaced, workersOf } from '../cluster/processes.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, waitFor } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const LIMIT = 96;
 

@@ -6,10 +6,11 @@ import { startDockerd, startPodman } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
 import { layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { findCommand, run, runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { findCommand, run, runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage } from '../support/standard-images.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 /** The parameters that request each archive, after the image. */
 const ARCHIVES: Readonly<Record<string, string>> = {

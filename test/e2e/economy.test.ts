@@ -7,11 +7,12 @@ import { startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, waitFor } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { startRegistry } from '../support/registry.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const MIB = 2 ** 20;
 const LAYERS = 4;

@@ -10,12 +10,14 @@ import { startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
+import { run, runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, registryUser, startRegistry } from '../support/registry.ts';
 import { reservePort } from '../support/reserve-port.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', 'curl') }, () => {
   let registry: Registry;

@@ -9,10 +9,12 @@ import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image, index, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
+import { run, runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const PLATFORM = { os: 'linux', architecture: 'amd64' };
 const MIB = 2 ** 20;

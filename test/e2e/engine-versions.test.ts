@@ -5,7 +5,8 @@ import { suite, test } from 'node:test';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type FakeEngine, type FakeEngineOptions, startFakeEngine } from '../support/fake-engine.ts';
 import { type HttpResponse, httpCall } from '../support/http-request.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 /** No server listens there. The stand-in for an engine only claims to pull. */
 const REGISTRY = '127.0.0.1:1';

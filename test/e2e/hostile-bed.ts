@@ -13,7 +13,7 @@ import {
   startHostileRegistry,
 } from '../support/hostile-registry.ts';
 import type { Image } from '../support/images.ts';
-import { waitFor } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 export const MEBIBYTE = 1024 * 1024;
 export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';

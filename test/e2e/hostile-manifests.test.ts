@@ -9,7 +9,7 @@ import {
   raw,
 } from '../support/hostile-registry.ts';
 import type { Image } from '../support/images.ts';
-import { waitFor } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 import {
   byReference,
   digest,

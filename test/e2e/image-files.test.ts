@@ -10,10 +10,11 @@ import { type Dockerd, type Podman, startDockerd, startPodman } from '../support
 import { httpCall } from '../support/http-request.ts';
 import { blob, image, type Layer, layerMediaType, sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxLayer } from '../support/standard-images.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const PLATFORM = { os: 'linux', architecture: 'amd64' };
 const file = (path: string, text: string): Written => ({ path, data: Buffer.from(text) });

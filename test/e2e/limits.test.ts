@@ -11,10 +11,12 @@ import { startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, type TemporaryFolder, temporaryFolder, waitFor } from '../support/process.ts';
+import { run } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 /** Bytes of each image's one layer: more than the sockets can buffer when the server is killed. */
 const SIZE = 30_000_000;

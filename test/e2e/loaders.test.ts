@@ -6,9 +6,10 @@ import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { startDockerd, startPodman } from '../support/engines.ts';
 import type { Manifest } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 /** The output of this command in a real container proves that the image arrived complete. */
 const GREETING = ['sh', '-c', 'busybox | head -1'];

@@ -10,7 +10,9 @@ import { type ControlGroup, createControlGroup } from '../support/control-group.
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { startHostileRegistry } from '../support/hostile-registry.ts';
 import { httpCall } from '../support/http-request.ts';
-import { runOrThrow, spawnUntil, temporaryFolder, waitFor } from '../support/process.ts';
+import { runOrThrow, spawnUntil } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const MEBIBYTE = 2 ** 20;
 const LIMIT = 512 * MEBIBYTE;

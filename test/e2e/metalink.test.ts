@@ -8,10 +8,12 @@ import { download } from '../support/download.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { image, type Manifest } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
+import { run, runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const MIB = 2 ** 20;
 const SIZE = 12 * MIB;

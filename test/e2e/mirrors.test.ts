@@ -8,10 +8,11 @@ import { download } from '../support/download.ts';
 import { type Fault, startFaultProxy } from '../support/fault-proxy.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { startRegistry } from '../support/registry.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 suite('a mirror', {
   skip: skipUnless('docker-registry'),

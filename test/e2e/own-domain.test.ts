@@ -7,10 +7,12 @@ import { temporaryCertificate } from '../../src/tls/self-signed-provider.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { skipUnless } from '../support/packages.ts';
 import { type Pebble, startPebble } from '../support/pebble.ts';
-import { runOrThrow, type TemporaryFolder, temporaryFolder, waitFor } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage } from '../support/standard-images.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 /**
  * Tests README's promises for an own domain by README's commands: ports 80 and 443, the name in DNS, images of Docker

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { download } from '../support/download.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, runOrThrow, spawnUntil, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { run, runOrThrow, spawnUntil } from '../support/process.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { standardImages } from '../support/standard-images.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 

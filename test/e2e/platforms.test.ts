@@ -7,10 +7,11 @@ import { startDockerd } from '../support/engines.ts';
 import { httpCall } from '../support/http-request.ts';
 import { blob, type Descriptor, index, type Manifest, manifest } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, runOrThrow, temporaryFolder } from '../support/process.ts';
+import { run, runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxImage, type StandardImages, standardImages } from '../support/standard-images.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 suite('an image with all its platforms', {
   skip: skipUnless('docker-registry', 'wget', 'skopeo', 'busybox-amd64', 'busybox-arm64'),

@@ -8,13 +8,14 @@ import { startDownload } from '../support/download.ts';
 import { type HttpResponse, httpCall } from '../support/http-request.ts';
 import { type Image, image, type Layer, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import { basicCredentials, type Registry, registryUser, startRegistry } from '../support/registry.ts';
 import { reservePort } from '../support/reserve-port.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { startTokenServer, type TokenServer } from '../support/token-server.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const USERS = { alice: 'secret-of-alice-4711', bob: 'secret-of-bob-0815' };
 const platform = { os: 'linux', architecture: 'amd64' };

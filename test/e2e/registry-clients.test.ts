@@ -10,10 +10,11 @@ import { startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { type RunResult, run, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { type RunResult, run } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 /** The output of this command in a real container proves that the image arrived complete. */
 const GREETING = ['sh', '-c', 'busybox | head -1'];

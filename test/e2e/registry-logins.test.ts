@@ -8,10 +8,11 @@ import { startDockerd, startPodman } from '../support/engines.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { type HttpResponse, httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { type RunResult, run, temporaryFolder } from '../support/process.ts';
+import { type RunResult, run } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { basicCredentials, registryUser, startRegistry } from '../support/registry.ts';
 import { busyboxImage } from '../support/standard-images.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { startTokenServer, type TokenServer } from '../support/token-server.ts';
 
 const { name: user, password } = registryUser;

@@ -7,10 +7,10 @@ import { startHaproxy } from '../support/haproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { startRegistry } from '../support/registry.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const platform = { os: 'linux', architecture: process.arch === 'x64' ? 'amd64' : process.arch };
 

@@ -15,10 +15,10 @@ import {
   manifest,
 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { createSigner, type Signer, signatureTag, signed, signedBundle } from '../support/signatures.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const INDEX = 'application/vnd.oci.image.index.v1+json';

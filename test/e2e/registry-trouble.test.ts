@@ -7,10 +7,12 @@ import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { type HttpResponse, httpCall } from '../support/http-request.ts';
 import { type Image, image, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, temporaryFolder, waitFor } from '../support/process.ts';
+import { run } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const platform = { os: 'linux', architecture: 'amd64' };
 

@@ -8,11 +8,12 @@ import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { run } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { standardImages } from '../support/standard-images.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 /** Bytes of the image's one layer, and after how many of them connections break. */
 const SIZE = 12_000_000;

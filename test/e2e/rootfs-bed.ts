@@ -8,10 +8,11 @@ import { makeDebian } from '../support/debian.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type Dockerd, startDockerd } from '../support/engines.ts';
 import { blob, type Compression, image, type Layer, layerMediaType, sha256 } from '../support/images.ts';
-import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { busyboxLayer } from '../support/standard-images.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 /** A registry with images of many kinds, and programs that unpack them. */
 export interface RootfsBed extends AsyncDisposable {

@@ -7,7 +7,7 @@ import { startFaultProxy } from '../support/fault-proxy.ts';
 import { type HttpRequest, httpCall } from '../support/http-request.ts';
 import { type Image, image, index, layer, type Manifest } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, type TemporaryFolder, temporaryFolder, waitFor } from '../support/process.ts';
+import { run } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
@@ -19,6 +19,8 @@ import {
   signed,
   signedBundle,
 } from '../support/signatures.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
   let registry: Registry;

@@ -13,11 +13,11 @@ import { startForwardProxy } from '../support/forward-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { startRedis } from '../support/redis.ts';
 import { startRegistry } from '../support/registry.ts';
 import { startSearch } from '../support/search-server.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 /** A mirror of Docker Hub over TLS, whose private authority is not in any store yet. */
 async function startTlsRegistry() {

@@ -7,7 +7,9 @@ import { makeCertificate } from '../../bench/certificate.ts';
 import { startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { type RunResult, run, temporaryFolder, waitFor } from '../support/process.ts';
+import { type RunResult, run } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 /**
  * TLS 1.2 cipher suites by the type of the certificate's key: those that a server must accept, and those that it must

@@ -9,7 +9,7 @@ import { extract } from 'tar-stream';
 import { layoutArchive } from '../../src/archive/layout.ts';
 import { ServiceError } from '../../src/errors.ts';
 import { createDockerConfigCredentials } from '../../src/registry/credentials.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { mutatedJson } from './arbitraries.ts';
 import { runs } from './budget.ts';
 

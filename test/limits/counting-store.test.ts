@@ -15,8 +15,9 @@ import { openSqliteCountingStore } from '../../src/limits/sqlite-counting-store.
 import { connectRedis } from '../../src/redis/connect.ts';
 import type { Redis } from '../../src/redis/redis.ts';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const MINUTE = 60_000;
 const NO_LIMIT = { perClient: 0, total: 0 };

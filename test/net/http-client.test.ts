@@ -12,8 +12,9 @@ import { createHttpClient, type HttpClientOptions } from '../../src/net/http-cli
 import { upstreamError } from '../../src/net/upstream-error.ts';
 import { createLargeDocuments, type LargeDocuments } from '../../src/util/large-documents.ts';
 import { startDroppingListener } from '../support/dropping-listener.ts';
-import { run, waitFor } from '../support/process.ts';
+import { run } from '../support/process.ts';
 import { reservePort } from '../support/reserve-port.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const LOOPBACK: LookupAddress = { address: '127.0.0.1', family: 4 };
 const never = new AbortController().signal;

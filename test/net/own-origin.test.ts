@@ -12,7 +12,7 @@ import { ANYONE } from '../../src/net/http.ts';
 import { createHttpClient } from '../../src/net/http-client.ts';
 import { makeCertificates } from '../support/certificates.ts';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const never = new AbortController().signal;
 

@@ -12,7 +12,7 @@ import { findProxyBy } from '../../src/net/proxies.ts';
 import { makeCertificates } from '../support/certificates.ts';
 import { startForwardProxy } from '../support/forward-proxy.ts';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const never = new AbortController().signal;
 const proxy = 'http://proxy.lan:3128';

@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { createReadBuffers, type ReadBuffers } from '../../src/net/read-buffers.ts';
 import { sampleBlob } from '../blobs/samples.ts';
-import { waitFor } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const { bytes } = sampleBlob(5_000_000, 'reading');
 

@@ -8,9 +8,10 @@ import { LIMITS_PREFIX, type Redis, type RedisAddress } from '../../src/redis/re
 import { redisScript } from '../../src/redis/script.ts';
 import { makeCertificates } from '../support/certificates.ts';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
 import { startRedis, startRedisCluster, startRedisSentinel } from '../support/redis.ts';
 import { reservePort } from '../support/reserve-port.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const ECHO = redisScript('return {KEYS[1], ARGV[1]}');
 

@@ -13,7 +13,8 @@ import { createDiskStore } from '../../src/registry/disk-store.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
 import { createLargeDocuments } from '../../src/util/large-documents.ts';
 import { memorySource } from '../blobs/samples.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const HOUR_MS = 3_600_000;
 const always = new AbortController().signal;

@@ -19,9 +19,9 @@ import { send } from '../../src/util/streams.ts';
 import { type Fault, type FaultProxy, type ProxiedRequest, startFaultProxy } from '../support/fault-proxy.ts';
 import { blob, type Image, image, index, layer, layerMediaType, manifest } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { waitFor } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { createStack, type Stack } from './stack.ts';
 
 const never = new AbortController().signal;

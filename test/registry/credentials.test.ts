@@ -3,7 +3,8 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { type Credentials, createDockerConfigCredentials } from '../../src/registry/credentials.ts';
-import { runOrThrow, type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 const CREDENTIALS = new URL('../../src/registry/credentials.ts', import.meta.url).href;
 

@@ -9,7 +9,7 @@ import type { FetchedManifest, RegistryClient } from '../../src/registry/client.
 import { createDiskStore } from '../../src/registry/disk-store.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
 import { type Handler, startHostileRegistry } from '../support/hostile-registry.ts';
-import { temporaryFolder } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { createStack } from './stack.ts';
 
 const never = new AbortController().signal;

@@ -8,7 +8,8 @@ import { createDiskStore } from '../../src/registry/disk-store.ts';
 import { createManifestStore } from '../../src/registry/manifest-store.ts';
 import type { LargeDocuments } from '../../src/util/large-documents.ts';
 import { filesIn } from '../blobs/samples.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const repository: Repository = { domain: 'registry.example', path: 'org/app' };
 const bytes = Buffer.from('{\n  "schemaVersion": 2\n}\n');

@@ -10,7 +10,7 @@ import {
   type Misbehaviour,
   startHostileRegistry,
 } from '../support/hostile-registry.ts';
-import { waitFor } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { createStack } from './stack.ts';
 
 const never = new AbortController().signal;

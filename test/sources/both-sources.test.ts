@@ -9,12 +9,12 @@ import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { basicCredentials, type Registry, startRegistry } from '../support/registry.ts';
 import { reservePort } from '../support/reserve-port.ts';
 import { type StandardImages, standardImages } from '../support/standard-images.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 /** A request, with the answer that both sources must return. */
 type Row = readonly [path: string, status: number, code?: string];

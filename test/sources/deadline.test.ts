@@ -14,7 +14,7 @@ import {
   startHostileRegistry,
 } from '../support/hostile-registry.ts';
 import { sha256 } from '../support/images.ts';
-import { waitFor } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const never = new AbortController().signal;
 const defaultPlatform = parsePlatform('linux/amd64');

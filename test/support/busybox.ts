@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { chmod, copyFile, mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runOrThrow, temporaryFolder } from './process.ts';
+import { runOrThrow } from './process.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 export type BusyboxArchitecture = 'amd64' | 'arm64';
 

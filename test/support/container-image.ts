@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { makeDebian } from './debian.ts';
 import type { Dockerd } from './engines.ts';
 import { makeOfflineNpm } from './offline-npm.ts';
-import { runOrThrow, temporaryFolder } from './process.ts';
+import { runOrThrow } from './process.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 const repository = join(import.meta.dirname, '..', '..');
 const BASE = 'dockerproxy-test/base';

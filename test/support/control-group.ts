@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { mkdir, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { waitFor } from './process.ts';
+import { waitFor } from './wait-for.ts';
 
 /** A control group of the kernel with a memory limit. */
 export interface ControlGroup extends AsyncDisposable {

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { removeTree, runOrThrow } from './process.ts';
+import { runOrThrow } from './process.ts';
+import { removeTree } from './temporary-folder.ts';
 
 const repository = join(import.meta.dirname, '..', '..');
 const cache = join(repository, 'node_modules', '.cache', 'dockerproxy');

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type RunningProcess, spawnUntil, temporaryFolder } from './process.ts';
+import { type RunningProcess, spawnUntil } from './process.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 /** `npm test` compiles the program once, because it then starts with two thirds of the CPU time. */
 export const entryPoint =

@@ -3,7 +3,8 @@ import { basename, dirname, join } from 'node:path';
 import { makeCertificates } from './certificates.ts';
 import { DEBIAN } from './container-image.ts';
 import type { Dockerd } from './engines.ts';
-import { findCommand, runOrThrow, temporaryFolder } from './process.ts';
+import { findCommand, runOrThrow } from './process.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 const PROGRAMS = ['dockerd', 'docker', 'containerd', 'containerd-shim-runc-v2', 'runc'];
 

@@ -1,14 +1,7 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  findCommand,
-  type RunningProcess,
-  type RunResult,
-  run,
-  spawnUntil,
-  type TemporaryFolder,
-  temporaryFolder,
-} from './process.ts';
+import { findCommand, type RunningProcess, type RunResult, run, spawnUntil } from './process.ts';
+import { type TemporaryFolder, temporaryFolder } from './temporary-folder.ts';
 
 export interface Dockerd extends AsyncDisposable {
   /** `unix://…` */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { pack } from 'tar-stream';
 import { sha256 } from './images.ts';
-import { temporaryFolder } from './process.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 export interface FakeEngineOptions {
   /** The newest version of the API that it speaks, and the oldest. */

@@ -2,8 +2,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeCertificate } from '../../bench/certificate.ts';
 import { httpCall } from './http-request.ts';
-import { spawnUntil, temporaryFolder } from './process.ts';
+import { spawnUntil } from './process.ts';
 import { reservePort } from './reserve-port.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 /** HAProxy with a certificate of its own; each response names its server in `X-Server`. */
 export interface Haproxy extends AsyncDisposable {

@@ -8,8 +8,8 @@ import {
   run,
   runOrThrow,
   spawnUntil,
-  temporaryFolder,
 } from './process.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 /** A booted machine that shares only the network with this one, and discards its files at the end. */
 export interface Machine extends AsyncDisposable {

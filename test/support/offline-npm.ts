@@ -1,6 +1,7 @@
 import { cp, mkdir, realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { findCommand, removeTree, runOrThrow } from './process.ts';
+import { findCommand, runOrThrow } from './process.ts';
+import { removeTree } from './temporary-folder.ts';
 
 const repository = join(import.meta.dirname, '..', '..');
 

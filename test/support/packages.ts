@@ -4,7 +4,8 @@ import { readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BusyboxArchitecture, busyboxIsCached, fetchBusybox } from './busybox.ts';
-import { findCommand, removeTree, run, runOrThrow, temporaryPrefix } from './process.ts';
+import { findCommand, run, runOrThrow } from './process.ts';
+import { removeTree, temporaryPrefix } from './temporary-folder.ts';
 
 interface Part {
   /** Commands by name, files by absolute path: all must be there. */

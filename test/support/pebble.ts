@@ -2,8 +2,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeCertificates } from './certificates.ts';
 import { httpCall } from './http-request.ts';
-import { type RunningProcess, spawnUntil, temporaryFolder, waitFor } from './process.ts';
+import { type RunningProcess, spawnUntil } from './process.ts';
 import { reservePort } from './reserve-port.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+import { waitFor } from './wait-for.ts';
 
 export interface PebbleOptions {
   /** The port on 127.0.0.1 at which all domains serve their challenges. */

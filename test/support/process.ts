@@ -1,9 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
+import { waitFor } from './wait-for.ts';
 
 export interface RunOptions {
   input?: string | Uint8Array;
@@ -30,10 +28,6 @@ export interface RunningProcess extends AsyncDisposable {
   exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   /** Sends the signal (SIGTERM by default), waits for the end, and kills after `patience` milliseconds. */
   stop(signal?: NodeJS.Signals, patience?: number): Promise<void>;
-}
-
-export interface TemporaryFolder extends AsyncDisposable {
-  path: string;
 }
 
 /** Runs a command to its end; rejects only where it cannot start, is aborted or takes too long. */
@@ -103,38 +97,6 @@ export async function spawnUntil(
   }
 }
 
-export const temporaryPrefix = 'dockerproxy-test-';
-
-/**
- * A new folder of our own; disposal also detaches whatever a container engine left mounted below it. Its name
- * carries our pid, so that `removeAbandonedFolders` knows whose it was if we are killed.
- */
-export async function temporaryFolder(): Promise<TemporaryFolder> {
-  const path = await mkdtemp(join(tmpdir(), `${temporaryPrefix}${process.pid}-`));
-  return { path, [Symbol.asyncDispose]: () => removeTree(path) };
-}
-
-/** The real clock of the process, even while a test mocks timers. */
-const realTime = performance.now.bind(performance);
-
-/**
- * Polls until the condition returns a truthy value, which it returns. An error of the condition ends the wait. The
- * interval grows with the time that has passed, because a poll may cost a request or a TLS handshake.
- */
-export async function waitFor<T>(
-  condition: () => T | Promise<T>,
-  { timeout = 30_000, what = 'the condition' }: { timeout?: number; what?: string } = {},
-): Promise<NonNullable<Exclude<T, false>>> {
-  const start = realTime();
-  for (;;) {
-    const value = await condition();
-    if (value) return value as NonNullable<Exclude<T, false>>;
-    const elapsed = realTime() - start;
-    if (elapsed > timeout) throw new Error(`waited ${timeout} ms for ${what}`);
-    await pause(Math.min(Math.max(elapsed / 10, 10), 100));
-  }
-}
-
 /** The path of a command, also where it lies in an sbin folder that a plain user's PATH leaves out. */
 export function findCommand(name: string): string | undefined {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
@@ -194,16 +156,4 @@ function collect(stream: NodeJS.ReadableStream | null): () => string {
     text += chunk;
   });
   return () => text;
-}
-
-/** Removes a folder with all in it, mounts first: what is mounted there may be someone else's files. */
-export async function removeTree(path: string): Promise<void> {
-  for (const mount of (await mountsBelow(path)).reverse()) await run('umount', ['-l', mount]);
-  await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
-}
-
-async function mountsBelow(path: string): Promise<string[]> {
-  const table = await readFile('/proc/self/mounts', 'utf8').catch(() => '');
-  const points = table.split('\n').map((line) => line.split(' ')[1] ?? '');
-  return points.filter((point) => point.startsWith(`${path}/`));
 }

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { pack } from 'tar-stream';
 import { created, type Layer, layerMediaType } from './images.ts';
-import { temporaryFolder } from './process.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 /**
  * A layer of one incompressible file, the same for the same seed, streamed to a temporary file that disposal removes.

@@ -1,9 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Certificates } from './certificates.ts';
-import { type RunningProcess, run, runOrThrow, spawnUntil, temporaryFolder, waitFor } from './process.ts';
-
+import { type RunningProcess, run, runOrThrow, spawnUntil } from './process.ts';
 import { reservePort } from './reserve-port.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+import { waitFor } from './wait-for.ts';
 
 export interface RedisServer extends AsyncDisposable {
   url: string;

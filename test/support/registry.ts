@@ -1,9 +1,11 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { httpCall } from './http-request.ts';
-import { type RunningProcess, spawnUntil, temporaryFolder, waitFor } from './process.ts';
+import { type RunningProcess, spawnUntil } from './process.ts';
 import type { PushHeaders } from './push.ts';
 import { reservePort } from './reserve-port.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+import { waitFor } from './wait-for.ts';
 
 export interface TokenAuth {
   realm: string;

@@ -1,7 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Blob, blob, type Manifest, manifest } from './images.ts';
-import { runOrThrow, temporaryFolder } from './process.ts';
+import { runOrThrow } from './process.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
 const PAYLOAD_TYPE = 'application/vnd.dev.cosign.simplesigning.v1+json';

@@ -7,12 +7,14 @@ import { startFaultProxy } from './fault-proxy.ts';
 import { httpCall } from './http-request.ts';
 import { image, sha256 } from './images.ts';
 import { skipUnless } from './packages.ts';
-import { run, spawnUntil, temporaryFolder, waitFor } from './process.ts';
+import { run, spawnUntil } from './process.ts';
 import { push } from './push.ts';
 import { randomLayer } from './random-layer.ts';
 import { basicCredentials, startRegistry } from './registry.ts';
 import { standardImages } from './standard-images.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 import { startTokenServer } from './token-server.ts';
+import { waitFor } from './wait-for.ts';
 
 const busyboxes = ['busybox-amd64', 'busybox-arm64'] as const;
 const registryParts = ['docker-registry', ...busyboxes] as const;

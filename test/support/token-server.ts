@@ -3,9 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { runOrThrow, temporaryFolder } from './process.ts';
+import { runOrThrow } from './process.ts';
 import type { PushHeaders } from './push.ts';
 import { registryUser, type TokenAuth } from './registry.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 export interface TokenServerOptions {
   service?: string;

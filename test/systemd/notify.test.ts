@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { createServiceManager } from '../../src/systemd/notify.ts';
 import { skipUnless } from '../support/packages.ts';
-import { spawnUntil, temporaryFolder, waitFor } from '../support/process.ts';
+import { spawnUntil } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const PID = 4242;
 const fail = (error: Error): never => assert.fail(error);

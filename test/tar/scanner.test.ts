@@ -6,7 +6,8 @@ import fc from 'fast-check';
 import { entryHeader } from '../../src/tar/entry-header.ts';
 import { MalformedTar } from '../../src/tar/malformed-tar.ts';
 import { scanAll, tarOf } from '../contents/layers.ts';
-import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const LONG = `${'d'.repeat(120)}/${'f'.repeat(130)}`;
 

@@ -7,7 +7,8 @@ import { createMemoryCaches } from '../../src/util/memory-caches.ts';
 import { streamFrom } from '../../src/util/streams.ts';
 import { ETAG, type ServerSetup, sampleArchive, startServer } from '../http/samples.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, waitFor } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const DL = '/dl?myimage=busybox';
 

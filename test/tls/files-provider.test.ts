@@ -7,7 +7,9 @@ import type { CertificateFailure } from '../../src/tls/certificate-provider.ts';
 import { createFilesProvider } from '../../src/tls/files-provider.ts';
 import { temporaryCertificate } from '../../src/tls/self-signed-provider.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, temporaryFolder, waitFor } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 async function startProvider() {
   const folder = await temporaryFolder();

@@ -5,7 +5,7 @@ import { setImmediate as settle } from 'node:timers/promises';
 import { type Certificate, isFor } from '../../src/tls/certificate.ts';
 import { createSelfSignedProvider } from '../../src/tls/self-signed-provider.ts';
 import { type CertificateStore, createDiskStore } from '../../src/tls/stores/certificate-store.ts';
-import { type TemporaryFolder, temporaryFolder } from '../support/process.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 const DAY_MS = 86_400_000;
 

@@ -6,7 +6,8 @@ import { suite, test } from 'node:test';
 import { isFor, parseCertificate } from '../../src/tls/certificate.ts';
 import { makeSelfSigned } from '../../src/tls/self-signed.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const NOW = Date.UTC(2026, 10, 24);
 const names = ['dl.example.org', 'localhost', '127.0.0.1', '::1', '2001:db8::5:6'];

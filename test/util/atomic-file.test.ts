@@ -3,7 +3,8 @@ import { readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { removeUnfinished, replaceFile } from '../../src/util/atomic-file.ts';
-import { run, temporaryFolder } from '../support/process.ts';
+import { run } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 /** Writes a file in a process that is killed before the rename. */
 function killedWriter(path: string): string {

@@ -6,8 +6,9 @@ import { connectRedis } from '../../src/redis/connect.ts';
 import { createRedisLocks } from '../../src/redis/redis-locks.ts';
 import type { Locks } from '../../src/util/lock.ts';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder, waitFor } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const always = new AbortController().signal;
 const uptime = (): number => performance.now();

@@ -4,8 +4,9 @@ import { Check } from 'typebox/schema';
 import { type Fault, type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, temporaryFolder } from '../support/process.ts';
+import { run } from '../support/process.ts';
 import { push } from '../support/push.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { type Bed, startBed } from './bed.ts';
 
 interface Response {

@@ -14,7 +14,8 @@ import {
   type Locator,
   type Page,
 } from 'playwright-core';
-import { findCommand, temporaryFolder } from '../support/process.ts';
+import { findCommand } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 /** Screenshots of each state, for people to look at. */
 export const OUTPUT = join(import.meta.dirname, '../output');

@@ -7,8 +7,9 @@ import { type Dockerd, type Podman, startDockerd, startPodman } from '../support
 import { httpCall } from '../support/http-request.ts';
 import { sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { type RunResult, run, temporaryFolder } from '../support/process.ts';
+import { type RunResult, run } from '../support/process.ts';
 import { push } from '../support/push.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { type Bed, startBed } from './bed.ts';
 
 const FILE = 'busybox_1.36.tar';

@@ -6,7 +6,8 @@ import openapiTS from 'openapi-typescript';
 import { httpCall } from '../support/http-request.ts';
 import { sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { runOrThrow, temporaryFolder } from '../support/process.ts';
+import { runOrThrow } from '../support/process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { startBed } from './bed.ts';
 
 const ROOT = join(import.meta.dirname, '../..');

@@ -3,9 +3,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { skipUnless } from '../support/packages.ts';
-import { temporaryFolder } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { createSigner, signatureTag, signed } from '../support/signatures.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { startBed } from './bed.ts';
 import { assertAccessible, assertFits, createOpener, startChromium, untilShown } from './browser.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
-import { temporaryFolder } from '../../support/process.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { ETAG, FILE, problemOf, sampleArchive, startServer } from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { text } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { createEventStream } from '../../../src/http/download/event-stream.ts';
-import { waitFor } from '../../support/process.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 /** Like the status of a pull with many layers. */
 const LAYERS = Array.from({ length: 100 }, (_, at) => ({ id: `${at}`.padStart(12, '0'), status: 'Waiting' }));

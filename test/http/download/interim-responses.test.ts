@@ -6,7 +6,9 @@ import { suite, type TestContext, test } from 'node:test';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { withInterimResponses } from '../../../src/http/download/interim-responses.ts';
 import { skipUnless } from '../../support/packages.ts';
-import { run, temporaryFolder, waitFor } from '../../support/process.ts';
+import { run } from '../../support/process.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { waitFor } from '../../support/wait-for.ts';
 import { FILE, sampleArchive, speak, startServer } from '../samples.ts';
 
 /** Starts a server that responds when the given work is done. */

@@ -8,7 +8,7 @@ import { suite, test } from 'node:test';
 import type { CountingStore } from '../../../src/limits/counting-store.ts';
 import { createMemoryCountingStore } from '../../../src/limits/memory-counting-store.ts';
 import type { LiveArchive } from '../../../src/sources/image-source.ts';
-import { waitFor } from '../../support/process.ts';
+import { waitFor } from '../../support/wait-for.ts';
 import {
   type Answer,
   DIGEST,

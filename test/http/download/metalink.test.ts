@@ -4,7 +4,8 @@ import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
 import type { Addresses } from '../../../src/http/protocol/own-address.ts';
 import { skipUnless } from '../../support/packages.ts';
-import { run, temporaryFolder } from '../../support/process.ts';
+import { run } from '../../support/process.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { type Answer, DIGEST, FILE, problemOf, sampleArchive, speak, startServer } from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
 import { formatReference } from '../../../src/oci/reference.ts';
-import { waitFor } from '../../support/process.ts';
+import { waitFor } from '../../support/wait-for.ts';
 import {
   problemOf,
   type RunningServer,

@@ -9,7 +9,8 @@ import { connect as connectTls } from 'node:tls';
 import { parseAddressRange } from '../../../src/util/ip-address.ts';
 import { makeCertificates } from '../../support/certificates.ts';
 import { skipUnless } from '../../support/packages.ts';
-import { temporaryFolder, waitFor } from '../../support/process.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { waitFor } from '../../support/wait-for.ts';
 import { type RunningServer, requestHead, sampleArchive, soon, startServer } from '../samples.ts';
 
 /** A time limit for tests that would never end. No test takes nearly as long. */

@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import fastify from 'fastify';
 import { createDrain } from '../../../src/http/listener/drain.ts';
 import { closeGracefully } from '../../../src/http/listener/graceful-close.ts';
-import { waitFor } from '../../support/process.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 const NEVER = 60_000;
 const REQUEST = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';

@@ -6,7 +6,7 @@ import { suite, test } from 'node:test';
 import type { Archive } from '../../../src/sources/image-source.ts';
 import { createMemoryCaches } from '../../../src/util/memory-caches.ts';
 import type { MemoryGauge } from '../../../src/util/memory-gauges.ts';
-import { waitFor } from '../../support/process.ts';
+import { waitFor } from '../../support/wait-for.ts';
 import { NO_PRESSURE_LIMITS, problemOf, type RunningServer, sampleArchive, startServer } from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';

@@ -12,7 +12,7 @@ import { parsePlatform } from '../../../src/oci/platform.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import type { PullSource } from '../../../src/pull/pull-source.ts';
 import { sha256 } from '../../support/images.ts';
-import { temporaryFolder } from '../../support/process.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 const MEBIBYTE = 2 ** 20;
 /** More than the buffers of the kernel take, so that the rest stays in the process. */

@@ -4,7 +4,7 @@ import { parseReference } from '../../../src/oci/reference.ts';
 import type { EngineFacts } from '../../../src/sources/engine/connection.ts';
 import { createEngine, type Engine, type PullOrder } from '../../../src/sources/engine/engine.ts';
 import { type FakeEngine, type FakeEngineOptions, startFakeEngine } from '../../support/fake-engine.ts';
-import { waitFor } from '../../support/process.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 const never = new AbortController().signal;
 const OLD: FakeEngineOptions = { apiVersion: '1.41', store: 'overlay2' };

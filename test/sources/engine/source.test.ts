@@ -11,7 +11,8 @@ import { type ConnectOptions, connectEngine } from '../../../src/sources/engine/
 import type { Archive, ArchiveRequest, ImageSource, Progress } from '../../../src/sources/image-source.ts';
 import { filesIn } from '../../blobs/samples.ts';
 import { type FakeEngine, type FakeEngineOptions, startFakeEngine } from '../../support/fake-engine.ts';
-import { temporaryFolder, waitFor } from '../../support/process.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 const AMD64 = 'linux/amd64';
 const IMAGE = '127.0.0.1:1/a';

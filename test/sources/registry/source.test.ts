@@ -25,11 +25,12 @@ import {
   sha256,
 } from '../../support/images.ts';
 import { skipUnless } from '../../support/packages.ts';
-import { temporaryFolder, waitFor } from '../../support/process.ts';
 import { push } from '../../support/push.ts';
 import { type Registry, startRegistry } from '../../support/registry.ts';
 import { busyboxImage, type StandardImages, standardImages } from '../../support/standard-images.ts';
 import { untarStrictly } from '../../support/strict-untar.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 const never = new AbortController().signal;
 const INDEX = 'application/vnd.oci.image.index.v1+json';

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { createDnsHook, type DnsHookOptions } from '../../../src/tls/acme/dns-hook.ts';
-import { temporaryFolder } from '../../support/process.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 const record = {
   name: '_acme-challenge.dl.example.org',

@@ -36,7 +36,8 @@ import { type ChallengeStore, createDiskChallenges } from '../../../src/tls/stor
 import { startAcmeProxy } from '../../support/acme-proxy.ts';
 import { skipUnless } from '../../support/packages.ts';
 import { type Pebble, type PebbleOptions, startPebble } from '../../support/pebble.ts';
-import { temporaryFolder, waitFor } from '../../support/process.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 const DOMAIN = 'dl.example.org';
 const root = join(import.meta.dirname, '../../..');

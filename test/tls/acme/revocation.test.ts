@@ -9,7 +9,8 @@ import { suite, test } from 'node:test';
 import { readRevocation, revokedSerials, withRevocation } from '../../../src/tls/acme/revocation.ts';
 import { temporaryCertificate } from '../../../src/tls/self-signed-provider.ts';
 import { skipUnless } from '../../support/packages.ts';
-import { runOrThrow, temporaryFolder } from '../../support/process.ts';
+import { runOrThrow } from '../../support/process.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 /** An authority of openssl with two certificates, of which the first can be revoked, and a server for its list. */
 async function startAuthority() {

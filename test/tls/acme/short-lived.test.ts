@@ -10,7 +10,7 @@ import { createAcmeProvider } from '../../../src/tls/acme/acme-provider.ts';
 import { secureContextOptions } from '../../../src/tls/secure-context.ts';
 import { makeSelfSigned } from '../../../src/tls/self-signed.ts';
 import { createDiskStore } from '../../../src/tls/stores/certificate-store.ts';
-import { temporaryFolder } from '../../support/process.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 const START = Date.UTC(2027, 0, 1);
 const SECOND_MS = 1000;

@@ -8,7 +8,7 @@ import {
   followAlpnChallenges,
   serverNameOf,
 } from '../../../src/tls/stores/alpn-challenge-store.ts';
-import { temporaryFolder } from '../../support/process.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 suite('the TLS-ALPN-01 challenges', () => {
   test('are found by server names, in any case of letters', async () => {

@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import { temporaryCertificate } from '../../../src/tls/self-signed-provider.ts';
 import { createDiskStore } from '../../../src/tls/stores/certificate-store.ts';
 import { createDiskChallenges } from '../../../src/tls/stores/challenge-store.ts';
-import { temporaryFolder } from '../../support/process.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 const AUTHORITY = 'https://ca.example/directory';
 const OTHER = 'https://ca.example/staging';

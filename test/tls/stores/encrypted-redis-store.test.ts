@@ -13,8 +13,9 @@ import {
 } from '../../../src/tls/stores/encrypted-redis-store.ts';
 import { createSharedCertificateStore } from '../../../src/tls/stores/shared-certificate-store.ts';
 import { skipUnless } from '../../support/packages.ts';
-import { temporaryFolder, waitFor } from '../../support/process.ts';
 import { startRedis } from '../../support/redis.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 const AUTHORITY = 'https://ca.example/directory';
 const ACCOUNT = { key: { kty: 'EC', d: 'secret' }, url: 'https://ca.example/account/1' };
