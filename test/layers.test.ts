@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import {
   folderOf,
@@ -96,6 +96,15 @@ suite('the layers of src/', () => {
     const page = readFileSync(join(import.meta.dirname, '..', 'docs', 'architecture.md'), 'utf8');
     assert.equal(withDrawing(page), page);
     assert.match(page, /\n {2}http --> download\n/);
+  });
+
+  test('each folder with more than five files has a README of at most 25 lines', () => {
+    const folders = Object.entries(Object.groupBy(files, (file) => dirname(file)));
+    for (const [folder, { length = 0 } = []] of folders.filter(([folder]) => folder !== '.')) {
+      const readme = join(import.meta.dirname, '..', 'src', folder, 'README.md');
+      if (!existsSync(readme)) assert.ok(length <= 5, `${folder} has ${length} files`);
+      else assert.ok(readFileSync(readme, 'utf8').trimEnd().split('\n').length <= 25, readme);
+    }
   });
 
   test('imported files exist', () => {
