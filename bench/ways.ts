@@ -1,4 +1,4 @@
-import { type Figures, medians, type Row, type RowId } from './figures.ts';
+import { type Figures, medians, type Row, type RowId, rowNames } from './figures.ts';
 
 /** One measurement for one line of the table. */
 export interface Measurement {
@@ -39,7 +39,9 @@ export async function takeTurns(
       if (absent.has(way)) continue;
       log(`${way.ids.join(', ')}: ${turn} of ${way.repetitions}`);
       try {
-        measured.push(...(await way.measure()));
+        const results = await way.measure();
+        measured.push(...results);
+        for (const { id, figures } of results) log(`  ${rowNames[id]}: ${describe(figures)}`);
       } catch (error) {
         signal.throwIfAborted();
         if (way.essential) throw error;
@@ -54,6 +56,13 @@ export async function takeTurns(
     const reason = absent.get(way);
     return way.ids.map((id) => (reason ? { id, absent: reason } : rowOf(id, measured)));
   });
+}
+
+/** A long bench shows each figure at once, so that an interrupted one is of use, too. */
+function describe({ seconds, cpuSeconds, peakBytes }: Figures): string {
+  const cpu = cpuSeconds === undefined ? '' : `, ${cpuSeconds.toFixed(2)} s of CPU`;
+  const memory = peakBytes === undefined ? '' : `, ${Math.round(peakBytes / 1e6)} MB`;
+  return `${seconds.toFixed(2)} s${cpu}${memory}`;
 }
 
 function rowOf(id: RowId, all: Measurement[]): Row {
