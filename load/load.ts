@@ -110,14 +110,14 @@ async function run({ url, pid }: DockerProxy, registry: HostileRegistry): Promis
 function verdicts(tally: Tally, slow: SlowClients, memory: number[], samples: Resources[]): Target[] {
   const latencies = tally.latencies.toSorted((a, b) => a - b);
   const wrong = [...tally.wrong].map(([what, count]) => `${what} (${count})`);
-  if (wrong.length > 0) process.stdout.write(`Not as they should be: ${wrong.join(', ')}\n\n`);
+  if (wrong.length > 0) process.stdout.write(`Unexpected answers: ${wrong.join(', ')}\n\n`);
   return [
     least('slow downloads that are still served', slow.alive(), downloads),
-    least('KB that the slowest of them got', slow.fewest() / 1000, (PACE * seconds * 0.5) / 1000),
+    least('KB that the slowest of them received', slow.fewest() / 1000, (PACE * seconds * 0.5) / 1000),
     least('other requests a second', tally.answered / seconds, rate * 0.9),
     most('errors of our own', tally.ours, 0),
     most(
-      'answers that are not as they should be',
+      'unexpected answers',
       [...tally.wrong.values()].reduce((a, b) => a + b, 0),
       0,
     ),
@@ -126,19 +126,25 @@ function verdicts(tally: Tally, slow: SlowClients, memory: number[], samples: Re
       latencies[Math.floor(latencies.length * 0.99)] ?? 0,
       2000,
     ),
-    most('ms, event loop late (99th percentile)', Math.max(...samples.map(({ lateMs }) => lateMs)), 500),
-    most('MB of memory at most', Math.max(...memory) / 1e6, 1000),
+    most(
+      'ms, delay of the event loop (99th percentile)',
+      Math.max(...samples.map(({ lateMs }) => lateMs)),
+      500,
+    ),
+    most('MB of memory, at most', Math.max(...memory) / 1e6, 1000),
     // Resident memory depends on the time of garbage collection, so the test compares the memory in use.
-    most('% that memory in use grew in the last half', growth(samples.map(({ bytes }) => bytes)) * 100, 10),
+    most(
+      '% growth of the memory in use in the last half',
+      growth(samples.map(({ bytes }) => bytes)) * 100,
+      10,
+    ),
   ];
 }
 
-/** Compares the last quarter with the second by medians, because a single sample depends on the chunks in flight. */
+/** Compares the least of the last quarter with that of the second, because chunks in flight come on top. */
 function growth(values: number[]): number {
   const quarter = Math.floor(values.length / 4);
-  const median = (part: number[]) =>
-    part.toSorted((a, b) => a - b)[Math.floor(part.length / 2)] ?? Number.NaN;
-  return median(values.slice(-quarter)) / median(values.slice(quarter, 2 * quarter)) - 1;
+  return Math.min(...values.slice(-quarter)) / Math.min(...values.slice(quarter, 2 * quarter)) - 1;
 }
 
 /** The limits that remain for a client, as the service reports them. */
@@ -160,7 +166,7 @@ async function countedVerdicts(origin: URL, tally: Tally, slow: SlowClients): Pr
     least('requests that were counted', used(busy.requests), tally.sent * 0.7),
     least('MB of their answers that were counted', used(busy.bytes) / 1e6, (tally.sent * 0.2 * 65_536) / 1e6),
     least('slow clients of 10 whose one download is counted', each.filter(hasOne).length, each.length),
-    most('bytes of theirs that were not counted', Math.max(...missing, 0), 0),
+    most('bytes of slow clients that were not counted', Math.max(...missing, 0), 0),
   ];
 
   function hasOne({ limits: { downloads, requests } }: (typeof each)[number]): boolean {
