@@ -73,6 +73,12 @@ export interface AppPorts {
 
 /** Milliseconds between samples. Memory can grow by tens of megabytes meanwhile; load shedding allows for that. */
 const PRESSURE_INTERVAL_MS = 250;
+/**
+ * Connections that the kernel keeps until the process accepts them. libuv accepts one in each turn of the event loop.
+ * With Node.js's 511, a busy process would lose connections, and their clients would try again after 1, 3, and 7
+ * seconds. The kernel reduces this number to net.core.somaxconn.
+ */
+const BACKLOG = 4096;
 
 /**
  * Creates the application from the settings.
@@ -189,7 +195,7 @@ export async function createApp(
       announce?.(line);
       return line;
     };
-    return app.listen({ ...at, listenTextResolver }).finally(() => {
+    return app.listen({ ...at, backlog: BACKLOG, listenTextResolver }).finally(() => {
       logger.level = level;
     });
   };

@@ -11,6 +11,8 @@ import { runOrThrow } from '../support/process.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const LIMIT = 96;
+/** More connections than the kernel keeps for Node.js by default: 512. */
+const BURST = 700;
 
 suite('a process with few descriptors', { skip: skipUnless('prlimit'), timeout: 600_000 }, () => {
   test('raises its soft limit to the hard limit, and warns if both are too low', async () => {
@@ -98,6 +100,23 @@ suite('several processes with few descriptors', { skip: skipUnless('prlimit'), t
     assert.deepEqual(workersOf(proxy), workers);
   });
 });
+
+suite('a burst of connections', { skip: skipWithSmallBacklog(), timeout: 600_000 }, () => {
+  test('waits for a process that is busy, and no connection is lost', async () => {
+    await using proxy = await startDockerProxy();
+    process.kill(proxy.pid, 'SIGSTOP');
+    using crowd = crowdOf(proxy, BURST);
+    await waitFor(() => crowd.held() === BURST, { what: 'the kernel to keep each connection' });
+    process.kill(proxy.pid, 'SIGCONT');
+    assert.ok(Number.isFinite(await crowd.dateOf('/healthz')));
+    assert.equal(crowd.refused(), 0);
+  });
+});
+
+function skipWithSmallBacklog(): string | false {
+  const most = Number(readFileSync('/proc/sys/net/core/somaxconn', 'utf8'));
+  return most < BURST && `net.core.somaxconn is ${most}, and this test needs ${BURST}`;
+}
 
 interface Crowd extends Disposable {
   held(): number;
