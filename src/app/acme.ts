@@ -18,7 +18,7 @@ import { createPropagationCheck } from '../tls/acme/dns-propagation.ts';
 import { createDnsResponder } from '../tls/acme/dns-responder.ts';
 import type { CertificateIssuer, CertificateOrder, ExternalAccount } from '../tls/acme/issuer.ts';
 import { createRenewalInfoReader } from '../tls/acme/renewal-info.ts';
-import { withRevocation } from '../tls/acme/revocation.ts';
+import { createRevocationReader, withRevocation } from '../tls/acme/revocation.ts';
 import type { AcmeClient } from '../tls/acme/thread-issuer.ts';
 import type { OrderStores } from '../tls/acme/thread-stores.ts';
 import {
@@ -39,6 +39,7 @@ import {
 import { createEncryptedRedisStore, SharedStoreError } from '../tls/stores/encrypted-redis-store.ts';
 import { createSharedCertificateStore } from '../tls/stores/shared-certificate-store.ts';
 import type { FileOwner } from '../util/atomic-file.ts';
+import { createNamedDownloads } from './named-downloads.ts';
 
 /** Milliseconds that one DNS server may take. */
 const DNS_TIMEOUT_MS = 3000;
@@ -199,12 +200,14 @@ export function fallbackOf(config: Config): CertificateOrder | undefined {
  */
 export function renewalInfoReaderOf(config: Config): ReturnType<typeof createRenewalInfoReader> {
   const { acmeFallbackDirectory: directory } = config;
+  const isRevoked = createRevocationReader({ download: createNamedDownloads(config), now: Date.now });
   const read = createRenewalInfoReader(authorityOf(config));
-  if (directory === undefined) return withRevocation(read);
+  if (directory === undefined) return withRevocation(read, isRevoked);
   const readFallback = createRenewalInfoReader({ ...authorityOf(config), directory });
   return withRevocation(
     async (certificate, signal) =>
       (await read(certificate, signal).catch(() => undefined)) ?? readFallback(certificate, signal),
+    isRevoked,
   );
 }
 

@@ -29,6 +29,7 @@ import { formatDuration } from '../util/duration.ts';
 import { createGarbageCollector, freeStartupMemory } from '../util/garbage-collector.ts';
 import { cacheShareFor, createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { openMemoryGauges } from '../util/memory-gauges.ts';
+import { ownAddresses } from '../util/own-addresses.ts';
 import { type Access, createAccess } from './access.ts';
 import { freeBytesOf } from './cache-folder.ts';
 import type { Certificates } from './certificates.ts';
@@ -247,13 +248,6 @@ export async function createApp(
     },
     measured: () => metrics.snapshot(),
   };
-}
-
-/** The addresses can change: a temporary IPv6 address changes every day. */
-function ownAddresses(): readonly string[] {
-  return Object.values(networkInterfaces()).flatMap(
-    (addresses) => addresses?.map(({ address }) => address) ?? [],
-  );
 }
 
 /** All addresses are those of IPv6 and IPv4, or of IPv4 alone on a machine without IPv6. */

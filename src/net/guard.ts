@@ -83,6 +83,29 @@ export function alsoTrusting(listed: string, guard: Guard): Guard {
   };
 }
 
+/**
+ * Guards downloads of files that have signatures of their own. Plain HTTP passes, and trusted origins may have any
+ * address.
+ *
+ * @param ownAddresses as {@link createGuard} takes them
+ */
+export function guardSignedFiles(
+  isTrusted: (origin: string) => boolean,
+  ownAddresses: () => readonly string[],
+): Guard {
+  const guard = createGuard([], ownAddresses);
+  return {
+    trusts: isTrusted,
+    checkUrl(url) {
+      if (isTrusted(url.origin)) return;
+      const secure = new URL(url);
+      secure.protocol = 'https:';
+      guard.checkUrl(secure);
+    },
+    checkAddresses: guard.checkAddresses,
+  };
+}
+
 /** Tells whether an address is globally routed unicast: not private, loopback, link-local, mapped, translated, … */
 function isPublic(address: string): boolean {
   if (!ipaddr.isValid(address)) return false;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { LookupAddress } from 'node:dns';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { alsoTrusting, createGuard } from '../../src/net/guard.ts';
+import { alsoTrusting, createGuard, guardSignedFiles } from '../../src/net/guard.ts';
 
 const REFUSED = { code: 'address-refused', status: 403 };
 
@@ -282,5 +282,33 @@ suite('one origin more', () => {
     assert.ok(also.trusts('http://listed.lan:5000'));
     assert.equal(also.trusts('http://other.lan'), false);
     assert.throws(() => also.checkAddresses('name.test', [resolved('10.0.0.5')]), REFUSED);
+  });
+});
+
+suite('the guard of signed files', () => {
+  const guard = guardSignedFiles(
+    (origin) => origin === 'http://10.0.0.5',
+    () => ['8.8.4.4'],
+  );
+
+  test('permits plain HTTP to public addresses, and trusted origins anywhere', () => {
+    for (const url of ['http://crl.example/list', 'https://crl.example/list', 'http://10.0.0.5/list']) {
+      guard.checkUrl(new URL(url));
+    }
+    guard.checkAddresses('crl.example', [resolved('8.8.8.8')]);
+  });
+
+  test('refuses other private addresses and those of this machine', () => {
+    for (const url of [
+      'http://10.0.0.6/list',
+      'http://[::1]/list',
+      'http://8.8.4.4/',
+      'http://10.0.0.5:81/',
+    ]) {
+      assert.throws(() => guard.checkUrl(new URL(url)), REFUSED, url);
+    }
+    for (const address of ['127.0.0.1', '169.254.169.254', '8.8.4.4']) {
+      assert.throws(() => guard.checkAddresses('crl.example', [resolved(address)]), REFUSED, address);
+    }
   });
 });

@@ -51,6 +51,7 @@ suite('reading renewal information', () => {
     const server = createServer({ cert, key }, ({ url, headers }, response) => {
       const window = { start: '2027-01-01T00:00:00Z', end: '2027-01-02T00:00:00Z' };
       const renewalInfo = `https://${headers.host}/ari/`;
+      response.setHeader('retry-after', '7200');
       response.end(JSON.stringify(url === '/dir' ? { renewalInfo } : { suggestedWindow: window, padding }));
     });
     await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -58,7 +59,8 @@ suite('reading renewal information', () => {
     const read = createRenewalInfoReader({ directory: `https://127.0.0.1:${port}/dir`, authorities: cert });
     const { signal } = new AbortController();
     try {
-      assert.equal((await read({ cert: CERTIFICATE }, signal))?.start, Date.UTC(2027, 0, 1));
+      const times = { start: Date.UTC(2027, 0, 1), end: Date.UTC(2027, 0, 2) };
+      assert.deepEqual(await read({ cert: CERTIFICATE }, signal), { ...times, retryAfter: 7_200_000 });
       padding = 'x'.repeat(65_536);
       await assert.rejects(read({ cert: CERTIFICATE }, signal), /too long/);
     } finally {
