@@ -67,20 +67,25 @@ export interface OrderEnvironment {
   readonly logger: Logger;
   /** The environment of the DNS hook. */
   readonly variables: Readonly<Record<string, string | undefined>>;
+  /** Kills a DNS hook with the programs that it started. */
+  readonly killGroup: (pid: number) => void;
 }
 
 /** Answers challenges by these stores, and by the DNS hook. */
 export function responderOf(
   { acmeDnsHook: program, acmeDnsResolvers: servers }: Config,
   { http, alpn }: ChallengeAnswers,
-  { logger, variables }: OrderEnvironment,
+  { logger, variables, killGroup }: OrderEnvironment,
 ): ChallengeResponder {
   return createResponder({
     'http-01': createHttpResponder(http),
     'tls-alpn-01': createAlpnResponder(alpn),
     ...(program !== undefined && {
       'dns-01': createDnsResponder({
-        hook: createDnsHook({ program, variables, onOutput: (line) => logger.debug(`${program}: ${line}`) }),
+        hook: createDnsHook({
+          ...{ program, variables, killGroup },
+          onOutput: (line) => logger.debug(`${program}: ${line}`),
+        }),
         find: createPropagationCheck({ openResolver, servers }),
         uptime: () => performance.now(),
       }),

@@ -1,16 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Logger } from 'pino';
 import type { Config } from '../config/schema.ts';
 import type { Redis } from '../redis/redis.ts';
 import { ATTEMPTS, retryTime } from '../tls/schedule.ts';
 import type { FileOwner } from '../util/atomic-file.ts';
-import { openOrders } from './acme.ts';
+import { type OrderEnvironment, openOrders } from './acme.ts';
 import { readReport } from './running-service.ts';
 
-export interface RenewalParts {
-  readonly logger: Logger;
-  /** The environment of this process. */
-  readonly variables: Readonly<Record<string, string | undefined>>;
+export interface RenewalParts extends OrderEnvironment {
   readonly redis: Redis | undefined;
   /** The user of the service, if this process has another one. */
   readonly owner: FileOwner | undefined;

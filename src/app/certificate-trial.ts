@@ -24,7 +24,7 @@ const CHALLENGE_PATH = '/.well-known/acme-challenge/';
  */
 export async function tryOrder(
   config: Config,
-  { logger, variables, redis, owner }: Omit<RenewalParts, 'now'>,
+  { logger, variables, killGroup, redis, owner }: Omit<RenewalParts, 'now'>,
   signal: AbortSignal,
 ): Promise<string> {
   const order = { ...orderOf(config), directory: trialDirectory(config.acmeDirectory) };
@@ -34,7 +34,10 @@ export async function tryOrder(
   if (!isServed) stack.use(await serveChallenges(config, answers));
   const issuer = await createIssuer(
     config,
-    { accounts: accountInMemory(), challenges: responderOf(config, answers, { logger, variables }) },
+    {
+      accounts: accountInMemory(),
+      challenges: responderOf(config, answers, { logger, variables, killGroup }),
+    },
     logger,
   );
   await issuer.issue(order, signal);

@@ -9,6 +9,8 @@ export interface Environment {
   readonly dockerConfigFolder: string;
   /** The environment variables; those of Docker's client state the address of the engine. */
   readonly variables: Readonly<Record<string, string | undefined>>;
+  /** Kills a program and the programs that it started, if it leads their process group. */
+  readonly killGroup: (pid: number) => void;
   readonly version: string;
   /** Maximum number of descriptors that a process may open; undefined without a limit. */
   readonly descriptorLimit?: number | undefined;

@@ -15,12 +15,13 @@ import type { FileOwner } from '../util/atomic-file.ts';
 import { didYouMean } from '../util/similar-words.ts';
 import { EXIT_CODES, exitCodeOf } from './exit-codes.ts';
 import { onStopSignals } from './stop.ts';
-import { sources } from './surroundings.ts';
+import { killGroup, sources } from './surroundings.ts';
 
 interface Parts {
   readonly config: Config;
   readonly logger: Logger;
   readonly variables: NodeJS.ProcessEnv;
+  readonly killGroup: (pid: number) => void;
   readonly redis: Redis | undefined;
   readonly owner: FileOwner | undefined;
 }
@@ -49,7 +50,7 @@ export async function certificate(args: readonly string[]): Promise<void> {
   const redis = config.tls === 'acme' ? await openSharedRedis(config, logger) : undefined;
   try {
     await action(
-      { config, logger, redis, variables: process.env, owner: serviceUser(config) },
+      { config, logger, redis, variables: process.env, killGroup, owner: serviceUser(config) },
       interrupted.signal,
     );
   } catch (error) {

@@ -28,10 +28,20 @@ export function environment(logger: Logger): Environment {
     logger,
     dockerConfigFolder,
     variables: process.env,
+    killGroup,
     version,
     descriptorLimit: descriptorLimit(),
     memoryLimit: memoryLimit(),
   };
+}
+
+/** Kills the process group that a program leads. */
+export function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // They have ended already, or run as another user.
+  }
 }
 
 /** Returns the bytes of memory for this process and those that it starts together. */

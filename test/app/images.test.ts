@@ -33,6 +33,7 @@ suite('images', { timeout: 120_000 }, () => {
     const config = loadConfig({ argv, environment: {}, home: folder.path, isRoot: false });
     const environment = {
       ...{ logger: pino({ level: 'silent' }), dockerConfigFolder: folder.path, variables: {}, version: '0' },
+      killGroup() {},
       memoryLimit: Number.POSITIVE_INFINITY,
     };
     const caches = createMemoryCaches(() => 0);

@@ -12,6 +12,8 @@ export interface DnsHookOptions {
   readonly timeout?: number;
   /** Takes each line that the program prints. */
   readonly onOutput: (line: string) => void;
+  /** Kills a program with the programs that it started. */
+  readonly killGroup: (pid: number) => void;
 }
 
 /** A TXT record that answers a challenge. */
@@ -40,14 +42,17 @@ const LARGEST_OUTPUT = 4096;
  * @see https://go-acme.github.io/lego/dns/exec/
  * @see https://eff-certbot.readthedocs.io/en/stable/using.html#hooks
  */
-export function createDnsHook({ program, variables, timeout, onOutput }: DnsHookOptions): DnsHook {
+export function createDnsHook(options: DnsHookOptions): DnsHook {
+  const { program, variables, timeout, onOutput, killGroup } = options;
   return async (action, { name, value, challenge }, signal) => {
+    signal?.throwIfAborted();
     const limit = AbortSignal.timeout(timeout ?? TIMEOUT_MS);
+    const end = signal === undefined ? limit : AbortSignal.any([signal, limit]);
     const child = spawn(program, [action, `${name}.`, value], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...shared(variables), CERTBOT_DOMAIN: challenge.name, CERTBOT_VALIDATION: value },
-      signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
-      killSignal: 'SIGKILL',
+      // A process group of its own, which ends as a whole.
+      detached: true,
     });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
@@ -56,12 +61,18 @@ export function createDnsHook({ program, variables, timeout, onOutput }: DnsHook
       });
     }
     const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();
-    child.once('error', (error: Error) => (limit.aborted ? resolve('took too long') : reject(error)));
+    const stop = (): void => {
+      if (child.pid !== undefined) killGroup(child.pid);
+      resolve('took too long');
+    };
+    end.addEventListener('abort', stop, { once: true });
+    child.once('error', reject);
     // Not "close": a program that it started may keep the pipes.
     child.once('exit', (code, killer) =>
       resolve(code === 0 ? undefined : `ended with ${killer ?? `exit code ${code}`}`),
     );
     const failure = await promise.catch((error: Error) => `cannot run: ${error.message}`);
+    end.removeEventListener('abort', stop);
     child.stdout.destroy();
     child.stderr.destroy();
     signal?.throwIfAborted();
@@ -69,9 +80,7 @@ export function createDnsHook({ program, variables, timeout, onOutput }: DnsHook
     if (failure === undefined) return;
     const said = output.trim().split('\n').at(-1) ?? '';
     const text = said === '' ? '' : ` It says ${quote(said, 300)}.`;
-    throw new DnsError(
-      `The DNS hook ${program} ${action} ${name} ${limit.aborted ? 'took too long' : failure}.${text}`,
-    );
+    throw new DnsError(`The DNS hook ${program} ${action} ${name} ${failure}.${text}`);
   };
 }
 

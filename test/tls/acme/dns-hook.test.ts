@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
+import { killGroup } from '../../../src/commands/surroundings.ts';
 import { createDnsHook, type DnsHookOptions } from '../../../src/tls/acme/dns-hook.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 const record = {
   name: '_acme-challenge.dl.example.org',
@@ -17,7 +19,11 @@ async function openHook(script: string, options: Partial<DnsHookOptions> = {}) {
   await writeFile(program, `#!/bin/sh\n${script}\n`, { mode: 0o700 });
   const output: string[] = [];
   const variables = { PATH: process.env.PATH, DNS_TOKEN: 'of the operator', DOCKERPROXY_REDIS_URL: 'secret' };
-  const hook = createDnsHook({ program, variables, onOutput: (line) => output.push(line), ...options });
+  const hook = createDnsHook({
+    ...{ program, variables, killGroup },
+    onOutput: (line) => output.push(line),
+    ...options,
+  });
   return {
     ...{ program, output, file: join(folder.path, 'seen') },
     present: (signal?: AbortSignal) => hook('present', record, signal),
@@ -55,17 +61,38 @@ suite('the DNS hook', () => {
     assert.ok(hook.output.join('').length <= 4096);
   });
 
-  test('that takes too long is killed, with a program that it started still running', async () => {
-    await using hook = await openHook('sleep 60 & wait', { timeout: 300 });
+  /** Waits until the program that a hook started, and whose ID it wrote, has ended. */
+  async function childEnds(file: string): Promise<void> {
+    const pid = Number(await readFile(file, 'utf8'));
+    assert.ok(pid > 1);
+    await waitFor(
+      async () => (await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ' Z ')).includes(' Z '),
+      {
+        what: 'the end of the program that the hook started',
+      },
+    );
+  }
+
+  test('that takes too long is killed with the programs that it started', async () => {
+    await using hook = await openHook('sleep 600 & echo $! > "$(dirname "$0")/seen"; wait', {
+      timeout: 1000,
+    });
     await assert.rejects(hook.present(), /took too long/);
+    await childEnds(hook.file);
   });
 
-  test('ends with the order', async () => {
-    await using hook = await openHook('sleep 60');
+  test('ends with the order, and so do the programs that it started', async () => {
+    await using hook = await openHook('sleep 600 & echo $! > "$(dirname "$0")/seen"; wait');
     const order = new AbortController();
     const presented = hook.present(order.signal);
+    presented.catch(() => {});
+    await waitFor(async () => (await readFile(hook.file, 'utf8').catch(() => '')).endsWith('\n'), {
+      what: 'the program that the hook starts',
+    });
     order.abort(new Error('the order ended'));
     await assert.rejects(presented, /the order ended/);
+    await childEnds(hook.file);
+    await assert.rejects(hook.present(order.signal), /the order ended/);
   });
 
   test('that is missing or not executable is named', async () => {
