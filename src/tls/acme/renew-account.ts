@@ -19,19 +19,34 @@ export interface RefusedOrder {
 }
 
 /**
- * Prepares a new account if the authority refuses this one; returns false if the failure has another cause. A forgotten
- * account keeps its key. A deactivated account gets a new key, because the authority refuses the old one.
+ * Prepares a new account if the authority refuses this one. A forgotten account keeps its key. A deactivated account
+ * gets a new key, because the authority refuses the old one.
+ *
+ * @returns the refused account; undefined if the failure has another cause
  */
-export async function renewAccount(refused: RefusedOrder): Promise<boolean> {
+export async function renewAccount(refused: RefusedOrder): Promise<AcmeAccount | undefined> {
   const { directory, problem, accounts, takesAccount } = refused;
-  if (problem === undefined || !isAccountProblem(problem)) return false;
+  if (problem === undefined || !isAccountProblem(problem)) return undefined;
   const account = await accounts.account(directory);
-  if (account === undefined) return false;
+  if (account === undefined) return undefined;
   const isForgotten = problem.type.endsWith(':accountDoesNotExist');
-  if (!isForgotten && (await takesAccount(account).catch(() => true))) return false;
+  if (!isForgotten && (await takesAccount(account).catch(() => true))) return undefined;
   const key = isForgotten ? account.key : freshAccountKey();
   await accounts.putAccount(directory, { key, url: undefined });
-  return true;
+  return account;
+}
+
+/**
+ * Puts a refused account back if the authority refuses to create its replacement. The key of its external account may
+ * work only once, and the authority may accept the account again later.
+ */
+export async function keepRefusedAccount(
+  { directory, problem, accounts }: Omit<RefusedOrder, 'takesAccount'>,
+  refused: AcmeAccount,
+): Promise<void> {
+  if (problem === undefined) return;
+  const current = await accounts.account(directory);
+  if (current?.url === undefined) await accounts.putAccount(directory, refused);
 }
 
 /** Tells whether the response from the account's URL describes an account that may order. */

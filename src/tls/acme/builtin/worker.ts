@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { workerData } from 'node:worker_threads';
 import type { AcmeAccount } from '../../stores/certificate-store.ts';
 import { explainFailure } from '../explain-failure.ts';
-import { freshAccountKey, isLiveAccount, renewAccount } from '../renew-account.ts';
+import { freshAccountKey, isLiveAccount, keepRefusedAccount, renewAccount } from '../renew-account.ts';
 import type { WorkerMessage, WorkerTask } from '../thread-messages.ts';
 import { storesFrom, threadPort } from '../thread-stores.ts';
 import { AcmeProblemError, acmeFetch, isAccountProblem } from '../transport.ts';
@@ -22,17 +22,14 @@ trustAuthority(order.authorities);
 await goThrough();
 
 async function goThrough(): Promise<void> {
-  try {
-    return tell({ kind: 'issued', ...(await attempt()) });
-  } catch (error) {
-    const problem = problemIn(error);
-    const isRenewed = await renewAccount({ directory, problem, accounts, takesAccount });
-    if (!isRenewed) return fail(error as Error, false);
-  }
-  await attempt().then(
-    (issued) => tell({ kind: 'issued', ...issued }),
-    (error: Error) => fail(error, true),
-  );
+  const first = await attempt().catch((error: Error) => error);
+  if (!(first instanceof Error)) return tell({ kind: 'issued', ...first });
+  const refused = await renewAccount({ directory, problem: problemIn(first), accounts, takesAccount });
+  if (refused === undefined) return fail(first, false);
+  const second = await attempt().catch((error: Error) => error);
+  if (!(second instanceof Error)) return tell({ kind: 'issued', ...second });
+  await keepRefusedAccount({ directory, problem: problemIn(second), accounts }, refused);
+  fail(second, true);
 }
 
 async function attempt(): Promise<IssuedCertificate> {

@@ -3,7 +3,7 @@ import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { workerData } from 'node:worker_threads';
 import { explainFailure, type WhatHappened } from '../explain-failure.ts';
-import { renewAccount } from '../renew-account.ts';
+import { keepRefusedAccount, renewAccount } from '../renew-account.ts';
 import type { WorkerMessage, WorkerTask } from '../thread-messages.ts';
 import { storesFrom, threadPort } from '../thread-stores.ts';
 import { AcmeProblemError } from '../transport.ts';
@@ -67,9 +67,12 @@ async function goThroughOrder(): Promise<Outcome> {
   const first = await attempt();
   if ('pems' in first) return first;
   const { problem } = first;
-  if (!(await renewAccount({ directory, problem, accounts, takesAccount }))) return first;
+  const refused = await renewAccount({ directory, problem, accounts, takesAccount });
+  if (refused === undefined) return first;
   const second = await attempt();
-  return 'pems' in second ? second : { ...second, isAccountRefused: true };
+  if ('pems' in second) return second;
+  await keepRefusedAccount({ directory, problem: second.problem, accounts }, refused);
+  return { ...second, isAccountRefused: true };
 }
 
 async function attempt(): Promise<Outcome> {
