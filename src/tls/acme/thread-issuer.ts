@@ -91,7 +91,8 @@ function guarded(
   const names = new Set(domains.map((domain) => identifierOf(domain.replace(/^\*\./, ''))));
   const left = new Map<string, Challenge>();
   return {
-    spread: (challenges: readonly Challenge[]) => spread(challenges, signal),
+    // A client may not know all of them.
+    spread: () => spread([...left.values()], signal),
     async present(challenge: Challenge) {
       if (!names.has(identifierOf(challenge.name)))
         throw new Error(`the challenge for ${quote(challenge.name)} is not for a name of the order`);

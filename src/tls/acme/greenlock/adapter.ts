@@ -7,6 +7,7 @@ import { createPrivateKey } from 'node:crypto';
 import dns from 'node:dns';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { AcmeAccount } from '../../stores/certificate-store.ts';
+import { answersAtOnce } from '../answers-at-once.ts';
 import type { ChallengeType } from '../challenge.ts';
 import { POLLS, pollingRight } from '../polling.ts';
 import { isLiveAccount } from '../renew-account.ts';
@@ -41,6 +42,8 @@ export interface ContainedOrder {
   readonly challenge: ChallengeType | undefined;
   /** Milliseconds that one request to the authority may take. */
   readonly requestTimeout: number;
+  /** Waits until the authority can see all answers that were presented. */
+  readonly spread: () => Promise<void>;
 }
 
 /** Loads greenlock with these patches. */
@@ -116,7 +119,11 @@ export async function containGreenlock(order: ContainedOrder): Promise<Contained
     });
     return client;
   };
-  const signedRequest = pollingRight(utils._jwsRequest, { now: Date.now, pause }, order.challenge);
+  const { challenge = 'http-01', spread } = order;
+  const signedRequest = answersAtOnce(pollingRight(utils._jwsRequest, { now: Date.now, pause }, challenge), {
+    challenge,
+    spread,
+  });
   utils._jwsRequest = signedRequest;
   const { default: greenlock } = await import('greenlock');
   return {

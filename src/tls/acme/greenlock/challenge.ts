@@ -16,7 +16,7 @@ export function create() {
   const { challenges } = storesFrom(threadPort());
   const posed = new Map<string, Challenge>();
   return {
-    /** greenlock then waits for the shortest time, because `set` waits for the record. */
+    /** greenlock then waits for the shortest time, because the first response to the authority waits for the records. */
     propagationDelay: 1,
     async init() {
       return null;
@@ -28,7 +28,6 @@ export function create() {
       const challenge = { type, name: identifier.value, token, keyAuthorization };
       posed.set(token, challenge);
       await challenges.present(challenge);
-      await challenges.spread([challenge]);
       return null;
     },
     async get({ challenge: { token } }: Posed) {

@@ -13,7 +13,7 @@ import { containGreenlock } from './adapter.ts';
 const { order, folder, requestTimeout } = workerData as WorkerTask;
 const { directory, email, domains } = order;
 const port = threadPort();
-const { accounts } = storesFrom(port);
+const { accounts, challenges } = storesFrom(port);
 const tell = (message: WorkerMessage): void => port.postMessage(message);
 const plugin = (name: string): string =>
   fileURLToPath(new URL(`./${name}${extname(import.meta.url)}`, import.meta.url));
@@ -24,6 +24,7 @@ const { greenlock, lastProblem, lastError, takesAccount } = await containGreenlo
   domains,
   challenge: order.challenge,
   requestTimeout,
+  spread: () => challenges.spread([]),
 });
 const authority = greenlock.create({
   packageRoot: fileURLToPath(new URL('../../../..', import.meta.url)),
