@@ -87,6 +87,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   /** The time of the first of the authority's failures in a row, over restarts. */
   let failingSince = (await store.failure(directory).catch(() => undefined))?.since;
   let isFallbackNext = true;
+  /** The times until which each authority asks to wait. */
+  const waits = new Map<CertificateOrder, number>();
 
   // Reports damage here, because greenlock reads the account in its thread.
   await store.account(directory);
@@ -152,6 +154,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     failures = 0;
     failingSince = undefined;
     isFallbackNext = true;
+    waits.clear();
     lastFailure = undefined;
     isTemporary = false;
     isForced = false;
@@ -182,12 +185,26 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   /** The time from which the fallback is asked, too; undefined without one, or while the authority does not fail. */
   const fallbackDue = (): number | undefined =>
     fallback && failingSince && fallbackTime(failingSince, isTemporary ? undefined : certificate.notAfter);
-  /** Alternates between the two authorities once the first has failed for too long. */
+  const isWaiting = (asked: CertificateOrder): boolean => (waits.get(asked) ?? 0) > now();
+  /** Alternates between the two authorities once the first has failed for too long, unless only one asks to wait. */
   const nextOrder = (): CertificateOrder => {
     const due = fallbackDue();
     if (fallback === undefined || due === undefined || due > now()) return order;
-    isFallbackNext = !isFallbackNext;
-    return isFallbackNext ? order : fallback;
+    const [wanted, other] = isFallbackNext ? [fallback, order] : [order, fallback];
+    const next = isWaiting(wanted) && !isWaiting(other) ? other : wanted;
+    isFallbackNext = next === order;
+    return next;
+  };
+  /** The time of the next attempt after a failure: the earliest at which one of the authorities may be asked. */
+  const nextAttemptTime = (): number => {
+    const chance = random();
+    const retry = (asked: CertificateOrder): number => {
+      const retryAfter = Math.max((waits.get(asked) ?? 0) - now(), 0);
+      return retryTime({ failures, attempts, retryAfter }, now(), chance);
+    };
+    const due = fallbackDue();
+    if (fallback === undefined || due === undefined) return retry(order);
+    return Math.min(retry(order), due > now() ? due : retry(fallback));
   };
 
   const attempt = async (): Promise<void> => {
@@ -207,9 +224,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     } catch (error) {
       if (closed.signal.aborted) return;
       const next = (retryAfter: number | undefined): number => {
-        const usual = retryTime({ failures, attempts, retryAfter }, now(), random());
-        const due = fallbackDue() ?? 0;
-        return due > now() ? Math.min(usual, due) : usual;
+        if (retryAfter !== undefined) waits.set(asked, now() + retryAfter);
+        return nextAttemptTime();
       };
       await fail(error, next, asked);
     }

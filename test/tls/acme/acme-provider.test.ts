@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import { setImmediate as settle } from 'node:timers/promises';
 import { type AcmeProviderOptions, createAcmeProvider } from '../../../src/tls/acme/acme-provider.ts';
-import { type FailureCode, IssueError } from '../../../src/tls/acme/issuer.ts';
+import { type FailureCode, IssueError, type IssueFailure } from '../../../src/tls/acme/issuer.ts';
 import type { Certificate } from '../../../src/tls/certificate.ts';
 import type { CertificateFailure } from '../../../src/tls/certificate-provider.ts';
 import { makeSelfSigned } from '../../../src/tls/self-signed.ts';
@@ -63,9 +63,14 @@ async function startProvider(
   const exhausted: { code: string; next: number }[] = [];
   /** The directory of each order. */
   const directories: string[] = [];
-  const authority = { fails: false, code: 'challenge-failed' as FailureCode, onIssue: () => {} };
+  const authority = {
+    fails: false,
+    code: 'challenge-failed' as FailureCode,
+    retryAfter: undefined as number | undefined,
+    onIssue: () => {},
+  };
   /** The failures of the second authority that are to come. */
-  const fallbackFailures: FailureCode[] = [];
+  const fallbackFailures: Pick<IssueFailure, 'code' | 'retryAfter'>[] = [];
   const open = async () => {
     const provider = await createAcmeProvider({
       order,
@@ -80,11 +85,11 @@ async function startProvider(
           orders.push(Date.now());
           directories.push(directory);
           if (authority.fails && directory === order.directory) {
-            throw new IssueError({ code: authority.code, message: 'It failed.', retryAfter: undefined });
+            const { code, retryAfter } = authority;
+            throw new IssueError({ code, message: 'It failed.', retryAfter });
           }
-          const code = directory === order.directory ? undefined : fallbackFailures.shift();
-          if (code !== undefined)
-            throw new IssueError({ code, message: 'It failed.', retryAfter: undefined });
+          const failure = directory === order.directory ? undefined : fallbackFailures.shift();
+          if (failure !== undefined) throw new IssueError({ message: 'It failed.', ...failure });
           authority.onIssue();
           return makeSelfSigned({
             names: order.domains,
@@ -401,11 +406,33 @@ suite('a second authority', () => {
     const bed = await startProvider(t, { fallback });
     const { pass, provider, directories, authority, fallbackFailures } = bed;
     Object.assign(authority, { fails: true, code: 'ca-unreachable' });
-    fallbackFailures.push('challenge-failed', 'ca-failed');
+    fallbackFailures.push(
+      { code: 'challenge-failed', retryAfter: undefined },
+      { code: 'ca-failed', retryAfter: undefined },
+    );
     await pass(65 * DAY_MS, HOUR_MS);
     const asked = directories.slice(directories.indexOf(fallback.directory));
     const [second, first] = [fallback.directory, order.directory];
     assert.deepEqual(asked, [second, first, second, first, second]);
+    await provider.close();
+  });
+
+  test('is not delayed by the Retry-After of the first, nor the first by that of the second', async (t) => {
+    const bed = await startProvider(t, { fallback });
+    const { pass, provider, orders, directories, authority, fallbackFailures } = bed;
+    const retryAfter = 20 * HOUR_MS;
+    Object.assign(authority, { fails: true, code: 'ca-rate-limited', retryAfter });
+    fallbackFailures.push(
+      { code: 'ca-failed', retryAfter: undefined },
+      { code: 'ca-rate-limited', retryAfter },
+    );
+    await pass(61 * DAY_MS, HOUR_MS);
+    const [begin = 0] = orders.slice(1);
+    await pass(begin + 61 * HOUR_MS - Date.now(), HOUR_MS / 4);
+    const [second, first] = [fallback.directory, order.directory];
+    assert.deepEqual(directories.slice(1), [first, first, first, second, second, first]);
+    const hours = orders.slice(1).map((at) => Math.floor((at - begin) / HOUR_MS));
+    assert.deepEqual(hours, [0, 20, 40, 48, 49, 60]);
     await provider.close();
   });
 
@@ -445,6 +472,32 @@ suite('renewal information', () => {
     assert.equal(orders.length, 2);
     await pass(DAY_MS, MINUTE_MS);
     assert.ok(orders.length >= 4 && orders.length <= 7, `${orders.length}`);
+    await provider.close();
+  });
+
+  test('is read again when the authority asks for that, at most each minute and at least each day', async (t) => {
+    const reads: number[] = [];
+    let retryAfter: number | undefined = 2 * HOUR_MS;
+    const renewalInfo = async ({ notAfter }: Certificate) => {
+      reads.push(Date.now());
+      return { start: notAfter - DAY_MS, end: notAfter, retryAfter };
+    };
+    const { pass, provider } = await startProvider(t, { renewalInfo });
+    /** Returns the time between the two reads after the one that is already planned. */
+    const intervalOf = async (asked: number | undefined): Promise<number> => {
+      retryAfter = asked;
+      const before = reads.length;
+      while (reads.length < before + 2) await pass(MINUTE_MS / 2);
+      return (reads[before + 1] ?? 0) - (reads[before] ?? 0);
+    };
+    for (const [asked, expected] of [
+      [2 * HOUR_MS, 2 * HOUR_MS],
+      [undefined, 6 * HOUR_MS],
+      [1000, MINUTE_MS],
+      [3 * DAY_MS, DAY_MS],
+    ] as const) {
+      assert.equal(await intervalOf(asked), expected);
+    }
     await provider.close();
   });
 
