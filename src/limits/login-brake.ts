@@ -29,6 +29,9 @@ export type LoginOutcome = 'accepted' | 'refused' | 'unknown';
 /** Refused credentials per registry in a window: of all clients, and of one. */
 const MOST = 100;
 const MOST_OF_CLIENT = 25;
+/** The first tries of a client pass until this many, so that a few clients that guess do not lock out all others. */
+const FIRST_OF_CLIENT = 3;
+const MOST_WITH_FIRST = 200;
 const WINDOW_MS = 10 * 60_000;
 /** Bytes, enough for about a thousand credentials. */
 const LIMIT = 256 * 1024;
@@ -41,17 +44,16 @@ export function createLoginBrake(store: CountingStore, caches: MemoryCaches, now
   const accepted = caches.open<true>({ name: 'accepted-logins', limit: LIMIT, ttl: WINDOW_MS });
   return {
     async admit(registry, client, key) {
-      const counters = [
-        { counter: `logins ${registry}`, most: MOST },
-        { counter: `logins ${registry} ${client}`, most: MOST_OF_CLIENT },
-      ];
-      const add = (amount: number, to: readonly { readonly counter: string }[] = counters) =>
-        store.add(to.map(({ counter }) => ({ counter, amount, window: WINDOW_MS })));
+      const counters = [`logins ${registry}`, `logins ${registry} ${client}`];
+      const add = (amount: number, to: readonly string[] = counters) =>
+        store.add(to.map((counter) => ({ counter, amount, window: WINDOW_MS })));
       const counted = accepted.get(key) === true ? 0 : 1;
       const counts = await add(counted);
+      const isFirst = (counts[1]?.value ?? 0) <= FIRST_OF_CLIENT;
+      const limits = [isFirst ? MOST_WITH_FIRST : MOST, MOST_OF_CLIENT];
       const states = counters.map((counter, at) => {
         const { value, resetsIn } = counts[at] ?? { value: 0, resetsIn: WINDOW_MS };
-        return { ...counter, isExceeded: value > counter.most, resetsIn, ends: now() + resetsIn };
+        return { counter, isExceeded: value > (limits[at] ?? 0), resetsIn, ends: now() + resetsIn };
       });
       const exceeded = states.filter(({ isExceeded }) => isExceeded);
       if (counted > 0 && exceeded.length > 0) {
@@ -70,7 +72,7 @@ export function createLoginBrake(store: CountingStore, caches: MemoryCaches, now
         else if (more < 0)
           void add(
             more,
-            states.filter(({ ends }) => now() < ends),
+            states.filter(({ ends }) => now() < ends).map(({ counter }) => counter),
           );
       };
     },

@@ -151,7 +151,11 @@ function credentialsOf(
       if (others.length > 0) throw ambiguous(registries);
       const credential = bindCredential(own, registry, key);
       if (used === undefined) {
-        const report = await limits.logins.admit(registry, clientOf(request), credential.key);
+        // The registry never sees credentials that come with images from elsewhere.
+        const isAsked = registries.length === 0 || registries.includes(registry);
+        const report = isAsked
+          ? await limits.logins.admit(registry, clientOf(request), credential.key)
+          : (): void => {};
         used = { registry, report };
         reply.raw.once('close', () => {
           const { headersSent, writableFinished, statusCode } = reply.raw;

@@ -18,7 +18,13 @@ const images = [{ domain: 'registry.test' }];
 /** A server whose routes use credentials in different ways, and the outcomes that it reports. */
 async function startServer() {
   const outcomes: LoginOutcome[] = [];
-  const logins: LoginBrake = { admit: async () => (outcome) => void outcomes.push(outcome) };
+  const admitted: string[] = [];
+  const logins: LoginBrake = {
+    async admit(registry) {
+      admitted.push(registry);
+      return (outcome) => void outcomes.push(outcome);
+    },
+  };
   const app = fastify({ trustProxy: ['127.0.0.1'] });
   acceptCredentials(app, {
     ...{ isOn: true, isSupported: true },
@@ -34,6 +40,8 @@ async function startServer() {
   });
   app.get('/unused', async (asked) => ({ has: (await credentialFor(asked, images)) !== undefined }));
   app.get('/used', async (asked) => ({ has: (await credentialFor(asked, images))?.reveal() !== undefined }));
+  app.get('/elsewhere', async (asked) => credentialFor(asked, [{ domain: 'other.test' }]));
+  app.get('/login', async (asked) => ({ has: (await credentialFor(asked, []))?.reveal() !== undefined }));
   app.get('/refused', async (asked) => {
     (await credentialFor(asked, images))?.reveal();
     throw new ServiceError('credentials-rejected', detail('credentials-refused', { host: 'a.io' }));
@@ -52,7 +60,7 @@ async function startServer() {
     while (outcomes.length < count) await new Promise((resolve) => setImmediate(resolve));
   };
   return {
-    ...{ url, outcomes, settled, waiting: waiting.promise, left: left.promise },
+    ...{ url, admitted, outcomes, settled, waiting: waiting.promise, left: left.promise },
     [Symbol.asyncDispose]: () => app.close(),
   };
 }
@@ -79,6 +87,13 @@ suite('credentials of requests', () => {
     sent.destroy();
     await server.left;
     assert.deepEqual(server.outcomes, []);
+  });
+
+  test('do not count toward their registry if the image is from another one', async () => {
+    await using server = await startServer();
+    for (const path of ['/elsewhere', '/used', '/login'])
+      assert.equal((await httpCall(`${server.url}${path}`, { headers })).status, 200);
+    assert.deepEqual(server.admitted, ['registry.test', 'registry.test']);
   });
 
   test('are refused if a header shows that a proxy forwards them over plain HTTP', async () => {
@@ -110,6 +125,20 @@ suite('the brake on refused credentials', () => {
     await guess(301);
   });
 
+  test('leaves the first tries to each other client after four have guessed', async () => {
+    const brake = create(createMemoryCountingStore(() => 0));
+    for (let guesses = 0; guesses < 100; guesses += 1)
+      (await brake.admit('registry.test', `192.0.2.${guesses % 4}`, `guess ${guesses}`))('refused');
+    const tries = (name: string) =>
+      Promise.allSettled([1, 2, 3, 4].map((at) => brake.admit('registry.test', name, `${name} ${at}`)));
+    const passed = async (name: string): Promise<number> =>
+      (await tries(name)).filter(({ status }) => status === 'fulfilled').length;
+    assert.equal(await passed('192.0.2.0'), 0);
+    for (let others = 0; others < 33; others += 1) assert.equal(await passed(`198.51.100.${others}`), 3);
+    assert.equal(await passed('198.51.100.33'), 1);
+    assert.equal(await passed('198.51.100.34'), 0);
+  });
+
   test('does not count those that the registry accepted while they are in use', async () => {
     const brake = create(createMemoryCountingStore(() => 0));
     (await brake.admit('registry.test', client(1), 'alice'))('accepted');
@@ -118,7 +147,7 @@ suite('the brake on refused credentials', () => {
     (await brake.admit('registry.test', client(2), 'bob'))('accepted');
     for (let guesses = 0; guesses < 100; guesses += 1)
       (await brake.admit('registry.test', client(guesses), `guess ${guesses}`))('refused');
-    await assert.rejects(brake.admit('registry.test', '198.51.100.1', 'one more'), {
+    await assert.rejects(brake.admit('registry.test', client(1), 'one more'), {
       code: 'too-many-failed-logins',
     });
     await brake.admit('registry.test', client(1), 'alice');
@@ -149,11 +178,11 @@ suite('the brake on refused credentials', () => {
     first?.('unknown');
     for (let guesses = 0; guesses < 51; guesses += 1)
       (await brake.admit('registry.test', client(guesses), `guess ${guesses}`))('refused');
-    await assert.rejects(brake.admit('registry.test', '198.51.100.1', 'one more'));
+    await assert.rejects(brake.admit('registry.test', client(1), 'one more'));
     now += 600_000;
     for (let guesses = 0; guesses < 100; guesses += 1)
       (await brake.admit('registry.test', client(guesses), `late ${guesses}`))('refused');
     for (const report of others) report('unknown');
-    await assert.rejects(brake.admit('registry.test', '198.51.100.1', 'one more'));
+    await assert.rejects(brake.admit('registry.test', client(1), 'one more'));
   });
 });
