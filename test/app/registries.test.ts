@@ -185,7 +185,7 @@ suite('registries by way of their mirrors', {
     });
   }
 
-  test('a mirror that is away is omitted, and the log says so once', async () => {
+  test('a mirror that refuses connections is omitted, and the log says so once', async () => {
     const away = 'http://127.0.0.1:9';
     const registries = await open(mirrored(away));
     await check(registries);

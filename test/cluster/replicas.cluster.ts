@@ -302,7 +302,7 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
     for (const [at, replica] of replicas.all.entries()) isRight(await download(urlOf(replica, at)), at);
   });
 
-  test('one joins while Redis is away, and counts with the others once it is back', async () => {
+  test('one joins while Redis does not run, and counts with the others once it runs', async () => {
     await bed.redis.stop();
     const env = { DOCKERPROXY_REDIS_URL: bed.redis.url, DOCKERPROXY_RATE_LIMIT: '10/hour' };
     await using alone = await startDockerProxy({ env });

@@ -137,7 +137,7 @@ suite('nginx with a cache in slices, as deploy/nginx has it', {
       assert.deepEqual(await assertForgedHeadersIgnored(front, path), new Set([front]));
   });
 
-  test('cached files are served while the service is away', async () => {
+  test('cached files are served while the service does not run', async () => {
     const { sha256 } = await get(byDigest);
     await proxy.stop();
     const again = await get(byDigest);

@@ -177,7 +177,7 @@ suite('a registry that breaks off or lies', { skip: skipUnless('docker-registry'
     await isQuiet(proxy, folder);
   });
 
-  test('that stays away breaks the download, which the next client goes on with', async () => {
+  test('that stays closed breaks the download, which the next client continues', async () => {
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);

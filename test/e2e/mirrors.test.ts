@@ -50,7 +50,7 @@ suite('a mirror', {
     assert.equal((await registry.requests()).filter(isBlob).length, 0, 'the mirror has it for both');
   });
 
-  test('dies, lies or goes away, and every file that ends well is right', async () => {
+  test('dies, lies, or closes, and every file that ends well is right', async () => {
     await using layer = await randomLayer(3_000_000, 'faults');
     await using registry = await startRegistry();
     const made = image({ platform: { os: 'linux', architecture: 'amd64' }, layers: [layer] });
@@ -79,7 +79,7 @@ suite('a mirror', {
       else assert.equal((await first).sha256, expected, what);
       assert.equal((await download(`${proxy.url}${path}`)).sha256, expected, `${what}, then`);
       await mirror.close();
-      assert.equal((await download(`${proxy.url}${path}`)).sha256, expected, `${what}, and is away`);
+      assert.equal((await download(`${proxy.url}${path}`)).sha256, expected, `${what}, and is closed`);
     }
   });
 

@@ -163,7 +163,7 @@ suite('through a proxy', { skip: skipUnless('openssl'), timeout: 600_000 }, () =
     }
   }
 
-  test('a proxy that says no, or is away, is a failure and no abort', async () => {
+  test('a proxy that refuses a request or a connection causes a failure, not an abort', async () => {
     const refused = await ask('https://registry.test/');
     assert.equal(refused.error?.code, 'registry-failed');
     assert.match(

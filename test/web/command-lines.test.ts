@@ -90,7 +90,7 @@ suite('command lines that the page offers', {
     });
   }
 
-  test('curl fails if the service is away', async () => {
+  test('curl fails if the service does not respond', async () => {
     await using folder = await temporaryFolder();
     const { curl } = fetchCommands('http://127.0.0.1:1/dl?myimage=a', FILE, 'docker');
     assert.notEqual((await sh(curl, folder.path)).code, 0);

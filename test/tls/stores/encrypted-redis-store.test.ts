@@ -79,7 +79,7 @@ suite('certificates that replicas share', { skip: skipUnless('redis-server'), ti
     await assert.rejects(bed.shared().certificate(AUTHORITY), SharedStoreError);
   });
 
-  test('is at hand while Redis is away, and nothing new is', async () => {
+  test('is available while Redis does not run, but cannot be replaced', async () => {
     await using bed = await startBed();
     const [one, other] = [bed.replica('one'), bed.replica('other')];
     await one.putCertificate(AUTHORITY, certificate);
