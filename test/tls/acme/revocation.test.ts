@@ -57,7 +57,7 @@ ${EXTENSIONS}`,
     await runOrThrow('openssl', ['crl', '-in', path('crl.pem'), '-outform', 'DER', '-out', path('crl')]);
     return readFile(path('crl'));
   };
-  /** What the responder does: the files that sign, and further arguments of openssl. */
+  /** The names of the files that sign responses, and further arguments of openssl. */
   const responder = { signer: 'ca', args: ['-nmin', '60'] };
   const respond = async (request: Buffer): Promise<Buffer> => {
     const { signer, args } = responder;
