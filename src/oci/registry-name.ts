@@ -18,7 +18,8 @@ const DOCKER_HUB = 'docker.io';
  * Reads the name of a repository in a URL of the registry API: `ghcr.io/org/app`, or `busybox` for Docker Hub.
  *
  * @param name `<name>` as the specification has it, without a port
- * @param namespace the registry from the query parameter `ns`; the name is then the repository within it
+ * @param namespace the registry from the query parameter `ns`; the name is then the repository within it, which may begin
+ *   with that registry
  * @throws ServiceError `reference-invalid`
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#registry-proxying
@@ -33,12 +34,19 @@ export function parseRegistryName(
   }
   const host = namespace?.toLowerCase();
   const isProxied = host !== undefined && !own.has(host.replace(/:\d+$/, ''));
-  const [registry, path] = isProxied ? [names.get(host) ?? host, name] : splitRegistry(name, names);
+  const [registry, path] = isProxied
+    ? [names.get(host) ?? host, withoutHost(name, host)]
+    : splitRegistry(name, names);
   // A reference would take a host without a dot and a port for a part of the repository.
   if (!/^(?:[^/]*[.:][^/]*|localhost)$/.test(registry)) {
     throw new ServiceError('reference-invalid', detail('registry-invalid', { text: quote(registry) }));
   }
   return parseReference(`${registry}/${path}`);
+}
+
+/** BuildKit sends `ns`, and also the path of its mirror: `mirrors = ["dl.example.org/docker.io"]`. */
+function withoutHost(name: string, host: string): string {
+  return name.startsWith(`${host}/`) ? name.slice(host.length + 1) : name;
 }
 
 function splitRegistry(name: string, names: RegistryNames['names']): [registry: string, path: string] {

@@ -36,6 +36,14 @@ suite('the name of a repository in the registry API', () => {
     assert.equal(read('app', '[2001:db8::1]:5000'), '[2001:db8::1]:5000 app');
   });
 
+  test('may begin with the namespace, as BuildKit sends it for a mirror with a path', () => {
+    assert.equal(read('docker.io/library/busybox', 'docker.io'), 'docker.io library/busybox');
+    assert.equal(read('docker.io/busybox', 'docker.io'), 'docker.io library/busybox');
+    assert.equal(read('ghcr.io/org/app', 'GHCR.io'), 'ghcr.io org/app');
+    assert.equal(read('ghcr.io', 'ghcr.io'), 'ghcr.io ghcr.io');
+    assert.equal(read('lab/org/app', 'registry.lab:5000'), 'registry.lab:5000 lab/org/app');
+  });
+
   test('counts alone where the namespace is this service', () => {
     assert.equal(read('quay.io/org/app', 'dl.example.org'), 'quay.io org/app');
     assert.equal(read('quay.io/org/app', 'dl.example.org:8443'), 'quay.io org/app');
