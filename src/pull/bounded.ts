@@ -27,7 +27,7 @@ export function boundedPulls(source: PullSource, budgets: UpstreamBudgets): Pull
     manifest: (reference, request) => bounded(reference, request, (own) => source.manifest(reference, own)),
     blob: (repository, digest, request) =>
       bounded(repository, request, (own) => source.blob(repository, digest, own)),
-    referrers: (repository, digest, artifactType, request) =>
-      bounded(repository, request, (own) => source.referrers(repository, digest, artifactType, own)),
+    referrers: (repository, digest, artifactTypes, request) =>
+      bounded(repository, request, (own) => source.referrers(repository, digest, artifactTypes, own)),
   };
 }

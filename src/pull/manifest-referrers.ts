@@ -1,16 +1,20 @@
 import { ServiceError } from '../errors.ts';
-import { type Digest, referrersTag } from '../oci/digest.ts';
+import { type Digest, isDigest, referrersTag } from '../oci/digest.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../oci/json.ts';
 import { MEDIA_TYPES } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
 import { HiddenImageError } from '../registry/status-error.ts';
 
+/** The manifests that are read to complete one list, and their bytes. Further descriptors stay unchanged. */
+const COMPLETED_MAX = 16;
+const COMPLETED_BYTES_MAX = 4 * 2 ** 20;
+
 /**
- * Lists the referrers of a manifest as an index, whose descriptors are unchanged. If the registry does not have such a list, reads the tag
- * that clients use instead.
+ * Lists the referrers of a manifest as an index. A registry's own list has unchanged descriptors. If the registry does not
+ * have such a list, reads the tag that clients use instead, and completes descriptors to which a client gave no type.
  *
- * @param artifactType the type of the listed referrers; all types if undefined
+ * @param artifactTypes the types of the listed referrers, empty for those without a type; all types if undefined
  * @throws ServiceError `image-not-found` where the repository is missing or private, or what the upstream's trouble is
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#unavailable-referrers-api
  */
@@ -18,16 +22,59 @@ export async function readReferrers(
   client: RegistryClient,
   repository: Repository,
   subject: Digest,
-  artifactType: string | undefined,
+  artifactTypes: readonly string[] | undefined,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
+  const read = (reference: string): Promise<FetchedManifest | undefined> =>
+    unlessMissing(client.manifest(repository, reference, signal));
   const listed = await client.referrers(repository, subject, signal);
-  const index = listed ?? (await unlessMissing(client.manifest(repository, referrersTag(subject), signal)));
-  const manifests = (index && parseJsonObject(index.bytes))?.manifests;
-  const all: JsonObject[] = Array.isArray(manifests) ? manifests.filter(isJsonObject) : [];
-  const fitting = all.filter((one) => artifactType === undefined || one.artifactType === artifactType);
+  const all =
+    listed === undefined
+      ? await completed(entriesOf(await read(referrersTag(subject))), read)
+      : entriesOf(listed);
+  const fitting = all.filter(({ artifactType = '' }) => artifactTypes?.includes(`${artifactType}`) ?? true);
   const list = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: fitting };
   return Buffer.from(JSON.stringify(list));
+}
+
+function entriesOf(index: FetchedManifest | undefined): JsonObject[] {
+  const manifests = (index && parseJsonObject(index.bytes))?.manifests;
+  return Array.isArray(manifests) ? manifests.filter(isJsonObject) : [];
+}
+
+/**
+ * Adds the artifact type and the annotations of their manifests to descriptors without a type.
+ *
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+ */
+async function completed(
+  entries: readonly JsonObject[],
+  read: (digest: Digest) => Promise<FetchedManifest | undefined>,
+): Promise<JsonObject[]> {
+  const result: JsonObject[] = [];
+  let manifests = 0;
+  let bytes = 0;
+  for (const entry of entries) {
+    const { digest, artifactType } = entry;
+    const mayRead = manifests < COMPLETED_MAX && bytes < COMPLETED_BYTES_MAX;
+    const manifest = mayRead && !isText(artifactType) && isDigest(digest) ? await read(digest) : undefined;
+    if (manifest !== undefined) {
+      manifests += 1;
+      bytes += manifest.bytes.length;
+    }
+    result.push(manifest === undefined ? entry : describedBy(manifest, entry));
+  }
+  return result;
+}
+
+function describedBy({ bytes }: FetchedManifest, entry: JsonObject): JsonObject {
+  const { artifactType, config, annotations = entry.annotations } = parseJsonObject(bytes) ?? {};
+  const type = [artifactType, isJsonObject(config) && config.mediaType].find(isText);
+  return { ...entry, artifactType: type, annotations };
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
 }
 
 async function unlessMissing(work: Promise<FetchedManifest>): Promise<FetchedManifest | undefined> {

@@ -34,13 +34,13 @@ export interface PullSource {
   /**
    * Lists the referrers of a manifest as an index, which counts like a manifest.
    *
-   * @param artifactType the type of the listed referrers; all types if undefined
+   * @param artifactTypes the types of the listed referrers, empty for those without a type; all types if undefined
    * @throws ServiceError as {@link PullSource.manifest} does
    */
   referrers(
     repository: Reference,
     digest: Digest,
-    artifactType: string | undefined,
+    artifactTypes: readonly string[] | undefined,
     request: PullRequest,
   ): Promise<Uint8Array>;
 }
@@ -144,9 +144,9 @@ export function createPullSource({
         read: (range, ended, onFetched) => read(blob, range, ended, onFetched),
       };
     },
-    async referrers(repository, digest, artifactType, { signal, client: who }) {
+    async referrers(repository, digest, artifactTypes, { signal, client: who }) {
       await gate.check(repository, digest, () => client.manifest(repository, digest, signal), signal);
-      const list = await readReferrers(client, repository, digest, artifactType, signal);
+      const list = await readReferrers(client, repository, digest, artifactTypes, signal);
       inline.begin(signal, who).hold(list.length);
       return list;
     },

@@ -293,6 +293,15 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
       assert.deepEqual((await list('?artifactType=application/none')).manifests, []);
     });
 
+    test('a filter by several types lists the referrers of each, as containerd asks for them', async () => {
+      const query = '?artifactType=application/vnd.example.sig&artifactType=application/none';
+      const { manifests, applied } = await list(query);
+      assert.equal(manifests.length, 1);
+      assert.equal(applied, 'artifactType');
+      const both = ['sbom', 'sig'].map((type) => `artifactType=application/vnd.example.${type}`).join('&');
+      assert.equal((await list(`?${both}`)).manifests.length, 2);
+    });
+
     test('all pages of the registry are one list, whose descriptors are unchanged', async () => {
       const { descriptor } = other.honest('subject');
       const path = `/v2/subject/referrers/${descriptor.digest}`;
@@ -312,6 +321,62 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
       assert.equal(response.headers['content-type'], INDEX);
       assert.equal(response.headers.link, undefined);
       assert.deepEqual(JSON.parse(response.body.toString()).manifests, entries);
+    });
+
+    test('a descriptor has the type and the annotations of its manifest, also where a client left them out', async () => {
+      const subject = images.busyboxArm64.descriptor;
+      const empty = blob(EMPTY, Buffer.from('{}'));
+      const config = blob('application/vnd.example.config', Buffer.from('{}'));
+      const artifactType = 'application/vnd.example.sbom';
+      const annotations = { kind: 'test' };
+      const fields = { schemaVersion: 2, subject, annotations };
+      const typed = manifest(
+        MANIFEST,
+        { ...fields, mediaType: MANIFEST, artifactType, config: empty.descriptor, layers: [] },
+        [empty],
+        [],
+      );
+      const untyped = manifest(
+        MANIFEST,
+        { ...fields, mediaType: MANIFEST, artifactType: '', config: config.descriptor, layers: [] },
+        [config],
+        [],
+      );
+      const typedIndex = manifest(
+        INDEX,
+        { ...fields, mediaType: INDEX, artifactType, manifests: [] },
+        [],
+        [],
+      );
+      const untypedIndex = manifest(INDEX, { ...fields, mediaType: INDEX, manifests: [] }, [], []);
+      const all = [typed, untyped, typedIndex, untypedIndex];
+      const described = [
+        { ...typed.descriptor, artifactType, annotations },
+        { ...untyped.descriptor, artifactType: 'application/vnd.example.config', annotations },
+        { ...typedIndex.descriptor, artifactType, annotations },
+        { ...untypedIndex.descriptor, annotations },
+      ];
+      const body = { schemaVersion: 2, mediaType: INDEX, manifests: all.map(({ descriptor }) => descriptor) };
+      const tag = subject.digest.replace(':', '-');
+      await push(registry.url, 'library/busybox', tag, manifest(INDEX, body, [], all));
+      assert.deepEqual((await list('', subject.digest)).manifests, described);
+      const found = await list(`?artifactType=${artifactType}`, subject.digest);
+      assert.deepEqual(found.manifests, [described[0], described[2]]);
+      const without = await list('?artifactType=', subject.digest);
+      assert.deepEqual(without, { manifests: [described[3]], applied: 'artifactType' });
+    });
+
+    test('a descriptor whose manifest is missing stays as it is', async () => {
+      const { descriptor } = other.honest('dangling');
+      const entry = { mediaType: MANIFEST, digest: ABSENT, size: 1 };
+      const body = { schemaVersion: 2, mediaType: INDEX, manifests: [entry] };
+      const tagged = answering(body, { 'content-type': INDEX });
+      other.misbehave('dangling', {
+        manifest: (request, response) =>
+          request.url?.endsWith(ABSENT) ? response.writeHead(404).end() : tagged(request, response),
+      });
+      const response = await call(`other/dangling/referrers/${descriptor.digest}`);
+      assert.deepEqual(JSON.parse(response.body.toString()).manifests, [entry]);
     });
 
     test('a tag of the referrers tag schema with another manifest is an empty list', async () => {

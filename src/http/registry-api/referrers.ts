@@ -6,7 +6,8 @@ import type { PullRequest, PullSource } from '../../pull/pull-source.ts';
 import { sendBytes } from '../protocol/send-bytes.ts';
 
 /**
- * Lists what refers to a manifest, as an index, filtered by type if the client wants that.
+ * Lists what refers to a manifest, as an index, filtered by type if the client wants that. Containerd repeats the parameter
+ * for several types.
  *
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
  */
@@ -18,13 +19,13 @@ export async function replyWithReferrers(
   { pulls }: { readonly pulls: PullSource },
   pull: PullRequest,
 ): Promise<FastifyReply> {
-  const { artifactType } = request.query as { readonly artifactType?: unknown };
-  const filter = typeof artifactType === 'string' && artifactType !== '' ? artifactType : undefined;
-  const list = await pulls.referrers(repository, digest, filter, pull);
+  const { artifactType } = request.query as { readonly artifactType?: string | string[] };
+  const types = artifactType === undefined ? undefined : [artifactType].flat();
+  const list = await pulls.referrers(repository, digest, types, pull);
   reply.headers({
     'content-type': MEDIA_TYPES.ociIndex,
     'cache-control': 'no-cache',
-    ...(filter !== undefined && { 'oci-filters-applied': 'artifactType' }),
+    ...(types !== undefined && { 'oci-filters-applied': 'artifactType' }),
   });
   return sendBytes(reply, list);
 }
