@@ -18,7 +18,7 @@ const DOCKER_HUB = 'docker.io';
  * Reads the name of a repository in a URL of the registry API: `ghcr.io/org/app`, or `busybox` for Docker Hub.
  *
  * @param name `<name>` as the specification has it, without a port
- * @param namespace the registry from the query parameter `ns`; the name is then the repository within it, which may begin
+ * @param namespace the registry from the query parameter `ns`; the name is then the repository within it, which may start
  *   with that registry
  * @throws ServiceError `reference-invalid`
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests

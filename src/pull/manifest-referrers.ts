@@ -11,8 +11,8 @@ const COMPLETED_MAX = 16;
 const COMPLETED_BYTES_MAX = 4 * 2 ** 20;
 
 /**
- * Lists the referrers of a manifest as an index. A registry's own list has unchanged descriptors. If the registry does not
- * have such a list, reads the tag that clients use instead, and completes descriptors to which a client gave no type.
+ * Lists the referrers of a manifest as an index. A registry's own list has unchanged descriptors. A registry without such a
+ * list has a tag that clients maintain instead. Its descriptors without a type are completed.
  *
  * @param artifactTypes the types of the listed referrers, empty for those without a type; all types if undefined
  * @throws ServiceError `image-not-found` where the repository is missing or private, or what the upstream's trouble is
@@ -33,8 +33,12 @@ export async function readReferrers(
       ? await completed(entriesOf(await read(referrersTag(subject))), read)
       : entriesOf(listed);
   const fitting = all.filter(({ artifactType = '' }) => artifactTypes?.includes(`${artifactType}`) ?? true);
-  const list = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: fitting };
-  return Buffer.from(JSON.stringify(list));
+  return indexOf(fitting);
+}
+
+/** Writes an index of descriptors. */
+export function indexOf(manifests: readonly JsonObject[]): Uint8Array {
+  return Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests }));
 }
 
 function entriesOf(index: FetchedManifest | undefined): JsonObject[] {

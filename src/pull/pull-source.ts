@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { verifiedReader } from '../blobs/verified-reader.ts';
 import { detail } from '../errors/details.ts';
-import { ServiceError } from '../errors.ts';
+import { isOutage, ServiceError } from '../errors.ts';
 import type { Demand } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -12,7 +12,7 @@ import type { ClientCredential } from '../registry/client-credential.ts';
 import type { Documents } from '../sources/documents.ts';
 import type { InlineMemory } from '../sources/registry/inline-memory.ts';
 import { linksOf, type ManifestGate, type Passage } from './manifest-gate.ts';
-import { readReferrers } from './manifest-referrers.ts';
+import { indexOf, readReferrers } from './manifest-referrers.ts';
 import type { Content, RepositoryContents } from './repository-contents.ts';
 
 /** Reads manifests and blobs for daemons, byte for byte as in their registries. */
@@ -42,7 +42,14 @@ export interface PullSource {
     digest: Digest,
     artifactTypes: readonly string[] | undefined,
     request: PullRequest,
-  ): Promise<Uint8Array>;
+  ): Promise<PulledReferrers>;
+}
+
+/** A list of referrers that may be sent. */
+export interface PulledReferrers {
+  readonly index: Uint8Array;
+  /** False if the registry is unavailable. The index is then empty. */
+  readonly isKnown: boolean;
 }
 
 /** The request that a response is for. */
@@ -79,6 +86,9 @@ export interface PullSourceOptions {
   /** Maximum bytes of an image. */
   readonly maxSize: number;
 }
+
+/** Milliseconds that a registry may take to list the referrers of a cached manifest. */
+const PATIENCE_MS = 5_000;
 
 export function createPullSource({
   client,
@@ -146,9 +156,18 @@ export function createPullSource({
     },
     async referrers(repository, digest, artifactTypes, { signal, client: who }) {
       await gate.check(repository, digest, () => client.manifest(repository, digest, signal), signal);
-      const list = await readReferrers(client, repository, digest, artifactTypes, signal);
-      inline.begin(signal, who).hold(list.length);
-      return list;
+      const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
+      const reading = readReferrers(client, repository, digest, artifactTypes, patience);
+      const listed = await reading.catch(async (error: unknown) => {
+        signal.throwIfAborted();
+        if (!isOutage(error) && !patience.aborted) throw error;
+        // Docker 29 requests referrers in each pull, and otherwise could not pull cached images during an outage.
+        await client.describe(repository, digest, signal);
+        return undefined;
+      });
+      const index = listed ?? indexOf([]);
+      inline.begin(signal, who).hold(index.length);
+      return { index, isKnown: listed !== undefined };
     },
   };
 }

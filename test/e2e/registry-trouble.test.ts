@@ -120,6 +120,18 @@ suite('a pull through the registry API', { skip: skipUnless('docker-registry'), 
     assert.equal((await bed.get('manifests/latest', 'other')).status, 200);
   });
 
+  test('has an empty list of referrers with a warning while the registry is down, as Docker 29 needs', async () => {
+    await using bed = await startBed();
+    const { digest } = bed.made.descriptor;
+    await bed.get('manifests/latest');
+    const known = await bed.get(`referrers/${digest}`);
+    assert.deepEqual([known.status, known.headers.warning], [200, undefined]);
+    bed.upstream.inject(() => ({ kind: 'drop' }));
+    const { status, headers, body } = await bed.get(`referrers/${digest}`);
+    assert.deepEqual([status, JSON.parse(body.toString()).manifests], [200, []]);
+    assert.equal(headers.warning, '299 - "The registry is unavailable, so the referrers are unknown."');
+  });
+
   test('costs a HEAD for a tag, and a GET by digest once', async () => {
     await using bed = await startBed();
     const { digest } = bed.made.descriptor;

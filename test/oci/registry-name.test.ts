@@ -36,7 +36,7 @@ suite('the name of a repository in the registry API', () => {
     assert.equal(read('app', '[2001:db8::1]:5000'), '[2001:db8::1]:5000 app');
   });
 
-  test('may begin with the namespace, as BuildKit sends it for a mirror with a path', () => {
+  test('may start with the namespace, as BuildKit sends it for a mirror with a path', () => {
     assert.equal(read('docker.io/library/busybox', 'docker.io'), 'docker.io library/busybox');
     assert.equal(read('docker.io/busybox', 'docker.io'), 'docker.io library/busybox');
     assert.equal(read('ghcr.io/org/app', 'GHCR.io'), 'ghcr.io org/app');

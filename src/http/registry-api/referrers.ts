@@ -5,6 +5,9 @@ import type { Reference } from '../../oci/reference.ts';
 import type { PullRequest, PullSource } from '../../pull/pull-source.ts';
 import { sendBytes } from '../protocol/send-bytes.ts';
 
+/** @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#warnings */
+const UNKNOWN = '299 - "The registry is unavailable, so the referrers are unknown."';
+
 /**
  * Lists what refers to a manifest, as an index, filtered by type if the client wants that. Containerd repeats the parameter
  * for several types.
@@ -21,11 +24,12 @@ export async function replyWithReferrers(
 ): Promise<FastifyReply> {
   const { artifactType } = request.query as { readonly artifactType?: string | string[] };
   const types = artifactType === undefined ? undefined : [artifactType].flat();
-  const list = await pulls.referrers(repository, digest, types, pull);
+  const { index, isKnown } = await pulls.referrers(repository, digest, types, pull);
   reply.headers({
     'content-type': MEDIA_TYPES.ociIndex,
     'cache-control': 'no-cache',
+    ...(!isKnown && { warning: UNKNOWN }),
     ...(types !== undefined && { 'oci-filters-applied': 'artifactType' }),
   });
-  return sendBytes(reply, list);
+  return sendBytes(reply, index);
 }
