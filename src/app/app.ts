@@ -131,7 +131,7 @@ export async function createApp(
   const drain = createDrain();
 
   const limits = createLimits(config, {
-    store: openCountingStore(config, logger, redis, caches),
+    store: openCountingStore(config, logger, redis, { workers, caches }),
     holder: randomUUID(),
     uptime: () => performance.now(),
     caches,

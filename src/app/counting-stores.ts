@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from '../config/schema.ts';
+import { createBufferedCountingStore } from '../limits/buffered-counting-store.ts';
 import type { CountingStore } from '../limits/counting-store.ts';
 import { createFallbackCountingStore } from '../limits/fallback-counting-store.ts';
 import { createMemoryCountingStore } from '../limits/memory-counting-store.ts';
@@ -10,14 +11,22 @@ import { openSqliteCountingStore } from '../limits/sqlite-counting-store.ts';
 import type { Redis } from '../redis/redis.ts';
 import type { MemoryCaches } from '../util/memory-caches.ts';
 
+export interface CountingSurroundings {
+  /** Number of processes of this service on this machine. */
+  readonly workers: number;
+  /** The list of in-memory caches. */
+  readonly caches?: MemoryCaches;
+}
+
 /** Opens the store of the limits. While Redis is unreachable, this machine counts alone, so that limits still apply. */
 export function openCountingStore(
   config: Config,
   logger: Logger,
   redis: Redis | undefined,
-  caches: MemoryCaches,
+  surroundings: CountingSurroundings,
 ): CountingStore {
-  const local = openLocalCountingStore(config, logger, caches);
+  const { caches } = surroundings;
+  const local = openLocalCountingStore(config, logger, surroundings);
   if (redis === undefined) return local;
   const store = createFallbackCountingStore({
     open: () => createRedisCountingStore(redis),
@@ -40,14 +49,15 @@ export function openCountingStore(
 export function openLocalCountingStore(
   { stateDir, limitsStore }: Config,
   logger: Logger,
-  caches?: MemoryCaches,
+  { workers, caches }: CountingSurroundings,
 ): CountingStore {
   const memory = createMemoryCountingStore(Date.now, caches);
   if (limitsStore === 'memory') return memory;
   return createFallbackCountingStore({
     open() {
       mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-      return openSqliteCountingStore(join(stateDir, 'limits.sqlite'), Date.now);
+      const store = openSqliteCountingStore(join(stateDir, 'limits.sqlite'), Date.now);
+      return workers === 1 ? createBufferedCountingStore({ store, now: Date.now }) : store;
     },
     substitute: memory,
     onFailure: (err) =>

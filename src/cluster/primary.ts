@@ -49,7 +49,7 @@ export async function createPrimary(
   const { provider, check } = await startWith(redis, () => createCertificates(config, environment, redis));
   // One process creates the file. If several create it at once, SQLite does not wait in one of them, which would count
   // alone for a while.
-  openLocalCountingStore(config, logger).close();
+  openLocalCountingStore(config, logger, { workers }).close();
   let current = config;
   /** The ticket keys, so that each worker can resume the TLS sessions of all others. */
   const withTicketKeys = (one: Certificate): Certificate => ({

@@ -1,10 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
+import type { SharedCountingStore } from './buffered-counting-store.ts';
 import {
   type Acquisition,
   type Addition,
   type Count,
-  type CountingStore,
   LEASE_MS,
   type Lease,
   type LeaseLimits,
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS leases (
   client TEXT NOT NULL, archive TEXT NOT NULL, holder TEXT NOT NULL, ends INTEGER NOT NULL,
   PRIMARY KEY (client, archive, holder)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS processes (id TEXT PRIMARY KEY, ends INTEGER NOT NULL) WITHOUT ROWID;
 `;
 // If the window of a counter ends later than a whole window from now, the clock was set back.
 const ADD = `
@@ -48,7 +50,7 @@ const READ =
  * @param now milliseconds since the epoch
  * @throws Error from SQLite, in every method
  */
-export function openSqliteCountingStore(path: string, now: () => number): CountingStore {
+export function openSqliteCountingStore(path: string, now: () => number): SharedCountingStore {
   const database = open(path);
   const add = database.prepare(ADD);
   const read = database.prepare(READ);
@@ -66,6 +68,11 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
   );
   const hold = database.prepare('INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)');
   const release = database.prepare('DELETE FROM leases WHERE client = ? AND archive = ? AND holder = ?');
+  const id = randomUUID();
+  const removeGone = database.prepare('DELETE FROM processes WHERE ends <= ? OR ends > ?');
+  const attend = database.prepare('INSERT OR REPLACE INTO processes VALUES (?, ?)');
+  const leave = database.prepare('DELETE FROM processes WHERE id = ?');
+  const findOther = database.prepare('SELECT 1 FROM processes WHERE id <> ? AND ends > ? LIMIT 1');
   const begin = database.prepare('BEGIN IMMEDIATE');
   const commit = database.prepare('COMMIT');
   let waiting: {
@@ -152,8 +159,20 @@ export function openSqliteCountingStore(path: string, now: () => number): Counti
       release.run(client, archive, holder);
     },
     active: async (client) => count(countOwn.get(client, now())),
+    attend() {
+      atOnce(() => {
+        removeGone.run(now(), now() + LEASE_MS);
+        attend.run(id, now() + LEASE_MS);
+      });
+    },
+    isShared: () => findOther.get(id, now()) !== undefined,
     close() {
       if (waiting.length > 0) addWaiting();
+      try {
+        leave.run(id);
+      } catch {
+        // The entry expires.
+      }
       database.close();
     },
   };

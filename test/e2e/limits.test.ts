@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { text } from 'node:stream/consumers';
 import { after, before, suite, test } from 'node:test';
 import { type DockerProxy, type DockerProxyOptions, startDockerProxy } from '../support/dockerproxy.ts';
@@ -31,6 +32,12 @@ async function limitsOf({ url }: DockerProxy): Promise<ClientLimits> {
   const { status, body } = await httpCall(`${url}/api/v1/limits`);
   assert.equal(status, 200);
   return JSON.parse(body.toString()) as ClientLimits;
+}
+
+/** Reads the bytes of the only client from the file of the counts. */
+function bytesIn(stateFolder: string): unknown {
+  using file = new DatabaseSync(join(stateFolder, 'limits.sqlite'), { readOnly: true });
+  return file.prepare("SELECT sum(value) AS sum FROM counters WHERE name LIKE 'bytes %'").get()?.sum;
 }
 
 /** Begins a download and takes no more than its first bytes. */
@@ -184,6 +191,7 @@ suite('limits, as clients meet them', {
       const { body } = await httpCall(urlOf(proxy, 'one'));
       left = (await limitsOf(proxy)).bytes.remaining;
       assert.equal(left, 2 ** 30 - body.length);
+      await waitFor(() => bytesIn(settings.DOCKERPROXY_STATE_DIR) === body.length, { what: 'the count' });
       const response = await begin(urlOf(proxy, 'two'));
       process.kill(proxy.pid, 'SIGKILL');
       await proxy.exited;

@@ -7,6 +7,7 @@ import { suite, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { redisUrl } from '../../src/config/redis-url.ts';
+import { createBufferedCountingStore } from '../../src/limits/buffered-counting-store.ts';
 import { type CountingStore, LEASE_MS, type Lease } from '../../src/limits/counting-store.ts';
 import { createFallbackCountingStore } from '../../src/limits/fallback-counting-store.ts';
 import { createMemoryCountingStore } from '../../src/limits/memory-counting-store.ts';
@@ -38,6 +39,21 @@ const kinds: Record<string, () => Promise<Fixture>> = {
     const folder = await temporaryFolder();
     const clock = { now: Date.now() };
     const store = openSqliteCountingStore(join(folder.path, 'limits.sqlite'), () => clock.now);
+    return {
+      store,
+      clock,
+      async [Symbol.asyncDispose]() {
+        store.close();
+        await folder[Symbol.asyncDispose]();
+      },
+    };
+  },
+  async buffered() {
+    const folder = await temporaryFolder();
+    const clock = { now: Date.now() };
+    const now = () => clock.now;
+    const file = openSqliteCountingStore(join(folder.path, 'limits.sqlite'), now);
+    const store = createBufferedCountingStore({ store: file, now });
     return {
       store,
       clock,
@@ -354,6 +370,148 @@ suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
       );
       store.close();
     }
+  });
+});
+
+suite('counters in memory that are saved to a file', { timeout: 60_000 }, () => {
+  /** The file, a store that counts its calls, and the saves that are due. */
+  const open = async () => {
+    const folder = await temporaryFolder();
+    const path = join(folder.path, 'limits.sqlite');
+    const clock = { now: Date.now() };
+    const now = () => clock.now;
+    const due: (() => void)[] = [];
+    const state = { calls: 0 };
+    const start = (): CountingStore => {
+      const file = openSqliteCountingStore(path, now);
+      const add: CountingStore['add'] = (additions) => {
+        state.calls += 1;
+        return file.add(additions);
+      };
+      return createBufferedCountingStore({
+        ...{ store: { ...file, add }, now, schedule: (save) => void due.push(save) },
+      });
+    };
+    /** Reads the file as another process does. */
+    const saved = async (counter: string): Promise<number> => {
+      const reader = openSqliteCountingStore(path, now);
+      const { value } = await addOne(reader, counter, 0);
+      reader.close();
+      return value;
+    };
+    const saveAll = async (): Promise<void> => {
+      for (const save of due.splice(0)) save();
+      // The store writes in the next turn of the event loop.
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    const remove = () => folder[Symbol.asyncDispose]();
+    return { path, clock, due, state, start, saved, saveAll, [Symbol.asyncDispose]: remove };
+  };
+
+  test('a thousand counts cost the first write and one more', async () => {
+    await using file = await open();
+    const store = file.start();
+    for (let at = 1; at <= 1000; at += 1) assert.equal((await addOne(store, 'a', 1)).value, at);
+    assert.equal(file.state.calls, 1);
+    assert.equal(await file.saved('a'), 1);
+    assert.equal(file.due.length, 1);
+    await file.saveAll();
+    assert.equal(file.state.calls, 2);
+    assert.equal(await file.saved('a'), 1000);
+    store.close();
+  });
+
+  test('counts survive a restart, and a killed process loses only what was not saved', async () => {
+    await using file = await open();
+    const killed = file.start();
+    await addOne(killed, 'a', 1);
+    await addOne(killed, 'a', 10);
+    await file.saveAll();
+    await addOne(killed, 'a', 100);
+    file.clock.now += LEASE_MS;
+    const stopped = file.start();
+    assert.equal((await addOne(stopped, 'a', 0)).value, 11);
+    assert.equal((await addOne(stopped, 'a', 1000)).value, 1011);
+    stopped.close();
+    const next = file.start();
+    assert.equal((await addOne(next, 'a', 1)).value, 1012);
+    next.close();
+  });
+
+  test('are written at once as soon as another process counts, and until it has gone', async () => {
+    await using file = await open();
+    const one = file.start();
+    await addOne(one, 'a', 1);
+    await addOne(one, 'a', 5);
+    assert.equal(await file.saved('a'), 1);
+    const other = file.start();
+    file.clock.now += 100;
+    assert.equal((await addOne(one, 'a', 1)).value, 7);
+    assert.equal((await addOne(other, 'a', 1)).value, 8);
+    assert.equal((await addOne(one, 'a', 1)).value, 9);
+    assert.equal(await file.saved('a'), 9);
+    other.close();
+    file.clock.now += 100;
+    await addOne(one, 'a', 1);
+    assert.equal((await addOne(one, 'a', 1)).value, 11);
+    assert.equal(await file.saved('a'), 10);
+    one.close();
+    assert.equal(await file.saved('a'), 11);
+  });
+
+  test('a failed save is thrown once, by the next count', async () => {
+    await using file = await open();
+    const store = file.start();
+    await addOne(store, 'a', 1);
+    await addOne(store, 'a', 1);
+    const writer = new DatabaseSync(file.path);
+    writer.exec('BEGIN IMMEDIATE');
+    await file.saveAll();
+    writer.exec('ROLLBACK');
+    writer.close();
+    await assert.rejects(addOne(store, 'a', 1), /locked/);
+    store.close();
+  });
+
+  test('a count that is not saved when its window ends does not count in the next', async () => {
+    await using file = await open();
+    const store = file.start();
+    await addOne(store, 'a', 1);
+    await addOne(store, 'a', 50);
+    file.clock.now += MINUTE;
+    assert.equal((await addOne(store, 'a', 1)).value, 1);
+    await file.saveAll();
+    assert.equal(await file.saved('a'), 1);
+    store.close();
+  });
+
+  test('concurrent first counts of a window are each counted once', async () => {
+    await using file = await open();
+    const store = file.start();
+    const counts = await Promise.all(Array.from({ length: 50 }, () => addOne(store, 'a', 1)));
+    assert.deepEqual(
+      counts.map(({ value }) => value),
+      Array.from({ length: 50 }, (_, at) => at + 1),
+    );
+    assert.equal((await addOne(store, 'a', 1)).value, 51);
+    await file.saveAll();
+    assert.equal(await file.saved('a'), 51);
+    store.close();
+  });
+
+  test('memory is bounded, and no count is lost for that', async () => {
+    await using file = await open();
+    const store = file.start();
+    await addOne(store, 'a', 1);
+    await addOne(store, 'a', 5);
+    const many = Array.from({ length: 10_001 }, (_, at) => ({ counter: `${at}`, amount: 1, window: MINUTE }));
+    await store.add(many);
+    file.clock.now += 100;
+    const { calls } = file.state;
+    assert.equal((await addOne(store, 'a', 1)).value, 7);
+    assert.equal(file.state.calls, calls + 2, 'the counter was saved and read again');
+    store.close();
+    assert.equal(await file.saved('a'), 7);
   });
 });
 
