@@ -37,7 +37,7 @@ import { openCountingStore } from './counting-stores.ts';
 import { type Environment, proxiesOf } from './environment.ts';
 import { type Images, openImages } from './images.ts';
 import { knownRegistries } from './known-registries.ts';
-import { serviceInfo } from './service-info.ts';
+import { createServiceInfo } from './service-info.ts';
 
 /** The whole application: a service in one process. */
 export interface App {
@@ -139,7 +139,7 @@ export async function createApp(
 
   const server = await createServer({
     logger,
-    info: () => serviceInfo(current, access.patterns(), environment.version),
+    info: createServiceInfo(() => current, access.patterns, environment.version),
     tls: provider.certificate && {
       context: secureContextOptions(provider.certificate),
       alpn,

@@ -5,12 +5,26 @@ import type { NamePattern } from '../oci/name-pattern.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Access } from './access.ts';
 
-/** Describes the service for its page and for `/api/v1/info`. */
-export function serviceInfo(
-  config: Config,
-  { allow, deny, trust }: ReturnType<Access['patterns']>,
+type Patterns = ReturnType<Access['patterns']>;
+
+/**
+ * Describes the service for its page and for `/api/v1/info`. Returns the same object until the settings or the patterns
+ * are other objects.
+ */
+export function createServiceInfo(
+  config: () => Config,
+  patterns: () => Patterns,
   version: string,
-): ServiceInfo {
+): () => ServiceInfo {
+  let made: { readonly from: Config; readonly by: Patterns; readonly info: ServiceInfo } | undefined;
+  return () => {
+    const [from, by] = [config(), patterns()];
+    if (made?.from !== from || made.by !== by) made = { from, by, info: serviceInfo(from, by, version) };
+    return made.info;
+  };
+}
+
+function serviceInfo(config: Config, { allow, deny, trust }: Patterns, version: string): ServiceInfo {
   const { operatorName, operatorContact, source, maxImageSize, defaultPlatform, searchUrl, registryApi } =
     config;
   return {

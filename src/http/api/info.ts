@@ -66,6 +66,8 @@ export const infoRoutes: FastifyPluginAsyncTypebox<{ info: () => ServiceInfo }> 
         response: { 200: ServiceInfo, ...problemResponses },
       },
     },
-    async (_request, reply) => reply.header('cache-control', 'public, max-age=300').send(info()),
+    (_request, reply) => {
+      reply.header('cache-control', 'public, max-age=300').send(info());
+    },
   );
 };
