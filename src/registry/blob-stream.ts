@@ -6,6 +6,7 @@ import type { HttpResponse } from '../net/http.ts';
 import { upstreamError } from '../net/upstream-error.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
+import { ABORTED } from '../util/aborted.ts';
 import { createMinimumRate, type MinimumRate, type MinimumRateLimits } from '../util/minimum-rate.ts';
 import { DirectStream } from '../util/streams.ts';
 import { untilAborted } from '../util/until-aborted.ts';
@@ -151,7 +152,7 @@ class BlobStream extends DirectStream {
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    this.#closed.abort();
+    this.#closed.abort(ABORTED);
     this.#body?.destroy();
     callback(error);
   }

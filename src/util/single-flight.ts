@@ -1,3 +1,5 @@
+import { ABORTED } from './aborted.ts';
+
 /**
  * Shares one run of work among concurrent callers with the same key. The work is aborted only after all callers have
  * left.
@@ -46,7 +48,7 @@ export function createSingleFlight<T>(
     } finally {
       signal.removeEventListener('abort', leave);
       flight.waiting -= 1;
-      if (flight.waiting === 0) flight.abandoned.abort();
+      if (flight.waiting === 0) flight.abandoned.abort(ABORTED);
     }
   };
 

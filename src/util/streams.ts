@@ -2,6 +2,7 @@ import type { Hash } from 'node:crypto';
 import { once } from 'node:events';
 import { addAbortSignal, Readable, type Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
+import { ABORTED } from './aborted.ts';
 
 /**
  * Creates a stream from a generator. Unlike Readable.from, destroying it aborts the generator's signal at once, also
@@ -21,7 +22,7 @@ export function streamFrom(
       );
     },
     destroy(error, callback) {
-      closed.abort();
+      closed.abort(ABORTED);
       callback(error);
     },
   });
@@ -105,7 +106,8 @@ class Relay extends DirectStream {
     inspect: Inspect | undefined,
   ) {
     super({ highWaterMark: 1 });
-    this.#parts = parts(AbortSignal.any([signal, this.#closed.signal]));
+    // The signal of the request destroys the stream, which aborts this one.
+    this.#parts = parts(this.#closed.signal);
     this.#inspect = inspect;
     // Last: a signal that has aborted already destroys at once what must be complete.
     addAbortSignal(signal, this);
@@ -151,7 +153,7 @@ class Relay extends DirectStream {
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    this.#closed.abort();
+    this.#closed.abort(ABORTED);
     const part = this.#current;
     this.#current = undefined;
     part?.destroy();
