@@ -146,7 +146,7 @@ export async function openImages(
   const caching = createCachingClient({
     client: blobs ? direct : keepingSmallBlobs({ client: direct, caches }),
     blobs: blobs ?? createSharedBlobs(caches),
-    ...{ staleIfError, tagTtl, now: Date.now, large },
+    ...{ staleIfError, tagTtl, now: Date.now, large, caches },
     manifests: manifestStore(own, shared),
     locks: redis ? createRedisLocks(redis, uptime) : ownLocks,
   });

@@ -107,7 +107,7 @@ export function createPrivateViews(options: PrivateViewsOptions): PrivateViews {
       },
       manifests: createManifestStore(createMemoryStore(caches)),
       // An answer from memory must not outlive the access that it was given for.
-      ...{ staleIfError: 0, tagTtl, now: Date.now, large },
+      ...{ staleIfError: 0, tagTtl, now: Date.now, large, caches },
       locks: createLocks(async () => NO_LOCK, shares.now),
     });
     const images = openRegistryImages({

@@ -4,6 +4,7 @@ import { type Digest, isDigest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { createLargeDocuments, type LargeDocuments } from '../util/large-documents.ts';
 import type { Locks } from '../util/lock.ts';
+import { createMemoryCaches, type MemoryCaches } from '../util/memory-caches.ts';
 import { createSingleFlight } from '../util/single-flight.ts';
 import type { DescribedManifest, DescribingClient, FetchedManifest, RegistryClient } from './client.ts';
 import { described, describing } from './describing-client.ts';
@@ -26,12 +27,20 @@ export interface CachingClientOptions {
   readonly now: () => number;
   /** Bounds the large manifests that are read and stored at once; its own if absent. */
   readonly large?: LargeDocuments;
+  /** The list to which its cache is added. */
+  readonly caches?: MemoryCaches;
 }
 
 /** Milliseconds that a registry may take to resolve a tag if an older result is available. */
 const PATIENCE_MS = 5_000;
 /** Milliseconds by which the clocks of replicas may differ. */
 const MOST_SKEW_MS = 5_000;
+/** Maximum bytes of the manifest of a tag that is kept in memory, and of all of them. */
+const [RECENT_MAX, RECENT_LIMIT] = [64 * 1024, 4 * 2 ** 20] as const;
+/** Milliseconds until the manifest of a tag is read again from the store, which thereby notes that it is in use. */
+const RECENT_MS = 60_000;
+/** Milliseconds between two writes of when a tag was confirmed. */
+const SAVE_MS = 1_000;
 
 /**
  * Puts a memory cache before a registry client. A manifest is fetched once for each digest and repository. A tag costs
@@ -42,9 +51,15 @@ const MOST_SKEW_MS = 5_000;
  */
 export function createCachingClient(options: CachingClientOptions): DescribingClient {
   const { client, blobs, manifests, staleIfError, tagTtl, locks, now } = options;
-  const { large = createLargeDocuments(0) } = options;
+  const { large = createLargeDocuments(0), caches = createMemoryCaches(() => performance.now()) } = options;
   const share = createSingleFlight<FetchedManifest>(isRefusedSpending);
   const shareDescription = createSingleFlight<DescribedManifest>(isRefusedSpending);
+
+  /** Tags as this process last confirmed them. Reading and writing their files would cost more than the request. */
+  const recent = caches.open<Recent>({
+    ...{ name: 'recent-tags', limit: RECENT_LIMIT, ttl: RECENT_MS },
+    weigh: ({ manifest }) => RECENT_BYTES + manifest.bytes.length,
+  });
 
   const fetch = async (
     repository: Repository,
@@ -87,7 +102,9 @@ export function createCachingClient(options: CachingClientOptions): DescribingCl
     tag: string,
     signal: AbortSignal,
   ): Promise<FetchedManifest> => {
-    const known = await remember(repository, tag);
+    const own = recent.get(keyOf(repository, tag));
+    // Another process may have confirmed the tag later, but its answer would be used for no time at all.
+    const known = own !== undefined && (tagTtl === 0 || isNew(own)) ? own : await remember(repository, tag);
     if (known !== undefined && isNew(known)) return known.manifest;
     if (known !== undefined && tagTtl === 0) return confirm(repository, tag, known, signal);
     const work = async (): Promise<FetchedManifest> => {
@@ -101,14 +118,17 @@ export function createCachingClient(options: CachingClientOptions): DescribingCl
   const confirm = async (
     repository: Repository,
     tag: string,
-    { manifest: kept, confirmed: last }: Remembered,
+    known: Remembered,
     signal: AbortSignal,
   ): Promise<FetchedManifest> => {
     try {
+      const kept = known.manifest;
       const current = (await byHead(repository, tag, kept, signal)) ?? (await fetch(repository, tag, signal));
       return await confirmed(repository, tag, current);
     } catch (error) {
-      if (!isOutage(error) || now() - last >= staleIfError) throw error;
+      if (!isOutage(error)) throw error;
+      const { manifest: kept, confirmed: last } = later(known, await remember(repository, tag));
+      if (now() - last >= staleIfError) throw error;
       return { ...kept, staleSince: last };
     }
   };
@@ -136,12 +156,23 @@ export function createCachingClient(options: CachingClientOptions): DescribingCl
     });
   };
 
-  const confirmed = async <T extends Pick<FetchedManifest, 'digest'>>(
+  const putTag = (repository: Repository, tag: string, { digest }: Pick<FetchedManifest, 'digest'>) =>
+    manifests.putTag(repository, tag, { digest, confirmed: now() }).catch(() => {});
+
+  const confirmed = async (
     repository: Repository,
     tag: string,
-    manifest: T,
-  ): Promise<T> => {
-    await manifests.putTag(repository, tag, { digest: manifest.digest, confirmed: now() }).catch(() => {});
+    manifest: FetchedManifest,
+  ): Promise<FetchedManifest> => {
+    const key = keyOf(repository, tag);
+    const own = recent.get(key);
+    const isSame = own?.manifest.digest === manifest.digest;
+    if (isSame) own.confirmed = now();
+    else if (manifest.bytes.length <= RECENT_MAX)
+      recent.set(key, { manifest, confirmed: now(), saved: now() });
+    if (isSame && Math.abs(now() - own.saved) < SAVE_MS) return manifest;
+    if (isSame) own.saved = now();
+    await putTag(repository, tag, manifest);
     return manifest;
   };
 
@@ -165,7 +196,8 @@ export function createCachingClient(options: CachingClientOptions): DescribingCl
     const known = await remember(repository, reference);
     const ask = async (ended: AbortSignal): Promise<DescribedManifest> => {
       const found = await upstream.describe(repository, reference, ended);
-      return found.staleSince === undefined ? confirmed(repository, reference, found) : found;
+      if (found.staleSince === undefined) await putTag(repository, reference, found);
+      return found;
     };
     if (known === undefined) return ask(signal);
     if (isNew(known)) return described(known.manifest);
@@ -196,6 +228,22 @@ export function createCachingClient(options: CachingClientOptions): DescribingCl
 /** The last known digest of a tag. */
 interface Remembered extends Pick<KnownTag, 'confirmed'> {
   readonly manifest: FetchedManifest;
+}
+
+/** A tag as this process last confirmed it. */
+interface Recent {
+  readonly manifest: FetchedManifest;
+  confirmed: number;
+  /** Milliseconds since the epoch of the last write to the store. */
+  saved: number;
+}
+
+/** Estimated bytes of an entry without its manifest. */
+const RECENT_BYTES = 200;
+
+/** Another process may have confirmed a tag later than this one. */
+function later(known: Remembered, stored: Remembered | undefined): Remembered {
+  return stored !== undefined && stored.confirmed > known.confirmed ? stored : known;
 }
 
 function keyOf({ domain, path }: Repository, reference: string): string {

@@ -29,8 +29,9 @@ export function keepingSmallBlobs({ client, caches }: SmallBlobsOptions): Regist
         async read(blob, range, signal) {
           if (range !== undefined || blob.size > BLOB_MAX) return reader.read(blob, range, signal);
           const key = `${repository.domain}/${repository.path}@${blob.digest} ${blob.size}`;
-          const bytes = kept.get(key) ?? (await buffer(await reader.read(blob, undefined, signal)));
-          kept.set(key, bytes);
+          const known = kept.get(key);
+          const bytes = known ?? (await buffer(await reader.read(blob, undefined, signal)));
+          if (known === undefined) kept.set(key, bytes);
           return Readable.from([bytes]);
         },
       };

@@ -50,8 +50,10 @@ export function rememberingDocuments(caches: MemoryCaches, parse = parsing): Doc
   const remembering = <T extends object>(): ((key: string, work: () => T) => T) => {
     const known = caches.open<Outcome<T>>({ name: 'parsed-documents', limit: LIMIT });
     return (key, work) => {
-      const outcome = known.get(key) ?? outcomeOf(work);
-      known.set(key, outcome);
+      const before = known.get(key);
+      const outcome = before ?? outcomeOf(work);
+      // Weighing a large document takes longer than the rest of a request.
+      if (before === undefined) known.set(key, outcome);
       if ('value' in outcome) return outcome.value;
       throw new ServiceError(outcome.code, outcome.sentences);
     };

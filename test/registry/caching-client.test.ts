@@ -202,6 +202,52 @@ suite('a description', () => {
 });
 
 suite('a tag', () => {
+  test('is read from its file once and written once a second, though the registry is asked each time', async () => {
+    await using setup = await setUp();
+    const calls: string[] = [];
+    const { manifests } = setup.options;
+    const client = createCachingClient({
+      ...setup.options,
+      manifests: {
+        ...manifests,
+        tag(...named) {
+          calls.push('read');
+          return manifests.tag(...named);
+        },
+        putTag(...named) {
+          calls.push('write');
+          return manifests.putTag(...named);
+        },
+      },
+    });
+    const ask = async () => (await client.manifest(repository, 'latest', always)).digest;
+    await ask();
+    assert.equal(calls.filter((call) => call === 'write').length, 1);
+    calls.length = 0;
+    for (let at = 0; at < 10; at += 1) assert.equal(await ask(), first.digest);
+    assert.deepEqual(calls, []);
+    setup.now += 1000;
+    await ask();
+    assert.deepEqual(calls, ['write']);
+    setup.tags.set('latest', second);
+    assert.equal(await ask(), second.digest);
+    assert.deepEqual(calls, ['write', 'write']);
+    assert.equal(setup.asked.filter((asked) => asked === 'HEAD latest').length, 12);
+  });
+
+  test('is known from another process that confirmed it later', async () => {
+    await using setup = await setUp();
+    await latest(setup);
+    const other = createCachingClient(setup.options);
+    setup.now += HOUR_MS;
+    setup.tags.set('latest', second);
+    await other.manifest(repository, 'latest', always);
+    const confirmed = setup.now;
+    setup.fault = failure('registry-unavailable');
+    setup.now += HOUR_MS;
+    assert.deepEqual(await latest(setup), [second.digest, confirmed]);
+  });
+
   test('costs a GET the first time and a HEAD from then on', async () => {
     await using setup = await setUp();
     for (let round = 0; round < 3; round++) assert.deepEqual(await latest(setup), [first.digest, undefined]);
