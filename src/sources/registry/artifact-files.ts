@@ -39,21 +39,24 @@ export function createArtifactFiles({
   documents,
 }: ArtifactFilesOptions): FindArtifactFiles {
   return async ({ references }, platform, counted, signal) => {
-    const resolved = await allOrNone(signal, (ended) =>
-      references.map((reference) =>
+    const resolved = await allOrNone(
+      references,
+      (reference, ended) =>
         resolveArtifact(
           { client: counted, documents, reference, signal: ended },
           { platform, defaultPlatform },
         ),
-      ),
+      signal,
     );
     const artifacts = resolved.filter((artifact) => artifact !== undefined);
     if (artifacts.length === 0) return undefined;
     if (artifacts.length < resolved.length) throw mixedContents(references, resolved);
     artifacts.forEach(requireFiles);
     const trees = artifacts.map(({ tree }) => tree);
-    const signed = await allOrNone(signal, (ended) =>
-      trees.map(({ reference, upstream }) => signatures.require(reference, [upstream], ended)),
+    const signed = await allOrNone(
+      trees,
+      ({ reference, upstream }, ended) => signatures.require(reference, [upstream], ended),
+      signal,
     );
     const { files, plainName } = layFiles(artifacts);
     return {

@@ -6,6 +6,7 @@ import { type Platform, samePlatform } from '../../oci/platform.ts';
 import type { PlatformChoice } from '../../oci/platform-choice.ts';
 import type { OpenedImage, UntaggedImage } from '../image-source.ts';
 import type { ArchiveBlobs } from './archive-blobs.ts';
+import type { StillHolds } from './composed-archives.ts';
 import type { ResolvedKnownLayers } from './known-layers.ts';
 
 /** The manifest or index of a reference. */
@@ -47,6 +48,8 @@ export interface FoundContents {
   readonly suffix: PlatformChoice;
   /** As in {@link Archive}. */
   readonly partialReferrers?: boolean | undefined;
+  /** Absent if each request has to find the contents. */
+  readonly stillHolds?: StillHolds | undefined;
 }
 
 /** Returns the platform for the name of a file, which omits the default platform. */

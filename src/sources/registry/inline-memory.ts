@@ -32,6 +32,8 @@ export interface InlineLease {
    * @throws ServiceError `overloaded` if the budget, or the client's half of it, is used up
    */
   keep(entries: readonly Entry[], lay?: (entries: readonly Entry[]) => Layout): Layout;
+  /** Holds a layout of an earlier request, as {@link InlineLease.keep} holds a new one. @throws ServiceError as that does */
+  share(layout: Layout): void;
   /** Counts bytes until the request ends. @throws ServiceError as {@link InlineLease.keep} does */
   hold(bytes: number): void;
   /** Releases everything. */
@@ -105,6 +107,15 @@ export function createInlineMemory(caches: MemoryCaches, limit = LIMITS.most): I
         if (kept !== undefined) leave(kept, client);
         kept = undefined;
       };
+      const keepShared = (layout: Layout): Layout => {
+        const shared = layouts.get(layout.etag) ?? {
+          ...{ layout, bytes: inlineBytes(layout.slices), requests: new Map() },
+        };
+        endOwn();
+        enter(shared, client);
+        kept = shared;
+        return shared.layout;
+      };
       over.addEventListener('abort', end, { once: true });
       return {
         counted: (client) => countedClient(client, takeOwn),
@@ -112,16 +123,11 @@ export function createInlineMemory(caches: MemoryCaches, limit = LIMITS.most): I
         keep(entries, lay = layoutArchive) {
           // The layout copies inline contents while the originals are still in memory.
           takeOwn(inlineBytes(entries));
-          const made = lay(entries);
-          const shared = layouts.get(made.etag) ?? {
-            layout: made,
-            bytes: inlineBytes(made.slices),
-            requests: new Map(),
-          };
-          endOwn();
-          enter(shared, client);
-          kept = shared;
-          return shared.layout;
+          return keepShared(lay(entries));
+        },
+        share(layout) {
+          takeOwn(inlineBytes(layout.slices));
+          keepShared(layout);
         },
         end,
       };

@@ -19,6 +19,15 @@ import type { ImageSignatures } from '../signatures/image-signatures.ts';
 import { archiveReader, blobsOf } from './archive-blobs.ts';
 import { createArtifactFiles } from './artifact-files.ts';
 import { isMissingImage, kindOf, otherFormats } from './artifact-resolver.ts';
+import {
+  type ComposedArchive,
+  checksOf,
+  fetchRoots,
+  isRepeatable,
+  keyOf,
+  openComposedArchives,
+  withRoots,
+} from './composed-archives.ts';
 import type { ManifestSearch } from './content-kind.ts';
 import { type FoundContents, type IsTagged, unlessDefault } from './found-contents.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
@@ -55,6 +64,7 @@ export function createRegistrySource({
   documents = parsing,
 }: RegistrySourceOptions): ImageSource<Archive> {
   const searchReferrers = createReferrerFinder({ client, now, caches, documents });
+  const composed = openComposedArchives(caches);
   const findFiles = createArtifactFiles({ client, defaultPlatform, signatures, documents });
 
   const findImages = async (
@@ -70,8 +80,10 @@ export function createRegistrySource({
       resolveImage(counted, reference, { ...options, digestDecides }, ended),
     );
     const isChosen = [...images, ...held].some(({ indexDigest }) => indexDigest !== undefined);
-    const signed = await allOrNone(signal, (ended) =>
-      images.map((image) => signatures.require(image.reference, signableDigests(image), ended)),
+    const signed = await allOrNone(
+      images,
+      (image, ended) => signatures.require(image.reference, signableDigests(image), ended),
+      signal,
     );
     const names = images.map(({ reference, manifest, config, platform: own }) => ({
       ...{ reference: request.name ?? reference, digest: manifest.digest, config: config.digest },
@@ -99,6 +111,7 @@ export function createRegistrySource({
       platform: isChosen ? (platform ?? defaultPlatform) : undefined,
       blobs,
       suffix: unlessDefault(platform, defaultPlatform),
+      stillHolds: checksOf(images, signatures, signed),
     };
   };
 
@@ -121,10 +134,11 @@ export function createRegistrySource({
           );
     const [trees, held] = await withHeld(request, signal, resolve);
     // Only a signature of the index covers the list of images; signatures of all images would not.
-    const signed = await allOrNone(signal, (ended) =>
-      trees.map(({ reference, upstream, signable = [upstream] }) =>
+    const signed = await allOrNone(
+      trees,
+      ({ reference, upstream, signable = [upstream] }, ended) =>
         signatures.require(reference, signable, ended),
-      ),
+      signal,
     );
     const names = trees.map(({ reference, root: { digest }, platforms: stated }) => ({
       ...{ reference: request.name ?? reference, digest, config: undefined },
@@ -189,20 +203,43 @@ export function createRegistrySource({
       if (artifacts === 'whole') return findTrees(request, counted, signal);
       const sendsFiles = artifacts === 'files' || (isFormatOpen && have === undefined && name === undefined);
       if (sendsFiles) return (await findFiles(request, platform, counted, signal)) ?? raise(error);
-      const kinds = await allOrNone(signal, (ended) =>
-        references.map((reference) => kindOf({ client: counted, documents, reference, signal: ended })),
+      const kinds = await allOrNone(
+        references,
+        (reference, ended) => kindOf({ client: counted, documents, reference, signal: ended }),
+        signal,
       );
       throw kinds.includes('artifact') ? otherFormats(error) : error;
     }
   };
 
-  const compose = async (
+  const findArchive = async (
     request: ArchiveRequest,
     lease: InlineLease,
     signal: AbortSignal,
   ): Promise<Archive> => {
-    const { references, have, squash, name } = request;
     const counted = lease.counted(client);
+    const { references } = request;
+    const roots = isRepeatable(request) ? await fetchRoots(counted, references, signal) : undefined;
+    if (roots === undefined) return (await compose(request, counted, lease, signal)).archive;
+    const key = keyOf(request, roots);
+    const known = composed.get(key);
+    if (known !== undefined && (await known.stillHolds(counted, signal))) {
+      lease.share(known.layout);
+      return { ...known.archive, staleSince: oldest(roots.map(({ staleSince }) => staleSince)) };
+    }
+    const made = await compose(request, withRoots(counted, references, roots), lease, signal);
+    const { stillHolds } = made;
+    if (stillHolds !== undefined) composed.set(key, { ...made, stillHolds });
+    return made.archive;
+  };
+
+  const compose = async (
+    request: ArchiveRequest,
+    counted: RegistryClient,
+    lease: InlineLease,
+    signal: AbortSignal,
+  ): Promise<{ archive: Archive } & Pick<ComposedArchive, 'layout'> & Pick<FoundContents, 'stillHolds'>> => {
+    const { references, have, squash, name } = request;
     const found = await findContents(request, counted, signal);
     const { format, entries, plainName, layers, names, roots, holdings, held, platform, blobs } = found;
     const spare =
@@ -219,7 +256,7 @@ export function createRegistrySource({
     const fullSize = holdings === undefined ? layout.size : layoutArchive(entries(() => true)).size;
     const untagged = names.filter(({ reference }, at) => reference.tag !== undefined && !isTagged(at));
     requireSize(layout.size, maxSize);
-    return {
+    const archive: Archive = {
       filename:
         plainName ??
         archiveFilename({
@@ -240,6 +277,7 @@ export function createRegistrySource({
       images: FORMATS[format].unpacked && found.images,
       read: archiveReader(layout, blobs),
     };
+    return { archive, layout, stillHolds: found.stillHolds };
   };
 
   return {
@@ -247,7 +285,7 @@ export function createRegistrySource({
     async open(request, signal) {
       const lease = inline.begin(signal, request.client);
       try {
-        return await compose(request, lease, signal);
+        return await findArchive(request, lease, signal);
       } catch (error) {
         lease.end();
         throw error;
@@ -306,8 +344,10 @@ async function withHeld<T>(
   resolve: (reference: Reference, signal: AbortSignal, isHeld: boolean) => Promise<T>,
 ): Promise<[wanted: T[], held: T[]]> {
   const all = [...references, ...(have?.references ?? [])];
-  const resolved = await allOrNone(signal, (ended) =>
-    all.map((reference, at) => resolve(reference, ended, at >= references.length)),
+  const resolved = await allOrNone(
+    all,
+    (reference, ended, at) => resolve(reference, ended, at >= references.length),
+    signal,
   );
   return [resolved.slice(0, references.length), resolved.slice(references.length)];
 }

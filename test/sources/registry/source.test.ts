@@ -117,6 +117,84 @@ suite('the registry source, from a real registry', {
     assert.equal(held(), 0);
   });
 
+  /** A source that notes the digests of the blobs that it reads, over an image of its own. */
+  const startNoting = async (
+    repository: string,
+    checks: { sizes?: () => Promise<void>; signature?: () => Promise<undefined> } = {},
+  ) => {
+    const read: string[] = [];
+    const { client, signatures } = stack;
+    const source = createRegistrySource({
+      client: {
+        ...client,
+        checkSizes: checks.sizes ?? client.checkSizes,
+        blobs(reference) {
+          const reader = client.blobs(reference);
+          return {
+            ...reader,
+            read(blob, ...rest) {
+              read.push(blob.digest);
+              return reader.read(blob, ...rest);
+            },
+          };
+        },
+      },
+      signatures: { ...signatures, require: checks.signature ?? signatures.require },
+      ...{ defaultPlatform: parsePlatform('linux/amd64'), maxSize: 1e9, now: () => 0 },
+    });
+    const publish = async (content: string) => {
+      const platform = { os: 'linux', architecture: 'amd64' };
+      const layers = [await layer({ files: { content } })];
+      await push(registry.url, repository, 'latest', image({ platform, layers, config: { Cmd: [content] } }));
+    };
+    await publish('first');
+    const references = [parseReference(`${registry.host}/${repository}`)];
+    const openOne = (more: Partial<ArchiveRequest> = {}) =>
+      source.open({ references, platform: undefined, format: 'docker', ...more }, never);
+    return { read, publish, open: openOne };
+  };
+
+  test('an archive is composed once, and again when its tag has moved', async () => {
+    const { read, publish, open: openOne } = await startNoting('test/repeated');
+    const first = await openOne();
+    assert.equal(read.length, 1, 'the config');
+    const again = await openOne();
+    assert.equal(read.length, 1);
+    assert.deepEqual({ ...again, read: 0 }, { ...first, read: 0 });
+    assert.deepEqual(await bytesOf(again), await bytesOf(first));
+    await publish('second');
+    const moved = await openOne();
+    assert.notEqual(moved.etag, first.etag);
+    assert.notDeepEqual(moved.digests, first.digests);
+  });
+
+  for (const [option, more] of Object.entries<Partial<ArchiveRequest>>({
+    format: { format: 'oci' },
+    name: { name: parseReference('mine.example/app:2') },
+    platform: { platform: parsePlatformChoice('linux/amd64/v2') },
+  }))
+    test(`an archive that was composed before is not sent for another ${option}`, async () => {
+      const { open: openOne } = await startNoting('test/repeated');
+      const plain = await openOne();
+      const other = await openOne(more);
+      assert.notDeepEqual([other.etag, other.filename], [plain.etag, plain.filename]);
+    });
+
+  test('an archive that was composed before is refused once its check fails', async () => {
+    for (const check of ['sizes', 'signature'] as const) {
+      let fails = false;
+      const { open: openOne } = await startNoting('test/repeated', {
+        async [check]() {
+          if (fails) throw new Error(check);
+          return undefined;
+        },
+      });
+      await openOne();
+      fails = true;
+      await assert.rejects(openOne(), { message: check });
+    }
+  });
+
   for (const format of ['docker', 'oci'] as const)
     test(`an archive with format ${format} has the requested name, and otherwise the same entries`, async () => {
       const name = parseReference('mine.example/app:2');
