@@ -12,12 +12,20 @@ const ORDER = [...new Set<ParameterName>(['myimage', 'have', ...PARAMETER_NAMES]
 
 /** Returns the path and query of a download, as a person writes them: `/dl?myimage=ghcr.io/org/app:1.2`. */
 export function downloadUrl(query: DownloadQuery): string {
-  const parameters = ORDER.flatMap((name) =>
-    [query[name] ?? []].flat().map((value) => `${name}=${readable(value)}`),
-  );
+  const parameters: string[] = [];
+  for (const name of ORDER) {
+    const value = query[name];
+    if (value === undefined) continue;
+    for (const one of typeof value === 'string' ? [value] : value)
+      parameters.push(`${name}=${readable(one)}`);
+  }
   return `/dl?${parameters.join('&')}`;
 }
 
+/** Most values, such as names of images, are written as they are. */
+const READABLE = /^[\w.~!*'():/@-]*$/;
+
 function readable(value: string): string {
+  if (READABLE.test(value)) return value;
   return encodeURIComponent(value).replace(/%(?:2F|3A|40)/g, decodeURIComponent);
 }

@@ -30,6 +30,7 @@ import { refuseOddRequests, refuseOtherRequests } from './plugins/strict-request
 import { demandHttps } from './plugins/strict-transport.ts';
 import { portal } from './portal/plugin.ts';
 import { answerError, answerProblems, catalogued } from './problems/plugin.ts';
+import { RequestLogger } from './protocol/request-logger.ts';
 import { sendRegistryError } from './registry-api/errors.ts';
 import { type RegistryApiOptions, registryApiRoutes } from './registry-api/routes.ts';
 import { readWebFolder } from './web-assets.ts';
@@ -119,6 +120,7 @@ export async function createServer({
     loggerInstance: logger,
     ...(https === undefined ? { http } : { https }),
     clientErrorHandler: clientErrors.handler,
+    childLoggerFactory: (parent, bindings, options) => new RequestLogger(parent, bindings, options),
     logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: timeouts.request,
     exposeHeadRoutes: true,

@@ -52,8 +52,12 @@ export interface Sending {
   readonly inspect: ((chunk: Uint8Array) => void) | undefined;
   /** As in {@link Demand}; undefined if nothing is counted. */
   readonly onFetched: Demand['onFetched'];
-  /** Wraps a sink so that it keeps to the client's bandwidth. Destroy the returned sink on failure. */
-  through(sink: Writable): { readonly sink: Writable; flushed(): Promise<void> };
+  /**
+   * Wraps a sink so that it keeps to the client's bandwidth. Destroy the returned sink on failure.
+   *
+   * @param begin called before each write to the given sink if the returned one is another
+   */
+  through(sink: Writable, begin: () => void): { readonly sink: Writable; flushed(): Promise<void> };
 }
 
 /** @param over aborts when the request is over, however it ended */
@@ -89,9 +93,9 @@ export function downloadLimits(limits: Limits, request: FastifyRequest, over: Ab
       return {
         inspect: meter && ((chunk) => meter.sent(chunk.length)),
         onFetched: meter?.fetched,
-        through(sink) {
+        through(sink, begin) {
           if (bandwidth === undefined) return { sink, flushed: async () => {} };
-          const throttled = throttle(sink, bandwidth.open(client), bandwidth.rate);
+          const throttled = throttle(sink, bandwidth.open(client), bandwidth.rate, begin);
           return { sink: throttled, flushed: () => finished(throttled.end()) };
         },
       };

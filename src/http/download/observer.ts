@@ -59,7 +59,7 @@ export function observeDownload(
     log.info({ image, client: clientAddress(request), range: headers.range }, `Downloading image: ${image}`);
 
   drain.add(reply);
-  reply.raw.once('close', () => {
+  reply.raw.on('close', () => {
     const seconds = secondsSince(started);
     const fields = { kind, image, status: reply.statusCode, seconds, ...(flow && flowFields(flow)) };
     const error = failure ?? flow?.stream.errored;

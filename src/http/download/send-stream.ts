@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { FastifyReply } from 'fastify';
 import { send } from '../../util/streams.ts';
 import { privateHeaders } from '../plugins/credentials.ts';
 import type { Exchange } from './exchange.ts';
@@ -17,34 +18,35 @@ export async function sendStream(
   { inspect, through }: Sending,
 ): Promise<void> {
   const response = reply.raw;
-  response.once('close', () => stream.destroy());
-  response.statusCode = 'content-range' in headers ? 206 : 200;
-  const all = Object.entries({
-    ...reply.getHeaders(),
-    ...headers,
-    ...privateHeaders(reply.request),
-  });
-  for (const [name, value] of all) if (value !== undefined) response.setHeader(name, value);
-  const { sink, flushed } = through(response);
+  response.on('close', () => stream.destroy());
+  const begin = (): void => {
+    if (!response.headersSent) writeHead(reply, headers);
+  };
+  const { sink, flushed } = through(response, begin);
   try {
     await send(stream, sink, (chunk) => {
       observer?.sent(chunk.length);
       inspect?.(chunk);
       reply.request.credentials?.opened();
+      // A throttled chunk may still be replaced by a problem while it waits.
+      if (sink === response) begin();
     });
     await flushed();
   } catch (error) {
     // A waiting chunk must not follow the problem that replaces the file.
     if (sink !== response) sink.destroy();
-    if (!response.headersSent) {
-      for (const [name] of all) response.removeHeader(name);
-      throw error;
-    }
+    if (!response.headersSent) throw error;
     // A broken download must look broken: fewer bytes than announced, and no end.
     response.destroy();
     reply.hijack();
     return;
   }
   reply.hijack();
+  begin();
   response.end();
+}
+
+function writeHead(reply: FastifyReply, headers: Headers): void {
+  const all = { ...(reply.getHeaders() as Headers), ...headers, ...privateHeaders(reply.request) };
+  reply.raw.writeHead('content-range' in headers ? 206 : 200, all);
 }

@@ -10,14 +10,16 @@ const SMALLEST_SLICE = 4096;
  * all of it, so that its buffer can be used again. The sink stays open.
  *
  * @param rate bytes a second
+ * @param begin called before each write to the sink
  */
-export function throttle(sink: Writable, share: Share, rate: number): Writable {
+export function throttle(sink: Writable, share: Share, rate: number, begin: () => void = () => {}): Writable {
   const size = Math.max(Math.ceil(rate / SLICES), SMALLEST_SLICE);
   let timer: NodeJS.Timeout | undefined;
 
   const writeFrom = (chunk: Uint8Array, start: number, done: (error?: Error | null) => void): void => {
     const slice = chunk.subarray(start, start + size);
     timer = setTimeout(() => {
+      begin();
       sink.write(slice, (error) => {
         const next = start + slice.length;
         if (error || next >= chunk.length) done(error);

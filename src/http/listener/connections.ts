@@ -17,10 +17,8 @@ export interface ConnectionLimits {
   readonly slowestClient: MinimumRateLimits;
 }
 
-/** A response in progress. */
+/** A response that was in progress at the last check. */
 interface Flow {
-  readonly request: IncomingMessage;
-  readonly socket: Socket;
   readonly pace: MinimumRate;
   /** Bytes of the connection that the kernel had accepted at the last check. */
   taken: number;
@@ -71,20 +69,25 @@ function limitEachClient(
 }
 
 function endSlowAnswers(server: Server, slowest: MinimumRateLimits, log: FastifyBaseLogger): void {
-  const flows = new Set<Flow>();
-  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-    const { socket } = request;
-    const flow = { request, socket, pace: createMinimumRate(slowest), taken: takenBy(socket) };
-    flows.add(flow);
-    response.once('close', () => flows.delete(flow));
+  // Most responses end before the first check, so that they cost no more than an entry.
+  const flows = new Map<ServerResponse, Flow | undefined>();
+  server.on('request', (_request: IncomingMessage, response: ServerResponse) => {
+    flows.set(response, undefined);
+    response.on('close', () => flows.delete(response));
   });
 
   let looked = performance.now();
   const look = (): void => {
     const now = performance.now();
-    for (const flow of flows) {
-      const { request, socket, pace } = flow;
+    for (const [response, flow] of flows) {
+      const { req: request } = response;
+      const { socket } = request;
       const taken = takenBy(socket);
+      if (flow === undefined) {
+        flows.set(response, { pace: createMinimumRate(slowest), taken });
+        continue;
+      }
+      const { pace } = flow;
       const isFast = pace.count(now - looked, taken - flow.taken);
       flow.taken = taken;
       // No bytes wait for this client; the response itself is slow.

@@ -26,7 +26,7 @@ export function createDrain(): Drain {
     over: over.signal,
     add(reply) {
       underWay.add(reply);
-      reply.raw.once('close', () => {
+      reply.raw.on('close', () => {
         underWay.delete(reply);
         if (underWay.size === 0) onSettled();
       });

@@ -28,7 +28,9 @@ export function closeGracefully(
     silent.set(client, socket);
     socket.once('close', () => asked(client));
   });
-  app.server.on('request', ({ socket }: IncomingMessage) => asked(nameOf(socket)));
+  app.server.on('request', ({ socket }: IncomingMessage) => {
+    if (silent.size > 0) asked(nameOf(socket));
+  });
   app.addHook('preClose', async () => {
     // The method of net.Server, because that of http.Server would close connections. Fastify calls the latter
     // afterwards.

@@ -6,10 +6,10 @@ import { clientAddress } from '../protocol/client-address.ts';
 /** Refuses clients that the list does not allow, except for health checks. Call it on the root instance. */
 export function admitClients(app: FastifyInstance, clients: ClientList): void {
   const warn = warnOfUntrustedProxies(app.log);
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _reply, done) => {
     warn(request);
-    if (isHealthCheck(request.routeOptions.url)) return;
-    clients.check(clientAddress(request));
+    if (!isHealthCheck(request.routeOptions.url)) clients.check(clientAddress(request));
+    done();
   });
 }
 

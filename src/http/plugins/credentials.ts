@@ -71,11 +71,13 @@ const PRIVATE = 'private, no-store';
 export function acceptCredentials(app: FastifyInstance, options: CredentialsOptions): void {
   const key = randomBytes(32);
   app.decorateRequest('credentials', undefined);
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     request.credentials = credentialsOf(request, reply, takeHeader(request), key, options);
+    done();
   });
-  app.addHook('onSend', async (request, reply) => {
+  app.addHook('onSend', (request, reply, _payload, done) => {
     reply.headers(privateHeaders(request));
+    done();
   });
 }
 
@@ -96,6 +98,7 @@ export function privateHeaders({ credentials }: FastifyRequest): Record<string, 
 function takeHeader({ raw }: FastifyRequest): string | undefined {
   const { headers, rawHeaders } = raw;
   const header = headers.authorization;
+  if (header === undefined) return undefined;
   const names = rawHeaders.flatMap((name, at) =>
     at % 2 === 0 && name.toLowerCase() === 'authorization' ? [at] : [],
   );

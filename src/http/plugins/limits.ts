@@ -46,11 +46,11 @@ export async function limitRequests(
     counted.set(request, name);
     await limiters[name]?.(request, reply);
   };
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const { counts = 'pages' } = request.routeOptions.config;
-    if (counts === 'nothing') return;
+    if (counts === 'nothing') return done();
     if (policies !== '') reply.header('ratelimit-policy', policies);
-    await count(counts, request, reply);
+    count(counts, request, reply).then(() => done(), done);
   });
   return (request, reply) => count('requests', request, reply);
 }
@@ -80,9 +80,11 @@ function createLimiter(app: FastifyInstance, rate: RequestLimit): CountRequest {
 
 /** Returns the store of the rate limiter, which counts where all processes count. Its keys are `RATE CLIENT`. */
 function storeOf(rates: Limits['rates'], log: FastifyBaseLogger): FastifyRateLimitStoreCtor {
+  const byName = new Map(Object.values(rates).map((rate) => [rate?.name ?? '', rate]));
   const count = async (key: string) => {
-    const [name, client = ''] = key.split(' ');
-    const rate = Object.values(rates).find((candidate) => candidate?.name === name);
+    const end = key.indexOf(' ');
+    const [name, client] = [key.slice(0, end), key.slice(end + 1)];
+    const rate = byName.get(name);
     if (rate === undefined) throw new Error(`${name} is not a rate`);
     const { value, resetsIn } = await rate.count(client);
     // One line for a client and a window, however many requests follow.

@@ -51,15 +51,15 @@ export function shedLoad(app: FastifyInstance, limits: PressureLimits, caches: M
   let logged = Number.NEGATIVE_INFINITY;
   let inFlight = 0;
   const findPressure = watchPressure(app, limits, caches);
-  app.addHook('onRequest', async ({ routeOptions }, { raw }) => {
-    if (isHealthCheck(routeOptions.url)) return;
+  app.addHook('onRequest', ({ routeOptions }, { raw }, done) => {
+    if (isHealthCheck(routeOptions.url)) return done();
     const pressure = findPressure();
     if (pressure === undefined || (pressure.type !== LATE && inFlight === 0)) {
       inFlight += 1;
-      raw.once('close', () => {
+      raw.on('close', () => {
         inFlight -= 1;
       });
-      return;
+      return done();
     }
     if (performance.now() - logged > LOG_PAUSE_MS) {
       logged = performance.now();

@@ -16,7 +16,7 @@ export function measureRequests(app: FastifyInstance, meter: HttpMetrics): void 
   app.decorateReply('problem', undefined);
   app.addHook('onRequest', (request, reply, done) => {
     // Not onResponse, which Fastify does not call after a client has disconnected.
-    reply.raw.once('close', () => {
+    reply.raw.on('close', () => {
       const status = reply.raw.headersSent ? reply.raw.statusCode : CLIENT_CLOSED_REQUEST;
       meter.answered(request.routeOptions.url ?? 'none', request.method, status);
       if (reply.problem === undefined) return;

