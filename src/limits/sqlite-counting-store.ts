@@ -83,6 +83,7 @@ export function openSqliteCountingStore(path: string, now: () => number): Shared
   let swept = Number.NEGATIVE_INFINITY;
   let counted = Number.NEGATIVE_INFINITY;
   let excess = 0;
+  let isPresent = false;
 
   const atOnce = <T>(work: () => T): T => {
     begin.run();
@@ -164,12 +165,13 @@ export function openSqliteCountingStore(path: string, now: () => number): Shared
         removeGone.run(now(), now() + LEASE_MS);
         attend.run(id, now() + LEASE_MS);
       });
+      isPresent = true;
     },
     isShared: () => findOther.get(id, now()) !== undefined,
     close() {
       if (waiting.length > 0) addWaiting();
       try {
-        leave.run(id);
+        if (isPresent) leave.run(id);
       } catch {
         // The entry expires.
       }
