@@ -46,13 +46,31 @@ export async function limitRequests(
     counted.set(request, name);
     await limiters[name]?.(request, reply);
   };
+  const goOn = createRounds();
   app.addHook('onRequest', (request, reply, done) => {
     const { counts = 'pages' } = request.routeOptions.config;
     if (counts === 'nothing') return done();
     if (policies !== '') reply.header('ratelimit-policy', policies);
-    count(counts, request, reply).then(() => done(), done);
+    count(counts, request, reply).then(() => goOn(done), done);
   });
   return (request, reply) => count('requests', request, reply);
+}
+
+/**
+ * Runs the work of one turn of the event loop together, at its end. Otherwise, each response would wake its client, or the
+ * proxy on this machine, which takes a third of the CPU time of a short request.
+ */
+function createRounds(): (work: () => void) => void {
+  let round: (() => void)[] = [];
+  const run = (): void => {
+    const all = round;
+    round = [];
+    for (const work of all) work();
+  };
+  return (work) => {
+    if (round.length === 0) setImmediate(run);
+    round.push(work);
+  };
 }
 
 function createLimiter(app: FastifyInstance, rate: RequestLimit): CountRequest {
