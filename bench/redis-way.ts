@@ -13,8 +13,9 @@ import type { Measurement, Way } from './ways.ts';
 
 const REQUESTS = 4000;
 /** The first byte of an image, which costs the same as the whole image, except for the transfer. */
-const DOWNLOADS = 300;
-const WARM_UP = 500;
+const DOWNLOADS = 1000;
+/** Requests of each kind until the engine has compiled the code for them. */
+const WARM_UP = { requests: 4000, downloads: 500 };
 
 /** Enables all limits that each request counts, with values that the benchmark does not reach. */
 const LIMITS = {
@@ -50,7 +51,9 @@ async function measure(stage: Stage, redis?: RedisServer): Promise<Measurement> 
   await curl([url], { signal, certificate: certificate.certificate });
   const ca = await readFile(certificate.certificate);
   const info = `${proxy.url}/api/v1/info`;
-  await sendRequests(info, WARM_UP, ca);
+  const firstByte = { range: 'bytes=0-0' };
+  await sendRequests(info, WARM_UP.requests, ca);
+  await sendRequests(url, WARM_UP.downloads, ca, firstByte);
 
   const costSoFar = startMeter(proxy.pid, proxy.memory());
   const cost = redis && startRedisMeter(redis);
@@ -58,7 +61,7 @@ async function measure(stage: Stage, redis?: RedisServer): Promise<Measurement> 
   const { cpuSeconds, peakBytes } = costSoFar();
   const ofRequest = await cost?.(REQUESTS);
   const costOfDownloads = redis && startRedisMeter(redis);
-  const downloaded = await sendRequests(url, DOWNLOADS, ca, { range: 'bytes=0-0' });
+  const downloaded = await sendRequests(url, DOWNLOADS, ca, firstByte);
   const ofDownload = await costOfDownloads?.(DOWNLOADS);
   const micros = (seconds: number): string => `${Math.round(seconds * 1e6)} µs`;
   return {
