@@ -38,6 +38,8 @@ export interface CacheBed extends AsyncDisposable {
   gets(reference: string): ProxiedRequest[];
   /** Downloads and checks that every byte is right. */
   check(proxy: DockerProxy, published: PublishedImage): Promise<void>;
+  /** Holds the first request for a blob back after a number of bytes, until the returned function is called. */
+  holdFirst(blob: { digest: string }, bytes: number): () => void;
   /** Forgets the faults and requests so far. */
   reset(): void;
 }
@@ -93,6 +95,16 @@ export async function startCacheBed(): Promise<CacheBed> {
     gets: (wanted) =>
       upstream.requests.filter(({ method, path }) => method === 'GET' && path.endsWith(`/${wanted}`)),
     check: async (proxy, published) => isRight(await download(url(proxy, published)), published),
+    holdFirst: ({ digest }, bytes) => {
+      const gate = Promise.withResolvers<void>();
+      let isFirst = true;
+      upstream.inject(({ path }) => {
+        if (!isFirst || !path.endsWith(digest)) return undefined;
+        isFirst = false;
+        return { kind: 'stall', after: bytes, until: gate.promise };
+      });
+      return gate.resolve;
+    },
     reset,
     [Symbol.asyncDispose]: () => bed.disposeAsync(),
   };

@@ -38,17 +38,6 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
   });
   after(() => bed[Symbol.asyncDispose]());
 
-  /** Holds the first request for the layer back after STOP bytes. The returned function lets it continue. */
-  const holdFirst = (): (() => void) => {
-    const gate = Promise.withResolvers<void>();
-    let isFirst = true;
-    bed.upstream.inject(({ path }) => {
-      if (!isFirst || !path.endsWith(layer.digest)) return undefined;
-      isFirst = false;
-      return { kind: 'stall', after: STOP, until: gate.promise };
-    });
-    return gate.resolve;
-  };
   const hasIncoming = (folder: string, least: number) => async () =>
     ((await sizeOf(incomingPath(folder, layer))) ?? -1) >= least - UNDER_WAY;
   const isOneBlobInAll = (): void => {
@@ -60,7 +49,7 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
   test('kill -9 during a fetch: the next process asks for the rest alone', async () => {
     bed.reset();
     const folder = await bed.newFolder();
-    holdFirst();
+    bed.holdFirst(layer, STOP);
     {
       await using proxy = await bed.start(folder);
       const broken = assert.rejects(bed.get(proxy, large));
@@ -126,7 +115,7 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
     const folder = await bed.newFolder();
     await using one = await bed.start(folder);
     await using other = await bed.start(folder);
-    holdFirst();
+    bed.holdFirst(layer, STOP);
     const doomed = Array.from({ length: 12 }, () => bed.begin(one, large));
     await waitFor(hasIncoming(folder, STOP));
     const served = Array.from({ length: 12 }, () => bed.begin(other, large));
@@ -146,7 +135,7 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
     const folder = await bed.newFolder();
     await using one = await bed.start(folder);
     await using other = await bed.start(folder);
-    holdFirst();
+    bed.holdFirst(layer, STOP);
     const leaving = bed.begin(one, large);
     await waitFor(hasIncoming(folder, STOP));
     const staying = [1, 2, 3].map(() => bed.begin(other, large));

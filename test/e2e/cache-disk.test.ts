@@ -63,16 +63,6 @@ suite('a cache on a disk that is full', {
   };
   const warnings = (proxy: DockerProxy): string[] =>
     proxy.logs().flatMap(({ level, msg }) => (level === 40 && msg.includes('uncached') ? [msg] : []));
-  const holdLayer = (bytes: number): (() => void) => {
-    const gate = Promise.withResolvers<void>();
-    let isFirst = true;
-    bed.upstream.inject(({ path }) => {
-      if (!isFirst || !path.endsWith(layer.digest)) return undefined;
-      isFirst = false;
-      return { kind: 'stall', after: bytes, until: gate.promise };
-    });
-    return gate.resolve;
-  };
 
   test('from the start: downloads pass through with a warning', async () => {
     bed.reset();
@@ -108,7 +98,7 @@ suite('a cache on a disk that is full', {
     bed.reset();
     const folder = await disk(32);
     await using proxy = await bed.start(folder);
-    const release = holdLayer(6_000_000);
+    const release = bed.holdFirst(layer, 6_000_000);
     const slow = bed.begin(proxy, large, 1);
     const fast = [bed.begin(proxy, large), bed.begin(proxy, large)];
     await waitFor(() => fast.every((client) => client.received() > 5_000_000));
@@ -153,7 +143,7 @@ suite('a cache on a disk that is full', {
     await using proxy = await bed.start(folder);
     await bed.check(proxy, small);
     // An incoming file that cannot be removed, and a blob that was not used for a while.
-    holdLayer(6_000_000);
+    bed.holdFirst(layer, 6_000_000);
     const leaving = bed.begin(proxy, large);
     await waitFor(() => leaving.received() > 1_000_000);
     leaving.leave();

@@ -35,18 +35,6 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
   });
   after(() => bed[Symbol.asyncDispose]());
 
-  /** Holds the first request for the layer back after a number of bytes, until the returned function is called. */
-  const holdFirst = (bytes: number): (() => void) => {
-    const gate = Promise.withResolvers<void>();
-    let isFirst = true;
-    bed.upstream.inject(({ path }) => {
-      if (!isFirst || !path.endsWith(layer.digest)) return undefined;
-      isFirst = false;
-      return { kind: 'stall', after: bytes, until: gate.promise };
-    });
-    return gate.resolve;
-  };
-
   test('50 cold clients of one image cost one request for each blob and one for the manifest', async () => {
     bed.reset();
     const folder = await bed.newFolder();
@@ -105,7 +93,7 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);
-    holdFirst(SIZE / 3);
+    bed.holdFirst(layer, SIZE / 3);
     const leaving = [bed.begin(proxy, large), bed.begin(proxy, large)];
     await waitFor(() => leaving.every((client) => client.received() > SIZE / 4));
     leaving[0]?.leave();
@@ -125,7 +113,7 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);
-    const release = holdFirst(SIZE * 0.9);
+    const release = bed.holdFirst(layer, SIZE * 0.9);
     const leaving = bed.begin(proxy, large);
     await waitFor(() => leaving.received() > SIZE * 0.8);
     leaving.leave();
@@ -227,7 +215,7 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);
-    const release = holdFirst(SIZE * 0.9);
+    const release = bed.holdFirst(layer, SIZE * 0.9);
     const leaving = bed.begin(proxy, large);
     await waitFor(() => leaving.received() > SIZE * 0.8);
     leaving.leave();
