@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createPrivateKey, type JsonWebKey, sign, X509Certificate } from 'node:crypto';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { suite, test } from 'node:test';
+import { suite, type TestOptions, test } from 'node:test';
 import type { AcmeFault, AcmeProxy } from '../support/acme-proxy.ts';
 import type { DockerProxy } from '../support/dockerproxy.ts';
 import { type OngoingDownload, startDownload } from '../support/download.ts';
@@ -139,6 +139,10 @@ for (const client of ['greenlock', 'builtin'])
     timeout: 900_000,
   }, () => {
     const startAcmeBed = (options: AcmeBedOptions = {}) => startBed({ client, ...options });
+    /** A test of what all clients share: the store, the schedule, and the listeners. */
+    const once = (name: string, options: TestOptions, work: () => Promise<void>): void => {
+      if (client === 'greenlock') test(name, options, work);
+    };
 
     test('the first: HTTPS at once with a temporary one, then the real one, and nothing else left behind', async () => {
       await using bed = await startAcmeBed();
@@ -169,7 +173,7 @@ for (const client of ['greenlock', 'builtin'])
       assert.deepEqual(folders.sort(), ['accounts', 'attempts', 'certificates', 'challenges', 'failures']);
     });
 
-    test('a restart orders nothing, and serves the same certificate at once', async () => {
+    once('a restart orders nothing, and serves the same certificate at once', {}, async () => {
       await using bed = await startAcmeBed();
       const first = await bed.startWithCertificate();
       const before = await shownBy(first);
@@ -183,72 +187,90 @@ for (const client of ['greenlock', 'builtin'])
     });
 
     for (const workers of [1, 2]) {
-      test(`a forced renewal breaks none of 20 downloads, and uses the account again: workers ${workers}`, {
-        skip: skipUnless('docker-registry'),
-      }, async () => {
-        await using bed = await startAcmeBed();
-        await using registry = await startRegistryWithImage();
-        const env = { ...registry.env, DOCKERPROXY_WORKERS: `${workers}` };
-        await using proxy = await bed.startWithCertificate(env);
-        const before = await shownBy(proxy);
-        const downloads = await registry.begin(bed, proxy);
-        const begun = proxy.logs().filter(({ msg }) => /^Downloading image: /.test(msg));
-        assert.equal(new Set(begun.map(({ pid }) => pid)).size, workers);
-        await forceRenewal(bed, proxy);
-        await untilIssued(proxy, async () => (await shownBy(proxy)).fingerprint256 !== before.fingerprint256);
-        await allAreRight(downloads);
-        const after = await shownBy(proxy);
-        assert.notEqual(
-          after.publicKey.export({ type: 'spki', format: 'pem' }),
-          before.publicKey.export({ type: 'spki', format: 'pem' }),
-        );
-        assert.equal(bed.authority.requests.filter((request) => /sign-me-up/.test(request)).length > 0, true);
-        assert.equal(bed.pebble.log().match(/There are now \d+ accounts/g)?.length, 1);
-        await waitFor(async () => (await bed.files('certificates')).length === 1, {
-          what: 'the saved certificate',
-        });
-      });
+      once(
+        `a forced renewal breaks none of 20 downloads, and uses the account again: workers ${workers}`,
+        {
+          skip: skipUnless('docker-registry'),
+        },
+        async () => {
+          await using bed = await startAcmeBed();
+          await using registry = await startRegistryWithImage();
+          const env = { ...registry.env, DOCKERPROXY_WORKERS: `${workers}` };
+          await using proxy = await bed.startWithCertificate(env);
+          const before = await shownBy(proxy);
+          const downloads = await registry.begin(bed, proxy);
+          const begun = proxy.logs().filter(({ msg }) => /^Downloading image: /.test(msg));
+          assert.equal(new Set(begun.map(({ pid }) => pid)).size, workers);
+          await forceRenewal(bed, proxy);
+          await untilIssued(
+            proxy,
+            async () => (await shownBy(proxy)).fingerprint256 !== before.fingerprint256,
+          );
+          await allAreRight(downloads);
+          const after = await shownBy(proxy);
+          assert.notEqual(
+            after.publicKey.export({ type: 'spki', format: 'pem' }),
+            before.publicKey.export({ type: 'spki', format: 'pem' }),
+          );
+          assert.equal(
+            bed.authority.requests.filter((request) => /sign-me-up/.test(request)).length > 0,
+            true,
+          );
+          assert.equal(bed.pebble.log().match(/There are now \d+ accounts/g)?.length, 1);
+          await waitFor(async () => (await bed.files('certificates')).length === 1, {
+            what: 'the saved certificate',
+          });
+        },
+      );
     }
 
-    test('a certificate of seconds is renewed again and again, and breaks none of 20 downloads', {
-      skip: skipUnless('docker-registry'),
-    }, async () => {
-      await using bed = await startAcmeBed({ lifetime: 18 });
-      await using registry = await startRegistryWithImage();
-      await using proxy = await bed.startWithCertificate(registry.env);
-      const downloads = await registry.begin(bed, proxy);
-      const seen = new Set<string>();
-      await untilIssued(proxy, async () => {
-        seen.add((await shownBy(proxy)).fingerprint256);
-        for (const download of downloads) download.resume(FIRST_BYTES + seen.size * 2 ** 20);
-        return seen.size >= 4;
-      });
-      await allAreRight(downloads);
-      const errors = proxy.logs().filter(({ level }) => level >= 50);
-      assert.deepEqual(errors, []);
-      // One in five is refused, so at least one of more than forty nonces almost certainly is.
-      assert.ok(bed.authority.problems.some((type) => type.endsWith(':badNonce')));
-    });
+    once(
+      'a certificate of seconds is renewed again and again, and breaks none of 20 downloads',
+      {
+        skip: skipUnless('docker-registry'),
+      },
+      async () => {
+        await using bed = await startAcmeBed({ lifetime: 18 });
+        await using registry = await startRegistryWithImage();
+        await using proxy = await bed.startWithCertificate(registry.env);
+        const downloads = await registry.begin(bed, proxy);
+        const seen = new Set<string>();
+        await untilIssued(proxy, async () => {
+          seen.add((await shownBy(proxy)).fingerprint256);
+          for (const download of downloads) download.resume(FIRST_BYTES + seen.size * 2 ** 20);
+          return seen.size >= 4;
+        });
+        await allAreRight(downloads);
+        const errors = proxy.logs().filter(({ level }) => level >= 50);
+        assert.deepEqual(errors, []);
+        // One in five is refused, so at least one of more than forty nonces almost certainly is.
+        assert.ok(bed.authority.problems.some((type) => type.endsWith(':badNonce')));
+      },
+    );
 
-    test('several domains are in one certificate; after a change the old one stays until the new one is there', async () => {
-      await using bed = await startAcmeBed();
-      const first = await bed.startWithCertificate();
-      const before = await shownBy(first);
-      await first.stop();
-      bed.authority.fault = { status: 503 };
-      await using second = await bed.start({ DOCKERPROXY_DOMAINS: `${DOMAIN},www.dockerproxy.test` });
-      await failureOf(second, 'ca-failed');
-      assert.equal((await shownBy(second)).fingerprint256, before.fingerprint256);
-      bed.authority.fault = undefined;
-      process.kill(second.pid, 'SIGHUP');
-      const shown = await untilIssued(second, async () => {
-        const certificate = await shownBy(second);
-        return certificate.fingerprint256 !== before.fingerprint256 && certificate;
-      });
-      assert.ok(shown.checkHost(DOMAIN) && shown.checkHost('www.dockerproxy.test'));
-    });
+    once(
+      'several domains are in one certificate; after a change the old one stays until the new one is there',
+      {},
+      async () => {
+        await using bed = await startAcmeBed();
+        const first = await bed.startWithCertificate();
+        const before = await shownBy(first);
+        await first.stop();
+        bed.authority.fault = { status: 503 };
+        await using second = await bed.start({ DOCKERPROXY_DOMAINS: `${DOMAIN},www.dockerproxy.test` });
+        await failureOf(second, 'ca-failed');
+        assert.equal((await shownBy(second)).fingerprint256, before.fingerprint256);
+        bed.authority.fault = undefined;
+        process.kill(second.pid, 'SIGHUP');
+        const shown = await untilIssued(second, async () => {
+          const certificate = await shownBy(second);
+          return certificate.fingerprint256 !== before.fingerprint256 && certificate;
+        });
+        assert.ok(shown.checkHost(DOMAIN) && shown.checkHost('www.dockerproxy.test'));
+      },
+    );
 
-    test('one that fails, or takes no more requests, changes nothing that is in use', async () => {
+    once('one that fails, or takes no more requests, changes nothing that is in use', {}, async () => {
       await using bed = await startAcmeBed();
       await using proxy = await bed.startWithCertificate({ DOCKERPROXY_METRICS_PORT: '0' });
       assert.equal(await metricOf(proxy, 'dockerproxy_certificate_failing'), 0);
@@ -291,7 +313,7 @@ for (const client of ['greenlock', 'builtin'])
       assert.ok(requests.length < 40, `${requests.length}`);
     });
 
-    test('five attempts within an hour: a restart and SIGHUP say until when they wait', async () => {
+    once('five attempts within an hour: a restart and SIGHUP say until when they wait', {}, async () => {
       await using bed = await startAcmeBed();
       bed.authority.fault = { status: 503 };
       {
@@ -517,6 +539,7 @@ for (const client of ['greenlock', 'builtin'])
       await bed.issued(proxy);
       assert.equal((await certificateOf(proxy)).lastFailure, undefined);
       assert.equal(validations(), before);
+      assert.equal(bed.pebble.log().match(/There are now \d+ accounts/g)?.length, 1);
     });
 
     test('one whose directory has no meta, which it need not have', async () => {
@@ -531,7 +554,7 @@ for (const client of ['greenlock', 'builtin'])
       assert.equal((await certificateOf(proxy)).lastFailure, undefined);
     });
 
-    test('a damaged store is put aside, said, and replaced', async () => {
+    once('a damaged store is put aside, said, and replaced', {}, async () => {
       await using bed = await startAcmeBed();
       const first = await bed.startWithCertificate();
       const before = await shownBy(first);
@@ -554,25 +577,29 @@ for (const client of ['greenlock', 'builtin'])
       assert.ok(new X509Certificate(await readFile(good)).checkHost(DOMAIN));
     });
 
-    test('a full disk starts no orders, and a certificate follows when space is free again', {
-      skip: process.getuid?.() === 0 ? false : 'a small disk is mounted, which needs root',
-    }, async () => {
-      await using folder = await temporaryFolder();
-      const stateDir = join(folder.path, 'state');
-      await mkdir(stateDir);
-      await runOrThrow('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', stateDir]);
-      await using bed = await startAcmeBed({ stateDir });
-      const filler = join(stateDir, 'filler');
-      await writeFile(filler, Buffer.alloc(65_536)).catch(() => {});
-      await using proxy = await bed.start();
-      assert.match(
-        (await failureOf(proxy, 'store-failed')).msg,
-        /The state folder cannot be written: ENOSPC.*Free disk space/,
-      );
-      assert.equal(bed.pebble.log().includes('Added order'), false);
-      await writeFile(filler, '');
-      process.kill(proxy.pid, 'SIGHUP');
-      await bed.issued(proxy);
-      assert.equal((await bed.files('certificates')).length, 1);
-    });
+    once(
+      'a full disk starts no orders, and a certificate follows when space is free again',
+      {
+        skip: process.getuid?.() === 0 ? false : 'a small disk is mounted, which needs root',
+      },
+      async () => {
+        await using folder = await temporaryFolder();
+        const stateDir = join(folder.path, 'state');
+        await mkdir(stateDir);
+        await runOrThrow('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', stateDir]);
+        await using bed = await startAcmeBed({ stateDir });
+        const filler = join(stateDir, 'filler');
+        await writeFile(filler, Buffer.alloc(65_536)).catch(() => {});
+        await using proxy = await bed.start();
+        assert.match(
+          (await failureOf(proxy, 'store-failed')).msg,
+          /The state folder cannot be written: ENOSPC.*Free disk space/,
+        );
+        assert.equal(bed.pebble.log().includes('Added order'), false);
+        await writeFile(filler, '');
+        process.kill(proxy.pid, 'SIGHUP');
+        await bed.issued(proxy);
+        assert.equal((await bed.files('certificates')).length, 1);
+      },
+    );
   });
