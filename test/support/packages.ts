@@ -41,6 +41,7 @@ const parts = {
   zstd: { needs: ['zstd'], package: 'zstd' },
   openssl: { needs: ['openssl'], package: 'openssl' },
   chromium: { needs: ['chromium'], package: 'chromium' },
+  'chromium-headless-shell': { needs: ['chromium-headless-shell'], package: 'chromium-headless-shell' },
   'chinese-font': {
     needs: ['/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf'],
     package: 'fonts-droid-fallback',

@@ -2,36 +2,17 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, suite, test } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
+import { suite, test } from 'node:test';
+import type { Page } from 'playwright-core';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
-import { type Bed, startBed } from './bed.ts';
-import {
-  assertAccessible,
-  assertFits,
-  createOpener,
-  sha256Of,
-  startChromium,
-  untilShown,
-} from './browser.ts';
+import { assertAccessible, assertFits, sha256Of, untilShown, usePage } from './browser.ts';
 
 suite('the advanced choices of the page', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  let bed: Bed;
-  let chromium: Browser & AsyncDisposable;
-
-  before(async () => {
-    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
-  });
-  after(async () => {
-    await chromium[Symbol.asyncDispose]();
-    await bed[Symbol.asyncDispose]();
-  });
-
-  const open = createOpener(() => ({ chromium, url: bed.url }));
+  const { bed, open } = usePage();
   const PATH = '/?image=python:3.12-slim';
   const BASE = '/dl?myimage=python:3.12-slim';
   const openAdvanced = async (page: Page) => {
@@ -91,10 +72,10 @@ suite('the advanced choices of the page', {
     assert.equal(links.length, 1);
     const bodies = await Promise.all(
       [`${BASE}&parts=1MiB&part=1`, links[0] ?? ''].map(
-        async (path) => (await httpCall(bed.url + path)).body,
+        async (path) => (await httpCall(bed().url + path)).body,
       ),
     );
-    const { body: whole } = await httpCall(bed.url + BASE);
+    const { body: whole } = await httpCall(bed().url + BASE);
     assert.ok(Buffer.concat(bodies).equals(whole));
     const lines = (await page.locator('#line').innerText()).split('\n');
     assert.equal(lines.length, 2);
@@ -121,7 +102,7 @@ suite('the advanced choices of the page', {
     await page.locator('#download').click();
     const saved = await started;
     assert.equal(saved.suggestedFilename(), 'python_3.12-slim_rootfs.tar');
-    assert.equal(await sha256Of(saved), await bed.expected(`${BASE}&format=rootfs`));
+    assert.equal(await sha256Of(saved), await bed().expected(`${BASE}&format=rootfs`));
     assert.equal(stages.at(-1), 'Ready. The download is starting.');
     assert.match(await page.locator('#loading').innerText(), /^wsl --import /m);
     await assertFits(page);

@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { TestContext } from 'node:test';
+import { after, before, type TestContext } from 'node:test';
 import axe from 'axe-core';
 import {
   type Browser,
@@ -15,7 +15,7 @@ import {
   type Page,
 } from 'playwright-core';
 import { findCommand } from '../support/process.ts';
-import { temporaryFolder } from '../support/temporary-folder.ts';
+import { type Bed, startBed } from './bed.ts';
 
 /** Screenshots of each state, for people to look at. */
 export const OUTPUT = join(import.meta.dirname, '../output');
@@ -23,12 +23,27 @@ export const OUTPUT = join(import.meta.dirname, '../output');
 export const PLAIN_HOST = 'plain.test';
 const WCAG_2_2_AA = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 
-/** Starts Debian's Chromium, without its background traffic and with an empty profile for each context. */
-export async function startChromium(): Promise<Browser & AsyncDisposable> {
+let running: Promise<Browser> | undefined;
+let shared: Promise<Bed> | undefined;
+
+after(async () => {
+  await (await running)?.close();
+  await (await shared)?.[Symbol.asyncDispose]();
+});
+
+/**
+ * Starts Debian's Chromium once for all tests of the process, without its background traffic. Each context has an empty
+ * profile. The shell has no windows, and uses half the CPU time.
+ */
+export function startChromium(): Promise<Browser> {
+  running ??= launch();
+  return running;
+}
+
+async function launch(): Promise<Browser> {
   await mkdir(OUTPUT, { recursive: true });
-  const profile = await temporaryFolder();
-  const browser = await chromium.launch({
-    executablePath: findCommand('chromium') ?? 'chromium',
+  return chromium.launch({
+    executablePath: findCommand('chromium-headless-shell') ?? findCommand('chromium') ?? 'chromium',
     args: [
       '--no-sandbox',
       '--disable-gpu',
@@ -39,13 +54,6 @@ export async function startChromium(): Promise<Browser & AsyncDisposable> {
       '--disable-sync',
       `--host-resolver-rules=MAP ${PLAIN_HOST} 127.0.0.1`,
     ],
-    downloadsPath: profile.path,
-  });
-  return Object.assign(browser, {
-    [Symbol.asyncDispose]: async () => {
-      await browser.close();
-      await profile[Symbol.asyncDispose]();
-    },
   });
 }
 
@@ -64,7 +72,11 @@ export async function visit(
   url: string,
   options: BrowserContextOptions = {},
 ): Promise<Visit> {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const context = await browser.newContext({
+    locale: 'en-US',
+    viewport: { width: 1280, height: 900 },
+    ...options,
+  });
   context.setDefaultTimeout(20_000);
   const page = await context.newPage();
   const complaints: string[] = [];
@@ -90,6 +102,26 @@ export function createOpener(
     const hasScripts = options.javaScriptEnabled !== false && path !== '/api';
     if (hasScripts) await untilReady(opened.page);
     return opened.page;
+  };
+}
+
+/**
+ * Starts the service before the tests of a suite, once for all tests of the process.
+ *
+ * @param prepare pushes the images that the tests need
+ */
+export function usePage(prepare = async (_bed: Bed): Promise<void> => {}) {
+  let bed: Bed;
+  let browser: Browser;
+  before(async () => {
+    shared ??= startBed();
+    [bed, browser] = await Promise.all([shared, startChromium()]);
+    await prepare(bed);
+  });
+  return {
+    bed: () => bed,
+    browser: () => browser,
+    open: createOpener(() => ({ chromium: browser, url: bed.url })),
   };
 }
 

@@ -12,7 +12,7 @@ suite('the page over a Docker engine', {
   test('the engine tells how far it is, and then the browser saves the file', async () => {
     await using engine = await startDockerd();
     await using bed = await startBed({ DOCKERPROXY_SOURCE: 'engine', DOCKER_HOST: engine.dockerHost });
-    await using chromium = await startChromium();
+    const chromium = await startChromium();
     await using visited = await visit(chromium, `${bed.url}/?image=${bed.busybox}`);
     const { page, complaints } = visited;
     await untilShown(page);
@@ -45,7 +45,7 @@ suite('the page over a Docker engine', {
   test('one download is watched at a time, and none of an image that is shown no more', async () => {
     await using engine = await startDockerd();
     await using bed = await startBed({ DOCKERPROXY_SOURCE: 'engine', DOCKER_HOST: engine.dockerHost });
-    await using chromium = await startChromium();
+    const chromium = await startChromium();
     await using visited = await visit(chromium, `${bed.url}/?image=${bed.busybox}`);
     const { page } = visited;
     await untilShown(page);

@@ -2,12 +2,11 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { after, before, suite, test } from 'node:test';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { suite, test } from 'node:test';
+import type { BrowserContextOptions, Page } from 'playwright-core';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { type Bed, startBed } from './bed.ts';
-import { startChromium, untilReady, visit } from './browser.ts';
+import { untilReady, usePage, visit } from './browser.ts';
 
 /**
  * The maximum number of executed blocks in the page's modules. Each function call and each loop iteration counts. About
@@ -31,17 +30,7 @@ interface Load {
 suite('the first load of the page', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  let bed: Bed;
-  let chromium: Browser & AsyncDisposable;
-
-  before(async () => {
-    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
-  });
-  after(async () => {
-    await chromium[Symbol.asyncDispose]();
-    await bed[Symbol.asyncDispose]();
-  });
-
+  const { bed, browser } = usePage();
   /** Loads a page in a new profile, and counts the work until `end` appears. */
   const load = async (
     path: string,
@@ -49,7 +38,7 @@ suite('the first load of the page', {
     prepare = async (_page: Page): Promise<void> => {},
     end = 'body',
   ): Promise<Load> => {
-    await using visited = await visit(chromium, 'about:blank', { locale: 'fa-IR', ...options });
+    await using visited = await visit(browser(), 'about:blank', { locale: 'fa-IR', ...options });
     const { page } = visited;
     await prepare(page);
     const profiler = await page.context().newCDPSession(page);
@@ -57,13 +46,13 @@ suite('the first load of the page', {
     await profiler.send('Profiler.startPreciseCoverage', { callCount: true, detailed: true });
     const requests: string[] = [];
     page.on('request', (request) => requests.push(request.url()));
-    await page.goto(bed.url + path);
+    await page.goto(bed().url + path);
     await untilReady(page);
     if (path !== '/') await page.locator('#form[aria-busy=false]').waitFor();
     await page.locator(end).waitFor();
     const { result } = await profiler.send('Profiler.takePreciseCoverage');
     const blocks = result
-      .filter(({ url }) => url.startsWith(bed.url))
+      .filter(({ url }) => url.startsWith(bed().url))
       .flatMap(({ functions }) => functions.flatMap(({ ranges }) => ranges))
       .reduce((sum, { count }) => sum + count, 0);
     const elements = await page.locator('*').count();
@@ -72,10 +61,10 @@ suite('the first load of the page', {
 
   const visits: [name: string, query: () => string][] = [
     ['empty', () => '/'],
-    ['with an image', () => `/?image=${bed.busybox}`],
-    ['with a platform that is none', () => `/?image=${bed.busybox}&platform=foo`],
-    ['with a platform that the image lacks', () => `/?image=${bed.busybox}&platform=linux/s390x`],
-    ['with an image that is missing', () => `/?image=${bed.busybox}-missing`],
+    ['with an image', () => `/?image=${bed().busybox}`],
+    ['with a platform that is none', () => `/?image=${bed().busybox}&platform=foo`],
+    ['with a platform that the image lacks', () => `/?image=${bed().busybox}&platform=linux/s390x`],
+    ['with an image that is missing', () => `/?image=${bed().busybox}-missing`],
   ];
   for (const [name, query] of visits) {
     for (const [device, options] of [
@@ -94,12 +83,12 @@ suite('the first load of the page', {
 
   for (const [name, path] of [
     ['empty', () => '/'],
-    ['refused', () => `/?image=${bed.busybox}&platform=linux/s390x`],
+    ['refused', () => `/?image=${bed().busybox}&platform=linux/s390x`],
     ['the page of a problem', () => '/dl?myimage=127.0.0.1:1/a'],
   ] as const) {
     test(`${name}: nothing moves while the document arrives in pieces`, async () => {
-      await using pieces = await serveInPieces(bed.url, path());
-      await using visited = await visit(chromium, 'about:blank', { locale: 'fa-IR', ...PHONE });
+      await using pieces = await serveInPieces(bed().url, path());
+      await using visited = await visit(browser(), 'about:blank', { locale: 'fa-IR', ...PHONE });
       const { page } = visited;
       await page.goto(pieces.url + path(), { waitUntil: 'commit' });
       for (let piece = pieces.send(); piece !== undefined; piece = pieces.send()) {
@@ -124,7 +113,7 @@ suite('the first load of the page', {
           const response = await route.fetch();
           await route.fulfill({ response, body: busy(await response.text()) });
         });
-      const { blocks } = await load(`/?image=${bed.busybox}`, {}, answerBusily, '.idle');
+      const { blocks } = await load(`/?image=${bed().busybox}`, {}, answerBusily, '.idle');
       assert.ok(blocks > BLOCKS_LIMIT, `${blocks}`);
     }
   });

@@ -1,26 +1,26 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { after, before, suite, test } from 'node:test';
+import { suite, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import type { BrowserContextOptions, Page } from 'playwright-core';
 import { tarOf } from '../contents/layers.ts';
 import { orasArtifact, sbomOf } from '../support/artifacts.ts';
 import { blob, image, index, layer, layerMediaType, sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
-import { type Bed, startBed } from './bed.ts';
-import { assertAccessible, assertFits, createOpener, startChromium, untilShown } from './browser.ts';
+import { startBed } from './bed.ts';
+import { assertAccessible, assertFits, createOpener, untilShown, usePage } from './browser.ts';
 
 const HOSTILE = '<img src=x onerror=alert(1)>';
 
 suite('look inside', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  let bed: Bed;
-  let chromium: Browser & AsyncDisposable;
-
-  before(async () => {
-    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
+  const {
+    bed,
+    browser,
+    open: opener,
+  } = usePage(async (bed) => {
     const many = Object.fromEntries(
       Array.from({ length: 1100 }, (_, at) => [`many/file-${`${at}`.padStart(4, '0')}`, `${at}`]),
     );
@@ -44,17 +44,11 @@ suite('look inside', {
     });
     await push(bed.registry.url, 'test/inside', `${tag}.sig`, signature);
   });
-  after(async () => {
-    await chromium[Symbol.asyncDispose]();
-    await bed[Symbol.asyncDispose]();
-  });
-
-  const opener = createOpener(() => ({ chromium, url: bed.url }));
   const openInside = async (
     t: Parameters<typeof opener>[0],
     options: BrowserContextOptions = {},
   ): Promise<Page> => {
-    const page = await opener(t, `/?image=${bed.registry.host}/test/inside:v1`, options);
+    const page = await opener(t, `/?image=${bed().registry.host}/test/inside:v1`, options);
     await untilShown(page);
     await page.locator('#inside > summary').click();
     await page.getByRole('tree').waitFor();
@@ -168,7 +162,7 @@ suite('look inside', {
 
   test('starts to read unread layers only when asked', async (t) => {
     await using small = await startBed({ DOCKERPROXY_CONTENTS_ON_DEMAND: '0' });
-    const open = createOpener(() => ({ chromium, url: small.url }));
+    const open = createOpener(() => ({ chromium: browser(), url: small.url }));
     const page = await open(t, `/?image=${small.busybox}`);
     await untilShown(page);
     await page.locator('#inside > summary').click();
@@ -179,7 +173,7 @@ suite('look inside', {
   });
 
   test('shows a signature and an SBOM with their downloads in the details', async (t) => {
-    const page = await opener(t, `/?image=${bed.registry.host}/test/inside:v1`);
+    const page = await opener(t, `/?image=${bed().registry.host}/test/inside:v1`);
     await untilShown(page);
     await page.locator('#details > summary').click();
     const link = page.locator('.beside').getByRole('link', { name: 'SBOM' });

@@ -9,7 +9,7 @@ suite('the page under limits', {
 }, () => {
   test('the remaining requests are shown, and at the limit a countdown', async () => {
     await using bed = await startBed({ DOCKERPROXY_RATE_LIMIT: '5/minute' });
-    await using chromium = await startChromium();
+    const chromium = await startChromium();
     await using visited = await visit(chromium, `${bed.url}/?image=${bed.busybox}`);
     const { page, complaints } = visited;
     await untilShown(page);
@@ -46,7 +46,7 @@ suite('the page under limits', {
 
   test('a bundle that is too large says so, though each of its images is not', async () => {
     await using bed = await startBed({ DOCKERPROXY_MAX_IMAGE_SIZE: '1500000' });
-    await using chromium = await startChromium();
+    const chromium = await startChromium();
     const { host } = bed.registry;
     await using visited = await visit(
       chromium,

@@ -1,45 +1,34 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, before, suite, test } from 'node:test';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { suite, test } from 'node:test';
+import type { BrowserContextOptions, Page } from 'playwright-core';
 import { downloadUrl, fetchCommands } from '../../web/commands.js';
 import { expectedArchive } from '../support/expected-archive.ts';
 import { image as imageOf, sha256 as sha256Of } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
-import { type Bed, startBed } from './bed.ts';
+import { startBed } from './bed.ts';
 import {
   assertAccessible,
   assertFits,
   boxOf,
-  createOpener,
   OUTPUT,
   PLAIN_HOST,
   sha256Of as sha256OfFile,
-  startChromium,
   untilReady,
   untilShown,
+  usePage,
 } from './browser.ts';
 
 suite('the page in Chromium', {
   concurrency: 3,
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  let bed: Bed;
-  let chromium: Browser & AsyncDisposable;
-
-  before(async () => {
-    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
+  const { bed, open } = usePage(async (bed) => {
     const { registry, images } = bed;
     for (let at = 0; at < 60; at++) await push(registry.url, 'test/many', `1.${at}`, images.shared1);
   });
-  after(async () => {
-    await chromium[Symbol.asyncDispose]();
-    await bed[Symbol.asyncDispose]();
-  });
-
-  const open = createOpener(() => ({ chromium, url: bed.url }));
-  const image = (name: string): string => `image=${bed.registry.host}/${name}`;
+  const image = (name: string): string => `image=${bed().registry.host}/${name}`;
   const busybox = (): string => `/?${image('library/busybox')}`;
   const download = async (page: Page, how: () => Promise<void>): Promise<[name: string, sha256: string]> => {
     const started = page.waitForEvent('download');
@@ -57,29 +46,29 @@ suite('the page in Chromium', {
   for (const [way, options] of ways) {
     test(`from typing to a file on the disk whose bytes are right, ${way}`, async (t) => {
       const page = await open(t, '/', options);
-      await page.locator('#image').pressSequentially(`${bed.busybox}:1.3`);
+      await page.locator('#image').pressSequentially(`${bed().busybox}:1.3`);
       await page.getByRole('option', { name: '1.36.1' }).click();
       await untilShown(page);
-      await page.locator('#image').fill(bed.busybox);
-      await page.locator('#names', { hasText: `${bed.busybox}:latest` }).waitFor();
+      await page.locator('#image').fill(bed().busybox);
+      await page.locator('#names', { hasText: `${bed().busybox}:latest` }).waitFor();
       await page.locator('#form button').click();
-      await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
+      await page.locator('h2', { hasText: `${bed().busybox}:latest` }).waitFor();
       const [name, sha256] = await download(page, () => page.locator('#download').click());
       assert.equal(name, 'busybox.tar');
-      const expected = expectedArchive(`${bed.busybox}:latest`, bed.images.busyboxAmd64);
+      const expected = expectedArchive(`${bed().busybox}:latest`, bed().images.busyboxAmd64);
       assert.equal(`sha256:${sha256}`, sha256Of(expected));
       await assertFits(page);
     });
   }
 
   test('the card tells what the image is', async (t) => {
-    const [base] = bed.images.shared1.layers;
+    const [base] = bed().images.shared1.layers;
     assert.ok(base);
     const config = { Entrypoint: ['/bin/sh', '-c'], Cmd: ["echo it's"] };
     const platform = { os: 'linux', architecture: 'amd64' };
-    const made = imageOf({ platform, layers: [...bed.images.shared1.layers], config });
-    const name = `${bed.registry.host}/test/card:1.2`;
-    await push(bed.registry.url, 'test/card', '1.2', made);
+    const made = imageOf({ platform, layers: [...bed().images.shared1.layers], config });
+    const name = `${bed().registry.host}/test/card:1.2`;
+    await push(bed().registry.url, 'test/card', '1.2', made);
     const page = await open(t, `/?image=${name}`);
     await untilShown(page);
     await page.getByText('Details', { exact: true }).click();
@@ -104,19 +93,19 @@ suite('the page in Chromium', {
 
   test('Back returns to the previous state, from links in any spelling', async (t) => {
     const page = await open(t);
-    await page.goto(`${bed.url}/?image=${encodeURIComponent(bed.busybox)}&lang=en`);
-    await page.waitForURL(`${bed.url}${busybox()}`);
-    await page.locator('#image').fill(`${bed.busybox}:musl`);
+    await page.goto(`${bed().url}/?image=${encodeURIComponent(bed().busybox)}&lang=en`);
+    await page.waitForURL(`${bed().url}${busybox()}`);
+    await page.locator('#image').fill(`${bed().busybox}:musl`);
     await page.keyboard.press('Enter');
-    await page.waitForURL(`${bed.url}${busybox()}:musl`);
+    await page.waitForURL(`${bed().url}${busybox()}:musl`);
     await page.goBack();
-    await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
-    assert.equal(await page.locator('#image').inputValue(), bed.busybox);
+    await page.locator('h2', { hasText: `${bed().busybox}:latest` }).waitFor();
+    assert.equal(await page.locator('#image').inputValue(), bed().busybox);
     await page.goBack();
-    await page.waitForURL(`${bed.url}/`);
+    await page.waitForURL(`${bed().url}/`);
     assert.equal(await page.locator('#result').isVisible(), false);
     await page.goForward();
-    await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
+    await page.locator('h2', { hasText: `${bed().busybox}:latest` }).waitFor();
   });
 
   for (const [wrong, sentence] of [
@@ -128,9 +117,9 @@ suite('the page in Chromium', {
       const page = await open(t, `${busybox()}&${wrong}`);
       if (sentence) await page.getByRole('heading', { name: sentence }).waitFor();
       else await untilShown(page);
-      await page.locator('#image').fill(`${bed.busybox}:1.35`);
+      await page.locator('#image').fill(`${bed().busybox}:1.35`);
       await page.keyboard.press('Enter');
-      await page.locator('h2', { hasText: `${bed.busybox}:1.35` }).waitFor();
+      await page.locator('h2', { hasText: `${bed().busybox}:1.35` }).waitFor();
       assert.equal(await page.locator('#platform').inputValue(), 'linux/amd64');
       assert.equal(new URL(page.url()).search, `?${image('library/busybox:1.35')}`);
     });
@@ -174,7 +163,7 @@ suite('the page in Chromium', {
       await page.keyboard.press('Shift+Tab');
     }
     await page.keyboard.press('Enter');
-    await page.keyboard.type(`${bed.busybox}:1.3`);
+    await page.keyboard.type(`${bed().busybox}:1.3`);
     await page.getByRole('option', { name: '1.36.1' }).waitFor();
     await page.keyboard.press('ArrowUp');
     await page.keyboard.press('Escape');
@@ -186,16 +175,16 @@ suite('the page in Chromium', {
     await page.keyboard.press('ArrowDown');
     await page.keyboard.press('Enter');
     await untilShown(page);
-    assert.equal(await page.locator('#title').textContent(), `${bed.busybox}:1.36`);
+    assert.equal(await page.locator('#title').textContent(), `${bed().busybox}:1.36`);
     await page.locator('#download:focus').waitFor();
     const [name, sha256] = await download(page, () => page.keyboard.press('Enter'));
     assert.equal(name, 'busybox_1.36.tar');
-    assert.equal(sha256, await bed.expected(`/dl?myimage=${bed.busybox}:1.36`));
+    assert.equal(sha256, await bed().expected(`/dl?myimage=${bed().busybox}:1.36`));
   });
 
   test('without JavaScript the same form downloads', async (t) => {
     const page = await open(t, '/', { javaScriptEnabled: false });
-    await page.getByLabel('Image name').fill(bed.busybox);
+    await page.getByLabel('Image name').fill(bed().busybox);
     await page.locator('select[name=platform]').selectOption('linux/arm64');
     await page.screenshot({ path: join(OUTPUT, 'without-scripts.png') });
     for (const how of [
@@ -204,7 +193,7 @@ suite('the page in Chromium', {
     ]) {
       const [name, sha256] = await download(page, how);
       assert.equal(name, 'busybox_linux-arm64.tar');
-      assert.equal(sha256, await bed.expected(`/dl?myimage=${bed.busybox}&platform=linux/arm64`));
+      assert.equal(sha256, await bed().expected(`/dl?myimage=${bed().busybox}&platform=linux/arm64`));
     }
   });
 
@@ -225,12 +214,12 @@ suite('the page in Chromium', {
       await modules.promise;
       await route.continue().catch(() => {});
     });
-    await page.goto(`${bed.url}/?lang=en`, { waitUntil: 'commit' });
-    await page.locator('#image').fill(`docker pull ${bed.busybox}`);
+    await page.goto(`${bed().url}/?lang=en`, { waitUntil: 'commit' });
+    await page.locator('#image').fill(`docker pull ${bed().busybox}`);
     await page.locator('#image').press('Enter');
     await page.waitForURL(/myimage=/, { waitUntil: 'commit' });
     modules.resolve();
-    await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
+    await page.locator('h2', { hasText: `${bed().busybox}:latest` }).waitFor();
     assert.equal(new URL(page.url()).search, `?${image('library/busybox')}`);
   });
 
@@ -242,12 +231,12 @@ suite('the page in Chromium', {
       (await page.locator('#line').textContent()) ?? '',
       /busybox_linux-arm64\.tar '.*platform=linux\/arm64'$/,
     );
-    await page.locator('#image').fill(`docker pull --platform linux/amd64 ${bed.busybox}:1.35`);
+    await page.locator('#image').fill(`docker pull --platform linux/amd64 ${bed().busybox}:1.35`);
     await page.keyboard.press('Enter');
-    await page.locator('h2', { hasText: `${bed.busybox}:1.35` }).waitFor();
+    await page.locator('h2', { hasText: `${bed().busybox}:1.35` }).waitFor();
     assert.equal(new URL(page.url()).search, `?${image('library/busybox:1.35')}&platform=linux/amd64`);
     await page.goBack();
-    await page.locator('h2', { hasText: `${bed.busybox}:latest` }).waitFor();
+    await page.locator('h2', { hasText: `${bed().busybox}:latest` }).waitFor();
     assert.equal(await page.locator('#platform').inputValue(), 'linux/arm64');
   });
 
@@ -261,13 +250,13 @@ suite('the page in Chromium', {
     await page.locator('#platform').selectOption('linux/arm64');
     await page.locator('#file', { hasText: 'busybox_linux-arm64.tar' }).waitFor();
     const line = (await page.locator('#line').textContent()) ?? '';
-    const { digest } = bed.images.busybox.descriptor;
-    const exact = `/dl?myimage=${bed.busybox}:latest@${digest}&platform=linux/arm64`;
-    assert.equal(line, `wget -c -O busybox_linux-arm64.tar '${bed.url}${exact}'`);
+    const { digest } = bed().images.busybox.descriptor;
+    const exact = `/dl?myimage=${bed().busybox}:latest@${digest}&platform=linux/arm64`;
+    assert.equal(line, `wget -c -O busybox_linux-arm64.tar '${bed().url}${exact}'`);
     const href = (await page.locator('#download').getAttribute('href')) ?? '';
     const size = (await page.locator('[data-is=size]').textContent()) ?? '';
     const { headers } = await page.request
-      .head(bed.url + href)
+      .head(bed().url + href)
       .then((answer) => ({ headers: answer.headers() }));
     assert.ok(size.includes(Number(headers['content-length']).toLocaleString('en')), size);
   });
@@ -276,14 +265,14 @@ suite('the page in Chromium', {
     const page = await open(t, `/?${image('test/shared:1')}`);
     await untilShown(page);
     await page.getByRole('button', { name: 'Add an image' }).click();
-    await page.keyboard.type(`${bed.registry.host}/test/shared:2`);
+    await page.keyboard.type(`${bed().registry.host}/test/shared:2`);
     await page.keyboard.press('Escape');
     await page.keyboard.press('Enter');
     await page.locator('#rows li').nth(1).waitFor();
     const [name, sha256] = await download(page, () => page.locator('#download').click());
     assert.equal(name, await page.locator('#file').textContent());
-    const shared = `${bed.registry.host}/test/shared`;
-    assert.equal(sha256, await bed.expected(`/dl?myimage=${shared}:1&myimage=${shared}:2`));
+    const shared = `${bed().registry.host}/test/shared`;
+    assert.equal(sha256, await bed().expected(`/dl?myimage=${shared}:1&myimage=${shared}:2`));
     await page.getByRole('button', { name: `Remove ${shared}:1` }).click();
     await page.locator('#rows li').first().waitFor({ state: 'detached' });
     assert.equal(await page.locator('#title').textContent(), `${shared}:2`);
@@ -295,29 +284,29 @@ suite('the page in Chromium', {
     const options = page.locator('#options li');
     await options.first().waitFor();
     assert.deepEqual(await page.locator('#options bdi').allTextContents(), ['nginx', 'bitnami/nginx']);
-    await page.locator('#image').fill(`${bed.registry.host}/test/many:`);
+    await page.locator('#image').fill(`${bed().registry.host}/test/many:`);
     await page.getByRole('option', { name: '1.59' }).waitFor();
     assert.equal(await options.count(), 51);
     await options.last().click();
     await page.getByRole('option', { name: '1.0', exact: true }).waitFor();
     assert.equal(await options.count(), 60);
-    await page.locator('#image').fill(`${bed.registry.host}/test/many:5`);
+    await page.locator('#image').fill(`${bed().registry.host}/test/many:5`);
     await page.waitForFunction(() => document.querySelectorAll('#options li').length === 15);
     await options.first().click();
     await untilShown(page);
-    assert.equal(await page.locator('#title').textContent(), `${bed.registry.host}/test/many:1.59`);
+    assert.equal(await page.locator('#title').textContent(), `${bed().registry.host}/test/many:1.59`);
   });
 
   test('the last used image is one click away, until the list is cleared', async (t) => {
     const page = await open(t, busybox());
     await untilShown(page);
-    await page.goto(bed.url);
+    await page.goto(bed().url);
     await page.locator('#recent button').first().click();
     await untilShown(page);
-    await page.goto(bed.url);
+    await page.goto(bed().url);
     await page.getByRole('button', { name: 'Clear list' }).click();
     assert.equal(await page.locator('#recent').isVisible(), false);
-    await page.goto(bed.url);
+    await page.goto(bed().url);
     await untilReady(page);
     assert.equal(await page.locator('#recent').isVisible(), false);
   });
@@ -341,7 +330,7 @@ suite('the page in Chromium', {
     await untilShown(page);
     assert.equal(await page.locator('#problem').isVisible(), false);
     for (const [text, sentence] of [
-      [`${bed.registry.host}/test/nothing`, /image does not exist/],
+      [`${bed().registry.host}/test/nothing`, /image does not exist/],
       ['evil.example/app', /cannot be fetched here/],
     ] as const) {
       await page.locator('#image').fill(text);
@@ -361,14 +350,14 @@ suite('the page in Chromium', {
   });
 
   test('one wrong name among several is marked, omitted from the file, and removed by its button', async (t) => {
-    const nothing = `${bed.registry.host}/test/nothing`;
+    const nothing = `${bed().registry.host}/test/nothing`;
     const page = await open(t, `/?${image('test/shared:1')}&${image('test/nothing')}&${image('test/zstd')}`);
     await untilShown(page);
     await assertAccessible(page, 'bundle-wrong');
     assert.deepEqual(await page.locator('#rows .wrong bdi').allTextContents(), [nothing]);
     await page.getByText('Not in the file: 1.').waitFor();
-    const shared = `${bed.registry.host}/test/shared:1`;
-    const zstd = `${bed.registry.host}/test/zstd`;
+    const shared = `${bed().registry.host}/test/shared:1`;
+    const zstd = `${bed().registry.host}/test/zstd`;
     const url = `/dl?myimage=${shared}&myimage=${zstd}`;
     assert.equal(await page.locator('#download').getAttribute('href'), url);
     assert.ok(page.url().includes(nothing), 'the address keeps what was asked for');
@@ -389,7 +378,7 @@ suite('the page in Chromium', {
     ]) {
       test(`${names.length} pasted, then Enter: the file, in view on ${device}`, async (t) => {
         const page = await open(t, '/', { viewport });
-        await page.locator('#image').fill(names.map((name) => `${bed.registry.host}/${name}`).join(' '));
+        await page.locator('#image').fill(names.map((name) => `${bed().registry.host}/${name}`).join(' '));
         await page.keyboard.press('Enter');
         await page.locator('#download:focus').waitFor();
         const { y, height } = await boxOf(page.locator('#download'));
@@ -411,11 +400,11 @@ suite('the page in Chromium', {
 
   test('a refused download shows a page with a link to the image', async (t) => {
     const page = await open(t, '/', { viewport: { width: 320, height: 640 } });
-    await page.goto(`${bed.url}/dl?myimage=${bed.busybox}&platform=linux/s390x`);
+    await page.goto(`${bed().url}/dl?myimage=${bed().busybox}&platform=linux/s390x`);
     await page.getByRole('heading', { name: 'The image is not available for this platform.' }).waitFor();
     await assertAccessible(page, 'refused-download');
     await assertFits(page);
-    await page.goto(`${bed.url}/dl?myimage=docker+pull+${bed.busybox}`);
+    await page.goto(`${bed().url}/dl?myimage=docker+pull+${bed().busybox}`);
     await page.getByRole('link', { name: 'Back to the page' }).click();
     await untilShown(page);
   });
@@ -436,16 +425,16 @@ suite('the page in Chromium', {
 
   test('a text with several meanings asks which image is meant', async (t) => {
     const page = await open(t);
-    await page.locator('#image').fill(`Use ${bed.busybox}:1.36 or ${bed.busybox}:1.35?`);
+    await page.locator('#image').fill(`Use ${bed().busybox}:1.36 or ${bed().busybox}:1.35?`);
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Which image do you mean?' }).waitFor();
     await assertAccessible(page, 'ambiguous');
-    await page.getByRole('button', { name: `${bed.busybox}:1.36`, exact: true }).click();
-    await page.locator('h2', { hasText: `${bed.busybox}:1.36` }).waitFor();
+    await page.getByRole('button', { name: `${bed().busybox}:1.36`, exact: true }).click();
+    await page.locator('h2', { hasText: `${bed().busybox}:1.36` }).waitFor();
     assert.equal(await page.locator('#problem').isVisible(), false);
-    await page.locator('#image').fill(`docker pull ${bed.busybox}:<tag>`);
+    await page.locator('#image').fill(`docker pull ${bed().busybox}:<tag>`);
     await page.keyboard.press('Enter');
-    await page.getByRole('button', { name: `${bed.busybox}:…` }).click();
+    await page.getByRole('button', { name: `${bed().busybox}:…` }).click();
     await page.getByRole('option', { name: '1.36.1' }).waitFor();
   });
 
@@ -456,7 +445,7 @@ suite('the page in Chromium', {
     await page.getByRole('link', { name: 'فارسی' }).click();
     await page.locator('html[lang=fa][dir=rtl]').waitFor();
     await untilReady(page);
-    await page.goto(bed.url + busybox());
+    await page.goto(bed().url + busybox());
     await page.locator('html[lang=fa]').waitFor();
     await untilShown(page);
   });
@@ -468,7 +457,7 @@ suite('the page in Chromium', {
       await answer.promise;
       await route.continue();
     });
-    await page.locator('#image').fill(bed.busybox);
+    await page.locator('#image').fill(bed().busybox);
     await page.keyboard.press('Enter');
     await page.locator('#status', { hasText: 'Looking it up' }).waitFor({ state: 'attached' });
     await page.locator('#form[aria-busy=true]').waitFor();
@@ -477,7 +466,7 @@ suite('the page in Chromium', {
     await page.locator('#form[aria-busy=false]').waitFor();
     // An invalid name ends the earlier look-up, and the page waits no longer.
     await page.route('**/api/v1/image?*', () => {});
-    await page.locator('#image').fill(`${bed.busybox}:1.35`);
+    await page.locator('#image').fill(`${bed().busybox}:1.35`);
     await page.keyboard.press('Enter');
     await page.locator('#form[aria-busy=true]').waitFor();
     await page.locator('#image').fill('???');
@@ -490,14 +479,14 @@ suite('the page in Chromium', {
     await untilShown(page);
     await page.getByRole('button', { name: 'Choose a tag' }).click();
     await page.getByRole('option', { name: 'musl' }).click();
-    await page.locator('h2', { hasText: `${bed.busybox}:musl` }).waitFor();
+    await page.locator('h2', { hasText: `${bed().busybox}:musl` }).waitFor();
   });
 
   test('users of an old Docker are warned of layers that it cannot load', async (t) => {
     const page = await open(t, `/?${image('test/zstd')}`);
     await untilShown(page);
     await page.getByText('Docker before version 23 cannot load this image').waitFor();
-    await page.goto(bed.url + busybox());
+    await page.goto(bed().url + busybox());
     await untilShown(page);
     assert.equal(await page.locator('#notice').isVisible(), false);
   });
@@ -517,12 +506,12 @@ suite('the page in Chromium', {
       .waitFor({ state: 'attached' });
     assert.equal(await page.getByRole('button', { name: 'SHA-256' }).getAttribute('aria-busy'), 'true');
     answer.resolve();
-    const expected = await bed.expected(`/dl?myimage=${bed.busybox}`);
+    const expected = await bed().expected(`/dl?myimage=${bed().busybox}`);
     await page.getByText(expected, { exact: true }).waitFor();
     await page.locator('#status', { hasText: `SHA-256 ${expected}` }).waitFor({ state: 'attached' });
     await assertAccessible(page, 'checksum');
     const file = await page.getByRole('link', { name: '.sha256' }).getAttribute('href');
-    assert.equal(file, `/dl?myimage=${bed.busybox}&checksum=1`);
+    assert.equal(file, `/dl?myimage=${bed().busybox}&checksum=1`);
     await page.locator('#platform').selectOption('linux/arm64');
     await page.locator('#download[href*=arm64]').waitFor();
     await page.locator('#hash', { hasText: '·' }).waitFor();
@@ -551,7 +540,7 @@ suite('the page in Chromium', {
     const link = page.getByRole('link', { name: 'Metalink' });
     assert.equal(await link.isVisible(), false);
     await page.getByLabel('aria2c', { exact: true }).check();
-    assert.equal(await link.getAttribute('href'), `${bed.url}/dl?myimage=${bed.busybox}&metalink=1`);
+    assert.equal(await link.getAttribute('href'), `${bed().url}/dl?myimage=${bed().busybox}&metalink=1`);
     await assertAccessible(page, 'metalink');
   });
 
@@ -560,9 +549,9 @@ suite('the page in Chromium', {
     test('commands are for the shell, resume, and can be copied', async (t) => {
       const page = await open(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
       await untilShown(page);
-      const { digest } = bed.images.busybox.descriptor;
-      const pinned = { images: [`${bed.busybox}:latest@${digest}`], platform: 'linux/amd64' };
-      const url = bed.url + downloadUrl({ ...pinned, format: 'docker' });
+      const { digest } = bed().images.busybox.descriptor;
+      const pinned = { images: [`${bed().busybox}:latest@${digest}`], platform: 'linux/amd64' };
+      const url = bed().url + downloadUrl({ ...pinned, format: 'docker' });
       const lines = fetchCommands(url, 'busybox.tar', 'docker');
       for (const [tool, line] of Object.entries(lines)) {
         await page.getByLabel(tool, { exact: true }).check();
@@ -575,15 +564,15 @@ suite('the page in Chromium', {
 
     test('a pasted text is looked up at once', async (t) => {
       const page = await open(t, '/', { permissions: ['clipboard-read', 'clipboard-write'] });
-      const text = `docker run --rm -it ${bed.busybox}:1.35 sh`;
+      const text = `docker run --rm -it ${bed().busybox}:1.35 sh`;
       await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
       await page.locator('#image').press('Control+V');
-      await page.locator('h2', { hasText: `${bed.busybox}:1.35` }).waitFor();
+      await page.locator('h2', { hasText: `${bed().busybox}:1.35` }).waitFor();
     });
 
     test('each of several pasted lines is understood', async (t) => {
       const page = await open(t, '/', { permissions: ['clipboard-read', 'clipboard-write'] });
-      const shared = `${bed.registry.host}/test/shared`;
+      const shared = `${bed().registry.host}/test/shared`;
       const text = `services:\r\n  a:\r\n    image: ${shared}:1\r\n  b:\r\n    image: "${shared}:2"\r\n`;
       await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
       await page.locator('#image').press('Control+V');
@@ -594,7 +583,7 @@ suite('the page in Chromium', {
 
     test('by plain HTTP, where pages have no clipboard of their own, commands can be copied, too', async (t) => {
       const page = await open(t);
-      await page.goto(`${bed.url.replace('127.0.0.1', PLAIN_HOST)}${busybox()}`);
+      await page.goto(`${bed().url.replace('127.0.0.1', PLAIN_HOST)}${busybox()}`);
       await untilShown(page);
       assert.equal(await page.evaluate(() => 'clipboard' in navigator), false);
       await page.getByRole('button', { name: 'Copy', exact: true }).click();
@@ -620,8 +609,8 @@ suite('the page in Chromium', {
       await page.getByRole('button', { name: 'Copy link' }).click();
       await page.getByRole('button', { name: 'Copied' }).waitFor();
       const link = await page.evaluate(() => navigator.clipboard.readText());
-      assert.equal(link, `${bed.url}/?image=${bed.busybox}&format=oci`);
-      const other = await open(t, link.slice(bed.url.length));
+      assert.equal(link, `${bed().url}/?image=${bed().busybox}&format=oci`);
+      const other = await open(t, link.slice(bed().url.length));
       await untilShown(other);
       assert.equal(await other.locator('#format').inputValue(), 'oci');
     });

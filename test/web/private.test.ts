@@ -34,7 +34,7 @@ suite('a private image on the page', { skip: skipUnless('chromium', 'docker-regi
     });
     await push(registry.url, 'org/app', 'v1', made, { headers: registry.headers });
     proxy = await start('on');
-    chromium = cleanup.use(await startChromium());
+    chromium = await startChromium();
   });
   after(() => cleanup.disposeAsync());
 

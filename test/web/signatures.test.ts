@@ -29,7 +29,7 @@ suite('the page of a service with a policy', {
     await using bed = await startBed({ DOCKERPROXY_POLICY: policy });
     const { digest } = bed.images.busybox.descriptor;
     await push(bed.registry.url, 'library/busybox', signatureTag(digest), await signed(signer, digest));
-    await using chromium = await startChromium();
+    const chromium = await startChromium();
     const open = createOpener(() => ({ chromium, url: bed.url }));
     const path = (name: string): string => `/?image=${bed.registry.host}/${name}`;
 

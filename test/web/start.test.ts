@@ -1,17 +1,8 @@
 import assert from 'node:assert/strict';
-import { after, before, suite, test } from 'node:test';
-import type { Browser } from 'playwright-core';
+import { suite, test } from 'node:test';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { type Bed, startBed } from './bed.ts';
-import {
-  assertAccessible,
-  assertFits,
-  createOpener,
-  startChromium,
-  untilReady,
-  untilShown,
-} from './browser.ts';
+import { assertAccessible, assertFits, untilReady, untilShown, usePage } from './browser.ts';
 
 const PHONE = { viewport: { width: 375, height: 812 }, hasTouch: true, isMobile: true };
 
@@ -19,18 +10,7 @@ suite('the start page', {
   concurrency: 3,
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  let bed: Bed;
-  let chromium: Browser & AsyncDisposable;
-
-  before(async () => {
-    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
-  });
-  after(async () => {
-    await chromium[Symbol.asyncDispose]();
-    await bed[Symbol.asyncDispose]();
-  });
-
-  const open = createOpener(() => ({ chromium, url: bed.url }));
+  const { bed, open } = usePage();
 
   test('focuses the field, except where a keyboard on the screen would cover the page', async (t) => {
     const focused = (page: Awaited<ReturnType<typeof open>>) =>
@@ -61,7 +41,7 @@ suite('the start page', {
       await untilShown(page);
       assert.equal(new URL(page.url()).search, '?image=python:3.12-slim');
       assert.equal(await page.locator('#start').isVisible(), false);
-      await page.goto(bed.url);
+      await page.goto(bed().url);
       await untilReady(page);
       assert.deepEqual(await page.locator('#recent button').allInnerTexts(), [
         'python:3.12-slim',
@@ -76,7 +56,7 @@ suite('the start page', {
     const page = await open(t);
     const line = await page.locator('#start pre').innerText();
     const [, address = ''] = /^wget --content-disposition '([^']+)'$/.exec(line) ?? [];
-    assert.equal(address, `${bed.url}/dl?myimage=python:3.12-slim`);
+    assert.equal(address, `${bed().url}/dl?myimage=python:3.12-slim`);
     const { status, headers } = await httpCall(address, { method: 'HEAD' });
     assert.equal(status, 200);
     const load = await page.locator('#start code').first().innerText();

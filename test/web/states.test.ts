@@ -1,28 +1,16 @@
 import assert from 'node:assert/strict';
-import { after, before, suite, test } from 'node:test';
-import type { Browser, BrowserContextOptions, Locator } from 'playwright-core';
+import { suite, test } from 'node:test';
+import type { BrowserContextOptions, Locator } from 'playwright-core';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
-import { type Bed, startBed } from './bed.ts';
-import { assertAccessible, assertFits, boxOf, createOpener, startChromium, untilShown } from './browser.ts';
+import { assertAccessible, assertFits, boxOf, untilShown, usePage } from './browser.ts';
 
 suite('the page in every state', {
   concurrency: 3,
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  let bed: Bed;
-  let chromium: Browser & AsyncDisposable;
-
-  before(async () => {
-    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
-  });
-  after(async () => {
-    await chromium[Symbol.asyncDispose]();
-    await bed[Symbol.asyncDispose]();
-  });
-
-  const open = createOpener(() => ({ chromium, url: bed.url }));
-  const image = (name: string): string => `image=${bed.registry.host}/${name}`;
+  const { bed, open } = usePage();
+  const image = (name: string): string => `image=${bed().registry.host}/${name}`;
   const busybox = (): string => `/?${image('library/busybox')}`;
 
   const states: [name: string, path: () => string, options: BrowserContextOptions][] = [
@@ -77,7 +65,7 @@ suite('the page in every state', {
   test('WCAG 2.2 AA: suggestions, in light and dark', async (t) => {
     for (const colorScheme of ['light', 'dark'] as const) {
       const page = await open(t, '/', { colorScheme });
-      await page.locator('#image').pressSequentially(`${bed.busybox}:`);
+      await page.locator('#image').pressSequentially(`${bed().busybox}:`);
       await page.locator('#options li').first().waitFor();
       await page.keyboard.press('ArrowDown');
       await assertAccessible(page, `suggestions-${colorScheme}`);
@@ -113,7 +101,7 @@ suite('the page in every state', {
 
   test('on a narrow screen nothing covers the name of an image in a bundle', async (t) => {
     const long = 'test/a-name-that-is-longer-than-a-line';
-    await push(bed.registry.url, long, 'latest', bed.images.shared1);
+    await push(bed().registry.url, long, 'latest', bed().images.shared1);
     const path = `/?${image(long)}&${image('test/zstd')}`;
     const page = await open(t, path, { viewport: { width: 320, height: 640 } });
     await untilShown(page);

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { after, before, suite, test } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
+import { suite, test } from 'node:test';
+import type { Page } from 'playwright-core';
 import { skipUnless } from '../support/packages.ts';
-import { type Bed, startBed } from './bed.ts';
-import { createOpener, sha256Of, startChromium } from './browser.ts';
+import { sha256Of, usePage } from './browser.ts';
 
 const DEVICES = [
   ['a laptop', { viewport: { width: 1280, height: 800 } }],
@@ -13,18 +12,7 @@ const DEVICES = [
 suite('tasks of visitors who see the page for the first time', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  let bed: Bed;
-  let chromium: Browser & AsyncDisposable;
-
-  before(async () => {
-    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
-  });
-  after(async () => {
-    await chromium[Symbol.asyncDispose]();
-    await bed[Symbol.asyncDispose]();
-  });
-
-  const open = createOpener(() => ({ chromium, url: bed.url }));
+  const { bed, open } = usePage();
   const CLIPBOARD = { permissions: ['clipboard-read', 'clipboard-write'] };
   /** Counts what a visitor does. */
   const createVisitor = (page: Page) => {
@@ -59,7 +47,7 @@ suite('tasks of visitors who see the page for the first time', {
         assert.ok(visitor.actions.length <= 2);
         assert.match(saved.suggestedFilename(), /^python.*\.tar$/);
         const name = text.startsWith('https') ? 'python' : 'python:3.12-slim';
-        assert.equal(await sha256Of(saved), await bed.expected(`/dl?myimage=${name}`));
+        assert.equal(await sha256Of(saved), await bed().expected(`/dl?myimage=${name}`));
       });
     }
 
@@ -73,7 +61,7 @@ suite('tasks of visitors who see the page for the first time', {
       assert.ok(visitor.actions.length <= 3);
       const line = await page.evaluate(() => navigator.clipboard.readText());
       assert.match(line, /apptainer build .*python_3\.12-slim\.sif docker-archive:python_3\.12-slim\.tar/);
-      assert.ok(line.includes(bed.url));
+      assert.ok(line.includes(bed().url));
     });
   }
 });

@@ -1,25 +1,13 @@
 import assert from 'node:assert/strict';
-import { after, before, suite, test } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
+import { suite, test } from 'node:test';
+import type { Page } from 'playwright-core';
 import { skipUnless } from '../support/packages.ts';
-import { type Bed, startBed } from './bed.ts';
-import { assertAccessible, createOpener, startChromium, untilReady, untilShown } from './browser.ts';
+import { assertAccessible, untilReady, untilShown, usePage } from './browser.ts';
 
 suite('the page by its own means', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  let bed: Bed;
-  let chromium: Browser & AsyncDisposable;
-
-  before(async () => {
-    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
-  });
-  after(async () => {
-    await chromium[Symbol.asyncDispose]();
-    await bed[Symbol.asyncDispose]();
-  });
-
-  const open = createOpener(() => ({ chromium, url: bed.url }));
+  const { bed, open } = usePage();
   const schemeOf = (page: Page) =>
     page.evaluate(() => getComputedStyle(document.documentElement).colorScheme);
 
@@ -30,14 +18,14 @@ suite('the page by its own means', {
       await page.getByLabel('Theme').selectOption(theme);
       assert.equal(await schemeOf(page), theme);
       await page.route('**/app.js', (route) => route.abort());
-      await page.goto(bed.url);
+      await page.goto(bed().url);
       assert.equal(await schemeOf(page), theme, 'before the modules run');
       assert.equal(await page.getByLabel('Theme').inputValue(), theme);
       await assertAccessible(page, `theme-${theme}`);
-      await page.goto(`${bed.url}/dl?myimage=A`);
+      await page.goto(`${bed().url}/dl?myimage=A`);
       assert.equal(await schemeOf(page), theme);
       await page.unroute('**/app.js');
-      await page.goto(bed.url);
+      await page.goto(bed().url);
       await untilReady(page);
     }
     await page.getByLabel('Theme').selectOption('Auto');

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { after, before, suite, test } from 'node:test';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { suite, test } from 'node:test';
+import type { BrowserContextOptions, Page } from 'playwright-core';
 import { skipUnless } from '../support/packages.ts';
-import { type Bed, startBed } from './bed.ts';
-import { createOpener, startChromium, untilShown } from './browser.ts';
+import { untilShown, usePage } from './browser.ts';
 
 /** Longer than the half second in which browsers ascribe movements to the visitor. */
 const LATENCY_MS = 700;
@@ -20,18 +19,7 @@ const PHONE: BrowserContextOptions = { viewport: { width: 375, height: 812 } };
 suite('transitions of the page on a slow processor and network', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  let bed: Bed;
-  let chromium: Browser & AsyncDisposable;
-
-  before(async () => {
-    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
-  });
-  after(async () => {
-    await chromium[Symbol.asyncDispose]();
-    await bed[Symbol.asyncDispose]();
-  });
-
-  const open = createOpener(() => ({ chromium, url: bed.url }));
+  const { bed, open } = usePage();
   const enter = async (page: Page, text: string) => {
     // Browsers ascribe movements to keys, and not to text that a program fills in.
     await page.locator('#image').press('Control+A');
@@ -77,7 +65,7 @@ suite('transitions of the page on a slow processor and network', {
     [
       'to several images, one of them wrong',
       async (page) => {
-        await enter(page, `nginx:1.27 postgres:17 ${bed.registry.host}/test/nothing`);
+        await enter(page, `nginx:1.27 postgres:17 ${bed().registry.host}/test/nothing`);
         await page.locator('#rows .wrong').waitFor();
       },
     ],
@@ -92,7 +80,7 @@ suite('transitions of the page on a slow processor and network', {
     [
       'to a problem',
       async (page) => {
-        await enter(page, `${bed.busybox}:1.366`);
+        await enter(page, `${bed().busybox}:1.366`);
         await page.locator('#problem .chips button').first().waitFor();
       },
     ],
@@ -123,7 +111,7 @@ suite('transitions of the page on a slow processor and network', {
       async (page, offline) => {
         await offline(true);
         // Not yet in the cache of the browser.
-        await enter(page, `${bed.busybox}:musl`);
+        await enter(page, `${bed().busybox}:musl`);
         await page.locator('#problem h2').waitFor();
         await offline(false);
         await untilShown(page);

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, before, suite, test } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
+import { suite, test } from 'node:test';
+import type { Page } from 'playwright-core';
 import { LANGUAGES, readWebFolder } from '../../src/http/web-assets.ts';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
-import { type Bed, startBed } from './bed.ts';
-import { assertAccessible, assertFits, createOpener, OUTPUT, startChromium, untilShown } from './browser.ts';
+import { assertAccessible, assertFits, OUTPUT, untilShown, usePage } from './browser.ts';
 
 const LOCALES = { en: 'en-GB', es: 'es-ES', fa: 'fa-IR', ru: 'ru-RU', zh: 'zh-CN' };
 
@@ -14,21 +13,11 @@ suite('an unknown tag, in Chromium', {
   concurrency: 3,
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  let bed: Bed;
-  let chromium: Browser & AsyncDisposable;
-
-  before(async () => {
-    [bed, chromium] = await Promise.all([startBed(), startChromium()]);
+  const { bed, open } = usePage(async (bed) => {
     for (const tag of ['3.12-slim', '3.12-slim-bookworm', '3.12', 'other'])
       await push(bed.registry.url, 'test/python', tag, bed.images.shared1);
   });
-  after(async () => {
-    await chromium[Symbol.asyncDispose]();
-    await bed[Symbol.asyncDispose]();
-  });
-
-  const open = createOpener(() => ({ chromium, url: bed.url }));
-  const python = (): string => `${bed.registry.host}/test/python`;
+  const python = (): string => `${bed().registry.host}/test/python`;
   const buttons = (page: Page) => page.locator('#problem .chips button');
   const TAGS = ['3.12-slim', '3.12-slim-bookworm', '3.12'];
 
@@ -73,12 +62,15 @@ suite('an unknown tag, in Chromium', {
   });
 
   test('is replaced without changing other images', async (t) => {
-    const page = await open(t, `/?image=${bed.busybox}&image=${python()}:3.12-slimm&image=${python()}:other`);
+    const page = await open(
+      t,
+      `/?image=${bed().busybox}&image=${python()}:3.12-slimm&image=${python()}:other`,
+    );
     await page.locator('#rows .chips button').first().click();
     await page.locator('#rows .wrong').waitFor({ state: 'detached' });
     assert.equal(
       await page.locator('#image').inputValue(),
-      `${bed.busybox} ${python()}:3.12-slim ${python()}:other`,
+      `${bed().busybox} ${python()}:3.12-slim ${python()}:other`,
     );
   });
 
