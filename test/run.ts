@@ -1,7 +1,13 @@
 /**
- * Runs the unit tests in two processes, then each other test file in a process of its own. With the argument `unit`, it
- * runs the unit tests alone. Unit tests are those in folders that mirror src/, unless they can use a program or a socket.
- * Their PATH has only Node.js, so that src/ cannot start other programs either.
+ * Runs tests in four groups, and with the argument `unit` the first one alone:
+ *
+ * - Unit tests: in folders that mirror src/, and without programs and sockets. Their PATH has only Node.js, so that src/
+ *   cannot start other programs either.
+ * - Other tests that start no program.
+ * - Tests of the page, in one process with one browser.
+ * - Other tests that start programs, each file in a process of its own.
+ *
+ * A process for many files loads each module once.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,28 +16,24 @@ import { rm } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { importsOf } from '../docs/import-graph.ts';
 
-/** Modules with which tests start programs, or speak to real parts and to the server. */
-const REAL: ReadonlySet<string> = new Set([
-  'node:child_process',
-  'node:http',
-  'node:https',
-  'node:net',
-  'node:tls',
-]);
-const PROCESSES = 2;
+const PROGRAMS: ReadonlySet<string> = new Set(['node:child_process']);
+const BROWSER: ReadonlySet<string> = new Set(['playwright-core']);
+const SOCKETS: ReadonlySet<string> = new Set(['node:http', 'node:https', 'node:net', 'node:tls']);
+/** Starts a program only if a program has mounted something there. */
+const TEMPORARY_FOLDER = join(import.meta.dirname, 'support', 'temporary-folder.ts');
 /** Modules look for the page beside the folder that they are in, so it is at the top. */
 const COMPILED = '.compiled';
 const ROOT = join(import.meta.dirname, '..');
 const SOURCES = join(ROOT, 'src');
 
-/** Tells whether a test, or a module of test/ that it imports, can use a program or a socket. */
-function needsRealPart(path: string, seen = new Set<string>()): boolean {
+/** Tells whether a test, or a module of test/ that it imports, imports one of these modules. */
+function uses(modules: ReadonlySet<string>, path: string, seen = new Set([TEMPORARY_FOLDER])): boolean {
   if (seen.has(path) || !existsSync(path)) return false;
   seen.add(path);
   return importsOf(relative(SOURCES, path), readFileSync(path, 'utf8')).some(({ specifier, target = '' }) => {
     const imported = join(SOURCES, target);
     const isOfTest = imported.startsWith(import.meta.dirname);
-    return REAL.has(specifier) || (isOfTest && needsRealPart(imported, seen));
+    return modules.has(specifier) || (isOfTest && uses(modules, imported, seen));
   });
 }
 
@@ -53,21 +55,35 @@ async function runNode(args: readonly string[], env = process.env): Promise<numb
   return Number(code ?? 1);
 }
 
-/** Tells whether a test is in a folder that mirrors src/ and needs no real part. */
-function isUnitTest(path: string): boolean {
+/** Returns the exit status of tests that share some processes. */
+async function runTogether(processes: number, tests: readonly string[], env = process.env): Promise<number> {
+  const options = ['--test', '--test-isolation=none', '--test-reporter=dot'];
+  const shards = Array.from({ length: processes }, (_, at) =>
+    tests.filter((_test, n) => n % processes === at),
+  );
+  return Math.max(...(await Promise.all(shards.map((shard) => runNode([...options, ...shard], env)))));
+}
+
+function groupOf(path: string): 'unit' | 'together' | 'page' | 'alone' {
+  const file = join(ROOT, path);
+  if (uses(BROWSER, file)) return 'page';
+  if (uses(PROGRAMS, file)) return 'alone';
   const folder = dirname(path).replace('test', 'src');
-  return folder !== 'src' && existsSync(join(ROOT, folder)) && !needsRealPart(join(ROOT, path));
+  const mirrors = folder !== 'src' && existsSync(join(ROOT, folder));
+  return mirrors && !uses(SOCKETS, file) ? 'unit' : 'together';
 }
 
 const files = globSync('test/**/*.test.ts', { cwd: ROOT });
-const { unit = [], other = [] } = Object.groupBy(files, (path) => (isUnitTest(path) ? 'unit' : 'other'));
-// One process for many files loads each module once.
-const together = ['--test', '--test-isolation=none', '--test-reporter=dot'];
-const withoutPrograms = { ...process.env, PATH: dirname(process.execPath) };
-const shards = Array.from({ length: PROCESSES }, (_, at) => unit.filter((_file, n) => n % PROCESSES === at));
-const codes = await Promise.all(shards.map((shard) => runNode([...together, ...shard], withoutPrograms)));
+const { unit = [], together = [], page = [], alone = [] } = Object.groupBy(files, groupOf);
+const codes = [await runTogether(2, unit, { ...process.env, PATH: dirname(process.execPath) })];
 if (process.argv[2] !== 'unit') {
   const env = { ...process.env, COMPILED_PROGRAM: await compile() };
-  codes.push(await runNode(['--test', '--test-concurrency=4', ...other], env));
+  codes.push(
+    ...(await Promise.all([
+      runTogether(1, together),
+      runTogether(1, page, env),
+      runNode(['--test', '--test-concurrency=3', ...alone], env),
+    ])),
+  );
 }
 process.exitCode = Math.max(...codes);
