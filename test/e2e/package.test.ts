@@ -86,6 +86,14 @@ suite('the package, installed elsewhere', { skip: skipUnless('docker-registry'),
       assert.match(licences, new RegExp(`^${name} \\d.* \\(MIT\\)$`, 'm'));
   });
 
+  test('its code takes one byte a character in memory, and lacks packages that nothing calls', async () => {
+    const dist = join(installed, 'dist');
+    for (const name of (await readdir(dist)).filter((file) => file.endsWith('.js')))
+      assert.doesNotMatch(await readFile(join(dist, name), 'utf8'), /[\u0080-\uffff]/, name);
+    const licences = await readFile(join(dist, 'THIRD-PARTY-LICENSES'), 'utf8');
+    assert.doesNotMatch(licences, /^(?:yaml|mime-db|light-my-request) /m);
+  });
+
   test('it saves an image', async () => {
     const image = `${registry.host}/library/busybox`;
     const { stderr } = await runOrThrow(program, ['save', image], { env: env(), cwd: folder.path });
