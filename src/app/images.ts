@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { CacheLog } from '../blobs/blob-cache.ts';
 import { createFolderLocks } from '../blobs/folder-locks.ts';
-import { createSharedBlobs } from '../blobs/shared-blobs.ts';
+import { createSharedBlobs, sharingNothing } from '../blobs/shared-blobs.ts';
 import type { Config } from '../config/schema.ts';
 import type { SourceName } from '../config/sources.ts';
 import type { Guard } from '../net/guard.ts';
@@ -87,6 +87,8 @@ export interface ImageParts {
   readonly caches?: MemoryCaches;
   /** Bytes of memory for this process; without a limit where absent. */
   readonly memory?: number;
+  /** True if nothing reads a blob twice at the same time. */
+  readonly hasOneReader?: boolean;
 }
 
 /** The locks of a process without a shared folder. */
@@ -110,6 +112,7 @@ export async function openImages(
     caches = createMemoryCaches(uptime),
     credentials = createDockerConfigCredentials(environment.dockerConfigFolder),
     memory = Number.POSITIVE_INFINITY,
+    hasOneReader = false,
   }: ImageParts = {},
 ): Promise<Images> {
   const insecure = new Set(config.insecureRegistries);
@@ -145,7 +148,7 @@ export async function openImages(
   const ownLocks = disk ? createFolderLocks(cacheDir, uptime) : createLocks(async () => NO_LOCK, uptime);
   const caching = createCachingClient({
     client: blobs ? direct : keepingSmallBlobs({ client: direct, caches }),
-    blobs: blobs ?? createSharedBlobs(caches),
+    blobs: blobs ?? (hasOneReader ? sharingNothing : createSharedBlobs(caches)),
     ...{ staleIfError, tagTtl, now: Date.now, large, caches },
     manifests: manifestStore(own, shared),
     locks: redis ? createRedisLocks(redis, uptime) : ownLocks,

@@ -19,6 +19,9 @@ export interface SharedBlobs {
   before(source: BlobReader, registry: string, path: string): BlobReader;
 }
 
+/** Lets each client read its blobs at its own speed. A lone reader would only wait for a shared fetch. */
+export const sharingNothing: SharedBlobs = { before: (source) => source };
+
 /** Maximum bytes that all fetches keep in memory for their readers. */
 const LIMIT = 32 * 1024 * 1024;
 

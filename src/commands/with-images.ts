@@ -60,7 +60,7 @@ export async function withImages(
     policy: createTrustPolicy(readTrustRules(config), config.operatorContact),
   };
   const report = isVerbose ? reportOf(config, own, here, login) : {};
-  const images = await openImages(config, here, access, report);
+  const images = await openImages(config, here, access, { ...report, hasOneReader: true });
   try {
     await work(opened(images, credential), config, interrupted.signal);
   } catch (error) {

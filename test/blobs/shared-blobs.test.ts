@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
-import { createSharedBlobs } from '../../src/blobs/shared-blobs.ts';
+import { createSharedBlobs, sharingNothing } from '../../src/blobs/shared-blobs.ts';
 import { detail } from '../../src/errors/details.ts';
 import { ServiceError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
@@ -58,6 +58,14 @@ suite('blobs without a disk cache', () => {
     assert.equal(source.reads.length, 1);
     assert.equal(held(), 0);
     assert.deepEqual(await buffer(await reader.read(sample.descriptor, undefined, always)), sample.bytes);
+    assert.equal(source.reads.length, 2);
+  });
+
+  test('come from the source itself where nothing is shared', async () => {
+    const { source } = setUp();
+    const reader = sharingNothing.before(source, REGISTRY, 'org/app');
+    const readers = [1, 2].map(async () => buffer(await reader.read(sample.descriptor, undefined, always)));
+    for (const bytes of await Promise.all(readers)) assert.deepEqual(bytes, sample.bytes);
     assert.equal(source.reads.length, 2);
   });
 
