@@ -28,11 +28,16 @@ export interface WorkerProcess extends Pick<Peer<ToPrimary, ToWorker>, 'send' | 
 
 /**
  * Makes glibc return freed buffers of 128 KiB and more at once. By default, glibc raises this threshold up to 32 MiB.
- * It would then keep hundreds of megabytes of freed memory.
+ * It would then keep hundreds of megabytes of freed memory. All threads share two arenas, because with one for each
+ * thread, every arena keeps memory that its thread used only during the startup.
  *
  * @see https://man7.org/linux/man-pages/man3/mallopt.3.html
  */
-const ALLOCATOR = { MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '131072' };
+const ALLOCATOR = {
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_MMAP_THRESHOLD_: '131072',
+  MALLOC_TRIM_THRESHOLD_: '131072',
+};
 
 /**
  * Starts another process with the arguments and environment of this one.

@@ -7,8 +7,9 @@ import { temporaryFolder } from './temporary-folder.ts';
 /** `npm test` compiles the program once, because it then starts with two thirds of the CPU time. */
 export const entryPoint =
   process.env.COMPILED_PROGRAM ?? join(import.meta.dirname, '..', '..', 'src', 'main.ts');
-/** The same option as in `npm start`, the unit, and the image. */
+/** The same option and variable as in `npm start`, the unit, and the image. */
 const nodeOptions = ['--max-semi-space-size=16'];
+const ALLOCATOR = { MALLOC_ARENA_MAX: '2' };
 
 /** Every test is the same client; those about limits set their own. */
 const NO_LIMITS = {
@@ -68,6 +69,7 @@ export async function startDockerProxy(options: DockerProxyOptions = {}): Promis
   await mkdir(dockerConfig);
   const env = {
     ...outerEnvironment(),
+    ...ALLOCATOR,
     DOCKERPROXY_HOST: '127.0.0.1',
     DOCKERPROXY_PORT: '0',
     DOCKERPROXY_HTTPS_PORT: '0',
