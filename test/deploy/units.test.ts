@@ -12,6 +12,19 @@ const units = join(root, 'deploy', 'systemd');
 /** The score of systemd-analyze, from 0 to 10. A service with network access can reach 1.5. */
 const MOST_EXPOSURE = 1.5;
 
+test('the unit, the image, npm start, and tests run Node.js with the same options and allocator', async () => {
+  for (const path of [
+    'deploy/systemd/dockerproxy.service',
+    'deploy/Dockerfile',
+    'package.json',
+    'test/support/dockerproxy.ts',
+  ]) {
+    const text = await readFile(join(root, path), 'utf8');
+    assert.match(text, /--max-semi-space-size=16\b/, path);
+    assert.match(text, /\bMALLOC_ARENA_MAX(?:=|: ')2\b/, path);
+  }
+});
+
 suite('the units', { skip: skipUnless('systemd'), timeout: 600_000 }, () => {
   test('systemd has nothing to say about them', async () => {
     await using folder = await temporaryFolder();
