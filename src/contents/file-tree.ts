@@ -17,6 +17,8 @@ export interface FileTree {
   name(node: number): string;
   /** The path of a node from the root, without a leading slash; empty for the root. */
   path(node: number): string;
+  /** Returns a check for nodes below a directory, which is fast for many nodes. */
+  below(directory: number): (node: number) => boolean;
   /** All directories but the root, each after its parent. */
   directories(): Int32Array;
   /**
@@ -68,6 +70,8 @@ const LINKS_MAX = 40;
 const TABLE_ROW = 4 + 4 + 1 + 4 + 4;
 /** Children of a directory whose order is kept, because each page of a list needs it. */
 const LARGE = 1024;
+/** Children between two yields: a few milliseconds. */
+const STEP = 16_384;
 
 /** Creates the tree of merged nodes. */
 export function createFileTree({
@@ -169,11 +173,26 @@ export function createFileTree({
     *children(node) {
       const kept = sorted.get(node);
       if (kept !== undefined) return kept;
+      const found: number[] = [];
+      let passed = 0;
+      for (const child of nodes.children(node)) {
+        if (isPresent(child)) found.push(child);
+        if (++passed % STEP === 0) yield;
+      }
       // The store lists the latest first, and most layers are in order.
-      const present = Int32Array.from([...nodes.children(node)].filter(isPresent)).reverse();
+      const present = Int32Array.from(found).reverse();
       const children = yield* sortInSteps(present, nodes.compareNames);
       if (children.length >= LARGE) sorted.set(node, children);
       return children;
+    },
+    below(directory) {
+      if (directory === 0) return () => true;
+      const marks = new Uint8Array(nodes.count);
+      for (let node = directory + 1; node < nodes.count; node++) {
+        const parent = nodes.parentOf(node);
+        if (parent === directory || marks[parent] === 1) marks[node] = 1;
+      }
+      return (node) => marks[node] === 1;
     },
     directories() {
       const marks = reachable();

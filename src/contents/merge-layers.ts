@@ -31,7 +31,8 @@ const AUFS = '.wh..wh.';
 const AUFS_LINKS = '.wh..wh.plnk/';
 /** Maximum bytes of a name in Linux file systems. */
 const NAME_MAX = 255;
-const DEPTH_MAX = 4096;
+/** Maximum bytes of a path, as in Linux, because engines could not create a longer one. */
+const PATH_MAX = 4095;
 /** Symbolic links that are followed for the directory of one entry. */
 const LINKS_MAX = 255;
 /** Entries between two yields: a few milliseconds. */
@@ -141,7 +142,8 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
 
   const checkName = (parent: number, name: Buffer): void => {
     if (name.length > NAME_MAX) throw refuse(detail('entry-name-long', { limit: NAME_MAX }));
-    if (nodes.depth(parent) >= DEPTH_MAX) throw refuse(detail('entry-path-deep', { limit: DEPTH_MAX }));
+    if (nodes.pathLength(parent) + 1 + name.length > PATH_MAX)
+      throw refuse(detail('entry-path-long', { limit: PATH_MAX }));
   };
 
   /** Removes all below a directory that this layer does not have. */

@@ -10,8 +10,8 @@ export interface NodeStore {
   /** Compares the names of two nodes by their bytes: negative if the first is less. */
   compareNames(one: number, other: number): number;
   parentOf(node: number): number;
-  /** The number of directories above a node. */
-  depth(node: number): number;
+  /** Bytes of the path of a node, at most 65,535. */
+  pathLength(node: number): number;
   /** Lists the nodes that were added to a directory, present or not, the latest first. */
   children(node: number): Iterable<number>;
   /** Bytes. */
@@ -29,7 +29,7 @@ export function createNodeStore(): NodeStore {
   let capacity = 1024;
   let [parents, firsts, nexts] = [ints(capacity), ints(capacity).fill(FREE), ints(capacity).fill(FREE)];
   let nameEnds = new Uint32Array(capacity);
-  let depths = new Uint16Array(capacity);
+  let pathLengths = new Uint16Array(capacity);
   let names = Buffer.allocUnsafe(16 * 1024);
   /** An open hash table of nodes by their directory and name. */
   let slots = ints(capacity * 2).fill(FREE);
@@ -59,7 +59,7 @@ export function createNodeStore(): NodeStore {
     firsts = larger(firsts, ints(capacity).fill(FREE));
     nexts = larger(nexts, ints(capacity).fill(FREE));
     nameEnds = larger(nameEnds, new Uint32Array(capacity));
-    depths = larger(depths, new Uint16Array(capacity));
+    pathLengths = larger(pathLengths, new Uint16Array(capacity));
     const before = slots;
     slots = ints(capacity * 2).fill(FREE);
     for (const node of before) if (node !== FREE) slots[slotOf(parents[node] ?? 0, nameOf(node))] = node;
@@ -81,7 +81,7 @@ export function createNodeStore(): NodeStore {
       const node = count++;
       nameEnds[node] = end;
       parents[node] = parent;
-      depths[node] = (depths[parent] ?? 0) + 1;
+      pathLengths[node] = (parent === 0 ? 0 : (pathLengths[parent] ?? 0) + 1) + name.length;
       nexts[node] = firsts[parent] ?? FREE;
       firsts[parent] = node;
       slots[slot] = node;
@@ -91,12 +91,12 @@ export function createNodeStore(): NodeStore {
     compareNames: (one, other) =>
       names.compare(names, startOf(other), nameEnds[other], startOf(one), nameEnds[one]),
     parentOf: (node) => parents[node] ?? 0,
-    depth: (node) => depths[node] ?? 0,
+    pathLength: (node) => pathLengths[node] ?? 0,
     *children(node) {
       for (let child = firsts[node] ?? FREE; child !== FREE; child = nexts[child] ?? FREE) yield child;
     },
     get bytes() {
-      const columns = [parents, firsts, nexts, nameEnds, depths, names, slots];
+      const columns = [parents, firsts, nexts, nameEnds, pathLengths, names, slots];
       return columns.reduce((sum, { byteLength }) => sum + byteLength, 0);
     },
   };

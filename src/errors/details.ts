@@ -256,7 +256,7 @@ export const DETAILS = {
   'entry-below-file': 'The path of an entry goes through a file instead of a directory.',
   'entry-below-loop': 'The path of an entry goes through a symbolic link that refers to itself.',
   'entry-name-long': 'A file name has more than {limit} bytes.',
-  'entry-path-deep': 'A path has more than {limit} directories.',
+  'entry-path-long': 'A path has more than {limit} bytes when its symbolic links are followed.',
   'entry-whiteout': 'A whiteout names no file.',
   'entry-root': 'The root of the file system is not a directory.',
   'entry-link-target': 'The target of a hard link does not exist.',

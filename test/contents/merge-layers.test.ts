@@ -8,6 +8,8 @@ const file = (path: string, text = path): Written => ({ path, data: Buffer.from(
 const folder = (path: string, mode = 0o755): Written => ({ path, type: 'directory', mode });
 const symlink = (path: string, link: string): Written => ({ path, type: 'symlink', link });
 const hardlink = (path: string, link: string): Written => ({ path, type: 'hardlink', link });
+/** A directory whose path has 3839 bytes. */
+const LONG = Array.from({ length: 15 }, () => 'n'.repeat(255)).join('/');
 
 /** The names in the order in which they are sent, grouped by the file that they name. */
 function groups(tree: ReturnType<typeof treeOf>): string[][] {
@@ -175,6 +177,20 @@ suite('merging layers', () => {
     assert.deepEqual(Object.keys(listing(tree)), ['lib', 'lib/b', 'usr', 'usr/lib', 'usr/lib/a']);
   });
 
+  test('accepts a path of 4095 bytes, also behind a symbolic link', () => {
+    const tree = treeOf([symlink('s', LONG), file(`s/${'m'.repeat(255)}`)]);
+    assert.equal(Math.max(...Object.keys(listing(tree)).map(({ length }) => length)), 4095);
+  });
+
+  test('tells which nodes are below a directory', () => {
+    const tree = treeOf([file('a/b/c/d'), file('ab/x'), file('a/b2')], [file('a/b/e'), file('a/.wh.b2')]);
+    const below = tree.below(tree.find('a/b', false) ?? -1);
+    const paths = (nodes: Int32Array): string[] => [...nodes.filter(below)].map(tree.path);
+    assert.deepEqual(paths(tree.directories()), ['a/b/c']);
+    assert.deepEqual(paths(tree.files()), ['a/b/c/d', 'a/b/e']);
+    assert.ok(tree.directories().every(tree.below(0)));
+  });
+
   const refused: Readonly<Record<string, readonly Written[]>> = {
     'a hard link without its target': [hardlink('a', 'none')],
     'a hard link to itself': [file('a'), hardlink('a', 'a')],
@@ -185,6 +201,8 @@ suite('merging layers', () => {
     'a whiteout of the directory above': [file('a/.wh...')],
     'a root that is a file': [file('.')],
     'a name of 256 bytes': [file('n'.repeat(256))],
+    'a path of 4096 bytes behind a symbolic link': [symlink('s', LONG), file(`s/${'m'.repeat(254)}/x`)],
+    'a directory of 4096 bytes that an entry implies': [symlink('s', LONG), file(`s/${'m'.repeat(254)}/x/y`)],
   };
   for (const [what, entries] of Object.entries(refused))
     test(`refuses ${what}, and names the layer`, () => {

@@ -37,8 +37,12 @@ export async function scanLayer(
   const builder = createLayerTable();
   const hash = createHash('sha256');
   let size = 0;
+  /** Bytes of all files, which a sparse file can exceed the archive by. */
+  let fileBytes = 0;
   const scanner = createTarScanner((entry) => {
     builder.add(entry);
+    fileBytes += entry.size;
+    if (fileBytes > limits.unpackedSize) throw tooLarge('unpacked', digest, limits.unpackedSize);
     if (builder.count > limits.entries) throw tooLarge('files', digest, limits.entries);
     if (builder.textBytes > TEXT_MAX) throw tooLarge('names', digest, TEXT_MAX);
   });
