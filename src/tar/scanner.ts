@@ -76,8 +76,9 @@ const NO_XATTRS: ReadonlyMap<string, string> = new Map();
  */
 export function createTarScanner(onEntry: (entry: ScannedEntry) => void): TarScanner {
   let position = 0;
-  /** Bytes to pass over. */
+  /** Bytes to pass over, and how many of them are zeros after the data, which an archive may lack at its end. */
   let skip = 0;
+  let zeros = 0;
   let isAfterZeros = false;
   let isOver = false;
   let records = NO_RECORDS;
@@ -191,6 +192,7 @@ export function createTarScanner(onEntry: (entry: ScannedEntry) => void): TarSca
   function finish(entry: ScannedEntry, stored: number, taken = 0): void {
     onEntry(entry);
     skip = padded(stored) - taken;
+    zeros = padded(stored) - stored;
     expectHeader();
   }
 
@@ -228,7 +230,7 @@ export function createTarScanner(onEntry: (entry: ScannedEntry) => void): TarSca
       }
     },
     end() {
-      const isComplete = isOver || (skip === 0 && heldLength === 0 && take === takeHeader);
+      const isComplete = isOver || (skip <= zeros && heldLength === 0 && take === takeHeader);
       if (!isComplete) throw new MalformedTar(detail('tar-ended', {}));
     },
   };
