@@ -38,7 +38,7 @@ const ZEROS = new Uint8Array(64 * 1024);
 export function* layoutRootfs(image: UnpackedImage, below = 0): Generator<void, Layout> {
   const { tree, layers, diffIds } = image;
   const prefix = below === 0 ? '' : `${tree.path(below)}/`;
-  const isWanted = (node: number): boolean => prefix === '' || tree.path(node).startsWith(prefix);
+  const isWanted = tree.below(below);
   const sections = [
     yield* section({ tree, nodes: tree.directories().filter(isWanted), prefix, blob: undefined }),
   ];
@@ -104,14 +104,16 @@ function* section(run: Run): Generator<void, Spliced> {
     size,
     *parts(from) {
       const step = lastAtMost(offsets, from);
-      let position = offsets[step] ?? 0;
+      const block = Buffer.allocUnsafe(BLOCK);
+      let skip = from - (offsets[step] ?? 0);
       for (const { file, entry } of entriesOf(run, step * STEP, firsts[step] ?? 0)) {
+        if (skip === 0) {
+          yield* contentOf(file, entry, block);
+          continue;
+        }
         const length = lengthOf(entry);
-        const skip = Math.max(from - position, 0);
-        position += length;
-        if (skip >= length) continue;
-        const parts = contentOf(file, entry);
-        yield* skip === 0 ? parts : without(parts, skip);
+        if (skip < length) yield* without(contentOf(file, entry, block), skip);
+        skip = Math.max(skip - length, 0);
       }
     },
   };
@@ -161,13 +163,18 @@ function lengthOf(entry: WrittenEntry): number {
   return entryHeaderSize(entry) + padded(entry.type === 'file' ? entry.size : 0);
 }
 
-/** Lists the header of an entry, its data, and its padding. A sparse file has several stretches, with zeros between. */
-function* contentOf(file: TreeFile, entry: WrittenEntry): Generator<Uint8Array | ByteRange> {
-  yield entryHeader(entry);
+/**
+ * Lists the header of an entry, its data, and its padding. A sparse file has several stretches, with zeros between.
+ *
+ * @param block as in {@link entryHeader}; reused for each header
+ */
+function* contentOf(file: TreeFile, entry: WrittenEntry, block: Buffer): Generator<Uint8Array | ByteRange> {
+  yield entryHeader(entry, block);
   const { type, size } = entry;
   if (type !== 'file' || size === 0) return;
-  yield* dataOf(file);
-  yield* zeros(padded(size) - size);
+  if (file.segments === undefined) yield { start: file.offset, end: file.offset + size };
+  else yield* dataOf(file);
+  if (size % BLOCK > 0) yield ZEROS.subarray(0, padded(size) - size);
 }
 
 function* dataOf({

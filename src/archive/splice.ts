@@ -4,7 +4,7 @@ import { ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { DamagedData, decompress } from '../util/decompress.ts';
-import { streamFrom } from '../util/streams.ts';
+import { lend } from '../util/streams.ts';
 
 /**
  * Bytes of an archive that are computed while they are sent: stretches of the unpacked content of one blob, and bytes
@@ -16,7 +16,8 @@ export interface Spliced {
   /** Bytes. */
   readonly size: number;
   /**
-   * Lists bytes and stretches from an offset on, in bytes. Together they have at least the rest of the size.
+   * Lists bytes and stretches from an offset on, in bytes. Together they have at least the rest of the size. Bytes are
+   * valid until the next part is requested.
    *
    * @returns stretches as ranges of the unpacked blob
    */
@@ -30,82 +31,130 @@ export function isSpliced(content: object): content is Spliced {
 
 /** Bytes that are collected before they are sent, so that small files do not become small writes. */
 const BATCH = 64 * 1024;
+const EMPTY = Buffer.alloc(0);
 
 /**
  * Streams a range of spliced bytes. It reads the blob from its start, because compressed data cannot be read from the
  * middle. A blob that is not stored is read to its end, so that its digest is verified before the last bytes leave.
  */
 export function readSpliced(
-  { blob, parts }: Spliced,
-  { start, end }: ByteRange,
+  content: Spliced,
+  range: ByteRange,
   blobs: BlobReader,
   signal: AbortSignal,
   onFetched?: (bytes: number) => void,
 ): Readable {
-  return streamFrom(async function* (ended) {
-    await using unpacked = blob && openUnpacked(blob, blobs, ended, onFetched);
-    const batch = createBatch();
-    let left = end - start;
-    for (const part of parts(start)) {
-      if (left === 0) break;
-      if (part instanceof Uint8Array) {
-        const bytes = part.subarray(0, left);
-        left -= bytes.length;
-        yield* batch.add(bytes);
-        continue;
-      }
-      const range = { start: part.start, end: Math.min(part.end, part.start + left) };
-      left -= range.end - range.start;
-      if (unpacked === undefined) throw new RangeError('These bytes have no blob');
-      for await (const chunk of unpacked.read(range)) yield* batch.add(chunk);
-    }
-    await unpacked?.verify();
-    yield* batch.rest();
-  }, signal);
+  return lend((ended) => splice(content, range, blobs, ended, onFetched), signal);
 }
 
+/** Yields bytes that are valid until the next ones are requested. */
+async function* splice(
+  { blob, parts }: Spliced,
+  { start, end }: ByteRange,
+  blobs: BlobReader,
+  signal: AbortSignal,
+  onFetched: ((bytes: number) => void) | undefined,
+): AsyncGenerator<Uint8Array, void> {
+  await using unpacked = openUnpacked(blob, blobs, signal, onFetched);
+  const batch = Buffer.allocUnsafeSlow(Math.min(BATCH, end - start));
+  let filled = 0;
+  /** Bytes that are neither sent nor collected. */
+  let left = end - start;
+  for (const part of parts(start)) {
+    if (left === 0) break;
+    const length = Math.min(part instanceof Uint8Array ? part.length : part.end - part.start, left);
+    for (let done = 0; done < length; ) {
+      let count = length - done;
+      if (part instanceof Uint8Array) {
+        count = Math.min(count, batch.length - filled);
+        batch.set(count === part.length ? part : part.subarray(done, done + count), filled);
+        filled += count;
+      } else {
+        count = Math.min(count, unpacked.available(part.start + done));
+        if (count === 0) {
+          await unpacked.more();
+          continue;
+        }
+        if (count < batch.length) {
+          count = Math.min(count, batch.length - filled);
+          unpacked.copy(count, batch, filled);
+          filled += count;
+        } else {
+          // Large stretches need no copy.
+          if (filled > 0) yield batch.subarray(0, filled);
+          filled = 0;
+          const bytes = unpacked.take(count);
+          yield left > count ? bytes : await unpacked.verified(bytes);
+        }
+      }
+      done += count;
+      left -= count;
+      if (filled < batch.length || left === 0) continue;
+      yield batch;
+      filled = 0;
+    }
+  }
+  const rest = await unpacked.verified(batch.subarray(0, filled));
+  if (rest.length > 0) yield rest;
+}
+
+/** The unpacked content of a blob, chunk by chunk. */
 interface Unpacked extends AsyncDisposable {
-  /** Yields a stretch. Each begins where the one before ended, or later. */
-  read(range: ByteRange): AsyncGenerator<Buffer, void>;
-  /** Reads on until the blob is verified. */
-  verify(): Promise<void>;
+  /** Drops all before a position, and returns the number of bytes from there on that the chunk has. */
+  available(position: number): number;
+  /** Waits for the next chunk. */
+  more(): Promise<void>;
+  /** Takes bytes of the chunk. */
+  take(count: number): Buffer;
+  /** Takes bytes of the chunk into another buffer. */
+  copy(count: number, target: Buffer, at: number): void;
+  /** Reads on until the blob is verified, and returns the given bytes, which then are no longer those of a chunk. */
+  verified(last: Buffer): Promise<Buffer>;
 }
 
 /** Opens a blob when its first stretch is read. */
 function openUnpacked(
-  blob: Descriptor,
+  blob: Descriptor | undefined,
   blobs: BlobReader,
   signal: AbortSignal,
   onFetched: ((bytes: number) => void) | undefined,
 ): Unpacked {
   const isVerified = blobs.readVerified !== undefined;
   let chunks: AsyncGenerator<Buffer, void, undefined> | undefined;
-  let chunk: Buffer = Buffer.alloc(0);
-  let position = 0;
-  const more = async (): Promise<void> => {
-    chunks ??= decompress(
-      await (blobs.readVerified?.(blob, undefined, signal, onFetched) ??
-        blobs.read(blob, undefined, signal, onFetched)),
-    );
-    const { done, value } = await nextOf(chunks, blob);
-    if (done) throw tooShort(blob);
-    chunk = value as Buffer;
-  };
+  let chunk: Buffer = EMPTY;
+  /** The position of the chunk in the content, and that of the next byte in the chunk. */
+  let [position, next] = [0, 0];
   return {
-    async *read({ start, end }) {
-      while (position < end) {
-        if (chunk.length === 0) await more();
-        const skipped = Math.min(Math.max(start - position, 0), chunk.length);
-        const own = chunk.subarray(skipped, skipped + end - Math.max(position, start));
-        const passed = skipped + own.length;
-        position += passed;
-        chunk = chunk.subarray(passed);
-        if (own.length > 0) yield own;
-      }
+    available(wanted) {
+      next = Math.min(Math.max(wanted - position, next), chunk.length);
+      return chunk.length - next;
     },
-    async verify() {
-      if (isVerified || chunks === undefined) return;
+    async more() {
+      if (blob === undefined) throw new RangeError('These bytes have no blob');
+      chunks ??= decompress(
+        await (blobs.readVerified?.(blob, undefined, signal, onFetched) ??
+          blobs.read(blob, undefined, signal, onFetched)),
+      );
+      // The chunk is no longer valid when the next one arrives.
+      [position, next] = [position + chunk.length, 0];
+      chunk = EMPTY;
+      const { done, value } = await nextOf(chunks, blob);
+      if (done) throw tooShort(blob);
+      chunk = value as Buffer;
+    },
+    take(count) {
+      next += count;
+      return chunk.subarray(next - count, next);
+    },
+    copy(count, target, at) {
+      chunk.copy(target, at, next, next + count);
+      next += count;
+    },
+    async verified(last) {
+      if (isVerified || chunks === undefined || blob === undefined) return last;
+      const kept = Buffer.from(last);
       while (!(await nextOf(chunks, blob)).done);
+      return kept;
     },
     async [Symbol.asyncDispose]() {
       await chunks?.return();
@@ -127,33 +176,6 @@ async function nextOf(
       { cause: error },
     );
   }
-}
-
-/** Joins small pieces, and passes large ones on as they are. */
-function createBatch() {
-  let buffer: Buffer | undefined;
-  let length = 0;
-  const rest = function* (): Generator<Buffer> {
-    if (buffer === undefined || length === 0) return;
-    const full = buffer.subarray(0, length);
-    buffer = undefined;
-    length = 0;
-    yield full;
-  };
-  return {
-    rest,
-    *add(bytes: Uint8Array): Generator<Uint8Array> {
-      if (length + bytes.length > BATCH) yield* rest();
-      if (bytes.length >= BATCH / 2) {
-        yield* rest();
-        yield bytes;
-        return;
-      }
-      buffer ??= Buffer.allocUnsafeSlow(BATCH);
-      buffer.set(bytes, length);
-      length += bytes.length;
-    },
-  };
 }
 
 function tooShort({ digest }: Descriptor): ServiceError {

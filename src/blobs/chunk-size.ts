@@ -1,4 +1,4 @@
-import type { Writable } from 'node:stream';
+import type { Stream } from 'node:stream';
 
 /** The size of the chunks for one reader, which adapts to its speed. */
 export interface AdaptiveChunkSize {
@@ -10,8 +10,12 @@ export interface AdaptiveChunkSize {
 
 /** The chunk sizes of all readers of a process. */
 export interface AdaptiveChunkSizes {
-  /** Adds a reader until `end` is called. If the sink had a reader before, its measured rate is used again. */
-  begin(sink: Writable): { readonly pace: AdaptiveChunkSize; readonly end: () => void };
+  /**
+   * Adds a reader until `end` is called. If the receiver had a reader before, its measured rate is used again.
+   *
+   * @param receiver the sink of the bytes, or the stream itself if it is read
+   */
+  begin(receiver: Stream): { readonly pace: AdaptiveChunkSize; readonly end: () => void };
 }
 
 const SMALLEST_CHUNK = 16 * 1024;
@@ -31,12 +35,12 @@ const WINDOW_MS = 1000;
 const WINDOW_BYTES = 8 * 1024 * 1024;
 
 export function createAdaptiveChunkSizes(): AdaptiveChunkSizes {
-  const paces = new WeakMap<Writable, AdaptiveChunkSize>();
+  const paces = new WeakMap<Stream, AdaptiveChunkSize>();
   let readers = 0;
   return {
-    begin(sink) {
-      const pace = paces.get(sink) ?? createAdaptiveChunkSize(() => readers);
-      paces.set(sink, pace);
+    begin(receiver) {
+      const pace = paces.get(receiver) ?? createAdaptiveChunkSize(() => readers);
+      paces.set(receiver, pace);
       readers += 1;
       const end = (): void => {
         readers -= 1;

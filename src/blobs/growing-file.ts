@@ -4,7 +4,7 @@ import { addAbortSignal, type Writable } from 'node:stream';
 import type { ByteRange } from '../oci/descriptor.ts';
 import type { BufferPool } from '../util/buffer-pool.ts';
 import { DirectStream } from '../util/streams.ts';
-import { type AdaptiveChunkSize, type AdaptiveChunkSizes, createAdaptiveChunkSize } from './chunk-size.ts';
+import type { AdaptiveChunkSize, AdaptiveChunkSizes } from './chunk-size.ts';
 import type { LentBytes } from './recent-bytes.ts';
 
 /** A failure of the disk. The registry can still provide the missing bytes. */
@@ -75,8 +75,18 @@ export class FileStream extends DirectStream {
     this.#onClose = onClose;
     this.#buffers = buffers;
     this.#paces = paces;
+    let pace: AdaptiveChunkSize | undefined;
+    const begin = (): AdaptiveChunkSize => {
+      const begun = this.#paces.begin(this);
+      this.once('close', begun.end);
+      return begun.pace;
+    };
     this.#reader = {
-      pace: createAdaptiveChunkSize(),
+      // Only a stream that is read counts among the readers; a sink has a size of its own.
+      get pace() {
+        pace ??= begin();
+        return pace;
+      },
       // The reader keeps its chunks.
       take: (size) => ({ bytes: Buffer.allocUnsafeSlow(size), release: () => {} }),
       lend: (position, length) => {

@@ -37,13 +37,14 @@ const [OWNER_MAX, LONG_MAX] = [0o7777777, 0o77777777777];
  * Writes the header of an entry in ustar format. A PAX header precedes it for long paths, large numbers, fractions of
  * seconds, and extended attributes. Owners are numbers only.
  *
+ * @param block 512 bytes for the header, if one block holds it
  * @returns a multiple of 512 bytes
  * @see https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html (ustar and pax Interchange Format)
  */
-export function entryHeader(entry: WrittenEntry): Buffer {
+export function entryHeader(entry: WrittenEntry, block: Buffer = Buffer.allocUnsafe(BLOCK)): Buffer {
   const path = entry.type === 'directory' ? `${entry.path}/` : entry.path;
   const records = recordsOf(entry, path);
-  if (records.length === 0) return ustarHeader(entry, path, TYPE_FLAGS[entry.type]);
+  if (records.length === 0) return ustarHeader(entry, path, TYPE_FLAGS[entry.type], block);
   const content = Buffer.from(records.join(''), 'latin1');
   // Readers of the extended format only.
   const extension = { ...entry, link: '', mode: 0o644, uid: 0, gid: 0, size: content.length, mtime: 0 };
@@ -97,8 +98,13 @@ function record(key: string, value: string): string {
   return `${length}${body}`;
 }
 
-function ustarHeader(entry: Omit<WrittenEntry, 'path' | 'xattrs'>, path: string, type: string): Buffer {
-  const block = Buffer.alloc(BLOCK);
+function ustarHeader(
+  entry: Omit<WrittenEntry, 'path' | 'xattrs'>,
+  path: string,
+  type: string,
+  block: Buffer = Buffer.allocUnsafe(BLOCK),
+): Buffer {
+  block.fill(0);
   const { link, mode, uid, gid, size, mtime, device } = entry;
   const split = path.length > NAME_MAX ? splitAt(path) : undefined;
   if (split === undefined) block.write(path.slice(0, NAME_MAX), 0, 'latin1');
@@ -120,14 +126,19 @@ function ustarHeader(entry: Omit<WrittenEntry, 'path' | 'xattrs'>, path: string,
     writeOctal(block, 337, 7, device[1]);
   }
   let checksum = 0;
-  for (const byte of block) checksum += byte;
+  for (let at = 0; at < BLOCK; at++) checksum += block[at] ?? 0;
   writeOctal(block, 148, 6, checksum);
   block[154] = 0;
   return block;
 }
 
-function writeOctal(block: Buffer, at: number, digits: number, value: number): void {
-  block.write(value.toString(8).padStart(digits, '0'), at, 'latin1');
+/** Writes digits one by one, because an archive may have millions of these numbers. */
+function writeOctal(block: Buffer, start: number, digits: number, value: number): void {
+  let rest = value;
+  for (let at = start + digits - 1; at >= start; at--) {
+    block[at] = 0x30 + (rest % 8);
+    rest = Math.floor(rest / 8);
+  }
 }
 
 /** Finds the slash that divides a path into the prefix and the name of ustar; undefined if none does. */

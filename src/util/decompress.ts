@@ -7,22 +7,28 @@ export class DamagedData extends Error {
   override readonly name = 'DamagedData';
 }
 
-/** Bytes of an output chunk, by default. */
-const CHUNK = 64 * 1024;
+/**
+ * Bytes of an output chunk. Each chunk is a round trip to another thread, so that large ones make a single reader fast.
+ * All chunks together are limited, and with many readers each of them gets small ones.
+ */
+const CHUNK = { least: 32 * 1024, most: 256 * 1024, all: 4 * 2 ** 20 };
+/** The number of streams that are being decompressed. */
+let readers = 0;
 /** The base-2 logarithm of the largest zstd window: 128 MiB, the limit of the zstd command as well. */
 const WINDOW_LOG_MAX = 27;
 const ZSTD_MAGIC = [0x28b52ffd, 0x184d2a50] as const;
 
 /**
  * Decompresses gzip with any number of members, and zstd with any number of frames. Other data passes unchanged. The
- * first bytes decide, because media types are often wrong.
+ * first bytes decide, because media types are often wrong. A chunk is valid until the next one is requested.
  *
  * @throws DamagedData from the iteration
  */
 export async function* decompress(
   source: Readable,
-  chunkSize = CHUNK,
+  chunkSize = chunkFor(readers + 1),
 ): AsyncGenerator<Buffer, void, undefined> {
+  readers += 1;
   const input = source.iterator({ destroyOnReturn: true });
   let head: Buffer = Buffer.alloc(0);
   try {
@@ -36,8 +42,14 @@ export async function* decompress(
     else if (isZstd(head)) yield* unzstd(chunks, chunkSize);
     else yield* chunks;
   } finally {
+    readers -= 1;
     source.destroy();
   }
+}
+
+function chunkFor(count: number): number {
+  const size = Math.min(Math.max(CHUNK.all / count, CHUNK.least), CHUNK.most);
+  return 2 ** Math.floor(Math.log2(size));
 }
 
 function isZstd(head: Buffer): boolean {
@@ -58,7 +70,7 @@ async function* withHead(
 }
 
 async function* gunzip(chunks: AsyncGenerator<Buffer>, chunkSize: number): AsyncGenerator<Buffer, void> {
-  yield* through(chunks, createGunzip({ chunkSize }));
+  yield* through(chunks, createGunzip({ chunkSize }), chunkSize);
 }
 
 async function* unzstd(chunks: AsyncGenerator<Buffer>, chunkSize: number): AsyncGenerator<Buffer, void> {
@@ -96,7 +108,7 @@ async function* unzstd(chunks: AsyncGenerator<Buffer>, chunkSize: number): Async
       for await (const _ of frame());
     } else {
       const params = { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX };
-      yield* through(frame(), createZstdDecompress({ chunkSize, params }));
+      yield* through(frame(), createZstdDecompress({ chunkSize, params }), chunkSize);
     }
   }
 }
@@ -111,9 +123,20 @@ function pushed(frames: ReturnType<typeof createZstdFrames>, chunk: Buffer): num
 
 type Decompressor = ReturnType<typeof createGunzip> | ReturnType<typeof createZstdDecompress>;
 
+/**
+ * Frees the memory of a chunk at once. Otherwise, the garbage collector runs for every few dozen chunks, because their
+ * memory counts toward its limits, and takes as long as the decompression.
+ */
+function free({ buffer, byteOffset, length }: Buffer, chunkSize: number): void {
+  // The decompressor continues to fill a buffer that is not full.
+  const isFull = byteOffset + length === chunkSize && buffer.byteLength === chunkSize;
+  if (isFull && buffer instanceof ArrayBuffer) buffer.transfer(0);
+}
+
 async function* through(
   chunks: AsyncGenerator<Buffer>,
   decompressor: Decompressor,
+  chunkSize: number,
 ): AsyncGenerator<Buffer, void> {
   let cause: Error | undefined;
   // The source's own failure counts, not what that did to the decompressor.
@@ -127,7 +150,10 @@ async function* through(
   };
   const output = pipeline(Readable.from(watched(), { highWaterMark: 1 }), decompressor, () => {});
   try {
-    for await (const chunk of output) yield chunk as Buffer;
+    for await (const chunk of output) {
+      yield chunk as Buffer;
+      free(chunk as Buffer, chunkSize);
+    }
   } catch (error) {
     if (cause !== undefined) throw cause;
     throw new DamagedData((error as Error).message, { cause: error });

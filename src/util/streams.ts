@@ -79,6 +79,67 @@ export async function send(stream: Readable, sink: Writable, inspect?: Inspect):
 }
 
 /**
+ * Creates a stream from a generator whose chunks are valid only until it yields the next one, so that it can reuse
+ * buffers. A reader of the stream gets copies; a sink gets the chunks themselves, one after the other.
+ */
+export function lend(
+  generate: (signal: AbortSignal) => AsyncGenerator<Uint8Array, void>,
+  signal: AbortSignal,
+): DirectStream {
+  return new Lender(generate, signal);
+}
+
+class Lender extends DirectStream {
+  readonly #closed = new AbortController();
+  readonly #chunks: AsyncGenerator<Uint8Array, void>;
+  /** Ends the wait for a sink. */
+  #abandon: (() => void) | undefined;
+
+  constructor(generate: (signal: AbortSignal) => AsyncGenerator<Uint8Array, void>, signal: AbortSignal) {
+    super({ highWaterMark: 1 });
+    this.#chunks = generate(AbortSignal.any([signal, this.#closed.signal]));
+  }
+
+  async sendTo(sink: Writable, inspect?: Inspect): Promise<void> {
+    // The promise reports the result. An unhandled error event would end the process.
+    this.on('error', () => {});
+    try {
+      for await (const chunk of this.#chunks) {
+        inspect?.(chunk);
+        await this.#write(sink, chunk);
+      }
+      this.destroy();
+    } catch (error) {
+      this.destroy(error as Error);
+      throw this.errored ?? error;
+    }
+  }
+
+  override _read(): void {
+    this.#chunks.next().then(
+      ({ done, value }) => this.push(done ? null : Buffer.from(value)),
+      (error: Error) => this.destroy(error),
+    );
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    this.#closed.abort();
+    this.#abandon?.();
+    // Releases what a generator holds that waits for its next call.
+    this.#chunks.return().catch(() => {});
+    callback(error);
+  }
+
+  #write(sink: Writable, chunk: Uint8Array): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#abandon = () => reject(new Error('The stream was closed.'));
+    if (this.destroyed) this.#abandon();
+    else sink.write(chunk, (error) => (error ? reject(error) : resolve()));
+    return promise;
+  }
+}
+
+/**
  * Creates one stream from consecutive parts, which it requests on demand. Chunks pass as events, without a promise for
  * each. An incomplete part, or any failure, destroys the whole stream.
  *

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
 import { open, readFile, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { composeArchive } from '../../src/archive/compose.ts';
 import { cutRange, type Layout } from '../../src/archive/layout.ts';
-import { layoutRootfs } from '../../src/archive/rootfs.ts';
+import { layoutFile, layoutRootfs } from '../../src/archive/rootfs.ts';
 import { mergeLayers } from '../../src/contents/merge-layers.ts';
+import type { BlobReader } from '../../src/oci/blob-reader.ts';
+import type { Digest } from '../../src/oci/digest.ts';
 import { finish, scanAll, tableOf, tarOf, type Written } from '../contents/layers.ts';
 import { runOrThrow } from '../support/process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -50,6 +53,39 @@ suite('the layout of a root file system', () => {
       { numRuns: 30 },
     );
   });
+
+  for (const [what, size] of [
+    ['small', 100],
+    ['large', 1_000_000],
+  ] as const)
+    test(`the last bytes of a ${what} file wait for the digest of a layer that is not stored`, async () => {
+      const tar = tarOf([file('a', size), file('b', 5000)]);
+      const packed = gzipSync(tar);
+      const digest = `sha256:${'0'.repeat(64)}` as Digest;
+      const layers = [{ mediaType: '', digest, size: packed.length }];
+      const blobs: BlobReader = {
+        read: async () =>
+          Readable.from(
+            (async function* () {
+              yield packed.subarray(0, -1);
+              throw new Error('another digest');
+            })(),
+          ),
+      };
+      const tree = finish(mergeLayers([tableOf(tar)]));
+      const layout = layoutFile({ layers, diffIds: ['0'], tree }, tree.find('a', false) ?? -1);
+      assert.equal(layout.size, size);
+      let received = 0;
+      const archive = composeArchive(
+        cutRange(layout, { start: 0, end: size }),
+        blobs,
+        new AbortController().signal,
+      );
+      await assert.rejects(async () => {
+        for await (const { length } of archive as AsyncIterable<Buffer>) received += length;
+      }, /another digest/);
+      assert.ok(received < size, `${received}`);
+    });
 
   test('a sparse file is sent with its zeros', async () => {
     await using folder = await temporaryFolder();

@@ -15,7 +15,7 @@ async function unpack(bytes: Buffer, chunk = bytes.length): Promise<Buffer> {
     bytes.subarray(at * chunk, (at + 1) * chunk),
   );
   const found: Buffer[] = [];
-  for await (const part of decompress(Readable.from(chunks))) found.push(part);
+  for await (const part of decompress(Readable.from(chunks))) found.push(Buffer.from(part));
   return Buffer.concat(found);
 }
 
@@ -80,6 +80,46 @@ suite('decompress', () => {
     await assert.rejects(async () => {
       for await (const _ of decompress(source));
     }, RangeError);
+  });
+
+  for (const [kind, packed] of [
+    ['gzip', gzipSync(Buffer.alloc(3_000_000, 'a'))],
+    ['zstd', zstd(Buffer.alloc(3_000_000, 'a'))],
+  ] as const)
+    test(`frees a full chunk of ${kind} when the next one is requested`, async () => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of decompress(Readable.from([packed]))) {
+        assert.ok(chunk.every((byte) => byte === 0x61));
+        chunks.push(chunk);
+      }
+      const kept = chunks.filter(({ buffer }) => buffer.byteLength > 0);
+      assert.ok(chunks.length > 5 && kept.length < 3, `${kept.length} of ${chunks.length}`);
+    });
+
+  test('gives large chunks to a few readers, and small ones to many', async () => {
+    const packed = gzipSync(Buffer.alloc(1_000_000));
+    const start = async () => {
+      const chunks = decompress(Readable.from([packed]));
+      const { value } = await chunks.next();
+      return { chunks, size: value?.length ?? 0 };
+    };
+    const readers = [];
+    for (let count = 0; count < 300; count++) readers.push(await start());
+    const sizes = readers.map(({ size }) => size);
+    assert.equal(sizes[0], 256 * 1024);
+    assert.ok(
+      sizes.slice(16, 64).every((size) => size <= 128 * 1024),
+      sizes.join(),
+    );
+    assert.ok(
+      sizes.slice(128).every((size) => size === 32 * 1024),
+      sizes.join(),
+    );
+    assert.ok(sizes.reduce((sum, size) => sum + size) <= 300 * 80 * 1024);
+    for (const { chunks } of readers) await chunks.return();
+    const last = await start();
+    assert.equal(last.size, 256 * 1024);
+    await last.chunks.return();
   });
 
   test('ends its source when reading stops', async () => {

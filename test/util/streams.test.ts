@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { PassThrough, Readable } from 'node:stream';
+import { PassThrough, Readable, Writable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { relay, send } from '../../src/util/streams.ts';
+import { lend, relay, send } from '../../src/util/streams.ts';
 
 const never = new AbortController().signal;
 
@@ -128,3 +128,81 @@ function cutOff(): Readable {
   setImmediate(() => part.destroy());
   return part;
 }
+
+suite('a stream of lent chunks', () => {
+  /** Reuses one buffer for all chunks. */
+  const counting = async function* (): AsyncGenerator<Uint8Array, void> {
+    const buffer = Buffer.alloc(4);
+    for (const part of ['one ', 'two ', 'end.']) {
+      buffer.write(part);
+      yield buffer;
+    }
+  };
+
+  test('gives copies to a reader', async () => {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of lend(counting, never)) chunks.push(chunk as Uint8Array);
+    assert.equal(Buffer.concat(chunks).toString(), 'one two end.');
+  });
+
+  test('lends each chunk to a sink until the sink has written it', async () => {
+    const written: string[] = [];
+    const sink = new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        setImmediate(() => {
+          written.push(String(chunk));
+          done();
+        });
+      },
+    });
+    const inspected: string[] = [];
+    await send(lend(counting, never), sink, (chunk) => void inspected.push(String(chunk)));
+    assert.deepEqual(written, ['one ', 'two ', 'end.']);
+    assert.deepEqual(inspected, written);
+  });
+
+  test('ends its generator and the transfer when it is destroyed, while the sink is stuck', async () => {
+    const over = Promise.withResolvers<void>();
+    const stream = lend(async function* () {
+      try {
+        yield Buffer.from('a');
+        yield Buffer.from('b');
+      } finally {
+        over.resolve();
+      }
+    }, never);
+    const begun = Promise.withResolvers<void>();
+    const sink = new Writable({ highWaterMark: 1, write: () => begun.resolve() });
+    const sent = send(stream, sink);
+    await begun.promise;
+    stream.destroy(new Error('gone'));
+    await assert.rejects(sent, /gone/);
+    await over.promise;
+  });
+
+  test('ends a generator that waits for its next reader', async () => {
+    const over = Promise.withResolvers<void>();
+    const stream = lend(async function* () {
+      try {
+        for (;;) yield Buffer.from('a');
+      } finally {
+        over.resolve();
+      }
+    }, never);
+    for await (const _ of stream) break;
+    await over.promise;
+  });
+
+  test('fails with what its generator or its inspector throws', async () => {
+    const failing = async function* () {
+      yield Buffer.from('a');
+      throw new RangeError('broken');
+    };
+    await assert.rejects(buffer(lend(failing, never)), RangeError);
+    await assert.rejects(send(lend(failing, never), new PassThrough()), RangeError);
+    const refuse = (): void => {
+      throw new TypeError('inspected');
+    };
+    await assert.rejects(send(lend(counting, never), new PassThrough(), refuse), TypeError);
+  });
+});
