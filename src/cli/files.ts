@@ -2,7 +2,7 @@ import { UsageError } from '../config/loader.ts';
 import type { FileTree } from '../contents/file-tree.ts';
 import { nodeAt, openImageFile } from '../download/image-file.ts';
 import { familiarReference } from '../oci/reference.ts';
-import type { ImageFiles, OpenedFiles } from '../sources/contents/image-files.ts';
+import type { FilesRequest, ImageFiles } from '../sources/contents/image-files.ts';
 import type { LayerProgress } from '../sources/image-source.ts';
 import { inSlices } from '../util/in-slices.ts';
 import type { FilesArguments } from './files-arguments.ts';
@@ -31,6 +31,7 @@ const LINES = 1000;
 /**
  * Lists a directory of an image, or one file, as `tar tv` does.
  *
+ * @param what its path is bytes in Latin-1
  * @throws ServiceError if the image or the path does not exist, or a layer cannot be read
  */
 export async function listFiles(
@@ -39,9 +40,9 @@ export async function listFiles(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<void> {
-  const opened = await open(what, files, terminal, signal);
-  const { tree } = opened.image;
-  const top = nodeAt(opened, bytesOf(what.path));
+  const listed = await withProgress(what, terminal, (request) => files.list(request, signal));
+  const { tree } = listed.image;
+  const top = nodeAt(listed, what.path);
   const nodes = tree.file(top).type === 'directory' ? below(tree, top, what.isRecursive, signal) : [top];
   const target = await openTarget({ name: what.path, kind: 'stdout', exists: false }, terminal.stdout);
   let lines: string[] = [];
@@ -68,7 +69,8 @@ export async function printFile(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<void> {
-  const file = await openImageFile(await open(what, files, terminal, signal), bytesOf(what.path), signal);
+  const opened = await withProgress(what, terminal, (request) => files.open(request, signal));
+  const file = await openImageFile(opened, what.path, signal);
   if (terminal.stdout.isTTY && file.contentType === undefined)
     throw new UsageError(['Refusing to write a tar archive to the terminal. Use a pipe, or > FILE.']);
   const stream = file.read(undefined, signal);
@@ -83,18 +85,18 @@ export async function printFile(
   }
 }
 
-async function open(
+/** Shows the progress of layers that are read while work runs. */
+async function withProgress<T>(
   { reference, platform }: FilesArguments,
-  files: ImageFiles,
   { stderr }: Terminal,
-  signal: AbortSignal,
-): Promise<OpenedFiles> {
+  work: (request: FilesRequest) => Promise<T>,
+): Promise<T> {
   const preparation = showPreparation(stderr);
   const image = familiarReference(reference);
   const reading = {
     onProgress: (layers: readonly LayerProgress[]) => preparation.report({ stage: 'reading', image, layers }),
   };
-  return files.open({ reference, platform, reading }, signal).finally(preparation.stop);
+  return work({ reference, platform, reading }).finally(preparation.stop);
 }
 
 async function* below(
@@ -107,11 +109,6 @@ async function* below(
     yield child;
     if (isRecursive && tree.file(child).type === 'directory') yield* below(tree, child, isRecursive, signal);
   }
-}
-
-/** Node.js decodes arguments as UTF-8, while the paths of images are bytes. */
-function bytesOf(path: string): string {
-  return Buffer.from(path).toString('latin1');
 }
 
 /** Describes a file as bytes in Latin-1: `-rwxr-xr-x 0/0     1180648 2026-01-01 00:00 /bin/busybox`. */

@@ -2,6 +2,7 @@ import process from 'node:process';
 import { listFiles, printFile } from '../cli/files.ts';
 import { type FilesArguments, parseListArguments, parsePrintArguments } from '../cli/files-arguments.ts';
 import { requireFiles } from '../download/image-file.ts';
+import { argumentBytes } from './argument-bytes.ts';
 import { withImages } from './with-images.ts';
 
 /** Runs `dockerproxy ls`. */
@@ -14,7 +15,8 @@ export async function cat(args: readonly string[]): Promise<void> {
   await withFiles(parsePrintArguments(args), printFile);
 }
 
-async function withFiles(what: FilesArguments, work: typeof listFiles): Promise<void> {
+async function withFiles(given: FilesArguments, work: typeof listFiles): Promise<void> {
+  const what = { ...given, path: await argumentBytes(given.path) };
   const references = [what.reference];
   await withImages(
     what.settings,

@@ -94,6 +94,9 @@ function opened(images: Images, credential: ClientCredential | undefined): Image
   return {
     ...images,
     source: { ...source, open: (request, signal) => source.open({ ...request, credential }, signal) },
-    files: files && { open: (request, signal) => files.open({ ...request, credential }, signal) },
+    files: files && {
+      open: (request, signal) => files.open({ ...request, credential }, signal),
+      list: (request, signal) => files.list({ ...request, credential }, signal),
+    },
   };
 }

@@ -22,6 +22,10 @@ const FILES: readonly Written[] = [
   { path: 'etc/link', type: 'symlink', link: 'release', mode: 0o777 },
   { path: 'etc/deep', type: 'directory', mode: 0o1777 },
   { path: latin1('etc/deep/größe'), data: Buffer.from('x') },
+  { path: 'odd', type: 'directory', mode: 0o755 },
+  { path: 'odd/caf\xe9', data: Buffer.from('Latin-1') },
+  { path: 'odd/caf\xe8', data: Buffer.from('other') },
+  { path: latin1('odd/caf\ufffd'), data: Buffer.from('U+FFFD') },
 ];
 
 suite('dockerproxy ls and cat', { skip: skipUnless('docker-registry'), timeout: 600_000 }, () => {
@@ -42,11 +46,12 @@ suite('dockerproxy ls and cat', { skip: skipUnless('docker-registry'), timeout: 
     for (const part of [home, registry]) await part[Symbol.asyncDispose]();
   });
 
+  const surroundings = () => ({
+    env: { PATH: process.env.PATH, HOME: home.path, DOCKERPROXY_INSECURE_REGISTRIES: registry.host },
+    cwd: home.path,
+  });
   const command = (...args: string[]): Promise<RunResult> =>
-    run(process.execPath, [entryPoint, ...args], {
-      env: { PATH: process.env.PATH, HOME: home.path, DOCKERPROXY_INSECURE_REGISTRIES: registry.host },
-      cwd: home.path,
-    });
+    run(process.execPath, [entryPoint, ...args], surroundings());
   /** Returns the lines without sizes and times. */
   const listed = ({ stdout }: RunResult): string[][] =>
     stdout
@@ -63,6 +68,7 @@ suite('dockerproxy ls and cat', { skip: skipUnless('docker-registry'), timeout: 
     assert.deepEqual(listed(result), [
       ['drwxr-xr-x', '0/0', '/bin'],
       ['drwxr-xr-x', '0/0', '/etc'],
+      ['drwxr-xr-x', '0/0', '/odd'],
     ]);
     assert.equal(result.stderr, '');
   });
@@ -92,6 +98,28 @@ suite('dockerproxy ls and cat', { skip: skipUnless('docker-registry'), timeout: 
     assert.equal(stdout, 'first\n');
   });
 
+  /** Runs a shell script with the program and the image as `$@`. */
+  const script = (text: string): Promise<RunResult> =>
+    run('sh', ['-c', text, process.execPath, entryPoint, name], surroundings());
+
+  for (const [path, content] of [
+    ['odd/caf\\351', 'Latin-1'],
+    ['odd/caf\\350', 'other'],
+    ['odd/caf\\357\\277\\275', 'U+FFFD'],
+  ] as const)
+    test(`cat writes the file whose name has the bytes ${path}`, async () => {
+      const { code, stdout, stderr } = await script(`exec "$0" "$1" cat "$2" "$(printf '${path}')"`);
+      assert.deepEqual([code, stdout], [0, content], stderr);
+    });
+
+  test('ls finds and lists names that are not UTF-8 by their bytes', async () => {
+    const { code, stdout, stderr } = await script(
+      `"$0" "$1" ls "$2" "$(printf 'odd/caf\\351')" && "$0" "$1" ls "$2" odd | grep -ac "$(printf 'caf[\\350\\351]')"`,
+    );
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /\n2\n$/);
+  });
+
   test('cat writes a directory as a tar archive', async () => {
     const { code, stdout } = await command('cat', name, '/etc');
     assert.equal(code, 0);
@@ -104,7 +132,8 @@ suite('dockerproxy ls and cat', { skip: skipUnless('docker-registry'), timeout: 
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^bin\/\0/);
     assert.ok(stdout.includes('first\n'));
-    assert.equal(Buffer.byteLength(stdout) % 512, 0);
+    const { stdout: count } = await script('"$0" "$1" save "$2" --format rootfs -o - | wc -c');
+    assert.equal(Number(count) % 512, 0);
   });
 
   test('save --compress zstd compresses them', async () => {

@@ -1,0 +1,20 @@
+import { readFile } from 'node:fs/promises';
+import process from 'node:process';
+
+/**
+ * Returns an argument of this process as bytes in Latin-1. Node.js decodes arguments as UTF-8 and replaces other bytes,
+ * while names of files are any bytes. Linux keeps the arguments as they were given; those of the parent count if it
+ * started this process with another version of Node.js.
+ */
+export async function argumentBytes(text: string): Promise<string> {
+  const encoded = Buffer.from(text).toString('latin1');
+  if (!text.includes('\ufffd')) return encoded;
+  for (const id of ['self', process.ppid]) {
+    const given = await readFile(`/proc/${id}/cmdline`, 'latin1').catch(() => '');
+    const found = given
+      .split('\0')
+      .find((one) => one !== encoded && Buffer.from(one, 'latin1').toString() === text);
+    if (found !== undefined) return found;
+  }
+  return encoded;
+}
