@@ -1,6 +1,6 @@
 import type { PullRequest, PullSource } from '../pull/pull-source.ts';
 import type { ClientCredential } from '../registry/client-credential.ts';
-import type { ImageFiles } from '../sources/contents/image-files.ts';
+import type { FilesRequest, ImageFiles } from '../sources/contents/image-files.ts';
 import type { FindReferrersOf, ImageInspector } from '../sources/image-catalogue.ts';
 import type { ImageSource } from '../sources/image-source.ts';
 
@@ -24,6 +24,11 @@ export type FindView = (credential: ClientCredential, signal: AbortSignal) => Im
 export function withPrivateViews(anonymous: ImageFaces, find: FindView): ImageFaces {
   const of = (credential: ClientCredential | undefined, signal: AbortSignal): ImageFaces =>
     credential === undefined ? anonymous : find(credential, signal);
+  const filesOf = ({ credential }: FilesRequest, signal: AbortSignal): ImageFiles => {
+    const { files = anonymous.files } = of(credential, signal);
+    if (files === undefined) throw new RangeError('The source cannot read layers');
+    return files;
+  };
   const pullsOf = ({ credential, signal }: PullRequest): PullSource => of(credential, signal).pulls;
   return {
     source: {
@@ -31,11 +36,8 @@ export function withPrivateViews(anonymous: ImageFaces, find: FindView): ImageFa
       open: (request, signal) => of(request.credential, signal).source.open(request, signal),
     },
     files: anonymous.files && {
-      async open(request, signal) {
-        const { files = anonymous.files } = of(request.credential, signal);
-        if (files === undefined) throw new RangeError('The source cannot read layers');
-        return files.open(request, signal);
-      },
+      open: async (request, signal) => filesOf(request, signal).open(request, signal),
+      list: async (request, signal) => filesOf(request, signal).list(request, signal),
     },
     catalogue: {
       describe: (request, signal) => of(request.credential, signal).catalogue.describe(request, signal),

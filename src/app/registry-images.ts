@@ -90,7 +90,7 @@ export function openRegistryImages({
   });
   return {
     source: contentsSource({ source: resolving, contents: contentsOfImages, hashes, maxSize }),
-    files: createImageFiles(resolving, contentsOfImages),
+    files: createImageFiles(resolving, contentsOfImages, maxSize),
     inspector: inspectorWithDeadline(budgetedInspector(createRegistryInspector(common), budgets)),
     referrers: boundedReferrers(
       createReferrerList({ client, documents, defaultPlatform, caches, now }),

@@ -1,7 +1,7 @@
 import { type FileHandle, utimes } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { isOutage } from '../errors.ts';
-import type { Approach, BlobReader, Demand } from '../oci/blob-reader.ts';
+import { type Approach, type BlobReader, type Demand, readPart } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isForeignLayer } from '../oci/manifest.ts';
@@ -290,6 +290,13 @@ export async function openBlobCache({
         log.read?.(file === undefined ? 'miss' : 'hit', range.end - range.start);
         if (file !== undefined) return readHit(file, blob, range, signal);
         return readMiss(blob, range, source, registry, signal, true, onFetched);
+      },
+
+      async readPart(blob, range, signal) {
+        const file = await openBlob(blob);
+        return file === undefined
+          ? readPart(source, blob, range, signal)
+          : readHit(file, blob, range, signal);
       },
 
       prefetch(blob, approach, signal) {

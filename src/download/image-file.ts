@@ -1,7 +1,7 @@
 import { layoutFile, layoutRootfs } from '../archive/rootfs.ts';
 import { detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
-import type { ImageFiles, OpenedFiles } from '../sources/contents/image-files.ts';
+import type { ImageFiles, ListedFiles, OpenedFiles } from '../sources/contents/image-files.ts';
 import type { Archive } from '../sources/image-source.ts';
 import { inSlices } from '../util/in-slices.ts';
 
@@ -17,7 +17,7 @@ export function requireFiles(files: ImageFiles | undefined): ImageFiles {
  * @param path bytes as Latin-1
  * @throws ServiceError `file-not-found`
  */
-export function nodeAt({ image: { tree } }: OpenedFiles, path: string): number {
+export function nodeAt({ image: { tree } }: ListedFiles | OpenedFiles, path: string): number {
   const node = tree.find(path, true);
   if (node !== undefined) return node;
   throw new ServiceError('file-not-found', detail('file-missing', { path: quote(decodePath(path)) }));

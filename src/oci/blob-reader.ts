@@ -45,10 +45,26 @@ export interface BlobReader {
     onFetched?: Demand['onFetched'],
   ): Promise<Readable>;
   /**
+   * Reads a range for a caller that verifies the bytes by a digest of their own. It reads nothing else, even from a
+   * registry that ignores ranges, which fails. Absent if parts cannot be read by themselves.
+   */
+  readPart?(blob: Descriptor, range: ByteRange, signal: AbortSignal): Promise<Readable>;
+  /**
    * Starts to fetch a blob for a reader that will reach it soon, as far as the reader's position allows, until the signal
    * aborts. Resolves with the first bytes, or if the blob should not be fetched now. Absent if nothing is stored.
    *
    * @throws ServiceError why the blob is not available; its readers get the same error
    */
   prefetch?(blob: Descriptor, approach: Approach, signal: AbortSignal): Promise<void>;
+}
+
+/** Reads a part as {@link BlobReader.readPart} does. Fails if the reader cannot. */
+export async function readPart(
+  reader: BlobReader,
+  blob: Descriptor,
+  range: ByteRange,
+  signal: AbortSignal,
+): Promise<Readable> {
+  if (reader.readPart === undefined) throw new Error('Parts cannot be read by themselves');
+  return reader.readPart(blob, range, signal);
 }

@@ -72,6 +72,9 @@ export const ANNOTATIONS = {
   bundlePredicate: 'dev.sigstore.bundle.predicateType',
   title: 'org.opencontainers.image.title',
   unpack: 'io.deis.oras.content.unpack',
+  estargzToc: 'containerd.io/snapshot/stargz/toc.digest',
+  zstdChunkedDigest: 'io.github.containers.zstd-chunked.manifest-checksum',
+  zstdChunkedPosition: 'io.github.containers.zstd-chunked.manifest-position',
 } as const;
 
 /** The manifest of one image, which determines its archive. */

@@ -49,6 +49,7 @@ export const SLOWEST_REGISTRY: MinimumRateLimits = { bytesPerSecond: 1024, patie
  * Resolves when a response has started, so that an early failure is an error before the first byte. The body waits
  * until the stream is read.
  *
+ * @param isPartOnly true to fail if a host ignores the range, instead of reading the blob up to it
  * @throws ServiceError why no host has it; `size-mismatch` where the host states another size than the descriptor
  */
 export async function streamBlob(
@@ -56,8 +57,9 @@ export async function streamBlob(
   blob: Descriptor,
   range: ByteRange,
   signal: AbortSignal,
+  isPartOnly = false,
 ): Promise<Readable> {
-  const stream = new BlobStream(hosts, blob, range, signal);
+  const stream = new BlobStream(hosts, blob, range, signal, isPartOnly);
   await stream.opened;
   return stream;
 }
@@ -76,6 +78,7 @@ class BlobStream extends DirectStream {
   /** Set for a whole blob only. */
   readonly #hash: Hash | undefined;
   readonly #signal: AbortSignal;
+  readonly #isPartOnly: boolean;
   readonly #closed = new AbortController();
   readonly #opened = Promise.withResolvers<void>();
   readonly #attached = Promise.withResolvers<Consumer>();
@@ -99,8 +102,15 @@ class BlobStream extends DirectStream {
   #waitsSince = 0;
   #isTooSlow = false;
 
-  constructor(hosts: readonly BlobHost[], blob: Descriptor, range: ByteRange, signal: AbortSignal) {
+  constructor(
+    hosts: readonly BlobHost[],
+    blob: Descriptor,
+    range: ByteRange,
+    signal: AbortSignal,
+    isPartOnly: boolean,
+  ) {
     super({ highWaterMark: 1 });
+    this.#isPartOnly = isPartOnly;
     this.#hosts = hosts;
     this.#blob = blob;
     this.#at = range.start;
@@ -249,6 +259,10 @@ class BlobStream extends DirectStream {
       this.#at,
       this.#at === 0 && this.#end === this.#blob.size,
     );
+    if (this.#isPartOnly && response.status !== 206) {
+      body.on('error', () => {}).destroy();
+      throw new Error(`${url.host} ignores ranges`);
+    }
     this.#opened.resolve();
     const promisedEnd = response.status === 206 ? this.#end : this.#blob.size;
     const { promise, resolve, reject } = Promise.withResolvers<void>();

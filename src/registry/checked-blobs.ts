@@ -1,6 +1,7 @@
 import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import { isForeignLayer } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { RegistryClient } from './client.ts';
@@ -19,16 +20,19 @@ export function checkedBlobs(
   direct: Pick<RegistryClient, 'findBlob'>,
 ): BlobReader {
   const checked = new Set<string>();
+  const check = async ({ digest }: Descriptor, signal: AbortSignal): Promise<void> => {
+    if (checked.has(digest)) return;
+    const found = await direct.findBlob(repository, digest, signal);
+    if (found === undefined) throw missing(repository, digest);
+    checked.add(digest);
+  };
   return {
     async read(blob, range, signal, onFetched) {
       if (isForeignLayer(blob)) return source.read(blob, range, signal, onFetched);
-      if (!checked.has(blob.digest)) {
-        const found = await direct.findBlob(repository, blob.digest, signal);
-        if (found === undefined) throw missing(repository, blob.digest);
-        checked.add(blob.digest);
-      }
+      await check(blob, signal);
       return holder.read(blob, range, signal, onFetched);
     },
+    ...(source.readPart && { readPart: source.readPart }),
   };
 }
 

@@ -369,6 +369,7 @@ export function createRegistryClient({
     blobs: (repository) => ({
       read: async (blob, range = { start: 0, end: blob.size }, signal) =>
         streamBlob([blobHost(repository, blob)], blob, range, signal),
+      readPart: (blob, range, signal) => streamBlob([blobHost(repository, blob)], blob, range, signal, true),
     }),
     blobHost,
   };

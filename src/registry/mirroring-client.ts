@@ -105,6 +105,13 @@ export function createMirroringClient({
     }
   };
 
+  const hostsOf = (repository: Repository, blob: Descriptor): BlobHost[] => {
+    const hosts = mirrorsOf(repository.domain)
+      .filter(canPull)
+      .map((mirror) => hostAt(mirror, repository, blob));
+    return withSecondChance(hosts, client.blobHost(repository, blob));
+  };
+
   const canTell = ({ canPull, canResolve }: Mirror): boolean => canPull && canResolve;
   const canPull = (mirror: Mirror): boolean => mirror.canPull;
   const canResolve = (mirror: Mirror): boolean => mirror.canResolve;
@@ -145,13 +152,9 @@ export function createMirroringClient({
       ),
     checkSizes: client.checkSizes,
     blobs: (repository) => ({
-      read: async (blob, range = { start: 0, end: blob.size }, signal) => {
-        const hosts = mirrorsOf(repository.domain)
-          .filter(canPull)
-          .map((mirror) => hostAt(mirror, repository, blob));
-        const all = withSecondChance(hosts, client.blobHost(repository, blob));
-        return streamBlob(all, blob, range, signal);
-      },
+      read: async (blob, range = { start: 0, end: blob.size }, signal) =>
+        streamBlob(hostsOf(repository, blob), blob, range, signal),
+      readPart: (blob, range, signal) => streamBlob(hostsOf(repository, blob), blob, range, signal, true),
     }),
   };
 }

@@ -17,9 +17,14 @@ export function tarOf(entries: readonly Written[]): Buffer {
   const parts = entries.flatMap(({ data = Buffer.alloc(0), ...entry }) => [
     entryHeader({ ...USUAL, size: data.length, ...entry }),
     data,
-    Buffer.alloc((512 - (data.length % 512)) % 512),
+    Buffer.alloc(padding(data.length)),
   ]);
   return Buffer.concat([...parts, Buffer.alloc(1024)]);
+}
+
+/** Returns the number of zeros after the data of a file. */
+export function padding(size: number): number {
+  return (512 - (size % 512)) % 512;
 }
 
 export function scanAll(tar: Buffer, chunk = tar.length): ScannedEntry[] {

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { gunzipSync, gzipSync, zstdDecompressSync } from 'node:zlib';
 import { scanAll, tarOf, type Written } from '../contents/layers.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type Dockerd, type Podman, startDockerd, startPodman } from '../support/engines.ts';
+import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { blob, image, type Layer, layerMediaType, sha256 } from '../support/images.ts';
+import { estargzLayer, zstdChunkedLayer } from '../support/lazy-layers.ts';
 import { skipUnless } from '../support/packages.ts';
 import { runOrThrow } from '../support/process.ts';
 import { push } from '../support/push.ts';
@@ -26,8 +28,20 @@ function layerOf(entries: readonly Written[], diffId?: string): Layer {
   return { ...blob(layerMediaType.gzip, gzipSync(tar)), diffId: diffId ?? sha256(tar) };
 }
 
+/** Makes a layer of a few kilobytes with a file of 100 GB. */
+async function sparseLayer(): Promise<Layer> {
+  await using scratch = await temporaryFolder();
+  const [path, tar] = [join(scratch.path, 'sparse'), join(scratch.path, 'layer.tar')];
+  await writeFile(path, '');
+  await truncate(path, 100e9);
+  await runOrThrow('tar', ['-C', scratch.path, '-cSf', tar, '--format=pax', 'sparse']);
+  const bytes = await readFile(tar);
+  return { ...blob(layerMediaType.gzip, gzipSync(bytes)), diffId: sha256(bytes) };
+}
+
 suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 'podman', 'skopeo') }, () => {
   let registry: Registry;
+  let faults: FaultProxy;
   let proxy: DockerProxy;
   const json = async (path: string) => {
     const answer = await httpCall(`${proxy.url}${path}`);
@@ -71,6 +85,12 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
         },
       ],
       bomb: [layerOf([{ path: 'zeros', data: Buffer.alloc(30_000_000) }])],
+      estargz: [
+        estargzLayer([folder('etc'), file('etc/a', 'a'), { path: 'large', data: randomBytes(500_000) }]),
+      ],
+      chunked: [zstdChunkedLayer([folder('etc'), { path: 'large', data: randomBytes(500_000) }])],
+      deep: [layerOf([file(`${'a/'.repeat(2000)}b`, 'deep')])],
+      sparse: [await sparseLayer()],
       dangling: [layerOf([{ path: 'a', type: 'hardlink', link: 'none' }])],
     };
     for (const [name, layers] of Object.entries(images))
@@ -80,9 +100,10 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
         'latest',
         image({ platform: PLATFORM, layers, config: { Cmd: ['/bin/sh'] } }),
       );
+    faults = await startFaultProxy(registry.url);
     proxy = await startDockerProxy({
       env: {
-        DOCKERPROXY_INSECURE_REGISTRIES: registry.host,
+        DOCKERPROXY_INSECURE_REGISTRIES: `${registry.host},${faults.host}`,
         DOCKERPROXY_MAX_UNPACKED_SIZE: '20MB',
         DOCKERPROXY_CONTENTS_ON_DEMAND: '400kB',
       },
@@ -91,6 +112,7 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
 
   after(async () => {
     await proxy?.[Symbol.asyncDispose]();
+    await faults?.[Symbol.asyncDispose]();
     await registry?.[Symbol.asyncDispose]();
   });
 
@@ -165,6 +187,35 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
       assert.ok(metalink.includes(`<hash type="sha-256">${sha256(whole).slice(7)}</hash>`), metalink);
     });
 
+  test('services with another time zone, locale, umask, and cache send the same bytes', async () => {
+    const paths = [
+      `/dl?${of('two')}&format=rootfs`,
+      `/dl?${of('two')}&format=docker-classic`,
+      `/dl?${of('two')}&format=docker-classic&squash=1`,
+      `/file?${of('two')}&path=/odd`,
+    ];
+    const sentBy = async (url: string, order: readonly string[]): Promise<Record<string, unknown>> => {
+      const sent: [string, unknown][] = [];
+      for (const path of order) {
+        const { status, headers, body } = await httpCall(`${url}${path}`);
+        sent.push([path, [status, headers.etag, headers['content-length'], sha256(body)]]);
+      }
+      return Object.fromEntries(sent);
+    };
+    const start = (env: NodeJS.ProcessEnv, umask: string): Promise<DockerProxy> =>
+      startDockerProxy({
+        env: { ...env, DOCKERPROXY_INSECURE_REGISTRIES: registry.host },
+        via: ['sh', '-c', `umask ${umask}; exec "$@"`, 'sh'],
+      });
+    const own = await sentBy(proxy.url, paths);
+    await using other = await start({ TZ: 'Asia/Kathmandu', LC_ALL: 'tr_TR.UTF-8' }, '077');
+    await using uncached = await start({ TZ: 'America/St_Johns', DOCKERPROXY_CACHE_SIZE: '0' }, '000');
+    // The other cache has the layers before their tables.
+    assert.equal((await httpCall(`${other.url}/dl?${of('two')}`)).status, 200);
+    assert.deepEqual(await sentBy(other.url, paths.toReversed()), own);
+    assert.deepEqual(await sentBy(uncached.url, [...paths.slice(2), ...paths.slice(0, 2)]), own);
+  });
+
   test('a compressed file has no parts, checksum, or metalink, and no other format is compressed', async () => {
     for (const more of ['&parts=4GiB&part=1', '&checksum=1', '&metalink=1']) {
       const { status, body } = await json(`/dl?${of('two')}&format=rootfs&compress=gzip${more}`);
@@ -198,6 +249,20 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
     assert.equal(all.length, new Set(all).size);
     assert.equal(all.length, 1200 + 5 + 131);
     assert.ok(all.includes('/etc/release') && all.includes('/srv/1199') && all.includes('/page.html'));
+  });
+
+  test('a listing of a deep tree has several pages', async () => {
+    let [count, pages] = [0, 0];
+    for (let next: string | null = ''; next !== null; pages++) {
+      const page = await json(
+        `/api/v1/files?${of('deep')}&recursive=1${next === '' ? '' : `&after=${next}`}`,
+      );
+      assert.equal(page.status, 200);
+      count += page.body.files.length;
+      next = page.body.next;
+    }
+    assert.equal(count, 2001);
+    assert.ok(pages > 4, `${pages}`);
   });
 
   test('a listing names each file for a URL, also if its name is not UTF-8', async () => {
@@ -249,6 +314,30 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
     assert.equal((await json(`/api/v1/files?${of('later')}`)).status, 200);
   });
 
+  for (const [name, files] of [
+    ['estargz', ['/etc', '/large', '/stargz.index.json']],
+    ['chunked', ['/etc', '/large']],
+  ] as const)
+    test(`a list of ${name} layers needs their table alone, which no other request uses`, async () => {
+      const image = `myimage=${faults.host}/${name}`;
+      const listed = async (): Promise<unknown[]> => {
+        const { body } = await json(`/api/v1/files?${image}`);
+        return [body.isRead, ...body.files.map(({ path }: { path: string }) => path)];
+      };
+      faults.inject(({ path, headers }) =>
+        path.includes('/blobs/') && headers.range !== undefined ? { kind: 'ignore-range' } : undefined,
+      );
+      assert.equal((await json(`/api/v1/files?${image}`)).status, 202);
+      faults.inject(undefined);
+      assert.deepEqual(await listed(), [false, ...files]);
+      for (const path of [`/dl?${image}&format=rootfs`, `/file?${image}&path=/large`])
+        assert.equal((await get(path, { method: 'HEAD' })).status, 202, path);
+      assert.equal((await json(`/api/v1/layers?${image}`)).status, 202);
+      const large = await get(`/file?${image}&path=/large`);
+      assert.equal(large.body.length, 500_000);
+      assert.deepEqual(await listed(), [true, ...files]);
+    });
+
   test('/dl/status reads layers and reports their progress', async () => {
     const query = `${of('watched')}&format=rootfs`;
     assert.equal((await get(`/dl?${query}`, { method: 'HEAD' })).status, 202);
@@ -294,6 +383,7 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
     ['cut', 'layer-invalid'],
     ['dangling', 'layer-invalid'],
     ['bomb', 'contents-too-large'],
+    ['sparse', 'contents-too-large'],
   ] as const)
     test(`an image with a ${name} layer is a 422 that names the layer`, async () => {
       const { status, body } = await json(`/dl?${of(name)}&format=rootfs`);

@@ -115,6 +115,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     line: "curl '{origin}/api/v1/files?myimage=busybox&path=/bin'",
     answer: {
       digest: MANIFEST,
+      isRead: true,
       path: '/bin',
       files: [
         {

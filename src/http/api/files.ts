@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FileTree } from '../../contents/file-tree.ts';
 import { decodePath, nodeAt, requireFiles } from '../../download/image-file.ts';
 import { isJsonObject, parseJsonObject } from '../../oci/json.ts';
-import type { OpenedFiles } from '../../sources/contents/image-files.ts';
+import type { FilesRequest, OpenedFiles } from '../../sources/contents/image-files.ts';
 import { inSlices } from '../../util/in-slices.ts';
 import { Type } from '../../util/schema.ts';
 import { type FileOptions, parseFileQuery } from '../download/file-route.ts';
@@ -13,6 +13,8 @@ import { bytesParameter } from '../protocol/bytes-parameter.ts';
 import { abortOnDisconnect } from '../protocol/client-abort.ts';
 
 const PAGE_SIZE = 1000;
+/** Bytes of the paths on a page, so that long ones do not make a page of many megabytes. */
+const PAGE_TEXT = 512 * 1024;
 
 const IMAGE = {
   myimage: Type.String({ minLength: 1, description: 'An image.', examples: ['busybox'] }),
@@ -64,6 +66,10 @@ const File = Type.Object(
 const FilePage = Type.Object(
   {
     digest: Type.String({ description: 'The digest of the manifest.' }),
+    isRead: Type.Boolean({
+      description:
+        'False if a layer was not read, and the table of contents in its eStargz or zstd:chunked format states its files.',
+    }),
     path: Type.String({ description: 'The listed directory, with links followed.' }),
     files: Type.Array(File),
     next: Type.Union([Type.String(), Type.Null()], {
@@ -109,11 +115,11 @@ const Layers = Type.Object(
 /** `GET /api/v1/files` and `GET /api/v1/layers`: the files of an image, and its layers with what they add. */
 export const filesRoutes: FastifyPluginAsyncTypebox<FileOptions> = async (app, options) => {
   const { files, allowlist, limits, contentsOnDemand } = options;
-  const open = async (
+  const requestOf = async (
     request: Parameters<typeof downloadLimits>[1],
     query: { readonly myimage: string; readonly platform?: string },
     signal: AbortSignal,
-  ): Promise<OpenedFiles> => {
+  ): Promise<FilesRequest> => {
     const { reference, platform } = parseFileQuery({ ...query, myimage: [query.myimage] });
     allowlist.check(reference);
     const own = downloadLimits(limits, request, signal);
@@ -122,8 +128,7 @@ export const filesRoutes: FastifyPluginAsyncTypebox<FileOptions> = async (app, o
     const reading = conditions === 'none' ? undefined : conditions;
     const onCostly = () => own.takeSlot(slot);
     const credential = await credentialFor(request, [reference]);
-    const asked = { reference, platform, reading, onCostly, client: own.client, credential };
-    return requireFiles(files).open(asked, signal);
+    return { reference, platform, reading, onCostly, client: own.client, credential };
   };
 
   app.get(
@@ -133,7 +138,7 @@ export const filesRoutes: FastifyPluginAsyncTypebox<FileOptions> = async (app, o
       schema: {
         operationId: 'listFiles',
         summary: 'The files of an image',
-        description: `Pages of ${PAGE_SIZE}. 202 with Retry-After if too many bytes of layers would have to be read first.`,
+        description: `Pages of at most ${PAGE_SIZE}. 202 with Retry-After if too many bytes of layers would have to be read first.`,
         tags: ['API'],
         querystring: FilesQuery,
         response: { 200: FilePage, ...problemResponses },
@@ -143,15 +148,17 @@ export const filesRoutes: FastifyPluginAsyncTypebox<FileOptions> = async (app, o
       const { path: _, recursive, after, ...query } = request.query;
       const path = bytesParameter(request.url, 'path') ?? '/';
       const signal = abortOnDisconnect(reply);
-      const opened = await open(request, query, signal);
-      const { tree } = opened.image;
-      const node = nodeAt(opened, path);
+      const asked = await requestOf(request, query, signal);
+      const { image, archive } = await requireFiles(files).list(asked, signal);
+      const { tree, isRead } = image;
+      const node = nodeAt({ image, archive }, path);
       const listed = await inSlices(
         page(tree, node, recursive === '1', after && pathOfCursor(after)),
         signal,
       );
       return reply.header('cache-control', 'private, max-age=30').send({
-        digest: opened.archive.digests[0] ?? '',
+        digest: archive.digests[0] ?? '',
+        isRead,
         path: shown(tree.path(node)),
         files: listed.nodes.map((one) => describe(tree, one)),
         next: listed.next === undefined ? null : cursorOf(tree.path(listed.next)),
@@ -172,7 +179,9 @@ export const filesRoutes: FastifyPluginAsyncTypebox<FileOptions> = async (app, o
       },
     },
     async (request, reply) => {
-      const opened = await open(request, request.query, abortOnDisconnect(reply));
+      const signal = abortOnDisconnect(reply);
+      const asked = await requestOf(request, request.query, signal);
+      const opened = await requireFiles(files).open(asked, signal);
       return reply.header('cache-control', 'private, max-age=30').send({
         digest: opened.archive.digests[0] ?? '',
         layers: layersOf(opened),
@@ -190,26 +199,42 @@ function* page(
 ): Generator<void, { readonly nodes: number[]; readonly next: number | undefined }> {
   if (tree.file(top).type !== 'directory') return { nodes: [top], next: undefined };
   const nodes: number[] = [];
-  const names = after?.slice(tree.path(top).length).split('/').filter(Boolean) ?? [];
-  /** @returns false if the page is full */
-  const walk = function* (node: number, skip: readonly string[]): Generator<void, boolean> {
-    const [first, ...rest] = skip;
+  let text = 0;
+  const isFull = (): boolean => nodes.length > PAGE_SIZE || text > PAGE_TEXT;
+  const enter = function* (node: number, passed: readonly string[]): Generator<void, Level> {
     const children = yield* tree.children(node);
-    const start = first === undefined ? 0 : firstAtLeast(children, first, tree);
-    for (const child of children.subarray(start)) {
-      const isPassed = first !== undefined && tree.name(child) === first;
-      if (!isPassed) {
-        if (nodes.length > PAGE_SIZE) return false;
-        nodes.push(child);
-      }
-      const isEntered = isRecursive && tree.file(child).type === 'directory';
-      if (isEntered && !(yield* walk(child, isPassed ? rest : []))) return false;
-    }
-    return nodes.length <= PAGE_SIZE;
+    const [first] = passed;
+    return { children, at: first === undefined ? 0 : firstAtLeast(children, first, tree), passed };
   };
-  yield* walk(top, names);
-  const isFull = nodes.length > PAGE_SIZE;
-  return { nodes: nodes.slice(0, PAGE_SIZE), next: isFull ? nodes[PAGE_SIZE - 1] : undefined };
+  const names = after?.slice(tree.path(top).length).split('/').filter(Boolean) ?? [];
+  // A list, because thousands of nested calls would exhaust the stack.
+  const levels = [yield* enter(top, names)];
+  for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
+    const child = level.children[level.at++];
+    if (child === undefined) {
+      levels.pop();
+      continue;
+    }
+    const [first, ...rest] = level.passed;
+    const isPassed = first !== undefined && tree.name(child) === first;
+    if (!isPassed) {
+      nodes.push(child);
+      text += tree.path(child).length;
+    }
+    if (isFull()) return { nodes: nodes.slice(0, -1), next: nodes.at(-2) };
+    if (isRecursive && tree.file(child).type === 'directory')
+      levels.push(yield* enter(child, isPassed ? rest : []));
+  }
+  return { nodes, next: undefined };
+}
+
+/** A directory that is being listed. */
+interface Level {
+  readonly children: Int32Array;
+  /** The index of the next child. */
+  at: number;
+  /** The names below the directory that the previous page ended at. */
+  readonly passed: readonly string[];
 }
 
 /** Finds the first child whose name is not less than the given one, by bisection. */

@@ -23,7 +23,7 @@ export interface ArchiveHashes {
 
 export interface ContentsSourceOptions {
   readonly source: ImageSource<Archive>;
-  readonly contents: ImageContents;
+  readonly contents: Pick<ImageContents, 'open'>;
   readonly hashes: ArchiveHashes;
   /** Maximum bytes of an archive. */
   readonly maxSize: number;

@@ -3,16 +3,20 @@ import type { UnpackedImage } from '../../archive/rootfs.ts';
 import type { FileTree } from '../../contents/file-tree.ts';
 import { type LayerTable, tableBytes } from '../../contents/layer-table.ts';
 import { mergeLayers, UnusableLayer } from '../../contents/merge-layers.ts';
+import { UnusableToc } from '../../contents/stated-table.ts';
 import { detail } from '../../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../../errors.ts';
 import type { BlobReader } from '../../oci/blob-reader.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
+import { isDigest } from '../../oci/digest.ts';
+import { tocOf } from '../../oci/layer-toc.ts';
 import { createGate, type Gate } from '../../util/gate.ts';
 import { inSlices } from '../../util/in-slices.ts';
 import { type Locks, NO_LOCK } from '../../util/lock.ts';
 import type { MemoryCaches } from '../../util/memory-caches.ts';
 import { createSingleFlight } from '../../util/single-flight.ts';
 import type { LayerProgress } from '../image-source.ts';
+import { readToc, type TocRequest } from './read-toc.ts';
 import { type LayerLimits, layerInvalid, scanLayer } from './scan-layer.ts';
 import type { LayerId, TableStore } from './table-store.ts';
 import type { TreeMemory } from './tree-memory.ts';
@@ -51,6 +55,21 @@ export interface ImageContents {
    *   be read
    */
   open(image: PackedImage, options: ReadingOptions, signal: AbortSignal): Promise<UnpackedImage>;
+  /**
+   * Merges the files of an image for a list. If a layer was not read and has a table of contents, only that table is
+   * read. Its digest is verified, but the layer may have other files. An archive, whose bytes follow from the files,
+   * must never depend on it.
+   *
+   * @throws ServiceError as {@link ImageContents.open} does
+   */
+  list(image: PackedImage, options: ReadingOptions, signal: AbortSignal): Promise<ListedImage>;
+}
+
+/** The files of an image for a list. */
+export interface ListedImage {
+  readonly tree: FileTree;
+  /** True if all layers were read; false if a table of contents in a layer states its files. */
+  readonly isRead: boolean;
 }
 
 export interface ImageContentsOptions {
@@ -90,7 +109,7 @@ export function createImageContents({
 }: ImageContentsOptions): ImageContents {
   const trees = caches.open<FileTree>({ name: 'file-trees', limit: TREES, weigh: ({ bytes }) => bytes });
   const known = caches.open<LayerTable>({ name: 'layer-tables', limit: TABLES, weigh: tableBytes });
-  const refusals = caches.open<{ readonly error: ServiceError }>({
+  const refusals = caches.open<{ readonly error: Error }>({
     ...{ name: 'refused-layers', limit: REFUSALS_BYTES, ttl: REFUSALS_MS, weigh: () => 1024 },
   });
   const merging = createSingleFlight<FileTree>();
@@ -160,16 +179,60 @@ export function createImageContents({
     }
   };
 
-  const tablesOf = async (
-    { layers, diffIds, blobs }: PackedImage,
+  const findRows = async (image: PackedImage, signal: AbortSignal): Promise<Row[]> => {
+    const ids = idsOf(image);
+    const rows: Row[] = [];
+    for (const [at, layer] of image.layers.entries()) {
+      const id = ids[at] ?? { digest: layer.digest, diffId: '' };
+      rows.push({ layer, id, table: await find(id, signal) });
+    }
+    return rows;
+  };
+
+  /** Counts a request among those whose layers are read, while work runs. */
+  const whileReading = async <T>(work: () => Promise<T>): Promise<T> => {
+    if (reading >= scansAtOnce * QUEUE) throw tooManyScans();
+    reading += 1;
+    try {
+      return await work();
+    } finally {
+      reading -= 1;
+    }
+  };
+
+  /** Returns the row of a layer with the table of contents that it carries; the same row if it has no usable one. */
+  const withStated = async (row: Row, blobs: BlobReader, admission: Admission, signal: AbortSignal) => {
+    const toc = row.table === undefined ? tocOf(row.layer) : undefined;
+    if (toc === undefined) return row;
+    const id = { digest: `${TOC}${row.id.digest}`, diffId: toc.digest };
+    const key = keyOf(id);
+    if (refusals.get(key) !== undefined) return row;
+    const work = async (shared: AbortSignal): Promise<LayerTable> => {
+      const { entries } = limits;
+      const request = { ...admission, layer: row.layer, toc, blobs, entries };
+      const table = await gate.run(() => readToc(request, shared), shared);
+      known.set(key, table);
+      await tables.keep(id, table);
+      return table;
+    };
+    try {
+      const table = (await find(id, signal)) ?? (await whileReading(() => scanning(key, work, signal)));
+      return { layer: row.layer, id, table };
+    } catch (error) {
+      if (signal.aborted || isPersonal(error)) throw error;
+      if (error instanceof UnusableToc) refusals.set(key, { error });
+      // Reading the layer reports the failure of the registry, if that is the cause.
+      return row;
+    }
+  };
+
+  /** Reads the layers of rows without a table. */
+  const complete = async (
+    rows: readonly Row[],
+    blobs: BlobReader,
     { onDemand = Number.POSITIVE_INFINITY, admit, onProgress }: ReadingOptions,
     signal: AbortSignal,
   ): Promise<LayerTable[]> => {
-    const rows: Row[] = [];
-    for (const [at, layer] of layers.entries()) {
-      const id = { digest: layer.digest, diffId: diffIds[at] ?? '' };
-      rows.push({ layer, id, table: await find(id, signal) });
-    }
     const missing = new Map(rows.flatMap(({ layer, id, table }) => (table ? [] : [[keyOf(id), layer.size]])));
     const bytes = [...missing.values()].reduce((sum, size) => sum + size, 0);
     if (bytes > onDemand) throw contentsUnread(bytes);
@@ -179,7 +242,7 @@ export function createImageContents({
         ? { id, total, current: 0, status: 'Waiting' }
         : { id, total, current: total, status: 'Complete' },
     );
-    const complete = async (row: Row, at: number): Promise<LayerTable> => {
+    const readRow = async (row: Row, at: number): Promise<LayerTable> => {
       if (row.table !== undefined) return row.table;
       const own = { id: row.layer.digest, total: row.layer.size, current: 0, status: 'Reading' };
       progress[at] = own;
@@ -197,23 +260,21 @@ export function createImageContents({
     };
     const failed = new AbortController();
     const ended = AbortSignal.any([signal, failed.signal]);
-    if (missing.size > 0 && reading >= scansAtOnce * QUEUE) throw tooManyScans();
-    reading += 1;
-    try {
-      return await Promise.all(rows.map(complete));
-    } catch (error) {
-      failed.abort();
-      throw error;
-    } finally {
-      reading -= 1;
-    }
+    const readRows = async (): Promise<LayerTable[]> => {
+      try {
+        return await Promise.all(rows.map(readRow));
+      } catch (error) {
+        failed.abort();
+        throw error;
+      }
+    };
+    return missing.size === 0 ? readRows() : whileReading(readRows);
   };
 
   const merge = async (image: PackedImage, tables: LayerTable[], signal: AbortSignal): Promise<FileTree> => {
     const sum = (of: (table: LayerTable) => number): number => tables.reduce((all, one) => all + of(one), 0);
     if (sum(({ count }) => count) > limits.entries) throw imageTooLarge('files', limits.entries);
-    if (sum(({ unpackedSize }) => unpackedSize) > limits.unpackedSize)
-      throw imageTooLarge('unpacked', limits.unpackedSize);
+    if (sum(largestSize) > limits.unpackedSize) throw imageTooLarge('unpacked', limits.unpackedSize);
     if (treeBytes(tables) > memory.limit) throw imageTooLarge('metadata', memory.limit);
     try {
       return await inSlices(mergeLayers(tables), signal);
@@ -223,18 +284,51 @@ export function createImageContents({
     }
   };
 
+  /** @param tablesOf reads the tables if the tree is unknown */
+  const treeOf = async (
+    image: PackedImage,
+    ids: readonly LayerId[],
+    tablesOf: () => Promise<LayerTable[]>,
+    client: string | undefined,
+    signal: AbortSignal,
+  ): Promise<FileTree> => {
+    const key = ids.map(keyOf).join(' ');
+    const kept = trees.get(key);
+    const found = kept === undefined ? await tablesOf() : [];
+    memory.hold(key, kept?.bytes ?? treeBytes(found), client, signal);
+    const tree = kept ?? (await merging(key, (shared) => merge(image, found, shared), signal));
+    trees.set(key, tree);
+    return tree;
+  };
+
   return {
     async open(image, options, signal) {
-      const { layers, diffIds } = image;
-      const key = layers.map(({ digest }, at) => `${digest} ${diffIds[at]}`).join(' ');
-      const known = trees.get(key);
-      const tables = known === undefined ? await tablesOf(image, options, signal) : [];
-      memory.hold(key, known?.bytes ?? treeBytes(tables), options.client, signal);
-      const tree = known ?? (await merging(key, (shared) => merge(image, tables, shared), signal));
-      trees.set(key, tree);
-      return { layers, diffIds: diffIds.map((id) => id ?? ''), tree };
+      const tablesOf = async (): Promise<LayerTable[]> =>
+        complete(await findRows(image, signal), image.blobs, options, signal);
+      const ids = idsOf(image);
+      const tree = await treeOf(image, ids, tablesOf, options.client, signal);
+      return { layers: image.layers, diffIds: ids.map(({ diffId }) => diffId), tree };
+    },
+    async list(image, options, signal) {
+      const { blobs } = image;
+      const admission = admissionOf(image, options);
+      const rows: Row[] = [];
+      for (const row of await findRows(image, signal))
+        rows.push(await withStated(row, blobs, admission, signal));
+      const ids = rows.map(({ id }) => id);
+      const tablesOf = (): Promise<LayerTable[]> => complete(rows, blobs, options, signal);
+      const tree = await treeOf(image, ids, tablesOf, options.client, signal);
+      return { tree, isRead: ids.every(({ digest }) => !digest.startsWith(TOC)) };
     },
   };
+}
+
+/** Returns the bytes of a layer or, if these are more, of all its files, because a sparse one can state any size. */
+function largestSize({ unpackedSize, columns }: LayerTable): number {
+  return Math.max(
+    unpackedSize,
+    columns.sizes.reduce((sum, size) => sum + size, 0),
+  );
 }
 
 /** A layer of an image, with its table if it is known. */
@@ -248,6 +342,37 @@ interface Row {
 interface Watcher {
   packed(bytes: number): void;
   unpacked(chunk: Uint8Array): void;
+}
+
+/** The start of the key of a stated table, which no digest has, so that no archive is made of it. */
+const TOC = 'toc ';
+
+/** Lets the tables of contents of one request be read. */
+type Admission = Pick<TocRequest, 'admit' | 'onUnpacked'>;
+
+/** Bounds the bytes of all tables of contents of a request as if they were layers. */
+function admissionOf({ layers }: PackedImage, options: ReadingOptions): Admission {
+  const { onDemand = Number.POSITIVE_INFINITY, admit } = options;
+  let left = onDemand;
+  let count: ((chunk: Uint8Array) => void) | undefined;
+  let isAdmitted = false;
+  return {
+    async admit(bytes) {
+      left -= bytes;
+      if (left < 0) throw contentsUnread(layers.reduce((sum, { size }) => sum + size, 0));
+      if (!isAdmitted) count = await admit?.(bytes);
+      isAdmitted = true;
+    },
+    onUnpacked: (chunk) => count?.(chunk),
+  };
+}
+
+/** A text that is not a digest fits no layer, and could otherwise look like the keys of several. */
+function idsOf({ layers, diffIds }: PackedImage): LayerId[] {
+  return layers.map(({ digest }, at) => {
+    const diffId = diffIds[at];
+    return { digest, diffId: isDigest(diffId) ? diffId : '' };
+  });
 }
 
 /** Errors that a retry would get again. */
@@ -267,8 +392,10 @@ function treeBytes(tables: readonly LayerTable[]): number {
 
 /** Tells whether an error concerns only the client that started the work, and not the waiting clients. */
 function isPersonal(error: unknown): boolean {
-  return error instanceof ServiceError && (error.code === 'daily-bytes-used' || error.code === 'overloaded');
+  return error instanceof ServiceError && PERSONAL.has(error.code);
 }
+
+const PERSONAL: ReadonlySet<ErrorCode> = new Set(['daily-bytes-used', 'overloaded', 'contents-unread']);
 
 /** Creates the error for layers that only a download may read. @param bytes the size of the layers */
 export function contentsUnread(bytes: number): ServiceError {

@@ -2,7 +2,7 @@ import { composeArchive } from '../../archive/compose.ts';
 import type { ArchiveTree } from '../../archive/entries.ts';
 import { cutRange, type Layout, type Piece } from '../../archive/layout.ts';
 import { verifiedReader } from '../../blobs/verified-reader.ts';
-import type { BlobReader } from '../../oci/blob-reader.ts';
+import { type BlobReader, readPart } from '../../oci/blob-reader.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RegistryClient } from '../../registry/client.ts';
 import type { Archive } from '../image-source.ts';
@@ -54,6 +54,7 @@ export function blobsOf(client: RegistryClient, sources: readonly RepositoryBlob
         return reader.readVerified?.(blob, ...rest) ?? reader.read(blob, ...rest);
       },
     }),
+    readPart: (blob, range, signal) => readPart(readerOf(blob.digest), blob, range, signal),
     prefetch: async (blob, approach, signal) => readers.get(blob.digest)?.prefetch?.(blob, approach, signal),
   };
 }
