@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
-import { createPrivateKey, type JsonWebKey, sign, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, type TestOptions, test } from 'node:test';
+import { type Account, deactivate } from '../support/acme-account.ts';
 import type { AcmeFault, AcmeProxy } from '../support/acme-proxy.ts';
 import type { DockerProxy } from '../support/dockerproxy.ts';
 import { type OngoingDownload, startDownload } from '../support/download.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
-import { run, runOrThrow } from '../support/process.ts';
+import { run, runOrThrow, spawnUntil } from '../support/process.ts';
 import { push } from '../support/push.ts';
 import { randomLayer } from '../support/random-layer.ts';
 import { startRegistry } from '../support/registry.ts';
@@ -31,6 +32,7 @@ import {
 const DOWNLOADS = 20;
 const LAYER_BYTES = 24 * 2 ** 20;
 const FIRST_BYTES = 2 ** 20;
+const DAY_MS = 86_400_000;
 
 /** An image that is too large for the network buffers, and paused downloads of it. */
 async function startRegistryWithImage() {
@@ -80,39 +82,6 @@ async function metricOf(proxy: DockerProxy, name: string): Promise<number> {
   const url = proxy.logs().flatMap(({ msg }) => /^Metrics are at (\S+)$/.exec(msg)?.[1] ?? [])[0] ?? '';
   const { body } = await httpCall(url);
   return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(body.toString())?.[1]);
-}
-
-interface Account {
-  directory: string;
-  url: string;
-  key: JsonWebKey;
-}
-
-/** Deactivates an account, as its owner can by any client. */
-async function deactivate(bed: AcmeBed, { url, key }: Account): Promise<void> {
-  const base64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const origin = new URL(bed.authority.directory).origin;
-  const privateKey = createPrivateKey({ key, format: 'jwk' });
-  await waitFor(
-    async () => {
-      // pebble of 2026 refuses clients without a User-Agent.
-      const client = { 'user-agent': 'test' };
-      const { headers } = await httpCall(`${origin}/nonce-plz`, { headers: client });
-      const nonce = headers['replay-nonce'];
-      const head = {
-        protected: base64({ alg: 'ES256', kid: url, url, nonce }),
-        payload: base64({ status: 'deactivated' }),
-      };
-      const signed = Buffer.from(`${head.protected}.${head.payload}`);
-      const signature = sign('sha256', signed, { key: privateKey, dsaEncoding: 'ieee-p1363' }).toString(
-        'base64url',
-      );
-      const body = Buffer.from(JSON.stringify({ ...head, signature }));
-      const type = { 'content-type': 'application/jose+json', ...client };
-      return (await httpCall(url, { method: 'POST', headers: type, body })).status === 200;
-    },
-    { what: 'the account to be deactivated' },
-  );
 }
 
 /** Refuses some paths as for an account without permission. */
@@ -389,29 +358,76 @@ for (const client of ['greenlock', 'builtin'])
       assert.equal((await certificateOf(proxy)).lastFailure, undefined);
     });
 
-    test('one that suggests a renewal in the past, as after a revocation, gets an order at once', async () => {
+    test('one that suggests a later renewal is waited for, and one in the past gets an order at once', async () => {
       // The certificates of today's stand-in have no authorityKeyIdentifier.
       await using bed = await startAcmeBed({ isOld: true });
-      const first = await bed.startWithCertificate();
-      await first.stop();
       const { origin } = new URL(bed.authority.directory);
       const asked = new Set<string>();
+      const suggestedWindow = { start: '', end: '' };
+      const suggest = (start: number, end: number): void => {
+        asked.clear();
+        Object.assign(suggestedWindow, {
+          start: new Date(start).toISOString(),
+          end: new Date(end).toISOString(),
+        });
+      };
       bed.authority.alter = (answer) => {
         if (answer.path === '/dir') {
           answer.body = JSON.stringify({ ...JSON.parse(answer.body), renewalInfo: `${origin}/renewal-info` });
         }
         if (!answer.path.startsWith('/renewal-info/')) return;
         asked.add(answer.path);
-        const suggestedWindow = { start: '2020-01-01T00:00:00Z', end: '2020-01-02T00:00:00Z' };
         Object.assign(answer, { status: 200, body: JSON.stringify({ suggestedWindow }) });
       };
-      await using second = await bed.start();
-      await untilIssued(second, async () => bed.pebble.issued() === 2);
-      await bed.issued(second);
+      const first = await bed.startWithCertificate();
+      await first.stop();
+      const later = Date.now() + 10 * DAY_MS;
+      suggest(later, later + DAY_MS);
+      {
+        await using second = await bed.start();
+        const isInWindow = async (): Promise<boolean> => {
+          const next = Date.parse((await certificateOf(second)).nextAttempt);
+          return later <= next && next <= later + DAY_MS;
+        };
+        await waitFor(isInWindow, { what: 'the suggested time of the next order' });
+        assert.equal(bed.pebble.issued(), 1);
+        assert.equal(asked.size, 1);
+      }
+      suggest(Date.now() - 2 * DAY_MS, Date.now() - DAY_MS);
+      await using third = await bed.start();
+      await untilIssued(third, async () => bed.pebble.issued() === 2);
+      await bed.issued(third);
       const [id = ''] = asked;
       assert.match(id, /^\/renewal-info\/[\w-]+\.[\w-]+$/);
       const { replaces } = bed.authority.payloads('order-plz').at(-1) ?? {};
       assert.equal(replaces, client === 'builtin' ? id.replace('/renewal-info/', '') : undefined);
+    });
+
+    test('a certificate that the OCSP responder calls revoked is replaced at once', async () => {
+      const port = await reservePort();
+      await using bed = await startAcmeBed({ isOld: true, ocspUrl: `http://127.0.0.1:${port}` });
+      const first = await bed.startWithCertificate();
+      const { serialNumber } = await shownBy(first);
+      await first.stop();
+      await using folder = await temporaryFolder();
+      const [index, cert, key] = ['index', 'cert.pem', 'key.pem'].map((name) => join(folder.path, name));
+      const signer = await bed.pebble.signer();
+      await writeFile(cert ?? '', signer.cert);
+      await writeFile(key ?? '', signer.key);
+      await writeFile(index ?? '', `R\t491231235959Z\t200101000000Z\t${serialNumber}\tunknown\t/CN=x\n`);
+      const responder = await spawnUntil(
+        'openssl',
+        [
+          ...['ocsp', '-port', `${port}`, '-index', index ?? '', '-CA', cert ?? '', '-ndays', '1'],
+          ...['-rsigner', cert ?? '', '-rkey', key ?? ''],
+        ],
+        ({ stdout, stderr }) => /waiting for OCSP client/i.test(`${stdout()}${stderr()}`),
+      );
+      await using stack = new AsyncDisposableStack();
+      stack.defer(() => responder.stop());
+      await using second = await bed.start();
+      await untilIssued(second, async () => bed.pebble.issued() === 2);
+      await bed.issued(second);
     });
 
     test('a private one, which acme_ca_file trusts', async () => {
@@ -457,7 +473,7 @@ for (const client of ['greenlock', 'builtin'])
       await using proxy = await bed.startWithCertificate();
       const [file = ''] = await bed.files('accounts');
       const dead: Account = JSON.parse(await readFile(file, 'utf8'));
-      await deactivate(bed, dead);
+      await deactivate(bed.authority, dead);
       bed.authority.requests.length = 0;
       await forceRenewal(bed, proxy);
       await untilIssued(proxy, async () => bed.pebble.issued() === 2);

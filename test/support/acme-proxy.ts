@@ -34,6 +34,8 @@ export interface AcmeProxy extends AsyncDisposable {
   alter: ((answer: AcmeAnswer) => void) | undefined;
   /** Milliseconds that each request waits before it is passed on. */
   delay: number;
+  /** Each request waits for it before it is passed on. */
+  opened: Promise<void>;
   /** Methods and paths of all requests so far. */
   requests: string[];
   /** The payloads of signed requests whose path contains a text. */
@@ -49,6 +51,7 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
     fault: undefined,
     alter: undefined,
     delay: 0,
+    opened: Promise.resolve(),
     requests: [],
     payloads: (path) => signed.filter((each) => each.path.includes(path)).map(({ payload }) => payload),
     problems: [],
@@ -62,6 +65,7 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
       outgoing.end(JSON.stringify({ type: fault.problem ?? 'about:blank', detail: 'Come back later.' }));
       return;
     }
+    await state.opened;
     await pause(state.delay);
     // Keeps the Host header, because pebble builds its URLs from it, and signed requests contain them.
     const { method, url: path, headers } = incoming;

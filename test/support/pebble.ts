@@ -24,6 +24,8 @@ export interface PebbleOptions {
   externalKeys?: Readonly<Record<string, string>>;
   /** Number of further roots, each with a chain of its own. */
   alternateRoots?: number;
+  /** The URL of the OCSP responder that its certificates name. */
+  ocspUrl?: string;
 }
 
 /** A running ACME authority. */
@@ -43,6 +45,8 @@ export interface Pebble extends AsyncDisposable {
   issued(): number;
   /** Reads a root in PEM; 0 is the default. */
   root(index: number): Promise<string>;
+  /** Reads the certificate that signs others, and its key, in PEM. */
+  signer(): Promise<{ cert: string; key: string }>;
   log(): string;
   stop(): Promise<void>;
 }
@@ -57,7 +61,7 @@ const NINETY_DAYS_S = 7_776_000;
  */
 export async function startPebble(options: PebbleOptions): Promise<Pebble> {
   const { httpPort, lifetime = NINETY_DAYS_S, refusedNonces = 20, keptAuthorizations = 0 } = options;
-  const { externalKeys, alternateRoots = 0, tlsPort = 1, validationSeconds = 0 } = options;
+  const { externalKeys, alternateRoots = 0, tlsPort = 1, validationSeconds = 0, ocspUrl } = options;
   const folder = await temporaryFolder();
   const { server } = await makeCertificates(folder.path);
   const own = { cert: join(server, 'cert.pem'), key: join(server, 'key.pem') };
@@ -76,6 +80,7 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
         httpPort,
         tlsPort,
         certificateValidityPeriod: lifetime,
+        ...(ocspUrl !== undefined && { ocspResponderURL: ocspUrl }),
         ...(externalKeys !== undefined && {
           externalAccountBindingRequired: true,
           externalAccountMACKeys: externalKeys,
@@ -102,7 +107,9 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     const rootFile = join(folder.path, 'root.pem');
     // Its message about listening comes too early, so poll it.
     await answerOf(`https://127.0.0.1:${port}/dir`);
-    await writeFile(rootFile, await answerOf(`https://127.0.0.1:${managementPort}/roots/0`));
+    const managed = async (path: string): Promise<string> =>
+      (await answerOf(`https://127.0.0.1:${managementPort}/${path}`)).toString();
+    await writeFile(rootFile, await managed('roots/0'));
     const log = (): string => `${pebble.stdout()}${pebble.stderr()}`;
     return {
       directory: `https://127.0.0.1:${port}/dir`,
@@ -112,8 +119,11 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
       rootFile,
       server: own,
       issued: () => log().match(/Issued certificate serial/g)?.length ?? 0,
-      root: async (index) =>
-        (await answerOf(`https://127.0.0.1:${managementPort}/roots/${index}`)).toString(),
+      root: (index) => managed(`roots/${index}`),
+      signer: async () => ({
+        cert: await managed('intermediates/0'),
+        key: await managed('intermediate-keys/0'),
+      }),
       log,
       stop: () => pebble.stop(),
       [Symbol.asyncDispose]: dispose,

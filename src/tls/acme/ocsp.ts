@@ -13,7 +13,7 @@ export type OcspStatus = 'good' | 'revoked' | 'unknown';
 
 /** Responders must know SHA-1, and many know no other hash. It only names the issuer here. */
 const SHA1 = sequence(oid(1, 3, 14, 3, 2, 26), der(0x05, Buffer.alloc(0)));
-/** The content of the type id-pkix-ocsp-basic. */
+/** The response type id-pkix-ocsp-basic. */
 const BASIC = oid(1, 3, 6, 1, 5, 5, 7, 48, 1, 1);
 /** The extended key usage of certificates that an issuer lets sign its responses: id-kp-OCSPSigning. */
 const OCSP_SIGNING = '1.3.6.1.5.5.7.3.9';

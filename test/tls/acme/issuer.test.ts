@@ -12,10 +12,13 @@ import { pathToFileURL } from 'node:url';
 import { createAlpnCallback } from '../../../src/tls/acme/alpn-callback.ts';
 import {
   type Challenge,
+  type ChallengeResponder,
+  type ChallengeType,
   createAlpnResponder,
   createHttpResponder,
   createResponder,
 } from '../../../src/tls/acme/challenge.ts';
+import { DnsError } from '../../../src/tls/acme/dns-error.ts';
 import { createPropagationCheck } from '../../../src/tls/acme/dns-propagation.ts';
 import { createDnsResponder } from '../../../src/tls/acme/dns-responder.ts';
 import { type CertificateOrder, IssueError, type IssueFailure } from '../../../src/tls/acme/issuer.ts';
@@ -33,7 +36,9 @@ import {
 } from '../../../src/tls/stores/alpn-challenge-store.ts';
 import { createDiskStore } from '../../../src/tls/stores/certificate-store.ts';
 import { type ChallengeStore, createDiskChallenges } from '../../../src/tls/stores/challenge-store.ts';
+import { type Account, deactivate } from '../../support/acme-account.ts';
 import { startAcmeProxy } from '../../support/acme-proxy.ts';
+import { createCurrentAuthority } from '../../support/current-authority.ts';
 import { skipUnless } from '../../support/packages.ts';
 import { type Pebble, type PebbleOptions, startPebble } from '../../support/pebble.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
@@ -79,6 +84,8 @@ interface Answers {
 
 interface IssueOptions extends Partial<Pick<ThreadIssuerOptions, 'requestTimeout'>> {
   order?: Partial<CertificateOrder>;
+  /** Replaces the wait until the authority can see the answers. */
+  spread?: ChallengeResponder['spread'];
 }
 
 interface BedOptions extends Partial<PebbleOptions> {
@@ -154,9 +161,9 @@ async function startIssuerBed({ client, prelude = '', ...options }: BedOptions) 
     records,
     challengeFolder: join(folder.path, 'tls', 'challenges'),
     alpnFolder: join(folder.path, 'tls', 'alpn-challenges'),
-    issue({ order, ...options }: IssueOptions = {}) {
+    issue({ order, spread = challenges.spread, ...options }: IssueOptions = {}) {
       const program = { client, onOutput: () => {}, worker: pathToFileURL(script) };
-      const parts = { ...program, stores: { ...stores, challenges } };
+      const parts = { ...program, stores: { ...stores, challenges: { ...challenges, spread } } };
       const issuer = createThreadIssuer({ folder: folder.path, ...parts, ...options });
       const usual = { directory: authority.directory, email: 'ops@example.org', domains: [DOMAIN] };
       return issuer.issue({ ...usual, ...order }, new AbortController().signal);
@@ -189,7 +196,7 @@ async function failureOf({ client, directory = 'https://127.0.0.1:1/dir', worker
 }
 
 for (const client of CLIENTS)
-  suite(`${client} in its thread`, { timeout: 600_000 }, () => {
+  suite(`${client} in its thread`, { concurrency: 2, timeout: 600_000 }, () => {
     test('a thread that exits or throws ends the order alone', async () => {
       const ends: [string, RegExp][] = [
         ['process.exit(7)', /The ACME client \w+ ended with exit code 7/],
@@ -319,6 +326,31 @@ for (const client of CLIENTS)
       assert.notEqual((await bed.accounts.account(directory))?.url, before.url);
     });
 
+    test('keeps its account if the authority refuses every request, also the one for a replacement', {
+      skip: skipUnless('pebble', 'openssl'),
+    }, async () => {
+      await using bed = await startIssuerBed({ client });
+      await bed.issue();
+      const { directory } = bed.authority;
+      const before = await bed.accounts.account(directory);
+      const problem = 'urn:ietf:params:acme:error:malformed';
+      bed.authority.fault = { path: /order-plz|my-account|sign-me-up/, status: 400, problem };
+      await assert.rejects(bed.issue(), /refuses the account of this server, and also its replacement/);
+      assert.deepEqual(await bed.accounts.account(directory), before);
+      bed.authority.fault = undefined;
+      assert.deepEqual((await bed.issue()).names, [DOMAIN]);
+      assert.deepEqual(await bed.accounts.account(directory), before);
+    });
+
+    test('orders for 100 names whose validation is slow', {
+      skip: skipUnless('pebble', 'openssl'),
+    }, async () => {
+      await using bed = await startIssuerBed({ client, validationSeconds: 5 });
+      const domains = Array.from({ length: 100 }, (_, index) => `n${index}.example.org`);
+      assert.equal((await bed.issue({ order: { domains } })).names.length, 100);
+      assert.deepEqual(await readdir(bed.challengeFolder).catch(() => []), []);
+    });
+
     test('waits until the date of Retry-After, and explains an order that becomes invalid', {
       skip: skipUnless('pebble', 'openssl'),
     }, async () => {
@@ -337,13 +369,22 @@ for (const client of CLIENTS)
       await assert.rejects(bed.issue(), /a CAA record of the domain allows other authorities only/);
     });
 
-    test('DNS-01 validates a wildcard beside its domain, and leaves no record', {
+    test('DNS-01 validates a wildcard beside its domain, leaves no record, and fails if a record does not spread', {
       skip: skipUnless('pebble', 'openssl'),
     }, async () => {
       await using bed = await startIssuerBed({ client, httpPort: 1 });
       const domains = [DOMAIN, `*.${DOMAIN}`];
       const { names } = await bed.issue({ order: { domains, challenge: 'dns-01' } });
       assert.deepEqual([...names].sort(), [...domains].sort());
+      assert.deepEqual(bed.records, []);
+      const spread = () => Promise.reject(new DnsError('The TXT record is not visible.'));
+      await assert.rejects(bed.issue({ order: { challenge: 'dns-01' }, spread }), (error: IssueError) => {
+        assert.deepEqual(
+          [error.failure.code, error.failure.message],
+          ['dns-failed', 'The TXT record is not visible.'],
+        );
+        return true;
+      });
       assert.deepEqual(bed.records, []);
     });
 
@@ -370,6 +411,88 @@ for (const client of CLIENTS)
       await assert.rejects(issued, IssueError);
     });
   });
+
+/** Each ACME client with each type of challenge that it answers. */
+const CELLS = [
+  ['greenlock', 'http-01'],
+  ['greenlock', 'dns-01'],
+  ['builtin', 'http-01'],
+  ['builtin', 'tls-alpn-01'],
+  ['builtin', 'dns-01'],
+] as const satisfies [AcmeClient, ChallengeType][];
+
+suite('an authority that behaves as those of today do', {
+  skip: skipUnless('pebble', 'openssl'),
+  concurrency: 2,
+  timeout: 600_000,
+}, () => {
+  for (const [client, challenge] of CELLS) {
+    test(`issues to ${client} by ${challenge}, and its refusals are explained`, async () => {
+      const isBuiltin = client === 'builtin';
+      const key = randomBytes(32).toString('base64url');
+      await using bed = await startIssuerBed({
+        client,
+        refusedNonces: 50,
+        validationSeconds: 2,
+        alternateRoots: 1,
+        ...(isBuiltin && { externalKeys: { 'kid-1': key } }),
+      });
+      const { authority, accounts, pebble } = bed;
+      const order: Partial<CertificateOrder> = {
+        challenge,
+        domains: [DOMAIN, `www.${DOMAIN}`],
+        ...(isBuiltin && { externalAccount: { kid: 'kid-1', key }, profile: 'shortlived' }),
+      };
+      const today = createCurrentAuthority();
+      const states: object[] = [];
+      authority.alter = (answer) => {
+        today.alter(answer);
+        if (!/my-order|finalize/.test(answer.path) || answer.status >= 400) return;
+        const state = states.shift();
+        if (state === undefined) return;
+        answer.headers['retry-after'] = new Date(Date.now() + 1000).toUTCString();
+        answer.body = JSON.stringify({ ...JSON.parse(answer.body), ...state });
+      };
+
+      states.push({ status: 'processing' });
+      const issued = await bed.issue({ order });
+      assert.equal(issued.names.length, 2);
+      assert.equal(new X509Certificate(issued.cert).subject, undefined);
+      assert.equal(states.length, 0);
+      assert.ok(authority.problems.some((type) => type.endsWith(':badNonce')));
+
+      const failure = async (): Promise<IssueFailure> => {
+        const error: unknown = await bed.issue({ order }).catch((reason: unknown) => reason);
+        assert.ok(error instanceof IssueError, String(error));
+        return error.failure;
+      };
+      const limited = 'urn:ietf:params:acme:error:rateLimited';
+      const fault = { status: 429, problem: limited, headers: { 'retry-after': '7200' } };
+      authority.fault = { path: /order-plz/, ...fault };
+      const { code, retryAfter } = await failure();
+      assert.deepEqual([code, retryAfter], ['ca-rate-limited', 7_200_000]);
+      authority.fault = undefined;
+
+      const caa = { type: 'urn:ietf:params:acme:error:caa', detail: 'Another CA.', status: 403 };
+      states.push({ status: 'invalid', error: caa });
+      assert.match((await failure()).message, /a CAA record of the domain allows other authorities only/);
+
+      const dead = await accounts.account(authority.directory);
+      await deactivate(authority, dead as Account);
+      authority.alter = undefined;
+      const root = new X509Certificate(await pebble.root(1));
+      const preferredChain = isBuiltin ? root.subject.replace(/^CN=/, '') : undefined;
+      const { cert } = await bed.issue({ order: { ...order, preferredChain } });
+      const [top = ''] = cert.split(/(?=-----BEGIN)/).slice(-1);
+      assert.equal(new X509Certificate(top).checkIssued(root), isBuiltin);
+      assert.notEqual((await accounts.account(authority.directory))?.url, dead?.url);
+
+      assert.deepEqual(bed.records, []);
+      for (const folder of [bed.challengeFolder, bed.alpnFolder])
+        assert.deepEqual(await readdir(folder).catch(() => []), []);
+    });
+  }
+});
 
 suite('greenlock alone', () => {
   test('a key that its own parser cannot read is as good as any', {
@@ -490,12 +613,5 @@ suite('the built-in ACME client alone', { skip: skipUnless('pebble', 'openssl') 
       /could not validate the domain: .*port 443/,
     );
     assert.deepEqual(await readdir(bed.alpnFolder), []);
-  });
-
-  test('orders for 100 names whose validation is slow', async () => {
-    await using bed = await startIssuerBed({ client, validationSeconds: 5 });
-    const domains = Array.from({ length: 100 }, (_, index) => `n${index}.example.org`);
-    assert.equal((await bed.issue({ order: { domains } })).names.length, 100);
-    assert.deepEqual(await readdir(bed.challengeFolder).catch(() => []), []);
   });
 });
