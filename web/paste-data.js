@@ -164,7 +164,7 @@ const collect = (node, found) => {
 		} else if (isImageKey(key) && !NO_IMAGE.test(value)) {
 			const isBare = !/[@{$<]|:[^/]*$/.test(value);
 			const registry = texts.registry && !value.startsWith(texts.registry) ? `${texts.registry}/` : '';
-			found.add(registry + value + (isBare ? version : ''));
+			found.add(registry + value + (isBare ? version : ''), { platform: texts.platform });
 		}
 	}
 };

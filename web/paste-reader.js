@@ -16,14 +16,20 @@ const LONG_SPACE = /[^\S\n]{500,}/g;
 const BLANK_LINES = /\n(?:[^\S\n]*\n)+/g;
 
 /** @type {Portal.ReadPaste} */
-export const readPaste = (text, host) => {
+export const readPaste = (text, host) => readAll(text, host).result();
+
+/** The command line saves each image for its own platform. @type {Portal.ReadPlatforms} */
+export const readPlatforms = (text, host) => readAll(text, host).platforms();
+
+/** @param {string} text @param {string} host */
+const readAll = (text, host) => {
 	const full = withValues(cleaned(text)).replace(LONG_SPACE, ' ').replace(BLANK_LINES, '\n\n');
 	const found = createFound(host);
 	readJson(full, found);
 	const short = full.replace(LONG_WORD, ' ');
 	const readers = [readFile, readTable, readYaml, readCommands, readMessage, readAddresses, readWords];
 	readers.find((read) => found.count() > 0 || read(short, found));
-	return found.result();
+	return found;
 };
 
 /** Replaces what word processors, terminals, and web pages add. @param {string} text */
@@ -58,6 +64,8 @@ const createFound = (host) => {
 	const maybe = new Set();
 	/** @type {Set<string>} */
 	const platforms = new Set();
+	/** @type {Map<string, Set<string>>} */
+	const own = new Map();
 	let isDigest = false;
 
 	/** @param {string} word */
@@ -74,7 +82,7 @@ const createFound = (host) => {
 
 	/** @type {Portal.Found} */
 	const found = {
-		add(word, { isOpen = false } = {}) {
+		add(word, { isOpen = false, platform = '' } = {}) {
 			const plain = plainOf(word);
 			const repository = toName(repositoryOf(plain.replace(/<>.*/, '')));
 			const name = toName(plain);
@@ -84,7 +92,9 @@ const createFound = (host) => {
 				else return false;
 			} else if (name) {
 				const key = fullName(name);
-				if (!images.has(key)) images.set(key, name);
+				const first = images.get(key) ?? name;
+				images.set(key, first);
+				if (platform) own.set(first, (own.get(first) ?? new Set()).add(platform));
 			} else return false;
 			return true;
 		},
@@ -103,6 +113,7 @@ const createFound = (host) => {
 			return name && /[a-z]/.test(repositoryOf(name)) ? name : undefined;
 		},
 		isOfSentence,
+		platforms: () => new Map([...own].map(([name, several]) => [name, [...several]])),
 		count: () => images.size + open.size + maybe.size,
 		result() {
 			const [platform, ...others] = platforms;
@@ -127,9 +138,12 @@ const readFile = (text, found) => {
 		const words = rest.replace(/\s#.*/, '').split(/\s+/);
 		const options = words.filter((word) => word.startsWith('--'));
 		if (/^from$/i.test(instruction)) {
-			for (const option of options) found.platform(option.replace('--platform=', ''));
+			const [platform = ''] = options.map((option) => option.replace('--platform=', ''));
+			found.platform(platform);
 			const [image = '', as = '', stage = ''] = words.filter((word) => !word.startsWith('--'));
-			if (!stages.has(image.toLowerCase())) found.add(image);
+			// Docker sets variables such as $BUILDPLATFORM itself.
+			const own = OPEN.test(platform) ? {} : { platform };
+			if (!stages.has(image.toLowerCase())) found.add(image, own);
 			if (/^as$/i.test(as)) stages.add(stage.toLowerCase());
 		} else {
 			const sources = options.flatMap((option) => /(?:^--from=|[=,]from=)([^,\s]+)/.exec(option)?.[1] ?? []);

@@ -140,6 +140,7 @@ declare global {
 		 */
 		type ParsePaste = (text: string, host: string) => Promise<Pasted>;
 		type ReadPaste = (text: string, host: string) => Pasted;
+		type ReadPlatforms = (text: string, host: string) => ReturnType<Found['platforms']>;
 		/** Returns a word as the name of an image; undefined if it is not one. */
 		type ToName = (word: string) => string | undefined;
 
@@ -149,8 +150,9 @@ declare global {
 			 * Adds an image. Without a known tag, the image becomes a candidate. Returns false if the word is not a name.
 			 *
 			 * @param how.isOpen true if the text does not say which tag is meant
+			 * @param how.platform the platform of this image, as the text writes it
 			 */
-			add(word: string, how?: { isOpen?: boolean }): boolean;
+			add(word: string, how?: { isOpen?: boolean; platform?: string | undefined }): boolean;
 			/** Adds a candidate for a text without images. */
 			maybe(word: string): void;
 			/** Notes a digest without a repository. */
@@ -161,6 +163,8 @@ declare global {
 			nameOf(word: string): string | undefined;
 			/** Tells whether a word marks a sentence. */
 			isOfSentence(word: string): boolean;
+			/** The platforms that the text names for single images, by the names in {@link Pasted}. */
+			platforms(): Map<string, string[]>;
 			/** The number of images and candidates. */
 			count(): number;
 			result(): Pasted;

@@ -11,6 +11,15 @@ interface PasteReader {
     text: string,
     host: string,
   ): { readonly images: readonly string[]; readonly candidates: readonly string[] };
+  /** Returns the platforms that a text names for single images, by the names in `images`. */
+  readPlatforms(text: string, host: string): ReadonlyMap<string, readonly string[]>;
+}
+
+/** An image in a list. */
+export interface ListedImage {
+  readonly name: string;
+  /** The platforms of this image, as the list writes them: those of each service that has it. */
+  readonly platforms?: readonly string[] | undefined;
 }
 
 /** Maximum bytes of a list. */
@@ -19,32 +28,35 @@ const LIST_LIMIT = 16 * 1024 * 1024;
 const NO_HOST = 'dockerproxy.invalid';
 
 /**
- * Reads the images that a file names: a list with comments, a compose file, Kubernetes manifests, or the output of Helm.
+ * Reads the images that a file names: a list with comments, a compose file with the platforms of its services,
+ * Kubernetes manifests, or the output of Helm.
  *
  * @param file a path, or `-` for stdin
  * @throws CommandError if the file cannot be read; UsageError if it names no image, or is ambiguous
  */
-export async function readImageList(file: string, stdin: Readable): Promise<readonly string[]> {
+export async function readImageList(file: string, stdin: Readable): Promise<readonly ListedImage[]> {
   const name = file === '-' ? 'stdin' : file;
   const text = await readText(name, file === '-' ? stdin : createReadStream(file));
   return imagesIn(text, name);
 }
 
 /** Finds the images in a text. @throws UsageError as {@link readImageList} does */
-export async function imagesIn(text: string, name: string): Promise<readonly string[]> {
+export async function imagesIn(text: string, name: string): Promise<readonly ListedImage[]> {
   const lines = text.split(/\r?\n/).map((line) => line.replace(/(?:^|\s)#.*/, '').trim());
   const words = lines.filter((line) => line !== '');
   if (words.length === 0) throw noImage(name);
-  if (words.every((word) => referenceOrNone(word) !== undefined)) return words;
+  if (words.every((word) => referenceOrNone(word) !== undefined))
+    return words.map((word) => ({ name: word }));
   const path = new URL('../../web/paste-reader.js', import.meta.url).href;
-  const { readPaste } = (await import(path)) as PasteReader;
+  const { readPaste, readPlatforms } = (await import(path)) as PasteReader;
   const { images, candidates } = readPaste(text, NO_HOST);
   if (candidates.length > 0)
     throw new UsageError([
       `${name} is ambiguous. It may mean: ${candidates.join(', ')}. Write full image names, one on a line.`,
     ]);
   if (images.length === 0) throw noImage(name);
-  return images;
+  const platforms = readPlatforms(text, NO_HOST);
+  return images.map((image) => ({ name: image, platforms: platforms.get(image) }));
 }
 
 function noImage(name: string): UsageError {

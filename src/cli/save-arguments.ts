@@ -3,8 +3,12 @@ import { isList, PARAMETER_NAMES } from '../download/parameters.ts';
 import { type ArchiveQuery, archiveQuery } from '../download/query.ts';
 import { readParameters, type Spelling } from '../download/read-parameters.ts';
 import { ServiceError } from '../errors.ts';
+import { samePlatform } from '../oci/platform.ts';
+import { formatReference } from '../oci/reference.ts';
 import { presented } from '../registry/client-credential.ts';
 import { type CommandArguments, splitArguments } from './command-arguments.ts';
+import type { ListedImage } from './image-list.ts';
+import { listedPlatforms } from './listed-platforms.ts';
 import { type Login, parseLogin } from './login.ts';
 import { DOWNLOAD_OPTIONS, type DownloadFlag, SAVE_OPTIONS } from './save-options.ts';
 
@@ -44,9 +48,12 @@ export function imageListsOf(args: readonly string[]): readonly string[] {
  * @param listed the images in the files of {@link imageListsOf}
  * @throws UsageError if no image is named, or a name is invalid
  */
-export function parseSaveArguments(args: readonly string[], listed: readonly string[] = []): SaveArguments {
+export function parseSaveArguments(
+  args: readonly string[],
+  listed: readonly ListedImage[] = [],
+): SaveArguments {
   const { words, own, settings } = splitArguments(args, SAVE_OPTIONS);
-  const images = [...words, ...listed];
+  const images = [...words, ...listed.map(({ name }) => name)];
   if (images.length === 0)
     throw new UsageError(['Name an image, as in: dockerproxy save busybox -o busybox.tar']);
   const login = parseLogin(own);
@@ -56,13 +63,26 @@ export function parseSaveArguments(args: readonly string[], listed: readonly str
   if (login !== undefined && listed.length > 0 && presented(login.user, '').registry === undefined)
     throw new UsageError([`Name the registry of the user, as in --user ghcr.io/${login.user}.`]);
   const output = own.get('output')?.at(-1);
+  const { query, sidecars } = requested(images, own);
   return {
-    ...requested(images, own),
+    // A flag takes precedence over a list.
+    query: query.platform === undefined ? withPlatforms(query, listed) : query,
+    sidecars,
     output,
     isVerbose: own.has('verbose'),
     settings,
     ...(login && { login }),
   };
+}
+
+/** Applies the platforms that lists name for single images. */
+function withPlatforms(query: ArchiveQuery, listed: readonly ListedImage[]): ArchiveQuery {
+  const ownPlatforms = listedPlatforms(listed);
+  if (ownPlatforms.size === 0) return query;
+  const platforms = query.references.map((reference) => ownPlatforms.get(formatReference(reference)));
+  const [platform] = platforms;
+  const isCommon = platforms.every((one) => one && platform && samePlatform(one, platform));
+  return isCommon ? { ...query, platform } : { ...query, ownPlatforms };
 }
 
 /** The spelling of a command's flags. */

@@ -41,6 +41,10 @@ export function requirePublication(
     throw new UsageError([
       'Metalinks are not available for this archive, because other services may build it with other bytes.',
     ]);
+  if (query.ownPlatforms !== undefined)
+    throw new UsageError([
+      'Metalinks are not available for images of different platforms. Choose one for all with --platform.',
+    ]);
   if (replicas.length === 0)
     throw new UsageError(['A metalink says where the file is: name the services with --replicas.']);
 }

@@ -3,6 +3,7 @@ import { type ArchiveFormat, DEFAULT_FORMAT, FORMAT_NAMES, FORMATS } from '../ar
 import { detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';
 import { parseDigest } from '../oci/digest.ts';
+import type { Platform } from '../oci/platform.ts';
 import { isSeveral, type PlatformChoice, parsePlatformChoice } from '../oci/platform-choice.ts';
 import { formatReference, parseReference, type Reference } from '../oci/reference.ts';
 import { parseByteSize } from '../util/byte-size.ts';
@@ -20,6 +21,8 @@ import {
 export interface ArchiveQuery {
   readonly references: readonly Reference[];
   readonly platform: PlatformChoice;
+  /** The platforms of single images, as in {@link ArchiveRequest}. Only commands have them. */
+  readonly ownPlatforms?: ReadonlyMap<string, Platform>;
   /** The name by which the image loads; undefined for that of its reference. */
   readonly name: Reference | undefined;
   /** True if the archive also includes signatures and other referrers. */

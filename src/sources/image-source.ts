@@ -19,6 +19,8 @@ export interface ArchiveRequest {
   readonly references: readonly Reference[];
   /** Undefined for the default platform of the service, or for the image that a digest names. */
   readonly platform: PlatformChoice;
+  /** The platforms of single images, by their full names; absent for images that have the common one. */
+  readonly ownPlatforms?: ReadonlyMap<string, Platform> | undefined;
   /** The name by which the only image loads; undefined for that of its reference. */
   readonly name?: Reference | undefined;
   /** True if signatures and whatever else refers to the images come with them. */

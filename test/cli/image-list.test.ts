@@ -42,9 +42,45 @@ suite('the images in a file', () => {
     ['a Dockerfile', 'FROM node:24 AS build\nFROM scratch\nCOPY --from=build /a /a\n', ['node:24']],
   ] as const)
     test(`are read from ${what}`, async () => {
-      const found = await imagesIn(text, 'file');
+      const found = (await imagesIn(text, 'file')).map(({ name }) => name);
       if (typeof images === 'number') assert.equal(found.length, images);
       else assert.deepEqual(found, images);
+    });
+
+  for (const [what, text, platforms] of [
+    [
+      'each service of a compose file',
+      `services:
+  web: { image: nginx:1.27, platform: linux/arm64 }
+  app:
+    platform: "\${PLATFORM:-linux/arm/v7}"
+    image: org/app:2
+  old:
+    image: nginx:1.27
+    platform: linux/amd64
+  db:
+    image: postgres:17
+`,
+      {
+        'nginx:1.27': ['linux/arm64', 'linux/amd64'],
+        'org/app:2': ['linux/arm/v7'],
+        'postgres:17': undefined,
+      },
+    ],
+    [
+      'a compose file as JSON',
+      '{"services":{"web":{"image":"nginx:1.27","platform":"windows/amd64"},"db":{"image":"postgres:17"}}}',
+      { 'nginx:1.27': ['windows/amd64'], 'postgres:17': undefined },
+    ],
+    [
+      'a Dockerfile, except for variables of the builder',
+      'FROM --platform=$BUILDPLATFORM golang:1.25 AS build\nFROM --platform=linux/arm64 alpine:3.20\n',
+      { 'golang:1.25': undefined, 'alpine:3.20': ['linux/arm64'] },
+    ],
+  ] as const)
+    test(`have the platforms of ${what}`, async () => {
+      const found = await imagesIn(text, 'file');
+      assert.deepEqual(Object.fromEntries(found.map((image) => [image.name, image.platforms])), platforms);
     });
 
   test('are refused if the text leaves a tag open, or names no image', async () => {
@@ -65,8 +101,8 @@ suite('the images in a file', () => {
     const file = join(folder.path, 'images.txt');
     await writeFile(file, 'busybox\nalpine\n');
     const nothing = Readable.from([]);
-    assert.deepEqual(await readImageList(file, nothing), ['busybox', 'alpine']);
-    assert.deepEqual(await readImageList('-', Readable.from([Buffer.from('a:1\n')])), ['a:1']);
+    assert.deepEqual(await readImageList(file, nothing), [{ name: 'busybox' }, { name: 'alpine' }]);
+    assert.deepEqual(await readImageList('-', Readable.from([Buffer.from('a:1\n')])), [{ name: 'a:1' }]);
     await assert.rejects(readImageList(`${file}.none`, nothing), (error) => {
       assert.ok(error instanceof CommandError);
       assert.match(error.message, /images\.txt\.none cannot be read: ENOENT/);

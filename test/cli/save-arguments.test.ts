@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { parseSaveArguments } from '../../src/cli/save-arguments.ts';
 import { UsageError } from '../../src/config/loader.ts';
+import { formatPlatform } from '../../src/oci/platform.ts';
 import { formatPlatformChoice } from '../../src/oci/platform-choice.ts';
 import { formatReference } from '../../src/oci/reference.ts';
 
@@ -75,12 +76,54 @@ suite('the arguments of save', () => {
 
   test('require the registry of a user for a list, which would otherwise choose who gets the password', () => {
     const refused = { message: 'Name the registry of the user, as in --user ghcr.io/alice.' };
-    assert.throws(() => parseSaveArguments(['--user', 'alice'], ['registry.test/a']), refused);
-    assert.throws(() => parseSaveArguments(['--user', 'alice', 'ghcr.io/b'], ['registry.test/a']), refused);
-    const { login } = parseSaveArguments(['--user', 'ghcr.io/alice'], ['ghcr.io/a', 'registry.test/a']);
+    const listed = [{ name: 'registry.test/a' }];
+    assert.throws(() => parseSaveArguments(['--user', 'alice'], listed), refused);
+    assert.throws(() => parseSaveArguments(['--user', 'alice', 'ghcr.io/b'], listed), refused);
+    const { login } = parseSaveArguments(['--user', 'ghcr.io/alice'], [{ name: 'ghcr.io/a' }, ...listed]);
     assert.equal(login?.user, 'ghcr.io/alice');
     assert.equal(parseSaveArguments(['--user', 'alice', 'ghcr.io/b']).login?.user, 'alice');
   });
+
+  test('apply the platforms of a list to its images, unless a flag chooses one for all', () => {
+    const listed = [
+      { name: 'nginx:1.27', platforms: ['linux/arm64', 'linux/arm64/v8'] },
+      { name: 'library/redis:7', platforms: ['linux/arm/v7'] },
+      { name: 'postgres:17', platforms: undefined },
+    ];
+    const { query } = parseSaveArguments(['busybox'], listed);
+    assert.equal(query.platform, undefined);
+    assert.deepEqual(
+      [...(query.ownPlatforms ?? [])].map(([name, platform]) => `${name} ${formatPlatform(platform)}`),
+      ['docker.io/library/nginx:1.27 linux/arm64', 'docker.io/library/redis:7 linux/arm/v7'],
+    );
+    const { query: chosen } = parseSaveArguments(['--platform', 's390x'], listed);
+    assert.equal(chosen.platform && formatPlatformChoice(chosen.platform), 'linux/s390x');
+    assert.equal(chosen.ownPlatforms, undefined);
+    // As with the flag, so that the file has the name of its platform.
+    const { query: common } = parseSaveArguments([], listed.slice(0, 1));
+    assert.equal(common.platform && formatPlatformChoice(common.platform), 'linux/arm64');
+    assert.equal(common.ownPlatforms, undefined);
+  });
+
+  for (const [platforms, mistake] of [
+    [
+      ['linux/amd64', 'linux/arm64'],
+      'The list has app:2 for linux/amd64 and linux/arm64, but one file has each image once. Choose one with --platform.',
+    ],
+    [
+      ['ARM 64'],
+      'The platform of app:2 is "ARM 64", which is not a platform. Name one such as linux/arm64, or choose one for all images with --platform.',
+    ],
+    [
+      ['linux/<>'],
+      'The platform of app:2 depends on a variable. Name one such as linux/arm64, or choose one for all images with --platform.',
+    ],
+  ] as const)
+    test(`refuse the platforms ${platforms.join(' and ')} of an image in a list, unless a flag chooses`, () => {
+      const listed = [{ name: 'app:2', platforms }];
+      assert.throws(() => parseSaveArguments([], listed), new UsageError([mistake]));
+      assert.equal(parseSaveArguments(['--platform', 'amd64'], listed).query.ownPlatforms, undefined);
+    });
 
   for (const [what, args, mistake] of [
     ['no image', ['-o', 'x.tar'], /^Name an image/],

@@ -10,7 +10,7 @@ import { temporaryCertificate } from '../../src/tls/self-signed-provider.ts';
 import { type DockerProxy, entryPoint, startDockerProxy } from '../support/dockerproxy.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
-import { image } from '../support/images.ts';
+import { type Descriptor, image } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { type RunResult, run, spawnUntil } from '../support/process.ts';
 import { push } from '../support/push.ts';
@@ -99,6 +99,40 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     assert.ok(stderr.includes(`Using registry ${upstream.host}\n`), stderr);
     const { stdout } = await run('tar', ['-xOf', 'all.tar', 'index.json'], { cwd: folder.path });
     assert.equal(JSON.parse(stdout).manifests.length, 12);
+  });
+
+  test('saves each service of a compose file for its platform', async () => {
+    await using folder = await temporaryFolder();
+    await push(registry.url, 'test/multi', 'v1', images.busybox);
+    const compose = `services:
+  arm:
+    image: ${upstream.host}/library/busybox
+    platform: linux/arm64
+  own:
+    image: ${upstream.host}/test/multi:v1
+`;
+    await writeFile(join(folder.path, 'compose.yaml'), compose);
+    for (const format of ['docker', 'oci']) {
+      const { code, stderr } = await save(folder.path, '--from', 'compose.yaml', '--format', format);
+      assert.equal(code, 0, stderr);
+      const { busyboxArm64, busyboxAmd64 } = images;
+      assert.deepEqual(
+        stderr.match(/sha256:\w{64}/g),
+        [busyboxArm64, busyboxAmd64].map(({ descriptor }) => descriptor.digest),
+      );
+      const file = 'busybox+test_multi_v1_linux-arm64+linux-amd64.tar';
+      const { stdout } = await run('tar', ['-xOf', file, 'index.json'], { cwd: folder.path });
+      assert.deepEqual(
+        JSON.parse(stdout).manifests.map(({ platform }: Descriptor) => platform?.architecture),
+        ['arm64', 'amd64'],
+      );
+    }
+    const refused = await save(
+      folder.path,
+      ...['--from', 'compose.yaml', '--metalink', '--replicas', 'https://dl.example.org'],
+    );
+    assert.equal(refused.code, 64);
+    assert.match(refused.stderr, /Metalinks are not available for images of different platforms\./);
   });
 
   test('- is stdout, and the words go to stderr', async () => {

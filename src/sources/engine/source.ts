@@ -3,10 +3,11 @@ import type { ArchiveFormat } from '../../archive/format.ts';
 import type { Spools } from '../../blobs/spools.ts';
 import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
-import { formatPlatform, type Platform, samePlatform } from '../../oci/platform.ts';
+import { formatPlatform, type Platform } from '../../oci/platform.ts';
 import { isSeveral } from '../../oci/platform-choice.ts';
 import type { Reference } from '../../oci/reference.ts';
 import type { Archive, ArchiveRequest, ImageSource, LiveArchive } from '../image-source.ts';
+import { platformFor, statedPlatforms } from '../own-platforms.ts';
 import { digestOf, type EngineImage } from './engine-images.ts';
 import { engineName } from './engine-name.ts';
 import type { Leases } from './leases.ts';
@@ -53,14 +54,19 @@ export function createEngineSource(options: EngineSourceOptions): ImageSource {
   ): Promise<Archive | LiveArchive | undefined> => {
     const { references, onProgress: report = () => {} } = request;
     const names = references.map(engineName);
-    const platform = platformOf(request, defaultPlatform);
-    const purpose = platform === undefined ? 'exact' : formatPlatform(platform);
+    const common = { ...request, platform: platformOf(request, defaultPlatform) };
+    const purposes = new Map(
+      references.map((reference) => {
+        const platform = platformFor(common, reference);
+        return [engineName(reference), platform === undefined ? 'exact' : formatPlatform(platform)];
+      }),
+    );
     using held = new DisposableStack();
     // Acquire in sorted order to prevent deadlock.
-    for (const name of [...new Set(names)].sort()) held.use(await leases.take(name, purpose, signal));
+    for (const [name, purpose] of [...purposes].sort()) held.use(await leases.take(name, purpose, signal));
     const images: EngineImage[] = [];
     for (const reference of references)
-      images.push(await pulls.provide(reference, request.platform, report, signal));
+      images.push(await pulls.provide(reference, platformFor(request, reference), report, signal));
     // Prevent the removal of these images by other names.
     for (const id of [...new Set(images.map(({ listedId }) => listedId))].sort())
       held.use(await leases.take(id, 'saved', signal));
@@ -127,13 +133,13 @@ function namesBeside(references: readonly Reference[], images: readonly EngineIm
 }
 
 function archiveFacts(
-  { references, platform, format }: EngineRequest,
+  request: EngineRequest,
   images: readonly EngineImage[],
   standard: Platform,
 ): Pick<Archive, 'filename' | 'digests' | 'zstd' | 'staleSince'> {
-  const isDefault = platform === undefined || samePlatform(platform, standard);
+  const { references, format } = request;
   return {
-    filename: archiveFilename({ references, format, platform: isDefault ? undefined : platform }),
+    filename: archiveFilename({ references, format, platform: statedPlatforms(request, standard) }),
     digests: images.flatMap((image, at) => digestOf(image, references[at]) ?? []),
     zstd: false,
     staleSince: undefined,

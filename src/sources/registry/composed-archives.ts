@@ -44,11 +44,12 @@ export function openComposedArchives(caches: MemoryCaches): MemoryCache<Composed
 
 /**
  * Tells whether equal requests with equal roots get equal archives. Layers that are read, other images of `have`, and
- * referrers can change.
+ * referrers can change. Platforms of single images are not in {@link keyOf}.
  */
-export function isRepeatable({ format, have, referrers, platform }: ArchiveRequest): boolean {
+export function isRepeatable({ format, have, referrers, platform, ownPlatforms }: ArchiveRequest): boolean {
   const isAsStored = FORMATS[format].unpacked === undefined;
-  return isAsStored && have === undefined && referrers !== true && !isSeveral(platform);
+  const isForOne = !isSeveral(platform) && ownPlatforms === undefined;
+  return isAsStored && have === undefined && referrers !== true && isForOne;
 }
 
 /** Fetches the manifest or index of each image. Undefined if one of them is not an image, which needs a longer search. */

@@ -14,6 +14,7 @@ import { allOrNone } from '../../util/all-or-none.ts';
 import { createMemoryCaches, type MemoryCaches } from '../../util/memory-caches.ts';
 import { type Documents, parsing } from '../documents.ts';
 import type { Archive, ArchiveRequest, ImageSource, PlacedLayer, UntaggedImage } from '../image-source.ts';
+import { platformFor, statedPlatforms } from '../own-platforms.ts';
 import { requireSize } from '../require-size.ts';
 import type { ImageSignatures } from '../signatures/image-signatures.ts';
 import { archiveReader, blobsOf } from './archive-blobs.ts';
@@ -29,7 +30,7 @@ import {
   withRoots,
 } from './composed-archives.ts';
 import type { ManifestSearch } from './content-kind.ts';
-import { type FoundContents, type IsTagged, unlessDefault } from './found-contents.ts';
+import type { FoundContents, IsTagged } from './found-contents.ts';
 import { resolveImage, signableDigests } from './image-resolver.ts';
 import { createInlineMemory, type InlineLease, type InlineMemory } from './inline-memory.ts';
 import { resolveKnownLayers, treeKnownLayers } from './known-layers.ts';
@@ -73,12 +74,13 @@ export function createRegistrySource({
     counted: RegistryClient,
     signal: AbortSignal,
   ): Promise<FoundContents> => {
-    const { format, have } = request;
+    const { format, have, ownPlatforms } = request;
     const { prefersGzip } = FORMATS[format];
-    const options = { platform, defaultPlatform, prefersGzip, documents };
-    const [images, held] = await withHeld(request, signal, (reference, ended, digestDecides) =>
-      resolveImage(counted, reference, { ...options, digestDecides }, ended),
-    );
+    const options = { defaultPlatform, prefersGzip, documents };
+    const [images, held] = await withHeld(request, signal, (reference, ended, digestDecides) => {
+      const own = platformFor({ platform, ownPlatforms }, reference);
+      return resolveImage(counted, reference, { ...options, platform: own, digestDecides }, ended);
+    });
     const isChosen = [...images, ...held].some(({ indexDigest }) => indexDigest !== undefined);
     const signed = await allOrNone(
       images,
@@ -110,7 +112,7 @@ export function createRegistrySource({
       held: held.map(({ manifest: { digest } }) => digest),
       platform: isChosen ? (platform ?? defaultPlatform) : undefined,
       blobs,
-      suffix: unlessDefault(platform, defaultPlatform),
+      suffix: statedPlatforms(request, defaultPlatform),
       stillHolds: checksOf(images, signatures, signed),
     };
   };
@@ -120,7 +122,7 @@ export function createRegistrySource({
     counted: RegistryClient,
     signal: AbortSignal,
   ): Promise<FoundContents> => {
-    const { platform: choice, format } = request;
+    const { platform: choice, format, ownPlatforms } = request;
     const { treeEntries } = FORMATS[format];
     if (treeEntries === undefined) throw new RangeError(`${format} is for one platform`);
     const search = request.referrers === true ? searchReferrers() : undefined;
@@ -130,7 +132,10 @@ export function createRegistrySource({
         ? resolveTree(counted, reference, { ...options, platforms: choice }, ended)
         : resolveOne(
             { client: counted, documents, reference, signal: ended },
-            { platform: choice, format, digestDecides: isHeld, findReferrers: search?.find },
+            {
+              ...{ platform: platformFor({ platform: choice, ownPlatforms }, reference), format },
+              ...{ digestDecides: isHeld, findReferrers: search?.find },
+            },
           );
     const [trees, held] = await withHeld(request, signal, resolve);
     // Only a signature of the index covers the list of images; signatures of all images would not.
@@ -162,7 +167,7 @@ export function createRegistrySource({
         client,
         trees.map((tree, at) => ({ ...tree, isSigned: signed[at] !== undefined })),
       ),
-      suffix: isSeveral(choice) ? choice : unlessDefault(choice, defaultPlatform),
+      suffix: statedPlatforms(request, defaultPlatform),
       partialReferrers: search?.isPartial(),
     };
   };
