@@ -9,6 +9,10 @@ import { COMMAND_NAMES, COMMANDS, type CommandName, isCommand } from './commands
 import { describe, wrap } from './wrap.ts';
 
 const SETTINGS = Object.entries(SCHEMA) as readonly [SettingName, Setting<unknown>][];
+/** The flags of settings, by the names in capitals that texts write. */
+const FLAGS = new Map(SETTINGS.map(([name]) => [fileKey(name).toUpperCase(), `--${flagName(name)}`]));
+/** Also words of other meanings. */
+const WORDS: ReadonlySet<string> = new Set(['HOST', 'PORT', 'TLS']);
 const SETTINGS_TOPIC = 'settings';
 const CONFIG_DOC =
   'The TOML file. Default: /etc/dockerproxy/dockerproxy.toml for root, otherwise ~/.config/dockerproxy/dockerproxy.toml.';
@@ -91,8 +95,9 @@ function describeBriefly(
   [name, { type, default: standard, doc }]: (typeof SETTINGS)[number],
   columns: number,
 ) {
-  const [first = ''] = /^.*?\.(?= [A-Z]|$)/.exec(doc) ?? [];
-  const usual = standard ? ` Default: ${standard}.` : (/ Default: .*?\.(?= [A-Z]|$)/.exec(doc)?.[0] ?? '');
+  const text = withFlags(doc);
+  const [first = ''] = /^.*?\.(?= [A-Z]|$)/.exec(text) ?? [];
+  const usual = standard ? ` Default: ${standard}.` : (/ Default: .*?\.(?= [A-Z]|$)/.exec(text)?.[0] ?? '');
   return describe(`--${flagName(name)} ${type.placeholder}`, `${first}${usual}`, columns);
 }
 
@@ -111,8 +116,15 @@ function describeSetting(
   const more = `${standard ? ` Default: ${standard}.` : ''}${reloads ? ' Reloaded on SIGHUP.' : ''}`;
   return entry(
     `--${flagName(name)} ${type.placeholder}`,
-    [`${doc}${more}`, `${environmentName(name)}, or ${fileKey(name)} in the file`],
+    [`${withFlags(doc)}${more}`, `${environmentName(name)}, or ${fileKey(name)} in the file`],
     columns,
+  );
+}
+
+/** Names settings in a text by their flags. */
+function withFlags(text: string): string {
+  return text.replace(/\b[A-Z]+(?:_[A-Z]+)*\b/g, (word) =>
+    WORDS.has(word) ? word : (FLAGS.get(word) ?? word),
   );
 }
 

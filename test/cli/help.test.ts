@@ -67,10 +67,19 @@ suite('help', () => {
         text.startsWith(`  --${flagName(name)} ${type.placeholder}\n`),
       );
       const text = flat(paragraph ?? '');
-      assert.ok(text.includes(flat(doc)), `${name}: ${text}`);
+      const [before = ''] = flat(doc).split(/\b[A-Z]+(?:_[A-Z]+)*\b/);
+      assert.ok(text.includes(before), `${name}: ${text}`);
       assert.ok(text.includes(`${environmentName(name)}, or ${fileKey(name)} in the file`), text);
       if (standard) assert.ok(text.includes(`Default: ${standard}.`), text);
     }
+  });
+
+  test('names settings by their flags', () => {
+    assert.match(flat(helpText('serve', COLUMNS)), /public registries and --insecure-registries\./);
+    assert.match(flat(helpText('host', COLUMNS)), /with --tls acme/);
+    const names = settings.map(([name]) => fileKey(name).toUpperCase()).filter((name) => /_/.test(name));
+    const help = helpText('settings', 10_000);
+    for (const name of names) assert.doesNotMatch(help, new RegExp(`(?<!DOCKERPROXY_)\\b${name}\\b`));
   });
 
   test('lists the settings file and its default paths', () => {
