@@ -4,6 +4,8 @@ const IMAGE_KEY =
 const NO_IMAGE = /^(?:true|false|sha256:.*|)$|\.(?:png|jpe?g|gif|svg|webp|ico|avif)$/i;
 /** Each level needs a call. */
 const DEPTH_MAX = 500;
+/** Characters that aliases repeat, all together. A short line can repeat a long list. */
+const ALIASES_MAX = 1_000_000;
 const KEY = /^(?:"([^"]+)"|'([^']+)'|([\w./-]+))\s*(?::(?=\s|$)|=)\s*(.*)$/;
 
 /** Reads one JSON text, or one in each line. @type {Portal.Read} */
@@ -47,6 +49,12 @@ const documentsOf = (text) => {
 	let textIndent = Number.POSITIVE_INFINITY;
 	/** @type {Portal.Members} */
 	let list = [];
+	let left = ALIASES_MAX;
+	const aliasOf = (/** @type {string} */ name) => {
+		const text = anchors.get(name) ?? '';
+		left -= text.length;
+		return left < 0 ? '' : text;
+	};
 	const start = () => {
 		/** @type {Portal.Members} */
 		const node = [];
@@ -88,9 +96,9 @@ const documentsOf = (text) => {
 			/** @type {Portal.Members} */
 			const node = [];
 			parent.push([key, node]);
-			open.push({ indent, node });
+			if (open.length < DEPTH_MAX) open.push({ indent, node });
 		} else {
-			const scalar = value.startsWith('*') ? (anchors.get(value.slice(1)) ?? '') : value;
+			const scalar = value.startsWith('*') ? aliasOf(value.slice(1)) : value;
 			if (anchor) anchors.set(anchor, scalar);
 			if (!key && list.at(-1)?.[1] === open.at(-1)?.node) {
 				// The item is a scalar itself.
@@ -111,21 +119,24 @@ const isParent = (frame, indent, isItem) =>
 /** Reads `{ a: b, c: [d] }`. @param {string} text @returns {Portal.Node} */
 const flowOf = (text) => {
 	const tokens = text.match(/"[^"]*"|'[^']*'|[{}[\],]|(?:[^\s{}[\],:"']|:(?=\S))+|:/g) ?? [];
-	/** @returns {Portal.Node} */
-	const read = () => {
-		const token = tokens.shift() ?? '';
-		if (token !== '{' && token !== '[') return unquoted(token);
+	let at = 0;
+	/** @param {number} depth @returns {Portal.Node} */
+	const read = (depth) => {
+		const token = tokens[at++] ?? '';
+		if (depth > DEPTH_MAX || (token !== '{' && token !== '[')) return unquoted(token);
 		/** @type {Portal.Members} */
 		const members = [];
-		while (tokens[0] && !/^[}\]]$/.test(tokens[0])) {
-			if (tokens[0] === ',') tokens.shift();
-			else if (tokens[1] === ':') members.push([unquoted(tokens.splice(0, 2)[0] ?? ''), read()]);
-			else members.push(['', read()]);
+		for (let next = tokens[at]; next && !/^[}\]]$/.test(next); next = tokens[at]) {
+			if (next === ',') at++;
+			else if (tokens[at + 1] === ':') {
+				at += 2;
+				members.push([unquoted(next), read(depth + 1)]);
+			} else members.push(['', read(depth + 1)]);
 		}
-		tokens.shift();
+		at++;
 		return members;
 	};
-	return read();
+	return read(0);
 };
 
 /** @param {string} text */
@@ -145,9 +156,9 @@ const collect = (node, found) => {
 	}
 	addRepository(node, texts, found);
 	if (texts.url?.startsWith('oci:')) found.add(texts.url + versionOf(textsOf(memberOf(node, 'ref'))));
+	const hasSpec = memberOf(node, 'spec') !== undefined;
 	for (const [key, value] of node) {
-		const isStatus = key === 'status' && memberOf(node, 'spec');
-		if (isStatus || /^(?:metadata|labels|annotations)$/.test(key)) continue;
+		if ((key === 'status' && hasSpec) || /^(?:metadata|labels|annotations)$/.test(key)) continue;
 		if (typeof value !== 'string') {
 			const inner = textsOf(value);
 			if (IMAGE_KEY.test(key) && inner.name && !inner.repository) found.add(inner.name + versionOf(inner));
