@@ -131,6 +131,13 @@ function inside(archive: string): void {
     });
     after(() => stack[Symbol.asyncDispose]());
 
+    test('the unpacked release runs as it is', async () => {
+      const version = await machine.sh(
+        'cd /root/release && node_modules/.bin/node bin/dockerproxy.js --version',
+      );
+      assert.match(version, /^\d+\.\d+\.\d+\s*$/);
+    });
+
     test('a dry run tells what would be done, and does nothing', async () => {
       const told = await install('--dry-run', '--domain', DOMAIN, '--email', 'ops@example.org');
       assert.match(told, /mv \/opt\/dockerproxy\.new \/opt\/dockerproxy\n/);

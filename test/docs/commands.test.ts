@@ -30,6 +30,10 @@ const NOT_RUN: readonly (readonly [RegExp, string])[] = [
   [/\bsave --from\b/, 'needs files of the reader; see test/cli/save.test.ts'],
   [/^docker compose /, 'needs Docker Hub; see test/deploy/container.deploy.ts'],
   [/deploy\/install\.sh/, 'changes the machine; see test/deploy/machine.deploy.ts'],
+  [
+    /^tar -xzf dockerproxy-|^node_modules\/\.bin\/node|^sudo apt install/,
+    'needs a release; see test/deploy/package.deploy.ts',
+  ],
   [/^npm pack/, 'changes the machine; see test/e2e/package.test.ts'],
   [/^npm run bench/, 'measures for minutes'],
   [/^npm run demo/, 'serves until Ctrl-C'],
