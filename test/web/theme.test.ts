@@ -11,7 +11,7 @@ suite('the page by its own means', {
   const schemeOf = (page: Page) =>
     page.evaluate(() => getComputedStyle(document.documentElement).colorScheme);
 
-  test('keeps the chosen theme, from the first frame on, also on the page of a problem', async (t) => {
+  test('keeps the chosen theme, from the first frame on, also on the pages of a problem and of the API', async (t) => {
     const page = await open(t);
     assert.equal(await schemeOf(page), 'light dark');
     for (const theme of ['dark', 'light']) {
@@ -24,11 +24,16 @@ suite('the page by its own means', {
       await assertAccessible(page, `theme-${theme}`);
       await page.goto(`${bed().url}/dl?myimage=A`);
       assert.equal(await schemeOf(page), theme);
+      await page.goto(`${bed.url}/api`);
+      assert.equal(await schemeOf(page), theme);
       await page.unroute('**/app.js');
       await page.goto(bed().url);
       await untilReady(page);
     }
+    await page.goto(`${bed.url}/api`);
     await page.getByLabel('Theme').selectOption('Auto');
+    assert.equal(await schemeOf(page), 'light dark');
+    await page.goto(bed.url);
     assert.equal(await schemeOf(page), 'light dark');
   });
 

@@ -45,6 +45,11 @@ interface Route {
   readonly operation: Operation;
 }
 
+/** The themes of the portal, whose script keeps the chosen one. */
+const THEME = `<select id="theme" class="js" aria-label="Theme" autocomplete="off">
+<option value="auto">Auto</option><option value="light">Light</option><option value="dark">Dark</option>
+</select>`;
+
 /**
  * Renders an OpenAPI document, an example for each route, and the error catalogue as a page for people.
  *
@@ -79,14 +84,14 @@ export function renderApiPage(
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark">
 <title>The API of ${inline(info.title)}</title>
 <link rel="icon" href="${assets}/icon.svg">
 <link rel="stylesheet" href="${assets}/portal.css">
 <link rel="stylesheet" href="${assets}/api.css">
+<script src="${assets}/theme.js"></script>
 </head>
 <body>
-<header><a class="brand" href="/"><img src="${assets}/icon.svg" alt="" width="28" height="28">DockerProxy</a></header>
+<header><a class="brand" href="/"><img src="${assets}/icon.svg" alt="" width="28" height="28">DockerProxy</a>${THEME}</header>
 <main>
 <h1>API</h1>
 <p class="lead">${inline(info.description ?? '')} Version ${inline(info.version)}, as <a href="/openapi.json">OpenAPI</a>.</p>
