@@ -35,8 +35,8 @@ export interface Pages {
 /** The images that the URL of the page names, valid or not. */
 export interface AskedImages {
   readonly images: readonly string[];
-  /** The path and query of their download. */
-  readonly downloadUrl: string;
+  /** The path and query of their download; undefined if a name is invalid. */
+  readonly downloadUrl: string | undefined;
   /** The metadata of the image. Undefined for several images, and for an image that cannot be described now. */
   readonly details: Pick<ImageDetails, 'filename' | 'size' | 'platform'> | undefined;
 }
@@ -105,20 +105,23 @@ function askedValues(
 ): Record<string, string> {
   const name = escapeHtml(images.join(' '));
   const { size = undefined, platform, filename = '' } = details ?? {};
-  const facts = [size !== undefined && formatSize(size, lang), platform].filter(Boolean).join(' · ');
+  const metadata = [size !== undefined && formatSize(size, lang), platform].filter(Boolean).join(' · ');
   return {
     look: 'tall',
     value: name,
     names: '',
     title: `${escapeHtml(images.join(' + '))} · DockerProxy`,
-    description: escapeHtml([facts, words.headline].filter(Boolean).join(' · ')),
+    description: escapeHtml([metadata, words.headline].filter(Boolean).join(' · ')),
     summary:
-      details === undefined
+      downloadUrl === undefined
         ? ''
         : `<noscript><section class="card" id="summary">
-<h2 dir="ltr">${name}</h2>
-<p>${escapeHtml(facts)}</p>
-<p><a class="primary" href="${escapeHtml(downloadUrl)}"><strong>${escapeHtml(words.download ?? '')}</strong>
+<h2 dir="ltr">${escapeHtml(images.join(' + '))}</h2>
+${
+  metadata &&
+  `<p>${escapeHtml(metadata)}</p>
+`
+}<p><a class="primary" href="${escapeHtml(downloadUrl)}"><strong>${escapeHtml(words.download ?? '')}</strong>
 <bdi>${escapeHtml(filename)}</bdi></a></p>
 </section></noscript>`,
   };

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import fastifyStatic from '@fastify/static';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { DEFAULT_FORMAT } from '../../archive/format.ts';
-import { downloadUrl } from '../../download/url.ts';
+import { type DownloadQuery, downloadUrl } from '../../download/url.ts';
 import { listErrors } from '../../errors.ts';
 import type { Limits } from '../../limits/limits.ts';
 import { parsePlatform } from '../../oci/platform.ts';
@@ -113,12 +113,18 @@ function createDescribe({ catalogue, allowlist, limits, count, traits }: PortalO
     request: FastifyRequest<{ Querystring: PageQuery }>,
     reply: FastifyReply,
   ): Promise<AskedImages> => {
-    const { image = [], myimage = [], platform: platformText } = request.query;
+    const { image = [], myimage = [] } = request.query;
     const images = [image, myimage].flat().filter((name) => name.trim() !== '');
-    const platform = typeof platformText === 'string' && platformText !== '' ? platformText : undefined;
-    const asked = { images, downloadUrl: downloadUrl({ myimage: images, platform }) };
-    const reference = referenceOrNone(images[0] ?? '');
-    if (images.length !== 1 || reference === undefined || traits.preparesArchives)
+    const references = images.map(referenceOrNone);
+    const [reference] = references;
+    const { platform, ...others } = chosenIn(request.query);
+    const isValid = references.every((one) => one !== undefined) && images.length > 0;
+    const asked = {
+      images,
+      downloadUrl: isValid ? downloadUrl({ ...others, platform, myimage: images }) : undefined,
+    };
+    const isPlain = images.length === 1 && Object.keys(others).length === 0;
+    if (!isPlain || reference === undefined || traits.preparesArchives)
       return { ...asked, details: undefined };
     const signal = AbortSignal.any([abortOnDisconnect(reply), AbortSignal.timeout(DESCRIBE_TIMEOUT_MS)]);
     try {
@@ -127,7 +133,7 @@ function createDescribe({ catalogue, allowlist, limits, count, traits }: PortalO
       const allowance = downloadLimits(limits, request, signal);
       const query = {
         reference,
-        platform: platform === undefined ? undefined : parsePlatform(platform),
+        platform: typeof platform === 'string' ? parsePlatform(platform) : undefined,
         format: DEFAULT_FORMAT,
       };
       const slot = { ...query, references: [reference], have: undefined };
@@ -142,6 +148,15 @@ function createDescribe({ catalogue, allowlist, limits, count, traits }: PortalO
       return { ...asked, details: undefined };
     }
   };
+}
+
+/** The parameters that the page and a download share, beside the images. */
+const SHARED = ['platform', 'format', 'squash', 'referrers', 'have', 'parts'] as const;
+
+/** Returns the choices in the URL of the page, valid or not. A link downloads the first part. */
+function chosenIn(query: PageQuery): Omit<DownloadQuery, 'myimage'> {
+  const chosen = SHARED.flatMap((name) => (query[name] ? [[name, query[name]]] : []));
+  return Object.fromEntries([...chosen, ...(query.parts ? [['part', '1']] : [])]);
 }
 
 /** Paths of this service, which are not names of images even where they have that form. */

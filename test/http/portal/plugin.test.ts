@@ -157,7 +157,7 @@ suite('the page', { timeout: 600_000 }, () => {
     assert.ok(odd.html.includes('value="&quot;&gt;&lt;script'), odd.html);
   });
 
-  test('the page of an image that cannot be described names it, and asks for nothing that is refused', async () => {
+  test('the page of an image that cannot be described names it, and asks for nothing that is refused, but links to the download', async () => {
     const described: string[] = [];
     const catalogue = {
       describe: async ({ reference }: DetailsRequest) => {
@@ -166,10 +166,22 @@ suite('the page', { timeout: 600_000 }, () => {
       },
     };
     await using server = await startServer({ allow: ['docker.io/library/*'], catalogue });
-    for (const name of ['busybox', 'evil.example/app', 'a+b']) {
-      const { html } = await pageOf(server, `/?image=${name}&image=`);
-      assert.match(html, /<meta property="og:title" content="[^"]+ · DockerProxy">/, name);
-      assert.doesNotMatch(html, /id="summary"/);
+    for (const [asked, link] of [
+      ['busybox', '/dl?myimage=busybox'],
+      // The download states why it is refused.
+      ['evil.example/app', '/dl?myimage=evil.example/app'],
+      ['a+b', undefined],
+      ['busybox&image=nginx:1.27', '/dl?myimage=busybox&amp;myimage=nginx:1.27'],
+      [
+        'busybox&format=oci&platform=all&referrers=1&lang=en&compress=gzip',
+        '/dl?myimage=busybox&amp;platform=all&amp;format=oci&amp;referrers=1',
+      ],
+      ['busybox&parts=1GiB', '/dl?myimage=busybox&amp;parts=1GiB&amp;part=1'],
+    ] as const) {
+      const { html } = await pageOf(server, `/?image=${asked}&image=`);
+      assert.match(html, /<meta property="og:title" content="[^"]+ · DockerProxy">/, asked);
+      const [, href] = /<noscript><section[\s\S]*?href="(.*?)"/.exec(html) ?? [];
+      assert.equal(href, link);
     }
     assert.deepEqual(described, ['docker.io/library/busybox:latest']);
   });
