@@ -3,7 +3,7 @@ import { downloadUrl, escaped, exactDownload, isDefault, pullCommands } from './
 import { fillExtras, fitExtras, onExtras, readExtras } from './extras.js';
 import { find } from './finder.js';
 import { offer } from './folds.js';
-import { byId, data, make, makeButton } from './page.js';
+import { breakable, byId, data, make, makeButton } from './page.js';
 import { fullName, parsePaste, repositoryOf } from './paste.js';
 import { showCandidates, showProblem } from './problem.js';
 import { recall, remember } from './recent.js';
@@ -157,7 +157,9 @@ const show = async (images, asked, signal, put) => {
 	signal.throwIfAborted();
 	const files = partsOf(file);
 	const wrong = asked.length - found.length;
-	byId('title').textContent = images[1] ? t('images', { n: found.length }) : titleOf(only);
+	byId('title').replaceChildren(
+		...(images[1] ? [t('images', { n: found.length })] : breakable(titleOf(only))),
+	);
 	byId('rows').replaceChildren(...(images[1] ? asked.map((one, at) => rowOf(images, at, one)) : []));
 	byId('cards').replaceChildren(...found.map(makeCard));
 	fillPlatforms(platforms, found);

@@ -7,6 +7,9 @@ export const make = (tag, properties) => Object.assign(document.createElement(ta
 /** @type {Portal.MakeButton} */
 export const makeButton = (textContent, onclick) => make('button', { type: 'button', textContent, onclick });
 
+/** Returns a name that breaks after its slashes. @param {string} name @returns {(string | Node)[]} */
+export const breakable = (name) => name.split(/(?<=\/)/).flatMap((part) => [part, make('wbr')]);
+
 export const { lang } = document.documentElement;
 
 /** @type {Portal.Data} */

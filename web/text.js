@@ -11,7 +11,8 @@ const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'];
 /** `2.2 MB` @param {number} bytes */
 export const size = (bytes) => {
 	const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), 4);
-	return exact(bytes / 1000 ** power, UNITS[power], 'short');
+	// The short form of bytes has no plural: `3 byte`.
+	return exact(bytes / 1000 ** power, UNITS[power], power > 0 ? 'short' : 'long');
 };
 
 /** `2,150,400 bytes` @type {Portal.Exact} */

@@ -1,6 +1,6 @@
 import { session } from './api.js';
 import { checkCommands, fetchCommands, loadCommands, quoted } from './commands.js';
-import { byId, make, makeButton } from './page.js';
+import { breakable, byId, make, makeButton } from './page.js';
 import { date, exact, size, t } from './text.js';
 
 /** @type {Portal.MakeCard} */
@@ -13,7 +13,7 @@ export const makeCard = ({ size: bytes, layers, files, created, config, signatur
 	/** @type {Record<string, string | null | undefined>} */
 	const values = {
 		reference: image.reference,
-		size: bytes === null ? t('later') : `${size(bytes)}\n${exact(bytes)}`,
+		size: bytes === null ? t('later') : [...new Set([size(bytes), exact(bytes)])].join('\n'),
 		layers: isImage ? countOf(layers) : '',
 		files: isImage ? '' : files?.map(({ name, size: length }) => `${name} (${size(length)})`).join('\n'),
 		created: created ? date(created) : isImage ? unknown : '',
@@ -27,7 +27,7 @@ export const makeCard = ({ size: bytes, layers, files, created, config, signatur
 	for (const field of card.querySelectorAll('[data-is]')) {
 		const text = values[field.getAttribute('data-is') ?? ''];
 		const [first = '', ...more] = (text ?? '').split('\n');
-		field.append(...first.split(/(?<=\/)/).flatMap((part) => [part, make('wbr')]));
+		field.append(...breakable(first));
 		field.append(...more.map((textContent) => make('small', { textContent })));
 		if (!text) field.closest('dl > div')?.remove();
 	}
@@ -44,7 +44,9 @@ const countOf = (layers) => {
 export const makeRow = (name, { note, isWrong, remove, choices = [] }) => {
 	const row = make('li', { className: isWrong ? 'wrong' : '' });
 	const text = make('span');
-	text.append(make('bdi', { dir: 'ltr', textContent: name }), make('small', { textContent: note }));
+	const shown = make('bdi', { dir: 'ltr' });
+	shown.append(...breakable(name));
+	text.append(shown, make('small', { textContent: note }));
 	const button = makeButton('✕', remove);
 	Object.assign(button, { className: 'remove', ariaLabel: t('remove', { name }) });
 	row.append(text, button);

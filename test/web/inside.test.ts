@@ -68,7 +68,7 @@ suite('look inside', {
     ]);
     await item(page, 'etc').click();
     await item(page, 'hosts').waitFor();
-    await page.getByRole('treeitem', { name: 'hosts 3 byte layer 2', exact: true }).waitFor();
+    await page.getByRole('treeitem', { name: 'hosts 3 bytes layer 2', exact: true }).waitFor();
     assert.equal(await item(page, 'etc').getAttribute('aria-expanded'), 'true');
     await item(page, 'etc').click();
     assert.equal(await item(page, 'hosts').isVisible(), false);
@@ -156,7 +156,7 @@ suite('look inside', {
     await page.locator('#inside').getByText('Layers', { exact: true }).click();
     const layers = page.locator('.layers li');
     await layers.nth(1).waitFor();
-    assert.match(await layers.nth(0).innerText(), /Wasted: 3 byte, hidden by later layers/);
+    assert.match(await layers.nth(0).innerText(), /Wasted: 3 bytes, hidden by later layers/);
     assert.match(await layers.nth(1).innerText(), /Files: 1 added, 1 changed, 0 removed/);
   });
 

@@ -139,7 +139,8 @@ function formatSize(bytes: number, lang: Language): string {
   const value = bytes / 1000 ** power;
   const unit = UNITS[power] ?? 'byte';
   const maximumFractionDigits = value < 100 ? 1 : 0;
-  return value.toLocaleString(lang, { style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits });
+  const unitDisplay = power > 0 ? 'short' : 'long';
+  return value.toLocaleString(lang, { style: 'unit', unit, unitDisplay, maximumFractionDigits });
 }
 
 /** Returns the values of the operator and the allowed registries for the template. */
