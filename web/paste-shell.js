@@ -4,6 +4,8 @@ import { toName } from './paste.js';
 const SCHEME =
 	/^(?:docker|oci|oras|docker-image|container):\/\/|^(?:docker-daemon|containers-storage):(?!\/)/;
 const IMAGE_FLAG = /^--(?:[a-z-]+-)?image$/;
+/** Programs in a command whose arguments are read. Each takes all words after it. */
+const PROGRAMS_MAX = 20;
 /** Options without a value, of all programs. */
 const SWITCH =
 	/^--(?:rm|rmi|detach|interactive|tty|init|privileged|read-only|publish-all|no-[a-z-]+|oom-kill-disable|sig-proxy|disable-content-trust|quiet|help|replace|tls-verify|env-host|http-proxy|passwd|rootfs|all|all-[a-z]+|net-host|plain-http|local|skip-[a-z-]+|insecure|debug|verbose|recursive|keep-[a-z-]+|ignore-unfixed|force|push|load|now|digests|full-ref|list|tls|raw)$/;
@@ -168,6 +170,7 @@ export const readCommand = (words, found) => {
 	for (const image of flagged) found.add(image);
 	if (flagged.length > 0) return true;
 
+	let programs = 0;
 	return words.some((word, at) => {
 		const commands =
 			PROGRAMS[
@@ -176,7 +179,12 @@ export const readCommand = (words, found) => {
 					.replace(/\.exe$/i, '')
 					.toLowerCase()
 			];
-		return commands !== undefined && readArguments(commands, words.slice(at + 1), found);
+		if (commands !== undefined) programs++;
+		return (
+			commands !== undefined &&
+			programs <= PROGRAMS_MAX &&
+			readArguments(commands, words.slice(at + 1), found)
+		);
 	});
 };
 
