@@ -105,23 +105,20 @@ function askedValues(
 ): Record<string, string> {
   const name = escapeHtml(images.join(' '));
   const { size = undefined, platform, filename = '' } = details ?? {};
-  const metadata = [size !== undefined && formatSize(size, lang), platform].filter(Boolean).join(' · ');
+  const metadata = [size === undefined ? [] : formatSize(size, lang), platform ?? []].flat();
   return {
     look: 'tall',
     value: name,
     names: '',
     title: `${escapeHtml(images.join(' + '))} · DockerProxy`,
-    description: escapeHtml([metadata, words.headline].filter(Boolean).join(' · ')),
+    description: escapeHtml([...metadata, words.headline].join(' · ')),
     summary:
       downloadUrl === undefined
         ? ''
         : `<noscript><section class="card" id="summary">
 <h2 dir="ltr">${escapeHtml(images.join(' + '))}</h2>
-${
-  metadata &&
-  `<p>${escapeHtml(metadata)}</p>
-`
-}<p><a class="primary" href="${escapeHtml(downloadUrl)}"><strong>${escapeHtml(words.download ?? '')}</strong>
+<p class="hint">${metadata.map((text) => `<bdi>${escapeHtml(text)}</bdi>`).join(' · ')}</p>
+<p><a class="primary" href="${escapeHtml(downloadUrl)}"><strong>${escapeHtml(words.download ?? '')}</strong>
 <bdi>${escapeHtml(filename)}</bdi></a></p>
 </section></noscript>`,
   };

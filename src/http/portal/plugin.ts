@@ -175,7 +175,10 @@ function readable(name: string): string {
 async function serveAssets(app: FastifyInstance, web: WebFolder): Promise<void> {
   const names = readdirSync(web.root).filter(isAsset);
   const assets = new Map(
-    names.map((name) => [`${web.assets}/${name}`, packText(readFileSync(join(web.root, name)))]),
+    names.map((name) => [
+      `${web.assets}/${name}`,
+      packText(compact(readFileSync(join(web.root, name), 'utf8'))),
+    ]),
   );
   await app.register(fastifyStatic, {
     root: web.root,
@@ -199,6 +202,11 @@ async function serveAssets(app: FastifyInstance, web: WebFolder): Promise<void> 
     reply.header('content-length', content.length);
     return content;
   });
+}
+
+/** Removes comments at the beginning of lines, and indentation. No text in a file may span lines. */
+function compact(text: string): string {
+  return text.replace(/^\t*(?:\/\*[\s\S]*?\*\/[ \t]*\n?|\/\/.*\n)/gm, '').replace(/^\t+/gm, '');
 }
 
 /** Computes a value again after its input has changed, such as by a SIGHUP. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
@@ -128,6 +128,21 @@ suite('the page', { timeout: 600_000 }, () => {
     const { html } = await pageOf(server);
     const [, shown = ''] = /<bdi id="patterns">([^<]+)</.exec(html) ?? [];
     assert.equal(shown, 'Docker Hub, gcr.io, docker.io/library, 127.0.0.1:…/a-…; except …/secret');
+  });
+
+  test('is sent without comments and indentation, and otherwise as it is', async () => {
+    await using server = await startServer();
+    const { assets } = await pageOf(server);
+    for (const name of readdirSync(WEB).filter((file) => /\.(?:js|css)$/.test(file))) {
+      const isComment = name.endsWith('.js') ? /^(?:\/?\*|\/\/)/ : /^\/\*/;
+      const lines = (text: string) => text.split('\n').map((line) => line.trim());
+      const sent = new Set(lines((await server.get(`${assets}/${name}`)).body.toString()));
+      const left = [...sent].filter((line) => isComment.test(line));
+      assert.deepEqual(left, [], name);
+      const code = lines(readFileSync(join(WEB, name), 'utf8')).filter((line) => !isComment.test(line));
+      const lost = code.filter((line) => line !== '' && !sent.has(line));
+      assert.deepEqual(lost, [], name);
+    }
   });
 
   test('the commands of the start page name this service, and the host of a stranger only for that request', async () => {
