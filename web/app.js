@@ -189,6 +189,7 @@ const show = async (images, asked, signal, put) => {
 	byId('metalink').href = `${location.origin}${url}&metalink=1`;
 	offer(images[1] ? undefined : only, platform, signal);
 	problem.hidden = true;
+	result.className = '';
 	result.hidden = false;
 	document.title = `${called.join(' + ')} · DockerProxy`;
 	say(`${called.join(' + ')}: ${bytes === null ? t('later') : size(bytes)}`);
@@ -239,7 +240,11 @@ const fail = (error, again) => {
 		input.focus();
 	};
 	byId('progress').hidden = true;
-	result.hidden = !again;
+	fitExtras(formats.value);
+	const canCorrect = readExtras().length > 0 || !isDefault(formats.value);
+	result.hidden = !again && !canCorrect;
+	result.className = again ? '' : 'failed';
+	if (canCorrect && !again) byId('advanced').setAttribute('open', '');
 	problem.className = again ? 'card over' : 'card';
 	const retry = again ?? (() => lookUp());
 	say(showProblem(told, { retry, choose, chooseTag }));

@@ -59,6 +59,24 @@ suite('the advanced choices of the page', {
     await page.getByRole('heading', { name: 'This is not a valid image name.' }).waitFor();
   });
 
+  test('stay in view when one of them is refused, so that it can be corrected', async (t) => {
+    const page = await open(t, `${PATH}&parts=300kB`);
+    await page.getByText('The parameter parts is "300kB", but must be at least 1MiB.').waitFor();
+    assert.equal(await page.locator('#download').isVisible(), false, 'that of another choice');
+    await assertAccessible(page, 'refused-choice');
+    const parts = page.getByLabel('Cut into parts of at most');
+    await parts.fill('1MiB');
+    await parts.press('Enter');
+    await page.locator('#parts a').first().waitFor();
+    await parts.fill('1kB');
+    await parts.press('Enter');
+    await page.locator('#problem h2').waitFor();
+    await parts.fill('');
+    await parts.press('Enter');
+    await untilOffered(page, BASE);
+    assert.equal(await page.locator('#problem').isVisible(), false);
+  });
+
   test('cut a file into parts with a link and a command each, which together are the file', async (t) => {
     const page = await open(t, PATH);
     await openAdvanced(page);
