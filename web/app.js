@@ -66,6 +66,15 @@ const startAnew = () => {
 	return looking.signal;
 };
 
+/** A choice must not move the field that makes it, so the blocks above others keep their heights. @param {boolean} isKept */
+const keepHeights = (isKept) => {
+	for (const id of ['answer', 'tools', 'line']) {
+		const { style, offsetHeight } = byId(id);
+		// Another format or platform can add lines to a command.
+		style.minHeight = isKept ? style.minHeight || `calc(${offsetHeight}px + ${id === 'line' ? 3 : 0}em)` : '';
+	}
+};
+
 /** @type {Portal.LookUp} */
 const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 	const signal = startAnew();
@@ -77,6 +86,7 @@ const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 		result.hidden = true;
 		scrollTo(0, 0);
 	}
+	keepHeights(!moves && !result.hidden);
 	const pasted = await read(input.value);
 	if (signal.aborted) return;
 	const { images, candidates } = pasted;
@@ -300,6 +310,13 @@ const readAddress = () => {
 	}
 };
 
+/** Focuses the field of the start page. */
+const invite = () => {
+	// On phones the keyboard would cover the page.
+	const hasKeyboard = matchMedia('(hover: hover) and (pointer: fine)').matches;
+	if (hasKeyboard && !byId('main').className) input.focus({ preventScroll: true });
+};
+
 /** @type {(id: string, text: () => string | null) => void} */
 const copyOn = (id, text) => {
 	const button = byId(id);
@@ -385,8 +402,18 @@ link.onclick = (event) => {
 };
 byId('sum').onclick = () => load(import('./checksum.js'), byId('sumLink').href);
 addEventListener('popstate', () => {
+	// The parts of another view are elsewhere. Hidden for a frame, they appear there instead of moving.
+	const { style } = byId('main');
+	style.visibility = 'hidden';
+	result.hidden = true;
 	input.value = '';
 	readAddress();
+	requestAnimationFrame(() =>
+		setTimeout(() => {
+			style.visibility = '';
+			invite();
+		}),
+	);
 });
 byId('languages').ontoggle = () => {
 	const images = location.search.replace(/&?lang=\w+/, '');
@@ -395,3 +422,4 @@ byId('languages').ontoggle = () => {
 };
 showRecent();
 readAddress();
+invite();

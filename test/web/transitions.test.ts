@@ -39,6 +39,15 @@ suite('transitions of the page on a slow processor and network', {
       },
     ],
     [
+      'back to the start, and forward',
+      async (page) => {
+        await page.goBack();
+        await page.locator('#start').waitFor();
+        await page.goForward();
+        await untilShown(page);
+      },
+    ],
+    [
       'to another platform and back',
       async (page) => {
         for (const platform of ['linux/arm64', 'linux/amd64']) {
