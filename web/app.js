@@ -95,9 +95,8 @@ const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 		: images.length > maxImages && t('tooMany', { n: maxImages });
 	if (mistake || images.length === 0) {
 		input.ariaInvalid = 'true';
-		names.textContent = mistake || hint;
-		if (candidates.length > 0) return say(showCandidates(candidates, chooseCandidate));
-		return say(mistake || hint);
+		names.textContent = candidates[0] ? '' : mistake || hint;
+		return say(candidates[0] ? showCandidates(candidates, chooseCandidate) : mistake || hint);
 	}
 	platform = pasted.platform ?? platform;
 	say(t('looking'));
@@ -173,6 +172,7 @@ const show = async (images, asked, signal, put) => {
 	byId('rows').replaceChildren(...(images[1] ? asked.map((one, at) => rowOf(images, at, one)) : []));
 	byId('cards').replaceChildren(...found.map(makeCard));
 	fillPlatforms(platforms, found);
+	platforms.disabled = isAll;
 	byId('tags').hidden = images.length > 1;
 	link.href = hasParts ? `${url}&part=1` : url;
 	showParts(url, files);
@@ -305,8 +305,6 @@ const readAddress = () => {
 		document.title = title;
 		byId('main').className = '';
 		result.hidden = problem.hidden = true;
-		// On phones the keyboard would cover the page.
-		if (matchMedia('(hover: hover) and (pointer: fine)').matches) input.focus({ preventScroll: true });
 	}
 };
 
