@@ -28,8 +28,8 @@ const LIST_LIMIT = 16 * 1024 * 1024;
 const NO_HOST = 'dockerproxy.invalid';
 
 /**
- * Reads the images that a file names: a list with comments, a compose file with the platforms of its services,
- * Kubernetes manifests, or the output of Helm.
+ * Reads the images that a file names: a list with comments, a compose file, Kubernetes manifests, or the output of Helm.
+ * Services of a compose file can have platforms.
  *
  * @param file a path, or `-` for stdin
  * @throws CommandError if the file cannot be read; UsageError if it names no image, or is ambiguous
