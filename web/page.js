@@ -8,7 +8,8 @@ export const make = (tag, properties) => Object.assign(document.createElement(ta
 export const makeButton = (textContent, onclick) => make('button', { type: 'button', textContent, onclick });
 
 /** Returns a name that breaks after its slashes. @param {string} name @returns {(string | Node)[]} */
-export const breakable = (name) => name.split(/(?<=\/)/).flatMap((part) => [part, make('wbr')]);
+export const breakable = (name) =>
+	name.split(/(?<=\/)/).flatMap((part, at) => (at > 0 ? [make('wbr'), part] : part));
 
 export const { lang } = document.documentElement;
 
