@@ -11,8 +11,10 @@ const dist = join(root, process.argv[2] ?? 'dist');
 /** Packages that few start with: what they load by a path of their own would not be in a bundle. */
 const SEPARATE = [/^greenlock$/, /^@root\//, /^dockerode$/, /^ioredis$/, /^pino-pretty$/];
 
-/** Packages that other packages import, and whose functions this program never calls. */
+/** Modules that packages import, and whose functions this program never calls. */
 const UNUSED = [
+  // For HTTP/2, which neither the server nor the client of registries speaks. Loading takes node:tls with it.
+  'node:http2',
   // For a schema in a file, while that of this API comes from its routes.
   'yaml',
   // For names of media types without a slash.
@@ -25,7 +27,7 @@ const EMPTY = '\0empty';
 const withoutUnused: Plugin = {
   name: 'without-unused',
   resolveId: (name) => (UNUSED.includes(name) ? EMPTY : null),
-  load: (id) => (id === EMPTY ? 'module.exports = {};' : null),
+  load: (id) => (id === EMPTY ? 'module.exports = { constants: {} };' : null),
 };
 
 /** Modules look for files beside them, while all chunks are at the top of the folder. */
