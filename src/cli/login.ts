@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { createInterface } from 'node:readline/promises';
 import { type Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { UsageError } from '../config/loader.ts';
@@ -78,6 +77,7 @@ async function prompt(user: string, { stdin, stderr }: PasswordSources): Promise
   if (!stdin.isTTY)
     throw new UsageError([`No password for ${user}. Use --password-stdin, or set ${VARIABLE}.`]);
   stderr.write(`Password or token of ${user}: `);
+  const { createInterface } = await import('node:readline/promises');
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: stdin, output: nowhere, terminal: true });
   try {

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -73,6 +72,7 @@ function helperFor(config: JsonObject, key: string, domain: string): string | un
 /** @see https://github.com/docker/docker-credential-helpers#development */
 async function askHelper(name: string, key: string): Promise<Credentials | undefined> {
   const program = `docker-credential-${name}`;
+  const { spawn } = await import('node:child_process');
   const signal = AbortSignal.timeout(HELPER_TIMEOUT_MS);
   const helper = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], signal });
   const exit = new Promise<number | null>((resolve, reject) =>

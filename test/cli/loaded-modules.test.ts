@@ -71,7 +71,7 @@ suite('a command loads only the modules it needs', { timeout: 120_000 }, () => {
       files.some((path) => path.endsWith('undici/lib/dispatcher/agent.js')),
       'a client',
     );
-    assert.ok(files.length < 310, `${files.length}`);
+    assert.ok(files.length < 330, `${files.length}`);
     for (const name of [
       'fastify',
       'typebox',
@@ -87,6 +87,9 @@ suite('a command loads only the modules it needs', { timeout: 120_000 }, () => {
       false,
     );
     assert.equal(builtins.has(FETCH), false);
+    // Only credential helpers and prompts need them.
+    for (const name of ['child_process', 'readline/promises'])
+      assert.equal(builtins.has(`NativeModule ${name}`), false, name);
   });
 
   test('serve: no engine, no Redis, no ACME, no fetch; its primary: no server', async () => {
