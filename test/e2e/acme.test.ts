@@ -403,7 +403,7 @@ for (const client of ['greenlock', 'builtin'])
       assert.equal(replaces, client === 'builtin' ? id.replace('/renewal-info/', '') : undefined);
     });
 
-    test('a certificate that the OCSP responder calls revoked is replaced at once', async () => {
+    once('a certificate that the OCSP responder calls revoked is replaced at once', {}, async () => {
       const port = await reservePort();
       await using bed = await startAcmeBed({ isOld: true, ocspUrl: `http://127.0.0.1:${port}` });
       const first = await bed.startWithCertificate();
