@@ -217,7 +217,7 @@ export async function createApp(
           server.server.setSecureContext(secureContextOptions(certificate));
         }
       });
-      freeStartupMemory();
+      freeStartupMemory(() => drain.count() === 0);
       return url;
     },
     async close() {

@@ -21,10 +21,15 @@ export function createGarbageCollector(): () => void {
 
 /**
  * Frees the memory that only the startup needed, a moment from now. Loading the program grows the space for new objects
- * to its maximum, and an idle process keeps that, with the garbage in it. Only a collection of last resort shrinks it.
+ * to its maximum, and an idle process keeps that, with the garbage in it. Only a collection of last resort shrinks it,
+ * and stops everything else for a tenth of a second.
+ *
+ * @param isIdle the collection waits until this returns true; always idle if absent
  */
-export function freeStartupMemory(): void {
-  setTimeout(() => {
+export function freeStartupMemory(isIdle: () => boolean = () => true): void {
+  const timer = setInterval(() => {
+    if (!isIdle()) return;
+    clearInterval(timer);
     exposeCollect()({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   }, STARTED_MS).unref();
 }
