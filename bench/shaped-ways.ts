@@ -8,25 +8,37 @@ import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
 /** Bytes per second. */
-const CLIENT = 40e6;
+const LINE = 40e6;
 
 interface Shape {
   readonly registry: LinkRates;
+  readonly client: LinkRates;
   readonly proxy: RowId;
   /** Fetches the blobs one after the other, as a download without read-ahead does. */
   readonly blobs: RowId;
 }
 
+const limited = { line: LINE };
 const shapes: readonly Shape[] = [
-  { registry: { line: CLIENT }, proxy: 'dockerproxy-equal-links', blobs: 'blobs-equal-links' },
   {
-    registry: { connection: CLIENT / 3 },
-    proxy: 'dockerproxy-limited-connections',
-    blobs: 'blobs-limited-connections',
+    ...{ registry: limited, client: limited },
+    ...{ proxy: 'dockerproxy-equal-links', blobs: 'blobs-equal-links' },
+  },
+  {
+    ...{ registry: limited, client: {} },
+    ...{ proxy: 'dockerproxy-slow-registry', blobs: 'blobs-slow-registry' },
+  },
+  {
+    ...{ registry: {}, client: limited },
+    ...{ proxy: 'dockerproxy-slow-client', blobs: 'blobs-slow-client' },
+  },
+  {
+    ...{ registry: { connection: LINE / 3 }, client: limited },
+    ...{ proxy: 'dockerproxy-limited-connections', blobs: 'blobs-limited-connections' },
   },
 ];
 
-/** Downloads by a client with 40 MB/s, cold, from a registry whose line or connections are limited. */
+/** Downloads, cold, over lines of limited rates: of the registry, of the client, or of each connection. */
 export function shapedWays(stage: Stage): Way[] {
   return shapes.map((shape) => ({
     ids: [shape.proxy, shape.blobs],
@@ -35,12 +47,15 @@ export function shapedWays(stage: Stage): Way[] {
   }));
 }
 
-async function measureProxy(stage: Stage, { registry: rates, proxy: id }: Shape): Promise<Measurement> {
+async function measureProxy(
+  stage: Stage,
+  { registry: rates, client: own, proxy: id }: Shape,
+): Promise<Measurement> {
   const { registry, signal, image, certificate } = stage;
   await using folder = await temporaryFolder();
   await using upstream = await startShapedLink(registry.url, rates);
   await using proxy = await startOverTls({ ...stage, registry: upstream }, folder);
-  await using client = await startShapedLink(proxy.url, { line: CLIENT });
+  await using client = await startShapedLink(proxy.url, own);
   const url = new URL(archiveUrl(proxy, upstream, image));
   url.host = client.host;
   const { seconds } = await curl([url.href], { signal, certificate: certificate.certificate });
@@ -49,10 +64,10 @@ async function measureProxy(stage: Stage, { registry: rates, proxy: id }: Shape)
 
 async function measureBlobs(
   { registry, signal, image, certificate }: Stage,
-  { registry: rates, blobs: id }: Shape,
+  { registry: rates, client: own, blobs: id }: Shape,
 ): Promise<Measurement> {
   await using upstream = await startShapedLink(registry.url, rates);
-  await using client = await startShapedLink(`http://${upstream.host}`, { line: CLIENT });
+  await using client = await startShapedLink(`http://${upstream.host}`, own);
   const urls = image.blobUrls.map((blob) => Object.assign(new URL(blob), { host: client.host }).href);
   const { seconds } = asOneImage(await curl(urls, { signal, certificate: certificate.certificate }));
   return { id, figures: { seconds, imageBytes: image.bytes } };
