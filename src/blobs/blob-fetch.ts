@@ -64,6 +64,7 @@ export class BlobFetch {
     this.#recent = createRecentBytes({
       ...{ budget, window: RECENT_BYTES },
       positions: () => this.#regulator.positions(),
+      mustKeep: () => this.content.stored,
     });
     this.content = new FetchedFile(blob, this.#recent);
     this.#wanted = wantedBytesOf(this.#path, blob);

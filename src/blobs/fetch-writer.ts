@@ -117,14 +117,19 @@ class FetchWriter {
     const { buffers, recent, fetched, regulator, signal } = this.#options;
     const interruption = new AbortController();
     let last = position;
-    const onAppended = (end: number): void => {
+    const onReceived = (end: number): void => {
       regulator.payer(last)?.onFetched?.(end - last);
       last = end;
-      fetched.advance(end);
+      fetched.receive(end);
       this.#makeRoom();
       regulator.update();
     };
-    const appender = new FileAppender({ file: this.#file, position, buffers, recent, onAppended });
+    const onAppended = (end: number): void => {
+      fetched.advance(end);
+      recent.trim();
+    };
+    const callbacks = { onReceived, onAppended };
+    const appender = new FileAppender({ file: this.#file, position, buffers, recent, ...callbacks });
     const written = finished(appender);
     written.catch((error: Error) => stream.destroy(error));
     this.#appender = appender;

@@ -17,6 +17,7 @@ export class FetchedFile implements GrowingFile {
   #handle: FileHandle | undefined;
   #failure: Error | undefined;
   #received = 0;
+  #stored = 0;
   #isVerified = false;
 
   constructor({ size }: Pick<Descriptor, 'size'>, recent: RecentBytes) {
@@ -41,6 +42,11 @@ export class FetchedFile implements GrowingFile {
 
   get received(): number {
     return this.#received;
+  }
+
+  /** The bytes from the start that are in the file. Readers get the other received bytes from memory. */
+  get stored(): number {
+    return this.#stored;
   }
 
   get available(): number {
@@ -85,11 +91,17 @@ export class FetchedFile implements GrowingFile {
     this.#handle = handle;
   }
 
-  /** Notes that all bytes before a position are in the file. */
-  advance(position: number): void {
+  /** Notes that all bytes before a position are in the file or in memory. */
+  receive(position: number): void {
     this.#received = Math.max(this.#received, position);
     if (this.#received > 0 || this.#isVerified) this.#begun.resolve();
     this.#notify();
+  }
+
+  /** Notes that all bytes before a position are in the file. */
+  advance(position: number): void {
+    this.#stored = Math.max(this.#stored, position);
+    this.receive(position);
   }
 
   /** Notes that the file is the blob. */
@@ -100,6 +112,8 @@ export class FetchedFile implements GrowingFile {
 
   fail(failure: Error): void {
     this.#failure = failure;
+    // The rest is not in the file, and leaves the memory with the fetch.
+    this.#received = this.#stored;
     this.#begun.reject(failure);
     this.#notify();
   }

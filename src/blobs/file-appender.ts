@@ -1,4 +1,4 @@
-import { write } from 'node:fs';
+import { writev } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import type { BufferPool } from '../util/buffer-pool.ts';
@@ -9,13 +9,22 @@ export interface FileAppenderOptions {
   /** The offset of the first byte. */
   readonly position: number;
   readonly buffers: BufferPool;
-  /** Receives the written bytes for readers that keep up; absent if nothing reads the file while it grows. */
+  /** Receives the bytes for readers that keep up; absent if nothing reads the file while it grows. */
   readonly recent?: RecentBytes;
+  /** Called when bytes are in `recent`, before they are written, with the position after them. */
+  readonly onReceived?: (position: number) => void;
   /** Called after each write with the length of the file. */
   readonly onAppended: (position: number) => void;
 }
 
-/** The batch size, in bytes, if they arrive fast. A write then costs as much as copying its bytes. */
+/**
+ * Minimum bytes of a chunk that is written as it is, if it has at least this share of its memory. Others are copied to a
+ * batch.
+ */
+const [LARGE_CHUNK, LARGE_SHARE] = [64 * 1024, 1 / 2] as const;
+/** The bytes that wait to be written at which the sender must pause. They are also the largest write. */
+const MOST_WAITING = 512 * 1024;
+/** The batch size, in bytes, if small chunks arrive fast. */
 const LARGEST_BATCH = 256 * 1024;
 /** The batch size for slow fetches, because each of many slow fetches holds one batch. */
 const SMALLEST_BATCH = 16 * 1024;
@@ -23,38 +32,55 @@ const FIRST_BATCH = 64 * 1024;
 /** Maximum milliseconds that bytes wait for more bytes of the same batch. */
 const PATIENCE_MS = 5;
 
+/** Bytes that wait to be written. */
+interface Piece {
+  readonly bytes: Buffer;
+  /** Called once they are written, or never will be. */
+  readonly release: () => void;
+}
+
 /**
- * Appends to a file, in large pieces if bytes arrive fast, and soon if they arrive slowly. Followers of the file see no
- * gaps, because each piece is written after the previous one. Chunks are copied, so that the garbage collector frees
- * them young.
+ * Appends to a file, in large writes if bytes arrive fast, and soon if they arrive slowly. Readers that keep up get the
+ * bytes from memory and do not wait for the disk. Followers of the file see no gaps, because each write follows the
+ * previous one.
+ *
+ * Large chunks are written from the sender's memory, which it may use again once the callback of `write` is called.
+ * Small ones are copied, so that the garbage collector frees them young.
  */
 export class FileAppender extends Writable {
   readonly #descriptor: number;
   readonly #buffers: BufferPool;
   readonly #recent: RecentBytes | undefined;
+  readonly #onReceived: (position: number) => void;
   readonly #onAppended: (position: number) => void;
-  #position: number;
+  /** The position after the written bytes. */
+  #written: number;
+  /** The position after the bytes that readers can get. */
+  #received: number;
   /** The position after the accepted bytes. */
   #accepted: number;
   #limit = Number.POSITIVE_INFINITY;
-  /** Set while the writer waits for a higher limit. */
-  #isHeld = false;
+  /** Set while the sender waits for `drain`. */
+  #isPaused = false;
   #batch: Buffer | undefined;
   /** Bytes of the next batch. */
   #size = FIRST_BATCH;
   /** Received bytes of the batch. */
   #filled = 0;
-  #isWriting = false;
   #timer: NodeJS.Timeout | undefined;
+  #waiting: Piece[] = [];
+  #isWriting = false;
   #onIdle: (() => void) | undefined;
 
-  constructor({ file, position, buffers, recent, onAppended }: FileAppenderOptions) {
-    super({ highWaterMark: LARGEST_BATCH });
+  constructor({ file, position, buffers, recent, onReceived, onAppended }: FileAppenderOptions) {
+    super();
     this.#descriptor = file.fd;
-    this.#position = position;
+    this.#written = position;
+    this.#received = position;
     this.#accepted = position;
     this.#buffers = buffers;
     this.#recent = recent;
+    this.#onReceived = onReceived ?? (() => {});
     this.#onAppended = onAppended;
   }
 
@@ -64,53 +90,51 @@ export class FileAppender extends Writable {
    */
   set limit(bytes: number) {
     this.#limit = bytes;
-    if (!this.#isHeld || this.#accepted >= bytes) return;
-    this.#isHeld = false;
-    if (!this.writableNeedDrain) this.emit('drain');
+    this.#drain();
   }
 
   override write(chunk: unknown, ...rest: unknown[]): boolean {
-    this.#accepted += (chunk as Uint8Array).length;
-    const isReady = super.write(chunk, ...(rest as [BufferEncoding]));
-    this.#isHeld = this.#accepted >= this.#limit;
-    return isReady && !this.#isHeld;
+    const bytes = chunk as Buffer;
+    const release = rest.find((one): one is () => void => typeof one === 'function') ?? (() => {});
+    this.#accepted += bytes.length;
+    if (this.destroyed) release();
+    else if (isLarge(bytes)) {
+      this.#sealBatch();
+      this.#add(bytes, release);
+    } else this.#copy(bytes, release);
+    this.#isPaused = !this.#isReady;
+    return !this.#isPaused;
   }
 
-  /** Suppresses `drain` at the limit. Large chunks would cause it repeatedly, but only a higher limit may emit it. */
-  override emit(event: string | symbol, ...args: unknown[]): boolean {
-    return event === 'drain' && this.#isHeld ? false : super.emit(event, ...args);
-  }
-
-  override _write(chunk: Buffer, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    this.#batch ??= this.#buffers.take(this.#size);
-    const copied = chunk.copy(this.#batch, this.#filled);
-    this.#filled += copied;
-    if (this.#filled < this.#batch.length) {
-      this.#flushSoon();
-      callback();
-      return;
-    }
-    this.#whenIdle(() => {
-      this.#flush();
-      if (copied === chunk.length) callback();
-      else this._write(chunk.subarray(copied), encoding, callback);
-    });
+  /** Only `end` with a chunk calls this. */
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: () => void): void {
+    this.write(chunk);
+    callback();
   }
 
   override _final(callback: (error?: Error | null) => void): void {
-    this.#whenIdle(() => {
-      this.#flush();
-      this.#whenIdle(callback);
-    });
+    this.#sealBatch();
+    this.#whenIdle(callback);
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     clearTimeout(this.#timer);
     if (this.#batch !== undefined) this.#buffers.give(this.#batch);
     this.#batch = undefined;
-    this.#filled = 0;
+    for (const { release } of this.#waiting) release();
+    this.#waiting = [];
     // The descriptor must outlive the write under way.
     this.#whenIdle(() => callback(error));
+  }
+
+  get #isReady(): boolean {
+    return this.#accepted < this.#limit && this.#accepted - this.#written < MOST_WAITING;
+  }
+
+  #drain(): void {
+    if (!this.#isPaused || !this.#isReady) return;
+    this.#isPaused = false;
+    this.emit('drain');
   }
 
   /** The call to make once no write is in progress. A later call replaces an earlier one. */
@@ -119,15 +143,19 @@ export class FileAppender extends Writable {
     else call();
   }
 
-  #flushSoon(): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      if (this.#isWriting) this.#flushSoon();
-      else this.#flush();
-    }, PATIENCE_MS);
+  #copy(chunk: Buffer, release: () => void): void {
+    for (let at = 0; at < chunk.length; ) {
+      this.#batch ??= this.#buffers.take(this.#size);
+      const copied = chunk.copy(this.#batch, this.#filled, at);
+      this.#filled += copied;
+      at += copied;
+      if (this.#filled === this.#batch.length) this.#sealBatch();
+    }
+    release();
+    if (this.#batch !== undefined) this.#timer ??= setTimeout(() => this.#sealBatch(), PATIENCE_MS);
   }
 
-  #flush(): void {
+  #sealBatch(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const batch = this.#batch;
@@ -139,26 +167,66 @@ export class FileAppender extends Writable {
     else if (length <= batch.length / 4) this.#size = Math.max(batch.length / 2, SMALLEST_BATCH);
     this.#batch = undefined;
     this.#filled = 0;
-    this.#isWriting = true;
-    this.#write(batch, 0, length);
+    this.#add(batch.subarray(0, length), () => this.#buffers.give(batch));
   }
 
-  #write(batch: Buffer, start: number, end: number): void {
-    write(this.#descriptor, batch, start, end - start, this.#position, (error, written) => {
-      if (error === null) this.#position += written;
-      if (error === null && start + written < end) {
-        this.#write(batch, start + written, end);
-        return;
-      }
-      this.#isWriting = false;
-      const release = (): void => this.#buffers.give(batch);
-      if (error !== null || this.#recent === undefined) release();
-      else this.#recent.add(this.#position - end, batch.subarray(0, end), release);
-      if (error === null) this.#onAppended(this.#position);
-      const onIdle = this.#onIdle;
-      this.#onIdle = undefined;
-      if (error !== null && !this.destroyed) this.destroy(error);
-      else onIdle?.();
+  #add(bytes: Buffer, release: () => void): void {
+    let users = 1;
+    const leave = (): void => {
+      users -= 1;
+      if (users === 0) release();
+    };
+    this.#waiting.push({ bytes, release: leave });
+    const start = this.#received;
+    this.#received += bytes.length;
+    if (this.#recent !== undefined) {
+      users += 1;
+      this.#recent.add(start, bytes, leave);
+    }
+    if (!this.#isWriting) this.#writeAll();
+    this.#onReceived(this.#received);
+  }
+
+  #writeAll(): void {
+    const pieces = this.#waiting;
+    this.#waiting = [];
+    this.#isWriting = true;
+    this.#write(
+      pieces.map(({ bytes }) => bytes),
+      (error) => {
+        for (const { release } of pieces) release();
+        this.#isWriting = false;
+        if (error !== null && !this.destroyed) this.destroy(error);
+        if (this.#waiting.length > 0) return this.#writeAll();
+        const onIdle = this.#onIdle;
+        this.#onIdle = undefined;
+        onIdle?.();
+      },
+    );
+  }
+
+  #write(buffers: Buffer[], done: (error: Error | null) => void): void {
+    writev(this.#descriptor, buffers, this.#written, (error, count) => {
+      if (error !== null) return done(error);
+      this.#written += count;
+      const rest = without(buffers, count);
+      if (rest.length > 0) return this.#write(rest, done);
+      this.#onAppended(this.#written);
+      done(null);
+      this.#drain();
     });
   }
+}
+
+const isLarge = ({ length, buffer }: Buffer): boolean =>
+  length >= LARGE_CHUNK && length >= buffer.byteLength * LARGE_SHARE;
+
+/** Drops the first bytes of consecutive buffers. */
+function without(buffers: readonly Buffer[], bytes: number): Buffer[] {
+  let left = bytes;
+  return buffers.flatMap((buffer) => {
+    const dropped = Math.min(left, buffer.length);
+    left -= dropped;
+    return dropped === buffer.length ? [] : [buffer.subarray(dropped)];
+  });
 }

@@ -14,6 +14,8 @@ export interface RecentBytes {
    * @param release called once when no reader uses these bytes any more
    */
   add(start: number, bytes: Buffer, release: () => void): void;
+  /** Drops bytes as {@link add} does, because fewer of them must be kept. */
+  trim(): void;
   /** Lends the bytes from a position on, as far as they were added at once; undefined if they are not in memory. */
   lend(position: number): LentBytes | undefined;
   /** Checks whether the byte at a position is in memory. */
@@ -74,6 +76,19 @@ export function createRecentBytes({
     return lowest;
   };
 
+  const trim = (): void => {
+    const end = pieces.at(-1)?.end ?? 0;
+    const needed = neededFrom(end);
+    for (;;) {
+      const [first] = pieces;
+      if (first === undefined) return;
+      const isTooFar = first.start < end - window;
+      if (first.end > needed && !isTooFar && budget.held <= budget.limit) return;
+      if (first.end > mustKeep()) return;
+      dropFirst();
+    }
+  };
+
   const pieceAt = (position: number): Piece | undefined =>
     pieces.findLast(({ start, end }) => position >= start && position < end);
 
@@ -82,16 +97,9 @@ export function createRecentBytes({
       const end = start + bytes.length;
       pieces.push({ start, end, bytes, release, users: 1 });
       budget.held += bytes.length;
-      const needed = neededFrom(end);
-      for (;;) {
-        const [first] = pieces;
-        if (first === undefined) return;
-        const isTooFar = first.start < end - window;
-        if (first.end > needed && !isTooFar && budget.held <= budget.limit) return;
-        if (first.end > mustKeep()) return;
-        dropFirst();
-      }
+      trim();
     },
+    trim,
     lend(position) {
       const piece = pieceAt(position);
       if (piece === undefined) return undefined;

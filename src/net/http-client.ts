@@ -47,7 +47,8 @@ export interface HttpClientOptions {
 const ODD_ORIGINS_LIMIT = 256 * 1024;
 const DEFAULT_IDLE_TIMEOUT = 30_000;
 const CONNECT_TIMEOUT_MS = 10_000;
-const READ_BUFFERS_KEPT = 1024 * 1024;
+/** Bytes of unused buffers that are kept. The writer of a fetch, and its readers, use several buffers at once. */
+const READ_BUFFERS_KEPT = 4 * 1024 * 1024;
 
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { guard, userAgent, own, idleTimeout = DEFAULT_IDLE_TIMEOUT, onAnswer = () => {} } = options;

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { finished, pipeline } from 'node:stream/promises';
 import { suite, test } from 'node:test';
 import { FileAppender } from '../../src/blobs/file-appender.ts';
+import { createRecentBytes, type LentBytes } from '../../src/blobs/recent-bytes.ts';
 import { createBufferPool } from '../../src/util/buffer-pool.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -73,7 +74,7 @@ suite('appending to a file', () => {
     appending.destroy();
     assert.equal(told, 0, 'it is being written');
     await once(appending, 'close');
-    assert.equal(told, BATCH / 4);
+    assert.equal(told, BATCH);
   });
 
   test('writes slow chunks soon', async () => {
@@ -88,17 +89,74 @@ suite('appending to a file', () => {
     await finished(appending.end());
   });
 
-  test('writes fast chunks in large pieces', async () => {
+  test('writes fast small chunks in large pieces', async () => {
     await using place = await target();
     const told: number[] = [];
-    const appending = appender(place.file, 0, (position) => void told.push(position));
-    for (let chunk = 0; chunk < 16; chunk++) appending.write(Buffer.alloc(64 * 1024, chunk));
+    const onReceived = (position: number): void => void told.push(position);
+    const options = { file: place.file, position: 0, buffers, onReceived, onAppended: () => {} };
+    const appending = new FileAppender(options);
+    for (let chunk = 0; chunk < 64; chunk++) appending.write(Buffer.alloc(16 * 1024, chunk / 4));
     await finished(appending.end());
     const pieces = told.map((end, at) => end - (told[at - 1] ?? 0));
     assert.deepEqual(pieces.slice(0, -1), [BATCH / 4, BATCH / 2, BATCH, BATCH, BATCH]);
     assert.equal(told.at(-1), 4 * BATCH);
     const written = await place.file.readFile();
     assert.ok(written.every((byte, at) => byte === at >> 16));
+  });
+
+  test('writes large chunks from the memory of their sender, all that wait at once', async () => {
+    await using place = await target();
+    const lengths: number[] = [];
+    const released: number[] = [];
+    const appending = appender(place.file, 0, (position) => void lengths.push(position));
+    const large = [0, 1, 2].map((number) => Buffer.alloc(BATCH / 2, number));
+    for (const [number, chunk] of large.entries()) appending.write(chunk, () => released.push(number));
+    assert.deepEqual(released, [], 'they are being written');
+    await finished(appending.end());
+    assert.deepEqual(lengths, [BATCH / 2, (3 * BATCH) / 2]);
+    assert.deepEqual(released, [0, 1, 2]);
+    assert.deepEqual(await place.file.readFile(), Buffer.concat(large));
+  });
+
+  test('copies chunks that are a small part of their memory', async () => {
+    await using place = await target();
+    const appending = appender(place.file, 0);
+    let isReleased = false;
+    appending.write(Buffer.alloc(BATCH, 1).subarray(0, BATCH / 2 - 1), () => {
+      isReleased = true;
+    });
+    assert.ok(isReleased);
+    await finished(appending.end());
+    assert.equal((await place.file.stat()).size, BATCH / 2 - 1);
+  });
+
+  test('gives readers the bytes before they are written', async () => {
+    await using place = await target();
+    const recent = createRecentBytes({
+      ...{ budget: { limit: 2 ** 20, held: 0 }, window: 2 ** 20 },
+      positions: () => [0],
+    });
+    const lent: (LentBytes | undefined)[] = [];
+    let length = 0;
+    let isReleased = false;
+    const appending = new FileAppender({
+      ...{ file: place.file, position: 0, buffers, recent },
+      onReceived: () => void lent.push(recent.lend(0)),
+      onAppended: (position) => {
+        length = position;
+      },
+    });
+    const chunk = Buffer.alloc(BATCH, 1);
+    appending.write(chunk, () => {
+      isReleased = true;
+    });
+    assert.equal(length, 0, 'it is being written');
+    assert.equal(lent[0]?.bytes.buffer, chunk.buffer);
+    await finished(appending.end());
+    recent.clear();
+    assert.deepEqual([length, isReleased], [BATCH, false]);
+    lent[0]?.release();
+    assert.ok(isReleased);
   });
 
   test('holds back who sends more than the disk takes', async () => {

@@ -5,10 +5,14 @@ import { createRecentBytes } from '../../src/blobs/recent-bytes.ts';
 const WINDOW = 2 * 1024 * 1024;
 const PIECE = WINDOW / 8;
 
-function setUp({ limit = 4 * WINDOW, positions = [0] } = {}) {
+function setUp({ limit = 4 * WINDOW, positions = [0], stored = Number.POSITIVE_INFINITY } = {}) {
   const budget = { limit, held: 0 };
   const released: number[] = [];
-  const recent = createRecentBytes({ budget, window: WINDOW, positions: () => positions });
+  const file = { stored };
+  const recent = createRecentBytes({
+    ...{ budget, window: WINDOW, positions: () => positions },
+    mustKeep: () => file.stored,
+  });
   let end = 0;
   /** Adds pieces, each filled with its number. */
   const add = (count: number): void => {
@@ -18,7 +22,7 @@ function setUp({ limit = 4 * WINDOW, positions = [0] } = {}) {
       end += PIECE;
     }
   };
-  return { budget, released, recent, positions, add };
+  return { budget, released, file, recent, positions, add };
 }
 
 suite('recent bytes', () => {
@@ -46,6 +50,15 @@ suite('recent bytes', () => {
     assert.equal(budget.held, 0);
     assert.equal(released.length, 9);
     assert.equal(recent.lend(0), undefined);
+  });
+
+  test('are kept despite all limits until they are written', () => {
+    const { budget, released, file, recent, add } = setUp({ positions: [], limit: PIECE, stored: 0 });
+    add(3);
+    assert.deepEqual([budget.held, released], [3 * PIECE, []]);
+    file.stored = 2 * PIECE;
+    recent.trim();
+    assert.deepEqual([budget.held, released], [PIECE, [0, 1]]);
   });
 
   test('never exceed the window of a fetch, nor the limit of the process', () => {
