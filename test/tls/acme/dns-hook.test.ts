@@ -18,7 +18,7 @@ async function openHook(script: string, options: Partial<DnsHookOptions> = {}) {
   const program = join(folder.path, 'hook');
   await writeFile(program, `#!/bin/sh\n${script}\n`, { mode: 0o700 });
   const output: string[] = [];
-  const variables = { PATH: process.env.PATH, DNS_TOKEN: 'of the operator', DOCKERPROXY_REDIS_URL: 'secret' };
+  const variables = { PATH: '/usr/bin:/bin', DNS_TOKEN: 'of the operator', DOCKERPROXY_REDIS_URL: 'secret' };
   const hook = createDnsHook({
     ...{ program, variables, killGroup },
     onOutput: (line) => output.push(line),
