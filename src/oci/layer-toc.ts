@@ -20,13 +20,15 @@ const POSITION = /^(\d{1,15}):(\d{1,15}):\d{1,15}:1$/;
  */
 export function tocOf({ annotations, size }: Descriptor): LayerToc | undefined {
   // stargz-snapshotter writes both digests for zstd:chunked.
-  const chunked = annotations?.[ANNOTATIONS.zstdChunkedDigest];
+  const stated = (name: keyof typeof ANNOTATIONS): string | undefined => annotations?.[ANNOTATIONS[name]];
+  const chunked = stated('zstdChunkedDigest') ?? stated('zstdChunkedOldDigest');
   if (chunked !== undefined) {
-    const [, offset, length] = POSITION.exec(annotations?.[ANNOTATIONS.zstdChunkedPosition] ?? '') ?? [];
+    const position = stated('zstdChunkedPosition') ?? stated('zstdChunkedOldPosition');
+    const [, offset, length] = POSITION.exec(position ?? '') ?? [];
     const range = { start: Number(offset), end: Number(offset) + Number(length) };
     const isWithin = range.start < range.end && range.end <= size;
     return isWithin && isDigest(chunked) ? { kind: 'zstd-chunked', digest: chunked, range } : undefined;
   }
-  const digest = annotations?.[ANNOTATIONS.estargzToc];
+  const digest = stated('estargzToc');
   return isDigest(digest) ? { kind: 'estargz', digest } : undefined;
 }

@@ -75,6 +75,9 @@ export const ANNOTATIONS = {
   estargzToc: 'containerd.io/snapshot/stargz/toc.digest',
   zstdChunkedDigest: 'io.github.containers.zstd-chunked.manifest-checksum',
   zstdChunkedPosition: 'io.github.containers.zstd-chunked.manifest-position',
+  // Podman before 4.4 wrote these names.
+  zstdChunkedOldDigest: 'io.containers.zstd-chunked.manifest-checksum',
+  zstdChunkedOldPosition: 'io.containers.zstd-chunked.manifest-position',
 } as const;
 
 /** The manifest of one image, which determines its archive. */

@@ -172,6 +172,18 @@ suite('lists of layers with a table of contents', () => {
     });
   }
 
+  test('the annotations of Podman before 4.4 count as well', async () => {
+    const layer = zstdChunkedLayer(FILES);
+    const annotations = Object.fromEntries(
+      Object.entries(layer.descriptor.annotations ?? {}).map(([key, text]) => [
+        key.replace('io.github.', 'io.'),
+        text,
+      ]),
+    );
+    const { list } = open({ ...layer, descriptor: { ...layer.descriptor, annotations } });
+    assert.equal((await list()).isRead, false);
+  });
+
   test('positions outside of the layer are not read', async () => {
     const layer = zstdChunkedLayer(FILES);
     for (const position of ['0:99999999:5:1', '-1:5:5:1', '5:0:0:1', '5:5:5:2', '1e3:5:5:1', '']) {
