@@ -59,6 +59,14 @@ export function blobsOf(client: RegistryClient, sources: readonly RepositoryBlob
   };
 }
 
+/** Creates a function that opens the same blobs for each request. A closure in the source would keep parsed documents. */
+export function blobOpener(
+  client: RegistryClient,
+  repositories: readonly RepositoryBlobs[],
+): () => ArchiveBlobs {
+  return () => blobsOf(client, repositories);
+}
+
 function signedLast(one: RepositoryBlobs, other: RepositoryBlobs): number {
   return Number(one.isSigned) - Number(other.isSigned);
 }

@@ -9,6 +9,7 @@ import { allOrNone } from '../../util/all-or-none.ts';
 import type { MemoryCache, MemoryCaches } from '../../util/memory-caches.ts';
 import type { Archive, ArchiveRequest } from '../image-source.ts';
 import type { ImageSignatures } from '../signatures/image-signatures.ts';
+import type { ArchiveBlobs } from './archive-blobs.ts';
 import { isMissingImage } from './artifact-resolver.ts';
 import { type ResolvedImage, signableDigests } from './image-resolver.ts';
 
@@ -18,6 +19,8 @@ export interface ComposedArchive {
   readonly layout: Layout;
   /** Resolves to true if everything that was checked for the archive still holds. */
   readonly stillHolds: StillHolds;
+  /** Opens the blobs for one request. A reader for private images checks each blob once, so that none may be shared. */
+  readonly openBlobs: () => ArchiveBlobs;
 }
 
 /** @throws ServiceError why the images are not available any more */

@@ -50,6 +50,8 @@ export interface FoundContents {
   readonly partialReferrers?: boolean | undefined;
   /** Absent if each request has to find the contents. */
   readonly stillHolds?: StillHolds | undefined;
+  /** Opens the blobs again for another request, whose reader makes its own checks. */
+  readonly openBlobs?: (() => ArchiveBlobs) | undefined;
 }
 
 /** Returns the platform for the name of a file, which omits the default platform. */

@@ -17,7 +17,7 @@ import type { Archive, ArchiveRequest, ImageSource, PlacedLayer, UntaggedImage }
 import { platformFor, statedPlatforms } from '../own-platforms.ts';
 import { requireSize } from '../require-size.ts';
 import type { ImageSignatures } from '../signatures/image-signatures.ts';
-import { archiveReader, blobsOf } from './archive-blobs.ts';
+import { archiveReader, blobOpener, blobsOf } from './archive-blobs.ts';
 import { createArtifactFiles } from './artifact-files.ts';
 import { isMissingImage, kindOf, otherFormats } from './artifact-resolver.ts';
 import {
@@ -91,10 +91,10 @@ export function createRegistrySource({
       ...{ reference: request.name ?? reference, digest: manifest.digest, config: config.digest },
       platforms: [own],
     }));
-    const blobs = blobsOf(
-      client,
-      images.map((image, at) => ({ ...image, configs: [image.config], isSigned: signed[at] !== undefined })),
-    );
+    const repositories = images.map(({ reference, config, configBytes, layers }, at) => ({
+      ...{ reference, configBytes, layers, configs: [config], isSigned: signed[at] !== undefined },
+    }));
+    const blobs = blobsOf(client, repositories);
     return {
       format,
       images: images.map(({ reference, config, configBytes, layers, diffIds }) => ({
@@ -114,6 +114,7 @@ export function createRegistrySource({
       blobs,
       suffix: statedPlatforms(request, defaultPlatform),
       stillHolds: checksOf(images, signatures, signed),
+      openBlobs: blobOpener(client, repositories),
     };
   };
 
@@ -230,11 +231,16 @@ export function createRegistrySource({
     const known = composed.get(key);
     if (known !== undefined && (await known.stillHolds(counted, signal))) {
       lease.share(known.layout);
-      return { ...known.archive, staleSince: oldest(roots.map(({ staleSince }) => staleSince)) };
+      return {
+        ...known.archive,
+        staleSince: oldest(roots.map(({ staleSince }) => staleSince)),
+        read: archiveReader(known.layout, known.openBlobs()),
+      };
     }
     const made = await compose(request, withRoots(counted, references, roots), lease, signal);
-    const { stillHolds } = made;
-    if (stillHolds !== undefined) composed.set(key, { ...made, stillHolds });
+    const { stillHolds, openBlobs } = made;
+    if (stillHolds !== undefined && openBlobs !== undefined)
+      composed.set(key, { ...made, stillHolds, openBlobs });
     return made.archive;
   };
 
@@ -243,7 +249,9 @@ export function createRegistrySource({
     counted: RegistryClient,
     lease: InlineLease,
     signal: AbortSignal,
-  ): Promise<{ archive: Archive } & Pick<ComposedArchive, 'layout'> & Pick<FoundContents, 'stillHolds'>> => {
+  ): Promise<
+    { archive: Archive } & Pick<ComposedArchive, 'layout'> & Pick<FoundContents, 'stillHolds' | 'openBlobs'>
+  > => {
     const { references, have, squash, name } = request;
     const found = await findContents(request, counted, signal);
     const { format, entries, plainName, layers, names, roots, holdings, held, platform, blobs } = found;
@@ -282,7 +290,7 @@ export function createRegistrySource({
       images: FORMATS[format].unpacked && found.images,
       read: archiveReader(layout, blobs),
     };
-    return { archive, layout, stillHolds: found.stillHolds };
+    return { archive, layout, stillHolds: found.stillHolds, openBlobs: found.openBlobs };
   };
 
   return {
