@@ -130,7 +130,9 @@ type Decompressor = ReturnType<typeof createGunzip> | ReturnType<typeof createZs
 function free({ buffer, byteOffset, length }: Buffer, chunkSize: number): void {
   // The decompressor continues to fill a buffer that is not full.
   const isFull = byteOffset + length === chunkSize && buffer.byteLength === chunkSize;
-  if (isFull && buffer instanceof ArrayBuffer) buffer.transfer(0);
+  // Node.js joins short chunks that wait, in memory that all short buffers share. It throws if that is transferred.
+  const isShared = chunkSize === Buffer.poolSize && length < chunkSize;
+  if (isFull && !isShared && buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
 
 async function* through(
