@@ -34,6 +34,8 @@ interface Consumer {
   /** Returns bytes that are in memory, at most `length` from a position on. */
   lend(position: number, length: number): LentBytes | undefined;
   deliver(chunk: Buffer, release: () => void): void;
+  /** Releases the chunk whose delivery has failed. */
+  takeBack(): void;
   end(): void;
 }
 
@@ -96,6 +98,7 @@ export class FileStream extends DirectStream {
         return bytes && { bytes, release: () => {} };
       },
       deliver: (chunk) => this.push(chunk),
+      takeBack() {},
       end: () => this.push(null),
     };
     // Last: a signal that has aborted already destroys at once what must be complete.
@@ -114,7 +117,19 @@ export class FileStream extends DirectStream {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.on('error', reject).once('close', () => reject(new Error('The stream was closed.')));
     const { pace, end } = this.#paces.begin(sink);
-    this.once('close', end);
+    /** Releases the chunk that the sink has. */
+    let release: (() => void) | undefined;
+    const takeBack = (): void => {
+      release?.();
+      release = undefined;
+      if (this.destroyed) sink.off('close', takeBack);
+    };
+    // If its connection ends first, a pipelined or throttled response never calls back.
+    sink.on('close', takeBack);
+    this.once('close', () => {
+      end();
+      if (release === undefined) sink.off('close', takeBack);
+    });
     const consumer: Consumer = {
       pace,
       take: (size) => {
@@ -125,13 +140,15 @@ export class FileStream extends DirectStream {
         const lent = this.#source.lend?.(position);
         return lent && { bytes: lent.bytes.subarray(0, length), release: lent.release };
       },
-      deliver: (chunk, release) => {
+      deliver: (chunk, releaseChunk) => {
+        release = releaseChunk;
         inspect?.(chunk);
         sink.write(chunk, (error) => {
-          release();
+          takeBack();
           if (!error) this.#readNext(consumer);
         });
       },
+      takeBack,
       end: () => {
         resolve();
         this.destroy();
@@ -188,7 +205,7 @@ export class FileStream extends DirectStream {
     try {
       consumer.deliver(chunk, release);
     } catch (thrown) {
-      release();
+      consumer.takeBack();
       this.destroy(thrown as Error);
     }
   }

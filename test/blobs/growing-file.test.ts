@@ -184,6 +184,42 @@ suite('reading a file that grows', () => {
     await waitFor(() => uses === 0);
   });
 
+  test('releases bytes in memory once when the sink closes, with or without the callback of its write', async () => {
+    await using source = await growing();
+    const released: number[] = [];
+    let lent = 0;
+    const lend = (position: number): LentBytes => {
+      const name = lent++;
+      return { bytes: bytes.subarray(position), release: () => void released.push(name) };
+    };
+    const inMemory = { ...source, available: bytes.length, lend };
+    const { stream } = read(inMemory, 0, bytes.length);
+    // A pipelined response never calls back if its connection ends before its turn.
+    const chunks: (() => void)[] = [];
+    const sink = new Writable({ write: (_chunk, _encoding, callback) => void chunks.push(callback) });
+    const sent = stream.sendTo(sink);
+    chunks[0]?.();
+    await waitFor(() => chunks.length === 2);
+    assert.deepEqual(released, [0]);
+    stream.destroy();
+    await assert.rejects(sent);
+    assert.deepEqual(released, [0], 'the sink still has the bytes');
+    sink.destroy();
+    await once(sink, 'close');
+    assert.deepEqual(released, [0, 1]);
+    chunks[1]?.();
+    assert.deepEqual(released, [0, 1]);
+    assert.equal(sink.listenerCount('close'), 0);
+  });
+
+  test('leaves no listener at a sink that receives one stream after another', async () => {
+    await using source = await growing();
+    await source.grow(bytes.length);
+    const sink = new Writable({ write: (_chunk, _encoding, callback) => callback() });
+    for (let at = 0; at < 20; at += 1) await read(source, 0, 1000).stream.sendTo(sink);
+    await waitFor(() => sink.listenerCount('close') === 0);
+  });
+
   test('gives a sink nothing more before it has what it was given, so that one chunk waits for a slow one', async () => {
     await using source = await growing();
     await source.grow(bytes.length);
