@@ -57,7 +57,7 @@ export function openLocalCountingStore(
     open() {
       mkdirSync(stateDir, { recursive: true, mode: 0o700 });
       const store = openSqliteCountingStore(join(stateDir, 'limits.sqlite'), Date.now);
-      return workers === 1 ? createBufferedCountingStore({ store, now: Date.now }) : store;
+      return createBufferedCountingStore({ store, now: Date.now, isWorker: workers > 1 });
     },
     substitute: memory,
     onFailure: (err) =>

@@ -12,6 +12,8 @@ export interface BufferedCountingStoreOptions {
   readonly store: SharedCountingStore;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** True for one of several workers, which writes each count at once, even while the others do not run. */
+  readonly isWorker?: boolean;
   /** Calls a function after {@link BUFFER_MS}; by a timer if absent. */
   readonly schedule?: (save: () => void) => void;
 }
@@ -43,6 +45,7 @@ const MOST_KNOWN = 10_000;
 export function createBufferedCountingStore({
   store,
   now,
+  isWorker = false,
   schedule = (save) => setTimeout(save, BUFFER_MS).unref(),
 }: BufferedCountingStoreOptions): CountingStore {
   const known = new Map<string, Known>();
@@ -53,8 +56,9 @@ export function createBufferedCountingStore({
   let isShared = true;
   let checked = Number.NEGATIVE_INFINITY;
 
+  // If a window ends later than a whole window from now, the clock was set back.
   const isRunning = (counter: Known | undefined, at: number): counter is Known =>
-    counter !== undefined && counter.resets > at;
+    counter !== undefined && counter.resets > at && counter.resets <= at + counter.window;
 
   const learn = ({ counter: name, amount, window }: Addition, { value, resetsIn }: Count): void => {
     const at = now();
@@ -114,7 +118,7 @@ export function createBufferedCountingStore({
   const check = (at: number): void => {
     if (Math.abs(at - checked) < BUFFER_MS) return;
     checked = at;
-    isShared = store.isShared();
+    isShared = isWorker || store.isShared();
     if (isShared || known.size + absent.size > MOST_KNOWN) forget();
   };
 

@@ -43,7 +43,8 @@ export function createMemoryCountingStore(now: () => number, caches?: MemoryCach
   const add = ({ counter: name, amount, window }: Addition): Count => {
     const at = now();
     const counter = counters.get(name);
-    const isOver = counter === undefined || counter.resets <= at;
+    // If a window ends later than a whole window from now, the clock was set back.
+    const isOver = counter === undefined || counter.resets <= at || counter.resets > at + window;
     if (isOver && amount <= 0) return { value: 0, resetsIn: window };
     if (isOver) {
       sweep(at);

@@ -115,6 +115,17 @@ for (const [kind, open] of Object.entries(kinds)) {
       assert.deepEqual(await addOne(store, 'a', 0), { value: 0, resetsIn: MINUTE });
     });
 
+    test('a counter begins again after the clock was set back', async () => {
+      await using fixture = await open();
+      const { store, clock } = fixture;
+      await addOne(store, 'a', 100);
+      await addOne(store, 'a', 100);
+      clock.now -= 24 * 60 * MINUTE;
+      assert.deepEqual(await addOne(store, 'a', 0), { value: 0, resetsIn: MINUTE });
+      assert.deepEqual(await addOne(store, 'a', 1), { value: 1, resetsIn: MINUTE });
+      assert.deepEqual(await addOne(store, 'a', 1), { value: 2, resetsIn: MINUTE });
+    });
+
     test('a negative amount takes back, down to 0', async () => {
       await using fixture = await open();
       const { store, clock } = fixture;
@@ -382,14 +393,14 @@ suite('counters in memory that are saved to a file', { timeout: 60_000 }, () => 
     const now = () => clock.now;
     const due: (() => void)[] = [];
     const state = { calls: 0 };
-    const start = (): CountingStore => {
+    const start = (isWorker = false): CountingStore => {
       const file = openSqliteCountingStore(path, now);
       const add: CountingStore['add'] = (additions) => {
         state.calls += 1;
         return file.add(additions);
       };
       return createBufferedCountingStore({
-        ...{ store: { ...file, add }, now, schedule: (save) => void due.push(save) },
+        ...{ store: { ...file, add }, now, isWorker, schedule: (save) => void due.push(save) },
       });
     };
     /** Reads the file as another process does. */
@@ -457,6 +468,24 @@ suite('counters in memory that are saved to a file', { timeout: 60_000 }, () => 
     assert.equal(await file.saved('a'), 10);
     one.close();
     assert.equal(await file.saved('a'), 11);
+  });
+
+  test('are written at once while one of several workers uses the file', async () => {
+    await using file = await open();
+    const one = file.start();
+    await addOne(one, 'a', 1);
+    const worker = file.start(true);
+    file.clock.now += 100;
+    await addOne(one, 'a', 1);
+    assert.equal(await file.saved('a'), 2);
+    await addOne(worker, 'a', 1);
+    assert.equal((await addOne(one, 'a', 0)).value, 3);
+    one.close();
+    file.clock.now += 100;
+    await addOne(worker, 'a', 1);
+    await addOne(worker, 'a', 1);
+    assert.equal(await file.saved('a'), 5, 'a worker that runs alone writes at once, too');
+    worker.close();
   });
 
   test('a failed save is thrown once, by the next count', async () => {
