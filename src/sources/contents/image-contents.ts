@@ -90,6 +90,8 @@ export interface ImageContentsOptions {
 const TREES = 96 * 2 ** 20;
 /** Bytes of cached tables of other layers. */
 const TABLES = 32 * 2 ** 20;
+/** Layers of an image whose tables of contents are read, each by up to two requests. Docker loads at most 127 layers. */
+const TOCS_MAX = 128;
 /** Maximum waiting images per layer that is read at once. */
 const QUEUE = 16;
 const RETRY_AFTER_S = 10;
@@ -314,7 +316,7 @@ export function createImageContents({
       const admission = admissionOf(image, options);
       const rows: Row[] = [];
       for (const row of await findRows(image, signal))
-        rows.push(await withStated(row, blobs, admission, signal));
+        rows.push(rows.length < TOCS_MAX ? await withStated(row, blobs, admission, signal) : row);
       const ids = rows.map(({ id }) => id);
       const tablesOf = (): Promise<LayerTable[]> => complete(rows, blobs, options, signal);
       const tree = await treeOf(image, ids, tablesOf, options.client, signal);

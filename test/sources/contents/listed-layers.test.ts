@@ -133,6 +133,15 @@ suite('lists of layers with a table of contents', () => {
       assert.deepEqual(reads, []);
     });
 
+    test(`${kind}: reads the tables of at most 128 layers for an image`, async () => {
+      const damage: ChangeToc = () => [{ type: 'reg' }];
+      const layers = Array.from({ length: 300 }, (_, at) => write([{ path: `${at}` }], damage));
+      const { list, reads } = open(...layers);
+      await list();
+      const parts = reads.filter(({ start }) => start > 0);
+      assert.equal(parts.length, 128 * (kind === 'eStargz' ? 2 : 1));
+    });
+
     const unusable: Readonly<Record<string, ChangeToc>> = {
       'a name that was not UTF-8': (entries) => [...entries, { name: 'a\ufffd', type: 'reg', mode: 0 }],
       'a name with a zero byte': (entries) => [...entries, { name: 'a\0', type: 'reg', mode: 0 }],
