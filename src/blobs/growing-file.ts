@@ -122,13 +122,13 @@ export class FileStream extends DirectStream {
     const takeBack = (): void => {
       release?.();
       release = undefined;
-      if (this.destroyed) sink.off('close', takeBack);
     };
-    // If its connection ends first, a pipelined or throttled response never calls back.
-    sink.on('close', takeBack);
     this.once('close', () => {
       end();
-      if (release === undefined) sink.off('close', takeBack);
+      if (release === undefined) return;
+      // If its connection ends first, a pipelined or throttled response never calls back.
+      if (sink.closed) takeBack();
+      else sink.once('close', takeBack);
     });
     const consumer: Consumer = {
       pace,
