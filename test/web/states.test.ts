@@ -171,7 +171,8 @@ suite('the page in every state', {
         page.locator(selector).evaluate((element) => getComputedStyle(element).outlineStyle);
       assert.equal(await outline('#tools label:has(:checked)'), 'solid');
       assert.equal(await outline('#tools label:not(:has(:checked)) >> nth=0'), 'none');
-      await assertAccessible(page, `forced-colors-${colorScheme}`);
+      // The browser replaces the page's colors, and axe compares with the background of the page.
+      await assertAccessible(page, `forced-colors-${colorScheme}`, ['color-contrast']);
       await page.locator('#image').fill(`${bed().busybox}:`);
       await page.locator('#image').press('ArrowDown');
       await page.locator('#options li').first().waitFor();

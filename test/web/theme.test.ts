@@ -24,16 +24,16 @@ suite('the page by its own means', {
       await assertAccessible(page, `theme-${theme}`);
       await page.goto(`${bed().url}/dl?myimage=A`);
       assert.equal(await schemeOf(page), theme);
-      await page.goto(`${bed.url}/api`);
+      await page.goto(`${bed().url}/api`);
       assert.equal(await schemeOf(page), theme);
       await page.unroute('**/app.js');
       await page.goto(bed().url);
       await untilReady(page);
     }
-    await page.goto(`${bed.url}/api`);
+    await page.goto(`${bed().url}/api`);
     await page.getByLabel('Theme').selectOption('Auto');
     assert.equal(await schemeOf(page), 'light dark');
-    await page.goto(bed.url);
+    await page.goto(bed().url);
     assert.equal(await schemeOf(page), 'light dark');
   });
 
