@@ -52,9 +52,8 @@ export async function registryApiRoutes(app: FastifyInstance, options: RegistryA
     const plain = catalogued(error);
     const known = (await request.credentials?.explain(plain)) ?? plain;
     if (known.code === 'internal-error') request.log.error({ err: error, url: request.url }, known.message);
-    const answer = sendRegistryError(reply, known);
-    if (known.status === 401) challengeForToken(request, answer, pathOf(request), options.addresses());
-    return answer;
+    if (known.status === 401) challengeForToken(request, reply, pathOf(request), options.addresses());
+    return sendRegistryError(reply, known);
   });
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('docker-distribution-api-version', 'registry/2.0');
