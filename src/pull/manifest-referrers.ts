@@ -32,7 +32,9 @@ export async function readReferrers(
     listed === undefined
       ? await completed(entriesOf(await read(referrersTag(subject))), read)
       : entriesOf(listed);
-  const fitting = all.filter(({ artifactType = '' }) => artifactTypes?.includes(`${artifactType}`) ?? true);
+  const fitting = all.filter(
+    ({ artifactType: type }) => artifactTypes?.includes(isText(type) ? type : '') ?? true,
+  );
   return indexOf(fitting);
 }
 
@@ -56,16 +58,19 @@ async function completed(
   read: (digest: Digest) => Promise<FetchedManifest | undefined>,
 ): Promise<JsonObject[]> {
   const result: JsonObject[] = [];
-  let manifests = 0;
+  let reads = 0;
   let bytes = 0;
   for (const entry of entries) {
     const { digest, artifactType } = entry;
-    const mayRead = manifests < COMPLETED_MAX && bytes < COMPLETED_BYTES_MAX;
-    const manifest = mayRead && !isText(artifactType) && isDigest(digest) ? await read(digest) : undefined;
-    if (manifest !== undefined) {
-      manifests += 1;
-      bytes += manifest.bytes.length;
+    const mayRead = reads < COMPLETED_MAX && bytes < COMPLETED_BYTES_MAX;
+    if (!mayRead || isText(artifactType) || !isDigest(digest)) {
+      result.push(entry);
+      continue;
     }
+    // A missing manifest counts, too: a list of an old tag can name many.
+    reads += 1;
+    const manifest = await read(digest);
+    bytes += manifest?.bytes.length ?? 0;
     result.push(manifest === undefined ? entry : describedBy(manifest, entry));
   }
   return result;
